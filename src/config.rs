@@ -1,0 +1,3 @@
+//! Typed configuration and secrets.
+
+pub mod secret;

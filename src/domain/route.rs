@@ -1,0 +1,44 @@
+//! Which way entries go, shared by those who decide it and those who report it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The way from the inbox to the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Through signed jobs on a Colonies server.
+    ColonyOs,
+    /// Applied by this process.
+    Direct,
+}
+
+impl Route {
+    /// The name on the wire and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ColonyOs => "colony_os",
+            Self::Direct => "direct",
+        }
+    }
+}
+
+/// The route in force. Clones share it.
+#[derive(Clone, Debug)]
+pub struct RouteInForce(Arc<AtomicU8>);
+
+impl RouteInForce {
+    /// Starts with `route`.
+    pub fn new(route: Route) -> Self {
+        Self(Arc::new(AtomicU8::new(route as u8)))
+    }
+
+    /// The route that entries take now.
+    pub fn get(&self) -> Route {
+        if self.0.load(Ordering::Relaxed) == Route::ColonyOs as u8 { Route::ColonyOs } else { Route::Direct }
+    }
+
+    /// Sends the entries that follow another way.
+    pub fn set(&self, route: Route) {
+        self.0.store(route as u8, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,142 @@
+//! The state of record: one contract, several stores.
+//!
+//! A store applies a batch of verdicts in one transaction: either all of its effects are there or none. It is
+//! idempotent by event id and keeps the row with the greatest version, so a batch whose outcome is unknown (a lost
+//! reply, a killed process) is simply applied again.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::revenue::verdict::Verdict;
+
+/// A boxed future, so that stores can stand behind one pointer.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The contract of every state of record.
+pub trait Ledger: Send + Sync + fmt::Debug {
+    /// Name for logs, metrics and health: `sqlite`, `postgres` or `supabase`.
+    fn name(&self) -> &'static str;
+
+    /// Applies a batch in one transaction and tells, in the same order, what became of each event.
+    /// Nothing of the batch is applied when it fails.
+    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>>;
+
+    /// Cheap question whether the ledger would take a batch now. Changes nothing.
+    fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>>;
+}
+
+/// What became of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// At least one row changed, or the event was recorded as having nothing left to change.
+    Applied,
+    /// Recorded; every row it would write was already newer.
+    Stale,
+    /// This event was applied before.
+    Duplicate,
+    /// Recorded; the gateway maps nothing from this type.
+    Ignored,
+    /// Not applied: a rule wants a person to look first.
+    Quarantined {
+        /// Identifier of the rule.
+        rule: String,
+        /// What the rule found, without customer data.
+        reason: String,
+    },
+    /// Not applied: no retry can mend it.
+    Failed {
+        /// Stable code.
+        code: String,
+        /// Why, without customer data.
+        reason: String,
+    },
+}
+
+/// Why a batch was not applied.
+#[derive(Debug, thiserror::Error)]
+#[error("{ledger} ledger: {kind}: {message}")]
+pub struct LedgerError {
+    /// Which store.
+    pub ledger: &'static str,
+    /// Class of the fault, which decides about retries.
+    pub kind: LedgerErrorKind,
+    /// What happened and, where it helps, what the operator does about it.
+    pub message: String,
+    /// The store's own error.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Class of a ledger fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerErrorKind {
+    /// Cannot be reached, or the connection broke.
+    Unavailable,
+    /// Reached, but too busy or told us to slow down.
+    Overload,
+    /// No answer in time; the batch may have been applied.
+    TimedOut,
+    /// Lost against a concurrent transaction.
+    Conflict,
+    /// Credentials refused.
+    Auth,
+    /// The gateway's schema or function is missing or too old.
+    Schema,
+    /// The store refused the data of this batch.
+    Rejected,
+    /// The store is damaged or its disk is full.
+    Storage,
+}
+
+impl fmt::Display for LedgerErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl LedgerErrorKind {
+    /// Stable name for metrics and health.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Overload => "overload",
+            Self::TimedOut => "timed_out",
+            Self::Conflict => "conflict",
+            Self::Auth => "auth",
+            Self::Schema => "schema",
+            Self::Rejected => "rejected",
+            Self::Storage => "storage",
+        }
+    }
+}
+
+/// What the caller does about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// The dependency is at fault, not the events: try the same batch again, no sooner than `after`, for ever.
+    Retry {
+        /// Shortest wait.
+        after: Duration,
+    },
+    /// The data is at fault: the same batch would fail again. Find the event that causes it.
+    GiveUp,
+}
+
+impl LedgerError {
+    /// The retry decision.
+    pub fn disposition(&self) -> Disposition {
+        match self.kind {
+            LedgerErrorKind::Conflict => Disposition::Retry { after: Duration::ZERO },
+            LedgerErrorKind::Unavailable | LedgerErrorKind::TimedOut => {
+                Disposition::Retry { after: Duration::from_millis(100) }
+            }
+            LedgerErrorKind::Overload => Disposition::Retry { after: Duration::from_secs(1) },
+            LedgerErrorKind::Auth | LedgerErrorKind::Schema | LedgerErrorKind::Storage => {
+                Disposition::Retry { after: Duration::from_secs(5) }
+            }
+            LedgerErrorKind::Rejected => Disposition::GiveUp,
+        }
+    }
+}

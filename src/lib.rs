@@ -1,0 +1,21 @@
+//! colony-gateway: from Stripe webhooks to verified revenue records.
+//!
+//! A folder is a stage of the pipeline, in the order an event passes through it:
+//!
+//! | stage | role |
+//! |---|---|
+//! | [`http`] | receives a delivery, verifies it, answers only after it is durable |
+//! | [`inbox`] | durable journal of deliveries: states, leases, retries |
+//! | [`dispatch`] | takes entries out of the inbox and brings them to their end |
+//! | [`revenue`] | the domain: what an event means, and whether to trust it |
+//! | [`ledger`] | the state of record |
+//!
+//! [`stripe`] knows Stripe's formats, [`app`] wires everything, [`lifecycle`] starts and stops it.
+//! [`config`], [`telemetry`] and [`domain`] are leaves that any module may use.
+//! ARCHITECTURE.md describes the invariants; `tests/tidy.rs` checks the import rules.
+
+pub mod config;
+pub mod domain;
+pub mod ledger;
+pub mod revenue;
+pub mod stripe;

@@ -1,0 +1,3 @@
+//! Entry point of the `colony-gateway` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What is known of Stripe: signatures, events of every API version, simulated traffic.
