@@ -1,1 +1,4 @@
 //! What is known of Stripe: signatures, events of every API version, simulated traffic.
+
+pub mod envelope;
+pub mod signature;
