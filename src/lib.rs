@@ -16,6 +16,10 @@
 
 pub mod config;
 pub mod domain;
+pub mod http;
+pub mod inbox;
 pub mod ledger;
+pub mod lifecycle;
 pub mod revenue;
 pub mod stripe;
+pub mod telemetry;

@@ -97,7 +97,10 @@ mod tests {
         let snapshot = br#"{"id":"evt_1","object":"event","type":"invoice.paid","livemode":true,"account":"acct_1",
             "created":1,"data":{"object":{"id":"in_1"}}}"#;
         let read = Envelope::read(snapshot).unwrap();
-        assert_eq!((read.id.as_str(), read.kind.as_str(), read.payload), ("evt_1", "invoice.paid", PayloadKind::Snapshot));
+        assert_eq!(
+            (read.id.as_str(), read.kind.as_str(), read.payload),
+            ("evt_1", "invoice.paid", PayloadKind::Snapshot)
+        );
         assert_eq!((read.livemode, read.account.as_deref()), (Some(true), Some("acct_1")));
         let thin = br#"{"id":"evt_2","object":"v2.core.event","type":"v1.billing.meter.error","created":"2026-01-01T00:00:00.000Z"}"#;
         assert_eq!(Envelope::read(thin).unwrap().payload, PayloadKind::Thin);

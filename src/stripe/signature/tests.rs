@@ -8,6 +8,12 @@ const SECRET: &str = "whsec_test_secret";
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 const BODY: &[u8] = br#"{"id":"evt_1","object":"event"}"#;
 
+/// A delivery of `body` signed with the test secret, for tests of other modules.
+pub(crate) fn delivery(body: &[u8]) -> VerifiedDelivery {
+    let header = format!("t=1700000000,v1={}", v1(SECRET, "1700000000", body));
+    verify_with(&[SECRET], &[&header], body, NOW).expect("a good signature")
+}
+
 fn secret(text: &str) -> SigningSecret {
     SigningSecret::parse(&Secret::new(text)).expect("a usable secret").0
 }
@@ -16,7 +22,12 @@ fn v1(key: &str, timestamp: &str, body: &[u8]) -> String {
     hex::encode(secret(key).v1(timestamp, body))
 }
 
-fn verify_with(secrets: &[&str], values: &[&str], body: &[u8], now: Timestamp) -> Result<VerifiedDelivery, SignatureError> {
+fn verify_with(
+    secrets: &[&str],
+    values: &[&str],
+    body: &[u8],
+    now: Timestamp,
+) -> Result<VerifiedDelivery, SignatureError> {
     let secrets: Vec<SigningSecret> = secrets.iter().map(|text| secret(text)).collect();
     check_header(values.iter().map(|value| value.as_bytes()))?.verify(
         Bytes::copy_from_slice(body),
