@@ -29,7 +29,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 pub use entry::{Door, EntryState, NewEntry, Receipt, Source};
 pub use error::{InboxError, OpenError};
-pub use lease::{Concluded, Conclusion, Lease, LeaseRequest, Leased};
+pub use lease::{Concluded, Conclusion, Lease, LeaseRequest, Leased, Refused};
 pub use query::{Counts, EntryView};
 pub use sweep::{Retention, Swept};
 pub use write::CRASHES_MAX;
@@ -132,7 +132,7 @@ impl Inbox {
         self.try_send(Command::Append { entry: Box::new(entry), reply })?;
         let receipt = receipt.await.map_err(|_| InboxError::Closed)??;
         if !receipt.is_duplicate() {
-            self.arrivals.notify_one();
+            self.wake();
         }
         Ok(receipt)
     }
@@ -149,14 +149,21 @@ impl Inbox {
         self.read(move |connection| query::load(connection, leases)).await
     }
 
-    /// Ends leases. Tells per lease, in order, whether it was still held; one that was lost changes nothing.
-    pub async fn conclude(&self, conclusions: Vec<(Lease, Conclusion)>) -> Result<Vec<Concluded>, InboxError> {
+    /// Ends leases. Tells per lease, in order, whether it was still held; one that was lost changes nothing. A refusal
+    /// gives the leases back, to be concluded later.
+    pub async fn conclude(&self, conclusions: Vec<(Lease, Conclusion)>) -> Result<Vec<Concluded>, Refused> {
         if conclusions.is_empty() {
             return Ok(Vec::new());
         }
         let (reply, concluded) = oneshot::channel();
-        self.send(Command::Conclude { conclusions, reply }).await?;
-        concluded.await.map_err(|_| InboxError::Closed)?
+        let closed = || Refused { error: InboxError::Closed, conclusions: Vec::new() };
+        self.send(Command::Conclude { conclusions, reply }).await.map_err(|_| closed())?;
+        concluded.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Ends one wait for an [`Inbox::arrival`], now or the next one.
+    pub fn wake(&self) {
+        self.arrivals.notify_one();
     }
 
     /// Removes what [`Retention`] no longer keeps, one bounded batch. Call again while it removed something.

@@ -15,6 +15,7 @@
 //! ARCHITECTURE.md describes the invariants; `tests/tidy.rs` checks the import rules.
 
 pub mod config;
+pub mod dispatch;
 pub mod domain;
 pub mod http;
 pub mod inbox;

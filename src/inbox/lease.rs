@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::InboxError;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId};
 
@@ -94,4 +95,13 @@ pub enum Concluded {
     Done,
     /// The lease had been lost: nothing changed, and whoever holds the entry now decides.
     LeaseLost,
+}
+
+/// Conclusions that the inbox could not store. The leases still hold until they end.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub error: InboxError,
+    /// What to offer again; empty when the inbox is closed.
+    pub conclusions: Vec<(Lease, Conclusion)>,
 }

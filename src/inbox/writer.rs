@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::entry::{NewEntry, Receipt};
 use super::error::{InboxError, is_failed_fsync};
-use super::lease::{Concluded, Conclusion, Lease, LeaseRequest};
+use super::lease::{Concluded, Conclusion, Lease, LeaseRequest, Refused};
 use super::schema::PAGE_BYTES;
 use super::sweep::{Retention, Swept};
 use super::write::Writes;
@@ -25,6 +25,8 @@ const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
 const COMMIT_PAGES: u64 = 8;
 
 type Reply<T> = oneshot::Sender<Result<T, InboxError>>;
+
+type ConcludeReply = oneshot::Sender<Result<Vec<Concluded>, Refused>>;
 
 /// A request to the writer.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub(super) enum Command {
     },
     Conclude {
         conclusions: Vec<(Lease, Conclusion)>,
-        reply: Reply<Vec<Concluded>>,
+        reply: ConcludeReply,
     },
     Sweep {
         retention: Retention,
@@ -56,7 +58,7 @@ pub(super) enum Command {
 enum Answer {
     Append(Reply<Receipt>, Receipt),
     Lease(Reply<Vec<Lease>>, Vec<Lease>),
-    Conclude(Reply<Vec<Concluded>>, Vec<Concluded>),
+    Conclude(ConcludeReply, Vec<Concluded>),
     Sweep(Reply<Swept>, Swept),
     Probe(Reply<()>),
     None,
@@ -274,7 +276,7 @@ impl Command {
         match self {
             Self::Append { reply, .. } => drop(reply.send(Err(error))),
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
-            Self::Conclude { reply, .. } => drop(reply.send(Err(error))),
+            Self::Conclude { conclusions, reply } => drop(reply.send(Err(Refused { error, conclusions }))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
             Self::Probe { reply } => drop(reply.send(Err(error))),
             Self::FinishCheckpoint => {}
