@@ -3,3 +3,4 @@
 pub mod endpoint;
 pub mod envelope;
 pub mod signature;
+pub mod simulator;

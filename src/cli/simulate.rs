@@ -1,0 +1,250 @@
+//! `simulate`: signed Stripe-shaped traffic for a webhook endpoint, and a verdict on its answers.
+
+mod report;
+
+use std::io::{IsTerminal as _, stderr, stdout};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::builder::RangedU64ValueParser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reqwest::Url;
+use tokio_util::sync::CancellationToken;
+
+use super::traffic::{CONCURRENCY_MAX, Driver, Stats, TrafficOptions};
+use crate::config::secret::Secret;
+use crate::domain::clock::Clock;
+use crate::stripe::simulator::{
+    ApiVersion, Deliveries, DeliveryOptions, OUT_OF_ORDER_MAX, Options, SPAN, Simulator, USERS_MAX,
+};
+
+use report::Report;
+
+/// How often the progress bar moves.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// Ages at which the answer depends on how long the request is under way.
+const UNDECIDED_AGES: std::ops::RangeInclusive<u64> = 285..=300;
+
+/// Post signed Stripe-shaped events to a webhook endpoint and check the answers.
+///
+/// Coherent stories of invented customers: checkout, subscription, invoices, refunds, cancellation. A forged delivery
+/// must be answered with 400, every other one with 2xx. A 503 is tried again, after its Retry-After, a few times.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SimulateArgs {
+    /// Endpoint to post to.
+    #[arg(long, default_value = "http://127.0.0.1:8080/webhooks/stripe")]
+    pub url: Url,
+
+    /// Signing secret of the endpoint, whsec_…; several, separated by commas, sign like a secret that is being
+    /// rolled.
+    #[arg(long, env = "STRIPE_WEBHOOK_SECRET", hide_env_values = true, value_delimiter = ',', value_parser = secret)]
+    pub secret: Vec<Secret>,
+
+    /// Customers whose stories run at the same time.
+    #[arg(long, default_value = "25", value_parser = users)]
+    pub users: NonZeroU32,
+
+    /// Events to deliver; duplicates and forgeries come on top.
+    #[arg(long, default_value = "1000", conflicts_with = "endless")]
+    pub events: NonZeroU64,
+
+    /// Go on until interrupted.
+    #[arg(long)]
+    pub endless: bool,
+
+    /// API version of the events: its name or release, or "mixed" for a different one for each customer.
+    #[arg(long, default_value = "mixed", value_parser = api_version)]
+    pub api_version: ApiVersions,
+
+    /// Deliveries a second; as fast as they are answered without it.
+    #[arg(long, value_parser = rate)]
+    pub rate: Option<f64>,
+
+    /// Requests at a time.
+    #[arg(long, default_value = "16", value_parser = concurrency)]
+    pub concurrency: NonZeroUsize,
+
+    /// Share of events delivered a second time: 0.1 or 10%.
+    #[arg(long, default_value = "0", value_parser = share)]
+    pub duplicate: f64,
+
+    /// Shuffle deliveries within windows of this many.
+    #[arg(long, default_value = "0", value_parser = RangedU64ValueParser::<usize>::new().range(0..=OUT_OF_ORDER_MAX as u64))]
+    pub out_of_order: usize,
+
+    /// Age of the signatures in seconds; over 300 every delivery must be refused.
+    #[arg(long, default_value = "0")]
+    pub age: u64,
+
+    /// Share of events that are accompanied by a forged delivery: 0.1 or 10%.
+    #[arg(long, default_value = "0", value_parser = share)]
+    pub bad_signature: f64,
+
+    /// The same seed makes the same customers and stories; drawn from the time without it.
+    #[arg(long)]
+    pub seed: Option<u64>,
+
+    /// Make events of live mode.
+    #[arg(long)]
+    pub livemode: bool,
+
+    /// Connected account that the events belong to, acct_….
+    #[arg(long)]
+    pub account: Option<String>,
+
+    /// Deadline of one request, in seconds.
+    #[arg(long, default_value = "30", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub timeout: u64,
+
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which API versions to simulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiVersions {
+    /// Each customer's events in a drawn one.
+    Mixed,
+    /// All events in this one.
+    One(ApiVersion),
+}
+
+/// Runs the traffic to its end or to an interrupt, and prints the summary. The exit code is 0 if every answer was as
+/// expected and 1 otherwise.
+pub async fn run(args: SimulateArgs, clock: Clock) -> anyhow::Result<ExitCode> {
+    if UNDECIDED_AGES.contains(&args.age) {
+        bail!(
+            "--age {}: whether that is too old depends on the network; choose less than 285 or more than 300",
+            args.age
+        );
+    }
+    let seed = args.seed.unwrap_or_else(|| clock.now().millis().unsigned_abs());
+    let stop = CancellationToken::new();
+    let driver = Driver::new(traffic_options(&args), clock.clone(), stop.clone())?;
+    let simulator = Simulator::new(Options {
+        seed,
+        users: args.users,
+        api_version: match args.api_version {
+            ApiVersions::Mixed => None,
+            ApiVersions::One(version) => Some(version),
+        },
+        start: clock.now().minus(SPAN),
+        livemode: args.livemode,
+        account: args.account.clone(),
+    });
+    let events = if args.endless { usize::MAX } else { usize::try_from(args.events.get()).unwrap_or(usize::MAX) };
+    let deliveries = Deliveries::new(
+        simulator.take(events),
+        DeliveryOptions {
+            seed,
+            duplicates: args.duplicate,
+            out_of_order: args.out_of_order,
+            age: Duration::from_secs(args.age),
+            bad_signatures: args.bad_signature,
+        },
+    );
+
+    let begun = clock.instant();
+    let bar = progress_bar(&args);
+    let stats = driver.stats();
+    let mut traffic = std::pin::pin!(driver.run(deliveries));
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut redraw = tokio::time::interval(REDRAW);
+    loop {
+        tokio::select! {
+            ended = &mut traffic => {
+                ended.context("the traffic broke off")?;
+                break;
+            }
+            _ = redraw.tick() => show(&bar, &stats),
+            interrupted = &mut interrupt => {
+                interrupted.context("cannot wait for interrupts")?;
+                if stop.is_cancelled() {
+                    bail!("interrupted again before all answers were in");
+                }
+                stop.cancel();
+                interrupt.set(tokio::signal::ctrl_c());
+            }
+        }
+    }
+    bar.finish_and_clear();
+    let report = Report::new(seed, clock.instant().saturating_duration_since(begun), stats.snapshot());
+    report.print(&mut stdout().lock(), args.json).context("cannot print the summary")?;
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn traffic_options(args: &SimulateArgs) -> TrafficOptions {
+    TrafficOptions {
+        url: args.url.clone(),
+        secrets: args.secret.clone(),
+        rate: args.rate,
+        concurrency: args.concurrency,
+        timeout: Duration::from_secs(args.timeout),
+        expected: None,
+    }
+}
+
+/// Hidden where nobody watches.
+fn progress_bar(args: &SimulateArgs) -> ProgressBar {
+    let bar = if args.endless { ProgressBar::no_length() } else { ProgressBar::new(args.events.get()) };
+    let style = ProgressStyle::with_template("{elapsed_precise} [{wide_bar}] {pos}/{len} events  {per_sec}  {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let watched = stderr().is_terminal();
+    bar.set_draw_target(if watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
+    bar
+}
+
+fn show(bar: &ProgressBar, stats: &Stats) {
+    if bar.is_hidden() {
+        return;
+    }
+    let now = stats.snapshot();
+    bar.set_position(now.genuine);
+    bar.set_message(format!("{} retried, {} unexpected", now.retried, now.unexpected));
+}
+
+fn secret(text: &str) -> Result<Secret, String> {
+    let text = text.trim();
+    if text.is_empty() || text.contains(char::is_whitespace) {
+        return Err("a secret has no spaces in it and is not empty".to_owned());
+    }
+    Ok(Secret::new(text))
+}
+
+fn users(text: &str) -> Result<NonZeroU32, String> {
+    let parsed = text.parse::<NonZeroU32>().ok().filter(|users| users.get() <= USERS_MAX);
+    parsed.ok_or_else(|| format!("give a number from 1 to {USERS_MAX}"))
+}
+
+fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
+    let parsed = text.parse::<NonZeroUsize>().ok().filter(|count| count.get() <= CONCURRENCY_MAX);
+    parsed.ok_or_else(|| format!("give a number from 1 to {CONCURRENCY_MAX}"))
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let parsed = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
+    parsed.ok_or_else(|| "give a number greater than 0".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let parsed = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse::<f64>(),
+    };
+    let parsed = parsed.ok().filter(|share| (0.0..=1.0).contains(share));
+    parsed.ok_or_else(|| "give a share from 0 to 1 or from 0% to 100%".to_owned())
+}
+
+fn api_version(text: &str) -> Result<ApiVersions, String> {
+    if text == "mixed" {
+        return Ok(ApiVersions::Mixed);
+    }
+    text.parse().map(ApiVersions::One).map_err(|error: crate::stripe::simulator::UnknownApiVersion| error.to_string())
+}
+
+#[cfg(test)]
+mod tests;
