@@ -35,14 +35,15 @@ pub struct CustomerRow {
 ///
 /// A binding is never re-pointed: when the store already has the key with another `to_id` (from an earlier batch, or
 /// from an event earlier in the same batch), and the plan is not `released`, it writes none of the event's rows and
-/// answers `Quarantined` with rule `binding_conflict`. When the plan is `released` the greatest `version` wins.
+/// answers `Quarantined` with rule `binding_conflict`. When the plan is `released` the greatest `version` wins; so it
+/// does, always, for `subscription_tier`, which is no claim to anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BindingRow {
     /// What is bound to what.
     pub kind: BindingKind,
     /// `cus_…` or `sub_…`, by kind.
     pub from_id: String,
-    /// The user's id, or `cus_…`, by kind. A user id is text as the event gave it, mostly but not always a UUID.
+    /// The user's id, `cus_…` or a tier, by kind. A user id is text as the event gave it, mostly but not always a UUID.
     pub to_id: String,
     /// Where in the event it was said, e.g. `checkout.session.client_reference_id`.
     pub evidence: String,
@@ -60,6 +61,9 @@ pub enum BindingKind {
     SubscriptionUser,
     /// A subscription to a customer.
     SubscriptionCustomer,
+    /// A subscription to the tier that its checkout session names. Readers take it where the subscription's own row
+    /// has no tier, as happens when no price map is configured.
+    SubscriptionTier,
 }
 
 impl BindingKind {
@@ -69,6 +73,7 @@ impl BindingKind {
             Self::CustomerUser => "customer_user",
             Self::SubscriptionUser => "subscription_user",
             Self::SubscriptionCustomer => "subscription_customer",
+            Self::SubscriptionTier => "subscription_tier",
         }
     }
 }
