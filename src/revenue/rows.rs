@@ -57,6 +57,9 @@ pub struct Version {
     pub at: Timestamp,
     /// Breaks ties within a moment.
     pub rank: Rank,
+    /// Breaks ties within a moment between contents of the same rank by something that grows in an object's life, such
+    /// as the amount refunded so far or the end of the period; zero where there is nothing of the kind.
+    pub progress: u64,
     /// Breaks the ties that are left.
     pub event: EventId,
 }
@@ -92,7 +95,7 @@ impl Version {
     /// Text whose byte order is the order of versions, for stores to compare (in Postgres under `COLLATE "C"`).
     pub fn sort_key(&self) -> String {
         let at = u64::try_from(self.at.millis()).unwrap_or(0);
-        format!("{}.{at:020}.{}.{}", self.standing as u8, self.rank as u8, self.event)
+        format!("{}.{at:020}.{}.{:020}.{}", self.standing as u8, self.rank as u8, self.progress, self.event)
     }
 }
 
@@ -118,11 +121,14 @@ mod tests {
             Just(Rank::Fetched),
             Just(Rank::Released)
         ];
-        (standing, 0..5_i64, rank, "evt_[ab]{1,2}").prop_map(|(standing, at, rank, event)| Version {
-            standing,
-            at: Timestamp::from_seconds(at * 1_000_000_000),
-            rank,
-            event: EventId::new(event),
+        (standing, 0..5_i64, rank, 0..12_u64, "evt_[ab]{1,2}").prop_map(|(standing, at, rank, progress, event)| {
+            Version {
+                standing,
+                at: Timestamp::from_seconds(at * 1_000_000_000),
+                rank,
+                progress: progress * 1_000_000_000,
+                event: EventId::new(event),
+            }
         })
     }
 
