@@ -33,7 +33,13 @@ pub(crate) fn event(id: &str, kind: &str, seconds: i64) -> EventFacts {
 
 /// The place of an ordinary update made by `event` at `seconds`.
 pub(crate) fn version(event: &str, seconds: i64) -> Version {
-    Version { standing: Standing::Current, at: at(seconds), rank: Rank::Updated, progress: 0, event: EventId::new(event) }
+    Version {
+        standing: Standing::Current,
+        at: at(seconds),
+        rank: Rank::Updated,
+        progress: 0,
+        event: EventId::new(event),
+    }
 }
 
 /// A plan that is built up row by row.
