@@ -20,9 +20,15 @@ use crate::ledger::Ledger;
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
-use crate::revenue::Validator;
+use crate::revenue::guardian::{Guardian, RulesError};
+use crate::revenue::project::Settings;
+use crate::revenue::tiers::{Tiers, TiersError};
+use crate::revenue::validator::Validator;
 use crate::telemetry::health::Board;
 use crate::telemetry::metrics::Metrics;
+
+/// Tiers on sale, from the least to the best.
+const TIERS: [&str; 3] = ["bronze", "silver", "gold"];
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +50,12 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error("cannot open the ledger")]
     Ledger(#[source] crate::ledger::LedgerError),
+    /// The tiers make no sense.
+    #[error("cannot use the tiers")]
+    Tiers(#[source] TiersError),
+    /// The Guardian's rules file is refused.
+    #[error("cannot use revenue.guardian_rules")]
+    Rules(#[source] RulesError),
     /// The directory for the gateway's files cannot be made.
     #[error("cannot create {path}")]
     Directory {
@@ -79,14 +91,27 @@ pub struct Gateway {
 pub fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     let path = &config.ledger.sqlite_path;
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)
-            .map_err(|source| StartError::Directory { path: parent.to_owned(), source })?;
+        std::fs::create_dir_all(parent).map_err(|source| StartError::Directory { path: parent.to_owned(), source })?;
     }
     Ok(Arc::new(SqliteLedger::open(path, clock.clone()).map_err(StartError::Ledger)?))
 }
 
+/// The pipeline from events to verdicts.
+fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
+    let revenue = &config.revenue;
+    let prices = revenue.tiers.iter().map(|(price, tier)| (price.as_str(), *tier));
+    let tiers = Tiers::new(TIERS, prices, None).map_err(StartError::Tiers)?;
+    let guardian = Guardian::default();
+    if let Some(path) = &revenue.guardian_rules {
+        guardian.reload_file(path).map_err(StartError::Rules)?;
+    }
+    let settings = Settings { tiers, unpaid_entitles: revenue.unpaid_entitles };
+    Ok(Validator::new(settings, Arc::new(guardian), clock.clone()))
+}
+
 /// Starts everything. What is started stops again when an error is returned.
 pub async fn start(config: &Config, ledger: Arc<dyn Ledger>, clock: Clock) -> Result<Gateway, StartError> {
+    let validator = validator(config, &clock)?;
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
     let (inbox_latch, listener_latch) = (readiness.latch("inbox"), readiness.latch("listeners"));
     let (metrics, board) = (Metrics::new(), Board::default());
@@ -135,8 +160,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn Ledger>, clock: Clock) -> Re
     let connections = Some(Arc::clone(&metrics));
     supervisor.start("webhook listener", http::serve(listener, public, options, connections, shutdown.token().clone()));
 
-    let validator = Arc::new(Validator::new(&config.revenue, clock.clone()));
-    let work = Arc::new(Direct::new(validator, ledger));
+    let work = Arc::new(Direct::new(Arc::new(validator), ledger));
     let pump = Pump::new(inbox.clone(), work, pump_options(config), Arc::clone(&metrics), board, clock.clone());
     for _ in 0..config.dispatch.workers {
         supervisor.start("pump", pump.clone().run(shutdown.token().clone()));
@@ -174,11 +198,8 @@ async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), S
     };
     let http = &config.http;
     let listener = bind(http.listen, "http.listen").await?;
-    let admin = if http.admin_listen == http.listen {
-        None
-    } else {
-        Some(bind(http.admin_listen, "http.admin_listen").await?)
-    };
+    let admin =
+        if http.admin_listen == http.listen { None } else { Some(bind(http.admin_listen, "http.admin_listen").await?) };
     Ok((listener, admin))
 }
 

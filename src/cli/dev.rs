@@ -26,7 +26,7 @@ use crate::domain::clock::Clock;
 use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Signals, Stop};
-use crate::stripe::simulator::{Deliveries, DeliveryOptions, Expected, Options, SPAN, Simulator};
+use crate::stripe::simulator::{Deliveries, DeliveryOptions, Expected, Options, SPAN, Simulator, Tier};
 use crate::telemetry::logging;
 
 /// Signing secret of `dev`. Everybody knows it, so `dev` serves loopback only.
@@ -244,6 +244,13 @@ async fn dev_config(args: &DevArgs, mut sources: Sources, directory: PathBuf) ->
     set("GATEWAY_DATA_DIR", directory.display().to_string());
     set("GATEWAY_LISTEN", free(args.listen).await?.to_string());
     set("GATEWAY_ADMIN_LISTEN", free(args.admin_listen).await?.to_string());
+    for (name, tier) in [
+        ("STRIPE_PRICE_BRONZE", Tier::Bronze),
+        ("STRIPE_PRICE_SILVER", Tier::Silver),
+        ("STRIPE_PRICE_GOLD", Tier::Gold),
+    ] {
+        set(name, tier.price_id().to_owned());
+    }
     if quiet {
         set("GATEWAY_LOG", "error".to_owned());
     }

@@ -17,7 +17,7 @@ fn every_path_acknowledges_a_signed_event_and_names_the_route() {
         assert_eq!(reply.headers["content-type"], "application/json");
     }
     assert_eq!(gateway.until_idle()["inbox"]["settled"], 3);
-    assert_eq!(gateway.metric(r#"colony_gateway_webhook_requests_total{result="ok"}"#) as u64, 3);
+    assert_eq!(gateway.metric(r#"colony_gateway_webhook_requests_total{result="ok"}"#), 3);
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn duplicates_are_acknowledged_stored_once_and_counted() {
         assert_eq!(gateway.post(&event("evt_1")).status, 200);
     }
     assert_eq!(gateway.until_idle()["inbox"]["settled"], 1);
-    assert_eq!(gateway.metric(r#"colony_gateway_webhook_requests_total{result="duplicate"}"#) as u64, 2);
+    assert_eq!(gateway.metric(r#"colony_gateway_webhook_requests_total{result="duplicate"}"#), 2);
 }
 
 #[test]
@@ -56,23 +56,24 @@ fn every_signature_fault_is_answered_alike_and_stores_nothing() {
     answers.dedup();
     assert_eq!(answers.len(), 1, "a forger could tell them apart: {answers:?}");
     assert_eq!(gateway.health()["inbox"]["settled"], 0);
-    assert_eq!(gateway.metric(r#"colony_gateway_signature_failures_total{reason="missing"}"#) as u64, 1);
-    assert_eq!(gateway.metric(r#"colony_gateway_signature_failures_total{reason="repeated"}"#) as u64, 1);
-    assert_eq!(gateway.metric(r#"colony_gateway_signature_failures_total{reason="no_match"}"#) as u64, 2);
+    assert_eq!(gateway.metric(r#"colony_gateway_signature_failures_total{reason="missing"}"#), 1);
+    assert_eq!(gateway.metric(r#"colony_gateway_signature_failures_total{reason="repeated"}"#), 1);
+    assert_eq!(gateway.metric(r#"colony_gateway_signature_failures_total{reason="no_match"}"#), 2);
 }
 
 #[test]
 fn what_cannot_be_worked_on_is_acknowledged_kept_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let gateway = options(&directory).serve();
-    let thin = r#"{"id":"evt_thin","object":"v2.core.event","type":"v1.billing.meter.no_meter_found","livemode":false}"#;
+    let thin =
+        r#"{"id":"evt_thin","object":"v2.core.event","type":"v1.billing.meter.no_meter_found","livemode":false}"#;
     for body in [thin, "this is no JSON", "{}"] {
         assert_eq!(gateway.post(body).status, 200, "{body}");
     }
     let health = gateway.health();
     assert_eq!((health["inbox"]["quarantined"].as_u64(), health["inbox"]["settled"].as_u64()), (Some(3), Some(0)));
-    assert_eq!(gateway.metric(r#"colony_gateway_deliveries_held_total{reason="misrouted"}"#) as u64, 1);
-    assert_eq!(gateway.metric(r#"colony_gateway_deliveries_held_total{reason="malformed"}"#) as u64, 2);
+    assert_eq!(gateway.metric(r#"colony_gateway_deliveries_held_total{reason="misrouted"}"#), 1);
+    assert_eq!(gateway.metric(r#"colony_gateway_deliveries_held_total{reason="malformed"}"#), 2);
     assert!(gateway.log().iter().any(|line| line.contains("needs a person")));
 }
 
@@ -80,13 +81,15 @@ fn what_cannot_be_worked_on_is_acknowledged_kept_and_counted() {
 fn endpoints_of_the_file_verify_with_their_own_secrets_and_hold_the_other_mode() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("gateway.toml");
-    let text = format!("[[endpoint]]\nname = \"live\"\npath = \"/live\"\nmode = \"live\"\nsecrets = [\"whsec_other\", \"{SECRET}\"]\n");
+    let text = format!(
+        "[[endpoint]]\nname = \"live\"\npath = \"/live\"\nmode = \"live\"\nsecrets = [\"whsec_other\", \"{SECRET}\"]\n"
+    );
     std::fs::write(&file, text).unwrap();
     let gateway = options(&directory).with("GATEWAY_CONFIG", file.display()).serve();
     let body = event("evt_test_mode");
     let reply = request(gateway.webhooks, &post("/live", &[("stripe-signature", &signature(&body))], body.as_bytes()));
     assert_eq!(reply.status, 200);
-    assert_eq!(gateway.metric(r#"colony_gateway_deliveries_held_total{reason="mode_mismatch"}"#) as u64, 1);
+    assert_eq!(gateway.metric(r#"colony_gateway_deliveries_held_total{reason="mode_mismatch"}"#), 1);
 }
 
 #[test]

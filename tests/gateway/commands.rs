@@ -52,7 +52,8 @@ fn config_check_tells_good_from_bad() {
 #[test]
 fn dev_applies_a_thousand_events_once_each_through_duplicates_and_disorder() {
     let directory = tempfile::tempdir().unwrap();
-    let arguments = ["dev", "--events", "1000", "--seed", "7", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let arguments =
+        ["dev", "--events", "1000", "--seed", "7", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let (code, stdout, stderr) = run(&Options::new(directory.path()), &arguments);
     assert_eq!(code, 0, "{stdout}\n{stderr}");
     assert!(stdout.contains("1000 events applied once each"), "{stdout}");
@@ -65,7 +66,19 @@ fn simulate_exits_0_against_a_gateway_and_not_against_something_else() {
     let options = Options::new(directory.path());
     let gateway = options.serve();
     let url = format!("http://{}/webhook", gateway.webhooks);
-    let arguments = ["simulate", "--url", &url, "--events", "200", "--bad-signature", "5%", "--duplicate", "5%", "--out-of-order", "8"];
+    let arguments = [
+        "simulate",
+        "--url",
+        &url,
+        "--events",
+        "200",
+        "--bad-signature",
+        "5%",
+        "--duplicate",
+        "5%",
+        "--out-of-order",
+        "8",
+    ];
     let (code, stdout, stderr) = run(&options, &arguments);
     assert_eq!(code, 0, "{stdout}\n{stderr}");
     let health = gateway.until_idle();

@@ -27,14 +27,17 @@ fn hold(file: &Path) -> Connection {
 #[test]
 fn a_200_is_never_sent_before_the_commit() {
     let directory = tempfile::tempdir().unwrap();
-    let gateway = Options::new(directory.path()).with("GATEWAY_INBOX_BUSY_TIMEOUT", "60s").with("GATEWAY_APPEND_TIMEOUT", "90s").serve();
+    let gateway = Options::new(directory.path())
+        .with("GATEWAY_INBOX_BUSY_TIMEOUT", "60s")
+        .with("GATEWAY_APPEND_TIMEOUT", "90s")
+        .serve();
     let held = hold(&directory.path().join("inbox.db"));
     let body = event("evt_between_append_and_commit");
     let mut stream = connect(gateway.webhooks);
     stream.write_all(&post("/webhook", &[("stripe-signature", &signature(&body))], body.as_bytes())).unwrap();
     // The request is in the gateway's hands once its connection is counted; a commit is impossible as long as the lock is
     // held, so an answer now could only be a lie.
-    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 1.0);
+    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 1);
     stream.set_nonblocking(true).unwrap();
     let mut byte = [0];
     let early = std::io::Read::read(&mut stream, &mut byte);
@@ -209,7 +212,8 @@ fn a_full_disk_is_answered_503_and_outlived() {
     };
     let elsewhere = tempfile::tempdir().unwrap();
     let data = disk.0.path().join("data");
-    let gateway = Options::new(&data).with("GATEWAY_LEDGER_SQLITE_PATH", elsewhere.path().join("ledger.db").display()).serve();
+    let gateway =
+        Options::new(&data).with("GATEWAY_LEDGER_SQLITE_PATH", elsewhere.path().join("ledger.db").display()).serve();
     let filler = disk.0.path().join("filler");
     std::fs::write(&filler, vec![0; 2 * 1024 * 1024]).unwrap();
     let large = |id: &str| event(id) + &" ".repeat(200_000);

@@ -52,7 +52,8 @@ fn heads_are_capped_in_bytes_and_number() {
 #[test]
 fn slow_heads_and_bodies_are_given_up_while_others_are_served() {
     let directory = tempfile::tempdir().unwrap();
-    let options = Options::new(directory.path()).with("GATEWAY_HEAD_TIMEOUT", "300ms").with("GATEWAY_BODY_TIMEOUT", "300ms");
+    let options =
+        Options::new(directory.path()).with("GATEWAY_HEAD_TIMEOUT", "300ms").with("GATEWAY_BODY_TIMEOUT", "300ms");
     let gateway = options.serve();
     let mut slow_head = connect(gateway.webhooks);
     slow_head.write_all(b"POST /webhooks/stripe HTTP/1.1\r\nhost:").unwrap();
@@ -111,9 +112,9 @@ fn more_connections_than_the_bound_are_turned_away_and_probes_get_through_afterw
     let idle: Vec<_> = (0..3).map(|_| connect(gateway.webhooks)).collect();
     let turned_away = request(gateway.webhooks, b"");
     assert_eq!((turned_away.status, turned_away.problem().as_str()), (503, "overloaded"));
-    assert_eq!(gateway.metric("colony_gateway_connections_refused_total") as u64, 1);
+    assert_eq!(gateway.metric("colony_gateway_connections_refused_total"), 1);
     drop(idle);
-    gateway.until(|_| gateway.metric("colony_gateway_connections") as u64 == 0);
+    gateway.until(|_| gateway.metric("colony_gateway_connections") == 0);
     assert_eq!(gateway.post(&event("evt_1")).status, 200);
 }
 

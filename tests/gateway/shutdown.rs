@@ -12,7 +12,7 @@ fn a_signal_finishes_the_requests_in_hand_takes_no_more_and_exits_0() {
     let whole = post("/webhook", &[("stripe-signature", &signature(&body))], body.as_bytes());
     let mut in_hand = connect(gateway.webhooks);
     in_hand.write_all(&whole[..whole.len() - 1]).unwrap();
-    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 1.0);
+    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 1);
     gateway.signal("TERM");
     // The listener closes when draining begins.
     while std::net::TcpStream::connect(gateway.webhooks).is_ok() {
@@ -29,7 +29,7 @@ fn idle_connections_do_not_hold_up_the_end() {
     let directory = tempfile::tempdir().unwrap();
     let mut gateway = Options::new(directory.path()).serve();
     let _idle: Vec<_> = (0..5).map(|_| connect(gateway.webhooks)).collect();
-    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 5.0);
+    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 5);
     gateway.signal("INT");
     assert_eq!(gateway.wait().code(), Some(0));
 }
@@ -37,7 +37,8 @@ fn idle_connections_do_not_hold_up_the_end() {
 #[test]
 fn work_that_outlasts_the_deadline_is_cut_short_and_the_exit_code_says_so() {
     let directory = tempfile::tempdir().unwrap();
-    let options = Options::new(directory.path()).with("GATEWAY_SHUTDOWN_DEADLINE", "200ms").with("GATEWAY_BODY_TIMEOUT", "10m");
+    let options =
+        Options::new(directory.path()).with("GATEWAY_SHUTDOWN_DEADLINE", "200ms").with("GATEWAY_BODY_TIMEOUT", "10m");
     let mut gateway = options.serve();
     let mut endless = connect(gateway.webhooks);
     endless.write_all(b"POST /webhook HTTP/1.1\r\nhost: x\r\nstripe-signature: t=1,v1=00\r\n").unwrap();
@@ -46,7 +47,7 @@ fn work_that_outlasts_the_deadline_is_cut_short_and_the_exit_code_says_so() {
     let whole = post("/webhook", &[("stripe-signature", &signature(&body))], body.as_bytes());
     let mut slow = connect(gateway.webhooks);
     slow.write_all(&whole[..whole.len() - 1]).unwrap();
-    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 1.0);
+    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 1);
     gateway.signal("TERM");
     assert_eq!(gateway.wait().code(), Some(3));
 }

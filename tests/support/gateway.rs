@@ -1,6 +1,7 @@
 //! The real binary as a child process, and a plain HTTP client for it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -45,8 +46,8 @@ impl Options {
     }
 
     /// With a variable set.
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
-        self.environment.insert(name.to_owned(), value.to_string());
+    pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.environment.insert(name.to_owned(), format!("{value}"));
         self
     }
 
@@ -89,16 +90,14 @@ impl Options {
                 lines.lock().expect("no panics while logging").push(line);
             }
         });
-        match is_ready.recv_timeout(PATIENCE) {
-            Ok((webhooks, admin)) => Ok(Gateway { child, webhooks, admin, log, reader: Some(reader) }),
-            Err(_) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                let _ = reader.join();
-                let log = log.lock().expect("no panics while logging").clone();
-                Err(log)
-            }
+        if let Ok((webhooks, admin)) = is_ready.recv_timeout(PATIENCE) {
+            return Ok(Gateway { child, webhooks, admin, log, reader: Some(reader) });
         }
+        let _ = child.kill();
+        let _ = child.wait();
+        let _ = reader.join();
+        let log = log.lock().expect("no panics while logging").clone();
+        Err(log)
     }
 }
 
@@ -156,10 +155,10 @@ impl Gateway {
     }
 
     /// The value of a metric line, such as `colony_gateway_connections` or one with its labels.
-    pub fn metric(&self, line: &str) -> f64 {
+    pub fn metric(&self, line: &str) -> u64 {
         let text = self.admin_get("/metrics").body;
         let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("no metric {line} in\n{text}")).parse().expect("a number")
+        value.unwrap_or_else(|| panic!("no metric {line} in\n{text}")).parse().expect("a whole number")
     }
 
     /// Sends a signal by name.
@@ -234,9 +233,9 @@ pub fn get(path: &str) -> Vec<u8> {
 pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut request = format!("POST {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n");
     for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
+        let _ = write!(request, "{name}: {value}\r\n");
     }
-    request += &format!("content-length: {}\r\n\r\n", body.len());
+    let _ = write!(request, "content-length: {}\r\n\r\n", body.len());
     let mut request = request.into_bytes();
     request.extend_from_slice(body);
     request

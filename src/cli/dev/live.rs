@@ -26,12 +26,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(
-        inbox: Inbox,
-        ledger: Arc<dyn StateOfRecord>,
-        stats: Option<Arc<Stats>>,
-        clock: Clock,
-    ) -> Self {
+    pub(super) fn new(inbox: Inbox, ledger: Arc<dyn StateOfRecord>, stats: Option<Arc<Stats>>, clock: Clock) -> Self {
         Self { inbox, ledger, stats, clock, terminal: stdout().is_terminal(), before: Mutex::new(None) }
     }
 

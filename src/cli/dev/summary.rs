@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use crate::cli::traffic::{Snapshot, Stats};
 use crate::ledger::report::{REPORT_LINES_MAX, StateOfRecord, SubscriptionLine, Summary};
+use crate::stripe::money::Currency;
 use crate::stripe::simulator::Expected;
 
 /// Subscriptions printed; the others are counted.
@@ -31,7 +32,11 @@ pub(super) async fn print(
         let differences = differences(&summary, &subscriptions, expected, fresh);
         writeln!(out)?;
         if differences.is_empty() {
-            writeln!(out, "{} events applied once each: the state of record is what they add up to", expected.events())?;
+            writeln!(
+                out,
+                "{} events applied once each: the state of record is what they add up to",
+                expected.events()
+            )?;
         } else {
             writeln!(out, "the state of record is NOT what {} events add up to:", expected.events())?;
             differences.iter().try_for_each(|difference| writeln!(out, "  {difference}"))?;
@@ -65,18 +70,17 @@ fn rows(out: &mut impl std::io::Write, summary: &Summary, subscriptions: &[Subsc
     )?;
     if !subscriptions.is_empty() {
         writeln!(out)?;
-        writeln!(out, "{:<30} {:<12} {:<10} {:<8} {:>12}", "subscription", "user", "status", "tier", "monthly")?;
+        writeln!(out, "{:<30} {:<38} {:<10} {:<8} {:>12}", "subscription", "user", "status", "tier", "monthly")?;
     }
     for line in subscriptions.iter().take(ROWS_PRINTED) {
         writeln!(
             out,
-            "{:<30} {:<12} {:<10} {:<8} {:>8} {}",
+            "{:<30} {:<38} {:<10} {:<8} {:>12}",
             line.id,
             line.user_id.as_deref().unwrap_or("-"),
             line.status,
             line.tier.as_deref().unwrap_or("-"),
-            line.mrr_minor,
-            line.currency.as_deref().unwrap_or("-")
+            tag(line.mrr_minor, line.currency.as_deref())
         )?;
     }
     if subscriptions.len() > ROWS_PRINTED {
@@ -84,22 +88,22 @@ fn rows(out: &mut impl std::io::Write, summary: &Summary, subscriptions: &[Subsc
     }
     if !summary.recurring.is_empty() {
         writeln!(out)?;
-        writeln!(out, "{:<10} {:<8} {:>14} {:>14}", "tier", "currency", "subscriptions", "monthly")?;
+        writeln!(out, "{:<10} {:>14} {:>14}", "tier", "subscriptions", "monthly")?;
     }
     for line in &summary.recurring {
-        let (tier, currency) = (line.tier.as_deref().unwrap_or("-"), line.currency.as_deref().unwrap_or("-"));
-        writeln!(out, "{tier:<10} {currency:<8} {:>14} {:>14}", line.subscriptions, line.mrr_minor)?;
+        let (tier, monthly) = (line.tier.as_deref().unwrap_or("-"), tag(line.mrr_minor, line.currency.as_deref()));
+        writeln!(out, "{tier:<10} {:>14} {monthly:>14}", line.subscriptions)?;
     }
     Ok(())
 }
 
+/// An amount as on a price tag.
+fn tag(minor: i64, currency: Option<&str>) -> String {
+    currency.and_then(Currency::parse).map_or_else(|| minor.to_string(), |currency| currency.tag(minor))
+}
+
 /// Where rows and expectation differ: users' subscriptions and tiers, and the money, to the cent.
-fn differences(
-    summary: &Summary,
-    subscriptions: &[SubscriptionLine],
-    expected: &Expected,
-    fresh: bool,
-) -> Vec<String> {
+fn differences(summary: &Summary, subscriptions: &[SubscriptionLine], expected: &Expected, fresh: bool) -> Vec<String> {
     let mut differences = Vec::new();
     let rows: BTreeMap<&str, &SubscriptionLine> = subscriptions.iter().map(|line| (line.id.as_str(), line)).collect();
     for user in expected.users() {
