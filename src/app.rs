@@ -198,8 +198,9 @@ async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), S
     };
     let http = &config.http;
     let listener = bind(http.listen, "http.listen").await?;
-    let admin =
-        if http.admin_listen == http.listen { None } else { Some(bind(http.admin_listen, "http.admin_listen").await?) };
+    // Two ports that the system chooses are never the same.
+    let one_address = http.admin_listen == http.listen && http.listen.port() != 0;
+    let admin = if one_address { None } else { Some(bind(http.admin_listen, "http.admin_listen").await?) };
     Ok((listener, admin))
 }
 

@@ -204,7 +204,7 @@ fn the_rules_may_change_while_events_are_looked_at() {
     let guardian = Guardian::default();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            (0..200).for_each(|n| guardian.reload(&format!("[builtin.amount_max]\nmax = {}", n + 1)).unwrap())
+            (0..200).for_each(|n| guardian.reload(&format!("[builtin.amount_max]\nmax = {}", n + 1)).unwrap());
         });
         scope.spawn(|| (0..200).for_each(|_| assert!(look(&guardian, &invoice()).blocking().is_none())));
     });
