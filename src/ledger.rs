@@ -3,12 +3,19 @@
 //! A store applies a batch of verdicts in one transaction: either all of its effects are there or none. It is
 //! idempotent by event id and keeps the row with the greatest version, so a batch whose outcome is unknown (a lost
 //! reply, a killed process) is simply applied again.
+//!
+//! The stores decide nothing about what a row should be: that is done in [`crate::revenue`]. They keep, per key, the
+//! row with the greatest version, refuse to re-point a binding, and join on reading.
+
+pub mod report;
+pub mod sqlite;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::revenue::rows::{Action, BindingKind, Decision, Severity};
 use crate::revenue::verdict::Verdict;
 
 /// A boxed future, so that stores can stand behind one pointer.
@@ -23,9 +30,13 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Nothing of the batch is applied when it fails.
     fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>>;
 
-    /// Cheap question whether the ledger would take a batch now. Changes nothing.
+    /// Cheap question whether the ledger would take a batch now. Changes nothing. A ledger that lacks migrations
+    /// answers with [`LedgerErrorKind::Schema`] and names them.
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>>;
 }
+
+/// Rule under which a store quarantines an event that would re-point a binding.
+pub const BINDING_CONFLICT: &str = "binding_conflict";
 
 /// What became of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +63,43 @@ pub enum Outcome {
         /// Why, without customer data.
         reason: String,
     },
+}
+
+impl Outcome {
+    /// Stable name, in metrics, in job output and in the column `events.outcome`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Stale => "stale",
+            Self::Duplicate => "duplicate",
+            Self::Ignored => "ignored",
+            Self::Quarantined { .. } => "quarantined",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// Whether a binding of this kind is a claim that another may contradict. A tier is none: the greatest version wins.
+const fn is_exclusive(kind: BindingKind) -> bool {
+    match kind {
+        BindingKind::CustomerUser | BindingKind::SubscriptionUser | BindingKind::SubscriptionCustomer => true,
+        BindingKind::SubscriptionTier => false,
+    }
+}
+
+/// Why a binding was refused. Names the Stripe object and the evidence, not the users.
+fn conflict_reason(kind: &str, from_id: &str, evidence: &str) -> String {
+    format!("{kind}: {from_id} is bound to another, says {evidence}")
+}
+
+/// The decision that stores record for a binding conflict.
+fn conflict_decision(reason: &str) -> Decision {
+    Decision {
+        rule: BINDING_CONFLICT.to_owned(),
+        severity: Severity::Critical,
+        action: Action::Quarantine,
+        reason: reason.to_owned(),
+    }
 }
 
 /// Why a batch was not applied.
@@ -125,6 +173,18 @@ pub enum Disposition {
 }
 
 impl LedgerError {
+    /// An error without a cause of its own.
+    pub fn new(ledger: &'static str, kind: LedgerErrorKind, message: impl Into<String>) -> Self {
+        Self { ledger, kind, message: message.into(), source: None }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+
     /// The retry decision.
     pub fn disposition(&self) -> Disposition {
         match self.kind {

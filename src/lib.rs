@@ -16,7 +16,12 @@
 
 pub mod cli;
 pub mod config;
+pub mod dispatch;
 pub mod domain;
+pub mod http;
+pub mod inbox;
 pub mod ledger;
+pub mod lifecycle;
 pub mod revenue;
 pub mod stripe;
+pub mod telemetry;

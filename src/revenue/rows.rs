@@ -2,14 +2,30 @@
 //!
 //! The rules live here and nowhere else. A store only merges: it keeps, per key, the row with the greatest
 //! [`Version`]. A maximum does not depend on order and is unchanged by repetition, which is why any permutation of
-//! the same events, with any duplicates, ends in the same rows.
+//! the same events, with any duplicates, ends in the same rows. Whatever needs the rows of several events (the user
+//! of a subscription, which payments count) is joined when it is read; each row type says how.
+//!
+//! All text in rows is free of NUL and every timestamp lies between the years 1970 and 9999, so that no row of one
+//! event can make a store refuse the batch of its neighbours.
+
+mod binding;
+mod money;
+mod raw;
+mod review;
+mod subscription;
 
 use serde::Serialize;
+
+pub use self::binding::{BindingKind, BindingRow, CustomerRow};
+pub use self::money::{MATCH_WINDOW, PaymentLink, RevenueKind, RevenueRow};
+pub use self::raw::RawJson;
+pub use self::review::{Action, Decision, Finding, Severity};
+pub use self::subscription::{ProjectedStatus, Source, SubscriptionRow};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EventId;
 
-/// What is known of an event without its object.
+/// What is known of an event without looking into its object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EventFacts {
     /// `evt_…`
@@ -27,20 +43,37 @@ pub struct EventFacts {
     pub api_version: Option<String>,
     /// Identifier of the event's object; `invoice.upcoming` has none.
     pub object_id: Option<String>,
+    /// The whole event.
+    pub payload: RawJson,
 }
 
 /// Place of a row's content in the history of its object: a total order, so that two stores that have seen the same
 /// events agree. Compared field by field, in the order of the fields.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// A terminal state (`canceled`, `incomplete_expired`, deleted) is never left.
-    pub terminal: bool,
+    /// What the content itself says about its place, whatever the clocks say.
+    pub standing: Standing,
     /// Moment the content is known to be true of: the event's `created`, or the time the fetch began.
     pub at: Timestamp,
     /// Breaks ties within a moment.
     pub rank: Rank,
+    /// Breaks ties within a moment between contents of the same rank by something that grows in an object's life, such
+    /// as the amount refunded so far or the end of the period; zero where there is nothing of the kind.
+    pub progress: u64,
     /// Breaks the ties that are left.
     pub event: EventId,
+}
+
+/// Part of the order that needs no clock: states that are only ever left, and states that are never left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Anything else replaces it: a subscription that is `incomplete` (Stripe never returns to it), or an amount
+    /// told by another object than the payment itself.
+    Provisional = 0,
+    /// The ordinary case: the later moment wins.
+    Current = 1,
+    /// Never left: `canceled`, `incomplete_expired`, a deleted customer, a link that cannot change.
+    Final = 2,
 }
 
 /// What the content of a row came from. Later ones win a tie in time.
@@ -50,22 +83,24 @@ pub enum Rank {
     Created = 0,
     /// Payload of any other event.
     Updated = 1,
-    /// Payload of a `….deleted` event.
+    /// Payload of a `….deleted` or `….closed` event.
     Deleted = 2,
     /// Fetched from Stripe.
     Fetched = 3,
+    /// Decided by a person who released the event from quarantine.
+    Released = 4,
 }
 
 impl Version {
     /// Text whose byte order is the order of versions, for stores to compare (in Postgres under `COLLATE "C"`).
     pub fn sort_key(&self) -> String {
-        let terminal = u8::from(self.terminal);
         let at = u64::try_from(self.at.millis()).unwrap_or(0);
-        format!("{terminal}.{at:020}.{}.{}", self.rank as u8, self.event)
+        format!("{}.{at:020}.{}.{:020}.{}", self.standing as u8, self.rank as u8, self.progress, self.event)
     }
 }
 
 impl Serialize for Version {
+    /// As [`Version::sort_key`].
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.sort_key())
     }
@@ -78,12 +113,22 @@ mod tests {
     use super::*;
 
     fn version() -> impl Strategy<Value = Version> {
-        let rank = prop_oneof![Just(Rank::Created), Just(Rank::Updated), Just(Rank::Deleted), Just(Rank::Fetched)];
-        (any::<bool>(), 0..5_i64, rank, "evt_[ab]{1,2}").prop_map(|(terminal, at, rank, event)| Version {
-            terminal,
-            at: Timestamp::from_seconds(at * 1_000_000_000),
-            rank,
-            event: EventId::new(event),
+        let standing = prop_oneof![Just(Standing::Provisional), Just(Standing::Current), Just(Standing::Final)];
+        let rank = prop_oneof![
+            Just(Rank::Created),
+            Just(Rank::Updated),
+            Just(Rank::Deleted),
+            Just(Rank::Fetched),
+            Just(Rank::Released)
+        ];
+        (standing, 0..5_i64, rank, 0..12_u64, "evt_[ab]{1,2}").prop_map(|(standing, at, rank, progress, event)| {
+            Version {
+                standing,
+                at: Timestamp::from_seconds(at * 1_000_000_000),
+                rank,
+                progress: progress * 1_000_000_000,
+                event: EventId::new(event),
+            }
         })
     }
 

@@ -2,25 +2,33 @@
 
 use serde::Serialize;
 
-use super::rows::EventFacts;
+use super::rows::{BindingRow, CustomerRow, Decision, EventFacts, Finding, PaymentLink, RevenueRow, SubscriptionRow};
 
-/// The decision about one event.
-#[derive(Clone, Debug)]
+/// The decision about one event. Serialises with its name under `verdict`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
     /// Trusted: write these rows.
     Apply(Box<Plan>),
     /// Trusted, but the gateway maps nothing from this type: record it.
-    Ignore(EventFacts),
-    /// A rule wants a person to look first: record the decision, write nothing.
+    Ignore {
+        /// The event.
+        event: EventFacts,
+        /// What Guardian rules said that did not hold it back.
+        decisions: Vec<Decision>,
+    },
+    /// A rule wants a person to look first: record the decisions, write nothing else.
     Quarantine {
         /// The event.
         event: EventFacts,
-        /// Identifier of the rule.
-        rule: &'static str,
+        /// Identifier of the rule that decided.
+        rule: String,
         /// What the rule found, without customer data.
         reason: String,
+        /// All that Guardian rules said, the deciding one included.
+        decisions: Vec<Decision>,
     },
-    /// Not an event at all; no retry can mend it.
+    /// Not an event at all; no retry can mend it. There is nothing to record it under.
     Reject {
         /// Stable code.
         code: &'static str,
@@ -29,9 +37,54 @@ pub enum Verdict {
     },
 }
 
-/// The rows that one event writes.
+impl Verdict {
+    /// The event, unless there is none.
+    pub fn event(&self) -> Option<&EventFacts> {
+        match self {
+            Self::Apply(plan) => Some(&plan.event),
+            Self::Ignore { event, .. } | Self::Quarantine { event, .. } => Some(event),
+            Self::Reject { .. } => None,
+        }
+    }
+}
+
+/// The rows that one event writes. Within one plan no two rows of a list share a key.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// The event.
     pub event: EventFacts,
+    /// A person has released the event from quarantine: apply it also if it was recorded as quarantined, and let its
+    /// bindings re-point what is bound.
+    pub released: bool,
+    /// Subscriptions, at most a few.
+    pub subscriptions: Vec<SubscriptionRow>,
+    /// Customers.
+    pub customers: Vec<CustomerRow>,
+    /// Evidence of who belongs to whom.
+    pub bindings: Vec<BindingRow>,
+    /// Money.
+    pub revenue: Vec<RevenueRow>,
+    /// Which payments paid which invoices.
+    pub links: Vec<PaymentLink>,
+    /// What does not add up.
+    pub findings: Vec<Finding>,
+    /// What Guardian rules said.
+    pub decisions: Vec<Decision>,
+}
+
+impl Plan {
+    /// A plan that only records the event.
+    pub fn new(event: EventFacts) -> Self {
+        Self {
+            event,
+            released: false,
+            subscriptions: Vec::new(),
+            customers: Vec::new(),
+            bindings: Vec::new(),
+            revenue: Vec::new(),
+            links: Vec::new(),
+            findings: Vec::new(),
+            decisions: Vec::new(),
+        }
+    }
 }

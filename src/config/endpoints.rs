@@ -1,0 +1,200 @@
+//! Webhook endpoints: the one that the environment describes, and more in the file's `[[endpoint]]` tables.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::reader::{Reader, setting};
+use super::secret::Secret;
+use crate::domain::ids::EndpointName;
+use crate::stripe::endpoint::{Endpoint, Mode};
+use crate::stripe::envelope::PayloadKind;
+use crate::stripe::signature::SigningSecret;
+
+/// Paths of the endpoint that the environment describes: ours, and those of what the gateway replaces.
+const DEFAULT_PATHS: [&str; 3] = ["/webhooks/stripe", "/webhook", "/.netlify/functions/stripe-webhook"];
+
+/// Most endpoints; Stripe allows 16 an account, and there may be several accounts.
+const ENDPOINTS_MAX: usize = 64;
+
+/// Most secrets of one endpoint. Stripe has two at most while one is rolled; a local `stripe listen` adds one.
+const SECRETS_MAX: usize = 16;
+
+/// Paths that the gateway itself answers.
+const RESERVED: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
+
+/// Reads every endpoint. Without any there is nothing to serve, which is a fault when `required`.
+pub(super) fn read(reader: &mut Reader, tolerance: Duration, required: bool) -> Vec<Endpoint> {
+    let mut endpoints = Vec::new();
+    let secret_setting = setting("stripe.webhook_secret", "STRIPE_WEBHOOK_SECRET");
+    let mode = reader.or(setting("stripe.mode", "GATEWAY_STRIPE_MODE"), "any", parse_mode);
+    if let Some(text) = reader.secret(secret_setting) {
+        let secrets = secrets(reader, secret_setting.variable, &text);
+        endpoints.push(Endpoint {
+            name: EndpointName::new("stripe"),
+            paths: DEFAULT_PATHS.map(str::to_owned).to_vec(),
+            secrets,
+            mode,
+            payload: PayloadKind::Snapshot,
+            connect: None,
+            tolerance,
+        });
+    }
+    match reader.take("endpoint") {
+        Some(toml::Value::Array(tables)) => {
+            for (index, table) in tables.into_iter().enumerate() {
+                let place = format!("endpoint[{index}]");
+                match table {
+                    toml::Value::Table(table) => endpoints.extend(from_table(reader, &place, table, tolerance)),
+                    _ => reader.fault(place, "must be a table: write [[endpoint]]"),
+                }
+            }
+        }
+        Some(_) => reader.fault("endpoint", "must be a list of tables: write [[endpoint]]"),
+        None => {}
+    }
+    if endpoints.is_empty() && required {
+        reader.fault(
+            "STRIPE_WEBHOOK_SECRET",
+            "no webhook secret: set it to the signing secret (whsec_…) of your endpoint in Stripe's dashboard, or point \
+             STRIPE_WEBHOOK_SECRET_FILE to a file that holds it, or describe endpoints in the configuration file",
+        );
+    }
+    if endpoints.len() > ENDPOINTS_MAX {
+        reader.fault("endpoint", format!("at most {ENDPOINTS_MAX} endpoints"));
+    }
+    refuse_twins(reader, &endpoints);
+    endpoints
+}
+
+fn from_table(reader: &mut Reader, place: &str, mut table: toml::Table, tolerance: Duration) -> Option<Endpoint> {
+    let name = text(reader, place, &mut table, "name");
+    let path = text(reader, place, &mut table, "path");
+    let mode = text(reader, place, &mut table, "mode");
+    let payload = text(reader, place, &mut table, "payload");
+    let connect = match table.remove("connect") {
+        None => None,
+        Some(toml::Value::Boolean(connect)) => Some(connect),
+        Some(_) => {
+            reader.fault(format!("{place}.connect"), "must be true or false");
+            None
+        }
+    };
+    let secrets = table_secrets(reader, place, &mut table);
+    for key in table.keys() {
+        let known = "name, path, mode, payload, connect, secrets, secrets_file";
+        reader.fault(format!("{place}.{key}"), format!("no such setting; an endpoint has {known}"));
+    }
+    let (Some(name), Some(path)) = (name, path) else {
+        reader.fault(place, "needs a name and a path");
+        return None;
+    };
+    if !path.starts_with('/') || path.contains(['{', '}', '*', ' ', '?', '#']) {
+        reader.fault(format!("{place}.path"), "must be a plain path that starts with a slash");
+        return None;
+    }
+    let mode = mode.map_or(Ok(Mode::Any), |mode| parse_mode(&mode));
+    let payload = match payload.as_deref() {
+        None | Some("snapshot") => Ok(PayloadKind::Snapshot),
+        Some("thin") => Ok(PayloadKind::Thin),
+        Some(_) => Err("must be snapshot or thin".to_owned()),
+    };
+    if let Err(message) = &mode {
+        reader.fault(format!("{place}.mode"), message);
+    }
+    if let Err(message) = &payload {
+        reader.fault(format!("{place}.payload"), message);
+    }
+    let name = EndpointName::new(name);
+    Some(Endpoint { name, paths: vec![path], secrets, mode: mode.ok()?, payload: payload.ok()?, connect, tolerance })
+}
+
+fn text(reader: &mut Reader, place: &str, table: &mut toml::Table, key: &str) -> Option<String> {
+    match table.remove(key)? {
+        toml::Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        _ => {
+            reader.fault(format!("{place}.{key}"), "must be text");
+            None
+        }
+    }
+}
+
+fn table_secrets(reader: &mut Reader, place: &str, table: &mut toml::Table) -> Vec<SigningSecret> {
+    let mut all = Vec::new();
+    match table.remove("secrets") {
+        None => {}
+        Some(toml::Value::Array(items)) if items.iter().all(toml::Value::is_str) => {
+            for item in items {
+                let text = Secret::new(item.as_str().unwrap_or_default());
+                all.extend(secrets(reader, &format!("{place}.secrets"), &text));
+            }
+        }
+        Some(_) => reader.fault(format!("{place}.secrets"), "must be a list of texts"),
+    }
+    if let Some(path) = text(reader, place, table, "secrets_file") {
+        let name = format!("{place}.secrets_file");
+        match std::fs::read_to_string(&path) {
+            Ok(content) => {
+                let lines =
+                    content.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(",");
+                all.extend(secrets(reader, &name, &Secret::new(lines)));
+            }
+            Err(error) => reader.fault(name, format!("{path} cannot be read: {error}")),
+        }
+    }
+    if all.is_empty() {
+        reader.fault(place, "needs secrets or secrets_file");
+    }
+    all
+}
+
+/// One secret, or several between commas.
+fn secrets(reader: &mut Reader, name: &str, text: &Secret) -> Vec<SigningSecret> {
+    let mut parsed = Vec::new();
+    let items: Vec<&str> = text.expose().trim().split(',').collect();
+    if items.len() > SECRETS_MAX {
+        reader.fault(name, format!("at most {SECRETS_MAX} secrets"));
+    }
+    for item in items.into_iter().take(SECRETS_MAX) {
+        match SigningSecret::parse(&Secret::new(item)) {
+            Ok((secret, _)) => {
+                if !item.trim().starts_with("whsec_") {
+                    reader.warn(name, "a secret does not start with whsec_; is it the endpoint's signing secret?");
+                }
+                parsed.push(secret);
+            }
+            Err(error) => reader.fault(name, error.to_string()),
+        }
+    }
+    // A file's final line break is normal; anything else was probably copied along by mistake.
+    if text.expose().trim_end_matches(['\n', '\r']).trim() != text.expose().trim_end_matches(['\n', '\r']) {
+        reader.warn(name, "white space around a secret was removed");
+    }
+    parsed
+}
+
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "live" => Ok(Mode::Live),
+        "test" => Ok(Mode::Test),
+        "any" => Ok(Mode::Any),
+        _ => Err("must be live, test or any".to_owned()),
+    }
+}
+
+/// Two endpoints on one path, or with one name, cannot be told apart.
+fn refuse_twins(reader: &mut Reader, endpoints: &[Endpoint]) {
+    let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
+    for endpoint in endpoints {
+        if !names.insert(endpoint.name.as_str()) {
+            reader.fault("endpoint.name", format!("{} is used twice", endpoint.name));
+        }
+        for path in &endpoint.paths {
+            if RESERVED.contains(&path.as_str()) || path.starts_with("/admin") {
+                reader.fault("endpoint.path", format!("{path} is the gateway's own"));
+            }
+            if !paths.insert(path.as_str()) {
+                reader.fault("endpoint.path", format!("{path} is used twice"));
+            }
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Reads settings one by one from layered sources and collects what is wrong with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::secret::Secret;
+
+/// Environment variables that begin like this are ours, so an unknown one is a fault.
+const PREFIX: &str = "GATEWAY_";
+
+/// Where settings come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The environment, handed in by `main`.
+    pub environment: BTreeMap<String, String>,
+    /// The configuration file, if any.
+    pub file: Option<PathBuf>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Name of the setting as the user wrote it.
+    pub setting: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.message)
+    }
+}
+
+/// Everything that is wrong.
+#[derive(Debug)]
+pub struct ConfigError(pub Vec<Fault>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in the configuration:", if self.0.len() == 1 { "1 fault" } else { "faults" })?;
+        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A setting as `config show` prints it; secrets are redacted before they get here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Key in the file.
+    pub key: &'static str,
+    /// Name in the environment.
+    pub variable: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Where it came from.
+    pub origin: String,
+}
+
+/// Names of one setting.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    /// Dotted key in the file.
+    pub(super) key: &'static str,
+    /// Name in the environment.
+    pub(super) variable: &'static str,
+    /// Other names in the environment, tried in order.
+    pub(super) aliases: &'static [&'static str],
+}
+
+/// A setting with its names: `setting("http.listen", "GATEWAY_LISTEN")`.
+pub(super) const fn setting(key: &'static str, variable: &'static str) -> Setting {
+    Setting { key, variable, aliases: &[] }
+}
+
+impl Setting {
+    /// Adds names of the predecessor.
+    pub(super) const fn or(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+}
+
+/// A value that was found, and where.
+struct Found {
+    text: String,
+    name: String,
+    origin: String,
+}
+
+/// Layered sources, the faults so far, and which keys were read.
+#[derive(Debug)]
+pub(super) struct Reader {
+    environment: BTreeMap<String, String>,
+    file: BTreeMap<String, toml::Value>,
+    file_path: Option<PathBuf>,
+    read_keys: BTreeSet<&'static str>,
+    read_variables: BTreeSet<&'static str>,
+    faults: Vec<Fault>,
+    shown: Vec<Shown>,
+    warnings: Vec<Fault>,
+}
+
+impl Reader {
+    pub(super) fn new(sources: &Sources) -> Self {
+        let mut reader = Self {
+            environment: sources.environment.clone(),
+            file: BTreeMap::new(),
+            file_path: sources.file.clone(),
+            read_keys: BTreeSet::new(),
+            read_variables: BTreeSet::new(),
+            faults: Vec::new(),
+            shown: Vec::new(),
+            warnings: Vec::new(),
+        };
+        if let Some(path) = &sources.file {
+            reader.load(path);
+        }
+        reader
+    }
+
+    fn load(&mut self, path: &Path) {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => return self.fault(path.display().to_string(), format!("cannot be read: {error}")),
+        };
+        match text.parse::<toml::Table>() {
+            Ok(table) => flatten("", table, &mut self.file),
+            Err(error) => self.fault(path.display().to_string(), format!("is not TOML: {error}")),
+        }
+    }
+
+    pub(super) fn fault(&mut self, setting: impl Into<String>, message: impl Into<String>) {
+        self.faults.push(Fault { setting: setting.into(), message: message.into() });
+    }
+
+    pub(super) fn warn(&mut self, setting: impl Into<String>, message: impl Into<String>) {
+        self.warnings.push(Fault { setting: setting.into(), message: message.into() });
+    }
+
+    /// Takes a value out of the file that is no single setting, such as a list of tables.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<toml::Value> {
+        self.read_keys.insert(key);
+        self.file.get(key).cloned()
+    }
+
+    fn find(&mut self, setting: Setting) -> Option<Found> {
+        self.read_keys.insert(setting.key);
+        for name in std::iter::once(setting.variable).chain(setting.aliases.iter().copied()) {
+            self.read_variables.insert(name);
+            // Compose and systemd pass unset variables as empty ones.
+            if let Some(text) = self.environment.get(name).filter(|text| !text.trim().is_empty()) {
+                return Some(Found { text: text.clone(), name: name.to_owned(), origin: "environment".to_owned() });
+            }
+        }
+        let value = match self.file.get(setting.key)? {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(flag) => flag.to_string(),
+            toml::Value::Float(number) => number.to_string(),
+            toml::Value::Array(_) | toml::Value::Table(_) | toml::Value::Datetime(_) => {
+                self.fault(setting.key, "must be text, a number, true or false");
+                return None;
+            }
+        };
+        Some(Found { text: value, name: setting.key.to_owned(), origin: "file".to_owned() })
+    }
+
+    fn show(&mut self, setting: Setting, value: String, origin: String) {
+        self.shown.push(Shown { key: setting.key, variable: setting.variable, value, origin });
+    }
+
+    /// A setting that may be absent.
+    pub(super) fn optional<T>(&mut self, setting: Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let Some(found) = self.find(setting) else {
+            self.show(setting, String::new(), "unset".to_owned());
+            return None;
+        };
+        match parse(found.text.trim()) {
+            Ok(value) => {
+                self.show(setting, found.text.trim().to_owned(), found.origin);
+                Some(value)
+            }
+            Err(message) => {
+                self.fault(found.name, message);
+                None
+            }
+        }
+    }
+
+    /// A setting with a default, given as the text a user would write.
+    pub(super) fn or<T>(&mut self, setting: Setting, default: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        let from_default = || match parse(default) {
+            Ok(value) => value,
+            Err(message) => unreachable!("the default of {} is refused: {message}", setting.key),
+        };
+        let Some(found) = self.find(setting) else {
+            self.show(setting, default.to_owned(), "default".to_owned());
+            return from_default();
+        };
+        match parse(found.text.trim()) {
+            Ok(value) => {
+                self.show(setting, found.text.trim().to_owned(), found.origin);
+                value
+            }
+            Err(message) => {
+                self.fault(found.name, message);
+                from_default()
+            }
+        }
+    }
+
+    /// A secret: from the environment, from the file that `<NAME>_FILE` names, or from the configuration file.
+    pub(super) fn secret(&mut self, setting: Setting) -> Option<Secret> {
+        let direct = self.find(setting);
+        let mut from_file = None;
+        for name in std::iter::once(setting.variable).chain(setting.aliases.iter().copied()) {
+            let name = format!("{name}_FILE");
+            if let Some(path) = self.environment.get(&name).filter(|path| !path.trim().is_empty()).cloned() {
+                from_file = Some((name, path));
+                break;
+            }
+        }
+        match (direct, from_file) {
+            (Some(direct), Some((name, _))) if direct.origin == "environment" => {
+                self.fault(name, format!("{} is set too: set one of them", direct.name));
+                None
+            }
+            (_, Some((name, path))) => match std::fs::read_to_string(path.trim()) {
+                Ok(text) if text.trim().is_empty() => {
+                    self.fault(name, format!("{} is empty", path.trim()));
+                    None
+                }
+                Ok(text) => {
+                    self.show(setting, "(redacted)".to_owned(), format!("{name} {}", path.trim()));
+                    Some(Secret::new(text))
+                }
+                Err(error) => {
+                    self.fault(name, format!("{} cannot be read: {error}", path.trim()));
+                    None
+                }
+            },
+            (Some(direct), None) => {
+                self.show(setting, "(redacted)".to_owned(), direct.origin);
+                Some(Secret::new(direct.text))
+            }
+            (None, None) => {
+                self.show(setting, String::new(), "unset".to_owned());
+                None
+            }
+        }
+    }
+
+    /// Faults of keys that nobody read, then the verdict.
+    pub(super) fn finish(mut self) -> Result<(Vec<Shown>, Vec<Fault>), ConfigError> {
+        let unknown_keys: Vec<String> =
+            self.file.keys().filter(|key| !self.read_keys.contains(key.as_str())).cloned().collect();
+        let file = self.file_path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        for key in unknown_keys {
+            self.fault(key, format!("no such setting (in {file}); `colony-gateway config show` lists all"));
+        }
+        let known = &self.read_variables;
+        let unknown_variables: Vec<String> = self
+            .environment
+            .keys()
+            .filter(|name| name.starts_with(PREFIX))
+            .filter(|name| {
+                !known.contains(name.strip_suffix("_FILE").unwrap_or(name)) && !known.contains(name.as_str())
+            })
+            .cloned()
+            .collect();
+        for name in unknown_variables {
+            self.fault(name, "no such setting; `colony-gateway config show` lists all");
+        }
+        if self.faults.is_empty() { Ok((self.shown, self.warnings)) } else { Err(ConfigError(self.faults)) }
+    }
+}
+
+fn flatten(prefix: &str, table: toml::Table, into: &mut BTreeMap<String, toml::Value>) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        match value {
+            toml::Value::Table(table) => flatten(&key, table, into),
+            value => drop(into.insert(key, value)),
+        }
+    }
+}
+
+/// `true` or `false`, and the spellings that environments have.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
+}
+
+/// A duration with its unit: `500ms`, `30s`, `5m`, `12h`, `35d`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "must be a whole number and a unit, such as 500ms, 30s, 5m, 12h or 35d".to_owned();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+    let millis = match &text[digits..] {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        _ => None,
+    };
+    let millis = millis.and_then(|unit: u64| number.checked_mul(unit)).ok_or_else(wrong)?;
+    if millis == 0 { Err("must be more than zero".to_owned()) } else { Ok(Duration::from_millis(millis)) }
+}
+
+/// A number of bytes: `65536`, `64KiB`, `256MiB`, `10GiB`.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let factor = match text[digits..].trim() {
+        "" | "B" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1_u64 << 30),
+        _ => None,
+    };
+    text[..digits]
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor?))
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "must be a number of bytes, such as 65536, 64KiB or 10GiB".to_owned())
+}
+
+/// A whole number between bounds.
+pub(super) fn number(min: usize, max: usize) -> impl Fn(&str) -> Result<usize, String> {
+    move |text| match text.parse() {
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ => Err(format!("must be a whole number from {min} to {max}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_have_units() {
+        assert_eq!(duration("35d"), Ok(Duration::from_hours(35 * 24)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(bytes("10GiB"), Ok(10 << 30));
+        assert_eq!(bytes("512"), Ok(512));
+        for text in ["", "s", "5", "-5s", "1.5s", "5 parsecs", "99999999999999999999s", "0s", "é"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        for text in ["", "KiB", "-1", "1kb", "99999999999GiB", "0", "é"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_without_panic(text in ".*") {
+            let _ = (duration(&text), bytes(&text), boolean(&text), number(0, 9)(&text));
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Every setting, its names, its default and its bounds.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::endpoints;
+use super::reader::{ConfigError, Fault, Reader, Shown, Sources, bytes, duration, number, setting};
+use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
+use crate::stripe::endpoint::Endpoint;
+use crate::telemetry::logging::{LogFormat, check_filter};
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Listeners and their bounds.
+    pub http: HttpConfig,
+    /// Webhook endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// Durable journal.
+    pub inbox: InboxConfig,
+    /// From the inbox to the ledger.
+    pub dispatch: DispatchConfig,
+    /// State of record.
+    pub ledger: LedgerConfig,
+    /// The domain's rules.
+    pub revenue: RevenueConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// How long work in hand may take after the first signal.
+    pub shutdown_deadline: Duration,
+    /// Every setting with its value and origin, secrets redacted, for `config show`.
+    pub shown: Vec<Shown>,
+    /// Oddities that do not prevent a start.
+    pub warnings: Vec<Fault>,
+}
+
+/// Listeners and their bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpConfig {
+    /// Address for webhooks and probes.
+    pub listen: SocketAddr,
+    /// Address for metrics and full health. The same as `listen` puts everything on one port.
+    pub admin_listen: SocketAddr,
+    /// Most open connections on each listener.
+    pub connections_max: usize,
+    /// Most webhook requests in hand.
+    pub requests_max: usize,
+    /// Most bytes of bodies in hand.
+    pub body_bytes_in_hand_max: usize,
+    /// Largest head of a request, in bytes.
+    pub head_bytes_max: usize,
+    /// Most headers of a request.
+    pub headers_max: usize,
+    /// Longest wait for a head; also how long an idle connection is kept.
+    pub head_timeout: Duration,
+    /// Longest wait for a body.
+    pub body_timeout: Duration,
+    /// Longest wait for the commit.
+    pub append_timeout: Duration,
+}
+
+/// Durable journal.
+#[derive(Clone, Debug)]
+pub struct InboxConfig {
+    /// Directory of the gateway's files.
+    pub data_dir: PathBuf,
+    /// Bound on the inbox file; `None`: the disk.
+    pub bytes_max: Option<u64>,
+    /// Most requests waiting for the writer.
+    pub queue_max: usize,
+    /// Most requests in one commit.
+    pub group_max: usize,
+    /// How long a commit waits for another program that holds the file.
+    pub busy_timeout: Duration,
+    /// How long bodies of settled entries are kept.
+    pub keep_bodies: Duration,
+    /// How long settled entries are kept.
+    pub keep_entries: Duration,
+}
+
+/// From the inbox to the ledger.
+#[derive(Clone, Copy, Debug)]
+pub struct DispatchConfig {
+    /// Batches in hand at once.
+    pub workers: usize,
+    /// Most entries in a batch.
+    pub batch_entries_max: usize,
+    /// Most bytes of bodies in a batch.
+    pub batch_bytes_max: usize,
+    /// How long a leased entry is left to its holder.
+    pub lease: Duration,
+    /// Longest ledger call; shorter than the lease.
+    pub ledger_timeout: Duration,
+    /// Failed attempts after which an entry is dead.
+    pub attempts_max: usize,
+    /// Ceiling of the wait after the first failed attempt.
+    pub retry_first: Duration,
+    /// No wait between attempts is longer.
+    pub retry_max: Duration,
+}
+
+/// State of record.
+#[derive(Clone, Debug)]
+pub struct LedgerConfig {
+    /// File of the embedded ledger.
+    pub sqlite_path: PathBuf,
+}
+
+/// The domain's rules.
+#[derive(Clone, Debug)]
+pub struct RevenueConfig {
+    /// Stripe price ids and the tier each stands for.
+    pub tiers: Vec<(String, &'static str)>,
+}
+
+/// Logs.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// JSON or text.
+    pub format: LogFormat,
+    /// `tracing` filter, such as `info,colony_gateway::inbox=debug`.
+    pub filter: String,
+}
+
+impl Config {
+    /// Reads every setting. Serving without a webhook endpoint is a fault.
+    pub fn for_serve(sources: &Sources) -> Result<Self, ConfigError> {
+        Self::read(sources, true)
+    }
+
+    /// Reads every setting for a command that receives no webhooks.
+    pub fn for_tools(sources: &Sources) -> Result<Self, ConfigError> {
+        Self::read(sources, false)
+    }
+
+    fn read(sources: &Sources, serves: bool) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(sources);
+        let r = &mut reader;
+        let http = http(r);
+        let tolerance = r.or(setting("stripe.tolerance", "GATEWAY_STRIPE_TOLERANCE"), "5m", duration);
+        let endpoints = endpoints::read(r, tolerance, serves);
+        let inbox = inbox(r);
+        let dispatch = dispatch(r);
+        let ledger = ledger(r, &inbox);
+        let revenue = revenue(r);
+        let log = log(r);
+        let shutdown_deadline = r.or(setting("shutdown_deadline", "GATEWAY_SHUTDOWN_DEADLINE"), "25s", duration);
+        if http.append_timeout <= inbox.busy_timeout {
+            let message = "must be longer than inbox.busy_timeout, or a slow commit is answered before it is known";
+            r.fault("http.append_timeout", message);
+        }
+        let (shown, warnings) = reader.finish()?;
+        Ok(Self { http, endpoints, inbox, dispatch, ledger, revenue, log, shutdown_deadline, shown, warnings })
+    }
+}
+
+fn http(r: &mut Reader) -> HttpConfig {
+    HttpConfig {
+        listen: r.or(setting("http.listen", "GATEWAY_LISTEN"), "0.0.0.0:8080", address),
+        admin_listen: r.or(setting("http.admin_listen", "GATEWAY_ADMIN_LISTEN"), "127.0.0.1:9090", address),
+        connections_max: r.or(setting("http.connections_max", "GATEWAY_CONNECTIONS_MAX"), "4096", number(1, 100_000)),
+        requests_max: r.or(setting("http.requests_max", "GATEWAY_REQUESTS_MAX"), "2048", number(1, 100_000)),
+        body_bytes_in_hand_max: r.or(
+            setting("http.body_bytes_in_hand_max", "GATEWAY_BODY_BYTES_IN_HAND_MAX"),
+            "32MiB",
+            |text| match bytes(text).map(usize::try_from) {
+                // One body of the largest size must fit.
+                Ok(Ok(bytes)) if (1 << 20..=1 << 30).contains(&bytes) => Ok(bytes),
+                Ok(_) => Err("must be from 1MiB to 1GiB".to_owned()),
+                Err(message) => Err(message),
+            },
+        ),
+        head_bytes_max: r.or(setting("http.head_bytes_max", "GATEWAY_HEAD_BYTES_MAX"), "16384", number(8192, 1 << 20)),
+        headers_max: r.or(setting("http.headers_max", "GATEWAY_HEADERS_MAX"), "64", number(8, 1000)),
+        head_timeout: r.or(setting("http.head_timeout", "GATEWAY_HEAD_TIMEOUT"), "15s", duration),
+        body_timeout: r.or(setting("http.body_timeout", "GATEWAY_BODY_TIMEOUT"), "10s", duration),
+        append_timeout: r.or(setting("http.append_timeout", "GATEWAY_APPEND_TIMEOUT"), "10s", duration),
+    }
+}
+
+fn inbox(r: &mut Reader) -> InboxConfig {
+    InboxConfig {
+        data_dir: r.or(setting("data_dir", "GATEWAY_DATA_DIR"), "data", path),
+        bytes_max: r.optional(setting("inbox.bytes_max", "GATEWAY_INBOX_BYTES_MAX"), |text| match bytes(text)? {
+            small if small < 1 << 20 => Err("must be at least 1MiB".to_owned()),
+            enough => Ok(enough),
+        }),
+        queue_max: r.or(setting("inbox.queue_max", "GATEWAY_INBOX_QUEUE_MAX"), "4096", number(1, 1_000_000)),
+        group_max: r.or(setting("inbox.group_max", "GATEWAY_INBOX_GROUP_MAX"), "512", number(1, 10_000)),
+        busy_timeout: r.or(setting("inbox.busy_timeout", "GATEWAY_INBOX_BUSY_TIMEOUT"), "5s", duration),
+        keep_bodies: r.or(setting("inbox.keep_bodies", "GATEWAY_INBOX_KEEP_BODIES"), "35d", duration),
+        keep_entries: r.or(setting("inbox.keep_entries", "GATEWAY_INBOX_KEEP_ENTRIES"), "400d", duration),
+    }
+}
+
+fn dispatch(r: &mut Reader) -> DispatchConfig {
+    let dispatch = DispatchConfig {
+        workers: r.or(setting("dispatch.workers", "GATEWAY_DISPATCH_WORKERS"), "2", number(1, 64)),
+        batch_entries_max: r.or(
+            setting("dispatch.batch_entries_max", "GATEWAY_BATCH_ENTRIES_MAX"),
+            "256",
+            number(1, BATCH_ENTRIES_MAX),
+        ),
+        batch_bytes_max: r.or(setting("dispatch.batch_bytes_max", "GATEWAY_BATCH_BYTES_MAX"), "4MiB", |text| {
+            match bytes(text).map(usize::try_from)? {
+                Ok(bytes) if bytes <= BATCH_BYTES_MAX => Ok(bytes),
+                _ => Err("must be at most 4MiB".to_owned()),
+            }
+        }),
+        lease: r.or(setting("dispatch.lease", "GATEWAY_LEASE"), "60s", duration),
+        ledger_timeout: r.or(setting("dispatch.ledger_timeout", "GATEWAY_LEDGER_TIMEOUT"), "20s", duration),
+        attempts_max: r.or(setting("dispatch.attempts_max", "GATEWAY_ATTEMPTS_MAX"), "16", number(1, 1000)),
+        retry_first: r.or(setting("dispatch.retry_first", "GATEWAY_RETRY_FIRST"), "1s", duration),
+        retry_max: r.or(setting("dispatch.retry_max", "GATEWAY_RETRY_MAX"), "5m", duration),
+    };
+    if dispatch.lease < dispatch.ledger_timeout * 2 {
+        let message = "must be at least twice dispatch.ledger_timeout, or work outlives its lease and is done twice";
+        r.fault("dispatch.lease", message);
+    }
+    if dispatch.retry_max < dispatch.retry_first {
+        r.fault("dispatch.retry_max", "must not be shorter than dispatch.retry_first");
+    }
+    dispatch
+}
+
+fn ledger(r: &mut Reader, inbox: &InboxConfig) -> LedgerConfig {
+    let sqlite_path = r.optional(setting("ledger.sqlite_path", "GATEWAY_LEDGER_SQLITE_PATH"), path);
+    LedgerConfig { sqlite_path: sqlite_path.unwrap_or_else(|| inbox.data_dir.join("ledger.db")) }
+}
+
+fn revenue(r: &mut Reader) -> RevenueConfig {
+    let tiers = [
+        ("bronze", setting("stripe.price_bronze", "STRIPE_PRICE_BRONZE")),
+        ("silver", setting("stripe.price_silver", "STRIPE_PRICE_SILVER")),
+        ("gold", setting("stripe.price_gold", "STRIPE_PRICE_GOLD")),
+    ];
+    let mut prices: Vec<(String, &'static str)> = Vec::new();
+    for (tier, setting) in tiers {
+        for price in r.optional(setting, price_ids).unwrap_or_default() {
+            if prices.iter().any(|(known, _)| *known == price) {
+                r.fault(setting.variable, format!("{price} already stands for another tier"));
+            }
+            prices.push((price, tier));
+        }
+    }
+    RevenueConfig { tiers: prices }
+}
+
+fn log(r: &mut Reader) -> LogConfig {
+    LogConfig {
+        format: r.or(setting("log.format", "GATEWAY_LOG_FORMAT"), "auto", |text| {
+            text.parse().map_err(|message: &str| message.to_owned())
+        }),
+        filter: r.or(setting("log.filter", "GATEWAY_LOG").or(&["RUST_LOG"]), "info", |text| {
+            check_filter(text).map(|()| text.to_owned()).map_err(|error| format!("is no log filter: {error}"))
+        }),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an address and a port, such as 0.0.0.0:8080 or [::1]:9090".to_owned())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "all parsers have one form")]
+fn path(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
+}
+
+/// One price id, or several between commas.
+fn price_ids(text: &str) -> Result<Vec<String>, String> {
+    let ids: Vec<String> = text.split(',').map(|id| id.trim().to_owned()).collect();
+    if ids.iter().all(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')) {
+        Ok(ids)
+    } else {
+        Err("must be Stripe price ids (price_…), several between commas".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

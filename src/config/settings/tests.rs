@@ -1,0 +1,175 @@
+//! Layers, faults, secrets.
+
+use std::io::Write;
+
+use super::*;
+use crate::stripe::endpoint::Mode;
+use crate::stripe::envelope::PayloadKind;
+
+fn sources(environment: &[(&str, &str)], file: Option<&str>) -> (Sources, Option<tempfile::NamedTempFile>) {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let file = file.map(|text| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    });
+    (Sources { environment, file: file.as_ref().map(|file| file.path().to_owned()) }, file)
+}
+
+fn read(environment: &[(&str, &str)], file: Option<&str>) -> Result<Config, ConfigError> {
+    let (sources, _file) = sources(environment, file);
+    Config::for_serve(&sources)
+}
+
+fn faults(environment: &[(&str, &str)], file: Option<&str>) -> Vec<String> {
+    read(environment, file).map(|_| ()).unwrap_err().0.into_iter().map(|fault| fault.to_string()).collect()
+}
+
+const SECRET: (&str, &str) = ("STRIPE_WEBHOOK_SECRET", "whsec_one");
+
+#[test]
+fn one_secret_is_enough_to_serve_on_the_known_paths() {
+    let config = read(&[SECRET], None).unwrap();
+    assert_eq!(config.endpoints.len(), 1);
+    assert_eq!(config.endpoints[0].paths, ["/webhooks/stripe", "/webhook", "/.netlify/functions/stripe-webhook"]);
+    assert_eq!(config.http.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.http.admin_listen.to_string(), "127.0.0.1:9090");
+    assert_eq!(config.inbox.keep_bodies, Duration::from_hours(35 * 24));
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn serving_needs_a_webhook_secret_and_tools_do_not() {
+    for secret in [None, Some(("STRIPE_WEBHOOK_SECRET", "  "))] {
+        let environment: Vec<_> = secret.into_iter().collect();
+        let faults = faults(&environment, None);
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].starts_with("STRIPE_WEBHOOK_SECRET: no webhook secret"), "{faults:?}");
+    }
+    assert!(Config::for_tools(&Sources::default()).is_ok());
+}
+
+#[test]
+fn the_environment_goes_before_the_file_and_the_file_before_the_default() {
+    let file = Some("data_dir = \"from-file\"\n[http]\nlisten = \"127.0.0.1:1\"\nheaders_max = 32\n");
+    let config = read(&[SECRET, ("GATEWAY_LISTEN", "127.0.0.1:2")], file).unwrap();
+    assert_eq!(config.http.listen.port(), 2);
+    assert_eq!(config.http.headers_max, 32);
+    assert_eq!(config.ledger.sqlite_path, PathBuf::from("from-file/ledger.db"));
+    let origin = |key| config.shown.iter().find(|shown| shown.key == key).unwrap().origin.clone();
+    assert_eq!(
+        [origin("http.listen"), origin("http.headers_max"), origin("log.filter")],
+        ["environment", "file", "default"]
+    );
+}
+
+#[test]
+fn every_fault_is_reported_at_once_by_the_name_that_the_user_wrote() {
+    let file = "[http]\nlisten = \"nowhere\"\ntypo = 1\n[dispatch]\nlease = \"1s\"\n";
+    let faults = faults(&[SECRET, ("GATEWAY_BATCH_ENTRIES_MAX", "257"), ("GATEWAY_LISSEN", "x")], Some(file));
+    for start in [
+        "http.listen: must be an address",
+        "http.typo: no such setting",
+        "dispatch.lease: must be at least twice",
+        "GATEWAY_BATCH_ENTRIES_MAX: must be a whole number from 1 to 256",
+        "GATEWAY_LISSEN: no such setting",
+    ] {
+        assert!(faults.iter().any(|fault| fault.starts_with(start)), "{start} is not in {faults:#?}");
+    }
+    assert_eq!(faults.len(), 5, "{faults:#?}");
+}
+
+#[test]
+fn secrets_come_from_files_too_but_not_from_both() {
+    let mut secret = tempfile::NamedTempFile::new().unwrap();
+    secret.write_all(b"whsec_a,whsec_b\n").unwrap();
+    let path = secret.path().to_str().unwrap();
+    let config = read(&[("STRIPE_WEBHOOK_SECRET_FILE", path)], None).unwrap();
+    assert_eq!(config.endpoints[0].secrets.len(), 2);
+    assert!(config.warnings.is_empty(), "a final line break is normal: {:?}", config.warnings);
+    let both = faults(&[SECRET, ("STRIPE_WEBHOOK_SECRET_FILE", path)], None);
+    assert!(both[0].contains("STRIPE_WEBHOOK_SECRET is set too"), "{both:?}");
+    let missing = faults(&[("STRIPE_WEBHOOK_SECRET_FILE", "/nonexistent/secret")], None);
+    assert!(missing[0].starts_with("STRIPE_WEBHOOK_SECRET_FILE: /nonexistent/secret cannot be read"), "{missing:?}");
+}
+
+#[test]
+fn white_space_around_a_secret_is_removed_with_a_warning_and_inside_is_refused() {
+    let config = read(&[("STRIPE_WEBHOOK_SECRET", " whsec_one ")], None).unwrap();
+    assert_eq!(config.warnings.len(), 1);
+    let inside = faults(&[("STRIPE_WEBHOOK_SECRET", "whsec_one whsec_two")], None);
+    assert!(inside[0].contains("separate several secrets with commas"), "{inside:?}");
+    let blank = faults(&[("STRIPE_WEBHOOK_SECRET", "whsec_one,,whsec_two")], None);
+    assert!(blank[0].contains("is blank"), "{blank:?}");
+}
+
+#[test]
+fn no_secret_is_shown_anywhere() {
+    let file = "[[endpoint]]\nname = \"thin\"\npath = \"/thin\"\npayload = \"thin\"\nsecrets = [\"whsec_hidden\"]\n";
+    let config = read(&[("STRIPE_WEBHOOK_SECRET", "whsec_hidden_too")], Some(file)).unwrap();
+    assert!(!format!("{config:?}").contains("whsec_hidden"));
+    let refused = faults(&[("STRIPE_WEBHOOK_SECRET", "whsec_hidden x")], None);
+    assert!(!format!("{refused:?}").contains("whsec_hidden"));
+}
+
+#[test]
+fn endpoints_of_the_file_have_path_mode_form_and_secrets_of_their_own() {
+    let file = r#"
+        [[endpoint]]
+        name = "connect"
+        path = "/webhooks/stripe/connect"
+        mode = "live"
+        connect = true
+        secrets = ["whsec_a", "whsec_b"]
+
+        [[endpoint]]
+        name = "thin"
+        path = "/webhooks/stripe/thin"
+        payload = "thin"
+        secrets = ["whsec_c"]
+    "#;
+    let config = read(&[], Some(file)).unwrap();
+    let [connect, thin] = &config.endpoints[..] else { panic!("{:?}", config.endpoints) };
+    assert_eq!((connect.mode, connect.connect, connect.secrets.len()), (Mode::Live, Some(true), 2));
+    assert_eq!((thin.payload, thin.mode), (PayloadKind::Thin, Mode::Any));
+}
+
+#[test]
+fn endpoints_that_cannot_work_are_refused() {
+    let table = |body: &str| format!("[[endpoint]]\nname = \"a\"\npath = \"/a\"\nsecrets = [\"whsec_a\"]\n{body}\n");
+    let cases = [
+        ("[[endpoint]]\nname = \"a\"\nsecrets = [\"whsec_a\"]\n".to_owned(), "needs a name and a path"),
+        ("[[endpoint]]\nname = \"a\"\npath = \"/a\"\n".to_owned(), "needs secrets"),
+        (table("mode = \"prod\""), "must be live, test or any"),
+        (table("payload = \"fat\""), "must be snapshot or thin"),
+        (table("colour = \"red\""), "no such setting"),
+        (table(&table("")), "is used twice"),
+        (
+            "[[endpoint]]\nname = \"a\"\npath = \"/webhook\"\nsecrets = [\"whsec_a\"]\n".to_owned(),
+            "/webhook is used twice",
+        ),
+        ("[[endpoint]]\nname = \"a\"\npath = \"/metrics\"\nsecrets = [\"whsec_a\"]\n".to_owned(), "gateway's own"),
+        ("[[endpoint]]\nname = \"a\"\npath = \"/{x}\"\nsecrets = [\"whsec_a\"]\n".to_owned(), "plain path"),
+        ("endpoint = 5\n".to_owned(), "must be a list of tables"),
+    ];
+    for (file, expected) in cases {
+        let faults = faults(&[SECRET], Some(&file));
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{expected} is not in {faults:#?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_toml_is_a_fault() {
+    let sources = Sources { file: Some("/nonexistent/gateway.toml".into()), ..Sources::default() };
+    let missing = Config::for_tools(&sources).map(|_| ()).unwrap_err().to_string();
+    assert!(missing.contains("/nonexistent/gateway.toml: cannot be read"), "{missing}");
+    assert!(faults(&[SECRET], Some("= nonsense"))[0].contains("is not TOML"));
+}
+
+#[test]
+fn a_price_stands_for_one_tier() {
+    let config = read(&[SECRET, ("STRIPE_PRICE_GOLD", "price_1, price_2")], None).unwrap();
+    assert_eq!(config.revenue.tiers, [("price_1".to_owned(), "gold"), ("price_2".to_owned(), "gold")]);
+    let twice = faults(&[SECRET, ("STRIPE_PRICE_GOLD", "price_1"), ("STRIPE_PRICE_SILVER", "price_1")], None);
+    assert!(twice[0].contains("another tier"), "{twice:?}");
+}

@@ -1,0 +1,240 @@
+//! Brings one leased batch to its end, and finds in it the entries that cannot be applied.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use crate::domain::backoff::Backoff;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::inbox::{Conclusion, Lease, Leased};
+use crate::ledger::{BoxFuture, Disposition, LedgerError, LedgerErrorKind, Outcome};
+use crate::telemetry::metrics::Metrics;
+
+/// Longest reason kept with an entry, in bytes.
+const REASON_BYTES_MAX: usize = 500;
+
+/// A ledger that took something this recently is not down: what then times out alone is the entry's own fault.
+const RECENT: Duration = Duration::from_secs(30);
+
+/// Runs the pipeline over events and applies the verdicts, all or none.
+pub trait Work: Send + Sync + 'static {
+    /// What became of each event, in order.
+    fn run(&self, events: Vec<Bytes>) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>>;
+}
+
+/// Bounds on the work on a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BatchOptions {
+    /// Longest call.
+    pub(super) call_timeout: Duration,
+    /// Time from the lease after which no new call begins.
+    pub(super) work_max: Duration,
+    /// Failed attempts after which an entry is dead.
+    pub(super) attempts_max: u32,
+    /// Waits between attempts of one entry.
+    pub(super) backoff: Backoff,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Worked {
+    pub(super) conclusions: Vec<(Lease, Conclusion)>,
+    /// Why the ledger took nothing more, if so.
+    pub(super) down: Option<Down>,
+    /// Whether the ledger took anything.
+    pub(super) progress: bool,
+}
+
+/// The ledger is not to be asked for a while.
+#[derive(Debug)]
+pub(super) struct Down {
+    pub(super) after: Duration,
+    pub(super) error: LedgerError,
+}
+
+/// Why a call came to nothing.
+enum Failure {
+    Ledger(LedgerError),
+    /// A bug met an event that nobody thought of.
+    Panicked,
+}
+
+pub(super) struct Batch<'a> {
+    pub(super) work: &'a Arc<dyn Work>,
+    pub(super) options: &'a BatchOptions,
+    pub(super) clock: &'a Clock,
+    pub(super) metrics: &'a Metrics,
+    /// When the ledger last took something, by the monotonic clock.
+    pub(super) last_success: Option<Instant>,
+}
+
+impl Batch<'_> {
+    /// Works until every entry has a conclusion.
+    pub(super) async fn run(&self, leased: Vec<Leased>, random: &mut fastrand::Rng) -> Worked {
+        let started = self.clock.instant();
+        let mut worked = Worked::default();
+        let mut groups = vec![leased];
+        while let Some(mut group) = groups.pop() {
+            let late = self.clock.instant().duration_since(started) > self.options.work_max;
+            if late || worked.down.is_some() {
+                self.put_back(group, &mut worked);
+                continue;
+            }
+            match self.call(&group).await {
+                Ok(outcomes) => {
+                    worked.progress = true;
+                    self.conclude(group, outcomes, &mut worked);
+                }
+                Err(Failure::Ledger(error)) => {
+                    self.metrics.ledger_errors.of(error.kind.as_str()).increment(1);
+                    match error.disposition() {
+                        Disposition::Retry { after } => {
+                            if group.len() == 1 && self.is_own_fault(&error, worked.progress) {
+                                self.failed_alone(group.remove(0), &chain(&error), &mut worked, random);
+                            } else {
+                                self.put_back(group, &mut worked);
+                            }
+                            worked.down = Some(Down { after, error });
+                        }
+                        Disposition::GiveUp if group.len() > 1 => split(group, &mut groups),
+                        Disposition::GiveUp => {
+                            let leased = group.remove(0);
+                            let code = format!("ledger_{}", error.kind);
+                            self.dead(leased, &code, &chain(&error), &mut worked);
+                        }
+                    }
+                }
+                Err(Failure::Panicked) if group.len() > 1 => split(group, &mut groups),
+                Err(Failure::Panicked) => {
+                    let leased = group.remove(0);
+                    tracing::error!(event_id = %leased.event_id, entry = leased.lease.entry().0, "the pipeline panicked");
+                    self.failed_alone(leased, "the pipeline panicked on this event", &mut worked, random);
+                }
+            }
+        }
+        worked
+    }
+
+    async fn call(&self, group: &[Leased]) -> Result<Vec<Outcome>, Failure> {
+        let events: Vec<Bytes> = group.iter().map(|leased| leased.body.clone()).collect();
+        let expected = events.len();
+        #[expect(clippy::cast_precision_loss, reason = "at most 256")]
+        self.metrics.batch_entries.record(expected as f64);
+        let started = self.clock.instant();
+        // A task of its own, so that a panic comes back as a value.
+        let mut call = JoinSet::new();
+        call.spawn(self.work.run(events));
+        let result = tokio::time::timeout(self.options.call_timeout, call.join_next()).await;
+        Metrics::observe(&self.metrics.ledger_seconds, self.clock.instant().duration_since(started));
+        let (kind, message) = match result {
+            Ok(Some(Ok(Ok(outcomes)))) if outcomes.len() == expected => return Ok(outcomes),
+            Ok(Some(Ok(Ok(outcomes)))) => {
+                let message = format!("{} outcomes for {expected} events", outcomes.len());
+                (LedgerErrorKind::Schema, message)
+            }
+            Ok(Some(Ok(Err(error)))) => return Err(Failure::Ledger(error)),
+            Ok(Some(Err(_)) | None) => return Err(Failure::Panicked),
+            Err(_) => (LedgerErrorKind::TimedOut, format!("no answer within {:?}", self.options.call_timeout)),
+        };
+        Err(Failure::Ledger(LedgerError { ledger: "any", kind, message, source: None }))
+    }
+
+    /// A fault that looks like the dependency's is the entry's own when it is alone and its neighbours pass.
+    fn is_own_fault(&self, error: &LedgerError, progress: bool) -> bool {
+        let passes = progress || self.last_success.is_some_and(|at| self.clock.instant().duration_since(at) < RECENT);
+        let may_be = match error.kind {
+            LedgerErrorKind::TimedOut | LedgerErrorKind::Conflict => true,
+            LedgerErrorKind::Unavailable
+            | LedgerErrorKind::Overload
+            | LedgerErrorKind::Auth
+            | LedgerErrorKind::Schema
+            | LedgerErrorKind::Rejected
+            | LedgerErrorKind::Storage => false,
+        };
+        may_be && passes
+    }
+
+    fn conclude(&self, group: Vec<Leased>, outcomes: Vec<Outcome>, worked: &mut Worked) {
+        let now = self.clock.now();
+        for (leased, outcome) in group.into_iter().zip(outcomes) {
+            let (name, conclusion) = match outcome {
+                Outcome::Applied => ("applied", Conclusion::Settle { outcome: "applied" }),
+                Outcome::Stale => ("stale", Conclusion::Settle { outcome: "stale" }),
+                Outcome::Duplicate => ("duplicate", Conclusion::Settle { outcome: "duplicate" }),
+                Outcome::Ignored => ("ignored", Conclusion::Settle { outcome: "ignored" }),
+                Outcome::Quarantined { rule, reason } => {
+                    ("quarantined", Conclusion::Quarantine { code: rule, reason: short(&reason) })
+                }
+                Outcome::Failed { code, reason } => {
+                    log_dead(&leased, &code);
+                    ("failed", Conclusion::Dead { code, reason: short(&reason) })
+                }
+            };
+            self.end(name, leased, conclusion, now, worked);
+        }
+    }
+
+    fn end(&self, name: &str, leased: Leased, conclusion: Conclusion, now: Timestamp, worked: &mut Worked) {
+        self.metrics.outcomes.of(name).increment(1);
+        Metrics::observe(&self.metrics.settle_seconds, now.since(leased.received));
+        worked.conclusions.push((leased.lease, conclusion));
+    }
+
+    fn dead(&self, leased: Leased, code: &str, reason: &str, worked: &mut Worked) {
+        log_dead(&leased, code);
+        let conclusion = Conclusion::Dead { code: code.to_owned(), reason: short(reason) };
+        self.end("failed", leased, conclusion, self.clock.now(), worked);
+    }
+
+    /// One more failed attempt of an entry that was alone in its batch.
+    fn failed_alone(&self, leased: Leased, reason: &str, worked: &mut Worked, random: &mut fastrand::Rng) {
+        let attempts = leased.attempts + 1;
+        if attempts >= self.options.attempts_max {
+            return self.dead(leased, "attempts_exhausted", reason, worked);
+        }
+        self.metrics.outcomes.of("retried").increment(1);
+        let due = self.clock.now().plus(self.options.backoff.wait(attempts, random));
+        let retry = Conclusion::Retry { due, counted: true, reason: short(reason) };
+        worked.conclusions.push((leased.lease, retry));
+    }
+
+    /// Back to the inbox as if it had never been taken.
+    fn put_back(&self, group: Vec<Leased>, worked: &mut Worked) {
+        let due = self.clock.now();
+        let retry = || Conclusion::Retry { due, counted: false, reason: "the ledger was not available".to_owned() };
+        worked.conclusions.extend(group.into_iter().map(|leased| (leased.lease, retry())));
+    }
+}
+
+fn log_dead(leased: &Leased, code: &str) {
+    let (event_id, entry) = (leased.event_id.as_str(), leased.lease.entry().0);
+    tracing::error!(event_id, entry, code, event_type = leased.event_type, "entry is dead: it needs a person");
+}
+
+fn split(mut group: Vec<Leased>, groups: &mut Vec<Vec<Leased>>) {
+    let second = group.split_off(group.len() / 2);
+    groups.push(second);
+    groups.push(group);
+}
+
+fn chain(error: &LedgerError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+fn short(reason: &str) -> String {
+    let mut end = reason.len().min(REASON_BYTES_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason[..end].to_owned()
+}

@@ -1,0 +1,291 @@
+//! The pump against a scripted ledger: poison, outages, panics, time-outs, shutdown.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::EndpointName;
+use crate::inbox::{Counts, Door, EntryState, InboxOptions, InboxThreads, NewEntry};
+use crate::ledger::{BoxFuture, LedgerError, LedgerErrorKind, Outcome};
+use crate::stripe::envelope::Envelope;
+use crate::stripe::signature::tests::delivery;
+
+/// What the scripted ledger does with a call that holds one of these events.
+#[derive(Clone, Debug)]
+enum Fault {
+    Reject,
+    Panic,
+    Hang,
+    Outcome(Outcome),
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    faults: HashMap<String, Fault>,
+    down: Option<LedgerErrorKind>,
+    applied: Vec<String>,
+    calls: usize,
+}
+
+/// A ledger that follows a script.
+#[derive(Clone, Debug)]
+struct Scripted {
+    script: Arc<Mutex<Script>>,
+    calls: watch::Sender<usize>,
+}
+
+impl Scripted {
+    fn with(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script.lock().unwrap());
+    }
+
+    fn answer(&self, ids: &[String]) -> Result<Result<Vec<Outcome>, LedgerError>, Fault> {
+        let mut script = self.script.lock().unwrap();
+        script.calls += 1;
+        self.calls.send_replace(script.calls);
+        let error = |kind| LedgerError { ledger: "scripted", kind, message: "as told".into(), source: None };
+        if let Some(kind) = script.down {
+            return Ok(Err(error(kind)));
+        }
+        let mut outcomes = Vec::new();
+        for id in ids {
+            outcomes.push(match script.faults.get(id) {
+                Some(Fault::Reject) => return Ok(Err(error(LedgerErrorKind::Rejected))),
+                Some(Fault::Outcome(outcome)) => outcome.clone(),
+                Some(fault) => return Err(fault.clone()),
+                None => Outcome::Applied,
+            });
+        }
+        script.applied.extend(ids.iter().cloned());
+        Ok(Ok(outcomes))
+    }
+}
+
+impl Work for Scripted {
+    fn run(&self, events: Vec<Bytes>) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let ids: Vec<String> =
+                events.iter().map(|body| Envelope::read(body).unwrap().id.as_str().to_owned()).collect();
+            match this.answer(&ids) {
+                Ok(answer) => answer,
+                Err(Fault::Panic) => panic!("scripted"),
+                Err(_) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+struct Fixture {
+    inbox: Option<Inbox>,
+    threads: Option<InboxThreads>,
+    _directory: TempDir,
+    ledger: Scripted,
+    board: Board,
+    clock: Clock,
+    draining: CancellationToken,
+    pumps: JoinSet<()>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::from_seconds(1_700_000_000));
+        let (inbox, threads) = Inbox::open(&InboxOptions::new(directory.path()), clock.clone()).unwrap();
+        let ledger = Scripted { script: Arc::default(), calls: watch::Sender::new(0) };
+        Self {
+            inbox: Some(inbox),
+            threads: Some(threads),
+            _directory: directory,
+            ledger,
+            board: Board::default(),
+            clock,
+            draining: CancellationToken::new(),
+            pumps: JoinSet::new(),
+        }
+    }
+
+    fn inbox(&self) -> &Inbox {
+        self.inbox.as_ref().unwrap()
+    }
+
+    async fn append(&self, ids: &[&str]) {
+        for id in ids {
+            let body = format!(r#"{{"id":"{id}","object":"event","type":"invoice.paid"}}"#).into_bytes();
+            let envelope = Envelope::read(&body).unwrap();
+            let entry = NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(&body));
+            self.inbox().append(entry).await.unwrap();
+        }
+    }
+
+    fn start(&mut self, pumps: usize) {
+        let options = PumpOptions {
+            batch_entries_max: 8,
+            batch_bytes_max: 1 << 20,
+            lease: Duration::from_mins(1),
+            call_timeout: Duration::from_millis(50),
+            attempts_max: 3,
+            backoff: Backoff { first: Duration::from_millis(1), max: Duration::from_millis(1) },
+        };
+        for _ in 0..pumps {
+            let pump = Pump::new(
+                self.inbox().clone(),
+                Arc::new(self.ledger.clone()),
+                options,
+                Metrics::new(),
+                self.board.clone(),
+                self.clock.clone(),
+            );
+            let draining = self.draining.clone();
+            self.pumps.spawn(async move {
+                let _ = pump.run(draining).await;
+            });
+        }
+    }
+
+    /// Waits until the counts are as asked for. The manual clock moves meanwhile, so that retries fall due.
+    async fn until(&self, done: impl Fn(&Counts) -> bool) -> Counts {
+        loop {
+            let counts = self.inbox().counts().await.unwrap();
+            if done(&counts) {
+                return counts;
+            }
+            self.clock.advance(Duration::from_millis(2));
+            self.inbox().wake();
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn calls(&self, at_least: usize) {
+        self.ledger.calls.subscribe().wait_for(|calls| *calls >= at_least).await.unwrap();
+    }
+
+    async fn drain(&mut self) {
+        self.draining.cancel();
+        while self.pumps.join_next().await.is_some() {}
+    }
+
+    fn applied(&self) -> Vec<String> {
+        self.ledger.script.lock().unwrap().applied.clone()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.pumps.abort_all();
+        self.inbox = None;
+        drop(self.threads.take());
+    }
+}
+
+#[tokio::test]
+async fn entries_are_applied_in_batches_and_settled() {
+    let mut fixture = Fixture::new();
+    let ids: Vec<String> = (0..20).map(|number| format!("evt_{number}")).collect();
+    fixture.append(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fixture.start(1);
+    let counts = fixture.until(|counts| counts.settled == 20).await;
+    assert_eq!(counts.backlog(), 0);
+    assert_eq!(fixture.applied(), ids);
+    assert_eq!(fixture.ledger.script.lock().unwrap().calls, 3);
+}
+
+#[tokio::test]
+async fn several_pumps_share_the_entries_without_repeating_any() {
+    let mut fixture = Fixture::new();
+    let ids: Vec<String> = (0..100).map(|number| format!("evt_{number}")).collect();
+    fixture.start(4);
+    fixture.append(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fixture.until(|counts| counts.settled == 100).await;
+    let applied = fixture.applied();
+    assert_eq!(applied.len(), 100);
+    assert_eq!(applied.into_iter().collect::<HashSet<_>>().len(), 100);
+}
+
+#[tokio::test]
+async fn each_outcome_leads_to_its_state() {
+    let mut fixture = Fixture::new();
+    let quarantined = Outcome::Quarantined { rule: "livemode".into(), reason: "test event".into() };
+    let failed = Outcome::Failed { code: "malformed".into(), reason: "no object".into() };
+    fixture.ledger.with(|script| {
+        script.faults.insert("evt_1".into(), Fault::Outcome(quarantined));
+        script.faults.insert("evt_2".into(), Fault::Outcome(failed));
+        script.faults.insert("evt_3".into(), Fault::Outcome(Outcome::Stale));
+    });
+    fixture.append(&["evt_0", "evt_1", "evt_2", "evt_3"]).await;
+    fixture.start(1);
+    let counts = fixture.until(|counts| counts.backlog() == 0).await;
+    assert_eq!((counts.settled, counts.quarantined, counts.dead), (2, 1, 1));
+}
+
+#[tokio::test]
+async fn a_rejected_event_is_found_and_never_takes_a_neighbour_with_it() {
+    let mut fixture = Fixture::new();
+    fixture.ledger.with(|script| drop(script.faults.insert("evt_3".into(), Fault::Reject)));
+    fixture.append(&["evt_0", "evt_1", "evt_2", "evt_3", "evt_4", "evt_5", "evt_6"]).await;
+    fixture.start(1);
+    let counts = fixture.until(|counts| counts.backlog() == 0).await;
+    assert_eq!((counts.settled, counts.dead), (6, 1));
+    let newest = fixture.inbox().newest(4).await.unwrap();
+    let dead = newest.iter().find(|view| view.event_id.as_str() == "evt_3").unwrap();
+    assert!(matches!(&dead.state, EntryState::Dead { code, .. } if code == "ledger_rejected"), "{dead:?}");
+}
+
+#[tokio::test]
+async fn an_event_that_makes_the_pipeline_panic_is_isolated_and_given_up_after_its_attempts() {
+    let mut fixture = Fixture::new();
+    fixture.ledger.with(|script| drop(script.faults.insert("evt_1".into(), Fault::Panic)));
+    fixture.append(&["evt_0", "evt_1", "evt_2"]).await;
+    fixture.start(1);
+    let counts = fixture.until(|counts| counts.backlog() == 0).await;
+    assert_eq!((counts.settled, counts.dead), (2, 1));
+    let newest = fixture.inbox().newest(2).await.unwrap();
+    assert!(matches!(&newest[1].state, EntryState::Dead { code, .. } if code == "attempts_exhausted"), "{newest:?}");
+    assert_eq!(newest[1].attempts, 2);
+}
+
+#[tokio::test]
+async fn an_event_on_which_the_ledger_hangs_does_not_hold_up_the_others() {
+    let mut fixture = Fixture::new();
+    fixture.ledger.with(|script| drop(script.faults.insert("evt_0".into(), Fault::Hang)));
+    fixture.append(&["evt_0", "evt_1", "evt_2", "evt_3"]).await;
+    fixture.start(2);
+    fixture.until(|counts| counts.settled == 3).await;
+    let counts = fixture.until(|counts| counts.backlog() == 0).await;
+    assert_eq!(counts.dead, 1);
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_down_costs_no_attempts_and_nothing_is_lost() {
+    let mut fixture = Fixture::new();
+    fixture.ledger.with(|script| script.down = Some(LedgerErrorKind::Unavailable));
+    fixture.append(&["evt_0", "evt_1"]).await;
+    fixture.start(1);
+    // More calls than an entry has attempts.
+    fixture.calls(5).await;
+    assert_eq!(fixture.board.read()["ledger"].status, Level::Degraded);
+    fixture.ledger.with(|script| script.down = None);
+    fixture.until(|counts| counts.settled == 2).await;
+    assert!(fixture.inbox().newest(2).await.unwrap().iter().all(|view| view.attempts == 0));
+    fixture.drain().await;
+    assert_eq!(fixture.board.read()["ledger"].status, Level::Ok);
+}
+
+#[tokio::test]
+async fn draining_finishes_the_batch_in_hand_and_takes_no_more() {
+    let mut fixture = Fixture::new();
+    let ids: Vec<String> = (0..20).map(|number| format!("evt_{number}")).collect();
+    fixture.append(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fixture.start(1);
+    fixture.calls(1).await;
+    fixture.drain().await;
+    let counts = fixture.inbox().counts().await.unwrap();
+    assert_eq!(counts.leased, 0);
+    assert_eq!(counts.settled, fixture.applied().len() as u64);
+    assert!(counts.settled >= 8);
+}

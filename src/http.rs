@@ -1,0 +1,61 @@
+//! The front door: webhooks, health, metrics.
+//!
+//! Architecture invariant: nothing here reaches a Colonies server, a bee or the ledger. The request path depends on the
+//! local disk alone, and only a [`Receipt`](crate::inbox::Receipt) becomes a 200.
+
+mod admin;
+mod body;
+mod log;
+mod problem;
+mod server;
+mod webhook;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use admin::AdminState;
+pub use problem::Problem;
+pub use server::{ServerOptions, serve};
+pub use webhook::{WebhookOptions, Webhooks};
+
+use crate::stripe::endpoint::Endpoint;
+use log::RequestLog;
+
+/// What the public listener serves: the webhook paths and the probes, which tell a status only.
+pub fn public_router(webhooks: Webhooks, endpoints: Vec<Endpoint>, state: AdminState) -> Router {
+    let log = request_log(&state);
+    finish(webhook::router(webhooks, endpoints).merge(admin::status_routes(state)), log)
+}
+
+/// What the admin listener serves: metrics and the full health.
+pub fn admin_router(state: AdminState) -> Router {
+    let log = RequestLog { webhooks: false, ..request_log(&state) };
+    finish(admin::health_routes(state.clone()).merge(admin::metrics_routes(state)), log)
+}
+
+/// Everything on one address, for when public and admin listener are the same.
+pub fn combined_router(webhooks: Webhooks, endpoints: Vec<Endpoint>, state: AdminState) -> Router {
+    let log = request_log(&state);
+    let admin = admin::health_routes(state.clone()).merge(admin::metrics_routes(state));
+    finish(webhook::router(webhooks, endpoints).merge(admin), log)
+}
+
+fn request_log(state: &AdminState) -> RequestLog {
+    RequestLog { clock: state.clock.clone(), metrics: Arc::clone(&state.metrics), webhooks: true }
+}
+
+fn finish(router: Router, log: RequestLog) -> Router {
+    router
+        .fallback(|| async { Problem::NotFound })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn_with_state(log, log::layer))
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request handler panicked");
+    Problem::Internal.into_response()
+}

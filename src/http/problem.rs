@@ -1,0 +1,179 @@
+//! The one mapping from errors to answers: RFC 9457 problem documents with a stable `code`.
+//!
+//! What the sender is told helps an honest sender and nobody else. The inner reason goes to the log line and the metrics
+//! through [`Inner`], never into the body.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::inbox::InboxError;
+use crate::stripe::signature::SignatureError;
+
+/// Seconds after which a sender that was turned away may come again.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// An answer that is not a success.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The signature is missing or not good, for whatever reason.
+    #[error("invalid signature")]
+    InvalidSignature(#[source] SignatureError),
+    /// The body is larger than the cap.
+    #[error("body too large")]
+    BodyTooLarge,
+    /// The connection broke inside the body.
+    #[error("body incomplete")]
+    BodyIncomplete,
+    /// The body did not arrive in time.
+    #[error("request timed out")]
+    RequestTimeout,
+    /// Too many requests are in hand.
+    #[error("overloaded")]
+    Overloaded,
+    /// The event could not be made durable.
+    #[error("inbox unavailable")]
+    InboxUnavailable(#[source] InboxError),
+    /// The event was not durable within the request's time; it may become so.
+    #[error("inbox did not answer in time")]
+    InboxTimeout,
+    /// The process is about to end.
+    #[error("shutting down")]
+    ShuttingDown,
+    /// Another method than POST.
+    #[error("method not allowed")]
+    MethodNotAllowed {
+        /// What is allowed, for the `Allow` header.
+        allow: &'static str,
+    },
+    /// No such path.
+    #[error("not found")]
+    NotFound,
+    /// A handler panicked.
+    #[error("internal error")]
+    Internal,
+}
+
+/// What the log line and the metrics know of an answer, and its body does not.
+#[derive(Clone, Debug)]
+pub(super) struct Inner {
+    /// The problem's stable code.
+    pub(super) code: &'static str,
+    /// The inner reason.
+    pub(super) reason: &'static str,
+}
+
+#[derive(Serialize)]
+struct Document {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+}
+
+impl Problem {
+    /// Stable code in the document and in metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidSignature(_) => "invalid_signature",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyIncomplete => "body_incomplete",
+            Self::RequestTimeout => "request_timeout",
+            Self::Overloaded | Self::InboxUnavailable(InboxError::Overloaded) => "overloaded",
+            Self::InboxUnavailable(_) | Self::InboxTimeout => "inbox_unavailable",
+            Self::ShuttingDown => "shutting_down",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::NotFound => "not_found",
+            Self::Internal => "internal",
+        }
+    }
+
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::InvalidSignature(_) | Self::BodyIncomplete => StatusCode::BAD_REQUEST,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Overloaded | Self::InboxUnavailable(_) | Self::InboxTimeout | Self::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    const fn title(&self) -> &'static str {
+        match self {
+            Self::InvalidSignature(_) => {
+                "The request is not signed with a secret of this endpoint. Check the endpoint's signing secret and the clock."
+            }
+            Self::BodyTooLarge => "The body is larger than 1 MiB.",
+            Self::BodyIncomplete => "The body ended early.",
+            Self::RequestTimeout => "The request did not arrive in time.",
+            Self::Overloaded => "Too many requests at once. Try again later.",
+            Self::InboxUnavailable(_) | Self::InboxTimeout => "The event cannot be stored now. Try again later.",
+            Self::ShuttingDown => "The gateway is restarting. Try again later.",
+            Self::MethodNotAllowed { .. } => "This path does not take this method.",
+            Self::NotFound => "There is nothing at this path.",
+            Self::Internal => "Something went wrong here. Try again later.",
+        }
+    }
+
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidSignature(error) => error.reason(),
+            Self::InboxUnavailable(error) => error.code(),
+            Self::InboxTimeout => "timed_out",
+            Self::BodyTooLarge
+            | Self::BodyIncomplete
+            | Self::RequestTimeout
+            | Self::Overloaded
+            | Self::ShuttingDown
+            | Self::MethodNotAllowed { .. }
+            | Self::NotFound
+            | Self::Internal => "",
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, code) = (self.status(), self.code());
+        let document = Document { r#type: "about:blank", title: self.title(), status: status.as_u16(), code };
+        let mut response = (status, axum::Json(document)).into_response();
+        response.extensions_mut().insert(Inner { code, reason: self.reason() });
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if let Self::MethodNotAllowed { allow } = self {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_signature_fault_gets_the_same_answer() {
+        let answer = |error| {
+            let response = Problem::InvalidSignature(error).into_response();
+            (response.status(), response.headers().clone())
+        };
+        assert_eq!(answer(SignatureError::NoMatch), answer(SignatureError::Stale));
+        assert_eq!(answer(SignatureError::Missing), answer(SignatureError::Future));
+    }
+
+    #[test]
+    fn what_may_be_tried_again_says_when() {
+        for problem in [Problem::Overloaded, Problem::InboxTimeout, Problem::ShuttingDown] {
+            let response = problem.into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+        }
+    }
+}

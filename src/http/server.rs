@@ -1,0 +1,128 @@
+//! Accepting connections under bounds: how many, how large a head, how long a head may take.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::metrics::Metrics;
+
+/// Sent to a connection over the bound, before anything of it is read.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
+content-type: application/problem+json\r\ncontent-length: 109\r\n\r\n\
+{\"type\":\"about:blank\",\"title\":\"Too many requests at once. Try again later.\",\"status\":503,\"code\":\"overloaded\"}";
+
+/// Pause after a failed accept (out of file handles, say), so that it is not tried in a tight loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bounds on connections.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerOptions {
+    /// Most connections; one more is answered 503 and closed.
+    pub connections_max: usize,
+    /// Largest head of a request, in bytes. A larger one is answered 431.
+    pub head_bytes_max: usize,
+    /// Most headers of a request. More are answered 431.
+    pub headers_max: usize,
+    /// From the first byte, or the end of the last request, to the end of a head.
+    pub head_timeout: Duration,
+}
+
+/// Serves until draining begins, then finishes the requests in hand and returns.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: ServerOptions,
+    metrics: Arc<Metrics>,
+    draining: CancellationToken,
+) -> Result<(), Infallible> {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = draining.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {
+                metrics.connections.set(count(&connections));
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) if connections.len() >= options.connections_max => {
+                metrics.connections_refused.increment(1);
+                refuse(&stream);
+            }
+            Ok((stream, _)) => {
+                // Small answers must not wait for more.
+                drop(stream.set_nodelay(true));
+                connections.spawn(connection(stream, router.clone(), options, draining.clone()));
+                metrics.connections.set(count(&connections));
+            }
+            Err(error) => accept_failed(&error).await,
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn connection(stream: TcpStream, router: Router, options: ServerOptions, draining: CancellationToken) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.head_timeout)
+        .max_buf_size(options.head_bytes_max)
+        .max_headers(options.headers_max)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        // Senders go away as they like; the request log has what became of their requests.
+        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+    }
+}
+
+/// Says why in one packet if the socket takes it at once; a sender that does not read is not waited for.
+fn refuse(stream: &TcpStream) {
+    drop(stream.try_write(TOO_MANY));
+}
+
+async fn accept_failed(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        tracing::error!(error = error as &dyn std::error::Error, "cannot accept connections");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
+fn count(connections: &JoinSet<()>) -> f64 {
+    connections.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TOO_MANY;
+
+    #[test]
+    fn the_canned_answer_has_the_length_it_says() {
+        let text = std::str::from_utf8(TOO_MANY).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+        let document: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(document["code"], "overloaded");
+    }
+}

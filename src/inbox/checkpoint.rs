@@ -1,0 +1,42 @@
+//! The checkpoint thread: moves committed pages from the log into the file while the writer goes on committing.
+//!
+//! A passive checkpoint waits for nobody. It leaves what was committed meanwhile; the writer moves that little rest
+//! between two commits, after which the log starts over instead of growing.
+
+use std::sync::mpsc::Receiver;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, watch};
+
+use super::error::is_failed_fsync;
+use super::writer::Command;
+
+/// Runs until the writer is gone.
+pub(super) fn run(
+    connection: &Connection,
+    requests: &Receiver<()>,
+    writer: &mpsc::WeakSender<Command>,
+    fatal: &watch::Sender<Option<String>>,
+) {
+    while requests.recv().is_ok() {
+        match connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            Ok(()) => {
+                // A full queue means that the writer is busy: the next checkpoint asks again.
+                if let Some(writer) = writer.upgrade() {
+                    drop(writer.try_send(Command::FinishCheckpoint));
+                }
+            }
+            Err(error) if is_failed_fsync(&error) => {
+                let reason = "the disk failed to store the inbox; restarting replays its log";
+                fatal.send_replace(Some(reason.to_owned()));
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "inbox: checkpoint failed, will be tried again"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Entries, their states, and the receipt that proves one durable.
+
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{EndpointName, EntryId};
+use crate::stripe::envelope::Envelope;
+use crate::stripe::signature::VerifiedDelivery;
+
+/// Where an entry came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A delivery by Stripe.
+    Webhook,
+}
+
+impl Source {
+    /// Name in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// What the door already knows about a delivery's fate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// To be worked on.
+    Open,
+    /// Stored and acknowledged, but a person has to look first.
+    Hold {
+        /// Stable code, such as `misrouted` or `malformed`.
+        code: &'static str,
+        /// Why, without customer data.
+        reason: String,
+    },
+}
+
+/// A delivery on its way into the inbox. Made from a [`VerifiedDelivery`] and from nothing else.
+#[derive(Debug)]
+pub struct NewEntry {
+    pub(super) endpoint: EndpointName,
+    pub(super) event_id: String,
+    pub(super) event_type: String,
+    pub(super) account: Option<String>,
+    pub(super) livemode: Option<bool>,
+    pub(super) source: Source,
+    pub(super) door: Door,
+    pub(super) delivery: VerifiedDelivery,
+}
+
+impl NewEntry {
+    /// An event.
+    pub fn event(endpoint: EndpointName, envelope: Envelope, door: Door, delivery: VerifiedDelivery) -> Self {
+        Self {
+            endpoint,
+            event_id: envelope.id.as_str().to_owned(),
+            event_type: envelope.kind,
+            account: envelope.account,
+            livemode: envelope.livemode,
+            source: Source::Webhook,
+            door,
+            delivery,
+        }
+    }
+
+    /// Signed bytes that are not an event. Kept under their digest, for a person to look at.
+    pub fn malformed(endpoint: EndpointName, reason: String, delivery: VerifiedDelivery) -> Self {
+        use sha2::{Digest, Sha256};
+        let digest = hex::encode(Sha256::digest(delivery.body()));
+        Self {
+            endpoint,
+            event_id: format!("sha256:{digest}"),
+            event_type: "malformed".to_owned(),
+            account: None,
+            livemode: None,
+            source: Source::Webhook,
+            door: Door::Hold { code: "malformed", reason },
+            delivery,
+        }
+    }
+}
+
+/// Proof that an entry is durable. Made after the commit and nowhere else; only this becomes a 200.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Receipt {
+    entry: EntryId,
+    duplicate: bool,
+}
+
+impl Receipt {
+    /// For the writer, after the commit.
+    pub(super) fn after_commit(entry: EntryId, duplicate: bool) -> Self {
+        Self { entry, duplicate }
+    }
+
+    /// The entry that holds the event.
+    pub fn entry(&self) -> EntryId {
+        self.entry
+    }
+
+    /// The event was already durable before this delivery.
+    pub fn is_duplicate(&self) -> bool {
+        self.duplicate
+    }
+}
+
+/// State of an entry, each with its own data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryState {
+    /// Waits for `due`.
+    Waiting {
+        /// Earliest time of the next attempt.
+        due: Timestamp,
+    },
+    /// Somebody works on it.
+    Leased {
+        /// When the lease ends.
+        until: Timestamp,
+    },
+    /// Done.
+    Settled {
+        /// When.
+        at: Timestamp,
+        /// What the ledger made of it: `applied`, `stale`, `duplicate` or `ignored`.
+        outcome: String,
+    },
+    /// Given up; kept until a person replays it.
+    Dead {
+        /// When.
+        at: Timestamp,
+        /// Stable code.
+        code: String,
+        /// Why.
+        reason: String,
+    },
+    /// Held back by a rule; kept until a person releases it.
+    Quarantined {
+        /// When.
+        at: Timestamp,
+        /// The rule.
+        code: String,
+        /// What it found.
+        reason: String,
+    },
+}
+
+/// Numbers of the states in the store.
+pub(super) mod state {
+    pub(in super::super) const WAITING: i64 = 0;
+    pub(in super::super) const LEASED: i64 = 1;
+    // 2 is kept for entries that were handed to a Colonies server.
+    pub(in super::super) const SETTLED: i64 = 3;
+    pub(in super::super) const DEAD: i64 = 4;
+    pub(in super::super) const QUARANTINED: i64 = 5;
+    /// Number of states.
+    pub(in super::super) const COUNT: usize = 6;
+}

@@ -1,0 +1,130 @@
+//! What can go wrong with the inbox.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+
+/// Why the inbox could not be opened. Each says what to do; the process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Directory or file cannot be used.
+    #[error("inbox {path}: {message}")]
+    Path {
+        /// Directory or file.
+        path: PathBuf,
+        /// What to do.
+        message: &'static str,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process owns it.
+    #[error("inbox {path} is in use by another gateway: give each its own data directory, or stop the other one")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The file is damaged.
+    #[error(
+        "inbox {path} is damaged ({detail}). Nothing was changed. Move the file and its -wal away and restore the last \
+         backup, or start with an empty inbox and run `colony-gateway reconcile` to fetch from Stripe what the file \
+         still held; `sqlite3 FILE .recover` can save readable entries"
+    )]
+    Damaged {
+        /// The inbox file.
+        path: PathBuf,
+        /// What SQLite found.
+        detail: String,
+    },
+    /// Somebody else's database.
+    #[error("{path} is a database, but not an inbox of colony-gateway: choose another data directory")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Written by a newer program.
+    #[error("inbox {path} has format {found}, this program knows up to {known}: run the newer program again")]
+    Newer {
+        /// The inbox file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// Newest format this program knows.
+        known: i64,
+    },
+    /// Anything else SQLite reports.
+    #[error("inbox {path} cannot be opened: check that the directory is writable and the disk is not full")]
+    Sqlite {
+        /// The inbox file.
+        path: PathBuf,
+        /// SQLite's error.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+/// Why the inbox did not do what it was asked. Nothing was acknowledged and nothing that was durable is lost.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum InboxError {
+    /// The disk or the configured bound is reached.
+    #[error("inbox is full: free disk space or raise inbox.bytes_max")]
+    Full(#[source] Arc<rusqlite::Error>),
+    /// More requests wait than the queue holds.
+    #[error("inbox is overloaded")]
+    Overloaded,
+    /// Another program holds the file's write lock.
+    #[error("inbox is locked by another program")]
+    Busy(#[source] Arc<rusqlite::Error>),
+    /// The file system refuses writes.
+    #[error("inbox is read-only: check the mount and the file's owner")]
+    ReadOnly(#[source] Arc<rusqlite::Error>),
+    /// The file is damaged.
+    #[error("inbox is damaged")]
+    Damaged(#[source] Arc<rusqlite::Error>),
+    /// Any other failure of the store.
+    #[error("inbox cannot be written or read")]
+    Storage(#[source] Arc<rusqlite::Error>),
+    /// The writer has stopped.
+    #[error("inbox is closed")]
+    Closed,
+}
+
+impl InboxError {
+    /// Classifies SQLite's error.
+    pub(super) fn from_sqlite(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error_code();
+        let error = Arc::new(error);
+        match code {
+            Some(ErrorCode::DiskFull) => Self::Full(error),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error),
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly(error),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error),
+            _ => Self::Storage(error),
+        }
+    }
+
+    /// Stable name for metrics and logs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Full(_) => "full",
+            Self::Overloaded => "overloaded",
+            Self::Busy(_) => "busy",
+            Self::ReadOnly(_) => "read_only",
+            Self::Damaged(_) => "damaged",
+            Self::Storage(_) => "storage",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// After a failed fsync the kernel may have dropped the pages and answer the next one with success. Only a restart, which
+/// replays the log, is safe.
+pub(super) fn is_failed_fsync(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::SqliteFailure(failure, _)
+            if failure.extended_code == rusqlite::ffi::SQLITE_IOERR_FSYNC
+                || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC
+    )
+}

@@ -1,0 +1,107 @@
+//! Leases: the right to conclude an entry, good once and for a time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::InboxError;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{EndpointName, EntryId, EventId};
+
+/// The right to conclude one entry. Cannot be copied; concluding consumes it.
+///
+/// The token is a fence: it grows with every lease, and a conclusion counts only while the store still holds the same
+/// one. A holder that was stalled past its time therefore changes nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub(super) entry: EntryId,
+    pub(super) token: i64,
+}
+
+impl Lease {
+    /// The entry it is about.
+    pub fn entry(&self) -> EntryId {
+        self.entry
+    }
+}
+
+/// How much to lease.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseRequest {
+    /// Most entries.
+    pub entries_max: usize,
+    /// Most bytes of bodies; the first entry is leased whatever its size.
+    pub bytes_max: usize,
+    /// How long the lease lasts.
+    pub duration: Duration,
+}
+
+/// A leased entry with its body.
+#[derive(Debug)]
+pub struct Leased {
+    /// The right to conclude it.
+    pub lease: Lease,
+    /// The endpoint it came in by.
+    pub endpoint: EndpointName,
+    /// The event's id.
+    pub event_id: EventId,
+    /// The event's type.
+    pub event_type: String,
+    /// Failed attempts so far.
+    pub attempts: u32,
+    /// When it became durable.
+    pub received: Timestamp,
+    /// The raw body as it was signed.
+    pub body: Bytes,
+}
+
+/// How a lease ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Done: `applied`, `stale`, `duplicate` or `ignored`.
+    Settle {
+        /// What the ledger made of it.
+        outcome: &'static str,
+    },
+    /// A rule wants a person to look.
+    Quarantine {
+        /// The rule.
+        code: String,
+        /// What it found.
+        reason: String,
+    },
+    /// No retry can mend it.
+    Dead {
+        /// Stable code.
+        code: String,
+        /// Why.
+        reason: String,
+    },
+    /// Try again later.
+    Retry {
+        /// Not before.
+        due: Timestamp,
+        /// Whether this counts as a failed attempt of this entry. It does not when a dependency was down.
+        counted: bool,
+        /// Why, for whoever looks at the entry meanwhile.
+        reason: String,
+    },
+}
+
+/// What a conclusion came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concluded {
+    /// The lease was held and the entry changed.
+    Done,
+    /// The lease had been lost: nothing changed, and whoever holds the entry now decides.
+    LeaseLost,
+}
+
+/// Conclusions that the inbox could not store. The leases still hold until they end.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub error: InboxError,
+    /// What to offer again; empty when the inbox is closed.
+    pub conclusions: Vec<(Lease, Conclusion)>,
+}

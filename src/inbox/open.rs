@@ -1,0 +1,182 @@
+//! Opening the inbox: lock, checks, format, recovery after an unclean stop, threads.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::schema::{APPLICATION_ID, CREATE, FORMAT, PAGE_BYTES};
+use super::write::Writes;
+use super::writer::{Writer, WriterStats};
+use super::{Inbox, InboxError, InboxOptions, InboxThreads, OpenError, checkpoint};
+use crate::domain::clock::Clock;
+
+/// A file up to this size is read through before the start; a larger one is checked while the gateway runs.
+const CHECK_AT_START_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+pub(super) fn open(options: &InboxOptions, clock: Clock) -> Result<(Inbox, InboxThreads), OpenError> {
+    let directory = &options.directory;
+    std::fs::create_dir_all(directory).map_err(|source| OpenError::Path {
+        path: directory.clone(),
+        message: "the directory cannot be created; check its parent and its owner",
+        source,
+    })?;
+    let lock = lock(&directory.join("inbox.lock"))?;
+    let path = directory.join("inbox.db");
+    let connection = connect(&path, options)?;
+    let large = check(&path, &connection)?;
+    let writes = Writes::recover(connection, clock.now()).map_err(|source| classify(&path, source))?;
+    let read_only = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags).map_err(|source| classify(&path, source))?;
+        connection.busy_timeout(options.busy_timeout).map_err(|source| classify(&path, source))?;
+        Ok(connection)
+    };
+    let reader = read_only()?;
+    let checker = if large { Some(read_only()?) } else { None };
+    let checkpointer = Connection::open(&path).map_err(|source| classify(&path, source))?;
+    start(options, clock, Parts { path: &path, lock, writes, reader, checker, checkpointer })
+}
+
+struct Parts<'a> {
+    path: &'a Path,
+    lock: File,
+    writes: Writes,
+    reader: Connection,
+    checker: Option<Connection>,
+    checkpointer: Connection,
+}
+
+fn start(options: &InboxOptions, clock: Clock, parts: Parts<'_>) -> Result<(Inbox, InboxThreads), OpenError> {
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|source| OpenError::Path {
+            path: parts.path.to_owned(),
+            message: "its thread cannot be started; raise the process limit",
+            source,
+        })
+    };
+    let (commands, queue) = mpsc::channel(options.queue_max);
+    let (fatal_sender, fatal) = watch::channel(None);
+    let stats = Arc::new(WriterStats::default());
+    let (checkpoints, requests) = std::sync::mpsc::sync_channel(1);
+    let mut threads = Vec::with_capacity(3);
+    let check = parts.checker.as_ref().map(Connection::get_interrupt_handle);
+    let fatal_checkpoint = fatal_sender.clone();
+    let (checkpointer, checkpoint_commands) = (parts.checkpointer, commands.downgrade());
+    threads.push(spawn(
+        "inbox-checkpoint",
+        Box::new(move || checkpoint::run(&checkpointer, &requests, &checkpoint_commands, &fatal_checkpoint)),
+    )?);
+    if let Some(connection) = parts.checker {
+        let fatal_check = fatal_sender.clone();
+        threads.push(spawn("inbox-check", Box::new(move || check_large(&connection, &fatal_check)))?);
+    }
+    let writer = Writer {
+        writes: parts.writes,
+        queue,
+        group_max: options.group_max,
+        checkpoints,
+        stats: Arc::clone(&stats),
+        fatal: fatal_sender,
+        clock: clock.clone(),
+        _lock: parts.lock,
+    };
+    threads.push(spawn("inbox-writer", Box::new(move || writer.run()))?);
+    let inbox =
+        Inbox { commands, reader: Arc::new(Mutex::new(parts.reader)), arrivals: Arc::new(Notify::new()), stats, clock };
+    Ok((inbox, InboxThreads { threads, fatal, check }))
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let cannot = |source| OpenError::Path {
+        path: path.to_owned(),
+        message: "the lock file cannot be written; check the directory's owner and that the disk is not read-only",
+        source,
+    };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(cannot(source)),
+    }
+}
+
+fn connect(path: &Path, options: &InboxOptions) -> Result<Connection, OpenError> {
+    let configure = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(options.busy_timeout)?;
+        // The page size takes effect only before the first table, so on an existing file this changes nothing.
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "cache_size", -8192)?;
+        if let Some(bytes) = options.bytes_max {
+            connection.pragma_update(None, "max_page_count", (bytes / PAGE_BYTES).max(16))?;
+        }
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    };
+    configure().map_err(|source| classify(path, source))
+}
+
+/// Makes the tables in a new file; refuses what is damaged, foreign or newer. Tells whether the file is too large to be
+/// read through now.
+fn check(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
+    let classify = |source| classify(path, source);
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(classify);
+    let tables: i64 =
+        connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(classify)?;
+    let (application, format) = (pragma("application_id")?, pragma("user_version")?);
+    if tables == 0 && application == 0 && format == 0 {
+        let create = format!(
+            "BEGIN IMMEDIATE; {CREATE} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
+        );
+        connection.execute_batch(&create).map_err(classify)?;
+        return Ok(false);
+    }
+    if application != APPLICATION_ID {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    if format > FORMAT {
+        return Err(OpenError::Newer { path: path.to_owned(), found: format, known: FORMAT });
+    }
+    let bytes = u64::try_from(pragma("page_count")?).unwrap_or(0).saturating_mul(PAGE_BYTES);
+    if bytes > CHECK_AT_START_BYTES_MAX {
+        return Ok(true);
+    }
+    match quick_check(connection).map_err(classify)? {
+        None => Ok(false),
+        Some(detail) => Err(OpenError::Damaged { path: path.to_owned(), detail }),
+    }
+}
+
+/// SQLite's first complaint about the file, if it has one.
+fn quick_check(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let finding: Option<String> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).optional()?;
+    Ok(finding.filter(|finding| finding != "ok"))
+}
+
+fn check_large(connection: &Connection, fatal: &watch::Sender<Option<String>>) {
+    let finding = match quick_check(connection).map_err(InboxError::from_sqlite) {
+        Ok(finding) => finding,
+        Err(InboxError::Damaged(error)) => Some(error.to_string()),
+        // Interrupted at shutdown, or a fault that the writer meets too and reports.
+        Err(_) => None,
+    };
+    if let Some(finding) = finding {
+        fatal.send_replace(Some(format!("the inbox file is damaged: {finding}")));
+    }
+}
+
+fn classify(path: &Path, source: rusqlite::Error) -> OpenError {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    match source.sqlite_error_code() {
+        Some(DatabaseCorrupt | NotADatabase) => {
+            OpenError::Damaged { path: path.to_owned(), detail: source.to_string() }
+        }
+        _ => OpenError::Sqlite { path: path.to_owned(), source },
+    }
+}

@@ -1,0 +1,59 @@
+//! Tables of the inbox file. An operator can read them with `sqlite3`.
+//!
+//! `entries` is narrow and holds the state; `bodies` is written once and read once. Both grow at the end, so that a
+//! commit touches few pages. (A table that holds body and state together is several times slower, since each change of
+//! state rewrites pages full of bodies.) `tally` counts entries by state, so that a count never reads the table.
+
+/// Marks the file as ours: `CGIN` in ASCII.
+pub(super) const APPLICATION_ID: i64 = 0x4347_494e;
+
+/// Format this program writes.
+pub(super) const FORMAT: i64 = 1;
+
+/// Bytes in a page. Large pages hold several bodies each; measured faster than SQLite's default of 4096.
+pub(super) const PAGE_BYTES: u64 = 16_384;
+
+/// Format 1. Times are milliseconds since the Unix epoch.
+///
+/// `due_at` is when an entry wants attention: for a waiting one the next attempt, for a leased one the end of the lease,
+/// for a submitted one the next poll.
+pub(super) const CREATE: &str = "
+CREATE TABLE entries (
+    id           INTEGER PRIMARY KEY,
+    endpoint     TEXT NOT NULL,
+    event_id     TEXT NOT NULL,
+    event_type   TEXT NOT NULL,
+    account      TEXT,
+    livemode     INTEGER,
+    source       TEXT NOT NULL,
+    secret       TEXT NOT NULL,
+    received_at  INTEGER NOT NULL,
+    state        INTEGER NOT NULL,
+    due_at       INTEGER,
+    lease_token  INTEGER,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    crashes      INTEGER NOT NULL DEFAULT 0,
+    process_id   TEXT,
+    ended_at     INTEGER,
+    code         TEXT,
+    reason       TEXT
+);
+CREATE UNIQUE INDEX entries_event ON entries (event_id, endpoint);
+CREATE INDEX entries_due ON entries (state, due_at) WHERE state < 3;
+CREATE INDEX entries_live ON entries (id) WHERE state < 3;
+CREATE INDEX entries_held ON entries (state, id) WHERE state > 3;
+CREATE TABLE bodies (
+    entry INTEGER PRIMARY KEY,
+    body  BLOB NOT NULL
+);
+CREATE TABLE tally (
+    state   INTEGER PRIMARY KEY,
+    entries INTEGER NOT NULL
+);
+INSERT INTO tally (state, entries) VALUES (0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0);
+CREATE TABLE counters (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+);
+INSERT INTO counters (name, value) VALUES ('next_entry', 1), ('next_token', 1);
+";

@@ -1,0 +1,109 @@
+//! Retention: settled bodies go first, settled entries later. What is not settled stays for ever.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+
+use super::entry::state;
+use crate::domain::clock::Timestamp;
+
+/// Rows looked at in one sweep, so that it never holds up the writer.
+const SWEEP_ROWS_MAX: usize = 500;
+
+/// How long settled entries are kept, counted from the time they were settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// The raw body.
+    pub bodies: Duration,
+    /// Everything else; also how long a duplicate is recognised here (the ledger recognises it for ever).
+    pub entries: Duration,
+}
+
+/// What one sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Bodies.
+    pub bodies: usize,
+    /// Entries.
+    pub entries: usize,
+    /// There is more to look at: sweep again.
+    pub more: bool,
+}
+
+/// Where the next sweep goes on. Entries that are kept would otherwise be looked at again and again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SweepCursor {
+    bodies: i64,
+    entries: i64,
+}
+
+struct Row {
+    id: i64,
+    received: i64,
+    settled: Option<i64>,
+}
+
+pub(super) fn sweep(
+    connection: &Connection,
+    cursor: &mut SweepCursor,
+    retention: &Retention,
+    now: Timestamp,
+) -> rusqlite::Result<Swept> {
+    let mut swept = Swept::default();
+    let rows = rows(
+        connection,
+        "SELECT id, received_at, state, ended_at FROM bodies JOIN entries ON id = entry
+         WHERE entry > ?1 ORDER BY entry LIMIT ?2",
+        cursor.bodies,
+    )?;
+    swept.more |= pass(&rows, &mut cursor.bodies, now.minus(retention.bodies), |id| {
+        swept.bodies += connection.prepare_cached("DELETE FROM bodies WHERE entry = ?1")?.execute([id])?;
+        Ok(())
+    })?;
+    let rows = self::rows(
+        connection,
+        "SELECT id, received_at, state, ended_at FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2",
+        cursor.entries,
+    )?;
+    swept.more |= pass(&rows, &mut cursor.entries, now.minus(retention.entries), |id| {
+        connection.prepare_cached("DELETE FROM bodies WHERE entry = ?1")?.execute([id])?;
+        swept.entries += connection.prepare_cached("DELETE FROM entries WHERE id = ?1")?.execute([id])?;
+        Ok(())
+    })?;
+    Ok(swept)
+}
+
+fn rows(connection: &Connection, sql: &str, after: i64) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![after, SWEEP_ROWS_MAX], |row| {
+        let settled = row.get::<_, i64>(2)? == state::SETTLED;
+        let ended: Option<i64> = row.get(3)?;
+        Ok(Row { id: row.get(0)?, received: row.get(1)?, settled: ended.filter(|_| settled) })
+    })?;
+    rows.collect()
+}
+
+/// Removes the rows settled before the cutoff and moves the cursor; true when the next sweep has more to do. Ids grow with
+/// the time of receipt, so the first row received after the cutoff ends the pass.
+fn pass(
+    rows: &[Row],
+    cursor: &mut i64,
+    cutoff: Timestamp,
+    mut remove: impl FnMut(i64) -> rusqlite::Result<()>,
+) -> rusqlite::Result<bool> {
+    for row in rows {
+        if row.received > cutoff.millis() {
+            *cursor = 0;
+            return Ok(false);
+        }
+        if row.settled.is_some_and(|settled| settled <= cutoff.millis()) {
+            remove(row.id)?;
+        }
+        *cursor = row.id;
+    }
+    let more = rows.len() == SWEEP_ROWS_MAX;
+    if !more {
+        *cursor = 0;
+    }
+    Ok(more)
+}

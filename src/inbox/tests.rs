@@ -1,0 +1,455 @@
+//! The inbox on real files: durability, dedupe, leases, recovery, damage, bounds.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::EndpointName;
+use crate::stripe::envelope::Envelope;
+use crate::stripe::signature::tests::delivery;
+
+const START: Timestamp = Timestamp::from_seconds(1_700_000_000);
+const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
+
+struct Fixture {
+    directory: TempDir,
+    clock: Clock,
+    open: Option<(Inbox, InboxThreads)>,
+    options: InboxOptions,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut InboxOptions)) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut options = InboxOptions::new(directory.path());
+        options.busy_timeout = Duration::from_millis(50);
+        change(&mut options);
+        let mut fixture = Self { directory, clock: Clock::manual(START), open: None, options };
+        fixture.reopen();
+        fixture
+    }
+
+    fn inbox(&self) -> &Inbox {
+        &self.open.as_ref().expect("open").0
+    }
+
+    fn close(&mut self) {
+        if let Some((inbox, threads)) = self.open.take() {
+            drop(inbox);
+            threads.join();
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.close();
+        self.open = Some(Inbox::open(&self.options, self.clock.clone()).expect("the inbox opens"));
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.directory.path().join("inbox.db")
+    }
+
+    async fn append(&self, id: &str) -> Receipt {
+        self.inbox().append(entry(id)).await.expect("appended")
+    }
+
+    async fn lease(&self, entries_max: usize) -> Vec<Leased> {
+        let request = LeaseRequest { entries_max, bytes_max: 1 << 20, duration: MINUTE };
+        self.inbox().lease(request).await.expect("leased")
+    }
+
+    async fn settle(&self, leased: Vec<Leased>) -> Vec<Concluded> {
+        let settle = |leased: Leased| (leased.lease, Conclusion::Settle { outcome: "applied" });
+        self.inbox().conclude(leased.into_iter().map(settle).collect()).await.expect("concluded")
+    }
+
+    async fn counts(&self) -> Counts {
+        self.inbox().counts().await.expect("counted")
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn body(id: &str) -> Vec<u8> {
+    format!(r#"{{"id":"{id}","object":"event","type":"invoice.paid","livemode":true}}"#).into_bytes()
+}
+
+fn entry(id: &str) -> NewEntry {
+    let body = body(id);
+    let envelope = Envelope::read(&body).expect("an event");
+    NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(&body))
+}
+
+fn ids(leased: &[Leased]) -> Vec<&str> {
+    leased.iter().map(|leased| leased.event_id.as_str()).collect()
+}
+
+#[tokio::test]
+async fn what_was_appended_is_there_after_a_restart_with_its_body() {
+    let mut fixture = Fixture::new();
+    let receipt = fixture.append("evt_1").await;
+    assert!(!receipt.is_duplicate());
+    fixture.reopen();
+    let leased = fixture.lease(10).await;
+    assert_eq!(ids(&leased), ["evt_1"]);
+    assert_eq!(leased[0].body.as_ref(), body("evt_1"));
+    assert_eq!((leased[0].lease.entry(), leased[0].received), (receipt.entry(), START));
+}
+
+#[tokio::test]
+async fn an_event_is_stored_once_per_endpoint_in_one_group_and_across_restarts() {
+    let mut fixture = Fixture::new();
+    let twice = tokio::join!(fixture.append("evt_1"), fixture.append("evt_1"));
+    assert_eq!([twice.0.is_duplicate(), twice.1.is_duplicate()].iter().filter(|duplicate| **duplicate).count(), 1);
+    assert_eq!(twice.0.entry(), twice.1.entry());
+    fixture.reopen();
+    assert!(fixture.append("evt_1").await.is_duplicate());
+    let body = body("evt_1");
+    let envelope = Envelope::read(&body).unwrap();
+    let other = NewEntry::event(EndpointName::new("connect"), envelope, Door::Open, delivery(&body));
+    assert!(!fixture.inbox().append(other).await.unwrap().is_duplicate());
+    assert_eq!(fixture.counts().await.waiting, 2);
+}
+
+#[tokio::test]
+async fn a_receipt_never_precedes_the_commit() {
+    let fixture = Fixture::with(|options| options.busy_timeout = MINUTE);
+    let blocker = Connection::open(fixture.file()).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let inbox = fixture.inbox().clone();
+    let mut append = tokio::task::JoinSet::new();
+    append.spawn(async move { inbox.append(entry("evt_1")).await.map(|receipt| receipt.entry()) });
+    // The blocker sees everything that is committed. As long as it holds the lock, nothing can be.
+    tokio::task::yield_now().await;
+    assert!(append.try_join_next().is_none());
+    let stored: i64 = blocker.query_row("SELECT COUNT(*) FROM entries", [], |row| row.get(0)).unwrap();
+    assert_eq!(stored, 0);
+    blocker.execute_batch("COMMIT").unwrap();
+    let stored_id = append.join_next().await.unwrap().unwrap().unwrap();
+    let stored: i64 = blocker.query_row("SELECT id FROM entries", [], |row| row.get(0)).unwrap();
+    assert_eq!(stored, stored_id.0);
+}
+
+#[tokio::test]
+async fn a_file_locked_by_another_program_is_an_error_and_then_works_again() {
+    let fixture = Fixture::new();
+    let blocker = Connection::open(fixture.file()).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = fixture.inbox().append(entry("evt_1")).await.unwrap_err();
+    assert!(matches!(refused, InboxError::Busy(_)), "{refused:?}");
+    assert!(!fixture.inbox().stats().writable());
+    blocker.execute_batch("COMMIT").unwrap();
+    assert!(!fixture.append("evt_1").await.is_duplicate());
+    assert!(fixture.inbox().stats().writable());
+}
+
+#[tokio::test]
+async fn entries_come_oldest_due_first_within_the_bounds_of_the_request() {
+    let fixture = Fixture::new();
+    for number in 0..5 {
+        fixture.append(&format!("evt_{number}")).await;
+        fixture.clock.advance(Duration::from_millis(1));
+    }
+    assert_eq!(ids(&fixture.lease(2).await), ["evt_0", "evt_1"]);
+    let bytes_max = body("evt_2").len() * 2;
+    let request = LeaseRequest { entries_max: 10, bytes_max, duration: MINUTE };
+    assert_eq!(ids(&fixture.inbox().lease(request).await.unwrap()), ["evt_2", "evt_3"]);
+    let request = LeaseRequest { entries_max: 10, bytes_max: 1, duration: MINUTE };
+    assert_eq!(ids(&fixture.inbox().lease(request).await.unwrap()), ["evt_4"]);
+    assert!(fixture.lease(10).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_lease_that_ran_out_concludes_nothing() {
+    let fixture = Fixture::new();
+    fixture.append("evt_1").await;
+    let late = fixture.lease(1).await;
+    fixture.clock.advance(MINUTE);
+    let second = fixture.lease(1).await;
+    assert_eq!(ids(&second), ["evt_1"]);
+    assert_eq!(fixture.settle(late).await, [Concluded::LeaseLost]);
+    assert_eq!(fixture.counts().await.leased, 1);
+    assert_eq!(fixture.settle(second).await, [Concluded::Done]);
+    assert_eq!(fixture.counts().await, Counts { settled: 1, ..Counts::default() });
+}
+
+#[tokio::test]
+async fn each_conclusion_leads_to_its_state() {
+    let fixture = Fixture::new();
+    for id in ["evt_settle", "evt_hold", "evt_dead", "evt_retry"] {
+        fixture.append(id).await;
+    }
+    let due = START.plus(MINUTE);
+    let conclusions = [
+        Conclusion::Settle { outcome: "stale" },
+        Conclusion::Quarantine { code: "rule".into(), reason: "odd".into() },
+        Conclusion::Dead { code: "bad".into(), reason: "worse".into() },
+        Conclusion::Retry { due, counted: true, reason: "later".into() },
+    ];
+    let leases = fixture.lease(10).await.into_iter().map(|leased| leased.lease);
+    let concluded = fixture.inbox().conclude(leases.zip(conclusions).collect()).await.unwrap();
+    assert_eq!(concluded, [Concluded::Done; 4]);
+    let mut newest = fixture.inbox().newest(10).await.unwrap();
+    newest.reverse();
+    let states: Vec<EntryState> = newest.into_iter().map(|view| view.state).collect();
+    assert_eq!(
+        states,
+        [
+            EntryState::Settled { at: START, outcome: "stale".into() },
+            EntryState::Quarantined { at: START, code: "rule".into(), reason: "odd".into() },
+            EntryState::Dead { at: START, code: "bad".into(), reason: "worse".into() },
+            EntryState::Waiting { due },
+        ]
+    );
+    assert_eq!(fixture.inbox().next_due().await.unwrap(), Some(due));
+    assert!(fixture.lease(10).await.is_empty());
+    fixture.clock.advance(MINUTE);
+    let again = fixture.lease(10).await;
+    assert_eq!((ids(&again), again[0].attempts), (vec!["evt_retry"], 1));
+    let expected = Counts { leased: 1, settled: 1, quarantined: 1, dead: 1, oldest: Some(START), ..Counts::default() };
+    assert_eq!(fixture.counts().await, expected);
+}
+
+#[tokio::test]
+async fn a_held_delivery_is_stored_and_not_worked_on() {
+    let fixture = Fixture::new();
+    let entry = NewEntry::malformed(EndpointName::new("stripe"), "not JSON".into(), delivery(b"\xff"));
+    let receipt = fixture.inbox().append(entry).await.unwrap();
+    assert!(!receipt.is_duplicate());
+    assert!(fixture.lease(10).await.is_empty());
+    assert_eq!(fixture.counts().await.quarantined, 1);
+}
+
+#[tokio::test]
+async fn what_was_leased_when_the_process_died_is_waiting_after_the_restart() {
+    let mut fixture = Fixture::new();
+    fixture.append("evt_1").await;
+    let lost = fixture.lease(1).await;
+    fixture.reopen();
+    assert_eq!(fixture.settle(lost).await, [Concluded::LeaseLost]);
+    assert_eq!(ids(&fixture.lease(1).await), ["evt_1"]);
+}
+
+#[tokio::test]
+async fn an_entry_that_kills_its_process_is_isolated_and_then_given_up() {
+    let mut fixture = Fixture::new();
+    fixture.append("evt_poison").await;
+    fixture.append("evt_good").await;
+    for _ in 0..2 {
+        assert_eq!(fixture.lease(10).await.len(), 2);
+        fixture.reopen();
+    }
+    let alone = fixture.lease(10).await;
+    assert_eq!(ids(&alone), ["evt_poison"]);
+    let neighbour = fixture.lease(10).await;
+    assert_eq!(ids(&neighbour), ["evt_good"]);
+    assert_eq!(fixture.settle(neighbour).await, [Concluded::Done]);
+    for _ in 2..CRASHES_MAX {
+        fixture.reopen();
+        fixture.lease(10).await;
+    }
+    let counts = fixture.counts().await;
+    assert_eq!((counts.settled, counts.dead, counts.backlog()), (1, 1, 0));
+    let newest = fixture.inbox().newest(10).await.unwrap();
+    assert!(matches!(&newest[1].state, EntryState::Dead { code, .. } if code == "crash_loop"), "{newest:?}");
+}
+
+#[tokio::test]
+async fn a_clock_set_back_does_not_hold_entries_up() {
+    let fixture = Fixture::new();
+    fixture.append("evt_1").await;
+    assert!(fixture.lease(0).await.is_empty());
+    fixture.clock.set(START.minus(Duration::from_hours(1)));
+    assert_eq!(ids(&fixture.lease(1).await), ["evt_1"]);
+}
+
+#[tokio::test]
+async fn a_full_inbox_refuses_keeps_running_and_recovers() {
+    let mut fixture = Fixture::with(|options| options.bytes_max = Some(40 * 16_384));
+    let mut stored = 0;
+    let refused = loop {
+        let mut padded = body(&format!("evt_{stored}"));
+        padded.extend(std::iter::repeat_n(b' ', 16_384));
+        let envelope = Envelope::read(&padded).unwrap();
+        let entry = NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(&padded));
+        match fixture.inbox().append(entry).await {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 100, "the bound never binds");
+    };
+    assert!(matches!(refused, InboxError::Full(_)), "{refused:?}");
+    assert!(!fixture.inbox().stats().writable());
+    assert!(fixture.inbox().probe().await.is_err());
+    assert_eq!(fixture.counts().await.waiting, stored);
+    let leased = fixture.lease(usize::from(u8::MAX)).await;
+    assert_eq!(leased.len() as u64, stored);
+    assert!(fixture.settle(leased).await.iter().all(|concluded| *concluded == Concluded::Done));
+    fixture.clock.advance(DAY);
+    let swept = fixture.inbox().sweep(Retention { bodies: DAY, entries: DAY * 400 }).await.unwrap();
+    assert_eq!(swept.bodies as u64, stored);
+    fixture.inbox().probe().await.expect("there is room again");
+    assert!(fixture.inbox().stats().writable());
+    fixture.append("evt_after").await;
+    fixture.reopen();
+    assert_eq!(ids(&fixture.lease(10).await), ["evt_after"]);
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded_and_says_overloaded() {
+    let fixture = Fixture::with(|options| {
+        options.queue_max = 2;
+        options.busy_timeout = MINUTE;
+    });
+    let blocker = Connection::open(fixture.file()).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut appends = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let inbox = fixture.inbox().clone();
+        appends.spawn(async move { inbox.append(entry(&format!("evt_{number}"))).await.map(|_| ()) });
+    }
+    let mut overloaded = 0;
+    // The writer holds what it took before it blocked; the queue holds two; the rest is refused at once.
+    while overloaded < 20 - 2 - 2 {
+        if let Err(InboxError::Overloaded) = appends.join_next().await.unwrap().unwrap() {
+            overloaded += 1;
+        }
+    }
+    blocker.execute_batch("COMMIT").unwrap();
+    let mut stored = 0;
+    while let Some(appended) = appends.join_next().await {
+        match appended.unwrap() {
+            Ok(()) => stored += 1,
+            Err(InboxError::Overloaded) => overloaded += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(stored >= 2);
+    assert_eq!((stored + overloaded, fixture.counts().await.waiting), (20, stored));
+}
+
+#[tokio::test]
+async fn sweeping_removes_settled_entries_only_and_never_reuses_their_ids() {
+    let mut fixture = Fixture::new();
+    for id in ["evt_settled", "evt_dead", "evt_waiting"] {
+        fixture.append(id).await;
+    }
+    let mut leased = fixture.lease(2).await;
+    let dead = Conclusion::Dead { code: "bad".into(), reason: String::new() };
+    fixture.inbox().conclude(vec![(leased.pop().unwrap().lease, dead)]).await.unwrap();
+    fixture.settle(leased).await;
+    let retention = Retention { bodies: DAY * 35, entries: DAY * 400 };
+    fixture.clock.set(START.plus(DAY * 35).minus(Duration::from_millis(1)));
+    assert_eq!(fixture.inbox().sweep(retention).await.unwrap(), Swept::default());
+    fixture.clock.advance(Duration::from_millis(1));
+    assert_eq!(fixture.inbox().sweep(retention).await.unwrap(), Swept { bodies: 1, ..Swept::default() });
+    assert!(fixture.append("evt_settled").await.is_duplicate());
+    fixture.clock.advance(DAY * 400);
+    assert_eq!(fixture.inbox().sweep(retention).await.unwrap(), Swept { entries: 1, ..Swept::default() });
+    let counts = fixture.counts().await;
+    assert_eq!((counts.waiting, counts.dead, counts.settled), (1, 1, 0));
+    let remaining = fixture.lease(10).await;
+    assert_eq!(ids(&remaining), ["evt_waiting"]);
+    fixture.settle(remaining).await;
+    fixture.clock.advance(DAY * 401);
+    assert_eq!(fixture.inbox().sweep(retention).await.unwrap().entries, 1);
+    fixture.reopen();
+    assert_eq!(fixture.append("evt_new").await.entry().0, 4);
+}
+
+#[tokio::test]
+async fn sweeps_are_bounded_and_go_on_where_they_stopped() {
+    let fixture = Fixture::new();
+    for number in 0..1100 {
+        fixture.append(&format!("evt_{number}")).await;
+    }
+    while let leased = fixture.lease(256).await
+        && !leased.is_empty()
+    {
+        fixture.settle(leased).await;
+    }
+    fixture.clock.advance(DAY * 36);
+    let retention = Retention { bodies: DAY * 35, entries: DAY * 400 };
+    let mut removed = Vec::new();
+    loop {
+        let swept = fixture.inbox().sweep(retention).await.unwrap();
+        removed.push(swept.bodies);
+        if !swept.more {
+            break;
+        }
+    }
+    assert_eq!(removed, [500, 500, 100]);
+}
+
+#[test]
+fn one_process_owns_the_inbox() {
+    let fixture = Fixture::new();
+    let refused = Inbox::open(&fixture.options, Clock::system()).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::Locked { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_and_left_as_it_is() {
+    for (offset, length) in [(0_u64, 100_usize), (16_384 * 3, 16_384 * 4)] {
+        let mut fixture = Fixture::new();
+        for number in 0..200 {
+            fixture.append(&format!("evt_{number}")).await;
+        }
+        fixture.close();
+        overwrite(&fixture.file(), offset, length);
+        let before = std::fs::read(fixture.file()).unwrap();
+        let refused = Inbox::open(&fixture.options, Clock::system()).map(|_| ()).unwrap_err();
+        assert!(matches!(refused, OpenError::Damaged { .. }), "at {offset}: {refused:?}");
+        assert!(refused.to_string().contains("restore the last backup"), "{refused}");
+        assert_eq!(std::fs::read(fixture.file()).unwrap(), before);
+    }
+}
+
+fn overwrite(path: &Path, offset: u64, length: usize) {
+    let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(offset)).unwrap();
+    file.write_all(&vec![0xa5; length]).unwrap();
+}
+
+#[test]
+fn a_foreign_or_newer_database_is_refused() {
+    let foreign = tempfile::tempdir().unwrap();
+    Connection::open(foreign.path().join("inbox.db")).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+    let refused = Inbox::open(&InboxOptions::new(foreign.path()), Clock::system()).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::Foreign { .. }), "{refused:?}");
+
+    let mut fixture = Fixture::new();
+    fixture.close();
+    Connection::open(fixture.file()).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    let refused = Inbox::open(&fixture.options, Clock::system()).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::Newer { found: 99, known: 1, .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_log_is_moved_into_the_file_while_commits_go_on_and_does_not_grow_without_end() {
+    let fixture = Fixture::new();
+    let wal = fixture.directory.path().join("inbox.db-wal");
+    let mut largest = 0;
+    for number in 0..120 {
+        let mut padded = body(&format!("evt_{number}"));
+        padded.extend(std::iter::repeat_n(b' ', 1_000_000));
+        let envelope = Envelope::read(&padded).unwrap();
+        let entry = NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(&padded));
+        fixture.inbox().append(entry).await.unwrap();
+        largest = largest.max(std::fs::metadata(&wal).unwrap().len());
+    }
+    assert!(largest < 90_000_000, "120 MB went through a log of {largest} bytes");
+    assert!(std::fs::metadata(fixture.file()).unwrap().len() > 30_000_000);
+}

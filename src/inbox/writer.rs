@@ -1,0 +1,315 @@
+//! The writer thread: takes what has queued up, commits it in one transaction, then answers.
+//!
+//! No answer leaves before the commit that makes it true. When a group fails, its requests are tried one by one, so that
+//! one that cannot be stored does not refuse its neighbours.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::entry::{NewEntry, Receipt};
+use super::error::{InboxError, is_failed_fsync};
+use super::lease::{Concluded, Conclusion, Lease, LeaseRequest, Refused};
+use super::schema::PAGE_BYTES;
+use super::sweep::{Retention, Swept};
+use super::write::Writes;
+use crate::domain::clock::{Clock, Timestamp};
+
+/// The log is moved into the file when it has grown by about this many bytes.
+const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Pages that a commit writes besides bodies: leaves of the tables and indexes, tally, counters.
+const COMMIT_PAGES: u64 = 8;
+
+type Reply<T> = oneshot::Sender<Result<T, InboxError>>;
+
+type ConcludeReply = oneshot::Sender<Result<Vec<Concluded>, Refused>>;
+
+/// A request to the writer.
+#[derive(Debug)]
+pub(super) enum Command {
+    Append {
+        entry: Box<NewEntry>,
+        reply: Reply<Receipt>,
+    },
+    Lease {
+        request: LeaseRequest,
+        reply: Reply<Vec<Lease>>,
+    },
+    Conclude {
+        conclusions: Vec<(Lease, Conclusion)>,
+        reply: ConcludeReply,
+    },
+    Sweep {
+        retention: Retention,
+        reply: Reply<Swept>,
+    },
+    Probe {
+        reply: Reply<()>,
+    },
+    /// The checkpoint thread has moved the bulk of the log; the rest is quick.
+    FinishCheckpoint,
+}
+
+/// An answer, held back until the commit.
+enum Answer {
+    Append(Reply<Receipt>, Receipt),
+    Lease(Reply<Vec<Lease>>, Vec<Lease>),
+    Conclude(ConcludeReply, Vec<Concluded>),
+    Sweep(Reply<Swept>, Swept),
+    Probe(Reply<()>),
+    None,
+}
+
+/// What the writer has done since the start.
+#[derive(Debug)]
+pub struct WriterStats {
+    commits: AtomicU64,
+    appended: AtomicU64,
+    failures: AtomicU64,
+    writable: AtomicBool,
+}
+
+impl Default for WriterStats {
+    fn default() -> Self {
+        Self {
+            commits: AtomicU64::new(0),
+            appended: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            writable: AtomicBool::new(true),
+        }
+    }
+}
+
+impl WriterStats {
+    /// Transactions committed.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Appends committed, duplicates among them.
+    pub fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Relaxed)
+    }
+
+    /// Transactions that failed.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last write succeeded.
+    pub fn writable(&self) -> bool {
+        self.writable.load(Ordering::Relaxed)
+    }
+}
+
+pub(super) struct Writer {
+    pub(super) writes: Writes,
+    pub(super) queue: mpsc::Receiver<Command>,
+    pub(super) group_max: usize,
+    pub(super) checkpoints: SyncSender<()>,
+    pub(super) stats: Arc<WriterStats>,
+    pub(super) fatal: watch::Sender<Option<String>>,
+    pub(super) clock: Clock,
+    /// Held for as long as the file is open.
+    pub(super) _lock: File,
+}
+
+impl Writer {
+    /// Runs until every handle is gone and the queue is empty.
+    pub(super) fn run(mut self) {
+        let mut log_bytes = 0;
+        let mut group = Vec::with_capacity(self.group_max);
+        while let Some(first) = self.queue.blocking_recv() {
+            group.push(first);
+            while group.len() < self.group_max
+                && let Ok(next) = self.queue.try_recv()
+            {
+                group.push(next);
+            }
+            let before = group.len();
+            group.retain(|command| !matches!(command, Command::FinishCheckpoint));
+            let finish_checkpoint = group.len() < before;
+            if !group.is_empty() {
+                log_bytes += group_bytes(&group);
+                if let Err(fatal) = self.commit_group(&mut group) {
+                    self.fatal.send_replace(Some(fatal));
+                    return;
+                }
+            }
+            if finish_checkpoint && let Err(error) = self.writes.checkpoint() {
+                self.checkpoint_failed(&error);
+            }
+            if log_bytes > CHECKPOINT_BYTES && self.checkpoints.try_send(()).is_ok() {
+                log_bytes = 0;
+            }
+        }
+    }
+
+    fn checkpoint_failed(&self, error: &rusqlite::Error) {
+        if is_failed_fsync(error) {
+            self.fatal.send_replace(Some("the disk failed to store the inbox; restarting replays its log".to_owned()));
+        } else {
+            tracing::warn!(error = error as &dyn std::error::Error, "inbox: checkpoint failed, will be tried again");
+        }
+    }
+
+    /// Commits the group and answers it. An error is one that only a restart can mend.
+    fn commit_group(&mut self, group: &mut Vec<Command>) -> Result<(), String> {
+        let now = self.clock.now();
+        match self.try_group(group, now) {
+            Ok(answers) => {
+                self.succeeded(&answers);
+                group.clear();
+                answers.into_iter().for_each(Answer::send);
+                return Ok(());
+            }
+            Err(error) => {
+                self.writes.rollback();
+                self.check_failure(&error)?;
+                let error = InboxError::from_sqlite(error);
+                if group.len() == 1 || matches!(error, InboxError::Busy(_)) {
+                    group.drain(..).for_each(|command| command.refuse(&error));
+                    return Ok(());
+                }
+            }
+        }
+        for command in group.drain(..) {
+            let mut alone = vec![command];
+            match self.try_group(&mut alone, now) {
+                Ok(answers) => {
+                    self.succeeded(&answers);
+                    answers.into_iter().for_each(Answer::send);
+                }
+                Err(error) => {
+                    self.writes.rollback();
+                    self.check_failure(&error)?;
+                    let error = InboxError::from_sqlite(error);
+                    alone.drain(..).for_each(|command| command.refuse(&error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies and commits. The commands stay in the group until the commit, so that a failure can still answer them.
+    fn try_group(&mut self, group: &mut Vec<Command>, now: Timestamp) -> rusqlite::Result<Vec<Answer>> {
+        self.writes.begin()?;
+        let mut done = Vec::with_capacity(group.len());
+        for command in group.iter() {
+            done.push(self.apply(command, now)?);
+        }
+        self.writes.commit()?;
+        Ok(group.drain(..).zip(done).map(|(command, done)| command.answer(done)).collect())
+    }
+
+    fn apply(&mut self, command: &Command, now: Timestamp) -> rusqlite::Result<Done> {
+        Ok(match command {
+            Command::Append { entry, .. } => Done::Append(self.writes.append(entry, now)?),
+            Command::Lease { request, .. } => Done::Lease(self.writes.lease(request, now)?),
+            Command::Conclude { conclusions, .. } => {
+                let mut concluded = Vec::with_capacity(conclusions.len());
+                for (lease, conclusion) in conclusions {
+                    concluded.push(self.writes.conclude(lease, conclusion, now)?);
+                }
+                Done::Conclude(concluded)
+            }
+            Command::Sweep { retention, .. } => Done::Sweep(self.writes.sweep(retention, now)?),
+            Command::Probe { .. } => {
+                self.writes.probe()?;
+                Done::Nothing
+            }
+            Command::FinishCheckpoint => Done::Nothing,
+        })
+    }
+
+    fn succeeded(&self, answers: &[Answer]) {
+        let appended = answers.iter().filter(|answer| matches!(answer, Answer::Append(..))).count();
+        self.stats.commits.fetch_add(1, Ordering::Relaxed);
+        self.stats.appended.fetch_add(appended as u64, Ordering::Relaxed);
+        let wrote_much = answers.iter().any(|answer| matches!(answer, Answer::Append(..) | Answer::Probe(_)));
+        if wrote_much && !self.stats.writable.swap(true, Ordering::Relaxed) {
+            tracing::info!("inbox: writes succeed again");
+        }
+    }
+
+    fn check_failure(&self, error: &rusqlite::Error) -> Result<(), String> {
+        self.stats.failures.fetch_add(1, Ordering::Relaxed);
+        if self.stats.writable.swap(false, Ordering::Relaxed) {
+            tracing::error!(error = error as &dyn std::error::Error, "inbox: cannot write; webhooks are answered 503");
+        }
+        if is_failed_fsync(error) {
+            return Err("the disk failed to store the inbox; restarting replays its log".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What a command did, before the commit.
+enum Done {
+    Append(Receipt),
+    Lease(Vec<Lease>),
+    Conclude(Vec<Concluded>),
+    Sweep(Swept),
+    Nothing,
+}
+
+impl Command {
+    fn answer(self, done: Done) -> Answer {
+        match (self, done) {
+            (Self::Append { reply, .. }, Done::Append(receipt)) => Answer::Append(reply, receipt),
+            (Self::Lease { reply, .. }, Done::Lease(leases)) => Answer::Lease(reply, leases),
+            (Self::Conclude { reply, .. }, Done::Conclude(concluded)) => Answer::Conclude(reply, concluded),
+            (Self::Sweep { reply, .. }, Done::Sweep(swept)) => Answer::Sweep(reply, swept),
+            (Self::Probe { reply }, _) => Answer::Probe(reply),
+            // `apply` gives each command its own kind; a reply that is dropped reads as `Closed`, never as success.
+            _ => Answer::None,
+        }
+    }
+
+    fn refuse(self, error: &InboxError) {
+        let error = error.clone();
+        // Whoever asked may have gone; there is nobody to tell then.
+        match self {
+            Self::Append { reply, .. } => drop(reply.send(Err(error))),
+            Self::Lease { reply, .. } => drop(reply.send(Err(error))),
+            Self::Conclude { conclusions, reply } => drop(reply.send(Err(Refused { error, conclusions }))),
+            Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
+            Self::Probe { reply } => drop(reply.send(Err(error))),
+            Self::FinishCheckpoint => {}
+        }
+    }
+}
+
+impl Answer {
+    /// Whoever asked may have gone; what is committed stays committed.
+    fn send(self) {
+        match self {
+            Self::Append(reply, receipt) => drop(reply.send(Ok(receipt))),
+            Self::Lease(reply, leases) => drop(reply.send(Ok(leases))),
+            Self::Conclude(reply, concluded) => drop(reply.send(Ok(concluded))),
+            Self::Sweep(reply, swept) => drop(reply.send(Ok(swept))),
+            Self::Probe(reply) => drop(reply.send(Ok(()))),
+            Self::None => {}
+        }
+    }
+}
+
+/// About how much the log grows by committing the group.
+fn group_bytes(group: &[Command]) -> u64 {
+    let bodies: usize = group
+        .iter()
+        .map(|command| match command {
+            Command::Append { entry, .. } => entry.delivery.body().len(),
+            Command::Lease { .. }
+            | Command::Conclude { .. }
+            | Command::Sweep { .. }
+            | Command::Probe { .. }
+            | Command::FinishCheckpoint => 0,
+        })
+        .sum();
+    COMMIT_PAGES * PAGE_BYTES + bodies as u64
+}

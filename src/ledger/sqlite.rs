@@ -1,0 +1,131 @@
+//! The ledger in one SQLite file, for `dev`, tests and single machines.
+//!
+//! One thread owns the connection; callers hand it work through a bounded queue, so an `await` never blocks a runtime
+//! thread on the disk. A batch is one transaction, synced to disk before the call returns (`synchronous=FULL`).
+//!
+//! Keeps truth, bindings, revenue and findings. The projections for legacy readers exist on PostgreSQL only.
+
+mod apply;
+mod bindings;
+mod entries;
+mod events;
+mod fault;
+mod reports;
+mod schema;
+mod truth;
+
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use self::fault::fault;
+use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
+use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
+use crate::domain::clock::Clock;
+use crate::revenue::verdict::Verdict;
+
+/// Name of this ledger in logs, metrics and errors.
+const NAME: &str = "sqlite";
+
+/// Most calls that wait for the thread; one more is answered with [`LedgerErrorKind::Overload`].
+pub const QUEUE_CALLS_MAX: usize = 64;
+
+type Work = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The ledger in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    clock: Clock,
+    /// `None` only while dropping.
+    queue: Option<mpsc::Sender<Work>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SqliteLedger {
+    /// Opens the file, creating it and its tables when they are not there.
+    pub fn open(path: &Path, clock: Clock) -> Result<Self, LedgerError> {
+        let connection = Connection::open(path).map_err(fault)?;
+        Self::start(connection, clock)
+    }
+
+    /// A ledger that ends with this value.
+    pub fn in_memory(clock: Clock) -> Result<Self, LedgerError> {
+        let connection = Connection::open_in_memory().map_err(fault)?;
+        Self::start(connection, clock)
+    }
+
+    fn start(mut connection: Connection, clock: Clock) -> Result<Self, LedgerError> {
+        schema::prepare(&mut connection)?;
+        let (queue, mut work) = mpsc::channel::<Work>(QUEUE_CALLS_MAX);
+        let thread = std::thread::Builder::new()
+            .name("ledger-sqlite".to_owned())
+            .spawn(move || {
+                while let Some(work) = work.blocking_recv() {
+                    work(&mut connection);
+                }
+            })
+            .map_err(|error| {
+                LedgerError::new(NAME, LedgerErrorKind::Unavailable, "cannot start its thread").caused_by(error)
+            })?;
+        Ok(Self { clock, queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Runs `work` on the thread that owns the connection.
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (answer, answered) = oneshot::channel();
+        let work: Work = Box::new(move |connection| {
+            // The caller may have given up waiting; the work is done all the same.
+            let _ = answer.send(work(connection));
+        });
+        let ended = || LedgerError::new(NAME, LedgerErrorKind::Unavailable, "its thread has ended: restart");
+        let queue = self.queue.as_ref().ok_or_else(ended)?;
+        queue.try_send(work).map_err(|error| match error {
+            TrySendError::Full(_) => LedgerError::new(NAME, LedgerErrorKind::Overload, "too many calls wait"),
+            TrySendError::Closed(_) => ended(),
+        })?;
+        answered.await.map_err(|_| ended())?
+    }
+}
+
+impl Drop for SqliteLedger {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Ledger for SqliteLedger {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
+        Box::pin(async move {
+            let batch = batch.to_vec();
+            let now = self.clock.now();
+            self.call(move |connection| apply::apply(connection, &batch, now)).await
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(self.call(schema::check))
+    }
+}
+
+impl Reports for SqliteLedger {
+    fn summary(&self, days: u32) -> BoxFuture<'_, Result<Summary, LedgerError>> {
+        Box::pin(self.call(move |connection| reports::summary(connection, days.min(REPORT_LINES_MAX))))
+    }
+
+    fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>> {
+        Box::pin(self.call(move |connection| reports::subscriptions(connection, limit.min(REPORT_LINES_MAX))))
+    }
+}

@@ -1,0 +1,91 @@
+//! Applies a batch in one transaction, event by event.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::fault::fault;
+use super::{bindings, entries, events, truth};
+use crate::domain::clock::Timestamp;
+use crate::ledger::{BINDING_CONFLICT, LedgerError, Outcome};
+use crate::revenue::rows::{Decision, EventFacts};
+use crate::revenue::verdict::{Plan, Verdict};
+
+/// Applies the batch; nothing of it is there when this fails.
+pub(super) fn apply(
+    connection: &mut Connection,
+    batch: &[Verdict],
+    now: Timestamp,
+) -> Result<Vec<Outcome>, LedgerError> {
+    apply_all(connection, batch, now).map_err(fault)
+}
+
+fn apply_all(connection: &mut Connection, batch: &[Verdict], now: Timestamp) -> rusqlite::Result<Vec<Outcome>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let outcomes: rusqlite::Result<Vec<Outcome>> =
+        batch.iter().map(|verdict| apply_one(&transaction, verdict, now)).collect();
+    let outcomes = outcomes?;
+    transaction.commit()?;
+    Ok(outcomes)
+}
+
+fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -> rusqlite::Result<Outcome> {
+    let released = matches!(verdict, Verdict::Apply(plan) if plan.released);
+    if let Some(event) = verdict.event()
+        && let Some(outcome) = events::known(transaction, &event.id)?
+        && !(released && matches!(outcome, Outcome::Quarantined { .. }))
+    {
+        return Ok(outcome);
+    }
+    let outcome = match verdict {
+        Verdict::Apply(plan) => write(transaction, plan)?,
+        Verdict::Ignore { event, decisions } => {
+            record_decisions(transaction, event, decisions)?;
+            Outcome::Ignored
+        }
+        Verdict::Quarantine { event, rule, reason, decisions } => {
+            record_decisions(transaction, event, decisions)?;
+            Outcome::Quarantined { rule: rule.clone(), reason: reason.clone() }
+        }
+        Verdict::Reject { code, reason } => Outcome::Failed { code: (*code).to_owned(), reason: reason.clone() },
+    };
+    if let Some(event) = verdict.event() {
+        events::record(transaction, event, &outcome, now)?;
+    }
+    Ok(outcome)
+}
+
+/// Writes the rows of a plan, unless one of its bindings would re-point what is bound.
+fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<Outcome> {
+    record_decisions(transaction, &plan.event, &plan.decisions)?;
+    if !plan.released
+        && let Some(reason) = bindings::conflict(transaction, &plan.bindings)?
+    {
+        entries::record_conflict(transaction, &plan.event.id, &reason)?;
+        return Ok(Outcome::Quarantined { rule: BINDING_CONFLICT.to_owned(), reason });
+    }
+    let mut changed = 0;
+    for binding in &plan.bindings {
+        changed += bindings::merge(transaction, binding)?;
+    }
+    for subscription in &plan.subscriptions {
+        changed += truth::merge_subscription(transaction, subscription)?;
+    }
+    for customer in &plan.customers {
+        changed += truth::merge_customer(transaction, customer)?;
+    }
+    for row in &plan.revenue {
+        changed += entries::merge_revenue(transaction, row)?;
+    }
+    for link in &plan.links {
+        changed += entries::merge_link(transaction, link)?;
+    }
+    for finding in &plan.findings {
+        entries::record_finding(transaction, &plan.event.id, finding)?;
+    }
+    let rows =
+        plan.bindings.len() + plan.subscriptions.len() + plan.customers.len() + plan.revenue.len() + plan.links.len();
+    Ok(if changed > 0 || rows == 0 { Outcome::Applied } else { Outcome::Stale })
+}
+
+fn record_decisions(transaction: &Transaction<'_>, event: &EventFacts, decisions: &[Decision]) -> rusqlite::Result<()> {
+    decisions.iter().try_for_each(|decision| entries::record_decision(transaction, &event.id, decision))
+}

@@ -1,0 +1,86 @@
+//! The tables `revenue_entries` and `payment_links` (merged by version), `findings` and `guardian_decisions` (each
+//! event has its own, so nothing to merge).
+
+use rusqlite::{Transaction, params};
+
+use crate::domain::ids::EventId;
+use crate::ledger::conflict_decision;
+use crate::revenue::rows::{Decision, Finding, PaymentLink, RevenueRow};
+
+/// Keeps the amount with the greatest version; returns the number of rows that changed.
+pub(super) fn merge_revenue(transaction: &Transaction<'_>, row: &RevenueRow) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO revenue_entries (kind, key, version, as_of, account, livemode, amount_minor, voided_minor,
+                 currency, occurred_at, payment_id, charge_id, invoice_id, subscription_id, customer_id, user_id,
+                 status, match_key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+             ON CONFLICT (kind, key) DO UPDATE SET version = excluded.version, as_of = excluded.as_of,
+                 account = excluded.account, livemode = excluded.livemode, amount_minor = excluded.amount_minor,
+                 voided_minor = excluded.voided_minor, currency = excluded.currency,
+                 occurred_at = excluded.occurred_at, payment_id = excluded.payment_id,
+                 charge_id = excluded.charge_id, invoice_id = excluded.invoice_id,
+                 subscription_id = excluded.subscription_id, customer_id = excluded.customer_id,
+                 user_id = excluded.user_id, status = excluded.status, match_key = excluded.match_key
+             WHERE excluded.version > revenue_entries.version",
+        )?
+        .execute(params![
+            row.kind.as_str(),
+            row.key,
+            row.version.sort_key(),
+            row.as_of.millis(),
+            row.account,
+            row.livemode,
+            row.amount_minor,
+            row.voided_minor,
+            row.currency,
+            row.occurred_at.millis(),
+            row.payment_id,
+            row.charge_id,
+            row.invoice_id,
+            row.subscription_id,
+            row.customer_id,
+            row.user_id,
+            row.status,
+            row.match_key,
+        ])
+}
+
+/// Keeps the link with the greatest version; returns the number of rows that changed.
+pub(super) fn merge_link(transaction: &Transaction<'_>, row: &PaymentLink) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO payment_links (payment_id, invoice_id, version) VALUES (?1, ?2, ?3)
+             ON CONFLICT (payment_id) DO UPDATE SET invoice_id = excluded.invoice_id, version = excluded.version
+             WHERE excluded.version > payment_links.version",
+        )?
+        .execute(params![row.payment_id, row.invoice_id, row.version.sort_key()])
+}
+
+/// Records a finding of the checks.
+pub(super) fn record_finding(transaction: &Transaction<'_>, event: &EventId, row: &Finding) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO findings (event_id, code, subject, severity, detail) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (event_id, code, subject) DO NOTHING",
+        )?
+        .execute(params![event.as_str(), row.code, row.subject, row.severity.as_str(), row.detail])?;
+    Ok(())
+}
+
+/// Records what a rule said; a later word of the same rule replaces the earlier one.
+pub(super) fn record_decision(transaction: &Transaction<'_>, event: &EventId, row: &Decision) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO guardian_decisions (event_id, rule, severity, action, reason) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (event_id, rule) DO UPDATE SET severity = excluded.severity, action = excluded.action,
+                 reason = excluded.reason",
+        )?
+        .execute(params![event.as_str(), row.rule, row.severity.as_str(), row.action.as_str(), row.reason])?;
+    Ok(())
+}
+
+/// Records that the event was held back because it would re-point a binding.
+pub(super) fn record_conflict(transaction: &Transaction<'_>, event: &EventId, reason: &str) -> rusqlite::Result<()> {
+    record_decision(transaction, event, &conflict_decision(reason))
+}

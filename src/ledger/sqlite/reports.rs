@@ -1,0 +1,118 @@
+//! Answers from the views of the SQLite file.
+
+use rusqlite::{Connection, Row};
+
+use super::fault::fault;
+use crate::ledger::LedgerError;
+use crate::ledger::report::{Counts, DayLine, RecurringLine, SubscriptionLine, Summary};
+
+/// The state of record at a glance, read in one snapshot.
+pub(super) fn summary(connection: &mut Connection, days: u32) -> Result<Summary, LedgerError> {
+    let read = |connection: &mut Connection| {
+        let snapshot = connection.transaction()?;
+        Ok(Summary { counts: counts(&snapshot)?, recurring: recurring(&snapshot)?, daily: daily(&snapshot, days)? })
+    };
+    read(connection).map_err(fault)
+}
+
+/// Subscriptions with their users, those of greatest preference first.
+pub(super) fn subscriptions(connection: &mut Connection, limit: u32) -> Result<Vec<SubscriptionLine>, LedgerError> {
+    let read = |connection: &mut Connection| -> rusqlite::Result<Vec<SubscriptionLine>> {
+        connection
+            .prepare_cached(
+                "SELECT s.id, s.livemode, o.user_id, s.customer_id, s.status, s.projected_status, s.entitles, o.tier,
+                        s.currency, s.mrr_minor, s.current_period_end, s.source
+                 FROM stripe_subscriptions s JOIN subscription_owners o ON o.id = s.id
+                 ORDER BY s.preference DESC, s.id LIMIT ?1",
+            )?
+            .query_map([limit], |row| {
+                Ok(SubscriptionLine {
+                    id: row.get(0)?,
+                    livemode: row.get(1)?,
+                    user_id: row.get(2)?,
+                    customer_id: row.get(3)?,
+                    status: row.get(4)?,
+                    projected_status: row.get(5)?,
+                    entitles: row.get(6)?,
+                    tier: row.get(7)?,
+                    currency: row.get(8)?,
+                    mrr_minor: row.get(9)?,
+                    current_period_end_ms: row.get(10)?,
+                    source: row.get(11)?,
+                })
+            })?
+            .collect()
+    };
+    read(connection).map_err(fault)
+}
+
+fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
+    connection
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM events),
+                    (SELECT count(*) FROM events WHERE outcome = 'quarantined'),
+                    (SELECT count(*) FROM stripe_subscriptions),
+                    (SELECT count(*) FROM subscription_owners WHERE user_id IS NULL),
+                    (SELECT count(*) FROM stripe_customers),
+                    (SELECT count(*) FROM customer_bindings),
+                    (SELECT count(*) FROM revenue_entries),
+                    (SELECT count(*) FROM findings),
+                    (SELECT count(*) FROM guardian_decisions)",
+        )?
+        .query_row([], |row| {
+            Ok(Counts {
+                events: count(row, 0)?,
+                quarantined: count(row, 1)?,
+                subscriptions: count(row, 2)?,
+                orphans: count(row, 3)?,
+                customers: count(row, 4)?,
+                bindings: count(row, 5)?,
+                revenue_entries: count(row, 6)?,
+                findings: count(row, 7)?,
+                decisions: count(row, 8)?,
+            })
+        })
+}
+
+fn recurring(connection: &Connection) -> rusqlite::Result<Vec<RecurringLine>> {
+    connection
+        .prepare_cached(
+            "SELECT livemode, tier, currency, subscriptions, mrr_minor FROM recurring_revenue
+             ORDER BY livemode DESC, currency, tier",
+        )?
+        .query_map([], |row| {
+            Ok(RecurringLine {
+                livemode: row.get(0)?,
+                tier: row.get(1)?,
+                currency: row.get(2)?,
+                subscriptions: count(row, 3)?,
+                mrr_minor: row.get(4)?,
+            })
+        })?
+        .collect()
+}
+
+fn daily(connection: &Connection, days: u32) -> rusqlite::Result<Vec<DayLine>> {
+    connection
+        .prepare_cached(
+            "SELECT livemode, day, currency, gross_minor, returned_minor, net_minor FROM daily_revenue
+             WHERE day IN (SELECT DISTINCT day FROM daily_revenue ORDER BY day DESC LIMIT ?1)
+             ORDER BY day DESC, livemode DESC, currency",
+        )?
+        .query_map([days], |row| {
+            Ok(DayLine {
+                livemode: row.get(0)?,
+                day: row.get(1)?,
+                currency: row.get(2)?,
+                gross_minor: row.get(3)?,
+                returned_minor: row.get(4)?,
+                net_minor: row.get(5)?,
+            })
+        })?
+        .collect()
+}
+
+/// A count is never negative.
+fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    Ok(u64::try_from(row.get::<_, i64>(index)?).unwrap_or(0))
+}

@@ -1,0 +1,253 @@
+//! Tables and views of the SQLite file.
+//!
+//! Timestamps are milliseconds since the Unix epoch; JSON is text as it came; versions are text that compares by
+//! byte. The views compute on reading what takes the rows of several events: the user of a subscription, and which
+//! money counts (the four rules of [`crate::revenue::rows::RevenueRow`]'s module).
+
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::NAME;
+use super::fault::fault;
+use crate::ledger::{LedgerError, LedgerErrorKind};
+use crate::revenue::rows::MATCH_WINDOW;
+
+/// Version of the tables, in `PRAGMA user_version`.
+const SCHEMA_VERSION: i32 = 1;
+
+/// How long a transaction waits for another process to let go of the file.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// Statements kept prepared: more than there are, so none is prepared twice.
+const STATEMENTS_MAX: usize = 64;
+
+/// Sets the connection up and creates what is missing.
+pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
+    connection.busy_timeout(BUSY_WAIT).map_err(fault)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // A database in memory answers `memory` here and is none the worse for it.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(fault)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+    match version(&transaction)? {
+        0 => {
+            transaction.execute_batch(TABLES).map_err(fault)?;
+            transaction.execute_batch(&views()).map_err(fault)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
+        }
+        SCHEMA_VERSION => {}
+        other => return Err(unknown(other)),
+    }
+    transaction.commit().map_err(fault)
+}
+
+/// Whether the file is there and of this release.
+pub(super) fn check(connection: &mut Connection) -> Result<(), LedgerError> {
+    match version(connection)? {
+        SCHEMA_VERSION => Ok(()),
+        other => Err(unknown(other)),
+    }
+}
+
+fn version(connection: &Connection) -> Result<i32, LedgerError> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fault)
+}
+
+fn unknown(version: i32) -> LedgerError {
+    let message = format!(
+        "the file's tables are of version {version}, this release knows {SCHEMA_VERSION}: use the release that made it"
+    );
+    LedgerError::new(NAME, LedgerErrorKind::Schema, message)
+}
+
+const TABLES: &str = "
+CREATE TABLE events (
+    id TEXT PRIMARY KEY,
+    type TEXT NOT NULL,
+    account TEXT,
+    livemode INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    api_version TEXT,
+    object_id TEXT,
+    payload TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    rule TEXT,
+    reason TEXT,
+    recorded_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX events_by_object ON events (object_id);
+CREATE INDEX events_by_outcome ON events (outcome) WHERE outcome = 'quarantined';
+
+CREATE TABLE stripe_subscriptions (
+    id TEXT PRIMARY KEY,
+    version TEXT NOT NULL,
+    source TEXT NOT NULL,
+    account TEXT,
+    livemode INTEGER NOT NULL,
+    customer_id TEXT,
+    status TEXT NOT NULL,
+    projected_status TEXT,
+    entitles INTEGER NOT NULL,
+    preference TEXT NOT NULL,
+    tier TEXT,
+    price_id TEXT,
+    product_id TEXT,
+    quantity INTEGER,
+    currency TEXT,
+    unit_amount INTEGER,
+    interval TEXT,
+    interval_count INTEGER,
+    items INTEGER NOT NULL,
+    mrr_minor INTEGER NOT NULL,
+    created INTEGER,
+    started_at INTEGER,
+    current_period_start INTEGER,
+    current_period_end INTEGER,
+    will_cancel INTEGER NOT NULL,
+    cancel_at_period_end INTEGER NOT NULL,
+    cancel_at INTEGER,
+    canceled_at INTEGER,
+    ended_at INTEGER,
+    trial_start INTEGER,
+    trial_end INTEGER,
+    pause_behavior TEXT,
+    pause_resumes_at INTEGER,
+    latest_invoice_id TEXT,
+    metadata_user_id TEXT,
+    raw TEXT NOT NULL
+) STRICT;
+CREATE INDEX stripe_subscriptions_by_customer ON stripe_subscriptions (customer_id);
+CREATE INDEX stripe_subscriptions_by_preference ON stripe_subscriptions (preference);
+
+CREATE TABLE stripe_customers (
+    id TEXT PRIMARY KEY,
+    version TEXT NOT NULL,
+    source TEXT NOT NULL,
+    account TEXT,
+    livemode INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    currency TEXT,
+    delinquent INTEGER,
+    balance_minor INTEGER,
+    metadata_user_id TEXT,
+    raw TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE customer_bindings (
+    kind TEXT NOT NULL,
+    from_id TEXT NOT NULL,
+    to_id TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    version TEXT NOT NULL,
+    PRIMARY KEY (kind, from_id)
+) STRICT;
+
+CREATE TABLE revenue_entries (
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    version TEXT NOT NULL,
+    as_of INTEGER NOT NULL,
+    account TEXT,
+    livemode INTEGER NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    voided_minor INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    occurred_at INTEGER NOT NULL,
+    payment_id TEXT,
+    charge_id TEXT,
+    invoice_id TEXT,
+    subscription_id TEXT,
+    customer_id TEXT,
+    user_id TEXT,
+    status TEXT,
+    match_key TEXT,
+    PRIMARY KEY (kind, key)
+) STRICT;
+CREATE INDEX revenue_entries_by_match ON revenue_entries (match_key, occurred_at) WHERE match_key IS NOT NULL;
+CREATE INDEX revenue_entries_by_payment ON revenue_entries (payment_id) WHERE payment_id IS NOT NULL;
+
+CREATE TABLE payment_links (
+    payment_id TEXT PRIMARY KEY,
+    invoice_id TEXT,
+    version TEXT NOT NULL
+) STRICT;
+CREATE INDEX payment_links_by_invoice ON payment_links (invoice_id) WHERE invoice_id IS NOT NULL;
+
+CREATE TABLE findings (
+    event_id TEXT NOT NULL,
+    code TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (event_id, code, subject)
+) STRICT;
+
+CREATE TABLE guardian_decisions (
+    event_id TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    action TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (event_id, rule)
+) STRICT;
+
+CREATE VIEW subscription_owners AS
+SELECT s.id,
+    coalesce(
+        (SELECT b.to_id FROM customer_bindings b WHERE b.kind = 'subscription_user' AND b.from_id = s.id),
+        (SELECT b.to_id FROM customer_bindings b WHERE b.kind = 'customer_user' AND b.from_id = s.customer_id)
+    ) AS user_id,
+    coalesce(
+        s.tier,
+        (SELECT b.to_id FROM customer_bindings b WHERE b.kind = 'subscription_tier' AND b.from_id = s.id)
+    ) AS tier
+FROM stripe_subscriptions s;
+";
+
+/// Money that counts, each row with the amount that it counts with. A mirror of `gateway.counted_revenue`.
+fn views() -> String {
+    let window = MATCH_WINDOW.as_millis();
+    format!(
+        "
+CREATE VIEW counted_revenue AS
+SELECT r.kind, r.key, r.livemode, r.currency, r.occurred_at, r.amount_minor
+FROM revenue_entries r WHERE r.kind IN ('invoice', 'refund', 'dispute')
+UNION ALL
+SELECT r.kind, r.key, r.livemode, r.currency, r.occurred_at, r.amount_minor
+FROM revenue_entries r
+WHERE r.kind = 'payment'
+  AND NOT EXISTS (
+    SELECT 1 FROM payment_links l JOIN revenue_entries i ON i.kind = 'invoice' AND i.key = l.invoice_id
+    WHERE l.payment_id IN (r.key, r.charge_id))
+  AND (EXISTS (SELECT 1 FROM payment_links l WHERE l.payment_id IN (r.key, r.charge_id))
+    OR NOT EXISTS (
+      SELECT 1 FROM revenue_entries i
+      WHERE i.kind = 'invoice' AND i.match_key = r.match_key
+        AND i.occurred_at BETWEEN r.occurred_at - {window} AND r.occurred_at + {window}
+        AND NOT EXISTS (SELECT 1 FROM payment_links l WHERE l.invoice_id = i.key)))
+UNION ALL
+SELECT t.kind, t.key, t.livemode, t.currency, t.occurred_at,
+    min(0, t.amount_minor
+        + coalesce((SELECT sum(s.voided_minor) FROM revenue_entries s
+                    WHERE s.kind = 'refund' AND s.payment_id = t.payment_id AND s.as_of >= t.as_of), 0)
+        - coalesce((SELECT sum(s.amount_minor) FROM revenue_entries s
+                    WHERE s.kind = 'refund' AND s.payment_id = t.payment_id), 0))
+FROM revenue_entries t WHERE t.kind = 'refund_total';
+
+CREATE VIEW daily_revenue AS
+SELECT livemode, date(occurred_at / 1000, 'unixepoch') AS day, currency,
+    sum(CASE WHEN kind IN ('invoice', 'payment') THEN amount_minor ELSE 0 END) AS gross_minor,
+    sum(CASE WHEN kind IN ('invoice', 'payment') THEN 0 ELSE amount_minor END) AS returned_minor,
+    sum(amount_minor) AS net_minor
+FROM counted_revenue
+GROUP BY 1, 2, 3;
+
+CREATE VIEW recurring_revenue AS
+SELECT s.livemode, o.tier, s.currency, sum(s.entitles) AS subscriptions, sum(s.mrr_minor) AS mrr_minor
+FROM stripe_subscriptions s JOIN subscription_owners o ON o.id = s.id
+WHERE s.entitles OR s.mrr_minor <> 0
+GROUP BY 1, 2, 3;
+"
+    )
+}

@@ -1,0 +1,170 @@
+//! Owns every long-lived task. One that ends while it is needed ends the process: half a gateway is worse than a restart.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{Readiness, Signals};
+
+/// Tells tasks about the two phases. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    drain: CancellationToken,
+}
+
+impl Shutdown {
+    /// Resolves when draining begins: take nothing new, finish what is in hand, return.
+    pub async fn draining(&self) {
+        self.drain.cancelled().await;
+    }
+
+    /// Draining has begun.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// Begins draining.
+    pub fn drain(&self) {
+        self.drain.cancel();
+    }
+
+    /// The token itself, for libraries that take one.
+    pub fn token(&self) -> &CancellationToken {
+        &self.drain
+    }
+}
+
+/// How the process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything in hand was finished.
+    Clean,
+    /// The deadline passed or a second signal came with work in hand. Nothing is lost; it resumes with the next start.
+    CutShort,
+    /// A task that the process needs ended by itself.
+    Failed,
+}
+
+impl Ending {
+    /// Exit code: 0, 3 and 1.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Clean => 0,
+            Self::Failed => 1,
+            Self::CutShort => 3,
+        }
+    }
+}
+
+/// Owner of the long-lived tasks.
+#[derive(Debug)]
+pub struct Supervisor {
+    tasks: JoinSet<Result<(), BoxError>>,
+    names: HashMap<Id, &'static str>,
+    shutdown: Shutdown,
+    readiness: Readiness,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Supervisor {
+    /// An owner without tasks.
+    pub fn new(shutdown: Shutdown, readiness: Readiness) -> Self {
+        Self { tasks: JoinSet::new(), names: HashMap::new(), shutdown, readiness }
+    }
+
+    /// Starts a task that the process needs until draining begins. When it ends before that, for whatever reason, the
+    /// process drains and fails.
+    pub fn start<E>(&mut self, name: &'static str, task: impl Future<Output = Result<(), E>> + Send + 'static)
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let handle = self.tasks.spawn(async move { task.await.map_err(Into::into) });
+        self.names.insert(handle.id(), name);
+    }
+
+    /// Runs until every task has ended. `stop` resolving begins draining; resolving a second time, or `deadline`, drops
+    /// what is left.
+    pub async fn run(mut self, mut stop: impl Stop, deadline: Duration) -> Ending {
+        let mut failed = false;
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next_with_id() => match ended {
+                    None => return if failed { Ending::Failed } else { Ending::Clean },
+                    Some(ended) => {
+                        if self.ended(ended) {
+                            failed = true;
+                            break;
+                        }
+                    }
+                },
+                reason = stop.next() => {
+                    tracing::info!(reason, "draining");
+                    break;
+                }
+                () = self.shutdown.draining() => break,
+            }
+        }
+        self.readiness.drain();
+        self.shutdown.drain();
+        let ending = self.drain(stop, deadline, &mut failed).await;
+        if failed { Ending::Failed } else { ending }
+    }
+
+    async fn drain(&mut self, mut stop: impl Stop, deadline: Duration, failed: &mut bool) -> Ending {
+        let deadline = tokio::time::sleep(deadline);
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next_with_id() => match ended {
+                    None => return Ending::Clean,
+                    Some(ended) => *failed |= self.ended(ended),
+                },
+                reason = stop.next() => tracing::warn!(reason, left = self.tasks.len(), "second signal: dropping what is in hand"),
+                () = &mut deadline => tracing::warn!(left = self.tasks.len(), "deadline passed: dropping what is in hand"),
+            }
+            if !self.tasks.is_empty() {
+                self.tasks.shutdown().await;
+                return Ending::CutShort;
+            }
+        }
+    }
+
+    /// Logs the end of a task and tells whether it is a failure.
+    fn ended(&mut self, ended: Result<(Id, Result<(), BoxError>), JoinError>) -> bool {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result),
+            Err(error) => (error.id(), Err(error.into())),
+        };
+        let task = self.names.remove(&id).unwrap_or("unknown");
+        match result {
+            Ok(()) if self.shutdown.is_draining() => false,
+            Ok(()) => {
+                tracing::error!(task, "a task ended that the process needs: shutting down");
+                true
+            }
+            Err(error) => {
+                tracing::error!(task, error = &*error as &dyn std::error::Error, "a task failed: shutting down");
+                true
+            }
+        }
+    }
+}
+
+/// Where the wish to stop comes from.
+pub trait Stop: Send + fmt::Debug {
+    /// Resolves with the reason each time somebody wants the process to end.
+    fn next(&mut self) -> impl Future<Output = &'static str> + Send;
+}
+
+impl Stop for Signals {
+    async fn next(&mut self) -> &'static str {
+        Signals::next(self).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! JSON text that is stored as it came.
+//!
+//! Guarantees that the text is valid JSON, and that it holds no NUL escape, which Postgres' `jsonb` refuses and which
+//! would otherwise let one event fail the batch it is in. Shows nothing of its content in `Debug`, because events
+//! carry names and addresses of customers.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// A JSON document, unparsed.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub struct RawJson(Box<RawValue>);
+
+impl RawJson {
+    /// The document in `text`, of which `parsed` is the meaning. The text is kept when it can be; otherwise the
+    /// meaning is written anew with every NUL replaced by U+FFFD.
+    pub fn new(text: &str, parsed: &Value) -> Self {
+        // An escaped NUL is the only way a NUL can be in valid JSON. A false alarm (an escaped backslash before
+        // `u0000`) only costs a rewrite.
+        if !text.contains("\\u0000")
+            && let Ok(raw) = RawValue::from_string(text.to_owned())
+        {
+            return Self(raw);
+        }
+        Self::from_value(parsed)
+    }
+
+    /// The document that `value` is, with every NUL replaced by U+FFFD.
+    pub fn from_value(value: &Value) -> Self {
+        let raw = serde_json::value::to_raw_value(&without_nul(value));
+        // Only a map key that is no string can fail, and a `Value` has none.
+        Self(raw.unwrap_or_else(|_| RawValue::NULL.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+/// A copy of `value` in which no string and no key holds a NUL. Recursion is bounded by the parser's own depth limit.
+fn without_nul(value: &Value) -> Value {
+    let clean = |text: &str| text.replace('\0', "\u{fffd}");
+    match value {
+        Value::String(text) => Value::String(clean(text)),
+        Value::Array(items) => Value::Array(items.iter().map(without_nul).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(key, value)| (clean(key), without_nul(value))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+impl PartialEq for RawJson {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for RawJson {}
+
+impl fmt::Debug for RawJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawJson({} bytes)", self.as_str().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_text_is_kept_to_the_byte() {
+        let text = "{ \"b\": 1.10,\n \"a\": \"caf\\u00e9\" }";
+        let parsed = serde_json::from_str(text).unwrap();
+        assert_eq!(RawJson::new(text, &parsed).as_str(), text);
+    }
+
+    #[test]
+    fn nul_never_reaches_a_store() {
+        let text = r#"{"a\u0000":["x\u0000y",{"k":"\u0000"}]}"#;
+        let parsed = serde_json::from_str(text).unwrap();
+        assert_eq!(RawJson::new(text, &parsed).as_str(), "{\"a\u{fffd}\":[\"x\u{fffd}y\",{\"k\":\"\u{fffd}\"}]}");
+    }
+
+    #[test]
+    fn debug_output_shows_nothing_of_the_document() {
+        let value = serde_json::json!({"email": "a@b.c"});
+        assert_eq!(format!("{:?}", RawJson::from_value(&value)), "RawJson(17 bytes)");
+    }
+}

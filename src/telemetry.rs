@@ -1,0 +1,5 @@
+//! What the gateway tells about itself: metrics, logs, health.
+
+pub mod health;
+pub mod logging;
+pub mod metrics;

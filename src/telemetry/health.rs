@@ -1,0 +1,84 @@
+//! The board on which each component writes how it is, and from which `/health` reads. Reading changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::domain::clock::Timestamp;
+
+/// How a component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Works.
+    Ok,
+    /// Works partly, or waits for something outside. Webhooks are still accepted.
+    Degraded,
+    /// Does not work.
+    Down,
+}
+
+impl Level {
+    /// The name in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// What a component last said.
+#[derive(Clone, Debug, Serialize)]
+pub struct Component {
+    /// How it is.
+    pub status: Level,
+    /// For people; without secrets or customer data.
+    pub detail: String,
+    /// Since when it has this status.
+    pub since: Timestamp,
+}
+
+/// Shared board. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Board(Arc<Mutex<BTreeMap<&'static str, Component>>>);
+
+impl Board {
+    /// Writes how a component is. True when its status changed, which is when it is worth a log line.
+    pub fn set(&self, name: &'static str, status: Level, detail: impl Into<String>, now: Timestamp) -> bool {
+        let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = board.get(name).map(|component| (component.status, component.since));
+        let changed = before.is_none_or(|(level, _)| level != status);
+        let since = before.filter(|_| !changed).map_or(now, |(_, since)| since);
+        board.insert(name, Component { status, detail: detail.into(), since });
+        changed
+    }
+
+    /// Every component, by name.
+    pub fn read(&self) -> BTreeMap<&'static str, Component> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The worst status on the board; `Ok` when it is empty.
+    pub fn worst(&self) -> Level {
+        self.read().values().map(|component| component.status).max().unwrap_or(Level::Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_board_keeps_the_time_of_the_last_change() {
+        let board = Board::default();
+        let at = Timestamp::from_seconds;
+        assert!(board.set("ledger", Level::Ok, "", at(1)));
+        assert!(!board.set("ledger", Level::Ok, "still", at(2)));
+        assert_eq!(board.read()["ledger"].since, at(1));
+        assert!(board.set("ledger", Level::Down, "gone", at(3)));
+        assert_eq!((board.worst(), board.read()["ledger"].since), (Level::Down, at(3)));
+    }
+}

@@ -1,0 +1,299 @@
+//! Every metric of the gateway, in one place, with its help text, on a registry of its own.
+//!
+//! Labels are bounded: their values are fixed here and start at zero, so that a rate is defined from the first scrape.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// Seconds: from an acknowledgement on a fast disk to the longest back-off.
+const SECONDS: [f64; 16] =
+    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
+
+/// Entries in a batch.
+const ENTRIES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// Types of event with a label of their own; all others count as `other`.
+const EVENT_TYPES: [&str; 34] = [
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "checkout.session.expired",
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.resumed",
+    "customer.subscription.trial_will_end",
+    "customer.created",
+    "customer.updated",
+    "customer.deleted",
+    "invoice.paid",
+    "invoice.payment_succeeded",
+    "invoice.payment_failed",
+    "invoice.payment_action_required",
+    "invoice.finalized",
+    "invoice.voided",
+    "invoice.marked_uncollectible",
+    "invoice_payment.paid",
+    "charge.succeeded",
+    "charge.refunded",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "payment_intent.succeeded",
+    "payment_intent.payment_failed",
+    "malformed",
+];
+
+/// Counters of one name, by the value of one label.
+#[derive(Clone)]
+pub struct CounterFamily {
+    known: Vec<(&'static str, Counter)>,
+    other: Counter,
+}
+
+impl CounterFamily {
+    /// The counter of a value; values that were not declared count as `other`.
+    pub fn of(&self, value: &str) -> &Counter {
+        self.known.iter().find(|(known, _)| *known == value).map_or(&self.other, |(_, counter)| counter)
+    }
+}
+
+/// Gauges of one name, by the value of one label.
+#[derive(Clone)]
+pub struct GaugeFamily(Vec<(&'static str, Gauge)>);
+
+impl GaugeFamily {
+    /// Sets the gauge of a declared value.
+    pub fn set(&self, value: &str, to: f64) {
+        if let Some((_, gauge)) = self.0.iter().find(|(known, _)| *known == value) {
+            gauge.set(to);
+        }
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $field:ident: $kind:ident($name:literal $(, $arg:expr)*);)+) => {
+        /// Every metric of the gateway. Clones share them.
+        #[derive(Clone)]
+        pub struct Metrics {
+            handle: PrometheusHandle,
+            $($(#[doc = $help])+ pub $field: kind!($kind),)+
+        }
+
+        impl Metrics {
+            fn register(recorder: &PrometheusRecorder) -> Self {
+                let registry = Registry(recorder);
+                Self {
+                    handle: recorder.handle(),
+                    $($field: registry.$kind($name, concat!($($help),+).trim() $(, $arg)*),)+
+                }
+            }
+        }
+    };
+}
+
+macro_rules! kind {
+    (counter) => {
+        Counter
+    };
+    (gauge) => {
+        Gauge
+    };
+    (histogram) => {
+        Histogram
+    };
+    (counters) => {
+        CounterFamily
+    };
+    (gauges) => {
+        GaugeFamily
+    };
+}
+
+metrics! {
+    /// Webhook requests answered, by result: ok, duplicate, held, or the code of the problem.
+    webhook_requests: counters("colony_gateway_webhook_requests_total", "result", &[
+        "ok", "duplicate", "held", "invalid_signature", "body_too_large", "body_incomplete", "request_timeout",
+        "overloaded", "inbox_unavailable", "shutting_down", "method_not_allowed", "not_found",
+    ]);
+    /// Seconds from the head of a webhook request to its answer.
+    webhook_seconds: histogram("colony_gateway_webhook_duration_seconds");
+    /// Refused signatures, by reason.
+    signature_failures: counters(
+        "colony_gateway_signature_failures_total", "reason", &crate::stripe::signature::SignatureError::REASONS
+    );
+    /// Deliveries acknowledged and held for a person, by reason.
+    held: counters("colony_gateway_deliveries_held_total", "reason", &[
+        "malformed", "misrouted", "mode_mismatch", "account_mismatch",
+    ]);
+    /// Events stored, duplicates not counted, by type.
+    events: counters("colony_gateway_events_total", "type", &EVENT_TYPES);
+    /// Open connections on the webhook listener.
+    connections: gauge("colony_gateway_connections");
+    /// Connections refused because too many were open.
+    connections_refused: counter("colony_gateway_connections_refused_total");
+    /// Entries in the inbox, by state.
+    inbox_entries: gauges("colony_gateway_inbox_entries", "state", &[
+        "waiting", "leased", "settled", "dead", "quarantined",
+    ]);
+    /// Seconds since the oldest entry that is not ended was received.
+    inbox_oldest: gauge("colony_gateway_inbox_oldest_seconds");
+    /// Transactions the inbox has committed since the start.
+    inbox_commits: gauge("colony_gateway_inbox_commits");
+    /// Transactions of the inbox that failed since the start.
+    inbox_failures: gauge("colony_gateway_inbox_failures");
+    /// 1 while the inbox takes writes, 0 while it cannot.
+    inbox_writable: gauge("colony_gateway_inbox_writable");
+    /// Events brought to their end, by outcome.
+    outcomes: counters("colony_gateway_events_ended_total", "outcome", &[
+        "applied", "stale", "duplicate", "ignored", "quarantined", "failed", "retried",
+    ]);
+    /// Entries in a batch that went to the ledger.
+    batch_entries: histogram("colony_gateway_batch_entries");
+    /// Seconds a ledger call took.
+    ledger_seconds: histogram("colony_gateway_ledger_duration_seconds");
+    /// Ledger calls that failed, by kind.
+    ledger_errors: counters("colony_gateway_ledger_errors_total", "kind", &[
+        "unavailable", "overload", "timed_out", "conflict", "auth", "schema", "rejected", "storage",
+    ]);
+    /// Seconds from the receipt of an event to its end.
+    settle_seconds: histogram("colony_gateway_settle_duration_seconds");
+    /// Always 1; the version is the label.
+    build_info: gauges("colony_gateway_build_info", "version", &[env!("CARGO_PKG_VERSION")]);
+}
+
+impl Metrics {
+    /// A registry of its own with every metric at zero.
+    #[expect(clippy::missing_panics_doc, reason = "the buckets are constants and not empty")]
+    pub fn new() -> Arc<Self> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_entries".to_owned()), &ENTRIES))
+            .expect("the buckets are not empty")
+            .build_recorder();
+        let metrics = Self::register(&recorder);
+        metrics.build_info.set(env!("CARGO_PKG_VERSION"), 1.0);
+        metrics.inbox_writable.set(1.0);
+        Arc::new(metrics)
+    }
+
+    /// The metrics in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds recorded histogram values together. Without it they pile up until the next scrape.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// Records a duration in a histogram of seconds.
+    pub fn observe(histogram: &Histogram, duration: Duration) {
+        histogram.record(duration.as_secs_f64());
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+struct Registry<'a>(&'a PrometheusRecorder);
+
+const METADATA: Metadata<'static> = Metadata::new("colony_gateway", Level::INFO, None);
+
+impl Registry<'_> {
+    fn describe(name: &'static str, help: &'static str) -> (KeyName, metrics::SharedString) {
+        (KeyName::from_const_str(name), metrics::SharedString::const_str(help))
+    }
+
+    fn counter(&self, name: &'static str, help: &'static str) -> Counter {
+        let (key, help) = Self::describe(name, help);
+        self.0.describe_counter(key, None, help);
+        self.0.register_counter(&Key::from_static_name(name), &METADATA)
+    }
+
+    fn gauge(&self, name: &'static str, help: &'static str) -> Gauge {
+        let (key, help) = Self::describe(name, help);
+        self.0.describe_gauge(key, None, help);
+        self.0.register_gauge(&Key::from_static_name(name), &METADATA)
+    }
+
+    fn histogram(&self, name: &'static str, help: &'static str) -> Histogram {
+        let (key, help) = Self::describe(name, help);
+        self.0.describe_histogram(key, None, help);
+        self.0.register_histogram(&Key::from_static_name(name), &METADATA)
+    }
+
+    fn counters(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: &[&'static str],
+    ) -> CounterFamily {
+        let (key, help) = Self::describe(name, help);
+        self.0.describe_counter(key, None, help);
+        let counter = |value: &'static str| {
+            let counter = self.0.register_counter(&Key::from_parts(name, vec![Label::new(label, value)]), &METADATA);
+            counter.absolute(0);
+            counter
+        };
+        CounterFamily { known: values.iter().map(|value| (*value, counter(value))).collect(), other: counter("other") }
+    }
+
+    fn gauges(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: &[&'static str],
+    ) -> GaugeFamily {
+        let (key, help) = Self::describe(name, help);
+        self.0.describe_gauge(key, None, help);
+        let gauge = |value: &'static str| {
+            let gauge = self.0.register_gauge(&Key::from_parts(name, vec![Label::new(label, value)]), &METADATA);
+            gauge.set(0.0);
+            gauge
+        };
+        GaugeFamily(values.iter().map(|value| (*value, gauge(value))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_help_and_counters_start_at_zero() {
+        let text = Metrics::new().render();
+        for line in text.lines().filter(|line| line.starts_with("# TYPE")) {
+            let name = line.split(' ').nth(2).unwrap();
+            assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help text");
+        }
+        assert!(text.contains("colony_gateway_webhook_requests_total{result=\"ok\"} 0"), "{text}");
+        assert!(text.contains("colony_gateway_signature_failures_total{reason=\"stale\"} 0"), "{text}");
+    }
+
+    #[test]
+    fn a_label_takes_no_values_from_outside() {
+        let metrics = Metrics::new();
+        metrics.events.of("invoice.paid").increment(1);
+        metrics.events.of("made.up").increment(1);
+        let text = metrics.render();
+        assert!(text.contains("colony_gateway_events_total{type=\"invoice.paid\"} 1"), "{text}");
+        assert!(text.contains("colony_gateway_events_total{type=\"other\"} 1"), "{text}");
+        assert!(!text.contains("made.up"));
+    }
+}

@@ -1,0 +1,344 @@
+//! The contract clause by clause.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use colony_gateway::domain::limits::BATCH_ENTRIES_MAX;
+use colony_gateway::ledger::report::{Counts, DayLine, RecurringLine};
+use colony_gateway::ledger::{BINDING_CONFLICT, Outcome};
+use colony_gateway::revenue::rows::{Action, BindingKind, Decision, RevenueKind, Severity, Standing};
+use colony_gateway::revenue::verdict::Verdict;
+
+use crate::plans::{Planned, at, event};
+use crate::stores::Store;
+
+type Clause = for<'a> fn(&'a dyn Store) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Every clause, each on an emptied store.
+pub(crate) async fn holds(store: &dyn Store) {
+    let clauses: [(&str, Clause); 13] = [
+        ("a duplicate changes nothing", |store| Box::pin(duplicates(store))),
+        ("an older version is recorded and changes nothing", |store| Box::pin(older_versions(store))),
+        ("an event without rows is applied", |store| Box::pin(events_without_rows(store))),
+        ("verdicts that are not applied", |store| Box::pin(verdicts_not_applied(store))),
+        ("a quarantined event waits for its release", |store| Box::pin(releases(store))),
+        ("a conflicting binding is held back", |store| Box::pin(conflicts(store))),
+        ("a conflict within a batch", |store| Box::pin(conflicts_within_a_batch(store))),
+        ("a conflict of one binding holds back all", |store| Box::pin(partial_conflicts(store))),
+        ("an orphan heals", |store| Box::pin(orphans(store))),
+        ("a full batch", |store| Box::pin(full_batches(store))),
+        ("the summary adds up", |store| Box::pin(summaries(store))),
+        ("money counts once", |store| Box::pin(money_counts_once(store))),
+        ("a refund total counts what single refunds leave", |store| Box::pin(refund_totals(store))),
+    ];
+    for (name, clause) in clauses {
+        eprintln!("{name}");
+        store.clear().await;
+        clause(store).await;
+    }
+    store.ledger().check().await.unwrap();
+}
+
+async fn apply(store: &dyn Store, batch: &[Verdict]) -> Vec<Outcome> {
+    store.ledger().apply(batch).await.unwrap()
+}
+
+async fn counts(store: &dyn Store) -> Counts {
+    store.ledger().summary(10).await.unwrap().counts
+}
+
+fn held_back(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Quarantined { rule, .. } => rule,
+        other => panic!("{other:?} is not held back"),
+    }
+}
+
+async fn duplicates(store: &dyn Store) {
+    let one = Planned::new("evt_1", "customer.created", 0).customer("cus_1", false).verdict();
+    assert_eq!(apply(store, &[]).await, []);
+    assert_eq!(apply(store, &[one.clone(), one.clone()]).await, [Outcome::Applied, Outcome::Duplicate]);
+    let before = store.contents().await;
+    assert_eq!(apply(store, &[one]).await, [Outcome::Duplicate]);
+    // The same id with other content is still the same event.
+    let forged = Planned::new("evt_1", "customer.updated", 9).customer("cus_1", true).verdict();
+    assert_eq!(apply(store, &[forged]).await, [Outcome::Duplicate]);
+    assert_eq!(store.contents().await, before);
+}
+
+async fn older_versions(store: &dyn Store) {
+    let update = |id: &str, seconds, status| {
+        Planned::new(id, "customer.subscription.updated", seconds)
+            .subscription("sub_1", "cus_1", status, |_| {})
+            .verdict()
+    };
+    let batch = [update("evt_2", 2, "active"), update("evt_1", 1, "trialing"), update("evt_3", 3, "past_due")];
+    assert_eq!(apply(store, &batch).await, [Outcome::Applied, Outcome::Stale, Outcome::Applied]);
+    let batch = [update("evt_4", 2, "paused"), update("evt_5", 1, "canceled"), update("evt_6", 9, "active")];
+    assert_eq!(apply(store, &batch).await, [Outcome::Stale, Outcome::Applied, Outcome::Stale]);
+    let lines = store.ledger().subscriptions(10).await.unwrap();
+    assert_eq!(lines.iter().map(|line| line.status.as_str()).collect::<Vec<_>>(), ["canceled"]);
+}
+
+async fn events_without_rows(store: &dyn Store) {
+    let batch = [Planned::new("evt_1", "charge.failed", 0).verdict()];
+    assert_eq!(apply(store, &batch).await, [Outcome::Applied]);
+    assert_eq!(counts(store).await, Counts { events: 1, ..Counts::default() });
+}
+
+fn quarantine(id: &str) -> Verdict {
+    let decision = Decision {
+        rule: "price_map".to_owned(),
+        severity: Severity::Warning,
+        action: Action::Quarantine,
+        reason: "price is in no map".to_owned(),
+    };
+    Verdict::Quarantine {
+        event: event(id, "customer.subscription.created", 0),
+        rule: "price_map".to_owned(),
+        reason: "price is in no map".to_owned(),
+        decisions: vec![decision],
+    }
+}
+
+async fn verdicts_not_applied(store: &dyn Store) {
+    let ignore = Verdict::Ignore { event: event("evt_1", "price.created", 0), decisions: Vec::new() };
+    let reject = Verdict::Reject { code: "not_an_event", reason: "no id".to_owned() };
+    let outcomes = apply(store, &[reject, ignore.clone(), quarantine("evt_2"), ignore]).await;
+    let failed = Outcome::Failed { code: "not_an_event".to_owned(), reason: "no id".to_owned() };
+    let held = Outcome::Quarantined { rule: "price_map".to_owned(), reason: "price is in no map".to_owned() };
+    assert_eq!(outcomes, [failed, Outcome::Ignored, held, Outcome::Duplicate]);
+    assert_eq!(counts(store).await, Counts { events: 2, quarantined: 1, decisions: 1, ..Counts::default() });
+}
+
+async fn releases(store: &dyn Store) {
+    let plan =
+        Planned::new("evt_1", "customer.subscription.created", 0).subscription("sub_1", "cus_1", "active", |_| {});
+    let released = plan.clone().with(|plan| plan.released = true).verdict();
+    assert_eq!(held_back(&apply(store, &[quarantine("evt_1")]).await[0]), "price_map");
+    // A delivery that comes again, under rules that no longer mind, does not release it.
+    assert_eq!(held_back(&apply(store, &[plan.verdict()]).await[0]), "price_map");
+    assert_eq!(counts(store).await.subscriptions, 0);
+    let outcomes = apply(store, &[released.clone(), released.clone()]).await;
+    assert_eq!(outcomes, [Outcome::Applied, Outcome::Duplicate]);
+    assert_eq!(apply(store, &[released, quarantine("evt_1")]).await, [Outcome::Duplicate, Outcome::Duplicate]);
+    let counts = counts(store).await;
+    assert_eq!((counts.quarantined, counts.subscriptions, counts.events), (0, 1, 1));
+}
+
+async fn conflicts(store: &dyn Store) {
+    let bind = |id: &str, user: &str| {
+        Planned::new(id, "checkout.session.completed", 0).customer_user("cus_1", user).subscription(
+            "sub_1",
+            "cus_1",
+            "active",
+            |_| {},
+        )
+    };
+    assert_eq!(apply(store, &[bind("evt_1", "user_1").verdict()]).await, [Outcome::Applied]);
+    let before = store.contents().await;
+    let outcomes = apply(store, &[bind("evt_2", "user_2").verdict()]).await;
+    assert_eq!(held_back(&outcomes[0]), BINDING_CONFLICT);
+    let Outcome::Quarantined { reason, .. } = &outcomes[0] else { unreachable!() };
+    assert!(reason.contains("cus_1") && !reason.contains("user_"), "{reason}");
+    let after = store.contents().await;
+    for table in ["customer_bindings", "stripe_subscriptions", "findings"] {
+        assert_eq!(after.0[table], before.0[table], "{table}");
+    }
+    assert_eq!(after.0["guardian_decisions"].len(), 1);
+    // Agreeing evidence is welcome, and a person may decide for the other user.
+    assert_eq!(apply(store, &[bind("evt_3", "user_1").verdict()]).await, [Outcome::Applied]);
+    let released = bind("evt_2", "user_2")
+        .with(|plan| {
+            plan.released = true;
+            plan.bindings[0].version.at = at(100);
+        })
+        .verdict();
+    assert_eq!(apply(store, &[released]).await, [Outcome::Applied]);
+    let lines = store.ledger().subscriptions(10).await.unwrap();
+    assert_eq!(lines[0].user_id.as_deref(), Some("user_2"));
+}
+
+async fn conflicts_within_a_batch(store: &dyn Store) {
+    let bind = |id: &str, kind, from: &str, to: &str| Planned::new(id, "x", 0).binding(kind, from, to).verdict();
+    let outcomes = apply(
+        store,
+        &[
+            bind("evt_1", BindingKind::CustomerUser, "cus_1", "user_1"),
+            bind("evt_2", BindingKind::CustomerUser, "cus_1", "user_2"),
+            bind("evt_3", BindingKind::CustomerUser, "cus_1", "user_1"),
+            bind("evt_4", BindingKind::SubscriptionCustomer, "sub_1", "cus_1"),
+            bind("evt_5", BindingKind::SubscriptionCustomer, "sub_1", "cus_2"),
+            bind("evt_6", BindingKind::SubscriptionTier, "sub_1", "gold"),
+            bind("evt_7", BindingKind::SubscriptionTier, "sub_1", "bronze"),
+        ],
+    )
+    .await;
+    let held: Vec<bool> = outcomes.iter().map(|outcome| matches!(outcome, Outcome::Quarantined { .. })).collect();
+    assert_eq!(held, [false, true, false, false, true, false, false]);
+    assert_eq!(counts(store).await.bindings, 3);
+}
+
+async fn partial_conflicts(store: &dyn Store) {
+    // The second event is held back for its subscription, so it must not claim the customer for the third.
+    let outcomes = apply(
+        store,
+        &[
+            Planned::new("evt_1", "x", 0).subscription_user("sub_1", "user_1").verdict(),
+            Planned::new("evt_2", "x", 0)
+                .subscription_user("sub_1", "user_2")
+                .customer_user("cus_9", "user_2")
+                .verdict(),
+            Planned::new("evt_3", "x", 0).customer_user("cus_9", "user_3").verdict(),
+        ],
+    )
+    .await;
+    assert_eq!(outcomes[0], Outcome::Applied);
+    assert_eq!(held_back(&outcomes[1]), BINDING_CONFLICT);
+    assert_eq!(outcomes[2], Outcome::Applied);
+    let bindings = store.contents().await.0["customer_bindings"].join("\n");
+    assert!(bindings.contains("user_3") && !bindings.contains("user_2"), "{bindings}");
+}
+
+async fn orphans(store: &dyn Store) {
+    let batch = [Planned::new("evt_1", "x", 0).subscription("sub_1", "cus_1", "active", |_| {}).verdict()];
+    apply(store, &batch).await;
+    assert_eq!(counts(store).await.orphans, 1);
+    apply(store, &[Planned::new("evt_2", "x", 0).customer_user("cus_1", "user_1").verdict()]).await;
+    let lines = store.ledger().subscriptions(10).await.unwrap();
+    assert_eq!((counts(store).await.orphans, lines[0].user_id.as_deref()), (0, Some("user_1")));
+    // What is said of the subscription itself stands above what is said of its customer.
+    apply(store, &[Planned::new("evt_3", "x", 0).subscription_user("sub_1", "user_7").verdict()]).await;
+    assert_eq!(store.ledger().subscriptions(10).await.unwrap()[0].user_id.as_deref(), Some("user_7"));
+}
+
+async fn full_batches(store: &dyn Store) {
+    let batch: Vec<Verdict> = (0..BATCH_ENTRIES_MAX)
+        .map(|number| {
+            Planned::new(&format!("evt_{number}"), "x", 0)
+                .subscription(&format!("sub_{number}"), "cus_1", "active", |_| {})
+                .customer_user(&format!("cus_{number}"), &format!("user_{number}"))
+                .verdict()
+        })
+        .collect();
+    assert!(apply(store, &batch).await.iter().all(|outcome| *outcome == Outcome::Applied));
+    assert!(apply(store, &batch).await.iter().all(|outcome| *outcome == Outcome::Duplicate));
+    assert_eq!(counts(store).await.subscriptions, 256);
+    assert_eq!(store.ledger().subscriptions(10).await.unwrap().len(), 10);
+}
+
+async fn summaries(store: &dyn Store) {
+    let subscribe = |number: i64, status: &str, tier: Option<&str>| {
+        Planned::new(&format!("evt_{number}"), "x", 0)
+            .subscription(&format!("sub_{number}"), "cus_1", status, |row| row.tier = tier.map(str::to_owned))
+            .verdict()
+    };
+    let batch = [
+        subscribe(1, "active", Some("gold")),
+        subscribe(2, "past_due", Some("gold")),
+        subscribe(3, "trialing", Some("gold")),
+        subscribe(4, "active", None),
+        subscribe(5, "canceled", Some("gold")),
+        Planned::new("evt_6", "x", 0).binding(BindingKind::SubscriptionTier, "sub_4", "bronze").verdict(),
+        Planned::new("evt_7", "x", 0).money(RevenueKind::Invoice, "in_1", 999, |_| {}).verdict(),
+        Planned::new("evt_8", "x", 86_400).money(RevenueKind::Invoice, "in_2", 500, |_| {}).verdict(),
+        Planned::new("evt_9", "x", 86_400).money(RevenueKind::Dispute, "du_1", -999, |_| {}).verdict(),
+        Planned::new("evt_10", "x", 86_400)
+            .money(RevenueKind::Invoice, "in_3", 500, |row| row.livemode = false)
+            .verdict(),
+    ];
+    apply(store, &batch).await;
+    let summary = store.ledger().summary(10).await.unwrap();
+    let line = |tier: &str, subscriptions, mrr_minor| RecurringLine {
+        livemode: true,
+        tier: Some(tier.to_owned()),
+        currency: Some("cad".to_owned()),
+        subscriptions,
+        mrr_minor,
+    };
+    assert_eq!(summary.recurring, [line("bronze", 1, 999), line("gold", 3, 1998)]);
+    let day = |livemode, day: &str, gross_minor, returned_minor| DayLine {
+        livemode,
+        day: day.to_owned(),
+        currency: "cad".to_owned(),
+        gross_minor,
+        returned_minor,
+        net_minor: gross_minor + returned_minor,
+    };
+    let days = [day(true, "2026-01-03", 500, -999), day(false, "2026-01-03", 500, 0), day(true, "2026-01-02", 999, 0)];
+    assert_eq!(summary.daily, days);
+    assert_eq!(store.ledger().summary(1).await.unwrap().daily, days[..2]);
+    assert_eq!(summary.counts.revenue_entries, 4);
+}
+
+async fn net(store: &dyn Store) -> i64 {
+    store.ledger().summary(100).await.unwrap().daily.iter().map(|line| line.net_minor).sum()
+}
+
+async fn money_counts_once(store: &dyn Store) {
+    let key = |text: &str| Some(text.to_owned());
+    let pay = |id: &str, payment: &str, seconds| {
+        Planned::new(id, "charge.succeeded", seconds)
+            .money(RevenueKind::Payment, payment, 999, |row| row.match_key = key("cus_1.cad.999"))
+            .verdict()
+    };
+    let invoice = |id: &str, invoice: &str, seconds| {
+        Planned::new(id, "invoice.paid", seconds)
+            .money(RevenueKind::Invoice, invoice, 999, |row| row.match_key = key("cus_1.cad.999"))
+            .verdict()
+    };
+    apply(store, &[pay("evt_1", "pi_1", 0)]).await;
+    assert_eq!(net(store).await, 999, "a payment by itself");
+    apply(store, &[invoice("evt_2", "in_1", 1)]).await;
+    assert_eq!(net(store).await, 999, "an invoice of the same customer and amount, a second later");
+    apply(store, &[pay("evt_3", "pi_2", 3602)]).await;
+    assert_eq!(net(store).await, 1998, "a payment too late to be that invoice's");
+    apply(store, &[Planned::new("evt_4", "invoice_payment.paid", 1).link("pi_2", Some("in_1")).verdict()]).await;
+    assert_eq!(net(store).await, 1998, "a link says which payment it was");
+    apply(store, &[Planned::new("evt_5", "x", 1).link("pi_1", None).verdict()]).await;
+    assert_eq!(net(store).await, 1998, "and that the other paid no invoice");
+    let by_charge = Planned::new("evt_6", "charge.succeeded", 9)
+        .money(RevenueKind::Payment, "pi_3", 50, |row| row.charge_id = key("ch_3"))
+        .link("ch_3", Some("in_1"))
+        .verdict();
+    apply(store, &[by_charge]).await;
+    assert_eq!(net(store).await, 1998, "a link may name the charge");
+    apply(
+        store,
+        &[Planned::new("evt_7", "x", 9)
+            .money(RevenueKind::Payment, "pi_4", 50, |_| {})
+            .link("pi_4", Some("in_9"))
+            .verdict()],
+    )
+    .await;
+    assert_eq!(net(store).await, 2048, "a linked invoice that was never paid counts nothing, so the payment does");
+}
+
+async fn refund_totals(store: &dyn Store) {
+    let refund = |id: &str, key: &str, seconds, amount, voided| {
+        Planned::new(id, "refund.updated", seconds)
+            .money(RevenueKind::Refund, key, amount, |row| {
+                row.payment_id = Some("pi_1".to_owned());
+                row.voided_minor = voided;
+            })
+            .verdict()
+    };
+    let total = |id: &str, seconds, amount| {
+        Planned::new(id, "charge.refunded", seconds)
+            .money(RevenueKind::RefundTotal, "pi_1", amount, |row| {
+                row.payment_id = Some("pi_1".to_owned());
+                row.version.standing = Standing::Current;
+            })
+            .verdict()
+    };
+    apply(store, &[total("evt_1", 10, -300)]).await;
+    assert_eq!(net(store).await, -300, "a total alone");
+    apply(store, &[refund("evt_2", "re_1", 11, -100, 0)]).await;
+    assert_eq!(net(store).await, -300, "one of its refunds is known");
+    apply(store, &[refund("evt_3", "re_2", 12, -200, 0)]).await;
+    assert_eq!(net(store).await, -300, "all of its refunds are known");
+    apply(store, &[refund("evt_4", "re_2", 13, 0, 200)]).await;
+    assert_eq!(net(store).await, -100, "one failed after the total was told");
+    apply(store, &[total("evt_5", 14, -100)]).await;
+    assert_eq!(net(store).await, -100, "a total told after the failure");
+}

@@ -1,0 +1,138 @@
+//! What only the SQLite ledger promises: durability of the file, its bounds, and its errors.
+
+use std::sync::mpsc;
+
+use colony_gateway::domain::clock::Clock;
+use colony_gateway::ledger::report::Reports;
+use colony_gateway::ledger::sqlite::{QUEUE_CALLS_MAX, SqliteLedger};
+use colony_gateway::ledger::{Disposition, Ledger, LedgerErrorKind, Outcome};
+use rusqlite::Connection;
+
+use crate::contract;
+use crate::plans::{Planned, at};
+use crate::stores::{Sqlite, Store};
+
+fn clock() -> Clock {
+    Clock::manual(at(0))
+}
+
+#[tokio::test]
+async fn every_order_of_a_small_family_ends_in_the_same_rows() {
+    contract::every_order_of_each_small_family_ends_in_the_same_rows(&Sqlite::new()).await;
+}
+
+#[tokio::test]
+async fn random_orders_of_a_large_history_end_in_the_same_rows() {
+    contract::random_orders_of_a_large_history_end_in_the_same_rows(&Sqlite::new(), 40).await;
+}
+
+#[tokio::test]
+async fn the_contract_holds() {
+    contract::holds(&Sqlite::new()).await;
+}
+
+#[tokio::test]
+async fn an_applied_batch_is_there_after_the_ledger_was_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ledger.db");
+    let batch = [Planned::new("evt_1", "customer.created", 0).customer("cus_1", false).verdict()];
+    let ledger = SqliteLedger::open(&file, clock()).unwrap();
+    assert_eq!(ledger.apply(&batch).await.unwrap(), [Outcome::Applied]);
+    drop(ledger);
+    let ledger = SqliteLedger::open(&file, clock()).unwrap();
+    assert_eq!(ledger.apply(&batch).await.unwrap(), [Outcome::Duplicate]);
+    assert_eq!(ledger.summary(1).await.unwrap().counts.customers, 1);
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_half_way_leaves_nothing() {
+    let store = Sqlite::new();
+    let connection = Connection::open(&store.file).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE INSERT ON stripe_customers WHEN NEW.id = 'cus_bad'
+             BEGIN SELECT raise(ABORT, 'refused'); END",
+        )
+        .unwrap();
+    let before = store.contents().await;
+    let batch = [
+        Planned::new("evt_1", "customer.created", 0).customer("cus_good", false).verdict(),
+        Planned::new("evt_2", "customer.created", 0).customer("cus_bad", false).verdict(),
+    ];
+    let error = store.ledger().apply(&batch).await.unwrap_err();
+    assert_eq!((error.kind, error.disposition()), (LedgerErrorKind::Rejected, Disposition::GiveUp));
+    assert_eq!(store.contents().await, before);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_with_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ledger.db");
+    std::fs::write(&file, "not a database, but long enough to look like one to whoever reads a header").unwrap();
+    let error = SqliteLedger::open(&file, clock()).unwrap_err();
+    assert_eq!(error.kind, LedgerErrorKind::Storage);
+    assert!(error.message.contains("not a SQLite database"), "{error}");
+    let error = SqliteLedger::open(&dir.path().join("missing/ledger.db"), clock()).unwrap_err();
+    assert_eq!(error.kind, LedgerErrorKind::Storage);
+    assert!(error.message.contains("directory"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_of_another_release_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ledger.db");
+    drop(SqliteLedger::open(&file, clock()).unwrap());
+    Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = SqliteLedger::open(&file, clock()).unwrap_err();
+    assert_eq!(error.kind, LedgerErrorKind::Schema);
+    assert!(error.message.contains("99"), "{error}");
+}
+
+#[tokio::test]
+async fn more_calls_than_the_queue_holds_are_told_to_slow_down() {
+    let store = Sqlite::new();
+    // Another process holds the file, so the first call waits in SQLite and the others in the queue.
+    let (held, holding) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let file = store.file.clone();
+    let holder = std::thread::spawn(move || {
+        let connection = Connection::open(file).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        held.send(()).unwrap();
+        released.recv().unwrap();
+        connection.execute_batch("ROLLBACK").unwrap();
+    });
+    holding.recv().unwrap();
+    let batch = [Planned::new("evt_1", "customer.created", 0).customer("cus_1", false).verdict()];
+    let mut calls: Vec<_> = Vec::new();
+    let mut refused = 0;
+    for _ in 0..QUEUE_CALLS_MAX + 2 {
+        let mut call = store.ledger().apply(&batch);
+        // The first poll puts the call in the queue, or is refused.
+        match futures_now(&mut call).await {
+            Some(Err(error)) => {
+                assert_eq!(error.kind, LedgerErrorKind::Overload);
+                refused += 1;
+            }
+            Some(Ok(outcomes)) => panic!("applied while the file was held: {outcomes:?}"),
+            None => calls.push(call),
+        }
+    }
+    assert!((1..=2).contains(&refused), "{refused} refused");
+    release.send(()).unwrap();
+    holder.join().unwrap();
+    for call in calls {
+        call.await.unwrap();
+    }
+}
+
+/// The future's value if it has one at its first poll.
+async fn futures_now<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+            std::task::Poll::Ready(value) => Some(value),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}

@@ -1,0 +1,233 @@
+//! Verdicts made by hand, for tests of the stores: what a store does with rows does not depend on how the rows came
+//! about.
+
+use colony_gateway::domain::clock::Timestamp;
+use colony_gateway::domain::ids::EventId;
+use colony_gateway::revenue::rows::{
+    BindingKind, BindingRow, CustomerRow, EventFacts, PaymentLink, ProjectedStatus, Rank, RawJson, RevenueKind,
+    RevenueRow, Source, Standing, SubscriptionRow, Version,
+};
+use colony_gateway::revenue::verdict::{Plan, Verdict};
+
+/// 2026-01-02T03:04:05Z, the moment that times in tests count from.
+pub(crate) const EPOCH_SECONDS: i64 = 1_767_323_045;
+
+/// `seconds` after the tests' epoch.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(EPOCH_SECONDS + seconds)
+}
+
+/// An event with a small payload.
+pub(crate) fn event(id: &str, kind: &str, seconds: i64) -> EventFacts {
+    EventFacts {
+        id: EventId::new(id),
+        kind: kind.to_owned(),
+        account: None,
+        livemode: true,
+        created: at(seconds),
+        api_version: Some("2025-03-31.basil".to_owned()),
+        object_id: None,
+        payload: RawJson::from_value(&serde_json::json!({"id": id, "object": "event", "type": kind})),
+    }
+}
+
+/// The place of an ordinary update made by `event` at `seconds`.
+pub(crate) fn version(event: &str, seconds: i64) -> Version {
+    Version {
+        standing: Standing::Current,
+        at: at(seconds),
+        rank: Rank::Updated,
+        progress: 0,
+        event: EventId::new(event),
+    }
+}
+
+/// A plan that is built up row by row.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    /// The plan so far.
+    pub(crate) plan: Plan,
+    seconds: i64,
+}
+
+impl Planned {
+    /// An event of `seconds` with no rows yet.
+    pub(crate) fn new(id: &str, kind: &str, seconds: i64) -> Self {
+        Self { plan: Plan::new(event(id, kind, seconds)), seconds }
+    }
+
+    fn version(&self) -> Version {
+        version(self.plan.event.id.as_str(), self.seconds)
+    }
+
+    /// Binds a customer to a user.
+    pub(crate) fn customer_user(self, customer: &str, user: &str) -> Self {
+        self.binding(BindingKind::CustomerUser, customer, user)
+    }
+
+    /// Binds a subscription to a user.
+    pub(crate) fn subscription_user(self, subscription: &str, user: &str) -> Self {
+        self.binding(BindingKind::SubscriptionUser, subscription, user)
+    }
+
+    /// Binds one thing to another.
+    pub(crate) fn binding(mut self, kind: BindingKind, from: &str, to: &str) -> Self {
+        let version = self.version();
+        self.plan.bindings.push(BindingRow {
+            kind,
+            from_id: from.to_owned(),
+            to_id: to.to_owned(),
+            evidence: "checkout.session.client_reference_id".to_owned(),
+            version,
+        });
+        self
+    }
+
+    /// Tells of a subscription in `status`, after `change`.
+    pub(crate) fn subscription(
+        mut self,
+        id: &str,
+        customer: &str,
+        status: &str,
+        change: impl FnOnce(&mut SubscriptionRow),
+    ) -> Self {
+        let mut row = subscription(id, customer, status, self.version());
+        change(&mut row);
+        self.plan.subscriptions.push(row);
+        self
+    }
+
+    /// Tells of a customer.
+    pub(crate) fn customer(mut self, id: &str, deleted: bool) -> Self {
+        let version = self.version();
+        self.plan.customers.push(CustomerRow {
+            id: id.to_owned(),
+            version: Version { standing: if deleted { Standing::Final } else { Standing::Current }, ..version },
+            source: Source::Payload,
+            account: None,
+            livemode: true,
+            deleted,
+            currency: Some("cad".to_owned()),
+            delinquent: Some(false),
+            balance_minor: Some(-250),
+            metadata_user_id: None,
+            raw: RawJson::from_value(&serde_json::json!({"id": id, "object": "customer"})),
+        });
+        self
+    }
+
+    /// Tells of money, after `change`.
+    pub(crate) fn money(
+        mut self,
+        kind: RevenueKind,
+        key: &str,
+        amount: i64,
+        change: impl FnOnce(&mut RevenueRow),
+    ) -> Self {
+        let version = self.version();
+        let mut row = RevenueRow {
+            kind,
+            key: key.to_owned(),
+            as_of: version.at,
+            version,
+            account: None,
+            livemode: true,
+            amount_minor: amount,
+            voided_minor: 0,
+            currency: "cad".to_owned(),
+            occurred_at: at(self.seconds),
+            payment_id: None,
+            charge_id: None,
+            invoice_id: None,
+            subscription_id: None,
+            customer_id: None,
+            user_id: None,
+            status: Some("paid".to_owned()),
+            match_key: None,
+        };
+        change(&mut row);
+        self.plan.revenue.push(row);
+        self
+    }
+
+    /// Tells which invoice a payment paid.
+    pub(crate) fn link(mut self, payment: &str, invoice: Option<&str>) -> Self {
+        let version = self.version();
+        let standing = if invoice.is_some() { Standing::Final } else { Standing::Provisional };
+        self.plan.links.push(PaymentLink {
+            payment_id: payment.to_owned(),
+            invoice_id: invoice.map(str::to_owned),
+            version: Version { standing, ..version },
+        });
+        self
+    }
+
+    /// Changes the plan in any other way.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Plan)) -> Self {
+        change(&mut self.plan);
+        self
+    }
+
+    /// The verdict.
+    pub(crate) fn verdict(self) -> Verdict {
+        Verdict::Apply(Box::new(self.plan))
+    }
+}
+
+/// A subscription row as the projection would make it from an ordinary monthly subscription.
+pub(crate) fn subscription(id: &str, customer: &str, status: &str, version: Version) -> SubscriptionRow {
+    let (standing, projected_status, entitles) = match status {
+        "active" | "trialing" => (Standing::Current, Some(ProjectedStatus::Active), true),
+        "past_due" => (Standing::Current, Some(ProjectedStatus::PastDue), true),
+        "unpaid" => (Standing::Current, Some(ProjectedStatus::PastDue), false),
+        "paused" => (Standing::Current, Some(ProjectedStatus::Paused), false),
+        "canceled" => (Standing::Final, Some(ProjectedStatus::Canceled), false),
+        "incomplete_expired" => (Standing::Final, Some(ProjectedStatus::Expired), false),
+        _ => (Standing::Provisional, None, false),
+    };
+    let tier = "silver";
+    SubscriptionRow {
+        id: id.to_owned(),
+        version: Version { standing, ..version },
+        source: Source::Payload,
+        account: None,
+        livemode: true,
+        customer_id: Some(customer.to_owned()),
+        status: status.to_owned(),
+        projected_status,
+        entitles,
+        preference: preference(entitles, tier, id),
+        tier: Some(tier.to_owned()),
+        price_id: Some("price_silver".to_owned()),
+        product_id: Some("prod_1".to_owned()),
+        quantity: Some(1),
+        currency: Some("cad".to_owned()),
+        unit_amount: Some(999),
+        interval: Some("month".to_owned()),
+        interval_count: Some(1),
+        items: 1,
+        mrr_minor: if matches!(status, "active" | "past_due") { 999 } else { 0 },
+        created: Some(at(0)),
+        started_at: Some(at(0)),
+        current_period_start: Some(at(0)),
+        current_period_end: Some(at(30 * 86_400)),
+        will_cancel: false,
+        cancel_at_period_end: false,
+        cancel_at: None,
+        canceled_at: (status == "canceled").then(|| at(86_400)),
+        ended_at: (status == "canceled").then(|| at(86_400)),
+        trial_start: None,
+        trial_end: None,
+        pause_behavior: None,
+        pause_resumes_at: None,
+        latest_invoice_id: None,
+        metadata_user_id: None,
+        raw: RawJson::from_value(&serde_json::json!({"id": id, "object": "subscription", "status": status})),
+    }
+}
+
+/// A preference as the projection makes it: entitling ones first, then better tiers, then the id.
+pub(crate) fn preference(entitles: bool, tier: &str, id: &str) -> String {
+    let rank = ["bronze", "silver", "gold"].iter().position(|name| *name == tier).unwrap_or(0);
+    format!("{}.{rank}.{id}", u8::from(entitles))
+}
