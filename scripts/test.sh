@@ -42,7 +42,7 @@ apt_install() {
     made=yes
   fi
   local status=0
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } ||
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@"; } ||
     status=$?
   [ -z "$made" ] || rm -f "$policy"
   [ "$status" -eq 0 ] || fail "apt could not install: $*"
