@@ -1,4 +1,72 @@
 //! The command line: one file a subcommand. Arguments in, exit code out; the work is done elsewhere.
 
+pub mod config;
+pub mod dev;
+pub mod serve;
 pub mod simulate;
 pub mod traffic;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigError, Sources};
+use crate::domain::clock::Clock;
+
+/// Exit code for a configuration that is refused, as for wrong arguments.
+const MISCONFIGURED: u8 = 2;
+
+/// From Stripe webhooks to verified revenue records.
+///
+/// Every setting is an environment variable or a key of the configuration file; `config show` lists all of them.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Configuration file (TOML). The environment goes before it.
+    #[arg(long, global = true, env = "GATEWAY_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Receive webhooks and bring them to the ledger.
+    #[command(after_help = serve::EXIT_CODES)]
+    Serve,
+    /// Run everything embedded, with simulated traffic: nothing to install, nothing to configure.
+    Dev(dev::DevArgs),
+    /// Post signed Stripe-shaped events to a webhook endpoint and check the answers.
+    Simulate(simulate::SimulateArgs),
+    /// Check or show the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+}
+
+/// Runs a command line. `environment` is the process's, handed in so that nothing else reads it.
+pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> ExitCode {
+    let sources = Sources { environment, file: cli.config };
+    let result = match cli.command {
+        Command::Serve => serve::run(&sources, clock).await,
+        Command::Dev(args) => dev::run(args, sources, clock).await,
+        Command::Simulate(args) => simulate::run(args, clock).await,
+        Command::Config(command) => config::run(&command, &sources),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            // The chain of causes, on one line each, for people.
+            eprintln!("error: {error}");
+            error.chain().skip(1).for_each(|cause| eprintln!("  because: {cause}"));
+            match error.downcast_ref::<ConfigError>() {
+                Some(_) => ExitCode::from(MISCONFIGURED),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}

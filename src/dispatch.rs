@@ -7,7 +7,9 @@
 //! It does not decide what an event means: that is `revenue`'s, and writing it is `ledger`'s.
 
 mod batch;
+mod direct;
 mod pump;
 
 pub use batch::Work;
+pub use direct::Direct;
 pub use pump::{Pump, PumpOptions};

@@ -93,14 +93,16 @@ impl std::fmt::Debug for InboxThreads {
 impl InboxThreads {
     /// Resolves with the reason when the inbox can no longer keep its promise and the process has to stop.
     /// Never resolves otherwise.
-    pub async fn fatal(&self) -> String {
+    pub fn fatal(&self) -> impl Future<Output = String> + Send + 'static {
         let mut fatal = self.fatal.clone();
-        loop {
-            if let Some(reason) = fatal.borrow_and_update().clone() {
-                return reason;
-            }
-            if fatal.changed().await.is_err() {
-                std::future::pending::<()>().await;
+        async move {
+            loop {
+                if let Some(reason) = fatal.borrow_and_update().clone() {
+                    return reason;
+                }
+                if fatal.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
             }
         }
     }

@@ -10,4 +10,4 @@ mod supervisor;
 
 pub use readiness::{Latch, Readiness};
 pub use signals::Signals;
-pub use supervisor::{Ending, Shutdown, Supervisor};
+pub use supervisor::{Ending, Shutdown, Stop, Supervisor};

@@ -1,3 +1,23 @@
-//! Entry point of the `colony-gateway` binary.
+//! Entry point of the `colony-gateway` binary: reads the environment once, starts the runtime, runs the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use colony_gateway::cli::{self, Cli};
+use colony_gateway::domain::clock::Clock;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Variables that are not UTF-8 cannot be ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(cli::run(cli, environment, Clock::system()))
+}

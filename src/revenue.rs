@@ -1,6 +1,16 @@
 //! The domain: what a Stripe event means for the state of record, and whether to trust it.
 //!
-//! Everything here is pure but for the Stripe look-up it is given: no clock, no store, no network of its own.
+//! Everything here is pure but for the Stripe look-up it is given: no store and no network of its own, and the time
+//! comes from the clock that it is handed.
+//!
+//! [`validator`] is the way in: it parses a batch, lets the [`guardian`] pass or hold back each event, has [`project`]
+//! turn it into rows and [`checks`] compare what should add up.
 
+pub mod checks;
+pub mod guardian;
+pub mod net;
+pub mod project;
 pub mod rows;
+pub mod tiers;
+pub mod validator;
 pub mod verdict;

@@ -2,5 +2,12 @@
 
 pub mod endpoint;
 pub mod envelope;
+pub mod event;
+pub mod invoice;
+pub mod metadata;
+pub mod money;
+pub mod object;
+pub mod payment;
 pub mod signature;
 pub mod simulator;
+pub mod subscription;

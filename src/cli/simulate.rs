@@ -225,12 +225,12 @@ fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
     parsed.ok_or_else(|| format!("give a number from 1 to {CONCURRENCY_MAX}"))
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     let parsed = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
     parsed.ok_or_else(|| "give a number greater than 0".to_owned())
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     let parsed = match text.strip_suffix('%') {
         Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
         None => text.parse::<f64>(),

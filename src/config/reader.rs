@@ -10,6 +10,9 @@ use super::secret::Secret;
 /// Environment variables that begin like this are ours, so an unknown one is a fault.
 const PREFIX: &str = "GATEWAY_";
 
+/// Names the configuration file; read by the command line.
+const CONFIG_VARIABLE: &str = "GATEWAY_CONFIG";
+
 /// Where settings come from.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -110,7 +113,7 @@ impl Reader {
             file: BTreeMap::new(),
             file_path: sources.file.clone(),
             read_keys: BTreeSet::new(),
-            read_variables: BTreeSet::new(),
+            read_variables: BTreeSet::from([CONFIG_VARIABLE]),
             faults: Vec::new(),
             shown: Vec::new(),
             warnings: Vec::new(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::endpoints;
-use super::reader::{ConfigError, Fault, Reader, Shown, Sources, bytes, duration, number, setting};
+use super::reader::{ConfigError, Fault, Reader, Shown, Sources, boolean, bytes, duration, number, setting};
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::logging::{LogFormat, check_filter};
@@ -112,6 +112,10 @@ pub struct LedgerConfig {
 pub struct RevenueConfig {
     /// Stripe price ids and the tier each stands for.
     pub tiers: Vec<(String, &'static str)>,
+    /// Rules file of the Guardian; the built-in rules alone without it.
+    pub guardian_rules: Option<PathBuf>,
+    /// Whether a user keeps access while the subscription is `unpaid`.
+    pub unpaid_entitles: bool,
 }
 
 /// Logs.
@@ -244,7 +248,11 @@ fn revenue(r: &mut Reader) -> RevenueConfig {
             prices.push((price, tier));
         }
     }
-    RevenueConfig { tiers: prices }
+    RevenueConfig {
+        tiers: prices,
+        guardian_rules: r.optional(setting("revenue.guardian_rules", "GATEWAY_GUARDIAN_RULES"), path),
+        unpaid_entitles: r.or(setting("revenue.unpaid_entitles", "GATEWAY_UNPAID_ENTITLES"), "false", boolean),
+    }
 }
 
 fn log(r: &mut Reader) -> LogConfig {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::batch::Work;
 use crate::ledger::{BoxFuture, Ledger, LedgerError, Outcome};
-use crate::revenue::Validator;
+use crate::revenue::validator::Validator;
 
 /// Pipeline and ledger in one process.
 #[derive(Clone, Debug)]

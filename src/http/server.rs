@@ -36,12 +36,13 @@ pub struct ServerOptions {
     pub head_timeout: Duration,
 }
 
-/// Serves until draining begins, then finishes the requests in hand and returns.
+/// Serves until draining begins, then finishes the requests in hand and returns. Connections are counted in `metrics`, if
+/// given.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     options: ServerOptions,
-    metrics: Arc<Metrics>,
+    metrics: Option<Arc<Metrics>>,
     draining: CancellationToken,
 ) -> Result<(), Infallible> {
     let mut connections = JoinSet::new();
@@ -50,21 +51,23 @@ pub async fn serve(
             biased;
             () = draining.cancelled() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {
-                metrics.connections.set(count(&connections));
+                observe(metrics.as_deref(), &connections);
                 continue;
             }
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, _)) if connections.len() >= options.connections_max => {
-                metrics.connections_refused.increment(1);
+                if let Some(metrics) = &metrics {
+                    metrics.connections_refused.increment(1);
+                }
                 refuse(&stream);
             }
             Ok((stream, _)) => {
                 // Small answers must not wait for more.
                 drop(stream.set_nodelay(true));
                 connections.spawn(connection(stream, router.clone(), options, draining.clone()));
-                metrics.connections.set(count(&connections));
+                observe(metrics.as_deref(), &connections);
             }
             Err(error) => accept_failed(&error).await,
         }
@@ -109,8 +112,10 @@ async fn accept_failed(error: &io::Error) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
-fn count(connections: &JoinSet<()>) -> f64 {
-    connections.len() as f64
+fn observe(metrics: Option<&Metrics>, connections: &JoinSet<()>) {
+    if let Some(metrics) = metrics {
+        metrics.connections.set(connections.len() as f64);
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::stripe::event::holds_nul;
+use crate::stripe::object::without_nul;
+
 /// A JSON document, unparsed.
 #[derive(Clone, Serialize)]
 #[serde(transparent)]
@@ -18,10 +21,9 @@ pub struct RawJson(Box<RawValue>);
 impl RawJson {
     /// The document in `text`, of which `parsed` is the meaning. The text is kept when it can be; otherwise the
     /// meaning is written anew with every NUL replaced by U+FFFD.
-    pub fn new(text: &str, parsed: &Value) -> Self {
-        // An escaped NUL is the only way a NUL can be in valid JSON. A false alarm (an escaped backslash before
-        // `u0000`) only costs a rewrite.
-        if !text.contains("\\u0000")
+    pub fn new(text: &[u8], parsed: &Value) -> Self {
+        if !holds_nul(text)
+            && let Ok(text) = std::str::from_utf8(text)
             && let Ok(raw) = RawValue::from_string(text.to_owned())
         {
             return Self(raw);
@@ -39,19 +41,6 @@ impl RawJson {
     /// The text.
     pub fn as_str(&self) -> &str {
         self.0.get()
-    }
-}
-
-/// A copy of `value` in which no string and no key holds a NUL. Recursion is bounded by the parser's own depth limit.
-fn without_nul(value: &Value) -> Value {
-    let clean = |text: &str| text.replace('\0', "\u{fffd}");
-    match value {
-        Value::String(text) => Value::String(clean(text)),
-        Value::Array(items) => Value::Array(items.iter().map(without_nul).collect()),
-        Value::Object(fields) => {
-            Value::Object(fields.iter().map(|(key, value)| (clean(key), without_nul(value))).collect())
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
@@ -77,14 +66,17 @@ mod tests {
     fn clean_text_is_kept_to_the_byte() {
         let text = "{ \"b\": 1.10,\n \"a\": \"caf\\u00e9\" }";
         let parsed = serde_json::from_str(text).unwrap();
-        assert_eq!(RawJson::new(text, &parsed).as_str(), text);
+        assert_eq!(RawJson::new(text.as_bytes(), &parsed).as_str(), text);
     }
 
     #[test]
     fn nul_never_reaches_a_store() {
         let text = r#"{"a\u0000":["x\u0000y",{"k":"\u0000"}]}"#;
         let parsed = serde_json::from_str(text).unwrap();
-        assert_eq!(RawJson::new(text, &parsed).as_str(), "{\"a\u{fffd}\":[\"x\u{fffd}y\",{\"k\":\"\u{fffd}\"}]}");
+        assert_eq!(
+            RawJson::new(text.as_bytes(), &parsed).as_str(),
+            "{\"a\u{fffd}\":[\"x\u{fffd}y\",{\"k\":\"\u{fffd}\"}]}"
+        );
     }
 
     #[test]

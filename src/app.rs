@@ -1,0 +1,244 @@
+//! The composition root: configuration in, wired components out. The only module that knows them all.
+
+mod housekeeping;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::dispatch::{Direct, Pump, PumpOptions};
+use crate::domain::backoff::Backoff;
+use crate::domain::clock::Clock;
+use crate::domain::route::{Route, RouteInForce};
+use crate::http::{self, AdminState, ServerOptions, WebhookOptions, Webhooks};
+use crate::inbox::{Inbox, InboxOptions, InboxThreads, OpenError};
+use crate::ledger::Ledger;
+use crate::ledger::report::StateOfRecord;
+use crate::ledger::sqlite::SqliteLedger;
+use crate::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
+use crate::revenue::guardian::{Guardian, RulesError};
+use crate::revenue::project::Settings;
+use crate::revenue::tiers::{Tiers, TiersError};
+use crate::revenue::validator::Validator;
+use crate::telemetry::health::Board;
+use crate::telemetry::metrics::Metrics;
+
+/// Tiers on sale, from the least to the best.
+const TIERS: [&str; 3] = ["bronze", "silver", "gold"];
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be opened.
+    #[error("cannot listen on {address} ({setting}): is another program using it?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The inbox cannot be opened.
+    #[error("cannot open the inbox")]
+    Inbox(#[source] OpenError),
+    /// The ledger cannot be opened.
+    #[error("cannot open the ledger")]
+    Ledger(#[source] crate::ledger::LedgerError),
+    /// The tiers make no sense.
+    #[error("cannot use the tiers")]
+    Tiers(#[source] TiersError),
+    /// The Guardian's rules file is refused.
+    #[error("cannot use revenue.guardian_rules")]
+    Rules(#[source] RulesError),
+    /// The directory for the gateway's files cannot be made.
+    #[error("cannot create {path}")]
+    Directory {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The inbox met a fault that only a restart can mend.
+#[derive(Debug, thiserror::Error)]
+#[error("inbox: {0}")]
+struct InboxFatal(String);
+
+/// A gateway that runs.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Where webhooks are received.
+    pub webhooks: SocketAddr,
+    /// Where metrics and health are served.
+    pub admin: SocketAddr,
+    /// The journal.
+    pub inbox: Inbox,
+    /// Begins draining from inside.
+    pub shutdown: Shutdown,
+    supervisor: Supervisor,
+    threads: InboxThreads,
+}
+
+/// Opens the state of record that the configuration names.
+pub fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
+    let path = &config.ledger.sqlite_path;
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(|source| StartError::Directory { path: parent.to_owned(), source })?;
+    }
+    Ok(Arc::new(SqliteLedger::open(path, clock.clone()).map_err(StartError::Ledger)?))
+}
+
+/// The pipeline from events to verdicts.
+fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
+    let revenue = &config.revenue;
+    let prices = revenue.tiers.iter().map(|(price, tier)| (price.as_str(), *tier));
+    let tiers = Tiers::new(TIERS, prices, None).map_err(StartError::Tiers)?;
+    let guardian = Guardian::default();
+    if let Some(path) = &revenue.guardian_rules {
+        guardian.reload_file(path).map_err(StartError::Rules)?;
+    }
+    let settings = Settings { tiers, unpaid_entitles: revenue.unpaid_entitles };
+    Ok(Validator::new(settings, Arc::new(guardian), clock.clone()))
+}
+
+/// Starts everything. What is started stops again when an error is returned.
+pub async fn start(config: &Config, ledger: Arc<dyn Ledger>, clock: Clock) -> Result<Gateway, StartError> {
+    let validator = validator(config, &clock)?;
+    let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
+    let (inbox_latch, listener_latch) = (readiness.latch("inbox"), readiness.latch("listeners"));
+    let (metrics, board) = (Metrics::new(), Board::default());
+    let route = RouteInForce::new(Route::Direct);
+
+    // Listening comes first: a port that is taken must not cost the time to open a large inbox.
+    let (listener, admin_listener) = listen(config).await?;
+    let address = |listener: &TcpListener, setting, address| {
+        listener.local_addr().map_err(|source| StartError::Listen { address, setting, source })
+    };
+    let webhooks_address = address(&listener, "http.listen", config.http.listen)?;
+    let admin_address = match &admin_listener {
+        Some(listener) => address(listener, "http.admin_listen", config.http.admin_listen)?,
+        None => webhooks_address,
+    };
+    let (inbox, threads) = Inbox::open(&inbox_options(config), clock.clone()).map_err(StartError::Inbox)?;
+    inbox_latch.release();
+
+    let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
+    let state = AdminState {
+        inbox: inbox.clone(),
+        readiness,
+        board: board.clone(),
+        metrics: Arc::clone(&metrics),
+        route: route.clone(),
+        clock: clock.clone(),
+    };
+    let webhooks = Webhooks {
+        inbox: inbox.clone(),
+        route,
+        metrics: Arc::clone(&metrics),
+        clock: clock.clone(),
+        options: webhook_options(config),
+    };
+    let options = server_options(config);
+    let endpoints = config.endpoints.clone();
+    let public = match admin_listener {
+        Some(listener) => {
+            let router = http::admin_router(state.clone());
+            let serve = http::serve(listener, router, options, None, shutdown.token().clone());
+            supervisor.start("admin listener", serve);
+            http::public_router(webhooks, endpoints, state)
+        }
+        None => http::combined_router(webhooks, endpoints, state),
+    };
+    let connections = Some(Arc::clone(&metrics));
+    supervisor.start("webhook listener", http::serve(listener, public, options, connections, shutdown.token().clone()));
+
+    let work = Arc::new(Direct::new(Arc::new(validator), ledger));
+    let pump = Pump::new(inbox.clone(), work, pump_options(config), Arc::clone(&metrics), board, clock.clone());
+    for _ in 0..config.dispatch.workers {
+        supervisor.start("pump", pump.clone().run(shutdown.token().clone()));
+    }
+    let keep = housekeeping::retention(&config.inbox);
+    supervisor.start("housekeeping", housekeeping::run(inbox.clone(), keep, metrics, shutdown.clone()));
+    let (fatal, draining) = (threads.fatal(), shutdown.clone());
+    supervisor.start("inbox", async move {
+        tokio::select! {
+            reason = fatal => Err(InboxFatal(reason)),
+            () = draining.draining() => Ok(()),
+        }
+    });
+    listener_latch.release();
+    Ok(Gateway { webhooks: webhooks_address, admin: admin_address, inbox, shutdown, supervisor, threads })
+}
+
+impl Gateway {
+    /// Runs until `stop` says so or something fails, and ends in order: listeners, pumps, then the inbox.
+    pub async fn run(self, stop: impl Stop, deadline: Duration) -> Ending {
+        let Self { inbox, supervisor, threads, .. } = self;
+        drop(inbox);
+        let ending = supervisor.run(stop, deadline).await;
+        // The last handles went with the tasks; the writer commits what is queued and closes the file.
+        if tokio::task::spawn_blocking(move || threads.join()).await.is_err() {
+            return Ending::Failed;
+        }
+        ending
+    }
+}
+
+async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), StartError> {
+    let bind = |address, setting| async move {
+        TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, setting, source })
+    };
+    let http = &config.http;
+    let listener = bind(http.listen, "http.listen").await?;
+    let admin =
+        if http.admin_listen == http.listen { None } else { Some(bind(http.admin_listen, "http.admin_listen").await?) };
+    Ok((listener, admin))
+}
+
+fn inbox_options(config: &Config) -> InboxOptions {
+    InboxOptions {
+        directory: config.inbox.data_dir.clone(),
+        queue_max: config.inbox.queue_max,
+        group_max: config.inbox.group_max,
+        bytes_max: config.inbox.bytes_max,
+        busy_timeout: config.inbox.busy_timeout,
+    }
+}
+
+fn webhook_options(config: &Config) -> WebhookOptions {
+    WebhookOptions {
+        requests_max: config.http.requests_max,
+        body_bytes_in_hand_max: config.http.body_bytes_in_hand_max,
+        body_timeout: config.http.body_timeout,
+        append_timeout: config.http.append_timeout,
+    }
+}
+
+fn server_options(config: &Config) -> ServerOptions {
+    ServerOptions {
+        connections_max: config.http.connections_max,
+        head_bytes_max: config.http.head_bytes_max,
+        headers_max: config.http.headers_max,
+        head_timeout: config.http.head_timeout,
+    }
+}
+
+fn pump_options(config: &Config) -> PumpOptions {
+    let dispatch = &config.dispatch;
+    PumpOptions {
+        batch_entries_max: dispatch.batch_entries_max,
+        batch_bytes_max: dispatch.batch_bytes_max,
+        lease: dispatch.lease,
+        call_timeout: dispatch.ledger_timeout,
+        attempts_max: u32::try_from(dispatch.attempts_max).unwrap_or(u32::MAX),
+        backoff: Backoff { first: dispatch.retry_first, max: dispatch.retry_max },
+    }
+}

@@ -1,0 +1,77 @@
+//! What has to happen now and then: asking a disk that refused writes again, retention, folding histograms.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::InboxConfig;
+use crate::inbox::{Inbox, Retention};
+use crate::lifecycle::Shutdown;
+use crate::telemetry::metrics::Metrics;
+
+/// How often an inbox that refused a write is asked whether it takes one again.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// Rounds between two foldings of the histograms.
+const UPKEEP_ROUNDS: u32 = 5;
+
+/// Rounds between two looks at what retention no longer keeps.
+const SWEEP_ROUNDS: u32 = 600;
+
+/// Between two batches of a sweep, so that webhooks come first.
+const SWEEP_PAUSE: Duration = Duration::from_millis(20);
+
+/// What is kept how long.
+pub(super) fn retention(config: &InboxConfig) -> Retention {
+    Retention { bodies: config.keep_bodies, entries: config.keep_entries }
+}
+
+/// Runs until draining begins.
+pub(super) async fn run(
+    inbox: Inbox,
+    retention: Retention,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+) -> Result<(), Infallible> {
+    let mut rounds = 0_u32;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PROBE) => {}
+            () = shutdown.draining() => return Ok(()),
+        }
+        if !inbox.stats().writable() {
+            // The writer logs when writes succeed again; until then there is nothing new to say.
+            let _ = inbox.probe().await;
+        }
+        if rounds.is_multiple_of(UPKEEP_ROUNDS) {
+            metrics.upkeep();
+        }
+        if rounds.is_multiple_of(SWEEP_ROUNDS) {
+            sweep(&inbox, retention, &shutdown).await;
+        }
+        rounds = rounds.wrapping_add(1);
+    }
+}
+
+async fn sweep(inbox: &Inbox, retention: Retention, shutdown: &Shutdown) {
+    let (mut bodies, mut entries) = (0, 0);
+    loop {
+        match inbox.sweep(retention).await {
+            Ok(swept) => {
+                bodies += swept.bodies;
+                entries += swept.entries;
+                if !swept.more || shutdown.is_draining() {
+                    break;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "inbox: retention has to wait");
+                break;
+            }
+        }
+        tokio::time::sleep(SWEEP_PAUSE).await;
+    }
+    if bodies + entries > 0 {
+        tracing::info!(bodies, entries, "inbox: removed what retention no longer keeps");
+    }
+}

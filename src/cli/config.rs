@@ -1,0 +1,56 @@
+//! `config check` and `config show`.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::config::{Config, Sources};
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read everything as `serve` would, report every fault, start nothing.
+    Check,
+    /// Print every setting with its value and where it came from. Secrets are not shown.
+    Show,
+}
+
+/// Runs the command. The exit code of `check` is 2 when something is refused.
+pub fn run(command: &ConfigCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    match command {
+        ConfigCommand::Check => {
+            let config = Config::for_serve(sources)?;
+            for warning in &config.warnings {
+                writeln!(out, "warning: {warning}")?;
+            }
+            writeln!(out, "ok: {} endpoint(s), ready to serve", config.endpoints.len())?;
+        }
+        ConfigCommand::Show => {
+            let config = Config::for_tools(sources)?;
+            let width = |text: fn(&crate::config::Shown) -> &str| {
+                config.shown.iter().map(|shown| text(shown).len()).max().unwrap_or(0)
+            };
+            let (key, variable) = (width(|shown| shown.key), width(|shown| shown.variable));
+            for shown in &config.shown {
+                let value = if shown.value.is_empty() { "-" } else { &shown.value };
+                writeln!(out, "{:key$}  {:variable$}  {value}  ({})", shown.key, shown.variable, shown.origin)?;
+            }
+            for endpoint in &config.endpoints {
+                let fingerprints: Vec<String> =
+                    endpoint.secrets.iter().map(|secret| secret.fingerprint().to_string()).collect();
+                writeln!(
+                    out,
+                    "endpoint {}: {} ({:?}, {:?}), secrets {}",
+                    endpoint.name,
+                    endpoint.paths.join(" "),
+                    endpoint.mode,
+                    endpoint.payload,
+                    fingerprints.join(" ")
+                )?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,307 @@
+//! `dev`: the whole gateway in one process, with nothing installed and nothing configured.
+//!
+//! Real components throughout: the simulator signs and posts over HTTP, the inbox is a file, the ledger is the embedded
+//! one. Only the secret is built in, which is why it listens on loopback alone.
+
+mod live;
+mod summary;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::traffic::{Driver, Stats, TrafficOptions};
+use crate::app::{self, Gateway};
+use crate::config::{Config, Sources};
+use crate::domain::clock::Clock;
+use crate::inbox::Inbox;
+use crate::ledger::report::StateOfRecord;
+use crate::lifecycle::{Shutdown, Signals, Stop};
+use crate::stripe::simulator::{Deliveries, DeliveryOptions, Expected, Options, SPAN, Simulator, Tier};
+use crate::telemetry::logging;
+
+/// Signing secret of `dev`. Everybody knows it, so `dev` serves loopback only.
+const DEV_SECRET: &str = "whsec_dev_everybody_knows_this_secret";
+
+/// Deliveries a second when it runs until it is stopped.
+const RATE_ENDLESS: f64 = 20.0;
+
+/// Requests at a time of the built-in simulator.
+const CONCURRENCY: usize = 16;
+
+/// Longest wait for the backlog to be brought to the ledger at the end.
+const SETTLE_MAX: Duration = Duration::from_mins(1);
+
+/// Arguments of `dev`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DevArgs {
+    /// Keep the state in this directory; a temporary one without it.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Deliver this many events, print a summary and end; go on until interrupted without it.
+    #[arg(long)]
+    pub events: Option<NonZeroU64>,
+
+    /// Simulated customers whose stories run at the same time.
+    #[arg(long, default_value = "25")]
+    pub users: NonZeroU32,
+
+    /// Deliveries a second; with --events as fast as they are answered, otherwise 20.
+    #[arg(long, value_parser = super::simulate::rate)]
+    pub rate: Option<f64>,
+
+    /// Share of events delivered a second time.
+    #[arg(long, default_value = "10%", value_parser = super::simulate::share)]
+    pub duplicate: f64,
+
+    /// Shuffle deliveries within windows of this many.
+    #[arg(long, default_value = "16")]
+    pub out_of_order: usize,
+
+    /// Share of events that are accompanied by a forged delivery, which must be refused.
+    #[arg(long, default_value = "2%", value_parser = super::simulate::share)]
+    pub bad_signature: f64,
+
+    /// The same seed makes the same customers and stories; drawn from the time without it.
+    #[arg(long)]
+    pub seed: Option<u64>,
+
+    /// Only serve: post events yourself, with `simulate` or `stripe listen`.
+    #[arg(long, conflicts_with = "events")]
+    pub no_simulator: bool,
+
+    /// Address for webhooks; a free port is taken when it is in use. Loopback only.
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = loopback)]
+    pub listen: SocketAddr,
+
+    /// Address for metrics and health; a free port is taken when it is in use. Loopback only.
+    #[arg(long, default_value = "127.0.0.1:9090", value_parser = loopback)]
+    pub admin_listen: SocketAddr,
+}
+
+/// Ends `dev` by signal or when the events are through.
+#[derive(Debug)]
+struct StopDev {
+    signals: Signals,
+    finished: CancellationToken,
+    told: bool,
+}
+
+impl Stop for StopDev {
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            signal = self.signals.next() => signal,
+            () = self.finished.cancelled(), if !self.told => {
+                self.told = true;
+                "all events delivered"
+            }
+        }
+    }
+}
+
+/// Runs until the events are through or a signal comes, and prints the summary. The exit code is 0 when the state of
+/// record is what the simulated events add up to.
+pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    let temporary = match &args.data_dir {
+        Some(_) => None,
+        None => Some(temporary_directory(&clock)?),
+    };
+    let directory = args.data_dir.clone().or_else(|| temporary.as_ref().map(|temporary| temporary.0.clone()));
+    let config = dev_config(&args, sources, directory.context("no data directory")?).await?;
+    logging::install(config.log.format, &config.log.filter).context("log.filter")?;
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    let ledger = app::open_ledger(&config, &clock)?;
+    let gateway = app::start(&config, Arc::clone(&ledger) as Arc<dyn crate::ledger::Ledger>, clock.clone()).await?;
+    print_urls(&gateway, &config)?;
+
+    let expected = Arc::new(Mutex::new(Expected::default()));
+    let finished = CancellationToken::new();
+    let mut session = JoinSet::new();
+    let traffic = traffic(&args, &gateway, &expected, &clock)?;
+    let stats = traffic.as_ref().map(|(driver, _)| driver.stats());
+    let watch = Session {
+        inbox: gateway.inbox.clone(),
+        ledger: Arc::clone(&ledger),
+        shutdown: gateway.shutdown.clone(),
+        finished: finished.clone(),
+        stats: stats.clone(),
+        clock: clock.clone(),
+    };
+    session.spawn(watch.run(traffic));
+    let stop = StopDev { signals, finished, told: false };
+    let ending = gateway.run(stop, config.shutdown_deadline).await;
+    while let Some(ended) = session.join_next().await {
+        ended.context("the simulator broke")??;
+    }
+    let expected = expected.lock().map_err(|_| anyhow::anyhow!("the simulator broke"))?.clone();
+    let agrees = summary::print(&*ledger, &expected, stats.as_deref(), temporary.is_some()).await?;
+    drop(ledger);
+    let good = agrees && ending.code() == 0;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(ending.code().max(1)) })
+}
+
+/// Drives the traffic and the live line beside the gateway.
+struct Session {
+    inbox: Inbox,
+    ledger: Arc<dyn StateOfRecord>,
+    shutdown: Shutdown,
+    finished: CancellationToken,
+    stats: Option<Arc<Stats>>,
+    clock: Clock,
+}
+
+type Traffic = (Driver, Box<dyn Iterator<Item = crate::stripe::simulator::Delivery> + Send>);
+
+impl Session {
+    async fn run(self, traffic: Option<Traffic>) -> anyhow::Result<()> {
+        let live = live::Live::new(self.inbox.clone(), self.ledger, self.stats, self.clock);
+        let deliver = async {
+            match traffic {
+                Some((driver, deliveries)) => driver.run(deliveries).await.context("the simulator broke"),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = live.show() => {}
+            delivered = deliver => {
+                delivered?;
+                settled(&self.inbox).await?;
+            }
+            () = self.shutdown.draining() => {}
+        }
+        live.finish();
+        self.finished.cancel();
+        Ok(())
+    }
+}
+
+/// Waits until nothing is on its way any more.
+async fn settled(inbox: &Inbox) -> anyhow::Result<()> {
+    let wait = async {
+        while inbox.counts().await?.backlog() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok::<(), crate::inbox::InboxError>(())
+    };
+    tokio::time::timeout(SETTLE_MAX, wait).await.context("the backlog was not brought to the ledger in time")??;
+    Ok(())
+}
+
+fn traffic(
+    args: &DevArgs,
+    gateway: &Gateway,
+    expected: &Arc<Mutex<Expected>>,
+    clock: &Clock,
+) -> anyhow::Result<Option<Traffic>> {
+    if args.no_simulator {
+        return Ok(None);
+    }
+    let seed = args.seed.unwrap_or_else(|| clock.now().millis().unsigned_abs());
+    let rate = args.rate.or(if args.events.is_some() { None } else { Some(RATE_ENDLESS) });
+    let options = TrafficOptions {
+        url: format!("http://{}/webhooks/stripe", gateway.webhooks).parse().context("the gateway's URL")?,
+        secrets: vec![crate::config::secret::Secret::new(DEV_SECRET)],
+        rate,
+        concurrency: NonZeroUsize::new(CONCURRENCY).context("concurrency")?,
+        timeout: Duration::from_secs(30),
+        expected: Some(Arc::clone(expected)),
+    };
+    let driver = Driver::new(options, clock.clone(), gateway.shutdown.token().clone())?;
+    let simulator = Simulator::new(Options {
+        seed,
+        users: args.users,
+        api_version: None,
+        start: clock.now().minus(SPAN),
+        livemode: false,
+        account: None,
+    });
+    let events = args.events.map_or(usize::MAX, |events| usize::try_from(events.get()).unwrap_or(usize::MAX));
+    let plan = DeliveryOptions {
+        seed,
+        duplicates: args.duplicate,
+        out_of_order: args.out_of_order,
+        age: Duration::ZERO,
+        bad_signatures: args.bad_signature,
+    };
+    Ok(Some((driver, Box::new(Deliveries::new(simulator.take(events), plan)))))
+}
+
+/// The configuration of `dev`: what the user set, with the built-in secret, loopback addresses and quiet logs.
+async fn dev_config(args: &DevArgs, mut sources: Sources, directory: PathBuf) -> anyhow::Result<Config> {
+    let quiet = !sources.environment.contains_key("GATEWAY_LOG") && !sources.environment.contains_key("RUST_LOG");
+    let mut set = |name: &str, value: String| drop(sources.environment.insert(name.to_owned(), value));
+    set("STRIPE_WEBHOOK_SECRET", DEV_SECRET.to_owned());
+    set("GATEWAY_DATA_DIR", directory.display().to_string());
+    set("GATEWAY_LISTEN", free(args.listen).await?.to_string());
+    set("GATEWAY_ADMIN_LISTEN", free(args.admin_listen).await?.to_string());
+    for (name, tier) in [
+        ("STRIPE_PRICE_BRONZE", Tier::Bronze),
+        ("STRIPE_PRICE_SILVER", Tier::Silver),
+        ("STRIPE_PRICE_GOLD", Tier::Gold),
+    ] {
+        set(name, tier.price_id().to_owned());
+    }
+    if quiet {
+        set("GATEWAY_LOG", "error".to_owned());
+    }
+    sources.environment.remove("STRIPE_WEBHOOK_SECRET_FILE");
+    Ok(Config::for_serve(&sources)?)
+}
+
+/// The address, or one with a free port when it is in use.
+async fn free(address: SocketAddr) -> anyhow::Result<SocketAddr> {
+    if TcpListener::bind(address).await.is_ok() {
+        return Ok(address);
+    }
+    let any = SocketAddr::new(address.ip(), 0);
+    let listener = TcpListener::bind(any).await.with_context(|| format!("cannot listen on {}", address.ip()))?;
+    listener.local_addr().context("no local address")
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) => Err("dev's secret is public: loopback addresses only".to_owned()),
+        Err(_) => Err("must be an address and a port, such as 127.0.0.1:8080".to_owned()),
+    }
+}
+
+fn print_urls(gateway: &Gateway, config: &Config) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "colony-gateway {} (dev)", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  webhooks  http://{}/webhooks/stripe", gateway.webhooks)?;
+    writeln!(out, "  health    http://{}/health", gateway.admin)?;
+    writeln!(out, "  metrics   http://{}/metrics", gateway.admin)?;
+    writeln!(out, "  secret    {DEV_SECRET}")?;
+    writeln!(out, "  data      {}", config.inbox.data_dir.display())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// A directory that goes when `dev` ends.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // The system clears its temporary directory in any case.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn temporary_directory(clock: &Clock) -> anyhow::Result<Temporary> {
+    let name = format!("colony-gateway-{}-{}", std::process::id(), clock.now().millis());
+    let path = std::env::temp_dir().join(name);
+    std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    Ok(Temporary(path))
+}

@@ -1,0 +1,158 @@
+//! The end of `dev`: what was delivered, the rows it became, and whether they are what the events add up to.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use crate::cli::traffic::{Snapshot, Stats};
+use crate::ledger::report::{REPORT_LINES_MAX, StateOfRecord, SubscriptionLine, Summary};
+use crate::stripe::money::Currency;
+use crate::stripe::simulator::Expected;
+
+/// Subscriptions printed; the others are counted.
+const ROWS_PRINTED: usize = 10;
+
+/// Prints the summary and tells whether everything is as it should be. A kept data directory may hold what an earlier run
+/// left, so that only a temporary one is compared in the totals.
+pub(super) async fn print(
+    ledger: &dyn StateOfRecord,
+    expected: &Expected,
+    stats: Option<&Stats>,
+    fresh: bool,
+) -> anyhow::Result<bool> {
+    let summary = ledger.summary(REPORT_LINES_MAX).await?;
+    let subscriptions = ledger.subscriptions(REPORT_LINES_MAX).await?;
+    let mut out = std::io::stdout().lock();
+    let mut good = true;
+    if let Some(stats) = stats {
+        let sent = stats.snapshot();
+        good &= deliveries(&mut out, &sent)?;
+    }
+    rows(&mut out, &summary, &subscriptions)?;
+    if stats.is_some() {
+        let differences = differences(&summary, &subscriptions, expected, fresh);
+        writeln!(out)?;
+        if differences.is_empty() {
+            writeln!(
+                out,
+                "{} events applied once each: the state of record is what they add up to",
+                expected.events()
+            )?;
+        } else {
+            writeln!(out, "the state of record is NOT what {} events add up to:", expected.events())?;
+            differences.iter().try_for_each(|difference| writeln!(out, "  {difference}"))?;
+            good = false;
+        }
+    }
+    out.flush()?;
+    Ok(good)
+}
+
+fn deliveries(out: &mut impl std::io::Write, sent: &Snapshot) -> std::io::Result<bool> {
+    let p99 = sent.latencies.quantile(990).unwrap_or_default().as_secs_f64() * 1000.0;
+    writeln!(out)?;
+    writeln!(
+        out,
+        "delivered {} events, {} of them twice, with {} forgeries refused; p99 {p99:.1} ms",
+        sent.genuine, sent.duplicates, sent.forged
+    )?;
+    for sample in &sent.samples {
+        writeln!(out, "  unexpected: {sample}")?;
+    }
+    Ok(sent.unexpected == 0)
+}
+
+fn rows(out: &mut impl std::io::Write, summary: &Summary, subscriptions: &[SubscriptionLine]) -> std::io::Result<()> {
+    let counts = &summary.counts;
+    writeln!(
+        out,
+        "ledger: {} events, {} subscriptions ({} without a known user), {} customers, {} amounts, {} findings",
+        counts.events, counts.subscriptions, counts.orphans, counts.customers, counts.revenue_entries, counts.findings
+    )?;
+    if !subscriptions.is_empty() {
+        writeln!(out)?;
+        writeln!(out, "{:<30} {:<38} {:<10} {:<8} {:>12}", "subscription", "user", "status", "tier", "monthly")?;
+    }
+    for line in subscriptions.iter().take(ROWS_PRINTED) {
+        writeln!(
+            out,
+            "{:<30} {:<38} {:<10} {:<8} {:>12}",
+            line.id,
+            line.user_id.as_deref().unwrap_or("-"),
+            line.status,
+            line.tier.as_deref().unwrap_or("-"),
+            tag(line.mrr_minor, line.currency.as_deref())
+        )?;
+    }
+    if subscriptions.len() > ROWS_PRINTED {
+        writeln!(out, "… and {} more", subscriptions.len() - ROWS_PRINTED)?;
+    }
+    if !summary.recurring.is_empty() {
+        writeln!(out)?;
+        writeln!(out, "{:<10} {:>14} {:>14}", "tier", "subscriptions", "monthly")?;
+    }
+    for line in &summary.recurring {
+        let (tier, monthly) = (line.tier.as_deref().unwrap_or("-"), tag(line.mrr_minor, line.currency.as_deref()));
+        writeln!(out, "{tier:<10} {:>14} {monthly:>14}", line.subscriptions)?;
+    }
+    Ok(())
+}
+
+/// An amount as on a price tag.
+fn tag(minor: i64, currency: Option<&str>) -> String {
+    currency.and_then(Currency::parse).map_or_else(|| minor.to_string(), |currency| currency.tag(minor))
+}
+
+/// Where rows and expectation differ: users' subscriptions and tiers, and the money, to the cent.
+fn differences(summary: &Summary, subscriptions: &[SubscriptionLine], expected: &Expected, fresh: bool) -> Vec<String> {
+    let mut differences = Vec::new();
+    let rows: BTreeMap<&str, &SubscriptionLine> = subscriptions.iter().map(|line| (line.id.as_str(), line)).collect();
+    for user in expected.users() {
+        for wanted in &user.subscriptions {
+            let id = &wanted.id;
+            let Some(row) = rows.get(id.as_str()) else {
+                differences.push(format!("{id} is missing"));
+                continue;
+            };
+            if row.status != wanted.status.as_str() {
+                differences.push(format!("{id} is {}, expected {}", row.status, wanted.status.as_str()));
+            }
+            if row.entitles != wanted.status.entitles() {
+                differences.push(format!("{id}: entitles is {}", row.entitles));
+            }
+            if row.tier.as_deref() != Some(wanted.tier.as_str()) {
+                differences.push(format!("{id} has tier {:?}, expected {}", row.tier, wanted.tier.as_str()));
+            }
+            if user.bound && row.user_id.as_deref() != Some(user.user_id.as_str()) {
+                differences.push(format!("{id} belongs to {:?}, expected {}", row.user_id, user.user_id));
+            }
+        }
+    }
+    if fresh {
+        money(summary, expected, &mut differences);
+        if summary.counts.events != expected.events() {
+            differences.push(format!("{} events are recorded", summary.counts.events));
+        }
+    }
+    differences
+}
+
+fn money(summary: &Summary, expected: &Expected, differences: &mut Vec<String>) {
+    let mut recorded: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    for line in &summary.daily {
+        let (gross, returned) = recorded.entry(&line.currency).or_default();
+        *gross += line.gross_minor;
+        *returned += line.returned_minor;
+    }
+    for (currency, wanted) in expected.revenue() {
+        let (gross, returned) = recorded.remove(currency).unwrap_or_default();
+        if (gross, returned) != (wanted.paid, -wanted.refunded) {
+            differences.push(format!(
+                "{currency}: {gross} came in and {} went out, expected {} and {}",
+                -returned, wanted.paid, wanted.refunded
+            ));
+        }
+    }
+    for (currency, (gross, returned)) in recorded {
+        differences.push(format!("{currency}: {gross} came in and {} went out, expected nothing", -returned));
+    }
+}

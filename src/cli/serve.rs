@@ -1,0 +1,46 @@
+//! `serve`: the gateway, from the first webhook to the last.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::app;
+use crate::config::{Config, Sources};
+use crate::domain::clock::Clock;
+use crate::lifecycle::{Ending, Signals};
+use crate::telemetry::logging;
+
+/// For `--help`.
+pub const EXIT_CODES: &str = "Exit codes:
+  0  ended in order: everything in hand was finished
+  1  could not start, or a part that the gateway needs failed
+  2  the configuration is refused
+  3  the shutdown deadline passed, or a second signal came, with work in hand; nothing is lost, it resumes at the next start";
+
+/// Starts the gateway and runs until a signal.
+pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    let config = Config::for_serve(sources)?;
+    logging::install(config.log.format, &config.log.filter).context("log.filter")?;
+    for warning in &config.warnings {
+        tracing::warn!(setting = warning.setting, "{}", warning.message);
+    }
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    let ledger = app::open_ledger(&config, &clock)?;
+    let ledger_name = ledger.name();
+    let gateway = app::start(&config, ledger, clock).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        webhooks = %gateway.webhooks,
+        admin = %gateway.admin,
+        ledger = ledger_name,
+        endpoints = config.endpoints.len(),
+        "ready"
+    );
+    let ending = gateway.run(signals, config.shutdown_deadline).await;
+    match ending {
+        Ending::Clean => tracing::info!("stopped: everything in hand was finished"),
+        Ending::CutShort => tracing::warn!("stopped with work in hand; it resumes at the next start"),
+        Ending::Failed => tracing::error!("stopped because a part failed"),
+    }
+    Ok(ExitCode::from(ending.code()))
+}

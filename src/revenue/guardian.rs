@@ -1,0 +1,117 @@
+//! The Guardian: looks at every event before it may change anything.
+//!
+//! Built-in rules and rules from a file say `allow`, `flag` or `quarantine`. The rules in force can be replaced while
+//! events are being looked at; a file that cannot be read or understood leaves them as they are. The Guardian decides
+//! by the event alone, so the same event under the same rules and the same time gets the same decisions. To hold back
+//! a real payment is a harm too: rules that can err only flag.
+
+mod builtin;
+mod condition;
+mod counters;
+mod injection;
+mod rules;
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub use self::builtin::{BUILTIN_RULES, BuiltinRule};
+pub use self::counters::{Counters, Counts};
+pub use self::rules::{CUSTOM_RULES_MAX, Rules, RulesError};
+
+use super::rows::{Action, Decision};
+use super::tiers::Tiers;
+use crate::domain::clock::Timestamp;
+use crate::stripe::event::Event;
+
+/// Looks at events under the rules in force.
+#[derive(Debug)]
+pub struct Guardian {
+    rules: RwLock<Arc<Rules>>,
+    counters: Counters,
+}
+
+/// What a look at an event came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Review {
+    /// What the rules said, without those that had nothing to say.
+    pub decisions: Vec<Decision>,
+}
+
+impl Review {
+    /// The decision that holds the event back: the most severe; of equals, the first.
+    pub fn blocking(&self) -> Option<&Decision> {
+        let blocking = self.decisions.iter().filter(|decision| decision.action == Action::Quarantine);
+        blocking.reduce(|first, next| if next.severity > first.severity { next } else { first })
+    }
+}
+
+/// What the Guardian needs to know besides the event.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// Length of the event's body, in bytes.
+    pub body_bytes: usize,
+    /// Tiers and prices.
+    pub tiers: &'a Tiers,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl Default for Guardian {
+    fn default() -> Self {
+        Self::new(Rules::default())
+    }
+}
+
+impl Guardian {
+    /// Starts with `rules` in force.
+    pub fn new(rules: Rules) -> Self {
+        Self { rules: RwLock::new(Arc::new(rules)), counters: Counters::default() }
+    }
+
+    /// Looks at an event. Counts nothing: see [`Guardian::count`].
+    pub fn inspect(&self, event: &Event, surroundings: Surroundings<'_>) -> Review {
+        Review { decisions: self.rules().inspect(event, surroundings) }
+    }
+
+    /// Counts what became of an event, and writes the line that operators search for when it is held back. The line
+    /// names the event and the rule, nothing of the customer.
+    pub fn count(&self, event: &Event, blocking: Option<&Decision>) {
+        let Some(decision) = blocking else { return self.counters.approve() };
+        self.counters.block();
+        tracing::warn!(
+            event_id = %event.id,
+            event_type = %event.kind,
+            rule = %decision.rule,
+            severity = decision.severity.as_str(),
+            "Guardian blocked"
+        );
+    }
+
+    /// How many events were looked at, held back and let pass since the start.
+    pub fn counts(&self) -> Counts {
+        self.counters.read()
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        // A panic while the lock is held cannot leave half a pointer behind, so a poisoned lock is still good.
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts the rules of a TOML text into force. When it has a mistake, the rules stay as they are.
+    pub fn reload(&self, toml: &str) -> Result<(), RulesError> {
+        let rules = Arc::new(Rules::parse(toml)?);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        Ok(())
+    }
+
+    /// Puts the rules of a TOML file into force. When it cannot be read or has a mistake, the rules stay as they are.
+    pub fn reload_file(&self, path: &Path) -> Result<(), RulesError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| RulesError::Read { path: path.display().to_string(), source })?;
+        self.reload(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

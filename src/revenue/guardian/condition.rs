@@ -1,0 +1,196 @@
+//! One condition of a rule from the file: a place in the event and what must hold there.
+
+use regex::{Regex, RegexBuilder};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::rules::RulesError;
+
+/// Most values that one path may reach in an event; a wildcard stops there.
+const PLACES_MAX: usize = 1000;
+
+/// Largest compiled pattern, in bytes.
+const PATTERN_BYTES_MAX: usize = 256 * 1024;
+
+/// A condition as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConditionText {
+    /// Keys separated by dots, from the event; `*` is every item of a list or every field of an object.
+    path: String,
+    /// Whether the place must hold something.
+    present: Option<bool>,
+    equals: Option<Scalar>,
+    one_of: Option<Vec<Scalar>>,
+    none_of: Option<Vec<Scalar>>,
+    above: Option<i64>,
+    below: Option<i64>,
+    matches: Option<String>,
+}
+
+/// A plain value.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Scalar {
+    Flag(bool),
+    Number(i64),
+    Text(String),
+}
+
+/// A condition that can be checked.
+#[derive(Clone, Debug)]
+pub(super) struct Condition {
+    path: Vec<String>,
+    test: Test,
+}
+
+#[derive(Clone, Debug)]
+enum Test {
+    Present(bool),
+    OneOf(Vec<Scalar>),
+    NoneOf(Vec<Scalar>),
+    Above(i64),
+    Below(i64),
+    Matches(Box<Regex>),
+}
+
+impl Condition {
+    /// Understands a written condition of the rule `rule`.
+    pub(super) fn compile(written: ConditionText, rule: &str) -> Result<Self, RulesError> {
+        let bad = |problem: String| RulesError::Condition { rule: rule.to_owned(), problem };
+        if written.path.split('.').any(str::is_empty) {
+            return Err(bad(format!("path `{}` has an empty key", written.path)));
+        }
+        let pattern = |pattern: String| {
+            let built = RegexBuilder::new(&pattern).size_limit(PATTERN_BYTES_MAX).build();
+            let source = |source| RulesError::Pattern { rule: rule.to_owned(), source: Box::new(source) };
+            built.map(|regex| Test::Matches(Box::new(regex))).map_err(source)
+        };
+        let matches = written.matches.map(pattern).transpose()?;
+        let tests: Vec<Test> = [
+            written.present.map(Test::Present),
+            written.equals.map(|value| Test::OneOf(vec![value])),
+            written.one_of.map(Test::OneOf),
+            written.none_of.map(Test::NoneOf),
+            written.above.map(Test::Above),
+            written.below.map(Test::Below),
+            matches,
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let path = written.path.split('.').map(str::to_owned).collect();
+        match <[Test; 1]>::try_from(tests) {
+            Ok([test]) => Ok(Self { path, test }),
+            Err(tests) => Err(bad(format!(
+                "path `{}` has {} tests; write exactly one of present, equals, one_of, none_of, above, below, matches",
+                written.path,
+                tests.len()
+            ))),
+        }
+    }
+
+    /// Whether it holds for an event: for any of the places that the path reaches.
+    pub(super) fn holds(&self, event: &Value) -> bool {
+        let mut places = Vec::new();
+        reach(event, &self.path, &mut places);
+        match &self.test {
+            Test::Present(wanted) => places.is_empty() != *wanted,
+            Test::OneOf(values) => places.iter().any(|place| values.iter().any(|value| value.is(place))),
+            Test::NoneOf(values) => places.iter().any(|place| !values.iter().any(|value| value.is(place))),
+            Test::Above(bound) => places.iter().any(|place| number(place).is_some_and(|number| number > *bound)),
+            Test::Below(bound) => places.iter().any(|place| number(place).is_some_and(|number| number < *bound)),
+            Test::Matches(regex) => places.iter().any(|place| place.as_str().is_some_and(|text| regex.is_match(text))),
+        }
+    }
+}
+
+impl Scalar {
+    fn is(&self, value: &Value) -> bool {
+        match self {
+            Self::Flag(flag) => value.as_bool() == Some(*flag),
+            Self::Number(wanted) => number(value) == Some(*wanted),
+            Self::Text(text) => value.as_str() == Some(text),
+        }
+    }
+}
+
+fn number(value: &Value) -> Option<i64> {
+    crate::stripe::object::Object::new(value).integer()
+}
+
+/// Collects what a path reaches, without `null`.
+fn reach<'a>(value: &'a Value, path: &[String], places: &mut Vec<&'a Value>) {
+    if places.len() >= PLACES_MAX {
+        return;
+    }
+    let Some((key, rest)) = path.split_first() else {
+        if !value.is_null() {
+            places.push(value);
+        }
+        return;
+    };
+    match value {
+        Value::Array(items) if key == "*" => items.iter().for_each(|item| reach(item, rest, places)),
+        Value::Object(fields) if key == "*" => fields.values().for_each(|field| reach(field, rest, places)),
+        Value::Object(fields) => {
+            if let Some(field) = fields.get(key) {
+                reach(field, rest, places);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn condition(toml: &str) -> Result<Condition, RulesError> {
+        Condition::compile(toml::from_str(toml).unwrap(), "r")
+    }
+
+    #[test]
+    fn each_test_asks_what_it_says() {
+        let event = json!({"a": {"n": "120", "t": "rue", "b": false}, "l": [{"k": 1}, {"k": 5}], "z": null});
+        for (text, expected) in [
+            ("path = 'a.n'\nabove = 119", true),
+            ("path = 'a.n'\nabove = 120", false),
+            ("path = 'a.n'\nbelow = 121", true),
+            ("path = 'a.n'\nequals = 120", true),
+            ("path = 'a.t'\nequals = 'rue'", true),
+            ("path = 'a.b'\nequals = false", true),
+            ("path = 'a.t'\none_of = ['x', 'rue']", true),
+            ("path = 'a.t'\nnone_of = ['x']", true),
+            ("path = 'a.t'\nnone_of = ['rue']", false),
+            ("path = 'a.t'\nmatches = '^r.e$'", true),
+            ("path = 'l.*.k'\nabove = 4", true),
+            ("path = 'l.*.k'\nabove = 5", false),
+            ("path = 'z'\npresent = false", true),
+            ("path = 'a.*'\npresent = true", true),
+        ] {
+            assert_eq!(condition(text).unwrap().holds(&event), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_condition_without_exactly_one_test_is_refused() {
+        for text in ["path = 'a'", "path = 'a'\nabove = 1\nbelow = 2", "path = 'a..b'\nabove = 1"] {
+            assert!(matches!(condition(text), Err(RulesError::Condition { .. })), "{text}");
+        }
+        assert!(matches!(condition("path = 'a'\nmatches = '('"), Err(RulesError::Pattern { .. })));
+        assert!(matches!(condition("path = 'a'\nmatches = '\\w{1000}{1000}'"), Err(RulesError::Pattern { .. })));
+    }
+
+    #[test]
+    fn a_wildcard_stops_at_its_bound() {
+        let mut items = vec![json!(0); PLACES_MAX];
+        items.push(json!(1));
+        let beyond = condition("path = '*'\nequals = 1").unwrap();
+        assert!(!beyond.holds(&Value::Array(items.clone())));
+        items.swap(0, PLACES_MAX);
+        assert!(beyond.holds(&Value::Array(items)));
+    }
+}

@@ -1,0 +1,212 @@
+//! Tests of the Guardian as a whole: built-in rules, rules of a file, and their exchange.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::revenue::rows::Severity;
+
+const NOW: i64 = 1_767_225_600;
+
+fn invoice() -> Value {
+    json!({
+        "id": "evt_1", "object": "event", "type": "invoice.paid", "created": NOW, "livemode": true,
+        "data": {"object": {"id": "in_1", "object": "invoice", "customer": "cus_1", "currency": "cad", "livemode": true,
+            "amount_paid": 1500, "status": "paid", "metadata": {"note": "L'Été d'Émile — s'il vous plaît; merci"}}}
+    })
+}
+
+fn subscription(price: &str, tier: &str) -> Value {
+    json!({
+        "id": "evt_2", "object": "event", "type": "customer.subscription.updated", "created": NOW, "livemode": true,
+        "data": {"object": {"id": "sub_1", "object": "subscription", "status": "active", "metadata": {"tier": tier},
+            "items": {"data": [{"price": {"id": price}}]}}}
+    })
+}
+
+fn look(guardian: &Guardian, value: &Value) -> Review {
+    let body = value.to_string();
+    let event = Event::parse(body.as_bytes()).unwrap();
+    let tiers = Tiers::new(["silver", "gold"], [("price_s", "silver"), ("price_g", "gold")], None).unwrap();
+    let now = Timestamp::from_seconds(NOW);
+    let review = guardian.inspect(&event, Surroundings { body_bytes: body.len(), tiers: &tiers, now });
+    guardian.count(&event, review.blocking());
+    review
+}
+
+fn with(mut value: Value, pointer: &str, field: &str, to: Value) -> Value {
+    value.pointer_mut(pointer).unwrap()[field] = to;
+    value
+}
+
+fn actions(review: &Review) -> Vec<(&str, Action)> {
+    review.decisions.iter().map(|decision| (decision.rule.as_str(), decision.action)).collect()
+}
+
+#[test]
+fn an_ordinary_event_passes_without_a_word() {
+    let guardian = Guardian::default();
+    assert_eq!(look(&guardian, &invoice()).decisions, []);
+    assert_eq!(look(&guardian, &subscription("price_g", "or")).decisions, []);
+    assert_eq!(guardian.counts(), Counts { total: 2, approved: 2, blocked: 0 });
+}
+
+#[test]
+fn each_built_in_rule_finds_what_it_is_for() {
+    use Action::{Flag, Quarantine};
+    let object = "/data/object";
+    let mut deep = json!(1);
+    for _ in 0..60 {
+        deep = json!([deep]);
+    }
+    let day = 24 * 60 * 60;
+    for (value, expected) in [
+        (with(invoice(), object, "object", json!("charge")), ("structure", Quarantine)),
+        (with(invoice(), object, "id", json!(null)), ("structure", Quarantine)),
+        (with(subscription("price_g", "or"), object, "status", json!(7)), ("structure", Quarantine)),
+        (with(invoice(), "", "id", json!("event_1")), ("id_form", Quarantine)),
+        (with(invoice(), object, "customer", json!("cus_1; x")), ("id_form", Quarantine)),
+        (with(invoice(), object, "id", json!("inv-7")), ("id_prefix", Flag)),
+        (with(invoice(), object, "livemode", json!(false)), ("livemode", Quarantine)),
+        (with(invoice(), "", "created", json!(NOW + 301)), ("event_age", Flag)),
+        (with(invoice(), "", "created", json!(NOW - 36 * day)), ("event_age", Flag)),
+        (subscription("price_s", "gold"), ("price_tier", Flag)),
+        (subscription("price_x", "gold"), ("price_unknown", Flag)),
+        (with(invoice(), "/data/object/metadata", "userId", json!("undefined")), ("user_form", Flag)),
+        (with(invoice(), object, "amount_paid", json!(15.5)), ("amount_form", Quarantine)),
+        (with(invoice(), object, "amount_paid", json!(-1)), ("amount_form", Quarantine)),
+        (with(invoice(), object, "amount_paid", json!(100_000_000)), ("amount_max", Flag)),
+        (with(invoice(), object, "currency", json!("$")), ("currency_form", Quarantine)),
+        (with(invoice(), object, "extra", deep), ("size", Quarantine)),
+        (with(invoice(), "/data/object/metadata", "q", json!("' OR 1=1 --")), ("injection_sql", Quarantine)),
+        (
+            with(invoice(), object, "lines", json!({"data": [{"metadata": {"f": "../../x"}}]})),
+            ("injection_path", Quarantine),
+        ),
+        (with(invoice(), object, "client_reference_id", json!("<script>")), ("injection_script", Quarantine)),
+    ] {
+        assert_eq!(actions(&look(&Guardian::default(), &value)), [expected], "{value}");
+    }
+}
+
+#[test]
+fn bounds_come_from_the_file() {
+    let rules = "
+        [builtin.livemode]
+        expect = false
+        [builtin.account]
+        allowed = ['acct_1']
+        [builtin.currency]
+        allowed = ['USD']
+        action = 'quarantine'
+        [builtin.amount_max]
+        max = 2000
+        max_by_currency = { CAD = 1000 }
+        [builtin.event_age]
+        past_days = 1
+        future_seconds = 0
+        [builtin.size]
+        bytes = 100
+    ";
+    let review = look(&Guardian::new(Rules::parse(rules).unwrap()), &invoice());
+    let found: Vec<&str> = review.decisions.iter().map(|decision| decision.rule.as_str()).collect();
+    assert_eq!(found, ["livemode", "account", "amount_max", "currency", "size"]);
+}
+
+#[test]
+fn the_most_severe_quarantine_decides() {
+    let value = with(invoice(), "/data/object", "amount_paid", json!(-1));
+    let rules = "
+        [[rule]]
+        id = 'any'
+        action = 'quarantine'
+        severity = 'info'
+        all = [{ path = 'data.object.id', present = true }]
+    ";
+    let review = look(&Guardian::new(Rules::parse(rules).unwrap()), &value);
+    assert_eq!(
+        review.blocking().map(|decision| (decision.rule.as_str(), decision.severity)),
+        Some(("amount_form", Severity::Critical))
+    );
+}
+
+#[test]
+fn a_rule_of_the_file_flags_holds_back_and_vouches() {
+    let rules = "
+        [[rule]]
+        id = 'large'
+        action = 'quarantine'
+        reason = 'an invoice above 10.00'
+        types = ['invoice.*']
+        all = [{ path = 'data.object.amount_paid', above = 1000 }, { path = 'data.object.currency', equals = 'cad' }]
+        [[rule]]
+        id = 'friend'
+        action = 'allow'
+        exempts = ['large', 'injection_sql']
+        all = [{ path = 'data.object.customer', one_of = ['cus_friend'] }]
+    ";
+    let guardian = Guardian::new(Rules::parse(rules).unwrap());
+    let held = look(&guardian, &invoice());
+    assert_eq!(held.blocking().map(|decision| decision.reason.as_str()), Some("an invoice above 10.00"));
+    let friend = with(invoice(), "/data/object", "customer", json!("cus_friend"));
+    let friend = with(friend, "/data/object/metadata", "q", json!("' OR 1=1 --"));
+    assert_eq!(actions(&look(&guardian, &friend)), [("friend", Action::Allow)]);
+    assert_eq!(guardian.counts(), Counts { total: 2, approved: 1, blocked: 1 });
+}
+
+#[test]
+fn a_bad_file_keeps_the_rules_and_says_why() {
+    let guardian = Guardian::default();
+    guardian.reload("[builtin.livemode]\nexpect = false").unwrap();
+    let many = "[[rule]]\nid = 'RULE'\naction = 'flag'\nall = [{ path = 'a', present = true }]\n";
+    let many: String = (0..=CUSTOM_RULES_MAX).map(|n| many.replace("RULE", &format!("r{n}"))).collect();
+    let rule = |rest: &str| format!("[[rule]]\nid = 'r'\naction = 'flag'\n{rest}");
+    for (text, expected) in [
+        ("[builtin".to_owned(), "the rules cannot be understood"),
+        ("[builtin.nothing]".to_owned(), "there is no built-in rule `nothing`"),
+        ("[builtin.size]\nexpect = true".to_owned(), "built-in rule `size` has no setting `expect`"),
+        ("[builtin.size]\ncolour = 'red'".to_owned(), "the rules cannot be understood"),
+        ("[builtin.account]\nallowed = []".to_owned(), "`allowed` is empty"),
+        ("[builtin.amount_max]\nmax = 0".to_owned(), "a largest amount must be above zero"),
+        (rule(""), "rule `r` has no conditions"),
+        (rule("all = [{ path = 'a' }]"), "rule `r`: path `a` has 0 tests"),
+        (rule("all = [{ path = 'a', matches = '(' }]"), "rule `r`: the pattern cannot be used"),
+        (rule("all = [{ path = 'a', above = 1 }]\nexempts = ['size']"), "`exempts` needs action `allow`"),
+        (rule("all = [{ path = 'a', above = 1 }]").replace("'r'", "'size'"), "rule id `size` is taken"),
+        (many, "201 rules; at most 200"),
+    ] {
+        let error = guardian.reload(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!(guardian.reload_file(Path::new("does/not/exist.toml")).is_err());
+    assert_eq!(actions(&look(&guardian, &invoice())), [("livemode", Action::Quarantine)]);
+}
+
+#[test]
+fn a_good_file_takes_the_place_of_the_rules() {
+    let guardian = Guardian::default();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rules.toml");
+    std::fs::write(&file, "[builtin.amount_max]\nmax = 1").unwrap();
+    guardian.reload_file(&file).unwrap();
+    assert_eq!(actions(&look(&guardian, &invoice())), [("amount_max", Action::Flag)]);
+}
+
+#[test]
+fn a_configured_mode_does_not_override_the_file() {
+    let rules = Rules::parse("[builtin.livemode]\nexpect = true").unwrap().expecting_livemode(false);
+    assert_eq!(look(&Guardian::new(rules), &invoice()).decisions, []);
+    let rules = Rules::default().expecting_livemode(false);
+    assert_eq!(actions(&look(&Guardian::new(rules), &invoice())), [("livemode", Action::Quarantine)]);
+}
+
+#[test]
+fn the_rules_may_change_while_events_are_looked_at() {
+    let guardian = Guardian::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (0..200).for_each(|n| guardian.reload(&format!("[builtin.amount_max]\nmax = {}", n + 1)).unwrap())
+        });
+        scope.spawn(|| (0..200).for_each(|_| assert!(look(&guardian, &invoice()).blocking().is_none())));
+    });
+    assert_eq!(guardian.counts().total, 200);
+}

@@ -1,0 +1,276 @@
+//! From an event to the rows it writes.
+//!
+//! Pure: the same event, settings and fetched objects give the same plan. What an event does not say is left out
+//! rather than guessed; what does not add up becomes a finding.
+
+mod customer;
+mod invoice;
+mod payment;
+mod session;
+mod subscription;
+
+use serde_json::Value;
+
+pub use self::subscription::tier_of;
+use super::rows::{
+    BindingKind, BindingRow, EventFacts, Finding, PaymentLink, Rank, RawJson, RevenueKind, RevenueRow, Severity,
+    Source, Standing, Version,
+};
+use super::tiers::Tiers;
+use super::verdict::Plan;
+use crate::domain::clock::Timestamp;
+use crate::stripe::event::{Event, Family};
+use crate::stripe::metadata::{self, NamedUser};
+use crate::stripe::money::Currency;
+use crate::stripe::object::Object;
+
+/// What the operator decides about the meaning of events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Tiers and their prices.
+    pub tiers: Tiers,
+    /// Whether a user keeps access while Stripe calls the subscription `unpaid`, that is, after it gave up collecting.
+    pub unpaid_entitles: bool,
+}
+
+/// An object as Stripe's API gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fetched {
+    /// The object.
+    pub object: Value,
+    /// When the request was sent: the object is at least as new as this.
+    pub began: Timestamp,
+}
+
+/// What the projection knows besides the event.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The operator's decisions.
+    pub settings: &'a Settings,
+    /// The object of a thin event.
+    pub related: Option<&'a Fetched>,
+    /// The subscription that the event names.
+    pub subscription: Option<&'a Fetched>,
+    /// When a person released the event from quarantine.
+    pub released_at: Option<Timestamp>,
+}
+
+/// An object and what is known of its age.
+#[derive(Clone, Copy, Debug)]
+struct Content<'a> {
+    object: Object<'a>,
+    source: Source,
+    at: Timestamp,
+}
+
+/// The facts of an event that was read from `body`.
+pub fn facts(event: &Event, body: &[u8]) -> EventFacts {
+    let object_id = event.object().at("id").id().map(str::to_owned);
+    EventFacts {
+        id: event.id.clone(),
+        kind: event.kind.clone(),
+        account: event.account.clone(),
+        livemode: event.livemode.unwrap_or(false),
+        created: event.created,
+        api_version: event.api_version.clone(),
+        object_id: object_id.or_else(|| event.related.as_ref().map(|related| related.id.clone())),
+        payload: RawJson::new(body, &event.value),
+    }
+}
+
+/// The subscription that an event is about, if it names one: what to ask Stripe for.
+pub fn subscription_named(event: &Event) -> Option<&str> {
+    let object = event.object();
+    match event.family {
+        Family::Subscription => object.at("id").id(),
+        Family::Session => object.at("subscription").id(),
+        Family::Invoice => crate::stripe::invoice::Invoice(object).subscription_id(),
+        Family::Customer
+        | Family::InvoicePayment
+        | Family::Charge
+        | Family::Refund
+        | Family::Dispute
+        | Family::PaymentIntent
+        | Family::Other => None,
+    }
+}
+
+/// The rows that an event writes.
+pub fn project(event: &Event, facts: EventFacts, context: Context<'_>) -> Plan {
+    let mut projection = Projection { event, context, plan: Plan::new(facts) };
+    projection.plan.released = context.released_at.is_some();
+    let own = match context.related {
+        Some(fetched) => projection.fetched(fetched),
+        None => Content { object: event.object(), source: Source::Payload, at: event.created },
+    };
+    match event.family {
+        Family::Subscription => projection.subscription_event(own),
+        Family::Customer => projection.customer(own),
+        Family::Session => projection.session(own),
+        Family::Invoice => projection.invoice(own),
+        Family::InvoicePayment => projection.invoice_payment(own),
+        Family::Charge => projection.charge(own),
+        Family::Refund => projection.refund(own),
+        Family::Dispute => projection.dispute(own),
+        Family::PaymentIntent => projection.payment_intent(own),
+        Family::Other => {}
+    }
+    projection.plan
+}
+
+/// A plan in the making.
+struct Projection<'a> {
+    event: &'a Event,
+    context: Context<'a>,
+    plan: Plan,
+}
+
+impl<'a> Projection<'a> {
+    /// A fetch that an event led to is no older than the event, whatever the two clocks say.
+    fn fetched(&self, fetched: &'a Fetched) -> Content<'a> {
+        let at = fetched.began.max(self.event.created);
+        Content { object: Object::new(&fetched.object), source: Source::Fetch, at }
+    }
+
+    fn version(&self, content: Content<'_>, standing: Standing) -> Version {
+        let rank = match content.source {
+            Source::Fetch => Rank::Fetched,
+            Source::Payload if self.event.kind.ends_with(".created") => Rank::Created,
+            Source::Payload if self.event.kind.ends_with(".deleted") || self.event.kind.ends_with(".closed") => {
+                Rank::Deleted
+            }
+            Source::Payload => Rank::Updated,
+        };
+        Version { standing, at: content.at, rank, progress: 0, event: self.event.id.clone() }
+    }
+
+    /// Notes evidence that `from` belongs to `to`. The first word of an event counts; a second that differs is a
+    /// finding, because a plan must not contradict itself.
+    fn bind(&mut self, kind: BindingKind, from: &str, to: &str, evidence: String, content: Content<'_>) {
+        if let Some(first) = self.plan.bindings.iter().find(|row| row.kind == kind && row.from_id == from) {
+            if first.to_id != to {
+                let detail = format!("{} and {evidence} differ; the first was taken", first.evidence);
+                self.finding("binding_evidence", Severity::Warning, from, detail);
+            }
+            return;
+        }
+        let version = match self.context.released_at {
+            Some(at) => Version {
+                standing: Standing::Final,
+                at,
+                rank: Rank::Released,
+                progress: 0,
+                event: self.event.id.clone(),
+            },
+            None => self.version(content, Standing::Current),
+        };
+        let (from_id, to_id) = (from.to_owned(), to.to_owned());
+        self.plan.bindings.push(BindingRow { kind, from_id, to_id, evidence, version });
+    }
+
+    /// Notes evidence of the user of a subscription, of a customer, or of both.
+    fn bind_user(
+        &mut self,
+        user: NamedUser<'_>,
+        place: &str,
+        subscription: Option<&str>,
+        customer: Option<&str>,
+        content: Content<'_>,
+    ) {
+        let evidence = format!("{place}.{}", user.field);
+        if let Some(id) = subscription {
+            self.bind(BindingKind::SubscriptionUser, id, user.id, evidence.clone(), content);
+        }
+        if let Some(id) = customer {
+            self.bind(BindingKind::CustomerUser, id, user.id, evidence, content);
+        }
+    }
+
+    /// The user that an object's metadata names. One that names nobody (`undefined`) is a finding.
+    fn user_in(&mut self, metadata: Object<'a>, subject: &str) -> Option<NamedUser<'a>> {
+        if metadata::names_nobody(metadata) {
+            let detail = "metadata names a user by a value that is no identifier; it was not used".to_owned();
+            self.finding("user_unusable", Severity::Warning, subject, detail);
+        }
+        metadata::user(metadata)
+    }
+
+    fn finding(&mut self, code: &str, severity: Severity, subject: &str, detail: String) {
+        let known = |row: &Finding| row.code == code && row.subject == subject;
+        if !self.plan.findings.iter().any(known) {
+            let (code, subject) = (code.to_owned(), subject.to_owned());
+            self.plan.findings.push(Finding { code, severity, subject, detail });
+        }
+    }
+
+    /// A row of money about the object here. `None`, with a finding, when amount or currency cannot be read.
+    fn money(
+        &mut self,
+        kind: RevenueKind,
+        key: &str,
+        amount: Option<i64>,
+        content: Content<'_>,
+        standing: Standing,
+    ) -> Option<RevenueRow> {
+        let object = content.object;
+        let currency = object.at("currency").word().and_then(Currency::parse);
+        let (Some(amount_minor), Some(currency)) = (amount, currency) else {
+            let detail = "amount or currency is missing or cannot be read; no money was recorded".to_owned();
+            self.finding("money_unreadable", Severity::Critical, key, detail);
+            return None;
+        };
+        let customer_id = object.at("customer").id().map(str::to_owned);
+        let occurred_at = object.at("created").time().unwrap_or(self.event.created);
+        Some(RevenueRow {
+            kind,
+            key: key.to_owned(),
+            version: self.version(content, standing),
+            as_of: content.at,
+            account: self.event.account.clone(),
+            livemode: self.livemode(object),
+            amount_minor,
+            voided_minor: 0,
+            currency: currency.as_str().to_owned(),
+            occurred_at,
+            payment_id: None,
+            charge_id: None,
+            invoice_id: None,
+            subscription_id: None,
+            customer_id,
+            user_id: metadata::user(object.at("metadata")).map(|user| user.id.to_owned()),
+            status: object.at("status").word().map(str::to_owned),
+            match_key: None,
+        })
+    }
+
+    /// Adds a row of money, unless nothing moved. The key that lets an invoice and a payment without a link be taken
+    /// for the same money is made of what both know.
+    fn push_money(&mut self, mut row: RevenueRow) {
+        if row.amount_minor == 0 && matches!(row.kind, RevenueKind::Invoice | RevenueKind::Payment) {
+            return;
+        }
+        if self.plan.revenue.iter().any(|known| known.kind == row.kind && known.key == row.key) {
+            return;
+        }
+        if matches!(row.kind, RevenueKind::Invoice | RevenueKind::Payment) {
+            let customer = row.customer_id.as_deref();
+            row.match_key = customer.map(|id| format!("{id}|{}|{}", row.currency, row.amount_minor));
+        }
+        self.plan.revenue.push(row);
+    }
+
+    /// Notes which invoice a payment paid, or that it paid none. To pay an invoice cannot be undone.
+    fn link(&mut self, payment_id: &str, invoice_id: Option<&str>, content: Content<'_>) {
+        if self.plan.links.iter().any(|link| link.payment_id == payment_id) {
+            return;
+        }
+        let standing = if invoice_id.is_some() { Standing::Final } else { Standing::Provisional };
+        let version = self.version(content, standing);
+        let invoice_id = invoice_id.map(str::to_owned);
+        self.plan.links.push(PaymentLink { payment_id: payment_id.to_owned(), invoice_id, version });
+    }
+
+    fn livemode(&self, object: Object<'_>) -> bool {
+        self.event.livemode.or_else(|| object.at("livemode").flag()).unwrap_or(false)
+    }
+}

@@ -1,0 +1,64 @@
+//! `checkout.session.*`: who bought what, and where no other object tells it, for how much.
+
+use super::{Content, Projection};
+use crate::revenue::rows::{BindingKind, RevenueKind, Standing};
+use crate::stripe::metadata::{self, NamedUser};
+
+impl<'a> Projection<'a> {
+    pub(super) fn session(&mut self, content: Content<'a>) {
+        let object = content.object;
+        let (customer, subscription) = (object.at("customer").id(), object.at("subscription").id());
+        // Nobody bought anything in a session that expired: what it names proves nothing.
+        if self.event.classic_kind() == "checkout.session.expired" {
+            return;
+        }
+        let id = object.at("id").id().unwrap_or_default();
+        // The seller's code writes metadata; a buyer can set the reference in the address of a payment link.
+        if let Some(user) = self.user_in(object.at("metadata"), id) {
+            self.bind_user(user, "checkout.session.metadata", subscription, customer, content);
+        }
+        if let Some(id) = metadata::user_id(object.at("client_reference_id")) {
+            let user = NamedUser { id, field: "client_reference_id" };
+            self.bind_user(user, "checkout.session", subscription, customer, content);
+        }
+        if let (Some(subscription), Some(customer)) = (subscription, customer) {
+            let evidence = "checkout.session".to_owned();
+            self.bind(BindingKind::SubscriptionCustomer, subscription, customer, evidence, content);
+        }
+        let tiers = &self.context.settings.tiers;
+        let tier = metadata::tier(object.at("metadata")).and_then(|name| tiers.named(name));
+        if let (Some(subscription), Some(tier)) = (subscription, tier) {
+            let evidence = "checkout.session.metadata".to_owned();
+            self.bind(BindingKind::SubscriptionTier, subscription, tier, evidence, content);
+        }
+        self.session_money(content);
+        self.fetched_subscription(subscription);
+    }
+
+    /// The session's total is the amount of the invoice or the payment that it names; whichever of them tells its
+    /// amount itself replaces this.
+    fn session_money(&mut self, content: Content<'a>) {
+        let object = content.object;
+        if object.at("payment_status").word() != Some("paid") {
+            return;
+        }
+        let (invoice, intent) = (object.at("invoice").id(), object.at("payment_intent").id());
+        if let Some(intent) = intent {
+            self.link(intent, invoice, content);
+        }
+        let (kind, key) = match (invoice, intent) {
+            (Some(invoice), _) => (RevenueKind::Invoice, invoice),
+            (None, Some(intent)) => (RevenueKind::Payment, intent),
+            (None, None) => return,
+        };
+        let amount = object.at("amount_total").integer();
+        let Some(mut row) = self.money(kind, key, amount, content, Standing::Provisional) else { return };
+        row.occurred_at = self.event.created;
+        row.payment_id = intent.map(str::to_owned);
+        row.invoice_id = invoice.map(str::to_owned);
+        row.subscription_id = object.at("subscription").id().map(str::to_owned);
+        let reference = metadata::user_id(object.at("client_reference_id")).map(str::to_owned);
+        row.user_id = row.user_id.or(reference);
+        self.push_money(row);
+    }
+}

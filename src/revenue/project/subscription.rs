@@ -1,0 +1,171 @@
+//! `customer.subscription.*` and every subscription fetched on account of another event.
+
+use super::{Content, Projection, Settings};
+use crate::domain::clock::Timestamp;
+use crate::revenue::rows::{ProjectedStatus, RawJson, Severity, Standing, SubscriptionRow, Version};
+use crate::stripe::metadata;
+use crate::stripe::money::{Currency, Decimal};
+use crate::stripe::object::Object;
+use crate::stripe::subscription::{Item, Subscription};
+
+/// What a status means. Statuses that Stripe may add are kept as they are and mean nothing.
+struct Meaning {
+    projected: Option<ProjectedStatus>,
+    entitles: bool,
+    standing: Standing,
+    /// Preference among a user's subscriptions, the best highest.
+    rank: u8,
+    /// Recurring revenue counts.
+    recurs: bool,
+}
+
+fn meaning(status: &str, settings: &Settings) -> Option<Meaning> {
+    use ProjectedStatus::{Active, Canceled, Expired, PastDue, Paused};
+    use Standing::{Current, Final, Provisional};
+    let (projected, entitles, standing, rank, recurs) = match status {
+        "active" => (Some(Active), true, Current, 7, true),
+        "trialing" => (Some(Active), true, Current, 6, false),
+        "past_due" => (Some(PastDue), true, Current, 5, true),
+        "unpaid" => (Some(PastDue), settings.unpaid_entitles, Current, 4, false),
+        "paused" => (Some(Paused), false, Current, 3, false),
+        "canceled" => (Some(Canceled), false, Final, 2, false),
+        "incomplete_expired" => (Some(Expired), false, Final, 1, false),
+        "incomplete" => (None, false, Provisional, 0, false),
+        _ => return None,
+    };
+    Some(Meaning { projected, entitles, standing, rank, recurs })
+}
+
+/// The tier of a subscription with the item that gives it: the best over the items. A price in the map decides; else
+/// the metadata of the price, the product or the plan, of the item and of the subscription; else the fallback.
+pub fn tier_of<'a, 'b>(object: Object<'a>, settings: &'b Settings) -> (Option<&'b str>, Option<Item<'a>>) {
+    let tiers = &settings.tiers;
+    let mut best: (Option<&str>, Option<Item<'_>>) = (None, None);
+    for item in Subscription(object).items() {
+        let by_price = || item.price_id().and_then(|price| tiers.of_price(price));
+        let by_metadata = || {
+            let places =
+                ["price.metadata", "price.product.metadata", "plan.metadata", "plan.product.metadata", "metadata"];
+            places.into_iter().find_map(|path| tiers.named(metadata::tier(item.0.path(path))?))
+        };
+        let tier = by_price().or_else(by_metadata);
+        if best.1.is_none() || tiers.rank(tier) > tiers.rank(best.0) {
+            best = (tier, Some(item));
+        }
+    }
+    let (tier, item) = best;
+    let by_subscription = || metadata::tier(object.at("metadata")).and_then(|name| tiers.named(name));
+    (tier.or_else(by_subscription).or_else(|| tiers.fallback()), item)
+}
+
+impl<'a> Projection<'a> {
+    /// What is fetched takes the place of the event's own object.
+    pub(super) fn subscription_event(&mut self, own: Content<'a>) {
+        if !self.fetched_subscription(own.object.at("id").id()) {
+            self.subscription(own);
+        }
+    }
+
+    /// Adds the subscription `id` as it was fetched, if it was. Tells whether.
+    pub(super) fn fetched_subscription(&mut self, id: Option<&str>) -> bool {
+        let Some(fetched) = self.context.subscription else { return false };
+        let content = self.fetched(fetched);
+        if id.is_none() || content.object.at("id").id() != id || content.object.at("status").word().is_none() {
+            return false;
+        }
+        self.subscription(content);
+        true
+    }
+
+    fn subscription(&mut self, content: Content<'a>) {
+        let Some(row) = self.subscription_row(content) else { return };
+        let object = content.object;
+        let customer = object.at("customer").id();
+        if let Some(user) = self.user_in(object.at("metadata"), &row.id) {
+            self.bind_user(user, "subscription.metadata", Some(&row.id), customer, content);
+        }
+        self.plan.subscriptions.push(row);
+    }
+
+    fn subscription_row(&mut self, content: Content<'a>) -> Option<SubscriptionRow> {
+        let (object, settings) = (content.object, self.context.settings);
+        let subscription = Subscription(object);
+        let id = object.at("id").id()?;
+        let (mut status, raw) = (subscription.status()?, object.value()?);
+        if self.event.classic_kind() == "customer.subscription.deleted" && !matches!(status, "incomplete_expired") {
+            status = "canceled";
+        }
+        let meaning = meaning(status, settings);
+        if meaning.is_none() {
+            let detail = "Stripe gave a status that is not known; the subscription is recorded, not projected";
+            self.finding("status_unknown", Severity::Warning, id, detail.to_owned());
+        }
+        let standing = meaning.as_ref().map_or(Standing::Current, |meaning| meaning.standing);
+        let entitles = meaning.as_ref().is_some_and(|meaning| meaning.entitles);
+        let recurs = meaning.as_ref().is_some_and(|meaning| meaning.recurs) && !subscription.collection_paused();
+        let (tier, item) = tier_of(object, settings);
+        let created = object.at("created").time();
+        let place = (meaning.as_ref().map_or(0, |meaning| meaning.rank), settings.tiers.rank(tier));
+        let cancel_at_period_end = subscription.cancel_at_period_end();
+        let time = |key: &str| object.at(key).time();
+        let period_end = subscription.current_period_end();
+        let progress = period_end.and_then(|end| u64::try_from(end.millis()).ok()).unwrap_or(0);
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        Some(SubscriptionRow {
+            id: id.to_owned(),
+            version: Version { progress, ..self.version(content, standing) },
+            source: content.source,
+            account: self.event.account.clone(),
+            livemode: self.livemode(object),
+            customer_id: text(object.at("customer").id()),
+            status: status.to_owned(),
+            projected_status: meaning.and_then(|meaning| meaning.projected),
+            entitles,
+            preference: preference(entitles, place, created, id),
+            tier: text(tier),
+            price_id: text(item.and_then(Item::price_id)),
+            product_id: text(item.and_then(Item::product_id)),
+            quantity: item.and_then(Item::quantity),
+            currency: subscription.currency().and_then(Currency::parse).map(|code| code.as_str().to_owned()),
+            unit_amount: item.and_then(Item::unit_amount).and_then(Decimal::to_integer),
+            interval: text(item.and_then(Item::interval)),
+            interval_count: item.and_then(Item::interval_count),
+            items: i64::try_from(subscription.items().len()).unwrap_or(i64::MAX),
+            mrr_minor: if recurs { monthly(subscription) } else { 0 },
+            created,
+            started_at: time("start_date"),
+            current_period_start: subscription.current_period_start(),
+            current_period_end: period_end,
+            will_cancel: cancel_at_period_end || subscription.cancel_at().is_some(),
+            cancel_at_period_end,
+            cancel_at: subscription.cancel_at(),
+            canceled_at: time("canceled_at"),
+            ended_at: time("ended_at"),
+            trial_start: time("trial_start"),
+            trial_end: time("trial_end"),
+            pause_behavior: text(object.path("pause_collection.behavior").word()),
+            pause_resumes_at: object.path("pause_collection.resumes_at").time(),
+            latest_invoice_id: text(object.at("latest_invoice").id()),
+            metadata_user_id: metadata::user(object.at("metadata")).map(|user| user.id.to_owned()),
+            raw: RawJson::from_value(raw),
+        })
+    }
+}
+
+/// A subscription that entitles stands above one that does not. Among those that do, the better tier comes first;
+/// among those that do not, the livelier status. Then the later made, then the identifier, so that no two are equal.
+fn preference(entitles: bool, (status, tier): (u8, usize), created: Option<Timestamp>, id: &str) -> String {
+    let created = created.map_or(0, Timestamp::seconds);
+    if entitles {
+        format!("1.{tier:02}.{status:02}.{created:012}.{id}")
+    } else {
+        format!("0.{status:02}.{tier:02}.{created:012}.{id}")
+    }
+}
+
+/// What all items cost in a month, in minor units, rounded once.
+fn monthly(subscription: Subscription<'_>) -> i64 {
+    let items = subscription.items().into_iter().filter_map(Item::monthly);
+    let sum = items.fold(Decimal::ZERO, |sum, amount| sum.plus(amount).unwrap_or(sum));
+    sum.round().unwrap_or(0)
+}

@@ -1,0 +1,178 @@
+//! From the bodies of events to verdicts about them: parse, guard, look up, project, check.
+//!
+//! Every event gets a verdict, in the order they came, and none depends on its neighbours: an event that cannot be
+//! read is rejected, one that would break the projection is quarantined. What Stripe cannot be asked is taken from
+//! the event itself.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::checks;
+use super::guardian::{Guardian, Surroundings};
+use super::project::{self, Context, Fetched, Settings};
+use super::rows::{Action, Decision, Severity};
+use super::verdict::Verdict;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::stripe::event::{Event, Family};
+
+/// Rule that holds back an event whose projection failed. It should never be seen.
+pub const PROJECTION_FAILED: &str = "projection_failed";
+
+/// Rule that holds back a thin event whose object could not be fetched: there is nothing to apply.
+pub const OBJECT_UNKNOWN: &str = "object_unknown";
+
+/// Turns events into verdicts.
+#[derive(Debug)]
+pub struct Validator {
+    settings: Settings,
+    guardian: Arc<Guardian>,
+    clock: Clock,
+}
+
+/// An event on its way to a verdict.
+enum Candidate {
+    /// The verdict is there.
+    Decided(Verdict),
+    /// Let pass; what Stripe knows may be asked.
+    Passed(Passed),
+}
+
+/// An event that was let pass.
+struct Passed {
+    event: Event,
+    body: Bytes,
+    decisions: Vec<Decision>,
+}
+
+/// What was fetched for one event.
+#[derive(Clone, Debug, Default)]
+struct Found {
+    related: Option<Arc<Fetched>>,
+    subscription: Option<Arc<Fetched>>,
+}
+
+impl Validator {
+    /// Applies payloads as they are, without asking Stripe.
+    pub fn new(settings: Settings, guardian: Arc<Guardian>, clock: Clock) -> Self {
+        Self { settings, guardian, clock }
+    }
+
+    /// The Guardian, for its counts and to change its rules.
+    pub fn guardian(&self) -> &Arc<Guardian> {
+        &self.guardian
+    }
+
+    /// The verdicts about events, in the same order.
+    pub async fn validate(&self, events: &[Bytes]) -> Vec<Verdict> {
+        self.run(events, None).await
+    }
+
+    /// The verdicts about events that a person has released from quarantine: no rule holds them back again, they are
+    /// not counted again, and their bindings replace what is bound. What is no event at all is rejected still.
+    pub async fn release(&self, events: &[Bytes]) -> Vec<Verdict> {
+        self.run(events, Some(self.clock.now())).await
+    }
+
+    async fn run(&self, events: &[Bytes], released_at: Option<Timestamp>) -> Vec<Verdict> {
+        let candidates: Vec<Candidate> = events.iter().map(|body| self.admit(body, released_at)).collect();
+        let found = self.look_up(&candidates).await;
+        let pairs = candidates.into_iter().zip(found);
+        let verdicts = pairs.map(|(candidate, found)| match candidate {
+            Candidate::Decided(verdict) => verdict,
+            Candidate::Passed(passed) => self.conclude(passed, &found, released_at),
+        });
+        verdicts.collect()
+    }
+
+    /// Parses an event and lets the Guardian look at it.
+    fn admit(&self, body: &Bytes, released_at: Option<Timestamp>) -> Candidate {
+        let event = match Event::parse(body) {
+            Ok(event) => event,
+            Err(error) => {
+                return Candidate::Decided(Verdict::Reject { code: error.code(), reason: error.to_string() });
+            }
+        };
+        let surroundings = Surroundings { body_bytes: body.len(), tiers: &self.settings.tiers, now: self.clock.now() };
+        let Ok(mut review) = catch_unwind(AssertUnwindSafe(|| self.guardian.inspect(&event, surroundings))) else {
+            let passed = Passed { event, body: body.clone(), decisions: Vec::new() };
+            return Candidate::Decided(self.hold_back(passed, failed(), released_at));
+        };
+        if released_at.is_some() {
+            for decision in &mut review.decisions {
+                decision.action = decision.action.min(Action::Flag);
+            }
+        }
+        match review.blocking().cloned() {
+            Some(decision) => {
+                self.guardian.count(&event, Some(&decision));
+                Candidate::Decided(quarantine(&event, body, decision, review.decisions))
+            }
+            None => Candidate::Passed(Passed { event, body: body.clone(), decisions: review.decisions }),
+        }
+    }
+
+    /// Asks Stripe what the events need, each thing once.
+    #[expect(clippy::unused_async, reason = "asks over the network as soon as there is somebody to ask")]
+    async fn look_up(&self, candidates: &[Candidate]) -> Vec<Found> {
+        candidates.iter().map(|_| Found::default()).collect()
+    }
+
+    /// Projects an event that was let pass.
+    fn conclude(&self, passed: Passed, found: &Found, released_at: Option<Timestamp>) -> Verdict {
+        let event = &passed.event;
+        if event.family != Family::Other && event.thin && found.related.is_none() {
+            let reason = "the event does not hold its object and Stripe could not be asked for it; configure a key \
+                          that may read it, or wait until Stripe can be reached, and release the event";
+            return self.hold_back(passed, hold(OBJECT_UNKNOWN, Severity::Warning, reason), released_at);
+        }
+        let context = Context {
+            settings: &self.settings,
+            related: found.related.as_deref(),
+            subscription: found.subscription.as_deref(),
+            released_at,
+        };
+        let projected = catch_unwind(AssertUnwindSafe(|| {
+            let facts = project::facts(event, &passed.body);
+            if event.family == Family::Other {
+                return Verdict::Ignore { event: facts, decisions: passed.decisions.clone() };
+            }
+            let mut plan = project::project(event, facts, context);
+            checks::check(event, context, &mut plan);
+            plan.decisions.clone_from(&passed.decisions);
+            Verdict::Apply(Box::new(plan))
+        }));
+        let Ok(verdict) = projected else { return self.hold_back(passed, failed(), released_at) };
+        if released_at.is_none() {
+            self.guardian.count(event, None);
+        }
+        verdict
+    }
+
+    /// Quarantines an event for what came to light after the Guardian had let it pass.
+    fn hold_back(&self, passed: Passed, decision: Decision, released_at: Option<Timestamp>) -> Verdict {
+        if released_at.is_none() {
+            self.guardian.count(&passed.event, Some(&decision));
+        }
+        let mut decisions = passed.decisions;
+        decisions.push(decision.clone());
+        quarantine(&passed.event, &passed.body, decision, decisions)
+    }
+}
+
+fn quarantine(event: &Event, body: &[u8], decision: Decision, decisions: Vec<Decision>) -> Verdict {
+    let Decision { rule, reason, .. } = decision;
+    Verdict::Quarantine { event: project::facts(event, body), rule, reason, decisions }
+}
+
+fn failed() -> Decision {
+    hold(PROJECTION_FAILED, Severity::Critical, "the event could not be projected; this is a fault of the gateway")
+}
+
+fn hold(rule: &str, severity: Severity, reason: &str) -> Decision {
+    Decision { rule: rule.to_owned(), severity, action: Action::Quarantine, reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

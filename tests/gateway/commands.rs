@@ -1,0 +1,89 @@
+//! The command line: refusals, `config`, `dev`, `simulate`.
+
+use std::process::Output;
+
+use crate::gateway::{Options, SECRET};
+
+fn run(options: &Options, arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = options.command().args(arguments).output().expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().expect("an exit code"), text(stdout), text(stderr))
+}
+
+#[test]
+fn serve_refuses_to_start_without_a_webhook_secret_and_reports_every_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path()).with("STRIPE_WEBHOOK_SECRET", "").with("GATEWAY_LEASE", "soon");
+    let (code, _, stderr) = run(&options, &["serve"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("STRIPE_WEBHOOK_SECRET: no webhook secret"), "{stderr}");
+    assert!(stderr.contains("GATEWAY_LEASE: must be a whole number and a unit"), "{stderr}");
+}
+
+#[test]
+fn serve_says_which_address_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = Options::new(directory.path()).with("GATEWAY_LISTEN", taken.local_addr().unwrap());
+    let (code, _, stderr) = run(&options, &["serve"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("http.listen") && stderr.contains("another program"), "{stderr}");
+}
+
+#[test]
+fn config_show_lists_every_setting_without_secrets() {
+    let directory = tempfile::tempdir().unwrap();
+    let (code, stdout, _) = run(&Options::new(directory.path()), &["config", "show"]);
+    assert_eq!(code, 0);
+    for expected in ["http.listen", "GATEWAY_LISTEN", "127.0.0.1:0", "(environment)", "(default)", "(redacted)"] {
+        assert!(stdout.contains(expected), "{expected} is not in\n{stdout}");
+    }
+    assert!(!stdout.contains(SECRET));
+}
+
+#[test]
+fn config_check_tells_good_from_bad() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path());
+    assert_eq!(run(&options, &["config", "check"]).0, 0);
+    assert_eq!(run(&options.with("GATEWAY_TYPO", "1"), &["config", "check"]).0, 2);
+}
+
+#[test]
+fn dev_applies_a_thousand_events_once_each_through_duplicates_and_disorder() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments =
+        ["dev", "--events", "1000", "--seed", "7", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let (code, stdout, stderr) = run(&Options::new(directory.path()), &arguments);
+    assert_eq!(code, 0, "{stdout}\n{stderr}");
+    assert!(stdout.contains("1000 events applied once each"), "{stdout}");
+    assert!(stdout.contains("delivered 1000 events"), "{stdout}");
+}
+
+#[test]
+fn simulate_exits_0_against_a_gateway_and_not_against_something_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path());
+    let gateway = options.serve();
+    let url = format!("http://{}/webhook", gateway.webhooks);
+    let arguments = [
+        "simulate",
+        "--url",
+        &url,
+        "--events",
+        "200",
+        "--bad-signature",
+        "5%",
+        "--duplicate",
+        "5%",
+        "--out-of-order",
+        "8",
+    ];
+    let (code, stdout, stderr) = run(&options, &arguments);
+    assert_eq!(code, 0, "{stdout}\n{stderr}");
+    let health = gateway.until_idle();
+    assert_eq!(health["inbox"]["settled"], 200, "{health}");
+    let wrong = format!("http://{}/nowhere", gateway.webhooks);
+    let (code, _, _) = run(&options, &["simulate", "--url", &wrong, "--events", "5"]);
+    assert_ne!(code, 0);
+}
