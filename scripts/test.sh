@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Everything that a change has to pass, in one command: ./scripts/test.sh
+#
+# Needs Rust. Finds the PostgreSQL and Redis servers that tests start for themselves on free ports; as root on a
+# system with apt it installs what is missing, everywhere else it says what to install. It starts no service, uses
+# none that is running, and leaves nothing running behind.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+fail() {
+  printf '\nscripts/test.sh: %s\n' "$1" >&2
+  shift
+  [ $# -eq 0 ] || printf '  %s\n' "$@" >&2
+  exit 1
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Directory of the newest PostgreSQL server programs: PATH, Debian's and Fedora's places, Homebrew's.
+postgres_dir() {
+  if has initdb && has postgres; then
+    dirname "$(command -v initdb)"
+    return
+  fi
+  local dir newest=
+  for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin \
+    /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin | sort -V); do
+    if [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ]; then newest=$dir; fi
+  done
+  [ -n "$newest" ] && printf '%s\n' "$newest"
+}
+
+# Installs Debian packages without letting them start services.
+apt_install() {
+  say "installing with apt: $*"
+  local policy=/usr/sbin/policy-rc.d made=
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    made=yes
+  fi
+  local status=0
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@"; } ||
+    status=$?
+  [ -z "$made" ] || rm -f "$policy"
+  [ "$status" -eq 0 ] || fail "apt could not install: $*"
+}
+
+find_what_is_needed() {
+  if ! has cargo && [ -f "${CARGO_HOME:-$HOME/.cargo}/env" ]; then
+    # shellcheck disable=SC1091
+    . "${CARGO_HOME:-$HOME/.cargo}/env"
+  fi
+  has cargo || fail "cargo is not on PATH: install Rust first (see rust-version in Cargo.toml)"
+  local component
+  for component in fmt clippy; do
+    if ! cargo "$component" --version >/dev/null 2>&1; then
+      has rustup || fail "cargo $component is missing: install the Rust components rustfmt and clippy"
+      say "adding the Rust components rustfmt and clippy"
+      rustup component add rustfmt clippy
+    fi
+  done
+
+  local packages=() names=()
+  if ! has cc; then packages+=(gcc libc6-dev) names+=("a C compiler, for the bundled SQLite"); fi
+  if ! postgres_dir >/dev/null; then packages+=(postgresql) names+=("the PostgreSQL server (initdb, postgres)"); fi
+  if ! has redis-server; then packages+=(redis-server) names+=("the Redis server (redis-server)"); fi
+  if [ "${#packages[@]}" -gt 0 ]; then
+    if [ "$(id -u)" -eq 0 ] && has apt-get; then
+      apt_install "${packages[@]}"
+    else
+      fail "the tests need programs that are not here. Install them and run this again:" "${names[@]}" \
+        "Debian, Ubuntu:  sudo apt-get install ${packages[*]}" \
+        "Fedora:          sudo dnf install gcc postgresql-server redis" \
+        "macOS:           brew install postgresql@17 redis"
+    fi
+  fi
+  local dir
+  dir=$(postgres_dir) || fail "no PostgreSQL server programs (initdb, postgres) were found"
+  has redis-server || fail "no redis-server was found"
+  export PATH="$dir:$PATH"
+}
+
+find_what_is_needed
+say "with $(cargo --version), $(postgres --version), $(redis-server --version | cut -d' ' -f1-3)"
+
+say "format"
+cargo fmt --check
+
+say "lints"
+cargo clippy --locked --all-targets -- -D warnings
+
+say "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
+
+say "examples in the documentation"
+cargo test --locked --doc --quiet
+
+if cargo deny --version >/dev/null 2>&1; then
+  say "licences, bans and sources of dependencies"
+  cargo deny --locked check bans licenses sources
+fi
+
+# Last, so that the output ends with what failed.
+say "tests"
+if cargo nextest --version >/dev/null 2>&1; then
+  profile=default
+  [ "${CI:-}" = true ] && profile=ci
+  cargo nextest run --locked --profile "$profile"
+else
+  cargo test --locked --lib --bins --tests --no-fail-fast
+fi

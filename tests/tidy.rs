@@ -1,0 +1,322 @@
+//! House rules that the compiler does not know: who may import whom, and how files look.
+//!
+//! A rule that is in the way is a question about the design; the tables below are its answer.
+
+#[path = "tidy/imports.rs"]
+mod imports;
+#[path = "tidy/lexer.rs"]
+mod lexer;
+#[path = "tidy/tree.rs"]
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use imports::{Import, imports, module_of};
+use lexer::{Production, production, tokens};
+use tree::{SourceFile, repository, rust_files};
+
+const CRATE: &str = "colony_gateway";
+
+/// Modules that any other may import.
+const LEAVES: [&str; 3] = ["config", "telemetry", "domain"];
+
+/// What each module may import besides the leaves and itself. A longer path allows only what is below it.
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
+    ("", &["cli"]),
+    ("app", &["http", "inbox", "dispatch", "colony", "bees", "revenue", "ledger", "stripe", "lifecycle"]),
+    ("bees", &["colony", "revenue", "ledger", "lifecycle"]),
+    // Subcommands wire nothing: `app` hands them what they show, and they name its types. `simulate` and `dev` make
+    // traffic themselves.
+    ("cli", &["app", "inbox", "ledger", "lifecycle", "stripe::simulator"]),
+    ("colony", &[]),
+    // Settings are parsed into the types of those who use them, so that nothing is checked twice.
+    ("config", &["domain", "stripe::endpoint", "stripe::envelope", "stripe::signature", "telemetry::logging"]),
+    ("dispatch", &["inbox", "colony", "revenue", "ledger"]),
+    ("domain", &[]),
+    ("http", &["inbox", "stripe", "lifecycle"]),
+    ("inbox", &["stripe"]),
+    ("ledger", &["revenue::rows", "revenue::verdict"]),
+    ("lifecycle", &[]),
+    ("revenue", &["stripe"]),
+    ("stripe", &[]),
+    // Label values are listed where they are made.
+    ("telemetry", &["domain", "config", "stripe::signature"]),
+];
+
+/// What the request path must not reach, not even through others.
+const BEYOND_HTTP: [&str; 3] = ["colony", "bees", "ledger"];
+
+/// Longest file, in lines without tests.
+const LINES_MAX: usize = 400;
+
+/// Files that may be longer, and why.
+const LONG_FILES: [(&str, &str); 0] = [];
+
+/// Macros and attributes that do not belong into the repository.
+const FORBIDDEN: [(&str, &[&str]); 5] = [
+    ("allow instead of expect with a reason", &["#", "[", "allow"]),
+    ("allow instead of expect with a reason", &["#", "!", "[", "allow"]),
+    ("unfinished code", &["todo", "!"]),
+    ("unfinished code", &["unimplemented", "!"]),
+    ("a debugging aid", &["dbg", "!"]),
+];
+
+/// Beginnings of paths that exist on one machine only; in parts, so that this file does not hold them.
+const MACHINE_PATHS: [&str; 5] = [
+    concat!("/ho", "me/"),
+    concat!("/Us", "ers/"),
+    concat!("/ro", "ot/"),
+    concat!("/wo", "rk/"),
+    concat!("C:\\", "Users"),
+];
+
+/// Whether a whole file under `src` is a test.
+fn is_test_file(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/")
+}
+
+/// Files under `src` without their tests, by path below `src`.
+fn sources() -> Vec<(String, Production)> {
+    rust_files("src")
+        .into_iter()
+        .filter(|file| !is_test_file(&file.path))
+        .map(|file| (file.path["src/".len()..].to_owned(), production(&file.text)))
+        .collect()
+}
+
+/// Why the import is against the rules, if it is.
+fn violation(file: &str, import: &Import) -> Option<String> {
+    let from = module_of(file).first().cloned().unwrap_or_default();
+    let to = import.path.first()?;
+    if *to == from || LEAVES.contains(&to.as_str()) && !LEAVES.contains(&from.as_str()) {
+        return None;
+    }
+    let path = import.path.join("::");
+    let Some((_, allowed)) = MAY_IMPORT.iter().find(|(module, _)| *module == from) else {
+        return Some(format!("src/{file}: the module {from} is not in the table of tests/tidy.rs"));
+    };
+    let is_below = |allowed: &&str| path == **allowed || path.starts_with(&format!("{allowed}::"));
+    if allowed.iter().any(is_below) {
+        return None;
+    }
+    Some(format!("src/{file}:{}: {from} must not import {path}", import.line))
+}
+
+/// Modules that can be reached from `start` over imports.
+fn reachable(edges: &BTreeMap<String, BTreeSet<String>>, start: &str) -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![start.to_owned()];
+    while let Some(module) = open.pop() {
+        if reached.insert(module.clone()) {
+            open.extend(edges.get(&module).into_iter().flatten().cloned());
+        }
+    }
+    reached
+}
+
+fn assert_none(what: &str, found: &[String]) {
+    assert!(found.is_empty(), "{what}:\n  {}\n", found.join("\n  "));
+}
+
+#[test]
+fn every_module_imports_only_what_the_design_lets_it() {
+    let found: Vec<String> = sources()
+        .iter()
+        .flat_map(|(file, code)| {
+            imports(&code.tokens, file, CRATE)
+                .into_iter()
+                .filter_map(|import| violation(file, &import))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_none("imports against the table in tests/tidy.rs", &found);
+}
+
+#[test]
+fn the_request_path_never_reaches_the_broker_the_bees_or_the_ledger() {
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (file, code) in sources() {
+        let Some(from) = module_of(&file).first().cloned() else { continue };
+        let targets = imports(&code.tokens, &file, CRATE).into_iter().filter_map(|import| import.path.first().cloned());
+        edges.entry(from).or_default().extend(targets);
+    }
+    let reached = reachable(&edges, "http");
+    let found: Vec<String> =
+        BEYOND_HTTP.iter().filter(|module| reached.contains(**module)).map(|m| (*m).to_owned()).collect();
+    assert_none("http reaches", &found);
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let files = rust_files("src").into_iter().chain(rust_files("tests"));
+    let found: Vec<String> = files.filter(|file| !file.text.starts_with("//! ")).map(|file| file.path).collect();
+    assert_none("files that do not begin with //!", &found);
+}
+
+#[test]
+fn modules_are_files_of_their_name() {
+    let files = rust_files("src").into_iter().chain(rust_files("tests"));
+    let found: Vec<String> = files.filter(|file| file.path.ends_with("/mod.rs")).map(|file| file.path).collect();
+    assert_none("name.rs beside name/ instead of", &found);
+}
+
+#[test]
+fn files_stay_short() {
+    let is_excused = |path: &str| LONG_FILES.iter().any(|(file, _)| *file == path);
+    let mut found = Vec::new();
+    for (file, code) in sources() {
+        let path = format!("src/{file}");
+        match (code.lines > LINES_MAX, is_excused(&path)) {
+            (true, false) => found.push(format!("{path}: {} lines without tests, at most {LINES_MAX}", code.lines)),
+            (false, true) => found.push(format!("{path}: needs no exception any more")),
+            _ => {}
+        }
+    }
+    let files: Vec<String> = rust_files("src").into_iter().map(|file| file.path).collect();
+    let gone = LONG_FILES.iter().filter(|(path, _)| !files.iter().any(|file| file == path));
+    found.extend(gone.map(|(path, _)| format!("{path}: is not there any more")));
+    assert_none("long files", &found);
+}
+
+#[test]
+fn nothing_unfinished_is_left_behind() {
+    let mut found = Vec::new();
+    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+        found.extend(forbidden(&file));
+    }
+    assert_none("not for the repository", &found);
+}
+
+fn forbidden(file: &SourceFile) -> Vec<String> {
+    let tokens = tokens(&file.text);
+    let mut found = Vec::new();
+    for at in 0..tokens.len() {
+        for (what, pattern) in FORBIDDEN {
+            let rest = &tokens[at..];
+            if rest.len() >= pattern.len() && rest.iter().zip(pattern).all(|(token, part)| token.is(part)) {
+                found.push(format!("{}:{}: {what}", file.path, tokens[at].line));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_path_of_one_machine_is_written_down() {
+    let mut found = Vec::new();
+    for file in repository() {
+        for (number, line) in file.text.lines().enumerate() {
+            if MACHINE_PATHS.iter().any(|path| line.contains(path)) {
+                found.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert_none("paths of one machine", &found);
+}
+
+#[test]
+fn tests_are_named_for_behaviour() {
+    let mut found = Vec::new();
+    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+        let tokens = tokens(&file.text);
+        let names = tokens.windows(2).filter(|pair| pair[0].is("fn")).map(|pair| &pair[1]);
+        let badly = names.filter(|name| name.text.starts_with(concat!("test", "_")));
+        found.extend(badly.map(|name| format!("{}:{}: {}", file.path, name.line, name.text)));
+    }
+    assert_none("the prefix of these names says nothing", &found);
+}
+
+/// Names of the crates under a table of the manifest, as code writes them.
+fn dependencies(manifest: &str, table: &str) -> Vec<String> {
+    let manifest: toml::Table = manifest.parse().expect("Cargo.toml is TOML");
+    let names = manifest.get(table).and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys);
+    names.map(|name| name.replace('-', "_")).collect()
+}
+
+/// Names that stand at the beginning of a path or behind `use`: of crates, among others.
+fn leading_names(file: &SourceFile) -> BTreeSet<String> {
+    let tokens = tokens(&file.text);
+    let leads = |at: &usize| {
+        let before = at.checked_sub(1).map(|before| tokens[before].text.as_str());
+        let after = tokens.get(at + 1).map(|after| after.text.as_str());
+        before != Some("::") && (after == Some("::") || before == Some("use"))
+    };
+    (0..tokens.len()).filter(leads).map(|at| tokens[at].text.clone()).collect()
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let files = repository();
+    let manifest = &files.iter().find(|file| file.path == "Cargo.toml").expect("there is a manifest").text;
+    let src: BTreeSet<String> = rust_files("src").iter().flat_map(leading_names).collect();
+    let tests: BTreeSet<String> = rust_files("tests").iter().flat_map(leading_names).collect();
+    let mut found: Vec<String> = dependencies(manifest, "dependencies");
+    found.retain(|name| !src.contains(name));
+    let unused = |name: &String| !src.contains(name) && !tests.contains(name);
+    found.extend(dependencies(manifest, "dev-dependencies").into_iter().filter(unused));
+    assert_none("dependencies that nothing uses", &found);
+}
+
+mod rules {
+    //! The rules themselves can fail.
+
+    use super::*;
+
+    fn import(path: &str) -> Import {
+        Import { path: path.split("::").map(str::to_owned).collect(), line: 1 }
+    }
+
+    fn file(text: &str) -> SourceFile {
+        SourceFile { path: "src/a.rs".to_owned(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn an_import_against_the_table_is_found() {
+        for (from, path) in [
+            ("http/webhook.rs", "ledger::Outcome"),
+            ("colony/client.rs", "revenue::verdict"),
+            ("ledger/sqlite.rs", "revenue::guardian::Guardian"),
+            ("cli/dev.rs", "stripe::signature::verify"),
+            ("main.rs", "app::run"),
+            ("domain/clock.rs", "config::secret"),
+            ("newcomer.rs", "stripe"),
+        ] {
+            assert!(violation(from, &import(path)).is_some(), "{from} may import {path}");
+        }
+    }
+
+    #[test]
+    fn an_import_that_the_table_allows_is_not() {
+        for (from, path) in [
+            ("http/webhook.rs", "inbox::Receipt"),
+            ("http/webhook.rs", "http::error::Problem"),
+            ("ledger/sqlite.rs", "revenue::rows::Version"),
+            ("colony.rs", "domain::clock::Clock"),
+            ("main.rs", "cli"),
+        ] {
+            assert_eq!(violation(from, &import(path)), None);
+        }
+    }
+
+    #[test]
+    fn what_is_reached_through_others_is_found() {
+        let edges = [("http", "inbox"), ("inbox", "stripe"), ("stripe", "ledger")];
+        let edges = edges.map(|(from, to)| (from.to_owned(), BTreeSet::from([to.to_owned()])));
+        assert!(reachable(&BTreeMap::from(edges), "http").contains("ledger"));
+    }
+
+    #[test]
+    fn unfinished_code_is_found_but_not_in_comments() {
+        assert_eq!(forbidden(&file("fn a() { todo!() } // dbg!(x)")).len(), 1);
+        assert_eq!(forbidden(&file("#![allow(x)]\n#[allow(dead_code)]\nfn a() { dbg!(1) }")).len(), 3);
+        assert_eq!(forbidden(&file("#[expect(dead_code, reason = \"todo!()\")] fn allow() {}")).len(), 0);
+    }
+
+    #[test]
+    fn use_of_a_dependency_is_told_from_a_name() {
+        assert!(leading_names(&file("use bytes::Bytes;")).contains("bytes"));
+        assert!(leading_names(&file("let a = hex::encode(b);")).contains("hex"));
+        assert!(!leading_names(&file("let hex = my::hex::encode(b); // hex::x")).contains("hex"));
+        assert_eq!(dependencies("[dependencies]\nserde-json = \"1\"", "dependencies"), ["serde_json"]);
+    }
+}
