@@ -14,6 +14,7 @@
 //! [`config`], [`telemetry`] and [`domain`] are leaves that any module may use.
 //! ARCHITECTURE.md describes the invariants; `tests/tidy.rs` checks the import rules.
 
+pub mod colony;
 pub mod config;
 pub mod domain;
 pub mod ledger;

@@ -1,0 +1,11 @@
+//! Everything that is known of Colonies: identities, wire messages, the client, attestations, batches, keys.
+//!
+//! | part | role |
+//! |---|---|
+//! | [`identity`] | secp256k1 keys, ids and signatures as the Colonies server checks them |
+//! | [`messages`] | every message that the gateway sends or answers, typed, and the envelope around it |
+//!
+//! Invariant: this module knows nothing of Stripe, of the ledger or of what a job means. It carries bytes.
+
+pub mod identity;
+pub mod messages;

@@ -1,0 +1,3 @@
+//! The Colonies client against recorded calls of a real server and against servers that misbehave.
+
+mod transcript;
