@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`identity`] | secp256k1 keys, ids and signatures as the Colonies server checks them |
 //! | [`messages`] | every message that the gateway sends or answers, typed, and the envelope around it |
+//! | [`client`] | calls with deadlines, servers in turn, errors that say what to do |
 //!
 //! Invariant: this module knows nothing of Stripe, of the ledger or of what a job means. It carries bytes.
 
+pub mod client;
 pub mod identity;
 pub mod messages;

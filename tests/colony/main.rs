@@ -1,3 +1,5 @@
 //! The Colonies client against recorded calls of a real server and against servers that misbehave.
 
+mod client;
+mod scripted;
 mod transcript;

@@ -34,9 +34,18 @@ impl RequestEnvelope {
     /// # Errors
     /// When the message cannot be written as JSON, which no message of this crate does.
     pub fn seal<M: Message>(key: &PrivateKey, message: &M) -> Result<Self, serde_json::Error> {
+        let mut envelope = Self::unsigned(message)?;
+        envelope.signature = key.sign(&envelope.payload);
+        Ok(envelope)
+    }
+
+    /// Encodes a message without a signature, for the few that need none.
+    ///
+    /// # Errors
+    /// As [`RequestEnvelope::seal`].
+    pub fn unsigned<M: Message>(message: &M) -> Result<Self, serde_json::Error> {
         let payload = STANDARD.encode(serde_json::to_vec(&Tagged::new(message))?);
-        let signature = key.sign(&payload);
-        Ok(Self { payloadtype: M::TYPE.as_str().to_owned(), payload, signature })
+        Ok(Self { payloadtype: M::TYPE.as_str().to_owned(), payload, signature: String::new() })
     }
 
     /// Who signed the request. Costs a public key recovery.
