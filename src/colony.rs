@@ -8,6 +8,7 @@
 //! | [`attestation`] | the gateway's Ed25519 signature over a job, end to end |
 //! | [`batch`] | events in the one argument of a job, exact and bounded |
 //! | [`job`] | events in, attested job out; leased process in, believed events out |
+//! | [`keys`] | the keys of an installation: made, written down, rotated |
 //!
 //! Invariant: this module knows nothing of Stripe, of the ledger or of what a job means. It carries bytes.
 
@@ -16,4 +17,5 @@ pub mod batch;
 pub mod client;
 pub mod identity;
 pub mod job;
+pub mod keys;
 pub mod messages;

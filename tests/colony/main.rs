@@ -1,5 +1,6 @@
 //! The Colonies client against recorded calls of a real server and against servers that misbehave.
 
 mod client;
+mod rotation;
 mod scripted;
 mod transcript;

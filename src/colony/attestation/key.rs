@@ -40,6 +40,15 @@ impl PublicKey {
         if key.is_weak() { Err(AttestationKeyError::Weak) } else { Ok(Self::new(key)) }
     }
 
+    /// Reads a list of keys with commas or white space between them, as `ATTESTATION_PUBKEYS` has it. May be empty.
+    ///
+    /// # Errors
+    /// As [`PublicKey::parse`], for the first that is wrong.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, AttestationKeyError> {
+        let items = text.split(|letter: char| letter == ',' || letter.is_whitespace());
+        items.filter(|item| !item.is_empty()).map(Self::parse).collect()
+    }
+
     fn new(key: VerifyingKey) -> Self {
         let mut kid = hex::encode(Sha256::digest(key.as_bytes()));
         kid.truncate(KID_DIGITS);

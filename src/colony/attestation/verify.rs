@@ -20,7 +20,7 @@ pub const MAX_AGE: Duration = Duration::from_hours(24);
 /// How far an attestation may lie in the future, unless configured: clocks differ.
 pub const FUTURE_SKEW: Duration = Duration::from_mins(2);
 
-/// Nonces that are remembered, unless configured; about 6 MB when full.
+/// Nonces that are remembered, unless configured; some 8 MB when full.
 pub const REPLAY_NONCES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// Most keys that are trusted at once.
