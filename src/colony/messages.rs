@@ -9,6 +9,7 @@
 
 mod envelope;
 mod objects;
+mod process;
 mod requests;
 mod time;
 
@@ -17,9 +18,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use envelope::{ErrorReply, OpenError, ReplyEnvelope, RequestEnvelope, SealedReply};
 pub use objects::{
-    Allocations, Attribute, Capabilities, Colony, Conditions, Empty, Executor, ExecutorState, Filesystem, Function,
-    FunctionSpec, Gpu, InvalidState, List, Process, ProcessState, Statistics, User, Version,
+    Allocations, Capabilities, Colony, Empty, Executor, ExecutorState, Function, InvalidState, List, Statistics, User,
+    Version,
 };
+pub use process::{Attribute, Conditions, Filesystem, FunctionSpec, Gpu, Process, ProcessState};
 pub use requests::{
     AddColony, AddExecutor, AddFunction, AddLog, AddUser, ApproveExecutor, AssignProcess, CancelProcess,
     ChangeColonyId, ChangeExecutorId, ChangeUserId, CloseFailed, CloseSuccessful, Echo, GetColonyStatistics,
@@ -65,3 +67,89 @@ macro_rules! wire {
     )*};
 }
 use wire;
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::clock::Timestamp;
+
+    fn envelope(message_type: &str, payload: &str) -> RequestEnvelope {
+        RequestEnvelope {
+            payloadtype: message_type.to_owned(),
+            payload: STANDARD.encode(payload),
+            signature: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_missing_null_or_unknown_is_read_as_go_reads_it() {
+        let payload = json!({
+            "msgtype": "submitfuncspecmsg",
+            "spec": {"funcname": "f", "args": null, "kwargs": null, "label": null, "new": {"field": [1]}},
+        });
+        let message: SubmitFunctionSpec = envelope("submitfuncspecmsg", &payload.to_string()).open().unwrap();
+        let spec = FunctionSpec { funcname: "f".to_owned(), ..FunctionSpec::default() };
+        assert_eq!(message.spec, spec);
+    }
+
+    #[test]
+    fn a_message_must_repeat_its_own_type() {
+        for (payload, found) in [(r#"{"processid":"p"}"#, ""), (r#"{"msgtype":null}"#, ""), (r#"{"msgtype":"x"}"#, "x")]
+        {
+            let refused = envelope("getprocessmsg", payload).open::<GetProcess>().unwrap_err();
+            assert!(matches!(refused, OpenError::OtherType { found: ref name, .. } if name == found), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn types_and_their_names_are_one_to_one() {
+        for message_type in MessageType::ALL {
+            assert_eq!(MessageType::from_name(message_type.as_str()), Some(*message_type));
+        }
+        assert_eq!(MessageType::from_name("nosuchmsg"), None);
+    }
+
+    #[test]
+    fn a_lease_ends_after_its_time_and_one_without_end_has_none() {
+        let mut process = Process { starttime: Timestamp::from_seconds(100).into(), ..Process::default() };
+        for endless in [-1, 0] {
+            process.spec.maxexectime = endless;
+            assert_eq!((process.lease(), process.lease_end()), (None, None));
+        }
+        process.spec.maxexectime = 30;
+        assert_eq!(process.lease_end(), Some(Timestamp::from_seconds(130)));
+        process.starttime = WireTime::default();
+        assert_eq!(process.lease_end(), None);
+    }
+
+    #[test]
+    fn a_number_that_is_no_state_is_refused() {
+        for (number, is_process, is_executor) in [(0, true, true), (3, true, true), (4, true, false), (5, false, false)]
+        {
+            assert_eq!(ProcessState::try_from(number).is_ok(), is_process, "{number}");
+            assert_eq!(ExecutorState::try_from(number).is_ok(), is_executor, "{number}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parsers_panic(text in "\\PC{0,80}", json in "[\\[\\]{}:,\"a-z0-9 ]{0,60}") {
+            for payload in [&text, &json, &STANDARD.encode(&text), &STANDARD.encode(&json)] {
+                let request = RequestEnvelope { payload: payload.clone(), ..RequestEnvelope::default() };
+                let _ = request.open::<SubmitFunctionSpec>();
+                let _ = request.signer();
+                for error in [false, true] {
+                    let payloadtype = "assignprocessmsg".to_owned();
+                    let reply = ReplyEnvelope { payloadtype, payload: payload.clone(), error };
+                    let _ = reply.open::<AssignProcess>();
+                }
+                let _ = serde_json::from_str::<ReplyEnvelope>(payload);
+            }
+        }
+    }
+}

@@ -3,9 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::objects::{
-    Colony, Empty, Executor, Function, FunctionSpec, List, Process, ProcessState, Statistics, User, Version,
-};
+use super::objects::{Colony, Empty, Executor, Function, List, Statistics, User, Version};
+use super::process::{FunctionSpec, Process, ProcessState};
 use super::{Message, wire};
 
 macro_rules! requests {
