@@ -9,6 +9,7 @@
 //! | [`batch`] | events in the one argument of a job, exact and bounded |
 //! | [`job`] | events in, attested job out; leased process in, believed events out |
 //! | [`keys`] | the keys of an installation: made, written down, rotated |
+//! | [`server`] | the embedded server: in memory, the real protocol on loopback |
 //!
 //! Invariant: this module knows nothing of Stripe, of the ledger or of what a job means. It carries bytes.
 
@@ -19,3 +20,4 @@ pub mod identity;
 pub mod job;
 pub mod keys;
 pub mod messages;
+pub mod server;
