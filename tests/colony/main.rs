@@ -2,5 +2,6 @@
 
 mod client;
 mod rotation;
+mod roundtrip;
 mod scripted;
 mod transcript;

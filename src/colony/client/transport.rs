@@ -2,6 +2,8 @@
 //!
 //! The server that answered last is asked first. When a connection cannot be made, nothing was sent, and the next
 //! server gets the same call; after anything else the call is over, because the server may have acted.
+//!
+//! Servers beyond this machine are reached through the proxy of the environment (`HTTPS_PROXY` and its kin), if any.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
