@@ -147,15 +147,17 @@ impl Shared {
     /// Does what is due by the clock.
     fn expire(&self) {
         let now = self.clock.now();
-        let (offers, removed) = {
-            let mut state = self.state();
-            (state.expire(now), state.remove_unheard(now, self.stale_after))
-        };
+        let mut is_more = true;
+        while is_more {
+            let offers;
+            (offers, is_more) = self.state().expire(now);
+            for offer in &offers {
+                self.waiters.offer(offer);
+            }
+        }
+        let removed = self.state().remove_unheard(now, self.stale_after);
         if removed > 0 {
             tracing::info!(removed, "the embedded Colonies server removed executors that it had not heard of");
-        }
-        for offer in &offers {
-            self.waiters.offer(offer);
         }
     }
 }

@@ -16,6 +16,9 @@ use crate::domain::clock::Timestamp;
 /// Range of priorities.
 const PRIORITIES: std::ops::RangeInclusive<i64> = -50_000..=50_000;
 
+/// Leases and waits that are ended under one lock, so that nobody waits long for it.
+const EXPIRED_AT_ONCE: usize = 256;
+
 /// Most lines that one `getlogsmsg` may ask for.
 const LOG_COUNT_MAX: i64 = 500;
 
@@ -304,10 +307,14 @@ impl State {
         Ok(lines.take(count).cloned().collect())
     }
 
-    /// Takes expired leases away and fails what waited or was retried too often. Tells what became available.
-    pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Offer> {
+    /// Takes expired leases away and fails what waited or was retried too often, at most [`EXPIRED_AT_ONCE`] of each.
+    /// Tells what became available, and whether more may be due.
+    pub(super) fn expire(&mut self, now: Timestamp) -> (Vec<Offer>, bool) {
         let mut offers = Vec::new();
-        for number in self.processes.expired_leases(now) {
+        let leases = self.processes.expired_leases(now, EXPIRED_AT_ONCE);
+        let waits = self.processes.expired_waits(now, EXPIRED_AT_ONCE);
+        let is_more = leases.len() == EXPIRED_AT_ONCE || waits.len() == EXPIRED_AT_ONCE;
+        for number in leases {
             if self.processes.get(number).is_some_and(Entry::retries_are_spent) {
                 self.time_out(number, "Maximum execution time limit exceeded", now);
             } else {
@@ -317,10 +324,10 @@ impl State {
                 }));
             }
         }
-        for number in self.processes.expired_waits(now) {
+        for number in waits {
             self.time_out(number, "Maximum waiting time limit exceeded", now);
         }
-        offers
+        (offers, is_more)
     }
 
     fn time_out(&mut self, number: u64, reason: &str, now: Timestamp) {

@@ -132,14 +132,15 @@ impl Table {
         named.into_iter().chain(anybody).min_by_key(|(place, _)| **place).map(|(_, number)| *number)
     }
 
-    /// Processes whose lease ended before the second of `now`.
-    pub(super) fn expired_leases(&self, now: Timestamp) -> Vec<u64> {
-        ended(&self.leases, now)
+    /// At most `count` processes whose lease ended before the second of `now`.
+    pub(super) fn expired_leases(&self, now: Timestamp, count: usize) -> Vec<u64> {
+        ended(&self.leases, now, count)
     }
 
-    /// Processes whose wait ended before the second of `now`. The real server looks at the first 1000 only.
-    pub(super) fn expired_waits(&self, now: Timestamp) -> Vec<u64> {
-        ended(&self.waits, now)
+    /// At most `count` processes whose wait ended before the second of `now`. The real server looks at the first 1000
+    /// waiting ones only.
+    pub(super) fn expired_waits(&self, now: Timestamp, count: usize) -> Vec<u64> {
+        ended(&self.waits, now, count)
     }
 
     /// Running processes of an executor.
@@ -264,7 +265,11 @@ impl ColonyIndex {
     }
 }
 
-fn ended(ends: &BTreeSet<(i64, u64)>, now: Timestamp) -> Vec<u64> {
+fn ended(ends: &BTreeSet<(i64, u64)>, now: Timestamp, count: usize) -> Vec<u64> {
     // Seconds are compared, as the real server does: an end within the current second is not over yet.
-    ends.range((Bound::Unbounded, Bound::Excluded((now.seconds(), 0)))).map(|(_, number)| *number).collect()
+    let over = ends.range((Bound::Unbounded, Bound::Excluded((now.seconds(), 0))));
+    over.map(|(_, number)| *number).take(count).collect()
 }
+
+#[cfg(test)]
+mod tests;
