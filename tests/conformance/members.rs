@@ -249,6 +249,8 @@ pub(crate) async fn statistics_count_executors_and_processes(world: World) {
 pub(crate) async fn statistics_for_a_stranger_are_an_empty_success(world: World) {
     let reply = world.send("getcolonystatsmsg", json!({"colonyname": world.colony}), &key()).await;
     assert_eq!((reply.status, reply.body.as_str()), (200, ""));
+    let stranger = refused(world.member(&key()).statistics().await);
+    assert!(matches!(stranger, ClientError::NotMember { .. }), "the client tells what it means: {stranger:?}");
 }
 
 pub(crate) async fn an_executor_registers_its_own_functions_only(world: World) {

@@ -125,7 +125,9 @@ impl Member {
         self.call(&GetProcess { processid: process.to_string() }).await.and_then(|process| self.with_id(process))
     }
 
-    /// Asks for processes, the youngest first. Each comes with its arguments: the reply is large.
+    /// Asks for processes: waiting ones as they will run, running ones by their start, ended ones from the newest end.
+    /// Of several filters the server uses one: executor type, else initiator, else label. Each process comes with its
+    /// arguments: the reply is large.
     ///
     /// # Errors
     /// See [`ClientError`].

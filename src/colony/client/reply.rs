@@ -14,6 +14,10 @@ const UNAVAILABLE: u16 = 503;
 
 /// Reads the answer to a message.
 pub(super) fn read<M: Message>(server: &ServerUrl, status: u16, body: &[u8]) -> Result<M::Reply, ClientError> {
+    if M::TYPE == MessageType::GetColonyStatistics && status == OK && body.is_empty() {
+        // The one request that the real server leaves unanswered when a stranger signed it.
+        return Err(ClientError::NotMember { message: "the server gives strangers no statistics".to_owned() });
+    }
     let envelope: ReplyEnvelope = match serde_json::from_slice(body) {
         Ok(envelope) => envelope,
         Err(source) => return Err(foreign(server, status, MalformedReply::NotEnvelope(source))),
