@@ -12,7 +12,7 @@ fn a_signal_finishes_the_requests_in_hand_takes_no_more_and_exits_0() {
     let whole = post("/webhook", &[("stripe-signature", &signature(&body))], body.as_bytes());
     let mut in_hand = connect(gateway.webhooks);
     in_hand.write_all(&whole[..whole.len() - 1]).unwrap();
-    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 1);
+    gateway.until_in_hand(1);
     gateway.signal("TERM");
     // The listener closes when draining begins.
     while std::net::TcpStream::connect(gateway.webhooks).is_ok() {
@@ -47,7 +47,7 @@ fn work_that_outlasts_the_deadline_is_cut_short_and_the_exit_code_says_so() {
     let whole = post("/webhook", &[("stripe-signature", &signature(&body))], body.as_bytes());
     let mut slow = connect(gateway.webhooks);
     slow.write_all(&whole[..whole.len() - 1]).unwrap();
-    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 1);
+    gateway.until_in_hand(1);
     gateway.signal("TERM");
     assert_eq!(gateway.wait().code(), Some(3));
 }

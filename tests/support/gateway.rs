@@ -154,6 +154,11 @@ impl Gateway {
         self.until(|health| health["inbox"]["waiting"] == 0 && health["inbox"]["leased"] == 0)
     }
 
+    /// Waits until this many webhook requests are in hand.
+    pub(crate) fn until_in_hand(&self, requests: u64) {
+        self.until(|_| self.metric("colony_gateway_webhook_requests_in_hand") == requests);
+    }
+
     /// The value of a metric line, such as `colony_gateway_connections` or one with its labels.
     pub(crate) fn metric(&self, line: &str) -> u64 {
         let text = self.admin_get("/metrics").body;
