@@ -6,7 +6,13 @@
 
 #[path = "../support/plans.rs"]
 mod plans;
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/rest.rs"]
+mod rest;
 
 mod contract;
+mod direct;
 mod sqlite;
 mod stores;
+mod supabase;
