@@ -76,12 +76,6 @@ CREATE OR REPLACE FUNCTION gateway.index_subscriptions() RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
 BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_attribute a
-               WHERE a.attrelid = 'public.subscriptions'::pg_catalog.regclass AND a.attname = 'user_id'
-                 AND a.attgenerated = '') THEN
-        UPDATE public.subscriptions SET user_id = subscriber_id
-        WHERE subscriber_id = creator_id AND user_id IS NULL;
-    END IF;
     CREATE INDEX IF NOT EXISTS gateway_subscriptions_by_user ON public.subscriptions (user_id);
     CREATE INDEX IF NOT EXISTS gateway_subscriptions_by_stripe_id ON public.subscriptions (stripe_subscription_id);
     IF EXISTS (
@@ -94,6 +88,14 @@ BEGIN
     ELSE
         CREATE UNIQUE INDEX IF NOT EXISTS gateway_subscriptions_platform_row
             ON public.subscriptions (subscriber_id) WHERE subscriber_id = creator_id;
+    END IF;
+    IF EXISTS (SELECT FROM pg_catalog.pg_attribute a
+               WHERE a.attrelid = 'public.subscriptions'::pg_catalog.regclass AND a.attname = 'user_id'
+                 AND a.attgenerated = '') THEN
+        -- Triggers of the table are not the gateway's and may name tables without their schema.
+        PERFORM pg_catalog.set_config('search_path', 'pg_catalog, public, extensions, pg_temp', true);
+        UPDATE public.subscriptions SET user_id = subscriber_id
+        WHERE subscriber_id = creator_id AND user_id IS NULL;
     END IF;
 END
 $$;

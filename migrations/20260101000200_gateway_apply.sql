@@ -61,27 +61,33 @@ $$;
 
 -- Whether any binding of `fresh` events contradicts what is bound or another of them.
 CREATE OR REPLACE FUNCTION gateway.bindings_disagree(batch jsonb, fresh integer[]) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = ''
+LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
-    SELECT EXISTS (
-        SELECT FROM (
-            SELECT b ->> 'kind' AS kind, b ->> 'from_id' AS from_id, pg_catalog.min(b ->> 'to_id' COLLATE "C") AS low,
-                   pg_catalog.max(b ->> 'to_id' COLLATE "C") AS high
-            FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') b
-            WHERE (b ->> 'n')::integer = ANY (fresh) AND (b ->> 'exclusive')::boolean
-            GROUP BY 1, 2
-        ) given
-        LEFT JOIN gateway.customer_bindings t ON t.kind = given.kind AND t.from_id = given.from_id
-        WHERE given.low <> given.high OR t.to_id <> given.low
-    )
+BEGIN
+    RETURN (
+        SELECT EXISTS (
+            SELECT FROM (
+                SELECT b ->> 'kind' AS kind, b ->> 'from_id' AS from_id, pg_catalog.min(b ->> 'to_id' COLLATE "C") AS low,
+                       pg_catalog.max(b ->> 'to_id' COLLATE "C") AS high
+                FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') b
+                WHERE (b ->> 'n')::integer = ANY (fresh) AND (b ->> 'exclusive')::boolean
+                GROUP BY 1, 2
+            ) given
+            LEFT JOIN gateway.customer_bindings t ON t.kind = given.kind AND t.from_id = given.from_id
+            WHERE given.low <> given.high OR t.to_id <> given.low
+        )
+    );
+END
 $$;
 
 -- The events of which at least one row is newer than what is there and than what events before them in the batch
 -- bring; and, as `rows`, the events that have rows at all.
 CREATE OR REPLACE FUNCTION gateway.changing_events(batch jsonb, accepted integer[])
 RETURNS TABLE (changing integer[], rows integer[])
-LANGUAGE sql STABLE SET search_path = ''
+LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
+BEGIN
+    RETURN QUERY
     WITH incoming AS (
         SELECT 1 AS relation, (d ->> 'n')::integer AS n, d ->> 'id' AS key, d ->> 'version' AS version, t.version AS held
         FROM pg_catalog.jsonb_array_elements(batch -> 'subscriptions') d
@@ -112,43 +118,49 @@ AS $$
         coalesce(pg_catalog.array_agg(n) FILTER (
             WHERE version COLLATE "C" > coalesce(held, '') AND version COLLATE "C" > coalesce(before, '')), '{}'),
         coalesce(pg_catalog.array_agg(n), '{}')
-    FROM placed
+    FROM placed;
+END
 $$;
 
 -- Users whose access the subscriptions and bindings of `accepted` events may touch, as the bindings stand.
 CREATE OR REPLACE FUNCTION gateway.touched_users(batch jsonb, accepted integer[]) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = ''
+LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
-    WITH subscriptions AS (
-        SELECT d ->> 'id' AS id, d ->> 'customer_id' AS customer_id
-        FROM pg_catalog.jsonb_array_elements(batch -> 'subscriptions') d WHERE (d ->> 'n')::integer = ANY (accepted)
-        UNION
-        SELECT d ->> 'from_id', NULL
-        FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') d
-        WHERE (d ->> 'n')::integer = ANY (accepted) AND d ->> 'kind' <> 'customer_user'
-    ), customers AS (
-        SELECT customer_id AS id FROM subscriptions WHERE customer_id IS NOT NULL
-        UNION
-        SELECT t.customer_id FROM subscriptions s JOIN gateway.stripe_subscriptions t ON t.id = s.id
-        UNION
-        SELECT d ->> 'from_id'
-        FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') d
-        WHERE (d ->> 'n')::integer = ANY (accepted) AND d ->> 'kind' = 'customer_user'
-    )
-    SELECT coalesce(pg_catalog.array_agg(DISTINCT found.user_id), '{}')
-    FROM (
-        SELECT b.to_id AS user_id FROM customers c
-        JOIN gateway.customer_bindings b ON b.kind = 'customer_user' AND b.from_id = c.id
-        UNION
-        SELECT b.to_id FROM subscriptions s
-        JOIN gateway.customer_bindings b ON b.kind = 'subscription_user' AND b.from_id = s.id
-    ) found
+BEGIN
+    RETURN (
+        WITH subscriptions AS (
+            SELECT d ->> 'id' AS id, d ->> 'customer_id' AS customer_id
+            FROM pg_catalog.jsonb_array_elements(batch -> 'subscriptions') d WHERE (d ->> 'n')::integer = ANY (accepted)
+            UNION
+            SELECT d ->> 'from_id', NULL
+            FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') d
+            WHERE (d ->> 'n')::integer = ANY (accepted) AND d ->> 'kind' <> 'customer_user'
+        ), customers AS (
+            SELECT customer_id AS id FROM subscriptions WHERE customer_id IS NOT NULL
+            UNION
+            SELECT t.customer_id FROM subscriptions s JOIN gateway.stripe_subscriptions t ON t.id = s.id
+            UNION
+            SELECT d ->> 'from_id'
+            FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') d
+            WHERE (d ->> 'n')::integer = ANY (accepted) AND d ->> 'kind' = 'customer_user'
+        )
+        SELECT coalesce(pg_catalog.array_agg(DISTINCT found.user_id), '{}')
+        FROM (
+            SELECT b.to_id AS user_id FROM customers c
+            JOIN gateway.customer_bindings b ON b.kind = 'customer_user' AND b.from_id = c.id
+            UNION
+            SELECT b.to_id FROM subscriptions s
+            JOIN gateway.customer_bindings b ON b.kind = 'subscription_user' AND b.from_id = s.id
+        ) found
+    );
+END
 $$;
 
 -- Merges the truth: subscriptions and customers.
 CREATE OR REPLACE FUNCTION gateway.merge_truth(batch jsonb, accepted integer[]) RETURNS void
-LANGUAGE sql SET search_path = ''
+LANGUAGE plpgsql SET search_path = ''
 AS $$
+BEGIN
     INSERT INTO gateway.stripe_subscriptions AS t
     SELECT DISTINCT ON (r.id) r.*
     FROM pg_catalog.jsonb_array_elements(batch -> 'subscriptions') d
@@ -195,12 +207,14 @@ AS $$
     ON CONFLICT (kind, from_id) DO UPDATE SET
         to_id = excluded.to_id, evidence = excluded.evidence, version = excluded.version
     WHERE excluded.version COLLATE "C" > t.version;
+END
 $$;
 
 -- Merges the money, and records findings.
 CREATE OR REPLACE FUNCTION gateway.merge_money(batch jsonb, accepted integer[]) RETURNS void
-LANGUAGE sql SET search_path = ''
+LANGUAGE plpgsql SET search_path = ''
 AS $$
+BEGIN
     INSERT INTO gateway.revenue_entries AS t
     SELECT DISTINCT ON (r.kind, r.key) r.*
     FROM pg_catalog.jsonb_array_elements(batch -> 'revenue') d
@@ -231,12 +245,14 @@ AS $$
     CROSS JOIN LATERAL pg_catalog.jsonb_populate_record(NULL::gateway.findings, d) r
     WHERE (d ->> 'n')::integer = ANY (accepted)
     ON CONFLICT (event_id, code, subject) DO NOTHING;
+END
 $$;
 
 -- Records the `fresh` events with what became of them, and all that rules said about them.
 CREATE OR REPLACE FUNCTION gateway.record_events(batch jsonb, fresh integer[], outcomes jsonb) RETURNS void
-LANGUAGE sql SET search_path = ''
+LANGUAGE plpgsql SET search_path = ''
 AS $$
+BEGIN
     INSERT INTO gateway.events AS t (
         id, type, account, livemode, created, api_version, object_id, payload, outcome, rule, reason, recorded_at)
     SELECT r.id, r.type, r.account, r.livemode, r.created, r.api_version, r.object_id, r.payload,
@@ -261,6 +277,7 @@ AS $$
     WHERE (d ->> 'n')::integer = ANY (fresh) AND became ->> 'rule' = 'binding_conflict'
     ON CONFLICT (event_id, rule) DO UPDATE SET
         severity = excluded.severity, action = excluded.action, reason = excluded.reason;
+END
 $$;
 
 -- What becomes of each event, by its `n`. `fresh` are the events to record, `accepted` those whose rows to merge.

@@ -43,7 +43,7 @@ $$;
 
 -- Whether a user's id can stand in a column of this type.
 CREATE OR REPLACE FUNCTION gateway.fits(user_id text, type text) RETURNS boolean
-LANGUAGE sql IMMUTABLE SET search_path = ''
+LANGUAGE sql IMMUTABLE
 AS $$
     SELECT CASE
         WHEN type IN ('text', 'character varying') THEN true
@@ -55,7 +55,7 @@ $$;
 
 -- The subscriptions of users: those bound to the user, and those of the user's customers that are bound to nobody.
 CREATE OR REPLACE FUNCTION gateway.subscriptions_of(users text[]) RETURNS TABLE (user_id text, id text)
-LANGUAGE sql STABLE SET search_path = ''
+LANGUAGE sql STABLE
 AS $$
     SELECT b.to_id, b.from_id
     FROM gateway.customer_bindings b
@@ -75,7 +75,7 @@ CREATE OR REPLACE FUNCTION gateway.best_of_users(users text[], others text[])
 RETURNS TABLE (
     user_id text, subscription_id text, customer_id text, status text, tier text, entitles boolean,
     current_period_start timestamptz, current_period_end timestamptz, canceled_at timestamptz)
-LANGUAGE sql STABLE SET search_path = ''
+LANGUAGE sql STABLE
 AS $$
     SELECT DISTINCT ON (o.user_id)
         o.user_id, s.id, s.customer_id, s.projected_status,
@@ -273,6 +273,8 @@ BEGIN
       AND gateway.fits(a.user_id, coalesce(subscriptions ->> 'subscriber_id', tiers ->> 'user_id', profiles ->> 'id',
                                            'text'))
       AND NOT a.user_id = ANY (coalesce(missing, '{}'));
+    -- A constraint or trigger that is put off to the commit would take the truth down with it.
+    SET CONSTRAINTS ALL IMMEDIATE;
     PERFORM gateway.wait_for(missing, 'the user has no row in public.user_profiles yet');
     PERFORM gateway.wait_for(
         ARRAY(SELECT u FROM pg_catalog.unnest(users) u
@@ -284,11 +286,13 @@ $$;
 
 -- Leaves users waiting, each time for longer: from a minute to a day.
 CREATE OR REPLACE FUNCTION gateway.wait_for(users text[], reason text) RETURNS void
-LANGUAGE sql SET search_path = ''
+LANGUAGE plpgsql SET search_path = ''
 AS $$
+BEGIN
     UPDATE gateway.user_access a SET shown = false, fault = reason, attempts = a.attempts + 1,
         retry_at = pg_catalog.now() + least(interval '1 day', interval '1 minute' * 2 ^ least(a.attempts, 11))
-    WHERE a.user_id = ANY (users)
+    WHERE a.user_id = ANY (users);
+END
 $$;
 
 -- Shows what the users have: all at once, or, when a table refuses one of them, each by itself.
@@ -334,6 +338,7 @@ LANGUAGE plpgsql SET search_path = ''
 AS $$
 DECLARE
     others text[] := '{}';
+    found text[];
     due text[];
 BEGIN
     IF gateway.projection('subscriptions') IS NOT NULL THEN
@@ -342,23 +347,28 @@ BEGIN
         JOIN public.subscriptions t ON t.stripe_subscription_id = o.id
         WHERE t.creator_id <> t.subscriber_id;
     END IF;
-    INSERT INTO gateway.user_access AS a (
-        user_id, subscription_id, customer_id, status, tier, entitles, current_period_start, current_period_end,
-        canceled_at)
-    SELECT * FROM gateway.best_of_users(users, others)
-    ON CONFLICT (user_id) DO UPDATE SET
-        subscription_id = excluded.subscription_id, customer_id = excluded.customer_id, status = excluded.status,
-        tier = excluded.tier, entitles = excluded.entitles, current_period_start = excluded.current_period_start,
-        current_period_end = excluded.current_period_end, canceled_at = excluded.canceled_at, shown = false
-    WHERE (a.subscription_id, a.customer_id, a.status, a.tier, a.entitles, a.current_period_start,
-           a.current_period_end, a.canceled_at)
-        IS DISTINCT FROM (excluded.subscription_id, excluded.customer_id, excluded.status, excluded.tier,
-           excluded.entitles, excluded.current_period_start, excluded.current_period_end, excluded.canceled_at);
+    WITH best AS MATERIALIZED (
+        SELECT * FROM gateway.best_of_users(users, others)
+    ), written AS (
+        INSERT INTO gateway.user_access AS a (
+            user_id, subscription_id, customer_id, status, tier, entitles, current_period_start, current_period_end,
+            canceled_at)
+        SELECT * FROM best
+        ON CONFLICT (user_id) DO UPDATE SET
+            subscription_id = excluded.subscription_id, customer_id = excluded.customer_id,
+            status = excluded.status, tier = excluded.tier, entitles = excluded.entitles,
+            current_period_start = excluded.current_period_start,
+            current_period_end = excluded.current_period_end, canceled_at = excluded.canceled_at, shown = false
+        WHERE (a.subscription_id, a.customer_id, a.status, a.tier, a.entitles, a.current_period_start,
+               a.current_period_end, a.canceled_at)
+            IS DISTINCT FROM (excluded.subscription_id, excluded.customer_id, excluded.status, excluded.tier,
+               excluded.entitles, excluded.current_period_start, excluded.current_period_end, excluded.canceled_at)
+    )
+    SELECT coalesce(pg_catalog.array_agg(b.user_id), '{}') INTO found FROM best b;
     -- Whose subscriptions were all given to others has nothing left.
     UPDATE gateway.user_access a SET
         subscription_id = NULL, status = 'canceled', tier = 'free', entitles = false, shown = false
-    WHERE a.user_id = ANY (users) AND a.subscription_id IS NOT NULL
-      AND NOT EXISTS (SELECT FROM gateway.best_of_users(users, others) b WHERE b.user_id = a.user_id);
+    WHERE a.user_id = ANY (users) AND a.subscription_id IS NOT NULL AND NOT a.user_id = ANY (found);
     SELECT coalesce(pg_catalog.array_agg(w.user_id), '{}') INTO due
     FROM (
         SELECT a.user_id FROM gateway.user_access a WHERE a.user_id = ANY (users)

@@ -52,6 +52,7 @@ macro_rules! migrations {
 }
 
 /// Every migration, oldest first.
+#[expect(clippy::unreadable_literal, reason = "the digits are those of the file's name")]
 pub const ALL: &[Migration] = migrations![
     20260101000000 "gateway_schema",
     20260101000100 "gateway_projections",
@@ -142,9 +143,12 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<Vec<&'static Migra
 }
 
 async fn run(connection: &mut PgConnection, migration: &'static Migration) -> Result<(), LedgerError> {
-    let failed = |error| {
+    let failed = |error: sqlx::Error| {
+        // What the database says of a table's definition is what the operator needs, and quotes no rows.
+        let said = error.as_database_error().map(|error| error.message().to_owned());
         let mut error = fault(error);
-        error.message = format!("migration {} failed, nothing was changed: {}", migration.label(), error.message);
+        let said = said.unwrap_or_else(|| error.message.clone());
+        error.message = format!("migration {} failed, nothing was changed: {said}", migration.label());
         error
     };
     sqlx::raw_sql(migration.sql).execute(&mut *connection).await.map_err(failed)?;

@@ -75,15 +75,13 @@ impl PostgresLedger {
     /// Runs one statement that answers with one JSON value.
     async fn ask<T: DeserializeOwned + Send + Unpin + 'static>(&self, statement: String) -> Result<T, LedgerError> {
         let mut connection = self.pool.acquire().await.map_err(fault)?;
-        match tokio::time::timeout(self.deadline, value(&mut connection, statement)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                // The connection still waits for the answer to this statement: it cannot serve another.
-                drop(connection.detach());
-                let message = format!("no answer within {} s", self.deadline.as_secs_f32());
-                Err(LedgerError::new(NAME, LedgerErrorKind::TimedOut, message))
-            }
+        if let Ok(answer) = tokio::time::timeout(self.deadline, value(&mut connection, statement)).await {
+            return answer;
         }
+        // The connection still waits for the answer to this statement: it cannot serve another.
+        drop(connection.detach());
+        let message = format!("no answer within {} s", self.deadline.as_secs_f32());
+        Err(LedgerError::new(NAME, LedgerErrorKind::TimedOut, message))
     }
 }
 

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/generations.rs"]
+mod generations;
 #[path = "../support/plans.rs"]
 mod plans;
 #[path = "../support/postgres.rs"]
@@ -13,6 +15,8 @@ mod rest;
 
 mod contract;
 mod direct;
+mod migrations;
+mod readers;
 mod sqlite;
 mod stores;
 mod supabase;
