@@ -1,5 +1,6 @@
 //! What is known of Stripe: signatures, events of every API version, simulated traffic.
 
+pub mod api;
 pub mod event;
 pub mod invoice;
 pub mod metadata;

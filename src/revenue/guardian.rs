@@ -8,6 +8,7 @@
 mod builtin;
 mod condition;
 mod counters;
+mod glance;
 mod injection;
 mod rules;
 

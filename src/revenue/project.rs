@@ -9,8 +9,6 @@ mod payment;
 mod session;
 mod subscription;
 
-use serde_json::Value;
-
 pub use self::subscription::tier_of;
 use super::rows::{
     BindingKind, BindingRow, EventFacts, Finding, PaymentLink, Rank, RawJson, RevenueKind, RevenueRow, Severity,
@@ -19,10 +17,12 @@ use super::rows::{
 use super::tiers::Tiers;
 use super::verdict::Plan;
 use crate::domain::clock::Timestamp;
+use crate::stripe::api::Fetched;
 use crate::stripe::event::{Event, Family};
 use crate::stripe::metadata::{self, NamedUser};
 use crate::stripe::money::Currency;
 use crate::stripe::object::Object;
+use crate::stripe::payment::PaidInvoice;
 
 /// What the operator decides about the meaning of events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,15 +31,6 @@ pub struct Settings {
     pub tiers: Tiers,
     /// Whether a user keeps access while Stripe calls the subscription `unpaid`, that is, after it gave up collecting.
     pub unpaid_entitles: bool,
-}
-
-/// An object as Stripe's API gave it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fetched {
-    /// The object.
-    pub object: Value,
-    /// When the request was sent: the object is at least as new as this.
-    pub began: Timestamp,
 }
 
 /// What the projection knows besides the event.
@@ -51,6 +42,8 @@ pub struct Context<'a> {
     pub related: Option<&'a Fetched>,
     /// The subscription that the event names.
     pub subscription: Option<&'a Fetched>,
+    /// What Stripe says about the invoice that the event's payment paid, where the event does not say it.
+    pub paid_invoice: PaidInvoice<'a>,
     /// When a person released the event from quarantine.
     pub released_at: Option<Timestamp>,
 }
@@ -75,23 +68,6 @@ pub fn facts(event: &Event, body: &[u8]) -> EventFacts {
         api_version: event.api_version.clone(),
         object_id: object_id.or_else(|| event.related.as_ref().map(|related| related.id.clone())),
         payload: RawJson::new(body, &event.value),
-    }
-}
-
-/// The subscription that an event is about, if it names one: what to ask Stripe for.
-pub fn subscription_named(event: &Event) -> Option<&str> {
-    let object = event.object();
-    match event.family {
-        Family::Subscription => object.at("id").id(),
-        Family::Session => object.at("subscription").id(),
-        Family::Invoice => crate::stripe::invoice::Invoice(object).subscription_id(),
-        Family::Customer
-        | Family::InvoicePayment
-        | Family::Charge
-        | Family::Refund
-        | Family::Dispute
-        | Family::PaymentIntent
-        | Family::Other => None,
     }
 }
 

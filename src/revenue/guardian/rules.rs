@@ -27,8 +27,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Surroundings;
-use super::builtin::{BUILTIN_RULES, Bounds, BuiltinRule, Glance};
+use super::builtin::{BUILTIN_RULES, BuiltinRule};
 use super::condition::{Condition, ConditionText};
+use super::glance::{Bounds, Glance};
 use crate::revenue::rows::{Action, Decision, Severity};
 use crate::stripe::event::Event;
 

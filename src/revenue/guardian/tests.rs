@@ -153,6 +153,41 @@ fn a_rule_of_the_file_flags_holds_back_and_vouches() {
     assert_eq!(guardian.counts(), Counts { total: 2, approved: 1, blocked: 1 });
 }
 
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_block_is_logged_by_its_phrase_without_customer_data() {
+    let value = with(invoice(), "/data/object", "customer_email", json!("lea@exemple.test"));
+    let value = with(value, "/data/object/metadata", "note", json!("<script>lea</script>"));
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        look(&Guardian::default(), &value);
+        look(&Guardian::default(), &invoice());
+    });
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [line] = &lines[..] else { panic!("{text}") };
+    assert_eq!(line["fields"]["message"], "Guardian blocked");
+    assert_eq!(line["fields"]["event_id"], "evt_1");
+    assert_eq!(line["fields"]["rule"], "injection_script");
+    assert!(!text.contains("lea") && !text.contains("cus_1"), "{text}");
+}
+
 #[test]
 fn a_bad_file_keeps_the_rules_and_says_why() {
     let guardian = Guardian::default();
@@ -204,9 +239,13 @@ fn the_rules_may_change_while_events_are_looked_at() {
     let guardian = Guardian::default();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            (0..200).for_each(|n| guardian.reload(&format!("[builtin.amount_max]\nmax = {}", n + 1)).unwrap())
+            for n in 1..200 {
+                guardian.reload(&format!("[builtin.amount_max]\nmax = {n}")).unwrap();
+            }
         });
-        scope.spawn(|| (0..200).for_each(|_| assert!(look(&guardian, &invoice()).blocking().is_none())));
+        for _ in 0..200 {
+            assert!(look(&guardian, &invoice()).blocking().is_none());
+        }
     });
     assert_eq!(guardian.counts().total, 200);
 }

@@ -1,5 +1,7 @@
 //! `customer.subscription.*` and every subscription fetched on account of another event.
 
+use serde_json::Value;
+
 use super::{Content, Projection, Settings};
 use crate::domain::clock::Timestamp;
 use crate::revenue::rows::{ProjectedStatus, RawJson, Severity, Standing, SubscriptionRow, Version};
@@ -74,6 +76,10 @@ impl<'a> Projection<'a> {
             return false;
         }
         self.subscription(content);
+        let customer = content.object.at("customer");
+        if customer.at("object").text() == Some("customer") {
+            self.customer(Content { object: customer, ..content });
+        }
         true
     }
 
@@ -147,7 +153,7 @@ impl<'a> Projection<'a> {
             pause_resumes_at: object.path("pause_collection.resumes_at").time(),
             latest_invoice_id: text(object.at("latest_invoice").id()),
             metadata_user_id: metadata::user(object.at("metadata")).map(|user| user.id.to_owned()),
-            raw: RawJson::from_value(raw),
+            raw: RawJson::from_value(&collapsed(raw)),
         })
     }
 }
@@ -161,6 +167,19 @@ fn preference(entitles: bool, (status, tier): (u8, usize), created: Option<Times
     } else {
         format!("0.{status:02}.{tier:02}.{created:012}.{id}")
     }
+}
+
+/// The subscription as an event would show it: what was expanded for the checks is an identifier again.
+fn collapsed(raw: &Value) -> Value {
+    let mut raw = raw.clone();
+    for key in ["customer", "latest_invoice"] {
+        if let Some(field) = raw.get_mut(key)
+            && let Some(id) = Object::new(field).at("id").id().map(str::to_owned)
+        {
+            *field = Value::String(id);
+        }
+    }
+    raw
 }
 
 /// What all items cost in a month, in minor units, rounded once.
