@@ -9,7 +9,6 @@ mod payment;
 mod session;
 mod subscription;
 
-pub use self::subscription::tier_of;
 use super::rows::{
     BindingKind, BindingRow, EventFacts, Finding, PaymentLink, Rank, RawJson, RevenueKind, RevenueRow, Severity,
     Source, Standing, Version,
@@ -20,7 +19,7 @@ use crate::domain::clock::Timestamp;
 use crate::stripe::api::Fetched;
 use crate::stripe::event::{Event, Family};
 use crate::stripe::metadata::{self, NamedUser};
-use crate::stripe::money::Currency;
+use crate::stripe::money::{AMOUNT_MAX, Currency};
 use crate::stripe::object::Object;
 use crate::stripe::payment::PaidInvoice;
 
@@ -31,6 +30,19 @@ pub struct Settings {
     pub tiers: Tiers,
     /// Whether a user keeps access while Stripe calls the subscription `unpaid`, that is, after it gave up collecting.
     pub unpaid_entitles: bool,
+    /// What the identifiers of users look like.
+    pub user_ids: UserIds,
+}
+
+/// What the identifiers of users look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UserIds {
+    /// Any word.
+    #[default]
+    Any,
+    /// UUIDs, as Supabase makes them. Anything else names no user: the reference of a checkout session, for one, is
+    /// used by partner programmes too, and must not bind a customer to a partner.
+    Uuid,
 }
 
 /// What the projection knows besides the event.
@@ -147,18 +159,23 @@ impl<'a> Projection<'a> {
     /// Notes evidence of the user of a subscription, of a customer, or of both.
     fn bind_user(
         &mut self,
-        user: NamedUser<'_>,
+        user: &NamedUser<'_>,
         place: &str,
         subscription: Option<&str>,
         customer: Option<&str>,
         content: Content<'_>,
     ) {
         let evidence = format!("{place}.{}", user.field);
+        if self.context.settings.user_ids == UserIds::Uuid && !metadata::is_uuid(&user.id) {
+            let detail = format!("{evidence} is no UUID, as users here are; it was not used");
+            self.finding("user_unusable", Severity::Warning, subscription.or(customer).unwrap_or_default(), detail);
+            return;
+        }
         if let Some(id) = subscription {
-            self.bind(BindingKind::SubscriptionUser, id, user.id, evidence.clone(), content);
+            self.bind(BindingKind::SubscriptionUser, id, &user.id, evidence.clone(), content);
         }
         if let Some(id) = customer {
-            self.bind(BindingKind::CustomerUser, id, user.id, evidence, content);
+            self.bind(BindingKind::CustomerUser, id, &user.id, evidence, content);
         }
     }
 
@@ -190,8 +207,9 @@ impl<'a> Projection<'a> {
     ) -> Option<RevenueRow> {
         let object = content.object;
         let currency = object.at("currency").word().and_then(Currency::parse);
+        let amount = amount.filter(|amount| amount.unsigned_abs() <= AMOUNT_MAX.unsigned_abs());
         let (Some(amount_minor), Some(currency)) = (amount, currency) else {
-            let detail = "amount or currency is missing or cannot be read; no money was recorded".to_owned();
+            let detail = "amount or currency is missing or no such thing; no money was recorded".to_owned();
             self.finding("money_unreadable", Severity::Critical, key, detail);
             return None;
         };
@@ -213,7 +231,7 @@ impl<'a> Projection<'a> {
             invoice_id: None,
             subscription_id: None,
             customer_id,
-            user_id: metadata::user(object.at("metadata")).map(|user| user.id.to_owned()),
+            user_id: metadata::user(object.at("metadata")).map(|user| user.id.into_owned()),
             status: object.at("status").word().map(str::to_owned),
             match_key: None,
         })

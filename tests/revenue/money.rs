@@ -2,6 +2,7 @@
 
 use colony_gateway::revenue::rows::RevenueKind;
 use colony_gateway::revenue::verdict::Plan;
+use colony_gateway::stripe::money::AMOUNT_MAX;
 use serde_json::{Value, json};
 
 use crate::merge::Record;
@@ -229,8 +230,17 @@ async fn what_moved_no_money_makes_no_row() {
 
 #[tokio::test]
 async fn money_that_cannot_be_read_is_a_finding_not_a_guess() {
-    let object = json!({"id": "re_1", "object": "refund", "charge": "ch_1", "amount": 5, "status": "succeeded"});
-    let plans = projected(&[("refund.created", 0, object)]).await;
-    assert!(plans[0].revenue.is_empty());
-    assert_eq!(plans[0].findings[0].code, "money_unreadable");
+    let nested = |amount: i64, currency: &str| {
+        let refund =
+            json!({"id": "re_1", "object": "refund", "charge": "ch_1", "amount": amount, "currency": currency});
+        let mut charge = charge(0);
+        charge["refunds"] = json!([refund]);
+        ("charge.refunded", 0, charge)
+    };
+    for (amount, currency, rows) in [(5, "eur", 2), (AMOUNT_MAX, "eur", 2), (AMOUNT_MAX + 1, "eur", 1), (5, "?", 1)] {
+        let plans = projected(&[nested(amount, currency)]).await;
+        assert_eq!(plans[0].revenue.len(), rows, "{amount} {currency}");
+        let unreadable = plans[0].findings.iter().any(|finding| finding.code == "money_unreadable");
+        assert_eq!(unreadable, rows == 1, "{amount} {currency}");
+    }
 }

@@ -87,7 +87,7 @@ fn verdicts(events: &[Bytes]) -> Vec<Verdict> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn a_damaged_event_harms_nobody(

@@ -1,11 +1,19 @@
 //! What each state of a subscription gives its user, and how users are found.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use colony_gateway::domain::clock::{Clock, Timestamp};
+use colony_gateway::revenue::guardian::Guardian;
+use colony_gateway::revenue::project::{Settings, UserIds};
 use colony_gateway::revenue::rows::{BindingKind, ProjectedStatus, Standing, SubscriptionRow};
+use colony_gateway::revenue::validator::Validator;
+use colony_gateway::revenue::verdict::Verdict;
 use serde_json::{Value, json};
 
 use crate::merge::Record;
 use crate::money::projected;
-use crate::story::USER;
+use crate::story::{START, USER, settings};
 
 fn subscription(id: &str, status: &str, items: &Value) -> Value {
     json!({"id": id, "object": "subscription", "customer": "cus_1", "status": status, "created": 1000, "currency": "cad",
@@ -149,6 +157,25 @@ async fn a_user_is_found_wherever_the_sellers_code_wrote_it() {
         assert_eq!(record.bound(BindingKind::SubscriptionUser, "sub_1"), Some(USER), "{object}");
         assert_eq!(record.bound(BindingKind::CustomerUser, "cus_1"), Some(USER), "{object}");
     }
+}
+
+#[tokio::test]
+async fn a_partners_reference_is_no_user_where_users_are_uuids() {
+    let settings = Settings { user_ids: UserIds::Uuid, ..settings() };
+    let validator =
+        Validator::new(settings, Arc::new(Guardian::default()), Clock::manual(Timestamp::from_seconds(START)));
+    let session = |reference: &str| {
+        let object = json!({"id": "cs_1", "object": "checkout.session", "customer": "cus_1", "subscription": "sub_1",
+            "client_reference_id": reference, "payment_status": "unpaid"});
+        let event = json!({"id": "evt_1", "object": "event", "type": "checkout.session.completed", "created": START,
+            "livemode": false, "data": {"object": object}});
+        Bytes::from(event.to_string())
+    };
+    let verdicts = validator.validate(&[session("partner-7"), session(USER)]).await;
+    let [Verdict::Apply(partner), Verdict::Apply(user)] = &verdicts[..] else { panic!("{verdicts:?}") };
+    assert_eq!(Record::of([&**partner]).bound(BindingKind::CustomerUser, "cus_1"), None);
+    assert_eq!(partner.findings[0].code, "user_unusable");
+    assert_eq!(Record::of([&**user]).bound(BindingKind::CustomerUser, "cus_1"), Some(USER));
 }
 
 #[tokio::test]

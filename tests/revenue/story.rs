@@ -40,7 +40,7 @@ pub(crate) fn bodies(version: &str) -> Vec<Bytes> {
 
 pub(crate) fn settings() -> Settings {
     let tiers = Tiers::new(["bronze", "silver", "gold"], [("price_gold_monthly", "gold")], None).unwrap();
-    Settings { tiers, unpaid_entitles: false }
+    Settings { tiers, ..Settings::default() }
 }
 
 pub(crate) fn validator() -> Validator {

@@ -12,7 +12,7 @@ use crate::domain::limits::WEBHOOK_BODY_BYTES_MAX;
 use crate::stripe::event::{Event, Family};
 use crate::stripe::invoice::Invoice;
 use crate::stripe::metadata;
-use crate::stripe::money::Currency;
+use crate::stripe::money::{AMOUNT_MAX, Currency};
 use crate::stripe::object::Object;
 use crate::stripe::subscription::Subscription;
 
@@ -199,9 +199,11 @@ impl<'a> Glance<'a> {
     }
 
     fn amount_form(&self) -> Option<String> {
-        let bad = |(_, amount): &(&str, Object<'_>)| amount.integer().is_none_or(|amount| amount < 0);
+        let bad = |(_, amount): &(&str, Object<'_>)| {
+            amount.integer().is_none_or(|amount| !(0..=AMOUNT_MAX).contains(&amount))
+        };
         let (field, _) = self.amounts().find(bad)?;
-        Some(format!("data.object.{field} is not a whole number of minor units, or negative"))
+        Some(format!("data.object.{field} is no whole number of minor units from 0 to {AMOUNT_MAX}"))
     }
 
     fn amount_max(&self) -> Option<String> {

@@ -207,7 +207,7 @@ impl Rules {
 
     /// These rules with the mode that events must be of, unless they already say it.
     #[must_use]
-    pub fn expecting_livemode(mut self, livemode: bool) -> Self {
+    pub(super) fn expecting_livemode(mut self, livemode: bool) -> Self {
         self.bounds.livemode.get_or_insert(livemode);
         self
     }

@@ -89,6 +89,14 @@ fn each_built_in_rule_finds_what_it_is_for() {
 }
 
 #[test]
+fn an_amount_that_no_sum_could_hold_is_held_back() {
+    use crate::stripe::money::AMOUNT_MAX;
+    let of = |amount: i64| look(&Guardian::default(), &with(invoice(), "/data/object", "amount_paid", json!(amount)));
+    assert!(of(AMOUNT_MAX).blocking().is_none());
+    assert_eq!(of(AMOUNT_MAX + 1).blocking().map(|decision| decision.rule.clone()).as_deref(), Some("amount_form"));
+}
+
+#[test]
 fn bounds_come_from_the_file() {
     let rules = "
         [builtin.livemode]
@@ -227,11 +235,13 @@ fn a_good_file_takes_the_place_of_the_rules() {
 }
 
 #[test]
-fn a_configured_mode_does_not_override_the_file() {
-    let rules = Rules::parse("[builtin.livemode]\nexpect = true").unwrap().expecting_livemode(false);
-    assert_eq!(look(&Guardian::new(rules), &invoice()).decisions, []);
-    let rules = Rules::default().expecting_livemode(false);
-    assert_eq!(actions(&look(&Guardian::new(rules), &invoice())), [("livemode", Action::Quarantine)]);
+fn a_configured_mode_holds_over_reloads_unless_the_file_says_otherwise() {
+    let guardian = Guardian::default().expecting_livemode(false);
+    assert_eq!(actions(&look(&guardian, &invoice())), [("livemode", Action::Quarantine)]);
+    guardian.reload("[builtin.size]\ndepth = 30").unwrap();
+    assert_eq!(actions(&look(&guardian, &invoice())), [("livemode", Action::Quarantine)]);
+    guardian.reload("[builtin.livemode]\nexpect = true").unwrap();
+    assert_eq!(look(&guardian, &invoice()).decisions, []);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{Content, Projection, Settings};
 use crate::domain::clock::Timestamp;
 use crate::revenue::rows::{ProjectedStatus, RawJson, Severity, Standing, SubscriptionRow, Version};
 use crate::stripe::metadata;
-use crate::stripe::money::{Currency, Decimal};
+use crate::stripe::money::{AMOUNT_MAX, Currency, Decimal};
 use crate::stripe::object::Object;
 use crate::stripe::subscription::{Item, Subscription};
 
@@ -40,7 +40,7 @@ fn meaning(status: &str, settings: &Settings) -> Option<Meaning> {
 
 /// The tier of a subscription with the item that gives it: the best over the items. A price in the map decides; else
 /// the metadata of the price, the product or the plan, of the item and of the subscription; else the fallback.
-pub fn tier_of<'a, 'b>(object: Object<'a>, settings: &'b Settings) -> (Option<&'b str>, Option<Item<'a>>) {
+fn tier_of<'a, 'b>(object: Object<'a>, settings: &'b Settings) -> (Option<&'b str>, Option<Item<'a>>) {
     let tiers = &settings.tiers;
     let mut best: (Option<&str>, Option<Item<'_>>) = (None, None);
     for item in Subscription(object).items() {
@@ -88,7 +88,7 @@ impl<'a> Projection<'a> {
         let object = content.object;
         let customer = object.at("customer").id();
         if let Some(user) = self.user_in(object.at("metadata"), &row.id) {
-            self.bind_user(user, "subscription.metadata", Some(&row.id), customer, content);
+            self.bind_user(&user, "subscription.metadata", Some(&row.id), customer, content);
         }
         self.plan.subscriptions.push(row);
     }
@@ -152,7 +152,7 @@ impl<'a> Projection<'a> {
             pause_behavior: text(object.path("pause_collection.behavior").word()),
             pause_resumes_at: object.path("pause_collection.resumes_at").time(),
             latest_invoice_id: text(object.at("latest_invoice").id()),
-            metadata_user_id: metadata::user(object.at("metadata")).map(|user| user.id.to_owned()),
+            metadata_user_id: metadata::user(object.at("metadata")).map(|user| user.id.into_owned()),
             raw: RawJson::from_value(&collapsed(raw)),
         })
     }
@@ -186,5 +186,5 @@ fn collapsed(raw: &Value) -> Value {
 fn monthly(subscription: Subscription<'_>) -> i64 {
     let items = subscription.items().into_iter().filter_map(Item::monthly);
     let sum = items.fold(Decimal::ZERO, |sum, amount| sum.plus(amount).unwrap_or(sum));
-    sum.round().unwrap_or(0)
+    sum.round().filter(|sum| sum.unsigned_abs() <= AMOUNT_MAX.unsigned_abs()).unwrap_or(0)
 }
