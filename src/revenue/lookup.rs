@@ -41,12 +41,13 @@ pub struct LookupCounts {
     pub answered: u64,
 }
 
-/// What is asked of Stripe.
+/// What is asked of Stripe, in the order in which it is asked: without its object a thin event cannot be applied at
+/// all, without the others an event can.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Question {
+    Related(Scope, Related),
     Subscription(Scope, String),
     InvoicePaidBy(Scope, String),
-    Related(Scope, Related),
 }
 
 #[derive(Debug)]

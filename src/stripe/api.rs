@@ -113,7 +113,12 @@ impl StripeApi {
         let rate = settings.rate.unwrap_or(if livemode == Some(false) { RATE_TEST } else { RATE_LIVE });
         // Fails when another part of the process has installed it already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Client::builder()
+        let mut http = Client::builder();
+        if base.scheme() == "http" {
+            // A host on this machine is not behind the proxy that the environment may name.
+            http = http.no_proxy();
+        }
+        let http = http
             .default_headers(headers(&settings.key)?)
             .user_agent(concat!("colony-gateway/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
