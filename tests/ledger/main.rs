@@ -4,9 +4,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/generations.rs"]
+mod generations;
 #[path = "../support/plans.rs"]
 mod plans;
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/rest.rs"]
+mod rest;
 
 mod contract;
+mod direct;
+mod migrations;
+mod readers;
 mod sqlite;
 mod stores;
+mod supabase;

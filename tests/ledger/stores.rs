@@ -4,15 +4,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use colony_gateway::domain::clock::Clock;
+use colony_gateway::config::secret::Secret;
+use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::ledger::BoxFuture;
+use colony_gateway::ledger::migrations::migrate;
+use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::StateOfRecord;
 use colony_gateway::ledger::sqlite::SqliteLedger;
+use colony_gateway::ledger::supabase::{SupabaseConfig, SupabaseLedger};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
+use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::plans::at;
+use crate::postgres::{Database, Flavour};
+use crate::rest::{Rest, SERVICE_KEY};
 
 /// Everything a store holds, table by table, in an order that does not depend on the order of writing.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,7 +50,8 @@ pub(crate) const TABLES: [&str; 8] = [
 ];
 
 /// What tells when and in which order an event came, not what it did: not part of the contract.
-pub(crate) const ORDER_DEPENDENT: [&str; 2] = ["outcome", "recorded_at"];
+pub(crate) const ORDER_DEPENDENT: [&str; 8] =
+    ["outcome", "recorded_at", "created_at", "updated_at", "shown", "attempts", "retry_at", "fault"];
 
 /// A store with a way to look into it and to empty it.
 pub(crate) trait Store: Send + Sync {
@@ -125,5 +133,98 @@ fn sqlite_value(column: &str, value: ValueRef<'_>) -> Value {
         ValueRef::Text(text) if column == "raw" || column == "payload" => serde_json::from_slice(text).unwrap(),
         ValueRef::Text(text) => String::from_utf8(text.to_vec()).unwrap().into(),
         other => panic!("{column} holds {other:?}"),
+    }
+}
+
+/// A PostgreSQL ledger over a database of its own, reached directly or through the REST layer.
+pub(crate) struct Postgres {
+    ledger: Box<dyn StateOfRecord>,
+    pub(crate) database: Database,
+    pub(crate) pool: PgPool,
+    pub(crate) rest: Option<Rest>,
+}
+
+impl Postgres {
+    /// Reached directly. The database's time zone is not UTC, and its collation is not that of bytes.
+    pub(crate) async fn direct(flavour: Flavour) -> Self {
+        let (database, pool) = Self::migrated(flavour).await;
+        let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(database.url()))).unwrap();
+        Self { ledger: Box::new(ledger), database, pool, rest: None }
+    }
+
+    /// Reached through the REST layer.
+    pub(crate) async fn rest() -> Self {
+        let (database, pool) = Self::migrated(Flavour::Supabase).await;
+        let rest = Rest::start(&database).await;
+        let ledger = SupabaseLedger::new(&SupabaseConfig::new(rest.url(), Secret::new(SERVICE_KEY))).unwrap();
+        Self { ledger: Box::new(ledger), database, pool, rest: Some(rest) }
+    }
+
+    async fn migrated(flavour: Flavour) -> (Database, PgPool) {
+        let database = Database::create(flavour).await;
+        database.set_time_zone("America/Toronto").await;
+        let pool = database.pool().await;
+        migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
+        (database, pool)
+    }
+}
+
+/// Tables that only PostgreSQL has, and that must not depend on the order of events either.
+const PROJECTED: [&str; 2] = ["gateway.user_access", "public.subscriptions"];
+
+impl Store for Postgres {
+    fn ledger(&self) -> &dyn StateOfRecord {
+        &*self.ledger
+    }
+
+    fn contents(&self) -> BoxFuture<'_, Contents> {
+        Box::pin(async {
+            let mut contents = BTreeMap::new();
+            for table in TABLES {
+                contents.insert(table, postgres_rows(&self.pool, &format!("gateway.{table}")).await);
+            }
+            for table in PROJECTED {
+                contents.insert(table, postgres_rows(&self.pool, table).await);
+            }
+            Contents(contents)
+        })
+    }
+
+    fn clear(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let deletions: Vec<String> = TABLES.iter().map(|table| format!("DELETE FROM gateway.{table}")).collect();
+            let script = format!(
+                "BEGIN; {}; DELETE FROM gateway.user_access; DELETE FROM public.subscriptions; COMMIT",
+                deletions.join("; ")
+            );
+            sqlx::raw_sql(AssertSqlSafe(script)).execute(&self.pool).await.unwrap();
+        })
+    }
+}
+
+async fn postgres_rows(pool: &PgPool, table: &str) -> Vec<String> {
+    let statement = format!("SELECT to_jsonb(t) FROM {table} t");
+    let rows: Vec<Value> = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(pool).await.unwrap();
+    let mut rows: Vec<String> = rows
+        .into_iter()
+        .map(|row| {
+            let Value::Object(fields) = row else { panic!("a row is an object") };
+            let public = table.starts_with("public.");
+            let kept = fields
+                .into_iter()
+                .filter(|(column, _)| !ORDER_DEPENDENT.contains(&column.as_str()) && !(public && column == "id"));
+            let kept: Map<String, Value> = kept.map(|(column, value)| (column, postgres_value(value))).collect();
+            Value::Object(kept).to_string()
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+/// Timestamps as milliseconds; the rest as it is.
+fn postgres_value(value: Value) -> Value {
+    match value.as_str().and_then(Timestamp::parse_rfc3339) {
+        Some(moment) => moment.millis().into(),
+        None => value,
     }
 }
