@@ -53,6 +53,15 @@ AS $$
     END
 $$;
 
+-- The expression that gives a user's id the type of a public column, and its collation: the gateway's own columns
+-- compare by byte, and an index serves comparisons of its own collation only.
+CREATE OR REPLACE FUNCTION gateway.as_public(type text) RETURNS text
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT 'x.user_id::' || type
+        || CASE WHEN type IN ('text', 'character varying') THEN ' COLLATE pg_catalog."default"' ELSE '' END
+$$;
+
 -- The subscriptions of users: those bound to the user, and those of the user's customers that are bound to nobody.
 CREATE OR REPLACE FUNCTION gateway.subscriptions_of(users text[]) RETURNS TABLE (user_id text, id text)
 LANGUAGE sql STABLE
@@ -137,14 +146,15 @@ DECLARE
     names text[];
     given text[];
     -- What the users have, with the id in the table's type and, in a catalogue, the row of the tier.
-    source text := 'SELECT x.*, x.user_id::%1$s AS u %2$s FROM gateway.user_access x '
-                   'WHERE x.user_id = ANY ($1) AND gateway.fits(x.user_id, %1$L)';
-    plain text := pg_catalog.format(source, id_type, '');
+    source text := 'SELECT x.*, %1$s AS u %2$s FROM gateway.user_access x '
+                   'WHERE x.user_id = ANY ($1) AND gateway.fits(x.user_id, %3$L)';
+    plain text := pg_catalog.format(source, gateway.as_public(id_type), '', id_type);
     stamp text := CASE WHEN columns ? 'updated_at' THEN ', updated_at = pg_catalog.now()' END;
 BEGIN
     IF columns ->> 'tier_id' = 'uuid' THEN
         source := pg_catalog.format(
-            source, id_type, ', CASE WHEN x.entitles THEN gateway.platform_tier(x.tier, x.subscription_id) END AS ref');
+            source, gateway.as_public(id_type),
+            ', CASE WHEN x.entitles THEN gateway.platform_tier(x.tier, x.subscription_id) END AS ref', id_type);
         wanted := wanted || ARRAY['tier_id', 'a.ref'];
     ELSE
         source := plain;
@@ -223,8 +233,8 @@ DECLARE
     names text[];
     given text[];
     source text := pg_catalog.format(
-        '(SELECT x.*, x.user_id::%1$s AS u FROM gateway.user_access x '
-        'WHERE x.user_id = ANY ($1) AND gateway.fits(x.user_id, %1$L))', id_type);
+        '(SELECT x.*, %s AS u FROM gateway.user_access x '
+        'WHERE x.user_id = ANY ($1) AND gateway.fits(x.user_id, %L))', gateway.as_public(id_type), id_type);
     missing text[];
 BEGIN
     SELECT pg_catalog.array_agg(wanted[i]), pg_catalog.array_agg(wanted[i + 1]) INTO names, given
@@ -344,7 +354,7 @@ BEGIN
     IF gateway.projection('subscriptions') IS NOT NULL THEN
         SELECT coalesce(pg_catalog.array_agg(t.stripe_subscription_id), '{}') INTO others
         FROM gateway.subscriptions_of(users) o
-        JOIN public.subscriptions t ON t.stripe_subscription_id = o.id
+        JOIN public.subscriptions t ON t.stripe_subscription_id = (o.id COLLATE pg_catalog."default")
         WHERE t.creator_id <> t.subscriber_id;
     END IF;
     WITH best AS MATERIALIZED (
@@ -384,7 +394,7 @@ $$;
 
 -- Works everything out anew: after a projection was switched on, or when a public table was changed by hand.
 CREATE OR REPLACE FUNCTION gateway.refresh() RETURNS bigint
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql SET search_path = '' SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     chunk text[];

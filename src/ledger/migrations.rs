@@ -3,11 +3,12 @@
 //! The files under `migrations/` are plain SQL, so Supabase's own tool or `psql` can run them too. Each file records
 //! itself in `gateway.migrations`; the runner here adds the checksum of the text it ran, and refuses to go on when a
 //! recorded file has since been edited. All pending files run in one transaction: either all of them are there or none.
+//! Statements go as plain text, so a transaction pooler is no hindrance.
 //!
 //! Guarantees nothing about tables that are not the gateway's beyond what the files themselves do.
 
 use sha2::{Digest, Sha256};
-use sqlx::{Acquire, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::postgres::fault;
 use super::{LedgerError, LedgerErrorKind};
@@ -123,9 +124,7 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<Vec<&'static Migra
         .execute(&mut *transaction)
         .await
         .map_err(fault)?;
-    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
-        .persistent(false)
-        .bind(LOCK)
+    sqlx::raw_sql(AssertSqlSafe(format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})")))
         .execute(&mut *transaction)
         .await
         .map_err(fault)?;
@@ -152,27 +151,22 @@ async fn run(connection: &mut PgConnection, migration: &'static Migration) -> Re
         error
     };
     sqlx::raw_sql(migration.sql).execute(&mut *connection).await.map_err(failed)?;
-    sqlx::query("UPDATE gateway.migrations SET checksum = $2 WHERE version = $1")
-        .persistent(false)
-        .bind(migration.version)
-        .bind(migration.checksum())
-        .execute(&mut *connection)
-        .await
-        .map_err(failed)?;
+    let (version, checksum) = (migration.version, migration.checksum());
+    let record = format!("UPDATE gateway.migrations SET checksum = '{checksum}' WHERE version = {version}");
+    sqlx::raw_sql(AssertSqlSafe(record)).execute(&mut *connection).await.map_err(failed)?;
     Ok(())
 }
 
 async fn recorded(connection: &mut PgConnection) -> Result<Vec<Recorded>, LedgerError> {
-    let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regclass('gateway.migrations') IS NOT NULL")
-        .persistent(false)
-        .fetch_one(&mut *connection)
+    let there: bool = sqlx::raw_sql("SELECT pg_catalog.to_regclass('gateway.migrations') IS NOT NULL AS there")
+        .fetch_all(&mut *connection)
         .await
+        .and_then(|rows| rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get("there"))
         .map_err(fault)?;
     if !there {
         return Ok(Vec::new());
     }
-    let rows = sqlx::query("SELECT version, checksum FROM gateway.migrations ORDER BY version")
-        .persistent(false)
+    let rows = sqlx::raw_sql("SELECT version, checksum FROM gateway.migrations ORDER BY version")
         .fetch_all(&mut *connection)
         .await
         .map_err(fault)?;

@@ -72,6 +72,11 @@ impl PostgresLedger {
         Ok(Self { pool, deadline: config.deadline })
     }
 
+    /// Waits until the connections are closed; calls after this fail.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
     /// Runs one statement that answers with one JSON value.
     async fn ask<T: DeserializeOwned + Send + Unpin + 'static>(&self, statement: String) -> Result<T, LedgerError> {
         let mut connection = self.pool.acquire().await.map_err(fault)?;

@@ -53,6 +53,8 @@ pub(crate) const TABLES: [&str; 8] = [
 pub(crate) const ORDER_DEPENDENT: [&str; 8] =
     ["outcome", "recorded_at", "created_at", "updated_at", "shown", "attempts", "retry_at", "fault"];
 
+const COUNTED: &str = "SELECT kind, key, amount_minor";
+
 /// A store with a way to look into it and to empty it.
 pub(crate) trait Store: Send + Sync {
     /// The store.
@@ -60,6 +62,9 @@ pub(crate) trait Store: Send + Sync {
 
     /// All rows of [`TABLES`], with timestamps as milliseconds and JSON as values.
     fn contents(&self) -> BoxFuture<'_, Contents>;
+
+    /// The money that counts: kind, key and amount of each row that counts with something.
+    fn counted(&self) -> BoxFuture<'_, Vec<(String, String, i64)>>;
 
     /// Removes all rows.
     fn clear(&self) -> BoxFuture<'_, ()>;
@@ -90,6 +95,18 @@ impl Store for Sqlite {
         Box::pin(async {
             let connection = Connection::open(&self.file).unwrap();
             Contents(TABLES.into_iter().map(|table| (table, sqlite_rows(&connection, table))).collect())
+        })
+    }
+
+    fn counted(&self) -> BoxFuture<'_, Vec<(String, String, i64)>> {
+        Box::pin(async {
+            let connection = Connection::open(&self.file).unwrap();
+            let mut statement = connection.prepare(&format!("{COUNTED} FROM counted_revenue WHERE amount_minor <> 0"));
+            let statement = statement.as_mut().unwrap();
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+            let mut rows: Vec<_> = rows.map(Result::unwrap).collect();
+            rows.sort();
+            rows
         })
     }
 
@@ -179,14 +196,32 @@ impl Store for Postgres {
 
     fn contents(&self) -> BoxFuture<'_, Contents> {
         Box::pin(async {
-            let mut contents = BTreeMap::new();
-            for table in TABLES {
-                contents.insert(table, postgres_rows(&self.pool, &format!("gateway.{table}")).await);
-            }
-            for table in PROJECTED {
-                contents.insert(table, postgres_rows(&self.pool, table).await);
+            let mut contents: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+            let tables = || TABLES.into_iter().chain(PROJECTED);
+            let selects = tables().map(|table| {
+                let schema = if table.contains('.') { "" } else { "gateway." };
+                format!("SELECT '{table}' AS name, to_jsonb(t) AS row FROM {schema}{table} t")
+            });
+            let statement = selects.collect::<Vec<_>>().join(" UNION ALL ");
+            let rows: Vec<(String, Value)> =
+                sqlx::query_as(AssertSqlSafe(statement)).fetch_all(&self.pool).await.unwrap();
+            for table in tables() {
+                let of_table = rows.iter().filter(|(name, _)| name == table);
+                let mut lines: Vec<String> = of_table.map(|(_, row)| postgres_row(table, row)).collect();
+                lines.sort();
+                contents.insert(table, lines);
             }
             Contents(contents)
+        })
+    }
+
+    fn counted(&self) -> BoxFuture<'_, Vec<(String, String, i64)>> {
+        Box::pin(async {
+            let statement = format!("{COUNTED} FROM gateway.counted_revenue WHERE amount_minor <> 0");
+            let rows = sqlx::query_as(AssertSqlSafe(statement)).fetch_all(&self.pool).await;
+            let mut rows: Vec<(String, String, i64)> = rows.unwrap();
+            rows.sort();
+            rows
         })
     }
 
@@ -202,29 +237,17 @@ impl Store for Postgres {
     }
 }
 
-async fn postgres_rows(pool: &PgPool, table: &str) -> Vec<String> {
-    let statement = format!("SELECT to_jsonb(t) FROM {table} t");
-    let rows: Vec<Value> = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(pool).await.unwrap();
-    let mut rows: Vec<String> = rows
-        .into_iter()
-        .map(|row| {
-            let Value::Object(fields) = row else { panic!("a row is an object") };
-            let public = table.starts_with("public.");
-            let kept = fields
-                .into_iter()
-                .filter(|(column, _)| !ORDER_DEPENDENT.contains(&column.as_str()) && !(public && column == "id"));
-            let kept: Map<String, Value> = kept.map(|(column, value)| (column, postgres_value(value))).collect();
-            Value::Object(kept).to_string()
-        })
-        .collect();
-    rows.sort();
-    rows
+fn postgres_row(table: &str, row: &Value) -> String {
+    let Value::Object(fields) = row else { panic!("a row is an object") };
+    let public = table.starts_with("public.");
+    let kept = fields
+        .iter()
+        .filter(|(column, _)| !(ORDER_DEPENDENT.contains(&column.as_str()) || public && column.as_str() == "id"));
+    let kept: Map<String, Value> = kept.map(|(column, value)| (column.clone(), postgres_value(value))).collect();
+    Value::Object(kept).to_string()
 }
 
 /// Timestamps as milliseconds; the rest as it is.
-fn postgres_value(value: Value) -> Value {
-    match value.as_str().and_then(Timestamp::parse_rfc3339) {
-        Some(moment) => moment.millis().into(),
-        None => value,
-    }
+fn postgres_value(value: &Value) -> Value {
+    value.as_str().and_then(Timestamp::parse_rfc3339).map_or_else(|| value.clone(), |moment| moment.millis().into())
 }

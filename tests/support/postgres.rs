@@ -61,6 +61,7 @@ const SUPABASE_DATABASE: &str = "
 #[derive(Debug)]
 pub(crate) struct Server {
     port: u16,
+    log: PathBuf,
     databases: AtomicU32,
     _watch: Child,
     _lifeline: ChildStdin,
@@ -87,7 +88,8 @@ impl Server {
             account.copy(&account.template(&dir), &data);
             let port = free_port();
             if let Some((watch, lifeline)) = account.serve(&dir, &data, port) {
-                return Self { port, databases: AtomicU32::new(0), _watch: watch, _lifeline: lifeline };
+                let log = log_file(&dir, port);
+                return Self { port, log, databases: AtomicU32::new(0), _watch: watch, _lifeline: lifeline };
             }
         }
         panic!("PostgreSQL did not start on any of {START_ATTEMPTS} ports; see the reports above");
@@ -132,6 +134,16 @@ impl Database {
     /// Connection string, as the superuser.
     pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{}", self.server.port, self.name)
+    }
+
+    /// The port the server listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    /// What the server has written to its log so far.
+    pub(crate) fn server_log(&self) -> String {
+        fs::read_to_string(&self.server.log).expect("the server keeps its log")
     }
 
     /// A pool of connections, as the superuser.
@@ -225,7 +237,7 @@ impl Account {
     fn template(&self, dir: &Path) -> PathBuf {
         let version = Command::new(binary("initdb")).arg("--version").output().expect("initdb runs");
         let version: String =
-            String::from_utf8_lossy(&version.stdout).chars().filter(|each| each.is_ascii_alphanumeric()).collect();
+            String::from_utf8_lossy(&version.stdout).chars().filter(char::is_ascii_alphanumeric).collect();
         let template = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("data-{version}"));
         if !template.is_dir() {
             let made = dir.join("template");
@@ -283,7 +295,7 @@ impl Account {
             wait "$server"
             rm -rf "$dir"
         "#;
-        let log_file = dir.join(format!("log.{port}"));
+        let log_file = log_file(dir, port);
         let mut watch = self
             .command(Path::new("/bin/sh"))
             .current_dir("/")
@@ -318,6 +330,10 @@ impl Account {
         let _ = watch.wait();
         None
     }
+}
+
+fn log_file(dir: &Path, port: u16) -> PathBuf {
+    dir.join(format!("log.{port}"))
 }
 
 fn run(command: &mut Command) {

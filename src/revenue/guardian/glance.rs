@@ -66,7 +66,10 @@ impl<'a> Glance<'a> {
     pub(super) fn at(event: &'a Event, surroundings: Surroundings<'a>, bounds: &'a Bounds) -> Self {
         let object = event.object();
         let mut injections = Vec::new();
-        if let Some(value) = object.value() {
+        // Of what is not mapped nothing is written but the event itself.
+        if event.family != Family::Other
+            && let Some(value) = object.value()
+        {
             scan(value, &mut injections);
         }
         Self { event, object, surroundings, bounds, injections }

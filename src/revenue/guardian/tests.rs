@@ -89,6 +89,13 @@ fn each_built_in_rule_finds_what_it_is_for() {
 }
 
 #[test]
+fn what_is_not_mapped_is_not_searched_for_attacks() {
+    let page = with(invoice(), "/data/object/metadata", "html", json!("<a onclick=x() href=/>"));
+    assert!(look(&Guardian::default(), &page).blocking().is_some());
+    assert_eq!(look(&Guardian::default(), &with(page, "", "type", json!("product.updated"))).decisions, []);
+}
+
+#[test]
 fn an_amount_that_no_sum_could_hold_is_held_back() {
     use crate::stripe::money::AMOUNT_MAX;
     let of = |amount: i64| look(&Guardian::default(), &with(invoice(), "/data/object", "amount_paid", json!(amount)));
