@@ -132,7 +132,17 @@ fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
     let revenue = &config.revenue;
     let prices = revenue.tiers.iter().map(|(price, tier)| (price.as_str(), *tier));
     let tiers = Tiers::new(TIERS, prices, None).map_err(StartError::Tiers)?;
-    let guardian = Guardian::default();
+    let api = match &config.stripe.key {
+        Some(key) => {
+            let settings = ApiSettings { base_url: config.stripe.base_url.clone(), ..ApiSettings::new(key.clone()) };
+            Some(Arc::new(StripeApi::new(&settings, clock.clone()).map_err(StartError::Stripe)?))
+        }
+        None => None,
+    };
+    let mut guardian = Guardian::default();
+    if let Some(livemode) = api.as_ref().and_then(|api| api.livemode()) {
+        guardian = guardian.expecting_livemode(livemode);
+    }
     if let Some(path) = &revenue.guardian_rules {
         guardian.reload_file(path).map_err(StartError::Rules)?;
     }
@@ -140,9 +150,10 @@ fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
     let user_ids = if uuid_users { UserIds::Uuid } else { UserIds::Any };
     let settings = Settings { tiers, unpaid_entitles: revenue.unpaid_entitles, user_ids };
     let validator = Validator::new(settings, Arc::new(guardian), clock.clone());
-    let Some(key) = &config.stripe.key else { return Ok(validator) };
-    let api = ApiSettings { base_url: config.stripe.base_url.clone(), ..ApiSettings::new(key.clone()) };
-    Ok(validator.with_stripe(Arc::new(StripeApi::new(&api, clock.clone()).map_err(StartError::Stripe)?)))
+    Ok(match api {
+        Some(api) => validator.with_stripe(api),
+        None => validator,
+    })
 }
 
 /// Starts everything. What is started stops again when an error is returned.
