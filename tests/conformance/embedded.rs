@@ -353,7 +353,7 @@ async fn a_server_that_allows_it_replaces_executors_of_the_same_name() {
     client.member("c", new).add_function("bee", KIND, "f").await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement, not a check; run it alone, optimised and with --no-capture"]
 async fn throughput_of_submit_assign_and_close() {
     const PROCESSES: usize = 20_000;
