@@ -9,21 +9,24 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use crate::config::Config;
+use crate::config::{Config, LedgerConfig};
 use crate::dispatch::{Direct, Pump, PumpOptions};
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce};
 use crate::http::{self, AdminState, ServerOptions, WebhookOptions, Webhooks};
 use crate::inbox::{Inbox, InboxOptions, InboxThreads, OpenError};
-use crate::ledger::Ledger;
+use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::sqlite::SqliteLedger;
+use crate::ledger::supabase::{SupabaseConfig, SupabaseLedger};
+use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
 use crate::revenue::guardian::{Guardian, RulesError};
-use crate::revenue::project::Settings;
+use crate::revenue::project::{Settings, UserIds};
 use crate::revenue::tiers::{Tiers, TiersError};
 use crate::revenue::validator::Validator;
+use crate::stripe::api::{ApiConfigError, ApiSettings, StripeApi};
 use crate::telemetry::health::Board;
 use crate::telemetry::metrics::Metrics;
 
@@ -50,6 +53,9 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error("cannot open the ledger")]
     Ledger(#[source] crate::ledger::LedgerError),
+    /// The key or address of Stripe's API is refused.
+    #[error("cannot use STRIPE_SECRET_KEY")]
+    Stripe(#[source] ApiConfigError),
     /// The tiers make no sense.
     #[error("cannot use the tiers")]
     Tiers(#[source] TiersError),
@@ -87,13 +93,38 @@ pub struct Gateway {
     threads: InboxThreads,
 }
 
-/// Opens the state of record that the configuration names.
-pub fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
-    let path = &config.ledger.sqlite_path;
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(|source| StartError::Directory { path: parent.to_owned(), source })?;
+/// Opens the state of record that the configuration names. One that lacks migrations is refused; one that cannot be
+/// reached is not, since webhooks are stored without it.
+pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
+    let ledger: Arc<dyn StateOfRecord> = match &config.ledger {
+        LedgerConfig::Sqlite { path } => {
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent)
+                    .map_err(|source| StartError::Directory { path: parent.to_owned(), source })?;
+            }
+            Arc::new(SqliteLedger::open(path, clock.clone()).map_err(StartError::Ledger)?)
+        }
+        LedgerConfig::Postgres { url, connections } => {
+            let connections = u32::try_from(*connections).unwrap_or(u32::MAX);
+            let postgres = PostgresConfig { connections, ..PostgresConfig::new(url.clone()) };
+            Arc::new(PostgresLedger::new(&postgres).map_err(StartError::Ledger)?)
+        }
+        LedgerConfig::Supabase { url, key } => {
+            let supabase = SupabaseConfig::new(url.as_str(), key.clone());
+            Arc::new(SupabaseLedger::new(&supabase).map_err(StartError::Ledger)?)
+        }
+    };
+    match ledger.check().await {
+        Err(error) if error.kind == LedgerErrorKind::Schema => Err(StartError::Ledger(error)),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the ledger does not answer yet; entries will wait"
+            );
+            Ok(ledger)
+        }
+        Ok(()) => Ok(ledger),
     }
-    Ok(Arc::new(SqliteLedger::open(path, clock.clone()).map_err(StartError::Ledger)?))
 }
 
 /// The pipeline from events to verdicts.
@@ -105,8 +136,13 @@ fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
     if let Some(path) = &revenue.guardian_rules {
         guardian.reload_file(path).map_err(StartError::Rules)?;
     }
-    let settings = Settings { tiers, unpaid_entitles: revenue.unpaid_entitles };
-    Ok(Validator::new(settings, Arc::new(guardian), clock.clone()))
+    let uuid_users = revenue.uuid_users.unwrap_or(!matches!(config.ledger, LedgerConfig::Sqlite { .. }));
+    let user_ids = if uuid_users { UserIds::Uuid } else { UserIds::Any };
+    let settings = Settings { tiers, unpaid_entitles: revenue.unpaid_entitles, user_ids };
+    let validator = Validator::new(settings, Arc::new(guardian), clock.clone());
+    let Some(key) = &config.stripe.key else { return Ok(validator) };
+    let api = ApiSettings { base_url: config.stripe.base_url.clone(), ..ApiSettings::new(key.clone()) };
+    Ok(validator.with_stripe(Arc::new(StripeApi::new(&api, clock.clone()).map_err(StartError::Stripe)?)))
 }
 
 /// Starts everything. What is started stops again when an error is returned.
@@ -198,8 +234,9 @@ async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), S
     };
     let http = &config.http;
     let listener = bind(http.listen, "http.listen").await?;
-    let admin =
-        if http.admin_listen == http.listen { None } else { Some(bind(http.admin_listen, "http.admin_listen").await?) };
+    // Two ports that the system chooses are never the same.
+    let one_address = http.admin_listen == http.listen && http.listen.port() != 0;
+    let admin = if one_address { None } else { Some(bind(http.admin_listen, "http.admin_listen").await?) };
     Ok((listener, admin))
 }
 

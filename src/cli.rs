@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod dev;
+pub mod migrate;
+pub mod revenue;
 pub mod serve;
 pub mod simulate;
 pub mod traffic;
@@ -43,6 +45,10 @@ pub enum Command {
     Dev(dev::DevArgs),
     /// Post signed Stripe-shaped events to a webhook endpoint and check the answers.
     Simulate(simulate::SimulateArgs),
+    /// Bring the database of the state of record up to date.
+    Migrate(migrate::MigrateArgs),
+    /// Print what recurs and what came in.
+    Revenue(revenue::RevenueArgs),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -55,6 +61,8 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Serve => serve::run(&sources, clock).await,
         Command::Dev(args) => dev::run(args, sources, clock).await,
         Command::Simulate(args) => simulate::run(args, clock).await,
+        Command::Migrate(args) => migrate::run(args, &sources).await,
+        Command::Revenue(args) => revenue::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources),
     };
     match result {

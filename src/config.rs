@@ -4,9 +4,11 @@
 //! the name of its setting. Keys that nobody reads are faults too: a typing error must not silently mean a default.
 
 mod endpoints;
+mod ledger;
 mod reader;
 pub mod secret;
 mod settings;
 
+pub use ledger::{LedgerConfig, StripeConfig};
 pub use reader::{ConfigError, Fault, Shown, Sources};
-pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LedgerConfig, LogConfig, RevenueConfig};
+pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LogConfig, RevenueConfig};

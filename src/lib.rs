@@ -7,6 +7,7 @@
 //! | [`http`] | receives a delivery, verifies it, answers only after it is durable |
 //! | [`inbox`] | durable journal of deliveries: states, leases, retries |
 //! | [`dispatch`] | takes entries out of the inbox and brings them to their end |
+//! | [`colony`] | speaks to Colonies servers, and is one for `dev` and tests |
 //! | [`revenue`] | the domain: what an event means, and whether to trust it |
 //! | [`ledger`] | the state of record |
 //!
@@ -16,6 +17,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod colony;
 pub mod config;
 pub mod dispatch;
 pub mod domain;

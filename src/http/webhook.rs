@@ -105,7 +105,8 @@ async fn receive(State(state): State<Arc<EndpointState>>, request: Request) -> R
     let shared = &*state.shared;
     let webhooks = &shared.webhooks;
     let options = &webhooks.options;
-    let _hand = shared.requests.try_acquire().map_err(|_| Problem::Overloaded)?;
+    let _place = shared.requests.try_acquire().map_err(|_| Problem::Overloaded)?;
+    let _in_hand = InHand::new(&webhooks.metrics);
     let (head, body) = request.into_parts();
     let refuse = |error| {
         webhooks.metrics.signature_failures.of(crate::stripe::signature::SignatureError::reason(error)).increment(1);
@@ -138,6 +139,22 @@ async fn receive(State(state): State<Arc<EndpointState>>, request: Request) -> R
         Err(_) => return Err(Problem::InboxTimeout),
     };
     Ok(acknowledge(&receipt, &webhooks.route, count(&webhooks.metrics, &receipt, held, event.as_deref()), event))
+}
+
+/// Counts a request as in hand until it is dropped, on whichever way.
+struct InHand<'a>(&'a Metrics);
+
+impl<'a> InHand<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.requests_in_hand.increment(1.0);
+        Self(metrics)
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.requests_in_hand.decrement(1.0);
+    }
 }
 
 /// Counts a stored delivery and names what became of it.

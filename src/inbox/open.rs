@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -37,6 +38,7 @@ pub(super) fn open(options: &InboxOptions, clock: Clock) -> Result<(Inbox, Inbox
     let reader = read_only()?;
     let checker = if large { Some(read_only()?) } else { None };
     let checkpointer = Connection::open(&path).map_err(|source| classify(&path, source))?;
+    leave_log(&checkpointer).map_err(|source| classify(&path, source))?;
     start(options, clock, Parts { path: &path, lock, writes, reader, checker, checkpointer })
 }
 
@@ -106,6 +108,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 fn connect(path: &Path, options: &InboxOptions) -> Result<Connection, OpenError> {
     let configure = || -> rusqlite::Result<Connection> {
         let connection = Connection::open(path)?;
+        leave_log(&connection)?;
         connection.busy_timeout(options.busy_timeout)?;
         // The page size takes effect only before the first table, so on an existing file this changes nothing.
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
@@ -120,6 +123,12 @@ fn connect(path: &Path, options: &InboxOptions) -> Result<Connection, OpenError>
         Ok(connection)
     };
     configure().map_err(|source| classify(path, source))
+}
+
+/// Closing must not move the log into the file: one that is refused as damaged stays as it was found. The writer moves the
+/// log itself when it ends in order.
+fn leave_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(|_| ())
 }
 
 /// Makes the tables in a new file; refuses what is damaged, foreign or newer. Tells whether the file is too large to be

@@ -301,6 +301,11 @@ impl Writes {
         self.connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |_| Ok(()))
     }
 
+    /// Moves the whole log into the file, so that the file alone is a complete copy.
+    pub(super) fn finish(&self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
     fn moved(&mut self, from: i64, to: i64) {
         self.count(from, -1);
         self.count(to, 1);

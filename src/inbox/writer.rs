@@ -147,6 +147,9 @@ impl Writer {
                 log_bytes = 0;
             }
         }
+        if let Err(error) = self.writes.finish() {
+            self.checkpoint_failed(&error);
+        }
     }
 
     fn checkpoint_failed(&self, error: &rusqlite::Error) {

@@ -117,20 +117,20 @@ impl Supervisor {
     async fn drain(&mut self, mut stop: impl Stop, deadline: Duration, failed: &mut bool) -> Ending {
         let deadline = tokio::time::sleep(deadline);
         tokio::pin!(deadline);
-        loop {
+        let reason = loop {
             tokio::select! {
                 ended = self.tasks.join_next_with_id() => match ended {
                     None => return Ending::Clean,
                     Some(ended) => *failed |= self.ended(ended),
                 },
-                reason = stop.next() => tracing::warn!(reason, left = self.tasks.len(), "second signal: dropping what is in hand"),
-                () = &mut deadline => tracing::warn!(left = self.tasks.len(), "deadline passed: dropping what is in hand"),
+                reason = stop.next() => break reason,
+                () = &mut deadline => break "deadline",
             }
-            if !self.tasks.is_empty() {
-                self.tasks.shutdown().await;
-                return Ending::CutShort;
-            }
-        }
+        };
+        let left: Vec<&str> = self.names.values().copied().collect();
+        tracing::warn!(reason, ?left, "dropping what is in hand");
+        self.tasks.shutdown().await;
+        Ending::CutShort
     }
 
     /// Logs the end of a task and tells whether it is a failure.

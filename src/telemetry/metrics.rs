@@ -140,6 +140,8 @@ metrics! {
     events: counters("colony_gateway_events_total", "type", &EVENT_TYPES);
     /// Open connections on the webhook listener.
     connections: gauge("colony_gateway_connections");
+    /// Webhook requests in hand.
+    requests_in_hand: gauge("colony_gateway_webhook_requests_in_hand");
     /// Connections refused because too many were open.
     connections_refused: counter("colony_gateway_connections_refused_total");
     /// Entries in the inbox, by state.

@@ -35,9 +35,8 @@ fn a_200_is_never_sent_before_the_commit() {
     let body = event("evt_between_append_and_commit");
     let mut stream = connect(gateway.webhooks);
     stream.write_all(&post("/webhook", &[("stripe-signature", &signature(&body))], body.as_bytes())).unwrap();
-    // The request is in the gateway's hands once its connection is counted; a commit is impossible as long as the lock is
-    // held, so an answer now could only be a lie.
-    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 1);
+    // A commit is impossible as long as the lock is held, so an answer now could only be a lie.
+    gateway.until_in_hand(1);
     stream.set_nonblocking(true).unwrap();
     let mut byte = [0];
     let early = std::io::Read::read(&mut stream, &mut byte);
@@ -147,7 +146,7 @@ fn killed_under_load_again_and_again_it_keeps_every_event_it_acknowledged() {
             acknowledged.extend(sender.join().unwrap());
         }
     }
-    assert!(acknowledged.len() >= 100, "{}", acknowledged.len());
+    assert!(acknowledged.len() >= 50, "{}", acknowledged.len());
     assert!(stored(directory.path()).is_superset(&acknowledged), "acknowledged and lost");
     let gateway = options.serve();
     let health = gateway.until_idle();
@@ -172,7 +171,7 @@ fn a_damaged_inbox_is_refused_with_what_to_do() {
     std::fs::write(&file, &bytes).unwrap();
     let log = options.try_serve().err().expect("it does not start").join("\n");
     assert!(log.contains("is damaged") && log.contains("restore the last backup"), "{log}");
-    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    assert!(std::fs::read(&file).unwrap() == bytes, "the damaged file was changed");
 }
 
 #[test]

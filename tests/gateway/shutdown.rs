@@ -12,7 +12,7 @@ fn a_signal_finishes_the_requests_in_hand_takes_no_more_and_exits_0() {
     let whole = post("/webhook", &[("stripe-signature", &signature(&body))], body.as_bytes());
     let mut in_hand = connect(gateway.webhooks);
     in_hand.write_all(&whole[..whole.len() - 1]).unwrap();
-    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 1);
+    gateway.until_in_hand(1);
     gateway.signal("TERM");
     // The listener closes when draining begins.
     while std::net::TcpStream::connect(gateway.webhooks).is_ok() {
@@ -42,12 +42,12 @@ fn work_that_outlasts_the_deadline_is_cut_short_and_the_exit_code_says_so() {
     let mut gateway = options.serve();
     let mut endless = connect(gateway.webhooks);
     endless.write_all(b"POST /webhook HTTP/1.1\r\nhost: x\r\nstripe-signature: t=1,v1=00\r\n").unwrap();
-    endless.write_all(format!("stripe-signature-pad: x\r\ncontent-length: 10\r\n\r\n{{").as_bytes()).unwrap();
+    endless.write_all(b"content-length: 10\r\n\r\n{").unwrap();
     let body = event("evt_1");
     let whole = post("/webhook", &[("stripe-signature", &signature(&body))], body.as_bytes());
     let mut slow = connect(gateway.webhooks);
     slow.write_all(&whole[..whole.len() - 1]).unwrap();
-    gateway.until(|_| gateway.metric("colony_gateway_connections") >= 1);
+    gateway.until_in_hand(1);
     gateway.signal("TERM");
     assert_eq!(gateway.wait().code(), Some(3));
 }

@@ -50,6 +50,20 @@ async fn a_signal_drains_and_work_in_hand_is_finished() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tasks_that_end_early_in_the_drain_do_not_cut_the_others_short() {
+    let (mut supervisor, shutdown, _) = supervisor();
+    for wait in [DEADLINE / 2, Duration::ZERO, DEADLINE / 4] {
+        let shutdown = shutdown.clone();
+        supervisor.start("worker", async move {
+            shutdown.draining().await;
+            tokio::time::sleep(wait).await;
+            Ok::<(), Infallible>(())
+        });
+    }
+    assert_eq!(supervisor.run(wishes(1), DEADLINE).await, Ending::Clean);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_deadline_cuts_work_short_and_says_so() {
     let (mut supervisor, _, _) = supervisor();
     supervisor.start("stuck", std::future::pending::<Result<(), Infallible>>());

@@ -1,0 +1,176 @@
+//! The keys of attestations: the gateway's secret one and the public ones that bees trust.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::canonical::{self, Claim};
+use super::{ALGORITHM, Attestation};
+use crate::config::secret::Secret;
+use crate::domain::clock::Timestamp;
+
+/// Bytes of a key, secret or public.
+const KEY_BYTES: usize = 32;
+
+/// Bytes of a nonce.
+pub(super) const NONCE_BYTES: usize = 16;
+
+/// Hex digits of a key's short name.
+const KID_DIGITS: usize = 16;
+
+/// A public key with its short name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    pub(super) key: VerifyingKey,
+    kid: String,
+}
+
+impl PublicKey {
+    /// Reads a key from hex or base64.
+    ///
+    /// # Errors
+    /// When the text is no key, or one that would accept signatures of anybody.
+    pub fn parse(text: &str) -> Result<Self, AttestationKeyError> {
+        let bytes = key_bytes(text)?;
+        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| AttestationKeyError::NotAPoint)?;
+        if key.is_weak() { Err(AttestationKeyError::Weak) } else { Ok(Self::new(key)) }
+    }
+
+    /// Reads a list of keys with commas or white space between them, as `ATTESTATION_PUBKEYS` has it. May be empty.
+    ///
+    /// # Errors
+    /// As [`PublicKey::parse`], for the first that is wrong.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, AttestationKeyError> {
+        let items = text.split(|letter: char| letter == ',' || letter.is_whitespace());
+        items.filter(|item| !item.is_empty()).map(Self::parse).collect()
+    }
+
+    fn new(key: VerifyingKey) -> Self {
+        let mut kid = hex::encode(Sha256::digest(key.as_bytes()));
+        kid.truncate(KID_DIGITS);
+        Self { key, kid }
+    }
+
+    /// Its short name.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The key as 64 hex digits.
+    pub fn to_hex(&self) -> String {
+        hex::encode(self.key.as_bytes())
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.to_hex())
+    }
+}
+
+/// Makes attestations. `Debug` shows only the public key.
+#[derive(Clone)]
+pub struct Signer {
+    key: SigningKey,
+    public: PublicKey,
+}
+
+impl Signer {
+    /// Reads the secret seed from hex or base64.
+    ///
+    /// # Errors
+    /// Names what is wrong with the text, never the text itself.
+    pub fn parse(seed: &Secret) -> Result<Self, AttestationKeyError> {
+        let seed = key_bytes(seed.expose())?;
+        Ok(Self::from_seed(&seed))
+    }
+
+    /// Makes a new key from the operating system's randomness.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut seed = Zeroizing::new([0_u8; KEY_BYTES]);
+        getrandom::fill(seed.as_mut_slice())?;
+        Ok(Self::from_seed(&seed))
+    }
+
+    fn from_seed(seed: &[u8; KEY_BYTES]) -> Self {
+        let key = SigningKey::from_bytes(seed);
+        let public = PublicKey::new(key.verifying_key());
+        Self { key, public }
+    }
+
+    /// The public key.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// The seed as 64 hex digits, for a file or an environment that may hold it.
+    pub fn to_hex(&self) -> Secret {
+        Secret::new(hex::encode(self.key.as_bytes()))
+    }
+
+    /// Vouches for a claim, at the time `now`.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness for the nonce.
+    pub fn attest(&self, claim: Claim<'_>, now: Timestamp) -> Result<Attestation, getrandom::Error> {
+        let mut nonce = [0_u8; NONCE_BYTES];
+        getrandom::fill(&mut nonce)?;
+        Ok(self.attest_with(claim, now, nonce))
+    }
+
+    pub(super) fn attest_with(&self, claim: Claim<'_>, now: Timestamp, nonce: [u8; NONCE_BYTES]) -> Attestation {
+        let (issued_at, nonce) = (now.seconds().to_string(), hex::encode(nonce));
+        let signature = self.key.sign(&canonical::bytes(claim, self.public.kid(), &issued_at, &nonce));
+        Attestation {
+            alg: ALGORITHM.to_owned(),
+            kid: self.public.kid().to_owned(),
+            iat: issued_at,
+            nonce,
+            sig: hex::encode(signature.to_bytes()),
+        }
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("public", &self.public).finish_non_exhaustive()
+    }
+}
+
+/// 32 bytes from 64 hex digits or from base64, with or without its padding; white space around is ignored.
+fn key_bytes(text: &str) -> Result<Zeroizing<[u8; KEY_BYTES]>, AttestationKeyError> {
+    let text = text.trim_ascii();
+    let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);
+    if text.len() == 2 * KEY_BYTES {
+        hex::decode_to_slice(text, bytes.as_mut_slice()).map_err(|_| AttestationKeyError::Text)?;
+        return Ok(bytes);
+    }
+    let engine = if text.ends_with('=') { STANDARD } else { STANDARD_NO_PAD };
+    let decoded = Zeroizing::new(engine.decode(text).map_err(|_| AttestationKeyError::Text)?);
+    if decoded.len() != KEY_BYTES {
+        return Err(AttestationKeyError::Text);
+    }
+    bytes.copy_from_slice(&decoded);
+    Ok(bytes)
+}
+
+/// Why a text is not a key of attestations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AttestationKeyError {
+    /// Neither hex nor base64 of 32 bytes.
+    #[error("a key of attestations is 32 bytes, as 64 hex digits or in base64; make one with `keys generate`")]
+    Text,
+    /// Not a public key of Ed25519.
+    #[error("the 32 bytes are not a public key of Ed25519")]
+    NotAPoint,
+    /// A key of small order, whose signatures anybody can make.
+    #[error("this public key would accept signatures of anybody")]
+    Weak,
+}

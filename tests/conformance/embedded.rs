@@ -1,0 +1,292 @@
+//! What only the embedded server has: bounds, a life that tests control, and a memory that can be kept or lost.
+
+use std::time::Duration;
+
+use colony_gateway::colony::client::{Assignment, ClientError, Member};
+use colony_gateway::colony::messages::{Conditions, FunctionSpec, ProcessState};
+use colony_gateway::colony::server::{Bounds, EmbeddedServer, Memory, ServerOptions, StartError};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{KIND, SERVER_KEY, client, key, key_of, refused};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// A server with a colony `c`, a user and an executor in it.
+struct Small {
+    server: EmbeddedServer,
+    user: Member,
+    bee: Member,
+}
+
+fn options() -> ServerOptions {
+    ServerOptions::new(key_of(SERVER_KEY).id().clone())
+}
+
+async fn start(options: ServerOptions) -> EmbeddedServer {
+    EmbeddedServer::start(options, CancellationToken::new()).await.unwrap()
+}
+
+async fn small(bounds: Bounds) -> Small {
+    let server = start(ServerOptions { bounds, ..options() }).await;
+    let client = client(&server.url());
+    let (owner_key, user_key, bee_key) = (key(), key(), key());
+    client.add_colony(&key_of(SERVER_KEY), "c", owner_key.id()).await.unwrap();
+    let owner = client.owner("c", owner_key);
+    owner.add_user("gateway", user_key.id()).await.unwrap();
+    owner.add_executor("bee", KIND, bee_key.id()).await.unwrap();
+    owner.approve_executor("bee").await.unwrap();
+    Small { server, user: client.member("c", user_key), bee: client.member("c", bee_key) }
+}
+
+fn job() -> FunctionSpec {
+    FunctionSpec {
+        maxwaittime: -1,
+        maxexectime: 30,
+        conditions: Conditions { colonyname: "c".to_owned(), executortype: KIND.to_owned(), ..Conditions::default() },
+        ..FunctionSpec::default()
+    }
+}
+
+fn is_at_a_bound(error: &ClientError) -> bool {
+    matches!(error, ClientError::Overloaded { status: 503, .. } | ClientError::ServerFault { status: 503, .. })
+}
+
+#[tokio::test]
+async fn a_request_over_the_bound_is_refused_and_the_connection_lives() {
+    let world = small(Bounds { body_bytes_max: 4096, ..Bounds::default() }).await;
+    let large = FunctionSpec { args: vec![Value::from("x".repeat(8000))], ..job() };
+    let error = refused(world.user.submit(large).await);
+    assert!(error.to_string().contains("413"), "{error}");
+    world.user.submit(job()).await.unwrap();
+}
+
+#[tokio::test]
+async fn open_processes_are_bounded_by_number_and_by_bytes() {
+    let world = small(Bounds { open_processes_max: 2, ..Bounds::default() }).await;
+    world.user.submit(job()).await.unwrap();
+    let second = world.user.submit(job()).await.unwrap();
+    assert!(is_at_a_bound(&refused(world.user.submit(job()).await)));
+    world.user.cancel(&second.id()).await.unwrap();
+    world.user.submit(job()).await.expect("a place is free again");
+
+    let world = small(Bounds { open_bytes_max: 4096, ..Bounds::default() }).await;
+    let large = FunctionSpec { args: vec![Value::from("x".repeat(3000))], ..job() };
+    assert!(is_at_a_bound(&refused(world.user.submit(large).await)));
+    world.user.submit(job()).await.expect("a small one fits");
+}
+
+#[tokio::test]
+async fn the_longest_finished_processes_are_forgotten_first() {
+    for bounds in [
+        Bounds { finished_processes_max: 2, ..Bounds::default() },
+        // Two jobs of about 1.4 kB each once in base64, not three.
+        Bounds { finished_bytes_max: 4096, ..Bounds::default() },
+    ] {
+        let world = small(bounds).await;
+        let mut ended = Vec::new();
+        for _ in 0..3 {
+            let spec = FunctionSpec { args: vec![Value::from("x".repeat(800))], ..job() };
+            let process = world.user.submit(spec).await.unwrap();
+            assert!(matches!(world.bee.assign(LONG).await.unwrap(), Assignment::Process(_)));
+            world.bee.close_successful(&process.id(), Vec::new()).await.unwrap();
+            ended.push(process.id());
+        }
+        let open = world.user.submit(job()).await.unwrap();
+        let first = refused(world.user.process(&ended[0]).await);
+        assert!(matches!(first, ClientError::UnknownProcess { .. }), "{first:?}");
+        for kept in [&ended[1], &ended[2], &open.id()] {
+            world.user.process(kept).await.unwrap();
+        }
+        assert_eq!(world.user.statistics().await.unwrap().successfulprocesses, 2);
+    }
+}
+
+#[tokio::test]
+async fn waiting_calls_are_bounded() {
+    let world = small(Bounds { waiters_max: 1, ..Bounds::default() }).await;
+    let mut waiting = JoinSet::new();
+    for _ in 0..2 {
+        let bee = world.bee.clone();
+        waiting.spawn(async move { bee.assign(LONG).await });
+    }
+    // One of the two is refused at once; the other one waits on.
+    let first = waiting.join_next().await.unwrap().unwrap();
+    assert!(is_at_a_bound(&refused(first)));
+    let process = world.user.submit(job()).await.unwrap();
+    let second = waiting.join_next().await.unwrap().unwrap().unwrap();
+    assert!(matches!(second, Assignment::Process(taken) if taken.processid == process.processid));
+}
+
+#[tokio::test]
+async fn connections_over_the_bound_wait_until_one_ends() {
+    let world = start(ServerOptions { bounds: Bounds { connections_max: 1, ..Bounds::default() }, ..options() }).await;
+    let mut first = TcpStream::connect(world.local_addr()).await.unwrap();
+    let request = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
+    first.write_all(request).await.unwrap();
+    let mut reply = [0; 12];
+    first.read_exact(&mut reply).await.unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 200");
+    let mut second = TcpStream::connect(world.local_addr()).await.unwrap();
+    second.write_all(request).await.unwrap();
+    // The second one can be answered only because the first one leaves.
+    drop(first);
+    second.read_exact(&mut reply).await.unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn members_and_functions_are_bounded() {
+    let world =
+        start(ServerOptions { bounds: Bounds { members_max: 1, functions_max: 1, ..Bounds::default() }, ..options() })
+            .await;
+    let client = client(&world.url());
+    let (owner_key, bee_key) = (key(), key());
+    client.add_colony(&key_of(SERVER_KEY), "c", owner_key.id()).await.unwrap();
+    assert!(is_at_a_bound(&refused(client.add_colony(&key_of(SERVER_KEY), "d", owner_key.id()).await)));
+    let owner = client.owner("c", owner_key);
+    owner.add_user("one", key().id()).await.unwrap();
+    assert!(is_at_a_bound(&refused(owner.add_user("two", key().id()).await)));
+    owner.add_executor("one", KIND, bee_key.id()).await.unwrap();
+    assert!(is_at_a_bound(&refused(owner.add_executor("two", KIND, key().id()).await)));
+    owner.approve_executor("one").await.unwrap();
+    let bee = client.member("c", bee_key);
+    bee.add_function("one", KIND, "f").await.unwrap();
+    assert!(is_at_a_bound(&refused(bee.add_function("one", KIND, "g").await)));
+}
+
+#[tokio::test]
+async fn it_listens_on_loopback_only() {
+    let open = ServerOptions { listen: "0.0.0.0:0".parse().unwrap(), ..options() };
+    let error = EmbeddedServer::start(open, CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(error, StartError::NotLoopback { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_to_be() {
+    let first = start(options()).await;
+    let same = ServerOptions { listen: first.local_addr(), ..options() };
+    let error = EmbeddedServer::start(same, CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(error, StartError::Listen { .. }), "{error}");
+}
+
+async fn kill(world: &mut Small) -> Memory {
+    let stand_in = start(options()).await;
+    let addr = world.server.local_addr();
+    let memory = std::mem::replace(&mut world.server, stand_in).kill().await;
+    let gone = TcpStream::connect(addr).await;
+    assert!(gone.is_err(), "nothing listens after a kill");
+    memory
+}
+
+#[tokio::test]
+async fn a_killed_server_breaks_calls_and_can_be_started_again_without_its_memory() {
+    let mut world = small(Bounds::default()).await;
+    let addr = world.server.local_addr();
+    let process = world.user.submit(job()).await.unwrap();
+    let mut waiting = JoinSet::new();
+    let bee = world.bee.clone();
+    assert!(matches!(bee.assign(LONG).await.unwrap(), Assignment::Process(_)));
+    waiting.spawn(async move { bee.assign(LONG).await });
+    kill(&mut world).await;
+    let broken = refused(waiting.join_next().await.unwrap().unwrap());
+    assert!(
+        matches!(broken, ClientError::Broken { .. } | ClientError::Unreachable { .. }),
+        "the waiting call gets no answer: {broken:?}"
+    );
+    let again = start(ServerOptions { listen: addr, ..options() }).await;
+    let error = refused(world.user.process(&process.id()).await);
+    assert!(matches!(error, ClientError::UnknownProcess { .. }), "{error:?}");
+    drop(again);
+}
+
+#[tokio::test]
+async fn a_killed_server_can_be_started_again_with_its_memory() {
+    let mut world = small(Bounds::default()).await;
+    let addr = world.server.local_addr();
+    let process = world.user.submit(job()).await.unwrap();
+    let memory = kill(&mut world).await;
+    let _again = start(ServerOptions { listen: addr, memory: Some(memory), ..options() }).await;
+    let Assignment::Process(taken) = world.bee.assign(LONG).await.unwrap() else { panic!("the process is kept") };
+    assert_eq!(taken.processid, process.processid);
+    world.bee.close_successful(&process.id(), vec![json!(1)]).await.unwrap();
+    assert_eq!(world.user.process(&process.id()).await.unwrap().state, ProcessState::Success);
+}
+
+#[tokio::test]
+async fn a_stopped_server_answers_waiting_calls_and_frees_its_address() {
+    let mut world = small(Bounds::default()).await;
+    let mut waiting = JoinSet::new();
+    let bee = world.bee.clone();
+    waiting.spawn(async move { bee.assign(LONG).await });
+    // A call that waits is one that the statistics' executor was heard of by.
+    while world.user.executors().await.unwrap()[0].lastheardfromtime.0.is_none() {
+        tokio::task::yield_now().await;
+    }
+    let stand_in = start(options()).await;
+    let stopped = std::mem::replace(&mut world.server, stand_in);
+    let addr = stopped.local_addr();
+    let memory = stopped.stop().await;
+    assert!(is_at_a_bound(&refused(waiting.join_next().await.unwrap().unwrap())), "503: the server is stopping");
+    let _again = start(ServerOptions { listen: addr, memory: Some(memory), ..options() }).await;
+    world.user.submit(job()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_shutdown_token_ends_the_server() {
+    let shutdown = CancellationToken::new();
+    let mut server = EmbeddedServer::start(options(), shutdown.clone()).await.unwrap();
+    shutdown.cancel();
+    tokio::time::timeout(LONG, server.ended()).await.expect("it ends");
+    assert!(TcpStream::connect(server.local_addr()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_allows_it_replaces_executors_of_the_same_name() {
+    let server = start(ServerOptions { allow_reregistration: true, ..options() }).await;
+    let client = client(&server.url());
+    let owner_key = key();
+    client.add_colony(&key_of(SERVER_KEY), "c", owner_key.id()).await.unwrap();
+    let owner = client.owner("c", owner_key);
+    let (old, new) = (key(), key());
+    owner.add_executor("bee", KIND, old.id()).await.unwrap();
+    owner.approve_executor("bee").await.unwrap();
+    owner.add_executor("bee", KIND, new.id()).await.unwrap();
+    owner.approve_executor("bee").await.unwrap();
+    let old = refused(client.member("c", old).executors().await);
+    assert!(matches!(old, ClientError::NotMember { .. }), "{old:?}");
+    client.member("c", new).add_function("bee", KIND, "f").await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "a measurement, not a check; run it alone, optimised and with --no-capture"]
+async fn throughput_of_submit_assign_and_close() {
+    const PROCESSES: usize = 20_000;
+    const WORKERS: usize = 8;
+    for bytes in [2_000, 32_000, 128_000] {
+        let world = small(Bounds { finished_processes_max: 1000, ..Bounds::default() }).await;
+        let count = PROCESSES * 2_000 / bytes.max(8_000);
+        let clock = colony_gateway::domain::clock::Clock::system();
+        let start = clock.instant();
+        let mut working = JoinSet::new();
+        for _ in 0..WORKERS {
+            let (user, bee) = (world.user.clone(), world.bee.clone());
+            working.spawn(async move {
+                for _ in 0..count / WORKERS {
+                    let spec = FunctionSpec { args: vec![Value::from("x".repeat(bytes))], ..job() };
+                    user.submit(spec).await.unwrap();
+                    let Assignment::Process(process) = bee.assign(LONG).await.unwrap() else { panic!("a process") };
+                    bee.close_successful(&process.id(), vec![json!({"applied": 1})]).await.unwrap();
+                }
+            });
+        }
+        working.join_all().await;
+        let seconds = start.elapsed().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let rate = count as f64 / seconds;
+        eprintln!("{bytes} bytes: {count} processes in {seconds:.2} s, {rate:.0} processes/s");
+    }
+}
