@@ -10,8 +10,9 @@ LANGUAGE sql STABLE SET search_path = ''
 AS $$
     SELECT coalesce((
         SELECT pg_catalog.format_type(a.atttypid, NULL)
-        FROM (VALUES (1, 'public.subscriptions', 'subscriber_id'), (2, 'public.user_profiles', 'id'),
-                     (3, 'public.users', 'id'), (4, 'auth.users', 'id')) AS known (rank, relation, attribute)
+        FROM (VALUES (1, 'public.subscriptions', 'subscriber_id'), (2, 'public.subscriptions', 'user_id'),
+                     (3, 'public.user_profiles', 'id'), (4, 'public.users', 'id'), (5, 'auth.users', 'id')
+        ) AS known (rank, relation, attribute)
         JOIN pg_catalog.pg_attribute a
           ON a.attrelid = pg_catalog.to_regclass(known.relation) AND a.attname = known.attribute
          AND NOT a.attisdropped
@@ -54,9 +55,12 @@ BEGIN
             USING HINT = 'Rename it, or keep it: UPDATE gateway.projections SET mode = ''off'' '
                          'WHERE name = ''subscriptions''.';
     ELSE
-        EXECUTE pg_catalog.format('ALTER TABLE public.subscriptions ADD COLUMN IF NOT EXISTS user_id %s',
-                                  gateway.user_id_type());
+        EXECUTE pg_catalog.format(
+            'ALTER TABLE public.subscriptions ADD COLUMN IF NOT EXISTS user_id %1$s, '
+            'ADD COLUMN IF NOT EXISTS subscriber_id %1$s, ADD COLUMN IF NOT EXISTS creator_id %1$s',
+            gateway.user_id_type());
         ALTER TABLE public.subscriptions
+            ADD COLUMN IF NOT EXISTS status text,
             ADD COLUMN IF NOT EXISTS tier text,
             ADD COLUMN IF NOT EXISTS stripe_subscription_id text,
             ADD COLUMN IF NOT EXISTS stripe_customer_id text,
@@ -90,8 +94,9 @@ BEGIN
             ON public.subscriptions (subscriber_id) WHERE subscriber_id = creator_id;
     END IF;
     IF EXISTS (SELECT FROM pg_catalog.pg_attribute a
+               JOIN pg_catalog.pg_attribute b ON b.attrelid = a.attrelid AND b.attname = 'subscriber_id'
                WHERE a.attrelid = 'public.subscriptions'::pg_catalog.regclass AND a.attname = 'user_id'
-                 AND a.attgenerated = '') THEN
+                 AND a.attgenerated = '' AND a.atttypid = b.atttypid) THEN
         -- Triggers of the table are not the gateway's and may name tables without their schema.
         PERFORM pg_catalog.set_config('search_path', 'pg_catalog, public, extensions, pg_temp', true);
         UPDATE public.subscriptions SET user_id = subscriber_id

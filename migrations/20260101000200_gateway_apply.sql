@@ -336,6 +336,10 @@ BEGIN
     IF pg_catalog.jsonb_typeof(batch -> 'events') IS DISTINCT FROM 'array' THEN
         RAISE EXCEPTION 'not a batch of this version' USING ERRCODE = 'GW001';
     END IF;
+    -- What a batch before this one has committed must be seen once the lock is held.
+    IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'batches are applied at the isolation level read committed' USING ERRCODE = 'GW003';
+    END IF;
     PERFORM pg_catalog.pg_advisory_xact_lock(7449369);
     SELECT j.outcomes, j.fresh, j.accepted INTO outcomes, fresh, accepted FROM gateway.judge(batch) j;
     users := gateway.touched_users(batch, accepted);

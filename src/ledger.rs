@@ -10,6 +10,7 @@
 mod batch;
 pub mod migrations;
 pub mod postgres;
+pub mod projections;
 pub mod report;
 pub mod sqlite;
 mod sqlstate;

@@ -8,7 +8,10 @@
 use super::LedgerErrorKind as Kind;
 
 /// Code that the gateway's own function raises for a batch it cannot read.
-pub(super) const MALFORMED_BATCH: &str = "GW001";
+const MALFORMED_BATCH: &str = "GW001";
+
+/// Code that the gateway's own function raises when a transaction could not see what was committed before it.
+const ISOLATION: &str = "GW003";
 
 /// Class of the fault and a hint for the operator; empty when there is nothing to do but wait.
 pub(super) fn classify(code: &str) -> (Kind, &'static str) {
@@ -20,6 +23,10 @@ fn exact(code: &str) -> Option<(Kind, &'static str)> {
         MALFORMED_BATCH => {
             (Kind::Schema, "the database's functions are of another version: run `colony-gateway migrate`")
         }
+        ISOLATION => (
+            Kind::Schema,
+            "the role's isolation level is too high: ALTER ROLE … SET default_transaction_isolation = 'read committed'",
+        ),
         "23503" | "23505" | "23P01" => (Kind::Rejected, "a constraint that is not the gateway's refuses the row"),
         "25006" => (
             Kind::Storage,
@@ -98,6 +105,7 @@ mod tests {
             ("58030", Kind::Storage),
             ("58P01", Kind::Storage),
             ("GW001", Kind::Schema),
+            ("GW003", Kind::Schema),
             ("P0001", Kind::Rejected),
             ("XX000", Kind::Storage),
             ("XX001", Kind::Storage),

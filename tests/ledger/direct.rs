@@ -5,6 +5,8 @@ use std::time::Duration;
 use colony_gateway::config::secret::Secret;
 use colony_gateway::ledger::migrations::{Standing, migrate, plan};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
+use colony_gateway::ledger::projections::refresh;
+use colony_gateway::ledger::report::REPORT_LINES_MAX;
 use colony_gateway::ledger::{Disposition, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use colony_gateway::revenue::verdict::Verdict;
 use sqlx::{Connection, PgConnection};
@@ -150,6 +152,87 @@ async fn a_read_only_database_keeps_the_batch_waiting_with_a_hint() {
     let error = read_only.apply(&[customer("evt_1", "cus_1")]).await.unwrap_err();
     assert_eq!(error.kind, LedgerErrorKind::Storage, "{error}");
     assert!(error.message.contains("read-only") && is_retried(&error), "{error}");
+}
+
+#[tokio::test]
+async fn an_isolation_level_that_would_not_see_the_last_batch_is_refused_with_a_hint() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    let url = format!("{}?options=-c%20default_transaction_isolation%3Dserializable", store.database.url());
+    let error = ledger(url, Duration::from_secs(5)).apply(&[customer("evt_1", "cus_1")]).await.unwrap_err();
+    assert_eq!(error.kind, LedgerErrorKind::Schema, "{error}");
+    assert!(error.message.contains("read committed") && is_retried(&error), "{error}");
+}
+
+#[tokio::test]
+async fn users_who_wait_are_tried_again_a_few_at_a_time_and_ever_less_often() {
+    let store = Postgres::direct(Flavour::Supabase).await;
+    // No user id here is a UUID, which the public table wants: all of them wait.
+    let subscribe = |number: usize| {
+        Planned::new(&format!("evt_{number}"), "x", 0)
+            .customer_user(&format!("cus_{number}"), &format!("user_{number}"))
+            .subscription(&format!("sub_{number}"), &format!("cus_{number}"), "active", |_| {})
+            .verdict()
+    };
+    let batch: Vec<Verdict> = (0..20).map(subscribe).collect();
+    store.ledger().apply(&batch).await.unwrap();
+    let attempts = "SELECT sum(attempts)::bigint FROM gateway.user_access WHERE NOT shown";
+    let attempts = async || sqlx::query_scalar::<_, i64>(attempts).fetch_one(&store.pool).await.unwrap();
+    assert_eq!(attempts().await, 20);
+    let batch: Vec<Verdict> = (0..3).map(|number| Planned::new(&format!("evt_x{number}"), "x", 0).verdict()).collect();
+    store.ledger().apply(&batch[..1]).await.unwrap();
+    assert_eq!(attempts().await, 20, "nobody's time has come");
+    store.database.run("UPDATE gateway.user_access SET retry_at = now() - interval '1 second'").await;
+    store.ledger().apply(&batch[1..2]).await.unwrap();
+    assert_eq!(attempts().await, 36, "sixteen at a time");
+    store.database.run("UPDATE gateway.user_access SET retry_at = now() - interval '1 second', attempts = 1000").await;
+    store.ledger().apply(&batch[2..]).await.unwrap();
+    let longest: bool = sqlx::query_scalar(
+        "SELECT max(retry_at) BETWEEN now() + interval '23 hours' AND now() + interval '1 day' FROM gateway.user_access",
+    )
+    .fetch_one(&store.pool)
+    .await
+    .unwrap();
+    assert!(longest, "a day at most");
+}
+
+#[tokio::test]
+async fn a_refresh_works_through_all_users_a_thousand_at_a_time() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    store
+        .database
+        .run(
+            "INSERT INTO gateway.stripe_subscriptions (id, version, source, livemode, customer_id, status,
+                 projected_status, entitles, preference, tier, items, mrr_minor, will_cancel, cancel_at_period_end, raw)
+             SELECT 'sub_' || n, '1', 'payload', true, 'cus_' || n, 'active', 'active', true, '1.' || n, 'gold', 1, 0,
+                 false, false, '{}' FROM generate_series(1, 2500) n;
+             INSERT INTO gateway.customer_bindings
+             SELECT 'customer_user', 'cus_' || n, 'it''s ' || n, 'x', '1' FROM generate_series(1, 2500) n",
+        )
+        .await;
+    let mut connection = PgConnection::connect_with(&store.database.options()).await.unwrap();
+    assert_eq!(refresh(&mut connection).await.unwrap(), 3);
+    let shown: i64 = sqlx::query_scalar("SELECT count(*) FROM public.subscriptions WHERE tier = 'gold'")
+        .fetch_one(&store.pool)
+        .await
+        .unwrap();
+    assert_eq!(shown, 2500);
+}
+
+#[tokio::test]
+async fn reports_are_no_longer_than_their_bound() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    store
+        .database
+        .run(
+            "INSERT INTO gateway.stripe_subscriptions (id, version, source, livemode, status, entitles, preference,
+                 items, mrr_minor, will_cancel, cancel_at_period_end, raw)
+             SELECT 'sub_' || n, '1', 'payload', true, 'active', true, '1.' || n, 1, 0, false, false, '{}'
+             FROM generate_series(1, 10001) n",
+        )
+        .await;
+    let lines = store.ledger().subscriptions(u32::MAX).await.unwrap();
+    assert_eq!(lines.len(), usize::try_from(REPORT_LINES_MAX).unwrap());
+    store.ledger().summary(u32::MAX).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@
 use colony_gateway::config::secret::Secret;
 use colony_gateway::ledger::migrations::{ALL, Standing, migrate, plan};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
-use colony_gateway::ledger::{Disposition, Ledger, LedgerErrorKind};
+use colony_gateway::ledger::report::Reports;
+use colony_gateway::ledger::{Disposition, Ledger, LedgerErrorKind, Outcome};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use crate::generations::Generation;
@@ -119,6 +120,23 @@ async fn rows_of_the_platform_get_the_user_id_that_readers_ask_for() {
         .unwrap();
         assert_eq!(found, [user], "{generation:?}");
     }
+}
+
+#[tokio::test]
+async fn a_table_of_another_shape_is_left_as_it_is_and_holds_nothing_up() {
+    let database = Database::create(Flavour::Plain).await;
+    database.run("CREATE TABLE public.subscriptions (id serial PRIMARY KEY, user_id uuid, plan text NOT NULL)").await;
+    database.run("INSERT INTO public.subscriptions (plan) VALUES ('theirs')").await;
+    migrate(&mut connect(&database).await).await.unwrap();
+    let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(database.url()))).unwrap();
+    let user = "00000000-0000-4000-8000-000000000001";
+    let paid =
+        Planned::new("evt_1", "x", 0).customer_user("cus_1", user).subscription("sub_1", "cus_1", "active", |_| {});
+    assert_eq!(ledger.apply(&[paid.verdict()]).await.unwrap(), [Outcome::Applied]);
+    assert_eq!(ledger.summary(1).await.unwrap().counts.not_shown, 1);
+    let rows: Vec<String> =
+        sqlx::query_scalar("SELECT plan FROM public.subscriptions").fetch_all(&database.pool().await).await.unwrap();
+    assert_eq!(rows, ["theirs"]);
 }
 
 #[tokio::test]

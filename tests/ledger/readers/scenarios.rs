@@ -3,11 +3,12 @@
 use colony_gateway::config::secret::Secret;
 use colony_gateway::ledger::migrations::migrate;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
+use colony_gateway::ledger::projections::{Mode, Projection, refresh, set};
 use colony_gateway::ledger::report::Reports;
 use colony_gateway::ledger::{Ledger, Outcome};
 use colony_gateway::revenue::rows::{BindingKind, SubscriptionRow};
 use colony_gateway::revenue::verdict::Verdict;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{Seen, seen};
 use crate::generations::Generation;
@@ -363,15 +364,22 @@ async fn users_read_their_own_rows_and_write_none_of_the_platforms() {
 #[tokio::test]
 async fn a_projection_that_is_off_writes_nothing_and_one_that_is_on_without_its_table_says_so() {
     let site = Site::of(Generation::Third).await;
-    site.database.run("UPDATE gateway.projections SET mode = 'off'").await;
+    let mut connection = PgConnection::connect_with(&site.database.options()).await.unwrap();
+    for projection in Projection::ALL {
+        set(&mut connection, projection, Mode::Off).await.unwrap();
+    }
     site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "active", |_| {})]).await;
     let seen = site.seen(USER).await;
     assert_eq!((seen.active, seen.latest, seen.profile), (None, None, Some((false, "free".to_owned()))));
-    site.database.run("UPDATE gateway.projections SET mode = 'on'; SELECT gateway.refresh()").await;
+    for projection in Projection::ALL {
+        set(&mut connection, projection, Mode::On).await.unwrap();
+    }
+    assert_eq!(refresh(&mut connection).await.unwrap(), 1);
     assert_eq!(site.seen(USER).await, site.expect("active", Some("silver")));
 
     let site = Site::of(Generation::First).await;
-    site.database.run("UPDATE gateway.projections SET mode = 'on'").await;
+    let mut connection = PgConnection::connect_with(&site.database.options()).await.unwrap();
+    set(&mut connection, Projection::SubscriptionTiers, Mode::On).await.unwrap();
     site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "active", |_| {})]).await;
     let fault = site.value("SELECT fault FROM gateway.user_access").await;
     assert!(fault.contains("projection subscription_tiers is on"), "{fault}");
