@@ -44,7 +44,12 @@ impl PostgresConfig {
 
     /// Options for a single connection, e.g. for migrations.
     pub fn options(&self) -> Result<PgConnectOptions, LedgerError> {
-        let options = PgConnectOptions::from_str(self.url.expose()).map_err(fault)?;
+        let url = self.url.expose().trim();
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            // The driver would take any scheme.
+            return Err(fault(sqlx::Error::Configuration("neither postgres:// nor postgresql://".into())));
+        }
+        let options = PgConnectOptions::from_str(url).map_err(fault)?;
         Ok(options
             .application_name("colony-gateway")
             .statement_cache_capacity(0)
@@ -63,7 +68,8 @@ pub struct PostgresLedger {
 }
 
 impl PostgresLedger {
-    /// A ledger that connects when it is first used. Fails only for a URL that cannot be read.
+    /// A ledger that connects when it is first used; to be made on the runtime it will run on. Fails only for a URL that
+    /// cannot be read.
     pub fn new(config: &PostgresConfig) -> Result<Self, LedgerError> {
         let pool = PgPoolOptions::new()
             .max_connections(config.connections.max(1))
@@ -165,10 +171,12 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_read_is_refused_without_showing_it() {
-        let config = PostgresConfig::new(Secret::new("mysql://root:hunter2@localhost/x"));
-        let error = PostgresLedger::new(&config).unwrap_err();
-        assert_eq!(error.kind, LedgerErrorKind::Auth);
-        assert!(error.message.contains("DATABASE_URL"), "{error}");
-        assert!(!format!("{error:?} {config:?}").contains("hunter2"));
+        for url in ["mysql://root:hunter2@localhost/x", "hunter2", "", "postgres://u:hunter2@localhost:port/x"] {
+            let config = PostgresConfig::new(Secret::new(url));
+            let error = PostgresLedger::new(&config).unwrap_err();
+            assert_eq!(error.kind, LedgerErrorKind::Auth, "{url}");
+            assert!(error.message.contains("DATABASE_URL"), "{error}");
+            assert!(!format!("{error:?} {config:?}").contains("hunter2"), "{url}");
+        }
     }
 }

@@ -5,7 +5,39 @@
 //!
 //! A code that is not known is not held against the events: the batch is tried again rather than given up.
 
+use std::fmt;
+
 use super::LedgerErrorKind as Kind;
+
+/// Most characters of the database's own message that are kept.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// What the database or the REST layer said, less the fields that quote rows: the cause that ledger errors carry.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: Option<u16>,
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl Refusal {
+    /// Keeps the status of the reply, the error code and the beginning of the message, as far as there are any.
+    pub(super) fn new(status: Option<u16>, code: Option<String>, message: Option<&str>) -> Self {
+        let message = message.map(|message| message.chars().take(MESSAGE_CHARS_MAX).collect());
+        Self { status, code, message }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status.map(|status| format!("status {status}"));
+        let code = self.code.as_ref().map(|code| format!("code {code}"));
+        f.write_str(&[status, code].into_iter().flatten().collect::<Vec<_>>().join(", "))?;
+        self.message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
+    }
+}
+
+impl std::error::Error for Refusal {}
 
 /// Code that the gateway's own function raises for a batch it cannot read.
 const MALFORMED_BATCH: &str = "GW001";
@@ -120,6 +152,13 @@ mod tests {
         for code in ["", "x", "é", "99999", "PGRST"] {
             assert_eq!(classify(code), (Kind::Unavailable, ""), "{code}");
         }
+    }
+
+    #[test]
+    fn of_a_long_message_the_beginning_is_kept() {
+        let refusal = Refusal::new(None, Some("22P02".to_owned()), Some(&"é".repeat(1000)));
+        assert_eq!(refusal.to_string(), format!("code 22P02: {}", "é".repeat(MESSAGE_CHARS_MAX)));
+        assert_eq!(Refusal::new(Some(502), None, None).to_string(), "status 502");
     }
 
     #[test]

@@ -121,6 +121,7 @@ async fn data_that_the_database_refuses_is_given_up_and_leaves_nothing() {
     let batch = [customer("evt_1", "cus_good"), customer("evt_2", "cus_bad")];
     let error = store.ledger().apply(&batch).await.unwrap_err();
     assert_eq!((error.kind, error.disposition()), (LedgerErrorKind::Rejected, Disposition::GiveUp));
+    assert!(!format!("{error:?}").contains("cus_bad"), "the refused row is not part of the error: {error:?}");
     assert_eq!(store.contents().await, before);
     assert_eq!(store.ledger().apply(&batch[..1]).await.unwrap(), [Outcome::Applied]);
 }

@@ -1,17 +1,28 @@
 //! What an error of the PostgreSQL driver means for a batch.
 
+use std::borrow::Cow;
+
 use sqlx::Error;
 
 use super::NAME;
+use crate::ledger::LedgerError;
 use crate::ledger::LedgerErrorKind as Kind;
-use crate::ledger::{LedgerError, sqlstate};
+use crate::ledger::sqlstate::{self, Refusal};
 
 /// The ledger error for an error of the driver, with what the operator does about it.
 pub(in crate::ledger) fn fault(error: Error) -> LedgerError {
     let (kind, message) = classify(&error);
     let fault = LedgerError::new(NAME, kind, message);
-    // The URL, with its password, may be part of what a configuration error says.
-    if matches!(error, Error::Configuration(_)) { fault } else { fault.caused_by(error) }
+    match error {
+        // The URL, with its password, may be part of what a configuration error says.
+        Error::Configuration(_) => fault,
+        // The driver's own error also holds the row that was refused.
+        Error::Database(said) => {
+            let code = said.code().map(Cow::into_owned);
+            fault.caused_by(Refusal::new(None, code, Some(said.message())))
+        }
+        other => fault.caused_by(other),
+    }
 }
 
 fn classify(error: &Error) -> (Kind, String) {

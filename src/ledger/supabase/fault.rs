@@ -4,17 +4,13 @@
 //! PostgreSQL's or one of PostgREST's own (<https://docs.postgrest.org/en/stable/references/errors.html>). What stands
 //! before it, the API gateway and the content network, answer with other bodies or none; then the status decides.
 
-use std::fmt;
-
 use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::NAME;
+use crate::ledger::LedgerError;
 use crate::ledger::LedgerErrorKind as Kind;
-use crate::ledger::{LedgerError, sqlstate};
-
-/// Most characters of the reply's own message that are kept.
-const MESSAGE_CHARS_MAX: usize = 300;
+use crate::ledger::sqlstate::{self, Refusal};
 
 #[derive(Debug, Default, Deserialize)]
 struct ErrorBody {
@@ -23,29 +19,6 @@ struct ErrorBody {
     #[serde(default)]
     message: Option<String>,
 }
-
-/// The reply as it came, less the fields that may quote rows.
-#[derive(Debug)]
-struct Reply {
-    status: StatusCode,
-    code: Option<String>,
-    message: Option<String>,
-}
-
-impl fmt::Display for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "status {}", self.status.as_u16())?;
-        if let Some(code) = &self.code {
-            write!(f, ", code {code}")?;
-        }
-        if let Some(message) = &self.message {
-            write!(f, ": {}", message.chars().take(MESSAGE_CHARS_MAX).collect::<String>())?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Reply {}
 
 /// The ledger error for a reply that is not 200.
 pub(super) fn of_reply(status: StatusCode, body: &[u8]) -> LedgerError {
@@ -57,7 +30,7 @@ pub(super) fn of_reply(status: StatusCode, body: &[u8]) -> LedgerError {
     };
     let said = code.as_deref().map_or_else(|| format!("status {}", status.as_u16()), |code| format!("code {code}"));
     let text = if hint.is_empty() { format!("refused with {said}") } else { format!("refused with {said}: {hint}") };
-    LedgerError::new(NAME, kind, text).caused_by(Reply { status, code, message })
+    LedgerError::new(NAME, kind, text).caused_by(Refusal::new(Some(status.as_u16()), code, message.as_deref()))
 }
 
 /// The ledger error for a call that got no whole reply.
