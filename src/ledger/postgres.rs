@@ -169,8 +169,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_url_that_cannot_be_read_is_refused_without_showing_it() {
+    #[tokio::test]
+    async fn a_url_that_cannot_be_read_is_refused_without_showing_it() {
         for url in ["mysql://root:hunter2@localhost/x", "hunter2", "", "postgres://u:hunter2@localhost:port/x"] {
             let config = PostgresConfig::new(Secret::new(url));
             let error = PostgresLedger::new(&config).unwrap_err();
