@@ -102,7 +102,7 @@ async fn a_server_process_that_is_stopped_is_unavailable_and_the_next_batch_is_a
     let batch = [customer("evt_1", "cus_1")];
     let stop = async {
         let waiting = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                       WHERE wait_event_type = 'Lock' AND application_name = 'colony-gateway'";
+                       WHERE wait_event_type = 'Lock' AND datname = current_database()";
         while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut holder).await.unwrap() == 0 {
             tokio::task::yield_now().await;
         }

@@ -62,9 +62,16 @@ fn batch(start: usize, length: usize) -> Vec<Verdict> {
 #[tokio::test]
 async fn the_batch_function_uses_indexes_at_a_million_subscriptions() {
     const EXPLAIN: &str = "
-        ALTER ROLE postgres SET session_preload_libraries = 'auto_explain';
-        ALTER ROLE postgres SET auto_explain.log_min_duration = 0;
-        ALTER ROLE postgres SET auto_explain.log_nested_statements = on;";
+        DO $$
+        DECLARE
+            setting text;
+        BEGIN
+            FOREACH setting IN ARRAY ARRAY['session_preload_libraries = auto_explain',
+                'auto_explain.log_min_duration = 0', 'auto_explain.log_nested_statements = on']
+            LOOP
+                EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
+            END LOOP;
+        END $$;";
     let store = Postgres::direct(Flavour::Plain).await;
     store.database.run(&fill()).await;
     let clock = Clock::system();
@@ -89,7 +96,6 @@ async fn the_batch_function_uses_indexes_at_a_million_subscriptions() {
     let explained = PostgresLedger::new(&config).unwrap();
     explained.apply(&batch(start, 256)).await.unwrap();
     explained.close().await;
-    store.database.run("ALTER ROLE postgres RESET ALL").await;
 
     let plans = store.database.server_log();
     for table in

@@ -308,7 +308,7 @@ impl Account {
             .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"])
             .arg(dir)
             .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"])
-            .args(["-c", "max_connections=100", "-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB"])
+            .args(["-c", "max_connections=500", "-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
