@@ -33,6 +33,9 @@ use crate::telemetry::metrics::Metrics;
 /// Tiers on sale, from the least to the best.
 const TIERS: [&str; 3] = ["bronze", "silver", "gold"];
 
+/// Longest wait for the ledger before webhooks are received without it.
+const LEDGER_CHECK_MAX: Duration = Duration::from_secs(3);
+
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -114,17 +117,18 @@ pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn State
             Arc::new(SupabaseLedger::new(&supabase).map_err(StartError::Ledger)?)
         }
     };
-    match ledger.check().await {
-        Err(error) if error.kind == LedgerErrorKind::Schema => Err(StartError::Ledger(error)),
-        Err(error) => {
+    match tokio::time::timeout(LEDGER_CHECK_MAX, ledger.check()).await {
+        Ok(Err(error)) if error.kind == LedgerErrorKind::Schema => return Err(StartError::Ledger(error)),
+        Ok(Err(error)) => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the ledger does not answer yet; entries will wait"
             );
-            Ok(ledger)
         }
-        Ok(()) => Ok(ledger),
+        Err(_) => tracing::warn!("the ledger does not answer yet; entries will wait"),
+        Ok(Ok(())) => {}
     }
+    Ok(ledger)
 }
 
 /// The pipeline from events to verdicts.

@@ -67,6 +67,8 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
     };
     match result {
         Ok(code) => code,
+        // Whoever read the output has seen enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // The chain of causes, on one line each, for people.
             eprintln!("error: {error}");
@@ -77,4 +79,9 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
             }
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::BrokenPipe)
 }
