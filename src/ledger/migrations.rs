@@ -111,6 +111,14 @@ pub fn missing_error(ledger: &'static str, recorded: &[i64]) -> Option<LedgerErr
     })
 }
 
+/// The error of a database whose function that tells the migrations is itself missing: none of them has run.
+pub(super) fn none_ran(ledger: &'static str, error: LedgerError) -> LedgerError {
+    match missing_error(ledger, &[]) {
+        Some(missing) if error.kind == LedgerErrorKind::Schema => missing.caused_by(error),
+        Some(_) | None => error,
+    }
+}
+
 /// What [`migrate`] would do. Changes nothing.
 pub async fn plan(connection: &mut PgConnection) -> Result<Vec<Step>, LedgerError> {
     Ok(steps(&recorded(connection).await?))

@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 
 pub(super) use self::fault::fault;
 use super::batch::{Answer, encode};
-use super::migrations::missing_error;
+use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::config::secret::Secret;
@@ -138,7 +138,8 @@ impl Ledger for PostgresLedger {
 
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
         Box::pin(async {
-            let recorded: Vec<i64> = self.ask("SELECT public.gateway_check()".to_owned()).await?;
+            let answer = self.ask("SELECT public.gateway_check()".to_owned()).await;
+            let recorded: Vec<i64> = answer.map_err(|error| none_ran(NAME, error))?;
             missing_error(NAME, &recorded).map_or(Ok(()), Err)
         })
     }

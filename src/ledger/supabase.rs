@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use self::fault::{of_reply, of_transport};
 use super::batch::{Answer, encode};
-use super::migrations::missing_error;
+use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::config::secret::Secret;
@@ -154,7 +154,8 @@ impl Ledger for SupabaseLedger {
 
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
         Box::pin(async {
-            let recorded: Vec<i64> = self.call("gateway_check", "{}".to_owned()).await?;
+            let answer = self.call("gateway_check", "{}".to_owned()).await;
+            let recorded: Vec<i64> = answer.map_err(|error| none_ran(NAME, error))?;
             missing_error(NAME, &recorded).map_or(Ok(()), Err)
         })
     }

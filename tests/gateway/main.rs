@@ -4,9 +4,13 @@
 
 #[path = "../support/gateway.rs"]
 mod gateway;
+#[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod postgres;
 
 mod answers;
 mod commands;
 mod durability;
 mod hostile;
 mod shutdown;
+mod stores;
