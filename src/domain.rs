@@ -1,6 +1,7 @@
 //! Leaf types that every module may use: identifiers, time, back-off, limits.
 
 pub mod backoff;
+pub mod breaker;
 pub mod clock;
 pub mod ids;
 pub mod limits;
