@@ -139,6 +139,11 @@ impl Reader {
         self.faults.push(Fault { setting: setting.into(), message: message.into() });
     }
 
+    /// Whether something is wrong with a setting already.
+    pub(super) fn has_fault(&self, setting: &str) -> bool {
+        self.faults.iter().any(|fault| fault.setting.strip_suffix("_FILE").unwrap_or(&fault.setting) == setting)
+    }
+
     pub(super) fn warn(&mut self, setting: impl Into<String>, message: impl Into<String>) {
         self.warnings.push(Fault { setting: setting.into(), message: message.into() });
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::colony::{self, ColonyConfig};
 use super::endpoints;
 use super::reader::{ConfigError, Fault, Reader, Shown, Sources, boolean, bytes, duration, number, setting};
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
@@ -21,6 +22,8 @@ pub struct Config {
     pub inbox: InboxConfig,
     /// From the inbox to the ledger.
     pub dispatch: DispatchConfig,
+    /// Colonies server, jobs and bees.
+    pub colony: ColonyConfig,
     /// State of record.
     pub ledger: LedgerConfig,
     /// The domain's rules.
@@ -146,6 +149,7 @@ impl Config {
         let endpoints = endpoints::read(r, tolerance, serves);
         let inbox = inbox(r);
         let dispatch = dispatch(r);
+        let colony = colony::read(r, serves);
         let ledger = ledger(r, &inbox);
         let revenue = revenue(r);
         let log = log(r);
@@ -155,7 +159,7 @@ impl Config {
             r.fault("http.append_timeout", message);
         }
         let (shown, warnings) = reader.finish()?;
-        Ok(Self { http, endpoints, inbox, dispatch, ledger, revenue, log, shutdown_deadline, shown, warnings })
+        Ok(Self { http, endpoints, inbox, dispatch, colony, ledger, revenue, log, shutdown_deadline, shown, warnings })
     }
 }
 
