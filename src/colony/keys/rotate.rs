@@ -167,8 +167,8 @@ fn public_key(pair: &KeyPair) -> Result<PublicKey, RotateError> {
     PublicKey::parse(&pair.public).map_err(RotateError::Attestation)
 }
 
-/// `<name>.next`, beside the file.
-fn next_path(path: &Path) -> PathBuf {
+/// File of the next key of a rotation: `<name>.next`, beside that of the current one.
+pub fn next_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(path.as_os_str());
     name.push(".next");
     PathBuf::from(name)
