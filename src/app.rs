@@ -1,5 +1,7 @@
 //! The composition root: configuration in, wired components out. The only module that knows them all.
 
+pub mod bees;
+pub mod colony;
 mod housekeeping;
 
 use std::io;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::dispatch::{Direct, Pump, PumpOptions};
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
@@ -56,6 +58,9 @@ pub enum StartError {
     /// The Guardian's rules file is refused.
     #[error("cannot use revenue.guardian_rules")]
     Rules(#[source] RulesError),
+    /// A setting is missing or makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The directory for the gateway's files cannot be made.
     #[error("cannot create {path}")]
     Directory {

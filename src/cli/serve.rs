@@ -37,10 +37,15 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
         "ready"
     );
     let ending = gateway.run(signals, config.shutdown_deadline).await;
+    say_ending(ending);
+    Ok(ExitCode::from(ending.code()))
+}
+
+/// The last line of the log.
+pub(super) fn say_ending(ending: Ending) {
     match ending {
         Ending::Clean => tracing::info!("stopped: everything in hand was finished"),
         Ending::CutShort => tracing::warn!("stopped with work in hand; it resumes at the next start"),
         Ending::Failed => tracing::error!("stopped because a part failed"),
     }
-    Ok(ExitCode::from(ending.code()))
 }

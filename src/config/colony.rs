@@ -30,6 +30,8 @@ pub struct ColonyConfig {
     pub user_key: Option<Secret>,
     /// Key of the executor that the bees are.
     pub executor_key: Option<Secret>,
+    /// The file that key came from, to read it again after a rotation.
+    pub executor_key_file: Option<PathBuf>,
     /// Key of the server's owner, to set the colony up; serving never needs it.
     pub server_key: Option<Secret>,
     /// Name of the executor; chosen by the bees when it is not set.
@@ -40,6 +42,8 @@ pub struct ColonyConfig {
     pub poll_timeout: Duration,
     /// Bees in `serve`.
     pub bees: usize,
+    /// Whether bees answer every member of the colony that asks for a summary of the revenue.
+    pub offer_summary: bool,
     /// Seed of the key that attests jobs.
     pub attestation_key: Option<Secret>,
     /// Public keys whose attestations bees believe, between commas or white space.
@@ -68,6 +72,7 @@ pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
     let executor_name =
         setting("colony.executor_name", "EXECUTOR_NAME").or(&["COLONIES_EXECUTOR_NAME", "COLONIES_EXECUTOR"]);
     let user_key = setting("colony.user_key", "COLONIES_USER_PRVKEY").or(&["COLONIES_PRVKEY"]);
+    let executor_key = setting("colony.executor_key", "COLONIES_EXECUTOR_PRVKEY");
     let colony = ColonyConfig {
         enabled,
         servers,
@@ -77,14 +82,18 @@ pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
         colony: r.optional(setting("colony.name", "COLONIES_COLONY_NAME"), text),
         colony_key: key(r, setting("colony.colony_key", "COLONIES_COLONY_PRVKEY")),
         user_key: key(r, user_key),
-        executor_key: key(r, setting("colony.executor_key", "COLONIES_EXECUTOR_PRVKEY")),
+        executor_key: key(r, executor_key),
+        executor_key_file: r.secret_file(executor_key),
         server_key: key(r, setting("colony.server_key", "COLONIES_SERVER_PRVKEY")),
         executor_name: r.optional(executor_name, text),
         executor_type: r.or(setting("colony.executor_type", "EXECUTOR_TYPE"), "finance-worker", text),
         poll_timeout: r.or(setting("colony.poll_timeout", "POLL_TIMEOUT"), "10s", poll_timeout),
         bees: r.or(setting("colony.bees", "BEE_COUNT"), "1", number(0, 64)),
+        offer_summary: r.or(setting("colony.offer_summary", "GATEWAY_COLONY_OFFER_SUMMARY"), "false", boolean),
         attestation_key: r.secret(setting("colony.attestation_key", "ATTESTATION_PRVKEY")),
-        attestation_pubkeys: r.optional(setting("colony.attestation_pubkeys", "ATTESTATION_PUBKEYS"), text),
+        attestation_pubkeys: r
+            .secret(setting("colony.attestation_pubkeys", "ATTESTATION_PUBKEYS"))
+            .map(|keys| keys.expose().to_owned()),
         lease: r.or(setting("colony.lease", "GATEWAY_COLONY_LEASE"), "30s", lease),
         retries: r.or(setting("colony.retries", "GATEWAY_COLONY_RETRIES"), "3", number(0, 100)),
         resubmissions_max: r.or(

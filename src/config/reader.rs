@@ -220,6 +220,12 @@ impl Reader {
         }
     }
 
+    /// The file that `<NAME>_FILE` names, if the environment has one.
+    pub(super) fn secret_file(&self, setting: Setting) -> Option<PathBuf> {
+        let path = self.environment.get(&format!("{}_FILE", setting.variable))?.trim();
+        (!path.is_empty()).then(|| PathBuf::from(path))
+    }
+
     /// A secret: from the environment, from the file that `<NAME>_FILE` names, or from the configuration file.
     pub(super) fn secret(&mut self, setting: Setting) -> Option<Secret> {
         let direct = self.find(setting);
