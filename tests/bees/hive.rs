@@ -1,7 +1,6 @@
 //! A colony with a gateway that submits, a ledger that counts, and pools of bees.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -44,6 +43,10 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 pub(crate) fn key() -> Arc<PrivateKey> {
     Arc::new(PrivateKey::generate().unwrap())
+}
+
+pub(crate) fn key_of(hex: &str) -> Arc<PrivateKey> {
+    Arc::new(PrivateKey::from_hex(hex).unwrap())
 }
 
 /// An event that brings money.
@@ -142,11 +145,6 @@ impl Hive {
     pub(crate) async fn with_time_stopped() -> Self {
         let clock = Clock::manual(Timestamp::from_seconds(1_770_000_000));
         Self::with(clock, SqliteLedger::in_memory(Clock::system()).unwrap()).await
-    }
-
-    /// A server with the system's time and a ledger in a file.
-    pub(crate) async fn with_ledger_in(path: &Path) -> Self {
-        Self::with(Clock::system(), SqliteLedger::open(path, Clock::system()).unwrap()).await
     }
 
     async fn with(clock: Clock, ledger: SqliteLedger) -> Self {

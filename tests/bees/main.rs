@@ -7,5 +7,6 @@ mod hive;
 
 mod leases;
 mod membership;
+mod processes;
 mod rotation;
 mod trust;

@@ -34,6 +34,7 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
         eprintln!("These are secrets. Keep them in a file that only the gateway's user can read (umask 077).");
         return Ok(ExitCode::SUCCESS);
     };
+    let directory = &std::path::absolute(directory)?;
     writeln!(out, "# Set these, for the gateway and where they are needed:")?;
     for role in roles {
         let (pair, path, made) = files::ensure_in(directory, role)?;
