@@ -14,5 +14,5 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub use readiness::{Latch, Readiness};
 pub use restart::{BudgetSpent, RestartPolicy};
-pub use signals::Signals;
+pub use signals::{Hangups, Signals};
 pub use supervisor::{Ending, Shutdown, Stop, Supervisor};

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::app;
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
-use crate::lifecycle::{Ending, Signals};
+use crate::lifecycle::{Ending, Hangups, Signals};
 use crate::telemetry::logging;
 
 /// For `--help`.
@@ -27,7 +27,9 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let signals = Signals::listen().context("cannot listen for signals")?;
     let ledger = app::open_ledger(&config, &clock)?;
     let ledger_name = ledger.name();
-    let gateway = app::start(&config, ledger, clock).await?;
+    let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;
+    let mut gateway = app::start(&config, ledger, clock).await?;
+    gateway.reload_at(hangups, sources.clone());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         webhooks = %gateway.webhooks,

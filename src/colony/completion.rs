@@ -151,30 +151,19 @@ const CODE_UNKNOWN: &str = "failed_by_bee";
 /// Longest code, in bytes.
 const CODE_BYTES_MAX: usize = 64;
 
-/// What a bee gives as the errors of a process that it closes as failed, because no retry can mend it: a stable code in
-/// lower-case letters, digits and underscores, then the reason.
-pub fn failure(code: &str, reason: &str) -> Vec<String> {
-    vec![code.to_owned(), reason.to_owned()]
-}
-
-/// Reads the errors of a failed process, which anybody may have written: code and reason.
+/// Code and reason from the errors of a process that was closed as failed, which anybody may have done. A bee writes
+/// `<code>: <reason>`; a code has lower-case letters, digits and underscores.
 pub fn read_failure(errors: &[String]) -> (String, String) {
     let is_code = |text: &str| {
         (1..=CODE_BYTES_MAX).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
-    let (code, reasons) = match errors {
-        [code, reasons @ ..] if is_code(code) => (code.as_str(), reasons),
-        all => (CODE_UNKNOWN, all),
+    let split = errors.first().and_then(|first| first.split_once(": ")).filter(|(code, _)| is_code(code));
+    let (code, mut reason) = match (split, errors) {
+        (Some((code, reason)), _) => (code, reason.to_owned()),
+        (None, [code]) if is_code(code) => (code.as_str(), String::new()),
+        (None, errors) => (CODE_UNKNOWN, errors.first().cloned().unwrap_or_default()),
     };
-    let mut reason = String::new();
-    for text in reasons {
-        if reason.len() > RESULT_TEXT_BYTES_MAX {
-            break;
-        }
-        reason.push_str(if reason.is_empty() { "" } else { "; " });
-        reason.push_str(text);
-    }
     cut(&mut reason);
     (code.to_owned(), reason)
 }
@@ -265,9 +254,10 @@ mod tests {
     fn a_failure_is_a_code_and_a_reason_whoever_wrote_it() {
         let read = |errors: &[&str]| read_failure(&errors.iter().map(|&text| text.to_owned()).collect::<Vec<_>>());
         let pair = |code: &str, reason: &str| (code.to_owned(), reason.to_owned());
-        assert_eq!(read_failure(&failure("not_attested", "no key")), pair("not_attested", "no key"));
+        assert_eq!(read(&["not_attested: the job carries: no key"]), pair("not_attested", "the job carries: no key"));
+        assert_eq!(read(&["not_attested"]), pair("not_attested", ""));
         assert_eq!(read(&[]), pair("failed_by_bee", ""));
-        assert_eq!(read(&["It broke", "twice"]), pair("failed_by_bee", "It broke; twice"));
+        assert_eq!(read(&["It broke: badly", "twice"]), pair("failed_by_bee", "It broke: badly"));
         let long = "x y".repeat(1000);
         assert_eq!(read(&[&long, &long]).1.len(), RESULT_TEXT_BYTES_MAX);
     }

@@ -97,7 +97,7 @@ fn lost_leases_are_tried_again_alone_up_to_the_bound_and_then_the_event_is_dead(
 
 #[test]
 fn a_job_that_a_bee_refused_is_dead_with_its_code_and_takes_no_neighbour_with_it() {
-    let fate = process(ProcessState::Failed, vec![], &["attestation_too_old", "made last year"]);
+    let fate = process(ProcessState::Failed, vec![], &["attestation_too_old: made last year"]);
     let alone = ends(&fate, &[0]);
     let dead = Conclusion::Dead { code: "attestation_too_old".to_owned(), reason: "made last year".to_owned() };
     assert_eq!(alone, [(What::Outcome("failed"), dead)]);
