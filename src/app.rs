@@ -1,6 +1,9 @@
 //! The composition root: configuration in, wired components out. The only module that knows them all.
 
+pub mod bees;
+pub mod colony;
 mod housekeeping;
+mod route;
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,11 +12,11 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use crate::config::{Config, LedgerConfig};
-use crate::dispatch::{Direct, Pump, PumpOptions};
+use crate::config::{Config, ConfigError, LedgerConfig, Sources};
+use crate::dispatch::{Direct, Pump, PumpOptions, Surroundings};
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
-use crate::domain::route::{Route, RouteInForce};
+use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
 use crate::http::{self, AdminState, ServerOptions, WebhookOptions, Webhooks};
 use crate::inbox::{Inbox, InboxOptions, InboxThreads, OpenError};
 use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
@@ -21,7 +24,7 @@ use crate::ledger::report::StateOfRecord;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::supabase::{SupabaseConfig, SupabaseLedger};
 use crate::ledger::{Ledger, LedgerErrorKind};
-use crate::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
+use crate::lifecycle::{Ending, Hangups, Readiness, Shutdown, Stop, Supervisor};
 use crate::revenue::guardian::{Guardian, RulesError};
 use crate::revenue::project::{Settings, UserIds};
 use crate::revenue::tiers::{Tiers, TiersError};
@@ -65,6 +68,9 @@ pub enum StartError {
     /// The Guardian's rules file is refused.
     #[error("cannot use revenue.guardian_rules")]
     Rules(#[source] RulesError),
+    /// A setting is missing or makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The directory for the gateway's files cannot be made.
     #[error("cannot create {path}")]
     Directory {
@@ -90,6 +96,8 @@ pub struct Gateway {
     pub admin: SocketAddr,
     /// The journal.
     pub inbox: Inbox,
+    /// Sends entries the direct route, or lets them go through the colony again. Has no effect without a colony.
+    pub switch: RouteSwitch,
     /// Begins draining from inside.
     pub shutdown: Shutdown,
     supervisor: Supervisor,
@@ -192,7 +200,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn Ledger>, clock: Clock) -> Re
     };
     let webhooks = Webhooks {
         inbox: inbox.clone(),
-        route,
+        route: route.clone(),
         metrics: Arc::clone(&metrics),
         clock: clock.clone(),
         options: webhook_options(config),
@@ -211,11 +219,16 @@ pub async fn start(config: &Config, ledger: Arc<dyn Ledger>, clock: Clock) -> Re
     let connections = Some(Arc::clone(&metrics));
     supervisor.start("webhook listener", http::serve(listener, public, options, connections, shutdown.token().clone()));
 
-    let work = Arc::new(Direct::new(Arc::new(validator), ledger));
-    let pump = Pump::new(inbox.clone(), work, pump_options(config), Arc::clone(&metrics), board, clock.clone());
-    for _ in 0..config.dispatch.workers {
-        supervisor.start("pump", pump.clone().run(shutdown.token().clone()));
-    }
+    let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
+    let around = Surroundings {
+        inbox: inbox.clone(),
+        switch: switch.clone(),
+        in_force: route,
+        metrics: Arc::clone(&metrics),
+        board,
+        clock,
+    };
+    start_dispatch(config, around, Arc::new(validator), ledger, &mut supervisor, &shutdown)?;
     let keep = housekeeping::retention(&config.inbox);
     supervisor.start("housekeeping", housekeeping::run(inbox.clone(), keep, metrics, shutdown.clone()));
     let (fatal, draining) = (threads.fatal(), shutdown.clone());
@@ -226,10 +239,41 @@ pub async fn start(config: &Config, ledger: Arc<dyn Ledger>, clock: Clock) -> Re
         }
     });
     listener_latch.release();
-    Ok(Gateway { webhooks: webhooks_address, admin: admin_address, inbox, shutdown, supervisor, threads })
+    Ok(Gateway { webhooks: webhooks_address, admin: admin_address, inbox, switch, shutdown, supervisor, threads })
+}
+
+/// Starts what brings entries to their end: pumps, and with a colony the task that confirms, and bees.
+fn start_dispatch(
+    config: &Config,
+    around: Surroundings,
+    validator: Arc<Validator>,
+    ledger: Arc<dyn Ledger>,
+    supervisor: &mut Supervisor,
+    shutdown: &Shutdown,
+) -> Result<(), ConfigError> {
+    let Surroundings { inbox, metrics, board, clock, .. } = around.clone();
+    let work = Arc::new(Direct::new(Arc::clone(&validator), Arc::clone(&ledger)));
+    let mut pump = Pump::new(inbox, work, pump_options(config), metrics, board, clock);
+    if let Some(wired) = route::wire(config, around, validator, ledger)? {
+        pump = pump.with_colony(wired.route);
+        supervisor.start("confirm", wired.confirm.run(shutdown.token().clone()));
+        if let Some(bees) = wired.bees {
+            bees.start(supervisor, shutdown);
+        }
+    }
+    for _ in 0..config.dispatch.workers {
+        supervisor.start("pump", pump.clone().run(shutdown.token().clone()));
+    }
+    Ok(())
 }
 
 impl Gateway {
+    /// Reads the settings again at each hangup, for those that can change at run time: the route.
+    pub fn reload_at(&mut self, hangups: Hangups, sources: Sources) {
+        let reload = route::reload(sources, self.switch.clone(), hangups, self.shutdown.clone());
+        self.supervisor.start("reload", reload);
+    }
+
     /// Runs until `stop` says so or something fails, and ends in order: listeners, pumps, then the inbox.
     pub async fn run(self, stop: impl Stop, deadline: Duration) -> Ending {
         let Self { inbox, supervisor, threads, .. } = self;

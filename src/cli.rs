@@ -1,7 +1,10 @@
 //! The command line: one file a subcommand. Arguments in, exit code out; the work is done elsewhere.
 
+pub mod bee;
+pub mod colony;
 pub mod config;
 pub mod dev;
+pub mod keys;
 pub mod migrate;
 pub mod revenue;
 pub mod serve;
@@ -14,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::app::StartError;
 use crate::config::{ConfigError, Sources};
 use crate::domain::clock::Clock;
 
@@ -41,6 +45,9 @@ pub enum Command {
     /// Receive webhooks and bring them to the ledger.
     #[command(after_help = serve::EXIT_CODES)]
     Serve,
+    /// Take jobs off the colony and bring their events to the ledger, without a gateway.
+    #[command(after_help = bee::SETTINGS)]
+    Bee,
     /// Run everything embedded, with simulated traffic: nothing to install, nothing to configure.
     Dev(dev::DevArgs),
     /// Post signed Stripe-shaped events to a webhook endpoint and check the answers.
@@ -49,6 +56,12 @@ pub enum Command {
     Migrate(migrate::MigrateArgs),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
+    /// Make, show and replace keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Prepare the colony on a Colonies server.
+    #[command(subcommand)]
+    Colony(colony::ColonyCommand),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -59,6 +72,9 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
     let sources = Sources { environment, file: cli.config };
     let result = match cli.command {
         Command::Serve => serve::run(&sources, clock).await,
+        Command::Bee => bee::run(&sources, clock).await,
+        Command::Keys(command) => keys::run(command, &sources, &clock).await,
+        Command::Colony(command) => colony::run(command, &sources).await,
         Command::Dev(args) => dev::run(args, sources, clock).await,
         Command::Simulate(args) => simulate::run(args, clock).await,
         Command::Migrate(args) => migrate::run(args, &sources).await,
@@ -73,9 +89,11 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
             // The chain of causes, on one line each, for people.
             eprintln!("error: {error}");
             error.chain().skip(1).for_each(|cause| eprintln!("  because: {cause}"));
-            match error.downcast_ref::<ConfigError>() {
-                Some(_) => ExitCode::from(MISCONFIGURED),
-                None => ExitCode::FAILURE,
+            let starting = error.downcast_ref::<StartError>();
+            if error.is::<ConfigError>() || matches!(starting, Some(StartError::Config(_))) {
+                ExitCode::from(MISCONFIGURED)
+            } else {
+                ExitCode::FAILURE
             }
         }
     }

@@ -7,6 +7,7 @@
 //! | [`client`] | calls with deadlines, servers in turn, errors that say what to do |
 //! | [`attestation`] | the gateway's Ed25519 signature over a job, end to end |
 //! | [`batch`] | events in the one argument of a job, exact and bounded |
+//! | [`completion`] | what a bee says became of a job's events |
 //! | [`job`] | events in, attested job out; leased process in, believed events out |
 //! | [`keys`] | the keys of an installation: made, written down, rotated |
 //! | [`server`] | the embedded server: in memory, the real protocol on loopback |
@@ -16,6 +17,7 @@
 pub mod attestation;
 pub mod batch;
 pub mod client;
+pub mod completion;
 pub mod identity;
 pub mod job;
 pub mod keys;

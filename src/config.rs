@@ -3,12 +3,14 @@
 //! Every setting is declared once, where it is read, with both of its names. All faults are reported at once, each with
 //! the name of its setting. Keys that nobody reads are faults too: a typing error must not silently mean a default.
 
+mod colony;
 mod endpoints;
 mod ledger;
 mod reader;
 pub mod secret;
 mod settings;
 
+pub use colony::ColonyConfig;
 pub use ledger::{LedgerConfig, StripeConfig};
 pub use reader::{ConfigError, Fault, Shown, Sources};
 pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LogConfig, RevenueConfig};

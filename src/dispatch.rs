@@ -4,12 +4,29 @@
 //! costs no entry an attempt; an entry that cannot be applied is found by halving its batch and never takes a neighbour
 //! with it; no transaction is open while the ledger is called.
 //!
+//! | part | role |
+//! |---|---|
+//! | `pump` | leases entries and sends each batch one of the two ways |
+//! | `direct`, `batch` | the direct route: pipeline and ledger in this process |
+//! | `colony`, `flights` | the colony route: one signed job a batch, so many processes at once |
+//! | `confirm`, `fate` | the end of processes, and what it means for their entries |
+//! | `routing` | which way, and why: switch, circuit breakers, age |
+//!
 //! It does not decide what an event means: that is `revenue`'s, and writing it is `ledger`'s.
 
 mod batch;
+mod colony;
+mod conclude;
+mod confirm;
 mod direct;
+mod fate;
+mod flights;
 mod pump;
+mod routing;
 
 pub use batch::Work;
+pub use colony::{ColonyOptions, ColonyRoute, Submitter, Surroundings};
+pub use confirm::Confirm;
 pub use direct::Direct;
 pub use pump::{Pump, PumpOptions};
+pub use routing::FallbackOptions;

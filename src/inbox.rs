@@ -29,13 +29,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 pub use entry::{Door, EntryState, NewEntry, Receipt, Source};
 pub use error::{InboxError, OpenError};
-pub use lease::{Concluded, Conclusion, Lease, LeaseRequest, Leased, Refused};
+pub use lease::{Concluded, Conclusion, Lease, LeaseRequest, Leased, Refused, SubmittedEntry, SubmittedProcess};
 pub use query::{Counts, EntryView};
 pub use sweep::{Retention, Swept};
 pub use write::CRASHES_MAX;
 pub use writer::WriterStats;
 
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::{EntryId, ProcessId};
 use writer::Command;
 
 /// How to open an inbox.
@@ -163,6 +164,47 @@ impl Inbox {
         concluded.await.unwrap_or_else(|_| Err(closed()))
     }
 
+    /// Ends the stay of entries with a process. Tells per entry, in order, whether that process still held it; one that
+    /// is held by another, or by nobody, is not changed.
+    pub async fn conclude_submitted(
+        &self,
+        process: ProcessId,
+        conclusions: Vec<(EntryId, Conclusion)>,
+    ) -> Result<Vec<Concluded>, InboxError> {
+        if conclusions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (reply, concluded) = oneshot::channel();
+        self.send(Command::ConcludeSubmitted { process, conclusions, reply }).await?;
+        concluded.await.map_err(|_| InboxError::Closed)?
+    }
+
+    /// Sets when to ask about processes next.
+    pub async fn postpone(&self, polls: Vec<(ProcessId, Timestamp)>) -> Result<(), InboxError> {
+        if polls.is_empty() {
+            return Ok(());
+        }
+        let (reply, postponed) = oneshot::channel();
+        self.send(Command::Postpone { polls, reply }).await?;
+        postponed.await.map_err(|_| InboxError::Closed)?
+    }
+
+    /// Processes that hold entries, at most `limit`, by the time at which to ask about them. They survive a restart.
+    pub async fn submitted(&self, limit: u32) -> Result<Vec<SubmittedProcess>, InboxError> {
+        self.read(move |connection| query::submitted(connection, limit)).await
+    }
+
+    /// The entries that a process holds.
+    pub async fn entries_of(&self, process: ProcessId) -> Result<Vec<SubmittedEntry>, InboxError> {
+        self.read(move |connection| query::entries_of(connection, &process)).await
+    }
+
+    /// When the oldest entry was received that is submitted, or waits without having failed. Tells whether entries
+    /// get stuck on their route. Cheap at any size.
+    pub async fn oldest_unattended(&self) -> Result<Option<Timestamp>, InboxError> {
+        self.read(query::oldest_unattended).await
+    }
+
     /// Ends one wait for an [`Inbox::arrival`], now or the next one.
     pub fn wake(&self) {
         self.arrivals.notify_one();
@@ -193,7 +235,7 @@ impl Inbox {
     }
 
     /// When the next entry is due, if one waits.
-    pub async fn next_due(&self) -> Result<Option<crate::domain::clock::Timestamp>, InboxError> {
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, InboxError> {
         self.read(query::next_due).await
     }
 

@@ -8,6 +8,7 @@
 //! | [`inbox`] | durable journal of deliveries: states, leases, retries |
 //! | [`dispatch`] | takes entries out of the inbox and brings them to their end |
 //! | [`colony`] | speaks to Colonies servers, and is one for `dev` and tests |
+//! | [`bees`] | takes jobs off the colony and does them |
 //! | [`revenue`] | the domain: what an event means, and whether to trust it |
 //! | [`ledger`] | the state of record |
 //!
@@ -16,6 +17,7 @@
 //! ARCHITECTURE.md describes the invariants; `tests/tidy.rs` checks the import rules.
 
 pub mod app;
+pub mod bees;
 pub mod cli;
 pub mod colony;
 pub mod config;

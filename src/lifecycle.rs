@@ -5,9 +5,14 @@
 //! in the inbox; the exit code says that it happened.
 
 mod readiness;
+mod restart;
 mod signals;
 mod supervisor;
 
+/// A cause of any kind.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 pub use readiness::{Latch, Readiness};
-pub use signals::Signals;
+pub use restart::{BudgetSpent, RestartPolicy};
+pub use signals::{Hangups, Signals};
 pub use supervisor::{Ending, Shutdown, Stop, Supervisor};

@@ -27,7 +27,8 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("bees", &["colony", "revenue", "ledger", "lifecycle"]),
     // Subcommands wire nothing: `app` hands them what they show, and they name its types. `simulate` and `dev` make
     // traffic themselves.
-    ("cli", &["app", "inbox", "ledger", "lifecycle", "stripe::money", "stripe::simulator"]),
+    // `keys` and `colony` are about nothing but the colony, and `dev` brings a server along.
+    ("cli", &["app", "colony", "inbox", "ledger", "lifecycle", "stripe::money", "stripe::simulator"]),
     ("colony", &[]),
     // Settings are parsed into the types of those who use them, so that nothing is checked twice.
     ("config", &["domain", "stripe::endpoint", "stripe::envelope", "stripe::signature", "telemetry::logging"]),

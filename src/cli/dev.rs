@@ -1,8 +1,10 @@
 //! `dev`: the whole gateway in one process, with nothing installed and nothing configured.
 //!
-//! Real components throughout: the simulator signs and posts over HTTP, the inbox is a file, the ledger is the embedded
-//! one. Only the secret is built in, which is why it listens on loopback alone.
+//! Real components throughout: the simulator signs and posts over HTTP, the inbox is a file, jobs go signed through an
+//! embedded Colonies server to bees, the ledger is the embedded one. Only the webhook secret is built in, which is why it
+//! listens on loopback alone; all other keys are made at the start and forgotten at the end.
 
+mod colony;
 mod live;
 mod summary;
 
@@ -19,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::colony::{DevColony, without_colony};
 use super::traffic::{Driver, Stats, TrafficOptions};
 use crate::app::{self, Gateway};
 use crate::config::{Config, Sources};
@@ -76,6 +79,10 @@ pub struct DevArgs {
     #[arg(long)]
     pub seed: Option<u64>,
 
+    /// Apply events directly, without a colony.
+    #[arg(long)]
+    pub direct: bool,
+
     /// Only serve: post events yourself, with `simulate` or `stripe listen`.
     #[arg(long, conflicts_with = "events")]
     pub no_simulator: bool,
@@ -117,12 +124,19 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
         None => Some(temporary_directory(&clock)?),
     };
     let directory = args.data_dir.clone().or_else(|| temporary.as_ref().map(|temporary| temporary.0.clone()));
+    let mut sources = sources;
+    let colony = if args.direct {
+        without_colony(&mut sources);
+        None
+    } else {
+        Some(DevColony::start(&mut sources, clock.clone()).await?)
+    };
     let config = dev_config(&args, sources, directory.context("no data directory")?).await?;
     logging::install(config.log.format, &config.log.filter).context("log.filter")?;
     let signals = Signals::listen().context("cannot listen for signals")?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let gateway = app::start(&config, Arc::clone(&ledger) as Arc<dyn crate::ledger::Ledger>, clock.clone()).await?;
-    print_urls(&gateway, &config)?;
+    print_urls(&gateway, &config, colony.as_ref())?;
 
     let expected = Arc::new(Mutex::new(Expected::default()));
     let finished = CancellationToken::new();
@@ -146,7 +160,11 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
     let expected = expected.lock().map_err(|_| anyhow::anyhow!("the simulator broke"))?.clone();
     let agrees = summary::print(&*ledger, &expected, stats.as_deref(), temporary.is_some()).await?;
     drop(ledger);
-    let good = agrees && ending.code() == 0;
+    let through = summary::print_route(colony.as_ref(), expected.events()).await?;
+    if let Some(colony) = colony {
+        colony.stop().await;
+    }
+    let good = agrees && through && ending.code() == 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(ending.code().max(1)) })
 }
 
@@ -277,12 +295,16 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-fn print_urls(gateway: &Gateway, config: &Config) -> anyhow::Result<()> {
+fn print_urls(gateway: &Gateway, config: &Config, colony: Option<&DevColony>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "colony-gateway {} (dev)", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  webhooks  http://{}/webhooks/stripe", gateway.webhooks)?;
     writeln!(out, "  health    http://{}/health", gateway.admin)?;
     writeln!(out, "  metrics   http://{}/metrics", gateway.admin)?;
+    match colony {
+        Some(colony) => writeln!(out, "  colony    {} (embedded, {} bees)", colony.url(), colony.bees)?,
+        None => writeln!(out, "  colony    none: events are applied directly")?,
+    }
     writeln!(out, "  secret    {DEV_SECRET}")?;
     writeln!(out, "  data      {}", config.inbox.data_dir.display())?;
     out.flush()?;

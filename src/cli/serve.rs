@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::app;
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
-use crate::lifecycle::{Ending, Signals};
+use crate::lifecycle::{Ending, Hangups, Signals};
 use crate::telemetry::logging;
 
 /// For `--help`.
@@ -27,7 +27,9 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let signals = Signals::listen().context("cannot listen for signals")?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let ledger_name = ledger.name();
-    let gateway = app::start(&config, ledger, clock).await?;
+    let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;
+    let mut gateway = app::start(&config, ledger, clock).await?;
+    gateway.reload_at(hangups, sources.clone());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         webhooks = %gateway.webhooks,
@@ -37,10 +39,15 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
         "ready"
     );
     let ending = gateway.run(signals, config.shutdown_deadline).await;
+    say_ending(ending);
+    Ok(ExitCode::from(ending.code()))
+}
+
+/// The last line of the log.
+pub(super) fn say_ending(ending: Ending) {
     match ending {
         Ending::Clean => tracing::info!("stopped: everything in hand was finished"),
         Ending::CutShort => tracing::warn!("stopped with work in hand; it resumes at the next start"),
         Ending::Failed => tracing::error!("stopped because a part failed"),
     }
-    Ok(ExitCode::from(ending.code()))
 }

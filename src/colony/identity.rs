@@ -10,8 +10,10 @@
 
 use std::fmt;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use k256::ecdsa::{RecoveryId, Signature, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use sha3::{Digest, Sha3_256};
 use zeroize::Zeroizing;
 
@@ -22,6 +24,9 @@ const PRIVATE_KEY_BYTES: usize = 32;
 
 /// Bytes of a signature: `r`, `s` and the recovery id.
 const SIGNATURE_BYTES: usize = 65;
+
+/// What derived keys are for; keeps them apart from everything else that is made with the key.
+const DERIVATION: &[u8] = b"colony-gateway derived key v1\0";
 
 /// Hex digits of an id.
 const ID_HEX_DIGITS: usize = 64;
@@ -101,6 +106,26 @@ impl PrivateKey {
                 return Ok(key);
             }
         }
+    }
+
+    /// The key that follows from this one and a name: the same every time, and of no use to find this one.
+    ///
+    /// It is the HMAC-SHA256 (RFC 2104), keyed with the 32 bytes of this key, of the text
+    /// `colony-gateway derived key v1`, a zero byte, the name in UTF-8, a zero byte, and one byte that counts up from 0
+    /// until the result is a private key, which it practically always is at once.
+    #[expect(clippy::missing_panics_doc, reason = "HMAC takes keys of any length, and 256 misses do not happen")]
+    #[must_use]
+    pub fn derive(&self, name: &str) -> Self {
+        let secret = Zeroizing::new(<[u8; PRIVATE_KEY_BYTES]>::from(self.key.to_bytes()));
+        let derived = (0..=u8::MAX).find_map(|attempt| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_slice()).expect("HMAC takes keys of any length");
+            mac.update(DERIVATION);
+            mac.update(name.as_bytes());
+            mac.update(&[0, attempt]);
+            let bytes = Zeroizing::new(<[u8; PRIVATE_KEY_BYTES]>::from(mac.finalize().into_bytes()));
+            Self::from_bytes(&bytes).ok()
+        });
+        derived.expect("one draw in 2^128 lies outside the range")
     }
 
     fn from_bytes(bytes: &[u8; PRIVATE_KEY_BYTES]) -> Result<Self, KeyError> {
@@ -214,6 +239,7 @@ mod tests {
 
     const KEY: &str = "ddf7f7791208083b6a9ed975a72684f6406a269cfa36f1b1c32045c0a71fff05";
     const ID: &str = "3fc05cf3df4b494e95d6a3d297a34f19938f7daa7422ab0d4f794454133341ac";
+    const DERIVED: &str = "f66ec207c707cce89040f18c39b09e7789924414b5cad1dbe873599b799c8deb";
     const ORDER: &str = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
     const BELOW_ORDER: &str = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364140";
 
@@ -262,6 +288,16 @@ mod tests {
         let (one, two) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
         assert_ne!(one.id(), two.id());
         assert_eq!(PrivateKey::from_hex(one.to_hex().expose()).unwrap().id(), one.id());
+    }
+
+    #[test]
+    fn a_derived_key_is_the_known_one_for_its_name_and_no_other() {
+        // From Python's hmac module over the documented bytes.
+        let derived = key().derive("gateway-2");
+        assert_eq!(derived.to_hex().expose(), DERIVED);
+        assert_eq!(key().derive("gateway-2").id(), derived.id());
+        assert_ne!(key().derive("gateway-3").id(), derived.id());
+        assert_ne!(PrivateKey::generate().unwrap().derive("gateway-2").id(), derived.id());
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use process::{Attribute, Conditions, Filesystem, FunctionSpec, Gpu, Process,
 pub use requests::{
     AddColony, AddExecutor, AddFunction, AddLog, AddUser, ApproveExecutor, AssignProcess, CancelProcess,
     ChangeColonyId, ChangeExecutorId, ChangeUserId, CloseFailed, CloseSuccessful, Echo, GetColonyStatistics,
-    GetExecutors, GetProcess, GetProcesses, GetVersion, MessageType, PauseAssignments, RemoveExecutor,
+    GetExecutors, GetFunctions, GetProcess, GetProcesses, GetVersion, MessageType, PauseAssignments, RemoveExecutor,
     ResumeAssignments, SubmitFunctionSpec,
 };
 pub use time::WireTime;

@@ -139,6 +139,11 @@ impl Reader {
         self.faults.push(Fault { setting: setting.into(), message: message.into() });
     }
 
+    /// Whether something is wrong with a setting already.
+    pub(super) fn has_fault(&self, setting: &str) -> bool {
+        self.faults.iter().any(|fault| fault.setting.strip_suffix("_FILE").unwrap_or(&fault.setting) == setting)
+    }
+
     pub(super) fn warn(&mut self, setting: impl Into<String>, message: impl Into<String>) {
         self.warnings.push(Fault { setting: setting.into(), message: message.into() });
     }
@@ -213,6 +218,12 @@ impl Reader {
                 from_default()
             }
         }
+    }
+
+    /// The file that `<NAME>_FILE` names, if the environment has one.
+    pub(super) fn secret_file(&self, setting: Setting) -> Option<PathBuf> {
+        let path = self.environment.get(&format!("{}_FILE", setting.variable))?.trim();
+        (!path.is_empty()).then(|| PathBuf::from(path))
     }
 
     /// A secret: from the environment, from the file that `<NAME>_FILE` names, or from the configuration file.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::colony::{self, ColonyConfig};
 use super::endpoints;
 use super::ledger::{LedgerConfig, StripeConfig};
 use super::reader::{ConfigError, Fault, Reader, Shown, Sources, boolean, bytes, duration, number, setting};
@@ -22,6 +23,8 @@ pub struct Config {
     pub inbox: InboxConfig,
     /// From the inbox to the ledger.
     pub dispatch: DispatchConfig,
+    /// Colonies server, jobs and bees.
+    pub colony: ColonyConfig,
     /// State of record.
     pub ledger: LedgerConfig,
     /// Asking Stripe.
@@ -144,6 +147,7 @@ impl Config {
         let endpoints = endpoints::read(r, tolerance, serves);
         let inbox = inbox(r);
         let dispatch = dispatch(r);
+        let colony = colony::read(r, serves);
         let ledger = super::ledger::ledger(r, &inbox.data_dir);
         let stripe = super::ledger::stripe(r);
         let revenue = revenue(r);
@@ -154,7 +158,20 @@ impl Config {
             r.fault("http.append_timeout", message);
         }
         let (shown, warnings) = reader.finish()?;
-        Ok(Self { http, endpoints, inbox, dispatch, ledger, stripe, revenue, log, shutdown_deadline, shown, warnings })
+        Ok(Self {
+            http,
+            endpoints,
+            inbox,
+            dispatch,
+            colony,
+            ledger,
+            stripe,
+            revenue,
+            log,
+            shutdown_deadline,
+            shown,
+            warnings,
+        })
     }
 }
 

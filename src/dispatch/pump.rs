@@ -7,21 +7,16 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, BatchOptions, Down, Work, Worked};
+use super::colony::{ColonyRoute, Way};
+use super::conclude::{self, PAUSE};
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
-use crate::inbox::{Concluded, Conclusion, Inbox, Lease, LeaseRequest};
+use crate::inbox::{Inbox, LeaseRequest, Leased};
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
 
 /// Longest sleep of an idle pump. Arrivals wake it at once; this is for leases that end.
 const IDLE_MAX: Duration = Duration::from_secs(5);
-
-/// Waits while the ledger or the inbox cannot be used.
-const PAUSE: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(10) };
-
-/// How often conclusions are offered to an inbox that refuses them. After that the leases end by themselves, and the
-/// entries are worked on again, which the ledger recognises.
-const CONCLUDE_ATTEMPTS_MAX: u32 = 10;
 
 /// Bounds of a pump.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +40,7 @@ pub struct PumpOptions {
 pub struct Pump {
     inbox: Inbox,
     work: Arc<dyn Work>,
+    colony: Option<ColonyRoute>,
     options: PumpOptions,
     metrics: Arc<Metrics>,
     board: Board,
@@ -70,7 +66,13 @@ impl Pump {
         clock: Clock,
     ) -> Self {
         board.set("ledger", Level::Ok, "not asked yet", clock.now());
-        Self { inbox, work, options, metrics, board, clock, last_success: Arc::default() }
+        Self { inbox, work, colony: None, options, metrics, board, clock, last_success: Arc::default() }
+    }
+
+    /// Sends entries through a colony while that route is in force.
+    #[must_use]
+    pub fn with_colony(self, colony: ColonyRoute) -> Self {
+        Self { colony: Some(colony), ..self }
     }
 
     /// Runs until draining begins, then finishes the batch in hand.
@@ -79,11 +81,17 @@ impl Pump {
         let mut limit = self.options.batch_entries_max;
         let mut failures = 0_u32;
         while !draining.is_cancelled() {
-            let request = LeaseRequest {
-                entries_max: limit,
-                bytes_max: self.options.batch_bytes_max,
-                duration: self.options.lease,
+            let way = match &self.colony {
+                Some(colony) => colony.way(&draining).await,
+                None => Some(Way::Direct),
             };
+            let Some(way) = way else { break };
+            let entries_max = match way {
+                Way::Colony { .. } => self.options.batch_entries_max,
+                Way::Direct => limit,
+            };
+            let request =
+                LeaseRequest { entries_max, bytes_max: self.options.batch_bytes_max, duration: self.options.lease };
             let leased = match self.inbox.lease(request).await {
                 Ok(leased) => leased,
                 Err(error) => {
@@ -94,20 +102,24 @@ impl Pump {
                 }
             };
             if leased.is_empty() {
+                // An idle pump keeps no place in the colony.
+                drop(way);
                 self.idle(&draining).await;
                 continue;
             }
-            if leased.len() == limit {
+            if leased.len() == entries_max {
                 // There is probably more: let another pump take it.
                 self.inbox.wake();
             }
-            let worked = self.work_on(leased, &mut random).await;
+            let since = self.clock.instant();
+            let Some(leased) = self.carry(way, leased, &mut random).await else { continue };
+            let worked = self.work_on(leased, since, &mut random).await;
             // Said before the conclusions are written, which may take long on the same disk.
             match &worked.down {
                 Some(down) => self.ledger_down(down),
                 None => self.ledger_up(),
             }
-            self.conclude(worked.conclusions, &mut random).await;
+            conclude::conclude(&self.inbox, worked.conclusions, &mut random).await;
             if let Some(down) = worked.down {
                 failures += 1;
                 limit = (limit / 2).max(1);
@@ -120,10 +132,22 @@ impl Pump {
         Ok(())
     }
 
-    async fn work_on(&self, leased: Vec<crate::inbox::Leased>, random: &mut fastrand::Rng) -> Worked {
+    /// Sends a batch through the colony if that is its way. Gives back what is to go the direct one.
+    async fn carry(&self, way: Way, leased: Vec<Leased>, random: &mut fastrand::Rng) -> Option<Vec<Leased>> {
+        match (way, &self.colony) {
+            (Way::Colony { slot, admission }, Some(colony)) => {
+                colony.carry(slot, admission, leased, random).await.err()
+            }
+            (Way::Colony { .. } | Way::Direct, _) => Some(leased),
+        }
+    }
+
+    /// Works on a batch whose leases began at `since`.
+    async fn work_on(&self, leased: Vec<Leased>, since: Instant, random: &mut fastrand::Rng) -> Worked {
+        let spent = self.clock.instant().duration_since(since);
         let options = BatchOptions {
             call_timeout: self.options.call_timeout,
-            work_max: self.options.lease.saturating_sub(self.options.call_timeout),
+            work_max: self.options.lease.saturating_sub(self.options.call_timeout).saturating_sub(spent),
             attempts_max: self.options.attempts_max,
             backoff: self.options.backoff,
         };
@@ -139,25 +163,6 @@ impl Pump {
             *self.last_success.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.instant());
         }
         worked
-    }
-
-    async fn conclude(&self, mut conclusions: Vec<(Lease, Conclusion)>, random: &mut fastrand::Rng) {
-        for attempt in 1..=CONCLUDE_ATTEMPTS_MAX {
-            match self.inbox.conclude(conclusions).await {
-                Ok(concluded) => {
-                    let lost = concluded.iter().filter(|concluded| **concluded == Concluded::LeaseLost).count();
-                    if lost > 0 {
-                        tracing::warn!(lost, "leases ended before the work did; whoever holds the entries now decides");
-                    }
-                    return;
-                }
-                Err(refused) => {
-                    tracing::warn!(error = &refused.error as &dyn std::error::Error, "inbox takes no conclusions");
-                    conclusions = refused.conclusions;
-                    tokio::time::sleep(PAUSE.wait(attempt, random)).await;
-                }
-            }
-        }
     }
 
     async fn idle(&self, draining: &CancellationToken) {

@@ -87,6 +87,7 @@ struct InboxHealth {
     writable: bool,
     waiting: u64,
     leased: u64,
+    submitted: u64,
     settled: u64,
     dead: u64,
     quarantined: u64,
@@ -145,6 +146,7 @@ async fn inbox(state: &AdminState) -> Result<InboxHealth, InboxError> {
         writable: state.inbox.stats().writable(),
         waiting: counts.waiting,
         leased: counts.leased,
+        submitted: counts.submitted,
         settled: counts.settled,
         dead: counts.dead,
         quarantined: counts.quarantined,
@@ -168,6 +170,7 @@ async fn observe(state: &AdminState) {
         let counts = [
             ("waiting", inbox.waiting),
             ("leased", inbox.leased),
+            ("submitted", inbox.submitted),
             ("settled", inbox.settled),
             ("dead", inbox.dead),
             ("quarantined", inbox.quarantined),

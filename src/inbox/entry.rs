@@ -1,7 +1,7 @@
 //! Entries, their states, and the receipt that proves one durable.
 
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{EndpointName, EntryId};
+use crate::domain::ids::{EndpointName, EntryId, ProcessId};
 use crate::stripe::envelope::Envelope;
 use crate::stripe::signature::VerifiedDelivery;
 
@@ -117,6 +117,13 @@ pub enum EntryState {
         /// When the lease ends.
         until: Timestamp,
     },
+    /// A process of a Colonies server has it.
+    Submitted {
+        /// The process.
+        process: ProcessId,
+        /// When to ask the server about it.
+        poll: Timestamp,
+    },
     /// Done.
     Settled {
         /// When.
@@ -148,7 +155,7 @@ pub enum EntryState {
 pub(super) mod state {
     pub(in super::super) const WAITING: i64 = 0;
     pub(in super::super) const LEASED: i64 = 1;
-    // 2 is kept for entries that were handed to a Colonies server.
+    pub(in super::super) const SUBMITTED: i64 = 2;
     pub(in super::super) const SETTLED: i64 = 3;
     pub(in super::super) const DEAD: i64 = 4;
     pub(in super::super) const QUARANTINED: i64 = 5;

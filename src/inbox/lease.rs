@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::InboxError;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{EndpointName, EntryId, EventId};
+use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
 
 /// The right to conclude one entry. Cannot be copied; concluding consumes it.
 ///
@@ -55,7 +55,7 @@ pub struct Leased {
     pub body: Bytes,
 }
 
-/// How a lease ends.
+/// How a lease, or the stay with a process, ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conclusion {
     /// Done: `applied`, `stale`, `duplicate` or `ignored`.
@@ -86,6 +86,49 @@ pub enum Conclusion {
         /// Why, for whoever looks at the entry meanwhile.
         reason: String,
     },
+    /// Try again later, alone: it was in a batch that failed, and must not take neighbours with it again. Counts as a
+    /// failed attempt.
+    RetryAlone {
+        /// Not before.
+        due: Timestamp,
+        /// Why, for whoever looks at the entry meanwhile.
+        reason: String,
+    },
+    /// A process of a Colonies server has it now. Nobody leases it until the process is concluded.
+    Submitted {
+        /// The process.
+        process: ProcessId,
+        /// When to ask the server about it.
+        poll: Timestamp,
+    },
+}
+
+/// A process that holds entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmittedProcess {
+    /// The process.
+    pub process: ProcessId,
+    /// How many entries it holds.
+    pub entries: u64,
+    /// When the oldest of them was received.
+    pub oldest: Timestamp,
+    /// When to ask the server about it.
+    pub poll: Timestamp,
+}
+
+/// An entry that a process holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmittedEntry {
+    /// Row number.
+    pub entry: EntryId,
+    /// The event's id.
+    pub event_id: EventId,
+    /// The event's type.
+    pub event_type: String,
+    /// Failed attempts so far.
+    pub attempts: u32,
+    /// When it became durable.
+    pub received: Timestamp,
 }
 
 /// What a conclusion came to.

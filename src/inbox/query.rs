@@ -4,9 +4,9 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::entry::{EntryState, state};
-use super::lease::{Lease, Leased};
+use super::lease::{Lease, Leased, SubmittedEntry, SubmittedProcess};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{EndpointName, EntryId, EventId};
+use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
 
 /// Number of entries in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Counts {
     pub waiting: u64,
     /// Being worked on.
     pub leased: u64,
+    /// With a process of a Colonies server.
+    pub submitted: u64,
     /// Done and still kept.
     pub settled: u64,
     /// Given up.
@@ -28,7 +30,7 @@ pub struct Counts {
 impl Counts {
     /// Entries on their way.
     pub fn backlog(&self) -> u64 {
-        self.waiting + self.leased
+        self.waiting + self.leased + self.submitted
     }
 }
 
@@ -92,8 +94,8 @@ pub(super) fn counts(connection: &mut Connection) -> rusqlite::Result<Counts> {
         .prepare_cached("SELECT received_at FROM entries WHERE state < 3 ORDER BY id LIMIT 1")?
         .query_row([], |row| row.get(0))
         .optional()?;
-    let [waiting, leased, _, settled, dead, quarantined] = tally;
-    Ok(Counts { waiting, leased, settled, dead, quarantined, oldest: oldest.map(Timestamp::from_millis) })
+    let [waiting, leased, submitted, settled, dead, quarantined] = tally;
+    Ok(Counts { waiting, leased, submitted, settled, dead, quarantined, oldest: oldest.map(Timestamp::from_millis) })
 }
 
 pub(super) fn next_due(connection: &mut Connection) -> rusqlite::Result<Option<Timestamp>> {
@@ -104,9 +106,57 @@ pub(super) fn next_due(connection: &mut Connection) -> rusqlite::Result<Option<T
     Ok(due.flatten().map(Timestamp::from_millis))
 }
 
+/// When the oldest entry was received that nobody works on in this process: submitted, or waiting and never failed (one
+/// that failed waits for its own reasons).
+pub(super) fn oldest_unattended(connection: &mut Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let oldest = connection
+        .prepare_cached(
+            "SELECT received_at FROM entries WHERE state < 3 AND (state = 2 OR (state = 0 AND attempts = 0))
+             ORDER BY id LIMIT 1",
+        )?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(oldest.map(Timestamp::from_millis))
+}
+
+/// Processes that hold entries, the ones to ask about first.
+pub(super) fn submitted(connection: &mut Connection, limit: u32) -> rusqlite::Result<Vec<SubmittedProcess>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT process_id, COUNT(*), MIN(received_at), MIN(due_at) AS poll FROM entries
+         WHERE state = 2 GROUP BY process_id ORDER BY poll LIMIT ?1",
+    )?;
+    let rows = statement.query_map([limit], |row| {
+        Ok(SubmittedProcess {
+            process: ProcessId::new(row.get::<_, Option<String>>(0)?.unwrap_or_default()),
+            entries: row.get(1)?,
+            oldest: Timestamp::from_millis(row.get(2)?),
+            poll: Timestamp::from_millis(row.get::<_, Option<i64>>(3)?.unwrap_or(0)),
+        })
+    })?;
+    rows.collect()
+}
+
+/// The entries that a process holds.
+pub(super) fn entries_of(connection: &mut Connection, process: &ProcessId) -> rusqlite::Result<Vec<SubmittedEntry>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, event_id, event_type, attempts, received_at FROM entries
+         WHERE state = 2 AND process_id = ?1 ORDER BY id",
+    )?;
+    let rows = statement.query_map([process.as_str()], |row| {
+        Ok(SubmittedEntry {
+            entry: EntryId(row.get(0)?),
+            event_id: EventId::new(row.get::<_, String>(1)?),
+            event_type: row.get(2)?,
+            attempts: row.get(3)?,
+            received: Timestamp::from_millis(row.get(4)?),
+        })
+    })?;
+    rows.collect()
+}
+
 pub(super) fn newest(connection: &mut Connection, limit: u32) -> rusqlite::Result<Vec<EntryView>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, endpoint, event_id, event_type, received_at, attempts, state, due_at, ended_at, code, reason
+        "SELECT id, endpoint, event_id, event_type, received_at, attempts, state, due_at, ended_at, code, reason, process_id
          FROM entries ORDER BY id DESC LIMIT ?1",
     )?;
     statement.query_map([limit], view)?.collect()
@@ -117,6 +167,7 @@ fn view(row: &Row<'_>) -> rusqlite::Result<EntryView> {
     let text = |index: usize| row.get::<_, Option<String>>(index).map(Option::unwrap_or_default);
     let state = match row.get::<_, i64>(6)? {
         state::LEASED => EntryState::Leased { until: time(7)? },
+        state::SUBMITTED => EntryState::Submitted { process: ProcessId::new(text(11)?), poll: time(7)? },
         state::SETTLED => EntryState::Settled { at: time(8)?, outcome: text(9)? },
         state::DEAD => EntryState::Dead { at: time(8)?, code: text(9)?, reason: text(10)? },
         state::QUARANTINED => EntryState::Quarantined { at: time(8)?, code: text(9)?, reason: text(10)? },

@@ -41,6 +41,7 @@ CREATE TABLE entries (
 CREATE UNIQUE INDEX entries_event ON entries (event_id, endpoint);
 CREATE INDEX entries_due ON entries (state, due_at) WHERE state < 3;
 CREATE INDEX entries_live ON entries (id) WHERE state < 3;
+CREATE INDEX entries_process ON entries (process_id) WHERE state = 2;
 CREATE INDEX entries_held ON entries (state, id) WHERE state > 3;
 CREATE TABLE bodies (
     entry INTEGER PRIMARY KEY,

@@ -6,7 +6,7 @@ use super::entry::{Door, NewEntry, Receipt, state};
 use super::lease::{Concluded, Conclusion, Lease, LeaseRequest};
 use super::sweep::{Retention, SweepCursor, Swept};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::EntryId;
+use crate::domain::ids::{EntryId, ProcessId};
 
 /// An entry that was held during this many crashes comes alone from then on.
 const CRASHES_ALONE: i64 = 2;
@@ -219,7 +219,7 @@ impl Writes {
     /// After the system clock was set back, waits measured on the old clock would last as long as the jump: end them.
     fn clock_went_back(&mut self, now: Timestamp) -> rusqlite::Result<()> {
         self.connection
-            .prepare_cached("UPDATE entries SET due_at = ?1 WHERE state = 0 AND due_at > ?1")?
+            .prepare_cached("UPDATE entries SET due_at = ?1 WHERE state IN (0, 2) AND due_at > ?1")?
             .execute(params![now.millis()])?;
         Ok(())
     }
@@ -236,25 +236,77 @@ impl Writes {
             .query_row(params![lease.entry.0, lease.token], |row| row.get(0))
             .optional()?;
         let Some(id) = held else { return Ok(Concluded::LeaseLost) };
+        self.change(id, state::LEASED, conclusion, now)?;
+        Ok(Concluded::Done)
+    }
+
+    /// Concludes an entry that a process holds, if that process still does.
+    pub(super) fn conclude_submitted(
+        &mut self,
+        process: &ProcessId,
+        entry: EntryId,
+        conclusion: &Conclusion,
+        now: Timestamp,
+    ) -> rusqlite::Result<Concluded> {
+        let held: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT id FROM entries WHERE id = ?1 AND state = 2 AND process_id = ?2")?
+            .query_row(params![entry.0, process.as_str()], |row| row.get(0))
+            .optional()?;
+        let Some(id) = held else { return Ok(Concluded::LeaseLost) };
+        self.change(id, state::SUBMITTED, conclusion, now)?;
+        Ok(Concluded::Done)
+    }
+
+    /// Asks about a process later.
+    pub(super) fn postpone(&mut self, process: &ProcessId, poll: Timestamp) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached("UPDATE entries SET due_at = ?2 WHERE state = 2 AND process_id = ?1")?
+            .execute(params![process.as_str(), poll.millis()])?;
+        Ok(())
+    }
+
+    fn change(&mut self, id: i64, from: i64, conclusion: &Conclusion, now: Timestamp) -> rusqlite::Result<()> {
         match conclusion {
-            Conclusion::Settle { outcome } => self.end(id, state::LEASED, state::SETTLED, now, outcome, None)?,
+            Conclusion::Settle { outcome } => self.end(id, from, state::SETTLED, now, outcome, None)?,
             Conclusion::Quarantine { code, reason } => {
-                self.end(id, state::LEASED, state::QUARANTINED, now, code, Some(reason))?;
+                self.end(id, from, state::QUARANTINED, now, code, Some(reason))?;
             }
-            Conclusion::Dead { code, reason } => {
-                self.end(id, state::LEASED, state::DEAD, now, code, Some(reason))?;
-            }
+            Conclusion::Dead { code, reason } => self.end(id, from, state::DEAD, now, code, Some(reason))?,
             Conclusion::Retry { due, counted, reason } => {
+                self.wait(id, from, *due, i64::from(*counted), 0, reason)?;
+            }
+            Conclusion::RetryAlone { due, reason } => self.wait(id, from, *due, 1, CRASHES_ALONE, reason)?,
+            Conclusion::Submitted { process, poll } => {
                 self.connection
                     .prepare_cached(
-                        "UPDATE entries SET state = 0, due_at = ?2, lease_token = NULL, attempts = attempts + ?3,
-                                            crashes = 0, reason = ?4 WHERE id = ?1",
+                        "UPDATE entries SET state = 2, process_id = ?2, due_at = ?3, lease_token = NULL, crashes = 0,
+                                            reason = NULL WHERE id = ?1",
                     )?
-                    .execute(params![id, due.millis(), i64::from(*counted), reason])?;
-                self.moved(state::LEASED, state::WAITING);
+                    .execute(params![id, process.as_str(), poll.millis()])?;
+                self.moved(from, state::SUBMITTED);
             }
         }
-        Ok(Concluded::Done)
+        Ok(())
+    }
+
+    fn wait(
+        &mut self,
+        id: i64,
+        from: i64,
+        due: Timestamp,
+        attempts: i64,
+        crashes: i64,
+        reason: &str,
+    ) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "UPDATE entries SET state = 0, due_at = ?2, lease_token = NULL, process_id = NULL,
+                                    attempts = attempts + ?3, crashes = ?4, reason = ?5 WHERE id = ?1",
+            )?
+            .execute(params![id, due.millis(), attempts, crashes, reason])?;
+        self.moved(from, state::WAITING);
+        Ok(())
     }
 
     fn end(

@@ -17,6 +17,7 @@ use super::schema::PAGE_BYTES;
 use super::sweep::{Retention, Swept};
 use super::write::Writes;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::{EntryId, ProcessId};
 
 /// The log is moved into the file when it has grown by about this many bytes.
 const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
@@ -43,6 +44,15 @@ pub(super) enum Command {
         conclusions: Vec<(Lease, Conclusion)>,
         reply: ConcludeReply,
     },
+    ConcludeSubmitted {
+        process: ProcessId,
+        conclusions: Vec<(EntryId, Conclusion)>,
+        reply: Reply<Vec<Concluded>>,
+    },
+    Postpone {
+        polls: Vec<(ProcessId, Timestamp)>,
+        reply: Reply<()>,
+    },
     Sweep {
         retention: Retention,
         reply: Reply<Swept>,
@@ -59,6 +69,8 @@ enum Answer {
     Append(Reply<Receipt>, Receipt),
     Lease(Reply<Vec<Lease>>, Vec<Lease>),
     Conclude(ConcludeReply, Vec<Concluded>),
+    ConcludeSubmitted(Reply<Vec<Concluded>>, Vec<Concluded>),
+    Postpone(Reply<()>),
     Sweep(Reply<Swept>, Swept),
     Probe(Reply<()>),
     None,
@@ -220,6 +232,19 @@ impl Writer {
                 }
                 Done::Conclude(concluded)
             }
+            Command::ConcludeSubmitted { process, conclusions, .. } => {
+                let mut concluded = Vec::with_capacity(conclusions.len());
+                for (entry, conclusion) in conclusions {
+                    concluded.push(self.writes.conclude_submitted(process, *entry, conclusion, now)?);
+                }
+                Done::Conclude(concluded)
+            }
+            Command::Postpone { polls, .. } => {
+                for (process, poll) in polls {
+                    self.writes.postpone(process, *poll)?;
+                }
+                Done::Nothing
+            }
             Command::Sweep { retention, .. } => Done::Sweep(self.writes.sweep(retention, now)?),
             Command::Probe { .. } => {
                 self.writes.probe()?;
@@ -266,6 +291,10 @@ impl Command {
             (Self::Append { reply, .. }, Done::Append(receipt)) => Answer::Append(reply, receipt),
             (Self::Lease { reply, .. }, Done::Lease(leases)) => Answer::Lease(reply, leases),
             (Self::Conclude { reply, .. }, Done::Conclude(concluded)) => Answer::Conclude(reply, concluded),
+            (Self::ConcludeSubmitted { reply, .. }, Done::Conclude(concluded)) => {
+                Answer::ConcludeSubmitted(reply, concluded)
+            }
+            (Self::Postpone { reply, .. }, _) => Answer::Postpone(reply),
             (Self::Sweep { reply, .. }, Done::Sweep(swept)) => Answer::Sweep(reply, swept),
             (Self::Probe { reply }, _) => Answer::Probe(reply),
             // `apply` gives each command its own kind; a reply that is dropped reads as `Closed`, never as success.
@@ -280,8 +309,9 @@ impl Command {
             Self::Append { reply, .. } => drop(reply.send(Err(error))),
             Self::Lease { reply, .. } => drop(reply.send(Err(error))),
             Self::Conclude { conclusions, reply } => drop(reply.send(Err(Refused { error, conclusions }))),
+            Self::ConcludeSubmitted { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
-            Self::Probe { reply } => drop(reply.send(Err(error))),
+            Self::Postpone { reply, .. } | Self::Probe { reply } => drop(reply.send(Err(error))),
             Self::FinishCheckpoint => {}
         }
     }
@@ -294,8 +324,9 @@ impl Answer {
             Self::Append(reply, receipt) => drop(reply.send(Ok(receipt))),
             Self::Lease(reply, leases) => drop(reply.send(Ok(leases))),
             Self::Conclude(reply, concluded) => drop(reply.send(Ok(concluded))),
+            Self::ConcludeSubmitted(reply, concluded) => drop(reply.send(Ok(concluded))),
             Self::Sweep(reply, swept) => drop(reply.send(Ok(swept))),
-            Self::Probe(reply) => drop(reply.send(Ok(()))),
+            Self::Postpone(reply) | Self::Probe(reply) => drop(reply.send(Ok(()))),
             Self::None => {}
         }
     }
@@ -309,6 +340,8 @@ fn group_bytes(group: &[Command]) -> u64 {
             Command::Append { entry, .. } => entry.delivery.body().len(),
             Command::Lease { .. }
             | Command::Conclude { .. }
+            | Command::ConcludeSubmitted { .. }
+            | Command::Postpone { .. }
             | Command::Sweep { .. }
             | Command::Probe { .. }
             | Command::FinishCheckpoint => 0,

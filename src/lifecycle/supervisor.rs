@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Readiness, Signals};
+use super::restart::keep_running;
+use super::{BoxError, Readiness, RestartPolicy, Signals};
+use crate::domain::clock::Clock;
 
 /// Tells tasks about the two phases. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -68,8 +70,6 @@ pub struct Supervisor {
     readiness: Readiness,
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 impl Supervisor {
     /// An owner without tasks.
     pub fn new(shutdown: Shutdown, readiness: Readiness) -> Self {
@@ -84,6 +84,21 @@ impl Supervisor {
     {
         let handle = self.tasks.spawn(async move { task.await.map_err(Into::into) });
         self.names.insert(handle.id(), name);
+    }
+
+    /// Starts a task of which there are several: one that breaks is made again, within the budget of `policy`. When that
+    /// is spent, the process drains and fails.
+    pub fn start_again<E, T>(
+        &mut self,
+        name: &'static str,
+        policy: RestartPolicy,
+        clock: &Clock,
+        make: impl FnMut() -> T + Send + 'static,
+    ) where
+        E: std::error::Error + Send + Sync + 'static,
+        T: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        self.start(name, keep_running(name, policy, make, self.shutdown.clone(), clock.clone()));
     }
 
     /// Runs until every task has ended. `stop` resolving begins draining; resolving a second time, or `deadline`, drops

@@ -146,7 +146,7 @@ metrics! {
     connections_refused: counter("colony_gateway_connections_refused_total");
     /// Entries in the inbox, by state.
     inbox_entries: gauges("colony_gateway_inbox_entries", "state", &[
-        "waiting", "leased", "settled", "dead", "quarantined",
+        "waiting", "leased", "submitted", "settled", "dead", "quarantined",
     ]);
     /// Seconds since the oldest entry that is not ended was received.
     inbox_oldest: gauge("colony_gateway_inbox_oldest_seconds");
@@ -160,7 +160,7 @@ metrics! {
     outcomes: counters("colony_gateway_events_ended_total", "outcome", &[
         "applied", "stale", "duplicate", "ignored", "quarantined", "failed", "retried",
     ]);
-    /// Entries in a batch that went to the ledger.
+    /// Entries in a batch, whichever route it took.
     batch_entries: histogram("colony_gateway_batch_entries");
     /// Seconds a ledger call took.
     ledger_seconds: histogram("colony_gateway_ledger_duration_seconds");
@@ -168,8 +168,47 @@ metrics! {
     ledger_errors: counters("colony_gateway_ledger_errors_total", "kind", &[
         "unavailable", "overload", "timed_out", "conflict", "auth", "schema", "rejected", "storage",
     ]);
+    /// 1 for the route that entries take now.
+    route: gauges("colony_gateway_route", "route", &["colony_os", "direct"]);
+    /// 1 for the state of the circuit breaker before the Colonies server.
+    colony_breaker: gauges("colony_gateway_colony_breaker", "state", &["closed", "open", "half_open"]);
+    /// 1 for the state of the circuit breaker that opens when nobody brings submitted jobs to their end.
+    bees_breaker: gauges("colony_gateway_bees_breaker", "state", &["closed", "open", "half_open"]);
+    /// Jobs submitted, by result: ok, or the kind of error.
+    submissions: counters("colony_gateway_submissions_total", "result", &[
+        "ok", "sealing", "unreachable", "timed_out", "broken", "overloaded", "server_fault", "oversized", "malformed",
+        "unexpected", "not_a_member", "not_approved", "access_denied", "unknown_colony", "rejected",
+    ]);
+    /// Seconds a submission took.
+    submit_seconds: histogram("colony_gateway_submit_duration_seconds");
+    /// Processes of the colony that hold entries.
+    processes_in_flight: gauge("colony_gateway_processes_in_flight");
+    /// Processes that came to an end, by how the gateway learned of it.
+    confirmations: counters("colony_gateway_confirmations_total", "way", &["told", "asked"]);
+    /// Entries that came back from a process without a result, by reason.
+    returned: counters("colony_gateway_entries_returned_total", "reason", &[
+        "leases_lost", "batch_failed", "unknown_process", "cancelled", "no_result", "missing", "too_old",
+    ]);
     /// Seconds from the receipt of an event to its end.
     settle_seconds: histogram("colony_gateway_settle_duration_seconds");
+    /// Bees of this process, by state.
+    bees: gauges("colony_gateway_bees", "state", &["starting", "waiting", "idle", "working", "paused", "failing"]);
+    /// Processes that bees were assigned, by how that ended.
+    bee_jobs: counters("colony_gateway_bee_jobs_total", "end", &[
+        "closed", "rejected", "lease_lost", "out_of_time", "answered", "unclosed",
+    ]);
+    /// Processes that bees rejected before the pipeline saw them, by reason.
+    jobs_rejected: counters("colony_gateway_jobs_rejected_total", "reason", &[
+        "other_function", "not_attested", "attestation_malformed", "unknown_encoding", "arguments", "batch",
+        "attestation_algorithm", "attestation_unknown_key", "attestation_signature", "attestation_too_old",
+        "attestation_from_the_future", "attestation_replayed",
+    ]);
+    /// Events that bees worked on, by outcome; undecided ones are left to the gateway.
+    bee_events: counters("colony_gateway_bee_events_total", "outcome", &[
+        "applied", "stale", "duplicate", "ignored", "quarantined", "failed", "undecided",
+    ]);
+    /// Times that bees became members of the colony.
+    bee_registrations: counter("colony_gateway_bee_registrations_total");
     /// Always 1; the version is the label.
     build_info: gauges("colony_gateway_build_info", "version", &[env!("CARGO_PKG_VERSION")]);
 }

@@ -50,12 +50,34 @@ fn config_check_tells_good_from_bad() {
 }
 
 #[test]
+fn dev_without_a_colony_applies_events_directly() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = [
+        "dev",
+        "--direct",
+        "--events",
+        "200",
+        "--seed",
+        "7",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
+    let (code, stdout, stderr) = run(&Options::new(directory.path()), &arguments);
+    assert_eq!(code, 0, "{stdout}\n{stderr}");
+    assert!(stdout.contains("200 events applied once each") && stdout.contains("route: direct"), "{stdout}");
+}
+
+#[test]
 fn dev_applies_a_thousand_events_once_each_through_duplicates_and_disorder() {
     let directory = tempfile::tempdir().unwrap();
     let arguments =
         ["dev", "--events", "1000", "--seed", "7", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let (code, stdout, stderr) = run(&Options::new(directory.path()), &arguments);
     assert_eq!(code, 0, "{stdout}\n{stderr}");
+    assert!(stdout.contains("route: colony_os, "), "{stdout}");
+    assert!(stdout.contains(" processes closed by 2 bees, 0 failed"), "{stdout}");
     assert!(stdout.contains("1000 events applied once each"), "{stdout}");
     assert!(stdout.contains("delivered 1000 events"), "{stdout}");
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
+use super::colony::DevColony;
 use crate::cli::revenue::tag;
 use crate::cli::traffic::{Snapshot, Stats};
 use crate::ledger::report::{REPORT_LINES_MAX, StateOfRecord, SubscriptionLine, Summary};
@@ -45,6 +46,23 @@ pub(super) async fn print(
     }
     out.flush()?;
     Ok(good)
+}
+
+/// Prints which way the events went, and tells whether the colony did its part.
+pub(super) async fn print_route(colony: Option<&DevColony>, events: u64) -> anyhow::Result<bool> {
+    let mut out = std::io::stdout().lock();
+    let Some(colony) = colony else {
+        writeln!(out, "route: direct, without a colony")?;
+        return Ok(true);
+    };
+    let processes = colony.statistics().await?;
+    let closed = processes.successfulprocesses;
+    writeln!(
+        out,
+        "route: colony_os, {closed} processes closed by {} bees, {} failed",
+        colony.bees, processes.failedprocesses
+    )?;
+    Ok(processes.failedprocesses == 0 && (closed > 0 || events == 0))
 }
 
 fn deliveries(out: &mut impl std::io::Write, sent: &Snapshot) -> std::io::Result<bool> {

@@ -11,8 +11,8 @@ use crate::colony::identity::{IdentityId, PrivateKey};
 use crate::colony::messages::{
     AddExecutor, AddFunction, AddLog, AddUser, ApproveExecutor, AssignProcess, CancelProcess, ChangeColonyId,
     ChangeExecutorId, ChangeUserId, CloseFailed, CloseSuccessful, Executor, Function, FunctionSpec,
-    GetColonyStatistics, GetExecutors, GetProcess, GetProcesses, Message, PROCESSES_COUNT_MAX, PauseAssignments,
-    Process, ProcessState, RemoveExecutor, ResumeAssignments, Statistics, SubmitFunctionSpec, User,
+    GetColonyStatistics, GetExecutors, GetFunctions, GetProcess, GetProcesses, Message, PROCESSES_COUNT_MAX,
+    PauseAssignments, Process, ProcessState, RemoveExecutor, ResumeAssignments, Statistics, SubmitFunctionSpec, User,
 };
 use crate::domain::ids::ProcessId;
 
@@ -188,6 +188,15 @@ impl Member {
             ..Function::default()
         };
         self.call(&AddFunction { fun }).await
+    }
+
+    /// Asks for the functions that the executor `name` registered.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn functions(&self, name: &str) -> Result<Vec<Function>, ClientError> {
+        let message = GetFunctions { colonyname: self.colony.to_string(), executorname: name.to_owned() };
+        self.call(&message).await.map(|list| list.0)
     }
 
     /// Replaces this user's id; from the answer on only the new key is known.

@@ -89,6 +89,38 @@ pub async fn rotate_identity(
     Ok(rotated)
 }
 
+/// Replaces the key of an executor in the colony and in the file `path`, and with it that of every bee whose key follows
+/// from it and its name. The bees go first: while the file still holds the current key, another run finds those that
+/// are left.
+///
+/// # Errors
+/// As [`rotate_identity`].
+pub async fn rotate_executor(client: &Client, colony: &str, path: &Path) -> Result<Rotated, RotateError> {
+    let current = private_key(&files::load(Role::Executor, path)?)?;
+    let (pair, _) = files::ensure(Role::Executor, &next_path(path))?;
+    let next = private_key(&pair)?;
+    let executors = match client.member(colony, Arc::new(current.clone())).executors().await {
+        // An earlier run got as far as the executor itself.
+        Err(ClientError::NotMember { .. }) => client.member(colony, Arc::new(next.clone())).executors().await,
+        result => result,
+    };
+    let executors = match executors {
+        Ok(executors) => executors,
+        Err(ClientError::NotMember { .. }) => {
+            return Err(RotateError::NeitherKnown { path: path.to_owned(), next: next_path(path) });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    for executor in executors {
+        let derived = current.derive(&executor.executorname);
+        if executor.executorid == derived.id().as_str() {
+            let new = next.derive(&executor.executorname);
+            client.member(colony, Arc::new(derived)).change_executor_id(new.id()).await?;
+        }
+    }
+    rotate_identity(client, colony, Holder::Executor, path).await
+}
+
 /// The keys during a rotation of attestations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlap {
@@ -167,8 +199,8 @@ fn public_key(pair: &KeyPair) -> Result<PublicKey, RotateError> {
     PublicKey::parse(&pair.public).map_err(RotateError::Attestation)
 }
 
-/// `<name>.next`, beside the file.
-fn next_path(path: &Path) -> PathBuf {
+/// File of the next key of a rotation: `<name>.next`, beside that of the current one.
+pub fn next_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(path.as_os_str());
     name.push(".next");
     PathBuf::from(name)

@@ -180,6 +180,14 @@ requests! {
         colonyname: String,
     }
 
+    /// Asks for the functions that an executor registered.
+    GetFunctions = "getfunctionsmsg" -> List<Function> {
+        /// Name of the colony.
+        colonyname: String,
+        /// Name of the executor; empty for all.
+        executorname: String,
+    }
+
     /// Stops assigning; submitting goes on. Signed by the colony's owner.
     PauseAssignments = "pauseassignmentsmsg" -> Empty {
         /// Name of the colony.

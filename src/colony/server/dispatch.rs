@@ -13,9 +13,9 @@ use crate::colony::identity::IdentityId;
 use crate::colony::messages::{
     AddColony, AddExecutor, AddFunction, AddLog, AddUser, ApproveExecutor, AssignProcess, CancelProcess,
     ChangeColonyId, ChangeExecutorId, ChangeUserId, CloseFailed, CloseSuccessful, Empty, ExecutorState,
-    GetColonyStatistics, GetExecutors, GetProcess, GetProcesses, GetVersion, List, Message, MessageType, OpenError,
-    PauseAssignments, Process, RemoveExecutor, ReplyEnvelope, RequestEnvelope, ResumeAssignments, SubmitFunctionSpec,
-    Version,
+    GetColonyStatistics, GetExecutors, GetFunctions, GetProcess, GetProcesses, GetVersion, List, Message, MessageType,
+    OpenError, PauseAssignments, Process, RemoveExecutor, ReplyEnvelope, RequestEnvelope, ResumeAssignments,
+    SubmitFunctionSpec, Version,
 };
 
 /// What goes back to the client.
@@ -102,6 +102,9 @@ fn answer_at_once(
             let request = open::<GetColonyStatistics>(envelope)?;
             let found = state().statistics(by, &request.colonyname)?;
             found.map_or(Ok(Answer::Nothing), reply::<GetColonyStatistics>)
+        }
+        MessageType::GetFunctions => {
+            call::<GetFunctions>(envelope, |it| state().get_functions(by, &it.colonyname, &it.executorname))
         }
         MessageType::GetExecutors => call::<GetExecutors>(envelope, |it| state().get_executors(by, &it.colonyname)),
         MessageType::PauseAssignments => {

@@ -40,7 +40,6 @@ pub(super) fn answer(shared: &Shared, by: &IdentityId, envelope: &RequestEnvelop
     let failed = match kind {
         "rejectexecutormsg" => "reject executor",
         "getexecutormsg" => "get executor",
-        "getfunctionsmsg" => "get function",
         "getlogsmsg" => "get logs",
         "getpausestatusmsg" => "get pause status",
         "getcolonymsg" => "get colony",
@@ -63,7 +62,6 @@ pub(super) fn answer(shared: &Shared, by: &IdentityId, envelope: &RequestEnvelop
             seal(kind, &Empty)
         }
         "getexecutormsg" => seal(kind, &state.get_executor(by, colony, executor)?),
-        "getfunctionsmsg" => seal(kind, &state.get_functions(by, colony, executor)?),
         "getlogsmsg" => {
             if !executor.is_empty() {
                 return Err(Refusal::internal("The embedded server keeps logs by process only"));

@@ -77,6 +77,7 @@ fn words(kind: MessageType) -> (&'static str, &'static str) {
         MessageType::AddLog => ("add log", None),
         MessageType::GetColonyStatistics => ("get colony statistics", None),
         MessageType::GetExecutors => ("get executors", None),
+        MessageType::GetFunctions => ("get function", None),
         MessageType::PauseAssignments => ("pause assignments", None),
         MessageType::ResumeAssignments => ("resume assignments", None),
         MessageType::ChangeUserId => ("add log", Some("change user Id")),

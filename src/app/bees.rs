@@ -1,0 +1,131 @@
+//! Bees wired: beside a gateway, or alone on a machine of their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::colony::{client, fault, key, name, verifier};
+use super::{StartError, validator};
+use crate::bees::{KeySource, Pool, PoolOptions, Tools};
+use crate::colony::client::Client;
+use crate::colony::completion::Completions;
+use crate::colony::identity::PrivateKey;
+use crate::config::{ColonyConfig, Config, ConfigError};
+use crate::domain::clock::Clock;
+use crate::ledger::Ledger;
+use crate::ledger::report::{Reports, StateOfRecord};
+use crate::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
+use crate::revenue::validator::Validator;
+use crate::telemetry::health::Board;
+use crate::telemetry::metrics::Metrics;
+
+/// Hex digits of the key's id in the name of bees that were given none.
+const NAME_DIGITS: usize = 8;
+
+/// What bees share with whatever else is in the process.
+#[derive(Debug)]
+pub struct Shared {
+    /// Speaks to the colony.
+    pub client: Client,
+    /// The pipeline.
+    pub validator: Arc<Validator>,
+    /// The state of record.
+    pub ledger: Arc<dyn Ledger>,
+    /// The same, for summaries.
+    pub reports: Option<Arc<dyn Reports>>,
+    /// Where the gateway hears of processes that were closed.
+    pub completions: Option<Completions>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Health.
+    pub board: Board,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// Sets up `count` bees as configured. The caller starts them.
+///
+/// # Errors
+/// When a setting that bees need is missing or makes no sense.
+pub fn pool(config: &Config, count: usize, shared: Shared) -> Result<Pool, ConfigError> {
+    let colony = &config.colony;
+    let owner = match &colony.colony_key {
+        Some(_) => Some(key(colony.colony_key.as_ref(), "COLONIES_COLONY_PRVKEY", "")?),
+        None => None,
+    };
+    let (keys, id) = executor_keys(colony, owner.as_deref())?;
+    let pool_name = colony.executor_name.clone().unwrap_or_else(|| format!("bee-{}", &id[..NAME_DIGITS]));
+    let options = PoolOptions {
+        count,
+        poll: colony.poll_timeout,
+        call_timeout: config.dispatch.ledger_timeout,
+        ..PoolOptions::new(name(colony)?, colony.executor_type.clone(), pool_name)
+    };
+    let Shared { client, validator, ledger, reports, completions, metrics, board, clock } = shared;
+    let tools = Tools {
+        client,
+        keys,
+        owner,
+        verifier: Arc::new(verifier(colony)?),
+        validator,
+        ledger,
+        reports: reports.filter(|_| colony.offer_summary),
+        completions,
+        metrics,
+        board,
+        clock,
+    };
+    Pool::new(options, tools).map_err(|error| fault("bees", error))
+}
+
+/// The executor's key, with its id. Without one, it follows from the key of the colony's owner.
+fn executor_keys(config: &ColonyConfig, owner: Option<&PrivateKey>) -> Result<(KeySource, String), ConfigError> {
+    const KEY: &str = "COLONIES_EXECUTOR_PRVKEY";
+    let key = match (&config.executor_key, owner) {
+        (None, Some(owner)) => Arc::new(owner.derive("executor")),
+        (given, _) => key(given.as_ref(), KEY, "the key of the executor that the bees are")?,
+    };
+    let id = key.id().to_string();
+    let keys = match &config.executor_key_file {
+        Some(path) if config.executor_key.is_some() => KeySource::File(path.clone()),
+        _ => KeySource::Given(key),
+    };
+    Ok((keys, id))
+}
+
+/// Bees without a gateway.
+#[derive(Debug)]
+pub struct BeeHouse {
+    /// Begins draining from inside.
+    pub shutdown: Shutdown,
+    /// What the bees say of themselves.
+    pub board: Board,
+    supervisor: Supervisor,
+}
+
+/// Starts bees alone. `BEE_COUNT=0`, which a gateway without bees has, is one bee here.
+///
+/// # Errors
+/// When the configuration lacks something that bees need.
+pub fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<BeeHouse, StartError> {
+    let (shutdown, board) = (Shutdown::default(), Board::default());
+    let shared = Shared {
+        client: client(&config.colony)?,
+        validator: Arc::new(validator(config, &clock)?),
+        ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
+        reports: Some(ledger as Arc<dyn Reports>),
+        completions: None,
+        metrics: Metrics::new(),
+        board: board.clone(),
+        clock,
+    };
+    let mut supervisor = Supervisor::new(shutdown.clone(), Readiness::default());
+    pool(config, config.colony.bees.max(1), shared)?.start(&mut supervisor, &shutdown);
+    Ok(BeeHouse { shutdown, board, supervisor })
+}
+
+impl BeeHouse {
+    /// Runs until `stop` says so or the bees break too often.
+    pub async fn run(self, stop: impl Stop, deadline: Duration) -> Ending {
+        self.supervisor.run(stop, deadline).await
+    }
+}

@@ -1,0 +1,94 @@
+//! From the settings of a colony to the things that they describe. What is missing or malformed is a fault of the
+//! configuration, with its setting's name.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::colony::attestation::{PublicKey, Signer, Trust, Verifier};
+use crate::colony::client::{Client, Roots, ServerUrl, Settings};
+use crate::colony::identity::PrivateKey;
+use crate::config::secret::Secret;
+use crate::config::{ColonyConfig, ConfigError, Fault};
+
+/// One fault of the configuration.
+pub(crate) fn fault(setting: &str, message: impl fmt::Display) -> ConfigError {
+    ConfigError(vec![Fault { setting: setting.to_owned(), message: format!("{message}") }])
+}
+
+fn missing(setting: &str, what: &str) -> ConfigError {
+    fault(setting, format!("is not set: set it to {what}"))
+}
+
+/// A client of the servers that are set. Connects to nothing yet.
+///
+/// # Errors
+/// When no server is set, or it makes no sense.
+pub fn client(config: &ColonyConfig) -> Result<Client, ConfigError> {
+    const SERVERS: &str = "COLONIES_SERVER_HOST";
+    let servers =
+        config.servers.as_deref().ok_or_else(|| missing(SERVERS, "the host or URL of the Colonies server"))?;
+    let servers = ServerUrl::parse_list(servers, config.port, config.tls).map_err(|error| fault(SERVERS, error))?;
+    for server in servers.iter().filter(|server| server.is_exposed()) {
+        tracing::warn!(%server, "calls leave this machine unencrypted, and the protocol has nothing against replay: use TLS");
+    }
+    let roots = config.tls_roots.clone().map_or(Roots::System, Roots::File);
+    Client::new(&Settings { roots, ..Settings::new(servers) }).map_err(|error| fault(SERVERS, chain(&error)))
+}
+
+/// Name of the colony.
+///
+/// # Errors
+/// When it is not set.
+pub fn name(config: &ColonyConfig) -> Result<String, ConfigError> {
+    config.colony.clone().ok_or_else(|| missing("COLONIES_COLONY_NAME", "the name of the colony"))
+}
+
+/// A key that has to be there.
+///
+/// # Errors
+/// When it is not set or is none.
+pub fn key(key: Option<&Secret>, variable: &str, what: &str) -> Result<Arc<PrivateKey>, ConfigError> {
+    let key = key.ok_or_else(|| missing(variable, &format!("{what} (`keys generate` makes one)")))?;
+    PrivateKey::from_hex(key.expose()).map(Arc::new).map_err(|error| fault(variable, error))
+}
+
+/// What attests jobs.
+///
+/// # Errors
+/// When the key is not set or is none.
+pub fn signer(config: &ColonyConfig) -> Result<Signer, ConfigError> {
+    const KEY: &str = "ATTESTATION_PRVKEY";
+    let seed = config.attestation_key.as_ref();
+    let seed = seed.ok_or_else(|| missing(KEY, "the key that attests jobs (`keys generate` makes one)"))?;
+    Signer::parse(seed).map_err(|error| fault(KEY, error))
+}
+
+/// Believes the public keys that are set and, where this program attests jobs itself, its own.
+///
+/// # Errors
+/// When there is no key to believe, or one is malformed.
+pub fn verifier(config: &ColonyConfig) -> Result<Verifier, ConfigError> {
+    const KEYS: &str = "ATTESTATION_PUBKEYS";
+    let mut keys = PublicKey::parse_list(config.attestation_pubkeys.as_deref().unwrap_or_default())
+        .map_err(|error| fault(KEYS, error))?;
+    if config.attestation_key.is_some() {
+        let own = signer(config)?.public().clone();
+        if !keys.contains(&own) {
+            keys.push(own);
+        }
+    }
+    if keys.is_empty() {
+        return Err(missing(KEYS, "the public keys of the gateways whose jobs the bees believe (`keys show`)"));
+    }
+    Verifier::new(Trust::new(keys)).map_err(|error| fault(KEYS, error))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

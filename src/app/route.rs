@@ -1,0 +1,116 @@
+//! The colony route wired: who submits, the task that confirms, and the bees beside them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use super::{bees, colony};
+use crate::bees::Pool;
+use crate::colony::completion;
+use crate::colony::job::Terms;
+use crate::config::{ColonyConfig, Config, ConfigError, Sources};
+use crate::dispatch::{ColonyOptions, ColonyRoute, Confirm, FallbackOptions, Submitter, Surroundings};
+use crate::domain::backoff::Backoff;
+use crate::domain::route::{RouteSwitch, Wish};
+use crate::ledger::Ledger;
+use crate::lifecycle::{Hangups, Shutdown};
+use crate::revenue::validator::Validator;
+
+/// The parts of the colony route.
+pub(super) struct Wired {
+    pub(super) route: ColonyRoute,
+    pub(super) confirm: Confirm,
+    pub(super) bees: Option<Pool>,
+}
+
+/// Wires the route when the colony is in use, and also when it is switched off but complete, so that it can be switched
+/// on without a restart.
+pub(super) fn wire(
+    config: &Config,
+    around: Surroundings,
+    validator: Arc<Validator>,
+    ledger: Arc<dyn Ledger>,
+) -> Result<Option<Wired>, ConfigError> {
+    let settings = &config.colony;
+    if !settings.enabled && !is_complete(settings) {
+        return Ok(None);
+    }
+    let client = colony::client(settings)?;
+    let user = colony::key(settings.user_key.as_ref(), "COLONIES_USER_PRVKEY", "the key of the user that submits")?;
+    let name = colony::name(settings)?;
+    let submitter = Submitter {
+        member: client.member(name.clone(), user),
+        signer: Arc::new(colony::signer(settings)?),
+        terms: Terms {
+            lease: settings.lease,
+            retries: u32::try_from(settings.retries).unwrap_or(u32::MAX),
+            ..Terms::new(name, settings.executor_type.clone())
+        },
+    };
+    let has_bees =
+        settings.bees > 0 && (settings.enabled || settings.executor_key.is_some() || settings.colony_key.is_some());
+    let (completions, completed) = completion::channel();
+    let bees = if has_bees {
+        let shared = bees::Shared {
+            client,
+            validator,
+            ledger,
+            reports: None,
+            completions: Some(completions),
+            metrics: Arc::clone(&around.metrics),
+            board: around.board.clone(),
+            clock: around.clock.clone(),
+        };
+        Some(bees::pool(config, settings.bees, shared)?)
+    } else {
+        None
+    };
+    let completed = has_bees.then_some(completed);
+    let (route, confirm) = ColonyRoute::new(submitter, options(settings), around, completed);
+    Ok(Some(Wired { route, confirm, bees }))
+}
+
+fn is_complete(settings: &ColonyConfig) -> bool {
+    settings.servers.is_some()
+        && settings.colony.is_some()
+        && settings.user_key.is_some()
+        && settings.attestation_key.is_some()
+}
+
+fn options(settings: &ColonyConfig) -> ColonyOptions {
+    ColonyOptions {
+        processes_max: settings.processes_max,
+        resubmissions_max: u32::try_from(settings.resubmissions_max).unwrap_or(u32::MAX),
+        status: Backoff { first: settings.status_first, max: settings.status_max },
+        fallback: FallbackOptions::new(settings.fallback_after),
+    }
+}
+
+/// Reads the settings again at each hangup and throws the switch as they say. A setting in the environment cannot change
+/// under a running process; one in the file can. Faults change nothing.
+pub(super) async fn reload(
+    sources: Sources,
+    switch: RouteSwitch,
+    mut hangups: Hangups,
+    shutdown: Shutdown,
+) -> Result<(), Infallible> {
+    loop {
+        tokio::select! {
+            () = hangups.next() => {}
+            () = shutdown.draining() => return Ok(()),
+        }
+        let sources = sources.clone();
+        // Reads files, which may be slow.
+        let read = tokio::task::spawn_blocking(move || Config::for_serve(&sources)).await;
+        match read {
+            Ok(Ok(config)) => {
+                let wish = Wish::from_use_colony(config.colony.enabled);
+                let changed = switch.set(wish);
+                tracing::info!(use_colony = config.colony.enabled, changed, "SIGHUP: settings read again");
+            }
+            Ok(Err(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "SIGHUP: settings refused, nothing changed");
+            }
+            Err(_) => tracing::error!("SIGHUP: settings cannot be read, nothing changed"),
+        }
+    }
+}

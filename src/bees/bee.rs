@@ -1,0 +1,371 @@
+//! One bee: polls with a free hand, works within the lease, closes, and polls again.
+//!
+//! Guarantees: an error never ends the loop; a lease that was taken is worked on or left to end, and said so; draining
+//! cancels the poll, not the work. Does not: know what a job means ([`super::job`] does).
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::job::{Bench, Finished};
+use super::registration::{NotRegistered, Registration};
+use super::roll::{Roll, State};
+use crate::colony::client::{Assignment, ClientError, Disposition, Member, Search};
+use crate::colony::completion::{Completed, Completions, JobResult};
+use crate::colony::job::JobRejection;
+use crate::colony::messages::{PROCESSES_COUNT_MAX, Process, ProcessState};
+use crate::domain::backoff::Backoff;
+use crate::domain::ids::ProcessId;
+use crate::telemetry::metrics::Metrics;
+
+/// Waits while calls fail.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(15) };
+
+/// Waits while somebody has to do something, such as to approve the bee.
+const PATIENCE: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(15) };
+
+/// An empty answer that comes sooner than this was no long poll; the rest is waited here.
+const EMPTY_POLL_MIN: Duration = Duration::from_millis(250);
+
+/// Most attempts to close one process. Its lease is the other bound.
+const CLOSE_ATTEMPTS_MAX: u32 = 20;
+
+/// Lease of a process that has none of its own, and longest that is used of one.
+const LEASE_MAX: Duration = Duration::from_mins(15);
+
+/// The margin is never more than this part of a lease.
+const MARGIN_PART: u32 = 3;
+
+#[derive(Clone, Debug)]
+pub(super) struct Bee {
+    /// Place on the roll.
+    pub(super) number: usize,
+    pub(super) registration: Registration,
+    pub(super) bench: Bench,
+    pub(super) roll: Roll,
+    /// Longest wait of one poll.
+    pub(super) poll: Duration,
+    /// End of the lease that is kept free for closing.
+    pub(super) margin: Duration,
+    pub(super) completions: Option<Completions>,
+}
+
+/// Whether the colony still knows the bee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Membership {
+    Kept,
+    Lost,
+}
+
+/// How a process is closed.
+enum Closing<'a> {
+    Successful(&'a [serde_json::Value]),
+    Failed(&'a str),
+}
+
+/// How closing went.
+enum Closed {
+    Done,
+    /// The lease was lost: others decide.
+    Lost,
+    /// Nobody knows.
+    Unclosed(ClientError),
+}
+
+impl Bee {
+    /// Runs until draining begins, then finishes the job in hand.
+    pub(super) async fn run(self, draining: CancellationToken) -> Result<(), Infallible> {
+        let mut random = fastrand::Rng::new();
+        // Bees of one pool, and of pools that were started together, do not all call at once.
+        pause(BACKOFF.wait(1, &mut random), &draining).await;
+        while let Some(member) = self.registered(&draining, &mut random).await {
+            self.bench.metrics.bee_registrations.increment(1);
+            tracing::info!(bee = self.name(), executor = %member.id(), "the bee may work");
+            if self.poll(&member, &draining, &mut random).await == Membership::Kept {
+                break;
+            }
+            tracing::warn!(bee = self.name(), "the colony does not know the bee any more: registering again");
+        }
+        tracing::info!(bee = self.name(), "the bee stopped");
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        &self.registration.name
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.bench.metrics
+    }
+
+    /// A member of the colony; nothing when draining began first.
+    async fn registered(&self, draining: &CancellationToken, random: &mut fastrand::Rng) -> Option<Member> {
+        let mut attempts = 0;
+        loop {
+            if draining.is_cancelled() {
+                return None;
+            }
+            let error = tokio::select! {
+                result = self.registration.register() => match result {
+                    Ok(member) => return Some(member),
+                    Err(error) => error,
+                },
+                () = draining.cancelled() => return None,
+            };
+            attempts += 1;
+            let wait = if error.passes() { BACKOFF } else { PATIENCE }.wait(attempts, random);
+            self.report(&error);
+            pause(wait.max(BACKOFF.first), draining).await;
+        }
+    }
+
+    /// Writes on the roll why the bee is no member; logs it once.
+    fn report(&self, error: &NotRegistered) {
+        let text = chain(error);
+        if error.passes() {
+            if self.roll.set(self.number, State::Failing(text)) {
+                tracing::warn!(bee = self.name(), error = error as &dyn std::error::Error, "the bee cannot register");
+            }
+        } else if self.roll.set(self.number, State::Waiting(text)) {
+            tracing::warn!(bee = self.name(), error = error as &dyn std::error::Error, "the bee may not work yet");
+        }
+    }
+
+    /// Takes and does jobs until draining begins or the colony does not know the bee any more.
+    async fn poll(&self, member: &Member, draining: &CancellationToken, random: &mut fastrand::Rng) -> Membership {
+        let clock = &self.bench.clock;
+        let mut failures = 0;
+        while !draining.is_cancelled() {
+            let asked = clock.instant();
+            let answer = tokio::select! {
+                biased;
+                () = draining.cancelled() => {
+                    // The server may have assigned a process while the poll was cancelled.
+                    return self.reclaim(member, asked).await;
+                }
+                answer = member.assign(self.poll) => answer,
+            };
+            let membership = match answer {
+                Ok(Assignment::Process(process)) => {
+                    failures = 0;
+                    self.work_on(member, &process, clock.instant()).await
+                }
+                Ok(Assignment::Nothing) => {
+                    failures = 0;
+                    self.roll.set(self.number, State::Idle);
+                    pause(self.rest_of(asked), draining).await;
+                    Membership::Kept
+                }
+                Ok(Assignment::Paused) => {
+                    failures = 0;
+                    if self.roll.set(self.number, State::Paused) {
+                        tracing::warn!(bee = self.name(), "assignments are paused by the colony's owner");
+                    }
+                    pause(self.rest_of(asked), draining).await;
+                    Membership::Kept
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.failed(member, &error, asked, failures, random, draining).await
+                }
+            };
+            if membership == Membership::Lost {
+                return Membership::Lost;
+            }
+        }
+        Membership::Kept
+    }
+
+    /// What is left of the shortest poll.
+    fn rest_of(&self, asked: Instant) -> Duration {
+        EMPTY_POLL_MIN.saturating_sub(self.bench.clock.instant().duration_since(asked))
+    }
+
+    /// A poll failed.
+    async fn failed(
+        &self,
+        member: &Member,
+        error: &ClientError,
+        asked: Instant,
+        failures: u32,
+        random: &mut fastrand::Rng,
+        draining: &CancellationToken,
+    ) -> Membership {
+        if forgets_us(error) {
+            return Membership::Lost;
+        }
+        if self.roll.set(self.number, State::Failing(chain(error))) {
+            tracing::warn!(bee = self.name(), error = error as &dyn std::error::Error, "the bee gets no answer");
+        }
+        if error.may_have_acted() && self.reclaim(member, asked).await == Membership::Lost {
+            return Membership::Lost;
+        }
+        let wait = match error.disposition() {
+            Disposition::Retry { after } => after.max(BACKOFF.wait(failures, random)),
+            Disposition::GiveUp { .. } => PATIENCE.ceiling(failures),
+        };
+        pause(wait, draining).await;
+        Membership::Kept
+    }
+
+    /// Works on what the server assigned to this bee in a poll whose answer did not arrive. The lease began after
+    /// `asked`, so it ends no sooner than counted from there.
+    async fn reclaim(&self, member: &Member, asked: Instant) -> Membership {
+        let search = Search {
+            state: ProcessState::Running,
+            count: PROCESSES_COUNT_MAX,
+            executor_type: self.registration.executor_type.to_string(),
+            ..Search::default()
+        };
+        let running = match member.processes(&search).await {
+            Ok(running) => running,
+            Err(error) => {
+                tracing::debug!(bee = self.name(), error = &error as &dyn std::error::Error, "cannot look for leases");
+                return if forgets_us(&error) { Membership::Lost } else { Membership::Kept };
+            }
+        };
+        for process in running.iter().filter(|process| process.assignedexecutorid == member.id().as_str()) {
+            tracing::info!(bee = self.name(), process = process.processid, "found a lease whose grant was not heard");
+            if self.work_on(member, process, asked).await == Membership::Lost {
+                return Membership::Lost;
+            }
+        }
+        Membership::Kept
+    }
+
+    /// Works on a process whose lease began at `leased` by this bee's own clock, or a little before.
+    async fn work_on(&self, member: &Member, process: &Process, leased: Instant) -> Membership {
+        self.roll.set(self.number, State::Working);
+        let lease = process.lease().unwrap_or(LEASE_MAX).min(LEASE_MAX);
+        let end = leased + lease;
+        let deadline = end.checked_sub(self.margin.min(lease / MARGIN_PART)).unwrap_or(end);
+        let id = process.id();
+        let started = self.bench.clock.instant();
+        let finished = self.bench.run(process, deadline).await;
+        let took = self.bench.clock.instant().duration_since(started);
+        tracing::debug!(bee = self.name(), process = %id, ?took, "worked");
+        let membership = self.finish(member, &id, finished, end).await;
+        self.roll.set(self.number, State::Idle);
+        membership
+    }
+
+    async fn finish(&self, member: &Member, id: &ProcessId, finished: Finished, end: Instant) -> Membership {
+        let (closed, name, result) = match finished {
+            Finished::Worked(result) => {
+                let output = result.to_output();
+                (self.close(member, id, Closing::Successful(&output), end).await, "closed", Some(result))
+            }
+            Finished::Answered(output) => {
+                (self.close(member, id, Closing::Successful(&output), end).await, "answered", None)
+            }
+            Finished::Unanswerable(why) => (self.close(member, id, Closing::Failed(why), end).await, "answered", None),
+            Finished::Rejected(rejection) => {
+                let code = rejection.code();
+                self.metrics().jobs_rejected.of(code).increment(1);
+                self.log_rejection(id, &rejection);
+                let text = format!("{code}: {rejection}");
+                (self.close(member, id, Closing::Failed(&text), end).await, "rejected", None)
+            }
+            Finished::OutOfTime(out_of_time) => {
+                self.metrics().bee_jobs.of("out_of_time").increment(1);
+                let last = out_of_time.last.as_ref().map(|error| chain(error));
+                tracing::warn!(bee = self.name(), process = %id, last, "no time left: the lease is left to another bee");
+                return Membership::Kept;
+            }
+        };
+        match closed {
+            Closed::Done => {
+                self.metrics().bee_jobs.of(name).increment(1);
+                self.tell(id, result);
+                Membership::Kept
+            }
+            Closed::Lost => {
+                self.metrics().bee_jobs.of("lease_lost").increment(1);
+                tracing::info!(bee = self.name(), process = %id, "the lease was lost before closing; others decide");
+                Membership::Kept
+            }
+            Closed::Unclosed(error) => {
+                self.metrics().bee_jobs.of("unclosed").increment(1);
+                tracing::warn!(
+                    bee = self.name(),
+                    process = %id,
+                    error = &error as &dyn std::error::Error,
+                    "cannot close a process: another bee will find its events applied"
+                );
+                if forgets_us(&error) { Membership::Lost } else { Membership::Kept }
+            }
+        }
+    }
+
+    fn log_rejection(&self, id: &ProcessId, rejection: &JobRejection) {
+        let error = rejection as &dyn std::error::Error;
+        tracing::warn!(bee = self.name(), process = %id, code = rejection.code(), error, "attestation check blocked a job");
+    }
+
+    /// Tells the gateway in this program. A channel that is full or gone is no error: polling finds the process.
+    fn tell(&self, id: &ProcessId, result: Option<JobResult>) {
+        if let (Some(completions), Some(result)) = (&self.completions, result) {
+            let _ = completions.try_send(Completed { process: id.clone(), result });
+        }
+    }
+
+    /// Closes a process. Tries until the lease ends, since closing twice does no harm.
+    async fn close(&self, member: &Member, id: &ProcessId, closing: Closing<'_>, end: Instant) -> Closed {
+        let mut random = fastrand::Rng::new();
+        let mut attempts = 0;
+        loop {
+            let result = match &closing {
+                Closing::Successful(output) => member.close_successful(id, output.to_vec()).await,
+                Closing::Failed(why) => member.close_failed(id, vec![(*why).to_owned()]).await,
+            };
+            let error = match result {
+                Ok(()) => return Closed::Done,
+                Err(
+                    ClientError::LeaseLost { .. }
+                    | ClientError::AlreadyEnded { .. }
+                    | ClientError::UnknownProcess { .. },
+                ) => return Closed::Lost,
+                Err(error) => error,
+            };
+            attempts += 1;
+            let wait = match error.disposition() {
+                Disposition::GiveUp { .. } => return Closed::Unclosed(error),
+                Disposition::Retry { after } => after.max(BACKOFF.wait(attempts, &mut random)),
+            };
+            if attempts >= CLOSE_ATTEMPTS_MAX || self.bench.clock.instant() + wait >= end {
+                return Closed::Unclosed(error);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// Whether the server says that it does not know the bee.
+const fn forgets_us(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::NotMember { .. } | ClientError::NotApproved { .. } | ClientError::UnknownExecutor { .. }
+    )
+}
+
+async fn pause(wait: Duration, draining: &CancellationToken) {
+    if wait.is_zero() {
+        return;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = draining.cancelled() => {}
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

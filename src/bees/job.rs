@@ -1,0 +1,112 @@
+//! What the bees do with a process that they were assigned: each function that they answer to, and all others.
+//!
+//! Pure of the colony: the caller opens leases and closes processes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::work::{OutOfTime, Work, event_id};
+use crate::colony::attestation::Verifier;
+use crate::colony::completion::{EventOutcome, EventResult, JobResult};
+use crate::colony::job::{self, JobRejection};
+use crate::colony::messages::Process;
+use crate::domain::clock::Clock;
+use crate::ledger::Outcome;
+use crate::ledger::report::Reports;
+use crate::telemetry::metrics::Metrics;
+
+/// Function that answers with the state of record at a glance, where it is offered.
+pub const SUMMARY_FUNCTION: &str = "revenue_summary";
+
+/// Days that the summary goes back.
+const SUMMARY_DAYS: u32 = 30;
+
+/// How the work on a process came out.
+#[derive(Debug)]
+pub(super) enum Finished {
+    /// Every event has an outcome, or is left to the gateway.
+    Worked(JobResult),
+    /// An answer for whoever asked.
+    Answered(Vec<Value>),
+    /// Nobody who may had attested it.
+    Rejected(JobRejection),
+    /// The time was up: another bee shall try.
+    OutOfTime(OutOfTime),
+    /// The question could not be answered.
+    Unanswerable(&'static str),
+}
+
+/// What the bees of a pool share to do their work.
+#[derive(Clone, Debug)]
+pub(super) struct Bench {
+    pub(super) colony: Arc<str>,
+    pub(super) verifier: Arc<Verifier>,
+    pub(super) work: Work,
+    /// Where summaries come from; not offered without.
+    pub(super) reports: Option<Arc<dyn Reports>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+}
+
+impl Bench {
+    /// The functions that the bees answer to.
+    pub(super) fn functions(&self) -> Vec<&'static str> {
+        let summary = self.reports.as_ref().map(|_| SUMMARY_FUNCTION);
+        std::iter::once(job::FUNCTION).chain(summary).collect()
+    }
+
+    /// Works on a process until it is done or `deadline` is there.
+    pub(super) async fn run(&self, process: &Process, deadline: Instant) -> Finished {
+        if process.spec.funcname == SUMMARY_FUNCTION
+            && let Some(reports) = &self.reports
+        {
+            return self.summary(&**reports, deadline).await;
+        }
+        let opened = match job::open(process, &self.colony, &self.verifier, self.clock.now()) {
+            Ok(opened) => opened,
+            Err(rejection) => return Finished::Rejected(rejection),
+        };
+        let events: Vec<Bytes> =
+            opened.events.iter().map(|event| Bytes::copy_from_slice(event.get().as_bytes())).collect();
+        drop(opened);
+        match self.work.run(&events, deadline).await {
+            Ok(outcomes) => Finished::Worked(self.result(&events, outcomes)),
+            Err(out_of_time) => Finished::OutOfTime(out_of_time),
+        }
+    }
+
+    async fn summary(&self, reports: &dyn Reports, deadline: Instant) -> Finished {
+        let left = deadline.saturating_duration_since(self.clock.instant());
+        match tokio::time::timeout(left, reports.summary(SUMMARY_DAYS)).await {
+            Ok(Ok(summary)) => match serde_json::to_value(summary) {
+                Ok(summary) => Finished::Answered(vec![summary]),
+                Err(_) => Finished::Unanswerable("the summary cannot be written"),
+            },
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the ledger gives no summary");
+                Finished::Unanswerable("the ledger gives no summary now; ask again later")
+            }
+            Err(_) => Finished::Unanswerable("the ledger gave no summary in time; ask again later"),
+        }
+    }
+
+    fn result(&self, events: &[Bytes], outcomes: Vec<Option<Outcome>>) -> JobResult {
+        let results = events.iter().zip(outcomes).filter_map(|(event, outcome)| {
+            let name = outcome.as_ref().map_or("undecided", Outcome::as_str);
+            self.metrics.bee_events.of(name).increment(1);
+            let (outcome, code, reason) = match outcome? {
+                Outcome::Applied => (EventOutcome::Applied, None, None),
+                Outcome::Stale => (EventOutcome::Stale, None, None),
+                Outcome::Duplicate => (EventOutcome::Duplicate, None, None),
+                Outcome::Ignored => (EventOutcome::Ignored, None, None),
+                Outcome::Quarantined { rule, reason } => (EventOutcome::Quarantined, Some(rule), Some(reason)),
+                Outcome::Failed { code, reason } => (EventOutcome::Failed, Some(code), Some(reason)),
+            };
+            Some(EventResult { event: event_id(event), outcome, code, reason })
+        });
+        JobResult::new(results.collect())
+    }
+}

@@ -1,0 +1,183 @@
+//! Several bees with one configuration.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bee::Bee;
+use super::job::Bench;
+use super::keys::KeySource;
+use super::registration::Registration;
+use super::roll::Roll;
+use super::work::Work;
+use crate::colony::attestation::Verifier;
+use crate::colony::client::{Client, POLL_WAIT_MAX};
+use crate::colony::completion::Completions;
+use crate::colony::identity::PrivateKey;
+use crate::domain::clock::Clock;
+use crate::ledger::Ledger;
+use crate::ledger::report::Reports;
+use crate::lifecycle::{RestartPolicy, Shutdown, Supervisor};
+use crate::revenue::validator::Validator;
+use crate::telemetry::health::Board;
+use crate::telemetry::metrics::Metrics;
+
+/// Most bees of one pool.
+pub const BEES_MAX: usize = 64;
+
+/// Longest name of a pool, in bytes.
+const NAME_BYTES_MAX: usize = 100;
+
+/// How the bees of a pool are set up.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// Name of the colony.
+    pub colony: String,
+    /// Type of the executors, as jobs ask for it.
+    pub executor_type: String,
+    /// The bees are called `<name>-1`, `<name>-2` and so on.
+    pub name: String,
+    /// How many, from 1 to [`BEES_MAX`].
+    pub count: usize,
+    /// Longest wait of one poll, from one second to [`POLL_WAIT_MAX`].
+    pub poll: Duration,
+    /// End of a lease that is kept free for closing; at most a third of the lease is.
+    pub margin: Duration,
+    /// Longest ledger call.
+    pub call_timeout: Duration,
+    /// What happens to bees that break.
+    pub restart: RestartPolicy,
+}
+
+impl PoolOptions {
+    /// One bee with the usual bounds: 10 s a poll, 5 s of margin, 20 s a ledger call.
+    pub fn new(colony: impl Into<String>, executor_type: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            colony: colony.into(),
+            executor_type: executor_type.into(),
+            name: name.into(),
+            count: 1,
+            poll: Duration::from_secs(10),
+            margin: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(20),
+            restart: RestartPolicy::default(),
+        }
+    }
+}
+
+/// What the bees of a pool work with.
+#[derive(Clone)]
+pub struct Tools {
+    /// Speaks to the colony.
+    pub client: Client,
+    /// The executor's key.
+    pub keys: KeySource,
+    /// Key of the colony's owner, with which bees approve themselves.
+    pub owner: Option<Arc<PrivateKey>>,
+    /// Believes attestations. One for all bees of a process, so that they see each other's nonces.
+    pub verifier: Arc<Verifier>,
+    /// The pipeline.
+    pub validator: Arc<Validator>,
+    /// The state of record.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where the function [`super::SUMMARY_FUNCTION`] takes its answer from; without it, it is not offered. Every member
+    /// of the colony may ask for it.
+    pub reports: Option<Arc<dyn Reports>>,
+    /// Where a gateway in the same program hears of processes that were closed.
+    pub completions: Option<Completions>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Health.
+    pub board: Board,
+    /// Time.
+    pub clock: Clock,
+}
+
+impl fmt::Debug for Tools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tools").field("client", &self.client).field("ledger", &self.ledger).finish_non_exhaustive()
+    }
+}
+
+/// Why a pool cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// The number of bees is outside its range.
+    #[error("BEE_COUNT must be from 1 to {BEES_MAX} here, not {count}")]
+    Count {
+        /// The number.
+        count: usize,
+    },
+    /// The name cannot be used.
+    #[error("EXECUTOR_NAME must have 1 to {NAME_BYTES_MAX} bytes, without colons and white space")]
+    Name,
+    /// The wait of a poll is outside its range.
+    #[error("POLL_TIMEOUT must be from 1s to {POLL_WAIT_MAX:?}, not {poll:?}")]
+    Poll {
+        /// The wait.
+        poll: Duration,
+    },
+}
+
+/// Bees, ready to start.
+#[derive(Debug)]
+pub struct Pool {
+    bees: Vec<Bee>,
+    restart: RestartPolicy,
+    clock: Clock,
+}
+
+impl Pool {
+    /// Sets bees up. Calls nobody yet.
+    ///
+    /// # Errors
+    /// When an option is outside its range.
+    pub fn new(options: PoolOptions, tools: Tools) -> Result<Self, PoolError> {
+        let PoolOptions { colony, executor_type, name, count, poll, margin, call_timeout, restart } = options;
+        if !(1..=BEES_MAX).contains(&count) {
+            return Err(PoolError::Count { count });
+        }
+        // The server puts a colon between the names of colony and executor.
+        let is_plain = |letter: char| letter != ':' && !letter.is_whitespace() && !letter.is_control();
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_plain) {
+            return Err(PoolError::Name);
+        }
+        if !(Duration::from_secs(1)..=POLL_WAIT_MAX).contains(&poll) {
+            return Err(PoolError::Poll { poll });
+        }
+        let Tools { client, keys, owner, verifier, validator, ledger, reports, completions, metrics, board, clock } =
+            tools;
+        let roll = Roll::new(count, board, Arc::clone(&metrics), clock.clone());
+        let work = Work { validator, ledger, call_timeout, metrics: Arc::clone(&metrics), clock: clock.clone() };
+        let bench = Bench { colony: colony.into(), verifier, work, reports, metrics, clock: clock.clone() };
+        let executor_type: Arc<str> = executor_type.into();
+        let bee = |number: usize| Bee {
+            number,
+            registration: Registration {
+                client: client.clone(),
+                colony: Arc::clone(&bench.colony),
+                executor_type: Arc::clone(&executor_type),
+                name: format!("{name}-{}", number + 1),
+                is_first: number == 0,
+                keys: keys.clone(),
+                owner: owner.clone(),
+                functions: bench.functions(),
+            },
+            bench: bench.clone(),
+            roll: roll.clone(),
+            poll,
+            margin,
+            completions: completions.clone(),
+        };
+        Ok(Self { bees: (0..count).map(bee).collect(), restart, clock })
+    }
+
+    /// Starts the bees as tasks of `supervisor`. They run until `shutdown` drains and finish what they have in hand. One
+    /// that breaks is started again.
+    pub fn start(self, supervisor: &mut Supervisor, shutdown: &Shutdown) {
+        for bee in self.bees {
+            let draining = shutdown.token().clone();
+            supervisor.start_again("bee", self.restart, &self.clock, move || bee.clone().run(draining.clone()));
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Makes a bee a member of its colony, or says what is missing.
+//!
+//! A bee first asks whether the colony knows one of its keys. If none, and the key of the colony's owner is given, it adds
+//! and approves itself; without that key it says what the owner has to do, and asks again later. It tells its functions
+//! once: the server keeps a record for each time it is told.
+
+use std::sync::Arc;
+
+use super::keys::{KeySource, UnusableKey};
+use crate::colony::client::{Client, ClientError, Disposition, Member, Owner};
+use crate::colony::identity::PrivateKey;
+use crate::colony::messages::{Executor, ExecutorState};
+
+/// Who wants to be a member.
+#[derive(Clone, Debug)]
+pub(super) struct Registration {
+    pub(super) client: Client,
+    pub(super) colony: Arc<str>,
+    pub(super) executor_type: Arc<str>,
+    /// Name of the bee.
+    pub(super) name: String,
+    /// Whether it is the first of its pool.
+    pub(super) is_first: bool,
+    pub(super) keys: KeySource,
+    /// Key of the colony's owner.
+    pub(super) owner: Option<Arc<PrivateKey>>,
+    /// What it answers to.
+    pub(super) functions: Vec<&'static str>,
+}
+
+/// Why the bee is no member yet.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotRegistered {
+    /// The owner has to act.
+    #[error(
+        "{name} waits for approval by the colony's owner: add the executor {name} of type {executor_type} with the id {id} \
+         to the colony {colony} and approve it, or give the bees COLONIES_COLONY_PRVKEY"
+    )]
+    Waiting { name: String, executor_type: Arc<str>, colony: Arc<str>, id: String },
+    /// Somebody else has the name.
+    #[error(
+        "the name {name} belongs to an executor with another key; give these bees another EXECUTOR_NAME, or remove that \
+         executor from the colony {colony}"
+    )]
+    NameTaken { name: String, colony: Arc<str> },
+    /// The executor is of another type.
+    #[error("{name} is registered as {found} and not as {expected}; remove it from the colony or change EXECUTOR_TYPE")]
+    OtherType { name: String, found: String, expected: Arc<str> },
+    /// The owner said no.
+    #[error("the colony's owner rejected {name}; approve it to let it work")]
+    Rejected { name: String },
+    /// The key is a user's.
+    #[error("the key of {name} belongs to a user of the colony; COLONIES_EXECUTOR_PRVKEY must be a key of its own")]
+    UsersKey { name: String },
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] UnusableKey),
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] ClientError),
+}
+
+impl NotRegistered {
+    /// Whether it passes without anybody doing anything.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Waiting { .. }
+            | Self::NameTaken { .. }
+            | Self::OtherType { .. }
+            | Self::Rejected { .. }
+            | Self::UsersKey { .. }
+            | Self::Key(_) => false,
+            Self::Call(error) => match error.disposition() {
+                Disposition::Retry { .. } => true,
+                Disposition::GiveUp { .. } => false,
+            },
+        }
+    }
+}
+
+/// What a key stands for in the colony.
+enum Place {
+    /// This bee, approved.
+    Here,
+    /// This bee, not approved yet, or removed.
+    Pending,
+    /// An executor with another name.
+    Elsewhere,
+    /// Nobody.
+    Unknown,
+}
+
+impl Registration {
+    /// Becomes a member, or finds that it is one.
+    pub(super) async fn register(&self) -> Result<Member, NotRegistered> {
+        let mut unknown = None;
+        for key in self.keys.candidates(&self.name, self.is_first)? {
+            let member = self.client.member(Arc::clone(&self.colony), Arc::clone(&key));
+            match self.place(&member).await? {
+                Place::Here => return self.tell_functions(member).await,
+                Place::Pending => return self.approved(member).await,
+                Place::Elsewhere => {}
+                Place::Unknown => unknown = unknown.or(Some(key)),
+            }
+        }
+        let Some(key) = unknown else { return Err(self.name_taken()) };
+        let member = self.client.member(Arc::clone(&self.colony), key);
+        let Some(owner) = self.owner() else { return Err(self.waiting(&member)) };
+        match owner.add_executor(&self.name, &self.executor_type, member.id()).await {
+            Ok(_) => {}
+            Err(ClientError::AlreadyExists { .. }) => return Err(self.name_taken()),
+            Err(error) => return Err(error.into()),
+        }
+        self.approved(member).await
+    }
+
+    /// Has the executor approved, which carries our id already: a stranger who took the name is never approved.
+    async fn approved(&self, member: Member) -> Result<Member, NotRegistered> {
+        let Some(owner) = self.owner() else { return Err(self.waiting(&member)) };
+        owner.approve_executor(&self.name).await?;
+        self.tell_functions(member).await
+    }
+
+    fn owner(&self) -> Option<Owner> {
+        self.owner.as_ref().map(|key| self.client.owner(Arc::clone(&self.colony), Arc::clone(key)))
+    }
+
+    fn waiting(&self, member: &Member) -> NotRegistered {
+        NotRegistered::Waiting {
+            name: self.name.clone(),
+            executor_type: Arc::clone(&self.executor_type),
+            colony: Arc::clone(&self.colony),
+            id: member.id().to_string(),
+        }
+    }
+
+    fn name_taken(&self) -> NotRegistered {
+        NotRegistered::NameTaken { name: self.name.clone(), colony: Arc::clone(&self.colony) }
+    }
+
+    async fn place(&self, member: &Member) -> Result<Place, NotRegistered> {
+        // Answered to members in any state.
+        let executors = match member.executors().await {
+            Ok(executors) => executors,
+            Err(ClientError::NotMember { .. } | ClientError::NotApproved { .. }) => return Ok(Place::Unknown),
+            Err(error) => return Err(error.into()),
+        };
+        let mine: Vec<&Executor> =
+            executors.iter().filter(|executor| executor.executorid == member.id().as_str()).collect();
+        let Some(executor) = mine.iter().find(|executor| executor.executorname == self.name) else {
+            let is_user = mine.is_empty();
+            return if is_user {
+                Err(NotRegistered::UsersKey { name: self.name.clone() })
+            } else {
+                Ok(Place::Elsewhere)
+            };
+        };
+        if executor.executortype != *self.executor_type {
+            return Err(NotRegistered::OtherType {
+                name: self.name.clone(),
+                found: executor.executortype.clone(),
+                expected: Arc::clone(&self.executor_type),
+            });
+        }
+        match executor.state {
+            ExecutorState::Approved => Ok(Place::Here),
+            // Silent for ten minutes, or removed by the owner: to the server both are the same.
+            ExecutorState::Pending | ExecutorState::Unregistered => Ok(Place::Pending),
+            ExecutorState::Rejected => Err(NotRegistered::Rejected { name: self.name.clone() }),
+        }
+    }
+
+    /// Adds the functions that the colony does not have of this bee.
+    async fn tell_functions(&self, member: Member) -> Result<Member, NotRegistered> {
+        let known = member.functions(&self.name).await?;
+        for function in &self.functions {
+            if !known.iter().any(|known| known.funcname == *function) {
+                member.add_function(&self.name, &self.executor_type, function).await?;
+            }
+        }
+        Ok(member)
+    }
+}

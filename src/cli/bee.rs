@@ -1,0 +1,44 @@
+//! `bee`: bees alone, on any machine that reaches the colony and the ledger.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::serve::say_ending;
+use crate::app::{self, bees};
+use crate::config::{Config, Sources};
+use crate::domain::clock::Clock;
+use crate::lifecycle::Signals;
+use crate::telemetry::logging;
+
+/// For `--help`.
+pub const SETTINGS: &str = "Settings that bees need:
+  COLONIES_SERVER_HOST, COLONIES_COLONY_NAME   the colony
+  COLONIES_EXECUTOR_PRVKEY                     who the bees are; every bee beyond the first follows from it
+  ATTESTATION_PUBKEYS                          the gateways whose jobs they believe
+  COLONIES_COLONY_PRVKEY                       to approve themselves (or approve them by hand)
+  BEE_COUNT, EXECUTOR_NAME                     how many, and a name for each machine
+and those of the ledger and of the revenue rules, as for `serve`. Exit codes are those of `serve`.";
+
+/// Starts the bees and runs until a signal.
+pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    let config = Config::for_tools(sources)?;
+    logging::install(config.log.format, &config.log.filter).context("log.filter")?;
+    for warning in &config.warnings {
+        tracing::warn!(setting = warning.setting, "{}", warning.message);
+    }
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    let ledger = app::open_ledger(&config, &clock).await?;
+    let ledger_name = ledger.name();
+    let house = bees::start(&config, ledger, clock)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        bees = config.colony.bees.max(1),
+        ledger = ledger_name,
+        colony = config.colony.colony,
+        "ready"
+    );
+    let ending = house.run(signals, config.shutdown_deadline).await;
+    say_ending(ending);
+    Ok(ExitCode::from(ending.code()))
+}

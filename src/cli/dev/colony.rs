@@ -1,0 +1,104 @@
+//! The colony of `dev`: an embedded server on loopback, with keys that live as long as it does.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::colony::client;
+use crate::colony::attestation::Signer;
+use crate::colony::client::Member;
+use crate::colony::identity::PrivateKey;
+use crate::colony::messages::Statistics;
+use crate::colony::server::{EmbeddedServer, ServerOptions};
+use crate::config::{ColonyConfig, Config, Sources};
+use crate::domain::clock::Clock;
+
+/// Name of the colony.
+const COLONY: &str = "dev";
+
+/// Bees, unless the user asks for another number.
+const BEES: &str = "2";
+
+/// A colony that ends with this value.
+#[derive(Debug)]
+pub(super) struct DevColony {
+    server: EmbeddedServer,
+    gateway: Member,
+    pub(super) bees: usize,
+}
+
+/// Settings of a colony elsewhere, which `dev` does not touch.
+const ELSEWHERE: [&str; 18] = [
+    "COLONIES_SERVER_HOST",
+    "COLONIES_SERVER_PORT",
+    "COLONIES_TLS",
+    "COLONIES_SERVER_TLS",
+    "COLONIES_TLS_ROOTS",
+    "COLONIES_COLONY_NAME",
+    "COLONIES_SERVER_PRVKEY",
+    "COLONIES_SERVER_PRVKEY_FILE",
+    "COLONIES_COLONY_PRVKEY",
+    "COLONIES_COLONY_PRVKEY_FILE",
+    "COLONIES_USER_PRVKEY",
+    "COLONIES_USER_PRVKEY_FILE",
+    "COLONIES_EXECUTOR_PRVKEY",
+    "COLONIES_EXECUTOR_PRVKEY_FILE",
+    "ATTESTATION_PRVKEY",
+    "ATTESTATION_PRVKEY_FILE",
+    "ATTESTATION_PUBKEYS",
+    "ATTESTATION_PUBKEYS_FILE",
+];
+
+/// Takes every colony out of the settings, so that entries go the direct route.
+pub(super) fn without_colony(sources: &mut Sources) {
+    for name in ELSEWHERE {
+        sources.environment.remove(name);
+    }
+    sources.environment.insert("USE_COLONY_OS".to_owned(), "false".to_owned());
+}
+
+impl DevColony {
+    /// Starts the server, adds the colony and the gateway's user, and puts all of it into the settings.
+    pub(super) async fn start(sources: &mut Sources, clock: Clock) -> anyhow::Result<Self> {
+        let make = || PrivateKey::generate().map(Arc::new).context("the operating system gives no randomness");
+        let (server_key, owner_key, user_key, executor_key) = (make()?, make()?, make()?, make()?);
+        let attestation = Signer::generate().context("the operating system gives no randomness")?;
+        let options = ServerOptions { clock, ..ServerOptions::new(server_key.id().clone()) };
+        // It outlives the gateway, whose bees close what they have in hand while it drains.
+        let server = EmbeddedServer::start(options, CancellationToken::new()).await?;
+
+        without_colony(sources);
+        let mut set = |name: &str, value: &str| drop(sources.environment.insert(name.to_owned(), value.to_owned()));
+        set("USE_COLONY_OS", "true");
+        set("COLONIES_SERVER_HOST", &server.url());
+        set("COLONIES_COLONY_NAME", COLONY);
+        set("COLONIES_COLONY_PRVKEY", owner_key.to_hex().expose());
+        set("COLONIES_USER_PRVKEY", user_key.to_hex().expose());
+        set("COLONIES_EXECUTOR_PRVKEY", executor_key.to_hex().expose());
+        set("ATTESTATION_PRVKEY", attestation.to_hex().expose());
+        sources.environment.entry("BEE_COUNT".to_owned()).or_insert_with(|| BEES.to_owned());
+
+        let config: ColonyConfig = Config::for_tools(sources)?.colony;
+        let client = client(&config)?;
+        client.add_colony(&server_key, COLONY, owner_key.id()).await.context("cannot add the colony")?;
+        let owner = client.owner(COLONY, owner_key);
+        owner.add_user("gateway", user_key.id()).await.context("cannot add the gateway to the colony")?;
+        Ok(Self { server, gateway: client.member(COLONY, user_key), bees: config.bees })
+    }
+
+    /// Where it listens.
+    pub(super) fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Its processes by state, as far as it remembers them.
+    pub(super) async fn statistics(&self) -> anyhow::Result<Statistics> {
+        self.gateway.statistics().await.context("the embedded colony gives no statistics")
+    }
+
+    /// Ends the server.
+    pub(super) async fn stop(self) {
+        self.server.stop().await;
+    }
+}

@@ -1,0 +1,76 @@
+//! `keys generate`, `keys show` and `keys rotate`.
+
+mod generate;
+mod rotate;
+mod show;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+
+use crate::colony::keys::Role;
+use crate::config::Sources;
+use crate::domain::clock::Clock;
+
+/// What to do with keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make the keys of an installation. Prints a file of environment variables, or writes one private file a key.
+    Generate(generate::GenerateArgs),
+    /// Show ids, public keys and ages. Secret parts are not shown.
+    Show(show::ShowArgs),
+    /// Replace a key without a gap. May be interrupted at any step and run again.
+    #[command(after_help = rotate::STEPS)]
+    Rotate(rotate::RotateArgs),
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    /// Owner of a Colonies server.
+    Server,
+    /// Owner of a colony.
+    Colony,
+    /// The gateway, which submits jobs.
+    User,
+    /// The bees, which take jobs.
+    Executor,
+    /// The gateway's signature over jobs.
+    Attestation,
+}
+
+impl RoleName {
+    const fn role(self) -> Role {
+        match self {
+            Self::Server => Role::Server,
+            Self::Colony => Role::Colony,
+            Self::User => Role::User,
+            Self::Executor => Role::Executor,
+            Self::Attestation => Role::Attestation,
+        }
+    }
+}
+
+/// Name of the file of trusted public keys, beside the files of the keys.
+const TRUSTED_FILE: &str = "attestation_pubkeys";
+
+/// Runs the command.
+pub async fn run(command: KeysCommand, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
+    match command {
+        KeysCommand::Generate(args) => generate::run(&args),
+        KeysCommand::Show(args) => show::run(&args, sources, clock),
+        KeysCommand::Rotate(args) => rotate::run(&args, sources).await,
+    }
+}
+
+/// The file that the environment variable `<variable>_FILE` names.
+fn file_of(sources: &Sources, variable: &str) -> Option<PathBuf> {
+    let path = sources.environment.get(&format!("{variable}_FILE"))?.trim();
+    (!path.is_empty()).then(|| PathBuf::from(path))
+}
+
+/// The file of trusted public keys: where the environment says, or beside the key's file.
+fn trusted_file(sources: &Sources, key: &Path) -> PathBuf {
+    file_of(sources, "ATTESTATION_PUBKEYS").unwrap_or_else(|| key.with_file_name(TRUSTED_FILE))
+}

@@ -1,0 +1,137 @@
+//! `keys rotate`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+
+use super::{file_of, trusted_file};
+use crate::app;
+use crate::colony::keys::Role;
+use crate::colony::keys::rotate::{
+    Holder, Rotated, prepare_attestation, retire_attestation, rotate_executor, rotate_identity, switch_attestation,
+};
+use crate::config::{Config, Sources};
+
+/// For `--help`.
+pub(super) const STEPS: &str =
+    "A user or an executor gets its new key in one run: the next key is written beside the current one
+(<file>.next), the colony is told, and the file is replaced. Bees read their file again; those of an executor that have
+keys of their own are told too. A gateway reads its file at the start.
+
+The key of attestations needs an overlap, in three runs:
+  prepare   makes the next key and adds it to the trusted ones; give ATTESTATION_PUBKEYS to all bees and restart them
+  switch    the next key signs; restart the gateways
+  retire    no longer trusts the old key; run it when jobs from before the switch are done, and restart the bees";
+
+/// Arguments of `keys rotate`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RotateArgs {
+    /// Which key.
+    #[arg(value_enum)]
+    pub key: RotatedKey,
+
+    /// Step of a rotation of attestations.
+    #[arg(value_enum, required_if_eq("key", "attestation"))]
+    pub step: Option<Step>,
+
+    /// File of the key; without it, the one that the environment names (`COLONIES_USER_PRVKEY_FILE` and the like).
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+
+    /// File of the trusted public keys; without it, `ATTESTATION_PUBKEYS_FILE` or `attestation_pubkeys` beside the key.
+    #[arg(long, value_name = "FILE")]
+    pub trusted: Option<PathBuf>,
+}
+
+/// Keys that can be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RotatedKey {
+    /// Of the gateway.
+    User,
+    /// Of the bees.
+    Executor,
+    /// Of attestations.
+    Attestation,
+}
+
+/// Steps of a rotation of attestations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Step {
+    /// Make the next key and trust it.
+    Prepare,
+    /// Sign with it.
+    Switch,
+    /// Trust the old one no longer.
+    Retire,
+}
+
+pub(super) async fn run(args: &RotateArgs, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let role = match args.key {
+        RotatedKey::User => Role::User,
+        RotatedKey::Executor => Role::Executor,
+        RotatedKey::Attestation => Role::Attestation,
+    };
+    let variable = role.secret_variable();
+    let path = args.file.clone().or_else(|| file_of(sources, variable));
+    let path = path.with_context(|| {
+        format!("name the key's file with --file or {variable}_FILE: only a key in a file can be replaced")
+    })?;
+    match (args.key, args.step) {
+        (RotatedKey::Attestation, Some(step)) => attestation(args, step, &path, sources),
+        (RotatedKey::Attestation, None) => bail!("name the step: prepare, switch or retire"),
+        (RotatedKey::User | RotatedKey::Executor, Some(_)) => bail!("only attestations are rotated in steps"),
+        (RotatedKey::User, None) => identity(Holder::User, &path, sources).await,
+        (RotatedKey::Executor, None) => identity(Holder::Executor, &path, sources).await,
+    }
+}
+
+async fn identity(holder: Holder, path: &std::path::Path, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let config = Config::for_tools(sources)?.colony;
+    let (client, colony) = (app::colony::client(&config)?, app::colony::name(&config)?);
+    let Rotated { old, new } = match holder {
+        Holder::User => rotate_identity(&client, &colony, holder, path).await?,
+        Holder::Executor => rotate_executor(&client, &colony, path).await?,
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "the id {old} is now {new}; the key is in {}", path.display())?;
+    if holder == Holder::User {
+        writeln!(out, "restart the gateway so that it signs with the new key")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn attestation(args: &RotateArgs, step: Step, path: &std::path::Path, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let trusted = args.trusted.clone().unwrap_or_else(|| trusted_file(sources, path));
+    let mut out = std::io::stdout().lock();
+    match step {
+        Step::Prepare => {
+            let overlap = prepare_attestation(path, &trusted)?;
+            writeln!(out, "{} signs, {} will", overlap.current.kid(), overlap.next.kid())?;
+            writeln!(
+                out,
+                "give {} to every bee, restart them, then run `keys rotate attestation switch`",
+                trusted.display()
+            )?;
+        }
+        Step::Switch => {
+            let key = switch_attestation(path, &trusted)?;
+            writeln!(out, "{} signs from the next start of the gateways on", key.kid())?;
+            writeln!(out, "restart them; when older jobs are done, run `keys rotate attestation retire`")?;
+        }
+        Step::Retire => {
+            let retired = retire_attestation(path, &trusted)?;
+            for key in &retired {
+                writeln!(out, "{} is no longer trusted", key.kid())?;
+            }
+            if retired.is_empty() {
+                writeln!(out, "nothing to retire")?;
+            } else {
+                writeln!(out, "give {} to every bee and restart them", trusted.display())?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

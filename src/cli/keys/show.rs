@@ -1,0 +1,98 @@
+//! `keys show`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::file_of;
+use crate::colony::attestation::PublicKey;
+use crate::colony::keys::files::{self, KeyFileError};
+use crate::colony::keys::{KeyPair, Role};
+use crate::config::{Config, Sources};
+use crate::domain::clock::Clock;
+
+/// Arguments of `keys show`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ShowArgs {
+    /// Show the key files of this directory; without it, the keys that the configuration names.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub dir: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &ShowArgs, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let mut shown = 0_usize;
+    let config = match &args.dir {
+        Some(_) => None,
+        None => Some(Config::for_tools(sources)?.colony),
+    };
+    for role in Role::ALL {
+        let file = match &args.dir {
+            Some(directory) => Some(directory.join(role.file_name())),
+            None => file_of(sources, role.secret_variable()),
+        };
+        let given = config.as_ref().and_then(|config| match role {
+            Role::Server => config.server_key.as_ref(),
+            Role::Colony => config.colony_key.as_ref(),
+            Role::User => config.user_key.as_ref(),
+            Role::Executor => config.executor_key.as_ref(),
+            Role::Attestation => config.attestation_key.as_ref(),
+        });
+        let (pair, notes) = match (file, given) {
+            (Some(path), _) => match of_file(role, &path, clock)? {
+                Some(found) => found,
+                None => continue,
+            },
+            (None, Some(secret)) => (KeyPair::read(role, secret)?, vec!["from the environment".to_owned()]),
+            (None, None) => continue,
+        };
+        line(&mut out, &pair, notes)?;
+        shown += 1;
+    }
+    if let Some(keys) = config.and_then(|config| config.attestation_pubkeys) {
+        for key in PublicKey::parse_list(&keys)? {
+            writeln!(out, "{:<12} {}  kid {}", "trusted", key.to_hex(), key.kid())?;
+            shown += 1;
+        }
+    }
+    if shown == 0 {
+        writeln!(out, "no keys; make them with `keys generate`")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of_file(role: Role, path: &Path, clock: &Clock) -> anyhow::Result<Option<(KeyPair, Vec<String>)>> {
+    let file = match files::read(path) {
+        Err(KeyFileError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let pair = KeyPair::read(role, &file.secret)?;
+    let mut notes = vec![path.display().to_string()];
+    notes.extend(file.age(clock.now()).map(age));
+    if file.exposed {
+        notes.push("WARNING: others can read this file (chmod 600)".to_owned());
+    }
+    Ok(Some((pair, notes)))
+}
+
+fn line(out: &mut impl std::io::Write, pair: &KeyPair, mut notes: Vec<String>) -> std::io::Result<()> {
+    if let Some(kid) = &pair.kid {
+        notes.insert(0, format!("kid {kid}"));
+    }
+    if pair.is_published() {
+        notes.push("WARNING: everybody has this key, it is in the examples of Colonies".to_owned());
+    }
+    writeln!(out, "{:<12} {}  {}", pair.role.as_str(), pair.public, notes.join(", "))
+}
+
+/// An age in its largest unit.
+fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..60 => "less than a minute old".to_owned(),
+        60..3600 => format!("{} min old", seconds / 60),
+        3600..86_400 => format!("{} h old", seconds / 3600),
+        _ => format!("{} d old", seconds / 86_400),
+    }
+}

@@ -1,0 +1,271 @@
+//! How a bee tells the gateway what became of the events of a job: in the output of the process, and, when both live in
+//! one program, also directly, so that nobody has to poll.
+//!
+//! The output of a process is a list with one element, the JSON object of a [`JobResult`]:
+//!
+//! ```json
+//! {"applied":1,"stale":0,"duplicate":0,"ignored":0,"quarantined":0,"failed":1,
+//!  "events":[{"event":"evt_1","outcome":"applied"},
+//!            {"event":"evt_2","outcome":"failed","code":"malformed_event","reason":"the event has no type"}]}
+//! ```
+//!
+//! Guarantees: what is read is bounded and has a known outcome for each event it names. Does not: prove that a bee did
+//! what it says; whoever may close processes of the colony is believed about outcomes, never about revenue.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::domain::ids::ProcessId;
+use crate::domain::limits::BATCH_ENTRIES_MAX;
+
+/// Longest reason or code in a result, in bytes; the rest is cut off.
+pub const RESULT_TEXT_BYTES_MAX: usize = 500;
+
+/// Completions that may wait for the gateway to take them. Beyond that they are dropped: polling finds them.
+pub const COMPLETIONS_MAX: usize = 1024;
+
+/// What a bee in this program sends when it has closed a process. Use `try_send`: a full or closed channel is no error,
+/// because polling finds what was not sent.
+pub type Completions = mpsc::Sender<Completed>;
+
+/// A process that a bee in this program closed as successful.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// The process.
+    pub process: ProcessId,
+    /// What became of its events.
+    pub result: JobResult,
+}
+
+/// A channel of completions with the usual bound.
+pub fn channel() -> (Completions, mpsc::Receiver<Completed>) {
+    mpsc::channel(COMPLETIONS_MAX)
+}
+
+/// What became of the events of one job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobResult {
+    /// How often each outcome occurs, for people who look at the process.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// One for each event.
+    pub events: Vec<EventResult>,
+}
+
+/// Events by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Changed the state of record.
+    pub applied: u32,
+    /// Older than what is stored.
+    pub stale: u32,
+    /// Applied before.
+    pub duplicate: u32,
+    /// Of a type that nothing is made of.
+    pub ignored: u32,
+    /// Held back by a rule.
+    pub quarantined: u32,
+    /// Beyond mending.
+    pub failed: u32,
+}
+
+/// What became of one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventResult {
+    /// The event's id.
+    pub event: String,
+    /// What became of it.
+    pub outcome: EventOutcome,
+    /// Stable code of a rule or a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Why, without customer data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Outcomes as they travel. They mean what those of the ledger mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventOutcome {
+    /// Changed the state of record.
+    Applied,
+    /// Older than what is stored.
+    Stale,
+    /// Applied before.
+    Duplicate,
+    /// Of a type that nothing is made of.
+    Ignored,
+    /// Held back by a rule, which `code` names.
+    Quarantined,
+    /// No retry can mend it; `code` says why.
+    Failed,
+}
+
+impl JobResult {
+    /// Counts the outcomes and cuts texts to their bound.
+    pub fn new(mut events: Vec<EventResult>) -> Self {
+        let mut counts = Counts::default();
+        for event in &mut events {
+            let count = match event.outcome {
+                EventOutcome::Applied => &mut counts.applied,
+                EventOutcome::Stale => &mut counts.stale,
+                EventOutcome::Duplicate => &mut counts.duplicate,
+                EventOutcome::Ignored => &mut counts.ignored,
+                EventOutcome::Quarantined => &mut counts.quarantined,
+                EventOutcome::Failed => &mut counts.failed,
+            };
+            *count += 1;
+            for text in [&mut event.code, &mut event.reason].into_iter().flatten() {
+                cut(text);
+            }
+        }
+        Self { counts, events }
+    }
+
+    /// The output of the process.
+    pub fn to_output(&self) -> Vec<Value> {
+        // Strings and small numbers only: writing them as JSON cannot fail.
+        vec![serde_json::to_value(self).unwrap_or_default()]
+    }
+
+    /// Reads the output of a process that anybody may have closed.
+    ///
+    /// # Errors
+    /// When it is anything else than the result of one job.
+    pub fn from_output(output: &[Value]) -> Result<Self, OutputError> {
+        let [value] = output else { return Err(OutputError::Elements { count: output.len() }) };
+        let result: Self = Deserialize::deserialize(value).map_err(OutputError::NotAResult)?;
+        if result.events.len() > BATCH_ENTRIES_MAX {
+            return Err(OutputError::TooMany { count: result.events.len() });
+        }
+        Ok(Self::new(result.events))
+    }
+}
+
+/// Code of a failure that names none.
+const CODE_UNKNOWN: &str = "failed_by_bee";
+
+/// Longest code, in bytes.
+const CODE_BYTES_MAX: usize = 64;
+
+/// Code and reason from the errors of a process that was closed as failed, which anybody may have done. A bee writes
+/// `<code>: <reason>`; a code has lower-case letters, digits and underscores.
+pub fn read_failure(errors: &[String]) -> (String, String) {
+    let is_code = |text: &str| {
+        (1..=CODE_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let split = errors.first().and_then(|first| first.split_once(": ")).filter(|(code, _)| is_code(code));
+    let (code, mut reason) = match (split, errors) {
+        (Some((code, reason)), _) => (code, reason.to_owned()),
+        (None, [code]) if is_code(code) => (code.as_str(), String::new()),
+        (None, errors) => (CODE_UNKNOWN, errors.first().cloned().unwrap_or_default()),
+    };
+    cut(&mut reason);
+    (code.to_owned(), reason)
+}
+
+/// Why the output of a process says nothing about its events.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// Not one element.
+    #[error("the output has {count} elements and not one")]
+    Elements {
+        /// How many.
+        count: usize,
+    },
+    /// Not an object of the known form.
+    #[error("the output is not the result of a job")]
+    NotAResult(#[source] serde_json::Error),
+    /// More events than a job holds.
+    #[error("the output names {count} events, more than a job holds")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+}
+
+fn cut(text: &mut String) {
+    let mut end = text.len().min(RESULT_TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(event: &str, outcome: EventOutcome) -> EventResult {
+        EventResult { event: event.to_owned(), outcome, code: None, reason: None }
+    }
+
+    #[test]
+    fn a_result_is_read_back_as_it_was_written() {
+        let failed = EventResult {
+            code: Some("malformed_event".to_owned()),
+            reason: Some("the event has no type".to_owned()),
+            ..event("evt_2", EventOutcome::Failed)
+        };
+        let result = JobResult::new(vec![event("evt_1", EventOutcome::Applied), failed]);
+        let output = result.to_output();
+        assert_eq!(
+            output,
+            [json!({
+                "applied": 1, "stale": 0, "duplicate": 0, "ignored": 0, "quarantined": 0, "failed": 1,
+                "events": [
+                    {"event": "evt_1", "outcome": "applied"},
+                    {"event": "evt_2", "outcome": "failed", "code": "malformed_event", "reason": "the event has no type"},
+                ],
+            })]
+        );
+        assert_eq!(JobResult::from_output(&output).unwrap(), result);
+    }
+
+    #[test]
+    fn what_is_no_result_is_refused() {
+        let element = json!({"events": [{"event": "evt_1", "outcome": "applied"}]});
+        assert!(JobResult::from_output(std::slice::from_ref(&element)).is_ok(), "the counts are for people");
+        assert!(matches!(JobResult::from_output(&[]), Err(OutputError::Elements { count: 0 })));
+        let twice = [element.clone(), element];
+        assert!(matches!(JobResult::from_output(&twice), Err(OutputError::Elements { count: 2 })));
+        for value in [
+            json!("done"),
+            json!({}),
+            json!({"events": {}}),
+            json!({"events": [{"event": "evt_1"}]}),
+            json!({"events": [{"event": "evt_1", "outcome": "perhaps"}]}),
+            json!({"events": [{"event": 1, "outcome": "applied"}]}),
+        ] {
+            assert!(matches!(JobResult::from_output(&[value]), Err(OutputError::NotAResult(_))));
+        }
+        let one = json!({"event": "evt_1", "outcome": "applied"});
+        let many = json!({"events": vec![one; BATCH_ENTRIES_MAX + 1]});
+        assert!(matches!(JobResult::from_output(&[many]), Err(OutputError::TooMany { .. })));
+    }
+
+    #[test]
+    fn a_failure_is_a_code_and_a_reason_whoever_wrote_it() {
+        let read = |errors: &[&str]| read_failure(&errors.iter().map(|&text| text.to_owned()).collect::<Vec<_>>());
+        let pair = |code: &str, reason: &str| (code.to_owned(), reason.to_owned());
+        assert_eq!(read(&["not_attested: the job carries: no key"]), pair("not_attested", "the job carries: no key"));
+        assert_eq!(read(&["not_attested"]), pair("not_attested", ""));
+        assert_eq!(read(&[]), pair("failed_by_bee", ""));
+        assert_eq!(read(&["It broke: badly", "twice"]), pair("failed_by_bee", "It broke: badly"));
+        let long = "x y".repeat(1000);
+        assert_eq!(read(&[&long, &long]).1.len(), RESULT_TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let long = EventResult { reason: Some("é".repeat(1000)), ..event("evt_1", EventOutcome::Quarantined) };
+        let result = JobResult::new(vec![long]);
+        assert_eq!(result.events[0].reason.as_ref().map(String::len), Some(RESULT_TEXT_BYTES_MAX));
+    }
+}

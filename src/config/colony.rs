@@ -1,0 +1,268 @@
+//! Settings of everything that has to do with a Colonies server: where it is, who we are there, jobs, bees, fallback.
+//!
+//! Most names are those of the gateway's predecessor and of the Colonies tools, so that one environment serves all.
+//! Texts of keys and addresses are handed on as they are; whoever uses them parses them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::reader::{Reader, boolean, duration, number, setting};
+use super::secret::Secret;
+
+/// A Colonies server and this gateway's part in one of its colonies.
+#[derive(Clone, Debug)]
+pub struct ColonyConfig {
+    /// Whether entries go through the colony. `false` sends them the direct route, whatever else is set.
+    pub enabled: bool,
+    /// Host or URL of the server, or several of a cluster between commas.
+    pub servers: Option<String>,
+    /// Port of servers that name none.
+    pub port: Option<u16>,
+    /// Whether to speak TLS; where a URL says it, the two must agree.
+    pub tls: Option<bool>,
+    /// Certificate authorities to trust instead of the system's.
+    pub tls_roots: Option<PathBuf>,
+    /// Name of the colony.
+    pub colony: Option<String>,
+    /// Key of the colony's owner, to approve executors and to set the colony up.
+    pub colony_key: Option<Secret>,
+    /// Key of the user that submits.
+    pub user_key: Option<Secret>,
+    /// Key of the executor that the bees are.
+    pub executor_key: Option<Secret>,
+    /// The file that key came from, to read it again after a rotation.
+    pub executor_key_file: Option<PathBuf>,
+    /// Key of the server's owner, to set the colony up; serving never needs it.
+    pub server_key: Option<Secret>,
+    /// Name of the executor; chosen by the bees when it is not set.
+    pub executor_name: Option<String>,
+    /// Type of the executors that run jobs.
+    pub executor_type: String,
+    /// How long a bee waits for work in one call.
+    pub poll_timeout: Duration,
+    /// Bees in `serve`.
+    pub bees: usize,
+    /// Whether bees answer every member of the colony that asks for a summary of the revenue.
+    pub offer_summary: bool,
+    /// Seed of the key that attests jobs.
+    pub attestation_key: Option<Secret>,
+    /// Public keys whose attestations bees believe, between commas or white space.
+    pub attestation_pubkeys: Option<String>,
+    /// How long a bee may hold a process (`maxexectime`).
+    pub lease: Duration,
+    /// Leases of one process that may be lost, beyond the first (`maxretries`).
+    pub retries: usize,
+    /// How often the events of processes whose leases were all lost are submitted again before they are dead. At least
+    /// once: only then do the events of a batch come alone, so that one of them cannot take the others with it.
+    pub resubmissions_max: usize,
+    /// Age from which entries go the direct route although the colony is in use.
+    pub fallback_after: Duration,
+    /// Most processes in flight. Entries wait beyond it, so that batches grow.
+    pub processes_max: usize,
+    /// Shortest time between two questions about one process.
+    pub status_first: Duration,
+    /// Longest time between two questions about one process.
+    pub status_max: Duration,
+}
+
+/// Reads the settings. A colony in use by a gateway that `serves` has to be complete.
+pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
+    let servers = r.optional(setting("colony.servers", "COLONIES_SERVER_HOST"), text);
+    let enabled = r.optional(setting("colony.enabled", "USE_COLONY_OS"), boolean).unwrap_or(servers.is_some());
+    let executor_name =
+        setting("colony.executor_name", "EXECUTOR_NAME").or(&["COLONIES_EXECUTOR_NAME", "COLONIES_EXECUTOR"]);
+    let user_key = setting("colony.user_key", "COLONIES_USER_PRVKEY").or(&["COLONIES_PRVKEY"]);
+    let executor_key = setting("colony.executor_key", "COLONIES_EXECUTOR_PRVKEY");
+    let colony = ColonyConfig {
+        enabled,
+        servers,
+        port: r.optional(setting("colony.port", "COLONIES_SERVER_PORT"), port),
+        tls: r.optional(setting("colony.tls", "COLONIES_TLS").or(&["COLONIES_SERVER_TLS"]), boolean),
+        tls_roots: r.optional(setting("colony.tls_roots", "COLONIES_TLS_ROOTS"), |text| Ok(PathBuf::from(text))),
+        colony: r.optional(setting("colony.name", "COLONIES_COLONY_NAME"), text),
+        colony_key: key(r, setting("colony.colony_key", "COLONIES_COLONY_PRVKEY")),
+        user_key: key(r, user_key),
+        executor_key: key(r, executor_key),
+        executor_key_file: r.secret_file(executor_key),
+        server_key: key(r, setting("colony.server_key", "COLONIES_SERVER_PRVKEY")),
+        executor_name: r.optional(executor_name, text),
+        executor_type: r.or(setting("colony.executor_type", "EXECUTOR_TYPE"), "finance-worker", text),
+        poll_timeout: r.or(setting("colony.poll_timeout", "POLL_TIMEOUT"), "10s", poll_timeout),
+        bees: r.or(setting("colony.bees", "BEE_COUNT"), "1", number(0, 64)),
+        offer_summary: r.or(setting("colony.offer_summary", "GATEWAY_COLONY_OFFER_SUMMARY"), "false", boolean),
+        attestation_key: r.secret(setting("colony.attestation_key", "ATTESTATION_PRVKEY")),
+        attestation_pubkeys: r
+            .secret(setting("colony.attestation_pubkeys", "ATTESTATION_PUBKEYS"))
+            .map(|keys| keys.expose().to_owned()),
+        lease: r.or(setting("colony.lease", "GATEWAY_COLONY_LEASE"), "30s", lease),
+        retries: r.or(setting("colony.retries", "GATEWAY_COLONY_RETRIES"), "3", number(0, 100)),
+        resubmissions_max: r.or(
+            setting("colony.resubmissions_max", "GATEWAY_COLONY_RESUBMISSIONS_MAX"),
+            "3",
+            number(1, 1000),
+        ),
+        fallback_after: r.or(setting("colony.fallback_after", "GATEWAY_COLONY_FALLBACK_AFTER"), "3m", duration),
+        processes_max: r.or(setting("colony.processes_max", "GATEWAY_COLONY_PROCESSES_MAX"), "8", number(1, 1024)),
+        status_first: r.or(setting("colony.status_first", "GATEWAY_COLONY_STATUS_FIRST"), "500ms", duration),
+        status_max: r.or(setting("colony.status_max", "GATEWAY_COLONY_STATUS_MAX"), "15s", duration),
+    };
+    if colony.status_max < colony.status_first {
+        r.fault("colony.status_max", "must not be shorter than colony.status_first");
+    }
+    if colony.fallback_after <= colony.lease {
+        let message = "must be longer than colony.lease, or work is taken from bees that are at it";
+        r.fault("colony.fallback_after", message);
+    }
+    if enabled && serves {
+        require(r, &colony);
+    }
+    colony
+}
+
+/// What serving through a colony needs.
+fn require(r: &mut Reader, colony: &ColonyConfig) {
+    let off = "or set USE_COLONY_OS=false to apply events directly";
+    let needs = [
+        (colony.servers.is_some(), "COLONIES_SERVER_HOST", "the host or URL of the Colonies server"),
+        (colony.colony.is_some(), "COLONIES_COLONY_NAME", "the name of the colony"),
+        (colony.user_key.is_some(), "COLONIES_USER_PRVKEY", "the key of the user that submits (`keys generate`)"),
+        (colony.attestation_key.is_some(), "ATTESTATION_PRVKEY", "the key that attests jobs (`keys generate`)"),
+    ];
+    for (is_there, name, what) in needs {
+        // A fault of the setting itself was reported already; nobody needs to hear that it is missing too.
+        if !is_there && !r.has_fault(name) {
+            r.fault(name, format!("the colony is in use and this is not set: set it to {what}, {off}"));
+        }
+    }
+    let is_bee_possible = colony.executor_key.is_some() || colony.colony_key.is_some();
+    if colony.bees > 0 && !is_bee_possible && !r.has_fault("COLONIES_EXECUTOR_PRVKEY") {
+        let message = "bees need the key of their executor, or COLONIES_COLONY_PRVKEY to make executors themselves; with \
+                       bees on other machines only, set BEE_COUNT=0";
+        r.fault("COLONIES_EXECUTOR_PRVKEY", message);
+    }
+}
+
+fn key(r: &mut Reader, setting: super::reader::Setting) -> Option<Secret> {
+    let secret = r.secret(setting)?;
+    let text = secret.expose().trim();
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Some(Secret::new(text));
+    }
+    r.fault(setting.variable, "must be a private key of Colonies: 64 hex digits (`keys generate` makes one)");
+    None
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "all parsers have one form")]
+fn text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| "must be a port from 1 to 65535".to_owned())
+}
+
+/// Whole seconds, as the predecessor had it, or a duration with its unit.
+fn poll_timeout(text: &str) -> Result<Duration, String> {
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => duration(text)?,
+    };
+    if (1..=60).contains(&wait.as_secs()) { Ok(wait) } else { Err("must be from 1s to 60s".to_owned()) }
+}
+
+/// The server counts leases in whole seconds and ends them up to two seconds late.
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease = duration(text)?;
+    if (5..=3600).contains(&lease.as_secs()) && lease.subsec_millis() == 0 {
+        Ok(lease)
+    } else {
+        Err("must be whole seconds from 5s to 1h".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, ConfigError, Sources};
+    use super::*;
+
+    const KEY: &str = "ddf7f7791208083b6a9ed975a72684f6406a269cfa36f1b1c32045c0a71fff05";
+
+    const COMPLETE: [(&str, &str); 6] = [
+        ("STRIPE_WEBHOOK_SECRET", "whsec_one"),
+        ("COLONIES_SERVER_HOST", "colonies.example.com"),
+        ("COLONIES_COLONY_NAME", "rec"),
+        ("COLONIES_PRVKEY", KEY),
+        ("COLONIES_EXECUTOR_PRVKEY", KEY),
+        ("ATTESTATION_PRVKEY", KEY),
+    ];
+
+    fn read(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::for_serve(&Sources { environment, file: None })
+    }
+
+    fn faults(environment: &[(&str, &str)]) -> Vec<String> {
+        read(environment).map(|_| ()).unwrap_err().0.into_iter().map(|fault| fault.setting).collect()
+    }
+
+    fn with(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+        COMPLETE.iter().chain(more).copied().collect()
+    }
+
+    #[test]
+    fn the_colony_is_in_use_when_a_server_is_named_and_nobody_says_no() {
+        assert!(!read(&COMPLETE[..1]).unwrap().colony.enabled);
+        let config = read(&COMPLETE).unwrap().colony;
+        assert!(config.enabled);
+        assert_eq!(config.user_key.unwrap().expose(), KEY, "by its other name");
+        assert_eq!((config.executor_type.as_str(), config.bees), ("finance-worker", 1));
+        assert_eq!(config.poll_timeout, Duration::from_secs(10));
+        assert!(!read(&with(&[("USE_COLONY_OS", "false")])).unwrap().colony.enabled);
+    }
+
+    #[test]
+    fn what_a_colony_in_use_lacks_is_named_and_one_out_of_use_lacks_nothing() {
+        let lacking = [COMPLETE[0], ("USE_COLONY_OS", "true")];
+        let names = [
+            "COLONIES_SERVER_HOST",
+            "COLONIES_COLONY_NAME",
+            "COLONIES_USER_PRVKEY",
+            "ATTESTATION_PRVKEY",
+            "COLONIES_EXECUTOR_PRVKEY",
+        ];
+        assert_eq!(faults(&lacking), names);
+        assert_eq!(faults(&[lacking.as_slice(), &[("BEE_COUNT", "0")]].concat()), names[..4]);
+        assert!(read(&[COMPLETE[0], COMPLETE[1], ("USE_COLONY_OS", "no")]).is_ok());
+    }
+
+    #[test]
+    fn plain_seconds_and_units_are_both_read_and_bounds_hold() {
+        for (text, seconds) in [("20", 20), ("5s", 5), ("1m", 60)] {
+            assert_eq!(read(&with(&[("POLL_TIMEOUT", text)])).unwrap().colony.poll_timeout.as_secs(), seconds);
+        }
+        for (name, value) in [
+            ("POLL_TIMEOUT", "0"),
+            ("POLL_TIMEOUT", "61"),
+            ("POLL_TIMEOUT", "500ms"),
+            ("BEE_COUNT", "65"),
+            ("COLONIES_SERVER_PORT", "0"),
+            ("GATEWAY_COLONY_LEASE", "4s"),
+            ("GATEWAY_COLONY_LEASE", "5500ms"),
+            ("GATEWAY_COLONY_PROCESSES_MAX", "0"),
+            ("USE_COLONY_OS", "perhaps"),
+        ] {
+            assert_eq!(faults(&with(&[(name, value)])), [name], "{value}");
+        }
+        assert_eq!(faults(&with(&[("GATEWAY_COLONY_FALLBACK_AFTER", "30s")])), ["colony.fallback_after"]);
+        let times = with(&[("GATEWAY_COLONY_STATUS_FIRST", "1m")]);
+        assert_eq!(faults(&times), ["colony.status_max"]);
+    }
+
+    #[test]
+    fn a_malformed_key_is_one_fault_and_is_not_shown() {
+        let environment: Vec<_> = with(&[("COLONIES_USER_PRVKEY", "hunter2")]);
+        let error = read(&environment).unwrap_err();
+        assert_eq!(error.0.len(), 1, "{error}");
+        assert!(error.to_string().contains("64 hex digits") && !error.to_string().contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,250 @@
+//! The colony route: a leased batch becomes one signed job, and its entries stay with the process until it ends.
+//!
+//! Guarantees: no more processes are in flight than allowed, so that entries pile up into larger batches when the
+//! colony is slower than Stripe; what cannot be submitted is given back, leases and all. A process that was submitted
+//! and not recorded (a crash, a lost reply) holds nothing: its entries are worked on again, and the ledger recognises
+//! what the process did.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::conclude;
+use super::confirm::{Confirm, Settler};
+use super::flights::{Flights, Slot};
+use super::routing::{Admission, FallbackOptions, Routing};
+use crate::colony::attestation::Signer;
+use crate::colony::client::{ClientError, Member};
+use crate::colony::completion::Completed;
+use crate::colony::job::{self, SealError, Terms};
+use crate::colony::messages::FunctionSpec;
+use crate::domain::backoff::Backoff;
+use crate::domain::breaker::Permit;
+use crate::domain::clock::Clock;
+use crate::domain::ids::ProcessId;
+use crate::domain::route::{Route, RouteInForce, RouteSwitch};
+use crate::inbox::{Concluded, Conclusion, Inbox, Leased};
+use crate::telemetry::health::Board;
+use crate::telemetry::metrics::Metrics;
+
+/// Bounds of the colony route.
+#[derive(Clone, Copy, Debug)]
+pub struct ColonyOptions {
+    /// Most processes in flight.
+    pub processes_max: usize,
+    /// How often the events of processes whose leases were all lost are submitted again; at least one.
+    pub resubmissions_max: u32,
+    /// Times between questions about one process: they start at `first` and double up to `max`.
+    pub status: Backoff,
+    /// When entries go the direct route instead.
+    pub fallback: FallbackOptions,
+}
+
+/// Who submits what.
+#[derive(Clone, Debug)]
+pub struct Submitter {
+    /// The user of the colony that submits.
+    pub member: Member,
+    /// Attests jobs.
+    pub signer: Arc<Signer>,
+    /// How jobs are to be run.
+    pub terms: Terms,
+}
+
+/// What the route shares with the rest of the gateway.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The journal.
+    pub inbox: Inbox,
+    /// The operator's switch.
+    pub switch: RouteSwitch,
+    /// Where the decision is kept.
+    pub in_force: RouteInForce,
+    /// The registry.
+    pub metrics: Arc<Metrics>,
+    /// The health board.
+    pub board: Board,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// The colony route. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ColonyRoute {
+    submitter: Submitter,
+    options: ColonyOptions,
+    flights: Arc<Flights>,
+    routing: Routing,
+    settler: Settler,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+/// Where the next batch goes.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// Into one job.
+    Colony { slot: Slot, admission: Admission },
+    /// To the ledger, by this process.
+    Direct,
+}
+
+/// Why a batch did not become a process.
+#[derive(Debug, thiserror::Error)]
+enum SubmitError {
+    /// An event is not UTF-8.
+    #[error("an event is not text")]
+    NotText,
+    /// The events do not fit into a job.
+    #[error("the events cannot be put into a job")]
+    Seal(#[source] SealError),
+    /// Sealing panicked.
+    #[error("sealing the job panicked")]
+    Panicked,
+    /// The server did not take it, or did not say so.
+    #[error("the job was not submitted")]
+    Client(#[source] ClientError),
+}
+
+impl SubmitError {
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::NotText | Self::Seal(_) | Self::Panicked => "sealing",
+            Self::Client(error) => error.code(),
+        }
+    }
+}
+
+impl ColonyRoute {
+    /// A route, and the task that confirms what it submits. The task gets the completions of the bees in this program,
+    /// if there are any.
+    pub fn new(
+        submitter: Submitter,
+        options: ColonyOptions,
+        around: Surroundings,
+        completions: Option<tokio::sync::mpsc::Receiver<Completed>>,
+    ) -> (Self, Confirm) {
+        let Surroundings { inbox, switch, in_force, metrics, board, clock } = around;
+        let routing = Routing::new(options.fallback, switch, in_force, Arc::clone(&metrics), board, clock.clone());
+        let flights = Arc::new(Flights::new(options.processes_max));
+        let settler = Settler {
+            inbox: inbox.clone(),
+            flights: Arc::clone(&flights),
+            resubmissions_max: options.resubmissions_max,
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+        };
+        let member = submitter.member.clone();
+        let confirm = Confirm::new(member, options, routing.clone(), settler.clone(), completions);
+        (Self { submitter, options, flights, routing, settler, inbox, metrics, clock }, confirm)
+    }
+
+    /// Decides about the next batch; waits while the colony is in use and holds as many processes as it may. `None`
+    /// when draining began.
+    pub(super) async fn way(&self, draining: &CancellationToken) -> Option<Way> {
+        let mut changes = self.routing.changes();
+        loop {
+            if let Some(slot) = self.flights.try_slot() {
+                return Some(match self.routing.admit() {
+                    Some(admission) => Way::Colony { slot, admission },
+                    None => Way::Direct,
+                });
+            }
+            self.routing.refresh();
+            if self.routing.in_force() == Route::Direct {
+                return Some(Way::Direct);
+            }
+            tokio::select! {
+                () = self.flights.slot_free() => {}
+                changed = changes.changed() => if changed.is_err() { return Some(Way::Direct) },
+                () = draining.cancelled() => return None,
+            }
+        }
+    }
+
+    /// Submits a batch and hands its entries to the process. What cannot go this way comes back.
+    pub(super) async fn carry(
+        &self,
+        slot: Slot,
+        admission: Admission,
+        leased: Vec<Leased>,
+        random: &mut fastrand::Rng,
+    ) -> Result<(), Vec<Leased>> {
+        if leased.iter().any(|leased| self.routing.is_too_old(leased.received)) {
+            return Err(leased);
+        }
+        let Admission { server, bees } = admission;
+        let started = self.clock.instant();
+        let submitted = self.submit(&leased).await;
+        Metrics::observe(&self.metrics.submit_seconds, self.clock.instant().duration_since(started));
+        let process = match submitted {
+            Ok(process) => {
+                self.metrics.submissions.of("ok").increment(1);
+                self.routing.called(server, None);
+                process
+            }
+            Err(error) => {
+                self.metrics.submissions.of(error.code()).increment(1);
+                let (entries, fault) = (leased.len(), &error as &dyn std::error::Error);
+                tracing::warn!(entries, error = fault, "not submitted; the entries go the direct route");
+                if let SubmitError::Client(error) = &error {
+                    self.routing.called(server, Some(error));
+                }
+                return Err(leased);
+            }
+        };
+        #[expect(clippy::cast_precision_loss, reason = "at most 256")]
+        self.metrics.batch_entries.record(leased.len() as f64);
+        self.record(process, slot, bees, leased, random).await;
+        Ok(())
+    }
+
+    async fn submit(&self, leased: &[Leased]) -> Result<ProcessId, SubmitError> {
+        let spec = self.seal(leased).await?;
+        let process = self.submitter.member.submit(spec).await.map_err(SubmitError::Client)?;
+        Ok(process.id())
+    }
+
+    /// Compressing a large batch takes milliseconds, which other tasks must not wait for.
+    async fn seal(&self, leased: &[Leased]) -> Result<FunctionSpec, SubmitError> {
+        let bodies: Vec<bytes::Bytes> = leased.iter().map(|leased| leased.body.clone()).collect();
+        let (signer, terms, now) = (Arc::clone(&self.submitter.signer), self.submitter.terms.clone(), self.clock.now());
+        let seal = move || {
+            let events = bodies.iter().map(|body| std::str::from_utf8(body)).collect::<Result<Vec<&str>, _>>();
+            let events = events.map_err(|_| SubmitError::NotText)?;
+            job::seal(&terms, &signer, &events, now).map_err(SubmitError::Seal)
+        };
+        tokio::task::spawn_blocking(seal).await.unwrap_or(Err(SubmitError::Panicked))
+    }
+
+    async fn record(
+        &self,
+        process: ProcessId,
+        slot: Slot,
+        bees: Permit,
+        leased: Vec<Leased>,
+        random: &mut fastrand::Rng,
+    ) {
+        let poll = self.clock.now().plus(self.first_poll());
+        let submitted = |leased: Leased| (leased.lease, Conclusion::Submitted { process: process.clone(), poll });
+        let conclusions = leased.into_iter().map(submitted).collect();
+        let concluded = conclude::conclude(&self.inbox, conclusions, random).await;
+        if !concluded.contains(&Concluded::Done) {
+            // Nothing is with the process: the leases ended meanwhile, or the inbox takes nothing and they will.
+            return;
+        }
+        let early = self.flights.enter(process.clone(), slot, bees);
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
+        self.metrics.processes_in_flight.set(self.flights.len() as f64);
+        if let Some(result) = early {
+            self.settler.told(Completed { process, result }).await;
+        }
+    }
+
+    /// A process is not asked about sooner than this.
+    fn first_poll(&self) -> Duration {
+        self.options.status.first
+    }
+}

@@ -1,0 +1,38 @@
+//! Ends leases at an inbox that may refuse to write for a while.
+
+use std::time::Duration;
+
+use crate::domain::backoff::Backoff;
+use crate::inbox::{Concluded, Conclusion, Inbox, Lease};
+
+/// Waits while the ledger or the inbox cannot be used.
+pub(super) const PAUSE: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(10) };
+
+/// How often conclusions are offered to an inbox that refuses them. After that the leases end by themselves, and the
+/// entries are worked on again, which the ledger recognises.
+const ATTEMPTS_MAX: u32 = 10;
+
+/// Tells per lease, in order, what it came to; nothing when the inbox took none of it.
+pub(super) async fn conclude(
+    inbox: &Inbox,
+    mut conclusions: Vec<(Lease, Conclusion)>,
+    random: &mut fastrand::Rng,
+) -> Vec<Concluded> {
+    for attempt in 1..=ATTEMPTS_MAX {
+        match inbox.conclude(conclusions).await {
+            Ok(concluded) => {
+                let lost = concluded.iter().filter(|concluded| **concluded == Concluded::LeaseLost).count();
+                if lost > 0 {
+                    tracing::warn!(lost, "leases ended before the work did; whoever holds the entries now decides");
+                }
+                return concluded;
+            }
+            Err(refused) => {
+                tracing::warn!(error = &refused.error as &dyn std::error::Error, "inbox takes no conclusions");
+                conclusions = refused.conclusions;
+                tokio::time::sleep(PAUSE.wait(attempt, random)).await;
+            }
+        }
+    }
+    Vec::new()
+}

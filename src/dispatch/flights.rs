@@ -1,0 +1,207 @@
+//! The processes in flight, in memory: how many there may be, how often each was asked about, and who has a say about
+//! the bees when it ends. Which entries a process holds is the inbox's knowledge, not this one's.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::colony::completion::{Completed, JobResult};
+use crate::domain::breaker::Permit;
+use crate::domain::ids::ProcessId;
+
+/// Completions that are kept for processes not known yet: a bee may be done before the submission is recorded.
+const EARLY_MAX: usize = 256;
+
+/// Looks into the inbox in which a process must be missing before its place is given away.
+const MISSING_MAX: u32 = 2;
+
+/// A place for one process in flight, free again when this is dropped.
+pub(super) type Slot = OwnedSemaphorePermit;
+
+#[derive(Debug)]
+pub(super) struct Flights {
+    slots: Arc<Semaphore>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    flights: HashMap<ProcessId, Flight>,
+    early: VecDeque<Completed>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    /// Freed when the flight is removed.
+    _slot: Option<Slot>,
+    bees: Option<Permit>,
+    asked: u32,
+    missing: u32,
+}
+
+/// What the end of a flight says about the bees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Say {
+    /// They work.
+    Good,
+    /// They did not come round to it.
+    Bad,
+    /// Nothing.
+    Nothing,
+}
+
+impl Flights {
+    pub(super) fn new(processes_max: usize) -> Self {
+        let slots = Arc::new(Semaphore::new(processes_max.min(Semaphore::MAX_PERMITS)));
+        Self { slots, inner: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place, if one is free.
+    pub(super) fn try_slot(&self) -> Option<Slot> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
+    /// Resolves when a place is free; whoever wants it then takes it with [`Flights::try_slot`].
+    pub(super) async fn slot_free(&self) {
+        // The semaphore is never closed.
+        drop(self.slots.acquire().await);
+    }
+
+    /// Takes note of a process that holds entries from now on. Gives its result if that was here before.
+    pub(super) fn enter(&self, process: ProcessId, slot: Slot, bees: Permit) -> Option<JobResult> {
+        let mut inner = self.lock();
+        let place = inner.early.iter().position(|completed| completed.process == process);
+        let early = place.and_then(|place| inner.early.remove(place)).map(|completed| completed.result);
+        inner.flights.insert(process, Flight { _slot: Some(slot), bees: Some(bees), asked: 0, missing: 0 });
+        early
+    }
+
+    /// Takes note of a process of an earlier life of the gateway. It gets a place if one is free; the bound then holds
+    /// again as such processes end.
+    pub(super) fn resume(&self, process: ProcessId) {
+        let slot = self.try_slot();
+        self.lock().flights.entry(process).or_insert(Flight { _slot: slot, bees: None, asked: 0, missing: 0 });
+    }
+
+    /// The result of a process that is in flight; kept for later when it is not.
+    pub(super) fn told(&self, completed: Completed) -> Option<Completed> {
+        let mut inner = self.lock();
+        if inner.flights.contains_key(&completed.process) {
+            return Some(completed);
+        }
+        if inner.early.len() >= EARLY_MAX {
+            inner.early.pop_front();
+        }
+        inner.early.push_back(completed);
+        None
+    }
+
+    /// Counts a question about a process and tells how many there were.
+    pub(super) fn asked(&self, process: &ProcessId) -> u32 {
+        self.lock().flights.get_mut(process).map_or(1, |flight| {
+            flight.asked = flight.asked.saturating_add(1);
+            flight.asked
+        })
+    }
+
+    /// Forgets a process that holds no entries any more.
+    pub(super) fn end(&self, process: &ProcessId, say: Say) {
+        let flight = self.lock().flights.remove(process);
+        match (flight.and_then(|flight| flight.bees), say) {
+            (Some(permit), Say::Good) => permit.succeed(),
+            (Some(permit), Say::Bad) => permit.fail(),
+            (Some(_) | None, Say::Nothing) | (None, Say::Good | Say::Bad) => {}
+        }
+    }
+
+    /// Forgets processes that the inbox no longer knows, seen by two looks in a row (one may have come in between).
+    pub(super) fn keep(&self, known: &HashSet<&ProcessId>) {
+        self.lock().flights.retain(|process, flight| {
+            flight.missing = if known.contains(process) { 0 } else { flight.missing + 1 };
+            flight.missing < MISSING_MAX
+        });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().flights.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::backoff::Backoff;
+    use crate::domain::breaker::{Breaker, BreakerSettings, BreakerState};
+    use crate::domain::clock::Clock;
+    use std::time::Duration;
+
+    fn breaker() -> Breaker {
+        let open = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(1) };
+        Breaker::new(
+            BreakerSettings { failures: 1, open, probes: 1 },
+            Clock::manual(crate::domain::clock::Timestamp::default()),
+        )
+    }
+
+    fn process(name: &str) -> ProcessId {
+        ProcessId::new(name)
+    }
+
+    fn completed(name: &str) -> Completed {
+        Completed { process: process(name), result: JobResult::default() }
+    }
+
+    #[test]
+    fn a_place_is_taken_until_its_process_ends() {
+        let (flights, breaker) = (Flights::new(1), breaker());
+        let slot = flights.try_slot().unwrap();
+        assert!(flights.try_slot().is_none());
+        flights.enter(process("a"), slot, breaker.admit().unwrap());
+        flights.resume(process("old"));
+        assert_eq!(flights.len(), 2);
+        flights.end(&process("a"), Say::Bad);
+        assert_eq!(breaker.state(), BreakerState::Open);
+        assert!(flights.try_slot().is_some());
+    }
+
+    #[test]
+    fn a_result_that_comes_before_its_process_is_known_is_not_lost_and_memory_is_bounded() {
+        let (flights, breaker) = (Flights::new(1), breaker());
+        assert!(flights.told(completed("a")).is_none());
+        let slot = flights.try_slot().unwrap();
+        assert!(flights.enter(process("a"), slot, breaker.admit().unwrap()).is_some());
+        assert!(flights.told(completed("a")).is_some());
+        for number in 0..=EARLY_MAX {
+            flights.told(completed(&number.to_string()));
+        }
+        assert_eq!(flights.lock().early.len(), EARLY_MAX);
+        assert_eq!(flights.lock().early[0].process, process("1"));
+    }
+
+    #[test]
+    fn a_process_that_the_inbox_forgot_gives_its_place_back_after_two_looks() {
+        let (flights, breaker) = (Flights::new(1), breaker());
+        flights.enter(process("a"), flights.try_slot().unwrap(), breaker.admit().unwrap());
+        flights.keep(&HashSet::new());
+        flights.keep(&HashSet::from([&process("a")]));
+        flights.keep(&HashSet::new());
+        assert_eq!(flights.len(), 1);
+        flights.keep(&HashSet::new());
+        assert!(flights.try_slot().is_some());
+    }
+
+    #[test]
+    fn questions_are_counted_per_process() {
+        let flights = Flights::new(1);
+        flights.resume(process("a"));
+        assert_eq!(
+            [flights.asked(&process("a")), flights.asked(&process("a")), flights.asked(&process("b"))],
+            [1, 2, 1]
+        );
+    }
+}

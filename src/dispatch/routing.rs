@@ -1,0 +1,288 @@
+//! Decides which way entries go, and keeps the answer where everybody reads it.
+//!
+//! Entries go through the colony unless the operator says otherwise, the server fails (first circuit breaker), jobs are
+//! not brought to their end in time (second one), or the oldest entry has waited too long. Each reason ends by itself:
+//! a breaker lets a probe through when its wait is over, and the direct route brings old entries to their end.
+//!
+//! Guarantee: what [`RouteInForce`] says is what the next batch does, except for the one batch that is a probe.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::colony::client::ClientError;
+use crate::domain::backoff::Backoff;
+use crate::domain::breaker::{Breaker, BreakerSettings, BreakerState, Permit};
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
+use crate::telemetry::health::{Board, Level};
+use crate::telemetry::metrics::Metrics;
+
+/// Name on the health board.
+const COMPONENT: &str = "colony";
+
+/// When entries leave the colony's route, and when they return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FallbackOptions {
+    /// Age from which an entry goes the direct route, and with it all others.
+    pub after: Duration,
+    /// Opens when the server fails.
+    pub server: BreakerSettings,
+    /// Opens when submitted jobs do not come to their end in time.
+    pub bees: BreakerSettings,
+}
+
+impl FallbackOptions {
+    /// The usual breakers with an age: three failures of the server open the first for 1 to 30 s; one job that had to be
+    /// taken back opens the second for 10 s to 5 min.
+    pub const fn new(after: Duration) -> Self {
+        let server = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(30) };
+        let bees = Backoff { first: Duration::from_secs(10), max: Duration::from_mins(5) };
+        Self {
+            after,
+            server: BreakerSettings { failures: 3, open: server, probes: 1 },
+            bees: BreakerSettings { failures: 1, open: bees, probes: 1 },
+        }
+    }
+}
+
+/// Leave to submit one job.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// For the submission.
+    pub(super) server: Permit,
+    /// For the time until the process has ended.
+    pub(super) bees: Permit,
+}
+
+/// The decision. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Routing(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    switch: RouteSwitch,
+    in_force: RouteInForce,
+    server: Breaker,
+    bees: Breaker,
+    after: Duration,
+    is_overdue: AtomicBool,
+    /// What the server did last that was wrong.
+    fault: Mutex<String>,
+    changes: watch::Sender<Route>,
+    metrics: Arc<Metrics>,
+    board: Board,
+    clock: Clock,
+}
+
+impl Routing {
+    pub(super) fn new(
+        options: FallbackOptions,
+        switch: RouteSwitch,
+        in_force: RouteInForce,
+        metrics: Arc<Metrics>,
+        board: Board,
+        clock: Clock,
+    ) -> Self {
+        let routing = Self(Arc::new(Inner {
+            switch,
+            changes: watch::Sender::new(in_force.get()),
+            in_force,
+            server: Breaker::new(options.server, clock.clone()),
+            bees: Breaker::new(options.bees, clock.clone()),
+            after: options.after,
+            is_overdue: AtomicBool::new(false),
+            fault: Mutex::default(),
+            metrics,
+            board,
+            clock,
+        }));
+        routing.refresh();
+        routing
+    }
+
+    /// The operator's switch.
+    pub(super) fn switch(&self) -> &RouteSwitch {
+        &self.0.switch
+    }
+
+    /// The route of the next batch, as far as it is known without asking for leave.
+    pub(super) fn in_force(&self) -> Route {
+        self.0.in_force.get()
+    }
+
+    /// Tells of every change of the route from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<Route> {
+        self.0.changes.subscribe()
+    }
+
+    /// Leave to submit a job, if jobs are to be submitted.
+    pub(super) fn admit(&self) -> Option<Admission> {
+        let is_possible = self.0.switch.get() == Wish::Auto && !self.0.is_overdue.load(Ordering::Relaxed);
+        let admission = is_possible.then(|| {
+            let server = self.0.server.admit().ok()?;
+            let bees = self.0.bees.admit().ok()?;
+            Some(Admission { server, bees })
+        });
+        self.refresh();
+        admission.flatten()
+    }
+
+    /// Leave to ask the server something.
+    pub(super) fn admit_question(&self) -> Option<Permit> {
+        self.0.server.admit().ok()
+    }
+
+    /// Tells how a call went. Only what is the server's fault opens its breaker, or a refusal that all jobs would meet.
+    pub(super) fn called(&self, permit: Permit, error: Option<&ClientError>) {
+        match error {
+            None => permit.succeed(),
+            Some(error) => {
+                let mut text = error.to_string();
+                let mut source = error.source();
+                while let Some(cause) = source {
+                    text.push_str(": ");
+                    text.push_str(&cause.to_string());
+                    source = cause.source();
+                }
+                *self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) = text;
+                permit.fail();
+            }
+        }
+        self.refresh();
+    }
+
+    /// Whether an entry that was received then is too old for the colony.
+    pub(super) fn is_too_old(&self, received: Timestamp) -> bool {
+        self.0.clock.now().since(received) > self.0.after
+    }
+
+    /// Takes note of the oldest entry that nobody in this process works on.
+    pub(super) fn note_oldest(&self, received: Option<Timestamp>) {
+        let is_overdue = received.is_some_and(|received| self.is_too_old(received));
+        self.0.is_overdue.store(is_overdue, Ordering::Relaxed);
+        self.refresh();
+    }
+
+    /// Brings the answer up to date.
+    pub(super) fn refresh(&self) {
+        let inner = &*self.0;
+        let (route, level, detail) = self.judge();
+        inner.in_force.set(route);
+        let changed = inner.changes.send_if_modified(|now| std::mem::replace(now, route) != route);
+        for known in [Route::ColonyOs, Route::Direct] {
+            inner.metrics.route.set(known.as_str(), f64::from(u8::from(known == route)));
+        }
+        for (gauge, now) in
+            [(&inner.metrics.colony_breaker, inner.server.state()), (&inner.metrics.bees_breaker, inner.bees.state())]
+        {
+            for known in [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen] {
+                gauge.set(known.as_str(), f64::from(u8::from(known == now)));
+            }
+        }
+        inner.board.set(COMPONENT, level, &detail, inner.clock.now());
+        if changed {
+            let route = route.as_str();
+            match level {
+                Level::Ok => tracing::info!(route, "colony: {detail}"),
+                Level::Degraded | Level::Down => tracing::warn!(route, "colony: {detail}"),
+            }
+        }
+    }
+
+    fn judge(&self) -> (Route, Level, String) {
+        let inner = &*self.0;
+        if inner.switch.get() == Wish::Direct {
+            return (Route::Direct, Level::Ok, "switched off: entries go the direct route".to_owned());
+        }
+        if inner.server.state() != BreakerState::Closed {
+            let fault = inner.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            return (Route::Direct, Level::Degraded, format!("entries go the direct route, because {fault}"));
+        }
+        let why = if inner.bees.state() != BreakerState::Closed {
+            "no bee brought a job to its end in time"
+        } else if inner.is_overdue.load(Ordering::Relaxed) {
+            "the oldest entry has waited too long"
+        } else {
+            return (Route::ColonyOs, Level::Ok, "takes jobs".to_owned());
+        };
+        (Route::Direct, Level::Degraded, format!("entries go the direct route, because {why}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn routing() -> (Routing, RouteInForce, RouteSwitch, Board, Clock) {
+        let clock = Clock::manual(Timestamp::from_seconds(1_700_000_000));
+        let (switch, in_force, board) =
+            (RouteSwitch::new(Wish::Auto), RouteInForce::new(Route::Direct), Board::default());
+        let options = FallbackOptions::new(MINUTE);
+        let routing =
+            Routing::new(options, switch.clone(), in_force.clone(), Metrics::new(), board.clone(), clock.clone());
+        (routing, in_force, switch, board, clock)
+    }
+
+    fn fault() -> ClientError {
+        ClientError::TimedOut { server: "http://colony".to_owned(), deadline: MINUTE }
+    }
+
+    #[test]
+    fn a_server_that_fails_is_left_alone_until_a_probe_succeeds() {
+        let (routing, in_force, _, board, clock) = routing();
+        assert_eq!(in_force.get(), Route::ColonyOs);
+        for _ in 0..3 {
+            let admission = routing.admit().unwrap();
+            routing.called(admission.server, Some(&fault()));
+        }
+        assert!(routing.admit().is_none());
+        assert_eq!((in_force.get(), board.read()["colony"].status), (Route::Direct, Level::Degraded));
+        assert!(board.read()["colony"].detail.contains("no complete reply"));
+        clock.advance(MINUTE);
+        let probe = routing.admit().unwrap();
+        assert!(routing.admit().is_none(), "one probe at a time");
+        routing.called(probe.server, None);
+        assert_eq!((in_force.get(), board.read()["colony"].status), (Route::ColonyOs, Level::Ok));
+    }
+
+    #[test]
+    fn jobs_that_nobody_ends_close_the_route_until_one_is_ended() {
+        let (routing, in_force, _, _, clock) = routing();
+        let admission = routing.admit().unwrap();
+        routing.called(admission.server, None);
+        admission.bees.fail();
+        assert!(routing.admit().is_none());
+        assert_eq!(in_force.get(), Route::Direct);
+        clock.advance(MINUTE);
+        let probe = routing.admit().unwrap();
+        routing.called(probe.server, None);
+        assert!(routing.admit().is_none(), "the probe is not at its end");
+        probe.bees.succeed();
+        assert!(routing.admit().is_some());
+        assert_eq!(in_force.get(), Route::ColonyOs);
+    }
+
+    #[test]
+    fn the_switch_and_an_old_entry_send_everything_the_direct_route() {
+        let (routing, in_force, switch, board, clock) = routing();
+        let received = clock.now();
+        clock.advance(MINUTE);
+        routing.note_oldest(Some(received));
+        assert!(routing.admit().is_some());
+        clock.advance(Duration::from_millis(1));
+        routing.note_oldest(Some(received));
+        assert!(routing.admit().is_none());
+        assert_eq!(in_force.get(), Route::Direct);
+        routing.note_oldest(None);
+        assert_eq!(in_force.get(), Route::ColonyOs);
+        switch.set(Wish::Direct);
+        assert!(routing.admit().is_none());
+        assert_eq!((in_force.get(), board.read()["colony"].status), (Route::Direct, Level::Ok));
+    }
+}

@@ -1,0 +1,156 @@
+//! What bees refuse, and what they do for those whom they trust.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use colony_gateway::colony::attestation::{Claim, Signer};
+use colony_gateway::colony::completion::EventOutcome;
+use colony_gateway::colony::job::FUNCTION;
+use colony_gateway::colony::messages::{FunctionSpec, Process, ProcessState};
+use colony_gateway::domain::clock::Clock;
+use colony_gateway::lifecycle::Ending;
+use serde_json::{Value, json};
+
+use crate::hive::{Bees, COLONY, Hive, key};
+
+/// Submits a job that must be rejected, and checks that this shows.
+async fn assert_rejected(hive: &Hive, bees: &Bees, spec: FunctionSpec, code: &str) -> Process {
+    let line = format!("colony_gateway_jobs_rejected_total{{reason=\"{code}\"}}");
+    let before = bees.metric(&line);
+    let process = hive.gateway.submit(spec).await.unwrap();
+    let ended = hive.ended(&process, ProcessState::Failed).await;
+    assert!(ended.errors[0].starts_with(&format!("{code}: ")), "{:?}", ended.errors);
+    assert_eq!(bees.metric(&line), before + 1);
+    process
+}
+
+#[tokio::test]
+async fn attested_jobs_are_done_and_told_of_with_a_result_for_each_event() {
+    let hive = Hive::new().await;
+    let mut bees = hive.bees(2).await;
+    let one = hive.submit(&["a"]).await;
+    let many = hive.submit(&["b", "c", "d"]).await;
+    assert_eq!(hive.result(&one).await.counts.applied, 1);
+    let result = hive.result(&many).await;
+    let events: Vec<_> = result.events.iter().map(|event| (event.event.as_str(), event.outcome)).collect();
+    let applied = EventOutcome::Applied;
+    assert_eq!(events, [("evt_b", applied), ("evt_c", applied), ("evt_d", applied)]);
+    let again = hive.submit(&["b"]).await;
+    assert_eq!(hive.result(&again).await.counts.duplicate, 1);
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        told.push(crate::hive::patiently("the gateway is told", bees.told.recv()).await.unwrap().process);
+    }
+    assert!([one, many, again].iter().all(|process| told.contains(&process.id())));
+    assert_eq!(bees.stop().await, Ending::Clean);
+    hive.assert_applied_once(4).await;
+}
+
+#[tokio::test]
+async fn forged_changed_and_replayed_attestations_are_rejected_counted_and_closed_as_failed() {
+    let hive = Hive::new().await;
+    let bees = hive.bees(2).await;
+    let stranger = Signer::generate().unwrap();
+    assert_rejected(&hive, &bees, hive.spec_by(&stranger, &["forged"]), "attestation_unknown_key").await;
+
+    let mut posing = hive.spec_by(&stranger, &["posing"]);
+    posing.kwargs.get_mut("attestation").unwrap()["kid"] = json!(hive.signer.public().kid());
+    assert_rejected(&hive, &bees, posing, "attestation_signature").await;
+
+    let mut changed = hive.spec(&["changed"]);
+    changed.args = vec![json!(crate::hive::event("other"))];
+    assert_rejected(&hive, &bees, changed, "attestation_signature").await;
+
+    let genuine = hive.spec(&["genuine"]);
+    let process = hive.gateway.submit(genuine.clone()).await.unwrap();
+    assert_eq!(hive.result(&process).await.counts.applied, 1);
+    assert_rejected(&hive, &bees, genuine, "attestation_replayed").await;
+    bees.stop().await;
+    hive.assert_applied_once(1).await;
+}
+
+#[tokio::test]
+async fn a_job_that_another_member_submits_without_attestation_is_rejected() {
+    let hive = Hive::new().await;
+    let bees = hive.bees(1).await;
+    let mallory = key();
+    hive.owner.add_user("mallory", mallory.id()).await.unwrap();
+    let mut spec = hive.spec(&["gift"]);
+    spec.kwargs.clear();
+    let process = hive.client.member(COLONY, mallory).submit(spec).await.unwrap();
+    let ended = hive.ended(&process, ProcessState::Failed).await;
+    assert!(ended.errors[0].starts_with("not_attested: "), "{:?}", ended.errors);
+    assert_eq!(bees.metric("colony_gateway_jobs_rejected_total{reason=\"not_attested\"}"), 1);
+    assert_eq!(bees.metric("colony_gateway_bee_jobs_total{end=\"rejected\"}"), 1);
+    bees.stop().await;
+    hive.assert_applied_once(0).await;
+}
+
+#[tokio::test]
+async fn a_decompression_bomb_is_rejected_even_from_a_trusted_gateway_and_the_bee_works_on() {
+    let hive = Hive::new().await;
+    let bees = hive.bees(1).await;
+    let bomb = zstd::bulk::compress(&vec![b' '; 64 * 1024 * 1024], 3).unwrap();
+    let text = STANDARD.encode(bomb);
+    assert!(text.len() < 100_000);
+    let claim = Claim { colony: COLONY, function: FUNCTION, encoding: "zstd+json", args: &[&text] };
+    let attestation = hive.signer.attest(claim, Clock::system().now()).unwrap();
+    let mut spec = hive.spec(&["a", "b"]);
+    spec.args = vec![Value::from(text)];
+    spec.kwargs.insert("attestation".to_owned(), serde_json::to_value(attestation).unwrap());
+    assert_rejected(&hive, &bees, spec, "batch").await;
+    let process = hive.submit(&["after"]).await;
+    assert_eq!(hive.result(&process).await.counts.applied, 1);
+    bees.stop().await;
+    hive.assert_applied_once(1).await;
+}
+
+#[tokio::test]
+async fn other_functions_are_rejected_and_the_summary_is_answered_where_it_is_offered() {
+    let hive = Hive::new().await;
+    let ask = |function: &str| FunctionSpec {
+        funcname: function.to_owned(),
+        args: Vec::new(),
+        kwargs: std::collections::BTreeMap::new(),
+        ..hive.spec(&["x"])
+    };
+    let bees = hive.bees(1).await;
+    assert_rejected(&hive, &bees, ask("revenue_summary"), "other_function").await;
+    bees.stop().await;
+
+    let mut plan = hive.plan("hive", 1);
+    plan.offers_summary = true;
+    let bees = plan.start();
+    hive.result(&hive.submit(&["a"]).await).await;
+    let process = hive.gateway.submit(ask("revenue_summary")).await.unwrap();
+    let answer = hive.ended(&process, ProcessState::Success).await.out;
+    assert_eq!(answer[0]["counts"]["events"], 1);
+    assert_eq!(answer[0]["daily"][0]["gross_minor"], crate::hive::AMOUNT);
+    bees.stop().await;
+    hive.assert_applied_once(1).await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_none_fails_alone_and_one_that_the_guardian_blocks_is_held_back() {
+    let hive = Hive::new().await;
+    let bees = hive.bees(1).await;
+    let blocked =
+        crate::hive::event("blocked").replace("\"customer\"", "\"metadata\":{\"q\":\"<script>\"},\"customer\"");
+    let events = [crate::hive::event("good"), "{\"id\":\"evt_none\"}".to_owned(), blocked];
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    let terms = colony_gateway::colony::job::Terms::new(COLONY, crate::hive::KIND);
+    let spec = colony_gateway::colony::job::seal(&terms, &hive.signer, &events, Clock::system().now()).unwrap();
+    let process = hive.gateway.submit(spec).await.unwrap();
+    let result = hive.result(&process).await;
+    let outcomes: Vec<_> = result.events.iter().map(|event| (event.event.as_str(), event.outcome)).collect();
+    let expected = [
+        ("evt_good", EventOutcome::Applied),
+        ("evt_none", EventOutcome::Failed),
+        ("evt_blocked", EventOutcome::Quarantined),
+    ];
+    assert_eq!(outcomes, expected);
+    assert!(result.events[1..].iter().all(|event| event.code.is_some() && event.reason.is_some()));
+    bees.stop().await;
+    assert_eq!(Arc::strong_count(&hive.ledger), 1, "stopped bees hold nothing");
+}
