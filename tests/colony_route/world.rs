@@ -216,7 +216,7 @@ impl World {
     }
 
     /// An event that brings money, of which every field follows from its number.
-    fn event(&self, number: usize) -> String {
+    fn event(number: usize) -> String {
         let created = 1_769_000_000 + number;
         json!({
             "id": format!("evt_{number}"), "object": "event", "type": "invoice.paid", "created": created,
@@ -249,7 +249,7 @@ impl World {
     /// A new event.
     pub(crate) fn next_event(&self) -> String {
         let mut events = self.events.lock().unwrap();
-        let event = self.event(events.len());
+        let event = Self::event(events.len());
         events.push(event.clone());
         event
     }

@@ -9,4 +9,5 @@ mod answers;
 mod commands;
 mod durability;
 mod hostile;
+mod route;
 mod shutdown;
