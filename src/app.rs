@@ -169,7 +169,7 @@ fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
 }
 
 /// Starts everything. What is started stops again when an error is returned.
-pub async fn start(config: &Config, ledger: Arc<dyn Ledger>, clock: Clock) -> Result<Gateway, StartError> {
+pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<Gateway, StartError> {
     let validator = validator(config, &clock)?;
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
     let (inbox_latch, listener_latch) = (readiness.latch("inbox"), readiness.latch("listeners"));
@@ -247,12 +247,12 @@ fn start_dispatch(
     config: &Config,
     around: Surroundings,
     validator: Arc<Validator>,
-    ledger: Arc<dyn Ledger>,
+    ledger: Arc<dyn StateOfRecord>,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) -> Result<(), ConfigError> {
     let Surroundings { inbox, metrics, board, clock, .. } = around.clone();
-    let work = Arc::new(Direct::new(Arc::clone(&validator), Arc::clone(&ledger)));
+    let work = Arc::new(Direct::new(Arc::clone(&validator), Arc::clone(&ledger) as Arc<dyn Ledger>));
     let mut pump = Pump::new(inbox, work, pump_options(config), metrics, board, clock);
     if let Some(wired) = route::wire(config, around, validator, ledger)? {
         pump = pump.with_colony(wired.route);

@@ -9,6 +9,7 @@ mod log;
 mod problem;
 mod server;
 mod webhook;
+mod worker;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use admin::AdminState;
 pub use problem::Problem;
 pub use server::{ServerOptions, serve};
 pub use webhook::{WebhookOptions, Webhooks};
+pub use worker::WorkerState;
 
 use crate::stripe::endpoint::Endpoint;
 use log::RequestLog;
@@ -35,6 +37,12 @@ pub fn public_router(webhooks: Webhooks, endpoints: Vec<Endpoint>, state: AdminS
 pub fn admin_router(state: AdminState) -> Router {
     let log = RequestLog { webhooks: false, ..request_log(&state) };
     finish(admin::health_routes(state.clone()).merge(admin::metrics_routes(state)), log)
+}
+
+/// What a process that only works serves: metrics and the full health.
+pub fn worker_router(state: WorkerState) -> Router {
+    let log = RequestLog { clock: state.clock.clone(), metrics: Arc::clone(&state.metrics), webhooks: false };
+    finish(worker::routes(state), log)
 }
 
 /// Everything on one address, for when public and admin listener are the same.

@@ -1,16 +1,21 @@
 //! Bees wired: beside a gateway, or alone on a machine of their own.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
+
 use super::colony::{client, fault, key, name, verifier};
-use super::{StartError, validator};
+use super::{StartError, server_options, validator};
 use crate::bees::{KeySource, Pool, PoolOptions, Tools};
 use crate::colony::client::Client;
 use crate::colony::completion::Completions;
 use crate::colony::identity::PrivateKey;
 use crate::config::{ColonyConfig, Config, ConfigError};
 use crate::domain::clock::Clock;
+use crate::http::{self, WorkerState};
 use crate::ledger::Ledger;
 use crate::ledger::report::{Reports, StateOfRecord};
 use crate::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
@@ -20,6 +25,9 @@ use crate::telemetry::metrics::Metrics;
 
 /// Hex digits of the key's id in the name of bees that were given none.
 const NAME_DIGITS: usize = 8;
+
+/// How often recorded durations are folded together.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What bees share with whatever else is in the process.
 #[derive(Debug)]
@@ -95,32 +103,61 @@ fn executor_keys(config: &ColonyConfig, owner: Option<&PrivateKey>) -> Result<(K
 /// Bees without a gateway.
 #[derive(Debug)]
 pub struct BeeHouse {
+    /// Where metrics and health are served; nothing when the address was taken.
+    pub admin: Option<SocketAddr>,
     /// Begins draining from inside.
     pub shutdown: Shutdown,
-    /// What the bees say of themselves.
-    pub board: Board,
     supervisor: Supervisor,
 }
 
-/// Starts bees alone. `BEE_COUNT=0`, which a gateway without bees has, is one bee here.
+/// Starts bees alone. `BEE_COUNT=0`, which a gateway without bees has, is one bee here. Several such processes may share a
+/// machine: the one that finds the admin address taken works without.
 ///
 /// # Errors
 /// When the configuration lacks something that bees need.
-pub fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<BeeHouse, StartError> {
-    let (shutdown, board) = (Shutdown::default(), Board::default());
+pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<BeeHouse, StartError> {
+    let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
+    let (metrics, board) = (Metrics::new(), Board::default());
     let shared = Shared {
         client: client(&config.colony)?,
         validator: Arc::new(validator(config, &clock)?),
         ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
         reports: Some(ledger as Arc<dyn Reports>),
         completions: None,
-        metrics: Metrics::new(),
+        metrics: Arc::clone(&metrics),
         board: board.clone(),
-        clock,
+        clock: clock.clone(),
     };
-    let mut supervisor = Supervisor::new(shutdown.clone(), Readiness::default());
-    pool(config, config.colony.bees.max(1), shared)?.start(&mut supervisor, &shutdown);
-    Ok(BeeHouse { shutdown, board, supervisor })
+    let pool = pool(config, config.colony.bees.max(1), shared)?;
+    let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
+    let admin = match TcpListener::bind(config.http.admin_listen).await {
+        Ok(listener) => {
+            let address = listener.local_addr().ok();
+            let router = http::worker_router(WorkerState { readiness, board, metrics: Arc::clone(&metrics), clock });
+            let serve = http::serve(listener, router, server_options(config), None, shutdown.token().clone());
+            supervisor.start("admin listener", serve);
+            address
+        }
+        Err(error) => {
+            let (address, error) = (config.http.admin_listen, &error as &dyn std::error::Error);
+            tracing::warn!(%address, error, "no metrics and health: cannot listen on http.admin_listen");
+            None
+        }
+    };
+    supervisor.start("upkeep", upkeep(metrics, shutdown.clone()));
+    pool.start(&mut supervisor, &shutdown);
+    Ok(BeeHouse { admin, shutdown, supervisor })
+}
+
+/// Keeps recorded durations from piling up where nobody scrapes.
+async fn upkeep(metrics: Arc<Metrics>, shutdown: Shutdown) -> Result<(), Infallible> {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => metrics.upkeep(),
+            () = shutdown.draining() => return Ok(()),
+        }
+    }
 }
 
 impl BeeHouse {

@@ -12,6 +12,7 @@ use crate::dispatch::{ColonyOptions, ColonyRoute, Confirm, FallbackOptions, Subm
 use crate::domain::backoff::Backoff;
 use crate::domain::route::{RouteSwitch, Wish};
 use crate::ledger::Ledger;
+use crate::ledger::report::{Reports, StateOfRecord};
 use crate::lifecycle::{Hangups, Shutdown};
 use crate::revenue::validator::Validator;
 
@@ -28,7 +29,7 @@ pub(super) fn wire(
     config: &Config,
     around: Surroundings,
     validator: Arc<Validator>,
-    ledger: Arc<dyn Ledger>,
+    ledger: Arc<dyn StateOfRecord>,
 ) -> Result<Option<Wired>, ConfigError> {
     let settings = &config.colony;
     if !settings.enabled && !is_complete(settings) {
@@ -53,8 +54,8 @@ pub(super) fn wire(
         let shared = bees::Shared {
             client,
             validator,
-            ledger,
-            reports: None,
+            ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
+            reports: Some(ledger as Arc<dyn Reports>),
             completions: Some(completions),
             metrics: Arc::clone(&around.metrics),
             board: around.board.clone(),

@@ -30,9 +30,10 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let signals = Signals::listen().context("cannot listen for signals")?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let ledger_name = ledger.name();
-    let house = bees::start(&config, ledger, clock)?;
+    let house = bees::start(&config, ledger, clock).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
+        admin = house.admin.map(|address| address.to_string()),
         bees = config.colony.bees.max(1),
         ledger = ledger_name,
         colony = config.colony.colony,

@@ -135,7 +135,7 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
     logging::install(config.log.format, &config.log.filter).context("log.filter")?;
     let signals = Signals::listen().context("cannot listen for signals")?;
     let ledger = app::open_ledger(&config, &clock).await?;
-    let gateway = app::start(&config, Arc::clone(&ledger) as Arc<dyn crate::ledger::Ledger>, clock.clone()).await?;
+    let gateway = app::start(&config, Arc::clone(&ledger), clock.clone()).await?;
     print_urls(&gateway, &config, colony.as_ref())?;
 
     let expected = Arc::new(Mutex::new(Expected::default()));

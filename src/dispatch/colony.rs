@@ -145,8 +145,9 @@ impl ColonyRoute {
     /// when draining began.
     pub(super) async fn way(&self, draining: &CancellationToken) -> Option<Way> {
         let mut changes = self.routing.changes();
+        let mut free = self.flights.try_slot();
         loop {
-            if let Some(slot) = self.flights.try_slot() {
+            if let Some(slot) = free {
                 return Some(match self.routing.admit() {
                     Some(admission) => Way::Colony { slot, admission },
                     None => Way::Direct,
@@ -157,8 +158,13 @@ impl ColonyRoute {
                 return Some(Way::Direct);
             }
             tokio::select! {
-                () = self.flights.slot_free() => {}
-                changed = changes.changed() => if changed.is_err() { return Some(Way::Direct) },
+                slot = self.flights.slot() => free = slot,
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        return Some(Way::Direct);
+                    }
+                    free = None;
+                }
                 () = draining.cancelled() => return None,
             }
         }
@@ -189,8 +195,13 @@ impl ColonyRoute {
                 self.metrics.submissions.of(error.code()).increment(1);
                 let (entries, fault) = (leased.len(), &error as &dyn std::error::Error);
                 tracing::warn!(entries, error = fault, "not submitted; the entries go the direct route");
-                if let SubmitError::Client(error) = &error {
-                    self.routing.called(server, Some(error));
+                match &error {
+                    // This job is at fault, not the server: nothing is said about the next one.
+                    SubmitError::NotText
+                    | SubmitError::Seal(_)
+                    | SubmitError::Panicked
+                    | SubmitError::Client(ClientError::Rejected { .. } | ClientError::Encode(_)) => {}
+                    SubmitError::Client(error) => self.routing.called(server, Some(error)),
                 }
                 return Err(leased);
             }

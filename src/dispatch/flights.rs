@@ -66,10 +66,9 @@ impl Flights {
         Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
-    /// Resolves when a place is free; whoever wants it then takes it with [`Flights::try_slot`].
-    pub(super) async fn slot_free(&self) {
-        // The semaphore is never closed.
-        drop(self.slots.acquire().await);
+    /// A place, as soon as one is free, first come, first served. Never resolves to nothing: nobody closes the semaphore.
+    pub(super) async fn slot(&self) -> Option<Slot> {
+        Arc::clone(&self.slots).acquire_owned().await.ok()
     }
 
     /// Takes note of a process that holds entries from now on. Gives its result if that was here before.

@@ -453,3 +453,104 @@ async fn the_log_is_moved_into_the_file_while_commits_go_on_and_does_not_grow_wi
     assert!(largest < 90_000_000, "120 MB went through a log of {largest} bytes");
     assert!(std::fs::metadata(fixture.file()).unwrap().len() > 30_000_000);
 }
+
+async fn submit(fixture: &Fixture, leased: Vec<Leased>, process: &str, poll: Timestamp) -> Vec<Concluded> {
+    let submitted = |leased: Leased| (leased.lease, Conclusion::Submitted { process: ProcessId::new(process), poll });
+    fixture.inbox().conclude(leased.into_iter().map(submitted).collect()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_submitted_entry_stays_with_its_process_through_a_restart_and_is_never_leased() {
+    let mut fixture = Fixture::new();
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        fixture.append(id).await;
+    }
+    let poll = START.plus(MINUTE);
+    let both = fixture.lease(2).await;
+    submit(&fixture, both, "p1", poll).await;
+    let third = fixture.lease(2).await;
+    submit(&fixture, third, "p2", START).await;
+    fixture.clock.advance(DAY);
+    fixture.reopen();
+    assert!(fixture.lease(10).await.is_empty());
+    let counts = fixture.counts().await;
+    assert_eq!((counts.submitted, counts.backlog(), counts.oldest), (3, 3, Some(START)));
+    let processes = fixture.inbox().submitted(10).await.unwrap();
+    let seen: Vec<_> =
+        processes.iter().map(|process| (process.process.as_str(), process.entries, process.poll)).collect();
+    assert_eq!(seen, [("p2", 1, START), ("p1", 2, poll)], "the one to ask about first comes first");
+    assert_eq!(fixture.inbox().submitted(1).await.unwrap().len(), 1);
+    fixture.inbox().postpone(vec![(ProcessId::new("p2"), poll.plus(MINUTE))]).await.unwrap();
+    assert_eq!(fixture.inbox().submitted(1).await.unwrap()[0].process.as_str(), "p1");
+}
+
+#[tokio::test]
+async fn only_the_process_that_holds_an_entry_concludes_it() {
+    let fixture = Fixture::new();
+    fixture.append("evt_1").await;
+    let leased = fixture.lease(1).await;
+    let entry = leased[0].lease.entry();
+    submit(&fixture, leased, "p1", START).await;
+    let settle = || vec![(entry, Conclusion::Settle { outcome: "applied" })];
+    let by = |process: &str| fixture.inbox().conclude_submitted(ProcessId::new(process), settle());
+    assert_eq!(by("p2").await.unwrap(), [Concluded::LeaseLost]);
+    let back = Conclusion::Retry { due: START, counted: false, reason: "taken back".to_owned() };
+    let taken = fixture.inbox().conclude_submitted(ProcessId::new("p1"), vec![(entry, back)]).await.unwrap();
+    assert_eq!(taken, [Concluded::Done]);
+    assert_eq!(by("p1").await.unwrap(), [Concluded::LeaseLost], "it was taken back");
+    assert!(fixture.inbox().entries_of(ProcessId::new("p1")).await.unwrap().is_empty());
+    let leased = fixture.lease(1).await;
+    assert_eq!(leased[0].attempts, 0);
+    submit(&fixture, leased, "p3", START).await;
+    assert_eq!(by("p3").await.unwrap(), [Concluded::Done]);
+    assert_eq!(by("p3").await.unwrap(), [Concluded::LeaseLost], "once");
+    assert_eq!((fixture.counts().await.settled, fixture.counts().await.backlog()), (1, 0));
+}
+
+#[tokio::test]
+async fn an_entry_that_is_to_come_alone_comes_without_neighbours() {
+    let fixture = Fixture::new();
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        fixture.append(id).await;
+    }
+    let leased = fixture.lease(2).await;
+    submit(&fixture, leased, "p1", START).await;
+    let entries = fixture.inbox().entries_of(ProcessId::new("p1")).await.unwrap();
+    let alone = |entry: SubmittedEntry| (entry.entry, Conclusion::RetryAlone { due: START, reason: String::new() });
+    let conclusions = entries.into_iter().map(alone).collect();
+    fixture.inbox().conclude_submitted(ProcessId::new("p1"), conclusions).await.unwrap();
+    let mut batches = Vec::new();
+    for _ in 0..3 {
+        batches.push(
+            fixture
+                .lease(10)
+                .await
+                .iter()
+                .map(|leased| (leased.event_id.to_string(), leased.attempts))
+                .collect::<Vec<_>>(),
+        );
+    }
+    batches.sort();
+    let one = |id: &str, attempts| vec![(id.to_owned(), attempts)];
+    assert_eq!(batches, [one("evt_1", 1), one("evt_2", 1), one("evt_3", 0)]);
+}
+
+#[tokio::test]
+async fn the_oldest_unattended_entry_is_submitted_or_waits_without_having_failed() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.inbox().oldest_unattended().await.unwrap(), None);
+    for (minute, id) in (0..4).zip(["evt_1", "evt_2", "evt_3", "evt_4"]) {
+        fixture.clock.set(START.plus(MINUTE * minute));
+        fixture.append(id).await;
+    }
+    let oldest = || async { fixture.inbox().oldest_unattended().await.unwrap().unwrap().since(START).as_secs() / 60 };
+    assert_eq!(oldest().await, 0);
+    let mut leased = fixture.lease(3).await;
+    assert_eq!(oldest().await, 3, "leased ones are attended to");
+    let third = leased.split_off(2);
+    submit(&fixture, leased.split_off(1), "p1", START).await;
+    assert_eq!(oldest().await, 1);
+    let retry = |leased: Leased| (leased.lease, Conclusion::Retry { due: START, counted: true, reason: String::new() });
+    fixture.inbox().conclude(leased.into_iter().chain(third).map(retry).collect()).await.unwrap();
+    assert_eq!(oldest().await, 1, "the first failed and waits for its own reasons");
+}

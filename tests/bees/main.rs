@@ -4,9 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod hive;
+#[path = "../support/proxy.rs"]
+mod proxy;
 
 mod leases;
 mod membership;
+mod network;
 mod processes;
 mod rotation;
 mod trust;

@@ -1,6 +1,6 @@
 //! The real binary: bees on more machines, and the command line that prepares a colony for them.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -22,6 +22,7 @@ fn command(directory: &Path) -> Command {
         .env("GATEWAY_DATA_DIR", directory)
         .env("GATEWAY_LOG_FORMAT", "json")
         .env("GATEWAY_LOG", "info")
+        .env("GATEWAY_ADMIN_LISTEN", "127.0.0.1:0")
         .stdin(Stdio::null());
     command
 }
@@ -57,10 +58,20 @@ impl Machine {
         Self { child, lines }
     }
 
+    /// The first line of the log that says something.
+    fn line(&self, words: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap();
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
     /// Waits until all bees may work.
     fn until_at_work(&self) {
         for _ in 0..5 {
-            while !self.lines.recv_timeout(PATIENCE).unwrap().contains("the bee may work") {}
+            self.line("the bee may work");
         }
     }
 
@@ -122,6 +133,32 @@ async fn ten_bees_over_two_processes_share_the_work_and_one_that_leaves_or_dies_
     drop(third);
     let report = SqliteLedger::open(&ledger, Clock::system()).unwrap().summary(10).await.unwrap();
     assert_revenue(&report, 240);
+}
+
+/// The status line, head and body of the answer to a GET.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: bees\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_of_bees_shows_its_health_and_metrics_and_drains_on_a_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    let hive = Hive::new().await;
+    let mut machine = Machine::start(&hive, "left", &directory.path().join("ledger.db"), directory.path());
+    let ready: serde_json::Value = serde_json::from_str(&machine.line("\"ready\"")).unwrap();
+    let admin = ready["admin"].as_str().unwrap().to_owned();
+    machine.until_at_work();
+    hive.result(&hive.submit(&["a"]).await).await;
+    let health = get(&admin, "/health");
+    assert!(health.starts_with("HTTP/1.1 200") && health.contains("5 of 5 can work"), "{health}");
+    assert!(get(&admin, "/readyz").starts_with("HTTP/1.1 200"));
+    let metrics = get(&admin, "/metrics");
+    assert!(metrics.contains("colony_gateway_bee_events_total{outcome=\"applied\"} 1"), "{metrics}");
+    assert_eq!(machine.terminate().code(), Some(0));
 }
 
 #[test]

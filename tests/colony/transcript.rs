@@ -8,8 +8,8 @@ use colony_gateway::colony::identity::{self, PrivateKey};
 use colony_gateway::colony::messages::{
     AddColony, AddExecutor, AddFunction, AddLog, AddUser, ApproveExecutor, AssignProcess, CancelProcess,
     ChangeColonyId, ChangeExecutorId, ChangeUserId, CloseFailed, CloseSuccessful, GetColonyStatistics, GetExecutors,
-    GetProcess, GetProcesses, GetVersion, Message, MessageType, PauseAssignments, RemoveExecutor, ReplyEnvelope,
-    RequestEnvelope, ResumeAssignments, SubmitFunctionSpec,
+    GetFunctions, GetProcess, GetProcesses, GetVersion, Message, MessageType, PauseAssignments, RemoveExecutor,
+    ReplyEnvelope, RequestEnvelope, ResumeAssignments, SubmitFunctionSpec,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -73,6 +73,7 @@ macro_rules! with_message {
             MessageType::AddLog => $do::<AddLog>($($argument),*),
             MessageType::GetColonyStatistics => $do::<GetColonyStatistics>($($argument),*),
             MessageType::GetExecutors => $do::<GetExecutors>($($argument),*),
+            MessageType::GetFunctions => $do::<GetFunctions>($($argument),*),
             MessageType::PauseAssignments => $do::<PauseAssignments>($($argument),*),
             MessageType::ResumeAssignments => $do::<ResumeAssignments>($($argument),*),
             MessageType::ChangeUserId => $do::<ChangeUserId>($($argument),*),

@@ -12,5 +12,6 @@ mod answers;
 mod commands;
 mod durability;
 mod hostile;
+mod route;
 mod shutdown;
 mod stores;

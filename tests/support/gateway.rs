@@ -151,7 +151,7 @@ impl Gateway {
 
     /// Waits until nothing is on its way any more.
     pub(crate) fn until_idle(&self) -> serde_json::Value {
-        self.until(|health| health["inbox"]["waiting"] == 0 && health["inbox"]["leased"] == 0)
+        self.until(|health| ["waiting", "leased", "submitted"].iter().all(|state| health["inbox"][state] == 0))
     }
 
     /// Waits until this many webhook requests are in hand.

@@ -1,0 +1,80 @@
+//! The direct route while the colony does nothing, and the way back.
+
+use std::time::Duration;
+
+use colony_gateway::colony::messages::ProcessState;
+use colony_gateway::domain::route::Route;
+use colony_gateway::inbox::EntryState;
+use colony_gateway::telemetry::health::Level;
+
+use crate::world::{FALLBACK, World, until_state};
+
+#[tokio::test]
+async fn what_no_bee_takes_in_time_is_taken_back_and_applied_directly() {
+    let world = World::new().await;
+    let gateway = world.gateway().start();
+    gateway.receive_new(&world, 3).await;
+    gateway.until("all are submitted", |counts| counts.submitted == 3).await;
+    let EntryState::Submitted { process, .. } = gateway.newest().await else { panic!("not submitted") };
+    world.pass(FALLBACK);
+    assert_eq!(gateway.counts().await.submitted, 3, "the bound itself is not too old");
+    world.pass(Duration::from_millis(1));
+    gateway.until_settled().await;
+    gateway.until_route(Route::Direct).await;
+    assert_eq!(gateway.metric("colony_gateway_entries_returned_total{reason=\"too_old\"}"), 3);
+    let process = world.user().process(&process).await.unwrap();
+    until_state(&world.user(), &process, ProcessState::Cancelled).await;
+
+    // While nobody works in the colony, new entries do not wait there.
+    gateway.receive_new(&world, 2).await;
+    gateway.until_settled().await;
+    assert_eq!(gateway.board.read()["colony"].status, Level::Degraded);
+
+    // Bees are back: the next batch is the probe, and then the flow returns.
+    let bees = world.bees(None);
+    world.pass(Duration::from_secs(2));
+    gateway.receive_new(&world, 1).await;
+    gateway.until_settled_in_time(&world).await;
+    gateway.until_route(Route::ColonyOs).await;
+    assert_eq!(world.statistics().await.successfulprocesses, 1);
+    assert_eq!(gateway.board.read()["colony"].status, Level::Ok);
+    bees.stop().await;
+    gateway.stop().await;
+    world.assert_applied_once().await;
+}
+
+#[tokio::test]
+async fn a_bee_that_wakes_up_late_finds_its_events_applied() {
+    let world = World::new().await;
+    let gateway = world.gateway().start();
+    let sleepy = world.lazy_bee("sleepy").await;
+    let event = world.next_event();
+    gateway.receive(&event).await;
+    let process = crate::world::take(&sleepy).await;
+    world.pass(FALLBACK + Duration::from_millis(1));
+    gateway.until_settled().await;
+    let output = crate::ends::result(&[("evt_0", "applied")]).to_output();
+    drop(sleepy.close_successful(&process.id(), output).await);
+    gateway.stop().await;
+    world.assert_applied_once().await;
+}
+
+#[tokio::test]
+async fn entries_that_are_already_too_old_are_never_submitted() {
+    let world = World::new().await;
+    world.receive_before(3).await;
+    // Nothing ran for a long time.
+    world.pass(FALLBACK + Duration::from_secs(1));
+    let (plan, completions) = world.gateway().told();
+    let gateway = plan.start();
+    let bees = world.bees(Some(completions));
+    gateway.until_settled().await;
+    assert_eq!(world.statistics().await.successfulprocesses, 0);
+    gateway.until_route(Route::ColonyOs).await;
+    gateway.receive_new(&world, 1).await;
+    gateway.until_settled().await;
+    assert_eq!(world.statistics().await.successfulprocesses, 1);
+    bees.stop().await;
+    gateway.stop().await;
+    world.assert_applied_once().await;
+}

@@ -1,0 +1,161 @@
+//! The colony route in the real binary: which way entries go, switching it, and crashes with entries in the colony.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use colony_gateway::colony::attestation::Signer;
+use colony_gateway::colony::client::{Client, ServerUrl, Settings};
+use colony_gateway::colony::identity::PrivateKey;
+use colony_gateway::colony::messages::GetColonyStatistics;
+use colony_gateway::colony::server::{EmbeddedServer, ServerOptions};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::{Gateway, Options, event};
+
+/// An embedded server on a runtime of its own, with a colony and a user.
+struct Colony {
+    runtime: tokio::runtime::Runtime,
+    server: EmbeddedServer,
+    client: Client,
+    user: Arc<PrivateKey>,
+    environment: Vec<(&'static str, String)>,
+}
+
+fn key() -> Arc<PrivateKey> {
+    Arc::new(PrivateKey::generate().unwrap())
+}
+
+impl Colony {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (server_key, owner, user, executor) = (key(), key(), key(), key());
+        let signer = Signer::generate().unwrap();
+        let options = ServerOptions::new(server_key.id().clone());
+        let server = runtime.block_on(EmbeddedServer::start(options, CancellationToken::new())).unwrap();
+        let client = runtime.block_on(async {
+            let servers = ServerUrl::parse_list(&server.url(), None, None).unwrap();
+            let client = Client::new(&Settings::new(servers)).unwrap();
+            client.add_colony(&server_key, "rec", owner.id()).await.unwrap();
+            client.owner("rec", Arc::clone(&owner)).add_user("gateway", user.id()).await.unwrap();
+            client
+        });
+        let environment = vec![
+            ("COLONIES_SERVER_HOST", server.url()),
+            ("COLONIES_COLONY_NAME", "rec".to_owned()),
+            ("COLONIES_COLONY_PRVKEY", owner.to_hex().expose().to_owned()),
+            ("COLONIES_USER_PRVKEY", user.to_hex().expose().to_owned()),
+            ("COLONIES_EXECUTOR_PRVKEY", executor.to_hex().expose().to_owned()),
+            ("ATTESTATION_PRVKEY", signer.to_hex().expose().to_owned()),
+            ("POLL_TIMEOUT", "1".to_owned()),
+        ];
+        Self { runtime, server, client, user, environment }
+    }
+
+    fn options(&self, data: &Path) -> Options {
+        let options = Options::new(data);
+        self.environment.iter().fold(options, |options, (name, value)| options.with(name, value))
+    }
+
+    /// Processes that bees closed as successful.
+    fn successful(&self) -> i64 {
+        let question = GetColonyStatistics { colonyname: "rec".to_owned() };
+        let statistics = self.client.call(&self.user, &question);
+        self.runtime.block_on(statistics).unwrap().successfulprocesses
+    }
+}
+
+/// Posts an event and gives the route that the answer names.
+fn method(gateway: &Gateway, id: &str) -> String {
+    let reply = gateway.post(&event(id));
+    assert_eq!(reply.status, 200);
+    reply.json()["method"].as_str().unwrap().to_owned()
+}
+
+fn events(directory: &TempDir) -> i64 {
+    let connection = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();
+    connection.query_row("SELECT COUNT(*) FROM events", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn the_answer_names_the_route_in_force_and_a_hangup_switches_it() {
+    let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
+    let file = directory.path().join("gateway.toml");
+    let switch = |text: &str| std::fs::write(&file, text).unwrap();
+    switch("[colony]\nenabled = true\n");
+    let mut gateway = colony.options(directory.path()).with("GATEWAY_CONFIG", file.display()).serve();
+    assert_eq!(method(&gateway, "evt_1"), "colony_os");
+    gateway.until_idle();
+    assert_eq!(colony.successful(), 1);
+
+    switch("[colony]\nenabled = false\n");
+    gateway.signal("HUP");
+    gateway.until(|health| health["route"] == "direct");
+    assert_eq!(method(&gateway, "evt_2"), "direct");
+    let health = gateway.until_idle();
+    assert_eq!((colony.successful(), &health["components"]["colony"]["status"]), (1, &"ok".into()));
+
+    // Settings that are refused change nothing.
+    switch("[colony]\nenabled = \"perhaps\"\n");
+    gateway.signal("HUP");
+    gateway.until(|_| gateway.log().iter().any(|line| line.contains("settings refused")));
+    assert_eq!(method(&gateway, "evt_3"), "direct");
+
+    switch("[colony]\nenabled = true\n");
+    gateway.signal("HUP");
+    gateway.until(|health| health["route"] == "colony_os");
+    assert_eq!(method(&gateway, "evt_4"), "colony_os");
+    gateway.until_idle();
+    assert_eq!(colony.successful(), 2);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert_eq!(events(&directory), 4);
+}
+
+#[test]
+fn a_gateway_that_is_switched_off_waits_for_a_hangup_to_use_its_colony() {
+    let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
+    let file = directory.path().join("gateway.toml");
+    std::fs::write(&file, "[colony]\nenabled = false\n").unwrap();
+    let gateway = colony.options(directory.path()).with("GATEWAY_CONFIG", file.display()).serve();
+    assert_eq!(method(&gateway, "evt_1"), "direct");
+    std::fs::write(&file, "").unwrap();
+    gateway.signal("HUP");
+    gateway.until(|health| health["route"] == "colony_os");
+    assert_eq!(method(&gateway, "evt_2"), "colony_os");
+    gateway.until_idle();
+    assert_eq!((colony.successful(), events(&directory)), (1, 2));
+}
+
+#[test]
+fn a_crash_with_entries_in_the_colony_loses_and_doubles_nothing() {
+    let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
+    let gateway = colony.options(directory.path()).with("BEE_COUNT", 0).serve();
+    for number in 0..20 {
+        assert_eq!(method(&gateway, &format!("evt_{number}")), "colony_os");
+    }
+    gateway.until(|health| health["inbox"]["submitted"].as_u64() >= Some(8));
+    gateway.kill();
+    let gateway = colony.options(directory.path()).serve();
+    gateway.until_idle();
+    assert_eq!(events(&directory), 20);
+    let health = gateway.health();
+    assert_eq!((&health["inbox"]["settled"], &health["inbox"]["dead"]), (&20.into(), &0.into()));
+}
+
+#[test]
+fn a_colony_that_is_gone_changes_nothing_for_stripe() {
+    let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
+    let gateway = colony.options(directory.path()).serve();
+    assert_eq!(method(&gateway, "evt_0"), "colony_os");
+    gateway.until_idle();
+    drop(colony.runtime.block_on(colony.server.kill()));
+    for number in 1..=5 {
+        method(&gateway, &format!("evt_{number}"));
+        gateway.until_idle();
+    }
+    assert_eq!(method(&gateway, "evt_6"), "direct");
+    let health = gateway.until_idle();
+    assert_eq!(health["status"], "degraded");
+    assert_eq!(events(&directory), 7);
+}

@@ -1,0 +1,133 @@
+//! A TCP proxy that breaks connections as told, to lose requests before a server acted and replies after it did.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// What the proxy does with what passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Hands everything on.
+    Pass,
+    /// Breaks a connection when the client sends: the server hears nothing.
+    LoseRequests,
+    /// Breaks a connection when the server answers: the client hears nothing.
+    LoseReplies,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: SocketAddr,
+    mode: AtomicU8,
+    /// Breaks left before it passes again.
+    left: AtomicI64,
+    /// Connections broken so far.
+    broken: AtomicI64,
+}
+
+impl Shared {
+    /// Whether to break a connection on which this was about to pass.
+    fn breaks(&self, mode: Mode) -> bool {
+        let breaks = self.mode.load(Ordering::SeqCst) == mode as u8 && self.left.fetch_sub(1, Ordering::SeqCst) > 0;
+        self.broken.fetch_add(i64::from(breaks), Ordering::SeqCst);
+        breaks
+    }
+}
+
+/// A proxy that listens on loopback.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+impl Proxy {
+    /// A proxy before `target` that passes everything.
+    pub(crate) async fn start(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let address = listener.local_addr().expect("a listener has an address");
+        let shared = Arc::new(Shared {
+            target,
+            mode: AtomicU8::new(Mode::Pass as u8),
+            left: AtomicI64::new(0),
+            broken: AtomicI64::new(0),
+        });
+        let mut proxy = Self { address, shared, tasks: JoinSet::new() };
+        proxy.tasks.spawn(accept(listener, Arc::clone(&proxy.shared)));
+        proxy
+    }
+
+    /// Where it listens, as a URL without a path.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on breaks the next `times` connections on which something passes; then passes again.
+    pub(crate) fn set(&self, mode: Mode, times: i64) {
+        self.shared.left.store(times, Ordering::SeqCst);
+        self.shared.mode.store(mode as u8, Ordering::SeqCst);
+    }
+
+    /// Connections broken so far.
+    pub(crate) fn broken(&self) -> i64 {
+        self.shared.broken.load(Ordering::SeqCst)
+    }
+
+    /// Refuses connections and cuts those that stand.
+    pub(crate) async fn refuse(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// Listens again where it did.
+    pub(crate) async fn listen_again(&mut self) {
+        let listener = TcpListener::bind(self.address).await.expect("the port is still free");
+        self.tasks.spawn(accept(listener, Arc::clone(&self.shared)));
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                if let Ok((client, _)) = accepted {
+                    connections.spawn(carry(client, Arc::clone(&shared)));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Carries bytes both ways until one end closes or the connection is to break.
+async fn carry(client: TcpStream, shared: Arc<Shared>) {
+    let Ok(server) = TcpStream::connect(shared.target).await else { return };
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
+    let (mut request, mut reply) = (vec![0; 65_536], vec![0; 65_536]);
+    loop {
+        tokio::select! {
+            read = from_client.read(&mut request) => match read {
+                Ok(bytes) if bytes > 0 && !shared.breaks(Mode::LoseRequests) => {
+                    if to_server.write_all(&request[..bytes]).await.is_err() {
+                        return;
+                    }
+                }
+                _ => return,
+            },
+            read = from_server.read(&mut reply) => match read {
+                Ok(bytes) if bytes > 0 && !shared.breaks(Mode::LoseReplies) => {
+                    if to_client.write_all(&reply[..bytes]).await.is_err() {
+                        return;
+                    }
+                }
+                _ => return,
+            },
+        }
+    }
+}
