@@ -115,6 +115,23 @@ impl Gateway {
         self.log.lock().expect("no panics while logging").clone()
     }
 
+    /// Waits until it has logged this many requests; every line must be JSON.
+    pub(crate) fn request_lines(&self, number: usize) -> Vec<serde_json::Value> {
+        let clock = Clock::system();
+        let started = clock.instant();
+        loop {
+            let log = self.log();
+            let lines = log.iter().map(|line| serde_json::from_str(line).expect("every line is JSON"));
+            let requests: Vec<serde_json::Value> =
+                lines.filter(|line: &serde_json::Value| line["target"] == "request").collect();
+            if requests.len() >= number {
+                return requests;
+            }
+            assert!(clock.instant().duration_since(started) < PATIENCE, "only {requests:?}");
+            std::thread::yield_now();
+        }
+    }
+
     /// Posts a signed event to the main path.
     pub(crate) fn post(&self, body: &str) -> Reply {
         request(self.webhooks, &post("/webhooks/stripe", &[("stripe-signature", &signature(body))], body.as_bytes()))
