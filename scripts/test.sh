@@ -108,7 +108,7 @@ say "tests"
 if cargo nextest --version >/dev/null 2>&1; then
   profile=default
   [ "${CI:-}" = true ] && profile=ci
-  cargo nextest run --locked --profile "$profile"
+  cargo nextest run --locked --no-fail-fast --profile "$profile"
 else
   cargo test --locked --lib --bins --tests --no-fail-fast
 fi

@@ -12,26 +12,32 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use crate::config::{Config, ConfigError, Sources};
+use crate::config::{Config, ConfigError, LedgerConfig, Sources};
 use crate::dispatch::{Direct, Pump, PumpOptions, Surroundings};
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
 use crate::http::{self, AdminState, ServerOptions, WebhookOptions, Webhooks};
 use crate::inbox::{Inbox, InboxOptions, InboxThreads, OpenError};
-use crate::ledger::Ledger;
+use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::sqlite::SqliteLedger;
+use crate::ledger::supabase::{SupabaseConfig, SupabaseLedger};
+use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::lifecycle::{Ending, Hangups, Readiness, Shutdown, Stop, Supervisor};
 use crate::revenue::guardian::{Guardian, RulesError};
-use crate::revenue::project::Settings;
+use crate::revenue::project::{Settings, UserIds};
 use crate::revenue::tiers::{Tiers, TiersError};
 use crate::revenue::validator::Validator;
+use crate::stripe::api::{ApiConfigError, ApiSettings, StripeApi};
 use crate::telemetry::health::Board;
 use crate::telemetry::metrics::Metrics;
 
 /// Tiers on sale, from the least to the best.
 const TIERS: [&str; 3] = ["bronze", "silver", "gold"];
+
+/// Longest wait for the ledger before webhooks are received without it.
+const LEDGER_CHECK_MAX: Duration = Duration::from_secs(3);
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +59,9 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error("cannot open the ledger")]
     Ledger(#[source] crate::ledger::LedgerError),
+    /// The key or address of Stripe's API is refused.
+    #[error("cannot use STRIPE_SECRET_KEY")]
+    Stripe(#[source] ApiConfigError),
     /// The tiers make no sense.
     #[error("cannot use the tiers")]
     Tiers(#[source] TiersError),
@@ -95,13 +104,39 @@ pub struct Gateway {
     threads: InboxThreads,
 }
 
-/// Opens the state of record that the configuration names.
-pub fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
-    let path = &config.ledger.sqlite_path;
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(|source| StartError::Directory { path: parent.to_owned(), source })?;
+/// Opens the state of record that the configuration names. One that lacks migrations is refused; one that cannot be
+/// reached is not, since webhooks are stored without it.
+pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
+    let ledger: Arc<dyn StateOfRecord> = match &config.ledger {
+        LedgerConfig::Sqlite { path } => {
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent)
+                    .map_err(|source| StartError::Directory { path: parent.to_owned(), source })?;
+            }
+            Arc::new(SqliteLedger::open(path, clock.clone()).map_err(StartError::Ledger)?)
+        }
+        LedgerConfig::Postgres { url, connections } => {
+            let connections = u32::try_from(*connections).unwrap_or(u32::MAX);
+            let postgres = PostgresConfig { connections, ..PostgresConfig::new(url.clone()) };
+            Arc::new(PostgresLedger::new(&postgres).map_err(StartError::Ledger)?)
+        }
+        LedgerConfig::Supabase { url, key } => {
+            let supabase = SupabaseConfig::new(url.as_str(), key.clone());
+            Arc::new(SupabaseLedger::new(&supabase).map_err(StartError::Ledger)?)
+        }
+    };
+    match tokio::time::timeout(LEDGER_CHECK_MAX, ledger.check()).await {
+        Ok(Err(error)) if error.kind == LedgerErrorKind::Schema => return Err(StartError::Ledger(error)),
+        Ok(Err(error)) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the ledger does not answer yet; entries will wait"
+            );
+        }
+        Err(_) => tracing::warn!("the ledger does not answer yet; entries will wait"),
+        Ok(Ok(())) => {}
     }
-    Ok(Arc::new(SqliteLedger::open(path, clock.clone()).map_err(StartError::Ledger)?))
+    Ok(ledger)
 }
 
 /// The pipeline from events to verdicts.
@@ -109,12 +144,28 @@ fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
     let revenue = &config.revenue;
     let prices = revenue.tiers.iter().map(|(price, tier)| (price.as_str(), *tier));
     let tiers = Tiers::new(TIERS, prices, None).map_err(StartError::Tiers)?;
-    let guardian = Guardian::default();
+    let api = match &config.stripe.key {
+        Some(key) => {
+            let settings = ApiSettings { base_url: config.stripe.base_url.clone(), ..ApiSettings::new(key.clone()) };
+            Some(Arc::new(StripeApi::new(&settings, clock.clone()).map_err(StartError::Stripe)?))
+        }
+        None => None,
+    };
+    let mut guardian = Guardian::default();
+    if let Some(livemode) = api.as_ref().and_then(|api| api.livemode()) {
+        guardian = guardian.expecting_livemode(livemode);
+    }
     if let Some(path) = &revenue.guardian_rules {
         guardian.reload_file(path).map_err(StartError::Rules)?;
     }
-    let settings = Settings { tiers, unpaid_entitles: revenue.unpaid_entitles };
-    Ok(Validator::new(settings, Arc::new(guardian), clock.clone()))
+    let uuid_users = revenue.uuid_users.unwrap_or(!matches!(config.ledger, LedgerConfig::Sqlite { .. }));
+    let user_ids = if uuid_users { UserIds::Uuid } else { UserIds::Any };
+    let settings = Settings { tiers, unpaid_entitles: revenue.unpaid_entitles, user_ids };
+    let validator = Validator::new(settings, Arc::new(guardian), clock.clone());
+    Ok(match api {
+        Some(api) => validator.with_stripe(api),
+        None => validator,
+    })
 }
 
 /// Starts everything. What is started stops again when an error is returned.

@@ -5,6 +5,8 @@ pub mod colony;
 pub mod config;
 pub mod dev;
 pub mod keys;
+pub mod migrate;
+pub mod revenue;
 pub mod serve;
 pub mod simulate;
 pub mod traffic;
@@ -50,6 +52,10 @@ pub enum Command {
     Dev(dev::DevArgs),
     /// Post signed Stripe-shaped events to a webhook endpoint and check the answers.
     Simulate(simulate::SimulateArgs),
+    /// Bring the database of the state of record up to date.
+    Migrate(migrate::MigrateArgs),
+    /// Print what recurs and what came in.
+    Revenue(revenue::RevenueArgs),
     /// Make, show and replace keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -71,10 +77,14 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Colony(command) => colony::run(command, &sources).await,
         Command::Dev(args) => dev::run(args, sources, clock).await,
         Command::Simulate(args) => simulate::run(args, clock).await,
+        Command::Migrate(args) => migrate::run(args, &sources).await,
+        Command::Revenue(args) => revenue::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources),
     };
     match result {
         Ok(code) => code,
+        // Whoever read the output has seen enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // The chain of causes, on one line each, for people.
             eprintln!("error: {error}");
@@ -87,4 +97,9 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
             }
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::BrokenPipe)
 }

@@ -5,10 +5,12 @@
 
 mod colony;
 mod endpoints;
+mod ledger;
 mod reader;
 pub mod secret;
 mod settings;
 
 pub use colony::ColonyConfig;
+pub use ledger::{LedgerConfig, StripeConfig};
 pub use reader::{ConfigError, Fault, Shown, Sources};
-pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LedgerConfig, LogConfig, RevenueConfig};
+pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LogConfig, RevenueConfig};

@@ -7,8 +7,14 @@
 //! The stores decide nothing about what a row should be: that is done in [`crate::revenue`]. They keep, per key, the
 //! row with the greatest version, refuse to re-point a binding, and join on reading.
 
+mod batch;
+pub mod migrations;
+pub mod postgres;
+pub mod projections;
 pub mod report;
 pub mod sqlite;
+mod sqlstate;
+pub mod supabase;
 
 use std::fmt;
 use std::future::Future;

@@ -4,10 +4,11 @@
 //! comes from the clock that it is handed.
 //!
 //! [`validator`] is the way in: it parses a batch, lets the [`guardian`] pass or hold back each event, has [`project`]
-//! turn it into rows and [`checks`] compare what should add up.
+//! turn it into rows and [`checks`] compare what should add up. With a key, Stripe is asked for what events leave open.
 
 pub mod checks;
 pub mod guardian;
+mod lookup;
 pub mod net;
 pub mod project;
 pub mod rows;

@@ -1,5 +1,6 @@
-//! What is known of Stripe: signatures, events of every API version, simulated traffic.
+//! What is known of Stripe: signatures, events of every API version, its API, simulated traffic.
 
+pub mod api;
 pub mod endpoint;
 pub mod envelope;
 pub mod event;

@@ -28,7 +28,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     // Subcommands wire nothing: `app` hands them what they show, and they name its types. `simulate` and `dev` make
     // traffic themselves.
     // `keys` and `colony` are about nothing but the colony, and `dev` brings a server along.
-    ("cli", &["app", "colony", "inbox", "ledger", "lifecycle", "stripe::simulator"]),
+    ("cli", &["app", "colony", "inbox", "ledger", "lifecycle", "stripe::money", "stripe::simulator"]),
     ("colony", &[]),
     // Settings are parsed into the types of those who use them, so that nothing is checked twice.
     ("config", &["domain", "stripe::endpoint", "stripe::envelope", "stripe::signature", "telemetry::logging"]),

@@ -134,7 +134,7 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
     let config = dev_config(&args, sources, directory.context("no data directory")?).await?;
     logging::install(config.log.format, &config.log.filter).context("log.filter")?;
     let signals = Signals::listen().context("cannot listen for signals")?;
-    let ledger = app::open_ledger(&config, &clock)?;
+    let ledger = app::open_ledger(&config, &clock).await?;
     let gateway = app::start(&config, Arc::clone(&ledger), clock.clone()).await?;
     print_urls(&gateway, &config, colony.as_ref())?;
 
@@ -260,6 +260,7 @@ async fn dev_config(args: &DevArgs, mut sources: Sources, directory: PathBuf) ->
     let mut set = |name: &str, value: String| drop(sources.environment.insert(name.to_owned(), value));
     set("STRIPE_WEBHOOK_SECRET", DEV_SECRET.to_owned());
     set("GATEWAY_DATA_DIR", directory.display().to_string());
+    set("GATEWAY_LEDGER", "sqlite".to_owned());
     set("GATEWAY_LISTEN", free(args.listen).await?.to_string());
     set("GATEWAY_ADMIN_LISTEN", free(args.admin_listen).await?.to_string());
     for (name, tier) in [

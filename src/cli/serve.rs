@@ -25,7 +25,7 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
         tracing::warn!(setting = warning.setting, "{}", warning.message);
     }
     let signals = Signals::listen().context("cannot listen for signals")?;
-    let ledger = app::open_ledger(&config, &clock)?;
+    let ledger = app::open_ledger(&config, &clock).await?;
     let ledger_name = ledger.name();
     let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;
     let mut gateway = app::start(&config, ledger, clock).await?;

@@ -88,8 +88,19 @@ impl ServerOptions {
 pub struct Bounds {
     /// Bytes of one request.
     pub body_bytes_max: usize,
+    /// Requests whose bodies are read at the same time; further ones wait. With the bound of a body, this bounds the
+    /// memory of requests.
+    pub bodies_max: usize,
     /// Connections; further ones wait to be accepted.
     pub connections_max: usize,
+    /// Longest wait for the headers of a request, which includes the idle time of a kept connection.
+    pub headers_wait_max: Duration,
+    /// Longest wait for the body of a request.
+    pub body_wait_max: Duration,
+    /// Longest wait of one call for work; a longer one ends as if it had asked for this.
+    pub work_wait_max: Duration,
+    /// How long open connections may take to end after a stop.
+    pub stop_wait_max: Duration,
     /// Calls that wait for work.
     pub waiters_max: usize,
     /// Waiting and running processes.
@@ -110,7 +121,12 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             body_bytes_max: 8 * 1024 * 1024,
+            bodies_max: 64,
             connections_max: 1024,
+            headers_wait_max: Duration::from_mins(2),
+            body_wait_max: Duration::from_secs(30),
+            work_wait_max: Duration::from_hours(24),
+            stop_wait_max: Duration::from_secs(5),
             waiters_max: 1024,
             open_processes_max: 200_000,
             open_bytes_max: 1024 * 1024 * 1024,
@@ -134,7 +150,7 @@ struct Shared {
     waiters: Waiters,
     clock: Clock,
     stale_after: Duration,
-    body_bytes_max: usize,
+    bounds: Bounds,
     bodies: Semaphore,
     stop: CancellationToken,
 }
@@ -197,12 +213,12 @@ impl EmbeddedServer {
             waiters: Waiters::new(bounds.waiters_max),
             clock,
             stale_after,
-            body_bytes_max: bounds.body_bytes_max,
-            bodies: Semaphore::new(http::BODIES_MAX),
+            bounds,
+            bodies: Semaphore::new(bounds.bodies_max),
             stop: shutdown.child_token(),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(http::serve(listener, Arc::clone(&shared), bounds.connections_max));
+        tasks.spawn(http::serve(listener, Arc::clone(&shared)));
         tasks.spawn(keep_time(Arc::clone(&shared), tick));
         Ok(Self { addr, shared, tasks })
     }
@@ -229,7 +245,7 @@ impl EmbeddedServer {
     }
 
     /// Stops: nothing is accepted any more, waiting calls are answered with 503, calls under way end or are cut off
-    /// after 5 s.
+    /// after [`Bounds::stop_wait_max`].
     pub async fn stop(mut self) -> Memory {
         self.shared.stop.cancel();
         self.ended().await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::colony::{self, ColonyConfig};
 use super::endpoints;
+use super::ledger::{LedgerConfig, StripeConfig};
 use super::reader::{ConfigError, Fault, Reader, Shown, Sources, boolean, bytes, duration, number, setting};
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use crate::stripe::endpoint::Endpoint;
@@ -26,6 +27,8 @@ pub struct Config {
     pub colony: ColonyConfig,
     /// State of record.
     pub ledger: LedgerConfig,
+    /// Asking Stripe.
+    pub stripe: StripeConfig,
     /// The domain's rules.
     pub revenue: RevenueConfig,
     /// Logs.
@@ -103,13 +106,6 @@ pub struct DispatchConfig {
     pub retry_max: Duration,
 }
 
-/// State of record.
-#[derive(Clone, Debug)]
-pub struct LedgerConfig {
-    /// File of the embedded ledger.
-    pub sqlite_path: PathBuf,
-}
-
 /// The domain's rules.
 #[derive(Clone, Debug)]
 pub struct RevenueConfig {
@@ -119,6 +115,8 @@ pub struct RevenueConfig {
     pub guardian_rules: Option<PathBuf>,
     /// Whether a user keeps access while the subscription is `unpaid`.
     pub unpaid_entitles: bool,
+    /// Whether only UUIDs name users. `None`: where the state of record is Supabase's or PostgreSQL.
+    pub uuid_users: Option<bool>,
 }
 
 /// Logs.
@@ -150,7 +148,8 @@ impl Config {
         let inbox = inbox(r);
         let dispatch = dispatch(r);
         let colony = colony::read(r, serves);
-        let ledger = ledger(r, &inbox);
+        let ledger = super::ledger::ledger(r, &inbox.data_dir);
+        let stripe = super::ledger::stripe(r);
         let revenue = revenue(r);
         let log = log(r);
         let shutdown_deadline = r.or(setting("shutdown_deadline", "GATEWAY_SHUTDOWN_DEADLINE"), "25s", duration);
@@ -159,7 +158,20 @@ impl Config {
             r.fault("http.append_timeout", message);
         }
         let (shown, warnings) = reader.finish()?;
-        Ok(Self { http, endpoints, inbox, dispatch, colony, ledger, revenue, log, shutdown_deadline, shown, warnings })
+        Ok(Self {
+            http,
+            endpoints,
+            inbox,
+            dispatch,
+            colony,
+            ledger,
+            stripe,
+            revenue,
+            log,
+            shutdown_deadline,
+            shown,
+            warnings,
+        })
     }
 }
 
@@ -232,11 +244,6 @@ fn dispatch(r: &mut Reader) -> DispatchConfig {
     dispatch
 }
 
-fn ledger(r: &mut Reader, inbox: &InboxConfig) -> LedgerConfig {
-    let sqlite_path = r.optional(setting("ledger.sqlite_path", "GATEWAY_LEDGER_SQLITE_PATH"), path);
-    LedgerConfig { sqlite_path: sqlite_path.unwrap_or_else(|| inbox.data_dir.join("ledger.db")) }
-}
-
 fn revenue(r: &mut Reader) -> RevenueConfig {
     let tiers = [
         ("bronze", setting("stripe.price_bronze", "STRIPE_PRICE_BRONZE")),
@@ -255,6 +262,11 @@ fn revenue(r: &mut Reader) -> RevenueConfig {
     RevenueConfig {
         tiers: prices,
         guardian_rules: r.optional(setting("revenue.guardian_rules", "GATEWAY_GUARDIAN_RULES"), path),
+        uuid_users: r.optional(setting("revenue.user_ids", "GATEWAY_USER_IDS"), |text| match text {
+            "uuid" => Ok(true),
+            "any" => Ok(false),
+            _ => Err("must be uuid or any".to_owned()),
+        }),
         unpaid_entitles: r.or(setting("revenue.unpaid_entitles", "GATEWAY_UNPAID_ENTITLES"), "false", boolean),
     }
 }

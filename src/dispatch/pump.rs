@@ -114,16 +114,19 @@ impl Pump {
             let since = self.clock.instant();
             let Some(leased) = self.carry(way, leased, &mut random).await else { continue };
             let worked = self.work_on(leased, since, &mut random).await;
+            // Said before the conclusions are written, which may take long on the same disk.
+            match &worked.down {
+                Some(down) => self.ledger_down(down),
+                None => self.ledger_up(),
+            }
             conclude::conclude(&self.inbox, worked.conclusions, &mut random).await;
             if let Some(down) = worked.down {
                 failures += 1;
                 limit = (limit / 2).max(1);
-                self.ledger_down(&down);
                 pause(down.after.max(PAUSE.wait(failures, &mut random)), &draining).await;
             } else {
                 failures = 0;
                 limit = (limit * 2).min(self.options.batch_entries_max);
-                self.ledger_up();
             }
         }
         Ok(())

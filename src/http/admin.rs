@@ -163,8 +163,8 @@ async fn metrics(State(state): State<AdminState>) -> Response {
 #[expect(clippy::cast_precision_loss, reason = "gauges are doubles; counts stay far below 2^53")]
 async fn observe(state: &AdminState) {
     let (metrics, stats) = (&state.metrics, state.inbox.stats());
-    metrics.inbox_commits.set(stats.commits() as f64);
-    metrics.inbox_failures.set(stats.failures() as f64);
+    metrics.inbox_commits.absolute(stats.commits());
+    metrics.inbox_failures.absolute(stats.failures());
     metrics.inbox_writable.set(f64::from(u8::from(stats.writable())));
     if let Ok(inbox) = inbox(state).await {
         let counts = [

@@ -57,6 +57,9 @@ pub struct Counts {
     pub findings: u64,
     /// Decisions of Guardian rules.
     pub decisions: u64,
+    /// Users whose access the public tables do not show yet; see `gateway.user_access`. Zero on SQLite.
+    #[serde(default)]
+    pub not_shown: u64,
 }
 
 /// What recurs, for one mode, tier and currency.

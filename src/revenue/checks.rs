@@ -16,19 +16,19 @@ use crate::stripe::object::Object;
 /// Adds to a plan what does not add up in its event.
 pub fn check(event: &Event, context: Context<'_>, plan: &mut Plan) {
     let object = context.related.map_or(event.object(), |fetched| Object::new(&fetched.object));
+    let fetched = context.subscription.map(|fetched| Object::new(&fetched.object));
     let mut findings = Vec::new();
     match event.family {
         Family::Invoice => invoice::check(object, &mut findings),
         Family::Charge => payment::check_charge(object, &mut findings),
         Family::Refund | Family::Dispute => payment::check_reversal(object, &mut findings),
-        Family::Subscription => subscription::check(object, context.settings, &mut findings),
+        Family::Subscription => subscription::check(fetched.unwrap_or(object), context.settings, &mut findings),
         Family::Customer | Family::Session | Family::InvoicePayment | Family::PaymentIntent | Family::Other => {}
     }
-    if let Some(fetched) = context.subscription {
-        let fetched = Object::new(&fetched.object);
-        if event.family != Family::Subscription {
-            subscription::check(fetched, context.settings, &mut findings);
-        }
+    if let Some(fetched) = fetched
+        && event.family != Family::Subscription
+    {
+        subscription::check(fetched, context.settings, &mut findings);
         if event.family == Family::Invoice {
             subscription::check_against_invoice(fetched, object, &mut findings);
         }
@@ -44,6 +44,3 @@ pub fn check(event: &Event, context: Context<'_>, plan: &mut Plan) {
 fn finding(code: &str, severity: Severity, subject: Option<&str>, detail: String) -> Finding {
     Finding { code: code.to_owned(), severity, subject: subject.unwrap_or_default().to_owned(), detail }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,6 +8,7 @@
 mod builtin;
 mod condition;
 mod counters;
+mod glance;
 mod injection;
 mod rules;
 
@@ -27,6 +28,8 @@ use crate::stripe::event::Event;
 #[derive(Debug)]
 pub struct Guardian {
     rules: RwLock<Arc<Rules>>,
+    /// Mode that events must be of where the rules do not say it.
+    livemode: Option<bool>,
     counters: Counters,
 }
 
@@ -65,7 +68,14 @@ impl Default for Guardian {
 impl Guardian {
     /// Starts with `rules` in force.
     pub fn new(rules: Rules) -> Self {
-        Self { rules: RwLock::new(Arc::new(rules)), counters: Counters::default() }
+        Self { rules: RwLock::new(Arc::new(rules)), livemode: None, counters: Counters::default() }
+    }
+
+    /// Expects events of this mode, such as that of the configured key, unless the rules say which they expect.
+    #[must_use]
+    pub fn expecting_livemode(self, livemode: bool) -> Self {
+        let rules = Rules::clone(&self.rules()).expecting_livemode(livemode);
+        Self { rules: RwLock::new(Arc::new(rules)), livemode: Some(livemode), counters: self.counters }
     }
 
     /// Looks at an event. Counts nothing: see [`Guardian::count`].
@@ -100,8 +110,11 @@ impl Guardian {
 
     /// Puts the rules of a TOML text into force. When it has a mistake, the rules stay as they are.
     pub fn reload(&self, toml: &str) -> Result<(), RulesError> {
-        let rules = Arc::new(Rules::parse(toml)?);
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        let mut rules = Rules::parse(toml)?;
+        if let Some(livemode) = self.livemode {
+            rules = rules.expecting_livemode(livemode);
+        }
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
     }
 

@@ -9,9 +9,6 @@ mod payment;
 mod session;
 mod subscription;
 
-use serde_json::Value;
-
-pub use self::subscription::tier_of;
 use super::rows::{
     BindingKind, BindingRow, EventFacts, Finding, PaymentLink, Rank, RawJson, RevenueKind, RevenueRow, Severity,
     Source, Standing, Version,
@@ -19,10 +16,12 @@ use super::rows::{
 use super::tiers::Tiers;
 use super::verdict::Plan;
 use crate::domain::clock::Timestamp;
+use crate::stripe::api::Fetched;
 use crate::stripe::event::{Event, Family};
 use crate::stripe::metadata::{self, NamedUser};
-use crate::stripe::money::Currency;
+use crate::stripe::money::{AMOUNT_MAX, Currency};
 use crate::stripe::object::Object;
+use crate::stripe::payment::PaidInvoice;
 
 /// What the operator decides about the meaning of events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,15 +30,19 @@ pub struct Settings {
     pub tiers: Tiers,
     /// Whether a user keeps access while Stripe calls the subscription `unpaid`, that is, after it gave up collecting.
     pub unpaid_entitles: bool,
+    /// What the identifiers of users look like.
+    pub user_ids: UserIds,
 }
 
-/// An object as Stripe's API gave it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fetched {
-    /// The object.
-    pub object: Value,
-    /// When the request was sent: the object is at least as new as this.
-    pub began: Timestamp,
+/// What the identifiers of users look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UserIds {
+    /// Any word.
+    #[default]
+    Any,
+    /// UUIDs, as Supabase makes them. Anything else names no user: the reference of a checkout session, for one, is
+    /// used by partner programmes too, and must not bind a customer to a partner.
+    Uuid,
 }
 
 /// What the projection knows besides the event.
@@ -51,6 +54,8 @@ pub struct Context<'a> {
     pub related: Option<&'a Fetched>,
     /// The subscription that the event names.
     pub subscription: Option<&'a Fetched>,
+    /// What Stripe says about the invoice that the event's payment paid, where the event does not say it.
+    pub paid_invoice: PaidInvoice<'a>,
     /// When a person released the event from quarantine.
     pub released_at: Option<Timestamp>,
 }
@@ -75,23 +80,6 @@ pub fn facts(event: &Event, body: &[u8]) -> EventFacts {
         api_version: event.api_version.clone(),
         object_id: object_id.or_else(|| event.related.as_ref().map(|related| related.id.clone())),
         payload: RawJson::new(body, &event.value),
-    }
-}
-
-/// The subscription that an event is about, if it names one: what to ask Stripe for.
-pub fn subscription_named(event: &Event) -> Option<&str> {
-    let object = event.object();
-    match event.family {
-        Family::Subscription => object.at("id").id(),
-        Family::Session => object.at("subscription").id(),
-        Family::Invoice => crate::stripe::invoice::Invoice(object).subscription_id(),
-        Family::Customer
-        | Family::InvoicePayment
-        | Family::Charge
-        | Family::Refund
-        | Family::Dispute
-        | Family::PaymentIntent
-        | Family::Other => None,
     }
 }
 
@@ -171,18 +159,23 @@ impl<'a> Projection<'a> {
     /// Notes evidence of the user of a subscription, of a customer, or of both.
     fn bind_user(
         &mut self,
-        user: NamedUser<'_>,
+        user: &NamedUser<'_>,
         place: &str,
         subscription: Option<&str>,
         customer: Option<&str>,
         content: Content<'_>,
     ) {
         let evidence = format!("{place}.{}", user.field);
+        if self.context.settings.user_ids == UserIds::Uuid && !metadata::is_uuid(&user.id) {
+            let detail = format!("{evidence} is no UUID, as users here are; it was not used");
+            self.finding("user_unusable", Severity::Warning, subscription.or(customer).unwrap_or_default(), detail);
+            return;
+        }
         if let Some(id) = subscription {
-            self.bind(BindingKind::SubscriptionUser, id, user.id, evidence.clone(), content);
+            self.bind(BindingKind::SubscriptionUser, id, &user.id, evidence.clone(), content);
         }
         if let Some(id) = customer {
-            self.bind(BindingKind::CustomerUser, id, user.id, evidence, content);
+            self.bind(BindingKind::CustomerUser, id, &user.id, evidence, content);
         }
     }
 
@@ -214,8 +207,9 @@ impl<'a> Projection<'a> {
     ) -> Option<RevenueRow> {
         let object = content.object;
         let currency = object.at("currency").word().and_then(Currency::parse);
+        let amount = amount.filter(|amount| amount.unsigned_abs() <= AMOUNT_MAX.unsigned_abs());
         let (Some(amount_minor), Some(currency)) = (amount, currency) else {
-            let detail = "amount or currency is missing or cannot be read; no money was recorded".to_owned();
+            let detail = "amount or currency is missing or no such thing; no money was recorded".to_owned();
             self.finding("money_unreadable", Severity::Critical, key, detail);
             return None;
         };
@@ -237,7 +231,7 @@ impl<'a> Projection<'a> {
             invoice_id: None,
             subscription_id: None,
             customer_id,
-            user_id: metadata::user(object.at("metadata")).map(|user| user.id.to_owned()),
+            user_id: metadata::user(object.at("metadata")).map(|user| user.id.into_owned()),
             status: object.at("status").word().map(str::to_owned),
             match_key: None,
         })

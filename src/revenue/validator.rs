@@ -11,11 +11,15 @@ use bytes::Bytes;
 
 use super::checks;
 use super::guardian::{Guardian, Surroundings};
-use super::project::{self, Context, Fetched, Settings};
+use super::lookup::{Answers, Lookup};
+use super::project::{self, Context, Settings};
 use super::rows::{Action, Decision, Severity};
 use super::verdict::Verdict;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::stripe::api::StripeApi;
 use crate::stripe::event::{Event, Family};
+
+pub use super::lookup::{LOOKUP_TIME_MAX, LOOKUPS_IN_FLIGHT_MAX, LookupCounts};
 
 /// Rule that holds back an event whose projection failed. It should never be seen.
 pub const PROJECTION_FAILED: &str = "projection_failed";
@@ -29,6 +33,7 @@ pub struct Validator {
     settings: Settings,
     guardian: Arc<Guardian>,
     clock: Clock,
+    lookup: Option<Lookup>,
 }
 
 /// An event on its way to a verdict.
@@ -46,17 +51,23 @@ struct Passed {
     decisions: Vec<Decision>,
 }
 
-/// What was fetched for one event.
-#[derive(Clone, Debug, Default)]
-struct Found {
-    related: Option<Arc<Fetched>>,
-    subscription: Option<Arc<Fetched>>,
-}
-
 impl Validator {
     /// Applies payloads as they are, without asking Stripe.
     pub fn new(settings: Settings, guardian: Arc<Guardian>, clock: Clock) -> Self {
-        Self { settings, guardian, clock }
+        Self { settings, guardian, clock, lookup: None }
+    }
+
+    /// Asks Stripe for what events leave open: the subscription they name, which is then written as it is now and not
+    /// as it was when the event was made; the invoice a payment paid; the object of a thin event.
+    #[must_use]
+    pub fn with_stripe(mut self, api: Arc<StripeApi>) -> Self {
+        self.lookup = Some(Lookup::new(api, self.clock.clone()));
+        self
+    }
+
+    /// Questions asked of Stripe and answered since the start; zeros without a key.
+    pub fn lookup_counts(&self) -> LookupCounts {
+        self.lookup.as_ref().map(Lookup::counts).unwrap_or_default()
     }
 
     /// The Guardian, for its counts and to change its rules.
@@ -77,11 +88,10 @@ impl Validator {
 
     async fn run(&self, events: &[Bytes], released_at: Option<Timestamp>) -> Vec<Verdict> {
         let candidates: Vec<Candidate> = events.iter().map(|body| self.admit(body, released_at)).collect();
-        let found = self.look_up(&candidates).await;
-        let pairs = candidates.into_iter().zip(found);
-        let verdicts = pairs.map(|(candidate, found)| match candidate {
+        let answers = self.look_up(&candidates).await;
+        let verdicts = candidates.into_iter().map(|candidate| match candidate {
             Candidate::Decided(verdict) => verdict,
-            Candidate::Passed(passed) => self.conclude(passed, &found, released_at),
+            Candidate::Passed(passed) => self.conclude(passed, &answers, released_at),
         });
         verdicts.collect()
     }
@@ -114,23 +124,28 @@ impl Validator {
     }
 
     /// Asks Stripe what the events need, each thing once.
-    #[expect(clippy::unused_async, reason = "asks over the network as soon as there is somebody to ask")]
-    async fn look_up(&self, candidates: &[Candidate]) -> Vec<Found> {
-        candidates.iter().map(|_| Found::default()).collect()
+    async fn look_up(&self, candidates: &[Candidate]) -> Answers {
+        let Some(lookup) = &self.lookup else { return Answers::default() };
+        let passed = candidates.iter().filter_map(|candidate| match candidate {
+            Candidate::Passed(passed) => Some(&passed.event),
+            Candidate::Decided(_) => None,
+        });
+        lookup.ask_for(passed).await
     }
 
     /// Projects an event that was let pass.
-    fn conclude(&self, passed: Passed, found: &Found, released_at: Option<Timestamp>) -> Verdict {
+    fn conclude(&self, passed: Passed, answers: &Answers, released_at: Option<Timestamp>) -> Verdict {
         let event = &passed.event;
-        if event.family != Family::Other && event.thin && found.related.is_none() {
+        if event.family != Family::Other && event.thin && answers.related(event).is_none() {
             let reason = "the event does not hold its object and Stripe could not be asked for it; configure a key \
                           that may read it, or wait until Stripe can be reached, and release the event";
             return self.hold_back(passed, hold(OBJECT_UNKNOWN, Severity::Warning, reason), released_at);
         }
         let context = Context {
             settings: &self.settings,
-            related: found.related.as_deref(),
-            subscription: found.subscription.as_deref(),
+            related: answers.related(event),
+            subscription: answers.subscription(event),
+            paid_invoice: answers.paid_invoice(event),
             released_at,
         };
         let projected = catch_unwind(AssertUnwindSafe(|| {

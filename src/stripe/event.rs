@@ -37,7 +37,7 @@ pub struct Event {
 }
 
 /// The object that a thin event is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Related {
     /// Identifier of the object.
     pub id: String,

@@ -1,12 +1,14 @@
 //! What the seller's own code writes into metadata: whose purchase it is and which tier was meant.
 
+use std::borrow::Cow;
+
 use super::object::Object;
 
 /// A user's identifier and the field that named it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedUser<'a> {
     /// The identifier.
-    pub id: &'a str,
+    pub id: Cow<'a, str>,
     /// Name of the field.
     pub field: &'static str,
 }
@@ -22,12 +24,26 @@ pub fn user(metadata: Object<'_>) -> Option<NamedUser<'_>> {
     ["userId", "user_id"].into_iter().find_map(|field| user_id(metadata.at(field)).map(|id| NamedUser { id, field }))
 }
 
-/// The text here as the identifier of a user: trimmed, one printable word, and not what scripts write for nobody.
-pub fn user_id(place: Object<'_>) -> Option<&str> {
+/// The text here as the identifier of a user: trimmed, one printable word, and not what scripts write for nobody. A
+/// UUID comes in lower case, because its case means nothing and two spellings would be two users.
+pub fn user_id(place: Object<'_>) -> Option<Cow<'_, str>> {
     let id = place.text()?.trim();
     let fits =
         !id.is_empty() && id.len() <= USER_ID_BYTES_MAX && id.chars().all(|c| !c.is_whitespace() && !c.is_control());
-    (fits && !NOBODY.contains(&id.to_ascii_lowercase().as_str())).then_some(id)
+    if !fits || NOBODY.contains(&id.to_ascii_lowercase().as_str()) {
+        return None;
+    }
+    let shouted = is_uuid(id) && id.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(if shouted { Cow::Owned(id.to_ascii_lowercase()) } else { Cow::Borrowed(id) })
+}
+
+/// Whether a text is a UUID in its usual form (RFC 9562): 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12.
+pub fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
 
 /// Whether a user is named by a value that [`user_id`] does not take.
@@ -49,9 +65,19 @@ mod tests {
 
     #[test]
     fn both_spellings_name_a_user() {
-        assert_eq!(user(Object::new(&json!({"userId": " u1 "}))).map(|user| user.id), Some("u1"));
+        let named = json!({"userId": " u1 "});
+        assert_eq!(user(Object::new(&named)), Some(NamedUser { id: "u1".into(), field: "userId" }));
         let named = json!({"user_id": "u2"});
-        assert_eq!(user(Object::new(&named)), Some(NamedUser { id: "u2", field: "user_id" }));
+        assert_eq!(user(Object::new(&named)), Some(NamedUser { id: "u2".into(), field: "user_id" }));
+    }
+
+    #[test]
+    fn one_uuid_in_two_spellings_is_one_user() {
+        let named = json!("6F1C2F1E-77C1-4A8E-9F7A-0D5C4F7F5F10");
+        assert_eq!(user_id(Object::new(&named)).as_deref(), Some("6f1c2f1e-77c1-4a8e-9f7a-0d5c4f7f5f10"));
+        // Elsewhere case may mean something.
+        assert_eq!(user_id(Object::new(&json!("Auth0|AbC"))).as_deref(), Some("Auth0|AbC"));
+        assert!(!is_uuid("6f1c2f1e-77c1-4a8e-9f7a-0d5c4f7f5f1g") && !is_uuid("6f1c2f1e77c1-4a8e-9f7a-0d5c4f7f5f100"));
     }
 
     #[test]

@@ -13,6 +13,10 @@ const ONE: i128 = 1_000_000_000_000;
 /// Most digits before the decimal point: as many as an `i64` has.
 const WHOLE_DIGITS_MAX: usize = 19;
 
+/// Largest amount that is taken for one, in minor units of any currency. Sums of a million of them fit an `i64`, so no
+/// single event can make a report overflow.
+pub const AMOUNT_MAX: i64 = 1_000_000_000_000;
+
 /// An exact decimal number with up to twelve digits after the point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Decimal(i128);

@@ -3,7 +3,7 @@
 //!
 //! Pure: no network, no clock, no randomness but the seed. The same options give the same events, byte for byte, with
 //! the same release of this crate. [`Simulator`] makes events, [`Expected`] knows what they must lead to,
-//! [`Deliveries`] decides how they are delivered (duplicates, disorder, forgeries) and [`sign`] signs them.
+//! [`Deliveries`] decides how they are delivered (duplicates, disorder, forgeries) and [`sign()`] signs them.
 //!
 //! It does not model disputes, taxes, prorations, quantities or several subscriptions at once.
 

@@ -150,10 +150,10 @@ metrics! {
     ]);
     /// Seconds since the oldest entry that is not ended was received.
     inbox_oldest: gauge("colony_gateway_inbox_oldest_seconds");
-    /// Transactions the inbox has committed since the start.
-    inbox_commits: gauge("colony_gateway_inbox_commits");
-    /// Transactions of the inbox that failed since the start.
-    inbox_failures: gauge("colony_gateway_inbox_failures");
+    /// Transactions the inbox has committed.
+    inbox_commits: counter("colony_gateway_inbox_commits_total");
+    /// Transactions of the inbox that failed.
+    inbox_failures: counter("colony_gateway_inbox_failures_total");
     /// 1 while the inbox takes writes, 0 while it cannot.
     inbox_writable: gauge("colony_gateway_inbox_writable");
     /// Events brought to their end, by outcome.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use colony_gateway::colony::client::{Assignment, ClientError, Member};
-use colony_gateway::colony::messages::{Conditions, FunctionSpec, ProcessState};
+use colony_gateway::colony::messages::{Conditions, FunctionSpec, MessageType, ProcessState};
 use colony_gateway::colony::server::{Bounds, EmbeddedServer, Memory, ServerOptions, StartError};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{KIND, SERVER_KEY, client, key, key_of, refused};
+use crate::world::{KIND, SERVER_KEY, Target, World, client, key, key_of, refused};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -138,6 +138,98 @@ async fn connections_over_the_bound_wait_until_one_ends() {
     assert_eq!(&reply, b"HTTP/1.1 200");
 }
 
+/// Opens a connection and sends a part of a request.
+async fn half_sent(server: &EmbeddedServer, part: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    stream.write_all(part.as_bytes()).await.unwrap();
+    stream
+}
+
+const HALF_A_BODY: &str = "POST /api HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
+
+#[tokio::test]
+async fn headers_and_bodies_that_do_not_arrive_are_not_waited_for() {
+    let brief = Duration::from_millis(50);
+    let bounds = Bounds { headers_wait_max: brief, body_wait_max: brief, ..Bounds::default() };
+    let world = small(bounds).await;
+    let mut reply = String::new();
+    half_sent(&world.server, HALF_A_BODY).await.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 408"), "{reply}");
+    // The connection ends; whether with an answer is the HTTP library's choice.
+    let mut reply = Vec::new();
+    let _ = half_sent(&world.server, "POST /api HT").await.read_to_end(&mut reply).await;
+}
+
+#[tokio::test]
+async fn bodies_over_the_bound_wait_until_one_is_read() {
+    let world = small(Bounds { bodies_max: 1, ..Bounds::default() }).await;
+    let first = half_sent(&world.server, HALF_A_BODY).await;
+    let (user, mut waiting) = (world.user.clone(), JoinSet::new());
+    waiting.spawn(async move { user.submit(job()).await });
+    // The second one can be answered only because the first one breaks off.
+    drop(first);
+    waiting.join_next().await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_call_for_work_waits_no_longer_than_the_bound() {
+    let world = small(Bounds { work_wait_max: Duration::from_millis(50), ..Bounds::default() }).await;
+    // The client would take this for a lost answer after its own deadline, beyond 20 s.
+    assert_eq!(world.bee.assign(LONG).await.unwrap(), Assignment::Nothing);
+}
+
+#[tokio::test]
+async fn a_stop_cuts_off_what_does_not_end() {
+    let server = start(ServerOptions {
+        bounds: Bounds { stop_wait_max: Duration::from_millis(50), body_wait_max: LONG * 10, ..Bounds::default() },
+        ..options()
+    })
+    .await;
+    let mut stuck = half_sent(&server, HALF_A_BODY).await;
+    tokio::time::timeout(LONG, server.stop()).await.expect("it ends without the stuck request");
+    let mut reply = Vec::new();
+    assert!(!matches!(stuck.read_to_end(&mut reply).await, Ok(1..)), "the stuck request is not answered");
+}
+
+#[tokio::test]
+async fn no_request_makes_the_server_fail() {
+    let world = World::on(&Target::embedded().await).await;
+    let bee = world.bee("bee").await;
+    let others = ["rejectexecutormsg", "getexecutormsg", "getfunctionsmsg", "getlogsmsg", "getpausestatusmsg"];
+    let more =
+        ["getcolonymsg", "getusersmsg", "removeusermsg", "removecolonymsg", "", "\u{0}", "submitworkflowspecmsg"];
+    let kinds = MessageType::ALL.iter().map(|kind| kind.as_str()).chain(others).chain(more);
+    let deep = "[".repeat(200);
+    let process = world.submitted().await.processid;
+    for kind in kinds {
+        let odd = json!({
+            "msgtype": kind, "colonyname": world.colony, "processid": process, "executorname": "bee", "timeout": -1,
+            "count": i64::MIN, "since": i64::MAX, "state": -1, "colony": [], "user": 7, "executor": {"state": 99},
+            "spec": {"priority": i64::MIN, "maxexectime": i64::MIN, "maxretries": i64::MIN, "conditions": null},
+        });
+        let huge = json!({
+            "msgtype": kind, "colonyname": world.colony, "timeout": i64::MIN,
+            "spec": {
+                "maxexectime": i64::MAX, "maxwaittime": i64::MAX, "maxretries": i64::MAX, "args": [1e308, -1e308],
+                "conditions": {"colonyname": world.colony, "executortype": "", "cpu": "9999999999999999999m"},
+            },
+        });
+        let tagged = json!({"msgtype": kind});
+        for payload in [&odd.to_string(), &huge.to_string(), &tagged.to_string(), "null", "[]", "7", "", "{", &deep] {
+            for key in [&world.user_key, &bee.key, &world.owner_key] {
+                let reply = world.send_text(kind, payload, key).await;
+                assert!((200..500).contains(&reply.status) || !reply.payload.is_null(), "{kind} {payload}: {reply:?}");
+            }
+        }
+    }
+    for body in ["{}", "{\"payload\": 5}", "{\"payloadtype\": null}", "\u{feff}{}", "[[[[", "{\"payloadtype\""] {
+        assert!((400..500).contains(&world.post(body.to_owned()).await.status), "{body}");
+    }
+    world.pass(Duration::from_hours(1)).await;
+    let (status, _, _) = world.get("/health").await;
+    assert_eq!(status, 200);
+}
+
 #[tokio::test]
 async fn members_and_functions_are_bounded() {
     let world =
@@ -261,7 +353,7 @@ async fn a_server_that_allows_it_replaces_executors_of_the_same_name() {
     client.member("c", new).add_function("bee", KIND, "f").await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement, not a check; run it alone, optimised and with --no-capture"]
 async fn throughput_of_submit_assign_and_close() {
     const PROCESSES: usize = 20_000;

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use crate::gateway::{Options, SECRET};
 
-fn run(options: &Options, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(options: &Options, arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = options.command().args(arguments).output().expect("the binary runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     (status.code().expect("an exit code"), text(stdout), text(stderr))

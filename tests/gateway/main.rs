@@ -4,6 +4,9 @@
 
 #[path = "../support/gateway.rs"]
 mod gateway;
+#[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod postgres;
 
 mod answers;
 mod commands;
@@ -11,3 +14,4 @@ mod durability;
 mod hostile;
 mod route;
 mod shutdown;
+mod stores;

@@ -9,6 +9,7 @@ use colony_gateway::revenue::verdict::Verdict;
 use crate::stores::{Contents, Store};
 
 pub(crate) use self::clauses::holds;
+pub(crate) use self::history::large as large_history;
 
 /// Applies the batches one after the other.
 pub(crate) async fn apply(store: &dyn Store, batches: &[Vec<Verdict>]) -> Vec<Outcome> {

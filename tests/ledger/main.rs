@@ -4,9 +4,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/generations.rs"]
+mod generations;
 #[path = "../support/plans.rs"]
 mod plans;
+#[path = "../support/pooler.rs"]
+mod pooler;
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/rest.rs"]
+mod rest;
 
+mod agreement;
 mod contract;
+mod direct;
+mod faults;
+mod migrations;
+mod readers;
+mod scale;
 mod sqlite;
 mod stores;
+mod supabase;

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 
 use colony_gateway::domain::clock::Clock;
-use colony_gateway::ledger::report::Reports;
+use colony_gateway::ledger::report::{REPORT_LINES_MAX, Reports};
 use colony_gateway::ledger::sqlite::{QUEUE_CALLS_MAX, SqliteLedger};
 use colony_gateway::ledger::{Disposition, Ledger, LedgerErrorKind, Outcome};
 use rusqlite::Connection;
@@ -86,6 +86,33 @@ async fn a_file_of_another_release_is_refused() {
     let error = SqliteLedger::open(&file, clock()).unwrap_err();
     assert_eq!(error.kind, LedgerErrorKind::Schema);
     assert!(error.message.contains("99"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_another_process_holds_for_too_long_is_an_overload() {
+    let store = Sqlite::new();
+    let connection = Connection::open(&store.file).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let batch = [Planned::new("evt_1", "customer.created", 0).customer("cus_1", false).verdict()];
+    assert_eq!(store.ledger().apply(&batch).await.unwrap_err().kind, LedgerErrorKind::Overload);
+    connection.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.ledger().apply(&batch).await.unwrap(), [Outcome::Applied]);
+}
+
+#[tokio::test]
+async fn reports_are_no_longer_than_their_bound() {
+    let store = Sqlite::new();
+    let connection = Connection::open(&store.file).unwrap();
+    connection
+        .execute_batch(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 10001)
+             INSERT INTO stripe_subscriptions (id, version, source, livemode, status, entitles, preference, items,
+                 mrr_minor, will_cancel, cancel_at_period_end, raw)
+             SELECT 'sub_' || n, '1', 'payload', 1, 'active', 1, '1.' || n, 1, 0, 0, 0, '{}' FROM n",
+        )
+        .unwrap();
+    let lines = store.ledger().subscriptions(u32::MAX).await.unwrap();
+    assert_eq!(lines.len(), usize::try_from(REPORT_LINES_MAX).unwrap());
 }
 
 #[tokio::test]

@@ -4,15 +4,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use colony_gateway::domain::clock::Clock;
+use colony_gateway::config::secret::Secret;
+use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::ledger::BoxFuture;
+use colony_gateway::ledger::migrations::migrate;
+use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::StateOfRecord;
 use colony_gateway::ledger::sqlite::SqliteLedger;
+use colony_gateway::ledger::supabase::{SupabaseConfig, SupabaseLedger};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
+use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::plans::at;
+use crate::postgres::{Database, Flavour};
+use crate::rest::{Rest, SERVICE_KEY};
 
 /// Everything a store holds, table by table, in an order that does not depend on the order of writing.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,7 +50,10 @@ pub(crate) const TABLES: [&str; 8] = [
 ];
 
 /// What tells when and in which order an event came, not what it did: not part of the contract.
-pub(crate) const ORDER_DEPENDENT: [&str; 2] = ["outcome", "recorded_at"];
+pub(crate) const ORDER_DEPENDENT: [&str; 8] =
+    ["outcome", "recorded_at", "created_at", "updated_at", "shown", "attempts", "retry_at", "fault"];
+
+const COUNTED: &str = "SELECT kind, key, amount_minor";
 
 /// A store with a way to look into it and to empty it.
 pub(crate) trait Store: Send + Sync {
@@ -52,6 +62,9 @@ pub(crate) trait Store: Send + Sync {
 
     /// All rows of [`TABLES`], with timestamps as milliseconds and JSON as values.
     fn contents(&self) -> BoxFuture<'_, Contents>;
+
+    /// The money that counts: kind, key and amount of each row that counts with something.
+    fn counted(&self) -> BoxFuture<'_, Vec<(String, String, i64)>>;
 
     /// Removes all rows.
     fn clear(&self) -> BoxFuture<'_, ()>;
@@ -82,6 +95,18 @@ impl Store for Sqlite {
         Box::pin(async {
             let connection = Connection::open(&self.file).unwrap();
             Contents(TABLES.into_iter().map(|table| (table, sqlite_rows(&connection, table))).collect())
+        })
+    }
+
+    fn counted(&self) -> BoxFuture<'_, Vec<(String, String, i64)>> {
+        Box::pin(async {
+            let connection = Connection::open(&self.file).unwrap();
+            let mut statement = connection.prepare(&format!("{COUNTED} FROM counted_revenue WHERE amount_minor <> 0"));
+            let statement = statement.as_mut().unwrap();
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+            let mut rows: Vec<_> = rows.map(Result::unwrap).collect();
+            rows.sort();
+            rows
         })
     }
 
@@ -126,4 +151,103 @@ fn sqlite_value(column: &str, value: ValueRef<'_>) -> Value {
         ValueRef::Text(text) => String::from_utf8(text.to_vec()).unwrap().into(),
         other => panic!("{column} holds {other:?}"),
     }
+}
+
+/// A PostgreSQL ledger over a database of its own, reached directly or through the REST layer.
+pub(crate) struct Postgres {
+    ledger: Box<dyn StateOfRecord>,
+    pub(crate) database: Database,
+    pub(crate) pool: PgPool,
+    pub(crate) rest: Option<Rest>,
+}
+
+impl Postgres {
+    /// Reached directly. The database's time zone is not UTC, and its collation is not that of bytes.
+    pub(crate) async fn direct(flavour: Flavour) -> Self {
+        let (database, pool) = Self::migrated(flavour).await;
+        let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(database.url()))).unwrap();
+        Self { ledger: Box::new(ledger), database, pool, rest: None }
+    }
+
+    /// Reached through the REST layer.
+    pub(crate) async fn rest() -> Self {
+        let (database, pool) = Self::migrated(Flavour::Supabase).await;
+        let rest = Rest::start(&database).await;
+        let ledger = SupabaseLedger::new(&SupabaseConfig::new(rest.url(), Secret::new(SERVICE_KEY))).unwrap();
+        Self { ledger: Box::new(ledger), database, pool, rest: Some(rest) }
+    }
+
+    async fn migrated(flavour: Flavour) -> (Database, PgPool) {
+        let database = Database::create(flavour).await;
+        database.set_time_zone("America/Toronto").await;
+        let pool = database.pool().await;
+        migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
+        (database, pool)
+    }
+}
+
+/// Tables that only PostgreSQL has, and that must not depend on the order of events either.
+const PROJECTED: [&str; 2] = ["gateway.user_access", "public.subscriptions"];
+
+impl Store for Postgres {
+    fn ledger(&self) -> &dyn StateOfRecord {
+        &*self.ledger
+    }
+
+    fn contents(&self) -> BoxFuture<'_, Contents> {
+        Box::pin(async {
+            let mut contents: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+            let tables = || TABLES.into_iter().chain(PROJECTED);
+            let selects = tables().map(|table| {
+                let schema = if table.contains('.') { "" } else { "gateway." };
+                format!("SELECT '{table}' AS name, to_jsonb(t) AS row FROM {schema}{table} t")
+            });
+            let statement = selects.collect::<Vec<_>>().join(" UNION ALL ");
+            let rows: Vec<(String, Value)> =
+                sqlx::query_as(AssertSqlSafe(statement)).fetch_all(&self.pool).await.unwrap();
+            for table in tables() {
+                let of_table = rows.iter().filter(|(name, _)| name == table);
+                let mut lines: Vec<String> = of_table.map(|(_, row)| postgres_row(table, row)).collect();
+                lines.sort();
+                contents.insert(table, lines);
+            }
+            Contents(contents)
+        })
+    }
+
+    fn counted(&self) -> BoxFuture<'_, Vec<(String, String, i64)>> {
+        Box::pin(async {
+            let statement = format!("{COUNTED} FROM gateway.counted_revenue WHERE amount_minor <> 0");
+            let rows = sqlx::query_as(AssertSqlSafe(statement)).fetch_all(&self.pool).await;
+            let mut rows: Vec<(String, String, i64)> = rows.unwrap();
+            rows.sort();
+            rows
+        })
+    }
+
+    fn clear(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let deletions: Vec<String> = TABLES.iter().map(|table| format!("DELETE FROM gateway.{table}")).collect();
+            let script = format!(
+                "BEGIN; {}; DELETE FROM gateway.user_access; DELETE FROM public.subscriptions; COMMIT",
+                deletions.join("; ")
+            );
+            sqlx::raw_sql(AssertSqlSafe(script)).execute(&self.pool).await.unwrap();
+        })
+    }
+}
+
+fn postgres_row(table: &str, row: &Value) -> String {
+    let Value::Object(fields) = row else { panic!("a row is an object") };
+    let public = table.starts_with("public.");
+    let kept = fields
+        .iter()
+        .filter(|(column, _)| !(ORDER_DEPENDENT.contains(&column.as_str()) || public && column.as_str() == "id"));
+    let kept: Map<String, Value> = kept.map(|(column, value)| (column.clone(), postgres_value(value))).collect();
+    Value::Object(kept).to_string()
+}
+
+/// Timestamps as milliseconds; the rest as it is.
+fn postgres_value(value: &Value) -> Value {
+    value.as_str().and_then(Timestamp::parse_rfc3339).map_or_else(|| value.clone(), |moment| moment.millis().into())
 }

@@ -17,7 +17,7 @@ use colony_gateway::stripe::simulator::sign;
 pub(crate) const SECRET: &str = "whsec_tests";
 
 /// Longest wait for anything. Reached only when a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A gateway under test. Killed when dropped.
 pub(crate) struct Gateway {

@@ -54,9 +54,10 @@ impl Live {
     async fn line(&self) -> String {
         let counts = self.inbox.counts().await.unwrap_or_default();
         let received = self.inbox.stats().appended();
-        let applied = self.ledger.summary(1).await.map(|summary| summary.counts.events).unwrap_or_default();
+        let recorded = self.ledger.summary(1).await.map(|summary| summary.counts).unwrap_or_default();
+        let applied = recorded.events.saturating_sub(recorded.quarantined);
         let mut line = format!(
-            "received {received}  recorded {applied}  quarantined {}  dead {}  backlog {}",
+            "received {received}  applied {applied}  quarantined {}  dead {}  backlog {}",
             counts.quarantined,
             counts.dead,
             counts.backlog()

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use super::colony::DevColony;
+use crate::cli::revenue::tag;
 use crate::cli::traffic::{Snapshot, Stats};
 use crate::ledger::report::{REPORT_LINES_MAX, StateOfRecord, SubscriptionLine, Summary};
-use crate::stripe::money::Currency;
 use crate::stripe::simulator::Expected;
 
 /// Subscriptions printed; the others are counted.
@@ -113,11 +113,6 @@ fn rows(out: &mut impl std::io::Write, summary: &Summary, subscriptions: &[Subsc
         writeln!(out, "{tier:<10} {:>14} {monthly:>14}", line.subscriptions)?;
     }
     Ok(())
-}
-
-/// An amount as on a price tag.
-fn tag(minor: i64, currency: Option<&str>) -> String {
-    currency.and_then(Currency::parse).map_or_else(|| minor.to_string(), |currency| currency.tag(minor))
 }
 
 /// Where rows and expectation differ: users' subscriptions and tiers, and the money, to the cent.

@@ -18,9 +18,6 @@ use crate::colony::messages::{
     SubmitFunctionSpec, Version,
 };
 
-/// Longest wait of one call for work.
-const WAIT_MAX: Duration = Duration::from_hours(24);
-
 /// What goes back to the client.
 #[derive(Debug)]
 pub(super) enum Answer {
@@ -159,7 +156,7 @@ async fn assign(shared: &Shared, by: &IdentityId, request: AssignProcess) -> Res
             }
         }
     };
-    let limit = Duration::from_secs(seconds).min(WAIT_MAX);
+    let limit = Duration::from_secs(seconds).min(shared.bounds.work_wait_max);
     let ended = tokio::select! {
         ended = tokio::time::timeout(limit, wait) => ended,
         () = shared.stop.cancelled() => return Err(Refusal::new(503, "The embedded server is stopping")),

@@ -26,30 +26,18 @@ use crate::colony::messages::ReplyEnvelope;
 /// Content type of every reply.
 const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 
-/// Longest wait for the headers of a request, which includes the idle time of a kept connection.
-const HEADERS_TIMEOUT: Duration = Duration::from_mins(2);
-
-/// Longest wait for the body of a request.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Requests whose bodies are read at the same time; with the bound of a body, this bounds their memory.
-pub(super) const BODIES_MAX: usize = 64;
-
-/// How long open connections may take to end after a stop.
-const STOP_GRACE: Duration = Duration::from_secs(5);
-
 /// Pause after a failed accept, which a moment of too many open files causes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts and serves connections until the server is stopped, then lets those that are open finish within a grace.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, connections_max: usize) {
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let router = Router::new()
         .route("/api", post(api))
         .route("/health", get(health))
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .with_state(Arc::clone(&shared));
-    let places = Arc::new(Semaphore::new(connections_max));
+    let places = Arc::new(Semaphore::new(shared.bounds.connections_max));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -69,7 +57,9 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, connection
     }
     drop(listener);
     // What is left after the grace is cut off when the set is dropped.
-    let _ = tokio::time::timeout(STOP_GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    let _ =
+        tokio::time::timeout(shared.bounds.stop_wait_max, async { while connections.join_next().await.is_some() {} })
+            .await;
 }
 
 async fn accept(
@@ -85,7 +75,7 @@ async fn connection(stream: TcpStream, router: Router, shared: Arc<Shared>, _pla
     // Without it a short reply waits for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT);
+    builder.timer(TokioTimer::new()).header_read_timeout(shared.bounds.headers_wait_max);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -136,9 +126,9 @@ async fn api(State(shared): State<Arc<Shared>>, request: Request) -> Response {
 async fn body(shared: &Shared, request: Request) -> Result<Bytes, Refusal> {
     // The semaphore is never closed.
     let _permit = shared.bodies.acquire().await;
-    let bound = shared.body_bytes_max;
+    let bound = shared.bounds.body_bytes_max;
     let read = axum::body::to_bytes(request.into_body(), bound);
-    match tokio::time::timeout(BODY_TIMEOUT, read).await {
+    match tokio::time::timeout(shared.bounds.body_wait_max, read).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) => {
             let is_too_long = std::error::Error::source(&error)

@@ -248,3 +248,42 @@ fn normalise(spec: &mut FunctionSpec) -> Result<bool, Refusal> {
     let machines = wanted.nodes.max(wanted.processes).max(wanted.processespernode);
     Ok(anybody && storage <= 0 && machines <= MACHINES_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_770_000_000);
+
+    fn submitted(spec: FunctionSpec) -> Entry {
+        Entry::submitted(spec, (String::new(), String::new()), 0, NOW, 0).unwrap()
+    }
+
+    #[test]
+    fn a_log_keeps_its_last_lines() {
+        let mut entry = submitted(FunctionSpec::default());
+        for number in 0..LOG_LINES_MAX + 2 {
+            entry.log("bee", number.to_string(), NOW);
+        }
+        assert_eq!(entry.logs.len(), LOG_LINES_MAX);
+        assert_eq!(entry.logs.front().map(|line| line.message.as_str()), Some("2"));
+    }
+
+    #[test]
+    fn times_at_the_ends_of_their_range_do_no_harm() {
+        for time in [i64::MIN, -2, 0, i64::MAX] {
+            let spec = FunctionSpec { maxexectime: time, maxwaittime: time, priority: time, ..FunctionSpec::default() };
+            let mut entry = submitted(spec);
+            entry.assign("bee", NOW);
+            assert_eq!(entry.lease_second().is_some_and(|second| second < NOW.seconds()), time <= 0);
+            entry.expire(NOW);
+            assert_eq!(entry.head.retries, 1);
+        }
+    }
+
+    #[test]
+    fn processes_of_one_millisecond_keep_their_order() {
+        let of = |number| Entry::submitted(FunctionSpec::default(), Default::default(), 0, NOW, number).unwrap();
+        assert!(of(1).head.prioritytime < of(2).head.prioritytime);
+    }
+}

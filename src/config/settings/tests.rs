@@ -55,7 +55,7 @@ fn the_environment_goes_before_the_file_and_the_file_before_the_default() {
     let config = read(&[SECRET, ("GATEWAY_LISTEN", "127.0.0.1:2")], file).unwrap();
     assert_eq!(config.http.listen.port(), 2);
     assert_eq!(config.http.headers_max, 32);
-    assert_eq!(config.ledger.sqlite_path, PathBuf::from("from-file/ledger.db"));
+    assert!(matches!(config.ledger, LedgerConfig::Sqlite { path } if path == *"from-file/ledger.db"));
     let origin = |key| config.shown.iter().find(|shown| shown.key == key).unwrap().origin.clone();
     assert_eq!(
         [origin("http.listen"), origin("http.headers_max"), origin("log.filter")],
@@ -172,4 +172,19 @@ fn a_price_stands_for_one_tier() {
     assert_eq!(config.revenue.tiers, [("price_1".to_owned(), "gold"), ("price_2".to_owned(), "gold")]);
     let twice = faults(&[SECRET, ("STRIPE_PRICE_GOLD", "price_1"), ("STRIPE_PRICE_SILVER", "price_1")], None);
     assert!(twice[0].contains("another tier"), "{twice:?}");
+}
+
+#[test]
+fn the_state_of_record_is_where_the_environment_says() {
+    let (database, supabase) =
+        (("DATABASE_URL", "postgres://localhost/db"), ("VITE_SUPABASE_URL", "https://a.supabase.co"));
+    let key = ("SUPABASE_SERVICE_KEY", "service");
+    let ledger = |environment: &[(&str, &str)]| read(environment, None).unwrap().ledger;
+    assert!(matches!(ledger(&[SECRET]), LedgerConfig::Sqlite { .. }));
+    assert!(matches!(ledger(&[SECRET, database, supabase, key]), LedgerConfig::Postgres { .. }));
+    assert!(matches!(ledger(&[SECRET, supabase, key]), LedgerConfig::Supabase { .. }));
+    assert!(matches!(ledger(&[SECRET, database, ("GATEWAY_LEDGER", "sqlite")]), LedgerConfig::Sqlite { .. }));
+    assert!(faults(&[SECRET, supabase], None)[0].starts_with("SUPABASE_SERVICE_ROLE_KEY"));
+    assert!(faults(&[SECRET, ("GATEWAY_LEDGER", "postgres")], None)[0].starts_with("DATABASE_URL"));
+    assert!(faults(&[SECRET, ("GATEWAY_LEDGER", "supabase")], None)[0].starts_with("SUPABASE_URL"));
 }

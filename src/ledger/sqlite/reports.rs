@@ -70,6 +70,7 @@ fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
                 revenue_entries: count(row, 6)?,
                 findings: count(row, 7)?,
                 decisions: count(row, 8)?,
+                not_shown: 0,
             })
         })
 }

@@ -21,14 +21,14 @@ pub(super) enum Kind {
 pub(super) const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 const PATTERNS: [(Kind, &str); 20] = [
-    (Kind::Sql, r"\bunion\s+(all\s+)?select\s+([\w*'(@]|null)"),
+    (Kind::Sql, r#"['"`)\d]\s*union\s+(all\s+)?select\s+(null\b|\d|\*|@@|'|.{1,200}?\bfrom\b)"#),
     (Kind::Sql, r#"['"`)\d]\s*;\s*(drop|truncate|alter)\s+(table|schema|database|view|role|user|function)\b"#),
     (Kind::Sql, r#"['"`)\d]\s*;\s*(delete\s+from|insert\s+into|update\s+\w+\s+set|grant\s+\w+\s+|exec(ute)?\s+\w+)"#),
-    (Kind::Sql, r"'\s*(or|and|\|\|)\s*'?\s*(\d+)\s*'?\s*=\s*'?\s*\d+"),
+    (Kind::Sql, r"(^'|'[\s)]+)(or|and|\|\|)\s*'?\s*(\d+)\s*'?\s*=\s*'?\s*\d+"),
     (Kind::Sql, r"'\s*(or|and)\s*'([^']{0,40})'\s*(=|like)\s*'"),
     (Kind::Sql, r"'\s*(or|and)\s+(true|not\s+false)\s*(--|#|/\*|;|$)"),
-    (Kind::Sql, r"\w'\s*\)?\s*;?\s*(--|/\*)\s*$"),
-    (Kind::Sql, r"\b(pg_sleep|benchmark|load_file|xp_cmdshell|dbms_pipe\.receive_message)\s*\("),
+    (Kind::Sql, r"^[^']*\w'\s*\)?\s*;?\s*(--|/\*)\s*$"),
+    (Kind::Sql, r"\b((pg_sleep|load_file|xp_cmdshell|receive_message)\s*\(|benchmark\s*\(\s*\d+\s*,)"),
     (Kind::Sql, r"\bwaitfor\s+delay\s+'"),
     (Kind::Sql, r"\bfrom\s+(information_schema|pg_catalog)\s*\.\s*\w"),
     (Kind::Path, r"(\.\.[/\\]){2,}"),
@@ -78,6 +78,7 @@ mod tests {
             (Kind::Sql, "admin'/*"),
             (Kind::Sql, "' OR TRUE --"),
             (Kind::Sql, "1 AND pg_sleep(10)"),
+            (Kind::Sql, "1 AND benchmark(5000000,MD5(1))"),
             (Kind::Sql, "'; WAITFOR DELAY '0:0:5'"),
             (Kind::Sql, "select * from information_schema.tables"),
             (Kind::Path, "../../etc/passwd"),
@@ -127,6 +128,11 @@ mod tests {
             "日本語のメモ、テスト",
             "Hello -- world",
             "rue de l'Union, Select Bar",
+            "Credit Union Select savings from May",
+            "Local 12 Union Select Committee",
+            "l'or 18 = 750 millièmes",
+            "Benchmark (Pro)",
+            "'Je t'aime' --",
             "and/or",
             "l'offre '2' = '3 mois'",
         ] {

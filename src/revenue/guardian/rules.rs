@@ -27,8 +27,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Surroundings;
-use super::builtin::{BUILTIN_RULES, Bounds, BuiltinRule, Glance};
+use super::builtin::{BUILTIN_RULES, BuiltinRule};
 use super::condition::{Condition, ConditionText};
+use super::glance::{Bounds, Glance};
 use crate::revenue::rows::{Action, Decision, Severity};
 use crate::stripe::event::Event;
 
@@ -206,7 +207,7 @@ impl Rules {
 
     /// These rules with the mode that events must be of, unless they already say it.
     #[must_use]
-    pub fn expecting_livemode(mut self, livemode: bool) -> Self {
+    pub(super) fn expecting_livemode(mut self, livemode: bool) -> Self {
         self.bounds.livemode.get_or_insert(livemode);
         self
     }

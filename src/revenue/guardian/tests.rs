@@ -89,6 +89,21 @@ fn each_built_in_rule_finds_what_it_is_for() {
 }
 
 #[test]
+fn what_is_not_mapped_is_not_searched_for_attacks() {
+    let page = with(invoice(), "/data/object/metadata", "html", json!("<a onclick=x() href=/>"));
+    assert!(look(&Guardian::default(), &page).blocking().is_some());
+    assert_eq!(look(&Guardian::default(), &with(page, "", "type", json!("product.updated"))).decisions, []);
+}
+
+#[test]
+fn an_amount_that_no_sum_could_hold_is_held_back() {
+    use crate::stripe::money::AMOUNT_MAX;
+    let of = |amount: i64| look(&Guardian::default(), &with(invoice(), "/data/object", "amount_paid", json!(amount)));
+    assert!(of(AMOUNT_MAX).blocking().is_none());
+    assert_eq!(of(AMOUNT_MAX + 1).blocking().map(|decision| decision.rule.clone()).as_deref(), Some("amount_form"));
+}
+
+#[test]
 fn bounds_come_from_the_file() {
     let rules = "
         [builtin.livemode]
@@ -153,6 +168,41 @@ fn a_rule_of_the_file_flags_holds_back_and_vouches() {
     assert_eq!(guardian.counts(), Counts { total: 2, approved: 1, blocked: 1 });
 }
 
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_block_is_logged_by_its_phrase_without_customer_data() {
+    let value = with(invoice(), "/data/object", "customer_email", json!("lea@exemple.test"));
+    let value = with(value, "/data/object/metadata", "note", json!("<script>lea</script>"));
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        look(&Guardian::default(), &value);
+        look(&Guardian::default(), &invoice());
+    });
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [line] = &lines[..] else { panic!("{text}") };
+    assert_eq!(line["fields"]["message"], "Guardian blocked");
+    assert_eq!(line["fields"]["event_id"], "evt_1");
+    assert_eq!(line["fields"]["rule"], "injection_script");
+    assert!(!text.contains("lea") && !text.contains("cus_1"), "{text}");
+}
+
 #[test]
 fn a_bad_file_keeps_the_rules_and_says_why() {
     let guardian = Guardian::default();
@@ -192,11 +242,13 @@ fn a_good_file_takes_the_place_of_the_rules() {
 }
 
 #[test]
-fn a_configured_mode_does_not_override_the_file() {
-    let rules = Rules::parse("[builtin.livemode]\nexpect = true").unwrap().expecting_livemode(false);
-    assert_eq!(look(&Guardian::new(rules), &invoice()).decisions, []);
-    let rules = Rules::default().expecting_livemode(false);
-    assert_eq!(actions(&look(&Guardian::new(rules), &invoice())), [("livemode", Action::Quarantine)]);
+fn a_configured_mode_holds_over_reloads_unless_the_file_says_otherwise() {
+    let guardian = Guardian::default().expecting_livemode(false);
+    assert_eq!(actions(&look(&guardian, &invoice())), [("livemode", Action::Quarantine)]);
+    guardian.reload("[builtin.size]\ndepth = 30").unwrap();
+    assert_eq!(actions(&look(&guardian, &invoice())), [("livemode", Action::Quarantine)]);
+    guardian.reload("[builtin.livemode]\nexpect = true").unwrap();
+    assert_eq!(look(&guardian, &invoice()).decisions, []);
 }
 
 #[test]
@@ -204,9 +256,13 @@ fn the_rules_may_change_while_events_are_looked_at() {
     let guardian = Guardian::default();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            (0..200).for_each(|n| guardian.reload(&format!("[builtin.amount_max]\nmax = {}", n + 1)).unwrap());
+            for n in 1..200 {
+                guardian.reload(&format!("[builtin.amount_max]\nmax = {n}")).unwrap();
+            }
         });
-        scope.spawn(|| (0..200).for_each(|_| assert!(look(&guardian, &invoice()).blocking().is_none())));
+        for _ in 0..200 {
+            assert!(look(&guardian, &invoice()).blocking().is_none());
+        }
     });
     assert_eq!(guardian.counts().total, 200);
 }

@@ -22,11 +22,11 @@ impl<'a> Projection<'a> {
             currency: currency.map(|currency| currency.as_str().to_owned()),
             delinquent: object.at("delinquent").flag(),
             balance_minor: object.at("balance").integer(),
-            metadata_user_id: user.map(|user| user.id.to_owned()),
+            metadata_user_id: user.as_ref().map(|user| user.id.clone().into_owned()),
             raw: RawJson::from_value(raw),
         });
         if let Some(user) = user {
-            self.bind_user(user, "customer.metadata", None, Some(id), content);
+            self.bind_user(&user, "customer.metadata", None, Some(id), content);
         }
     }
 }

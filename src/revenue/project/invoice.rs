@@ -12,10 +12,10 @@ impl<'a> Projection<'a> {
         let Some(id) = object.at("id").id() else { return };
         let (customer, subscription) = (object.at("customer").id(), invoice.subscription_id());
         if let Some(user) = self.user_in(invoice.subscription_metadata(), id) {
-            self.bind_user(user, "invoice.subscription_details.metadata", subscription, customer, content);
+            self.bind_user(&user, "invoice.subscription_details.metadata", subscription, customer, content);
         }
         if let Some(user) = self.user_in(object.at("metadata"), id) {
-            self.bind_user(user, "invoice.metadata", subscription, customer, content);
+            self.bind_user(&user, "invoice.metadata", subscription, customer, content);
         }
         if let (Some(subscription), Some(customer)) = (subscription, customer) {
             self.bind(BindingKind::SubscriptionCustomer, subscription, customer, "invoice".to_owned(), content);

@@ -45,7 +45,10 @@ impl<'a> Projection<'a> {
     /// A payment by itself, with what it says about an invoice.
     fn payment(&mut self, ids: &PaymentIds<'_>, amount: Option<i64>, content: Content<'a>, standing: Standing) {
         let Some(key) = ids.key() else { return };
-        let invoice = paid_invoice(content.object);
+        let invoice = match paid_invoice(content.object) {
+            PaidInvoice::Unknown => self.context.paid_invoice,
+            told => told,
+        };
         match invoice {
             PaidInvoice::Named(id) => self.link(key, Some(id), content),
             PaidInvoice::Standalone => self.link(key, None, content),

@@ -1,5 +1,7 @@
 //! `checkout.session.*`: who bought what, and where no other object tells it, for how much.
 
+use std::borrow::Cow;
+
 use super::{Content, Projection};
 use crate::revenue::rows::{BindingKind, RevenueKind, Standing};
 use crate::stripe::metadata::{self, NamedUser};
@@ -15,11 +17,11 @@ impl<'a> Projection<'a> {
         let id = object.at("id").id().unwrap_or_default();
         // The seller's code writes metadata; a buyer can set the reference in the address of a payment link.
         if let Some(user) = self.user_in(object.at("metadata"), id) {
-            self.bind_user(user, "checkout.session.metadata", subscription, customer, content);
+            self.bind_user(&user, "checkout.session.metadata", subscription, customer, content);
         }
         if let Some(id) = metadata::user_id(object.at("client_reference_id")) {
             let user = NamedUser { id, field: "client_reference_id" };
-            self.bind_user(user, "checkout.session", subscription, customer, content);
+            self.bind_user(&user, "checkout.session", subscription, customer, content);
         }
         if let (Some(subscription), Some(customer)) = (subscription, customer) {
             let evidence = "checkout.session".to_owned();
@@ -57,7 +59,7 @@ impl<'a> Projection<'a> {
         row.payment_id = intent.map(str::to_owned);
         row.invoice_id = invoice.map(str::to_owned);
         row.subscription_id = object.at("subscription").id().map(str::to_owned);
-        let reference = metadata::user_id(object.at("client_reference_id")).map(str::to_owned);
+        let reference = metadata::user_id(object.at("client_reference_id")).map(Cow::into_owned);
         row.user_id = row.user_id.or(reference);
         self.push_money(row);
     }

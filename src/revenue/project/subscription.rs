@@ -1,10 +1,12 @@
 //! `customer.subscription.*` and every subscription fetched on account of another event.
 
+use serde_json::Value;
+
 use super::{Content, Projection, Settings};
 use crate::domain::clock::Timestamp;
 use crate::revenue::rows::{ProjectedStatus, RawJson, Severity, Standing, SubscriptionRow, Version};
 use crate::stripe::metadata;
-use crate::stripe::money::{Currency, Decimal};
+use crate::stripe::money::{AMOUNT_MAX, Currency, Decimal};
 use crate::stripe::object::Object;
 use crate::stripe::subscription::{Item, Subscription};
 
@@ -38,7 +40,7 @@ fn meaning(status: &str, settings: &Settings) -> Option<Meaning> {
 
 /// The tier of a subscription with the item that gives it: the best over the items. A price in the map decides; else
 /// the metadata of the price, the product or the plan, of the item and of the subscription; else the fallback.
-pub fn tier_of<'a, 'b>(object: Object<'a>, settings: &'b Settings) -> (Option<&'b str>, Option<Item<'a>>) {
+fn tier_of<'a, 'b>(object: Object<'a>, settings: &'b Settings) -> (Option<&'b str>, Option<Item<'a>>) {
     let tiers = &settings.tiers;
     let mut best: (Option<&str>, Option<Item<'_>>) = (None, None);
     for item in Subscription(object).items() {
@@ -74,6 +76,10 @@ impl<'a> Projection<'a> {
             return false;
         }
         self.subscription(content);
+        let customer = content.object.at("customer");
+        if customer.at("object").text() == Some("customer") {
+            self.customer(Content { object: customer, ..content });
+        }
         true
     }
 
@@ -82,7 +88,7 @@ impl<'a> Projection<'a> {
         let object = content.object;
         let customer = object.at("customer").id();
         if let Some(user) = self.user_in(object.at("metadata"), &row.id) {
-            self.bind_user(user, "subscription.metadata", Some(&row.id), customer, content);
+            self.bind_user(&user, "subscription.metadata", Some(&row.id), customer, content);
         }
         self.plan.subscriptions.push(row);
     }
@@ -146,8 +152,8 @@ impl<'a> Projection<'a> {
             pause_behavior: text(object.path("pause_collection.behavior").word()),
             pause_resumes_at: object.path("pause_collection.resumes_at").time(),
             latest_invoice_id: text(object.at("latest_invoice").id()),
-            metadata_user_id: metadata::user(object.at("metadata")).map(|user| user.id.to_owned()),
-            raw: RawJson::from_value(raw),
+            metadata_user_id: metadata::user(object.at("metadata")).map(|user| user.id.into_owned()),
+            raw: RawJson::from_value(&collapsed(raw)),
         })
     }
 }
@@ -163,9 +169,22 @@ fn preference(entitles: bool, (status, tier): (u8, usize), created: Option<Times
     }
 }
 
+/// The subscription as an event would show it: what was expanded for the checks is an identifier again.
+fn collapsed(raw: &Value) -> Value {
+    let mut raw = raw.clone();
+    for key in ["customer", "latest_invoice"] {
+        if let Some(field) = raw.get_mut(key)
+            && let Some(id) = Object::new(field).at("id").id().map(str::to_owned)
+        {
+            *field = Value::String(id);
+        }
+    }
+    raw
+}
+
 /// What all items cost in a month, in minor units, rounded once.
 fn monthly(subscription: Subscription<'_>) -> i64 {
     let items = subscription.items().into_iter().filter_map(Item::monthly);
     let sum = items.fold(Decimal::ZERO, |sum, amount| sum.plus(amount).unwrap_or(sum));
-    sum.round().unwrap_or(0)
+    sum.round().filter(|sum| sum.unsigned_abs() <= AMOUNT_MAX.unsigned_abs()).unwrap_or(0)
 }

@@ -14,6 +14,12 @@
 //!    `least(0, total.amount_minor + voided - single)`, where, over the `refund` rows of the same `payment_id`,
 //!    `single` is `sum(amount_minor)` and `voided` is `sum(voided_minor)` of those with `as_of >= total.as_of`.
 //!
+//! Rule 2 errs on the side of counting once: two equal payments of one customer within the window of one invoice, none
+//! of which any event links, count as the invoice alone. With a key Stripe is asked for the link.
+//!
+//! An invoice that was paid outside of Stripe counts as paid. Fees, credit notes and payouts are not told by the events
+//! that are mapped, and count for nothing.
+//!
 //! [`crate::revenue::net`] is this rule as code, for stores to be tested against.
 
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! What the state of record must say after simulated events, computed from the stories and not from the payloads.
 //!
-//! It learns from events in any order and knows nothing of how the gateway reads them. It must be told each event
-//! once: telling a payment twice counts it twice, which is the mistake it is there to find.
+//! It learns from events in any order and knows nothing of how the gateway reads them. Several events tell of one
+//! payment; it counts from whichever is learnt first, and once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -79,7 +79,7 @@ pub struct ExpectedUser {
     pub subscriptions: Vec<ExpectedSubscription>,
     /// ISO code, lower case.
     pub currency: &'static str,
-    /// Paid through invoices, in minor units.
+    /// Paid, in minor units: whatever a charge, a payment intent or an invoice has told of.
     pub paid: i64,
     /// Given back, in minor units.
     pub refunded: i64,
@@ -101,7 +101,7 @@ impl ExpectedUser {
 /// Money in one currency, in minor units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Revenue {
-    /// Paid through invoices.
+    /// Paid.
     pub paid: i64,
     /// Given back.
     pub refunded: i64,
@@ -120,6 +120,8 @@ struct Learned {
     user: ExpectedUser,
     /// Place in the story of what is known of each of the user's subscriptions.
     known: Vec<u32>,
+    /// Payments and refunds that were counted.
+    counted: BTreeSet<(u32, bool)>,
 }
 
 /// What one event tells about its user.
@@ -139,12 +141,21 @@ pub(super) struct Told {
 pub(super) enum Fact {
     Nothing,
     Subscription(ExpectedSubscription),
-    Paid(i64),
-    Refunded(i64),
+    Money(Money),
+}
+
+/// A payment, or its refund. No payment is refunded twice.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Money {
+    /// Number of the invoice that is paid, within the story.
+    pub(super) invoice: u32,
+    pub(super) refund: bool,
+    /// Minor units.
+    pub(super) amount: i64,
 }
 
 impl Expected {
-    /// Takes in one event, which must not have been taken in before.
+    /// Takes in one event. Taken in again it is counted again by [`Expected::events`] and changes nothing else.
     pub fn learn(&mut self, event: &SimulatedEvent) {
         self.events += 1;
         *self.kinds.entry(event.kind).or_default() += 1;
@@ -160,12 +171,12 @@ impl Expected {
                 refunded: 0,
             },
             known: Vec::new(),
+            counted: BTreeSet::new(),
         });
         learned.user.bound |= told.binds;
         match &told.fact {
             Fact::Nothing => {}
-            Fact::Paid(amount) => learned.user.paid += amount,
-            Fact::Refunded(amount) => learned.user.refunded += amount,
+            Fact::Money(money) => learned.money(*money),
             Fact::Subscription(subscription) => learned.subscription(told.place, subscription),
         }
     }
@@ -212,6 +223,14 @@ impl Expected {
 }
 
 impl Learned {
+    fn money(&mut self, money: Money) {
+        if !self.counted.insert((money.invoice, money.refund)) {
+            return;
+        }
+        let total = if money.refund { &mut self.user.refunded } else { &mut self.user.paid };
+        *total += money.amount;
+    }
+
     fn subscription(&mut self, place: u32, news: &ExpectedSubscription) {
         let subscriptions = &mut self.user.subscriptions;
         match subscriptions.iter().position(|known| known.id == news.id) {

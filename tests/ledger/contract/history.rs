@@ -120,7 +120,7 @@ fn fetch_and_payload() -> Vec<Verdict> {
 }
 
 /// A history of `length` events over a few customers with everything that a plan can hold.
-pub(super) fn large(seed: u64, length: usize) -> Vec<Verdict> {
+pub(crate) fn large(seed: u64, length: usize) -> Vec<Verdict> {
     let mut random = fastrand::Rng::with_seed(seed);
     (0..length).map(|number| anything(&format!("evt_{number:04}"), &mut random)).collect()
 }

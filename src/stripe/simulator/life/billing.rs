@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{DAY, HOUR, Life, PERIOD, Scene};
-use crate::stripe::simulator::expected::{Fact, SubscriptionStatus};
+use super::{DAY, HOUR, Life, PERIOD, Scene, drafts};
+use crate::stripe::simulator::expected::{Fact, Money, SubscriptionStatus};
 use crate::stripe::simulator::objects::invoice::{Invoice, InvoiceStatus, invoice_payment, upcoming};
 use crate::stripe::simulator::objects::payment::{Payment, Refund, charge, payment_intent, refund};
 use crate::stripe::simulator::objects::subscription::period_fields;
@@ -110,9 +110,12 @@ impl Life {
         payment.refunded = amount;
         let made = Refund { id, amount, created: at };
         let object = refund(&self.person, &payment, &made);
-        self.draft(at, "refund.created", object).told.fact = Fact::Refunded(amount);
+        let fact = Fact::Money(Money { invoice: payment.number, refund: true, amount });
+        self.draft(at, "refund.created", object).told.fact = fact.clone();
         let object = charge(self.world, &self.person, &payment, Some(&made));
-        self.draft(at, "charge.refunded", object).previous = Some(json!({"amount_refunded": 0, "refunded": false}));
+        let draft = self.draft(at, "charge.refunded", object);
+        draft.previous = Some(json!({"amount_refunded": 0, "refunded": false}));
+        draft.told.fact = fact;
     }
 
     /// Makes a draft invoice for the current period and hangs it on the subscription.
@@ -138,10 +141,11 @@ impl Life {
     /// The card is charged. The invoice itself is settled by [`Life::settle_invoice`].
     pub(super) fn pay_invoice(&mut self, at: i64) {
         let Some(payment) = self.attempt(at, true) else { return };
+        let Some(fact) = self.invoice.as_ref().map(drafts::payment) else { return };
         let object = charge(self.world, &self.person, &payment, None);
-        self.draft(at, "charge.succeeded", object);
+        self.draft(at, "charge.succeeded", object).told.fact = fact.clone();
         let object = payment_intent(self.world, &self.person, &payment);
-        self.draft(at, "payment_intent.succeeded", object);
+        self.draft(at, "payment_intent.succeeded", object).told.fact = fact;
         self.payment = Some(payment);
     }
 
@@ -156,8 +160,9 @@ impl Life {
         self.draft_invoice(at, "invoice.payment_succeeded");
         if self.world.version.is_basil_or_later() && amount > 0 {
             let id = self.ids.dated("inpay", at, &mut self.random);
-            if let Some(object) = self.invoice.as_ref().map(|state| self.link(state, &id)) {
-                self.draft(at, "invoice_payment.paid", object);
+            let link = self.invoice.as_ref().map(|state| (self.link(state, &id), drafts::payment(state)));
+            if let Some((object, fact)) = link {
+                self.draft(at, "invoice_payment.paid", object).told.fact = fact;
             }
         }
     }
@@ -192,7 +197,8 @@ impl Life {
         }
         let created = invoice.finalized_at.unwrap_or(at);
         let (intent, amount) = (invoice.payment_intent.clone(), invoice.amount);
-        Some(Payment { charge, intent, invoice: invoice.id.clone(), amount, refunded: 0, created, succeeded })
+        let (number, invoice) = (invoice.sequence, invoice.id.clone());
+        Some(Payment { charge, intent, invoice, number, amount, refunded: 0, created, succeeded })
     }
 
     fn new_invoice(&mut self, at: i64, reason: &'static str, amount: i64, period: (i64, i64)) -> Invoice {

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Life;
-use crate::stripe::simulator::expected::{ExpectedSubscription, Fact, Told};
+use crate::stripe::simulator::expected::{ExpectedSubscription, Fact, Money, Told};
 use crate::stripe::simulator::ids;
-use crate::stripe::simulator::objects::invoice::{InvoiceStatus, invoice};
+use crate::stripe::simulator::objects::invoice::{Invoice, InvoiceStatus, invoice};
 use crate::stripe::simulator::objects::subscription::{Subscription, subscription};
 
 /// An event without identifier and envelope.
@@ -63,12 +63,11 @@ impl Life {
         let (Some(owner), Some(state)) = (&self.subscription, &self.invoice) else { return };
         let object = invoice(self.world, &self.person, owner, state);
         let binds = self.person.binding.on_subscription();
-        let pays = kind == "invoice.paid" && state.status == InvoiceStatus::Paid;
-        let amount = state.amount;
+        let paid = (state.status == InvoiceStatus::Paid && state.amount > 0).then(|| payment(state));
         let draft = self.draft(at, kind, object);
         draft.told.binds = binds;
-        if pays && amount > 0 {
-            draft.told.fact = Fact::Paid(amount);
+        if let Some(paid) = paid {
+            draft.told.fact = paid;
         }
     }
 
@@ -83,6 +82,11 @@ impl Life {
         });
         self.draft(at, kind, object);
     }
+}
+
+/// The fact that the invoice is paid.
+pub(super) fn payment(state: &Invoice) -> Fact {
+    Fact::Money(Money { invoice: state.sequence, refund: false, amount: state.amount })
 }
 
 fn expected(state: &Subscription) -> ExpectedSubscription {

@@ -12,6 +12,8 @@ pub(in super::super) struct Payment {
     pub(in super::super) charge: String,
     pub(in super::super) intent: String,
     pub(in super::super) invoice: String,
+    /// The invoice's number within the story.
+    pub(in super::super) number: u32,
     pub(in super::super) amount: i64,
     pub(in super::super) refunded: i64,
     pub(in super::super) created: i64,

@@ -1,0 +1,191 @@
+-- The gateway's own tables, in a schema that no REST layer exposes.
+--
+-- Additive and repeatable: creates what is missing and changes nothing that is there. Identifiers and versions are
+-- compared by byte (COLLATE "C"), whatever the database's own collation.
+
+CREATE SCHEMA IF NOT EXISTS gateway;
+
+COMMENT ON SCHEMA gateway IS 'State of record of colony-gateway. Written by its functions only.';
+
+-- Which of these files ran. Every file records itself; `colony-gateway migrate` adds the checksum.
+CREATE TABLE IF NOT EXISTS gateway.migrations (
+    version bigint PRIMARY KEY,
+    name text NOT NULL,
+    checksum text,
+    applied_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+-- Every event that was recorded, and what became of it.
+CREATE TABLE IF NOT EXISTS gateway.events (
+    id text COLLATE "C" PRIMARY KEY,
+    type text NOT NULL,
+    account text,
+    livemode boolean NOT NULL,
+    created timestamptz NOT NULL,
+    api_version text,
+    object_id text COLLATE "C",
+    payload jsonb NOT NULL,
+    outcome text NOT NULL CHECK (outcome IN ('applied', 'stale', 'ignored', 'quarantined')),
+    rule text,
+    reason text,
+    recorded_at timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS events_by_object ON gateway.events (object_id);
+CREATE INDEX IF NOT EXISTS events_by_created ON gateway.events (created);
+CREATE INDEX IF NOT EXISTS events_quarantined ON gateway.events (recorded_at) WHERE outcome = 'quarantined';
+
+-- The truth about each Stripe subscription: the content with the greatest version.
+CREATE TABLE IF NOT EXISTS gateway.stripe_subscriptions (
+    id text COLLATE "C" PRIMARY KEY,
+    version text COLLATE "C" NOT NULL,
+    source text NOT NULL,
+    account text,
+    livemode boolean NOT NULL,
+    customer_id text COLLATE "C",
+    status text NOT NULL,
+    projected_status text,
+    entitles boolean NOT NULL,
+    preference text COLLATE "C" NOT NULL,
+    tier text,
+    price_id text,
+    product_id text,
+    quantity bigint,
+    currency text,
+    unit_amount bigint,
+    "interval" text,
+    interval_count bigint,
+    items bigint NOT NULL,
+    mrr_minor bigint NOT NULL,
+    created timestamptz,
+    started_at timestamptz,
+    current_period_start timestamptz,
+    current_period_end timestamptz,
+    will_cancel boolean NOT NULL,
+    cancel_at_period_end boolean NOT NULL,
+    cancel_at timestamptz,
+    canceled_at timestamptz,
+    ended_at timestamptz,
+    trial_start timestamptz,
+    trial_end timestamptz,
+    pause_behavior text,
+    pause_resumes_at timestamptz,
+    latest_invoice_id text,
+    metadata_user_id text,
+    raw jsonb NOT NULL
+);
+CREATE INDEX IF NOT EXISTS stripe_subscriptions_by_customer ON gateway.stripe_subscriptions (customer_id);
+CREATE INDEX IF NOT EXISTS stripe_subscriptions_by_preference ON gateway.stripe_subscriptions (preference);
+
+-- The truth about each Stripe customer.
+CREATE TABLE IF NOT EXISTS gateway.stripe_customers (
+    id text COLLATE "C" PRIMARY KEY,
+    version text COLLATE "C" NOT NULL,
+    source text NOT NULL,
+    account text,
+    livemode boolean NOT NULL,
+    deleted boolean NOT NULL,
+    currency text,
+    delinquent boolean,
+    balance_minor bigint,
+    metadata_user_id text,
+    raw jsonb NOT NULL
+);
+
+-- Who belongs to whom. Never re-pointed but by a person's release.
+CREATE TABLE IF NOT EXISTS gateway.customer_bindings (
+    kind text COLLATE "C" NOT NULL,
+    from_id text COLLATE "C" NOT NULL,
+    to_id text COLLATE "C" NOT NULL,
+    evidence text NOT NULL,
+    version text COLLATE "C" NOT NULL,
+    PRIMARY KEY (kind, from_id)
+);
+CREATE INDEX IF NOT EXISTS customer_bindings_by_target ON gateway.customer_bindings (to_id, kind);
+
+-- Amounts of money in minor units, under the object that each speaks of. Which of them count is a view.
+CREATE TABLE IF NOT EXISTS gateway.revenue_entries (
+    kind text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    version text COLLATE "C" NOT NULL,
+    as_of timestamptz NOT NULL,
+    account text,
+    livemode boolean NOT NULL,
+    amount_minor bigint NOT NULL,
+    voided_minor bigint NOT NULL,
+    currency text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    payment_id text COLLATE "C",
+    charge_id text COLLATE "C",
+    invoice_id text COLLATE "C",
+    subscription_id text COLLATE "C",
+    customer_id text COLLATE "C",
+    user_id text COLLATE "C",
+    status text,
+    match_key text COLLATE "C",
+    PRIMARY KEY (kind, key)
+);
+CREATE INDEX IF NOT EXISTS revenue_entries_by_match ON gateway.revenue_entries (match_key, occurred_at)
+    WHERE match_key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS revenue_entries_by_payment ON gateway.revenue_entries (payment_id)
+    WHERE payment_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS revenue_entries_by_time ON gateway.revenue_entries (occurred_at);
+
+-- Which payment paid which invoice; without an invoice, the knowledge that it paid none.
+CREATE TABLE IF NOT EXISTS gateway.payment_links (
+    payment_id text COLLATE "C" PRIMARY KEY,
+    invoice_id text COLLATE "C",
+    version text COLLATE "C" NOT NULL
+);
+CREATE INDEX IF NOT EXISTS payment_links_by_invoice ON gateway.payment_links (invoice_id)
+    WHERE invoice_id IS NOT NULL;
+
+-- What does not add up. Never blocks a write.
+CREATE TABLE IF NOT EXISTS gateway.findings (
+    event_id text COLLATE "C" NOT NULL,
+    code text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    severity text NOT NULL,
+    detail text NOT NULL,
+    PRIMARY KEY (event_id, code, subject)
+);
+
+-- What Guardian rules said.
+CREATE TABLE IF NOT EXISTS gateway.guardian_decisions (
+    event_id text COLLATE "C" NOT NULL,
+    rule text COLLATE "C" NOT NULL,
+    severity text NOT NULL,
+    action text NOT NULL,
+    reason text NOT NULL,
+    PRIMARY KEY (event_id, rule)
+);
+
+-- What each user has: the best of the user's subscriptions, and whether the public tables show it yet. A user whom
+-- they cannot take (no profile yet, an id of another type) waits here, with the reason, and is tried again.
+CREATE TABLE IF NOT EXISTS gateway.user_access (
+    user_id text COLLATE "C" PRIMARY KEY,
+    subscription_id text COLLATE "C",
+    customer_id text COLLATE "C",
+    status text NOT NULL,
+    tier text NOT NULL,
+    entitles boolean NOT NULL,
+    current_period_start timestamptz,
+    current_period_end timestamptz,
+    canceled_at timestamptz,
+    shown boolean NOT NULL DEFAULT false,
+    attempts integer NOT NULL DEFAULT 0,
+    retry_at timestamptz,
+    fault text
+);
+CREATE INDEX IF NOT EXISTS user_access_waiting ON gateway.user_access (retry_at) WHERE NOT shown;
+
+-- Which public tables are written: `auto` is on where a table of the expected shape is there.
+CREATE TABLE IF NOT EXISTS gateway.projections (
+    name text PRIMARY KEY CHECK (name IN ('subscriptions', 'subscription_tiers', 'user_profiles')),
+    mode text NOT NULL CHECK (mode IN ('auto', 'on', 'off'))
+);
+INSERT INTO gateway.projections (name, mode)
+VALUES ('subscriptions', 'on'), ('subscription_tiers', 'auto'), ('user_profiles', 'auto')
+ON CONFLICT (name) DO NOTHING;
+
+INSERT INTO gateway.migrations (version, name) VALUES (20260101000000, 'gateway_schema')
+ON CONFLICT (version) DO NOTHING;

@@ -1,0 +1,92 @@
+//! Where the state of record is, and how Stripe is asked.
+
+use std::path::{Path, PathBuf};
+
+use super::reader::{Reader, setting};
+use super::secret::Secret;
+
+/// State of record.
+#[derive(Clone, Debug)]
+pub enum LedgerConfig {
+    /// A file of this machine.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+    /// PostgreSQL, directly or through a pooler.
+    Postgres {
+        /// `postgres://…`
+        url: Secret,
+        /// Most connections.
+        connections: usize,
+    },
+    /// Supabase's REST layer.
+    Supabase {
+        /// `https://<project>.supabase.co`
+        url: String,
+        /// The `service_role` key.
+        key: Secret,
+    },
+}
+
+/// Asking Stripe.
+#[derive(Clone, Debug)]
+pub struct StripeConfig {
+    /// `sk_…` or `rk_…`; without it events are taken as they come.
+    pub key: Option<Secret>,
+    /// Address of the API.
+    pub base_url: String,
+}
+
+/// Reads where the state of record is. Named by `ledger.kind`, or by what is configured: a database URL, then Supabase,
+/// then the embedded one.
+pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> LedgerConfig {
+    let kind = r.or(setting("ledger.kind", "GATEWAY_LEDGER"), "auto", |text| match text {
+        "auto" | "sqlite" | "postgres" | "supabase" => Ok(text.to_owned()),
+        _ => Err("must be auto, sqlite, postgres or supabase".to_owned()),
+    });
+    let path = r.optional(setting("ledger.sqlite_path", "GATEWAY_LEDGER_SQLITE_PATH"), |text| Ok(PathBuf::from(text)));
+    let database = r.secret(setting("ledger.database_url", "DATABASE_URL"));
+    let connections =
+        r.or(setting("ledger.connections", "GATEWAY_LEDGER_CONNECTIONS"), "4", super::reader::number(1, 100));
+    let supabase = setting("ledger.supabase_url", "SUPABASE_URL").or(&["SUPABASE_SERVICE_URL", "VITE_SUPABASE_URL"]);
+    let supabase = r.optional(supabase, |text| {
+        if text.starts_with("https://") || text.starts_with("http://") {
+            Ok(text.to_owned())
+        } else {
+            Err("must be a URL, such as https://<project>.supabase.co".to_owned())
+        }
+    });
+    let service = setting("ledger.supabase_key", "SUPABASE_SERVICE_ROLE_KEY").or(&["SUPABASE_SERVICE_KEY"]);
+    let key = r.secret(service);
+    let sqlite = LedgerConfig::Sqlite { path: path.unwrap_or_else(|| data_dir.join("ledger.db")) };
+    match (kind.as_str(), database, supabase) {
+        ("auto" | "postgres", Some(url), _) => LedgerConfig::Postgres { url, connections },
+        ("postgres", None, _) => {
+            r.fault("DATABASE_URL", "ledger.kind is postgres: set it to postgres://user:password@host/database");
+            sqlite
+        }
+        ("auto" | "supabase", _, Some(url)) => {
+            if let Some(key) = key {
+                return LedgerConfig::Supabase { url, key };
+            }
+            r.fault("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_URL is set: the service_role key is needed to write");
+            sqlite
+        }
+        ("supabase", _, None) => {
+            r.fault("SUPABASE_URL", "ledger.kind is supabase: set it to https://<project>.supabase.co");
+            sqlite
+        }
+        _ => sqlite,
+    }
+}
+
+/// Reads how Stripe is asked.
+pub(super) fn stripe(r: &mut Reader) -> StripeConfig {
+    StripeConfig {
+        key: r.secret(setting("stripe.secret_key", "STRIPE_SECRET_KEY")),
+        base_url: r.or(setting("stripe.api_url", "GATEWAY_STRIPE_API_URL"), "https://api.stripe.com", |text| {
+            Ok(text.to_owned())
+        }),
+    }
+}

@@ -1,0 +1,294 @@
+//! A batch of verdicts as the one document that `gateway_apply_batch` takes, and its answer as outcomes.
+//!
+//! The document is flat: a list of rows per table, each row with the place `n` of its event. An event that stands in
+//! the batch several times goes once; the rest are answered here.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{LedgerError, LedgerErrorKind, Outcome, is_exclusive};
+use crate::domain::ids::EventId;
+use crate::revenue::rows::{
+    BindingRow, CustomerRow, Decision, EventFacts, Finding, PaymentLink, RevenueRow, SubscriptionRow,
+};
+use crate::revenue::verdict::{Plan, Verdict};
+
+/// A batch ready to be sent.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    /// The JSON document; `None` when no verdict of the batch concerns the store.
+    pub(super) document: Option<String>,
+    places: Vec<Place>,
+}
+
+/// Where the outcome of a verdict comes from.
+#[derive(Debug)]
+enum Place {
+    /// Not sent.
+    Known(Outcome),
+    /// The answer for this `n`.
+    Sent(usize),
+    /// The same event as that sent as this `n`.
+    Again(usize),
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Document<'a> {
+    events: Vec<EventEntry<'a>>,
+    bindings: Vec<BindingEntry<'a>>,
+    subscriptions: Vec<Entry<'a, SubscriptionRow>>,
+    customers: Vec<Entry<'a, CustomerRow>>,
+    revenue: Vec<Entry<'a, RevenueRow>>,
+    links: Vec<Entry<'a, PaymentLink>>,
+    findings: Vec<ReviewEntry<'a, Finding>>,
+    decisions: Vec<ReviewEntry<'a, Decision>>,
+}
+
+#[derive(Debug, Serialize)]
+struct EventEntry<'a> {
+    n: usize,
+    verdict: &'static str,
+    released: bool,
+    rule: Option<&'a str>,
+    reason: Option<&'a str>,
+    #[serde(flatten)]
+    event: &'a EventFacts,
+}
+
+#[derive(Debug, Serialize)]
+struct BindingEntry<'a> {
+    n: usize,
+    exclusive: bool,
+    #[serde(flatten)]
+    row: &'a BindingRow,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry<'a, T> {
+    n: usize,
+    #[serde(flatten)]
+    row: &'a T,
+}
+
+#[derive(Debug, Serialize)]
+struct ReviewEntry<'a, T> {
+    n: usize,
+    event_id: &'a EventId,
+    #[serde(flatten)]
+    row: &'a T,
+}
+
+/// One element of the function's answer.
+#[derive(Debug, Deserialize)]
+pub(super) struct Answer {
+    n: usize,
+    outcome: String,
+    #[serde(default)]
+    rule: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// The document for a batch, for the store `ledger`.
+pub(super) fn encode(ledger: &'static str, batch: &[Verdict]) -> Result<Encoded, LedgerError> {
+    let chosen = choose(batch);
+    let mut document = Document::default();
+    let mut places = Vec::with_capacity(batch.len());
+    for (n, verdict) in batch.iter().enumerate() {
+        let place = match (verdict, verdict.event().and_then(|event| chosen.get(&event.id))) {
+            (Verdict::Reject { code, reason }, _) => {
+                Place::Known(Outcome::Failed { code: (*code).to_owned(), reason: reason.clone() })
+            }
+            (_, Some(first)) if *first != n => Place::Again(*first),
+            _ => {
+                document.add(n, verdict);
+                Place::Sent(n)
+            }
+        };
+        places.push(place);
+    }
+    let text =
+        (!document.events.is_empty()).then(|| serde_json::to_string(&document)).transpose().map_err(|error| {
+            LedgerError::new(ledger, LedgerErrorKind::Rejected, "the batch cannot be written as JSON").caused_by(error)
+        })?;
+    Ok(Encoded { document: text, places })
+}
+
+/// Which of several verdicts about one event is sent: one that a person released, else the first.
+fn choose(batch: &[Verdict]) -> HashMap<&EventId, usize> {
+    let released = |verdict: &Verdict| matches!(verdict, Verdict::Apply(plan) if plan.released);
+    let mut chosen: HashMap<&EventId, usize> = HashMap::with_capacity(batch.len());
+    for (n, verdict) in batch.iter().enumerate() {
+        let Some(event) = verdict.event() else { continue };
+        let held = chosen.entry(&event.id).or_insert(n);
+        if released(verdict) && !batch.get(*held).is_some_and(released) {
+            *held = n;
+        }
+    }
+    chosen
+}
+
+impl<'a> Document<'a> {
+    fn add(&mut self, n: usize, verdict: &'a Verdict) {
+        match verdict {
+            Verdict::Apply(plan) => self.add_plan(n, plan),
+            Verdict::Ignore { event, decisions } => {
+                self.events.push(EventEntry { n, verdict: "ignore", released: false, rule: None, reason: None, event });
+                self.add_decisions(n, event, decisions);
+            }
+            Verdict::Quarantine { event, rule, reason, decisions } => {
+                let (rule, reason) = (Some(rule.as_str()), Some(reason.as_str()));
+                self.events.push(EventEntry { n, verdict: "quarantine", released: false, rule, reason, event });
+                self.add_decisions(n, event, decisions);
+            }
+            Verdict::Reject { .. } => {}
+        }
+    }
+
+    fn add_plan(&mut self, n: usize, plan: &'a Plan) {
+        let event = &plan.event;
+        let released = plan.released;
+        self.events.push(EventEntry { n, verdict: "apply", released, rule: None, reason: None, event });
+        self.bindings.extend(plan.bindings.iter().map(|row| BindingEntry {
+            n,
+            exclusive: is_exclusive(row.kind),
+            row,
+        }));
+        self.subscriptions.extend(plan.subscriptions.iter().map(|row| Entry { n, row }));
+        self.customers.extend(plan.customers.iter().map(|row| Entry { n, row }));
+        self.revenue.extend(plan.revenue.iter().map(|row| Entry { n, row }));
+        self.links.extend(plan.links.iter().map(|row| Entry { n, row }));
+        self.findings.extend(plan.findings.iter().map(|row| ReviewEntry { n, event_id: &event.id, row }));
+        self.add_decisions(n, event, &plan.decisions);
+    }
+
+    fn add_decisions(&mut self, n: usize, event: &'a EventFacts, decisions: &'a [Decision]) {
+        self.decisions.extend(decisions.iter().map(|row| ReviewEntry { n, event_id: &event.id, row }));
+    }
+}
+
+impl Encoded {
+    /// The outcomes, in the order of the batch, from what the function answered.
+    pub(super) fn decode(self, ledger: &'static str, answers: Vec<Answer>) -> Result<Vec<Outcome>, LedgerError> {
+        let answers: HashMap<usize, Answer> = answers.into_iter().map(|answer| (answer.n, answer)).collect();
+        let outcome = |n: usize| {
+            answers.get(&n).and_then(Answer::outcome).ok_or_else(|| {
+                let message = "the database function answers in a form that this release does not know: run \
+                               `colony-gateway migrate` with the release that you run";
+                LedgerError::new(ledger, LedgerErrorKind::Schema, message)
+            })
+        };
+        self.places
+            .into_iter()
+            .map(|place| match place {
+                Place::Known(known) => Ok(known),
+                Place::Sent(n) => outcome(n),
+                Place::Again(n) => outcome(n).map(|outcome| match outcome {
+                    held @ Outcome::Quarantined { .. } => held,
+                    Outcome::Applied
+                    | Outcome::Stale
+                    | Outcome::Duplicate
+                    | Outcome::Ignored
+                    | Outcome::Failed { .. } => Outcome::Duplicate,
+                }),
+            })
+            .collect()
+    }
+}
+
+impl Answer {
+    fn outcome(&self) -> Option<Outcome> {
+        Some(match self.outcome.as_str() {
+            "applied" => Outcome::Applied,
+            "stale" => Outcome::Stale,
+            "duplicate" => Outcome::Duplicate,
+            "ignored" => Outcome::Ignored,
+            "quarantined" => Outcome::Quarantined {
+                rule: self.rule.clone().unwrap_or_default(),
+                reason: self.reason.clone().unwrap_or_default(),
+            },
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::domain::clock::Timestamp;
+    use crate::revenue::rows::RawJson;
+
+    fn event(id: &str) -> EventFacts {
+        EventFacts {
+            id: EventId::new(id),
+            kind: "customer.updated".to_owned(),
+            account: None,
+            livemode: true,
+            created: Timestamp::from_seconds(1_767_323_045),
+            api_version: None,
+            object_id: None,
+            payload: RawJson::from_value(&serde_json::json!({"b": 1.10})),
+        }
+    }
+
+    fn plan(id: &str, released: bool) -> Verdict {
+        Verdict::Apply(Box::new(Plan { released, ..Plan::new(event(id)) }))
+    }
+
+    fn reject() -> Verdict {
+        Verdict::Reject { code: "not_json", reason: "end of file".to_owned() }
+    }
+
+    fn answer(n: usize, outcome: &str) -> Answer {
+        Answer { n, outcome: outcome.to_owned(), rule: Some("r".to_owned()), reason: None }
+    }
+
+    #[test]
+    fn rows_carry_the_place_of_their_event_and_payloads_stay_json() {
+        let encoded = encode("x", &[reject(), plan("evt_1", false)]).unwrap();
+        let document: Value = serde_json::from_str(&encoded.document.unwrap()).unwrap();
+        let event = &document["events"][0];
+        assert_eq!((&event["n"], &event["verdict"]), (&Value::from(1), &Value::from("apply")));
+        assert_eq!(event["payload"], serde_json::json!({"b": 1.10}));
+        assert_eq!(event["created"], "2026-01-02T03:04:05Z");
+        assert_eq!(document["links"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn a_batch_of_nothing_is_not_sent() {
+        let encoded = encode("x", &[reject()]).unwrap();
+        assert!(encoded.document.is_none());
+        let outcomes = encoded.decode("x", Vec::new()).unwrap();
+        assert!(matches!(outcomes[..], [Outcome::Failed { .. }]), "{outcomes:?}");
+    }
+
+    #[test]
+    fn an_event_goes_once_and_the_released_one_goes_first() {
+        let encoded = encode("x", &[plan("evt_1", false), plan("evt_2", false), plan("evt_1", true)]).unwrap();
+        let document: Value = serde_json::from_str(encoded.document.as_ref().unwrap()).unwrap();
+        let sent: Vec<&Value> = document["events"].as_array().unwrap().iter().map(|event| &event["n"]).collect();
+        assert_eq!(sent, [1, 2]);
+        let outcomes = encoded.decode("x", vec![answer(2, "applied"), answer(1, "stale")]).unwrap();
+        assert_eq!(outcomes, [Outcome::Duplicate, Outcome::Stale, Outcome::Applied]);
+    }
+
+    #[test]
+    fn the_double_of_an_event_that_is_held_back_is_held_back_too() {
+        let encoded = encode("x", &[plan("evt_1", false), plan("evt_1", false)]).unwrap();
+        let outcomes = encoded.decode("x", vec![answer(0, "quarantined")]).unwrap();
+        assert_eq!(outcomes[0], outcomes[1]);
+        assert!(matches!(outcomes[1], Outcome::Quarantined { .. }));
+    }
+
+    #[test]
+    fn an_answer_of_another_version_is_a_fault_of_the_schema() {
+        for answers in [vec![], vec![answer(0, "postponed")], vec![answer(7, "applied")]] {
+            let error = encode("x", &[plan("evt_1", false)]).unwrap().decode("x", answers).unwrap_err();
+            assert_eq!(error.kind, LedgerErrorKind::Schema);
+            assert!(error.message.contains("migrate"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Which public tables the PostgreSQL ledgers keep up to date for legacy readers, and working them out anew.
+//!
+//! The setting lives in the database, in `gateway.projections`, so that both transports and every gateway agree.
+
+use std::fmt;
+
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+
+use super::LedgerError;
+use super::postgres::fault;
+
+/// A public table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projection {
+    /// `public.subscriptions`: one platform row a user.
+    Subscriptions,
+    /// `public.subscription_tiers` in its second meaning: one row per Stripe subscription.
+    SubscriptionTiers,
+    /// The flags of `public.user_profiles`.
+    UserProfiles,
+}
+
+impl Projection {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Subscriptions, Self::SubscriptionTiers, Self::UserProfiles];
+
+    /// The table's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscriptions => "subscriptions",
+            Self::SubscriptionTiers => "subscription_tiers",
+            Self::UserProfiles => "user_profiles",
+        }
+    }
+}
+
+/// Whether a projection is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Where a table of the expected shape is there.
+    Auto,
+    /// Always; without the table, users wait and say so.
+    On,
+    /// Never.
+    Off,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// Sets whether a projection is written, and completes `public.subscriptions` when it is to be. What is there already
+/// is brought up to date by [`refresh`].
+pub async fn set(connection: &mut PgConnection, projection: Projection, mode: Mode) -> Result<(), LedgerError> {
+    let name = projection.as_str();
+    let statements = format!(
+        "UPDATE gateway.projections SET mode = '{mode}' WHERE name = '{name}'; SELECT gateway.prepare_subscriptions();"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map_err(fault)?;
+    Ok(())
+}
+
+/// Works out anew what every user has and shows it: after [`set`], or when a public table was changed by hand. Goes
+/// user by user in the order of their ids, a thousand in a transaction, and returns the number of transactions.
+pub async fn refresh(connection: &mut PgConnection) -> Result<u64, LedgerError> {
+    let mut transactions = 0;
+    let mut last = String::new();
+    loop {
+        // Hexadecimal, because a user's id is whatever an event said.
+        let after = hex::encode(&last);
+        let statement = format!("SELECT gateway.refresh(convert_from(decode('{after}', 'hex'), 'UTF8'))");
+        let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&mut *connection).await.map_err(fault)?;
+        let row = rows.first().ok_or_else(|| fault(sqlx::Error::RowNotFound))?;
+        match row.try_get::<Option<String>, _>(0).map_err(fault)? {
+            Some(user) => last = user,
+            None => return Ok(transactions),
+        }
+        transactions += 1;
+    }
+}

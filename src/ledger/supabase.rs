@@ -1,0 +1,203 @@
+//! The ledger in a Supabase project, through its REST layer and with the service key.
+//!
+//! A batch is one POST to `/rest/v1/rpc/gateway_apply_batch`, which the REST layer runs as one transaction. Every call
+//! has a deadline, every reply a cap. The key is sent to the configured address only: redirects are not followed.
+
+mod fault;
+
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
+
+use self::fault::{of_reply, of_transport};
+use super::batch::{Answer, encode};
+use super::migrations::{missing_error, none_ran};
+use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
+use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
+use crate::config::secret::Secret;
+use crate::revenue::verdict::Verdict;
+
+/// Name of this ledger in logs, metrics and errors.
+const NAME: &str = "supabase";
+
+/// Largest reply that is read, in bytes: the longest list of subscriptions, at some 500 bytes a line, and more.
+pub const REPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How to reach the project.
+#[derive(Clone, Debug)]
+pub struct SupabaseConfig {
+    /// `https://<project>.supabase.co`, with or without a path such as `/rest/v1` behind it.
+    pub url: String,
+    /// The `service_role` key, or a secret key.
+    pub key: Secret,
+    /// Longest wait for a whole reply.
+    pub deadline: Duration,
+}
+
+impl SupabaseConfig {
+    /// With ten seconds.
+    pub fn new(url: impl Into<String>, key: Secret) -> Self {
+        Self { url: url.into(), key, deadline: Duration::from_secs(10) }
+    }
+}
+
+/// The ledger in a Supabase project.
+#[derive(Debug)]
+pub struct SupabaseLedger {
+    client: Client,
+    functions: Url,
+}
+
+impl SupabaseLedger {
+    /// A ledger that connects when it is first used. Fails for a URL or key that cannot be right.
+    pub fn new(config: &SupabaseConfig) -> Result<Self, LedgerError> {
+        let functions = functions_url(&config.url)?;
+        // Another part of the process may have chosen the provider before; then that one stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .default_headers(headers(&config.key)?)
+            .timeout(config.deadline)
+            .connect_timeout(config.deadline)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| {
+                LedgerError::new(NAME, LedgerErrorKind::Unavailable, "no HTTP client can be made").caused_by(error)
+            })?;
+        Ok(Self { client, functions })
+    }
+
+    /// Calls a function with a JSON object of arguments.
+    async fn call<T: DeserializeOwned>(&self, function: &str, arguments: String) -> Result<T, LedgerError> {
+        let unusable = |error| {
+            LedgerError::new(NAME, LedgerErrorKind::Schema, "SUPABASE_URL is no base for paths").caused_by(error)
+        };
+        let url = self.functions.join(function).map_err(unusable)?;
+        let response = self.client.post(url).body(arguments).send().await.map_err(of_transport)?;
+        let status = response.status();
+        let body = read(response).await?;
+        if status != StatusCode::OK {
+            return Err(of_reply(status, &body));
+        }
+        serde_json::from_slice(&body).map_err(|error| {
+            let message = "an answer of unknown form: run `colony-gateway migrate` with the release that you run";
+            LedgerError::new(NAME, LedgerErrorKind::Schema, message).caused_by(error)
+        })
+    }
+}
+
+/// The base of function calls. Whatever path the URL has is kept, without a `/rest/v1` at its end.
+fn functions_url(text: &str) -> Result<Url, LedgerError> {
+    let refuse = |why: &str| {
+        let message = format!("SUPABASE_URL {why}: it has the form https://<project>.supabase.co");
+        LedgerError::new(NAME, LedgerErrorKind::Auth, message)
+    };
+    let base = text.trim().trim_end_matches('/').trim_end_matches("/rest/v1");
+    let url: Url = format!("{base}/rest/v1/rpc/").parse().map_err(|_| refuse("cannot be read"))?;
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(refuse("is neither https nor http"));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err(refuse("holds more than host and path"));
+    }
+    Ok(url)
+}
+
+fn headers(key: &Secret) -> Result<HeaderMap, LedgerError> {
+    let secret = |text: String| {
+        let refuse = |_| {
+            let message = "the service key holds characters that no key has: copy it again";
+            LedgerError::new(NAME, LedgerErrorKind::Auth, message)
+        };
+        let mut value = HeaderValue::try_from(text).map_err(refuse)?;
+        value.set_sensitive(true);
+        Ok(value)
+    };
+    let json = HeaderValue::from_static("application/json");
+    let mut headers = HeaderMap::new();
+    headers.insert("apikey", secret(key.expose().to_owned())?);
+    headers.insert(AUTHORIZATION, secret(format!("Bearer {}", key.expose()))?);
+    headers.insert(CONTENT_TYPE, json.clone());
+    headers.insert(ACCEPT, json);
+    Ok(headers)
+}
+
+/// The body, unless it is larger than the cap.
+async fn read(mut response: Response) -> Result<Vec<u8>, LedgerError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(of_transport)? {
+        if body.len() + chunk.len() > REPLY_BYTES_MAX {
+            let message = format!("a reply of more than {REPLY_BYTES_MAX} bytes: SUPABASE_URL is no Supabase project");
+            return Err(LedgerError::new(NAME, LedgerErrorKind::Schema, message));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+impl Ledger for SupabaseLedger {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
+        Box::pin(async move {
+            let encoded = encode(NAME, batch)?;
+            let answers: Vec<Answer> = match &encoded.document {
+                None => Vec::new(),
+                Some(document) => self.call("gateway_apply_batch", format!("{{\"batch\":{document}}}")).await?,
+            };
+            encoded.decode(NAME, answers)
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async {
+            let answer = self.call("gateway_check", "{}".to_owned()).await;
+            let recorded: Vec<i64> = answer.map_err(|error| none_ran(NAME, error))?;
+            missing_error(NAME, &recorded).map_or(Ok(()), Err)
+        })
+    }
+}
+
+impl Reports for SupabaseLedger {
+    fn summary(&self, days: u32) -> BoxFuture<'_, Result<Summary, LedgerError>> {
+        Box::pin(self.call("gateway_summary", format!("{{\"days\":{}}}", days.min(REPORT_LINES_MAX))))
+    }
+
+    fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>> {
+        Box::pin(self.call("gateway_subscriptions", format!("{{\"most\":{}}}", limit.min(REPORT_LINES_MAX))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_with_and_without_the_path_name_the_same_functions() {
+        for text in ["https://x.supabase.co", " https://x.supabase.co/ ", "https://x.supabase.co/rest/v1/"] {
+            assert_eq!(functions_url(text).unwrap().as_str(), "https://x.supabase.co/rest/v1/rpc/", "{text}");
+        }
+        let local = functions_url("http://127.0.0.1:54321/a").unwrap();
+        assert_eq!(local.as_str(), "http://127.0.0.1:54321/a/rest/v1/rpc/");
+    }
+
+    #[test]
+    fn urls_that_cannot_be_right_are_refused_with_the_form_they_should_have() {
+        for text in ["", "x.supabase.co", "ftp://x", "https://user:pw@x.supabase.co", "postgres://x/y"] {
+            let error = functions_url(text).unwrap_err();
+            assert!(error.message.contains("https://<project>"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_key_with_a_line_break_is_refused_and_no_key_is_ever_shown() {
+        let error = headers(&Secret::new("eyJ\nhunter2")).unwrap_err();
+        assert_eq!(error.kind, LedgerErrorKind::Auth);
+        let config = SupabaseConfig::new("https://x.supabase.co", Secret::new("hunter2"));
+        let ledger = SupabaseLedger::new(&config).unwrap();
+        assert!(!format!("{error:?} {config:?} {ledger:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,205 @@
+//! What the events of a batch leave open and Stripe can tell: each thing is asked once for the whole batch.
+//!
+//! Asking has a bound in time for the batch as a whole. What is not answered by then is not known, and the events'
+//! own objects are taken. An answer is younger than every event of the batch, because all of them were there before
+//! it was asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::domain::clock::Clock;
+use crate::stripe::api::{ApiError, Fetched, Scope, StripeApi};
+use crate::stripe::event::{Event, Family, Related};
+use crate::stripe::invoice::Invoice;
+use crate::stripe::payment::{PaidInvoice, PaymentIds, paid_invoice};
+
+/// Longest time spent on asking for one batch. Half of the time in which an event should be done.
+pub const LOOKUP_TIME_MAX: Duration = Duration::from_millis(2500);
+
+/// Most questions under way at once.
+pub const LOOKUPS_IN_FLIGHT_MAX: usize = 8;
+
+/// Asks Stripe on behalf of batches.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    api: Arc<StripeApi>,
+    clock: Clock,
+    asked: AtomicU64,
+    answered: AtomicU64,
+}
+
+/// How many questions were asked and answered since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LookupCounts {
+    /// Questions that batches had.
+    pub asked: u64,
+    /// Those that Stripe answered in time, "there is none" included.
+    pub answered: u64,
+}
+
+/// What is asked of Stripe, in the order in which it is asked: without its object a thin event cannot be applied at
+/// all, without the others an event can.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Question {
+    Related(Scope, Related),
+    Subscription(Scope, String),
+    InvoicePaidBy(Scope, String),
+}
+
+#[derive(Debug)]
+enum Answer {
+    Object(Fetched),
+    PaidInvoice(Option<String>),
+}
+
+/// What Stripe answered.
+#[derive(Debug, Default)]
+pub(super) struct Answers(BTreeMap<Question, Answer>);
+
+impl Answers {
+    /// The object of a thin event.
+    pub(super) fn related(&self, event: &Event) -> Option<&Fetched> {
+        self.object(&related(event)?)
+    }
+
+    /// The subscription that an event names.
+    pub(super) fn subscription(&self, event: &Event) -> Option<&Fetched> {
+        self.object(&subscription(event)?)
+    }
+
+    /// The invoice that an event's payment paid.
+    pub(super) fn paid_invoice(&self, event: &Event) -> PaidInvoice<'_> {
+        match payment(event).and_then(|question| self.0.get(&question)) {
+            Some(Answer::PaidInvoice(Some(id))) => PaidInvoice::Named(id),
+            Some(Answer::PaidInvoice(None)) => PaidInvoice::Standalone,
+            Some(Answer::Object(_)) | None => PaidInvoice::Unknown,
+        }
+    }
+
+    fn object(&self, question: &Question) -> Option<&Fetched> {
+        match self.0.get(question)? {
+            Answer::Object(fetched) => Some(fetched),
+            Answer::PaidInvoice(_) => None,
+        }
+    }
+}
+
+fn scope(event: &Event) -> Scope {
+    Scope { account: event.account.clone(), context: event.context.clone() }
+}
+
+fn related(event: &Event) -> Option<Question> {
+    let related = event.related.as_ref().filter(|_| event.family != Family::Other)?;
+    Some(Question::Related(scope(event), related.clone()))
+}
+
+/// A subscription that has ended stays as it is, so there is no use in asking for it.
+fn subscription(event: &Event) -> Option<Question> {
+    let object = event.object();
+    let id = match event.family {
+        Family::Subscription => {
+            let over = matches!(object.at("status").word(), Some("canceled" | "incomplete_expired"));
+            if over { None } else { object.at("id").id() }
+        }
+        Family::Session => object.at("subscription").id(),
+        Family::Invoice => Invoice(object).subscription_id(),
+        Family::Customer
+        | Family::InvoicePayment
+        | Family::Charge
+        | Family::Refund
+        | Family::Dispute
+        | Family::PaymentIntent
+        | Family::Other => None,
+    };
+    id.map(|id| Question::Subscription(scope(event), id.to_owned()))
+}
+
+/// Which invoice a payment paid matters when money came in and the event does not say.
+fn payment(event: &Event) -> Option<Question> {
+    let object = event.object();
+    let ids = match event.family {
+        Family::Charge => PaymentIds::of_charge(object),
+        Family::PaymentIntent if event.classic_kind() == "payment_intent.succeeded" => PaymentIds::of_intent(object),
+        _ => return None,
+    };
+    let open = paid_invoice(object) == PaidInvoice::Unknown;
+    ids.intent.filter(|_| open).map(|id| Question::InvoicePaidBy(scope(event), id.to_owned()))
+}
+
+impl Lookup {
+    pub(super) fn new(api: Arc<StripeApi>, clock: Clock) -> Self {
+        Self { api, clock, asked: AtomicU64::new(0), answered: AtomicU64::new(0) }
+    }
+
+    pub(super) fn counts(&self) -> LookupCounts {
+        LookupCounts { asked: self.asked.load(Ordering::Relaxed), answered: self.answered.load(Ordering::Relaxed) }
+    }
+
+    /// Asks for what the events leave open.
+    pub(super) async fn ask_for<'a>(&self, events: impl Iterator<Item = &'a Event>) -> Answers {
+        let questions: BTreeSet<Question> = events.flat_map(|event| self.questions(event)).collect();
+        if questions.is_empty() {
+            return Answers::default();
+        }
+        let asked = questions.len();
+        self.asked.fetch_add(asked as u64, Ordering::Relaxed);
+        let (answers, last_error) = self.ask(questions).await;
+        self.answered.fetch_add(answers.0.len() as u64, Ordering::Relaxed);
+        if answers.0.len() < asked {
+            let cause = last_error.as_ref().map_or("no_time", ApiError::code);
+            let (answered, error) = (answers.0.len(), last_error.as_ref().map(tracing::field::display));
+            tracing::warn!(
+                asked,
+                answered,
+                cause,
+                error,
+                "Stripe left questions open; payloads are applied as they are"
+            );
+        }
+        answers
+    }
+
+    /// What an event leaves open that this key may be asked for.
+    fn questions(&self, event: &Event) -> impl Iterator<Item = Question> + use<> {
+        let foreign = matches!((event.livemode, self.api.livemode()), (Some(event), Some(key)) if event != key);
+        let questions =
+            if foreign { [None, None, None] } else { [related(event), subscription(event), payment(event)] };
+        questions.into_iter().flatten()
+    }
+
+    async fn ask(&self, questions: BTreeSet<Question>) -> (Answers, Option<ApiError>) {
+        let begin = self.clock.instant();
+        let left = || LOOKUP_TIME_MAX.saturating_sub(self.clock.instant().saturating_duration_since(begin));
+        let (mut answers, mut last_error) = (Answers::default(), None);
+        let mut open = questions.into_iter();
+        let mut under_way = JoinSet::new();
+        loop {
+            while under_way.len() < LOOKUPS_IN_FLIGHT_MAX && !left().is_zero() {
+                let Some(question) = open.next() else { break };
+                let (api, within) = (Arc::clone(&self.api), left());
+                under_way.spawn(async move { (answer(&api, &question, within).await, question) });
+            }
+            match under_way.join_next().await {
+                Some(Ok((Ok(answer), question))) => {
+                    answers.0.insert(question, answer);
+                }
+                Some(Ok((Err(error), _))) => last_error = Some(error),
+                // A question that panicked is one that was not answered.
+                Some(Err(_)) => {}
+                None => return (answers, last_error),
+            }
+        }
+    }
+}
+
+async fn answer(api: &StripeApi, question: &Question, within: Duration) -> Result<Answer, ApiError> {
+    match question {
+        Question::Subscription(scope, id) => api.subscription(id, scope, within).await.map(Answer::Object),
+        Question::InvoicePaidBy(scope, id) => api.invoice_paid_by(id, scope, within).await.map(Answer::PaidInvoice),
+        Question::Related(scope, related) => api.related(related, scope, within).await.map(Answer::Object),
+    }
+}

@@ -1,0 +1,307 @@
+//! Requests to Stripe: read one object, or a page of a list.
+//!
+//! Every request has a deadline, stays below Stripe's limits by a token bucket, is tried again only when Stripe or the
+//! fault says that this can help, and is not sent at all while Stripe is down (circuit breaker). Objects come with the
+//! time their request began, because that fences their write. Nothing here writes to Stripe, so a restricted key with
+//! read access is enough.
+//!
+//! It does not remember answers: who asks for many things asks for each once.
+
+mod bucket;
+mod error;
+mod page;
+mod request;
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Client, Url};
+use serde_json::Value;
+
+pub use self::error::{ApiConfigError, ApiDisposition, ApiError, RateLimit};
+pub use self::page::{EVENT_TYPES_MAX, EventsQuery, PAGE_MAX, Page, SubscriptionsQuery};
+
+use self::bucket::TokenBucket;
+use super::event::Related;
+use super::object::Object;
+use crate::config::secret::Secret;
+use crate::domain::backoff::Backoff;
+use crate::domain::breaker::{Breaker, BreakerSettings, BreakerState};
+use crate::domain::clock::{Clock, Timestamp};
+
+/// The API version that every request asks for, whatever the account's own is.
+pub const API_VERSION: &str = "2025-09-30.clover";
+
+/// Where Stripe is.
+pub const BASE_URL: &str = "https://api.stripe.com";
+
+/// Largest answer that is read, in bytes.
+pub const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most attempts at one request, the first included.
+pub const ATTEMPTS_MAX: u32 = 3;
+
+/// Longest wait for one attempt.
+pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Requests a second in live mode: a fifth of Stripe's limit, so that the seller's own requests keep their room.
+pub const RATE_LIVE: u32 = 20;
+
+/// Requests a second in test mode.
+pub const RATE_TEST: u32 = 10;
+
+/// How requests are made.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    /// `sk_…` or `rk_…`
+    pub key: Secret,
+    /// [`BASE_URL`], or a stand-in on this machine.
+    pub base_url: String,
+    /// Requests a second; `None` for the rate of the key's mode.
+    pub rate: Option<u32>,
+    /// Waits between attempts.
+    pub backoff: Backoff,
+    /// When to stop asking.
+    pub breaker: BreakerSettings,
+}
+
+impl ApiSettings {
+    /// The settings for a key.
+    pub fn new(key: Secret) -> Self {
+        let backoff = Backoff { first: Duration::from_millis(250), max: Duration::from_secs(2) };
+        let open = Backoff { first: Duration::from_secs(5), max: Duration::from_mins(1) };
+        let breaker = BreakerSettings { failures: 5, open, probes: 1 };
+        Self { key, base_url: BASE_URL.to_owned(), rate: None, backoff, breaker }
+    }
+}
+
+/// On whose behalf a request is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    /// Connected account, for `Stripe-Account`.
+    pub account: Option<String>,
+    /// Context of a thin event, for `Stripe-Context`; takes the place of the account.
+    pub context: Option<String>,
+}
+
+/// An object as Stripe's API gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fetched {
+    /// The object.
+    pub object: Value,
+    /// When the request was sent: the object is at least as new as this.
+    pub began: Timestamp,
+}
+
+/// Asks Stripe.
+#[derive(Debug)]
+pub struct StripeApi {
+    http: Client,
+    base: Url,
+    livemode: Option<bool>,
+    bucket: TokenBucket,
+    breaker: Breaker,
+    backoff: Backoff,
+    clock: Clock,
+}
+
+impl StripeApi {
+    /// Checks the settings; sends nothing.
+    pub fn new(settings: &ApiSettings, clock: Clock) -> Result<Self, ApiConfigError> {
+        let base = base_url(&settings.base_url)?;
+        let livemode = mode_of(settings.key.expose());
+        let rate = settings.rate.unwrap_or(if livemode == Some(false) { RATE_TEST } else { RATE_LIVE });
+        // Fails when another part of the process has installed it already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut http = Client::builder();
+        if base.scheme() == "http" {
+            // A host on this machine is not behind the proxy that the environment may name.
+            http = http.no_proxy();
+        }
+        let http = http
+            .default_headers(headers(&settings.key)?)
+            .user_agent(concat!("colony-gateway/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(ATTEMPT_TIME_MAX)
+            .timeout(ATTEMPT_TIME_MAX)
+            .https_only(base.scheme() == "https")
+            .build()
+            .map_err(ApiConfigError::Client)?;
+        Ok(Self {
+            http,
+            base,
+            livemode,
+            bucket: TokenBucket::new(rate, clock.clone()),
+            breaker: Breaker::new(settings.breaker, clock.clone()),
+            backoff: settings.backoff,
+            clock,
+        })
+    }
+
+    /// The mode that the key is for; `None` when it does not say.
+    pub fn livemode(&self) -> Option<bool> {
+        self.livemode
+    }
+
+    /// What the circuit breaker does now, for health and metrics.
+    pub fn breaker_state(&self) -> BreakerState {
+        self.breaker.state()
+    }
+
+    /// A subscription, with its customer and its latest invoice expanded.
+    pub async fn subscription(&self, id: &str, scope: &Scope, within: Duration) -> Result<Fetched, ApiError> {
+        let mut url = self.address(&["v1", "subscriptions", id])?;
+        url.query_pairs_mut().append_pair("expand[]", "customer").append_pair("expand[]", "latest_invoice");
+        let fetched = self.get(url, scope, within).await?;
+        let object = Object::new(&fetched.object);
+        let right = object.at("object").text() == Some("subscription") && object.at("id").id() == Some(id);
+        if right { Ok(fetched) } else { Err(ApiError::Unexpected) }
+    }
+
+    /// The object that a thin event is about. Its address comes with the event, so it is followed only to Stripe.
+    pub async fn related(&self, related: &Related, scope: &Scope, within: Duration) -> Result<Fetched, ApiError> {
+        let url = self.base.join(&related.url).map_err(|_| ApiError::OffHost)?;
+        let home = url.origin() == self.base.origin() && url.username().is_empty() && url.password().is_none();
+        let api = url.path().starts_with("/v1/") || url.path().starts_with("/v2/");
+        if !home || !api {
+            return Err(ApiError::OffHost);
+        }
+        let fetched = self.get(url, scope, within).await?;
+        let right = Object::new(&fetched.object).at("id").id() == Some(related.id.as_str());
+        if right { Ok(fetched) } else { Err(ApiError::Unexpected) }
+    }
+
+    /// The invoice that a payment intent paid; `None` when it paid none.
+    pub async fn invoice_paid_by(
+        &self,
+        payment_intent: &str,
+        scope: &Scope,
+        within: Duration,
+    ) -> Result<Option<String>, ApiError> {
+        let mut url = self.address(&["v1", "invoice_payments"])?;
+        url.query_pairs_mut()
+            .append_pair("payment[type]", "payment_intent")
+            .append_pair("payment[payment_intent]", payment_intent)
+            .append_pair("limit", "1");
+        let fetched = self.get(url, scope, within).await?;
+        let list = Object::new(&fetched.object);
+        if !list.at("data").value().is_some_and(Value::is_array) {
+            return Err(ApiError::Unexpected);
+        }
+        Ok(list.items().find_map(|payment| payment.at("invoice").id().map(str::to_owned)))
+    }
+
+    /// One page of the events of the last 30 days, newest first.
+    pub async fn events(&self, query: &EventsQuery, scope: &Scope, within: Duration) -> Result<Page, ApiError> {
+        let mut url = self.address(&["v1", "events"])?;
+        query.write(&mut url);
+        Page::read(self.get(url, scope, within).await?)
+    }
+
+    /// One page of subscriptions, the latest made first.
+    pub async fn subscriptions(
+        &self,
+        query: &SubscriptionsQuery,
+        scope: &Scope,
+        within: Duration,
+    ) -> Result<Page, ApiError> {
+        let mut url = self.address(&["v1", "subscriptions"])?;
+        query.write(&mut url);
+        Page::read(self.get(url, scope, within).await?)
+    }
+
+    /// An address below the base. Identifiers come from events, so they may not climb out of their place.
+    fn address(&self, segments: &[&str]) -> Result<Url, ApiError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if segments.iter().any(|segment| segment.is_empty() || !segment.bytes().all(plain)) {
+            return Err(ApiError::BadId);
+        }
+        self.base.join(&segments.join("/")).map_err(|_| ApiError::BadId)
+    }
+}
+
+/// The base address, which must be Stripe's protocol to a host elsewhere, or anything on this machine.
+fn base_url(text: &str) -> Result<Url, ApiConfigError> {
+    let bad = || ApiConfigError::BaseUrl(text.to_owned());
+    let mut url = Url::parse(text).map_err(|_| bad())?;
+    let loopback = match url.host_str() {
+        Some(host) => host == "localhost" || host == "[::1]" || host.starts_with("127."),
+        None => return Err(bad()),
+    };
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err(bad());
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        "http" => return Err(ApiConfigError::Plaintext(text.to_owned())),
+        _ => return Err(bad()),
+    }
+    url.set_path("/");
+    Ok(url)
+}
+
+/// Mode of a key by its prefix.
+fn mode_of(key: &str) -> Option<bool> {
+    let rest = key.strip_prefix("sk_").or_else(|| key.strip_prefix("rk_"))?;
+    if rest.starts_with("live_") { Some(true) } else { rest.starts_with("test_").then_some(false) }
+}
+
+fn headers(key: &Secret) -> Result<HeaderMap, ApiConfigError> {
+    let key = key.expose();
+    if !(key.starts_with("sk_") || key.starts_with("rk_")) {
+        return Err(ApiConfigError::Key);
+    }
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| ApiConfigError::Key)?;
+    bearer.set_sensitive(true);
+    let mut headers = HeaderMap::new();
+    headers.insert(reqwest::header::AUTHORIZATION, bearer);
+    headers.insert("stripe-version", HeaderValue::from_static(API_VERSION));
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api(base_url: &str, key: &str) -> Result<StripeApi, ApiConfigError> {
+        let settings = ApiSettings { base_url: base_url.to_owned(), ..ApiSettings::new(Secret::new(key)) };
+        StripeApi::new(&settings, Clock::system())
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_only() {
+        assert!(api("http://127.0.0.1:1", "sk_test_1").is_ok());
+        assert!(api("https://api.stripe.com", "rk_live_1").is_ok());
+        assert!(matches!(api("http://api.stripe.com", "sk_test_1"), Err(ApiConfigError::Plaintext(_))));
+        for bad in ["ftp://127.0.0.1", "nowhere", "https://user@api.stripe.com", "https://api.stripe.com?x=1"] {
+            assert!(matches!(api(bad, "sk_test_1"), Err(ApiConfigError::BaseUrl(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_key_is_refused_without_being_shown() {
+        for key in ["", "pk_test_secret", "whsec_secret", "sk_test_\nsecret"] {
+            let error = api(BASE_URL, key).unwrap_err();
+            assert!(matches!(error, ApiConfigError::Key));
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_key_tells_the_mode_and_the_mode_the_rate() {
+        assert_eq!(api(BASE_URL, "rk_live_1").unwrap().livemode(), Some(true));
+        assert_eq!(api(BASE_URL, "sk_test_1").unwrap().livemode(), Some(false));
+        assert_eq!(api(BASE_URL, "sk_1").unwrap().livemode(), None);
+        assert!(!format!("{:?}", api(BASE_URL, "sk_test_hush").unwrap()).contains("hush"));
+    }
+
+    #[test]
+    fn an_identifier_cannot_climb_out_of_its_place() {
+        let api = api(BASE_URL, "sk_test_1").unwrap();
+        assert_eq!(api.address(&["v1", "subscriptions", "sub_1"]).unwrap().path(), "/v1/subscriptions/sub_1");
+        for id in ["", "..", "sub_1/../../v1/balance", "sub_1?x", "sub_1#x", "sub%2f"] {
+            assert!(matches!(api.address(&["v1", "subscriptions", id]), Err(ApiError::BadId)), "{id}");
+        }
+    }
+}

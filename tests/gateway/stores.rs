@@ -1,0 +1,49 @@
+//! From a webhook to PostgreSQL, with the commands that an operator uses on the way.
+
+use crate::commands::run;
+use crate::gateway::{Options, event};
+use crate::postgres::{Database, Flavour};
+
+#[tokio::test]
+async fn an_operator_migrates_serves_and_reads_the_revenue() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = Database::create(Flavour::Supabase).await;
+    let options = Options::new(directory.path()).with("DATABASE_URL", database.url());
+
+    let log = options.try_serve().err().expect("serve refuses to start without its schema").join("\n");
+    assert!(log.contains("migrations are missing") && log.contains("colony-gateway migrate"), "{log}");
+    let (code, plan, _) = run(&options, &["migrate", "--plan"]);
+    assert_eq!(code, 1, "{plan}");
+    assert!(plan.contains("gateway_schema") && plan.contains("would run"), "{plan}");
+    let (code, ran, stderr) = run(&options, &["migrate"]);
+    assert_eq!(code, 0, "{ran}{stderr}");
+    assert!(run(&options, &["migrate"]).1.contains("nothing to do"));
+    assert_eq!(run(&options, &["migrate", "--plan"]).0, 0);
+
+    let gateway = options.serve();
+    let url = format!("http://{}/webhooks/stripe", gateway.webhooks);
+    let simulate =
+        ["simulate", "--url", &url, "--events", "300", "--duplicate", "10%", "--out-of-order", "16", "--seed", "11"];
+    let (code, stdout, stderr) = run(&options, &simulate);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let health = gateway.until_idle();
+    assert_eq!((&health["inbox"]["settled"], &health["inbox"]["dead"]), (&300.into(), &0.into()), "{health}");
+
+    let (code, revenue, stderr) = run(&options, &["revenue", "--json"]);
+    assert_eq!(code, 0, "{stderr}");
+    let revenue: serde_json::Value = serde_json::from_str(&revenue).unwrap();
+    assert_eq!(revenue["counts"]["events"], 300);
+    assert!(revenue["recurring"].as_array().is_some_and(|lines| !lines.is_empty()), "{revenue}");
+    assert!(run(&options, &["revenue"]).1.contains("300 events"));
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_is_no_reason_not_to_receive_webhooks() {
+    let directory = tempfile::tempdir().unwrap();
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("postgres://nobody@{nowhere}/nothing");
+    let gateway = Options::new(directory.path()).with("DATABASE_URL", url).serve();
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    let health = gateway.until(|health| health["components"]["ledger"]["status"] == "degraded");
+    assert_eq!((&health["ready"], &health["inbox"]["dead"]), (&true.into(), &0.into()), "{health}");
+}

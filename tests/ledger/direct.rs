@@ -1,0 +1,312 @@
+//! The PostgreSQL ledger over its own connection.
+
+use std::time::Duration;
+
+use colony_gateway::config::secret::Secret;
+use colony_gateway::ledger::migrations::{Standing, migrate, plan};
+use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
+use colony_gateway::ledger::projections::refresh;
+use colony_gateway::ledger::report::REPORT_LINES_MAX;
+use colony_gateway::ledger::{Disposition, Ledger, LedgerError, LedgerErrorKind, Outcome};
+use colony_gateway::revenue::verdict::Verdict;
+use sqlx::{Connection, PgConnection};
+
+use crate::contract;
+use crate::plans::Planned;
+use crate::pooler::Pooler;
+use crate::postgres::{Database, Flavour};
+use crate::stores::{Postgres, Store};
+
+#[tokio::test]
+async fn every_order_of_a_small_family_ends_in_the_same_rows() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    contract::every_order_of_each_small_family_ends_in_the_same_rows(&store).await;
+}
+
+#[tokio::test]
+async fn random_orders_of_a_large_history_end_in_the_same_rows() {
+    let store = Postgres::direct(Flavour::Supabase).await;
+    contract::random_orders_of_a_large_history_end_in_the_same_rows(&store, 12).await;
+}
+
+#[tokio::test]
+async fn the_contract_holds() {
+    contract::holds(&Postgres::direct(Flavour::Plain).await).await;
+}
+
+fn customer(event: &str, id: &str) -> Verdict {
+    Planned::new(event, "customer.created", 0).customer(id, false).verdict()
+}
+
+fn ledger(url: String, deadline: Duration) -> PostgresLedger {
+    PostgresLedger::new(&PostgresConfig { deadline, ..PostgresConfig::new(Secret::new(url)) }).unwrap()
+}
+
+fn is_retried(error: &LedgerError) -> bool {
+    matches!(error.disposition(), Disposition::Retry { .. })
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ledger = ledger(format!("postgres://postgres@127.0.0.1:{port}/x"), Duration::from_millis(300));
+    for error in [ledger.check().await.unwrap_err(), ledger.apply(&[customer("evt_1", "cus_1")]).await.unwrap_err()] {
+        assert_eq!(error.kind, LedgerErrorKind::Unavailable);
+        assert!(is_retried(&error));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_database_or_role_tells_the_operator_what_to_correct() {
+    let store = Postgres::direct(Flavour::Supabase).await;
+    store.database.run("CREATE ROLE reader LOGIN").await;
+    let base = store.database.url();
+    let cases = [
+        (base.replace("/test_", "/missing_"), LedgerErrorKind::Schema, "no such database"),
+        (base.replace("postgres@", "nobody@"), LedgerErrorKind::Auth, "DATABASE_URL"),
+        (base.replace("postgres@", "reader@"), LedgerErrorKind::Auth, "colony-gateway migrate"),
+    ];
+    for (url, kind, hint) in cases {
+        let error = ledger(url, Duration::from_secs(5)).apply(&[customer("evt_1", "cus_1")]).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(error.message.contains(hint), "{error}");
+        assert!(is_retried(&error));
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_too_long_gives_up_and_is_applied_once_when_tried_again() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    let mut holder = PgConnection::connect_with(&store.database.options()).await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock(7449369)").execute(&mut holder).await.unwrap();
+    let hasty = ledger(store.database.url(), Duration::from_millis(200));
+    let batch = [customer("evt_1", "cus_1")];
+    let error = hasty.apply(&batch).await.unwrap_err();
+    assert_eq!(error.kind, LedgerErrorKind::TimedOut);
+    assert!(is_retried(&error));
+    // The database gives up on the lock before a patient caller does.
+    let error = store.ledger().apply(&batch).await.unwrap_err();
+    assert_eq!(error.kind, LedgerErrorKind::Overload, "{error}");
+    holder.close().await.unwrap();
+    // The first try may have been applied meanwhile, unseen.
+    let outcomes = store.ledger().apply(&batch).await.unwrap();
+    assert!(matches!(outcomes[..], [Outcome::Applied | Outcome::Duplicate]), "{outcomes:?}");
+    assert_eq!(hasty.apply(&batch).await.unwrap(), [Outcome::Duplicate]);
+}
+
+#[tokio::test]
+async fn a_server_process_that_is_stopped_is_unavailable_and_the_next_batch_is_applied() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    let mut holder = PgConnection::connect_with(&store.database.options()).await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock(7449369)").execute(&mut holder).await.unwrap();
+    let batch = [customer("evt_1", "cus_1")];
+    let stop = async {
+        let waiting = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                       WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut holder).await.unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+        holder.close().await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(store.ledger().apply(&batch), stop);
+    assert_eq!(outcome.unwrap_err().kind, LedgerErrorKind::Unavailable);
+    assert_eq!(store.ledger().apply(&batch).await.unwrap(), [Outcome::Applied]);
+}
+
+#[tokio::test]
+async fn data_that_the_database_refuses_is_given_up_and_leaves_nothing() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    store.database.run("ALTER TABLE gateway.stripe_customers ADD CHECK (id <> 'cus_bad')").await;
+    let before = store.contents().await;
+    let batch = [customer("evt_1", "cus_good"), customer("evt_2", "cus_bad")];
+    let error = store.ledger().apply(&batch).await.unwrap_err();
+    assert_eq!((error.kind, error.disposition()), (LedgerErrorKind::Rejected, Disposition::GiveUp));
+    assert!(!format!("{error:?}").contains("cus_bad"), "the refused row is not part of the error: {error:?}");
+    assert_eq!(store.contents().await, before);
+    assert_eq!(store.ledger().apply(&batch[..1]).await.unwrap(), [Outcome::Applied]);
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_at_its_commit_is_not_taken_for_applied() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    store
+        .database
+        .run(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'too late' USING ERRCODE = '40001'; END $$;
+             CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON gateway.stripe_customers
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    let error = store.ledger().apply(&[customer("evt_1", "cus_1")]).await.unwrap_err();
+    assert_eq!(error.kind, LedgerErrorKind::Conflict);
+    assert!(store.contents().await.0["events"].is_empty());
+}
+
+#[tokio::test]
+async fn a_read_only_database_keeps_the_batch_waiting_with_a_hint() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    let read_only = ledger(
+        format!("{}?options=-c%20default_transaction_read_only%3Don", store.database.url()),
+        Duration::from_secs(5),
+    );
+    let error = read_only.apply(&[customer("evt_1", "cus_1")]).await.unwrap_err();
+    assert_eq!(error.kind, LedgerErrorKind::Storage, "{error}");
+    assert!(error.message.contains("read-only") && is_retried(&error), "{error}");
+}
+
+#[tokio::test]
+async fn an_isolation_level_that_would_not_see_the_last_batch_is_refused_with_a_hint() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    let url = format!("{}?options=-c%20default_transaction_isolation%3Dserializable", store.database.url());
+    let error = ledger(url, Duration::from_secs(5)).apply(&[customer("evt_1", "cus_1")]).await.unwrap_err();
+    assert_eq!(error.kind, LedgerErrorKind::Schema, "{error}");
+    assert!(error.message.contains("read committed") && is_retried(&error), "{error}");
+}
+
+#[tokio::test]
+async fn users_who_wait_are_tried_again_a_few_at_a_time_and_ever_less_often() {
+    let store = Postgres::direct(Flavour::Supabase).await;
+    // No user id here is a UUID, which the public table wants: all of them wait.
+    let subscribe = |number: usize| {
+        Planned::new(&format!("evt_{number}"), "x", 0)
+            .customer_user(&format!("cus_{number}"), &format!("user_{number}"))
+            .subscription(&format!("sub_{number}"), &format!("cus_{number}"), "active", |_| {})
+            .verdict()
+    };
+    let batch: Vec<Verdict> = (0..20).map(subscribe).collect();
+    store.ledger().apply(&batch).await.unwrap();
+    let attempts = "SELECT sum(attempts)::bigint FROM gateway.user_access WHERE NOT shown";
+    let attempts = async || sqlx::query_scalar::<_, i64>(attempts).fetch_one(&store.pool).await.unwrap();
+    assert_eq!(attempts().await, 20);
+    let batch: Vec<Verdict> = (0..3).map(|number| Planned::new(&format!("evt_x{number}"), "x", 0).verdict()).collect();
+    store.ledger().apply(&batch[..1]).await.unwrap();
+    assert_eq!(attempts().await, 20, "nobody's time has come");
+    store.database.run("UPDATE gateway.user_access SET retry_at = now() - interval '1 second'").await;
+    store.ledger().apply(&batch[1..2]).await.unwrap();
+    assert_eq!(attempts().await, 36, "sixteen at a time");
+    store.database.run("UPDATE gateway.user_access SET retry_at = now() - interval '1 second', attempts = 1000").await;
+    store.ledger().apply(&batch[2..]).await.unwrap();
+    let longest: bool = sqlx::query_scalar(
+        "SELECT max(retry_at) BETWEEN now() + interval '23 hours' AND now() + interval '1 day' FROM gateway.user_access",
+    )
+    .fetch_one(&store.pool)
+    .await
+    .unwrap();
+    assert!(longest, "a day at most");
+}
+
+#[tokio::test]
+async fn a_refresh_works_through_all_users_a_thousand_at_a_time() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    store
+        .database
+        .run(
+            "INSERT INTO gateway.stripe_subscriptions (id, version, source, livemode, customer_id, status,
+                 projected_status, entitles, preference, tier, items, mrr_minor, will_cancel, cancel_at_period_end, raw)
+             SELECT 'sub_' || n, '1', 'payload', true, 'cus_' || n, 'active', 'active', true, '1.' || n, 'gold', 1, 0,
+                 false, false, '{}' FROM generate_series(1, 2500) n;
+             INSERT INTO gateway.customer_bindings
+             SELECT 'customer_user', 'cus_' || n, 'it''s ' || n, 'x', '1' FROM generate_series(1, 2500) n",
+        )
+        .await;
+    let mut connection = PgConnection::connect_with(&store.database.options()).await.unwrap();
+    assert_eq!(refresh(&mut connection).await.unwrap(), 3);
+    let shown: i64 = sqlx::query_scalar("SELECT count(*) FROM public.subscriptions WHERE tier = 'gold'")
+        .fetch_one(&store.pool)
+        .await
+        .unwrap();
+    assert_eq!(shown, 2500);
+}
+
+#[tokio::test]
+async fn reports_are_no_longer_than_their_bound() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    store
+        .database
+        .run(
+            "INSERT INTO gateway.stripe_subscriptions (id, version, source, livemode, status, entitles, preference,
+                 items, mrr_minor, will_cancel, cancel_at_period_end, raw)
+             SELECT 'sub_' || n, '1', 'payload', true, 'active', true, '1.' || n, 1, 0, false, false, '{}'
+             FROM generate_series(1, 10001) n",
+        )
+        .await;
+    let lines = store.ledger().subscriptions(u32::MAX).await.unwrap();
+    assert_eq!(lines.len(), usize::try_from(REPORT_LINES_MAX).unwrap());
+    store.ledger().summary(u32::MAX).await.unwrap();
+}
+
+#[tokio::test]
+async fn text_with_every_kind_of_quote_is_stored_as_it_is() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    let odd = "it's \"so\" \\ $gateway$ $$ ; -- é 🐝 \u{7f}";
+    let verdict = Planned::new("evt_1", odd, 0).customer(odd, false).customer_user(odd, odd).verdict();
+    assert_eq!(store.ledger().apply(&[verdict]).await.unwrap(), [Outcome::Applied]);
+    let stored: Vec<String> = sqlx::query_scalar(
+        "SELECT id FROM gateway.stripe_customers UNION ALL SELECT to_id FROM gateway.customer_bindings
+         UNION ALL SELECT type FROM gateway.events",
+    )
+    .fetch_all(&store.pool)
+    .await
+    .unwrap();
+    assert_eq!(stored, [odd, odd, odd]);
+}
+
+#[tokio::test]
+async fn two_gateways_that_apply_the_same_events_apply_each_once() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    let other = ledger(store.database.url(), Duration::from_secs(10));
+    let mut applied = 0;
+    for round in 0..20 {
+        let batch: Vec<Verdict> =
+            (0..16).map(|number| customer(&format!("evt_{round}_{number}"), &format!("cus_{number}"))).collect();
+        let reversed: Vec<Verdict> = batch.iter().rev().cloned().collect();
+        let (one, two) = tokio::join!(store.ledger().apply(&batch), other.apply(&reversed));
+        let outcomes = [one.unwrap(), two.unwrap()].concat();
+        let duplicates = outcomes.iter().filter(|outcome| **outcome == Outcome::Duplicate).count();
+        assert_eq!(duplicates, 16, "{outcomes:?}");
+        applied += outcomes.len() - duplicates;
+    }
+    assert_eq!(applied, 320);
+}
+
+#[tokio::test]
+async fn two_gateways_that_bind_one_customer_differently_end_in_one_binding() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    let other = ledger(store.database.url(), Duration::from_secs(10));
+    for round in 0..20 {
+        let bind = |event: &str, user: &str| {
+            [Planned::new(&format!("{event}_{round}"), "x", 0).customer_user(&format!("cus_{round}"), user).verdict()]
+        };
+        let (one, two) = (bind("evt_a", "user_a"), bind("evt_b", "user_b"));
+        let (one, two) = tokio::join!(store.ledger().apply(&one), other.apply(&two));
+        let outcomes = [one.unwrap(), two.unwrap()].concat();
+        let held = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Quarantined { .. })).count();
+        assert_eq!((held, outcomes.contains(&Outcome::Applied)), (1, true), "{outcomes:?}");
+    }
+}
+
+#[tokio::test]
+async fn it_works_through_a_pooler_that_changes_servers_and_forbids_named_statements() {
+    let database = Database::create(Flavour::Plain).await;
+    let pooler = Pooler::start(database.port()).await;
+    let url = database.url().replace(&format!(":{}/", database.port()), &format!(":{}/", pooler.port));
+    let config = PostgresConfig::new(Secret::new(url));
+
+    // The stand-in is as hard as the real thing: an ordinary client fails here.
+    let mut ordinary =
+        PgConnection::connect_with(&config.options().unwrap().statement_cache_capacity(10)).await.unwrap();
+    sqlx::query("SELECT $1").bind(1).fetch_one(&mut ordinary).await.unwrap_err();
+
+    let mut connection = PgConnection::connect_with(&config.options().unwrap()).await.unwrap();
+    assert!(plan(&mut connection).await.unwrap().iter().all(|step| step.standing == Standing::Pending));
+    migrate(&mut connection).await.unwrap();
+    assert!(plan(&mut connection).await.unwrap().iter().all(|step| step.standing == Standing::Applied));
+    let ledger = PostgresLedger::new(&config).unwrap();
+    for number in 0..20 {
+        let batch = [customer(&format!("evt_{number}"), &format!("cus_{number}"))];
+        assert_eq!(ledger.apply(&batch).await.unwrap(), [Outcome::Applied]);
+        assert_eq!(ledger.apply(&batch).await.unwrap(), [Outcome::Duplicate]);
+        ledger.check().await.unwrap();
+    }
+}

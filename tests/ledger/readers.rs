@@ -1,0 +1,81 @@
+//! What the predecessor's readers find after each scenario, in each generation of tables, asked under their own role.
+
+mod scenarios;
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::generations::Generation;
+use crate::postgres::Database;
+
+/// What a reader of one user sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The user's one active row of `subscriptions`, by the name of its tier; `None` when there is not exactly one.
+    pub(crate) active: Option<String>,
+    /// Status of the user's rows in `subscriptions`.
+    pub(crate) statuses: Vec<String>,
+    /// The newest active row per Stripe subscription: its tier.
+    pub(crate) latest: Option<String>,
+    /// `is_premium` and tier of the profile.
+    pub(crate) profile: Option<(bool, String)>,
+}
+
+/// Asks as the user does: signed in, under row level security.
+async fn ask(pool: &PgPool, user: &str, question: &str) -> Vec<Value> {
+    let mut transaction = pool.begin().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claim.sub = '{user}';
+         SET LOCAL request.jwt.claim.role = 'authenticated'"
+    )))
+    .execute(&mut *transaction)
+    .await
+    .unwrap();
+    let question = format!("SELECT to_jsonb(q) FROM ({question}) q");
+    sqlx::query_scalar(AssertSqlSafe(question)).fetch_all(&mut *transaction).await.unwrap()
+}
+
+fn text(row: &Value, field: &str) -> String {
+    row[field].as_str().unwrap_or_else(|| panic!("{field} of {row}")).to_owned()
+}
+
+/// All that readers of this generation see of a user.
+pub(crate) async fn seen(database: &Database, generation: Generation, user: &str) -> Seen {
+    let pool = database.pool().await;
+    // The first generation embeds the tier through the foreign key; `.single()` wants exactly one row.
+    let active = match generation {
+        Generation::First => format!(
+            "SELECT t.name AS tier FROM public.subscriptions s
+             JOIN public.subscription_tiers t ON t.id = s.tier_id
+             WHERE s.user_id = '{user}' AND s.status = 'active'"
+        ),
+        Generation::Second | Generation::Third => {
+            format!("SELECT s.tier FROM public.subscriptions s WHERE s.user_id = '{user}' AND s.status = 'active'")
+        }
+    };
+    let active = match &ask(&pool, user, &active).await[..] {
+        [row] => Some(text(row, "tier")),
+        _ => None,
+    };
+    let statuses = format!("SELECT s.status FROM public.subscriptions s WHERE s.user_id = '{user}' ORDER BY 1");
+    let statuses = ask(&pool, user, &statuses).await.iter().map(|row| text(row, "status")).collect();
+    let latest = match generation {
+        Generation::First => None,
+        Generation::Second | Generation::Third => {
+            let question = format!(
+                "SELECT t.tier_name FROM public.subscription_tiers t
+                 WHERE t.user_id = '{user}' AND t.status IN ('active', 'trialing')
+                 ORDER BY t.current_period_end DESC LIMIT 1"
+            );
+            ask(&pool, user, &question).await.first().map(|row| text(row, "tier_name"))
+        }
+    };
+    let question =
+        format!("SELECT p.is_premium, p.subscription_tier FROM public.user_profiles p WHERE p.id = '{user}'");
+    let profile = ask(&pool, user, &question).await.first().map(|row| {
+        let tier = row["subscription_tier"].as_str().unwrap_or("null").to_owned();
+        (row["is_premium"].as_bool().unwrap(), tier)
+    });
+    pool.close().await;
+    Seen { active, statuses, latest, profile }
+}

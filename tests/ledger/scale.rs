@@ -1,0 +1,124 @@
+//! The batch function at one million subscriptions: it looks rows up through indexes, and reads no more of them than
+//! the batch concerns. Prints how long batches of 1, 16 and 256 events take; asserts nothing about time.
+
+use colony_gateway::config::secret::Secret;
+use colony_gateway::domain::clock::Clock;
+use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
+use colony_gateway::ledger::{Ledger, Outcome};
+use colony_gateway::revenue::rows::RevenueKind;
+use colony_gateway::revenue::verdict::Verdict;
+use sqlx::Row;
+
+use crate::plans::Planned;
+use crate::postgres::Flavour;
+use crate::stores::Postgres;
+
+/// Subscriptions and bindings; the other tables hold a tenth of it, which is as telling and much quicker to make.
+const SUBSCRIPTIONS: u32 = 1_000_000;
+
+/// Most rows of one table that an event may make the function read, over all of its statements.
+const READS_AN_EVENT: i64 = 40;
+
+fn fill() -> String {
+    let user = "'00000000-0000-4000-8000-' || lpad(n::text, 12, '0')";
+    let tenth = SUBSCRIPTIONS / 10;
+    format!(
+        "INSERT INTO gateway.stripe_subscriptions (id, version, source, livemode, customer_id, status, projected_status,
+             entitles, preference, tier, items, mrr_minor, will_cancel, cancel_at_period_end, raw)
+         SELECT 'sub_' || n, '1', 'payload', true, 'cus_' || n, 'active', 'active', true, '1.1.sub_' || n, 'silver', 1,
+             999, false, false, '{{}}' FROM generate_series(1, {SUBSCRIPTIONS}) n;
+         INSERT INTO gateway.customer_bindings
+         SELECT 'customer_user', 'cus_' || n, {user}, 'x', '1' FROM generate_series(1, {SUBSCRIPTIONS}) n;
+         INSERT INTO gateway.events (id, type, livemode, created, payload, outcome, recorded_at)
+         SELECT 'evt_old_' || n, 'x', true, now(), '{{}}', 'applied', now() FROM generate_series(1, {tenth}) n;
+         INSERT INTO gateway.revenue_entries (kind, key, version, as_of, livemode, amount_minor, voided_minor, currency,
+             occurred_at, payment_id)
+         SELECT 'invoice', 'in_' || n, '1', now(), true, 999, 0, 'cad', now(), 'pi_' || n
+         FROM generate_series(1, {tenth}) n;
+         INSERT INTO gateway.user_access (user_id, subscription_id, status, tier, entitles, shown)
+         SELECT {user}, 'sub_' || n, 'active', 'silver', true, true FROM generate_series(1, {tenth}) n;
+         INSERT INTO public.subscriptions (user_id, subscriber_id, creator_id, tier, status, stripe_subscription_id)
+         SELECT u, u, u, 'silver', 'active', 'sub_' || n
+         FROM generate_series(1, {tenth}) n CROSS JOIN LATERAL (SELECT {user} AS u) x;
+         ANALYZE;"
+    )
+}
+
+/// A batch that touches every table: known customers who change, pay and are bound again.
+fn batch(start: usize, length: usize) -> Vec<Verdict> {
+    let events = (start + 1..=start + length).map(|number| {
+        let (customer, user) = (format!("cus_{number}"), format!("00000000-0000-4000-8000-{number:012}"));
+        Planned::new(&format!("evt_{number}"), "customer.subscription.updated", 1)
+            .subscription(&format!("sub_{number}"), &customer, "past_due", |_| {})
+            .customer_user(&customer, &user)
+            .customer(&customer, false)
+            .money(RevenueKind::Invoice, &format!("in_{number}"), 999, |_| {})
+            .link(&format!("pi_{number}"), Some(&format!("in_{number}")))
+            .verdict()
+    });
+    events.collect()
+}
+
+#[tokio::test]
+async fn the_batch_function_uses_indexes_at_a_million_subscriptions() {
+    const EXPLAIN: &str = "
+        DO $$
+        DECLARE
+            setting text;
+        BEGIN
+            FOREACH setting IN ARRAY ARRAY['session_preload_libraries = auto_explain',
+                'auto_explain.log_min_duration = 0', 'auto_explain.log_nested_statements = on']
+            LOOP
+                EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
+            END LOOP;
+        END $$;";
+    let store = Postgres::direct(Flavour::Plain).await;
+    store.database.run(&fill()).await;
+    let clock = Clock::system();
+    let config = PostgresConfig { connections: 1, ..PostgresConfig::new(Secret::new(store.database.url())) };
+    let ledger = PostgresLedger::new(&config).unwrap();
+    let mut start = 0;
+    for length in [1, 16, 256] {
+        let mut best = None;
+        for _ in 0..8 {
+            let events = batch(start, length);
+            start += length;
+            let begun = clock.instant();
+            let outcomes = ledger.apply(&events).await.unwrap();
+            let took = begun.elapsed();
+            assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Applied), "{outcomes:?}");
+            best = Some(best.map_or(took, |best| took.min(best)));
+        }
+        eprintln!("a batch of {length} events: {:?} at best of 8", best.unwrap_or_default());
+    }
+
+    store.database.run(&format!("{EXPLAIN} SELECT pg_stat_reset()")).await;
+    let explained = PostgresLedger::new(&config).unwrap();
+    explained.apply(&batch(start, 256)).await.unwrap();
+    explained.close().await;
+
+    let plans = store.database.server_log();
+    for table in
+        ["stripe_subscriptions", "customer_bindings", "events", "revenue_entries", "user_access", "subscriptions"]
+    {
+        assert!(!plans.contains(&format!("Seq Scan on {table} ")), "a sequential scan of {table}:\n{plans}");
+        let indexed = plans.lines().any(|line| line.contains("Index") && line.contains(&format!(" on {table} ")));
+        assert!(indexed, "no index scan of {table}:\n{plans}");
+    }
+    for index in ["stripe_subscriptions_pkey", "customer_bindings_pkey", "revenue_entries_pkey", "events_pkey"] {
+        assert!(plans.contains(&format!("Conflict Arbiter Indexes: {index}")), "{index}:\n{plans}");
+    }
+
+    // A scan of a whole index would look like an index scan above; here it shows.
+    let reads = sqlx::query(
+        "SELECT relname::text, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) AS reads
+         FROM pg_stat_user_tables",
+    )
+    .fetch_all(&store.pool)
+    .await
+    .unwrap();
+    for table in reads {
+        let (name, reads): (String, i64) = (table.get("relname"), table.get("reads"));
+        assert!(reads <= 256 * READS_AN_EVENT, "{name}: {reads} rows were read for 256 events");
+    }
+}

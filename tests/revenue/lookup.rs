@@ -1,0 +1,222 @@
+//! What the validator asks of Stripe, and what it does with the answers and without them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use colony_gateway::domain::clock::{Clock, Timestamp};
+use colony_gateway::revenue::guardian::Guardian;
+use colony_gateway::revenue::rows::{BindingKind, Rank, Source};
+use colony_gateway::revenue::validator::{LOOKUPS_IN_FLIGHT_MAX, OBJECT_UNKNOWN, Validator};
+use colony_gateway::revenue::verdict::{Plan, Verdict};
+use serde_json::{Value, json};
+
+use crate::api::client;
+use crate::merge::Record;
+use crate::story::{START, USER, settings};
+use crate::stripe_api::{Fault, StripeStandIn};
+
+struct World {
+    stand_in: StripeStandIn,
+    validator: Validator,
+    clock: Clock,
+}
+
+async fn world() -> World {
+    let stand_in = StripeStandIn::start().await;
+    let clock = Clock::manual(Timestamp::from_seconds(START));
+    let api = Arc::new(client(&stand_in, &clock));
+    clock.advance(Duration::from_mins(1));
+    let validator = Validator::new(settings(), Arc::new(Guardian::default()), clock.clone()).with_stripe(api);
+    World { stand_in, validator, clock }
+}
+
+fn event(id: &str, kind: &str, object: &Value) -> Bytes {
+    let event = json!({"id": id, "object": "event", "type": kind, "livemode": false, "created": START,
+        "data": {"object": object}});
+    Bytes::from(event.to_string())
+}
+
+fn subscription(id: &str, status: &str) -> Value {
+    json!({"id": id, "object": "subscription", "status": status, "customer": "cus_1", "metadata": {}, "created": START,
+        "items": {"object": "list", "data": [{"price": {"id": "price_gold_monthly"}}]}})
+}
+
+fn applied(verdicts: Vec<Verdict>) -> Vec<Plan> {
+    let plans = verdicts.into_iter().map(|verdict| match verdict {
+        Verdict::Apply(plan) => *plan,
+        other => panic!("not applied: {other:?}"),
+    });
+    plans.collect()
+}
+
+#[tokio::test]
+async fn a_batch_asks_for_each_subscription_once_and_writes_what_it_is_now() {
+    let World { stand_in, validator, clock } = world().await;
+    let mut now = subscription("sub_1", "past_due");
+    now["customer"] = json!({"id": "cus_1", "object": "customer", "currency": "cad", "metadata": {"userId": USER}});
+    now["latest_invoice"] = json!({"id": "in_1", "object": "invoice", "status": "open"});
+    stand_in.put("/v1/subscriptions/sub_1", now);
+    let invoice = json!({"id": "in_1", "object": "invoice", "status": "open", "customer": "cus_1",
+        "parent": {"subscription_details": {"subscription": "sub_1"}}});
+    let batch = [
+        event("evt_1", "customer.subscription.updated", &subscription("sub_1", "active")),
+        event("evt_2", "customer.subscription.updated", &subscription("sub_1", "trialing")),
+        event("evt_3", "invoice.payment_failed", &invoice),
+    ];
+    let plans = applied(validator.validate(&batch).await);
+    assert_eq!(stand_in.asked().len(), 1);
+    for plan in &plans {
+        let row = &plan.subscriptions[0];
+        assert_eq!((row.status.as_str(), row.source, row.version.rank), ("past_due", Source::Fetch, Rank::Fetched));
+        assert_eq!(row.version.at, clock.now());
+        let raw: Value = serde_json::from_str(row.raw.as_str()).unwrap();
+        assert_eq!((&raw["customer"], &raw["latest_invoice"]), (&json!("cus_1"), &json!("in_1")));
+    }
+    // The customer came along, and with it the user that the subscription did not name.
+    let record = Record::of(&plans);
+    assert_eq!(record.bound(BindingKind::CustomerUser, "cus_1"), Some(USER));
+    assert_eq!(record.customers["cus_1"].currency.as_deref(), Some("cad"));
+    assert_eq!((validator.lookup_counts().asked, validator.lookup_counts().answered), (1, 1));
+}
+
+#[tokio::test]
+async fn a_later_fetch_stands_above_an_earlier_one_and_above_payloads() {
+    let World { stand_in, validator, clock } = world().await;
+    let updated = [event("evt_1", "customer.subscription.updated", &subscription("sub_1", "active"))];
+    let mut plans = Vec::new();
+    for status in ["past_due", "active", "unpaid"] {
+        stand_in.put("/v1/subscriptions/sub_1", subscription("sub_1", status));
+        clock.advance(Duration::from_millis(1));
+        plans.extend(applied(validator.validate(&updated).await));
+    }
+    let without = Validator::new(settings(), Arc::new(Guardian::default()), clock.clone());
+    plans.extend(applied(without.validate(&updated).await));
+    plans.reverse();
+    assert_eq!(Record::of(&plans).subscriptions["sub_1"].status, "unpaid");
+}
+
+#[tokio::test]
+async fn a_fetch_is_no_older_than_the_event_even_by_a_slow_clock() {
+    let World { stand_in, validator, clock } = world().await;
+    clock.set(Timestamp::from_seconds(START - 100));
+    stand_in.put("/v1/subscriptions/sub_1", subscription("sub_1", "active"));
+    let batch = [event("evt_1", "customer.subscription.updated", &subscription("sub_1", "past_due"))];
+    let plans = applied(validator.validate(&batch).await);
+    assert_eq!(plans[0].subscriptions[0].version.at, Timestamp::from_seconds(START));
+}
+
+#[tokio::test]
+async fn payloads_are_applied_when_stripe_does_not_answer() {
+    let World { stand_in, validator, .. } = world().await;
+    stand_in.put("/v1/subscriptions/sub_2", subscription("sub_2", "active"));
+    stand_in.fail_next(Fault::Status(400, &[]));
+    let batch = [
+        event("evt_1", "customer.subscription.updated", &subscription("sub_1", "past_due")),
+        event("evt_2", "customer.subscription.updated", &subscription("sub_none", "past_due")),
+    ];
+    let plans = applied(validator.validate(&batch).await);
+    for plan in &plans {
+        assert_eq!(
+            (plan.subscriptions[0].source, plan.subscriptions[0].status.as_str()),
+            (Source::Payload, "past_due")
+        );
+    }
+    assert_eq!((validator.lookup_counts().asked, validator.lookup_counts().answered), (2, 0));
+}
+
+#[tokio::test]
+async fn what_has_ended_and_what_is_of_the_other_mode_is_not_asked_for() {
+    let World { stand_in, validator, .. } = world().await;
+    let mut live: Value =
+        serde_json::from_slice(&event("evt_2", "customer.subscription.updated", &subscription("sub_2", "active")))
+            .unwrap();
+    live["livemode"] = json!(true);
+    let batch = [
+        event("evt_1", "customer.subscription.deleted", &subscription("sub_1", "canceled")),
+        Bytes::from(live.to_string()),
+    ];
+    assert_eq!(applied(validator.validate(&batch).await).len(), 2);
+    assert!(stand_in.asked().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_held_back_is_not_asked_for() {
+    let World { stand_in, validator, .. } = world().await;
+    let mut hostile = subscription("sub_1", "active");
+    hostile["metadata"] = json!({"note": "<script>"});
+    let verdicts = validator.validate(&[event("evt_1", "customer.subscription.updated", &hostile)]).await;
+    assert!(matches!(verdicts[..], [Verdict::Quarantine { .. }]));
+    assert!(stand_in.asked().is_empty());
+}
+
+#[tokio::test]
+async fn only_so_many_questions_are_under_way_at_once() {
+    let World { stand_in, validator, .. } = world().await;
+    let batch: Vec<Bytes> = (0..LOOKUPS_IN_FLIGHT_MAX + 2)
+        .map(|number| {
+            let id = format!("sub_{number}");
+            stand_in.put(&format!("/v1/subscriptions/{id}"), subscription(&id, "active"));
+            event(&format!("evt_{number}"), "customer.subscription.updated", &subscription(&id, "past_due"))
+        })
+        .collect();
+    let plans = applied(validator.validate(&batch).await);
+    assert!(plans.iter().all(|plan| plan.subscriptions[0].source == Source::Fetch));
+    assert!(stand_in.most_at_once() <= LOOKUPS_IN_FLIGHT_MAX, "{}", stand_in.most_at_once());
+}
+
+#[tokio::test]
+async fn stripe_tells_which_invoice_a_payment_paid() {
+    let World { stand_in, validator, .. } = world().await;
+    stand_in.put("/v1/invoice_payments/pi_1", json!({"id": "inpay_1", "object": "invoice_payment", "invoice": "in_1"}));
+    let payment = |id: &str| {
+        json!({"id": id, "object": "payment_intent", "customer": "cus_1", "amount": 100, "amount_received": 100,
+            "currency": "eur", "status": "succeeded"})
+    };
+    // Paid at another time, so that nothing but the link can tell.
+    let invoice = json!({"id": "in_1", "object": "invoice", "status": "paid", "amount_paid": 100, "amount_due": 100,
+        "currency": "eur", "customer": "cus_1", "status_transitions": {"paid_at": START - 90_000}});
+    let batch = [
+        event("evt_1", "payment_intent.succeeded", &payment("pi_1")),
+        event("evt_2", "payment_intent.succeeded", &payment("pi_2")),
+        event("evt_3", "invoice.paid", &invoice),
+    ];
+    let plans = applied(validator.validate(&batch).await);
+    let links: Vec<_> = plans.iter().flat_map(|plan| &plan.links).map(|link| link.invoice_id.as_deref()).collect();
+    assert_eq!(links, [Some("in_1"), None]);
+    assert_eq!(Record::of(&plans).net(), 200);
+}
+
+#[tokio::test]
+async fn the_object_of_a_thin_event_is_fetched_and_projected() {
+    let World { stand_in, validator, .. } = world().await;
+    let thin = |id: &str, url: &str| {
+        let event = json!({"id": id, "object": "v2.core.event", "type": "v1.customer.updated", "livemode": false,
+            "created": "2026-01-01T00:00:00.123Z", "context": "acct_7",
+            "related_object": {"id": "cus_1", "type": "customer", "url": url}});
+        Bytes::from(event.to_string())
+    };
+    stand_in.put("/v1/customers/cus_1", json!({"id": "cus_1", "object": "customer", "metadata": {"userId": USER}}));
+    let batch = [thin("evt_1", "/v1/customers/cus_1"), thin("evt_2", "https://evil.test/v1/customers/cus_1")];
+    let verdicts = validator.validate(&batch).await;
+    let [Verdict::Apply(plan), Verdict::Quarantine { rule, .. }] = &verdicts[..] else { panic!("{verdicts:?}") };
+    assert_eq!((plan.customers[0].id.as_str(), plan.customers[0].source), ("cus_1", Source::Fetch));
+    assert_eq!(plan.bindings[0].to_id, USER);
+    assert_eq!(rule, OBJECT_UNKNOWN);
+    assert_eq!(stand_in.asked()[0].header("stripe-context"), Some("acct_7"));
+}
+
+#[tokio::test]
+async fn a_fetched_subscription_is_checked_against_the_invoice() {
+    let World { stand_in, validator, .. } = world().await;
+    let mut now = subscription("sub_1", "past_due");
+    now["customer"] = json!({"id": "cus_1", "object": "customer", "currency": "usd"});
+    now["currency"] = json!("cad");
+    now["latest_invoice"] = json!({"id": "in_1", "object": "invoice", "status": "paid"});
+    stand_in.put("/v1/subscriptions/sub_1", now);
+    let plans = applied(
+        validator.validate(&[event("evt_1", "customer.subscription.updated", &subscription("sub_1", "active"))]).await,
+    );
+    let codes: Vec<&str> = plans[0].findings.iter().map(|finding| finding.code.as_str()).collect();
+    assert_eq!(codes, ["currency", "status_invoice"]);
+}

@@ -1,0 +1,65 @@
+//! The least that a store does: per key, keep the row with the greatest version.
+
+use std::collections::BTreeMap;
+
+use colony_gateway::revenue::net;
+use colony_gateway::revenue::rows::{
+    BindingKind, BindingRow, CustomerRow, PaymentLink, RevenueKind, RevenueRow, SubscriptionRow, Version,
+};
+use colony_gateway::revenue::verdict::Plan;
+
+/// Merged rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) subscriptions: BTreeMap<String, SubscriptionRow>,
+    pub(crate) customers: BTreeMap<String, CustomerRow>,
+    pub(crate) bindings: BTreeMap<(BindingKind, String), BindingRow>,
+    pub(crate) revenue: BTreeMap<(RevenueKind, String), RevenueRow>,
+    pub(crate) links: BTreeMap<String, PaymentLink>,
+}
+
+fn keep<K: Ord, R: Clone>(rows: &mut BTreeMap<K, R>, key: K, row: &R, version: impl Fn(&R) -> &Version) {
+    if rows.get(&key).is_none_or(|known| version(known) < version(row)) {
+        rows.insert(key, row.clone());
+    }
+}
+
+impl Record {
+    pub(crate) fn of<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Self {
+        let mut record = Self::default();
+        for plan in plans {
+            record.apply(plan);
+        }
+        record
+    }
+
+    pub(crate) fn apply(&mut self, plan: &Plan) {
+        for row in &plan.subscriptions {
+            keep(&mut self.subscriptions, row.id.clone(), row, |row| &row.version);
+        }
+        for row in &plan.customers {
+            keep(&mut self.customers, row.id.clone(), row, |row| &row.version);
+        }
+        for row in &plan.bindings {
+            keep(&mut self.bindings, (row.kind, row.from_id.clone()), row, |row| &row.version);
+        }
+        for row in &plan.revenue {
+            keep(&mut self.revenue, (row.kind, row.key.clone()), row, |row| &row.version);
+        }
+        for row in &plan.links {
+            keep(&mut self.links, row.payment_id.clone(), row, |row| &row.version);
+        }
+    }
+
+    /// Minor units that count, over all kinds.
+    pub(crate) fn net(&self) -> i64 {
+        let rows: Vec<_> = self.revenue.values().cloned().collect();
+        let links: Vec<_> = self.links.values().cloned().collect();
+        net::net(&rows, &links).iter().map(|counted| counted.amount_minor).sum()
+    }
+
+    /// What a binding points to.
+    pub(crate) fn bound(&self, kind: BindingKind, from: &str) -> Option<&str> {
+        self.bindings.get(&(kind, from.to_owned())).map(|row| row.to_id.as_str())
+    }
+}

@@ -1,0 +1,368 @@
+//! A real PostgreSQL for tests: one server for a test process, one database for a test.
+//!
+//! The server listens on a loopback port and keeps its data under a temporary directory. A shell stands watch over it:
+//! when the test process ends, however it ends, the shell's standard input closes, and it stops the server and
+//! removes the directory. Nothing outlives the tests, and a test that is killed leaves nothing behind either.
+//!
+//! The binaries come from `PATH` or `/usr/lib/postgresql/*/bin`. `initdb` refuses to run as root, so root runs the
+//! server as the user `postgres`.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// Connections a test's pool may open.
+const POOL_CONNECTIONS: u32 = 8;
+
+/// Starts, each on another port, before the tests give up: another process can take a free port first.
+const START_ATTEMPTS: u32 = 5;
+
+/// What kind of cluster a test wants. Roles belong to a cluster, so the two cannot share a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// PostgreSQL as it comes: no roles but the superuser's.
+    Plain,
+    /// With the roles and the `auth` schema that Supabase provides.
+    Supabase,
+}
+
+/// The stand-in for what Supabase puts into every project: roles, `auth.users`, `auth.uid()` and `auth.role()`.
+const SUPABASE_ROLES: &str = "
+    CREATE ROLE anon NOLOGIN NOINHERIT;
+    CREATE ROLE authenticated NOLOGIN NOINHERIT;
+    CREATE ROLE service_role NOLOGIN NOINHERIT BYPASSRLS;
+    CREATE ROLE authenticator LOGIN NOINHERIT;
+    GRANT anon, authenticated, service_role TO authenticator;
+";
+
+const SUPABASE_DATABASE: &str = "
+    CREATE SCHEMA auth;
+    CREATE TABLE auth.users (id uuid PRIMARY KEY, email text);
+    CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS
+        $$ SELECT nullif(current_setting('request.jwt.claim.sub', true), '')::uuid $$;
+    CREATE FUNCTION auth.role() RETURNS text LANGUAGE sql STABLE AS
+        $$ SELECT nullif(current_setting('request.jwt.claim.role', true), '') $$;
+    GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role;
+    GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role;
+    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated, service_role;
+    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
+    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;
+";
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    port: u16,
+    log: PathBuf,
+    databases: AtomicU32,
+    _watch: Child,
+    _lifeline: ChildStdin,
+}
+
+impl Server {
+    /// The server of this process, started on first use.
+    pub(crate) fn of(flavour: Flavour) -> &'static Self {
+        static PLAIN: OnceLock<Server> = OnceLock::new();
+        static SUPABASE: OnceLock<Server> = OnceLock::new();
+        let cell = match flavour {
+            Flavour::Plain => &PLAIN,
+            Flavour::Supabase => &SUPABASE,
+        };
+        cell.get_or_init(Self::start)
+    }
+
+    fn start() -> Self {
+        let account = Account::for_server();
+        for _ in 0..START_ATTEMPTS {
+            let dir = tempfile::Builder::new().prefix("gateway-pg-").tempdir().expect("a temporary directory").keep();
+            account.own(&dir);
+            let data = dir.join("data");
+            account.copy(&account.template(&dir), &data);
+            let port = free_port();
+            if let Some((watch, lifeline)) = account.serve(&dir, &data, port) {
+                let log = log_file(&dir, port);
+                return Self { port, log, databases: AtomicU32::new(0), _watch: watch, _lifeline: lifeline };
+            }
+        }
+        panic!("PostgreSQL did not start on any of {START_ATTEMPTS} ports; see the reports above");
+    }
+
+    fn options(&self, database: &str) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(self.port).username("postgres").database(database)
+    }
+}
+
+/// A database of a test's own.
+#[derive(Debug)]
+pub(crate) struct Database {
+    server: &'static Server,
+    name: String,
+}
+
+impl Database {
+    /// An empty database; on [`Flavour::Supabase`] with the `auth` schema and the roles.
+    pub(crate) async fn create(flavour: Flavour) -> Self {
+        let server = tokio::task::spawn_blocking(move || Server::of(flavour)).await.expect("the server starts");
+        let number = server.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        let mut admin = PgConnection::connect_with(&server.options("postgres")).await.expect("the server answers");
+        if number == 0 && flavour == Flavour::Supabase {
+            sqlx::raw_sql(SUPABASE_ROLES).execute(&mut admin).await.expect("roles");
+        }
+        create_database(&mut admin, &name).await;
+        let database = Self { server, name };
+        if flavour == Flavour::Supabase {
+            wait_for_roles(&mut admin).await;
+            database.run(SUPABASE_DATABASE).await;
+        }
+        database
+    }
+
+    /// Connection options, as the superuser.
+    pub(crate) fn options(&self) -> PgConnectOptions {
+        self.server.options(&self.name)
+    }
+
+    /// Connection string, as the superuser.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{}", self.server.port, self.name)
+    }
+
+    /// The port the server listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    /// What the server has written to its log so far.
+    pub(crate) fn server_log(&self) -> String {
+        fs::read_to_string(&self.server.log).expect("the server keeps its log")
+    }
+
+    /// A pool of connections, as the superuser.
+    pub(crate) async fn pool(&self) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(POOL_CONNECTIONS)
+            .connect_with(self.options())
+            .await
+            .expect("the server answers")
+    }
+
+    /// Sets the time zone that connections of this database start with.
+    pub(crate) async fn set_time_zone(&self, zone: &str) {
+        self.run(&format!("ALTER DATABASE {} SET timezone = '{zone}'", self.name)).await;
+    }
+
+    /// Runs a script, as the superuser.
+    pub(crate) async fn run(&self, sql: &str) {
+        let mut connection = PgConnection::connect_with(&self.options()).await.expect("the server answers");
+        if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await {
+            panic!("{error}\nin: {sql}");
+        }
+        connection.close().await.expect("the connection closes");
+    }
+}
+
+/// Tests of one process share a cluster: the one that came first makes the roles, the others wait for them.
+async fn wait_for_roles(admin: &mut PgConnection) {
+    for _ in 0..500 {
+        let there: bool = sqlx::query_scalar("SELECT to_regrole('authenticator') IS NOT NULL")
+            .fetch_one(&mut *admin)
+            .await
+            .expect("a catalogue look-up");
+        if there {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the roles of the test cluster are missing");
+}
+
+/// Creates a database; two at once can collide on the template, so that fault is tried again.
+async fn create_database(admin: &mut PgConnection, name: &str) {
+    for _ in 0..100 {
+        match sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut *admin).await {
+            Ok(_) => return,
+            Err(sqlx::Error::Database(fault)) if fault.code().as_deref() == Some("55006") => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the template database stays in use");
+}
+
+/// The system account that runs the server.
+enum Account {
+    Own,
+    Postgres { uid: u32, gid: u32 },
+}
+
+impl Account {
+    fn for_server() -> Self {
+        let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+        if root {
+            Self::Postgres { uid: number("id", &["-u", "postgres"]), gid: number("id", &["-g", "postgres"]) }
+        } else {
+            Self::Own
+        }
+    }
+
+    fn own(&self, dir: &Path) {
+        if let Self::Postgres { uid, gid } = self {
+            chown(dir, Some(*uid), Some(*gid)).expect("root may give a directory away");
+        }
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        match self {
+            Self::Own => Command::new(program),
+            Self::Postgres { uid, gid } => {
+                let mut command = Command::new("setpriv");
+                command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]);
+                command.arg(program);
+                command
+            }
+        }
+    }
+
+    /// A fresh data directory to copy, made once for all test processes: copying takes a tenth of the time.
+    fn template(&self, dir: &Path) -> PathBuf {
+        let version = Command::new(binary("initdb")).arg("--version").output().expect("initdb runs");
+        let version: String =
+            String::from_utf8_lossy(&version.stdout).chars().filter(char::is_ascii_alphanumeric).collect();
+        let template = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("data-{version}"));
+        if !template.is_dir() {
+            let made = dir.join("template");
+            self.init(&made);
+            let part = template.with_extension(std::process::id().to_string());
+            run(Command::new("cp").arg("-R").arg(&made).arg(&part));
+            // Another process may have been faster; then its copy is as good.
+            if fs::rename(&part, &template).is_err() {
+                let _ = fs::remove_dir_all(&part);
+            }
+        }
+        template
+    }
+
+    fn copy(&self, from: &Path, to: &Path) {
+        run(Command::new("cp").arg("-R").arg(from).arg(to));
+        run(Command::new("chmod").args(["-R", "u=rwX,go="]).arg(to));
+        if let Self::Postgres { uid, gid } = self {
+            run(Command::new("chown").arg("-R").arg(format!("{uid}:{gid}")).arg(to));
+        }
+    }
+
+    /// Makes the data directory. An ICU locale sorts text unlike bytes, as hosted databases do, so that a comparison
+    /// that forgets `COLLATE "C"` shows; builds without ICU fall back to the C locale.
+    fn init(&self, data: &Path) {
+        let icu: &[&str] = &["--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8"];
+        let plain: &[&str] = &["--locale=C"];
+        let mut fault = String::new();
+        for locale in [icu, plain] {
+            let output = self
+                .command(&binary("initdb"))
+                .current_dir("/")
+                .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "-D"])
+                .arg(data)
+                .args(locale)
+                .output()
+                .expect("initdb runs");
+            if output.status.success() {
+                return;
+            }
+            fault = String::from_utf8_lossy(&output.stderr).into_owned();
+        }
+        panic!("initdb failed: {fault}");
+    }
+
+    /// Starts the server under its watch; `None` when it did not come up on this port.
+    fn serve(&self, dir: &Path, data: &Path, port: u16) -> Option<(Child, ChildStdin)> {
+        const WATCH: &str = r#"
+            dir=$1; shift
+            log=$1; shift
+            "$@" >"$log" 2>&1 </dev/null &
+            server=$!
+            cat >/dev/null
+            kill -INT "$server" 2>/dev/null
+            wait "$server"
+            rm -rf "$dir"
+        "#;
+        let log_file = log_file(dir, port);
+        let mut watch = self
+            .command(Path::new("/bin/sh"))
+            .current_dir("/")
+            .args(["-c", WATCH, "watch"])
+            .arg(dir)
+            .arg(&log_file)
+            .arg(binary("postgres"))
+            .arg("-D")
+            .arg(data)
+            .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"])
+            .arg(dir)
+            .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"])
+            .args(["-c", "max_connections=500", "-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh runs");
+        let lifeline = watch.stdin.take().expect("standard input is piped");
+        for _ in 0..3000 {
+            let log = fs::read_to_string(&log_file).unwrap_or_default();
+            if log.contains("ready to accept connections") {
+                return Some((watch, lifeline));
+            }
+            if log.contains("FATAL") {
+                eprintln!("PostgreSQL on port {port}: {log}");
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(lifeline);
+        let _ = watch.wait();
+        None
+    }
+}
+
+fn log_file(dir: &Path, port: u16) -> PathBuf {
+    dir.join(format!("log.{port}"))
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("the program runs");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port is free");
+    listener.local_addr().expect("a bound listener has an address").port()
+}
+
+fn number(program: &str, args: &[&str]) -> u32 {
+    let output = Command::new(program).args(args).output().expect("id runs");
+    String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .expect("the tests run as root, so the server needs a user named postgres: install PostgreSQL's server package")
+}
+
+/// The program from `PATH`, else from the newest of Debian's version directories.
+fn binary(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found: Vec<PathBuf> =
+        std::env::split_paths(&path).map(|dir| dir.join(name)).filter(|file| file.is_file()).take(1).collect();
+    if found.is_empty() {
+        let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        found = versions.map(|version| version.path().join("bin").join(name)).filter(|file| file.is_file()).collect();
+        found.sort();
+    }
+    found.pop().unwrap_or_else(|| panic!("{name} is neither on PATH nor in /usr/lib/postgresql/*/bin"))
+}

@@ -1,0 +1,213 @@
+//! A stand-in for Supabase's REST layer, over a real PostgreSQL: what PostgREST does with a call of a function.
+//!
+//! Takes `POST /rest/v1/rpc/<function>`, maps the key to a role, runs the call in one transaction under that role, and
+//! answers with the statuses and error bodies that PostgREST documents. Faults can be put before or after the call.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::{Value, json};
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Row};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::postgres::Database;
+
+/// The key of the role `service_role`.
+pub(crate) const SERVICE_KEY: &str = "service-role-key-of-the-test-project";
+
+/// The key of the role `anon`.
+pub(crate) const ANON_KEY: &str = "anon-key-of-the-test-project";
+
+/// Something that goes wrong with one call.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// The call is not made; this is the answer.
+    Before(u16, &'static str),
+    /// The call is made and commits; this is the answer all the same.
+    After(u16, &'static str),
+    /// The call is made and commits; the answer never comes.
+    Silence,
+    /// The call is not made; the answer is as long as this.
+    Flood(usize),
+}
+
+/// A running stand-in. Ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    port: u16,
+    layer: Layer,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    pool: PgPool,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Rest {
+    /// Starts over a database of the flavour [`crate::postgres::Flavour::Supabase`].
+    pub(crate) async fn start(database: &Database) -> Self {
+        let options = database.options().username("authenticator");
+        let pool = PgPoolOptions::new().max_connections(8).connect_with(options).await.expect("the server answers");
+        let layer = Layer { pool, faults: Arc::default(), calls: Arc::default() };
+        let router = Router::new()
+            .route("/rest/v1/rpc/{function}", post(call))
+            .layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024))
+            .with_state(layer.clone());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a loopback port is free");
+        let port = listener.local_addr().expect("a bound listener has an address").port();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            axum::serve(listener, router).await.expect("the stand-in serves");
+        });
+        Self { port, layer, _tasks: tasks }
+    }
+
+    /// The project's address.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Makes the next call go wrong; several faults wait in line.
+    pub(crate) fn fail_next(&self, fault: Fault) {
+        self.layer.faults.lock().expect("no test panics here").push_back(fault);
+    }
+
+    /// Calls that came in.
+    pub(crate) fn calls(&self) -> usize {
+        self.layer.calls.load(Ordering::SeqCst)
+    }
+}
+
+async fn call(State(layer): State<Layer>, Path(function): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+    layer.calls.fetch_add(1, Ordering::SeqCst);
+    let fault = layer.faults.lock().expect("no test panics here").pop_front();
+    match &fault {
+        Some(Fault::Before(status, body)) => return reply(*status, (*body).to_owned()),
+        Some(Fault::Flood(bytes)) => return reply(200, " ".repeat(*bytes)),
+        Some(Fault::After(..) | Fault::Silence) | None => {}
+    }
+    let answer = match role(&headers) {
+        Ok(role) => run(&layer.pool, role, &function, &body).await,
+        Err(refusal) => return *refusal,
+    };
+    match fault {
+        Some(Fault::After(status, body)) => reply(status, body.to_owned()),
+        Some(Fault::Silence) => {
+            tokio::time::sleep(Duration::from_hours(1)).await;
+            answer
+        }
+        Some(Fault::Before(..) | Fault::Flood(_)) | None => answer,
+    }
+}
+
+fn reply(status: u16, body: String) -> Response {
+    let status = StatusCode::from_u16(status).expect("a status");
+    (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
+}
+
+/// The role of the key, as the API gateway and PostgREST find it.
+fn role(headers: &HeaderMap) -> Result<&'static str, Box<Response>> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let refuse =
+        |message: &str| Err(Box::new(reply(401, json!({ "message": message, "hint": "check it" }).to_string())));
+    let role = match header("apikey") {
+        SERVICE_KEY => "service_role",
+        ANON_KEY => "anon",
+        "" => return refuse("No API key found in request"),
+        _ => return refuse("Invalid API key"),
+    };
+    if header("authorization") != format!("Bearer {}", header("apikey")) {
+        let body = json!({"code": "PGRST301", "message": "JWSError", "details": null, "hint": null});
+        return Err(Box::new(reply(401, body.to_string())));
+    }
+    if header("content-type") != "application/json" {
+        let body = json!({"code": "PGRST107", "message": "Content-Type not acceptable", "details": null, "hint": null});
+        return Err(Box::new(reply(415, body.to_string())));
+    }
+    Ok(role)
+}
+
+async fn run(pool: &PgPool, role: &str, function: &str, body: &[u8]) -> Response {
+    let Ok(Value::Object(arguments)) = serde_json::from_slice(body) else {
+        let body = json!({"code": "PGRST102", "message": "Empty or invalid json", "details": null, "hint": null});
+        return reply(400, body.to_string());
+    };
+    match transaction(pool, role, function, &Value::Object(arguments)).await {
+        Ok(Some(answer)) => reply(200, answer.to_string()),
+        Ok(None) => {
+            let message = format!("Could not find the function public.{function} in the schema cache");
+            reply(404, json!({"code": "PGRST202", "message": message, "details": null, "hint": null}).to_string())
+        }
+        Err(sqlx::Error::Database(fault)) => {
+            let code = fault.code().unwrap_or_default().into_owned();
+            let body = json!({"code": code, "message": fault.message(), "details": null, "hint": null});
+            reply(status_of(&code, role), body.to_string())
+        }
+        Err(error) => {
+            let body = json!({"code": "PGRST001", "message": error.to_string(), "details": null, "hint": null});
+            reply(503, body.to_string())
+        }
+    }
+}
+
+/// Runs the call as PostgREST does; `None` when no function has these arguments.
+async fn transaction(pool: &PgPool, role: &str, function: &str, arguments: &Value) -> sqlx::Result<Option<Value>> {
+    let mut transaction = pool.begin().await?;
+    let found = sqlx::query(
+        "SELECT coalesce(p.proargnames, '{}') AS names,
+                array(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) t) AS types
+         FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proname = $1",
+    )
+    .bind(function)
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    let (names, types): (Vec<String>, Vec<String>) = (found.try_get("names")?, found.try_get("types")?);
+    let given: Vec<&String> = arguments.as_object().map(|fields| fields.keys().collect()).unwrap_or_default();
+    if given.len() != names.len() || !names.iter().all(|name| given.contains(&name)) {
+        return Ok(None);
+    }
+    sqlx::raw_sql(AssertSqlSafe(format!("SET LOCAL ROLE {role}"))).execute(&mut *transaction).await?;
+    let passed: Vec<String> = names.iter().map(|name| format!("\"{name}\" => _.\"{name}\"")).collect();
+    let columns: Vec<String> = names.iter().zip(&types).map(|(name, kind)| format!("\"{name}\" {kind}")).collect();
+    let from = if names.is_empty() {
+        "FROM (SELECT $1::jsonb) _".to_owned()
+    } else {
+        format!("FROM jsonb_to_record($1::jsonb) AS _({})", columns.join(", "))
+    };
+    let statement = format!("SELECT to_jsonb(public.\"{function}\"({})) {from}", passed.join(", "));
+    let answer = sqlx::query_scalar(AssertSqlSafe(statement)).bind(arguments).fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(Some(answer))
+}
+
+/// The status for a PostgreSQL error code, from PostgREST's table.
+fn status_of(code: &str, role: &str) -> u16 {
+    match (code, code.get(..2).unwrap_or_default()) {
+        ("23503" | "23505", _) => 409,
+        ("25006", _) => 405,
+        ("53400" | "42P17", _) => 500,
+        ("P0001", _) => 400,
+        ("42883" | "42P01", _) => 404,
+        ("42501", _) if role == "anon" => 401,
+        ("42501", _) | (_, "0L" | "0P" | "28") => 403,
+        (_, "08" | "53") => 503,
+        (_, "09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "54" | "55" | "57" | "58" | "F0" | "HV" | "P0" | "XX") => {
+            500
+        }
+        _ => 400,
+    }
+}

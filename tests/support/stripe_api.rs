@@ -1,0 +1,212 @@
+//! A stand-in of Stripe's API on this machine: objects and lists with the statuses, headers and error bodies of the
+//! real one, faults on demand, and a memory of what was asked.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The key it accepts.
+pub(crate) const KEY: &str = "rk_test_stand_in";
+
+/// An answer out of the ordinary, given once.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// This status with these headers and no object.
+    Status(u16, &'static [(&'static str, &'static str)]),
+    /// A body that is no JSON.
+    Garbage,
+    /// A body of so many bytes.
+    Huge(usize),
+    /// No answer for as long as the stand-in lives.
+    Silence,
+    /// A redirect elsewhere.
+    Redirect(&'static str),
+}
+
+/// What was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Asked {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+#[derive(Debug, Default)]
+struct World {
+    objects: BTreeMap<String, Value>,
+    faults: VecDeque<Fault>,
+    asked: Vec<Asked>,
+    most_at_once: usize,
+    at_once: usize,
+}
+
+/// The stand-in. Stops when dropped.
+#[derive(Debug)]
+pub(crate) struct StripeStandIn {
+    pub(crate) base_url: String,
+    world: Arc<Mutex<World>>,
+    server: JoinHandle<()>,
+}
+
+impl Drop for StripeStandIn {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl StripeStandIn {
+    /// Serves on a port of its own.
+    #[expect(clippy::disallowed_methods, reason = "the task is aborted when the stand-in is dropped")]
+    pub(crate) async fn start() -> Self {
+        let world = Arc::new(Mutex::new(World::default()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&world));
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { base_url, world, server }
+    }
+
+    /// Puts an object where it is read from.
+    pub(crate) fn put(&self, path: &str, object: Value) {
+        self.world.lock().unwrap().objects.insert(path.to_owned(), object);
+    }
+
+    /// Answers the next request, and no other, with a fault.
+    pub(crate) fn fail_next(&self, fault: Fault) {
+        self.world.lock().unwrap().faults.push_back(fault);
+    }
+
+    /// What was asked so far.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.world.lock().unwrap().asked.clone()
+    }
+
+    /// Most requests that were under way at once.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.world.lock().unwrap().most_at_once
+    }
+}
+
+async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Response<Body> {
+    let query: Vec<(String, String)> = reqwest::Url::parse(&format!("http://x{}", request.uri()))
+        .unwrap()
+        .query_pairs()
+        .map(|(key, value)| (key.into_owned(), value.into_owned()))
+        .collect();
+    let asked = Asked { path: request.uri().path().to_owned(), query, headers: request.headers().clone() };
+    let fault = {
+        let mut world = world.lock().unwrap();
+        world.asked.push(asked.clone());
+        world.at_once += 1;
+        world.most_at_once = world.most_at_once.max(world.at_once);
+        world.faults.pop_front()
+    };
+    // Lets requests that came at once be seen at once.
+    tokio::task::yield_now().await;
+    let response = match fault {
+        Some(fault) => fail(fault).await,
+        None => serve(&world, &asked),
+    };
+    world.lock().unwrap().at_once -= 1;
+    response
+}
+
+async fn fail(fault: Fault) -> Response<Body> {
+    match fault {
+        Fault::Status(status, headers) => {
+            let mut response = error(status, "api_error", "fault");
+            for (name, value) in headers {
+                response.headers_mut().insert(*name, value.parse().unwrap());
+            }
+            response
+        }
+        Fault::Garbage => Response::new(Body::from("<html>")),
+        Fault::Huge(bytes) => Response::new(Body::from(vec![b' '; bytes])),
+        Fault::Silence => std::future::pending().await,
+        Fault::Redirect(location) => {
+            Response::builder().status(302).header("location", location).body(Body::empty()).unwrap()
+        }
+    }
+}
+
+fn error(status: u16, kind: &str, code: &str) -> Response<Body> {
+    let body = json!({"error": {"type": kind, "code": code, "message": "…"}});
+    let response = Response::builder().status(StatusCode::from_u16(status).unwrap()).header("request-id", "req_1");
+    response.body(Body::from(body.to_string())).unwrap()
+}
+
+fn serve(world: &Mutex<World>, asked: &Asked) -> Response<Body> {
+    if asked.header("authorization") != Some(&format!("Bearer {KEY}")) {
+        return error(401, "invalid_request_error", "invalid_api_key");
+    }
+    if asked.header("stripe-version").is_none() {
+        return error(400, "invalid_request_error", "version");
+    }
+    let world = world.lock().unwrap();
+    let found = match asked.path.as_str() {
+        "/v1/events" | "/v1/subscriptions" => Some(list(&world, asked)),
+        "/v1/invoice_payments" => {
+            let intent = parameter(asked, "payment[payment_intent]").unwrap_or_default();
+            let data: Vec<&Value> = world.objects.get(&format!("/v1/invoice_payments/{intent}")).into_iter().collect();
+            Some(json!({"object": "list", "data": data, "has_more": false, "url": asked.path}))
+        }
+        path => world.objects.get(path).cloned(),
+    };
+    match found {
+        Some(object) => Response::new(Body::from(object.to_string())),
+        None => error(404, "invalid_request_error", "resource_missing"),
+    }
+}
+
+fn parameter<'a>(asked: &'a Asked, name: &str) -> Option<&'a str> {
+    asked.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// A page of a list, newest first, as the real one cuts it.
+fn list(world: &World, asked: &Asked) -> Value {
+    let limit: usize = parameter(asked, "limit").map_or(10, |limit| limit.parse().unwrap());
+    assert!((1..=100).contains(&limit), "limit {limit}");
+    let bound = |name: &str| parameter(asked, name).map(|text| text.parse::<i64>().unwrap());
+    let types: Vec<&str> =
+        asked.query.iter().filter(|(key, _)| key == "types[]").map(|(_, value)| value.as_str()).collect();
+    assert!(types.len() <= 20, "more than 20 types");
+    let prefix = format!("{}/", asked.path);
+    let mut all: Vec<&Value> = world
+        .objects
+        .range(prefix.clone()..)
+        .take_while(|(path, _)| path.starts_with(&prefix))
+        .map(|(_, object)| object)
+        .collect();
+    all.sort_by_key(|object| std::cmp::Reverse(object["created"].as_i64()));
+    let every_status = parameter(asked, "status") == Some("all");
+    all.retain(|object| {
+        let created = object["created"].as_i64().unwrap();
+        bound("created[gte]").is_none_or(|from| created >= from)
+            && bound("created[lte]").is_none_or(|to| created <= to)
+            && (types.is_empty() || types.contains(&object["type"].as_str().unwrap_or_default()))
+            && (asked.path != "/v1/subscriptions" || every_status || object["status"] != "canceled")
+    });
+    let place = |name: &str| parameter(asked, name).map(|id| all.iter().position(|object| object["id"] == id).unwrap());
+    let (start, end) =
+        (place("starting_after").map_or(0, |place| place + 1), place("ending_before").unwrap_or(all.len()));
+    let window = &all[start..end];
+    let (page, has_more) = if parameter(asked, "ending_before").is_some() {
+        (&window[window.len().saturating_sub(limit)..], window.len() > limit)
+    } else {
+        (&window[..window.len().min(limit)], window.len() > limit)
+    };
+    json!({"object": "list", "data": page, "has_more": has_more, "url": asked.path})
+}
