@@ -14,7 +14,7 @@ use crate::hive::Hive;
 async fn executors_get_new_keys_under_load_and_every_event_is_applied_once() {
     let mut hive = Hive::new().await;
     // What is in hand under an old id can be closed by nobody: its lease ends soon.
-    hive.lease = Duration::from_secs(2);
+    hive.lease = Duration::from_secs(3);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("executor");
     files::write_new(&path, &hive.executor_key.to_hex(), Access::Owner).unwrap();

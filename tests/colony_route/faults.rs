@@ -120,3 +120,30 @@ async fn a_line_that_refuses_opens_the_breaker_and_a_probe_closes_it() {
     gateway.stop().await;
     world.assert_applied_once().await;
 }
+
+#[tokio::test]
+async fn a_server_that_answers_nothing_is_asked_about_a_few_processes_at_a_time() {
+    let world = World::new().await;
+    let mut plan = world.gateway();
+    plan.options.processes_max = 12;
+    let gateway = plan.start();
+    for submitted in 1..=12 {
+        gateway.receive_new(&world, 1).await;
+        gateway.until("it is submitted", |counts| counts.submitted == submitted).await;
+    }
+    world.proxy.set(Mode::Hold, i64::MAX);
+    crate::world::patiently("questions are held", async {
+        while world.proxy.broken() < 8 {
+            world.pass(Duration::from_millis(50));
+            crate::world::breath().await;
+        }
+    })
+    .await;
+    // Many more looks at what is due.
+    for _ in 0..20 {
+        world.pass(Duration::from_millis(50));
+        crate::world::breath().await;
+    }
+    assert_eq!(world.proxy.broken(), 8);
+    gateway.kill().await;
+}

@@ -17,6 +17,8 @@ pub(crate) enum Mode {
     LoseRequests,
     /// Breaks a connection when the server answers: the client hears nothing.
     LoseReplies,
+    /// Takes a request and answers nothing for as long as the client waits.
+    Hold,
 }
 
 #[derive(Debug)]
@@ -73,7 +75,7 @@ impl Proxy {
         self.shared.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Connections broken so far.
+    /// Connections broken or held so far.
     pub(crate) fn broken(&self) -> i64 {
         self.shared.broken.load(Ordering::SeqCst)
     }
@@ -113,6 +115,7 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) {
     loop {
         tokio::select! {
             read = from_client.read(&mut request) => match read {
+                Ok(bytes) if bytes > 0 && shared.breaks(Mode::Hold) => while from_client.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {},
                 Ok(bytes) if bytes > 0 && !shared.breaks(Mode::LoseRequests) => {
                     if to_server.write_all(&request[..bytes]).await.is_err() {
                         return;

@@ -21,6 +21,9 @@ pub(super) const STEPS: &str =
 (<file>.next), the colony is told, and the file is replaced. Bees read their file again; those of an executor that have
 keys of their own are told too. A gateway reads its file at the start.
 
+Stop the bees of an executor before its rotation, and start them afterwards: a Colonies server of version 1.9.12 ends with
+a fault of its own when an executor's id changes at the very moment in which it closes a process. Entries wait meanwhile.
+
 The key of attestations needs an overlap, in three runs:
   prepare   makes the next key and adds it to the trusted ones; give ATTESTATION_PUBKEYS to all bees and restart them
   switch    the next key signs; restart the gateways

@@ -93,6 +93,9 @@ pub async fn rotate_identity(
 /// from it and its name. The bees go first: while the file still holds the current key, another run finds those that
 /// are left.
 ///
+/// Stop the bees first. Colonies 1.9.12 dies of a nil pointer when an id changes between the check and the execution of
+/// a close: it looks the executor up by its old id (`CloseSuccessful` in `colonies_controller.go`).
+///
 /// # Errors
 /// As [`rotate_identity`].
 pub async fn rotate_executor(client: &Client, colony: &str, path: &Path) -> Result<Rotated, RotateError> {
