@@ -3,6 +3,7 @@
 pub mod bees;
 pub mod colony;
 mod housekeeping;
+mod reload;
 mod route;
 
 use std::io;
@@ -100,6 +101,7 @@ pub struct Gateway {
     pub switch: RouteSwitch,
     /// Begins draining from inside.
     pub shutdown: Shutdown,
+    guardian: Arc<Guardian>,
     supervisor: Supervisor,
     threads: InboxThreads,
 }
@@ -170,7 +172,8 @@ fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
 
 /// Starts everything. What is started stops again when an error is returned.
 pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<Gateway, StartError> {
-    let validator = validator(config, &clock)?;
+    let validator = Arc::new(validator(config, &clock)?);
+    let guardian = Arc::clone(validator.guardian());
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
     let (inbox_latch, listener_latch) = (readiness.latch("inbox"), readiness.latch("listeners"));
     let (metrics, board) = (Metrics::new(), Board::default());
@@ -228,9 +231,12 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         board,
         clock,
     };
-    start_dispatch(config, around, Arc::new(validator), ledger, &mut supervisor, &shutdown)?;
+    start_dispatch(config, around, validator, ledger, &mut supervisor, &shutdown)?;
     let keep = housekeeping::retention(&config.inbox);
-    supervisor.start("housekeeping", housekeeping::run(inbox.clone(), keep, metrics, shutdown.clone()));
+    supervisor.start(
+        "housekeeping",
+        housekeeping::run(inbox.clone(), keep, metrics, Arc::clone(&guardian), shutdown.clone()),
+    );
     let (fatal, draining) = (threads.fatal(), shutdown.clone());
     supervisor.start("inbox", async move {
         tokio::select! {
@@ -239,7 +245,16 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         }
     });
     listener_latch.release();
-    Ok(Gateway { webhooks: webhooks_address, admin: admin_address, inbox, switch, shutdown, supervisor, threads })
+    Ok(Gateway {
+        webhooks: webhooks_address,
+        admin: admin_address,
+        inbox,
+        switch,
+        shutdown,
+        guardian,
+        supervisor,
+        threads,
+    })
 }
 
 /// Starts what brings entries to their end: pumps, and with a colony the task that confirms, and bees.
@@ -268,10 +283,10 @@ fn start_dispatch(
 }
 
 impl Gateway {
-    /// Reads the settings again at each hangup, for those that can change at run time: the route.
+    /// Reads the settings again at each hangup, for those that can change at run time: the route and the Guardian's rules.
     pub fn reload_at(&mut self, hangups: Hangups, sources: Sources) {
-        let reload = route::reload(sources, self.switch.clone(), hangups, self.shutdown.clone());
-        self.supervisor.start("reload", reload);
+        let reload = reload::Reload { sources, switch: self.switch.clone(), guardian: Arc::clone(&self.guardian) };
+        self.supervisor.start("reload", reload.run(hangups, self.shutdown.clone()));
     }
 
     /// Runs until `stop` says so or something fails, and ends in order: listeners, pumps, then the inbox.

@@ -1,4 +1,4 @@
-//! What has to happen now and then: asking a disk that refused writes again, retention, folding histograms.
+//! What has to happen now and then: asking a disk that refused writes again, retention, counts, folding histograms.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::InboxConfig;
 use crate::inbox::{Inbox, Retention};
 use crate::lifecycle::Shutdown;
+use crate::revenue::guardian::Guardian;
 use crate::telemetry::metrics::Metrics;
 
 /// How often an inbox that refused a write is asked whether it takes one again.
@@ -31,6 +32,7 @@ pub(super) async fn run(
     inbox: Inbox,
     retention: Retention,
     metrics: Arc<Metrics>,
+    guardian: Arc<Guardian>,
     shutdown: Shutdown,
 ) -> Result<(), Infallible> {
     let mut rounds = 0_u32;
@@ -43,6 +45,9 @@ pub(super) async fn run(
             // The writer logs when writes succeed again; until then there is nothing new to say.
             let _ = inbox.probe().await;
         }
+        let decided = guardian.counts();
+        metrics.guardian.of("approved").absolute(decided.approved);
+        metrics.guardian.of("blocked").absolute(decided.blocked);
         if rounds.is_multiple_of(UPKEEP_ROUNDS) {
             metrics.upkeep();
         }

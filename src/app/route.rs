@@ -1,19 +1,16 @@
 //! The colony route wired: who submits, the task that confirms, and the bees beside them.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use super::{bees, colony};
 use crate::bees::Pool;
 use crate::colony::completion;
 use crate::colony::job::Terms;
-use crate::config::{ColonyConfig, Config, ConfigError, Sources};
+use crate::config::{ColonyConfig, Config, ConfigError};
 use crate::dispatch::{ColonyOptions, ColonyRoute, Confirm, FallbackOptions, Submitter, Surroundings};
 use crate::domain::backoff::Backoff;
-use crate::domain::route::{RouteSwitch, Wish};
 use crate::ledger::Ledger;
 use crate::ledger::report::{Reports, StateOfRecord};
-use crate::lifecycle::{Hangups, Shutdown};
 use crate::revenue::validator::Validator;
 
 /// The parts of the colony route.
@@ -83,35 +80,5 @@ fn options(settings: &ColonyConfig) -> ColonyOptions {
         resubmissions_max: u32::try_from(settings.resubmissions_max).unwrap_or(u32::MAX),
         status: Backoff { first: settings.status_first, max: settings.status_max },
         fallback: FallbackOptions::new(settings.fallback_after),
-    }
-}
-
-/// Reads the settings again at each hangup and throws the switch as they say. A setting in the environment cannot change
-/// under a running process; one in the file can. Faults change nothing.
-pub(super) async fn reload(
-    sources: Sources,
-    switch: RouteSwitch,
-    mut hangups: Hangups,
-    shutdown: Shutdown,
-) -> Result<(), Infallible> {
-    loop {
-        tokio::select! {
-            () = hangups.next() => {}
-            () = shutdown.draining() => return Ok(()),
-        }
-        let sources = sources.clone();
-        // Reads files, which may be slow.
-        let read = tokio::task::spawn_blocking(move || Config::for_serve(&sources)).await;
-        match read {
-            Ok(Ok(config)) => {
-                let wish = Wish::from_use_colony(config.colony.enabled);
-                let changed = switch.set(wish);
-                tracing::info!(use_colony = config.colony.enabled, changed, "SIGHUP: settings read again");
-            }
-            Ok(Err(error)) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "SIGHUP: settings refused, nothing changed");
-            }
-            Err(_) => tracing::error!("SIGHUP: settings cannot be read, nothing changed"),
-        }
     }
 }

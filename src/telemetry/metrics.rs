@@ -160,6 +160,8 @@ metrics! {
     outcomes: counters("colony_gateway_events_ended_total", "outcome", &[
         "applied", "stale", "duplicate", "ignored", "quarantined", "failed", "retried",
     ]);
+    /// Events that the Guardian looked at in this process, by what it decided.
+    guardian: counters("colony_gateway_guardian_events_total", "decision", &["approved", "blocked"]);
     /// Entries in a batch, whichever route it took.
     batch_entries: histogram("colony_gateway_batch_entries");
     /// Seconds a ledger call took.
