@@ -208,19 +208,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         clock: clock.clone(),
         options: webhook_options(config),
     };
-    let options = server_options(config);
-    let endpoints = config.endpoints.clone();
-    let public = match admin_listener {
-        Some(listener) => {
-            let router = http::admin_router(state.clone());
-            let serve = http::serve(listener, router, options, None, shutdown.token().clone());
-            supervisor.start("admin listener", serve);
-            http::public_router(webhooks, endpoints, state)
-        }
-        None => http::combined_router(webhooks, endpoints, state),
-    };
-    let connections = Some(Arc::clone(&metrics));
-    supervisor.start("webhook listener", http::serve(listener, public, options, connections, shutdown.token().clone()));
+    start_listeners(config, (listener, admin_listener), webhooks, state, &mut supervisor, &shutdown);
 
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
     let around = Surroundings {
@@ -255,6 +243,30 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         supervisor,
         threads,
     })
+}
+
+/// Starts the listeners: one for webhooks and probes, one for metrics and health, or one for all.
+fn start_listeners(
+    config: &Config,
+    (listener, admin_listener): (TcpListener, Option<TcpListener>),
+    webhooks: Webhooks,
+    state: AdminState,
+    supervisor: &mut Supervisor,
+    shutdown: &Shutdown,
+) {
+    let connections = Some(Arc::clone(&state.metrics));
+    let options = server_options(config);
+    let endpoints = config.endpoints.clone();
+    let public = match admin_listener {
+        Some(listener) => {
+            let router = http::admin_router(state.clone());
+            let serve = http::serve(listener, router, options, None, shutdown.token().clone());
+            supervisor.start("admin listener", serve);
+            http::public_router(webhooks, endpoints, state)
+        }
+        None => http::combined_router(webhooks, endpoints, state),
+    };
+    supervisor.start("webhook listener", http::serve(listener, public, options, connections, shutdown.token().clone()));
 }
 
 /// Starts what brings entries to their end: pumps, and with a colony the task that confirms, and bees.
