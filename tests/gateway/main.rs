@@ -13,5 +13,6 @@ mod commands;
 mod durability;
 mod hostile;
 mod route;
+mod rules;
 mod shutdown;
 mod stores;
