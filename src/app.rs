@@ -18,7 +18,7 @@ use crate::dispatch::{Direct, Pump, PumpOptions, Surroundings};
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
-use crate::http::{self, AdminState, ServerOptions, WebhookOptions, Webhooks};
+use crate::http::{self, AdminState, Control, ServerOptions, WebhookOptions, Webhooks};
 use crate::inbox::{Inbox, InboxOptions, InboxThreads, OpenError};
 use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
 use crate::ledger::report::StateOfRecord;
@@ -181,14 +181,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
 
     // Listening comes first: a port that is taken must not cost the time to open a large inbox.
     let (listener, admin_listener) = listen(config).await?;
-    let address = |listener: &TcpListener, setting, address| {
-        listener.local_addr().map_err(|source| StartError::Listen { address, setting, source })
-    };
-    let webhooks_address = address(&listener, "http.listen", config.http.listen)?;
-    let admin_address = match &admin_listener {
-        Some(listener) => address(listener, "http.admin_listen", config.http.admin_listen)?,
-        None => webhooks_address,
-    };
+    let (webhooks_address, admin_address) = addresses(config, &listener, admin_listener.as_ref())?;
     let (inbox, threads) = Inbox::open(&inbox_options(config), clock.clone()).map_err(StartError::Inbox)?;
     inbox_latch.release();
 
@@ -208,9 +201,12 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         clock: clock.clone(),
         options: webhook_options(config),
     };
-    start_listeners(config, (listener, admin_listener), webhooks, state, &mut supervisor, &shutdown);
-
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
+    let control =
+        config.http.admin_token.clone().map(|token| Control { token, switch: switch.clone(), in_force: route.clone() });
+    let routes = Routes { webhooks, state, control };
+    start_listeners(config, (listener, admin_listener), routes, &mut supervisor, &shutdown);
+
     let around = Surroundings {
         inbox: inbox.clone(),
         switch: switch.clone(),
@@ -245,12 +241,18 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     })
 }
 
+/// What the listeners serve.
+struct Routes {
+    webhooks: Webhooks,
+    state: AdminState,
+    control: Option<Control>,
+}
+
 /// Starts the listeners: one for webhooks and probes, one for metrics and health, or one for all.
 fn start_listeners(
     config: &Config,
     (listener, admin_listener): (TcpListener, Option<TcpListener>),
-    webhooks: Webhooks,
-    state: AdminState,
+    Routes { webhooks, state, control }: Routes,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) {
@@ -259,12 +261,12 @@ fn start_listeners(
     let endpoints = config.endpoints.clone();
     let public = match admin_listener {
         Some(listener) => {
-            let router = http::admin_router(state.clone());
+            let router = http::admin_router(state.clone(), control);
             let serve = http::serve(listener, router, options, None, shutdown.token().clone());
             supervisor.start("admin listener", serve);
             http::public_router(webhooks, endpoints, state)
         }
-        None => http::combined_router(webhooks, endpoints, state),
+        None => http::combined_router(webhooks, endpoints, state, control),
     };
     supervisor.start("webhook listener", http::serve(listener, public, options, connections, shutdown.token().clone()));
 }
@@ -324,6 +326,23 @@ async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), S
     let one_address = http.admin_listen == http.listen && http.listen.port() != 0;
     let admin = if one_address { None } else { Some(bind(http.admin_listen, "http.admin_listen").await?) };
     Ok((listener, admin))
+}
+
+/// Where the listeners listen, which the system may have chosen.
+fn addresses(
+    config: &Config,
+    listener: &TcpListener,
+    admin: Option<&TcpListener>,
+) -> Result<(SocketAddr, SocketAddr), StartError> {
+    let address = |listener: &TcpListener, setting, address| {
+        listener.local_addr().map_err(|source| StartError::Listen { address, setting, source })
+    };
+    let webhooks = address(listener, "http.listen", config.http.listen)?;
+    let admin = match admin {
+        Some(admin) => address(admin, "http.admin_listen", config.http.admin_listen)?,
+        None => webhooks,
+    };
+    Ok((webhooks, admin))
 }
 
 fn inbox_options(config: &Config) -> InboxOptions {

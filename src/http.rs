@@ -5,6 +5,7 @@
 
 mod admin;
 mod body;
+mod control;
 mod log;
 mod problem;
 mod server;
@@ -19,6 +20,7 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use admin::AdminState;
+pub use control::Control;
 pub use problem::Problem;
 pub use server::{ServerOptions, serve};
 pub use webhook::{WebhookOptions, Webhooks};
@@ -33,10 +35,10 @@ pub fn public_router(webhooks: Webhooks, endpoints: Vec<Endpoint>, state: AdminS
     finish(webhook::router(webhooks, endpoints).merge(admin::status_routes(state)), log)
 }
 
-/// What the admin listener serves: metrics and the full health.
-pub fn admin_router(state: AdminState) -> Router {
+/// What the admin listener serves: metrics, the full health, and with a token the operator's switch.
+pub fn admin_router(state: AdminState, control: Option<Control>) -> Router {
     let log = RequestLog { webhooks: false, ..request_log(&state) };
-    finish(admin::health_routes(state.clone()).merge(admin::metrics_routes(state)), log)
+    finish(admin_routes(state, control), log)
 }
 
 /// What a process that only works serves: metrics and the full health.
@@ -46,10 +48,22 @@ pub fn worker_router(state: WorkerState) -> Router {
 }
 
 /// Everything on one address, for when public and admin listener are the same.
-pub fn combined_router(webhooks: Webhooks, endpoints: Vec<Endpoint>, state: AdminState) -> Router {
+pub fn combined_router(
+    webhooks: Webhooks,
+    endpoints: Vec<Endpoint>,
+    state: AdminState,
+    control: Option<Control>,
+) -> Router {
     let log = request_log(&state);
-    let admin = admin::health_routes(state.clone()).merge(admin::metrics_routes(state));
-    finish(webhook::router(webhooks, endpoints).merge(admin), log)
+    finish(webhook::router(webhooks, endpoints).merge(admin_routes(state, control)), log)
+}
+
+fn admin_routes(state: AdminState, control: Option<Control>) -> Router {
+    let router = admin::health_routes(state.clone()).merge(admin::metrics_routes(state));
+    match control {
+        Some(control) => router.merge(control::routes(control)),
+        None => router,
+    }
 }
 
 fn request_log(state: &AdminState) -> RequestLog {

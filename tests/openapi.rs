@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 const DOCUMENT: &str = include_str!("../openapi.yaml");
 const PROBLEMS: &str = include_str!("../src/http/problem.rs");
-const ADMIN: &str = include_str!("../src/http/admin.rs");
+const ADMIN: &str = concat!(include_str!("../src/http/admin.rs"), include_str!("../src/http/control.rs"));
 
 /// The part of `text` between two marks.
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {

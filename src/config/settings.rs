@@ -8,9 +8,13 @@ use super::colony::{self, ColonyConfig};
 use super::endpoints;
 use super::ledger::{LedgerConfig, StripeConfig};
 use super::reader::{ConfigError, Fault, Reader, Shown, Sources, boolean, bytes, duration, number, setting};
+use super::secret::Secret;
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::logging::{LogFormat, check_filter};
+
+/// Shortest admin token; shorter ones can be guessed.
+const ADMIN_TOKEN_BYTES_MIN: usize = 16;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -42,12 +46,14 @@ pub struct Config {
 }
 
 /// Listeners and their bounds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct HttpConfig {
     /// Address for webhooks and probes.
     pub listen: SocketAddr,
     /// Address for metrics and full health. The same as `listen` puts everything on one port.
     pub admin_listen: SocketAddr,
+    /// Token of the admin listener's changes; without one there are none.
+    pub admin_token: Option<Secret>,
     /// Most open connections on each listener.
     pub connections_max: usize,
     /// Most webhook requests in hand.
@@ -179,6 +185,7 @@ fn http(r: &mut Reader) -> HttpConfig {
     HttpConfig {
         listen: r.or(setting("http.listen", "GATEWAY_LISTEN"), "0.0.0.0:8080", address),
         admin_listen: r.or(setting("http.admin_listen", "GATEWAY_ADMIN_LISTEN"), "127.0.0.1:9090", address),
+        admin_token: admin_token(r),
         connections_max: r.or(setting("http.connections_max", "GATEWAY_CONNECTIONS_MAX"), "4096", number(1, 100_000)),
         requests_max: r.or(setting("http.requests_max", "GATEWAY_REQUESTS_MAX"), "2048", number(1, 100_000)),
         body_bytes_in_hand_max: r.or(
@@ -197,6 +204,15 @@ fn http(r: &mut Reader) -> HttpConfig {
         body_timeout: r.or(setting("http.body_timeout", "GATEWAY_BODY_TIMEOUT"), "10s", duration),
         append_timeout: r.or(setting("http.append_timeout", "GATEWAY_APPEND_TIMEOUT"), "10s", duration),
     }
+}
+
+fn admin_token(r: &mut Reader) -> Option<Secret> {
+    let names = setting("http.admin_token", "GATEWAY_ADMIN_TOKEN");
+    let token = r.secret(names)?;
+    if token.expose().trim().len() < ADMIN_TOKEN_BYTES_MIN {
+        r.fault(names.variable, format!("must be at least {ADMIN_TOKEN_BYTES_MIN} characters, made at random"));
+    }
+    Some(token)
 }
 
 fn inbox(r: &mut Reader) -> InboxConfig {

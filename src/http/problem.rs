@@ -49,6 +49,12 @@ pub enum Problem {
     /// No such path.
     #[error("not found")]
     NotFound,
+    /// The token is missing or wrong.
+    #[error("unauthorized")]
+    Unauthorized,
+    /// The body of an admin request is not what the path takes.
+    #[error("invalid request")]
+    InvalidRequest,
     /// A handler panicked.
     #[error("internal error")]
     Internal,
@@ -84,13 +90,16 @@ impl Problem {
             Self::ShuttingDown => "shutting_down",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NotFound => "not_found",
+            Self::Unauthorized => "unauthorized",
+            Self::InvalidRequest => "invalid_request",
             Self::Internal => "internal",
         }
     }
 
     const fn status(&self) -> StatusCode {
         match self {
-            Self::InvalidSignature(_) | Self::BodyIncomplete => StatusCode::BAD_REQUEST,
+            Self::InvalidSignature(_) | Self::BodyIncomplete | Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Overloaded | Self::InboxUnavailable(_) | Self::InboxTimeout | Self::ShuttingDown => {
@@ -115,6 +124,8 @@ impl Problem {
             Self::ShuttingDown => "The gateway is restarting. Try again later.",
             Self::MethodNotAllowed { .. } => "This path does not take this method.",
             Self::NotFound => "There is nothing at this path.",
+            Self::Unauthorized => "This path needs the admin token: Authorization: Bearer <token>.",
+            Self::InvalidRequest => "The body is not what this path takes; openapi.yaml describes it.",
             Self::Internal => "Something went wrong here. Try again later.",
         }
     }
@@ -131,6 +142,8 @@ impl Problem {
             | Self::ShuttingDown
             | Self::MethodNotAllowed { .. }
             | Self::NotFound
+            | Self::Unauthorized
+            | Self::InvalidRequest
             | Self::Internal => "",
         }
     }
@@ -146,6 +159,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Self::MethodNotAllowed { allow } = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));

@@ -159,3 +159,48 @@ fn a_colony_that_is_gone_changes_nothing_for_stripe() {
     assert_eq!(health["status"], "degraded");
     assert_eq!(events(&directory), 7);
 }
+
+/// A request to the admin listener's switch.
+fn switch(gateway: &Gateway, method: &str, token: Option<&str>, body: &str) -> crate::gateway::Reply {
+    let authorization = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let request = format!(
+        "{method} /admin/route HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n{authorization}content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    crate::gateway::request(gateway.admin, request.as_bytes())
+}
+
+#[test]
+fn an_operator_with_the_token_switches_the_route_and_nobody_else_does() {
+    let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
+    let token = "a-token-of-the-tests";
+    let gateway = colony.options(directory.path()).with("GATEWAY_ADMIN_TOKEN", token).serve();
+    assert_eq!(method(&gateway, "evt_1"), "colony_os");
+    let direct = r#"{"wish":"direct"}"#;
+    for wrong in [None, Some("a-token-of-the-testz"), Some("")] {
+        let reply = switch(&gateway, "PUT", wrong, direct);
+        assert_eq!((reply.status, reply.problem().as_str()), (401, "unauthorized"), "{wrong:?}");
+    }
+    for wrong in ["", "{}", r#"{"wish":"sideways"}"#, r#"{"wish":"direct","more":1}"#, &" ".repeat(2000)] {
+        let reply = switch(&gateway, "PUT", Some(token), wrong);
+        assert_eq!((reply.status, reply.problem().as_str()), (400, "invalid_request"), "{wrong}");
+    }
+    assert_eq!(method(&gateway, "evt_2"), "colony_os");
+    assert_eq!(switch(&gateway, "PUT", Some(token), direct).json()["wish"], "direct");
+    gateway.until(|health| health["route"] == "direct");
+    assert_eq!(method(&gateway, "evt_3"), "direct");
+    assert_eq!(switch(&gateway, "PUT", Some(token), r#"{"wish":"auto"}"#).status, 200);
+    gateway.until(|_| switch(&gateway, "GET", Some(token), "").json()["in_force"] == "colony_os");
+    gateway.until_idle();
+    assert_eq!(events(&directory), 3);
+    let audit = gateway.log().into_iter().filter(|line| line.contains("\"target\":\"audit\"")).count();
+    assert_eq!(audit, 2);
+    assert!(!gateway.log().join("\n").contains(token));
+}
+
+#[test]
+fn without_a_token_there_is_no_switch() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Options::new(directory.path()).serve();
+    assert_eq!(switch(&gateway, "PUT", None, r#"{"wish":"direct"}"#).status, 404);
+}

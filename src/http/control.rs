@@ -1,0 +1,100 @@
+//! `/admin/route`: the operator's emergency switch, behind a token. Every change leaves an audit line.
+//!
+//! Without a configured token the path does not exist.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Problem;
+use crate::config::secret::Secret;
+use crate::domain::route::{RouteInForce, RouteSwitch, Wish};
+
+/// Longest body of a change, in bytes.
+const BODY_BYTES_MAX: usize = 1024;
+
+/// What an operator with the token may change.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// Who has it is the operator.
+    pub token: Secret,
+    /// Which way entries are wished to go.
+    pub switch: RouteSwitch,
+    /// Which way they go.
+    pub in_force: RouteInForce,
+}
+
+#[derive(Serialize)]
+struct RouteView {
+    wish: &'static str,
+    in_force: &'static str,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteChange {
+    wish: WishText,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum WishText {
+    Auto,
+    Direct,
+}
+
+/// `/admin/route`
+pub(super) fn routes(control: Control) -> Router {
+    let methods = get(show).put(change).fallback(|| async { Problem::MethodNotAllowed { allow: "GET, PUT" } });
+    Router::new().route("/admin/route", methods.with_state(Arc::new(control)))
+}
+
+async fn show(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<RouteView>, Problem> {
+    control.authorize(&headers)?;
+    Ok(Json(control.view()))
+}
+
+async fn change(
+    State(control): State<Arc<Control>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<RouteView>, Problem> {
+    control.authorize(&headers)?;
+    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+    let change: RouteChange = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
+    let wish = match change.wish {
+        WishText::Auto => Wish::Auto,
+        WishText::Direct => Wish::Direct,
+    };
+    let changed = control.switch.set(wish);
+    tracing::info!(target: "audit", action = "route", wish = name(wish), changed, "admin");
+    Ok(Json(control.view()))
+}
+
+impl Control {
+    fn view(&self) -> RouteView {
+        RouteView { wish: name(self.switch.get()), in_force: self.in_force.get().as_str() }
+    }
+
+    /// Compares digests, so that the time says nothing about the token, its length included.
+    fn authorize(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let given = headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes).unwrap_or_default();
+        let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
+        let good = Sha256::digest(self.token.expose().trim().as_bytes());
+        if bool::from(Sha256::digest(given).ct_eq(&good)) { Ok(()) } else { Err(Problem::Unauthorized) }
+    }
+}
+
+const fn name(wish: Wish) -> &'static str {
+    match wish {
+        Wish::Auto => "auto",
+        Wish::Direct => "direct",
+    }
+}
