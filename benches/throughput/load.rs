@@ -1,0 +1,70 @@
+//! Signed webhooks, as fast as they are acknowledged.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{anyhow, bail};
+use colony_gateway::config::secret::Secret;
+use colony_gateway::domain::clock::{Clock, Timestamp};
+use colony_gateway::stripe::simulator::{Options, SPAN, SimulatedEvent, Simulator, sign};
+
+use crate::gateway::{SECRET, connect, read_reply};
+
+/// Connections that post, each one request at a time.
+pub(crate) const CONNECTIONS: usize = 64;
+
+/// Customers whose stories run at the same time.
+const USERS: NonZeroU32 = NonZeroU32::new(200).expect("it is not zero");
+
+/// The same stories in every run.
+const SEED: u64 = 7;
+
+/// So many different events, with their bodies. None is in the future.
+pub(crate) fn events(count: usize, now: Timestamp) -> Vec<SimulatedEvent> {
+    let start = now.minus(SPAN);
+    let options = Options { seed: SEED, users: USERS, api_version: None, start, livemode: false, account: None };
+    Simulator::new(options).take(count).collect()
+}
+
+/// Posts all of them, each signed when it is sent, and returns when the last one is acknowledged.
+///
+/// # Errors
+/// When one is not acknowledged.
+pub(crate) fn post_all(address: SocketAddr, events: &[SimulatedEvent]) -> anyhow::Result<()> {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let connections: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(|| post_some(address, events, &next))).collect();
+        for connection in connections {
+            connection.join().map_err(|_| anyhow!("a connection panicked"))??;
+        }
+        Ok(())
+    })
+}
+
+/// One connection: takes events until there are no more.
+fn post_some(address: SocketAddr, events: &[SimulatedEvent], next: &AtomicUsize) -> anyhow::Result<()> {
+    let mut stream = connect(address);
+    stream.set_nodelay(true)?;
+    let (secret, clock) = (Secret::new(SECRET), Clock::system());
+    let mut request = Vec::new();
+    while let Some(event) = events.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let signature = sign(&secret, clock.now(), &event.body);
+        request.clear();
+        write!(
+            request,
+            "POST /webhooks/stripe HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json; charset=utf-8\r\n\
+             stripe-signature: {signature}\r\ncontent-length: {}\r\n\r\n",
+            event.body.len()
+        )?;
+        request.extend_from_slice(&event.body);
+        stream.write_all(&request)?;
+        match read_reply(&mut stream) {
+            Some(reply) if reply.status == 200 => {}
+            Some(reply) => bail!("{} was answered {}: {}", event.id, reply.status, reply.body),
+            None => bail!("{} was not answered", event.id),
+        }
+    }
+    Ok(())
+}

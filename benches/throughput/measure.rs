@@ -1,0 +1,105 @@
+//! One measurement: a fresh colony, a fresh gateway, so many events, and proof that all of them went through the colony.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use colony_gateway::domain::clock::Clock;
+use colony_gateway::stripe::simulator::{SimulatedEvent, Tier};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::colony::{Colony, Server};
+use crate::gateway::{Gateway, Options};
+use crate::load;
+use crate::report::Sample;
+
+/// Bees of the gateway.
+pub(crate) const BEES: usize = 2;
+
+/// Longest wait for the bees, and for the last entry.
+const WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// How often the gateway is asked whether it is done. The end is known to this much.
+const ASK_EVERY: Duration = Duration::from_millis(5);
+
+/// Outcomes of events that a bee brought to their end.
+const DECIDED: [&str; 6] = ["applied", "stale", "duplicate", "ignored", "quarantined", "failed"];
+
+/// Measures once. `entries_max` is the most events in a job, the gateway's default without.
+///
+/// # Errors
+/// When an event is not acknowledged, not settled, or did not go through the colony.
+pub(crate) fn measure(
+    server: &Server,
+    entries_max: Option<u32>,
+    events: &[SimulatedEvent],
+    runtime: &Runtime,
+    clock: &Clock,
+) -> anyhow::Result<Sample> {
+    let colony = server.colony(runtime)?;
+    let directory = tempfile::tempdir().context("no temporary directory")?;
+    let mut options = colony
+        .settings(Options::new(directory.path()))
+        .with("BEE_COUNT", BEES)
+        .with("GATEWAY_LEDGER", "sqlite")
+        .with("STRIPE_PRICE_BRONZE", Tier::Bronze.price_id())
+        .with("STRIPE_PRICE_SILVER", Tier::Silver.price_id())
+        .with("STRIPE_PRICE_GOLD", Tier::Gold.price_id());
+    if let Some(entries_max) = entries_max {
+        options = options.with("GATEWAY_BATCH_ENTRIES_MAX", entries_max);
+    }
+    let gateway = options.serve();
+    // They ask for work from then on.
+    until("the bees are members of the colony", clock, clock.instant(), || {
+        Ok(gateway.metric("colony_gateway_bee_registrations_total") == BEES as u64)
+    })?;
+
+    let begun = clock.instant();
+    load::post_all(gateway.webhooks, events)?;
+    let acknowledged = clock.instant().duration_since(begun);
+    until("every event is settled", clock, begun, || is_settled(&gateway.health(), events.len()))?;
+    let settled = clock.instant().duration_since(begun);
+
+    let processes = check(&gateway, &colony, events.len(), runtime)?;
+    Ok(Sample { events: events.len(), acknowledged, settled, processes })
+}
+
+/// Asks until it is so.
+fn until(
+    what: &str,
+    clock: &Clock,
+    since: Instant,
+    mut is_so: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    while !is_so()? {
+        ensure!(clock.instant().duration_since(since) < WAIT_MAX, "not within {WAIT_MAX:?}: {what}");
+        std::thread::sleep(ASK_EVERY);
+    }
+    Ok(())
+}
+
+fn is_settled(health: &Value, events: usize) -> anyhow::Result<bool> {
+    let inbox = &health["inbox"];
+    let count = |state: &str| inbox[state].as_u64().with_context(|| format!("health tells no {state}: {health}"));
+    if count("dead")? + count("quarantined")? > 0 {
+        bail!("events were given up or held back: {inbox}");
+    }
+    let open = count("waiting")? + count("leased")? + count("submitted")?;
+    Ok(open == 0 && count("settled")? == events as u64)
+}
+
+/// Holds what the gateway and the server say against what must be. Gives the number of processes.
+fn check(gateway: &Gateway, colony: &Colony, events: usize, runtime: &Runtime) -> anyhow::Result<u64> {
+    let outcome = |outcome: &&str| gateway.metric(&format!("colony_gateway_bee_events_total{{outcome=\"{outcome}\"}}"));
+    let by_bees: u64 = DECIDED.iter().map(outcome).sum();
+    ensure!(
+        by_bees == events as u64,
+        "bees worked on {by_bees} of {events} events: some took another way or came twice"
+    );
+    let processes = gateway.metric("colony_gateway_submissions_total{result=\"ok\"}");
+    let statistics = colony.statistics(runtime)?;
+    let is_all_closed = i64::try_from(processes) == Ok(statistics.successfulprocesses)
+        && statistics.waitingprocesses + statistics.runningprocesses + statistics.failedprocesses == 0;
+    ensure!(is_all_closed, "{processes} processes were submitted, and the colony says {statistics:?}");
+    Ok(processes)
+}
