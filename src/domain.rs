@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod breaker;
+pub mod causes;
 pub mod clock;
 pub mod ids;
 pub mod limits;

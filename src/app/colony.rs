@@ -9,6 +9,7 @@ use crate::colony::client::{Client, Roots, ServerUrl, Settings};
 use crate::colony::identity::PrivateKey;
 use crate::config::secret::Secret;
 use crate::config::{ColonyConfig, ConfigError, Fault};
+use crate::domain::causes::chain;
 
 /// One fault of the configuration.
 pub(crate) fn fault(setting: &str, message: impl fmt::Display) -> ConfigError {
@@ -81,14 +82,4 @@ pub fn verifier(config: &ColonyConfig) -> Result<Verifier, ConfigError> {
         return Err(missing(KEYS, "the public keys of the gateways whose jobs the bees believe (`keys show`)"));
     }
     Verifier::new(Trust::new(keys)).map_err(|error| fault(KEYS, error))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

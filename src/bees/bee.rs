@@ -16,6 +16,7 @@ use crate::colony::completion::{Completed, Completions, JobResult};
 use crate::colony::job::JobRejection;
 use crate::colony::messages::{PROCESSES_COUNT_MAX, Process, ProcessState};
 use crate::domain::backoff::Backoff;
+use crate::domain::causes::chain;
 use crate::domain::ids::ProcessId;
 use crate::telemetry::metrics::Metrics;
 
@@ -357,15 +358,4 @@ async fn pause(wait: Duration, draining: &CancellationToken) {
         () = tokio::time::sleep(wait) => {}
         () = draining.cancelled() => {}
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

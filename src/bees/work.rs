@@ -4,7 +4,6 @@
 //! event that causes it stands alone; the same is done with a call that panics, or that keeps timing out while others
 //! pass. So one event never fails its neighbours, and everything may be done twice, which the ledger recognises.
 
-use std::error::Error as _;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use crate::domain::backoff::Backoff;
+use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::ledger::{Disposition, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::revenue::validator::Validator;
@@ -183,17 +183,6 @@ fn may_be_the_events(kind: LedgerErrorKind) -> bool {
 fn halves(group: Range<usize>) -> [Range<usize>; 2] {
     let middle = group.start + group.len() / 2;
     [middle..group.end, group.start..middle]
-}
-
-fn chain(error: &LedgerError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// The id by which the gateway knows an event; empty when it has none.

@@ -1,6 +1,5 @@
 //! Brings one leased batch to its end, and finds in it the entries that cannot be applied.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::domain::backoff::Backoff;
+use crate::domain::causes::chain;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::inbox::{Conclusion, Lease, Leased};
 use crate::ledger::{BoxFuture, Disposition, LedgerError, LedgerErrorKind, Outcome};
@@ -218,17 +218,6 @@ fn split(mut group: Vec<Leased>, groups: &mut Vec<Vec<Leased>>) {
     let second = group.split_off(group.len() / 2);
     groups.push(second);
     groups.push(group);
-}
-
-fn chain(error: &LedgerError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 fn short(reason: &str) -> String {

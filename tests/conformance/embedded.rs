@@ -352,33 +352,3 @@ async fn a_server_that_allows_it_replaces_executors_of_the_same_name() {
     assert!(matches!(old, ClientError::NotMember { .. }), "{old:?}");
     client.member("c", new).add_function("bee", KIND, "f").await.unwrap();
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement, not a check; run it alone, optimised and with --no-capture"]
-async fn throughput_of_submit_assign_and_close() {
-    const PROCESSES: usize = 20_000;
-    const WORKERS: usize = 8;
-    for bytes in [2_000, 32_000, 128_000] {
-        let world = small(Bounds { finished_processes_max: 1000, ..Bounds::default() }).await;
-        let count = PROCESSES * 2_000 / bytes.max(8_000);
-        let clock = colony_gateway::domain::clock::Clock::system();
-        let start = clock.instant();
-        let mut working = JoinSet::new();
-        for _ in 0..WORKERS {
-            let (user, bee) = (world.user.clone(), world.bee.clone());
-            working.spawn(async move {
-                for _ in 0..count / WORKERS {
-                    let spec = FunctionSpec { args: vec![Value::from("x".repeat(bytes))], ..job() };
-                    user.submit(spec).await.unwrap();
-                    let Assignment::Process(process) = bee.assign(LONG).await.unwrap() else { panic!("a process") };
-                    bee.close_successful(&process.id(), vec![json!({"applied": 1})]).await.unwrap();
-                }
-            });
-        }
-        working.join_all().await;
-        let seconds = start.elapsed().as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-        let rate = count as f64 / seconds;
-        eprintln!("{bytes} bytes: {count} processes in {seconds:.2} s, {rate:.0} processes/s");
-    }
-}
