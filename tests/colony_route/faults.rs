@@ -17,7 +17,7 @@ async fn a_server_that_is_killed_and_restarted_under_load_loses_and_doubles_noth
     gateway.receive_new(&world, 40).await;
     let memory = world.kill_server().await;
     gateway.receive_new(&world, 40).await;
-    gateway.until_route(Route::Direct).await;
+    gateway.until_route_in_time(&world, Route::Direct).await;
     gateway.receive_new(&world, 40).await;
     assert_eq!(gateway.board.read()["colony"].status, Level::Degraded);
     world.revive(memory).await;

@@ -465,6 +465,18 @@ impl Gateway {
         .await;
     }
 
+    /// Waits for a route while time passes in small steps: when every place in the colony is taken, it is the questions
+    /// about processes, due by the clock, that find out that the server is gone.
+    pub(crate) async fn until_route_in_time(&self, world: &World, route: Route) {
+        patiently(route.as_str(), async {
+            while self.in_force.get() != route {
+                world.pass(Duration::from_millis(50));
+                breath().await;
+            }
+        })
+        .await;
+    }
+
     /// The value of a metric line.
     pub(crate) fn metric(&self, line: &str) -> u64 {
         let text = self.metrics.render();
