@@ -19,6 +19,10 @@ pub(super) fn run(
     fatal: &watch::Sender<Option<String>>,
 ) {
     while requests.recv().is_ok() {
+        // After a failed fsync another one could seem to succeed: the log has to stay as it is until the restart.
+        if fatal.borrow().is_some() {
+            return;
+        }
         match connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
             Ok(()) => {
                 // A full queue means that the writer is busy: the next checkpoint asks again.

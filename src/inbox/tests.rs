@@ -554,3 +554,41 @@ async fn the_oldest_unattended_entry_is_submitted_or_waits_without_having_failed
     fixture.inbox().conclude(leased.into_iter().chain(third).map(retry).collect()).await.unwrap();
     assert_eq!(oldest().await, 1, "the first failed and waits for its own reasons");
 }
+
+#[test]
+fn after_a_fatal_fault_nothing_is_written_or_moved_and_requests_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("inbox.db");
+    let connection = Connection::open(&path).unwrap();
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    connection.execute_batch(schema::CREATE).unwrap();
+    let wal = directory.path().join("inbox.db-wal");
+    let (commands, queue) = mpsc::channel(8);
+    let (checkpoints, requests) = std::sync::mpsc::sync_channel(1);
+    let fatal = watch::Sender::new(Some("the disk failed".to_owned()));
+    let writer = writer::Writer {
+        writes: write::Writes::recover(connection, START).unwrap(),
+        queue,
+        group_max: 8,
+        checkpoints,
+        stats: Arc::default(),
+        fatal: fatal.clone(),
+        clock: Clock::manual(START),
+        _lock: std::fs::File::create(directory.path().join("inbox.lock")).unwrap(),
+    };
+    let log_before = std::fs::read(&wal).unwrap();
+    let (reply, mut receipt) = oneshot::channel();
+    commands.try_send(Command::Append { entry: Box::new(entry("evt_1")), reply }).unwrap();
+    let (asks, asked) = std::sync::mpsc::sync_channel(1);
+    asks.send(()).unwrap();
+    drop(asks);
+    let checkpointer = Connection::open(&path).unwrap();
+    checkpointer.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    checkpoint::run(&checkpointer, &asked, &commands.downgrade(), &fatal);
+    drop(commands);
+    writer.run();
+    assert!(receipt.try_recv().is_err(), "acknowledged after the disk failed");
+    assert!(!log_before.is_empty() && std::fs::read(&wal).unwrap() == log_before, "the log was touched");
+    drop(requests);
+}

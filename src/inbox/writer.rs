@@ -131,11 +131,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Runs until every handle is gone and the queue is empty.
+    /// Runs until every handle is gone and the queue is empty, or until something fatal happened, here or on another
+    /// thread. Then nothing more is written or moved: a checkpoint after a failed fsync could seem to succeed and would
+    /// discard the only good copy, the log. What is queued is answered as closed.
     pub(super) fn run(mut self) {
         let mut log_bytes = 0;
         let mut group = Vec::with_capacity(self.group_max);
         while let Some(first) = self.queue.blocking_recv() {
+            if self.is_over() {
+                return;
+            }
             group.push(first);
             while group.len() < self.group_max
                 && let Ok(next) = self.queue.try_recv()
@@ -152,16 +157,26 @@ impl Writer {
                     return;
                 }
             }
-            if finish_checkpoint && let Err(error) = self.writes.checkpoint() {
+            if finish_checkpoint
+                && !self.is_over()
+                && let Err(error) = self.writes.checkpoint()
+            {
                 self.checkpoint_failed(&error);
             }
             if log_bytes > CHECKPOINT_BYTES && self.checkpoints.try_send(()).is_ok() {
                 log_bytes = 0;
             }
         }
-        if let Err(error) = self.writes.finish() {
+        if !self.is_over()
+            && let Err(error) = self.writes.finish()
+        {
             self.checkpoint_failed(&error);
         }
+    }
+
+    /// Only a restart, which replays the log, is safe.
+    fn is_over(&self) -> bool {
+        self.fatal.borrow().is_some()
     }
 
     fn checkpoint_failed(&self, error: &rusqlite::Error) {
