@@ -18,7 +18,7 @@ use crate::dispatch::{Direct, Pump, PumpOptions, Surroundings};
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
-use crate::http::{self, AdminState, Control, ServerOptions, WebhookOptions, Webhooks};
+use crate::http::{self, AdminState, Control, Operator, ServerOptions, WebhookOptions, Webhooks};
 use crate::inbox::{Inbox, InboxOptions, InboxThreads, OpenError};
 use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
 use crate::ledger::report::StateOfRecord;
@@ -202,8 +202,11 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         options: webhook_options(config),
     };
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
-    let control =
-        config.http.admin_token.clone().map(|token| Control { token, switch: switch.clone(), in_force: route.clone() });
+    let control = config.http.admin_token.clone().map(|token| Control {
+        operator: Operator::new(token),
+        switch: switch.clone(),
+        in_force: route.clone(),
+    });
     let routes = Routes { webhooks, state, control };
     start_listeners(config, (listener, admin_listener), routes, &mut supervisor, &shutdown);
 
@@ -345,7 +348,8 @@ fn addresses(
     Ok((webhooks, admin))
 }
 
-fn inbox_options(config: &Config) -> InboxOptions {
+/// How the configuration wants the inbox opened.
+pub fn inbox_options(config: &Config) -> InboxOptions {
     InboxOptions {
         directory: config.inbox.data_dir.clone(),
         queue_max: config.inbox.queue_max,

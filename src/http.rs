@@ -7,6 +7,7 @@ mod admin;
 mod body;
 mod control;
 mod log;
+mod operator;
 mod problem;
 mod server;
 mod webhook;
@@ -21,6 +22,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use admin::AdminState;
 pub use control::Control;
+pub use operator::Operator;
 pub use problem::Problem;
 pub use server::{ServerOptions, serve};
 pub use webhook::{WebhookOptions, Webhooks};

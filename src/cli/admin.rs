@@ -1,0 +1,146 @@
+//! The inbox for a command: asked of the running gateway over its admin listener, or opened while none runs.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::{Client, Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::app;
+use crate::config::Config;
+use crate::config::secret::Secret;
+use crate::domain::clock::Clock;
+use crate::inbox::{Inbox, InboxThreads, OpenError};
+
+/// Longest wait for an answer of the gateway.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// Longest answer kept for an error message, in bytes.
+const DETAIL_BYTES_MAX: usize = 500;
+
+/// Who has the inbox.
+#[derive(Debug)]
+pub(super) enum Reach {
+    /// A gateway runs on it.
+    Running(AdminClient),
+    /// Nobody; it is open here, and no gateway can start on it meanwhile. The threads are to be joined after the inbox
+    /// was dropped.
+    Stopped(Inbox, InboxThreads),
+}
+
+/// Finds out who has the inbox of this configuration. A directory without an inbox is an error: a command makes none.
+pub(super) async fn reach(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
+    let options = app::inbox_options(config);
+    let file = options.directory.join("inbox.db");
+    anyhow::ensure!(
+        file.exists(),
+        "there is no inbox at {}: set GATEWAY_DATA_DIR to the gateway's directory, or start the gateway once",
+        file.display()
+    );
+    let clock = clock.clone();
+    let opened = tokio::task::spawn_blocking(move || Inbox::open(&options, clock)).await?;
+    match opened {
+        Ok((inbox, threads)) => Ok(Reach::Stopped(inbox, threads)),
+        Err(OpenError::Locked { .. }) => Ok(Reach::Running(AdminClient::new(config)?)),
+        Err(error) => Err(error).context("cannot open the inbox"),
+    }
+}
+
+/// A running gateway's admin listener.
+#[derive(Clone, Debug)]
+pub(super) struct AdminClient {
+    base: String,
+    token: Secret,
+    client: Client,
+}
+
+impl AdminClient {
+    /// The admin listener that the configuration names, with its token.
+    pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
+        let Some(token) = config.http.admin_token.clone() else {
+            anyhow::bail!(
+                "a gateway runs here, and without a token it takes no orders: set GATEWAY_ADMIN_TOKEN to the one it was \
+                 started with, or stop it first"
+            );
+        };
+        let client = Client::builder().no_proxy().timeout(ANSWER_MAX).build()?;
+        Ok(Self { base: format!("http://{}", local(config.http.admin_listen)), token, client })
+    }
+
+    /// What is at `path`, which begins with a slash and may have a query.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// Posts `body` to `path`.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> anyhow::Result<T> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(self.token.expose());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.with_context(|| {
+            format!("a gateway holds the inbox, but {} does not answer: check GATEWAY_ADMIN_LISTEN", self.base)
+        })?;
+        let status = answer.status();
+        let text = answer.text().await.context("the gateway's answer broke off")?;
+        if status.is_success() {
+            return serde_json::from_str(&text)
+                .context("the gateway's answer is not understood: is it of another version?");
+        }
+        anyhow::bail!("{}", refusal(status, &text))
+    }
+}
+
+/// What a refusal means for whoever typed the command.
+fn refusal(status: StatusCode, text: &str) -> String {
+    let document: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let said = document.get("detail").or_else(|| document.get("title")).and_then(serde_json::Value::as_str);
+    match (status, said) {
+        (StatusCode::UNAUTHORIZED, _) => {
+            "the gateway refuses the token: GATEWAY_ADMIN_TOKEN must be the one it was started with".to_owned()
+        }
+        (_, Some(said)) => said.to_owned(),
+        (_, None) => format!("the gateway answers {status}: {}", text.get(..DETAIL_BYTES_MAX).unwrap_or(text)),
+    }
+}
+
+/// Where to reach a listener from this machine.
+fn local(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_over_loopback() {
+        assert_eq!(local("0.0.0.0:9090".parse().unwrap()).to_string(), "127.0.0.1:9090");
+        assert_eq!(local("[::]:9090".parse().unwrap()).to_string(), "[::1]:9090");
+        assert_eq!(local("192.0.2.7:1".parse().unwrap()).to_string(), "192.0.2.7:1");
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_problem_document_says() {
+        let text = r#"{"title":"There is nothing at this path.","status":404,"code":"not_found"}"#;
+        assert_eq!(refusal(StatusCode::NOT_FOUND, text), "There is nothing at this path.");
+        assert!(refusal(StatusCode::UNAUTHORIZED, "").contains("GATEWAY_ADMIN_TOKEN"));
+        assert!(refusal(StatusCode::BAD_GATEWAY, "<html>").contains("<html>"));
+    }
+}
