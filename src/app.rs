@@ -3,6 +3,7 @@
 pub mod bees;
 pub mod colony;
 mod housekeeping;
+mod options;
 mod reload;
 mod route;
 
@@ -13,13 +14,15 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+pub use options::inbox_options;
+use options::{pump_options, server_options, webhook_options};
+
 use crate::config::{Config, ConfigError, LedgerConfig, Sources};
-use crate::dispatch::{Direct, Pump, PumpOptions, Surroundings};
-use crate::domain::backoff::Backoff;
+use crate::dispatch::{Direct, Pump, Surroundings};
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
-use crate::http::{self, AdminState, Control, Operator, ServerOptions, WebhookOptions, Webhooks};
-use crate::inbox::{Inbox, InboxOptions, InboxThreads, OpenError};
+use crate::http::{self, AdminState, Control, Operator, Webhooks};
+use crate::inbox::{Inbox, InboxThreads, OpenError};
 use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::sqlite::SqliteLedger;
@@ -122,7 +125,7 @@ pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn State
             let postgres = PostgresConfig { connections, ..PostgresConfig::new(url.clone()) };
             Arc::new(PostgresLedger::new(&postgres).map_err(StartError::Ledger)?)
         }
-        LedgerConfig::Supabase { url, key } => {
+        LedgerConfig::Supabase { url, key, .. } => {
             let supabase = SupabaseConfig::new(url.as_str(), key.clone());
             Arc::new(SupabaseLedger::new(&supabase).map_err(StartError::Ledger)?)
         }
@@ -162,7 +165,12 @@ fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
     }
     let uuid_users = revenue.uuid_users.unwrap_or(!matches!(config.ledger, LedgerConfig::Sqlite { .. }));
     let user_ids = if uuid_users { UserIds::Uuid } else { UserIds::Any };
-    let settings = Settings { tiers, unpaid_entitles: revenue.unpaid_entitles, user_ids };
+    let settings = Settings {
+        tiers,
+        unpaid_entitles: revenue.unpaid_entitles,
+        connect_entitles: revenue.connect_entitles,
+        user_ids,
+    };
     let validator = Validator::new(settings, Arc::new(guardian), clock.clone());
     Ok(match api {
         Some(api) => validator.with_stripe(api),
@@ -218,6 +226,8 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         board,
         clock,
     };
+    let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
+    supervisor.start("ledger upkeep", upkeep);
     start_dispatch(config, around, validator, ledger, &mut supervisor, &shutdown)?;
     let keep = housekeeping::retention(&config.inbox);
     supervisor.start(
@@ -346,45 +356,4 @@ fn addresses(
         None => webhooks,
     };
     Ok((webhooks, admin))
-}
-
-/// How the configuration wants the inbox opened.
-pub fn inbox_options(config: &Config) -> InboxOptions {
-    InboxOptions {
-        directory: config.inbox.data_dir.clone(),
-        queue_max: config.inbox.queue_max,
-        group_max: config.inbox.group_max,
-        bytes_max: config.inbox.bytes_max,
-        busy_timeout: config.inbox.busy_timeout,
-    }
-}
-
-fn webhook_options(config: &Config) -> WebhookOptions {
-    WebhookOptions {
-        requests_max: config.http.requests_max,
-        body_bytes_in_hand_max: config.http.body_bytes_in_hand_max,
-        body_timeout: config.http.body_timeout,
-        append_timeout: config.http.append_timeout,
-    }
-}
-
-fn server_options(config: &Config) -> ServerOptions {
-    ServerOptions {
-        connections_max: config.http.connections_max,
-        head_bytes_max: config.http.head_bytes_max,
-        headers_max: config.http.headers_max,
-        head_timeout: config.http.head_timeout,
-    }
-}
-
-fn pump_options(config: &Config) -> PumpOptions {
-    let dispatch = &config.dispatch;
-    PumpOptions {
-        batch_entries_max: dispatch.batch_entries_max,
-        batch_bytes_max: dispatch.batch_bytes_max,
-        lease: dispatch.lease,
-        call_timeout: dispatch.ledger_timeout,
-        attempts_max: u32::try_from(dispatch.attempts_max).unwrap_or(u32::MAX),
-        backoff: Backoff { first: dispatch.retry_first, max: dispatch.retry_max },
-    }
 }

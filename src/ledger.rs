@@ -39,6 +39,12 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Cheap question whether the ledger would take a batch now. Changes nothing. A ledger that lacks migrations
     /// answers with [`LedgerErrorKind::Schema`] and names them.
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>>;
+
+    /// Tries again what waits in the store itself and is due: users whom the public tables could not take yet. Each batch
+    /// does that too; this is for when none comes. A store without public tables has nothing to do.
+    fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// Rule under which a store quarantines an event that would re-point a binding.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::colony::{client, fault, key, name, verifier};
-use super::{StartError, server_options, validator};
+use super::options::server_options;
+use super::{StartError, validator};
 use crate::bees::{KeySource, Pool, PoolOptions, Tools};
 use crate::colony::client::Client;
 use crate::colony::completion::Completions;

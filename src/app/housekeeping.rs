@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use crate::config::InboxConfig;
 use crate::inbox::{Inbox, Retention};
+use crate::ledger::Ledger;
 use crate::lifecycle::Shutdown;
 use crate::revenue::guardian::Guardian;
 use crate::telemetry::metrics::Metrics;
 
 /// How often an inbox that refused a write is asked whether it takes one again.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// How often the ledger tries again what waits in it.
+const LEDGER_UPKEEP: Duration = Duration::from_mins(1);
 
 /// Rounds between two foldings of the histograms.
 const UPKEEP_ROUNDS: u32 = 5;
@@ -55,6 +59,20 @@ pub(super) async fn run(
             sweep(&inbox, retention, &shutdown).await;
         }
         rounds = rounds.wrapping_add(1);
+    }
+}
+
+/// Has the ledger try again what waits in it, now and then, until draining begins. Its faults are seen where batches are
+/// applied.
+pub(super) async fn ledger_upkeep(ledger: Arc<dyn Ledger>, shutdown: Shutdown) -> Result<(), Infallible> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LEDGER_UPKEEP) => {}
+            () = shutdown.draining() => return Ok(()),
+        }
+        if let Err(error) = ledger.upkeep().await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "ledger: upkeep has to wait");
+        }
     }
 }
 

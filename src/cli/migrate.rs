@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use sqlx::Connection as _;
 
-use crate::config::{Config, LedgerConfig, Sources};
+use crate::config::{Config, Sources};
 use crate::ledger::migrations::{self, Standing};
 use crate::ledger::postgres::PostgresConfig;
 
@@ -21,15 +21,7 @@ pub struct MigrateArgs {
 /// Runs what is pending, or says what would run.
 pub async fn run(args: MigrateArgs, sources: &Sources) -> anyhow::Result<ExitCode> {
     let config = Config::for_tools(sources)?;
-    let LedgerConfig::Postgres { url, .. } = &config.ledger else {
-        anyhow::bail!(
-            "set DATABASE_URL to the database to migrate (Supabase: its direct or session connection string). \
-             The embedded ledger needs no migrations"
-        );
-    };
-    let options = PostgresConfig::new(url.clone()).options()?;
-    let mut connection =
-        sqlx::PgConnection::connect_with(&options).await.context("cannot connect to the database of DATABASE_URL")?;
+    let mut connection = connect(&config).await?;
     let mut out = std::io::stdout().lock();
     if args.plan {
         let mut pending = 0;
@@ -54,4 +46,16 @@ pub async fn run(args: MigrateArgs, sources: &Sources) -> anyhow::Result<ExitCod
         writeln!(out, "nothing to do: all {} migrations are applied", migrations::ALL.len())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A connection to the database that is the state of record, as its owner.
+pub(super) async fn connect(config: &Config) -> anyhow::Result<sqlx::PgConnection> {
+    let Some(url) = config.ledger.database() else {
+        anyhow::bail!(
+            "set DATABASE_URL to the database of the state of record (Supabase: its direct or session connection \
+             string). The embedded ledger needs no migrations and has no public tables"
+        );
+    };
+    let options = PostgresConfig::new(url.clone()).options()?;
+    sqlx::PgConnection::connect_with(&options).await.context("cannot connect to the database of DATABASE_URL")
 }

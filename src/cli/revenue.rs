@@ -42,6 +42,9 @@ fn print(out: &mut impl std::io::Write, summary: &Summary) -> std::io::Result<()
         "{} events, {} subscriptions ({} without a known user), {} quarantined, {} findings",
         counts.events, counts.subscriptions, counts.orphans, counts.quarantined, counts.findings
     )?;
+    if counts.not_shown > 0 {
+        writeln!(out, "{} users whom the public tables do not show yet: see gateway.user_access", counts.not_shown)?;
+    }
     writeln!(out, "\n{:<5} {:<10} {:>14} {:>18}", "mode", "tier", "subscriptions", "monthly")?;
     for line in &summary.recurring {
         let (tier, monthly) = (line.tier.as_deref().unwrap_or("-"), tag(line.mrr_minor, line.currency.as_deref()));

@@ -26,7 +26,20 @@ pub enum LedgerConfig {
         url: String,
         /// The `service_role` key.
         key: Secret,
+        /// The project's database, for `migrate` and `projections`; events go over the REST layer.
+        database: Option<Secret>,
     },
+}
+
+impl LedgerConfig {
+    /// `postgres://…` of the database that is the state of record, where it is known.
+    pub fn database(&self) -> Option<&Secret> {
+        match self {
+            Self::Sqlite { .. } => None,
+            Self::Postgres { url, .. } => Some(url),
+            Self::Supabase { database, .. } => database.as_ref(),
+        }
+    }
 }
 
 /// Asking Stripe.
@@ -66,9 +79,9 @@ pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> LedgerConfig {
             r.fault("DATABASE_URL", "ledger.kind is postgres: set it to postgres://user:password@host/database");
             sqlite
         }
-        ("auto" | "supabase", _, Some(url)) => {
+        ("auto" | "supabase", database, Some(url)) => {
             if let Some(key) = key {
-                return LedgerConfig::Supabase { url, key };
+                return LedgerConfig::Supabase { url, key, database };
             }
             r.fault("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_URL is set: the service_role key is needed to write");
             sqlite

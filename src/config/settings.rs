@@ -121,6 +121,8 @@ pub struct RevenueConfig {
     pub guardian_rules: Option<PathBuf>,
     /// Whether a user keeps access while the subscription is `unpaid`.
     pub unpaid_entitles: bool,
+    /// Whether a subscription on a connected account gives a tier on the platform.
+    pub connect_entitles: bool,
     /// Whether only UUIDs name users. `None`: where the state of record is Supabase's or PostgreSQL.
     pub uuid_users: Option<bool>,
 }
@@ -284,6 +286,7 @@ fn revenue(r: &mut Reader) -> RevenueConfig {
             _ => Err("must be uuid or any".to_owned()),
         }),
         unpaid_entitles: r.or(setting("revenue.unpaid_entitles", "GATEWAY_UNPAID_ENTITLES"), "false", boolean),
+        connect_entitles: r.or(setting("revenue.connect_entitles", "GATEWAY_CONNECT_ENTITLES"), "false", boolean),
     }
 }
 

@@ -90,6 +90,9 @@ pub(super) struct Answer {
     reason: Option<String>,
 }
 
+/// The document of a batch without events. Applying it shows users who wait.
+pub(super) const EMPTY: &str = r#"{"events":[],"bindings":[],"subscriptions":[],"customers":[],"revenue":[],"links":[],"findings":[],"decisions":[]}"#;
+
 /// The document for a batch, for the store `ledger`.
 pub(super) fn encode(ledger: &'static str, batch: &[Verdict]) -> Result<Encoded, LedgerError> {
     let chosen = choose(batch);
@@ -255,6 +258,11 @@ mod tests {
         assert_eq!(event["payload"], serde_json::json!({"b": 1.10}));
         assert_eq!(event["created"], "2026-01-02T03:04:05Z");
         assert_eq!(document["links"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn the_empty_document_is_what_no_events_encode_to() {
+        assert_eq!(serde_json::to_string(&Document::default()).unwrap(), EMPTY);
     }
 
     #[test]

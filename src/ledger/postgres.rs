@@ -15,7 +15,7 @@ use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 
 pub(super) use self::fault::fault;
-use super::batch::{Answer, encode};
+use super::batch::{Answer, EMPTY, encode};
 use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
@@ -141,6 +141,13 @@ impl Ledger for PostgresLedger {
             let answer = self.ask("SELECT public.gateway_check()".to_owned()).await;
             let recorded: Vec<i64> = answer.map_err(|error| none_ran(NAME, error))?;
             missing_error(NAME, &recorded).map_or(Ok(()), Err)
+        })
+    }
+
+    fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async {
+            let statement = format!("SELECT public.gateway_apply_batch({}::jsonb)", literal(EMPTY));
+            self.ask::<Vec<Answer>>(statement).await.map(|_| ())
         })
     }
 }

@@ -3,6 +3,7 @@
 //! The setting lives in the database, in `gateway.projections`, so that both transports and every gateway agree.
 
 use std::fmt;
+use std::str::FromStr;
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
@@ -45,14 +46,63 @@ pub enum Mode {
     Off,
 }
 
+impl FromStr for Projection {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|known| known.as_str() == text);
+        known.ok_or_else(|| "must be subscriptions, subscription_tiers or user_profiles".to_owned())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err("must be auto, on or off".to_owned()),
+        }
+    }
+}
+
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Auto => "auto",
             Self::On => "on",
             Self::Off => "off",
         })
     }
+}
+
+/// What the database raises where a projection is on and its table is not there.
+const TABLE_MISSING: &str = "GW002";
+
+/// Each projection with its mode, and whether there is a table of the expected shape that is written.
+pub async fn read(connection: &mut PgConnection) -> Result<Vec<(Projection, Mode, bool)>, LedgerError> {
+    let mut found = Vec::with_capacity(Projection::ALL.len());
+    for projection in Projection::ALL {
+        let name = projection.as_str();
+        let statement = format!("SELECT mode FROM gateway.projections WHERE name = '{name}'");
+        let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&mut *connection).await.map_err(fault)?;
+        let Some(row) = rows.first() else { continue };
+        let Ok(mode) = row.try_get::<String, _>(0).map_err(fault)?.parse() else { continue };
+        let statement = format!("SELECT gateway.projection('{name}') IS NOT NULL");
+        let written = match sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&mut *connection).await {
+            Ok(rows) => rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)),
+            Err(error) if is_missing(&error) => false,
+            Err(error) => return Err(fault(error)),
+        };
+        found.push((projection, mode, written));
+    }
+    Ok(found)
+}
+
+fn is_missing(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(TABLE_MISSING))
 }
 
 /// Sets whether a projection is written, and completes `public.subscriptions` when it is to be. What is there already

@@ -12,7 +12,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use self::fault::{of_reply, of_transport};
-use super::batch::{Answer, encode};
+use super::batch::{Answer, EMPTY, encode};
 use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
@@ -157,6 +157,13 @@ impl Ledger for SupabaseLedger {
             let answer = self.call("gateway_check", "{}".to_owned()).await;
             let recorded: Vec<i64> = answer.map_err(|error| none_ran(NAME, error))?;
             missing_error(NAME, &recorded).map_or(Ok(()), Err)
+        })
+    }
+
+    fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async {
+            let arguments = format!("{{\"batch\":{EMPTY}}}");
+            self.call::<Vec<Answer>>("gateway_apply_batch", arguments).await.map(|_| ())
         })
     }
 }

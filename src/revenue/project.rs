@@ -30,6 +30,9 @@ pub struct Settings {
     pub tiers: Tiers,
     /// Whether a user keeps access while Stripe calls the subscription `unpaid`, that is, after it gave up collecting.
     pub unpaid_entitles: bool,
+    /// Whether subscriptions on connected accounts (events with an `account`) give their users a tier on the platform.
+    /// Without it they are recorded and counted, and no public table shows them.
+    pub connect_entitles: bool,
     /// What the identifiers of users look like.
     pub user_ids: UserIds,
 }

@@ -37,6 +37,32 @@ async fn an_operator_migrates_serves_and_reads_the_revenue() {
     assert!(run(&options, &["revenue"]).1.contains("300 events"));
 }
 
+#[tokio::test]
+async fn an_operator_switches_the_public_tables() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = Database::create(Flavour::Supabase).await;
+    // Events go over the REST layer; what needs the database itself is still told where it is.
+    let options = Options::new(directory.path())
+        .with("SUPABASE_URL", "http://127.0.0.1:9")
+        .with("SUPABASE_SERVICE_ROLE_KEY", "a-key")
+        .with("GATEWAY_LEDGER", "supabase");
+    let (code, _, stderr) = run(&options, &["projections", "show"]);
+    assert!(code == 1 && stderr.contains("DATABASE_URL"), "{stderr}");
+    let options = options.with("DATABASE_URL", database.url());
+    assert_eq!(run(&options, &["migrate"]).0, 0);
+    let (code, shown, stderr) = run(&options, &["projections", "show"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(shown.contains("public.subscriptions        on    written"), "{shown}");
+    assert!(shown.contains("public.user_profiles        auto  not written: no table"), "{shown}");
+    let (_, shown, _) = run(&options, &["projections", "set", "subscriptions", "off"]);
+    assert!(shown.contains("public.subscriptions        off   not written"), "{shown}");
+    let (_, shown, _) = run(&options, &["projections", "set", "user_profiles", "on"]);
+    assert!(shown.contains("public.user_profiles        on    WAITING"), "{shown}");
+    assert_eq!(run(&options, &["projections", "refresh"]).0, 0);
+    let (code, _, stderr) = run(&options, &["projections", "set", "profiles", "on"]);
+    assert!(code == 2 && stderr.contains("must be subscriptions, subscription_tiers or user_profiles"), "{stderr}");
+}
+
 #[test]
 fn a_database_that_cannot_be_reached_is_no_reason_not_to_receive_webhooks() {
     let directory = tempfile::tempdir().unwrap();

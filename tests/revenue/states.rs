@@ -110,6 +110,39 @@ async fn an_entitled_subscription_is_preferred_and_the_better_tier_among_those()
 }
 
 #[tokio::test]
+async fn a_subscription_of_test_mode_never_speaks_over_a_live_one() {
+    let gold = json!([item("price_gold_monthly", 2000, 1)]);
+    let mut live = subscription("sub_live", "canceled", &gold);
+    live["livemode"] = json!(true);
+    let mut events = Vec::new();
+    for (livemode, object) in [(false, subscription("sub_test", "active", &gold)), (true, live)] {
+        let event = json!({"id": "evt_1", "object": "event", "type": "customer.subscription.updated",
+            "created": START, "livemode": livemode, "data": {"object": object}});
+        events.push(Bytes::from(event.to_string()));
+    }
+    let plans = crate::story::plans(&events).await;
+    let (test, live) = (&plans[0].subscriptions[0], &plans[1].subscriptions[0]);
+    assert!(test.entitles && !live.entitles && test.preference < live.preference, "{test:?} {live:?}");
+}
+
+#[tokio::test]
+async fn a_subscription_on_a_connected_account_gives_nothing_on_the_platform_unless_configured() {
+    let object = subscription("sub_1", "active", &json!([item("price_gold_monthly", 2000, 1)]));
+    let event = json!({"id": "evt_1", "object": "event", "type": "customer.subscription.updated", "account": "acct_1",
+        "created": START, "livemode": false, "data": {"object": object}});
+    for connect_entitles in [false, true] {
+        let settings = Settings { connect_entitles, ..settings() };
+        let clock = Clock::manual(Timestamp::from_seconds(START));
+        let validator = Validator::new(settings, Arc::new(Guardian::default()), clock);
+        let verdicts = validator.validate(&[Bytes::from(event.to_string())]).await;
+        let [Verdict::Apply(plan)] = &verdicts[..] else { panic!("{verdicts:?}") };
+        let row = &plan.subscriptions[0];
+        assert_eq!((row.entitles, row.projected_status.is_some()), (connect_entitles, connect_entitles));
+        assert_eq!((row.status.as_str(), row.mrr_minor), ("active", 2000), "it is recorded all the same");
+    }
+}
+
+#[tokio::test]
 async fn what_ended_stays_ended_and_what_began_never_returns_to_its_beginning() {
     let state = |status: &str| subscription("sub_1", status, &json!([]));
     let plans = projected(&[

@@ -107,10 +107,12 @@ impl<'a> Projection<'a> {
             self.finding("status_unknown", Severity::Warning, id, detail.to_owned());
         }
         let standing = meaning.as_ref().map_or(Standing::Current, |meaning| meaning.standing);
-        let entitles = meaning.as_ref().is_some_and(|meaning| meaning.entitles);
+        // What a creator sells on a connected account gives nothing on the platform.
+        let foreign = self.event.account.is_some() && !settings.connect_entitles;
+        let entitles = !foreign && meaning.as_ref().is_some_and(|meaning| meaning.entitles);
         let recurs = meaning.as_ref().is_some_and(|meaning| meaning.recurs) && !subscription.collection_paused();
         let (tier, item) = tier_of(object, settings);
-        let created = object.at("created").time();
+        let (created, livemode) = (object.at("created").time(), self.livemode(object));
         let place = (meaning.as_ref().map_or(0, |meaning| meaning.rank), settings.tiers.rank(tier));
         let cancel_at_period_end = subscription.cancel_at_period_end();
         let time = |key: &str| object.at(key).time();
@@ -122,12 +124,12 @@ impl<'a> Projection<'a> {
             version: Version { progress, ..self.version(content, standing) },
             source: content.source,
             account: self.event.account.clone(),
-            livemode: self.livemode(object),
+            livemode,
             customer_id: text(object.at("customer").id()),
             status: status.to_owned(),
-            projected_status: meaning.and_then(|meaning| meaning.projected),
+            projected_status: meaning.filter(|_| !foreign).and_then(|meaning| meaning.projected),
             entitles,
-            preference: preference(entitles, place, created, id),
+            preference: preference(livemode, entitles, place, created, id),
             tier: text(tier),
             price_id: text(item.and_then(Item::price_id)),
             product_id: text(item.and_then(Item::product_id)),
@@ -158,14 +160,21 @@ impl<'a> Projection<'a> {
     }
 }
 
-/// A subscription that entitles stands above one that does not. Among those that do, the better tier comes first;
-/// among those that do not, the livelier status. Then the later made, then the identifier, so that no two are equal.
-fn preference(entitles: bool, (status, tier): (u8, usize), created: Option<Timestamp>, id: &str) -> String {
-    let created = created.map_or(0, Timestamp::seconds);
+/// A live subscription stands above any of test mode, so that a test never speaks over what a user pays for. Then one
+/// that entitles stands above one that does not. Among those that do, the better tier comes first; among those that do
+/// not, the livelier status. Then the later made, then the identifier, so that no two are equal.
+fn preference(
+    livemode: bool,
+    entitles: bool,
+    (status, tier): (u8, usize),
+    created: Option<Timestamp>,
+    id: &str,
+) -> String {
+    let (live, created) = (u8::from(livemode), created.map_or(0, Timestamp::seconds));
     if entitles {
-        format!("1.{tier:02}.{status:02}.{created:012}.{id}")
+        format!("{live}.1.{tier:02}.{status:02}.{created:012}.{id}")
     } else {
-        format!("0.{status:02}.{tier:02}.{created:012}.{id}")
+        format!("{live}.0.{status:02}.{tier:02}.{created:012}.{id}")
     }
 }
 

@@ -29,7 +29,8 @@ pub struct SubscriptionRow {
     pub customer_id: Option<String>,
     /// Stripe's status as it came, also when it is one that Stripe added since.
     pub status: String,
-    /// Status for the predecessor's readers; `None` is not projected (`incomplete`, and statuses not known here).
+    /// Status for the predecessor's readers; `None` is not projected (`incomplete`, statuses not known here, and
+    /// subscriptions on connected accounts unless they are configured to count).
     pub projected_status: Option<ProjectedStatus>,
     /// Whether the user has what the tier gives, now.
     pub entitles: bool,

@@ -1,0 +1,49 @@
+//! `projections`: which public tables of the state of record are kept up to date, and working them out anew.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use super::migrate::connect;
+use crate::config::{Config, Sources};
+use crate::ledger::projections::{self, Mode, Projection};
+
+/// Subcommands of `projections`.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub enum ProjectionsCommand {
+    /// Print each public table, whether it is written, and whether it is there.
+    Show,
+    /// Say whether a public table is written, then bring it up to date.
+    Set {
+        /// `subscriptions`, `subscription_tiers` or `user_profiles`.
+        table: Projection,
+        /// auto (where a table of the expected shape is there), on or off.
+        mode: Mode,
+    },
+    /// Work out anew what every user has and show it: after a public table was changed by hand.
+    Refresh,
+}
+
+/// Runs one of them. All need `DATABASE_URL` with a role that owns the schema `gateway`.
+pub async fn run(command: ProjectionsCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let mut connection = connect(&Config::for_tools(sources)?).await?;
+    let mut out = std::io::stdout().lock();
+    match command {
+        ProjectionsCommand::Show => {}
+        ProjectionsCommand::Set { table, mode } => projections::set(&mut connection, table, mode).await?,
+        ProjectionsCommand::Refresh => projections::refresh(&mut connection).await.map(|_| ())?,
+    }
+    let refreshed = matches!(command, ProjectionsCommand::Set { mode: Mode::Auto | Mode::On, .. });
+    if refreshed {
+        projections::refresh(&mut connection).await?;
+    }
+    for (projection, mode, written) in projections::read(&mut connection).await? {
+        let state = match (mode, written) {
+            (Mode::Off, _) => "not written",
+            (_, true) => "written",
+            (Mode::Auto, false) => "not written: no table of the expected shape",
+            (Mode::On, false) => "WAITING: no table of the expected shape; users wait in gateway.user_access",
+        };
+        writeln!(out, "public.{:<20} {mode:<5} {state}", projection.as_str())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
