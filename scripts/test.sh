@@ -66,6 +66,9 @@ find_what_is_needed() {
   local packages=() names=()
   if ! has cc; then packages+=(gcc libc6-dev) names+=("a C compiler, for the bundled SQLite"); fi
   if ! postgres_dir >/dev/null; then packages+=(postgresql) names+=("the PostgreSQL server (initdb, postgres)"); fi
+  if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    packages+=(python3 python3-venv) names+=("Python 3 with venv, for the check of openapi.yaml")
+  fi
   if ! has redis-server; then packages+=(redis-server) names+=("the Redis server (redis-server)"); fi
   if [ "${#packages[@]}" -gt 0 ]; then
     if [ "$(id -u)" -eq 0 ] && has apt-get; then
@@ -73,8 +76,8 @@ find_what_is_needed() {
     else
       fail "the tests need programs that are not here. Install them and run this again:" "${names[@]}" \
         "Debian, Ubuntu:  sudo apt-get install ${packages[*]}" \
-        "Fedora:          sudo dnf install gcc postgresql-server redis" \
-        "macOS:           brew install postgresql@17 redis"
+        "Fedora:          sudo dnf install gcc postgresql-server redis python3" \
+        "macOS:           brew install postgresql@17 redis python"
     fi
   fi
   local dir
@@ -97,6 +100,10 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 say "examples in the documentation"
 cargo test --locked --doc --quiet
+
+say "openapi.yaml against a running gateway"
+cargo build --locked --quiet
+./scripts/check-openapi.sh
 
 if cargo deny --version >/dev/null 2>&1; then
   say "licences, bans and sources of dependencies"

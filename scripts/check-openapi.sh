@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Holds openapi.yaml against a running gateway: ./scripts/check-openapi.sh [PROGRAM]
+#
+# schemathesis makes requests from the document, good and bad ones, and checks each answer against it: status, headers,
+# body. Needs Python 3 with venv; schemathesis itself is installed below target/. The gateway runs on a free port of the
+# loopback with a directory of its own, and is ended afterwards.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+program=${1:-target/debug/colony-gateway}
+venv=target/schemathesis
+version=4.32.5
+
+if [ ! -x "$venv/bin/schemathesis" ] || ! "$venv/bin/schemathesis" --version | grep -qF "$version"; then
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$version"
+fi
+
+data=$(mktemp -d)
+gateway=
+finish() {
+  [ -z "$gateway" ] || { kill "$gateway" && wait "$gateway"; } 2>/dev/null || true
+  rm -rf "$data"
+}
+trap finish EXIT
+
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+url=http://127.0.0.1:$port
+token=$(python3 -c 'import secrets; print(secrets.token_hex(16))')
+export STRIPE_WEBHOOK_SECRET=whsec_schema
+
+# Nothing of the caller's environment configures this gateway.
+env -i PATH="$PATH" STRIPE_WEBHOOK_SECRET="$STRIPE_WEBHOOK_SECRET" GATEWAY_ADMIN_TOKEN="$token" USE_COLONY_OS=false \
+  GATEWAY_DATA_DIR="$data" GATEWAY_LISTEN="127.0.0.1:$port" GATEWAY_ADMIN_LISTEN="127.0.0.1:$port" \
+  "$program" serve >"$data/log" 2>&1 &
+gateway=$!
+for _ in $(seq 100); do
+  python3 -c "import urllib.request; urllib.request.urlopen('$url/readyz')" 2>/dev/null && break
+  kill -0 "$gateway" 2>/dev/null || { cat "$data/log" >&2; exit 1; }
+  sleep 0.1
+done
+
+status=0
+SCHEMATHESIS_HOOKS=hooks PYTHONPATH=tests/schemathesis "$venv/bin/schemathesis" run openapi.yaml --url "$url" \
+  --header "Authorization: Bearer $token" --max-examples 30 --seed 7 --continue-on-failure --no-color || status=$?
+if grep -F '"level":"ERROR"' "$data/log" | grep -F panicked; then status=1; fi
+[ "$status" -eq 0 ] || tail -n 20 "$data/log" >&2
+exit "$status"
