@@ -103,4 +103,30 @@ if command -v systemd-analyze >/dev/null 2>&1; then
       fail "$unit: the comment says $claimed, systemd-analyze security $measured"
   done
 fi
+# A roll-out on Kubernetes: what is asked of the cluster, in which order, and the way back.
+mkdir "$work/bin"
+cat >"$work/bin/kubectl" <<STUB
+#!/bin/bash
+case "\$*" in
+  kustomize*) echo '    image: registry.example.com/colony-gateway:latest'; exit ;;
+  *"get pods"*) echo pod/colony-gateway-0; exit ;;
+esac
+if [[ "\$*" == *apply* && "\$*" == *"-f -" ]]; then set -- "\$@" "\$(cat)"; fi
+echo "\$*" >>"$work/calls"
+[ -z "\$FAIL" ] || [[ "\$*" != \$FAIL ]]
+STUB
+chmod 755 "$work/bin/kubectl"
+rollout() {
+  : >"$work/calls"
+  PATH="$work/bin:$PATH" FAIL=${1:-} "$here/kubernetes/rollout.sh" staging example/gateway:2 >/dev/null 2>&1
+}
+rollout || fail "a roll-out that meets no fault failed"
+grep -q 'apply.*image: example/gateway:2$' "$work/calls" || fail "the image was not put in"
+! grep -q undo "$work/calls" || fail "a good roll-out was undone"
+if rollout '*wait --for*'; then fail "failed migrations were passed over"; fi
+! grep -q 'rollout' "$work/calls" || fail "something was replaced although the migrations failed"
+for fault in '*rollout status statefulset*--timeout*' '*exec*healthcheck*' '*exec*check'; do
+  if rollout "$fault"; then fail "a roll-out with a fault stayed: $fault"; fi
+  [ "$(grep -c 'rollout undo' "$work/calls")" -eq 2 ] || fail "not undone: $fault"
+done
 printf 'deploy/test.sh: passed\n'
