@@ -110,6 +110,9 @@ if cargo deny --version >/dev/null 2>&1; then
   cargo deny --locked check bans licenses sources
 fi
 
+say "what operators get"
+./scripts/check-artefacts.sh
+
 # Last, so that the output ends with what failed.
 say "tests"
 if cargo nextest --version >/dev/null 2>&1; then

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Brings an overlay into a cluster with a given image, and back if that does not become healthy.
+#
+#   deploy/kubernetes/rollout.sh OVERLAY IMAGE      e.g. production registry.example.com/colony-gateway:1.2.0
+#
+# In this order: migrations as a job (they only add, so that what runs goes on running), gateways and bees, then the gate: every
+# gateway ready, and `colony-gateway check` in each not worse than degraded. If a step fails, the gateways and bees of before come
+# back and the exit code is 1. Needs kubectl with access to the overlay's namespace. ROLLOUT_TIMEOUT is 10m unless set.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+[ $# -eq 2 ] || { sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$0" >&2 && exit 2; }
+overlay=$here/overlays/$1 image=$2 timeout=${ROLLOUT_TIMEOUT:-10m}
+[ -d "$overlay" ] || { echo "rollout.sh: no overlay $1" >&2 && exit 2; }
+namespace=$(sed -n 's/^namespace: //p' "$overlay/kustomization.yaml")
+
+say() { printf '%s\n' "$*"; }
+in_namespace() { kubectl --namespace "$namespace" "$@"; }
+with_image() { kubectl kustomize "$1" | sed "s|^\( *\)image: registry\.example\.com/colony-gateway:latest\$|\1image: $image|"; }
+
+# The workloads whose previous revision comes back.
+workloads=(statefulset/colony-gateway deployment/colony-gateway-bee)
+had=()
+for workload in "${workloads[@]}"; do
+  if in_namespace get "$workload" >/dev/null 2>&1; then had+=("$workload"); fi
+done
+
+back() {
+  trap - ERR
+  say "rollout.sh: $1; going back"
+  for workload in "${had[@]}"; do in_namespace rollout undo "$workload"; done
+  for workload in "${had[@]}"; do in_namespace rollout status "$workload" --timeout "$timeout"; done
+  exit 1
+}
+
+migrate() {
+  in_namespace delete job colony-gateway-migrate --ignore-not-found --wait
+  with_image "$here/jobs" | in_namespace apply --selector app.kubernetes.io/part-of=colony-gateway -f -
+  in_namespace wait --for=condition=complete job/colony-gateway-migrate --timeout "$timeout"
+}
+
+gate() {
+  local pod code
+  for pod in $(in_namespace get pods --selector app.kubernetes.io/name=colony-gateway --output name); do
+    in_namespace exec "$pod" --container gateway -- /usr/local/bin/healthcheck || return 1
+    code=0
+    in_namespace exec "$pod" --container gateway -- /usr/local/bin/colony-gateway check || code=$?
+    # 1 is degraded: a colony that is away does not become better by going back.
+    [ "$code" -le 1 ] || return 1
+  done
+}
+
+# A namespace that is not there yet comes with the overlay; its jobs need it first.
+if ! kubectl get namespace "$namespace" >/dev/null 2>&1; then kubectl apply -f "$overlay/namespace.yaml"; fi
+migrate || { say "rollout.sh: the migrations failed; nothing was replaced" && exit 1; }
+with_image "$overlay" | kubectl apply -f - || back "the cluster refused the overlay"
+for workload in "${workloads[@]}"; do
+  in_namespace rollout status "$workload" --timeout "$timeout" || back "$workload did not become ready"
+done
+gate || back "a gateway is not healthy"
+say "rollout.sh: $image is live in $namespace"

