@@ -1,0 +1,25 @@
+//! What breaks in production, done to the real binary on purpose: kills, power cuts, full and failing disks, clocks that
+//! jump, networks that lie, servers that are gone for long. After each, one account is taken: of what was acknowledged,
+//! what was applied, what was lost, what took effect twice.
+//!
+//! The figures are printed, and appended as one line of JSON each to the file that `COLONY_GATEWAY_FAULTS_FIGURES` names.
+//! `COLONY_GATEWAY_FAULTS_ROUNDS` multiplies the rounds of each test, `COLONY_GATEWAY_FAULTS_SEED` repeats a run's random
+//! choices (not its timing). `scripts/soak.sh` uses all three.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../support/gateway.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod gateway;
+#[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod postgres;
+
+mod account;
+mod bee;
+mod book;
+mod colony;
+mod kills;
+mod load;
+mod rounds;
+mod world;
