@@ -29,9 +29,8 @@ impl Bees {
             log
         });
         let mut bees = Self { child, reader: Some(reader) };
-        if is_ready.recv_timeout(PATIENCE).is_err() {
-            panic!("the bees did not become ready:\n{}", bees.end().join("\n"));
-        }
+        let is_ready = is_ready.recv_timeout(PATIENCE).is_ok();
+        assert!(is_ready, "the bees did not become ready:\n{}", bees.end().join("\n"));
         bees
     }
 

@@ -2,7 +2,7 @@
 //!
 //! They stop when their allowance is used up, so that a test says how much is sent and never how fast.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
@@ -23,6 +23,9 @@ const SENDERS: usize = 6;
 
 /// Pause of a sender whose delivery was not taken. Stripe waits far longer.
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
+
+/// How often a waiting test looks at what the senders cannot tell it.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Longest wait for progress. Reached only when a test fails.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -122,6 +125,22 @@ impl Load {
         self.shared.lock().account.acknowledged.len() as u64
     }
 
+    /// Ids of the events acknowledged so far.
+    pub(crate) fn acknowledged_ids(&self) -> BTreeSet<String> {
+        self.shared.lock().account.acknowledged.clone()
+    }
+
+    /// Holds everything back and waits until nothing is under way.
+    pub(crate) fn pause(&self) {
+        self.target(&[]);
+        self.until(|state| state.in_flight == 0);
+    }
+
+    /// Waits until everything allowed was sent and has come to its end, or `over` says so.
+    pub(crate) fn until_sent_or(&self, mut over: impl FnMut() -> bool) {
+        self.until(|state| state.is_sent() || over());
+    }
+
     /// Waits until this many events are acknowledged.
     pub(crate) fn until_acknowledged(&self, events: u64) {
         self.until(|state| state.account.acknowledged.len() as u64 >= events);
@@ -134,7 +153,7 @@ impl Load {
 
     /// Waits until everything allowed was sent and has come to its end.
     pub(crate) fn until_sent(&self) {
-        self.until(|state| state.allowance == 0 && state.in_flight == 0 && state.again.is_empty());
+        self.until(State::is_sent);
     }
 
     /// Sends what is left and gives the account.
@@ -145,7 +164,7 @@ impl Load {
     }
 
     /// Waits until `done`; progress in the account renews the patience.
-    fn until(&self, done: impl Fn(&State) -> bool) {
+    fn until(&self, mut done: impl FnMut(&State) -> bool) {
         let clock = Clock::system();
         let mut since = clock.instant();
         let mut state = self.shared.lock();
@@ -164,7 +183,7 @@ impl Load {
                 state.in_flight,
                 state.account.answers,
             );
-            (state, _) = self.shared.changed.wait_timeout(state, Duration::from_secs(1)).unwrap();
+            (state, _) = self.shared.changed.wait_timeout(state, LOOK_AGAIN).unwrap();
         }
     }
 
@@ -239,6 +258,10 @@ impl Shared {
 }
 
 impl State {
+    fn is_sent(&self) -> bool {
+        self.allowance == 0 && self.in_flight == 0 && self.again.is_empty()
+    }
+
     fn next(&mut self) -> Option<Delivery> {
         if let Some(delivery) = self.again.pop_front() {
             return Some(delivery);

@@ -19,6 +19,10 @@ mod account;
 mod bee;
 mod book;
 mod colony;
+#[cfg(target_os = "linux")]
+mod cuts;
+#[cfg(target_os = "linux")]
+mod disk;
 mod kills;
 mod load;
 mod rounds;

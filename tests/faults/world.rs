@@ -1,5 +1,6 @@
 //! A gateway's surroundings in a scenario: directories, ledger, colony, settings.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use colony_gateway::stripe::simulator::Tier;
@@ -9,7 +10,7 @@ use crate::account::{Account, Figures};
 use crate::bee::Bees;
 use crate::book::Book;
 use crate::colony::Colony;
-use crate::gateway::{Gateway, Options};
+use crate::gateway::{Gateway, Options, get, read_reply};
 
 /// Everything but the processes under test.
 pub(crate) struct World {
@@ -63,6 +64,12 @@ impl World {
         let colony = Colony::start();
         let options = colony.settings(self.options, colony.address());
         Self { options, colony: Some(colony), ..self }
+    }
+
+    /// Puts the ledger's file elsewhere.
+    pub(crate) fn move_ledger(&mut self, path: &Path) {
+        self.options = self.options.clone().with("GATEWAY_LEDGER_SQLITE_PATH", path.display());
+        self.book = Book::Sqlite(path.to_owned());
     }
 
     /// Settings of a further gateway with a data directory of its own.
@@ -126,4 +133,18 @@ pub(crate) fn until_idle(gateway: &Gateway) -> serde_json::Value {
 pub(crate) fn restart(bees: Bees, options: &Options) -> Bees {
     bees.kill();
     Bees::start(options)
+}
+
+/// Waits until a gateway that may die at any moment has died or has nothing on its way.
+pub(crate) fn until_gone_or_idle(gateway: &Gateway) {
+    let is_idle = || {
+        let mut stream = std::net::TcpStream::connect(gateway.admin).ok()?;
+        stream.write_all(&get("/health")).ok()?;
+        let reply = read_reply(&mut stream)?;
+        let health: serde_json::Value = serde_json::from_str(&reply.body).ok()?;
+        Some(["waiting", "leased"].iter().all(|state| health["inbox"][state] == 0))
+    };
+    while is_idle() == Some(false) {
+        std::thread::yield_now();
+    }
 }
