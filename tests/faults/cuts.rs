@@ -43,7 +43,7 @@ fn ids(connection: Option<&Connection>, query: &str) -> BTreeSet<String> {
 }
 
 /// Everything acknowledged is in the inbox, and what the inbox takes for settled is in the ledger.
-fn check(image: &Image, acknowledged: &BTreeSet<String>) {
+pub(crate) fn check(image: &Image, acknowledged: &BTreeSet<String>) {
     let directory = tempfile::tempdir().unwrap();
     write(directory.path(), image);
     let inbox = open(directory.path(), "inbox.db", "entries");

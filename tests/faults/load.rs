@@ -30,6 +30,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Longest wait for progress. Reached only when a test fails.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// A connection that was unused for longer is not used again: the gateway may be closing it.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
 /// Longest wait for one answer; longer than every time-out of the gateway.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
 
@@ -146,6 +149,16 @@ impl Load {
         self.until(|state| state.account.acknowledged.len() as u64 >= events);
     }
 
+    /// Genuine deliveries that were answered with this status so far.
+    pub(crate) fn answered(&self, status: u16) -> u64 {
+        self.shared.lock().account.answers.get(&status).copied().unwrap_or(0)
+    }
+
+    /// Waits until the account is as asked for, or everything was sent.
+    pub(crate) fn until_account_or_sent(&self, done: impl Fn(&Account) -> bool) {
+        self.until(|state| state.is_sent() || done(&state.account));
+    }
+
     /// Waits until the account is as asked for.
     pub(crate) fn until_account(&self, done: impl Fn(&Account) -> bool) {
         self.until(|state| done(&state.account));
@@ -209,11 +222,15 @@ impl Shared {
     }
 
     fn send(&self) {
+        let clock = Clock::system();
+        let mut used = clock.instant();
         let mut connection: Option<(SocketAddr, TcpStream)> = None;
         while let Some((delivery, target, skew_ms)) = self.take() {
-            if connection.as_ref().is_some_and(|(to, _)| *to != target) {
+            let is_stale = clock.instant().duration_since(used) > IDLE_MAX;
+            if is_stale || connection.as_ref().is_some_and(|(to, _)| *to != target) {
                 connection = None;
             }
+            used = clock.instant();
             if connection.is_none() {
                 connection = connect(target).map(|stream| (target, stream));
             }
@@ -267,7 +284,11 @@ impl State {
             return Some(delivery);
         }
         self.allowance = self.allowance.checked_sub(1)?;
-        self.deliveries.next()
+        let next = self.deliveries.next();
+        if next.is_none() {
+            self.allowance = 0;
+        }
+        next
     }
 }
 

@@ -14,16 +14,31 @@ mod gateway;
 #[path = "../support/postgres.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod postgres;
+#[path = "../support/proxy.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod proxy;
+#[path = "../support/rest.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod rest;
+#[path = "../support/stripe_api.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod stripe_api;
 
 mod account;
 mod bee;
 mod book;
+#[cfg(target_os = "linux")]
+mod clocks;
 mod colony;
 #[cfg(target_os = "linux")]
 mod cuts;
 #[cfg(target_os = "linux")]
 mod disk;
+#[cfg(target_os = "linux")]
+mod disks;
 mod kills;
 mod load;
+mod network;
+mod outages;
 mod rounds;
 mod world;
