@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Arguments in, exit code out; the work is done elsewhere.
 
+pub mod account;
 mod admin;
 pub mod bee;
 pub mod colony;

@@ -29,6 +29,7 @@ pub(super) fn open(options: &InboxOptions, clock: Clock) -> Result<(Inbox, Inbox
     let connection = connect(&path, options)?;
     let large = check(&path, &connection)?;
     let writes = Writes::recover(connection, clock.now()).map_err(|source| classify(&path, source))?;
+    secure(&path, &writes)?;
     let read_only = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags).map_err(|source| classify(&path, source))?;
@@ -160,6 +161,23 @@ fn check(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
         None => Ok(false),
         Some(detail) => Err(OpenError::Damaged { path: path.to_owned(), detail }),
     }
+}
+
+/// What the process before wrote and did not sync is visible, but the disk may not have it, and may have given up on it
+/// after a failed fsync. Moved into the file it is written and synced anew, before a delivery is acknowledged because its
+/// event is known. A disk too full for that still syncs the log.
+fn secure(path: &Path, writes: &Writes) -> Result<(), OpenError> {
+    let Err(error) = writes.checkpoint() else { return Ok(()) };
+    if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DiskFull) {
+        return Err(classify(path, error));
+    }
+    tracing::warn!(error = &error as &dyn std::error::Error, "inbox: the log stays as it is, since the disk is full");
+    let log = path.with_extension("db-wal");
+    File::open(&log).and_then(|file| file.sync_all()).map_err(|source| OpenError::Path {
+        path: log,
+        message: "the log cannot be synced; check the disk",
+        source,
+    })
 }
 
 /// SQLite's first complaint about the file, if it has one.

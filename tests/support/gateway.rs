@@ -21,7 +21,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A gateway under test. Killed when dropped.
 pub(crate) struct Gateway {
-    child: Child,
+    /// The process.
+    pub(crate) child: Child,
     /// Where webhooks go.
     pub(crate) webhooks: SocketAddr,
     /// Where metrics and health are.

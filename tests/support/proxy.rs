@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -19,7 +21,16 @@ pub(crate) enum Mode {
     LoseReplies,
     /// Takes a request and answers nothing for as long as the client waits.
     Hold,
+    /// Hands answers on byte by byte.
+    Drip,
+    /// Breaks a connection in the middle of an answer.
+    Truncate,
+    /// Hands on something else than what the server answered.
+    Garble,
 }
+
+/// Pause after each byte of an answer that drips.
+const DRIP: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 struct Shared {
@@ -64,9 +75,14 @@ impl Proxy {
         proxy
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where it listens, as a URL without a path.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
     /// From now on breaks the next `times` connections on which something passes; then passes again.
@@ -106,16 +122,21 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Carries bytes both ways until one end closes or the connection is to break.
+/// Carries bytes both ways until one end closes or the connection is to break. A connection that breaks is reset.
 async fn carry(client: TcpStream, shared: Arc<Shared>) {
     let Ok(server) = TcpStream::connect(shared.target).await else { return };
+    if client.set_zero_linger().is_err() {
+        return;
+    }
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
     let (mut request, mut reply) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
             read = from_client.read(&mut request) => match read {
-                Ok(bytes) if bytes > 0 && shared.breaks(Mode::Hold) => while from_client.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {},
+                Ok(bytes) if bytes > 0 && shared.breaks(Mode::Hold) => {
+                    while from_client.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {}
+                }
                 Ok(bytes) if bytes > 0 && !shared.breaks(Mode::LoseRequests) => {
                     if to_server.write_all(&request[..bytes]).await.is_err() {
                         return;
@@ -125,7 +146,7 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) {
             },
             read = from_server.read(&mut reply) => match read {
                 Ok(bytes) if bytes > 0 && !shared.breaks(Mode::LoseReplies) => {
-                    if to_client.write_all(&reply[..bytes]).await.is_err() {
+                    if !hand_on(&shared, &mut to_client, &mut reply[..bytes]).await {
                         return;
                     }
                 }
@@ -133,4 +154,29 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) {
             },
         }
     }
+}
+
+/// Hands a piece of an answer on, as it is or as it is to arrive; false when the connection is over.
+async fn hand_on(shared: &Shared, client: &mut OwnedWriteHalf, reply: &mut [u8]) -> bool {
+    if shared.breaks(Mode::Truncate) {
+        // The half arrives before the reset does, or is lost with it: both happen.
+        let _ = client.write_all(&reply[..reply.len() / 2]).await;
+        return false;
+    }
+    if shared.breaks(Mode::Drip) {
+        for byte in reply {
+            if client.write_all(std::slice::from_ref(byte)).await.is_err() {
+                return false;
+            }
+            tokio::time::sleep(DRIP).await;
+        }
+        return true;
+    }
+    if shared.breaks(Mode::Garble) {
+        reply
+            .iter_mut()
+            .enumerate()
+            .for_each(|(at, byte)| *byte = byte.wrapping_mul(31).wrapping_add(at.to_le_bytes()[0]));
+    }
+    client.write_all(reply).await.is_ok()
 }

@@ -1,9 +1,9 @@
 //! The end of `dev`: what was delivered, the rows it became, and whether they are what the events add up to.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use super::colony::DevColony;
+use crate::cli::account::differences;
 use crate::cli::revenue::tag;
 use crate::cli::traffic::{Snapshot, Stats};
 use crate::ledger::report::{REPORT_LINES_MAX, StateOfRecord, SubscriptionLine, Summary};
@@ -113,59 +113,4 @@ fn rows(out: &mut impl std::io::Write, summary: &Summary, subscriptions: &[Subsc
         writeln!(out, "{tier:<10} {:>14} {monthly:>14}", line.subscriptions)?;
     }
     Ok(())
-}
-
-/// Where rows and expectation differ: users' subscriptions and tiers, and the money, to the cent.
-fn differences(summary: &Summary, subscriptions: &[SubscriptionLine], expected: &Expected, fresh: bool) -> Vec<String> {
-    let mut differences = Vec::new();
-    let rows: BTreeMap<&str, &SubscriptionLine> = subscriptions.iter().map(|line| (line.id.as_str(), line)).collect();
-    for user in expected.users() {
-        for wanted in &user.subscriptions {
-            let id = &wanted.id;
-            let Some(row) = rows.get(id.as_str()) else {
-                differences.push(format!("{id} is missing"));
-                continue;
-            };
-            if row.status != wanted.status.as_str() {
-                differences.push(format!("{id} is {}, expected {}", row.status, wanted.status.as_str()));
-            }
-            if row.entitles != wanted.status.entitles() {
-                differences.push(format!("{id}: entitles is {}", row.entitles));
-            }
-            if row.tier.as_deref() != Some(wanted.tier.as_str()) {
-                differences.push(format!("{id} has tier {:?}, expected {}", row.tier, wanted.tier.as_str()));
-            }
-            if user.bound && row.user_id.as_deref() != Some(user.user_id.as_str()) {
-                differences.push(format!("{id} belongs to {:?}, expected {}", row.user_id, user.user_id));
-            }
-        }
-    }
-    if fresh {
-        money(summary, expected, &mut differences);
-        if summary.counts.events != expected.events() {
-            differences.push(format!("{} events are recorded", summary.counts.events));
-        }
-    }
-    differences
-}
-
-fn money(summary: &Summary, expected: &Expected, differences: &mut Vec<String>) {
-    let mut recorded: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
-    for line in &summary.daily {
-        let (gross, returned) = recorded.entry(&line.currency).or_default();
-        *gross += line.gross_minor;
-        *returned += line.returned_minor;
-    }
-    for (currency, wanted) in expected.revenue() {
-        let (gross, returned) = recorded.remove(currency).unwrap_or_default();
-        if (gross, returned) != (wanted.paid, -wanted.refunded) {
-            differences.push(format!(
-                "{currency}: {gross} came in and {} went out, expected {} and {}",
-                -returned, wanted.paid, wanted.refunded
-            ));
-        }
-    }
-    for (currency, (gross, returned)) in recorded {
-        differences.push(format!("{currency}: {gross} came in and {} went out, expected nothing", -returned));
-    }
 }

@@ -29,6 +29,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
     // A database in memory answers `memory` here and is none the worse for it.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(fault)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
+    secure(connection)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
     match version(&transaction)? {
         0 => {
@@ -40,6 +41,21 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
         other => return Err(unknown(other)),
     }
     transaction.commit().map_err(fault)
+}
+
+/// What a process before wrote and did not sync is visible, but the disk may not have it. Moved into the file it is written
+/// and synced anew, before an event is taken for recorded because of it. A disk too full for that still syncs the log.
+fn secure(connection: &Connection) -> Result<(), LedgerError> {
+    match connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
+            let log = format!("{}-wal", connection.path().unwrap_or_default());
+            std::fs::File::open(log).and_then(|log| log.sync_all()).map_err(|source| {
+                LedgerError::new(NAME, LedgerErrorKind::Storage, "the disk is full and its log cannot be synced")
+                    .caused_by(source)
+            })
+        }
+        moved => moved.map_err(fault),
+    }
 }
 
 /// Whether the file is there and of this release.

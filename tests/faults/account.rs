@@ -1,0 +1,109 @@
+//! The account that is taken after every scenario: what was acknowledged, against what the ledger holds.
+//!
+//! What must be there comes from the simulator's own knowledge of its stories, so that an effect that was lost and one
+//! that was had twice both show, whatever the event ids say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+
+use colony_gateway::cli::account::differences;
+use colony_gateway::stripe::simulator::{Delivery, Expected, Role};
+use serde::Serialize;
+
+use crate::book::Book;
+use crate::rounds::figures_file;
+
+/// What the load generator saw.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    /// Events with a 2xx.
+    pub(crate) acknowledged: BTreeSet<String>,
+    /// Answers to genuine deliveries, by status.
+    pub(crate) answers: BTreeMap<u16, u64>,
+    /// Genuine deliveries whose connection broke before the answer.
+    pub(crate) unanswered: u64,
+    /// Forgeries that were let in.
+    forged: Vec<String>,
+    expected: Expected,
+}
+
+/// What a test did and what came of it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Figures {
+    /// The test.
+    pub(crate) scenario: String,
+    /// What its random choices followed from.
+    pub(crate) seed: u64,
+    /// Times that something was broken.
+    pub(crate) rounds: u64,
+    /// Processes ended by SIGKILL.
+    pub(crate) kills: u64,
+    /// Power cuts.
+    pub(crate) cuts: u64,
+    /// Faults of disks, clocks and connections.
+    pub(crate) faults: u64,
+    /// Events with a 2xx.
+    pub(crate) acknowledged: u64,
+    /// Events that the ledger holds.
+    pub(crate) applied: u64,
+    /// Genuine deliveries that were not answered with a 2xx at first.
+    pub(crate) refused: u64,
+    /// Events that reached the ledger more than once and had no second effect.
+    pub(crate) recognised: u64,
+    /// Effects that are not what the events add up to while none is missing.
+    pub(crate) repeated: u64,
+    /// Events with a 2xx that the ledger does not hold.
+    pub(crate) lost: u64,
+}
+
+impl Account {
+    /// Takes note of an answer; tells whether the delivery has come to its end.
+    pub(crate) fn answered(&mut self, delivery: &Delivery, status: Option<u16>) -> bool {
+        let is_success = status.is_some_and(|status| (200..300).contains(&status));
+        let id = delivery.event.id.as_str().to_owned();
+        if let Role::Forged(forgery) = delivery.role {
+            if is_success {
+                self.forged.push(format!("{id} ({forgery:?})"));
+            }
+            return matches!(status, Some(200..500));
+        }
+        match status {
+            Some(status) => *self.answers.entry(status).or_default() += 1,
+            None => self.unanswered += 1,
+        }
+        if is_success && self.acknowledged.insert(id) {
+            self.expected.learn(&delivery.event);
+        }
+        is_success
+    }
+
+    /// Answers to genuine deliveries that were no 2xx.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.answers.iter().filter(|(status, _)| !(200..300).contains(*status)).map(|(_, times)| times).sum()
+    }
+
+    /// Holds the account against the ledger, prints the figures and fails when a promise was broken.
+    pub(crate) fn settle(&self, book: &Book, mut figures: Figures) -> Figures {
+        let applied = book.events();
+        let lost: Vec<&String> = self.acknowledged.difference(&applied).collect();
+        let invented: Vec<&String> = applied.difference(&self.acknowledged).collect();
+        let (summary, subscriptions) = book.report();
+        let wrong = differences(&summary, &subscriptions, &self.expected, true);
+        figures.acknowledged = self.acknowledged.len() as u64;
+        figures.applied = applied.len() as u64;
+        figures.refused = self.refusals() + self.unanswered;
+        figures.lost = lost.len() as u64;
+        figures.repeated = if lost.is_empty() { wrong.len() as u64 } else { 0 };
+        let line = serde_json::to_string(&figures).unwrap();
+        println!("{line}");
+        if let Some(file) = figures_file() {
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+            file.write_all(format!("{line}\n").as_bytes()).unwrap();
+        }
+        assert!(self.forged.is_empty(), "forgeries were let in: {:?}", self.forged);
+        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}\n{line}");
+        assert!(invented.is_empty(), "applied and never acknowledged: {invented:?}\n{line}");
+        assert!(wrong.is_empty(), "not what the events add up to: {wrong:#?}\n{line}");
+        figures
+    }
+}

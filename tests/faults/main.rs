@@ -1,0 +1,44 @@
+//! What breaks in production, done to the real binary on purpose: kills, power cuts, full and failing disks, clocks that
+//! jump, networks that lie, servers that are gone for long. After each, one account is taken: of what was acknowledged,
+//! what was applied, what was lost, what took effect twice.
+//!
+//! The figures are printed, and appended as one line of JSON each to the file that `COLONY_GATEWAY_FAULTS_FIGURES` names.
+//! `COLONY_GATEWAY_FAULTS_ROUNDS` multiplies the rounds of each test, `COLONY_GATEWAY_FAULTS_SEED` repeats a run's random
+//! choices (not its timing). `scripts/soak.sh` uses all three.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../support/gateway.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod gateway;
+#[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod postgres;
+#[path = "../support/proxy.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod proxy;
+#[path = "../support/rest.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod rest;
+#[path = "../support/stripe_api.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod stripe_api;
+
+mod account;
+mod bee;
+mod book;
+#[cfg(target_os = "linux")]
+mod clocks;
+mod colony;
+#[cfg(target_os = "linux")]
+mod cuts;
+#[cfg(target_os = "linux")]
+mod disk;
+#[cfg(target_os = "linux")]
+mod disks;
+mod kills;
+mod load;
+mod network;
+mod outages;
+mod rounds;
+mod world;

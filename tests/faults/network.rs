@@ -1,0 +1,184 @@
+//! Connections that break, stall, drip and lie, between the gateway and each of its dependencies: webhooks are answered
+//! 2xx throughout, and when the network heals everything has been applied once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use colony_gateway::stripe::simulator::ApiVersion;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::account::Figures;
+use crate::book::Book;
+use crate::gateway::{Gateway, Options};
+use crate::load::{Load, events};
+use crate::proxy::{Mode, Proxy};
+use crate::rest::{Rest, SERVICE_KEY};
+use crate::rounds::Rounds;
+use crate::stripe_api::{KEY, StripeStandIn};
+use crate::world::{World, until_idle};
+
+/// Deliveries during each fault.
+const DELIVERIES: u64 = 60;
+
+/// Times that a dependency runs into a fault before the network heals.
+const HITS: i64 = 2;
+
+/// Deliveries after the last fault: more than there are of a bounded story.
+const REST: u64 = 1000;
+
+/// Events that the stand-in of Stripe's API knows the outcome of.
+const EVENTS_KNOWN: usize = 600;
+
+/// What the network does.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// Nobody listens.
+    Refused,
+    /// The proxy's faults.
+    Proxy(Mode),
+}
+
+const FAULTS: [Fault; 7] = [
+    Fault::Refused,
+    Fault::Proxy(Mode::LoseRequests),
+    Fault::Proxy(Mode::LoseReplies),
+    Fault::Proxy(Mode::Hold),
+    Fault::Proxy(Mode::Drip),
+    Fault::Proxy(Mode::Truncate),
+    Fault::Proxy(Mode::Garble),
+];
+
+fn proxy_before(runtime: &Runtime, target: SocketAddr) -> Proxy {
+    runtime.block_on(Proxy::start(target))
+}
+
+/// Lets the network do everything it can, each with a gateway that has known better times. `hits` tells how often the
+/// dependency was asked in vain while nobody listened.
+fn break_everything(
+    scenario: &str,
+    world: &World,
+    load: Load,
+    mut rounds: Rounds,
+    runtime: &Runtime,
+    mut proxy: Proxy,
+    hits: impl Fn(&Gateway) -> u64,
+) {
+    let mut figures = Figures { scenario: scenario.to_owned(), seed: rounds.seed, ..Figures::default() };
+    for _ in 0..rounds.number {
+        let mut faults = FAULTS;
+        rounds.random.shuffle(&mut faults);
+        for fault in faults {
+            let mut gateway = world.options.serve();
+            load.target(&[gateway.webhooks]);
+            load.allow(DELIVERIES / 4);
+            load.until_sent();
+            until_idle(&gateway);
+            let (broken, asked) = (proxy.broken(), hits(&gateway));
+            match fault {
+                Fault::Refused => runtime.block_on(proxy.refuse()),
+                Fault::Proxy(mode) => proxy.set(mode, i64::MAX),
+            }
+            load.allow(DELIVERIES);
+            load.until_sent();
+            // The fault lasts until the dependency has run into it, more than once.
+            gateway.until(|_| match fault {
+                Fault::Refused => hits(&gateway) > asked,
+                Fault::Proxy(_) => proxy.broken() >= broken + HITS,
+            });
+            match fault {
+                Fault::Refused => runtime.block_on(proxy.listen_again()),
+                Fault::Proxy(_) => proxy.set(Mode::Pass, 0),
+            }
+            until_idle(&gateway);
+            load.target(&[]);
+            gateway.signal("TERM");
+            assert_eq!(gateway.wait().code(), Some(0), "{fault:?}");
+            figures.faults += 1;
+            figures.rounds += 1;
+        }
+    }
+    let gateway = world.options.serve();
+    load.target(&[gateway.webhooks]);
+    load.allow(REST);
+    let account = load.finish();
+    let answers = &account.answers;
+    assert!(account.unanswered == 0 && account.refusals() == 0, "webhooks were not answered 2xx: {answers:?}");
+    world.settle(&[&gateway], &account, figures);
+}
+
+/// The sum of a metric's lines, whatever their labels.
+fn metric(gateway: &Gateway, name: &str) -> u64 {
+    let text = gateway.admin_get("/metrics").body;
+    let values = text.lines().filter(|line| line.starts_with(name)).filter_map(|line| line.rsplit(' ').next());
+    values.filter_map(|value| value.parse::<u64>().ok()).sum()
+}
+
+fn ledger_errors(gateway: &Gateway) -> u64 {
+    metric(gateway, "colony_gateway_ledger_errors_total{")
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+#[test]
+fn a_broken_network_before_postgres() {
+    let (runtime, rounds, mut world) = (runtime(), Rounds::of(1), World::postgres());
+    let Book::Postgres(database) = &world.book else { unreachable!("asked for") };
+    let port = database.port();
+    let proxy = proxy_before(&runtime, SocketAddr::from(([127, 0, 0, 1], port)));
+    let url = database.url().replace(&format!(":{port}/"), &format!(":{}/", proxy.address().port()));
+    world.options = world.options.clone().with("DATABASE_URL", url);
+    let load = Load::start(rounds.seed);
+    break_everything("network, PostgreSQL", &world, load, rounds, &runtime, proxy, ledger_errors);
+}
+
+#[test]
+fn a_broken_network_before_supabase() {
+    let (runtime, rounds, mut world) = (runtime(), Rounds::of(1), World::postgres());
+    let Book::Postgres(database) = &world.book else { unreachable!("asked for") };
+    let rest = runtime.block_on(Rest::start(database));
+    let proxy = proxy_before(&runtime, rest.url()["http://".len()..].parse().unwrap());
+    world.options.environment.remove("DATABASE_URL");
+    world.options =
+        world.options.clone().with("SUPABASE_URL", proxy.url()).with("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY);
+    let load = Load::start(rounds.seed);
+    break_everything("network, Supabase", &world, load, rounds, &runtime, proxy, ledger_errors);
+}
+
+#[test]
+fn a_broken_network_before_the_colony() {
+    let (runtime, rounds, mut world) = (runtime(), Rounds::of(1), World::sqlite().with_colony());
+    let colony = world.colony.as_ref().expect("asked for");
+    let proxy = proxy_before(&runtime, colony.address());
+    world.options = colony.settings(world.options.clone(), proxy.address());
+    let load = Load::start(rounds.seed);
+    // Nobody listens: the route in force says so.
+    let direct = |gateway: &Gateway| u64::from(gateway.health()["route"] == "direct");
+    break_everything("network, Colonies", &world, load, rounds, &runtime, proxy, direct);
+}
+
+#[test]
+fn a_broken_network_before_stripe() {
+    let (runtime, rounds, mut world) = (runtime(), Rounds::of(1), World::sqlite());
+    let stripe = runtime.block_on(StripeStandIn::start());
+    // In this version a charge names its invoice, so that subscriptions are all that is asked for.
+    let known: Vec<_> = events(rounds.seed, Some(ApiVersion::ALL[0])).take(EVENTS_KNOWN).collect();
+    let mut objects: BTreeMap<String, Value> = BTreeMap::new();
+    for event in known.iter().filter(|event| event.kind.starts_with("customer.subscription.")) {
+        let event: Value = serde_json::from_slice(&event.body).unwrap();
+        let object = event["data"]["object"].clone();
+        objects.insert(format!("/v1/subscriptions/{}", object["id"].as_str().unwrap()), object);
+    }
+    objects.into_iter().for_each(|(path, object)| stripe.put(&path, object));
+    let proxy = proxy_before(&runtime, stripe.base_url["http://".len()..].parse().unwrap());
+    world.options =
+        Options::with(world.options.clone(), "STRIPE_SECRET_KEY", KEY).with("GATEWAY_STRIPE_API_URL", proxy.url());
+    let load = Load::of(rounds.seed, known.into_iter());
+    let unanswered = |gateway: &Gateway| {
+        gateway.log().iter().filter(|line| line.contains("Stripe left questions open")).count() as u64
+    };
+    break_everything("network, Stripe", &world, load, rounds, &runtime, proxy, unanswered);
+    assert!(!stripe.asked().is_empty());
+}
