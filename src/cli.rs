@@ -5,6 +5,7 @@ pub mod bee;
 pub mod colony;
 pub mod config;
 pub mod dev;
+pub mod inbox;
 pub mod keys;
 pub mod migrate;
 pub mod revenue;
@@ -55,6 +56,9 @@ pub enum Command {
     Simulate(simulate::SimulateArgs),
     /// Bring the database of the state of record up to date.
     Migrate(migrate::MigrateArgs),
+    /// Look at the inbox, and decide about what waits for a person.
+    #[command(subcommand)]
+    Inbox(inbox::InboxCommand),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
     /// Make, show and replace keys.
@@ -78,6 +82,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Colony(command) => colony::run(command, &sources).await,
         Command::Dev(args) => dev::run(args, sources, clock).await,
         Command::Simulate(args) => simulate::run(args, clock).await,
+        Command::Inbox(command) => inbox::run(command, &sources, &clock).await,
         Command::Migrate(args) => migrate::run(args, &sources).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources),

@@ -105,7 +105,9 @@ impl Pause {
     pub fn acquit(&self, entries: impl IntoIterator<Item = EntryId>) {
         let mut inner = self.lock();
         if !inner.suspects.is_empty() {
-            entries.into_iter().for_each(|entry| drop(inner.suspects.remove(&entry)));
+            for entry in entries {
+                inner.suspects.remove(&entry);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
 use super::entry::StateName;
+use super::select::Selection;
 use super::subject::Subject;
 use super::{Inbox, InboxError};
 use crate::domain::clock::Timestamp;
@@ -17,6 +18,9 @@ pub(super) const COLUMNS: &str =
     "id, endpoint, event_id, event_type, account, livemode, source, secret, received_at, state,
     due_at, attempts, crashes, process_id, ended_at, code, reason, released_at, replayed_at, action, action_at,
     action_by, action_note";
+
+/// Most bytes of bodies on one page of a list, but for one body that is larger alone.
+pub const PAGE_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What a user's id is replaced by.
 const REDACTED: &str = "(redacted)";
@@ -104,6 +108,41 @@ pub struct EntryStory {
     pub body: Option<BodyReport>,
 }
 
+/// An entry of a list or an export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// All but the body.
+    #[serde(flatten)]
+    pub entry: EntryReport,
+    /// The body as it was signed, when it was asked for and is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The same where the body is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+}
+
+/// Some entries, and where to go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedPage {
+    /// Newest first.
+    pub entries: Vec<Listed>,
+    /// The next page begins after this entry; absent on the last page.
+    pub next: Option<EntryId>,
+}
+
+impl Listed {
+    fn of(entry: EntryReport, body: Option<Vec<u8>>) -> Self {
+        use base64::Engine as _;
+        let (body, body_base64) = match body.map(String::from_utf8) {
+            None => (None, None),
+            Some(Ok(text)) => (Some(text), None),
+            Some(Err(error)) => (None, Some(base64::engine::general_purpose::STANDARD.encode(error.as_bytes()))),
+        };
+        Self { entry, body, body_base64 }
+    }
+}
+
 impl EntryReport {
     pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         let time = |column: usize| row.get::<_, Option<i64>>(column).map(|at| at.map(Timestamp::from_millis));
@@ -173,6 +212,29 @@ impl Inbox {
             Ok(Some(EntryStory { entry: report, took_ms, body }))
         })
         .await
+    }
+
+    /// A page of entries, newest first, from after `after`; with `reveal` with their bodies, as many as fit into
+    /// [`PAGE_BODY_BYTES_MAX`].
+    pub async fn list(
+        &self,
+        selection: &Selection,
+        after: Option<EntryId>,
+        limit: usize,
+        reveal: bool,
+    ) -> Result<ListedPage, InboxError> {
+        let page = self.select(selection, after, limit).await?;
+        let mut bodies = Vec::new();
+        if reveal {
+            bodies = self.bodies(page.entries.iter().map(|entry| entry.entry).collect(), PAGE_BODY_BYTES_MAX).await?;
+        }
+        // A page that does not fit ends early, and the next one begins there.
+        let fit = if reveal { bodies.len() } else { page.entries.len() };
+        let cut = (fit < page.entries.len()).then(|| page.entries.get(fit.saturating_sub(1)).map(|last| last.entry));
+        let next = cut.unwrap_or(page.next);
+        let bodies = bodies.into_iter().chain(std::iter::repeat_with(|| None));
+        let entries = page.entries.into_iter().take(fit).zip(bodies).map(|(entry, body)| Listed::of(entry, body));
+        Ok(ListedPage { entries: entries.collect(), next })
     }
 
     /// The entries that hold an event, one an endpoint.
