@@ -2,8 +2,10 @@
 
 pub mod bees;
 pub mod colony;
+mod dispatch;
 mod housekeeping;
 mod options;
+mod problems;
 mod reload;
 mod route;
 
@@ -15,10 +17,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 pub use options::inbox_options;
-use options::{pump_options, server_options, webhook_options};
+use options::{server_options, webhook_options};
 
 use crate::config::{Config, ConfigError, LedgerConfig, Sources};
-use crate::dispatch::{Direct, Pump, Surroundings};
+use crate::dispatch::Surroundings;
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
 use crate::http::{self, AdminState, Control, Operator, Webhooks};
@@ -210,25 +212,31 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         options: webhook_options(config),
     };
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
-    let control = config.http.admin_token.clone().map(|token| Control {
-        operator: Operator::new(token),
-        switch: switch.clone(),
-        in_force: route.clone(),
-    });
-    let routes = Routes { webhooks, state, control };
-    start_listeners(config, (listener, admin_listener), routes, &mut supervisor, &shutdown);
-
+    let watch = problems::Watch::begin(inbox.clone(), Arc::clone(&metrics), board.clone()).await;
+    supervisor.start("problems", watch.run(shutdown.clone()));
     let around = Surroundings {
         inbox: inbox.clone(),
         switch: switch.clone(),
-        in_force: route,
+        in_force: route.clone(),
         metrics: Arc::clone(&metrics),
         board,
         clock,
     };
     let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
     supervisor.start("ledger upkeep", upkeep);
-    start_dispatch(config, around, validator, ledger, &mut supervisor, &shutdown)?;
+    let started = dispatch::start(config, around, validator, ledger, &mut supervisor, &shutdown)?;
+    let control = config.http.admin_token.clone().map(|token| Control {
+        operator: Operator::new(token),
+        switch: switch.clone(),
+        in_force: route,
+        inbox: inbox.clone(),
+        pause: started.pause,
+        breakers: started.breakers,
+        bees: started.bees,
+        metrics: Arc::clone(&metrics),
+    });
+    let routes = Routes { webhooks, state, control };
+    start_listeners(config, (listener, admin_listener), routes, &mut supervisor, &shutdown);
     let keep = housekeeping::retention(&config.inbox);
     supervisor.start(
         "housekeeping",
@@ -282,31 +290,6 @@ fn start_listeners(
         None => http::combined_router(webhooks, endpoints, state, control),
     };
     supervisor.start("webhook listener", http::serve(listener, public, options, connections, shutdown.token().clone()));
-}
-
-/// Starts what brings entries to their end: pumps, and with a colony the task that confirms, and bees.
-fn start_dispatch(
-    config: &Config,
-    around: Surroundings,
-    validator: Arc<Validator>,
-    ledger: Arc<dyn StateOfRecord>,
-    supervisor: &mut Supervisor,
-    shutdown: &Shutdown,
-) -> Result<(), ConfigError> {
-    let Surroundings { inbox, metrics, board, clock, .. } = around.clone();
-    let work = Arc::new(Direct::new(Arc::clone(&validator), Arc::clone(&ledger) as Arc<dyn Ledger>));
-    let mut pump = Pump::new(inbox, work, pump_options(config), metrics, board, clock);
-    if let Some(wired) = route::wire(config, around, validator, ledger)? {
-        pump = pump.with_colony(wired.route);
-        supervisor.start("confirm", wired.confirm.run(shutdown.token().clone()));
-        if let Some(bees) = wired.bees {
-            bees.start(supervisor, shutdown);
-        }
-    }
-    for _ in 0..config.dispatch.workers {
-        supervisor.start("pump", pump.clone().run(shutdown.token().clone()));
-    }
-    Ok(())
 }
 
 impl Gateway {

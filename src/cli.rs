@@ -6,6 +6,7 @@ pub mod bee;
 pub mod colony;
 pub mod config;
 pub mod dev;
+pub mod inbox;
 pub mod keys;
 pub mod migrate;
 pub mod projections;
@@ -60,6 +61,9 @@ pub enum Command {
     /// Show and switch the public tables that are kept up to date for the app.
     #[command(subcommand)]
     Projections(projections::ProjectionsCommand),
+    /// Look at the inbox, and decide about what waits for a person.
+    #[command(subcommand)]
+    Inbox(inbox::InboxCommand),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
     /// Make, show and replace keys.
@@ -83,6 +87,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Colony(command) => colony::run(command, &sources).await,
         Command::Dev(args) => dev::run(args, sources, clock).await,
         Command::Simulate(args) => simulate::run(args, clock).await,
+        Command::Inbox(command) => inbox::run(command, &sources, &clock).await,
         Command::Migrate(args) => migrate::run(args, &sources).await,
         Command::Projections(command) => projections::run(command, &sources).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,

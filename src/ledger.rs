@@ -148,6 +148,8 @@ pub enum LedgerErrorKind {
     Rejected,
     /// The store is damaged or its disk is full.
     Storage,
+    /// A code or status that no rule knows.
+    Unknown,
 }
 
 impl fmt::Display for LedgerErrorKind {
@@ -168,6 +170,7 @@ impl LedgerErrorKind {
             Self::Schema => "schema",
             Self::Rejected => "rejected",
             Self::Storage => "storage",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -182,6 +185,9 @@ pub enum Disposition {
     },
     /// The data is at fault: the same batch would fail again. Find the event that causes it.
     GiveUp,
+    /// Nobody knows what is at fault. Find out whether one event is, and otherwise ask no more than now and then; no event
+    /// pays for it with an attempt.
+    Probe,
 }
 
 impl LedgerError {
@@ -209,6 +215,7 @@ impl LedgerError {
                 Disposition::Retry { after: Duration::from_secs(5) }
             }
             LedgerErrorKind::Rejected => Disposition::GiveUp,
+            LedgerErrorKind::Unknown => Disposition::Probe,
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::lifecycle::{RestartPolicy, Shutdown, Supervisor};
 use crate::revenue::validator::Validator;
 use crate::telemetry::health::Board;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::roster::Roster;
 
 /// Most bees of one pool.
 pub const BEES_MAX: usize = 64;
@@ -123,6 +124,7 @@ pub enum PoolError {
 #[derive(Debug)]
 pub struct Pool {
     bees: Vec<Bee>,
+    roster: Roster,
     restart: RestartPolicy,
     clock: Clock,
 }
@@ -147,7 +149,8 @@ impl Pool {
         }
         let Tools { client, keys, owner, verifier, validator, ledger, reports, completions, metrics, board, clock } =
             tools;
-        let roll = Roll::new(count, board, Arc::clone(&metrics), clock.clone());
+        let names: Vec<String> = (1..=count).map(|number| format!("{name}-{number}")).collect();
+        let roll = Roll::new(names.clone(), board, Arc::clone(&metrics), clock.clone());
         let work = Work { validator, ledger, call_timeout, metrics: Arc::clone(&metrics), clock: clock.clone() };
         let bench = Bench { colony: colony.into(), verifier, work, reports, metrics, clock: clock.clone() };
         let executor_type: Arc<str> = executor_type.into();
@@ -157,7 +160,7 @@ impl Pool {
                 client: client.clone(),
                 colony: Arc::clone(&bench.colony),
                 executor_type: Arc::clone(&executor_type),
-                name: format!("{name}-{}", number + 1),
+                name: names.get(number).cloned().unwrap_or_default(),
                 is_first: number == 0,
                 keys: keys.clone(),
                 owner: owner.clone(),
@@ -169,7 +172,12 @@ impl Pool {
             margin,
             completions: completions.clone(),
         };
-        Ok(Self { bees: (0..count).map(bee).collect(), restart, clock })
+        Ok(Self { bees: (0..count).map(bee).collect(), roster: roll.roster(), restart, clock })
+    }
+
+    /// How each bee is, for whoever shows it.
+    pub fn roster(&self) -> Roster {
+        self.roster.clone()
     }
 
     /// Starts the bees as tasks of `supervisor`. They run until `shutdown` drains and finish what they have in hand. One

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::domain::clock::Clock;
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::roster::Roster;
 
 /// How one bee is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,16 +53,23 @@ impl State {
 #[derive(Clone, Debug)]
 pub(super) struct Roll {
     states: Arc<Mutex<Vec<State>>>,
+    roster: Roster,
     board: Board,
     metrics: Arc<Metrics>,
     clock: Clock,
 }
 
 impl Roll {
-    pub(super) fn new(bees: usize, board: Board, metrics: Arc<Metrics>, clock: Clock) -> Self {
-        let roll = Self { states: Arc::new(Mutex::new(vec![State::Starting; bees])), board, metrics, clock };
+    pub(super) fn new(names: Vec<String>, board: Board, metrics: Arc<Metrics>, clock: Clock) -> Self {
+        let states = Arc::new(Mutex::new(vec![State::Starting; names.len()]));
+        let roll = Self { states, roster: Roster::new(names, clock.now()), board, metrics, clock };
         roll.publish(&roll.states.lock().unwrap_or_else(PoisonError::into_inner));
         roll
+    }
+
+    /// The same for whoever shows it.
+    pub(super) fn roster(&self) -> Roster {
+        self.roster.clone()
     }
 
     /// Writes how the bee with this number is. True when it was otherwise before.
@@ -71,6 +79,7 @@ impl Roll {
         if *before == state {
             return false;
         }
+        self.roster.set(bee, state.as_str(), state.trouble(), self.clock.now());
         *before = state;
         self.publish(&states);
         true
@@ -104,7 +113,8 @@ mod tests {
     #[test]
     fn the_board_says_how_many_can_work_and_what_keeps_the_others() {
         let (board, metrics) = (Board::default(), Metrics::new());
-        let roll = Roll::new(2, board.clone(), Arc::clone(&metrics), Clock::system());
+        let names = vec!["hive-1".to_owned(), "hive-2".to_owned()];
+        let roll = Roll::new(names, board.clone(), Arc::clone(&metrics), Clock::system());
         assert!(roll.set(0, State::Idle));
         assert!(!roll.set(0, State::Idle), "nothing new");
         assert_eq!(board.read()["bees"].status, Level::Ok);
@@ -115,5 +125,7 @@ mod tests {
         let text = metrics.render();
         assert!(text.contains("colony_gateway_bees{state=\"waiting\"} 1"), "{text}");
         assert!(!roll.set(7, State::Idle), "no such bee");
+        let bees = roll.roster().read();
+        assert_eq!((bees[0].state, bees[1].detail.as_deref()), ("idle", Some("hive-2 waits for approval")));
     }
 }

@@ -156,20 +156,25 @@ fn next(failure: &Failure, events: usize, failures: u32, progress: bool, random:
         Disposition::GiveUp => {
             Next::Conclude(Some(Outcome::Failed { code: format!("ledger_{}", error.kind), reason: chain(error) }))
         }
-        Disposition::Retry { .. } if failures >= SUSPECT_AFTER && may_be_the_events(error.kind) && events > 1 => {
+        Disposition::Retry { .. } | Disposition::Probe
+            if failures >= SUSPECT_AFTER && may_be_the_events(error.kind) && events > 1 =>
+        {
             Next::Halve
         }
-        Disposition::Retry { .. } if failures >= SUSPECT_AFTER && may_be_the_events(error.kind) && progress => {
+        Disposition::Retry { .. } | Disposition::Probe
+            if failures >= SUSPECT_AFTER && may_be_the_events(error.kind) && progress =>
+        {
             Next::Conclude(None)
         }
         Disposition::Retry { after } => Next::Again(after.max(BACKOFF.wait(failures, random))),
+        Disposition::Probe => Next::Again(BACKOFF.ceiling(failures)),
     }
 }
 
 /// Whether a fault that looks like the ledger's can be that of the events.
 fn may_be_the_events(kind: LedgerErrorKind) -> bool {
     match kind {
-        LedgerErrorKind::TimedOut | LedgerErrorKind::Conflict => true,
+        LedgerErrorKind::TimedOut | LedgerErrorKind::Conflict | LedgerErrorKind::Unknown => true,
         LedgerErrorKind::Unavailable
         | LedgerErrorKind::Overload
         | LedgerErrorKind::Auth

@@ -65,8 +65,25 @@ impl AdminClient {
                  started with, or stop it first"
             );
         };
+        Self::to(format!("http://{}", local(config.http.admin_listen)), token)
+    }
+
+    /// A gateway elsewhere, with the token that it was started with.
+    pub(super) fn at(url: &str, config: &Config) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            url.starts_with("http://") || url.starts_with("https://"),
+            "--admin takes the address of an admin listener, such as http://127.0.0.1:9090"
+        );
+        let token = config.http.admin_token.clone();
+        let token = token.context("set GATEWAY_ADMIN_TOKEN to the token that the gateway was started with")?;
+        Self::to(url.trim_end_matches('/').to_owned(), token)
+    }
+
+    fn to(base: String, token: Secret) -> anyhow::Result<Self> {
+        // The first one in a process stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().timeout(ANSWER_MAX).build()?;
-        Ok(Self { base: format!("http://{}", local(config.http.admin_listen)), token, client })
+        Ok(Self { base, token, client })
     }
 
     /// What is at `path`, which begins with a slash and may have a query.
@@ -90,7 +107,7 @@ impl AdminClient {
             request = request.json(body);
         }
         let answer = request.send().await.with_context(|| {
-            format!("a gateway holds the inbox, but {} does not answer: check GATEWAY_ADMIN_LISTEN", self.base)
+            format!("no gateway answers at {}: check GATEWAY_ADMIN_LISTEN, or name the address with --admin", self.base)
         })?;
         let status = answer.status();
         let text = answer.text().await.context("the gateway's answer broke off")?;

@@ -1,7 +1,7 @@
 //! Brings one leased batch to its end, and finds in it the entries that cannot be applied.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -9,8 +9,10 @@ use tokio::task::JoinSet;
 use crate::domain::backoff::Backoff;
 use crate::domain::causes::chain;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::pause::{Judgement, Pause};
 use crate::inbox::{Conclusion, Lease, Leased};
 use crate::ledger::{BoxFuture, Disposition, LedgerError, LedgerErrorKind, Outcome};
+use crate::revenue::validator::Occasion;
 use crate::telemetry::metrics::Metrics;
 
 /// Longest reason kept with an entry, in bytes.
@@ -21,8 +23,8 @@ const RECENT: Duration = Duration::from_secs(30);
 
 /// Runs the pipeline over events and applies the verdicts, all or none.
 pub trait Work: Send + Sync + 'static {
-    /// What became of each event, in order.
-    fn run(&self, events: Vec<Bytes>) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>>;
+    /// What became of each event, in order. Each comes with why it is looked at.
+    fn run(&self, events: Vec<(Bytes, Occasion)>) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>>;
 }
 
 /// Bounds on the work on a batch.
@@ -44,6 +46,8 @@ pub(super) struct Worked {
     pub(super) conclusions: Vec<(Lease, Conclusion)>,
     /// Why the ledger took nothing more, if so.
     pub(super) down: Option<Down>,
+    /// Why nobody knows what to do, if so: entries failed one by one, in a way that no rule knows.
+    pub(super) unknown: Option<LedgerError>,
     /// Whether the ledger took anything.
     pub(super) progress: bool,
 }
@@ -67,8 +71,8 @@ pub(super) struct Batch<'a> {
     pub(super) options: &'a BatchOptions,
     pub(super) clock: &'a Clock,
     pub(super) metrics: &'a Metrics,
-    /// When the ledger last took something, by the monotonic clock.
-    pub(super) last_success: Option<Instant>,
+    /// What is known of the ledger from all batches.
+    pub(super) pause: &'a Pause,
 }
 
 impl Batch<'_> {
@@ -79,13 +83,15 @@ impl Batch<'_> {
         let mut groups = vec![leased];
         while let Some(mut group) = groups.pop() {
             let late = self.clock.instant().duration_since(started) > self.options.work_max;
-            if late || worked.down.is_some() {
+            if late || worked.down.is_some() || worked.unknown.is_some() {
                 self.put_back(group, &mut worked);
                 continue;
             }
             match self.call(&group).await {
                 Ok(outcomes) => {
                     worked.progress = true;
+                    self.pause.succeeded();
+                    self.pause.acquit(group.iter().map(|leased| leased.lease.entry()));
                     self.conclude(group, outcomes, &mut worked);
                 }
                 Err(Failure::Ledger(error)) => {
@@ -99,7 +105,8 @@ impl Batch<'_> {
                             }
                             worked.down = Some(Down { after, error });
                         }
-                        Disposition::GiveUp if group.len() > 1 => split(group, &mut groups),
+                        Disposition::GiveUp | Disposition::Probe if group.len() > 1 => split(group, &mut groups),
+                        Disposition::Probe => self.unknown_alone(group.remove(0), error, &mut worked),
                         Disposition::GiveUp => {
                             let leased = group.remove(0);
                             let code = format!("ledger_{}", error.kind);
@@ -119,7 +126,10 @@ impl Batch<'_> {
     }
 
     async fn call(&self, group: &[Leased]) -> Result<Vec<Outcome>, Failure> {
-        let events: Vec<Bytes> = group.iter().map(|leased| leased.body.clone()).collect();
+        let event = |leased: &Leased| {
+            (leased.body.clone(), Occasion { released_at: leased.released, replayed: leased.replayed })
+        };
+        let events: Vec<(Bytes, Occasion)> = group.iter().map(event).collect();
         let expected = events.len();
         #[expect(clippy::cast_precision_loss, reason = "at most 256")]
         self.metrics.batch_entries.record(expected as f64);
@@ -144,7 +154,8 @@ impl Batch<'_> {
 
     /// A fault that looks like the dependency's is the entry's own when it is alone and its neighbours pass.
     fn is_own_fault(&self, error: &LedgerError, progress: bool) -> bool {
-        let passes = progress || self.last_success.is_some_and(|at| self.clock.instant().duration_since(at) < RECENT);
+        let passes =
+            progress || self.pause.last_success().is_some_and(|at| self.clock.instant().duration_since(at) < RECENT);
         let may_be = match error.kind {
             LedgerErrorKind::TimedOut | LedgerErrorKind::Conflict => true,
             LedgerErrorKind::Unavailable
@@ -152,7 +163,8 @@ impl Batch<'_> {
             | LedgerErrorKind::Auth
             | LedgerErrorKind::Schema
             | LedgerErrorKind::Rejected
-            | LedgerErrorKind::Storage => false,
+            | LedgerErrorKind::Storage
+            | LedgerErrorKind::Unknown => false,
         };
         may_be && passes
     }
@@ -199,6 +211,27 @@ impl Batch<'_> {
         let due = self.clock.now().plus(self.options.backoff.wait(attempts, random));
         let retry = Conclusion::Retry { due, counted: true, reason: short(reason) };
         worked.conclusions.push((leased.lease, retry));
+    }
+
+    /// An entry that was alone met an error that no rule knows. It waits without paying an attempt, unless it is shown to
+    /// be at fault itself.
+    fn unknown_alone(&self, leased: Leased, error: LedgerError, worked: &mut Worked) {
+        let again_after = match self.pause.judge(leased.lease.entry()) {
+            Judgement::Guilty => return self.dead(leased, &format!("ledger_{}", error.kind), &chain(&error), worked),
+            Judgement::Suspect { again_after } => {
+                let (event_id, entry) = (leased.event_id.as_str(), leased.lease.entry().0);
+                let fault = &error as &dyn std::error::Error;
+                tracing::warn!(event_id, entry, error = fault, "an error that no rule knows: the entry is tried again");
+                again_after
+            }
+            Judgement::LedgerAtFault { again_after } => {
+                worked.unknown = Some(error);
+                again_after
+            }
+        };
+        let due = self.clock.now().plus(again_after);
+        let reason = "the ledger answered with an error that no rule knows".to_owned();
+        worked.conclusions.push((leased.lease, Conclusion::Retry { due, counted: false, reason }));
     }
 
     /// Back to the inbox as if it had never been taken.

@@ -20,7 +20,7 @@ use crate::colony::completion::Completed;
 use crate::colony::job::{self, SealError, Terms};
 use crate::colony::messages::FunctionSpec;
 use crate::domain::backoff::Backoff;
-use crate::domain::breaker::Permit;
+use crate::domain::breaker::{Breaker, Permit};
 use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch};
@@ -139,6 +139,11 @@ impl ColonyRoute {
         let member = submitter.member.clone();
         let confirm = Confirm::new(member, options, routing.clone(), settler.clone(), completions);
         (Self { submitter, options, flights, routing, settler, inbox, metrics, clock }, confirm)
+    }
+
+    /// The circuit breakers that decide about the route, by name.
+    pub fn breakers(&self) -> [(&'static str, Breaker); 2] {
+        self.routing.breakers()
     }
 
     /// Decides about the next batch; waits while the colony is in use and holds as many processes as it may. `None`

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::batch::Work;
 use crate::ledger::{BoxFuture, Ledger, LedgerError, Outcome};
-use crate::revenue::validator::Validator;
+use crate::revenue::validator::{Occasion, Validator};
 
 /// Pipeline and ledger in one process.
 #[derive(Clone, Debug)]
@@ -23,10 +23,10 @@ impl Direct {
 }
 
 impl Work for Direct {
-    fn run(&self, events: Vec<Bytes>) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>> {
+    fn run(&self, events: Vec<(Bytes, Occasion)>) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>> {
         let this = self.clone();
         Box::pin(async move {
-            let verdicts = this.validator.validate(&events).await;
+            let verdicts = this.validator.decide(&events).await;
             this.ledger.apply(&verdicts).await
         })
     }

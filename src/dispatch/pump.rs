@@ -1,7 +1,7 @@
 //! The loop between inbox and ledger: lease, work, conclude, wait.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -10,13 +10,24 @@ use super::batch::{Batch, BatchOptions, Down, Work, Worked};
 use super::colony::{ColonyRoute, Way};
 use super::conclude::{self, PAUSE};
 use crate::domain::backoff::Backoff;
+use crate::domain::breaker::{BreakerOpen, Permit};
 use crate::domain::clock::Clock;
-use crate::inbox::{Inbox, LeaseRequest, Leased};
+use crate::domain::pause::Pause;
+use crate::inbox::{Conclusion, Inbox, LeaseRequest, Leased};
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
 
 /// Longest sleep of an idle pump. Arrivals wake it at once; this is for leases that end.
 const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// Name on the health board.
+const COMPONENT: &str = "dispatch";
+
+/// A pump looks at least this often whether a pause is over, and entries that wait for its end are due again after it.
+const PAUSED_RECHECK: Duration = Duration::from_secs(1);
+
+/// And no more often than this while another pump probes.
+const PROBE_RECHECK: Duration = Duration::from_millis(50);
 
 /// Bounds of a pump.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +57,7 @@ pub struct Pump {
     board: Board,
     clock: Clock,
     /// Clones share what they learned of the ledger.
-    last_success: Arc<Mutex<Option<Instant>>>,
+    pause: Pause,
 }
 
 impl std::fmt::Debug for Pump {
@@ -66,7 +77,15 @@ impl Pump {
         clock: Clock,
     ) -> Self {
         board.set("ledger", Level::Ok, "not asked yet", clock.now());
-        Self { inbox, work, colony: None, options, metrics, board, clock, last_success: Arc::default() }
+        board.set(COMPONENT, Level::Ok, "works", clock.now());
+        let pause = Pause::new(clock.clone());
+        Self { inbox, work, colony: None, options, metrics, board, clock, pause }
+    }
+
+    /// Shares the pause with others, such as an operator who ends it.
+    #[must_use]
+    pub fn with_pause(self, pause: Pause) -> Self {
+        Self { pause, ..self }
     }
 
     /// Sends entries through a colony while that route is in force.
@@ -86,9 +105,15 @@ impl Pump {
                 None => Some(Way::Direct),
             };
             let Some(way) = way else { break };
-            let entries_max = match way {
-                Way::Colony { .. } => self.options.batch_entries_max,
-                Way::Direct => limit,
+            let (entries_max, permit) = match way {
+                Way::Colony { .. } => (self.options.batch_entries_max, None),
+                Way::Direct => match self.pause.admit() {
+                    Ok(permit) => (if permit.is_probe() { 1 } else { limit }, Some(permit)),
+                    Err(open) => {
+                        self.wait_out(open, &draining).await;
+                        continue;
+                    }
+                },
             };
             let request =
                 LeaseRequest { entries_max, bytes_max: self.options.batch_bytes_max, duration: self.options.lease };
@@ -102,8 +127,8 @@ impl Pump {
                 }
             };
             if leased.is_empty() {
-                // An idle pump keeps no place in the colony.
-                drop(way);
+                // An idle pump keeps no place in the colony, and nobody from probing.
+                drop((way, permit));
                 self.idle(&draining).await;
                 continue;
             }
@@ -112,12 +137,15 @@ impl Pump {
                 self.inbox.wake();
             }
             let since = self.clock.instant();
-            let Some(leased) = self.carry(way, leased, &mut random).await else { continue };
+            let leased = self.carry(way, leased, &mut random).await;
+            let Some((leased, permit)) = self.admit_rest(leased, permit, &mut random).await else { continue };
             let worked = self.work_on(leased, since, &mut random).await;
+            self.report(permit, &worked);
             // Said before the conclusions are written, which may take long on the same disk.
             match &worked.down {
                 Some(down) => self.ledger_down(down),
-                None => self.ledger_up(),
+                None if worked.unknown.is_none() => self.ledger_up(),
+                None => {}
             }
             conclude::conclude(&self.inbox, worked.conclusions, &mut random).await;
             if let Some(down) = worked.down {
@@ -132,14 +160,48 @@ impl Pump {
         Ok(())
     }
 
-    /// Sends a batch through the colony if that is its way. Gives back what is to go the direct one.
-    async fn carry(&self, way: Way, leased: Vec<Leased>, random: &mut fastrand::Rng) -> Option<Vec<Leased>> {
+    /// Sends a batch through the colony if that is its way. Gives back what is to go the direct one: what the colony does
+    /// not take, and what a person asked for, since a job cannot say that.
+    async fn carry(&self, way: Way, leased: Vec<Leased>, random: &mut fastrand::Rng) -> Vec<Leased> {
         match (way, &self.colony) {
             (Way::Colony { slot, admission }, Some(colony)) => {
-                colony.carry(slot, admission, leased, random).await.err()
+                let (mut rest, others): (Vec<_>, Vec<_>) = leased.into_iter().partition(Leased::is_asked_for);
+                if !others.is_empty()
+                    && let Err(returned) = colony.carry(slot, admission, others, random).await
+                {
+                    rest.extend(returned);
+                }
+                rest
             }
-            (Way::Colony { .. } | Way::Direct, _) => Some(leased),
+            (Way::Colony { .. } | Way::Direct, _) => leased,
         }
+    }
+
+    /// Leave to work on entries that came back from the colony's way. While dispatch is paused at most one of them is
+    /// worked on, as the probe; the others wait.
+    async fn admit_rest(
+        &self,
+        mut leased: Vec<Leased>,
+        permit: Option<Permit>,
+        random: &mut fastrand::Rng,
+    ) -> Option<(Vec<Leased>, Permit)> {
+        if leased.is_empty() {
+            return None;
+        }
+        let permit = permit.map_or_else(|| self.pause.admit(), Ok).ok();
+        let now = match &permit {
+            Some(permit) if permit.is_probe() => 1,
+            Some(_) => leased.len(),
+            None => 0,
+        };
+        let due = self.clock.now().plus(PAUSED_RECHECK);
+        let retry = |leased: Leased| {
+            let reason = "dispatch is paused".to_owned();
+            (leased.lease, Conclusion::Retry { due, counted: false, reason })
+        };
+        let later = leased.split_off(now).into_iter().map(retry).collect();
+        conclude::conclude(&self.inbox, later, random).await;
+        permit.filter(|_| !leased.is_empty()).map(|permit| (leased, permit))
     }
 
     /// Works on a batch whose leases began at `since`.
@@ -156,13 +218,48 @@ impl Pump {
             options: &options,
             clock: &self.clock,
             metrics: &self.metrics,
-            last_success: *self.last_success.lock().unwrap_or_else(PoisonError::into_inner),
+            pause: &self.pause,
         };
-        let worked = batch.run(leased, random).await;
-        if worked.progress {
-            *self.last_success.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.instant());
+        batch.run(leased, random).await
+    }
+
+    /// Pauses dispatch, or ends the pause, by what became of a batch. One line each time.
+    fn report(&self, permit: Permit, worked: &Worked) {
+        let was_paused = self.pause.is_paused();
+        match &worked.unknown {
+            Some(error) => {
+                permit.fail();
+                let detail = format!(
+                    "paused: {error}. No rule knows this error, so one entry is tried now and then, and none pays an \
+                     attempt. Mend the cause; `inbox resume` tries at once"
+                );
+                if self.board.set(COMPONENT, Level::Degraded, detail, self.clock.now()) {
+                    let error = error as &dyn std::error::Error;
+                    tracing::error!(error, "dispatch paused: the ledger answers with an error that no rule knows");
+                }
+            }
+            // Says nothing about the next batch.
+            None if !worked.progress => drop(permit),
+            None => permit.succeed(),
         }
-        worked
+        let is_paused = self.pause.is_paused();
+        self.metrics.dispatch_paused.set(f64::from(u8::from(is_paused)));
+        if !is_paused && self.board.set(COMPONENT, Level::Ok, "works", self.clock.now()) {
+            tracing::info!("dispatch resumed");
+        }
+        if was_paused {
+            self.pause.notify();
+        }
+    }
+
+    /// Waits until a probe may be due, or until somebody ends the pause.
+    async fn wait_out(&self, open: BreakerOpen, draining: &CancellationToken) {
+        let mut changes = self.pause.changes();
+        tokio::select! {
+            () = tokio::time::sleep(open.retry_after.clamp(PROBE_RECHECK, PAUSED_RECHECK)) => {}
+            _ = changes.changed() => {}
+            () = draining.cancelled() => {}
+        }
     }
 
     async fn idle(&self, draining: &CancellationToken) {

@@ -104,6 +104,11 @@ impl Routing {
         routing
     }
 
+    /// The circuit breakers, for whoever shows or resets them.
+    pub(super) fn breakers(&self) -> [(&'static str, Breaker); 2] {
+        [("colony", self.0.server.clone()), ("bees", self.0.bees.clone())]
+    }
+
     /// The operator's switch.
     pub(super) fn switch(&self) -> &RouteSwitch {
         &self.0.switch

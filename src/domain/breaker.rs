@@ -81,6 +81,7 @@ enum Phase {
 pub struct Permit {
     breaker: Breaker,
     epoch: u64,
+    probe: bool,
     spoken: bool,
 }
 
@@ -102,13 +103,44 @@ impl Breaker {
             }
             inner.enter(Phase::HalfOpen { probing: false, succeeded: 0 });
         }
+        let mut probe = false;
         if let Phase::HalfOpen { probing, .. } = &mut inner.phase {
             if *probing {
                 return Err(BreakerOpen { retry_after: Duration::ZERO });
             }
             *probing = true;
+            probe = true;
         }
-        Ok(Permit { breaker: self.clone(), epoch: inner.epoch, spoken: false })
+        Ok(Permit { breaker: self.clone(), epoch: inner.epoch, probe, spoken: false })
+    }
+
+    /// Lets a probe through now instead of at the end of the wait. True when it was open.
+    pub fn probe_now(&self) -> bool {
+        let mut inner = self.lock();
+        let open = matches!(inner.phase, Phase::Open { .. });
+        if open {
+            inner.enter(Phase::HalfOpen { probing: false, succeeded: 0 });
+        }
+        open
+    }
+
+    /// Closes it and forgets the failures before. True when it was not closed.
+    pub fn close(&self) -> bool {
+        let mut inner = self.lock();
+        let changed = !matches!(inner.phase, Phase::Closed { .. });
+        inner.openings = 0;
+        inner.enter(Phase::Closed { failures: 0 });
+        changed
+    }
+
+    /// Opens it for its longest wait; after that it probes and closes by itself. True when it was not open.
+    pub fn trip(&self) -> bool {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let changed = !matches!(inner.phase, Phase::Open { .. });
+        inner.openings = inner.openings.saturating_add(1);
+        inner.enter(Phase::Open { since: now, until: now.plus(self.settings.open.max) });
+        changed
     }
 
     /// What it does now.
@@ -168,6 +200,11 @@ impl Inner {
 }
 
 impl Permit {
+    /// Whether this is the one call that finds out how the service is.
+    pub fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// The call did what it should, or failed for a reason that is not the service's.
     pub fn succeed(mut self) {
         self.speak(Some(true));
@@ -269,6 +306,26 @@ mod tests {
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
         probe.fail();
         assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
+    #[test]
+    fn a_person_may_close_it_open_it_or_have_it_probe_at_once() {
+        let (breaker, clock) = breaker(1, 1);
+        assert!(!breaker.close() && !breaker.probe_now());
+        let before = breaker.admit().unwrap();
+        assert!(breaker.trip() && !breaker.trip());
+        before.succeed();
+        assert_eq!(breaker.admit().unwrap_err().retry_after, 5 * SECOND);
+        assert!(breaker.probe_now());
+        let probe = breaker.admit().unwrap();
+        assert!(probe.is_probe());
+        probe.fail();
+        assert!(breaker.close());
+        assert!(!breaker.admit().unwrap().is_probe());
+        breaker.trip();
+        clock.advance(5 * SECOND);
+        breaker.admit().unwrap().succeed();
+        assert_eq!(breaker.state(), BreakerState::Closed);
     }
 
     #[test]

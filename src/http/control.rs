@@ -1,6 +1,11 @@
-//! `/admin/route`: the operator's emergency switch, behind a token. Every change leaves an audit line.
+//! What an operator with the token sees and changes. Every change leaves an audit line, and so does every look at bodies.
 //!
-//! Without a configured token the path does not exist.
+//! Without a configured token none of these paths exists. Here is `/admin/route`, the emergency switch; the rest is in the
+//! files beside.
+
+mod entries;
+mod query;
+mod state;
 
 use std::sync::Arc;
 
@@ -12,7 +17,12 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Problem};
+use crate::domain::breaker::Breaker;
+use crate::domain::pause::Pause;
 use crate::domain::route::{RouteInForce, RouteSwitch, Wish};
+use crate::inbox::Inbox;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::roster::Roster;
 
 /// Longest body of a change, in bytes.
 const BODY_BYTES_MAX: usize = 1024;
@@ -26,6 +36,16 @@ pub struct Control {
     pub switch: RouteSwitch,
     /// Which way they go.
     pub in_force: RouteInForce,
+    /// The journal.
+    pub inbox: Inbox,
+    /// The pause of dispatch.
+    pub pause: Pause,
+    /// The circuit breakers, by name; none without a colony.
+    pub breakers: Vec<(&'static str, Breaker)>,
+    /// The bees of this process.
+    pub bees: Roster,
+    /// The registry.
+    pub metrics: Arc<Metrics>,
 }
 
 #[derive(Serialize)]
@@ -50,7 +70,11 @@ enum WishText {
 /// `/admin/route`
 pub(super) fn routes(control: Control) -> Router {
     let methods = get(show).put(change).fallback(|| async { Problem::MethodNotAllowed { allow: "GET, PUT" } });
-    Router::new().route("/admin/route", methods.with_state(Arc::new(control)))
+    let control = Arc::new(control);
+    Router::new()
+        .route("/admin/route", methods.with_state(Arc::clone(&control)))
+        .merge(entries::routes(Arc::clone(&control)))
+        .merge(state::routes(control))
 }
 
 async fn show(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<RouteView>, Problem> {

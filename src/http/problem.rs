@@ -55,6 +55,15 @@ pub enum Problem {
     /// The body of an admin request is not what the path takes.
     #[error("invalid request")]
     InvalidRequest,
+    /// A request to an admin path that is understood and makes no sense.
+    #[error("invalid request: {detail}")]
+    Invalid {
+        /// What is wrong with it, for the operator.
+        detail: String,
+    },
+    /// There is no entry of this number.
+    #[error("no such entry")]
+    NoSuchEntry,
     /// A handler panicked.
     #[error("internal error")]
     Internal,
@@ -75,6 +84,8 @@ struct Document {
     title: &'static str,
     status: u16,
     code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
 }
 
 impl Problem {
@@ -91,14 +102,17 @@ impl Problem {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NotFound => "not_found",
             Self::Unauthorized => "unauthorized",
-            Self::InvalidRequest => "invalid_request",
+            Self::InvalidRequest | Self::Invalid { .. } => "invalid_request",
+            Self::NoSuchEntry => "no_such_entry",
             Self::Internal => "internal",
         }
     }
 
     const fn status(&self) -> StatusCode {
         match self {
-            Self::InvalidSignature(_) | Self::BodyIncomplete | Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::InvalidSignature(_) | Self::BodyIncomplete | Self::InvalidRequest | Self::Invalid { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -106,7 +120,7 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoSuchEntry => StatusCode::NOT_FOUND,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -125,6 +139,8 @@ impl Problem {
             Self::MethodNotAllowed { .. } => "This path does not take this method.",
             Self::NotFound => "There is nothing at this path.",
             Self::Unauthorized => "This path needs the admin token: Authorization: Bearer <token>.",
+            Self::NoSuchEntry => "There is no entry of this number.",
+            Self::Invalid { .. } => "The request makes no sense.",
             Self::InvalidRequest => "The body is not what this path takes; openapi.yaml describes it.",
             Self::Internal => "Something went wrong here. Try again later.",
         }
@@ -144,6 +160,8 @@ impl Problem {
             | Self::NotFound
             | Self::Unauthorized
             | Self::InvalidRequest
+            | Self::Invalid { .. }
+            | Self::NoSuchEntry
             | Self::Internal => "",
         }
     }
@@ -152,7 +170,9 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, code) = (self.status(), self.code());
-        let document = Document { r#type: "about:blank", title: self.title(), status: status.as_u16(), code };
+        let detail = if let Self::Invalid { detail } = &self { Some(detail.clone()) } else { None };
+        let (r#type, status_code) = ("about:blank", status.as_u16());
+        let document = Document { r#type, title: self.title(), status: status_code, code, detail };
         let mut response = (status, axum::Json(document)).into_response();
         response.extensions_mut().insert(Inner { code, reason: self.reason() });
         let headers = response.headers_mut();

@@ -1,5 +1,7 @@
 //! Entries, their states, and the receipt that proves one durable.
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, ProcessId};
 use crate::stripe::envelope::Envelope;
@@ -149,6 +151,56 @@ pub enum EntryState {
         /// What it found.
         reason: String,
     },
+}
+
+/// The name of a state, in answers and on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateName {
+    /// Waits for an attempt.
+    Waiting,
+    /// Somebody works on it.
+    Leased,
+    /// A process of a Colonies server has it.
+    Submitted,
+    /// Done.
+    Settled,
+    /// Given up.
+    Dead,
+    /// Held back.
+    Quarantined,
+}
+
+impl StateName {
+    /// Every state, by its number in the store.
+    pub const ALL: [Self; state::COUNT] =
+        [Self::Waiting, Self::Leased, Self::Submitted, Self::Settled, Self::Dead, Self::Quarantined];
+
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Leased => "leased",
+            Self::Submitted => "submitted",
+            Self::Settled => "settled",
+            Self::Dead => "dead",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// The state with a number of the store.
+    pub(super) fn of_number(number: i64) -> Self {
+        usize::try_from(number).ok().and_then(|number| Self::ALL.get(number).copied()).unwrap_or(Self::Waiting)
+    }
+}
+
+impl std::str::FromStr for StateName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        known.ok_or("must be waiting, leased, submitted, settled, dead or quarantined")
+    }
 }
 
 /// Numbers of the states in the store.

@@ -49,10 +49,21 @@ pub struct Leased {
     pub event_type: String,
     /// Failed attempts so far.
     pub attempts: u32,
-    /// When it became durable.
+    /// When it became durable, or when a person last asked for it.
     pub received: Timestamp,
+    /// When a person released it from quarantine.
+    pub released: Option<Timestamp>,
+    /// A person wants it applied again, though it may have been.
+    pub replayed: bool,
     /// The raw body as it was signed.
     pub body: Bytes,
+}
+
+impl Leased {
+    /// Whether a person asked for it: then it takes the direct route, which alone knows what was asked.
+    pub fn is_asked_for(&self) -> bool {
+        self.replayed || self.released.is_some()
+    }
 }
 
 /// How a lease, or the stay with a process, ends.

@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::schema::{APPLICATION_ID, CREATE, FORMAT, PAGE_BYTES};
+use super::schema::{APPLICATION_ID, CREATE, FORMAT, PAGE_BYTES, UPGRADES};
 use super::write::Writes;
 use super::writer::{Writer, WriterStats};
 use super::{Inbox, InboxError, InboxOptions, InboxThreads, OpenError, checkpoint};
@@ -154,13 +154,28 @@ fn check(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
         return Err(OpenError::Newer { path: path.to_owned(), found: format, known: FORMAT });
     }
     let bytes = u64::try_from(pragma("page_count")?).unwrap_or(0).saturating_mul(PAGE_BYTES);
-    if bytes > CHECK_AT_START_BYTES_MAX {
-        return Ok(true);
+    let large = bytes > CHECK_AT_START_BYTES_MAX;
+    if !large && let Some(detail) = quick_check(connection).map_err(classify)? {
+        return Err(OpenError::Damaged { path: path.to_owned(), detail });
     }
-    match quick_check(connection).map_err(classify)? {
-        None => Ok(false),
-        Some(detail) => Err(OpenError::Damaged { path: path.to_owned(), detail }),
+    upgrade(connection, format).map_err(classify)?;
+    Ok(large)
+}
+
+/// Brings a file of an older format up to this program's, whole or not at all.
+fn upgrade(connection: &Connection, format: i64) -> rusqlite::Result<()> {
+    let done = usize::try_from(format).unwrap_or(0).saturating_sub(1);
+    let Some(pending) = UPGRADES.get(done..).filter(|pending| !pending.is_empty()) else { return Ok(()) };
+    let statements = pending.concat();
+    let result =
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {statements} PRAGMA user_version = {FORMAT}; COMMIT;"));
+    if result.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
     }
+    if result.is_ok() {
+        tracing::info!(from = format, to = FORMAT, "inbox: file brought up to the format of this release");
+    }
+    result
 }
 
 /// What the process before wrote and did not sync is visible, but the disk may not have it, and may have given up on it

@@ -57,7 +57,8 @@ pub struct EntryView {
 pub(super) fn load(connection: &mut Connection, leases: Vec<Lease>) -> rusqlite::Result<Vec<Leased>> {
     let transaction = connection.transaction()?;
     let mut statement = transaction.prepare_cached(
-        "SELECT endpoint, event_id, event_type, attempts, received_at, body
+        "SELECT endpoint, event_id, event_type, attempts, MAX(received_at, COALESCE(replayed_at, 0),
+                COALESCE(released_at, 0)), body, released_at, replayed_at IS NOT NULL
          FROM entries JOIN bodies ON entry = id WHERE id = ?1",
     )?;
     leases
@@ -71,6 +72,8 @@ pub(super) fn load(connection: &mut Connection, leases: Vec<Lease>) -> rusqlite:
                     attempts: row.get(3)?,
                     received: Timestamp::from_millis(row.get(4)?),
                     body: Bytes::from(row.get::<_, Vec<u8>>(5)?),
+                    released: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
+                    replayed: row.get(7)?,
                     lease,
                 })
             })
@@ -91,7 +94,9 @@ pub(super) fn counts(connection: &mut Connection) -> rusqlite::Result<Counts> {
         }
     }
     let oldest = transaction
-        .prepare_cached("SELECT received_at FROM entries WHERE state < 3 ORDER BY id LIMIT 1")?
+        .prepare_cached(
+            "SELECT COALESCE(replayed_at, released_at, received_at) FROM entries WHERE state < 3 ORDER BY id LIMIT 1",
+        )?
         .query_row([], |row| row.get(0))
         .optional()?;
     let [waiting, leased, submitted, settled, dead, quarantined] = tally;
@@ -107,11 +112,12 @@ pub(super) fn next_due(connection: &mut Connection) -> rusqlite::Result<Option<T
 }
 
 /// When the oldest entry was received that nobody works on in this process: submitted, or waiting and never failed (one
-/// that failed waits for its own reasons).
+/// that failed waits for its own reasons, one that a person asked for takes the direct route anyway).
 pub(super) fn oldest_unattended(connection: &mut Connection) -> rusqlite::Result<Option<Timestamp>> {
     let oldest = connection
         .prepare_cached(
-            "SELECT received_at FROM entries WHERE state < 3 AND (state = 2 OR (state = 0 AND attempts = 0))
+            "SELECT received_at FROM entries WHERE state < 3 AND (state = 2 OR (state = 0 AND attempts = 0
+                AND replayed_at IS NULL AND released_at IS NULL))
              ORDER BY id LIMIT 1",
         )?
         .query_row([], |row| row.get(0))

@@ -7,16 +7,17 @@
 /// Marks the file as ours: `CGIN` in ASCII.
 pub(super) const APPLICATION_ID: i64 = 0x4347_494e;
 
-/// Format this program writes.
-pub(super) const FORMAT: i64 = 1;
+/// Format this program writes. Older ones are brought up to it when they are opened.
+pub(super) const FORMAT: i64 = 2;
 
 /// Bytes in a page. Large pages hold several bodies each; measured faster than SQLite's default of 4096.
 pub(super) const PAGE_BYTES: u64 = 16_384;
 
-/// Format 1. Times are milliseconds since the Unix epoch.
+/// Format 2. Times are milliseconds since the Unix epoch.
 ///
 /// `due_at` is when an entry wants attention: for a waiting one the next attempt, for a leased one the end of the lease,
-/// for a submitted one the next poll.
+/// for a submitted one the next poll. `released_at` and `replayed_at` are when a person last did that: the entry then
+/// takes the direct route. `action`, `action_at`, `action_by` and `action_note` say what a person did last.
 pub(super) const CREATE: &str = "
 CREATE TABLE entries (
     id           INTEGER PRIMARY KEY,
@@ -36,13 +37,20 @@ CREATE TABLE entries (
     process_id   TEXT,
     ended_at     INTEGER,
     code         TEXT,
-    reason       TEXT
+    reason       TEXT,
+    released_at  INTEGER,
+    replayed_at  INTEGER,
+    action       TEXT,
+    action_at    INTEGER,
+    action_by    TEXT,
+    action_note  TEXT
 );
 CREATE UNIQUE INDEX entries_event ON entries (event_id, endpoint);
 CREATE INDEX entries_due ON entries (state, due_at) WHERE state < 3;
 CREATE INDEX entries_live ON entries (id) WHERE state < 3;
 CREATE INDEX entries_process ON entries (process_id) WHERE state = 2;
-CREATE INDEX entries_held ON entries (state, id) WHERE state > 3;
+CREATE INDEX entries_kept ON entries (id) WHERE state > 3;
+CREATE INDEX entries_problems ON entries (state, code, event_type, ended_at) WHERE state > 3;
 CREATE TABLE bodies (
     entry INTEGER PRIMARY KEY,
     body  BLOB NOT NULL
@@ -58,3 +66,18 @@ CREATE TABLE counters (
 );
 INSERT INTO counters (name, value) VALUES ('next_entry', 1), ('next_token', 1);
 ";
+
+/// Statements that bring a file of a format to the next one; the first are those for format 1. Run in one transaction.
+/// Early files of format 1 lack an index.
+pub(super) const UPGRADES: [&str; 1] = ["
+ALTER TABLE entries ADD COLUMN released_at INTEGER;
+ALTER TABLE entries ADD COLUMN replayed_at INTEGER;
+ALTER TABLE entries ADD COLUMN action TEXT;
+ALTER TABLE entries ADD COLUMN action_at INTEGER;
+ALTER TABLE entries ADD COLUMN action_by TEXT;
+ALTER TABLE entries ADD COLUMN action_note TEXT;
+CREATE INDEX IF NOT EXISTS entries_process ON entries (process_id) WHERE state = 2;
+DROP INDEX IF EXISTS entries_held;
+CREATE INDEX entries_kept ON entries (id) WHERE state > 3;
+CREATE INDEX entries_problems ON entries (state, code, event_type, ended_at) WHERE state > 3;
+"];

@@ -17,7 +17,7 @@ pub const CRASHES_MAX: i64 = 8;
 /// The writing connection and what it keeps in memory between transactions.
 #[derive(Debug)]
 pub(super) struct Writes {
-    connection: Connection,
+    pub(super) connection: Connection,
     committed: Memory,
     working: Memory,
     sweep: SweepCursor,
@@ -358,7 +358,7 @@ impl Writes {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 
-    fn moved(&mut self, from: i64, to: i64) {
+    pub(super) fn moved(&mut self, from: i64, to: i64) {
         self.count(from, -1);
         self.count(to, 1);
     }

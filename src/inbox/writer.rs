@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::entry::{NewEntry, Receipt};
 use super::error::{InboxError, is_failed_fsync};
 use super::lease::{Concluded, Conclusion, Lease, LeaseRequest, Refused};
+use super::operate::{Operated, Order};
 use super::schema::PAGE_BYTES;
 use super::sweep::{Retention, Swept};
 use super::write::Writes;
@@ -60,6 +61,11 @@ pub(super) enum Command {
     Probe {
         reply: Reply<()>,
     },
+    Operate {
+        entries: Vec<EntryId>,
+        order: Order,
+        reply: Reply<Vec<Operated>>,
+    },
     /// The checkpoint thread has moved the bulk of the log; the rest is quick.
     FinishCheckpoint,
 }
@@ -73,6 +79,7 @@ enum Answer {
     Postpone(Reply<()>),
     Sweep(Reply<Swept>, Swept),
     Probe(Reply<()>),
+    Operate(Reply<Vec<Operated>>, Vec<Operated>),
     None,
 }
 
@@ -265,6 +272,7 @@ impl Writer {
                 self.writes.probe()?;
                 Done::Nothing
             }
+            Command::Operate { entries, order, .. } => Done::Operate(self.writes.operate(entries, order, now)?),
             Command::FinishCheckpoint => Done::Nothing,
         })
     }
@@ -297,6 +305,7 @@ enum Done {
     Lease(Vec<Lease>),
     Conclude(Vec<Concluded>),
     Sweep(Swept),
+    Operate(Vec<Operated>),
     Nothing,
 }
 
@@ -312,6 +321,7 @@ impl Command {
             (Self::Postpone { reply, .. }, _) => Answer::Postpone(reply),
             (Self::Sweep { reply, .. }, Done::Sweep(swept)) => Answer::Sweep(reply, swept),
             (Self::Probe { reply }, _) => Answer::Probe(reply),
+            (Self::Operate { reply, .. }, Done::Operate(done)) => Answer::Operate(reply, done),
             // `apply` gives each command its own kind; a reply that is dropped reads as `Closed`, never as success.
             _ => Answer::None,
         }
@@ -326,6 +336,7 @@ impl Command {
             Self::Conclude { conclusions, reply } => drop(reply.send(Err(Refused { error, conclusions }))),
             Self::ConcludeSubmitted { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
+            Self::Operate { reply, .. } => drop(reply.send(Err(error))),
             Self::Postpone { reply, .. } | Self::Probe { reply } => drop(reply.send(Err(error))),
             Self::FinishCheckpoint => {}
         }
@@ -341,6 +352,7 @@ impl Answer {
             Self::Conclude(reply, concluded) => drop(reply.send(Ok(concluded))),
             Self::ConcludeSubmitted(reply, concluded) => drop(reply.send(Ok(concluded))),
             Self::Sweep(reply, swept) => drop(reply.send(Ok(swept))),
+            Self::Operate(reply, done) => drop(reply.send(Ok(done))),
             Self::Postpone(reply) | Self::Probe(reply) => drop(reply.send(Ok(()))),
             Self::None => {}
         }
@@ -359,6 +371,7 @@ fn group_bytes(group: &[Command]) -> u64 {
             | Command::Postpone { .. }
             | Command::Sweep { .. }
             | Command::Probe { .. }
+            | Command::Operate { .. }
             | Command::FinishCheckpoint => 0,
         })
         .sum();

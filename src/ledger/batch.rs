@@ -50,10 +50,17 @@ struct EventEntry<'a> {
     n: usize,
     verdict: &'static str,
     released: bool,
+    replayed: bool,
     rule: Option<&'a str>,
     reason: Option<&'a str>,
     #[serde(flatten)]
     event: &'a EventFacts,
+}
+
+impl<'a> EventEntry<'a> {
+    fn new(n: usize, verdict: &'static str, event: &'a EventFacts) -> Self {
+        Self { n, verdict, released: false, replayed: false, rule: None, reason: None, event }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -118,14 +125,19 @@ pub(super) fn encode(ledger: &'static str, batch: &[Verdict]) -> Result<Encoded,
     Ok(Encoded { document: text, places })
 }
 
-/// Which of several verdicts about one event is sent: one that a person released, else the first.
+/// Which of several verdicts about one event is sent: one that a person released, else one that a person replayed, else
+/// the first.
 fn choose(batch: &[Verdict]) -> HashMap<&EventId, usize> {
-    let released = |verdict: &Verdict| matches!(verdict, Verdict::Apply(plan) if plan.released);
+    let wish = |verdict: &Verdict| match verdict {
+        Verdict::Apply(plan) => (plan.released, plan.replayed),
+        Verdict::Ignore { reopen, .. } => (false, *reopen),
+        Verdict::Quarantine { .. } | Verdict::Reject { .. } => (false, false),
+    };
     let mut chosen: HashMap<&EventId, usize> = HashMap::with_capacity(batch.len());
     for (n, verdict) in batch.iter().enumerate() {
         let Some(event) = verdict.event() else { continue };
         let held = chosen.entry(&event.id).or_insert(n);
-        if released(verdict) && !batch.get(*held).is_some_and(released) {
+        if batch.get(*held).is_some_and(|held| wish(verdict) > wish(held)) {
             *held = n;
         }
     }
@@ -136,13 +148,14 @@ impl<'a> Document<'a> {
     fn add(&mut self, n: usize, verdict: &'a Verdict) {
         match verdict {
             Verdict::Apply(plan) => self.add_plan(n, plan),
-            Verdict::Ignore { event, decisions } => {
-                self.events.push(EventEntry { n, verdict: "ignore", released: false, rule: None, reason: None, event });
+            Verdict::Ignore { event, decisions, reopen } => {
+                let entry = EventEntry { released: *reopen, ..EventEntry::new(n, "ignore", event) };
+                self.events.push(entry);
                 self.add_decisions(n, event, decisions);
             }
             Verdict::Quarantine { event, rule, reason, decisions } => {
                 let (rule, reason) = (Some(rule.as_str()), Some(reason.as_str()));
-                self.events.push(EventEntry { n, verdict: "quarantine", released: false, rule, reason, event });
+                self.events.push(EventEntry { rule, reason, ..EventEntry::new(n, "quarantine", event) });
                 self.add_decisions(n, event, decisions);
             }
             Verdict::Reject { .. } => {}
@@ -151,8 +164,8 @@ impl<'a> Document<'a> {
 
     fn add_plan(&mut self, n: usize, plan: &'a Plan) {
         let event = &plan.event;
-        let released = plan.released;
-        self.events.push(EventEntry { n, verdict: "apply", released, rule: None, reason: None, event });
+        let (released, replayed) = (plan.released, plan.replayed);
+        self.events.push(EventEntry { released, replayed, ..EventEntry::new(n, "apply", event) });
         self.bindings.extend(plan.bindings.iter().map(|row| BindingEntry {
             n,
             exclusive: is_exclusive(row.kind),

@@ -3,7 +3,7 @@
 //! Both PostgreSQL transports end here: the direct one reads the code from the error response, the REST layer passes it
 //! on in its error body. Codes are from the appendix "PostgreSQL Error Codes" of PostgreSQL's manual.
 //!
-//! A code that is not known is not held against the events: the batch is tried again rather than given up.
+//! A code that is not known is not held against the events: dispatch finds out whether one of them is at fault.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ const ISOLATION: &str = "GW003";
 
 /// Class of the fault and a hint for the operator; empty when there is nothing to do but wait.
 pub(super) fn classify(code: &str) -> (Kind, &'static str) {
-    exact(code).or_else(|| of_class(code)).unwrap_or((Kind::Unavailable, ""))
+    exact(code).or_else(|| of_class(code)).unwrap_or((Kind::Unknown, "a code that no rule knows: read the database's log"))
 }
 
 fn exact(code: &str) -> Option<(Kind, &'static str)> {
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_code_nobody_knows_is_not_held_against_the_events() {
         for code in ["", "x", "é", "99999", "PGRST"] {
-            assert_eq!(classify(code), (Kind::Unavailable, ""), "{code}");
+            assert_eq!(classify(code).0, Kind::Unknown, "{code}");
         }
     }
 

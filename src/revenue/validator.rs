@@ -27,6 +27,23 @@ pub const PROJECTION_FAILED: &str = "projection_failed";
 /// Rule that holds back a thin event whose object could not be fetched: there is nothing to apply.
 pub const OBJECT_UNKNOWN: &str = "object_unknown";
 
+/// Why an event is looked at. The default is that it came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occasion {
+    /// A person has released it from quarantine, at this time: no rule holds it back again and its bindings replace what
+    /// is bound, with this moment as their version.
+    pub released_at: Option<Timestamp>,
+    /// A person wants it applied again, though it may have been.
+    pub replayed: bool,
+}
+
+impl Occasion {
+    /// Looked at for the first time; only then is it counted.
+    fn is_arrival(self) -> bool {
+        self == Self::default()
+    }
+}
+
 /// Turns events into verdicts.
 #[derive(Debug)]
 pub struct Validator {
@@ -48,6 +65,7 @@ enum Candidate {
 struct Passed {
     event: Event,
     body: Bytes,
+    occasion: Occasion,
     decisions: Vec<Decision>,
 }
 
@@ -77,27 +95,33 @@ impl Validator {
 
     /// The verdicts about events, in the same order.
     pub async fn validate(&self, events: &[Bytes]) -> Vec<Verdict> {
-        self.run(events, None).await
+        self.run(events.iter().map(|body| (body, Occasion::default()))).await
     }
 
     /// The verdicts about events that a person has released from quarantine: no rule holds them back again, they are
     /// not counted again, and their bindings replace what is bound. What is no event at all is rejected still.
     pub async fn release(&self, events: &[Bytes]) -> Vec<Verdict> {
-        self.run(events, Some(self.clock.now())).await
+        let occasion = Occasion { released_at: Some(self.clock.now()), replayed: false };
+        self.run(events.iter().map(|body| (body, occasion))).await
     }
 
-    async fn run(&self, events: &[Bytes], released_at: Option<Timestamp>) -> Vec<Verdict> {
-        let candidates: Vec<Candidate> = events.iter().map(|body| self.admit(body, released_at)).collect();
+    /// The verdicts about events, each looked at for its own reason.
+    pub async fn decide(&self, events: &[(Bytes, Occasion)]) -> Vec<Verdict> {
+        self.run(events.iter().map(|(body, occasion)| (body, *occasion))).await
+    }
+
+    async fn run(&self, events: impl Iterator<Item = (&Bytes, Occasion)>) -> Vec<Verdict> {
+        let candidates: Vec<Candidate> = events.map(|(body, occasion)| self.admit(body, occasion)).collect();
         let answers = self.look_up(&candidates).await;
         let verdicts = candidates.into_iter().map(|candidate| match candidate {
             Candidate::Decided(verdict) => verdict,
-            Candidate::Passed(passed) => self.conclude(passed, &answers, released_at),
+            Candidate::Passed(passed) => self.conclude(passed, &answers),
         });
         verdicts.collect()
     }
 
     /// Parses an event and lets the Guardian look at it.
-    fn admit(&self, body: &Bytes, released_at: Option<Timestamp>) -> Candidate {
+    fn admit(&self, body: &Bytes, occasion: Occasion) -> Candidate {
         let event = match Event::parse(body) {
             Ok(event) => event,
             Err(error) => {
@@ -106,20 +130,22 @@ impl Validator {
         };
         let surroundings = Surroundings { body_bytes: body.len(), tiers: &self.settings.tiers, now: self.clock.now() };
         let Ok(mut review) = catch_unwind(AssertUnwindSafe(|| self.guardian.inspect(&event, surroundings))) else {
-            let passed = Passed { event, body: body.clone(), decisions: Vec::new() };
-            return Candidate::Decided(self.hold_back(passed, failed(), released_at));
+            let passed = Passed { event, body: body.clone(), occasion, decisions: Vec::new() };
+            return Candidate::Decided(self.hold_back(passed, failed()));
         };
-        if released_at.is_some() {
+        if occasion.released_at.is_some() {
             for decision in &mut review.decisions {
                 decision.action = decision.action.min(Action::Flag);
             }
         }
         match review.blocking().cloned() {
             Some(decision) => {
-                self.guardian.count(&event, Some(&decision));
+                if occasion.is_arrival() {
+                    self.guardian.count(&event, Some(&decision));
+                }
                 Candidate::Decided(quarantine(&event, body, decision, review.decisions))
             }
-            None => Candidate::Passed(Passed { event, body: body.clone(), decisions: review.decisions }),
+            None => Candidate::Passed(Passed { event, body: body.clone(), occasion, decisions: review.decisions }),
         }
     }
 
@@ -134,12 +160,12 @@ impl Validator {
     }
 
     /// Projects an event that was let pass.
-    fn conclude(&self, passed: Passed, answers: &Answers, released_at: Option<Timestamp>) -> Verdict {
-        let event = &passed.event;
+    fn conclude(&self, passed: Passed, answers: &Answers) -> Verdict {
+        let (event, Occasion { released_at, replayed }) = (&passed.event, passed.occasion);
         if event.family != Family::Other && event.thin && answers.related(event).is_none() {
             let reason = "the event does not hold its object and Stripe could not be asked for it; configure a key \
                           that may read it, or wait until Stripe can be reached, and release the event";
-            return self.hold_back(passed, hold(OBJECT_UNKNOWN, Severity::Warning, reason), released_at);
+            return self.hold_back(passed, hold(OBJECT_UNKNOWN, Severity::Warning, reason));
         }
         let context = Context {
             settings: &self.settings,
@@ -151,23 +177,25 @@ impl Validator {
         let projected = catch_unwind(AssertUnwindSafe(|| {
             let facts = project::facts(event, &passed.body);
             if event.family == Family::Other {
-                return Verdict::Ignore { event: facts, decisions: passed.decisions.clone() };
+                let reopen = released_at.is_some() || replayed;
+                return Verdict::Ignore { event: facts, decisions: passed.decisions.clone(), reopen };
             }
             let mut plan = project::project(event, facts, context);
             checks::check(event, context, &mut plan);
             plan.decisions.clone_from(&passed.decisions);
+            plan.replayed = replayed;
             Verdict::Apply(Box::new(plan))
         }));
-        let Ok(verdict) = projected else { return self.hold_back(passed, failed(), released_at) };
-        if released_at.is_none() {
+        let Ok(verdict) = projected else { return self.hold_back(passed, failed()) };
+        if passed.occasion.is_arrival() {
             self.guardian.count(event, None);
         }
         verdict
     }
 
     /// Quarantines an event for what came to light after the Guardian had let it pass.
-    fn hold_back(&self, passed: Passed, decision: Decision, released_at: Option<Timestamp>) -> Verdict {
-        if released_at.is_none() {
+    fn hold_back(&self, passed: Passed, decision: Decision) -> Verdict {
+        if passed.occasion.is_arrival() {
             self.guardian.count(&passed.event, Some(&decision));
         }
         let mut decisions = passed.decisions;

@@ -16,6 +16,8 @@ pub enum Verdict {
         event: EventFacts,
         /// What Guardian rules said that did not hold it back.
         decisions: Vec<Decision>,
+        /// A person has released or replayed the event: record this also if it was recorded as quarantined.
+        reopen: bool,
     },
     /// A rule wants a person to look first: record the decisions, write nothing else.
     Quarantine {
@@ -38,6 +40,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether a person asks for an event that was recorded as quarantined.
+    pub fn reopens(&self) -> bool {
+        match self {
+            Self::Apply(plan) => plan.released || plan.replayed,
+            Self::Ignore { reopen, .. } => *reopen,
+            Self::Quarantine { .. } | Self::Reject { .. } => false,
+        }
+    }
+
     /// The event, unless there is none.
     pub fn event(&self) -> Option<&EventFacts> {
         match self {
@@ -56,6 +67,10 @@ pub struct Plan {
     /// A person has released the event from quarantine: apply it also if it was recorded as quarantined, and let its
     /// bindings re-point what is bound.
     pub released: bool,
+    /// A person has asked for the event again: judge it anew if it was recorded as quarantined, and merge its rows again
+    /// by their version if it was applied before, so that what the store lost is written again. A binding that is older
+    /// than what is bound gives way then; one that is newer and says otherwise holds the event back.
+    pub replayed: bool,
     /// Subscriptions, at most a few.
     pub subscriptions: Vec<SubscriptionRow>,
     /// Customers.
@@ -78,6 +93,7 @@ impl Plan {
         Self {
             event,
             released: false,
+            replayed: false,
             subscriptions: Vec::new(),
             customers: Vec::new(),
             bindings: Vec::new(),

@@ -54,6 +54,27 @@ const EVENT_TYPES: [&str; 34] = [
     "malformed",
 ];
 
+/// Codes of dead and quarantined entries with a label of their own. The Guardian's rules, of which operators write their
+/// own, and all others count as `other`.
+pub const PROBLEM_CODES: [&str; 16] = [
+    "malformed",
+    "misrouted",
+    "mode_mismatch",
+    "account_mismatch",
+    "binding_conflict",
+    "object_unknown",
+    "projection_failed",
+    "pipeline_panicked",
+    "ledger_rejected",
+    "ledger_unknown",
+    "attempts_exhausted",
+    "crash_loop",
+    "leases_lost",
+    "injection",
+    "amount_form",
+    "other",
+];
+
 /// Counters of one name, by the value of one label.
 #[derive(Clone)]
 pub struct CounterFamily {
@@ -168,8 +189,14 @@ metrics! {
     ledger_seconds: histogram("colony_gateway_ledger_duration_seconds");
     /// Ledger calls that failed, by kind.
     ledger_errors: counters("colony_gateway_ledger_errors_total", "kind", &[
-        "unavailable", "overload", "timed_out", "conflict", "auth", "schema", "rejected", "storage",
+        "unavailable", "overload", "timed_out", "conflict", "auth", "schema", "rejected", "storage", "unknown",
     ]);
+    /// 1 while dispatch is paused because the ledger answers with errors that no rule knows.
+    dispatch_paused: gauge("colony_gateway_dispatch_paused");
+    /// Kinds of entries that wait for a person (a code and an event type make a kind), by code.
+    problems: gauges("colony_gateway_problems", "code", &PROBLEM_CODES);
+    /// Entries that a person replayed, released or dropped.
+    interventions: counters("colony_gateway_interventions_total", "action", &["replay", "release", "drop"]);
     /// 1 for the route that entries take now.
     route: gauges("colony_gateway_route", "route", &["colony_os", "direct"]);
     /// 1 for the state of the circuit breaker before the Colonies server.

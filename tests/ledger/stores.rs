@@ -68,6 +68,9 @@ pub(crate) trait Store: Send + Sync {
 
     /// Removes all rows.
     fn clear(&self) -> BoxFuture<'_, ()>;
+
+    /// Removes the rows of one of [`TABLES`], as an accident would.
+    fn lose<'a>(&'a self, table: &'a str) -> BoxFuture<'a, ()>;
 }
 
 /// The SQLite ledger over a file of its own.
@@ -118,6 +121,13 @@ impl Store for Sqlite {
                 transaction.execute(&format!("DELETE FROM {table}"), []).unwrap();
             }
             transaction.commit().unwrap();
+        })
+    }
+
+    fn lose<'a>(&'a self, table: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let connection = Connection::open(&self.file).unwrap();
+            connection.execute(&format!("DELETE FROM {table}"), []).unwrap();
         })
     }
 }
@@ -232,6 +242,13 @@ impl Store for Postgres {
                 "BEGIN; {}; DELETE FROM gateway.user_access; DELETE FROM public.subscriptions; COMMIT",
                 deletions.join("; ")
             );
+            sqlx::raw_sql(AssertSqlSafe(script)).execute(&self.pool).await.unwrap();
+        })
+    }
+
+    fn lose<'a>(&'a self, table: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let script = format!("DELETE FROM gateway.{table}");
             sqlx::raw_sql(AssertSqlSafe(script)).execute(&self.pool).await.unwrap();
         })
     }

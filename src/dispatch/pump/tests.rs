@@ -1,6 +1,7 @@
 //! The pump against a scripted ledger: poison, outages, panics, time-outs, shutdown.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -12,6 +13,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::EndpointName;
 use crate::inbox::{Counts, Door, EntryState, InboxOptions, InboxThreads, NewEntry};
 use crate::ledger::{BoxFuture, LedgerError, LedgerErrorKind, Outcome};
+use crate::revenue::validator::Occasion;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::signature::tests::delivery;
 
@@ -19,6 +21,7 @@ use crate::stripe::signature::tests::delivery;
 #[derive(Clone, Debug)]
 enum Fault {
     Reject,
+    Unknown,
     Panic,
     Hang,
     Outcome(Outcome),
@@ -56,6 +59,7 @@ impl Scripted {
         for id in ids {
             outcomes.push(match script.faults.get(id) {
                 Some(Fault::Reject) => return Ok(Err(error(LedgerErrorKind::Rejected))),
+                Some(Fault::Unknown) => return Ok(Err(error(LedgerErrorKind::Unknown))),
                 Some(Fault::Outcome(outcome)) => outcome.clone(),
                 Some(fault) => return Err(fault.clone()),
                 None => Outcome::Applied,
@@ -67,11 +71,11 @@ impl Scripted {
 }
 
 impl Work for Scripted {
-    fn run(&self, events: Vec<Bytes>) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>> {
+    fn run(&self, events: Vec<(Bytes, Occasion)>) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>> {
         let this = self.clone();
         Box::pin(async move {
             let ids: Vec<String> =
-                events.iter().map(|body| Envelope::read(body).unwrap().id.as_str().to_owned()).collect();
+                events.iter().map(|(body, _)| Envelope::read(body).unwrap().id.as_str().to_owned()).collect();
             match this.answer(&ids) {
                 Ok(answer) => answer,
                 Err(Fault::Panic) => panic!("scripted"),
@@ -87,6 +91,8 @@ struct Fixture {
     _directory: TempDir,
     ledger: Scripted,
     board: Board,
+    pause: Pause,
+    metrics: Arc<Metrics>,
     clock: Clock,
     draining: CancellationToken,
     pumps: JoinSet<()>,
@@ -104,6 +110,8 @@ impl Fixture {
             _directory: directory,
             ledger,
             board: Board::default(),
+            pause: Pause::new(clock.clone()),
+            metrics: Metrics::new(),
             clock,
             draining: CancellationToken::new(),
             pumps: JoinSet::new(),
@@ -137,10 +145,11 @@ impl Fixture {
                 self.inbox().clone(),
                 Arc::new(self.ledger.clone()),
                 options,
-                Metrics::new(),
+                Arc::clone(&self.metrics),
                 self.board.clone(),
                 self.clock.clone(),
-            );
+            )
+            .with_pause(self.pause.clone());
             let draining = self.draining.clone();
             self.pumps.spawn(async move {
                 let _ = pump.run(draining).await;
@@ -288,4 +297,57 @@ async fn draining_finishes_the_batch_in_hand_and_takes_no_more() {
     assert_eq!(counts.leased, 0);
     assert_eq!(counts.settled, fixture.applied().len() as u64);
     assert!(counts.settled >= 8);
+}
+
+#[tokio::test]
+async fn an_unknown_error_of_everything_pauses_dispatch_and_costs_no_attempts() {
+    let mut fixture = Fixture::new();
+    fixture.ledger.with(|script| script.down = Some(LedgerErrorKind::Unknown));
+    let ids: Vec<String> = (0..16).map(|number| format!("evt_{number}")).collect();
+    fixture.append(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fixture.start(3);
+    while !fixture.pause.is_paused() {
+        tokio::task::yield_now().await;
+    }
+    let gauge = || fixture.metrics.render().contains("colony_gateway_dispatch_paused 1");
+    while fixture.board.read()["dispatch"].status != Level::Degraded || !gauge() {
+        tokio::task::yield_now().await;
+    }
+    // Time passes: the ledger is asked about one entry now and then, and ever more rarely.
+    let before = fixture.ledger.script.lock().unwrap().calls;
+    for _ in 0..600 {
+        fixture.clock.advance(Duration::from_secs(1));
+        fixture.inbox().wake();
+        fixture.pause.notify();
+        tokio::task::yield_now().await;
+    }
+    assert!(fixture.ledger.script.lock().unwrap().calls - before < 40);
+    let counts = fixture.inbox().counts().await.unwrap();
+    assert_eq!((counts.backlog(), counts.dead), (16, 0));
+    // The cause is mended, and a person says so: everything flows again.
+    fixture.ledger.with(|script| script.down = None);
+    assert!(fixture.pause.resume());
+    fixture.until(|counts| counts.settled == 16).await;
+    assert!(fixture.inbox().newest(16).await.unwrap().iter().all(|view| view.attempts == 0));
+    fixture.drain().await;
+    assert_eq!((fixture.board.read()["dispatch"].status, fixture.pause.is_paused()), (Level::Ok, false));
+    assert!(fixture.metrics.render().contains("colony_gateway_dispatch_paused 0"));
+}
+
+#[tokio::test]
+async fn an_entry_that_alone_meets_an_unknown_error_is_given_up_and_nothing_else_pauses() {
+    let mut fixture = Fixture::new();
+    fixture.ledger.with(|script| drop(script.faults.insert("evt_3".into(), Fault::Unknown)));
+    let ids: Vec<String> = (0..16).map(|number| format!("evt_{number}")).collect();
+    fixture.append(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fixture.start(1);
+    let counts = fixture.until(|counts| counts.settled == 15).await;
+    assert_eq!((counts.dead, counts.waiting + counts.leased), (0, 1), "it waits for its second chance");
+    let counts = fixture.until(|counts| counts.dead == 1).await;
+    assert_eq!((counts.settled, counts.backlog()), (15, 0));
+    let newest = fixture.inbox().newest(16).await.unwrap();
+    let dead = newest.iter().find(|view| view.event_id.as_str() == "evt_3").unwrap();
+    assert!(matches!(&dead.state, EntryState::Dead { code, .. } if code == "ledger_unknown"), "{dead:?}");
+    assert!(!fixture.pause.is_paused());
+    assert_eq!(fixture.board.read()["dispatch"].status, Level::Ok);
 }

@@ -57,7 +57,7 @@ fn classify(error: &Error) -> (Kind, String) {
             (Kind::Schema, "an answer of unknown form: run `colony-gateway migrate` with the release that you run")
         }
         // The enumeration is open: what a later driver adds is not held against the events.
-        _ => (Kind::Unavailable, "the driver reports a fault"),
+        _ => (Kind::Unknown, "the driver reports a fault that no rule knows"),
     };
     (kind, message.to_owned())
 }

@@ -28,16 +28,18 @@ fn apply_all(connection: &mut Connection, batch: &[Verdict], now: Timestamp) -> 
 }
 
 fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -> rusqlite::Result<Outcome> {
-    let released = matches!(verdict, Verdict::Apply(plan) if plan.released);
     if let Some(event) = verdict.event()
-        && let Some(outcome) = events::known(transaction, &event.id)?
-        && !(released && matches!(outcome, Outcome::Quarantined { .. }))
+        && let Some(known) = events::known(transaction, &event.id)?
     {
-        return Ok(outcome);
+        match (&known, verdict) {
+            (Outcome::Quarantined { .. }, verdict) if verdict.reopens() => {}
+            (Outcome::Duplicate, Verdict::Apply(plan)) if plan.replayed => return write_again(transaction, plan, now),
+            _ => return Ok(known),
+        }
     }
     let outcome = match verdict {
         Verdict::Apply(plan) => write(transaction, plan)?,
-        Verdict::Ignore { event, decisions } => {
+        Verdict::Ignore { event, decisions, .. } => {
             record_decisions(transaction, event, decisions)?;
             Outcome::Ignored
         }
@@ -57,11 +59,38 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
 fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<Outcome> {
     record_decisions(transaction, &plan.event, &plan.decisions)?;
     if !plan.released
-        && let Some(reason) = bindings::conflict(transaction, &plan.bindings)?
+        && let Some(reason) = bindings::conflict(transaction, &plan.bindings, false)?
     {
         entries::record_conflict(transaction, &plan.event.id, &reason)?;
         return Ok(Outcome::Quarantined { rule: BINDING_CONFLICT.to_owned(), reason });
     }
+    let changed = merge(transaction, plan)?;
+    let rows =
+        plan.bindings.len() + plan.subscriptions.len() + plan.customers.len() + plan.revenue.len() + plan.links.len();
+    Ok(if changed > 0 || rows == 0 { Outcome::Applied } else { Outcome::Stale })
+}
+
+/// Merges the rows of an event that was applied before; records only what is new about it.
+fn write_again(transaction: &Transaction<'_>, plan: &Plan, now: Timestamp) -> rusqlite::Result<Outcome> {
+    let conflict = match plan.released {
+        true => None,
+        false => bindings::conflict(transaction, &plan.bindings, true)?,
+    };
+    let outcome = if let Some(reason) = conflict {
+        entries::record_conflict(transaction, &plan.event.id, &reason)?;
+        Outcome::Quarantined { rule: BINDING_CONFLICT.to_owned(), reason }
+    } else if merge(transaction, plan)? > 0 {
+        Outcome::Applied
+    } else {
+        return Ok(Outcome::Duplicate);
+    };
+    record_decisions(transaction, &plan.event, &plan.decisions)?;
+    events::record(transaction, &plan.event, &outcome, now)?;
+    Ok(outcome)
+}
+
+/// Merges the rows of a plan by their versions; returns how many changed.
+fn merge(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<usize> {
     let mut changed = 0;
     for binding in &plan.bindings {
         changed += bindings::merge(transaction, binding)?;
@@ -81,9 +110,7 @@ fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<Outcome
     for finding in &plan.findings {
         entries::record_finding(transaction, &plan.event.id, finding)?;
     }
-    let rows =
-        plan.bindings.len() + plan.subscriptions.len() + plan.customers.len() + plan.revenue.len() + plan.links.len();
-    Ok(if changed > 0 || rows == 0 { Outcome::Applied } else { Outcome::Stale })
+    Ok(changed)
 }
 
 fn record_decisions(transaction: &Transaction<'_>, event: &EventFacts, decisions: &[Decision]) -> rusqlite::Result<()> {

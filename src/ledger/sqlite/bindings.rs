@@ -5,14 +5,20 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use crate::ledger::{conflict_reason, is_exclusive};
 use crate::revenue::rows::BindingRow;
 
-/// Why these bindings cannot be written, if one of them contradicts what is bound.
-pub(super) fn conflict(transaction: &Transaction<'_>, rows: &[BindingRow]) -> rusqlite::Result<Option<String>> {
+/// Why these bindings cannot be written, if one of them contradicts what is bound. Of an event that was applied before
+/// (`again`), a binding that is older than what is bound contradicts nothing: it gives way.
+pub(super) fn conflict(
+    transaction: &Transaction<'_>,
+    rows: &[BindingRow],
+    again: bool,
+) -> rusqlite::Result<Option<String>> {
     let mut statement =
-        transaction.prepare_cached("SELECT to_id FROM customer_bindings WHERE kind = ?1 AND from_id = ?2")?;
+        transaction.prepare_cached("SELECT to_id, version FROM customer_bindings WHERE kind = ?1 AND from_id = ?2")?;
     for row in rows.iter().filter(|row| is_exclusive(row.kind)) {
-        let bound: Option<String> =
-            statement.query_row([row.kind.as_str(), &row.from_id], |bound| bound.get(0)).optional()?;
-        if bound.is_some_and(|bound| bound != row.to_id) {
+        let bound: Option<(String, String)> = statement
+            .query_row([row.kind.as_str(), &row.from_id], |bound| Ok((bound.get(0)?, bound.get(1)?)))
+            .optional()?;
+        if bound.is_some_and(|(to, version)| to != row.to_id && (!again || row.version.sort_key() > version)) {
             return Ok(Some(conflict_reason(row.kind.as_str(), &row.from_id, &row.evidence)));
         }
     }

@@ -29,8 +29,9 @@ fn classify(error: &Error) -> (Kind, &'static str) {
         }
         ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed => (Kind::Storage, "the disk reports errors"),
         ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig => (Kind::Rejected, ""),
+        ErrorCode::InternalMalfunction => (Kind::Storage, "an internal fault"),
         // The enumeration is open: what a later SQLite adds is not held against the events.
-        _ => (Kind::Storage, "an internal fault"),
+        _ => (Kind::Unknown, "a code that no rule knows"),
     }
 }
 
@@ -55,6 +56,7 @@ mod tests {
             (ffi::SQLITE_IOERR, Kind::Storage),
             (ffi::SQLITE_PROTOCOL, Kind::Storage),
             (ffi::SQLITE_INTERNAL, Kind::Storage),
+            (ffi::SQLITE_ERROR, Kind::Unknown),
             (ffi::SQLITE_CONSTRAINT, Kind::Rejected),
             (ffi::SQLITE_MISMATCH, Kind::Rejected),
             (ffi::SQLITE_TOOBIG, Kind::Rejected),

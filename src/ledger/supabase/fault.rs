@@ -60,8 +60,9 @@ fn of_postgrest(code: &str) -> (Kind, &'static str) {
         _ if code.starts_with("PGRST1") || code.starts_with("PGRST2") => {
             (Kind::Schema, "the REST layer does not take the call: run `colony-gateway migrate`, check SUPABASE_URL")
         }
-        // Group 0 is the layer's own connection; group X its own faults; others are not known.
-        _ => (Kind::Unavailable, ""),
+        // Group 0 is the layer's own connection.
+        _ if code.starts_with("PGRST0") => (Kind::Unavailable, ""),
+        _ => (Kind::Unknown, "a code that no rule knows: read the REST layer's log"),
     }
 }
 
@@ -80,7 +81,8 @@ fn of_status(status: StatusCode) -> (Kind, &'static str) {
         404..=407 | 410..=412 | 414..=417 => {
             (Kind::Schema, "SUPABASE_URL does not lead to a project's REST layer: correct it")
         }
-        _ => (Kind::Unavailable, ""),
+        500..=599 => (Kind::Unavailable, ""),
+        _ => (Kind::Unknown, "a status that no rule knows: read the project's logs"),
     }
 }
 
@@ -121,8 +123,9 @@ mod tests {
             (401, "PGRST301", Kind::Auth),
             (401, "PGRST302", Kind::Auth),
             (401, "PGRST303", Kind::Auth),
-            (500, "PGRSTX00", Kind::Unavailable),
-            (500, "PGRST999", Kind::Unavailable),
+            (500, "PGRSTX00", Kind::Unknown),
+            (500, "PGRST999", Kind::Unknown),
+            (500, "ZZ001", Kind::Unknown),
         ];
         for (status, code, kind) in cases {
             let body = format!(r#"{{"code":"{code}","message":"m","details":null,"hint":null}}"#);
@@ -135,7 +138,7 @@ mod tests {
         let cases = [
             (204, Kind::Schema),
             (301, Kind::Schema),
-            (400, Kind::Unavailable),
+            (400, Kind::Unknown),
             (401, Kind::Auth),
             (402, Kind::Unavailable),
             (403, Kind::Auth),
@@ -145,7 +148,7 @@ mod tests {
             (409, Kind::Conflict),
             (413, Kind::Rejected),
             (415, Kind::Schema),
-            (418, Kind::Unavailable),
+            (418, Kind::Unknown),
             (429, Kind::Overload),
             (500, Kind::Unavailable),
             (502, Kind::Unavailable),

@@ -16,12 +16,15 @@ type Clause = for<'a> fn(&'a dyn Store) -> Pin<Box<dyn Future<Output = ()> + 'a>
 
 /// Every clause, each on an emptied store.
 pub(crate) async fn holds(store: &dyn Store) {
-    let clauses: [(&str, Clause); 13] = [
+    let clauses: [(&str, Clause); 16] = [
         ("a duplicate changes nothing", |store| Box::pin(duplicates(store))),
         ("an older version is recorded and changes nothing", |store| Box::pin(older_versions(store))),
         ("an event without rows is applied", |store| Box::pin(events_without_rows(store))),
         ("verdicts that are not applied", |store| Box::pin(verdicts_not_applied(store))),
         ("a quarantined event waits for its release", |store| Box::pin(releases(store))),
+        ("a replay writes again what was lost and counts nothing twice", |store| Box::pin(replays(store))),
+        ("a replay judges a quarantined event anew", |store| Box::pin(replays_of_quarantined(store))),
+        ("a replayed binding re-points nothing", |store| Box::pin(replayed_bindings(store))),
         ("a conflicting binding is held back", |store| Box::pin(conflicts(store))),
         ("a conflict within a batch", |store| Box::pin(conflicts_within_a_batch(store))),
         ("a conflict of one binding holds back all", |store| Box::pin(partial_conflicts(store))),
@@ -102,7 +105,7 @@ fn quarantine(id: &str) -> Verdict {
 }
 
 async fn verdicts_not_applied(store: &dyn Store) {
-    let ignore = Verdict::Ignore { event: event("evt_1", "price.created", 0), decisions: Vec::new() };
+    let ignore = Verdict::Ignore { event: event("evt_1", "price.created", 0), decisions: Vec::new(), reopen: false };
     let reject = Verdict::Reject { code: "not_an_event", reason: "no id".to_owned() };
     let outcomes = apply(store, &[reject, ignore.clone(), quarantine("evt_2"), ignore]).await;
     let failed = Outcome::Failed { code: "not_an_event".to_owned(), reason: "no id".to_owned() };
@@ -124,6 +127,83 @@ async fn releases(store: &dyn Store) {
     assert_eq!(apply(store, &[released, quarantine("evt_1")]).await, [Outcome::Duplicate, Outcome::Duplicate]);
     let counts = counts(store).await;
     assert_eq!((counts.quarantined, counts.subscriptions, counts.events), (0, 1, 1));
+}
+
+/// The same events as a person would replay them.
+fn replayed(planned: &[Planned]) -> Vec<Verdict> {
+    planned.iter().map(|planned| planned.clone().with(|plan| plan.replayed = true).verdict()).collect()
+}
+
+async fn replays(store: &dyn Store) {
+    let story = [
+        Planned::new("evt_1", "customer.created", 0).customer("cus_1", false).customer_user("cus_1", "user_1"),
+        Planned::new("evt_2", "customer.subscription.created", 1).subscription("sub_1", "cus_1", "active", |_| {}),
+        Planned::new("evt_3", "invoice.paid", 2).money(RevenueKind::Invoice, "in_1", 999, |_| {}),
+        Planned::new("evt_4", "charge.succeeded", 2)
+            .money(RevenueKind::Payment, "pi_1", 999, |_| {})
+            .link("pi_1", Some("in_1")),
+        Planned::new("evt_5", "customer.subscription.updated", 3).subscription("sub_1", "cus_1", "past_due", |_| {}),
+        Planned::new("evt_6", "charge.failed", 3),
+    ];
+    let plain: Vec<Verdict> = story.iter().map(|planned| planned.clone().verdict()).collect();
+    assert!(apply(store, &plain).await.iter().all(|outcome| *outcome == Outcome::Applied));
+    let (whole, counted) = (store.contents().await, store.counted().await);
+    assert!(apply(store, &replayed(&story)).await.iter().all(|outcome| *outcome == Outcome::Duplicate));
+    assert_eq!(store.contents().await, whole, "there was nothing to repair");
+    for table in ["revenue_entries", "customer_bindings", "stripe_subscriptions", "payment_links", "stripe_customers"] {
+        store.lose(table).await;
+        assert!(apply(store, &plain).await.iter().all(|outcome| *outcome == Outcome::Duplicate), "{table}");
+        assert_ne!(store.contents().await, whole, "{table}: a delivery that comes again repairs nothing");
+        // In a batch of several, and in the wrong order: the newest version stays.
+        let mut again = replayed(&story);
+        again.reverse();
+        assert!(apply(store, &again).await.contains(&Outcome::Applied), "{table}");
+        assert_eq!((store.contents().await, store.counted().await), (whole.clone(), counted.clone()), "{table}");
+    }
+    // What the ledger has forgotten altogether is applied as if it came for the first time.
+    store.clear().await;
+    assert!(apply(store, &replayed(&story)).await.iter().all(|outcome| *outcome == Outcome::Applied));
+    assert_eq!((store.contents().await, store.counted().await), (whole, counted));
+}
+
+async fn replays_of_quarantined(store: &dyn Store) {
+    let plan =
+        Planned::new("evt_1", "customer.subscription.created", 0).subscription("sub_1", "cus_1", "active", |_| {});
+    assert_eq!(held_back(&apply(store, &[quarantine("evt_1")]).await[0]), "price_map");
+    // Rules that still mind hold it back still.
+    assert_eq!(held_back(&apply(store, &[quarantine("evt_1")]).await[0]), "price_map");
+    assert_eq!(apply(store, &replayed(&[plan])).await, [Outcome::Applied]);
+    apply(store, &[quarantine("evt_2")]).await;
+    let ignore = |reopen| Verdict::Ignore { event: event("evt_2", "price.created", 0), decisions: Vec::new(), reopen };
+    assert_eq!(held_back(&apply(store, &[ignore(false)]).await[0]), "price_map");
+    assert_eq!(apply(store, &[ignore(true)]).await, [Outcome::Ignored]);
+    assert_eq!(apply(store, &[ignore(true)]).await, [Outcome::Duplicate]);
+    assert_eq!(counts(store).await.quarantined, 0);
+}
+
+async fn replayed_bindings(store: &dyn Store) {
+    let bind = |id: &str, user: &str, seconds| {
+        Planned::new(id, "checkout.session.completed", seconds).customer_user("cus_1", user)
+    };
+    let first = bind("evt_1", "user_1", 0);
+    assert_eq!(apply(store, &[first.clone().verdict()]).await, [Outcome::Applied]);
+    let conflicting = bind("evt_2", "user_2", 5);
+    assert_eq!(held_back(&apply(store, &[conflicting.clone().verdict()]).await[0]), BINDING_CONFLICT);
+    assert_eq!(held_back(&apply(store, &replayed(&[conflicting.clone()])).await[0]), BINDING_CONFLICT);
+    let released = conflicting.with(|plan| {
+        plan.released = true;
+        plan.bindings[0].version.at = at(100);
+    });
+    assert_eq!(apply(store, &[released.clone().verdict()]).await, [Outcome::Applied]);
+    let bound = store.contents().await.0["customer_bindings"].clone();
+    // The one that the person decided against gives way; the one that was released says what it said.
+    assert_eq!(apply(store, &replayed(&[first.clone(), released])).await, [Outcome::Duplicate, Outcome::Duplicate]);
+    assert_eq!(store.contents().await.0["customer_bindings"], bound);
+    // Where the rows were lost and another claim came first, a replay decides nothing.
+    store.lose("customer_bindings").await;
+    assert_eq!(apply(store, &[bind("evt_3", "user_3", -9).verdict()]).await, [Outcome::Applied]);
+    assert_eq!(held_back(&apply(store, &replayed(&[first])).await[0]), BINDING_CONFLICT);
+    assert!(store.contents().await.0["customer_bindings"][0].contains("user_3"));
 }
 
 async fn conflicts(store: &dyn Store) {

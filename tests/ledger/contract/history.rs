@@ -157,6 +157,7 @@ fn anything(id: &str, random: &mut fastrand::Rng) -> Verdict {
                 action: Action::Flag,
                 reason: "old".to_owned(),
             }],
+            reopen: false,
         },
         _ => Verdict::Quarantine {
             event: event(id, "customer.updated", seconds),

@@ -1,0 +1,50 @@
+//! Dispatch wired: the pumps, and with a colony the task that confirms and the bees.
+
+use std::sync::Arc;
+
+use super::options::pump_options;
+use crate::config::{Config, ConfigError};
+use crate::dispatch::{Direct, Pump, Surroundings};
+use crate::domain::breaker::Breaker;
+use crate::domain::pause::Pause;
+use crate::ledger::Ledger;
+use crate::ledger::report::StateOfRecord;
+use crate::lifecycle::{Shutdown, Supervisor};
+use crate::revenue::validator::Validator;
+use crate::telemetry::roster::Roster;
+
+/// What operators see and change of dispatch.
+pub(super) struct Started {
+    pub(super) pause: Pause,
+    pub(super) breakers: Vec<(&'static str, Breaker)>,
+    pub(super) bees: Roster,
+}
+
+/// Starts what brings entries to their end: pumps, and with a colony the task that confirms, and bees.
+pub(super) fn start(
+    config: &Config,
+    around: Surroundings,
+    validator: Arc<Validator>,
+    ledger: Arc<dyn StateOfRecord>,
+    supervisor: &mut Supervisor,
+    shutdown: &Shutdown,
+) -> Result<Started, ConfigError> {
+    let Surroundings { inbox, metrics, board, clock, .. } = around.clone();
+    let work = Arc::new(Direct::new(Arc::clone(&validator), Arc::clone(&ledger) as Arc<dyn Ledger>));
+    let pause = Pause::new(clock.clone());
+    let mut started = Started { pause: pause.clone(), breakers: Vec::new(), bees: Roster::default() };
+    let mut pump = Pump::new(inbox, work, pump_options(config), metrics, board, clock).with_pause(pause);
+    if let Some(wired) = super::route::wire(config, around, validator, ledger)? {
+        started.breakers = wired.route.breakers().into();
+        pump = pump.with_colony(wired.route);
+        supervisor.start("confirm", wired.confirm.run(shutdown.token().clone()));
+        if let Some(bees) = wired.bees {
+            started.bees = bees.roster();
+            bees.start(supervisor, shutdown);
+        }
+    }
+    for _ in 0..config.dispatch.workers {
+        supervisor.start("pump", pump.clone().run(shutdown.token().clone()));
+    }
+    Ok(started)
+}

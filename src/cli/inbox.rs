@@ -1,0 +1,190 @@
+//! `inbox`: what waits for a person, and what a person decides about it. Works on a running gateway, here or elsewhere,
+//! over its admin listener, and on a stopped one by its file.
+
+mod change;
+mod desk;
+mod export;
+mod filter;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::config::{Config, Sources};
+use crate::domain::clock::Clock;
+use desk::Desk;
+use filter::Filter;
+
+/// For `--help`.
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  not done, or only in part: what was refused is listed
+  2  the command line or the configuration is refused";
+
+/// Subcommands of `inbox`.
+#[derive(Debug, Subcommand)]
+pub enum InboxCommand {
+    /// List entries, newest first.
+    List(ListArgs),
+    /// List what waits for a person, grouped by reason, with what can be done about it.
+    Problems(ProblemsArgs),
+    /// Show everything about one entry, named by its number or by its event's id.
+    Show(ShowArgs),
+    /// Try entries again, also ones that were applied: what the state of record lost is written again, nothing is
+    /// counted twice.
+    ///
+    /// Without --state or ids, dead and quarantined entries are meant.
+    #[command(after_help = EXIT_CODES)]
+    Replay(ChangeArgs),
+    /// Apply quarantined entries whatever rules say; their bindings replace what is bound.
+    #[command(after_help = EXIT_CODES)]
+    Release(ChangeArgs),
+    /// Decide that entries are never applied. They stay in the inbox, with the reason.
+    ///
+    /// Without --state or ids, dead and quarantined entries are meant.
+    #[command(after_help = EXIT_CODES)]
+    Drop(DropArgs),
+    /// Have a paused gateway try at once.
+    Resume(Connection),
+    /// Write entries as JSON, one a line.
+    Export(export::ExportArgs),
+}
+
+/// How to reach the inbox.
+#[derive(Clone, Debug, Args)]
+pub struct Connection {
+    /// Admin address of a gateway elsewhere, such as http://10.0.0.5:9090. The token is that of GATEWAY_ADMIN_TOKEN.
+    #[arg(long, value_name = "URL")]
+    pub admin: Option<String>,
+}
+
+/// Arguments of `inbox list`.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    filter: Filter,
+    /// Group dead and quarantined entries by reason instead, as `inbox problems`.
+    #[arg(long, conflicts_with_all = ["limit", "after", "reveal"])]
+    groups: bool,
+    /// Most entries.
+    #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Go on after this entry, as the line before said.
+    #[arg(long, value_name = "ENTRY")]
+    after: Option<i64>,
+    /// Show bodies too, with all personal data in them. Needs --json.
+    #[arg(long, requires = "json")]
+    reveal: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Arguments of `inbox problems`.
+#[derive(Clone, Debug, Args)]
+pub struct ProblemsArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Arguments of `inbox show`.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// Number of the entry, or id of its event.
+    #[arg(value_name = "ENTRY|EVENT")]
+    which: String,
+    /// Show the body, with all personal data in it.
+    #[arg(long)]
+    reveal: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Arguments of `inbox replay` and `inbox release`.
+#[derive(Clone, Debug, Args)]
+pub struct ChangeArgs {
+    #[command(flatten)]
+    filter: Filter,
+    /// All entries that the command can be meant for. Needed when nothing else is selected.
+    #[arg(long)]
+    all: bool,
+    /// Say what would be done, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Why; kept with the entries.
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Arguments of `inbox drop`.
+#[derive(Clone, Debug, Args)]
+pub struct DropArgs {
+    #[command(flatten)]
+    filter: Filter,
+    /// All dead and quarantined entries. Needed when nothing else is selected.
+    #[arg(long)]
+    all: bool,
+    /// Say what would be done, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Why; kept with the entries.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Runs a subcommand.
+pub async fn run(command: InboxCommand, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
+    let config = Config::for_tools(sources)?;
+    let by = ["USER", "LOGNAME"].iter().find_map(|name| sources.environment.get(*name)).cloned();
+    let connection = match &command {
+        InboxCommand::List(args) => &args.connection,
+        InboxCommand::Problems(args) => &args.connection,
+        InboxCommand::Show(args) => &args.connection,
+        InboxCommand::Replay(args) | InboxCommand::Release(args) => &args.connection,
+        InboxCommand::Drop(args) => &args.connection,
+        InboxCommand::Resume(connection) => connection,
+        InboxCommand::Export(args) => &args.connection,
+    };
+    let desk = Desk::open(connection, &config, clock).await?;
+    let result = work(command, &desk, by, clock).await;
+    desk.close().await;
+    result
+}
+
+async fn work(command: InboxCommand, desk: &Desk, by: Option<String>, clock: &Clock) -> anyhow::Result<ExitCode> {
+    use crate::inbox::operate::Action;
+    match command {
+        InboxCommand::List(args) if args.groups => show::problems(desk, args.json).await,
+        InboxCommand::List(args) => show::list(desk, &args, clock).await,
+        InboxCommand::Problems(args) => show::problems(desk, args.json).await,
+        InboxCommand::Show(args) => show::one(desk, &args).await,
+        InboxCommand::Replay(args) => change::run(desk, Action::Replay, args, by, clock).await,
+        InboxCommand::Release(args) => change::run(desk, Action::Release, args, by, clock).await,
+        InboxCommand::Drop(args) => {
+            let DropArgs { filter, all, dry_run, reason, json, connection } = args;
+            let args = ChangeArgs { filter, all, dry_run, note: Some(reason), json, connection };
+            change::run(desk, Action::Drop, args, by, clock).await
+        }
+        InboxCommand::Resume(_) => desk.resume().await,
+        InboxCommand::Export(args) => export::run(desk, &args, clock).await,
+    }
+}

@@ -1,0 +1,115 @@
+//! `inbox replay`, `inbox release` and `inbox drop`.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::ChangeArgs;
+use super::desk::Desk;
+use crate::domain::clock::Clock;
+use crate::inbox::operate::{Action, Order, Refusal, StepEntry};
+
+/// Between two steps, so that a gateway that runs takes webhooks first.
+const STEP_PAUSE: Duration = Duration::from_millis(20);
+
+/// Refused entries that are listed; all are counted.
+const REFUSED_LISTED_MAX: usize = 20;
+
+/// What came of it.
+#[derive(Serialize)]
+struct Report {
+    action: &'static str,
+    dry_run: bool,
+    matched: usize,
+    changed: usize,
+    refused: BTreeMap<Refusal, usize>,
+    /// All of a dry run; else those that were refused.
+    entries: Vec<StepEntry>,
+}
+
+pub(super) async fn run(
+    desk: &Desk,
+    action: Action,
+    args: ChangeArgs,
+    by: Option<String>,
+    clock: &Clock,
+) -> anyhow::Result<ExitCode> {
+    let ChangeArgs { filter, all, dry_run, note, json, .. } = args;
+    let selection = filter.selection(clock)?;
+    anyhow::ensure!(
+        !selection.is_empty() || all,
+        "nothing is selected: name entries or say --all (with --dry-run to see what that means)"
+    );
+    let blank = note.as_deref().is_some_and(|note| note.trim().is_empty());
+    anyhow::ensure!(action != Action::Drop || !blank, "--reason must say why");
+    let order = Order { action, by, note };
+    let mut report = Report {
+        action: action.as_str(),
+        dry_run,
+        matched: 0,
+        changed: 0,
+        refused: BTreeMap::new(),
+        entries: Vec::new(),
+    };
+    let mut after = None;
+    loop {
+        let step = desk.operate(&selection, &order, dry_run, after).await?;
+        for entry in step.entries {
+            report.matched += 1;
+            match entry.refused {
+                Some(refusal) => *report.refused.entry(refusal).or_default() += 1,
+                None => report.changed += usize::from(!dry_run),
+            }
+            if dry_run && !json {
+                would(action, &entry)?;
+            } else if dry_run || entry.refused.is_some() && (json || report.entries.len() < REFUSED_LISTED_MAX) {
+                report.entries.push(entry);
+            }
+        }
+        after = step.next;
+        if after.is_none() {
+            break;
+        }
+        tokio::time::sleep(STEP_PAUSE).await;
+    }
+    say(&report, json)?;
+    let done = report.matched > 0 && report.refused.is_empty();
+    Ok(if done || (report.matched == 0 && !selection.is_by_id()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One line of a dry run, printed as it is found: there may be very many.
+fn would(action: Action, entry: &StepEntry) -> std::io::Result<()> {
+    let StepEntry { entry: id, event_id, event_type, state, code, refused } = entry;
+    let what = match refused {
+        None => format!("would {}", action.as_str()),
+        Some(refusal) => format!("left: {}", refusal.explain()),
+    };
+    let code = code.as_deref().unwrap_or("-");
+    writeln!(std::io::stdout(), "{id:>8}  {:<11}  {code:<18}  {event_type:<34}  {event_id:<30}  {what}", state.as_str())
+}
+
+fn say(report: &Report, json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, report)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    let Report { action, dry_run, matched, changed, refused, entries } = report;
+    if *dry_run {
+        let possible = matched - refused.values().sum::<usize>();
+        writeln!(out, "{action}: {possible} of {matched} entries would change; nothing was changed")?;
+    } else {
+        writeln!(out, "{action}: {changed} of {matched} entries changed")?;
+    }
+    for (refusal, count) in refused {
+        writeln!(out, "{count} left as they are: {}", refusal.explain())?;
+    }
+    for entry in entries {
+        writeln!(out, "  entry {} ({}, {})", entry.entry, entry.event_id, entry.state.as_str())?;
+    }
+    Ok(())
+}

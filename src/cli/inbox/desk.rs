@@ -1,0 +1,184 @@
+//! One desk for both ways to the inbox: a gateway's admin listener, or the file of a stopped one. Both end in the same
+//! functions of the inbox.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+
+use super::Connection;
+use crate::cli::admin::{AdminClient, Reach, reach};
+use crate::config::Config;
+use crate::domain::clock::Clock;
+use crate::domain::ids::EntryId;
+use crate::inbox::operate::{Action, Order, Step};
+use crate::inbox::problems::Problems;
+use crate::inbox::report::{EntryStory, ListedPage};
+use crate::inbox::select::Selection;
+
+/// Who answers.
+pub(super) struct Desk(Reach);
+
+/// A change, as the admin listener takes it.
+#[derive(Serialize)]
+struct Change<'a> {
+    selection: &'a Selection,
+    all: bool,
+    by: Option<&'a str>,
+    note: Option<&'a str>,
+    dry_run: bool,
+    after: Option<EntryId>,
+}
+
+#[derive(Deserialize)]
+struct Resumed {
+    was_paused: bool,
+}
+
+impl Desk {
+    pub(super) async fn open(connection: &Connection, config: &Config, clock: &Clock) -> anyhow::Result<Self> {
+        Ok(Self(match &connection.admin {
+            Some(url) => Reach::Running(AdminClient::at(url, config)?),
+            None => reach(config, clock).await?,
+        }))
+    }
+
+    /// Closes the file, if one was opened.
+    pub(super) async fn close(self) {
+        if let Reach::Stopped(inbox, threads) = self.0 {
+            drop(inbox);
+            // Nothing is left to say when the thread that waits breaks.
+            let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+        }
+    }
+
+    pub(super) async fn list(
+        &self,
+        selection: &Selection,
+        after: Option<EntryId>,
+        limit: usize,
+        reveal: bool,
+    ) -> anyhow::Result<ListedPage> {
+        match &self.0 {
+            Reach::Running(client) => client.get(&list_path(selection, after, limit, reveal)).await,
+            Reach::Stopped(inbox, _) => Ok(inbox.list(selection, after, limit, reveal).await?),
+        }
+    }
+
+    /// `None` when there is no such entry.
+    pub(super) async fn story(&self, entry: EntryId, reveal: bool) -> anyhow::Result<Option<EntryStory>> {
+        match &self.0 {
+            Reach::Running(client) => client.get(&format!("/admin/entries/{entry}?reveal={reveal}")).await.map(Some),
+            Reach::Stopped(inbox, _) => Ok(inbox.story(entry, reveal).await?),
+        }
+    }
+
+    pub(super) async fn problems(&self) -> anyhow::Result<Problems> {
+        match &self.0 {
+            Reach::Running(client) => client.get("/admin/problems").await,
+            Reach::Stopped(inbox, _) => Ok(inbox.problems().await?),
+        }
+    }
+
+    /// The next steps of a change: how many at once is for whoever answers to say.
+    pub(super) async fn operate(
+        &self,
+        selection: &Selection,
+        order: &Order,
+        dry_run: bool,
+        after: Option<EntryId>,
+    ) -> anyhow::Result<Step> {
+        match &self.0 {
+            Reach::Running(client) => {
+                let path = match order.action {
+                    Action::Replay => "/admin/entries/replay",
+                    Action::Release => "/admin/entries/release",
+                    Action::Drop => "/admin/entries/drop",
+                    Action::Hasten => "/admin/resume",
+                };
+                let (by, note) = (order.by.as_deref(), order.note.as_deref());
+                // Whether all was said was checked before.
+                client.post(path, &Change { selection, all: true, by, note, dry_run, after }).await
+            }
+            Reach::Stopped(inbox, _) => Ok(inbox.operate(selection, order, dry_run, after).await?),
+        }
+    }
+
+    pub(super) async fn resume(&self) -> anyhow::Result<ExitCode> {
+        match &self.0 {
+            Reach::Running(client) => {
+                let resumed: Resumed = client.post("/admin/resume", &()).await?;
+                if resumed.was_paused {
+                    println!("the gateway tries one entry now; when the ledger takes it, all others follow");
+                } else {
+                    println!("the gateway was not paused; entries that waited for another try are tried now");
+                }
+            }
+            Reach::Stopped(..) => println!("no gateway runs here: a pause ends with the process, start it again"),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A list's path with its query.
+fn list_path(selection: &Selection, after: Option<EntryId>, limit: usize, reveal: bool) -> String {
+    let mut path = format!("/admin/entries?limit={limit}&reveal={reveal}");
+    let mut add = |name: &str, value: &str| {
+        let _ = write!(path, "&{name}={}", encode(value));
+    };
+    selection.entries.iter().for_each(|entry| add("entry", &entry.to_string()));
+    selection.states.iter().for_each(|state| add("state", state.as_str()));
+    let texts = [
+        ("event", &selection.events),
+        ("type", &selection.types),
+        ("code", &selection.codes),
+        ("endpoint", &selection.endpoints),
+        ("user", &selection.users),
+        ("customer", &selection.customers),
+    ];
+    for (name, values) in texts {
+        values.iter().for_each(|value| add(name, value));
+    }
+    let times = [("since", selection.since), ("until", selection.until)];
+    times.iter().for_each(|(name, at)| {
+        if let Some(at) = at {
+            add(name, &at.to_string())
+        }
+    });
+    if let Some(after) = after {
+        add("after", &after.to_string());
+    }
+    path
+}
+
+/// Percent encoding of all but what is never special (RFC 3986, section 2.3).
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_travels_in_the_query() {
+        let selection = Selection {
+            types: vec!["invoice.*".to_owned()],
+            users: vec!["a&b +é".to_owned()],
+            since: Some(crate::domain::clock::Timestamp::from_seconds(5)),
+            ..Selection::default()
+        };
+        assert_eq!(
+            list_path(&selection, Some(EntryId(9)), 10, false),
+            "/admin/entries?limit=10&reveal=false&type=invoice.%2A&user=a%26b%20%2B%C3%A9&since=1970-01-01T00%3A00%3A05Z&after=9"
+        );
+    }
+}

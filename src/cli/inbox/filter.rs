@@ -1,0 +1,143 @@
+//! The options that choose entries.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::EntryId;
+use crate::inbox::StateName;
+use crate::inbox::select::Selection;
+
+/// Which entries. Options of different kinds all hold; values of one option are alternatives.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Which entries")]
+pub(super) struct Filter {
+    /// Numbers of entries, or ids of events.
+    #[arg(value_name = "ENTRY|EVENT")]
+    which: Vec<String>,
+    /// Numbers of entries.
+    #[arg(long, value_delimiter = ',')]
+    entry: Vec<i64>,
+    /// Ids of events.
+    #[arg(long, value_delimiter = ',')]
+    event: Vec<String>,
+    /// Types of events; `invoice.*` is every type that begins with `invoice.`.
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    kind: Vec<String>,
+    /// waiting, leased, submitted, settled, dead or quarantined.
+    #[arg(long, value_delimiter = ',')]
+    state: Vec<StateName>,
+    /// Codes of dead and quarantined entries, or outcomes of settled ones.
+    #[arg(long, value_delimiter = ',')]
+    code: Vec<String>,
+    /// Names of endpoints.
+    #[arg(long, value_delimiter = ',')]
+    endpoint: Vec<String>,
+    /// Users, as events name them in metadata or as the client reference.
+    #[arg(long, value_delimiter = ',')]
+    user: Vec<String>,
+    /// Stripe's customers, cus_….
+    #[arg(long, value_delimiter = ',')]
+    customer: Vec<String>,
+    /// Received no earlier: a time such as 2026-01-02T03:04:05Z, or how long ago, such as 90m, 2h or 3d.
+    #[arg(long, value_parser = moment)]
+    since: Option<Moment>,
+    /// Received earlier than this.
+    #[arg(long, value_parser = moment)]
+    until: Option<Moment>,
+}
+
+/// A time, or how long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+impl Moment {
+    fn of(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(ago) => now.minus(ago),
+        }
+    }
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    if let Some(at) = Timestamp::parse_rfc3339(text) {
+        return Ok(Moment::At(at));
+    }
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let seconds = match &text[digits..] {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let ago = text[..digits].parse().ok().zip(seconds).and_then(|(number, unit): (u64, u64)| number.checked_mul(unit));
+    ago.map(|seconds| Moment::Ago(Duration::from_secs(seconds)))
+        .ok_or_else(|| "must be a time such as 2026-01-02T03:04:05Z, or how long ago, such as 90m, 2h or 3d".to_owned())
+}
+
+impl Filter {
+    /// The selection that it means now.
+    pub(super) fn selection(&self, clock: &Clock) -> anyhow::Result<Selection> {
+        let now = clock.now();
+        let (mut entries, mut events): (Vec<EntryId>, _) =
+            (self.entry.iter().copied().map(EntryId).collect(), self.event.clone());
+        for which in &self.which {
+            match which.parse() {
+                Ok(entry) => entries.push(EntryId(entry)),
+                Err(_) => events.push(which.clone()),
+            }
+        }
+        // Entries and events are alternatives to each other only when one is given as the other; both together would
+        // have to hold.
+        anyhow::ensure!(
+            entries.is_empty() || events.is_empty(),
+            "name entries by their numbers or by their events' ids, not both in one command"
+        );
+        let selection = Selection {
+            entries,
+            events,
+            types: self.kind.clone(),
+            states: self.state.clone(),
+            codes: self.code.clone(),
+            endpoints: self.endpoint.clone(),
+            users: self.user.clone(),
+            customers: self.customer.clone(),
+            since: self.since.map(|since| since.of(now)),
+            until: self.until.map(|until| until.of(now)),
+        };
+        selection.check()?;
+        Ok(selection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_moments_or_how_long_ago() {
+        let now = Timestamp::from_seconds(100_000);
+        assert_eq!(moment("2h").unwrap().of(now), Timestamp::from_seconds(92_800));
+        assert_eq!(moment("1970-01-01T00:00:05Z").unwrap().of(now), Timestamp::from_seconds(5));
+        for wrong in ["", "h", "2", "2 h", "2w", "-2h", "99999999999999999999s", "18446744073709551615d", "é"] {
+            assert!(moment(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_an_entry_and_anything_else_an_event() {
+        let clock = Clock::manual(Timestamp::from_seconds(1));
+        let of =
+            |which: &[&str]| Filter { which: which.iter().map(|w| (*w).to_owned()).collect(), ..Filter::default() };
+        assert_eq!(of(&["7"]).selection(&clock).unwrap().entries, [EntryId(7)]);
+        assert_eq!(of(&["evt_7", "sha256:00"]).selection(&clock).unwrap().events.len(), 2);
+        assert!(of(&["7", "evt_7"]).selection(&clock).is_err());
+        assert!(of(&[]).selection(&clock).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,200 @@
+//! `inbox list`, `inbox problems` and `inbox show`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::desk::Desk;
+use super::{ListArgs, ShowArgs};
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::EntryId;
+use crate::inbox::problems::ProblemGroup;
+use crate::inbox::report::{BodyReport, EntryReport, EntryStory, ListedPage};
+use crate::inbox::select::{PAGE_ENTRIES_MAX, Selection};
+
+/// Characters of a reason in a list.
+const REASON_CHARS: usize = 60;
+
+/// Lists entries up to the limit, over as many pages as that takes.
+pub(super) async fn list(desk: &Desk, args: &ListArgs, clock: &Clock) -> anyhow::Result<ExitCode> {
+    let selection = args.filter.selection(clock)?;
+    let limit = args.limit as usize;
+    let mut listed = ListedPage { entries: Vec::new(), next: args.after.map(EntryId) };
+    loop {
+        let left = (limit - listed.entries.len()).min(PAGE_ENTRIES_MAX);
+        let page = desk.list(&selection, listed.next, left, args.reveal).await?;
+        listed.entries.extend(page.entries);
+        listed.next = page.next;
+        if listed.next.is_none() || listed.entries.len() >= limit {
+            break;
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &listed)?;
+        writeln!(out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if listed.entries.is_empty() {
+        writeln!(out, "no such entries")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(out, "{:>8}  {:<11}  {:<20}  {:<34}  {:<30}  why", "entry", "state", "received", "type", "event")?;
+    for listed in &listed.entries {
+        writeln!(out, "{}", line(&listed.entry))?;
+    }
+    if let Some(next) = listed.next {
+        writeln!(out, "there may be more: --after {next}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// To the second, which is what people compare.
+pub(super) fn seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_seconds(at.seconds())
+}
+
+fn line(entry: &EntryReport) -> String {
+    let why = match (&entry.code, &entry.outcome) {
+        (Some(code), _) => format!("{code}: {}", entry.reason.as_deref().unwrap_or_default()),
+        (None, Some(outcome)) => outcome.clone(),
+        (None, None) => entry.reason.clone().unwrap_or_default(),
+    };
+    let short: String = why.chars().take(REASON_CHARS).collect();
+    let more = if short.len() < why.len() { "…" } else { "" };
+    format!(
+        "{:>8}  {:<11}  {:<20}  {:<34}  {:<30}  {short}{more}",
+        entry.entry.0,
+        entry.state.as_str(),
+        seconds(entry.received).to_string(),
+        entry.event_type,
+        entry.event_id,
+    )
+}
+
+/// Lists what waits for a person.
+pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode> {
+    let problems = desk.problems().await?;
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, &problems)?;
+        writeln!(out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if problems.groups.is_empty() {
+        writeln!(out, "nothing waits for a person")?;
+    }
+    for group in &problems.groups {
+        group_lines(&mut out, group)?;
+    }
+    let told: u64 = problems.groups.iter().map(|group| group.count).sum();
+    if told < problems.entries {
+        writeln!(out, "and {} entries of other kinds", problems.entries - told)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn group_lines(out: &mut impl Write, group: &ProblemGroup) -> std::io::Result<()> {
+    let ProblemGroup { state, code, event_type, count, oldest, newest, .. } = group;
+    writeln!(out, "{count} {} as {code}: {event_type}", state.as_str())?;
+    writeln!(out, "  first {}, last {}", seconds(*oldest), seconds(*newest))?;
+    if let (Some(entry), Some(reason)) = (group.sample_entry, &group.sample_reason) {
+        writeln!(out, "  such as entry {entry}: {reason}")?;
+    }
+    writeln!(out, "  to do: {}\n", group.advice)
+}
+
+/// Shows one entry, or those of one event.
+pub(super) async fn one(desk: &Desk, args: &ShowArgs) -> anyhow::Result<ExitCode> {
+    let entries = if let Ok(entry) = args.which.parse() {
+        vec![EntryId(entry)]
+    } else {
+        let selection = Selection { events: vec![args.which.clone()], ..Selection::default() };
+        selection.check()?;
+        let page = desk.list(&selection, None, PAGE_ENTRIES_MAX, false).await?;
+        page.entries.into_iter().map(|listed| listed.entry.entry).collect()
+    };
+    anyhow::ensure!(!entries.is_empty(), "the inbox holds no event {}", args.which);
+    for entry in entries {
+        let story = desk.story(entry, args.reveal).await?.with_context(|| format!("there is no entry {entry}"))?;
+        let mut out = std::io::stdout().lock();
+        if args.json {
+            serde_json::to_writer_pretty(&mut out, &story)?;
+            writeln!(out)?;
+        } else {
+            tell(&mut out, &story)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(out: &mut impl Write, story: &EntryStory) -> std::io::Result<()> {
+    let entry = &story.entry;
+    let mut row = |name: &str, value: &str| writeln!(out, "{name:<12} {value}");
+    row("entry", &entry.entry.to_string())?;
+    row("event", &format!("{} ({})", entry.event_id, entry.event_type))?;
+    let mode = entry.livemode.map_or("mode unknown", |live| if live { "live mode" } else { "test mode" });
+    let account = entry.account.as_ref().map(|account| format!(", account {account}")).unwrap_or_default();
+    row(
+        "received",
+        &format!("{} by {} at endpoint {}, {mode}{account}", entry.received, entry.source, entry.endpoint),
+    )?;
+    row("signed with", &entry.secret)?;
+    let ended = entry.ended.map(|at| format!(" since {at}")).unwrap_or_default();
+    let outcome = entry.outcome.as_ref().map(|outcome| format!(": {outcome}")).unwrap_or_default();
+    row("state", &format!("{}{ended}{outcome}", entry.state.as_str()))?;
+    if let Some(due) = entry.due {
+        row("due", &due.to_string())?;
+    }
+    if let Some(code) = &entry.code {
+        row("code", code)?;
+    }
+    if let Some(reason) = &entry.reason {
+        row("reason", reason)?;
+    }
+    row("attempts", &format!("{} failed, {} crashes", entry.attempts, entry.crashes))?;
+    if let Some(process) = &entry.process {
+        row("process", process)?;
+    }
+    if let Some(released) = entry.released {
+        row("released", &released.to_string())?;
+    }
+    if let Some(replayed) = entry.replayed {
+        row("replayed", &replayed.to_string())?;
+    }
+    if let Some(did) = &entry.intervention {
+        let by = did.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let note = did.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+        row("last action", &format!("{} at {}{by}{note}", did.action, did.at))?;
+    }
+    match &story.body {
+        None => row("body", "removed by retention"),
+        Some(body) => body_lines(out, body),
+    }
+}
+
+fn body_lines(out: &mut impl Write, body: &BodyReport) -> std::io::Result<()> {
+    let subject = &body.subject;
+    writeln!(out, "{:<12} {} bytes", "body", body.bytes)?;
+    let known = [
+        ("object", &subject.object),
+        ("id", &subject.object_id),
+        ("status", &subject.status),
+        ("customer", &subject.customer),
+        ("subscription", &subject.subscription),
+        ("API version", &subject.api_version),
+    ];
+    for (name, value) in known {
+        if let Some(value) = value {
+            writeln!(out, "  {name:<12} {value}")?;
+        }
+    }
+    for user in &subject.users {
+        writeln!(out, "  {:<12} {user}", "user")?;
+    }
+    match &body.content {
+        Some(content) => writeln!(out, "{content}"),
+        None => writeln!(out, "  the rest is not shown: --reveal shows it"),
+    }
+}

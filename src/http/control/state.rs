@@ -1,0 +1,115 @@
+//! `/admin/problems`, `/admin/resume`, `/admin/breakers` and `/admin/bees`: what waits for a person, and what holds work up.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+use super::{BODY_BYTES_MAX, Control};
+use crate::domain::breaker::Breaker;
+use crate::http::Problem;
+use crate::inbox::problems::Problems;
+use crate::telemetry::roster::BeeReport;
+
+#[derive(Serialize)]
+struct Resumed {
+    was_paused: bool,
+}
+
+#[derive(Serialize)]
+struct BreakerView {
+    name: &'static str,
+    state: &'static str,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BreakerChange {
+    state: BreakerWish,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum BreakerWish {
+    Closed,
+    Open,
+    Probe,
+}
+
+#[derive(Serialize)]
+struct Breakers {
+    breakers: Vec<BreakerView>,
+}
+
+#[derive(Serialize)]
+struct Bees {
+    bees: Vec<BeeReport>,
+}
+
+/// What is beside `/admin/entries`.
+pub(super) fn routes(control: Arc<Control>) -> Router {
+    let only_get = || async { Problem::MethodNotAllowed { allow: "GET" } };
+    let only_post = || async { Problem::MethodNotAllowed { allow: "POST" } };
+    Router::new()
+        .route("/admin/problems", get(problems).fallback(only_get))
+        .route("/admin/resume", post(resume).fallback(only_post))
+        .route("/admin/breakers", get(breakers).fallback(only_get))
+        .route("/admin/breakers/{name}", post(change_breaker).fallback(only_post))
+        .route("/admin/bees", get(bees).fallback(only_get))
+        .with_state(control)
+}
+
+async fn problems(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<Problems>, Problem> {
+    control.operator.authorize(&headers)?;
+    control.inbox.problems().await.map(Json).map_err(Problem::InboxUnavailable)
+}
+
+/// Entries that are suspected are tried again now too, or nothing might be due for the probe.
+async fn resume(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<Resumed>, Problem> {
+    control.operator.authorize(&headers)?;
+    let suspects = control.pause.suspects();
+    let hastened = control.inbox.hasten(suspects).await.map_err(Problem::InboxUnavailable)?;
+    let was_paused = control.pause.resume();
+    control.inbox.wake();
+    tracing::info!(target: "audit", action = "resume", was_paused, hastened, "admin");
+    Ok(Json(Resumed { was_paused }))
+}
+
+async fn breakers(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<Breakers>, Problem> {
+    control.operator.authorize(&headers)?;
+    let breakers = control.breakers.iter().map(|(name, breaker)| view(name, breaker)).collect();
+    Ok(Json(Breakers { breakers }))
+}
+
+async fn change_breaker(
+    State(control): State<Arc<Control>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<BreakerView>, Problem> {
+    control.operator.authorize(&headers)?;
+    let (name, breaker) = control.breakers.iter().find(|(known, _)| *known == name).ok_or(Problem::NotFound)?;
+    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+    let change: BreakerChange = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
+    let changed = match change.state {
+        BreakerWish::Closed => breaker.close(),
+        BreakerWish::Open => breaker.trip(),
+        BreakerWish::Probe => breaker.probe_now(),
+    };
+    let wish = format!("{:?}", change.state).to_lowercase();
+    tracing::info!(target: "audit", action = "breaker", breaker = name, wish, changed, "admin");
+    Ok(Json(view(name, breaker)))
+}
+
+async fn bees(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<Bees>, Problem> {
+    control.operator.authorize(&headers)?;
+    Ok(Json(Bees { bees: control.bees.read() }))
+}
+
+fn view(name: &'static str, breaker: &Breaker) -> BreakerView {
+    BreakerView { name, state: breaker.state().as_str() }
+}

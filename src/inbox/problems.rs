@@ -1,0 +1,162 @@
+//! What waits for a person: dead and quarantined entries, grouped by why.
+
+use std::collections::BTreeMap;
+
+use rusqlite::params;
+use serde::{Deserialize, Serialize};
+
+use super::entry::StateName;
+use super::{Inbox, InboxError};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::EntryId;
+
+/// Most groups told; what is beyond is counted only.
+pub const GROUPS_MAX: usize = 500;
+
+/// Entries that ended the same way, for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemGroup {
+    /// `dead` or `quarantined`.
+    pub state: StateName,
+    /// The reason's stable code.
+    pub code: String,
+    /// The events' type.
+    pub event_type: String,
+    /// How many.
+    pub count: u64,
+    /// When the first of them ended so.
+    pub oldest: Timestamp,
+    /// When the last of them did.
+    pub newest: Timestamp,
+    /// The last of them.
+    pub sample_entry: Option<EntryId>,
+    /// Why that one ended so.
+    pub sample_reason: Option<String>,
+    /// What an operator can do about it.
+    pub advice: String,
+}
+
+/// Everything that waits for a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problems {
+    /// Entries in all groups.
+    pub entries: u64,
+    /// The groups, the largest first; at most [`GROUPS_MAX`].
+    pub groups: Vec<ProblemGroup>,
+}
+
+/// How many entries wait for a person, by code and event type.
+pub type ProblemCounts = BTreeMap<(String, String), u64>;
+
+impl Inbox {
+    /// Everything that waits for a person, with a sample of each kind.
+    pub async fn problems(&self) -> Result<Problems, InboxError> {
+        self.read(|connection| {
+            let transaction = connection.transaction()?;
+            let mut statement = transaction.prepare_cached(
+                "SELECT state, COALESCE(code, ''), event_type, COUNT(*), MIN(ended_at), MAX(ended_at)
+                 FROM entries WHERE state > 3 GROUP BY state, code, event_type ORDER BY COUNT(*) DESC",
+            )?;
+            let mut sample = transaction.prepare_cached(
+                "SELECT id, reason FROM entries WHERE state > 3 AND state = ?1 AND code IS ?2 AND event_type = ?3
+                 ORDER BY ended_at DESC LIMIT 1",
+            )?;
+            let mut problems = Problems::default();
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let number: i64 = row.get(0)?;
+                let (code, event_type): (String, String) = (row.get(1)?, row.get(2)?);
+                let count: u64 = row.get(3)?;
+                problems.entries += count;
+                if problems.groups.len() >= GROUPS_MAX {
+                    continue;
+                }
+                let (id, reason): (Option<i64>, Option<String>) = sample
+                    .query_row(params![number, code, event_type], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .or_else(|error| match error {
+                        rusqlite::Error::QueryReturnedNoRows => Ok((None, None)),
+                        error => Err(error),
+                    })?;
+                let time = |column| row.get::<_, Option<i64>>(column).map(|at| Timestamp::from_millis(at.unwrap_or(0)));
+                let state = StateName::of_number(number);
+                problems.groups.push(ProblemGroup {
+                    state,
+                    count,
+                    oldest: time(4)?,
+                    newest: time(5)?,
+                    sample_entry: id.map(EntryId),
+                    sample_reason: reason,
+                    advice: advice(state, &code).to_owned(),
+                    code,
+                    event_type,
+                });
+            }
+            Ok(problems)
+        })
+        .await
+    }
+
+    /// How many entries wait for a person, by code and event type. Reads an index only.
+    pub async fn problem_counts(&self) -> Result<ProblemCounts, InboxError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT COALESCE(code, ''), event_type, COUNT(*) FROM entries WHERE state > 3
+                 GROUP BY state, code, event_type",
+            )?;
+            let mut counts = ProblemCounts::new();
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                *counts.entry((row.get(0)?, row.get(1)?)).or_default() += row.get::<_, u64>(2)?;
+            }
+            Ok(counts)
+        })
+        .await
+    }
+}
+
+/// What an operator can do about entries that ended with a code.
+pub fn advice(state: StateName, code: &str) -> &'static str {
+    match code {
+        "malformed" => {
+            "signed bytes that are no event: look at one with `inbox show --reveal`, then `inbox drop`; a proxy that \
+             changes bodies, or a secret shared with another sender, is the usual cause"
+        }
+        "misrouted" => {
+            "the endpoint is set up for the other payload style: correct it in Stripe or in the configuration, then \
+             `inbox release` what should be applied"
+        }
+        "mode_mismatch" => {
+            "test events came to a live endpoint or the other way round: correct the endpoint, then `inbox drop` the \
+             test events, or `inbox release` what should be applied"
+        }
+        "account_mismatch" => {
+            "the events are of an account that the endpoint does not expect: correct the endpoint, then `inbox release`"
+        }
+        "binding_conflict" => {
+            "the event says that a customer or subscription belongs to another user than the one it is bound to: find \
+             out who is right; `inbox release` makes the event right, `inbox drop` leaves the binding"
+        }
+        "object_unknown" => {
+            "Stripe could not be asked for the object: mend the key or the network, then `inbox replay`"
+        }
+        "projection_failed" | "pipeline_panicked" => {
+            "a fault of the gateway: report it with the event's type and API version; `inbox replay` after an upgrade"
+        }
+        "ledger_rejected" => {
+            "the database refuses the rows: remove the constraint or trigger that the reason names, then `inbox replay`"
+        }
+        "ledger_unknown" => {
+            "the database refuses this event alone, by a code that no rule knows: read its log, then `inbox replay`"
+        }
+        "attempts_exhausted" => "every attempt failed: read the reason, mend the cause, then `inbox replay`",
+        "crash_loop" => {
+            "the gateway died each time it worked on the event: look for kills for memory; `inbox replay` after an upgrade"
+        }
+        "leases_lost" => "no bee finished it in time: look at the bees' logs and at JOB_LEASE, then `inbox replay`",
+        _ if state == StateName::Quarantined => {
+            "a rule of the Guardian holds it back: `inbox release` if it is genuine, `inbox drop` if not; `inbox replay` \
+             after a change of the rules"
+        }
+        _ => "read the reason, mend the cause, then `inbox replay`; `inbox drop` if it should never be applied",
+    }
+}
