@@ -7,6 +7,7 @@ pub mod config;
 pub mod dev;
 pub mod keys;
 pub mod migrate;
+pub mod reconcile;
 pub mod revenue;
 pub mod serve;
 pub mod simulate;
@@ -55,6 +56,9 @@ pub enum Command {
     Simulate(simulate::SimulateArgs),
     /// Bring the database of the state of record up to date.
     Migrate(migrate::MigrateArgs),
+    /// Compare with Stripe and bring in order what differs: events that never arrived, subscriptions that changed unseen.
+    #[command(after_help = reconcile::EXIT_CODES)]
+    Reconcile(reconcile::ReconcileArgs),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
     /// Make, show and replace keys.
@@ -79,6 +83,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Dev(args) => dev::run(args, sources, clock).await,
         Command::Simulate(args) => simulate::run(args, clock).await,
         Command::Migrate(args) => migrate::run(args, &sources).await,
+        Command::Reconcile(args) => reconcile::run(args, &sources, clock).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources),
     };

@@ -6,4 +6,5 @@ pub mod causes;
 pub mod clock;
 pub mod ids;
 pub mod limits;
+pub mod reconcile;
 pub mod route;

@@ -15,7 +15,7 @@ use crate::domain::clock::Clock;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
 
 /// Longest wait for an answer of the gateway.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+const ANSWER_MAX: Duration = Duration::from_mins(1);
 
 /// Longest answer kept for an error message, in bytes.
 const DETAIL_BYTES_MAX: usize = 500;
@@ -65,6 +65,8 @@ impl AdminClient {
                  started with, or stop it first"
             );
         };
+        // Fails when another part of the process has installed it already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().timeout(ANSWER_MAX).build()?;
         Ok(Self { base: format!("http://{}", local(config.http.admin_listen)), token, client })
     }

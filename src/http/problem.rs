@@ -55,6 +55,12 @@ pub enum Problem {
     /// The body of an admin request is not what the path takes.
     #[error("invalid request")]
     InvalidRequest,
+    /// What is asked for is under way already.
+    #[error("busy")]
+    Busy,
+    /// What is asked for needs a setting that is missing.
+    #[error("not configured")]
+    NotConfigured,
     /// A handler panicked.
     #[error("internal error")]
     Internal,
@@ -92,6 +98,8 @@ impl Problem {
             Self::NotFound => "not_found",
             Self::Unauthorized => "unauthorized",
             Self::InvalidRequest => "invalid_request",
+            Self::Busy => "busy",
+            Self::NotConfigured => "not_configured",
             Self::Internal => "internal",
         }
     }
@@ -107,6 +115,7 @@ impl Problem {
             }
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Busy | Self::NotConfigured => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -126,6 +135,8 @@ impl Problem {
             Self::NotFound => "There is nothing at this path.",
             Self::Unauthorized => "This path needs the admin token: Authorization: Bearer <token>.",
             Self::InvalidRequest => "The body is not what this path takes; openapi.yaml describes it.",
+            Self::Busy => "A run is under way already. Wait for its end; GET tells how far it is.",
+            Self::NotConfigured => "The gateway runs without STRIPE_SECRET_KEY, which this needs.",
             Self::Internal => "Something went wrong here. Try again later.",
         }
     }
@@ -144,6 +155,8 @@ impl Problem {
             | Self::NotFound
             | Self::Unauthorized
             | Self::InvalidRequest
+            | Self::Busy
+            | Self::NotConfigured
             | Self::Internal => "",
         }
     }

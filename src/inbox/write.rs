@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::entry::{Door, NewEntry, Receipt, state};
+use super::entry::{Door, NewEntry, Receipt, Source, state};
 use super::lease::{Concluded, Conclusion, Lease, LeaseRequest};
 use super::sweep::{Retention, SweepCursor, Swept};
 use crate::domain::clock::Timestamp;
@@ -17,7 +17,7 @@ pub const CRASHES_MAX: i64 = 8;
 /// The writing connection and what it keeps in memory between transactions.
 #[derive(Debug)]
 pub(super) struct Writes {
-    connection: Connection,
+    pub(super) connection: Connection,
     committed: Memory,
     working: Memory,
     sweep: SweepCursor,
@@ -120,7 +120,7 @@ impl Writes {
                 new.account,
                 new.livemode,
                 new.source.as_str(),
-                new.delivery.secret().to_string(),
+                new.origin.voucher(),
                 now.millis(),
                 state,
                 due,
@@ -133,11 +133,12 @@ impl Writes {
                 .connection
                 .prepare_cached("SELECT id FROM entries WHERE event_id = ?1 AND endpoint = ?2")?
                 .query_row(params![new.event_id, new.endpoint.as_str()], |row| row.get(0))?;
-            return Ok(Receipt::after_commit(EntryId(known), true));
+            let again = new.source == Source::Reconcile && self.work_again(known, new, now)?;
+            return Ok(Receipt::after_commit(EntryId(known), !again));
         }
         self.connection
             .prepare_cached("INSERT INTO bodies (entry, body) VALUES (?1, ?2)")?
-            .execute(params![id, new.delivery.body().as_ref()])?;
+            .execute(params![id, new.origin.body()])?;
         self.working.next_entry += 1;
         self.count(state, 1);
         Ok(Receipt::after_commit(EntryId(id), false))
@@ -358,7 +359,7 @@ impl Writes {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 
-    fn moved(&mut self, from: i64, to: i64) {
+    pub(super) fn moved(&mut self, from: i64, to: i64) {
         self.count(from, -1);
         self.count(to, 1);
     }

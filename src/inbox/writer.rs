@@ -60,6 +60,11 @@ pub(super) enum Command {
     Probe {
         reply: Reply<()>,
     },
+    Mark {
+        name: String,
+        value: i64,
+        reply: Reply<()>,
+    },
     /// The checkpoint thread has moved the bulk of the log; the rest is quick.
     FinishCheckpoint,
 }
@@ -265,6 +270,10 @@ impl Writer {
                 self.writes.probe()?;
                 Done::Nothing
             }
+            Command::Mark { name, value, .. } => {
+                self.writes.mark(name, *value)?;
+                Done::Nothing
+            }
             Command::FinishCheckpoint => Done::Nothing,
         })
     }
@@ -309,7 +318,7 @@ impl Command {
             (Self::ConcludeSubmitted { reply, .. }, Done::Conclude(concluded)) => {
                 Answer::ConcludeSubmitted(reply, concluded)
             }
-            (Self::Postpone { reply, .. }, _) => Answer::Postpone(reply),
+            (Self::Postpone { reply, .. } | Self::Mark { reply, .. }, _) => Answer::Postpone(reply),
             (Self::Sweep { reply, .. }, Done::Sweep(swept)) => Answer::Sweep(reply, swept),
             (Self::Probe { reply }, _) => Answer::Probe(reply),
             // `apply` gives each command its own kind; a reply that is dropped reads as `Closed`, never as success.
@@ -326,7 +335,9 @@ impl Command {
             Self::Conclude { conclusions, reply } => drop(reply.send(Err(Refused { error, conclusions }))),
             Self::ConcludeSubmitted { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
-            Self::Postpone { reply, .. } | Self::Probe { reply } => drop(reply.send(Err(error))),
+            Self::Postpone { reply, .. } | Self::Probe { reply } | Self::Mark { reply, .. } => {
+                drop(reply.send(Err(error)));
+            }
             Self::FinishCheckpoint => {}
         }
     }
@@ -352,13 +363,14 @@ fn group_bytes(group: &[Command]) -> u64 {
     let bodies: usize = group
         .iter()
         .map(|command| match command {
-            Command::Append { entry, .. } => entry.delivery.body().len(),
+            Command::Append { entry, .. } => entry.origin.body().len(),
             Command::Lease { .. }
             | Command::Conclude { .. }
             | Command::ConcludeSubmitted { .. }
             | Command::Postpone { .. }
             | Command::Sweep { .. }
             | Command::Probe { .. }
+            | Command::Mark { .. }
             | Command::FinishCheckpoint => 0,
         })
         .sum();
