@@ -2,10 +2,12 @@
 
 pub mod bees;
 pub mod colony;
+mod controls;
 mod dispatch;
 mod housekeeping;
 mod options;
 mod problems;
+pub mod reconcile;
 mod reload;
 mod route;
 
@@ -23,7 +25,7 @@ use crate::config::{Config, ConfigError, LedgerConfig, Sources};
 use crate::dispatch::Surroundings;
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
-use crate::http::{self, AdminState, Control, Operator, Webhooks};
+use crate::http::{self, AdminState, Controls, Webhooks};
 use crate::inbox::{Inbox, InboxThreads, OpenError};
 use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
 use crate::ledger::report::StateOfRecord;
@@ -146,18 +148,18 @@ pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn State
     Ok(ledger)
 }
 
+/// What asks Stripe, if there is a key.
+fn stripe_api(config: &Config, clock: &Clock) -> Result<Option<Arc<StripeApi>>, StartError> {
+    let Some(key) = &config.stripe.key else { return Ok(None) };
+    let settings = ApiSettings { base_url: config.stripe.base_url.clone(), ..ApiSettings::new(key.clone()) };
+    Ok(Some(Arc::new(StripeApi::new(&settings, clock.clone()).map_err(StartError::Stripe)?)))
+}
+
 /// The pipeline from events to verdicts.
-fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
+fn validator(config: &Config, api: Option<Arc<StripeApi>>, clock: &Clock) -> Result<Validator, StartError> {
     let revenue = &config.revenue;
     let prices = revenue.tiers.iter().map(|(price, tier)| (price.as_str(), *tier));
     let tiers = Tiers::new(TIERS, prices, None).map_err(StartError::Tiers)?;
-    let api = match &config.stripe.key {
-        Some(key) => {
-            let settings = ApiSettings { base_url: config.stripe.base_url.clone(), ..ApiSettings::new(key.clone()) };
-            Some(Arc::new(StripeApi::new(&settings, clock.clone()).map_err(StartError::Stripe)?))
-        }
-        None => None,
-    };
     let mut guardian = Guardian::default();
     if let Some(livemode) = api.as_ref().and_then(|api| api.livemode()) {
         guardian = guardian.expecting_livemode(livemode);
@@ -182,7 +184,8 @@ fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
 
 /// Starts everything. What is started stops again when an error is returned.
 pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<Gateway, StartError> {
-    let validator = Arc::new(validator(config, &clock)?);
+    let api = stripe_api(config, &clock)?;
+    let validator = Arc::new(validator(config, api.clone(), &clock)?);
     let guardian = Arc::clone(validator.guardian());
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
     let (inbox_latch, listener_latch) = (readiness.latch("inbox"), readiness.latch("listeners"));
@@ -214,29 +217,25 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
     let watch = problems::Watch::begin(inbox.clone(), Arc::clone(&metrics), board.clone()).await;
     supervisor.start("problems", watch.run(shutdown.clone()));
+    let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
+    supervisor.start("ledger upkeep", upkeep);
     let around = Surroundings {
         inbox: inbox.clone(),
         switch: switch.clone(),
-        in_force: route.clone(),
-        metrics: Arc::clone(&metrics),
-        board,
-        clock,
-    };
-    let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
-    supervisor.start("ledger upkeep", upkeep);
-    let started = dispatch::start(config, around, validator, ledger, &mut supervisor, &shutdown)?;
-    let control = config.http.admin_token.clone().map(|token| Control {
-        operator: Operator::new(token),
-        switch: switch.clone(),
         in_force: route,
-        inbox: inbox.clone(),
-        pause: started.pause,
-        breakers: started.breakers,
-        bees: started.bees,
         metrics: Arc::clone(&metrics),
+        board: board.clone(),
+        clock: clock.clone(),
+    };
+    let reconcile = api.map(|api| {
+        let parts = (api, inbox.clone(), Arc::clone(&ledger), Arc::clone(&validator));
+        reconcile::runner(config, parts, Arc::clone(&metrics), board, clock)
     });
-    let routes = Routes { webhooks, state, control };
+    let started = dispatch::start(config, around.clone(), validator, ledger, &mut supervisor, &shutdown)?;
+    let controls = controls::controls(config, around, started, reconcile.as_ref());
+    let routes = Routes { webhooks, state, controls };
     start_listeners(config, (listener, admin_listener), routes, &mut supervisor, &shutdown);
+    reconcile::start(reconcile, &mut supervisor, &shutdown);
     let keep = housekeeping::retention(&config.inbox);
     supervisor.start(
         "housekeeping",
@@ -266,14 +265,14 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
 struct Routes {
     webhooks: Webhooks,
     state: AdminState,
-    control: Option<Control>,
+    controls: Controls,
 }
 
 /// Starts the listeners: one for webhooks and probes, one for metrics and health, or one for all.
 fn start_listeners(
     config: &Config,
     (listener, admin_listener): (TcpListener, Option<TcpListener>),
-    Routes { webhooks, state, control }: Routes,
+    Routes { webhooks, state, controls }: Routes,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) {
@@ -282,12 +281,12 @@ fn start_listeners(
     let endpoints = config.endpoints.clone();
     let public = match admin_listener {
         Some(listener) => {
-            let router = http::admin_router(state.clone(), control);
+            let router = http::admin_router(state.clone(), controls);
             let serve = http::serve(listener, router, options, None, shutdown.token().clone());
             supervisor.start("admin listener", serve);
             http::public_router(webhooks, endpoints, state)
         }
-        None => http::combined_router(webhooks, endpoints, state, control),
+        None => http::combined_router(webhooks, endpoints, state, controls),
     };
     supervisor.start("webhook listener", http::serve(listener, public, options, connections, shutdown.token().clone()));
 }

@@ -10,6 +10,7 @@ pub mod inbox;
 pub mod keys;
 pub mod migrate;
 pub mod projections;
+pub mod reconcile;
 pub mod revenue;
 pub mod serve;
 pub mod simulate;
@@ -64,6 +65,9 @@ pub enum Command {
     /// Look at the inbox, and decide about what waits for a person.
     #[command(subcommand)]
     Inbox(inbox::InboxCommand),
+    /// Compare with Stripe and bring in order what differs: events that never arrived, subscriptions that changed unseen.
+    #[command(after_help = reconcile::EXIT_CODES)]
+    Reconcile(reconcile::ReconcileArgs),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
     /// Make, show and replace keys.
@@ -90,6 +94,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Inbox(command) => inbox::run(command, &sources, &clock).await,
         Command::Migrate(args) => migrate::run(args, &sources).await,
         Command::Projections(command) => projections::run(command, &sources).await,
+        Command::Reconcile(args) => reconcile::run(args, &sources, clock).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources),
     };

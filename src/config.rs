@@ -7,10 +7,12 @@ mod colony;
 mod endpoints;
 mod ledger;
 mod reader;
+mod reconcile;
 pub mod secret;
 mod settings;
 
 pub use colony::ColonyConfig;
 pub use ledger::{LedgerConfig, StripeConfig};
 pub use reader::{ConfigError, Fault, Shown, Sources};
+pub use reconcile::ReconcileConfig;
 pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LogConfig, RevenueConfig};

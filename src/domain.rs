@@ -7,4 +7,5 @@ pub mod clock;
 pub mod ids;
 pub mod limits;
 pub mod pause;
+pub mod reconcile;
 pub mod route;

@@ -9,6 +9,7 @@ mod control;
 mod log;
 mod operator;
 mod problem;
+mod reconcile;
 mod server;
 mod webhook;
 mod worker;
@@ -24,6 +25,7 @@ pub use admin::AdminState;
 pub use control::Control;
 pub use operator::Operator;
 pub use problem::Problem;
+pub use reconcile::{ReconcileControl, Reconciling};
 pub use server::{ServerOptions, serve};
 pub use webhook::{WebhookOptions, Webhooks};
 pub use worker::WorkerState;
@@ -38,9 +40,9 @@ pub fn public_router(webhooks: Webhooks, endpoints: Vec<Endpoint>, state: AdminS
 }
 
 /// What the admin listener serves: metrics, the full health, and with a token the operator's switch.
-pub fn admin_router(state: AdminState, control: Option<Control>) -> Router {
+pub fn admin_router(state: AdminState, controls: Controls) -> Router {
     let log = RequestLog { webhooks: false, ..request_log(&state) };
-    finish(admin_routes(state, control), log)
+    finish(admin_routes(state, controls), log)
 }
 
 /// What a process that only works serves: metrics and the full health.
@@ -50,22 +52,29 @@ pub fn worker_router(state: WorkerState) -> Router {
 }
 
 /// Everything on one address, for when public and admin listener are the same.
-pub fn combined_router(
-    webhooks: Webhooks,
-    endpoints: Vec<Endpoint>,
-    state: AdminState,
-    control: Option<Control>,
-) -> Router {
+pub fn combined_router(webhooks: Webhooks, endpoints: Vec<Endpoint>, state: AdminState, controls: Controls) -> Router {
     let log = request_log(&state);
-    finish(webhook::router(webhooks, endpoints).merge(admin_routes(state, control)), log)
+    finish(webhook::router(webhooks, endpoints).merge(admin_routes(state, controls)), log)
 }
 
-fn admin_routes(state: AdminState, control: Option<Control>) -> Router {
-    let router = admin::health_routes(state.clone()).merge(admin::metrics_routes(state));
-    match control {
-        Some(control) => router.merge(control::routes(control)),
-        None => router,
+/// What an operator with the token may do; nothing of it is there without a token.
+#[derive(Clone, Debug, Default)]
+pub struct Controls {
+    /// Entries, the route, and what stands in their way.
+    pub control: Option<Control>,
+    /// Comparing with Stripe.
+    pub reconcile: Option<ReconcileControl>,
+}
+
+fn admin_routes(state: AdminState, controls: Controls) -> Router {
+    let mut router = admin::health_routes(state.clone()).merge(admin::metrics_routes(state));
+    if let Some(control) = controls.control {
+        router = router.merge(control::routes(control));
     }
+    if let Some(control) = controls.reconcile {
+        router = router.merge(reconcile::routes(control));
+    }
+    router
 }
 
 fn request_log(state: &AdminState) -> RequestLog {

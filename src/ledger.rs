@@ -7,6 +7,7 @@
 //! The stores decide nothing about what a row should be: that is done in [`crate::revenue`]. They keep, per key, the
 //! row with the greatest version, refuse to re-point a binding, and join on reading.
 
+pub mod audit;
 mod batch;
 pub mod migrations;
 pub mod postgres;

@@ -11,6 +11,7 @@
 //! | [`bees`] | takes jobs off the colony and does them |
 //! | [`revenue`] | the domain: what an event means, and whether to trust it |
 //! | [`ledger`] | the state of record |
+//! | [`reconcile`] | compares with Stripe, and brings in what never arrived |
 //!
 //! [`stripe`] knows Stripe's formats, [`app`] wires everything, [`lifecycle`] starts and stops it.
 //! [`config`], [`telemetry`] and [`domain`] are leaves that any module may use.
@@ -27,6 +28,7 @@ pub mod http;
 pub mod inbox;
 pub mod ledger;
 pub mod lifecycle;
+pub mod reconcile;
 pub mod revenue;
 pub mod stripe;
 pub mod telemetry;

@@ -121,7 +121,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let (metrics, board) = (Metrics::new(), Board::default());
     let shared = Shared {
         client: client(&config.colony)?,
-        validator: Arc::new(validator(config, &clock)?),
+        validator: Arc::new(validator(config, super::stripe_api(config, &clock)?, &clock)?),
         ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
         reports: Some(ledger as Arc<dyn Reports>),
         completions: None,

@@ -8,6 +8,7 @@ use super::colony::{self, ColonyConfig};
 use super::endpoints;
 use super::ledger::{LedgerConfig, StripeConfig};
 use super::reader::{ConfigError, Fault, Reader, Shown, Sources, boolean, bytes, duration, number, setting};
+use super::reconcile::{self, ReconcileConfig};
 use super::secret::Secret;
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use crate::stripe::endpoint::Endpoint;
@@ -33,6 +34,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Asking Stripe.
     pub stripe: StripeConfig,
+    /// Comparing with Stripe.
+    pub reconcile: ReconcileConfig,
     /// The domain's rules.
     pub revenue: RevenueConfig,
     /// Logs.
@@ -158,6 +161,7 @@ impl Config {
         let colony = colony::read(r, serves);
         let ledger = super::ledger::ledger(r, &inbox.data_dir);
         let stripe = super::ledger::stripe(r);
+        let reconcile = reconcile::read(r);
         let revenue = revenue(r);
         let log = log(r);
         let shutdown_deadline = r.or(setting("shutdown_deadline", "GATEWAY_SHUTDOWN_DEADLINE"), "25s", duration);
@@ -174,6 +178,7 @@ impl Config {
             colony,
             ledger,
             stripe,
+            reconcile,
             revenue,
             log,
             shutdown_deadline,

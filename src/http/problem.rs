@@ -64,6 +64,12 @@ pub enum Problem {
     /// There is no entry of this number.
     #[error("no such entry")]
     NoSuchEntry,
+    /// What is asked for is under way already.
+    #[error("busy")]
+    Busy,
+    /// What is asked for needs a setting that is missing.
+    #[error("not configured")]
+    NotConfigured,
     /// A handler panicked.
     #[error("internal error")]
     Internal,
@@ -104,6 +110,8 @@ impl Problem {
             Self::Unauthorized => "unauthorized",
             Self::InvalidRequest | Self::Invalid { .. } => "invalid_request",
             Self::NoSuchEntry => "no_such_entry",
+            Self::Busy => "busy",
+            Self::NotConfigured => "not_configured",
             Self::Internal => "internal",
         }
     }
@@ -121,6 +129,7 @@ impl Problem {
             }
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound | Self::NoSuchEntry => StatusCode::NOT_FOUND,
+            Self::Busy | Self::NotConfigured => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -142,6 +151,8 @@ impl Problem {
             Self::NoSuchEntry => "There is no entry of this number.",
             Self::Invalid { .. } => "The request makes no sense.",
             Self::InvalidRequest => "The body is not what this path takes; openapi.yaml describes it.",
+            Self::Busy => "A run is under way already. Wait for its end; GET tells how far it is.",
+            Self::NotConfigured => "The gateway runs without STRIPE_SECRET_KEY, which this needs.",
             Self::Internal => "Something went wrong here. Try again later.",
         }
     }
@@ -162,6 +173,8 @@ impl Problem {
             | Self::InvalidRequest
             | Self::Invalid { .. }
             | Self::NoSuchEntry
+            | Self::Busy
+            | Self::NotConfigured
             | Self::Internal => "",
         }
     }

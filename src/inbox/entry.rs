@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, ProcessId};
+use crate::stripe::api::FetchedEvent;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::signature::VerifiedDelivery;
 
@@ -12,6 +13,8 @@ use crate::stripe::signature::VerifiedDelivery;
 pub enum Source {
     /// A delivery by Stripe.
     Webhook,
+    /// Stripe's list of events: no delivery of it had come in.
+    Reconcile,
 }
 
 impl Source {
@@ -19,6 +22,7 @@ impl Source {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
+            Self::Reconcile => "reconcile",
         }
     }
 }
@@ -37,7 +41,33 @@ pub enum Door {
     },
 }
 
-/// A delivery on its way into the inbox. Made from a [`VerifiedDelivery`] and from nothing else.
+/// How an event is known to be Stripe's.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// By its signature.
+    Delivery(VerifiedDelivery),
+    /// Stripe's API listed it, over TLS and under the gateway's key.
+    Listed(FetchedEvent),
+}
+
+impl Origin {
+    pub(super) fn body(&self) -> &[u8] {
+        match self {
+            Self::Delivery(delivery) => delivery.body(),
+            Self::Listed(event) => event.body(),
+        }
+    }
+
+    /// What vouches for it: the fingerprint of the secret, or the API.
+    pub(super) fn voucher(&self) -> String {
+        match self {
+            Self::Delivery(delivery) => delivery.secret().to_string(),
+            Self::Listed(_) => "api".to_owned(),
+        }
+    }
+}
+
+/// An event on its way into the inbox. Made from a [`VerifiedDelivery`] or a [`FetchedEvent`], and from nothing else.
 #[derive(Debug)]
 pub struct NewEntry {
     pub(super) endpoint: EndpointName,
@@ -47,7 +77,7 @@ pub struct NewEntry {
     pub(super) livemode: Option<bool>,
     pub(super) source: Source,
     pub(super) door: Door,
-    pub(super) delivery: VerifiedDelivery,
+    pub(super) origin: Origin,
 }
 
 impl NewEntry {
@@ -61,7 +91,23 @@ impl NewEntry {
             livemode: envelope.livemode,
             source: Source::Webhook,
             door,
-            delivery,
+            origin: Origin::Delivery(delivery),
+        }
+    }
+
+    /// An event that Stripe lists and the ledger does not know. Where the inbox holds it as settled, the ledger has lost
+    /// it since, and the entry is worked on once more.
+    pub fn listed(endpoint: EndpointName, event: FetchedEvent) -> Self {
+        let envelope = event.envelope();
+        Self {
+            endpoint,
+            event_id: envelope.id.as_str().to_owned(),
+            event_type: envelope.kind.clone(),
+            account: envelope.account.clone(),
+            livemode: envelope.livemode,
+            source: Source::Reconcile,
+            door: Door::Open,
+            origin: Origin::Listed(event),
         }
     }
 
@@ -77,7 +123,7 @@ impl NewEntry {
             livemode: None,
             source: Source::Webhook,
             door: Door::Hold { code: "malformed", reason },
-            delivery,
+            origin: Origin::Delivery(delivery),
         }
     }
 }

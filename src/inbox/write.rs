@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::entry::{Door, NewEntry, Receipt, state};
+use super::entry::{Door, NewEntry, Receipt, Source, state};
 use super::lease::{Concluded, Conclusion, Lease, LeaseRequest};
 use super::sweep::{Retention, SweepCursor, Swept};
 use crate::domain::clock::Timestamp;
@@ -120,7 +120,7 @@ impl Writes {
                 new.account,
                 new.livemode,
                 new.source.as_str(),
-                new.delivery.secret().to_string(),
+                new.origin.voucher(),
                 now.millis(),
                 state,
                 due,
@@ -133,11 +133,12 @@ impl Writes {
                 .connection
                 .prepare_cached("SELECT id FROM entries WHERE event_id = ?1 AND endpoint = ?2")?
                 .query_row(params![new.event_id, new.endpoint.as_str()], |row| row.get(0))?;
-            return Ok(Receipt::after_commit(EntryId(known), true));
+            let again = new.source == Source::Reconcile && self.work_again(known, new, now)?;
+            return Ok(Receipt::after_commit(EntryId(known), !again));
         }
         self.connection
             .prepare_cached("INSERT INTO bodies (entry, body) VALUES (?1, ?2)")?
-            .execute(params![id, new.delivery.body().as_ref()])?;
+            .execute(params![id, new.origin.body()])?;
         self.working.next_entry += 1;
         self.count(state, 1);
         Ok(Receipt::after_commit(EntryId(id), false))

@@ -66,6 +66,11 @@ pub(super) enum Command {
         order: Order,
         reply: Reply<Vec<Operated>>,
     },
+    Mark {
+        name: String,
+        value: i64,
+        reply: Reply<()>,
+    },
     /// The checkpoint thread has moved the bulk of the log; the rest is quick.
     FinishCheckpoint,
 }
@@ -273,6 +278,10 @@ impl Writer {
                 Done::Nothing
             }
             Command::Operate { entries, order, .. } => Done::Operate(self.writes.operate(entries, order, now)?),
+            Command::Mark { name, value, .. } => {
+                self.writes.mark(name, *value)?;
+                Done::Nothing
+            }
             Command::FinishCheckpoint => Done::Nothing,
         })
     }
@@ -318,7 +327,7 @@ impl Command {
             (Self::ConcludeSubmitted { reply, .. }, Done::Conclude(concluded)) => {
                 Answer::ConcludeSubmitted(reply, concluded)
             }
-            (Self::Postpone { reply, .. }, _) => Answer::Postpone(reply),
+            (Self::Postpone { reply, .. } | Self::Mark { reply, .. }, _) => Answer::Postpone(reply),
             (Self::Sweep { reply, .. }, Done::Sweep(swept)) => Answer::Sweep(reply, swept),
             (Self::Probe { reply }, _) => Answer::Probe(reply),
             (Self::Operate { reply, .. }, Done::Operate(done)) => Answer::Operate(reply, done),
@@ -337,7 +346,9 @@ impl Command {
             Self::ConcludeSubmitted { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
             Self::Operate { reply, .. } => drop(reply.send(Err(error))),
-            Self::Postpone { reply, .. } | Self::Probe { reply } => drop(reply.send(Err(error))),
+            Self::Postpone { reply, .. } | Self::Probe { reply } | Self::Mark { reply, .. } => {
+                drop(reply.send(Err(error)));
+            }
             Self::FinishCheckpoint => {}
         }
     }
@@ -364,7 +375,7 @@ fn group_bytes(group: &[Command]) -> u64 {
     let bodies: usize = group
         .iter()
         .map(|command| match command {
-            Command::Append { entry, .. } => entry.delivery.body().len(),
+            Command::Append { entry, .. } => entry.origin.body().len(),
             Command::Lease { .. }
             | Command::Conclude { .. }
             | Command::ConcludeSubmitted { .. }
@@ -372,6 +383,7 @@ fn group_bytes(group: &[Command]) -> u64 {
             | Command::Sweep { .. }
             | Command::Probe { .. }
             | Command::Operate { .. }
+            | Command::Mark { .. }
             | Command::FinishCheckpoint => 0,
         })
         .sum();

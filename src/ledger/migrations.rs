@@ -61,7 +61,8 @@ pub const ALL: &[Migration] = migrations![
     20260101000300 "gateway_show",
     20260101000400 "gateway_reports",
     20260101000500 "gateway_access",
-    20260101000700 "gateway_replay",
+    20260101000600 "gateway_replay",
+    20260101000700 "gateway_reconcile",
 ];
 
 /// How a migration stands in a database.

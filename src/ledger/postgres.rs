@@ -15,11 +15,13 @@ use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 
 pub(super) use self::fault::fault;
+use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
 use super::batch::{Answer, EMPTY, encode};
 use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::config::secret::Secret;
+use crate::domain::clock::Timestamp;
 use crate::revenue::verdict::Verdict;
 
 /// Name of this ledger in logs, metrics and errors.
@@ -159,6 +161,34 @@ impl Reports for PostgresLedger {
 
     fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>> {
         Box::pin(self.ask(format!("SELECT public.gateway_subscriptions({})", limit.min(REPORT_LINES_MAX))))
+    }
+}
+
+impl Audit for PostgresLedger {
+    fn known_events<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<String>, LedgerError>> {
+        Box::pin(self.ask(format!("SELECT public.gateway_known_events({}::jsonb)", literal(&id_list(ids)))))
+    }
+
+    fn subscription_facts<'a>(
+        &'a self,
+        ids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<SubscriptionFacts>, LedgerError>> {
+        Box::pin(self.ask(format!("SELECT public.gateway_subscription_facts({}::jsonb)", literal(&id_list(ids)))))
+    }
+
+    fn subscriptions_after<'a>(
+        &'a self,
+        after: &'a str,
+        livemode: bool,
+    ) -> BoxFuture<'a, Result<Vec<SubscriptionKey>, LedgerError>> {
+        let after = literal(after);
+        Box::pin(self.ask(format!("SELECT public.gateway_subscriptions_after({after}, {livemode}, {AUDIT_IDS_MAX})")))
+    }
+
+    fn lease<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<LeaseAnswer, LedgerError>> {
+        let (name, holder, seconds) = (literal(ask.name), literal(&ask.holder), ask.seconds());
+        let covered = ask.covered.map_or_else(|| "NULL".to_owned(), |moment: Timestamp| moment.millis().to_string());
+        Box::pin(self.ask(format!("SELECT public.gateway_take_lease({name}, {holder}, {seconds}, {covered})")))
     }
 }
 

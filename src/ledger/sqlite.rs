@@ -6,6 +6,7 @@
 //! Keeps truth, bindings, revenue and findings. The projections for legacy readers exist on PostgreSQL only.
 
 mod apply;
+mod audit;
 mod bindings;
 mod entries;
 mod events;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use self::fault::fault;
+use super::audit::{Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::clock::Clock;
@@ -127,5 +129,34 @@ impl Reports for SqliteLedger {
 
     fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>> {
         Box::pin(self.call(move |connection| reports::subscriptions(connection, limit.min(REPORT_LINES_MAX))))
+    }
+}
+
+impl Audit for SqliteLedger {
+    fn known_events<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<String>, LedgerError>> {
+        let ids = ids.to_vec();
+        Box::pin(self.call(move |connection| audit::known_events(connection, &ids)))
+    }
+
+    fn subscription_facts<'a>(
+        &'a self,
+        ids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<SubscriptionFacts>, LedgerError>> {
+        let ids = ids.to_vec();
+        Box::pin(self.call(move |connection| audit::facts(connection, &ids)))
+    }
+
+    fn subscriptions_after<'a>(
+        &'a self,
+        after: &'a str,
+        livemode: bool,
+    ) -> BoxFuture<'a, Result<Vec<SubscriptionKey>, LedgerError>> {
+        let after = after.to_owned();
+        Box::pin(self.call(move |connection| audit::after(connection, &after, livemode)))
+    }
+
+    fn lease<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<LeaseAnswer, LedgerError>> {
+        let (ask, now) = (ask.clone(), self.clock.now());
+        Box::pin(self.call(move |connection| audit::lease(connection, &ask, now)))
     }
 }

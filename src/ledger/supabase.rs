@@ -10,13 +10,16 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use self::fault::{of_reply, of_transport};
+use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
 use super::batch::{Answer, EMPTY, encode};
 use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::config::secret::Secret;
+use crate::domain::clock::Timestamp;
 use crate::revenue::verdict::Verdict;
 
 /// Name of this ledger in logs, metrics and errors.
@@ -175,6 +178,34 @@ impl Reports for SupabaseLedger {
 
     fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>> {
         Box::pin(self.call("gateway_subscriptions", format!("{{\"most\":{}}}", limit.min(REPORT_LINES_MAX))))
+    }
+}
+
+impl Audit for SupabaseLedger {
+    fn known_events<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<String>, LedgerError>> {
+        Box::pin(self.call("gateway_known_events", format!("{{\"ids\":{}}}", id_list(ids))))
+    }
+
+    fn subscription_facts<'a>(
+        &'a self,
+        ids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<SubscriptionFacts>, LedgerError>> {
+        Box::pin(self.call("gateway_subscription_facts", format!("{{\"ids\":{}}}", id_list(ids))))
+    }
+
+    fn subscriptions_after<'a>(
+        &'a self,
+        after: &'a str,
+        livemode: bool,
+    ) -> BoxFuture<'a, Result<Vec<SubscriptionKey>, LedgerError>> {
+        let arguments = json!({"after": after, "live": livemode, "most": AUDIT_IDS_MAX});
+        Box::pin(self.call("gateway_subscriptions_after", arguments.to_string()))
+    }
+
+    fn lease<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<LeaseAnswer, LedgerError>> {
+        let covered = ask.covered.map(Timestamp::millis);
+        let arguments = json!({"wanted": ask.name, "who": ask.holder, "seconds": ask.seconds(), "reached_ms": covered});
+        Box::pin(self.call("gateway_take_lease", arguments.to_string()))
     }
 }
 

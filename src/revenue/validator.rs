@@ -4,6 +4,8 @@
 //! read is rejected, one that would break the projection is quarantined. What Stripe cannot be asked is taken from
 //! the event itself.
 
+mod fetched;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::stripe::api::StripeApi;
 use crate::stripe::event::{Event, Family};
 
+pub use self::fetched::{LISTED_ID_PREFIX, LISTED_KIND};
 pub use super::lookup::{LOOKUP_TIME_MAX, LOOKUPS_IN_FLIGHT_MAX, LookupCounts};
 
 /// Rule that holds back an event whose projection failed. It should never be seen.

@@ -9,6 +9,7 @@
 
 mod bucket;
 mod error;
+mod fetched;
 mod page;
 mod request;
 
@@ -19,6 +20,7 @@ use reqwest::{Client, Url};
 use serde_json::Value;
 
 pub use self::error::{ApiConfigError, ApiDisposition, ApiError, RateLimit};
+pub use self::fetched::{EventPage, FetchedEvent};
 pub use self::page::{EVENT_TYPES_MAX, EventsQuery, PAGE_MAX, Page, SubscriptionsQuery};
 
 use self::bucket::TokenBucket;
@@ -192,13 +194,13 @@ impl StripeApi {
     }
 
     /// One page of the events of the last 30 days, newest first.
-    pub async fn events(&self, query: &EventsQuery, scope: &Scope, within: Duration) -> Result<Page, ApiError> {
+    pub async fn events(&self, query: &EventsQuery, scope: &Scope, within: Duration) -> Result<EventPage, ApiError> {
         let mut url = self.address(&["v1", "events"])?;
         query.write(&mut url);
-        Page::read(self.get(url, scope, within).await?)
+        EventPage::read(Page::read(self.get(url, scope, within).await?)?, scope)
     }
 
-    /// One page of subscriptions, the latest made first.
+    /// One page of subscriptions with their customers, the latest made first.
     pub async fn subscriptions(
         &self,
         query: &SubscriptionsQuery,

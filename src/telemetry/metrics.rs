@@ -238,6 +238,24 @@ metrics! {
     ]);
     /// Times that bees became members of the colony.
     bee_registrations: counter("colony_gateway_bee_registrations_total");
+    /// Comparisons with Stripe that came to an end, by result: unrepaired left differences, failed ended early.
+    reconcile_runs: counters("colony_gateway_reconcile_runs_total", "result", &["ok", "unrepaired", "failed"]);
+    /// Events that Stripe lists and nobody here knew.
+    reconcile_missing: counter("colony_gateway_reconcile_missing_total");
+    /// Of these, taken into the inbox.
+    reconcile_inserted: counter("colony_gateway_reconcile_inserted_total");
+    /// Subscriptions brought in order.
+    reconcile_repaired: counter("colony_gateway_reconcile_repaired_total");
+    /// Times that events fell off the end of Stripe's list before they were compared.
+    reconcile_horizon_losses: counter("colony_gateway_reconcile_horizon_losses_total");
+    /// Seconds a comparison took.
+    reconcile_seconds: histogram("colony_gateway_reconcile_duration_seconds");
+    /// Seconds since the moment up to which events are compared; 0 before the first comparison.
+    reconcile_cursor_age: gauge("colony_gateway_reconcile_cursor_age_seconds");
+    /// When a comparison last came to its end, in seconds since the Unix epoch.
+    reconcile_last_success: gauge("colony_gateway_reconcile_last_success_timestamp_seconds");
+    /// 1 while it is this gateway's turn to compare.
+    reconcile_leads: gauge("colony_gateway_reconcile_leads");
     /// Always 1; the version is the label.
     build_info: gauges("colony_gateway_build_info", "version", &[env!("CARGO_PKG_VERSION")]);
 }

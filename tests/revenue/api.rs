@@ -207,7 +207,7 @@ async fn all_pages_of_events_are_walked_from_either_end() {
     let mut ids = Vec::new();
     loop {
         let page = api.events(&query, &Scope::default(), LONG).await.unwrap();
-        ids.extend(page.objects.iter().map(|event| event["id"].as_str().unwrap().to_owned()));
+        ids.extend(page.events.iter().map(|event| event.envelope().id.as_str().to_owned()));
         query.starting_after = page.last_id().map(str::to_owned);
         if !page.has_more {
             break;
@@ -217,9 +217,9 @@ async fn all_pages_of_events_are_walked_from_either_end() {
     let newer =
         EventsQuery { ending_before: Some("evt_240".into()), types: vec!["x".into()], ..EventsQuery::default() };
     let page = api.events(&newer, &Scope::default(), LONG).await.unwrap();
-    assert_eq!((page.objects.len(), page.has_more), (9, false));
+    assert_eq!((page.events.len(), page.has_more), (9, false));
     let many = EventsQuery { types: vec!["y".into(); 21], ..EventsQuery::default() };
-    assert_eq!(api.events(&many, &Scope::default(), LONG).await.unwrap().objects.len(), 100);
+    assert_eq!(api.events(&many, &Scope::default(), LONG).await.unwrap().events.len(), 100);
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Silence,
     /// A redirect elsewhere.
     Redirect(&'static str),
+    /// The connection breaks in the middle of the answer.
+    Cut,
 }
 
 /// What was asked.
@@ -48,6 +50,7 @@ impl Asked {
 struct World {
     objects: BTreeMap<String, Value>,
     faults: VecDeque<Fault>,
+    faults_at: BTreeMap<usize, Fault>,
     asked: Vec<Asked>,
     most_at_once: usize,
     at_once: usize,
@@ -89,6 +92,16 @@ impl StripeStandIn {
         self.world.lock().unwrap().faults.push_back(fault);
     }
 
+    /// Takes an object away.
+    pub(crate) fn remove(&self, path: &str) {
+        self.world.lock().unwrap().objects.remove(path);
+    }
+
+    /// Answers the request with this number, counted from 1 over all, with a fault.
+    pub(crate) fn fail_at(&self, number: usize, fault: Fault) {
+        self.world.lock().unwrap().faults_at.insert(number, fault);
+    }
+
     /// What was asked so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.world.lock().unwrap().asked.clone()
@@ -112,7 +125,8 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
         world.asked.push(asked.clone());
         world.at_once += 1;
         world.most_at_once = world.most_at_once.max(world.at_once);
-        world.faults.pop_front()
+        let number = world.asked.len();
+        world.faults_at.remove(&number).or_else(|| world.faults.pop_front())
     };
     // Lets requests that came at once be seen at once.
     tokio::task::yield_now().await;
@@ -132,6 +146,12 @@ async fn fail(fault: Fault) -> Response<Body> {
                 response.headers_mut().insert(*name, value.parse().unwrap());
             }
             response
+        }
+        Fault::Cut => {
+            let (mut sender, body) = http_body_util::channel::Channel::<bytes::Bytes, std::io::Error>::new(1);
+            let _ = sender.send_data(bytes::Bytes::from_static(b"{\"object\": \"list\", ")).await;
+            sender.abort(std::io::Error::other("cut"));
+            Response::new(Body::new(body))
         }
         Fault::Garbage => Response::new(Body::from("<html>")),
         Fault::Huge(bytes) => Response::new(Body::from(vec![b' '; bytes])),
@@ -183,7 +203,9 @@ fn list(world: &World, asked: &Asked) -> Value {
     let types: Vec<&str> =
         asked.query.iter().filter(|(key, _)| key == "types[]").map(|(_, value)| value.as_str()).collect();
     assert!(types.len() <= 20, "more than 20 types");
-    let prefix = format!("{}/", asked.path);
+    // What belongs to a connected account is kept under a path of its own.
+    let owner = asked.header("stripe-account").map(|account| format!("/{account}")).unwrap_or_default();
+    let prefix = format!("{owner}{}/", asked.path);
     let mut all: Vec<&Value> = world
         .objects
         .range(prefix.clone()..)

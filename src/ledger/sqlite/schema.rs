@@ -40,6 +40,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
         SCHEMA_VERSION => {}
         other => return Err(unknown(other)),
     }
+    transaction.execute_batch(super::audit::LEASES).map_err(fault)?;
     transaction.commit().map_err(fault)
 }
 

@@ -77,6 +77,7 @@ impl SubscriptionsQuery {
     pub(super) fn write(&self, url: &mut Url) {
         let mut pairs = url.query_pairs_mut();
         pairs.append_pair("limit", &PAGE_MAX.to_string()).append_pair("status", "all");
+        pairs.append_pair("expand[]", "data.customer");
         if let Some(customer) = &self.customer {
             pairs.append_pair("customer", customer);
         }

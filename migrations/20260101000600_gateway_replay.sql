@@ -128,5 +128,5 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA gateway FROM PUBLIC;
 -- PostgREST keeps a list of functions; this makes it look again.
 NOTIFY pgrst, 'reload schema';
 
-INSERT INTO gateway.migrations (version, name) VALUES (20260101000700, 'gateway_replay')
+INSERT INTO gateway.migrations (version, name) VALUES (20260101000600, 'gateway_replay')
 ON CONFLICT (version) DO NOTHING;

@@ -1,0 +1,24 @@
+//! What an operator with the token sees and changes, wired to those whom it concerns.
+
+use super::dispatch::Started;
+use super::reconcile;
+use crate::config::Config;
+use crate::dispatch::Surroundings;
+use crate::http::{Control, Controls, Operator};
+use crate::reconcile::Runner;
+
+/// Nothing without a token.
+pub(super) fn controls(
+    config: &Config,
+    around: Surroundings,
+    started: Started,
+    reconcile: Option<&Runner>,
+) -> Controls {
+    let Some(operator) = config.http.admin_token.clone().map(Operator::new) else { return Controls::default() };
+    let Surroundings { inbox, switch, in_force, metrics, .. } = around;
+    let Started { pause, breakers, bees } = started;
+    Controls {
+        reconcile: Some(reconcile::control(operator.clone(), reconcile)),
+        control: Some(Control { operator, switch, in_force, inbox, pause, breakers, bees, metrics }),
+    }
+}

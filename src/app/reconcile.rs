@@ -1,0 +1,85 @@
+//! Reconciling wired: beside a gateway, where it runs by itself and takes orders, or alone for one run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{StartError, open_ledger, stripe_api, validator};
+use crate::config::Config;
+use crate::domain::backoff::Backoff;
+use crate::domain::clock::Clock;
+use crate::domain::reconcile::{Order, Report, Status};
+use crate::http::{Operator, Problem, ReconcileControl, Reconciling};
+use crate::inbox::Inbox;
+use crate::ledger::report::StateOfRecord;
+use crate::lifecycle::{Shutdown, Supervisor};
+use crate::reconcile::{self, Handle, Reconciler, Runner, Schedule, Terms};
+use crate::revenue::validator::Validator;
+use crate::stripe::api::StripeApi;
+use crate::telemetry::health::Board;
+use crate::telemetry::metrics::Metrics;
+
+/// Waits between attempts at one page.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(30) };
+
+/// What the work is done with.
+type Parts = (Arc<StripeApi>, Inbox, Arc<dyn StateOfRecord>, Arc<Validator>);
+
+fn reconciler(config: &Config, (api, inbox, ledger, validator): Parts, clock: Clock) -> Reconciler {
+    let (endpoints, accounts) = (config.endpoints.clone(), config.reconcile.accounts.clone());
+    Reconciler { api, inbox, ledger, validator, endpoints, accounts, backoff: BACKOFF, clock }
+}
+
+/// The task beside a gateway. Takes orders also when it runs by itself at no interval.
+pub(super) fn runner(config: &Config, parts: Parts, metrics: Arc<Metrics>, board: Board, clock: Clock) -> Runner {
+    let (handle, orders) = reconcile::handle();
+    let settings = &config.reconcile;
+    let schedule = Schedule { events: settings.events, subscriptions: settings.subscriptions, grace: settings.grace };
+    Runner { reconciler: Arc::new(reconciler(config, parts, clock)), schedule, handle, orders, metrics, board }
+}
+
+/// The admin path, with or without somebody who does the work.
+pub(super) fn control(operator: Operator, runner: Option<&Runner>) -> ReconcileControl {
+    let work = runner.map(|runner| Arc::new(Orders(runner.handle.clone())) as Arc<dyn Reconciling>);
+    ReconcileControl { operator, work }
+}
+
+/// Compares with Stripe by itself and when it is ordered to, if there is a key.
+pub(super) fn start(reconcile: Option<Runner>, supervisor: &mut Supervisor, shutdown: &Shutdown) {
+    if let Some(runner) = reconcile {
+        supervisor.start("reconcile", runner.run(shutdown.clone()));
+    }
+}
+
+#[derive(Debug)]
+struct Orders(Handle);
+
+impl Reconciling for Orders {
+    fn start(&self, order: Order) -> Result<Status, Problem> {
+        self.0.start(order).map_err(|error| match error {
+            reconcile::StartError::Busy => Problem::Busy,
+            reconcile::StartError::Ending => Problem::ShuttingDown,
+        })
+    }
+
+    fn status(&self) -> Status {
+        self.0.status()
+    }
+}
+
+/// One run over an inbox that no gateway has open.
+///
+/// # Errors
+/// When the ledger cannot be opened or there is no key; what goes wrong later stands in the report.
+pub async fn run_once(
+    config: &Config,
+    inbox: Inbox,
+    order: Order,
+    clock: Clock,
+    tell: impl FnMut(&Report) + Send,
+) -> Result<Option<Report>, StartError> {
+    let Some(api) = stripe_api(config, &clock)? else { return Ok(None) };
+    let validator = Arc::new(validator(config, Some(Arc::clone(&api)), &clock)?);
+    let ledger = open_ledger(config, &clock).await?;
+    let reconciler = reconciler(config, (api, inbox, ledger, validator), clock);
+    Ok(Some(reconciler.run(Terms::ordered(order), tell).await))
+}

@@ -1,0 +1,263 @@
+//! `reconcile`: compares with Stripe, through the running gateway or, while none runs, by itself.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::admin::{AdminClient, Reach, reach};
+use crate::app::reconcile::run_once;
+use crate::config::{Config, Sources};
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::reconcile::{EventsReport, Order, Report, Status, SubscriptionsReport, What};
+
+/// For `--help`.
+pub const EXIT_CODES: &str = "Exit codes:
+  0  in order, or brought in order
+  1  differences are left (with --dry-run: there are some), or the run ended early; the next goes on where it stopped
+  2  the configuration or the arguments are refused
+
+Needs STRIPE_SECRET_KEY. A running gateway is asked to do it (GATEWAY_ADMIN_TOKEN); otherwise it is done here, and
+events that were missing wait in the inbox for the gateway's start. Stripe lists events for 30 days.";
+
+/// How often a running gateway is asked how far it is.
+const ASK: Duration = Duration::from_millis(300);
+
+/// Arguments of `reconcile`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct ReconcileArgs {
+    /// What to compare.
+    #[arg(value_enum, default_value = "all")]
+    pub what: WhatArg,
+
+    /// Events made since then: a moment (2026-01-31T12:00:00Z) or an age (90m, 12h, 7d). Default: since the last run,
+    /// or 30 days.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Since>,
+
+    /// Find out what differs and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum WhatArg {
+    /// Events that Stripe lists and nobody here knows.
+    Events,
+    /// Subscriptions that differ from what Stripe has.
+    Subscriptions,
+    /// Both.
+    All,
+}
+
+/// A moment, or an age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// A moment.
+    At(Timestamp),
+    /// So long ago.
+    Ago(Duration),
+}
+
+impl std::str::FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(moment) = Timestamp::parse_rfc3339(text) {
+            return Ok(Self::At(moment));
+        }
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let unit = match &text[digits..] {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => 0,
+        };
+        let seconds = text[..digits].parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+        seconds
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| Self::Ago(Duration::from_secs(seconds)))
+            .ok_or_else(|| "must be a moment such as 2026-01-31T12:00:00Z or an age such as 90m, 12h or 7d".to_owned())
+    }
+}
+
+/// Runs the command.
+pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    let config = Config::for_serve(sources)?;
+    let what = match args.what {
+        WhatArg::Events => What::Events,
+        WhatArg::Subscriptions => What::Subscriptions,
+        WhatArg::All => What::All,
+    };
+    let since = args.since.map(|since| match since {
+        Since::At(moment) => moment,
+        Since::Ago(age) => clock.now().minus(age),
+    });
+    let order = Order { what, since_ms: since.map(Timestamp::millis), dry_run: args.dry_run };
+    let bar = bar();
+    let (report, is_stopped) = match reach(&config, &clock).await? {
+        Reach::Running(client) => (through_gateway(&client, &order, &bar).await?, false),
+        Reach::Stopped(inbox, threads) => {
+            let done = run_once(&config, inbox, order, clock, |report| show(&bar, report)).await;
+            tokio::task::spawn_blocking(move || threads.join()).await?;
+            (
+                done?.context(
+                    "set STRIPE_SECRET_KEY to a restricted key with read access to events and subscriptions",
+                )?,
+                true,
+            )
+        }
+    };
+    bar.finish_and_clear();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        print(&mut out, &report, is_stopped)?;
+    }
+    Ok(if report.is_in_order() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Orders the run and follows it to its end. Ending the command does not end the run.
+async fn through_gateway(client: &AdminClient, order: &Order, bar: &ProgressBar) -> anyhow::Result<Report> {
+    let ordered: Status = client.post("/admin/reconcile", order).await?;
+    loop {
+        let status: Status = client.get("/admin/reconcile").await?;
+        anyhow::ensure!(
+            status.runs >= ordered.runs,
+            "the gateway was restarted during the run; what was done is kept, order it again"
+        );
+        if status.runs > ordered.runs {
+            anyhow::bail!(
+                "the run has ended and another began; `GET /admin/reconcile` and the log tell what came of it"
+            );
+        }
+        match status.report {
+            Some(report) if !status.running => return Ok(report),
+            Some(report) => show(bar, &report),
+            None => {}
+        }
+        tokio::time::sleep(ASK).await;
+    }
+}
+
+/// A bar on a terminal, and nothing elsewhere.
+fn bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} {bar:30} {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn show(bar: &ProgressBar, report: &Report) {
+    if let Some(subscriptions) = &report.subscriptions {
+        let differ = subscriptions.missing + subscriptions.different;
+        bar.set_length(0);
+        bar.set_message(format!("subscriptions: {} compared, {differ} differ", subscriptions.seen));
+    } else if let Some(events) = &report.events {
+        bar.set_length(events.span_seconds.0);
+        bar.set_position(events.span_seconds.1);
+        bar.set_message(format!("events: {} pages, {} seen, {} missing", events.pages, events.seen, events.missing));
+    }
+}
+
+fn print(out: &mut impl std::io::Write, report: &Report, is_stopped: bool) -> std::io::Result<()> {
+    if let Some(events) = &report.events {
+        print_events(out, events, report.dry_run, is_stopped)?;
+    }
+    if let Some(subscriptions) = &report.subscriptions {
+        print_subscriptions(out, subscriptions)?;
+    }
+    let verdict = if report.is_in_order() { "in order" } else { "NOT in order" };
+    writeln!(out, "{verdict}{}", if report.dry_run { " (nothing was changed)" } else { "" })
+}
+
+fn print_events(
+    out: &mut impl std::io::Write,
+    events: &EventsReport,
+    dry_run: bool,
+    is_stopped: bool,
+) -> std::io::Result<()> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    writeln!(out, "events from {} to {}", text(&events.from), text(&events.to))?;
+    writeln!(
+        out,
+        "  {} pages, {} seen: {} known, {} in the inbox, {} of no mapped type, {} of no endpoint here, {} missing",
+        events.pages, events.seen, events.known, events.in_hand, events.unmapped, events.foreign, events.missing
+    )?;
+    if !dry_run {
+        writeln!(out, "  {} taken in; cursor at {}", events.inserted, text(&events.cursor))?;
+    }
+    if is_stopped && events.inserted > 0 {
+        writeln!(out, "  they wait in the inbox: start the gateway")?;
+    }
+    if let Some(before) = &events.lost_before {
+        writeln!(
+            out,
+            "  events before {before} are no longer listed by Stripe: compare the payments of that time with an export \
+             of the dashboard"
+        )?;
+    }
+    if let Some(error) = &events.error {
+        writeln!(out, "  ended early: {error}")?;
+    }
+    Ok(())
+}
+
+fn print_subscriptions(out: &mut impl std::io::Write, report: &SubscriptionsReport) -> std::io::Result<()> {
+    writeln!(out, "subscriptions")?;
+    writeln!(
+        out,
+        "  {} pages, {} seen: {} in order, {} missing, {} different; {} repaired, {} overtaken, {} failed; {} unknown at \
+         Stripe",
+        report.pages,
+        report.seen,
+        report.in_order,
+        report.missing,
+        report.different,
+        report.repaired,
+        report.overtaken,
+        report.failed,
+        report.unknown_at_stripe
+    )?;
+    for example in &report.examples {
+        let fields = example.fields.join(", ");
+        writeln!(out, "  {:<30} {:<18} {:<12} {fields}", example.subscription, example.found, example.end)?;
+    }
+    let rest = report.missing + report.different + report.unknown_at_stripe;
+    let shown = report.examples.len() as u64;
+    if rest > shown {
+        writeln!(out, "  and {} more", rest - shown)?;
+    }
+    if let Some(error) = &report.error {
+        writeln!(out, "  ended early: {error}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_is_a_moment_or_an_age() {
+        assert_eq!("7d".parse(), Ok(Since::Ago(Duration::from_hours(168))));
+        assert_eq!("2026-01-31T12:00:00Z".parse::<Since>().map(|since| matches!(since, Since::At(_))), Ok(true));
+        for text in ["", "7", "d", "0h", "yesterday", "99999999999999999999d", "7 d"] {
+            assert!(text.parse::<Since>().is_err(), "{text}");
+        }
+    }
+}

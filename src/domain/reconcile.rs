@@ -1,0 +1,186 @@
+//! What is ordered of a reconciliation and what it reports: shared by the command, the admin path and the work itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::Timestamp;
+
+/// Most differences that a report shows one by one; more are counted.
+pub const EXAMPLES_MAX: usize = 100;
+
+/// What to compare with Stripe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// Stripe's list of events of the last 30 days.
+    Events,
+    /// All subscriptions.
+    Subscriptions,
+    /// Both.
+    All,
+}
+
+impl What {
+    /// Events are among it.
+    pub const fn events(self) -> bool {
+        matches!(self, Self::Events | Self::All)
+    }
+
+    /// Subscriptions are among it.
+    pub const fn subscriptions(self) -> bool {
+        matches!(self, Self::Subscriptions | Self::All)
+    }
+}
+
+/// An order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// What to compare.
+    pub what: What,
+    /// Events made since then, in milliseconds since the Unix epoch; without it, since the cursor.
+    #[serde(default)]
+    pub since_ms: Option<i64>,
+    /// Find out only; change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Nothing was to be changed.
+    pub dry_run: bool,
+    /// About events, if they were asked for.
+    pub events: Option<EventsReport>,
+    /// About subscriptions, if they were asked for.
+    pub subscriptions: Option<SubscriptionsReport>,
+}
+
+/// What came of comparing events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsReport {
+    /// From when on events were compared, RFC 3339.
+    pub from: Option<String>,
+    /// Up to when.
+    pub to: Option<String>,
+    /// Everything older is durable here or recorded in the ledger; after the run.
+    pub cursor: Option<String>,
+    /// Seconds between `from` and `to`, over all accounts, and how many of them are done.
+    pub span_seconds: (u64, u64),
+    /// Pages read.
+    pub pages: u64,
+    /// Events on them.
+    pub seen: u64,
+    /// Of a type that nothing is mapped from: not compared, since they change nothing.
+    pub unmapped: u64,
+    /// That belong to no configured endpoint, by mode or account: not compared.
+    pub foreign: u64,
+    /// Recorded in the ledger.
+    pub known: u64,
+    /// In the inbox, on their way to the ledger or kept for a person.
+    pub in_hand: u64,
+    /// In neither, or settled here and unknown to the ledger.
+    pub missing: u64,
+    /// Of these, put into the inbox.
+    pub inserted: u64,
+    /// Events older than this and younger than the cursor can no longer be listed by Stripe, RFC 3339.
+    pub lost_before: Option<String>,
+    /// Why the run ended early. The cursor stands before what was not read.
+    pub error: Option<String>,
+}
+
+/// What came of comparing subscriptions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionsReport {
+    /// Pages read.
+    pub pages: u64,
+    /// Subscriptions on them.
+    pub seen: u64,
+    /// The same here and there.
+    pub in_order: u64,
+    /// Not in the ledger.
+    pub missing: u64,
+    /// Other in the ledger.
+    pub different: u64,
+    /// Of missing and different ones, brought in order.
+    pub repaired: u64,
+    /// Of missing and different ones, changed here by something newer meanwhile.
+    pub overtaken: u64,
+    /// Of missing and different ones, not brought in order.
+    pub failed: u64,
+    /// In the ledger, not at Stripe. Left as they are.
+    pub unknown_at_stripe: u64,
+    /// What differed, by name.
+    pub fields: BTreeMap<String, u64>,
+    /// The first of all those that were not in order.
+    pub examples: Vec<Example>,
+    /// Why the run ended early.
+    pub error: Option<String>,
+}
+
+/// A subscription that was not in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// `sub_…`
+    pub subscription: String,
+    /// `missing`, `different` or `unknown_at_stripe`.
+    pub found: String,
+    /// What differed.
+    pub fields: Vec<String>,
+    /// `repaired`, `overtaken`, `left`, or why it was not repaired.
+    pub end: String,
+}
+
+impl EventsReport {
+    /// Nothing failed and nothing is out of reach.
+    pub fn is_in_order(&self, dry_run: bool) -> bool {
+        let done = if dry_run { self.missing == 0 } else { self.missing == self.inserted };
+        self.error.is_none() && self.lost_before.is_none() && done
+    }
+}
+
+impl SubscriptionsReport {
+    /// Nothing failed, and no difference is left.
+    pub fn is_in_order(&self) -> bool {
+        let left = (self.missing + self.different).saturating_sub(self.repaired + self.overtaken);
+        self.error.is_none() && left == 0 && self.unknown_at_stripe == 0
+    }
+
+    /// Shows one, if there is room.
+    pub fn show(&mut self, subscription: &str, found: &str, fields: Vec<String>, end: &str) {
+        if self.examples.len() < EXAMPLES_MAX {
+            let (subscription, found, end) = (subscription.to_owned(), found.to_owned(), end.to_owned());
+            self.examples.push(Example { subscription, found, fields, end });
+        }
+    }
+}
+
+impl Report {
+    /// Nothing failed, and no difference is left.
+    pub fn is_in_order(&self) -> bool {
+        self.events.as_ref().is_none_or(|events| events.is_in_order(self.dry_run))
+            && self.subscriptions.as_ref().is_none_or(SubscriptionsReport::is_in_order)
+    }
+}
+
+/// What a gateway's reconciliation is at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// A run is under way.
+    pub running: bool,
+    /// Runs begun since the start; the one under way is the last.
+    pub runs: u64,
+    /// Whether this gateway's turn it is to reconcile by itself; unknown until it has asked the ledger.
+    pub leads: Option<bool>,
+    /// The run under way, or else the last one.
+    pub report: Option<Report>,
+    /// When that one ended, RFC 3339.
+    pub ended: Option<String>,
+}
+
+/// A moment as reports show it.
+pub fn shown(moment: Timestamp) -> String {
+    moment.to_string()
+}

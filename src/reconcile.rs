@@ -1,0 +1,116 @@
+//! Comparing what is here with what Stripe has: events that never arrived, and subscriptions that changed unseen.
+//!
+//! Guarantees: an event that Stripe lists, that the gateway maps and that neither ledger nor inbox knows is put into the
+//! inbox, from where it takes the way of every other event; the cursor moves only when everything older is durable here
+//! or recorded in the ledger; a page that cannot be read ends the run with an error and leaves the cursor where it is. A
+//! subscription is repaired under the fence that every fetched one has, so that a repair never overwrites what is newer.
+//!
+//! The cursor stands in the inbox file, because it vouches for the entries of that file: a gateway that has lost its disk
+//! has lost the cursor too, and compares all that Stripe still lists. Whose turn it is stands in the ledger, as a lease.
+
+mod events;
+mod handle;
+mod runner;
+mod stubborn;
+mod subscriptions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::events::{HORIZON, HORIZON_WARNING, OVERLAP, SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
+pub use self::handle::{Handle, StartError, handle};
+pub use self::runner::{Runner, Schedule};
+pub use self::stubborn::{ATTEMPTS_MAX, ReconcileError};
+pub use self::subscriptions::{CONFIRMATIONS_MAX, SUBSCRIPTIONS_MAX};
+
+use crate::domain::backoff::Backoff;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::reconcile::{EventsReport, Order, Report, SubscriptionsReport};
+use crate::inbox::Inbox;
+use crate::ledger::report::StateOfRecord;
+use crate::revenue::validator::Validator;
+use crate::stripe::api::{Scope, StripeApi};
+use crate::stripe::endpoint::Endpoint;
+
+/// Compares, and brings in order what differs.
+#[derive(Debug)]
+pub struct Reconciler {
+    /// Stripe.
+    pub api: Arc<StripeApi>,
+    /// Where missing events go.
+    pub inbox: Inbox,
+    /// The state of record.
+    pub ledger: Arc<dyn StateOfRecord>,
+    /// Makes rows of listed subscriptions.
+    pub validator: Arc<Validator>,
+    /// To which of these a missing event belongs is found by its mode and account.
+    pub endpoints: Vec<Endpoint>,
+    /// Connected accounts whose lists are read besides our own.
+    pub accounts: Vec<String>,
+    /// Waits between attempts at one page.
+    pub backoff: Backoff,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// What a run is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// What is ordered.
+    pub order: Order,
+    /// Events younger than this may still be on their way as webhooks and are left to the next run.
+    pub grace: Duration,
+    /// Moment up to which another gateway is known to have compared events.
+    pub covered: Option<Timestamp>,
+}
+
+impl Terms {
+    /// An operator's order: up to this moment.
+    pub fn ordered(order: Order) -> Self {
+        Self { order, grace: Duration::ZERO, covered: None }
+    }
+}
+
+impl Reconciler {
+    /// Does what is ordered. Tells after each page what it has come to. Faults end the part that they concern and stand
+    /// in the report. Dropping the run between two of its steps loses nothing.
+    pub async fn run(&self, terms: Terms, mut tell: impl FnMut(&Report) + Send) -> Report {
+        let order = terms.order;
+        let mut report = Report { dry_run: order.dry_run, ..Report::default() };
+        if order.what.events() {
+            let mut events = EventsReport::default();
+            let result = {
+                let report = &mut report;
+                let mut tell = |events: &EventsReport| {
+                    report.events = Some(events.clone());
+                    tell(report);
+                };
+                self.compare_events(terms, &mut events, &mut tell).await
+            };
+            events.error = result.err().map(|error| crate::domain::causes::chain(&error));
+            report.events = Some(events);
+            tell(&report);
+        }
+        if order.what.subscriptions() {
+            let mut subscriptions = SubscriptionsReport::default();
+            let result = {
+                let report = &mut report;
+                let mut tell = |subscriptions: &SubscriptionsReport| {
+                    report.subscriptions = Some(subscriptions.clone());
+                    tell(report);
+                };
+                self.compare_subscriptions(order.dry_run, &mut subscriptions, &mut tell).await
+            };
+            subscriptions.error = result.err().map(|error| crate::domain::causes::chain(&error));
+            report.subscriptions = Some(subscriptions);
+            tell(&report);
+        }
+        report
+    }
+
+    /// Our own account and the connected ones.
+    fn scopes(&self) -> impl Iterator<Item = Scope> {
+        let connected = self.accounts.iter().map(|account| Scope { account: Some(account.clone()), context: None });
+        std::iter::once(Scope::default()).chain(connected)
+    }
+}

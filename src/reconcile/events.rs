@@ -1,0 +1,305 @@
+//! Events that Stripe lists and nobody here knows.
+//!
+//! Stripe lists the newest first and the work has to go from the oldest on, so that a cursor can follow it. So the time
+//! since the cursor is cut into windows of a few pages, the oldest first; a window is read whole, compared, put into the
+//! inbox from its oldest event on, and only then the cursor moves to its end. How long a window is follows from how dense
+//! the events are. A run that is killed goes on with the window that it was in.
+
+use std::time::Duration;
+
+use super::{ReconcileError, Reconciler, Terms};
+use crate::domain::clock::Timestamp;
+use crate::domain::reconcile::{EventsReport, shown};
+use crate::inbox::{Held, NewEntry};
+use crate::stripe::api::{EventsQuery, FetchedEvent, PAGE_MAX, Scope};
+use crate::stripe::endpoint::Endpoint;
+use crate::stripe::event::Family;
+
+/// How long Stripe lists an event.
+pub const HORIZON: Duration = Duration::from_hours(30 * 24);
+
+/// A cursor older than this is a reason to warn: five days are left to mend whatever keeps it from moving.
+pub const HORIZON_WARNING: Duration = Duration::from_hours(25 * 24);
+
+/// What is read again before the cursor, because an event can be listed later than its time says.
+pub const OVERLAP: Duration = Duration::from_hours(1);
+
+/// Most pages of a window, unless it is a single second.
+pub const WINDOW_PAGES_MAX: usize = 10;
+
+/// Most pages of a single second, which is Stripe's resolution and cannot be cut.
+pub const SECOND_PAGES_MAX: usize = 20;
+
+/// Longest wait for one page, all attempts of the client included.
+pub(super) const PAGE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Seconds, both ends included, as Stripe compares them.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    first: i64,
+    last: i64,
+}
+
+/// What becomes of the cursor of an account.
+#[derive(Clone, Copy, Debug)]
+enum Cursor {
+    /// It follows the windows, from where it stands if it stands anywhere.
+    Moves(Option<Timestamp>),
+    /// What is read does not begin where it stands, or nothing is to be changed.
+    Stays,
+}
+
+/// What a window holds.
+enum Read {
+    Whole(Vec<FetchedEvent>, usize),
+    /// Too much: try with so many seconds.
+    Shorten(i64),
+}
+
+/// Name of the cursor of an account.
+pub(super) fn cursor_name(scope: &Scope) -> String {
+    scope
+        .account
+        .as_ref()
+        .map_or_else(|| "reconcile.events".to_owned(), |account| format!("reconcile.events:{account}"))
+}
+
+impl Reconciler {
+    /// The oldest of all cursors; `None` while some account has none.
+    pub async fn cursor(&self) -> Result<Option<Timestamp>, ReconcileError> {
+        let mut oldest: Option<Timestamp> = None;
+        for scope in self.scopes() {
+            let Some(millis) = self.inbox.mark(cursor_name(&scope)).await? else { return Ok(None) };
+            let cursor = Timestamp::from_millis(millis);
+            oldest = Some(oldest.map_or(cursor, |oldest| oldest.min(cursor)));
+        }
+        Ok(oldest)
+    }
+
+    pub(super) async fn compare_events(
+        &self,
+        Terms { order, grace, covered }: Terms,
+        report: &mut EventsReport,
+        tell: &mut (impl FnMut(&EventsReport) + Send),
+    ) -> Result<(), ReconcileError> {
+        let now = self.clock.now();
+        let to = now.minus(grace);
+        let horizon = now.minus(HORIZON);
+        let mut parts = Vec::new();
+        for scope in self.scopes() {
+            let cursor = self.inbox.mark(cursor_name(&scope)).await?.map(Timestamp::from_millis);
+            let wanted = match (order.since_ms, cursor) {
+                (Some(since), _) => Timestamp::from_millis(since),
+                (None, Some(cursor)) => cursor.minus(OVERLAP),
+                (None, None) => horizon,
+            };
+            let known_up_to =
+                if order.since_ms.is_some() { Some(wanted) } else { cursor.max(covered.filter(|_| cursor.is_some())) };
+            if let Some(known) = known_up_to.filter(|known| known.plus(OVERLAP) < horizon) {
+                tracing::error!(
+                    account = scope.account,
+                    from = %known,
+                    to = %horizon,
+                    "reconcile: Stripe no longer lists the events of this time; subscriptions are compared all the same, \
+                     payments of this time have to be compared with an export of Stripe's dashboard"
+                );
+                report.lost_before = Some(shown(horizon));
+            }
+            let from = wanted.max(horizon).min(to);
+            // Nothing before the horizon can be had, so whoever begins there leaves no gap.
+            let follows = from <= cursor.unwrap_or(horizon).max(horizon);
+            report.from = Some(report.from.take().map_or(shown(from), |known| known.min(shown(from))));
+            report.span_seconds.0 += to.since(from).as_secs();
+            let cursor = match (follows && !order.dry_run, cursor) {
+                (false, _) => Cursor::Stays,
+                (true, stands) => Cursor::Moves(stands),
+            };
+            parts.push((scope, from, cursor));
+        }
+        report.to = Some(shown(to));
+        tell(report);
+        for (scope, from, cursor) in parts {
+            self.walk(&scope, (from, to), cursor, order.dry_run, report, tell).await?;
+        }
+        report.cursor = self.cursor().await?.map(shown);
+        Ok(())
+    }
+
+    /// Goes through the windows of one account.
+    async fn walk(
+        &self,
+        scope: &Scope,
+        (from, to): (Timestamp, Timestamp),
+        cursor: Cursor,
+        dry_run: bool,
+        report: &mut EventsReport,
+        tell: &mut (impl FnMut(&EventsReport) + Send),
+    ) -> Result<(), ReconcileError> {
+        let done_before = report.span_seconds.1;
+        let (mut first, end) = (from.seconds(), to.seconds());
+        let mut span = (end - first + 1).max(1);
+        while first <= end {
+            let window = Window { first, last: end.min(first.saturating_add(span - 1)) };
+            let (events, pages) = match self.read(scope, window, report, tell).await? {
+                Read::Whole(events, pages) => (events, pages),
+                Read::Shorten(seconds) => {
+                    span = seconds;
+                    continue;
+                }
+            };
+            self.take_in(events, dry_run, report).await?;
+            let reached = Timestamp::from_seconds(window.last + 1).min(to);
+            if let Cursor::Moves(stands) = cursor
+                && stands.is_none_or(|stands| stands < reached)
+            {
+                let name = cursor_name(scope);
+                self.stubbornly(|| self.inbox.set_mark(name.clone(), reached.millis())).await?;
+                report.cursor = Some(shown(reached));
+            }
+            report.span_seconds.1 = done_before + reached.since(from).as_secs();
+            tell(report);
+            first = window.last + 1;
+            // Twice as long holds about twice as much, which is still well below the bound.
+            if pages * 4 <= WINDOW_PAGES_MAX {
+                span = span.saturating_mul(2);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a window whole, or finds that it is too much.
+    async fn read(
+        &self,
+        scope: &Scope,
+        window: Window,
+        report: &mut EventsReport,
+        tell: &mut (impl FnMut(&EventsReport) + Send),
+    ) -> Result<Read, ReconcileError> {
+        let seconds = window.last - window.first + 1;
+        let mut query = EventsQuery {
+            created_from: Some(Timestamp::from_seconds(window.first)),
+            created_to: Some(Timestamp::from_seconds(window.last)),
+            ..EventsQuery::default()
+        };
+        let mut events: Vec<FetchedEvent> = Vec::new();
+        let mut pages = 0;
+        loop {
+            let page = self.stubbornly(|| self.api.events(&query, scope, PAGE_TIME_MAX)).await?;
+            pages += 1;
+            report.pages += 1;
+            tell(report);
+            query.starting_after = page.last_id().map(str::to_owned);
+            let has_more = page.has_more && query.starting_after.is_some();
+            events.extend(page.events);
+            if !has_more {
+                return Ok(Read::Whole(events, pages));
+            }
+            if seconds == 1 {
+                if pages >= SECOND_PAGES_MAX {
+                    return Err(ReconcileError::TooMany);
+                }
+            } else if pages >= WINDOW_PAGES_MAX {
+                return Ok(Read::Shorten(seconds / 2));
+            } else if pages == 1
+                && let Some(shorter) = shorten(seconds, window.last, &events)
+            {
+                return Ok(Read::Shorten(shorter));
+            }
+        }
+    }
+
+    /// Compares the events of a window and puts those that are missing into the inbox, the oldest first.
+    async fn take_in(
+        &self,
+        mut events: Vec<FetchedEvent>,
+        dry_run: bool,
+        report: &mut EventsReport,
+    ) -> Result<(), ReconcileError> {
+        // Of one second in the order reversed to Stripe's; of several, by time.
+        events.reverse();
+        events.sort_by_key(FetchedEvent::created);
+        for chunk in events.chunks(PAGE_MAX) {
+            report.seen += chunk.len() as u64;
+            let mut candidates = Vec::with_capacity(chunk.len());
+            for event in chunk {
+                if Family::of(&event.envelope().kind) == Family::Other {
+                    report.unmapped += 1;
+                } else if let Some(endpoint) = self.endpoint_of(event) {
+                    candidates.push((event, endpoint));
+                } else {
+                    report.foreign += 1;
+                }
+            }
+            let missing = self.missing(candidates, report).await?;
+            report.missing += missing.len() as u64;
+            if dry_run || missing.is_empty() {
+                continue;
+            }
+            let entries = || {
+                let entry = |(event, endpoint): &(&FetchedEvent, &Endpoint)| {
+                    NewEntry::listed(endpoint.name.clone(), (*event).clone())
+                };
+                missing.iter().map(entry).collect::<Vec<_>>()
+            };
+            let receipts = self.stubbornly(|| self.inbox.append_listed(entries())).await?;
+            report.inserted += receipts.len() as u64;
+            for (event, _) in &missing {
+                let envelope = event.envelope();
+                tracing::warn!(event_id = %envelope.id, event_type = envelope.kind, "reconcile: a missing event was taken in");
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the events those that neither the ledger nor the inbox knows.
+    async fn missing<'a>(
+        &self,
+        candidates: Vec<(&'a FetchedEvent, &'a Endpoint)>,
+        report: &mut EventsReport,
+    ) -> Result<Vec<(&'a FetchedEvent, &'a Endpoint)>, ReconcileError> {
+        let id = |event: &FetchedEvent| event.envelope().id.as_str().to_owned();
+        let ids: Vec<String> = candidates.iter().map(|(event, _)| id(event)).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = self.stubbornly(|| self.ledger.known_events(&ids)).await?;
+        let unknown: Vec<String> = ids.iter().filter(|id| !known.contains(id)).cloned().collect();
+        report.known += (ids.len() - unknown.len()) as u64;
+        let held = self.stubbornly(|| self.inbox.holds(unknown.clone())).await?;
+        // What was on its way when the ledger was asked may have arrived since; what still has not, the ledger has lost.
+        let settled: Vec<String> = unknown.iter().filter(|id| held.get(*id) == Some(&Held::Settled)).cloned().collect();
+        let arrived = if settled.is_empty() {
+            Vec::new()
+        } else {
+            self.stubbornly(|| self.ledger.known_events(&settled)).await?
+        };
+        report.known += arrived.len() as u64;
+        let mut missing = Vec::new();
+        for (event, endpoint) in candidates {
+            let id = id(event);
+            if known.contains(&id) || arrived.contains(&id) {
+                continue;
+            }
+            if held.get(&id) == Some(&Held::Open) {
+                report.in_hand += 1;
+            } else {
+                missing.push((event, endpoint));
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The first endpoint that takes an event of this form, mode and account: the one that its webhook would be held to.
+    fn endpoint_of(&self, event: &FetchedEvent) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.check(event.envelope()).is_ok())
+    }
+}
+
+/// How many seconds a window should have, when its newest page shows that it holds far more than it may.
+fn shorten(seconds: i64, last: i64, newest: &[FetchedEvent]) -> Option<i64> {
+    let oldest = newest.last()?.created().seconds();
+    let covered = (last - oldest + 1).clamp(1, seconds);
+    let pages = seconds / covered;
+    let most = i64::try_from(WINDOW_PAGES_MAX).unwrap_or(1);
+    (pages > most).then(|| (covered * most / 2).clamp(1, seconds - 1))
+}

@@ -1,0 +1,67 @@
+//! The one run that there may be at a time: ordering it, claiming it, telling how it goes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::domain::reconcile::{Order, Status};
+
+/// Orders runs and tells how they are. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    orders: mpsc::Sender<Order>,
+    pub(super) status: Arc<Mutex<Status>>,
+}
+
+/// Why an order was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// A run is under way.
+    #[error("a run is under way")]
+    Busy,
+    /// The gateway ends.
+    #[error("the gateway ends")]
+    Ending,
+}
+
+impl Handle {
+    /// Orders a run and tells its number.
+    pub fn start(&self, order: Order) -> Result<Status, StartError> {
+        if !claim(&self.status) {
+            return Err(StartError::Busy);
+        }
+        if self.orders.try_send(order).is_err() {
+            lock(&self.status).running = false;
+            return Err(StartError::Ending);
+        }
+        Ok(self.status())
+    }
+
+    /// What there is to tell.
+    pub fn status(&self) -> Status {
+        lock(&self.status).clone()
+    }
+}
+
+pub(super) fn lock(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
+    status.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Claims the one run there may be.
+pub(super) fn claim(status: &Mutex<Status>) -> bool {
+    let mut status = lock(status);
+    if status.running {
+        return false;
+    }
+    status.running = true;
+    status.runs += 1;
+    status.report = None;
+    status.ended = None;
+    true
+}
+
+/// A handle and what the runner needs of it. One order waits at most, because a second is refused.
+pub fn handle() -> (Handle, mpsc::Receiver<Order>) {
+    let (orders, taken) = mpsc::channel(1);
+    (Handle { orders, status: Arc::default() }, taken)
+}

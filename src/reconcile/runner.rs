@@ -1,0 +1,372 @@
+//! Reconciling by itself, at intervals, on the one gateway of several whose turn it is; and when an operator orders it.
+//!
+//! One run at a time. A run is dropped when draining begins: between its steps nothing is in the air.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::handle::{Handle, claim, lock};
+use super::{HORIZON, HORIZON_WARNING, Reconciler, Terms};
+use crate::domain::clock::Timestamp;
+use crate::domain::reconcile::{Order, Report, What, shown};
+use crate::ledger::audit::{LeaseAnswer, LeaseAsk};
+use crate::lifecycle::Shutdown;
+use crate::telemetry::health::{Board, Level};
+use crate::telemetry::metrics::Metrics;
+
+/// Name on the board.
+const COMPONENT: &str = "reconcile";
+
+/// Name of the lease.
+const LEASE: &str = "reconcile";
+
+/// Name of the mark that says when subscriptions were last compared to the end.
+const SUBSCRIPTIONS_MARK: &str = "reconcile.subscriptions";
+
+/// Name of the mark that tells gateways apart. It is the data directory's, so that a restart keeps its lease.
+const GATEWAY_MARK: &str = "gateway";
+
+/// What a lease lasts beyond two intervals.
+const LEASE_SLACK: Duration = Duration::from_mins(5);
+
+/// Longest wait for the first run after the start, so that gateways that start together do not ask together.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// Longest wait for the next run after one that failed.
+const RETRY_MAX: Duration = Duration::from_mins(5);
+
+/// How often cursor and lease are looked at between runs.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// When to reconcile.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// Between two runs over events; `None`: never by itself.
+    pub events: Option<Duration>,
+    /// Between two runs over subscriptions; `None`: never by itself.
+    pub subscriptions: Option<Duration>,
+    /// Events younger than this are left to the next run.
+    pub grace: Duration,
+}
+
+impl Schedule {
+    fn shortest(self) -> Option<Duration> {
+        self.events.into_iter().chain(self.subscriptions).min()
+    }
+}
+
+/// The task.
+#[derive(Debug)]
+pub struct Runner {
+    /// Does the work.
+    pub reconciler: Arc<Reconciler>,
+    /// When.
+    pub schedule: Schedule,
+    /// Shared with the admin listener.
+    pub handle: Handle,
+    /// Orders of operators.
+    pub orders: mpsc::Receiver<Order>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Health.
+    pub board: Board,
+}
+
+/// What the runner knows between runs.
+struct State {
+    holder: String,
+    /// When the next run over events is due, by the monotonic clock.
+    events_due: Option<Instant>,
+    /// Not before this, for subscriptions that failed.
+    subscriptions_not_before: Instant,
+    lease: Option<LeaseAnswer>,
+    /// The last error, or what was left, for health.
+    fault: Option<String>,
+    random: fastrand::Rng,
+}
+
+/// How a run ended.
+enum End {
+    Done(Box<Report>),
+    Drained,
+}
+
+impl Runner {
+    /// Runs until draining begins.
+    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), Infallible> {
+        let now = self.reconciler.clock.instant();
+        let mut random = fastrand::Rng::new();
+        let first = |interval: Duration| interval.min(START_MAX).mul_f64(random.f64());
+        let events_due = self.schedule.events.map(first).map(|wait| now + wait);
+        let holder = self.gateway_id().await;
+        let mut state = State { holder, events_due, subscriptions_not_before: now, lease: None, fault: None, random };
+        if self.schedule.events.is_none() {
+            state.subscriptions_not_before = now + START_MAX.mul_f64(state.random.f64());
+        }
+        loop {
+            self.look(&state).await;
+            let what = self.due(&state).await;
+            let wait = self.wait(&state);
+            let end = tokio::select! {
+                biased;
+                () = shutdown.draining() => End::Drained,
+                order = self.orders.recv() => match order {
+                    Some(order) => self.perform(Terms::ordered(order), &mut state, &shutdown).await,
+                    None => End::Drained,
+                },
+                () = std::future::ready(()), if what.is_some() => match what {
+                    Some(what) => match self.by_itself(what, &mut state, &shutdown).await {
+                        Some(end) => end,
+                        None => continue,
+                    },
+                    None => continue,
+                },
+                () = tokio::time::sleep(wait) => continue,
+            };
+            match end {
+                End::Done(report) => self.conclude(&report, &mut state).await,
+                End::Drained => {
+                    self.give_back(&state).await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// What is due by now.
+    async fn due(&self, state: &State) -> Option<What> {
+        let now = self.reconciler.clock.instant();
+        let events = state.events_due.is_some_and(|due| due <= now);
+        let subscriptions = match self.schedule.subscriptions {
+            Some(interval) if now >= state.subscriptions_not_before => {
+                let last = self.reconciler.inbox.mark(SUBSCRIPTIONS_MARK).await.ok().flatten();
+                let last = last.map(Timestamp::from_millis);
+                last.is_none_or(|last| last.plus(interval) <= self.reconciler.clock.now())
+            }
+            Some(_) | None => false,
+        };
+        // After the start subscriptions wait for the events, which bring most of them.
+        match (events, subscriptions && state.events_due.is_none_or(|due| due <= now || state.lease.is_some())) {
+            (true, true) => Some(What::All),
+            (true, false) => Some(What::Events),
+            (false, true) => Some(What::Subscriptions),
+            (false, false) => None,
+        }
+    }
+
+    fn wait(&self, state: &State) -> Duration {
+        let now = self.reconciler.clock.instant();
+        state.events_due.map_or(LOOK, |due| due.saturating_duration_since(now).min(LOOK))
+    }
+
+    /// Runs if it is this gateway's turn and no operator came first.
+    async fn by_itself(&mut self, what: What, state: &mut State, shutdown: &Shutdown) -> Option<End> {
+        let now = self.reconciler.clock.instant();
+        match self.ask_lease(state, None).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.put_off(what, state, now, false);
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "reconcile: cannot ask whose turn it is");
+                state.fault = Some(format!("the ledger cannot be asked whose turn it is: {error}"));
+                self.metrics.reconcile_runs.of("failed").increment(1);
+                self.put_off(what, state, now, true);
+                return None;
+            }
+        }
+        if !claim(&self.handle.status) {
+            // An operator's order waits in the queue.
+            tokio::task::yield_now().await;
+            return None;
+        }
+        let order = Order { what, since_ms: None, dry_run: false };
+        let covered = state.lease.as_ref().and_then(|lease| lease.covered_ms).map(Timestamp::from_millis);
+        Some(self.perform(Terms { order, grace: self.schedule.grace, covered }, state, shutdown).await)
+    }
+
+    /// Runs to the end, keeping the lease meanwhile if there is one.
+    async fn perform(&mut self, terms: Terms, state: &mut State, shutdown: &Shutdown) -> End {
+        let reconciler = Arc::clone(&self.reconciler);
+        let status = Arc::clone(&self.handle.status);
+        let started = reconciler.clock.instant();
+        let run = reconciler.run(terms, |report| lock(&status).report = Some(report.clone()));
+        tokio::pin!(run);
+        let report = loop {
+            tokio::select! {
+                report = &mut run => break report,
+                () = shutdown.draining() => return End::Drained,
+                () = tokio::time::sleep(LEASE_SLACK / 5) => {
+                    if state.lease.as_ref().is_some_and(|lease| lease.mine) {
+                        // Whoever takes it over meanwhile does double work and no harm.
+                        let _ = self.ask_lease(state, None).await;
+                    }
+                }
+            }
+        };
+        let ended = shown(self.reconciler.clock.now());
+        {
+            let mut status = lock(&self.handle.status);
+            status.running = false;
+            status.report = Some(report.clone());
+            status.ended = Some(ended);
+        }
+        Metrics::observe(&self.metrics.reconcile_seconds, self.reconciler.clock.instant().duration_since(started));
+        End::Done(Box::new(report))
+    }
+
+    /// Counts a run and plans the next.
+    async fn conclude(&mut self, report: &Report, state: &mut State) {
+        let now = self.reconciler.clock.instant();
+        let mut faults = Vec::new();
+        if let Some(events) = &report.events {
+            self.metrics.reconcile_missing.increment(events.missing);
+            self.metrics.reconcile_inserted.increment(events.inserted);
+            faults.extend(events.error.as_ref().map(|error| format!("events: {error}")));
+            faults.extend(events.lost_before.as_ref().map(|before| {
+                format!("events before {before} that were not compared in time are no longer listed by Stripe")
+            }));
+            if events.lost_before.is_some() {
+                self.metrics.reconcile_horizon_losses.increment(1);
+            }
+            if !report.dry_run {
+                self.put_off(What::Events, state, now, events.error.is_some());
+            }
+        }
+        if let Some(subscriptions) = &report.subscriptions {
+            self.metrics.reconcile_repaired.increment(subscriptions.repaired);
+            faults.extend(subscriptions.error.as_ref().map(|error| format!("subscriptions: {error}")));
+            let left = subscriptions.failed + subscriptions.unknown_at_stripe;
+            if left > 0 {
+                faults.push(format!("{left} subscriptions differ and were not repaired"));
+            }
+            let failed = subscriptions.error.is_some();
+            if !report.dry_run {
+                self.put_off(What::Subscriptions, state, now, failed);
+                if !failed {
+                    let at = self.reconciler.clock.now().millis();
+                    if let Err(error) = self.reconciler.inbox.set_mark(SUBSCRIPTIONS_MARK, at).await {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "reconcile: the run is not noted");
+                    }
+                }
+            }
+        }
+        let is_failed = report.events.as_ref().is_some_and(|events| events.error.is_some())
+            || report.subscriptions.as_ref().is_some_and(|subscriptions| subscriptions.error.is_some());
+        let result = match (report.is_in_order(), is_failed) {
+            (true, _) => "ok",
+            (false, true) => "failed",
+            (false, false) => "unrepaired",
+        };
+        self.metrics.reconcile_runs.of(result).increment(1);
+        let text = serde_json::to_string(report).unwrap_or_default();
+        if is_failed {
+            tracing::error!(result, report = text, "reconcile: the run ended early; the next goes on where it stopped");
+        } else {
+            #[expect(clippy::cast_precision_loss, reason = "a time of day")]
+            self.metrics.reconcile_last_success.set(self.reconciler.clock.now().millis() as f64 / 1000.0);
+            tracing::info!(result, report = text, "reconcile: done");
+        }
+        state.fault = (!faults.is_empty()).then(|| faults.join("; "));
+        if state.lease.as_ref().is_some_and(|lease| lease.mine)
+            && let Ok(Some(cursor)) = self.reconciler.cursor().await
+        {
+            let _ = self.ask_lease(state, Some(cursor)).await;
+        }
+    }
+
+    /// Plans the next run: sooner after a failure, and never at the same moment as others.
+    fn put_off(&self, what: What, state: &mut State, now: Instant, failed: bool) {
+        let wait = |interval: Duration, random: &mut fastrand::Rng| {
+            let wait = if failed { interval.min(RETRY_MAX) } else { interval };
+            wait.mul_f64(0.9 + 0.2 * random.f64())
+        };
+        if what.events()
+            && let Some(interval) = self.schedule.events
+        {
+            state.events_due = Some(now + wait(interval, &mut state.random));
+        }
+        if what.subscriptions()
+            && let Some(interval) = self.schedule.subscriptions
+        {
+            // How long ago the last one was stands in the inbox; this keeps a failing or foreign one from being asked on.
+            let pause = wait(interval, &mut state.random).min(self.schedule.shortest().unwrap_or(interval));
+            state.subscriptions_not_before = now + pause;
+        }
+    }
+
+    /// Takes or keeps the lease; tells whether it is ours.
+    async fn ask_lease(
+        &self,
+        state: &mut State,
+        covered: Option<Timestamp>,
+    ) -> Result<bool, crate::ledger::LedgerError> {
+        let span = self.schedule.shortest().unwrap_or_default() * 2 + LEASE_SLACK;
+        let ask = LeaseAsk { name: LEASE, holder: state.holder.clone(), span, covered };
+        let answer = self.reconciler.ledger.lease(&ask).await?;
+        let mine = answer.mine;
+        state.lease = Some(answer);
+        lock(&self.handle.status).leads = Some(mine);
+        self.metrics.reconcile_leads.set(f64::from(u8::from(mine)));
+        Ok(mine)
+    }
+
+    /// Lets another gateway go on at once.
+    async fn give_back(&self, state: &State) {
+        if state.lease.as_ref().is_some_and(|lease| lease.mine) {
+            let ask = LeaseAsk { name: LEASE, holder: state.holder.clone(), span: Duration::ZERO, covered: None };
+            // If this fails the lease runs out by itself.
+            let _ = self.reconciler.ledger.lease(&ask).await;
+        }
+    }
+
+    /// Shows how old the cursor is and what the last run left.
+    async fn look(&self, state: &State) {
+        let now = self.reconciler.clock.now();
+        let own = self.reconciler.cursor().await.ok().flatten();
+        let shared = state.lease.as_ref().and_then(|lease| lease.covered_ms).map(Timestamp::from_millis);
+        let cursor = own.max(shared);
+        let age = cursor.map(|cursor| now.since(cursor));
+        self.metrics.reconcile_cursor_age.set(age.unwrap_or_default().as_secs_f64());
+        let is_old = age.is_some_and(|age| age > HORIZON_WARNING);
+        let (level, detail) = match (is_old, &state.fault, &state.lease) {
+            (true, fault, _) => {
+                let days = age.unwrap_or_default().as_secs() / 86_400;
+                let horizon = HORIZON.as_secs() / 86_400;
+                let fault = fault.as_deref().unwrap_or("no run has come to its end");
+                (
+                    Level::Degraded,
+                    format!("events were last compared {days} days ago, and Stripe lists {horizon} days: {fault}"),
+                )
+            }
+            (false, Some(fault), _) => (Level::Degraded, fault.clone()),
+            (false, None, Some(lease)) if !lease.mine => (Level::Ok, "another gateway reconciles".to_owned()),
+            (false, None, _) => match cursor {
+                Some(cursor) => (Level::Ok, format!("events are compared up to {cursor}")),
+                None => (Level::Ok, "no run has come to its end yet".to_owned()),
+            },
+        };
+        let changed = self.board.set(COMPONENT, level, &detail, now);
+        if changed && level != Level::Ok {
+            tracing::warn!("reconcile: {detail}");
+        }
+    }
+
+    /// The number of this data directory, made when there is none.
+    async fn gateway_id(&self) -> String {
+        let made = fastrand::Rng::new().i64(1..);
+        let inbox = &self.reconciler.inbox;
+        let number = if let Ok(Some(number)) = inbox.mark(GATEWAY_MARK).await {
+            number
+        } else {
+            // Without a note the number lasts as long as the process.
+            let _ = inbox.set_mark(GATEWAY_MARK, made).await;
+            made
+        };
+        format!("{number:016x}")
+    }
+}

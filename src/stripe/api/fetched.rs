@@ -1,0 +1,73 @@
+//! Events as Stripe's API lists them: the second way in which an event can be known to be Stripe's.
+//!
+//! The first is a signature ([`crate::stripe::signature`]); here it is the connection, which is TLS to Stripe's own
+//! address under the gateway's key. So a [`FetchedEvent`] is made here and nowhere else.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{ApiError, Page, Scope};
+use crate::domain::clock::Timestamp;
+use crate::stripe::envelope::Envelope;
+use crate::stripe::object::Object;
+
+/// An event that Stripe's API listed.
+#[derive(Clone, Debug)]
+pub struct FetchedEvent {
+    envelope: Envelope,
+    created: Timestamp,
+    body: Bytes,
+}
+
+/// A page of events.
+#[derive(Clone, Debug)]
+pub struct EventPage {
+    /// The events, newest first.
+    pub events: Vec<FetchedEvent>,
+    /// Whether there is another page in the direction asked for.
+    pub has_more: bool,
+}
+
+impl FetchedEvent {
+    /// Reads a listed object. What a connected account's list holds does not name the account, as its webhooks do, so
+    /// the name is put in.
+    fn read(mut object: Value, scope: &Scope) -> Result<Self, ApiError> {
+        if let (Some(account), Some(fields)) = (&scope.account, object.as_object_mut())
+            && fields.get("account").is_none_or(Value::is_null)
+        {
+            fields.insert("account".to_owned(), Value::String(account.clone()));
+        }
+        let created = Object::new(&object).at("created").time().ok_or(ApiError::Unexpected)?;
+        let body = Bytes::from(object.to_string());
+        let envelope = Envelope::read(&body).map_err(|_| ApiError::Unexpected)?;
+        Ok(Self { envelope, created, body })
+    }
+
+    /// Its head.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// When Stripe made it.
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// The whole event as JSON.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
+impl EventPage {
+    /// The events of a page. A listed object that is no event fails the page: to leave it out would be to lose it.
+    pub(super) fn read(page: Page, scope: &Scope) -> Result<Self, ApiError> {
+        let events = page.objects.into_iter().map(|object| FetchedEvent::read(object, scope));
+        Ok(Self { events: events.collect::<Result<_, _>>()?, has_more: page.has_more })
+    }
+
+    /// Identifier of the last event: where the next page starts.
+    pub fn last_id(&self) -> Option<&str> {
+        self.events.last().map(|event| event.envelope.id.as_str())
+    }
+}
