@@ -71,7 +71,7 @@ check() {
   fi
 }
 
-scripts() { git ls-files '*.sh' .ci/run | xargs shellcheck -x -P SCRIPTDIR; }
+scripts() { git ls-files '*.sh' .ci/run deploy/gatewayctl | xargs shellcheck -x -P SCRIPTDIR; }
 
 dockerfile() { hadolint docker/Dockerfile; }
 
