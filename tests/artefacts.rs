@@ -89,6 +89,57 @@ fn alerts_dashboards_and_documents_name_metrics_that_there_are() {
 }
 
 #[test]
+fn alerts_and_dashboards_ask_for_label_values_that_there_are() {
+    let rendered = Metrics::new().render();
+    let series: Vec<Series<'_>> = rendered.lines().filter(|line| !line.starts_with('#')).filter_map(series).collect();
+    let mut faults = Vec::new();
+    for file in ["deploy/prometheus/rules.yaml", "deploy/grafana/colony-gateway.json"] {
+        let text = read(file).replace("\\\"", "\"");
+        for query in text.split("colony_gateway_").skip(1) {
+            let Some(asked) = query.split_once('}').and_then(|(selector, _)| self::series(selector)) else { continue };
+            let rows: Vec<&Series<'_>> = series.iter().filter(|row| row.name == asked.name).collect();
+            // Metrics without values yet are the business of the test above.
+            for (label, values) in asked.labels.iter().filter(|_| !rows.is_empty()) {
+                let known: BTreeSet<&str> = rows
+                    .iter()
+                    .flat_map(|row| &row.labels)
+                    .filter(|(name, _)| name == label)
+                    .map(|(_, value)| *value)
+                    .collect();
+                let unknown = values.split('|').filter(|value| match value.strip_suffix(".*") {
+                    Some(prefix) => !known.iter().any(|known| known.starts_with(prefix)),
+                    None => !known.contains(value),
+                });
+                faults.extend(unknown.map(|value| format!("{file}: {} has no {label}={value}", asked.name)));
+            }
+        }
+    }
+    faultless(&faults);
+}
+
+/// A metric without its prefix, and its labels but for those that Prometheus adds.
+struct Series<'a> {
+    name: &'a str,
+    labels: Vec<(&'a str, &'a str)>,
+}
+
+/// Reads `name{label="value", …` with any matching operator; nothing where there are no labels.
+fn series(text: &str) -> Option<Series<'_>> {
+    const ADDED: [&str; 3] = ["job", "instance", "le"];
+    let (name, labels) = text.split_once('{')?;
+    let name = name.strip_prefix("colony_gateway_").unwrap_or(name);
+    if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+        return None;
+    }
+    let labels = labels.split('}').next()?.split("\",").filter_map(|label| {
+        let (label, value) = label.split_once('=')?;
+        let value = value.trim_start_matches('~').trim_matches('"');
+        Some((label.trim().trim_end_matches('!'), value))
+    });
+    Some(Series { name, labels: labels.filter(|(label, _)| !ADDED.contains(label)).collect() })
+}
+
+#[test]
 fn every_alert_leads_to_a_part_of_the_runbook_that_is_there() {
     let rules = read("deploy/prometheus/rules.yaml");
     let alerts = rules.matches("- alert: ").count();
