@@ -26,13 +26,13 @@ fn read(path: &str) -> String {
 /// Every file below a directory, by its path from the root of the repository.
 fn files(directory: &str) -> Vec<String> {
     fn walk(directory: &Path, into: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(directory).unwrap() {
-            let entry = entry.unwrap();
+        for entry in fs::read_dir(directory).expect("a directory of the repository") {
+            let entry = entry.expect("an entry of that directory");
             // What docker/prepare.sh made on this machine is no part of the repository.
             if entry.file_name() == "secrets" || entry.file_name() == ".env" {
                 continue;
             }
-            if entry.file_type().unwrap().is_dir() {
+            if entry.path().is_dir() {
                 walk(&entry.path(), into);
             } else {
                 into.push(entry.path());
@@ -41,7 +41,8 @@ fn files(directory: &str) -> Vec<String> {
     }
     let mut found = Vec::new();
     walk(&root().join(directory), &mut found);
-    found.iter().map(|path| path.strip_prefix(root()).unwrap().display().to_string()).collect()
+    let root = root();
+    found.iter().filter_map(|path| path.strip_prefix(&root).ok()).map(|path| path.display().to_string()).collect()
 }
 
 fn documents() -> Vec<String> {
