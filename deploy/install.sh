@@ -63,6 +63,7 @@ make_user_and_directories() {
 install_units() {
   local file
   install -d "$units"
+  install -D -m 0755 "$here/gatewayctl" "$root/usr/local/bin/gatewayctl"
   for file in "$here"/systemd/*.service "$here"/systemd/*.socket "$here"/systemd/*.timer; do
     install -m 0644 "$file" "$units/"
   done
@@ -123,5 +124,5 @@ if [ ! -s "$credentials/stripe_webhook_secret" ]; then
   say "Next: put the endpoint's signing secret into /etc/colony-gateway/credentials/stripe_webhook_secret and the"
   say "database's URL into …/database_url, run install.sh again, then"
 fi
-say "  DATABASE_URL_FILE=/etc/colony-gateway/credentials/database_url colony-gateway migrate"
+say "  gatewayctl migrate"
 say "  systemctl enable --now colony-gateway.socket colony-gateway.service colony-gateway-backup.timer"

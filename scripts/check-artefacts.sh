@@ -51,8 +51,8 @@ debian_promtool() {
   if (
     cd "$work"
     apt-get download prometheus || { [ "$(id -u)" -eq 0 ] && apt-get update && apt-get download prometheus; }
-  ) >"$log" 2>&1 && dpkg -x "$work"/prometheus_*.deb "$work/root" >>"$log" 2>&1; then
-    install -m 0755 "$work/root/usr/bin/promtool" "$tools/bin/promtool"
+  ) >"$log" 2>&1 && dpkg -x "$work"/prometheus_*.deb "$work/package" >>"$log" 2>&1; then
+    install -m 0755 "$work/package/usr/bin/promtool" "$tools/bin/promtool"
   fi
   rm -rf "$work"
 }
@@ -71,7 +71,7 @@ check() {
   fi
 }
 
-scripts() { git ls-files '*.sh' .ci/run | xargs shellcheck -x -P SCRIPTDIR; }
+scripts() { git ls-files '*.sh' .ci/run deploy/gatewayctl | xargs shellcheck -x -P SCRIPTDIR; }
 
 dockerfile() { hadolint docker/Dockerfile; }
 
