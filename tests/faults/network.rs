@@ -1,5 +1,7 @@
 //! Connections that break, stall, drip and lie, between the gateway and each of its dependencies: webhooks are answered
 //! 2xx throughout, and when the network heals everything has been applied once.
+//!
+//! A further dependency is one more test here: a proxy before it, and a way to see that it was asked in vain.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -171,7 +173,9 @@ fn a_broken_network_before_stripe() {
         let object = event["data"]["object"].clone();
         objects.insert(format!("/v1/subscriptions/{}", object["id"].as_str().unwrap()), object);
     }
-    objects.into_iter().for_each(|(path, object)| stripe.put(&path, object));
+    for (path, object) in objects {
+        stripe.put(&path, object);
+    }
     let proxy = proxy_before(&runtime, stripe.base_url["http://".len()..].parse().unwrap());
     world.options =
         Options::with(world.options.clone(), "STRIPE_SECRET_KEY", KEY).with("GATEWAY_STRIPE_API_URL", proxy.url());
