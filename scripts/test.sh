@@ -7,6 +7,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# How long each target is fuzzed. ./scripts/fuzz.sh does it for longer.
+FUZZ_SECONDS=15
+
 say() { printf '\n== %s\n' "$*"; }
 
 fail() {
@@ -101,6 +104,18 @@ cargo test --locked --doc --quiet
 if cargo deny --version >/dev/null 2>&1; then
   say "licences, bans and sources of dependencies"
   cargo deny --locked check bans licenses sources
+fi
+
+# Where there is no fuzzer, tests/fuzzing alone runs the same targets.
+if cargo +nightly fuzz --version >/dev/null 2>&1; then
+  say "fuzzing, $FUZZ_SECONDS s a target"
+  log=$(mktemp)
+  if ! ./scripts/fuzz.sh "$FUZZ_SECONDS" >"$log" 2>&1; then
+    tail -n 60 "$log"
+    fail "the fuzzer found something, or was not built" "its output is in $log"
+  fi
+  grep -E '^==|number_of_executed_units' "$log"
+  rm -f "$log"
 fi
 
 # Last, so that the output ends with what failed.
