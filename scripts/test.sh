@@ -7,6 +7,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# How long each target is fuzzed. ./scripts/fuzz.sh does it for longer.
+FUZZ_SECONDS=15
+
 say() { printf '\n== %s\n' "$*"; }
 
 fail() {
@@ -112,6 +115,17 @@ fi
 
 say "what operators get"
 ./scripts/check-artefacts.sh
+# Where there is no fuzzer, tests/fuzzing alone runs the same targets.
+if cargo +nightly fuzz --version >/dev/null 2>&1; then
+  say "fuzzing, $FUZZ_SECONDS s a target"
+  log=$(mktemp)
+  if ! ./scripts/fuzz.sh "$FUZZ_SECONDS" >"$log" 2>&1; then
+    tail -n 60 "$log"
+    fail "the fuzzer found something, or was not built" "its output is in $log"
+  fi
+  grep -E '^==|number_of_executed_units' "$log"
+  rm -f "$log"
+fi
 
 # Last, so that the output ends with what failed.
 say "tests"

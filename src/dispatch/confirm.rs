@@ -63,11 +63,16 @@ impl Settler {
         let say = match &fate {
             Fate::Open => return false,
             Fate::Ran(_) | Fate::Failed { .. } => Say::Good,
+            // Until the clocks are right, entries go the direct route.
+            Fate::ClocksDiffer { .. } => Say::Bad,
             Fate::LeasesLost | Fate::Lost { .. } => Say::Nothing,
         };
         match &fate {
             Fate::Failed { code, .. } => {
                 tracing::error!(%process, code, "a bee refused a job");
+            }
+            Fate::ClocksDiffer { reason } => {
+                tracing::error!(%process, reason, "a bee's clock differs from this one's; its entries wait again");
             }
             Fate::Lost { reason, detail } => {
                 tracing::warn!(%process, reason, detail, "nothing is known of a process; its entries wait again");

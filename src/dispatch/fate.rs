@@ -13,6 +13,10 @@ use crate::inbox::{Conclusion, SubmittedEntry};
 /// What the server says about a process whose leases were all lost.
 const LEASES_LOST: &str = "Maximum execution time limit exceeded";
 
+/// Codes of bees whose clock does not fit the gateway's. They say nothing about the events, and a new attestation or the
+/// direct route mends it.
+const CLOCKS_DIFFER: [&str; 2] = ["attestation_too_old", "attestation_from_the_future"];
+
 /// An entry that came back without a verdict waits this long, so that a colony that answers nonsense is not asked in a
 /// tight loop.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -26,6 +30,8 @@ pub(super) enum Fate {
     Ran(JobResult),
     /// A bee ended it for good, unrun.
     Failed { code: String, reason: String },
+    /// A bee ended it unrun, because its clock and that of the attestation are too far apart.
+    ClocksDiffer { reason: String },
     /// Every bee that took it let its lease end.
     LeasesLost,
     /// Nothing is known of its events, for a reason that metrics know; the ledger decides about them.
@@ -55,7 +61,11 @@ impl Fate {
             ProcessState::Failed if process.errors.iter().any(|error| error.contains(LEASES_LOST)) => Self::LeasesLost,
             ProcessState::Failed => {
                 let (code, reason) = completion::read_failure(&process.errors);
-                Self::Failed { code, reason }
+                if CLOCKS_DIFFER.contains(&code.as_str()) {
+                    Self::ClocksDiffer { reason }
+                } else {
+                    Self::Failed { code, reason }
+                }
             }
         }
     }
@@ -92,7 +102,7 @@ pub(super) fn conclude(
     let results = match fate {
         Fate::Ran(result) => by_event(&result.events),
         Fate::Open => return Vec::new(),
-        Fate::Failed { .. } | Fate::LeasesLost | Fate::Lost { .. } => HashMap::new(),
+        Fate::Failed { .. } | Fate::ClocksDiffer { .. } | Fate::LeasesLost | Fate::Lost { .. } => HashMap::new(),
     };
     let is_batch = entries.len() > 1;
     let ended = |entry: SubmittedEntry| {
@@ -103,6 +113,7 @@ pub(super) fn conclude(
             },
             Fate::Failed { reason, .. } if is_batch => alone("batch_failed", reason, now),
             Fate::Failed { code, reason } => dead(code.clone(), reason.clone()),
+            Fate::ClocksDiffer { reason } => returned("clocks_differ", reason, now),
             Fate::LeasesLost if entry.attempts < resubmissions_max => {
                 alone("leases_lost", "no bee finished it within its lease", now)
             }

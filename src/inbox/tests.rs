@@ -279,6 +279,15 @@ async fn a_clock_set_back_does_not_hold_entries_up() {
 }
 
 #[tokio::test]
+async fn a_clock_set_back_while_nobody_ran_does_not_hold_entries_up() {
+    let mut fixture = Fixture::new();
+    fixture.append("evt_1").await;
+    fixture.clock.set(START.minus(Duration::from_hours(1)));
+    fixture.reopen();
+    assert_eq!(ids(&fixture.lease(1).await), ["evt_1"]);
+}
+
+#[tokio::test]
 async fn a_full_inbox_refuses_keeps_running_and_recovers() {
     let mut fixture = Fixture::with(|options| options.bytes_max = Some(40 * 16_384));
     let mut stored = 0;

@@ -60,6 +60,13 @@ impl Writes {
         let mut writes = Self { connection, committed: memory, working: memory, sweep: SweepCursor::default() };
         writes.begin()?;
         writes.return_leased(now, i64::MAX)?;
+        let newest: Option<i64> = writes
+            .connection
+            .query_row("SELECT received_at FROM entries ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
+            .optional()?;
+        if newest.is_some_and(|newest| newest > now.millis()) {
+            writes.clock_went_back(now)?;
+        }
         writes.commit()?;
         Ok(writes)
     }

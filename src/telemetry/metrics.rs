@@ -217,6 +217,7 @@ metrics! {
     /// Entries that came back from a process without a result, by reason.
     returned: counters("colony_gateway_entries_returned_total", "reason", &[
         "leases_lost", "batch_failed", "unknown_process", "cancelled", "no_result", "missing", "too_old",
+        "clocks_differ",
     ]);
     /// Seconds from the receipt of an event to its end.
     settle_seconds: histogram("colony_gateway_settle_duration_seconds");

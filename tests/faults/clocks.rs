@@ -28,7 +28,7 @@ fn clock_jumps(scenario: &str, mut world: World) {
     for _ in 0..rounds.number {
         let mut jumps = [HOUR, 0, -HOUR, 0, HOUR, -HOUR, 0];
         if rounds.random.bool() {
-            jumps.iter_mut().for_each(|jump| *jump = -*jump);
+            jumps = jumps.map(|jump| -jump);
         }
         for jump in jumps {
             load.allow(DELIVERIES);

@@ -15,7 +15,6 @@ mod gateway;
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod postgres;
 #[path = "../support/proxy.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
 mod proxy;
 #[path = "../support/rest.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]

@@ -104,7 +104,8 @@ impl World {
 
 /// Entries of an inbox that the ledger knew already.
 fn recognised(inbox: &Path) -> u64 {
-    if !inbox.exists() {
+    // A disk's shadow has a file of this name too, and no lock.
+    if !inbox.with_file_name("inbox.lock").exists() {
         return 0;
     }
     let connection = rusqlite::Connection::open(inbox).unwrap();

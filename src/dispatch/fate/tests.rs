@@ -97,9 +97,9 @@ fn lost_leases_are_tried_again_alone_up_to_the_bound_and_then_the_event_is_dead(
 
 #[test]
 fn a_job_that_a_bee_refused_is_dead_with_its_code_and_takes_no_neighbour_with_it() {
-    let fate = process(ProcessState::Failed, vec![], &["attestation_too_old: made last year"]);
+    let fate = process(ProcessState::Failed, vec![], &["attestation_signature: made elsewhere"]);
     let alone = ends(&fate, &[0]);
-    let dead = Conclusion::Dead { code: "attestation_too_old".to_owned(), reason: "made last year".to_owned() };
+    let dead = Conclusion::Dead { code: "attestation_signature".to_owned(), reason: "made elsewhere".to_owned() };
     assert_eq!(alone, [(What::Outcome("failed"), dead)]);
     let batch = ends(&fate, &[0, 0]);
     assert!(batch.iter().all(|end| matches!(end, (What::Returned("batch_failed"), Conclusion::RetryAlone { .. }))));
@@ -122,4 +122,15 @@ fn a_process_that_is_not_at_its_end_and_an_answer_about_the_call_end_nothing() {
 fn what_is_taken_back_is_due_at_once_and_not_counted() {
     let ended = take_back(entries(&[2]), NOW);
     assert!(matches!(ended[0].conclusion, Conclusion::Retry { due: NOW, counted: false, .. }));
+}
+
+#[test]
+fn a_clock_that_differs_is_no_fault_of_the_events() {
+    for code in CLOCKS_DIFFER {
+        let fate = process(ProcessState::Failed, vec![], &[&format!("{code}: an hour")]);
+        for (what, conclusion) in ends(&fate, &[0, RESUBMISSIONS_MAX]) {
+            assert_eq!(what, What::Returned("clocks_differ"));
+            assert!(matches!(conclusion, Conclusion::Retry { due, counted: false, .. } if due > NOW));
+        }
+    }
 }

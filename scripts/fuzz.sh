@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Coverage-guided fuzzing of everything that reads what others wrote: ./scripts/fuzz.sh [SECONDS_PER_TARGET] [TARGET...]
+#
+# Needs a nightly toolchain and cargo-fuzz (cargo install cargo-fuzz --locked). The targets are in fuzz/targets.rs; an
+# ordinary test (tests/fuzzing) runs them without either. What a fuzzer finds is kept in fuzz/artifacts, what it learned in
+# fuzz/corpus. 60 seconds a target if nothing is said.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+seconds=${1:-60}
+[ $# -eq 0 ] || shift
+targets=("$@")
+[ $# -gt 0 ] || targets=(signature event reply job config)
+
+if ! cargo +nightly fuzz --version >/dev/null 2>&1; then
+  echo "scripts/fuzz.sh: needs a nightly toolchain (rustup toolchain install nightly) and cargo-fuzz (cargo install cargo-fuzz --locked)" >&2
+  exit 2
+fi
+
+COLONY_GATEWAY_FUZZ_SEEDS=$PWD/fuzz/seeds cargo test --locked --quiet --test fuzzing -- --exact seeds_are_there_for_every_target
+cargo +nightly fuzz build --sanitizer none
+for target in "${targets[@]}"; do
+  mkdir -p "fuzz/corpus/$target"
+  echo "== $target, $seconds s"
+  # Inputs are bounded like webhooks are, though smaller, so that the fuzzer tries many.
+  cargo +nightly fuzz run --sanitizer none "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+    -max_total_time="$seconds" -max_len=16384 -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1
+done
