@@ -4,6 +4,7 @@ pub mod bees;
 pub mod colony;
 mod housekeeping;
 mod reload;
+mod restore;
 mod route;
 
 use std::io;
@@ -13,6 +14,9 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+pub use restore::finish_restore;
+
+use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, LedgerConfig, Sources};
 use crate::dispatch::{Direct, Pump, PumpOptions, Surroundings};
 use crate::domain::backoff::Backoff;
@@ -69,6 +73,9 @@ pub enum StartError {
     /// The Guardian's rules file is refused.
     #[error("cannot use revenue.guardian_rules")]
     Rules(#[source] RulesError),
+    /// A restore that was interrupted cannot be carried to its end.
+    #[error("cannot finish a restore that was interrupted")]
+    Restore(#[source] BackupError),
     /// A setting is missing or makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -109,6 +116,7 @@ pub struct Gateway {
 /// Opens the state of record that the configuration names. One that lacks migrations is refused; one that cannot be
 /// reached is not, since webhooks are stored without it.
 pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
+    finish_restore(config).map_err(StartError::Restore)?;
     let ledger: Arc<dyn StateOfRecord> = match &config.ledger {
         LedgerConfig::Sqlite { path } => {
             if let Some(parent) = path.parent() {

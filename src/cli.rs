@@ -1,12 +1,14 @@
 //! The command line: one file a subcommand. Arguments in, exit code out; the work is done elsewhere.
 
 mod admin;
+pub mod backup;
 pub mod bee;
 pub mod colony;
 pub mod config;
 pub mod dev;
 pub mod keys;
 pub mod migrate;
+pub mod restore;
 pub mod revenue;
 pub mod serve;
 pub mod simulate;
@@ -57,6 +59,12 @@ pub enum Command {
     Migrate(migrate::MigrateArgs),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
+    /// Write a consistent, encrypted copy of the gateway's files. The gateway may be running.
+    #[command(after_help = backup::NOTES)]
+    Backup(backup::BackupArgs),
+    /// Bring the gateway's files back from a backup.
+    #[command(after_help = restore::NOTES)]
+    Restore(restore::RestoreArgs),
     /// Make, show and replace keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -80,6 +88,8 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Simulate(args) => simulate::run(args, clock).await,
         Command::Migrate(args) => migrate::run(args, &sources).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,
+        Command::Backup(args) => backup::run(args, &sources, clock).await,
+        Command::Restore(args) => restore::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources),
     };
     match result {

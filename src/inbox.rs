@@ -9,6 +9,7 @@
 //! One thread writes and commits what has queued up meanwhile in one transaction (group commit, `synchronous=FULL`);
 //! another moves committed pages from the write-ahead log into the file, so that commits do not wait for it.
 
+mod backup;
 mod checkpoint;
 mod entry;
 mod error;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+pub use backup::{Claim, Contents, FORMAT_KNOWN, claim, inspect, restore_journal};
 pub use entry::{Door, EntryState, NewEntry, Receipt, Source};
 pub use error::{InboxError, OpenError};
 pub use lease::{Concluded, Conclusion, Lease, LeaseRequest, Leased, Refused, SubmittedEntry, SubmittedProcess};

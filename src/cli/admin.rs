@@ -15,7 +15,7 @@ use crate::domain::clock::Clock;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
 
 /// Longest wait for an answer of the gateway.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+const ANSWER_MAX: Duration = Duration::from_mins(1);
 
 /// Longest answer kept for an error message, in bytes.
 const DETAIL_BYTES_MAX: usize = 500;
@@ -39,6 +39,7 @@ pub(super) async fn reach(config: &Config, clock: &Clock) -> anyhow::Result<Reac
         "there is no inbox at {}: set GATEWAY_DATA_DIR to the gateway's directory, or start the gateway once",
         file.display()
     );
+    app::finish_restore(config)?;
     let clock = clock.clone();
     let opened = tokio::task::spawn_blocking(move || Inbox::open(&options, clock)).await?;
     match opened {

@@ -10,9 +10,12 @@ mod bindings;
 mod entries;
 mod events;
 mod fault;
+mod inspect;
 mod reports;
 mod schema;
 mod truth;
+
+pub use self::inspect::inspect;
 
 use std::path::Path;
 use std::thread::JoinHandle;

@@ -9,6 +9,7 @@ mod gateway;
 mod postgres;
 
 mod answers;
+mod backup;
 mod commands;
 mod durability;
 mod hostile;

@@ -14,7 +14,7 @@ use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::revenue::rows::MATCH_WINDOW;
 
 /// Version of the tables, in `PRAGMA user_version`.
-const SCHEMA_VERSION: i32 = 1;
+pub(super) const SCHEMA_VERSION: i32 = 1;
 
 /// How long a transaction waits for another process to let go of the file.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -50,11 +50,11 @@ pub(super) fn check(connection: &mut Connection) -> Result<(), LedgerError> {
     }
 }
 
-fn version(connection: &Connection) -> Result<i32, LedgerError> {
+pub(super) fn version(connection: &Connection) -> Result<i32, LedgerError> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fault)
 }
 
-fn unknown(version: i32) -> LedgerError {
+pub(super) fn unknown(version: i32) -> LedgerError {
     let message = format!(
         "the file's tables are of version {version}, this release knows {SCHEMA_VERSION}: use the release that made it"
     );
