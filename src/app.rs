@@ -2,6 +2,7 @@
 
 pub mod bees;
 pub mod colony;
+pub mod erase;
 mod housekeeping;
 mod reload;
 mod restore;

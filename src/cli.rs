@@ -6,6 +6,7 @@ pub mod bee;
 pub mod colony;
 pub mod config;
 pub mod dev;
+pub mod erase;
 pub mod keys;
 pub mod migrate;
 pub mod restore;
@@ -65,6 +66,9 @@ pub enum Command {
     /// Bring the gateway's files back from a backup.
     #[command(after_help = restore::NOTES)]
     Restore(restore::RestoreArgs),
+    /// Remove a person's data, on request (GDPR, Law 25). What accounting needs stays.
+    #[command(after_help = erase::NOTES)]
+    Erase(erase::EraseArgs),
     /// Make, show and replace keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -88,6 +92,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Simulate(args) => simulate::run(args, clock).await,
         Command::Migrate(args) => migrate::run(args, &sources).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,
+        Command::Erase(args) => erase::run(args, &sources, clock).await,
         Command::Backup(args) => backup::run(args, &sources, clock).await,
         Command::Restore(args) => restore::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources),

@@ -6,4 +6,5 @@ pub mod causes;
 pub mod clock;
 pub mod ids;
 pub mod limits;
+pub mod person;
 pub mod route;

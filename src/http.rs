@@ -6,6 +6,7 @@
 mod admin;
 mod body;
 mod control;
+mod erase;
 mod log;
 mod operator;
 mod problem;
@@ -61,9 +62,12 @@ pub fn combined_router(
 }
 
 fn admin_routes(state: AdminState, control: Option<Control>) -> Router {
+    let inbox = state.inbox.clone();
     let router = admin::health_routes(state.clone()).merge(admin::metrics_routes(state));
     match control {
-        Some(control) => router.merge(control::routes(control)),
+        Some(control) => {
+            router.merge(erase::routes(control.operator.clone(), inbox)).merge(control::routes(control))
+        }
         None => router,
     }
 }

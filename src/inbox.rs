@@ -12,6 +12,7 @@
 mod backup;
 mod checkpoint;
 mod entry;
+mod erase;
 mod error;
 mod lease;
 mod open;
@@ -30,6 +31,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 pub use backup::{Claim, Contents, FORMAT_KNOWN, claim, inspect, restore_journal};
 pub use entry::{Door, EntryState, NewEntry, Receipt, Source};
+pub use erase::{ERASE_BODIES_MAX, EraseStep, Unsettled};
 pub use error::{InboxError, OpenError};
 pub use lease::{Concluded, Conclusion, Lease, LeaseRequest, Leased, Refused, SubmittedEntry, SubmittedProcess};
 pub use query::{Counts, EntryView};

@@ -8,6 +8,7 @@
 //! row with the greatest version, refuse to re-point a binding, and join on reading.
 
 mod batch;
+pub mod erase;
 pub mod migrations;
 pub mod postgres;
 pub mod projections;

@@ -66,6 +66,8 @@ impl AdminClient {
                  started with, or stop it first"
             );
         };
+        // Another part of the process may have chosen the provider before; then that one stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().timeout(ANSWER_MAX).build()?;
         Ok(Self { base: format!("http://{}", local(config.http.admin_listen)), token, client })
     }

@@ -16,6 +16,11 @@ pub const FORMAT_KNOWN: i64 = FORMAT;
 /// Names of the states, by their number in the store.
 const STATES: [&str; 6] = ["waiting", "leased", "submitted", "settled", "dead", "quarantined"];
 
+/// Name of a state.
+pub(super) fn state_name(state: i64) -> &'static str {
+    usize::try_from(state).ok().and_then(|state| STATES.get(state)).copied().unwrap_or("unknown")
+}
+
 /// The right to the inbox of a directory: no gateway starts on it while this lives.
 #[derive(Debug)]
 pub struct Claim(#[expect(dead_code, reason = "held for its lock")] File);

@@ -57,6 +57,10 @@ pub(super) enum Command {
         retention: Retention,
         reply: Reply<Swept>,
     },
+    Erase {
+        entries: Vec<EntryId>,
+        reply: Reply<u64>,
+    },
     Probe {
         reply: Reply<()>,
     },
@@ -72,6 +76,7 @@ enum Answer {
     ConcludeSubmitted(Reply<Vec<Concluded>>, Vec<Concluded>),
     Postpone(Reply<()>),
     Sweep(Reply<Swept>, Swept),
+    Erase(Reply<u64>, u64),
     Probe(Reply<()>),
     None,
 }
@@ -261,6 +266,7 @@ impl Writer {
                 Done::Nothing
             }
             Command::Sweep { retention, .. } => Done::Sweep(self.writes.sweep(retention, now)?),
+            Command::Erase { entries, .. } => Done::Erase(self.writes.erase(entries)?),
             Command::Probe { .. } => {
                 self.writes.probe()?;
                 Done::Nothing
@@ -297,6 +303,7 @@ enum Done {
     Lease(Vec<Lease>),
     Conclude(Vec<Concluded>),
     Sweep(Swept),
+    Erase(u64),
     Nothing,
 }
 
@@ -311,6 +318,7 @@ impl Command {
             }
             (Self::Postpone { reply, .. }, _) => Answer::Postpone(reply),
             (Self::Sweep { reply, .. }, Done::Sweep(swept)) => Answer::Sweep(reply, swept),
+            (Self::Erase { reply, .. }, Done::Erase(erased)) => Answer::Erase(reply, erased),
             (Self::Probe { reply }, _) => Answer::Probe(reply),
             // `apply` gives each command its own kind; a reply that is dropped reads as `Closed`, never as success.
             _ => Answer::None,
@@ -326,6 +334,7 @@ impl Command {
             Self::Conclude { conclusions, reply } => drop(reply.send(Err(Refused { error, conclusions }))),
             Self::ConcludeSubmitted { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
+            Self::Erase { reply, .. } => drop(reply.send(Err(error))),
             Self::Postpone { reply, .. } | Self::Probe { reply } => drop(reply.send(Err(error))),
             Self::FinishCheckpoint => {}
         }
@@ -341,6 +350,7 @@ impl Answer {
             Self::Conclude(reply, concluded) => drop(reply.send(Ok(concluded))),
             Self::ConcludeSubmitted(reply, concluded) => drop(reply.send(Ok(concluded))),
             Self::Sweep(reply, swept) => drop(reply.send(Ok(swept))),
+            Self::Erase(reply, erased) => drop(reply.send(Ok(erased))),
             Self::Postpone(reply) | Self::Probe(reply) => drop(reply.send(Ok(()))),
             Self::None => {}
         }
@@ -358,6 +368,7 @@ fn group_bytes(group: &[Command]) -> u64 {
             | Command::ConcludeSubmitted { .. }
             | Command::Postpone { .. }
             | Command::Sweep { .. }
+            | Command::Erase { .. }
             | Command::Probe { .. }
             | Command::FinishCheckpoint => 0,
         })

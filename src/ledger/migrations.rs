@@ -61,6 +61,7 @@ pub const ALL: &[Migration] = migrations![
     20260101000300 "gateway_show",
     20260101000400 "gateway_reports",
     20260101000500 "gateway_access",
+    20260115000000 "gateway_erase",
 ];
 
 /// How a migration stands in a database.

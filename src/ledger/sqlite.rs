@@ -8,6 +8,8 @@
 mod apply;
 mod bindings;
 mod entries;
+mod erase;
+mod erased;
 mod events;
 mod fault;
 mod inspect;

@@ -12,6 +12,7 @@ mod answers;
 mod backup;
 mod commands;
 mod durability;
+mod erase;
 mod hostile;
 mod route;
 mod rules;
