@@ -4,11 +4,13 @@ pub mod bees;
 pub mod colony;
 mod controls;
 mod dispatch;
+pub mod erase;
 mod housekeeping;
 mod options;
 mod problems;
 pub mod reconcile;
 mod reload;
+mod restore;
 mod route;
 
 use std::io;
@@ -21,6 +23,9 @@ use tokio::net::TcpListener;
 pub use options::inbox_options;
 use options::{server_options, webhook_options};
 
+pub use restore::finish_restore;
+
+use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, LedgerConfig, Sources};
 use crate::dispatch::Surroundings;
 use crate::domain::clock::Clock;
@@ -76,6 +81,9 @@ pub enum StartError {
     /// The Guardian's rules file is refused.
     #[error("cannot use revenue.guardian_rules")]
     Rules(#[source] RulesError),
+    /// A restore that was interrupted cannot be carried to its end.
+    #[error("cannot finish a restore that was interrupted")]
+    Restore(#[source] BackupError),
     /// A setting is missing or makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -116,6 +124,7 @@ pub struct Gateway {
 /// Opens the state of record that the configuration names. One that lacks migrations is refused; one that cannot be
 /// reached is not, since webhooks are stored without it.
 pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
+    finish_restore(config).map_err(StartError::Restore)?;
     let ledger: Arc<dyn StateOfRecord> = match &config.ledger {
         LedgerConfig::Sqlite { path } => {
             if let Some(parent) = path.parent() {

@@ -2,15 +2,18 @@
 
 pub mod account;
 mod admin;
+pub mod backup;
 pub mod bee;
 pub mod colony;
 pub mod config;
 pub mod dev;
+pub mod erase;
 pub mod inbox;
 pub mod keys;
 pub mod migrate;
 pub mod projections;
 pub mod reconcile;
+pub mod restore;
 pub mod revenue;
 pub mod serve;
 pub mod simulate;
@@ -70,6 +73,15 @@ pub enum Command {
     Reconcile(reconcile::ReconcileArgs),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
+    /// Write a consistent, encrypted copy of the gateway's files. The gateway may be running.
+    #[command(after_help = backup::NOTES)]
+    Backup(backup::BackupArgs),
+    /// Bring the gateway's files back from a backup.
+    #[command(after_help = restore::NOTES)]
+    Restore(restore::RestoreArgs),
+    /// Remove a person's data, on request (GDPR, Law 25). What accounting needs stays.
+    #[command(after_help = erase::NOTES)]
+    Erase(erase::EraseArgs),
     /// Make, show and replace keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -96,6 +108,9 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Projections(command) => projections::run(command, &sources).await,
         Command::Reconcile(args) => reconcile::run(args, &sources, clock).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,
+        Command::Erase(args) => erase::run(args, &sources, clock).await,
+        Command::Backup(args) => backup::run(args, &sources, clock).await,
+        Command::Restore(args) => restore::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources),
     };
     match result {

@@ -3,6 +3,7 @@
 //! Every setting is declared once, where it is read, with both of its names. All faults are reported at once, each with
 //! the name of its setting. Keys that nobody reads are faults too: a typing error must not silently mean a default.
 
+mod backup;
 mod colony;
 mod endpoints;
 mod ledger;
@@ -11,6 +12,7 @@ mod reconcile;
 pub mod secret;
 mod settings;
 
+pub use backup::BackupConfig;
 pub use colony::ColonyConfig;
 pub use ledger::{LedgerConfig, StripeConfig};
 pub use reader::{ConfigError, Fault, Shown, Sources};

@@ -7,5 +7,6 @@ pub mod clock;
 pub mod ids;
 pub mod limits;
 pub mod pause;
+pub mod person;
 pub mod reconcile;
 pub mod route;

@@ -6,6 +6,7 @@
 mod admin;
 mod body;
 mod control;
+mod erase;
 mod log;
 mod operator;
 mod problem;
@@ -69,6 +70,7 @@ pub struct Controls {
 fn admin_routes(state: AdminState, controls: Controls) -> Router {
     let mut router = admin::health_routes(state.clone()).merge(admin::metrics_routes(state));
     if let Some(control) = controls.control {
+        router = router.merge(erase::routes(control.operator.clone(), control.inbox.clone()));
         router = router.merge(control::routes(control));
     }
     if let Some(control) = controls.reconcile {

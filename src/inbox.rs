@@ -9,8 +9,10 @@
 //! One thread writes and commits what has queued up meanwhile in one transaction (group commit, `synchronous=FULL`);
 //! another moves committed pages from the write-ahead log into the file, so that commits do not wait for it.
 
+mod backup;
 mod checkpoint;
 mod entry;
+mod erase;
 mod error;
 mod lease;
 mod listed;
@@ -33,7 +35,9 @@ use std::time::Duration;
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+pub use backup::{Claim, Contents, FORMAT_KNOWN, claim, inspect, restore_journal};
 pub use entry::{Door, EntryState, NewEntry, Receipt, Source, StateName};
+pub use erase::{ERASE_BODIES_MAX, EraseStep, Unsettled};
 pub use error::{InboxError, OpenError};
 pub use lease::{Concluded, Conclusion, Lease, LeaseRequest, Leased, Refused, SubmittedEntry, SubmittedProcess};
 pub use listed::Held;

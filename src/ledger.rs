@@ -9,6 +9,7 @@
 
 pub mod audit;
 mod batch;
+pub mod erase;
 pub mod migrations;
 pub mod postgres;
 pub mod projections;

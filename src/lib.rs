@@ -13,11 +13,12 @@
 //! | [`ledger`] | the state of record |
 //! | [`reconcile`] | compares with Stripe, and brings in what never arrived |
 //!
-//! [`stripe`] knows Stripe's formats, [`app`] wires everything, [`lifecycle`] starts and stops it.
+//! [`backup`] copies the gateway's files and brings them back. [`stripe`] knows Stripe's formats, [`app`] wires everything, [`lifecycle`] starts and stops it.
 //! [`config`], [`telemetry`] and [`domain`] are leaves that any module may use.
 //! ARCHITECTURE.md describes the invariants; `tests/tidy.rs` checks the import rules.
 
 pub mod app;
+pub mod backup;
 pub mod bees;
 pub mod cli;
 pub mod colony;

@@ -39,6 +39,7 @@ pub(super) async fn reach(config: &Config, clock: &Clock) -> anyhow::Result<Reac
         "there is no inbox at {}: set GATEWAY_DATA_DIR to the gateway's directory, or start the gateway once",
         file.display()
     );
+    app::finish_restore(config)?;
     let clock = clock.clone();
     let opened = tokio::task::spawn_blocking(move || Inbox::open(&options, clock)).await?;
     match opened {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::backup::BackupConfig;
 use super::colony::{self, ColonyConfig};
 use super::endpoints;
 use super::ledger::{LedgerConfig, StripeConfig};
@@ -38,6 +39,8 @@ pub struct Config {
     pub reconcile: ReconcileConfig,
     /// The domain's rules.
     pub revenue: RevenueConfig,
+    /// Backups.
+    pub backup: BackupConfig,
     /// Logs.
     pub log: LogConfig,
     /// How long work in hand may take after the first signal.
@@ -163,6 +166,7 @@ impl Config {
         let stripe = super::ledger::stripe(r);
         let reconcile = reconcile::read(r);
         let revenue = revenue(r);
+        let backup = super::backup::read(r);
         let log = log(r);
         let shutdown_deadline = r.or(setting("shutdown_deadline", "GATEWAY_SHUTDOWN_DEADLINE"), "25s", duration);
         if http.append_timeout <= inbox.busy_timeout {
@@ -180,6 +184,7 @@ impl Config {
             stripe,
             reconcile,
             revenue,
+            backup,
             log,
             shutdown_deadline,
             shown,

@@ -37,6 +37,14 @@ pub enum OpenError {
         /// What SQLite found.
         detail: String,
     },
+    /// A restore was interrupted.
+    #[error(
+        "{path} is the record of a restore that was interrupted: run `colony-gateway restore` again, or start the gateway, which finishes it"
+    )]
+    Restoring {
+        /// The record.
+        path: PathBuf,
+    },
     /// Somebody else's database.
     #[error("{path} is a database, but not an inbox of colony-gateway: choose another data directory")]
     Foreign {

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::schema::{APPLICATION_ID, CREATE, FORMAT, PAGE_BYTES, UPGRADES};
 use super::write::Writes;
 use super::writer::{Writer, WriterStats};
-use super::{Inbox, InboxError, InboxOptions, InboxThreads, OpenError, checkpoint};
+use super::{Inbox, InboxError, InboxOptions, InboxThreads, OpenError, checkpoint, restore_journal};
 use crate::domain::clock::Clock;
 
 /// A file up to this size is read through before the start; a larger one is checked while the gateway runs.
@@ -25,6 +25,10 @@ pub(super) fn open(options: &InboxOptions, clock: Clock) -> Result<(Inbox, Inbox
         source,
     })?;
     let lock = lock(&directory.join("inbox.lock"))?;
+    let journal = restore_journal(directory);
+    if journal.exists() {
+        return Err(OpenError::Restoring { path: journal });
+    }
     let path = directory.join("inbox.db");
     let connection = connect(&path, options)?;
     let large = check(&path, &connection)?;
@@ -92,7 +96,7 @@ fn start(options: &InboxOptions, clock: Clock, parts: Parts<'_>) -> Result<(Inbo
     Ok((inbox, InboxThreads { threads, fatal, check }))
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let cannot = |source| OpenError::Path {
         path: path.to_owned(),
         message: "the lock file cannot be written; check the directory's owner and that the disk is not read-only",
@@ -213,7 +217,7 @@ fn check_large(connection: &Connection, fatal: &watch::Sender<Option<String>>) {
     }
 }
 
-fn classify(path: &Path, source: rusqlite::Error) -> OpenError {
+pub(super) fn classify(path: &Path, source: rusqlite::Error) -> OpenError {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     match source.sqlite_error_code() {
         Some(DatabaseCorrupt | NotADatabase) => {

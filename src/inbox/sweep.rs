@@ -107,3 +107,77 @@ fn pass(
     }
     Ok(more)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Door, Inbox, InboxOptions, NewEntry};
+    use super::*;
+    use crate::domain::clock::Clock;
+    use crate::domain::ids::EndpointName;
+    use crate::stripe::envelope::Envelope;
+    use crate::stripe::signature::tests::delivery;
+
+    /// Settled entries with bodies, written past the writer.
+    fn fill(options: &InboxOptions, entries: i64, settled: Timestamp) {
+        let mut connection = Connection::open(options.directory.join("inbox.db")).unwrap();
+        let transaction = connection.transaction().unwrap();
+        for number in 0..entries {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO entries (id, endpoint, event_id, event_type, source, secret, received_at, state, ended_at,
+                                          code)
+                     VALUES (?1, 'stripe', 'evt_old_' || ?1, 'x', 'webhook', 's', ?2, 3, ?2, 'applied')",
+                )
+                .unwrap()
+                .execute(params![number + 1, settled.millis()])
+                .unwrap();
+            transaction
+                .prepare_cached("INSERT INTO bodies VALUES (?1, zeroblob(2000))")
+                .unwrap()
+                .execute([number + 1])
+                .unwrap();
+        }
+        transaction.execute("UPDATE tally SET entries = ?1 WHERE state = 3", [entries]).unwrap();
+        transaction.commit().unwrap();
+    }
+
+    fn entry(number: u64) -> NewEntry {
+        let body = format!(r#"{{"id":"evt_new_{number}","object":"event","type":"x","livemode":true}}"#);
+        let envelope = Envelope::read(body.as_bytes()).unwrap();
+        NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(body.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn webhooks_are_made_durable_between_the_bounded_batches_of_a_long_sweep() {
+        const ENTRIES: i64 = 20_000;
+        let directory = tempfile::tempdir().unwrap();
+        let options = InboxOptions::new(directory.path());
+        let now = Timestamp::from_seconds(1_800_000_000);
+        let day = Duration::from_hours(24);
+        let (inbox, threads) = Inbox::open(&options, Clock::manual(now)).unwrap();
+        drop(inbox);
+        threads.join();
+        fill(&options, ENTRIES, now.minus(day * 500));
+        let (inbox, threads) = Inbox::open(&options, Clock::manual(now)).unwrap();
+        let retention = Retention { bodies: day * 35, entries: day * 400 };
+        let (mut rounds, mut bodies, mut entries) = (0, 0, 0);
+        loop {
+            // Both wait at the writer; the webhook's answer comes before the next batch can be asked for.
+            let (swept, receipt) = tokio::join!(inbox.sweep(retention), inbox.append(entry(rounds)));
+            let swept = swept.unwrap();
+            assert!(!receipt.unwrap().is_duplicate());
+            assert!(swept.bodies <= SWEEP_ROWS_MAX && swept.entries <= SWEEP_ROWS_MAX, "{swept:?}");
+            (rounds, bodies, entries) = (rounds + 1, bodies + swept.bodies, entries + swept.entries);
+            if !swept.more {
+                break;
+            }
+        }
+        assert!(rounds >= 40, "{rounds} rounds");
+        assert_eq!(entries, usize::try_from(ENTRIES).unwrap());
+        assert!(bodies <= entries);
+        let counts = inbox.counts().await.unwrap();
+        assert_eq!((counts.settled, counts.waiting), (0, rounds), "what waits is never removed");
+        drop(inbox);
+        threads.join();
+    }
+}

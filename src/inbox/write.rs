@@ -347,6 +347,11 @@ impl Writes {
         Ok(swept)
     }
 
+    /// Removes the bodies of settled entries for good.
+    pub(super) fn erase(&mut self, entries: &[EntryId]) -> rusqlite::Result<u64> {
+        super::erase::erase(&self.connection, entries)
+    }
+
     /// Writes and removes as much as a large append would, to learn whether the disk takes writes again.
     pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
         self.connection

@@ -58,6 +58,10 @@ pub(super) enum Command {
         retention: Retention,
         reply: Reply<Swept>,
     },
+    Erase {
+        entries: Vec<EntryId>,
+        reply: Reply<u64>,
+    },
     Probe {
         reply: Reply<()>,
     },
@@ -83,6 +87,7 @@ enum Answer {
     ConcludeSubmitted(Reply<Vec<Concluded>>, Vec<Concluded>),
     Postpone(Reply<()>),
     Sweep(Reply<Swept>, Swept),
+    Erase(Reply<u64>, u64),
     Probe(Reply<()>),
     Operate(Reply<Vec<Operated>>, Vec<Operated>),
     None,
@@ -273,6 +278,7 @@ impl Writer {
                 Done::Nothing
             }
             Command::Sweep { retention, .. } => Done::Sweep(self.writes.sweep(retention, now)?),
+            Command::Erase { entries, .. } => Done::Erase(self.writes.erase(entries)?),
             Command::Probe { .. } => {
                 self.writes.probe()?;
                 Done::Nothing
@@ -315,6 +321,7 @@ enum Done {
     Conclude(Vec<Concluded>),
     Sweep(Swept),
     Operate(Vec<Operated>),
+    Erase(u64),
     Nothing,
 }
 
@@ -329,6 +336,7 @@ impl Command {
             }
             (Self::Postpone { reply, .. } | Self::Mark { reply, .. }, _) => Answer::Postpone(reply),
             (Self::Sweep { reply, .. }, Done::Sweep(swept)) => Answer::Sweep(reply, swept),
+            (Self::Erase { reply, .. }, Done::Erase(erased)) => Answer::Erase(reply, erased),
             (Self::Probe { reply }, _) => Answer::Probe(reply),
             (Self::Operate { reply, .. }, Done::Operate(done)) => Answer::Operate(reply, done),
             // `apply` gives each command its own kind; a reply that is dropped reads as `Closed`, never as success.
@@ -346,6 +354,7 @@ impl Command {
             Self::ConcludeSubmitted { reply, .. } => drop(reply.send(Err(error))),
             Self::Sweep { reply, .. } => drop(reply.send(Err(error))),
             Self::Operate { reply, .. } => drop(reply.send(Err(error))),
+            Self::Erase { reply, .. } => drop(reply.send(Err(error))),
             Self::Postpone { reply, .. } | Self::Probe { reply } | Self::Mark { reply, .. } => {
                 drop(reply.send(Err(error)));
             }
@@ -364,6 +373,7 @@ impl Answer {
             Self::ConcludeSubmitted(reply, concluded) => drop(reply.send(Ok(concluded))),
             Self::Sweep(reply, swept) => drop(reply.send(Ok(swept))),
             Self::Operate(reply, done) => drop(reply.send(Ok(done))),
+            Self::Erase(reply, erased) => drop(reply.send(Ok(erased))),
             Self::Postpone(reply) | Self::Probe(reply) => drop(reply.send(Ok(()))),
             Self::None => {}
         }
@@ -381,6 +391,7 @@ fn group_bytes(group: &[Command]) -> u64 {
             | Command::ConcludeSubmitted { .. }
             | Command::Postpone { .. }
             | Command::Sweep { .. }
+            | Command::Erase { .. }
             | Command::Probe { .. }
             | Command::Operate { .. }
             | Command::Mark { .. }

@@ -63,6 +63,7 @@ pub const ALL: &[Migration] = migrations![
     20260101000500 "gateway_access",
     20260101000600 "gateway_replay",
     20260101000700 "gateway_reconcile",
+    20260115000000 "gateway_erase",
 ];
 
 /// How a migration stands in a database.

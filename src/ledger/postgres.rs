@@ -4,6 +4,7 @@
 //! prepared ones: so this also works through a pooler that gives each transaction to another server process, where a
 //! statement prepared on one is unknown to, or somebody else's on, the next.
 
+mod erase;
 mod fault;
 
 use std::str::FromStr;

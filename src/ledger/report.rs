@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::audit::Audit;
+use super::erase::Erasure;
 use super::{BoxFuture, Ledger, LedgerError};
 
 /// Most lines that [`Reports::subscriptions`] returns, and most days that [`Reports::summary`] goes back.
@@ -21,10 +22,10 @@ pub trait Reports: Send + Sync + fmt::Debug {
     fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>>;
 }
 
-/// A ledger that also answers questions.
-pub trait StateOfRecord: Ledger + Reports + Audit {}
+/// A ledger that also answers questions, is compared with Stripe, and erases.
+pub trait StateOfRecord: Ledger + Reports + Audit + Erasure {}
 
-impl<T: Ledger + Reports + Audit> StateOfRecord for T {}
+impl<T: Ledger + Reports + Audit + Erasure> StateOfRecord for T {}
 
 /// The state of record at a glance. Test mode and live mode are never added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,11 +9,16 @@ mod apply;
 mod audit;
 mod bindings;
 mod entries;
+mod erase;
+mod erased;
 mod events;
 mod fault;
+mod inspect;
 mod reports;
 mod schema;
 mod truth;
+
+pub use self::inspect::inspect;
 
 use std::path::Path;
 use std::thread::JoinHandle;

@@ -47,7 +47,9 @@ const ISOLATION: &str = "GW003";
 
 /// Class of the fault and a hint for the operator; empty when there is nothing to do but wait.
 pub(super) fn classify(code: &str) -> (Kind, &'static str) {
-    exact(code).or_else(|| of_class(code)).unwrap_or((Kind::Unknown, "a code that no rule knows: read the database's log"))
+    exact(code)
+        .or_else(|| of_class(code))
+        .unwrap_or((Kind::Unknown, "a code that no rule knows: read the database's log"))
 }
 
 fn exact(code: &str) -> Option<(Kind, &'static str)> {

@@ -3,6 +3,7 @@
 //! A batch is one POST to `/rest/v1/rpc/gateway_apply_batch`, which the REST layer runs as one transaction. Every call
 //! has a deadline, every reply a cap. The key is sent to the configured address only: redirects are not followed.
 
+mod erase;
 mod fault;
 
 use std::time::Duration;

@@ -9,8 +9,10 @@ mod gateway;
 mod postgres;
 
 mod answers;
+mod backup;
 mod commands;
 mod durability;
+mod erase;
 mod hostile;
 mod route;
 mod rules;

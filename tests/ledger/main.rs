@@ -18,6 +18,7 @@ mod rest;
 mod agreement;
 mod contract;
 mod direct;
+mod erase;
 mod faults;
 mod migrations;
 mod readers;

@@ -197,6 +197,7 @@ async fn only_the_service_role_may_call_the_functions_and_nobody_sees_the_schema
             "gateway_check()",
             "gateway_summary(integer)",
             "gateway_subscriptions(integer)",
+            "gateway_erase(jsonb)",
         ] {
             let statement = format!("SELECT has_function_privilege('{role}', 'public.{function}', 'EXECUTE')");
             let may: bool = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&pool).await.unwrap();

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::fault::fault;
-use super::{bindings, entries, events, truth};
+use super::{bindings, entries, erased, events, truth};
 use crate::domain::clock::Timestamp;
 use crate::ledger::{BINDING_CONFLICT, LedgerError, Outcome};
 use crate::revenue::rows::{Decision, EventFacts};
@@ -37,6 +37,8 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
             _ => return Ok(known),
         }
     }
+    let redacted = erased::redacted(transaction, verdict)?;
+    let verdict = redacted.as_ref().unwrap_or(verdict);
     let outcome = match verdict {
         Verdict::Apply(plan) => write(transaction, plan)?,
         Verdict::Ignore { event, decisions, .. } => {

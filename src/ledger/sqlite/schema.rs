@@ -14,7 +14,7 @@ use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::revenue::rows::MATCH_WINDOW;
 
 /// Version of the tables, in `PRAGMA user_version`.
-const SCHEMA_VERSION: i32 = 1;
+pub(super) const SCHEMA_VERSION: i32 = 2;
 
 /// How long a transaction waits for another process to let go of the file.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -35,6 +35,11 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
         0 => {
             transaction.execute_batch(TABLES).map_err(fault)?;
             transaction.execute_batch(&views()).map_err(fault)?;
+            transaction.execute_batch(ERASURES).map_err(fault)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
+        }
+        1 => {
+            transaction.execute_batch(ERASURES).map_err(fault)?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
         }
         SCHEMA_VERSION => {}
@@ -67,16 +72,26 @@ pub(super) fn check(connection: &mut Connection) -> Result<(), LedgerError> {
     }
 }
 
-fn version(connection: &Connection) -> Result<i32, LedgerError> {
+pub(super) fn version(connection: &Connection) -> Result<i32, LedgerError> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fault)
 }
 
-fn unknown(version: i32) -> LedgerError {
+pub(super) fn unknown(version: i32) -> LedgerError {
     let message = format!(
         "the file's tables are of version {version}, this release knows {SCHEMA_VERSION}: use the release that made it"
     );
     LedgerError::new(NAME, LedgerErrorKind::Schema, message)
 }
+
+/// Since version 2: whose data was erased, by fingerprint.
+const ERASURES: &str = "
+CREATE TABLE erasures (
+    kind TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    erased_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, fingerprint)
+) STRICT;
+";
 
 const TABLES: &str = "
 CREATE TABLE events (

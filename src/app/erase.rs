@@ -1,0 +1,156 @@
+//! Erasing a person's data everywhere: the order of the parts, whoever has the inbox.
+//!
+//! Tombstones first, so that nothing comes back while the rest goes on; the link to the user last, so that an erasure
+//! that was interrupted finds the person again.
+
+use serde::Serialize;
+
+use crate::domain::person::{Person, Subject};
+use crate::inbox::{EraseStep, Unsettled};
+use crate::ledger::report::StateOfRecord;
+use crate::ledger::{BoxFuture, LedgerError};
+
+/// Most unsettled entries that a report lists.
+const LISTED_MAX: usize = 50;
+
+/// The inbox, opened here or over the admin listener of a running gateway.
+pub trait InboxSide: Send + Sync {
+    /// One step; see [`crate::inbox::Inbox::erase_step`].
+    fn step<'a>(&'a self, person: &'a Person, after: i64, dry_run: bool) -> BoxFuture<'a, anyhow::Result<EraseStep>>;
+}
+
+/// What to erase, and what to put up with.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Whose data.
+    pub subject: Subject,
+    /// Count and change nothing.
+    pub dry_run: bool,
+    /// Go on although entries of the person are not settled; they are left as they are.
+    pub include_unsettled: bool,
+    /// Go on although subscriptions entitle the person.
+    pub include_active: bool,
+}
+
+/// What was erased, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Fingerprint of the subject.
+    pub fingerprint: String,
+    /// Nothing was changed.
+    pub dry_run: bool,
+    /// The subject had been erased before.
+    pub erased_before: bool,
+    /// Identifiers that lead to the person: users, customers, subscriptions, and objects such as payments.
+    pub ids: [usize; 4],
+    /// Subscriptions that entitle the person now.
+    pub entitling: u64,
+    /// Bodies of the inbox.
+    pub inbox_bodies: u64,
+    /// Entries that are not settled and were left.
+    pub unsettled: u64,
+    /// The first of them.
+    pub unsettled_entries: Vec<Unsettled>,
+    /// Events of the ledger.
+    pub ledger_events: u64,
+    /// Rows of the ledger.
+    pub ledger_rows: crate::ledger::erase::RowsErased,
+}
+
+/// Why nothing was erased.
+#[derive(Debug, thiserror::Error)]
+pub enum EraseRefused {
+    /// Entries wait.
+    #[error(
+        "{} entries that name the person are not settled, and nothing unapplied is ever removed. Bring them to their end \
+         (`inbox list`, `inbox replay`) and run this again, or erase the rest now with --include-unsettled and run this \
+         again later:\n{}",
+        .0.unsettled, lines(.0)
+    )]
+    Unsettled(Box<Report>),
+    /// The person still pays.
+    #[error(
+        "{0} subscriptions still entitle the person. Cancel them at Stripe and wait for the events, or go on with \
+         --include-active: the access that the gateway shows ends then, while Stripe goes on charging"
+    )]
+    Active(u64),
+    /// The ledger.
+    #[error("the ledger did not do its part; run this again, it goes on where it can")]
+    Ledger(#[from] LedgerError),
+    /// The inbox.
+    #[error("the inbox did not do its part; run this again, it goes on where it can")]
+    Inbox(#[source] anyhow::Error),
+}
+
+/// The entries of a refusal, a line each.
+fn lines(report: &Report) -> String {
+    let line = |one: &Unsettled| format!("  {} {} {} {}", one.entry, one.state, one.event_id, one.event_type);
+    let mut lines: Vec<String> = report.unsettled_entries.iter().map(line).collect();
+    let more = report.unsettled.saturating_sub(report.unsettled_entries.len() as u64);
+    if more > 0 {
+        lines.push(format!("  and {more} more"));
+    }
+    lines.join("\n")
+}
+
+/// Erases, or tells what it would erase.
+///
+/// # Errors
+/// [`EraseRefused::Unsettled`] and [`EraseRefused::Active`] before anything was changed; a fault of a store at any point,
+/// after which the same order can be given again.
+pub async fn erase(inbox: &dyn InboxSide, ledger: &dyn StateOfRecord, order: &Order) -> Result<Report, EraseRefused> {
+    let found = ledger.find_person(&order.subject).await?;
+    let person = &found.person;
+    let mut report = Report {
+        fingerprint: order.subject.fingerprint(),
+        dry_run: order.dry_run,
+        erased_before: found.erased_before,
+        ids: [person.users.len(), person.customers.len(), person.subscriptions.len(), person.objects.len()],
+        entitling: found.entitling,
+        ..Report::default()
+    };
+    over_inbox(inbox, person, true, &mut report).await?;
+    if !order.dry_run {
+        if report.unsettled > 0 && !order.include_unsettled {
+            return Err(EraseRefused::Unsettled(Box::new(report)));
+        }
+        if report.entitling > 0 && !order.include_active {
+            return Err(EraseRefused::Active(report.entitling));
+        }
+        ledger.mark_erased(person).await?;
+        over_inbox(inbox, person, false, &mut report).await?;
+    }
+    let mut after = String::new();
+    loop {
+        let step = ledger.erase_events(person, &after, order.dry_run).await?;
+        report.ledger_events += step.erased;
+        match step.last {
+            Some(last) => after = last,
+            None => break,
+        }
+    }
+    report.ledger_rows = ledger.erase_rows(person, order.dry_run).await?;
+    Ok(report)
+}
+
+async fn over_inbox(
+    inbox: &dyn InboxSide,
+    person: &Person,
+    dry_run: bool,
+    report: &mut Report,
+) -> Result<(), EraseRefused> {
+    (report.inbox_bodies, report.unsettled) = (0, 0);
+    report.unsettled_entries.clear();
+    let mut after = 0;
+    loop {
+        let step = inbox.step(person, after, dry_run).await.map_err(EraseRefused::Inbox)?;
+        report.inbox_bodies += step.erased;
+        report.unsettled += step.unsettled.len() as u64;
+        let room = LISTED_MAX.saturating_sub(report.unsettled_entries.len());
+        report.unsettled_entries.extend(step.unsettled.into_iter().take(room));
+        match step.last {
+            Some(last) => after = last,
+            None => return Ok(()),
+        }
+    }
+}

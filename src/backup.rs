@@ -1,0 +1,284 @@
+//! Backups: a consistent copy of the gateway's files in one encrypted archive, and the way back.
+//!
+//! Guarantees: the copy of the inbox is one moment of it, taken while a gateway may be running; the copy of the embedded
+//! ledger is of a later moment, so whatever the inbox calls settled is in it; no archive is ever written unencrypted; a
+//! restore checks everything before it replaces anything, and a kill at any point leaves the old state or the new one.
+//!
+//! Does not: keep what was acknowledged after the copy. Stripe's list of events covers that (`reconcile`).
+//!
+//! An archive is an [age](https://age-encryption.org/v1) file that holds a tar: `manifest.json` first, then the files in
+//! the order in which it names them. So `age -d -i KEY FILE | tar t` shows one without this program.
+
+pub mod archive;
+mod files;
+pub mod restore;
+mod snapshot;
+mod swap;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::clock::{Clock, Timestamp};
+use crate::inbox::OpenError;
+use crate::ledger::LedgerError;
+
+pub use files::KEY_BYTES_MAX;
+pub use swap::finish;
+
+/// Format of archives that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// Name of the inbox in an archive and in the data directory.
+pub const INBOX: &str = "inbox.db";
+
+/// Name of the embedded ledger in an archive.
+pub const LEDGER: &str = "ledger.db";
+
+/// Directory of the key files in an archive.
+pub const KEYS: &str = "keys/";
+
+/// What an archive holds. Its first file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Format of the archive.
+    pub format: u32,
+    /// Version of the program that wrote it.
+    pub version: String,
+    /// When the copy of the inbox began, in RFC 3339. Whatever was acknowledged before is in it.
+    pub created: String,
+    /// Format of the inbox file.
+    pub inbox_format: i64,
+    /// Entries of the inbox by state.
+    pub entries: BTreeMap<String, u64>,
+    /// Events in the embedded ledger; absent when the state of record is elsewhere.
+    pub ledger_events: Option<u64>,
+    /// The files, in the order in which they follow.
+    pub files: Vec<FileNote>,
+}
+
+/// A file of an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileNote {
+    /// Its name in the archive: [`INBOX`], [`LEDGER`] or a name below [`KEYS`].
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its content, as hexadecimal text.
+    pub sha256: String,
+}
+
+/// A key file that goes into the archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPlace {
+    /// Its name below [`KEYS`]: the variable that names it, in lower case.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// What to copy.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Directory of the inbox.
+    pub data_dir: PathBuf,
+    /// File of the embedded ledger, if that is the state of record.
+    pub ledger: Option<PathBuf>,
+    /// Key files.
+    pub keys: Vec<KeyPlace>,
+}
+
+/// Why there is no backup, or nothing was restored. The target is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// No recipient.
+    #[error(
+        "a backup is never written unencrypted: name a recipient with --recipient age1… or GATEWAY_BACKUP_RECIPIENTS \
+         (`age-keygen -o KEYFILE` makes a key and prints its recipient; keep KEYFILE away from this machine)"
+    )]
+    NoRecipient,
+    /// No recipient of the form that is understood.
+    #[error("{text:?} is no recipient: it begins with age1 and is what `age-keygen` prints as the public key")]
+    Recipient {
+        /// What was given.
+        text: String,
+    },
+    /// The identity file holds no identity.
+    #[error("{path} holds no identity: it has a line AGE-SECRET-KEY-1…, as `age-keygen -o` writes it")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The archive exists.
+    #[error("{path} exists: choose another name, or overwrite it with --force")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no inbox to copy.
+    #[error("there is no inbox at {path}: set GATEWAY_DATA_DIR to the gateway's directory")]
+    NoInbox {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Something is in the way of a restore.
+    #[error("{path} is there: a restore replaces it with --force and keeps it under another name")]
+    InTheWay {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("{path} {what}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        what: &'static str,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// A database cannot be copied.
+    #[error("{path} cannot be copied")]
+    Copy {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's error.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The copy took too long.
+    #[error("copying {path} took longer than {minutes} minutes, and the inbox's log grows meanwhile: given up")]
+    TooSlow {
+        /// The database.
+        path: PathBuf,
+        /// The bound.
+        minutes: u64,
+    },
+    /// Not an archive of this program.
+    #[error("{path} is no backup of colony-gateway: {why}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// Encrypted for others.
+    #[error("{path} is encrypted for another key: none of the identities given opens it")]
+    WrongIdentity {
+        /// The archive.
+        path: PathBuf,
+    },
+    /// Damaged or cut short.
+    #[error("{path} is damaged or incomplete: {why}. Use another backup")]
+    Damaged {
+        /// The archive.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// Written by a newer program.
+    #[error("{path} is of format {found} ({what}), this program knows up to {known}: use the program that wrote it")]
+    Newer {
+        /// The archive.
+        path: PathBuf,
+        /// Of what.
+        what: &'static str,
+        /// Its format.
+        found: i64,
+        /// Newest format that is known here.
+        known: i64,
+    },
+    /// The inbox is in use, or is not what it should be.
+    #[error("cannot use the inbox")]
+    Inbox(#[source] OpenError),
+    /// The embedded ledger is not what it should be.
+    #[error("cannot use the embedded ledger")]
+    Ledger(#[source] LedgerError),
+    /// The record of a restore that was interrupted cannot be read.
+    #[error("{path} is the record of an interrupted restore, and it cannot be read: run the restore again")]
+    Journal {
+        /// The record.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl BackupError {
+    fn file(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::File { path, what, source }
+    }
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// What it holds.
+    pub manifest: Manifest,
+    /// Size of the archive in bytes.
+    pub bytes: u64,
+}
+
+/// Writes an archive to `to`, encrypted for `recipients`. A gateway may be running on the files. Needs as much room
+/// beside the inbox as the copies take; they are removed again. Blocks.
+///
+/// # Errors
+/// When anything cannot be read, copied or written; `to` is then as it was.
+pub fn write(
+    sources: &Sources,
+    to: &Path,
+    recipients: &archive::Recipients,
+    force: bool,
+    clock: &Clock,
+) -> Result<Written, BackupError> {
+    if !force && to.exists() {
+        return Err(BackupError::Exists { path: to.to_owned() });
+    }
+    let inbox = sources.data_dir.join(INBOX);
+    if !inbox.exists() {
+        return Err(BackupError::NoInbox { path: inbox });
+    }
+    let scratch = files::Scratch::make(&sources.data_dir)?;
+    let created = clock.now();
+    let inbox_copy = scratch.path(INBOX);
+    snapshot::take(&inbox, &inbox_copy, clock)?;
+    let contents = crate::inbox::inspect(&inbox_copy).map_err(BackupError::Inbox)?;
+    let mut parts = vec![(INBOX.to_owned(), inbox_copy)];
+    // Second, so that what the copy of the inbox calls settled is in the copy of the ledger.
+    let mut ledger_events = None;
+    if let Some(ledger) = sources.ledger.as_ref().filter(|path| path.exists()) {
+        let copy = scratch.path(LEDGER);
+        snapshot::take(ledger, &copy, clock)?;
+        ledger_events = Some(crate::ledger::sqlite::inspect(&copy).map_err(BackupError::Ledger)?);
+        parts.push((LEDGER.to_owned(), copy));
+    }
+    for key in &sources.keys {
+        let copy = scratch.path(&key.name);
+        files::copy_key(&key.path, &copy)?;
+        parts.push((format!("{KEYS}{}", key.name), copy));
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        created: created.to_string(),
+        inbox_format: contents.format,
+        entries: contents.entries,
+        ledger_events,
+        files: parts.iter().map(|(name, path)| files::note(name, path)).collect::<Result<_, _>>()?,
+    };
+    let mut out = files::NewFile::create(to)?;
+    archive::write(out.file(), to, recipients, &manifest, &parts)?;
+    let bytes = out.publish(force)?;
+    Ok(Written { manifest, bytes })
+}
+
+/// A moment as part of a file's name.
+fn stamp(moment: Timestamp) -> String {
+    let text = moment.to_string();
+    text.split('.').next().unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect()
+}

@@ -1,0 +1,114 @@
+//! `backup`: a consistent copy of the gateway's files, encrypted.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::backup::archive::Recipients;
+use crate::backup::{self, KEYS, KeyPlace};
+use crate::colony::keys::{Role, rotate};
+use crate::config::{Config, LedgerConfig, Sources};
+use crate::domain::clock::Clock;
+
+/// For `--help`.
+pub const NOTES: &str = "What is in it: the inbox, the embedded ledger (a ledger in PostgreSQL or Supabase has backups of its own), and the
+key files that the environment names (COLONIES_*_PRVKEY_FILE, ATTESTATION_*_FILE). Not in it: Stripe's secrets, database
+URLs and the configuration file, which belong to your secret store.
+
+It runs beside the gateway, as the gateway's user, and needs as much room in the data directory as the copies take. For a
+timer, set GATEWAY_BACKUP_RECIPIENTS and see deploy/systemd. `age-keygen -o KEYFILE` makes a key: its public half is the
+recipient, KEYFILE opens the backups and belongs on another machine. Try a restore now and then: `restore --dry-run`.";
+
+/// Arguments of `backup`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BackupArgs {
+    /// The archive to write.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+
+    /// Whom it is encrypted for, `age1…`; may be given several times. More come from `GATEWAY_BACKUP_RECIPIENTS`.
+    #[arg(long, value_name = "RECIPIENT")]
+    pub recipient: Vec<String>,
+
+    /// A file of recipients, one a line; lines that begin with # say nothing.
+    #[arg(long, value_name = "FILE")]
+    pub recipients_file: Option<PathBuf>,
+
+    /// Overwrite the archive if it exists.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Writes the archive and says what is in it.
+pub async fn run(args: BackupArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    let config = Config::for_tools(sources)?;
+    let mut texts = args.recipient.clone();
+    if let Some(path) = &args.recipients_file {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        texts.extend(
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned),
+        );
+    }
+    texts.extend(config.backup.recipients.iter().cloned());
+    let recipients = Recipients::parse(texts.iter().map(String::as_str))?;
+    let (count, to, force) = (recipients.len(), args.to.clone(), args.force);
+    let what = backup::Sources {
+        data_dir: config.inbox.data_dir.clone(),
+        ledger: embedded_ledger(&config),
+        keys: existing_keys(sources),
+    };
+    let written = tokio::task::spawn_blocking(move || backup::write(&what, &to, &recipients, force, &clock)).await??;
+    let manifest = &written.manifest;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "wrote {}: {} bytes, for {count} recipients", args.to.display(), written.bytes)?;
+    say_contents(&mut out, manifest)?;
+    writeln!(out, "  {} key files", manifest.files.iter().filter(|note| note.name.starts_with(KEYS)).count())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What an archive holds, for people.
+pub(super) fn say_contents(out: &mut impl std::io::Write, manifest: &backup::Manifest) -> std::io::Result<()> {
+    let total: u64 = manifest.entries.values().sum();
+    let by_state = manifest.entries.iter().filter(|(_, count)| **count > 0);
+    let by_state: Vec<String> = by_state.map(|(state, count)| format!("{count} {state}")).collect();
+    let by_state = if by_state.is_empty() { String::new() } else { format!(": {}", by_state.join(", ")) };
+    writeln!(out, "  inbox of {} with {total} entries{by_state}", manifest.created)?;
+    match manifest.ledger_events {
+        Some(events) => writeln!(out, "  embedded ledger with {events} events"),
+        None => writeln!(out, "  no ledger: it is elsewhere, back it up there"),
+    }
+}
+
+pub(super) fn embedded_ledger(config: &Config) -> Option<PathBuf> {
+    match &config.ledger {
+        LedgerConfig::Sqlite { path } => Some(path.clone()),
+        LedgerConfig::Postgres { .. } | LedgerConfig::Supabase { .. } => None,
+    }
+}
+
+/// Where key files are, or belong: variable, name in the archive, place.
+pub(super) fn named_keys(sources: &Sources) -> Vec<(String, KeyPlace)> {
+    let aliases = |role: Role| if role == Role::User { Some("COLONIES_PRVKEY") } else { None };
+    let variables = Role::ALL.into_iter().map(|role| (role.file_name(), [Some(role.secret_variable()), aliases(role)]));
+    let variables = variables.chain([("attestation_pubkeys".to_owned(), [Some("ATTESTATION_PUBKEYS"), None])]);
+    let mut found = Vec::new();
+    for (name, names) in variables {
+        let file = names.into_iter().flatten().find_map(|variable| {
+            let variable = format!("{variable}_FILE");
+            let path = sources.environment.get(&variable).map(|path| path.trim()).filter(|path| !path.is_empty())?;
+            Some((variable, PathBuf::from(path)))
+        });
+        let Some((variable, path)) = file else { continue };
+        let next = KeyPlace { name: format!("{name}.next"), path: rotate::next_path(&path) };
+        found.push((variable.clone(), KeyPlace { name, path }));
+        found.push((variable, next));
+    }
+    found
+}
+
+/// Those that are there. One that is named and missing is refused with the configuration, but for the next of a rotation.
+fn existing_keys(sources: &Sources) -> Vec<KeyPlace> {
+    named_keys(sources).into_iter().map(|(_, place)| place).filter(|place| place.path.exists()).collect()
+}

@@ -1,0 +1,192 @@
+//! `erase`: removes a person's data from the inbox and the ledger.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::admin::{AdminClient, Reach, reach};
+use crate::app;
+use crate::app::erase::{EraseRefused, InboxSide, Order, Report, erase};
+use crate::config::{Config, Sources};
+use crate::domain::clock::Clock;
+use crate::domain::person::{Person, Subject};
+use crate::inbox::{EraseStep, Inbox};
+use crate::ledger::BoxFuture;
+use crate::telemetry::logging;
+
+/// For `--help`.
+pub const NOTES: &str = "What goes: bodies of the inbox, payloads of events and raw objects of customers and subscriptions in the ledger (names,
+e-mail and postal addresses, cards, metadata), down to ids, types and times; users named by metadata; the links from Stripe's
+customers and subscriptions to the user.
+What stays: the records that accounting needs, which are amounts, currencies, dates, states and Stripe's ids. Rows of your own
+tables stay too; public.subscriptions then shows the user as one without a subscription, and goes with your user.
+What is never removed: an entry that is not settled, since nothing unapplied may be lost. Such entries are listed and the command
+refuses; with --include-unsettled it erases the rest, and is to be run again when they are settled.
+
+A tombstone stays, the SHA-256 of each id: whatever comes later (a redelivery, a replay, `reconcile`) is recorded without
+personal data and without the link, with the finding erased_person. A later delivery's body stays in the inbox until
+inbox.keep_bodies has passed or this is run again. A person who comes back under the same id has no access until --forget
+takes the tombstone away.
+
+Out of reach, and for you to see to: Stripe (delete the customer there), backups (they age out), a Colonies server's
+history of processes, and in PostgreSQL the old row versions until VACUUM.
+
+Works on a running gateway (GATEWAY_ADMIN_TOKEN) and on a stopped one. May be run again at any time.";
+
+/// Arguments of `erase`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("who").required(true).args(["user", "customer"])))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct EraseArgs {
+    /// A user of the app, with all of the user's customers and subscriptions.
+    #[arg(long, value_name = "ID", value_parser = Subject::user)]
+    pub user: Option<Subject>,
+
+    /// One Stripe customer.
+    #[arg(long, value_name = "cus_…", value_parser = Subject::customer)]
+    pub customer: Option<Subject>,
+
+    /// Say what would go and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Why, for the audit line. Name nobody in it.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// Erase the rest although entries of the person are not settled. These stay; run it again later.
+    #[arg(long)]
+    pub include_unsettled: bool,
+
+    /// Erase although subscriptions still entitle the person.
+    #[arg(long)]
+    pub include_active: bool,
+
+    /// The person has come back: take the tombstone away. What was erased stays erased.
+    #[arg(long, conflicts_with_all = ["dry_run", "include_unsettled", "include_active"])]
+    pub forget: bool,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Erases and says what went.
+pub async fn run(args: EraseArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    let config = Config::for_tools(sources)?;
+    logging::install(config.log.format, "warn,audit=info").context("log.format")?;
+    let subject = args.user.clone().or_else(|| args.customer.clone()).context("name --user or --customer")?;
+    let ledger = app::open_ledger(&config, &clock).await?;
+    if args.forget {
+        let marked = ledger.unmark_erased(&Person::of(&subject)).await?;
+        audit("forget_erasure", &subject, args.reason.as_deref());
+        println!("{}", if marked > 0 { "the tombstone is taken away" } else { "there was no tombstone" });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let order = Order {
+        subject,
+        dry_run: args.dry_run,
+        include_unsettled: args.include_unsettled,
+        include_active: args.include_active,
+    };
+    let report = match reach(&config, &clock).await? {
+        Reach::Running(client) => erase(&Remote(client), &*ledger, &order).await,
+        Reach::Stopped(inbox, threads) => {
+            let side = Local(inbox);
+            let report = erase(&side, &*ledger, &order).await;
+            drop(side);
+            tokio::task::spawn_blocking(move || threads.join()).await?;
+            report
+        }
+    };
+    if let Err(EraseRefused::Unsettled(report)) = &report
+        && args.json
+    {
+        print_json(report)?;
+    }
+    let report = report?;
+    if !report.dry_run {
+        audit("erase", &order.subject, args.reason.as_deref());
+    }
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print(&report, order.subject.kind())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn audit(action: &'static str, subject: &Subject, reason: Option<&str>) {
+    let (kind, fingerprint) = (subject.kind(), subject.fingerprint());
+    tracing::info!(target: "audit", action, kind, fingerprint, reason = reason.unwrap_or_default(), "command");
+}
+
+fn print_json(report: &Report) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, report)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn print(report: &Report, kind: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let [users, customers, subscriptions, objects] = report.ids;
+    writeln!(out, "{kind} {}", report.fingerprint)?;
+    if report.erased_before {
+        writeln!(out, "  was erased before; this is what has come since")?;
+    }
+    writeln!(
+        out,
+        "  leads to {users} users, {customers} customers, {subscriptions} subscriptions ({} entitle), {objects} payments \
+         and other objects",
+        report.entitling
+    )?;
+    writeln!(out, "{}", if report.dry_run { "would erase:" } else { "erased:" })?;
+    let rows = report.ledger_rows;
+    writeln!(out, "  inbox    {} bodies", report.inbox_bodies)?;
+    writeln!(out, "  ledger   {} payloads of events", report.ledger_events)?;
+    writeln!(out, "           {} customers, {} subscriptions reduced", rows.customers, rows.subscriptions)?;
+    writeln!(out, "           {} links to the user, {} amounts that named the user", rows.bindings, rows.revenue)?;
+    if report.unsettled > 0 {
+        let again = if report.dry_run { "would be left" } else { "were left: run this again when they are settled" };
+        writeln!(out, "{} entries are not settled and {again}", report.unsettled)?;
+        for one in &report.unsettled_entries {
+            writeln!(out, "  {} {} {} {}", one.entry, one.state, one.event_id, one.event_type)?;
+        }
+    }
+    if rows.not_shown > 0 {
+        writeln!(out, "a public table could not be brought up to date: run this again")?;
+    }
+    if !report.dry_run {
+        writeln!(out, "Delete the customer at Stripe too; backups and old row versions age out by themselves.")?;
+    }
+    Ok(())
+}
+
+/// An inbox that is open here.
+struct Local(Inbox);
+
+impl InboxSide for Local {
+    fn step<'a>(&'a self, person: &'a Person, after: i64, dry_run: bool) -> BoxFuture<'a, anyhow::Result<EraseStep>> {
+        Box::pin(async move { Ok(self.0.erase_step(Arc::new(person.clone()), after, dry_run).await?) })
+    }
+}
+
+/// The inbox of a running gateway.
+struct Remote(AdminClient);
+
+#[derive(Serialize)]
+struct Step<'a> {
+    person: &'a Person,
+    after: i64,
+    dry_run: bool,
+}
+
+impl InboxSide for Remote {
+    fn step<'a>(&'a self, person: &'a Person, after: i64, dry_run: bool) -> BoxFuture<'a, anyhow::Result<EraseStep>> {
+        Box::pin(async move { self.0.post("/admin/erase", &Step { person, after, dry_run }).await })
+    }
+}

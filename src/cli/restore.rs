@@ -1,0 +1,134 @@
+//! `restore`: from a backup back to files.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::backup::{embedded_ledger, named_keys, say_contents};
+use crate::backup::archive::Identities;
+use crate::backup::restore::{Fate, Restored, Target, restore};
+use crate::backup::{INBOX, KEYS, LEDGER};
+use crate::config::{Config, Sources};
+use crate::domain::clock::{Clock, Timestamp};
+
+/// How late Stripe may still deliver an event.
+const STRIPE_RETRIES: Duration = Duration::from_hours(72);
+
+/// For `--help`.
+pub const NOTES: &str = "Stop the gateway first. Everything is checked before anything is replaced: the encryption, every digest, both databases,
+their formats. What is replaced stays beside it as <name>.before-restore-<time>. A kill at any point leaves the old files
+or the new ones: the next start finishes what had begun.
+
+Key files that are there and differ are kept, since a key may have been rotated after the backup; --force replaces them too.
+
+Afterwards, events that were acknowledged after the backup are missing here: `reconcile --since <time>` fetches them from
+Stripe, which keeps events for 30 days. Entries that were waiting at the time of the backup may have been applied since: they
+are worked on again, and the ledger takes each event once. An inbox and an embedded ledger of one archive fit together: what
+the inbox calls settled is in the ledger.";
+
+/// Arguments of `restore`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RestoreArgs {
+    /// The archive.
+    #[arg(value_name = "FILE")]
+    pub archive: PathBuf,
+
+    /// File with the key that opens it, as `age-keygen -o` writes it.
+    #[arg(long, value_name = "KEYFILE")]
+    pub identity: PathBuf,
+
+    /// Check everything and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Replace the files that are there. They are kept under another name.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Checks the archive, puts its files into place and says what to do next.
+pub async fn run(args: RestoreArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    let keys = named_keys(sources);
+    let config = Config::for_tools(&without_missing(sources, &keys))?;
+    let target = Target {
+        data_dir: config.inbox.data_dir.clone(),
+        ledger: embedded_ledger(&config),
+        keys: keys.into_iter().map(|(_, place)| place).collect(),
+    };
+    let dry_run = args.dry_run;
+    let restored = tokio::task::spawn_blocking(move || {
+        let identities = Identities::read(&args.identity)?;
+        restore(&args.archive, &identities, &target, (args.dry_run, args.force), &clock)
+    })
+    .await??;
+    let mut out = std::io::stdout().lock();
+    say(&mut out, &restored, dry_run)?;
+    if !dry_run {
+        say_next(&mut out, &restored)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A machine that lost its files lacks those that the environment names too: they are what is restored.
+fn without_missing(sources: &Sources, keys: &[(String, crate::backup::KeyPlace)]) -> Sources {
+    let mut sources = sources.clone();
+    for (variable, place) in keys {
+        if !is_next(&place.name) && !place.path.exists() {
+            sources.environment.remove(variable);
+        }
+    }
+    sources
+}
+
+/// Whether a key file is the next one of a rotation, which no variable names.
+fn is_next(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|extension| extension == "next")
+}
+
+fn say(out: &mut impl std::io::Write, restored: &Restored, dry_run: bool) -> std::io::Result<()> {
+    let version = &restored.manifest.version;
+    let verb = if dry_run { "the archive is good" } else { "restored" };
+    writeln!(out, "{verb}, written by colony-gateway {version}:")?;
+    say_contents(out, &restored.manifest)?;
+    for line in &restored.lines {
+        let place = line.path.display();
+        match &line.fate {
+            Fate::Placed if dry_run => writeln!(out, "  would write {place}")?,
+            Fate::Placed => writeln!(out, "  {place}")?,
+            Fate::Replaced(aside) if dry_run => {
+                writeln!(out, "  would replace {place} (needs --force), keeping it as {}", aside.display())?;
+            }
+            Fate::Replaced(aside) => writeln!(out, "  {place}; the old one is {}", aside.display())?,
+            Fate::Same => writeln!(out, "  {place} is the same already")?,
+            Fate::Kept => writeln!(out, "  {place} differs from the backup and was kept (--force replaces it)")?,
+            Fate::LeftOut => writeln!(out, "  {} is left out: the ledger is configured to be elsewhere", line.name)?,
+        }
+    }
+    Ok(())
+}
+
+fn say_next(out: &mut impl std::io::Write, restored: &Restored) -> std::io::Result<()> {
+    let manifest = &restored.manifest;
+    let made = Timestamp::parse_rfc3339(&manifest.created).unwrap_or_default();
+    writeln!(out, "\nNext:")?;
+    for line in restored.lines.iter().filter(|line| line.name.starts_with(KEYS) && line.fate == Fate::Placed) {
+        let name = line.name.trim_start_matches(KEYS);
+        if !is_next(name) {
+            writeln!(out, "  check that {}_FILE is {}", name.to_ascii_uppercase(), line.path.display())?;
+        }
+    }
+    if !restored.lines.iter().any(|line| line.name == LEDGER && line.fate != Fate::LeftOut) {
+        writeln!(out, "  the archive's {INBOX} fits the ledger as it is elsewhere; nothing is restored there")?;
+    }
+    writeln!(out, "  colony-gateway serve")?;
+    writeln!(out, "  colony-gateway reconcile --since {}", whole_second(made.minus(STRIPE_RETRIES)))?;
+    writeln!(
+        out,
+        "The last one fetches from Stripe what was acknowledged after the backup; it begins three days earlier, because \
+         Stripe may deliver that late. What was applied already is not applied again."
+    )
+}
+
+fn whole_second(moment: Timestamp) -> Timestamp {
+    Timestamp::from_seconds(moment.seconds())
+}

@@ -1,0 +1,58 @@
+//! `/admin/erase`: one step of erasing a person's data from the inbox, behind the token.
+//!
+//! The ledger's part is not here: nothing under `http` reaches the ledger. `colony-gateway erase` does both.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::Deserialize;
+
+use super::{Operator, Problem};
+use crate::domain::person::{PERSON_IDS_MAX, Person};
+use crate::inbox::{EraseStep, Inbox};
+
+/// Longest body, in bytes: as many ids as a person may have, at their usual length.
+const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+#[derive(Debug)]
+struct Erase {
+    operator: Operator,
+    inbox: Inbox,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    person: Person,
+    #[serde(default)]
+    after: i64,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `/admin/erase`
+pub(super) fn routes(operator: Operator, inbox: Inbox) -> Router {
+    let methods = post(erase).fallback(|| async { Problem::MethodNotAllowed { allow: "POST" } });
+    Router::new().route("/admin/erase", methods.with_state(Arc::new(Erase { operator, inbox })))
+}
+
+async fn erase(State(state): State<Arc<Erase>>, headers: HeaderMap, body: Body) -> Result<Json<EraseStep>, Problem> {
+    state.operator.authorize(&headers)?;
+    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+    let step: Step = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
+    if step.person.is_empty() || step.person.len() > PERSON_IDS_MAX {
+        return Err(Problem::InvalidRequest);
+    }
+    let fingerprints: Vec<String> = step.person.subjects().map(|subject| subject.fingerprint()).collect();
+    let erased = state.inbox.erase_step(Arc::new(step.person), step.after, step.dry_run).await;
+    let erased = erased.map_err(Problem::InboxUnavailable)?;
+    if !step.dry_run && erased.erased > 0 {
+        let persons = fingerprints.join(" ");
+        tracing::info!(target: "audit", action = "erase", persons, bodies = erased.erased, "admin");
+    }
+    Ok(Json(erased))
+}

@@ -1,0 +1,208 @@
+//! Erasing a person's data from the inbox: bodies of settled entries that lead to the person.
+//!
+//! What is not settled stays, whoever it names: nothing that was acknowledged may be lost before it is applied. Such
+//! entries are listed, and an erasure that is run again when they are settled finds their bodies.
+//!
+//! The entry itself stays, without its body: event id, type, times and outcome name nobody.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::entry::state;
+use super::writer::Command;
+use super::{Inbox, InboxError};
+use crate::domain::ids::EntryId;
+use crate::domain::person::Person;
+
+/// Most bodies looked at in one step.
+pub const ERASE_BODIES_MAX: usize = 256;
+
+/// A step ends when it has read this many bytes of bodies.
+const ERASE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// One step over the bodies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EraseStep {
+    /// Number of the last entry looked at; `None` when there are no more.
+    pub last: Option<i64>,
+    /// Bodies that were removed, or would be.
+    pub erased: u64,
+    /// Entries that lead to the person and are not settled. Nothing of them was changed.
+    pub unsettled: Vec<Unsettled>,
+}
+
+/// An entry that waits for its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsettled {
+    /// Its number.
+    pub entry: i64,
+    /// The event's id.
+    pub event_id: String,
+    /// The event's type.
+    pub event_type: String,
+    /// `waiting`, `leased`, `submitted`, `dead` or `quarantined`.
+    pub state: String,
+}
+
+impl Inbox {
+    /// Removes the bodies of settled entries that lead to the person, among the next [`ERASE_BODIES_MAX`] after `after`
+    /// (0: from the beginning). With `dry_run` it only looks. The writer goes on between the steps.
+    pub async fn erase_step(&self, person: Arc<Person>, after: i64, dry_run: bool) -> Result<EraseStep, InboxError> {
+        let (mut step, settled) = self.read(move |connection| look(connection, &person, after)).await?;
+        step.erased = settled.len() as u64;
+        if !dry_run && !settled.is_empty() {
+            let (reply, erased) = oneshot::channel();
+            self.send(Command::Erase { entries: settled, reply }).await?;
+            step.erased = erased.await.map_err(|_| InboxError::Closed)??;
+        }
+        Ok(step)
+    }
+}
+
+fn look(connection: &Connection, person: &Person, after: i64) -> rusqlite::Result<(EraseStep, Vec<EntryId>)> {
+    let mut step = EraseStep::default();
+    let mut settled = Vec::new();
+    let mut statement = connection.prepare_cached(
+        "SELECT id, state, event_id, event_type, body FROM bodies JOIN entries ON id = entry
+         WHERE entry > ?1 ORDER BY entry LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![after, ERASE_BODIES_MAX])?;
+    let mut bytes = 0;
+    while bytes < ERASE_BYTES_MAX
+        && let Some(row) = rows.next()?
+    {
+        let (entry, now): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let body = row.get_ref(4)?.as_blob()?;
+        bytes += body.len();
+        step.last = Some(entry);
+        if !person.is_in(body) {
+            continue;
+        }
+        if now == state::SETTLED {
+            settled.push(EntryId(entry));
+        } else {
+            let state = super::backup::state_name(now).to_owned();
+            step.unsettled.push(Unsettled { entry, event_id: row.get(2)?, event_type: row.get(3)?, state });
+        }
+    }
+    Ok((step, settled))
+}
+
+/// For the writer: removes bodies of entries that are settled, and zeroes what they leave.
+pub(super) fn erase(connection: &Connection, entries: &[EntryId]) -> rusqlite::Result<u64> {
+    connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
+    let mut removed = 0;
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM bodies WHERE entry = ?1 AND EXISTS (SELECT 1 FROM entries WHERE id = ?1 AND state = ?2)",
+    )?;
+    let mut result = Ok(());
+    for entry in entries {
+        match statement.execute(params![entry.0, state::SETTLED]) {
+            Ok(rows) => removed += rows as u64,
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+    }
+    connection.pragma_update_and_check(None, "secure_delete", "OFF", |_| Ok(()))?;
+    result.map(|()| removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Conclusion, Door, InboxOptions, LeaseRequest, NewEntry};
+    use super::*;
+    use crate::domain::clock::{Clock, Timestamp};
+    use crate::domain::ids::EndpointName;
+    use crate::domain::person::Subject;
+    use crate::stripe::envelope::Envelope;
+    use crate::stripe::signature::tests::delivery;
+
+    fn entry(number: usize, customer: &str, filler: usize) -> NewEntry {
+        let filler = " ".repeat(filler);
+        let body = format!(
+            r#"{{"id":"evt_{number}","object":"event","type":"x","livemode":true,"data":{{"object":{{"customer":"{customer}",
+               "email":"{customer}@mail.example"}}}}}}{filler}"#
+        );
+        let envelope = Envelope::read(body.as_bytes()).unwrap();
+        NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(body.as_bytes()))
+    }
+
+    async fn settle(inbox: &Inbox, entries_max: usize) {
+        let request = LeaseRequest { entries_max, bytes_max: usize::MAX, duration: Duration::from_mins(1) };
+        let leased = inbox.lease(request).await.unwrap();
+        let settle = |leased: super::super::Leased| (leased.lease, Conclusion::Settle { outcome: "applied" });
+        inbox.conclude(leased.into_iter().map(settle).collect()).await.unwrap();
+    }
+
+    /// All steps; the sum, and the number of steps.
+    async fn erase_all(inbox: &Inbox, customer: &str, dry_run: bool) -> (u64, Vec<Unsettled>, usize) {
+        let person = Arc::new(Person::of(&Subject::customer(customer).unwrap()));
+        let (mut erased, mut unsettled, mut steps, mut after) = (0, Vec::new(), 0, 0);
+        loop {
+            let step = inbox.erase_step(Arc::clone(&person), after, dry_run).await.unwrap();
+            (erased, steps) = (erased + step.erased, steps + 1);
+            unsettled.extend(step.unsettled);
+            match step.last {
+                Some(last) => after = last,
+                None => return (erased, unsettled, steps),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_of_settled_entries_go_for_good_and_what_is_not_settled_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::from_seconds(1_800_000_000));
+        let (inbox, threads) = Inbox::open(&InboxOptions::new(directory.path()), clock).unwrap();
+        for (number, customer) in ["cus_ann", "cus_bob", "cus_ann", "cus_ann"].into_iter().enumerate() {
+            inbox.append(entry(number, customer, 0)).await.unwrap();
+        }
+        settle(&inbox, 3).await;
+        let (would, unsettled, _) = erase_all(&inbox, "cus_ann", true).await;
+        let found = Unsettled {
+            entry: 4,
+            event_id: "evt_3".to_owned(),
+            event_type: "x".to_owned(),
+            state: "waiting".to_owned(),
+        };
+        assert_eq!((would, unsettled.as_slice()), (2, [found.clone()].as_slice()));
+        assert_eq!(erase_all(&inbox, "cus_ann", false).await.0, 2);
+        assert_eq!(erase_all(&inbox, "cus_ann", false).await.0, 0, "a second time there is nothing left");
+        settle(&inbox, 3).await;
+        let (erased, unsettled, _) = erase_all(&inbox, "cus_ann", false).await;
+        assert_eq!((erased, unsettled), (1, Vec::new()), "what waited is erased when it is settled");
+        let counts = inbox.counts().await.unwrap();
+        assert_eq!(counts.settled, 4, "the entries themselves stay");
+        drop(inbox);
+        threads.join();
+        let file = std::fs::read(directory.path().join("inbox.db")).unwrap();
+        let holds = |text: &str| file.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(holds("cus_bob@mail.example") && !holds("cus_ann@mail.example"), "free pages still tell");
+    }
+
+    #[tokio::test]
+    async fn a_step_is_bounded_in_bodies_and_in_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::from_seconds(1_800_000_000));
+        let (inbox, threads) = Inbox::open(&InboxOptions::new(directory.path()), clock).unwrap();
+        let total = ERASE_BODIES_MAX + 1;
+        for number in 0..total {
+            inbox.append(entry(number, "cus_ann", 0)).await.unwrap();
+        }
+        assert_eq!(erase_all(&inbox, "cus_ann", true).await.2, 3, "two steps and the one that finds no more");
+        for number in 0..10 {
+            inbox.append(entry(total + number, "cus_ann", 900_000)).await.unwrap();
+        }
+        let (_, unsettled, steps) = erase_all(&inbox, "cus_ann", true).await;
+        assert_eq!((unsettled.len(), steps), (total + 10, 4), "ten large bodies end a step early");
+        drop(inbox);
+        threads.join();
+    }
+}

@@ -1,0 +1,29 @@
+//! What a backup and a restore need to know of a ledger file.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::NAME;
+use super::fault::fault;
+use super::schema::{SCHEMA_VERSION, unknown, version};
+use crate::ledger::{LedgerError, LedgerErrorKind};
+
+/// Reads a file through: whether it is an undamaged ledger of this release or an older one. Returns the number of events
+/// in it. Blocks.
+///
+/// # Errors
+/// When it is not.
+pub fn inspect(path: &Path) -> Result<u64, LedgerError> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(fault)?;
+    let found = version(&connection)?;
+    if !(1..=SCHEMA_VERSION).contains(&found) {
+        return Err(unknown(found));
+    }
+    let finding: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(fault)?;
+    if finding != "ok" {
+        let message = format!("the file is damaged: {finding}");
+        return Err(LedgerError::new(NAME, LedgerErrorKind::Storage, message));
+    }
+    connection.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).map_err(fault)
+}

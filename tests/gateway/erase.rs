@@ -1,0 +1,153 @@
+//! `erase` with the real binary, on a running gateway and on a stopped one.
+
+use std::path::Path;
+
+use colony_gateway::domain::person::Subject;
+
+use crate::commands::run;
+use crate::gateway::{Gateway, Options, post, request};
+
+const TOKEN: &str = "a-token-for-the-tests-only";
+const MAIL: &str = "ann@mail.example";
+
+fn options(directory: &Path) -> Options {
+    Options::new(directory).with("GATEWAY_ADMIN_TOKEN", TOKEN)
+}
+
+fn event(id: &str, customer: &str, mail: &str) -> String {
+    format!(
+        r#"{{"id":"{id}","object":"event","type":"customer.updated","livemode":false,"created":1700000000,
+        "api_version":"2025-03-31.basil","data":{{"object":{{"id":"{customer}","object":"customer","email":"{mail}",
+        "metadata":{{"userId":"ann-1"}}}}}}}}"#
+    )
+}
+
+/// The options of a command about this gateway.
+fn about(options: &Options, gateway: &Gateway) -> Options {
+    options.clone().with("GATEWAY_ADMIN_LISTEN", gateway.admin)
+}
+
+fn stop(mut gateway: Gateway) {
+    gateway.signal("TERM");
+    assert!(gateway.wait().success());
+}
+
+/// Files of a directory that hold a text.
+fn files_with(directory: &Path, text: &str) -> Vec<String> {
+    let files = std::fs::read_dir(directory).unwrap().flatten().filter(|entry| entry.path().is_file());
+    let holds = |path: &Path| std::fs::read(path).unwrap().windows(text.len()).any(|part| part == text.as_bytes());
+    files.filter(|entry| holds(&entry.path())).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_persons_data_is_gone_from_every_file_of_a_running_gateway() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path());
+    let gateway = options.serve();
+    let command = about(&options, &gateway);
+    assert_eq!(gateway.post(&event("evt_1", "cus_ann", MAIL)).status, 200);
+    assert_eq!(gateway.post(&event("evt_2", "cus_bob", "bob@mail.example").replace("ann-1", "bob-1")).status, 200);
+    gateway.until_idle();
+    let (code, stdout, stderr) = run(&command, &["erase", "--user", "ann-1", "--dry-run"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("would erase:") && stdout.contains("inbox    1 bodies"), "{stdout}");
+    let (code, stdout, stderr) = run(&command, &["erase", "--user", "ann-1", "--reason", "request 7", "--json"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&report["inbox_bodies"], &report["ledger_events"]), (&1.into(), &1.into()), "{report}");
+    assert_eq!(report["ledger_rows"]["bindings"], 1, "{report}");
+
+    // The audit lines, here and there, tell the fingerprint and not the id.
+    let customer = Subject::customer("cus_ann").unwrap().fingerprint();
+    let user = Subject::user("ann-1").unwrap().fingerprint();
+    assert!(stderr.contains(&user) && stderr.contains("request 7") && !stderr.contains("ann-1"), "{stderr}");
+    let audit: Vec<String> = gateway.log().into_iter().filter(|line| line.contains("\"audit\"")).collect();
+    assert!(audit.iter().any(|line| line.contains(&customer) && line.contains("erase")), "{audit:?}");
+    assert!(!audit.concat().contains("cus_ann") && !audit.concat().contains("ann-1"), "{audit:?}");
+
+    // A late event of the same person does not bring it back into the ledger.
+    assert_eq!(gateway.post(&event("evt_3", "cus_ann", MAIL)).status, 200);
+    gateway.until_idle();
+    let (code, stdout, _) = run(&command, &["erase", "--user", "ann-1"]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("was erased before"), "{stdout}");
+    let (code, stdout, _) = run(&command, &["erase", "--customer", "cus_ann"]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("inbox    1 bodies") || stdout.contains("inbox    0 bodies"), "{stdout}");
+    assert!(stdout.contains("0 payloads of events"), "{stdout}");
+    stop(gateway);
+    assert_eq!(files_with(directory.path(), MAIL), Vec::<String>::new());
+    assert!(!files_with(directory.path(), "bob@mail.example").is_empty());
+}
+
+#[test]
+fn a_stopped_gateways_files_are_erased_in_place_and_it_starts_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path());
+    let gateway = options.serve();
+    assert_eq!(gateway.post(&event("evt_1", "cus_ann", MAIL)).status, 200);
+    gateway.until_idle();
+    stop(gateway);
+    let (code, stdout, stderr) = run(&options, &["erase", "--customer", "cus_ann"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("inbox    1 bodies") && stdout.contains("1 payloads"), "{stdout}");
+    assert_eq!(files_with(directory.path(), MAIL), Vec::<String>::new());
+    let gateway = options.serve();
+    assert_eq!(gateway.until_idle()["inbox"]["settled"], 1);
+    // A redelivery is a duplicate here, with or without its body.
+    assert_eq!(gateway.post(&event("evt_1", "cus_ann", MAIL)).status, 200);
+    assert_eq!(gateway.until_idle()["inbox"]["settled"], 1);
+}
+
+#[test]
+fn what_is_not_settled_is_listed_and_never_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path()).with("GATEWAY_STRIPE_MODE", "live");
+    let gateway = options.serve();
+    let command = about(&options, &gateway);
+    let settled = event("evt_1", "cus_ann", MAIL).replace("\"livemode\":false", "\"livemode\":true");
+    assert_eq!(gateway.post(&settled).status, 200);
+    assert_eq!(gateway.post(&event("evt_held", "cus_ann", MAIL)).status, 200);
+    let health = gateway.until_idle();
+    assert_eq!((&health["inbox"]["settled"], &health["inbox"]["quarantined"]), (&1.into(), &1.into()), "{health}");
+    let (code, _, stderr) = run(&command, &["erase", "--customer", "cus_ann"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("quarantined evt_held") && stderr.contains("--include-unsettled"), "{stderr}");
+    let bodies = || {
+        let connection = rusqlite::Connection::open(directory.path().join("inbox.db")).unwrap();
+        connection.query_row("SELECT count(*) FROM bodies", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(bodies(), 2, "a refusal changes nothing");
+    let (code, stdout, stderr) = run(&command, &["erase", "--customer", "cus_ann", "--include-unsettled"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("1 entries are not settled") && stdout.contains("evt_held"), "{stdout}");
+    assert_eq!(bodies(), 1, "the one that waits stays");
+}
+
+#[test]
+fn the_admin_path_asks_for_the_token_and_for_a_person() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = options(directory.path()).serve();
+    let bearer = format!("Bearer {TOKEN}");
+    let person = r#"{"person":{"users":[],"customers":["cus_1"],"subscriptions":[],"objects":[]}}"#;
+    let send = |token: &str, body: &str| {
+        request(gateway.admin, &post("/admin/erase", &[("authorization", token)], body.as_bytes()))
+    };
+    assert_eq!(send("Bearer wrong", person).problem(), "unauthorized");
+    assert_eq!(send(&bearer, person).json()["erased"], 0);
+    for bad in ["", "{}", r#"{"person":{"users":[],"customers":[],"subscriptions":[],"objects":[]}}"#] {
+        assert_eq!(send(&bearer, bad).problem(), "invalid_request", "{bad}");
+    }
+    assert_eq!(gateway.admin_get("/admin/erase").problem(), "method_not_allowed");
+}
+
+#[test]
+fn a_command_without_a_person_says_what_is_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in
+        [&["erase"][..], &["erase", "--customer", "sub_1"], &["erase", "--user", "a", "--customer", "cus_1"]]
+    {
+        let (code, _, stderr) = run(&options(directory.path()), arguments);
+        assert_eq!(code, 2, "{stderr}");
+    }
+}
