@@ -19,7 +19,7 @@ use crate::config::{Config, ConfigError, LedgerConfig, Sources};
 use crate::dispatch::Surroundings;
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
-use crate::http::{self, AdminState, Control, Operator, ServerOptions, WebhookOptions, Webhooks};
+use crate::http::{self, AdminState, Control, ServerOptions, WebhookOptions, Webhooks};
 use crate::inbox::{Inbox, InboxOptions, InboxThreads, OpenError};
 use crate::ledger::LedgerErrorKind;
 use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
@@ -208,22 +208,13 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let around = Surroundings {
         inbox: inbox.clone(),
         switch: switch.clone(),
-        in_force: route.clone(),
+        in_force: route,
         metrics: Arc::clone(&metrics),
         board,
         clock,
     };
-    let started = dispatch::start(config, around, validator, ledger, &mut supervisor, &shutdown)?;
-    let control = config.http.admin_token.clone().map(|token| Control {
-        operator: Operator::new(token),
-        switch: switch.clone(),
-        in_force: route,
-        inbox: inbox.clone(),
-        pause: started.pause,
-        breakers: started.breakers,
-        bees: started.bees,
-        metrics: Arc::clone(&metrics),
-    });
+    let started = dispatch::start(config, around.clone(), validator, ledger, &mut supervisor, &shutdown)?;
+    let control = config.http.admin_token.clone().map(|token| started.control(token, around));
     let routes = Routes { webhooks, state, control };
     start_listeners(config, (listener, admin_listener), routes, &mut supervisor, &shutdown);
     let keep = housekeeping::retention(&config.inbox);

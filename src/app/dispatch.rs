@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::config::secret::Secret;
 use crate::config::{Config, ConfigError};
 use crate::dispatch::{Direct, Pump, PumpOptions, Surroundings};
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::Breaker;
 use crate::domain::pause::Pause;
+use crate::http::{Control, Operator};
 use crate::ledger::Ledger;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
@@ -18,6 +20,15 @@ pub(super) struct Started {
     pub(super) pause: Pause,
     pub(super) breakers: Vec<(&'static str, Breaker)>,
     pub(super) bees: Roster,
+}
+
+impl Started {
+    /// What an operator with the token may see and change.
+    pub(super) fn control(self, token: Secret, around: Surroundings) -> Control {
+        let Surroundings { inbox, switch, in_force, metrics, .. } = around;
+        let Self { pause, breakers, bees } = self;
+        Control { operator: Operator::new(token), switch, in_force, inbox, pause, breakers, bees, metrics }
+    }
 }
 
 /// Starts what brings entries to their end: pumps, and with a colony the task that confirms, and bees.

@@ -15,7 +15,7 @@ use crate::domain::clock::Clock;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
 
 /// Longest wait for an answer of the gateway.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+const ANSWER_MAX: Duration = Duration::from_mins(1);
 
 /// Longest answer kept for an error message, in bytes.
 const DETAIL_BYTES_MAX: usize = 500;

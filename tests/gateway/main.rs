@@ -12,6 +12,7 @@ mod answers;
 mod commands;
 mod durability;
 mod hostile;
+mod inbox;
 mod route;
 mod rules;
 mod shutdown;
