@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::commands::run;
 use crate::gateway::{Gateway, Options, Reply, event, request};
 use crate::postgres::{Database, Flavour};
+use crate::route::Colony;
 
 const TOKEN: &str = "a-token-of-the-tests";
 
@@ -292,7 +293,8 @@ fn nobody_without_the_token_sees_or_changes_anything_and_wrong_requests_say_why(
         let reply = call(&gateway, other, path, Some(TOKEN), all);
         assert_eq!((reply.status, reply.headers["allow"].as_str()), (405, method), "{path}");
     }
-    let (code, _, stderr) = try_inbox(&with_token.clone().with("GATEWAY_ADMIN_TOKEN", "wrong"), &gateway, &["list"]);
+    let (code, _, stderr) =
+        try_inbox(&with_token.clone().with("GATEWAY_ADMIN_TOKEN", "another-token-of-the-tests"), &gateway, &["list"]);
     assert_eq!(code, 1);
     assert!(stderr.contains("GATEWAY_ADMIN_TOKEN"), "{stderr}");
 
@@ -322,6 +324,39 @@ fn nobody_without_the_token_sees_or_changes_anything_and_wrong_requests_say_why(
     for (method, path) in paths {
         assert_eq!(call(&gateway, method, path, Some(TOKEN), all).status, 404, "{path}");
     }
+}
+
+#[test]
+fn what_a_person_asks_for_takes_the_direct_route_and_breakers_and_bees_are_shown() {
+    let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
+    let gateway = colony.options(directory.path()).with("GATEWAY_ADMIN_TOKEN", TOKEN).serve();
+    let get = |path: &str| call(&gateway, "GET", path, Some(TOKEN), "").json();
+    let post_to = |path: &str, body: &str| call(&gateway, "POST", path, Some(TOKEN), body).json();
+    gateway.until(|_| get("/admin/bees")["bees"][0]["state"] == "idle");
+    assert!(get("/admin/bees")["bees"][0]["name"].as_str().unwrap().starts_with("bee-"));
+    post(&gateway, &invoice("evt_1", "in_1", true));
+    assert_eq!(colony.successful(), 1);
+    ledger(directory.path()).execute_batch("DELETE FROM revenue_entries").unwrap();
+    let step = post_to("/admin/entries/replay", r#"{"selection":{"events":["evt_1"]}}"#);
+    assert_eq!((&step["entries"][0]["refused"], &step["next"]), (&Value::Null, &Value::Null));
+    gateway.until_idle();
+    assert_eq!(number(directory.path(), "SELECT COUNT(*) FROM revenue_entries"), 1);
+    assert_eq!(colony.successful(), 1, "a job cannot say what was asked");
+
+    let states = |breakers: &Value| {
+        breakers["breakers"].as_array().unwrap().iter().map(|breaker| breaker["state"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&get("/admin/breakers")), ["closed", "closed"]);
+    assert_eq!(post_to("/admin/breakers/colony", r#"{"state":"open"}"#)["state"], "open");
+    gateway.until(|health| health["route"] == "direct");
+    post(&gateway, &invoice("evt_2", "in_2", true));
+    assert_eq!(colony.successful(), 1);
+    assert_eq!(post_to("/admin/breakers/colony", r#"{"state":"closed"}"#)["state"], "closed");
+    gateway.until(|health| health["route"] == "colony_os");
+    post(&gateway, &invoice("evt_3", "in_3", true));
+    assert_eq!(colony.successful(), 2);
+    let actions: Vec<Value> = audit(&gateway).into_iter().map(|line| line["action"].clone()).collect();
+    assert_eq!(actions, ["replay", "breaker", "breaker"]);
 }
 
 const UNKNOWN_TO_ALL: &str = "
@@ -367,16 +402,17 @@ async fn an_error_that_no_rule_knows_pauses_dispatch_until_somebody_resumes_it()
         assert_eq!(gateway.post(&event(id)).status, 200);
     }
     gateway.until(|health| health["inbox"]["settled"] == 22);
-    gateway.until(|health| {
-        if health["inbox"]["dead"] == 0 {
-            inbox(&options, &gateway, &["resume"]);
-        }
-        health["inbox"]["dead"] == 1
+    gateway.until(|_| {
+        gateway.log().iter().any(|line| line.contains("the entry is tried again") && line.contains("evt_bad"))
     });
+    assert_eq!(gateway.post(&event("evt_c")).status, 200);
+    gateway.until(|health| health["inbox"]["settled"] == 23);
+    inbox(&options, &gateway, &["resume"]);
+    gateway.until(|health| health["inbox"]["dead"] == 1);
     let listed = inbox(&options, &gateway, &["list", "--state", "dead"]);
     assert!(listed.contains("evt_bad") && listed.contains("ledger_unknown"), "{listed}");
     assert_eq!(gateway.health()["components"]["dispatch"]["status"], "ok");
     database.run("DROP TRIGGER refuse ON gateway.events").await;
     inbox(&options, &gateway, &["replay", "--code", "ledger_unknown"]);
-    gateway.until(|health| health["inbox"]["settled"] == 23);
+    gateway.until(|health| health["inbox"]["settled"] == 24);
 }
