@@ -4,7 +4,7 @@ use super::dispatch::Started;
 use super::reconcile;
 use crate::config::Config;
 use crate::dispatch::Surroundings;
-use crate::http::{Control, Controls, Operator};
+use crate::http::{Controls, Operator};
 use crate::reconcile::Runner;
 
 /// Nothing without a token.
@@ -15,10 +15,8 @@ pub(super) fn controls(
     reconcile: Option<&Runner>,
 ) -> Controls {
     let Some(operator) = config.http.admin_token.clone().map(Operator::new) else { return Controls::default() };
-    let Surroundings { inbox, switch, in_force, metrics, .. } = around;
-    let Started { pause, breakers, bees } = started;
     Controls {
         reconcile: Some(reconcile::control(operator.clone(), reconcile)),
-        control: Some(Control { operator, switch, in_force, inbox, pause, breakers, bees, metrics }),
+        control: Some(started.control(operator, around)),
     }
 }

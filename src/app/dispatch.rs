@@ -7,6 +7,7 @@ use crate::config::{Config, ConfigError};
 use crate::dispatch::{Direct, Pump, Surroundings};
 use crate::domain::breaker::Breaker;
 use crate::domain::pause::Pause;
+use crate::http::{Control, Operator};
 use crate::ledger::Ledger;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
@@ -15,9 +16,18 @@ use crate::telemetry::roster::Roster;
 
 /// What operators see and change of dispatch.
 pub(super) struct Started {
-    pub(super) pause: Pause,
-    pub(super) breakers: Vec<(&'static str, Breaker)>,
-    pub(super) bees: Roster,
+    pause: Pause,
+    breakers: Vec<(&'static str, Breaker)>,
+    bees: Roster,
+}
+
+impl Started {
+    /// What an operator with the token may see and change.
+    pub(super) fn control(self, operator: Operator, around: Surroundings) -> Control {
+        let Surroundings { inbox, switch, in_force, metrics, .. } = around;
+        let Self { pause, breakers, bees } = self;
+        Control { operator, switch, in_force, inbox, pause, breakers, bees, metrics }
+    }
 }
 
 /// Starts what brings entries to their end: pumps, and with a colony the task that confirms, and bees.

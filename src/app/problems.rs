@@ -95,7 +95,9 @@ impl Watch {
             let code = if by_code.contains_key(code.as_str()) { code } else { "other" };
             *by_code.entry(code).or_default() += 1;
         }
-        by_code.into_iter().for_each(|(code, kinds)| self.metrics.problems.set(code, f64::from(kinds)));
+        for (code, kinds) in by_code {
+            self.metrics.problems.set(code, f64::from(kinds));
+        }
         let (level, detail) = tell(&self.open);
         self.board.set(COMPONENT, level, detail, self.inbox.clock().now());
     }

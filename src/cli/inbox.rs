@@ -54,8 +54,12 @@ pub enum InboxCommand {
 /// How to reach the inbox.
 #[derive(Clone, Debug, Args)]
 pub struct Connection {
-    /// Admin address of a gateway elsewhere, such as http://10.0.0.5:9090. The token is that of GATEWAY_ADMIN_TOKEN.
-    #[arg(long, value_name = "URL")]
+    /// Admin address of a gateway elsewhere
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Admin address of a gateway elsewhere, such as http://10.0.0.5:9090; GATEWAY_ADMIN_TOKEN is its token"
+    )]
     pub admin: Option<String>,
 }
 

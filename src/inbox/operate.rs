@@ -152,15 +152,15 @@ fn verdict(action: Action, state: StateName, code: Option<&str>, has_body: bool)
         (_, StateName::Leased | StateName::Submitted) | (Action::Replay | Action::Release, StateName::Waiting) => {
             Err(Refusal::OnItsWay)
         }
-        (Action::Hasten, StateName::Waiting) => Ok(()),
-        (Action::Hasten, _) => Err(Refusal::OnItsWay),
+        (Action::Hasten, _) if state != StateName::Waiting => Err(Refusal::OnItsWay),
         (Action::Drop, StateName::Settled) => Err(Refusal::Settled),
-        (Action::Drop, StateName::Waiting | StateName::Dead | StateName::Quarantined) => Ok(()),
         (Action::Release, StateName::Settled | StateName::Dead) => Err(Refusal::NotQuarantined),
         (Action::Replay | Action::Release, _) if !has_body => Err(Refusal::BodyRemoved),
         (Action::Replay, StateName::Quarantined) if at_door => Err(Refusal::HeldAtDoor),
         (Action::Replay, StateName::Settled | StateName::Dead | StateName::Quarantined)
-        | (Action::Release, StateName::Quarantined) => Ok(()),
+        | (Action::Release, StateName::Quarantined)
+        | (Action::Drop, StateName::Waiting | StateName::Dead | StateName::Quarantined)
+        | (Action::Hasten, _) => Ok(()),
     }
 }
 

@@ -14,6 +14,7 @@ mod commands;
 mod durability;
 mod erase;
 mod hostile;
+mod inbox;
 mod route;
 mod rules;
 mod shutdown;

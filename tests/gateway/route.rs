@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gateway::{Gateway, Options, event};
 
 /// An embedded server on a runtime of its own, with a colony and a user.
-struct Colony {
+pub(crate) struct Colony {
     runtime: tokio::runtime::Runtime,
     server: EmbeddedServer,
     client: Client,
@@ -27,7 +27,7 @@ fn key() -> Arc<PrivateKey> {
 }
 
 impl Colony {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (server_key, owner, user, executor) = (key(), key(), key(), key());
         let signer = Signer::generate().unwrap();
@@ -52,13 +52,13 @@ impl Colony {
         Self { runtime, server, client, user, environment }
     }
 
-    fn options(&self, data: &Path) -> Options {
+    pub(crate) fn options(&self, data: &Path) -> Options {
         let options = Options::new(data);
         self.environment.iter().fold(options, |options, (name, value)| options.with(name, value))
     }
 
     /// Processes that bees closed as successful.
-    fn successful(&self) -> i64 {
+    pub(crate) fn successful(&self) -> i64 {
         let question = GetColonyStatistics { colonyname: "rec".to_owned() };
         let statistics = self.client.call(&self.user, &question);
         self.runtime.block_on(statistics).unwrap().successfulprocesses

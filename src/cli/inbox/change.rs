@@ -88,7 +88,12 @@ fn would(action: Action, entry: &StepEntry) -> std::io::Result<()> {
         Some(refusal) => format!("left: {}", refusal.explain()),
     };
     let code = code.as_deref().unwrap_or("-");
-    writeln!(std::io::stdout(), "{id:>8}  {:<11}  {code:<18}  {event_type:<34}  {event_id:<30}  {what}", state.as_str())
+    writeln!(
+        std::io::stdout(),
+        "{:>8}  {:<11}  {code:<18}  {event_type:<34}  {event_id:<30}  {what}",
+        id.0,
+        state.as_str()
+    )
 }
 
 fn say(report: &Report, json: bool) -> anyhow::Result<()> {

@@ -126,8 +126,12 @@ fn list_path(selection: &Selection, after: Option<EntryId>, limit: usize, reveal
     let mut add = |name: &str, value: &str| {
         let _ = write!(path, "&{name}={}", encode(value));
     };
-    selection.entries.iter().for_each(|entry| add("entry", &entry.to_string()));
-    selection.states.iter().for_each(|state| add("state", state.as_str()));
+    for entry in &selection.entries {
+        add("entry", &entry.to_string());
+    }
+    for state in &selection.states {
+        add("state", state.as_str());
+    }
     let texts = [
         ("event", &selection.events),
         ("type", &selection.types),
@@ -137,14 +141,16 @@ fn list_path(selection: &Selection, after: Option<EntryId>, limit: usize, reveal
         ("customer", &selection.customers),
     ];
     for (name, values) in texts {
-        values.iter().for_each(|value| add(name, value));
+        for value in values {
+            add(name, value);
+        }
     }
     let times = [("since", selection.since), ("until", selection.until)];
-    times.iter().for_each(|(name, at)| {
+    for (name, at) in times {
         if let Some(at) = at {
-            add(name, &at.to_string())
+            add(name, &at.to_string());
         }
-    });
+    }
     if let Some(after) = after {
         add("after", &after.to_string());
     }

@@ -74,10 +74,7 @@ fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<Outcome
 
 /// Merges the rows of an event that was applied before; records only what is new about it.
 fn write_again(transaction: &Transaction<'_>, plan: &Plan, now: Timestamp) -> rusqlite::Result<Outcome> {
-    let conflict = match plan.released {
-        true => None,
-        false => bindings::conflict(transaction, &plan.bindings, true)?,
-    };
+    let conflict = if plan.released { None } else { bindings::conflict(transaction, &plan.bindings, true)? };
     let outcome = if let Some(reason) = conflict {
         entries::record_conflict(transaction, &plan.event.id, &reason)?;
         Outcome::Quarantined { rule: BINDING_CONFLICT.to_owned(), reason }

@@ -189,7 +189,7 @@ async fn replayed_bindings(store: &dyn Store) {
     assert_eq!(apply(store, &[first.clone().verdict()]).await, [Outcome::Applied]);
     let conflicting = bind("evt_2", "user_2", 5);
     assert_eq!(held_back(&apply(store, &[conflicting.clone().verdict()]).await[0]), BINDING_CONFLICT);
-    assert_eq!(held_back(&apply(store, &replayed(&[conflicting.clone()])).await[0]), BINDING_CONFLICT);
+    assert_eq!(held_back(&apply(store, &replayed(std::slice::from_ref(&conflicting))).await[0]), BINDING_CONFLICT);
     let released = conflicting.with(|plan| {
         plan.released = true;
         plan.bindings[0].version.at = at(100);
