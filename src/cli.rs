@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod reconcile;
 pub mod revenue;
 pub mod serve;
+pub mod shadow;
 pub mod simulate;
 pub mod traffic;
 
@@ -59,6 +60,9 @@ pub enum Command {
     /// Compare with Stripe and bring in order what differs: events that never arrived, subscriptions that changed unseen.
     #[command(after_help = reconcile::EXIT_CODES)]
     Reconcile(reconcile::ReconcileArgs),
+    /// Run beside another system without writing what it writes, and compare.
+    #[command(subcommand)]
+    Shadow(shadow::ShadowCommand),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
     /// Make, show and replace keys.
@@ -84,6 +88,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Simulate(args) => simulate::run(args, clock).await,
         Command::Migrate(args) => migrate::run(args, &sources).await,
         Command::Reconcile(args) => reconcile::run(args, &sources, clock).await,
+        Command::Shadow(command) => shadow::run(command, &sources, clock).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources),
     };

@@ -10,9 +10,11 @@ mod reader;
 mod reconcile;
 pub mod secret;
 mod settings;
+mod shadow;
 
 pub use colony::ColonyConfig;
 pub use ledger::{LedgerConfig, StripeConfig};
 pub use reader::{ConfigError, Fault, Shown, Sources};
 pub use reconcile::ReconcileConfig;
 pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LogConfig, RevenueConfig};
+pub use shadow::ShadowConfig;

@@ -10,6 +10,7 @@ use super::ledger::{LedgerConfig, StripeConfig};
 use super::reader::{ConfigError, Fault, Reader, Shown, Sources, boolean, bytes, duration, number, setting};
 use super::reconcile::{self, ReconcileConfig};
 use super::secret::Secret;
+use super::shadow::{self, ShadowConfig};
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::logging::{LogFormat, check_filter};
@@ -36,6 +37,8 @@ pub struct Config {
     pub stripe: StripeConfig,
     /// Comparing with Stripe.
     pub reconcile: ReconcileConfig,
+    /// Shadow mode; `None`: live.
+    pub shadow: Option<ShadowConfig>,
     /// The domain's rules.
     pub revenue: RevenueConfig,
     /// Logs.
@@ -160,6 +163,7 @@ impl Config {
         let ledger = super::ledger::ledger(r, &inbox.data_dir);
         let stripe = super::ledger::stripe(r);
         let reconcile = reconcile::read(r);
+        let shadow = shadow::read(r);
         let revenue = revenue(r);
         let log = log(r);
         let shutdown_deadline = r.or(setting("shutdown_deadline", "GATEWAY_SHUTDOWN_DEADLINE"), "25s", duration);
@@ -177,6 +181,7 @@ impl Config {
             ledger,
             stripe,
             reconcile,
+            shadow,
             revenue,
             log,
             shutdown_deadline,

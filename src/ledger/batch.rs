@@ -169,6 +169,15 @@ impl<'a> Document<'a> {
 }
 
 impl Encoded {
+    /// Says in the document that its sender is in shadow mode.
+    pub(super) fn in_shadow(mut self, shadow: bool) -> Self {
+        if let Some(document) = self.document.as_mut().filter(|_| shadow) {
+            // Behind the brace that opens the object, which holds more.
+            document.insert_str(1, "\"shadow\":true,");
+        }
+        self
+    }
+
     /// The outcomes, in the order of the batch, from what the function answered.
     pub(super) fn decode(self, ledger: &'static str, answers: Vec<Answer>) -> Result<Vec<Outcome>, LedgerError> {
         let answers: HashMap<usize, Answer> = answers.into_iter().map(|answer| (answer.n, answer)).collect();

@@ -19,6 +19,7 @@ use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFact
 use super::batch::{Answer, encode};
 use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
+use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::config::secret::Secret;
 use crate::domain::clock::Timestamp;
@@ -36,12 +37,14 @@ pub struct PostgresConfig {
     pub connections: u32,
     /// Longest wait for a connection and, after that, for an answer.
     pub deadline: Duration,
+    /// Whoever sends is in shadow mode; the database refuses batches when it is not.
+    pub shadow: bool,
 }
 
 impl PostgresConfig {
     /// Four connections and ten seconds.
     pub fn new(url: Secret) -> Self {
-        Self { url, connections: 4, deadline: Duration::from_secs(10) }
+        Self { url, connections: 4, deadline: Duration::from_secs(10), shadow: false }
     }
 
     /// Options for a single connection, e.g. for migrations.
@@ -67,6 +70,7 @@ impl PostgresConfig {
 pub struct PostgresLedger {
     pool: PgPool,
     deadline: Duration,
+    shadow: bool,
 }
 
 impl PostgresLedger {
@@ -77,7 +81,7 @@ impl PostgresLedger {
             .max_connections(config.connections.max(1))
             .acquire_timeout(config.deadline)
             .connect_lazy_with(config.options()?);
-        Ok(Self { pool, deadline: config.deadline })
+        Ok(Self { pool, deadline: config.deadline, shadow: config.shadow })
     }
 
     /// Waits until the connections are closed; calls after this fail.
@@ -127,7 +131,7 @@ impl Ledger for PostgresLedger {
 
     fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
-            let encoded = encode(NAME, batch)?;
+            let encoded = encode(NAME, batch)?.in_shadow(self.shadow);
             let answers: Vec<Answer> = match &encoded.document {
                 None => Vec::new(),
                 Some(document) => {
@@ -182,6 +186,26 @@ impl Audit for PostgresLedger {
         let (name, holder, seconds) = (literal(ask.name), literal(&ask.holder), ask.seconds());
         let covered = ask.covered.map_or_else(|| "NULL".to_owned(), |moment: Timestamp| moment.millis().to_string());
         Box::pin(self.ask(format!("SELECT public.gateway_take_lease({name}, {holder}, {seconds}, {covered})")))
+    }
+}
+
+impl Shadow for PostgresLedger {
+    fn is_shadow(&self) -> BoxFuture<'_, Result<Option<bool>, LedgerError>> {
+        Box::pin(self.ask("SELECT public.gateway_is_shadow()".to_owned()))
+    }
+
+    fn set_shadow(&self, wanted: bool) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            self.ask::<serde_json::Value>(format!("SELECT public.gateway_set_shadow({wanted})")).await.map(drop)
+        })
+    }
+
+    fn refresh<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>> {
+        Box::pin(self.ask(format!("SELECT public.gateway_refresh({}, {REFRESH_USERS})", literal(after))))
+    }
+
+    fn shadow_report(&self, most: u32) -> BoxFuture<'_, Result<ShadowReport, LedgerError>> {
+        Box::pin(self.ask(format!("SELECT public.gateway_shadow_report({})", most.min(SHADOW_LINES_MAX))))
     }
 }
 

@@ -60,7 +60,8 @@ impl fmt::Display for Mode {
 pub async fn set(connection: &mut PgConnection, projection: Projection, mode: Mode) -> Result<(), LedgerError> {
     let name = projection.as_str();
     let statements = format!(
-        "UPDATE gateway.projections SET mode = '{mode}' WHERE name = '{name}'; SELECT gateway.prepare_subscriptions();"
+        "UPDATE gateway.projections SET mode = '{mode}' WHERE name = '{name}'; SELECT gateway.prepare_subscriptions() \
+         WHERE NOT gateway.is_shadow();"
     );
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map_err(fault)?;
     Ok(())

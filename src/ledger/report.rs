@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::audit::Audit;
+use super::shadow::Shadow;
 use super::{BoxFuture, Ledger, LedgerError};
 
 /// Most lines that [`Reports::subscriptions`] returns, and most days that [`Reports::summary`] goes back.
@@ -22,9 +23,9 @@ pub trait Reports: Send + Sync + fmt::Debug {
 }
 
 /// A ledger that also answers questions.
-pub trait StateOfRecord: Ledger + Reports + Audit {}
+pub trait StateOfRecord: Ledger + Reports + Audit + Shadow {}
 
-impl<T: Ledger + Reports + Audit> StateOfRecord for T {}
+impl<T: Ledger + Reports + Audit + Shadow> StateOfRecord for T {}
 
 /// The state of record at a glance. Test mode and live mode are never added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
