@@ -12,6 +12,7 @@ pub mod reconcile;
 mod reload;
 mod restore;
 mod route;
+pub mod shadow;
 
 use std::io;
 use std::net::SocketAddr;
@@ -87,6 +88,9 @@ pub enum StartError {
     /// A setting is missing or makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Configuration and database differ about shadow mode.
+    #[error(transparent)]
+    Mode(#[from] shadow::ModeError),
     /// The directory for the gateway's files cannot be made.
     #[error("cannot create {path}")]
     Directory {
@@ -97,11 +101,6 @@ pub enum StartError {
         source: io::Error,
     },
 }
-
-/// The inbox met a fault that only a restart can mend.
-#[derive(Debug, thiserror::Error)]
-#[error("inbox: {0}")]
-struct InboxFatal(String);
 
 /// A gateway that runs.
 #[derive(Debug)]
@@ -135,11 +134,13 @@ pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn State
         }
         LedgerConfig::Postgres { url, connections } => {
             let connections = u32::try_from(*connections).unwrap_or(u32::MAX);
-            let postgres = PostgresConfig { connections, ..PostgresConfig::new(url.clone()) };
+            let shadow = config.shadow.is_some();
+            let postgres = PostgresConfig { connections, shadow, ..PostgresConfig::new(url.clone()) };
             Arc::new(PostgresLedger::new(&postgres).map_err(StartError::Ledger)?)
         }
         LedgerConfig::Supabase { url, key, .. } => {
-            let supabase = SupabaseConfig::new(url.as_str(), key.clone());
+            let shadow = config.shadow.is_some();
+            let supabase = SupabaseConfig { shadow, ..SupabaseConfig::new(url.as_str(), key.clone()) };
             Arc::new(SupabaseLedger::new(&supabase).map_err(StartError::Ledger)?)
         }
     };
@@ -193,6 +194,7 @@ fn validator(config: &Config, api: Option<Arc<StripeApi>>, clock: &Clock) -> Res
 
 /// Starts everything. What is started stops again when an error is returned.
 pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<Gateway, StartError> {
+    shadow::check(config, &*ledger).await?;
     let api = stripe_api(config, &clock)?;
     let validator = Arc::new(validator(config, api.clone(), &clock)?);
     let guardian = Arc::clone(validator.guardian());
@@ -250,13 +252,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         "housekeeping",
         housekeeping::run(inbox.clone(), keep, metrics, Arc::clone(&guardian), shutdown.clone()),
     );
-    let (fatal, draining) = (threads.fatal(), shutdown.clone());
-    supervisor.start("inbox", async move {
-        tokio::select! {
-            reason = fatal => Err(InboxFatal(reason)),
-            () = draining.draining() => Ok(()),
-        }
-    });
+    supervisor.start("inbox", housekeeping::watch(threads.fatal(), shutdown.clone()));
     listener_latch.release();
     Ok(Gateway {
         webhooks: webhooks_address,

@@ -16,6 +16,7 @@ pub mod reconcile;
 pub mod restore;
 pub mod revenue;
 pub mod serve;
+pub mod shadow;
 pub mod simulate;
 pub mod traffic;
 
@@ -71,6 +72,9 @@ pub enum Command {
     /// Compare with Stripe and bring in order what differs: events that never arrived, subscriptions that changed unseen.
     #[command(after_help = reconcile::EXIT_CODES)]
     Reconcile(reconcile::ReconcileArgs),
+    /// Run beside another system without writing what it writes, and compare.
+    #[command(subcommand)]
+    Shadow(shadow::ShadowCommand),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
     /// Write a consistent, encrypted copy of the gateway's files. The gateway may be running.
@@ -107,6 +111,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Migrate(args) => migrate::run(args, &sources).await,
         Command::Projections(command) => projections::run(command, &sources).await,
         Command::Reconcile(args) => reconcile::run(args, &sources, clock).await,
+        Command::Shadow(command) => shadow::run(command, &sources, clock).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,
         Command::Erase(args) => erase::run(args, &sources, clock).await,
         Command::Backup(args) => backup::run(args, &sources, clock).await,

@@ -11,6 +11,7 @@ mod reader;
 mod reconcile;
 pub mod secret;
 mod settings;
+mod shadow;
 
 pub use backup::BackupConfig;
 pub use colony::ColonyConfig;
@@ -18,3 +19,4 @@ pub use ledger::{LedgerConfig, StripeConfig};
 pub use reader::{ConfigError, Fault, Shown, Sources};
 pub use reconcile::ReconcileConfig;
 pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LogConfig, RevenueConfig};
+pub use shadow::ShadowConfig;

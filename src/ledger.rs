@@ -14,6 +14,7 @@ pub mod migrations;
 pub mod postgres;
 pub mod projections;
 pub mod report;
+pub mod shadow;
 pub mod sqlite;
 mod sqlstate;
 pub mod supabase;

@@ -117,6 +117,7 @@ pub struct BeeHouse {
 /// # Errors
 /// When the configuration lacks something that bees need.
 pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<BeeHouse, StartError> {
+    super::shadow::check(config, &*ledger).await?;
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
     let (metrics, board) = (Metrics::new(), Board::default());
     let shared = Shared {

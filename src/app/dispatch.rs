@@ -40,11 +40,13 @@ pub(super) fn start(
     shutdown: &Shutdown,
 ) -> Result<Started, ConfigError> {
     let Surroundings { inbox, metrics, board, clock, .. } = around.clone();
+    super::shadow::start(config, &around, &ledger, supervisor, shutdown);
     let work = Arc::new(Direct::new(Arc::clone(&validator), Arc::clone(&ledger) as Arc<dyn Ledger>));
     let pause = Pause::new(clock.clone());
     let mut started = Started { pause: pause.clone(), breakers: Vec::new(), bees: Roster::default() };
     let mut pump = Pump::new(inbox, work, pump_options(config), metrics, board, clock).with_pause(pause);
-    if let Some(wired) = super::route::wire(config, around, validator, ledger)? {
+    let with_colony = config.shadow.is_none_or(|shadow| shadow.colony);
+    if let Some(wired) = if with_colony { super::route::wire(config, around, validator, ledger)? } else { None } {
         started.breakers = wired.route.breakers().into();
         pump = pump.with_colony(wired.route);
         supervisor.start("confirm", wired.confirm.run(shutdown.token().clone()));

@@ -76,6 +76,19 @@ pub(super) async fn ledger_upkeep(ledger: Arc<dyn Ledger>, shutdown: Shutdown) -
     }
 }
 
+/// The inbox met a fault that only a restart can mend.
+#[derive(Debug, thiserror::Error)]
+#[error("inbox: {0}")]
+pub(super) struct InboxFatal(String);
+
+/// Fails when the inbox can no longer keep its promise.
+pub(super) async fn watch(fatal: impl Future<Output = String>, shutdown: Shutdown) -> Result<(), InboxFatal> {
+    tokio::select! {
+        reason = fatal => Err(InboxFatal(reason)),
+        () = shutdown.draining() => Ok(()),
+    }
+}
+
 async fn sweep(inbox: &Inbox, retention: Retention, shutdown: &Shutdown) {
     let (mut bodies, mut entries) = (0, 0);
     loop {

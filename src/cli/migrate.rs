@@ -38,7 +38,10 @@ pub async fn run(args: MigrateArgs, sources: &Sources) -> anyhow::Result<ExitCod
         }
         return Ok(if pending == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let ran = migrations::migrate(&mut connection).await?;
+    let ran = match config.shadow {
+        Some(_) => migrations::migrate_in_shadow(&mut connection).await?,
+        None => migrations::migrate(&mut connection).await?,
+    };
     for migration in &ran {
         writeln!(out, "{:<48} ran", migration.label())?;
     }

@@ -11,6 +11,7 @@ use super::ledger::{LedgerConfig, StripeConfig};
 use super::reader::{ConfigError, Fault, Reader, Shown, Sources, boolean, bytes, duration, number, setting};
 use super::reconcile::{self, ReconcileConfig};
 use super::secret::Secret;
+use super::shadow::{self, ShadowConfig};
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::logging::{LogFormat, check_filter};
@@ -37,6 +38,8 @@ pub struct Config {
     pub stripe: StripeConfig,
     /// Comparing with Stripe.
     pub reconcile: ReconcileConfig,
+    /// Shadow mode; `None`: live.
+    pub shadow: Option<ShadowConfig>,
     /// The domain's rules.
     pub revenue: RevenueConfig,
     /// Backups.
@@ -165,6 +168,7 @@ impl Config {
         let ledger = super::ledger::ledger(r, &inbox.data_dir);
         let stripe = super::ledger::stripe(r);
         let reconcile = reconcile::read(r);
+        let shadow = shadow::read(r);
         let revenue = revenue(r);
         let backup = super::backup::read(r);
         let log = log(r);
@@ -183,6 +187,7 @@ impl Config {
             ledger,
             stripe,
             reconcile,
+            shadow,
             revenue,
             backup,
             log,

@@ -98,7 +98,11 @@ pub(super) struct Answer {
 }
 
 /// The document of a batch without events. Applying it shows users who wait.
-pub(super) const EMPTY: &str = r#"{"events":[],"bindings":[],"subscriptions":[],"customers":[],"revenue":[],"links":[],"findings":[],"decisions":[]}"#;
+pub(super) fn empty(shadow: bool) -> String {
+    let tables = ["events", "bindings", "subscriptions", "customers", "revenue", "links", "findings", "decisions"];
+    let tables: String = tables.iter().map(|table| format!(",\"{table}\":[]")).collect();
+    format!("{{\"shadow\":{shadow}{tables}}}")
+}
 
 /// The document for a batch, for the store `ledger`.
 pub(super) fn encode(ledger: &'static str, batch: &[Verdict]) -> Result<Encoded, LedgerError> {
@@ -185,6 +189,15 @@ impl<'a> Document<'a> {
 }
 
 impl Encoded {
+    /// Says in the document that its sender is in shadow mode.
+    pub(super) fn in_shadow(mut self, shadow: bool) -> Self {
+        if let Some(document) = self.document.as_mut().filter(|_| shadow) {
+            // Behind the brace that opens the object, which holds more.
+            document.insert_str(1, "\"shadow\":true,");
+        }
+        self
+    }
+
     /// The outcomes, in the order of the batch, from what the function answered.
     pub(super) fn decode(self, ledger: &'static str, answers: Vec<Answer>) -> Result<Vec<Outcome>, LedgerError> {
         let answers: HashMap<usize, Answer> = answers.into_iter().map(|answer| (answer.n, answer)).collect();
@@ -275,7 +288,9 @@ mod tests {
 
     #[test]
     fn the_empty_document_is_what_no_events_encode_to() {
-        assert_eq!(serde_json::to_string(&Document::default()).unwrap(), EMPTY);
+        let mut document = serde_json::to_value(Document::default()).unwrap();
+        document["shadow"] = Value::Bool(true);
+        assert_eq!(serde_json::from_str::<Value>(&empty(true)).unwrap(), document);
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub const ALL: &[Migration] = migrations![
     20260101000500 "gateway_access",
     20260101000600 "gateway_replay",
     20260101000700 "gateway_reconcile",
+    20260101000800 "gateway_shadow",
     20260115000000 "gateway_erase",
 ];
 
@@ -127,8 +128,37 @@ pub async fn plan(connection: &mut PgConnection) -> Result<Vec<Step>, LedgerErro
     Ok(steps(&recorded(connection).await?))
 }
 
+/// What a database in which nothing of the gateway is there gets before its first migration, so that none of them touches
+/// a public table. The definitions are those of the files, which then find them.
+const SHADOW_PRELUDE: &str = "
+    CREATE SCHEMA gateway;
+    CREATE TABLE gateway.operation (
+        only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+        shadow boolean NOT NULL
+    );
+    INSERT INTO gateway.operation (only_row, shadow) VALUES (true, true);
+    CREATE TABLE gateway.projections (
+        name text PRIMARY KEY CHECK (name IN ('subscriptions', 'subscription_tiers', 'user_profiles')),
+        mode text NOT NULL CHECK (mode IN ('auto', 'on', 'off'))
+    );
+    INSERT INTO gateway.projections (name, mode) VALUES ('subscriptions', 'off');
+";
+
+/// What it gets after them: the projection is as it always is, and shadow mode alone keeps it from being written.
+const SHADOW_EPILOGUE: &str = "UPDATE gateway.projections SET mode = 'on' WHERE name = 'subscriptions'";
+
+/// As [`migrate`], and leaves a database that is new to the gateway in shadow mode, with its public tables untouched. One
+/// that is not new stays in the mode that it is in.
+pub async fn migrate_in_shadow(connection: &mut PgConnection) -> Result<Vec<&'static Migration>, LedgerError> {
+    run_pending(connection, true).await
+}
+
 /// Runs what is pending, in one transaction, and returns it. A second run finds nothing to do.
 pub async fn migrate(connection: &mut PgConnection) -> Result<Vec<&'static Migration>, LedgerError> {
+    run_pending(connection, false).await
+}
+
+async fn run_pending(connection: &mut PgConnection, shadow: bool) -> Result<Vec<&'static Migration>, LedgerError> {
     let mut transaction = connection.begin().await.map_err(fault)?;
     // A migration that cannot get a lock on a busy table gives up rather than make the table's readers queue behind it.
     sqlx::raw_sql("SET LOCAL lock_timeout = '15s'; SET LOCAL statement_timeout = '10min'")
@@ -144,9 +174,16 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<Vec<&'static Migra
         return Err(edited(step.migration));
     }
     let mut done = Vec::new();
+    let is_new = shadow && steps.iter().all(|step| step.standing == Standing::Pending);
+    if is_new {
+        sqlx::raw_sql(SHADOW_PRELUDE).execute(&mut *transaction).await.map_err(fault)?;
+    }
     for step in steps.iter().filter(|step| step.standing == Standing::Pending) {
         run(&mut transaction, step.migration).await?;
         done.push(step.migration);
+    }
+    if is_new {
+        sqlx::raw_sql(SHADOW_EPILOGUE).execute(&mut *transaction).await.map_err(fault)?;
     }
     transaction.commit().await.map_err(fault)?;
     Ok(done)

@@ -17,9 +17,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 
 pub(super) use self::fault::fault;
 use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
-use super::batch::{Answer, EMPTY, encode};
+use super::batch::{Answer, empty, encode};
 use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
+use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::config::secret::Secret;
 use crate::domain::clock::Timestamp;
@@ -37,12 +38,14 @@ pub struct PostgresConfig {
     pub connections: u32,
     /// Longest wait for a connection and, after that, for an answer.
     pub deadline: Duration,
+    /// Whoever sends is in shadow mode; the database refuses batches when it is not.
+    pub shadow: bool,
 }
 
 impl PostgresConfig {
     /// Four connections and ten seconds.
     pub fn new(url: Secret) -> Self {
-        Self { url, connections: 4, deadline: Duration::from_secs(10) }
+        Self { url, connections: 4, deadline: Duration::from_secs(10), shadow: false }
     }
 
     /// Options for a single connection, e.g. for migrations.
@@ -68,6 +71,7 @@ impl PostgresConfig {
 pub struct PostgresLedger {
     pool: PgPool,
     deadline: Duration,
+    shadow: bool,
 }
 
 impl PostgresLedger {
@@ -78,7 +82,7 @@ impl PostgresLedger {
             .max_connections(config.connections.max(1))
             .acquire_timeout(config.deadline)
             .connect_lazy_with(config.options()?);
-        Ok(Self { pool, deadline: config.deadline })
+        Ok(Self { pool, deadline: config.deadline, shadow: config.shadow })
     }
 
     /// Waits until the connections are closed; calls after this fail.
@@ -128,7 +132,7 @@ impl Ledger for PostgresLedger {
 
     fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
-            let encoded = encode(NAME, batch)?;
+            let encoded = encode(NAME, batch)?.in_shadow(self.shadow);
             let answers: Vec<Answer> = match &encoded.document {
                 None => Vec::new(),
                 Some(document) => {
@@ -149,7 +153,7 @@ impl Ledger for PostgresLedger {
 
     fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
         Box::pin(async {
-            let statement = format!("SELECT public.gateway_apply_batch({}::jsonb)", literal(EMPTY));
+            let statement = format!("SELECT public.gateway_apply_batch({}::jsonb)", literal(&empty(self.shadow)));
             self.ask::<Vec<Answer>>(statement).await.map(|_| ())
         })
     }
@@ -190,6 +194,26 @@ impl Audit for PostgresLedger {
         let (name, holder, seconds) = (literal(ask.name), literal(&ask.holder), ask.seconds());
         let covered = ask.covered.map_or_else(|| "NULL".to_owned(), |moment: Timestamp| moment.millis().to_string());
         Box::pin(self.ask(format!("SELECT public.gateway_take_lease({name}, {holder}, {seconds}, {covered})")))
+    }
+}
+
+impl Shadow for PostgresLedger {
+    fn is_shadow(&self) -> BoxFuture<'_, Result<Option<bool>, LedgerError>> {
+        Box::pin(self.ask("SELECT public.gateway_is_shadow()".to_owned()))
+    }
+
+    fn set_shadow(&self, wanted: bool) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            self.ask::<serde_json::Value>(format!("SELECT public.gateway_set_shadow({wanted})")).await.map(drop)
+        })
+    }
+
+    fn refresh<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>> {
+        Box::pin(self.ask(format!("SELECT public.gateway_refresh({}, {REFRESH_USERS})", literal(after))))
+    }
+
+    fn shadow_report(&self, most: u32) -> BoxFuture<'_, Result<ShadowReport, LedgerError>> {
+        Box::pin(self.ask(format!("SELECT public.gateway_shadow_report({})", most.min(SHADOW_LINES_MAX))))
     }
 }
 

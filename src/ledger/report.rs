@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::Audit;
 use super::erase::Erasure;
+use super::shadow::Shadow;
 use super::{BoxFuture, Ledger, LedgerError};
 
 /// Most lines that [`Reports::subscriptions`] returns, and most days that [`Reports::summary`] goes back.
@@ -23,9 +24,9 @@ pub trait Reports: Send + Sync + fmt::Debug {
 }
 
 /// A ledger that also answers questions, is compared with Stripe, and erases.
-pub trait StateOfRecord: Ledger + Reports + Audit + Erasure {}
+pub trait StateOfRecord: Ledger + Reports + Audit + Erasure + Shadow {}
 
-impl<T: Ledger + Reports + Audit + Erasure> StateOfRecord for T {}
+impl<T: Ledger + Reports + Audit + Erasure + Shadow> StateOfRecord for T {}
 
 /// The state of record at a glance. Test mode and live mode are never added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::fault::fault;
 use super::audit::{Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
+use super::shadow::{Shadow, ShadowReport};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::clock::Clock;
 use crate::revenue::verdict::Verdict;
@@ -163,5 +164,24 @@ impl Audit for SqliteLedger {
     fn lease<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<LeaseAnswer, LedgerError>> {
         let (ask, now) = (ask.clone(), self.clock.now());
         Box::pin(self.call(move |connection| audit::lease(connection, &ask, now)))
+    }
+}
+
+/// Nothing of it is public, so there is nothing to switch, to show or to compare.
+impl Shadow for SqliteLedger {
+    fn is_shadow(&self) -> BoxFuture<'_, Result<Option<bool>, LedgerError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn set_shadow(&self, _: bool) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn refresh<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn shadow_report(&self, _: u32) -> BoxFuture<'_, Result<ShadowReport, LedgerError>> {
+        Box::pin(std::future::ready(Ok(ShadowReport::default())))
     }
 }

@@ -45,6 +45,9 @@ const MALFORMED_BATCH: &str = "GW001";
 /// Code that the gateway's own function raises when a transaction could not see what was committed before it.
 const ISOLATION: &str = "GW003";
 
+/// Code that the gateway's own function raises when sender and database are not both, or neither, in shadow mode.
+const SHADOW: &str = "GW004";
+
 /// Class of the fault and a hint for the operator; empty when there is nothing to do but wait.
 pub(super) fn classify(code: &str) -> (Kind, &'static str) {
     exact(code)
@@ -60,6 +63,11 @@ fn exact(code: &str) -> Option<(Kind, &'static str)> {
         ISOLATION => (
             Kind::Schema,
             "the role's isolation level is too high: ALTER ROLE … SET default_transaction_isolation = 'read committed'",
+        ),
+        SHADOW => (
+            Kind::Schema,
+            "GATEWAY_MODE and the database differ about shadow mode: `colony-gateway shadow begin` or `shadow end` switches \
+             the database",
         ),
         "23503" | "23505" | "23P01" => (Kind::Rejected, "a constraint that is not the gateway's refuses the row"),
         "25006" => (
@@ -140,6 +148,7 @@ mod tests {
             ("58P01", Kind::Storage),
             ("GW001", Kind::Schema),
             ("GW003", Kind::Schema),
+            ("GW004", Kind::Schema),
             ("P0001", Kind::Rejected),
             ("XX000", Kind::Storage),
             ("XX001", Kind::Storage),

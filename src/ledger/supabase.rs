@@ -15,9 +15,10 @@ use serde_json::json;
 
 use self::fault::{of_reply, of_transport};
 use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
-use super::batch::{Answer, EMPTY, encode};
+use super::batch::{Answer, empty, encode};
 use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
+use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::config::secret::Secret;
 use crate::domain::clock::Timestamp;
@@ -38,12 +39,14 @@ pub struct SupabaseConfig {
     pub key: Secret,
     /// Longest wait for a whole reply.
     pub deadline: Duration,
+    /// Whoever sends is in shadow mode; the database refuses batches when it is not.
+    pub shadow: bool,
 }
 
 impl SupabaseConfig {
     /// With ten seconds.
     pub fn new(url: impl Into<String>, key: Secret) -> Self {
-        Self { url: url.into(), key, deadline: Duration::from_secs(10) }
+        Self { url: url.into(), key, deadline: Duration::from_secs(10), shadow: false }
     }
 }
 
@@ -52,6 +55,7 @@ impl SupabaseConfig {
 pub struct SupabaseLedger {
     client: Client,
     functions: Url,
+    shadow: bool,
 }
 
 impl SupabaseLedger {
@@ -69,7 +73,7 @@ impl SupabaseLedger {
             .map_err(|error| {
                 LedgerError::new(NAME, LedgerErrorKind::Unavailable, "no HTTP client can be made").caused_by(error)
             })?;
-        Ok(Self { client, functions })
+        Ok(Self { client, functions, shadow: config.shadow })
     }
 
     /// Calls a function with a JSON object of arguments.
@@ -147,7 +151,7 @@ impl Ledger for SupabaseLedger {
 
     fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
-            let encoded = encode(NAME, batch)?;
+            let encoded = encode(NAME, batch)?.in_shadow(self.shadow);
             let answers: Vec<Answer> = match &encoded.document {
                 None => Vec::new(),
                 Some(document) => self.call("gateway_apply_batch", format!("{{\"batch\":{document}}}")).await?,
@@ -166,7 +170,7 @@ impl Ledger for SupabaseLedger {
 
     fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
         Box::pin(async {
-            let arguments = format!("{{\"batch\":{EMPTY}}}");
+            let arguments = format!("{{\"batch\":{}}}", empty(self.shadow));
             self.call::<Vec<Answer>>("gateway_apply_batch", arguments).await.map(|_| ())
         })
     }
@@ -207,6 +211,27 @@ impl Audit for SupabaseLedger {
         let covered = ask.covered.map(Timestamp::millis);
         let arguments = json!({"wanted": ask.name, "who": ask.holder, "seconds": ask.seconds(), "reached_ms": covered});
         Box::pin(self.call("gateway_take_lease", arguments.to_string()))
+    }
+}
+
+impl Shadow for SupabaseLedger {
+    fn is_shadow(&self) -> BoxFuture<'_, Result<Option<bool>, LedgerError>> {
+        Box::pin(self.call("gateway_is_shadow", "{}".to_owned()))
+    }
+
+    fn set_shadow(&self, wanted: bool) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            let arguments = json!({"wanted": wanted}).to_string();
+            self.call::<serde_json::Value>("gateway_set_shadow", arguments).await.map(drop)
+        })
+    }
+
+    fn refresh<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>> {
+        Box::pin(self.call("gateway_refresh", json!({"after": after, "most": REFRESH_USERS}).to_string()))
+    }
+
+    fn shadow_report(&self, most: u32) -> BoxFuture<'_, Result<ShadowReport, LedgerError>> {
+        Box::pin(self.call("gateway_shadow_report", json!({"most": most.min(SHADOW_LINES_MAX)}).to_string()))
     }
 }
 

@@ -201,7 +201,7 @@ impl Reconciler {
             } else if pages >= WINDOW_PAGES_MAX {
                 return Ok(Read::Shorten(seconds / 2));
             } else if pages == 1
-                && let Some(shorter) = shorten(seconds, window.last, &events)
+                && let Some(shorter) = shorten(seconds, &events)
             {
                 return Ok(Read::Shorten(shorter));
             }
@@ -295,11 +295,11 @@ impl Reconciler {
     }
 }
 
-/// How many seconds a window should have, when its newest page shows that it holds far more than it may.
-fn shorten(seconds: i64, last: i64, newest: &[FetchedEvent]) -> Option<i64> {
-    let oldest = newest.last()?.created().seconds();
-    let covered = (last - oldest + 1).clamp(1, seconds);
-    let pages = seconds / covered;
+/// How many seconds a window should have, when its newest page shows that it holds far more than it may. That page may be
+/// a burst before which there is little, so the step is no longer than to an eighth.
+fn shorten(seconds: i64, newest: &[FetchedEvent]) -> Option<i64> {
+    let (first, last) = (newest.first()?.created().seconds(), newest.last()?.created().seconds());
+    let covered = (first - last + 1).clamp(1, seconds);
     let most = i64::try_from(WINDOW_PAGES_MAX).unwrap_or(1);
-    (pages > most).then(|| (covered * most / 2).clamp(1, seconds - 1))
+    (seconds / covered > most).then(|| (covered * most / 2).max(seconds / 8).clamp(1, seconds - 1))
 }

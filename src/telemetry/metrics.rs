@@ -257,6 +257,10 @@ metrics! {
     reconcile_last_success: gauge("colony_gateway_reconcile_last_success_timestamp_seconds");
     /// 1 while it is this gateway's turn to compare.
     reconcile_leads: gauge("colony_gateway_reconcile_leads");
+    /// Differences between what shadow mode would write and what stands in the public tables, by kind.
+    shadow_differences: gauges("colony_gateway_shadow_differences", "kind", &[
+        "missing_there", "missing_here", "different",
+    ]);
     /// Always 1; the version is the label.
     build_info: gauges("colony_gateway_build_info", "version", &[env!("CARGO_PKG_VERSION")]);
 }

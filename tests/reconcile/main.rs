@@ -18,5 +18,6 @@ mod stripe_api;
 mod binary;
 mod events;
 mod runner;
+mod shadow;
 mod subscriptions;
 mod world;
