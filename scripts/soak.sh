@@ -24,8 +24,8 @@ profile=()
 [ "${SOAK_PROFILE:-debug}" = release ] && profile=(--release)
 echo "== building"
 # Run as built, so that a change of the sources meanwhile changes nothing here.
-tests=$(cargo test --locked "${profile[@]}" --test faults --no-run 2>&1 | tee /dev/stderr |
-  sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+cargo test --locked "${profile[@]}" --test faults --no-run
+tests=$(cargo test --locked "${profile[@]}" --test faults --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
 [ -x "$tests" ] || {
   echo "scripts/soak.sh: the tests were not built" >&2
   exit 2
