@@ -23,7 +23,13 @@ esac
 profile=()
 [ "${SOAK_PROFILE:-debug}" = release ] && profile=(--release)
 echo "== building"
+# Run as built, so that a change of the sources meanwhile changes nothing here.
 cargo test --locked "${profile[@]}" --test faults --no-run
+tests=$(cargo test --locked "${profile[@]}" --test faults --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+[ -x "$tests" ] || {
+  echo "scripts/soak.sh: the tests were not built" >&2
+  exit 2
+}
 
 figures=$(mktemp)
 output=$(mktemp)
@@ -35,8 +41,7 @@ first=yes
 while [ -n "$first" ] || [ "$SECONDS" -lt "$end" ]; do
   [ -n "$seed" ] || seed=$((RANDOM * 32768 * 32768 + RANDOM * 32768 + RANDOM))
   # Each test by itself, so that the time is kept to and one that fails does not take the others with it.
-  names=$(cargo test --locked --quiet "${profile[@]}" --test faults -- --list "${SOAK_FILTER:-}" 2>/dev/null |
-    sed -n 's/: test$//p' | sort -R)
+  names=$("$tests" --list "${SOAK_FILTER:-}" | sed -n 's/: test$//p' | sort -R)
   [ -n "$names" ] || {
     echo "scripts/soak.sh: no test is named like ${SOAK_FILTER:-}" >&2
     exit 2
@@ -47,7 +52,7 @@ while [ -n "$first" ] || [ "$SECONDS" -lt "$end" ]; do
     echo "== $((SECONDS / 60)) min, seed $seed: $name"
     if ! COLONY_GATEWAY_FAULTS_FIGURES=$figures COLONY_GATEWAY_FAULTS_SEED=$seed \
       COLONY_GATEWAY_FAULTS_ROUNDS=${SOAK_ROUNDS:-3} \
-      cargo test --locked --quiet "${profile[@]}" --test faults -- --exact "$name" --nocapture >"$output" 2>&1; then
+      "$tests" --exact "$name" --nocapture >"$output" 2>&1; then
       failed=$((failed + 1))
       echo "FAILED with seed $seed: $name"
       tail -n 80 "$output"

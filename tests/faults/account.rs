@@ -11,6 +11,7 @@ use colony_gateway::stripe::simulator::{Delivery, Expected, Role};
 use serde::Serialize;
 
 use crate::book::Book;
+use crate::gateway::Reply;
 use crate::rounds::figures_file;
 
 /// What the load generator saw.
@@ -20,6 +21,8 @@ pub(crate) struct Account {
     pub(crate) acknowledged: BTreeSet<String>,
     /// Answers to genuine deliveries, by status.
     pub(crate) answers: BTreeMap<u16, u64>,
+    /// The same that were no 2xx, by the code of the problem.
+    pub(crate) problems: BTreeMap<String, u64>,
     /// Genuine deliveries whose connection broke before the answer.
     pub(crate) unanswered: u64,
     /// Forgeries that were let in.
@@ -58,7 +61,8 @@ pub(crate) struct Figures {
 
 impl Account {
     /// Takes note of an answer; tells whether the delivery has come to its end.
-    pub(crate) fn answered(&mut self, delivery: &Delivery, status: Option<u16>) -> bool {
+    pub(crate) fn answered(&mut self, delivery: &Delivery, reply: Option<&Reply>) -> bool {
+        let status = reply.map(|reply| reply.status);
         let is_success = status.is_some_and(|status| (200..300).contains(&status));
         let id = delivery.event.id.as_str().to_owned();
         if let Role::Forged(forgery) = delivery.role {
@@ -67,9 +71,12 @@ impl Account {
             }
             return matches!(status, Some(200..500));
         }
-        match status {
-            Some(status) => *self.answers.entry(status).or_default() += 1,
+        match reply {
+            Some(reply) => *self.answers.entry(reply.status).or_default() += 1,
             None => self.unanswered += 1,
+        }
+        if let Some(reply) = reply.filter(|_| !is_success) {
+            *self.problems.entry(reply.problem()).or_default() += 1;
         }
         if is_success && self.acknowledged.insert(id) {
             self.expected.learn(&delivery.event);
@@ -77,8 +84,14 @@ impl Account {
         is_success
     }
 
+    /// Fails unless every genuine delivery was answered with a 2xx at once.
+    pub(crate) fn assert_all_taken(&self) {
+        let taken = self.unanswered == 0 && self.problems.is_empty();
+        assert!(taken, "not answered 2xx: {:?}, {} without an answer", self.problems, self.unanswered);
+    }
+
     /// Answers to genuine deliveries that were no 2xx.
-    pub(crate) fn refusals(&self) -> u64 {
+    fn refusals(&self) -> u64 {
         self.answers.iter().filter(|(status, _)| !(200..300).contains(*status)).map(|(_, times)| times).sum()
     }
 
@@ -129,6 +142,7 @@ mod tests {
         let gateway = world.options.serve();
         load.target(&[gateway.webhooks]);
         load.allow(EVENTS * 2);
+        load.until_sent();
         let account = load.finish();
         until_idle(&gateway);
         gateway.kill();

@@ -97,6 +97,7 @@ fn entries_of_a_later_time_are_worked_on_by_a_process_that_starts_earlier() {
     disk.set(Control::ClockOffset, 0);
     let gateway = world.options.serve();
     until_idle(&gateway);
+    load.skew(0);
     load.target(&[gateway.webhooks]);
     let account = load.finish();
     world.settle(&[&gateway], &account, figures);

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use colony_gateway::config::secret::Secret;
@@ -17,7 +17,7 @@ use colony_gateway::stripe::simulator::{
 };
 
 use crate::account::Account;
-use crate::gateway::{SECRET, read_reply};
+use crate::gateway::{Reply, SECRET, read_reply};
 
 /// Senders at a time.
 const SENDERS: usize = 6;
@@ -231,7 +231,8 @@ impl Drop for Load {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        // After a failed assertion the senders still have to end.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn send(&self) {
@@ -247,11 +248,11 @@ impl Shared {
             if connection.is_none() {
                 connection = connect(target).map(|stream| (target, stream));
             }
-            let status = connection.as_mut().and_then(|(_, stream)| post(stream, &delivery, skew_ms));
-            if status.is_none() {
+            let reply = connection.as_mut().and_then(|(_, stream)| post(stream, &delivery, skew_ms));
+            if reply.is_none() {
                 connection = None;
             }
-            self.answered(delivery, status);
+            self.answered(delivery, reply.as_ref());
         }
     }
 
@@ -273,10 +274,10 @@ impl Shared {
         }
     }
 
-    fn answered(&self, delivery: Delivery, status: Option<u16>) {
+    fn answered(&self, delivery: Delivery, reply: Option<&Reply>) {
         let mut state = self.lock();
         state.in_flight -= 1;
-        let is_done = state.account.answered(&delivery, status);
+        let is_done = state.account.answered(&delivery, reply);
         if !is_done {
             state.again.push_back(delivery);
         }
@@ -314,8 +315,8 @@ fn connect(target: SocketAddr) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// The status of the answer; nothing when the connection broke first.
-fn post(stream: &mut TcpStream, delivery: &Delivery, skew_ms: i64) -> Option<u16> {
+/// The answer; nothing when the connection broke first.
+fn post(stream: &mut TcpStream, delivery: &Delivery, skew_ms: i64) -> Option<Reply> {
     let body = delivery.body();
     let now = Timestamp::from_millis(Clock::system().now().millis() + skew_ms);
     let signature = delivery.signature(&[Secret::new(SECRET)], now);
@@ -327,5 +328,5 @@ fn post(stream: &mut TcpStream, delivery: &Delivery, skew_ms: i64) -> Option<u16
     if reply.headers.get("connection").is_some_and(|value| value == "close") {
         let _ = stream.shutdown(std::net::Shutdown::Both);
     }
-    Some(reply.status)
+    Some(reply)
 }

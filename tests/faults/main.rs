@@ -6,6 +6,10 @@
 //! `COLONY_GATEWAY_FAULTS_ROUNDS` multiplies the rounds of each test, `COLONY_GATEWAY_FAULTS_SEED` repeats a run's random
 //! choices (not its timing). `scripts/soak.sh` uses all three.
 
+#![cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "the disk and the clock that fail are made for Linux")
+)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../support/gateway.rs"]

@@ -52,60 +52,66 @@ fn proxy_before(runtime: &Runtime, target: SocketAddr) -> Proxy {
     runtime.block_on(Proxy::start(target))
 }
 
-/// Lets the network do everything it can, each with a gateway that has known better times. `hits` tells how often the
-/// dependency was asked in vain while nobody listened; `rest` is what is delivered after the last fault.
-fn break_everything(
-    scenario: &str,
-    world: &World,
-    load: Load,
-    mut rounds: Rounds,
-    runtime: &Runtime,
-    mut proxy: Proxy,
-    hits: impl Fn(&Gateway) -> u64,
+/// A dependency behind a network.
+struct Line<H> {
+    scenario: &'static str,
+    runtime: Runtime,
+    proxy: Proxy,
+    /// How often the dependency was asked in vain, as the gateway sees it.
+    hits: H,
+    /// Deliveries after the last fault.
     rest: u64,
-) {
-    let mut figures = Figures { scenario: scenario.to_owned(), seed: rounds.seed, ..Figures::default() };
-    for _ in 0..rounds.number {
-        let mut faults = FAULTS;
-        rounds.random.shuffle(&mut faults);
-        for fault in faults {
-            let mut gateway = world.options.serve();
-            load.target(&[gateway.webhooks]);
-            load.allow(DELIVERIES / 4);
-            load.until_sent();
-            until_idle(&gateway);
-            let (broken, asked) = (proxy.broken(), hits(&gateway));
-            match fault {
-                Fault::Refused => runtime.block_on(proxy.refuse()),
-                Fault::Proxy(mode) => proxy.set(mode, i64::MAX),
+}
+
+impl<H: Fn(&Gateway) -> u64> Line<H> {
+    /// Lets the network do everything it can, each with a gateway that has known better times.
+    fn break_in_every_way(mut self, world: &World, load: Load, mut rounds: Rounds) {
+        let mut figures = Figures { scenario: self.scenario.to_owned(), seed: rounds.seed, ..Figures::default() };
+        for _ in 0..rounds.number {
+            let mut faults = FAULTS;
+            rounds.random.shuffle(&mut faults);
+            for fault in faults {
+                let mut gateway = world.options.serve();
+                load.target(&[gateway.webhooks]);
+                load.allow(DELIVERIES / 4);
+                load.until_sent();
+                until_idle(&gateway);
+                self.meet(fault, &gateway, &load);
+                load.target(&[]);
+                gateway.signal("TERM");
+                assert_eq!(gateway.wait().code(), Some(0), "{fault:?}");
+                figures.faults += 1;
+                figures.rounds += 1;
             }
-            load.allow(DELIVERIES);
-            load.until_sent();
-            // The fault lasts until the dependency has run into it, more than once.
-            gateway.until(|_| match fault {
-                Fault::Refused => hits(&gateway) > asked,
-                Fault::Proxy(_) => proxy.broken() >= broken + HITS,
-            });
-            match fault {
-                Fault::Refused => runtime.block_on(proxy.listen_again()),
-                Fault::Proxy(_) => proxy.set(Mode::Pass, 0),
-            }
-            until_idle(&gateway);
-            load.target(&[]);
-            gateway.signal("TERM");
-            assert_eq!(gateway.wait().code(), Some(0), "{fault:?}");
-            figures.faults += 1;
-            figures.rounds += 1;
         }
+        let gateway = world.options.serve();
+        load.target(&[gateway.webhooks]);
+        load.allow(self.rest);
+        load.until_sent();
+        let account = load.finish();
+        account.assert_all_taken();
+        world.settle(&[&gateway], &account, figures);
     }
-    let gateway = world.options.serve();
-    load.target(&[gateway.webhooks]);
-    load.allow(rest);
-    load.until_sent();
-    let account = load.finish();
-    let answers = &account.answers;
-    assert!(account.unanswered == 0 && account.refusals() == 0, "webhooks were not answered 2xx: {answers:?}");
-    world.settle(&[&gateway], &account, figures);
+
+    /// One fault, which lasts until the dependency has run into it, and what the gateway does when it is over.
+    fn meet(&mut self, fault: Fault, gateway: &Gateway, load: &Load) {
+        let (broken, asked) = (self.proxy.broken(), (self.hits)(gateway));
+        match fault {
+            Fault::Refused => self.runtime.block_on(self.proxy.refuse()),
+            Fault::Proxy(mode) => self.proxy.set(mode, i64::MAX),
+        }
+        load.allow(DELIVERIES);
+        load.until_sent();
+        gateway.until(|_| match fault {
+            Fault::Refused => (self.hits)(gateway) > asked,
+            Fault::Proxy(_) => self.proxy.broken() >= broken + HITS,
+        });
+        match fault {
+            Fault::Refused => self.runtime.block_on(self.proxy.listen_again()),
+            Fault::Proxy(_) => self.proxy.set(Mode::Pass, 0),
+        }
+        until_idle(gateway);
+    }
 }
 
 /// The sum of a metric's lines, whatever their labels.
@@ -132,7 +138,8 @@ fn a_broken_network_before_postgres() {
     let url = database.url().replace(&format!(":{port}/"), &format!(":{}/", proxy.address().port()));
     world.options = world.options.clone().with("DATABASE_URL", url);
     let load = Load::start(rounds.seed);
-    break_everything("network, PostgreSQL", &world, load, rounds, &runtime, proxy, ledger_errors, 0);
+    let line = Line { scenario: "network, PostgreSQL", runtime, proxy, hits: ledger_errors, rest: 0 };
+    line.break_in_every_way(&world, load, rounds);
 }
 
 #[test]
@@ -145,7 +152,8 @@ fn a_broken_network_before_supabase() {
     world.options =
         world.options.clone().with("SUPABASE_URL", proxy.url()).with("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY);
     let load = Load::start(rounds.seed);
-    break_everything("network, Supabase", &world, load, rounds, &runtime, proxy, ledger_errors, 0);
+    let line = Line { scenario: "network, Supabase", runtime, proxy, hits: ledger_errors, rest: 0 };
+    line.break_in_every_way(&world, load, rounds);
 }
 
 #[test]
@@ -157,7 +165,8 @@ fn a_broken_network_before_the_colony() {
     let load = Load::start(rounds.seed);
     // Nobody listens: the route in force says so.
     let direct = |gateway: &Gateway| u64::from(gateway.health()["route"] == "direct");
-    break_everything("network, Colonies", &world, load, rounds, &runtime, proxy, direct, 0);
+    let line = Line { scenario: "network, Colonies", runtime, proxy, hits: direct, rest: 0 };
+    line.break_in_every_way(&world, load, rounds);
 }
 
 #[test]
@@ -182,6 +191,7 @@ fn a_broken_network_before_stripe() {
     let unanswered = |gateway: &Gateway| {
         gateway.log().iter().filter(|line| line.contains("Stripe left questions open")).count() as u64
     };
-    break_everything("network, Stripe", &world, load, rounds, &runtime, proxy, unanswered, 2 * EVENTS_KNOWN as u64);
+    let line = Line { scenario: "network, Stripe", runtime, proxy, hits: unanswered, rest: 2 * EVENTS_KNOWN as u64 };
+    line.break_in_every_way(&world, load, rounds);
     assert!(!stripe.asked().is_empty());
 }

@@ -35,6 +35,8 @@ fn settings(directory: &TempDir) -> Options {
         .with("GATEWAY_RETRY_MAX", "200ms")
         .with("GATEWAY_LEDGER_TIMEOUT", "3s")
         .with("GATEWAY_LEASE", "10s")
+        // A machine that is busy with other tests may stall a commit; that is not what is looked at.
+        .with("GATEWAY_APPEND_TIMEOUT", "50s")
         .with("GATEWAY_LOG", "info,request=off");
     prices.iter().fold(options, |options, (name, tier)| options.with(name, tier.price_id()))
 }
