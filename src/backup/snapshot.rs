@@ -114,6 +114,16 @@ mod tests {
         assert_eq!(left, 0);
     }
 
+    #[test]
+    fn a_copy_that_takes_too_long_is_given_up_because_the_log_grows_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, copy) = (directory.path().join("source"), directory.path().join("copy"));
+        drop(database(&source, 2000));
+        let clock = Clock::manual(crate::domain::clock::Timestamp::default());
+        let result = take_with(&source, &copy, &clock, |_| clock.advance(COPY_MAX));
+        assert!(matches!(result, Err(BackupError::TooSlow { minutes: 30, .. })), "{result:?}");
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_copy_is_private() {

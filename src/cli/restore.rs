@@ -24,7 +24,9 @@ Key files that are there and differ are kept, since a key may have been rotated 
 Afterwards, events that were acknowledged after the backup are missing here: `reconcile --since <time>` fetches them from
 Stripe, which keeps events for 30 days. Entries that were waiting at the time of the backup may have been applied since: they
 are worked on again, and the ledger takes each event once. An inbox and an embedded ledger of one archive fit together: what
-the inbox calls settled is in the ledger.";
+the inbox calls settled is in the ledger.
+
+Persons whose data was erased after the backup come back with it: run `erase` for them again.";
 
 /// Arguments of `restore`.
 #[derive(Clone, Debug, clap::Args)]
@@ -122,9 +124,10 @@ fn say_next(out: &mut impl std::io::Write, restored: &Restored) -> std::io::Resu
     }
     writeln!(out, "  colony-gateway serve")?;
     writeln!(out, "  colony-gateway reconcile --since {}", whole_second(made.minus(STRIPE_RETRIES)))?;
+    writeln!(out, "  colony-gateway erase … for every person whose data was erased after {}", manifest.created)?;
     writeln!(
         out,
-        "The last one fetches from Stripe what was acknowledged after the backup; it begins three days earlier, because \
+        "The second fetches from Stripe what was acknowledged after the backup; it begins three days earlier, because \
          Stripe may deliver that late. What was applied already is not applied again."
     )
 }

@@ -247,6 +247,20 @@ fn what_is_no_good_backup_is_refused_with_the_reason_and_nothing_is_touched() {
     assert!(message.contains("its inbox"), "{message}");
     let message = stopped.refuses(&stopped.forge(&manifest(&other), &[("inbox.db", b"nO database")]));
     assert!(message.contains("not what the manifest says"), "{message}");
+    let mut large = manifest(&other);
+    large["version"] = "9".repeat(64 * 1024).into();
+    let message = stopped.refuses(&stopped.forge(&large, &other));
+    assert!(message.contains("does not begin with a manifest"), "{message}");
+    let key = |number: u8| format!("keys/{}{}", char::from(b'a' + number / 26), char::from(b'a' + number % 26));
+    let names: Vec<String> = (0..64).map(key).collect();
+    let many: Vec<(&str, &[u8])> =
+        names.iter().map(|name| (name.as_str(), b"k".as_slice())).chain([other[0]]).collect();
+    let message = stopped.refuses(&stopped.forge(&manifest(&many), &many));
+    assert!(message.contains("files that no backup has"), "{message}");
+    let long = vec![b'k'; 64 * 1024 + 1];
+    let long = [other[0], ("keys/a", long.as_slice())];
+    let message = stopped.refuses(&stopped.forge(&manifest(&long), &long));
+    assert!(message.contains("files that no backup has"), "{message}");
     for name in ["keys/../../evil", "../evil", "keys/.hidden", "evil"] {
         let files = [other[0], (name, b"evil".as_slice())];
         let message = stopped.refuses(&stopped.forge(&manifest(&files), &other));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use colony_gateway::domain::person::Subject;
+use colony_gateway::domain::person::{PERSON_IDS_MAX, Subject};
 
 use crate::commands::run;
 use crate::gateway::{Gateway, Options, post, request};
@@ -135,6 +135,10 @@ fn the_admin_path_asks_for_the_token_and_for_a_person() {
     };
     assert_eq!(send("Bearer wrong", person).problem(), "unauthorized");
     assert_eq!(send(&bearer, person).json()["erased"], 0);
+    let ids: Vec<String> = (0..=PERSON_IDS_MAX).map(|number| format!("pi_{number}")).collect();
+    let crowd = serde_json::json!({"person": {"users": [], "customers": [], "subscriptions": [], "objects": ids}});
+    assert_eq!(send(&bearer, &crowd.to_string()).problem(), "invalid_request");
+    assert_eq!(send(&bearer, &" ".repeat(4 * 1024 * 1024 + 1)).problem(), "invalid_request");
     for bad in ["", "{}", r#"{"person":{"users":[],"customers":[],"subscriptions":[],"objects":[]}}"#] {
         assert_eq!(send(&bearer, bad).problem(), "invalid_request", "{bad}");
     }

@@ -1,10 +1,10 @@
 //! Erasing a person's data, on every store: what goes, what stays, and what does not come back.
 
 use colony_gateway::app::erase::{EraseRefused, InboxSide, Order, Report, erase};
-use colony_gateway::domain::person::{Person, Subject};
+use colony_gateway::domain::person::{PERSON_IDS_MAX, Person, Subject};
 use colony_gateway::inbox::EraseStep;
 use colony_gateway::ledger::erase::{ERASE_EVENTS_MAX, ERASED_PERSON};
-use colony_gateway::ledger::{BoxFuture, Outcome};
+use colony_gateway::ledger::{BoxFuture, LedgerErrorKind, Outcome};
 use colony_gateway::revenue::rows::{RawJson, RevenueKind};
 use colony_gateway::revenue::verdict::Verdict;
 use serde_json::{Value, json};
@@ -246,6 +246,31 @@ async fn whoever_still_pays_is_erased_only_when_told_twice() {
         assert_eq!(store.contents().await, before);
         run(store, &Order { include_active: true, ..order(user(ANN)) }).await;
         assert_eq!(holding(&store.contents().await, ANN), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_is_no_person() {
+    let sqlite = Sqlite::new();
+    let insert = "INTO revenue_entries (kind, key, version, as_of, livemode, amount_minor, voided_minor, currency,
+                  occurred_at, customer_id)";
+    let connection = rusqlite::Connection::open(&sqlite.file).unwrap();
+    let rows = format!(
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {PERSON_IDS_MAX})
+         INSERT {insert} SELECT 'payment', 'pi_' || n, 'v', 0, 1, 1, 0, 'cad', 0, 'cus_1' FROM c"
+    );
+    connection.execute_batch(&rows).unwrap();
+    let postgres = Postgres::direct(Flavour::Plain).await;
+    let insert = insert.replace("revenue_entries", "gateway.revenue_entries");
+    let rows = format!(
+        "INSERT {insert} SELECT 'payment', 'pi_' || n, 'v', now(), true, 1, 0, 'cad', now(), 'cus_1'
+         FROM generate_series(1, {PERSON_IDS_MAX}) n"
+    );
+    postgres.database.run(&rows).await;
+    let subject = Subject::customer("cus_1").unwrap();
+    for store in [&sqlite as &dyn Store, &postgres] {
+        let error = store.ledger().find_person(&subject).await.unwrap_err();
+        assert_eq!(error.kind, LedgerErrorKind::Rejected, "{error}");
     }
 }
 
