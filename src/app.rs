@@ -3,42 +3,44 @@
 pub mod bees;
 pub mod colony;
 mod housekeeping;
+mod listen;
+mod manager;
 mod options;
+mod pipeline;
 mod reload;
 mod route;
+mod secrets;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-
+use listen::{Listeners, Routes};
 pub use options::inbox_options;
-use options::{pump_options, server_options, webhook_options};
+use options::pump_options;
+use reload::Reload;
+use secrets::{ColonyKeys, Renewables};
 
+use crate::colony::attestation::Verifier;
 use crate::config::{Config, ConfigError, LedgerConfig, Sources};
 use crate::dispatch::{Direct, Pump, Surroundings};
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
-use crate::http::{self, AdminState, Control, Operator, Webhooks};
+use crate::http::Operator;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
 use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::supabase::{SupabaseConfig, SupabaseLedger};
 use crate::ledger::{Ledger, LedgerErrorKind};
-use crate::lifecycle::{Ending, Hangups, Readiness, Shutdown, Stop, Supervisor};
-use crate::revenue::guardian::{Guardian, RulesError};
-use crate::revenue::project::{Settings, UserIds};
-use crate::revenue::tiers::{Tiers, TiersError};
+use crate::lifecycle::{Ending, Hangups, Inherited, Notifier, Readiness, Shutdown, Stop, Supervisor};
+use crate::revenue::guardian::RulesError;
+use crate::revenue::tiers::TiersError;
 use crate::revenue::validator::Validator;
-use crate::stripe::api::{ApiConfigError, ApiSettings, StripeApi};
+use crate::stripe::api::ApiConfigError;
 use crate::telemetry::health::Board;
 use crate::telemetry::metrics::Metrics;
-
-/// Tiers on sale, from the least to the best.
-const TIERS: [&str; 3] = ["bronze", "silver", "gold"];
 
 /// Longest wait for the ledger before webhooks are received without it.
 const LEDGER_CHECK_MAX: Duration = Duration::from_secs(3);
@@ -104,7 +106,8 @@ pub struct Gateway {
     pub switch: RouteSwitch,
     /// Begins draining from inside.
     pub shutdown: Shutdown,
-    guardian: Arc<Guardian>,
+    renewables: Renewables,
+    config: Config,
     supervisor: Supervisor,
     threads: InboxThreads,
 }
@@ -144,43 +147,20 @@ pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn State
     Ok(ledger)
 }
 
-/// The pipeline from events to verdicts.
-fn validator(config: &Config, clock: &Clock) -> Result<Validator, StartError> {
-    let revenue = &config.revenue;
-    let prices = revenue.tiers.iter().map(|(price, tier)| (price.as_str(), *tier));
-    let tiers = Tiers::new(TIERS, prices, None).map_err(StartError::Tiers)?;
-    let api = match &config.stripe.key {
-        Some(key) => {
-            let settings = ApiSettings { base_url: config.stripe.base_url.clone(), ..ApiSettings::new(key.clone()) };
-            Some(Arc::new(StripeApi::new(&settings, clock.clone()).map_err(StartError::Stripe)?))
-        }
-        None => None,
-    };
-    let mut guardian = Guardian::default();
-    if let Some(livemode) = api.as_ref().and_then(|api| api.livemode()) {
-        guardian = guardian.expecting_livemode(livemode);
-    }
-    if let Some(path) = &revenue.guardian_rules {
-        guardian.reload_file(path).map_err(StartError::Rules)?;
-    }
-    let uuid_users = revenue.uuid_users.unwrap_or(!matches!(config.ledger, LedgerConfig::Sqlite { .. }));
-    let user_ids = if uuid_users { UserIds::Uuid } else { UserIds::Any };
-    let settings = Settings {
-        tiers,
-        unpaid_entitles: revenue.unpaid_entitles,
-        connect_entitles: revenue.connect_entitles,
-        user_ids,
-    };
-    let validator = Validator::new(settings, Arc::new(guardian), clock.clone());
-    Ok(match api {
-        Some(api) => validator.with_stripe(api),
-        None => validator,
-    })
+/// Starts everything, on sockets of its own. What is started stops again when an error is returned.
+pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<Gateway, StartError> {
+    start_on(config, ledger, clock, Inherited::default()).await
 }
 
-/// Starts everything. What is started stops again when an error is returned.
-pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<Gateway, StartError> {
-    let validator = Arc::new(validator(config, &clock)?);
+/// As [`start`], on the sockets that were inherited where there are some.
+pub async fn start_on(
+    config: &Config,
+    ledger: Arc<dyn StateOfRecord>,
+    clock: Clock,
+    inherited: Inherited,
+) -> Result<Gateway, StartError> {
+    let stripe = pipeline::stripe(config, &clock)?;
+    let validator = Arc::new(pipeline::validator(config, stripe.clone(), &clock)?);
     let guardian = Arc::clone(validator.guardian());
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
     let (inbox_latch, listener_latch) = (readiness.latch("inbox"), readiness.latch("listeners"));
@@ -188,36 +168,12 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let route = RouteInForce::new(Route::Direct);
 
     // Listening comes first: a port that is taken must not cost the time to open a large inbox.
-    let (listener, admin_listener) = listen(config).await?;
-    let (webhooks_address, admin_address) = addresses(config, &listener, admin_listener.as_ref())?;
+    let listeners = Listeners::open(config, inherited).await?;
+    let (webhooks_address, admin_address) = listeners.addresses(config)?;
     let (inbox, threads) = Inbox::open(&inbox_options(config), clock.clone()).map_err(StartError::Inbox)?;
     inbox_latch.release();
 
-    let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
-    let state = AdminState {
-        inbox: inbox.clone(),
-        readiness,
-        board: board.clone(),
-        metrics: Arc::clone(&metrics),
-        route: route.clone(),
-        clock: clock.clone(),
-    };
-    let webhooks = Webhooks {
-        inbox: inbox.clone(),
-        route: route.clone(),
-        metrics: Arc::clone(&metrics),
-        clock: clock.clone(),
-        options: webhook_options(config),
-    };
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
-    let control = config.http.admin_token.clone().map(|token| Control {
-        operator: Operator::new(token),
-        switch: switch.clone(),
-        in_force: route.clone(),
-    });
-    let routes = Routes { webhooks, state, control };
-    start_listeners(config, (listener, admin_listener), routes, &mut supervisor, &shutdown);
-
     let around = Surroundings {
         inbox: inbox.clone(),
         switch: switch.clone(),
@@ -226,21 +182,32 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         board,
         clock,
     };
+    let operator = config.http.admin_token.clone().map(Operator::new);
+    let routes = Routes::new(config, &around, readiness.clone(), operator.clone());
+    let mut supervisor = Supervisor::new(shutdown.clone(), readiness);
+    listeners.start(config, routes, &mut supervisor, &shutdown);
+
     let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
     supervisor.start("ledger upkeep", upkeep);
-    start_dispatch(config, around, validator, ledger, &mut supervisor, &shutdown)?;
-    let keep = housekeeping::retention(&config.inbox);
+    let record = Arc::clone(&ledger);
+    let colony = start_dispatch(config, around, validator, ledger, &mut supervisor, &shutdown)?;
+    let renewables = Renewables {
+        guardian: Arc::clone(&guardian),
+        endpoints: config.endpoints.clone(),
+        operator,
+        stripe,
+        ledger: record,
+        colony: colony.keys,
+        verifier: colony.verifier,
+        metrics: Arc::clone(&metrics),
+    };
+    renewables.announce();
+    let keep = (housekeeping::retention(&config.inbox), config.inbox.data_dir.clone());
     supervisor.start(
         "housekeeping",
-        housekeeping::run(inbox.clone(), keep, metrics, Arc::clone(&guardian), shutdown.clone()),
+        housekeeping::run(inbox.clone(), keep, Arc::clone(&metrics), guardian, shutdown.clone()),
     );
-    let (fatal, draining) = (threads.fatal(), shutdown.clone());
-    supervisor.start("inbox", async move {
-        tokio::select! {
-            reason = fatal => Err(InboxFatal(reason)),
-            () = draining.draining() => Ok(()),
-        }
-    });
+    supervisor.start("inbox", watch_inbox(threads.fatal(), shutdown.clone()));
     listener_latch.release();
     Ok(Gateway {
         webhooks: webhooks_address,
@@ -248,40 +215,26 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         inbox,
         switch,
         shutdown,
-        guardian,
+        renewables,
+        config: config.clone(),
         supervisor,
         threads,
     })
 }
 
-/// What the listeners serve.
-struct Routes {
-    webhooks: Webhooks,
-    state: AdminState,
-    control: Option<Control>,
+/// Fails when the inbox can no longer keep its promise.
+async fn watch_inbox(fatal: impl Future<Output = String>, shutdown: Shutdown) -> Result<(), InboxFatal> {
+    tokio::select! {
+        reason = fatal => Err(InboxFatal(reason)),
+        () = shutdown.draining() => Ok(()),
+    }
 }
 
-/// Starts the listeners: one for webhooks and probes, one for metrics and health, or one for all.
-fn start_listeners(
-    config: &Config,
-    (listener, admin_listener): (TcpListener, Option<TcpListener>),
-    Routes { webhooks, state, control }: Routes,
-    supervisor: &mut Supervisor,
-    shutdown: &Shutdown,
-) {
-    let connections = Some(Arc::clone(&state.metrics));
-    let options = server_options(config);
-    let endpoints = config.endpoints.clone();
-    let public = match admin_listener {
-        Some(listener) => {
-            let router = http::admin_router(state.clone(), control);
-            let serve = http::serve(listener, router, options, None, shutdown.token().clone());
-            supervisor.start("admin listener", serve);
-            http::public_router(webhooks, endpoints, state)
-        }
-        None => http::combined_router(webhooks, endpoints, state, control),
-    };
-    supervisor.start("webhook listener", http::serve(listener, public, options, connections, shutdown.token().clone()));
+/// What of the colony route can be renewed.
+#[derive(Default)]
+struct ColonyParts {
+    keys: Option<ColonyKeys>,
+    verifier: Option<Arc<Verifier>>,
 }
 
 /// Starts what brings entries to their end: pumps, and with a colony the task that confirms, and bees.
@@ -292,28 +245,46 @@ fn start_dispatch(
     ledger: Arc<dyn StateOfRecord>,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
-) -> Result<(), ConfigError> {
+) -> Result<ColonyParts, ConfigError> {
     let Surroundings { inbox, metrics, board, clock, .. } = around.clone();
     let work = Arc::new(Direct::new(Arc::clone(&validator), Arc::clone(&ledger) as Arc<dyn Ledger>));
-    let mut pump = Pump::new(inbox, work, pump_options(config), metrics, board, clock);
+    let mut parts = ColonyParts::default();
+    let mut pump = Pump::new(inbox, work, pump_options(config), Arc::clone(&metrics), board, clock.clone());
     if let Some(wired) = route::wire(config, around, validator, ledger)? {
         pump = pump.with_colony(wired.route);
         supervisor.start("confirm", wired.confirm.run(shutdown.token().clone()));
-        if let Some(bees) = wired.bees {
-            bees.start(supervisor, shutdown);
+        parts.keys = Some(wired.keys);
+        if let Some(pool) = wired.bees {
+            parts.verifier = Some(Arc::clone(pool.verifier()));
+            bees::release(pool, config, &metrics, &clock, (supervisor, shutdown))?;
         }
     }
     for _ in 0..config.dispatch.workers {
         supervisor.start("pump", pump.clone().run(shutdown.token().clone()));
     }
-    Ok(())
+    Ok(parts)
 }
 
 impl Gateway {
-    /// Reads the settings again at each hangup, for those that can change at run time: the route and the Guardian's rules.
-    pub fn reload_at(&mut self, hangups: Hangups, sources: Sources) {
-        let reload = reload::Reload { sources, switch: self.switch.clone(), guardian: Arc::clone(&self.guardian) };
-        self.supervisor.start("reload", reload.run(hangups, self.shutdown.clone()));
+    /// Reads settings again at each hangup, and secrets and rules whenever their files change.
+    pub fn reload_at(&mut self, hangups: Hangups, sources: Sources, manager: Notifier) {
+        let reload = Reload {
+            sources,
+            read: Config::for_serve,
+            switch: Some(self.switch.clone()),
+            renewables: self.renewables.clone(),
+            manager,
+            clock: self.inbox.clock().clone(),
+        };
+        self.supervisor.start("reload", reload.run(self.config.clone(), hangups, self.shutdown.clone()));
+    }
+
+    /// Tells the service manager that the gateway serves, that it lives as long as the inbox's writer answers, and that it
+    /// stops.
+    pub fn tell(&mut self, manager: Notifier) {
+        let status = format!("receiving webhooks on {}", self.webhooks);
+        let pulse = manager::Pulse::Inbox(self.inbox.clone());
+        self.supervisor.start("service manager", manager::tell(manager, status, pulse, self.shutdown.clone()));
     }
 
     /// Runs until `stop` says so or something fails, and ends in order: listeners, pumps, then the inbox.
@@ -327,33 +298,4 @@ impl Gateway {
         }
         ending
     }
-}
-
-async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), StartError> {
-    let bind = |address, setting| async move {
-        TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, setting, source })
-    };
-    let http = &config.http;
-    let listener = bind(http.listen, "http.listen").await?;
-    // Two ports that the system chooses are never the same.
-    let one_address = http.admin_listen == http.listen && http.listen.port() != 0;
-    let admin = if one_address { None } else { Some(bind(http.admin_listen, "http.admin_listen").await?) };
-    Ok((listener, admin))
-}
-
-/// Where the listeners listen, which the system may have chosen.
-fn addresses(
-    config: &Config,
-    listener: &TcpListener,
-    admin: Option<&TcpListener>,
-) -> Result<(SocketAddr, SocketAddr), StartError> {
-    let address = |listener: &TcpListener, setting, address| {
-        listener.local_addr().map_err(|source| StartError::Listen { address, setting, source })
-    };
-    let webhooks = address(listener, "http.listen", config.http.listen)?;
-    let admin = match admin {
-        Some(admin) => address(admin, "http.admin_listen", config.http.admin_listen)?,
-        None => webhooks,
-    };
-    Ok((webhooks, admin))
 }

@@ -5,12 +5,15 @@
 
 mod colony;
 mod endpoints;
+mod heartbeat;
 mod ledger;
 mod reader;
 pub mod secret;
 mod settings;
+mod watched;
 
 pub use colony::ColonyConfig;
 pub use ledger::{LedgerConfig, StripeConfig};
 pub use reader::{ConfigError, Fault, Shown, Sources};
 pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LogConfig, RevenueConfig};
+pub use watched::{FileMark, WatchedFile};

@@ -4,6 +4,8 @@ pub mod backoff;
 pub mod breaker;
 pub mod causes;
 pub mod clock;
+pub mod disk;
 pub mod ids;
 pub mod limits;
+pub mod renewable;
 pub mod route;

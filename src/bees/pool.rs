@@ -8,7 +8,7 @@ use super::bee::Bee;
 use super::job::Bench;
 use super::keys::KeySource;
 use super::registration::Registration;
-use super::roll::Roll;
+use super::roll::{Roll, Roster};
 use super::work::Work;
 use crate::colony::attestation::Verifier;
 use crate::colony::client::{Client, POLL_WAIT_MAX};
@@ -20,6 +20,7 @@ use crate::ledger::report::Reports;
 use crate::lifecycle::{RestartPolicy, Shutdown, Supervisor};
 use crate::revenue::validator::Validator;
 use crate::telemetry::health::Board;
+use crate::telemetry::heartbeat::Pulses;
 use crate::telemetry::metrics::Metrics;
 
 /// Most bees of one pool.
@@ -123,6 +124,8 @@ pub enum PoolError {
 #[derive(Debug)]
 pub struct Pool {
     bees: Vec<Bee>,
+    roster: Arc<Roster>,
+    verifier: Arc<Verifier>,
     restart: RestartPolicy,
     clock: Clock,
 }
@@ -149,7 +152,14 @@ impl Pool {
             tools;
         let roll = Roll::new(count, board, Arc::clone(&metrics), clock.clone());
         let work = Work { validator, ledger, call_timeout, metrics: Arc::clone(&metrics), clock: clock.clone() };
-        let bench = Bench { colony: colony.into(), verifier, work, reports, metrics, clock: clock.clone() };
+        let bench = Bench {
+            colony: colony.into(),
+            verifier: Arc::clone(&verifier),
+            work,
+            reports,
+            metrics,
+            clock: clock.clone(),
+        };
         let executor_type: Arc<str> = executor_type.into();
         let bee = |number: usize| Bee {
             number,
@@ -169,7 +179,20 @@ impl Pool {
             margin,
             completions: completions.clone(),
         };
-        Ok(Self { bees: (0..count).map(bee).collect(), restart, clock })
+        let bees: Vec<Bee> = (0..count).map(bee).collect();
+        let names = bees.iter().map(|bee| bee.registration.name.clone()).collect();
+        let roster = Arc::new(Roster { roll, names });
+        Ok(Self { bees, roster, verifier, restart, clock })
+    }
+
+    /// What decides which gateways the bees believe.
+    pub fn verifier(&self) -> &Arc<Verifier> {
+        &self.verifier
+    }
+
+    /// How each bee is, for heartbeats.
+    pub fn pulses(&self) -> Arc<dyn Pulses> {
+        Arc::clone(&self.roster) as Arc<dyn Pulses>
     }
 
     /// Starts the bees as tasks of `supervisor`. They run until `shutdown` drains and finish what they have in hand. One

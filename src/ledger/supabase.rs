@@ -15,8 +15,9 @@ use self::fault::{of_reply, of_transport};
 use super::batch::{Answer, EMPTY, encode};
 use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
-use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
+use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome, Renewal};
 use crate::config::secret::Secret;
+use crate::domain::renewable::Renewable;
 use crate::revenue::verdict::Verdict;
 
 /// Name of this ledger in logs, metrics and errors.
@@ -47,6 +48,7 @@ impl SupabaseConfig {
 #[derive(Debug)]
 pub struct SupabaseLedger {
     client: Client,
+    headers: Renewable<HeaderMap>,
     functions: Url,
 }
 
@@ -57,7 +59,6 @@ impl SupabaseLedger {
         // Another part of the process may have chosen the provider before; then that one stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
-            .default_headers(headers(&config.key)?)
             .timeout(config.deadline)
             .connect_timeout(config.deadline)
             .redirect(reqwest::redirect::Policy::none())
@@ -65,7 +66,7 @@ impl SupabaseLedger {
             .map_err(|error| {
                 LedgerError::new(NAME, LedgerErrorKind::Unavailable, "no HTTP client can be made").caused_by(error)
             })?;
-        Ok(Self { client, functions })
+        Ok(Self { client, headers: headers(&config.key)?.into(), functions })
     }
 
     /// Calls a function with a JSON object of arguments.
@@ -74,7 +75,14 @@ impl SupabaseLedger {
             LedgerError::new(NAME, LedgerErrorKind::Schema, "SUPABASE_URL is no base for paths").caused_by(error)
         };
         let url = self.functions.join(function).map_err(unusable)?;
-        let response = self.client.post(url).body(arguments).send().await.map_err(of_transport)?;
+        let response = self
+            .client
+            .post(url)
+            .headers(self.headers.get().as_ref().clone())
+            .body(arguments)
+            .send()
+            .await
+            .map_err(of_transport)?;
         let status = response.status();
         let body = read(response).await?;
         if status != StatusCode::OK {
@@ -158,6 +166,11 @@ impl Ledger for SupabaseLedger {
             let recorded: Vec<i64> = answer.map_err(|error| none_ran(NAME, error))?;
             missing_error(NAME, &recorded).map_or(Ok(()), Err)
         })
+    }
+
+    fn renew(&self, secret: &Secret) -> Result<Renewal, LedgerError> {
+        self.headers.set(headers(secret)?);
+        Ok(Renewal::Done)
     }
 
     fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
