@@ -6,12 +6,16 @@ mod controls;
 mod dispatch;
 pub mod erase;
 mod housekeeping;
+mod listen;
+mod manager;
 mod options;
+mod pipeline;
 mod problems;
 pub mod reconcile;
 mod reload;
 mod restore;
 mod route;
+mod secrets;
 pub mod shadow;
 
 use std::io;
@@ -19,36 +23,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-
+use listen::{Listeners, Routes};
 pub use options::inbox_options;
-use options::{server_options, webhook_options};
-
+use reload::Reload;
 pub use restore::finish_restore;
+use secrets::Renewables;
 
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, LedgerConfig, Sources};
 use crate::dispatch::Surroundings;
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
-use crate::http::{self, AdminState, Controls, Webhooks};
+use crate::http::Operator;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
 use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::supabase::{SupabaseConfig, SupabaseLedger};
 use crate::ledger::{Ledger, LedgerErrorKind};
-use crate::lifecycle::{Ending, Hangups, Readiness, Shutdown, Stop, Supervisor};
-use crate::revenue::guardian::{Guardian, RulesError};
-use crate::revenue::project::{Settings, UserIds};
-use crate::revenue::tiers::{Tiers, TiersError};
-use crate::revenue::validator::Validator;
-use crate::stripe::api::{ApiConfigError, ApiSettings, StripeApi};
+use crate::lifecycle::{Ending, Hangups, Inherited, Notifier, Readiness, Shutdown, Stop, Supervisor};
+use crate::revenue::guardian::RulesError;
+use crate::revenue::tiers::TiersError;
+use crate::stripe::api::ApiConfigError;
 use crate::telemetry::health::Board;
 use crate::telemetry::metrics::Metrics;
-
-/// Tiers on sale, from the least to the best.
-const TIERS: [&str; 3] = ["bronze", "silver", "gold"];
 
 /// Longest wait for the ledger before webhooks are received without it.
 const LEDGER_CHECK_MAX: Duration = Duration::from_secs(3);
@@ -115,7 +113,8 @@ pub struct Gateway {
     pub switch: RouteSwitch,
     /// Begins draining from inside.
     pub shutdown: Shutdown,
-    guardian: Arc<Guardian>,
+    renewables: Renewables,
+    config: Config,
     supervisor: Supervisor,
     threads: InboxThreads,
 }
@@ -158,45 +157,21 @@ pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn State
     Ok(ledger)
 }
 
-/// What asks Stripe, if there is a key.
-fn stripe_api(config: &Config, clock: &Clock) -> Result<Option<Arc<StripeApi>>, StartError> {
-    let Some(key) = &config.stripe.key else { return Ok(None) };
-    let settings = ApiSettings { base_url: config.stripe.base_url.clone(), ..ApiSettings::new(key.clone()) };
-    Ok(Some(Arc::new(StripeApi::new(&settings, clock.clone()).map_err(StartError::Stripe)?)))
-}
-
-/// The pipeline from events to verdicts.
-fn validator(config: &Config, api: Option<Arc<StripeApi>>, clock: &Clock) -> Result<Validator, StartError> {
-    let revenue = &config.revenue;
-    let prices = revenue.tiers.iter().map(|(price, tier)| (price.as_str(), *tier));
-    let tiers = Tiers::new(TIERS, prices, None).map_err(StartError::Tiers)?;
-    let mut guardian = Guardian::default();
-    if let Some(livemode) = api.as_ref().and_then(|api| api.livemode()) {
-        guardian = guardian.expecting_livemode(livemode);
-    }
-    if let Some(path) = &revenue.guardian_rules {
-        guardian.reload_file(path).map_err(StartError::Rules)?;
-    }
-    let uuid_users = revenue.uuid_users.unwrap_or(!matches!(config.ledger, LedgerConfig::Sqlite { .. }));
-    let user_ids = if uuid_users { UserIds::Uuid } else { UserIds::Any };
-    let settings = Settings {
-        tiers,
-        unpaid_entitles: revenue.unpaid_entitles,
-        connect_entitles: revenue.connect_entitles,
-        user_ids,
-    };
-    let validator = Validator::new(settings, Arc::new(guardian), clock.clone());
-    Ok(match api {
-        Some(api) => validator.with_stripe(api),
-        None => validator,
-    })
-}
-
-/// Starts everything. What is started stops again when an error is returned.
+/// Starts everything, on sockets of its own. What is started stops again when an error is returned.
 pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<Gateway, StartError> {
+    start_on(config, ledger, clock, Inherited::default()).await
+}
+
+/// As [`start`], on the sockets that were inherited where there are some.
+pub async fn start_on(
+    config: &Config,
+    ledger: Arc<dyn StateOfRecord>,
+    clock: Clock,
+    inherited: Inherited,
+) -> Result<Gateway, StartError> {
     shadow::check(config, &*ledger).await?;
-    let api = stripe_api(config, &clock)?;
-    let validator = Arc::new(validator(config, api.clone(), &clock)?);
+    let stripe = pipeline::stripe(config, &clock)?;
+    let validator = Arc::new(pipeline::validator(config, stripe.clone(), &clock)?);
     let guardian = Arc::clone(validator.guardian());
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
     let (inbox_latch, listener_latch) = (readiness.latch("inbox"), readiness.latch("listeners"));
@@ -204,32 +179,12 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let route = RouteInForce::new(Route::Direct);
 
     // Listening comes first: a port that is taken must not cost the time to open a large inbox.
-    let (listener, admin_listener) = listen(config).await?;
-    let (webhooks_address, admin_address) = addresses(config, &listener, admin_listener.as_ref())?;
+    let listeners = Listeners::open(config, inherited).await?;
+    let (webhooks_address, admin_address) = listeners.addresses(config)?;
     let (inbox, threads) = Inbox::open(&inbox_options(config), clock.clone()).map_err(StartError::Inbox)?;
     inbox_latch.release();
 
-    let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
-    let state = AdminState {
-        inbox: inbox.clone(),
-        readiness,
-        board: board.clone(),
-        metrics: Arc::clone(&metrics),
-        route: route.clone(),
-        clock: clock.clone(),
-    };
-    let webhooks = Webhooks {
-        inbox: inbox.clone(),
-        route: route.clone(),
-        metrics: Arc::clone(&metrics),
-        clock: clock.clone(),
-        options: webhook_options(config),
-    };
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
-    let watch = problems::Watch::begin(inbox.clone(), Arc::clone(&metrics), board.clone()).await;
-    supervisor.start("problems", watch.run(shutdown.clone()));
-    let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
-    supervisor.start("ledger upkeep", upkeep);
     let around = Surroundings {
         inbox: inbox.clone(),
         switch: switch.clone(),
@@ -238,19 +193,37 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         board: board.clone(),
         clock: clock.clone(),
     };
-    let reconcile = api.map(|api| {
+    let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
+    let watch = problems::Watch::begin(inbox.clone(), Arc::clone(&metrics), board.clone()).await;
+    supervisor.start("problems", watch.run(shutdown.clone()));
+    let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
+    supervisor.start("ledger upkeep", upkeep);
+    let reconcile = stripe.clone().map(|api| {
         let parts = (api, inbox.clone(), Arc::clone(&ledger), Arc::clone(&validator));
         reconcile::runner(config, parts, Arc::clone(&metrics), board, clock)
     });
+    let record = Arc::clone(&ledger);
     let started = dispatch::start(config, around.clone(), validator, ledger, &mut supervisor, &shutdown)?;
-    let controls = controls::controls(config, around, started, reconcile.as_ref());
-    let routes = Routes { webhooks, state, controls };
-    start_listeners(config, (listener, admin_listener), routes, &mut supervisor, &shutdown);
+    let operator = config.http.admin_token.clone().map(Operator::new);
+    let renewables = Renewables {
+        guardian: Arc::clone(&guardian),
+        endpoints: config.endpoints.clone(),
+        operator: operator.clone(),
+        stripe,
+        ledger: record,
+        colony: started.keys.clone(),
+        verifier: started.verifier.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    renewables.announce();
+    let controls = controls::controls(operator, around.clone(), started, reconcile.as_ref());
+    let routes = Routes::new(config, &around, readiness, controls);
+    listeners.start(config, routes, &mut supervisor, &shutdown);
     reconcile::start(reconcile, &mut supervisor, &shutdown);
-    let keep = housekeeping::retention(&config.inbox);
+    let keep = (housekeeping::retention(&config.inbox), config.inbox.data_dir.clone());
     supervisor.start(
         "housekeeping",
-        housekeeping::run(inbox.clone(), keep, metrics, Arc::clone(&guardian), shutdown.clone()),
+        housekeeping::run(inbox.clone(), keep, Arc::clone(&metrics), guardian, shutdown.clone()),
     );
     supervisor.start("inbox", housekeeping::watch(threads.fatal(), shutdown.clone()));
     listener_latch.release();
@@ -260,47 +233,33 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         inbox,
         switch,
         shutdown,
-        guardian,
+        renewables,
+        config: config.clone(),
         supervisor,
         threads,
     })
 }
 
-/// What the listeners serve.
-struct Routes {
-    webhooks: Webhooks,
-    state: AdminState,
-    controls: Controls,
-}
-
-/// Starts the listeners: one for webhooks and probes, one for metrics and health, or one for all.
-fn start_listeners(
-    config: &Config,
-    (listener, admin_listener): (TcpListener, Option<TcpListener>),
-    Routes { webhooks, state, controls }: Routes,
-    supervisor: &mut Supervisor,
-    shutdown: &Shutdown,
-) {
-    let connections = Some(Arc::clone(&state.metrics));
-    let options = server_options(config);
-    let endpoints = config.endpoints.clone();
-    let public = match admin_listener {
-        Some(listener) => {
-            let router = http::admin_router(state.clone(), controls);
-            let serve = http::serve(listener, router, options, None, shutdown.token().clone());
-            supervisor.start("admin listener", serve);
-            http::public_router(webhooks, endpoints, state)
-        }
-        None => http::combined_router(webhooks, endpoints, state, controls),
-    };
-    supervisor.start("webhook listener", http::serve(listener, public, options, connections, shutdown.token().clone()));
-}
-
 impl Gateway {
-    /// Reads the settings again at each hangup, for those that can change at run time: the route and the Guardian's rules.
-    pub fn reload_at(&mut self, hangups: Hangups, sources: Sources) {
-        let reload = reload::Reload { sources, switch: self.switch.clone(), guardian: Arc::clone(&self.guardian) };
-        self.supervisor.start("reload", reload.run(hangups, self.shutdown.clone()));
+    /// Reads settings again at each hangup, and secrets and rules whenever their files change.
+    pub fn reload_at(&mut self, hangups: Hangups, sources: Sources, manager: Notifier) {
+        let reload = Reload {
+            sources,
+            read: Config::for_serve,
+            switch: Some(self.switch.clone()),
+            renewables: self.renewables.clone(),
+            manager,
+            clock: self.inbox.clock().clone(),
+        };
+        self.supervisor.start("reload", reload.run(self.config.clone(), hangups, self.shutdown.clone()));
+    }
+
+    /// Tells the service manager that the gateway serves, that it lives as long as the inbox's writer answers, and that it
+    /// stops.
+    pub fn tell(&mut self, manager: Notifier) {
+        let status = format!("receiving webhooks on {}", self.webhooks);
+        let pulse = manager::Pulse::Inbox(self.inbox.clone());
+        self.supervisor.start("service manager", manager::tell(manager, status, pulse, self.shutdown.clone()));
     }
 
     /// Runs until `stop` says so or something fails, and ends in order: listeners, pumps, then the inbox.
@@ -314,33 +273,4 @@ impl Gateway {
         }
         ending
     }
-}
-
-async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), StartError> {
-    let bind = |address, setting| async move {
-        TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, setting, source })
-    };
-    let http = &config.http;
-    let listener = bind(http.listen, "http.listen").await?;
-    // Two ports that the system chooses are never the same.
-    let one_address = http.admin_listen == http.listen && http.listen.port() != 0;
-    let admin = if one_address { None } else { Some(bind(http.admin_listen, "http.admin_listen").await?) };
-    Ok((listener, admin))
-}
-
-/// Where the listeners listen, which the system may have chosen.
-fn addresses(
-    config: &Config,
-    listener: &TcpListener,
-    admin: Option<&TcpListener>,
-) -> Result<(SocketAddr, SocketAddr), StartError> {
-    let address = |listener: &TcpListener, setting, address| {
-        listener.local_addr().map_err(|source| StartError::Listen { address, setting, source })
-    };
-    let webhooks = address(listener, "http.listen", config.http.listen)?;
-    let admin = match admin {
-        Some(admin) => address(admin, "http.admin_listen", config.http.admin_listen)?,
-        None => webhooks,
-    };
-    Ok((webhooks, admin))
 }

@@ -6,12 +6,14 @@
 mod backup;
 mod colony;
 mod endpoints;
+mod heartbeat;
 mod ledger;
 mod reader;
 mod reconcile;
 pub mod secret;
 mod settings;
 mod shadow;
+mod watched;
 
 pub use backup::BackupConfig;
 pub use colony::ColonyConfig;
@@ -20,3 +22,4 @@ pub use reader::{ConfigError, Fault, Shown, Sources};
 pub use reconcile::ReconcileConfig;
 pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LogConfig, RevenueConfig};
 pub use shadow::ShadowConfig;
+pub use watched::{FileMark, WatchedFile};

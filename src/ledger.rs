@@ -24,6 +24,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::config::secret::Secret;
 use crate::revenue::rows::{Action, BindingKind, Decision, Severity};
 use crate::revenue::verdict::Verdict;
 
@@ -43,11 +44,26 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// answers with [`LedgerErrorKind::Schema`] and names them.
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>>;
 
+    /// Takes other credentials, of the form that it was made with, for calls from now on. `Err`: they cannot be right, and
+    /// the old ones stay.
+    fn renew(&self, _secret: &Secret) -> Result<Renewal, LedgerError> {
+        Ok(Renewal::NeedsRestart)
+    }
+
     /// Tries again what waits in the store itself and is due: users whom the public tables could not take yet. Each batch
     /// does that too; this is for when none comes. A store without public tables has nothing to do.
     fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
         Box::pin(std::future::ready(Ok(())))
     }
+}
+
+/// What became of other credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// They are in use.
+    Done,
+    /// Only a restart can take them, since they lead somewhere else.
+    NeedsRestart,
 }
 
 /// Rule under which a store quarantines an event that would re-point a binding.

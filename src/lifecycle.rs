@@ -4,15 +4,21 @@
 //! after a deadline or a second signal: what is left is dropped. Dropping loses nothing, since everything acknowledged is
 //! in the inbox; the exit code says that it happened.
 
+mod hardening;
 mod readiness;
 mod restart;
 mod signals;
+mod sockets;
 mod supervisor;
+mod systemd;
 
 /// A cause of any kind.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+pub use hardening::forbid_core_dumps;
 pub use readiness::{Latch, Readiness};
 pub use restart::{BudgetSpent, RestartPolicy};
 pub use signals::{Hangups, Signals};
+pub use sockets::{InheritError, Inherited};
 pub use supervisor::{Ending, Shutdown, Stop, Supervisor};
+pub use systemd::{Notifier, NotifyError};

@@ -5,8 +5,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use colony_gateway::cli::{self, Cli};
 use colony_gateway::domain::clock::Clock;
+use colony_gateway::lifecycle;
 
 fn main() -> ExitCode {
+    // Before anything secret is read.
+    if let Err(error) = lifecycle::forbid_core_dumps() {
+        eprintln!("warning: core dumps cannot be switched off: {error}");
+    }
     let cli = Cli::parse();
     // Variables that are not UTF-8 cannot be ours.
     let environment = std::env::vars_os()

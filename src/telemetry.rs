@@ -1,6 +1,7 @@
 //! What the gateway tells about itself: metrics, logs, health.
 
 pub mod health;
+pub mod heartbeat;
 pub mod logging;
 pub mod metrics;
 pub mod roster;

@@ -22,7 +22,7 @@ const LEAVES: [&str; 3] = ["config", "telemetry", "domain"];
 
 /// What each module may import besides the leaves and itself. A longer path allows only what is below it.
 const MAY_IMPORT: [(&str, &[&str]); 17] = [
-    ("", &["cli"]),
+    ("", &["cli", "lifecycle"]),
     (
         "app",
         &[
@@ -48,7 +48,17 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("cli", &["app", "backup", "colony", "inbox", "ledger", "lifecycle", "stripe::money", "stripe::simulator"]),
     ("colony", &[]),
     // Settings are parsed into the types of those who use them, so that nothing is checked twice.
-    ("config", &["domain", "stripe::endpoint", "stripe::envelope", "stripe::signature", "telemetry::logging"]),
+    (
+        "config",
+        &[
+            "domain",
+            "stripe::endpoint",
+            "stripe::envelope",
+            "stripe::signature",
+            "telemetry::heartbeat",
+            "telemetry::logging",
+        ],
+    ),
     ("dispatch", &["inbox", "colony", "revenue", "ledger"]),
     ("domain", &[]),
     ("http", &["inbox", "stripe", "lifecycle"]),

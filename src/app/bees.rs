@@ -9,19 +9,22 @@ use tokio::net::TcpListener;
 
 use super::colony::{client, fault, key, name, verifier};
 use super::options::server_options;
-use super::{StartError, validator};
+use super::reload::Reload;
+use super::secrets::Renewables;
+use super::{StartError, manager, pipeline};
 use crate::bees::{KeySource, Pool, PoolOptions, Tools};
 use crate::colony::client::Client;
 use crate::colony::completion::Completions;
 use crate::colony::identity::PrivateKey;
-use crate::config::{ColonyConfig, Config, ConfigError};
+use crate::config::{ColonyConfig, Config, ConfigError, Sources};
 use crate::domain::clock::Clock;
 use crate::http::{self, WorkerState};
 use crate::ledger::Ledger;
 use crate::ledger::report::{Reports, StateOfRecord};
-use crate::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
+use crate::lifecycle::{Ending, Hangups, Notifier, Readiness, Shutdown, Stop, Supervisor};
 use crate::revenue::validator::Validator;
 use crate::telemetry::health::Board;
+use crate::telemetry::heartbeat::{Heartbeat, Rhythm};
 use crate::telemetry::metrics::Metrics;
 
 /// Hex digits of the key's id in the name of bees that were given none.
@@ -101,6 +104,24 @@ fn executor_keys(config: &ColonyConfig, owner: Option<&PrivateKey>) -> Result<(K
     Ok((keys, id))
 }
 
+/// Starts bees, and their heartbeat where there is a Redis for it.
+pub(super) fn release(
+    pool: Pool,
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    clock: &Clock,
+    (supervisor, shutdown): (&mut Supervisor, &Shutdown),
+) -> Result<(), ConfigError> {
+    if let Some(url) = &config.heartbeat {
+        let (metrics, clock) = (Arc::clone(metrics), clock.clone());
+        let heartbeat = Heartbeat::new(url, pool.pulses(), Rhythm::default(), metrics, clock);
+        let heartbeat = heartbeat.map_err(|error| fault("REDIS_URL", error))?;
+        supervisor.start("heartbeat", heartbeat.run(shutdown.token().clone()));
+    }
+    pool.start(supervisor, shutdown);
+    Ok(())
+}
+
 /// Bees without a gateway.
 #[derive(Debug)]
 pub struct BeeHouse {
@@ -108,6 +129,9 @@ pub struct BeeHouse {
     pub admin: Option<SocketAddr>,
     /// Begins draining from inside.
     pub shutdown: Shutdown,
+    renewables: Renewables,
+    config: Config,
+    clock: Clock,
     supervisor: Supervisor,
 }
 
@@ -120,9 +144,21 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     super::shadow::check(config, &*ledger).await?;
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
     let (metrics, board) = (Metrics::new(), Board::default());
+    let stripe = pipeline::stripe(config, &clock)?;
+    let validator = Arc::new(pipeline::validator(config, stripe.clone(), &clock)?);
+    let mut renewables = Renewables {
+        guardian: Arc::clone(validator.guardian()),
+        endpoints: Vec::new(),
+        operator: None,
+        stripe,
+        ledger: Arc::clone(&ledger),
+        colony: None,
+        verifier: None,
+        metrics: Arc::clone(&metrics),
+    };
     let shared = Shared {
         client: client(&config.colony)?,
-        validator: Arc::new(validator(config, super::stripe_api(config, &clock)?, &clock)?),
+        validator,
         ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
         reports: Some(ledger as Arc<dyn Reports>),
         completions: None,
@@ -131,11 +167,18 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         clock: clock.clone(),
     };
     let pool = pool(config, config.colony.bees.max(1), shared)?;
+    renewables.verifier = Some(Arc::clone(pool.verifier()));
+    renewables.announce();
     let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
     let admin = match TcpListener::bind(config.http.admin_listen).await {
         Ok(listener) => {
             let address = listener.local_addr().ok();
-            let router = http::worker_router(WorkerState { readiness, board, metrics: Arc::clone(&metrics), clock });
+            let router = http::worker_router(WorkerState {
+                readiness,
+                board,
+                metrics: Arc::clone(&metrics),
+                clock: clock.clone(),
+            });
             let serve = http::serve(listener, router, server_options(config), None, shutdown.token().clone());
             supervisor.start("admin listener", serve);
             address
@@ -146,9 +189,9 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
             None
         }
     };
-    supervisor.start("upkeep", upkeep(metrics, shutdown.clone()));
-    pool.start(&mut supervisor, &shutdown);
-    Ok(BeeHouse { admin, shutdown, supervisor })
+    supervisor.start("upkeep", upkeep(Arc::clone(&metrics), shutdown.clone()));
+    release(pool, config, &metrics, &clock, (&mut supervisor, &shutdown))?;
+    Ok(BeeHouse { admin, shutdown, renewables, config: config.clone(), clock, supervisor })
 }
 
 /// Keeps recorded durations from piling up where nobody scrapes.
@@ -163,6 +206,20 @@ async fn upkeep(metrics: Arc<Metrics>, shutdown: Shutdown) -> Result<(), Infalli
 }
 
 impl BeeHouse {
+    /// Reads secrets and rules again at each hangup, and whenever their files change.
+    pub fn reload_at(&mut self, hangups: Hangups, sources: Sources, manager: Notifier) {
+        let (renewables, clock) = (self.renewables.clone(), self.clock.clone());
+        let reload = Reload { sources, read: Config::for_tools, switch: None, renewables, manager, clock };
+        self.supervisor.start("reload", reload.run(self.config.clone(), hangups, self.shutdown.clone()));
+    }
+
+    /// Tells the service manager that the bees are at work, that they live, and that they stop.
+    pub fn tell(&mut self, manager: Notifier) {
+        let status = format!("{} bees", self.config.colony.bees.max(1));
+        let told = manager::tell(manager, status, manager::Pulse::Runtime, self.shutdown.clone());
+        self.supervisor.start("service manager", told);
+    }
+
     /// Runs until `stop` says so or the bees break too often.
     pub async fn run(self, stop: impl Stop, deadline: Duration) -> Ending {
         self.supervisor.run(stop, deadline).await

@@ -64,12 +64,21 @@ pub fn signer(config: &ColonyConfig) -> Result<Signer, ConfigError> {
     Signer::parse(seed).map_err(|error| fault(KEY, error))
 }
 
+const KEYS: &str = "ATTESTATION_PUBKEYS";
+
 /// Believes the public keys that are set and, where this program attests jobs itself, its own.
 ///
 /// # Errors
 /// When there is no key to believe, or one is malformed.
 pub fn verifier(config: &ColonyConfig) -> Result<Verifier, ConfigError> {
-    const KEYS: &str = "ATTESTATION_PUBKEYS";
+    Verifier::new(Trust::new(trusted(config)?)).map_err(|error| fault(KEYS, error))
+}
+
+/// The keys that are believed.
+///
+/// # Errors
+/// As [`verifier`].
+pub(super) fn trusted(config: &ColonyConfig) -> Result<Vec<PublicKey>, ConfigError> {
     let mut keys = PublicKey::parse_list(config.attestation_pubkeys.as_deref().unwrap_or_default())
         .map_err(|error| fault(KEYS, error))?;
     if config.attestation_key.is_some() {
@@ -81,5 +90,5 @@ pub fn verifier(config: &ColonyConfig) -> Result<Verifier, ConfigError> {
     if keys.is_empty() {
         return Err(missing(KEYS, "the public keys of the gateways whose jobs the bees believe (`keys show`)"));
     }
-    Verifier::new(Trust::new(keys)).map_err(|error| fault(KEYS, error))
+    Ok(keys)
 }

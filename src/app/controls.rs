@@ -2,19 +2,18 @@
 
 use super::dispatch::Started;
 use super::reconcile;
-use crate::config::Config;
 use crate::dispatch::Surroundings;
 use crate::http::{Controls, Operator};
 use crate::reconcile::Runner;
 
 /// Nothing without a token.
 pub(super) fn controls(
-    config: &Config,
+    operator: Option<Operator>,
     around: Surroundings,
     started: Started,
     reconcile: Option<&Runner>,
 ) -> Controls {
-    let Some(operator) = config.http.admin_token.clone().map(Operator::new) else { return Controls::default() };
+    let Some(operator) = operator else { return Controls::default() };
     Controls {
         reconcile: Some(reconcile::control(operator.clone(), reconcile)),
         control: Some(started.control(operator, around)),

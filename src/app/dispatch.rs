@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::options::pump_options;
+use super::secrets::ColonyKeys;
+use crate::colony::attestation::Verifier;
 use crate::config::{Config, ConfigError};
 use crate::dispatch::{Direct, Pump, Surroundings};
 use crate::domain::breaker::Breaker;
@@ -19,13 +21,16 @@ pub(super) struct Started {
     pause: Pause,
     breakers: Vec<(&'static str, Breaker)>,
     bees: Roster,
+    /// What of the colony route can be renewed.
+    pub(super) keys: Option<ColonyKeys>,
+    pub(super) verifier: Option<Arc<Verifier>>,
 }
 
 impl Started {
     /// What an operator with the token may see and change.
     pub(super) fn control(self, operator: Operator, around: Surroundings) -> Control {
         let Surroundings { inbox, switch, in_force, metrics, .. } = around;
-        let Self { pause, breakers, bees } = self;
+        let Self { pause, breakers, bees, .. } = self;
         Control { operator, switch, in_force, inbox, pause, breakers, bees, metrics }
     }
 }
@@ -43,16 +48,20 @@ pub(super) fn start(
     super::shadow::start(config, &around, &ledger, supervisor, shutdown);
     let work = Arc::new(Direct::new(Arc::clone(&validator), Arc::clone(&ledger) as Arc<dyn Ledger>));
     let pause = Pause::new(clock.clone());
-    let mut started = Started { pause: pause.clone(), breakers: Vec::new(), bees: Roster::default() };
-    let mut pump = Pump::new(inbox, work, pump_options(config), metrics, board, clock).with_pause(pause);
+    let mut started =
+        Started { pause: pause.clone(), breakers: Vec::new(), bees: Roster::default(), keys: None, verifier: None };
+    let mut pump =
+        Pump::new(inbox, work, pump_options(config), Arc::clone(&metrics), board, clock.clone()).with_pause(pause);
     let with_colony = config.shadow.is_none_or(|shadow| shadow.colony);
     if let Some(wired) = if with_colony { super::route::wire(config, around, validator, ledger)? } else { None } {
         started.breakers = wired.route.breakers().into();
         pump = pump.with_colony(wired.route);
         supervisor.start("confirm", wired.confirm.run(shutdown.token().clone()));
-        if let Some(bees) = wired.bees {
-            started.bees = bees.roster();
-            bees.start(supervisor, shutdown);
+        started.keys = Some(wired.keys);
+        if let Some(pool) = wired.bees {
+            started.bees = pool.roster();
+            started.verifier = Some(Arc::clone(pool.verifier()));
+            super::bees::release(pool, config, &metrics, &clock, (&mut *supervisor, shutdown))?;
         }
     }
     for _ in 0..config.dispatch.workers {

@@ -1,10 +1,12 @@
 //! What has to happen now and then: asking a disk that refused writes again, retention, counts, folding histograms.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::InboxConfig;
+use crate::domain::disk;
 use crate::inbox::{Inbox, Retention};
 use crate::ledger::Ledger;
 use crate::lifecycle::Shutdown;
@@ -34,11 +36,12 @@ pub(super) fn retention(config: &InboxConfig) -> Retention {
 /// Runs until draining begins.
 pub(super) async fn run(
     inbox: Inbox,
-    retention: Retention,
+    (retention, directory): (Retention, PathBuf),
     metrics: Arc<Metrics>,
     guardian: Arc<Guardian>,
     shutdown: Shutdown,
 ) -> Result<(), Infallible> {
+    remember_last_webhook(&inbox, &metrics).await;
     let mut rounds = 0_u32;
     loop {
         tokio::select! {
@@ -54,11 +57,26 @@ pub(super) async fn run(
         metrics.guardian.of("blocked").absolute(decided.blocked);
         if rounds.is_multiple_of(UPKEEP_ROUNDS) {
             metrics.upkeep();
+            observe_disk(directory.clone(), &metrics).await;
         }
         if rounds.is_multiple_of(SWEEP_ROUNDS) {
             sweep(&inbox, retention, &shutdown).await;
         }
         rounds = rounds.wrapping_add(1);
+    }
+}
+
+/// A restart must not look like a day without webhooks.
+async fn remember_last_webhook(inbox: &Inbox, metrics: &Metrics) {
+    if let Some(last) = inbox.newest(1).await.ok().and_then(|newest| newest.into_iter().next()) {
+        metrics.last_webhook.set(last.received.as_seconds());
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
+async fn observe_disk(directory: PathBuf, metrics: &Metrics) {
+    if let Ok(Ok(room)) = tokio::task::spawn_blocking(move || disk::room(&directory)).await {
+        metrics.disk_free.set(room.free as f64);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{StartError, open_ledger, stripe_api, validator};
+use super::{StartError, open_ledger, pipeline};
 use crate::config::Config;
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
@@ -77,8 +77,8 @@ pub async fn run_once(
     clock: Clock,
     tell: impl FnMut(&Report) + Send,
 ) -> Result<Option<Report>, StartError> {
-    let Some(api) = stripe_api(config, &clock)? else { return Ok(None) };
-    let validator = Arc::new(validator(config, Some(Arc::clone(&api)), &clock)?);
+    let Some(api) = pipeline::stripe(config, &clock)? else { return Ok(None) };
+    let validator = Arc::new(pipeline::validator(config, Some(Arc::clone(&api)), &clock)?);
     let ledger = open_ledger(config, &clock).await?;
     let reconciler = reconciler(config, (api, inbox, ledger, validator), clock);
     Ok(Some(reconciler.run(Terms::ordered(order), tell).await))

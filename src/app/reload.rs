@@ -1,58 +1,115 @@
-//! What changes at a hangup (SIGHUP) without a restart: the route and the Guardian's rules.
+//! What changes without a restart: at a hangup (SIGHUP) the route, secrets and rules; whenever the file of a secret or of
+//! the rules changes, those alone.
 //!
-//! A setting in the environment cannot change under a running process; one in the configuration file can. Faults change
-//! nothing and say why.
+//! A setting in the environment cannot change under a running process; one in a file can. Settings that are refused change
+//! nothing at all, and the log says why.
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{Config, Sources};
+use super::secrets::Renewables;
+use crate::config::{Config, ConfigError, FileMark, Sources, WatchedFile};
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::route::{RouteSwitch, Wish};
-use crate::lifecycle::{Hangups, Shutdown};
-use crate::revenue::guardian::Guardian;
+use crate::lifecycle::{Hangups, Notifier, Shutdown};
 
-/// What a hangup may change.
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What a hangup or a changed file may change.
+#[derive(Clone, Debug)]
 pub(super) struct Reload {
     pub(super) sources: Sources,
-    pub(super) switch: RouteSwitch,
-    pub(super) guardian: Arc<Guardian>,
+    /// How settings are read for this process.
+    pub(super) read: fn(&Sources) -> Result<Config, ConfigError>,
+    /// Changed at hangups only: a new key must not undo what an operator decided.
+    pub(super) switch: Option<RouteSwitch>,
+    pub(super) renewables: Renewables,
+    pub(super) manager: Notifier,
+    pub(super) clock: Clock,
+}
+
+/// Why settings are read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Hangup,
+    File,
 }
 
 impl Reload {
     /// Runs until draining begins.
-    pub(super) async fn run(self, mut hangups: Hangups, shutdown: Shutdown) -> Result<(), Infallible> {
+    pub(super) async fn run(self, config: Config, mut hangups: Hangups, shutdown: Shutdown) -> Result<(), Infallible> {
         let this = Arc::new(self);
+        let mut current = Arc::new(config);
+        let mut marks: Vec<Option<FileMark>> = current.files.iter().map(|file| file.mark).collect();
         loop {
-            tokio::select! {
-                () = hangups.next() => {}
+            let why = tokio::select! {
+                () = hangups.next() => Why::Hangup,
+                () = tokio::time::sleep(LOOK) => Why::File,
                 () = shutdown.draining() => return Ok(()),
+            };
+            let seen = this.look(&current).await;
+            if why == Why::File && seen == marks {
+                continue;
             }
-            let this = Arc::clone(&this);
+            marks = seen;
+            let (reload, old) = (Arc::clone(&this), Arc::clone(&current));
             // Reads files, which may be slow.
-            if tokio::task::spawn_blocking(move || this.reload()).await.is_err() {
-                tracing::error!("SIGHUP: settings cannot be read, nothing changed");
+            match tokio::task::spawn_blocking(move || reload.reload(why, &old)).await {
+                Ok(Some(new)) => {
+                    marks = new.files.iter().map(|file| file.mark).collect();
+                    current = Arc::new(new);
+                }
+                Ok(None) => {}
+                Err(_) => tracing::error!("settings cannot be read, nothing changed"),
             }
         }
     }
 
-    fn reload(&self) {
-        let config = match Config::for_serve(&self.sources) {
+    /// Marks of all files, and their ages into the metrics.
+    async fn look(self: &Arc<Self>, config: &Arc<Config>) -> Vec<Option<FileMark>> {
+        let (this, config) = (Arc::clone(self), Arc::clone(config));
+        let look = move || {
+            let now = this.clock.now();
+            config.files.iter().map(|file| this.mark(file, now)).collect()
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+    }
+
+    fn mark(&self, file: &WatchedFile, now: Timestamp) -> Option<FileMark> {
+        let mark = FileMark::of(&file.path)?;
+        if let Some(written) = mark.written {
+            self.renewables.metrics.secret_age.of(file.setting).set(now.since(written).as_secs_f64());
+        }
+        Some(mark)
+    }
+
+    /// The new settings, if they are taken.
+    fn reload(&self, why: Why, old: &Config) -> Option<Config> {
+        let counts = &self.renewables.metrics.reloads;
+        let cause = match why {
+            Why::Hangup => "SIGHUP",
+            Why::File => "a file changed",
+        };
+        self.manager.reloading();
+        let new = match (self.read)(&self.sources) {
             Ok(config) => config,
             Err(error) => {
+                counts.of("refused").increment(1);
                 let error = &error as &dyn std::error::Error;
-                return tracing::error!(error, "SIGHUP: settings refused, nothing changed");
+                tracing::error!(cause, error, "settings refused, nothing changed");
+                self.manager.ready("settings refused, the old ones are in use");
+                return None;
             }
         };
-        let changed = self.switch.set(Wish::from_use_colony(config.colony.enabled));
-        tracing::info!(use_colony = config.colony.enabled, changed, "SIGHUP: settings read again");
-        if let Some(path) = &config.revenue.guardian_rules {
-            match self.guardian.reload_file(path) {
-                Ok(()) => tracing::info!("SIGHUP: Guardian rules read again"),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, "SIGHUP: Guardian rules refused, the old ones stay");
-                }
-            }
+        if let (Why::Hangup, Some(switch)) = (why, &self.switch) {
+            let changed = switch.set(Wish::from_use_colony(new.colony.enabled));
+            tracing::info!(cause, use_colony = new.colony.enabled, changed, "settings read again");
         }
+        let good = self.renewables.renew(old, &new);
+        counts.of(if good { "ok" } else { "refused" }).increment(1);
+        self.manager.ready(if good { "settings read again" } else { "some settings refused, see the log" });
+        Some(new)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::secrets::ColonyKeys;
 use super::{bees, colony};
 use crate::bees::Pool;
 use crate::colony::completion;
@@ -18,6 +19,7 @@ pub(super) struct Wired {
     pub(super) route: ColonyRoute,
     pub(super) confirm: Confirm,
     pub(super) bees: Option<Pool>,
+    pub(super) keys: ColonyKeys,
 }
 
 /// Wires the route when the colony is in use, and also when it is switched off but complete, so that it can be switched
@@ -36,14 +38,15 @@ pub(super) fn wire(
     let user = colony::key(settings.user_key.as_ref(), "COLONIES_USER_PRVKEY", "the key of the user that submits")?;
     let name = colony::name(settings)?;
     let submitter = Submitter {
-        member: client.member(name.clone(), user),
-        signer: Arc::new(colony::signer(settings)?),
+        member: client.member(name.clone(), user).into(),
+        signer: colony::signer(settings)?.into(),
         terms: Terms {
             lease: settings.lease,
             retries: u32::try_from(settings.retries).unwrap_or(u32::MAX),
             ..Terms::new(name, settings.executor_type.clone())
         },
     };
+    let keys = ColonyKeys { member: submitter.member.clone(), signer: submitter.signer.clone() };
     let has_bees =
         settings.bees > 0 && (settings.enabled || settings.executor_key.is_some() || settings.colony_key.is_some());
     let (completions, completed) = completion::channel();
@@ -64,7 +67,7 @@ pub(super) fn wire(
     };
     let completed = has_bees.then_some(completed);
     let (route, confirm) = ColonyRoute::new(submitter, options(settings), around, completed);
-    Ok(Some(Wired { route, confirm, bees }))
+    Ok(Some(Wired { route, confirm, bees, keys }))
 }
 
 fn is_complete(settings: &ColonyConfig) -> bool {

@@ -247,6 +247,7 @@ impl Bee {
         let took = self.bench.clock.instant().duration_since(started);
         tracing::debug!(bee = self.name(), process = %id, ?took, "worked");
         let membership = self.finish(member, &id, finished, end).await;
+        self.roll.worked(self.number, took);
         self.roll.set(self.number, State::Idle);
         membership
     }
@@ -269,7 +270,7 @@ impl Bee {
                 (self.close(member, id, Closing::Failed(&text), end).await, "rejected", None)
             }
             Finished::OutOfTime(out_of_time) => {
-                self.metrics().bee_jobs.of("out_of_time").increment(1);
+                self.roll.ended(self.number, "out_of_time");
                 let last = out_of_time.last.as_ref().map(|error| chain(error));
                 tracing::warn!(bee = self.name(), process = %id, last, "no time left: the lease is left to another bee");
                 return Membership::Kept;
@@ -277,17 +278,17 @@ impl Bee {
         };
         match closed {
             Closed::Done => {
-                self.metrics().bee_jobs.of(name).increment(1);
+                self.roll.ended(self.number, name);
                 self.tell(id, result);
                 Membership::Kept
             }
             Closed::Lost => {
-                self.metrics().bee_jobs.of("lease_lost").increment(1);
+                self.roll.ended(self.number, "lease_lost");
                 tracing::info!(bee = self.name(), process = %id, "the lease was lost before closing; others decide");
                 Membership::Kept
             }
             Closed::Unclosed(error) => {
-                self.metrics().bee_jobs.of("unclosed").increment(1);
+                self.roll.ended(self.number, "unclosed");
                 tracing::warn!(
                     bee = self.name(),
                     process = %id,

@@ -71,6 +71,7 @@ impl Bench {
         };
         let events: Vec<Bytes> =
             opened.events.iter().map(|event| Bytes::copy_from_slice(event.get().as_bytes())).collect();
+        self.metrics.key_uses.of(&format!("attestation:{}", opened.attested.kid)).increment(1);
         drop(opened);
         match self.work.run(&events, deadline).await {
             Ok(outcomes) => Finished::Worked(self.result(&events, outcomes)),

@@ -20,6 +20,7 @@ use crate::ledger::report::Reports;
 use crate::lifecycle::{RestartPolicy, Shutdown, Supervisor};
 use crate::revenue::validator::Validator;
 use crate::telemetry::health::Board;
+use crate::telemetry::heartbeat::Pulses;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::roster::Roster;
 
@@ -124,7 +125,8 @@ pub enum PoolError {
 #[derive(Debug)]
 pub struct Pool {
     bees: Vec<Bee>,
-    roster: Roster,
+    roll: Roll,
+    verifier: Arc<Verifier>,
     restart: RestartPolicy,
     clock: Clock,
 }
@@ -152,7 +154,14 @@ impl Pool {
         let names: Vec<String> = (1..=count).map(|number| format!("{name}-{number}")).collect();
         let roll = Roll::new(names.clone(), board, Arc::clone(&metrics), clock.clone());
         let work = Work { validator, ledger, call_timeout, metrics: Arc::clone(&metrics), clock: clock.clone() };
-        let bench = Bench { colony: colony.into(), verifier, work, reports, metrics, clock: clock.clone() };
+        let bench = Bench {
+            colony: colony.into(),
+            verifier: Arc::clone(&verifier),
+            work,
+            reports,
+            metrics,
+            clock: clock.clone(),
+        };
         let executor_type: Arc<str> = executor_type.into();
         let bee = |number: usize| Bee {
             number,
@@ -172,12 +181,22 @@ impl Pool {
             margin,
             completions: completions.clone(),
         };
-        Ok(Self { bees: (0..count).map(bee).collect(), roster: roll.roster(), restart, clock })
+        Ok(Self { bees: (0..count).map(bee).collect(), roll: roll.clone(), verifier, restart, clock })
     }
 
     /// How each bee is, for whoever shows it.
     pub fn roster(&self) -> Roster {
-        self.roster.clone()
+        self.roll.roster()
+    }
+
+    /// What decides which gateways the bees believe.
+    pub fn verifier(&self) -> &Arc<Verifier> {
+        &self.verifier
+    }
+
+    /// How each bee is, for heartbeats.
+    pub fn pulses(&self) -> Arc<dyn Pulses> {
+        Arc::new(self.roll.clone())
     }
 
     /// Starts the bees as tasks of `supervisor`. They run until `shutdown` drains and finish what they have in hand. One

@@ -1,9 +1,11 @@
 //! The roll of a pool: how each of its bees is, for health and metrics.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::telemetry::health::{Board, Level};
+use crate::telemetry::heartbeat::{Pulse, Pulses};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::roster::Roster;
 
@@ -49,10 +51,40 @@ impl State {
     }
 }
 
+/// A bee that polls, or tries to, and gave no sign for this long is stuck. Longer than any poll, call or wait between calls.
+const SILENCE_MAX: Duration = Duration::from_mins(3);
+
+/// A bee with a job in hand may be silent for the longest lease.
+const SILENCE_AT_WORK_MAX: Duration = Duration::from_mins(17);
+
+/// What the roll knows of one bee.
+#[derive(Clone, Debug)]
+struct Line {
+    state: State,
+    seen: Timestamp,
+    done: u64,
+    failed: u64,
+    last: Option<Duration>,
+}
+
+impl Line {
+    /// Whether it gave a sign of life lately. One that waits for a person lives, but does no work: no heartbeat is what
+    /// monitors know for that.
+    fn is_alive(&self, now: Timestamp) -> bool {
+        let bound = match self.state {
+            State::Starting | State::Waiting(_) => return false,
+            State::Idle | State::Paused | State::Failing(_) => SILENCE_MAX,
+            State::Working => SILENCE_AT_WORK_MAX,
+        };
+        now.since(self.seen) <= bound
+    }
+}
+
 /// Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Roll {
-    states: Arc<Mutex<Vec<State>>>,
+    lines: Arc<Mutex<Vec<Line>>>,
+    names: Arc<[String]>,
     roster: Roster,
     board: Board,
     metrics: Arc<Metrics>,
@@ -61,9 +93,11 @@ pub(super) struct Roll {
 
 impl Roll {
     pub(super) fn new(names: Vec<String>, board: Board, metrics: Arc<Metrics>, clock: Clock) -> Self {
-        let states = Arc::new(Mutex::new(vec![State::Starting; names.len()]));
-        let roll = Self { states, roster: Roster::new(names, clock.now()), board, metrics, clock };
-        roll.publish(&roll.states.lock().unwrap_or_else(PoisonError::into_inner));
+        let line = Line { state: State::Starting, seen: clock.now(), done: 0, failed: 0, last: None };
+        let lines = Arc::new(Mutex::new(vec![line; names.len()]));
+        let roster = Roster::new(names.iter().cloned(), clock.now());
+        let roll = Self { lines, names: names.into(), roster, board, metrics, clock };
+        roll.publish(&roll.lines.lock().unwrap_or_else(PoisonError::into_inner));
         roll
     }
 
@@ -74,18 +108,40 @@ impl Roll {
 
     /// Writes how the bee with this number is. True when it was otherwise before.
     pub(super) fn set(&self, bee: usize, state: State) -> bool {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(before) = states.get_mut(bee) else { return false };
-        if *before == state {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(line) = lines.get_mut(bee) else { return false };
+        line.seen = self.clock.now();
+        if line.state == state {
             return false;
         }
         self.roster.set(bee, state.as_str(), state.trouble(), self.clock.now());
-        *before = state;
-        self.publish(&states);
+        line.state = state;
+        self.publish(&lines);
         true
     }
 
-    fn publish(&self, states: &[State]) {
+    /// Counts a process that the bee was assigned, by how it ended (as in the metric `bee_jobs`).
+    pub(super) fn ended(&self, bee: usize, end: &'static str) {
+        self.metrics.bee_jobs.of(end).increment(1);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get_mut(bee) {
+            match end {
+                "closed" | "answered" => line.done += 1,
+                _ => line.failed += 1,
+            }
+        }
+    }
+
+    /// Notes how long the bee worked on a process.
+    pub(super) fn worked(&self, bee: usize, took: Duration) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get_mut(bee) {
+            line.last = Some(took);
+        }
+    }
+
+    fn publish(&self, lines: &[Line]) {
+        let states: Vec<&State> = lines.iter().map(|line| &line.state).collect();
         for name in State::NAMES {
             let count = states.iter().filter(|state| state.as_str() == name).count();
             #[expect(clippy::cast_precision_loss, reason = "a few bees")]
@@ -97,7 +153,7 @@ impl Roll {
             // Jobs wait in the colony meanwhile: nothing is lost.
             0 | 1.. => Level::Degraded,
         };
-        let trouble = states.iter().find_map(State::trouble);
+        let trouble = states.iter().find_map(|state| state.trouble());
         let detail = match trouble {
             Some(trouble) => format!("{able} of {} can work; {trouble}", states.len()),
             None => format!("{able} of {} can work", states.len()),
@@ -106,9 +162,49 @@ impl Roll {
     }
 }
 
+impl Pulses for Roll {
+    fn pulses(&self) -> Vec<Pulse> {
+        let now = self.clock.now();
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = self.names.iter().zip(lines.iter()).filter(|(_, line)| line.is_alive(now));
+        let pulse = |(name, line): (&String, &Line)| Pulse {
+            executor: name.clone(),
+            state: line.state.as_str(),
+            seen: line.seen,
+            done: line.done,
+            failed: line.failed,
+            last: line.last,
+        };
+        alive.map(pulse).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bee_that_is_stuck_or_may_not_work_has_no_pulse() {
+        let clock = Clock::manual(Timestamp::from_seconds(1_700_000_000));
+        let names = ["a-1", "a-2", "a-3"].map(str::to_owned).to_vec();
+        let roll = Roll::new(names, Board::default(), Metrics::new(), clock.clone());
+        assert_eq!(roll.pulses(), [], "not registered yet");
+        roll.set(0, State::Idle);
+        roll.set(1, State::Working);
+        roll.set(2, State::Waiting("approval".to_owned()));
+        roll.ended(0, "closed");
+        roll.ended(0, "lease_lost");
+        roll.worked(0, Duration::from_millis(20));
+        let first = roll.pulses().remove(0);
+        assert_eq!(
+            (first.state, first.done, first.failed, first.last),
+            ("idle", 1, 1, Some(Duration::from_millis(20)))
+        );
+        clock.advance(SILENCE_MAX + Duration::from_secs(1));
+        assert_eq!(roll.pulses().iter().map(|pulse| pulse.executor.as_str()).collect::<Vec<_>>(), ["a-2"]);
+        clock.advance(SILENCE_AT_WORK_MAX);
+        assert_eq!(roll.pulses(), []);
+    }
 
     #[test]
     fn the_board_says_how_many_can_work_and_what_keeps_the_others() {

@@ -8,7 +8,7 @@ use super::serve::say_ending;
 use crate::app::{self, bees};
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
-use crate::lifecycle::Signals;
+use crate::lifecycle::{Hangups, Notifier, Signals};
 use crate::telemetry::logging;
 
 /// For `--help`.
@@ -28,9 +28,12 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
         tracing::warn!(setting = warning.setting, "{}", warning.message);
     }
     let signals = Signals::listen().context("cannot listen for signals")?;
+    let manager = Notifier::new(&sources.environment).context("cannot tell the service manager anything")?;
+    let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let ledger_name = ledger.name();
-    let house = bees::start(&config, ledger, clock).await?;
+    let mut house = bees::start(&config, ledger, clock).await?;
+    house.reload_at(hangups, sources.clone(), manager.clone());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         admin = house.admin.map(|address| address.to_string()),
@@ -39,6 +42,7 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
         colony = config.colony.colony,
         "ready"
     );
+    house.tell(manager);
     let ending = house.run(signals, config.shutdown_deadline).await;
     say_ending(ending);
     Ok(ExitCode::from(ending.code()))

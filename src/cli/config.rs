@@ -39,7 +39,7 @@ pub fn run(command: &ConfigCommand, sources: &Sources) -> anyhow::Result<ExitCod
             }
             for endpoint in &config.endpoints {
                 let fingerprints: Vec<String> =
-                    endpoint.secrets.iter().map(|secret| secret.fingerprint().to_string()).collect();
+                    endpoint.secrets.get().iter().map(|secret| secret.fingerprint().to_string()).collect();
                 writeln!(
                     out,
                     "endpoint {}: {} ({:?}, {:?}), secrets {}",

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::app;
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
-use crate::lifecycle::{Ending, Hangups, Signals};
+use crate::lifecycle::{Ending, Hangups, Inherited, Notifier, Signals};
 use crate::telemetry::logging;
 
 /// For `--help`.
@@ -25,11 +25,13 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
         tracing::warn!(setting = warning.setting, "{}", warning.message);
     }
     let signals = Signals::listen().context("cannot listen for signals")?;
+    let manager = Notifier::new(&sources.environment).context("cannot tell the service manager anything")?;
+    let inherited = Inherited::take(&sources.environment)?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let ledger_name = ledger.name();
     let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;
-    let mut gateway = app::start(&config, ledger, clock).await?;
-    gateway.reload_at(hangups, sources.clone());
+    let mut gateway = app::start_on(&config, ledger, clock, inherited).await?;
+    gateway.reload_at(hangups, sources.clone(), manager.clone());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         webhooks = %gateway.webhooks,
@@ -38,6 +40,7 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
         endpoints = config.endpoints.len(),
         "ready"
     );
+    gateway.tell(manager);
     let ending = gateway.run(signals, config.shutdown_deadline).await;
     say_ending(ending);
     Ok(ExitCode::from(ending.code()))

@@ -32,7 +32,7 @@ pub(super) fn read(reader: &mut Reader, tolerance: Duration, required: bool) -> 
         endpoints.push(Endpoint {
             name: EndpointName::new("stripe"),
             paths: DEFAULT_PATHS.map(str::to_owned).to_vec(),
-            secrets,
+            secrets: secrets.into(),
             mode,
             payload: PayloadKind::Snapshot,
             connect: None,
@@ -104,7 +104,7 @@ fn from_table(reader: &mut Reader, place: &str, mut table: toml::Table, toleranc
     if let Err(message) = &payload {
         reader.fault(format!("{place}.payload"), message);
     }
-    let name = EndpointName::new(name);
+    let (name, secrets) = (EndpointName::new(name), secrets.into());
     Some(Endpoint { name, paths: vec![path], secrets, mode: mode.ok()?, payload: payload.ok()?, connect, tolerance })
 }
 
@@ -132,6 +132,7 @@ fn table_secrets(reader: &mut Reader, place: &str, table: &mut toml::Table) -> V
     }
     if let Some(path) = text(reader, place, table, "secrets_file") {
         let name = format!("{place}.secrets_file");
+        reader.watch("endpoint.secrets_file", &path);
         match std::fs::read_to_string(&path) {
             Ok(content) => {
                 let lines =

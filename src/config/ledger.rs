@@ -71,7 +71,7 @@ pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> LedgerConfig {
         }
     });
     let service = setting("ledger.supabase_key", "SUPABASE_SERVICE_ROLE_KEY").or(&["SUPABASE_SERVICE_KEY"]);
-    let key = r.secret(service);
+    let key = r.secret(service).map(trimmed);
     let sqlite = LedgerConfig::Sqlite { path: path.unwrap_or_else(|| data_dir.join("ledger.db")) };
     match (kind.as_str(), database, supabase) {
         ("auto" | "postgres", Some(url), _) => LedgerConfig::Postgres { url, connections },
@@ -94,10 +94,16 @@ pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> LedgerConfig {
     }
 }
 
+/// Without the line break that a file ends with.
+#[expect(clippy::needless_pass_by_value, reason = "a link of a chain")]
+fn trimmed(secret: Secret) -> Secret {
+    Secret::new(secret.expose().trim())
+}
+
 /// Reads how Stripe is asked.
 pub(super) fn stripe(r: &mut Reader) -> StripeConfig {
     StripeConfig {
-        key: r.secret(setting("stripe.secret_key", "STRIPE_SECRET_KEY")),
+        key: r.secret(setting("stripe.secret_key", "STRIPE_SECRET_KEY")).map(trimmed),
         base_url: r.or(setting("stripe.api_url", "GATEWAY_STRIPE_API_URL"), "https://api.stripe.com", |text| {
             Ok(text.to_owned())
         }),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::secret::Secret;
+use super::watched::WatchedFile;
 
 /// Environment variables that begin like this are ours, so an unknown one is a fault.
 const PREFIX: &str = "GATEWAY_";
@@ -63,6 +64,14 @@ pub struct Shown {
     pub origin: String,
 }
 
+/// What a reader found besides the values.
+#[derive(Debug)]
+pub(super) struct Findings {
+    pub(super) shown: Vec<Shown>,
+    pub(super) warnings: Vec<Fault>,
+    pub(super) files: Vec<WatchedFile>,
+}
+
 /// Names of one setting.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
@@ -104,6 +113,7 @@ pub(super) struct Reader {
     faults: Vec<Fault>,
     shown: Vec<Shown>,
     warnings: Vec<Fault>,
+    files: Vec<WatchedFile>,
 }
 
 impl Reader {
@@ -117,6 +127,7 @@ impl Reader {
             faults: Vec::new(),
             shown: Vec::new(),
             warnings: Vec::new(),
+            files: Vec::new(),
         };
         if let Some(path) = &sources.file {
             reader.load(path);
@@ -242,7 +253,7 @@ impl Reader {
                 self.fault(name, format!("{} is set too: set one of them", direct.name));
                 None
             }
-            (_, Some((name, path))) => match std::fs::read_to_string(path.trim()) {
+            (_, Some((name, path))) => match self.read_watched(setting.variable, path.trim()) {
                 Ok(text) if text.trim().is_empty() => {
                     self.fault(name, format!("{} is empty", path.trim()));
                     None
@@ -267,8 +278,18 @@ impl Reader {
         }
     }
 
+    fn read_watched(&mut self, setting: &'static str, path: &str) -> std::io::Result<String> {
+        self.watch(setting, path);
+        std::fs::read_to_string(path)
+    }
+
+    /// Notes a file that is to be read again when it changes.
+    pub(super) fn watch(&mut self, setting: &'static str, path: impl Into<PathBuf>) {
+        self.files.push(WatchedFile::new(setting, path));
+    }
+
     /// Faults of keys that nobody read, then the verdict.
-    pub(super) fn finish(mut self) -> Result<(Vec<Shown>, Vec<Fault>), ConfigError> {
+    pub(super) fn finish(mut self) -> Result<Findings, ConfigError> {
         let unknown_keys: Vec<String> =
             self.file.keys().filter(|key| !self.read_keys.contains(key.as_str())).cloned().collect();
         let file = self.file_path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
@@ -288,7 +309,10 @@ impl Reader {
         for name in unknown_variables {
             self.fault(name, "no such setting; `colony-gateway config show` lists all");
         }
-        if self.faults.is_empty() { Ok((self.shown, self.warnings)) } else { Err(ConfigError(self.faults)) }
+        if !self.faults.is_empty() {
+            return Err(ConfigError(self.faults));
+        }
+        Ok(Findings { shown: self.shown, warnings: self.warnings, files: self.files })
     }
 }
 

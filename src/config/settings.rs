@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::backup::BackupConfig;
 use super::colony::{self, ColonyConfig};
 use super::endpoints;
+use super::heartbeat;
 use super::ledger::{LedgerConfig, StripeConfig};
-use super::reader::{ConfigError, Fault, Reader, Shown, Sources, boolean, bytes, duration, number, setting};
+use super::reader::{ConfigError, Fault, Findings, Reader, Shown, Sources, boolean, bytes, duration, number, setting};
 use super::reconcile::{self, ReconcileConfig};
 use super::secret::Secret;
 use super::shadow::{self, ShadowConfig};
+use super::watched::WatchedFile;
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::logging::{LogFormat, check_filter};
@@ -44,6 +46,8 @@ pub struct Config {
     pub revenue: RevenueConfig,
     /// Backups.
     pub backup: BackupConfig,
+    /// `redis://…` where heartbeats go; without it there are none.
+    pub heartbeat: Option<Secret>,
     /// Logs.
     pub log: LogConfig,
     /// How long work in hand may take after the first signal.
@@ -52,6 +56,8 @@ pub struct Config {
     pub shown: Vec<Shown>,
     /// Oddities that do not prevent a start.
     pub warnings: Vec<Fault>,
+    /// Files that secrets and rules came from, to read them again when they change.
+    pub files: Vec<WatchedFile>,
 }
 
 /// Listeners and their bounds.
@@ -171,13 +177,14 @@ impl Config {
         let shadow = shadow::read(r);
         let revenue = revenue(r);
         let backup = super::backup::read(r);
+        let heartbeat = heartbeat::read(r);
         let log = log(r);
         let shutdown_deadline = r.or(setting("shutdown_deadline", "GATEWAY_SHUTDOWN_DEADLINE"), "25s", duration);
         if http.append_timeout <= inbox.busy_timeout {
             let message = "must be longer than inbox.busy_timeout, or a slow commit is answered before it is known";
             r.fault("http.append_timeout", message);
         }
-        let (shown, warnings) = reader.finish()?;
+        let Findings { shown, warnings, files } = reader.finish()?;
         Ok(Self {
             http,
             endpoints,
@@ -190,10 +197,12 @@ impl Config {
             shadow,
             revenue,
             backup,
+            heartbeat,
             log,
             shutdown_deadline,
             shown,
             warnings,
+            files,
         })
     }
 }
@@ -292,9 +301,14 @@ fn revenue(r: &mut Reader) -> RevenueConfig {
             prices.push((price, tier));
         }
     }
+    let rules = setting("revenue.guardian_rules", "GATEWAY_GUARDIAN_RULES");
+    let guardian_rules = r.optional(rules, path);
+    if let Some(path) = &guardian_rules {
+        r.watch(rules.variable, path);
+    }
     RevenueConfig {
         tiers: prices,
-        guardian_rules: r.optional(setting("revenue.guardian_rules", "GATEWAY_GUARDIAN_RULES"), path),
+        guardian_rules,
         uuid_users: r.optional(setting("revenue.user_ids", "GATEWAY_USER_IDS"), |text| match text {
             "uuid" => Ok(true),
             "any" => Ok(false),

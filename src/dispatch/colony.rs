@@ -23,6 +23,7 @@ use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{Breaker, Permit};
 use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
+use crate::domain::renewable::Renewable;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch};
 use crate::inbox::{Concluded, Conclusion, Inbox, Leased};
 use crate::telemetry::health::Board;
@@ -44,10 +45,10 @@ pub struct ColonyOptions {
 /// Who submits what.
 #[derive(Clone, Debug)]
 pub struct Submitter {
-    /// The user of the colony that submits.
-    pub member: Member,
-    /// Attests jobs.
-    pub signer: Arc<Signer>,
+    /// The user of the colony that submits. Replaced after a rotation of its key.
+    pub member: Renewable<Member>,
+    /// Attests jobs. Replaced likewise.
+    pub signer: Renewable<Signer>,
     /// How jobs are to be run.
     pub terms: Terms,
 }
@@ -219,14 +220,14 @@ impl ColonyRoute {
 
     async fn submit(&self, leased: &[Leased]) -> Result<ProcessId, SubmitError> {
         let spec = self.seal(leased).await?;
-        let process = self.submitter.member.submit(spec).await.map_err(SubmitError::Client)?;
+        let process = self.submitter.member.get().submit(spec).await.map_err(SubmitError::Client)?;
         Ok(process.id())
     }
 
     /// Compressing a large batch takes milliseconds, which other tasks must not wait for.
     async fn seal(&self, leased: &[Leased]) -> Result<FunctionSpec, SubmitError> {
         let bodies: Vec<bytes::Bytes> = leased.iter().map(|leased| leased.body.clone()).collect();
-        let (signer, terms, now) = (Arc::clone(&self.submitter.signer), self.submitter.terms.clone(), self.clock.now());
+        let (signer, terms, now) = (self.submitter.signer.get(), self.submitter.terms.clone(), self.clock.now());
         let seal = move || {
             let events = bodies.iter().map(|body| std::str::from_utf8(body)).collect::<Result<Vec<&str>, _>>();
             let events = events.map_err(|_| SubmitError::NotText)?;

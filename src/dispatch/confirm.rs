@@ -26,6 +26,7 @@ use crate::colony::messages::Process;
 use crate::domain::breaker::Permit;
 use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
+use crate::domain::renewable::Renewable;
 use crate::inbox::{Concluded, Inbox, InboxError, SubmittedEntry, SubmittedProcess};
 use crate::telemetry::metrics::Metrics;
 
@@ -145,7 +146,7 @@ enum Answer {
 /// The task that confirms. Runs beside the pumps.
 #[derive(Debug)]
 pub struct Confirm {
-    member: Member,
+    member: Renewable<Member>,
     options: ColonyOptions,
     routing: Routing,
     settler: Settler,
@@ -163,7 +164,7 @@ impl std::fmt::Debug for Answer {
 
 impl Confirm {
     pub(super) fn new(
-        member: Member,
+        member: Renewable<Member>,
         options: ColonyOptions,
         routing: Routing,
         settler: Settler,
@@ -246,7 +247,7 @@ impl Confirm {
         // While the breaker is open nobody is asked, but for its probe.
         let Some(permit) = self.routing.admit_question() else { return };
         self.asking.insert(process.clone());
-        let member = self.member.clone();
+        let member = self.member.get();
         self.calls.spawn(async move {
             let answer = Box::new(member.process(&process).await);
             Answer::Asked { process, answer, permit }
@@ -283,7 +284,7 @@ impl Confirm {
         self.routing.refresh();
         tracing::warn!(%process, entries, "the colony took too long; the entries go the direct route");
         if self.calls.len() < CALLS_MAX {
-            let member = self.member.clone();
+            let member = self.member.get();
             self.calls.spawn(async move {
                 if let Err(error) = member.cancel(&process).await {
                     let error = &error as &dyn std::error::Error;

@@ -39,6 +39,12 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// Seconds since the Unix epoch with their fraction, for gauges.
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds stay below 2^53 for 285 000 years")]
+    pub fn as_seconds(self) -> f64 {
+        self.0 as f64 / 1000.0
+    }
+
     /// This moment plus a duration, saturating.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {

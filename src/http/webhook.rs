@@ -117,8 +117,9 @@ async fn receive(State(state): State<Arc<EndpointState>>, request: Request) -> R
     let body = body::read(body, &shared.body_budget, options.body_timeout).await?;
     let endpoint = &state.endpoint;
     let delivery = header
-        .verify(body.bytes.clone(), &endpoint.secrets, webhooks.clock.now(), endpoint.tolerance)
+        .verify(body.bytes.clone(), &endpoint.secrets.get(), webhooks.clock.now(), endpoint.tolerance)
         .map_err(refuse)?;
+    webhooks.metrics.key_uses.of(&format!("webhook:{}", delivery.secret())).increment(1);
     let (entry, event, held) = match Envelope::read(delivery.body()) {
         Ok(event) => {
             let mismatch = endpoint.check(&event).err();
@@ -138,6 +139,7 @@ async fn receive(State(state): State<Arc<EndpointState>>, request: Request) -> R
         Ok(appended) => appended.map_err(Problem::InboxUnavailable)?,
         Err(_) => return Err(Problem::InboxTimeout),
     };
+    webhooks.metrics.last_webhook.set(webhooks.clock.now().as_seconds());
     Ok(acknowledge(&receipt, &webhooks.route, count(&webhooks.metrics, &receipt, held, event.as_deref()), event))
 }
 

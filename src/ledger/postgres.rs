@@ -21,7 +21,7 @@ use super::batch::{Answer, empty, encode};
 use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
-use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
+use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome, Renewal};
 use crate::config::secret::Secret;
 use crate::domain::clock::Timestamp;
 use crate::revenue::verdict::Verdict;
@@ -151,6 +151,19 @@ impl Ledger for PostgresLedger {
         })
     }
 
+    /// For connections that are opened from now on; those that are open were let in already.
+    fn renew(&self, secret: &Secret) -> Result<Renewal, LedgerError> {
+        let (old, new) = (self.pool.connect_options(), PostgresConfig::new(secret.clone()).options()?);
+        let place = |options: &PgConnectOptions| {
+            (options.get_host().to_owned(), options.get_port(), options.get_database().map(str::to_owned))
+        };
+        if place(&old) != place(&new) {
+            return Ok(Renewal::NeedsRestart);
+        }
+        self.pool.set_connect_options(new);
+        Ok(Renewal::Done)
+    }
+
     fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
         Box::pin(async {
             let statement = format!("SELECT public.gateway_apply_batch({}::jsonb)", literal(&empty(self.shadow)));
@@ -230,6 +243,15 @@ mod tests {
             assert_eq!(inner, text);
             assert!(!inner.contains(tag), "{literal}");
         }
+    }
+
+    #[tokio::test]
+    async fn another_password_is_taken_and_another_database_is_not() {
+        let config = |url: &str| PostgresConfig::new(Secret::new(url));
+        let ledger = PostgresLedger::new(&config("postgres://u:old@localhost:1/x")).unwrap();
+        assert_eq!(ledger.renew(&Secret::new("postgres://u:new@localhost:1/x")).unwrap(), Renewal::Done);
+        assert_eq!(ledger.renew(&Secret::new("postgres://u:new@localhost:1/y")).unwrap(), Renewal::NeedsRestart);
+        assert!(ledger.renew(&Secret::new("mysql://u:new@localhost:1/x")).is_err());
     }
 
     #[tokio::test]

@@ -19,9 +19,10 @@ use super::batch::{Answer, empty, encode};
 use super::migrations::{missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
-use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
+use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome, Renewal};
 use crate::config::secret::Secret;
 use crate::domain::clock::Timestamp;
+use crate::domain::renewable::Renewable;
 use crate::revenue::verdict::Verdict;
 
 /// Name of this ledger in logs, metrics and errors.
@@ -54,6 +55,7 @@ impl SupabaseConfig {
 #[derive(Debug)]
 pub struct SupabaseLedger {
     client: Client,
+    headers: Renewable<HeaderMap>,
     functions: Url,
     shadow: bool,
 }
@@ -65,7 +67,6 @@ impl SupabaseLedger {
         // Another part of the process may have chosen the provider before; then that one stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
-            .default_headers(headers(&config.key)?)
             .timeout(config.deadline)
             .connect_timeout(config.deadline)
             .redirect(reqwest::redirect::Policy::none())
@@ -73,7 +74,7 @@ impl SupabaseLedger {
             .map_err(|error| {
                 LedgerError::new(NAME, LedgerErrorKind::Unavailable, "no HTTP client can be made").caused_by(error)
             })?;
-        Ok(Self { client, functions, shadow: config.shadow })
+        Ok(Self { client, headers: headers(&config.key)?.into(), functions, shadow: config.shadow })
     }
 
     /// Calls a function with a JSON object of arguments.
@@ -82,7 +83,14 @@ impl SupabaseLedger {
             LedgerError::new(NAME, LedgerErrorKind::Schema, "SUPABASE_URL is no base for paths").caused_by(error)
         };
         let url = self.functions.join(function).map_err(unusable)?;
-        let response = self.client.post(url).body(arguments).send().await.map_err(of_transport)?;
+        let response = self
+            .client
+            .post(url)
+            .headers(self.headers.get().as_ref().clone())
+            .body(arguments)
+            .send()
+            .await
+            .map_err(of_transport)?;
         let status = response.status();
         let body = read(response).await?;
         if status != StatusCode::OK {
@@ -166,6 +174,11 @@ impl Ledger for SupabaseLedger {
             let recorded: Vec<i64> = answer.map_err(|error| none_ran(NAME, error))?;
             missing_error(NAME, &recorded).map_or(Ok(()), Err)
         })
+    }
+
+    fn renew(&self, secret: &Secret) -> Result<Renewal, LedgerError> {
+        self.headers.set(headers(secret)?);
+        Ok(Renewal::Done)
     }
 
     fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {

@@ -15,7 +15,7 @@ mod request;
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use serde_json::Value;
 
@@ -30,6 +30,7 @@ use crate::config::secret::Secret;
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{Breaker, BreakerSettings, BreakerState};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::renewable::Renewable;
 
 /// The API version that every request asks for, whatever the account's own is.
 pub const API_VERSION: &str = "2025-09-30.clover";
@@ -99,6 +100,7 @@ pub struct Fetched {
 #[derive(Debug)]
 pub struct StripeApi {
     http: Client,
+    bearer: Renewable<HeaderValue>,
     base: Url,
     livemode: Option<bool>,
     bucket: TokenBucket,
@@ -121,7 +123,7 @@ impl StripeApi {
             http = http.no_proxy();
         }
         let http = http
-            .default_headers(headers(&settings.key)?)
+            .default_headers(version())
             .user_agent(concat!("colony-gateway/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(ATTEMPT_TIME_MAX)
@@ -131,6 +133,7 @@ impl StripeApi {
             .map_err(ApiConfigError::Client)?;
         Ok(Self {
             http,
+            bearer: bearer(&settings.key)?.into(),
             base,
             livemode,
             bucket: TokenBucket::new(rate, clock.clone()),
@@ -138,6 +141,20 @@ impl StripeApi {
             backoff: settings.backoff,
             clock,
         })
+    }
+
+    /// Takes another key for every request from now on. It must be for the same mode: objects of both modes in one state
+    /// of record belong to nobody's intention.
+    ///
+    /// # Errors
+    /// When it is no secret key, or of another mode. The old key then stays.
+    pub fn renew(&self, key: &Secret) -> Result<(), ApiConfigError> {
+        let bearer = bearer(key)?;
+        if mode_of(key.expose()) != self.livemode {
+            return Err(ApiConfigError::OtherMode);
+        }
+        self.bearer.set(bearer);
+        Ok(())
     }
 
     /// The mode that the key is for; `None` when it does not say.
@@ -249,17 +266,18 @@ fn mode_of(key: &str) -> Option<bool> {
     if rest.starts_with("live_") { Some(true) } else { rest.starts_with("test_").then_some(false) }
 }
 
-fn headers(key: &Secret) -> Result<HeaderMap, ApiConfigError> {
+fn bearer(key: &Secret) -> Result<HeaderValue, ApiConfigError> {
     let key = key.expose();
     if !(key.starts_with("sk_") || key.starts_with("rk_")) {
         return Err(ApiConfigError::Key);
     }
     let mut bearer = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| ApiConfigError::Key)?;
     bearer.set_sensitive(true);
-    let mut headers = HeaderMap::new();
-    headers.insert(reqwest::header::AUTHORIZATION, bearer);
-    headers.insert("stripe-version", HeaderValue::from_static(API_VERSION));
-    Ok(headers)
+    Ok(bearer)
+}
+
+fn version() -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static("stripe-version"), HeaderValue::from_static(API_VERSION))])
 }
 
 #[cfg(test)]
@@ -296,6 +314,15 @@ mod tests {
         assert_eq!(api(BASE_URL, "sk_test_1").unwrap().livemode(), Some(false));
         assert_eq!(api(BASE_URL, "sk_1").unwrap().livemode(), None);
         assert!(!format!("{:?}", api(BASE_URL, "sk_test_hush").unwrap()).contains("hush"));
+    }
+
+    #[test]
+    fn a_new_key_must_be_a_key_of_the_same_mode() {
+        let api = api(BASE_URL, "sk_test_1").unwrap();
+        assert!(api.renew(&Secret::new("rk_test_2")).is_ok());
+        assert!(matches!(api.renew(&Secret::new("sk_live_1")), Err(ApiConfigError::OtherMode)));
+        assert!(matches!(api.renew(&Secret::new("pk_test_1")), Err(ApiConfigError::Key)));
+        assert_eq!(api.bearer.get().to_str().unwrap(), "Bearer rk_test_2");
     }
 
     #[test]

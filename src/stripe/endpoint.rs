@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::ids::EndpointName;
+use crate::domain::renewable::Renewable;
 
 use super::envelope::{Envelope, PayloadKind};
 use super::signature::SigningSecret;
@@ -25,8 +26,8 @@ pub struct Endpoint {
     pub name: EndpointName,
     /// Paths it answers on, each starting with a slash.
     pub paths: Vec<String>,
-    /// Secrets that may have signed; several while one is rolled.
-    pub secrets: Vec<SigningSecret>,
+    /// Secrets that may have signed; several while one is rolled. A reload replaces them at once.
+    pub secrets: Renewable<Vec<SigningSecret>>,
     /// Mode of its events.
     pub mode: Mode,
     /// Form of its events.
@@ -96,7 +97,7 @@ mod tests {
 
     fn endpoint(mode: Mode, payload: PayloadKind, connect: Option<bool>) -> Endpoint {
         let (name, tolerance) = (EndpointName::new("stripe"), Duration::ZERO);
-        Endpoint { name, paths: Vec::new(), secrets: Vec::new(), mode, payload, connect, tolerance }
+        Endpoint { name, paths: Vec::new(), secrets: Vec::new().into(), mode, payload, connect, tolerance }
     }
 
     fn event(payload: PayloadKind, livemode: Option<bool>, account: Option<&str>) -> Envelope {

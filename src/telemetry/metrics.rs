@@ -2,12 +2,16 @@
 //!
 //! Labels are bounded: their values are fixed here and start at zero, so that a rate is defined from the first scrape.
 
+mod open;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+pub use open::{OpenCounters, OpenGauges, VALUES_MAX};
 
 /// Seconds: from an acknowledgement on a fast disk to the longest back-off.
 const SECONDS: [f64; 16] =
@@ -112,7 +116,7 @@ macro_rules! metrics {
         }
 
         impl Metrics {
-            fn register(recorder: &PrometheusRecorder) -> Self {
+            fn register(recorder: &Arc<PrometheusRecorder>) -> Self {
                 let registry = Registry(recorder);
                 Self {
                     handle: recorder.handle(),
@@ -138,6 +142,12 @@ macro_rules! kind {
     };
     (gauges) => {
         GaugeFamily
+    };
+    (open_counters) => {
+        OpenCounters
+    };
+    (open_gauges) => {
+        OpenGauges
     };
 }
 
@@ -261,6 +271,19 @@ metrics! {
     shadow_differences: gauges("colony_gateway_shadow_differences", "kind", &[
         "missing_there", "missing_here", "different",
     ]);
+    /// Heartbeats of bees sent to Redis, by result.
+    heartbeats: counters("colony_gateway_heartbeats_total", "result", &["ok", "failed"]);
+    /// When the last webhook was acknowledged, in seconds since 1970; 0 when there was none yet.
+    last_webhook: gauge("colony_gateway_last_webhook_timestamp_seconds");
+    /// Bytes that the disk of the inbox still takes.
+    disk_free: gauge("colony_gateway_inbox_disk_free_bytes");
+    /// Seconds since the file of a secret was written, by its setting.
+    secret_age: open_gauges("colony_gateway_secret_age_seconds", "secret");
+    /// Times that a key was used: webhook:<fingerprint> verified a delivery, attestation:<kid> vouched for a job that a
+    /// bee of this process took. A key whose count stands still is not needed any more.
+    key_uses: open_counters("colony_gateway_key_uses_total", "key");
+    /// Times that settings and secrets were read again, by result.
+    reloads: counters("colony_gateway_reloads_total", "result", &["ok", "refused"]);
     /// Always 1; the version is the label.
     build_info: gauges("colony_gateway_build_info", "version", &[env!("CARGO_PKG_VERSION")]);
 }
@@ -274,7 +297,7 @@ impl Metrics {
             .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_entries".to_owned()), &ENTRIES))
             .expect("the buckets are not empty")
             .build_recorder();
-        let metrics = Self::register(&recorder);
+        let metrics = Self::register(&Arc::new(recorder));
         metrics.build_info.set(env!("CARGO_PKG_VERSION"), 1.0);
         metrics.inbox_writable.set(1.0);
         Arc::new(metrics)
@@ -302,7 +325,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-struct Registry<'a>(&'a PrometheusRecorder);
+struct Registry<'a>(&'a Arc<PrometheusRecorder>);
 
 const METADATA: Metadata<'static> = Metadata::new("colony_gateway", Level::INFO, None);
 
@@ -327,6 +350,18 @@ impl Registry<'_> {
         let (key, help) = Self::describe(name, help);
         self.0.describe_histogram(key, None, help);
         self.0.register_histogram(&Key::from_static_name(name), &METADATA)
+    }
+
+    fn open_counters(&self, name: &'static str, help: &'static str, label: &'static str) -> OpenCounters {
+        let (key, help) = Self::describe(name, help);
+        self.0.describe_counter(key, None, help);
+        OpenCounters::new(Arc::clone(self.0), name, label)
+    }
+
+    fn open_gauges(&self, name: &'static str, help: &'static str, label: &'static str) -> OpenGauges {
+        let (key, help) = Self::describe(name, help);
+        self.0.describe_gauge(key, None, help);
+        OpenGauges::new(Arc::clone(self.0), name, label)
     }
 
     fn counters(

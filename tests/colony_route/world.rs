@@ -375,8 +375,8 @@ impl Plan<'_> {
             clock: world.clock.clone(),
         };
         let submitter = Submitter {
-            member: client(&world.proxy.url()).member(COLONY, Arc::clone(&world.user_key)),
-            signer: Arc::new(world.signer.clone()),
+            member: client(&world.proxy.url()).member(COLONY, Arc::clone(&world.user_key)).into(),
+            signer: world.signer.clone().into(),
             terms: Terms { lease: LEASE, retries, ..Terms::new(COLONY, KIND) },
         };
         let around = Surroundings {

@@ -31,12 +31,12 @@ fn rules_hold_events_back_and_a_hangup_replaces_them_unless_they_are_bad() {
 
     std::fs::write(&file, "[builtin.no_such_rule]\naction = \"flag\"\n").unwrap();
     gateway.signal("HUP");
-    gateway.until(|_| gateway.log().iter().any(|line| line.contains("rules refused, the old ones stay")));
+    gateway.until(|_| gateway.log().iter().any(|line| line.contains("refused, the old one stays in use")));
     assert_eq!(quarantined_after(&gateway, "evt_2"), 2);
 
     std::fs::write(&file, "").unwrap();
     gateway.signal("HUP");
-    gateway.until(|_| gateway.log().iter().any(|line| line.contains("Guardian rules read again")));
+    gateway.until(|_| gateway.log().iter().any(|line| line.contains("taken over")));
     assert_eq!(quarantined_after(&gateway, "evt_3"), 2);
 }
 

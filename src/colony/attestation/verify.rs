@@ -13,6 +13,7 @@ use super::replay::ReplayGuard;
 use super::{ALGORITHM, Attestation};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProcessId;
+use crate::domain::renewable::Renewable;
 
 /// Oldest attestation that is believed, unless configured. A job may wait through a long outage of the bees.
 pub const MAX_AGE: Duration = Duration::from_hours(24);
@@ -49,7 +50,7 @@ impl Trust {
 /// Believes or rejects attestations. Shared by all bees of a process, so that they see each other's nonces.
 #[derive(Debug)]
 pub struct Verifier {
-    keys: BTreeMap<String, PublicKey>,
+    keys: Renewable<BTreeMap<String, PublicKey>>,
     max_age: Duration,
     future_skew: Duration,
     seen: Mutex<ReplayGuard>,
@@ -84,19 +85,26 @@ impl Verifier {
     /// # Errors
     /// When no key or too many are given.
     pub fn new(trust: Trust) -> Result<Self, VerifierError> {
-        let count = trust.keys.len();
-        if count == 0 {
-            return Err(VerifierError::NoKey);
-        }
-        if count > TRUSTED_KEYS_MAX {
-            return Err(VerifierError::TooManyKeys { count });
-        }
         Ok(Self {
-            keys: trust.keys.into_iter().map(|key| (key.kid().to_owned(), key)).collect(),
+            keys: by_kid(trust.keys)?.into(),
             max_age: trust.max_age,
             future_skew: trust.future_skew,
             seen: Mutex::new(ReplayGuard::new(trust.replay_nonces)),
         })
+    }
+
+    /// Trusts these keys from now on and no others. Nonces that were seen stay seen.
+    ///
+    /// # Errors
+    /// When no key or too many are given; the old ones then stay trusted.
+    pub fn renew(&self, keys: Vec<PublicKey>) -> Result<(), VerifierError> {
+        self.keys.set(by_kid(keys)?);
+        Ok(())
+    }
+
+    /// The keys that are trusted.
+    pub fn keys(&self) -> Vec<PublicKey> {
+        self.keys.get().values().cloned().collect()
     }
 
     /// Believes that a trusted gateway attested `claim` for `process`, or says why not. Remembers the nonce of what
@@ -117,7 +125,8 @@ impl Verifier {
         let issued_at = issued_at(&attestation.iat)?;
         let nonce: [u8; NONCE_BYTES] = lower_hex(&attestation.nonce, "nonce")?;
         let signature: [u8; Signature::BYTE_SIZE] = lower_hex(&attestation.sig, "sig")?;
-        let key = self.keys.get(&attestation.kid).ok_or(Rejection::UnknownKey)?;
+        let keys = self.keys.get();
+        let key = keys.get(&attestation.kid).ok_or(Rejection::UnknownKey)?;
         let bytes = canonical::bytes(claim, &attestation.kid, &attestation.iat, &attestation.nonce);
         key.key.verify_strict(&bytes, &Signature::from_bytes(&signature)).map_err(|_| Rejection::Signature)?;
         // Only now is anything of the attestation worth an answer of its own, or memory.
@@ -139,6 +148,14 @@ impl Verifier {
     /// here and are left to the ledger.
     pub fn forgotten_nonces(&self) -> u64 {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).forgotten()
+    }
+}
+
+fn by_kid(keys: Vec<PublicKey>) -> Result<BTreeMap<String, PublicKey>, VerifierError> {
+    match keys.len() {
+        0 => Err(VerifierError::NoKey),
+        count if count > TRUSTED_KEYS_MAX => Err(VerifierError::TooManyKeys { count }),
+        _ => Ok(keys.into_iter().map(|key| (key.kid().to_owned(), key)).collect()),
     }
 }
 

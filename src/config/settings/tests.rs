@@ -85,7 +85,7 @@ fn secrets_come_from_files_too_but_not_from_both() {
     secret.write_all(b"whsec_a,whsec_b\n").unwrap();
     let path = secret.path().to_str().unwrap();
     let config = read(&[("STRIPE_WEBHOOK_SECRET_FILE", path)], None).unwrap();
-    assert_eq!(config.endpoints[0].secrets.len(), 2);
+    assert_eq!(config.endpoints[0].secrets.get().len(), 2);
     assert!(config.warnings.is_empty(), "a final line break is normal: {:?}", config.warnings);
     let both = faults(&[SECRET, ("STRIPE_WEBHOOK_SECRET_FILE", path)], None);
     assert!(both[0].contains("STRIPE_WEBHOOK_SECRET is set too"), "{both:?}");
@@ -130,7 +130,7 @@ fn endpoints_of_the_file_have_path_mode_form_and_secrets_of_their_own() {
     "#;
     let config = read(&[], Some(file)).unwrap();
     let [connect, thin] = &config.endpoints[..] else { panic!("{:?}", config.endpoints) };
-    assert_eq!((connect.mode, connect.connect, connect.secrets.len()), (Mode::Live, Some(true), 2));
+    assert_eq!((connect.mode, connect.connect, connect.secrets.get().len()), (Mode::Live, Some(true), 2));
     assert_eq!((thin.payload, thin.mode), (PayloadKind::Thin, Mode::Any));
 }
 

@@ -16,6 +16,9 @@ pub enum ApiConfigError {
     /// Not a secret or restricted key.
     #[error("the Stripe key must begin with sk_ or rk_ and be one line")]
     Key,
+    /// A key of test mode in place of one of live mode, or the reverse.
+    #[error("the new Stripe key is of another mode than the old one: restart the gateway if that is meant")]
+    OtherMode,
     /// The HTTP client cannot be made, mostly because the machine has no root certificates.
     #[error("the HTTP client cannot be made")]
     Client(#[source] reqwest::Error),

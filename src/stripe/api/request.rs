@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -60,7 +60,8 @@ impl StripeApi {
     }
 
     async fn send(&self, url: Url, scope: &Scope, within: Duration) -> Result<Fetched, ApiError> {
-        let mut request = self.http.get(url).timeout(within);
+        let bearer = self.bearer.get().as_ref().clone();
+        let mut request = self.http.get(url).timeout(within).header(AUTHORIZATION, bearer);
         let header = |text: &str| HeaderValue::from_str(text).map_err(|_| ApiError::BadId);
         if let Some(context) = &scope.context {
             request = request.header("stripe-context", header(context)?);

@@ -1,0 +1,102 @@
+//! The listeners: inherited or opened here, and what they serve.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::StartError;
+use super::options::{server_options, webhook_options};
+use crate::config::Config;
+use crate::dispatch::Surroundings;
+use crate::http::{self, AdminState, Controls, Webhooks};
+use crate::lifecycle::{Inherited, Readiness, Shutdown, Supervisor};
+
+/// What the listeners serve.
+pub(super) struct Routes {
+    pub(super) webhooks: Webhooks,
+    pub(super) state: AdminState,
+    pub(super) controls: Controls,
+}
+
+impl Routes {
+    /// Everything, with the paths of orders where there are any.
+    pub(super) fn new(config: &Config, around: &Surroundings, readiness: Readiness, controls: Controls) -> Self {
+        let Surroundings { inbox, in_force, metrics, board, clock, .. } = around.clone();
+        let webhooks = Webhooks {
+            inbox: inbox.clone(),
+            route: in_force.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+            options: webhook_options(config),
+        };
+        let state = AdminState { inbox, readiness, board, metrics, route: in_force, clock };
+        Self { webhooks, state, controls }
+    }
+}
+
+/// One for webhooks and probes, one for metrics and health, or one for all.
+pub(super) struct Listeners {
+    webhooks: TcpListener,
+    admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Takes over what was inherited and opens the rest.
+    pub(super) async fn open(config: &Config, inherited: Inherited) -> Result<Self, StartError> {
+        let http = &config.http;
+        let webhooks = listener(inherited.webhooks, http.listen, "http.listen").await?;
+        // Two ports that the system chooses are never the same.
+        let one_address = http.admin_listen == http.listen && http.listen.port() != 0 && inherited.admin.is_none();
+        let admin = if one_address {
+            None
+        } else {
+            Some(listener(inherited.admin, http.admin_listen, "http.admin_listen").await?)
+        };
+        Ok(Self { webhooks, admin })
+    }
+
+    /// Where they listen, which the system may have chosen.
+    pub(super) fn addresses(&self, config: &Config) -> Result<(SocketAddr, SocketAddr), StartError> {
+        let address = |listener: &TcpListener, setting, address| {
+            listener.local_addr().map_err(|source| StartError::Listen { address, setting, source })
+        };
+        let webhooks = address(&self.webhooks, "http.listen", config.http.listen)?;
+        let admin = match &self.admin {
+            Some(admin) => address(admin, "http.admin_listen", config.http.admin_listen)?,
+            None => webhooks,
+        };
+        Ok((webhooks, admin))
+    }
+
+    /// Serves until draining begins.
+    pub(super) fn start(self, config: &Config, routes: Routes, supervisor: &mut Supervisor, shutdown: &Shutdown) {
+        let Routes { webhooks, state, controls } = routes;
+        let connections = Some(Arc::clone(&state.metrics));
+        let options = server_options(config);
+        let endpoints = config.endpoints.clone();
+        let public = match self.admin {
+            Some(listener) => {
+                let router = http::admin_router(state.clone(), controls);
+                let serve = http::serve(listener, router, options, None, shutdown.token().clone());
+                supervisor.start("admin listener", serve);
+                http::public_router(webhooks, endpoints, state)
+            }
+            None => http::combined_router(webhooks, endpoints, state, controls),
+        };
+        let serve = http::serve(self.webhooks, public, options, connections, shutdown.token().clone());
+        supervisor.start("webhook listener", serve);
+    }
+}
+
+async fn listener(
+    inherited: Option<std::net::TcpListener>,
+    address: SocketAddr,
+    setting: &'static str,
+) -> Result<TcpListener, StartError> {
+    let opened = match inherited {
+        Some(inherited) => TcpListener::from_std(inherited),
+        None => TcpListener::bind(address).await,
+    };
+    opened.map_err(|source| StartError::Listen { address, setting, source })
+}

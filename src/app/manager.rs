@@ -1,0 +1,58 @@
+//! What the service manager (systemd) is told while the process runs.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use crate::inbox::{Inbox, InboxError};
+use crate::lifecycle::{Notifier, Shutdown};
+
+/// What must answer for the process to count as alive, besides the runtime.
+pub(super) enum Pulse {
+    /// The writer of the inbox: it has to answer, be it that its disk is full.
+    Inbox(Inbox),
+    /// Nothing else.
+    Runtime,
+}
+
+impl Pulse {
+    async fn beats(&self, patience: Duration) -> bool {
+        match self {
+            Self::Runtime => true,
+            Self::Inbox(inbox) => match tokio::time::timeout(patience, inbox.probe()).await {
+                Ok(Err(InboxError::Closed)) | Err(_) => false,
+                Ok(Ok(()) | Err(_)) => true,
+            },
+        }
+    }
+}
+
+/// Says that the process is ready, feeds the watchdog while the pulse beats, and says when draining begins.
+pub(super) async fn tell(
+    manager: Notifier,
+    status: String,
+    pulse: Pulse,
+    shutdown: Shutdown,
+) -> Result<(), Infallible> {
+    manager.ready(&status);
+    if let Some(patience) = manager.watchdog() {
+        let every = patience / 2;
+        let feed = async {
+            loop {
+                tokio::time::sleep(every / 2).await;
+                if pulse.beats(every).await {
+                    manager.alive();
+                } else {
+                    tracing::error!("the inbox does not answer: the watchdog is not fed");
+                }
+            }
+        };
+        tokio::select! {
+            () = feed => {}
+            () = shutdown.draining() => {}
+        }
+    } else {
+        shutdown.draining().await;
+    }
+    manager.stopping();
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! From settings to the pipeline that turns events into verdicts.
+
+use std::sync::Arc;
+
+use super::StartError;
+use crate::config::{Config, LedgerConfig};
+use crate::domain::clock::Clock;
+use crate::revenue::guardian::Guardian;
+use crate::revenue::project::{Settings, UserIds};
+use crate::revenue::tiers::Tiers;
+use crate::revenue::validator::Validator;
+use crate::stripe::api::{ApiSettings, StripeApi};
+
+/// Tiers on sale, from the least to the best.
+const TIERS: [&str; 3] = ["bronze", "silver", "gold"];
+
+/// Asks Stripe, if there is a key.
+pub(super) fn stripe(config: &Config, clock: &Clock) -> Result<Option<Arc<StripeApi>>, StartError> {
+    let Some(key) = &config.stripe.key else { return Ok(None) };
+    let settings = ApiSettings { base_url: config.stripe.base_url.clone(), ..ApiSettings::new(key.clone()) };
+    StripeApi::new(&settings, clock.clone()).map(|api| Some(Arc::new(api))).map_err(StartError::Stripe)
+}
+
+/// The pipeline from events to verdicts.
+pub(super) fn validator(config: &Config, api: Option<Arc<StripeApi>>, clock: &Clock) -> Result<Validator, StartError> {
+    let revenue = &config.revenue;
+    let prices = revenue.tiers.iter().map(|(price, tier)| (price.as_str(), *tier));
+    let tiers = Tiers::new(TIERS, prices, None).map_err(StartError::Tiers)?;
+    let mut guardian = Guardian::default();
+    if let Some(livemode) = api.as_ref().and_then(|api| api.livemode()) {
+        guardian = guardian.expecting_livemode(livemode);
+    }
+    if let Some(path) = &revenue.guardian_rules {
+        guardian.reload_file(path).map_err(StartError::Rules)?;
+    }
+    let uuid_users = revenue.uuid_users.unwrap_or(!matches!(config.ledger, LedgerConfig::Sqlite { .. }));
+    let user_ids = if uuid_users { UserIds::Uuid } else { UserIds::Any };
+    let settings = Settings {
+        tiers,
+        unpaid_entitles: revenue.unpaid_entitles,
+        connect_entitles: revenue.connect_entitles,
+        user_ids,
+    };
+    let validator = Validator::new(settings, Arc::new(guardian), clock.clone());
+    Ok(match api {
+        Some(api) => validator.with_stripe(api),
+        None => validator,
+    })
+}

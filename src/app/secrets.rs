@@ -1,0 +1,229 @@
+//! Everything that a running process can be given anew: keys, tokens and rules.
+//!
+//! Each is taken as a whole or refused as a whole; what is refused leaves the old one in use, and the log says why.
+
+use std::sync::Arc;
+
+use super::colony;
+use crate::colony::attestation::{PublicKey, Signer, TRUSTED_KEYS_MAX, Verifier};
+use crate::colony::client::Member;
+use crate::config::secret::Secret;
+use crate::config::{Config, LedgerConfig};
+use crate::domain::renewable::Renewable;
+use crate::http::Operator;
+use crate::ledger::Renewal;
+use crate::ledger::report::StateOfRecord;
+use crate::revenue::guardian::Guardian;
+use crate::stripe::api::StripeApi;
+use crate::stripe::endpoint::Endpoint;
+use crate::stripe::signature::SigningSecret;
+use crate::telemetry::metrics::Metrics;
+
+/// Keys of the colony route.
+#[derive(Clone, Debug)]
+pub(super) struct ColonyKeys {
+    /// The user that submits.
+    pub(super) member: Renewable<Member>,
+    /// What attests jobs.
+    pub(super) signer: Renewable<Signer>,
+}
+
+/// What can be given anew, as the running parts hold it.
+#[derive(Clone, Debug)]
+pub(super) struct Renewables {
+    pub(super) guardian: Arc<Guardian>,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) operator: Option<Operator>,
+    pub(super) stripe: Option<Arc<StripeApi>>,
+    pub(super) ledger: Arc<dyn StateOfRecord>,
+    pub(super) colony: Option<ColonyKeys>,
+    pub(super) verifier: Option<Arc<Verifier>>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// What became of one secret; nothing when it did not change.
+type Taken = anyhow::Result<Option<Renewal>>;
+
+impl Renewables {
+    /// Makes the keys in use known to the metrics, so that one that is never used shows too.
+    pub(super) fn announce(&self) {
+        for endpoint in &self.endpoints {
+            for secret in endpoint.secrets.get().iter() {
+                drop(self.metrics.key_uses.of(&format!("webhook:{}", secret.fingerprint())));
+            }
+        }
+        for key in self.verifier.iter().flat_map(|verifier| verifier.keys()) {
+            drop(self.metrics.key_uses.of(&format!("attestation:{}", key.kid())));
+        }
+    }
+
+    fn rules(&self, new: &Config) -> Taken {
+        let Some(path) = &new.revenue.guardian_rules else { return Ok(None) };
+        self.guardian.reload_file(path)?;
+        Ok(Some(Renewal::Done))
+    }
+
+    /// The whole set of an endpoint changes at once, so that during an overlap both secrets are taken.
+    fn webhook_secrets(&self, new: &Config) -> Option<Renewal> {
+        let names = |endpoints: &[Endpoint]| -> Vec<_> {
+            endpoints.iter().map(|endpoint| (endpoint.name.clone(), endpoint.paths.clone())).collect()
+        };
+        if names(&self.endpoints) != names(&new.endpoints) {
+            return Some(Renewal::NeedsRestart);
+        }
+        let mut changed = None;
+        for (running, wanted) in self.endpoints.iter().zip(&new.endpoints) {
+            let wanted = wanted.secrets.get();
+            let prints = |secrets: &[SigningSecret]| secrets.iter().map(SigningSecret::fingerprint).collect::<Vec<_>>();
+            if prints(&running.secrets.get()) != prints(&wanted) {
+                running.secrets.set(wanted);
+                changed = Some(Renewal::Done);
+            }
+        }
+        changed
+    }
+
+    fn admin_token(&self, old: &Config, new: &Config) -> Option<Renewal> {
+        match (&self.operator, &old.http.admin_token, &new.http.admin_token) {
+            (_, old, new) if old == new => None,
+            (Some(operator), _, Some(token)) => {
+                operator.renew(token.clone());
+                Some(Renewal::Done)
+            }
+            // The paths behind the token come and go at a start only.
+            _ => Some(Renewal::NeedsRestart),
+        }
+    }
+
+    fn stripe_key(&self, old: &Config, new: &Config) -> Taken {
+        match (&self.stripe, &new.stripe.key) {
+            _ if old.stripe.key == new.stripe.key => Ok(None),
+            (Some(api), Some(key)) => {
+                api.renew(key)?;
+                Ok(Some(Renewal::Done))
+            }
+            _ => Ok(Some(Renewal::NeedsRestart)),
+        }
+    }
+
+    fn ledger(&self, old: &Config, new: &Config) -> Taken {
+        match (&old.ledger, &new.ledger) {
+            (LedgerConfig::Sqlite { path: old }, LedgerConfig::Sqlite { path: new }) if old == new => Ok(None),
+            (LedgerConfig::Postgres { url: old, .. }, LedgerConfig::Postgres { url: new, .. }) => {
+                if old == new {
+                    Ok(None)
+                } else {
+                    Ok(Some(self.ledger.renew(new)?))
+                }
+            }
+            (
+                LedgerConfig::Supabase { url: old_url, key: old, .. },
+                LedgerConfig::Supabase { url: new_url, key: new, .. },
+            ) if old_url == new_url => {
+                if old == new {
+                    Ok(None)
+                } else {
+                    Ok(Some(self.ledger.renew(new)?))
+                }
+            }
+            _ => Ok(Some(Renewal::NeedsRestart)),
+        }
+    }
+
+    /// With `ATTESTATION_PUBKEYS` that list is all that is trusted, besides the own key. Without it a key that this process
+    /// signed with stays trusted until the restart: jobs that it attested may still wait.
+    fn trust(&self, old: &Config, new: &Config) -> Taken {
+        let (old, new) = (&old.colony, &new.colony);
+        let same = old.attestation_pubkeys == new.attestation_pubkeys && old.attestation_key == new.attestation_key;
+        let Some(verifier) = &self.verifier else { return Ok(None) };
+        if same {
+            return Ok(None);
+        }
+        let mut keys = colony::trusted(new)?;
+        if new.attestation_pubkeys.is_none() {
+            keys.extend(verifier.keys());
+        }
+        let mut known: Vec<PublicKey> = Vec::new();
+        for key in keys {
+            if !known.contains(&key) && known.len() < TRUSTED_KEYS_MAX {
+                known.push(key);
+            }
+        }
+        verifier.renew(known)?;
+        Ok(Some(Renewal::Done))
+    }
+
+    fn signer(&self, old: &Config, new: &Config) -> Taken {
+        match &self.colony {
+            _ if old.colony.attestation_key == new.colony.attestation_key => Ok(None),
+            Some(keys) if new.colony.attestation_key.is_some() => {
+                keys.signer.set(colony::signer(&new.colony)?);
+                Ok(Some(Renewal::Done))
+            }
+            // Bees alone sign nothing.
+            None => Ok(None),
+            Some(_) => Ok(Some(Renewal::NeedsRestart)),
+        }
+    }
+
+    fn user(&self, old: &Config, new: &Config) -> Taken {
+        match (&self.colony, &new.colony.user_key) {
+            _ if old.colony.user_key == new.colony.user_key => Ok(None),
+            (Some(keys), given @ Some(_)) => {
+                let key = colony::key(given.as_ref(), "COLONIES_USER_PRVKEY", "")?;
+                let renewed = keys.member.get().with_key(key);
+                keys.member.set(renewed);
+                Ok(Some(Renewal::Done))
+            }
+            (None, _) => Ok(None),
+            (Some(_), None) => Ok(Some(Renewal::NeedsRestart)),
+        }
+    }
+
+    /// Takes over what differs between two configurations. False when something was refused.
+    pub(super) fn renew(&self, old: &Config, new: &Config) -> bool {
+        // Trust comes before signatures: no job may be signed with a key that the bees beside do not know yet.
+        let results = [
+            ("revenue.guardian_rules", self.rules(new)),
+            ("STRIPE_WEBHOOK_SECRET", Ok(self.webhook_secrets(new))),
+            ("GATEWAY_ADMIN_TOKEN", Ok(self.admin_token(old, new))),
+            ("STRIPE_SECRET_KEY", self.stripe_key(old, new)),
+            (ledger_setting(new), self.ledger(old, new)),
+            ("ATTESTATION_PUBKEYS", self.trust(old, new)),
+            ("ATTESTATION_PRVKEY", self.signer(old, new)),
+            ("COLONIES_USER_PRVKEY", self.user(old, new)),
+            ("COLONIES_COLONY_PRVKEY", Ok(fixed(old.colony.colony_key.as_ref(), new.colony.colony_key.as_ref()))),
+            ("REDIS_URL", Ok(fixed(old.heartbeat.as_ref(), new.heartbeat.as_ref()))),
+        ];
+        let mut good = true;
+        for (setting, result) in results {
+            match result {
+                Ok(None) => {}
+                Ok(Some(Renewal::Done)) => tracing::info!(setting, "taken over"),
+                Ok(Some(Renewal::NeedsRestart)) => {
+                    tracing::warn!(setting, "changed: restart the process, the old one stays in use until then");
+                }
+                Err(error) => {
+                    good = false;
+                    let error: &(dyn std::error::Error + 'static) = &*error;
+                    tracing::error!(setting, error, "refused, the old one stays in use");
+                }
+            }
+        }
+        self.announce();
+        good
+    }
+}
+
+/// A secret that only a start takes.
+fn fixed(old: Option<&Secret>, new: Option<&Secret>) -> Option<Renewal> {
+    (old != new).then_some(Renewal::NeedsRestart)
+}
+
+const fn ledger_setting(config: &Config) -> &'static str {
+    match config.ledger {
+        LedgerConfig::Sqlite { .. } => "ledger.sqlite_path",
+        LedgerConfig::Postgres { .. } => "DATABASE_URL",
+        LedgerConfig::Supabase { .. } => "SUPABASE_SERVICE_ROLE_KEY",
+    }
+}
