@@ -32,7 +32,15 @@ pub(crate) enum Flavour {
     Plain,
     /// With the roles and the `auth` schema that Supabase provides.
     Supabase,
+    /// As `Plain`, with every commit fsynced. The others save the disk that work.
+    Durable,
 }
+
+/// Settings of a server that may lose what it stored when the machine fails.
+const HASTY: &[&str] = &["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"];
+
+/// Settings of a server that may not: PostgreSQL's own.
+const DURABLE: &[&str] = &["-c", "fsync=on", "-c", "full_page_writes=on", "-c", "synchronous_commit=on"];
 
 /// The stand-in for what Supabase puts into every project: roles, `auth.users`, `auth.uid()` and `auth.role()`.
 const SUPABASE_ROLES: &str = "
@@ -72,14 +80,16 @@ impl Server {
     pub(crate) fn of(flavour: Flavour) -> &'static Self {
         static PLAIN: OnceLock<Server> = OnceLock::new();
         static SUPABASE: OnceLock<Server> = OnceLock::new();
+        static DURABLE: OnceLock<Server> = OnceLock::new();
         let cell = match flavour {
             Flavour::Plain => &PLAIN,
             Flavour::Supabase => &SUPABASE,
+            Flavour::Durable => &DURABLE,
         };
-        cell.get_or_init(Self::start)
+        cell.get_or_init(|| Self::start(flavour))
     }
 
-    fn start() -> Self {
+    fn start(flavour: Flavour) -> Self {
         let account = Account::for_server();
         for _ in 0..START_ATTEMPTS {
             let dir = tempfile::Builder::new().prefix("gateway-pg-").tempdir().expect("a temporary directory").keep();
@@ -87,7 +97,7 @@ impl Server {
             let data = dir.join("data");
             account.copy(&account.template(&dir), &data);
             let port = free_port();
-            if let Some((watch, lifeline)) = account.serve(&dir, &data, port) {
+            if let Some((watch, lifeline)) = account.serve(&dir, &data, port, flavour) {
                 let log = log_file(&dir, port);
                 return Self { port, log, databases: AtomicU32::new(0), _watch: watch, _lifeline: lifeline };
             }
@@ -284,7 +294,7 @@ impl Account {
     }
 
     /// Starts the server under its watch; `None` when it did not come up on this port.
-    fn serve(&self, dir: &Path, data: &Path, port: u16) -> Option<(Child, ChildStdin)> {
+    fn serve(&self, dir: &Path, data: &Path, port: u16, flavour: Flavour) -> Option<(Child, ChildStdin)> {
         const WATCH: &str = r#"
             dir=$1; shift
             log=$1; shift
@@ -307,7 +317,7 @@ impl Account {
             .arg(data)
             .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"])
             .arg(dir)
-            .args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"])
+            .args(if flavour == Flavour::Durable { DURABLE } else { HASTY })
             .args(["-c", "max_connections=500", "-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -1,4 +1,8 @@
-//! One measurement: a fresh colony, a fresh gateway, so many events, and proof that all of them went through the colony.
+//! Events a second from the first webhook to the last closed process and settled entry: batched, beside one event a job.
+//!
+//! One measurement is a fresh colony, a fresh gateway with two bees and the embedded ledger, so many events, and proof that
+//! all of them went through the colony. The Colonies server is the embedded one, in this process, and besides, where
+//! `COLONIES_TEST_URL` and `COLONIES_TEST_SERVER_PRVKEY` name one, a real one.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +12,14 @@ use colony_gateway::stripe::simulator::{SimulatedEvent, Tier};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::Bench;
 use crate::colony::{Colony, Server};
+use crate::events;
 use crate::gateway::{Gateway, Options};
-use crate::load;
-use crate::report::Sample;
+use crate::report::{Reach, Row};
 
 /// Bees of the gateway.
-pub(crate) const BEES: usize = 2;
+const BEES: usize = 2;
 
 /// Longest wait for the bees, and for the last entry.
 const WAIT_MAX: Duration = Duration::from_mins(1);
@@ -25,11 +30,61 @@ const ASK_EVERY: Duration = Duration::from_millis(5);
 /// Outcomes of events that a bee brought to their end.
 const DECIDED: [&str; 6] = ["applied", "stale", "duplicate", "ignored", "quarantined", "failed"];
 
+/// One measurement.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    /// Events posted, acknowledged and settled.
+    events: usize,
+    /// From the first webhook to the last acknowledgement.
+    acknowledged: Duration,
+    /// From the first webhook to the last settled entry.
+    settled: Duration,
+    /// Processes that carried the events.
+    processes: u64,
+}
+
+impl Sample {
+    /// Events a second.
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    fn rate(&self) -> f64 {
+        self.events as f64 / self.settled.as_secs_f64()
+    }
+}
+
+pub(crate) fn rows(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let (single, batched) = (300, bench.sized(10_000, 5000));
+    let events = events::events(batched, bench.clock.now());
+    let mut rows = Vec::new();
+    for (index, server) in Server::all(&bench.runtime)?.into_iter().enumerate() {
+        let measure = |entries_max, events: &[SimulatedEvent]| -> anyhow::Result<f64> {
+            let sample = measure(&server, entries_max, events, &bench.runtime, &bench.clock)?;
+            eprintln!(
+                "  {}: {:.0} events/s ({} processes, acknowledged after {:.2} of {:.2} s)",
+                server.name(),
+                sample.rate(),
+                sample.processes,
+                sample.acknowledged.as_secs_f64(),
+                sample.settled.as_secs_f64(),
+            );
+            Ok(sample.rate())
+        };
+        let pairs = bench.in_turns(|_| measure(None, &events), |_| measure(Some(1), &events[..single]))?;
+        rows.push(Row {
+            name: format!("events from webhook to closed process, Colonies server: {}", server.name()),
+            unit: "1/s",
+            ours: pairs.iter().map(|(ours, _)| *ours).collect(),
+            theirs: Some(("one event a job", pairs.iter().map(|(_, theirs)| *theirs).collect())),
+            reach: Reach::RatioMin(if index == 0 { 10.0 } else { 30.0 }),
+        });
+    }
+    Ok(rows)
+}
+
 /// Measures once. `entries_max` is the most events in a job, the gateway's default without.
 ///
 /// # Errors
 /// When an event is not acknowledged, not settled, or did not go through the colony.
-pub(crate) fn measure(
+fn measure(
     server: &Server,
     entries_max: Option<u32>,
     events: &[SimulatedEvent],
@@ -55,7 +110,7 @@ pub(crate) fn measure(
     })?;
 
     let begun = clock.instant();
-    load::post_all(gateway.webhooks, events)?;
+    events::post_all(gateway.webhooks, events)?;
     let acknowledged = clock.instant().duration_since(begun);
     until("every event is settled", clock, begun, || is_settled(&gateway.health(), events.len()))?;
     let settled = clock.instant().duration_since(begun);

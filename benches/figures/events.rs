@@ -1,4 +1,4 @@
-//! Signed webhooks, as fast as they are acknowledged.
+//! Coherent events of simulated customers, posted once each as fast as they are acknowledged.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -11,9 +11,7 @@ use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::stripe::simulator::{Options, SPAN, SimulatedEvent, Simulator, sign};
 
 use crate::gateway::{SECRET, connect, read_reply};
-
-/// Connections that post, each one request at a time.
-pub(crate) const CONNECTIONS: usize = 64;
+use crate::load::CONNECTIONS;
 
 /// Customers whose stories run at the same time.
 const USERS: NonZeroU32 = NonZeroU32::new(200).expect("it is not zero");
