@@ -7,6 +7,7 @@
 #[path = "../support/merge.rs"]
 mod merge;
 #[path = "../support/stripe_api.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
 mod stripe_api;
 
 mod api;
