@@ -261,6 +261,10 @@ async fn dev_config(args: &DevArgs, mut sources: Sources, directory: PathBuf) ->
     set("STRIPE_WEBHOOK_SECRET", DEV_SECRET.to_owned());
     set("GATEWAY_DATA_DIR", directory.display().to_string());
     set("GATEWAY_LEDGER", "sqlite".to_owned());
+    set("GATEWAY_MODE", "live".to_owned());
+    // Simulated events are none of Stripe's, and Stripe's have no business here.
+    set("GATEWAY_RECONCILE_EVENTS", "off".to_owned());
+    set("GATEWAY_RECONCILE_SUBSCRIPTIONS", "off".to_owned());
     set("GATEWAY_LISTEN", free(args.listen).await?.to_string());
     set("GATEWAY_ADMIN_LISTEN", free(args.admin_listen).await?.to_string());
     for (name, tier) in [

@@ -12,17 +12,17 @@ use crate::ledger::shadow::ShadowReport;
 
 /// What to do.
 ///
-/// In shadow mode the gateway (GATEWAY_MODE=shadow) stores, checks and records every event and writes no public table.
-/// A database that `migrate` makes under GATEWAY_MODE=shadow is in shadow mode from the first; another is switched.
+/// In shadow mode the gateway (`GATEWAY_MODE=shadow`) stores, checks and records every event and writes no public table.
+/// A database that `migrate` makes under `GATEWAY_MODE=shadow` is in shadow mode from the first; another is switched.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ShadowCommand {
     /// Switch the database to shadow mode: no public table is written any more. Gateways must be started again with
-    /// GATEWAY_MODE=shadow; until then the database takes nothing from them, and what they receive waits.
+    /// `GATEWAY_MODE=shadow`; until then the database takes nothing from them, and what they receive waits.
     Begin,
     /// Compare what would be written with what stands in the public tables. The exit code is 1 when something differs.
     Report(ReportArgs),
     /// Switch the database to live and write what users have to the public tables. Start the gateways with
-    /// GATEWAY_MODE=live afterwards; until then what they receive waits. Can be repeated.
+    /// `GATEWAY_MODE=live` afterwards; until then what they receive waits. Can be repeated.
     End,
 }
 

@@ -151,7 +151,7 @@ impl Problem {
             Self::NoSuchEntry => "There is no entry of this number.",
             Self::Invalid { .. } => "The request makes no sense.",
             Self::InvalidRequest => "The body is not what this path takes; openapi.yaml describes it.",
-            Self::Busy => "A run is under way already. Wait for its end; GET tells how far it is.",
+            Self::Busy => "A run is under way already. Try again when it has ended.",
             Self::NotConfigured => "The gateway runs without STRIPE_SECRET_KEY, which this needs.",
             Self::Internal => "Something went wrong here. Try again later.",
         }

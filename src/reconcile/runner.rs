@@ -222,61 +222,68 @@ impl Runner {
     /// Counts a run and plans the next.
     async fn conclude(&mut self, report: &Report, state: &mut State) {
         let now = self.reconciler.clock.instant();
+        let (events, subscriptions) = (report.events.as_ref(), report.subscriptions.as_ref());
+        let events_failed = events.is_some_and(|events| events.error.is_some());
+        let subscriptions_failed = subscriptions.is_some_and(|subscriptions| subscriptions.error.is_some());
+        if !report.dry_run {
+            if events.is_some() {
+                self.put_off(What::Events, state, now, events_failed);
+            }
+            if subscriptions.is_some() {
+                self.put_off(What::Subscriptions, state, now, subscriptions_failed);
+                let at = self.reconciler.clock.now().millis();
+                if !subscriptions_failed
+                    && let Err(error) = self.reconciler.inbox.set_mark(SUBSCRIPTIONS_MARK, at).await
+                {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "reconcile: the run is not noted");
+                }
+            }
+        }
+        state.fault = self.tell(report, events_failed || subscriptions_failed);
+        if state.lease.as_ref().is_some_and(|lease| lease.mine)
+            && let Ok(Some(cursor)) = self.reconciler.cursor().await
+        {
+            let _ = self.ask_lease(state, Some(cursor)).await;
+        }
+    }
+
+    /// Counts and logs a run; what is wrong after it, if anything is.
+    fn tell(&self, report: &Report, is_failed: bool) -> Option<String> {
+        let (events, subscriptions) = (report.events.as_ref(), report.subscriptions.as_ref());
         let mut faults = Vec::new();
-        if let Some(events) = &report.events {
+        if let Some(events) = events {
             self.metrics.reconcile_missing.increment(events.missing);
             self.metrics.reconcile_inserted.increment(events.inserted);
+            self.metrics.reconcile_horizon_losses.increment(u64::from(events.lost_before.is_some()));
             faults.extend(events.error.as_ref().map(|error| format!("events: {error}")));
             faults.extend(events.lost_before.as_ref().map(|before| {
                 format!("events before {before} that were not compared in time are no longer listed by Stripe")
             }));
-            if events.lost_before.is_some() {
-                self.metrics.reconcile_horizon_losses.increment(1);
-            }
-            if !report.dry_run {
-                self.put_off(What::Events, state, now, events.error.is_some());
-            }
         }
-        if let Some(subscriptions) = &report.subscriptions {
+        if let Some(subscriptions) = subscriptions {
             self.metrics.reconcile_repaired.increment(subscriptions.repaired);
             faults.extend(subscriptions.error.as_ref().map(|error| format!("subscriptions: {error}")));
             let left = subscriptions.failed + subscriptions.unknown_at_stripe;
-            if left > 0 {
-                faults.push(format!("{left} subscriptions differ and were not repaired"));
-            }
-            let failed = subscriptions.error.is_some();
-            if !report.dry_run {
-                self.put_off(What::Subscriptions, state, now, failed);
-                if !failed {
-                    let at = self.reconciler.clock.now().millis();
-                    if let Err(error) = self.reconciler.inbox.set_mark(SUBSCRIPTIONS_MARK, at).await {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "reconcile: the run is not noted");
-                    }
-                }
-            }
+            faults.extend((left > 0).then(|| format!("{left} subscriptions differ and were not repaired")));
         }
-        let is_failed = report.events.as_ref().is_some_and(|events| events.error.is_some())
-            || report.subscriptions.as_ref().is_some_and(|subscriptions| subscriptions.error.is_some());
         let result = match (report.is_in_order(), is_failed) {
             (true, _) => "ok",
             (false, true) => "failed",
             (false, false) => "unrepaired",
         };
         self.metrics.reconcile_runs.of(result).increment(1);
-        let text = serde_json::to_string(report).unwrap_or_default();
+        let seen = events.map(|events| events.seen);
+        let (missing, inserted) = (events.map(|events| events.missing), events.map(|events| events.inserted));
+        let (compared, repaired) = (subscriptions.map(|it| it.seen), subscriptions.map(|it| it.repaired));
+        let why = faults.join("; ");
         if is_failed {
-            tracing::error!(result, report = text, "reconcile: the run ended early; the next goes on where it stopped");
+            tracing::error!(result, missing, inserted, repaired, why, "reconcile: ended early; the next run goes on");
         } else {
             #[expect(clippy::cast_precision_loss, reason = "a time of day")]
             self.metrics.reconcile_last_success.set(self.reconciler.clock.now().millis() as f64 / 1000.0);
-            tracing::info!(result, report = text, "reconcile: done");
+            tracing::info!(result, seen, missing, inserted, compared, repaired, why, "reconcile: done");
         }
-        state.fault = (!faults.is_empty()).then(|| faults.join("; "));
-        if state.lease.as_ref().is_some_and(|lease| lease.mine)
-            && let Ok(Some(cursor)) = self.reconciler.cursor().await
-        {
-            let _ = self.ask_lease(state, Some(cursor)).await;
-        }
+        (!faults.is_empty()).then_some(why)
     }
 
     /// Plans the next run: sooner after a failure, and never at the same moment as others.
@@ -332,7 +339,8 @@ impl Runner {
         let cursor = own.max(shared);
         let age = cursor.map(|cursor| now.since(cursor));
         self.metrics.reconcile_cursor_age.set(age.unwrap_or_default().as_secs_f64());
-        let is_old = age.is_some_and(|age| age > HORIZON_WARNING);
+        // Whoever switched it off knows.
+        let is_old = self.schedule.events.is_some() && age.is_some_and(|age| age > HORIZON_WARNING);
         let (level, detail) = match (is_old, &state.fault, &state.lease) {
             (true, fault, _) => {
                 let days = age.unwrap_or_default().as_secs() / 86_400;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use colony_gateway::domain::clock::Timestamp;
 use colony_gateway::domain::reconcile::{Order, What};
+use colony_gateway::reconcile::CONFIRMATIONS_MAX;
 use colony_gateway::revenue::rows::Rank;
 use colony_gateway::revenue::verdict::Verdict;
 use colony_gateway::stripe::api::Fetched;
@@ -157,4 +158,23 @@ async fn an_account_whose_events_and_subscriptions_agree_is_in_order() {
     // Applied by the listing already, so the event that waits finds nothing to change.
     let ended = site.work().await;
     assert_eq!(ended.len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_list_lacks_is_asked_for_by_name_so_often_and_no_more() {
+    let (clock, stripe) = (clock(), StripeStandIn::start().await);
+    let store = Store::new(Kind::Sqlite, &clock).await;
+    let site = Site::new(&stripe, &store.ledger, &clock);
+    let more = CONFIRMATIONS_MAX + 5;
+    let began = clock.now();
+    let verdicts: Vec<Verdict> = (0..more)
+        .map(|number| {
+            let object = subscription(&format!("sub_{number:05}"), "active");
+            site.validator.listed(&Fetched { object, began }, None, None)
+        })
+        .collect();
+    store.ledger.apply(&verdicts).await.unwrap();
+    let report = site.subscriptions().await;
+    assert_eq!((report.unknown_at_stripe, report.seen, report.error), (more as u64, 0, None));
+    assert_eq!(stripe.asked().len(), 1 + CONFIRMATIONS_MAX);
 }

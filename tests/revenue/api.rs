@@ -241,3 +241,13 @@ async fn a_nul_in_an_answer_is_replaced() {
     let fetched = api.subscription("sub_1", &Scope::default(), LONG).await.unwrap();
     assert_eq!(fetched.object["status"], "a\u{fffd}b");
 }
+
+#[tokio::test]
+async fn a_listed_object_that_is_no_event_fails_the_page_rather_than_being_left_out() {
+    let (stand_in, api, _) = world().await;
+    stand_in.put("/v1/events/evt_1", json!({"id": "evt_1", "object": "event", "created": 7, "type": "x"}));
+    assert_eq!(api.events(&EventsQuery::default(), &Scope::default(), LONG).await.unwrap().events.len(), 1);
+    stand_in.put("/v1/events/evt_2", json!({"id": "in_1", "object": "invoice", "created": 8, "type": "x"}));
+    let error = api.events(&EventsQuery::default(), &Scope::default(), LONG).await.unwrap_err();
+    assert!(matches!(error, ApiError::Unexpected), "{error}");
+}
