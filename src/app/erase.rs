@@ -62,7 +62,7 @@ pub struct Report {
 pub enum EraseRefused {
     /// Entries wait.
     #[error(
-        "{} entries that name the person are not settled, and nothing unapplied is ever removed. Bring them to their end \
+        "entries that name the person and are not settled: {}. Nothing unapplied is ever removed: bring them to their end \
          (`inbox list`, `inbox replay`) and run this again, or erase the rest now with --include-unsettled and run this \
          again later:\n{}",
         .0.unsettled, lines(.0)
@@ -70,7 +70,7 @@ pub enum EraseRefused {
     Unsettled(Box<Report>),
     /// The person still pays.
     #[error(
-        "{0} subscriptions still entitle the person. Cancel them at Stripe and wait for the events, or go on with \
+        "subscriptions that still entitle the person: {0}. Cancel them at Stripe and wait for the events, or go on with \
          --include-active: the access that the gateway shows ends then, while Stripe goes on charging"
     )]
     Active(u64),

@@ -62,9 +62,9 @@ pub async fn run(args: BackupArgs, sources: &Sources, clock: Clock) -> anyhow::R
     let written = tokio::task::spawn_blocking(move || backup::write(&what, &to, &recipients, force, &clock)).await??;
     let manifest = &written.manifest;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "wrote {}: {} bytes, for {count} recipients", args.to.display(), written.bytes)?;
+    writeln!(out, "wrote {}: {} bytes, recipients: {count}", args.to.display(), written.bytes)?;
     say_contents(&mut out, manifest)?;
-    writeln!(out, "  {} key files", manifest.files.iter().filter(|note| note.name.starts_with(KEYS)).count())?;
+    writeln!(out, "  key files: {}", manifest.files.iter().filter(|note| note.name.starts_with(KEYS)).count())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -73,10 +73,10 @@ pub(super) fn say_contents(out: &mut impl std::io::Write, manifest: &backup::Man
     let total: u64 = manifest.entries.values().sum();
     let by_state = manifest.entries.iter().filter(|(_, count)| **count > 0);
     let by_state: Vec<String> = by_state.map(|(state, count)| format!("{count} {state}")).collect();
-    let by_state = if by_state.is_empty() { String::new() } else { format!(": {}", by_state.join(", ")) };
-    writeln!(out, "  inbox of {} with {total} entries{by_state}", manifest.created)?;
+    let by_state = if by_state.is_empty() { String::new() } else { format!(" ({})", by_state.join(", ")) };
+    writeln!(out, "  inbox of {}, entries: {total}{by_state}", manifest.created)?;
     match manifest.ledger_events {
-        Some(events) => writeln!(out, "  embedded ledger with {events} events"),
+        Some(events) => writeln!(out, "  embedded ledger, events: {events}"),
         None => writeln!(out, "  no ledger: it is elsewhere, back it up there"),
     }
 }

@@ -32,7 +32,7 @@ inbox.keep_bodies has passed or this is run again. A person who comes back under
 takes the tombstone away.
 
 Out of reach, and for you to see to: Stripe (delete the customer there), backups (they age out), a Colonies server's
-history of processes, and in PostgreSQL the old row versions until VACUUM.
+history of processes, SQLite's logs until the gateway is restarted, and in PostgreSQL old row versions until VACUUM.
 
 Works on a running gateway (GATEWAY_ADMIN_TOKEN) and on a stopped one. May be run again at any time.";
 
@@ -140,25 +140,33 @@ fn print(report: &Report, kind: &str) -> std::io::Result<()> {
     }
     writeln!(
         out,
-        "  leads to {users} users, {customers} customers, {subscriptions} subscriptions ({} entitle), {objects} payments \
-         and other objects",
+        "  leads to users: {users}, customers: {customers}, subscriptions: {subscriptions} ({} entitle), payments and other \
+         objects: {objects}",
         report.entitling
     )?;
     writeln!(out, "{}", if report.dry_run { "would erase:" } else { "erased:" })?;
     let rows = report.ledger_rows;
-    writeln!(out, "  inbox    {} bodies", report.inbox_bodies)?;
-    writeln!(out, "  ledger   {} payloads of events", report.ledger_events)?;
-    writeln!(out, "           {} customers, {} subscriptions reduced", rows.customers, rows.subscriptions)?;
-    writeln!(out, "           {} links to the user, {} amounts that named the user", rows.bindings, rows.revenue)?;
+    writeln!(out, "  inbox    bodies: {}", report.inbox_bodies)?;
+    writeln!(out, "  ledger   payloads of events: {}", report.ledger_events)?;
+    writeln!(out, "           reduced customers: {}, subscriptions: {}", rows.customers, rows.subscriptions)?;
+    writeln!(out, "           links to the user: {}, amounts that named the user: {}", rows.bindings, rows.revenue)?;
     if report.unsettled > 0 {
-        let again = if report.dry_run { "would be left" } else { "were left: run this again when they are settled" };
-        writeln!(out, "{} entries are not settled and {again}", report.unsettled)?;
+        let again = if report.dry_run { "would be left" } else { "were left (run this again then)" };
+        writeln!(out, "entries that are not settled and {again}: {}", report.unsettled)?;
         for one in &report.unsettled_entries {
             writeln!(out, "  {} {} {} {}", one.entry, one.state, one.event_id, one.event_type)?;
         }
     }
     if rows.not_shown > 0 {
         writeln!(out, "a public table could not be brought up to date: run this again")?;
+    }
+    let found =
+        report.ids.iter().sum::<usize>() > 1 || report.inbox_bodies + report.unsettled + report.ledger_events > 0;
+    if !found && !report.erased_before {
+        writeln!(out, "Nothing here leads to this {kind}: is the id right?")?;
+        if !report.dry_run {
+            writeln!(out, "A tombstone was left all the same; --forget takes it away.")?;
+        }
     }
     if !report.dry_run {
         writeln!(out, "Delete the customer at Stripe too; backups and old row versions age out by themselves.")?;

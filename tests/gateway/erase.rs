@@ -50,7 +50,7 @@ fn a_persons_data_is_gone_from_every_file_of_a_running_gateway() {
     gateway.until_idle();
     let (code, stdout, stderr) = run(&command, &["erase", "--user", "ann-1", "--dry-run"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
-    assert!(stdout.contains("would erase:") && stdout.contains("inbox    1 bodies"), "{stdout}");
+    assert!(stdout.contains("would erase:") && stdout.contains("inbox    bodies: 1"), "{stdout}");
     let (code, stdout, stderr) = run(&command, &["erase", "--user", "ann-1", "--reason", "request 7", "--json"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
@@ -73,8 +73,8 @@ fn a_persons_data_is_gone_from_every_file_of_a_running_gateway() {
     assert!(stdout.contains("was erased before"), "{stdout}");
     let (code, stdout, _) = run(&command, &["erase", "--customer", "cus_ann"]);
     assert_eq!(code, 0);
-    assert!(stdout.contains("inbox    1 bodies") || stdout.contains("inbox    0 bodies"), "{stdout}");
-    assert!(stdout.contains("0 payloads of events"), "{stdout}");
+    assert!(stdout.contains("inbox    bodies: 1") || stdout.contains("inbox    bodies: 0"), "{stdout}");
+    assert!(stdout.contains("payloads of events: 0"), "{stdout}");
     stop(gateway);
     assert_eq!(files_with(directory.path(), MAIL), Vec::<String>::new());
     assert!(!files_with(directory.path(), "bob@mail.example").is_empty());
@@ -90,7 +90,7 @@ fn a_stopped_gateways_files_are_erased_in_place_and_it_starts_again() {
     stop(gateway);
     let (code, stdout, stderr) = run(&options, &["erase", "--customer", "cus_ann"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
-    assert!(stdout.contains("inbox    1 bodies") && stdout.contains("1 payloads"), "{stdout}");
+    assert!(stdout.contains("inbox    bodies: 1") && stdout.contains("payloads of events: 1"), "{stdout}");
     assert_eq!(files_with(directory.path(), MAIL), Vec::<String>::new());
     let gateway = options.serve();
     assert_eq!(gateway.until_idle()["inbox"]["settled"], 1);
@@ -120,7 +120,10 @@ fn what_is_not_settled_is_listed_and_never_removed() {
     assert_eq!(bodies(), 2, "a refusal changes nothing");
     let (code, stdout, stderr) = run(&command, &["erase", "--customer", "cus_ann", "--include-unsettled"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
-    assert!(stdout.contains("1 entries are not settled") && stdout.contains("evt_held"), "{stdout}");
+    assert!(
+        stdout.contains("not settled and were left (run this again then): 1") && stdout.contains("evt_held"),
+        "{stdout}"
+    );
     assert_eq!(bodies(), 1, "the one that waits stays");
 }
 
@@ -143,6 +146,18 @@ fn the_admin_path_asks_for_the_token_and_for_a_person() {
         assert_eq!(send(&bearer, bad).problem(), "invalid_request", "{bad}");
     }
     assert_eq!(gateway.admin_get("/admin/erase").problem(), "method_not_allowed");
+}
+
+#[test]
+fn an_id_that_leads_nowhere_is_said_to_and_its_tombstone_can_be_taken_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path());
+    stop(options.serve());
+    let (code, stdout, _) = run(&options, &["erase", "--user", "nobody"]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("is the id right?") && stdout.contains("--forget"), "{stdout}");
+    assert!(run(&options, &["erase", "--user", "nobody", "--forget"]).1.contains("is taken away"));
+    assert!(run(&options, &["erase", "--user", "nobody", "--forget"]).1.contains("there was no tombstone"));
 }
 
 #[test]
