@@ -4,7 +4,14 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)
-port=$((20000 + RANDOM % 20000))
+# One that is free, and below those that outgoing connections are given.
+port=$(python3 -c '
+import random, socket
+for port in random.sample(range(20000, 32000), 200):
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)):
+            print(port)
+            break')
 stop() { if [ -s "$work/pid" ]; then kill "$(cat "$work/pid")" 2>/dev/null || true; fi; }
 trap 'stop; rm -rf "$work"' EXIT
 fail() {
@@ -72,10 +79,10 @@ if "$here/upgrade.sh" --root "$root" --binary "$work/1.1.0" --wait 1 >/dev/null 
 bash "$work/restart"
 until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.1; done
 
-"$here/upgrade.sh" --root "$root" --binary "$work/1.1.0" --wait 30 >/dev/null || fail "the upgrade failed"
+"$here/upgrade.sh" --root "$root" --binary "$work/1.1.0" --wait 60 >/dev/null || fail "the upgrade failed"
 [ "$(version)" = "colony-gateway 1.1.0" ] || fail "the program was not replaced"
 [ "$(cat "$work/migrated")" = 1.1.0 ] || fail "the database was not brought up to date"
-"$here/upgrade.sh" --root "$root" --rollback --wait 30 >/dev/null || fail "the rollback failed"
+"$here/upgrade.sh" --root "$root" --rollback --wait 60 >/dev/null || fail "the rollback failed"
 [ "$(version)" = "colony-gateway 1.0.0" ] || fail "the rollback did not go back"
 if "$here/upgrade.sh" --root "$root" --binary "$work/1.2.0" --wait 3 >"$work/bad" 2>&1; then fail "a program that is never ready stayed"; fi
 [ "$(version)" = "colony-gateway 1.0.0" ] || fail "a bad upgrade did not go back"
