@@ -120,6 +120,9 @@ case "\$*" in
 esac
 if [[ "\$*" == *apply* && "\$*" == *"-f -" ]]; then set -- "\$@" "\$(cat)"; fi
 echo "\$*" >>"$work/calls"
+if [[ "\$*" == *"colony-gateway check" ]]; then
+  if grep -q 'apply.*image' "$work/calls"; then exit "\${AFTER:-0}"; else exit "\${BEFORE:-0}"; fi
+fi
 [ -z "\$FAIL" ] || [[ "\$*" != \$FAIL ]]
 STUB
 chmod 755 "$work/bin/kubectl"
@@ -132,8 +135,12 @@ grep -q 'apply.*image: example/gateway:2$' "$work/calls" || fail "the image was 
 ! grep -q undo "$work/calls" || fail "a good roll-out was undone"
 if rollout '*wait --for*'; then fail "failed migrations were passed over"; fi
 ! grep -q 'rollout' "$work/calls" || fail "something was replaced although the migrations failed"
-for fault in '*rollout status statefulset*--timeout*' '*exec*healthcheck*' '*exec*check'; do
+for fault in '*rollout status statefulset*--timeout*' '*exec*healthcheck*'; do
   if rollout "$fault"; then fail "a roll-out with a fault stayed: $fault"; fi
   [ "$(grep -c 'rollout undo' "$work/calls")" -eq 2 ] || fail "not undone: $fault"
 done
+if AFTER=2 rollout; then fail "a gateway that is down stayed"; fi
+grep -q 'rollout undo' "$work/calls" || fail "a gateway that is down was not undone"
+AFTER=1 rollout || fail "a degraded gateway was undone"
+BEFORE=2 AFTER=2 rollout || fail "what was down before was held against the new one"
 printf 'deploy/test.sh: passed\n'
