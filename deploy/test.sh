@@ -4,7 +4,14 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)
-port=$((20000 + RANDOM % 20000))
+# One that is free, and below those that outgoing connections are given.
+port=$(python3 -c '
+import random, socket
+for port in random.sample(range(20000, 32000), 200):
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)):
+            print(port)
+            break')
 stop() { if [ -s "$work/pid" ]; then kill "$(cat "$work/pid")" 2>/dev/null || true; fi; }
 trap 'stop; rm -rf "$work"' EXIT
 fail() {
@@ -72,10 +79,10 @@ if "$here/upgrade.sh" --root "$root" --binary "$work/1.1.0" --wait 1 >/dev/null 
 bash "$work/restart"
 until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.1; done
 
-"$here/upgrade.sh" --root "$root" --binary "$work/1.1.0" --wait 30 >/dev/null || fail "the upgrade failed"
+"$here/upgrade.sh" --root "$root" --binary "$work/1.1.0" --wait 60 >/dev/null || fail "the upgrade failed"
 [ "$(version)" = "colony-gateway 1.1.0" ] || fail "the program was not replaced"
 [ "$(cat "$work/migrated")" = 1.1.0 ] || fail "the database was not brought up to date"
-"$here/upgrade.sh" --root "$root" --rollback --wait 30 >/dev/null || fail "the rollback failed"
+"$here/upgrade.sh" --root "$root" --rollback --wait 60 >/dev/null || fail "the rollback failed"
 [ "$(version)" = "colony-gateway 1.0.0" ] || fail "the rollback did not go back"
 if "$here/upgrade.sh" --root "$root" --binary "$work/1.2.0" --wait 3 >"$work/bad" 2>&1; then fail "a program that is never ready stayed"; fi
 [ "$(version)" = "colony-gateway 1.0.0" ] || fail "a bad upgrade did not go back"
@@ -113,6 +120,9 @@ case "\$*" in
 esac
 if [[ "\$*" == *apply* && "\$*" == *"-f -" ]]; then set -- "\$@" "\$(cat)"; fi
 echo "\$*" >>"$work/calls"
+if [[ "\$*" == *"colony-gateway check" ]]; then
+  if grep -q 'apply.*image' "$work/calls"; then exit "\${AFTER:-0}"; else exit "\${BEFORE:-0}"; fi
+fi
 [ -z "\$FAIL" ] || [[ "\$*" != \$FAIL ]]
 STUB
 chmod 755 "$work/bin/kubectl"
@@ -125,8 +135,12 @@ grep -q 'apply.*image: example/gateway:2$' "$work/calls" || fail "the image was 
 ! grep -q undo "$work/calls" || fail "a good roll-out was undone"
 if rollout '*wait --for*'; then fail "failed migrations were passed over"; fi
 ! grep -q 'rollout' "$work/calls" || fail "something was replaced although the migrations failed"
-for fault in '*rollout status statefulset*--timeout*' '*exec*healthcheck*' '*exec*check'; do
+for fault in '*rollout status statefulset*--timeout*' '*exec*healthcheck*'; do
   if rollout "$fault"; then fail "a roll-out with a fault stayed: $fault"; fi
   [ "$(grep -c 'rollout undo' "$work/calls")" -eq 2 ] || fail "not undone: $fault"
 done
+if AFTER=2 rollout; then fail "a gateway that is down stayed"; fi
+grep -q 'rollout undo' "$work/calls" || fail "a gateway that is down was not undone"
+AFTER=1 rollout || fail "a degraded gateway was undone"
+BEFORE=2 AFTER=2 rollout || fail "what was down before was held against the new one"
 printf 'deploy/test.sh: passed\n'

@@ -114,5 +114,7 @@ if await "$new"; then
 fi
 switch_to "$previous"
 restart || true
-await "$old" || fail "$new did not become ready, and neither did $old: look at the log"
+# However little patience there was with the new one.
+if [ "$wait" -lt 60 ]; then back_wait=60; else back_wait=$wait; fi
+wait=$back_wait await "$old" || fail "$new did not become ready, and neither did $old: look at the log"
 fail "$new did not become ready in $wait s; $old is back and ready"

@@ -75,6 +75,25 @@ scripts() { git ls-files '*.sh' .ci/run deploy/gatewayctl | xargs shellcheck -x 
 
 dockerfile() { hadolint docker/Dockerfile; }
 
+# What the image is built from is all that cargo and the sources ask for.
+image_context() {
+  local context copied path status=0
+  context=$(mktemp -d)
+  copied=$(sed -n 's/^COPY \([^-].*\) [^ ]*$/\1/p' docker/Dockerfile | tr ' ' '\n' | grep -v '^LICENSE')
+  for path in $copied; do cp -R --parents "$path" "$context" || status=1; done
+  cargo metadata --manifest-path "$context/Cargo.toml" --no-deps --format-version 1 >/dev/null || status=1
+  # Tests are not built for the image.
+  # shellcheck disable=SC2013 # names without spaces
+  for path in $(grep -rhoE 'include_(str|bytes)!\((concat!\()?"(\.\./)+[^/"]+' src | sed 's|.*\.\./||' | sort -u); do
+    if [ "$path" != tests ] && [ ! -e "$context/$path" ]; then echo "docker/Dockerfile does not copy $path" && status=1; fi
+  done
+  for path in $(sed -n 's/^COPY [^ ]*chmod=[^ ]* \([^ ]*\) .*/\1/p' docker/Dockerfile) $copied; do
+    grep -qx "!$path" .dockerignore || { echo ".dockerignore leaves out $path" && status=1; }
+  done
+  rm -rf "$context"
+  return "$status"
+}
+
 # The compose plugin, or the program of that name if it is not of the first generation.
 a_compose() {
   if docker-compose version --short 2>/dev/null | grep -qE '^v?[2-9]'; then
@@ -139,6 +158,7 @@ check "scripts" shellcheck scripts
 check "YAML" yamllint yaml
 check "JSON of the dashboard" python3 python3 -m json.tool deploy/grafana/colony-gateway.json
 check "Dockerfile" hadolint dockerfile
+check "what the image is built from" cargo image_context
 if a_compose version >/dev/null 2>&1; then check "compose file" bash compose; else missing+=("compose file (docker compose)"); fi
 check "compose file against the specification" check-jsonschema check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 check "alerts and dashboard" promtool alerts

@@ -4,8 +4,8 @@
 #   deploy/kubernetes/rollout.sh OVERLAY IMAGE      e.g. production registry.example.com/colony-gateway:1.2.0
 #
 # In this order: migrations as a job (they only add, so that what runs goes on running), gateways and bees, then the gate: every
-# gateway ready, and `colony-gateway check` in each not worse than degraded. If a step fails, the gateways and bees of before come
-# back and the exit code is 1. Needs kubectl with access to the overlay's namespace. ROLLOUT_TIMEOUT is 10m unless set.
+# gateway ready, and `colony-gateway check` in none down, unless it said so before. If a step fails, the gateways and bees of
+# before come back and the exit code is 1. Needs kubectl with access to the overlay's namespace. ROLLOUT_TIMEOUT is 10m unless set.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 [ $# -eq 2 ] || { sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$0" >&2 && exit 2; }
@@ -34,8 +34,15 @@ back() {
 
 migrate() {
   in_namespace delete job colony-gateway-migrate --ignore-not-found --wait
-  with_image "$here/jobs" | in_namespace apply --selector app.kubernetes.io/part-of=colony-gateway -f -
+  with_image "$here/jobs" | in_namespace apply --selector app.kubernetes.io/component=migrate -f -
   in_namespace wait --for=condition=complete job/colony-gateway-migrate --timeout "$timeout"
+}
+
+# What `colony-gateway check` says in a pod: 0 healthy, 1 degraded, 2 down.
+check_in() {
+  local code=0
+  in_namespace exec "$1" --container gateway -- /usr/local/bin/colony-gateway check || code=$?
+  return "$code"
 }
 
 gate() {
@@ -43,12 +50,14 @@ gate() {
   for pod in $(in_namespace get pods --selector app.kubernetes.io/name=colony-gateway --output name); do
     in_namespace exec "$pod" --container gateway -- /usr/local/bin/healthcheck || return 1
     code=0
-    in_namespace exec "$pod" --container gateway -- /usr/local/bin/colony-gateway check || code=$?
-    # 1 is degraded: a colony that is away does not become better by going back.
-    [ "$code" -le 1 ] || return 1
+    check_in "$pod" || code=$?
+    # What was down before does not come up by going back.
+    [ "$code" -lt 2 ] || [ "$before" -ge 2 ] || return 1
   done
 }
 
+before=0
+check_in pod/colony-gateway-0 >/dev/null 2>&1 || before=$?
 # A namespace that is not there yet comes with the overlay; its jobs need it first.
 if ! kubectl get namespace "$namespace" >/dev/null 2>&1; then kubectl apply -f "$overlay/namespace.yaml"; fi
 migrate || { say "rollout.sh: the migrations failed; nothing was replaced" && exit 1; }
