@@ -89,6 +89,7 @@ pub(crate) fn endpoint(name: &str, mode: Mode, connect: Option<bool>) -> Endpoin
     let tolerance = Duration::from_mins(5);
     let secrets = vec![SigningSecret::parse(&Secret::new(SECRET)).unwrap().0];
     let name = EndpointName::new(name);
+    let secrets = secrets.into();
     Endpoint { name, paths: Vec::new(), secrets, mode, payload: PayloadKind::Snapshot, connect, tolerance }
 }
 
