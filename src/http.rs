@@ -65,9 +65,7 @@ fn admin_routes(state: AdminState, control: Option<Control>) -> Router {
     let inbox = state.inbox.clone();
     let router = admin::health_routes(state.clone()).merge(admin::metrics_routes(state));
     match control {
-        Some(control) => {
-            router.merge(erase::routes(control.operator.clone(), inbox)).merge(control::routes(control))
-        }
+        Some(control) => router.merge(erase::routes(control.operator.clone(), inbox)).merge(control::routes(control)),
         None => router,
     }
 }
