@@ -77,3 +77,23 @@ async fn a_thin_event_that_cannot_be_fetched_is_held_back_not_lost() {
     assert_eq!((rule.as_str(), event.object_id.as_deref()), (OBJECT_UNKNOWN, Some("cus_1")));
     assert_eq!(validator.guardian().counts().blocked, 1);
 }
+
+#[tokio::test]
+async fn each_event_of_a_batch_is_looked_at_for_its_own_reason() {
+    let invoice = json!({"id": "in_1", "object": "invoice", "amount_paid": 5, "currency": "eur", "status": "paid",
+        "customer": "cus_1", "metadata": {"userId": "u1", "q": "<script>"}});
+    let held = event("evt_1", "invoice.paid", &invoice);
+    let other = event("evt_2", "payout.paid", &json!({"id": "po_1", "object": "payout"}));
+    let validator = validator();
+    let at = crate::domain::clock::Timestamp::from_seconds(1_700_000_000);
+    let released = Occasion { released_at: Some(at), replayed: true };
+    let replayed = Occasion { released_at: None, replayed: true };
+    let verdicts = validator.decide(&[(held.clone(), released), (held, replayed), (other, replayed)]).await;
+    let [Verdict::Apply(plan), Verdict::Quarantine { .. }, Verdict::Ignore { reopen, .. }] = &verdicts[..] else {
+        panic!("{verdicts:?}")
+    };
+    assert!(plan.released && plan.replayed && *reopen);
+    // The same release says the same whenever it is asked for again.
+    assert!(plan.bindings.iter().all(|binding| binding.version.at == at));
+    assert_eq!(validator.guardian().counts().total, 0, "what a person asks for again is not counted again");
+}
