@@ -93,5 +93,4 @@ main() {
     }' "$figures"
 }
 
-main "$@"
-exit
+main "$@"; exit

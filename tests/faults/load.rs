@@ -182,6 +182,7 @@ impl Load {
     /// Sends what is left and gives the account. What disorder holds back is sent too: the stories end at one moment,
     /// without gaps before it, and only then does the simulator's account hold of payments that several events tell of.
     pub(crate) fn finish(mut self) -> Account {
+        self.until_sent();
         self.closing.store(true, Ordering::Relaxed);
         self.allow(HELD_BACK_MAX);
         self.until_sent();

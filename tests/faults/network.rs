@@ -87,7 +87,6 @@ impl<H: Fn(&Gateway) -> u64> Line<H> {
         let gateway = world.options.serve();
         load.target(&[gateway.webhooks]);
         load.allow(self.rest);
-        load.until_sent();
         let account = load.finish();
         account.assert_all_taken();
         world.settle(&[&gateway], &account, figures);
