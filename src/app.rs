@@ -1,6 +1,7 @@
 //! The composition root: configuration in, wired components out. The only module that knows them all.
 
 pub mod bees;
+pub mod check;
 pub mod colony;
 mod housekeeping;
 mod listen;
@@ -23,16 +24,13 @@ use reload::Reload;
 use secrets::{ColonyKeys, Renewables};
 
 use crate::colony::attestation::Verifier;
-use crate::config::{Config, ConfigError, LedgerConfig, Sources};
+use crate::config::{Config, ConfigError, Sources};
 use crate::dispatch::{Direct, Pump, Surroundings};
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
 use crate::http::Operator;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
-use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
 use crate::ledger::report::StateOfRecord;
-use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::supabase::{SupabaseConfig, SupabaseLedger};
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::lifecycle::{Ending, Hangups, Inherited, Notifier, Readiness, Shutdown, Stop, Supervisor};
 use crate::revenue::guardian::RulesError;
@@ -115,24 +113,7 @@ pub struct Gateway {
 /// Opens the state of record that the configuration names. One that lacks migrations is refused; one that cannot be
 /// reached is not, since webhooks are stored without it.
 pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
-    let ledger: Arc<dyn StateOfRecord> = match &config.ledger {
-        LedgerConfig::Sqlite { path } => {
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent)
-                    .map_err(|source| StartError::Directory { path: parent.to_owned(), source })?;
-            }
-            Arc::new(SqliteLedger::open(path, clock.clone()).map_err(StartError::Ledger)?)
-        }
-        LedgerConfig::Postgres { url, connections } => {
-            let connections = u32::try_from(*connections).unwrap_or(u32::MAX);
-            let postgres = PostgresConfig { connections, ..PostgresConfig::new(url.clone()) };
-            Arc::new(PostgresLedger::new(&postgres).map_err(StartError::Ledger)?)
-        }
-        LedgerConfig::Supabase { url, key, .. } => {
-            let supabase = SupabaseConfig::new(url.as_str(), key.clone());
-            Arc::new(SupabaseLedger::new(&supabase).map_err(StartError::Ledger)?)
-        }
-    };
+    let ledger = pipeline::ledger(config, clock)?;
     match tokio::time::timeout(LEDGER_CHECK_MAX, ledger.check()).await {
         Ok(Err(error)) if error.kind == LedgerErrorKind::Schema => return Err(StartError::Ledger(error)),
         Ok(Err(error)) => {

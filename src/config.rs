@@ -14,6 +14,6 @@ mod watched;
 
 pub use colony::ColonyConfig;
 pub use ledger::{LedgerConfig, StripeConfig};
-pub use reader::{ConfigError, Fault, Shown, Sources};
+pub use reader::{ConfigError, Fault, GivenSecret, Shown, Sources};
 pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LogConfig, RevenueConfig};
 pub use watched::{FileMark, WatchedFile};

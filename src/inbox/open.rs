@@ -180,7 +180,7 @@ fn check_large(connection: &Connection, fatal: &watch::Sender<Option<String>>) {
     }
 }
 
-fn classify(path: &Path, source: rusqlite::Error) -> OpenError {
+pub(super) fn classify(path: &Path, source: rusqlite::Error) -> OpenError {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     match source.sqlite_error_code() {
         Some(DatabaseCorrupt | NotADatabase) => {
