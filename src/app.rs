@@ -1,6 +1,7 @@
 //! The composition root: configuration in, wired components out. The only module that knows them all.
 
 pub mod bees;
+pub mod check;
 pub mod colony;
 mod controls;
 mod dispatch;
@@ -30,16 +31,13 @@ pub use restore::finish_restore;
 use secrets::Renewables;
 
 use crate::backup::BackupError;
-use crate::config::{Config, ConfigError, LedgerConfig, Sources};
+use crate::config::{Config, ConfigError, Sources};
 use crate::dispatch::Surroundings;
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
 use crate::http::Operator;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
-use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
 use crate::ledger::report::StateOfRecord;
-use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::supabase::{SupabaseConfig, SupabaseLedger};
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::lifecycle::{Ending, Hangups, Inherited, Notifier, Readiness, Shutdown, Stop, Supervisor};
 use crate::revenue::guardian::RulesError;
@@ -123,26 +121,7 @@ pub struct Gateway {
 /// reached is not, since webhooks are stored without it.
 pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     finish_restore(config).map_err(StartError::Restore)?;
-    let ledger: Arc<dyn StateOfRecord> = match &config.ledger {
-        LedgerConfig::Sqlite { path } => {
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent)
-                    .map_err(|source| StartError::Directory { path: parent.to_owned(), source })?;
-            }
-            Arc::new(SqliteLedger::open(path, clock.clone()).map_err(StartError::Ledger)?)
-        }
-        LedgerConfig::Postgres { url, connections } => {
-            let connections = u32::try_from(*connections).unwrap_or(u32::MAX);
-            let shadow = config.shadow.is_some();
-            let postgres = PostgresConfig { connections, shadow, ..PostgresConfig::new(url.clone()) };
-            Arc::new(PostgresLedger::new(&postgres).map_err(StartError::Ledger)?)
-        }
-        LedgerConfig::Supabase { url, key, .. } => {
-            let shadow = config.shadow.is_some();
-            let supabase = SupabaseConfig { shadow, ..SupabaseConfig::new(url.as_str(), key.clone()) };
-            Arc::new(SupabaseLedger::new(&supabase).map_err(StartError::Ledger)?)
-        }
-    };
+    let ledger = pipeline::ledger(config, clock)?;
     match tokio::time::timeout(LEDGER_CHECK_MAX, ledger.check()).await {
         Ok(Err(error)) if error.kind == LedgerErrorKind::Schema => return Err(StartError::Ledger(error)),
         Ok(Err(error)) => {

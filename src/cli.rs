@@ -4,6 +4,7 @@ pub mod account;
 mod admin;
 pub mod backup;
 pub mod bee;
+pub mod check;
 pub mod colony;
 pub mod config;
 pub mod dev;
@@ -86,7 +87,10 @@ pub enum Command {
     /// Remove a person's data, on request (GDPR, Law 25). What accounting needs stays.
     #[command(after_help = erase::NOTES)]
     Erase(erase::EraseArgs),
-    /// Make, show and replace keys.
+    /// Report how every component is: the daily look.
+    #[command(after_help = check::EXIT_CODES)]
+    Check(check::CheckArgs),
+    /// Make, show, replace and export keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Prepare the colony on a Colonies server.
@@ -103,6 +107,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
     let result = match cli.command {
         Command::Serve => serve::run(&sources, clock).await,
         Command::Bee => bee::run(&sources, clock).await,
+        Command::Check(args) => check::run(args, &sources, clock).await,
         Command::Keys(command) => keys::run(command, &sources, &clock).await,
         Command::Colony(command) => colony::run(command, &sources).await,
         Command::Dev(args) => dev::run(args, sources, clock).await,

@@ -18,7 +18,7 @@ mod watched;
 pub use backup::BackupConfig;
 pub use colony::ColonyConfig;
 pub use ledger::{LedgerConfig, StripeConfig};
-pub use reader::{ConfigError, Fault, Shown, Sources};
+pub use reader::{ConfigError, Fault, GivenSecret, Shown, Sources};
 pub use reconcile::ReconcileConfig;
 pub use settings::{Config, DispatchConfig, HttpConfig, InboxConfig, LogConfig, RevenueConfig};
 pub use shadow::ShadowConfig;

@@ -1,10 +1,14 @@
-//! From settings to the pipeline that turns events into verdicts.
+//! From settings to the pipeline that turns events into verdicts, and to the ledger that takes them.
 
 use std::sync::Arc;
 
 use super::StartError;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::clock::Clock;
+use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
+use crate::ledger::report::StateOfRecord;
+use crate::ledger::sqlite::SqliteLedger;
+use crate::ledger::supabase::{SupabaseConfig, SupabaseLedger};
 use crate::revenue::guardian::Guardian;
 use crate::revenue::project::{Settings, UserIds};
 use crate::revenue::tiers::Tiers;
@@ -45,5 +49,29 @@ pub(super) fn validator(config: &Config, api: Option<Arc<StripeApi>>, clock: &Cl
     Ok(match api {
         Some(api) => validator.with_stripe(api),
         None => validator,
+    })
+}
+
+/// The state of record that the configuration names. Nobody is asked yet.
+pub(super) fn ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
+    Ok(match &config.ledger {
+        LedgerConfig::Sqlite { path } => {
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent)
+                    .map_err(|source| StartError::Directory { path: parent.to_owned(), source })?;
+            }
+            Arc::new(SqliteLedger::open(path, clock.clone()).map_err(StartError::Ledger)?)
+        }
+        LedgerConfig::Postgres { url, connections } => {
+            let connections = u32::try_from(*connections).unwrap_or(u32::MAX);
+            let shadow = config.shadow.is_some();
+            let postgres = PostgresConfig { connections, shadow, ..PostgresConfig::new(url.clone()) };
+            Arc::new(PostgresLedger::new(&postgres).map_err(StartError::Ledger)?)
+        }
+        LedgerConfig::Supabase { url, key, .. } => {
+            let shadow = config.shadow.is_some();
+            let supabase = SupabaseConfig { shadow, ..SupabaseConfig::new(url.as_str(), key.clone()) };
+            Arc::new(SupabaseLedger::new(&supabase).map_err(StartError::Ledger)?)
+        }
     })
 }

@@ -1,5 +1,6 @@
-//! `keys generate`, `keys show` and `keys rotate`.
+//! `keys generate`, `keys show`, `keys rotate` and `keys export`.
 
+mod export;
 mod generate;
 mod rotate;
 mod show;
@@ -23,6 +24,9 @@ pub enum KeysCommand {
     /// Replace a key without a gap. May be interrupted at any step and run again.
     #[command(after_help = rotate::STEPS)]
     Rotate(rotate::RotateArgs),
+    /// Write the secrets of this configuration in the form that a place of deployment takes.
+    #[command(after_help = export::FORMATS)]
+    Export(export::ExportArgs),
 }
 
 /// What a key is for.
@@ -61,6 +65,7 @@ pub async fn run(command: KeysCommand, sources: &Sources, clock: &Clock) -> anyh
         KeysCommand::Generate(args) => generate::run(&args),
         KeysCommand::Show(args) => show::run(&args, sources, clock),
         KeysCommand::Rotate(args) => rotate::run(&args, sources).await,
+        KeysCommand::Export(args) => export::run(&args, sources),
     }
 }
 

@@ -5,6 +5,7 @@
 //! line's part.
 
 pub mod files;
+pub mod quiet;
 pub mod rotate;
 
 use std::fmt::Write as _;

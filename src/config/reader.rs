@@ -70,6 +70,18 @@ pub(super) struct Findings {
     pub(super) shown: Vec<Shown>,
     pub(super) warnings: Vec<Fault>,
     pub(super) files: Vec<WatchedFile>,
+    pub(super) secrets: Vec<GivenSecret>,
+}
+
+/// A secret as it was given, for `keys export`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenSecret {
+    /// Name of its variable.
+    pub variable: &'static str,
+    /// Its text.
+    pub text: Secret,
+    /// The file it came from, if it came from one of its own.
+    pub file: Option<PathBuf>,
 }
 
 /// Names of one setting.
@@ -114,6 +126,7 @@ pub(super) struct Reader {
     shown: Vec<Shown>,
     warnings: Vec<Fault>,
     files: Vec<WatchedFile>,
+    secrets: Vec<GivenSecret>,
 }
 
 impl Reader {
@@ -128,6 +141,7 @@ impl Reader {
             shown: Vec::new(),
             warnings: Vec::new(),
             files: Vec::new(),
+            secrets: Vec::new(),
         };
         if let Some(path) = &sources.file {
             reader.load(path);
@@ -260,7 +274,7 @@ impl Reader {
                 }
                 Ok(text) => {
                     self.show(setting, "(redacted)".to_owned(), format!("{name} {}", path.trim()));
-                    Some(Secret::new(text))
+                    Some(self.give(setting, text, Some(PathBuf::from(path.trim()))))
                 }
                 Err(error) => {
                     self.fault(name, format!("{} cannot be read: {error}", path.trim()));
@@ -269,13 +283,19 @@ impl Reader {
             },
             (Some(direct), None) => {
                 self.show(setting, "(redacted)".to_owned(), direct.origin);
-                Some(Secret::new(direct.text))
+                Some(self.give(setting, direct.text, None))
             }
             (None, None) => {
                 self.show(setting, String::new(), "unset".to_owned());
                 None
             }
         }
+    }
+
+    fn give(&mut self, setting: Setting, text: String, file: Option<PathBuf>) -> Secret {
+        let text = Secret::new(text);
+        self.secrets.push(GivenSecret { variable: setting.variable, text: text.clone(), file });
+        text
     }
 
     fn read_watched(&mut self, setting: &'static str, path: &str) -> std::io::Result<String> {
@@ -312,7 +332,7 @@ impl Reader {
         if !self.faults.is_empty() {
             return Err(ConfigError(self.faults));
         }
-        Ok(Findings { shown: self.shown, warnings: self.warnings, files: self.files })
+        Ok(Findings { shown: self.shown, warnings: self.warnings, files: self.files, secrets: self.secrets })
     }
 }
 

@@ -9,7 +9,9 @@ use super::colony::{self, ColonyConfig};
 use super::endpoints;
 use super::heartbeat;
 use super::ledger::{LedgerConfig, StripeConfig};
-use super::reader::{ConfigError, Fault, Findings, Reader, Shown, Sources, boolean, bytes, duration, number, setting};
+use super::reader::{
+    ConfigError, Fault, Findings, GivenSecret, Reader, Shown, Sources, boolean, bytes, duration, number, setting,
+};
 use super::reconcile::{self, ReconcileConfig};
 use super::secret::Secret;
 use super::shadow::{self, ShadowConfig};
@@ -162,7 +164,16 @@ impl Config {
         Self::read(sources, false)
     }
 
+    /// The secrets of this configuration as they were given, those of `[[endpoint]]` tables apart.
+    pub fn secrets(sources: &Sources) -> Result<Vec<GivenSecret>, ConfigError> {
+        Self::read_all(sources, false).map(|(_, secrets)| secrets)
+    }
+
     fn read(sources: &Sources, serves: bool) -> Result<Self, ConfigError> {
+        Self::read_all(sources, serves).map(|(config, _)| config)
+    }
+
+    fn read_all(sources: &Sources, serves: bool) -> Result<(Self, Vec<GivenSecret>), ConfigError> {
         let mut reader = Reader::new(sources);
         let r = &mut reader;
         let http = http(r);
@@ -184,8 +195,8 @@ impl Config {
             let message = "must be longer than inbox.busy_timeout, or a slow commit is answered before it is known";
             r.fault("http.append_timeout", message);
         }
-        let Findings { shown, warnings, files } = reader.finish()?;
-        Ok(Self {
+        let Findings { shown, warnings, files, secrets } = reader.finish()?;
+        let config = Self {
             http,
             endpoints,
             inbox,
@@ -203,7 +214,8 @@ impl Config {
             shown,
             warnings,
             files,
-        })
+        };
+        Ok((config, secrets))
     }
 }
 

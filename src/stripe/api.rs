@@ -12,6 +12,7 @@ mod error;
 mod fetched;
 mod page;
 mod request;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use serde_json::Value;
 pub use self::error::{ApiConfigError, ApiDisposition, ApiError, RateLimit};
 pub use self::fetched::{EventPage, FetchedEvent};
 pub use self::page::{EVENT_TYPES_MAX, EventsQuery, PAGE_MAX, Page, SubscriptionsQuery};
+pub use self::webhooks::{EVENTS_NEEDED, WebhookEndpoint};
 
 use self::bucket::TokenBucket;
 use super::event::Related;
@@ -227,6 +229,14 @@ impl StripeApi {
         let mut url = self.address(&["v1", "subscriptions"])?;
         query.write(&mut url);
         Page::read(self.get(url, scope, within).await?)
+    }
+
+    /// The webhook endpoints of the account, at most [`PAGE_MAX`]. Needs read access to webhook endpoints.
+    pub async fn webhook_endpoints(&self, within: Duration) -> Result<Vec<WebhookEndpoint>, ApiError> {
+        let mut url = self.address(&["v1", "webhook_endpoints"])?;
+        url.query_pairs_mut().append_pair("limit", &PAGE_MAX.to_string());
+        let page = Page::read(self.get(url, &Scope::default(), within).await?)?;
+        Ok(page.objects.iter().map(WebhookEndpoint::read).collect())
     }
 
     /// An address below the base. Identifiers come from events, so they may not climb out of their place.

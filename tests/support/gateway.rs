@@ -184,9 +184,14 @@ impl Gateway {
         value.unwrap_or_else(|| panic!("no metric {line} in\n{text}")).parse().expect("a whole number")
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
         assert!(status.expect("kill runs").success());
     }
 

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
@@ -10,24 +11,34 @@ use clap::ValueEnum;
 use super::{file_of, trusted_file};
 use crate::app;
 use crate::colony::keys::Role;
+use crate::colony::keys::quiet::rotate_executor_at_rest;
 use crate::colony::keys::rotate::{
     Holder, Rotated, prepare_attestation, retire_attestation, rotate_executor, rotate_identity, switch_attestation,
 };
 use crate::config::{Config, Sources};
+use crate::lifecycle::Signals;
+
+/// A Colonies server ends leases late by this much.
+const LEASE_LATE: Duration = Duration::from_secs(5);
 
 /// For `--help`.
 pub(super) const STEPS: &str =
     "A user or an executor gets its new key in one run: the next key is written beside the current one
 (<file>.next), the colony is told, and the file is replaced. Bees read their file again; those of an executor that have
-keys of their own are told too. A gateway reads its file at the start.
+keys of their own are told too. A gateway reads its file again within seconds.
 
-Stop the bees of an executor before its rotation, and start them afterwards: a Colonies server of version 1.9.12 ends with
-a fault of its own when an executor's id changes at the very moment in which it closes a process. Entries wait meanwhile.
+With COLONIES_COLONY_PRVKEY, the rotation of an executor pauses the colony's assignments, waits until its bees hold no
+process (a lease at most), and lets assignments go on afterwards, whatever came of it: a Colonies server of version 1.9.12
+ends with a fault of its own when an executor's id changes at the very moment in which it closes a process. Without that
+key, stop the bees before and start them afterwards. Entries wait meanwhile.
 
 The key of attestations needs an overlap, in three runs:
-  prepare   makes the next key and adds it to the trusted ones; give ATTESTATION_PUBKEYS to all bees and restart them
-  switch    the next key signs; restart the gateways
-  retire    no longer trusts the old key; run it when jobs from before the switch are done, and restart the bees";
+  prepare   makes the next key and adds it to the trusted ones; give ATTESTATION_PUBKEYS to all bees
+  switch    the next key signs
+  retire    no longer trusts the old key; run it when jobs from before the switch are done (the metric
+            colony_gateway_key_uses_total of the old key stands still)
+Gateways and bees take over keys from files (ATTESTATION_PRVKEY_FILE, ATTESTATION_PUBKEYS_FILE) within seconds; those that
+have them in the environment need a restart.";
 
 /// Arguments of `keys rotate`.
 #[derive(Clone, Debug, clap::Args)]
@@ -96,12 +107,24 @@ async fn identity(holder: Holder, path: &std::path::Path, sources: &Sources) -> 
     let (client, colony) = (app::colony::client(&config)?, app::colony::name(&config)?);
     let Rotated { old, new } = match holder {
         Holder::User => rotate_identity(&client, &colony, holder, path).await?,
-        Holder::Executor => rotate_executor(&client, &colony, path).await?,
+        Holder::Executor => match &config.colony_key {
+            Some(_) => {
+                let owner = app::colony::key(config.colony_key.as_ref(), "COLONIES_COLONY_PRVKEY", "")?;
+                let mut signals = Signals::listen().context("cannot listen for signals")?;
+                let stop = async {
+                    signals.next().await;
+                };
+                eprintln!("assignments of {colony} are paused until this is done");
+                let (owner, patience) = (client.owner(colony.as_str(), owner), config.lease + LEASE_LATE);
+                rotate_executor_at_rest(&client, &owner, path, patience, stop).await?
+            }
+            None => rotate_executor(&client, &colony, path).await?,
+        },
     };
     let mut out = std::io::stdout().lock();
     writeln!(out, "the id {old} is now {new}; the key is in {}", path.display())?;
     if holder == Holder::User {
-        writeln!(out, "restart the gateway so that it signs with the new key")?;
+        writeln!(out, "a gateway that has the key from this file takes it over within seconds; restart others")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -115,14 +138,18 @@ fn attestation(args: &RotateArgs, step: Step, path: &std::path::Path, sources: &
             writeln!(out, "{} signs, {} will", overlap.current.kid(), overlap.next.kid())?;
             writeln!(
                 out,
-                "give {} to every bee, restart them, then run `keys rotate attestation switch`",
+                "give {} to every bee (they take it over within seconds), then run `keys rotate attestation switch`",
                 trusted.display()
             )?;
         }
         Step::Switch => {
             let key = switch_attestation(path, &trusted)?;
-            writeln!(out, "{} signs from the next start of the gateways on", key.kid())?;
-            writeln!(out, "restart them; when older jobs are done, run `keys rotate attestation retire`")?;
+            writeln!(
+                out,
+                "{} signs within seconds, or from the next start of gateways that do not read this file",
+                key.kid()
+            )?;
+            writeln!(out, "when older jobs are done, run `keys rotate attestation retire`")?;
         }
         Step::Retire => {
             let retired = retire_attestation(path, &trusted)?;
@@ -132,7 +159,7 @@ fn attestation(args: &RotateArgs, step: Step, path: &std::path::Path, sources: &
             if retired.is_empty() {
                 writeln!(out, "nothing to retire")?;
             } else {
-                writeln!(out, "give {} to every bee and restart them", trusted.display())?;
+                writeln!(out, "give {} to every bee", trusted.display())?;
             }
         }
     }

@@ -177,14 +177,22 @@ fn create_new(path: &Path, _access: Access) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
+/// Makes a directory that its owner alone may enter, unless it is there.
+///
+/// # Errors
+/// The system's own.
 #[cfg(unix)]
-fn private_directory(path: &Path) -> io::Result<()> {
+pub fn private_directory(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Makes a directory, unless it is there.
+///
+/// # Errors
+/// The system's own.
 #[cfg(not(unix))]
-fn private_directory(path: &Path) -> io::Result<()> {
+pub fn private_directory(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 

@@ -194,7 +194,7 @@ pub fn retire_attestation(path: &Path, trusted: &Path) -> Result<Vec<PublicKey>,
     Ok(retired)
 }
 
-fn private_key(pair: &KeyPair) -> Result<PrivateKey, RotateError> {
+pub(super) fn private_key(pair: &KeyPair) -> Result<PrivateKey, RotateError> {
     PrivateKey::from_hex(pair.secret.expose()).map_err(RotateError::Identity)
 }
 
@@ -242,6 +242,24 @@ pub enum RotateError {
         path: PathBuf,
         /// File of the next key.
         next: PathBuf,
+    },
+    /// The executors did not finish what they hold.
+    #[error("the bees still hold work after {} s; nothing was changed, try again when less is going on", patience.as_secs())]
+    Busy {
+        /// How long was waited.
+        patience: std::time::Duration,
+    },
+    /// Somebody wanted it to stop.
+    #[error("interrupted; run it again")]
+    Interrupted,
+    /// Assignments could not be let go on.
+    #[error("assignments of the colony {colony} are still paused: run this again when the server answers")]
+    StillPaused {
+        /// The colony.
+        colony: String,
+        /// What the server says.
+        #[source]
+        source: ClientError,
     },
     /// There is no next key that is trusted.
     #[error("the next key {} is missing or not trusted yet; prepare the rotation first", path.display())]

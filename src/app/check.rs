@@ -1,0 +1,163 @@
+//! One report of every component: what `check` shows. Changes nothing anywhere.
+//!
+//! All components are asked at once, each under a deadline, so that the report comes soon whatever is down.
+
+mod colony;
+mod gateway;
+mod keys;
+mod machine;
+mod records;
+mod stripe;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::domain::clock::Clock;
+
+pub use gateway::is_ready;
+
+/// Longest wait for one component.
+pub const PROBE_MAX: Duration = Duration::from_secs(8);
+
+/// How a component is. The order is from well to bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Not set up, and nothing needs it.
+    NotConfigured,
+    /// As it should be.
+    Ok,
+    /// Works, and needs a look.
+    Degraded,
+    /// Does not work.
+    Down,
+}
+
+impl Status {
+    /// For people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotConfigured => "not configured",
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        }
+    }
+
+    /// Exit code of a report with this status: 0, 1 or 2.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::NotConfigured | Self::Ok => 0,
+            Self::Degraded => 1,
+            Self::Down => 2,
+        }
+    }
+}
+
+/// What was found about one component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Its name.
+    pub component: &'static str,
+    /// How it is.
+    pub status: Status,
+    /// What was seen.
+    pub detail: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+}
+
+impl Finding {
+    fn new(component: &'static str, status: Status, detail: impl Into<String>) -> Self {
+        Self { component, status, detail: detail.into(), action: None }
+    }
+
+    fn ok(component: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(component, Status::Ok, detail)
+    }
+
+    fn none(component: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(component, Status::NotConfigured, detail)
+    }
+
+    fn degraded(component: &'static str, detail: impl Into<String>, action: impl Into<String>) -> Self {
+        Self { action: Some(action.into()), ..Self::new(component, Status::Degraded, detail) }
+    }
+
+    fn down(component: &'static str, detail: impl Into<String>, action: impl Into<String>) -> Self {
+        Self { action: Some(action.into()), ..Self::new(component, Status::Down, detail) }
+    }
+}
+
+/// The whole report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The worst of all components.
+    pub status: Status,
+    /// Version of this program.
+    pub version: &'static str,
+    /// When it was made.
+    pub checked_at: String,
+    /// Each component.
+    pub components: Vec<Finding>,
+}
+
+/// Asks every component.
+pub async fn run(config: &Config, clock: &Clock) -> Report {
+    let (gateway, colony, ledger, stripe, clocks) = tokio::join!(
+        within("gateway", gateway::probe(config)),
+        within("colony", colony::probe(config, clock)),
+        within("ledger", records::probe(config, clock)),
+        within("stripe", stripe::probe(config, clock)),
+        within("clock", machine::clock(config, clock)),
+    );
+    let mut components = gateway;
+    for findings in [colony, ledger, stripe, clocks] {
+        components.extend(findings);
+    }
+    components.push(keys::probe(config, clock));
+    components.push(machine::disk(config));
+    components.push(settings(config));
+    let status = components.iter().map(|finding| finding.status).max().unwrap_or(Status::Ok).max(Status::Ok);
+    Report { status, version: env!("CARGO_PKG_VERSION"), checked_at: clock.now().to_string(), components }
+}
+
+async fn within(component: &'static str, probe: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
+    tokio::time::timeout(PROBE_MAX, probe).await.unwrap_or_else(|_| {
+        let detail = format!("no answer within {} s", PROBE_MAX.as_secs());
+        vec![Finding::down(component, detail, "look at the network between this machine and it")]
+    })
+}
+
+/// Oddities in the configuration.
+fn settings(config: &Config) -> Finding {
+    const NAME: &str = "configuration";
+    match config.warnings.as_slice() {
+        [] => Finding::ok(NAME, "no warnings"),
+        [first, rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
+            Finding::degraded(NAME, format!("{first}{more}"), "see `colony-gateway config check`")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_component_decides_and_what_is_not_set_up_decides_nothing() {
+        assert!(Status::NotConfigured < Status::Ok && Status::Ok < Status::Degraded && Status::Degraded < Status::Down);
+        let codes = [Status::NotConfigured, Status::Ok, Status::Degraded, Status::Down].map(Status::exit_code);
+        assert_eq!(codes, [0, 0, 1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_component_that_never_answers_is_down_and_does_not_hold_the_report() {
+        let findings = within("ledger", std::future::pending()).await;
+        assert_eq!((findings[0].component, findings[0].status), ("ledger", Status::Down));
+    }
+}

@@ -1,0 +1,132 @@
+//! The Colonies server, our place in the colony, its bees, and their heartbeats.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Finding;
+use crate::app::colony as parts;
+use crate::colony::client::{ClientError, Member};
+use crate::colony::messages::{Executor, ExecutorState};
+use crate::config::Config;
+use crate::domain::causes::chain;
+use crate::domain::clock::Clock;
+use crate::telemetry::heartbeat;
+
+/// An executor that asked for work this long ago at most is at work: longer than the longest poll.
+const SEEN_MAX: Duration = Duration::from_mins(2);
+
+/// Longest wait for Redis.
+const REDIS_MAX: Duration = Duration::from_secs(2);
+
+pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Finding> {
+    let settings = &config.colony;
+    if !settings.enabled && settings.servers.is_none() {
+        let mut findings = vec![
+            Finding::none("colony", "USE_COLONY_OS is off: entries go the direct route"),
+            Finding::none("bees", "no colony"),
+        ];
+        findings.push(hearts(config, &[]).await);
+        return findings;
+    }
+    let (mut findings, bees) = match server(config).await {
+        Ok((finding, member)) => {
+            let executors = match &member {
+                Some(member) => member.executors().await.ok(),
+                None => None,
+            };
+            (vec![finding], executors)
+        }
+        Err(finding) => (vec![finding], None),
+    };
+    let bees: Option<Vec<Executor>> = bees.map(|bees| {
+        let ours = bees.into_iter().filter(|bee| bee.executortype == settings.executor_type);
+        ours.collect()
+    });
+    findings.push(judge_bees(bees.as_deref(), &settings.executor_type, clock));
+    let names: Vec<String> = bees.unwrap_or_default().into_iter().map(|bee| bee.executorname).collect();
+    findings.push(hearts(config, &names).await);
+    findings
+}
+
+/// The server, and who we are there.
+async fn server(config: &Config) -> Result<(Finding, Option<Member>), Finding> {
+    const NAME: &str = "colony";
+    let settings = &config.colony;
+    let misconfigured = |error: crate::config::ConfigError| {
+        Finding::down(NAME, error.to_string().replace('\n', " "), "complete the COLONIES_… settings")
+    };
+    let client = parts::client(settings).map_err(misconfigured)?;
+    if let Err(error) = client.health().await {
+        let action = "start or reach the Colonies server; entries go the direct route meanwhile";
+        return Err(Finding::down(NAME, chain(&error), action));
+    }
+    let version = client.version().await.map(|version| version.buildversion).unwrap_or_default();
+    let (Some(colony), Some(user)) = (&settings.colony, &settings.user_key) else {
+        return Ok((Finding::ok(NAME, format!("the server answers, version {version}")), None));
+    };
+    let key = parts::key(Some(user), "COLONIES_USER_PRVKEY", "").map_err(misconfigured)?;
+    let id = key.id().clone();
+    let member = client.member(colony.clone(), Arc::clone(&key));
+    match member.statistics().await {
+        Ok(statistics) => {
+            let (waiting, running) = (statistics.waitingprocesses, statistics.runningprocesses);
+            let detail = format!("version {version}, {colony}: member, {waiting} processes waiting, {running} running");
+            Ok((Finding::ok(NAME, detail), Some(member)))
+        }
+        Err(ClientError::NotMember { .. } | ClientError::NotApproved { .. } | ClientError::UnknownColony { .. }) => {
+            let detail = format!("the server knows no member {id} of a colony {colony}");
+            Err(Finding::down(
+                NAME,
+                detail,
+                "run `colony-gateway colony setup`, or check COLONIES_COLONY_NAME and the key",
+            ))
+        }
+        Err(error) => Err(Finding::down(NAME, chain(&error), "see the log of the Colonies server")),
+    }
+}
+
+fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Finding {
+    const NAME: &str = "bees";
+    let Some(bees) = bees else {
+        return Finding::down(NAME, "unknown while the colony cannot be asked", "mend the colony first");
+    };
+    let now = clock.now();
+    let approved = bees.iter().filter(|bee| bee.state == ExecutorState::Approved);
+    let seen = |bee: &&Executor| bee.lastheardfromtime.0.is_some_and(|heard| now.since(heard) <= SEEN_MAX);
+    let (awake, pending) = (approved.filter(seen).count(), waiting(bees));
+    let detail = format!("{} executors of type {kind}, {awake} seen within 2 min", bees.len());
+    if let Some(name) = pending {
+        let action = format!("approve {name}, or give the bees COLONIES_COLONY_PRVKEY");
+        return Finding::degraded(NAME, format!("{detail}; {name} waits for approval"), action);
+    }
+    if awake == 0 {
+        return Finding::down(NAME, detail, "start bees (`colony-gateway bee`, or BEE_COUNT in `serve`)");
+    }
+    Finding::ok(NAME, detail)
+}
+
+fn waiting(bees: &[Executor]) -> Option<&str> {
+    bees.iter().find(|bee| bee.state == ExecutorState::Pending).map(|bee| bee.executorname.as_str())
+}
+
+async fn hearts(config: &Config, names: &[String]) -> Finding {
+    const NAME: &str = "heartbeat";
+    let Some(url) = &config.heartbeat else {
+        return Finding::none(NAME, "REDIS_URL is not set");
+    };
+    match heartbeat::find(url, names, REDIS_MAX).await {
+        Err(error) => Finding::degraded(NAME, chain(&error), "start Redis or check REDIS_URL; only heartbeats need it"),
+        Ok(found) => {
+            let silent: Vec<&str> =
+                found.iter().filter(|found| found.age.is_none()).map(|found| found.executor.as_str()).collect();
+            let oldest = found.iter().filter_map(|found| found.age).max().unwrap_or_default().as_secs();
+            let detail = format!("Redis answers, {} heartbeats, the oldest {oldest} s old", found.len() - silent.len());
+            if silent.is_empty() {
+                Finding::ok(NAME, detail)
+            } else {
+                let detail = format!("{detail}; none of {}", silent.join(", "));
+                Finding::degraded(NAME, detail, "look at these bees, and whether their REDIS_URL is the same")
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The gateway on this machine, and its inbox: from the running process, or from the file when none runs.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Finding;
+use crate::config::Config;
+use crate::domain::causes::chain;
+use crate::inbox::{self, Counts};
+
+/// Longest wait for an answer of the gateway.
+const ANSWER_MAX: Duration = Duration::from_secs(4);
+
+/// Entries on their way from which on the backlog needs a look.
+const BACKLOG_MAX: u64 = 100;
+
+/// Age of the oldest entry from which on it needs a look.
+const AGE_MAX: Duration = Duration::from_mins(5);
+
+/// Asks the process that listens here whether it is ready; the public listener when the admin one is another's.
+pub async fn is_ready(config: &Config) -> bool {
+    for address in [config.http.admin_listen, config.http.listen] {
+        if let Some((status, _)) = ask(address, "/readyz").await {
+            return status == 200;
+        }
+    }
+    false
+}
+
+pub(super) async fn probe(config: &Config) -> Vec<Finding> {
+    const NAME: &str = "gateway";
+    let address = config.http.admin_listen;
+    let Some((_, health)) = ask(address, "/health").await else {
+        let gateway = if config.endpoints.is_empty() {
+            Finding::none(NAME, "no webhook secret here: this machine receives none")
+        } else {
+            let action = "start it (`colony-gateway serve`), or check GATEWAY_ADMIN_LISTEN if it runs";
+            Finding::down(NAME, format!("stopped: nobody answers at {address}"), action)
+        };
+        return vec![gateway, stopped(config).await];
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let version = text(&health["version"]);
+    let detail = format!("version {version}, route {}, at {address}", text(&health["route"]));
+    let mut gateway = match health["status"].as_str() {
+        Some("ok") => Finding::ok(NAME, detail),
+        Some("degraded") => Finding::degraded(NAME, troubles(&health), "see the component below, and the log"),
+        _ => Finding::down(NAME, troubles(&health), "see the log of the gateway"),
+    };
+    if version != env!("CARGO_PKG_VERSION") {
+        let detail = format!("{}; this program is {}", gateway.detail, env!("CARGO_PKG_VERSION"));
+        gateway = Finding { status: gateway.status.max(super::Status::Degraded), detail, ..gateway };
+        gateway.action.get_or_insert_with(|| "restart the gateway to run the installed version".to_owned());
+    }
+    vec![gateway, running(&health["inbox"])]
+}
+
+/// What the process says of its components that are not well.
+fn troubles(health: &Value) -> String {
+    let components = health["components"].as_object().into_iter().flatten();
+    let bad = components.filter(|(_, component)| component["status"] != "ok");
+    let bad: Vec<String> =
+        bad.map(|(name, component)| format!("{name}: {}", component["detail"].as_str().unwrap_or_default())).collect();
+    let waiting = health["waiting_for"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let waiting = waiting.map(|latch| format!("waits for {latch}"));
+    let all: Vec<String> = bad.into_iter().chain(waiting).collect();
+    if all.is_empty() { "not ready".to_owned() } else { all.join("; ") }
+}
+
+fn running(inbox: &Value) -> Finding {
+    let count = |name: &str| inbox[name].as_u64().unwrap_or_default();
+    if inbox.is_null() || inbox["writable"] == false {
+        let action = "make room on its disk or mend it; Stripe repeats what was refused";
+        return Finding::down("inbox", "it takes no writes: webhooks are answered 503", action);
+    }
+    let backlog = count("waiting") + count("leased") + count("submitted");
+    let oldest = inbox["oldest_seconds"].as_f64().map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+    judge(backlog, oldest, count("dead"), count("quarantined"))
+}
+
+async fn stopped(config: &Config) -> Finding {
+    const NAME: &str = "inbox";
+    let directory = config.inbox.data_dir.clone();
+    if !directory.join(inbox::FILE_NAME).exists() {
+        return Finding::none(NAME, format!("none in {}", directory.display()));
+    }
+    match tokio::task::spawn_blocking(move || inbox::peek(&directory)).await {
+        Ok(Ok(counts)) => {
+            let Counts { dead, quarantined, .. } = counts;
+            let mut finding = judge(counts.backlog(), None, dead, quarantined);
+            finding.detail.push_str(" (read from the file; no gateway runs on it)");
+            finding
+        }
+        Ok(Err(error)) => {
+            Finding::down(NAME, chain(&error), "restore it from a backup, or ask for the file to be mended")
+        }
+        Err(_) => Finding::down(NAME, "cannot be read", "see the log"),
+    }
+}
+
+fn judge(backlog: u64, oldest: Option<Duration>, dead: u64, quarantined: u64) -> Finding {
+    let age = oldest.map(|oldest| format!(", the oldest {} s old", oldest.as_secs())).unwrap_or_default();
+    let detail = format!("{backlog} on their way{age}, {dead} dead, {quarantined} in quarantine");
+    if dead + quarantined > 0 {
+        let action = "look at why each was held (`colony-gateway inbox list`), then replay it";
+        return Finding::degraded("inbox", detail, action);
+    }
+    if backlog > BACKLOG_MAX || oldest.is_some_and(|oldest| oldest > AGE_MAX) {
+        return Finding::degraded("inbox", detail, "look at the ledger, the colony and the bees: nothing is lost");
+    }
+    Finding::ok("inbox", detail)
+}
+
+async fn ask(address: SocketAddr, path: &str) -> Option<(u16, Value)> {
+    let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build().ok()?;
+    let answer = client.get(format!("http://{}{path}", local(address))).send().await.ok()?;
+    Some((answer.status().as_u16(), answer.json().await.unwrap_or_default()))
+}
+
+/// Where to reach a listener from this machine.
+fn local(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}

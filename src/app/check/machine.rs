@@ -1,0 +1,84 @@
+//! This machine: its disk and its clock.
+
+use std::time::Duration;
+
+use reqwest::header::DATE;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+use super::Finding;
+use crate::config::Config;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::disk;
+
+/// Less room than this needs a look.
+const ROOM_LOW: u64 = 1 << 30;
+
+/// With less room than this webhooks are about to be refused.
+const ROOM_NONE: u64 = 64 << 20;
+
+/// Clocks may differ by this much; a Date header has whole seconds.
+const SKEW_MAX: Duration = Duration::from_secs(30);
+
+/// Longest wait for one answer.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+const MIB: u64 = 1 << 20;
+
+pub(super) fn disk(config: &Config) -> Finding {
+    const NAME: &str = "disk";
+    let directory = &config.inbox.data_dir;
+    match disk::room(directory) {
+        Err(_) if !directory.exists() => Finding::none(NAME, format!("{} is not there yet", directory.display())),
+        Err(error) => Finding::degraded(NAME, format!("{}: {error}", directory.display()), "check GATEWAY_DATA_DIR"),
+        Ok(room) => {
+            let detail = format!("{} MiB free of {} in {}", room.free / MIB, room.total / MIB, directory.display());
+            match room.free {
+                free if free < ROOM_NONE => Finding::down(NAME, detail, "make room: webhooks are about to be refused"),
+                free if free < ROOM_LOW => Finding::degraded(NAME, detail, "make room, or shorten the retention"),
+                _ => Finding::ok(NAME, detail),
+            }
+        }
+    }
+}
+
+/// Compares this clock with that of Stripe, or of the Colonies server.
+pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Finding> {
+    const NAME: &str = "clock";
+    let colony = config.colony.servers.as_deref().filter(|_| config.colony.tls_roots.is_none());
+    let colony = colony.and_then(|servers| {
+        let servers = crate::colony::client::ServerUrl::parse_list(servers, config.colony.port, config.colony.tls);
+        servers.ok()?.first().map(|server| format!("{server}/health"))
+    });
+    let stripe = config.stripe.key.as_ref().map(|_| config.stripe.base_url.clone());
+    let places: Vec<String> = stripe.into_iter().chain(colony).collect();
+    if places.is_empty() {
+        return vec![Finding::none(NAME, "nobody to compare it with: neither STRIPE_SECRET_KEY nor a colony is set")];
+    }
+    for place in places {
+        let Some(theirs) = date_at(&place).await else { continue };
+        let ours = clock.now();
+        let skew = ours.since(theirs).max(theirs.since(ours));
+        let detail = format!("{} s from that of {place}", skew.as_secs());
+        let action = "set the clock (NTP): signatures and attestations are refused when it is off by minutes";
+        return vec![match skew {
+            skew if skew > Duration::from_mins(4) => Finding::down(NAME, detail, action),
+            skew if skew > SKEW_MAX => Finding::degraded(NAME, detail, action),
+            _ => Finding::ok(NAME, detail),
+        }];
+    }
+    vec![Finding::none(NAME, "nobody that was asked tells the time")]
+}
+
+/// The time of a server, whatever else it answers.
+async fn date_at(url: &str) -> Option<Timestamp> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut client = reqwest::Client::builder().timeout(ANSWER_MAX).redirect(reqwest::redirect::Policy::none());
+    if url.starts_with("http://") {
+        client = client.no_proxy();
+    }
+    let answer = client.build().ok()?.get(url).send().await.ok()?;
+    // HTTP writes GMT where RFC 2822 wants an offset or one of its names; GMT is one of them.
+    let date = OffsetDateTime::parse(answer.headers().get(DATE)?.to_str().ok()?, &Rfc2822).ok()?;
+    Some(Timestamp::from_seconds(date.unix_timestamp()))
+}

@@ -1,0 +1,106 @@
+//! `check`: one report of every component.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use crate::app::check::{self, Report, Status};
+use crate::config::{Config, Sources};
+use crate::domain::clock::Clock;
+
+/// For `--help`.
+pub const EXIT_CODES: &str = "Exit codes:
+  0  healthy
+  1  degraded: works, and something needs a look
+  2  down: something does not work (with --ready: not ready), or the configuration is refused
+
+Components: gateway and inbox (of the process that runs here, or the file of one that is stopped), colony, bees and
+their heartbeats, ledger, Stripe key and webhook endpoint, clock, ages of key files, disk, configuration. Each is asked
+under a deadline, and nothing is changed anywhere.";
+
+/// Arguments of `check`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Only ask the process on this machine whether it is ready, for health checks of containers. Prints nothing.
+    #[arg(long, conflicts_with = "json")]
+    pub ready: bool,
+}
+
+/// Makes and prints the report.
+pub async fn run(args: CheckArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    let config = Config::for_tools(sources)?;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    if args.ready {
+        let ready = check::is_ready(&config).await;
+        return Ok(ExitCode::from(if ready { Status::Ok } else { Status::Down }.exit_code()));
+    }
+    let report = Box::pin(check::run(&config, &clock)).await;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        let plain = sources.environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+        write!(out, "{}", table(&report, out.is_terminal() && !plain))?;
+    }
+    Ok(ExitCode::from(report.status.exit_code()))
+}
+
+/// The report for people.
+fn table(report: &Report, colour: bool) -> String {
+    let width = |text: fn(&check::Finding) -> &str| {
+        report.components.iter().map(|finding| text(finding).len()).max().unwrap_or_default()
+    };
+    let (names, states) = (width(|finding| finding.component), width(|finding| finding.status.as_str()));
+    let mut text = String::new();
+    for finding in &report.components {
+        let status = format!("{:<states$}", finding.status.as_str());
+        let status = if colour { painted(&status, finding.status) } else { status };
+        let _ = writeln!(text, "{:<names$}  {status}  {}", finding.component, finding.detail);
+        if let Some(action) = &finding.action {
+            let _ = writeln!(text, "{:<names$}  {:<states$}  -> {action}", "", "");
+        }
+    }
+    let all = report.status.as_str();
+    let all = if colour { painted(all, report.status) } else { all.to_owned() };
+    let _ = writeln!(text, "\n{all}");
+    text
+}
+
+fn painted(text: &str, status: Status) -> String {
+    let colour = match status {
+        Status::NotConfigured => "2",
+        Status::Ok => "32",
+        Status::Degraded => "33",
+        Status::Down => "31",
+    };
+    format!("\x1b[{colour}m{text}\x1b[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_aligned_and_coloured_only_when_asked() {
+        let finding = |component, status, action: Option<&str>| check::Finding {
+            component,
+            status,
+            detail: "seen".to_owned(),
+            action: action.map(str::to_owned),
+        };
+        let components =
+            vec![finding("gateway", Status::Ok, None), finding("disk", Status::Degraded, Some("make room"))];
+        let report = Report { status: Status::Degraded, version: "1", checked_at: String::new(), components };
+        let plain = table(&report, false);
+        assert_eq!(
+            plain,
+            "gateway  ok        seen\ndisk     degraded  seen\n                   -> make room\n\ndegraded\n"
+        );
+        assert!(table(&report, true).contains("\x1b[33mdegraded\x1b[0m"));
+    }
+}

@@ -1,0 +1,90 @@
+//! Webhook endpoints as Stripe has them (`GET /v1/webhook_endpoints`).
+
+use serde_json::Value;
+
+use crate::stripe::object::Object;
+
+/// Types of event that rows are made of. Others are stored and change nothing.
+pub const EVENTS_NEEDED: [&str; 16] = [
+    "charge.dispute.closed",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.refunded",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.completed",
+    "customer.deleted",
+    "customer.subscription.created",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.resumed",
+    "customer.subscription.updated",
+    "invoice.paid",
+    "invoice.payment_failed",
+    "refund.created",
+    "refund.updated",
+];
+
+/// One webhook endpoint of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookEndpoint {
+    /// `we_…`
+    pub id: String,
+    /// Where Stripe posts.
+    pub url: String,
+    /// Whether Stripe posts at all; it switches endpoints off that fail for days.
+    pub enabled: bool,
+    /// Types of event that are sent.
+    pub events: Vec<String>,
+    /// API version of the events; the account's default without one.
+    pub api_version: Option<String>,
+    /// Mode.
+    pub livemode: Option<bool>,
+}
+
+impl WebhookEndpoint {
+    pub(super) fn read(value: &Value) -> Self {
+        let object = Object::new(value);
+        let text = |key: &str| object.at(key).text().unwrap_or_default().to_owned();
+        let events = value.get("enabled_events").and_then(Value::as_array).into_iter().flatten();
+        Self {
+            id: text("id"),
+            url: text("url"),
+            enabled: object.at("status").text() == Some("enabled"),
+            events: events.filter_map(Value::as_str).map(str::to_owned).collect(),
+            api_version: object.at("api_version").text().map(str::to_owned),
+            livemode: object.at("livemode").flag(),
+        }
+    }
+
+    /// Path of the URL.
+    pub fn path(&self) -> &str {
+        let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
+        let path = rest.find('/').map_or("/", |at| &rest[at..]);
+        path.split(['?', '#']).next().unwrap_or(path)
+    }
+
+    /// Types of event of [`EVENTS_NEEDED`] that are not sent.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let sends = |kind: &&str| self.events.iter().any(|event| event == "*" || event == kind);
+        EVENTS_NEEDED.into_iter().filter(|kind| !sends(kind)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_endpoint_tells_its_path_and_what_it_does_not_send() {
+        let endpoint = WebhookEndpoint::read(&json!({
+            "id": "we_1", "url": "https://pay.example.com/webhooks/stripe?x=1", "status": "disabled",
+            "enabled_events": ["invoice.paid", "customer.deleted"], "api_version": null, "livemode": true,
+        }));
+        assert_eq!((endpoint.path(), endpoint.enabled, endpoint.livemode), ("/webhooks/stripe", false, Some(true)));
+        assert_eq!(endpoint.missing().len(), EVENTS_NEEDED.len() - 2);
+        let all = WebhookEndpoint::read(&json!({"url": "https://pay.example.com", "enabled_events": ["*"]}));
+        assert_eq!((all.path(), all.missing().len()), ("/", 0));
+    }
+}

@@ -1,0 +1,129 @@
+//! The report, of what runs and of what does not.
+
+use serde_json::{Value, json};
+
+use crate::gateway::{Options, event};
+use crate::redis_server::Redis;
+use crate::run;
+use crate::stripe_api::{KEY, StripeStandIn};
+
+fn report(options: &Options) -> (i32, Value) {
+    let (code, stdout, stderr) = run(options, &["check", "--json"]);
+    (code, serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}")))
+}
+
+fn status<'a>(report: &'a Value, component: &str) -> &'a str {
+    finding(report, component)["status"].as_str().unwrap()
+}
+
+fn finding<'a>(report: &'a Value, component: &str) -> &'a Value {
+    let components = report["components"].as_array().unwrap();
+    components
+        .iter()
+        .find(|found| found["component"] == component)
+        .unwrap_or_else(|| panic!("no {component}: {report}"))
+}
+
+#[test]
+fn a_stopped_gateway_is_down_and_its_inbox_is_read_from_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    // Nobody listens there.
+    let options = Options::new(directory.path()).with("GATEWAY_ADMIN_LISTEN", "127.0.0.1:9");
+    let (code, nothing) = report(&options);
+    assert_eq!((code, status(&nothing, "gateway"), status(&nothing, "inbox")), (2, "down", "not_configured"));
+    assert!(!directory.path().join("inbox.db").exists(), "looking makes nothing");
+
+    let mut gateway = Options::new(directory.path()).serve();
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    gateway.until_idle();
+    // The lock is held: looking at the file needs none.
+    let (_, beside) = report(&options);
+    assert_eq!(status(&beside, "inbox"), "ok");
+    gateway.signal("TERM");
+    gateway.wait();
+    let (code, stopped) = report(&options);
+    assert_eq!((code, status(&stopped, "inbox"), status(&stopped, "ledger")), (2, "ok", "ok"));
+    assert!(finding(&stopped, "gateway")["action"].as_str().unwrap().contains("serve"));
+    let (code, table, _) = run(&options, &["check"]);
+    assert!(
+        code == 2 && table.contains("gateway") && table.contains("-> start it") && !table.contains('\u{1b}'),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_running_gateway_is_healthy_and_what_is_held_back_makes_it_degraded() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Options::new(directory.path()).serve();
+    let options = Options::new(directory.path())
+        .with("GATEWAY_ADMIN_LISTEN", gateway.admin)
+        .with("GATEWAY_LISTEN", gateway.webhooks);
+    assert_eq!(run(&options, &["check", "--ready"]), (0, String::new(), String::new()));
+    let (code, healthy) = report(&options);
+    assert_eq!((code, healthy["status"].as_str()), (0, Some("ok")), "{healthy:#}");
+    assert_eq!(status(&healthy, "gateway"), "ok");
+
+    assert_eq!(gateway.post("{\"object\":\"no event\"}").status, 200);
+    let (code, held) = report(&options);
+    assert_eq!((code, status(&held, "inbox")), (1, "degraded"), "{held:#}");
+    gateway.kill();
+    assert_eq!(run(&options, &["check", "--ready"]).0, 2);
+}
+
+#[test]
+fn redis_the_database_and_the_colony_that_are_away_are_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let redis = Redis::start();
+    let options = Options::new(directory.path())
+        .with("REDIS_URL", redis.url())
+        .with("DATABASE_URL", "postgres://gateway@127.0.0.1:9/none")
+        .with("USE_COLONY_OS", "true")
+        .with("COLONIES_SERVER_HOST", "http://127.0.0.1:9");
+    let (code, away) = report(&options);
+    assert_eq!(code, 2);
+    assert_eq!(
+        ["heartbeat", "ledger", "colony", "bees"].map(|part| status(&away, part)),
+        ["ok", "down", "down", "down"]
+    );
+    drop(redis);
+    let (_, away) = report(&options);
+    assert_eq!(status(&away, "heartbeat"), "degraded");
+}
+
+fn endpoint(change: &[(&str, Value)]) -> Value {
+    let mut endpoint = json!({
+        "id": "we_1", "object": "webhook_endpoint", "url": "https://pay.example.com/webhooks/stripe", "status": "enabled",
+        "enabled_events": ["*"], "api_version": null, "livemode": false,
+    });
+    for (key, value) in change {
+        endpoint[*key] = value.clone();
+    }
+    json!({"object": "list", "data": [endpoint], "has_more": false, "url": "/v1/webhook_endpoints"})
+}
+
+#[test]
+fn the_stripe_key_and_the_endpoint_are_judged_as_stripe_has_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let stripe = runtime.block_on(StripeStandIn::start());
+    let options = Options::new(directory.path())
+        .with("GATEWAY_ADMIN_LISTEN", "127.0.0.1:9")
+        .with("STRIPE_SECRET_KEY", KEY)
+        .with("GATEWAY_STRIPE_API_URL", &stripe.base_url);
+    let path = "/v1/webhook_endpoints";
+    let judged = |change: &[(&str, Value)]| {
+        stripe.put(path, endpoint(change));
+        let (_, report) = report(&options);
+        (status(&report, "stripe endpoint").to_owned(), finding(&report, "stripe endpoint")["detail"].to_string())
+    };
+    assert_eq!(judged(&[]).0, "ok");
+    assert_eq!(judged(&[("status", json!("disabled"))]).0, "down");
+    let (level, detail) = judged(&[("enabled_events", json!(["invoice.paid"]))]);
+    assert!(level == "degraded" && detail.contains("customer.subscription.updated"), "{detail}");
+    assert_eq!(judged(&[("url", json!("https://pay.example.com/elsewhere"))]).0, "degraded");
+
+    let (_, good) = report(&options);
+    assert_eq!((status(&good, "stripe key"), status(&good, "clock")), ("ok", "ok"), "{good:#}");
+    let (_, bad) = report(&options.with("STRIPE_SECRET_KEY", "rk_test_revoked"));
+    assert_eq!((status(&bad, "stripe key"), status(&bad, "stripe endpoint")), ("down", "degraded"), "{bad:#}");
+}
