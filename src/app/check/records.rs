@@ -32,7 +32,8 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Finding> {
                 | LedgerErrorKind::Overload
                 | LedgerErrorKind::TimedOut
                 | LedgerErrorKind::Conflict
-                | LedgerErrorKind::Rejected => "look at the database and the way to it; entries wait in the inbox",
+                | LedgerErrorKind::Rejected
+                | LedgerErrorKind::Unknown => "look at the database and the way to it; entries wait in the inbox",
             };
             Finding::down(NAME, chain(&error), action)
         }
