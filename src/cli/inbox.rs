@@ -66,8 +66,6 @@ pub struct Connection {
 /// Arguments of `inbox list`.
 #[derive(Clone, Debug, Args)]
 pub struct ListArgs {
-    #[command(flatten)]
-    filter: Filter,
     /// Group dead and quarantined entries by reason instead, as `inbox problems`.
     #[arg(long, conflicts_with_all = ["limit", "after", "reveal"])]
     groups: bool,
@@ -85,6 +83,8 @@ pub struct ListArgs {
     json: bool,
     #[command(flatten)]
     connection: Connection,
+    #[command(flatten)]
+    filter: Filter,
 }
 
 /// Arguments of `inbox problems`.
@@ -116,8 +116,6 @@ pub struct ShowArgs {
 /// Arguments of `inbox replay` and `inbox release`.
 #[derive(Clone, Debug, Args)]
 pub struct ChangeArgs {
-    #[command(flatten)]
-    filter: Filter,
     /// All entries that the command can be meant for. Needed when nothing else is selected.
     #[arg(long)]
     all: bool,
@@ -132,13 +130,13 @@ pub struct ChangeArgs {
     json: bool,
     #[command(flatten)]
     connection: Connection,
+    #[command(flatten)]
+    filter: Filter,
 }
 
 /// Arguments of `inbox drop`.
 #[derive(Clone, Debug, Args)]
 pub struct DropArgs {
-    #[command(flatten)]
-    filter: Filter,
     /// All dead and quarantined entries. Needed when nothing else is selected.
     #[arg(long)]
     all: bool,
@@ -153,6 +151,8 @@ pub struct DropArgs {
     json: bool,
     #[command(flatten)]
     connection: Connection,
+    #[command(flatten)]
+    filter: Filter,
 }
 
 /// Runs a subcommand.

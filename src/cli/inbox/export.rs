@@ -17,8 +17,6 @@ use crate::inbox::select::{PAGE_ENTRIES_MAX, Selection};
 /// Arguments of `inbox export`.
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
-    #[command(flatten)]
-    pub(super) filter: Filter,
     /// Write bodies too, with all personal data in them.
     #[arg(long)]
     reveal: bool,
@@ -27,6 +25,8 @@ pub struct ExportArgs {
     output: Option<PathBuf>,
     #[command(flatten)]
     pub(super) connection: Connection,
+    #[command(flatten)]
+    pub(super) filter: Filter,
 }
 
 /// Writes the entries, newest first.
