@@ -87,6 +87,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources),
     };
+    crate::telemetry::logging::flush();
     match result {
         Ok(code) => code,
         // Whoever read the output has seen enough, as `head` does.

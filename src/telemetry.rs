@@ -1,5 +1,6 @@
 //! What the gateway tells about itself: metrics, logs, health.
 
 pub mod health;
+pub mod log_queue;
 pub mod logging;
 pub mod metrics;
