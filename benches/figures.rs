@@ -96,9 +96,6 @@ struct Arguments {
     /// Another gateway's binary for all rows but `colony`, to compare two builds.
     #[arg(long)]
     binary: Option<std::path::PathBuf>,
-    /// Serves as the peer that checks signatures and does nothing else.
-    #[arg(long, hide = true)]
-    serve_bare: bool,
     /// `cargo bench` says this; nothing is measured without it.
     #[arg(long, hide = true)]
     bench: bool,
@@ -146,6 +143,7 @@ impl Bench {
 
 fn main() -> anyhow::Result<()> {
     let said = |what: &str| std::env::args().any(|argument| argument == what);
+    // The peer that checks signatures and does nothing else.
     if said("--serve-bare") {
         return bare::serve();
     }

@@ -123,6 +123,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) 
         Command::Restore(args) => restore::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources),
     };
+    crate::telemetry::logging::flush();
     match result {
         Ok(code) => code,
         // Whoever read the output has seen enough, as `head` does.

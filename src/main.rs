@@ -24,5 +24,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(cli::run(cli, environment, Clock::system()))
+    let code = runtime.block_on(cli::run(cli, environment, Clock::system()));
+    // What tasks still say while they are dropped.
+    drop(runtime);
+    colony_gateway::telemetry::logging::flush();
+    code
 }

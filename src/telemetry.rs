@@ -2,6 +2,7 @@
 
 pub mod health;
 pub mod heartbeat;
+pub mod log_queue;
 pub mod logging;
 pub mod metrics;
 pub mod roster;

@@ -62,6 +62,8 @@ pub(crate) fn environment(data: &Path, ledger: &Ledger) -> BTreeMap<&'static str
         ("STRIPE_PRICE_SILVER", Tier::Silver.price_id().to_owned()),
         ("STRIPE_PRICE_GOLD", Tier::Gold.price_id().to_owned()),
         ("USE_COLONY_OS", "false".to_owned()),
+        // As the unit file and the image have it.
+        ("MALLOC_ARENA_MAX", "2".to_owned()),
     ]);
     match ledger {
         Ledger::Down => environment.insert("DATABASE_URL", NO_LEDGER.to_owned()),

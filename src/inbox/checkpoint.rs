@@ -11,6 +11,12 @@ use tokio::sync::{mpsc, watch};
 use super::error::is_failed_fsync;
 use super::writer::Command;
 
+/// A checkpoint that moved fewer pages than this leaves the writer little to do.
+const REST_PAGES: i64 = 64;
+
+/// Most checkpoints before the writer moves the rest. Each leaves only what was committed while it ran.
+const ROUNDS_MAX: u32 = 4;
+
 /// Runs until the writer is gone.
 pub(super) fn run(
     connection: &Connection,
@@ -23,7 +29,7 @@ pub(super) fn run(
         if fatal.borrow().is_some() {
             return;
         }
-        match connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+        match move_bulk(connection) {
             Ok(()) => {
                 // A full queue means that the writer is busy: the next checkpoint asks again.
                 if let Some(writer) = writer.upgrade() {
@@ -43,4 +49,18 @@ pub(super) fn run(
             }
         }
     }
+}
+
+/// Moves the log into the file, and what was committed meanwhile, until little is left or commits come too fast.
+fn move_bulk(connection: &Connection) -> rusqlite::Result<()> {
+    let mut moved = 0;
+    for _ in 0..ROUNDS_MAX {
+        // The third column counts all pages of the log that are in the file by now.
+        let all: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))?;
+        if all - moved < REST_PAGES {
+            break;
+        }
+        moved = all;
+    }
+    Ok(())
 }

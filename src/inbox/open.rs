@@ -122,7 +122,8 @@ fn connect(path: &Path, options: &InboxOptions) -> Result<Connection, OpenError>
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "cache_size", -8192)?;
         if let Some(bytes) = options.bytes_max {
-            connection.pragma_update(None, "max_page_count", (bytes / PAGE_BYTES).max(16))?;
+            let page_bytes: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+            connection.pragma_update(None, "max_page_count", (bytes / page_bytes.max(512)).max(16))?;
         }
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
@@ -157,8 +158,8 @@ fn check(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
     if format > FORMAT {
         return Err(OpenError::Newer { path: path.to_owned(), found: format, known: FORMAT });
     }
-    let bytes = u64::try_from(pragma("page_count")?).unwrap_or(0).saturating_mul(PAGE_BYTES);
-    let large = bytes > CHECK_AT_START_BYTES_MAX;
+    let bytes = pragma("page_count")?.saturating_mul(pragma("page_size")?);
+    let large = u64::try_from(bytes).is_ok_and(|bytes| bytes > CHECK_AT_START_BYTES_MAX);
     if !large && let Some(detail) = quick_check(connection).map_err(classify)? {
         return Err(OpenError::Damaged { path: path.to_owned(), detail });
     }

@@ -10,8 +10,11 @@ pub(super) const APPLICATION_ID: i64 = 0x4347_494e;
 /// Format this program writes. Older ones are brought up to it when they are opened.
 pub(super) const FORMAT: i64 = 2;
 
-/// Bytes in a page. Large pages hold several bodies each; measured faster than SQLite's default of 4096.
-pub(super) const PAGE_BYTES: u64 = 16_384;
+/// Bytes in a page of a new file. A commit writes each page that it touches to the log as a whole, so that small groups
+/// want small pages, and a page should hold several bodies. Measured with bodies of 2.4 KB, in microseconds of CPU and KB
+/// of log an append: alone in its group 159 and 34 with SQLite's default of 4096, 196 and 55 with 8192, 308 and 103 with
+/// 16384; 48 in a group 33 and 5.9, 26 and 5.1, 29 and 6.1.
+pub(super) const PAGE_BYTES: u64 = 8192;
 
 /// Format 2. Times are milliseconds since the Unix epoch.
 ///
