@@ -99,9 +99,13 @@ pub(super) struct Answer {
 
 /// The document of a batch without events. Applying it shows users who wait.
 pub(super) fn empty(shadow: bool) -> String {
-    let tables = ["events", "bindings", "subscriptions", "customers", "revenue", "links", "findings", "decisions"];
-    let tables: String = tables.iter().map(|table| format!(",\"{table}\":[]")).collect();
-    format!("{{\"shadow\":{shadow}{tables}}}")
+    let mut document = format!("{{\"shadow\":{shadow}");
+    for table in ["events", "bindings", "subscriptions", "customers", "revenue", "links", "findings", "decisions"] {
+        document += ",\"";
+        document += table;
+        document += "\":[]";
+    }
+    document + "}"
 }
 
 /// The document for a batch, for the store `ledger`.
