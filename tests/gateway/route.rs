@@ -204,3 +204,36 @@ fn without_a_token_there_is_no_switch() {
     let gateway = Options::new(directory.path()).serve();
     assert_eq!(switch(&gateway, "PUT", None, r#"{"wish":"direct"}"#).status, 404);
 }
+
+#[test]
+fn keys_of_attestations_and_of_the_user_are_rotated_under_a_running_gateway() {
+    let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
+    let mut options = colony.options(&directory.path().join("data"));
+    for (name, key) in colony.environment.iter().filter(|(name, _)| name.contains("USER") || name.contains("ATTEST")) {
+        let file = directory.path().join(name);
+        std::fs::write(&file, key).unwrap();
+        options = options.with(name, "").with(&format!("{name}_FILE"), file.display());
+    }
+    let gateway = options.serve();
+    let submitted = r#"colony_gateway_submissions_total{result="ok"}"#;
+    let through = |id: &str, count: u64| {
+        assert_eq!(method(&gateway, id), "colony_os");
+        gateway.until_idle();
+        assert_eq!(gateway.metric(submitted), count, "{:?}", gateway.log().last());
+    };
+    let rotate = |arguments: &[&str], setting: &str| {
+        let output = options.command().args(["keys", "rotate"]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let taken = |line: &String| line.contains("taken over") && line.contains(setting);
+        gateway.until(|_| gateway.log().iter().any(taken));
+    };
+    through("evt_1", 1);
+    let output = options.command().args(["keys", "rotate", "attestation", "prepare"]).output().unwrap();
+    assert!(output.status.success());
+    rotate(&["attestation", "switch"], "ATTESTATION_PRVKEY");
+    through("evt_2", 2);
+    rotate(&["user"], "COLONIES_USER_PRVKEY");
+    through("evt_3", 3);
+    assert_eq!(gateway.health()["inbox"]["settled"], 3);
+    assert_eq!(gateway.metric(r#"colony_gateway_bee_jobs_total{end="closed"}"#), 3, "the bees believed both keys");
+}

@@ -25,6 +25,15 @@ fn finding<'a>(report: &'a Value, component: &str) -> &'a Value {
 }
 
 #[test]
+fn a_machine_where_nothing_is_set_up_is_not_healthy() {
+    let directory = tempfile::tempdir().unwrap();
+    let options =
+        Options::new(directory.path()).with("STRIPE_WEBHOOK_SECRET", "").with("GATEWAY_ADMIN_LISTEN", "127.0.0.1:9");
+    let (code, bare) = report(&options);
+    assert_eq!((code, status(&bare, "gateway")), (1, "degraded"), "{bare:#}");
+}
+
+#[test]
 fn a_stopped_gateway_is_down_and_its_inbox_is_read_from_the_file() {
     let directory = tempfile::tempdir().unwrap();
     // Nobody listens there.

@@ -33,7 +33,11 @@ pub(super) async fn probe(config: &Config) -> Vec<Finding> {
     const NAME: &str = "gateway";
     let address = config.http.admin_listen;
     let Some((_, health)) = ask(address, "/health").await else {
-        let gateway = if config.endpoints.is_empty() {
+        let is_bare = config.endpoints.is_empty() && !config.colony.enabled;
+        let gateway = if is_bare {
+            let action = "run this with the gateway's environment or --config, or set STRIPE_WEBHOOK_SECRET";
+            Finding::degraded(NAME, "neither a webhook secret nor a colony is set here, and nobody answers", action)
+        } else if config.endpoints.is_empty() {
             Finding::none(NAME, "no webhook secret here: this machine receives none")
         } else {
             let action = "start it (`colony-gateway serve`), or check GATEWAY_ADMIN_LISTEN if it runs";
@@ -43,7 +47,10 @@ pub(super) async fn probe(config: &Config) -> Vec<Finding> {
     };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let version = text(&health["version"]);
-    let detail = format!("version {version}, route {}, at {address}", text(&health["route"]));
+    let detail = match health.get("route") {
+        Some(route) => format!("version {version}, route {}, at {address}", text(route)),
+        None => format!("version {version}, bees alone, at {address}"),
+    };
     let mut gateway = match health["status"].as_str() {
         Some("ok") => Finding::ok(NAME, detail),
         Some("degraded") => Finding::degraded(NAME, troubles(&health), "see the component below, and the log"),
@@ -54,7 +61,11 @@ pub(super) async fn probe(config: &Config) -> Vec<Finding> {
         gateway = Finding { status: gateway.status.max(super::Status::Degraded), detail, ..gateway };
         gateway.action.get_or_insert_with(|| "restart the gateway to run the installed version".to_owned());
     }
-    vec![gateway, running(&health["inbox"])]
+    let inbox = match health.get("inbox") {
+        Some(inbox) => running(inbox),
+        None => Finding::none("inbox", "bees have none"),
+    };
+    vec![gateway, inbox]
 }
 
 /// What the process says of its components that are not well.
