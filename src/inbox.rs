@@ -24,6 +24,7 @@ mod query;
 pub mod report;
 mod schema;
 pub mod select;
+mod stats;
 pub mod subject;
 mod sweep;
 mod write;
@@ -44,9 +45,9 @@ pub use lease::{Concluded, Conclusion, Lease, LeaseRequest, Leased, Refused, Sub
 pub use listed::Held;
 pub use peek::{FILE_NAME, peek};
 pub use query::{Counts, EntryView};
+pub use stats::WriterStats;
 pub use sweep::{Retention, Swept};
 pub use write::CRASHES_MAX;
-pub use writer::WriterStats;
 
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{EntryId, ProcessId};

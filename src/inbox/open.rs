@@ -9,8 +9,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::schema::{APPLICATION_ID, CREATE, FORMAT, PAGE_BYTES, UPGRADES};
+use super::stats::WriterStats;
 use super::write::Writes;
-use super::writer::{Writer, WriterStats};
+use super::writer::Writer;
 use super::{Inbox, InboxError, InboxOptions, InboxThreads, OpenError, checkpoint, restore_journal};
 use crate::domain::clock::Clock;
 

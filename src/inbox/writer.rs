@@ -5,9 +5,8 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -16,6 +15,7 @@ use super::error::{InboxError, is_failed_fsync};
 use super::lease::{Concluded, Conclusion, Lease, LeaseRequest, Refused};
 use super::operate::{Operated, Order};
 use super::schema::PAGE_BYTES;
+use super::stats::WriterStats;
 use super::sweep::{Retention, Swept};
 use super::write::Writes;
 use crate::domain::clock::{Clock, Timestamp};
@@ -23,14 +23,6 @@ use crate::domain::ids::{EntryId, ProcessId};
 
 /// The log is moved into the file when it has grown by about this many bytes.
 const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
-
-/// While groups are large, they begin at least this long after each other. What a commit costs hardly depends on its
-/// size (each page it touches goes to the log as a whole), so that many small ones take the disk and the cores from
-/// those who post: with 8 appends in a group an append costs more than twice as much as with 32.
-const PACE: Duration = Duration::from_millis(1);
-
-/// A group with so many appends is large. Below, nobody waits for others.
-const PACED_APPENDS: usize = 8;
 
 /// Pages that a commit writes besides bodies: leaves of the tables and indexes, tally, counters.
 const COMMIT_PAGES: u64 = 8;
@@ -102,48 +94,6 @@ enum Answer {
     None,
 }
 
-/// What the writer has done since the start.
-#[derive(Debug)]
-pub struct WriterStats {
-    commits: AtomicU64,
-    appended: AtomicU64,
-    failures: AtomicU64,
-    writable: AtomicBool,
-}
-
-impl Default for WriterStats {
-    fn default() -> Self {
-        Self {
-            commits: AtomicU64::new(0),
-            appended: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            writable: AtomicBool::new(true),
-        }
-    }
-}
-
-impl WriterStats {
-    /// Transactions committed.
-    pub fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Relaxed)
-    }
-
-    /// Appends committed, duplicates among them.
-    pub fn appended(&self) -> u64 {
-        self.appended.load(Ordering::Relaxed)
-    }
-
-    /// Transactions that failed.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// Whether the last write succeeded.
-    pub fn writable(&self) -> bool {
-        self.writable.load(Ordering::Relaxed)
-    }
-}
-
 pub(super) struct Writer {
     pub(super) writes: Writes,
     pub(super) queue: mpsc::Receiver<Command>,
@@ -163,15 +113,10 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut log_bytes = 0;
         let mut group = Vec::with_capacity(self.group_max);
-        let mut begun: Option<Instant> = None;
         while let Some(first) = self.queue.blocking_recv() {
             if self.is_over() {
                 return;
             }
-            if let Some(begun) = begun {
-                std::thread::sleep(PACE.saturating_sub(self.clock.instant().duration_since(begun)));
-            }
-            let begins = self.clock.instant();
             group.push(first);
             while group.len() < self.group_max
                 && let Ok(next) = self.queue.try_recv()
@@ -181,8 +126,6 @@ impl Writer {
             let before = group.len();
             group.retain(|command| !matches!(command, Command::FinishCheckpoint));
             let finish_checkpoint = group.len() < before;
-            let appends = group.iter().filter(|command| matches!(command, Command::Append { .. })).count();
-            begun = (appends >= PACED_APPENDS).then_some(begins);
             if !group.is_empty() {
                 log_bytes += group_bytes(&group);
                 if let Err(fatal) = self.commit_group(&mut group) {

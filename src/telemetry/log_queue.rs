@@ -192,7 +192,11 @@ mod tests {
         let (sender, receiver) = mpsc::sync_channel(0);
         let queue = LogQueue::start(Pipe(sender)).unwrap();
         let line = vec![b'x'; 1024];
-        // What the thread holds comes on top.
+        // From here on the thread holds a line that nobody takes from it.
+        plain(&queue).write_all(&line).unwrap();
+        while !queue.shared.lock().lines.is_empty() {
+            std::thread::yield_now();
+        }
         for _ in 0..4 * PLAIN_BYTES_MAX / line.len() {
             plain(&queue).write_all(&line).unwrap();
         }

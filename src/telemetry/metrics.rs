@@ -3,15 +3,18 @@
 //! Labels are bounded: their values are fixed here and start at zero, so that a rate is defined from the first scrape.
 
 mod open;
+mod registry;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 pub use open::{OpenCounters, OpenGauges, VALUES_MAX};
+use registry::Registry;
+pub use registry::{CounterFamily, GaugeFamily};
 
 /// Seconds: from an acknowledgement on a fast disk to the longest back-off.
 const SECONDS: [f64; 16] =
@@ -78,33 +81,6 @@ pub const PROBLEM_CODES: [&str; 16] = [
     "amount_form",
     "other",
 ];
-
-/// Counters of one name, by the value of one label.
-#[derive(Clone)]
-pub struct CounterFamily {
-    known: Vec<(&'static str, Counter)>,
-    other: Counter,
-}
-
-impl CounterFamily {
-    /// The counter of a value; values that were not declared count as `other`.
-    pub fn of(&self, value: &str) -> &Counter {
-        self.known.iter().find(|(known, _)| *known == value).map_or(&self.other, |(_, counter)| counter)
-    }
-}
-
-/// Gauges of one name, by the value of one label.
-#[derive(Clone)]
-pub struct GaugeFamily(Vec<(&'static str, Gauge)>);
-
-impl GaugeFamily {
-    /// Sets the gauge of a declared value.
-    pub fn set(&self, value: &str, to: f64) {
-        if let Some((_, gauge)) = self.0.iter().find(|(known, _)| *known == value) {
-            gauge.set(to);
-        }
-    }
-}
 
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $field:ident: $kind:ident($name:literal $(, $arg:expr)*);)+) => {
@@ -322,80 +298,6 @@ impl Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics")
-    }
-}
-
-struct Registry<'a>(&'a Arc<PrometheusRecorder>);
-
-const METADATA: Metadata<'static> = Metadata::new("colony_gateway", Level::INFO, None);
-
-impl Registry<'_> {
-    fn describe(name: &'static str, help: &'static str) -> (KeyName, metrics::SharedString) {
-        (KeyName::from_const_str(name), metrics::SharedString::const_str(help))
-    }
-
-    fn counter(&self, name: &'static str, help: &'static str) -> Counter {
-        let (key, help) = Self::describe(name, help);
-        self.0.describe_counter(key, None, help);
-        self.0.register_counter(&Key::from_static_name(name), &METADATA)
-    }
-
-    fn gauge(&self, name: &'static str, help: &'static str) -> Gauge {
-        let (key, help) = Self::describe(name, help);
-        self.0.describe_gauge(key, None, help);
-        self.0.register_gauge(&Key::from_static_name(name), &METADATA)
-    }
-
-    fn histogram(&self, name: &'static str, help: &'static str) -> Histogram {
-        let (key, help) = Self::describe(name, help);
-        self.0.describe_histogram(key, None, help);
-        self.0.register_histogram(&Key::from_static_name(name), &METADATA)
-    }
-
-    fn open_counters(&self, name: &'static str, help: &'static str, label: &'static str) -> OpenCounters {
-        let (key, help) = Self::describe(name, help);
-        self.0.describe_counter(key, None, help);
-        OpenCounters::new(Arc::clone(self.0), name, label)
-    }
-
-    fn open_gauges(&self, name: &'static str, help: &'static str, label: &'static str) -> OpenGauges {
-        let (key, help) = Self::describe(name, help);
-        self.0.describe_gauge(key, None, help);
-        OpenGauges::new(Arc::clone(self.0), name, label)
-    }
-
-    fn counters(
-        &self,
-        name: &'static str,
-        help: &'static str,
-        label: &'static str,
-        values: &[&'static str],
-    ) -> CounterFamily {
-        let (key, help) = Self::describe(name, help);
-        self.0.describe_counter(key, None, help);
-        let counter = |value: &'static str| {
-            let counter = self.0.register_counter(&Key::from_parts(name, vec![Label::new(label, value)]), &METADATA);
-            counter.absolute(0);
-            counter
-        };
-        CounterFamily { known: values.iter().map(|value| (*value, counter(value))).collect(), other: counter("other") }
-    }
-
-    fn gauges(
-        &self,
-        name: &'static str,
-        help: &'static str,
-        label: &'static str,
-        values: &[&'static str],
-    ) -> GaugeFamily {
-        let (key, help) = Self::describe(name, help);
-        self.0.describe_gauge(key, None, help);
-        let gauge = |value: &'static str| {
-            let gauge = self.0.register_gauge(&Key::from_parts(name, vec![Label::new(label, value)]), &METADATA);
-            gauge.set(0.0);
-            gauge
-        };
-        GaugeFamily(values.iter().map(|value| (*value, gauge(value))).collect())
     }
 }
 

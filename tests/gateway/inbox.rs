@@ -37,13 +37,13 @@ fn call(gateway: &Gateway, method: &str, path: &str, token: Option<&str>, body: 
 }
 
 fn audit(gateway: &Gateway) -> Vec<Value> {
-    let lines = gateway.log().into_iter().map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    let lines = gateway.whole_log().into_iter().map(|line| serde_json::from_str::<Value>(&line).unwrap());
     lines.filter(|line| line["target"] == "audit").collect()
 }
 
 /// How many lines of the log say this.
 fn said(gateway: &Gateway, text: &str) -> usize {
-    gateway.log().iter().filter(|line| line.contains(text)).count()
+    gateway.whole_log().iter().filter(|line| line.contains(text)).count()
 }
 
 /// A session that says whose customer `cus_1` is.
@@ -124,7 +124,7 @@ fn what_is_held_back_is_found_shown_without_people_and_released() {
     assert!(shown.contains("release at") && shown.contains("by ana: checked with the customer"), "{shown}");
     gateway.until(|health| health["components"]["problems"]["status"] == "ok");
     gateway.until(|_| said(&gateway, "problem resolved") == 2);
-    let log = gateway.log().join("\n");
+    let log = gateway.whole_log().join("\n");
     assert_eq!(log.matches("problem opened").count(), 2, "{log}");
     assert_eq!(log.matches("problem resolved").count(), 2, "{log}");
 

@@ -193,9 +193,9 @@ fn an_operator_with_the_token_switches_the_route_and_nobody_else_does() {
     gateway.until(|_| switch(&gateway, "GET", Some(token), "").json()["in_force"] == "colony_os");
     gateway.until_idle();
     assert_eq!(events(&directory), 3);
-    let audit = gateway.log().into_iter().filter(|line| line.contains("\"target\":\"audit\"")).count();
+    let audit = gateway.whole_log().into_iter().filter(|line| line.contains("\"target\":\"audit\"")).count();
     assert_eq!(audit, 2);
-    assert!(!gateway.log().join("\n").contains(token));
+    assert!(!gateway.whole_log().join("\n").contains(token));
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn rules_hold_events_back_and_a_hangup_replaces_them_unless_they_are_bad() {
     std::fs::write(&file, HOLD_PRODUCTS).unwrap();
     let gateway = Options::new(directory.path()).with("GATEWAY_GUARDIAN_RULES", file.display()).serve();
     assert_eq!(quarantined_after(&gateway, "evt_1"), 1);
-    assert!(gateway.log().iter().any(|line| line.contains("Guardian blocked") && line.contains("no_products")));
+    assert!(gateway.whole_log().iter().any(|line| line.contains("Guardian blocked") && line.contains("no_products")));
     gateway.until(|_| gateway.metric(r#"colony_gateway_guardian_events_total{decision="blocked"}"#) == 1);
 
     std::fs::write(&file, "[builtin.no_such_rule]\naction = \"flag\"\n").unwrap();

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -114,6 +115,25 @@ impl Gateway {
     /// What it has logged so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().expect("no panics while logging").clone()
+    }
+
+    /// Everything that it logged before this call. The log is written behind the gateway's back, so a request that only the
+    /// log notices goes after it.
+    pub(crate) fn whole_log(&self) -> Vec<String> {
+        static ASKED: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("MARK{}", ASKED.fetch_add(1, Ordering::Relaxed));
+        request(self.admin, format!("{mark} /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes());
+        let clock = Clock::system();
+        let started = clock.instant();
+        let marked = format!("\"{mark}\"");
+        loop {
+            let log = self.log();
+            if log.iter().any(|line| line.contains(&marked)) {
+                return log.into_iter().filter(|line| !line.contains("\"MARK")).collect();
+            }
+            assert!(clock.instant().duration_since(started) < PATIENCE, "{mark} is not in the log");
+            std::thread::yield_now();
+        }
     }
 
     /// Waits until it has logged this many requests; every line must be JSON.

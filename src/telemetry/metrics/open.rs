@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use metrics::{Counter, Gauge, Key, Label, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::METADATA;
+use super::registry::METADATA;
 
 /// Most values of one label; all beyond them count as `other`.
 pub const VALUES_MAX: usize = 128;
