@@ -51,7 +51,7 @@ pub struct SubscriptionFacts {
     pub version: String,
     /// The user that a binding names.
     pub user_id: Option<String>,
-    /// What is compared, by the names of [`compared`].
+    /// What is compared, by the names of `compared`.
     pub values: Map<String, Value>,
 }
 

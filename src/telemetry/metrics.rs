@@ -255,8 +255,8 @@ metrics! {
     disk_free: gauge("colony_gateway_inbox_disk_free_bytes");
     /// Seconds since the file of a secret was written, by its setting.
     secret_age: open_gauges("colony_gateway_secret_age_seconds", "secret");
-    /// Times that a key was used: webhook:<fingerprint> verified a delivery, attestation:<kid> vouched for a job that a
-    /// bee of this process took. A key whose count stands still is not needed any more.
+    /// Times that a key was used: a secret of an endpoint (`webhook:` and its fingerprint) verified a delivery, a key of a
+    /// gateway (`attestation:` and its id) vouched for a job. A key whose count stands still is not needed any more.
     key_uses: open_counters("colony_gateway_key_uses_total", "key");
     /// Times that settings and secrets were read again, by result.
     reloads: counters("colony_gateway_reloads_total", "result", &["ok", "refused"]);
