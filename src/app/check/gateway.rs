@@ -115,7 +115,7 @@ fn judge(backlog: u64, oldest: Option<Duration>, dead: u64, quarantined: u64) ->
     let age = oldest.map(|oldest| format!(", the oldest {} s old", oldest.as_secs())).unwrap_or_default();
     let detail = format!("{backlog} on their way{age}, {dead} dead, {quarantined} in quarantine");
     if dead + quarantined > 0 {
-        let action = "look at why each was held (`colony-gateway inbox list`), then replay it";
+        let action = "`colony-gateway inbox problems` says why, and what to do";
         return Finding::degraded("inbox", detail, action);
     }
     if backlog > BACKLOG_MAX || oldest.is_some_and(|oldest| oldest > AGE_MAX) {
