@@ -41,8 +41,11 @@ for _ in $(seq 100); do
 done
 
 status=0
-SCHEMATHESIS_HOOKS=hooks PYTHONPATH=tests/schemathesis "$venv/bin/schemathesis" \
-  --config-file tests/schemathesis/schemathesis.toml run openapi.yaml --url "$url" \
+repository=$PWD
+# What it remembers between runs stays below target/.
+cd "$venv"
+SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$repository/tests/schemathesis bin/schemathesis \
+  --config-file "$repository/tests/schemathesis/schemathesis.toml" run "$repository/openapi.yaml" --url "$url" \
   --header "Authorization: Bearer $token" --max-examples 30 --seed 7 --continue-on-failure --no-color || status=$?
 if grep -F '"level":"ERROR"' "$data/log" | grep -F panicked; then status=1; fi
 [ "$status" -eq 0 ] || tail -n 20 "$data/log" | cut -c 1-300 >&2
