@@ -18,6 +18,7 @@ fi
 
 data=$(mktemp -d)
 gateway=
+# shellcheck disable=SC2329 # the trap calls it
 finish() {
   [ -z "$gateway" ] || { kill "$gateway" && wait "$gateway"; } 2>/dev/null || true
   rm -rf "$data"

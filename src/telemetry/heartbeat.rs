@@ -134,7 +134,11 @@ impl Heartbeat {
                 () = draining.cancelled() => return Ok(()),
             }
             let pulses = self.pulses.pulses();
-            let Some(pipeline) = commands(&pulses, self.clock.now()) else { continue };
+            let Some(pipeline) = commands(&pulses, self.clock.now()) else {
+                // Bees that have just begun are not made to wait for a whole round.
+                ticks.reset_after(self.rhythm.every.min(FIRST_LOOK));
+                continue;
+            };
             let sent = tokio::select! {
                 sent = self.link.send(&pipeline) => sent,
                 () = draining.cancelled() => return Ok(()),
@@ -154,6 +158,9 @@ impl Heartbeat {
         }
     }
 }
+
+/// How often bees without a pulse are looked at again.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// Why Redis took nothing.
 #[derive(Debug, thiserror::Error)]

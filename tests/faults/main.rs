@@ -20,6 +20,9 @@ mod gateway;
 mod postgres;
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/redis.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod redis;
 #[path = "../support/rest.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod rest;

@@ -15,6 +15,7 @@ use crate::book::Book;
 use crate::gateway::{Gateway, Options};
 use crate::load::{Load, events};
 use crate::proxy::{Mode, Proxy};
+use crate::redis::Redis;
 use crate::rest::{Rest, SERVICE_KEY};
 use crate::rounds::Rounds;
 use crate::stripe_api::{KEY, StripeStandIn};
@@ -166,6 +167,51 @@ fn a_broken_network_before_the_colony() {
     let direct = |gateway: &Gateway| u64::from(gateway.health()["route"] == "direct");
     let line = Line { scenario: "network, Colonies", runtime, proxy, hits: direct, rest: 0 };
     line.break_in_every_way(&world, load, rounds);
+}
+
+/// Heartbeats are sent once a minute and asked about by nobody here: each fault is there from a gateway's start to its end.
+#[test]
+fn a_broken_network_before_redis() {
+    let (runtime, mut rounds, mut world) = (runtime(), Rounds::of(1), World::sqlite().with_colony());
+    let redis = Redis::start();
+    let mut proxy = proxy_before(&runtime, SocketAddr::from(([127, 0, 0, 1], redis.port())));
+    let colony = world.colony.as_ref().expect("asked for");
+    let url = format!("redis://{}", proxy.address());
+    world.options = colony.settings(world.options.clone(), colony.address()).with("REDIS_URL", url);
+    let load = Load::start(rounds.seed);
+    let mut figures = Figures { scenario: "network, Redis".to_owned(), seed: rounds.seed, ..Figures::default() };
+    for _ in 0..rounds.number {
+        let mut faults = FAULTS;
+        rounds.random.shuffle(&mut faults);
+        for fault in faults {
+            match fault {
+                Fault::Refused => runtime.block_on(proxy.refuse()),
+                Fault::Proxy(mode) => proxy.set(mode, i64::MAX),
+            }
+            let mut gateway = world.options.serve();
+            load.target(&[gateway.webhooks]);
+            load.allow(DELIVERIES);
+            load.until_sent();
+            until_idle(&gateway);
+            gateway.until(|_| metric(&gateway, "colony_gateway_heartbeats_total{") > 0);
+            load.target(&[]);
+            gateway.signal("TERM");
+            assert_eq!(gateway.wait().code(), Some(0), "{fault:?}");
+            match fault {
+                Fault::Refused => runtime.block_on(proxy.listen_again()),
+                Fault::Proxy(_) => proxy.set(Mode::Pass, 0),
+            }
+            figures.faults += 1;
+            figures.rounds += 1;
+        }
+    }
+    let gateway = world.options.serve();
+    load.target(&[gateway.webhooks]);
+    load.allow(DELIVERIES);
+    let account = load.finish();
+    account.assert_all_taken();
+    gateway.until(|_| metric(&gateway, "colony_gateway_heartbeats_total{result=\"ok\"}") > 0);
+    world.settle(&[&gateway], &account, figures);
 }
 
 #[test]
