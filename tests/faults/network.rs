@@ -27,8 +27,8 @@ const DELIVERIES: u64 = 60;
 /// Times that a dependency runs into a fault before the network heals.
 const HITS: i64 = 2;
 
-/// Events that the stand-in of Stripe's API knows the outcome of.
-const EVENTS_KNOWN: usize = 600;
+/// Events of a round that the stand-in of Stripe's API knows the outcome of.
+const EVENTS_KNOWN: u64 = 600;
 
 /// What the network does.
 #[derive(Clone, Copy, Debug)]
@@ -218,8 +218,10 @@ fn a_broken_network_before_redis() {
 fn a_broken_network_before_stripe() {
     let (runtime, rounds, mut world) = (runtime(), Rounds::of(1), World::sqlite());
     let stripe = runtime.block_on(StripeStandIn::start());
+    let known_events = EVENTS_KNOWN * rounds.number;
     // In this version a charge names its invoice, so that subscriptions are all that is asked for.
-    let known: Vec<_> = events(rounds.seed, Some(ApiVersion::ALL[0])).take(EVENTS_KNOWN).collect();
+    let known: Vec<_> =
+        events(rounds.seed, Some(ApiVersion::ALL[0])).take(usize::try_from(known_events).unwrap()).collect();
     let mut objects: BTreeMap<String, Value> = BTreeMap::new();
     for event in known.iter().filter(|event| event.kind.starts_with("customer.subscription.")) {
         let event: Value = serde_json::from_slice(&event.body).unwrap();
@@ -239,7 +241,7 @@ fn a_broken_network_before_stripe() {
     let unanswered = |gateway: &Gateway| {
         gateway.log().iter().filter(|line| line.contains("Stripe left questions open")).count() as u64
     };
-    let line = Line { scenario: "network, Stripe", runtime, proxy, hits: unanswered, rest: 2 * EVENTS_KNOWN as u64 };
+    let line = Line { scenario: "network, Stripe", runtime, proxy, hits: unanswered, rest: 2 * known_events };
     line.break_in_every_way(&world, load, rounds);
     assert!(!stripe.asked().is_empty());
 }
