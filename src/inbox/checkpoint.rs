@@ -29,7 +29,7 @@ pub(super) fn run(
         if fatal.borrow().is_some() {
             return;
         }
-        match move_bulk(connection) {
+        match move_bulk(connection, fatal) {
             Ok(()) => {
                 // A full queue means that the writer is busy: the next checkpoint asks again.
                 if let Some(writer) = writer.upgrade() {
@@ -52,9 +52,12 @@ pub(super) fn run(
 }
 
 /// Moves the log into the file, and what was committed meanwhile, until little is left or commits come too fast.
-fn move_bulk(connection: &Connection) -> rusqlite::Result<()> {
+fn move_bulk(connection: &Connection, fatal: &watch::Sender<Option<String>>) -> rusqlite::Result<()> {
     let mut moved = 0;
     for _ in 0..ROUNDS_MAX {
+        if fatal.borrow().is_some() {
+            break;
+        }
         // The third column counts all pages of the log that are in the file by now.
         let all: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))?;
         if all - moved < REST_PAGES {
