@@ -12,6 +12,7 @@ mod operator;
 mod problem;
 mod reconcile;
 mod server;
+mod site;
 mod webhook;
 mod worker;
 
@@ -28,16 +29,19 @@ pub use operator::Operator;
 pub use problem::Problem;
 pub use reconcile::{ReconcileControl, Reconciling};
 pub use server::{ServerOptions, serve};
+pub use site::Site;
 pub use webhook::{WebhookOptions, Webhooks};
 pub use worker::WorkerState;
 
 use crate::stripe::endpoint::Endpoint;
 use log::RequestLog;
+use webhook::Intake;
 
 /// What the public listener serves: the webhook paths and the probes, which tell a status only.
-pub fn public_router(webhooks: Webhooks, endpoints: Vec<Endpoint>, state: AdminState) -> Router {
+pub fn public_site(webhooks: Webhooks, endpoints: Vec<Endpoint>, state: AdminState) -> Site {
     let log = request_log(&state);
-    finish(webhook::router(webhooks, endpoints).merge(admin::status_routes(state)), log)
+    let intake = Intake::new(webhooks, endpoints, log.clone());
+    Site::new(intake, finish(admin::status_routes(state), log))
 }
 
 /// What the admin listener serves: metrics, the full health, and with a token the operator's switch.
@@ -53,9 +57,10 @@ pub fn worker_router(state: WorkerState) -> Router {
 }
 
 /// Everything on one address, for when public and admin listener are the same.
-pub fn combined_router(webhooks: Webhooks, endpoints: Vec<Endpoint>, state: AdminState, controls: Controls) -> Router {
+pub fn combined_site(webhooks: Webhooks, endpoints: Vec<Endpoint>, state: AdminState, controls: Controls) -> Site {
     let log = request_log(&state);
-    finish(webhook::router(webhooks, endpoints).merge(admin_routes(state, controls)), log)
+    let intake = Intake::new(webhooks, endpoints, log.clone());
+    Site::new(intake, finish(admin_routes(state, controls), log))
 }
 
 /// What an operator with the token may do; nothing of it is there without a token.

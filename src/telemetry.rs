@@ -2,6 +2,7 @@
 
 pub mod health;
 pub mod heartbeat;
+pub(crate) mod json_line;
 pub mod log_queue;
 pub mod logging;
 pub mod metrics;

@@ -80,9 +80,9 @@ impl Listeners {
                 let router = http::admin_router(state.clone(), controls);
                 let serve = http::serve(listener, router, options, None, shutdown.token().clone());
                 supervisor.start("admin listener", serve);
-                http::public_router(webhooks, endpoints, state)
+                http::public_site(webhooks, endpoints, state)
             }
-            None => http::combined_router(webhooks, endpoints, state, controls),
+            None => http::combined_site(webhooks, endpoints, state, controls),
         };
         let serve = http::serve(self.webhooks, public, options, connections, shutdown.token().clone());
         supervisor.start("webhook listener", serve);

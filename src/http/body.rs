@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -20,9 +19,16 @@ pub(super) struct Held<'a> {
     _share: Option<SemaphorePermit<'a>>,
 }
 
-/// Reads a whole body, chunked or not. A body that comes in one piece is not copied.
-pub(super) async fn read(body: Body, budget: &Semaphore, deadline: Duration) -> Result<Held<'_>, Problem> {
-    if hyper::body::Body::size_hint(&body).lower() > WEBHOOK_BODY_BYTES_MAX as u64 {
+/// Bodies up to this size are copied out of the connection's buffer, which then serves the next request as it is. Otherwise
+/// the connection would need a new buffer, which is several times as large as most bodies, for each request.
+const COPIED_BYTES_MAX: usize = 16 * 1024;
+
+/// Reads a whole body, chunked or not. A large body that comes in one piece is not copied.
+pub(super) async fn read<B>(body: B, budget: &Semaphore, deadline: Duration) -> Result<Held<'_>, Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    if body.size_hint().lower() > WEBHOOK_BODY_BYTES_MAX as u64 {
         return Err(Problem::BodyTooLarge);
     }
     match tokio::time::timeout(deadline, collect(body, budget)).await {
@@ -31,7 +37,10 @@ pub(super) async fn read(body: Body, budget: &Semaphore, deadline: Duration) -> 
     }
 }
 
-async fn collect(mut body: Body, budget: &Semaphore) -> Result<Held<'_>, Problem> {
+async fn collect<B>(mut body: B, budget: &Semaphore) -> Result<Held<'_>, Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut share: Option<SemaphorePermit<'_>> = None;
@@ -51,7 +60,7 @@ async fn collect(mut body: Body, budget: &Semaphore) -> Result<Held<'_>, Problem
             }
         }
         if first.is_empty() && rest.is_empty() {
-            first = data;
+            first = if data.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&data) } else { data };
         } else {
             if rest.is_empty() {
                 rest.extend_from_slice(&std::mem::take(&mut first));
@@ -65,6 +74,7 @@ async fn collect(mut body: Body, budget: &Semaphore) -> Result<Held<'_>, Problem
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use http_body_util::channel::Channel;
 
     use super::*;
@@ -124,10 +134,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_in_one_piece_is_not_copied() {
-        let bytes = Bytes::from(vec![b'x'; 100]);
-        let budget = budget(PERMIT_BYTES);
-        let read = read(Body::from(bytes.clone()), &budget, SECOND).await.unwrap();
-        assert_eq!(read.bytes.as_ptr(), bytes.as_ptr());
+    async fn only_a_small_body_in_one_piece_is_copied() {
+        let budget = budget(4 * COPIED_BYTES_MAX);
+        for (size, copied) in [(COPIED_BYTES_MAX, true), (COPIED_BYTES_MAX + 1, false)] {
+            let bytes = Bytes::from(vec![b'x'; size]);
+            let read = read(Body::from(bytes.clone()), &budget, SECOND).await.unwrap();
+            assert_eq!(read.bytes, bytes);
+            assert_eq!(read.bytes.as_ptr() != bytes.as_ptr(), copied, "{size}");
+        }
     }
 }

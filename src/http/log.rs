@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -13,7 +14,7 @@ use crate::domain::ids::EntryId;
 use crate::stripe::envelope::Envelope;
 use crate::telemetry::metrics::Metrics;
 
-/// What a handler lets the log line know of a stored delivery.
+/// What is told of a stored delivery.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
     pub(super) result: &'static str,
@@ -21,7 +22,7 @@ pub(super) struct Stored {
     pub(super) event: Option<Arc<Envelope>>,
 }
 
-/// What the layer needs.
+/// What the lines need.
 #[derive(Clone, Debug)]
 pub(super) struct RequestLog {
     pub(super) clock: Clock,
@@ -30,42 +31,66 @@ pub(super) struct RequestLog {
     pub(super) webhooks: bool,
 }
 
-pub(super) async fn layer(State(log): State<RequestLog>, request: Request, next: Next) -> Response {
-    let started: Instant = log.clock.instant();
-    let method = request.method().clone();
-    // The path as configured, never as sent: that could hold anything.
-    let path =
-        request.extensions().get::<MatchedPath>().map_or_else(|| Arc::from("-"), |path| Arc::from(path.as_str()));
-    let response = next.run(request).await;
-    let duration = log.clock.instant().duration_since(started);
-    let status = response.status().as_u16();
-    let path: &str = &path;
-    let duration_ms = duration.as_secs_f64() * 1000.0;
-    let result = if let Some(stored) = response.extensions().get::<Stored>() {
+/// The line of a request that has begun.
+pub(super) struct Line<'a> {
+    log: &'a RequestLog,
+    started: Instant,
+    method: Method,
+    path: &'a str,
+}
+
+impl RequestLog {
+    /// Begins a line. The path is one that is configured, never as sent: that could hold anything.
+    pub(super) fn begin<'a>(&'a self, method: Method, path: &'a str) -> Line<'a> {
+        Line { log: self, started: self.clock.instant(), method, path }
+    }
+}
+
+impl Line<'_> {
+    /// A delivery was stored.
+    pub(super) fn stored(self, stored: &Stored) {
+        let Self { log, started, method, path } = self;
+        let duration = log.clock.instant().duration_since(started);
         let event = stored.event.as_deref();
         tracing::info!(
             target: "request",
             %method,
             path,
-            status,
+            status = 200,
             code = stored.result,
             event_id = event.map(|event| event.id.as_str()),
             event_type = event.map(|event| event.kind.as_str()),
             entry = stored.entry.0,
-            duration_ms,
+            duration_ms = duration.as_secs_f64() * 1000.0,
             "request"
         );
-        stored.result
-    } else if let Some(Inner { code, reason }) = response.extensions().get::<Inner>() {
-        tracing::warn!(target: "request", %method, path, status, code, reason, duration_ms, "request");
-        code
-    } else {
-        tracing::debug!(target: "request", %method, path, status, duration_ms, "request");
-        ""
-    };
-    if log.webhooks && !result.is_empty() {
-        log.metrics.webhook_requests.of(result).increment(1);
+        log.metrics.webhook_requests.of(stored.result).increment(1);
         Metrics::observe(&log.metrics.webhook_seconds, duration);
     }
+
+    /// The request got any other answer.
+    pub(super) fn answered(self, response: &Response) {
+        let Self { log, started, method, path } = self;
+        let duration = log.clock.instant().duration_since(started);
+        let duration_ms = duration.as_secs_f64() * 1000.0;
+        let status = response.status().as_u16();
+        let Some(Inner { code, reason }) = response.extensions().get::<Inner>() else {
+            tracing::debug!(target: "request", %method, path, status, duration_ms, "request");
+            return;
+        };
+        tracing::warn!(target: "request", %method, path, status, code, reason, duration_ms, "request");
+        if log.webhooks {
+            log.metrics.webhook_requests.of(code).increment(1);
+            Metrics::observe(&log.metrics.webhook_seconds, duration);
+        }
+    }
+}
+
+/// For every path that the router answers.
+pub(super) async fn layer(State(log): State<RequestLog>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let line = log.begin(request.method().clone(), path.as_ref().map_or("-", MatchedPath::as_str));
+    let response = next.run(request).await;
+    line.answered(&response);
     response
 }

@@ -5,14 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::site::Site;
 use crate::telemetry::metrics::Metrics;
 
 /// Sent to a connection over the bound, before anything of it is read.
@@ -40,11 +40,12 @@ pub struct ServerOptions {
 /// given.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    site: impl Into<Site>,
     options: ServerOptions,
     metrics: Option<Arc<Metrics>>,
     draining: CancellationToken,
 ) -> Result<(), Infallible> {
+    let site = Arc::new(site.into());
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -66,7 +67,7 @@ pub async fn serve(
             Ok((stream, _)) => {
                 // Small answers must not wait for more.
                 drop(stream.set_nodelay(true));
-                connections.spawn(connection(stream, router.clone(), options, draining.clone()));
+                connections.spawn(connection(stream, Arc::clone(&site), options, draining.clone()));
                 observe(metrics.as_deref(), &connections);
             }
             Err(error) => accept_failed(&error).await,
@@ -77,13 +78,15 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, options: ServerOptions, draining: CancellationToken) {
+async fn connection(stream: TcpStream, site: Arc<Site>, options: ServerOptions, draining: CancellationToken) {
+    let site = &*site;
+    let answer = service_fn(move |request| async move { Ok::<_, Infallible>(site.answer(request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.head_timeout)
         .max_buf_size(options.head_bytes_max)
         .max_headers(options.headers_max)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,

@@ -1,25 +1,30 @@
 //! `POST` of a delivery: bounds, signature, one append, answer.
+//!
+//! Deliveries do not go through the router: what a router does for any request (layers, boxes, matching) costs several
+//! microseconds, and here a path is one of a few that are known.
 
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, header};
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use serde::Serialize;
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::body::{self, PERMIT_BYTES};
-use super::log::Stored;
+use super::log::{RequestLog, Stored};
 use super::problem::Problem;
 use crate::domain::clock::Clock;
-use crate::domain::route::RouteInForce;
+use crate::domain::route::{Route, RouteInForce};
 use crate::inbox::{Door, Inbox, NewEntry, Receipt};
 use crate::stripe::endpoint::{Endpoint, Mismatch};
 use crate::stripe::envelope::Envelope;
-use crate::stripe::signature::check_header;
+use crate::stripe::signature::{SignatureError, check_header};
 use crate::telemetry::metrics::Metrics;
 
 static STRIPE_SIGNATURE: HeaderName = HeaderName::from_static("stripe-signature");
@@ -52,95 +57,138 @@ pub struct Webhooks {
     pub options: WebhookOptions,
 }
 
-struct Shared {
+/// The webhook paths of every endpoint.
+pub(super) struct Intake {
+    endpoints: HashMap<String, Arc<Endpoint>>,
     webhooks: Webhooks,
     requests: Semaphore,
     body_budget: Semaphore,
+    log: RequestLog,
 }
 
-struct EndpointState {
-    endpoint: Endpoint,
-    shared: Arc<Shared>,
+/// An answer, and what the log line tells of it.
+struct Acknowledged {
+    response: Response,
+    stored: Stored,
 }
 
-/// Routes for every path of every endpoint.
-pub(super) fn router(webhooks: Webhooks, endpoints: Vec<Endpoint>) -> Router {
-    let shared = Arc::new(Shared {
-        requests: Semaphore::new(webhooks.options.requests_max),
-        body_budget: Semaphore::new(webhooks.options.body_bytes_in_hand_max.div_ceil(PERMIT_BYTES)),
-        webhooks,
-    });
-    let mut router = Router::new();
-    for endpoint in endpoints {
-        let paths = endpoint.paths.clone();
-        let state = Arc::new(EndpointState { endpoint, shared: Arc::clone(&shared) });
-        for path in paths {
-            let route = post(receive).fallback(|| async { Problem::MethodNotAllowed { allow: "POST" } });
-            router = router.route(&path, route.with_state(Arc::clone(&state)));
-        }
-    }
-    router
-}
-
-/// The 200 body that the predecessor's callers know.
-#[derive(Serialize)]
-struct Received {
-    received: bool,
-    method: &'static str,
-}
-
-/// The only way to a 200.
+/// The only way to a 200. The body is what the predecessor's callers know.
 fn acknowledge(
     receipt: &Receipt,
     route: &RouteInForce,
     result: &'static str,
     event: Option<Arc<Envelope>>,
-) -> Response {
-    let mut response = axum::Json(Received { received: true, method: route.get().as_str() }).into_response();
-    response.extensions_mut().insert(Stored { result, entry: receipt.entry(), event });
-    response
+) -> Acknowledged {
+    let body = match route.get() {
+        Route::Direct => r#"{"received":true,"method":"direct"}"#,
+        Route::ColonyOs => r#"{"received":true,"method":"colony_os"}"#,
+    };
+    let mut response = Response::new(Body::from(Bytes::from_static(body.as_bytes())));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Acknowledged { response, stored: Stored { result, entry: receipt.entry(), event } }
 }
 
-async fn receive(State(state): State<Arc<EndpointState>>, request: Request) -> Result<Response, Problem> {
-    let shared = &*state.shared;
-    let webhooks = &shared.webhooks;
-    let options = &webhooks.options;
-    let _place = shared.requests.try_acquire().map_err(|_| Problem::Overloaded)?;
-    let _in_hand = InHand::new(&webhooks.metrics);
-    let (head, body) = request.into_parts();
-    let refuse = |error| {
-        webhooks.metrics.signature_failures.of(crate::stripe::signature::SignatureError::reason(error)).increment(1);
-        Problem::InvalidSignature(error)
-    };
-    let values = head.headers.get_all(&STRIPE_SIGNATURE).iter().map(header::HeaderValue::as_bytes);
-    let header = check_header(values).map_err(refuse)?;
-    let body = body::read(body, &shared.body_budget, options.body_timeout).await?;
-    let endpoint = &state.endpoint;
-    let delivery = header
-        .verify(body.bytes.clone(), &endpoint.secrets.get(), webhooks.clock.now(), endpoint.tolerance)
-        .map_err(refuse)?;
-    webhooks.metrics.key_uses.of(&format!("webhook:{}", delivery.secret())).increment(1);
-    let (entry, event, held) = match Envelope::read(delivery.body()) {
-        Ok(event) => {
-            let mismatch = endpoint.check(&event).err();
-            let door = mismatch.map_or(Door::Open, |mismatch| Door::Hold {
-                code: mismatch.code(),
-                reason: mismatch.hint().to_owned(),
-            });
-            let known = Arc::new(event.clone());
-            (NewEntry::event(endpoint.name.clone(), event, door, delivery), Some(known), mismatch.map(Mismatch::code))
+impl Intake {
+    pub(super) fn new(webhooks: Webhooks, endpoints: Vec<Endpoint>, log: RequestLog) -> Self {
+        let mut paths = HashMap::new();
+        for endpoint in endpoints {
+            let endpoint = Arc::new(endpoint);
+            for path in &endpoint.paths {
+                paths.insert(path.clone(), Arc::clone(&endpoint));
+            }
         }
-        Err(error) => {
-            (NewEntry::malformed(endpoint.name.clone(), error.to_string(), delivery), None, Some("malformed"))
+        Self {
+            endpoints: paths,
+            requests: Semaphore::new(webhooks.options.requests_max),
+            body_budget: Semaphore::new(webhooks.options.body_bytes_in_hand_max.div_ceil(PERMIT_BYTES)),
+            webhooks,
+            log,
         }
-    };
-    let append = tokio::time::timeout(options.append_timeout, webhooks.inbox.append(entry));
-    let receipt = match append.await {
-        Ok(appended) => appended.map_err(Problem::InboxUnavailable)?,
-        Err(_) => return Err(Problem::InboxTimeout),
-    };
-    webhooks.metrics.last_webhook.set(webhooks.clock.now().as_seconds());
-    Ok(acknowledge(&receipt, &webhooks.route, count(&webhooks.metrics, &receipt, held, event.as_deref()), event))
+    }
+
+    /// The configured path that a request asks for, if it is one, and its endpoint.
+    pub(super) fn find(&self, path: &str) -> Option<(&str, &Endpoint)> {
+        self.endpoints.get_key_value(path).map(|(path, endpoint)| (path.as_str(), &**endpoint))
+    }
+
+    /// Answers a request for a webhook path, with a line in the log.
+    pub(super) async fn answer<B>(&self, (path, endpoint): (&str, &Endpoint), request: Request<B>) -> Response
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        let line = self.log.begin(request.method().clone(), path);
+        match unpanicked(self.receive(endpoint, request)).await {
+            Ok(Acknowledged { response, stored }) => {
+                line.stored(&stored);
+                response
+            }
+            Err(problem) => {
+                let response = problem.into_response();
+                line.answered(&response);
+                response
+            }
+        }
+    }
+
+    async fn receive<B>(&self, endpoint: &Endpoint, request: Request<B>) -> Result<Acknowledged, Problem>
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        if request.method() != Method::POST {
+            return Err(Problem::MethodNotAllowed { allow: "POST" });
+        }
+        let webhooks = &self.webhooks;
+        let options = &webhooks.options;
+        let _place = self.requests.try_acquire().map_err(|_| Problem::Overloaded)?;
+        let _in_hand = InHand::new(&webhooks.metrics);
+        let (head, body) = request.into_parts();
+        let refuse = |error| {
+            webhooks.metrics.signature_failures.of(SignatureError::reason(error)).increment(1);
+            Problem::InvalidSignature(error)
+        };
+        let values = head.headers.get_all(&STRIPE_SIGNATURE).iter().map(HeaderValue::as_bytes);
+        let header = check_header(values).map_err(refuse)?;
+        let body = body::read(body, &self.body_budget, options.body_timeout).await?;
+        let delivery = header
+            .verify(body.bytes.clone(), &endpoint.secrets.get(), webhooks.clock.now(), endpoint.tolerance)
+            .map_err(refuse)?;
+        webhooks.metrics.key_uses.of(&format!("webhook:{}", delivery.secret())).increment(1);
+        let (entry, event, held) = match Envelope::read(delivery.body()) {
+            Ok(event) => {
+                let mismatch = endpoint.check(&event).err();
+                let door = mismatch.map_or(Door::Open, |mismatch| Door::Hold {
+                    code: mismatch.code(),
+                    reason: mismatch.hint().to_owned(),
+                });
+                let event = Arc::new(event);
+                let entry = NewEntry::event(endpoint.name.clone(), Arc::clone(&event), door, delivery);
+                (entry, Some(event), mismatch.map(Mismatch::code))
+            }
+            Err(error) => {
+                (NewEntry::malformed(endpoint.name.clone(), error.to_string(), delivery), None, Some("malformed"))
+            }
+        };
+        let append = tokio::time::timeout(options.append_timeout, webhooks.inbox.append(entry));
+        let receipt = match append.await {
+            Ok(appended) => appended.map_err(Problem::InboxUnavailable)?,
+            Err(_) => return Err(Problem::InboxTimeout),
+        };
+        webhooks.metrics.last_webhook.set(webhooks.clock.now().as_seconds());
+        let result = count(&webhooks.metrics, &receipt, held, event.as_deref());
+        Ok(acknowledge(&receipt, &webhooks.route, result, event))
+    }
+}
+
+/// A panic is answered as a problem, as the router does it for other paths.
+async fn unpanicked<T>(answer: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let mut answer = pin!(answer);
+    std::future::poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))).unwrap_or_else(|panic| {
+            super::panicked(panic);
+            Poll::Ready(Err(Problem::Internal))
+        })
+    })
+    .await
 }
 
 /// Counts a request as in hand until it is dropped, on whichever way.

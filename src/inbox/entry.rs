@@ -1,5 +1,7 @@
 //! Entries, their states, and the receipt that proves one durable.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::Timestamp;
@@ -67,14 +69,19 @@ impl Origin {
     }
 }
 
+/// What is known of an event by its head.
+#[derive(Debug)]
+enum Head {
+    Read(Arc<Envelope>),
+    /// Signed bytes that are no event go by their digest.
+    Malformed(String),
+}
+
 /// An event on its way into the inbox. Made from a [`VerifiedDelivery`] or a [`FetchedEvent`], and from nothing else.
 #[derive(Debug)]
 pub struct NewEntry {
     pub(super) endpoint: EndpointName,
-    pub(super) event_id: String,
-    pub(super) event_type: String,
-    pub(super) account: Option<String>,
-    pub(super) livemode: Option<bool>,
+    head: Head,
     pub(super) source: Source,
     pub(super) door: Door,
     pub(super) origin: Origin,
@@ -82,48 +89,54 @@ pub struct NewEntry {
 
 impl NewEntry {
     /// An event.
-    pub fn event(endpoint: EndpointName, envelope: Envelope, door: Door, delivery: VerifiedDelivery) -> Self {
-        Self {
-            endpoint,
-            event_id: envelope.id.as_str().to_owned(),
-            event_type: envelope.kind,
-            account: envelope.account,
-            livemode: envelope.livemode,
-            source: Source::Webhook,
-            door,
-            origin: Origin::Delivery(delivery),
-        }
+    pub fn event(
+        endpoint: EndpointName,
+        envelope: impl Into<Arc<Envelope>>,
+        door: Door,
+        delivery: VerifiedDelivery,
+    ) -> Self {
+        let head = Head::Read(envelope.into());
+        Self { endpoint, head, source: Source::Webhook, door, origin: Origin::Delivery(delivery) }
     }
 
     /// An event that Stripe lists and the ledger does not know. Where the inbox holds it as settled, the ledger has lost
     /// it since, and the entry is worked on once more.
     pub fn listed(endpoint: EndpointName, event: FetchedEvent) -> Self {
-        let envelope = event.envelope();
-        Self {
-            endpoint,
-            event_id: envelope.id.as_str().to_owned(),
-            event_type: envelope.kind.clone(),
-            account: envelope.account.clone(),
-            livemode: envelope.livemode,
-            source: Source::Reconcile,
-            door: Door::Open,
-            origin: Origin::Listed(event),
-        }
+        let head = Head::Read(Arc::new(event.envelope().clone()));
+        Self { endpoint, head, source: Source::Reconcile, door: Door::Open, origin: Origin::Listed(event) }
     }
 
     /// Signed bytes that are not an event. Kept under their digest, for a person to look at.
     pub fn malformed(endpoint: EndpointName, reason: String, delivery: VerifiedDelivery) -> Self {
         use sha2::{Digest, Sha256};
         let digest = hex::encode(Sha256::digest(delivery.body()));
-        Self {
-            endpoint,
-            event_id: format!("sha256:{digest}"),
-            event_type: "malformed".to_owned(),
-            account: None,
-            livemode: None,
-            source: Source::Webhook,
-            door: Door::Hold { code: "malformed", reason },
-            origin: Origin::Delivery(delivery),
+        let (head, door) = (Head::Malformed(format!("sha256:{digest}")), Door::Hold { code: "malformed", reason });
+        Self { endpoint, head, source: Source::Webhook, door, origin: Origin::Delivery(delivery) }
+    }
+
+    pub(super) fn event_id(&self) -> &str {
+        match &self.head {
+            Head::Read(envelope) => envelope.id.as_str(),
+            Head::Malformed(digest) => digest,
+        }
+    }
+
+    pub(super) fn event_type(&self) -> &str {
+        self.envelope().map_or("malformed", |envelope| &envelope.kind)
+    }
+
+    pub(super) fn account(&self) -> Option<&str> {
+        self.envelope()?.account.as_deref()
+    }
+
+    pub(super) fn livemode(&self) -> Option<bool> {
+        self.envelope()?.livemode
+    }
+
+    fn envelope(&self) -> Option<&Envelope> {
+        match &self.head {
+            Head::Read(envelope) => Some(envelope),
+            Head::Malformed(_) => None,
         }
     }
 }

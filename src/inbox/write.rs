@@ -122,10 +122,10 @@ impl Writes {
             .execute(params![
                 id,
                 new.endpoint.as_str(),
-                new.event_id,
-                new.event_type,
-                new.account,
-                new.livemode,
+                new.event_id(),
+                new.event_type(),
+                new.account(),
+                new.livemode(),
                 new.source.as_str(),
                 new.origin.voucher(),
                 now.millis(),
@@ -139,7 +139,7 @@ impl Writes {
             let known: i64 = self
                 .connection
                 .prepare_cached("SELECT id FROM entries WHERE event_id = ?1 AND endpoint = ?2")?
-                .query_row(params![new.event_id, new.endpoint.as_str()], |row| row.get(0))?;
+                .query_row(params![new.event_id(), new.endpoint.as_str()], |row| row.get(0))?;
             let again = new.source == Source::Reconcile && self.work_again(known, new, now)?;
             return Ok(Receipt::after_commit(EntryId(known), !again));
         }

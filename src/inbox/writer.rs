@@ -7,6 +7,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -26,6 +27,13 @@ const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Pages that a commit writes besides bodies: leaves of the tables and indexes, tally, counters.
 const COMMIT_PAGES: u64 = 8;
+
+/// So many requests in a group show that they come faster than commits.
+const BUSY_GROUP: usize = 8;
+
+/// Least time between the beginnings of two groups while requests come that fast. A commit costs as much for a few of them
+/// as for many, and on a machine that is busy the time is not lost: others use it.
+const GROUP_EVERY: Duration = Duration::from_millis(2);
 
 type Reply<T> = oneshot::Sender<Result<T, InboxError>>;
 
@@ -113,16 +121,18 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut log_bytes = 0;
         let mut group = Vec::with_capacity(self.group_max);
+        let mut begun = self.clock.instant();
         while let Some(first) = self.queue.blocking_recv() {
             if self.is_over() {
                 return;
             }
             group.push(first);
-            while group.len() < self.group_max
-                && let Ok(next) = self.queue.try_recv()
-            {
-                group.push(next);
+            self.take_queued(&mut group);
+            if group.len() >= BUSY_GROUP {
+                std::thread::sleep(GROUP_EVERY.saturating_sub(self.clock.instant().duration_since(begun)));
+                self.take_queued(&mut group);
             }
+            begun = self.clock.instant();
             let before = group.len();
             group.retain(|command| !matches!(command, Command::FinishCheckpoint));
             let finish_checkpoint = group.len() < before;
@@ -147,6 +157,14 @@ impl Writer {
             && let Err(error) = self.writes.finish()
         {
             self.checkpoint_failed(&error);
+        }
+    }
+
+    fn take_queued(&mut self, group: &mut Vec<Command>) {
+        while group.len() < self.group_max
+            && let Ok(next) = self.queue.try_recv()
+        {
+            group.push(next);
         }
     }
 

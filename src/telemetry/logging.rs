@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+use super::json_line::JsonLine;
 use super::log_queue::LogQueue;
 
 /// The queue of this process, once there is one.
@@ -75,11 +76,8 @@ pub fn install(format: LogFormat, filter: &str) -> Result<(), ParseError> {
         LogFormat::Pretty => false,
         LogFormat::Auto => !terminal,
     };
-    let installed = if json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
-    } else {
-        builder.with_ansi(terminal).try_init()
-    };
+    let installed =
+        if json { builder.event_format(JsonLine).try_init() } else { builder.with_ansi(terminal).try_init() };
     // A second installation in one process happens in tests only; the first one stays.
     drop(installed);
     Ok(())

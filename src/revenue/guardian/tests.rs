@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::revenue::rows::Severity;
+use crate::telemetry::json_line::JsonLine;
 
 const NOW: i64 = 1_767_225_600;
 
@@ -189,7 +190,7 @@ fn a_block_is_logged_by_its_phrase_without_customer_data() {
     let value = with(value, "/data/object/metadata", "note", json!("<script>lea</script>"));
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let subscriber = tracing_subscriber::fmt().event_format(JsonLine).with_writer(move || writer.clone()).finish();
     tracing::subscriber::with_default(subscriber, || {
         look(&Guardian::default(), &value);
         look(&Guardian::default(), &invoice());
@@ -197,9 +198,9 @@ fn a_block_is_logged_by_its_phrase_without_customer_data() {
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let [line] = &lines[..] else { panic!("{text}") };
-    assert_eq!(line["fields"]["message"], "Guardian blocked");
-    assert_eq!(line["fields"]["event_id"], "evt_1");
-    assert_eq!(line["fields"]["rule"], "injection_script");
+    assert_eq!(line["message"], "Guardian blocked");
+    assert_eq!(line["event_id"], "evt_1");
+    assert_eq!(line["rule"], "injection_script");
     assert!(!text.contains("lea") && !text.contains("cus_1"), "{text}");
 }
 
