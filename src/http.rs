@@ -12,6 +12,7 @@ mod operator;
 mod problem;
 mod reconcile;
 mod server;
+mod trace;
 mod webhook;
 mod worker;
 

@@ -14,13 +14,16 @@ use tokio::sync::Semaphore;
 use super::body::{self, PERMIT_BYTES};
 use super::log::Stored;
 use super::problem::Problem;
+use super::trace;
 use crate::domain::clock::Clock;
 use crate::domain::route::RouteInForce;
+use crate::domain::trace::TraceContext;
 use crate::inbox::{Door, Inbox, NewEntry, Receipt};
 use crate::stripe::endpoint::{Endpoint, Mismatch};
 use crate::stripe::envelope::Envelope;
 use crate::stripe::signature::check_header;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
 
 static STRIPE_SIGNATURE: HeaderName = HeaderName::from_static("stripe-signature");
 
@@ -48,6 +51,8 @@ pub struct Webhooks {
     pub metrics: Arc<Metrics>,
     /// Time.
     pub clock: Clock,
+    /// Traces.
+    pub tracer: Tracer,
     /// Bounds.
     pub options: WebhookOptions,
 }
@@ -95,14 +100,16 @@ fn acknowledge(
     route: &RouteInForce,
     result: &'static str,
     event: Option<Arc<Envelope>>,
+    trace: Option<TraceContext>,
 ) -> Response {
     let mut response = axum::Json(Received { received: true, method: route.get().as_str() }).into_response();
-    response.extensions_mut().insert(Stored { result, entry: receipt.entry(), event });
+    response.extensions_mut().insert(Stored { result, entry: receipt.entry(), event, trace });
     response
 }
 
 async fn receive(State(state): State<Arc<EndpointState>>, request: Request) -> Result<Response, Problem> {
     let shared = &*state.shared;
+    let arrived = shared.webhooks.tracer.moment();
     let webhooks = &shared.webhooks;
     let options = &webhooks.options;
     let _place = shared.requests.try_acquire().map_err(|_| Problem::Overloaded)?;
@@ -134,13 +141,23 @@ async fn receive(State(state): State<Arc<EndpointState>>, request: Request) -> R
             (NewEntry::malformed(endpoint.name.clone(), error.to_string(), delivery), None, Some("malformed"))
         }
     };
-    let append = tokio::time::timeout(options.append_timeout, webhooks.inbox.append(entry));
-    let receipt = match append.await {
-        Ok(appended) => appended.map_err(Problem::InboxUnavailable)?,
-        Err(_) => return Err(Problem::InboxTimeout),
+    let span = trace::Delivery::begin(&webhooks.tracer, arrived, &head, endpoint.name.as_str(), event.as_deref());
+    let context = span.context();
+    let commit = span.commit();
+    let append = tokio::time::timeout(options.append_timeout, webhooks.inbox.append(entry.traced(context)));
+    let appended = match append.await {
+        Ok(appended) => appended.map_err(Problem::InboxUnavailable),
+        Err(_) => Err(Problem::InboxTimeout),
+    };
+    drop(commit);
+    let receipt = match appended {
+        Ok(receipt) => receipt,
+        Err(problem) => return Err(span.failed(problem)),
     };
     webhooks.metrics.last_webhook.set(webhooks.clock.now().as_seconds());
-    Ok(acknowledge(&receipt, &webhooks.route, count(&webhooks.metrics, &receipt, held, event.as_deref()), event))
+    let result = count(&webhooks.metrics, &receipt, held, event.as_deref());
+    span.stored(&receipt, result);
+    Ok(acknowledge(&receipt, &webhooks.route, result, event, context))
 }
 
 /// Counts a request as in hand until it is dropped, on whichever way.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, ProcessId};
+use crate::domain::trace::TraceContext;
 use crate::stripe::api::FetchedEvent;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::signature::VerifiedDelivery;
@@ -78,9 +79,16 @@ pub struct NewEntry {
     pub(super) source: Source,
     pub(super) door: Door,
     pub(super) origin: Origin,
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl NewEntry {
+    /// With the position in a trace from which the work on it follows.
+    #[must_use]
+    pub fn traced(self, trace: Option<TraceContext>) -> Self {
+        Self { trace, ..self }
+    }
+
     /// An event.
     pub fn event(endpoint: EndpointName, envelope: Envelope, door: Door, delivery: VerifiedDelivery) -> Self {
         Self {
@@ -92,6 +100,7 @@ impl NewEntry {
             source: Source::Webhook,
             door,
             origin: Origin::Delivery(delivery),
+            trace: None,
         }
     }
 
@@ -108,6 +117,7 @@ impl NewEntry {
             source: Source::Reconcile,
             door: Door::Open,
             origin: Origin::Listed(event),
+            trace: None,
         }
     }
 
@@ -124,6 +134,7 @@ impl NewEntry {
             source: Source::Webhook,
             door: Door::Hold { code: "malformed", reason },
             origin: Origin::Delivery(delivery),
+            trace: None,
         }
     }
 }

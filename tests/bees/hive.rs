@@ -24,6 +24,7 @@ use colony_gateway::revenue::validator::Validator;
 use colony_gateway::revenue::verdict::Verdict;
 use colony_gateway::telemetry::health::Board;
 use colony_gateway::telemetry::metrics::Metrics;
+use colony_gateway::telemetry::trace::Tracer;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -315,6 +316,7 @@ impl Plan {
             metrics: Arc::clone(&metrics),
             board: board.clone(),
             clock,
+            tracer: Tracer::default(),
         };
         let shutdown = Shutdown::default();
         let mut supervisor = Supervisor::new(shutdown.clone(), Readiness::default());
