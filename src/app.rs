@@ -163,7 +163,6 @@ pub async fn start_on(
     let (inbox_latch, listener_latch) = (readiness.latch("inbox"), readiness.latch("listeners"));
     let (metrics, board) = (Metrics::new(), Board::default());
     let (tracer, traces) = Traces::start(config, "colony-gateway", &metrics)?;
-    let route = RouteInForce::new(Route::Direct);
 
     // Listening comes first: a port that is taken must not cost the time to open a large inbox.
     let listeners = Listeners::open(config, inherited).await?;
@@ -175,7 +174,7 @@ pub async fn start_on(
     let around = Surroundings {
         inbox: inbox.clone(),
         switch: switch.clone(),
-        in_force: route,
+        in_force: RouteInForce::new(Route::Direct),
         metrics: Arc::clone(&metrics),
         board: board.clone(),
         clock: clock.clone(),

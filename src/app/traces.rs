@@ -28,7 +28,7 @@ impl Traces {
     /// The time that work in hand may take of a shutdown's, so that both fit.
     pub(super) fn rest_of(&self, deadline: Duration) -> Duration {
         match &self.0 {
-            Some(_) => deadline - FLUSH_MAX.min(deadline / WORK_PART),
+            Some(_) => deadline.saturating_sub(FLUSH_MAX.min(deadline / WORK_PART)),
             None => deadline,
         }
     }

@@ -142,6 +142,7 @@ impl ColonyRoute {
             resubmissions_max: options.resubmissions_max,
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
+            tracer: tracer.clone(),
         };
         let member = submitter.member.clone();
         let confirm = Confirm::new(member, options, routing.clone(), settler.clone(), completions);

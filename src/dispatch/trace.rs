@@ -4,10 +4,11 @@
 //! its own, linked to every delivery, since none of them is more its cause than the others; and each delivery's trace gets
 //! a span that is linked to it.
 
+use crate::domain::ids::{EntryId, ProcessId};
 use crate::domain::route::Route;
 use crate::domain::trace::TraceContext;
-use crate::inbox::Leased;
-use crate::telemetry::trace::{Cause, Place, Span, SpanKind, Tracer};
+use crate::inbox::{Leased, SubmittedEntry};
+use crate::telemetry::trace::{Cause, Moment, Place, Span, SpanKind, Tracer};
 
 /// The spans of one attempt or one submission. They end when it is dropped; nothing while tracing is off.
 #[derive(Debug, Default)]
@@ -83,4 +84,44 @@ fn described(mut span: Span, leased: &Leased, route: Route) -> Span {
     span.number("gateway.entry", leased.lease.entry().0);
     span.number("gateway.attempt", i64::from(leased.attempts) + 1);
     span
+}
+
+/// Spans of what became of the entries that a process held. Nothing while tracing is off.
+#[derive(Debug)]
+pub(super) struct Settled {
+    tracer: Tracer,
+    process: ProcessId,
+    since: Moment,
+    /// Those whose delivery was traced.
+    entries: Vec<SubmittedEntry>,
+}
+
+impl Settled {
+    /// Begins where the end of the process is known.
+    pub(super) fn begin(tracer: &Tracer, process: &ProcessId, entries: &[SubmittedEntry]) -> Self {
+        let is_traced = |entry: &&SubmittedEntry| tracer.is_on() && entry.trace.is_some();
+        let entries = entries.iter().filter(is_traced).cloned().collect();
+        Self { tracer: tracer.clone(), process: process.clone(), since: tracer.moment(), entries }
+    }
+
+    /// An entry came to its end.
+    pub(super) fn ended(&self, entry: EntryId, outcome: &str) {
+        self.settle(entry).text("gateway.outcome", outcome);
+    }
+
+    /// An entry came back without one.
+    pub(super) fn returned(&self, entry: EntryId, reason: &str) {
+        self.settle(entry).failed(reason);
+    }
+
+    fn settle(&self, entry: EntryId) -> Span {
+        let Some(settled) = self.entries.iter().find(|settled| settled.entry == entry) else { return Span::default() };
+        let cause = Cause { parent: settled.trace, links: &[] };
+        let mut span = self.tracer.begin_at(self.since, "settle", SpanKind::Internal, cause);
+        span.text("stripe.event_id", settled.event_id.as_str());
+        span.text("stripe.event_type", &settled.event_type);
+        span.number("gateway.entry", settled.entry.0);
+        span.text("colony.process_id", self.process.as_str());
+        span
+    }
 }

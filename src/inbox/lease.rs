@@ -143,6 +143,8 @@ pub struct SubmittedEntry {
     pub attempts: u32,
     /// When it became durable.
     pub received: Timestamp,
+    /// The delivery's position in its trace.
+    pub trace: Option<TraceContext>,
 }
 
 /// What a conclusion came to.

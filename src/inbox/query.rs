@@ -147,7 +147,7 @@ pub(super) fn submitted(connection: &mut Connection, limit: u32) -> rusqlite::Re
 /// The entries that a process holds.
 pub(super) fn entries_of(connection: &mut Connection, process: &ProcessId) -> rusqlite::Result<Vec<SubmittedEntry>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, event_id, event_type, attempts, received_at FROM entries
+        "SELECT id, event_id, event_type, attempts, received_at, traceparent FROM entries
          WHERE state = 2 AND process_id = ?1 ORDER BY id",
     )?;
     let rows = statement.query_map([process.as_str()], |row| {
@@ -157,6 +157,7 @@ pub(super) fn entries_of(connection: &mut Connection, process: &ProcessId) -> ru
             event_type: row.get(2)?,
             attempts: row.get(3)?,
             received: Timestamp::from_millis(row.get(4)?),
+            trace: row.get::<_, Option<String>>(5)?.as_deref().and_then(TraceContext::parse),
         })
     })?;
     rows.collect()
