@@ -241,6 +241,7 @@ impl Hive {
             client: self.client.clone(),
             ledger: Arc::clone(&self.ledger),
             offers_summary: false,
+            tracer: Tracer::default(),
         }
     }
 
@@ -279,6 +280,7 @@ pub(crate) struct Plan {
     pub(crate) client: Client,
     pub(crate) ledger: Arc<Counting>,
     pub(crate) offers_summary: bool,
+    pub(crate) tracer: Tracer,
 }
 
 /// Bees that run.
@@ -316,7 +318,7 @@ impl Plan {
             metrics: Arc::clone(&metrics),
             board: board.clone(),
             clock,
-            tracer: Tracer::default(),
+            tracer: self.tracer,
         };
         let shutdown = Shutdown::default();
         let mut supervisor = Supervisor::new(shutdown.clone(), Readiness::default());

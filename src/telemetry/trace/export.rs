@@ -17,7 +17,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
 use prost::Message as _;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -42,7 +42,10 @@ const GATHER_MAX: Duration = Duration::from_secs(1);
 /// Most tries of one batch.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Waits between them.
+/// Longest wait that a collector may ask for between them.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
+
+/// Waits between them when it asks for none.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(2) };
 
 /// Longest time that the end of a process may spend on what is left.
@@ -207,8 +210,13 @@ enum ExportError {
     #[error("the collector does not answer")]
     NoAnswer(#[source] reqwest::Error),
     /// An answer that is no success.
-    #[error("the collector answers {0}")]
-    Status(StatusCode),
+    #[error("the collector answers {status}")]
+    Status {
+        /// Its status.
+        status: StatusCode,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
 }
 
 impl ExportError {
@@ -216,7 +224,15 @@ impl ExportError {
     fn passes(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
-            Self::Status(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            Self::Status { status, .. } => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+        }
+    }
+
+    /// How long to wait before another try, when `attempt` have failed.
+    fn wait(&self, attempt: u32, random: &mut fastrand::Rng) -> Duration {
+        match self {
+            Self::Status { retry_after: Some(after), .. } => (*after).min(RETRY_AFTER_MAX),
+            Self::Status { retry_after: None, .. } | Self::NoAnswer(_) => BACKOFF.wait(attempt, random),
         }
     }
 }
@@ -286,7 +302,7 @@ impl Exporter {
                 return Err(error);
             }
             tokio::select! {
-                () = tokio::time::sleep(BACKOFF.wait(attempt, random)) => {}
+                () = tokio::time::sleep(error.wait(attempt, random)) => {}
                 () = stop.cancelled() => {}
             }
         }
@@ -296,7 +312,8 @@ impl Exporter {
         let without_url = |error: reqwest::Error| ExportError::NoAnswer(error.without_url());
         let mut response = self.client.post(self.url.clone()).body(body).send().await.map_err(without_url)?;
         if !response.status().is_success() {
-            return Err(ExportError::Status(response.status()));
+            let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+            return Err(ExportError::Status { status: response.status(), retry_after: after.map(Duration::from_secs) });
         }
         let mut answer = Vec::new();
         while let Ok(Some(chunk)) = response.chunk().await {
@@ -364,6 +381,22 @@ mod tests {
 
     fn dropped(metrics: &Metrics, result: &str) -> bool {
         metrics.render().contains(&format!("colony_gateway_trace_spans_total{{result=\"{result}\"}} 100\n"))
+    }
+
+    #[test]
+    fn a_collector_says_when_it_wants_to_be_asked_again_within_bounds() {
+        let error = |status, seconds: Option<u64>| ExportError::Status {
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after: seconds.map(Duration::from_secs),
+        };
+        let wait = |seconds| error(503, seconds).wait(1, &mut fastrand::Rng::with_seed(1));
+        assert_eq!((wait(Some(3)), wait(Some(u64::MAX))), (Duration::from_secs(3), RETRY_AFTER_MAX));
+        assert!(wait(None) <= BACKOFF.first);
+        for (status, passes) in
+            [(429, true), (502, true), (503, true), (504, true), (400, false), (401, false), (500, false)]
+        {
+            assert_eq!(error(status, None).passes(), passes, "{status}");
+        }
     }
 
     #[tokio::test]
