@@ -101,7 +101,7 @@ hand_over() {
 }
 
 hand_over_credentials() {
-  local ledger=(database_url supabase_service_role_key) more=(stripe_secret_key redis_url)
+  local ledger=(database_url supabase_service_role_key) more=(stripe_secret_key redis_url otel_exporter_otlp_headers)
   hand_over colony-gateway.service "${ledger[@]}" "${more[@]}" colonies_user_prvkey colonies_colony_prvkey \
     colonies_executor_prvkey attestation_prvkey attestation_pubkeys
   # A bee never has the key that attests.

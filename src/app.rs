@@ -18,6 +18,7 @@ mod restore;
 mod route;
 mod secrets;
 pub mod shadow;
+mod traces;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ pub use options::inbox_options;
 use reload::Reload;
 pub use restore::finish_restore;
 use secrets::Renewables;
+use traces::Traces;
 
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Sources};
@@ -45,6 +47,7 @@ use crate::revenue::tiers::TiersError;
 use crate::stripe::api::ApiConfigError;
 use crate::telemetry::health::Board;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::SetupError;
 
 /// Longest wait for the ledger before webhooks are received without it.
 const LEDGER_CHECK_MAX: Duration = Duration::from_secs(3);
@@ -84,6 +87,9 @@ pub enum StartError {
     /// A setting is missing or makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Traces cannot be exported as configured.
+    #[error("cannot export traces")]
+    Traces(#[source] SetupError),
     /// Configuration and database differ about shadow mode.
     #[error(transparent)]
     Mode(#[from] shadow::ModeError),
@@ -115,6 +121,7 @@ pub struct Gateway {
     config: Config,
     supervisor: Supervisor,
     threads: InboxThreads,
+    traces: Traces,
 }
 
 /// Opens the state of record that the configuration names. One that lacks migrations is refused; one that cannot be
@@ -155,7 +162,7 @@ pub async fn start_on(
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
     let (inbox_latch, listener_latch) = (readiness.latch("inbox"), readiness.latch("listeners"));
     let (metrics, board) = (Metrics::new(), Board::default());
-    let route = RouteInForce::new(Route::Direct);
+    let (tracer, traces) = Traces::start(config, "colony-gateway", &metrics)?;
 
     // Listening comes first: a port that is taken must not cost the time to open a large inbox.
     let listeners = Listeners::open(config, inherited).await?;
@@ -167,10 +174,11 @@ pub async fn start_on(
     let around = Surroundings {
         inbox: inbox.clone(),
         switch: switch.clone(),
-        in_force: route,
+        in_force: RouteInForce::new(Route::Direct),
         metrics: Arc::clone(&metrics),
         board: board.clone(),
         clock: clock.clone(),
+        tracer,
     };
     let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
     let watch = problems::Watch::begin(inbox.clone(), Arc::clone(&metrics), board.clone()).await;
@@ -216,6 +224,7 @@ pub async fn start_on(
         config: config.clone(),
         supervisor,
         threads,
+        traces,
     })
 }
 
@@ -241,15 +250,14 @@ impl Gateway {
         self.supervisor.start("service manager", manager::tell(manager, status, pulse, self.shutdown.clone()));
     }
 
-    /// Runs until `stop` says so or something fails, and ends in order: listeners, pumps, then the inbox.
+    /// Runs until `stop` says so or something fails, and ends in order: listeners, pumps, the inbox, then traces.
     pub async fn run(self, stop: impl Stop, deadline: Duration) -> Ending {
-        let Self { inbox, supervisor, threads, .. } = self;
+        let Self { inbox, supervisor, threads, traces, .. } = self;
         drop(inbox);
-        let ending = supervisor.run(stop, deadline).await;
+        let ending = supervisor.run(stop, traces.rest_of(deadline)).await;
         // The last handles went with the tasks; the writer commits what is queued and closes the file.
-        if tokio::task::spawn_blocking(move || threads.join()).await.is_err() {
-            return Ending::Failed;
-        }
-        ending
+        let closed = tokio::task::spawn_blocking(move || threads.join()).await;
+        traces.finish(ending, deadline).await;
+        if closed.is_ok() { ending } else { Ending::Failed }
     }
 }

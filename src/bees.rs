@@ -18,6 +18,7 @@ mod keys;
 mod pool;
 mod registration;
 mod roll;
+mod trace;
 mod work;
 
 pub use job::SUMMARY_FUNCTION;

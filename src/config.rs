@@ -13,6 +13,7 @@ mod reconcile;
 pub mod secret;
 mod settings;
 mod shadow;
+mod traces;
 mod watched;
 
 pub use backup::BackupConfig;

@@ -11,6 +11,7 @@
 //! | `colony`, `flights` | the colony route: one signed job a batch, so many processes at once |
 //! | `confirm`, `fate` | the end of processes, and what it means for their entries |
 //! | `routing` | which way, and why: switch, circuit breakers, age |
+//! | `trace` | spans, where somebody collects them |
 //!
 //! It does not decide what an event means: that is `revenue`'s, and writing it is `ledger`'s.
 
@@ -23,6 +24,7 @@ mod fate;
 mod flights;
 mod pump;
 mod routing;
+mod trace;
 
 pub use batch::Work;
 pub use colony::{ColonyOptions, ColonyRoute, Submitter, Surroundings};

@@ -12,3 +12,4 @@ pub mod person;
 pub mod reconcile;
 pub mod renewable;
 pub mod route;
+pub mod trace;

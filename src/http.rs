@@ -13,6 +13,7 @@ mod problem;
 mod reconcile;
 mod server;
 mod site;
+mod trace;
 mod webhook;
 mod worker;
 

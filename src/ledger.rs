@@ -18,6 +18,7 @@ pub mod shadow;
 pub mod sqlite;
 mod sqlstate;
 pub mod supabase;
+pub mod traced;
 
 use std::fmt;
 use std::future::Future;

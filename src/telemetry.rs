@@ -1,4 +1,4 @@
-//! What the gateway tells about itself: metrics, logs, health.
+//! What the gateway tells about itself: metrics, logs, health, traces.
 
 pub mod health;
 pub mod heartbeat;
@@ -7,3 +7,4 @@ pub mod log_queue;
 pub mod logging;
 pub mod metrics;
 pub mod roster;
+pub mod trace;

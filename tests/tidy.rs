@@ -57,6 +57,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "stripe::signature",
             "telemetry::heartbeat",
             "telemetry::logging",
+            "telemetry::trace",
         ],
     ),
     ("dispatch", &["inbox", "colony", "revenue", "ledger"]),

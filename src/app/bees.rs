@@ -11,6 +11,7 @@ use super::colony::{client, fault, key, name, verifier};
 use super::options::server_options;
 use super::reload::Reload;
 use super::secrets::Renewables;
+use super::traces::Traces;
 use super::{StartError, manager, pipeline};
 use crate::bees::{KeySource, Pool, PoolOptions, Tools};
 use crate::colony::client::Client;
@@ -26,6 +27,7 @@ use crate::revenue::validator::Validator;
 use crate::telemetry::health::Board;
 use crate::telemetry::heartbeat::{Heartbeat, Rhythm};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
 
 /// Hex digits of the key's id in the name of bees that were given none.
 const NAME_DIGITS: usize = 8;
@@ -52,6 +54,8 @@ pub struct Shared {
     pub board: Board,
     /// Time.
     pub clock: Clock,
+    /// Traces.
+    pub tracer: Tracer,
 }
 
 /// Sets up `count` bees as configured. The caller starts them.
@@ -72,7 +76,7 @@ pub fn pool(config: &Config, count: usize, shared: Shared) -> Result<Pool, Confi
         call_timeout: config.dispatch.ledger_timeout,
         ..PoolOptions::new(name(colony)?, colony.executor_type.clone(), pool_name)
     };
-    let Shared { client, validator, ledger, reports, completions, metrics, board, clock } = shared;
+    let Shared { client, validator, ledger, reports, completions, metrics, board, clock, tracer } = shared;
     let tools = Tools {
         client,
         keys,
@@ -85,6 +89,7 @@ pub fn pool(config: &Config, count: usize, shared: Shared) -> Result<Pool, Confi
         metrics,
         board,
         clock,
+        tracer,
     };
     Pool::new(options, tools).map_err(|error| fault("bees", error))
 }
@@ -133,6 +138,7 @@ pub struct BeeHouse {
     config: Config,
     clock: Clock,
     supervisor: Supervisor,
+    traces: Traces,
 }
 
 /// Starts bees alone. `BEE_COUNT=0`, which a gateway without bees has, is one bee here. Several such processes may share a
@@ -144,6 +150,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     super::shadow::check(config, &*ledger).await?;
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
     let (metrics, board) = (Metrics::new(), Board::default());
+    let (tracer, traces) = Traces::start(config, "colony-gateway-bee", &metrics)?;
     let stripe = pipeline::stripe(config, &clock)?;
     let validator = Arc::new(pipeline::validator(config, stripe.clone(), &clock)?);
     let mut renewables = Renewables {
@@ -165,6 +172,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         metrics: Arc::clone(&metrics),
         board: board.clone(),
         clock: clock.clone(),
+        tracer,
     };
     let pool = pool(config, config.colony.bees.max(1), shared)?;
     renewables.verifier = Some(Arc::clone(pool.verifier()));
@@ -191,7 +199,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     };
     supervisor.start("upkeep", upkeep(Arc::clone(&metrics), shutdown.clone()));
     release(pool, config, &metrics, &clock, (&mut supervisor, &shutdown))?;
-    Ok(BeeHouse { admin, shutdown, renewables, config: config.clone(), clock, supervisor })
+    Ok(BeeHouse { admin, shutdown, renewables, config: config.clone(), clock, supervisor, traces })
 }
 
 /// Keeps recorded durations from piling up where nobody scrapes.
@@ -222,6 +230,9 @@ impl BeeHouse {
 
     /// Runs until `stop` says so or the bees break too often.
     pub async fn run(self, stop: impl Stop, deadline: Duration) -> Ending {
-        self.supervisor.run(stop, deadline).await
+        let Self { supervisor, traces, .. } = self;
+        let ending = supervisor.run(stop, traces.rest_of(deadline)).await;
+        traces.finish(ending, deadline).await;
+        ending
     }
 }

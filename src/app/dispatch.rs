@@ -44,14 +44,15 @@ pub(super) fn start(
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) -> Result<Started, ConfigError> {
-    let Surroundings { inbox, metrics, board, clock, .. } = around.clone();
+    let Surroundings { inbox, metrics, board, clock, tracer, .. } = around.clone();
     super::shadow::start(config, &around, &ledger, supervisor, shutdown);
     let work = Arc::new(Direct::new(Arc::clone(&validator), Arc::clone(&ledger) as Arc<dyn Ledger>));
     let pause = Pause::new(clock.clone());
     let mut started =
         Started { pause: pause.clone(), breakers: Vec::new(), bees: Roster::default(), keys: None, verifier: None };
-    let mut pump =
-        Pump::new(inbox, work, pump_options(config), Arc::clone(&metrics), board, clock.clone()).with_pause(pause);
+    let mut pump = Pump::new(inbox, work, pump_options(config), Arc::clone(&metrics), board, clock.clone())
+        .with_pause(pause)
+        .with_tracer(tracer);
     let with_colony = config.shadow.is_none_or(|shadow| shadow.colony);
     if let Some(wired) = if with_colony { super::route::wire(config, around, validator, ledger)? } else { None } {
         started.breakers = wired.route.breakers().into();

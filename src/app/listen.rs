@@ -22,12 +22,13 @@ pub(super) struct Routes {
 impl Routes {
     /// Everything, with the paths of orders where there are any.
     pub(super) fn new(config: &Config, around: &Surroundings, readiness: Readiness, controls: Controls) -> Self {
-        let Surroundings { inbox, in_force, metrics, board, clock, .. } = around.clone();
+        let Surroundings { inbox, in_force, metrics, board, clock, tracer, .. } = around.clone();
         let webhooks = Webhooks {
             inbox: inbox.clone(),
             route: in_force.clone(),
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
+            tracer,
             options: webhook_options(config),
         };
         let state = AdminState { inbox, readiness, board, metrics, route: in_force, clock };

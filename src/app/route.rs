@@ -60,6 +60,7 @@ pub(super) fn wire(
             metrics: Arc::clone(&around.metrics),
             board: around.board.clone(),
             clock: around.clock.clone(),
+            tracer: around.tracer.clone(),
         };
         Some(bees::pool(config, settings.bees, shared)?)
     } else {

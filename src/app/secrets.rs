@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::colony;
 use crate::colony::attestation::{PublicKey, Signer, TRUSTED_KEYS_MAX, Verifier};
 use crate::colony::client::Member;
-use crate::config::secret::Secret;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::renewable::Renewable;
 use crate::http::Operator;
@@ -194,6 +193,7 @@ impl Renewables {
             ("COLONIES_USER_PRVKEY", self.user(old, new)),
             ("COLONIES_COLONY_PRVKEY", Ok(fixed(old.colony.colony_key.as_ref(), new.colony.colony_key.as_ref()))),
             ("REDIS_URL", Ok(fixed(old.heartbeat.as_ref(), new.heartbeat.as_ref()))),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", Ok(fixed(old.traces.as_ref(), new.traces.as_ref()))),
         ];
         let mut good = true;
         for (setting, result) in results {
@@ -215,8 +215,8 @@ impl Renewables {
     }
 }
 
-/// A secret that only a start takes.
-fn fixed(old: Option<&Secret>, new: Option<&Secret>) -> Option<Renewal> {
+/// What only a start takes.
+fn fixed<T: PartialEq>(old: Option<&T>, new: Option<&T>) -> Option<Renewal> {
     (old != new).then_some(Renewal::NeedsRestart)
 }
 

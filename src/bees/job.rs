@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::trace::Worked;
 use super::work::{OutOfTime, Work, event_id};
 use crate::colony::attestation::Verifier;
 use crate::colony::completion::{EventOutcome, EventResult, JobResult};
@@ -17,6 +18,7 @@ use crate::domain::clock::Clock;
 use crate::ledger::Outcome;
 use crate::ledger::report::Reports;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
 
 /// Function that answers with the state of record at a glance, where it is offered.
 pub const SUMMARY_FUNCTION: &str = "revenue_summary";
@@ -49,6 +51,7 @@ pub(super) struct Bench {
     pub(super) reports: Option<Arc<dyn Reports>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    pub(super) tracer: Tracer,
 }
 
 impl Bench {
@@ -65,6 +68,7 @@ impl Bench {
         {
             return self.summary(&**reports, deadline).await;
         }
+        let since = self.tracer.moment();
         let opened = match job::open(process, &self.colony, &self.verifier, self.clock.now()) {
             Ok(opened) => opened,
             Err(rejection) => return Finished::Rejected(rejection),
@@ -73,9 +77,16 @@ impl Bench {
             opened.events.iter().map(|event| Bytes::copy_from_slice(event.get().as_bytes())).collect();
         self.metrics.key_uses.of(&format!("attestation:{}", opened.attested.kid)).increment(1);
         drop(opened);
-        match self.work.run(&events, deadline).await {
-            Ok(outcomes) => Finished::Worked(self.result(&events, outcomes)),
-            Err(out_of_time) => Finished::OutOfTime(out_of_time),
+        let mut span = Worked::begin(&self.tracer, since, process, events.len());
+        match self.work.run(&events, deadline, &span.place()).await {
+            Ok(outcomes) => {
+                span.outcomes(&outcomes);
+                Finished::Worked(self.result(&events, outcomes))
+            }
+            Err(out_of_time) => {
+                span.out_of_time();
+                Finished::OutOfTime(out_of_time)
+            }
         }
     }
 

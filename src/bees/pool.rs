@@ -23,6 +23,7 @@ use crate::telemetry::health::Board;
 use crate::telemetry::heartbeat::Pulses;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::roster::Roster;
+use crate::telemetry::trace::Tracer;
 
 /// Most bees of one pool.
 pub const BEES_MAX: usize = 64;
@@ -93,6 +94,8 @@ pub struct Tools {
     pub board: Board,
     /// Time.
     pub clock: Clock,
+    /// Traces.
+    pub tracer: Tracer,
 }
 
 impl fmt::Debug for Tools {
@@ -149,8 +152,20 @@ impl Pool {
         if !(Duration::from_secs(1)..=POLL_WAIT_MAX).contains(&poll) {
             return Err(PoolError::Poll { poll });
         }
-        let Tools { client, keys, owner, verifier, validator, ledger, reports, completions, metrics, board, clock } =
-            tools;
+        let Tools {
+            client,
+            keys,
+            owner,
+            verifier,
+            validator,
+            ledger,
+            reports,
+            completions,
+            metrics,
+            board,
+            clock,
+            tracer,
+        } = tools;
         let names: Vec<String> = (1..=count).map(|number| format!("{name}-{number}")).collect();
         let roll = Roll::new(names.clone(), board, Arc::clone(&metrics), clock.clone());
         let work = Work { validator, ledger, call_timeout, metrics: Arc::clone(&metrics), clock: clock.clone() };
@@ -161,6 +176,7 @@ impl Pool {
             reports,
             metrics,
             clock: clock.clone(),
+            tracer,
         };
         let executor_type: Arc<str> = executor_type.into();
         let bee = |number: usize| Bee {

@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 use crate::domain::backoff::Backoff;
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
-use crate::ledger::{Disposition, Ledger, LedgerError, LedgerErrorKind, Outcome};
+use crate::ledger::{Disposition, Ledger, LedgerError, LedgerErrorKind, Outcome, traced};
 use crate::revenue::validator::Validator;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::{Place, SpanKind};
 
 /// Waits between calls while the ledger takes nothing.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(3) };
@@ -65,8 +66,13 @@ enum Next {
 
 impl Work {
     /// What became of each event, in order. Nothing where it stayed open: the event, and no other, kept timing out; the
-    /// gateway sends it again.
-    pub(super) async fn run(&self, events: &[Bytes], deadline: Instant) -> Result<Vec<Option<Outcome>>, OutOfTime> {
+    /// gateway sends it again. Spans of the work belong to `place`.
+    pub(super) async fn run(
+        &self,
+        events: &[Bytes],
+        deadline: Instant,
+        place: &Place,
+    ) -> Result<Vec<Option<Outcome>>, OutOfTime> {
         let mut random = fastrand::Rng::new();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; events.len()];
         let call_timeout = self.call_timeout.min(self.left(deadline) / CALLS_MIN);
@@ -80,7 +86,7 @@ impl Work {
                 if left.is_zero() {
                     return Err(OutOfTime { last });
                 }
-                match self.call(&events[group.clone()], call_timeout.min(left)).await {
+                match self.call(&events[group.clone()], call_timeout.min(left), place).await {
                     Ok(done) => {
                         progress = true;
                         outcomes[group].iter_mut().zip(done).for_each(|(outcome, done)| *outcome = Some(done));
@@ -116,15 +122,17 @@ impl Work {
         deadline.saturating_duration_since(self.clock.instant())
     }
 
-    async fn call(&self, events: &[Bytes], timeout: Duration) -> Result<Vec<Outcome>, Failure> {
+    async fn call(&self, events: &[Bytes], timeout: Duration, place: &Place) -> Result<Vec<Outcome>, Failure> {
         let (events, expected) = (events.to_vec(), events.len());
-        let (validator, ledger) = (Arc::clone(&self.validator), Arc::clone(&self.ledger));
+        let (validator, ledger, place) = (Arc::clone(&self.validator), Arc::clone(&self.ledger), place.clone());
         let started = self.clock.instant();
         // A task of its own, so that a panic comes back as a value.
         let mut call = JoinSet::new();
         call.spawn(async move {
+            let validate = place.begin("validate", SpanKind::Internal);
             let verdicts = validator.validate(&events).await;
-            ledger.apply(&verdicts).await
+            drop(validate);
+            traced::apply(&*ledger, &verdicts, &place).await
         });
         let result = tokio::time::timeout(timeout, call.join_next()).await;
         Metrics::observe(&self.metrics.ledger_seconds, self.clock.instant().duration_since(started));

@@ -310,6 +310,9 @@ fn print_urls(gateway: &Gateway, config: &Config, colony: Option<&DevColony>) ->
         None => writeln!(out, "  colony    none: events are applied directly")?,
     }
     writeln!(out, "  secret    {DEV_SECRET}")?;
+    if let Some(traces) = &config.traces {
+        writeln!(out, "  traces    to {}", traces.url)?;
+    }
     writeln!(out, "  data      {}", config.inbox.data_dir.display())?;
     out.flush()?;
     Ok(())

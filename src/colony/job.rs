@@ -13,6 +13,7 @@ use super::attestation::{self, Attestation, Claim, Rejection, Signer, Verified, 
 use super::batch::{self, DecodeError, EncodeError, Encoding};
 use super::messages::{Conditions, FunctionSpec, Process};
 use crate::domain::clock::Timestamp;
+use crate::domain::trace::TraceContext;
 
 /// Name of the function.
 pub const FUNCTION: &str = "validate_revenue";
@@ -22,6 +23,9 @@ pub const LABEL: &str = "stripe";
 
 /// Name of the keyword argument that tells the encoding of a batch.
 const ENCODING_KWARG: &str = "encoding";
+
+/// Name of the keyword argument that tells a job's position in a trace (W3C Trace Context). Not attested.
+const TRACE_KWARG: &str = "traceparent";
 
 /// How a job is to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +94,20 @@ pub fn seal(terms: &Terms, signer: &Signer, events: &[&str], now: Timestamp) -> 
         label: LABEL.to_owned(),
         ..FunctionSpec::default()
     })
+}
+
+/// The job with its position in a trace, for whoever runs it to go on from. Changes nothing of what is attested.
+#[must_use]
+pub fn traced(mut spec: FunctionSpec, trace: Option<TraceContext>) -> FunctionSpec {
+    if let Some(trace) = trace {
+        spec.kwargs.insert(TRACE_KWARG.to_owned(), Value::String(trace.to_string()));
+    }
+    spec
+}
+
+/// The position in a trace that a process came with. Nobody vouches for it; whatever is not well-formed is none.
+pub fn trace_of(process: &Process) -> Option<TraceContext> {
+    process.spec.kwargs.get(TRACE_KWARG)?.as_str().and_then(TraceContext::parse)
 }
 
 /// Why events cannot be put into a job.
@@ -231,6 +249,34 @@ mod tests {
         let spec = gateway.spec(&[EVENT, "{}"]);
         assert_eq!(spec.kwargs["encoding"], "zstd+json");
         assert_eq!(gateway.open(&spec), Ok(vec![EVENT.to_owned(), "{}".to_owned()]));
+    }
+
+    #[test]
+    fn a_position_in_a_trace_travels_beside_what_is_attested() {
+        let gateway = gateway();
+        let trace = TraceContext::new([1; 16], [2; 8], true);
+        let plain = gateway.spec(&[EVENT]);
+        assert_eq!(traced(plain.clone(), None), plain);
+        let spec = traced(plain, trace);
+        assert_eq!(spec.kwargs["traceparent"], Value::from(trace.unwrap().to_string()));
+        assert_eq!(gateway.open(&spec), Ok(vec![EVENT.to_owned()]));
+        assert_eq!(trace_of(&Process { spec, ..Process::default() }), trace);
+    }
+
+    #[test]
+    fn a_position_that_is_malformed_is_none_and_fails_no_job() {
+        let gateway = gateway();
+        let long = format!("00-{}-{}-01", "a".repeat(32), "b".repeat(1 << 20));
+        let with = |value: Value| {
+            let mut spec = gateway.spec(&[EVENT]);
+            spec.kwargs.insert("traceparent".to_owned(), value);
+            spec
+        };
+        for value in [Value::Null, Value::from(1), Value::from(""), Value::from("00-x-y-01"), Value::from(long)] {
+            let spec = with(value);
+            assert_eq!(gateway.open(&spec), Ok(vec![EVENT.to_owned()]));
+            assert_eq!(trace_of(&Process { spec, ..Process::default() }), None);
+        }
     }
 
     #[test]

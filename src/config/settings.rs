@@ -15,10 +15,12 @@ use super::reader::{
 use super::reconcile::{self, ReconcileConfig};
 use super::secret::Secret;
 use super::shadow::{self, ShadowConfig};
+use super::traces;
 use super::watched::WatchedFile;
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::logging::{LogFormat, check_filter};
+use crate::telemetry::trace::TraceSettings;
 
 /// Shortest admin token; shorter ones can be guessed.
 const ADMIN_TOKEN_BYTES_MIN: usize = 16;
@@ -52,6 +54,8 @@ pub struct Config {
     pub heartbeat: Option<Secret>,
     /// Logs.
     pub log: LogConfig,
+    /// Traces; `None`: off.
+    pub traces: Option<TraceSettings>,
     /// How long work in hand may take after the first signal.
     pub shutdown_deadline: Duration,
     /// Every setting with its value and origin, secrets redacted, for `config show`.
@@ -190,6 +194,7 @@ impl Config {
         let backup = super::backup::read(r);
         let heartbeat = heartbeat::read(r);
         let log = log(r);
+        let traces = traces::read(r);
         let shutdown_deadline = r.or(setting("shutdown_deadline", "GATEWAY_SHUTDOWN_DEADLINE"), "25s", duration);
         if http.append_timeout <= inbox.busy_timeout {
             let message = "must be longer than inbox.busy_timeout, or a slow commit is answered before it is known";
@@ -210,6 +215,7 @@ impl Config {
             backup,
             heartbeat,
             log,
+            traces,
             shutdown_deadline,
             shown,
             warnings,

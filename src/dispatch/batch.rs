@@ -6,14 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
+use super::trace::Carried;
 use crate::domain::backoff::Backoff;
 use crate::domain::causes::chain;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::pause::{Judgement, Pause};
+use crate::domain::route::Route;
 use crate::inbox::{Conclusion, Lease, Leased};
 use crate::ledger::{BoxFuture, Disposition, LedgerError, LedgerErrorKind, Outcome};
 use crate::revenue::validator::Occasion;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::{Place, Tracer};
 
 /// Longest reason kept with an entry, in bytes.
 const REASON_BYTES_MAX: usize = 500;
@@ -23,8 +26,12 @@ const RECENT: Duration = Duration::from_secs(30);
 
 /// Runs the pipeline over events and applies the verdicts, all or none.
 pub trait Work: Send + Sync + 'static {
-    /// What became of each event, in order. Each comes with why it is looked at.
-    fn run(&self, events: Vec<(Bytes, Occasion)>) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>>;
+    /// What became of each event, in order. Each comes with why it is looked at. Spans of the work belong to `place`.
+    fn run(
+        &self,
+        events: Vec<(Bytes, Occasion)>,
+        place: Place,
+    ) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>>;
 }
 
 /// Bounds on the work on a batch.
@@ -73,6 +80,7 @@ pub(super) struct Batch<'a> {
     pub(super) metrics: &'a Metrics,
     /// What is known of the ledger from all batches.
     pub(super) pause: &'a Pause,
+    pub(super) tracer: &'a Tracer,
 }
 
 impl Batch<'_> {
@@ -125,7 +133,19 @@ impl Batch<'_> {
         worked
     }
 
+    /// One attempt on a group, with its spans.
     async fn call(&self, group: &[Leased]) -> Result<Vec<Outcome>, Failure> {
+        let mut spans = Carried::begin(self.tracer, Route::Direct, group);
+        let result = self.ask(group, spans.place()).await;
+        match &result {
+            Ok(outcomes) => spans.outcomes(outcomes.iter().map(Outcome::as_str)),
+            Err(Failure::Ledger(error)) => spans.failed(error.kind.as_str()),
+            Err(Failure::Panicked) => spans.failed("panicked"),
+        }
+        result
+    }
+
+    async fn ask(&self, group: &[Leased], place: Place) -> Result<Vec<Outcome>, Failure> {
         let event = |leased: &Leased| {
             (leased.body.clone(), Occasion { released_at: leased.released, replayed: leased.replayed })
         };
@@ -136,7 +156,7 @@ impl Batch<'_> {
         let started = self.clock.instant();
         // A task of its own, so that a panic comes back as a value.
         let mut call = JoinSet::new();
-        call.spawn(self.work.run(events));
+        call.spawn(self.work.run(events, place));
         let result = tokio::time::timeout(self.options.call_timeout, call.join_next()).await;
         Metrics::observe(&self.metrics.ledger_seconds, self.clock.instant().duration_since(started));
         let (kind, message) = match result {

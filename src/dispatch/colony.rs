@@ -14,6 +14,7 @@ use super::conclude;
 use super::confirm::{Confirm, Settler};
 use super::flights::{Flights, Slot};
 use super::routing::{Admission, FallbackOptions, Routing};
+use super::trace::Carried;
 use crate::colony::attestation::Signer;
 use crate::colony::client::{ClientError, Member};
 use crate::colony::completion::Completed;
@@ -25,9 +26,11 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
 use crate::domain::renewable::Renewable;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch};
+use crate::domain::trace::TraceContext;
 use crate::inbox::{Concluded, Conclusion, Inbox, Leased};
 use crate::telemetry::health::Board;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
 
 /// Bounds of the colony route.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +71,8 @@ pub struct Surroundings {
     pub board: Board,
     /// Time.
     pub clock: Clock,
+    /// Traces.
+    pub tracer: Tracer,
 }
 
 /// The colony route. Clones share it.
@@ -81,6 +86,7 @@ pub struct ColonyRoute {
     inbox: Inbox,
     metrics: Arc<Metrics>,
     clock: Clock,
+    tracer: Tracer,
 }
 
 /// Where the next batch goes.
@@ -127,7 +133,7 @@ impl ColonyRoute {
         around: Surroundings,
         completions: Option<tokio::sync::mpsc::Receiver<Completed>>,
     ) -> (Self, Confirm) {
-        let Surroundings { inbox, switch, in_force, metrics, board, clock } = around;
+        let Surroundings { inbox, switch, in_force, metrics, board, clock, tracer } = around;
         let routing = Routing::new(options.fallback, switch, in_force, Arc::clone(&metrics), board, clock.clone());
         let flights = Arc::new(Flights::new(options.processes_max));
         let settler = Settler {
@@ -136,10 +142,11 @@ impl ColonyRoute {
             resubmissions_max: options.resubmissions_max,
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
+            tracer: tracer.clone(),
         };
         let member = submitter.member.clone();
         let confirm = Confirm::new(member, options, routing.clone(), settler.clone(), completions);
-        (Self { submitter, options, flights, routing, settler, inbox, metrics, clock }, confirm)
+        (Self { submitter, options, flights, routing, settler, inbox, metrics, clock, tracer }, confirm)
     }
 
     /// The circuit breakers that decide about the route, by name.
@@ -218,8 +225,19 @@ impl ColonyRoute {
         Ok(())
     }
 
+    /// One submission, with its spans.
     async fn submit(&self, leased: &[Leased]) -> Result<ProcessId, SubmitError> {
-        let spec = self.seal(leased).await?;
+        let mut spans = Carried::begin(&self.tracer, Route::ColonyOs, leased);
+        let result = self.hand_over(leased, spans.context()).await;
+        match &result {
+            Ok(process) => spans.text("colony.process_id", process.as_str()),
+            Err(error) => spans.failed(error.code()),
+        }
+        result
+    }
+
+    async fn hand_over(&self, leased: &[Leased], trace: Option<TraceContext>) -> Result<ProcessId, SubmitError> {
+        let spec = job::traced(self.seal(leased).await?, trace);
         let process = self.submitter.member.get().submit(spec).await.map_err(SubmitError::Client)?;
         Ok(process.id())
     }

@@ -20,6 +20,7 @@ use super::colony::ColonyOptions;
 use super::fate::{self, Ended, Fate, What};
 use super::flights::{Flights, Say};
 use super::routing::Routing;
+use super::trace::Settled;
 use crate::colony::client::{ClientError, Member};
 use crate::colony::completion::Completed;
 use crate::colony::messages::Process;
@@ -29,6 +30,7 @@ use crate::domain::ids::ProcessId;
 use crate::domain::renewable::Renewable;
 use crate::inbox::{Concluded, Inbox, InboxError, SubmittedEntry, SubmittedProcess};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
 
 /// Most calls to the server at once, for questions and cancellations together.
 const CALLS_MAX: usize = 8;
@@ -47,6 +49,7 @@ pub(super) struct Settler {
     pub(super) resubmissions_max: u32,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    pub(super) tracer: Tracer,
 }
 
 impl Settler {
@@ -108,24 +111,27 @@ impl Settler {
         end: impl FnOnce(Vec<SubmittedEntry>) -> Vec<Ended>,
     ) -> Result<(), InboxError> {
         let entries = self.inbox.entries_of(process.clone()).await?;
+        let spans = Settled::begin(&self.tracer, process, &entries);
         let mut told = Vec::with_capacity(entries.len());
         let mut conclusions = Vec::with_capacity(entries.len());
         for ended in end(entries) {
-            told.push((ended.what, ended.received));
+            told.push((ended.entry, ended.what, ended.received));
             conclusions.push((ended.entry, ended.conclusion));
         }
         let concluded = self.inbox.conclude_submitted(process.clone(), conclusions).await?;
         let now = self.clock.now();
         let mut returned = false;
-        for ((what, received), concluded) in told.into_iter().zip(concluded) {
+        for ((entry, what, received), concluded) in told.into_iter().zip(concluded) {
             match (concluded, what) {
                 (Concluded::LeaseLost, _) => {}
                 (Concluded::Done, What::Outcome(outcome)) => {
                     self.metrics.outcomes.of(outcome).increment(1);
+                    spans.ended(entry, outcome);
                     Metrics::observe(&self.metrics.settle_seconds, now.since(received));
                 }
                 (Concluded::Done, What::Returned(reason)) => {
                     self.metrics.returned.of(reason).increment(1);
+                    spans.returned(entry, reason);
                     returned = true;
                 }
             }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::batch::Work;
-use crate::ledger::{BoxFuture, Ledger, LedgerError, Outcome};
+use crate::ledger::{BoxFuture, Ledger, LedgerError, Outcome, traced};
 use crate::revenue::validator::{Occasion, Validator};
+use crate::telemetry::trace::{Place, SpanKind};
 
 /// Pipeline and ledger in one process.
 #[derive(Clone, Debug)]
@@ -23,11 +24,17 @@ impl Direct {
 }
 
 impl Work for Direct {
-    fn run(&self, events: Vec<(Bytes, Occasion)>) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>> {
+    fn run(
+        &self,
+        events: Vec<(Bytes, Occasion)>,
+        place: Place,
+    ) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>> {
         let this = self.clone();
         Box::pin(async move {
+            let validate = place.begin("validate", SpanKind::Internal);
             let verdicts = this.validator.decide(&events).await;
-            this.ledger.apply(&verdicts).await
+            drop(validate);
+            traced::apply(&*this.ledger, &verdicts, &place).await
         })
     }
 }

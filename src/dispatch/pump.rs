@@ -16,6 +16,7 @@ use crate::domain::pause::Pause;
 use crate::inbox::{Conclusion, Inbox, LeaseRequest, Leased};
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
 
 /// Longest sleep of an idle pump. Arrivals wake it at once; this is for leases that end.
 const IDLE_MAX: Duration = Duration::from_secs(5);
@@ -58,6 +59,7 @@ pub struct Pump {
     clock: Clock,
     /// Clones share what they learned of the ledger.
     pause: Pause,
+    tracer: Tracer,
 }
 
 impl std::fmt::Debug for Pump {
@@ -79,13 +81,20 @@ impl Pump {
         board.set("ledger", Level::Ok, "not asked yet", clock.now());
         board.set(COMPONENT, Level::Ok, "works", clock.now());
         let pause = Pause::new(clock.clone());
-        Self { inbox, work, colony: None, options, metrics, board, clock, pause }
+        let tracer = Tracer::default();
+        Self { inbox, work, colony: None, options, metrics, board, clock, pause, tracer }
     }
 
     /// Shares the pause with others, such as an operator who ends it.
     #[must_use]
     pub fn with_pause(self, pause: Pause) -> Self {
         Self { pause, ..self }
+    }
+
+    /// Makes spans of its work.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Sends entries through a colony while that route is in force.
@@ -219,6 +228,7 @@ impl Pump {
             clock: &self.clock,
             metrics: &self.metrics,
             pause: &self.pause,
+            tracer: &self.tracer,
         };
         batch.run(leased, random).await
     }

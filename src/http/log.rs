@@ -11,6 +11,7 @@ use axum::response::Response;
 use super::problem::Inner;
 use crate::domain::clock::Clock;
 use crate::domain::ids::EntryId;
+use crate::domain::trace::TraceContext;
 use crate::stripe::envelope::Envelope;
 use crate::telemetry::metrics::Metrics;
 
@@ -20,6 +21,7 @@ pub(super) struct Stored {
     pub(super) result: &'static str,
     pub(super) entry: EntryId,
     pub(super) event: Option<Arc<Envelope>>,
+    pub(super) trace: Option<TraceContext>,
 }
 
 /// What the lines need.
@@ -61,6 +63,7 @@ impl Line<'_> {
             event_id = event.map(|event| event.id.as_str()),
             event_type = event.map(|event| event.kind.as_str()),
             entry = stored.entry.0,
+            trace_id = stored.trace.map(|trace| trace.trace_id()),
             duration_ms = duration.as_secs_f64() * 1000.0,
             "request"
         );

@@ -116,7 +116,7 @@ impl Problem {
         }
     }
 
-    const fn status(&self) -> StatusCode {
+    pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::InvalidSignature(_) | Self::BodyIncomplete | Self::InvalidRequest | Self::Invalid { .. } => {
                 StatusCode::BAD_REQUEST

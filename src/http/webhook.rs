@@ -19,13 +19,16 @@ use tokio::sync::Semaphore;
 use super::body::{self, PERMIT_BYTES};
 use super::log::{RequestLog, Stored};
 use super::problem::Problem;
+use super::trace;
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce};
+use crate::domain::trace::TraceContext;
 use crate::inbox::{Door, Inbox, NewEntry, Receipt};
 use crate::stripe::endpoint::{Endpoint, Mismatch};
 use crate::stripe::envelope::Envelope;
 use crate::stripe::signature::{SignatureError, check_header};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
 
 static STRIPE_SIGNATURE: HeaderName = HeaderName::from_static("stripe-signature");
 
@@ -53,6 +56,8 @@ pub struct Webhooks {
     pub metrics: Arc<Metrics>,
     /// Time.
     pub clock: Clock,
+    /// Traces.
+    pub tracer: Tracer,
     /// Bounds.
     pub options: WebhookOptions,
 }
@@ -78,6 +83,7 @@ fn acknowledge(
     route: &RouteInForce,
     result: &'static str,
     event: Option<Arc<Envelope>>,
+    trace: Option<TraceContext>,
 ) -> Acknowledged {
     let body = match route.get() {
         Route::Direct => r#"{"received":true,"method":"direct"}"#,
@@ -85,7 +91,7 @@ fn acknowledge(
     };
     let mut response = Response::new(Body::from(Bytes::from_static(body.as_bytes())));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Acknowledged { response, stored: Stored { result, entry: receipt.entry(), event } }
+    Acknowledged { response, stored: Stored { result, entry: receipt.entry(), event, trace } }
 }
 
 impl Intake {
@@ -117,7 +123,7 @@ impl Intake {
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
         let line = self.log.begin(request.method().clone(), path);
-        match unpanicked(self.receive(endpoint, request)).await {
+        match unpanicked(self.receive(path, endpoint, request)).await {
             Ok(Acknowledged { response, stored }) => {
                 line.stored(&stored);
                 response
@@ -130,7 +136,7 @@ impl Intake {
         }
     }
 
-    async fn receive<B>(&self, endpoint: &Endpoint, request: Request<B>) -> Result<Acknowledged, Problem>
+    async fn receive<B>(&self, path: &str, endpoint: &Endpoint, request: Request<B>) -> Result<Acknowledged, Problem>
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
@@ -138,6 +144,7 @@ impl Intake {
             return Err(Problem::MethodNotAllowed { allow: "POST" });
         }
         let webhooks = &self.webhooks;
+        let arrived = webhooks.tracer.moment();
         let options = &webhooks.options;
         let _place = self.requests.try_acquire().map_err(|_| Problem::Overloaded)?;
         let _in_hand = InHand::new(&webhooks.metrics);
@@ -168,14 +175,25 @@ impl Intake {
                 (NewEntry::malformed(endpoint.name.clone(), error.to_string(), delivery), None, Some("malformed"))
             }
         };
-        let append = tokio::time::timeout(options.append_timeout, webhooks.inbox.append(entry));
-        let receipt = match append.await {
-            Ok(appended) => appended.map_err(Problem::InboxUnavailable)?,
-            Err(_) => return Err(Problem::InboxTimeout),
+        let span = trace::Delivery::begin(&webhooks.tracer, arrived, path, endpoint.name.as_str(), event.as_deref());
+        let context = span.context();
+        let receipt = match self.append(entry.traced(context), &span).await {
+            Ok(receipt) => receipt,
+            Err(problem) => return Err(span.failed(problem)),
         };
         webhooks.metrics.last_webhook.set(webhooks.clock.now().as_seconds());
         let result = count(&webhooks.metrics, &receipt, held, event.as_deref());
-        Ok(acknowledge(&receipt, &webhooks.route, result, event))
+        span.stored(&receipt, result);
+        Ok(acknowledge(&receipt, &webhooks.route, result, event, context))
+    }
+
+    async fn append(&self, entry: NewEntry, span: &trace::Delivery) -> Result<Receipt, Problem> {
+        let _commit = span.commit();
+        let append = self.webhooks.inbox.append(entry);
+        match tokio::time::timeout(self.webhooks.options.append_timeout, append).await {
+            Ok(appended) => appended.map_err(Problem::InboxUnavailable),
+            Err(_) => Err(Problem::InboxTimeout),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, ProcessId};
+use crate::domain::trace::TraceContext;
 use crate::stripe::api::FetchedEvent;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::signature::VerifiedDelivery;
@@ -85,9 +86,16 @@ pub struct NewEntry {
     pub(super) source: Source,
     pub(super) door: Door,
     pub(super) origin: Origin,
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl NewEntry {
+    /// With the position in a trace from which the work on it follows.
+    #[must_use]
+    pub fn traced(self, trace: Option<TraceContext>) -> Self {
+        Self { trace, ..self }
+    }
+
     /// An event.
     pub fn event(
         endpoint: EndpointName,
@@ -96,14 +104,14 @@ impl NewEntry {
         delivery: VerifiedDelivery,
     ) -> Self {
         let head = Head::Read(envelope.into());
-        Self { endpoint, head, source: Source::Webhook, door, origin: Origin::Delivery(delivery) }
+        Self { endpoint, head, source: Source::Webhook, door, origin: Origin::Delivery(delivery), trace: None }
     }
 
     /// An event that Stripe lists and the ledger does not know. Where the inbox holds it as settled, the ledger has lost
     /// it since, and the entry is worked on once more.
     pub fn listed(endpoint: EndpointName, event: FetchedEvent) -> Self {
         let head = Head::Read(Arc::new(event.envelope().clone()));
-        Self { endpoint, head, source: Source::Reconcile, door: Door::Open, origin: Origin::Listed(event) }
+        Self { endpoint, head, source: Source::Reconcile, door: Door::Open, origin: Origin::Listed(event), trace: None }
     }
 
     /// Signed bytes that are not an event. Kept under their digest, for a person to look at.
@@ -111,7 +119,7 @@ impl NewEntry {
         use sha2::{Digest, Sha256};
         let digest = hex::encode(Sha256::digest(delivery.body()));
         let (head, door) = (Head::Malformed(format!("sha256:{digest}")), Door::Hold { code: "malformed", reason });
-        Self { endpoint, head, source: Source::Webhook, door, origin: Origin::Delivery(delivery) }
+        Self { endpoint, head, source: Source::Webhook, door, origin: Origin::Delivery(delivery), trace: None }
     }
 
     pub(super) fn event_id(&self) -> &str {

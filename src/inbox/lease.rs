@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::InboxError;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
+use crate::domain::trace::TraceContext;
 
 /// The right to conclude one entry. Cannot be copied; concluding consumes it.
 ///
@@ -55,6 +56,8 @@ pub struct Leased {
     pub released: Option<Timestamp>,
     /// A person wants it applied again, though it may have been.
     pub replayed: bool,
+    /// The delivery's position in its trace.
+    pub trace: Option<TraceContext>,
     /// The raw body as it was signed.
     pub body: Bytes,
 }
@@ -140,6 +143,8 @@ pub struct SubmittedEntry {
     pub attempts: u32,
     /// When it became durable.
     pub received: Timestamp,
+    /// The delivery's position in its trace.
+    pub trace: Option<TraceContext>,
 }
 
 /// What a conclusion came to.

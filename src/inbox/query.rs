@@ -7,6 +7,7 @@ use super::entry::{EntryState, state};
 use super::lease::{Lease, Leased, SubmittedEntry, SubmittedProcess};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
+use crate::domain::trace::TraceContext;
 
 /// Number of entries in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub(super) fn load(connection: &mut Connection, leases: Vec<Lease>) -> rusqlite:
     let transaction = connection.transaction()?;
     let mut statement = transaction.prepare_cached(
         "SELECT endpoint, event_id, event_type, attempts, MAX(received_at, COALESCE(replayed_at, 0),
-                COALESCE(released_at, 0)), body, released_at, replayed_at IS NOT NULL
+                COALESCE(released_at, 0)), body, released_at, replayed_at IS NOT NULL, traceparent
          FROM entries JOIN bodies ON entry = id WHERE id = ?1",
     )?;
     leases
@@ -74,6 +75,7 @@ pub(super) fn load(connection: &mut Connection, leases: Vec<Lease>) -> rusqlite:
                     body: Bytes::from(row.get::<_, Vec<u8>>(5)?),
                     released: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
                     replayed: row.get(7)?,
+                    trace: row.get::<_, Option<String>>(8)?.as_deref().and_then(TraceContext::parse),
                     lease,
                 })
             })
@@ -145,7 +147,7 @@ pub(super) fn submitted(connection: &mut Connection, limit: u32) -> rusqlite::Re
 /// The entries that a process holds.
 pub(super) fn entries_of(connection: &mut Connection, process: &ProcessId) -> rusqlite::Result<Vec<SubmittedEntry>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, event_id, event_type, attempts, received_at FROM entries
+        "SELECT id, event_id, event_type, attempts, received_at, traceparent FROM entries
          WHERE state = 2 AND process_id = ?1 ORDER BY id",
     )?;
     let rows = statement.query_map([process.as_str()], |row| {
@@ -155,6 +157,7 @@ pub(super) fn entries_of(connection: &mut Connection, process: &ProcessId) -> ru
             event_type: row.get(2)?,
             attempts: row.get(3)?,
             received: Timestamp::from_millis(row.get(4)?),
+            trace: row.get::<_, Option<String>>(5)?.as_deref().and_then(TraceContext::parse),
         })
     })?;
     rows.collect()

@@ -8,7 +8,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x4347_494e;
 
 /// Format this program writes. Older ones are brought up to it when they are opened.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
 /// Bytes in a page of a new file. A commit writes each page that it touches to the log as a whole, so that small groups
 /// want small pages, and a page should hold several bodies. Measured with bodies of 2.4 KB, in microseconds of CPU and KB
@@ -16,11 +16,12 @@ pub(super) const FORMAT: i64 = 2;
 /// 16384; 48 in a group 33 and 5.9, 26 and 5.1, 29 and 6.1.
 pub(super) const PAGE_BYTES: u64 = 8192;
 
-/// Format 2. Times are milliseconds since the Unix epoch.
+/// Format 3. Times are milliseconds since the Unix epoch.
 ///
 /// `due_at` is when an entry wants attention: for a waiting one the next attempt, for a leased one the end of the lease,
 /// for a submitted one the next poll. `released_at` and `replayed_at` are when a person last did that: the entry then
 /// takes the direct route. `action`, `action_at`, `action_by` and `action_note` say what a person did last.
+/// `traceparent` is the delivery's position in its trace, where there is one (W3C Trace Context).
 pub(super) const CREATE: &str = "
 CREATE TABLE entries (
     id           INTEGER PRIMARY KEY,
@@ -46,7 +47,8 @@ CREATE TABLE entries (
     action       TEXT,
     action_at    INTEGER,
     action_by    TEXT,
-    action_note  TEXT
+    action_note  TEXT,
+    traceparent  TEXT
 );
 CREATE UNIQUE INDEX entries_event ON entries (event_id, endpoint);
 CREATE INDEX entries_due ON entries (state, due_at) WHERE state < 3;
@@ -72,7 +74,8 @@ INSERT INTO counters (name, value) VALUES ('next_entry', 1), ('next_token', 1);
 
 /// Statements that bring a file of a format to the next one; the first are those for format 1. Run in one transaction.
 /// Early files of format 1 lack an index.
-pub(super) const UPGRADES: [&str; 1] = ["
+pub(super) const UPGRADES: [&str; 2] = [
+    "
 ALTER TABLE entries ADD COLUMN released_at INTEGER;
 ALTER TABLE entries ADD COLUMN replayed_at INTEGER;
 ALTER TABLE entries ADD COLUMN action TEXT;
@@ -83,4 +86,8 @@ CREATE INDEX IF NOT EXISTS entries_process ON entries (process_id) WHERE state =
 DROP INDEX IF EXISTS entries_held;
 CREATE INDEX entries_kept ON entries (id) WHERE state > 3;
 CREATE INDEX entries_problems ON entries (state, code, event_type, ended_at) WHERE state > 3;
-"];
+",
+    "
+ALTER TABLE entries ADD COLUMN traceparent TEXT;
+",
+];

@@ -115,8 +115,8 @@ impl Writes {
             .connection
             .prepare_cached(
                 "INSERT INTO entries (id, endpoint, event_id, event_type, account, livemode, source, secret, received_at,
-                                      state, due_at, ended_at, code, reason)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                                      state, due_at, ended_at, code, reason, traceparent)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
                  ON CONFLICT (event_id, endpoint) DO NOTHING",
             )?
             .execute(params![
@@ -134,6 +134,7 @@ impl Writes {
                 ended,
                 code,
                 reason,
+                new.trace.map(|trace| trace.to_string()),
             ])?;
         if inserted == 0 {
             let known: i64 = self

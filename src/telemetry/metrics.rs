@@ -251,6 +251,11 @@ metrics! {
     heartbeats: counters("colony_gateway_heartbeats_total", "result", &["ok", "failed"]);
     /// When the last webhook was acknowledged, in seconds since 1970; 0 when there was none yet.
     last_webhook: gauge("colony_gateway_last_webhook_timestamp_seconds");
+    /// Spans of traces, by what became of them: dropped because too many waited for the collector (`queue_full`), given up
+    /// (`not_exported`), or not wanted by it (`refused`).
+    trace_spans: counters("colony_gateway_trace_spans_total", "result", &[
+        "exported", "queue_full", "not_exported", "refused",
+    ]);
     /// Bytes that the disk of the inbox still takes.
     disk_free: gauge("colony_gateway_inbox_disk_free_bytes");
     /// Seconds since the file of a secret was written, by its setting.

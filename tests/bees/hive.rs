@@ -24,6 +24,7 @@ use colony_gateway::revenue::validator::Validator;
 use colony_gateway::revenue::verdict::Verdict;
 use colony_gateway::telemetry::health::Board;
 use colony_gateway::telemetry::metrics::Metrics;
+use colony_gateway::telemetry::trace::Tracer;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -240,6 +241,7 @@ impl Hive {
             client: self.client.clone(),
             ledger: Arc::clone(&self.ledger),
             offers_summary: false,
+            tracer: Tracer::default(),
         }
     }
 
@@ -278,6 +280,7 @@ pub(crate) struct Plan {
     pub(crate) client: Client,
     pub(crate) ledger: Arc<Counting>,
     pub(crate) offers_summary: bool,
+    pub(crate) tracer: Tracer,
 }
 
 /// Bees that run.
@@ -315,6 +318,7 @@ impl Plan {
             metrics: Arc::clone(&metrics),
             board: board.clone(),
             clock,
+            tracer: self.tracer,
         };
         let shutdown = Shutdown::default();
         let mut supervisor = Supervisor::new(shutdown.clone(), Readiness::default());

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/collector.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod collector;
 mod hive;
 #[path = "../support/proxy.rs"]
 mod proxy;

@@ -10,8 +10,11 @@ use colony_gateway::colony::job::FUNCTION;
 use colony_gateway::colony::messages::{FunctionSpec, Process, ProcessState};
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::lifecycle::Ending;
+use colony_gateway::telemetry::metrics::Metrics;
+use colony_gateway::telemetry::trace::{self, FLUSH_MAX, Sampling, TraceSettings};
 use serde_json::{Value, json};
 
+use crate::collector::{Answer, Collector};
 use crate::hive::{Bees, COLONY, Hive, key};
 
 /// Submits a job that must be rejected, and checks that this shows.
@@ -153,4 +156,44 @@ async fn an_event_that_is_none_fails_alone_and_one_that_the_guardian_blocks_is_h
     assert!(result.events[1..].iter().all(|event| event.code.is_some() && event.reason.is_some()));
     bees.stop().await;
     assert_eq!(Arc::strong_count(&hive.ledger), 1, "stopped bees hold nothing");
+}
+
+#[tokio::test]
+async fn nobody_vouches_for_a_position_in_a_trace_so_it_is_followed_or_left_and_fails_no_job() {
+    let (hive, collector) = (Hive::new().await, Collector::start(Answer::Take));
+    let settings = TraceSettings {
+        url: format!("{}/v1/traces", collector.endpoint()).parse().unwrap(),
+        headers: None,
+        timeout: FLUSH_MAX,
+        service: None,
+        resource: Vec::new(),
+        sampling: Sampling::named("parentbased_always_on", 1.0).unwrap(),
+    };
+    let (tracer, exporting) = trace::start(&settings, "bees", Metrics::new()).unwrap();
+    let mut plan = hive.plan("hive", 1);
+    plan.tracer = tracer;
+    let bees = plan.start();
+    bees.until_registered(1).await;
+    let good = "00-11111111111111111111111111111111-2222222222222222-01";
+    let values = [json!(good), json!("00-zz"), json!(good.repeat(10_000)), json!(7), json!({"a": [good]}), Value::Null];
+    let mut processes = Vec::new();
+    for (number, value) in values.into_iter().enumerate() {
+        let mut spec = hive.spec(&[&format!("{number}")]);
+        spec.kwargs.insert("traceparent".to_owned(), value);
+        let process = hive.gateway.submit(spec).await.unwrap();
+        assert_eq!(hive.result(&process).await.counts.applied, 1);
+        processes.push(process.id().to_string());
+    }
+    let mut forged = hive.spec_by(&Signer::generate().unwrap(), &["forged"]);
+    forged.kwargs.insert("traceparent".to_owned(), json!(good));
+    assert_rejected(&hive, &bees, forged, "attestation_unknown_key").await;
+    bees.stop().await;
+    exporting.finish(FLUSH_MAX).await;
+
+    let spans = collector.until_spans("run job", processes.len());
+    let jobs: Vec<_> = spans.iter().filter(|span| span.name == "run job").collect();
+    assert!(jobs.iter().map(|job| &job.attributes["colony.process_id"]).eq(&processes), "a forged job has no span");
+    assert_eq!((&jobs[0].trace, &jobs[0].parent), (&vec![0x11; 16], &vec![0x22; 8]));
+    assert!(jobs[1..].iter().all(|job| job.parent.is_empty() && job.trace != jobs[0].trace));
+    hive.assert_applied_once(processes.len()).await;
 }

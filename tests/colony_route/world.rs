@@ -36,6 +36,7 @@ use colony_gateway::stripe::signature::{SigningSecret, check_header};
 use colony_gateway::stripe::simulator::sign;
 use colony_gateway::telemetry::health::Board;
 use colony_gateway::telemetry::metrics::Metrics;
+use colony_gateway::telemetry::trace::Tracer;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -386,6 +387,7 @@ impl Plan<'_> {
             metrics: Arc::clone(&gateway.metrics),
             board: gateway.board.clone(),
             clock: world.clock.clone(),
+            tracer: Tracer::default(),
         };
         let (route, confirm) = ColonyRoute::new(submitter, options, around, told);
         let pump_options = PumpOptions {
@@ -577,6 +579,7 @@ impl World {
             metrics: Metrics::new(),
             board: Board::default(),
             clock: self.clock.clone(),
+            tracer: Tracer::default(),
         };
         let mut supervisor = Supervisor::new(shutdown.clone(), Readiness::default());
         Pool::new(options, tools).unwrap().start(&mut supervisor, &shutdown);

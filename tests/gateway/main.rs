@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/collector.rs"]
+mod collector;
 #[path = "../support/gateway.rs"]
 mod gateway;
 #[path = "../support/postgres.rs"]
@@ -19,3 +21,4 @@ mod route;
 mod rules;
 mod shutdown;
 mod stores;
+mod traces;

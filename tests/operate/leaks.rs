@@ -23,6 +23,7 @@ impl Planted {
                 ("DATABASE_URL", format!("postgres://gateway:{MARK}3@127.0.0.1:9/x")),
                 ("SUPABASE_SERVICE_ROLE_KEY", format!("eyJ{MARK}4")),
                 ("REDIS_URL", format!("redis://bee:{MARK}5@127.0.0.1:9")),
+                ("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization={MARK}6")),
                 ("COLONIES_COLONY_PRVKEY", key()),
                 ("COLONIES_USER_PRVKEY", key()),
                 ("COLONIES_EXECUTOR_PRVKEY", key()),
@@ -40,6 +41,7 @@ impl Planted {
             .with("USE_COLONY_OS", "true")
             .with("COLONIES_SERVER_HOST", "http://127.0.0.1:9")
             .with("COLONIES_COLONY_NAME", "rec")
+            .with("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
             .with("POLL_TIMEOUT", "1");
         self.secrets.iter().fold(options, |options, (name, value)| options.with(name, value))
     }
@@ -64,9 +66,10 @@ fn a_running_gateway_shows_no_secret_in_logs_endpoints_or_the_process_list() {
     let post = crate::gateway::post("/webhooks/stripe", &[("stripe-signature", &header)], body.as_bytes());
     assert_eq!(request(gateway.webhooks, &post).status, 200);
     assert_eq!(gateway.post(&event("evt_forged")).status, 400);
-    // The ledger, the bees, Redis and the colony have all been tried, and failed.
+    // The ledger, the bees, Redis, the colony and the collector of traces have all been tried, and failed.
     gateway
         .until(|health| health["components"]["ledger"]["status"] != "ok" && health["components"].get("bees").is_some());
+    gateway.until(|_| gateway.metric("colony_gateway_trace_spans_total{result=\"not_exported\"}") > 0);
     gateway.until(|_| gateway.metric("colony_gateway_reloads_total{result=\"ok\"}") == 0);
     gateway.signal("HUP");
     gateway.until(|_| gateway.metric("colony_gateway_reloads_total{result=\"ok\"}") == 1);

@@ -84,7 +84,7 @@ fn events(count: usize) -> Vec<Bytes> {
 }
 
 async fn run(work: &Work, count: usize, time: Duration) -> Result<Vec<Option<&'static str>>, OutOfTime> {
-    let outcomes = work.run(&events(count), work.clock.instant() + time).await?;
+    let outcomes = work.run(&events(count), work.clock.instant() + time, &Place::default()).await?;
     Ok(outcomes.iter().map(|outcome| outcome.as_ref().map(Outcome::as_str)).collect())
 }
 
@@ -93,7 +93,7 @@ const ENOUGH: Duration = Duration::from_mins(1);
 #[tokio::test]
 async fn an_event_that_the_ledger_refuses_fails_alone() {
     let work = work(&[("evt_2", Fault::Reject)], &[]);
-    let outcomes = work.run(&events(5), work.clock.instant() + ENOUGH).await.unwrap();
+    let outcomes = work.run(&events(5), work.clock.instant() + ENOUGH, &Place::default()).await.unwrap();
     let Some(Outcome::Failed { code, .. }) = &outcomes[2] else { panic!("{outcomes:?}") };
     assert_eq!(code, "ledger_rejected");
     let others = [0, 1, 3, 4].map(|index| outcomes[index].clone());
@@ -125,7 +125,7 @@ async fn an_outage_that_outlasts_the_deadline_leaves_the_job_to_another_bee() {
     let work = work(&[], &[LedgerErrorKind::Unavailable; 1000]);
     let out_of_time = run(&work, 2, Duration::from_millis(300)).await.unwrap_err();
     assert_eq!(out_of_time.last.unwrap().kind, LedgerErrorKind::Unavailable);
-    assert!(work.run(&events(1), work.clock.instant()).await.is_err(), "no time at all");
+    assert!(work.run(&events(1), work.clock.instant(), &Place::default()).await.is_err(), "no time at all");
 }
 
 #[tokio::test]

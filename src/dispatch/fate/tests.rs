@@ -15,6 +15,7 @@ fn entries(attempts: &[u32]) -> Vec<SubmittedEntry> {
         event_type: "invoice.paid".to_owned(),
         attempts,
         received: NOW,
+        trace: None,
     };
     attempts.iter().enumerate().map(entry).collect()
 }

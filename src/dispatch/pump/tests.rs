@@ -16,6 +16,7 @@ use crate::ledger::{BoxFuture, LedgerError, LedgerErrorKind, Outcome};
 use crate::revenue::validator::Occasion;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::signature::tests::delivery;
+use crate::telemetry::trace::{Cause, Place, SpanKind, tests as spans};
 
 /// What the scripted ledger does with a call that holds one of these events.
 #[derive(Clone, Debug)]
@@ -71,7 +72,7 @@ impl Scripted {
 }
 
 impl Work for Scripted {
-    fn run(&self, events: Vec<(Bytes, Occasion)>) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>> {
+    fn run(&self, events: Vec<(Bytes, Occasion)>, _: Place) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>> {
         let this = self.clone();
         Box::pin(async move {
             let ids: Vec<String> =
@@ -95,6 +96,7 @@ struct Fixture {
     metrics: Arc<Metrics>,
     clock: Clock,
     draining: CancellationToken,
+    tracer: Tracer,
     pumps: JoinSet<()>,
 }
 
@@ -114,6 +116,7 @@ impl Fixture {
             metrics: Metrics::new(),
             clock,
             draining: CancellationToken::new(),
+            tracer: Tracer::default(),
             pumps: JoinSet::new(),
         }
     }
@@ -127,7 +130,9 @@ impl Fixture {
             let body = format!(r#"{{"id":"{id}","object":"event","type":"invoice.paid"}}"#).into_bytes();
             let envelope = Envelope::read(&body).unwrap();
             let entry = NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(&body));
-            self.inbox().append(entry).await.unwrap();
+            let root = Cause { parent: None, links: &[] };
+            let trace = self.tracer.begin(id, SpanKind::Server, root).context();
+            self.inbox().append(entry.traced(trace)).await.unwrap();
         }
     }
 
@@ -149,7 +154,8 @@ impl Fixture {
                 self.board.clone(),
                 self.clock.clone(),
             )
-            .with_pause(self.pause.clone());
+            .with_pause(self.pause.clone())
+            .with_tracer(self.tracer.clone());
             let draining = self.draining.clone();
             self.pumps.spawn(async move {
                 let _ = pump.run(draining).await;
@@ -350,4 +356,45 @@ async fn an_entry_that_alone_meets_an_unknown_error_is_given_up_and_nothing_else
     assert!(matches!(&dead.state, EntryState::Dead { code, .. } if code == "ledger_unknown"), "{dead:?}");
     assert!(!fixture.pause.is_paused());
     assert_eq!(fixture.board.read()["dispatch"].status, Level::Ok);
+}
+
+#[tokio::test]
+async fn each_attempt_on_a_batch_is_a_trace_with_links_and_shows_in_the_trace_of_each_event() {
+    let mut fixture = Fixture::new();
+    let (tracer, ended) = spans::tracer("parentbased_always_on", 1.0);
+    fixture.tracer = tracer;
+    fixture.append(&["evt_0", "evt_1", "evt_2"]).await;
+    fixture.ledger.with(|script| drop(script.faults.insert("evt_0".to_owned(), Fault::Reject)));
+    let roots = ended.take();
+    fixture.start(1);
+    fixture.until(|counts| counts.settled == 2 && counts.dead == 1).await;
+    fixture.drain().await;
+    let spans = ended.take();
+    let attribute = |span: &opentelemetry_sdk::trace::SpanData, key: &str| {
+        span.attributes.iter().find(|pair| pair.key.as_str() == key).map(|pair| pair.value.to_string())
+    };
+    // Three together are refused, then the first alone, and the two others pass.
+    let batches: Vec<_> = spans.iter().filter(|span| span.name == "apply batch").collect();
+    assert_eq!(batches.iter().map(|batch| batch.links.len()).collect::<Vec<_>>(), [3, 2]);
+    assert_eq!(
+        batches.iter().map(|batch| attribute(batch, "error.type")).collect::<Vec<_>>(),
+        [Some("rejected".to_owned()), None]
+    );
+    for (root, expected) in
+        roots.iter().zip([["rejected", "rejected"], ["rejected", "applied"], ["rejected", "applied"]])
+    {
+        let parts: Vec<_> = spans.iter().filter(|span| span.parent_span_id == root.span_context.span_id()).collect();
+        assert!(parts.iter().all(|span| span.name == "apply"));
+        assert!(parts.iter().all(|span| span.span_context.trace_id() == root.span_context.trace_id()));
+        let became = |span| attribute(span, "gateway.outcome").or_else(|| attribute(span, "error.type"));
+        assert_eq!(parts.iter().filter_map(|span| became(span)).collect::<Vec<_>>(), expected, "{}", root.name);
+        assert_eq!(parts[0].links[0].span_context.span_id(), batches[0].span_context.span_id());
+    }
+    assert!(
+        batches[0]
+            .links
+            .iter()
+            .zip(&roots)
+            .all(|(link, root)| { link.span_context.span_id() == root.span_context.span_id() })
+    );
 }

@@ -1,6 +1,7 @@
 //! A file of an older format is brought up to date when it is opened, and loses nothing.
 
 use super::*;
+use crate::domain::trace::TraceContext;
 
 /// The tables as the first format had them; early files lack `entries_process`.
 const FORMAT_1: &str = "
@@ -105,6 +106,27 @@ async fn a_file_of_the_first_format_becomes_one_of_this_format_and_keeps_its_ent
         drop(inbox);
         threads.join();
     }
+}
+
+#[tokio::test]
+async fn a_file_of_the_second_format_becomes_one_of_this_format_and_takes_traced_entries() {
+    let fresh = Fixture::new();
+    let directory = tempfile::tempdir().unwrap();
+    old_file(directory.path(), schema::UPGRADES[0]);
+    let file = directory.path().join("inbox.db");
+    Connection::open(&file).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    let clock = Clock::manual(START);
+    let (inbox, threads) = Inbox::open(&InboxOptions::new(directory.path()), clock.clone()).unwrap();
+    let trace = TraceContext::new([7; 16], [8; 8], true);
+    inbox.append(entry("evt_traced").traced(trace)).await.unwrap();
+    let leased = inbox.lease(LeaseRequest { entries_max: 9, bytes_max: 1 << 20, duration: MINUTE }).await.unwrap();
+    assert_eq!(ids(&leased), ["evt_1", "evt_traced"]);
+    assert_eq!((leased[0].trace, leased[1].trace), (None, trace));
+    drop(inbox);
+    threads.join();
+    assert_eq!(shape(&file), shape(&fresh.file()));
+    let formats: (i64, i64) = (schema::FORMAT, crate::inbox::inspect(&file).unwrap().format);
+    assert_eq!(formats, (3, 3));
 }
 
 #[test]

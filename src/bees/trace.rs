@@ -1,0 +1,56 @@
+//! The span of a process that a bee works on.
+//!
+//! Its parent comes with the job and is not attested: a colony's server or a member between could put any other there. It
+//! is therefore read strictly, decides about nothing but where spans are shown, and only for a job that is believed.
+
+use crate::colony::job;
+use crate::colony::messages::Process;
+use crate::ledger::Outcome;
+use crate::telemetry::trace::{Cause, Moment, Place, Span, SpanKind, Tracer};
+
+/// What a bee does with one process. Ends when it is dropped; nothing while tracing is off.
+#[derive(Debug, Default)]
+pub(super) struct Worked(Span);
+
+impl Worked {
+    /// Begins where the bee got the process, which its attestation let pass.
+    pub(super) fn begin(tracer: &Tracer, since: Moment, process: &Process, events: usize) -> Self {
+        if !tracer.is_on() {
+            return Self::default();
+        }
+        let cause = Cause { parent: job::trace_of(process), links: &[] };
+        let mut span = tracer.begin_at(since, "run job", SpanKind::Consumer, cause);
+        span.text("colony.process_id", process.id().as_str());
+        span.number("messaging.batch.message_count", events);
+        Self(span)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.0.place()
+    }
+
+    /// Counts the events by what became of them.
+    pub(super) fn outcomes(&mut self, outcomes: &[Option<Outcome>]) {
+        const KEYS: [(&str, &str); 7] = [
+            ("applied", "gateway.outcome.applied"),
+            ("stale", "gateway.outcome.stale"),
+            ("duplicate", "gateway.outcome.duplicate"),
+            ("ignored", "gateway.outcome.ignored"),
+            ("quarantined", "gateway.outcome.quarantined"),
+            ("failed", "gateway.outcome.failed"),
+            ("undecided", "gateway.outcome.undecided"),
+        ];
+        for (name, key) in KEYS {
+            let is_this = |outcome: &&Option<Outcome>| outcome.as_ref().map_or("undecided", Outcome::as_str) == name;
+            let count = outcomes.iter().filter(is_this).count();
+            if count > 0 {
+                self.0.number(key, count);
+            }
+        }
+    }
+
+    /// Notes that the time was up.
+    pub(super) fn out_of_time(&mut self) {
+        self.0.failed("out_of_time");
+    }
+}

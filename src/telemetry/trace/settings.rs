@@ -1,0 +1,102 @@
+//! Where spans go and what is said about the process that sends them.
+
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::Sampling;
+use crate::config::secret::Secret;
+
+/// How spans are exported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceSettings {
+    /// Where batches of spans are posted, with its path.
+    pub url: Url,
+    /// Headers of each request, as `name=value` pairs between commas; they may hold a token.
+    pub headers: Option<Secret>,
+    /// Longest request.
+    pub timeout: Duration,
+    /// Name of the service; `None`: the process chooses.
+    pub service: Option<String>,
+    /// More about the service.
+    pub resource: Vec<(String, String)>,
+    /// Which traces are recorded.
+    pub sampling: Sampling,
+}
+
+/// Reads `name=value` pairs between commas, with values percent-encoded, as the variables of OpenTelemetry have them.
+///
+/// # Errors
+/// When one is no pair. The message does not repeat it.
+pub fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+    let wrong = || "must be name=value, several between commas, values percent-encoded".to_owned();
+    let pair = |part: &str| {
+        let (name, value) = part.split_once('=').ok_or_else(wrong)?;
+        let (name, value) = (name.trim(), decode(value.trim()).ok_or_else(wrong)?);
+        if name.is_empty() { Err(wrong()) } else { Ok((name.to_owned(), value)) }
+    };
+    text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect()
+}
+
+/// Reads headers. Their values are marked as not to be shown.
+///
+/// # Errors
+/// When one cannot be a header. The message does not repeat it.
+pub fn header_map(text: &str) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (number, (name, value)) in pairs(text)?.into_iter().enumerate() {
+        let wrong =
+            || format!("header {} cannot be one: its name or value has characters that no header has", number + 1);
+        let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).map_err(|_| wrong())?;
+        let mut value = HeaderValue::from_str(&value).map_err(|_| wrong())?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+/// Decodes `%20` and the like.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, more)) = rest.split_first() {
+        if *first == b'%' {
+            let digits = more.get(..2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = &more[2..];
+        } else {
+            bytes.push(*first);
+            rest = more;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_read_as_the_variables_of_opentelemetry_have_them() {
+        let read = pairs(" deployment.environment=prod , team=r%C3%A9venue%2C1,empty= ,").unwrap();
+        let expected = [("deployment.environment", "prod"), ("team", "révenue,1"), ("empty", "")];
+        assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(header_map("Authorization=Bearer%20abc").unwrap()["authorization"], "Bearer abc");
+    }
+
+    #[test]
+    fn what_is_refused_is_not_repeated() {
+        for text in
+            ["s3cret", "=s3cret", "a=s3cret%", "a=s3cret%4", "a=s3cret%zz", "a=s3cret%ff", "a=s3cret%0a", "s3 cret=x"]
+        {
+            let message = header_map(text).unwrap_err();
+            assert!(!message.contains("cret"), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn header_values_are_not_shown() {
+        assert!(!format!("{:?}", header_map("authorization=s3cret").unwrap()).contains("s3cret"));
+    }
+}
