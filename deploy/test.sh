@@ -135,7 +135,7 @@ grep -q 'apply.*image: example/gateway:2$' "$work/calls" || fail "the image was 
 ! grep -q undo "$work/calls" || fail "a good roll-out was undone"
 if rollout '*wait --for*'; then fail "failed migrations were passed over"; fi
 ! grep -q 'rollout' "$work/calls" || fail "something was replaced although the migrations failed"
-for fault in '*rollout status statefulset*--timeout*' '*exec*healthcheck*'; do
+for fault in '*rollout status statefulset*--timeout*' '*exec*check --ready*'; do
   if rollout "$fault"; then fail "a roll-out with a fault stayed: $fault"; fi
   [ "$(grep -c 'rollout undo' "$work/calls")" -eq 2 ] || fail "not undone: $fault"
 done
