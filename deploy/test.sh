@@ -110,8 +110,30 @@ if command -v systemd-analyze >/dev/null 2>&1; then
       fail "$unit: the comment says $claimed, systemd-analyze security $measured"
   done
 fi
+# A command as the service would run it: systemd replaces variables in what it is given before the inner shell sees it.
+mkdir "$work/bin" "$work/handed"
+printf 'postgres://' >"$work/handed/database_url"
+printf '#!/bin/bash\necho 0\n' >"$work/bin/id"
+cat >"$work/bin/systemd-run" <<STUB
+#!/bin/bash
+while [ "\$1" != -- ]; do shift; done
+shift
+arguments=()
+for argument in "\$@"; do
+  argument=\$(sed -E 's/\\\$\\\$/\x01/g; s/\\\$\{[^}]*\}//g; s/\x01/\$/g; s|/usr/local/bin/colony-gateway|$work/shown|' <<<"\$argument")
+  arguments+=("\$argument")
+done
+CREDENTIALS_DIRECTORY=$work/handed exec "\${arguments[@]}"
+STUB
+# shellcheck disable=SC2016 # that program expands
+printf '#!/bin/bash\nprintf "%%s\\n" "$DATABASE_URL_FILE" "$@"\n' >"$work/shown"
+chmod 755 "$work/bin/id" "$work/bin/systemd-run" "$work/shown"
+# shellcheck disable=SC2016 # not to be expanded
+shown=$(PATH="$work/bin:$PATH" "$here/gatewayctl" inbox drop evt_1 --reason 'worth ${5} $ or more' | tr '\n' '|')
+[ "$shown" = "$work/handed/database_url|inbox|drop|evt_1|--reason|worth \${5} \$ or more|" ] || fail "gatewayctl hands over: $shown"
+rm "$work/bin/id"
+
 # A roll-out on Kubernetes: what is asked of the cluster, in which order, and the way back.
-mkdir "$work/bin"
 cat >"$work/bin/kubectl" <<STUB
 #!/bin/bash
 case "\$*" in
