@@ -110,8 +110,30 @@ if command -v systemd-analyze >/dev/null 2>&1; then
       fail "$unit: the comment says $claimed, systemd-analyze security $measured"
   done
 fi
+# A command as the service would run it: systemd replaces variables in what it is given before the inner shell sees it.
+mkdir "$work/bin" "$work/handed"
+printf 'postgres://' >"$work/handed/database_url"
+printf '#!/bin/bash\necho 0\n' >"$work/bin/id"
+cat >"$work/bin/systemd-run" <<STUB
+#!/bin/bash
+while [ "\$1" != -- ]; do shift; done
+shift
+arguments=()
+for argument in "\$@"; do
+  argument=\$(sed -E 's/\\\$\\\$/\x01/g; s/\\\$\{[^}]*\}//g; s/\x01/\$/g; s|/usr/local/bin/colony-gateway|$work/shown|' <<<"\$argument")
+  arguments+=("\$argument")
+done
+CREDENTIALS_DIRECTORY=$work/handed exec "\${arguments[@]}"
+STUB
+# shellcheck disable=SC2016 # that program expands
+printf '#!/bin/bash\nprintf "%%s\\n" "$DATABASE_URL_FILE" "$@"\n' >"$work/shown"
+chmod 755 "$work/bin/id" "$work/bin/systemd-run" "$work/shown"
+# shellcheck disable=SC2016 # not to be expanded
+shown=$(PATH="$work/bin:$PATH" "$here/gatewayctl" inbox drop evt_1 --reason 'worth ${5} $ or more' | tr '\n' '|')
+[ "$shown" = "$work/handed/database_url|inbox|drop|evt_1|--reason|worth \${5} \$ or more|" ] || fail "gatewayctl hands over: $shown"
+rm "$work/bin/id"
+
 # A roll-out on Kubernetes: what is asked of the cluster, in which order, and the way back.
-mkdir "$work/bin"
 cat >"$work/bin/kubectl" <<STUB
 #!/bin/bash
 case "\$*" in
@@ -135,7 +157,7 @@ grep -q 'apply.*image: example/gateway:2$' "$work/calls" || fail "the image was 
 ! grep -q undo "$work/calls" || fail "a good roll-out was undone"
 if rollout '*wait --for*'; then fail "failed migrations were passed over"; fi
 ! grep -q 'rollout' "$work/calls" || fail "something was replaced although the migrations failed"
-for fault in '*rollout status statefulset*--timeout*' '*exec*healthcheck*'; do
+for fault in '*rollout status statefulset*--timeout*' '*exec*check --ready*'; do
   if rollout "$fault"; then fail "a roll-out with a fault stayed: $fault"; fi
   [ "$(grep -c 'rollout undo' "$work/calls")" -eq 2 ] || fail "not undone: $fault"
 done

@@ -56,13 +56,21 @@ running_version() { ask /health | sed -n 's/.*"version":"\([^"]*\)".*/\1/p'; }
 version_of() { "$1" --version | cut -d' ' -f2; }
 
 restart() {
+  local unit
   if [ -n "${RESTART_COMMAND:-}" ]; then
     bash -c "$RESTART_COMMAND"
-  else
-    # Bees and gateways of two versions understand each other; the gateway comes first.
-    systemctl try-restart colony-gateway.service
-    systemctl try-restart colony-gateway-bee.service
+    return
   fi
+  # Bees and gateways of two versions understand each other; the gateway comes first.
+  for unit in colony-gateway.socket colony-gateway.service colony-gateway-bee.service; do
+    if systemctl is-failed --quiet "$unit"; then
+      # It was to run, and the program of before could not: to systemd it does not run, so that `try-restart` passes it over.
+      systemctl reset-failed "$unit"
+      systemctl restart "$unit"
+    elif [ "$unit" != colony-gateway.socket ]; then
+      systemctl try-restart "$unit"
+    fi
+  done
 }
 
 # Until the given version is ready.

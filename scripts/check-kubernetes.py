@@ -3,7 +3,9 @@ references hold: selectors find pods, claims and mounts exist, and no object car
 
 import sys
 
+import cloudcoil.models.prometheus_operator.v1 as operator
 import kubernetes_validate
+import pydantic
 import yaml
 
 VERSIONS = ("1.30", "1.37")
@@ -13,14 +15,36 @@ def pod_of(item):
     return item.get("spec", {}).get("template", {}) if item["kind"] in ("StatefulSet", "Deployment", "Job") else {}
 
 
+def operator_faults(item):
+    try:
+        read = getattr(operator, item["kind"]).model_validate(item)
+    except pydantic.ValidationError as error:
+        return [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+    # Keys that the operator does not know are gone after reading.
+    return unknown(item, read.model_dump(mode="json", by_alias=True, exclude_unset=True), "")
+
+
+def unknown(given, read, path):
+    if isinstance(given, dict):
+        for key, value in given.items():
+            if key not in read:
+                yield f"{path}{key}: unknown"
+            else:
+                yield from unknown(value, read[key], f"{path}{key}.")
+    elif isinstance(given, list):
+        for index, (value, known) in enumerate(zip(given, read)):
+            yield from unknown(value, known, f"{path}{index}.")
+
+
 def faults(items):
     namespaces = {item["metadata"].get("namespace") for item in items}
     for item in items:
         name = f"{item['kind']}/{item['metadata']['name']} in {item['metadata'].get('namespace')}"
         if item["kind"] == "Secret":
             yield f"{name}: secrets are referred to, never part of the repository"
-        # Schemas of others than Kubernetes itself are not at hand.
-        if not item["apiVersion"].startswith("monitoring.coreos.com/"):
+        if item["apiVersion"] == "monitoring.coreos.com/v1":
+            yield from (f"{name}, Prometheus operator: {fault}" for fault in operator_faults(item))
+        else:
             for version in VERSIONS:
                 try:
                     kubernetes_validate.validate(item, version, strict=True)

@@ -86,6 +86,10 @@ fn alerts_dashboards_and_documents_name_metrics_that_there_are() {
         let unknown = words(&read(&file), "colony_gateway_").into_iter().filter(|word| !is_known(word));
         faults.extend(unknown.map(|word| format!("{file}: no metric {word}")));
     }
+    for file in ["deploy/prometheus/rules.yaml", "deploy/grafana/colony-gateway.json"] {
+        let unknown = words(&read(file), "process_").into_iter().filter(|word| !known.contains(word));
+        faults.extend(unknown.map(|word| format!("{file}: no metric {word}")));
+    }
     faultless(&faults);
 }
 

@@ -48,7 +48,7 @@ check_in() {
 gate() {
   local pod code
   for pod in $(in_namespace get pods --selector app.kubernetes.io/name=colony-gateway --output name); do
-    in_namespace exec "$pod" --container gateway -- /usr/local/bin/healthcheck || return 1
+    in_namespace exec "$pod" --container gateway -- /usr/local/bin/colony-gateway check --ready || return 1
     code=0
     check_in "$pod" || code=$?
     # What was down before does not come up by going back.

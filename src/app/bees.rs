@@ -32,6 +32,9 @@ use crate::telemetry::trace::Tracer;
 /// Hex digits of the key's id in the name of bees that were given none.
 const NAME_DIGITS: usize = 8;
 
+/// Longest part of such a name that comes from the machine's, in bytes: as long as a label of DNS is.
+const HOST_BYTES_MAX: usize = 63;
+
 /// How often recorded durations are folded together.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -69,7 +72,7 @@ pub fn pool(config: &Config, count: usize, shared: Shared) -> Result<Pool, Confi
         None => None,
     };
     let (keys, id) = executor_keys(colony, owner.as_deref())?;
-    let pool_name = colony.executor_name.clone().unwrap_or_else(|| format!("bee-{}", &id[..NAME_DIGITS]));
+    let pool_name = colony.executor_name.clone().unwrap_or_else(|| name_of(&host_name(), &id));
     let options = PoolOptions {
         count,
         poll: colony.poll_timeout,
@@ -92,6 +95,21 @@ pub fn pool(config: &Config, count: usize, shared: Shared) -> Result<Pool, Confi
         tracer,
     };
     Pool::new(options, tools).map_err(|error| fault("bees", error))
+}
+
+/// What the machine or the container calls itself; empty where the system does not say.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The name of bees that were given none: of the host and the key, so that neither several hosts with one key nor several keys
+/// on one host meet under one name. Containers have host names of their own.
+fn name_of(host: &str, id: &str) -> String {
+    let label = host.split('.').next().unwrap_or_default();
+    let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '-' || *letter == '_';
+    let label: String = label.chars().filter(is_plain).take(HOST_BYTES_MAX).collect();
+    let id = &id[..NAME_DIGITS];
+    if label.is_empty() { format!("bee-{id}") } else { format!("bee-{label}-{id}") }
 }
 
 /// The executor's key, with its id. Without one, it follows from the key of the colony's owner.
@@ -234,5 +252,22 @@ impl BeeHouse {
         let ending = supervisor.run(stop, traces.rest_of(deadline)).await;
         traces.finish(ending, deadline).await;
         ending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bees_without_a_name_are_called_by_host_and_key() {
+        let id = "16279109b7e4a5bb2e003d185777aa4266b82edfb221dbe0ca73992a68dc8543";
+        assert_eq!(name_of("0c1d2e3f4a5b", id), "bee-0c1d2e3f4a5b-16279109", "a container");
+        assert_eq!(name_of("web_1.example.com", id), "bee-web_1-16279109");
+        // A colon in an executor's name breaks the colony's list of executors.
+        assert_eq!(name_of("a:b c\u{e9}", id), "bee-abc-16279109");
+        assert_eq!(name_of("", id), "bee-16279109");
+        assert_eq!(name_of(&"h".repeat(300), id).len(), "bee--16279109".len() + HOST_BYTES_MAX);
+        assert!(!host_name().is_empty());
     }
 }

@@ -6,6 +6,7 @@ mod colony;
 mod gateway;
 mod keys;
 mod machine;
+mod ready;
 mod records;
 mod stripe;
 
@@ -16,7 +17,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::domain::clock::Clock;
 
-pub use gateway::is_ready;
+pub use ready::{NotReady, ready};
 
 /// Longest wait for one component.
 pub const PROBE_MAX: Duration = Duration::from_secs(8);

@@ -1,10 +1,15 @@
 //! From settings to the options of the parts.
 
+use std::time::Duration;
+
 use crate::config::Config;
 use crate::dispatch::PumpOptions;
 use crate::domain::backoff::Backoff;
 use crate::http::{ServerOptions, WebhookOptions};
 use crate::inbox::InboxOptions;
+
+/// How long a connection may have been silent when the gateway stops and still be about to speak: some round trips.
+const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// How the configuration wants the inbox opened.
 pub fn inbox_options(config: &Config) -> InboxOptions {
@@ -32,6 +37,7 @@ pub(super) fn server_options(config: &Config) -> ServerOptions {
         head_bytes_max: config.http.head_bytes_max,
         headers_max: config.http.headers_max,
         head_timeout: config.http.head_timeout,
+        fresh_for: FRESH_FOR,
     }
 }
 

@@ -17,7 +17,9 @@ pub const SETTINGS: &str = "Settings that bees need:
   COLONIES_EXECUTOR_PRVKEY                     who the bees are; every bee beyond the first follows from it
   ATTESTATION_PUBKEYS                          the gateways whose jobs they believe
   COLONIES_COLONY_PRVKEY                       to approve themselves (or approve them by hand)
-  BEE_COUNT, EXECUTOR_NAME                     how many, and a name for each machine
+  BEE_COUNT                                    how many
+  EXECUTOR_NAME                                their name; each process needs one of its own, which it has by default:
+                                               bee-<host>-<digits of the key>
 and those of the ledger and of the revenue rules, as for `serve`. Exit codes are those of `serve`.";
 
 /// Starts the bees and runs until a signal.

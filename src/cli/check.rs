@@ -12,7 +12,10 @@ use crate::domain::clock::Clock;
 pub const EXIT_CODES: &str = "Exit codes:
   0  healthy
   1  degraded: works, and something needs a look
-  2  down: something does not work (with --ready: not ready), or the configuration is refused
+  2  down: something does not work, or the configuration is refused
+
+With --ready: 0 ready, 1 not ready. It asks the admin listener of `serve` or `bee` on this machine and nobody else, within 3 s,
+and reads nothing of the configuration but where that is (GATEWAY_ADMIN_LISTEN).
 
 Components: gateway and inbox (of the process that runs here, or the file of one that is stopped), colony, bees and
 their heartbeats, ledger, Stripe key and webhook endpoint, clock, ages of key files, disk, configuration. Each is asked
@@ -25,19 +28,18 @@ pub struct CheckArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Only ask the process on this machine whether it is ready, for health checks of containers. Prints nothing.
+    /// Only ask the process on this machine whether it is ready, for health checks of containers. Prints nothing but why not.
     #[arg(long, conflicts_with = "json")]
     pub ready: bool,
 }
 
 /// Makes and prints the report.
 pub async fn run(args: CheckArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    if args.ready {
+        return Ok(ready(sources).await);
+    }
     let config = Config::for_tools(sources)?;
     let _ = rustls::crypto::ring::default_provider().install_default();
-    if args.ready {
-        let ready = check::is_ready(&config).await;
-        return Ok(ExitCode::from(if ready { Status::Ok } else { Status::Down }.exit_code()));
-    }
     let report = Box::pin(check::run(&config, &clock)).await;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -48,6 +50,19 @@ pub async fn run(args: CheckArgs, sources: &Sources, clock: Clock) -> anyhow::Re
         write!(out, "{}", table(&report, out.is_terminal() && !plain))?;
     }
     Ok(ExitCode::from(report.status.exit_code()))
+}
+
+/// Container engines know the exit codes 0 and 1 of a health check and no other, so that a refused setting is 1 here too.
+async fn ready(sources: &Sources) -> ExitCode {
+    let refused: anyhow::Error = match Config::admin_listen(sources) {
+        Ok(address) => match check::ready(address).await {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(not_ready) => not_ready.into(),
+        },
+        Err(fault) => fault.into(),
+    };
+    eprintln!("not ready: {refused}");
+    ExitCode::FAILURE
 }
 
 /// The report for people.

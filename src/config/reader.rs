@@ -122,7 +122,7 @@ pub(super) struct Reader {
     file_path: Option<PathBuf>,
     read_keys: BTreeSet<&'static str>,
     read_variables: BTreeSet<&'static str>,
-    faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
     shown: Vec<Shown>,
     warnings: Vec<Fault>,
     files: Vec<WatchedFile>,

@@ -173,6 +173,14 @@ impl Config {
         Self::read_all(sources, false).map(|(_, secrets)| secrets)
     }
 
+    /// Where the admin listener is. Reads no secret and minds no other setting, so that a health check does not fail with
+    /// one that is being replaced.
+    pub fn admin_listen(sources: &Sources) -> Result<SocketAddr, ConfigError> {
+        let mut reader = Reader::new(sources);
+        let address = admin_listen(&mut reader);
+        if reader.faults.is_empty() { Ok(address) } else { Err(ConfigError(reader.faults)) }
+    }
+
     fn read(sources: &Sources, serves: bool) -> Result<Self, ConfigError> {
         Self::read_all(sources, serves).map(|(config, _)| config)
     }
@@ -228,7 +236,7 @@ impl Config {
 fn http(r: &mut Reader) -> HttpConfig {
     HttpConfig {
         listen: r.or(setting("http.listen", "GATEWAY_LISTEN"), "0.0.0.0:8080", address),
-        admin_listen: r.or(setting("http.admin_listen", "GATEWAY_ADMIN_LISTEN"), "127.0.0.1:9090", address),
+        admin_listen: admin_listen(r),
         admin_token: admin_token(r),
         connections_max: r.or(setting("http.connections_max", "GATEWAY_CONNECTIONS_MAX"), "4096", number(1, 100_000)),
         requests_max: r.or(setting("http.requests_max", "GATEWAY_REQUESTS_MAX"), "2048", number(1, 100_000)),
@@ -248,6 +256,10 @@ fn http(r: &mut Reader) -> HttpConfig {
         body_timeout: r.or(setting("http.body_timeout", "GATEWAY_BODY_TIMEOUT"), "10s", duration),
         append_timeout: r.or(setting("http.append_timeout", "GATEWAY_APPEND_TIMEOUT"), "10s", duration),
     }
+}
+
+fn admin_listen(r: &mut Reader) -> SocketAddr {
+    r.or(setting("http.admin_listen", "GATEWAY_ADMIN_LISTEN"), "127.0.0.1:9090", address)
 }
 
 fn admin_token(r: &mut Reader) -> Option<Secret> {

@@ -34,6 +34,9 @@ pub struct ServerOptions {
     pub headers_max: usize,
     /// From the first byte, or the end of the last request, to the end of a head.
     pub head_timeout: Duration,
+    /// When draining begins, connections younger than this get the rest of it for their request. Whoever connected a moment
+    /// ago is about to speak, and would be hung up on without an answer.
+    pub fresh_for: Duration,
 }
 
 /// Serves until draining begins, then finishes the requests in hand and returns. Connections are counted in `metrics`, if
@@ -87,10 +90,15 @@ async fn connection(stream: TcpStream, site: Arc<Site>, options: ServerOptions, 
         .max_buf_size(options.head_bytes_max)
         .max_headers(options.headers_max)
         .serve_connection(TokioIo::new(stream), answer);
-    tokio::pin!(connection);
+    let fresh = tokio::time::sleep(options.fresh_for);
+    tokio::pin!(connection, fresh);
+    let last_moment = async {
+        draining.cancelled().await;
+        fresh.await;
+    };
     let result = tokio::select! {
         result = &mut connection => result,
-        () = draining.cancelled() => {
+        () = last_moment => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -123,7 +131,46 @@ fn observe(metrics: Option<&Metrics>, connections: &JoinSet<()>) {
 
 #[cfg(test)]
 mod tests {
-    use super::TOO_MANY;
+    use axum::Router;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// What a client hears that connected before draining began and speaks after it.
+    async fn heard(fresh_for: Duration) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (metrics, draining) = (Metrics::new(), CancellationToken::new());
+        let minute = Duration::from_mins(1);
+        let options =
+            ServerOptions { connections_max: 9, head_bytes_max: 9000, headers_max: 9, head_timeout: minute, fresh_for };
+        let router = Router::new().route("/", get(|| async { "here" }));
+        let served = serve(listener, router, options, Some(Arc::clone(&metrics)), draining.clone());
+        let client = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            while !metrics.render().contains("colony_gateway_connections 1") {
+                tokio::task::yield_now().await;
+            }
+            draining.cancel();
+            if fresh_for.is_zero() {
+                // Until it is hung up on.
+                stream.readable().await.unwrap();
+            }
+            drop(stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await);
+            let mut text = String::new();
+            drop(stream.read_to_string(&mut text).await);
+            text
+        };
+        tokio::join!(served, client).1
+    }
+
+    #[tokio::test]
+    async fn who_connected_a_moment_before_the_end_is_heard_out() {
+        let answer = heard(Duration::from_mins(1)).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+        assert_eq!(heard(Duration::ZERO).await, "", "nobody is waited for without bound");
+    }
 
     #[test]
     fn the_canned_answer_has_the_length_it_says() {

@@ -3,6 +3,7 @@
 //! Labels are bounded: their values are fixed here and start at zero, so that a rate is defined from the first scrape.
 
 mod open;
+mod process;
 mod registry;
 
 use std::fmt;
@@ -284,9 +285,9 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    /// The metrics in Prometheus' text format.
+    /// The metrics in Prometheus' text format, and what the process uses at this moment.
     pub fn render(&self) -> String {
-        self.handle.render()
+        self.handle.render() + &process::render()
     }
 
     /// Folds recorded histogram values together. Without it they pile up until the next scrape.

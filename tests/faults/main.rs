@@ -12,6 +12,9 @@
 )]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/bees.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod bee;
 #[path = "../support/gateway.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod gateway;
@@ -31,7 +34,6 @@ mod rest;
 mod stripe_api;
 
 mod account;
-mod bee;
 mod book;
 #[cfg(target_os = "linux")]
 mod clocks;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::bees::Bees;
 use crate::gateway::{Options, event};
 use crate::redis_server::Redis;
 use crate::run;
@@ -67,7 +68,6 @@ fn a_running_gateway_is_healthy_and_what_is_held_back_makes_it_degraded() {
     let options = Options::new(directory.path())
         .with("GATEWAY_ADMIN_LISTEN", gateway.admin)
         .with("GATEWAY_LISTEN", gateway.webhooks);
-    assert_eq!(run(&options, &["check", "--ready"]), (0, String::new(), String::new()));
     let (code, healthy) = report(&options);
     assert_eq!((code, healthy["status"].as_str()), (0, Some("ok")), "{healthy:#}");
     assert_eq!(status(&healthy, "gateway"), "ok");
@@ -75,8 +75,44 @@ fn a_running_gateway_is_healthy_and_what_is_held_back_makes_it_degraded() {
     assert_eq!(gateway.post("{\"object\":\"no event\"}").status, 200);
     let (code, held) = report(&options);
     assert_eq!((code, status(&held, "inbox")), (1, "degraded"), "{held:#}");
+}
+
+#[test]
+fn readiness_is_0_or_1_and_needs_nothing_but_the_admin_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Options::new(directory.path()).serve();
+    let options = Options::new(directory.path()).with("GATEWAY_ADMIN_LISTEN", gateway.admin);
+    assert_eq!(run(&options, &["check", "--ready"]), (0, String::new(), String::new()));
+    // Settings that a whole report would refuse are no business of a health check.
+    let broken = options
+        .clone()
+        .with("STRIPE_WEBHOOK_SECRET", "")
+        .with("DATABASE_URL_FILE", directory.path().join("none").display())
+        .with("GATEWAY_LEASE", "for ever");
+    assert_eq!(run(&broken, &["check"]).0, 2);
+    assert_eq!(run(&broken, &["check", "--ready"]).0, 0);
     gateway.kill();
-    assert_eq!(run(&options, &["check", "--ready"]).0, 2);
+    let (code, stdout, stderr) = run(&options, &["check", "--ready"]);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.starts_with("not ready: no answer at 127.0.0.1:"), "{stderr}");
+    let (code, _, stderr) = run(&options.with("GATEWAY_ADMIN_LISTEN", "here"), &["check", "--ready"]);
+    assert!(code == 1 && stderr.contains("GATEWAY_ADMIN_LISTEN"), "{code} {stderr}");
+}
+
+#[test]
+fn bees_alone_answer_the_same_question() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = "ddf7f7791208083b6a9ed975a72684f6406a269cfa36f1b1c32045c0a71fff05";
+    let options = Options::new(directory.path())
+        .with("COLONIES_SERVER_HOST", "http://127.0.0.1:9")
+        .with("COLONIES_COLONY_NAME", "revenue")
+        .with("COLONIES_EXECUTOR_PRVKEY", key)
+        .with("ATTESTATION_PRVKEY", key);
+    let bees = Bees::start(&options);
+    let asked = options.with("GATEWAY_ADMIN_LISTEN", bees.admin);
+    assert_eq!(run(&asked, &["check", "--ready"]), (0, String::new(), String::new()), "although the colony is away");
+    drop(bees);
+    assert_eq!(run(&asked, &["check", "--ready"]).0, 1);
 }
 
 #[test]

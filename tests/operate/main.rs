@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/bees.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod bees;
 #[path = "../support/gateway.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod gateway;

@@ -7,7 +7,8 @@ use super::Finding;
 use crate::app::colony as parts;
 use crate::colony::client::{ClientError, Member};
 use crate::colony::messages::{Executor, ExecutorState};
-use crate::config::Config;
+use crate::config::secret::Secret;
+use crate::config::{ColonyConfig, Config};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::telemetry::heartbeat;
@@ -28,24 +29,28 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Finding> {
         findings.push(hearts(config, &[]).await);
         return findings;
     }
-    let (mut findings, bees) = match server(config).await {
-        Ok((finding, member)) => {
-            let executors = match &member {
-                Some(member) => member.executors().await.ok(),
-                None => None,
-            };
-            (vec![finding], executors)
-        }
-        Err(finding) => (vec![finding], None),
+    let (colony, bees) = match server(config).await {
+        Ok((colony, Some(member))) => (colony, Ok(member.executors().await.ok())),
+        Ok((colony, None)) => (colony, Err(Finding::none("bees", "no key here with which the colony could be asked"))),
+        Err(colony) => (colony, Ok(None)),
     };
-    let bees: Option<Vec<Executor>> = bees.map(|bees| {
-        let ours = bees.into_iter().filter(|bee| bee.executortype == settings.executor_type);
-        ours.collect()
+    let bees = bees.map(|bees| {
+        bees.map(|mut bees| {
+            bees.retain(|bee| bee.executortype == settings.executor_type);
+            bees
+        })
     });
-    findings.push(judge_bees(bees.as_deref(), &settings.executor_type, clock));
-    let names: Vec<String> = bees.unwrap_or_default().into_iter().map(|bee| bee.executorname).collect();
-    findings.push(hearts(config, &names).await);
-    findings
+    // Those that are gone, as after scaling down, have no heartbeat and need none.
+    let at_work = bees.iter().flatten().flatten().filter(|bee| is_at_work(bee, clock));
+    let names: Vec<String> = at_work.map(|bee| bee.executorname.clone()).collect();
+    let bees = bees.map_or_else(|none| none, |bees| judge_bees(bees.as_deref(), &settings.executor_type, clock));
+    vec![colony, bees, hearts(config, &names).await]
+}
+
+/// The key that this machine has in the colony: a gateway's user, or the executor of bees alone.
+fn own_key(settings: &ColonyConfig) -> Option<(&Secret, &'static str)> {
+    let user = settings.user_key.as_ref().map(|key| (key, "COLONIES_USER_PRVKEY"));
+    user.or(settings.executor_key.as_ref().map(|key| (key, "COLONIES_EXECUTOR_PRVKEY")))
 }
 
 /// The server, and who we are there.
@@ -61,10 +66,10 @@ async fn server(config: &Config) -> Result<(Finding, Option<Member>), Finding> {
         return Err(Finding::down(NAME, chain(&error), action));
     }
     let version = client.version().await.map(|version| version.buildversion).unwrap_or_default();
-    let (Some(colony), Some(user)) = (&settings.colony, &settings.user_key) else {
+    let (Some(colony), Some((key, variable))) = (&settings.colony, own_key(settings)) else {
         return Ok((Finding::ok(NAME, format!("the server answers, version {version}")), None));
     };
-    let key = parts::key(Some(user), "COLONIES_USER_PRVKEY", "").map_err(misconfigured)?;
+    let key = parts::key(Some(key), variable, "").map_err(misconfigured)?;
     let id = key.id().clone();
     let member = client.member(colony.clone(), Arc::clone(&key));
     match member.statistics().await {
@@ -75,11 +80,12 @@ async fn server(config: &Config) -> Result<(Finding, Option<Member>), Finding> {
         }
         Err(ClientError::NotMember { .. } | ClientError::NotApproved { .. } | ClientError::UnknownColony { .. }) => {
             let detail = format!("the server knows no member {id} of a colony {colony}");
-            Err(Finding::down(
-                NAME,
-                detail,
-                "run `colony-gateway colony setup`, or check COLONIES_COLONY_NAME and the key",
-            ))
+            let action = if variable == "COLONIES_USER_PRVKEY" {
+                "run `colony-gateway colony setup`, or check COLONIES_COLONY_NAME and the key"
+            } else {
+                "start the bees, which say who has to approve them, or check COLONIES_COLONY_NAME and the key"
+            };
+            Err(Finding::down(NAME, detail, action))
         }
         Err(error) => Err(Finding::down(NAME, chain(&error), "see the log of the Colonies server")),
     }
@@ -90,10 +96,7 @@ fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Finding {
     let Some(bees) = bees else {
         return Finding::down(NAME, "unknown while the colony cannot be asked", "mend the colony first");
     };
-    let now = clock.now();
-    let approved = bees.iter().filter(|bee| bee.state == ExecutorState::Approved);
-    let seen = |bee: &&Executor| bee.lastheardfromtime.0.is_some_and(|heard| now.since(heard) <= SEEN_MAX);
-    let (awake, pending) = (approved.filter(seen).count(), waiting(bees));
+    let (awake, pending) = (bees.iter().filter(|bee| is_at_work(bee, clock)).count(), waiting(bees));
     let detail = format!("{} executors of type {kind}, {awake} seen within 2 min", bees.len());
     if let Some(name) = pending {
         let action = format!("approve {name}, or give the bees COLONIES_COLONY_PRVKEY");
@@ -103,6 +106,12 @@ fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Finding {
         return Finding::down(NAME, detail, "start bees (`colony-gateway bee`, or BEE_COUNT in `serve`)");
     }
     Finding::ok(NAME, detail)
+}
+
+/// Whether a bee is approved and asked for work not long ago.
+fn is_at_work(bee: &Executor, clock: &Clock) -> bool {
+    let now = clock.now();
+    bee.state == ExecutorState::Approved && bee.lastheardfromtime.0.is_some_and(|heard| now.since(heard) <= SEEN_MAX)
 }
 
 fn waiting(bees: &[Executor]) -> Option<&str> {

@@ -19,16 +19,6 @@ const BACKLOG_MAX: u64 = 100;
 /// Age of the oldest entry from which on it needs a look.
 const AGE_MAX: Duration = Duration::from_mins(5);
 
-/// Asks the process that listens here whether it is ready; the public listener when the admin one is another's.
-pub async fn is_ready(config: &Config) -> bool {
-    for address in [config.http.admin_listen, config.http.listen] {
-        if let Some((status, _)) = ask(address, "/readyz").await {
-            return status == 200;
-        }
-    }
-    false
-}
-
 pub(super) async fn probe(config: &Config) -> Vec<Finding> {
     const NAME: &str = "gateway";
     let address = config.http.admin_listen;
@@ -131,7 +121,7 @@ async fn ask(address: SocketAddr, path: &str) -> Option<(u16, Value)> {
 }
 
 /// Where to reach a listener from this machine.
-fn local(listen: SocketAddr) -> SocketAddr {
+pub(super) fn local(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),

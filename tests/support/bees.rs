@@ -1,6 +1,7 @@
 //! Bees in a process of their own.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 
@@ -8,8 +9,15 @@ use crate::gateway::{Options, PATIENCE};
 
 /// A `bee` process. Killed when dropped.
 pub(crate) struct Bees {
+    /// Where metrics and health are.
+    pub(crate) admin: SocketAddr,
     child: Child,
     reader: Option<std::thread::JoinHandle<Vec<String>>>,
+}
+
+fn ready_line(line: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    if line["message"] == "ready" { line["admin"].as_str()?.parse().ok() } else { None }
 }
 
 impl Bees {
@@ -21,17 +29,19 @@ impl Bees {
         let reader = std::thread::spawn(move || {
             let mut log = Vec::new();
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if line.contains(r#""message":"ready""#) {
-                    let _ = ready.send(());
+                if let Some(admin) = ready_line(&line) {
+                    let _ = ready.send(admin);
                 }
                 log.push(line);
             }
             log
         });
-        let mut bees = Self { child, reader: Some(reader) };
-        let is_ready = is_ready.recv_timeout(PATIENCE).is_ok();
-        assert!(is_ready, "the bees did not become ready:\n{}", bees.end().join("\n"));
-        bees
+        if let Ok(admin) = is_ready.recv_timeout(PATIENCE) {
+            return Self { admin, child, reader: Some(reader) };
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("the bees did not become ready:\n{}", reader.join().unwrap_or_default().join("\n"));
     }
 
     /// Ends it at once, as a crash would.
