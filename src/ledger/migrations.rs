@@ -65,6 +65,7 @@ pub const ALL: &[Migration] = migrations![
     20260101000700 "gateway_reconcile",
     20260101000800 "gateway_shadow",
     20260115000000 "gateway_erase",
+    20260201000000 "gateway_batches",
 ];
 
 /// How a migration stands in a database.

@@ -3,10 +3,14 @@
 mod clauses;
 mod history;
 
+use std::collections::HashSet;
+
 use colony_gateway::ledger::Outcome;
+use colony_gateway::revenue::rows::RevenueKind;
 use colony_gateway::revenue::verdict::Verdict;
 
-use crate::stores::{Contents, Store};
+use crate::plans::Planned;
+use crate::stores::{Contents, Store, TABLES};
 
 pub(crate) use self::clauses::holds;
 pub(crate) use self::history::large as large_history;
@@ -70,6 +74,60 @@ pub(crate) async fn random_orders_of_a_large_history_end_in_the_same_rows(store:
         random.shuffle(&mut events);
         let found = contents_after(store, &cut(events, &mut random)).await;
         assert_eq!(found, expected, "seed {seed}");
+    }
+}
+
+/// Few keys, many events of each: bindings that contradict each other, doubles, releases and replays among them.
+fn quarrel(random: &mut fastrand::Rng) -> [Vec<Verdict>; 2] {
+    let mut events = Vec::new();
+    for number in 0..24 {
+        let (sub, cus) = (format!("sub_{}", random.u8(0..3)), format!("cus_{}", random.u8(0..3)));
+        let user = format!("user_{}", random.u8(0..3));
+        let mut planned = Planned::new(&format!("evt_{number:02}"), "x", random.i64(0..9));
+        if random.bool() {
+            let status = ["active", "past_due", "canceled"][random.usize(..3)];
+            planned = planned.subscription(&sub, &cus, status, |_| {});
+        }
+        match random.u8(0..4) {
+            0 => planned = planned.customer_user(&cus, &user),
+            1 => planned = planned.subscription_user(&sub, &user),
+            2 => planned = planned.customer(&cus, random.bool()).money(RevenueKind::Invoice, "in_1", 100, |_| {}),
+            _ => planned = planned.link("pi_1", random.bool().then_some("in_1")),
+        }
+        let (released, replayed) = (random.u8(0..9) == 0, random.u8(0..6) == 0);
+        events.push(planned.clone().verdict());
+        if random.u8(0..4) == 0 || released || replayed {
+            let again = planned.with(|plan| (plan.released, plan.replayed) = (released, replayed));
+            events.push(again.verdict());
+        }
+    }
+    random.shuffle(&mut events);
+    // Each event once, and then those that come again: of several verdicts about one event in a batch one is chosen.
+    let mut known = HashSet::new();
+    let is_first = |verdict: &Verdict| known.insert(verdict.event().map(|event| event.id.clone()));
+    let (first, again): (Vec<_>, Vec<_>) = events.into_iter().partition(is_first);
+    [first, again]
+}
+
+/// What the store holds but for what it shows: a user who had something between two batches is shown as one who had.
+async fn truth(store: &dyn Store) -> Contents {
+    let mut contents = store.contents().await;
+    contents.0.retain(|table, _| TABLES.contains(table));
+    contents
+}
+
+/// One batch says and leaves what its events say and leave one by one.
+pub(crate) async fn a_batch_is_as_its_events_one_by_one(store: &dyn Store, rounds: u64) {
+    for seed in 0..rounds {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let batches = quarrel(&mut random);
+        store.clear().await;
+        let together = apply(store, &batches).await;
+        let after = truth(store).await;
+        store.clear().await;
+        let alone: Vec<Vec<Verdict>> = batches.concat().into_iter().map(|event| vec![event]).collect();
+        assert_eq!(apply(store, &alone).await, together, "seed {seed}");
+        assert_eq!(truth(store).await, after, "seed {seed}");
     }
 }
 

@@ -122,3 +122,29 @@ async fn the_batch_function_uses_indexes_at_a_million_subscriptions() {
         assert!(reads <= 256 * READS_AN_EVENT, "{name}: {reads} rows were read for 256 events");
     }
 }
+
+#[tokio::test]
+async fn tables_that_grow_without_being_analysed_cost_a_batch_no_more() {
+    const BATCHES: usize = 40;
+    const EVENTS: usize = 64;
+    let store = Postgres::direct(Flavour::Plain).await;
+    // Plans are made while the tables are empty, and kept.
+    store.database.run("ALTER TABLE gateway.customer_bindings SET (autovacuum_enabled = off)").await;
+    store.database.run("ALTER TABLE gateway.user_access SET (autovacuum_enabled = off)").await;
+    store.database.run("ALTER TABLE public.subscriptions SET (autovacuum_enabled = off)").await;
+    let config = PostgresConfig { connections: 1, ..PostgresConfig::new(Secret::new(store.database.url())) };
+    let ledger = PostgresLedger::new(&config).unwrap();
+    for number in 0..BATCHES {
+        let outcomes = ledger.apply(&batch(number * EVENTS, EVENTS)).await.unwrap();
+        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Applied), "{outcomes:?}");
+    }
+    // What a connection has counted is there for others when it has ended.
+    ledger.close().await;
+    let read =
+        "SELECT pg_stat_clear_snapshot(), coalesce(sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)), 0)
+                ::bigint AS reads FROM pg_stat_user_tables WHERE relname IN
+                ('customer_bindings', 'user_access', 'subscriptions', 'stripe_subscriptions')";
+    let reads: i64 = sqlx::query(read).fetch_one(&store.pool).await.unwrap().get("reads");
+    let most = i64::try_from(BATCHES * EVENTS).unwrap() * READS_AN_EVENT;
+    assert!((1..=most).contains(&reads), "{reads} rows were read, and {most} are allowed");
+}

@@ -27,6 +27,11 @@ async fn random_orders_of_a_large_history_end_in_the_same_rows() {
 }
 
 #[tokio::test]
+async fn a_batch_is_as_its_events_one_by_one() {
+    contract::a_batch_is_as_its_events_one_by_one(&Sqlite::new(), 40).await;
+}
+
+#[tokio::test]
 async fn the_contract_holds() {
     contract::holds(&Sqlite::new()).await;
 }
