@@ -132,7 +132,6 @@ fn observe(metrics: Option<&Metrics>, connections: &JoinSet<()>) {
 #[cfg(test)]
 mod tests {
     use axum::Router;
-    use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -145,7 +144,7 @@ mod tests {
         let minute = Duration::from_mins(1);
         let options =
             ServerOptions { connections_max: 9, head_bytes_max: 9000, headers_max: 9, head_timeout: minute, fresh_for };
-        let router = Router::new().route("/", get(|| async { "here" }));
+        let router = Router::new().fallback(|| async { "here" });
         let served = serve(listener, router, options, Some(Arc::clone(&metrics)), draining.clone());
         let client = async {
             let mut stream = TcpStream::connect(address).await.unwrap();
