@@ -245,3 +245,17 @@ fn count(metrics: &Metrics, receipt: &Receipt, held: Option<&'static str>, event
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_becomes_an_answer_and_anything_else_passes() {
+        let panics = async { std::hint::black_box(None::<Result<(), Problem>>).expect("nothing") };
+        assert!(matches!(unpanicked(panics).await, Err(Problem::Internal)));
+        assert!(matches!(unpanicked(async { Ok(1) }).await, Ok(1)));
+        let refused = async { Err::<(), _>(Problem::Overloaded) };
+        assert!(matches!(unpanicked(refused).await, Err(Problem::Overloaded)));
+    }
+}

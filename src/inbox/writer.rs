@@ -123,14 +123,15 @@ impl Writer {
         let mut group = Vec::with_capacity(self.group_max);
         let mut begun = self.clock.instant();
         while let Some(first) = self.queue.blocking_recv() {
-            if self.is_over() {
-                return;
-            }
             group.push(first);
             self.take_queued(&mut group);
             if group.len() >= BUSY_GROUP {
                 std::thread::sleep(GROUP_EVERY.saturating_sub(self.clock.instant().duration_since(begun)));
                 self.take_queued(&mut group);
+            }
+            // After the wait, during which another thread may have met something fatal.
+            if self.is_over() {
+                return;
             }
             begun = self.clock.instant();
             let before = group.len();
