@@ -23,10 +23,10 @@ fn settings(servers: &[ServerUrl]) -> Settings {
     Settings { call_timeout: AMPLE, poll_margin: AMPLE, ..Settings::new(servers.to_vec()) }
 }
 
-/// Settings under which a silent server is given up at once.
+/// Settings under which a silent server is given up soon, and one that answers is heard on a busy machine.
 fn impatient(servers: &[ServerUrl]) -> Settings {
-    let connect_timeout = Duration::from_millis(100);
-    let call_timeout = Duration::from_millis(200);
+    let connect_timeout = Duration::from_secs(1);
+    let call_timeout = Duration::from_secs(2);
     Settings { call_timeout, connect_timeout, poll_margin: call_timeout, ..Settings::new(servers.to_vec()) }
 }
 
@@ -145,10 +145,7 @@ async fn a_silent_server_is_given_up_at_the_deadline_and_may_have_acted() {
     assert!(error.may_have_acted());
     assert!(matches!(error.disposition(), Disposition::Retry { .. }));
     let error = member.assign(Duration::from_secs(1)).await.unwrap_err();
-    assert!(
-        matches!(error, ClientError::TimedOut { deadline, .. } if deadline == Duration::from_millis(1200)),
-        "{error:?}"
-    );
+    assert!(matches!(error, ClientError::TimedOut { deadline, .. } if deadline == Duration::from_secs(3)), "{error:?}");
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ async fn a_batch_that_waits_too_long_gives_up_and_is_applied_once_when_tried_aga
     let store = Postgres::direct(Flavour::Plain).await;
     let mut holder = PgConnection::connect_with(&store.database.options()).await.unwrap();
     sqlx::query("SELECT pg_advisory_lock(7449369)").execute(&mut holder).await.unwrap();
-    let hasty = ledger(store.database.url(), Duration::from_millis(200));
+    let hasty = ledger(store.database.url(), Duration::from_secs(1));
     let batch = [customer("evt_1", "cus_1")];
     let error = hasty.apply(&batch).await.unwrap_err();
     assert_eq!(error.kind, LedgerErrorKind::TimedOut);

@@ -92,6 +92,11 @@ impl StripeStandIn {
         self.world.lock().unwrap().faults.push_back(fault);
     }
 
+    /// Forgets the faults that no request met.
+    pub(crate) fn recover(&self) {
+        self.world.lock().unwrap().faults.clear();
+    }
+
     /// Takes an object away.
     pub(crate) fn remove(&self, path: &str) {
         self.world.lock().unwrap().objects.remove(path);
