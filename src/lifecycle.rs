@@ -4,6 +4,7 @@
 //! after a deadline or a second signal: what is left is dropped. Dropping loses nothing, since everything acknowledged is
 //! in the inbox; the exit code says that it happened.
 
+mod background;
 mod hardening;
 mod readiness;
 mod restart;

@@ -57,7 +57,7 @@ pub(super) fn start(
     if let Some(wired) = if with_colony { super::route::wire(config, around, validator, ledger)? } else { None } {
         started.breakers = wired.route.breakers().into();
         pump = pump.with_colony(wired.route);
-        supervisor.start("confirm", wired.confirm.run(shutdown.token().clone()));
+        supervisor.start_in_background("confirm", wired.confirm.run(shutdown.token().clone()));
         started.keys = Some(wired.keys);
         if let Some(pool) = wired.bees {
             started.bees = pool.roster();
@@ -66,7 +66,7 @@ pub(super) fn start(
         }
     }
     for _ in 0..config.dispatch.workers {
-        supervisor.start("pump", pump.clone().run(shutdown.token().clone()));
+        supervisor.start_in_background("pump", pump.clone().run(shutdown.token().clone()));
     }
     Ok(started)
 }

@@ -46,7 +46,7 @@ pub(super) fn control(operator: Operator, runner: Option<&Runner>) -> ReconcileC
 /// Compares with Stripe by itself and when it is ordered to, if there is a key.
 pub(super) fn start(reconcile: Option<Runner>, supervisor: &mut Supervisor, shutdown: &Shutdown) {
     if let Some(runner) = reconcile {
-        supervisor.start("reconcile", runner.run(shutdown.clone()));
+        supervisor.start_in_background("reconcile", runner.run(shutdown.clone()));
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn start(
             board: around.board.clone(),
             clock: around.clock.clone(),
         };
-        supervisor.start("shadow", compare.run(shutdown.clone()));
+        supervisor.start_in_background("shadow", compare.run(shutdown.clone()));
     }
 }
 

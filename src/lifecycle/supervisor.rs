@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::background::Background;
 use super::restart::keep_running;
 use super::{BoxError, Readiness, RestartPolicy, Signals};
 use crate::domain::clock::Clock;
@@ -68,12 +69,13 @@ pub struct Supervisor {
     names: HashMap<Id, &'static str>,
     shutdown: Shutdown,
     readiness: Readiness,
+    background: Background,
 }
 
 impl Supervisor {
     /// An owner without tasks.
     pub fn new(shutdown: Shutdown, readiness: Readiness) -> Self {
-        Self { tasks: JoinSet::new(), names: HashMap::new(), shutdown, readiness }
+        Self { tasks: JoinSet::new(), names: HashMap::new(), shutdown, readiness, background: Background::default() }
     }
 
     /// Starts a task that the process needs until draining begins. When it ends before that, for whatever reason, the
@@ -86,8 +88,20 @@ impl Supervisor {
         self.names.insert(handle.id(), name);
     }
 
-    /// Starts a task of which there are several: one that breaks is made again, within the budget of `policy`. When that
-    /// is spent, the process drains and fails.
+    /// As [`Self::start`], on threads beside those that answer requests, for work that computes.
+    pub fn start_in_background<E>(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let handle = self.tasks.spawn_on(async move { task.await.map_err(Into::into) }, &self.background.handle());
+        self.names.insert(handle.id(), name);
+    }
+
+    /// Starts a task in the background of which there are several: one that breaks is made again, within the budget of
+    /// `policy`. When that is spent, the process drains and fails.
     pub fn start_again<E, T>(
         &mut self,
         name: &'static str,
@@ -98,7 +112,7 @@ impl Supervisor {
         E: std::error::Error + Send + Sync + 'static,
         T: Future<Output = Result<(), E>> + Send + 'static,
     {
-        self.start(name, keep_running(name, policy, make, self.shutdown.clone(), clock.clone()));
+        self.start_in_background(name, keep_running(name, policy, make, self.shutdown.clone(), clock.clone()));
     }
 
     /// Runs until every task has ended. `stop` resolving begins draining; resolving a second time, or `deadline`, drops

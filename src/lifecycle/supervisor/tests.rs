@@ -105,3 +105,20 @@ async fn a_task_that_ends_fails_or_panics_takes_the_process_down_in_order() {
 async fn exit_codes_tell_the_endings_apart() {
     assert_eq!([Ending::Clean, Ending::Failed, Ending::CutShort].map(Ending::code), [0, 1, 3]);
 }
+
+#[tokio::test]
+async fn work_in_the_background_does_not_hold_up_what_answers() {
+    let (mut supervisor, shutdown, _) = supervisor();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    // Keeps its thread until the other task has had its turn.
+    let drain = shutdown.clone();
+    supervisor.start_in_background("computes", async move {
+        receiver.recv_timeout(Duration::from_mins(1)).map(|()| drain.drain())
+    });
+    supervisor.start("answers", async move {
+        sender.send(()).unwrap();
+        shutdown.draining().await;
+        Ok::<(), Infallible>(())
+    });
+    assert_eq!(supervisor.run(wishes(0), DEADLINE).await, Ending::Clean);
+}
