@@ -14,6 +14,7 @@ mod checkpoint;
 mod entry;
 mod erase;
 mod error;
+mod event_ids;
 mod lease;
 mod listed;
 mod open;

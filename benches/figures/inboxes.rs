@@ -78,6 +78,11 @@ pub(crate) fn make(bench: &Bench, directory: &Path, entries: u64, standing: Stan
     for (_, sql) in &indexes {
         connection.execute_batch(sql)?;
     }
+    connection.execute_batch(
+        "DELETE FROM event_ids_new;
+         DELETE FROM event_ids;
+         INSERT INTO event_ids SELECT event_id, endpoint, id FROM entries ORDER BY event_id, endpoint;",
+    )?;
     let (state, other) = match standing {
         Standing::Waiting => (0, 3),
         Standing::Settled => (3, 0),

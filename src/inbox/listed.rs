@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::Inbox;
 use super::entry::{NewEntry, Receipt, state};
 use super::error::InboxError;
+use super::event_ids::ENTRIES_OF_EVENT;
 use super::write::Writes;
 use super::writer::Command;
 use crate::domain::clock::Timestamp;
@@ -67,7 +68,8 @@ impl Inbox {
 
 fn holds(connection: &mut Connection, ids: &[String]) -> rusqlite::Result<BTreeMap<String, Held>> {
     let transaction = connection.transaction()?;
-    let mut statement = transaction.prepare_cached("SELECT max(state <> ?2) FROM entries WHERE event_id = ?1")?;
+    let question = format!("SELECT max(state <> ?2) FROM entries WHERE id IN ({ENTRIES_OF_EVENT})");
+    let mut statement = transaction.prepare_cached(&question)?;
     let mut held = BTreeMap::new();
     for id in ids {
         let open: Option<bool> = statement.query_row((id, state::SETTLED), |row| row.get(0))?;

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::entry::{EntryState, state};
 use super::lease::{Lease, Leased, SubmittedEntry, SubmittedProcess};
+use super::schema::live;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
 use crate::domain::trace::TraceContext;
@@ -95,35 +96,21 @@ pub(super) fn counts(connection: &mut Connection) -> rusqlite::Result<Counts> {
             }
         }
     }
-    let oldest = transaction
-        .prepare_cached(
-            "SELECT COALESCE(replayed_at, released_at, received_at) FROM entries WHERE state < 3 ORDER BY id LIMIT 1",
-        )?
-        .query_row([], |row| row.get(0))
-        .optional()?;
+    let oldest = transaction.prepare_cached(live::OLDEST)?.query_row([], |row| row.get(0)).optional()?;
     let [waiting, leased, submitted, settled, dead, quarantined] = tally;
     Ok(Counts { waiting, leased, submitted, settled, dead, quarantined, oldest: oldest.map(Timestamp::from_millis) })
 }
 
 pub(super) fn next_due(connection: &mut Connection) -> rusqlite::Result<Option<Timestamp>> {
-    let due: Option<Option<i64>> = connection
-        .prepare_cached("SELECT MIN(due_at) FROM entries WHERE state = 0")?
-        .query_row([], |row| row.get(0))
-        .optional()?;
+    let due: Option<Option<i64>> =
+        connection.prepare_cached(live::NEXT_DUE)?.query_row([], |row| row.get(0)).optional()?;
     Ok(due.flatten().map(Timestamp::from_millis))
 }
 
 /// When the oldest entry was received that nobody works on in this process: submitted, or waiting and never failed (one
 /// that failed waits for its own reasons, one that a person asked for takes the direct route anyway).
 pub(super) fn oldest_unattended(connection: &mut Connection) -> rusqlite::Result<Option<Timestamp>> {
-    let oldest = connection
-        .prepare_cached(
-            "SELECT received_at FROM entries WHERE state < 3 AND (state = 2 OR (state = 0 AND attempts = 0
-                AND replayed_at IS NULL AND released_at IS NULL))
-             ORDER BY id LIMIT 1",
-        )?
-        .query_row([], |row| row.get(0))
-        .optional()?;
+    let oldest = connection.prepare_cached(live::OLDEST_UNATTENDED)?.query_row([], |row| row.get(0)).optional()?;
     Ok(oldest.map(Timestamp::from_millis))
 }
 

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
 use super::entry::StateName;
+use super::event_ids::ENTRIES_OF_EVENT;
 use super::select::Selection;
 use super::subject::Subject;
 use super::{Inbox, InboxError};
@@ -240,8 +241,11 @@ impl Inbox {
     /// The entries that hold an event, one an endpoint.
     pub async fn entries_of_event(&self, event_id: String) -> Result<Vec<EntryId>, InboxError> {
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached("SELECT id FROM entries WHERE event_id = ?1 ORDER BY id")?;
-            statement.query_map([event_id], |row| row.get(0).map(EntryId))?.collect()
+            let mut statement = connection.prepare_cached(ENTRIES_OF_EVENT)?;
+            let entries = statement.query_map([event_id], |row| row.get(0).map(EntryId))?;
+            let mut entries: Vec<EntryId> = entries.collect::<rusqlite::Result<_>>()?;
+            entries.sort_unstable();
+            Ok(entries)
         })
         .await
     }

@@ -2,13 +2,14 @@
 //!
 //! `entries` is narrow and holds the state; `bodies` is written once and read once. Both grow at the end, so that a
 //! commit touches few pages. (A table that holds body and state together is several times slower, since each change of
-//! state rewrites pages full of bodies.) `tally` counts entries by state, so that a count never reads the table.
+//! state rewrites pages full of bodies.) `tally` counts entries by state, so that a count never reads the table. `event_ids`
+//! and `event_ids_new` together hold each event of an endpoint once, with its entry; see [`super::event_ids`].
 
 /// Marks the file as ours: `CGIN` in ASCII.
 pub(super) const APPLICATION_ID: i64 = 0x4347_494e;
 
 /// Format this program writes. Older ones are brought up to it when they are opened.
-pub(super) const FORMAT: i64 = 3;
+pub(super) const FORMAT: i64 = 4;
 
 /// Bytes in a page of a new file. A commit writes each page that it touches to the log as a whole, so that small groups
 /// want small pages, and a page should hold several bodies. Measured with bodies of 2.4 KB, in microseconds of CPU and KB
@@ -16,7 +17,7 @@ pub(super) const FORMAT: i64 = 3;
 /// 16384; 48 in a group 33 and 5.9, 26 and 5.1, 29 and 6.1.
 pub(super) const PAGE_BYTES: u64 = 8192;
 
-/// Format 3. Times are milliseconds since the Unix epoch.
+/// Format 4. Times are milliseconds since the Unix epoch.
 ///
 /// `due_at` is when an entry wants attention: for a waiting one the next attempt, for a leased one the end of the lease,
 /// for a submitted one the next poll. `released_at` and `replayed_at` are when a person last did that: the entry then
@@ -50,7 +51,18 @@ CREATE TABLE entries (
     action_note  TEXT,
     traceparent  TEXT
 );
-CREATE UNIQUE INDEX entries_event ON entries (event_id, endpoint);
+CREATE TABLE event_ids (
+    event_id TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    entry    INTEGER NOT NULL,
+    PRIMARY KEY (event_id, endpoint)
+) WITHOUT ROWID;
+CREATE TABLE event_ids_new (
+    event_id TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    entry    INTEGER NOT NULL,
+    PRIMARY KEY (event_id, endpoint)
+) WITHOUT ROWID;
 CREATE INDEX entries_due ON entries (state, due_at) WHERE state < 3;
 CREATE INDEX entries_live ON entries (id) WHERE state < 3;
 CREATE INDEX entries_process ON entries (process_id) WHERE state = 2;
@@ -72,9 +84,43 @@ CREATE TABLE counters (
 INSERT INTO counters (name, value) VALUES ('next_entry', 1), ('next_token', 1);
 ";
 
+/// Statements about live entries that run often. Each names its index, so that it is refused rather than carried out by
+/// walking over all entries, of which there may be millions. SQLite takes a partial index only when its condition stands
+/// in the statement word for word: `state = 0` alone does not do.
+pub(super) mod live {
+    /// Waiting entries that are due by `?1`, in order of their due time, at most `?2`.
+    pub(in super::super) const DUE: &str = "
+        SELECT id, crashes, (SELECT length(body) FROM bodies WHERE entry = id) FROM entries INDEXED BY entries_due
+        WHERE state = 0 AND state < 3 AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
+
+    /// Makes entries whose lease ended by `?2` due at `?1`.
+    pub(in super::super) const RETURN_LEASED: &str = "
+        UPDATE entries INDEXED BY entries_due SET state = 0, due_at = ?1, lease_token = NULL, crashes = crashes + 1
+        WHERE state = 1 AND state < 3 AND due_at <= ?2";
+
+    /// Ends waits and polls that are later than `?1`.
+    pub(in super::super) const DUE_AT_ONCE: &str = "
+        UPDATE entries INDEXED BY entries_due SET due_at = ?1 WHERE state IN (0, 2) AND state < 3 AND due_at > ?1";
+
+    /// When the next waiting entry is due.
+    pub(in super::super) const NEXT_DUE: &str = "
+        SELECT MIN(due_at) FROM entries INDEXED BY entries_due WHERE state = 0 AND state < 3";
+
+    /// Since when the oldest entry is here, or is to be worked on again.
+    pub(in super::super) const OLDEST: &str = "
+        SELECT COALESCE(replayed_at, released_at, received_at) FROM entries INDEXED BY entries_live
+        WHERE state < 3 ORDER BY id LIMIT 1";
+
+    /// When the oldest entry was received that is submitted, or waits and never failed.
+    pub(in super::super) const OLDEST_UNATTENDED: &str = "
+        SELECT received_at FROM entries INDEXED BY entries_live
+        WHERE state < 3 AND (state = 2 OR (state = 0 AND attempts = 0 AND replayed_at IS NULL AND released_at IS NULL))
+        ORDER BY id LIMIT 1";
+}
+
 /// Statements that bring a file of a format to the next one; the first are those for format 1. Run in one transaction.
 /// Early files of format 1 lack an index.
-pub(super) const UPGRADES: [&str; 2] = [
+pub(super) const UPGRADES: [&str; 3] = [
     "
 ALTER TABLE entries ADD COLUMN released_at INTEGER;
 ALTER TABLE entries ADD COLUMN replayed_at INTEGER;
@@ -89,5 +135,21 @@ CREATE INDEX entries_problems ON entries (state, code, event_type, ended_at) WHE
 ",
     "
 ALTER TABLE entries ADD COLUMN traceparent TEXT;
+",
+    "
+CREATE TABLE event_ids (
+    event_id TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    entry    INTEGER NOT NULL,
+    PRIMARY KEY (event_id, endpoint)
+) WITHOUT ROWID;
+CREATE TABLE event_ids_new (
+    event_id TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    entry    INTEGER NOT NULL,
+    PRIMARY KEY (event_id, endpoint)
+) WITHOUT ROWID;
+INSERT INTO event_ids SELECT event_id, endpoint, id FROM entries ORDER BY event_id, endpoint;
+DROP INDEX entries_event;
 ",
 ];

@@ -10,6 +10,7 @@ use rusqlite::{Connection, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use super::entry::StateName;
+use super::event_ids::ENTRIES_OF_EVENT;
 use super::report::{self, COLUMNS, EntryReport};
 use super::subject::Subject;
 use super::{Inbox, InboxError};
@@ -196,7 +197,7 @@ impl Selection {
 /// The ids of entries that are named one by one.
 fn named(connection: &Connection, selection: &Selection) -> rusqlite::Result<HashSet<i64>> {
     let mut ids: HashSet<i64> = selection.entries.iter().map(|entry| entry.0).collect();
-    let mut statement = connection.prepare_cached("SELECT id FROM entries WHERE event_id = ?1")?;
+    let mut statement = connection.prepare_cached(ENTRIES_OF_EVENT)?;
     for event in &selection.events {
         for id in statement.query_map([event], |row| row.get(0))? {
             ids.insert(id?);

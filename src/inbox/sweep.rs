@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::entry::state;
+use super::event_ids;
 use crate::domain::clock::Timestamp;
 
 /// Rows looked at in one sweep, so that it never holds up the writer.
@@ -67,6 +68,7 @@ pub(super) fn sweep(
     )?;
     swept.more |= pass(&rows, &mut cursor.entries, now.minus(retention.entries), |id| {
         connection.prepare_cached("DELETE FROM bodies WHERE entry = ?1")?.execute([id])?;
+        event_ids::forget(connection, id)?;
         swept.entries += connection.prepare_cached("DELETE FROM entries WHERE id = ?1")?.execute([id])?;
         Ok(())
     })?;

@@ -3,7 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::entry::{Door, NewEntry, Receipt, Source, state};
+use super::event_ids;
 use super::lease::{Concluded, Conclusion, Lease, LeaseRequest};
+use super::schema::live;
 use super::sweep::{Retention, SweepCursor, Swept};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EntryId, ProcessId};
@@ -31,6 +33,8 @@ struct Memory {
     next_token: i64,
     tally: [i64; state::COUNT],
     last_lease: Timestamp,
+    /// Ids in `event_ids_new`, or more.
+    new_ids: i64,
 }
 
 impl Writes {
@@ -45,6 +49,7 @@ impl Writes {
         let mut memory = Memory {
             next_entry: counter("next_entry")?.max(next_after_max),
             next_token: counter("next_token")?,
+            new_ids: event_ids::count_new(&connection)?,
             ..Memory::default()
         };
         {
@@ -78,6 +83,7 @@ impl Writes {
     }
 
     pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
+        self.working.new_ids = event_ids::merge_full(&self.connection, self.working.new_ids)?;
         for (state, (new, old)) in self.working.tally.iter().zip(self.committed.tally).enumerate() {
             if *new != old {
                 self.connection
@@ -107,17 +113,19 @@ impl Writes {
 
     pub(super) fn append(&mut self, new: &NewEntry, now: Timestamp) -> rusqlite::Result<Receipt> {
         let id = self.working.next_entry;
+        if let Some(known) = event_ids::claim(&self.connection, new.event_id(), new.endpoint.as_str(), id)? {
+            let again = new.source == Source::Reconcile && self.work_again(known, new, now)?;
+            return Ok(Receipt::after_commit(EntryId(known), !again));
+        }
         let (state, due, ended, code, reason) = match &new.door {
             Door::Open => (state::WAITING, Some(now.millis()), None, None, None),
             Door::Hold { code, reason } => (state::QUARANTINED, None, Some(now.millis()), Some(*code), Some(reason)),
         };
-        let inserted = self
-            .connection
+        self.connection
             .prepare_cached(
                 "INSERT INTO entries (id, endpoint, event_id, event_type, account, livemode, source, secret, received_at,
                                       state, due_at, ended_at, code, reason, traceparent)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-                 ON CONFLICT (event_id, endpoint) DO NOTHING",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![
                 id,
@@ -136,18 +144,11 @@ impl Writes {
                 reason,
                 new.trace.map(|trace| trace.to_string()),
             ])?;
-        if inserted == 0 {
-            let known: i64 = self
-                .connection
-                .prepare_cached("SELECT id FROM entries WHERE event_id = ?1 AND endpoint = ?2")?
-                .query_row(params![new.event_id(), new.endpoint.as_str()], |row| row.get(0))?;
-            let again = new.source == Source::Reconcile && self.work_again(known, new, now)?;
-            return Ok(Receipt::after_commit(EntryId(known), !again));
-        }
         self.connection
             .prepare_cached("INSERT INTO bodies (entry, body) VALUES (?1, ?2)")?
             .execute(params![id, new.origin.body()])?;
         self.working.next_entry += 1;
+        self.working.new_ids += 1;
         self.count(state, 1);
         Ok(Receipt::after_commit(EntryId(id), false))
     }
@@ -179,10 +180,7 @@ impl Writes {
         let mut chosen = Vec::new();
         let mut crashing = Vec::new();
         {
-            let mut statement = self.connection.prepare_cached(
-                "SELECT id, crashes, (SELECT length(body) FROM bodies WHERE entry = id) FROM entries
-                 WHERE state = 0 AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
-            )?;
+            let mut statement = self.connection.prepare_cached(live::DUE)?;
             let mut rows = statement.query(params![now.millis(), request.entries_max])?;
             let mut bytes_left = request.bytes_max;
             while let Some(row) = rows.next()? {
@@ -212,13 +210,7 @@ impl Writes {
 
     /// Leases that ended by `until` are void; whoever held them crashed or stalled.
     fn return_leased(&mut self, now: Timestamp, until: i64) -> rusqlite::Result<()> {
-        let returned = self
-            .connection
-            .prepare_cached(
-                "UPDATE entries SET state = 0, due_at = ?1, lease_token = NULL, crashes = crashes + 1
-                 WHERE state = 1 AND due_at <= ?2",
-            )?
-            .execute(params![now.millis(), until])?;
+        let returned = self.connection.prepare_cached(live::RETURN_LEASED)?.execute(params![now.millis(), until])?;
         let returned = i64::try_from(returned).unwrap_or(0);
         self.count(state::LEASED, -returned);
         self.count(state::WAITING, returned);
@@ -227,9 +219,7 @@ impl Writes {
 
     /// After the system clock was set back, waits measured on the old clock would last as long as the jump: end them.
     fn clock_went_back(&mut self, now: Timestamp) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached("UPDATE entries SET due_at = ?1 WHERE state IN (0, 2) AND due_at > ?1")?
-            .execute(params![now.millis()])?;
+        self.connection.prepare_cached(live::DUE_AT_ONCE)?.execute([now.millis()])?;
         Ok(())
     }
 

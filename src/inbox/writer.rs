@@ -7,7 +7,6 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -27,13 +26,6 @@ const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Pages that a commit writes besides bodies: leaves of the tables and indexes, tally, counters.
 const COMMIT_PAGES: u64 = 8;
-
-/// So many requests in a group show that they come faster than commits.
-const BUSY_GROUP: usize = 8;
-
-/// Least time between the beginnings of two groups while requests come that fast. A commit costs as much for a few of them
-/// as for many, and on a machine that is busy the time is not lost: others use it.
-const GROUP_EVERY: Duration = Duration::from_millis(2);
 
 type Reply<T> = oneshot::Sender<Result<T, InboxError>>;
 
@@ -121,19 +113,12 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut log_bytes = 0;
         let mut group = Vec::with_capacity(self.group_max);
-        let mut begun = self.clock.instant();
         while let Some(first) = self.queue.blocking_recv() {
             group.push(first);
             self.take_queued(&mut group);
-            if group.len() >= BUSY_GROUP {
-                std::thread::sleep(GROUP_EVERY.saturating_sub(self.clock.instant().duration_since(begun)));
-                self.take_queued(&mut group);
-            }
-            // After the wait, during which another thread may have met something fatal.
             if self.is_over() {
                 return;
             }
-            begun = self.clock.instant();
             let before = group.len();
             group.retain(|command| !matches!(command, Command::FinishCheckpoint));
             let finish_checkpoint = group.len() < before;

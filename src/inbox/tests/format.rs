@@ -101,6 +101,9 @@ async fn a_file_of_the_first_format_becomes_one_of_this_format_and_keeps_its_ent
         }
         assert_eq!(shape(&directory.path().join("inbox.db")), shape(&fresh.file()));
         let (inbox, threads) = Inbox::open(&InboxOptions::new(directory.path()), clock.clone()).unwrap();
+        for known in ["evt_1", "evt_2"] {
+            assert!(inbox.append(entry(known)).await.unwrap().is_duplicate());
+        }
         let leased = inbox.lease(LeaseRequest { entries_max: 9, bytes_max: 1 << 20, duration: MINUTE }).await.unwrap();
         assert_eq!((ids(&leased), leased[0].is_asked_for()), (vec!["evt_1"], false));
         drop(inbox);
@@ -119,6 +122,7 @@ async fn a_file_of_the_second_format_becomes_one_of_this_format_and_takes_traced
     let (inbox, threads) = Inbox::open(&InboxOptions::new(directory.path()), clock.clone()).unwrap();
     let trace = TraceContext::new([7; 16], [8; 8], true);
     inbox.append(entry("evt_traced").traced(trace)).await.unwrap();
+    assert!(inbox.append(entry("evt_1")).await.unwrap().is_duplicate());
     let leased = inbox.lease(LeaseRequest { entries_max: 9, bytes_max: 1 << 20, duration: MINUTE }).await.unwrap();
     assert_eq!(ids(&leased), ["evt_1", "evt_traced"]);
     assert_eq!((leased[0].trace, leased[1].trace), (None, trace));
@@ -126,7 +130,7 @@ async fn a_file_of_the_second_format_becomes_one_of_this_format_and_takes_traced
     threads.join();
     assert_eq!(shape(&file), shape(&fresh.file()));
     let formats: (i64, i64) = (schema::FORMAT, crate::inbox::inspect(&file).unwrap().format);
-    assert_eq!(formats, (3, 3));
+    assert_eq!(formats, (4, 4));
 }
 
 #[test]
