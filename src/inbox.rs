@@ -148,7 +148,7 @@ impl Inbox {
     pub async fn append(&self, entry: NewEntry) -> Result<Receipt, InboxError> {
         let (reply, receipt) = oneshot::channel();
         self.try_send(Command::Append { entry: Box::new(entry), reply })?;
-        let receipt = receipt.await.map_err(|_| InboxError::Closed)??;
+        let (receipt, _) = receipt.await.map_err(|_| InboxError::Closed)??;
         if !receipt.is_duplicate() {
             self.wake();
         }

@@ -43,7 +43,8 @@ impl Inbox {
             replies.push(receipt);
         }
         for reply in replies {
-            receipts.push(reply.await.map_err(|_| InboxError::Closed)??);
+            let (receipt, _) = reply.await.map_err(|_| InboxError::Closed)??;
+            receipts.push(receipt);
         }
         if !receipts.is_empty() {
             self.wake();

@@ -29,6 +29,10 @@ const COMMIT_PAGES: u64 = 8;
 
 type Reply<T> = oneshot::Sender<Result<T, InboxError>>;
 
+/// The entry goes back to whoever made it, to be freed there: the writer would contend for that thread's heap, and everybody
+/// waits for the writer.
+type AppendReply = Reply<(Receipt, Box<NewEntry>)>;
+
 type ConcludeReply = oneshot::Sender<Result<Vec<Concluded>, Refused>>;
 
 /// A request to the writer.
@@ -36,7 +40,7 @@ type ConcludeReply = oneshot::Sender<Result<Vec<Concluded>, Refused>>;
 pub(super) enum Command {
     Append {
         entry: Box<NewEntry>,
-        reply: Reply<Receipt>,
+        reply: AppendReply,
     },
     Lease {
         request: LeaseRequest,
@@ -82,7 +86,7 @@ pub(super) enum Command {
 
 /// An answer, held back until the commit.
 enum Answer {
-    Append(Reply<Receipt>, Receipt),
+    Append(AppendReply, Receipt, Box<NewEntry>),
     Lease(Reply<Vec<Lease>>, Vec<Lease>),
     Conclude(ConcludeReply, Vec<Concluded>),
     ConcludeSubmitted(Reply<Vec<Concluded>>, Vec<Concluded>),
@@ -291,7 +295,7 @@ enum Done {
 impl Command {
     fn answer(self, done: Done) -> Answer {
         match (self, done) {
-            (Self::Append { reply, .. }, Done::Append(receipt)) => Answer::Append(reply, receipt),
+            (Self::Append { reply, entry }, Done::Append(receipt)) => Answer::Append(reply, receipt, entry),
             (Self::Lease { reply, .. }, Done::Lease(leases)) => Answer::Lease(reply, leases),
             (Self::Conclude { reply, .. }, Done::Conclude(concluded)) => Answer::Conclude(reply, concluded),
             (Self::ConcludeSubmitted { reply, .. }, Done::Conclude(concluded)) => {
@@ -330,7 +334,7 @@ impl Answer {
     /// Whoever asked may have gone; what is committed stays committed.
     fn send(self) {
         match self {
-            Self::Append(reply, receipt) => drop(reply.send(Ok(receipt))),
+            Self::Append(reply, receipt, entry) => drop(reply.send(Ok((receipt, entry)))),
             Self::Lease(reply, leases) => drop(reply.send(Ok(leases))),
             Self::Conclude(reply, concluded) => drop(reply.send(Ok(concluded))),
             Self::ConcludeSubmitted(reply, concluded) => drop(reply.send(Ok(concluded))),
