@@ -10,6 +10,7 @@
 //! another moves committed pages from the write-ahead log into the file, so that commits do not wait for it.
 
 mod backup;
+mod body;
 mod checkpoint;
 mod entry;
 mod erase;

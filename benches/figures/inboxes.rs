@@ -122,7 +122,9 @@ fn copy(bench: &Bench, connection: &Connection, entries: u64, standing: Standing
         .collect();
     let copy =
         format!("INSERT INTO entries ({}) SELECT {} FROM entries WHERE id = 1", columns.join(", "), values.join(", "));
-    let body: Vec<u8> = connection.query_row("SELECT body FROM bodies WHERE entry = 1", [], |row| row.get(0))?;
+    let (body, bytes): (Vec<u8>, Option<u64>) =
+        connection
+            .query_row("SELECT body, bytes FROM bodies WHERE entry = 1", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     // Ids grow with time, one a second, up to now.
     let first = bench.clock.now().seconds().unsigned_abs().saturating_sub(entries);
     let mut number = 2;
@@ -136,8 +138,8 @@ fn copy(bench: &Bench, connection: &Connection, entries: u64, standing: Standing
             transaction.prepare_cached(&copy)?.execute(params![number, id])?;
             if matches!(standing, Standing::Waiting) {
                 transaction
-                    .prepare_cached("INSERT INTO bodies (entry, body) VALUES (?1, ?2)")?
-                    .execute(params![number, body])?;
+                    .prepare_cached("INSERT INTO bodies (entry, body, bytes) VALUES (?1, ?2, ?3)")?
+                    .execute(params![number, body, bytes])?;
             }
         }
         transaction.commit()?;

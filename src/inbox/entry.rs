@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::body::Packed;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, ProcessId};
 use crate::domain::trace::TraceContext;
@@ -54,10 +55,17 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    pub(super) fn body(&self) -> &[u8] {
+    fn body(&self) -> &[u8] {
         match self {
             Self::Delivery(delivery) => delivery.body(),
             Self::Listed(event) => event.body(),
+        }
+    }
+
+    fn source(&self) -> Source {
+        match self {
+            Self::Delivery(_) => Source::Webhook,
+            Self::Listed(_) => Source::Reconcile,
         }
     }
 
@@ -87,6 +95,7 @@ pub struct NewEntry {
     pub(super) door: Door,
     pub(super) origin: Origin,
     pub(super) trace: Option<TraceContext>,
+    packed: Packed,
 }
 
 impl NewEntry {
@@ -103,15 +112,14 @@ impl NewEntry {
         door: Door,
         delivery: VerifiedDelivery,
     ) -> Self {
-        let head = Head::Read(envelope.into());
-        Self { endpoint, head, source: Source::Webhook, door, origin: Origin::Delivery(delivery), trace: None }
+        Self::new(endpoint, Head::Read(envelope.into()), door, Origin::Delivery(delivery))
     }
 
     /// An event that Stripe lists and the ledger does not know. Where the inbox holds it as settled, the ledger has lost
     /// it since, and the entry is worked on once more.
     pub fn listed(endpoint: EndpointName, event: FetchedEvent) -> Self {
         let head = Head::Read(Arc::new(event.envelope().clone()));
-        Self { endpoint, head, source: Source::Reconcile, door: Door::Open, origin: Origin::Listed(event), trace: None }
+        Self::new(endpoint, head, Door::Open, Origin::Listed(event))
     }
 
     /// Signed bytes that are not an event. Kept under their digest, for a person to look at.
@@ -119,7 +127,18 @@ impl NewEntry {
         use sha2::{Digest, Sha256};
         let digest = hex::encode(Sha256::digest(delivery.body()));
         let (head, door) = (Head::Malformed(format!("sha256:{digest}")), Door::Hold { code: "malformed", reason });
-        Self { endpoint, head, source: Source::Webhook, door, origin: Origin::Delivery(delivery), trace: None }
+        Self::new(endpoint, head, door, Origin::Delivery(delivery))
+    }
+
+    /// The body is compressed here, by whoever appends, and not by the writer, for whom everybody waits.
+    fn new(endpoint: EndpointName, head: Head, door: Door, origin: Origin) -> Self {
+        let packed = Packed::new(origin.body());
+        Self { endpoint, head, source: origin.source(), door, origin, trace: None, packed }
+    }
+
+    /// The columns `body` and `bytes` of `bodies`.
+    pub(super) fn stored_body(&self) -> (&[u8], Option<usize>) {
+        self.packed.columns(self.origin.body())
     }
 
     pub(super) fn event_id(&self) -> &str {

@@ -94,9 +94,10 @@ impl Writes {
         if changed == 0 {
             return Ok(false);
         }
+        let (body, bytes) = new.stored_body();
         self.connection
-            .prepare_cached("INSERT OR REPLACE INTO bodies (entry, body) VALUES (?1, ?2)")?
-            .execute(params![id, new.origin.body()])?;
+            .prepare_cached("INSERT OR REPLACE INTO bodies (entry, body, bytes) VALUES (?1, ?2, ?3)")?
+            .execute(params![id, body, bytes])?;
         self.moved(state::SETTLED, state::WAITING);
         Ok(true)
     }

@@ -6,8 +6,9 @@
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+use super::body::{self, Unpacker};
 use super::entry::{StateName, state};
-use super::report::{self, EntryReport};
+use super::report::EntryReport;
 use super::select::{Direction, Selection};
 use super::write::Writes;
 use super::writer::Command;
@@ -217,10 +218,11 @@ impl Inbox {
     /// What would become of entries.
     async fn consider(&self, entries: Vec<EntryReport>, action: Action) -> Result<Vec<StepEntry>, InboxError> {
         self.read(move |connection| {
+            let mut unpacker = Unpacker::default();
             let consider = |entry: EntryReport| {
                 let is_malformed = entry.code.as_deref() == Some("malformed");
                 let refused = if action == Action::Release && is_malformed {
-                    let body = report::body(connection, entry.entry.0)?.unwrap_or_default();
+                    let body = body::of_entry(connection, &mut unpacker, entry.entry.0)?.unwrap_or_default();
                     Event::parse(&body).err().map(|_| Refusal::NothingToApply)
                 } else {
                     let has_body = has_body(connection, entry.entry.0)?;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::body::Unpacker;
 use super::entry::{EntryState, state};
 use super::lease::{Lease, Leased, SubmittedEntry, SubmittedProcess};
 use super::schema::live;
@@ -60,9 +61,10 @@ pub(super) fn load(connection: &mut Connection, leases: Vec<Lease>) -> rusqlite:
     let transaction = connection.transaction()?;
     let mut statement = transaction.prepare_cached(
         "SELECT endpoint, event_id, event_type, attempts, MAX(received_at, COALESCE(replayed_at, 0),
-                COALESCE(released_at, 0)), body, released_at, replayed_at IS NOT NULL, traceparent
+                COALESCE(released_at, 0)), body, bytes, released_at, replayed_at IS NOT NULL, traceparent
          FROM entries JOIN bodies ON entry = id WHERE id = ?1",
     )?;
+    let mut unpacker = Unpacker::default();
     leases
         .into_iter()
         .map(|lease| {
@@ -73,10 +75,10 @@ pub(super) fn load(connection: &mut Connection, leases: Vec<Lease>) -> rusqlite:
                     event_type: row.get(2)?,
                     attempts: row.get(3)?,
                     received: Timestamp::from_millis(row.get(4)?),
-                    body: Bytes::from(row.get::<_, Vec<u8>>(5)?),
-                    released: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
-                    replayed: row.get(7)?,
-                    trace: row.get::<_, Option<String>>(8)?.as_deref().and_then(TraceContext::parse),
+                    body: Bytes::from(unpacker.unpack(lease.entry.0, row.get_ref(5)?.as_blob()?, row.get(6)?)),
+                    released: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
+                    replayed: row.get(8)?,
+                    trace: row.get::<_, Option<String>>(9)?.as_deref().and_then(TraceContext::parse),
                     lease,
                 })
             })

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
+use super::body::{self, Unpacker};
 use super::entry::StateName;
 use super::event_ids::ENTRIES_OF_EVENT;
 use super::select::Selection;
@@ -189,14 +190,6 @@ impl BodyReport {
     }
 }
 
-/// The body of an entry, unless retention has removed it.
-pub(super) fn body(connection: &Connection, entry: i64) -> rusqlite::Result<Option<Vec<u8>>> {
-    connection
-        .prepare_cached("SELECT body FROM bodies WHERE entry = ?1")?
-        .query_row([entry], |row| row.get(0))
-        .optional()
-}
-
 impl Inbox {
     /// Everything about one entry; `None` when there is none of this number. With `reveal`, its body too.
     pub async fn story(&self, entry: EntryId, reveal: bool) -> Result<Option<EntryStory>, InboxError> {
@@ -207,7 +200,8 @@ impl Inbox {
                 .query_row([entry.0], EntryReport::of)
                 .optional()?;
             let Some(report) = found else { return Ok(None) };
-            let body = body(&transaction, entry.0)?.map(|body| BodyReport::of(&body, reveal));
+            let body = body::of_entry(&transaction, &mut Unpacker::default(), entry.0)?
+                .map(|body| BodyReport::of(&body, reveal));
             let took = report.ended.map(|ended| ended.since(report.received));
             let took_ms = took.as_ref().map(Duration::as_millis).and_then(|millis| u64::try_from(millis).ok());
             Ok(Some(EntryStory { entry: report, took_ms, body }))

@@ -9,7 +9,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x4347_494e;
 
 /// Format this program writes. Older ones are brought up to it when they are opened.
-pub(super) const FORMAT: i64 = 4;
+pub(super) const FORMAT: i64 = 5;
 
 /// Bytes in a page of a new file. A commit writes each page that it touches to the log as a whole, so that small groups
 /// want small pages, and a page should hold several bodies. Measured with bodies of 2.4 KB, in microseconds of CPU and KB
@@ -17,12 +17,13 @@ pub(super) const FORMAT: i64 = 4;
 /// 16384; 48 in a group 33 and 5.9, 26 and 5.1, 29 and 6.1.
 pub(super) const PAGE_BYTES: u64 = 8192;
 
-/// Format 4. Times are milliseconds since the Unix epoch.
+/// Format 5. Times are milliseconds since the Unix epoch.
 ///
 /// `due_at` is when an entry wants attention: for a waiting one the next attempt, for a leased one the end of the lease,
 /// for a submitted one the next poll. `released_at` and `replayed_at` are when a person last did that: the entry then
 /// takes the direct route. `action`, `action_at`, `action_by` and `action_note` say what a person did last.
-/// `traceparent` is the delivery's position in its trace, where there is one (W3C Trace Context).
+/// `traceparent` is the delivery's position in its trace, where there is one (W3C Trace Context). `bytes` is the length of a
+/// body that is stored compressed, and is null for one that is stored as it is; see [`super::body`].
 pub(super) const CREATE: &str = "
 CREATE TABLE entries (
     id           INTEGER PRIMARY KEY,
@@ -70,7 +71,8 @@ CREATE INDEX entries_kept ON entries (id) WHERE state > 3;
 CREATE INDEX entries_problems ON entries (state, code, event_type, ended_at) WHERE state > 3;
 CREATE TABLE bodies (
     entry INTEGER PRIMARY KEY,
-    body  BLOB NOT NULL
+    body  BLOB NOT NULL,
+    bytes INTEGER
 );
 CREATE TABLE tally (
     state   INTEGER PRIMARY KEY,
@@ -90,7 +92,7 @@ INSERT INTO counters (name, value) VALUES ('next_entry', 1), ('next_token', 1);
 pub(super) mod live {
     /// Waiting entries that are due by `?1`, in order of their due time, at most `?2`.
     pub(in super::super) const DUE: &str = "
-        SELECT id, crashes, (SELECT length(body) FROM bodies WHERE entry = id) FROM entries INDEXED BY entries_due
+        SELECT id, crashes, (SELECT COALESCE(bytes, length(body)) FROM bodies WHERE entry = id) FROM entries INDEXED BY entries_due
         WHERE state = 0 AND state < 3 AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
 
     /// Makes entries whose lease ended by `?2` due at `?1`.
@@ -120,7 +122,7 @@ pub(super) mod live {
 
 /// Statements that bring a file of a format to the next one; the first are those for format 1. Run in one transaction.
 /// Early files of format 1 lack an index.
-pub(super) const UPGRADES: [&str; 3] = [
+pub(super) const UPGRADES: [&str; 4] = [
     "
 ALTER TABLE entries ADD COLUMN released_at INTEGER;
 ALTER TABLE entries ADD COLUMN replayed_at INTEGER;
@@ -151,5 +153,8 @@ CREATE TABLE event_ids_new (
 ) WITHOUT ROWID;
 INSERT INTO event_ids SELECT event_id, endpoint, id FROM entries ORDER BY event_id, endpoint;
 DROP INDEX entries_event;
+",
+    "
+ALTER TABLE bodies ADD COLUMN bytes INTEGER;
 ",
 ];

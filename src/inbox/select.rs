@@ -9,9 +9,10 @@ use std::collections::HashSet;
 use rusqlite::{Connection, params_from_iter};
 use serde::{Deserialize, Serialize};
 
+use super::body::{self, Unpacker};
 use super::entry::StateName;
 use super::event_ids::ENTRIES_OF_EVENT;
-use super::report::{self, COLUMNS, EntryReport};
+use super::report::{COLUMNS, EntryReport};
 use super::subject::Subject;
 use super::{Inbox, InboxError};
 use crate::domain::clock::Timestamp;
@@ -232,6 +233,7 @@ fn window(
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(params_from_iter([start, i64::try_from(rows_max).unwrap_or(i64::MAX)]))?;
     let (mut found, mut last, mut seen, mut bodies) = (Vec::new(), None, 0, 0);
+    let mut unpacker = Unpacker::default();
     while let Some(row) = rows.next()? {
         let entry = EntryReport::of(row)?;
         seen += 1;
@@ -239,7 +241,8 @@ fn window(
         let mut fits = selection.fits(&entry);
         if fits && selection.wants_bodies() {
             bodies += 1;
-            fits = report::body(connection, entry.entry.0)?.is_some_and(|body| selection.fits_body(&body));
+            fits = body::of_entry(connection, &mut unpacker, entry.entry.0)?
+                .is_some_and(|body| selection.fits_body(&body));
         }
         if fits {
             found.push(entry);
@@ -287,9 +290,9 @@ impl Inbox {
     /// Gives those that fit, in order; nothing stands for a body that retention has removed.
     pub async fn bodies(&self, entries: Vec<EntryId>, bytes_max: usize) -> Result<Vec<Option<Vec<u8>>>, InboxError> {
         self.read(move |connection| {
-            let (mut bodies, mut bytes) = (Vec::new(), 0_usize);
+            let (mut bodies, mut bytes, mut unpacker) = (Vec::new(), 0_usize, Unpacker::default());
             for entry in entries {
-                let body = report::body(connection, entry.0)?;
+                let body = body::of_entry(connection, &mut unpacker, entry.0)?;
                 bytes = bytes.saturating_add(body.as_ref().map_or(0, Vec::len));
                 if bytes > bytes_max && !bodies.is_empty() {
                     break;

@@ -134,7 +134,7 @@ mod tests {
                 .execute(params![number + 1, settled.millis()])
                 .unwrap();
             transaction
-                .prepare_cached("INSERT INTO bodies VALUES (?1, zeroblob(2000))")
+                .prepare_cached("INSERT INTO bodies (entry, body) VALUES (?1, zeroblob(2000))")
                 .unwrap()
                 .execute([number + 1])
                 .unwrap();

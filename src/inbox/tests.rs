@@ -11,6 +11,7 @@ use crate::domain::ids::EndpointName;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::signature::tests::delivery;
 
+mod bodies;
 mod event_ids;
 mod format;
 mod operate;
@@ -91,10 +92,20 @@ fn body(id: &str) -> Vec<u8> {
     format!(r#"{{"id":"{id}","object":"event","type":"invoice.paid","livemode":true}}"#).into_bytes()
 }
 
+/// A body that compression makes little smaller.
+fn large_body(id: &str, bytes: usize) -> Vec<u8> {
+    let filler: String = std::iter::repeat_with(fastrand::alphanumeric).take(bytes).collect();
+    format!(r#"{{"id":"{id}","object":"event","type":"invoice.paid","livemode":true,"filler":"{filler}"}}"#)
+        .into_bytes()
+}
+
 fn entry(id: &str) -> NewEntry {
-    let body = body(id);
-    let envelope = Envelope::read(&body).expect("an event");
-    NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(&body))
+    entry_of(&body(id))
+}
+
+fn entry_of(body: &[u8]) -> NewEntry {
+    let envelope = Envelope::read(body).expect("an event");
+    NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(body))
 }
 
 fn ids(leased: &[Leased]) -> Vec<&str> {
@@ -294,11 +305,7 @@ async fn a_full_inbox_refuses_keeps_running_and_recovers() {
     let mut fixture = Fixture::with(|options| options.bytes_max = Some(40 * 16_384));
     let mut stored = 0;
     let refused = loop {
-        let mut padded = body(&format!("evt_{stored}"));
-        padded.extend(std::iter::repeat_n(b' ', 16_384));
-        let envelope = Envelope::read(&padded).unwrap();
-        let entry = NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(&padded));
-        match fixture.inbox().append(entry).await {
+        match fixture.inbox().append(entry_of(&large_body(&format!("evt_{stored}"), 16_384))).await {
             Ok(_) => stored += 1,
             Err(error) => break error,
         }
@@ -448,7 +455,7 @@ fn a_foreign_or_newer_database_is_refused() {
     fixture.close();
     Connection::open(fixture.file()).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
     let refused = Inbox::open(&fixture.options, Clock::system()).map(|_| ()).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 99, known: 4, .. }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Newer { found: 99, known: 5, .. }), "{refused:?}");
 }
 
 #[tokio::test]
@@ -456,11 +463,10 @@ async fn the_log_is_moved_into_the_file_while_commits_go_on_and_does_not_grow_wi
     let fixture = Fixture::new();
     let wal = fixture.directory.path().join("inbox.db-wal");
     let mut largest = 0;
-    for number in 0..120 {
-        let mut padded = body(&format!("evt_{number}"));
-        padded.extend(std::iter::repeat_n(b' ', 1_000_000));
-        let envelope = Envelope::read(&padded).unwrap();
-        let entry = NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(&padded));
+    let mut noise = vec![0; 1_000_000];
+    for _ in 0..120 {
+        fastrand::fill(&mut noise);
+        let entry = NewEntry::malformed(EndpointName::new("stripe"), "no JSON".to_owned(), delivery(&noise));
         fixture.inbox().append(entry).await.unwrap();
         largest = largest.max(std::fs::metadata(&wal).unwrap().len());
     }

@@ -144,9 +144,10 @@ impl Writes {
                 reason,
                 new.trace.map(|trace| trace.to_string()),
             ])?;
+        let (body, bytes) = new.stored_body();
         self.connection
-            .prepare_cached("INSERT INTO bodies (entry, body) VALUES (?1, ?2)")?
-            .execute(params![id, new.origin.body()])?;
+            .prepare_cached("INSERT INTO bodies (entry, body, bytes) VALUES (?1, ?2, ?3)")?
+            .execute(params![id, body, bytes])?;
         self.working.next_entry += 1;
         self.working.new_ids += 1;
         self.count(state, 1);

@@ -352,7 +352,7 @@ fn group_bytes(group: &[Command]) -> u64 {
     let bodies: usize = group
         .iter()
         .map(|command| match command {
-            Command::Append { entry, .. } => entry.origin.body().len(),
+            Command::Append { entry, .. } => entry.stored_body().0.len(),
             Command::Lease { .. }
             | Command::Conclude { .. }
             | Command::ConcludeSubmitted { .. }

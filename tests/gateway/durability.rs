@@ -203,6 +203,14 @@ impl Drop for SmallDisk {
     }
 }
 
+/// An event that compression makes little smaller.
+fn large(id: &str, bytes: usize) -> String {
+    let filler: String = std::iter::repeat_with(fastrand::alphanumeric).take(bytes).collect();
+    let event = event(id);
+    let open = event.strip_suffix('}').expect("an object");
+    format!(r#"{open},"filler":"{filler}"}}"#)
+}
+
 #[test]
 fn a_full_disk_is_answered_503_and_outlived() {
     let Some(disk) = SmallDisk::mount() else {
@@ -215,11 +223,10 @@ fn a_full_disk_is_answered_503_and_outlived() {
         Options::new(&data).with("GATEWAY_LEDGER_SQLITE_PATH", elsewhere.path().join("ledger.db").display()).serve();
     let filler = disk.0.path().join("filler");
     std::fs::write(&filler, vec![0; 2 * 1024 * 1024]).unwrap();
-    let large = |id: &str| event(id) + &" ".repeat(200_000);
     let mut acknowledged = BTreeSet::new();
     let refused = (0..100).find_map(|number| {
         let id = format!("evt_{number}");
-        let reply = gateway.post(&large(&id));
+        let reply = gateway.post(&large(&id, 200_000));
         if reply.status == 200 {
             acknowledged.insert(id);
             None
@@ -247,7 +254,7 @@ fn the_inbox_has_a_bound_of_its_own() {
         .with("GATEWAY_LEDGER_SQLITE_PATH", elsewhere.path().join("ledger.db").display());
     let gateway = options.serve();
     let refused = (0..100).find_map(|number| {
-        let reply = gateway.post(&(event(&format!("evt_{number}")) + &" ".repeat(100_000)));
+        let reply = gateway.post(&large(&format!("evt_{number}"), 100_000));
         (reply.status != 200).then_some(reply)
     });
     assert_eq!(refused.expect("the bound never binds").problem(), "inbox_unavailable");

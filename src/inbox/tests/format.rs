@@ -130,7 +130,7 @@ async fn a_file_of_the_second_format_becomes_one_of_this_format_and_takes_traced
     threads.join();
     assert_eq!(shape(&file), shape(&fresh.file()));
     let formats: (i64, i64) = (schema::FORMAT, crate::inbox::inspect(&file).unwrap().format);
-    assert_eq!(formats, (4, 4));
+    assert_eq!(formats, (5, 5));
 }
 
 #[test]
