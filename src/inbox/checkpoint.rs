@@ -1,7 +1,8 @@
 //! The checkpoint thread: moves committed pages from the log into the file while the writer goes on committing.
 //!
-//! A passive checkpoint waits for nobody. It leaves what was committed meanwhile; the writer moves that little rest
-//! between two commits, after which the log starts over instead of growing.
+//! A passive checkpoint waits for nobody, but commits wait for the disk while it syncs what it moved: so pages are moved in
+//! small steps. It leaves what was committed meanwhile; when the log is long, the writer moves that little rest between two
+//! commits, after which the log starts over instead of growing.
 
 use std::sync::mpsc::Receiver;
 
@@ -10,6 +11,15 @@ use tokio::sync::{mpsc, watch};
 
 use super::error::is_failed_fsync;
 use super::writer::Command;
+
+/// What the writer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// Move what there is.
+    Step,
+    /// Move all but a little, so that the writer can let the log start over.
+    Finish,
+}
 
 /// A checkpoint that moved fewer pages than this leaves the writer little to do.
 const REST_PAGES: i64 = 64;
@@ -20,16 +30,21 @@ const ROUNDS_MAX: u32 = 4;
 /// Runs until the writer is gone.
 pub(super) fn run(
     connection: &Connection,
-    requests: &Receiver<()>,
+    requests: &Receiver<Request>,
     writer: &mpsc::WeakSender<Command>,
     fatal: &watch::Sender<Option<String>>,
 ) {
-    while requests.recv().is_ok() {
+    while let Ok(request) = requests.recv() {
         // After a failed fsync another one could seem to succeed: the log has to stay as it is until the restart.
         if fatal.borrow().is_some() {
             return;
         }
-        match move_bulk(connection, fatal) {
+        let moved = match request {
+            Request::Step => step(connection).map(|_| ()),
+            Request::Finish => move_bulk(connection, fatal),
+        };
+        match moved {
+            Ok(()) if request == Request::Step => {}
             Ok(()) => {
                 // A full queue means that the writer is busy: the next checkpoint asks again.
                 if let Some(writer) = writer.upgrade() {
@@ -51,6 +66,11 @@ pub(super) fn run(
     }
 }
 
+/// Moves what there is, and tells how many pages of the log are in the file by now.
+fn step(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))
+}
+
 /// Moves the log into the file, and what was committed meanwhile, until little is left or commits come too fast.
 fn move_bulk(connection: &Connection, fatal: &watch::Sender<Option<String>>) -> rusqlite::Result<()> {
     let mut moved = 0;
@@ -58,8 +78,7 @@ fn move_bulk(connection: &Connection, fatal: &watch::Sender<Option<String>>) -> 
         if fatal.borrow().is_some() {
             break;
         }
-        // The third column counts all pages of the log that are in the file by now.
-        let all: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))?;
+        let all = step(connection)?;
         if all - moved < REST_PAGES {
             break;
         }

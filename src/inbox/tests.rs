@@ -601,7 +601,7 @@ fn after_a_fatal_fault_nothing_is_written_or_moved_and_requests_are_refused() {
     let (reply, mut receipt) = oneshot::channel();
     commands.try_send(Command::Append { entry: Box::new(entry("evt_1")), reply }).unwrap();
     let (asks, asked) = std::sync::mpsc::sync_channel(1);
-    asks.send(()).unwrap();
+    asks.send(checkpoint::Request::Finish).unwrap();
     drop(asks);
     let checkpointer = Connection::open(&path).unwrap();
     checkpointer.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();

@@ -10,6 +10,7 @@ use std::sync::mpsc::SyncSender;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::checkpoint::Request;
 use super::entry::{NewEntry, Receipt};
 use super::error::{InboxError, is_failed_fsync};
 use super::lease::{Concluded, Conclusion, Lease, LeaseRequest, Refused};
@@ -21,8 +22,12 @@ use super::write::Writes;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::{EntryId, ProcessId};
 
-/// The log is moved into the file when it has grown by about this many bytes.
-const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
+/// Pages are moved into the file whenever the log has grown by about this many bytes. Commits wait for the disk while it
+/// syncs what was moved.
+const STEP_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The log is to start over when it has about this many bytes.
+const LOG_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Pages that a commit writes besides bodies: leaves of the tables and indexes, tally, counters.
 const COMMIT_PAGES: u64 = 8;
@@ -102,7 +107,7 @@ pub(super) struct Writer {
     pub(super) writes: Writes,
     pub(super) queue: mpsc::Receiver<Command>,
     pub(super) group_max: usize,
-    pub(super) checkpoints: SyncSender<()>,
+    pub(super) checkpoints: SyncSender<Request>,
     pub(super) stats: Arc<WriterStats>,
     pub(super) fatal: watch::Sender<Option<String>>,
     pub(super) clock: Clock,
@@ -115,7 +120,7 @@ impl Writer {
     /// thread. Then nothing more is written or moved: a checkpoint after a failed fsync could seem to succeed and would
     /// discard the only good copy, the log. What is queued is answered as closed.
     pub(super) fn run(mut self) {
-        let mut log_bytes = 0;
+        let (mut log_bytes, mut step_bytes) = (0, 0);
         let mut group = Vec::with_capacity(self.group_max);
         while let Some(first) = self.queue.blocking_recv() {
             group.push(first);
@@ -127,20 +132,24 @@ impl Writer {
             group.retain(|command| !matches!(command, Command::FinishCheckpoint));
             let finish_checkpoint = group.len() < before;
             if !group.is_empty() {
-                log_bytes += group_bytes(&group);
+                let bytes = group_bytes(&group);
+                (log_bytes, step_bytes) = (log_bytes + bytes, step_bytes + bytes);
                 if let Err(fatal) = self.commit_group(&mut group) {
                     self.fatal.send_replace(Some(fatal));
                     return;
                 }
             }
-            if finish_checkpoint
-                && !self.is_over()
-                && let Err(error) = self.writes.checkpoint()
-            {
-                self.checkpoint_failed(&error);
+            if finish_checkpoint && !self.is_over() {
+                match self.writes.checkpoint() {
+                    Ok(()) => (log_bytes, step_bytes) = (0, 0),
+                    Err(error) => self.checkpoint_failed(&error),
+                }
             }
-            if log_bytes > CHECKPOINT_BYTES && self.checkpoints.try_send(()).is_ok() {
-                log_bytes = 0;
+            if step_bytes > STEP_BYTES {
+                let request = if log_bytes > LOG_BYTES { Request::Finish } else { Request::Step };
+                if self.checkpoints.try_send(request).is_ok() {
+                    step_bytes = 0;
+                }
             }
         }
         if !self.is_over()
