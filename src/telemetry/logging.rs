@@ -5,9 +5,10 @@
 //!
 //! On a terminal, lines are written as they come; elsewhere they go through a [`LogQueue`].
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
+use rustix::fs::{Advice, fadvise};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -52,9 +53,36 @@ fn writer(terminal: bool) -> BoxMakeWriter {
     if terminal {
         return BoxMakeWriter::new(std::io::stderr);
     }
-    match LogQueue::start(std::io::stderr()) {
+    match LogQueue::start(Unhurried { unwritten: 0 }) {
         Ok(queue) => BoxMakeWriter::new(QUEUE.get_or_init(|| queue).clone()),
         Err(_) => BoxMakeWriter::new(std::io::stderr),
+    }
+}
+
+/// Bytes of a log file that may wait in memory for the disk.
+const UNWRITTEN_MAX: usize = 1024 * 1024;
+
+/// Standard error, which may be a file. The kernel would write that to the disk after half a minute, all at once, and
+/// commits of the inbox on the same disk would wait behind it. So the pages go bit by bit, and leave the page cache.
+struct Unhurried {
+    unwritten: usize,
+}
+
+impl Write for Unhurried {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let written = io::stderr().write(lines)?;
+        self.unwritten += written;
+        if self.unwritten >= UNWRITTEN_MAX {
+            self.unwritten = 0;
+            // On Linux this starts writing what is not on the disk, and waits for nothing (posix_fadvise(2)). Anything but a
+            // file refuses it.
+            fadvise(io::stderr(), 0, None, Advice::DontNeed).ok();
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 
