@@ -74,7 +74,11 @@ impl Unpacker {
         let Some(bytes) = bytes else { return stored.to_vec() };
         self.try_unpack(stored, bytes).unwrap_or_else(|error| {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(entry, error, "inbox: a body is damaged; replace it from Stripe with `reconcile`");
+            tracing::error!(
+                entry,
+                error,
+                "inbox: a body is damaged; `inbox drop` the entry, then `reconcile` fetches the event again"
+            );
             stored.to_vec()
         })
     }

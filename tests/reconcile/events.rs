@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use colony_gateway::domain::clock::Timestamp;
 use colony_gateway::domain::reconcile::{Order, What};
+use colony_gateway::inbox::operate::{self, Action};
+use colony_gateway::inbox::select::Selection;
+use colony_gateway::inbox::{Conclusion, LeaseRequest};
 use colony_gateway::ledger::Outcome;
 use colony_gateway::reconcile::{SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
 use colony_gateway::stripe::api::PAGE_MAX;
@@ -212,6 +215,31 @@ async fn an_event_that_was_settled_and_that_the_ledger_has_lost_is_worked_on_aga
     assert_eq!((report.missing, report.inserted), (1, 1), "{report:?}");
     let counts = site.inbox.counts().await.unwrap();
     assert_eq!((counts.waiting, counts.settled), (1, 0));
+}
+
+#[tokio::test]
+async fn an_event_whose_body_was_damaged_is_fetched_again_once_its_entry_is_dropped() {
+    let (clock, stripe) = (clock(), StripeStandIn::start().await);
+    let store = Store::new(Kind::Sqlite, &clock).await;
+    let site = Site::new(&stripe, &store.ledger, &clock);
+    let damaged = event(1, 500);
+    list(&stripe, &damaged);
+    site.receive(&damaged).await;
+    let file = rusqlite::Connection::open(site.directory.path().join("inbox.db")).unwrap();
+    file.execute("UPDATE bodies SET body = substr(body, 1, length(body) - 1)", []).unwrap();
+    let request = LeaseRequest { entries_max: 1, bytes_max: 4 << 20, duration: Duration::from_mins(1) };
+    let leased = site.inbox.lease(request).await.unwrap().remove(0);
+    let verdicts = site.validator.validate(std::slice::from_ref(&leased.body)).await;
+    assert_ne!(site.reconciler.ledger.apply(&verdicts).await.unwrap(), [Outcome::Applied], "it holds no event");
+    let dead = Conclusion::Dead { code: "malformed_json".into(), reason: "no text".into() };
+    site.inbox.conclude(vec![(leased.lease, dead)]).await.unwrap();
+    let report = site.events().await;
+    assert_eq!((report.in_hand, report.inserted), (1, 0), "a person has not decided yet: {report:?}");
+    let drop = operate::Order { action: Action::Drop, by: None, note: Some("damaged".to_owned()) };
+    site.inbox.operate(&Selection::default(), &drop, false, None).await.unwrap();
+    let report = site.events().await;
+    assert_eq!((report.in_hand, report.inserted), (0, 1), "{report:?}");
+    assert_eq!(site.work().await, [("evt_00001".to_owned(), Outcome::Applied)]);
 }
 
 #[tokio::test]

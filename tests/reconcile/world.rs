@@ -82,7 +82,7 @@ pub(crate) struct Site {
     pub(crate) validator: Arc<Validator>,
     pub(crate) clock: Clock,
     _threads: InboxThreads,
-    _directory: TempDir,
+    pub(crate) directory: TempDir,
 }
 
 pub(crate) fn endpoint(name: &str, mode: Mode, connect: Option<bool>) -> Endpoint {
@@ -127,7 +127,7 @@ impl Site {
             clock: clock.clone(),
         };
         let reconciler = Arc::new(reconciler);
-        Self { reconciler, inbox, validator, clock: clock.clone(), _threads: threads, _directory: directory }
+        Self { reconciler, inbox, validator, clock: clock.clone(), _threads: threads, directory }
     }
 
     pub(crate) async fn run(&self, order: Order) -> Report {
