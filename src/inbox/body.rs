@@ -21,7 +21,7 @@ const DICTIONARY: &[u8] = include_bytes!("stripe_events.zdict");
 /// With this dictionary, higher levels gain less than a tenth.
 const LEVEL: i32 = 1;
 
-/// No body is longer; a length beyond it is damage.
+/// No longer body is compressed; a length beyond it is damage.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 static ENCODER: LazyLock<EncoderDictionary<'static>> = LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, LEVEL));
@@ -45,7 +45,7 @@ impl Packed {
             };
             compressor.compress(body)
         });
-        Self(packed.ok().filter(|packed| packed.len() < body.len()))
+        Self(packed.ok().filter(|packed| packed.len() < body.len() && body.len() <= BYTES_MAX))
     }
 
     /// The columns `body` and `bytes` of `bodies`.
@@ -70,9 +70,9 @@ pub(super) struct Unpacker(Option<Decompressor<'static>>);
 impl Unpacker {
     /// The body of an entry from its columns. A frame that is damaged comes as it is stored: it is no text, so that the
     /// entry is given up for a person to look at, and its neighbours are not held up.
-    pub(super) fn unpack(&mut self, entry: i64, stored: &[u8], bytes: Option<usize>) -> Vec<u8> {
+    pub(super) fn unpack(&mut self, entry: i64, stored: &[u8], bytes: Option<i64>) -> Vec<u8> {
         let Some(bytes) = bytes else { return stored.to_vec() };
-        self.try_unpack(stored, bytes).unwrap_or_else(|error| {
+        self.try_unpack(stored, usize::try_from(bytes).unwrap_or(usize::MAX)).unwrap_or_else(|error| {
             let error = &error as &dyn std::error::Error;
             tracing::error!(
                 entry,

@@ -186,7 +186,9 @@ impl Writes {
             let mut bytes_left = request.bytes_max;
             while let Some(row) = rows.next()? {
                 let (id, crashes): (i64, i64) = (row.get(0)?, row.get(1)?);
-                let bytes = row.get::<_, Option<usize>>(2)?.unwrap_or(0);
+                // A length that is none is damage: such an entry comes alone, and is given up by whoever reads it.
+                let bytes = row.get::<_, Option<i64>>(2)?.unwrap_or(0);
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
                 if crashes >= CRASHES_MAX {
                     crashing.push(id);
                 } else if crashes >= CRASHES_ALONE {
