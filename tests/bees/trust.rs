@@ -85,7 +85,7 @@ async fn a_job_that_another_member_submits_without_attestation_is_rejected() {
     let ended = hive.ended(&process, ProcessState::Failed).await;
     assert!(ended.errors[0].starts_with("not_attested: "), "{:?}", ended.errors);
     assert_eq!(bees.metric("colony_gateway_jobs_rejected_total{reason=\"not_attested\"}"), 1);
-    assert_eq!(bees.metric("colony_gateway_bee_jobs_total{end=\"rejected\"}"), 1);
+    bees.until("colony_gateway_bee_jobs_total{end=\"rejected\"}", 1).await;
     bees.stop().await;
     hive.assert_applied_once(0).await;
 }

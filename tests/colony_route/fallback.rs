@@ -21,7 +21,7 @@ async fn what_no_bee_takes_in_time_is_taken_back_and_applied_directly() {
     world.pass(Duration::from_millis(1));
     gateway.until_settled().await;
     gateway.until_route(Route::Direct).await;
-    assert_eq!(gateway.metric("colony_gateway_entries_returned_total{reason=\"too_old\"}"), 3);
+    gateway.until_metric("colony_gateway_entries_returned_total{reason=\"too_old\"}", 3).await;
     let process = world.user().process(&process).await.unwrap();
     until_state(&world.user(), &process, ProcessState::Cancelled).await;
 

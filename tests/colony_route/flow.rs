@@ -22,9 +22,9 @@ async fn an_event_goes_through_the_colony_and_the_bee_says_when_it_is_done() {
     assert_eq!(gateway.in_force.get(), Route::ColonyOs);
     let statistics = world.statistics().await;
     assert_eq!((statistics.successfulprocesses, statistics.waitingprocesses), (3, 0), "one event, one job");
-    assert_eq!(gateway.metric("colony_gateway_confirmations_total{way=\"told\"}"), 3);
-    assert_eq!(gateway.metric("colony_gateway_events_ended_total{outcome=\"applied\"}"), 3);
-    assert_eq!(gateway.metric("colony_gateway_processes_in_flight"), 0);
+    gateway.until_metric("colony_gateway_confirmations_total{way=\"told\"}", 3).await;
+    gateway.until_metric("colony_gateway_events_ended_total{outcome=\"applied\"}", 3).await;
+    gateway.until_metric("colony_gateway_processes_in_flight", 0).await;
     bees.stop().await;
     gateway.stop().await;
     world.assert_applied_once().await;
@@ -74,7 +74,7 @@ async fn the_server_is_asked_about_processes_that_others_run_and_ever_more_rarel
     assert_eq!(polls, [1, 2, 4, 4]);
     let bees = world.bees(None);
     gateway.until_settled_in_time(&world).await;
-    assert_eq!(gateway.metric("colony_gateway_confirmations_total{way=\"asked\"}"), 1);
+    gateway.until_metric("colony_gateway_confirmations_total{way=\"asked\"}", 1).await;
     bees.stop().await;
     gateway.stop().await;
     world.assert_applied_once().await;
@@ -120,7 +120,7 @@ async fn a_gateway_that_crashed_finds_its_processes_again() {
     .await;
     let gateway = world.gateway().start();
     gateway.until_settled_in_time(&world).await;
-    assert_eq!(gateway.metric("colony_gateway_events_ended_total{outcome=\"applied\"}"), 3);
+    gateway.until_metric("colony_gateway_events_ended_total{outcome=\"applied\"}", 3).await;
     bees.stop().await;
     gateway.stop().await;
     world.assert_applied_once().await;

@@ -486,6 +486,16 @@ impl Gateway {
         value.unwrap_or_else(|| panic!("no metric {line} in\n{text}")).parse().unwrap()
     }
 
+    /// Waits until a metric is exactly so much: an end is counted after the inbox, which tests look at, knows of it.
+    pub(crate) async fn until_metric(&self, line: &str, value: u64) {
+        patiently(line, async {
+            while self.metric(line) != value {
+                breath().await;
+            }
+        })
+        .await;
+    }
+
     /// Waits, while time passes in small steps, until a metric is at least so much.
     pub(crate) async fn until_metric_in_time(&self, world: &World, line: &str, value: u64) {
         patiently(line, async {
