@@ -24,6 +24,7 @@ mod peek;
 pub mod problems;
 mod query;
 pub mod report;
+mod room;
 mod schema;
 pub mod select;
 mod stats;
@@ -64,7 +65,8 @@ pub struct InboxOptions {
     pub queue_max: usize,
     /// Most requests in one commit.
     pub group_max: usize,
-    /// The inbox refuses to grow beyond this many bytes, as on a full disk. `None`: the disk is the bound.
+    /// The inbox refuses to grow beyond this many bytes, as on a full disk; a part of them is kept for work on the
+    /// entries that it has. `None`: the disk is the bound.
     pub bytes_max: Option<u64>,
     /// How long a commit waits for another program that holds the file's lock (`sqlite3`, a backup).
     pub busy_timeout: Duration,

@@ -33,7 +33,10 @@ pub(super) fn open(options: &InboxOptions, clock: Clock) -> Result<(Inbox, Inbox
     let path = directory.join("inbox.db");
     let connection = connect(&path, options)?;
     let large = check(&path, &connection)?;
-    let writes = Writes::recover(connection, clock.now()).map_err(|source| classify(&path, source))?;
+    let mut writes = Writes::recover(connection, clock.now()).map_err(|source| classify(&path, source))?;
+    if let Some(bytes_max) = options.bytes_max {
+        writes.bound(bytes_max).map_err(|source| classify(&path, source))?;
+    }
     secure(&path, &writes)?;
     let read_only = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -122,10 +125,6 @@ fn connect(path: &Path, options: &InboxOptions) -> Result<Connection, OpenError>
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "cache_size", -8192)?;
-        if let Some(bytes) = options.bytes_max {
-            let page_bytes: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-            connection.pragma_update(None, "max_page_count", (bytes / page_bytes.max(512)).max(16))?;
-        }
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     };

@@ -328,6 +328,59 @@ async fn a_full_inbox_refuses_keeps_running_and_recovers() {
     assert_eq!(ids(&fixture.lease(10).await), ["evt_after"]);
 }
 
+/// Small bodies are the worst case: their entries grow most, for their size, by what becomes of them.
+#[tokio::test]
+async fn a_full_inbox_takes_all_of_its_small_entries_through_a_process_to_their_end() {
+    let mut fixture = Fixture::with(|options| options.bytes_max = Some(1 << 20));
+    let mut stored = 0;
+    while fixture.inbox().append(entry(&format!("evt_{stored}"))).await.is_ok() {
+        stored += 1;
+        assert!(stored < 10_000, "the bound never binds");
+    }
+    fixture.reopen();
+    assert_eq!(fixture.lease(1).await.len(), 1, "one comes alone after a crash");
+    fixture.reopen();
+    let process = |number: u64| format!("{number:064x}");
+    let mut submitted = 0;
+    while submitted < stored {
+        let leased = fixture.lease(256).await;
+        let entries = leased.len() as u64;
+        assert!(entries > 0, "{submitted} of {stored} are submitted");
+        submit(&fixture, leased, &process(submitted), START.plus(DAY)).await;
+        submitted += entries;
+    }
+    for number in 0..stored {
+        let process = ProcessId::new(process(number));
+        let entries = fixture.inbox().entries_of(process.clone()).await.unwrap();
+        let dead = |entry: &SubmittedEntry| {
+            (entry.entry, Conclusion::Dead { code: "malformed".into(), reason: "x".repeat(100) })
+        };
+        let conclusions: Vec<_> = entries.iter().map(dead).collect();
+        fixture.inbox().conclude_submitted(process, conclusions).await.expect("concluded");
+    }
+    assert_eq!(fixture.counts().await.dead, stored);
+    assert!(std::fs::metadata(fixture.file()).unwrap().len() <= 1 << 20);
+}
+
+#[tokio::test]
+async fn an_inbox_larger_than_its_new_bound_takes_nothing_new_and_settles_what_it_has() {
+    let mut fixture = Fixture::new();
+    for number in 0..1000 {
+        fixture.append(&format!("evt_{number}")).await;
+    }
+    fixture.close();
+    fixture.options.bytes_max = Some(64 * 1024);
+    fixture.reopen();
+    let refused = fixture.inbox().append(entry("evt_after")).await.unwrap_err();
+    assert!(matches!(refused, InboxError::Full(_)), "{refused:?}");
+    assert!(fixture.inbox().append(entry("evt_1")).await.unwrap().is_duplicate(), "a repeat needs no room");
+    while fixture.counts().await.waiting > 0 {
+        let leased = fixture.lease(256).await;
+        assert!(fixture.settle(leased).await.iter().all(|concluded| *concluded == Concluded::Done));
+    }
+    assert_eq!(fixture.counts().await.settled, 1000);
+}
+
 #[tokio::test]
 async fn the_queue_is_bounded_and_says_overloaded() {
     let fixture = Fixture::with(|options| {

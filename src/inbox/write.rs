@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::entry::{Door, NewEntry, Receipt, Source, state};
 use super::event_ids;
 use super::lease::{Concluded, Conclusion, Lease, LeaseRequest};
+use super::room::Room;
 use super::schema::live;
 use super::sweep::{Retention, SweepCursor, Swept};
 use crate::domain::clock::Timestamp;
@@ -23,6 +24,8 @@ pub(super) struct Writes {
     committed: Memory,
     working: Memory,
     sweep: SweepCursor,
+    /// `None`: the disk is the bound.
+    room: Option<Room>,
 }
 
 /// Values that only this connection changes, so that they need not be read back. Copied at the start of a transaction and
@@ -62,7 +65,8 @@ impl Writes {
                 }
             }
         }
-        let mut writes = Self { connection, committed: memory, working: memory, sweep: SweepCursor::default() };
+        let mut writes =
+            Self { connection, committed: memory, working: memory, sweep: SweepCursor::default(), room: None };
         writes.begin()?;
         writes.return_leased(now, i64::MAX)?;
         let newest: Option<i64> = writes
@@ -74,6 +78,21 @@ impl Writes {
         }
         writes.commit()?;
         Ok(writes)
+    }
+
+    /// Bounds the file's size.
+    pub(super) fn bound(&mut self, bytes_max: u64) -> rusqlite::Result<()> {
+        self.room = Some(Room::bound(&self.connection, bytes_max, self.unfinished())?);
+        Ok(())
+    }
+
+    fn check_room(&self, bytes: usize) -> rusqlite::Result<()> {
+        self.room.map_or(Ok(()), |room| room.check(&self.connection, bytes, self.unfinished()))
+    }
+
+    fn unfinished(&self) -> u64 {
+        let [waiting, leased, submitted, ..] = self.working.tally;
+        u64::try_from(waiting + leased + submitted).unwrap_or(0)
     }
 
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
@@ -117,6 +136,8 @@ impl Writes {
             let again = new.source == Source::Reconcile && self.work_again(known, new, now)?;
             return Ok(Receipt::after_commit(EntryId(known), !again));
         }
+        let (body, bytes) = new.stored_body();
+        self.check_room(body.len())?;
         let (state, due, ended, code, reason) = match &new.door {
             Door::Open => (state::WAITING, Some(now.millis()), None, None, None),
             Door::Hold { code, reason } => (state::QUARANTINED, None, Some(now.millis()), Some(*code), Some(reason)),
@@ -144,7 +165,6 @@ impl Writes {
                 reason,
                 new.trace.map(|trace| trace.to_string()),
             ])?;
-        let (body, bytes) = new.stored_body();
         self.connection
             .prepare_cached("INSERT INTO bodies (entry, body, bytes) VALUES (?1, ?2, ?3)")?
             .execute(params![id, body, bytes])?;
@@ -348,6 +368,7 @@ impl Writes {
 
     /// Writes and removes as much as a large append would, to learn whether the disk takes writes again.
     pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
+        self.check_room(65536)?;
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO bodies (entry, body) VALUES (-1, zeroblob(65536))")?
             .execute([])?;

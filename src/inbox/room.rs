@@ -1,0 +1,59 @@
+//! Room that new entries leave for work on those that are there.
+//!
+//! A lease, an outcome and an index over them take room too. In a file that is full to its bound nothing could be
+//! settled, so nothing would ever be removed either.
+
+use rusqlite::{Connection, ErrorCode, ffi};
+
+/// Bytes by which an entry may grow on its way, with the indexes over it: it is leased, gets the id of a process (64
+/// characters, in two places), an outcome, perhaps a reason. Pages that were split are not full, which is counted too.
+const GROWTH: u64 = 512;
+
+/// Pages left for everything else, such as merging the newest event ids.
+const SPARE_PAGES: u64 = 16;
+
+/// A configured bound on the inbox file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    page_bytes: u64,
+    pages_max: u64,
+}
+
+impl Room {
+    /// Bounds a file with so many unfinished entries. If it is larger already, since the bound was lowered, it takes no
+    /// new ones, but may still grow by work on those.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(super) fn bound(connection: &Connection, bytes_max: u64, unfinished: u64) -> rusqlite::Result<Self> {
+        let page_bytes = pragma(connection, "PRAGMA page_size")?.max(512);
+        let room = Self { page_bytes, pages_max: bytes_max / page_bytes };
+        let limit = room.pages_max.max(pragma(connection, "PRAGMA page_count")? + room.reserve(unfinished));
+        connection.pragma_update(None, "max_page_count", limit)?;
+        Ok(room)
+    }
+
+    /// Whether there is room for so many bytes beside what is kept for so many unfinished entries.
+    ///
+    /// # Errors
+    /// `SQLITE_FULL` when there is not.
+    pub(super) fn check(&self, connection: &Connection, bytes: usize, unfinished: u64) -> rusqlite::Result<()> {
+        let free = pragma(connection, "PRAGMA freelist_count")?;
+        let used = pragma(connection, "PRAGMA page_count")?.saturating_sub(free);
+        let needed = (bytes as u64).div_ceil(self.page_bytes);
+        if used + needed + self.reserve(unfinished) <= self.pages_max {
+            return Ok(());
+        }
+        let full = ffi::Error { code: ErrorCode::DiskFull, extended_code: ffi::SQLITE_FULL };
+        let reason = "the rest of inbox.bytes_max is for work on the entries that are there";
+        Err(rusqlite::Error::SqliteFailure(full, Some(reason.to_owned())))
+    }
+
+    fn reserve(&self, unfinished: u64) -> u64 {
+        SPARE_PAGES + (unfinished * GROWTH).div_ceil(self.page_bytes)
+    }
+}
+
+fn pragma(connection: &Connection, statement: &str) -> rusqlite::Result<u64> {
+    connection.prepare_cached(statement)?.query_row([], |row| row.get(0))
+}
