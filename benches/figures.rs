@@ -25,6 +25,8 @@ mod bare;
 mod colony;
 #[path = "figures/direct.rs"]
 mod direct;
+#[path = "figures/disk.rs"]
+mod disk;
 #[path = "figures/events.rs"]
 mod events;
 #[path = "figures/inboxes.rs"]

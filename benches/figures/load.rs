@@ -107,6 +107,12 @@ fn is_whole(reply: &[u8]) -> anyhow::Result<bool> {
 pub(crate) struct Latencies(Vec<Duration>);
 
 impl Latencies {
+    /// In any order.
+    pub(crate) fn new(mut latencies: Vec<Duration>) -> Self {
+        latencies.sort_unstable();
+        Self(latencies)
+    }
+
     /// So many of 1,000 were not longer than this, in milliseconds.
     pub(crate) fn permille(&self, permille: usize) -> f64 {
         let index = (self.0.len() * permille / 1000).min(self.0.len().saturating_sub(1));
@@ -127,7 +133,7 @@ impl Latencies {
 pub(crate) fn open(bench: &Bench, address: SocketAddr, rate: u32, time: Duration) -> anyhow::Result<Latencies> {
     let begin = bench.clock.instant() + LEAD;
     let total = u32::try_from(time.as_secs())? * rate;
-    let mut latencies = std::thread::scope(|scope| {
+    let latencies = std::thread::scope(|scope| {
         let mut connections = Vec::new();
         for first in 0..CONNECTIONS {
             let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
@@ -142,8 +148,7 @@ pub(crate) fn open(bench: &Bench, address: SocketAddr, rate: u32, time: Duration
         }
         anyhow::Ok(latencies)
     })?;
-    latencies.sort_unstable();
-    Ok(Latencies(latencies))
+    Ok(Latencies::new(latencies))
 }
 
 /// One connection of an open loop. A thread of its own, since a runtime's timers are too coarse.
