@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -34,7 +34,7 @@ pub(crate) fn sync(bench: &Bench, rate: u32, time: Duration) -> anyhow::Result<L
         let now = bench.clock.instant();
         let end = (next + 1..total).find(|number| due(*number) > now).unwrap_or(total);
         offset = write(&file, offset, (end - next) as usize)?;
-        let done: Instant = bench.clock.instant();
+        let done = bench.clock.instant();
         latencies.extend((next..end).map(|number| done.duration_since(due(number))));
         next = end;
     }
