@@ -1,6 +1,6 @@
 //! Every figure that the gateway is held to, each against a peer in the same run.
 //!
-//! The release binary and its peers run as child processes on loopback; the load comes from this process, signed request
+//! The gateway's binary and its peers run as child processes on loopback; the load comes from this process, signed request
 //! by request. Machines differ and are noisy, so what counts is the ratio: a pair is measured in turns, each round in the
 //! other order, and the ratio is the median of those of the rounds. `--help` tells how to choose rows.
 //!
@@ -39,6 +39,8 @@ mod load;
 mod memory;
 #[path = "figures/process.rs"]
 mod process;
+#[path = "figures/profile.rs"]
+mod profile;
 #[path = "figures/report.rs"]
 mod report;
 #[path = "figures/requests.rs"]
@@ -163,7 +165,7 @@ fn main() -> anyhow::Result<()> {
         quick: arguments.quick,
         binary: arguments.binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_colony-gateway").into()),
     };
-    let mut report = Report::new();
+    let mut report = Report::new(profile::of(&bench.binary));
     for rows in Rows::value_variants() {
         if !arguments.row.is_empty() && !arguments.row.contains(rows) {
             continue;

@@ -4,6 +4,9 @@
 //! A step runs again and again in samples of about 20 ms; shown are the median of the samples and their spread. Figures
 //! of two machines are not comparable; those of two builds on one quiet machine are.
 
+#[path = "figures/profile.rs"]
+mod profile;
+
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -69,6 +72,7 @@ struct Step {
 struct Bench {
     clock: Clock,
     arguments: Arguments,
+    profile: String,
     steps: Vec<Step>,
 }
 
@@ -101,9 +105,11 @@ impl Bench {
         let ends = |step: &Step| (step.samples[0], step.samples[step.samples.len() - 1]);
         if self.arguments.json {
             let step = |step: &Step| json!({"name": step.name, "median_us": middle(step), "samples_us": step.samples});
-            println!("{}", json!(self.steps.iter().map(step).collect::<Vec<_>>()));
+            let steps: Vec<_> = self.steps.iter().map(step).collect();
+            println!("{}", json!({"profile": self.profile, "steps": steps}));
             return;
         }
+        println!("Profile {}.\n", self.profile);
         println!("| step | median, µs | least to greatest |\n|---|--:|--:|");
         for step in &self.steps {
             let (least, greatest) = ends(step);
@@ -119,7 +125,8 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let clock = Clock::system();
-    let mut bench = Bench { clock: clock.clone(), arguments: Arguments::parse(), steps: Vec::new() };
+    let profile = profile::of(&std::env::current_exe().context("this program's own path is not known")?);
+    let mut bench = Bench { clock: clock.clone(), arguments: Arguments::parse(), profile, steps: Vec::new() };
     let events = events(20_000, clock.now());
     door(&mut bench, &events)?;
     append(&mut bench, &events)?;

@@ -101,8 +101,26 @@ pub enum Command {
     Config(config::ConfigCommand),
 }
 
-/// Runs a command line. `environment` is the process's, handed in so that nothing else reads it.
-pub async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> ExitCode {
+/// Starts the runtime and runs a command line in it. `environment` is the process's, handed in so that nothing else reads it.
+///
+/// The runtime stands here and not in `main.rs` because async code is compiled where it is polled: there, the whole gateway
+/// would be compiled a second time, as part of the binary.
+pub fn main(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run(cli, environment, clock));
+    // What tasks still say while they are dropped.
+    drop(runtime);
+    crate::telemetry::logging::flush();
+    code
+}
+
+async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> ExitCode {
     let sources = Sources { environment, file: cli.config };
     let result = match cli.command {
         Command::Serve => serve::run(&sources, clock).await,

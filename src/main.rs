@@ -1,4 +1,4 @@
-//! Entry point of the `colony-gateway` binary: reads the environment once, starts the runtime, runs the command line.
+//! Entry point of the `colony-gateway` binary: reads the environment once and hands the command line to the library.
 
 use std::process::ExitCode;
 
@@ -17,16 +17,5 @@ fn main() -> ExitCode {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: cannot start the runtime: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let code = runtime.block_on(cli::run(cli, environment, Clock::system()));
-    // What tasks still say while they are dropped.
-    drop(runtime);
-    colony_gateway::telemetry::logging::flush();
-    code
+    cli::main(cli, environment, Clock::system())
 }

@@ -137,16 +137,18 @@ impl Row {
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
+    /// Which of Cargo's profiles the gateway was built with.
+    profile: String,
     cores: usize,
     /// Average load of the last minute, before and after; includes what this program causes.
     load: [Option<f64>; 2],
 }
 
 impl Report {
-    /// Begins.
-    pub(crate) fn new() -> Self {
+    /// Begins. `profile` is what the gateway's binary was built with.
+    pub(crate) fn new(profile: String) -> Self {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        Self { rows: Vec::new(), cores, load: [average_load(), None] }
+        Self { rows: Vec::new(), profile, cores, load: [average_load(), None] }
     }
 
     /// Ends.
@@ -157,17 +159,17 @@ impl Report {
     /// For programs.
     pub(crate) fn json(&self) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
-        json!({"cores": self.cores, "load": self.load, "rows": rows})
+        json!({"profile": self.profile, "cores": self.cores, "load": self.load, "rows": rows})
     }
 
     /// For people.
     pub(crate) fn table(&self) -> String {
         let load = self.load.map(|load| load.map_or_else(|| "unknown".to_owned(), |load| format!("{load:.1}")));
         let mut text = format!(
-            "Medians of the rounds (least to greatest). {} cores, load {} before and {} after (with this program's own).\n\n\
+            "Medians of the rounds (least to greatest). Profile {}, {} cores, load {} before and {} after (with this program's own).\n\n\
              | figure | in | gateway | peer | peer's | ratio | to reach | reached |\n\
              |---|---|--:|---|--:|--:|---|---|\n",
-            self.cores, load[0], load[1]
+            self.profile, self.cores, load[0], load[1]
         );
         for row in &self.rows {
             // Writing to a text cannot fail.
