@@ -32,12 +32,12 @@ pub use restore::finish_restore;
 use secrets::Renewables;
 use traces::Traces;
 
+use crate::admin::Operator;
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Sources};
 use crate::dispatch::Surroundings;
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
-use crate::http::Operator;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::{Ledger, LedgerErrorKind};

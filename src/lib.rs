@@ -4,7 +4,7 @@
 //!
 //! | stage | role |
 //! |---|---|
-//! | [`http`] | receives a delivery, verifies it, answers only after it is durable |
+//! | [`door`] | receives a delivery, verifies it, answers only after it is durable |
 //! | [`inbox`] | durable journal of deliveries: states, leases, retries |
 //! | [`dispatch`] | takes entries out of the inbox and brings them to their end |
 //! | [`colony`] | speaks to Colonies servers, and is one for `dev` and tests |
@@ -13,10 +13,12 @@
 //! | [`ledger`] | the state of record |
 //! | [`reconcile`] | compares with Stripe, and brings in what never arrived |
 //!
-//! [`backup`] copies the gateway's files and brings them back. [`stripe`] knows Stripe's formats, [`app`] wires everything, [`lifecycle`] starts and stops it.
+//! [`backup`] copies the gateway's files and brings them back. [`admin`] shows operators what there is and takes their orders.
+//! [`stripe`] knows Stripe's formats, [`app`] wires everything, [`lifecycle`] starts and stops it.
 //! [`config`], [`telemetry`] and [`domain`] are leaves that any module may use.
 //! ARCHITECTURE.md describes the invariants; `tests/tidy.rs` checks the import rules.
 
+pub mod admin;
 pub mod app;
 pub mod backup;
 pub mod bees;
@@ -25,7 +27,7 @@ pub mod colony;
 pub mod config;
 pub mod dispatch;
 pub mod domain;
-pub mod http;
+pub mod door;
 pub mod inbox;
 pub mod ledger;
 pub mod lifecycle;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 const DOCUMENT: &str = include_str!("../openapi.yaml");
-const PROBLEMS: &str = include_str!("../src/http/problem.rs");
+const PROBLEMS: &str = include_str!("../src/door/problem.rs");
 
 /// The part of `text` between two marks.
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
@@ -16,10 +16,11 @@ fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
     rest.split_once(end).unwrap_or_else(|| panic!("{end:?} is missing after {begin:?}")).0
 }
 
-/// All code below `src/http`.
+/// All code of the door and of `admin`.
 fn http() -> String {
     let mut code = String::new();
-    let mut open = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http"))];
+    let src = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    let mut open = vec![src.join("door"), src.join("admin")];
     while let Some(directory) = open.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();

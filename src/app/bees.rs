@@ -13,13 +13,14 @@ use super::reload::Reload;
 use super::secrets::Renewables;
 use super::traces::Traces;
 use super::{StartError, manager, pipeline};
+use crate::admin::{self, WorkerState};
 use crate::bees::{KeySource, Pool, PoolOptions, Tools};
 use crate::colony::client::Client;
 use crate::colony::completion::Completions;
 use crate::colony::identity::PrivateKey;
 use crate::config::{ColonyConfig, Config, ConfigError, Sources};
 use crate::domain::clock::Clock;
-use crate::http::{self, WorkerState};
+use crate::door;
 use crate::ledger::Ledger;
 use crate::ledger::report::{Reports, StateOfRecord};
 use crate::lifecycle::{Ending, Hangups, Notifier, Readiness, Shutdown, Stop, Supervisor};
@@ -199,13 +200,13 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let admin = match TcpListener::bind(config.http.admin_listen).await {
         Ok(listener) => {
             let address = listener.local_addr().ok();
-            let router = http::worker_router(WorkerState {
+            let router = admin::worker_router(WorkerState {
                 readiness,
                 board,
                 metrics: Arc::clone(&metrics),
                 clock: clock.clone(),
             });
-            let serve = http::serve(listener, router, server_options(config), None, shutdown.token().clone());
+            let serve = door::serve(listener, router, server_options(config), None, shutdown.token().clone());
             supervisor.start("admin listener", serve);
             address
         }

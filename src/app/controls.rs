@@ -2,8 +2,8 @@
 
 use super::dispatch::Started;
 use super::reconcile;
+use crate::admin::{Controls, Operator};
 use crate::dispatch::Surroundings;
-use crate::http::{Controls, Operator};
 use crate::reconcile::Runner;
 
 /// Nothing without a token.

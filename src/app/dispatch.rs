@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::options::pump_options;
 use super::secrets::ColonyKeys;
+use crate::admin::{Control, Operator};
 use crate::colony::attestation::Verifier;
 use crate::config::{Config, ConfigError};
 use crate::dispatch::{Direct, Pump, Surroundings};
 use crate::domain::breaker::Breaker;
 use crate::domain::pause::Pause;
-use crate::http::{Control, Operator};
 use crate::ledger::Ledger;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};

@@ -7,9 +7,10 @@ use tokio::net::TcpListener;
 
 use super::StartError;
 use super::options::{server_options, webhook_options};
+use crate::admin::{self, AdminState, Controls};
 use crate::config::Config;
 use crate::dispatch::Surroundings;
-use crate::http::{self, AdminState, Controls, Webhooks};
+use crate::door::{self, Webhooks};
 use crate::lifecycle::{Inherited, Readiness, Shutdown, Supervisor};
 
 /// What the listeners serve.
@@ -78,14 +79,14 @@ impl Listeners {
         let endpoints = config.endpoints.clone();
         let public = match self.admin {
             Some(listener) => {
-                let router = http::admin_router(state.clone(), controls);
-                let serve = http::serve(listener, router, options, None, shutdown.token().clone());
+                let router = admin::admin_router(state.clone(), controls);
+                let serve = door::serve(listener, router, options, None, shutdown.token().clone());
                 supervisor.start("admin listener", serve);
-                http::public_site(webhooks, endpoints, state)
+                door::site(webhooks, endpoints, admin::public_router(state))
             }
-            None => http::combined_site(webhooks, endpoints, state, controls),
+            None => door::site(webhooks, endpoints, admin::combined_router(state, controls)),
         };
-        let serve = http::serve(self.webhooks, public, options, connections, shutdown.token().clone());
+        let serve = door::serve(self.webhooks, public, options, connections, shutdown.token().clone());
         supervisor.start("webhook listener", serve);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::dispatch::PumpOptions;
 use crate::domain::backoff::Backoff;
-use crate::http::{ServerOptions, WebhookOptions};
+use crate::door::{ServerOptions, WebhookOptions};
 use crate::inbox::InboxOptions;
 
 /// How long a connection may have been silent when the gateway stops and still be about to speak: some round trips.

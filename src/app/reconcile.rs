@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{StartError, open_ledger, pipeline};
+use crate::admin::{Operator, ReconcileControl, Reconciling};
 use crate::config::Config;
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
 use crate::domain::reconcile::{Order, Report, Status};
-use crate::http::{Operator, Problem, ReconcileControl, Reconciling};
+use crate::door::Problem;
 use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use super::colony;
+use crate::admin::Operator;
 use crate::colony::attestation::{PublicKey, Signer, TRUSTED_KEYS_MAX, Verifier};
 use crate::colony::client::Member;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::renewable::Renewable;
-use crate::http::Operator;
 use crate::ledger::Renewal;
 use crate::ledger::report::StateOfRecord;
 use crate::revenue::guardian::Guardian;

@@ -11,7 +11,7 @@ pub(crate) struct Import {
     pub(crate) line: usize,
 }
 
-/// Module path of a file under `src`: `http/webhook.rs` is `["http", "webhook"]`, `lib.rs` and `main.rs` are the root.
+/// Module path of a file under `src`: `door/webhook.rs` is `["door", "webhook"]`, `lib.rs` and `main.rs` are the root.
 pub(crate) fn module_of(file: &str) -> Vec<String> {
     let stem = file.strip_suffix(".rs").unwrap_or(file);
     if matches!(stem, "lib" | "main") { Vec::new() } else { stem.split('/').map(str::to_owned).collect() }
@@ -117,20 +117,20 @@ mod tests {
     #[test]
     fn plain_and_grouped_uses_are_read() {
         let source = "use crate::inbox::Inbox; use crate::{stripe::{self, signature::verify}, domain as d};";
-        assert_eq!(found(source, "http.rs"), ["domain", "inbox::Inbox", "stripe", "stripe::signature::verify"]);
+        assert_eq!(found(source, "door.rs"), ["domain", "inbox::Inbox", "stripe", "stripe::signature::verify"]);
     }
 
     #[test]
     fn paths_in_code_are_read_and_foreign_ones_are_not() {
         let source = "fn f() -> crate::ledger::Outcome { std::mem::take(x); axum::crate_like::y(); }";
-        assert_eq!(found(source, "http.rs"), ["ledger::Outcome"]);
+        assert_eq!(found(source, "door.rs"), ["ledger::Outcome"]);
     }
 
     #[test]
     fn parents_are_followed_from_where_they_stand() {
-        assert_eq!(found("use super::super::ledger::Row;", "http/webhook.rs"), ["ledger::Row"]);
-        assert_eq!(found("use super::error::Problem;", "http/webhook.rs"), ["http::error::Problem"]);
-        assert_eq!(found("mod inner { use super::super::colony; } use super::bees;", "http.rs"), ["bees", "colony"]);
+        assert_eq!(found("use super::super::ledger::Row;", "door/webhook.rs"), ["ledger::Row"]);
+        assert_eq!(found("use super::error::Problem;", "door/webhook.rs"), ["door::error::Problem"]);
+        assert_eq!(found("mod inner { use super::super::colony; } use super::bees;", "door.rs"), ["bees", "colony"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
-use crate::http::Problem;
+use crate::door::Problem;
 use crate::inbox::select::{PAGE_ENTRIES_MAX, Selection};
 
 /// Entries on a page when nobody says how many.

@@ -10,8 +10,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
-use super::Problem;
 use crate::domain::clock::Clock;
+use crate::door::Problem;
 use crate::lifecycle::Readiness;
 use crate::telemetry::health::{Board, Component, Level};
 use crate::telemetry::metrics::Metrics;

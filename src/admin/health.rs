@@ -12,9 +12,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
-use super::Problem;
 use crate::domain::clock::Clock;
 use crate::domain::route::RouteInForce;
+use crate::door::Problem;
 use crate::inbox::{Inbox, InboxError};
 use crate::lifecycle::Readiness;
 use crate::telemetry::health::{Board, Component, Level};

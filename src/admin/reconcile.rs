@@ -11,8 +11,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 
-use super::{Operator, Problem};
+use super::Operator;
 use crate::domain::reconcile::{Order, Status};
+use crate::door::Problem;
 
 /// Longest body of an order, in bytes.
 const BODY_BYTES_MAX: usize = 1024;

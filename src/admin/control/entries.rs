@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::Control;
 use super::query::{ListQuery, invalid};
 use crate::domain::ids::EntryId;
-use crate::http::Problem;
+use crate::door::Problem;
 use crate::inbox::operate::{Action, Order, Refusal, Step};
 use crate::inbox::report::{EntryStory, ListedPage};
 use crate::inbox::select::Selection;

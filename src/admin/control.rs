@@ -16,10 +16,11 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-use super::{Operator, Problem};
+use super::Operator;
 use crate::domain::breaker::Breaker;
 use crate::domain::pause::Pause;
 use crate::domain::route::{RouteInForce, RouteSwitch, Wish};
+use crate::door::Problem;
 use crate::inbox::Inbox;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::roster::Roster;

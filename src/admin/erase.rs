@@ -1,6 +1,7 @@
 //! `/admin/erase`: one step of erasing a person's data from the inbox, behind the token.
 //!
-//! The ledger's part is not here: nothing under `http` reaches the ledger. `colony-gateway erase` does both.
+//! The ledger's part is not here: `colony-gateway erase` opens the ledger itself, and asks only for the inbox, which a gateway
+//! that runs holds open.
 
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde::Deserialize;
 
-use super::{Operator, Problem};
+use super::Operator;
 use crate::domain::person::{PERSON_IDS_MAX, Person};
+use crate::door::Problem;
 use crate::inbox::{EraseStep, Inbox};
 
 /// Longest body, in bytes: as many ids as a person may have, at their usual length.

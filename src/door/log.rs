@@ -26,11 +26,13 @@ pub(super) struct Stored {
 
 /// What the lines need.
 #[derive(Clone, Debug)]
-pub(super) struct RequestLog {
-    pub(super) clock: Clock,
-    pub(super) metrics: Arc<Metrics>,
-    /// Webhook requests are counted; admin requests are only logged.
-    pub(super) webhooks: bool,
+pub struct RequestLog {
+    /// Measures how long a request takes.
+    pub clock: Clock,
+    /// Counts and durations of webhook requests.
+    pub metrics: Arc<Metrics>,
+    /// Whether refused requests count as webhook requests; those of the admin listener are only logged.
+    pub webhooks: bool,
 }
 
 /// The line of a request that has begun.

@@ -1,0 +1,47 @@
+//! The front door: deliveries come in here, and nothing else does.
+//!
+//! Architecture invariant: nothing here reaches a Colonies server, a bee or the ledger. The request path depends on the
+//! local disk alone, and only a [`Receipt`](crate::inbox::Receipt) becomes a 200.
+
+mod body;
+mod log;
+mod problem;
+mod server;
+mod site;
+mod trace;
+mod webhook;
+
+use std::any::Any;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use log::RequestLog;
+pub use problem::Problem;
+pub use server::{ServerOptions, serve};
+pub use site::Site;
+pub use webhook::{WebhookOptions, Webhooks};
+
+use crate::stripe::endpoint::Endpoint;
+use webhook::Intake;
+
+/// What the public listener serves: the webhook paths, and a finished router for any other path.
+pub fn site(webhooks: Webhooks, endpoints: Vec<Endpoint>, others: Router) -> Site {
+    let log = RequestLog { clock: webhooks.clock.clone(), metrics: webhooks.metrics.clone(), webhooks: true };
+    Site::new(Intake::new(webhooks, endpoints, log), others)
+}
+
+/// Completes a router: paths that it does not have and panics are answered with a [`Problem`], and every request leaves a
+/// line.
+pub fn finish(router: Router, log: RequestLog) -> Router {
+    router
+        .fallback(|| async { Problem::NotFound })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn_with_state(log, log::layer))
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request handler panicked");
+    Problem::Internal.into_response()
+}
