@@ -160,7 +160,9 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
     }
 }
 
+/// Only of what was written here: a connection to a server that broke is an error with a cause of its own.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-    kind == Some(std::io::ErrorKind::BrokenPipe)
+    let plain = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    let json = error.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+    plain.or(json) == Some(std::io::ErrorKind::BrokenPipe)
 }

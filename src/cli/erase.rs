@@ -83,7 +83,8 @@ pub async fn run(args: EraseArgs, sources: &Sources, clock: Clock) -> anyhow::Re
     if args.forget {
         let marked = ledger.unmark_erased(&Person::of(&subject)).await?;
         audit("forget_erasure", &subject, args.reason.as_deref());
-        println!("{}", if marked > 0 { "the tombstone is taken away" } else { "there was no tombstone" });
+        let said = if marked > 0 { "the tombstone is taken away" } else { "there was no tombstone" };
+        writeln!(std::io::stdout(), "{said}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let order = Order {

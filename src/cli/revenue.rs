@@ -1,12 +1,15 @@
-//! `revenue`: what recurs and what came in, from the state of record.
+//! `revenue`: what recurs, what came in, and who has what, from the state of record.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
+
+use serde::Serialize;
 
 use crate::app;
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
-use crate::ledger::report::Summary;
+use crate::ledger::report::{REPORT_LINES_MAX, SubscriptionLine, Summary};
 use crate::stripe::money::Currency;
 
 /// Arguments of `revenue`.
@@ -16,26 +19,74 @@ pub struct RevenueArgs {
     #[arg(long, default_value = "30")]
     pub days: u32,
 
-    /// Print JSON; amounts are in minor units.
+    /// Print JSON, with every subscription under `access`; amounts are in minor units.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    /// One object a subscription, those that entitle first; at most [`REPORT_LINES_MAX`].
+    access: Vec<Access<'a>>,
+}
+
+/// What one subscription gives, and to whom.
+#[derive(Debug, Serialize)]
+struct Access<'a> {
+    id: &'a str,
+    livemode: bool,
+    /// `null` as long as nothing names one.
+    user: Option<&'a str>,
+    customer: Option<&'a str>,
+    status: &'a str,
+    entitles: bool,
+    tier: Option<&'a str>,
+    currency: Option<&'a str>,
+    mrr_minor: i64,
+    will_cancel: bool,
+    /// Connected account; `null` is one's own.
+    account: Option<&'a str>,
+}
+
+impl<'a> Access<'a> {
+    fn of(line: &'a SubscriptionLine) -> Self {
+        Self {
+            id: &line.id,
+            livemode: line.livemode,
+            user: line.user_id.as_deref(),
+            customer: line.customer_id.as_deref(),
+            status: &line.status,
+            entitles: line.entitles,
+            tier: line.tier.as_deref(),
+            currency: line.currency.as_deref(),
+            mrr_minor: line.mrr_minor,
+            will_cancel: line.will_cancel,
+            account: line.account.as_deref(),
+        }
+    }
 }
 
 /// Asks the ledger and prints what it says.
 pub async fn run(args: RevenueArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = Config::for_tools(sources)?;
-    let summary = app::open_ledger(&config, &clock).await?.summary(args.days).await?;
+    let ledger = app::open_ledger(&config, &clock).await?;
+    let summary = ledger.summary(args.days).await?;
+    let lines = ledger.subscriptions(REPORT_LINES_MAX).await?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &summary)?;
+        let document = Document { summary: &summary, access: lines.iter().map(Access::of).collect() };
+        serde_json::to_writer_pretty(&mut out, &document)?;
         writeln!(out)?;
     } else {
-        print(&mut out, &summary)?;
+        print(&mut out, &summary, &lines)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(out: &mut impl std::io::Write, summary: &Summary) -> std::io::Result<()> {
+fn print(out: &mut impl std::io::Write, summary: &Summary, lines: &[SubscriptionLine]) -> std::io::Result<()> {
     let counts = &summary.counts;
     writeln!(
         out,
@@ -50,6 +101,7 @@ fn print(out: &mut impl std::io::Write, summary: &Summary) -> std::io::Result<()
         let (tier, monthly) = (line.tier.as_deref().unwrap_or("-"), tag(line.mrr_minor, line.currency.as_deref()));
         writeln!(out, "{:<5} {tier:<10} {:>14} {monthly:>18}", mode(line.livemode), line.subscriptions)?;
     }
+    writeln!(out, "{}", left_out(summary, lines))?;
     writeln!(out, "\n{:<5} {:<10} {:>18} {:>18} {:>18}", "mode", "day", "in", "out", "net")?;
     for line in &summary.daily {
         let tag = |minor| tag(minor, Some(&line.currency));
@@ -59,6 +111,29 @@ fn print(out: &mut impl std::io::Write, summary: &Summary) -> std::io::Result<()
     Ok(())
 }
 
+/// Why the table of what recurs adds up to less than all subscriptions. The statuses of those that it leaves out are
+/// told as long as `lines` are all there are.
+fn left_out(summary: &Summary, lines: &[SubscriptionLine]) -> String {
+    let shown: u64 = summary.recurring.iter().map(|line| line.subscriptions).sum();
+    let left = summary.counts.subscriptions.saturating_sub(shown);
+    let shown = format!("{shown} subscriptions entitle their user now; a trial is one of them and brings nothing yet");
+    if left == 0 {
+        return shown;
+    }
+    let complete = u64::try_from(lines.len()) == Ok(summary.counts.subscriptions);
+    let mut by_status: BTreeMap<&str, u64> = BTreeMap::new();
+    for line in lines.iter().filter(|line| !line.entitles) {
+        *by_status.entry(&line.status).or_default() += 1;
+    }
+    let statuses = if complete && by_status.values().sum::<u64>() == left {
+        let statuses: Vec<String> = by_status.iter().map(|(status, number)| format!("{number} {status}")).collect();
+        format!(": {}", statuses.join(", "))
+    } else {
+        String::new()
+    };
+    format!("{shown}. {left} more do not and are left out{statuses}")
+}
+
 const fn mode(livemode: bool) -> &'static str {
     if livemode { "live" } else { "test" }
 }
@@ -66,4 +141,63 @@ const fn mode(livemode: bool) -> &'static str {
 /// An amount as on a price tag; without a currency, the bare number.
 pub(super) fn tag(minor: i64, currency: Option<&str>) -> String {
     currency.and_then(Currency::parse).map_or_else(|| minor.to_string(), |currency| currency.tag(minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::report::{Counts, RecurringLine};
+
+    fn line(id: &str, status: &str, entitles: bool) -> SubscriptionLine {
+        SubscriptionLine {
+            id: id.to_owned(),
+            livemode: true,
+            user_id: None,
+            customer_id: None,
+            status: status.to_owned(),
+            projected_status: None,
+            entitles,
+            tier: None,
+            currency: None,
+            mrr_minor: 0,
+            current_period_end_ms: None,
+            source: "payload".to_owned(),
+            will_cancel: false,
+            account: None,
+        }
+    }
+
+    #[test]
+    fn the_table_says_which_subscriptions_it_leaves_out() {
+        let summary = Summary {
+            counts: Counts { subscriptions: 4, ..Counts::default() },
+            recurring: vec![RecurringLine {
+                livemode: true,
+                tier: None,
+                currency: None,
+                subscriptions: 1,
+                mrr_minor: 0,
+            }],
+            daily: Vec::new(),
+        };
+        let lines = [
+            line("a", "trialing", true),
+            line("b", "canceled", false),
+            line("c", "incomplete", false),
+            line("d", "canceled", false),
+        ];
+        let text = left_out(&summary, &lines);
+        assert!(text.ends_with("3 more do not and are left out: 2 canceled, 1 incomplete"), "{text}");
+        assert!(text.contains("a trial is one of them"), "{text}");
+        // With a part of the lines no status is counted.
+        assert!(left_out(&summary, &lines[..3]).ends_with("are left out"));
+    }
+
+    #[test]
+    fn access_names_what_readers_ask_for() {
+        let line = line("sub_1", "active", true);
+        let value = serde_json::to_value(Access::of(&line)).unwrap();
+        let names = ["id", "user", "status", "entitles", "tier", "mrr_minor", "will_cancel", "account"];
+        assert!(names.iter().all(|name| value.get(name).is_some()), "{value}");
+    }
 }

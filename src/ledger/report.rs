@@ -124,4 +124,10 @@ pub struct SubscriptionLine {
     pub current_period_end_ms: Option<i64>,
     /// `payload` or `fetch`.
     pub source: String,
+    /// Ends by itself: at the end of its period, or at a moment that is set.
+    #[serde(default)]
+    pub will_cancel: bool,
+    /// Connected account, if any.
+    #[serde(default)]
+    pub account: Option<String>,
 }

@@ -31,6 +31,21 @@ fn serve_says_which_address_is_taken() {
 }
 
 #[test]
+fn a_list_whose_reader_has_seen_enough_ends_quietly() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path());
+    let listings: [&[&str]; 4] = [&["revenue"], &["revenue", "--json"], &["inbox", "list"], &["config", "show"]];
+    for listing in listings {
+        let mut command = options.command();
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = command.args(listing).stdout(writer).output().expect("the binary runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{listing:?}");
+    }
+}
+
+#[test]
 fn config_show_lists_every_setting_without_secrets() {
     let directory = tempfile::tempdir().unwrap();
     let (code, stdout, _) = run(&Options::new(directory.path()), &["config", "show"]);

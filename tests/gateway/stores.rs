@@ -34,6 +34,10 @@ async fn an_operator_migrates_serves_and_reads_the_revenue() {
     let revenue: serde_json::Value = serde_json::from_str(&revenue).unwrap();
     assert_eq!(revenue["counts"]["events"], 300);
     assert!(revenue["recurring"].as_array().is_some_and(|lines| !lines.is_empty()), "{revenue}");
+    let access = revenue["access"].as_array().expect("a list of subscriptions");
+    assert_eq!(access.len() as u64, revenue["counts"]["subscriptions"].as_u64().unwrap());
+    assert!(access.iter().any(|line| line["entitles"] == true && line["user"].is_string()), "{revenue}");
+    assert!(access.iter().all(|line| line["will_cancel"].is_boolean() && line["account"].is_null()), "{revenue}");
     assert!(run(&options, &["revenue"]).1.contains("300 events"));
 }
 

@@ -2,6 +2,7 @@
 //! functions of the inbox.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
@@ -108,13 +109,16 @@ impl Desk {
         match &self.0 {
             Reach::Running(client) => {
                 let resumed: Resumed = client.post("/admin/resume", &()).await?;
-                if resumed.was_paused {
-                    println!("the gateway tries one entry now; when the ledger takes it, all others follow");
+                let said = if resumed.was_paused {
+                    "the gateway tries one entry now; when the ledger takes it, all others follow"
                 } else {
-                    println!("the gateway was not paused; entries that waited for another try are tried now");
-                }
+                    "the gateway was not paused; entries that waited for another try are tried now"
+                };
+                writeln!(std::io::stdout(), "{said}")?;
             }
-            Reach::Stopped(..) => println!("no gateway runs here: a pause ends with the process, start it again"),
+            Reach::Stopped(..) => {
+                writeln!(std::io::stdout(), "no gateway runs here: a pause ends with the process, start it again")?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -21,7 +21,7 @@ pub(super) fn subscriptions(connection: &mut Connection, limit: u32) -> Result<V
         connection
             .prepare_cached(
                 "SELECT s.id, s.livemode, o.user_id, s.customer_id, s.status, s.projected_status, s.entitles, o.tier,
-                        s.currency, s.mrr_minor, s.current_period_end, s.source
+                        s.currency, s.mrr_minor, s.current_period_end, s.source, s.will_cancel, s.account
                  FROM stripe_subscriptions s JOIN subscription_owners o ON o.id = s.id
                  ORDER BY s.preference DESC, s.id LIMIT ?1",
             )?
@@ -39,6 +39,8 @@ pub(super) fn subscriptions(connection: &mut Connection, limit: u32) -> Result<V
                     mrr_minor: row.get(9)?,
                     current_period_end_ms: row.get(10)?,
                     source: row.get(11)?,
+                    will_cancel: row.get(12)?,
+                    account: row.get(13)?,
                 })
             })?
             .collect()
