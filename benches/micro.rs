@@ -20,7 +20,6 @@ use colony_gateway::colony::batch;
 use colony_gateway::colony::identity::PrivateKey;
 use colony_gateway::colony::job::{self, Terms};
 use colony_gateway::colony::messages::{RequestEnvelope, SubmitFunctionSpec};
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::ids::EndpointName;
 use colony_gateway::inbox::{Door, Inbox, InboxOptions, NewEntry};
@@ -145,13 +144,11 @@ fn events(count: usize, now: Timestamp) -> Vec<SimulatedEvent> {
 
 /// What the request path does before the inbox.
 fn door(bench: &mut Bench, events: &[SimulatedEvent]) -> anyhow::Result<()> {
-    let (secret, _) = SigningSecret::parse(&Secret::new(SECRET))?;
+    let (secret, _) = SigningSecret::parse(SECRET)?;
     let secrets = [secret];
     let clock = bench.clock.clone();
-    let signed: Vec<(String, Bytes)> = events[..BATCH]
-        .iter()
-        .map(|event| (sign(&Secret::new(SECRET), clock.now(), &event.body), event.body.clone()))
-        .collect();
+    let signed: Vec<(String, Bytes)> =
+        events[..BATCH].iter().map(|event| (sign(SECRET, clock.now(), &event.body), event.body.clone())).collect();
     let mut turn = signed.iter().cycle();
     bench.step("signature check of a body of about 2 KiB", |count| {
         for (header, body) in turn.by_ref().take(usize::try_from(count).unwrap_or(0)) {
@@ -174,13 +171,13 @@ fn append(bench: &mut Bench, events: &[SimulatedEvent]) -> anyhow::Result<()> {
     let directory = tempfile::tempdir().context("no temporary directory")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (inbox, threads) = Inbox::open(&InboxOptions::new(directory.path()), bench.clock.clone())?;
-    let (secret, _) = SigningSecret::parse(&Secret::new(SECRET))?;
+    let (secret, _) = SigningSecret::parse(SECRET)?;
     let (secrets, clock) = ([secret], bench.clock.clone());
     let mut number = 0_usize;
     let mut entry = || {
         let event = &events[number % events.len()];
         number += 1;
-        let signature = sign(&Secret::new(SECRET), clock.now(), &event.body);
+        let signature = sign(SECRET, clock.now(), &event.body);
         let header = check_header([signature.as_bytes()]).ok()?;
         let delivery = header.verify(event.body.clone(), &secrets, clock.now(), TOLERANCE_DEFAULT).ok()?;
         let mut envelope = Envelope::read(delivery.body()).ok()?;

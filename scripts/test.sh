@@ -93,16 +93,16 @@ find_what_is_needed
 say "with $(cargo --version), $(postgres --version), $(redis-server --version | cut -d' ' -f1-3)"
 
 say "format"
-cargo fmt --check
+cargo fmt --all --check
 
 say "lints"
-cargo clippy --locked --all-targets -- -D warnings
+cargo clippy --locked --workspace --all-targets -- -D warnings
 
 say "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 say "examples in the documentation"
-cargo test --locked --doc --quiet
+cargo test --locked --workspace --doc --quiet
 
 say "openapi.yaml against a running gateway"
 cargo build --locked --quiet
@@ -134,7 +134,7 @@ say "tests"
 if cargo nextest --version >/dev/null 2>&1; then
   profile=default
   [ "${CI:-}" = true ] && profile=ci
-  cargo nextest run --locked --no-fail-fast --profile "$profile"
+  cargo nextest run --locked --workspace --no-fail-fast --profile "$profile"
 else
-  cargo test --locked --lib --bins --tests --no-fail-fast
+  cargo test --locked --workspace --lib --bins --tests --no-fail-fast
 fi

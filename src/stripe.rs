@@ -1,14 +1,10 @@
-//! What is known of Stripe: signatures, events of every API version, its API, simulated traffic.
+//! What is known of Stripe besides its events (`stripe_events`): its API, and the endpoints it posts to.
 
 pub mod api;
 pub mod endpoint;
-pub mod envelope;
-pub mod event;
-pub mod invoice;
-pub mod metadata;
-pub mod money;
-pub mod object;
-pub mod payment;
-pub mod signature;
-pub mod simulator;
-pub mod subscription;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use stripe_events::{
+    envelope, event, invoice, metadata, money, object, payment, signature, simulator, subscription,
+};

@@ -112,6 +112,11 @@ fn is_test_file(path: &str) -> bool {
     path.ends_with("/tests.rs") || path.contains("/tests/")
 }
 
+/// Everything that a person wrote in Rust: of the gateway, its tests and its crates.
+fn all_rust_files() -> impl Iterator<Item = SourceFile> {
+    ["src", "tests", "crates"].into_iter().flat_map(rust_files)
+}
+
 /// Files under `src` without their tests, by path below `src`.
 fn sources() -> Vec<(String, Production)> {
     rust_files("src")
@@ -185,14 +190,14 @@ fn the_request_path_never_reaches_the_broker_the_bees_or_the_ledger() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let files = rust_files("src").into_iter().chain(rust_files("tests"));
+    let files = all_rust_files();
     let found: Vec<String> = files.filter(|file| !file.text.starts_with("//! ")).map(|file| file.path).collect();
     assert_none("files that do not begin with //!", &found);
 }
 
 #[test]
 fn modules_are_files_of_their_name() {
-    let files = rust_files("src").into_iter().chain(rust_files("tests"));
+    let files = all_rust_files();
     let found: Vec<String> = files.filter(|file| file.path.ends_with("/mod.rs")).map(|file| file.path).collect();
     assert_none("name.rs beside name/ instead of", &found);
 }
@@ -218,7 +223,7 @@ fn files_stay_short() {
 #[test]
 fn nothing_unfinished_is_left_behind() {
     let mut found = Vec::new();
-    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+    for file in all_rust_files() {
         found.extend(forbidden(&file));
     }
     assert_none("not for the repository", &found);
@@ -254,7 +259,7 @@ fn no_path_of_one_machine_is_written_down() {
 #[test]
 fn tests_are_named_for_behaviour() {
     let mut found = Vec::new();
-    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+    for file in all_rust_files() {
         let tokens = tokens(&file.text);
         let names = tokens.windows(2).filter(|pair| pair[0].is("fn")).map(|pair| &pair[1]);
         let badly = names.filter(|name| name.text.starts_with(concat!("test", "_")));
@@ -283,14 +288,21 @@ fn leading_names(file: &SourceFile) -> BTreeSet<String> {
 
 #[test]
 fn every_dependency_is_used() {
-    let files = repository();
-    let manifest = &files.iter().find(|file| file.path == "Cargo.toml").expect("there is a manifest").text;
-    let src: BTreeSet<String> = rust_files("src").iter().flat_map(leading_names).collect();
-    let tests: BTreeSet<String> = rust_files("tests").iter().flat_map(leading_names).collect();
-    let mut found: Vec<String> = dependencies(manifest, "dependencies");
-    found.retain(|name| !src.contains(name));
-    let unused = |name: &String| !src.contains(name) && !tests.contains(name);
-    found.extend(dependencies(manifest, "dev-dependencies").into_iter().filter(unused));
+    let mut found = Vec::new();
+    for file in repository() {
+        let Some(package) = file.path.strip_suffix("Cargo.toml").filter(|package| *package != "fuzz/") else {
+            continue;
+        };
+        let names = |folder: &str| -> BTreeSet<String> {
+            rust_files(&format!("{package}{folder}")).iter().flat_map(leading_names).collect()
+        };
+        let (src, tests) = (names("src"), names("tests"));
+        let unused = dependencies(&file.text, "dependencies").into_iter().filter(|name| !src.contains(name));
+        let unused_by_tests = dependencies(&file.text, "dev-dependencies")
+            .into_iter()
+            .filter(|name| !src.contains(name) && !tests.contains(name));
+        found.extend(unused.chain(unused_by_tests).map(|name| format!("{}: {name}", file.path)));
+    }
     assert_none("dependencies that nothing uses", &found);
 }
 

@@ -12,7 +12,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use bytes::Bytes;
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::stripe::signature::{SigningSecret, check_header};
 
@@ -27,7 +26,7 @@ struct Peer {
 pub(crate) fn serve() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
-        let (secret, _) = SigningSecret::parse(&Secret::new(SECRET))?;
+        let (secret, _) = SigningSecret::parse(SECRET)?;
         let peer = Arc::new(Peer { secrets: vec![secret], clock: Clock::system() });
         let router = Router::new().route("/webhooks/stripe", post(receive)).with_state(peer);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

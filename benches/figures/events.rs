@@ -48,7 +48,7 @@ fn post_some(address: SocketAddr, events: &[SimulatedEvent], next: &AtomicUsize)
     let (secret, clock) = (Secret::new(SECRET), Clock::system());
     let mut request = Vec::new();
     while let Some(event) = events.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let signature = sign(&secret, clock.now(), &event.body);
+        let signature = sign(secret.expose(), clock.now(), &event.body);
         request.clear();
         write!(
             request,

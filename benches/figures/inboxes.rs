@@ -6,7 +6,6 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::domain::ids::EndpointName;
 use colony_gateway::inbox::{Door, Inbox, InboxOptions, NewEntry};
@@ -41,7 +40,7 @@ pub(crate) struct Deliveries {
 
 impl Deliveries {
     pub(crate) fn new(clock: &Clock) -> anyhow::Result<Self> {
-        let (secret, _) = SigningSecret::parse(&Secret::new(SECRET))?;
+        let (secret, _) = SigningSecret::parse(SECRET)?;
         Ok(Self { secrets: [secret], clock: clock.clone() })
     }
 

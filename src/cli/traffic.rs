@@ -214,7 +214,8 @@ impl Shared {
             .header("Content-Type", "application/json; charset=utf-8")
             .header("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
             .body(delivery.body());
-        if let Some(signature) = delivery.signature(&self.options.secrets, self.clock.now()) {
+        let secrets: Vec<&str> = self.options.secrets.iter().map(Secret::expose).collect();
+        if let Some(signature) = delivery.signature(&secrets, self.clock.now()) {
             request = request.header("Stripe-Signature", signature);
         }
         let begun = self.clock.instant();

@@ -156,7 +156,7 @@ fn secrets(reader: &mut Reader, name: &str, text: &Secret) -> Vec<SigningSecret>
         reader.fault(name, format!("at most {SECRETS_MAX} secrets"));
     }
     for item in items.into_iter().take(SECRETS_MAX) {
-        match SigningSecret::parse(&Secret::new(item)) {
+        match SigningSecret::parse(item) {
             Ok((secret, _)) => {
                 if !item.trim().starts_with("whsec_") {
                     reader.warn(name, "a secret does not start with whsec_; is it the endpoint's signing secret?");

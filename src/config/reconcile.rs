@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::reader::{Reader, duration, setting};
-use crate::domain::limits::STRIPE_ID_BYTES_MAX;
+use stripe_events::ID_BYTES_MAX;
 
 /// Most connected accounts whose lists are read.
 const ACCOUNTS_MAX: usize = 100;
@@ -50,7 +50,7 @@ fn accounts(text: &str) -> Result<Vec<String>, String> {
     let ids: Vec<String> = text.split(',').map(|id| id.trim().to_owned()).collect();
     let is_id = |id: &String| {
         id.starts_with("acct_")
-            && id.len() <= STRIPE_ID_BYTES_MAX
+            && id.len() <= ID_BYTES_MAX
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     if ids.len() > ACCOUNTS_MAX {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use stripe_events::EventId;
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -35,11 +37,6 @@ macro_rules! text_id {
             }
         }
     };
-}
-
-text_id! {
-    /// Identifier of a Stripe event, `evt_…`. At most 255 bytes by Stripe's promise, checked where it is read.
-    EventId
 }
 
 text_id! {

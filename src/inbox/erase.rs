@@ -123,7 +123,7 @@ mod tests {
     use crate::domain::ids::EndpointName;
     use crate::domain::person::Subject;
     use crate::stripe::envelope::Envelope;
-    use crate::stripe::signature::tests::delivery;
+    use crate::stripe::tests::delivery;
 
     fn body(number: usize, customer: &str, filler: usize) -> String {
         // What repeats would be stored in no room at all.

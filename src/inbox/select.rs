@@ -17,7 +17,7 @@ use super::subject::Subject;
 use super::{Inbox, InboxError};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
-use crate::domain::limits::STRIPE_ID_BYTES_MAX;
+use stripe_events::ID_BYTES_MAX;
 
 /// Most values of one kind in a selection.
 pub const VALUES_MAX: usize = 1000;
@@ -77,7 +77,7 @@ pub enum SelectionError {
     #[error("at most {VALUES_MAX} {0} can be named at once")]
     TooMany(&'static str),
     /// A value that cannot be one.
-    #[error("{0} must have 1 to {STRIPE_ID_BYTES_MAX} bytes")]
+    #[error("{0} must have 1 to {ID_BYTES_MAX} bytes")]
     Length(&'static str),
     /// A `*` elsewhere than at the end of a type.
     #[error("a type may end with .* and has no other *: {0}")]
@@ -138,7 +138,7 @@ impl Selection {
             if values.len() > VALUES_MAX {
                 return Err(SelectionError::TooMany(name));
             }
-            if values.iter().any(|value| value.is_empty() || value.len() > STRIPE_ID_BYTES_MAX) {
+            if values.iter().any(|value| value.is_empty() || value.len() > ID_BYTES_MAX) {
                 return Err(SelectionError::Length(name));
             }
         }

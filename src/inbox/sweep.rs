@@ -117,7 +117,7 @@ mod tests {
     use crate::domain::clock::Clock;
     use crate::domain::ids::EndpointName;
     use crate::stripe::envelope::Envelope;
-    use crate::stripe::signature::tests::delivery;
+    use crate::stripe::tests::delivery;
 
     /// Settled entries with bodies, written past the writer.
     fn fill(options: &InboxOptions, entries: i64, settled: Timestamp) {

@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EndpointName;
 use crate::stripe::envelope::Envelope;
-use crate::stripe::signature::tests::delivery;
+use crate::stripe::tests::delivery;
 
 mod bodies;
 mod event_ids;

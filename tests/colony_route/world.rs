@@ -291,8 +291,8 @@ impl World {
 /// Stores a delivery of an event.
 async fn receive(inbox: &Inbox, event: &str, clock: &Clock) {
     let (secret, now) = (Secret::new("whsec_test"), clock.now());
-    let value = sign(&secret, now, event.as_bytes());
-    let secrets = [SigningSecret::parse(&secret).unwrap().0];
+    let value = sign(secret.expose(), now, event.as_bytes());
+    let secrets = [SigningSecret::parse(secret.expose()).unwrap().0];
     let body = bytes::Bytes::from(event.to_owned());
     let header = check_header([value.as_bytes()]).unwrap();
     let delivery = header.verify(body, &secrets, now, Duration::from_mins(5)).unwrap();

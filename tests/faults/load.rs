@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::stripe::simulator::{
     ApiVersion, Deliveries, Delivery, DeliveryOptions, Options, SPAN, SimulatedEvent, Simulator,
@@ -320,7 +319,7 @@ fn connect(target: SocketAddr) -> Option<TcpStream> {
 fn post(stream: &mut TcpStream, delivery: &Delivery, skew_ms: i64) -> Option<Reply> {
     let body = delivery.body();
     let now = Timestamp::from_millis(Clock::system().now().millis() + skew_ms);
-    let signature = delivery.signature(&[Secret::new(SECRET)], now);
+    let signature = delivery.signature(&[SECRET], now);
     let signature = signature.map(|signature| format!("stripe-signature: {signature}\r\n")).unwrap_or_default();
     let head =
         format!("POST /webhooks/stripe HTTP/1.1\r\nhost: gateway\r\n{signature}content-length: {}\r\n\r\n", body.len());

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::stripe::simulator::sign;
 
@@ -41,7 +40,7 @@ impl World {
 
 fn deliver(gateway: &Gateway, secret: &str, id: &str) -> u16 {
     let body = event(id);
-    let header = sign(&Secret::new(secret), Clock::system().now(), body.as_bytes());
+    let header = sign(secret, Clock::system().now(), body.as_bytes());
     request(gateway.webhooks, &post("/webhooks/stripe", &[("stripe-signature", &header)], body.as_bytes())).status
 }
 
@@ -51,7 +50,7 @@ fn until_logged(gateway: &Gateway, setting: &str, message: &str) {
 }
 
 fn kid(secret: &str) -> String {
-    let (secret, _) = colony_gateway::stripe::signature::SigningSecret::parse(&Secret::new(secret)).unwrap();
+    let (secret, _) = colony_gateway::stripe::signature::SigningSecret::parse(secret).unwrap();
     format!("colony_gateway_key_uses_total{{key=\"webhook:{}\"}}", secret.fingerprint())
 }
 

@@ -87,7 +87,7 @@ pub(crate) struct Site {
 
 pub(crate) fn endpoint(name: &str, mode: Mode, connect: Option<bool>) -> Endpoint {
     let tolerance = Duration::from_mins(5);
-    let secrets = vec![SigningSecret::parse(&Secret::new(SECRET)).unwrap().0];
+    let secrets = vec![SigningSecret::parse(SECRET).unwrap().0];
     let name = EndpointName::new(name);
     let secrets = secrets.into();
     Endpoint { name, paths: Vec::new(), secrets, mode, payload: PayloadKind::Snapshot, connect, tolerance }
@@ -150,8 +150,8 @@ impl Site {
     /// Receives an event as a webhook.
     pub(crate) async fn receive(&self, event: &Value) -> Receipt {
         let (body, now) = (Bytes::from(event.to_string()), self.clock.now());
-        let signature = sign(&Secret::new(SECRET), now, &body);
-        let secrets = [SigningSecret::parse(&Secret::new(SECRET)).unwrap().0];
+        let signature = sign(SECRET, now, &body);
+        let secrets = [SigningSecret::parse(SECRET).unwrap().0];
         let header = check_header([signature.as_bytes()]).unwrap();
         let delivery = header.verify(body.clone(), &secrets, now, Duration::from_mins(5)).unwrap();
         let envelope = Envelope::read(&body).unwrap();

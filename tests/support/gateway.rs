@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::stripe::simulator::sign;
 
@@ -269,7 +268,7 @@ impl Reply {
 
 /// A good signature of now.
 pub(crate) fn signature(body: &str) -> String {
-    sign(&Secret::new(SECRET), Clock::system().now(), body.as_bytes())
+    sign(SECRET, Clock::system().now(), body.as_bytes())
 }
 
 /// A request without a body.

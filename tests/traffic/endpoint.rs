@@ -10,7 +10,6 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::stripe::simulator::sign;
 use hyper::body::Frame;
@@ -146,5 +145,5 @@ fn is_signed(headers: &HeaderMap, body: &[u8]) -> bool {
     };
     let at = Timestamp::from_seconds(seconds);
     let age = Clock::system().now().since(at).as_secs();
-    header == sign(&Secret::new(SECRET), at, body) && age <= 300
+    header == sign(SECRET, at, body) && age <= 300
 }

@@ -15,7 +15,7 @@ use crate::inbox::{Counts, Door, EntryState, InboxOptions, InboxThreads, NewEntr
 use crate::ledger::{BoxFuture, LedgerError, LedgerErrorKind, Outcome};
 use crate::revenue::validator::Occasion;
 use crate::stripe::envelope::Envelope;
-use crate::stripe::signature::tests::delivery;
+use crate::stripe::tests::delivery;
 use crate::telemetry::trace::{Cause, Place, SpanKind, tests as spans};
 
 /// What the scripted ledger does with a call that holds one of these events.

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Life;
-use crate::stripe::simulator::expected::{ExpectedSubscription, Fact, Money, Told};
-use crate::stripe::simulator::ids;
-use crate::stripe::simulator::objects::invoice::{Invoice, InvoiceStatus, invoice};
-use crate::stripe::simulator::objects::subscription::{Subscription, subscription};
+use crate::simulator::expected::{ExpectedSubscription, Fact, Money, Told};
+use crate::simulator::ids;
+use crate::simulator::objects::invoice::{Invoice, InvoiceStatus, invoice};
+use crate::simulator::objects::subscription::{Subscription, subscription};
 
 /// An event without identifier and envelope.
 #[derive(Clone, Debug)]

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::domain::ids::EventId;
-use crate::domain::limits::STRIPE_ID_BYTES_MAX;
+use crate::EventId;
+use crate::ID_BYTES_MAX;
 
 /// Which of Stripe's two forms an event has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Envelope {
             _ => return Err(EnvelopeError::Object),
         };
         let plain = |text: &str| {
-            !text.is_empty() && text.len() <= STRIPE_ID_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
+            !text.is_empty() && text.len() <= ID_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
         };
         if !plain(&head.id) || !plain(&head.kind) || head.account.as_deref().is_some_and(|account| !plain(account)) {
             return Err(EnvelopeError::Id);
@@ -118,8 +118,8 @@ mod tests {
     #[test]
     fn ids_up_to_255_bytes_of_plain_text_are_read() {
         let body = |id: &str| format!(r#"{{"id":"{id}","object":"event","type":"x"}}"#);
-        assert!(Envelope::read(body(&"e".repeat(STRIPE_ID_BYTES_MAX)).as_bytes()).is_ok());
-        for id in [String::new(), "e".repeat(STRIPE_ID_BYTES_MAX + 1), "evt 1".into(), "evt_é".into(), "a\\n".into()] {
+        assert!(Envelope::read(body(&"e".repeat(ID_BYTES_MAX)).as_bytes()).is_ok());
+        for id in [String::new(), "e".repeat(ID_BYTES_MAX + 1), "evt 1".into(), "evt_é".into(), "a\\n".into()] {
             assert!(matches!(Envelope::read(body(&id).as_bytes()), Err(EnvelopeError::Id)), "{id}");
         }
     }

@@ -6,8 +6,8 @@
 use serde_json::Value;
 
 use super::object::{Object, without_nul};
-use crate::domain::clock::Timestamp;
-use crate::domain::ids::EventId;
+use crate::EventId;
+use crate::Timestamp;
 
 /// A Stripe event.
 #[derive(Clone, Debug)]

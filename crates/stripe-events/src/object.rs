@@ -6,8 +6,8 @@
 use serde_json::Value;
 
 use super::money::Decimal;
-use crate::domain::clock::Timestamp;
-use crate::domain::limits::STRIPE_ID_BYTES_MAX;
+use crate::ID_BYTES_MAX;
+use crate::Timestamp;
 
 /// Longest text taken for a keyword (status, interval, currency, version), in bytes.
 pub const WORD_BYTES_MAX: usize = 64;
@@ -64,7 +64,7 @@ impl<'a> Object<'a> {
 
     /// The identifier here, or that of the expanded object here.
     pub fn id(self) -> Option<&'a str> {
-        self.text().or_else(|| self.at("id").text()).filter(|id| !id.is_empty() && id.len() <= STRIPE_ID_BYTES_MAX)
+        self.text().or_else(|| self.at("id").text()).filter(|id| !id.is_empty() && id.len() <= ID_BYTES_MAX)
     }
 
     /// The whole number here: a number without fraction, or such a number as text.
@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn an_identifier_longer_than_stripe_promises_is_none() {
-        assert_eq!(Object::new(&json!("x".repeat(STRIPE_ID_BYTES_MAX))).id().map(str::len), Some(STRIPE_ID_BYTES_MAX));
-        assert_eq!(Object::new(&json!("x".repeat(STRIPE_ID_BYTES_MAX + 1))).id(), None);
+        assert_eq!(Object::new(&json!("x".repeat(ID_BYTES_MAX))).id().map(str::len), Some(ID_BYTES_MAX));
+        assert_eq!(Object::new(&json!("x".repeat(ID_BYTES_MAX + 1))).id(), None);
     }
 
     #[test]

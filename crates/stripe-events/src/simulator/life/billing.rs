@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{DAY, HOUR, Life, PERIOD, Scene, drafts};
-use crate::stripe::simulator::expected::{Fact, Money, SubscriptionStatus};
-use crate::stripe::simulator::objects::invoice::{Invoice, InvoiceStatus, invoice_payment, upcoming};
-use crate::stripe::simulator::objects::payment::{Payment, Refund, charge, payment_intent, refund};
-use crate::stripe::simulator::objects::subscription::period_fields;
+use crate::simulator::expected::{Fact, Money, SubscriptionStatus};
+use crate::simulator::objects::invoice::{Invoice, InvoiceStatus, invoice_payment, upcoming};
+use crate::simulator::objects::payment::{Payment, Refund, charge, payment_intent, refund};
+use crate::simulator::objects::subscription::period_fields;
 
 /// Attempts to collect an invoice before it is given up.
 const ATTEMPTS_MAX: u32 = 4;

@@ -10,8 +10,7 @@ use bytes::Bytes;
 
 use super::SimulatedEvent;
 use super::sign::{sign_all, sign_v0};
-use crate::config::secret::Secret;
-use crate::domain::clock::Timestamp;
+use crate::Timestamp;
 
 /// Largest window of disorder, in deliveries; also the most that are held back at a time.
 pub const OUT_OF_ORDER_MAX: usize = 10_000;
@@ -116,14 +115,14 @@ impl Delivery {
 
     /// The `Stripe-Signature` header to post it with at `now`: one signature for each secret, as Stripe makes while a
     /// secret is rolled. Signed afresh for every attempt.
-    pub fn signature(&self, secrets: &[Secret], now: Timestamp) -> Option<String> {
+    pub fn signature(&self, secrets: &[&str], now: Timestamp) -> Option<String> {
         let (body, at) = (self.event.body.as_ref(), now.minus(self.age));
         let forgery = match self.role {
             Role::Genuine | Role::Duplicate => return Some(sign_all(secrets, at, body)),
             Role::Forged(forgery) => forgery,
         };
         match forgery {
-            Forgery::WrongSecret => Some(sign_all(&[Secret::new("whsec_of_somebody_else")], at, body)),
+            Forgery::WrongSecret => Some(sign_all(&["whsec_of_somebody_else"], at, body)),
             Forgery::AlteredBody => Some(sign_all(secrets, at, body)),
             Forgery::NoHeader => None,
             Forgery::Stale => Some(sign_all(secrets, at.minus(TOLERANCE * 2), body)),

@@ -2,7 +2,7 @@
 
 use super::money::Decimal;
 use super::object::Object;
-use crate::domain::clock::Timestamp;
+use crate::Timestamp;
 
 /// A look at a subscription.
 #[derive(Clone, Copy, Debug)]

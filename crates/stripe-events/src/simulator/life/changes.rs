@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::{DAY, HOUR, Life, PERIOD, Scene, TRIAL};
-use crate::stripe::simulator::catalogue::Tier;
-use crate::stripe::simulator::expected::SubscriptionStatus;
-use crate::stripe::simulator::ids;
-use crate::stripe::simulator::objects::checkout::{Session, session};
-use crate::stripe::simulator::objects::customer::{customer, payment_method};
-use crate::stripe::simulator::objects::subscription::{Subscription, cancellation_fields, item_fields};
+use crate::simulator::catalogue::Tier;
+use crate::simulator::expected::SubscriptionStatus;
+use crate::simulator::ids;
+use crate::simulator::objects::checkout::{Session, session};
+use crate::simulator::objects::customer::{customer, payment_method};
+use crate::simulator::objects::subscription::{Subscription, cancellation_fields, item_fields};
 
 impl Life {
     pub(super) fn sign_up(&mut self, at: i64) {

@@ -26,8 +26,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::domain::clock::Timestamp;
-use crate::domain::ids::EventId;
+use crate::EventId;
+use crate::Timestamp;
 
 pub use catalogue::{Currency, Tier};
 pub use deliveries::{Deliveries, Delivery, DeliveryOptions, Expectation, Forgery, OUT_OF_ORDER_MAX, Role};
