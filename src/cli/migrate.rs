@@ -7,48 +7,72 @@ use anyhow::Context as _;
 use sqlx::Connection as _;
 
 use crate::config::{Config, Sources};
-use crate::ledger::migrations::{self, Standing};
+use crate::ledger::migrations::{self, Plan, Standing, Touch};
 use crate::ledger::postgres::PostgresConfig;
 
 /// Arguments of `migrate`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct MigrateArgs {
-    /// Say what would run and change nothing. The exit code is 1 when something would.
+    /// Say which tables, functions and views would change, and change nothing. The exit code is 1 when something would.
     #[arg(long)]
     pub plan: bool,
+    /// Print it all as one file for psql or Supabase's tool, and change nothing. Needs no database.
+    #[arg(long, conflicts_with = "plan")]
+    pub print: bool,
 }
 
 /// Runs what is pending, or says what would run.
 pub async fn run(args: MigrateArgs, sources: &Sources) -> anyhow::Result<ExitCode> {
     let config = Config::for_tools(sources)?;
-    let mut connection = connect(&config).await?;
+    let shadow = config.shadow.is_some();
     let mut out = std::io::stdout().lock();
-    if args.plan {
-        let mut pending = 0;
-        for step in migrations::plan(&mut connection).await? {
-            let standing = match step.standing {
-                Standing::Applied => "applied",
-                Standing::Edited => "EDITED after it ran",
-                Standing::Pending => {
-                    pending += 1;
-                    "would run"
-                }
-            };
-            writeln!(out, "{:<48} {standing}", step.migration.label())?;
-        }
-        return Ok(if pending == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    if args.print {
+        write!(out, "{}", migrations::print(shadow))?;
+        return Ok(ExitCode::SUCCESS);
     }
-    let ran = match config.shadow {
-        Some(_) => migrations::migrate_in_shadow(&mut connection).await?,
-        None => migrations::migrate(&mut connection).await?,
+    let mut connection = connect(&config).await?;
+    if args.plan {
+        return show(&mut out, &migrations::plan(&mut connection, shadow).await?);
+    }
+    let ran = if shadow {
+        migrations::migrate_in_shadow(&mut connection).await?
+    } else {
+        migrations::migrate(&mut connection).await?
     };
-    for migration in &ran {
-        writeln!(out, "{:<48} ran", migration.label())?;
+    for label in &ran {
+        writeln!(out, "{label:<48} ran")?;
     }
     if ran.is_empty() {
-        writeln!(out, "nothing to do: all {} migrations are applied", migrations::ALL.len())?;
+        writeln!(out, "nothing to do: all {} files are applied", migrations::ALL.len())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what is not as it should be, and how many files are.
+fn show(out: &mut impl std::io::Write, plan: &Plan) -> anyhow::Result<ExitCode> {
+    let mut applied = 0;
+    let mut waits = false;
+    for step in &plan.steps {
+        let standing = match step.standing {
+            Standing::Applied => {
+                applied += 1;
+                continue;
+            }
+            Standing::Edited => "EDITED after it ran",
+            Standing::Pending => "would run",
+            Standing::Changed => "would be replaced",
+            Standing::Gone => "would be removed",
+        };
+        waits |= step.standing != Standing::Edited;
+        writeln!(out, "{:<48} {standing}", step.label)?;
+    }
+    match plan.public_table {
+        Touch::None => writeln!(out, "no public table would be touched")?,
+        Touch::Made => writeln!(out, "{:<48} would be made", "table public.subscriptions")?,
+        Touch::Completed => writeln!(out, "{:<48} would be completed", "table public.subscriptions")?,
+    }
+    writeln!(out, "{applied} of {} files are applied", migrations::ALL.len())?;
+    Ok(if waits { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// A connection to the database that is the state of record, as its owner.

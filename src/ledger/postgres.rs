@@ -18,7 +18,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 pub(super) use self::fault::fault;
 use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
 use super::batch::{Answer, empty, encode};
-use super::migrations::{missing_error, none_ran};
+use super::migrations::{Installed, missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome, Renewal};
@@ -146,8 +146,8 @@ impl Ledger for PostgresLedger {
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
         Box::pin(async {
             let answer = self.ask("SELECT public.gateway_check()".to_owned()).await;
-            let recorded: Vec<i64> = answer.map_err(|error| none_ran(NAME, error))?;
-            missing_error(NAME, &recorded).map_or(Ok(()), Err)
+            let installed: Installed = answer.map_err(|error| none_ran(NAME, error))?;
+            missing_error(NAME, &installed).map_or(Ok(()), Err)
         })
     }
 

@@ -110,8 +110,7 @@ fn is_missing(error: &sqlx::Error) -> bool {
 pub async fn set(connection: &mut PgConnection, projection: Projection, mode: Mode) -> Result<(), LedgerError> {
     let name = projection.as_str();
     let statements = format!(
-        "UPDATE gateway.projections SET mode = '{mode}' WHERE name = '{name}'; SELECT gateway.prepare_subscriptions() \
-         WHERE NOT gateway.is_shadow();"
+        "UPDATE gateway.projections SET mode = '{mode}' WHERE name = '{name}'; SELECT gateway.prepare_subscriptions();"
     );
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map_err(fault)?;
     Ok(())

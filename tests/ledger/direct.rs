@@ -304,9 +304,9 @@ async fn it_works_through_a_pooler_that_changes_servers_and_forbids_named_statem
     sqlx::query("SELECT $1").bind(1).fetch_one(&mut ordinary).await.unwrap_err();
 
     let mut connection = PgConnection::connect_with(&config.options().unwrap()).await.unwrap();
-    assert!(plan(&mut connection).await.unwrap().iter().all(|step| step.standing == Standing::Pending));
+    assert!(plan(&mut connection, false).await.unwrap().steps.iter().all(|step| step.standing == Standing::Pending));
     migrate(&mut connection).await.unwrap();
-    assert!(plan(&mut connection).await.unwrap().iter().all(|step| step.standing == Standing::Applied));
+    assert!(plan(&mut connection, false).await.unwrap().steps.iter().all(|step| step.standing == Standing::Applied));
     let ledger = PostgresLedger::new(&config).unwrap();
     for number in 0..20 {
         let batch = [customer(&format!("evt_{number}"), &format!("cus_{number}"))];

@@ -1,8 +1,10 @@
 //! The migrations: on a fresh database, on each generation of the predecessor's tables, without Supabase's roles,
-//! twice in a row, and by other tools.
+//! twice in a row, and through `psql`.
+
+use std::collections::BTreeMap;
 
 use colony_gateway::config::secret::Secret;
-use colony_gateway::ledger::migrations::{ALL, Standing, migrate, plan};
+use colony_gateway::ledger::migrations::{ALL, Standing, Touch, migrate, migrate_in_shadow, plan, print};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::Reports;
 use colony_gateway::ledger::{Disposition, Ledger, LedgerErrorKind, Outcome};
@@ -17,7 +19,7 @@ async fn connect(database: &Database) -> PgConnection {
 }
 
 async fn standings(database: &Database) -> Vec<Standing> {
-    plan(&mut connect(database).await).await.unwrap().iter().map(|step| step.standing).collect()
+    plan(&mut connect(database).await, false).await.unwrap().steps.iter().map(|step| step.standing).collect()
 }
 
 /// Tables, columns with type, default and nullability, constraints, triggers, policies and row-level-security flags.
@@ -57,24 +59,208 @@ async fn a_fresh_database_is_planned_migrated_and_then_complete() {
 async fn planning_changes_nothing() {
     let database = Database::create(Flavour::Plain).await;
     let pool = database.pool().await;
-    plan(&mut connect(&database).await).await.unwrap();
+    plan(&mut connect(&database).await, false).await.unwrap();
     let there: bool =
         sqlx::query_scalar("SELECT to_regnamespace('gateway') IS NOT NULL").fetch_one(&pool).await.unwrap();
     assert!(!there);
 }
 
+/// Everything the migrations can make: as [`shape`], in both schemas, with the bodies, settings and privileges of functions.
+async fn everything(pool: &PgPool) -> Vec<String> {
+    let question = "
+        SELECT format('function %s %s %s %s %s', p.oid::regprocedure, pg_get_functiondef(p.oid), p.proowner::regrole,
+                      (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(p.proacl) a), p.proconfig)
+        FROM pg_proc p WHERE p.pronamespace IN ('gateway'::regnamespace, 'public'::regnamespace)
+        UNION ALL SELECT format('relation %s %s %s %s %s', c.oid::regclass, c.relkind, c.relrowsecurity, c.relacl,
+                                CASE c.relkind WHEN 'v' THEN pg_get_viewdef(c.oid) END)
+        FROM pg_class c WHERE c.relnamespace IN ('gateway'::regnamespace, 'public'::regnamespace)
+        UNION ALL SELECT format('column %s %s %s %s %s %s', a.attrelid::regclass, a.attname, a.attnum,
+                                format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attcompression)
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE c.relnamespace = 'gateway'::regnamespace AND a.attnum > 0
+        UNION ALL SELECT format('constraint %s %s', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint
+        WHERE connamespace = 'gateway'::regnamespace
+        UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'gateway'
+        UNION ALL SELECT format('schema %s %s', n.nspacl, obj_description(n.oid)) FROM pg_namespace n
+        WHERE n.nspname = 'gateway'
+        UNION ALL SELECT format('%s', o) FROM gateway.operation o
+        UNION ALL SELECT format('%s', p) FROM gateway.projections p
+        UNION ALL SELECT format('%s %s %s', m.version, m.name, m.checksum) FROM gateway.migrations m
+        UNION ALL SELECT format('%s %s %s %s %s', d.name, d.kind, d.checksum, d.earlier, d.release)
+        FROM gateway.definitions d";
+    let mut lines: Vec<String> = sqlx::query_scalar(question).fetch_all(pool).await.unwrap();
+    lines.extend(shape(pool).await);
+    lines.sort();
+    lines
+}
+
 #[tokio::test]
-async fn files_run_by_another_tool_count_and_run_again_without_harm() {
-    for flavour in [Flavour::Plain, Flavour::Supabase] {
-        let database = Database::create(flavour).await;
-        for _ in 0..2 {
-            for migration in ALL {
-                database.run(migration.sql).await;
-            }
-        }
-        assert_eq!(standings(&database).await, vec![Standing::Applied; ALL.len()], "{flavour:?}");
-        assert_eq!(migrate(&mut connect(&database).await).await.unwrap().len(), 0, "{flavour:?}");
+async fn what_is_printed_ends_in_the_same_database_as_the_runner_and_may_run_again() {
+    for (flavour, tables, shadow) in [
+        (Flavour::Plain, String::new(), false),
+        (Flavour::Supabase, String::new(), false),
+        (Flavour::Supabase, Generation::First.tables(), true),
+        (Flavour::Supabase, Generation::Third.tables(), false),
+    ] {
+        let (by_runner, by_psql) = (Database::create(flavour).await, Database::create(flavour).await);
+        by_runner.run(&tables).await;
+        by_psql.run(&tables).await;
+        let mut connection = connect(&by_runner).await;
+        let ran = if shadow { migrate_in_shadow(&mut connection).await } else { migrate(&mut connection).await };
+        assert_eq!(ran.unwrap().len(), ALL.len());
+        by_psql.psql(&print(shadow)).unwrap();
+        let (one, other) = (everything(&by_runner.pool().await).await, everything(&by_psql.pool().await).await);
+        assert!(one.iter().any(|line| line.contains("gateway.judge")));
+        assert_eq!(one, other, "{flavour:?} {shadow}");
+        by_psql.psql(&print(false)).unwrap();
+        assert_eq!(everything(&by_psql.pool().await).await, one, "{flavour:?} {shadow}: a second run");
+        assert_eq!(standings(&by_psql).await, vec![Standing::Applied; ALL.len()], "{flavour:?}");
+        assert_eq!(migrate(&mut connect(&by_psql).await).await.unwrap().len(), 0, "{flavour:?}");
     }
+}
+
+/// The object behind each function's name: another one once the function was made anew.
+async fn identities(pool: &PgPool) -> BTreeMap<String, i64> {
+    let question = "SELECT p.oid::regprocedure::text, p.oid::bigint FROM pg_proc p
+                    WHERE p.pronamespace IN ('gateway'::regnamespace, 'public'::regnamespace)";
+    sqlx::query_as::<_, (String, i64)>(question).fetch_all(pool).await.unwrap().into_iter().collect()
+}
+
+/// A database whose function `judge` is that of another release: other arguments, another text.
+async fn with_another_judge() -> Database {
+    let database = Database::create(Flavour::Plain).await;
+    migrate(&mut connect(&database).await).await.unwrap();
+    database
+        .run(
+            "DROP FUNCTION gateway.judge;
+             CREATE FUNCTION gateway.judge(batch jsonb, strictly boolean) RETURNS text LANGUAGE sql AS 'SELECT NULL::text';
+             UPDATE gateway.definitions SET checksum = '00' WHERE name = 'gateway.judge'",
+        )
+        .await;
+    database
+}
+
+#[tokio::test]
+async fn a_changed_function_is_made_anew_alone_whatever_its_arguments_were() {
+    let whole = Database::create(Flavour::Plain).await;
+    migrate(&mut connect(&whole).await).await.unwrap();
+    let whole = everything(&whole.pool().await).await;
+    for through_psql in [false, true] {
+        let database = with_another_judge().await;
+        let pool = database.pool().await;
+        let before = identities(&pool).await;
+        let plan = plan(&mut connect(&database).await, false).await.unwrap();
+        let changes: Vec<_> = plan.steps.iter().filter(|step| step.standing != Standing::Applied).collect();
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        assert_eq!((changes[0].label.as_str(), changes[0].standing), ("gateway.judge", Standing::Changed));
+        assert_eq!(plan.public_table, Touch::None);
+        if through_psql {
+            database.psql(&print(false)).unwrap();
+        } else {
+            let ran = migrate(&mut connect(&database).await).await.unwrap();
+            assert_eq!(ran, ["gateway.judge", "privileges"]);
+        }
+        let after = identities(&pool).await;
+        let renewed: Vec<&String> =
+            after.iter().filter(|(name, object)| before.get(*name) != Some(object)).map(|(name, _)| name).collect();
+        assert_eq!(renewed, ["gateway.judge(jsonb)"], "{through_psql}");
+        assert_eq!(after.len(), before.len(), "the old one is gone");
+        let judge = |lines: &[String]| -> Vec<String> {
+            lines.iter().filter(|line| line.starts_with("function gateway.judge(")).cloned().collect()
+        };
+        let (this, that) = (judge(&everything(&pool).await), judge(&whole));
+        assert_eq!((this.len(), this), (1, that), "with its settings and privileges");
+        assert_eq!(migrate(&mut connect(&database).await).await.unwrap().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_program_of_before_goes_on_with_the_functions_that_came_after_it() {
+    let database = with_another_judge().await;
+    migrate(&mut connect(&database).await).await.unwrap();
+    let earlier: Vec<String> =
+        sqlx::query_scalar("SELECT earlier FROM gateway.definitions WHERE name = 'gateway.judge'")
+            .fetch_one(&database.pool().await)
+            .await
+            .unwrap();
+    assert_eq!(earlier, ["00"]);
+    // This program's own text was there before another one: it is served by that.
+    database
+        .run("UPDATE gateway.definitions SET earlier = array[checksum], checksum = '01' WHERE name = 'gateway.judge'")
+        .await;
+    let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(database.url()))).unwrap();
+    ledger.check().await.unwrap();
+    // A later release is not taken back by an earlier one.
+    database.run("UPDATE gateway.definitions SET earlier = '{}', release = '999.1.0'").await;
+    ledger.check().await.unwrap();
+    assert_eq!(migrate(&mut connect(&database).await).await.unwrap().len(), 0);
+    let said = database.psql(&print(false)).unwrap_err();
+    assert!(said.contains("release 999.1.0"), "{said}");
+    database.run("UPDATE gateway.definitions SET release = '0.0.9'").await;
+    assert!(ledger.check().await.unwrap_err().message.contains("gateway.judge"));
+    assert_eq!(migrate(&mut connect(&database).await).await.unwrap(), ["gateway.judge", "privileges"]);
+}
+
+#[tokio::test]
+async fn views_are_made_anew_together_and_whoever_could_read_them_still_can() {
+    for through_psql in [false, true] {
+        let database = Database::create(Flavour::Supabase).await;
+        migrate(&mut connect(&database).await).await.unwrap();
+        let pool = database.pool().await;
+        database
+            .run(
+                "GRANT SELECT ON gateway.daily_revenue TO authenticated;
+                 UPDATE gateway.definitions SET checksum = '00' WHERE name = 'gateway.counted_revenue'",
+            )
+            .await;
+        let before = everything(&pool).await;
+        if through_psql {
+            database.psql(&print(false)).unwrap();
+        } else {
+            let ran = migrate(&mut connect(&database).await).await.unwrap();
+            assert!(ran.iter().any(|label| label == "gateway.counted_revenue"), "{ran:?}");
+            assert!(ran.iter().any(|label| label == "gateway.daily_revenue"), "{ran:?}");
+            assert!(!ran.iter().any(|label| label == "gateway.summary"), "{ran:?}");
+        }
+        let of_views = |lines: Vec<String>| -> Vec<String> {
+            lines.into_iter().filter(|line| line.starts_with("relation gateway.") && line.contains(" v ")).collect()
+        };
+        let (before, after) = (of_views(before), of_views(everything(&pool).await));
+        assert!(after.iter().any(|line| line.contains("authenticated=r")), "{after:#?}");
+        assert_eq!(before, after, "{through_psql}");
+    }
+}
+
+#[tokio::test]
+async fn a_definition_that_no_file_has_any_more_is_removed() {
+    let database = Database::create(Flavour::Plain).await;
+    migrate(&mut connect(&database).await).await.unwrap();
+    let before = everything(&database.pool().await).await;
+    database
+        .run(
+            "CREATE FUNCTION gateway.decide(batch jsonb) RETURNS text LANGUAGE sql AS 'SELECT NULL::text';
+             INSERT INTO gateway.definitions (name, kind, checksum, release)
+             VALUES ('gateway.decide', 'function', '00', '0.0.1')",
+        )
+        .await;
+    assert!(standings(&database).await.contains(&Standing::Gone));
+    assert_eq!(migrate(&mut connect(&database).await).await.unwrap(), ["privileges"]);
+    assert_eq!(everything(&database.pool().await).await, before);
+}
+
+#[tokio::test]
+async fn a_plan_tells_what_becomes_of_the_public_table() {
+    let database = Database::create(Flavour::Supabase).await;
+    let planned = async |shadow: bool| plan(&mut connect(&database).await, shadow).await.unwrap().public_table;
+    assert_eq!((planned(false).await, planned(true).await), (Touch::Made, Touch::None));
+    database.run(&Generation::First.tables()).await;
+    assert_eq!(planned(false).await, Touch::Completed);
+    migrate(&mut connect(&database).await).await.unwrap();
+    assert_eq!(planned(false).await, Touch::None);
+    database.run("UPDATE gateway.definitions SET checksum = '00' WHERE name = 'gateway.index_subscriptions'").await;
+    assert_eq!(planned(false).await, Touch::Completed);
+    database.run("UPDATE gateway.projections SET mode = 'off' WHERE name = 'subscriptions'").await;
+    assert_eq!(planned(false).await, Touch::None);
 }
 
 #[tokio::test]
@@ -84,16 +270,12 @@ async fn a_generation_keeps_all_it_had_and_a_second_run_changes_nothing() {
         let pool = database.pool().await;
         database.run(&generation.tables()).await;
         let before = shape(&pool).await;
-        for migration in ALL {
-            database.run(migration.sql).await;
-        }
+        database.run(&print(false)).await;
         let after = shape(&pool).await;
         for line in &before {
             assert!(after.contains(line), "{generation:?} lost: {line}");
         }
-        for migration in ALL {
-            database.run(migration.sql).await;
-        }
+        database.run(&print(false)).await;
         assert_eq!(shape(&pool).await, after, "{generation:?}");
     }
 }
@@ -144,7 +326,7 @@ async fn a_file_that_fails_leaves_nothing_of_any() {
     let database = Database::create(Flavour::Plain).await;
     database.run("CREATE VIEW public.subscriptions AS SELECT 1 AS id").await;
     let error = migrate(&mut connect(&database).await).await.unwrap_err();
-    assert!(error.message.contains("gateway_projections"), "{error}");
+    assert!(error.message.contains("public.subscriptions is not a table"), "{error}");
     assert_eq!(standings(&database).await, vec![Standing::Pending; ALL.len()]);
 }
 
@@ -152,11 +334,13 @@ async fn a_file_that_fails_leaves_nothing_of_any() {
 async fn a_file_that_was_edited_after_it_ran_stops_the_next_run() {
     let database = Database::create(Flavour::Plain).await;
     migrate(&mut connect(&database).await).await.unwrap();
-    database.run("UPDATE gateway.migrations SET checksum = 'other' WHERE version = 20260101000200").await;
+    database.run("UPDATE gateway.migrations SET checksum = 'other' WHERE version = 1").await;
     assert!(standings(&database).await.contains(&Standing::Edited));
     let error = migrate(&mut connect(&database).await).await.unwrap_err();
     assert_eq!(error.kind, LedgerErrorKind::Schema);
-    assert!(error.message.contains("20260101000200_gateway_apply"), "{error}");
+    assert!(error.message.contains("0001_tables"), "{error}");
+    let said = database.psql(&print(false)).unwrap_err();
+    assert!(said.contains("0001_tables"), "{said}");
 }
 
 #[tokio::test]
@@ -171,11 +355,11 @@ async fn a_ledger_without_its_migrations_says_which_and_waits_for_them() {
     }
     migrate(&mut connect(&database).await).await.unwrap();
     ledger.check().await.unwrap();
-    database.run("DELETE FROM gateway.migrations WHERE version = 20260101000400").await;
+    database.run("DELETE FROM gateway.definitions WHERE name = 'gateway.summary'").await;
     let error = ledger.check().await.unwrap_err();
     assert_eq!(error.kind, LedgerErrorKind::Schema);
-    assert!(error.message.contains("20260101000400_gateway_reports"), "{error}");
-    assert!(!error.message.contains("gateway_apply"), "{error}");
+    assert!(error.message.contains("gateway.summary"), "{error}");
+    assert!(!error.message.contains("gateway.apply_batch"), "{error}");
 }
 
 #[tokio::test]

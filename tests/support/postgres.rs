@@ -8,6 +8,7 @@
 //! server as the user `postgres`.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
@@ -168,6 +169,24 @@ impl Database {
     /// Sets the time zone that connections of this database start with.
     pub(crate) async fn set_time_zone(&self, zone: &str) {
         self.run(&format!("ALTER DATABASE {} SET timezone = '{zone}'", self.name)).await;
+    }
+
+    /// Runs a script through `psql`, as an operator would; `Err` is what `psql` said when it failed.
+    pub(crate) fn psql(&self, script: &str) -> Result<(), String> {
+        let mut psql = Command::new(binary("psql"))
+            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &self.url()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("psql runs");
+        let mut stdin = psql.stdin.take().expect("standard input is piped");
+        // It stops reading at the first error, which it then tells.
+        let _ = stdin.write_all(script.as_bytes());
+        drop(stdin);
+        let output = psql.wait_with_output().expect("psql ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(said) }
     }
 
     /// Runs a script, as the superuser.

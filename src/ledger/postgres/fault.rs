@@ -52,8 +52,7 @@ fn classify(error: &Error) -> (Kind, String) {
         | Error::ColumnNotFound(_)
         | Error::ColumnDecode { .. }
         | Error::Decode(_)
-        | Error::AnyDriverError(_)
-        | Error::Migrate(_) => {
+        | Error::AnyDriverError(_) => {
             (Kind::Schema, "an answer of unknown form: run `colony-gateway migrate` with the release that you run")
         }
         // The enumeration is open: what a later driver adds is not held against the events.

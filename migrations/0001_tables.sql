@@ -1,4 +1,4 @@
--- The gateway's own tables, in a schema that no REST layer exposes.
+-- The gateway's own tables, in a schema that no REST layer exposes. Functions and views are in files of their own.
 --
 -- Additive and repeatable: creates what is missing and changes nothing that is there. Identifiers and versions are
 -- compared by byte (COLLATE "C"), whatever the database's own collation.
@@ -7,11 +7,35 @@ CREATE SCHEMA IF NOT EXISTS gateway;
 
 COMMENT ON SCHEMA gateway IS 'State of record of colony-gateway. Written by its functions only.';
 
--- Which of these files ran. Every file records itself; `colony-gateway migrate` adds the checksum.
+-- How the database is operated. In shadow mode the truth is kept and no public table is written, so that another system
+-- can go on writing them and be compared with: one switch for every gateway, bee and transport. It comes first, so that a
+-- database that begins in shadow mode is in it before anything else is there.
+CREATE TABLE IF NOT EXISTS gateway.operation (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    shadow boolean NOT NULL
+);
+INSERT INTO gateway.operation (only_row, shadow)
+VALUES (true, coalesce(pg_catalog.current_setting('colony_gateway.shadow', true) = 'on', false))
+ON CONFLICT (only_row) DO NOTHING;
+
+-- Which of the numbered files ran, and the SHA-256 of their text.
 CREATE TABLE IF NOT EXISTS gateway.migrations (
-    version bigint PRIMARY KEY,
+    version integer PRIMARY KEY,
     name text NOT NULL,
-    checksum text,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+-- Which text each function and view has, and had before.
+CREATE TABLE IF NOT EXISTS gateway.definitions (
+    name text COLLATE "C" PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('view', 'function', 'privileges')),
+    -- SHA-256 of the file; empty between its removal and its return within one run.
+    checksum text NOT NULL,
+    -- What it was before, so that a program of then is known to be no newer than the database.
+    earlier text[] NOT NULL DEFAULT '{}',
+    -- Release of the program that wrote the row.
+    release text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 
@@ -187,5 +211,38 @@ INSERT INTO gateway.projections (name, mode)
 VALUES ('subscriptions', 'on'), ('subscription_tiers', 'auto'), ('user_profiles', 'auto')
 ON CONFLICT (name) DO NOTHING;
 
-INSERT INTO gateway.migrations (version, name) VALUES (20260101000000, 'gateway_schema')
-ON CONFLICT (version) DO NOTHING;
+-- Whose turn it is. One row a piece of work; a lease that ran out is anybody's.
+CREATE TABLE IF NOT EXISTS gateway.leases (
+    name text COLLATE "C" PRIMARY KEY,
+    holder text NOT NULL,
+    until timestamptz NOT NULL,
+    -- Moment up to which some holder has done the work.
+    covered timestamptz
+);
+
+-- Tombstones of erased persons: the fingerprint of an id, not the id. Events that name such a person are recorded without
+-- personal data.
+CREATE TABLE IF NOT EXISTS gateway.erasures (
+    kind text COLLATE "C" NOT NULL CHECK (kind IN ('user', 'customer')),
+    fingerprint text COLLATE "C" NOT NULL,
+    erased_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (kind, fingerprint)
+);
+
+-- Objects that were received are compressed with LZ4 where the server has it: pglz takes several times as long.
+DO $$
+DECLARE
+    place record;
+BEGIN
+    FOR place IN
+        SELECT * FROM (VALUES ('events', 'payload'), ('stripe_subscriptions', 'raw'), ('stripe_customers', 'raw')) AS p (
+            relation, attribute)
+    LOOP
+        EXECUTE pg_catalog.format(
+            'ALTER TABLE gateway.%I ALTER COLUMN %I SET COMPRESSION lz4', place.relation, place.attribute);
+    END LOOP;
+EXCEPTION
+    -- Built without it, or older than it.
+    WHEN feature_not_supported OR syntax_error OR invalid_parameter_value THEN NULL;
+END
+$$;

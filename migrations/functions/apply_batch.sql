@@ -1,0 +1,48 @@
+-- Applies a batch, whose form is told in `public.gateway_apply_batch`. The whole of it is there when the call's transaction
+-- commits, and nothing of it otherwise. What comes from an erased person is applied without personal data.
+--
+-- Decides nothing about what a row should be; the rows come ready made, each with a version. Per key the greatest version
+-- stays, a binding is never re-pointed but by a release, and the public tables are brought up to date in the same
+-- transaction. Statements work on the whole batch at once. Batches run one after the other, under an advisory lock that is
+-- held for milliseconds; so two of them can neither deadlock nor miss each other's bindings.
+CREATE OR REPLACE FUNCTION gateway.apply_batch(batch jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = ''
+AS $$
+DECLARE
+    outcomes jsonb;
+    conflicts jsonb;
+    known integer[];
+    refused integer[];
+    subscriptions text[];
+    customers text[];
+    users text[];
+    erased integer[];
+BEGIN
+    IF pg_catalog.jsonb_typeof(batch -> 'events') IS DISTINCT FROM 'array' THEN
+        RAISE EXCEPTION 'not a batch of this version' USING ERRCODE = 'GW001';
+    END IF;
+    -- What a batch before this one has committed must be seen once the lock is held.
+    IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'batches are applied at the isolation level read committed' USING ERRCODE = 'GW003';
+    END IF;
+    PERFORM pg_catalog.pg_advisory_xact_lock(7449369);
+    IF EXISTS (SELECT FROM gateway.erasures) THEN
+        erased := gateway.events_of_erased(batch);
+        IF erased <> '{}' THEN
+            batch := gateway.without_personal_data(batch, erased);
+        END IF;
+    END IF;
+    SELECT j.outcomes, j.conflicts, j.known, j.refused INTO outcomes, conflicts, known, refused
+    FROM gateway.judge(batch) j;
+    SELECT t.subscriptions, t.customers INTO subscriptions, customers FROM gateway.touched(batch, refused) t;
+    users := gateway.touched_users(subscriptions, customers);
+    PERFORM gateway.merge_truth(batch, refused);
+    PERFORM gateway.merge_money(batch, refused);
+    PERFORM gateway.record_events(batch, known, outcomes, conflicts);
+    users := ARRAY(
+        SELECT DISTINCT u FROM pg_catalog.unnest(users || gateway.touched_users(subscriptions, customers)) u
+        WHERE u IS NOT NULL);
+    PERFORM gateway.project(users);
+    RETURN (SELECT coalesce(pg_catalog.jsonb_agg(o.value), '[]') FROM pg_catalog.jsonb_each(outcomes) o);
+END
+$$;

@@ -1,0 +1,13 @@
+-- Columns of a table that can be written, with their types; empty when there is no such table.
+CREATE OR REPLACE FUNCTION gateway.columns_of(relation text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = ''
+AS $$
+BEGIN
+    RETURN (
+        SELECT coalesce(pg_catalog.jsonb_object_agg(a.attname, pg_catalog.format_type(a.atttypid, NULL)), '{}')
+        FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid = pg_catalog.to_regclass(relation) AND a.attnum > 0 AND NOT a.attisdropped
+          AND a.attgenerated = ''
+    );
+END
+$$;

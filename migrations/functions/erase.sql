@@ -1,0 +1,19 @@
+-- Erases a person's data, step by step: find, mark, events, rows (`src/ledger/erase.rs` has the form of each request).
+--
+-- What goes: the payloads of events and the raw objects of customers and subscriptions, down to ids, types and times;
+-- users named by metadata; the bindings to the user. What stays are the records of accounting: amounts, currencies, dates,
+-- states and Stripe's identifiers.
+CREATE OR REPLACE FUNCTION gateway.erase(request jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = ''
+AS $$
+BEGIN
+    RETURN CASE request ->> 'op'
+        WHEN 'find' THEN gateway.erase_find(request -> 'subject', (request ->> 'most')::integer)
+        WHEN 'mark' THEN gateway.erase_mark(request -> 'person', true)
+        WHEN 'unmark' THEN gateway.erase_mark(request -> 'person', false)
+        WHEN 'events' THEN gateway.erase_events(
+            request -> 'person', request ->> 'after', (request ->> 'most')::integer, (request ->> 'dry_run')::boolean)
+        WHEN 'rows' THEN gateway.erase_rows(request -> 'person', (request ->> 'dry_run')::boolean)
+    END;
+END
+$$;

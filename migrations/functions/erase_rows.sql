@@ -1,0 +1,61 @@
+-- Reduces the person's rows and cuts the bindings to the user. What the public tables show of the user is then what is true
+-- of one without a subscription.
+CREATE OR REPLACE FUNCTION gateway.erase_rows(person jsonb, dry_run boolean) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = ''
+AS $$
+DECLARE
+    users text[] := gateway.ids_of(person, 'users');
+    cus text[] := gateway.ids_of(person, 'customers');
+    subs text[] := gateway.ids_of(person, 'subscriptions');
+    touched text[];
+    reduced_customers bigint;
+    reduced_subscriptions bigint;
+    cut_revenue bigint;
+    cut_bindings bigint;
+    hidden bigint := 0;
+BEGIN
+    PERFORM pg_catalog.pg_advisory_xact_lock(7449369);
+    BEGIN
+        UPDATE gateway.stripe_customers t SET raw = gateway.reduced_object(t.raw), metadata_user_id = NULL
+        WHERE t.id = ANY (cus) AND NOT t.raw ? 'erased';
+        GET DIAGNOSTICS reduced_customers = ROW_COUNT;
+        UPDATE gateway.stripe_subscriptions t SET raw = gateway.reduced_object(t.raw), metadata_user_id = NULL
+        WHERE t.id = ANY (subs) AND NOT t.raw ? 'erased';
+        GET DIAGNOSTICS reduced_subscriptions = ROW_COUNT;
+        UPDATE gateway.revenue_entries t SET user_id = NULL
+        WHERE t.user_id IS NOT NULL
+          AND (t.user_id = ANY (users) OR t.customer_id = ANY (cus) OR t.subscription_id = ANY (subs));
+        GET DIAGNOSTICS cut_revenue = ROW_COUNT;
+        WITH cut AS (
+            DELETE FROM gateway.customer_bindings b
+            WHERE b.kind IN ('customer_user', 'subscription_user')
+              AND (b.to_id = ANY (users) OR b.from_id = ANY (cus) OR b.from_id = ANY (subs))
+            RETURNING b.to_id
+        )
+        SELECT pg_catalog.count(*), users || coalesce(pg_catalog.array_agg(DISTINCT c.to_id), '{}')
+        INTO cut_bindings, touched FROM cut c;
+        UPDATE gateway.stripe_customers t SET metadata_user_id = NULL WHERE t.metadata_user_id = ANY (users);
+        UPDATE gateway.stripe_subscriptions t SET metadata_user_id = NULL WHERE t.metadata_user_id = ANY (users);
+        UPDATE gateway.user_access a SET customer_id = NULL, shown = false
+        WHERE a.customer_id = ANY (cus) OR a.user_id = ANY (users);
+        touched := touched || ARRAY(SELECT a.user_id FROM gateway.user_access a WHERE a.subscription_id = ANY (subs));
+        IF touched <> '{}' THEN
+            PERFORM gateway.project(touched);
+        END IF;
+        -- The row says nothing any more, unless a public table could not be brought up to date. An id that does not fit
+        -- the type of the public tables is in none of them.
+        DELETE FROM gateway.user_access a
+        WHERE a.user_id = ANY (users) AND (a.shown OR a.fault LIKE 'the user''s id does not fit%');
+        SELECT pg_catalog.count(*) INTO hidden FROM gateway.user_access a WHERE a.user_id = ANY (users);
+        IF dry_run THEN
+            RAISE EXCEPTION 'a dry run' USING ERRCODE = 'GW009';
+        END IF;
+    EXCEPTION
+        -- All of the block is undone; what it counted is not.
+        WHEN SQLSTATE 'GW009' THEN NULL;
+    END;
+    RETURN pg_catalog.jsonb_build_object(
+        'customers', reduced_customers, 'subscriptions', reduced_subscriptions, 'revenue', cut_revenue,
+        'bindings', cut_bindings, 'not_shown', CASE WHEN dry_run THEN 0 ELSE hidden END);
+END
+$$;

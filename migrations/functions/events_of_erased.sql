@@ -1,0 +1,42 @@
+-- The events of a batch, by their `n`, that name a person whose data was erased: in the event, or in rows that were
+-- fetched, or as the customer of the payment that they are about.
+CREATE OR REPLACE FUNCTION gateway.events_of_erased(batch jsonb) RETURNS integer[]
+LANGUAGE plpgsql STABLE SET search_path = ''
+AS $$
+BEGIN
+    RETURN ARRAY(
+        WITH named AS (
+            SELECT (e ->> 'n')::integer AS n, 'customer' AS kind, i AS id
+            FROM pg_catalog.jsonb_array_elements(batch -> 'events') e
+            CROSS JOIN LATERAL gateway.ids_in(e -> 'payload') i WHERE i LIKE 'cus\_%'
+            UNION
+            SELECT (e ->> 'n')::integer, 'user', u
+            FROM pg_catalog.jsonb_array_elements(batch -> 'events') e
+            CROSS JOIN LATERAL gateway.users_in(e -> 'payload') u
+            UNION
+            SELECT (d ->> 'n')::integer, 'customer', d ->> 'customer_id'
+            FROM pg_catalog.jsonb_array_elements((batch -> 'subscriptions') || (batch -> 'revenue')) d
+            UNION
+            SELECT (d ->> 'n')::integer, 'customer', d ->> 'id'
+            FROM pg_catalog.jsonb_array_elements(batch -> 'customers') d
+            UNION
+            SELECT (d ->> 'n')::integer, 'user', coalesce(d ->> 'metadata_user_id', d ->> 'user_id')
+            FROM pg_catalog.jsonb_array_elements(
+                (batch -> 'subscriptions') || (batch -> 'customers') || (batch -> 'revenue')) d
+            UNION
+            SELECT (d ->> 'n')::integer, pg_catalog.split_part(d ->> 'kind', '_', 2), d ->> 'to_id'
+            FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') d
+            UNION
+            SELECT (d ->> 'n')::integer, 'customer', d ->> 'from_id'
+            FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') d WHERE d ->> 'kind' = 'customer_user'
+            UNION
+            SELECT (d ->> 'n')::integer, 'customer', r.customer_id
+            FROM pg_catalog.jsonb_array_elements(batch -> 'revenue') d
+            JOIN gateway.revenue_entries r ON r.payment_id = d ->> 'payment_id'
+        )
+        SELECT DISTINCT named.n FROM named
+        WHERE named.id IS NOT NULL AND EXISTS (
+            SELECT FROM gateway.erasures x
+            WHERE x.kind = named.kind AND x.fingerprint = gateway.fingerprint(named.kind, named.id)));
+END
+$$;

@@ -1,0 +1,11 @@
+-- Whether a user's id can stand in a column of this type.
+CREATE OR REPLACE FUNCTION gateway.fits(user_id text, type text) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE
+        WHEN type IN ('text', 'character varying') THEN true
+        WHEN type = 'uuid' THEN user_id ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+        WHEN type IN ('bigint', 'integer') THEN user_id ~ '^[0-9]{1,9}$'
+        ELSE false
+    END
+$$;

@@ -1,0 +1,57 @@
+-- Makes or completes `public.subscriptions`, the table that legacy readers ask, unless its projection is off or another
+-- system keeps it (shadow mode). Run by `migrate` when it changes.
+--
+-- Where the table is there, of whatever generation, it only gets columns, indexes and restrictive policies. Nothing is
+-- dropped, renamed or retyped. Without Supabase's roles the policies that need them are left out.
+CREATE OR REPLACE FUNCTION gateway.prepare_subscriptions() RETURNS void
+LANGUAGE plpgsql SET search_path = ''
+AS $$
+DECLARE
+    relation pg_catalog.oid := pg_catalog.to_regclass('public.subscriptions');
+BEGIN
+    IF gateway.is_shadow() OR (SELECT p.mode FROM gateway.projections p WHERE p.name = 'subscriptions') = 'off' THEN
+        RETURN;
+    END IF;
+    IF relation IS NULL THEN
+        EXECUTE pg_catalog.format($ddl$
+            CREATE TABLE public.subscriptions (
+                id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+                user_id %1$s,
+                subscriber_id %1$s,
+                creator_id %1$s,
+                tier_id text,
+                tier text,
+                status text NOT NULL CHECK (status IN ('active', 'canceled', 'past_due', 'paused', 'expired')),
+                stripe_subscription_id text UNIQUE,
+                stripe_customer_id text,
+                current_period_start timestamptz,
+                current_period_end timestamptz,
+                canceled_at timestamptz,
+                created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+                updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+                UNIQUE (subscriber_id, creator_id)
+            )$ddl$, gateway.user_id_type());
+        ALTER TABLE public.subscriptions ENABLE ROW LEVEL SECURITY;
+    ELSIF (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid = relation) NOT IN ('r', 'p') THEN
+        RAISE EXCEPTION 'public.subscriptions is not a table'
+            USING HINT = 'Rename it, or keep it: UPDATE gateway.projections SET mode = ''off'' '
+                         'WHERE name = ''subscriptions''.';
+    ELSE
+        EXECUTE pg_catalog.format(
+            'ALTER TABLE public.subscriptions ADD COLUMN IF NOT EXISTS user_id %1$s, '
+            'ADD COLUMN IF NOT EXISTS subscriber_id %1$s, ADD COLUMN IF NOT EXISTS creator_id %1$s',
+            gateway.user_id_type());
+        ALTER TABLE public.subscriptions
+            ADD COLUMN IF NOT EXISTS status text,
+            ADD COLUMN IF NOT EXISTS tier text,
+            ADD COLUMN IF NOT EXISTS stripe_subscription_id text,
+            ADD COLUMN IF NOT EXISTS stripe_customer_id text,
+            ADD COLUMN IF NOT EXISTS current_period_start timestamptz,
+            ADD COLUMN IF NOT EXISTS current_period_end timestamptz,
+            ADD COLUMN IF NOT EXISTS canceled_at timestamptz,
+            ADD COLUMN IF NOT EXISTS updated_at timestamptz DEFAULT pg_catalog.now();
+    END IF;
+    PERFORM gateway.index_subscriptions();
+    PERFORM gateway.guard_subscriptions();
+END
+$$;

@@ -1,0 +1,55 @@
+-- Works out what users have, and shows it, along with some of those who wait.
+CREATE OR REPLACE FUNCTION gateway.project(users text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = ''
+AS $$
+DECLARE
+    others text[] := '{}';
+    found text[];
+    due text[];
+BEGIN
+    IF users <> '{}' THEN
+        IF gateway.projection('subscriptions') IS NOT NULL THEN
+            others := ARRAY(
+                SELECT t.stripe_subscription_id
+                FROM gateway.subscriptions_of(users) o
+                CROSS JOIN LATERAL (
+                    SELECT t.stripe_subscription_id FROM public.subscriptions t
+                    WHERE t.stripe_subscription_id = (o.id COLLATE pg_catalog."default")
+                      AND t.creator_id <> t.subscriber_id OFFSET 0) t);
+        END IF;
+        WITH best AS MATERIALIZED (
+            SELECT * FROM gateway.best_of_users(users, others)
+        ), written AS (
+            INSERT INTO gateway.user_access AS a (
+                user_id, subscription_id, customer_id, status, tier, entitles, current_period_start,
+                current_period_end, canceled_at)
+            SELECT * FROM best
+            ON CONFLICT (user_id) DO UPDATE SET
+                subscription_id = excluded.subscription_id, customer_id = excluded.customer_id,
+                status = excluded.status, tier = excluded.tier, entitles = excluded.entitles,
+                current_period_start = excluded.current_period_start,
+                current_period_end = excluded.current_period_end, canceled_at = excluded.canceled_at, shown = false
+            WHERE (a.subscription_id, a.customer_id, a.status, a.tier, a.entitles, a.current_period_start,
+                   a.current_period_end, a.canceled_at)
+                IS DISTINCT FROM (excluded.subscription_id, excluded.customer_id, excluded.status, excluded.tier,
+                   excluded.entitles, excluded.current_period_start, excluded.current_period_end,
+                   excluded.canceled_at)
+        )
+        SELECT coalesce(pg_catalog.array_agg(b.user_id), '{}') INTO found FROM best b;
+        -- Whose subscriptions were all given to others has nothing left.
+        UPDATE gateway.user_access a SET
+            subscription_id = NULL, status = 'canceled', tier = 'free', entitles = false, shown = false
+        WHERE a.user_id = ANY (users) AND a.subscription_id IS NOT NULL AND NOT a.user_id = ANY (found);
+    END IF;
+    SELECT coalesce(pg_catalog.array_agg(w.user_id), '{}') INTO due
+    FROM (
+        SELECT a.user_id FROM gateway.user_access a WHERE a.user_id = ANY (users)
+        UNION
+        (SELECT a.user_id FROM gateway.user_access a WHERE NOT a.shown AND a.retry_at <= pg_catalog.now()
+         ORDER BY a.retry_at LIMIT 16)
+    ) w;
+    IF due <> '{}' THEN
+        PERFORM gateway.show(due);
+    END IF;
+END
+$$;

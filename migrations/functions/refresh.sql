@@ -1,0 +1,21 @@
+-- Works out anew what users have: after a projection was switched on, or when a public table was changed by hand.
+-- Takes the users that come after `after`, `most` of them; answers with the last of these, or null when there are none.
+CREATE OR REPLACE FUNCTION gateway.refresh(after text DEFAULT '', most integer DEFAULT 1000) RETURNS text
+LANGUAGE plpgsql SET search_path = '' SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_material = off SET plan_cache_mode = force_generic_plan SET jit = off
+AS $$
+DECLARE
+    users text[];
+    last text;
+BEGIN
+    PERFORM pg_catalog.pg_advisory_xact_lock(7449369);
+    SELECT pg_catalog.array_agg(u.to_id), pg_catalog.max(u.to_id COLLATE "C") INTO users, last
+    FROM (SELECT DISTINCT b.to_id FROM gateway.customer_bindings b
+          WHERE b.kind IN ('customer_user', 'subscription_user') AND b.to_id > after COLLATE "C"
+          ORDER BY 1 LIMIT most) u;
+    IF users IS NOT NULL THEN
+        PERFORM gateway.project(users);
+    END IF;
+    RETURN last;
+END
+$$;

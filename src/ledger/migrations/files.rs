@@ -1,0 +1,254 @@
+//! The files of `migrations/`, in the order in which they run.
+
+use sha2::{Digest, Sha256};
+
+/// What a file is, and with that when it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Tables: a numbered file that runs once.
+    Tables {
+        /// Its number.
+        version: i64,
+    },
+    /// A view of the schema `gateway`, made anew when its text changed.
+    View,
+    /// A function of the schema `gateway`, or an entry in `public`, made anew when its text changed.
+    Function,
+    /// Who may do what; runs after the others whenever one of them did.
+    Privileges,
+}
+
+impl Kind {
+    /// Name in `gateway.definitions`; nothing for a numbered file, which is not listed there.
+    pub(super) const fn listed(self) -> Option<&'static str> {
+        match self {
+            Self::Tables { .. } => None,
+            Self::View => Some("view"),
+            Self::Function => Some("function"),
+            Self::Privileges => Some("privileges"),
+        }
+    }
+}
+
+/// One file of `migrations/`.
+#[derive(Debug)]
+pub struct File {
+    /// What it is.
+    pub kind: Kind,
+    /// The name of what it defines, with its schema; of a numbered file what stands behind the number.
+    pub name: &'static str,
+    /// The statements.
+    pub sql: &'static str,
+}
+
+impl File {
+    /// SHA-256 of the statements, as hexadecimal text.
+    pub fn checksum(&self) -> String {
+        hex::encode(Sha256::digest(self.sql.as_bytes()))
+    }
+
+    /// What people call it: `0001_tables`, or the name of the definition.
+    pub fn label(&self) -> String {
+        match self.kind {
+            Kind::Tables { version } => format!("{version:04}_{}", self.name),
+            Kind::View | Kind::Function | Kind::Privileges => self.name.to_owned(),
+        }
+    }
+}
+
+macro_rules! file {
+    (view $name:literal) => {
+        file!(Kind::View, concat!("gateway.", $name), concat!("views/", $name))
+    };
+    (function $name:literal) => {
+        file!(Kind::Function, concat!("gateway.", $name), concat!("functions/", $name))
+    };
+    (entry $name:literal) => {
+        file!(Kind::Function, concat!("public.", $name), concat!("entries/", $name))
+    };
+    ($kind:expr, $name:expr, $path:expr) => {
+        File { kind: $kind, name: $name, sql: include_str!(concat!("../../../migrations/", $path, ".sql")) }
+    };
+}
+
+macro_rules! files {
+    ($($what:ident $name:literal),* $(,)?) => {
+        &[
+            file!(Kind::Tables { version: 1 }, "tables", "0001_tables"),
+            $(file!($what $name),)*
+            file!(Kind::Privileges, "privileges", "privileges"),
+        ]
+    };
+}
+
+/// Every file. What is written in SQL comes after what it is made of, since the database looks at it when it is made.
+pub const ALL: &[File] = files![
+    // For people and reports.
+    view "subscription_owners",
+    view "active_subscriptions",
+    view "recurring_revenue",
+    view "counted_revenue",
+    view "daily_revenue",
+    // What others ask.
+    function "columns_of",
+    function "is_shadow",
+    function "projection",
+    function "millis",
+    // The public table that legacy readers ask.
+    function "user_id_type",
+    function "index_subscriptions",
+    function "guard_subscriptions",
+    function "prepare_subscriptions",
+    // What users have, and showing it.
+    function "subscriptions_of",
+    function "best_of_users",
+    function "fits",
+    function "as_public",
+    function "platform_tier",
+    function "wait_for",
+    function "show_subscriptions",
+    function "show_subscription_tiers",
+    function "show_user_profiles",
+    function "show_now",
+    function "show",
+    function "project",
+    function "refresh",
+    // Erasing a person.
+    function "fingerprint",
+    function "ids_in",
+    function "users_in",
+    function "reduced_object",
+    function "reduced_event",
+    function "ids_of",
+    function "events_of_erased",
+    function "without_personal_data",
+    function "erase_find",
+    function "erase_mark",
+    function "erase_events",
+    function "erase_rows",
+    function "erase",
+    // A batch.
+    function "binding_conflicts",
+    function "bindings_disagree",
+    function "changing_events",
+    function "judge",
+    function "touched",
+    function "touched_users",
+    function "merge_truth",
+    function "merge_money",
+    function "record_events",
+    function "apply_batch",
+    // Reports and comparing with Stripe.
+    function "summary",
+    function "subscription_lines",
+    function "known_events",
+    function "subscription_facts",
+    function "subscriptions_after",
+    function "take_lease",
+    // Shadow mode.
+    function "set_shadow",
+    function "plain_word",
+    function "field_differences",
+    function "would_show",
+    function "others_subscriptions",
+    function "others_tiers",
+    function "others_profiles",
+    function "shadow_differences",
+    function "shadow_report",
+    // What a REST layer may see.
+    entry "gateway_apply_batch",
+    entry "gateway_check",
+    entry "gateway_erase",
+    entry "gateway_is_shadow",
+    entry "gateway_known_events",
+    entry "gateway_refresh",
+    entry "gateway_set_shadow",
+    entry "gateway_shadow_report",
+    entry "gateway_subscription_facts",
+    entry "gateway_subscriptions",
+    entry "gateway_subscriptions_after",
+    entry "gateway_summary",
+    entry "gateway_take_lease",
+];
+
+/// Removes definitions of another text; between the numbered files and the definitions.
+pub(super) const RETIRE: &str = include_str!("../../../migrations/runner/retire.sql");
+
+/// Records what is there now; after the definitions.
+pub(super) const RECORD: &str = include_str!("../../../migrations/runner/record.sql");
+
+/// Makes or completes the public table that legacy readers ask; at the end, when one of [`PREPARING`] ran.
+pub(super) const PREPARE: &str = "SELECT gateway.prepare_subscriptions();\n";
+
+/// The files on which the shape of `public.subscriptions` depends.
+pub(super) const PREPARING: [&str; 5] = [
+    "tables",
+    "gateway.user_id_type",
+    "gateway.index_subscriptions",
+    "gateway.guard_subscriptions",
+    "gateway.prepare_subscriptions",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_listed_once_and_defines_what_it_is_named_after() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+        let mut there = BTreeSet::new();
+        for (below, schema) in [("views", "gateway."), ("functions", "gateway."), ("entries", "public.")] {
+            for file in fs::read_dir(folder.join(below)).unwrap() {
+                let file = file.unwrap().path();
+                there.insert(format!("{schema}{}", file.file_stem().unwrap().to_str().unwrap()));
+            }
+        }
+        let definitions = ALL.iter().filter(|file| matches!(file.kind, Kind::View | Kind::Function));
+        let listed: Vec<&str> = definitions.clone().map(|file| file.name).collect();
+        assert_eq!(listed.len(), there.len());
+        assert_eq!(listed.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), there);
+        for file in definitions {
+            let what = if file.kind == Kind::View { "VIEW" } else { "FUNCTION" };
+            let made: Vec<&str> = file.sql.lines().filter(|line| line.starts_with("CREATE OR REPLACE ")).collect();
+            assert_eq!(made.len(), 1, "{}: one definition a file", file.name);
+            let begins = [" ", "("].map(|end| format!("CREATE OR REPLACE {what} {}{end}", file.name));
+            assert!(begins.iter().any(|begin| made[0].starts_with(begin)), "{}: {}", file.name, made[0]);
+        }
+    }
+
+    #[test]
+    fn entries_are_named_in_the_privileges_and_run_with_an_empty_search_path() {
+        let privileges = ALL.iter().find(|file| file.kind == Kind::Privileges).unwrap();
+        for entry in ALL.iter().filter(|file| file.name.starts_with("public.")) {
+            let quoted = format!("'{}'", entry.name.trim_start_matches("public."));
+            assert!(privileges.sql.contains(&quoted), "{quoted} is not in privileges.sql");
+            assert!(entry.sql.contains("SECURITY DEFINER SET search_path = ''"), "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn a_view_calls_no_function_of_the_gateway_so_that_these_can_be_replaced() {
+        for view in ALL.iter().filter(|file| file.kind == Kind::View) {
+            for function in ALL.iter().filter(|file| file.kind == Kind::Function) {
+                assert!(!view.sql.contains(&format!("{}(", function.name)), "{} calls {}", view.name, function.name);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_files_grow_and_what_prepares_is_there() {
+        let versions: Vec<i64> = ALL
+            .iter()
+            .filter_map(|file| match file.kind {
+                Kind::Tables { version } => Some(version),
+                Kind::View | Kind::Function | Kind::Privileges => None,
+            })
+            .collect();
+        assert!(versions.is_sorted_by(|one, next| one < next), "{versions:?}");
+        assert!(PREPARING.iter().all(|name| ALL.iter().any(|file| file.name == *name)));
+    }
+}
