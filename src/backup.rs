@@ -32,7 +32,7 @@ pub use swap::finish;
 pub const FORMAT: u32 = 1;
 
 /// Name of the inbox in an archive and in the data directory.
-pub const INBOX: &str = "inbox.db";
+pub const INBOX: &str = crate::inbox::FILE_NAME;
 
 /// Name of the embedded ledger in an archive.
 pub const LEDGER: &str = "ledger.db";

@@ -9,28 +9,42 @@
 //! One thread writes and commits what has queued up meanwhile in one transaction (group commit, `synchronous=FULL`);
 //! another moves committed pages from the write-ahead log into the file, so that commits do not wait for it.
 
-mod backup;
+mod append;
 mod body;
 mod checkpoint;
+mod checks;
+mod claim;
+mod conclude;
+mod counts;
 mod entry;
 mod erase;
 mod error;
 mod event_ids;
+mod file;
+mod inspect;
+mod known;
 mod lease;
-mod listed;
+mod list;
+mod marks;
+mod newest;
 mod open;
-pub mod operate;
-mod peek;
-pub mod problems;
-mod query;
-pub mod report;
-mod room;
+mod operate;
+mod order;
+mod probe;
+mod problems;
+mod queue;
+mod report;
+mod retention;
 mod schema;
-pub mod select;
+mod search;
+mod selection;
+mod size_bound;
+mod state;
 mod stats;
+mod story;
 pub mod subject;
-mod sweep;
-mod write;
+mod submitted;
+mod transition;
 mod writer;
 
 use std::path::PathBuf;
@@ -38,23 +52,35 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::{Connection, InterruptHandle};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
-pub use backup::{Claim, Contents, FORMAT_KNOWN, claim, inspect, restore_journal};
-pub use entry::{Door, EntryState, NewEntry, Receipt, Source, StateName};
+pub use checks::FILE_NAME;
+pub use claim::{Claim, claim, restore_journal};
+pub use conclude::{Concluded, Conclusion, Refused};
+pub use counts::Counts;
+pub use entry::{Door, NewEntry, Receipt, Source};
 pub use erase::{ERASE_BODIES_MAX, EraseStep, Unsettled};
-pub use error::{InboxError, OpenError};
-pub use lease::{Concluded, Conclusion, Lease, LeaseRequest, Leased, Refused, SubmittedEntry, SubmittedProcess};
-pub use listed::Held;
-pub use peek::{FILE_NAME, peek};
-pub use query::{Counts, EntryView};
+pub use error::{Cause, InboxError, OpenError};
+pub use inspect::{Contents, FORMAT_KNOWN, counts_in, inspect};
+pub use known::Held;
+pub use lease::{CRASHES_MAX, Lease, LeaseRequest, Leased};
+pub use list::{Listed, ListedPage, PAGE_BODY_BYTES_MAX};
+pub use newest::{EntryState, EntryView};
+pub use operate::{OrderStep, OrderedEntry, STEP_ENTRIES_MAX};
+pub use order::{Action, NOTE_BYTES_MAX, Order, Refusal};
+pub use problems::{GROUPS_MAX, ProblemCounts, ProblemGroup, Problems, advice};
+pub use report::{EntryReport, Intervention};
+pub use retention::{Retention, Swept};
+pub use search::{PAGE_ENTRIES_MAX, Page};
+pub use selection::{Selection, SelectionError, VALUES_MAX};
+pub use state::{StateName, UnknownState};
 pub use stats::WriterStats;
-pub use sweep::{Retention, Swept};
-pub use write::CRASHES_MAX;
+pub use story::{BodyReport, EntryStory};
+pub use submitted::{SubmittedEntry, SubmittedProcess};
 
-use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::ids::{EntryId, ProcessId};
-use writer::Command;
+use queue::{Asked, Message, Pending, Request};
+
+use crate::domain::clock::Clock;
 
 /// How to open an inbox.
 #[derive(Clone, Debug)]
@@ -88,7 +114,7 @@ impl InboxOptions {
 /// Handle on the inbox. Clones share it; the file closes when the last one is gone and [`InboxThreads::join`] returns.
 #[derive(Clone, Debug)]
 pub struct Inbox {
-    commands: mpsc::Sender<Command>,
+    messages: mpsc::Sender<Message>,
     reader: Arc<Mutex<Connection>>,
     arrivals: Arc<Notify>,
     stats: Arc<WriterStats>,
@@ -146,115 +172,9 @@ impl Inbox {
         open::open(options, clock)
     }
 
-    /// Stores a verified delivery. Resolves after the commit; the receipt is the permission to answer 2xx.
-    /// A duplicate gets the receipt of the entry that is already durable.
-    pub async fn append(&self, entry: NewEntry) -> Result<Receipt, InboxError> {
-        let (reply, receipt) = oneshot::channel();
-        self.try_send(Command::Append { entry: Box::new(entry), reply })?;
-        let (receipt, _) = receipt.await.map_err(|_| InboxError::Closed)??;
-        if !receipt.is_duplicate() {
-            self.wake();
-        }
-        Ok(receipt)
-    }
-
-    /// Leases the entries that are due, oldest due first, with their bodies. An entry that was held during several
-    /// crashes comes alone, so that it cannot take neighbours with it.
-    pub async fn lease(&self, request: LeaseRequest) -> Result<Vec<Leased>, InboxError> {
-        let (reply, leases) = oneshot::channel();
-        self.send(Command::Lease { request, reply }).await?;
-        let leases = leases.await.map_err(|_| InboxError::Closed)??;
-        if leases.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.read(move |connection| query::load(connection, leases)).await
-    }
-
-    /// Ends leases. Tells per lease, in order, whether it was still held; one that was lost changes nothing. A refusal
-    /// gives the leases back, to be concluded later.
-    pub async fn conclude(&self, conclusions: Vec<(Lease, Conclusion)>) -> Result<Vec<Concluded>, Refused> {
-        if conclusions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (reply, concluded) = oneshot::channel();
-        let closed = || Refused { error: InboxError::Closed, conclusions: Vec::new() };
-        self.send(Command::Conclude { conclusions, reply }).await.map_err(|_| closed())?;
-        concluded.await.unwrap_or_else(|_| Err(closed()))
-    }
-
-    /// Ends the stay of entries with a process. Tells per entry, in order, whether that process still held it; one that
-    /// is held by another, or by nobody, is not changed.
-    pub async fn conclude_submitted(
-        &self,
-        process: ProcessId,
-        conclusions: Vec<(EntryId, Conclusion)>,
-    ) -> Result<Vec<Concluded>, InboxError> {
-        if conclusions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (reply, concluded) = oneshot::channel();
-        self.send(Command::ConcludeSubmitted { process, conclusions, reply }).await?;
-        concluded.await.map_err(|_| InboxError::Closed)?
-    }
-
-    /// Sets when to ask about processes next.
-    pub async fn postpone(&self, polls: Vec<(ProcessId, Timestamp)>) -> Result<(), InboxError> {
-        if polls.is_empty() {
-            return Ok(());
-        }
-        let (reply, postponed) = oneshot::channel();
-        self.send(Command::Postpone { polls, reply }).await?;
-        postponed.await.map_err(|_| InboxError::Closed)?
-    }
-
-    /// Processes that hold entries, at most `limit`, by the time at which to ask about them. They survive a restart.
-    pub async fn submitted(&self, limit: u32) -> Result<Vec<SubmittedProcess>, InboxError> {
-        self.read(move |connection| query::submitted(connection, limit)).await
-    }
-
-    /// The entries that a process holds.
-    pub async fn entries_of(&self, process: ProcessId) -> Result<Vec<SubmittedEntry>, InboxError> {
-        self.read(move |connection| query::entries_of(connection, &process)).await
-    }
-
-    /// When the oldest entry was received that is submitted, or waits without having failed. Tells whether entries
-    /// get stuck on their route. Cheap at any size.
-    pub async fn oldest_unattended(&self) -> Result<Option<Timestamp>, InboxError> {
-        self.read(query::oldest_unattended).await
-    }
-
     /// Ends one wait for an [`Inbox::arrival`], now or the next one.
     pub fn wake(&self) {
         self.arrivals.notify_one();
-    }
-
-    /// Removes what [`Retention`] no longer keeps, one bounded batch. Call again while it removed something.
-    pub async fn sweep(&self, retention: Retention) -> Result<Swept, InboxError> {
-        let (reply, swept) = oneshot::channel();
-        self.send(Command::Sweep { retention, reply }).await?;
-        swept.await.map_err(|_| InboxError::Closed)?
-    }
-
-    /// Asks the writer to write and remove something, to learn whether a disk that refused writes takes them again.
-    pub async fn probe(&self) -> Result<(), InboxError> {
-        let (reply, probed) = oneshot::channel();
-        self.send(Command::Probe { reply }).await?;
-        probed.await.map_err(|_| InboxError::Closed)?
-    }
-
-    /// Number of entries in each state and the age of the oldest that waits. Cheap at any size.
-    pub async fn counts(&self) -> Result<Counts, InboxError> {
-        self.read(query::counts).await
-    }
-
-    /// The newest entries, at most `limit`, newest first, without bodies.
-    pub async fn newest(&self, limit: u32) -> Result<Vec<EntryView>, InboxError> {
-        self.read(move |connection| query::newest(connection, limit)).await
-    }
-
-    /// When the next entry is due, if one waits.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>, InboxError> {
-        self.read(query::next_due).await
     }
 
     /// Resolves when an entry has arrived since the last call resolved.
@@ -272,17 +192,27 @@ impl Inbox {
         &self.clock
     }
 
-    fn try_send(&self, command: Command) -> Result<(), InboxError> {
-        self.commands.try_send(command).map_err(|refused| match refused {
+    /// Asks the writer, unless its queue is full.
+    fn try_send(&self, message: Message) -> Result<(), InboxError> {
+        self.messages.try_send(message).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => InboxError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => InboxError::Closed,
         })
     }
 
-    async fn send(&self, command: Command) -> Result<(), InboxError> {
-        self.commands.send(command).await.map_err(|_| InboxError::Closed)
+    /// Asks the writer as soon as its queue has room, and does not wait for the answer.
+    async fn send<R: Request>(&self, request: R) -> Result<Pending<R>, InboxError> {
+        let (asked, pending) = Asked::new(request);
+        self.messages.send(Message::Request(asked)).await.map_err(|_| InboxError::Closed)?;
+        Ok(pending)
     }
 
+    /// Asks the writer and waits for the answer.
+    async fn ask<R: Request>(&self, request: R) -> Result<R::Done, InboxError> {
+        self.send(request).await?.done().await
+    }
+
+    /// Asks a question on a connection that cannot write.
     async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::inbox::Inbox;
-use crate::inbox::problems::ProblemCounts;
+use crate::inbox::ProblemCounts;
 use crate::lifecycle::Shutdown;
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::{Metrics, PROBLEM_CODES};

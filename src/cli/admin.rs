@@ -33,7 +33,7 @@ pub(super) enum Reach {
 /// Finds out who has the inbox of this configuration. A directory without an inbox is an error: a command makes none.
 pub(super) async fn reach(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
     let options = app::inbox_options(config);
-    let file = options.directory.join("inbox.db");
+    let file = options.directory.join(crate::inbox::FILE_NAME);
     anyhow::ensure!(
         file.exists(),
         "there is no inbox at {}: set GATEWAY_DATA_DIR to the gateway's directory, or start the gateway once",

@@ -175,7 +175,7 @@ pub async fn run(command: InboxCommand, sources: &Sources, clock: &Clock) -> any
 }
 
 async fn work(command: InboxCommand, desk: &Desk, by: Option<String>, clock: &Clock) -> anyhow::Result<ExitCode> {
-    use crate::inbox::operate::Action;
+    use crate::inbox::Action;
     match command {
         InboxCommand::List(args) if args.groups => show::problems(desk, args.json).await,
         InboxCommand::List(args) => show::list(desk, &args, clock).await,

@@ -9,12 +9,12 @@ use std::sync::mpsc::Receiver;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
-use super::error::is_failed_fsync;
-use super::writer::Command;
+use super::error::{FSYNC_FAILED, is_failed_fsync};
+use super::queue::Message;
 
 /// What the writer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(super) enum Extent {
     /// Move what there is.
     Step,
     /// Move all but a little, so that the writer can let the log start over.
@@ -30,30 +30,29 @@ const ROUNDS_MAX: u32 = 4;
 /// Runs until the writer is gone.
 pub(super) fn run(
     connection: &Connection,
-    requests: &Receiver<Request>,
-    writer: &mpsc::WeakSender<Command>,
+    extents: &Receiver<Extent>,
+    writer: &mpsc::WeakSender<Message>,
     fatal: &watch::Sender<Option<String>>,
 ) {
-    while let Ok(request) = requests.recv() {
+    while let Ok(extent) = extents.recv() {
         // After a failed fsync another one could seem to succeed: the log has to stay as it is until the restart.
         if fatal.borrow().is_some() {
             return;
         }
-        let moved = match request {
-            Request::Step => step(connection).map(|_| ()),
-            Request::Finish => move_bulk(connection, fatal),
+        let moved = match extent {
+            Extent::Step => step(connection).map(|_| ()),
+            Extent::Finish => move_bulk(connection, fatal),
         };
         match moved {
-            Ok(()) if request == Request::Step => {}
+            Ok(()) if extent == Extent::Step => {}
             Ok(()) => {
                 // A full queue means that the writer is busy: the next checkpoint asks again.
                 if let Some(writer) = writer.upgrade() {
-                    drop(writer.try_send(Command::FinishCheckpoint));
+                    drop(writer.try_send(Message::FinishCheckpoint));
                 }
             }
             Err(error) if is_failed_fsync(&error) => {
-                let reason = "the disk failed to store the inbox; restarting replays its log";
-                fatal.send_replace(Some(reason.to_owned()));
+                fatal.send_replace(Some(FSYNC_FAILED.to_owned()));
                 return;
             }
             Err(error) => {

@@ -1,12 +1,9 @@
-//! Entries, their states, and the receipt that proves one durable.
+//! New entries, and the receipt that proves one durable.
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::body::Packed;
-use crate::domain::clock::Timestamp;
-use crate::domain::ids::{EndpointName, EntryId, ProcessId};
+use crate::domain::ids::{EndpointName, EntryId};
 use crate::domain::trace::TraceContext;
 use crate::stripe::api::FetchedEvent;
 use crate::stripe::envelope::Envelope;
@@ -190,113 +187,4 @@ impl Receipt {
     pub fn is_duplicate(&self) -> bool {
         self.duplicate
     }
-}
-
-/// State of an entry, each with its own data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EntryState {
-    /// Waits for `due`.
-    Waiting {
-        /// Earliest time of the next attempt.
-        due: Timestamp,
-    },
-    /// Somebody works on it.
-    Leased {
-        /// When the lease ends.
-        until: Timestamp,
-    },
-    /// A process of a Colonies server has it.
-    Submitted {
-        /// The process.
-        process: ProcessId,
-        /// When to ask the server about it.
-        poll: Timestamp,
-    },
-    /// Done.
-    Settled {
-        /// When.
-        at: Timestamp,
-        /// What the ledger made of it: `applied`, `stale`, `duplicate` or `ignored`.
-        outcome: String,
-    },
-    /// Given up; kept until a person replays it.
-    Dead {
-        /// When.
-        at: Timestamp,
-        /// Stable code.
-        code: String,
-        /// Why.
-        reason: String,
-    },
-    /// Held back by a rule; kept until a person releases it.
-    Quarantined {
-        /// When.
-        at: Timestamp,
-        /// The rule.
-        code: String,
-        /// What it found.
-        reason: String,
-    },
-}
-
-/// The name of a state, in answers and on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StateName {
-    /// Waits for an attempt.
-    Waiting,
-    /// Somebody works on it.
-    Leased,
-    /// A process of a Colonies server has it.
-    Submitted,
-    /// Done.
-    Settled,
-    /// Given up.
-    Dead,
-    /// Held back.
-    Quarantined,
-}
-
-impl StateName {
-    /// Every state, by its number in the store.
-    pub const ALL: [Self; state::COUNT] =
-        [Self::Waiting, Self::Leased, Self::Submitted, Self::Settled, Self::Dead, Self::Quarantined];
-
-    /// The name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Leased => "leased",
-            Self::Submitted => "submitted",
-            Self::Settled => "settled",
-            Self::Dead => "dead",
-            Self::Quarantined => "quarantined",
-        }
-    }
-
-    /// The state with a number of the store.
-    pub(super) fn of_number(number: i64) -> Self {
-        usize::try_from(number).ok().and_then(|number| Self::ALL.get(number).copied()).unwrap_or(Self::Waiting)
-    }
-}
-
-impl std::str::FromStr for StateName {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        known.ok_or("must be waiting, leased, submitted, settled, dead or quarantined")
-    }
-}
-
-/// Numbers of the states in the store.
-pub(super) mod state {
-    pub(in super::super) const WAITING: i64 = 0;
-    pub(in super::super) const LEASED: i64 = 1;
-    pub(in super::super) const SUBMITTED: i64 = 2;
-    pub(in super::super) const SETTLED: i64 = 3;
-    pub(in super::super) const DEAD: i64 = 4;
-    pub(in super::super) const QUARANTINED: i64 = 5;
-    /// Number of states.
-    pub(in super::super) const COUNT: usize = 6;
 }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use super::body::Unpacker;
-use super::entry::state;
-use super::writer::Command;
+use super::file::InboxFile;
+use super::queue::Request;
+use super::state::StateName;
 use super::{Inbox, InboxError};
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
 use crate::domain::person::Person;
 
@@ -44,8 +45,8 @@ pub struct Unsettled {
     pub event_id: String,
     /// The event's type.
     pub event_type: String,
-    /// `waiting`, `leased`, `submitted`, `dead` or `quarantined`.
-    pub state: String,
+    /// Where it stands: anywhere but settled.
+    pub state: StateName,
 }
 
 impl Inbox {
@@ -55,9 +56,7 @@ impl Inbox {
         let (mut step, settled) = self.read(move |connection| look(connection, &person, after)).await?;
         step.erased = settled.len() as u64;
         if !dry_run && !settled.is_empty() {
-            let (reply, erased) = oneshot::channel();
-            self.send(Command::Erase { entries: settled, reply }).await?;
-            step.erased = erased.await.map_err(|_| InboxError::Closed)??;
+            step.erased = self.ask(EraseBodies { entries: settled }).await?;
         }
         Ok(step)
     }
@@ -75,42 +74,49 @@ fn look(connection: &Connection, person: &Person, after: i64) -> rusqlite::Resul
     while bytes < ERASE_BYTES_MAX
         && let Some(row) = rows.next()?
     {
-        let (entry, now): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let (entry, state): (i64, StateName) = (row.get(0)?, row.get(1)?);
         let body = unpacker.unpack(entry, row.get_ref(4)?.as_blob()?, row.get(5)?);
         bytes += body.len();
         step.last = Some(entry);
         if !person.is_in(&body) {
             continue;
         }
-        if now == state::SETTLED {
+        if state == StateName::Settled {
             settled.push(EntryId(entry));
         } else {
-            let state = super::backup::state_name(now).to_owned();
             step.unsettled.push(Unsettled { entry, event_id: row.get(2)?, event_type: row.get(3)?, state });
         }
     }
     Ok((step, settled))
 }
 
-/// For the writer: removes bodies of entries that are settled, and zeroes what they leave.
-pub(super) fn erase(connection: &Connection, entries: &[EntryId]) -> rusqlite::Result<u64> {
-    connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
-    let mut removed = 0;
+/// Asks to remove bodies of entries that are settled, and to zero what they leave.
+struct EraseBodies {
+    entries: Vec<EntryId>,
+}
+
+impl Request for EraseBodies {
+    /// How many there were.
+    type Done = u64;
+
+    fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<u64> {
+        let connection = &file.connection;
+        connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
+        let removed = remove(connection, &self.entries);
+        connection.pragma_update_and_check(None, "secure_delete", "OFF", |_| Ok(()))?;
+        removed
+    }
+}
+
+fn remove(connection: &Connection, entries: &[EntryId]) -> rusqlite::Result<u64> {
     let mut statement = connection.prepare_cached(
         "DELETE FROM bodies WHERE entry = ?1 AND EXISTS (SELECT 1 FROM entries WHERE id = ?1 AND state = ?2)",
     )?;
-    let mut result = Ok(());
+    let mut removed = 0;
     for entry in entries {
-        match statement.execute(params![entry.0, state::SETTLED]) {
-            Ok(rows) => removed += rows as u64,
-            Err(error) => {
-                result = Err(error);
-                break;
-            }
-        }
+        removed += statement.execute(params![entry.0, StateName::Settled])? as u64;
     }
-    connection.pragma_update_and_check(None, "secure_delete", "OFF", |_| Ok(()))?;
-    result.map(|()| removed)
+    Ok(removed)
 }
 
 #[cfg(test)]
@@ -119,7 +125,7 @@ mod tests {
 
     use super::super::{Conclusion, Door, InboxOptions, LeaseRequest, NewEntry};
     use super::*;
-    use crate::domain::clock::{Clock, Timestamp};
+    use crate::domain::clock::Clock;
     use crate::domain::ids::EndpointName;
     use crate::domain::person::Subject;
     use crate::stripe::envelope::Envelope;
@@ -172,12 +178,8 @@ mod tests {
         }
         settle(&inbox, 3).await;
         let (would, unsettled, _) = erase_all(&inbox, "cus_ann", true).await;
-        let found = Unsettled {
-            entry: 4,
-            event_id: "evt_3".to_owned(),
-            event_type: "x".to_owned(),
-            state: "waiting".to_owned(),
-        };
+        let found =
+            Unsettled { entry: 4, event_id: "evt_3".to_owned(), event_type: "x".to_owned(), state: StateName::Waiting };
         assert_eq!((would, unsettled.as_slice()), (2, [found.clone()].as_slice()));
         assert_eq!(erase_all(&inbox, "cus_ann", false).await.0, 2);
         assert_eq!(erase_all(&inbox, "cus_ann", false).await.0, 0, "a second time there is nothing left");

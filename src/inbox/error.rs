@@ -72,27 +72,30 @@ pub enum OpenError {
     },
 }
 
+/// What the store itself says.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
 /// Why the inbox did not do what it was asked. Nothing was acknowledged and nothing that was durable is lost.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum InboxError {
     /// The disk or the configured bound is reached.
     #[error("inbox is full: free disk space or raise inbox.bytes_max")]
-    Full(#[source] Arc<rusqlite::Error>),
+    Full(#[source] Cause),
     /// More requests wait than the queue holds.
     #[error("inbox is overloaded")]
     Overloaded,
     /// Another program holds the file's write lock.
     #[error("inbox is locked by another program")]
-    Busy(#[source] Arc<rusqlite::Error>),
+    Busy(#[source] Cause),
     /// The file system refuses writes.
     #[error("inbox is read-only: check the mount and the file's owner")]
-    ReadOnly(#[source] Arc<rusqlite::Error>),
+    ReadOnly(#[source] Cause),
     /// The file is damaged.
     #[error("inbox is damaged")]
-    Damaged(#[source] Arc<rusqlite::Error>),
+    Damaged(#[source] Cause),
     /// Any other failure of the store.
     #[error("inbox cannot be written or read")]
-    Storage(#[source] Arc<rusqlite::Error>),
+    Storage(#[source] Cause),
     /// The writer has stopped.
     #[error("inbox is closed")]
     Closed,
@@ -102,7 +105,7 @@ impl InboxError {
     /// Classifies SQLite's error.
     pub(super) fn from_sqlite(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error_code();
-        let error = Arc::new(error);
+        let error: Cause = Arc::new(error);
         match code {
             Some(ErrorCode::DiskFull) => Self::Full(error),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error),
@@ -125,6 +128,9 @@ impl InboxError {
         }
     }
 }
+
+/// Why the process has to end after a failed fsync.
+pub(super) const FSYNC_FAILED: &str = "the disk failed to store the inbox; restarting replays its log";
 
 /// After a failed fsync the kernel may have dropped the pages and answer the next one with success. Only a restart, which
 /// replays the log, is safe.

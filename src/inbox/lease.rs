@@ -3,11 +3,23 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::InboxError;
+use super::body::Unpacker;
+use super::file::InboxFile;
+use super::queue::Request;
+use super::schema::live;
+use super::state::StateName;
+use super::{Inbox, InboxError};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
+use crate::domain::ids::{EndpointName, EntryId, EventId};
 use crate::domain::trace::TraceContext;
+
+/// An entry that was held during this many crashes comes alone from then on.
+pub(super) const CRASHES_ALONE: i64 = 2;
+
+/// An entry that was held, in the end alone, during this many crashes is given up as `crash_loop`.
+pub const CRASHES_MAX: i64 = 8;
 
 /// The right to conclude one entry. Cannot be copied; concluding consumes it.
 ///
@@ -69,98 +81,138 @@ impl Leased {
     }
 }
 
-/// How a lease, or the stay with a process, ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Conclusion {
-    /// Done: `applied`, `stale`, `duplicate` or `ignored`.
-    Settle {
-        /// What the ledger made of it.
-        outcome: &'static str,
-    },
-    /// A rule wants a person to look.
-    Quarantine {
-        /// The rule.
-        code: String,
-        /// What it found.
-        reason: String,
-    },
-    /// No retry can mend it.
-    Dead {
-        /// Stable code.
-        code: String,
-        /// Why.
-        reason: String,
-    },
-    /// Try again later.
-    Retry {
-        /// Not before.
-        due: Timestamp,
-        /// Whether this counts as a failed attempt of this entry. It does not when a dependency was down.
-        counted: bool,
-        /// Why, for whoever looks at the entry meanwhile.
-        reason: String,
-    },
-    /// Try again later, alone: it was in a batch that failed, and must not take neighbours with it again. Counts as a
-    /// failed attempt.
-    RetryAlone {
-        /// Not before.
-        due: Timestamp,
-        /// Why, for whoever looks at the entry meanwhile.
-        reason: String,
-    },
-    /// A process of a Colonies server has it now. Nobody leases it until the process is concluded.
-    Submitted {
-        /// The process.
-        process: ProcessId,
-        /// When to ask the server about it.
-        poll: Timestamp,
-    },
+impl Inbox {
+    /// Leases the entries that are due, oldest due first, with their bodies. An entry that was held during several
+    /// crashes comes alone, so that it cannot take neighbours with it.
+    pub async fn lease(&self, request: LeaseRequest) -> Result<Vec<Leased>, InboxError> {
+        let leases = self.ask(request).await?;
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read(move |connection| load(connection, leases)).await
+    }
 }
 
-/// A process that holds entries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubmittedProcess {
-    /// The process.
-    pub process: ProcessId,
-    /// How many entries it holds.
-    pub entries: u64,
-    /// When the oldest of them was received.
-    pub oldest: Timestamp,
-    /// When to ask the server about it.
-    pub poll: Timestamp,
+impl Request for LeaseRequest {
+    type Done = Vec<Lease>;
+
+    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Vec<Lease>> {
+        if file.note_time(now) {
+            file.clock_went_back(now)?;
+        }
+        file.return_leased(now, now.millis())?;
+        let chosen = choose(file, self, now)?;
+        let token = file.next_token();
+        let mut leases = Vec::with_capacity(chosen.len());
+        for id in chosen {
+            file.connection
+                .prepare_cached("UPDATE entries SET state = ?2, lease_token = ?3, due_at = ?4 WHERE id = ?1")?
+                .execute(params![id, StateName::Leased, token, now.plus(self.duration).millis()])?;
+            file.moved(StateName::Waiting, StateName::Leased);
+            leases.push(Lease { entry: EntryId(id), token });
+        }
+        if !leases.is_empty() {
+            file.leased();
+        }
+        Ok(leases)
+    }
 }
 
-/// An entry that a process holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubmittedEntry {
-    /// Row number.
-    pub entry: EntryId,
-    /// The event's id.
-    pub event_id: EventId,
-    /// The event's type.
-    pub event_type: String,
-    /// Failed attempts so far.
-    pub attempts: u32,
-    /// When it became durable.
-    pub received: Timestamp,
-    /// The delivery's position in its trace.
-    pub trace: Option<TraceContext>,
+/// The entries to lease, in order of their due time. Gives up the ones that crash every process.
+fn choose(file: &mut InboxFile, request: &LeaseRequest, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
+    let mut chosen = Vec::new();
+    let mut crashing = Vec::new();
+    {
+        let mut statement = file.connection.prepare_cached(live::DUE)?;
+        let mut rows = statement.query(params![now.millis(), request.entries_max])?;
+        let mut bytes_left = request.bytes_max;
+        while let Some(row) = rows.next()? {
+            let (id, crashes): (i64, i64) = (row.get(0)?, row.get(1)?);
+            // A length that is none is damage: such an entry comes alone, and is given up by whoever reads it.
+            let bytes = row.get::<_, Option<i64>>(2)?.unwrap_or(0);
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            if crashes >= CRASHES_MAX {
+                crashing.push(id);
+            } else if crashes >= CRASHES_ALONE {
+                if chosen.is_empty() {
+                    chosen.push(id);
+                    break;
+                }
+            } else if chosen.is_empty() || bytes <= bytes_left {
+                bytes_left = bytes_left.saturating_sub(bytes);
+                chosen.push(id);
+            } else {
+                break;
+            }
+        }
+    }
+    for id in crashing {
+        let reason = format!("held alone while the gateway died, {CRASHES_MAX} times");
+        file.end(id, (StateName::Waiting, StateName::Dead), now, "crash_loop", Some(&reason))?;
+    }
+    Ok(chosen)
 }
 
-/// What a conclusion came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Concluded {
-    /// The lease was held and the entry changed.
-    Done,
-    /// The lease had been lost: nothing changed, and whoever holds the entry now decides.
-    LeaseLost,
+/// Adds the bodies to leases. All of it in one read transaction.
+fn load(connection: &mut Connection, leases: Vec<Lease>) -> rusqlite::Result<Vec<Leased>> {
+    let transaction = connection.transaction()?;
+    let mut statement = transaction.prepare_cached(
+        "SELECT endpoint, event_id, event_type, attempts, MAX(received_at, COALESCE(replayed_at, 0),
+                COALESCE(released_at, 0)), body, bytes, released_at, replayed_at IS NOT NULL, traceparent
+         FROM entries JOIN bodies ON entry = id WHERE id = ?1",
+    )?;
+    let mut unpacker = Unpacker::default();
+    leases
+        .into_iter()
+        .map(|lease| {
+            statement.query_row([lease.entry.0], |row| {
+                Ok(Leased {
+                    endpoint: EndpointName::new(row.get::<_, String>(0)?),
+                    event_id: EventId::new(row.get::<_, String>(1)?),
+                    event_type: row.get(2)?,
+                    attempts: row.get(3)?,
+                    received: Timestamp::from_millis(row.get(4)?),
+                    body: Bytes::from(unpacker.unpack(lease.entry.0, row.get_ref(5)?.as_blob()?, row.get(6)?)),
+                    released: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
+                    replayed: row.get(8)?,
+                    trace: row.get::<_, Option<String>>(9)?.as_deref().and_then(TraceContext::parse),
+                    lease,
+                })
+            })
+        })
+        .collect()
 }
 
-/// Conclusions that the inbox could not store. The leases still hold until they end.
-#[derive(Debug)]
-pub struct Refused {
-    /// Why.
-    pub error: InboxError,
-    /// What to offer again; empty when the inbox is closed.
-    pub conclusions: Vec<(Lease, Conclusion)>,
+/// Takes over a checked file. Leases of the process before are void, since the lock file says that it is gone; what it
+/// worked on is waiting again with one more crash on record.
+pub(super) fn recover(connection: Connection, now: Timestamp) -> rusqlite::Result<InboxFile> {
+    let mut file = InboxFile::new(connection)?;
+    file.begin()?;
+    file.return_leased(now, i64::MAX)?;
+    let newest: Option<i64> = file
+        .connection
+        .query_row("SELECT received_at FROM entries ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
+        .optional()?;
+    if newest.is_some_and(|newest| newest > now.millis()) {
+        file.clock_went_back(now)?;
+    }
+    file.commit()?;
+    Ok(file)
+}
+
+impl InboxFile {
+    /// Leases that ended by `until` are void; whoever held them crashed or stalled.
+    fn return_leased(&mut self, now: Timestamp, until: i64) -> rusqlite::Result<()> {
+        let returned = self.connection.prepare_cached(live::RETURN_LEASED)?.execute(params![now.millis(), until])?;
+        let returned = i64::try_from(returned).unwrap_or(0);
+        self.count(StateName::Leased, -returned);
+        self.count(StateName::Waiting, returned);
+        Ok(())
+    }
+
+    /// After the system clock was set back, waits measured on the old clock would last as long as the jump: end them.
+    fn clock_went_back(&mut self, now: Timestamp) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(live::DUE_AT_ONCE)?.execute([now.millis()])?;
+        Ok(())
+    }
 }

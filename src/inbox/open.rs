@@ -1,18 +1,20 @@
 //! Opening the inbox: lock, checks, format, recovery after an unclean stop, threads.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::checks::{self, Depth, FILE_NAME, classify};
+use super::claim::{Claim, claim, restore_journal};
+use super::file::InboxFile;
 use super::schema::{APPLICATION_ID, CREATE, FORMAT, PAGE_BYTES, UPGRADES};
 use super::stats::WriterStats;
-use super::write::Writes;
 use super::writer::Writer;
-use super::{Inbox, InboxError, InboxOptions, InboxThreads, OpenError, checkpoint, restore_journal};
+use super::{Inbox, InboxError, InboxOptions, InboxThreads, OpenError, checkpoint, lease};
 use crate::domain::clock::Clock;
 
 /// A file up to this size is read through before the start; a larger one is checked while the gateway runs.
@@ -25,36 +27,30 @@ pub(super) fn open(options: &InboxOptions, clock: Clock) -> Result<(Inbox, Inbox
         message: "the directory cannot be created; check its parent and its owner",
         source,
     })?;
-    let lock = lock(&directory.join("inbox.lock"))?;
+    let claim = claim(directory)?;
     let journal = restore_journal(directory);
     if journal.exists() {
         return Err(OpenError::Restoring { path: journal });
     }
-    let path = directory.join("inbox.db");
+    let path = directory.join(FILE_NAME);
     let connection = connect(&path, options)?;
     let large = check(&path, &connection)?;
-    let mut writes = Writes::recover(connection, clock.now()).map_err(|source| classify(&path, source))?;
+    let mut file = lease::recover(connection, clock.now()).map_err(|source| classify(&path, source))?;
     if let Some(bytes_max) = options.bytes_max {
-        writes.bound(bytes_max).map_err(|source| classify(&path, source))?;
+        file.bound(bytes_max).map_err(|source| classify(&path, source))?;
     }
-    secure(&path, &writes)?;
-    let read_only = || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags).map_err(|source| classify(&path, source))?;
-        connection.busy_timeout(options.busy_timeout).map_err(|source| classify(&path, source))?;
-        Ok(connection)
-    };
-    let reader = read_only()?;
-    let checker = if large { Some(read_only()?) } else { None };
+    secure(&path, &file)?;
+    let reader = checks::read_only(&path, options.busy_timeout)?;
+    let checker = if large { Some(checks::read_only(&path, options.busy_timeout)?) } else { None };
     let checkpointer = Connection::open(&path).map_err(|source| classify(&path, source))?;
     leave_log(&checkpointer).map_err(|source| classify(&path, source))?;
-    start(options, clock, Parts { path: &path, lock, writes, reader, checker, checkpointer })
+    start(options, clock, Parts { path: &path, claim, file, reader, checker, checkpointer })
 }
 
 struct Parts<'a> {
     path: &'a Path,
-    lock: File,
-    writes: Writes,
+    claim: Claim,
+    file: InboxFile,
     reader: Connection,
     checker: Option<Connection>,
     checkpointer: Connection,
@@ -68,50 +64,36 @@ fn start(options: &InboxOptions, clock: Clock, parts: Parts<'_>) -> Result<(Inbo
             source,
         })
     };
-    let (commands, queue) = mpsc::channel(options.queue_max);
+    let (messages, queue) = mpsc::channel(options.queue_max);
     let (fatal_sender, fatal) = watch::channel(None);
     let stats = Arc::new(WriterStats::default());
     let (checkpoints, requests) = std::sync::mpsc::sync_channel(1);
     let mut threads = Vec::with_capacity(3);
     let check = parts.checker.as_ref().map(Connection::get_interrupt_handle);
     let fatal_checkpoint = fatal_sender.clone();
-    let (checkpointer, checkpoint_commands) = (parts.checkpointer, commands.downgrade());
+    let (checkpointer, checkpoint_messages) = (parts.checkpointer, messages.downgrade());
     threads.push(spawn(
         "inbox-checkpoint",
-        Box::new(move || checkpoint::run(&checkpointer, &requests, &checkpoint_commands, &fatal_checkpoint)),
+        Box::new(move || checkpoint::run(&checkpointer, &requests, &checkpoint_messages, &fatal_checkpoint)),
     )?);
     if let Some(connection) = parts.checker {
         let fatal_check = fatal_sender.clone();
         threads.push(spawn("inbox-check", Box::new(move || check_large(&connection, &fatal_check)))?);
     }
     let writer = Writer {
-        writes: parts.writes,
+        file: parts.file,
         queue,
         group_max: options.group_max,
         checkpoints,
         stats: Arc::clone(&stats),
         fatal: fatal_sender,
         clock: clock.clone(),
-        _lock: parts.lock,
+        _claim: parts.claim,
     };
     threads.push(spawn("inbox-writer", Box::new(move || writer.run()))?);
     let inbox =
-        Inbox { commands, reader: Arc::new(Mutex::new(parts.reader)), arrivals: Arc::new(Notify::new()), stats, clock };
+        Inbox { messages, reader: Arc::new(Mutex::new(parts.reader)), arrivals: Arc::new(Notify::new()), stats, clock };
     Ok((inbox, InboxThreads { threads, fatal, check }))
-}
-
-pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
-    let cannot = |source| OpenError::Path {
-        path: path.to_owned(),
-        message: "the lock file cannot be written; check the directory's owner and that the disk is not read-only",
-        source,
-    };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(cannot)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(cannot(source)),
-    }
 }
 
 fn connect(path: &Path, options: &InboxOptions) -> Result<Connection, OpenError> {
@@ -141,26 +123,20 @@ fn leave_log(connection: &Connection) -> rusqlite::Result<()> {
 /// read through now.
 fn check(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
     let classify = |source| classify(path, source);
-    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(classify);
+    let pragma = |name: &str| checks::number(path, connection, name);
     let tables: i64 =
         connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(classify)?;
-    let (application, format) = (pragma("application_id")?, pragma("user_version")?);
-    if tables == 0 && application == 0 && format == 0 {
+    if tables == 0 && pragma("application_id")? == 0 && pragma("user_version")? == 0 {
         let create = format!(
             "BEGIN IMMEDIATE; {CREATE} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
         );
         connection.execute_batch(&create).map_err(classify)?;
         return Ok(false);
     }
-    if application != APPLICATION_ID {
-        return Err(OpenError::Foreign { path: path.to_owned() });
-    }
-    if format > FORMAT {
-        return Err(OpenError::Newer { path: path.to_owned(), found: format, known: FORMAT });
-    }
+    let format = checks::format(path, connection)?;
     let bytes = pragma("page_count")?.saturating_mul(pragma("page_size")?);
     let large = u64::try_from(bytes).is_ok_and(|bytes| bytes > CHECK_AT_START_BYTES_MAX);
-    if !large && let Some(detail) = quick_check(connection).map_err(classify)? {
+    if !large && let Some(detail) = checks::damage(connection, Depth::Quick).map_err(classify)? {
         return Err(OpenError::Damaged { path: path.to_owned(), detail });
     }
     upgrade(connection, format).map_err(classify)?;
@@ -186,8 +162,8 @@ fn upgrade(connection: &Connection, format: i64) -> rusqlite::Result<()> {
 /// What the process before wrote and did not sync is visible, but the disk may not have it, and may have given up on it
 /// after a failed fsync. Moved into the file it is written and synced anew, before a delivery is acknowledged because its
 /// event is known. A disk too full for that still syncs the log.
-fn secure(path: &Path, writes: &Writes) -> Result<(), OpenError> {
-    let Err(error) = writes.checkpoint() else { return Ok(()) };
+fn secure(path: &Path, inbox: &InboxFile) -> Result<(), OpenError> {
+    let Err(error) = inbox.checkpoint() else { return Ok(()) };
     if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DiskFull) {
         return Err(classify(path, error));
     }
@@ -200,14 +176,8 @@ fn secure(path: &Path, writes: &Writes) -> Result<(), OpenError> {
     })
 }
 
-/// SQLite's first complaint about the file, if it has one.
-fn quick_check(connection: &Connection) -> rusqlite::Result<Option<String>> {
-    let finding: Option<String> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).optional()?;
-    Ok(finding.filter(|finding| finding != "ok"))
-}
-
 fn check_large(connection: &Connection, fatal: &watch::Sender<Option<String>>) {
-    let finding = match quick_check(connection).map_err(InboxError::from_sqlite) {
+    let finding = match checks::damage(connection, Depth::Quick).map_err(InboxError::from_sqlite) {
         Ok(finding) => finding,
         Err(InboxError::Damaged(error)) => Some(error.to_string()),
         // Interrupted at shutdown, or a fault that the writer meets too and reports.
@@ -215,15 +185,5 @@ fn check_large(connection: &Connection, fatal: &watch::Sender<Option<String>>) {
     };
     if let Some(finding) = finding {
         fatal.send_replace(Some(format!("the inbox file is damaged: {finding}")));
-    }
-}
-
-pub(super) fn classify(path: &Path, source: rusqlite::Error) -> OpenError {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    match source.sqlite_error_code() {
-        Some(DatabaseCorrupt | NotADatabase) => {
-            OpenError::Damaged { path: path.to_owned(), detail: source.to_string() }
-        }
-        _ => OpenError::Sqlite { path: path.to_owned(), source },
     }
 }

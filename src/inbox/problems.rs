@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
-use super::entry::StateName;
+use super::state::StateName;
 use super::{Inbox, InboxError};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
@@ -64,7 +64,7 @@ impl Inbox {
             let mut problems = Problems::default();
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                let number: i64 = row.get(0)?;
+                let state: StateName = row.get(0)?;
                 let (code, event_type): (String, String) = (row.get(1)?, row.get(2)?);
                 let count: u64 = row.get(3)?;
                 problems.entries += count;
@@ -72,13 +72,12 @@ impl Inbox {
                     continue;
                 }
                 let (id, reason): (Option<i64>, Option<String>) = sample
-                    .query_row(params![number, code, event_type], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .query_row(params![state, code, event_type], |row| Ok((row.get(0)?, row.get(1)?)))
                     .or_else(|error| match error {
                         rusqlite::Error::QueryReturnedNoRows => Ok((None, None)),
                         error => Err(error),
                     })?;
                 let time = |column| row.get::<_, Option<i64>>(column).map(|at| Timestamp::from_millis(at.unwrap_or(0)));
-                let state = StateName::of_number(number);
                 problems.groups.push(ProblemGroup {
                     state,
                     count,

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::EndpointName;
+use crate::domain::ids::{EndpointName, EntryId, ProcessId};
 use crate::stripe::envelope::Envelope;
 use crate::stripe::tests::delivery;
 
@@ -637,31 +637,31 @@ fn after_a_fatal_fault_nothing_is_written_or_moved_and_requests_are_refused() {
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
     connection.execute_batch(schema::CREATE).unwrap();
     let wal = directory.path().join("inbox.db-wal");
-    let (commands, queue) = mpsc::channel(8);
+    let (messages, queue) = mpsc::channel(8);
     let (checkpoints, requests) = std::sync::mpsc::sync_channel(1);
     let fatal = watch::Sender::new(Some("the disk failed".to_owned()));
     let writer = writer::Writer {
-        writes: write::Writes::recover(connection, START).unwrap(),
+        file: lease::recover(connection, START).unwrap(),
         queue,
         group_max: 8,
         checkpoints,
         stats: Arc::default(),
         fatal: fatal.clone(),
         clock: Clock::manual(START),
-        _lock: std::fs::File::create(directory.path().join("inbox.lock")).unwrap(),
+        _claim: claim(directory.path()).unwrap(),
     };
     let log_before = std::fs::read(&wal).unwrap();
-    let (reply, mut receipt) = oneshot::channel();
-    commands.try_send(Command::Append { entry: Box::new(entry("evt_1")), reply }).unwrap();
+    let (asked, mut receipt) = Asked::new(entry("evt_1"));
+    messages.try_send(Message::Request(asked)).unwrap();
     let (asks, asked) = std::sync::mpsc::sync_channel(1);
-    asks.send(checkpoint::Request::Finish).unwrap();
+    asks.send(checkpoint::Extent::Finish).unwrap();
     drop(asks);
     let checkpointer = Connection::open(&path).unwrap();
     checkpointer.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
-    checkpoint::run(&checkpointer, &asked, &commands.downgrade(), &fatal);
-    drop(commands);
+    checkpoint::run(&checkpointer, &asked, &messages.downgrade(), &fatal);
+    drop(messages);
     writer.run();
-    assert!(receipt.try_recv().is_err(), "acknowledged after the disk failed");
+    assert!(!receipt.is_answered(), "acknowledged after the disk failed");
     assert!(!log_before.is_empty() && std::fs::read(&wal).unwrap() == log_before, "the log was touched");
     drop(requests);
 }

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use colony_gateway::domain::clock::Timestamp;
 use colony_gateway::domain::reconcile::{Order, What};
-use colony_gateway::inbox::operate::{self, Action};
-use colony_gateway::inbox::select::Selection;
-use colony_gateway::inbox::{Conclusion, LeaseRequest};
+use colony_gateway::inbox::{self, Action, Conclusion, LeaseRequest, Selection};
 use colony_gateway::ledger::Outcome;
 use colony_gateway::reconcile::{SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
 use colony_gateway::stripe::api::PAGE_MAX;
@@ -235,7 +233,7 @@ async fn an_event_whose_body_was_damaged_is_fetched_again_once_its_entry_is_drop
     site.inbox.conclude(vec![(leased.lease, dead)]).await.unwrap();
     let report = site.events().await;
     assert_eq!((report.in_hand, report.inserted), (1, 0), "a person has not decided yet: {report:?}");
-    let drop = operate::Order { action: Action::Drop, by: None, note: Some("damaged".to_owned()) };
+    let drop = inbox::Order { action: Action::Drop, by: None, note: Some("damaged".to_owned()) };
     site.inbox.operate(&Selection::default(), &drop, false, None).await.unwrap();
     let report = site.events().await;
     assert_eq!((report.in_hand, report.inserted), (0, 1), "{report:?}");

@@ -15,9 +15,7 @@ use super::Control;
 use super::query::{ListQuery, invalid};
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
-use crate::inbox::operate::{Action, Order, Refusal, Step};
-use crate::inbox::report::{EntryStory, ListedPage};
-use crate::inbox::select::Selection;
+use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep, Refusal, Selection};
 
 /// Longest body of a change, in bytes: room for as many ids as a selection may name.
 const BODY_BYTES_MAX: usize = 512 * 1024;
@@ -128,19 +126,28 @@ async fn show(
     Ok(Json(story))
 }
 
-async fn replay(control: State<Arc<Control>>, headers: HeaderMap, body: Body) -> Result<Json<Step>, Problem> {
+async fn replay(control: State<Arc<Control>>, headers: HeaderMap, body: Body) -> Result<Json<OrderStep>, Problem> {
     change(&control, &headers, body, Action::Replay).await
 }
 
-async fn release(control: State<Arc<Control>>, headers: HeaderMap, body: Body) -> Result<Json<Step>, Problem> {
+async fn release(control: State<Arc<Control>>, headers: HeaderMap, body: Body) -> Result<Json<OrderStep>, Problem> {
     change(&control, &headers, body, Action::Release).await
 }
 
-async fn drop_entries(control: State<Arc<Control>>, headers: HeaderMap, body: Body) -> Result<Json<Step>, Problem> {
+async fn drop_entries(
+    control: State<Arc<Control>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<OrderStep>, Problem> {
     change(&control, &headers, body, Action::Drop).await
 }
 
-async fn change(control: &Control, headers: &HeaderMap, body: Body, action: Action) -> Result<Json<Step>, Problem> {
+async fn change(
+    control: &Control,
+    headers: &HeaderMap,
+    body: Body,
+    action: Action,
+) -> Result<Json<OrderStep>, Problem> {
     control.operator.authorize(headers)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
     let Change { selection, all, by, note, dry_run, after } = serde_json::from_slice(&body).map_err(invalid)?;
@@ -154,7 +161,7 @@ async fn change(control: &Control, headers: &HeaderMap, body: Body, action: Acti
     let order = Order { action, by, note };
     let (order, selection) = (&order, &selection);
     let mut audit = Audit { order, selection, dry_run, matched: 0, changed: 0, refused: BTreeMap::new() };
-    let mut total = Step { entries: Vec::new(), next: after };
+    let mut total = OrderStep { entries: Vec::new(), next: after };
     for number in 0..STEPS_MAX {
         if number > 0 {
             tokio::time::sleep(STEP_PAUSE).await;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
-use crate::inbox::select::{PAGE_ENTRIES_MAX, Selection};
+use crate::inbox::{PAGE_ENTRIES_MAX, Selection};
 
 /// Entries on a page when nobody says how many.
 const LIMIT: usize = 50;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{BODY_BYTES_MAX, Control};
 use crate::domain::breaker::Breaker;
 use crate::door::Problem;
-use crate::inbox::problems::Problems;
+use crate::inbox::Problems;
 use crate::telemetry::roster::BeeReport;
 
 #[derive(Serialize)]

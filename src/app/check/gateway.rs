@@ -87,7 +87,7 @@ async fn stopped(config: &Config) -> Finding {
     if !directory.join(inbox::FILE_NAME).exists() {
         return Finding::none(NAME, format!("none in {}", directory.display()));
     }
-    match tokio::task::spawn_blocking(move || inbox::peek(&directory)).await {
+    match tokio::task::spawn_blocking(move || inbox::counts_in(&directory)).await {
         Ok(Ok(counts)) => {
             let Counts { dead, quarantined, .. } = counts;
             let mut finding = judge(counts.backlog(), None, dead, quarantined);

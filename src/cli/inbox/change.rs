@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::ChangeArgs;
 use super::desk::Desk;
 use crate::domain::clock::Clock;
-use crate::inbox::operate::{Action, Order, Refusal, StepEntry};
+use crate::inbox::{Action, Order, OrderedEntry, Refusal};
 
 /// Between two steps, so that a gateway that runs takes webhooks first.
 const STEP_PAUSE: Duration = Duration::from_millis(20);
@@ -27,7 +27,7 @@ struct Report {
     changed: usize,
     refused: BTreeMap<Refusal, usize>,
     /// All of a dry run; else those that were refused.
-    entries: Vec<StepEntry>,
+    entries: Vec<OrderedEntry>,
 }
 
 pub(super) async fn run(
@@ -81,8 +81,8 @@ pub(super) async fn run(
 }
 
 /// One line of a dry run, printed as it is found: there may be very many.
-fn would(action: Action, entry: &StepEntry) -> std::io::Result<()> {
-    let StepEntry { entry: id, event_id, event_type, state, code, refused } = entry;
+fn would(action: Action, entry: &OrderedEntry) -> std::io::Result<()> {
+    let OrderedEntry { entry: id, event_id, event_type, state, code, refused } = entry;
     let what = match refused {
         None => format!("would {}", action.as_str()),
         Some(refusal) => format!("left: {}", refusal.explain()),

@@ -12,10 +12,7 @@ use crate::cli::admin::{AdminClient, Reach, reach};
 use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::domain::ids::EntryId;
-use crate::inbox::operate::{Action, Order, Step};
-use crate::inbox::problems::Problems;
-use crate::inbox::report::{EntryStory, ListedPage};
-use crate::inbox::select::Selection;
+use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep, Problems, Selection};
 
 /// Who answers.
 pub(super) struct Desk(Reach);
@@ -88,14 +85,13 @@ impl Desk {
         order: &Order,
         dry_run: bool,
         after: Option<EntryId>,
-    ) -> anyhow::Result<Step> {
+    ) -> anyhow::Result<OrderStep> {
         match &self.0 {
             Reach::Running(client) => {
                 let path = match order.action {
                     Action::Replay => "/admin/entries/replay",
                     Action::Release => "/admin/entries/release",
                     Action::Drop => "/admin/entries/drop",
-                    Action::Hasten => "/admin/resume",
                 };
                 let (by, note) = (order.by.as_deref(), order.note.as_deref());
                 // Whether all was said was checked before.

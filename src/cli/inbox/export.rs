@@ -12,7 +12,7 @@ use super::Connection;
 use super::desk::Desk;
 use super::filter::Filter;
 use crate::domain::clock::Clock;
-use crate::inbox::select::{PAGE_ENTRIES_MAX, Selection};
+use crate::inbox::{PAGE_ENTRIES_MAX, Selection};
 
 /// Arguments of `inbox export`.
 #[derive(Clone, Debug, Args)]

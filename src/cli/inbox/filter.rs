@@ -6,8 +6,7 @@ use clap::Args;
 
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::EntryId;
-use crate::inbox::StateName;
-use crate::inbox::select::Selection;
+use crate::inbox::{Selection, StateName};
 
 /// Which entries. Options of different kinds all hold; values of one option are alternatives.
 #[derive(Clone, Debug, Default, Args)]

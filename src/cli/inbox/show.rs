@@ -9,9 +9,7 @@ use super::desk::Desk;
 use super::{ListArgs, ShowArgs};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::EntryId;
-use crate::inbox::problems::ProblemGroup;
-use crate::inbox::report::{BodyReport, EntryReport, EntryStory, ListedPage};
-use crate::inbox::select::{PAGE_ENTRIES_MAX, Selection};
+use crate::inbox::{BodyReport, EntryReport, EntryStory, ListedPage, PAGE_ENTRIES_MAX, ProblemGroup, Selection};
 
 /// Characters of a reason in a list.
 const REASON_CHARS: usize = 60;

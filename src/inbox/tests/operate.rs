@@ -1,8 +1,6 @@
 //! Choosing entries and what a person does to them.
 
 use super::*;
-use crate::inbox::operate::{Action, NOTE_BYTES_MAX, Order, Refusal, STEP_ENTRIES_MAX, Step};
-use crate::inbox::select::{Selection, SelectionError, VALUES_MAX};
 
 fn order(action: Action) -> Order {
     Order { action, by: Some("ana".to_owned()), note: Some("seen".to_owned()) }
@@ -32,7 +30,7 @@ impl Fixture {
         }
     }
 
-    async fn operate(&self, selection: &Selection, action: Action) -> Step {
+    async fn operate(&self, selection: &Selection, action: Action) -> OrderStep {
         self.inbox().operate(selection, &order(action), false, None).await.unwrap()
     }
 
@@ -226,7 +224,7 @@ async fn what_the_door_held_back_is_released_but_not_replayed_and_what_holds_no_
     fixture.inbox().append(NewEntry::event(endpoint(), envelope, hold, delivery(event))).await.unwrap();
     fixture.inbox().append(NewEntry::malformed(endpoint(), "not JSON".to_owned(), delivery(b"<html>"))).await.unwrap();
     let all = Selection { states: vec![StateName::Quarantined], ..Selection::default() };
-    let refusals = |step: Step| step.entries.into_iter().map(|entry| entry.refused).collect::<Vec<_>>();
+    let refusals = |step: OrderStep| step.entries.into_iter().map(|entry| entry.refused).collect::<Vec<_>>();
     assert_eq!(refusals(fixture.operate(&all, Action::Replay).await), [Some(Refusal::HeldAtDoor); 2]);
     let dry = fixture.inbox().operate(&all, &order(Action::Release), true, None).await.unwrap();
     assert_eq!(refusals(dry), [None, Some(Refusal::NothingToApply)]);
@@ -286,7 +284,7 @@ async fn a_story_shows_ids_and_hides_people_unless_asked() {
     let told = fixture.inbox().story(entry, false).await.unwrap().unwrap();
     let text = serde_json::to_string(&told).unwrap();
     assert!(text.contains("cus_1") && text.contains("in_evt_1") && !text.contains("ada@example.com"), "{text}");
-    assert_eq!(serde_json::from_str::<report::EntryStory>(&text).unwrap(), told);
+    assert_eq!(serde_json::from_str::<EntryStory>(&text).unwrap(), told);
     let body = fixture.inbox().story(entry, true).await.unwrap().unwrap().body.unwrap();
     assert!(body.content.unwrap().contains("ada@example.com"));
     assert_eq!(fixture.inbox().story(EntryId(99), true).await.unwrap(), None);
@@ -314,5 +312,5 @@ async fn problems_are_grouped_by_state_code_and_type_with_a_sample_and_advice() 
     assert_eq!(counts[&("ledger_rejected".to_owned(), "invoice.paid".to_owned())], 2);
     fixture.operate(&Selection::default(), Action::Drop).await;
     assert_eq!(fixture.inbox().problem_counts().await.unwrap().len(), 0);
-    assert_eq!(fixture.inbox().problems().await.unwrap(), problems::Problems::default());
+    assert_eq!(fixture.inbox().problems().await.unwrap(), Problems::default());
 }

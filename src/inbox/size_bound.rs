@@ -1,4 +1,4 @@
-//! Room that new entries leave for work on those that are there.
+//! A configured bound on the file's size, with room that new entries leave for work on those that are there.
 //!
 //! A lease, an outcome and an index over them take room too. In a file that is full to its bound nothing could be
 //! settled, so nothing would ever be removed either.
@@ -12,25 +12,25 @@ const GROWTH: u64 = 512;
 /// Pages left for everything else, such as merging the newest event ids.
 const SPARE_PAGES: u64 = 16;
 
-/// A configured bound on the inbox file.
+/// What the file may grow to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct SizeBound {
     page_bytes: u64,
     pages_max: u64,
 }
 
-impl Room {
+impl SizeBound {
     /// Bounds a file with so many unfinished entries. If it is larger already, since the bound was lowered, it takes no
     /// new ones, but may still grow by work on those.
     ///
     /// # Errors
     /// SQLite's.
-    pub(super) fn bound(connection: &Connection, bytes_max: u64, unfinished: u64) -> rusqlite::Result<Self> {
+    pub(super) fn set(connection: &Connection, bytes_max: u64, unfinished: u64) -> rusqlite::Result<Self> {
         let page_bytes = pragma(connection, "PRAGMA page_size")?.max(512);
-        let room = Self { page_bytes, pages_max: bytes_max / page_bytes };
-        let limit = room.pages_max.max(pragma(connection, "PRAGMA page_count")? + room.reserve(unfinished));
+        let bound = Self { page_bytes, pages_max: bytes_max / page_bytes };
+        let limit = bound.pages_max.max(pragma(connection, "PRAGMA page_count")? + bound.reserve(unfinished));
         connection.pragma_update(None, "max_page_count", limit)?;
-        Ok(room)
+        Ok(bound)
     }
 
     /// Whether there is room for so many bytes beside what is kept for so many unfinished entries.

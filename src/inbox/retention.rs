@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
-use super::entry::state;
-use super::event_ids;
+use super::file::{InboxFile, SweepCursor};
+use super::queue::Request;
+use super::state::StateName;
+use super::{Inbox, InboxError, event_ids};
 use crate::domain::clock::Timestamp;
 
 /// Rows looked at in one sweep, so that it never holds up the writer.
@@ -31,11 +33,27 @@ pub struct Swept {
     pub more: bool,
 }
 
-/// Where the next sweep goes on. Entries that are kept would otherwise be looked at again and again.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SweepCursor {
-    bodies: i64,
-    entries: i64,
+impl Inbox {
+    /// Removes what [`Retention`] no longer keeps, one bounded batch. Call again while it removed something.
+    pub async fn sweep(&self, retention: Retention) -> Result<Swept, InboxError> {
+        self.ask(retention).await
+    }
+}
+
+impl Request for Retention {
+    type Done = Swept;
+
+    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Swept> {
+        let swept = sweep(&file.connection, &mut file.sweep, self, now)?;
+        if swept.entries > 0 {
+            file.count(StateName::Settled, -i64::try_from(swept.entries).unwrap_or(0));
+            // The largest number may be among what was removed, and is not given out again.
+            file.connection
+                .prepare_cached("UPDATE counters SET value = ?1 WHERE name = 'next_entry'")?
+                .execute([file.next_entry()])?;
+        }
+        Ok(swept)
+    }
 }
 
 struct Row {
@@ -44,7 +62,7 @@ struct Row {
     settled: Option<i64>,
 }
 
-pub(super) fn sweep(
+fn sweep(
     connection: &Connection,
     cursor: &mut SweepCursor,
     retention: &Retention,
@@ -78,7 +96,7 @@ pub(super) fn sweep(
 fn rows(connection: &Connection, sql: &str, after: i64) -> rusqlite::Result<Vec<Row>> {
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(params![after, SWEEP_ROWS_MAX], |row| {
-        let settled = row.get::<_, i64>(2)? == state::SETTLED;
+        let settled = row.get::<_, StateName>(2)? == StateName::Settled;
         let ended: Option<i64> = row.get(3)?;
         Ok(Row { id: row.get(0)?, received: row.get(1)?, settled: ended.filter(|_| settled) })
     })?;
@@ -112,7 +130,7 @@ fn pass(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Door, Inbox, InboxOptions, NewEntry};
+    use super::super::{Door, InboxOptions, NewEntry};
     use super::*;
     use crate::domain::clock::Clock;
     use crate::domain::ids::EndpointName;

@@ -1,4 +1,4 @@
-//! Choosing entries: by id, event, type, state, code, endpoint, user, customer and time, page by page.
+//! Searching entries, page by page.
 //!
 //! Guarantees: paging by key, so that each entry comes once whatever arrives or changes meanwhile; a page looks at a
 //! bounded number of rows and bodies and gives the reader's connection back between bounded windows, so that webhooks
@@ -10,17 +10,12 @@ use rusqlite::{Connection, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, Unpacker};
-use super::entry::StateName;
 use super::event_ids::ENTRIES_OF_EVENT;
 use super::report::{COLUMNS, EntryReport};
-use super::subject::Subject;
+use super::selection::Selection;
+use super::state::StateName;
 use super::{Inbox, InboxError};
-use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
-use stripe_events::ID_BYTES_MAX;
-
-/// Most values of one kind in a selection.
-pub const VALUES_MAX: usize = 1000;
 
 /// Most entries on one page.
 pub const PAGE_ENTRIES_MAX: usize = 1000;
@@ -33,59 +28,6 @@ const WINDOW_BODIES: usize = 200;
 
 /// Windows looked at for one page.
 const WINDOWS_MAX: usize = 50;
-
-/// Which entries. Conditions of different kinds all hold, values of one kind are alternatives; none selects everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Selection {
-    /// Row numbers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub entries: Vec<EntryId>,
-    /// Ids of events.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub events: Vec<String>,
-    /// Types of events; `invoice.*` is every type that begins with `invoice.`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub types: Vec<String>,
-    /// States.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub states: Vec<StateName>,
-    /// Codes of dead and quarantined entries, outcomes of settled ones.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub codes: Vec<String>,
-    /// Names of endpoints.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub endpoints: Vec<String>,
-    /// The seller's users, as events name them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub users: Vec<String>,
-    /// Stripe's customers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub customers: Vec<String>,
-    /// Received no earlier.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
-    /// Received earlier than this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-}
-
-/// Why a selection cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SelectionError {
-    /// Too many values.
-    #[error("at most {VALUES_MAX} {0} can be named at once")]
-    TooMany(&'static str),
-    /// A value that cannot be one.
-    #[error("{0} must have 1 to {ID_BYTES_MAX} bytes")]
-    Length(&'static str),
-    /// A `*` elsewhere than at the end of a type.
-    #[error("a type may end with .* and has no other *: {0}")]
-    Pattern(String),
-    /// The window of time is empty.
-    #[error("nothing lies between since and until")]
-    Window,
-}
 
 /// Some entries, and where to go on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,88 +52,16 @@ struct Window {
     last: Option<i64>,
 }
 
-impl Selection {
-    /// Whether it names anything at all.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Whether it names entries one by one.
-    pub fn is_by_id(&self) -> bool {
-        !self.entries.is_empty() || !self.events.is_empty()
-    }
-
-    /// Checks what came from outside.
-    pub fn check(&self) -> Result<(), SelectionError> {
-        let texts = [
-            ("events", &self.events),
-            ("types", &self.types),
-            ("codes", &self.codes),
-            ("endpoints", &self.endpoints),
-            ("users", &self.users),
-            ("customers", &self.customers),
-        ];
-        if self.entries.len() > VALUES_MAX {
-            return Err(SelectionError::TooMany("entries"));
-        }
-        for (name, values) in texts {
-            if values.len() > VALUES_MAX {
-                return Err(SelectionError::TooMany(name));
-            }
-            if values.iter().any(|value| value.is_empty() || value.len() > ID_BYTES_MAX) {
-                return Err(SelectionError::Length(name));
-            }
-        }
-        let star = self.types.iter().find(|kind| kind.strip_suffix(".*").unwrap_or(kind).contains('*'));
-        if let Some(kind) = star {
-            return Err(SelectionError::Pattern(kind.clone()));
-        }
-        if let (Some(since), Some(until)) = (self.since, self.until)
-            && since >= until
-        {
-            return Err(SelectionError::Window);
-        }
-        Ok(())
-    }
-
-    fn wants_bodies(&self) -> bool {
-        !self.users.is_empty() || !self.customers.is_empty()
-    }
-
-    fn fits(&self, entry: &EntryReport) -> bool {
-        let among = |values: &[String], value: &str| values.is_empty() || values.iter().any(|known| known == value);
-        let is_type = |kind: &String| match kind.strip_suffix('*') {
-            Some(prefix) => entry.event_type.starts_with(prefix),
-            None => entry.event_type == *kind,
-        };
-        let code = entry.code.as_deref().or(entry.outcome.as_deref()).unwrap_or_default();
-        (self.entries.is_empty() || self.entries.contains(&entry.entry))
-            && among(&self.events, &entry.event_id)
-            && (self.types.is_empty() || self.types.iter().any(is_type))
-            && (self.states.is_empty() || self.states.contains(&entry.state))
-            && among(&self.codes, code)
-            && among(&self.endpoints, &entry.endpoint)
-            && self.since.is_none_or(|since| entry.received >= since)
-            && self.until.is_none_or(|until| entry.received < until)
-    }
-
-    fn fits_body(&self, body: &[u8]) -> bool {
-        let subject = Subject::of(body);
-        let user = |user: &String| subject.users.iter().any(|named| named.eq_ignore_ascii_case(user));
-        (self.users.is_empty() || self.users.iter().any(user))
-            && (self.customers.is_empty() || subject.customer.is_some_and(|known| self.customers.contains(&known)))
-    }
-
-    /// What restricts the rows by an index.
-    fn index(&self) -> &'static str {
-        let within = |states: &[StateName]| !self.states.is_empty() && self.states.iter().all(|s| states.contains(s));
-        if within(&[StateName::Dead, StateName::Quarantined]) {
-            "AND state > 3"
-        } else if within(&[StateName::Waiting, StateName::Leased, StateName::Submitted]) {
-            "AND state < 3"
-        } else {
-            ""
-        }
+/// What restricts the rows by an index.
+fn index(selection: &Selection) -> &'static str {
+    let within =
+        |states: &[StateName]| !selection.states.is_empty() && selection.states.iter().all(|s| states.contains(s));
+    if within(&[StateName::Dead, StateName::Quarantined]) {
+        "AND state > 3"
+    } else if within(&[StateName::Waiting, StateName::Leased, StateName::Submitted]) {
+        "AND state < 3"
+    } else {
+        ""
     }
 }
 
@@ -226,7 +96,7 @@ fn window(
         let list: Vec<String> = ids.iter().map(ToString::to_string).collect();
         (format!("AND id IN ({})", list.join(", ")), ids.len())
     } else {
-        (selection.index().to_owned(), WINDOW_ROWS)
+        (index(selection).to_owned(), WINDOW_ROWS)
     };
     let rows_max = ids.max(WINDOW_ROWS);
     let sql = format!("SELECT {COLUMNS} FROM entries WHERE id {compare} ? {condition} ORDER BY id {order} LIMIT ?");

@@ -1,0 +1,34 @@
+//! Who may change the files of a directory: one gateway, or a restore.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::error::OpenError;
+
+/// The right to the inbox of a directory: no gateway starts on it while this lives.
+#[derive(Debug)]
+pub struct Claim(#[expect(dead_code, reason = "held for its lock")] File);
+
+/// Claims a directory that exists.
+///
+/// # Errors
+/// [`OpenError::Locked`] while a gateway runs on it.
+pub fn claim(directory: &Path) -> Result<Claim, OpenError> {
+    let path = directory.join("inbox.lock");
+    let cannot = |source| OpenError::Path {
+        path: path.clone(),
+        message: "the lock file cannot be written; check the directory's owner and that the disk is not read-only",
+        source,
+    };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Claim(file)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path }),
+        Err(TryLockError::Error(source)) => Err(cannot(source)),
+    }
+}
+
+/// Record of a restore that has begun to move files. While it is there nothing opens the inbox.
+pub fn restore_journal(directory: &Path) -> PathBuf {
+    directory.join("restore.journal")
+}

@@ -1,0 +1,134 @@
+//! Ending leases: what becomes of an entry that was worked on.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::file::InboxFile;
+use super::lease::{CRASHES_ALONE, Lease};
+use super::queue::Request;
+use super::state::StateName;
+use super::{Inbox, InboxError};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::ProcessId;
+
+/// How a lease, or the stay with a process, ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Done: `applied`, `stale`, `duplicate` or `ignored`.
+    Settle {
+        /// What the ledger made of it.
+        outcome: &'static str,
+    },
+    /// A rule wants a person to look.
+    Quarantine {
+        /// The rule.
+        code: String,
+        /// What it found.
+        reason: String,
+    },
+    /// No retry can mend it.
+    Dead {
+        /// Stable code.
+        code: String,
+        /// Why.
+        reason: String,
+    },
+    /// Try again later.
+    Retry {
+        /// Not before.
+        due: Timestamp,
+        /// Whether this counts as a failed attempt of this entry. It does not when a dependency was down.
+        counted: bool,
+        /// Why, for whoever looks at the entry meanwhile.
+        reason: String,
+    },
+    /// Try again later, alone: it was in a batch that failed, and must not take neighbours with it again. Counts as a
+    /// failed attempt.
+    RetryAlone {
+        /// Not before.
+        due: Timestamp,
+        /// Why, for whoever looks at the entry meanwhile.
+        reason: String,
+    },
+    /// A process of a Colonies server has it now. Nobody leases it until the process is concluded.
+    Submitted {
+        /// The process.
+        process: ProcessId,
+        /// When to ask the server about it.
+        poll: Timestamp,
+    },
+}
+
+/// What a conclusion came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concluded {
+    /// The lease was held and the entry changed.
+    Done,
+    /// The lease had been lost: nothing changed, and whoever holds the entry now decides.
+    LeaseLost,
+}
+
+/// Conclusions that the inbox could not store. The leases still hold until they end.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub error: InboxError,
+    /// What to offer again; empty when the inbox is closed.
+    pub conclusions: Vec<(Lease, Conclusion)>,
+}
+
+impl Inbox {
+    /// Ends leases. Tells per lease, in order, whether it was still held; one that was lost changes nothing. A refusal
+    /// gives the leases back, to be concluded later.
+    pub async fn conclude(&self, conclusions: Vec<(Lease, Conclusion)>) -> Result<Vec<Concluded>, Refused> {
+        if conclusions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let closed = |error| Refused { error, conclusions: Vec::new() };
+        let pending = self.send(Conclude { conclusions }).await.map_err(closed)?;
+        let (Conclude { conclusions }, concluded) = pending.returned().await.map_err(closed)?;
+        concluded.map_err(|error| Refused { error, conclusions })
+    }
+}
+
+/// Asks to end leases.
+struct Conclude {
+    conclusions: Vec<(Lease, Conclusion)>,
+}
+
+impl Request for Conclude {
+    type Done = Vec<Concluded>;
+
+    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Vec<Concluded>> {
+        self.conclusions.iter().map(|(lease, conclusion)| conclude(file, lease, conclusion, now)).collect()
+    }
+}
+
+fn conclude(
+    file: &mut InboxFile,
+    lease: &Lease,
+    conclusion: &Conclusion,
+    now: Timestamp,
+) -> rusqlite::Result<Concluded> {
+    let held: Option<i64> = file
+        .connection
+        .prepare_cached("SELECT id FROM entries WHERE id = ?1 AND state = 1 AND lease_token = ?2")?
+        .query_row(params![lease.entry.0, lease.token], |row| row.get(0))
+        .optional()?;
+    let Some(id) = held else { return Ok(Concluded::LeaseLost) };
+    conclusion.apply(file, id, StateName::Leased, now)?;
+    Ok(Concluded::Done)
+}
+
+impl Conclusion {
+    /// Changes an entry whose holder was checked.
+    pub(super) fn apply(&self, file: &mut InboxFile, id: i64, from: StateName, now: Timestamp) -> rusqlite::Result<()> {
+        match self {
+            Self::Settle { outcome } => file.end(id, (from, StateName::Settled), now, outcome, None),
+            Self::Quarantine { code, reason } => file.end(id, (from, StateName::Quarantined), now, code, Some(reason)),
+            Self::Dead { code, reason } => file.end(id, (from, StateName::Dead), now, code, Some(reason)),
+            Self::Retry { due, counted, reason } => file.wait(id, from, *due, (i64::from(*counted), 0), reason),
+            Self::RetryAlone { due, reason } => file.wait(id, from, *due, (1, CRASHES_ALONE), reason),
+            Self::Submitted { process, poll } => file.submit(id, from, process, *poll),
+        }
+    }
+}

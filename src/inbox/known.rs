@@ -1,0 +1,52 @@
+//! Which events the inbox knows.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use super::event_ids::ENTRIES_OF_EVENT;
+use super::state::StateName;
+use super::{Inbox, InboxError};
+use crate::domain::ids::EntryId;
+
+/// How the inbox holds an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// On its way, or kept for a person.
+    Open,
+    /// Done.
+    Settled,
+}
+
+impl Inbox {
+    /// Which of these events are here, by whichever endpoint they came.
+    pub async fn holds(&self, ids: Vec<String>) -> Result<BTreeMap<String, Held>, InboxError> {
+        self.read(move |connection| holds(connection, &ids)).await
+    }
+
+    /// The entries that hold an event, one an endpoint.
+    pub async fn entries_of_event(&self, event_id: String) -> Result<Vec<EntryId>, InboxError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(ENTRIES_OF_EVENT)?;
+            let entries = statement.query_map([event_id], |row| row.get(0).map(EntryId))?;
+            let mut entries: Vec<EntryId> = entries.collect::<rusqlite::Result<_>>()?;
+            entries.sort_unstable();
+            Ok(entries)
+        })
+        .await
+    }
+}
+
+fn holds(connection: &mut Connection, ids: &[String]) -> rusqlite::Result<BTreeMap<String, Held>> {
+    let transaction = connection.transaction()?;
+    let question = format!("SELECT max(state <> ?2) FROM entries WHERE id IN ({ENTRIES_OF_EVENT})");
+    let mut statement = transaction.prepare_cached(&question)?;
+    let mut held = BTreeMap::new();
+    for id in ids {
+        let open: Option<bool> = statement.query_row((id, StateName::Settled), |row| row.get(0))?;
+        if let Some(open) = open {
+            held.insert(id.clone(), if open { Held::Open } else { Held::Settled });
+        }
+    }
+    Ok(held)
+}

@@ -1,0 +1,111 @@
+//! The newest entries with their states, at a glance.
+
+use rusqlite::{Connection, Row};
+
+use super::state::StateName;
+use super::{Inbox, InboxError};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
+
+/// An entry without its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryView {
+    /// Row number.
+    pub entry: EntryId,
+    /// The endpoint it came in by.
+    pub endpoint: EndpointName,
+    /// The event's id.
+    pub event_id: EventId,
+    /// The event's type.
+    pub event_type: String,
+    /// When it became durable.
+    pub received: Timestamp,
+    /// Failed attempts.
+    pub attempts: u32,
+    /// Where it stands.
+    pub state: EntryState,
+}
+
+/// State of an entry, each with its own data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryState {
+    /// Waits for `due`.
+    Waiting {
+        /// Earliest time of the next attempt.
+        due: Timestamp,
+    },
+    /// Somebody works on it.
+    Leased {
+        /// When the lease ends.
+        until: Timestamp,
+    },
+    /// A process of a Colonies server has it.
+    Submitted {
+        /// The process.
+        process: ProcessId,
+        /// When to ask the server about it.
+        poll: Timestamp,
+    },
+    /// Done.
+    Settled {
+        /// When.
+        at: Timestamp,
+        /// What the ledger made of it: `applied`, `stale`, `duplicate` or `ignored`.
+        outcome: String,
+    },
+    /// Given up; kept until a person replays it.
+    Dead {
+        /// When.
+        at: Timestamp,
+        /// Stable code.
+        code: String,
+        /// Why.
+        reason: String,
+    },
+    /// Held back by a rule; kept until a person releases it.
+    Quarantined {
+        /// When.
+        at: Timestamp,
+        /// The rule.
+        code: String,
+        /// What it found.
+        reason: String,
+    },
+}
+
+impl Inbox {
+    /// The newest entries, at most `limit`, newest first, without bodies.
+    pub async fn newest(&self, limit: u32) -> Result<Vec<EntryView>, InboxError> {
+        self.read(move |connection| newest(connection, limit)).await
+    }
+}
+
+fn newest(connection: &mut Connection, limit: u32) -> rusqlite::Result<Vec<EntryView>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, endpoint, event_id, event_type, received_at, attempts, state, due_at, ended_at, code, reason, process_id
+         FROM entries ORDER BY id DESC LIMIT ?1",
+    )?;
+    statement.query_map([limit], view)?.collect()
+}
+
+fn view(row: &Row<'_>) -> rusqlite::Result<EntryView> {
+    let time = |index: usize| row.get::<_, Option<i64>>(index).map(|at| Timestamp::from_millis(at.unwrap_or(0)));
+    let text = |index: usize| row.get::<_, Option<String>>(index).map(Option::unwrap_or_default);
+    let state = match row.get(6)? {
+        StateName::Waiting => EntryState::Waiting { due: time(7)? },
+        StateName::Leased => EntryState::Leased { until: time(7)? },
+        StateName::Submitted => EntryState::Submitted { process: ProcessId::new(text(11)?), poll: time(7)? },
+        StateName::Settled => EntryState::Settled { at: time(8)?, outcome: text(9)? },
+        StateName::Dead => EntryState::Dead { at: time(8)?, code: text(9)?, reason: text(10)? },
+        StateName::Quarantined => EntryState::Quarantined { at: time(8)?, code: text(9)?, reason: text(10)? },
+    };
+    Ok(EntryView {
+        entry: EntryId(row.get(0)?),
+        endpoint: EndpointName::new(row.get::<_, String>(1)?),
+        event_id: EventId::new(row.get::<_, String>(2)?),
+        event_type: row.get(3)?,
+        received: Timestamp::from_millis(row.get(4)?),
+        attempts: row.get(5)?,
+        state,
+    })
+}

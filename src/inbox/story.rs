@@ -1,0 +1,69 @@
+//! Everything about one entry, with a short account of its body, or the whole of it when somebody asks for that.
+
+use std::time::Duration;
+
+use rusqlite::OptionalExtension;
+use serde::{Deserialize, Serialize};
+
+use super::body::{self, Unpacker};
+use super::report::{COLUMNS, EntryReport};
+use super::subject::Subject;
+use super::{Inbox, InboxError};
+use crate::domain::ids::EntryId;
+
+/// What a user's id is replaced by.
+const REDACTED: &str = "(redacted)";
+
+/// A body, told in short or whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyReport {
+    /// Its length.
+    pub bytes: usize,
+    /// What it is about; user ids only when the body was asked for.
+    pub subject: Subject,
+    /// The body as it was signed, when it was asked for. Bytes that are not UTF-8 are replaced.
+    pub content: Option<String>,
+}
+
+/// An entry with its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryStory {
+    /// All else.
+    #[serde(flatten)]
+    pub entry: EntryReport,
+    /// How long it took from the receipt to the end, in milliseconds.
+    pub took_ms: Option<u64>,
+    /// The body; nothing when retention has removed it.
+    pub body: Option<BodyReport>,
+}
+
+impl BodyReport {
+    /// Of a body; with `reveal`, the whole of it.
+    pub(super) fn of(body: &[u8], reveal: bool) -> Self {
+        let mut subject = Subject::of(body);
+        if !reveal {
+            subject.users.iter_mut().for_each(|user| REDACTED.clone_into(user));
+        }
+        Self { bytes: body.len(), subject, content: reveal.then(|| String::from_utf8_lossy(body).into_owned()) }
+    }
+}
+
+impl Inbox {
+    /// Everything about one entry; `None` when there is none of this number. With `reveal`, its body too.
+    pub async fn story(&self, entry: EntryId, reveal: bool) -> Result<Option<EntryStory>, InboxError> {
+        self.read(move |connection| {
+            let transaction = connection.transaction()?;
+            let found = transaction
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1"))?
+                .query_row([entry.0], EntryReport::of)
+                .optional()?;
+            let Some(report) = found else { return Ok(None) };
+            let body = body::of_entry(&transaction, &mut Unpacker::default(), entry.0)?
+                .map(|body| BodyReport::of(&body, reveal));
+            let took = report.ended.map(|ended| ended.since(report.received));
+            let took_ms = took.as_ref().map(Duration::as_millis).and_then(|millis| u64::try_from(millis).ok());
+            Ok(Some(EntryStory { entry: report, took_ms, body }))
+        })
+        .await
+    }
+}

@@ -1,0 +1,154 @@
+//! Processes of a Colonies server that hold entries. They survive a restart; only the process that holds an entry ends its
+//! stay.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::conclude::{Concluded, Conclusion};
+use super::file::InboxFile;
+use super::queue::Request;
+use super::state::StateName;
+use super::{Inbox, InboxError};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{EntryId, EventId, ProcessId};
+use crate::domain::trace::TraceContext;
+
+/// A process that holds entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmittedProcess {
+    /// The process.
+    pub process: ProcessId,
+    /// How many entries it holds.
+    pub entries: u64,
+    /// When the oldest of them was received.
+    pub oldest: Timestamp,
+    /// When to ask the server about it.
+    pub poll: Timestamp,
+}
+
+/// An entry that a process holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmittedEntry {
+    /// Row number.
+    pub entry: EntryId,
+    /// The event's id.
+    pub event_id: EventId,
+    /// The event's type.
+    pub event_type: String,
+    /// Failed attempts so far.
+    pub attempts: u32,
+    /// When it became durable.
+    pub received: Timestamp,
+    /// The delivery's position in its trace.
+    pub trace: Option<TraceContext>,
+}
+
+impl Inbox {
+    /// Processes that hold entries, at most `limit`, by the time at which to ask about them.
+    pub async fn submitted(&self, limit: u32) -> Result<Vec<SubmittedProcess>, InboxError> {
+        self.read(move |connection| submitted(connection, limit)).await
+    }
+
+    /// The entries that a process holds.
+    pub async fn entries_of(&self, process: ProcessId) -> Result<Vec<SubmittedEntry>, InboxError> {
+        self.read(move |connection| entries_of(connection, &process)).await
+    }
+
+    /// Ends the stay of entries with a process. Tells per entry, in order, whether that process still held it; one that
+    /// is held by another, or by nobody, is not changed.
+    pub async fn conclude_submitted(
+        &self,
+        process: ProcessId,
+        conclusions: Vec<(EntryId, Conclusion)>,
+    ) -> Result<Vec<Concluded>, InboxError> {
+        if conclusions.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(ConcludeSubmitted { process, conclusions }).await
+    }
+
+    /// Sets when to ask about processes next.
+    pub async fn postpone(&self, polls: Vec<(ProcessId, Timestamp)>) -> Result<(), InboxError> {
+        if polls.is_empty() {
+            return Ok(());
+        }
+        self.ask(Postpone { polls }).await
+    }
+}
+
+/// Asks to end the stay of entries with a process.
+struct ConcludeSubmitted {
+    process: ProcessId,
+    conclusions: Vec<(EntryId, Conclusion)>,
+}
+
+impl Request for ConcludeSubmitted {
+    type Done = Vec<Concluded>;
+
+    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Vec<Concluded>> {
+        let conclude = |(entry, conclusion): &(EntryId, Conclusion)| {
+            let held: Option<i64> = file
+                .connection
+                .prepare_cached("SELECT id FROM entries WHERE id = ?1 AND state = 2 AND process_id = ?2")?
+                .query_row(params![entry.0, self.process.as_str()], |row| row.get(0))
+                .optional()?;
+            let Some(id) = held else { return Ok(Concluded::LeaseLost) };
+            conclusion.apply(file, id, StateName::Submitted, now)?;
+            Ok(Concluded::Done)
+        };
+        self.conclusions.iter().map(conclude).collect()
+    }
+}
+
+/// Asks to poll processes at other times.
+struct Postpone {
+    polls: Vec<(ProcessId, Timestamp)>,
+}
+
+impl Request for Postpone {
+    type Done = ();
+
+    fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<()> {
+        let mut statement =
+            file.connection.prepare_cached("UPDATE entries SET due_at = ?2 WHERE state = 2 AND process_id = ?1")?;
+        for (process, poll) in &self.polls {
+            statement.execute(params![process.as_str(), poll.millis()])?;
+        }
+        Ok(())
+    }
+}
+
+/// Processes that hold entries, the ones to ask about first.
+fn submitted(connection: &mut Connection, limit: u32) -> rusqlite::Result<Vec<SubmittedProcess>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT process_id, COUNT(*), MIN(received_at), MIN(due_at) AS poll FROM entries
+         WHERE state = 2 GROUP BY process_id ORDER BY poll LIMIT ?1",
+    )?;
+    let rows = statement.query_map([limit], |row| {
+        Ok(SubmittedProcess {
+            process: ProcessId::new(row.get::<_, Option<String>>(0)?.unwrap_or_default()),
+            entries: row.get(1)?,
+            oldest: Timestamp::from_millis(row.get(2)?),
+            poll: Timestamp::from_millis(row.get::<_, Option<i64>>(3)?.unwrap_or(0)),
+        })
+    })?;
+    rows.collect()
+}
+
+/// The entries that a process holds.
+fn entries_of(connection: &mut Connection, process: &ProcessId) -> rusqlite::Result<Vec<SubmittedEntry>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, event_id, event_type, attempts, received_at, traceparent FROM entries
+         WHERE state = 2 AND process_id = ?1 ORDER BY id",
+    )?;
+    let rows = statement.query_map([process.as_str()], |row| {
+        Ok(SubmittedEntry {
+            entry: EntryId(row.get(0)?),
+            event_id: EventId::new(row.get::<_, String>(1)?),
+            event_type: row.get(2)?,
+            attempts: row.get(3)?,
+            received: Timestamp::from_millis(row.get(4)?),
+            trace: row.get::<_, Option<String>>(5)?.as_deref().and_then(TraceContext::parse),
+        })
+    })?;
+    rows.collect()
+}
