@@ -19,9 +19,9 @@ use colony_gateway::colony::messages::{
     AssignProcess, FunctionSpec, GetColonyStatistics, GetExecutors, GetProcess, GetProcesses, Message, Process,
     ReplyEnvelope, RequestEnvelope, SubmitFunctionSpec,
 };
-use colony_gateway::config::secret::Secret;
 use colony_gateway::config::{Config, Sources};
 use colony_gateway::domain::clock::{Clock, Timestamp};
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::revenue::guardian::Guardian;
 use colony_gateway::revenue::project::Settings;
 use colony_gateway::revenue::validator::{PROJECTION_FAILED, Validator};

@@ -13,11 +13,13 @@
 //! that is lost does no harm.
 
 mod bee;
+pub mod heartbeat;
 mod job;
 mod keys;
 mod pool;
 mod registration;
 mod roll;
+pub mod roster;
 mod trace;
 mod work;
 

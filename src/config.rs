@@ -10,7 +10,6 @@ mod heartbeat;
 mod ledger;
 mod reader;
 mod reconcile;
-pub mod secret;
 mod settings;
 mod shadow;
 mod traces;

@@ -10,7 +10,8 @@
 //! | `direct`, `batch` | the direct route: pipeline and ledger in this process |
 //! | `colony`, `flights` | the colony route: one signed job a batch, so many processes at once |
 //! | `confirm`, `fate` | the end of processes, and what it means for their entries |
-//! | `routing` | which way, and why: switch, circuit breakers, age |
+//! | `routing`, `switch` | which way, and why: the operator's switch, circuit breakers, age |
+//! | `pause` | errors that no rule knows, and the pause that follows two of them |
 //! | `trace` | spans, where somebody collects them |
 //!
 //! It does not decide what an event means: that is `revenue`'s, and writing it is `ledger`'s.
@@ -22,8 +23,10 @@ mod confirm;
 mod direct;
 mod fate;
 mod flights;
+pub mod pause;
 mod pump;
 mod routing;
+pub mod switch;
 mod trace;
 
 pub use batch::Work;

@@ -11,6 +11,7 @@ pub mod audit;
 mod batch;
 pub mod erase;
 pub mod migrations;
+pub mod person;
 pub mod postgres;
 pub mod projections;
 pub mod report;
@@ -25,7 +26,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::config::secret::Secret;
+use crate::domain::secret::Secret;
 use crate::revenue::rows::{Action, BindingKind, Decision, Severity};
 use crate::revenue::verdict::Verdict;
 

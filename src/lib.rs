@@ -15,7 +15,7 @@
 //!
 //! [`backup`] copies the gateway's files and brings them back. [`admin`] shows operators what there is and takes their orders.
 //! [`stripe`] knows Stripe's formats, [`app`] wires everything, [`lifecycle`] starts and stops it.
-//! [`config`], [`telemetry`] and [`domain`] are leaves that any module may use.
+//! [`config`], [`telemetry`], [`outbound`] (calls over HTTP) and [`domain`] are leaves that any module may use.
 //! ARCHITECTURE.md describes the invariants; `tests/tidy.rs` checks the import rules.
 
 pub mod admin;
@@ -31,6 +31,7 @@ pub mod door;
 pub mod inbox;
 pub mod ledger;
 pub mod lifecycle;
+pub mod outbound;
 pub mod reconcile;
 pub mod revenue;
 pub mod stripe;

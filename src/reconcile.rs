@@ -10,6 +10,7 @@
 
 mod events;
 mod handle;
+mod report;
 mod runner;
 mod stubborn;
 mod subscriptions;
@@ -19,13 +20,13 @@ use std::time::Duration;
 
 pub use self::events::{HORIZON, HORIZON_WARNING, OVERLAP, SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
 pub use self::handle::{Handle, StartError, handle};
+pub use self::report::{EventsReport, Order, Report, Status, SubscriptionsReport, What};
 pub use self::runner::{Runner, Schedule};
 pub use self::stubborn::{ATTEMPTS_MAX, ReconcileError};
 pub use self::subscriptions::{CONFIRMATIONS_MAX, SUBSCRIPTIONS_MAX};
 
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::reconcile::{EventsReport, Order, Report, SubscriptionsReport};
 use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 use crate::revenue::validator::Validator;

@@ -1,10 +1,8 @@
 //! What the gateway tells about itself: metrics, logs, health, traces.
 
 pub mod health;
-pub mod heartbeat;
 pub(crate) mod json_line;
 pub mod log_queue;
 pub mod logging;
 pub mod metrics;
-pub mod roster;
 pub mod trace;

@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{anyhow, bail};
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::{Clock, Timestamp};
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::stripe::simulator::{Options, SPAN, SimulatedEvent, Simulator, sign};
 
 use crate::gateway::{SECRET, connect, read_reply};

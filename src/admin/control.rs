@@ -17,13 +17,14 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::Operator;
+use crate::bees::roster::Roster;
+use crate::dispatch::pause::Pause;
+use crate::dispatch::switch::{RouteSwitch, Wish};
 use crate::domain::breaker::Breaker;
-use crate::domain::pause::Pause;
-use crate::domain::route::{RouteInForce, RouteSwitch, Wish};
+use crate::domain::route::RouteInForce;
 use crate::door::Problem;
 use crate::inbox::Inbox;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::roster::Roster;
 
 /// Longest body of a change, in bytes.
 const BODY_BYTES_MAX: usize = 1024;

@@ -13,9 +13,9 @@ use axum::{Json, Router};
 use serde::Deserialize;
 
 use super::Operator;
-use crate::domain::person::{PERSON_IDS_MAX, Person};
 use crate::door::Problem;
 use crate::inbox::{EraseStep, Inbox};
+use crate::ledger::person::{PERSON_IDS_MAX, Person};
 
 /// Longest body, in bytes: as many ids as a person may have, at their usual length.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -50,7 +50,8 @@ async fn erase(State(state): State<Arc<Erase>>, headers: HeaderMap, body: Body) 
         return Err(Problem::InvalidRequest);
     }
     let fingerprints: Vec<String> = step.person.subjects().map(|subject| subject.fingerprint()).collect();
-    let erased = state.inbox.erase_step(Arc::new(step.person), step.after, step.dry_run).await;
+    let person = step.person;
+    let erased = state.inbox.erase_step(move |body| person.is_in(body), step.after, step.dry_run).await;
     let erased = erased.map_err(Problem::InboxUnavailable)?;
     if !step.dry_run && erased.erased > 0 {
         let persons = fingerprints.join(" ");

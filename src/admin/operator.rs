@@ -4,8 +4,8 @@ use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::config::secret::Secret;
 use crate::domain::renewable::Renewable;
+use crate::domain::secret::Secret;
 use crate::door::Problem;
 
 /// The operator's token. Every path that shows customer data or changes something asks for it first.

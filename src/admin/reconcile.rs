@@ -12,8 +12,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 
 use super::Operator;
-use crate::domain::reconcile::{Order, Status};
 use crate::door::Problem;
+use crate::reconcile::{Order, Status};
 
 /// Longest body of an order, in bytes.
 const BODY_BYTES_MAX: usize = 1024;

@@ -14,6 +14,7 @@ use super::secrets::Renewables;
 use super::traces::Traces;
 use super::{StartError, manager, pipeline};
 use crate::admin::{self, WorkerState};
+use crate::bees::heartbeat::{Heartbeat, Rhythm};
 use crate::bees::{KeySource, Pool, PoolOptions, Tools};
 use crate::colony::client::Client;
 use crate::colony::completion::Completions;
@@ -26,7 +27,6 @@ use crate::ledger::report::{Reports, StateOfRecord};
 use crate::lifecycle::{Ending, Hangups, Notifier, Readiness, Shutdown, Stop, Supervisor};
 use crate::revenue::validator::Validator;
 use crate::telemetry::health::Board;
-use crate::telemetry::heartbeat::{Heartbeat, Rhythm};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::colony::attestation::{PublicKey, Signer, Trust, Verifier};
 use crate::colony::client::{Client, Roots, ServerUrl, Settings};
 use crate::colony::identity::PrivateKey;
-use crate::config::secret::Secret;
 use crate::config::{ColonyConfig, ConfigError, Fault};
 use crate::domain::causes::chain;
+use crate::domain::secret::Secret;
 
 /// One fault of the configuration.
 pub(crate) fn fault(setting: &str, message: impl fmt::Display) -> ConfigError {

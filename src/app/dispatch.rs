@@ -5,16 +5,16 @@ use std::sync::Arc;
 use super::options::pump_options;
 use super::secrets::ColonyKeys;
 use crate::admin::{Control, Operator};
+use crate::bees::roster::Roster;
 use crate::colony::attestation::Verifier;
 use crate::config::{Config, ConfigError};
+use crate::dispatch::pause::Pause;
 use crate::dispatch::{Direct, Pump, Surroundings};
 use crate::domain::breaker::Breaker;
-use crate::domain::pause::Pause;
 use crate::ledger::Ledger;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::revenue::validator::Validator;
-use crate::telemetry::roster::Roster;
 
 /// What operators see and change of dispatch.
 pub(super) struct Started {

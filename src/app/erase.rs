@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-use crate::domain::person::{Person, Subject};
 use crate::inbox::{EraseStep, Unsettled};
+use crate::ledger::person::{Person, Subject};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::{BoxFuture, LedgerError};
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::secrets::Renewables;
 use crate::config::{Config, ConfigError, FileMark, Sources, WatchedFile};
+use crate::dispatch::switch::{RouteSwitch, Wish};
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::route::{RouteSwitch, Wish};
 use crate::lifecycle::{Hangups, Notifier, Shutdown};
 
 /// How often files are looked at.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bee::Bee;
+use super::heartbeat::Pulses;
 use super::job::Bench;
 use super::keys::KeySource;
 use super::registration::Registration;
 use super::roll::Roll;
+use super::roster::Roster;
 use super::work::Work;
 use crate::colony::attestation::Verifier;
 use crate::colony::client::{Client, POLL_WAIT_MAX};
@@ -20,9 +22,7 @@ use crate::ledger::report::Reports;
 use crate::lifecycle::{RestartPolicy, Shutdown, Supervisor};
 use crate::revenue::validator::Validator;
 use crate::telemetry::health::Board;
-use crate::telemetry::heartbeat::Pulses;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::roster::Roster;
 use crate::telemetry::trace::Tracer;
 
 /// Most bees of one pool.

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::heartbeat::{Pulse, Pulses};
+use super::roster::Roster;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::telemetry::health::{Board, Level};
-use crate::telemetry::heartbeat::{Pulse, Pulses};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::roster::Roster;
 
 /// How one bee is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 
 use crate::app;
 use crate::config::Config;
-use crate::config::secret::Secret;
 use crate::domain::clock::Clock;
+use crate::domain::secret::Secret;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
+use crate::outbound;
 
 /// Longest wait for an answer of the gateway.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
@@ -81,9 +82,7 @@ impl AdminClient {
     }
 
     fn to(base: String, token: Secret) -> anyhow::Result<Self> {
-        // The first one in a process stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().timeout(ANSWER_MAX).build()?;
+        let client = outbound::client(ANSWER_MAX).no_proxy().build()?;
         Ok(Self { base, token, client })
     }
 

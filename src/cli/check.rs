@@ -39,7 +39,7 @@ pub async fn run(args: CheckArgs, sources: &Sources, clock: Clock) -> anyhow::Re
         return Ok(ready(sources).await);
     }
     let config = Config::for_tools(sources)?;
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::outbound::install_crypto();
     let report = Box::pin(check::run(&config, &clock)).await;
     let mut out = std::io::stdout().lock();
     if args.json {

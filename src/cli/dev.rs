@@ -228,7 +228,7 @@ fn traffic(
     let rate = args.rate.or(if args.events.is_some() { None } else { Some(RATE_ENDLESS) });
     let options = TrafficOptions {
         url: format!("http://{}/webhooks/stripe", gateway.webhooks).parse().context("the gateway's URL")?,
-        secrets: vec![crate::config::secret::Secret::new(DEV_SECRET)],
+        secrets: vec![crate::domain::secret::Secret::new(DEV_SECRET)],
         rate,
         concurrency: NonZeroUsize::new(CONCURRENCY).context("concurrency")?,
         timeout: Duration::from_secs(30),

@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -12,9 +11,9 @@ use crate::app;
 use crate::app::erase::{EraseRefused, InboxSide, Order, Report, erase};
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
-use crate::domain::person::{Person, Subject};
 use crate::inbox::{EraseStep, Inbox};
 use crate::ledger::BoxFuture;
+use crate::ledger::person::{Person, Subject};
 use crate::telemetry::logging;
 
 /// For `--help`.
@@ -180,7 +179,8 @@ struct Local(Inbox);
 
 impl InboxSide for Local {
     fn step<'a>(&'a self, person: &'a Person, after: i64, dry_run: bool) -> BoxFuture<'a, anyhow::Result<EraseStep>> {
-        Box::pin(async move { Ok(self.0.erase_step(Arc::new(person.clone()), after, dry_run).await?) })
+        let person = person.clone();
+        Box::pin(async move { Ok(self.0.erase_step(move |body| person.is_in(body), after, dry_run).await?) })
     }
 }
 

@@ -11,7 +11,7 @@ use super::admin::{AdminClient, Reach, reach};
 use crate::app::reconcile::run_once;
 use crate::config::{Config, Sources};
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::reconcile::{EventsReport, Order, Report, Status, SubscriptionsReport, What};
+use crate::reconcile::{EventsReport, Order, Report, Status, SubscriptionsReport, What};
 
 /// For `--help`.
 pub const EXIT_CODES: &str = "Exit codes:

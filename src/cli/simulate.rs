@@ -14,8 +14,8 @@ use reqwest::Url;
 use tokio_util::sync::CancellationToken;
 
 use super::traffic::{CONCURRENCY_MAX, Driver, Stats, TrafficOptions};
-use crate::config::secret::Secret;
 use crate::domain::clock::Clock;
+use crate::domain::secret::Secret;
 use crate::stripe::simulator::{
     ApiVersion, Deliveries, DeliveryOptions, OUT_OF_ORDER_MAX, Options, SPAN, Simulator, USERS_MAX,
 };

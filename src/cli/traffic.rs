@@ -15,9 +15,9 @@ use reqwest::{StatusCode, Url};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::secret::Secret;
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
+use crate::domain::secret::Secret;
 use crate::stripe::simulator::{Delivery, Expectation, Expected, Role};
 
 pub use stats::{Latencies, Snapshot, Stats, UNEXPECTED_KEPT};

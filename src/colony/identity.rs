@@ -17,7 +17,7 @@ use sha2::Sha256;
 use sha3::{Digest, Sha3_256};
 use zeroize::Zeroizing;
 
-use crate::config::secret::Secret;
+use crate::domain::secret::Secret;
 
 /// Bytes of a private key.
 const PRIVATE_KEY_BYTES: usize = 32;

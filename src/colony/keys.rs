@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use crate::colony::attestation::{AttestationKeyError, Signer};
 use crate::colony::identity::{KeyError, PrivateKey};
-use crate::config::secret::Secret;
+use crate::domain::secret::Secret;
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::{Reader, boolean, duration, number, setting};
-use super::secret::Secret;
+use crate::domain::secret::Secret;
 
 /// A Colonies server and this gateway's part in one of its colonies.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::reader::{Reader, setting};
-use super::secret::Secret;
 use crate::domain::ids::EndpointName;
+use crate::domain::secret::Secret;
 use crate::stripe::endpoint::{Endpoint, Mode};
 use crate::stripe::envelope::PayloadKind;
 use crate::stripe::signature::SigningSecret;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::reader::{Reader, setting};
-use super::secret::Secret;
+use crate::domain::secret::Secret;
 
 /// State of record.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::secret::Secret;
 use super::watched::WatchedFile;
+use crate::domain::secret::Secret;
 
 /// Environment variables that begin like this are ours, so an unknown one is a fault.
 const PREFIX: &str = "GATEWAY_";

@@ -13,11 +13,11 @@ use super::reader::{
     ConfigError, Fault, Findings, GivenSecret, Reader, Shown, Sources, boolean, bytes, duration, number, setting,
 };
 use super::reconcile::{self, ReconcileConfig};
-use super::secret::Secret;
 use super::shadow::{self, ShadowConfig};
 use super::traces;
 use super::watched::WatchedFile;
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
+use crate::domain::secret::Secret;
 use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::logging::{LogFormat, check_filter};
 use crate::telemetry::trace::TraceSettings;

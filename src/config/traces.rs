@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::reader::{Reader, Setting, boolean, duration, setting};
-use super::secret::Secret;
+use crate::domain::secret::Secret;
 use crate::telemetry::trace::{Sampling, TraceSettings, header_map, pairs};
 
 /// Path of traces below the endpoint of a collector (OTLP, "OTLP/HTTP Request").

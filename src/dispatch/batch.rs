@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
+use super::pause::{Judgement, Pause};
 use super::trace::Carried;
 use crate::domain::backoff::Backoff;
 use crate::domain::causes::chain;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::pause::{Judgement, Pause};
 use crate::domain::route::Route;
 use crate::inbox::{Conclusion, Lease, Leased};
 use crate::ledger::{BoxFuture, Disposition, LedgerError, LedgerErrorKind, Outcome};

@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::switch::{RouteSwitch, Wish};
 use crate::colony::client::ClientError;
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{Breaker, BreakerSettings, BreakerState, Permit};
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
+use crate::domain::route::{Route, RouteInForce};
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
 

@@ -12,8 +12,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::person::{PERSON_IDS_MAX, Person, Subject};
 use super::{BoxFuture, LedgerError};
-use crate::domain::person::{PERSON_IDS_MAX, Person, Subject};
 
 /// Most events looked at in one step.
 pub const ERASE_EVENTS_MAX: u32 = 500;

@@ -22,8 +22,8 @@ use super::migrations::{Installed, missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome, Renewal};
-use crate::config::secret::Secret;
 use crate::domain::clock::Timestamp;
+use crate::domain::secret::Secret;
 use crate::revenue::verdict::Verdict;
 
 /// Name of this ledger in logs, metrics and errors.

@@ -8,6 +8,7 @@ mod fault;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -20,9 +21,10 @@ use super::migrations::{Installed, missing_error, none_ran};
 use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome, Renewal};
-use crate::config::secret::Secret;
 use crate::domain::clock::Timestamp;
 use crate::domain::renewable::Renewable;
+use crate::domain::secret::Secret;
+use crate::outbound::{self, ReadError};
 use crate::revenue::verdict::Verdict;
 
 /// Name of this ledger in logs, metrics and errors.
@@ -64,16 +66,9 @@ impl SupabaseLedger {
     /// A ledger that connects when it is first used. Fails for a URL or key that cannot be right.
     pub fn new(config: &SupabaseConfig) -> Result<Self, LedgerError> {
         let functions = functions_url(&config.url)?;
-        // Another part of the process may have chosen the provider before; then that one stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .timeout(config.deadline)
-            .connect_timeout(config.deadline)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| {
-                LedgerError::new(NAME, LedgerErrorKind::Unavailable, "no HTTP client can be made").caused_by(error)
-            })?;
+        let client = outbound::client(config.deadline).build().map_err(|error| {
+            LedgerError::new(NAME, LedgerErrorKind::Unavailable, "no HTTP client can be made").caused_by(error)
+        })?;
         Ok(Self { client, headers: headers(&config.key)?.into(), functions, shadow: config.shadow })
     }
 
@@ -140,16 +135,14 @@ fn headers(key: &Secret) -> Result<HeaderMap, LedgerError> {
 }
 
 /// The body, unless it is larger than the cap.
-async fn read(mut response: Response) -> Result<Vec<u8>, LedgerError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(of_transport)? {
-        if body.len() + chunk.len() > REPLY_BYTES_MAX {
+async fn read(response: Response) -> Result<Bytes, LedgerError> {
+    outbound::read(response, REPLY_BYTES_MAX).await.map_err(|error| match error {
+        ReadError::TooLarge => {
             let message = format!("a reply of more than {REPLY_BYTES_MAX} bytes: SUPABASE_URL is no Supabase project");
-            return Err(LedgerError::new(NAME, LedgerErrorKind::Schema, message));
+            LedgerError::new(NAME, LedgerErrorKind::Schema, message)
         }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+        ReadError::Broken(error) => of_transport(error),
+    })
 }
 
 impl Ledger for SupabaseLedger {

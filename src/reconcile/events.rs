@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
+use super::report::EventsReport;
 use super::{ReconcileError, Reconciler, Terms};
 use crate::domain::clock::Timestamp;
-use crate::domain::reconcile::{EventsReport, shown};
 use crate::inbox::{Held, NewEntry};
 use crate::stripe::api::{EventsQuery, FetchedEvent, PAGE_MAX, Scope};
 use crate::stripe::endpoint::Endpoint;
@@ -103,12 +103,12 @@ impl Reconciler {
                     "reconcile: Stripe no longer lists the events of this time; subscriptions are compared all the same, \
                      payments of this time have to be compared with an export of Stripe's dashboard"
                 );
-                report.lost_before = Some(shown(horizon));
+                report.lost_before = Some(horizon.to_string());
             }
             let from = wanted.max(horizon).min(to);
             // Nothing before the horizon can be had, so whoever begins there leaves no gap.
             let follows = from <= cursor.unwrap_or(horizon).max(horizon);
-            report.from = Some(report.from.take().map_or(shown(from), |known| known.min(shown(from))));
+            report.from = Some(report.from.take().map_or(from.to_string(), |known| known.min(from.to_string())));
             report.span_seconds.0 += to.since(from).as_secs();
             let cursor = match (follows && !order.dry_run, cursor) {
                 (false, _) => Cursor::Stays,
@@ -116,12 +116,12 @@ impl Reconciler {
             };
             parts.push((scope, from, cursor));
         }
-        report.to = Some(shown(to));
+        report.to = Some(to.to_string());
         tell(report);
         for (scope, from, cursor) in parts {
             self.walk(&scope, (from, to), cursor, order.dry_run, report, tell).await?;
         }
-        report.cursor = self.cursor().await?.map(shown);
+        report.cursor = self.cursor().await?.map(|cursor| cursor.to_string());
         Ok(())
     }
 
@@ -154,7 +154,7 @@ impl Reconciler {
             {
                 let name = cursor_name(scope);
                 self.stubbornly(|| self.inbox.set_mark(name.clone(), reached.millis())).await?;
-                report.cursor = Some(shown(reached));
+                report.cursor = Some(reached.to_string());
             }
             report.span_seconds.1 = done_before + reached.since(from).as_secs();
             tell(report);

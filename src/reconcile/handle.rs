@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::domain::reconcile::{Order, Status};
+use super::report::{Order, Status};
 
 /// Orders runs and tells how they are. Clones share it.
 #[derive(Clone, Debug)]

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::handle::{Handle, claim, lock};
+use super::report::{Order, Report, What};
 use super::{HORIZON, HORIZON_WARNING, Reconciler, Terms};
 use crate::domain::clock::Timestamp;
-use crate::domain::reconcile::{Order, Report, What, shown};
 use crate::ledger::audit::{LeaseAnswer, LeaseAsk};
 use crate::lifecycle::Shutdown;
 use crate::telemetry::health::{Board, Level};
@@ -208,7 +208,7 @@ impl Runner {
                 }
             }
         };
-        let ended = shown(self.reconciler.clock.now());
+        let ended = self.reconciler.clock.now().to_string();
         {
             let mut status = lock(&self.handle.status);
             status.running = false;

@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::events::PAGE_TIME_MAX;
+use super::report::SubscriptionsReport;
 use super::{ReconcileError, Reconciler};
 use crate::domain::clock::Timestamp;
-use crate::domain::reconcile::SubscriptionsReport;
 use crate::ledger::Outcome;
 use crate::ledger::audit::SubscriptionFacts;
 use crate::revenue::rows::BindingKind;

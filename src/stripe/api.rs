@@ -28,11 +28,12 @@ pub use self::webhooks::{EVENTS_NEEDED, WebhookEndpoint};
 use self::bucket::TokenBucket;
 use super::event::Related;
 use super::object::Object;
-use crate::config::secret::Secret;
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{Breaker, BreakerSettings, BreakerState};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::renewable::Renewable;
+use crate::domain::secret::Secret;
+use crate::outbound;
 
 /// The API version that every request asks for, whatever the account's own is.
 pub const API_VERSION: &str = "2025-09-30.clover";
@@ -117,9 +118,7 @@ impl StripeApi {
         let base = base_url(&settings.base_url)?;
         let livemode = mode_of(settings.key.expose());
         let rate = settings.rate.unwrap_or(if livemode == Some(false) { RATE_TEST } else { RATE_LIVE });
-        // Fails when another part of the process has installed it already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut http = Client::builder();
+        let mut http = outbound::client(ATTEMPT_TIME_MAX);
         if base.scheme() == "http" {
             // A host on this machine is not behind the proxy that the environment may name.
             http = http.no_proxy();
@@ -127,9 +126,6 @@ impl StripeApi {
         let http = http
             .default_headers(version())
             .user_agent(concat!("colony-gateway/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(ATTEMPT_TIME_MAX)
-            .timeout(ATTEMPT_TIME_MAX)
             .https_only(base.scheme() == "https")
             .build()
             .map_err(ApiConfigError::Client)?;

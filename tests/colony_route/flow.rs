@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use colony_gateway::colony::messages::ProcessState;
+use colony_gateway::dispatch::switch::Wish;
 use colony_gateway::domain::backoff::Backoff;
-use colony_gateway::domain::route::{Route, Wish};
+use colony_gateway::domain::route::Route;
 use colony_gateway::inbox::EntryState;
 
 use crate::world::{World, take};

@@ -14,7 +14,7 @@ use colony_gateway::colony::identity::PrivateKey;
 use colony_gateway::colony::job::Terms;
 use colony_gateway::colony::messages::{Process, ProcessState, Statistics};
 use colony_gateway::colony::server::{EmbeddedServer, Memory, ServerOptions};
-use colony_gateway::config::secret::Secret;
+use colony_gateway::dispatch::switch::{RouteSwitch, Wish};
 use colony_gateway::dispatch::{
     ColonyOptions, ColonyRoute, Direct, FallbackOptions, Pump, PumpOptions, Submitter, Surroundings,
 };
@@ -22,7 +22,8 @@ use colony_gateway::domain::backoff::Backoff;
 use colony_gateway::domain::breaker::BreakerSettings;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::ids::EndpointName;
-use colony_gateway::domain::route::{Route, RouteInForce, RouteSwitch, Wish};
+use colony_gateway::domain::route::{Route, RouteInForce};
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::inbox::{Counts, Door, EntryState, Inbox, InboxOptions, InboxThreads, NewEntry};
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, Outcome};

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::Clock;
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use colony_gateway::ledger::sqlite::SqliteLedger;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use colony_gateway::domain::person::{PERSON_IDS_MAX, Subject};
+use colony_gateway::ledger::person::{PERSON_IDS_MAX, Subject};
 
 use crate::commands::run;
 use crate::gateway::{Gateway, Options, post, request};

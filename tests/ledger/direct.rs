@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use colony_gateway::config::secret::Secret;
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::migrations::{Standing, migrate, plan};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::projections::refresh;

@@ -1,9 +1,9 @@
 //! Erasing a person's data, on every store: what goes, what stays, and what does not come back.
 
 use colony_gateway::app::erase::{EraseRefused, InboxSide, Order, Report, erase};
-use colony_gateway::domain::person::{PERSON_IDS_MAX, Person, Subject};
 use colony_gateway::inbox::EraseStep;
 use colony_gateway::ledger::erase::{ERASE_EVENTS_MAX, ERASED_PERSON};
+use colony_gateway::ledger::person::{PERSON_IDS_MAX, Person, Subject};
 use colony_gateway::ledger::{BoxFuture, LedgerErrorKind, Outcome};
 use colony_gateway::revenue::rows::{RawJson, RevenueKind};
 use colony_gateway::revenue::verdict::Verdict;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::Clock;
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::migrations::migrate;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::Reports;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use colony_gateway::config::secret::Secret;
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::migrations::{ALL, Standing, Touch, migrate, migrate_in_shadow, plan, print};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::Reports;

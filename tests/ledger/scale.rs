@@ -1,8 +1,8 @@
 //! The batch function at one million subscriptions: it looks rows up through indexes, and reads no more of them than
 //! the batch concerns. Prints how long batches of 1, 16 and 256 events take; asserts nothing about time.
 
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::Clock;
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::{Ledger, Outcome};
 use colony_gateway::revenue::rows::RevenueKind;

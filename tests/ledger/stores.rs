@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::{Clock, Timestamp};
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::BoxFuture;
 use colony_gateway::ledger::migrations::migrate;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};

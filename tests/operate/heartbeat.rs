@@ -4,9 +4,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use colony_gateway::config::secret::Secret;
+use colony_gateway::bees::heartbeat::{self, Found, Heartbeat, Pulse, Pulses, Rhythm, STREAM};
 use colony_gateway::domain::clock::{Clock, Timestamp};
-use colony_gateway::telemetry::heartbeat::{self, Found, Heartbeat, Pulse, Pulses, Rhythm, STREAM};
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::telemetry::metrics::Metrics;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

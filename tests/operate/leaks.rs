@@ -60,7 +60,7 @@ fn a_running_gateway_shows_no_secret_in_logs_endpoints_or_the_process_list() {
     let planted = Planted::new();
     let mut gateway = planted.options(directory.path()).serve();
     let body = event("evt_1");
-    let secret = colony_gateway::config::secret::Secret::new(&*planted.secrets[0].1);
+    let secret = colony_gateway::domain::secret::Secret::new(&*planted.secrets[0].1);
     let now = colony_gateway::domain::clock::Clock::system().now();
     let header = colony_gateway::stripe::simulator::sign(secret.expose(), now, body.as_bytes());
     let post = crate::gateway::post("/webhooks/stripe", &[("stripe-signature", &header)], body.as_bytes());

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use colony_gateway::domain::clock::Timestamp;
-use colony_gateway::domain::reconcile::{Order, What};
 use colony_gateway::inbox::{self, Action, Conclusion, LeaseRequest, Selection};
 use colony_gateway::ledger::Outcome;
+use colony_gateway::reconcile::{Order, What};
 use colony_gateway::reconcile::{SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
 use colony_gateway::stripe::api::PAGE_MAX;
 use colony_gateway::stripe::endpoint::Mode;

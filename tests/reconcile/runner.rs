@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use colony_gateway::domain::clock::Clock;
-use colony_gateway::domain::reconcile::{Order, What};
 use colony_gateway::ledger::audit::LeaseAsk;
 use colony_gateway::lifecycle::Shutdown;
 use colony_gateway::reconcile::{Handle, Runner, Schedule, StartError, handle};
+use colony_gateway::reconcile::{Order, What};
 use colony_gateway::telemetry::health::{Board, Level};
 use colony_gateway::telemetry::metrics::Metrics;
 use tokio::task::JoinSet;

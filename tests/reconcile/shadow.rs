@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Output;
 
-use colony_gateway::config::secret::Secret;
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::migrations::{migrate, migrate_in_shadow};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::StateOfRecord;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use colony_gateway::domain::clock::Timestamp;
-use colony_gateway::domain::reconcile::{Order, What};
 use colony_gateway::reconcile::CONFIRMATIONS_MAX;
+use colony_gateway::reconcile::{Order, What};
 use colony_gateway::revenue::rows::Rank;
 use colony_gateway::revenue::verdict::Verdict;
 use colony_gateway::stripe::api::Fetched;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::backoff::Backoff;
 use colony_gateway::domain::breaker::BreakerState;
 use colony_gateway::domain::clock::{Clock, Timestamp};
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::stripe::api::{
     API_VERSION, ATTEMPTS_MAX, ApiDisposition, ApiError, ApiSettings, EventsQuery, RESPONSE_BYTES_MAX, RateLimit,
     Scope, StripeApi, SubscriptionsQuery,

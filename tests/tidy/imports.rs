@@ -1,6 +1,6 @@
 //! Which modules of the crate a file names, by `use` or in a path.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::lexer::Token;
 
@@ -53,6 +53,19 @@ pub(crate) fn imports(tokens: &[Token], file: &str, crate_name: &str) -> BTreeSe
             _ => {}
         }
         at += 1;
+    }
+    found
+}
+
+/// Names that a module passes on from its children, with `use`, and the child that each is from.
+pub(crate) fn reexports(tokens: &[Token], children: &BTreeSet<String>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for at in (1..tokens.len()).filter(|at| tokens[at - 1].is("use")) {
+        let at = if tokens[at].is("self") { at + 2 } else { at };
+        let Some(child) = tokens.get(at).filter(|token| children.contains(&token.text)) else { continue };
+        let end = tokens[at..].iter().position(|token| token.is(";")).map_or(tokens.len(), |length| at + length);
+        let names = tokens[at..end].iter().filter(|token| token.text.starts_with(char::is_alphabetic));
+        found.extend(names.skip(1).map(|name| (name.text.clone(), child.text.clone())));
     }
     found
 }

@@ -12,8 +12,8 @@ use axum::http::StatusCode;
 use clap::Parser;
 use colony_gateway::cli::simulate::{self, SimulateArgs};
 use colony_gateway::cli::traffic::{ATTEMPTS_MAX, Driver, Snapshot, TrafficOptions, UNEXPECTED_KEPT};
-use colony_gateway::config::secret::Secret;
 use colony_gateway::domain::clock::{Clock, Timestamp};
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::stripe::simulator::{
     Deliveries, DeliveryOptions, Expected, Options, SPAN, SimulatedEvent, Simulator,
 };

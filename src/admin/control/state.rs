@@ -10,10 +10,10 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::{BODY_BYTES_MAX, Control};
+use crate::bees::roster::BeeReport;
 use crate::domain::breaker::Breaker;
 use crate::door::Problem;
 use crate::inbox::Problems;
-use crate::telemetry::roster::BeeReport;
 
 #[derive(Serialize)]
 struct Resumed {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::Finding;
 use crate::app::colony as parts;
+use crate::bees::heartbeat;
 use crate::colony::client::{ClientError, Member};
 use crate::colony::messages::{Executor, ExecutorState};
-use crate::config::secret::Secret;
 use crate::config::{ColonyConfig, Config};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
-use crate::telemetry::heartbeat;
+use crate::domain::secret::Secret;
 
 /// An executor that asked for work this long ago at most is at work: longer than the longest poll.
 const SEEN_MAX: Duration = Duration::from_mins(2);

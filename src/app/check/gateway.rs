@@ -115,7 +115,7 @@ fn judge(backlog: u64, oldest: Option<Duration>, dead: u64, quarantined: u64) ->
 }
 
 async fn ask(address: SocketAddr, path: &str) -> Option<(u16, Value)> {
-    let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build().ok()?;
+    let client = crate::outbound::client(ANSWER_MAX).no_proxy().build().ok()?;
     let answer = client.get(format!("http://{}{path}", local(address))).send().await.ok()?;
     Some((answer.status().as_u16(), answer.json().await.unwrap_or_default()))
 }

@@ -10,6 +10,7 @@ use super::Finding;
 use crate::config::Config;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::disk;
+use crate::outbound;
 
 /// Less room than this needs a look.
 const ROOM_LOW: u64 = 1 << 30;
@@ -72,8 +73,7 @@ pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Finding> {
 
 /// The time of a server, whatever else it answers.
 async fn date_at(url: &str) -> Option<Timestamp> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut client = reqwest::Client::builder().timeout(ANSWER_MAX).redirect(reqwest::redirect::Policy::none());
+    let mut client = outbound::client(ANSWER_MAX);
     if url.starts_with("http://") {
         client = client.no_proxy();
     }

@@ -14,8 +14,8 @@ use clap::ValueEnum;
 
 use self::formats::{env, file_name, kubernetes, one_line, quoted};
 use crate::colony::keys::files::{self, Access};
-use crate::config::secret::Secret;
 use crate::config::{Config, GivenSecret, Sources};
+use crate::domain::secret::Secret;
 
 /// For `--help`.
 pub(super) const FORMATS: &str = "Formats:

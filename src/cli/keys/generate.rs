@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use super::{RoleName, TRUSTED_FILE};
 use crate::colony::keys::files::{self, Access, KeyFileError};
 use crate::colony::keys::{KeyPair, Role, env_file};
-use crate::config::secret::Secret;
+use crate::domain::secret::Secret;
 
 /// Arguments of `keys generate`.
 #[derive(Clone, Debug, clap::Args)]

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::canonical::{self, Claim};
 use super::{ALGORITHM, Attestation};
-use crate::config::secret::Secret;
 use crate::domain::clock::Timestamp;
+use crate::domain::secret::Secret;
 
 /// Bytes of a key, secret or public.
 const KEY_BYTES: usize = 32;

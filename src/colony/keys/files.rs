@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{KeyPair, KeyPairError, Role};
-use crate::config::secret::Secret;
 use crate::domain::clock::Timestamp;
+use crate::domain::secret::Secret;
 
 /// Most bytes of a key file.
 pub const KEY_FILE_BYTES_MAX: usize = 4096;

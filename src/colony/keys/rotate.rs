@@ -18,7 +18,7 @@ use super::{KeyPair, Role};
 use crate::colony::attestation::{AttestationKeyError, PublicKey};
 use crate::colony::client::{Client, ClientError};
 use crate::colony::identity::{IdentityId, KeyError, PrivateKey};
-use crate::config::secret::Secret;
+use crate::domain::secret::Secret;
 
 /// Whose id is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

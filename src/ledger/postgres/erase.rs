@@ -3,8 +3,8 @@
 use serde::de::DeserializeOwned;
 
 use super::{NAME, PostgresLedger, literal};
-use crate::domain::person::{Person, Subject};
 use crate::ledger::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
+use crate::ledger::person::{Person, Subject};
 use crate::ledger::{BoxFuture, LedgerError};
 
 impl PostgresLedger {

@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::fault::fault;
 use super::{NAME, SqliteLedger};
 use crate::domain::clock::Timestamp;
-use crate::domain::person::{PERSON_IDS_MAX, Person, Subject, reduced_event};
 use crate::ledger::erase::{ERASE_EVENTS_MAX, Erasure, EventsStep, Found, RowsErased};
+use crate::ledger::person::{PERSON_IDS_MAX, Person, Subject, reduced_event};
 use crate::ledger::{BoxFuture, LedgerError, LedgerErrorKind};
 
 /// What is left of a row's raw object of the kind `?2`.

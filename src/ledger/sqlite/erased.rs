@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rusqlite::Transaction;
 use serde_json::Value;
 
-use crate::domain::person::{Subject, reduced_event, reduced_object, subjects_in};
 use crate::ledger::erase::{ERASED_DETAIL, ERASED_PERSON};
+use crate::ledger::person::{Subject, reduced_event, reduced_object, subjects_in};
 use crate::revenue::rows::{BindingKind, EventFacts, Finding, RawJson, Severity};
 use crate::revenue::verdict::{Plan, Verdict};
 

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
 use super::{
     ATTEMPT_TIME_MAX, ATTEMPTS_MAX, ApiDisposition, ApiError, Fetched, RESPONSE_BYTES_MAX, RateLimit, Scope, StripeApi,
 };
+use crate::outbound::{self, ReadError};
 use crate::stripe::event::holds_nul;
 use crate::stripe::object::{Object, without_nul};
 
@@ -71,7 +72,10 @@ impl StripeApi {
         let began = self.clock.now();
         let response = request.send().await.map_err(fault)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = read(response).await?;
+        let body = outbound::read(response, RESPONSE_BYTES_MAX).await.map_err(|error| match error {
+            ReadError::TooLarge => ApiError::TooLarge,
+            ReadError::Broken(error) => fault(error),
+        })?;
         if !status.is_success() {
             return Err(refusal(status, &headers, &body));
         }
@@ -84,18 +88,6 @@ impl StripeApi {
 fn fault(error: reqwest::Error) -> ApiError {
     // The address holds identifiers and nothing secret, but an error need not repeat it.
     if error.is_timeout() { ApiError::TimedOut } else { ApiError::Transport(error.without_url()) }
-}
-
-/// Reads an answer up to the bound.
-async fn read(mut response: Response) -> Result<Vec<u8>, ApiError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(fault)? {
-        if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
-            return Err(ApiError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// What an answer other than success says.

@@ -28,6 +28,7 @@ use super::{Tracer, sampler};
 use crate::domain::backoff::Backoff;
 use crate::domain::causes::chain;
 use crate::domain::limits::BATCH_ENTRIES_MAX;
+use crate::outbound;
 use crate::telemetry::metrics::Metrics;
 
 /// Most spans that wait for the collector. A span takes about a kilobyte.
@@ -165,12 +166,9 @@ fn client(settings: &TraceSettings) -> Result<Client, SetupError> {
         None => HeaderMap::new(),
     };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-    let mut client = Client::builder()
+    let mut client = outbound::client(settings.timeout)
         .tls_backend_preconfigured(tls(settings.url.scheme() == "https")?)
         .default_headers(headers)
-        .connect_timeout(settings.timeout)
-        .timeout(settings.timeout)
-        .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .user_agent(concat!("colony-gateway/", env!("CARGO_PKG_VERSION")));
     if settings.url.scheme() == "http" {
@@ -310,22 +308,14 @@ impl Exporter {
 
     async fn post(&self, body: impl Into<reqwest::Body>, spans: usize) -> Result<(), ExportError> {
         let without_url = |error: reqwest::Error| ExportError::NoAnswer(error.without_url());
-        let mut response = self.client.post(self.url.clone()).body(body).send().await.map_err(without_url)?;
+        let response = self.client.post(self.url.clone()).body(body).send().await.map_err(without_url)?;
         if !response.status().is_success() {
             let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
             return Err(ExportError::Status { status: response.status(), retry_after: after.map(Duration::from_secs) });
         }
-        let mut answer = Vec::new();
-        while let Ok(Some(chunk)) = response.chunk().await {
-            answer.extend_from_slice(&chunk);
-            if answer.len() > ANSWER_BYTES_MAX {
-                answer.clear();
-                break;
-            }
-        }
         // An answer that cannot be read counts as the success that its status says.
-        let partial =
-            ExportTraceServiceResponse::decode(answer.as_slice()).ok().and_then(|answer| answer.partial_success);
+        let answer = outbound::read(response, ANSWER_BYTES_MAX).await.unwrap_or_default();
+        let partial = ExportTraceServiceResponse::decode(answer).ok().and_then(|answer| answer.partial_success);
         let refused = partial.map_or(0, |partial| usize::try_from(partial.rejected_spans).unwrap_or(0)).min(spans);
         self.count("refused", refused);
         self.count("exported", spans - refused);

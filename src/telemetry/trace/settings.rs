@@ -6,7 +6,7 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Sampling;
-use crate::config::secret::Secret;
+use crate::domain::secret::Secret;
 
 /// How spans are exported.
 #[derive(Clone, Debug, PartialEq)]

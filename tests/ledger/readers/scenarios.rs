@@ -1,6 +1,6 @@
 //! The scenarios: what a customer does, as verdicts, and what each generation's readers must then find.
 
-use colony_gateway::config::secret::Secret;
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::migrations::migrate;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::projections::{Mode, Projection, refresh, set};

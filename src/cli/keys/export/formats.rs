@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::ensure;
 
 use crate::config::GivenSecret;
-use crate::config::secret::Secret;
+use crate::domain::secret::Secret;
 
 /// Variables that hold several values.
 const LISTS: [&str; 2] = ["STRIPE_WEBHOOK_SECRET", "ATTESTATION_PUBKEYS"];

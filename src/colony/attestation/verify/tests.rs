@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::colony::attestation::{AttestationKeyError, Signer};
-use crate::config::secret::Secret;
+use crate::domain::secret::Secret;
 
 const SEED: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const SEED_BASE64: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::backoff::Backoff;
-use super::breaker::{Breaker, BreakerOpen, BreakerSettings, BreakerState, Permit};
-use super::clock::Clock;
-use super::ids::EntryId;
+use crate::domain::backoff::Backoff;
+use crate::domain::breaker::{Breaker, BreakerOpen, BreakerSettings, BreakerState, Permit};
+use crate::domain::clock::Clock;
+use crate::domain::ids::EntryId;
 
 /// Waits between probes, and between attempts of one suspect.
 const WAITS: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_mins(5) };

@@ -18,8 +18,9 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::secret::Secret;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::secret::Secret;
+use crate::outbound::redis_address::{self, BadAddress};
 use crate::telemetry::metrics::Metrics;
 
 /// Name of the stream of telemetry.
@@ -71,31 +72,6 @@ pub struct Pulse {
 pub trait Pulses: Send + Sync + fmt::Debug {
     /// Those bees that show life.
     fn pulses(&self) -> Vec<Pulse>;
-}
-
-/// The address of Redis cannot be used. Does not repeat it: it holds the password.
-#[derive(Debug, thiserror::Error)]
-#[error("must be redis://[user:password@]host:port[/database], or rediss:// with TLS")]
-pub struct BadAddress;
-
-/// Refuses an address of Redis that cannot be used.
-///
-/// # Errors
-/// [`BadAddress`]
-pub fn check_address(url: &str) -> Result<(), BadAddress> {
-    client(url).map(|_| ())
-}
-
-fn client(url: &str) -> Result<Client, BadAddress> {
-    // Local sockets and other things that the library takes are not what monitors share.
-    let rest = url.strip_prefix("redis://").or_else(|| url.strip_prefix("rediss://")).ok_or(BadAddress)?;
-    // A fragment can switch off the check of certificates.
-    if rest.contains('#') {
-        return Err(BadAddress);
-    }
-    // Another part of the process may have chosen the provider before; then that one stays.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::open(url).map_err(|_| BadAddress)
 }
 
 /// Sends heartbeats.
@@ -183,7 +159,7 @@ struct Link {
 
 impl Link {
     fn new(url: &Secret, patience: Duration) -> Result<Self, BadAddress> {
-        Ok(Self { client: client(url.expose().trim())?, open: None, patience })
+        Ok(Self { client: redis_address::client(url.expose().trim())?, open: None, patience })
     }
 
     async fn connection(&mut self) -> Result<MultiplexedConnection, RedisError> {
@@ -303,17 +279,6 @@ pub async fn find(url: &Secret, executors: &[String], patience: Duration) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_addresses_of_redis_are_taken_and_none_is_repeated() {
-        for good in ["redis://127.0.0.1:6379", "rediss://default:hunter2@eu1.upstash.io:6379", "redis://:hunter2@h/3"] {
-            assert!(check_address(good).is_ok(), "{good}");
-        }
-        for bad in ["", "https://eu1.upstash.io", "unix:///run/redis", "redis://", "rediss://u:hunter2@h/#insecure"] {
-            let error = check_address(bad).unwrap_err();
-            assert!(!format!("{error} {error:?}").contains("hunter2"), "{bad}");
-        }
-    }
 
     #[test]
     fn times_are_written_as_the_monitors_parse_them() {

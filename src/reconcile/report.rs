@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::Timestamp;
-
 /// Most differences that a report shows one by one; more are counted.
-pub const EXAMPLES_MAX: usize = 100;
+const EXAMPLES_MAX: usize = 100;
 
 /// What to compare with Stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,9 +176,4 @@ pub struct Status {
     pub report: Option<Report>,
     /// When that one ended, RFC 3339.
     pub ended: Option<String>,
-}
-
-/// A moment as reports show it.
-pub fn shown(moment: Timestamp) -> String {
-    moment.to_string()
 }

@@ -1,0 +1,63 @@
+//! The operator's switch between the two ways that entries can go.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// What the operator wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Through the colony while it works.
+    Auto,
+    /// The direct route, whatever works.
+    Direct,
+}
+
+impl Wish {
+    /// The wish behind `USE_COLONY_OS`.
+    pub const fn from_use_colony(enabled: bool) -> Self {
+        if enabled { Self::Auto } else { Self::Direct }
+    }
+}
+
+/// The operator's switch, thrown at run time. Clones share it. It takes effect with the next batch; what a colony holds
+/// by then comes to its end there.
+#[derive(Clone, Debug)]
+pub struct RouteSwitch(Arc<watch::Sender<Wish>>);
+
+impl RouteSwitch {
+    /// A switch in a position.
+    pub fn new(wish: Wish) -> Self {
+        Self(Arc::new(watch::Sender::new(wish)))
+    }
+
+    /// Its position.
+    pub fn get(&self) -> Wish {
+        *self.0.borrow()
+    }
+
+    /// Throws it. True when it stood otherwise.
+    pub fn set(&self, wish: Wish) -> bool {
+        self.0.send_if_modified(|now| std::mem::replace(now, wish) != wish)
+    }
+
+    /// Tells of every change from now on.
+    pub fn changes(&self) -> watch::Receiver<Wish> {
+        self.0.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_tells_whoever_watches_once_per_change() {
+        let switch = RouteSwitch::new(Wish::from_use_colony(true));
+        let mut changes = switch.changes();
+        assert!(!switch.set(Wish::Auto));
+        assert!(!changes.has_changed().unwrap());
+        assert!(switch.clone().set(Wish::from_use_colony(false)));
+        assert_eq!((*changes.borrow_and_update(), switch.get()), (Wish::Direct, Wish::Direct));
+    }
+}
