@@ -22,7 +22,6 @@ use colony_gateway::colony::job::{self, Terms};
 use colony_gateway::colony::messages::{RequestEnvelope, SubmitFunctionSpec};
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::ids::EndpointName;
-use colony_gateway::domain::secret::Secret;
 use colony_gateway::inbox::{Door, Inbox, InboxOptions, NewEntry};
 use colony_gateway::revenue::guardian::Guardian;
 use colony_gateway::revenue::project::{Settings, UserIds};

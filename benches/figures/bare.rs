@@ -13,7 +13,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use bytes::Bytes;
 use colony_gateway::domain::clock::Clock;
-use colony_gateway::domain::secret::Secret;
 use colony_gateway::stripe::signature::{SigningSecret, check_header};
 
 use crate::gateway::SECRET;

@@ -8,7 +8,6 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::domain::ids::EndpointName;
-use colony_gateway::domain::secret::Secret;
 use colony_gateway::inbox::{Door, Inbox, InboxOptions, NewEntry};
 use colony_gateway::stripe::envelope::Envelope;
 use colony_gateway::stripe::signature::{SigningSecret, VerifiedDelivery, check_header};

@@ -11,7 +11,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use colony_gateway::domain::clock::{Clock, Timestamp};
-use colony_gateway::domain::secret::Secret;
 use colony_gateway::stripe::simulator::sign;
 use hyper::body::Frame;
 use reqwest::Url;
