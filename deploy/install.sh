@@ -120,6 +120,7 @@ hand_over_credentials
 if has_systemd; then systemctl daemon-reload; fi
 
 say "installed    ${root:-/}"
+command -v age >/dev/null || say "age is not installed, and backups need it: apt install age"
 if [ ! -s "$credentials/stripe_webhook_secret" ]; then
   say "Next: put the endpoint's signing secret into /etc/colony-gateway/credentials/stripe_webhook_secret and the"
   say "database's URL into …/database_url, run install.sh again, then"

@@ -1,13 +1,13 @@
 //! The archive: a tar in an age file, written and read as a stream.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use age::{DecryptError, Decryptor, Encryptor, IdentityFile};
-
+use super::age::{Age, Complaint};
 use super::files::{Digest, replace_private};
 use super::{BackupError, FORMAT, INBOX, KEY_BYTES_MAX, KEYS, LEDGER, Manifest};
+use crate::domain::secret::Secret;
 
 /// Name of the manifest in the archive.
 const MANIFEST: &str = "manifest.json";
@@ -20,15 +20,18 @@ const FILES_MAX: usize = 64;
 
 /// Whom archives are encrypted for; at least one.
 #[derive(Clone, Debug)]
-pub struct Recipients(Vec<age::x25519::Recipient>);
+pub struct Recipients(Vec<String>);
 
 impl Recipients {
-    /// From texts as `age-keygen` prints them.
+    /// From texts as `age-keygen` prints them. Whether each is a key is for `age` to say.
     ///
     /// # Errors
-    /// When there is none, or one cannot be read.
+    /// When there is none, or one is of another form.
     pub fn parse<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Self, BackupError> {
-        let read = |text: &str| text.parse().map_err(|_| BackupError::Recipient { text: text.to_owned() });
+        let read = |text: &str| {
+            let is_one = text.starts_with("age1") && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+            if is_one { Ok(text.to_owned()) } else { Err(BackupError::Recipient { text: text.to_owned() }) }
+        };
         let recipients: Vec<_> = texts.map(read).collect::<Result<_, _>>()?;
         if recipients.is_empty() { Err(BackupError::NoRecipient) } else { Ok(Self(recipients)) }
     }
@@ -42,16 +45,15 @@ impl Recipients {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
 
-/// What opens archives.
-pub struct Identities(Vec<Box<dyn age::Identity + Send + Sync>>);
-
-impl std::fmt::Debug for Identities {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} identities", self.0.len())
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 }
+
+/// What opens archives: the text of a key file.
+#[derive(Debug)]
+pub struct Identities(Secret);
 
 impl Identities {
     /// From a file as `age-keygen -o` writes it.
@@ -59,36 +61,44 @@ impl Identities {
     /// # Errors
     /// When it cannot be read or holds none.
     pub fn read(path: &Path) -> Result<Self, BackupError> {
-        let none = || BackupError::Identity { path: path.to_owned() };
         let file = File::open(path).map_err(BackupError::file(path, "cannot be read"))?;
-        let file = IdentityFile::from_buffer(BufReader::new(file.take(KEY_BYTES_MAX))).map_err(|_| none())?;
-        let identities = file.into_identities().map_err(|_| none())?;
-        if identities.is_empty() { Err(none()) } else { Ok(Self(identities)) }
+        let mut text = String::new();
+        file.take(KEY_BYTES_MAX).read_to_string(&mut text).map_err(BackupError::file(path, "cannot be read"))?;
+        if text.lines().any(|line| line.starts_with("AGE-")) {
+            Ok(Self(Secret::new(text)))
+        } else {
+            Err(BackupError::Identity { path: path.to_owned() })
+        }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        self.0.expose()
     }
 }
 
 /// Writes the archive. Memory does not depend on the size of the files.
 pub(super) fn write(
-    out: &mut File,
+    age: &Age,
+    out: &File,
     path: &Path,
     recipients: &Recipients,
     manifest: &Manifest,
     parts: &[(String, PathBuf)],
 ) -> Result<(), BackupError> {
-    let failed = || BackupError::file(path, "cannot be written; is the disk full?");
-    let encryptor = Encryptor::with_recipients(recipients.0.iter().map(|one| one as &dyn age::Recipient))
-        .map_err(|_| BackupError::NoRecipient)?;
-    let encrypted = encryptor.wrap_output(BufWriter::with_capacity(1 << 16, out)).map_err(failed())?;
-    let mut tar = tar::Builder::new(encrypted);
-    let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other).map_err(failed())?;
-    tar.append_data(&mut header(text.len() as u64), MANIFEST, text.as_slice()).map_err(failed())?;
+    let mut encrypting = age.encrypt(recipients, out)?;
+    let written = write_tar(&mut encrypting, manifest, parts);
+    let why = |Complaint(why)| BackupError::Age { path: path.to_owned(), what: "encrypt", why };
+    encrypting.finish(written).map_err(why)?.map_err(BackupError::file(path, "cannot be written; is the disk full?"))
+}
+
+fn write_tar(out: impl Write, manifest: &Manifest, parts: &[(String, PathBuf)]) -> io::Result<()> {
+    let mut tar = tar::Builder::new(out);
+    let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other)?;
+    tar.append_data(&mut header(text.len() as u64), MANIFEST, text.as_slice())?;
     for ((name, source), note) in parts.iter().zip(&manifest.files) {
-        let file = File::open(source).map_err(BackupError::file(source, "cannot be read"))?;
-        tar.append_data(&mut header(note.bytes), name, file.take(note.bytes)).map_err(failed())?;
+        tar.append_data(&mut header(note.bytes), name, File::open(source)?.take(note.bytes))?;
     }
-    let encrypted = tar.into_inner().map_err(failed())?;
-    let mut buffered = encrypted.finish().map_err(failed())?;
-    buffered.flush().map_err(failed())
+    tar.finish()
 }
 
 fn header(bytes: u64) -> tar::Header {
@@ -101,14 +111,26 @@ fn header(bytes: u64) -> tar::Header {
 /// Opens an archive, hands out where each file goes (`None`: nowhere, it is only checked), writes the files there and
 /// checks all of it. The files are flushed. What was written stays when this fails; the caller removes it.
 pub(super) fn extract(
+    age: &Age,
     path: &Path,
     identities: &Identities,
     place: impl FnOnce(&Manifest) -> Result<Vec<Option<PathBuf>>, BackupError>,
 ) -> Result<Manifest, BackupError> {
-    let file = File::open(path).map_err(BackupError::file(path, "cannot be read"))?;
-    let decryptor = Decryptor::new_buffered(BufReader::new(file)).map_err(|error| not_opened(path, error))?;
-    let keys = identities.0.iter().map(|one| &**one as &dyn age::Identity);
-    let plain = decryptor.decrypt(keys).map_err(|error| not_opened(path, error))?;
+    // What it says of an archive that cannot be opened is better than what `age` makes of it.
+    File::open(path).map_err(BackupError::file(path, "cannot be read"))?;
+    let mut decrypting = age.decrypt(path, identities)?;
+    let unpacked = unpack(&mut decrypting, path, place);
+    let began = decrypting.gave_anything();
+    // An archive that ends too early does so because of what `age` found.
+    decrypting.finish().map_err(|complaint| not_opened(path, complaint, began))?;
+    unpacked
+}
+
+fn unpack(
+    plain: impl Read,
+    path: &Path,
+    place: impl FnOnce(&Manifest) -> Result<Vec<Option<PathBuf>>, BackupError>,
+) -> Result<Manifest, BackupError> {
     let damaged = |why: String| BackupError::Damaged { path: path.to_owned(), why };
     let unreadable = |error: io::Error| damaged(error.to_string());
     let mut tar = tar::Archive::new(plain);
@@ -159,8 +181,6 @@ fn manifest<R: Read>(path: &Path, entry: Option<io::Result<tar::Entry<'_, R>>>) 
     let foreign = |why: &str| BackupError::Foreign { path: path.to_owned(), why: why.to_owned() };
     let damaged = |error: io::Error| BackupError::Damaged { path: path.to_owned(), why: error.to_string() };
     let mut entry = match entry {
-        // age says so of every chunk that does not decrypt; tar says so of what is no tar.
-        Some(Err(error)) if error.to_string().contains("decryption") => return Err(damaged(error)),
         Some(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged(error)),
         None | Some(Err(_)) => return Err(foreign("what it encrypts is no archive")),
         Some(Ok(entry)) => entry,
@@ -193,17 +213,16 @@ fn manifest<R: Read>(path: &Path, entry: Option<io::Result<tar::Entry<'_, R>>>) 
     Ok(manifest)
 }
 
-fn not_opened(path: &Path, error: DecryptError) -> BackupError {
+/// What `age` found wrong. It tells that by words alone; those that are not known here are passed on.
+fn not_opened(path: &Path, Complaint(why): Complaint, began: bool) -> BackupError {
     let path = path.to_owned();
-    match error {
-        DecryptError::NoMatchingKeys => BackupError::WrongIdentity { path },
-        DecryptError::InvalidHeader | DecryptError::UnknownFormat => {
-            BackupError::Foreign { path, why: "it is no age file".to_owned() }
-        }
-        DecryptError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            BackupError::Damaged { path, why: "it ends in its first lines".to_owned() }
-        }
-        DecryptError::Io(source) => BackupError::File { path, what: "cannot be read", source },
-        other => BackupError::Damaged { path, why: other.to_string() },
+    if why.contains("any of the recipients") {
+        BackupError::WrongIdentity { path }
+    } else if why.contains("unexpected intro") {
+        BackupError::Foreign { path, why: "it is no age file".to_owned() }
+    } else if began || why.contains("failed to read header") || why.contains("failed to decrypt") {
+        BackupError::Damaged { path, why }
+    } else {
+        BackupError::Age { path, what: "decrypt", why }
     }
 }

@@ -175,8 +175,8 @@ impl NewFile {
         Ok(Self { path: path.to_owned(), temporary, file })
     }
 
-    pub(super) fn file(&mut self) -> &mut File {
-        &mut self.file
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Flushes it and gives it its name, in place of a file that is there only when told to. Returns its size.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::age::Age;
 use super::archive::{self, Identities};
 use super::swap::{self, Move, beside};
 use super::{BackupError, INBOX, KEYS, KeyPlace, LEDGER, Manifest, files, stamp};
@@ -64,6 +65,7 @@ pub struct Restored {
 /// When the archive is not good, a gateway runs on the directory, or files are in the way that are not to be replaced
 /// (`force`). Nothing was changed then.
 pub fn restore(
+    age: &Age,
     path: &Path,
     identities: &Identities,
     target: &Target,
@@ -75,7 +77,7 @@ pub fn restore(
     let _claim = inbox::claim(data_dir).map_err(BackupError::Inbox)?;
     swap::finish_claimed(data_dir)?;
     let mut staged = Staged::default();
-    let manifest = archive::extract(path, identities, |manifest| {
+    let manifest = archive::extract(age, path, identities, |manifest| {
         inbox_is_known(path, manifest)?;
         manifest.files.iter().map(|note| staged.place(target, &note.name)).collect()
     })?;

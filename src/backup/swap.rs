@@ -37,8 +37,8 @@ pub(super) fn commit(data_dir: &Path, moves: &[Move], hook: Hook<'_>) -> Result<
         flush_directory_of(&one.staged)?;
     }
     hook()?;
-    let mut journal = NewFile::create(&path)?;
-    std::io::Write::write_all(journal.file(), &text).map_err(BackupError::file(&path, "cannot be written"))?;
+    let journal = NewFile::create(&path)?;
+    std::io::Write::write_all(&mut journal.file(), &text).map_err(BackupError::file(&path, "cannot be written"))?;
     journal.publish(true)?;
     roll_forward(&path, moves, hook)
 }

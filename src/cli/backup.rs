@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use crate::backup::age::Age;
 use crate::backup::archive::Recipients;
 use crate::backup::{self, KEYS, KeyPlace};
 use crate::colony::keys::{Role, rotate};
@@ -16,6 +17,8 @@ use crate::domain::clock::Clock;
 pub const NOTES: &str = "What is in it: the inbox, the embedded ledger (a ledger in PostgreSQL or Supabase has backups of its own), and the
 key files that the environment names (COLONIES_*_PRVKEY_FILE, ATTESTATION_*_FILE). Not in it: Stripe's secrets, database
 URLs and the configuration file, which belong to your secret store.
+
+The program `age` encrypts it and must be on PATH (apt install age, brew install age).
 
 It runs beside the gateway, as the gateway's user, and needs as much room in the data directory as the copies take. For a
 timer, set GATEWAY_BACKUP_RECIPIENTS and see deploy/systemd. `age-keygen -o KEYFILE` makes a key: its public half is the
@@ -53,13 +56,15 @@ pub async fn run(args: BackupArgs, sources: &Sources, clock: Clock) -> anyhow::R
     }
     texts.extend(config.backup.recipients.iter().cloned());
     let recipients = Recipients::parse(texts.iter().map(String::as_str))?;
+    let age = Age::find(&sources.environment)?;
     let (count, to, force) = (recipients.len(), args.to.clone(), args.force);
     let what = backup::Sources {
         data_dir: config.inbox.data_dir.clone(),
         ledger: embedded_ledger(&config),
         keys: existing_keys(sources),
     };
-    let written = tokio::task::spawn_blocking(move || backup::write(&what, &to, &recipients, force, &clock)).await??;
+    let written =
+        tokio::task::spawn_blocking(move || backup::write(&age, &what, &to, &recipients, force, &clock)).await??;
     let manifest = &written.manifest;
     let mut out = std::io::stdout().lock();
     writeln!(out, "wrote {}: {} bytes, recipients: {count}", args.to.display(), written.bytes)?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::backup::{embedded_ledger, named_keys, say_contents};
+use crate::backup::age::Age;
 use crate::backup::archive::Identities;
 use crate::backup::restore::{Fate, Restored, Target, restore};
 use crate::backup::{INBOX, KEYS, LEDGER};
@@ -57,10 +58,11 @@ pub async fn run(args: RestoreArgs, sources: &Sources, clock: Clock) -> anyhow::
         ledger: embedded_ledger(&config),
         keys: keys.into_iter().map(|(_, place)| place).collect(),
     };
+    let age = Age::find(&sources.environment)?;
     let dry_run = args.dry_run;
     let restored = tokio::task::spawn_blocking(move || {
         let identities = Identities::read(&args.identity)?;
-        restore(&args.archive, &identities, &target, (args.dry_run, args.force), &clock)
+        restore(&age, &args.archive, &identities, &target, (args.dry_run, args.force), &clock)
     })
     .await??;
     let mut out = std::io::stdout().lock();

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use age::secrecy::ExposeSecret as _;
 use rusqlite::Connection;
 
 use crate::commands::run;
@@ -20,11 +20,23 @@ struct Key {
 
 impl Key {
     fn make(directory: &Path, name: &str) -> Self {
-        let identity = age::x25519::Identity::generate();
         let file = directory.join(name);
-        std::fs::write(&file, format!("# a comment\n{}\n", identity.to_string().expose_secret())).unwrap();
-        Self { file, recipient: identity.to_public().to_string() }
+        pipe(Command::new("age-keygen").arg("-o").arg(&file), b"");
+        let recipient = pipe(Command::new("age-keygen").arg("-y").arg(&file), b"");
+        Self { file, recipient: String::from_utf8(recipient).unwrap().trim().to_owned() }
     }
+}
+
+/// What a program makes of this input.
+fn pipe(command: &mut Command, input: &[u8]) -> Vec<u8> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("age is installed");
+    let mut stdin = child.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input).unwrap());
+        child.wait_with_output().unwrap()
+    });
+    assert!(output.status.success(), "{command:?}: {}", output.status);
+    output.stdout
 }
 
 /// Posts events as fast as one connection at a time takes them, until told to stop or the gateway is gone. Returns the ids
@@ -190,16 +202,15 @@ impl Stopped {
 
     /// An archive with this manifest and these files.
     fn forge(&self, manifest: &serde_json::Value, files: &[(&str, &[u8])]) -> PathBuf {
-        let recipient: age::x25519::Recipient = self.key.recipient.parse().unwrap();
-        let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as _)).unwrap();
-        let mut tar = tar::Builder::new(encryptor.wrap_output(Vec::new()).unwrap());
+        let mut tar = tar::Builder::new(Vec::new());
         let manifest = manifest.to_string();
         for (name, content) in [("manifest.json", manifest.as_bytes())].iter().chain(files) {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
             tar.append_data(&mut header, name, *content).unwrap();
         }
-        self.write("forged.age", &tar.into_inner().unwrap().finish().unwrap())
+        let plain = tar.into_inner().unwrap();
+        self.write("forged.age", &pipe(Command::new("age").args(["--recipient", &self.key.recipient]), &plain))
     }
 }
 
@@ -370,4 +381,27 @@ fn a_backup_is_never_written_unencrypted_and_never_over_another() {
     let left = std::fs::read_dir(stopped.data()).unwrap().flatten().map(|entry| text(&entry.path()));
     assert!(!left.into_iter().any(|name| name.contains(".backup")), "copies stay behind");
     assert_eq!(stopped.restore(&stopped.archive, &["--dry-run"]).0, 0);
+}
+
+#[test]
+fn a_backup_that_cannot_be_encrypted_leaves_no_half_file_and_says_what_is_missing() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let stopped = Stopped::new();
+    let to = stopped.directory.path().join("half").join("second.age");
+    std::fs::create_dir(to.parent().unwrap()).unwrap();
+    let backup = |path: &str, recipient: &str| {
+        let options = stopped.options.clone().with("PATH", path);
+        let (code, _, stderr) = run(&options, &["backup", "--to", &text(&to), "--recipient", recipient]);
+        assert_eq!(code, 1, "{stderr}");
+        assert_eq!(std::fs::read_dir(to.parent().unwrap()).unwrap().count(), 0, "something was left behind: {stderr}");
+        stderr
+    };
+    let recipient = stopped.key.recipient.as_str();
+    assert!(backup("/nowhere", recipient).contains("apt install age"));
+    let wrong = format!("{recipient}q");
+    assert!(backup("/usr/bin:/usr/local/bin:/opt/homebrew/bin", &wrong).contains("malformed recipient"));
+    let failing = stopped.write("age", b"#!/bin/sh\nhead -c 1000\necho 'age: error: the disk is full' >&2\nexit 1\n");
+    std::fs::set_permissions(&failing, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", stopped.directory.path().display());
+    assert!(backup(&path, recipient).contains("the disk is full"));
 }
