@@ -12,6 +12,7 @@ pub mod erase;
 pub mod inbox;
 pub mod keys;
 pub mod migrate;
+pub mod moment;
 pub mod projections;
 pub mod reconcile;
 pub mod restore;

@@ -10,4 +10,5 @@ pub mod limits;
 pub mod renewable;
 pub mod route;
 pub mod secret;
+pub mod text;
 pub mod trace;

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::admin::{AdminClient, Reach, reach};
+use super::moment::Moment;
 use crate::app::reconcile::run_once;
 use crate::config::{Config, Sources};
 use crate::domain::clock::{Clock, Timestamp};
@@ -34,8 +35,8 @@ pub struct ReconcileArgs {
 
     /// Events made since then: a moment (2026-01-31T12:00:00Z) or an age (90m, 12h, 7d). Default: since the last run,
     /// or 30 days.
-    #[arg(long, value_name = "TIME")]
-    pub since: Option<Since>,
+    #[arg(long, value_name = "TIME", value_parser = beginning)]
+    pub since: Option<Moment>,
 
     /// Find out what differs and change nothing.
     #[arg(long)]
@@ -57,35 +58,11 @@ pub enum WhatArg {
     All,
 }
 
-/// A moment, or an age.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Since {
-    /// A moment.
-    At(Timestamp),
-    /// So long ago.
-    Ago(Duration),
-}
-
-impl std::str::FromStr for Since {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Some(moment) = Timestamp::parse_rfc3339(text) {
-            return Ok(Self::At(moment));
-        }
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let unit = match &text[digits..] {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            _ => 0,
-        };
-        let seconds = text[..digits].parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-        seconds
-            .filter(|seconds| *seconds > 0)
-            .map(|seconds| Self::Ago(Duration::from_secs(seconds)))
-            .ok_or_else(|| "must be a moment such as 2026-01-31T12:00:00Z or an age such as 90m, 12h or 7d".to_owned())
+/// A beginning that is now would leave nothing to compare.
+fn beginning(text: &str) -> Result<Moment, String> {
+    match text.parse()? {
+        Moment::Ago(Duration::ZERO) => Err("must be longer ago than nothing".to_owned()),
+        moment => Ok(moment),
     }
 }
 
@@ -97,10 +74,7 @@ pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow
         WhatArg::Subscriptions => What::Subscriptions,
         WhatArg::All => What::All,
     };
-    let since = args.since.map(|since| match since {
-        Since::At(moment) => moment,
-        Since::Ago(age) => clock.now().minus(age),
-    });
+    let since = args.since.map(|since| since.before(clock.now()));
     let order = Order { what, since_ms: since.map(Timestamp::millis), dry_run: args.dry_run };
     let bar = bar();
     let (report, is_stopped) = match reach(&config, &clock).await? {
@@ -254,10 +228,10 @@ mod tests {
 
     #[test]
     fn a_beginning_is_a_moment_or_an_age() {
-        assert_eq!("7d".parse(), Ok(Since::Ago(Duration::from_hours(168))));
-        assert_eq!("2026-01-31T12:00:00Z".parse::<Since>().map(|since| matches!(since, Since::At(_))), Ok(true));
+        assert_eq!(beginning("7d"), Ok(Moment::Ago(Duration::from_hours(168))));
+        assert_eq!(beginning("2026-01-31T12:00:00Z").map(|since| matches!(since, Moment::At(_))), Ok(true));
         for text in ["", "7", "d", "0h", "yesterday", "99999999999999999999d", "7 d"] {
-            assert!(text.parse::<Since>().is_err(), "{text}");
+            assert!(beginning(text).is_err(), "{text}");
         }
     }
 }

@@ -357,19 +357,9 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 
 /// A duration with its unit: `500ms`, `30s`, `5m`, `12h`, `35d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "must be a whole number and a unit, such as 500ms, 30s, 5m, 12h or 35d".to_owned();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
-    let millis = match &text[digits..] {
-        "ms" => Some(1),
-        "s" => Some(1000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        "d" => Some(86_400_000),
-        _ => None,
-    };
-    let millis = millis.and_then(|unit: u64| number.checked_mul(unit)).ok_or_else(wrong)?;
-    if millis == 0 { Err("must be more than zero".to_owned()) } else { Ok(Duration::from_millis(millis)) }
+    let read = crate::domain::text::duration(text)
+        .ok_or_else(|| "must be a whole number and a unit, such as 500ms, 30s, 5m, 12h or 35d".to_owned())?;
+    if read.is_zero() { Err("must be more than zero".to_owned()) } else { Ok(read) }
 }
 
 /// A number of bytes: `65536`, `64KiB`, `256MiB`, `10GiB`.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
+use crate::domain::text::percent_decoded;
 use crate::door::Problem;
 use crate::inbox::{PAGE_ENTRIES_MAX, Selection};
 
@@ -96,21 +97,8 @@ fn moment(name: &str, value: &str) -> Result<Timestamp, Problem> {
 
 /// Undoes percent encoding, and the plus sign for a space.
 fn decode(text: &str) -> Result<String, Problem> {
-    let wrong = || Problem::Invalid { detail: "the query is not percent-encoded UTF-8".to_owned() };
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-                let (high, low) = (digit(rest.next()).ok_or_else(wrong)?, digit(rest.next()).ok_or_else(wrong)?);
-                u8::try_from(high * 16 + low).map_err(|_| wrong())?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| wrong())
+    percent_decoded(&text.replace('+', " "))
+        .ok_or_else(|| Problem::Invalid { detail: "the query is not percent-encoded UTF-8".to_owned() })
 }
 
 #[cfg(test)]

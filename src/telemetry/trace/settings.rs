@@ -7,6 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Sampling;
 use crate::domain::secret::Secret;
+use crate::domain::text::percent_decoded;
 
 /// How spans are exported.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +34,7 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let wrong = || "must be name=value, several between commas, values percent-encoded".to_owned();
     let pair = |part: &str| {
         let (name, value) = part.split_once('=').ok_or_else(wrong)?;
-        let (name, value) = (name.trim(), decode(value.trim()).ok_or_else(wrong)?);
+        let (name, value) = (name.trim(), percent_decoded(value.trim()).ok_or_else(wrong)?);
         if name.is_empty() { Err(wrong()) } else { Ok((name.to_owned(), value)) }
     };
     text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect()
@@ -54,23 +55,6 @@ pub fn header_map(text: &str) -> Result<HeaderMap, String> {
         headers.insert(name, value);
     }
     Ok(headers)
-}
-
-/// Decodes `%20` and the like.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, more)) = rest.split_first() {
-        if *first == b'%' {
-            let digits = more.get(..2)?;
-            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-            rest = &more[2..];
-        } else {
-            bytes.push(*first);
-            rest = more;
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
