@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Everything that a change has to pass, in one command: ./scripts/test.sh
 #
-# Needs Rust. Finds the PostgreSQL and Redis servers that tests start for themselves on free ports; as root on a
-# system with apt it installs what is missing, everywhere else it says what to install. It starts no service, uses
-# none that is running, and leaves nothing running behind.
+# Needs Rust. Finds the PostgreSQL and Redis servers that tests start for themselves on free ports, Python and age; as root
+# on a system with apt it installs what is missing, everywhere else it says what to install. It starts no service, uses none that
+# is running, and leaves nothing running behind.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -73,14 +73,15 @@ find_what_is_needed() {
     packages+=(python3 python3-venv) names+=("Python 3 with venv, for the check of openapi.yaml")
   fi
   if ! has redis-server; then packages+=(redis-server) names+=("the Redis server (redis-server)"); fi
+  if ! has age || ! has age-keygen; then packages+=(age) names+=("age, which encrypts backups (age, age-keygen)"); fi
   if [ "${#packages[@]}" -gt 0 ]; then
     if [ "$(id -u)" -eq 0 ] && has apt-get; then
       apt_install "${packages[@]}"
     else
       fail "the tests need programs that are not here. Install them and run this again:" "${names[@]}" \
         "Debian, Ubuntu:  sudo apt-get install ${packages[*]}" \
-        "Fedora:          sudo dnf install gcc postgresql-server redis python3" \
-        "macOS:           brew install postgresql@17 redis python"
+        "Fedora:          sudo dnf install gcc postgresql-server redis python3 age" \
+        "macOS:           brew install postgresql@17 redis python age"
     fi
   fi
   local dir
@@ -90,51 +91,91 @@ find_what_is_needed() {
 }
 
 find_what_is_needed
-say "with $(cargo --version), $(postgres --version), $(redis-server --version | cut -d' ' -f1-3)"
+say "with $(cargo --version), $(postgres --version), $(redis-server --version | cut -d' ' -f1-3), age $(age --version)"
+
+# What does not need the tests' programs.
+lints() {
+  say "lints"
+  cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+
+  say "documentation"
+  RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+
+  say "examples in the documentation"
+  cargo test --locked --workspace --doc --quiet
+
+  if cargo deny --version >/dev/null 2>&1; then
+    say "licences, bans and sources of dependencies"
+    cargo deny --locked check bans licenses sources
+  fi
+
+  say "what operators get"
+  ./scripts/check-artefacts.sh
+
+  say "openapi.yaml against a running gateway"
+  ./scripts/check-openapi.sh
+
+  # Building the fuzzers takes minutes, so they run where ./scripts/fuzz.sh has built them before; tests/fuzzing runs the same
+  # targets everywhere.
+  if compgen -G 'fuzz/target/*/release/config' >/dev/null && cargo +nightly fuzz --version >/dev/null 2>&1; then
+    say "fuzzing, $FUZZ_SECONDS s a target"
+    local log
+    log=$(mktemp)
+    if ! ./scripts/fuzz.sh "$FUZZ_SECONDS" >"$log" 2>&1; then
+      tail -n 60 "$log"
+      fail "the fuzzer found something, or was not built" "its output is in $log"
+    fi
+    grep -E '^==|number_of_executed_units' "$log"
+    rm -f "$log"
+  fi
+}
+
+# A build from nothing gains nothing from what is kept for the next one.
+if [ "${CI:-}" = true ]; then export CARGO_INCREMENTAL=0; fi
 
 say "format"
 cargo fmt --all --check
 
-say "lints"
-cargo clippy --locked --workspace --all-targets -- -D warnings
+nextest=
+if cargo nextest --version >/dev/null 2>&1; then nextest=yes; fi
 
-say "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
-
-say "examples in the documentation"
-cargo test --locked --workspace --doc --quiet
-
-say "openapi.yaml against a running gateway"
-cargo build --locked --quiet
-./scripts/check-openapi.sh
-
-if cargo deny --version >/dev/null 2>&1; then
-  say "licences, bans and sources of dependencies"
-  cargo deny --locked check bans licenses sources
+say "building the tests"
+if [ -n "$nextest" ]; then
+  cargo nextest run --locked --workspace --no-run
+else
+  cargo test --locked --workspace --lib --bins --tests --no-run
 fi
 
-say "what operators get"
-./scripts/check-artefacts.sh
+# Beside the tests, which mostly wait. A group of its own, so that it can be ended as a whole.
+beside=$(mktemp)
+set -m
+lints >"$beside" 2>&1 &
+lints=$!
+set +m
+# shellcheck disable=SC2329 # the trap calls it
+finish() {
+  kill -- "-$lints" 2>/dev/null || true
+  rm -f "$beside"
+}
+trap finish EXIT
 
-# Building the fuzzers takes minutes, so they run where ./scripts/fuzz.sh has built them before; tests/fuzzing runs the same
-# targets everywhere.
-if compgen -G 'fuzz/target/*/release/config' >/dev/null && cargo +nightly fuzz --version >/dev/null 2>&1; then
-  say "fuzzing, $FUZZ_SECONDS s a target"
-  log=$(mktemp)
-  if ! ./scripts/fuzz.sh "$FUZZ_SECONDS" >"$log" 2>&1; then
-    tail -n 60 "$log"
-    fail "the fuzzer found something, or was not built" "its output is in $log"
-  fi
-  grep -E '^==|number_of_executed_units' "$log"
-  rm -f "$log"
-fi
-
-# Last, so that the output ends with what failed.
-say "tests"
-if cargo nextest --version >/dev/null 2>&1; then
+# A test mostly waits for a program that it started.
+threads=$(($(getconf _NPROCESSORS_ONLN) * 2))
+say "tests, and beside them lints, documentation and what operators get"
+status=0
+if [ -n "$nextest" ]; then
   profile=default
   [ "${CI:-}" = true ] && profile=ci
-  cargo nextest run --locked --workspace --no-fail-fast --profile "$profile"
+  cargo nextest run --locked --workspace --no-fail-fast --profile "$profile" --test-threads "$threads" || status=$?
 else
-  cargo test --locked --workspace --lib --bins --tests --no-fail-fast
+  cargo test --locked --workspace --lib --bins --tests --no-fail-fast -- --test-threads "$threads" || status=$?
 fi
+
+# Last of all is said what failed.
+if wait "$lints"; then
+  grep '^==' "$beside"
+else
+  cat "$beside"
+  fail "something beside the tests failed: it is the last above" "the tests ended with $status"
+fi
+exit "$status"
