@@ -130,8 +130,8 @@ lints() {
   fi
 }
 
-# A build from nothing gains nothing from what is kept for the next one.
-if [ "${CI:-}" = true ]; then export CARGO_INCREMENTAL=0; fi
+# A build from nothing gains nothing from what is kept for the next one, and a panic tells its line without debug information.
+if [ "${CI:-}" = true ]; then export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0; fi
 
 say "format"
 cargo fmt --all --check
