@@ -34,6 +34,10 @@ fn serve_says_which_address_is_taken() {
 fn a_list_whose_reader_has_seen_enough_ends_quietly() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options::new(directory.path());
+    // Without an inbox there is nothing to list, which is an error.
+    let mut gateway = options.serve();
+    gateway.signal("TERM");
+    assert!(gateway.wait().success());
     let listings: [&[&str]; 4] = [&["revenue"], &["revenue", "--json"], &["inbox", "list"], &["config", "show"]];
     for listing in listings {
         let mut command = options.command();
