@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! pool ── bee ─┬─ registration ── keys
-//!   │          ├─ job (attestation) ── work (pipeline, ledger)
-//!   roll ──────┘
+//!   │          ├─ job (attestation) ── work (pipeline)
+//!   states ────┘
 //! ```
 //!
 //! Guarantees: a bee takes work only with a free hand; no event reaches the pipeline unless a trusted gateway attested
@@ -18,8 +18,8 @@ mod job;
 mod keys;
 mod pool;
 mod registration;
-mod roll;
 pub mod roster;
+mod states;
 mod trace;
 mod work;
 

@@ -7,31 +7,30 @@
 //! | part | role |
 //! |---|---|
 //! | `pump` | leases entries and sends each batch one of the two ways |
-//! | `direct`, `batch` | the direct route: pipeline and ledger in this process |
-//! | `colony`, `flights` | the colony route: one signed job a batch, so many processes at once |
-//! | `confirm`, `fate` | the end of processes, and what it means for their entries |
+//! | `batch` | the direct route: the pipeline in this process |
+//! | `colony`, `in_flight` | the colony route: one signed job a batch, so many processes at once |
+//! | `confirm`, `process_end`, `settler` | the end of processes, and what it means for their entries |
+//! | `conclude` | from outcomes to the inbox |
 //! | `routing`, `switch` | which way, and why: the operator's switch, circuit breakers, age |
 //! | `pause` | errors that no rule knows, and the pause that follows two of them |
 //! | `trace` | spans, where somebody collects them |
 //!
-//! It does not decide what an event means: that is `revenue`'s, and writing it is `ledger`'s.
+//! It does not decide what an event means: that is `revenue`'s, and writing it is `ledger`'s; `pipeline` calls both.
 
 mod batch;
 mod colony;
 mod conclude;
 mod confirm;
-mod direct;
-mod fate;
-mod flights;
+mod in_flight;
 pub mod pause;
+mod process_end;
 mod pump;
 mod routing;
+mod settler;
 pub mod switch;
 mod trace;
 
-pub use batch::Work;
 pub use colony::{ColonyOptions, ColonyRoute, Submitter, Surroundings};
 pub use confirm::Confirm;
-pub use direct::Direct;
 pub use pump::{Pump, PumpOptions};
 pub use routing::FallbackOptions;

@@ -7,6 +7,8 @@ pub mod clock;
 pub mod disk;
 pub mod ids;
 pub mod limits;
+pub mod named;
+pub mod outcome;
 pub mod renewable;
 pub mod route;
 pub mod secret;

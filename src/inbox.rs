@@ -73,7 +73,7 @@ pub use report::{EntryReport, Intervention};
 pub use retention::{Retention, Swept};
 pub use search::{PAGE_ENTRIES_MAX, Page};
 pub use selection::{Selection, SelectionError, VALUES_MAX};
-pub use state::{StateName, UnknownState};
+pub use state::StateName;
 pub use stats::WriterStats;
 pub use story::{BodyReport, EntryStory};
 pub use submitted::{SubmittedEntry, SubmittedProcess};

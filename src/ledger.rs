@@ -26,6 +26,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::domain::outcome::{OutcomeName, ProblemCode};
 use crate::domain::secret::Secret;
 use crate::revenue::rows::{Action, BindingKind, Decision, Severity};
 use crate::revenue::verdict::Verdict;
@@ -69,7 +70,7 @@ pub enum Renewal {
 }
 
 /// Rule under which a store quarantines an event that would re-point a binding.
-pub const BINDING_CONFLICT: &str = "binding_conflict";
+pub const BINDING_CONFLICT: &str = ProblemCode::BindingConflict.as_str();
 
 /// What became of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,15 +100,44 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Stable name, in metrics, in job output and in the column `events.outcome`.
-    pub const fn as_str(&self) -> &'static str {
+    /// Its name, in metrics, in job output and in the column `events.outcome`.
+    pub const fn name(&self) -> OutcomeName {
         match self {
-            Self::Applied => "applied",
-            Self::Stale => "stale",
-            Self::Duplicate => "duplicate",
-            Self::Ignored => "ignored",
-            Self::Quarantined { .. } => "quarantined",
-            Self::Failed { .. } => "failed",
+            Self::Applied => OutcomeName::Applied,
+            Self::Stale => OutcomeName::Stale,
+            Self::Duplicate => OutcomeName::Duplicate,
+            Self::Ignored => OutcomeName::Ignored,
+            Self::Quarantined { .. } => OutcomeName::Quarantined,
+            Self::Failed { .. } => OutcomeName::Failed,
+        }
+    }
+
+    pub const fn as_str(&self) -> &'static str {
+        self.name().as_str()
+    }
+
+    /// The name with the code and the reason of what needs a person, for the way to another process.
+    pub fn into_parts(self) -> (OutcomeName, Option<String>, Option<String>) {
+        let name = self.name();
+        match self {
+            Self::Applied | Self::Stale | Self::Duplicate | Self::Ignored => (name, None, None),
+            Self::Quarantined { rule: code, reason } | Self::Failed { code, reason } => {
+                (name, Some(code), Some(reason))
+            }
+        }
+    }
+
+    /// What [`Self::into_parts`] took apart. What has no code goes by the name of its outcome.
+    pub fn from_parts(name: OutcomeName, code: Option<String>, reason: Option<String>) -> Self {
+        let code = code.unwrap_or_else(|| name.as_str().to_owned());
+        let reason = reason.unwrap_or_default();
+        match name {
+            OutcomeName::Applied => Self::Applied,
+            OutcomeName::Stale => Self::Stale,
+            OutcomeName::Duplicate => Self::Duplicate,
+            OutcomeName::Ignored => Self::Ignored,
+            OutcomeName::Quarantined => Self::Quarantined { rule: code, reason },
+            OutcomeName::Failed => Self::Failed { code, reason },
         }
     }
 }

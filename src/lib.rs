@@ -32,6 +32,7 @@ pub mod inbox;
 pub mod ledger;
 pub mod lifecycle;
 pub mod outbound;
+pub mod pipeline;
 pub mod reconcile;
 pub mod revenue;
 pub mod stripe;

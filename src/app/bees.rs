@@ -25,7 +25,7 @@ use crate::door;
 use crate::ledger::Ledger;
 use crate::ledger::report::{Reports, StateOfRecord};
 use crate::lifecycle::{Ending, Hangups, Notifier, Readiness, Shutdown, Stop, Supervisor};
-use crate::revenue::validator::Validator;
+use crate::pipeline::Pipeline;
 use crate::telemetry::health::Board;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
@@ -44,11 +44,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub struct Shared {
     /// Speaks to the colony.
     pub client: Client,
-    /// The pipeline.
-    pub validator: Arc<Validator>,
-    /// The state of record.
-    pub ledger: Arc<dyn Ledger>,
-    /// The same, for summaries.
+    /// Revenue and the state of record.
+    pub pipeline: Pipeline,
+    /// The state of record, for summaries.
     pub reports: Option<Arc<dyn Reports>>,
     /// Where the gateway hears of processes that were closed.
     pub completions: Option<Completions>,
@@ -80,14 +78,13 @@ pub fn pool(config: &Config, count: usize, shared: Shared) -> Result<Pool, Confi
         call_timeout: config.dispatch.ledger_timeout,
         ..PoolOptions::new(name(colony)?, colony.executor_type.clone(), pool_name)
     };
-    let Shared { client, validator, ledger, reports, completions, metrics, board, clock, tracer } = shared;
+    let Shared { client, pipeline, reports, completions, metrics, board, clock, tracer } = shared;
     let tools = Tools {
         client,
         keys,
         owner,
         verifier: Arc::new(verifier(colony)?),
-        validator,
-        ledger,
+        pipeline,
         reports: reports.filter(|_| colony.offer_summary),
         completions,
         metrics,
@@ -184,8 +181,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     };
     let shared = Shared {
         client: client(&config.colony)?,
-        validator,
-        ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
+        pipeline: Pipeline::new(validator, Arc::clone(&ledger) as Arc<dyn Ledger>, Arc::clone(&metrics), clock.clone()),
         reports: Some(ledger as Arc<dyn Reports>),
         completions: None,
         metrics: Arc::clone(&metrics),

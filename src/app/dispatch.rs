@@ -9,11 +9,12 @@ use crate::bees::roster::Roster;
 use crate::colony::attestation::Verifier;
 use crate::config::{Config, ConfigError};
 use crate::dispatch::pause::Pause;
-use crate::dispatch::{Direct, Pump, Surroundings};
+use crate::dispatch::{Pump, Surroundings};
 use crate::domain::breaker::Breaker;
 use crate::ledger::Ledger;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
+use crate::pipeline::Pipeline;
 use crate::revenue::validator::Validator;
 
 /// What operators see and change of dispatch.
@@ -46,15 +47,16 @@ pub(super) fn start(
 ) -> Result<Started, ConfigError> {
     let Surroundings { inbox, metrics, board, clock, tracer, .. } = around.clone();
     super::shadow::start(config, &around, &ledger, supervisor, shutdown);
-    let work = Arc::new(Direct::new(Arc::clone(&validator), Arc::clone(&ledger) as Arc<dyn Ledger>));
+    let into_ledger = Arc::clone(&ledger) as Arc<dyn Ledger>;
+    let pipeline = Pipeline::new(validator, into_ledger, Arc::clone(&metrics), clock.clone());
     let pause = Pause::new(clock.clone());
     let mut started =
         Started { pause: pause.clone(), breakers: Vec::new(), bees: Roster::default(), keys: None, verifier: None };
-    let mut pump = Pump::new(inbox, work, pump_options(config), Arc::clone(&metrics), board, clock.clone())
+    let mut pump = Pump::new(inbox, pipeline.clone(), pump_options(config), Arc::clone(&metrics), board, clock.clone())
         .with_pause(pause)
         .with_tracer(tracer);
     let with_colony = config.shadow.is_none_or(|shadow| shadow.colony);
-    if let Some(wired) = if with_colony { super::route::wire(config, around, validator, ledger)? } else { None } {
+    if let Some(wired) = if with_colony { super::route::wire(config, around, pipeline, ledger)? } else { None } {
         started.breakers = wired.route.breakers().into();
         pump = pump.with_colony(wired.route);
         supervisor.start_in_background("confirm", wired.confirm.run(shutdown.token().clone()));

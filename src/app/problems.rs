@@ -12,7 +12,7 @@ use crate::inbox::Inbox;
 use crate::inbox::ProblemCounts;
 use crate::lifecycle::Shutdown;
 use crate::telemetry::health::{Board, Level};
-use crate::telemetry::metrics::{Metrics, PROBLEM_CODES};
+use crate::telemetry::metrics::{Metrics, problem_codes};
 
 /// Name on the health board.
 const COMPONENT: &str = "problems";
@@ -90,7 +90,7 @@ impl Watch {
     }
 
     fn publish(&self) {
-        let mut by_code: BTreeMap<&str, u32> = PROBLEM_CODES.iter().map(|code| (*code, 0)).collect();
+        let mut by_code: BTreeMap<&str, u32> = problem_codes().into_iter().map(|code| (code, 0)).collect();
         for (code, _) in self.open.keys() {
             let code = if by_code.contains_key(code.as_str()) { code } else { "other" };
             *by_code.entry(code).or_default() += 1;

@@ -10,9 +10,8 @@ use crate::colony::job::Terms;
 use crate::config::{ColonyConfig, Config, ConfigError};
 use crate::dispatch::{ColonyOptions, ColonyRoute, Confirm, FallbackOptions, Submitter, Surroundings};
 use crate::domain::backoff::Backoff;
-use crate::ledger::Ledger;
 use crate::ledger::report::{Reports, StateOfRecord};
-use crate::revenue::validator::Validator;
+use crate::pipeline::Pipeline;
 
 /// The parts of the colony route.
 pub(super) struct Wired {
@@ -27,7 +26,7 @@ pub(super) struct Wired {
 pub(super) fn wire(
     config: &Config,
     around: Surroundings,
-    validator: Arc<Validator>,
+    pipeline: Pipeline,
     ledger: Arc<dyn StateOfRecord>,
 ) -> Result<Option<Wired>, ConfigError> {
     let settings = &config.colony;
@@ -53,8 +52,7 @@ pub(super) fn wire(
     let bees = if has_bees {
         let shared = bees::Shared {
             client,
-            validator,
-            ledger: Arc::clone(&ledger) as Arc<dyn Ledger>,
+            pipeline,
             reports: Some(ledger as Arc<dyn Reports>),
             completions: Some(completions),
             metrics: Arc::clone(&around.metrics),

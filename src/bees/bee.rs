@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::job::{Bench, Finished};
 use super::registration::{NotRegistered, Registration};
-use super::roll::{Roll, State};
+use super::states::{BeeState, BeeStates};
 use crate::colony::client::{Assignment, ClientError, Disposition, Member, Search};
 use crate::colony::completion::{Completed, Completions, JobResult};
 use crate::colony::job::JobRejection;
@@ -18,6 +18,7 @@ use crate::colony::messages::{PROCESSES_COUNT_MAX, Process, ProcessState};
 use crate::domain::backoff::Backoff;
 use crate::domain::causes::chain;
 use crate::domain::ids::ProcessId;
+use crate::domain::outcome::JobEnd;
 use crate::telemetry::metrics::Metrics;
 
 /// Waits while calls fail.
@@ -40,11 +41,11 @@ const MARGIN_PART: u32 = 3;
 
 #[derive(Clone, Debug)]
 pub(super) struct Bee {
-    /// Place on the roll.
+    /// Its place among the bees of its pool.
     pub(super) number: usize,
     pub(super) registration: Registration,
     pub(super) bench: Bench,
-    pub(super) roll: Roll,
+    pub(super) states: BeeStates,
     /// Longest wait of one poll.
     pub(super) poll: Duration,
     /// End of the lease that is kept free for closing.
@@ -121,14 +122,14 @@ impl Bee {
         }
     }
 
-    /// Writes on the roll why the bee is no member; logs it once.
+    /// Notes why the bee is no member; logs it once.
     fn report(&self, error: &NotRegistered) {
         let text = chain(error);
         if error.passes() {
-            if self.roll.set(self.number, State::Failing(text)) {
+            if self.states.set(self.number, BeeState::Failing(text)) {
                 tracing::warn!(bee = self.name(), error = error as &dyn std::error::Error, "the bee cannot register");
             }
-        } else if self.roll.set(self.number, State::Waiting(text)) {
+        } else if self.states.set(self.number, BeeState::Waiting(text)) {
             tracing::warn!(bee = self.name(), error = error as &dyn std::error::Error, "the bee may not work yet");
         }
     }
@@ -154,13 +155,13 @@ impl Bee {
                 }
                 Ok(Assignment::Nothing) => {
                     failures = 0;
-                    self.roll.set(self.number, State::Idle);
+                    self.states.set(self.number, BeeState::Idle);
                     pause(self.rest_of(asked), draining).await;
                     Membership::Kept
                 }
                 Ok(Assignment::Paused) => {
                     failures = 0;
-                    if self.roll.set(self.number, State::Paused) {
+                    if self.states.set(self.number, BeeState::Paused) {
                         tracing::warn!(bee = self.name(), "assignments are paused by the colony's owner");
                     }
                     pause(self.rest_of(asked), draining).await;
@@ -183,7 +184,6 @@ impl Bee {
         EMPTY_POLL_MIN.saturating_sub(self.bench.clock.instant().duration_since(asked))
     }
 
-    /// A poll failed.
     async fn failed(
         &self,
         member: &Member,
@@ -196,7 +196,7 @@ impl Bee {
         if forgets_us(error) {
             return Membership::Lost;
         }
-        if self.roll.set(self.number, State::Failing(chain(error))) {
+        if self.states.set(self.number, BeeState::Failing(chain(error))) {
             tracing::warn!(bee = self.name(), error = error as &dyn std::error::Error, "the bee gets no answer");
         }
         if error.may_have_acted() && self.reclaim(member, asked).await == Membership::Lost {
@@ -237,7 +237,7 @@ impl Bee {
 
     /// Works on a process whose lease began at `leased` by this bee's own clock, or a little before.
     async fn work_on(&self, member: &Member, process: &Process, leased: Instant) -> Membership {
-        self.roll.set(self.number, State::Working);
+        self.states.set(self.number, BeeState::Working);
         let lease = process.lease().unwrap_or(LEASE_MAX).min(LEASE_MAX);
         let end = leased + lease;
         let deadline = end.checked_sub(self.margin.min(lease / MARGIN_PART)).unwrap_or(end);
@@ -247,30 +247,32 @@ impl Bee {
         let took = self.bench.clock.instant().duration_since(started);
         tracing::debug!(bee = self.name(), process = %id, ?took, "worked");
         let membership = self.finish(member, &id, finished, end).await;
-        self.roll.worked(self.number, took);
-        self.roll.set(self.number, State::Idle);
+        self.states.worked(self.number, took);
+        self.states.set(self.number, BeeState::Idle);
         membership
     }
 
     async fn finish(&self, member: &Member, id: &ProcessId, finished: Finished, end: Instant) -> Membership {
-        let (closed, name, result) = match finished {
+        let (closed, job_end, result) = match finished {
             Finished::Worked(result) => {
                 let output = result.to_output();
-                (self.close(member, id, Closing::Successful(&output), end).await, "closed", Some(result))
+                (self.close(member, id, Closing::Successful(&output), end).await, JobEnd::Closed, Some(result))
             }
             Finished::Answered(output) => {
-                (self.close(member, id, Closing::Successful(&output), end).await, "answered", None)
+                (self.close(member, id, Closing::Successful(&output), end).await, JobEnd::Answered, None)
             }
-            Finished::Unanswerable(why) => (self.close(member, id, Closing::Failed(why), end).await, "answered", None),
+            Finished::Unanswerable(why) => {
+                (self.close(member, id, Closing::Failed(why), end).await, JobEnd::Answered, None)
+            }
             Finished::Rejected(rejection) => {
                 let code = rejection.code();
                 self.metrics().jobs_rejected.of(code).increment(1);
                 self.log_rejection(id, &rejection);
                 let text = format!("{code}: {rejection}");
-                (self.close(member, id, Closing::Failed(&text), end).await, "rejected", None)
+                (self.close(member, id, Closing::Failed(&text), end).await, JobEnd::Rejected, None)
             }
             Finished::OutOfTime(out_of_time) => {
-                self.roll.ended(self.number, "out_of_time");
+                self.states.ended(self.number, JobEnd::OutOfTime);
                 let last = out_of_time.last.as_ref().map(|error| chain(error));
                 tracing::warn!(bee = self.name(), process = %id, last, "no time left: the lease is left to another bee");
                 return Membership::Kept;
@@ -278,17 +280,17 @@ impl Bee {
         };
         match closed {
             Closed::Done => {
-                self.roll.ended(self.number, name);
+                self.states.ended(self.number, job_end);
                 self.tell(id, result);
                 Membership::Kept
             }
             Closed::Lost => {
-                self.roll.ended(self.number, "lease_lost");
+                self.states.ended(self.number, JobEnd::LeaseLost);
                 tracing::info!(bee = self.name(), process = %id, "the lease was lost before closing; others decide");
                 Membership::Kept
             }
             Closed::Unclosed(error) => {
-                self.roll.ended(self.number, "unclosed");
+                self.states.ended(self.number, JobEnd::Unclosed);
                 tracing::warn!(
                     bee = self.name(),
                     process = %id,

@@ -8,15 +8,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::trace::Worked;
-use super::work::{OutOfTime, Work, event_id};
+use super::trace::{JobSpan, UNDECIDED};
+use super::work::{OutOfTime, Work};
 use crate::colony::attestation::Verifier;
-use crate::colony::completion::{EventOutcome, EventResult, JobResult};
+use crate::colony::completion::{EventResult, JobResult};
 use crate::colony::job::{self, JobRejection};
 use crate::colony::messages::Process;
 use crate::domain::clock::Clock;
-use crate::ledger::Outcome;
 use crate::ledger::report::Reports;
+use crate::pipeline::{self, Judged};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
@@ -77,11 +77,11 @@ impl Bench {
             opened.events.iter().map(|event| Bytes::copy_from_slice(event.get().as_bytes())).collect();
         self.metrics.key_uses.of(&format!("attestation:{}", opened.attested.kid)).increment(1);
         drop(opened);
-        let mut span = Worked::begin(&self.tracer, since, process, events.len());
+        let mut span = JobSpan::begin(&self.tracer, since, process, events.len());
         match self.work.run(&events, deadline, &span.place()).await {
-            Ok(outcomes) => {
-                span.outcomes(&outcomes);
-                Finished::Worked(self.result(&events, outcomes))
+            Ok(judged) => {
+                span.outcomes(&judged);
+                Finished::Worked(self.result(&events, judged))
             }
             Err(out_of_time) => {
                 span.out_of_time();
@@ -105,19 +105,14 @@ impl Bench {
         }
     }
 
-    fn result(&self, events: &[Bytes], outcomes: Vec<Option<Outcome>>) -> JobResult {
-        let results = events.iter().zip(outcomes).filter_map(|(event, outcome)| {
-            let name = outcome.as_ref().map_or("undecided", Outcome::as_str);
+    fn result(&self, events: &[Bytes], judged: Vec<Option<Judged>>) -> JobResult {
+        let results = events.iter().zip(judged).filter_map(|(body, judged)| {
+            let name = judged.as_ref().map_or(UNDECIDED, |judged| judged.outcome.as_str());
             self.metrics.bee_events.of(name).increment(1);
-            let (outcome, code, reason) = match outcome? {
-                Outcome::Applied => (EventOutcome::Applied, None, None),
-                Outcome::Stale => (EventOutcome::Stale, None, None),
-                Outcome::Duplicate => (EventOutcome::Duplicate, None, None),
-                Outcome::Ignored => (EventOutcome::Ignored, None, None),
-                Outcome::Quarantined { rule, reason } => (EventOutcome::Quarantined, Some(rule), Some(reason)),
-                Outcome::Failed { code, reason } => (EventOutcome::Failed, Some(code), Some(reason)),
-            };
-            Some(EventResult { event: event_id(event), outcome, code, reason })
+            let Judged { event, outcome } = judged?;
+            let event = event.map_or_else(|| pipeline::event_id(body), |id| id.as_str().to_owned());
+            let (outcome, code, reason) = outcome.into_parts();
+            Some(EventResult { event, outcome, code, reason })
         });
         JobResult::new(results.collect())
     }

@@ -33,9 +33,7 @@ pub enum UnusableKey {
     /// What it holds is no key.
     #[error("the executor's key in {} cannot be used", path.display())]
     Key {
-        /// The file.
         path: PathBuf,
-        /// What is wrong.
         #[source]
         source: KeyError,
     },

@@ -9,18 +9,17 @@ use super::heartbeat::Pulses;
 use super::job::Bench;
 use super::keys::KeySource;
 use super::registration::Registration;
-use super::roll::Roll;
 use super::roster::Roster;
+use super::states::BeeStates;
 use super::work::Work;
 use crate::colony::attestation::Verifier;
 use crate::colony::client::{Client, POLL_WAIT_MAX};
 use crate::colony::completion::Completions;
 use crate::colony::identity::PrivateKey;
 use crate::domain::clock::Clock;
-use crate::ledger::Ledger;
 use crate::ledger::report::Reports;
 use crate::lifecycle::{RestartPolicy, Shutdown, Supervisor};
-use crate::revenue::validator::Validator;
+use crate::pipeline::Pipeline;
 use crate::telemetry::health::Board;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
@@ -34,7 +33,6 @@ const NAME_BYTES_MAX: usize = 100;
 /// How the bees of a pool are set up.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// Name of the colony.
     pub colony: String,
     /// Type of the executors, as jobs ask for it.
     pub executor_type: String,
@@ -46,7 +44,6 @@ pub struct PoolOptions {
     pub poll: Duration,
     /// End of a lease that is kept free for closing; at most a third of the lease is.
     pub margin: Duration,
-    /// Longest ledger call.
     pub call_timeout: Duration,
     /// What happens to bees that break.
     pub restart: RestartPolicy,
@@ -71,36 +68,28 @@ impl PoolOptions {
 /// What the bees of a pool work with.
 #[derive(Clone)]
 pub struct Tools {
-    /// Speaks to the colony.
     pub client: Client,
-    /// The executor's key.
     pub keys: KeySource,
     /// Key of the colony's owner, with which bees approve themselves.
     pub owner: Option<Arc<PrivateKey>>,
     /// Believes attestations. One for all bees of a process, so that they see each other's nonces.
     pub verifier: Arc<Verifier>,
-    /// The pipeline.
-    pub validator: Arc<Validator>,
-    /// The state of record.
-    pub ledger: Arc<dyn Ledger>,
+    /// Revenue and the state of record.
+    pub pipeline: Pipeline,
     /// Where the function [`super::SUMMARY_FUNCTION`] takes its answer from; without it, it is not offered. Every member
     /// of the colony may ask for it.
     pub reports: Option<Arc<dyn Reports>>,
     /// Where a gateway in the same program hears of processes that were closed.
     pub completions: Option<Completions>,
-    /// Counts.
     pub metrics: Arc<Metrics>,
-    /// Health.
     pub board: Board,
-    /// Time.
     pub clock: Clock,
-    /// Traces.
     pub tracer: Tracer,
 }
 
 impl fmt::Debug for Tools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tools").field("client", &self.client).field("ledger", &self.ledger).finish_non_exhaustive()
+        f.debug_struct("Tools").field("client", &self.client).field("pipeline", &self.pipeline).finish_non_exhaustive()
     }
 }
 
@@ -109,26 +98,20 @@ impl fmt::Debug for Tools {
 pub enum PoolError {
     /// The number of bees is outside its range.
     #[error("BEE_COUNT must be from 1 to {BEES_MAX} here, not {count}")]
-    Count {
-        /// The number.
-        count: usize,
-    },
+    Count { count: usize },
     /// The name cannot be used.
     #[error("EXECUTOR_NAME must have 1 to {NAME_BYTES_MAX} bytes, without colons and white space")]
     Name,
     /// The wait of a poll is outside its range.
     #[error("POLL_TIMEOUT must be from 1s to {POLL_WAIT_MAX:?}, not {poll:?}")]
-    Poll {
-        /// The wait.
-        poll: Duration,
-    },
+    Poll { poll: Duration },
 }
 
 /// Bees, ready to start.
 #[derive(Debug)]
 pub struct Pool {
     bees: Vec<Bee>,
-    roll: Roll,
+    states: BeeStates,
     verifier: Arc<Verifier>,
     restart: RestartPolicy,
     clock: Clock,
@@ -152,23 +135,11 @@ impl Pool {
         if !(Duration::from_secs(1)..=POLL_WAIT_MAX).contains(&poll) {
             return Err(PoolError::Poll { poll });
         }
-        let Tools {
-            client,
-            keys,
-            owner,
-            verifier,
-            validator,
-            ledger,
-            reports,
-            completions,
-            metrics,
-            board,
-            clock,
-            tracer,
-        } = tools;
+        let Tools { client, keys, owner, verifier, pipeline, reports, completions, metrics, board, clock, tracer } =
+            tools;
         let names: Vec<String> = (1..=count).map(|number| format!("{name}-{number}")).collect();
-        let roll = Roll::new(names.clone(), board, Arc::clone(&metrics), clock.clone());
-        let work = Work { validator, ledger, call_timeout, metrics: Arc::clone(&metrics), clock: clock.clone() };
+        let states = BeeStates::new(names.clone(), board, Arc::clone(&metrics), clock.clone());
+        let work = Work { pipeline, call_timeout, clock: clock.clone() };
         let bench = Bench {
             colony: colony.into(),
             verifier: Arc::clone(&verifier),
@@ -192,17 +163,17 @@ impl Pool {
                 functions: bench.functions(),
             },
             bench: bench.clone(),
-            roll: roll.clone(),
+            states: states.clone(),
             poll,
             margin,
             completions: completions.clone(),
         };
-        Ok(Self { bees: (0..count).map(bee).collect(), roll: roll.clone(), verifier, restart, clock })
+        Ok(Self { bees: (0..count).map(bee).collect(), states: states.clone(), verifier, restart, clock })
     }
 
     /// How each bee is, for whoever shows it.
     pub fn roster(&self) -> Roster {
-        self.roll.roster()
+        self.states.roster()
     }
 
     /// What decides which gateways the bees believe.
@@ -212,7 +183,7 @@ impl Pool {
 
     /// How each bee is, for heartbeats.
     pub fn pulses(&self) -> Arc<dyn Pulses> {
-        Arc::new(self.roll.clone())
+        Arc::new(self.states.clone())
     }
 
     /// Starts the bees as tasks of `supervisor`. They run until `shutdown` drains and finish what they have in hand. One

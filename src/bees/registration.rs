@@ -11,13 +11,11 @@ use crate::colony::client::{Client, ClientError, Disposition, Member, Owner};
 use crate::colony::identity::PrivateKey;
 use crate::colony::messages::{Executor, ExecutorState};
 
-/// Who wants to be a member.
 #[derive(Clone, Debug)]
 pub(super) struct Registration {
     pub(super) client: Client,
     pub(super) colony: Arc<str>,
     pub(super) executor_type: Arc<str>,
-    /// Name of the bee.
     pub(super) name: String,
     /// Whether it is the first of its pool.
     pub(super) is_first: bool,
@@ -55,7 +53,6 @@ pub(super) enum NotRegistered {
     /// The key cannot be used.
     #[error(transparent)]
     Key(#[from] UnusableKey),
-    /// A call failed.
     #[error(transparent)]
     Call(#[from] ClientError),
 }
@@ -86,7 +83,6 @@ enum Place {
     Pending,
     /// An executor with another name.
     Elsewhere,
-    /// Nobody.
     Unknown,
 }
 

@@ -5,14 +5,18 @@
 
 use crate::colony::job;
 use crate::colony::messages::Process;
-use crate::ledger::Outcome;
+use crate::domain::outcome::OutcomeName;
+use crate::pipeline::Judged;
 use crate::telemetry::trace::{Cause, Moment, Place, Span, SpanKind, Tracer};
+
+/// What is told of an event that is left to the gateway.
+pub(super) const UNDECIDED: &str = "undecided";
 
 /// What a bee does with one process. Ends when it is dropped; nothing while tracing is off.
 #[derive(Debug, Default)]
-pub(super) struct Worked(Span);
+pub(super) struct JobSpan(Span);
 
-impl Worked {
+impl JobSpan {
     /// Begins where the bee got the process, which its attestation let pass.
     pub(super) fn begin(tracer: &Tracer, since: Moment, process: &Process, events: usize) -> Self {
         if !tracer.is_on() {
@@ -30,19 +34,20 @@ impl Worked {
     }
 
     /// Counts the events by what became of them.
-    pub(super) fn outcomes(&mut self, outcomes: &[Option<Outcome>]) {
+    pub(super) fn outcomes(&mut self, judged: &[Option<Judged>]) {
         const KEYS: [(&str, &str); 7] = [
-            ("applied", "gateway.outcome.applied"),
-            ("stale", "gateway.outcome.stale"),
-            ("duplicate", "gateway.outcome.duplicate"),
-            ("ignored", "gateway.outcome.ignored"),
-            ("quarantined", "gateway.outcome.quarantined"),
-            ("failed", "gateway.outcome.failed"),
-            ("undecided", "gateway.outcome.undecided"),
+            (OutcomeName::Applied.as_str(), "gateway.outcome.applied"),
+            (OutcomeName::Stale.as_str(), "gateway.outcome.stale"),
+            (OutcomeName::Duplicate.as_str(), "gateway.outcome.duplicate"),
+            (OutcomeName::Ignored.as_str(), "gateway.outcome.ignored"),
+            (OutcomeName::Quarantined.as_str(), "gateway.outcome.quarantined"),
+            (OutcomeName::Failed.as_str(), "gateway.outcome.failed"),
+            (UNDECIDED, "gateway.outcome.undecided"),
         ];
         for (name, key) in KEYS {
-            let is_this = |outcome: &&Option<Outcome>| outcome.as_ref().map_or("undecided", Outcome::as_str) == name;
-            let count = outcomes.iter().filter(is_this).count();
+            let is_this =
+                |judged: &&Option<Judged>| judged.as_ref().map_or(UNDECIDED, |judged| judged.outcome.as_str()) == name;
+            let count = judged.iter().filter(is_this).count();
             if count > 0 {
                 self.0.number(key, count);
             }

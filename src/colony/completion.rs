@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::domain::ids::ProcessId;
 use crate::domain::limits::BATCH_ENTRIES_MAX;
+use crate::domain::outcome::OutcomeName;
 
 /// Longest reason or code in a result, in bytes; the rest is cut off.
 pub const RESULT_TEXT_BYTES_MAX: usize = 500;
@@ -77,7 +78,7 @@ pub struct EventResult {
     /// The event's id.
     pub event: String,
     /// What became of it.
-    pub outcome: EventOutcome,
+    pub outcome: OutcomeName,
     /// Stable code of a rule or a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -86,36 +87,18 @@ pub struct EventResult {
     pub reason: Option<String>,
 }
 
-/// Outcomes as they travel. They mean what those of the ledger mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EventOutcome {
-    /// Changed the state of record.
-    Applied,
-    /// Older than what is stored.
-    Stale,
-    /// Applied before.
-    Duplicate,
-    /// Of a type that nothing is made of.
-    Ignored,
-    /// Held back by a rule, which `code` names.
-    Quarantined,
-    /// No retry can mend it; `code` says why.
-    Failed,
-}
-
 impl JobResult {
     /// Counts the outcomes and cuts texts to their bound.
     pub fn new(mut events: Vec<EventResult>) -> Self {
         let mut counts = Counts::default();
         for event in &mut events {
             let count = match event.outcome {
-                EventOutcome::Applied => &mut counts.applied,
-                EventOutcome::Stale => &mut counts.stale,
-                EventOutcome::Duplicate => &mut counts.duplicate,
-                EventOutcome::Ignored => &mut counts.ignored,
-                EventOutcome::Quarantined => &mut counts.quarantined,
-                EventOutcome::Failed => &mut counts.failed,
+                OutcomeName::Applied => &mut counts.applied,
+                OutcomeName::Stale => &mut counts.stale,
+                OutcomeName::Duplicate => &mut counts.duplicate,
+                OutcomeName::Ignored => &mut counts.ignored,
+                OutcomeName::Quarantined => &mut counts.quarantined,
+                OutcomeName::Failed => &mut counts.failed,
             };
             *count += 1;
             for text in [&mut event.code, &mut event.reason].into_iter().flatten() {
@@ -202,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    fn event(event: &str, outcome: EventOutcome) -> EventResult {
+    fn event(event: &str, outcome: OutcomeName) -> EventResult {
         EventResult { event: event.to_owned(), outcome, code: None, reason: None }
     }
 
@@ -211,9 +194,9 @@ mod tests {
         let failed = EventResult {
             code: Some("malformed_event".to_owned()),
             reason: Some("the event has no type".to_owned()),
-            ..event("evt_2", EventOutcome::Failed)
+            ..event("evt_2", OutcomeName::Failed)
         };
-        let result = JobResult::new(vec![event("evt_1", EventOutcome::Applied), failed]);
+        let result = JobResult::new(vec![event("evt_1", OutcomeName::Applied), failed]);
         let output = result.to_output();
         assert_eq!(
             output,
@@ -264,7 +247,7 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_between_characters() {
-        let long = EventResult { reason: Some("é".repeat(1000)), ..event("evt_1", EventOutcome::Quarantined) };
+        let long = EventResult { reason: Some("é".repeat(1000)), ..event("evt_1", OutcomeName::Quarantined) };
         let result = JobResult::new(vec![long]);
         assert_eq!(result.events[0].reason.as_ref().map(String::len), Some(RESULT_TEXT_BYTES_MAX));
     }

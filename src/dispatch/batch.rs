@@ -1,43 +1,27 @@
 //! Brings one leased batch to its end, and finds in it the entries that cannot be applied.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::task::JoinSet;
-
+use super::conclude;
 use super::pause::{Judgement, Pause};
-use super::trace::Carried;
+use super::trace::AttemptSpans;
 use crate::domain::backoff::Backoff;
 use crate::domain::causes::chain;
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Clock;
+use crate::domain::outcome::ProblemCode;
 use crate::domain::route::Route;
 use crate::inbox::{Conclusion, Lease, Leased};
-use crate::ledger::{BoxFuture, Disposition, LedgerError, LedgerErrorKind, Outcome};
-use crate::revenue::validator::Occasion;
+use crate::ledger::{LedgerError, Outcome};
+use crate::pipeline::{self, Blame, Failure, Groups, Occasion, Pipeline};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::{Place, Tracer};
-
-/// Longest reason kept with an entry, in bytes.
-const REASON_BYTES_MAX: usize = 500;
+use crate::telemetry::trace::Tracer;
 
 /// A ledger that took something this recently is not down: what then times out alone is the entry's own fault.
 const RECENT: Duration = Duration::from_secs(30);
 
-/// Runs the pipeline over events and applies the verdicts, all or none.
-pub trait Work: Send + Sync + 'static {
-    /// What became of each event, in order. Each comes with why it is looked at. Spans of the work belong to `place`.
-    fn run(
-        &self,
-        events: Vec<(Bytes, Occasion)>,
-        place: Place,
-    ) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>>;
-}
-
 /// Bounds on the work on a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BatchOptions {
-    /// Longest call.
     pub(super) call_timeout: Duration,
     /// Time from the lease after which no new call begins.
     pub(super) work_max: Duration,
@@ -66,15 +50,8 @@ pub(super) struct Down {
     pub(super) error: LedgerError,
 }
 
-/// Why a call came to nothing.
-enum Failure {
-    Ledger(LedgerError),
-    /// A bug met an event that nobody thought of.
-    Panicked,
-}
-
 pub(super) struct Batch<'a> {
-    pub(super) work: &'a Arc<dyn Work>,
+    pub(super) pipeline: &'a Pipeline,
     pub(super) options: &'a BatchOptions,
     pub(super) clock: &'a Clock,
     pub(super) metrics: &'a Metrics,
@@ -88,156 +65,113 @@ impl Batch<'_> {
     pub(super) async fn run(&self, leased: Vec<Leased>, random: &mut fastrand::Rng) -> Worked {
         let started = self.clock.instant();
         let mut worked = Worked::default();
-        let mut groups = vec![leased];
-        while let Some(mut group) = groups.pop() {
+        let mut ends = vec![None; leased.len()];
+        let mut groups = Groups::of(leased.len());
+        while let Some(group) = groups.next() {
             let late = self.clock.instant().duration_since(started) > self.options.work_max;
+            let (entries, ends) = (&leased[group.clone()], &mut ends[group.clone()]);
             if late || worked.down.is_some() || worked.unknown.is_some() {
-                self.put_back(group, &mut worked);
+                self.put_back(ends);
                 continue;
             }
-            match self.call(&group).await {
+            let failure = match self.call(entries).await {
                 Ok(outcomes) => {
                     worked.progress = true;
                     self.pause.succeeded();
-                    self.pause.acquit(group.iter().map(|leased| leased.lease.entry()));
-                    self.conclude(group, outcomes, &mut worked);
-                }
-                Err(Failure::Ledger(error)) => {
-                    self.metrics.ledger_errors.of(error.kind.as_str()).increment(1);
-                    match error.disposition() {
-                        Disposition::Retry { after } => {
-                            if group.len() == 1 && self.is_own_fault(&error, worked.progress) {
-                                self.failed_alone(group.remove(0), &chain(&error), &mut worked, random);
-                            } else {
-                                self.put_back(group, &mut worked);
-                            }
-                            worked.down = Some(Down { after, error });
-                        }
-                        Disposition::GiveUp | Disposition::Probe if group.len() > 1 => split(group, &mut groups),
-                        Disposition::Probe => self.unknown_alone(group.remove(0), error, &mut worked),
-                        Disposition::GiveUp => {
-                            let leased = group.remove(0);
-                            let code = format!("ledger_{}", error.kind);
-                            self.dead(leased, &code, &chain(&error), &mut worked);
-                        }
+                    self.pause.acquit(entries.iter().map(|leased| leased.lease.entry()));
+                    for ((leased, end), outcome) in entries.iter().zip(ends).zip(outcomes) {
+                        *end = Some(self.end(leased, outcome));
                     }
+                    continue;
                 }
-                Err(Failure::Panicked) if group.len() > 1 => split(group, &mut groups),
-                Err(Failure::Panicked) => {
-                    let leased = group.remove(0);
-                    tracing::error!(event_id = %leased.event_id, entry = leased.lease.entry().0, "the pipeline panicked");
-                    self.failed_alone(leased, "the pipeline panicked on this event", &mut worked, random);
+                Err(failure) => failure,
+            };
+            match (failure.blame(), failure, entries) {
+                (Blame::Ledger { after }, Failure::Ledger(error), _) => {
+                    match entries {
+                        [alone] if self.is_own_fault(&error, worked.progress) => {
+                            ends.fill(Some(self.failed_alone(alone, &chain(&error), random)));
+                        }
+                        _ => self.put_back(ends),
+                    }
+                    worked.down = Some(Down { after, error });
                 }
+                (Blame::Unknown, Failure::Ledger(error), [alone]) => {
+                    ends.fill(Some(self.unknown_alone(alone, error, &mut worked)));
+                }
+                (_, Failure::Panicked, [alone]) => {
+                    let (event_id, entry) = (&alone.event_id, alone.lease.entry().0);
+                    tracing::error!(%event_id, entry, "the pipeline panicked");
+                    let reason = "the pipeline panicked on this event";
+                    ends.fill(Some(self.failed_alone(alone, reason, random)));
+                }
+                (_, failure, [alone]) => ends.fill(Some(self.end(alone, failure.into_outcome()))),
+                (Blame::Events | Blame::Unknown | Blame::Ledger { .. }, _, _) => groups.halve(&group),
             }
         }
+        let conclusion = |(leased, end): (Leased, Option<Conclusion>)| Some((leased.lease, end?));
+        worked.conclusions = leased.into_iter().zip(ends).filter_map(conclusion).collect();
         worked
     }
 
     /// One attempt on a group, with its spans.
     async fn call(&self, group: &[Leased]) -> Result<Vec<Outcome>, Failure> {
-        let mut spans = Carried::begin(self.tracer, Route::Direct, group);
-        let result = self.ask(group, spans.place()).await;
-        match &result {
-            Ok(outcomes) => spans.outcomes(outcomes.iter().map(Outcome::as_str)),
-            Err(Failure::Ledger(error)) => spans.failed(error.kind.as_str()),
-            Err(Failure::Panicked) => spans.failed("panicked"),
-        }
-        result
-    }
-
-    async fn ask(&self, group: &[Leased], place: Place) -> Result<Vec<Outcome>, Failure> {
+        let mut spans = AttemptSpans::begin(self.tracer, Route::Direct, group);
         let event = |leased: &Leased| {
             (leased.body.clone(), Occasion { released_at: leased.released, replayed: leased.replayed })
         };
-        let events: Vec<(Bytes, Occasion)> = group.iter().map(event).collect();
-        let expected = events.len();
+        let events = group.iter().map(event).collect();
         #[expect(clippy::cast_precision_loss, reason = "at most 256")]
-        self.metrics.batch_entries.record(expected as f64);
-        let started = self.clock.instant();
-        // A task of its own, so that a panic comes back as a value.
-        let mut call = JoinSet::new();
-        call.spawn(self.work.run(events, place));
-        let result = tokio::time::timeout(self.options.call_timeout, call.join_next()).await;
-        Metrics::observe(&self.metrics.ledger_seconds, self.clock.instant().duration_since(started));
-        let (kind, message) = match result {
-            Ok(Some(Ok(Ok(outcomes)))) if outcomes.len() == expected => return Ok(outcomes),
-            Ok(Some(Ok(Ok(outcomes)))) => {
-                let message = format!("{} outcomes for {expected} events", outcomes.len());
-                (LedgerErrorKind::Schema, message)
+        self.metrics.batch_entries.record(group.len() as f64);
+        match self.pipeline.apply(events, self.options.call_timeout, spans.place()).await {
+            Ok(judged) => {
+                spans.outcomes(judged.iter().map(|judged| judged.outcome.as_str()));
+                Ok(judged.into_iter().map(|judged| judged.outcome).collect())
             }
-            Ok(Some(Ok(Err(error)))) => return Err(Failure::Ledger(error)),
-            Ok(Some(Err(_)) | None) => return Err(Failure::Panicked),
-            Err(_) => (LedgerErrorKind::TimedOut, format!("no answer within {:?}", self.options.call_timeout)),
-        };
-        Err(Failure::Ledger(LedgerError { ledger: "any", kind, message, source: None }))
+            Err(failure) => {
+                spans.failed(failure.code());
+                Err(failure)
+            }
+        }
     }
 
     /// A fault that looks like the dependency's is the entry's own when it is alone and its neighbours pass.
     fn is_own_fault(&self, error: &LedgerError, progress: bool) -> bool {
         let passes =
             progress || self.pause.last_success().is_some_and(|at| self.clock.instant().duration_since(at) < RECENT);
-        let may_be = match error.kind {
-            LedgerErrorKind::TimedOut | LedgerErrorKind::Conflict => true,
-            LedgerErrorKind::Unavailable
-            | LedgerErrorKind::Overload
-            | LedgerErrorKind::Auth
-            | LedgerErrorKind::Schema
-            | LedgerErrorKind::Rejected
-            | LedgerErrorKind::Storage
-            | LedgerErrorKind::Unknown => false,
-        };
-        may_be && passes
+        passes && pipeline::may_be_the_events(error.kind)
     }
 
-    fn conclude(&self, group: Vec<Leased>, outcomes: Vec<Outcome>, worked: &mut Worked) {
-        let now = self.clock.now();
-        for (leased, outcome) in group.into_iter().zip(outcomes) {
-            let (name, conclusion) = match outcome {
-                Outcome::Applied => ("applied", Conclusion::Settle { outcome: "applied" }),
-                Outcome::Stale => ("stale", Conclusion::Settle { outcome: "stale" }),
-                Outcome::Duplicate => ("duplicate", Conclusion::Settle { outcome: "duplicate" }),
-                Outcome::Ignored => ("ignored", Conclusion::Settle { outcome: "ignored" }),
-                Outcome::Quarantined { rule, reason } => {
-                    ("quarantined", Conclusion::Quarantine { code: rule, reason: short(&reason) })
-                }
-                Outcome::Failed { code, reason } => {
-                    log_dead(&leased, &code);
-                    ("failed", Conclusion::Dead { code, reason: short(&reason) })
-                }
-            };
-            self.end(name, leased, conclusion, now, worked);
+    /// An entry came to its end.
+    fn end(&self, leased: &Leased, outcome: Outcome) -> Conclusion {
+        if let Outcome::Failed { code, .. } = &outcome {
+            log_dead(leased, code);
         }
+        self.metrics.outcomes.of(outcome.as_str()).increment(1);
+        Metrics::observe(&self.metrics.settle_seconds, self.clock.now().since(leased.received));
+        conclude::by_outcome(outcome)
     }
 
-    fn end(&self, name: &str, leased: Leased, conclusion: Conclusion, now: Timestamp, worked: &mut Worked) {
-        self.metrics.outcomes.of(name).increment(1);
-        Metrics::observe(&self.metrics.settle_seconds, now.since(leased.received));
-        worked.conclusions.push((leased.lease, conclusion));
-    }
-
-    fn dead(&self, leased: Leased, code: &str, reason: &str, worked: &mut Worked) {
-        log_dead(&leased, code);
-        let conclusion = Conclusion::Dead { code: code.to_owned(), reason: short(reason) };
-        self.end("failed", leased, conclusion, self.clock.now(), worked);
+    fn dead(&self, leased: &Leased, code: impl Into<String>, reason: &str) -> Conclusion {
+        self.end(leased, Outcome::Failed { code: code.into(), reason: reason.to_owned() })
     }
 
     /// One more failed attempt of an entry that was alone in its batch.
-    fn failed_alone(&self, leased: Leased, reason: &str, worked: &mut Worked, random: &mut fastrand::Rng) {
+    fn failed_alone(&self, leased: &Leased, reason: &str, random: &mut fastrand::Rng) -> Conclusion {
         let attempts = leased.attempts + 1;
         if attempts >= self.options.attempts_max {
-            return self.dead(leased, "attempts_exhausted", reason, worked);
+            return self.dead(leased, ProblemCode::AttemptsExhausted.as_str(), reason);
         }
         self.metrics.outcomes.of("retried").increment(1);
         let due = self.clock.now().plus(self.options.backoff.wait(attempts, random));
-        let retry = Conclusion::Retry { due, counted: true, reason: short(reason) };
-        worked.conclusions.push((leased.lease, retry));
+        Conclusion::Retry { due, counted: true, reason: conclude::short(reason) }
     }
 
     /// An entry that was alone met an error that no rule knows. It waits without paying an attempt, unless it is shown to
     /// be at fault itself.
-    fn unknown_alone(&self, leased: Leased, error: LedgerError, worked: &mut Worked) {
+    fn unknown_alone(&self, leased: &Leased, error: LedgerError, worked: &mut Worked) -> Conclusion {
         let again_after = match self.pause.judge(leased.lease.entry()) {
-            Judgement::Guilty => return self.dead(leased, &format!("ledger_{}", error.kind), &chain(&error), worked),
+            Judgement::Guilty => return self.end(leased, Failure::Ledger(error).into_outcome()),
             Judgement::Suspect { again_after } => {
                 let (event_id, entry) = (leased.event_id.as_str(), leased.lease.entry().0);
                 let fault = &error as &dyn std::error::Error;
@@ -251,32 +185,17 @@ impl Batch<'_> {
         };
         let due = self.clock.now().plus(again_after);
         let reason = "the ledger answered with an error that no rule knows".to_owned();
-        worked.conclusions.push((leased.lease, Conclusion::Retry { due, counted: false, reason }));
+        Conclusion::Retry { due, counted: false, reason }
     }
 
-    /// Back to the inbox as if it had never been taken.
-    fn put_back(&self, group: Vec<Leased>, worked: &mut Worked) {
-        let due = self.clock.now();
-        let retry = || Conclusion::Retry { due, counted: false, reason: "the ledger was not available".to_owned() };
-        worked.conclusions.extend(group.into_iter().map(|leased| (leased.lease, retry())));
+    /// Back to the inbox as if they had never been taken.
+    fn put_back(&self, ends: &mut [Option<Conclusion>]) {
+        let (due, reason) = (self.clock.now(), "the ledger was not available".to_owned());
+        ends.fill(Some(Conclusion::Retry { due, counted: false, reason }));
     }
 }
 
 fn log_dead(leased: &Leased, code: &str) {
     let (event_id, entry) = (leased.event_id.as_str(), leased.lease.entry().0);
     tracing::error!(event_id, entry, code, event_type = leased.event_type, "entry is dead: it needs a person");
-}
-
-fn split(mut group: Vec<Leased>, groups: &mut Vec<Vec<Leased>>) {
-    let second = group.split_off(group.len() / 2);
-    groups.push(second);
-    groups.push(group);
-}
-
-fn short(reason: &str) -> String {
-    let mut end = reason.len().min(REASON_BYTES_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason[..end].to_owned()
 }

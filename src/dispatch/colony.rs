@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::conclude;
-use super::confirm::{Confirm, Settler};
-use super::flights::{Flights, Slot};
+use super::confirm::Confirm;
+use super::in_flight::{InFlight, Slot};
 use super::routing::{Admission, FallbackOptions, Routing};
+use super::settler::Settler;
 use super::switch::RouteSwitch;
-use super::trace::Carried;
+use super::trace::AttemptSpans;
 use crate::colony::attestation::Signer;
 use crate::colony::client::{ClientError, Member};
 use crate::colony::completion::Completed;
@@ -36,7 +37,6 @@ use crate::telemetry::trace::Tracer;
 /// Bounds of the colony route.
 #[derive(Clone, Copy, Debug)]
 pub struct ColonyOptions {
-    /// Most processes in flight.
     pub processes_max: usize,
     /// How often the events of processes whose leases were all lost are submitted again; at least one.
     pub resubmissions_max: u32,
@@ -46,7 +46,6 @@ pub struct ColonyOptions {
     pub fallback: FallbackOptions,
 }
 
-/// Who submits what.
 #[derive(Clone, Debug)]
 pub struct Submitter {
     /// The user of the colony that submits. Replaced after a rotation of its key.
@@ -60,19 +59,13 @@ pub struct Submitter {
 /// What the route shares with the rest of the gateway.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// The journal.
     pub inbox: Inbox,
-    /// The operator's switch.
     pub switch: RouteSwitch,
     /// Where the decision is kept.
     pub in_force: RouteInForce,
-    /// The registry.
     pub metrics: Arc<Metrics>,
-    /// The health board.
     pub board: Board,
-    /// Time.
     pub clock: Clock,
-    /// Traces.
     pub tracer: Tracer,
 }
 
@@ -81,7 +74,7 @@ pub struct Surroundings {
 pub struct ColonyRoute {
     submitter: Submitter,
     options: ColonyOptions,
-    flights: Arc<Flights>,
+    in_flight: Arc<InFlight>,
     routing: Routing,
     settler: Settler,
     inbox: Inbox,
@@ -108,7 +101,6 @@ enum SubmitError {
     /// The events do not fit into a job.
     #[error("the events cannot be put into a job")]
     Seal(#[source] SealError),
-    /// Sealing panicked.
     #[error("sealing the job panicked")]
     Panicked,
     /// The server did not take it, or did not say so.
@@ -136,18 +128,18 @@ impl ColonyRoute {
     ) -> (Self, Confirm) {
         let Surroundings { inbox, switch, in_force, metrics, board, clock, tracer } = around;
         let routing = Routing::new(options.fallback, switch, in_force, Arc::clone(&metrics), board, clock.clone());
-        let flights = Arc::new(Flights::new(options.processes_max));
+        let in_flight = Arc::new(InFlight::new(options.processes_max));
         let settler = Settler {
             inbox: inbox.clone(),
-            flights: Arc::clone(&flights),
+            in_flight: Arc::clone(&in_flight),
             resubmissions_max: options.resubmissions_max,
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
             tracer: tracer.clone(),
         };
         let member = submitter.member.clone();
-        let confirm = Confirm::new(member, options, routing.clone(), settler.clone(), completions);
-        (Self { submitter, options, flights, routing, settler, inbox, metrics, clock, tracer }, confirm)
+        let confirm = Confirm::new(member, options.status, routing.clone(), settler.clone(), completions);
+        (Self { submitter, options, in_flight, routing, settler, inbox, metrics, clock, tracer }, confirm)
     }
 
     /// The circuit breakers that decide about the route, by name.
@@ -159,7 +151,7 @@ impl ColonyRoute {
     /// when draining began.
     pub(super) async fn way(&self, draining: &CancellationToken) -> Option<Way> {
         let mut changes = self.routing.changes();
-        let mut free = self.flights.try_slot();
+        let mut free = self.in_flight.try_slot();
         loop {
             if let Some(slot) = free {
                 return Some(match self.routing.admit() {
@@ -172,7 +164,7 @@ impl ColonyRoute {
                 return Some(Way::Direct);
             }
             tokio::select! {
-                slot = self.flights.slot() => free = slot,
+                slot = self.in_flight.slot() => free = slot,
                 changed = changes.changed() => {
                     if changed.is_err() {
                         return Some(Way::Direct);
@@ -228,7 +220,7 @@ impl ColonyRoute {
 
     /// One submission, with its spans.
     async fn submit(&self, leased: &[Leased]) -> Result<ProcessId, SubmitError> {
-        let mut spans = Carried::begin(&self.tracer, Route::ColonyOs, leased);
+        let mut spans = AttemptSpans::begin(&self.tracer, Route::ColonyOs, leased);
         let result = self.hand_over(leased, spans.context()).await;
         match &result {
             Ok(process) => spans.text("colony.process_id", process.as_str()),
@@ -271,9 +263,9 @@ impl ColonyRoute {
             // Nothing is with the process: the leases ended meanwhile, or the inbox takes nothing and they will.
             return;
         }
-        let early = self.flights.enter(process.clone(), slot, bees);
+        let early = self.in_flight.enter(process.clone(), slot, bees);
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
-        self.metrics.processes_in_flight.set(self.flights.len() as f64);
+        self.metrics.processes_in_flight.set(self.in_flight.len() as f64);
         if let Some(result) = early {
             self.settler.told(Completed { process, result }).await;
         }

@@ -1,9 +1,14 @@
-//! Ends leases at an inbox that may refuse to write for a while.
+//! From outcomes to conclusions, and conclusions to an inbox that may refuse to write for a while.
 
 use std::time::Duration;
 
 use crate::domain::backoff::Backoff;
+use crate::domain::outcome::Settled;
 use crate::inbox::{Concluded, Conclusion, Inbox, Lease};
+use crate::ledger::Outcome;
+
+/// Longest reason kept with an entry, in bytes.
+const REASON_BYTES_MAX: usize = 500;
 
 /// Waits while the ledger or the inbox cannot be used.
 pub(super) const PAUSE: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(10) };
@@ -35,4 +40,21 @@ pub(super) async fn conclude(
         }
     }
     Vec::new()
+}
+
+/// How an entry ends by what became of its event.
+pub(super) fn by_outcome(outcome: Outcome) -> Conclusion {
+    match outcome {
+        Outcome::Applied => Conclusion::Settle { outcome: Settled::Applied },
+        Outcome::Stale => Conclusion::Settle { outcome: Settled::Stale },
+        Outcome::Duplicate => Conclusion::Settle { outcome: Settled::Duplicate },
+        Outcome::Ignored => Conclusion::Settle { outcome: Settled::Ignored },
+        Outcome::Quarantined { rule: code, reason } => Conclusion::Quarantine { code, reason: short(&reason) },
+        Outcome::Failed { code, reason } => Conclusion::Dead { code, reason: short(&reason) },
+    }
+}
+
+/// The beginning of a reason that is not longer than may be kept.
+pub(super) fn short(reason: &str) -> String {
+    reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned()
 }

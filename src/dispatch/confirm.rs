@@ -9,28 +9,24 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::colony::ColonyOptions;
-use super::fate::{self, Ended, Fate, What};
-use super::flights::{Flights, Say};
+use super::in_flight::Say;
+use super::process_end::{self, ProcessEnd};
 use super::routing::Routing;
-use super::trace::Settled;
+use super::settler::Settler;
 use crate::colony::client::{ClientError, Member};
 use crate::colony::completion::Completed;
 use crate::colony::messages::Process;
+use crate::domain::backoff::Backoff;
 use crate::domain::breaker::Permit;
-use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
 use crate::domain::renewable::Renewable;
-use crate::inbox::{Concluded, Inbox, InboxError, SubmittedEntry, SubmittedProcess};
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::Tracer;
+use crate::inbox::SubmittedProcess;
 
 /// Most calls to the server at once, for questions and cancellations together.
 const CALLS_MAX: usize = 8;
@@ -41,110 +37,8 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_s
 /// Most processes looked at in one round.
 const PROCESSES_MAX: u32 = 4096;
 
-/// Ends entries by the fate of their process. Clones share it.
-#[derive(Clone, Debug)]
-pub(super) struct Settler {
-    pub(super) inbox: Inbox,
-    pub(super) flights: Arc<Flights>,
-    pub(super) resubmissions_max: u32,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) clock: Clock,
-    pub(super) tracer: Tracer,
-}
-
-impl Settler {
-    /// A bee in this program has closed a process.
-    pub(super) async fn told(&self, completed: Completed) {
-        if let Some(Completed { process, result }) = self.flights.told(completed)
-            && self.settle(&process, Fate::Ran(result)).await
-        {
-            self.metrics.confirmations.of("told").increment(1);
-        }
-    }
-
-    /// True when the process is at its end. What the inbox refuses now is found again by polling.
-    async fn settle(&self, process: &ProcessId, fate: Fate) -> bool {
-        let say = match &fate {
-            Fate::Open => return false,
-            Fate::Ran(_) | Fate::Failed { .. } => Say::Good,
-            // Until the clocks are right, entries go the direct route.
-            Fate::ClocksDiffer { .. } => Say::Bad,
-            Fate::LeasesLost | Fate::Lost { .. } => Say::Nothing,
-        };
-        match &fate {
-            Fate::Failed { code, .. } => {
-                tracing::error!(%process, code, "a bee refused a job");
-            }
-            Fate::ClocksDiffer { reason } => {
-                tracing::error!(%process, reason, "a bee's clock differs from this one's; its entries wait again");
-            }
-            Fate::Lost { reason, detail } => {
-                tracing::warn!(%process, reason, detail, "nothing is known of a process; its entries wait again");
-            }
-            Fate::LeasesLost => tracing::warn!(%process, "no bee finished a process within its lease"),
-            Fate::Open | Fate::Ran(_) => {}
-        }
-        let now = self.clock.now();
-        let end = |entries| fate::conclude(&fate, entries, now, self.resubmissions_max);
-        self.end(process, say, end).await
-    }
-
-    async fn end(&self, process: &ProcessId, say: Say, end: impl FnOnce(Vec<SubmittedEntry>) -> Vec<Ended>) -> bool {
-        match self.try_end(process, end).await {
-            Ok(()) => {
-                self.flights.end(process, say);
-                #[expect(clippy::cast_precision_loss, reason = "a small number")]
-                self.metrics.processes_in_flight.set(self.flights.len() as f64);
-                true
-            }
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(%process, error, "inbox takes no conclusions; the process is looked at again");
-                false
-            }
-        }
-    }
-
-    async fn try_end(
-        &self,
-        process: &ProcessId,
-        end: impl FnOnce(Vec<SubmittedEntry>) -> Vec<Ended>,
-    ) -> Result<(), InboxError> {
-        let entries = self.inbox.entries_of(process.clone()).await?;
-        let spans = Settled::begin(&self.tracer, process, &entries);
-        let mut told = Vec::with_capacity(entries.len());
-        let mut conclusions = Vec::with_capacity(entries.len());
-        for ended in end(entries) {
-            told.push((ended.entry, ended.what, ended.received));
-            conclusions.push((ended.entry, ended.conclusion));
-        }
-        let concluded = self.inbox.conclude_submitted(process.clone(), conclusions).await?;
-        let now = self.clock.now();
-        let mut returned = false;
-        for ((entry, what, received), concluded) in told.into_iter().zip(concluded) {
-            match (concluded, what) {
-                (Concluded::LeaseLost, _) => {}
-                (Concluded::Done, What::Outcome(outcome)) => {
-                    self.metrics.outcomes.of(outcome).increment(1);
-                    spans.ended(entry, outcome);
-                    Metrics::observe(&self.metrics.settle_seconds, now.since(received));
-                }
-                (Concluded::Done, What::Returned(reason)) => {
-                    self.metrics.returned.of(reason).increment(1);
-                    spans.returned(entry, reason);
-                    returned = true;
-                }
-            }
-        }
-        if returned {
-            self.inbox.wake();
-        }
-        Ok(())
-    }
-}
-
 /// A call to the server has come back.
-enum Answer {
+enum CallEnd {
     Asked { process: ProcessId, answer: Box<Result<Process, ClientError>>, permit: Permit },
     Cancelled,
 }
@@ -153,38 +47,39 @@ enum Answer {
 #[derive(Debug)]
 pub struct Confirm {
     member: Renewable<Member>,
-    options: ColonyOptions,
+    /// Times between questions about one process.
+    status: Backoff,
     routing: Routing,
     settler: Settler,
     completions: Option<mpsc::Receiver<Completed>>,
     /// Processes that the server is asked about right now.
     asking: HashSet<ProcessId>,
-    calls: JoinSet<Answer>,
+    calls: JoinSet<CallEnd>,
 }
 
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for CallEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Answer")
+        f.write_str("CallEnd")
     }
 }
 
 impl Confirm {
     pub(super) fn new(
         member: Renewable<Member>,
-        options: ColonyOptions,
+        status: Backoff,
         routing: Routing,
         settler: Settler,
         completions: Option<mpsc::Receiver<Completed>>,
     ) -> Self {
         let (asking, calls) = (HashSet::new(), JoinSet::new());
-        Self { member, options, routing, settler, completions, asking, calls }
+        Self { member, status, routing, settler, completions, asking, calls }
     }
 
     /// Runs until draining begins, and then until the bees of this program are gone, so that what they bring to its end
     /// is not done again after the next start.
     pub async fn run(mut self, draining: CancellationToken) -> Result<(), Infallible> {
         let mut wishes = self.routing.switch().changes();
-        let look = (self.options.status.first / 2).clamp(LOOKS.0, LOOKS.1);
+        let look = (self.status.first / 2).clamp(LOOKS.0, LOOKS.1);
         let mut looks = tokio::time::interval(look);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.resume().await;
@@ -216,7 +111,7 @@ impl Confirm {
                     tracing::info!(processes = processes.len(), "asking about processes submitted before the start");
                 }
                 for process in processes {
-                    self.settler.flights.resume(process.process);
+                    self.settler.in_flight.resume(process.process);
                 }
             }
             Err(error) => {
@@ -232,12 +127,12 @@ impl Confirm {
             Ok(oldest) => self.routing.note_oldest(oldest),
             Err(_) => self.routing.refresh(),
         }
-        if self.settler.flights.len() == 0 {
+        if self.settler.in_flight.len() == 0 {
             return;
         }
         let Ok(processes) = inbox.submitted(PROCESSES_MAX).await else { return };
         if processes.len() < PROCESSES_MAX as usize {
-            self.settler.flights.keep(&processes.iter().map(|process| &process.process).collect());
+            self.settler.in_flight.keep(&processes.iter().map(|process| &process.process).collect());
         }
         let now = self.settler.clock.now();
         for process in processes {
@@ -256,12 +151,12 @@ impl Confirm {
         let member = self.member.get();
         self.calls.spawn(async move {
             let answer = Box::new(member.process(&process).await);
-            Answer::Asked { process, answer, permit }
+            CallEnd::Asked { process, answer, permit }
         });
     }
 
-    async fn answered(&mut self, answer: Answer) {
-        let Answer::Asked { process, answer, permit } = answer else { return };
+    async fn answered(&mut self, answer: CallEnd) {
+        let CallEnd::Asked { process, answer, permit } = answer else { return };
         self.asking.remove(&process);
         self.routing.called(permit, answer.as_ref().as_ref().err().filter(|error| error.blames_server()));
         if let Err(error) = answer.as_ref()
@@ -269,12 +164,12 @@ impl Confirm {
         {
             tracing::debug!(%process, error = error as &dyn std::error::Error, "the server says nothing about a process");
         }
-        if self.settler.settle(&process, Fate::of(*answer)).await {
+        if self.settler.settle(&process, ProcessEnd::of(*answer)).await {
             self.settler.metrics.confirmations.of("asked").increment(1);
             return;
         }
-        let asked = self.settler.flights.asked(&process);
-        let next = self.settler.clock.now().plus(self.options.status.ceiling(asked.saturating_add(1)));
+        let asked = self.settler.in_flight.asked(&process);
+        let next = self.settler.clock.now().plus(self.status.ceiling(asked.saturating_add(1)));
         // An inbox that refuses this is asked to look again at once, which is what would happen anyway.
         let _ = self.settler.inbox.postpone(vec![(process, next)]).await;
     }
@@ -284,7 +179,7 @@ impl Confirm {
     async fn take_back(&mut self, process: SubmittedProcess) {
         let SubmittedProcess { process, entries, .. } = process;
         let now = self.settler.clock.now();
-        if !self.settler.end(&process, Say::Bad, |entries| fate::take_back(entries, now)).await {
+        if !self.settler.end(&process, Say::Bad, |entries| process_end::take_back(entries, now)).await {
             return;
         }
         self.routing.refresh();
@@ -296,7 +191,7 @@ impl Confirm {
                     let error = &error as &dyn std::error::Error;
                     tracing::debug!(%process, error, "not cancelled; what it still does is recognised");
                 }
-                Answer::Cancelled
+                CallEnd::Cancelled
             });
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{Batch, BatchOptions, Down, Work, Worked};
+use super::batch::{Batch, BatchOptions, Down, Worked};
 use super::colony::{ColonyRoute, Way};
 use super::conclude::{self, PAUSE};
 use super::pause::Pause;
@@ -14,6 +14,7 @@ use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{BreakerOpen, Permit};
 use crate::domain::clock::Clock;
 use crate::inbox::{Conclusion, Inbox, LeaseRequest, Leased};
+use crate::pipeline::Pipeline;
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
@@ -30,10 +31,8 @@ const PAUSED_RECHECK: Duration = Duration::from_secs(1);
 /// And no more often than this while another pump probes.
 const PROBE_RECHECK: Duration = Duration::from_millis(50);
 
-/// Bounds of a pump.
 #[derive(Clone, Copy, Debug)]
 pub struct PumpOptions {
-    /// Most entries in a batch.
     pub batch_entries_max: usize,
     /// Most bytes of bodies in a batch.
     pub batch_bytes_max: usize,
@@ -51,7 +50,7 @@ pub struct PumpOptions {
 #[derive(Clone)]
 pub struct Pump {
     inbox: Inbox,
-    work: Arc<dyn Work>,
+    pipeline: Pipeline,
     colony: Option<ColonyRoute>,
     options: PumpOptions,
     metrics: Arc<Metrics>,
@@ -69,10 +68,10 @@ impl std::fmt::Debug for Pump {
 }
 
 impl Pump {
-    /// A pump between `inbox` and `work`.
+    /// A pump between `inbox` and `pipeline`.
     pub fn new(
         inbox: Inbox,
-        work: Arc<dyn Work>,
+        pipeline: Pipeline,
         options: PumpOptions,
         metrics: Arc<Metrics>,
         board: Board,
@@ -82,7 +81,7 @@ impl Pump {
         board.set(COMPONENT, Level::Ok, "works", clock.now());
         let pause = Pause::new(clock.clone());
         let tracer = Tracer::default();
-        Self { inbox, work, colony: None, options, metrics, board, clock, pause, tracer }
+        Self { inbox, pipeline, colony: None, options, metrics, board, clock, pause, tracer }
     }
 
     /// Shares the pause with others, such as an operator who ends it.
@@ -223,7 +222,7 @@ impl Pump {
             backoff: self.options.backoff,
         };
         let batch = Batch {
-            work: &self.work,
+            pipeline: &self.pipeline,
             options: &options,
             clock: &self.clock,
             metrics: &self.metrics,

@@ -61,10 +61,10 @@ pub(super) struct Admission {
 
 /// The decision. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Routing(Arc<Inner>);
+pub(super) struct Routing(Arc<Shared>);
 
 #[derive(Debug)]
-struct Inner {
+struct Shared {
     switch: RouteSwitch,
     in_force: RouteInForce,
     server: Breaker,
@@ -88,7 +88,7 @@ impl Routing {
         board: Board,
         clock: Clock,
     ) -> Self {
-        let routing = Self(Arc::new(Inner {
+        let routing = Self(Arc::new(Shared {
             switch,
             changes: watch::Sender::new(in_force.get()),
             in_force,
@@ -110,7 +110,6 @@ impl Routing {
         [("colony", self.0.server.clone()), ("bees", self.0.bees.clone())]
     }
 
-    /// The operator's switch.
     pub(super) fn switch(&self) -> &RouteSwitch {
         &self.0.switch
     }
@@ -175,21 +174,22 @@ impl Routing {
 
     /// Brings the answer up to date.
     pub(super) fn refresh(&self) {
-        let inner = &*self.0;
+        let shared = &*self.0;
         let (route, level, detail) = self.judge();
-        inner.in_force.set(route);
-        let changed = inner.changes.send_if_modified(|now| std::mem::replace(now, route) != route);
+        shared.in_force.set(route);
+        let changed = shared.changes.send_if_modified(|now| std::mem::replace(now, route) != route);
         for known in [Route::ColonyOs, Route::Direct] {
-            inner.metrics.route.set(known.as_str(), f64::from(u8::from(known == route)));
+            shared.metrics.route.set(known.as_str(), f64::from(u8::from(known == route)));
         }
-        for (gauge, now) in
-            [(&inner.metrics.colony_breaker, inner.server.state()), (&inner.metrics.bees_breaker, inner.bees.state())]
-        {
+        for (gauge, now) in [
+            (&shared.metrics.colony_breaker, shared.server.state()),
+            (&shared.metrics.bees_breaker, shared.bees.state()),
+        ] {
             for known in [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen] {
                 gauge.set(known.as_str(), f64::from(u8::from(known == now)));
             }
         }
-        inner.board.set(COMPONENT, level, &detail, inner.clock.now());
+        shared.board.set(COMPONENT, level, &detail, shared.clock.now());
         if changed {
             let route = route.as_str();
             match level {
@@ -200,17 +200,17 @@ impl Routing {
     }
 
     fn judge(&self) -> (Route, Level, String) {
-        let inner = &*self.0;
-        if inner.switch.get() == Wish::Direct {
+        let shared = &*self.0;
+        if shared.switch.get() == Wish::Direct {
             return (Route::Direct, Level::Ok, "switched off: entries go the direct route".to_owned());
         }
-        if inner.server.state() != BreakerState::Closed {
-            let fault = inner.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if shared.server.state() != BreakerState::Closed {
+            let fault = shared.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
             return (Route::Direct, Level::Degraded, format!("entries go the direct route, because {fault}"));
         }
-        let why = if inner.bees.state() != BreakerState::Closed {
+        let why = if shared.bees.state() != BreakerState::Closed {
             "no bee brought a job to its end in time"
-        } else if inner.is_overdue.load(Ordering::Relaxed) {
+        } else if shared.is_overdue.load(Ordering::Relaxed) {
             "the oldest entry has waited too long"
         } else {
             return (Route::ColonyOs, Level::Ok, "takes jobs".to_owned());

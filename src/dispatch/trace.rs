@@ -12,14 +12,14 @@ use crate::telemetry::trace::{Cause, Moment, Place, Span, SpanKind, Tracer};
 
 /// The spans of one attempt or one submission. They end when it is dropped; nothing while tracing is off.
 #[derive(Debug, Default)]
-pub(super) struct Carried {
+pub(super) struct AttemptSpans {
     /// Of all entries together.
     whole: Span,
     /// Of each entry, in order; empty when there is one, whose span is the whole.
     each: Vec<Span>,
 }
 
-impl Carried {
+impl AttemptSpans {
     pub(super) fn begin(tracer: &Tracer, route: Route, group: &[Leased]) -> Self {
         if !tracer.is_on() {
             return Self::default();
@@ -88,7 +88,7 @@ fn described(mut span: Span, leased: &Leased, route: Route) -> Span {
 
 /// Spans of what became of the entries that a process held. Nothing while tracing is off.
 #[derive(Debug)]
-pub(super) struct Settled {
+pub(super) struct SettledSpans {
     tracer: Tracer,
     process: ProcessId,
     since: Moment,
@@ -96,7 +96,7 @@ pub(super) struct Settled {
     entries: Vec<SubmittedEntry>,
 }
 
-impl Settled {
+impl SettledSpans {
     /// Begins where the end of the process is known.
     pub(super) fn begin(tracer: &Tracer, process: &ProcessId, entries: &[SubmittedEntry]) -> Self {
         let is_traced = |entry: &&SubmittedEntry| tracer.is_on() && entry.trace.is_some();

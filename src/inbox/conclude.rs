@@ -9,14 +9,15 @@ use super::state::StateName;
 use super::{Inbox, InboxError};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProcessId;
+use crate::domain::outcome::Settled;
 
 /// How a lease, or the stay with a process, ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conclusion {
-    /// Done: `applied`, `stale`, `duplicate` or `ignored`.
+    /// Done.
     Settle {
         /// What the ledger made of it.
-        outcome: &'static str,
+        outcome: Settled,
     },
     /// A rule wants a person to look.
     Quarantine {
@@ -26,12 +27,7 @@ pub enum Conclusion {
         reason: String,
     },
     /// No retry can mend it.
-    Dead {
-        /// Stable code.
-        code: String,
-        /// Why.
-        reason: String,
-    },
+    Dead { code: String, reason: String },
     /// Try again later.
     Retry {
         /// Not before.
@@ -51,7 +47,6 @@ pub enum Conclusion {
     },
     /// A process of a Colonies server has it now. Nobody leases it until the process is concluded.
     Submitted {
-        /// The process.
         process: ProcessId,
         /// When to ask the server about it.
         poll: Timestamp,
@@ -70,7 +65,6 @@ pub enum Concluded {
 /// Conclusions that the inbox could not store. The leases still hold until they end.
 #[derive(Debug)]
 pub struct Refused {
-    /// Why.
     pub error: InboxError,
     /// What to offer again; empty when the inbox is closed.
     pub conclusions: Vec<(Lease, Conclusion)>,
@@ -123,7 +117,7 @@ impl Conclusion {
     /// Changes an entry whose holder was checked.
     pub(super) fn apply(&self, file: &mut InboxFile, id: i64, from: StateName, now: Timestamp) -> rusqlite::Result<()> {
         match self {
-            Self::Settle { outcome } => file.end(id, (from, StateName::Settled), now, outcome, None),
+            Self::Settle { outcome } => file.end(id, (from, StateName::Settled), now, outcome.as_str(), None),
             Self::Quarantine { code, reason } => file.end(id, (from, StateName::Quarantined), now, code, Some(reason)),
             Self::Dead { code, reason } => file.end(id, (from, StateName::Dead), now, code, Some(reason)),
             Self::Retry { due, counted, reason } => file.wait(id, from, *due, (i64::from(*counted), 0), reason),

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use super::body::Packed;
 use crate::domain::ids::{EndpointName, EntryId};
+use crate::domain::outcome::ProblemCode;
 use crate::domain::trace::TraceContext;
 use crate::stripe::api::FetchedEvent;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::signature::VerifiedDelivery;
+
+const MALFORMED: &str = ProblemCode::Malformed.as_str();
 
 /// Where an entry came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +105,6 @@ impl NewEntry {
         Self { trace, ..self }
     }
 
-    /// An event.
     pub fn event(
         endpoint: EndpointName,
         envelope: impl Into<Arc<Envelope>>,
@@ -123,7 +125,7 @@ impl NewEntry {
     pub fn malformed(endpoint: EndpointName, reason: String, delivery: VerifiedDelivery) -> Self {
         use sha2::{Digest, Sha256};
         let digest = hex::encode(Sha256::digest(delivery.body()));
-        let (head, door) = (Head::Malformed(format!("sha256:{digest}")), Door::Hold { code: "malformed", reason });
+        let (head, door) = (Head::Malformed(format!("sha256:{digest}")), Door::Hold { code: MALFORMED, reason });
         Self::new(endpoint, head, door, Origin::Delivery(delivery))
     }
 
@@ -146,7 +148,7 @@ impl NewEntry {
     }
 
     pub(super) fn event_type(&self) -> &str {
-        self.envelope().map_or("malformed", |envelope| &envelope.kind)
+        self.envelope().map_or(MALFORMED, |envelope| &envelope.kind)
     }
 
     pub(super) fn account(&self) -> Option<&str> {

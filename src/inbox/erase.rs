@@ -36,11 +36,8 @@ pub struct EraseStep {
 /// An entry that waits for its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unsettled {
-    /// Its number.
     pub entry: i64,
-    /// The event's id.
     pub event_id: String,
-    /// The event's type.
     pub event_type: String,
     /// Where it stands: anywhere but settled.
     pub state: StateName,
@@ -103,7 +100,6 @@ struct EraseBodies {
 }
 
 impl Request for EraseBodies {
-    /// How many there were.
     type Done = u64;
 
     fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<u64> {
@@ -134,6 +130,7 @@ mod tests {
     use super::*;
     use crate::domain::clock::Clock;
     use crate::domain::ids::EndpointName;
+    use crate::domain::outcome::Settled;
     use crate::stripe::envelope::Envelope;
     use crate::stripe::tests::delivery;
 
@@ -155,7 +152,7 @@ mod tests {
     async fn settle(inbox: &Inbox, entries_max: usize) {
         let request = LeaseRequest { entries_max, bytes_max: usize::MAX, duration: Duration::from_mins(1) };
         let leased = inbox.lease(request).await.unwrap();
-        let settle = |leased: super::super::Leased| (leased.lease, Conclusion::Settle { outcome: "applied" });
+        let settle = |leased: super::super::Leased| (leased.lease, Conclusion::Settle { outcome: Settled::Applied });
         inbox.conclude(leased.into_iter().map(settle).collect()).await.unwrap();
     }
 

@@ -11,52 +11,30 @@ pub enum OpenError {
     /// Directory or file cannot be used.
     #[error("inbox {path}: {message}")]
     Path {
-        /// Directory or file.
         path: PathBuf,
-        /// What to do.
         message: &'static str,
-        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// Another process owns it.
     #[error("inbox {path} is in use by another gateway: give each its own data directory, or stop the other one")]
-    Locked {
-        /// The lock file.
-        path: PathBuf,
-    },
-    /// The file is damaged.
+    Locked { path: PathBuf },
     #[error(
         "inbox {path} is damaged ({detail}). Nothing was changed. Move the file and its -wal away and restore the last \
          backup, or start with an empty inbox and run `colony-gateway reconcile` to fetch from Stripe what the file \
          still held; `sqlite3 FILE .recover` can save readable entries"
     )]
-    Damaged {
-        /// The inbox file.
-        path: PathBuf,
-        /// What SQLite found.
-        detail: String,
-    },
-    /// A restore was interrupted.
+    Damaged { path: PathBuf, detail: String },
     #[error(
         "{path} is the record of a restore that was interrupted: run `colony-gateway restore` again, or start the gateway, which finishes it"
     )]
-    Restoring {
-        /// The record.
-        path: PathBuf,
-    },
+    Restoring { path: PathBuf },
     /// Somebody else's database.
     #[error("{path} is a database, but not an inbox of colony-gateway: choose another data directory")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
     /// Written by a newer program.
     #[error("inbox {path} has format {found}, this program knows up to {known}: run the newer program again")]
     Newer {
-        /// The inbox file.
         path: PathBuf,
-        /// Its format.
         found: i64,
         /// Newest format this program knows.
         known: i64,
@@ -64,9 +42,7 @@ pub enum OpenError {
     /// Anything else SQLite reports.
     #[error("inbox {path} cannot be opened: check that the directory is writable and the disk is not full")]
     Sqlite {
-        /// The inbox file.
         path: PathBuf,
-        /// SQLite's error.
         #[source]
         source: rusqlite::Error,
     },
@@ -90,7 +66,6 @@ pub enum InboxError {
     /// The file system refuses writes.
     #[error("inbox is read-only: check the mount and the file's owner")]
     ReadOnly(#[source] Cause),
-    /// The file is damaged.
     #[error("inbox is damaged")]
     Damaged(#[source] Cause),
     /// Any other failure of the store.

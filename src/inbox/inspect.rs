@@ -32,7 +32,6 @@ pub fn counts_in(directory: &Path) -> Result<Counts, OpenError> {
 /// What an inbox file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
-    /// Its format.
     pub format: i64,
     /// Entries by state.
     pub entries: BTreeMap<String, u64>,

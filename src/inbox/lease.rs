@@ -13,6 +13,7 @@ use super::state::StateName;
 use super::{Inbox, InboxError};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId};
+use crate::domain::outcome::ProblemCode;
 use crate::domain::trace::TraceContext;
 
 /// An entry that was held during this many crashes comes alone from then on.
@@ -38,10 +39,8 @@ impl Lease {
     }
 }
 
-/// How much to lease.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseRequest {
-    /// Most entries.
     pub entries_max: usize,
     /// Most bytes of bodies; the first entry is leased whatever its size.
     pub bytes_max: usize,
@@ -56,9 +55,7 @@ pub struct Leased {
     pub lease: Lease,
     /// The endpoint it came in by.
     pub endpoint: EndpointName,
-    /// The event's id.
     pub event_id: EventId,
-    /// The event's type.
     pub event_type: String,
     /// Failed attempts so far.
     pub attempts: u32,
@@ -148,7 +145,7 @@ fn choose(file: &mut InboxFile, request: &LeaseRequest, now: Timestamp) -> rusql
     }
     for id in crashing {
         let reason = format!("held alone while the gateway died, {CRASHES_MAX} times");
-        file.end(id, (StateName::Waiting, StateName::Dead), now, "crash_loop", Some(&reason))?;
+        file.end(id, (StateName::Waiting, StateName::Dead), now, ProblemCode::CrashLoop.as_str(), Some(&reason))?;
     }
     Ok(chosen)
 }

@@ -10,19 +10,15 @@ use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
 /// An entry without its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryView {
-    /// Row number.
     pub entry: EntryId,
     /// The endpoint it came in by.
     pub endpoint: EndpointName,
-    /// The event's id.
     pub event_id: EventId,
-    /// The event's type.
     pub event_type: String,
     /// When it became durable.
     pub received: Timestamp,
     /// Failed attempts.
     pub attempts: u32,
-    /// Where it stands.
     pub state: EntryState,
 }
 
@@ -41,30 +37,20 @@ pub enum EntryState {
     },
     /// A process of a Colonies server has it.
     Submitted {
-        /// The process.
         process: ProcessId,
         /// When to ask the server about it.
         poll: Timestamp,
     },
     /// Done.
     Settled {
-        /// When.
         at: Timestamp,
         /// What the ledger made of it: `applied`, `stale`, `duplicate` or `ignored`.
         outcome: String,
     },
     /// Given up; kept until a person replays it.
-    Dead {
-        /// When.
-        at: Timestamp,
-        /// Stable code.
-        code: String,
-        /// Why.
-        reason: String,
-    },
+    Dead { at: Timestamp, code: String, reason: String },
     /// Held back by a rule; kept until a person releases it.
     Quarantined {
-        /// When.
         at: Timestamp,
         /// The rule.
         code: String,

@@ -17,6 +17,7 @@ use super::state::StateName;
 use super::{Inbox, InboxError};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
+use crate::domain::outcome::ProblemCode;
 use crate::stripe::event::Event;
 
 /// Most entries changed in one transaction.
@@ -25,15 +26,10 @@ pub const STEP_ENTRIES_MAX: usize = 200;
 /// An entry that an order means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderedEntry {
-    /// Row number.
     pub entry: EntryId,
-    /// The event's id.
     pub event_id: String,
-    /// The event's type.
     pub event_type: String,
-    /// Where it stood.
     pub state: StateName,
-    /// Why it stood there.
     pub code: Option<String>,
     /// Why it was left as it is; absent when it was changed.
     pub refused: Option<Refusal>,
@@ -103,7 +99,7 @@ impl Inbox {
 fn consider(connection: &Connection, entries: Vec<EntryReport>, action: Action) -> rusqlite::Result<Vec<OrderedEntry>> {
     let mut unpacker = Unpacker::default();
     let consider = |entry: EntryReport| {
-        let is_malformed = entry.code.as_deref() == Some("malformed");
+        let is_malformed = entry.code.as_deref() == Some(ProblemCode::Malformed.as_str());
         let refused = if action == Action::Release && is_malformed {
             let body = body::of_entry(connection, &mut unpacker, entry.entry.0)?.unwrap_or_default();
             Event::parse(&body).err().map(|_| Refusal::NothingToApply)

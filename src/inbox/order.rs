@@ -3,35 +3,29 @@
 use serde::{Deserialize, Serialize};
 
 use super::state::StateName;
+use crate::domain::named::named;
+use crate::domain::outcome::ProblemCode;
 
 /// Longest note and name kept with an entry, in bytes.
 pub const NOTE_BYTES_MAX: usize = 500;
 
 /// Codes of what the door holds back. The ledger has not seen such an event, and no rule will ever let it pass.
-const HELD_AT_DOOR: [&str; 4] = ["malformed", "misrouted", "mode_mismatch", "account_mismatch"];
+const HELD_AT_DOOR: [ProblemCode; 4] =
+    [ProblemCode::Malformed, ProblemCode::Misrouted, ProblemCode::ModeMismatch, ProblemCode::AccountMismatch];
 
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// A new attempt, as if it had just come in; also for what was applied before.
-    Replay,
-    /// Applied whatever rules say.
-    Release,
-    /// Never applied.
-    Drop,
+named! {
+    /// What is to be done.
+    pub enum Action {
+        /// A new attempt, as if it had just come in; also for what was applied before.
+        Replay = "replay",
+        /// Applied whatever rules say.
+        Release = "release",
+        /// Never applied.
+        Drop = "drop",
+    }
 }
 
 impl Action {
-    /// As it is ordered on the command line, and as it stands with the entry.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Replay => "replay",
-            Self::Release => "release",
-            Self::Drop => "drop",
-        }
-    }
-
     /// The states that are meant when a selection names neither entries nor states.
     pub const fn usual_states(self) -> &'static [StateName] {
         match self {
@@ -44,11 +38,9 @@ impl Action {
 /// An order to the inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// What.
     pub action: Action,
     /// Who, as far as known.
     pub by: Option<String>,
-    /// Why.
     pub note: Option<String>,
 }
 
@@ -68,7 +60,6 @@ pub enum Refusal {
     NothingToApply,
     /// Retention has removed the body.
     BodyRemoved,
-    /// It is gone.
     Gone,
 }
 
@@ -92,7 +83,7 @@ impl Refusal {
 impl Action {
     /// Whether it makes sense for an entry that stands so.
     pub(super) fn check(self, state: StateName, code: Option<&str>, has_body: bool) -> Result<(), Refusal> {
-        let at_door = code.is_some_and(|code| HELD_AT_DOOR.contains(&code));
+        let at_door = code.and_then(|code| code.parse().ok()).is_some_and(|code| HELD_AT_DOOR.contains(&code));
         match (self, state) {
             (_, StateName::Leased | StateName::Submitted) | (Self::Replay | Self::Release, StateName::Waiting) => {
                 Err(Refusal::OnItsWay)

@@ -9,6 +9,7 @@ use super::state::StateName;
 use super::{Inbox, InboxError};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
+use crate::domain::outcome::ProblemCode;
 
 /// Most groups told; what is beyond is counted only.
 pub const GROUPS_MAX: usize = 500;
@@ -18,11 +19,8 @@ pub const GROUPS_MAX: usize = 500;
 pub struct ProblemGroup {
     /// `dead` or `quarantined`.
     pub state: StateName,
-    /// The reason's stable code.
     pub code: String,
-    /// The events' type.
     pub event_type: String,
-    /// How many.
     pub count: u64,
     /// When the first of them ended so.
     pub oldest: Timestamp,
@@ -115,47 +113,51 @@ impl Inbox {
 
 /// What an operator can do about entries that ended with a code.
 pub fn advice(state: StateName, code: &str) -> &'static str {
-    match code {
-        "malformed" => {
+    match code.parse().ok() {
+        Some(ProblemCode::Malformed) => {
             "signed bytes that are no event: look at one with `inbox show --reveal`, then `inbox drop`; a proxy that \
              changes bodies, or a secret shared with another sender, is the usual cause"
         }
-        "misrouted" => {
+        Some(ProblemCode::Misrouted) => {
             "the endpoint is set up for the other payload style: correct it in Stripe or in the configuration, then \
              `inbox release` what should be applied"
         }
-        "mode_mismatch" => {
+        Some(ProblemCode::ModeMismatch) => {
             "test events came to a live endpoint or the other way round: correct the endpoint, then `inbox drop` the \
              test events, or `inbox release` what should be applied"
         }
-        "account_mismatch" => {
+        Some(ProblemCode::AccountMismatch) => {
             "the events are of an account that the endpoint does not expect: correct the endpoint, then `inbox release`"
         }
-        "binding_conflict" => {
+        Some(ProblemCode::BindingConflict) => {
             "the event says that a customer or subscription belongs to another user than the one it is bound to: find \
              out who is right; `inbox release` makes the event right, `inbox drop` leaves the binding"
         }
-        "object_unknown" => {
+        Some(ProblemCode::ObjectUnknown) => {
             "Stripe could not be asked for the object: mend the key or the network, then `inbox replay`"
         }
-        "projection_failed" | "pipeline_panicked" => {
+        Some(ProblemCode::ProjectionFailed | ProblemCode::PipelinePanicked) => {
             "a fault of the gateway: report it with the event's type and API version; `inbox replay` after an upgrade"
         }
-        "ledger_rejected" => {
+        Some(ProblemCode::LedgerRejected) => {
             "the database refuses the rows: remove the constraint or trigger that the reason names, then `inbox replay`"
         }
-        "ledger_unknown" => {
+        Some(ProblemCode::LedgerUnknown) => {
             "the database refuses this event alone, by a code that no rule knows: read its log, then `inbox replay`"
         }
-        "attempts_exhausted" => "every attempt failed: read the reason, mend the cause, then `inbox replay`",
-        "crash_loop" => {
+        Some(ProblemCode::AttemptsExhausted) => {
+            "every attempt failed: read the reason, mend the cause, then `inbox replay`"
+        }
+        Some(ProblemCode::CrashLoop) => {
             "the gateway died each time it worked on the event: look for kills for memory; `inbox replay` after an upgrade"
         }
-        "leases_lost" => "no bee finished it in time: look at the bees' logs and at JOB_LEASE, then `inbox replay`",
-        _ if state == StateName::Quarantined => {
+        Some(ProblemCode::LeasesLost) => {
+            "no bee finished it in time: look at the bees' logs and at JOB_LEASE, then `inbox replay`"
+        }
+        None if state == StateName::Quarantined => {
             "a rule of the Guardian holds it back: `inbox release` if it is genuine, `inbox drop` if not; `inbox replay` \
              after a change of the rules"
         }
-        _ => "read the reason, mend the cause, then `inbox replay`; `inbox drop` if it should never be applied",
+        None => "read the reason, mend the cause, then `inbox replay`; `inbox drop` if it should never be applied",
     }
 }

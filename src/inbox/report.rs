@@ -18,26 +18,21 @@ pub(super) const COLUMNS: &str =
 pub struct Intervention {
     /// `replay`, `release` or `drop`.
     pub action: String,
-    /// When.
     pub at: Timestamp,
     /// Who, as far as known.
     pub by: Option<String>,
-    /// Why.
     pub note: Option<String>,
 }
 
 /// An entry without its body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryReport {
-    /// Row number.
     pub entry: EntryId,
     /// The endpoint it came in by.
     pub endpoint: String,
     /// The event's id; `sha256:…` for bytes that were no event.
     pub event_id: String,
-    /// The event's type.
     pub event_type: String,
-    /// Connected account.
     pub account: Option<String>,
     /// False in test mode.
     pub livemode: Option<bool>,
@@ -47,7 +42,6 @@ pub struct EntryReport {
     pub secret: String,
     /// When it became durable.
     pub received: Timestamp,
-    /// Where it stands.
     pub state: StateName,
     /// When it wants attention: its next attempt, the end of its lease, or the next question about its process.
     pub due: Option<Timestamp>,

@@ -16,7 +16,6 @@ const SWEEP_ROWS_MAX: usize = 500;
 /// How long settled entries are kept, counted from the time they were settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// The raw body.
     pub bodies: Duration,
     /// Everything else; also how long a duplicate is recognised here (the ledger recognises it for ever).
     pub entries: Duration,
@@ -25,9 +24,7 @@ pub struct Retention {
 /// What one sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Bodies.
     pub bodies: usize,
-    /// Entries.
     pub entries: usize,
     /// There is more to look at: sweep again.
     pub more: bool,

@@ -45,7 +45,6 @@ pub(super) enum Direction {
     Oldest,
 }
 
-/// What one window found.
 struct Window {
     found: Vec<EntryReport>,
     /// The last row looked at; nothing when there are no more.

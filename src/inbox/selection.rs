@@ -16,28 +16,23 @@ pub const VALUES_MAX: usize = 1000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
-    /// Row numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<EntryId>,
-    /// Ids of events.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
     /// Types of events; `invoice.*` is every type that begins with `invoice.`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub types: Vec<String>,
-    /// States.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub states: Vec<StateName>,
     /// Codes of dead and quarantined entries, outcomes of settled ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<String>,
-    /// Names of endpoints.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
     /// The seller's users, as events name them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<String>,
-    /// Stripe's customers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub customers: Vec<String>,
     /// Received no earlier.
@@ -51,7 +46,6 @@ pub struct Selection {
 /// Why a selection cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectionError {
-    /// Too many values.
     #[error("at most {VALUES_MAX} {0} can be named at once")]
     TooMany(&'static str),
     /// A value that cannot be one.

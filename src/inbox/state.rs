@@ -3,72 +3,31 @@
 
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
-use serde::{Deserialize, Serialize};
 
-/// The name of a state, in answers and on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StateName {
-    /// Waits for an attempt.
-    Waiting,
-    /// A pump works on it.
-    Leased,
-    /// A process of a Colonies server has it.
-    Submitted,
-    /// Done: applied, found to need nothing, or dropped.
-    Settled,
-    /// Given up; kept until a person replays it.
-    Dead,
-    /// Held back by a rule; kept until a person releases it.
-    Quarantined,
+use crate::domain::named::named;
+
+named! {
+    /// The name of a state. Its place in the list is its number in the file.
+    pub enum StateName {
+        /// Waits for an attempt.
+        Waiting = "waiting",
+        /// A pump works on it.
+        Leased = "leased",
+        /// A process of a Colonies server has it.
+        Submitted = "submitted",
+        /// Done: applied, found to need nothing, or dropped.
+        Settled = "settled",
+        /// Given up; kept until a person replays it.
+        Dead = "dead",
+        /// Held back by a rule; kept until a person releases it.
+        Quarantined = "quarantined",
+    }
 }
 
 impl StateName {
-    /// Every state, by its number in the file.
-    pub const ALL: [Self; 6] =
-        [Self::Waiting, Self::Leased, Self::Submitted, Self::Settled, Self::Dead, Self::Quarantined];
-
-    /// As it stands in answers, metrics and reports.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Leased => "leased",
-            Self::Submitted => "submitted",
-            Self::Settled => "settled",
-            Self::Dead => "dead",
-            Self::Quarantined => "quarantined",
-        }
-    }
-
-    /// The number of the state in the file.
     pub(super) const fn number(self) -> i64 {
         self as i64
     }
-}
-
-impl std::fmt::Display for StateName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl std::str::FromStr for StateName {
-    type Err = UnknownState;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownState)
-    }
-}
-
-/// A text that names no state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be {}", one_of(&StateName::ALL))]
-pub struct UnknownState;
-
-fn one_of(states: &[StateName]) -> String {
-    let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-    let (last, others) = names.split_last().unwrap_or((&"", &[]));
-    format!("{} or {last}", others.join(", "))
 }
 
 impl ToSql for StateName {
@@ -91,13 +50,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_has_the_same_name_everywhere() {
-        for (number, state) in (0..).zip(StateName::ALL) {
-            assert_eq!(state.number(), number);
-            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
-            assert_eq!(state.as_str().parse(), Ok(state));
-        }
-        let refused = "asleep".parse::<StateName>().unwrap_err();
-        assert_eq!(refused.to_string(), "must be waiting, leased, submitted, settled, dead or quarantined");
+    fn the_numbers_of_the_states_are_those_of_files_in_the_field() {
+        let numbers = StateName::ALL.map(|state| (state.number(), state.as_str()));
+        let expected =
+            [(0, "waiting"), (1, "leased"), (2, "submitted"), (3, "settled"), (4, "dead"), (5, "quarantined")];
+        assert_eq!(numbers, expected);
     }
 }

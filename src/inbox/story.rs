@@ -17,7 +17,6 @@ const REDACTED: &str = "(redacted)";
 /// A body, told in short or whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyReport {
-    /// Its length.
     pub bytes: usize,
     /// What it is about; user ids only when the body was asked for.
     pub subject: Subject,

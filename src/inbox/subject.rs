@@ -18,13 +18,10 @@ const USERS_MAX: usize = 16;
 pub struct Subject {
     /// Type of its object, such as `invoice`.
     pub object: Option<String>,
-    /// Identifier of its object.
     pub object_id: Option<String>,
     /// What the object says of its state.
     pub status: Option<String>,
-    /// The customer.
     pub customer: Option<String>,
-    /// The subscription.
     pub subscription: Option<String>,
     /// API version of the event.
     pub api_version: Option<String>,

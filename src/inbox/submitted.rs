@@ -15,7 +15,6 @@ use crate::domain::trace::TraceContext;
 /// A process that holds entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubmittedProcess {
-    /// The process.
     pub process: ProcessId,
     /// How many entries it holds.
     pub entries: u64,
@@ -28,11 +27,8 @@ pub struct SubmittedProcess {
 /// An entry that a process holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubmittedEntry {
-    /// Row number.
     pub entry: EntryId,
-    /// The event's id.
     pub event_id: EventId,
-    /// The event's type.
     pub event_type: String,
     /// Failed attempts so far.
     pub attempts: u32,

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, ProcessId};
+use crate::domain::outcome::Settled;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::tests::delivery;
 
@@ -73,7 +74,7 @@ impl Fixture {
     }
 
     async fn settle(&self, leased: Vec<Leased>) -> Vec<Concluded> {
-        let settle = |leased: Leased| (leased.lease, Conclusion::Settle { outcome: "applied" });
+        let settle = |leased: Leased| (leased.lease, Conclusion::Settle { outcome: Settled::Applied });
         self.inbox().conclude(leased.into_iter().map(settle).collect()).await.expect("concluded")
     }
 
@@ -209,7 +210,7 @@ async fn each_conclusion_leads_to_its_state() {
     }
     let due = START.plus(MINUTE);
     let conclusions = [
-        Conclusion::Settle { outcome: "stale" },
+        Conclusion::Settle { outcome: Settled::Stale },
         Conclusion::Quarantine { code: "rule".into(), reason: "odd".into() },
         Conclusion::Dead { code: "bad".into(), reason: "worse".into() },
         Conclusion::Retry { due, counted: true, reason: "later".into() },
@@ -564,7 +565,7 @@ async fn only_the_process_that_holds_an_entry_concludes_it() {
     let leased = fixture.lease(1).await;
     let entry = leased[0].lease.entry();
     submit(&fixture, leased, "p1", START).await;
-    let settle = || vec![(entry, Conclusion::Settle { outcome: "applied" })];
+    let settle = || vec![(entry, Conclusion::Settle { outcome: Settled::Applied })];
     let by = |process: &str| fixture.inbox().conclude_submitted(ProcessId::new(process), settle());
     assert_eq!(by("p2").await.unwrap(), [Concluded::LeaseLost]);
     let back = Conclusion::Retry { due: START, counted: false, reason: "taken back".to_owned() };

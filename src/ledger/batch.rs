@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LedgerError, LedgerErrorKind, Outcome, is_exclusive};
 use crate::domain::ids::EventId;
+use crate::domain::outcome::OutcomeName;
 use crate::revenue::rows::{
     BindingRow, CustomerRow, Decision, EventFacts, Finding, PaymentLink, RevenueRow, SubscriptionRow,
 };
@@ -232,17 +233,9 @@ impl Encoded {
 
 impl Answer {
     fn outcome(&self) -> Option<Outcome> {
-        Some(match self.outcome.as_str() {
-            "applied" => Outcome::Applied,
-            "stale" => Outcome::Stale,
-            "duplicate" => Outcome::Duplicate,
-            "ignored" => Outcome::Ignored,
-            "quarantined" => Outcome::Quarantined {
-                rule: self.rule.clone().unwrap_or_default(),
-                reason: self.reason.clone().unwrap_or_default(),
-            },
-            _ => return None,
-        })
+        // What fails is no verdict of the database's: it answers with an error, or with nothing.
+        let name = self.outcome.parse().ok().filter(|name| *name != OutcomeName::Failed)?;
+        Some(Outcome::from_parts(name, Some(self.rule.clone().unwrap_or_default()), self.reason.clone()))
     }
 }
 

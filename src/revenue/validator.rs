@@ -18,6 +18,7 @@ use super::project::{self, Context, Settings};
 use super::rows::{Action, Decision, Severity};
 use super::verdict::Verdict;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::outcome::ProblemCode;
 use crate::stripe::api::StripeApi;
 use crate::stripe::event::{Event, Family};
 
@@ -25,10 +26,10 @@ pub use self::fetched::{LISTED_ID_PREFIX, LISTED_KIND};
 pub use super::lookup::{LOOKUP_TIME_MAX, LOOKUPS_IN_FLIGHT_MAX, LookupCounts};
 
 /// Rule that holds back an event whose projection failed. It should never be seen.
-pub const PROJECTION_FAILED: &str = "projection_failed";
+pub const PROJECTION_FAILED: &str = ProblemCode::ProjectionFailed.as_str();
 
 /// Rule that holds back a thin event whose object could not be fetched: there is nothing to apply.
-pub const OBJECT_UNKNOWN: &str = "object_unknown";
+pub const OBJECT_UNKNOWN: &str = ProblemCode::ObjectUnknown.as_str();
 
 /// Why an event is looked at. The default is that it came in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

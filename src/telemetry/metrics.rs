@@ -17,6 +17,8 @@ pub use open::{OpenCounters, OpenGauges, VALUES_MAX};
 use registry::Registry;
 pub use registry::{CounterFamily, GaugeFamily};
 
+use crate::domain::outcome::{JobEnd, OutcomeName, ProblemCode, Returned};
+
 /// Seconds: from an acknowledgement on a fast disk to the longest back-off.
 const SECONDS: [f64; 16] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
@@ -64,24 +66,9 @@ const EVENT_TYPES: [&str; 34] = [
 
 /// Codes of dead and quarantined entries with a label of their own. The Guardian's rules, of which operators write their
 /// own, and all others count as `other`.
-pub const PROBLEM_CODES: [&str; 16] = [
-    "malformed",
-    "misrouted",
-    "mode_mismatch",
-    "account_mismatch",
-    "binding_conflict",
-    "object_unknown",
-    "projection_failed",
-    "pipeline_panicked",
-    "ledger_rejected",
-    "ledger_unknown",
-    "attempts_exhausted",
-    "crash_loop",
-    "leases_lost",
-    "injection",
-    "amount_form",
-    "other",
-];
+pub fn problem_codes() -> Vec<&'static str> {
+    [&ProblemCode::NAMES[..], &["injection", "amount_form", "other"]].concat()
+}
 
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $field:ident: $kind:ident($name:literal $(, $arg:expr)*);)+) => {
@@ -165,9 +152,7 @@ metrics! {
     /// 1 while the inbox takes writes, 0 while it cannot.
     inbox_writable: gauge("colony_gateway_inbox_writable");
     /// Events brought to their end, by outcome.
-    outcomes: counters("colony_gateway_events_ended_total", "outcome", &[
-        "applied", "stale", "duplicate", "ignored", "quarantined", "failed", "retried",
-    ]);
+    outcomes: counters("colony_gateway_events_ended_total", "outcome", &[&OutcomeName::NAMES[..], &["retried"]].concat());
     /// Events that the Guardian looked at in this process, by what it decided.
     guardian: counters("colony_gateway_guardian_events_total", "decision", &["approved", "blocked"]);
     /// Entries in a batch, whichever route it took.
@@ -181,7 +166,7 @@ metrics! {
     /// 1 while dispatch is paused because the ledger answers with errors that no rule knows.
     dispatch_paused: gauge("colony_gateway_dispatch_paused");
     /// Kinds of entries that wait for a person (a code and an event type make a kind), by code.
-    problems: gauges("colony_gateway_problems", "code", &PROBLEM_CODES);
+    problems: gauges("colony_gateway_problems", "code", &problem_codes());
     /// Entries that a person replayed, released or dropped.
     interventions: counters("colony_gateway_interventions_total", "action", &["replay", "release", "drop"]);
     /// 1 for the route that entries take now.
@@ -202,18 +187,13 @@ metrics! {
     /// Processes that came to an end, by how the gateway learned of it.
     confirmations: counters("colony_gateway_confirmations_total", "way", &["told", "asked"]);
     /// Entries that came back from a process without a result, by reason.
-    returned: counters("colony_gateway_entries_returned_total", "reason", &[
-        "leases_lost", "batch_failed", "unknown_process", "cancelled", "no_result", "missing", "too_old",
-        "clocks_differ",
-    ]);
+    returned: counters("colony_gateway_entries_returned_total", "reason", &Returned::NAMES);
     /// Seconds from the receipt of an event to its end.
     settle_seconds: histogram("colony_gateway_settle_duration_seconds");
     /// Bees of this process, by state.
     bees: gauges("colony_gateway_bees", "state", &["starting", "waiting", "idle", "working", "paused", "failing"]);
     /// Processes that bees were assigned, by how that ended.
-    bee_jobs: counters("colony_gateway_bee_jobs_total", "end", &[
-        "closed", "rejected", "lease_lost", "out_of_time", "answered", "unclosed",
-    ]);
+    bee_jobs: counters("colony_gateway_bee_jobs_total", "end", &JobEnd::NAMES);
     /// Processes that bees rejected before the pipeline saw them, by reason.
     jobs_rejected: counters("colony_gateway_jobs_rejected_total", "reason", &[
         "other_function", "not_attested", "attestation_malformed", "unknown_encoding", "arguments", "batch",
@@ -221,9 +201,7 @@ metrics! {
         "attestation_from_the_future", "attestation_replayed",
     ]);
     /// Events that bees worked on, by outcome; undecided ones are left to the gateway.
-    bee_events: counters("colony_gateway_bee_events_total", "outcome", &[
-        "applied", "stale", "duplicate", "ignored", "quarantined", "failed", "undecided",
-    ]);
+    bee_events: counters("colony_gateway_bee_events_total", "outcome", &[&OutcomeName::NAMES[..], &["undecided"]].concat());
     /// Times that bees became members of the colony.
     bee_registrations: counter("colony_gateway_bee_registrations_total");
     /// Comparisons with Stripe that came to an end, by result: unrepaired left differences, failed ended early.

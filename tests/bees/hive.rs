@@ -18,6 +18,7 @@ use colony_gateway::ledger::report::{Reports, Summary};
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, Outcome};
 use colony_gateway::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
+use colony_gateway::pipeline::Pipeline;
 use colony_gateway::revenue::guardian::Guardian;
 use colony_gateway::revenue::project::Settings as Projection;
 use colony_gateway::revenue::validator::Validator;
@@ -306,13 +307,13 @@ impl Plan {
         let (clock, metrics, board) = (Clock::system(), Metrics::new(), Board::default());
         let (completions, told) = completion::channel();
         let reports = self.offers_summary.then(|| Arc::new(Shown(Arc::clone(&self.ledger))) as Arc<dyn Reports>);
+        let validator = Validator::new(Projection::default(), Arc::new(Guardian::default()), clock.clone());
         let tools = Tools {
             client: self.client,
             keys: self.keys,
             owner: self.owner,
             verifier: Arc::new(Verifier::new(Trust::new(self.trusted)).unwrap()),
-            validator: Arc::new(Validator::new(Projection::default(), Arc::new(Guardian::default()), clock.clone())),
-            ledger: self.ledger,
+            pipeline: Pipeline::new(Arc::new(validator), self.ledger, Arc::clone(&metrics), clock.clone()),
             reports,
             completions: Some(completions),
             metrics: Arc::clone(&metrics),

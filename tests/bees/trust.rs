@@ -5,10 +5,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use colony_gateway::colony::attestation::{Claim, Signer};
-use colony_gateway::colony::completion::EventOutcome;
 use colony_gateway::colony::job::FUNCTION;
 use colony_gateway::colony::messages::{FunctionSpec, Process, ProcessState};
 use colony_gateway::domain::clock::Clock;
+use colony_gateway::domain::outcome::OutcomeName;
 use colony_gateway::lifecycle::Ending;
 use colony_gateway::telemetry::metrics::Metrics;
 use colony_gateway::telemetry::trace::{self, FLUSH_MAX, Sampling, TraceSettings};
@@ -37,7 +37,7 @@ async fn attested_jobs_are_done_and_told_of_with_a_result_for_each_event() {
     assert_eq!(hive.result(&one).await.counts.applied, 1);
     let result = hive.result(&many).await;
     let events: Vec<_> = result.events.iter().map(|event| (event.event.as_str(), event.outcome)).collect();
-    let applied = EventOutcome::Applied;
+    let applied = OutcomeName::Applied;
     assert_eq!(events, [("evt_b", applied), ("evt_c", applied), ("evt_d", applied)]);
     let again = hive.submit(&["b"]).await;
     assert_eq!(hive.result(&again).await.counts.duplicate, 1);
@@ -148,9 +148,9 @@ async fn an_event_that_is_none_fails_alone_and_one_that_the_guardian_blocks_is_h
     let result = hive.result(&process).await;
     let outcomes: Vec<_> = result.events.iter().map(|event| (event.event.as_str(), event.outcome)).collect();
     let expected = [
-        ("evt_good", EventOutcome::Applied),
-        ("evt_none", EventOutcome::Failed),
-        ("evt_blocked", EventOutcome::Quarantined),
+        ("evt_good", OutcomeName::Applied),
+        ("evt_none", OutcomeName::Failed),
+        ("evt_blocked", OutcomeName::Quarantined),
     ];
     assert_eq!(outcomes, expected);
     assert!(result.events[1..].iter().all(|event| event.code.is_some() && event.reason.is_some()));

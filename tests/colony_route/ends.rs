@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use colony_gateway::colony::completion::{EventOutcome, EventResult, JobResult};
+use colony_gateway::colony::completion::{EventResult, JobResult};
 use colony_gateway::colony::messages::ProcessState;
+use colony_gateway::domain::outcome::OutcomeName;
 use colony_gateway::inbox::EntryState;
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use crate::world::{LEASE, World, take, until_state};
 
 /// A result with these outcomes.
 pub(crate) fn result(events: &[(&str, &str)]) -> JobResult {
-    let outcome = |name: &str| serde_json::from_value::<EventOutcome>(json!(name)).unwrap();
+    let outcome = |name: &str| serde_json::from_value::<OutcomeName>(json!(name)).unwrap();
     let event = |(event, name): &(&str, &str)| EventResult {
         event: (*event).to_owned(),
         outcome: outcome(name),

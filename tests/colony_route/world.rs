@@ -16,7 +16,7 @@ use colony_gateway::colony::messages::{Process, ProcessState, Statistics};
 use colony_gateway::colony::server::{EmbeddedServer, Memory, ServerOptions};
 use colony_gateway::dispatch::switch::{RouteSwitch, Wish};
 use colony_gateway::dispatch::{
-    ColonyOptions, ColonyRoute, Direct, FallbackOptions, Pump, PumpOptions, Submitter, Surroundings,
+    ColonyOptions, ColonyRoute, FallbackOptions, Pump, PumpOptions, Submitter, Surroundings,
 };
 use colony_gateway::domain::backoff::Backoff;
 use colony_gateway::domain::breaker::BreakerSettings;
@@ -28,6 +28,7 @@ use colony_gateway::inbox::{Counts, Door, EntryState, Inbox, InboxOptions, Inbox
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, Outcome};
 use colony_gateway::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
+use colony_gateway::pipeline::Pipeline;
 use colony_gateway::revenue::guardian::Guardian;
 use colony_gateway::revenue::project::Settings as Projection;
 use colony_gateway::revenue::validator::Validator;
@@ -399,10 +400,9 @@ impl Plan<'_> {
             attempts_max: 3,
             backoff: Backoff { first: Duration::from_millis(1), max: Duration::from_millis(1) },
         };
-        let work = Direct::new(Arc::new(validator(&world.clock)), Arc::clone(&world.ledger) as Arc<dyn Ledger>);
         let (metrics, board) = (Arc::clone(&gateway.metrics), gateway.board.clone());
-        let pump =
-            Pump::new(inbox, Arc::new(work), pump_options, metrics, board, world.clock.clone()).with_colony(route);
+        let pipeline = world.pipeline(&metrics);
+        let pump = Pump::new(inbox, pipeline, pump_options, metrics, board, world.clock.clone()).with_colony(route);
         let drain = gateway.draining.clone();
         gateway.tasks.spawn(async move {
             let _ = confirm.run(drain).await;
@@ -574,20 +574,25 @@ impl Stop for Never {
 }
 
 impl World {
+    fn pipeline(&self, metrics: &Arc<Metrics>) -> Pipeline {
+        let ledger = Arc::clone(&self.ledger) as Arc<dyn Ledger>;
+        Pipeline::new(Arc::new(validator(&self.clock)), ledger, Arc::clone(metrics), self.clock.clone())
+    }
+
     /// Starts two bees, which speak to the server past the proxy.
     pub(crate) fn bees(&self, completions: Option<Completions>) -> Bees {
         let shutdown = Shutdown::default();
         let options = PoolOptions { count: 2, poll: Duration::from_secs(1), ..PoolOptions::new(COLONY, KIND, "hive") };
+        let metrics = Metrics::new();
         let tools = Tools {
             client: self.client.clone(),
             keys: KeySource::Given(Arc::clone(&self.executor_key)),
             owner: Some(Arc::clone(&self.owner_key)),
             verifier: Arc::new(Verifier::new(Trust::new(vec![self.signer.public().clone()])).unwrap()),
-            validator: Arc::new(validator(&self.clock)),
-            ledger: Arc::clone(&self.ledger) as Arc<dyn Ledger>,
+            pipeline: self.pipeline(&metrics),
             reports: None,
             completions,
-            metrics: Metrics::new(),
+            metrics,
             board: Board::default(),
             clock: self.clock.clone(),
             tracer: Tracer::default(),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use colony_gateway::domain::backoff::Backoff;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::ids::EndpointName;
+use colony_gateway::domain::outcome::Settled;
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::inbox::{Conclusion, Door, Inbox, InboxOptions, InboxThreads, LeaseRequest, NewEntry, Receipt};
 use colony_gateway::ledger::Outcome;
@@ -173,7 +174,7 @@ impl Site {
             let mut conclusions = Vec::new();
             for (leased, outcome) in leased.into_iter().zip(outcomes) {
                 ended.push((leased.event_id.as_str().to_owned(), outcome));
-                conclusions.push((leased.lease, Conclusion::Settle { outcome: "applied" }));
+                conclusions.push((leased.lease, Conclusion::Settle { outcome: Settled::Applied }));
             }
             self.inbox.conclude(conclusions).await.unwrap();
         }

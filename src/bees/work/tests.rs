@@ -1,13 +1,15 @@
 //! One job against a scripted ledger.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::*;
-use crate::ledger::BoxFuture;
+use crate::ledger::{BoxFuture, Ledger, LedgerErrorKind, Outcome};
 use crate::revenue::guardian::Guardian;
 use crate::revenue::project::Settings;
+use crate::revenue::validator::Validator;
 use crate::revenue::verdict::Verdict;
+use crate::telemetry::metrics::Metrics;
 
 /// What the ledger does with a call that holds an event.
 #[derive(Clone, Copy, Debug)]
@@ -64,13 +66,9 @@ fn work(faults: &[(&'static str, Fault)], down: &[LedgerErrorKind]) -> Work {
     let clock = Clock::system();
     let ledger =
         Scripted { faults: faults.iter().copied().collect(), down: Mutex::new(down.to_vec()), ..Scripted::default() };
-    Work {
-        validator: Arc::new(Validator::new(Settings::default(), Arc::new(Guardian::default()), clock.clone())),
-        ledger: Arc::new(ledger),
-        call_timeout: Duration::from_millis(20),
-        metrics: Metrics::new(),
-        clock,
-    }
+    let validator = Validator::new(Settings::default(), Arc::new(Guardian::default()), clock.clone());
+    let pipeline = Pipeline::new(Arc::new(validator), Arc::new(ledger), Metrics::new(), clock.clone());
+    Work { pipeline, call_timeout: Duration::from_millis(20), clock }
 }
 
 fn events(count: usize) -> Vec<Bytes> {
@@ -84,8 +82,8 @@ fn events(count: usize) -> Vec<Bytes> {
 }
 
 async fn run(work: &Work, count: usize, time: Duration) -> Result<Vec<Option<&'static str>>, OutOfTime> {
-    let outcomes = work.run(&events(count), work.clock.instant() + time, &Place::default()).await?;
-    Ok(outcomes.iter().map(|outcome| outcome.as_ref().map(Outcome::as_str)).collect())
+    let judged = work.run(&events(count), work.clock.instant() + time, &Place::default()).await?;
+    Ok(judged.iter().map(|judged| judged.as_ref().map(|judged| judged.outcome.as_str())).collect())
 }
 
 const ENOUGH: Duration = Duration::from_mins(1);
@@ -93,7 +91,8 @@ const ENOUGH: Duration = Duration::from_mins(1);
 #[tokio::test]
 async fn an_event_that_the_ledger_refuses_fails_alone() {
     let work = work(&[("evt_2", Fault::Reject)], &[]);
-    let outcomes = work.run(&events(5), work.clock.instant() + ENOUGH, &Place::default()).await.unwrap();
+    let judged = work.run(&events(5), work.clock.instant() + ENOUGH, &Place::default()).await.unwrap();
+    let outcomes: Vec<_> = judged.into_iter().map(|judged| judged.map(|judged| judged.outcome)).collect();
     let Some(Outcome::Failed { code, .. }) = &outcomes[2] else { panic!("{outcomes:?}") };
     assert_eq!(code, "ledger_rejected");
     let others = [0, 1, 3, 4].map(|index| outcomes[index].clone());
@@ -133,18 +132,4 @@ async fn when_everything_hangs_nothing_is_blamed_on_the_events() {
     let work = work(&[("evt_0", Fault::Hang), ("evt_1", Fault::Hang)], &[]);
     let out_of_time = run(&work, 2, Duration::from_millis(300)).await.unwrap_err();
     assert_eq!(out_of_time.last.unwrap().kind, LedgerErrorKind::TimedOut);
-}
-
-#[test]
-fn halves_come_in_order_and_miss_nothing() {
-    assert_eq!(halves(4..9), [6..9, 4..6]);
-    assert_eq!(halves(0..2), [1..2, 0..1]);
-}
-
-#[test]
-fn the_id_of_what_is_no_event_is_empty() {
-    assert_eq!(event_id(br#"{"id":"evt_1","x":[1]}"#), "evt_1");
-    for body in ["", "[]", r#"{"id":7}"#, "{}"] {
-        assert_eq!(event_id(body.as_bytes()), "", "{body}");
-    }
 }

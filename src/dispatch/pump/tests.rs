@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
-use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -12,11 +11,14 @@ use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EndpointName;
 use crate::inbox::{Counts, Door, EntryState, InboxOptions, InboxThreads, NewEntry};
-use crate::ledger::{BoxFuture, LedgerError, LedgerErrorKind, Outcome};
-use crate::revenue::validator::Occasion;
+use crate::ledger::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
+use crate::revenue::guardian::Guardian;
+use crate::revenue::project::Settings;
+use crate::revenue::validator::Validator;
+use crate::revenue::verdict::Verdict;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::tests::delivery;
-use crate::telemetry::trace::{Cause, Place, SpanKind, tests as spans};
+use crate::telemetry::trace::{Cause, SpanKind, tests as spans};
 
 /// What the scripted ledger does with a call that holds one of these events.
 #[derive(Clone, Debug)]
@@ -71,18 +73,25 @@ impl Scripted {
     }
 }
 
-impl Work for Scripted {
-    fn run(&self, events: Vec<(Bytes, Occasion)>, _: Place) -> BoxFuture<'static, Result<Vec<Outcome>, LedgerError>> {
-        let this = self.clone();
+impl Ledger for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
             let ids: Vec<String> =
-                events.iter().map(|(body, _)| Envelope::read(body).unwrap().id.as_str().to_owned()).collect();
-            match this.answer(&ids) {
+                batch.iter().map(|verdict| verdict.event().unwrap().id.as_str().to_owned()).collect();
+            match self.answer(&ids) {
                 Ok(answer) => answer,
                 Err(Fault::Panic) => panic!("scripted"),
                 Err(_) => std::future::pending().await,
             }
         })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async { Ok(()) })
     }
 }
 
@@ -127,7 +136,11 @@ impl Fixture {
 
     async fn append(&self, ids: &[&str]) {
         for id in ids {
-            let body = format!(r#"{{"id":"{id}","object":"event","type":"invoice.paid"}}"#).into_bytes();
+            let body = format!(
+                r#"{{"id":"{id}","object":"event","type":"product.created","created":1700000000,"livemode":false,
+                "data":{{"object":{{"id":"prod_1","object":"product"}}}}}}"#
+            )
+            .into_bytes();
             let envelope = Envelope::read(&body).unwrap();
             let entry = NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(&body));
             let root = Cause { parent: None, links: &[] };
@@ -146,9 +159,11 @@ impl Fixture {
             backoff: Backoff { first: Duration::from_millis(1), max: Duration::from_millis(1) },
         };
         for _ in 0..pumps {
+            let validator = Validator::new(Settings::default(), Arc::new(Guardian::default()), self.clock.clone());
+            let (ledger, metrics) = (Arc::new(self.ledger.clone()), Arc::clone(&self.metrics));
             let pump = Pump::new(
                 self.inbox().clone(),
-                Arc::new(self.ledger.clone()),
+                Pipeline::new(Arc::new(validator), ledger, metrics, self.clock.clone()),
                 options,
                 Arc::clone(&self.metrics),
                 self.board.clone(),

@@ -146,7 +146,7 @@ async fn a_replay_is_a_new_life_whatever_state_the_entry_had() {
     fixture.inbox().conclude(leased.into_iter().map(|leased| (leased.lease, retry.clone())).collect()).await.unwrap();
     fixture.end(dead()).await;
     let by_id = Selection { entries: vec![kept], ..Selection::default() };
-    for conclusion in [dead(), Conclusion::Settle { outcome: "applied" }, dead()] {
+    for conclusion in [dead(), Conclusion::Settle { outcome: Settled::Applied }, dead()] {
         fixture.clock.advance(MINUTE);
         let step = fixture.operate(&by_id, Action::Replay).await;
         assert_eq!((step.changed(), step.next), (1, None));
@@ -172,7 +172,7 @@ async fn a_replay_is_a_new_life_whatever_state_the_entry_had() {
 async fn an_entry_whose_body_retention_removed_is_not_replayed() {
     let fixture = Fixture::new();
     let entry = fixture.append_of("evt_1", "invoice.paid", "cus_1", "user_1").await;
-    fixture.end(Conclusion::Settle { outcome: "applied" }).await;
+    fixture.end(Conclusion::Settle { outcome: Settled::Applied }).await;
     fixture.clock.advance(2 * DAY);
     fixture.inbox().sweep(Retention { bodies: DAY, entries: 9 * DAY }).await.unwrap();
     let by_id = Selection { entries: vec![entry], ..Selection::default() };
@@ -205,7 +205,7 @@ async fn a_release_is_remembered_for_every_later_life() {
     assert_eq!((ids(&leased), leased[0].released, leased[0].replayed), (vec!["evt_1"], Some(released), false));
     drop(leased);
     fixture.reopen();
-    fixture.end(Conclusion::Settle { outcome: "applied" }).await;
+    fixture.end(Conclusion::Settle { outcome: Settled::Applied }).await;
     fixture.clock.advance(MINUTE);
     fixture.operate(&both, Action::Replay).await;
     let mut leased = fixture.lease(9).await;

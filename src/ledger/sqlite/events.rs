@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EventId;
+use crate::domain::outcome::OutcomeName;
 use crate::ledger::Outcome;
 use crate::revenue::rows::EventFacts;
 
@@ -13,7 +14,7 @@ pub(super) fn known(transaction: &Transaction<'_>, id: &EventId) -> rusqlite::Re
         .prepare_cached("SELECT outcome, rule, reason FROM events WHERE id = ?1")?
         .query_row([id.as_str()], |row| {
             let outcome: String = row.get(0)?;
-            if outcome != "quarantined" {
+            if outcome != OutcomeName::Quarantined.as_str() {
                 return Ok(Outcome::Duplicate);
             }
             let (rule, reason): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::conclude;
 use crate::colony::client::ClientError;
-use crate::colony::completion::{self, EventOutcome, EventResult, JobResult};
+use crate::colony::completion::{self, EventResult, JobResult};
 use crate::colony::messages::{Process, ProcessState};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
+use crate::domain::outcome::{OutcomeName, ProblemCode, Returned};
 use crate::inbox::{Conclusion, SubmittedEntry};
+use crate::ledger::Outcome;
 
 /// What the server says about a process whose leases were all lost.
 const LEASES_LOST: &str = "Maximum execution time limit exceeded";
@@ -23,7 +26,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a process stands.
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(super) enum ProcessEnd {
     /// Not at its end, or nobody could say.
     Open,
     /// A bee ran it.
@@ -34,17 +37,17 @@ pub(super) enum Fate {
     ClocksDiffer { reason: String },
     /// Every bee that took it let its lease end.
     LeasesLost,
-    /// Nothing is known of its events, for a reason that metrics know; the ledger decides about them.
-    Lost { reason: &'static str, detail: String },
+    /// Nothing is known of its events; the ledger decides about them.
+    Lost { why: Returned, detail: String },
 }
 
-impl Fate {
+impl ProcessEnd {
     /// Reads the answer to a question about a process.
     pub(super) fn of(answer: Result<Process, ClientError>) -> Self {
         let process = match answer {
             Ok(process) => process,
             Err(ClientError::UnknownProcess { message }) => {
-                return Self::Lost { reason: "unknown_process", detail: message };
+                return Self::Lost { why: Returned::UnknownProcess, detail: message };
             }
             // Any other error says something about the call and nothing about the process.
             Err(_) => return Self::Open,
@@ -52,11 +55,11 @@ impl Fate {
         match process.state {
             ProcessState::Waiting | ProcessState::Running => Self::Open,
             ProcessState::Cancelled => {
-                Self::Lost { reason: "cancelled", detail: "the process was cancelled".to_owned() }
+                Self::Lost { why: Returned::Cancelled, detail: "the process was cancelled".to_owned() }
             }
             ProcessState::Success => match JobResult::from_output(&process.out) {
                 Ok(result) => Self::Ran(result),
-                Err(error) => Self::Lost { reason: "no_result", detail: error.to_string() },
+                Err(error) => Self::Lost { why: Returned::NoResult, detail: error.to_string() },
             },
             ProcessState::Failed if process.errors.iter().any(|error| error.contains(LEASES_LOST)) => Self::LeasesLost,
             ProcessState::Failed => {
@@ -77,52 +80,53 @@ pub(super) struct Ended {
     pub(super) entry: EntryId,
     /// When it became durable.
     pub(super) received: Timestamp,
-    /// Its outcome, or why it came back, by the names in the metrics.
     pub(super) what: What,
     pub(super) conclusion: Conclusion,
 }
 
-/// By which metric an entry is counted.
+/// Whether an entry is at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
-    /// At its end, with this outcome.
-    Outcome(&'static str),
-    /// Waits again, for this reason.
-    Returned(&'static str),
+    Outcome(OutcomeName),
+    /// It waits again.
+    Returned(Returned),
 }
 
 /// The conclusions about the entries of a process. `resubmissions_max` bounds how often the events of a process that
 /// failed as a whole are tried again.
-pub(super) fn conclude(
-    fate: &Fate,
+pub(super) fn conclusions(
+    end: &ProcessEnd,
     entries: Vec<SubmittedEntry>,
     now: Timestamp,
     resubmissions_max: u32,
 ) -> Vec<Ended> {
-    let results = match fate {
-        Fate::Ran(result) => by_event(&result.events),
-        Fate::Open => return Vec::new(),
-        Fate::Failed { .. } | Fate::ClocksDiffer { .. } | Fate::LeasesLost | Fate::Lost { .. } => HashMap::new(),
+    let results = match end {
+        ProcessEnd::Ran(result) => by_event(&result.events),
+        ProcessEnd::Open => return Vec::new(),
+        ProcessEnd::Failed { .. }
+        | ProcessEnd::ClocksDiffer { .. }
+        | ProcessEnd::LeasesLost
+        | ProcessEnd::Lost { .. } => HashMap::new(),
     };
     let is_batch = entries.len() > 1;
     let ended = |entry: SubmittedEntry| {
-        let (what, conclusion) = match fate {
-            Fate::Ran(_) => match results.get(entry.event_id.as_str()) {
+        let (what, conclusion) = match end {
+            ProcessEnd::Ran(_) => match results.get(entry.event_id.as_str()) {
                 Some(result) => by_result(result),
-                None => returned("missing", "the job's result says nothing about this event", now),
+                None => returned(Returned::Missing, "the job's result says nothing about this event", now),
             },
-            Fate::Failed { reason, .. } if is_batch => alone("batch_failed", reason, now),
-            Fate::Failed { code, reason } => dead(code.clone(), reason.clone()),
-            Fate::ClocksDiffer { reason } => returned("clocks_differ", reason, now),
-            Fate::LeasesLost if entry.attempts < resubmissions_max => {
-                alone("leases_lost", "no bee finished it within its lease", now)
+            ProcessEnd::Failed { reason, .. } if is_batch => alone(Returned::BatchFailed, reason, now),
+            ProcessEnd::Failed { code, reason } => dead(code, reason),
+            ProcessEnd::ClocksDiffer { reason } => returned(Returned::ClocksDiffer, reason, now),
+            ProcessEnd::LeasesLost if entry.attempts < resubmissions_max => {
+                alone(Returned::LeasesLost, "no bee finished it within its lease", now)
             }
-            Fate::LeasesLost => {
+            ProcessEnd::LeasesLost => {
                 let reason = format!("no bee finished it within its lease, submitted {} times", entry.attempts + 1);
-                dead("leases_lost".to_owned(), reason)
+                dead(ProblemCode::LeasesLost.as_str(), &reason)
             }
-            Fate::Lost { reason, detail } => returned(reason, detail, now),
-            Fate::Open => returned("missing", "", now),
+            ProcessEnd::Lost { why, detail } => returned(*why, detail, now),
+            ProcessEnd::Open => returned(Returned::Missing, "", now),
         };
         Ended { entry: entry.entry, received: entry.received, what, conclusion }
     };
@@ -134,7 +138,7 @@ pub(super) fn take_back(entries: Vec<SubmittedEntry>, now: Timestamp) -> Vec<End
     let ended = |entry: SubmittedEntry| Ended {
         entry: entry.entry,
         received: entry.received,
-        what: What::Returned("too_old"),
+        what: What::Returned(Returned::TooOld),
         conclusion: Conclusion::Retry { due: now, counted: false, reason: "the colony took too long".to_owned() },
     };
     entries.into_iter().map(ended).collect()
@@ -143,8 +147,8 @@ pub(super) fn take_back(entries: Vec<SubmittedEntry>, now: Timestamp) -> Vec<End
 /// Results by event id. Where a bee contradicts itself, what needs a person wins.
 fn by_event(events: &[EventResult]) -> HashMap<&str, &EventResult> {
     let needs_person = |result: &EventResult| match result.outcome {
-        EventOutcome::Quarantined | EventOutcome::Failed => true,
-        EventOutcome::Applied | EventOutcome::Stale | EventOutcome::Duplicate | EventOutcome::Ignored => false,
+        OutcomeName::Quarantined | OutcomeName::Failed => true,
+        OutcomeName::Applied | OutcomeName::Stale | OutcomeName::Duplicate | OutcomeName::Ignored => false,
     };
     let mut results: HashMap<&str, &EventResult> = HashMap::with_capacity(events.len());
     for result in events {
@@ -157,34 +161,26 @@ fn by_event(events: &[EventResult]) -> HashMap<&str, &EventResult> {
 }
 
 fn by_result(result: &EventResult) -> (What, Conclusion) {
-    let reason = result.reason.clone().unwrap_or_default();
-    let settle = |outcome| (What::Outcome(outcome), Conclusion::Settle { outcome });
-    match result.outcome {
-        EventOutcome::Applied => settle("applied"),
-        EventOutcome::Stale => settle("stale"),
-        EventOutcome::Duplicate => settle("duplicate"),
-        EventOutcome::Ignored => settle("ignored"),
-        EventOutcome::Quarantined => {
-            let code = result.code.clone().unwrap_or_else(|| "quarantined".to_owned());
-            (What::Outcome("quarantined"), Conclusion::Quarantine { code, reason })
-        }
-        EventOutcome::Failed => dead(result.code.clone().unwrap_or_else(|| "failed".to_owned()), reason),
-    }
+    at_end(Outcome::from_parts(result.outcome, result.code.clone(), result.reason.clone()))
 }
 
-fn dead(code: String, reason: String) -> (What, Conclusion) {
-    (What::Outcome("failed"), Conclusion::Dead { code, reason })
+fn dead(code: &str, reason: &str) -> (What, Conclusion) {
+    at_end(Outcome::Failed { code: code.to_owned(), reason: reason.to_owned() })
+}
+
+fn at_end(outcome: Outcome) -> (What, Conclusion) {
+    (What::Outcome(outcome.name()), conclude::by_outcome(outcome))
 }
 
 /// Back to the inbox as if it had never been submitted.
-fn returned(what: &'static str, reason: &str, now: Timestamp) -> (What, Conclusion) {
+fn returned(why: Returned, reason: &str, now: Timestamp) -> (What, Conclusion) {
     let retry = Conclusion::Retry { due: now.plus(PAUSE), counted: false, reason: reason.to_owned() };
-    (What::Returned(what), retry)
+    (What::Returned(why), retry)
 }
 
 /// Back to the inbox, to be submitted without neighbours: any of them may be the culprit.
-fn alone(what: &'static str, reason: &str, now: Timestamp) -> (What, Conclusion) {
-    (What::Returned(what), Conclusion::RetryAlone { due: now, reason: reason.to_owned() })
+fn alone(why: Returned, reason: &str, now: Timestamp) -> (What, Conclusion) {
+    (What::Returned(why), Conclusion::RetryAlone { due: now, reason: reason.to_owned() })
 }
 
 #[cfg(test)]

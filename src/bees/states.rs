@@ -1,4 +1,4 @@
-//! The roll of a pool: how each of its bees is, for health and metrics.
+//! How each bee of a pool is, for health, metrics and heartbeats.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::heartbeat::{Pulse, Pulses};
 use super::roster::Roster;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::outcome::JobEnd;
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
 
-/// How one bee is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum BeeState {
     /// Not registered yet.
     Starting,
     /// Somebody has to do something before it may work.
@@ -26,7 +26,7 @@ pub(super) enum State {
     Failing(String),
 }
 
-impl State {
+impl BeeState {
     /// Name in metrics.
     const fn as_str(&self) -> &'static str {
         match self {
@@ -57,24 +57,24 @@ const SILENCE_MAX: Duration = Duration::from_mins(3);
 /// A bee with a job in hand may be silent for the longest lease.
 const SILENCE_AT_WORK_MAX: Duration = Duration::from_mins(17);
 
-/// What the roll knows of one bee.
+/// What is known of one bee.
 #[derive(Clone, Debug)]
-struct Line {
-    state: State,
+struct Record {
+    state: BeeState,
     seen: Timestamp,
     done: u64,
     failed: u64,
     last: Option<Duration>,
 }
 
-impl Line {
+impl Record {
     /// Whether it gave a sign of life lately. One that waits for a person lives, but does no work: no heartbeat is what
     /// monitors know for that.
     fn is_alive(&self, now: Timestamp) -> bool {
         let bound = match self.state {
-            State::Starting | State::Waiting(_) => return false,
-            State::Idle | State::Paused | State::Failing(_) => SILENCE_MAX,
-            State::Working => SILENCE_AT_WORK_MAX,
+            BeeState::Starting | BeeState::Waiting(_) => return false,
+            BeeState::Idle | BeeState::Paused | BeeState::Failing(_) => SILENCE_MAX,
+            BeeState::Working => SILENCE_AT_WORK_MAX,
         };
         now.since(self.seen) <= bound
     }
@@ -82,8 +82,8 @@ impl Line {
 
 /// Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Roll {
-    lines: Arc<Mutex<Vec<Line>>>,
+pub(super) struct BeeStates {
+    bees: Arc<Mutex<Vec<Record>>>,
     names: Arc<[String]>,
     roster: Roster,
     board: Board,
@@ -91,14 +91,14 @@ pub(super) struct Roll {
     clock: Clock,
 }
 
-impl Roll {
+impl BeeStates {
     pub(super) fn new(names: Vec<String>, board: Board, metrics: Arc<Metrics>, clock: Clock) -> Self {
-        let line = Line { state: State::Starting, seen: clock.now(), done: 0, failed: 0, last: None };
-        let lines = Arc::new(Mutex::new(vec![line; names.len()]));
+        let bee = Record { state: BeeState::Starting, seen: clock.now(), done: 0, failed: 0, last: None };
+        let bees = Arc::new(Mutex::new(vec![bee; names.len()]));
         let roster = Roster::new(names.iter().cloned(), clock.now());
-        let roll = Self { lines, names: names.into(), roster, board, metrics, clock };
-        roll.publish(&roll.lines.lock().unwrap_or_else(PoisonError::into_inner));
-        roll
+        let states = Self { bees, names: names.into(), roster, board, metrics, clock };
+        states.publish(&states.bees.lock().unwrap_or_else(PoisonError::into_inner));
+        states
     }
 
     /// The same for whoever shows it.
@@ -107,42 +107,42 @@ impl Roll {
     }
 
     /// Writes how the bee with this number is. True when it was otherwise before.
-    pub(super) fn set(&self, bee: usize, state: State) -> bool {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(line) = lines.get_mut(bee) else { return false };
-        line.seen = self.clock.now();
-        if line.state == state {
+    pub(super) fn set(&self, number: usize, state: BeeState) -> bool {
+        let mut bees = self.bees.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(bee) = bees.get_mut(number) else { return false };
+        bee.seen = self.clock.now();
+        if bee.state == state {
             return false;
         }
-        self.roster.set(bee, state.as_str(), state.trouble(), self.clock.now());
-        line.state = state;
-        self.publish(&lines);
+        self.roster.set(number, state.as_str(), state.trouble(), self.clock.now());
+        bee.state = state;
+        self.publish(&bees);
         true
     }
 
     /// Counts a process that the bee was assigned, by how it ended (as in the metric `bee_jobs`).
-    pub(super) fn ended(&self, bee: usize, end: &'static str) {
-        self.metrics.bee_jobs.of(end).increment(1);
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.get_mut(bee) {
+    pub(super) fn ended(&self, number: usize, end: JobEnd) {
+        self.metrics.bee_jobs.of(end.as_str()).increment(1);
+        let mut bees = self.bees.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bee) = bees.get_mut(number) {
             match end {
-                "closed" | "answered" => line.done += 1,
-                _ => line.failed += 1,
+                JobEnd::Closed | JobEnd::Answered => bee.done += 1,
+                JobEnd::Rejected | JobEnd::LeaseLost | JobEnd::OutOfTime | JobEnd::Unclosed => bee.failed += 1,
             }
         }
     }
 
     /// Notes how long the bee worked on a process.
-    pub(super) fn worked(&self, bee: usize, took: Duration) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.get_mut(bee) {
-            line.last = Some(took);
+    pub(super) fn worked(&self, number: usize, took: Duration) {
+        let mut bees = self.bees.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bee) = bees.get_mut(number) {
+            bee.last = Some(took);
         }
     }
 
-    fn publish(&self, lines: &[Line]) {
-        let states: Vec<&State> = lines.iter().map(|line| &line.state).collect();
-        for name in State::NAMES {
+    fn publish(&self, bees: &[Record]) {
+        let states: Vec<&BeeState> = bees.iter().map(|bee| &bee.state).collect();
+        for name in BeeState::NAMES {
             let count = states.iter().filter(|state| state.as_str() == name).count();
             #[expect(clippy::cast_precision_loss, reason = "a few bees")]
             self.metrics.bees.set(name, count as f64);
@@ -162,18 +162,18 @@ impl Roll {
     }
 }
 
-impl Pulses for Roll {
+impl Pulses for BeeStates {
     fn pulses(&self) -> Vec<Pulse> {
         let now = self.clock.now();
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let alive = self.names.iter().zip(lines.iter()).filter(|(_, line)| line.is_alive(now));
-        let pulse = |(name, line): (&String, &Line)| Pulse {
+        let bees = self.bees.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = self.names.iter().zip(bees.iter()).filter(|(_, bee)| bee.is_alive(now));
+        let pulse = |(name, bee): (&String, &Record)| Pulse {
             executor: name.clone(),
-            state: line.state.as_str(),
-            seen: line.seen,
-            done: line.done,
-            failed: line.failed,
-            last: line.last,
+            state: bee.state.as_str(),
+            seen: bee.seen,
+            done: bee.done,
+            failed: bee.failed,
+            last: bee.last,
         };
         alive.map(pulse).collect()
     }
@@ -187,41 +187,41 @@ mod tests {
     fn a_bee_that_is_stuck_or_may_not_work_has_no_pulse() {
         let clock = Clock::manual(Timestamp::from_seconds(1_700_000_000));
         let names = ["a-1", "a-2", "a-3"].map(str::to_owned).to_vec();
-        let roll = Roll::new(names, Board::default(), Metrics::new(), clock.clone());
-        assert_eq!(roll.pulses(), [], "not registered yet");
-        roll.set(0, State::Idle);
-        roll.set(1, State::Working);
-        roll.set(2, State::Waiting("approval".to_owned()));
-        roll.ended(0, "closed");
-        roll.ended(0, "lease_lost");
-        roll.worked(0, Duration::from_millis(20));
-        let first = roll.pulses().remove(0);
+        let states = BeeStates::new(names, Board::default(), Metrics::new(), clock.clone());
+        assert_eq!(states.pulses(), [], "not registered yet");
+        states.set(0, BeeState::Idle);
+        states.set(1, BeeState::Working);
+        states.set(2, BeeState::Waiting("approval".to_owned()));
+        states.ended(0, JobEnd::Closed);
+        states.ended(0, JobEnd::LeaseLost);
+        states.worked(0, Duration::from_millis(20));
+        let first = states.pulses().remove(0);
         assert_eq!(
             (first.state, first.done, first.failed, first.last),
             ("idle", 1, 1, Some(Duration::from_millis(20)))
         );
         clock.advance(SILENCE_MAX + Duration::from_secs(1));
-        assert_eq!(roll.pulses().iter().map(|pulse| pulse.executor.as_str()).collect::<Vec<_>>(), ["a-2"]);
+        assert_eq!(states.pulses().iter().map(|pulse| pulse.executor.as_str()).collect::<Vec<_>>(), ["a-2"]);
         clock.advance(SILENCE_AT_WORK_MAX);
-        assert_eq!(roll.pulses(), []);
+        assert_eq!(states.pulses(), []);
     }
 
     #[test]
     fn the_board_says_how_many_can_work_and_what_keeps_the_others() {
         let (board, metrics) = (Board::default(), Metrics::new());
         let names = vec!["hive-1".to_owned(), "hive-2".to_owned()];
-        let roll = Roll::new(names, board.clone(), Arc::clone(&metrics), Clock::system());
-        assert!(roll.set(0, State::Idle));
-        assert!(!roll.set(0, State::Idle), "nothing new");
+        let states = BeeStates::new(names, board.clone(), Arc::clone(&metrics), Clock::system());
+        assert!(states.set(0, BeeState::Idle));
+        assert!(!states.set(0, BeeState::Idle), "nothing new");
         assert_eq!(board.read()["bees"].status, Level::Ok);
-        assert!(roll.set(1, State::Waiting("hive-2 waits for approval".to_owned())));
+        assert!(states.set(1, BeeState::Waiting("hive-2 waits for approval".to_owned())));
         let bees = board.read()["bees"].clone();
         assert_eq!(bees.status, Level::Degraded);
         assert_eq!(bees.detail, "1 of 2 can work; hive-2 waits for approval");
         let text = metrics.render();
         assert!(text.contains("colony_gateway_bees{state=\"waiting\"} 1"), "{text}");
-        assert!(!roll.set(7, State::Idle), "no such bee");
-        let bees = roll.roster().read();
+        assert!(!states.set(7, BeeState::Idle), "no such bee");
+        let bees = states.roster().read();
         assert_eq!((bees[0].state, bees[1].detail.as_deref()), ("idle", Some("hive-2 waits for approval")));
     }
 }

@@ -20,27 +20,27 @@ const MISSING_MAX: u32 = 2;
 pub(super) type Slot = OwnedSemaphorePermit;
 
 #[derive(Debug)]
-pub(super) struct Flights {
+pub(super) struct InFlight {
     slots: Arc<Semaphore>,
-    inner: Mutex<Inner>,
+    known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    flights: HashMap<ProcessId, Flight>,
+struct Known {
+    processes: HashMap<ProcessId, Process>,
     early: VecDeque<Completed>,
 }
 
 #[derive(Debug)]
-struct Flight {
-    /// Freed when the flight is removed.
+struct Process {
+    /// Freed when the process is removed.
     _slot: Option<Slot>,
     bees: Option<Permit>,
     asked: u32,
     missing: u32,
 }
 
-/// What the end of a flight says about the bees.
+/// What the end of a process says about the bees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Say {
     /// They work.
@@ -51,14 +51,14 @@ pub(super) enum Say {
     Nothing,
 }
 
-impl Flights {
+impl InFlight {
     pub(super) fn new(processes_max: usize) -> Self {
         let slots = Arc::new(Semaphore::new(processes_max.min(Semaphore::MAX_PERMITS)));
-        Self { slots, inner: Mutex::default() }
+        Self { slots, known: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place, if one is free.
@@ -73,10 +73,10 @@ impl Flights {
 
     /// Takes note of a process that holds entries from now on. Gives its result if that was here before.
     pub(super) fn enter(&self, process: ProcessId, slot: Slot, bees: Permit) -> Option<JobResult> {
-        let mut inner = self.lock();
-        let place = inner.early.iter().position(|completed| completed.process == process);
-        let early = place.and_then(|place| inner.early.remove(place)).map(|completed| completed.result);
-        inner.flights.insert(process, Flight { _slot: Some(slot), bees: Some(bees), asked: 0, missing: 0 });
+        let mut known = self.lock();
+        let place = known.early.iter().position(|completed| completed.process == process);
+        let early = place.and_then(|place| known.early.remove(place)).map(|completed| completed.result);
+        known.processes.insert(process, Process { _slot: Some(slot), bees: Some(bees), asked: 0, missing: 0 });
         early
     }
 
@@ -84,34 +84,34 @@ impl Flights {
     /// again as such processes end.
     pub(super) fn resume(&self, process: ProcessId) {
         let slot = self.try_slot();
-        self.lock().flights.entry(process).or_insert(Flight { _slot: slot, bees: None, asked: 0, missing: 0 });
+        self.lock().processes.entry(process).or_insert(Process { _slot: slot, bees: None, asked: 0, missing: 0 });
     }
 
     /// The result of a process that is in flight; kept for later when it is not.
     pub(super) fn told(&self, completed: Completed) -> Option<Completed> {
-        let mut inner = self.lock();
-        if inner.flights.contains_key(&completed.process) {
+        let mut known = self.lock();
+        if known.processes.contains_key(&completed.process) {
             return Some(completed);
         }
-        if inner.early.len() >= EARLY_MAX {
-            inner.early.pop_front();
+        if known.early.len() >= EARLY_MAX {
+            known.early.pop_front();
         }
-        inner.early.push_back(completed);
+        known.early.push_back(completed);
         None
     }
 
     /// Counts a question about a process and tells how many there were.
     pub(super) fn asked(&self, process: &ProcessId) -> u32 {
-        self.lock().flights.get_mut(process).map_or(1, |flight| {
-            flight.asked = flight.asked.saturating_add(1);
-            flight.asked
+        self.lock().processes.get_mut(process).map_or(1, |process| {
+            process.asked = process.asked.saturating_add(1);
+            process.asked
         })
     }
 
     /// Forgets a process that holds no entries any more.
     pub(super) fn end(&self, process: &ProcessId, say: Say) {
-        let flight = self.lock().flights.remove(process);
-        match (flight.and_then(|flight| flight.bees), say) {
+        let process = self.lock().processes.remove(process);
+        match (process.and_then(|process| process.bees), say) {
             (Some(permit), Say::Good) => permit.succeed(),
             (Some(permit), Say::Bad) => permit.fail(),
             (Some(_) | None, Say::Nothing) | (None, Say::Good | Say::Bad) => {}
@@ -120,14 +120,14 @@ impl Flights {
 
     /// Forgets processes that the inbox no longer knows, seen by two looks in a row (one may have come in between).
     pub(super) fn keep(&self, known: &HashSet<&ProcessId>) {
-        self.lock().flights.retain(|process, flight| {
-            flight.missing = if known.contains(process) { 0 } else { flight.missing + 1 };
-            flight.missing < MISSING_MAX
+        self.lock().processes.retain(|id, process| {
+            process.missing = if known.contains(id) { 0 } else { process.missing + 1 };
+            process.missing < MISSING_MAX
         });
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().flights.len()
+        self.lock().processes.len()
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_place_is_taken_until_its_process_ends() {
-        let (flights, breaker) = (Flights::new(1), breaker());
+        let (flights, breaker) = (InFlight::new(1), breaker());
         let slot = flights.try_slot().unwrap();
         assert!(flights.try_slot().is_none());
         flights.enter(process("a"), slot, breaker.admit().unwrap());
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_result_that_comes_before_its_process_is_known_is_not_lost_and_memory_is_bounded() {
-        let (flights, breaker) = (Flights::new(1), breaker());
+        let (flights, breaker) = (InFlight::new(1), breaker());
         assert!(flights.told(completed("a")).is_none());
         let slot = flights.try_slot().unwrap();
         assert!(flights.enter(process("a"), slot, breaker.admit().unwrap()).is_some());
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_process_that_the_inbox_forgot_gives_its_place_back_after_two_looks() {
-        let (flights, breaker) = (Flights::new(1), breaker());
+        let (flights, breaker) = (InFlight::new(1), breaker());
         flights.enter(process("a"), flights.try_slot().unwrap(), breaker.admit().unwrap());
         flights.keep(&HashSet::new());
         flights.keep(&HashSet::from([&process("a")]));
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn questions_are_counted_per_process() {
-        let flights = Flights::new(1);
+        let flights = InFlight::new(1);
         flights.resume(process("a"));
         assert_eq!(
             [flights.asked(&process("a")), flights.asked(&process("a")), flights.asked(&process("b"))],

@@ -1,0 +1,113 @@
+//! What becomes of events, entries and processes, by the names that metrics, files, jobs and reports share.
+
+use super::named::named;
+
+named! {
+    /// What became of an event in the state of record.
+    pub enum OutcomeName {
+        /// At least one row changed, or the event was recorded as having nothing left to change.
+        Applied = "applied",
+        /// Recorded; every row that it would write was newer already.
+        Stale = "stale",
+        /// Applied before.
+        Duplicate = "duplicate",
+        /// Recorded; nothing is made of its type.
+        Ignored = "ignored",
+        /// A rule wants a person to look first.
+        Quarantined = "quarantined",
+        /// No retry can mend it.
+        Failed = "failed",
+    }
+}
+
+named! {
+    /// The outcomes that need no person.
+    pub enum Settled {
+        Applied = "applied",
+        Stale = "stale",
+        Duplicate = "duplicate",
+        Ignored = "ignored",
+    }
+}
+
+impl From<Settled> for OutcomeName {
+    fn from(settled: Settled) -> Self {
+        match settled {
+            Settled::Applied => Self::Applied,
+            Settled::Stale => Self::Stale,
+            Settled::Duplicate => Self::Duplicate,
+            Settled::Ignored => Self::Ignored,
+        }
+    }
+}
+
+named! {
+    /// Why an entry came back from a process without an outcome.
+    pub enum Returned {
+        /// Every bee that took the process let its lease end.
+        LeasesLost = "leases_lost",
+        /// A bee refused the job as a whole, and any of its events may be why.
+        BatchFailed = "batch_failed",
+        /// The server does not know the process any more.
+        UnknownProcess = "unknown_process",
+        Cancelled = "cancelled",
+        /// The output of the process cannot be read.
+        NoResult = "no_result",
+        /// The output says nothing about this event.
+        Missing = "missing",
+        /// No bee came round to the process in time.
+        TooOld = "too_old",
+        /// The bee's clock and the gateway's are too far apart.
+        ClocksDiffer = "clocks_differ",
+    }
+}
+
+named! {
+    /// How a process ended that a bee was assigned.
+    pub enum JobEnd {
+        /// With an outcome for every event, or nearly.
+        Closed = "closed",
+        /// Its attestation was not believed.
+        Rejected = "rejected",
+        /// The server had given it to another bee.
+        LeaseLost = "lease_lost",
+        /// Its lease was left to end.
+        OutOfTime = "out_of_time",
+        /// With an answer to a question.
+        Answered = "answered",
+        /// The server did not take the result.
+        Unclosed = "unclosed",
+    }
+}
+
+named! {
+    /// Codes of dead and quarantined entries that the gateway gives itself. All others are names of rules.
+    pub enum ProblemCode {
+        /// The door: signed bytes that are no event.
+        Malformed = "malformed",
+        /// The door: the endpoint is set up for the other payload style.
+        Misrouted = "misrouted",
+        /// The door: a test event on a live endpoint, or the other way round.
+        ModeMismatch = "mode_mismatch",
+        /// The door: an account that the endpoint does not expect.
+        AccountMismatch = "account_mismatch",
+        /// The ledger: the event would give a customer or subscription to another user.
+        BindingConflict = "binding_conflict",
+        /// The pipeline: Stripe could not be asked for the object.
+        ObjectUnknown = "object_unknown",
+        /// The pipeline: a fault of the gateway met the event.
+        ProjectionFailed = "projection_failed",
+        /// The same, as a panic.
+        PipelinePanicked = "pipeline_panicked",
+        /// The ledger refuses the rows.
+        LedgerRejected = "ledger_rejected",
+        /// The ledger refuses this event alone, by an error that no rule knows.
+        LedgerUnknown = "ledger_unknown",
+        /// Every attempt failed.
+        AttemptsExhausted = "attempts_exhausted",
+        /// The gateway died each time that it worked on the event.
+        CrashLoop = "crash_loop",
+        /// Every bee that took the event let its lease end.
+        LeasesLost = "leases_lost",
+    }
+}

@@ -1,0 +1,122 @@
+//! What pumps and bees share: the way of a batch of events through revenue into the ledger, and what a search needs for the
+//! events in it that cannot be applied.
+//!
+//! Guarantees: a call ends within its time, and a panic on an event is a failure like any other; a batch is applied whole
+//! or not at all. Does not decide what comes after a failure: a pump gives entries back, a bee waits within its lease.
+
+mod failure;
+mod groups;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::task::JoinSet;
+
+pub use failure::{Blame, Failure, may_be_the_events};
+pub use groups::Groups;
+
+use crate::domain::clock::Clock;
+use crate::domain::ids::EventId;
+use crate::ledger::{Ledger, LedgerError, LedgerErrorKind, Outcome, traced};
+pub use crate::revenue::validator::Occasion;
+use crate::revenue::validator::Validator;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::{Place, SpanKind};
+
+/// Revenue and ledger, ready to be called. Clones share both.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    validator: Arc<Validator>,
+    ledger: Arc<dyn Ledger>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+/// What became of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The event's id, unless it is no event at all.
+    pub event: Option<EventId>,
+    pub outcome: Outcome,
+}
+
+impl Pipeline {
+    pub fn new(validator: Arc<Validator>, ledger: Arc<dyn Ledger>, metrics: Arc<Metrics>, clock: Clock) -> Self {
+        Self { validator, ledger, metrics, clock }
+    }
+
+    /// Runs events through revenue and applies the verdicts, all or none. Each event comes with why it is looked at. Tells
+    /// in the same order what became of each. Spans of the work belong to `place`.
+    ///
+    /// # Errors
+    /// When nothing was applied, or nobody knows: the ledger's error, no answer within `timeout`, or a panic.
+    pub async fn apply(
+        &self,
+        events: Vec<(Bytes, Occasion)>,
+        timeout: Duration,
+        place: Place,
+    ) -> Result<Vec<Judged>, Failure> {
+        let started = self.clock.instant();
+        let result = self.guarded(events, timeout, place).await;
+        Metrics::observe(&self.metrics.ledger_seconds, self.clock.instant().duration_since(started));
+        if let Err(Failure::Ledger(error)) = &result {
+            self.metrics.ledger_errors.of(error.kind.as_str()).increment(1);
+        }
+        result
+    }
+
+    async fn guarded(
+        &self,
+        events: Vec<(Bytes, Occasion)>,
+        timeout: Duration,
+        place: Place,
+    ) -> Result<Vec<Judged>, Failure> {
+        let (this, expected) = (self.clone(), events.len());
+        // A task of its own, so that a panic comes back as a value.
+        let mut call = JoinSet::new();
+        call.spawn(async move { this.run(&events, &place).await });
+        let fault = |kind, message| Err(Failure::Ledger(LedgerError::new(self.ledger.name(), kind, message)));
+        match tokio::time::timeout(timeout, call.join_next()).await {
+            Ok(Some(Ok(Ok(judged)))) if judged.len() == expected => Ok(judged),
+            Ok(Some(Ok(Ok(judged)))) => {
+                fault(LedgerErrorKind::Schema, format!("{} outcomes for {expected} events", judged.len()))
+            }
+            Ok(Some(Ok(Err(error)))) => Err(Failure::Ledger(error)),
+            Ok(Some(Err(_)) | None) => Err(Failure::Panicked),
+            Err(_) => fault(LedgerErrorKind::TimedOut, format!("no answer within {timeout:?}")),
+        }
+    }
+
+    async fn run(&self, events: &[(Bytes, Occasion)], place: &Place) -> Result<Vec<Judged>, LedgerError> {
+        let validate = place.begin("validate", SpanKind::Internal);
+        let verdicts = self.validator.decide(events).await;
+        drop(validate);
+        let outcomes = traced::apply(&*self.ledger, &verdicts, place).await?;
+        let ids = verdicts.into_iter().map(|verdict| verdict.event().map(|event| event.id.clone()));
+        Ok(ids.zip(outcomes).map(|(event, outcome)| Judged { event, outcome }).collect())
+    }
+}
+
+/// The id by which the gateway knows an event that revenue could not read, or was not asked about; empty when it has none.
+pub fn event_id(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Head {
+        id: String,
+    }
+    serde_json::from_slice(body).map(|head: Head| head.id).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_what_is_no_event_is_empty() {
+        assert_eq!(event_id(br#"{"id":"evt_1","x":[1]}"#), "evt_1");
+        for body in ["", "[]", r#"{"id":7}"#, "{}"] {
+            assert_eq!(event_id(body.as_bytes()), "", "{body}");
+        }
+    }
+}

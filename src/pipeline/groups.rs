@@ -1,0 +1,46 @@
+//! The search for the events in a batch that cannot be applied: what is refused as a whole is cut in halves until the
+//! culprit stands alone.
+
+use std::ops::Range;
+
+/// The groups of a batch that are still to be tried.
+#[derive(Clone, Debug)]
+pub struct Groups(Vec<Range<usize>>);
+
+impl Groups {
+    /// All of a batch as one group.
+    pub fn of(events: usize) -> Self {
+        Self(std::iter::once(0..events).collect())
+    }
+
+    /// Puts the halves of a group back, so that the first is tried next.
+    pub fn halve(&mut self, group: &Range<usize>) {
+        self.0.extend(halves(group));
+    }
+}
+
+impl Iterator for Groups {
+    type Item = Range<usize>;
+
+    /// The group to try next.
+    fn next(&mut self) -> Option<Range<usize>> {
+        self.0.pop()
+    }
+}
+
+/// The second half first, so that the first is taken off the stack first.
+fn halves(group: &Range<usize>) -> [Range<usize>; 2] {
+    let middle = group.start + group.len() / 2;
+    [middle..group.end, group.start..middle]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_come_in_order_and_miss_nothing() {
+        assert_eq!(halves(&(4..9)), [6..9, 4..6]);
+        assert_eq!(halves(&(0..2)), [1..2, 0..1]);
+    }
+}
