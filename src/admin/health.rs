@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::domain::clock::Clock;
 use crate::domain::route::RouteInForce;
 use crate::door::Problem;
-use crate::inbox::{Inbox, InboxError};
+use crate::inbox::{Inbox, InboxError, StateName};
 use crate::lifecycle::Readiness;
 use crate::telemetry::health::{Board, Component, Level};
 use crate::telemetry::metrics::Metrics;
@@ -166,18 +166,11 @@ async fn observe(state: &AdminState) {
     metrics.inbox_commits.absolute(stats.commits());
     metrics.inbox_failures.absolute(stats.failures());
     metrics.inbox_writable.set(f64::from(u8::from(stats.writable())));
-    if let Ok(inbox) = inbox(state).await {
-        let counts = [
-            ("waiting", inbox.waiting),
-            ("leased", inbox.leased),
-            ("submitted", inbox.submitted),
-            ("settled", inbox.settled),
-            ("dead", inbox.dead),
-            ("quarantined", inbox.quarantined),
-        ];
-        for (name, count) in counts {
-            metrics.inbox_entries.set(name, count as f64);
+    if let Ok(counts) = state.inbox.counts().await {
+        for name in StateName::ALL {
+            metrics.inbox_entries.set(name.as_str(), counts.of(name) as f64);
         }
-        metrics.inbox_oldest.set(inbox.oldest_seconds.unwrap_or(0.0));
+        let oldest = counts.oldest.map(|oldest| state.clock.now().since(oldest).as_secs_f64());
+        metrics.inbox_oldest.set(oldest.unwrap_or(0.0));
     }
 }

@@ -178,14 +178,14 @@ impl Routing {
         let (route, level, detail) = self.judge();
         shared.in_force.set(route);
         let changed = shared.changes.send_if_modified(|now| std::mem::replace(now, route) != route);
-        for known in [Route::ColonyOs, Route::Direct] {
+        for known in Route::ALL {
             shared.metrics.route.set(known.as_str(), f64::from(u8::from(known == route)));
         }
         for (gauge, now) in [
             (&shared.metrics.colony_breaker, shared.server.state()),
             (&shared.metrics.bees_breaker, shared.bees.state()),
         ] {
-            for known in [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen] {
+            for known in BreakerState::ALL {
                 gauge.set(known.as_str(), f64::from(u8::from(known == now)));
             }
         }

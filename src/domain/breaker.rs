@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::clock::{Clock, Timestamp};
+use super::named::named;
 
 /// When a breaker opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,25 +22,15 @@ pub struct BreakerSettings {
     pub probes: u32,
 }
 
-/// What a breaker does now, for metrics and health.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakerState {
-    /// Lets everybody through.
-    Closed,
-    /// Lets nobody through.
-    Open,
-    /// Lets one probe through at a time.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// The name in metrics and health.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
+named! {
+    /// What a breaker does now, for metrics and health.
+    pub enum BreakerState {
+        /// Lets everybody through.
+        Closed = "closed",
+        /// Lets nobody through.
+        Open = "open",
+        /// Lets one probe through at a time.
+        HalfOpen = "half_open",
     }
 }
 

@@ -42,6 +42,24 @@ impl From<Settled> for OutcomeName {
 }
 
 named! {
+    /// Where an entry stands. Its place in the list is its number in the inbox file.
+    pub enum StateName {
+        /// Waits for an attempt.
+        Waiting = "waiting",
+        /// A pump works on it.
+        Leased = "leased",
+        /// A process of a Colonies server has it.
+        Submitted = "submitted",
+        /// Done: applied, found to need nothing, or dropped.
+        Settled = "settled",
+        /// Given up; kept until a person replays it.
+        Dead = "dead",
+        /// Held back by a rule; kept until a person releases it.
+        Quarantined = "quarantined",
+    }
+}
+
+named! {
     /// Why an entry came back from a process without an outcome.
     pub enum Returned {
         /// Every bee that took the process let its lease end.

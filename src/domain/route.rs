@@ -3,22 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The way from the inbox to the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// Through signed jobs on a Colonies server.
-    ColonyOs,
-    /// Applied by this process.
-    Direct,
-}
+use super::named::named;
 
-impl Route {
-    /// The name on the wire and in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ColonyOs => "colony_os",
-            Self::Direct => "direct",
-        }
+named! {
+    /// The way from the inbox to the ledger.
+    pub enum Route {
+        /// Through signed jobs on a Colonies server.
+        ColonyOs = "colony_os",
+        /// Applied by this process.
+        Direct = "direct",
     }
 }
 

@@ -27,6 +27,17 @@ pub struct Counts {
 }
 
 impl Counts {
+    pub const fn of(&self, state: StateName) -> u64 {
+        match state {
+            StateName::Waiting => self.waiting,
+            StateName::Leased => self.leased,
+            StateName::Submitted => self.submitted,
+            StateName::Settled => self.settled,
+            StateName::Dead => self.dead,
+            StateName::Quarantined => self.quarantined,
+        }
+    }
+
     /// Entries on their way.
     pub fn backlog(&self) -> u64 {
         self.waiting + self.leased + self.submitted

@@ -1,28 +1,10 @@
-//! The states of an entry. Their names and their numbers in the file stand here and nowhere else, but for the statements
-//! of [`super::schema`], which SQLite compares with its partial indexes word for word.
+//! The states of entries as the file has them: by number. Statements have the numbers themselves where SQLite compares them
+//! with its partial indexes, word for word.
 
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 
-use crate::domain::named::named;
-
-named! {
-    /// The name of a state. Its place in the list is its number in the file.
-    pub enum StateName {
-        /// Waits for an attempt.
-        Waiting = "waiting",
-        /// A pump works on it.
-        Leased = "leased",
-        /// A process of a Colonies server has it.
-        Submitted = "submitted",
-        /// Done: applied, found to need nothing, or dropped.
-        Settled = "settled",
-        /// Given up; kept until a person replays it.
-        Dead = "dead",
-        /// Held back by a rule; kept until a person releases it.
-        Quarantined = "quarantined",
-    }
-}
+pub use crate::domain::outcome::StateName;
 
 impl StateName {
     pub(super) const fn number(self) -> i64 {

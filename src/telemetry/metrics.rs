@@ -17,7 +17,9 @@ pub use open::{OpenCounters, OpenGauges, VALUES_MAX};
 use registry::Registry;
 pub use registry::{CounterFamily, GaugeFamily};
 
-use crate::domain::outcome::{JobEnd, OutcomeName, ProblemCode, Returned};
+use crate::domain::breaker::BreakerState;
+use crate::domain::outcome::{JobEnd, OutcomeName, ProblemCode, Returned, StateName};
+use crate::domain::route::Route;
 
 /// Seconds: from an acknowledgement on a fast disk to the longest back-off.
 const SECONDS: [f64; 16] =
@@ -140,9 +142,7 @@ metrics! {
     /// Connections refused because too many were open.
     connections_refused: counter("colony_gateway_connections_refused_total");
     /// Entries in the inbox, by state.
-    inbox_entries: gauges("colony_gateway_inbox_entries", "state", &[
-        "waiting", "leased", "submitted", "settled", "dead", "quarantined",
-    ]);
+    inbox_entries: gauges("colony_gateway_inbox_entries", "state", &StateName::NAMES);
     /// Seconds since the oldest entry that is not ended was received.
     inbox_oldest: gauge("colony_gateway_inbox_oldest_seconds");
     /// Transactions the inbox has committed.
@@ -170,11 +170,11 @@ metrics! {
     /// Entries that a person replayed, released or dropped.
     interventions: counters("colony_gateway_interventions_total", "action", &["replay", "release", "drop"]);
     /// 1 for the route that entries take now.
-    route: gauges("colony_gateway_route", "route", &["colony_os", "direct"]);
+    route: gauges("colony_gateway_route", "route", &Route::NAMES);
     /// 1 for the state of the circuit breaker before the Colonies server.
-    colony_breaker: gauges("colony_gateway_colony_breaker", "state", &["closed", "open", "half_open"]);
+    colony_breaker: gauges("colony_gateway_colony_breaker", "state", &BreakerState::NAMES);
     /// 1 for the state of the circuit breaker that opens when nobody brings submitted jobs to their end.
-    bees_breaker: gauges("colony_gateway_bees_breaker", "state", &["closed", "open", "half_open"]);
+    bees_breaker: gauges("colony_gateway_bees_breaker", "state", &BreakerState::NAMES);
     /// Jobs submitted, by result: ok, or the kind of error.
     submissions: counters("colony_gateway_submissions_total", "result", &[
         "ok", "sealing", "unreachable", "timed_out", "broken", "overloaded", "server_fault", "oversized", "malformed",
