@@ -4,7 +4,7 @@
 //! that bytes in the file are what commits wait for. A body of 2.4 KB takes about 400 bytes.
 //!
 //! What is stored is a frame of RFC 8878 with the number of the dictionary and a checksum; `zstd -d -D stripe_events.zdict`
-//! unpacks it. A body that would not get smaller is stored as it is, as all bodies were before format 5.
+//! unpacks it. A body that would not get smaller is stored as it is.
 
 use std::cell::RefCell;
 use std::sync::LazyLock;

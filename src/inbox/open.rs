@@ -139,22 +139,25 @@ fn check(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
     if !large && let Some(detail) = checks::damage(connection, Depth::Quick).map_err(classify)? {
         return Err(OpenError::Damaged { path: path.to_owned(), detail });
     }
-    upgrade(connection, format).map_err(classify)?;
+    upgrade(connection, format, UPGRADES).map_err(classify)?;
     Ok(large)
 }
 
-/// Brings a file of an older format up to this program's, whole or not at all.
-fn upgrade(connection: &Connection, format: i64) -> rusqlite::Result<()> {
-    let done = usize::try_from(format).unwrap_or(0).saturating_sub(1);
-    let Some(pending) = UPGRADES.get(done..).filter(|pending| !pending.is_empty()) else { return Ok(()) };
-    let statements = pending.concat();
+/// Brings a file of the format `found` through those of `upgrades` that come after it, whole or not at all.
+pub(super) fn upgrade(connection: &Connection, found: i64, upgrades: &[&str]) -> rusqlite::Result<()> {
+    let formats = (1_i64..).zip(upgrades).filter(|(format, _)| *format >= found);
+    let (reached, statements) =
+        formats.fold((found, String::new()), |(_, text), (format, upgrade)| (format + 1, text + upgrade));
+    if reached == found {
+        return Ok(());
+    }
     let result =
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {statements} PRAGMA user_version = {FORMAT}; COMMIT;"));
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {statements} PRAGMA user_version = {reached}; COMMIT;"));
     if result.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
     }
     if result.is_ok() {
-        tracing::info!(from = format, to = FORMAT, "inbox: file brought up to the format of this release");
+        tracing::info!(from = found, to = reached, "inbox: file brought up to the format of this release");
     }
     result
 }

@@ -8,15 +8,19 @@
 /// Marks the file as ours: `CGIN` in ASCII.
 pub(super) const APPLICATION_ID: i64 = 0x4347_494e;
 
-/// Format this program writes. Older ones are brought up to it when they are opened.
-pub(super) const FORMAT: i64 = 5;
+/// Format this program writes. Older ones are brought up to it by [`UPGRADES`] when they are opened.
+pub(super) const FORMAT: i64 = 1;
+
+/// Statements that bring a file of a format to the next one; the first are those for format 1. A release that changes
+/// [`CREATE`] adds its own here and counts [`FORMAT`] up, so that a new file and an old one end with the same tables.
+pub(super) const UPGRADES: &[&str] = &[];
 
 /// Bytes in a page of a new file. A commit writes each page that it touches to the log as a whole, so that small groups
 /// want small pages; ten compressed bodies share one of this size. Written for an entry by a whole gateway at 2,000 requests
 /// a second, in groups of one or two: 57 KB with 8192, 32 KB with 4096; with 64 connections at full load: 9.8 and 7.5 KB.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
-/// Format 5. Times are milliseconds since the Unix epoch.
+/// A new file. Times are milliseconds since the Unix epoch.
 ///
 /// `due_at` is when an entry wants attention: for a waiting one the next attempt, for a leased one the end of the lease,
 /// for a submitted one the next poll. `released_at` and `replayed_at` are when a person last did that: the entry then
@@ -118,42 +122,3 @@ pub(super) mod live {
         WHERE state < 3 AND (state = 2 OR (state = 0 AND attempts = 0 AND replayed_at IS NULL AND released_at IS NULL))
         ORDER BY id LIMIT 1";
 }
-
-/// Statements that bring a file of a format to the next one; the first are those for format 1. Run in one transaction.
-/// Early files of format 1 lack an index.
-pub(super) const UPGRADES: [&str; 4] = [
-    "
-ALTER TABLE entries ADD COLUMN released_at INTEGER;
-ALTER TABLE entries ADD COLUMN replayed_at INTEGER;
-ALTER TABLE entries ADD COLUMN action TEXT;
-ALTER TABLE entries ADD COLUMN action_at INTEGER;
-ALTER TABLE entries ADD COLUMN action_by TEXT;
-ALTER TABLE entries ADD COLUMN action_note TEXT;
-CREATE INDEX IF NOT EXISTS entries_process ON entries (process_id) WHERE state = 2;
-DROP INDEX IF EXISTS entries_held;
-CREATE INDEX entries_kept ON entries (id) WHERE state > 3;
-CREATE INDEX entries_problems ON entries (state, code, event_type, ended_at) WHERE state > 3;
-",
-    "
-ALTER TABLE entries ADD COLUMN traceparent TEXT;
-",
-    "
-CREATE TABLE event_ids (
-    event_id TEXT NOT NULL,
-    endpoint TEXT NOT NULL,
-    entry    INTEGER NOT NULL,
-    PRIMARY KEY (event_id, endpoint)
-) WITHOUT ROWID;
-CREATE TABLE event_ids_new (
-    event_id TEXT NOT NULL,
-    endpoint TEXT NOT NULL,
-    entry    INTEGER NOT NULL,
-    PRIMARY KEY (event_id, endpoint)
-) WITHOUT ROWID;
-INSERT INTO event_ids SELECT event_id, endpoint, id FROM entries ORDER BY event_id, endpoint;
-DROP INDEX entries_event;
-",
-    "
-ALTER TABLE bodies ADD COLUMN bytes INTEGER;
-",
-];

@@ -1,7 +1,7 @@
 //! The inbox on real files: durability, dedupe, leases, recovery, damage, bounds.
 
 use std::io::{Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -509,7 +509,7 @@ fn a_foreign_or_newer_database_is_refused() {
     fixture.close();
     Connection::open(fixture.file()).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
     let refused = Inbox::open(&fixture.options, Clock::system()).map(|_| ()).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 99, known: 5, .. }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Newer { found: 99, known: schema::FORMAT, .. }), "{refused:?}");
 }
 
 #[tokio::test]
