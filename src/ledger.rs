@@ -9,7 +9,9 @@
 
 pub mod audit;
 mod batch;
+mod call;
 pub mod erase;
+mod functions;
 pub mod migrations;
 pub mod person;
 pub mod postgres;

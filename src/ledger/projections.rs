@@ -8,6 +8,7 @@ use std::str::FromStr;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::LedgerError;
+use super::call::literal;
 use super::postgres::fault;
 
 /// A public table.
@@ -122,9 +123,7 @@ pub async fn refresh(connection: &mut PgConnection) -> Result<u64, LedgerError> 
     let mut transactions = 0;
     let mut last = String::new();
     loop {
-        // Hexadecimal, because a user's id is whatever an event said.
-        let after = hex::encode(&last);
-        let statement = format!("SELECT gateway.refresh(convert_from(decode('{after}', 'hex'), 'UTF8'))");
+        let statement = format!("SELECT gateway.refresh({})", literal(&last));
         let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&mut *connection).await.map_err(fault)?;
         let row = rows.first().ok_or_else(|| fault(sqlx::Error::RowNotFound))?;
         match row.try_get::<Option<String>, _>(0).map_err(fault)? {

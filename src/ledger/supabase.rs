@@ -1,9 +1,8 @@
 //! The ledger in a Supabase project, through its REST layer and with the service key.
 //!
-//! A batch is one POST to `/rest/v1/rpc/gateway_apply_batch`, which the REST layer runs as one transaction. Every call
-//! has a deadline, every reply a cap. The key is sent to the configured address only: redirects are not followed.
+//! A call is one POST to `/rest/v1/rpc/<function>`, which the REST layer runs as one transaction. Every call has a
+//! deadline, every reply a cap. The key is sent to the configured address only: redirects are not followed.
 
-mod erase;
 mod fault;
 
 use std::time::Duration;
@@ -11,21 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
-use serde::de::DeserializeOwned;
-use serde_json::json;
 
 use self::fault::{of_reply, of_transport};
-use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
-use super::batch::{Answer, empty, encode};
-use super::migrations::{Installed, missing_error, none_ran};
-use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
-use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
-use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome, Renewal};
-use crate::domain::clock::Timestamp;
+use super::call::Call;
+use super::functions::{Answered, FunctionLedger, Transport};
+use super::{LedgerError, LedgerErrorKind, Renewal};
 use crate::domain::renewable::Renewable;
 use crate::domain::secret::Secret;
 use crate::outbound::{self, ReadError};
-use crate::revenue::verdict::Verdict;
 
 /// Name of this ledger in logs, metrics and errors.
 const NAME: &str = "supabase";
@@ -54,12 +46,14 @@ impl SupabaseConfig {
 }
 
 /// The ledger in a Supabase project.
+pub type SupabaseLedger = FunctionLedger<Rest>;
+
+/// The project's REST layer.
 #[derive(Debug)]
-pub struct SupabaseLedger {
+pub struct Rest {
     client: Client,
     headers: Renewable<HeaderMap>,
     functions: Url,
-    shadow: bool,
 }
 
 impl SupabaseLedger {
@@ -69,20 +63,24 @@ impl SupabaseLedger {
         let client = outbound::client(config.deadline).build().map_err(|error| {
             LedgerError::new(NAME, LedgerErrorKind::Unavailable, "no HTTP client can be made").caused_by(error)
         })?;
-        Ok(Self { client, headers: headers(&config.key)?.into(), functions, shadow: config.shadow })
+        let transport = Rest { client, headers: headers(&config.key)?.into(), functions };
+        Ok(Self { transport, shadow: config.shadow })
     }
+}
 
-    /// Calls a function with a JSON object of arguments.
-    async fn call<T: DeserializeOwned>(&self, function: &str, arguments: String) -> Result<T, LedgerError> {
+impl Transport for Rest {
+    const NAME: &'static str = NAME;
+
+    async fn call<T: Answered>(&self, call: &Call<'_>) -> Result<T, LedgerError> {
         let unusable = |error| {
             LedgerError::new(NAME, LedgerErrorKind::Schema, "SUPABASE_URL is no base for paths").caused_by(error)
         };
-        let url = self.functions.join(function).map_err(unusable)?;
+        let url = self.functions.join(call.function).map_err(unusable)?;
         let response = self
             .client
             .post(url)
             .headers(self.headers.get().as_ref().clone())
-            .body(arguments)
+            .body(call.as_json())
             .send()
             .await
             .map_err(of_transport)?;
@@ -95,6 +93,11 @@ impl SupabaseLedger {
             let message = "an answer of unknown form: run `colony-gateway migrate` with the release that you run";
             LedgerError::new(NAME, LedgerErrorKind::Schema, message).caused_by(error)
         })
+    }
+
+    fn renew(&self, secret: &Secret) -> Result<Renewal, LedgerError> {
+        self.headers.set(headers(secret)?);
+        Ok(Renewal::Done)
     }
 }
 
@@ -143,102 +146,6 @@ async fn read(response: Response) -> Result<Bytes, LedgerError> {
         }
         ReadError::Broken(error) => of_transport(error),
     })
-}
-
-impl Ledger for SupabaseLedger {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
-        Box::pin(async move {
-            let encoded = encode(NAME, batch)?.in_shadow(self.shadow);
-            let answers: Vec<Answer> = match &encoded.document {
-                None => Vec::new(),
-                Some(document) => self.call("gateway_apply_batch", format!("{{\"batch\":{document}}}")).await?,
-            };
-            encoded.decode(NAME, answers)
-        })
-    }
-
-    fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(async {
-            let answer = self.call("gateway_check", "{}".to_owned()).await;
-            let installed: Installed = answer.map_err(|error| none_ran(NAME, error))?;
-            missing_error(NAME, &installed).map_or(Ok(()), Err)
-        })
-    }
-
-    fn renew(&self, secret: &Secret) -> Result<Renewal, LedgerError> {
-        self.headers.set(headers(secret)?);
-        Ok(Renewal::Done)
-    }
-
-    fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(async {
-            let arguments = format!("{{\"batch\":{}}}", empty(self.shadow));
-            self.call::<Vec<Answer>>("gateway_apply_batch", arguments).await.map(|_| ())
-        })
-    }
-}
-
-impl Reports for SupabaseLedger {
-    fn summary(&self, days: u32) -> BoxFuture<'_, Result<Summary, LedgerError>> {
-        Box::pin(self.call("gateway_summary", format!("{{\"days\":{}}}", days.min(REPORT_LINES_MAX))))
-    }
-
-    fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>> {
-        Box::pin(self.call("gateway_subscriptions", format!("{{\"most\":{}}}", limit.min(REPORT_LINES_MAX))))
-    }
-}
-
-impl Audit for SupabaseLedger {
-    fn known_events<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<String>, LedgerError>> {
-        Box::pin(self.call("gateway_known_events", format!("{{\"ids\":{}}}", id_list(ids))))
-    }
-
-    fn subscription_facts<'a>(
-        &'a self,
-        ids: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<SubscriptionFacts>, LedgerError>> {
-        Box::pin(self.call("gateway_subscription_facts", format!("{{\"ids\":{}}}", id_list(ids))))
-    }
-
-    fn subscriptions_after<'a>(
-        &'a self,
-        after: &'a str,
-        livemode: bool,
-    ) -> BoxFuture<'a, Result<Vec<SubscriptionKey>, LedgerError>> {
-        let arguments = json!({"after": after, "live": livemode, "most": AUDIT_IDS_MAX});
-        Box::pin(self.call("gateway_subscriptions_after", arguments.to_string()))
-    }
-
-    fn lease<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<LeaseAnswer, LedgerError>> {
-        let covered = ask.covered.map(Timestamp::millis);
-        let arguments = json!({"wanted": ask.name, "who": ask.holder, "seconds": ask.seconds(), "reached_ms": covered});
-        Box::pin(self.call("gateway_take_lease", arguments.to_string()))
-    }
-}
-
-impl Shadow for SupabaseLedger {
-    fn is_shadow(&self) -> BoxFuture<'_, Result<Option<bool>, LedgerError>> {
-        Box::pin(self.call("gateway_is_shadow", "{}".to_owned()))
-    }
-
-    fn set_shadow(&self, wanted: bool) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(async move {
-            let arguments = json!({"wanted": wanted}).to_string();
-            self.call::<serde_json::Value>("gateway_set_shadow", arguments).await.map(drop)
-        })
-    }
-
-    fn refresh<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>> {
-        Box::pin(self.call("gateway_refresh", json!({"after": after, "most": REFRESH_USERS}).to_string()))
-    }
-
-    fn shadow_report(&self, most: u32) -> BoxFuture<'_, Result<ShadowReport, LedgerError>> {
-        Box::pin(self.call("gateway_shadow_report", json!({"most": most.min(SHADOW_LINES_MAX)}).to_string()))
-    }
 }
 
 #[cfg(test)]

@@ -292,6 +292,16 @@ async fn two_gateways_that_bind_one_customer_differently_end_in_one_binding() {
 }
 
 #[tokio::test]
+async fn text_that_looks_like_the_end_of_a_literal_is_text() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    for text in ["$gateway", "it's $gateway$", "$gateway$ $gateway1", "$", "'); DROP SCHEMA gateway CASCADE; --"] {
+        assert_eq!(store.ledger().refresh(text).await.unwrap(), None, "{text}");
+        assert_eq!(store.ledger().known_events(&[text.to_owned()]).await.unwrap(), Vec::<String>::new(), "{text}");
+    }
+    store.ledger().check().await.unwrap();
+}
+
+#[tokio::test]
 async fn it_works_through_a_pooler_that_changes_servers_and_forbids_named_statements() {
     let database = Database::create(Flavour::Plain).await;
     let pooler = Pooler::start(database.port()).await;

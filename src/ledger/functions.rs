@@ -1,0 +1,188 @@
+//! The ledgers in PostgreSQL: every question and every change is a call of one of the gateway's functions there.
+//!
+//! What is asked, and what the answers mean, stands here once. How a call reaches the database, and what a fault on the way
+//! means, is the [`Transport`]'s: [`super::postgres`] or [`super::supabase`].
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
+use super::batch::{Answer, empty, encode};
+use super::call::Call;
+use super::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
+use super::migrations::{Installed, missing_error, none_ran};
+use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
+use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
+use super::{BoxFuture, Ledger, LedgerError, Outcome, Renewal};
+use crate::domain::clock::Timestamp;
+use crate::domain::secret::Secret;
+use crate::ledger::person::{Person, Subject};
+use crate::revenue::verdict::Verdict;
+
+/// A way to the gateway's functions. Each call is one transaction, is answered within a deadline or not at all, and its
+/// faults are told as what they mean for a batch.
+pub(super) trait Transport: Send + Sync + fmt::Debug {
+    /// Name of the ledger in logs, metrics and errors.
+    const NAME: &'static str;
+
+    /// Calls a function and reads its one answer, which is JSON.
+    fn call<T: Answered>(&self, call: &Call<'_>) -> impl Future<Output = Result<T, LedgerError>> + Send;
+
+    /// As [`Ledger::renew`].
+    fn renew(&self, secret: &Secret) -> Result<Renewal, LedgerError>;
+
+    /// As [`Transport::call`], with a call that was made for it.
+    fn ask<T: Answered>(&self, call: Call<'_>) -> impl Future<Output = Result<T, LedgerError>> + Send {
+        async move { self.call(&call).await }
+    }
+
+    /// Applies the document of a batch.
+    fn apply(&self, document: &str) -> impl Future<Output = Result<Vec<Answer>, LedgerError>> + Send {
+        self.ask(Call::of("gateway_apply_batch").json("batch", document))
+    }
+
+    /// Takes a step of an erasure.
+    fn erase<T: Answered>(&self, request: Request<'_>) -> impl Future<Output = Result<T, LedgerError>> + Send {
+        async move {
+            let document = request.document(Self::NAME)?;
+            self.ask(Call::of("gateway_erase").json("request", &document)).await
+        }
+    }
+}
+
+/// What an answer can be read as.
+pub(super) trait Answered: DeserializeOwned + Send + Unpin + 'static {}
+
+impl<T: DeserializeOwned + Send + Unpin + 'static> Answered for T {}
+
+/// A ledger behind a transport.
+#[derive(Debug)]
+pub struct FunctionLedger<T> {
+    pub(super) transport: T,
+    /// Whoever sends is in shadow mode; the database refuses batches when it is not.
+    pub(super) shadow: bool,
+}
+
+impl<T: Transport> Ledger for FunctionLedger<T> {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
+        Box::pin(async move {
+            let encoded = encode(T::NAME, batch)?.in_shadow(self.shadow);
+            let answers = match &encoded.document {
+                None => Vec::new(),
+                Some(document) => self.transport.apply(document).await?,
+            };
+            encoded.decode(T::NAME, answers)
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async {
+            let answer = self.transport.ask(Call::of("gateway_check")).await;
+            let installed: Installed = answer.map_err(|error| none_ran(T::NAME, error))?;
+            missing_error(T::NAME, &installed).map_or(Ok(()), Err)
+        })
+    }
+
+    fn renew(&self, secret: &Secret) -> Result<Renewal, LedgerError> {
+        self.transport.renew(secret)
+    }
+
+    fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async { self.transport.apply(&empty(self.shadow)).await.map(drop) })
+    }
+}
+
+impl<T: Transport> Reports for FunctionLedger<T> {
+    fn summary(&self, days: u32) -> BoxFuture<'_, Result<Summary, LedgerError>> {
+        let days = i64::from(days.min(REPORT_LINES_MAX));
+        Box::pin(self.transport.ask(Call::of("gateway_summary").number("days", days)))
+    }
+
+    fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>> {
+        let most = i64::from(limit.min(REPORT_LINES_MAX));
+        Box::pin(self.transport.ask(Call::of("gateway_subscriptions").number("most", most)))
+    }
+}
+
+impl<T: Transport> Audit for FunctionLedger<T> {
+    fn known_events<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<String>, LedgerError>> {
+        Box::pin(async { self.transport.ask(Call::of("gateway_known_events").json("ids", &id_list(ids))).await })
+    }
+
+    fn subscription_facts<'a>(
+        &'a self,
+        ids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<SubscriptionFacts>, LedgerError>> {
+        Box::pin(async { self.transport.ask(Call::of("gateway_subscription_facts").json("ids", &id_list(ids))).await })
+    }
+
+    fn subscriptions_after<'a>(
+        &'a self,
+        after: &'a str,
+        livemode: bool,
+    ) -> BoxFuture<'a, Result<Vec<SubscriptionKey>, LedgerError>> {
+        let call = Call::of("gateway_subscriptions_after").text("after", after).flag("live", livemode);
+        Box::pin(self.transport.ask(call.number("most", i64::try_from(AUDIT_IDS_MAX).ok())))
+    }
+
+    fn lease<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<LeaseAnswer, LedgerError>> {
+        let call = Call::of("gateway_take_lease").text("wanted", ask.name).text("who", &ask.holder);
+        let call = call.number("seconds", i64::try_from(ask.seconds()).ok());
+        Box::pin(self.transport.ask(call.number("reached_ms", ask.covered.map(Timestamp::millis))))
+    }
+}
+
+impl<T: Transport> Shadow for FunctionLedger<T> {
+    fn is_shadow(&self) -> BoxFuture<'_, Result<Option<bool>, LedgerError>> {
+        Box::pin(self.transport.ask(Call::of("gateway_is_shadow")))
+    }
+
+    fn set_shadow(&self, wanted: bool) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            self.transport.ask::<Value>(Call::of("gateway_set_shadow").flag("wanted", wanted)).await.map(drop)
+        })
+    }
+
+    fn refresh<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>> {
+        let call = Call::of("gateway_refresh").text("after", after);
+        Box::pin(self.transport.ask(call.number("most", i64::from(REFRESH_USERS))))
+    }
+
+    fn shadow_report(&self, most: u32) -> BoxFuture<'_, Result<ShadowReport, LedgerError>> {
+        let most = i64::from(most.min(SHADOW_LINES_MAX));
+        Box::pin(self.transport.ask(Call::of("gateway_shadow_report").number("most", most)))
+    }
+}
+
+impl<T: Transport> Erasure for FunctionLedger<T> {
+    fn find_person<'a>(&'a self, subject: &'a Subject) -> BoxFuture<'a, Result<Found, LedgerError>> {
+        Box::pin(self.transport.erase(Request::find(subject)))
+    }
+
+    fn mark_erased<'a>(&'a self, person: &'a Person) -> BoxFuture<'a, Result<(), LedgerError>> {
+        Box::pin(async move { self.transport.erase(Request::Mark { person }).await.map(|Marked { .. }| ()) })
+    }
+
+    fn unmark_erased<'a>(&'a self, person: &'a Person) -> BoxFuture<'a, Result<u64, LedgerError>> {
+        Box::pin(async move { self.transport.erase(Request::Unmark { person }).await.map(|Marked { marked }| marked) })
+    }
+
+    fn erase_events<'a>(
+        &'a self,
+        person: &'a Person,
+        after: &'a str,
+        dry_run: bool,
+    ) -> BoxFuture<'a, Result<EventsStep, LedgerError>> {
+        Box::pin(self.transport.erase(Request::events(person, after, dry_run)))
+    }
+
+    fn erase_rows<'a>(&'a self, person: &'a Person, dry_run: bool) -> BoxFuture<'a, Result<RowsErased, LedgerError>> {
+        Box::pin(self.transport.erase(Request::Rows { person, dry_run }))
+    }
+}
