@@ -10,6 +10,7 @@
 pub mod audit;
 mod batch;
 mod call;
+mod driver;
 pub mod erase;
 mod functions;
 pub mod migrations;

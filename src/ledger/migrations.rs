@@ -22,11 +22,8 @@ pub(super) use self::standing::{missing_error, none_ran};
 use self::files::{PREPARE, RECORD, RETIRE};
 use self::script::begin;
 use self::standing::Recorded;
-use super::postgres::fault;
+use super::driver::{NAME, fault};
 use super::{LedgerError, LedgerErrorKind};
-
-/// Name of the ledger in errors of this module.
-const LEDGER: &str = "postgres";
 
 /// The public table that a run can touch.
 const PUBLIC_TABLE: &str = "public.subscriptions";
@@ -176,5 +173,5 @@ async fn is_so(connection: &mut PgConnection, question: &str) -> Result<bool, Le
 fn edited(label: &str) -> LedgerError {
     let message =
         format!("migration {label} is not the one this database has: use the release that ran it or a later one");
-    LedgerError::new(LEDGER, LedgerErrorKind::Schema, message)
+    LedgerError::new(NAME, LedgerErrorKind::Schema, message)
 }

@@ -4,8 +4,6 @@
 //! through a pooler that gives each transaction to another server process, where a statement prepared on one is unknown to,
 //! or somebody else's on, the next.
 
-mod fault;
-
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,14 +11,11 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 
-pub(super) use self::fault::fault;
 use super::call::Call;
+use super::driver::{NAME, fault};
 use super::functions::{Answered, FunctionLedger, Transport};
 use super::{LedgerError, LedgerErrorKind, Renewal};
 use crate::domain::secret::Secret;
-
-/// Name of this ledger in logs, metrics and errors.
-const NAME: &str = "postgres";
 
 /// How to reach the database.
 #[derive(Clone, Debug)]

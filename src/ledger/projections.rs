@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::LedgerError;
 use super::call::literal;
-use super::postgres::fault;
+use super::driver::fault;
 
 /// A public table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

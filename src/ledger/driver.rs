@@ -4,13 +4,15 @@ use std::borrow::Cow;
 
 use sqlx::Error;
 
-use super::NAME;
 use crate::ledger::LedgerError;
 use crate::ledger::LedgerErrorKind as Kind;
 use crate::ledger::sqlstate::{self, Refusal};
 
+/// Name of the ledger that is reached over the driver, in logs, metrics and errors.
+pub(super) const NAME: &str = "postgres";
+
 /// The ledger error for an error of the driver, with what the operator does about it.
-pub(in crate::ledger) fn fault(error: Error) -> LedgerError {
+pub(super) fn fault(error: Error) -> LedgerError {
     let (kind, message) = classify(&error);
     let fault = LedgerError::new(NAME, kind, message);
     match error {
