@@ -15,6 +15,10 @@ async fn an_operator_migrates_serves_and_reads_the_revenue() {
     let (code, plan, _) = run(&options, &["migrate", "--plan"]);
     assert_eq!(code, 1, "{plan}");
     assert!(plan.contains("0001_tables") && plan.contains("would run"), "{plan}");
+    let (code, printed, _) = run(&options, &["migrate", "--print"]);
+    assert_eq!((code, printed.ends_with("\nCOMMIT;\n")), (0, true));
+    assert!(printed.contains("CREATE OR REPLACE FUNCTION gateway.judge("), "one file of everything");
+    assert!(run(&options, &["migrate", "--plan"]).1.contains("0 of "), "printing changes nothing");
     let (code, ran, stderr) = run(&options, &["migrate"]);
     assert_eq!(code, 0, "{ran}{stderr}");
     assert!(run(&options, &["migrate"]).1.contains("nothing to do"));

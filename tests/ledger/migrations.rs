@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use colony_gateway::domain::secret::Secret;
-use colony_gateway::ledger::migrations::{ALL, Standing, Touch, migrate, migrate_in_shadow, plan, print};
+use colony_gateway::ledger::migrations::{ALL, Kind, Standing, Touch, migrate, migrate_in_shadow, plan, print};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::Reports;
 use colony_gateway::ledger::{Disposition, Ledger, LedgerErrorKind, Outcome};
@@ -229,6 +229,27 @@ async fn views_are_made_anew_together_and_whoever_could_read_them_still_can() {
         assert!(after.iter().any(|line| line.contains("authenticated=r")), "{after:#?}");
         assert_eq!(before, after, "{through_psql}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_open_goes_on_when_every_function_was_made_anew() {
+    let database = Database::create(Flavour::Plain).await;
+    migrate(&mut connect(&database).await).await.unwrap();
+    let config = PostgresConfig { connections: 1, ..PostgresConfig::new(Secret::new(database.url())) };
+    let ledger = PostgresLedger::new(&config).unwrap();
+    let paid = |number: i64| {
+        let (event, customer) = (format!("evt_{number}"), format!("cus_{number}"));
+        let planned = Planned::new(&event, "x", number).customer_user(&customer, &format!("user_{number}"));
+        planned.subscription(&format!("sub_{number}"), &customer, "active", |_| {}).verdict()
+    };
+    for number in 0..8 {
+        assert_eq!(ledger.apply(&[paid(number)]).await.unwrap(), [Outcome::Applied]);
+    }
+    database.run("UPDATE gateway.definitions SET checksum = '00'").await;
+    let ran = migrate(&mut connect(&database).await).await.unwrap();
+    assert_eq!(ran.len(), ALL.iter().filter(|file| !matches!(file.kind, Kind::Tables { .. })).count());
+    assert_eq!(ledger.apply(&[paid(0), paid(8)]).await.unwrap(), [Outcome::Duplicate, Outcome::Applied]);
+    assert_eq!(ledger.summary(1).await.unwrap().counts.subscriptions, 9);
 }
 
 #[tokio::test]
