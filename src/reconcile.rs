@@ -8,6 +8,7 @@
 //! The cursor stands in the inbox file, because it vouches for the entries of that file: a gateway that has lost its disk
 //! has lost the cursor too, and compares all that Stripe still lists. Whose turn it is stands in the ledger, as a lease.
 
+mod bounds;
 mod events;
 mod handle;
 mod report;
@@ -18,12 +19,13 @@ mod subscriptions;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::events::{HORIZON, HORIZON_WARNING, OVERLAP, SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
+pub use self::bounds::{
+    CONFIRMATIONS_MAX, HORIZON, HORIZON_WARNING, OVERLAP, SECOND_PAGES_MAX, SUBSCRIPTIONS_MAX, WINDOW_PAGES_MAX,
+};
 pub use self::handle::{Handle, StartError, handle};
 pub use self::report::{EventsReport, Order, Report, Status, SubscriptionsReport, What};
 pub use self::runner::{Runner, Schedule};
 pub use self::stubborn::{ATTEMPTS_MAX, ReconcileError};
-pub use self::subscriptions::{CONFIRMATIONS_MAX, SUBSCRIPTIONS_MAX};
 
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::{Clock, Timestamp};

@@ -5,40 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio_util::sync::CancellationToken;
 
 use super::background::Background;
 use super::restart::keep_running;
-use super::{BoxError, Readiness, RestartPolicy, Signals};
+use super::{BoxError, Readiness, RestartPolicy, Shutdown, Signals};
 use crate::domain::clock::Clock;
-
-/// Tells tasks about the two phases. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Shutdown {
-    drain: CancellationToken,
-}
-
-impl Shutdown {
-    /// Resolves when draining begins: take nothing new, finish what is in hand, return.
-    pub async fn draining(&self) {
-        self.drain.cancelled().await;
-    }
-
-    /// Draining has begun.
-    pub fn is_draining(&self) -> bool {
-        self.drain.is_cancelled()
-    }
-
-    /// Begins draining.
-    pub fn drain(&self) {
-        self.drain.cancel();
-    }
-
-    /// The token itself, for libraries that take one.
-    pub fn token(&self) -> &CancellationToken {
-        &self.drain
-    }
-}
 
 /// How the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

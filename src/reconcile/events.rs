@@ -5,8 +5,8 @@
 //! inbox from its oldest event on, and only then the cursor moves to its end. How long a window is follows from how dense
 //! the events are. A run that is killed goes on with the window that it was in.
 
-use std::time::Duration;
 
+use super::bounds::{HORIZON, OVERLAP, PAGE_TIME_MAX, SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
 use super::report::EventsReport;
 use super::{ReconcileError, Reconciler, Terms};
 use crate::domain::clock::Timestamp;
@@ -14,24 +14,6 @@ use crate::inbox::{Held, NewEntry};
 use crate::stripe::api::{EventsQuery, FetchedEvent, PAGE_MAX, Scope};
 use crate::stripe::endpoint::Endpoint;
 use crate::stripe::event::Family;
-
-/// How long Stripe lists an event.
-pub const HORIZON: Duration = Duration::from_hours(30 * 24);
-
-/// A cursor older than this is a reason to warn: five days are left to mend whatever keeps it from moving.
-pub const HORIZON_WARNING: Duration = Duration::from_hours(25 * 24);
-
-/// What is read again before the cursor, because an event can be listed later than its time says.
-pub const OVERLAP: Duration = Duration::from_hours(1);
-
-/// Most pages of a window, unless it is a single second.
-pub const WINDOW_PAGES_MAX: usize = 10;
-
-/// Most pages of a single second, which is Stripe's resolution and cannot be cut.
-pub const SECOND_PAGES_MAX: usize = 20;
-
-/// Longest wait for one page, all attempts of the client included.
-pub(super) const PAGE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Seconds, both ends included, as Stripe compares them.
 #[derive(Clone, Copy, Debug)]

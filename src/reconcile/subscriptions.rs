@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::events::PAGE_TIME_MAX;
+use super::bounds::{CONFIRMATIONS_MAX, PAGE_TIME_MAX, SUBSCRIPTIONS_MAX};
 use super::report::SubscriptionsReport;
 use super::{ReconcileError, Reconciler};
 use crate::domain::clock::Timestamp;
@@ -18,12 +18,6 @@ use crate::revenue::verdict::Verdict;
 use crate::stripe::api::{ApiError, Fetched, Page, Scope, SubscriptionsQuery};
 use crate::stripe::object::Object;
 use crate::stripe::subscription::Subscription;
-
-/// Most subscriptions of one account that are compared.
-pub const SUBSCRIPTIONS_MAX: usize = 2_000_000;
-
-/// Most subscriptions that Stripe is asked for one by one because its list lacked them; more are counted as unknown to it.
-pub const CONFIRMATIONS_MAX: usize = 100;
 
 impl Reconciler {
     pub(super) async fn compare_subscriptions(

@@ -8,6 +8,7 @@
 mod builtin;
 mod condition;
 mod counters;
+mod error;
 mod glance;
 mod injection;
 mod rules;
@@ -17,7 +18,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use self::builtin::{BUILTIN_RULES, BuiltinRule};
 pub use self::counters::{Counters, Counts};
-pub use self::rules::{CUSTOM_RULES_MAX, Rules, RulesError};
+pub use self::error::{CUSTOM_RULES_MAX, RulesError};
+pub use self::rules::Rules;
 
 use super::rows::{Action, Decision};
 use super::tiers::Tiers;

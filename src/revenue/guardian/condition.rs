@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::rules::RulesError;
+use super::error::RulesError;
 
 /// Most values that one path may reach in an event; a wildcard stops there.
 const PLACES_MAX: usize = 1000;

@@ -29,12 +29,10 @@ use serde::Deserialize;
 use super::Surroundings;
 use super::builtin::{BUILTIN_RULES, BuiltinRule};
 use super::condition::{Condition, ConditionText};
+use super::error::{CUSTOM_RULES_MAX, RulesError};
 use super::glance::{Bounds, Glance};
 use crate::revenue::rows::{Action, Decision, Severity};
 use crate::stripe::event::Event;
-
-/// Most rules in one file.
-pub const CUSTOM_RULES_MAX: usize = 200;
 
 /// A compiled set of rules.
 #[derive(Clone, Debug)]
@@ -53,80 +51,6 @@ struct CustomRule {
     types: Vec<String>,
     exempts: Vec<String>,
     all: Vec<Condition>,
-}
-
-/// Why a set of rules was refused. The rules in force stay.
-#[derive(Debug, thiserror::Error)]
-pub enum RulesError {
-    /// The file cannot be read.
-    #[error("rules file {path} cannot be read")]
-    Read {
-        /// Where it should be.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Not TOML, or not of the form of rules.
-    #[error("the rules cannot be understood")]
-    Form(#[source] Box<toml::de::Error>),
-    /// A built-in rule that there is not.
-    #[error("there is no built-in rule `{0}`; there are {known}", known = known_rules())]
-    UnknownBuiltin(String),
-    /// A setting that the built-in rule does not have.
-    #[error("built-in rule `{rule}` has no setting `{setting}`")]
-    Setting {
-        /// The rule.
-        rule: String,
-        /// The setting.
-        setting: &'static str,
-    },
-    /// A bound that makes no sense.
-    #[error("built-in rule `{rule}`: {problem}")]
-    Bound {
-        /// The rule.
-        rule: String,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// An identifier that is empty, taken, or not made of letters, digits, `_` and `-`.
-    #[error("rule id `{0}` is taken or not 1 to 64 letters, digits, `_` or `-`")]
-    Id(String),
-    /// More rules than are checked for each event.
-    #[error("{0} rules; at most {CUSTOM_RULES_MAX} are allowed")]
-    TooMany(usize),
-    /// A condition that cannot be checked.
-    #[error("rule `{rule}`: {problem}")]
-    Condition {
-        /// The rule.
-        rule: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// A pattern that is no regular expression, or too large a one.
-    #[error("rule `{rule}`: the pattern cannot be used")]
-    Pattern {
-        /// The rule.
-        rule: String,
-        /// Why.
-        #[source]
-        source: Box<regex::Error>,
-    },
-    /// A rule that would hold for every event.
-    #[error("rule `{0}` has no conditions: write at least one under `all`")]
-    Unconditional(String),
-    /// `exempts` on a rule that does not allow, or naming no rule.
-    #[error("rule `{rule}`: `exempts` needs action `allow` and names of rules, not `{name}`")]
-    Exempts {
-        /// The rule.
-        rule: String,
-        /// What it would exempt from.
-        name: String,
-    },
-}
-
-fn known_rules() -> String {
-    BUILTIN_RULES.map(BuiltinRule::id).join(", ")
 }
 
 #[derive(Deserialize)]

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use metrics::{Counter, Gauge, Key, Label, Recorder};
+use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::registry::METADATA;
+/// Where metrics come from.
+pub(super) const METADATA: Metadata<'static> = Metadata::new("colony_gateway", Level::INFO, None);
 
 /// Most values of one label; all beyond them count as `other`.
 pub const VALUES_MAX: usize = 128;

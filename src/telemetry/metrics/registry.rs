@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::{OpenCounters, OpenGauges};
+use super::open::{METADATA, OpenCounters, OpenGauges};
 
 /// Counters of one name, by the value of one label.
 #[derive(Clone)]
@@ -36,9 +36,6 @@ impl GaugeFamily {
 
 /// Registers and describes. Every series of a family starts at zero.
 pub(super) struct Registry<'a>(pub(super) &'a Arc<PrometheusRecorder>);
-
-/// Where metrics come from.
-pub(super) const METADATA: Metadata<'static> = Metadata::new("colony_gateway", Level::INFO, None);
 
 impl Registry<'_> {
     fn describe(name: &'static str, help: &'static str) -> (KeyName, metrics::SharedString) {
