@@ -7,6 +7,7 @@ mod erase;
 mod health;
 mod operator;
 mod reconcile;
+pub mod wire;
 mod worker;
 
 use std::sync::Arc;

@@ -54,7 +54,7 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     // Subcommands wire nothing: `app` hands them what they show, and they name its types. `simulate` and `dev` make
     // traffic themselves.
     // `keys` and `colony` are about nothing but the colony, and `dev` brings a server along.
-    ("cli", &["app", "backup", "colony", "inbox", "ledger", "lifecycle", "reconcile"]),
+    ("cli", &["admin::wire", "app", "backup", "colony", "inbox", "ledger", "lifecycle", "reconcile"]),
     ("colony", &[]),
     // Settings are parsed into the types of those who use them, so that nothing is checked twice.
     ("config", &["domain", "outbound", "stripe::endpoint", "telemetry::logging", "telemetry::trace"]),

@@ -10,12 +10,12 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::post;
 use axum::{Json, Router};
-use serde::Deserialize;
 
 use super::Operator;
+use super::wire::ErasureOrder;
 use crate::door::Problem;
 use crate::inbox::{EraseStep, Inbox};
-use crate::ledger::person::{PERSON_IDS_MAX, Person};
+use crate::ledger::person::PERSON_IDS_MAX;
 
 /// Longest body, in bytes: as many ids as a person may have, at their usual length.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -24,16 +24,6 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 struct Erase {
     operator: Operator,
     inbox: Inbox,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Step {
-    person: Person,
-    #[serde(default)]
-    after: i64,
-    #[serde(default)]
-    dry_run: bool,
 }
 
 /// `/admin/erase`
@@ -45,7 +35,7 @@ pub(super) fn routes(operator: Operator, inbox: Inbox) -> Router {
 async fn erase(State(state): State<Arc<Erase>>, headers: HeaderMap, body: Body) -> Result<Json<EraseStep>, Problem> {
     state.operator.authorize(&headers)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
-    let step: Step = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
+    let step: ErasureOrder = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
     if step.person.is_empty() || step.person.len() > PERSON_IDS_MAX {
         return Err(Problem::InvalidRequest);
     }

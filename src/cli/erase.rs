@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use serde::Serialize;
 
 use super::admin::{AdminClient, Reach, reach};
+use crate::admin::wire::ErasureOrder;
 use crate::app;
 use crate::app::erase::{EraseRefused, InboxSide, Order, Report, erase};
 use crate::config::{Config, Sources};
@@ -187,15 +187,9 @@ impl InboxSide for Local {
 /// The inbox of a running gateway.
 struct Remote(AdminClient);
 
-#[derive(Serialize)]
-struct Step<'a> {
-    person: &'a Person,
-    after: i64,
-    dry_run: bool,
-}
-
 impl InboxSide for Remote {
     fn step<'a>(&'a self, person: &'a Person, after: i64, dry_run: bool) -> BoxFuture<'a, anyhow::Result<EraseStep>> {
-        Box::pin(async move { self.0.post("/admin/erase", &Step { person, after, dry_run }).await })
+        let order = ErasureOrder { person: person.clone(), after, dry_run };
+        Box::pin(async move { self.0.post("/admin/erase", &order).await })
     }
 }

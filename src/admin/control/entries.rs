@@ -9,10 +9,10 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Deserialize;
 
 use super::Control;
 use super::query::{ListQuery, invalid};
+use crate::admin::wire::EntriesOrder;
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
 use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep, Refusal, Selection};
@@ -25,25 +25,6 @@ const STEPS_MAX: usize = 5;
 
 /// Between two steps, so that webhooks come first.
 const STEP_PAUSE: Duration = Duration::from_millis(20);
-
-/// A change, as it is ordered.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Change {
-    #[serde(default)]
-    selection: Selection,
-    /// Stands for a selection that names nothing.
-    #[serde(default)]
-    all: bool,
-    #[serde(default)]
-    by: Option<String>,
-    #[serde(default)]
-    note: Option<String>,
-    #[serde(default)]
-    dry_run: bool,
-    #[serde(default)]
-    after: Option<EntryId>,
-}
 
 /// One audit line, written when the work ends in whichever way, a request that was given up included.
 struct Audit<'a> {
@@ -150,7 +131,7 @@ async fn change(
 ) -> Result<Json<OrderStep>, Problem> {
     control.operator.authorize(headers)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
-    let Change { selection, all, by, note, dry_run, after } = serde_json::from_slice(&body).map_err(invalid)?;
+    let EntriesOrder { selection, all, by, note, dry_run, after } = serde_json::from_slice(&body).map_err(invalid)?;
     selection.check().map_err(invalid)?;
     if selection.is_empty() && !all {
         return Err(invalid("nothing is selected: name entries, or say \"all\": true"));

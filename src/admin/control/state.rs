@@ -10,15 +10,11 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::{BODY_BYTES_MAX, Control};
+use crate::admin::wire::Resumed;
 use crate::bees::roster::BeeReport;
 use crate::domain::breaker::Breaker;
 use crate::door::Problem;
 use crate::inbox::Problems;
-
-#[derive(Serialize)]
-struct Resumed {
-    was_paused: bool,
-}
 
 #[derive(Serialize)]
 struct BreakerView {

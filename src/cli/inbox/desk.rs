@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use serde::{Deserialize, Serialize};
-
 use super::Connection;
+use crate::admin::wire::{EntriesOrder, Resumed};
 use crate::cli::admin::{AdminClient, Reach, reach};
 use crate::config::Config;
 use crate::domain::clock::Clock;
@@ -16,22 +15,6 @@ use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep, Problems, S
 
 /// Who answers.
 pub(super) struct Desk(Reach);
-
-/// A change, as the admin listener takes it.
-#[derive(Serialize)]
-struct Change<'a> {
-    selection: &'a Selection,
-    all: bool,
-    by: Option<&'a str>,
-    note: Option<&'a str>,
-    dry_run: bool,
-    after: Option<EntryId>,
-}
-
-#[derive(Deserialize)]
-struct Resumed {
-    was_paused: bool,
-}
 
 impl Desk {
     pub(super) async fn open(connection: &Connection, config: &Config, clock: &Clock) -> anyhow::Result<Self> {
@@ -93,9 +76,9 @@ impl Desk {
                     Action::Release => "/admin/entries/release",
                     Action::Drop => "/admin/entries/drop",
                 };
-                let (by, note) = (order.by.as_deref(), order.note.as_deref());
+                let (selection, by, note) = (selection.clone(), order.by.clone(), order.note.clone());
                 // Whether all was said was checked before.
-                client.post(path, &Change { selection, all: true, by, note, dry_run, after }).await
+                client.post(path, &EntriesOrder { selection, all: true, by, note, dry_run, after }).await
             }
             Reach::Stopped(inbox, _) => Ok(inbox.operate(selection, order, dry_run, after).await?),
         }

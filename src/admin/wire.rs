@@ -1,0 +1,49 @@
+//! What travels between the admin listener and the commands that use it: one form for both ends. `openapi.yaml` describes it.
+//!
+//! What a path shows of another room (an entry's story, problems, a step of an order) is that room's own type.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::EntryId;
+use crate::inbox::Selection;
+use crate::ledger::person::Person;
+
+/// Body of `POST /admin/entries/{replay,release,drop}`. Answered with [`crate::inbox::OrderStep`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntriesOrder {
+    #[serde(default)]
+    pub selection: Selection,
+    /// Stands for a selection that names nothing.
+    #[serde(default)]
+    pub all: bool,
+    /// Who orders it; kept with the entries.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Why; kept with the entries. A drop needs it.
+    #[serde(default)]
+    pub note: Option<String>,
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Where the last step ended.
+    #[serde(default)]
+    pub after: Option<EntryId>,
+}
+
+/// Answer to `POST /admin/resume`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Resumed {
+    pub was_paused: bool,
+}
+
+/// Body of `POST /admin/erase`. Answered with [`crate::inbox::EraseStep`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErasureOrder {
+    pub person: Person,
+    /// Number of the entry where the last step ended; 0 at the beginning.
+    #[serde(default)]
+    pub after: i64,
+    #[serde(default)]
+    pub dry_run: bool,
+}
