@@ -1,4 +1,4 @@
-//! What is asked of a gateway beside deliveries: health, metrics, and what an operator with the token orders.
+//! What is asked of a process beside deliveries: health, metrics, and what an operator with the token orders.
 //!
 //! Without a configured token the paths of orders do not exist.
 
@@ -8,65 +8,41 @@ mod health;
 mod operator;
 mod reconcile;
 pub mod wire;
-mod worker;
 
 use std::sync::Arc;
 
 use axum::Router;
 
 pub use control::Control;
-pub use health::AdminState;
+pub use health::{Health, Receiving};
 pub use operator::Operator;
-pub use reconcile::{ReconcileControl, Reconciling};
-pub use worker::WorkerState;
 
 use crate::door::{RequestLog, finish};
 
 /// What the public listener serves beside deliveries: the probes, which tell a status only.
-pub fn public_router(state: AdminState) -> Router {
-    let log = request_log(&state);
-    finish(health::status_routes(state), log)
+pub fn public_router(health: Health) -> Router {
+    let log = RequestLog { instruments: health.instruments.clone(), webhooks: true };
+    finish(health::status_routes(health), log)
 }
 
-/// What the admin listener serves: metrics, the full health, and with a token the operator's switch.
-pub fn admin_router(state: AdminState, controls: Controls) -> Router {
-    let log = RequestLog { webhooks: false, ..request_log(&state) };
-    finish(admin_routes(state, controls), log)
-}
-
-/// What a process that only works serves: metrics and the full health.
-pub fn worker_router(state: WorkerState) -> Router {
-    let log = RequestLog { clock: state.clock.clone(), metrics: Arc::clone(&state.metrics), webhooks: false };
-    finish(worker::routes(state), log)
+/// What the admin listener serves: metrics, the full health, and with a token what an operator orders.
+pub fn admin_router(health: Health, control: Option<Control>) -> Router {
+    router(health, control, false)
 }
 
 /// Everything but deliveries on one address, for when public and admin listener are the same.
-pub fn combined_router(state: AdminState, controls: Controls) -> Router {
-    let log = request_log(&state);
-    finish(admin_routes(state, controls), log)
+pub fn combined_router(health: Health, control: Option<Control>) -> Router {
+    router(health, control, true)
 }
 
-/// What an operator with the token may do; nothing of it is there without a token.
-#[derive(Clone, Debug, Default)]
-pub struct Controls {
-    /// Entries, the route, and what stands in their way.
-    pub control: Option<Control>,
-    /// Comparing with Stripe.
-    pub reconcile: Option<ReconcileControl>,
-}
-
-fn admin_routes(state: AdminState, controls: Controls) -> Router {
-    let mut router = health::health_routes(state.clone()).merge(health::metrics_routes(state));
-    if let Some(control) = controls.control {
-        router = router.merge(erase::routes(control.operator.clone(), control.inbox.clone()));
-        router = router.merge(control::routes(control));
+fn router(health: Health, control: Option<Control>, webhooks: bool) -> Router {
+    let log = RequestLog { instruments: health.instruments.clone(), webhooks };
+    let mut router = health::full_routes(health);
+    if let Some(control) = control.map(Arc::new) {
+        router = router
+            .merge(control::routes(Arc::clone(&control)))
+            .merge(erase::routes(Arc::clone(&control)))
+            .merge(reconcile::routes(control));
     }
-    if let Some(control) = controls.reconcile {
-        router = router.merge(reconcile::routes(control));
-    }
-    router
-}
-
-fn request_log(state: &AdminState) -> RequestLog {
-    RequestLog { clock: state.clock.clone(), metrics: Arc::clone(&state.metrics), webhooks: true }
+    finish(router, log)
 }

@@ -3,7 +3,6 @@
 pub mod bees;
 pub mod check;
 pub mod colony;
-mod controls;
 mod dispatch;
 pub mod erase;
 mod housekeeping;
@@ -32,13 +31,14 @@ pub use restore::finish_restore;
 use secrets::Renewables;
 use traces::Traces;
 
-use crate::admin::Operator;
+use crate::admin::{Health, Operator, Receiving};
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Sources};
 use crate::dispatch::Surroundings;
 use crate::dispatch::switch::{RouteSwitch, Wish};
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce};
+use crate::door::Webhooks;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::{Ledger, LedgerErrorKind};
@@ -47,6 +47,7 @@ use crate::revenue::guardian::RulesError;
 use crate::revenue::tiers::TiersError;
 use crate::stripe::api::ApiConfigError;
 use crate::telemetry::health::Board;
+use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::SetupError;
 
@@ -164,6 +165,7 @@ pub async fn start_on(
     let (inbox_latch, listener_latch) = (readiness.latch("inbox"), readiness.latch("listeners"));
     let (metrics, board) = (Metrics::new(), Board::default());
     let (tracer, traces) = Traces::start(config, "colony-gateway", &metrics)?;
+    let instruments = Instruments { metrics: Arc::clone(&metrics), board: board.clone(), clock: clock.clone(), tracer };
 
     // Listening comes first: a port that is taken must not cost the time to open a large inbox.
     let listeners = Listeners::open(config, inherited).await?;
@@ -179,7 +181,7 @@ pub async fn start_on(
         metrics: Arc::clone(&metrics),
         board: board.clone(),
         clock: clock.clone(),
-        tracer,
+        tracer: instruments.tracer.clone(),
     };
     let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
     let watch = problems::Watch::begin(inbox.clone(), Arc::clone(&metrics), board.clone()).await;
@@ -204,8 +206,13 @@ pub async fn start_on(
         metrics: Arc::clone(&metrics),
     };
     renewables.announce();
-    let controls = controls::controls(operator, around.clone(), started, reconcile.as_ref());
-    let routes = Routes::new(config, &around, readiness, controls);
+    let orders = reconcile.as_ref().map(|runner| runner.handle.clone());
+    let control = operator.map(|operator| started.control(operator, &around, orders));
+    let route = around.in_force;
+    let receiving = Receiving { inbox: inbox.clone(), route: route.clone() };
+    let health = Health { readiness, instruments: instruments.clone(), receiving: Some(receiving) };
+    let webhooks = Webhooks { inbox: inbox.clone(), route, instruments, bounds: config.http.webhooks };
+    let routes = Routes { webhooks, health, control };
     listeners.start(config, routes, &mut supervisor, &shutdown);
     reconcile::start(reconcile, &mut supervisor, &shutdown);
     let keep = (housekeeping::retention(&config.inbox), config.inbox.data_dir.clone());

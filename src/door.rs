@@ -19,16 +19,16 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use log::RequestLog;
 pub use problem::Problem;
-pub use server::{ServerOptions, serve};
+pub use server::serve;
 pub use site::Site;
-pub use webhook::{WebhookOptions, Webhooks};
+pub use webhook::Webhooks;
 
 use crate::stripe::endpoint::Endpoint;
 use webhook::Intake;
 
 /// What the public listener serves: the webhook paths, and a finished router for any other path.
 pub fn site(webhooks: Webhooks, endpoints: Vec<Endpoint>, others: Router) -> Site {
-    let log = RequestLog { clock: webhooks.clock.clone(), metrics: webhooks.metrics.clone(), webhooks: true };
+    let log = RequestLog { instruments: webhooks.instruments.clone(), webhooks: true };
     Site::new(Intake::new(webhooks, endpoints, log), others)
 }
 

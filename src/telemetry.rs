@@ -1,6 +1,7 @@
 //! What the gateway tells about itself: metrics, logs, health, traces.
 
 pub mod health;
+pub mod instruments;
 pub(crate) mod json_line;
 pub mod log_queue;
 pub mod logging;

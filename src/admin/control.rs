@@ -24,6 +24,7 @@ use crate::domain::breaker::Breaker;
 use crate::domain::route::RouteInForce;
 use crate::door::Problem;
 use crate::inbox::Inbox;
+use crate::reconcile::Handle;
 use crate::telemetry::metrics::Metrics;
 
 /// Longest body of a change, in bytes.
@@ -32,21 +33,18 @@ const BODY_BYTES_MAX: usize = 1024;
 /// What an operator with the token may change.
 #[derive(Clone, Debug)]
 pub struct Control {
-    /// Who may.
     pub operator: Operator,
     /// Which way entries are wished to go.
     pub switch: RouteSwitch,
     /// Which way they go.
     pub in_force: RouteInForce,
-    /// The journal.
     pub inbox: Inbox,
-    /// The pause of dispatch.
     pub pause: Pause,
     /// The circuit breakers, by name; none without a colony.
     pub breakers: Vec<(&'static str, Breaker)>,
-    /// The bees of this process.
     pub bees: Roster,
-    /// The registry.
+    /// Comparing with Stripe; without a Stripe key there is none.
+    pub reconcile: Option<Handle>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -70,9 +68,8 @@ enum WishText {
 }
 
 /// `/admin/route`
-pub(super) fn routes(control: Control) -> Router {
+pub(super) fn routes(control: Arc<Control>) -> Router {
     let methods = get(show).put(change).fallback(|| async { Problem::MethodNotAllowed { allow: "GET, PUT" } });
-    let control = Arc::new(control);
     Router::new()
         .route("/admin/route", methods.with_state(Arc::clone(&control)))
         .merge(entries::routes(Arc::clone(&control)))

@@ -11,29 +11,27 @@ use axum::http::HeaderMap;
 use axum::routing::post;
 use axum::{Json, Router};
 
-use super::Operator;
+use super::Control;
 use super::wire::ErasureOrder;
 use crate::door::Problem;
-use crate::inbox::{EraseStep, Inbox};
+use crate::inbox::EraseStep;
 use crate::ledger::person::PERSON_IDS_MAX;
 
 /// Longest body, in bytes: as many ids as a person may have, at their usual length.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-#[derive(Debug)]
-struct Erase {
-    operator: Operator,
-    inbox: Inbox,
-}
-
 /// `/admin/erase`
-pub(super) fn routes(operator: Operator, inbox: Inbox) -> Router {
+pub(super) fn routes(control: Arc<Control>) -> Router {
     let methods = post(erase).fallback(|| async { Problem::MethodNotAllowed { allow: "POST" } });
-    Router::new().route("/admin/erase", methods.with_state(Arc::new(Erase { operator, inbox })))
+    Router::new().route("/admin/erase", methods.with_state(control))
 }
 
-async fn erase(State(state): State<Arc<Erase>>, headers: HeaderMap, body: Body) -> Result<Json<EraseStep>, Problem> {
-    state.operator.authorize(&headers)?;
+async fn erase(
+    State(control): State<Arc<Control>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<EraseStep>, Problem> {
+    control.operator.authorize(&headers)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
     let step: ErasureOrder = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
     if step.person.is_empty() || step.person.len() > PERSON_IDS_MAX {
@@ -41,7 +39,7 @@ async fn erase(State(state): State<Arc<Erase>>, headers: HeaderMap, body: Body) 
     }
     let fingerprints: Vec<String> = step.person.subjects().map(|subject| subject.fingerprint()).collect();
     let person = step.person;
-    let erased = state.inbox.erase_step(move |body| person.is_in(body), step.after, step.dry_run).await;
+    let erased = control.inbox.erase_step(move |body| person.is_in(body), step.after, step.dry_run).await;
     let erased = erased.map_err(Problem::InboxUnavailable)?;
     if !step.dry_run && erased.erased > 0 {
         let persons = fingerprints.join(" ");

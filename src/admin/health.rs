@@ -3,7 +3,6 @@
 //! The public listener tells a status and nothing else. The admin listener tells the components. Asking changes nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -12,54 +11,51 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
-use crate::domain::clock::Clock;
 use crate::domain::route::RouteInForce;
 use crate::door::Problem;
 use crate::inbox::{Inbox, InboxError, StateName};
 use crate::lifecycle::Readiness;
-use crate::telemetry::health::{Board, Component, Level};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::health::{Component, Level};
+use crate::telemetry::instruments::Instruments;
 
-/// What health and metrics read.
+/// What health and metrics are read from.
 #[derive(Clone, Debug)]
-pub struct AdminState {
-    /// Its counts are part of the answer.
-    pub inbox: Inbox,
+pub struct Health {
     /// Latches and draining.
     pub readiness: Readiness,
-    /// What the components said.
-    pub board: Board,
-    /// The registry.
-    pub metrics: Arc<Metrics>,
-    /// The route in force.
+    pub instruments: Instruments,
+    /// Nothing in a process that only works.
+    pub receiving: Option<Receiving>,
+}
+
+/// What a process has that receives webhooks.
+#[derive(Clone, Debug)]
+pub struct Receiving {
+    pub inbox: Inbox,
     pub route: RouteInForce,
-    /// Time.
-    pub clock: Clock,
 }
 
 /// `/livez`, `/readyz`, and `/health` with the status alone.
-pub(super) fn status_routes(state: AdminState) -> Router {
-    probes(state.clone()).route("/health", get(status).fallback(only_get).with_state(state))
+pub(super) fn status_routes(health: Health) -> Router {
+    probes(health.clone()).route("/health", get(status).fallback(only_get).with_state(health))
 }
 
-/// `/livez`, `/readyz`, and the full `/health`.
-pub(super) fn health_routes(state: AdminState) -> Router {
-    probes(state.clone()).route("/health", get(health).fallback(only_get).with_state(state))
+/// `/livez`, `/readyz`, the full `/health`, and `/metrics`.
+pub(super) fn full_routes(health: Health) -> Router {
+    let told = Router::new()
+        .route("/health", get(components).fallback(only_get))
+        .route("/metrics", get(metrics).fallback(only_get));
+    probes(health.clone()).merge(told.with_state(health))
 }
 
-/// `/metrics`
-pub(super) fn metrics_routes(state: AdminState) -> Router {
-    Router::new().route("/metrics", get(metrics).fallback(only_get).with_state(state))
-}
-
-fn probes(state: AdminState) -> Router {
+fn probes(health: Health) -> Router {
     Router::new()
         .route("/livez", get(alive).fallback(only_get))
-        .route("/readyz", get(ready).fallback(only_get).with_state(state))
+        .route("/readyz", get(ready).fallback(only_get).with_state(health))
 }
 
-async fn alive() -> Json<Status> {
-    Json(Status { status: "ok" })
+async fn alive() -> Json<StatusAnswer> {
+    Json(StatusAnswer { status: "ok" })
 }
 
 async fn only_get() -> Problem {
@@ -67,23 +63,30 @@ async fn only_get() -> Problem {
 }
 
 #[derive(Serialize)]
-struct Status {
+struct StatusAnswer {
     status: &'static str,
 }
 
 #[derive(Serialize)]
-struct Health {
+struct HealthAnswer {
     status: Level,
     version: &'static str,
     ready: bool,
-    waiting_for: Vec<&'static str>,
-    route: &'static str,
-    inbox: Option<InboxHealth>,
+    #[serde(flatten)]
+    receiving: Option<ReceivingAnswer>,
     components: BTreeMap<&'static str, Component>,
 }
 
 #[derive(Serialize)]
-struct InboxHealth {
+struct ReceivingAnswer {
+    waiting_for: Vec<&'static str>,
+    route: &'static str,
+    /// Nothing when the inbox cannot be asked.
+    inbox: Option<InboxAnswer>,
+}
+
+#[derive(Serialize)]
+struct InboxAnswer {
     writable: bool,
     waiting: u64,
     leased: u64,
@@ -94,14 +97,39 @@ struct InboxHealth {
     oldest_seconds: Option<f64>,
 }
 
-/// Ready: every latch released, not draining, the inbox takes writes. A colony or a ledger that is down changes nothing
-/// here, since webhooks are still made durable.
-fn is_ready(state: &AdminState) -> bool {
-    state.readiness.is_ready() && state.inbox.stats().writable()
+impl Health {
+    /// Ready: every latch released, not draining, the inbox takes writes. A colony or a ledger that is down changes nothing
+    /// here: webhooks are still made durable, and work that cannot be done now waits in the colony.
+    fn is_ready(&self) -> bool {
+        let takes_writes = self.receiving.as_ref().is_none_or(|receiving| receiving.inbox.stats().writable());
+        self.readiness.is_ready() && takes_writes
+    }
+
+    /// A process that receives is never down for what one of its other parts says.
+    fn level(&self) -> Level {
+        match (self.is_ready(), &self.receiving) {
+            (false, _) => Level::Down,
+            (true, Some(_)) => self.instruments.board.worst().min(Level::Degraded),
+            (true, None) => self.instruments.board.worst(),
+        }
+    }
 }
 
-fn level(state: &AdminState) -> Level {
-    if is_ready(state) { state.board.worst().min(Level::Degraded) } else { Level::Down }
+impl Receiving {
+    async fn counts(&self, instruments: &Instruments) -> Result<InboxAnswer, InboxError> {
+        let counts = self.inbox.counts().await?;
+        let now = instruments.clock.now();
+        Ok(InboxAnswer {
+            writable: self.inbox.stats().writable(),
+            waiting: counts.waiting,
+            leased: counts.leased,
+            submitted: counts.submitted,
+            settled: counts.settled,
+            dead: counts.dead,
+            quarantined: counts.quarantined,
+            oldest_seconds: counts.oldest.map(|oldest| now.since(oldest).as_secs_f64()),
+        })
+    }
 }
 
 fn code(level: Level) -> StatusCode {
@@ -111,66 +139,64 @@ fn code(level: Level) -> StatusCode {
     }
 }
 
-async fn ready(State(state): State<AdminState>) -> Response {
-    if is_ready(&state) {
-        Json(Status { status: "ok" }).into_response()
+async fn ready(State(health): State<Health>) -> Response {
+    if health.is_ready() {
+        Json(StatusAnswer { status: "ok" }).into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Status { status: "down" })).into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, Json(StatusAnswer { status: "down" })).into_response()
     }
 }
 
-async fn status(State(state): State<AdminState>) -> Response {
-    let level = level(&state);
-    (code(level), Json(Status { status: level.as_str() })).into_response()
+async fn status(State(health): State<Health>) -> Response {
+    let level = health.level();
+    (code(level), Json(StatusAnswer { status: level.as_str() })).into_response()
 }
 
-async fn health(State(state): State<AdminState>) -> Response {
-    let inbox = inbox(&state).await.ok();
-    let level = if inbox.is_some() { level(&state) } else { Level::Down };
-    let health = Health {
+async fn components(State(health): State<Health>) -> Response {
+    let mut level = health.level();
+    let receiving = match &health.receiving {
+        Some(receiving) => {
+            let inbox = receiving.counts(&health.instruments).await.ok();
+            if inbox.is_none() {
+                level = Level::Down;
+            }
+            let waiting_for = health.readiness.waiting_for();
+            Some(ReceivingAnswer { waiting_for, route: receiving.route.get().as_str(), inbox })
+        }
+        None => None,
+    };
+    let answer = HealthAnswer {
         status: level,
         version: env!("CARGO_PKG_VERSION"),
-        ready: is_ready(&state),
-        waiting_for: state.readiness.waiting_for(),
-        route: state.route.get().as_str(),
-        inbox,
-        components: state.board.read(),
+        ready: health.is_ready(),
+        receiving,
+        components: health.instruments.board.read(),
     };
-    (code(level), Json(health)).into_response()
+    (code(level), Json(answer)).into_response()
 }
 
-async fn inbox(state: &AdminState) -> Result<InboxHealth, InboxError> {
-    let counts = state.inbox.counts().await?;
-    let now = state.clock.now();
-    Ok(InboxHealth {
-        writable: state.inbox.stats().writable(),
-        waiting: counts.waiting,
-        leased: counts.leased,
-        submitted: counts.submitted,
-        settled: counts.settled,
-        dead: counts.dead,
-        quarantined: counts.quarantined,
-        oldest_seconds: counts.oldest.map(|oldest| now.since(oldest).as_secs_f64()),
-    })
+async fn metrics(State(health): State<Health>) -> Response {
+    let Health { instruments, receiving, .. } = &health;
+    if let Some(receiving) = receiving {
+        receiving.observe(instruments).await;
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], instruments.metrics.render()).into_response()
 }
 
-async fn metrics(State(state): State<AdminState>) -> Response {
-    observe(&state).await;
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render()).into_response()
-}
-
-/// Gauges are read when they are asked for.
-#[expect(clippy::cast_precision_loss, reason = "gauges are doubles; counts stay far below 2^53")]
-async fn observe(state: &AdminState) {
-    let (metrics, stats) = (&state.metrics, state.inbox.stats());
-    metrics.inbox_commits.absolute(stats.commits());
-    metrics.inbox_failures.absolute(stats.failures());
-    metrics.inbox_writable.set(f64::from(u8::from(stats.writable())));
-    if let Ok(counts) = state.inbox.counts().await {
-        for name in StateName::ALL {
-            metrics.inbox_entries.set(name.as_str(), counts.of(name) as f64);
+impl Receiving {
+    /// Gauges are read when they are asked for.
+    #[expect(clippy::cast_precision_loss, reason = "gauges are doubles; counts stay far below 2^53")]
+    async fn observe(&self, instruments: &Instruments) {
+        let (metrics, stats) = (&instruments.metrics, self.inbox.stats());
+        metrics.inbox_commits.absolute(stats.commits());
+        metrics.inbox_failures.absolute(stats.failures());
+        metrics.inbox_writable.set(f64::from(u8::from(stats.writable())));
+        if let Ok(counts) = self.inbox.counts().await {
+            for name in StateName::ALL {
+                metrics.inbox_entries.set(name.as_str(), counts.of(name) as f64);
+            }
+            let oldest = counts.oldest.map(|oldest| instruments.clock.now().since(oldest).as_secs_f64());
+            metrics.inbox_oldest.set(oldest.unwrap_or(0.0));
         }
-        let oldest = counts.oldest.map(|oldest| state.clock.now().since(oldest).as_secs_f64());
-        metrics.inbox_oldest.set(oldest.unwrap_or(0.0));
     }
 }

@@ -8,12 +8,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::colony::{client, fault, key, name, verifier};
-use super::options::server_options;
 use super::reload::Reload;
 use super::secrets::Renewables;
 use super::traces::Traces;
 use super::{StartError, manager, pipeline};
-use crate::admin::{self, WorkerState};
+use crate::admin::{self, Health};
 use crate::bees::heartbeat::{Heartbeat, Rhythm};
 use crate::bees::{KeySource, Pool, PoolOptions, Tools};
 use crate::colony::client::Client;
@@ -27,6 +26,7 @@ use crate::ledger::report::{Reports, StateOfRecord};
 use crate::lifecycle::{Ending, Hangups, Notifier, Readiness, Shutdown, Stop, Supervisor};
 use crate::pipeline::Pipeline;
 use crate::telemetry::health::Board;
+use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
@@ -167,6 +167,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
     let (metrics, board) = (Metrics::new(), Board::default());
     let (tracer, traces) = Traces::start(config, "colony-gateway-bee", &metrics)?;
+    let instruments = Instruments { metrics: Arc::clone(&metrics), board: board.clone(), clock: clock.clone(), tracer };
     let stripe = pipeline::stripe(config, &clock)?;
     let validator = Arc::new(pipeline::validator(config, stripe.clone(), &clock)?);
     let mut renewables = Renewables {
@@ -185,9 +186,9 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         reports: Some(ledger as Arc<dyn Reports>),
         completions: None,
         metrics: Arc::clone(&metrics),
-        board: board.clone(),
+        board,
         clock: clock.clone(),
-        tracer,
+        tracer: instruments.tracer.clone(),
     };
     let pool = pool(config, config.colony.bees.max(1), shared)?;
     renewables.verifier = Some(Arc::clone(pool.verifier()));
@@ -196,13 +197,9 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let admin = match TcpListener::bind(config.http.admin_listen).await {
         Ok(listener) => {
             let address = listener.local_addr().ok();
-            let router = admin::worker_router(WorkerState {
-                readiness,
-                board,
-                metrics: Arc::clone(&metrics),
-                clock: clock.clone(),
-            });
-            let serve = door::serve(listener, router, server_options(config), None, shutdown.token().clone());
+            let health = Health { readiness, instruments, receiving: None };
+            let router = admin::admin_router(health, None);
+            let serve = door::serve(listener, router, config.http.connections, None, shutdown.token().clone());
             supervisor.start("admin listener", serve);
             address
         }

@@ -15,6 +15,7 @@ use crate::ledger::Ledger;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::pipeline::Pipeline;
+use crate::reconcile::Handle;
 use crate::revenue::validator::Validator;
 
 /// What operators see and change of dispatch.
@@ -29,10 +30,10 @@ pub(super) struct Started {
 
 impl Started {
     /// What an operator with the token may see and change.
-    pub(super) fn control(self, operator: Operator, around: Surroundings) -> Control {
-        let Surroundings { inbox, switch, in_force, metrics, .. } = around;
+    pub(super) fn control(self, operator: Operator, around: &Surroundings, reconcile: Option<Handle>) -> Control {
+        let Surroundings { inbox, switch, in_force, metrics, .. } = around.clone();
         let Self { pause, breakers, bees, .. } = self;
-        Control { operator, switch, in_force, inbox, pause, breakers, bees, metrics }
+        Control { operator, switch, in_force, inbox, pause, breakers, bees, reconcile, metrics }
     }
 }
 

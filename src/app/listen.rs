@@ -6,35 +6,17 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::StartError;
-use super::options::{server_options, webhook_options};
-use crate::admin::{self, AdminState, Controls};
+use crate::admin::{self, Control, Health};
 use crate::config::Config;
-use crate::dispatch::Surroundings;
 use crate::door::{self, Webhooks};
-use crate::lifecycle::{Inherited, Readiness, Shutdown, Supervisor};
+use crate::lifecycle::{Inherited, Shutdown, Supervisor};
 
 /// What the listeners serve.
 pub(super) struct Routes {
     pub(super) webhooks: Webhooks,
-    pub(super) state: AdminState,
-    pub(super) controls: Controls,
-}
-
-impl Routes {
-    /// Everything, with the paths of orders where there are any.
-    pub(super) fn new(config: &Config, around: &Surroundings, readiness: Readiness, controls: Controls) -> Self {
-        let Surroundings { inbox, in_force, metrics, board, clock, tracer, .. } = around.clone();
-        let webhooks = Webhooks {
-            inbox: inbox.clone(),
-            route: in_force.clone(),
-            metrics: Arc::clone(&metrics),
-            clock: clock.clone(),
-            tracer,
-            options: webhook_options(config),
-        };
-        let state = AdminState { inbox, readiness, board, metrics, route: in_force, clock };
-        Self { webhooks, state, controls }
-    }
+    pub(super) health: Health,
+    /// What an operator with the token orders; nothing of it is there without a token.
+    pub(super) control: Option<Control>,
 }
 
 /// One for webhooks and probes, one for metrics and health, or one for all.
@@ -73,20 +55,20 @@ impl Listeners {
 
     /// Serves until draining begins.
     pub(super) fn start(self, config: &Config, routes: Routes, supervisor: &mut Supervisor, shutdown: &Shutdown) {
-        let Routes { webhooks, state, controls } = routes;
-        let connections = Some(Arc::clone(&state.metrics));
-        let options = server_options(config);
-        let endpoints = config.endpoints.clone();
-        let public = match self.admin {
+        let Routes { webhooks, health, control } = routes;
+        let metrics = Some(Arc::clone(&health.instruments.metrics));
+        let (bounds, endpoints) = (config.http.connections, config.endpoints.clone());
+        let others = match self.admin {
             Some(listener) => {
-                let router = admin::admin_router(state.clone(), controls);
-                let serve = door::serve(listener, router, options, None, shutdown.token().clone());
+                let router = admin::admin_router(health.clone(), control);
+                let serve = door::serve(listener, router, bounds, None, shutdown.token().clone());
                 supervisor.start("admin listener", serve);
-                door::site(webhooks, endpoints, admin::public_router(state))
+                admin::public_router(health)
             }
-            None => door::site(webhooks, endpoints, admin::combined_router(state, controls)),
+            None => admin::combined_router(health, control),
         };
-        let serve = door::serve(self.webhooks, public, options, connections, shutdown.token().clone());
+        let site = door::site(webhooks, endpoints, others);
+        let serve = door::serve(self.webhooks, site, bounds, metrics, shutdown.token().clone());
         supervisor.start("webhook listener", serve);
     }
 }

@@ -4,16 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{StartError, open_ledger, pipeline};
-use crate::admin::{Operator, ReconcileControl, Reconciling};
 use crate::config::Config;
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
-use crate::door::Problem;
 use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
-use crate::reconcile::{self, Handle, Reconciler, Runner, Schedule, Terms};
-use crate::reconcile::{Order, Report, Status};
+use crate::reconcile::{self, Order, Reconciler, Report, Runner, Schedule, Terms};
 use crate::revenue::validator::Validator;
 use crate::stripe::api::StripeApi;
 use crate::telemetry::health::Board;
@@ -38,32 +35,10 @@ pub(super) fn runner(config: &Config, parts: Parts, metrics: Arc<Metrics>, board
     Runner { reconciler: Arc::new(reconciler(config, parts, clock)), schedule, handle, orders, metrics, board }
 }
 
-/// The admin path, with or without somebody who does the work.
-pub(super) fn control(operator: Operator, runner: Option<&Runner>) -> ReconcileControl {
-    let work = runner.map(|runner| Arc::new(Orders(runner.handle.clone())) as Arc<dyn Reconciling>);
-    ReconcileControl { operator, work }
-}
-
 /// Compares with Stripe by itself and when it is ordered to, if there is a key.
 pub(super) fn start(reconcile: Option<Runner>, supervisor: &mut Supervisor, shutdown: &Shutdown) {
     if let Some(runner) = reconcile {
         supervisor.start_in_background("reconcile", runner.run(shutdown.clone()));
-    }
-}
-
-#[derive(Debug)]
-struct Orders(Handle);
-
-impl Reconciling for Orders {
-    fn start(&self, order: Order) -> Result<Status, Problem> {
-        self.0.start(order).map_err(|error| match error {
-            reconcile::StartError::Busy => Problem::Busy,
-            reconcile::StartError::Ending => Problem::ShuttingDown,
-        })
-    }
-
-    fn status(&self) -> Status {
-        self.0.status()
     }
 }
 

@@ -8,6 +8,7 @@ use super::backup::BackupConfig;
 use super::colony::{self, ColonyConfig};
 use super::endpoints;
 use super::heartbeat;
+use super::http::{self, HttpConfig};
 use super::ledger::{LedgerConfig, StripeConfig};
 use super::reader::{
     ConfigError, Fault, Findings, GivenSecret, Reader, Shown, Sources, boolean, bytes, duration, number, setting,
@@ -21,9 +22,6 @@ use crate::domain::secret::Secret;
 use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::logging::{LogFormat, check_filter};
 use crate::telemetry::trace::TraceSettings;
-
-/// Shortest admin token; shorter ones can be guessed.
-const ADMIN_TOKEN_BYTES_MIN: usize = 16;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -64,33 +62,6 @@ pub struct Config {
     pub warnings: Vec<Fault>,
     /// Files that secrets and rules came from, to read them again when they change.
     pub files: Vec<WatchedFile>,
-}
-
-/// Listeners and their bounds.
-#[derive(Clone, Debug)]
-pub struct HttpConfig {
-    /// Address for webhooks and probes.
-    pub listen: SocketAddr,
-    /// Address for metrics and full health. The same as `listen` puts everything on one port.
-    pub admin_listen: SocketAddr,
-    /// Token of the admin listener's changes; without one there are none.
-    pub admin_token: Option<Secret>,
-    /// Most open connections on each listener.
-    pub connections_max: usize,
-    /// Most webhook requests in hand.
-    pub requests_max: usize,
-    /// Most bytes of bodies in hand.
-    pub body_bytes_in_hand_max: usize,
-    /// Largest head of a request, in bytes.
-    pub head_bytes_max: usize,
-    /// Most headers of a request.
-    pub headers_max: usize,
-    /// Longest wait for a head; also how long an idle connection is kept.
-    pub head_timeout: Duration,
-    /// Longest wait for a body.
-    pub body_timeout: Duration,
-    /// Longest wait for the commit.
-    pub append_timeout: Duration,
 }
 
 /// Durable journal.
@@ -177,7 +148,7 @@ impl Config {
     /// one that is being replaced.
     pub fn admin_listen(sources: &Sources) -> Result<SocketAddr, ConfigError> {
         let mut reader = Reader::new(sources);
-        let address = admin_listen(&mut reader);
+        let address = http::admin_listen(&mut reader);
         if reader.faults.is_empty() { Ok(address) } else { Err(ConfigError(reader.faults)) }
     }
 
@@ -188,7 +159,7 @@ impl Config {
     fn read_all(sources: &Sources, serves: bool) -> Result<(Self, Vec<GivenSecret>), ConfigError> {
         let mut reader = Reader::new(sources);
         let r = &mut reader;
-        let http = http(r);
+        let http = http::read(r);
         let tolerance = r.or(setting("stripe.tolerance", "GATEWAY_STRIPE_TOLERANCE"), "5m", duration);
         let endpoints = endpoints::read(r, tolerance, serves);
         let inbox = inbox(r);
@@ -204,7 +175,7 @@ impl Config {
         let log = log(r);
         let traces = traces::read(r);
         let shutdown_deadline = r.or(setting("shutdown_deadline", "GATEWAY_SHUTDOWN_DEADLINE"), "25s", duration);
-        if http.append_timeout <= inbox.busy_timeout {
+        if http.webhooks.append_timeout <= inbox.busy_timeout {
             let message = "must be longer than inbox.busy_timeout, or a slow commit is answered before it is known";
             r.fault("http.append_timeout", message);
         }
@@ -231,44 +202,6 @@ impl Config {
         };
         Ok((config, secrets))
     }
-}
-
-fn http(r: &mut Reader) -> HttpConfig {
-    HttpConfig {
-        listen: r.or(setting("http.listen", "GATEWAY_LISTEN"), "0.0.0.0:8080", address),
-        admin_listen: admin_listen(r),
-        admin_token: admin_token(r),
-        connections_max: r.or(setting("http.connections_max", "GATEWAY_CONNECTIONS_MAX"), "4096", number(1, 100_000)),
-        requests_max: r.or(setting("http.requests_max", "GATEWAY_REQUESTS_MAX"), "2048", number(1, 100_000)),
-        body_bytes_in_hand_max: r.or(
-            setting("http.body_bytes_in_hand_max", "GATEWAY_BODY_BYTES_IN_HAND_MAX"),
-            "32MiB",
-            |text| match bytes(text).map(usize::try_from) {
-                // One body of the largest size must fit.
-                Ok(Ok(bytes)) if (1 << 20..=1 << 30).contains(&bytes) => Ok(bytes),
-                Ok(_) => Err("must be from 1MiB to 1GiB".to_owned()),
-                Err(message) => Err(message),
-            },
-        ),
-        head_bytes_max: r.or(setting("http.head_bytes_max", "GATEWAY_HEAD_BYTES_MAX"), "16384", number(8192, 1 << 20)),
-        headers_max: r.or(setting("http.headers_max", "GATEWAY_HEADERS_MAX"), "64", number(8, 1000)),
-        head_timeout: r.or(setting("http.head_timeout", "GATEWAY_HEAD_TIMEOUT"), "15s", duration),
-        body_timeout: r.or(setting("http.body_timeout", "GATEWAY_BODY_TIMEOUT"), "10s", duration),
-        append_timeout: r.or(setting("http.append_timeout", "GATEWAY_APPEND_TIMEOUT"), "10s", duration),
-    }
-}
-
-fn admin_listen(r: &mut Reader) -> SocketAddr {
-    r.or(setting("http.admin_listen", "GATEWAY_ADMIN_LISTEN"), "127.0.0.1:9090", address)
-}
-
-fn admin_token(r: &mut Reader) -> Option<Secret> {
-    let names = setting("http.admin_token", "GATEWAY_ADMIN_TOKEN");
-    let token = r.secret(names)?;
-    if token.expose().trim().len() < ADMIN_TOKEN_BYTES_MIN {
-        r.fault(names.variable, format!("must be at least {ADMIN_TOKEN_BYTES_MIN} characters, made at random"));
-    }
-    Some(token)
 }
 
 fn inbox(r: &mut Reader) -> InboxConfig {
@@ -358,10 +291,6 @@ fn log(r: &mut Reader) -> LogConfig {
             check_filter(text).map(|()| text.to_owned()).map_err(|error| format!("is no log filter: {error}"))
         }),
     }
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "must be an address and a port, such as 0.0.0.0:8080 or [::1]:9090".to_owned())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "all parsers have one form")]

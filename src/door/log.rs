@@ -9,10 +9,10 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::problem::Inner;
-use crate::domain::clock::Clock;
 use crate::domain::ids::EntryId;
 use crate::domain::trace::TraceContext;
 use crate::stripe::envelope::Envelope;
+use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 
 /// What is told of a stored delivery.
@@ -27,10 +27,7 @@ pub(super) struct Stored {
 /// What the lines need.
 #[derive(Clone, Debug)]
 pub struct RequestLog {
-    /// Measures how long a request takes.
-    pub clock: Clock,
-    /// Counts and durations of webhook requests.
-    pub metrics: Arc<Metrics>,
+    pub instruments: Instruments,
     /// Whether refused requests count as webhook requests; those of the admin listener are only logged.
     pub webhooks: bool,
 }
@@ -46,7 +43,7 @@ pub(super) struct Line<'a> {
 impl RequestLog {
     /// Begins a line. The path is one that is configured, never as sent: that could hold anything.
     pub(super) fn begin<'a>(&'a self, method: Method, path: &'a str) -> Line<'a> {
-        Line { log: self, started: self.clock.instant(), method, path }
+        Line { log: self, started: self.instruments.clock.instant(), method, path }
     }
 }
 
@@ -54,7 +51,7 @@ impl Line<'_> {
     /// A delivery was stored.
     pub(super) fn stored(self, stored: &Stored) {
         let Self { log, started, method, path } = self;
-        let duration = log.clock.instant().duration_since(started);
+        let duration = log.instruments.clock.instant().duration_since(started);
         let event = stored.event.as_deref();
         tracing::info!(
             target: "request",
@@ -69,14 +66,14 @@ impl Line<'_> {
             duration_ms = duration.as_secs_f64() * 1000.0,
             "request"
         );
-        log.metrics.webhook_requests.of(stored.result).increment(1);
-        Metrics::observe(&log.metrics.webhook_seconds, duration);
+        log.instruments.metrics.webhook_requests.of(stored.result).increment(1);
+        Metrics::observe(&log.instruments.metrics.webhook_seconds, duration);
     }
 
     /// The request got any other answer.
     pub(super) fn answered(self, response: &Response) {
         let Self { log, started, method, path } = self;
-        let duration = log.clock.instant().duration_since(started);
+        let duration = log.instruments.clock.instant().duration_since(started);
         let duration_ms = duration.as_secs_f64() * 1000.0;
         let status = response.status().as_u16();
         let Some(Inner { code, reason }) = response.extensions().get::<Inner>() else {
@@ -85,8 +82,8 @@ impl Line<'_> {
         };
         tracing::warn!(target: "request", %method, path, status, code, reason, duration_ms, "request");
         if log.webhooks {
-            log.metrics.webhook_requests.of(code).increment(1);
-            Metrics::observe(&log.metrics.webhook_seconds, duration);
+            log.instruments.metrics.webhook_requests.of(code).increment(1);
+            Metrics::observe(&log.instruments.metrics.webhook_seconds, duration);
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::site::Site;
+use crate::config::ConnectionBounds;
 use crate::telemetry::metrics::Metrics;
 
 /// Sent to a connection over the bound, before anything of it is read.
@@ -23,32 +24,31 @@ content-type: application/problem+json\r\ncontent-length: 109\r\n\r\n\
 /// Pause after a failed accept (out of file handles, say), so that it is not tried in a tight loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Bounds on connections.
-#[derive(Clone, Copy, Debug)]
-pub struct ServerOptions {
-    /// Most connections; one more is answered 503 and closed.
-    pub connections_max: usize,
-    /// Largest head of a request, in bytes. A larger one is answered 431.
-    pub head_bytes_max: usize,
-    /// Most headers of a request. More are answered 431.
-    pub headers_max: usize,
-    /// From the first byte, or the end of the last request, to the end of a head.
-    pub head_timeout: Duration,
-    /// When draining begins, connections younger than this get the rest of it for their request. Whoever connected a moment
-    /// ago is about to speak, and would be hung up on without an answer.
-    pub fresh_for: Duration,
-}
+/// When draining begins, connections younger than this get the rest of it for their request: some round trips. Whoever
+/// connected a moment ago is about to speak, and would be hung up on without an answer.
+const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// Serves until draining begins, then finishes the requests in hand and returns. Connections are counted in `metrics`, if
 /// given.
 pub async fn serve(
     listener: TcpListener,
     site: impl Into<Site>,
-    options: ServerOptions,
+    bounds: ConnectionBounds,
     metrics: Option<Arc<Metrics>>,
     draining: CancellationToken,
 ) -> Result<(), Infallible> {
-    let site = Arc::new(site.into());
+    serve_with(listener, site.into(), (bounds, FRESH_FOR), metrics, draining).await;
+    Ok(())
+}
+
+async fn serve_with(
+    listener: TcpListener,
+    site: Site,
+    (bounds, fresh_for): (ConnectionBounds, Duration),
+    metrics: Option<Arc<Metrics>>,
+    draining: CancellationToken,
+) {
+    let site = Arc::new(site);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -61,7 +61,7 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) if connections.len() >= options.connections_max => {
+            Ok((stream, _)) if connections.len() >= bounds.connections_max => {
                 if let Some(metrics) = &metrics {
                     metrics.connections_refused.increment(1);
                 }
@@ -70,7 +70,7 @@ pub async fn serve(
             Ok((stream, _)) => {
                 // Small answers must not wait for more.
                 drop(stream.set_nodelay(true));
-                connections.spawn(connection(stream, Arc::clone(&site), options, draining.clone()));
+                connections.spawn(connection(stream, Arc::clone(&site), (bounds, fresh_for), draining.clone()));
                 observe(metrics.as_deref(), &connections);
             }
             Err(error) => accept_failed(&error).await,
@@ -78,19 +78,23 @@ pub async fn serve(
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
-    Ok(())
 }
 
-async fn connection(stream: TcpStream, site: Arc<Site>, options: ServerOptions, draining: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    site: Arc<Site>,
+    (bounds, fresh_for): (ConnectionBounds, Duration),
+    draining: CancellationToken,
+) {
     let site = &*site;
     let answer = service_fn(move |request| async move { Ok::<_, Infallible>(site.answer(request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(options.head_timeout)
-        .max_buf_size(options.head_bytes_max)
-        .max_headers(options.headers_max)
+        .header_read_timeout(bounds.head_timeout)
+        .max_buf_size(bounds.head_bytes_max)
+        .max_headers(bounds.headers_max)
         .serve_connection(TokioIo::new(stream), answer);
-    let fresh = tokio::time::sleep(options.fresh_for);
+    let fresh = tokio::time::sleep(fresh_for);
     tokio::pin!(connection, fresh);
     let last_moment = async {
         draining.cancelled().await;
@@ -142,10 +146,11 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (metrics, draining) = (Metrics::new(), CancellationToken::new());
         let minute = Duration::from_mins(1);
-        let options =
-            ServerOptions { connections_max: 9, head_bytes_max: 9000, headers_max: 9, head_timeout: minute, fresh_for };
+        let bounds =
+            ConnectionBounds { connections_max: 9, head_bytes_max: 9000, headers_max: 9, head_timeout: minute };
         let router = Router::new().fallback(|| async { "here" });
-        let served = serve(listener, router, options, Some(Arc::clone(&metrics)), draining.clone());
+        let served =
+            serve_with(listener, router.into(), (bounds, fresh_for), Some(Arc::clone(&metrics)), draining.clone());
         let client = async {
             let mut stream = TcpStream::connect(address).await.unwrap();
             while !metrics.render().contains("colony_gateway_connections 1") {

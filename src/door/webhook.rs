@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, header};
@@ -20,46 +19,27 @@ use super::body::{self, PERMIT_BYTES};
 use super::log::{RequestLog, Stored};
 use super::problem::Problem;
 use super::trace;
-use crate::domain::clock::Clock;
+use crate::config::WebhookBounds;
 use crate::domain::route::{Route, RouteInForce};
 use crate::domain::trace::TraceContext;
 use crate::inbox::{Door, Inbox, NewEntry, Receipt};
 use crate::stripe::endpoint::{Endpoint, Mismatch};
 use crate::stripe::envelope::Envelope;
 use crate::stripe::signature::{SignatureError, check_header};
+use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::Tracer;
 
 static STRIPE_SIGNATURE: HeaderName = HeaderName::from_static("stripe-signature");
 
-/// Bounds on what the webhook routes have in hand at once.
-#[derive(Clone, Copy, Debug)]
-pub struct WebhookOptions {
-    /// Most requests in hand; one more is answered 503.
-    pub requests_max: usize,
-    /// Most bytes of bodies in hand, all requests together; more are answered 503.
-    pub body_bytes_in_hand_max: usize,
-    /// From the head of a request to the end of its body.
-    pub body_timeout: Duration,
-    /// From the end of the body to the commit.
-    pub append_timeout: Duration,
-}
-
-/// What the webhook routes need.
+/// What the webhook paths need.
 #[derive(Clone, Debug)]
 pub struct Webhooks {
     /// Where deliveries become durable.
     pub inbox: Inbox,
     /// Named in the answer.
     pub route: RouteInForce,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// Time.
-    pub clock: Clock,
-    /// Traces.
-    pub tracer: Tracer,
-    /// Bounds.
-    pub options: WebhookOptions,
+    pub instruments: Instruments,
+    pub bounds: WebhookBounds,
 }
 
 /// The webhook paths of every endpoint.
@@ -105,8 +85,8 @@ impl Intake {
         }
         Self {
             endpoints: paths,
-            requests: Semaphore::new(webhooks.options.requests_max),
-            body_budget: Semaphore::new(webhooks.options.body_bytes_in_hand_max.div_ceil(PERMIT_BYTES)),
+            requests: Semaphore::new(webhooks.bounds.requests_max),
+            body_budget: Semaphore::new(webhooks.bounds.body_bytes_in_hand_max.div_ceil(PERMIT_BYTES)),
             webhooks,
             log,
         }
@@ -144,22 +124,22 @@ impl Intake {
             return Err(Problem::MethodNotAllowed { allow: "POST" });
         }
         let webhooks = &self.webhooks;
-        let arrived = webhooks.tracer.moment();
-        let options = &webhooks.options;
+        let (instruments, bounds) = (&webhooks.instruments, &webhooks.bounds);
+        let arrived = instruments.tracer.moment();
         let _place = self.requests.try_acquire().map_err(|_| Problem::Overloaded)?;
-        let _in_hand = InHand::new(&webhooks.metrics);
+        let _in_hand = InHand::new(&instruments.metrics);
         let (head, body) = request.into_parts();
         let refuse = |error| {
-            webhooks.metrics.signature_failures.of(SignatureError::reason(error)).increment(1);
+            instruments.metrics.signature_failures.of(SignatureError::reason(error)).increment(1);
             Problem::InvalidSignature(error)
         };
         let values = head.headers.get_all(&STRIPE_SIGNATURE).iter().map(HeaderValue::as_bytes);
         let header = check_header(values).map_err(refuse)?;
-        let body = body::read(body, &self.body_budget, options.body_timeout).await?;
+        let body = body::read(body, &self.body_budget, bounds.body_timeout).await?;
         let delivery = header
-            .verify(body.bytes.clone(), &endpoint.secrets.get(), webhooks.clock.now(), endpoint.tolerance)
+            .verify(body.bytes.clone(), &endpoint.secrets.get(), instruments.clock.now(), endpoint.tolerance)
             .map_err(refuse)?;
-        webhooks.metrics.key_uses.of(&format!("webhook:{}", delivery.secret())).increment(1);
+        instruments.metrics.key_uses.of(&format!("webhook:{}", delivery.secret())).increment(1);
         let (entry, event, held) = match Envelope::read(delivery.body()) {
             Ok(event) => {
                 let mismatch = endpoint.check(&event).err();
@@ -175,14 +155,14 @@ impl Intake {
                 (NewEntry::malformed(endpoint.name.clone(), error.to_string(), delivery), None, Some("malformed"))
             }
         };
-        let span = trace::Delivery::begin(&webhooks.tracer, arrived, path, endpoint.name.as_str(), event.as_deref());
+        let span = trace::Delivery::begin(&instruments.tracer, arrived, path, endpoint.name.as_str(), event.as_deref());
         let context = span.context();
         let receipt = match self.append(entry.traced(context), &span).await {
             Ok(receipt) => receipt,
             Err(problem) => return Err(span.failed(problem)),
         };
-        webhooks.metrics.last_webhook.set(webhooks.clock.now().as_seconds());
-        let result = count(&webhooks.metrics, &receipt, held, event.as_deref());
+        instruments.metrics.last_webhook.set(instruments.clock.now().as_seconds());
+        let result = count(&instruments.metrics, &receipt, held, event.as_deref());
         span.stored(&receipt, result);
         Ok(acknowledge(&receipt, &webhooks.route, result, event, context))
     }
@@ -190,7 +170,7 @@ impl Intake {
     async fn append(&self, entry: NewEntry, span: &trace::Delivery) -> Result<Receipt, Problem> {
         let _commit = span.commit();
         let append = self.webhooks.inbox.append(entry);
-        match tokio::time::timeout(self.webhooks.options.append_timeout, append).await {
+        match tokio::time::timeout(self.webhooks.bounds.append_timeout, append).await {
             Ok(appended) => appended.map_err(Problem::InboxUnavailable),
             Err(_) => Err(Problem::InboxTimeout),
         }

@@ -5,7 +5,6 @@
 //! inbox from its oldest event on, and only then the cursor moves to its end. How long a window is follows from how dense
 //! the events are. A run that is killed goes on with the window that it was in.
 
-
 use super::bounds::{HORIZON, OVERLAP, PAGE_TIME_MAX, SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
 use super::report::EventsReport;
 use super::{ReconcileError, Reconciler, Terms};

@@ -54,7 +54,7 @@ fn the_environment_goes_before_the_file_and_the_file_before_the_default() {
     let file = Some("data_dir = \"from-file\"\n[http]\nlisten = \"127.0.0.1:1\"\nheaders_max = 32\n");
     let config = read(&[SECRET, ("GATEWAY_LISTEN", "127.0.0.1:2")], file).unwrap();
     assert_eq!(config.http.listen.port(), 2);
-    assert_eq!(config.http.headers_max, 32);
+    assert_eq!(config.http.connections.headers_max, 32);
     assert!(matches!(config.ledger, LedgerConfig::Sqlite { path } if path == *"from-file/ledger.db"));
     let origin = |key| config.shown.iter().find(|shown| shown.key == key).unwrap().origin.clone();
     assert_eq!(

@@ -1,0 +1,19 @@
+//! What a part of the process tells the time by, and tells the world how it is.
+
+use std::sync::Arc;
+
+use super::health::Board;
+use super::metrics::Metrics;
+use super::trace::Tracer;
+use crate::domain::clock::Clock;
+
+/// One set for a process, handed to all of its parts. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Instruments {
+    pub metrics: Arc<Metrics>,
+    /// The health board.
+    pub board: Board,
+    pub clock: Clock,
+    /// Off unless traces are exported.
+    pub tracer: Tracer,
+}
