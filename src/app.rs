@@ -49,7 +49,7 @@ use crate::stripe::api::ApiConfigError;
 use crate::telemetry::health::Board;
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::SetupError;
+use crate::telemetry::trace::TraceSetupError;
 
 /// Longest wait for the ledger before webhooks are received without it.
 const LEDGER_CHECK_MAX: Duration = Duration::from_secs(3);
@@ -60,11 +60,9 @@ pub enum StartError {
     /// A listener cannot be opened.
     #[error("cannot listen on {address} ({setting}): is another program using it?")]
     Listen {
-        /// The address.
         address: SocketAddr,
         /// The setting that names it.
         setting: &'static str,
-        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -91,33 +89,27 @@ pub enum StartError {
     Config(#[from] ConfigError),
     /// Traces cannot be exported as configured.
     #[error("cannot export traces")]
-    Traces(#[source] SetupError),
+    Traces(#[source] TraceSetupError),
     /// Configuration and database differ about shadow mode.
     #[error(transparent)]
     Mode(#[from] shadow::ModeError),
     /// The directory for the gateway's files cannot be made.
     #[error("cannot create {path}")]
     Directory {
-        /// The directory.
         path: std::path::PathBuf,
-        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// A gateway that runs.
 #[derive(Debug)]
 pub struct Gateway {
-    /// Where webhooks are received.
     pub webhooks: SocketAddr,
     /// Where metrics and health are served.
     pub admin: SocketAddr,
-    /// The journal.
     pub inbox: Inbox,
     /// Sends entries the direct route, or lets them go through the colony again. Has no effect without a colony.
     pub switch: RouteSwitch,
-    /// Begins draining from inside.
     pub shutdown: Shutdown,
     renewables: Renewables,
     config: Config,
@@ -254,7 +246,7 @@ impl Gateway {
     /// stops.
     pub fn tell(&mut self, manager: Notifier) {
         let status = format!("receiving webhooks on {}", self.webhooks);
-        let pulse = manager::Pulse::Inbox(self.inbox.clone());
+        let pulse = manager::LifeSign::Inbox(self.inbox.clone());
         self.supervisor.start("service manager", manager::tell(manager, status, pulse, self.shutdown.clone()));
     }
 

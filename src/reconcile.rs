@@ -22,8 +22,10 @@ use std::time::Duration;
 pub use self::bounds::{
     CONFIRMATIONS_MAX, HORIZON, HORIZON_WARNING, OVERLAP, SECOND_PAGES_MAX, SUBSCRIPTIONS_MAX, WINDOW_PAGES_MAX,
 };
-pub use self::handle::{Handle, StartError, handle};
-pub use self::report::{EventsReport, Order, Report, Status, SubscriptionsReport, What};
+pub use self::handle::{Handle, OrderRefused, handle};
+pub use self::report::{
+    EventsReport, ReconcileOrder, ReconcileReport, ReconcileScope, ReconcileStatus, SubscriptionsReport,
+};
 pub use self::runner::{Runner, Schedule};
 pub use self::stubborn::{ATTEMPTS_MAX, ReconcileError};
 
@@ -38,11 +40,8 @@ use crate::stripe::endpoint::Endpoint;
 /// Compares, and brings in order what differs.
 #[derive(Debug)]
 pub struct Reconciler {
-    /// Stripe.
     pub api: Arc<StripeApi>,
-    /// Where missing events go.
     pub inbox: Inbox,
-    /// The state of record.
     pub ledger: Arc<dyn StateOfRecord>,
     /// Makes rows of listed subscriptions.
     pub validator: Arc<Validator>,
@@ -52,24 +51,22 @@ pub struct Reconciler {
     pub accounts: Vec<String>,
     /// Waits between attempts at one page.
     pub backoff: Backoff,
-    /// Time.
     pub clock: Clock,
 }
 
 /// What a run is to do.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// What is ordered.
-    pub order: Order,
+pub struct RunTerms {
+    pub order: ReconcileOrder,
     /// Events younger than this may still be on their way as webhooks and are left to the next run.
     pub grace: Duration,
     /// Moment up to which another gateway is known to have compared events.
     pub covered: Option<Timestamp>,
 }
 
-impl Terms {
+impl RunTerms {
     /// An operator's order: up to this moment.
-    pub fn ordered(order: Order) -> Self {
+    pub fn ordered(order: ReconcileOrder) -> Self {
         Self { order, grace: Duration::ZERO, covered: None }
     }
 }
@@ -77,9 +74,9 @@ impl Terms {
 impl Reconciler {
     /// Does what is ordered. Tells after each page what it has come to. Faults end the part that they concern and stand
     /// in the report. Dropping the run between two of its steps loses nothing.
-    pub async fn run(&self, terms: Terms, mut tell: impl FnMut(&Report) + Send) -> Report {
+    pub async fn run(&self, terms: RunTerms, mut tell: impl FnMut(&ReconcileReport) + Send) -> ReconcileReport {
         let order = terms.order;
-        let mut report = Report { dry_run: order.dry_run, ..Report::default() };
+        let mut report = ReconcileReport { dry_run: order.dry_run, ..ReconcileReport::default() };
         if order.what.events() {
             let mut events = EventsReport::default();
             let result = {

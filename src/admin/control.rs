@@ -36,7 +36,6 @@ pub struct Control {
     pub operator: Operator,
     /// Which way entries are wished to go.
     pub switch: RouteSwitch,
-    /// Which way they go.
     pub in_force: RouteInForce,
     pub inbox: Inbox,
     pub pause: Pause,

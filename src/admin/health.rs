@@ -21,7 +21,6 @@ use crate::telemetry::instruments::Instruments;
 /// What health and metrics are read from.
 #[derive(Clone, Debug)]
 pub struct Health {
-    /// Latches and draining.
     pub readiness: Readiness,
     pub instruments: Instruments,
     /// Nothing in a process that only works.

@@ -10,7 +10,7 @@ use axum::{Json, Router};
 
 use super::Control;
 use crate::door::Problem;
-use crate::reconcile::{Handle, Order, StartError, Status};
+use crate::reconcile::{Handle, OrderRefused, ReconcileOrder, ReconcileStatus};
 
 /// Longest body of an order, in bytes.
 const BODY_BYTES_MAX: usize = 1024;
@@ -21,7 +21,7 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
     Router::new().route("/admin/reconcile", methods.with_state(control))
 }
 
-async fn show(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<Status>, Problem> {
+async fn show(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<ReconcileStatus>, Problem> {
     control.operator.authorize(&headers)?;
     Ok(Json(handle(&control)?.status()))
 }
@@ -30,14 +30,14 @@ async fn order(
     State(control): State<Arc<Control>>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<Status>), Problem> {
+) -> Result<(StatusCode, Json<ReconcileStatus>), Problem> {
     control.operator.authorize(&headers)?;
     let handle = handle(&control)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
-    let order: Order = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
+    let order: ReconcileOrder = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
     let status = handle.start(order).map_err(|error| match error {
-        StartError::Busy => Problem::Busy,
-        StartError::Ending => Problem::ShuttingDown,
+        OrderRefused::Busy => Problem::Busy,
+        OrderRefused::Ending => Problem::ShuttingDown,
     })?;
     tracing::info!(target: "audit", action = "reconcile", what = ?order.what, dry_run = order.dry_run, "admin");
     Ok((StatusCode::ACCEPTED, Json(status)))

@@ -42,7 +42,6 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// What bees share with whatever else is in the process.
 #[derive(Debug)]
 pub struct Shared {
-    /// Speaks to the colony.
     pub client: Client,
     /// Revenue and the state of record.
     pub pipeline: Pipeline,
@@ -50,13 +49,9 @@ pub struct Shared {
     pub reports: Option<Arc<dyn Reports>>,
     /// Where the gateway hears of processes that were closed.
     pub completions: Option<Completions>,
-    /// Counts.
     pub metrics: Arc<Metrics>,
-    /// Health.
     pub board: Board,
-    /// Time.
     pub clock: Clock,
-    /// Traces.
     pub tracer: Tracer,
 }
 
@@ -143,12 +138,10 @@ pub(super) fn release(
     Ok(())
 }
 
-/// Bees without a gateway.
 #[derive(Debug)]
 pub struct BeeHouse {
     /// Where metrics and health are served; nothing when the address was taken.
     pub admin: Option<SocketAddr>,
-    /// Begins draining from inside.
     pub shutdown: Shutdown,
     renewables: Renewables,
     config: Config,
@@ -236,7 +229,7 @@ impl BeeHouse {
     /// Tells the service manager that the bees are at work, that they live, and that they stop.
     pub fn tell(&mut self, manager: Notifier) {
         let status = format!("{} bees", self.config.colony.bees.max(1));
-        let told = manager::tell(manager, status, manager::Pulse::Runtime, self.shutdown.clone());
+        let told = manager::tell(manager, status, manager::LifeSign::Runtime, self.shutdown.clone());
         self.supervisor.start("service manager", told);
     }
 

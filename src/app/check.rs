@@ -25,19 +25,16 @@ pub const PROBE_MAX: Duration = Duration::from_secs(8);
 /// How a component is. The order is from well to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum CheckStatus {
     /// Not set up, and nothing needs it.
     NotConfigured,
-    /// As it should be.
     Ok,
     /// Works, and needs a look.
     Degraded,
-    /// Does not work.
     Down,
 }
 
-impl Status {
-    /// For people.
+impl CheckStatus {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotConfigured => "not configured",
@@ -59,55 +56,47 @@ impl Status {
 
 /// What was found about one component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Its name.
+pub struct Diagnosis {
     pub component: &'static str,
-    /// How it is.
-    pub status: Status,
-    /// What was seen.
+    pub status: CheckStatus,
     pub detail: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
 }
 
-impl Finding {
-    fn new(component: &'static str, status: Status, detail: impl Into<String>) -> Self {
+impl Diagnosis {
+    fn new(component: &'static str, status: CheckStatus, detail: impl Into<String>) -> Self {
         Self { component, status, detail: detail.into(), action: None }
     }
 
     fn ok(component: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(component, Status::Ok, detail)
+        Self::new(component, CheckStatus::Ok, detail)
     }
 
     fn none(component: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(component, Status::NotConfigured, detail)
+        Self::new(component, CheckStatus::NotConfigured, detail)
     }
 
     fn degraded(component: &'static str, detail: impl Into<String>, action: impl Into<String>) -> Self {
-        Self { action: Some(action.into()), ..Self::new(component, Status::Degraded, detail) }
+        Self { action: Some(action.into()), ..Self::new(component, CheckStatus::Degraded, detail) }
     }
 
     fn down(component: &'static str, detail: impl Into<String>, action: impl Into<String>) -> Self {
-        Self { action: Some(action.into()), ..Self::new(component, Status::Down, detail) }
+        Self { action: Some(action.into()), ..Self::new(component, CheckStatus::Down, detail) }
     }
 }
 
-/// The whole report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct CheckReport {
     /// The worst of all components.
-    pub status: Status,
-    /// Version of this program.
+    pub status: CheckStatus,
     pub version: &'static str,
-    /// When it was made.
     pub checked_at: String,
-    /// Each component.
-    pub components: Vec<Finding>,
+    pub components: Vec<Diagnosis>,
 }
 
-/// Asks every component.
-pub async fn run(config: &Config, clock: &Clock) -> Report {
+pub async fn run(config: &Config, clock: &Clock) -> CheckReport {
     let (gateway, colony, ledger, stripe, clocks) = tokio::join!(
         within("gateway", gateway::probe(config)),
         within("colony", colony::probe(config, clock)),
@@ -122,25 +111,24 @@ pub async fn run(config: &Config, clock: &Clock) -> Report {
     components.push(keys::probe(config, clock));
     components.push(machine::disk(config));
     components.push(settings(config));
-    let status = components.iter().map(|finding| finding.status).max().unwrap_or(Status::Ok).max(Status::Ok);
-    Report { status, version: env!("CARGO_PKG_VERSION"), checked_at: clock.now().to_string(), components }
+    let status = components.iter().map(|finding| finding.status).max().unwrap_or(CheckStatus::Ok).max(CheckStatus::Ok);
+    CheckReport { status, version: env!("CARGO_PKG_VERSION"), checked_at: clock.now().to_string(), components }
 }
 
-async fn within(component: &'static str, probe: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
+async fn within(component: &'static str, probe: impl Future<Output = Vec<Diagnosis>>) -> Vec<Diagnosis> {
     tokio::time::timeout(PROBE_MAX, probe).await.unwrap_or_else(|_| {
         let detail = format!("no answer within {} s", PROBE_MAX.as_secs());
-        vec![Finding::down(component, detail, "look at the network between this machine and it")]
+        vec![Diagnosis::down(component, detail, "look at the network between this machine and it")]
     })
 }
 
-/// Oddities in the configuration.
-fn settings(config: &Config) -> Finding {
+fn settings(config: &Config) -> Diagnosis {
     const NAME: &str = "configuration";
     match config.warnings.as_slice() {
-        [] => Finding::ok(NAME, "no warnings"),
+        [] => Diagnosis::ok(NAME, "no warnings"),
         [first, rest @ ..] => {
             let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
-            Finding::degraded(NAME, format!("{first}{more}"), "see `colony-gateway config check`")
+            Diagnosis::degraded(NAME, format!("{first}{more}"), "see `colony-gateway config check`")
         }
     }
 }
@@ -151,14 +139,19 @@ mod tests {
 
     #[test]
     fn the_worst_component_decides_and_what_is_not_set_up_decides_nothing() {
-        assert!(Status::NotConfigured < Status::Ok && Status::Ok < Status::Degraded && Status::Degraded < Status::Down);
-        let codes = [Status::NotConfigured, Status::Ok, Status::Degraded, Status::Down].map(Status::exit_code);
+        assert!(
+            CheckStatus::NotConfigured < CheckStatus::Ok
+                && CheckStatus::Ok < CheckStatus::Degraded
+                && CheckStatus::Degraded < CheckStatus::Down
+        );
+        let codes = [CheckStatus::NotConfigured, CheckStatus::Ok, CheckStatus::Degraded, CheckStatus::Down]
+            .map(CheckStatus::exit_code);
         assert_eq!(codes, [0, 0, 1, 2]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_component_that_never_answers_is_down_and_does_not_hold_the_report() {
         let findings = within("ledger", std::future::pending()).await;
-        assert_eq!((findings[0].component, findings[0].status), ("ledger", Status::Down));
+        assert_eq!((findings[0].component, findings[0].status), ("ledger", CheckStatus::Down));
     }
 }

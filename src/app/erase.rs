@@ -21,10 +21,8 @@ pub trait InboxSide: Send + Sync {
 
 /// What to erase, and what to put up with.
 #[derive(Clone, Debug)]
-pub struct Order {
-    /// Whose data.
+pub struct ErasureOrder {
     pub subject: Subject,
-    /// Count and change nothing.
     pub dry_run: bool,
     /// Go on although entries of the person are not settled; they are left as they are.
     pub include_unsettled: bool,
@@ -34,10 +32,8 @@ pub struct Order {
 
 /// What was erased, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// Fingerprint of the subject.
+pub struct ErasureReport {
     pub fingerprint: String,
-    /// Nothing was changed.
     pub dry_run: bool,
     /// The subject had been erased before.
     pub erased_before: bool,
@@ -45,45 +41,36 @@ pub struct Report {
     pub ids: [usize; 4],
     /// Subscriptions that entitle the person now.
     pub entitling: u64,
-    /// Bodies of the inbox.
     pub inbox_bodies: u64,
     /// Entries that are not settled and were left.
     pub unsettled: u64,
-    /// The first of them.
     pub unsettled_entries: Vec<Unsettled>,
-    /// Events of the ledger.
     pub ledger_events: u64,
-    /// Rows of the ledger.
     pub ledger_rows: crate::ledger::erase::RowsErased,
 }
 
-/// Why nothing was erased.
 #[derive(Debug, thiserror::Error)]
 pub enum EraseRefused {
-    /// Entries wait.
     #[error(
         "entries that name the person and are not settled: {}. Nothing unapplied is ever removed: bring them to their end \
          (`inbox list`, `inbox replay`) and run this again, or erase the rest now with --include-unsettled and run this \
          again later:\n{}",
         .0.unsettled, lines(.0)
     )]
-    Unsettled(Box<Report>),
-    /// The person still pays.
+    Unsettled(Box<ErasureReport>),
     #[error(
         "subscriptions that still entitle the person: {0}. Cancel them at Stripe and wait for the events, or go on with \
          --include-active: the access that the gateway shows ends then, while Stripe goes on charging"
     )]
     Active(u64),
-    /// The ledger.
     #[error("the ledger did not do its part; run this again, it goes on where it can")]
     Ledger(#[from] LedgerError),
-    /// The inbox.
     #[error("the inbox did not do its part; run this again, it goes on where it can")]
     Inbox(#[source] anyhow::Error),
 }
 
 /// The entries of a refusal, a line each.
-fn lines(report: &Report) -> String {
+fn lines(report: &ErasureReport) -> String {
     let line = |one: &Unsettled| format!("  {} {} {} {}", one.entry, one.state, one.event_id, one.event_type);
     let mut lines: Vec<String> = report.unsettled_entries.iter().map(line).collect();
     let more = report.unsettled.saturating_sub(report.unsettled_entries.len() as u64);
@@ -98,16 +85,20 @@ fn lines(report: &Report) -> String {
 /// # Errors
 /// [`EraseRefused::Unsettled`] and [`EraseRefused::Active`] before anything was changed; a fault of a store at any point,
 /// after which the same order can be given again.
-pub async fn erase(inbox: &dyn InboxSide, ledger: &dyn StateOfRecord, order: &Order) -> Result<Report, EraseRefused> {
+pub async fn erase(
+    inbox: &dyn InboxSide,
+    ledger: &dyn StateOfRecord,
+    order: &ErasureOrder,
+) -> Result<ErasureReport, EraseRefused> {
     let found = ledger.find_person(&order.subject).await?;
     let person = &found.person;
-    let mut report = Report {
+    let mut report = ErasureReport {
         fingerprint: order.subject.fingerprint(),
         dry_run: order.dry_run,
         erased_before: found.erased_before,
         ids: [person.users.len(), person.customers.len(), person.subscriptions.len(), person.objects.len()],
         entitling: found.entitling,
-        ..Report::default()
+        ..ErasureReport::default()
     };
     over_inbox(inbox, person, true, &mut report).await?;
     if !order.dry_run {
@@ -137,7 +128,7 @@ async fn over_inbox(
     inbox: &dyn InboxSide,
     person: &Person,
     dry_run: bool,
-    report: &mut Report,
+    report: &mut ErasureReport,
 ) -> Result<(), EraseRefused> {
     (report.inbox_bodies, report.unsettled) = (0, 0);
     report.unsettled_entries.clear();

@@ -33,7 +33,6 @@ pub(super) fn retention(config: &InboxConfig) -> Retention {
     Retention { bodies: config.keep_bodies, entries: config.keep_entries }
 }
 
-/// Runs until draining begins.
 pub(super) async fn run(
     inbox: Inbox,
     (retention, directory): (Retention, PathBuf),

@@ -11,7 +11,6 @@ use crate::config::Config;
 use crate::door::{self, Webhooks};
 use crate::lifecycle::{Inherited, Shutdown, Supervisor};
 
-/// What the listeners serve.
 pub(super) struct Routes {
     pub(super) webhooks: Webhooks,
     pub(super) health: Health,
@@ -53,7 +52,6 @@ impl Listeners {
         Ok((webhooks, admin))
     }
 
-    /// Serves until draining begins.
     pub(super) fn start(self, config: &Config, routes: Routes, supervisor: &mut Supervisor, shutdown: &Shutdown) {
         let Routes { webhooks, health, control } = routes;
         let metrics = Some(Arc::clone(&health.instruments.metrics));

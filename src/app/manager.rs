@@ -7,14 +7,13 @@ use crate::inbox::{Inbox, InboxError};
 use crate::lifecycle::{Notifier, Shutdown};
 
 /// What must answer for the process to count as alive, besides the runtime.
-pub(super) enum Pulse {
+pub(super) enum LifeSign {
     /// The writer of the inbox: it has to answer, be it that its disk is full.
     Inbox(Inbox),
-    /// Nothing else.
     Runtime,
 }
 
-impl Pulse {
+impl LifeSign {
     async fn beats(&self, patience: Duration) -> bool {
         match self {
             Self::Runtime => true,
@@ -30,7 +29,7 @@ impl Pulse {
 pub(super) async fn tell(
     manager: Notifier,
     status: String,
-    pulse: Pulse,
+    pulse: LifeSign,
     shutdown: Shutdown,
 ) -> Result<(), Infallible> {
     manager.ready(&status);

@@ -26,7 +26,6 @@ const SHARE: u32 = 20;
 /// Kinds named on the health board; the rest is counted.
 const NAMED_MAX: usize = 3;
 
-/// Watches the inbox.
 pub(super) struct Watch {
     inbox: Inbox,
     metrics: Arc<Metrics>,
@@ -57,7 +56,6 @@ impl Watch {
         watch
     }
 
-    /// Runs until draining begins.
     pub(super) async fn run(mut self, shutdown: Shutdown) -> Result<(), Infallible> {
         let mut wait = LOOK;
         loop {

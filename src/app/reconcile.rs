@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{StartError, open_ledger, pipeline};
+use super::{OrderRefused, open_ledger, pipeline};
 use crate::config::Config;
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
 use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
-use crate::reconcile::{self, Order, Reconciler, Report, Runner, Schedule, Terms};
+use crate::reconcile::{self, ReconcileOrder, ReconcileReport, Reconciler, RunTerms, Runner, Schedule};
 use crate::revenue::validator::Validator;
 use crate::stripe::api::StripeApi;
 use crate::telemetry::health::Board;
@@ -49,13 +49,13 @@ pub(super) fn start(reconcile: Option<Runner>, supervisor: &mut Supervisor, shut
 pub async fn run_once(
     config: &Config,
     inbox: Inbox,
-    order: Order,
+    order: ReconcileOrder,
     clock: Clock,
-    tell: impl FnMut(&Report) + Send,
-) -> Result<Option<Report>, StartError> {
+    tell: impl FnMut(&ReconcileReport) + Send,
+) -> Result<Option<ReconcileReport>, OrderRefused> {
     let Some(api) = pipeline::stripe(config, &clock)? else { return Ok(None) };
     let validator = Arc::new(pipeline::validator(config, Some(Arc::clone(&api)), &clock)?);
     let ledger = open_ledger(config, &clock).await?;
     let reconciler = reconciler(config, (api, inbox, ledger, validator), clock);
-    Ok(Some(reconciler.run(Terms::ordered(order), tell).await))
+    Ok(Some(reconciler.run(RunTerms::ordered(order), tell).await))
 }

@@ -38,7 +38,6 @@ enum Why {
 }
 
 impl Reload {
-    /// Runs until draining begins.
     pub(super) async fn run(self, config: Config, mut hangups: Hangups, shutdown: Shutdown) -> Result<(), Infallible> {
         let this = Arc::new(self);
         let mut current = Arc::new(config);

@@ -21,9 +21,7 @@ use crate::telemetry::metrics::Metrics;
 /// Keys of the colony route.
 #[derive(Clone, Debug)]
 pub(super) struct ColonyKeys {
-    /// The user that submits.
     pub(super) member: Renewable<Member>,
-    /// What attests jobs.
     pub(super) signer: Renewable<Signer>,
 }
 

@@ -15,7 +15,6 @@ use crate::lifecycle::{Shutdown, Supervisor};
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
 
-/// Name on the board.
 const COMPONENT: &str = "shadow";
 
 /// Before the first comparison, so that what waits in the inbox at the start is there.

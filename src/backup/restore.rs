@@ -26,7 +26,7 @@ pub struct Target {
 
 /// What became of a file of the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum FileFate {
     /// Put into place.
     Placed,
     /// Put into place; what was there is kept here.
@@ -41,13 +41,13 @@ pub enum Fate {
 
 /// A file of the archive, where it belongs, and what became of it, or would.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct FileLine {
     /// Its name in the archive.
     pub name: String,
     /// Where it belongs.
     pub path: PathBuf,
     /// What became of it.
-    pub fate: Fate,
+    pub fate: FileFate,
 }
 
 /// What was restored, or would be.
@@ -56,7 +56,7 @@ pub struct Restored {
     /// What the archive says of itself.
     pub manifest: Manifest,
     /// File by file.
-    pub lines: Vec<Line>,
+    pub lines: Vec<FileLine>,
 }
 
 /// Checks the archive and puts its files into place. With `dry_run` it only checks. Blocks.
@@ -154,26 +154,26 @@ impl Staged {
     }
 
     /// What to do with each file.
-    fn plan(&self, force: bool, dry_run: bool, stamp: &str) -> Result<(Vec<Line>, Vec<Move>), BackupError> {
+    fn plan(&self, force: bool, dry_run: bool, stamp: &str) -> Result<(Vec<FileLine>, Vec<Move>), BackupError> {
         let (mut lines, mut moves) = (Vec::new(), Vec::new());
         for part in &self.0 {
             let is_key = part.name.starts_with(KEYS);
             let aside = beside(&part.target, &format!(".before-restore-{stamp}"));
             let there = part.target.exists();
             let fate = match &part.staged {
-                None => Fate::LeftOut,
-                Some(_) if !there => Fate::Placed,
-                Some(staged) if is_key && same(staged, &part.target)? => Fate::Same,
+                None => FileFate::LeftOut,
+                Some(_) if !there => FileFate::Placed,
+                Some(staged) if is_key && same(staged, &part.target)? => FileFate::Same,
                 // A key that was rotated since the backup is the one that the colony knows.
-                Some(_) if is_key && !force => Fate::Kept,
+                Some(_) if is_key && !force => FileFate::Kept,
                 Some(_) if !force && !dry_run => return Err(BackupError::InTheWay { path: part.target.clone() }),
-                Some(_) => Fate::Replaced(aside.clone()),
+                Some(_) => FileFate::Replaced(aside.clone()),
             };
-            if let (Fate::Placed | Fate::Replaced(_), Some(staged)) = (&fate, &part.staged) {
+            if let (FileFate::Placed | FileFate::Replaced(_), Some(staged)) = (&fate, &part.staged) {
                 let (staged, target) = (staged.clone(), part.target.clone());
                 moves.push(Move { staged, target, aside, database: !is_key });
             }
-            lines.push(Line { name: part.name.clone(), path: part.target.clone(), fate });
+            lines.push(FileLine { name: part.name.clone(), path: part.target.clone(), fate });
         }
         Ok((lines, moves))
     }

@@ -51,10 +51,8 @@ impl Default for Rhythm {
     }
 }
 
-/// How one bee is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulse {
-    /// Name of its executor.
     pub executor: String,
     /// What it does, such as `idle` or `working`.
     pub state: &'static str,
@@ -74,7 +72,6 @@ pub trait Pulses: Send + Sync + fmt::Debug {
     fn pulses(&self) -> Vec<Pulse>;
 }
 
-/// Sends heartbeats.
 #[derive(Debug)]
 pub struct Heartbeat {
     link: Link,
@@ -99,7 +96,6 @@ impl Heartbeat {
         Ok(Self { link: Link::new(url, rhythm.patience)?, pulses, rhythm, metrics, clock })
     }
 
-    /// Runs until draining begins.
     pub async fn run(mut self, draining: CancellationToken) -> Result<(), Infallible> {
         let mut was_good = None;
         let mut ticks = tokio::time::interval(self.rhythm.every);
@@ -138,7 +134,6 @@ impl Heartbeat {
 /// How often bees without a pulse are looked at again.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
-/// Why Redis took nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// It did not answer in time.
@@ -244,7 +239,6 @@ fn naive_utc(at: Timestamp) -> String {
 /// A heartbeat that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Name of the executor.
     pub executor: String,
     /// How long ago it beat; nothing when its two minutes are over.
     pub age: Option<Duration>,

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::domain::clock::Timestamp;
 
-/// How one bee is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BeeReport {
     /// Its name in the colony.
@@ -40,7 +39,6 @@ impl Roster {
         }
     }
 
-    /// Every bee, by number.
     pub fn read(&self) -> Vec<BeeReport> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -13,7 +13,6 @@ use crate::colony::keys::{Role, rotate};
 use crate::config::{Config, LedgerConfig, Sources};
 use crate::domain::clock::Clock;
 
-/// For `--help`.
 pub const NOTES: &str = "What is in it: the inbox, the embedded ledger (a ledger in PostgreSQL or Supabase has backups of its own), and the
 key files that the environment names (COLONIES_*_PRVKEY_FILE, ATTESTATION_*_FILE). Not in it: Stripe's secrets, database
 URLs and the configuration file, which belong to your secret store.

@@ -11,7 +11,6 @@ use crate::domain::clock::Clock;
 use crate::lifecycle::{Hangups, Notifier, Signals};
 use crate::telemetry::logging;
 
-/// For `--help`.
 pub const SETTINGS: &str = "Settings that bees need:
   COLONIES_SERVER_HOST, COLONIES_COLONY_NAME   the colony
   COLONIES_EXECUTOR_PRVKEY                     who the bees are; every bee beyond the first follows from it

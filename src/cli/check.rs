@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use crate::app::check::{self, Report, Status};
+use crate::app::check::{self, CheckReport, CheckStatus};
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
 
-/// For `--help`.
 pub const EXIT_CODES: &str = "Exit codes:
   0  healthy
   1  degraded: works, and something needs a look
@@ -66,8 +65,8 @@ async fn ready(sources: &Sources) -> ExitCode {
 }
 
 /// The report for people.
-fn table(report: &Report, colour: bool) -> String {
-    let width = |text: fn(&check::Finding) -> &str| {
+fn table(report: &CheckReport, colour: bool) -> String {
+    let width = |text: fn(&check::Diagnosis) -> &str| {
         report.components.iter().map(|finding| text(finding).len()).max().unwrap_or_default()
     };
     let (names, states) = (width(|finding| finding.component), width(|finding| finding.status.as_str()));
@@ -86,12 +85,12 @@ fn table(report: &Report, colour: bool) -> String {
     text
 }
 
-fn painted(text: &str, status: Status) -> String {
+fn painted(text: &str, status: CheckStatus) -> String {
     let colour = match status {
-        Status::NotConfigured => "2",
-        Status::Ok => "32",
-        Status::Degraded => "33",
-        Status::Down => "31",
+        CheckStatus::NotConfigured => "2",
+        CheckStatus::Ok => "32",
+        CheckStatus::Degraded => "33",
+        CheckStatus::Down => "31",
     };
     format!("\x1b[{colour}m{text}\x1b[0m")
 }
@@ -102,15 +101,15 @@ mod tests {
 
     #[test]
     fn the_table_is_aligned_and_coloured_only_when_asked() {
-        let finding = |component, status, action: Option<&str>| check::Finding {
+        let finding = |component, status, action: Option<&str>| check::Diagnosis {
             component,
             status,
             detail: "seen".to_owned(),
             action: action.map(str::to_owned),
         };
         let components =
-            vec![finding("gateway", Status::Ok, None), finding("disk", Status::Degraded, Some("make room"))];
-        let report = Report { status: Status::Degraded, version: "1", checked_at: String::new(), components };
+            vec![finding("gateway", CheckStatus::Ok, None), finding("disk", CheckStatus::Degraded, Some("make room"))];
+        let report = CheckReport { status: CheckStatus::Degraded, version: "1", checked_at: String::new(), components };
         let plain = table(&report, false);
         assert_eq!(
             plain,

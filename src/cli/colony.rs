@@ -19,7 +19,6 @@ pub enum ColonyCommand {
     Setup(SetupArgs),
 }
 
-/// For `--help`.
 const SETTINGS: &str = "Settings that it needs:
   COLONIES_SERVER_HOST, COLONIES_COLONY_NAME
   COLONIES_SERVER_PRVKEY   the server owner's key, to add the colony; not needed when it exists
@@ -35,7 +34,6 @@ pub struct SetupArgs {
     pub user_name: String,
 }
 
-/// Runs the command.
 pub async fn run(command: ColonyCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
     let ColonyCommand::Setup(args) = command;
     let config = Config::for_tools(sources)?.colony;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::admin::{AdminClient, Reach, reach};
 use crate::admin::wire::ErasureOrder;
 use crate::app;
-use crate::app::erase::{EraseRefused, InboxSide, Order, Report, erase};
+use crate::app::erase::{EraseRefused, ErasureOrder, ErasureReport, InboxSide, erase};
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
 use crate::inbox::{EraseStep, Inbox};
@@ -16,7 +16,6 @@ use crate::ledger::BoxFuture;
 use crate::ledger::person::{Person, Subject};
 use crate::telemetry::logging;
 
-/// For `--help`.
 pub const NOTES: &str = "What goes: bodies of the inbox, payloads of events and raw objects of customers and subscriptions in the ledger (names,
 e-mail and postal addresses, cards, metadata), down to ids, types and times; users named by metadata; the links from Stripe's
 customers and subscriptions to the user.
@@ -86,7 +85,7 @@ pub async fn run(args: EraseArgs, sources: &Sources, clock: Clock) -> anyhow::Re
         writeln!(std::io::stdout(), "{said}")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let order = Order {
+    let order = ErasureOrder {
         subject,
         dry_run: args.dry_run,
         include_unsettled: args.include_unsettled,
@@ -124,14 +123,14 @@ fn audit(action: &'static str, subject: &Subject, reason: Option<&str>) {
     tracing::info!(target: "audit", action, kind, fingerprint, reason = reason.unwrap_or_default(), "command");
 }
 
-fn print_json(report: &Report) -> anyhow::Result<()> {
+fn print_json(report: &ErasureReport) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, report)?;
     writeln!(out)?;
     Ok(())
 }
 
-fn print(report: &Report, kind: &str) -> std::io::Result<()> {
+fn print(report: &ErasureReport, kind: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let [users, customers, subscriptions, objects] = report.ids;
     writeln!(out, "{kind} {}", report.fingerprint)?;

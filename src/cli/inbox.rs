@@ -16,7 +16,6 @@ use crate::domain::clock::Clock;
 use desk::Desk;
 use filter::Filter;
 
-/// For `--help`.
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  not done, or only in part: what was refused is listed
@@ -155,7 +154,6 @@ pub struct DropArgs {
     filter: Filter,
 }
 
-/// Runs a subcommand.
 pub async fn run(command: InboxCommand, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     let config = Config::for_tools(sources)?;
     let by = ["USER", "LOGNAME"].iter().find_map(|name| sources.environment.get(*name)).cloned();

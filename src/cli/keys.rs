@@ -59,7 +59,6 @@ impl RoleName {
 /// Name of the file of trusted public keys, beside the files of the keys.
 const TRUSTED_FILE: &str = "attestation_pubkeys";
 
-/// Runs the command.
 pub async fn run(command: KeysCommand, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     match command {
         KeysCommand::Generate(args) => generate::run(&args),

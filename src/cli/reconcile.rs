@@ -12,9 +12,10 @@ use super::moment::Moment;
 use crate::app::reconcile::run_once;
 use crate::config::{Config, Sources};
 use crate::domain::clock::{Clock, Timestamp};
-use crate::reconcile::{EventsReport, Order, Report, Status, SubscriptionsReport, What};
+use crate::reconcile::{
+    EventsReport, ReconcileOrder, ReconcileReport, ReconcileScope, ReconcileStatus, SubscriptionsReport,
+};
 
-/// For `--help`.
 pub const EXIT_CODES: &str = "Exit codes:
   0  in order, or brought in order
   1  differences are left (with --dry-run: there are some), or the run ended early; the next goes on where it stopped
@@ -70,12 +71,12 @@ fn beginning(text: &str) -> Result<Moment, String> {
 pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = Config::for_serve(sources)?;
     let what = match args.what {
-        WhatArg::Events => What::Events,
-        WhatArg::Subscriptions => What::Subscriptions,
-        WhatArg::All => What::All,
+        WhatArg::Events => ReconcileScope::Events,
+        WhatArg::Subscriptions => ReconcileScope::Subscriptions,
+        WhatArg::All => ReconcileScope::All,
     };
     let since = args.since.map(|since| since.before(clock.now()));
-    let order = Order { what, since_ms: since.map(Timestamp::millis), dry_run: args.dry_run };
+    let order = ReconcileOrder { what, since_ms: since.map(Timestamp::millis), dry_run: args.dry_run };
     let bar = bar();
     let (report, is_stopped) = match reach(&config, &clock).await? {
         Reach::Running(client) => (through_gateway(&client, &order, &bar).await?, false),
@@ -102,10 +103,14 @@ pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow
 }
 
 /// Orders the run and follows it to its end. Ending the command does not end the run.
-async fn through_gateway(client: &AdminClient, order: &Order, bar: &ProgressBar) -> anyhow::Result<Report> {
-    let ordered: Status = client.post("/admin/reconcile", order).await?;
+async fn through_gateway(
+    client: &AdminClient,
+    order: &ReconcileOrder,
+    bar: &ProgressBar,
+) -> anyhow::Result<ReconcileReport> {
+    let ordered: ReconcileStatus = client.post("/admin/reconcile", order).await?;
     loop {
-        let status: Status = client.get("/admin/reconcile").await?;
+        let status: ReconcileStatus = client.get("/admin/reconcile").await?;
         anyhow::ensure!(
             status.runs >= ordered.runs,
             "the gateway was restarted during the run; what was done is kept, order it again"
@@ -136,7 +141,7 @@ fn bar() -> ProgressBar {
     bar
 }
 
-fn show(bar: &ProgressBar, report: &Report) {
+fn show(bar: &ProgressBar, report: &ReconcileReport) {
     if let Some(subscriptions) = &report.subscriptions {
         let differ = subscriptions.missing + subscriptions.different;
         bar.set_length(0);
@@ -148,7 +153,7 @@ fn show(bar: &ProgressBar, report: &Report) {
     }
 }
 
-fn print(out: &mut impl std::io::Write, report: &Report, is_stopped: bool) -> std::io::Result<()> {
+fn print(out: &mut impl std::io::Write, report: &ReconcileReport, is_stopped: bool) -> std::io::Result<()> {
     if let Some(events) = &report.events {
         print_events(out, events, report.dry_run, is_stopped)?;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::backup::{embedded_ledger, named_keys, say_contents};
 use crate::backup::age::Age;
 use crate::backup::archive::Identities;
-use crate::backup::restore::{Fate, Restored, Target, restore};
+use crate::backup::restore::{FileFate, Restored, Target, restore};
 use crate::backup::{INBOX, KEYS, LEDGER};
 use crate::config::{Config, Sources};
 use crate::domain::clock::{Clock, Timestamp};
@@ -15,7 +15,6 @@ use crate::domain::clock::{Clock, Timestamp};
 /// How late Stripe may still deliver an event.
 const STRIPE_RETRIES: Duration = Duration::from_hours(72);
 
-/// For `--help`.
 pub const NOTES: &str = "Stop the gateway first. Everything is checked before anything is replaced: the encryption, every digest, both databases,
 their formats. What is replaced stays beside it as <name>.before-restore-<time>. A kill at any point leaves the old files
 or the new ones: the next start finishes what had begun.
@@ -97,15 +96,17 @@ fn say(out: &mut impl std::io::Write, restored: &Restored, dry_run: bool) -> std
     for line in &restored.lines {
         let place = line.path.display();
         match &line.fate {
-            Fate::Placed if dry_run => writeln!(out, "  would write {place}")?,
-            Fate::Placed => writeln!(out, "  {place}")?,
-            Fate::Replaced(aside) if dry_run => {
+            FileFate::Placed if dry_run => writeln!(out, "  would write {place}")?,
+            FileFate::Placed => writeln!(out, "  {place}")?,
+            FileFate::Replaced(aside) if dry_run => {
                 writeln!(out, "  would replace {place} (needs --force), keeping it as {}", aside.display())?;
             }
-            Fate::Replaced(aside) => writeln!(out, "  {place}; the old one is {}", aside.display())?,
-            Fate::Same => writeln!(out, "  {place} is the same already")?,
-            Fate::Kept => writeln!(out, "  {place} differs from the backup and was kept (--force replaces it)")?,
-            Fate::LeftOut => writeln!(out, "  {} is left out: the ledger is configured to be elsewhere", line.name)?,
+            FileFate::Replaced(aside) => writeln!(out, "  {place}; the old one is {}", aside.display())?,
+            FileFate::Same => writeln!(out, "  {place} is the same already")?,
+            FileFate::Kept => writeln!(out, "  {place} differs from the backup and was kept (--force replaces it)")?,
+            FileFate::LeftOut => {
+                writeln!(out, "  {} is left out: the ledger is configured to be elsewhere", line.name)?
+            }
         }
     }
     Ok(())
@@ -115,13 +116,13 @@ fn say_next(out: &mut impl std::io::Write, restored: &Restored) -> std::io::Resu
     let manifest = &restored.manifest;
     let made = Timestamp::parse_rfc3339(&manifest.created).unwrap_or_default();
     writeln!(out, "\nNext:")?;
-    for line in restored.lines.iter().filter(|line| line.name.starts_with(KEYS) && line.fate == Fate::Placed) {
+    for line in restored.lines.iter().filter(|line| line.name.starts_with(KEYS) && line.fate == FileFate::Placed) {
         let name = line.name.trim_start_matches(KEYS);
         if !is_next(name) {
             writeln!(out, "  check that {}_FILE is {}", name.to_ascii_uppercase(), line.path.display())?;
         }
     }
-    if !restored.lines.iter().any(|line| line.name == LEDGER && line.fate != Fate::LeftOut) {
+    if !restored.lines.iter().any(|line| line.name == LEDGER && line.fate != FileFate::LeftOut) {
         writeln!(out, "  the archive's {INBOX} fits the ledger as it is elsewhere; nothing is restored there")?;
     }
     writeln!(out, "  colony-gateway serve")?;

@@ -24,7 +24,6 @@ pub struct RevenueArgs {
     pub json: bool,
 }
 
-/// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Document<'a> {
     #[serde(flatten)]

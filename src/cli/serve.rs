@@ -10,7 +10,6 @@ use crate::domain::clock::Clock;
 use crate::lifecycle::{Ending, Hangups, Inherited, Notifier, Signals};
 use crate::telemetry::logging;
 
-/// For `--help`.
 pub const EXIT_CODES: &str = "Exit codes:
   0  ended in order: everything in hand was finished
   1  could not start, or a part that the gateway needs failed

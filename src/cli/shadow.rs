@@ -38,7 +38,6 @@ pub struct ReportArgs {
     pub json: bool,
 }
 
-/// Runs the command.
 pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = Config::for_tools(sources)?;
     let ledger = app::open_ledger(&config, &clock).await?;

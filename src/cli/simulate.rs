@@ -20,7 +20,7 @@ use crate::stripe::simulator::{
     ApiVersion, Deliveries, DeliveryOptions, OUT_OF_ORDER_MAX, Options, SPAN, Simulator, USERS_MAX,
 };
 
-use report::Report;
+use report::SimulationReport;
 
 /// How often the progress bar moves.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -172,7 +172,7 @@ pub async fn run(args: SimulateArgs, clock: Clock) -> anyhow::Result<ExitCode> {
         }
     }
     bar.finish_and_clear();
-    let report = Report::new(seed, clock.instant().saturating_duration_since(begun), stats.snapshot());
+    let report = SimulationReport::new(seed, clock.instant().saturating_duration_since(begun), stats.snapshot());
     report.print(&mut stdout().lock(), args.json).context("cannot print the summary")?;
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

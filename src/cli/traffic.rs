@@ -60,7 +60,6 @@ pub enum TrafficError {
     /// Only `http` and `https` can be posted to.
     #[error("cannot post to {0}: give an http:// or https:// URL with a host")]
     Url(Url),
-    /// Nothing to sign with.
     #[error("no signing secret: set STRIPE_WEBHOOK_SECRET or give --secret")]
     NoSecret,
     /// The HTTP client could not be made, for example because the system has no certificate authorities.
@@ -74,11 +73,11 @@ pub enum TrafficError {
 /// Delivers. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Driver {
-    shared: Arc<Shared>,
+    shared: Arc<DriverParts>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct DriverParts {
     options: TrafficOptions,
     client: reqwest::Client,
     clock: Clock,
@@ -94,11 +93,13 @@ struct Source<I> {
 }
 
 /// What is to be done after an attempt.
-enum Next {
-    /// The answer is final.
+enum AfterAnswer {
     Done(StatusCode),
     /// Try again after this time, if attempts are left.
-    Again { after: Option<Duration>, why: String },
+    Again {
+        after: Option<Duration>,
+        why: String,
+    },
 }
 
 impl Driver {
@@ -111,7 +112,7 @@ impl Driver {
             return Err(TrafficError::NoSecret);
         }
         let client = client::build(&options).map_err(TrafficError::Client)?;
-        let shared = Shared { options, client, clock, stop, stats: Arc::new(Stats::default()) };
+        let shared = DriverParts { options, client, clock, stop, stats: Arc::new(Stats::default()) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -138,7 +139,7 @@ impl Driver {
     }
 }
 
-async fn work<I: Iterator<Item = Delivery> + Send>(shared: Arc<Shared>, source: Arc<Mutex<Source<I>>>) {
+async fn work<I: Iterator<Item = Delivery> + Send>(shared: Arc<DriverParts>, source: Arc<Mutex<Source<I>>>) {
     while !shared.stop.is_cancelled() {
         let taken = {
             let mut source = source.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,7 +154,7 @@ async fn work<I: Iterator<Item = Delivery> + Send>(shared: Arc<Shared>, source: 
     }
 }
 
-impl Shared {
+impl DriverParts {
     /// False when the stop came first.
     async fn waits_for_its_turn(&self, number: u32, begun: Instant) -> bool {
         let Some(rate) = self.options.rate.filter(|rate| *rate > 0.0) else { return true };
@@ -177,12 +178,12 @@ impl Shared {
         let mut random = fastrand::Rng::new();
         for attempt in 1..=ATTEMPTS_MAX {
             match self.attempt(delivery).await {
-                Next::Done(status) => return self.judge(delivery, status),
-                Next::Again { why, .. } if attempt == ATTEMPTS_MAX => {
+                AfterAnswer::Done(status) => return self.judge(delivery, status),
+                AfterAnswer::Again { why, .. } if attempt == ATTEMPTS_MAX => {
                     let why = format!("{why}, {ATTEMPTS_MAX} times");
                     return self.stats.unexpected(delivery, &why);
                 }
-                Next::Again { after, .. } => {
+                AfterAnswer::Again { after, .. } => {
                     self.stats.retried();
                     if !self.pauses(wait_before_retry(after, attempt, &mut random)).await {
                         return self.stats.abandoned();
@@ -207,7 +208,7 @@ impl Shared {
     }
 
     /// One request, signed afresh.
-    async fn attempt(&self, delivery: &Delivery) -> Next {
+    async fn attempt(&self, delivery: &Delivery) -> AfterAnswer {
         let mut request = self
             .client
             .post(self.options.url.clone())
@@ -224,19 +225,19 @@ impl Shared {
             Ok(answer) => answer,
             Err(error) => {
                 self.stats.unanswered();
-                return Next::Again { after: None, why: format!("no answer ({})", kind_of(&error)) };
+                return AfterAnswer::Again { after: None, why: format!("no answer ({})", kind_of(&error)) };
             }
         };
         let (status, after) = (answer.status(), retry_after(&answer));
         if let Err(error) = client::drain(answer).await {
             self.stats.unanswered();
-            return Next::Again { after: None, why: format!("half an answer ({})", kind_of(&error)) };
+            return AfterAnswer::Again { after: None, why: format!("half an answer ({})", kind_of(&error)) };
         }
         let latency = self.clock.instant().saturating_duration_since(begun);
         self.stats.answered(status, latency);
         match status {
-            StatusCode::SERVICE_UNAVAILABLE => Next::Again { after, why: format!("answered {status}") },
-            _ => Next::Done(status),
+            StatusCode::SERVICE_UNAVAILABLE => AfterAnswer::Again { after, why: format!("answered {status}") },
+            _ => AfterAnswer::Done(status),
         }
     }
 }

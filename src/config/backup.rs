@@ -2,7 +2,6 @@
 
 use super::reader::{Reader, setting};
 
-/// Backups.
 #[derive(Clone, Debug, Default)]
 pub struct BackupConfig {
     /// Recipients, `age1…`; those of the command line come on top.

@@ -22,7 +22,6 @@ pub struct ColonyConfig {
     pub tls: Option<bool>,
     /// Certificate authorities to trust instead of the system's.
     pub tls_roots: Option<PathBuf>,
-    /// Name of the colony.
     pub colony: Option<String>,
     /// Key of the colony's owner, to approve executors and to set the colony up.
     pub colony_key: Option<Secret>,

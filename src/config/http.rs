@@ -9,7 +9,6 @@ use crate::domain::secret::Secret;
 /// Shortest admin token; shorter ones can be guessed.
 const ADMIN_TOKEN_BYTES_MIN: usize = 16;
 
-/// Listeners and their bounds.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
     /// Address for webhooks and probes.
@@ -18,7 +17,6 @@ pub struct HttpConfig {
     pub admin_listen: SocketAddr,
     /// Token of the admin listener's changes; without one there are none.
     pub admin_token: Option<Secret>,
-    /// Of each listener.
     pub connections: ConnectionBounds,
     pub webhooks: WebhookBounds,
 }

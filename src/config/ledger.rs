@@ -5,14 +5,10 @@ use std::path::{Path, PathBuf};
 use super::reader::{Reader, setting};
 use crate::domain::secret::Secret;
 
-/// State of record.
 #[derive(Clone, Debug)]
 pub enum LedgerConfig {
     /// A file of this machine.
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-    },
+    Sqlite { path: PathBuf },
     /// PostgreSQL, directly or through a pooler.
     Postgres {
         /// `postgres://…`
@@ -20,7 +16,6 @@ pub enum LedgerConfig {
         /// Most connections.
         connections: usize,
     },
-    /// Supabase's REST layer.
     Supabase {
         /// `https://<project>.supabase.co`
         url: String,
@@ -42,12 +37,10 @@ impl LedgerConfig {
     }
 }
 
-/// Asking Stripe.
 #[derive(Clone, Debug)]
 pub struct StripeConfig {
     /// `sk_…` or `rk_…`; without it events are taken as they come.
     pub key: Option<Secret>,
-    /// Address of the API.
     pub base_url: String,
 }
 

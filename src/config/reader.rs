@@ -14,7 +14,6 @@ const PREFIX: &str = "GATEWAY_";
 /// Names the configuration file; read by the command line.
 const CONFIG_VARIABLE: &str = "GATEWAY_CONFIG";
 
-/// Where settings come from.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The environment, handed in by `main`.
@@ -38,7 +37,6 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Everything that is wrong.
 #[derive(Debug)]
 pub struct ConfigError(pub Vec<Fault>);
 
@@ -54,13 +52,9 @@ impl std::error::Error for ConfigError {}
 /// A setting as `config show` prints it; secrets are redacted before they get here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// Key in the file.
     pub key: &'static str,
-    /// Name in the environment.
     pub variable: &'static str,
-    /// Its value.
     pub value: String,
-    /// Where it came from.
     pub origin: String,
 }
 
@@ -76,20 +70,16 @@ pub(super) struct Findings {
 /// A secret as it was given, for `keys export`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenSecret {
-    /// Name of its variable.
     pub variable: &'static str,
-    /// Its text.
     pub text: Secret,
     /// The file it came from, if it came from one of its own.
     pub file: Option<PathBuf>,
 }
 
-/// Names of one setting.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
     /// Dotted key in the file.
     pub(super) key: &'static str,
-    /// Name in the environment.
     pub(super) variable: &'static str,
     /// Other names in the environment, tried in order.
     pub(super) aliases: &'static [&'static str],
@@ -108,7 +98,7 @@ impl Setting {
 }
 
 /// A value that was found, and where.
-struct Found {
+struct FoundSetting {
     text: String,
     name: String,
     origin: String,
@@ -179,13 +169,17 @@ impl Reader {
         self.file.get(key).cloned()
     }
 
-    fn find(&mut self, setting: Setting) -> Option<Found> {
+    fn find(&mut self, setting: Setting) -> Option<FoundSetting> {
         self.read_keys.insert(setting.key);
         for name in std::iter::once(setting.variable).chain(setting.aliases.iter().copied()) {
             self.read_variables.insert(name);
             // Compose and systemd pass unset variables as empty ones.
             if let Some(text) = self.environment.get(name).filter(|text| !text.trim().is_empty()) {
-                return Some(Found { text: text.clone(), name: name.to_owned(), origin: "environment".to_owned() });
+                return Some(FoundSetting {
+                    text: text.clone(),
+                    name: name.to_owned(),
+                    origin: "environment".to_owned(),
+                });
             }
         }
         let value = match self.file.get(setting.key)? {
@@ -198,7 +192,7 @@ impl Reader {
                 return None;
             }
         };
-        Some(Found { text: value, name: setting.key.to_owned(), origin: "file".to_owned() })
+        Some(FoundSetting { text: value, name: setting.key.to_owned(), origin: "file".to_owned() })
     }
 
     fn show(&mut self, setting: Setting, value: String, origin: String) {

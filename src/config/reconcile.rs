@@ -8,7 +8,6 @@ use stripe_events::ID_BYTES_MAX;
 /// Most connected accounts whose lists are read.
 const ACCOUNTS_MAX: usize = 100;
 
-/// Reconciling.
 #[derive(Clone, Debug)]
 pub struct ReconcileConfig {
     /// Between two runs over events; `None`: only when ordered.
@@ -45,7 +44,6 @@ fn interval(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-/// Account ids between commas.
 fn accounts(text: &str) -> Result<Vec<String>, String> {
     let ids: Vec<String> = text.split(',').map(|id| id.trim().to_owned()).collect();
     let is_id = |id: &String| {

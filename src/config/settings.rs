@@ -23,34 +23,24 @@ use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::logging::{LogFormat, check_filter};
 use crate::telemetry::trace::TraceSettings;
 
-/// The whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Listeners and their bounds.
     pub http: HttpConfig,
-    /// Webhook endpoints.
     pub endpoints: Vec<Endpoint>,
-    /// Durable journal.
     pub inbox: InboxConfig,
     /// From the inbox to the ledger.
     pub dispatch: DispatchConfig,
     /// Colonies server, jobs and bees.
     pub colony: ColonyConfig,
-    /// State of record.
     pub ledger: LedgerConfig,
-    /// Asking Stripe.
     pub stripe: StripeConfig,
-    /// Comparing with Stripe.
     pub reconcile: ReconcileConfig,
     /// Shadow mode; `None`: live.
     pub shadow: Option<ShadowConfig>,
-    /// The domain's rules.
     pub revenue: RevenueConfig,
-    /// Backups.
     pub backup: BackupConfig,
     /// `redis://…` where heartbeats go; without it there are none.
     pub heartbeat: Option<Secret>,
-    /// Logs.
     pub log: LogConfig,
     /// Traces; `None`: off.
     pub traces: Option<TraceSettings>,
@@ -64,7 +54,6 @@ pub struct Config {
     pub files: Vec<WatchedFile>,
 }
 
-/// Durable journal.
 #[derive(Clone, Debug)]
 pub struct InboxConfig {
     /// Directory of the gateway's files.
@@ -104,7 +93,6 @@ pub struct DispatchConfig {
     pub retry_max: Duration,
 }
 
-/// The domain's rules.
 #[derive(Clone, Debug)]
 pub struct RevenueConfig {
     /// Stripe price ids and the tier each stands for.
@@ -119,10 +107,8 @@ pub struct RevenueConfig {
     pub uuid_users: Option<bool>,
 }
 
-/// Logs.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// JSON or text.
     pub format: LogFormat,
     /// `tracing` filter, such as `info,colony_gateway::inbox=debug`.
     pub filter: String,

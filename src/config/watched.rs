@@ -11,7 +11,6 @@ use crate::domain::clock::Timestamp;
 pub struct WatchedFile {
     /// Name of the setting, such as `STRIPE_WEBHOOK_SECRET`.
     pub setting: &'static str,
-    /// The file.
     pub path: PathBuf,
     /// Its mark just before it was read, so that no change falls between reading and watching.
     pub mark: Option<FileMark>,
@@ -30,7 +29,6 @@ pub struct FileMark {
     number: u64,
     bytes: u64,
     modified: (i64, i64),
-    /// When it was written.
     pub written: Option<Timestamp>,
 }
 

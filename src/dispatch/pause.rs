@@ -23,17 +23,16 @@ const WAITS: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::f
 /// Most suspects remembered. One that is forgotten is suspected anew.
 const SUSPECTS_MAX: usize = 1024;
 
-/// Shared by clones.
 #[derive(Clone, Debug)]
 pub struct Pause {
     breaker: Breaker,
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<Suspects>>,
     changes: Arc<watch::Sender<u64>>,
     clock: Clock,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Suspects {
     last_success: Option<Instant>,
     successes: u64,
     suspects: HashMap<EntryId, Suspect>,
@@ -52,19 +51,12 @@ pub enum Judgement {
     /// It failed before, and the ledger took others meanwhile: it is at fault itself.
     Guilty,
     /// It may be at fault. Try it again after this, with others in between.
-    Suspect {
-        /// Shortest wait.
-        again_after: Duration,
-    },
+    Suspect { again_after: Duration },
     /// It is not the only one: the ledger is at fault.
-    LedgerAtFault {
-        /// Shortest wait.
-        again_after: Duration,
-    },
+    LedgerAtFault { again_after: Duration },
 }
 
 impl Pause {
-    /// Not paused, nobody suspected.
     pub fn new(clock: Clock) -> Self {
         let settings = BreakerSettings { failures: 1, open: WAITS, probes: 1 };
         Self {
@@ -75,7 +67,7 @@ impl Pause {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Suspects> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// What the operator wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// Through the colony while it works.
@@ -31,7 +30,6 @@ impl RouteSwitch {
         Self(Arc::new(watch::Sender::new(wish)))
     }
 
-    /// Its position.
     pub fn get(&self) -> Wish {
         *self.0.borrow()
     }

@@ -47,11 +47,11 @@ pub struct BreakerOpen {
 pub struct Breaker {
     settings: BreakerSettings,
     clock: Clock,
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<Tally>>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct Tally {
     phase: Phase,
     /// Times it opened since it was last closed.
     openings: u32,
@@ -77,13 +77,11 @@ pub struct Permit {
 }
 
 impl Breaker {
-    /// A closed breaker.
     pub fn new(settings: BreakerSettings, clock: Clock) -> Self {
-        let inner = Inner { phase: Phase::Closed { failures: 0 }, openings: 0, epoch: 0 };
+        let inner = Tally { phase: Phase::Closed { failures: 0 }, openings: 0, epoch: 0 };
         Self { settings, clock, inner: Arc::new(Mutex::new(inner)) }
     }
 
-    /// Leave for one call.
     pub fn admit(&self) -> Result<Permit, BreakerOpen> {
         let now = self.clock.now();
         let mut inner = self.lock();
@@ -134,7 +132,6 @@ impl Breaker {
         changed
     }
 
-    /// What it does now.
     pub fn state(&self) -> BreakerState {
         match self.lock().phase {
             Phase::Closed { .. } => BreakerState::Closed,
@@ -143,7 +140,7 @@ impl Breaker {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Tally> {
         // Nothing panics while the lock is held, and the state is whole after every statement.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,7 +175,7 @@ impl Breaker {
     }
 }
 
-impl Inner {
+impl Tally {
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.epoch = self.epoch.wrapping_add(1);
@@ -201,7 +198,6 @@ impl Permit {
         self.speak(Some(true));
     }
 
-    /// The service failed.
     pub fn fail(mut self) {
         self.speak(Some(false));
     }

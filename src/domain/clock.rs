@@ -13,7 +13,6 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The system's clock.
     pub fn system() -> Self {
         Self { manual: None }
     }
@@ -23,7 +22,6 @@ impl Clock {
         Self { manual: Some(Arc::new(AtomicI64::new(start.millis()))) }
     }
 
-    /// The time of day.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system clock")]
     pub fn now(&self) -> Timestamp {
         match &self.manual {

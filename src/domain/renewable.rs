@@ -12,7 +12,6 @@ impl<T> Renewable<T> {
         Self(Arc::new(RwLock::new(value.into())))
     }
 
-    /// The value now.
     pub fn get(&self) -> Arc<T> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }

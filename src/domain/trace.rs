@@ -42,12 +42,10 @@ impl TraceContext {
         Self::new(context.0, context.1, context.2[0] & SAMPLED == SAMPLED)
     }
 
-    /// Id of the trace.
     pub const fn trace(&self) -> [u8; 16] {
         self.trace
     }
 
-    /// Id of the span.
     pub const fn span(&self) -> [u8; 8] {
         self.span
     }

@@ -14,7 +14,7 @@ pub(super) const PERMIT_BYTES: usize = 1024;
 
 /// A body and the share of the budget that it holds until it is dropped.
 #[derive(Debug)]
-pub(super) struct Held<'a> {
+pub(super) struct HeldBody<'a> {
     pub(super) bytes: Bytes,
     _share: Option<SemaphorePermit<'a>>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Held<'a> {
 const COPIED_BYTES_MAX: usize = 16 * 1024;
 
 /// Reads a whole body, chunked or not. A large body that comes in one piece is not copied.
-pub(super) async fn read<B>(body: B, budget: &Semaphore, deadline: Duration) -> Result<Held<'_>, Problem>
+pub(super) async fn read<B>(body: B, budget: &Semaphore, deadline: Duration) -> Result<HeldBody<'_>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
@@ -37,7 +37,7 @@ where
     }
 }
 
-async fn collect<B>(mut body: B, budget: &Semaphore) -> Result<Held<'_>, Problem>
+async fn collect<B>(mut body: B, budget: &Semaphore) -> Result<HeldBody<'_>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
@@ -69,7 +69,7 @@ where
         }
     }
     let bytes = if rest.is_empty() { first } else { rest.freeze() };
-    Ok(Held { bytes, _share: share })
+    Ok(HeldBody { bytes, _share: share })
 }
 
 #[cfg(test)]

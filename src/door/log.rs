@@ -8,7 +8,7 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::problem::Inner;
+use super::problem::LoggedReason;
 use crate::domain::ids::EntryId;
 use crate::domain::trace::TraceContext;
 use crate::stripe::envelope::Envelope;
@@ -24,7 +24,6 @@ pub(super) struct Stored {
     pub(super) trace: Option<TraceContext>,
 }
 
-/// What the lines need.
 #[derive(Clone, Debug)]
 pub struct RequestLog {
     pub instruments: Instruments,
@@ -33,7 +32,7 @@ pub struct RequestLog {
 }
 
 /// The line of a request that has begun.
-pub(super) struct Line<'a> {
+pub(super) struct RequestLine<'a> {
     log: &'a RequestLog,
     started: Instant,
     method: Method,
@@ -42,13 +41,12 @@ pub(super) struct Line<'a> {
 
 impl RequestLog {
     /// Begins a line. The path is one that is configured, never as sent: that could hold anything.
-    pub(super) fn begin<'a>(&'a self, method: Method, path: &'a str) -> Line<'a> {
-        Line { log: self, started: self.instruments.clock.instant(), method, path }
+    pub(super) fn begin<'a>(&'a self, method: Method, path: &'a str) -> RequestLine<'a> {
+        RequestLine { log: self, started: self.instruments.clock.instant(), method, path }
     }
 }
 
-impl Line<'_> {
-    /// A delivery was stored.
+impl RequestLine<'_> {
     pub(super) fn stored(self, stored: &Stored) {
         let Self { log, started, method, path } = self;
         let duration = log.instruments.clock.instant().duration_since(started);
@@ -76,7 +74,7 @@ impl Line<'_> {
         let duration = log.instruments.clock.instant().duration_since(started);
         let duration_ms = duration.as_secs_f64() * 1000.0;
         let status = response.status().as_u16();
-        let Some(Inner { code, reason }) = response.extensions().get::<Inner>() else {
+        let Some(LoggedReason { code, reason }) = response.extensions().get::<LoggedReason>() else {
             tracing::debug!(target: "request", %method, path, status, duration_ms, "request");
             return;
         };

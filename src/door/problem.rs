@@ -1,7 +1,7 @@
 //! The one mapping from errors to answers: RFC 9457 problem documents with a stable `code`.
 //!
 //! What the sender is told helps an honest sender and nobody else. The inner reason goes to the log line and the metrics
-//! through [`Inner`], never into the body.
+//! through [`LoggedReason`], never into the body.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -40,13 +40,11 @@ pub enum Problem {
     /// The process is about to end.
     #[error("shutting down")]
     ShuttingDown,
-    /// Another method than POST.
     #[error("method not allowed")]
     MethodNotAllowed {
         /// What is allowed, for the `Allow` header.
         allow: &'static str,
     },
-    /// No such path.
     #[error("not found")]
     NotFound,
     /// The token is missing or wrong.
@@ -70,22 +68,19 @@ pub enum Problem {
     /// What is asked for needs a setting that is missing.
     #[error("not configured")]
     NotConfigured,
-    /// A handler panicked.
     #[error("internal error")]
     Internal,
 }
 
 /// What the log line and the metrics know of an answer, and its body does not.
 #[derive(Clone, Debug)]
-pub(super) struct Inner {
-    /// The problem's stable code.
+pub(super) struct LoggedReason {
     pub(super) code: &'static str,
-    /// The inner reason.
     pub(super) reason: &'static str,
 }
 
 #[derive(Serialize)]
-struct Document {
+struct ProblemDocument {
     r#type: &'static str,
     title: &'static str,
     status: u16,
@@ -185,9 +180,9 @@ impl IntoResponse for Problem {
         let (status, code) = (self.status(), self.code());
         let detail = if let Self::Invalid { detail } = &self { Some(detail.clone()) } else { None };
         let (r#type, status_code) = ("about:blank", status.as_u16());
-        let document = Document { r#type, title: self.title(), status: status_code, code, detail };
+        let document = ProblemDocument { r#type, title: self.title(), status: status_code, code, detail };
         let mut response = (status, axum::Json(document)).into_response();
-        response.extensions_mut().insert(Inner { code, reason: self.reason() });
+        response.extensions_mut().insert(LoggedReason { code, reason: self.reason() });
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {

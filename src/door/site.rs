@@ -9,14 +9,12 @@ use hyper_util::service::TowerToHyperService;
 
 use super::webhook::Intake;
 
-/// What a listener serves.
 pub struct Site {
     intake: Option<Intake>,
     others: TowerToHyperService<Router>,
 }
 
 impl Site {
-    /// Webhook paths beside others.
     pub(super) fn new(intake: Intake, others: Router) -> Self {
         Self { intake: Some(intake), others: TowerToHyperService::new(others) }
     }
@@ -37,7 +35,6 @@ impl Site {
 }
 
 impl From<Router> for Site {
-    /// Without webhooks.
     fn from(others: Router) -> Self {
         Self { intake: None, others: TowerToHyperService::new(others) }
     }

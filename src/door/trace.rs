@@ -51,7 +51,6 @@ impl Delivery {
         self.span.place().begin("inbox commit", SpanKind::Internal)
     }
 
-    /// Ends with a 200.
     pub(super) fn stored(mut self, receipt: &Receipt, result: &str) {
         self.status(StatusCode::OK);
         self.span.number("gateway.entry", receipt.entry().0);

@@ -34,9 +34,7 @@ static STRIPE_SIGNATURE: HeaderName = HeaderName::from_static("stripe-signature"
 /// What the webhook paths need.
 #[derive(Clone, Debug)]
 pub struct Webhooks {
-    /// Where deliveries become durable.
     pub inbox: Inbox,
-    /// Named in the answer.
     pub route: RouteInForce,
     pub instruments: Instruments,
     pub bounds: WebhookBounds,

@@ -65,7 +65,6 @@ impl Subject {
         }
     }
 
-    /// The identifier.
     pub fn id(&self) -> &str {
         match self {
             Self::User(id) | Self::Customer(id) => id,
@@ -93,11 +92,8 @@ pub fn fingerprint(kind: &str, id: &str) -> String {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Person {
-    /// Users of the app.
     pub users: BTreeSet<String>,
-    /// Stripe customers.
     pub customers: BTreeSet<String>,
-    /// Subscriptions of these.
     pub subscriptions: BTreeSet<String>,
     /// Their invoices, payments, refunds and disputes.
     pub objects: BTreeSet<String>,
@@ -120,12 +116,10 @@ impl Person {
         person
     }
 
-    /// Number of identifiers.
     pub fn len(&self) -> usize {
         self.users.len() + self.customers.len() + self.subscriptions.len() + self.objects.len()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Whether the process should get traffic. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Inner>);
+pub struct Readiness(Arc<Latches>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Latches {
     open: AtomicUsize,
     names: Mutex<Vec<&'static str>>,
     draining: AtomicBool,
@@ -45,14 +45,12 @@ impl Readiness {
         self.0.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Draining has begun.
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::SeqCst)
     }
 }
 
 impl Latch {
-    /// It has happened.
     pub fn release(self) {
         let mut names = self.readiness.0.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = names.iter().position(|name| *name == self.name) {

@@ -13,7 +13,6 @@ use crate::domain::clock::Clock;
 /// How often and after which waits a task is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
-    /// Waits before a restart.
     pub backoff: Backoff,
     /// Most restarts within `window`; one more is a failure.
     pub restarts_max: usize,
@@ -36,11 +35,8 @@ impl Default for RestartPolicy {
 #[derive(Debug, thiserror::Error)]
 #[error("it broke {times} times within {window:?}")]
 pub struct BudgetSpent {
-    /// How often.
     pub times: usize,
-    /// In which time.
     pub window: Duration,
-    /// The last cause.
     #[source]
     pub source: BoxError,
 }
@@ -48,7 +44,7 @@ pub struct BudgetSpent {
 /// A task ended although nobody asked it to.
 #[derive(Debug, thiserror::Error)]
 #[error("it ended by itself")]
-struct Ended;
+struct EndedByItself;
 
 /// Restarts that count against the budget.
 #[derive(Debug)]
@@ -92,7 +88,7 @@ where
         task.spawn(make());
         let source: BoxError = match task.join_next().await {
             Some(Ok(Ok(()))) | None if shutdown.is_draining() => return Ok(()),
-            Some(Ok(Ok(()))) | None => Box::new(Ended),
+            Some(Ok(Ok(()))) | None => Box::new(EndedByItself),
             Some(Ok(Err(error))) => Box::new(error),
             Some(Err(error)) => Box::<JoinError>::new(error),
         };

@@ -14,12 +14,10 @@ impl Shutdown {
         self.drain.cancelled().await;
     }
 
-    /// Draining has begun.
     pub fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
     }
 
-    /// Begins draining.
     pub fn drain(&self) {
         self.drain.cancel();
     }

@@ -19,7 +19,6 @@ const ADMIN: &str = "admin";
 /// Sockets to use instead of opening some.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    /// For webhooks.
     pub webhooks: Option<TcpListener>,
     /// For metrics, health and orders.
     pub admin: Option<TcpListener>,
@@ -30,22 +29,13 @@ pub struct Inherited {
 pub enum InheritError {
     /// A name that says nothing here.
     #[error("the inherited socket `{name}` has no use: set FileDescriptorName=webhooks or =admin in its socket unit")]
-    UnknownName {
-        /// The name.
-        name: String,
-    },
-    /// Two for one purpose.
+    UnknownName { name: String },
     #[error("several inherited sockets are called `{name}`: one ListenStream=[::]:port takes IPv4 too")]
-    Twice {
-        /// The name.
-        name: &'static str,
-    },
+    Twice { name: &'static str },
     /// It is no TCP socket, or the system refuses it.
     #[error("the inherited socket `{name}` cannot be used: it must be a ListenStream= of TCP")]
     Socket {
-        /// The name.
         name: String,
-        /// The system's error.
         #[source]
         source: io::Error,
     },

@@ -11,7 +11,6 @@ use super::restart::keep_running;
 use super::{BoxError, Readiness, RestartPolicy, Shutdown, Signals};
 use crate::domain::clock::Clock;
 
-/// How the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Everything in hand was finished.
@@ -44,7 +43,6 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// An owner without tasks.
     pub fn new(shutdown: Shutdown, readiness: Readiness) -> Self {
         Self { tasks: JoinSet::new(), names: HashMap::new(), shutdown, readiness, background: Background::default() }
     }

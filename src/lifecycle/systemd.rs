@@ -74,7 +74,6 @@ impl Notifier {
         self.send("STOPPING=1\nSTATUS=finishing what is in hand");
     }
 
-    /// The process lives.
     pub fn alive(&self) {
         self.send("WATCHDOG=1");
     }

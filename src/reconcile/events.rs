@@ -7,7 +7,7 @@
 
 use super::bounds::{HORIZON, OVERLAP, PAGE_TIME_MAX, SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
 use super::report::EventsReport;
-use super::{ReconcileError, Reconciler, Terms};
+use super::{ReconcileError, Reconciler, RunTerms};
 use crate::domain::clock::Timestamp;
 use crate::inbox::{Held, NewEntry};
 use crate::stripe::api::{EventsQuery, FetchedEvent, PAGE_MAX, Scope};
@@ -16,7 +16,7 @@ use crate::stripe::event::Family;
 
 /// Seconds, both ends included, as Stripe compares them.
 #[derive(Clone, Copy, Debug)]
-struct Window {
+struct TimeWindow {
     first: i64,
     last: i64,
 }
@@ -30,7 +30,6 @@ enum Cursor {
     Stays,
 }
 
-/// What a window holds.
 enum Read {
     Whole(Vec<FetchedEvent>, usize),
     /// Too much: try with so many seconds.
@@ -59,7 +58,7 @@ impl Reconciler {
 
     pub(super) async fn compare_events(
         &self,
-        Terms { order, grace, covered }: Terms,
+        RunTerms { order, grace, covered }: RunTerms,
         report: &mut EventsReport,
         tell: &mut (impl FnMut(&EventsReport) + Send),
     ) -> Result<(), ReconcileError> {
@@ -120,7 +119,7 @@ impl Reconciler {
         let (mut first, end) = (from.seconds(), to.seconds());
         let mut span = (end - first + 1).max(1);
         while first <= end {
-            let window = Window { first, last: end.min(first.saturating_add(span - 1)) };
+            let window = TimeWindow { first, last: end.min(first.saturating_add(span - 1)) };
             let (events, pages) = match self.read(scope, window, report, tell).await? {
                 Read::Whole(events, pages) => (events, pages),
                 Read::Shorten(seconds) => {
@@ -152,7 +151,7 @@ impl Reconciler {
     async fn read(
         &self,
         scope: &Scope,
-        window: Window,
+        window: TimeWindow,
         report: &mut EventsReport,
         tell: &mut (impl FnMut(&EventsReport) + Send),
     ) -> Result<Read, ReconcileError> {

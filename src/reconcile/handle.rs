@@ -4,51 +4,50 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::report::{Order, Status};
+use super::report::{ReconcileOrder, ReconcileStatus};
 
 /// Orders runs and tells how they are. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    orders: mpsc::Sender<Order>,
-    pub(super) status: Arc<Mutex<Status>>,
+    orders: mpsc::Sender<ReconcileOrder>,
+    pub(super) status: Arc<Mutex<ReconcileStatus>>,
 }
 
 /// Why an order was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
+pub enum OrderRefused {
     /// A run is under way.
     #[error("a run is under way")]
     Busy,
-    /// The gateway ends.
     #[error("the gateway ends")]
     Ending,
 }
 
 impl Handle {
     /// Orders a run and tells its number.
-    pub fn start(&self, order: Order) -> Result<Status, StartError> {
+    pub fn start(&self, order: ReconcileOrder) -> Result<ReconcileStatus, OrderRefused> {
         if !claim(&self.status) {
-            return Err(StartError::Busy);
+            return Err(OrderRefused::Busy);
         }
         if self.orders.try_send(order).is_err() {
             lock(&self.status).running = false;
-            return Err(StartError::Ending);
+            return Err(OrderRefused::Ending);
         }
         Ok(self.status())
     }
 
     /// What there is to tell.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> ReconcileStatus {
         lock(&self.status).clone()
     }
 }
 
-pub(super) fn lock(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
+pub(super) fn lock(status: &Mutex<ReconcileStatus>) -> MutexGuard<'_, ReconcileStatus> {
     status.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Claims the one run there may be.
-pub(super) fn claim(status: &Mutex<Status>) -> bool {
+pub(super) fn claim(status: &Mutex<ReconcileStatus>) -> bool {
     let mut status = lock(status);
     if status.running {
         return false;
@@ -61,7 +60,7 @@ pub(super) fn claim(status: &Mutex<Status>) -> bool {
 }
 
 /// A handle and what the runner needs of it. One order waits at most, because a second is refused.
-pub fn handle() -> (Handle, mpsc::Receiver<Order>) {
+pub fn handle() -> (Handle, mpsc::Receiver<ReconcileOrder>) {
     let (orders, taken) = mpsc::channel(1);
     (Handle { orders, status: Arc::default() }, taken)
 }

@@ -10,33 +10,27 @@ const EXAMPLES_MAX: usize = 100;
 /// What to compare with Stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum What {
+pub enum ReconcileScope {
     /// Stripe's list of events of the last 30 days.
     Events,
-    /// All subscriptions.
     Subscriptions,
-    /// Both.
     All,
 }
 
-impl What {
-    /// Events are among it.
+impl ReconcileScope {
     pub const fn events(self) -> bool {
         matches!(self, Self::Events | Self::All)
     }
 
-    /// Subscriptions are among it.
     pub const fn subscriptions(self) -> bool {
         matches!(self, Self::Subscriptions | Self::All)
     }
 }
 
-/// An order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
-    /// What to compare.
-    pub what: What,
+pub struct ReconcileOrder {
+    pub what: ReconcileScope,
     /// Events made since then, in milliseconds since the Unix epoch; without it, since the cursor.
     #[serde(default)]
     pub since_ms: Option<i64>,
@@ -47,7 +41,7 @@ pub struct Order {
 
 /// What came of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub struct ReconcileReport {
     /// Nothing was to be changed.
     pub dry_run: bool,
     /// About events, if they were asked for.
@@ -61,21 +55,17 @@ pub struct Report {
 pub struct EventsReport {
     /// From when on events were compared, RFC 3339.
     pub from: Option<String>,
-    /// Up to when.
     pub to: Option<String>,
     /// Everything older is durable here or recorded in the ledger; after the run.
     pub cursor: Option<String>,
     /// Seconds between `from` and `to`, over all accounts, and how many of them are done.
     pub span_seconds: (u64, u64),
-    /// Pages read.
     pub pages: u64,
-    /// Events on them.
     pub seen: u64,
     /// Of a type that nothing is mapped from: not compared, since they change nothing.
     pub unmapped: u64,
     /// That belong to no configured endpoint, by mode or account: not compared.
     pub foreign: u64,
-    /// Recorded in the ledger.
     pub known: u64,
     /// In the inbox, on their way to the ledger or kept for a person.
     pub in_hand: u64,
@@ -92,15 +82,11 @@ pub struct EventsReport {
 /// What came of comparing subscriptions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriptionsReport {
-    /// Pages read.
     pub pages: u64,
-    /// Subscriptions on them.
     pub seen: u64,
     /// The same here and there.
     pub in_order: u64,
-    /// Not in the ledger.
     pub missing: u64,
-    /// Other in the ledger.
     pub different: u64,
     /// Of missing and different ones, brought in order.
     pub repaired: u64,
@@ -110,7 +96,6 @@ pub struct SubscriptionsReport {
     pub failed: u64,
     /// In the ledger, not at Stripe. Left as they are.
     pub unknown_at_stripe: u64,
-    /// What differed, by name.
     pub fields: BTreeMap<String, u64>,
     /// The first of all those that were not in order.
     pub examples: Vec<Example>,
@@ -125,7 +110,6 @@ pub struct Example {
     pub subscription: String,
     /// `missing`, `different` or `unknown_at_stripe`.
     pub found: String,
-    /// What differed.
     pub fields: Vec<String>,
     /// `repaired`, `overtaken`, `left`, or why it was not repaired.
     pub end: String,
@@ -155,7 +139,7 @@ impl SubscriptionsReport {
     }
 }
 
-impl Report {
+impl ReconcileReport {
     /// Nothing failed, and no difference is left.
     pub fn is_in_order(&self) -> bool {
         self.events.as_ref().is_none_or(|events| events.is_in_order(self.dry_run))
@@ -165,7 +149,7 @@ impl Report {
 
 /// What a gateway's reconciliation is at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub struct ReconcileStatus {
     /// A run is under way.
     pub running: bool,
     /// Runs begun since the start; the one under way is the last.
@@ -173,7 +157,7 @@ pub struct Status {
     /// Whether this gateway's turn it is to reconcile by itself; unknown until it has asked the ledger.
     pub leads: Option<bool>,
     /// The run under way, or else the last one.
-    pub report: Option<Report>,
+    pub report: Option<ReconcileReport>,
     /// When that one ended, RFC 3339.
     pub ended: Option<String>,
 }

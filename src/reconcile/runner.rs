@@ -9,18 +9,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::handle::{Handle, claim, lock};
-use super::report::{Order, Report, What};
-use super::{HORIZON, HORIZON_WARNING, Reconciler, Terms};
+use super::report::{ReconcileOrder, ReconcileReport, ReconcileScope};
+use super::{HORIZON, HORIZON_WARNING, Reconciler, RunTerms};
 use crate::domain::clock::Timestamp;
 use crate::ledger::audit::{LeaseAnswer, LeaseAsk};
 use crate::lifecycle::Shutdown;
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
 
-/// Name on the board.
 const COMPONENT: &str = "reconcile";
 
-/// Name of the lease.
 const LEASE: &str = "reconcile";
 
 /// Name of the mark that says when subscriptions were last compared to the end.
@@ -41,7 +39,6 @@ const RETRY_MAX: Duration = Duration::from_mins(5);
 /// How often cursor and lease are looked at between runs.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// When to reconcile.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     /// Between two runs over events; `None`: never by itself.
@@ -58,25 +55,19 @@ impl Schedule {
     }
 }
 
-/// The task.
 #[derive(Debug)]
 pub struct Runner {
-    /// Does the work.
     pub reconciler: Arc<Reconciler>,
-    /// When.
     pub schedule: Schedule,
     /// Shared with the admin listener.
     pub handle: Handle,
-    /// Orders of operators.
-    pub orders: mpsc::Receiver<Order>,
-    /// Counts.
+    pub orders: mpsc::Receiver<ReconcileOrder>,
     pub metrics: Arc<Metrics>,
-    /// Health.
     pub board: Board,
 }
 
 /// What the runner knows between runs.
-struct State {
+struct RunnerState {
     holder: String,
     /// When the next run over events is due, by the monotonic clock.
     events_due: Option<Instant>,
@@ -88,21 +79,20 @@ struct State {
     random: fastrand::Rng,
 }
 
-/// How a run ended.
 enum End {
-    Done(Box<Report>),
+    Done(Box<ReconcileReport>),
     Drained,
 }
 
 impl Runner {
-    /// Runs until draining begins.
     pub async fn run(mut self, shutdown: Shutdown) -> Result<(), Infallible> {
         let now = self.reconciler.clock.instant();
         let mut random = fastrand::Rng::new();
         let first = |interval: Duration| interval.min(START_MAX).mul_f64(random.f64());
         let events_due = self.schedule.events.map(first).map(|wait| now + wait);
         let holder = self.gateway_id().await;
-        let mut state = State { holder, events_due, subscriptions_not_before: now, lease: None, fault: None, random };
+        let mut state =
+            RunnerState { holder, events_due, subscriptions_not_before: now, lease: None, fault: None, random };
         if self.schedule.events.is_none() {
             state.subscriptions_not_before = now + START_MAX.mul_f64(state.random.f64());
         }
@@ -114,7 +104,7 @@ impl Runner {
                 biased;
                 () = shutdown.draining() => End::Drained,
                 order = self.orders.recv() => match order {
-                    Some(order) => self.perform(Terms::ordered(order), &mut state, &shutdown).await,
+                    Some(order) => self.perform(RunTerms::ordered(order), &mut state, &shutdown).await,
                     None => End::Drained,
                 },
                 () = std::future::ready(()), if what.is_some() => match what {
@@ -137,7 +127,7 @@ impl Runner {
     }
 
     /// What is due by now.
-    async fn due(&self, state: &State) -> Option<What> {
+    async fn due(&self, state: &RunnerState) -> Option<ReconcileScope> {
         let now = self.reconciler.clock.instant();
         let events = state.events_due.is_some_and(|due| due <= now);
         let subscriptions = match self.schedule.subscriptions {
@@ -150,20 +140,20 @@ impl Runner {
         };
         // After the start subscriptions wait for the events, which bring most of them.
         match (events, subscriptions && state.events_due.is_none_or(|due| due <= now || state.lease.is_some())) {
-            (true, true) => Some(What::All),
-            (true, false) => Some(What::Events),
-            (false, true) => Some(What::Subscriptions),
+            (true, true) => Some(ReconcileScope::All),
+            (true, false) => Some(ReconcileScope::Events),
+            (false, true) => Some(ReconcileScope::Subscriptions),
             (false, false) => None,
         }
     }
 
-    fn wait(&self, state: &State) -> Duration {
+    fn wait(&self, state: &RunnerState) -> Duration {
         let now = self.reconciler.clock.instant();
         state.events_due.map_or(LOOK, |due| due.saturating_duration_since(now).min(LOOK))
     }
 
     /// Runs if it is this gateway's turn and no operator came first.
-    async fn by_itself(&mut self, what: What, state: &mut State, shutdown: &Shutdown) -> Option<End> {
+    async fn by_itself(&mut self, what: ReconcileScope, state: &mut RunnerState, shutdown: &Shutdown) -> Option<End> {
         let now = self.reconciler.clock.instant();
         match self.ask_lease(state, None).await {
             Ok(true) => {}
@@ -184,13 +174,13 @@ impl Runner {
             tokio::task::yield_now().await;
             return None;
         }
-        let order = Order { what, since_ms: None, dry_run: false };
+        let order = ReconcileOrder { what, since_ms: None, dry_run: false };
         let covered = state.lease.as_ref().and_then(|lease| lease.covered_ms).map(Timestamp::from_millis);
-        Some(self.perform(Terms { order, grace: self.schedule.grace, covered }, state, shutdown).await)
+        Some(self.perform(RunTerms { order, grace: self.schedule.grace, covered }, state, shutdown).await)
     }
 
     /// Runs to the end, keeping the lease meanwhile if there is one.
-    async fn perform(&mut self, terms: Terms, state: &mut State, shutdown: &Shutdown) -> End {
+    async fn perform(&mut self, terms: RunTerms, state: &mut RunnerState, shutdown: &Shutdown) -> End {
         let reconciler = Arc::clone(&self.reconciler);
         let status = Arc::clone(&self.handle.status);
         let started = reconciler.clock.instant();
@@ -220,17 +210,17 @@ impl Runner {
     }
 
     /// Counts a run and plans the next.
-    async fn conclude(&mut self, report: &Report, state: &mut State) {
+    async fn conclude(&mut self, report: &ReconcileReport, state: &mut RunnerState) {
         let now = self.reconciler.clock.instant();
         let (events, subscriptions) = (report.events.as_ref(), report.subscriptions.as_ref());
         let events_failed = events.is_some_and(|events| events.error.is_some());
         let subscriptions_failed = subscriptions.is_some_and(|subscriptions| subscriptions.error.is_some());
         if !report.dry_run {
             if events.is_some() {
-                self.put_off(What::Events, state, now, events_failed);
+                self.put_off(ReconcileScope::Events, state, now, events_failed);
             }
             if subscriptions.is_some() {
-                self.put_off(What::Subscriptions, state, now, subscriptions_failed);
+                self.put_off(ReconcileScope::Subscriptions, state, now, subscriptions_failed);
                 let at = self.reconciler.clock.now().millis();
                 if !subscriptions_failed
                     && let Err(error) = self.reconciler.inbox.set_mark(SUBSCRIPTIONS_MARK, at).await
@@ -248,7 +238,7 @@ impl Runner {
     }
 
     /// Counts and logs a run; what is wrong after it, if anything is.
-    fn tell(&self, report: &Report, is_failed: bool) -> Option<String> {
+    fn tell(&self, report: &ReconcileReport, is_failed: bool) -> Option<String> {
         let (events, subscriptions) = (report.events.as_ref(), report.subscriptions.as_ref());
         let mut faults = Vec::new();
         if let Some(events) = events {
@@ -287,7 +277,7 @@ impl Runner {
     }
 
     /// Plans the next run: sooner after a failure, and never at the same moment as others.
-    fn put_off(&self, what: What, state: &mut State, now: Instant, failed: bool) {
+    fn put_off(&self, what: ReconcileScope, state: &mut RunnerState, now: Instant, failed: bool) {
         let wait = |interval: Duration, random: &mut fastrand::Rng| {
             let wait = if failed { interval.min(RETRY_MAX) } else { interval };
             wait.mul_f64(0.9 + 0.2 * random.f64())
@@ -309,7 +299,7 @@ impl Runner {
     /// Takes or keeps the lease; tells whether it is ours.
     async fn ask_lease(
         &self,
-        state: &mut State,
+        state: &mut RunnerState,
         covered: Option<Timestamp>,
     ) -> Result<bool, crate::ledger::LedgerError> {
         let span = self.schedule.shortest().unwrap_or_default() * 2 + LEASE_SLACK;
@@ -323,7 +313,7 @@ impl Runner {
     }
 
     /// Lets another gateway go on at once.
-    async fn give_back(&self, state: &State) {
+    async fn give_back(&self, state: &RunnerState) {
         if state.lease.as_ref().is_some_and(|lease| lease.mine) {
             let ask = LeaseAsk { name: LEASE, holder: state.holder.clone(), span: Duration::ZERO, covered: None };
             // If this fails the lease runs out by itself.
@@ -332,7 +322,7 @@ impl Runner {
     }
 
     /// Shows how old the cursor is and what the last run left.
-    async fn look(&self, state: &State) {
+    async fn look(&self, state: &RunnerState) {
         let now = self.reconciler.clock.now();
         let own = self.reconciler.cursor().await.ok().flatten();
         let shared = state.lease.as_ref().and_then(|lease| lease.covered_ms).map(Timestamp::from_millis);

@@ -81,12 +81,12 @@ impl Reconciler {
             let verdict =
                 self.validator.listed(&fetched, scope.account.as_deref(), held.map(|held| held.version.as_str()));
             match judge(&verdict, held, &fetched.object) {
-                Found::Same => report.in_order += 1,
-                Found::Missing => {
+                Comparison::Same => report.in_order += 1,
+                Comparison::Missing => {
                     report.missing += 1;
                     repairs.push(Repair { id, held: None, fields: Vec::new(), verdict });
                 }
-                Found::Different(fields) => {
+                Comparison::Different(fields) => {
                     report.different += 1;
                     for field in &fields {
                         *report.fields.entry(field.clone()).or_default() += 1;
@@ -217,17 +217,17 @@ impl Repair {
     }
 }
 
-enum Found {
+enum Comparison {
     Same,
     Missing,
     Different(Vec<String>),
 }
 
 /// Compares what a verdict would write with what is held.
-fn judge(verdict: &Verdict, held: Option<&SubscriptionFacts>, object: &Value) -> Found {
-    let Some(held) = held else { return Found::Missing };
-    let Verdict::Apply(plan) = verdict else { return Found::Different(vec!["held_back".to_owned()]) };
-    let Some(row) = plan.subscriptions.first() else { return Found::Different(vec!["unreadable".to_owned()]) };
+fn judge(verdict: &Verdict, held: Option<&SubscriptionFacts>, object: &Value) -> Comparison {
+    let Some(held) = held else { return Comparison::Missing };
+    let Verdict::Apply(plan) = verdict else { return Comparison::Different(vec!["held_back".to_owned()]) };
+    let Some(row) = plan.subscriptions.first() else { return Comparison::Different(vec!["unreadable".to_owned()]) };
     let prices = Subscription(Object::new(object)).items().into_iter().map(|item| {
         let quantity = item.quantity().map_or_else(|| "-".to_owned(), |quantity| quantity.to_string());
         format!("{} x {quantity}", item.price_id().unwrap_or("-"))
@@ -237,5 +237,5 @@ fn judge(verdict: &Verdict, held: Option<&SubscriptionFacts>, object: &Value) ->
     if user.is_some_and(|user| held.user_id.as_deref() != Some(&user.to_id)) {
         fields.push("user".to_owned());
     }
-    if fields.is_empty() { Found::Same } else { Found::Different(fields) }
+    if fields.is_empty() { Comparison::Same } else { Comparison::Different(fields) }
 }

@@ -7,20 +7,16 @@ use serde::Serialize;
 
 use crate::domain::clock::Timestamp;
 
-/// How a component is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Works.
     Ok,
     /// Works partly, or waits for something outside. Webhooks are still accepted.
     Degraded,
-    /// Does not work.
     Down,
 }
 
 impl Level {
-    /// The name in answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -33,7 +29,6 @@ impl Level {
 /// What a component last said.
 #[derive(Clone, Debug, Serialize)]
 pub struct Component {
-    /// How it is.
     pub status: Level,
     /// For people; without secrets or customer data.
     pub detail: String,
@@ -56,7 +51,6 @@ impl Board {
         changed
     }
 
-    /// Every component, by name.
     pub fn read(&self) -> BTreeMap<&'static str, Component> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

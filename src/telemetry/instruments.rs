@@ -11,7 +11,6 @@ use crate::domain::clock::Clock;
 #[derive(Clone, Debug)]
 pub struct Instruments {
     pub metrics: Arc<Metrics>,
-    /// The health board.
     pub board: Board,
     pub clock: Clock,
     /// Off unless traces are exported.

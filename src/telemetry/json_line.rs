@@ -26,7 +26,7 @@ where
         line.write_str("\",\"level\":\"")?;
         line.write_str(event.metadata().level().as_str())?;
         line.write_char('"')?;
-        let mut fields = Fields { line: &mut line, result: Ok(()) };
+        let mut fields = FieldWriter { line: &mut line, result: Ok(()) };
         event.record(&mut fields);
         fields.result?;
         line.write_str(",\"target\":\"")?;
@@ -36,12 +36,12 @@ where
 }
 
 /// Writes fields one after the other.
-struct Fields<'a, 'w> {
+struct FieldWriter<'a, 'w> {
     line: &'a mut Writer<'w>,
     result: fmt::Result,
 }
 
-impl Fields<'_, '_> {
+impl FieldWriter<'_, '_> {
     fn plain(&mut self, field: &Field, value: impl fmt::Display) {
         self.write(field, |line| write!(line, "{value}"));
     }
@@ -71,7 +71,7 @@ impl Fields<'_, '_> {
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for FieldWriter<'_, '_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         if value.is_finite() { self.plain(field, value) } else { self.plain(field, "null") }
     }

@@ -26,24 +26,23 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// Where log lines go. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct LogQueue {
-    shared: Arc<Shared>,
+    shared: Arc<QueueOfLines>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct QueueOfLines {
+    state: Mutex<QueuedLines>,
     filled: Condvar,
     emptied: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueuedLines {
     lines: Vec<u8>,
     /// Lines lost since the last one that told so.
     lost: u64,
     /// Somebody does not want to wait for more lines.
     hurry: bool,
-    /// Lines are being written.
     writing: bool,
 }
 
@@ -64,13 +63,13 @@ impl LogQueue {
         let mut state = self.shared.lock();
         state.hurry = true;
         self.shared.filled.notify_one();
-        let unwritten = |state: &mut State| state.writing || !state.lines.is_empty();
+        let unwritten = |state: &mut QueuedLines| state.writing || !state.lines.is_empty();
         drop(self.shared.emptied.wait_timeout_while(state, FLUSH_MAX, unwritten));
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl QueueOfLines {
+    fn lock(&self) -> MutexGuard<'_, QueuedLines> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,10 +117,9 @@ impl Shared {
     }
 }
 
-/// Takes one line.
 #[derive(Debug)]
 pub struct LineWriter<'a> {
-    shared: &'a Shared,
+    shared: &'a QueueOfLines,
     urgent: bool,
 }
 

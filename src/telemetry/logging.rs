@@ -24,7 +24,6 @@ static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For people.
     Pretty,
     /// Pretty on a terminal, JSON elsewhere.
     Auto,

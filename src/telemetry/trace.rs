@@ -20,7 +20,7 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SdkTracer, Span as SdkSpan};
 
-pub use export::{Exporting, FLUSH_MAX, SPANS_QUEUED_MAX, SetupError, start};
+pub use export::{Exporting, FLUSH_MAX, SPANS_QUEUED_MAX, TraceSetupError, start};
 pub use opentelemetry::trace::SpanKind;
 pub use sampler::Sampling;
 pub use settings::{TraceSettings, header_map, pairs};
@@ -111,7 +111,6 @@ impl Span {
         TraceContext::new(context.trace_id().to_bytes(), context.span_id().to_bytes(), context.is_sampled())
     }
 
-    /// Where its parts belong.
     pub fn place(&self) -> Place {
         Place(self.0.as_ref().map(|open| (open.tracer.clone(), open.span.span_context().clone())))
     }
@@ -127,7 +126,6 @@ impl Span {
         self.set(|| KeyValue::new(key, value.to_owned()));
     }
 
-    /// Notes a number.
     pub fn number(&mut self, key: &'static str, value: impl TryInto<i64>) {
         self.set(|| KeyValue::new(key, value.try_into().unwrap_or(i64::MAX)));
     }
@@ -146,7 +144,6 @@ impl Span {
 pub struct Place(Option<(SdkTracer, SpanContext)>);
 
 impl Place {
-    /// Begins a part.
     pub fn begin(&self, name: &'static str, kind: SpanKind) -> Span {
         let Some((tracer, parent)) = &self.0 else { return Span(None) };
         let parent = Context::new().with_remote_span_context(parent.clone());

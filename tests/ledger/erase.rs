@@ -1,6 +1,6 @@
 //! Erasing a person's data, on every store: what goes, what stays, and what does not come back.
 
-use colony_gateway::app::erase::{EraseRefused, InboxSide, Order, Report, erase};
+use colony_gateway::app::erase::{EraseRefused, ErasureOrder, ErasureReport, InboxSide, erase};
 use colony_gateway::inbox::EraseStep;
 use colony_gateway::ledger::erase::{ERASE_EVENTS_MAX, ERASED_PERSON};
 use colony_gateway::ledger::person::{PERSON_IDS_MAX, Person, Subject};
@@ -30,8 +30,8 @@ fn user(id: &str) -> Subject {
     Subject::user(id).unwrap()
 }
 
-fn order(subject: Subject) -> Order {
-    Order { subject, dry_run: false, include_unsettled: false, include_active: false }
+fn order(subject: Subject) -> ErasureOrder {
+    ErasureOrder { subject, dry_run: false, include_unsettled: false, include_active: false }
 }
 
 /// The event with a payload whose object is this.
@@ -101,7 +101,7 @@ fn holding(contents: &Contents, text: &str) -> Vec<String> {
         .collect()
 }
 
-async fn run(store: &dyn Store, order: &Order) -> Report {
+async fn run(store: &dyn Store, order: &ErasureOrder) -> ErasureReport {
     erase(&NoInbox, store.ledger(), order).await.unwrap()
 }
 
@@ -123,11 +123,11 @@ async fn holds(store: &dyn Store) -> Contents {
     assert_eq!(names(&found.person.subscriptions), "sub_ann");
     assert_eq!(names(&found.person.objects), "in_ann pi_ann re_ann");
     assert_eq!((found.entitling, found.erased_before), (0, false));
-    let would = run(store, &Order { dry_run: true, ..order(user(ANN)) }).await;
+    let would = run(store, &ErasureOrder { dry_run: true, ..order(user(ANN)) }).await;
     assert_eq!(store.contents().await, before, "a dry run changed something");
 
     let report = run(store, &order(user(ANN))).await;
-    assert_eq!(Report { dry_run: true, ..report.clone() }, would, "a dry run tells what happens");
+    assert_eq!(ErasureReport { dry_run: true, ..report.clone() }, would, "a dry run tells what happens");
     let rows = report.ledger_rows;
     assert_eq!((report.ledger_events, rows.customers, rows.subscriptions), (5, 1, 1));
     assert_eq!((rows.bindings, rows.revenue, rows.not_shown), (2, 1, 0));
@@ -244,7 +244,7 @@ async fn whoever_still_pays_is_erased_only_when_told_twice() {
         let refused = erase(&NoInbox, store.ledger(), &order(user(ANN))).await.unwrap_err();
         assert!(matches!(refused, EraseRefused::Active(1)), "{refused}");
         assert_eq!(store.contents().await, before);
-        run(store, &Order { include_active: true, ..order(user(ANN)) }).await;
+        run(store, &ErasureOrder { include_active: true, ..order(user(ANN)) }).await;
         assert_eq!(holding(&store.contents().await, ANN), Vec::<String>::new());
     }
 }

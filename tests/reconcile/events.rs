@@ -5,7 +5,7 @@ use std::time::Duration;
 use colony_gateway::domain::clock::Timestamp;
 use colony_gateway::inbox::{self, Action, Conclusion, LeaseRequest, Selection};
 use colony_gateway::ledger::Outcome;
-use colony_gateway::reconcile::{Order, What};
+use colony_gateway::reconcile::{ReconcileOrder, ReconcileScope};
 use colony_gateway::reconcile::{SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
 use colony_gateway::stripe::api::PAGE_MAX;
 use colony_gateway::stripe::endpoint::Mode;
@@ -76,7 +76,7 @@ async fn a_page_that_fails_leaves_the_cursor_and_the_next_run_loses_nothing() {
     let site = Site::new(&stripe, &store.ledger, &clock);
     (0..1500).for_each(|number| list(&stripe, &event(number, 10 * DAY - number * 500)));
     // Three pages of a later window: what went before stays done.
-    stripe.fail_at(9, Fault::Status(400, &[]));
+    stripe.fail_at(9, Fault::ReconcileStatus(400, &[]));
     let report = site.events().await;
     assert!(report.error.as_ref().is_some_and(|error| error.contains("status 400")), "{report:?}");
     let (stopped, inserted) = (site.cursor().await, report.inserted);
@@ -96,10 +96,10 @@ async fn faults_that_pass_cost_nothing_but_time() {
     let store = Store::new(Kind::Sqlite, &clock).await;
     let site = Site::new(&stripe, &store.ledger, &clock);
     (0..250).for_each(|number| list(&stripe, &event(number, 10 * DAY - number * 500)));
-    stripe.fail_at(1, Fault::Status(429, &[("stripe-should-retry", "true"), ("retry-after", "0")]));
+    stripe.fail_at(1, Fault::ReconcileStatus(429, &[("stripe-should-retry", "true"), ("retry-after", "0")]));
     stripe.fail_at(3, Fault::Cut);
-    stripe.fail_at(5, Fault::Status(500, &[]));
-    stripe.fail_at(6, Fault::Status(409, &[("stripe-should-retry", "true")]));
+    stripe.fail_at(5, Fault::ReconcileStatus(500, &[]));
+    stripe.fail_at(6, Fault::ReconcileStatus(409, &[("stripe-should-retry", "true")]));
     let report = site.events().await;
     assert_eq!((report.missing, report.inserted, report.error), (250, 250, None));
 }
@@ -110,7 +110,7 @@ async fn a_fault_that_stays_ends_the_run_after_so_many_attempts() {
     let store = Store::new(Kind::Sqlite, &clock).await;
     let site = Site::new(&stripe, &store.ledger, &clock);
     list(&stripe, &event(1, 500));
-    (0..200).for_each(|_| stripe.fail_next(Fault::Status(409, &[])));
+    (0..200).for_each(|_| stripe.fail_next(Fault::ReconcileStatus(409, &[])));
     let report = site.events().await;
     assert!(report.error.is_some_and(|error| error.contains("status 409")));
     let each = colony_gateway::stripe::api::ATTEMPTS_MAX * colony_gateway::reconcile::ATTEMPTS_MAX;
@@ -150,7 +150,7 @@ async fn one_second_may_hold_so_many_pages_and_more_is_an_error() {
             "livemode": false})
     };
     (0..most).for_each(|number| list(&stripe, &small(number)));
-    let order = Order { what: What::Events, since_ms: Some((NOW - 100) * 1000), dry_run: true };
+    let order = ReconcileOrder { what: ReconcileScope::Events, since_ms: Some((NOW - 100) * 1000), dry_run: true };
     let report = site.run(order).await.events.unwrap();
     assert_eq!((report.seen, report.unmapped, report.error), (most as u64, most as u64, None));
     list(&stripe, &small(most));
@@ -164,7 +164,7 @@ async fn a_dry_run_changes_nothing() {
     let store = Store::new(Kind::Sqlite, &clock).await;
     let site = Site::new(&stripe, &store.ledger, &clock);
     list(&stripe, &event(1, 500));
-    let report = site.run(Order { what: What::Events, since_ms: None, dry_run: true }).await;
+    let report = site.run(ReconcileOrder { what: ReconcileScope::Events, since_ms: None, dry_run: true }).await;
     assert!(!report.is_in_order());
     let events = report.events.unwrap();
     assert_eq!((events.missing, events.inserted), (1, 0));
@@ -176,7 +176,8 @@ async fn a_run_over_a_later_time_does_not_move_the_cursor_over_a_gap() {
     let (clock, stripe) = (clock(), StripeStandIn::start().await);
     let store = Store::new(Kind::Sqlite, &clock).await;
     let site = Site::new(&stripe, &store.ledger, &clock);
-    let since = |seconds: i64| Order { what: What::Events, since_ms: Some(seconds * 1000), dry_run: false };
+    let since =
+        |seconds: i64| ReconcileOrder { what: ReconcileScope::Events, since_ms: Some(seconds * 1000), dry_run: false };
     site.run(since(NOW - 7 * DAY)).await;
     assert_eq!(site.cursor().await, None);
     site.events().await;
@@ -208,8 +209,8 @@ async fn an_event_that_was_settled_and_that_the_ledger_has_lost_is_worked_on_aga
         backoff: site.reconciler.backoff,
         clock: clock.clone(),
     };
-    let order = Order { what: What::Events, since_ms: None, dry_run: false };
-    let report = reconciler.run(colony_gateway::reconcile::Terms::ordered(order), |_| {}).await.events.unwrap();
+    let order = ReconcileOrder { what: ReconcileScope::Events, since_ms: None, dry_run: false };
+    let report = reconciler.run(colony_gateway::reconcile::RunTerms::ordered(order), |_| {}).await.events.unwrap();
     assert_eq!((report.missing, report.inserted), (1, 1), "{report:?}");
     let counts = site.inbox.counts().await.unwrap();
     assert_eq!((counts.waiting, counts.settled), (1, 0));
@@ -233,7 +234,7 @@ async fn an_event_whose_body_was_damaged_is_fetched_again_once_its_entry_is_drop
     site.inbox.conclude(vec![(leased.lease, dead)]).await.unwrap();
     let report = site.events().await;
     assert_eq!((report.in_hand, report.inserted), (1, 0), "a person has not decided yet: {report:?}");
-    let drop = inbox::Order { action: Action::Drop, by: None, note: Some("damaged".to_owned()) };
+    let drop = inbox::ReconcileOrder { action: Action::Drop, by: None, note: Some("damaged".to_owned()) };
     site.inbox.operate(&Selection::default(), &drop, false, None).await.unwrap();
     let report = site.events().await;
     assert_eq!((report.in_hand, report.inserted), (0, 1), "{report:?}");
@@ -276,10 +277,10 @@ async fn events_that_fell_off_the_list_are_said_to_be_lost_once_and_loudly() {
     let site = Site::new(&stripe, &store.ledger, &clock);
     site.events().await;
     clock.advance(Duration::from_hours(40 * 24));
-    let report = site.run(Order { what: What::Events, since_ms: None, dry_run: false }).await;
+    let report = site.run(ReconcileOrder { what: ReconcileScope::Events, since_ms: None, dry_run: false }).await;
     assert!(!report.is_in_order());
     let expected = Timestamp::from_seconds(NOW + 10 * DAY).to_string();
     assert_eq!(report.events.unwrap().lost_before, Some(expected));
-    let report = site.run(Order { what: What::Events, since_ms: None, dry_run: false }).await;
+    let report = site.run(ReconcileOrder { what: ReconcileScope::Events, since_ms: None, dry_run: false }).await;
     assert!(report.is_in_order(), "{report:?}");
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::ledger::audit::LeaseAsk;
 use colony_gateway::lifecycle::Shutdown;
-use colony_gateway::reconcile::{Handle, Runner, Schedule, StartError, handle};
-use colony_gateway::reconcile::{Order, What};
+use colony_gateway::reconcile::{Handle, OrderRefused, Runner, Schedule, handle};
+use colony_gateway::reconcile::{ReconcileOrder, ReconcileScope};
 use colony_gateway::telemetry::health::{Board, Level};
 use colony_gateway::telemetry::metrics::Metrics;
 use tokio::task::JoinSet;
@@ -115,7 +115,7 @@ async fn an_old_cursor_is_warned_of_before_events_fall_off_the_list() {
     let site = Site::new(&stripe, &store.ledger, &clock);
     site.events().await;
     clock.advance(Duration::from_hours(26 * 24));
-    (0..10_000).for_each(|_| stripe.fail_next(Fault::Status(401, &[])));
+    (0..10_000).for_each(|_| stripe.fail_next(Fault::ReconcileStatus(401, &[])));
     let mut running = start(&site, Some(Duration::from_millis(50)));
     let board = running.board.clone();
     let warned = || {
@@ -139,9 +139,9 @@ async fn an_order_is_done_at_once_and_a_second_refused_meanwhile() {
     list(&stripe, &event(1, 500));
     stripe.fail_at(1, Fault::Silence);
     let mut running = start(&site, None);
-    let order = Order { what: What::Events, since_ms: None, dry_run: false };
+    let order = ReconcileOrder { what: ReconcileScope::Events, since_ms: None, dry_run: false };
     assert_eq!(running.handle.start(order).unwrap().runs, 1);
-    assert_eq!(running.handle.start(order).unwrap_err(), StartError::Busy);
+    assert_eq!(running.handle.start(order).unwrap_err(), OrderRefused::Busy);
     until("it asked", || !stripe.asked().is_empty()).await;
     // Ends in the middle of a page, and the next gateway begins where it was.
     running.shutdown.drain();

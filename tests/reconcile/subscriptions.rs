@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use colony_gateway::domain::clock::Timestamp;
 use colony_gateway::reconcile::CONFIRMATIONS_MAX;
-use colony_gateway::reconcile::{Order, What};
+use colony_gateway::reconcile::{ReconcileOrder, ReconcileScope};
 use colony_gateway::revenue::rows::Rank;
 use colony_gateway::revenue::verdict::Verdict;
 use colony_gateway::stripe::api::Fetched;
@@ -44,7 +44,7 @@ async fn what_differs_is_repaired_and_what_does_not_is_left_in_every_store() {
         other["items"]["data"].as_array_mut().unwrap().push(json!({"quantity": 2, "price": {"id": "price_2"}}));
         put(&stripe, &other);
         stripe.remove(&format!("/v1/subscriptions/{}", id(4)));
-        let dry = site.run(Order { what: What::Subscriptions, since_ms: None, dry_run: true }).await;
+        let dry = site.run(ReconcileOrder { what: ReconcileScope::Subscriptions, since_ms: None, dry_run: true }).await;
         let report = dry.subscriptions.unwrap();
         assert_eq!((report.missing, report.different, report.repaired), (1, 3, 0), "{kind:?}: {:?}", report.examples);
 
@@ -153,7 +153,7 @@ async fn an_account_whose_events_and_subscriptions_agree_is_in_order() {
     let site = Site::new(&stripe, &store.ledger, &clock);
     list(&stripe, &event(1, 500));
     put(&stripe, &event(1, 500)["data"]["object"]);
-    let report = site.run(Order { what: What::All, since_ms: None, dry_run: false }).await;
+    let report = site.run(ReconcileOrder { what: ReconcileScope::All, since_ms: None, dry_run: false }).await;
     assert!(report.is_in_order(), "{report:?}");
     // Applied by the listing already, so the event that waits finds nothing to change.
     let ended = site.work().await;

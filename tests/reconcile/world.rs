@@ -16,8 +16,8 @@ use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::StateOfRecord;
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::ledger::supabase::{SupabaseConfig, SupabaseLedger};
-use colony_gateway::reconcile::{EventsReport, Order, Report, SubscriptionsReport, What};
-use colony_gateway::reconcile::{Reconciler, Terms};
+use colony_gateway::reconcile::{EventsReport, ReconcileOrder, ReconcileReport, ReconcileScope, SubscriptionsReport};
+use colony_gateway::reconcile::{Reconciler, RunTerms};
 use colony_gateway::revenue::guardian::Guardian;
 use colony_gateway::revenue::project::Settings;
 use colony_gateway::revenue::validator::Validator;
@@ -131,16 +131,19 @@ impl Site {
         Self { reconciler, inbox, validator, clock: clock.clone(), _threads: threads, directory }
     }
 
-    pub(crate) async fn run(&self, order: Order) -> Report {
-        self.reconciler.run(Terms::ordered(order), |_| {}).await
+    pub(crate) async fn run(&self, order: ReconcileOrder) -> ReconcileReport {
+        self.reconciler.run(RunTerms::ordered(order), |_| {}).await
     }
 
     pub(crate) async fn events(&self) -> EventsReport {
-        self.run(Order { what: What::Events, since_ms: None, dry_run: false }).await.events.unwrap()
+        self.run(ReconcileOrder { what: ReconcileScope::Events, since_ms: None, dry_run: false }).await.events.unwrap()
     }
 
     pub(crate) async fn subscriptions(&self) -> SubscriptionsReport {
-        self.run(Order { what: What::Subscriptions, since_ms: None, dry_run: false }).await.subscriptions.unwrap()
+        self.run(ReconcileOrder { what: ReconcileScope::Subscriptions, since_ms: None, dry_run: false })
+            .await
+            .subscriptions
+            .unwrap()
     }
 
     /// Where the cursor of our own account stands, in seconds.

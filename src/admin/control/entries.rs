@@ -27,7 +27,7 @@ const STEPS_MAX: usize = 5;
 const STEP_PAUSE: Duration = Duration::from_millis(20);
 
 /// One audit line, written when the work ends in whichever way, a request that was given up included.
-struct Audit<'a> {
+struct OrderAudit<'a> {
     order: &'a Order,
     selection: &'a Selection,
     dry_run: bool,
@@ -36,7 +36,7 @@ struct Audit<'a> {
     refused: BTreeMap<Refusal, usize>,
 }
 
-impl Drop for Audit<'_> {
+impl Drop for OrderAudit<'_> {
     fn drop(&mut self) {
         let Self { order, selection, dry_run, matched, changed, refused } = self;
         tracing::info!(
@@ -141,7 +141,7 @@ async fn change(
     }
     let order = Order { action, by, note };
     let (order, selection) = (&order, &selection);
-    let mut audit = Audit { order, selection, dry_run, matched: 0, changed: 0, refused: BTreeMap::new() };
+    let mut audit = OrderAudit { order, selection, dry_run, matched: 0, changed: 0, refused: BTreeMap::new() };
     let mut total = OrderStep { entries: Vec::new(), next: after };
     for number in 0..STEPS_MAX {
         if number > 0 {

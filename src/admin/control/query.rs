@@ -13,7 +13,6 @@ use crate::inbox::{PAGE_ENTRIES_MAX, Selection};
 /// Entries on a page when nobody says how many.
 const LIMIT: usize = 50;
 
-/// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ListQuery {
     pub(super) selection: Selection,

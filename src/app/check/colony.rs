@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Finding;
+use super::Diagnosis;
 use crate::app::colony as parts;
 use crate::bees::heartbeat;
 use crate::colony::client::{ClientError, Member};
@@ -19,19 +19,21 @@ const SEEN_MAX: Duration = Duration::from_mins(2);
 /// Longest wait for Redis.
 const REDIS_MAX: Duration = Duration::from_secs(2);
 
-pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Finding> {
+pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     let settings = &config.colony;
     if !settings.enabled && settings.servers.is_none() {
         let mut findings = vec![
-            Finding::none("colony", "USE_COLONY_OS is off: entries go the direct route"),
-            Finding::none("bees", "no colony"),
+            Diagnosis::none("colony", "USE_COLONY_OS is off: entries go the direct route"),
+            Diagnosis::none("bees", "no colony"),
         ];
         findings.push(hearts(config, &[]).await);
         return findings;
     }
     let (colony, bees) = match server(config).await {
         Ok((colony, Some(member))) => (colony, Ok(member.executors().await.ok())),
-        Ok((colony, None)) => (colony, Err(Finding::none("bees", "no key here with which the colony could be asked"))),
+        Ok((colony, None)) => {
+            (colony, Err(Diagnosis::none("bees", "no key here with which the colony could be asked")))
+        }
         Err(colony) => (colony, Ok(None)),
     };
     let bees = bees.map(|bees| {
@@ -54,20 +56,20 @@ fn own_key(settings: &ColonyConfig) -> Option<(&Secret, &'static str)> {
 }
 
 /// The server, and who we are there.
-async fn server(config: &Config) -> Result<(Finding, Option<Member>), Finding> {
+async fn server(config: &Config) -> Result<(Diagnosis, Option<Member>), Diagnosis> {
     const NAME: &str = "colony";
     let settings = &config.colony;
     let misconfigured = |error: crate::config::ConfigError| {
-        Finding::down(NAME, error.to_string().replace('\n', " "), "complete the COLONIES_… settings")
+        Diagnosis::down(NAME, error.to_string().replace('\n', " "), "complete the COLONIES_… settings")
     };
     let client = parts::client(settings).map_err(misconfigured)?;
     if let Err(error) = client.health().await {
         let action = "start or reach the Colonies server; entries go the direct route meanwhile";
-        return Err(Finding::down(NAME, chain(&error), action));
+        return Err(Diagnosis::down(NAME, chain(&error), action));
     }
     let version = client.version().await.map(|version| version.buildversion).unwrap_or_default();
     let (Some(colony), Some((key, variable))) = (&settings.colony, own_key(settings)) else {
-        return Ok((Finding::ok(NAME, format!("the server answers, version {version}")), None));
+        return Ok((Diagnosis::ok(NAME, format!("the server answers, version {version}")), None));
     };
     let key = parts::key(Some(key), variable, "").map_err(misconfigured)?;
     let id = key.id().clone();
@@ -76,7 +78,7 @@ async fn server(config: &Config) -> Result<(Finding, Option<Member>), Finding> {
         Ok(statistics) => {
             let (waiting, running) = (statistics.waitingprocesses, statistics.runningprocesses);
             let detail = format!("version {version}, {colony}: member, {waiting} processes waiting, {running} running");
-            Ok((Finding::ok(NAME, detail), Some(member)))
+            Ok((Diagnosis::ok(NAME, detail), Some(member)))
         }
         Err(ClientError::NotMember { .. } | ClientError::NotApproved { .. } | ClientError::UnknownColony { .. }) => {
             let detail = format!("the server knows no member {id} of a colony {colony}");
@@ -85,27 +87,27 @@ async fn server(config: &Config) -> Result<(Finding, Option<Member>), Finding> {
             } else {
                 "start the bees, which say who has to approve them, or check COLONIES_COLONY_NAME and the key"
             };
-            Err(Finding::down(NAME, detail, action))
+            Err(Diagnosis::down(NAME, detail, action))
         }
-        Err(error) => Err(Finding::down(NAME, chain(&error), "see the log of the Colonies server")),
+        Err(error) => Err(Diagnosis::down(NAME, chain(&error), "see the log of the Colonies server")),
     }
 }
 
-fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Finding {
+fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Diagnosis {
     const NAME: &str = "bees";
     let Some(bees) = bees else {
-        return Finding::down(NAME, "unknown while the colony cannot be asked", "mend the colony first");
+        return Diagnosis::down(NAME, "unknown while the colony cannot be asked", "mend the colony first");
     };
     let (awake, pending) = (bees.iter().filter(|bee| is_at_work(bee, clock)).count(), waiting(bees));
     let detail = format!("{} executors of type {kind}, {awake} seen within 2 min", bees.len());
     if let Some(name) = pending {
         let action = format!("approve {name}, or give the bees COLONIES_COLONY_PRVKEY");
-        return Finding::degraded(NAME, format!("{detail}; {name} waits for approval"), action);
+        return Diagnosis::degraded(NAME, format!("{detail}; {name} waits for approval"), action);
     }
     if awake == 0 {
-        return Finding::down(NAME, detail, "start bees (`colony-gateway bee`, or BEE_COUNT in `serve`)");
+        return Diagnosis::down(NAME, detail, "start bees (`colony-gateway bee`, or BEE_COUNT in `serve`)");
     }
-    Finding::ok(NAME, detail)
+    Diagnosis::ok(NAME, detail)
 }
 
 /// Whether a bee is approved and asked for work not long ago.
@@ -118,23 +120,25 @@ fn waiting(bees: &[Executor]) -> Option<&str> {
     bees.iter().find(|bee| bee.state == ExecutorState::Pending).map(|bee| bee.executorname.as_str())
 }
 
-async fn hearts(config: &Config, names: &[String]) -> Finding {
+async fn hearts(config: &Config, names: &[String]) -> Diagnosis {
     const NAME: &str = "heartbeat";
     let Some(url) = &config.heartbeat else {
-        return Finding::none(NAME, "REDIS_URL is not set");
+        return Diagnosis::none(NAME, "REDIS_URL is not set");
     };
     match heartbeat::find(url, names, REDIS_MAX).await {
-        Err(error) => Finding::degraded(NAME, chain(&error), "start Redis or check REDIS_URL; only heartbeats need it"),
+        Err(error) => {
+            Diagnosis::degraded(NAME, chain(&error), "start Redis or check REDIS_URL; only heartbeats need it")
+        }
         Ok(found) => {
             let silent: Vec<&str> =
                 found.iter().filter(|found| found.age.is_none()).map(|found| found.executor.as_str()).collect();
             let oldest = found.iter().filter_map(|found| found.age).max().unwrap_or_default().as_secs();
             let detail = format!("Redis answers, {} heartbeats, the oldest {oldest} s old", found.len() - silent.len());
             if silent.is_empty() {
-                Finding::ok(NAME, detail)
+                Diagnosis::ok(NAME, detail)
             } else {
                 let detail = format!("{detail}; none of {}", silent.join(", "));
-                Finding::degraded(NAME, detail, "look at these bees, and whether their REDIS_URL is the same")
+                Diagnosis::degraded(NAME, detail, "look at these bees, and whether their REDIS_URL is the same")
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Finding;
+use super::Diagnosis;
 use crate::config::Config;
 use crate::domain::causes::chain;
 use crate::inbox::{self, Counts};
@@ -19,19 +19,19 @@ const BACKLOG_MAX: u64 = 100;
 /// Age of the oldest entry from which on it needs a look.
 const AGE_MAX: Duration = Duration::from_mins(5);
 
-pub(super) async fn probe(config: &Config) -> Vec<Finding> {
+pub(super) async fn probe(config: &Config) -> Vec<Diagnosis> {
     const NAME: &str = "gateway";
     let address = config.http.admin_listen;
     let Some((_, health)) = ask(address, "/health").await else {
         let is_bare = config.endpoints.is_empty() && !config.colony.enabled;
         let gateway = if is_bare {
             let action = "run this with the gateway's environment or --config, or set STRIPE_WEBHOOK_SECRET";
-            Finding::degraded(NAME, "neither a webhook secret nor a colony is set here, and nobody answers", action)
+            Diagnosis::degraded(NAME, "neither a webhook secret nor a colony is set here, and nobody answers", action)
         } else if config.endpoints.is_empty() {
-            Finding::none(NAME, "no webhook secret here: this machine receives none")
+            Diagnosis::none(NAME, "no webhook secret here: this machine receives none")
         } else {
             let action = "start it (`colony-gateway serve`), or check GATEWAY_ADMIN_LISTEN if it runs";
-            Finding::down(NAME, format!("stopped: nobody answers at {address}"), action)
+            Diagnosis::down(NAME, format!("stopped: nobody answers at {address}"), action)
         };
         return vec![gateway, stopped(config).await];
     };
@@ -42,18 +42,18 @@ pub(super) async fn probe(config: &Config) -> Vec<Finding> {
         None => format!("version {version}, bees alone, at {address}"),
     };
     let mut gateway = match health["status"].as_str() {
-        Some("ok") => Finding::ok(NAME, detail),
-        Some("degraded") => Finding::degraded(NAME, troubles(&health), "see the component below, and the log"),
-        _ => Finding::down(NAME, troubles(&health), "see the log of the gateway"),
+        Some("ok") => Diagnosis::ok(NAME, detail),
+        Some("degraded") => Diagnosis::degraded(NAME, troubles(&health), "see the component below, and the log"),
+        _ => Diagnosis::down(NAME, troubles(&health), "see the log of the gateway"),
     };
     if version != env!("CARGO_PKG_VERSION") {
         let detail = format!("{}; this program is {}", gateway.detail, env!("CARGO_PKG_VERSION"));
-        gateway = Finding { status: gateway.status.max(super::Status::Degraded), detail, ..gateway };
+        gateway = Diagnosis { status: gateway.status.max(super::CheckStatus::Degraded), detail, ..gateway };
         gateway.action.get_or_insert_with(|| "restart the gateway to run the installed version".to_owned());
     }
     let inbox = match health.get("inbox") {
         Some(inbox) => running(inbox),
-        None => Finding::none("inbox", "bees have none"),
+        None => Diagnosis::none("inbox", "bees have none"),
     };
     vec![gateway, inbox]
 }
@@ -70,22 +70,22 @@ fn troubles(health: &Value) -> String {
     if all.is_empty() { "not ready".to_owned() } else { all.join("; ") }
 }
 
-fn running(inbox: &Value) -> Finding {
+fn running(inbox: &Value) -> Diagnosis {
     let count = |name: &str| inbox[name].as_u64().unwrap_or_default();
     if inbox.is_null() || inbox["writable"] == false {
         let action = "make room on its disk or mend it; Stripe repeats what was refused";
-        return Finding::down("inbox", "it takes no writes: webhooks are answered 503", action);
+        return Diagnosis::down("inbox", "it takes no writes: webhooks are answered 503", action);
     }
     let backlog = count("waiting") + count("leased") + count("submitted");
     let oldest = inbox["oldest_seconds"].as_f64().map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
     judge(backlog, oldest, count("dead"), count("quarantined"))
 }
 
-async fn stopped(config: &Config) -> Finding {
+async fn stopped(config: &Config) -> Diagnosis {
     const NAME: &str = "inbox";
     let directory = config.inbox.data_dir.clone();
     if !directory.join(inbox::FILE_NAME).exists() {
-        return Finding::none(NAME, format!("none in {}", directory.display()));
+        return Diagnosis::none(NAME, format!("none in {}", directory.display()));
     }
     match tokio::task::spawn_blocking(move || inbox::counts_in(&directory)).await {
         Ok(Ok(counts)) => {
@@ -95,23 +95,23 @@ async fn stopped(config: &Config) -> Finding {
             finding
         }
         Ok(Err(error)) => {
-            Finding::down(NAME, chain(&error), "restore it from a backup, or ask for the file to be mended")
+            Diagnosis::down(NAME, chain(&error), "restore it from a backup, or ask for the file to be mended")
         }
-        Err(_) => Finding::down(NAME, "cannot be read", "see the log"),
+        Err(_) => Diagnosis::down(NAME, "cannot be read", "see the log"),
     }
 }
 
-fn judge(backlog: u64, oldest: Option<Duration>, dead: u64, quarantined: u64) -> Finding {
+fn judge(backlog: u64, oldest: Option<Duration>, dead: u64, quarantined: u64) -> Diagnosis {
     let age = oldest.map(|oldest| format!(", the oldest {} s old", oldest.as_secs())).unwrap_or_default();
     let detail = format!("{backlog} on their way{age}, {dead} dead, {quarantined} in quarantine");
     if dead + quarantined > 0 {
         let action = "`colony-gateway inbox problems` says why, and what to do";
-        return Finding::degraded("inbox", detail, action);
+        return Diagnosis::degraded("inbox", detail, action);
     }
     if backlog > BACKLOG_MAX || oldest.is_some_and(|oldest| oldest > AGE_MAX) {
-        return Finding::degraded("inbox", detail, "look at the ledger, the colony and the bees: nothing is lost");
+        return Diagnosis::degraded("inbox", detail, "look at the ledger, the colony and the bees: nothing is lost");
     }
-    Finding::ok("inbox", detail)
+    Diagnosis::ok("inbox", detail)
 }
 
 async fn ask(address: SocketAddr, path: &str) -> Option<(u16, Value)> {

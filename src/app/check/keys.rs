@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Finding;
+use super::Diagnosis;
 use crate::config::{Config, FileMark, WatchedFile};
 use crate::domain::clock::Clock;
 
@@ -11,7 +11,7 @@ const AGE_MAX: Duration = Duration::from_hours(24 * 92);
 
 const DAY: u64 = 24 * 60 * 60;
 
-pub(super) fn probe(config: &Config, clock: &Clock) -> Finding {
+pub(super) fn probe(config: &Config, clock: &Clock) -> Diagnosis {
     const NAME: &str = "keys";
     let now = clock.now();
     let secrets = config.files.iter().filter(|file| file.setting != "GATEWAY_GUARDIAN_RULES");
@@ -22,11 +22,11 @@ pub(super) fn probe(config: &Config, clock: &Clock) -> Finding {
     let mut ages: Vec<(Duration, &str)> = secrets.filter_map(age).collect();
     ages.sort_unstable();
     let Some((oldest, setting)) = ages.last().copied() else {
-        return Finding::none(NAME, "no secret comes from a file: ages are unknown, and a change needs a restart");
+        return Diagnosis::none(NAME, "no secret comes from a file: ages are unknown, and a change needs a restart");
     };
     let detail = format!("{} in files, the oldest {setting} with {} days", ages.len(), oldest.as_secs() / DAY);
     if oldest > AGE_MAX {
-        return Finding::degraded(NAME, detail, format!("rotate {setting}"));
+        return Diagnosis::degraded(NAME, detail, format!("rotate {setting}"));
     }
-    Finding::ok(NAME, detail)
+    Diagnosis::ok(NAME, detail)
 }

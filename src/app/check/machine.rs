@@ -6,7 +6,7 @@ use reqwest::header::DATE;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use super::Finding;
+use super::Diagnosis;
 use crate::config::Config;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::disk;
@@ -26,25 +26,27 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 const MIB: u64 = 1 << 20;
 
-pub(super) fn disk(config: &Config) -> Finding {
+pub(super) fn disk(config: &Config) -> Diagnosis {
     const NAME: &str = "disk";
     let directory = &config.inbox.data_dir;
     match disk::room(directory) {
-        Err(_) if !directory.exists() => Finding::none(NAME, format!("{} is not there yet", directory.display())),
-        Err(error) => Finding::degraded(NAME, format!("{}: {error}", directory.display()), "check GATEWAY_DATA_DIR"),
+        Err(_) if !directory.exists() => Diagnosis::none(NAME, format!("{} is not there yet", directory.display())),
+        Err(error) => Diagnosis::degraded(NAME, format!("{}: {error}", directory.display()), "check GATEWAY_DATA_DIR"),
         Ok(room) => {
             let detail = format!("{} MiB free of {} in {}", room.free / MIB, room.total / MIB, directory.display());
             match room.free {
-                free if free < ROOM_NONE => Finding::down(NAME, detail, "make room: webhooks are about to be refused"),
-                free if free < ROOM_LOW => Finding::degraded(NAME, detail, "make room, or shorten the retention"),
-                _ => Finding::ok(NAME, detail),
+                free if free < ROOM_NONE => {
+                    Diagnosis::down(NAME, detail, "make room: webhooks are about to be refused")
+                }
+                free if free < ROOM_LOW => Diagnosis::degraded(NAME, detail, "make room, or shorten the retention"),
+                _ => Diagnosis::ok(NAME, detail),
             }
         }
     }
 }
 
 /// Compares this clock with that of Stripe, or of the Colonies server.
-pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Finding> {
+pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     const NAME: &str = "clock";
     let colony = config.colony.servers.as_deref().filter(|_| config.colony.tls_roots.is_none());
     let colony = colony.and_then(|servers| {
@@ -54,7 +56,7 @@ pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Finding> {
     let stripe = config.stripe.key.as_ref().map(|_| config.stripe.base_url.clone());
     let places: Vec<String> = stripe.into_iter().chain(colony).collect();
     if places.is_empty() {
-        return vec![Finding::none(NAME, "nobody to compare it with: neither STRIPE_SECRET_KEY nor a colony is set")];
+        return vec![Diagnosis::none(NAME, "nobody to compare it with: neither STRIPE_SECRET_KEY nor a colony is set")];
     }
     for place in places {
         let Some(theirs) = date_at(&place).await else { continue };
@@ -63,12 +65,12 @@ pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Finding> {
         let detail = format!("{} s from that of {place}", skew.as_secs());
         let action = "set the clock (NTP): signatures and attestations are refused when it is off by minutes";
         return vec![match skew {
-            skew if skew > Duration::from_mins(4) => Finding::down(NAME, detail, action),
-            skew if skew > SKEW_MAX => Finding::degraded(NAME, detail, action),
-            _ => Finding::ok(NAME, detail),
+            skew if skew > Duration::from_mins(4) => Diagnosis::down(NAME, detail, action),
+            skew if skew > SKEW_MAX => Diagnosis::degraded(NAME, detail, action),
+            _ => Diagnosis::ok(NAME, detail),
         }];
     }
-    vec![Finding::none(NAME, "nobody that was asked tells the time")]
+    vec![Diagnosis::none(NAME, "nobody that was asked tells the time")]
 }
 
 /// The time of a server, whatever else it answers.

@@ -24,26 +24,15 @@ pub enum NotReady {
     /// Nobody is there, or it is no HTTP server.
     #[error("no answer at {address}: nothing runs here, or GATEWAY_ADMIN_LISTEN is not what it was started with")]
     NoAnswer {
-        /// Where it was asked.
         address: SocketAddr,
-        /// What happened.
         #[source]
         source: io::Error,
     },
-    /// It took too long.
     #[error("no answer from {address} within {} s", ANSWER_MAX.as_secs())]
-    TimedOut {
-        /// Where it was asked.
-        address: SocketAddr,
-    },
+    TimedOut { address: SocketAddr },
     /// It starts or stops, or is something else.
     #[error("{address} answered {answer:?}: it starts or stops, or is no colony-gateway")]
-    Answered {
-        /// Where it was asked.
-        address: SocketAddr,
-        /// Protocol and status.
-        answer: String,
-    },
+    Answered { address: SocketAddr, answer: String },
 }
 
 /// Asks `/readyz` of the process whose admin listener has this address.

@@ -1,28 +1,28 @@
 //! The state of record: reachable, and with all migrations.
 
-use super::Finding;
+use super::Diagnosis;
 use crate::app::pipeline;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::ledger::LedgerErrorKind;
 
-pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Finding> {
+pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     const NAME: &str = "ledger";
     if let LedgerConfig::Sqlite { path } = &config.ledger
         && !path.exists()
     {
-        return vec![Finding::none(NAME, format!("embedded, made at the first start in {}", path.display()))];
+        return vec![Diagnosis::none(NAME, format!("embedded, made at the first start in {}", path.display()))];
     }
     let ledger = match pipeline::ledger(config, clock) {
         Ok(ledger) => ledger,
         Err(error) => {
-            return vec![Finding::down(NAME, chain(&error), "check DATABASE_URL or SUPABASE_URL and its key")];
+            return vec![Diagnosis::down(NAME, chain(&error), "check DATABASE_URL or SUPABASE_URL and its key")];
         }
     };
     let name = ledger.name();
     vec![match ledger.check().await {
-        Ok(()) => Finding::ok(NAME, format!("{name}, reachable, all migrations are in")),
+        Ok(()) => Diagnosis::ok(NAME, format!("{name}, reachable, all migrations are in")),
         Err(error) => {
             let action = match error.kind {
                 LedgerErrorKind::Schema => "run `colony-gateway migrate`",
@@ -35,7 +35,7 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Finding> {
                 | LedgerErrorKind::Rejected
                 | LedgerErrorKind::Unknown => "look at the database and the way to it; entries wait in the inbox",
             };
-            Finding::down(NAME, chain(&error), action)
+            Diagnosis::down(NAME, chain(&error), action)
         }
     }]
 }

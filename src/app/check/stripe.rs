@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, PROBE_MAX};
+use super::{Diagnosis, PROBE_MAX};
 use crate::app::pipeline;
 use crate::config::Config;
 use crate::domain::causes::chain;
@@ -15,14 +15,14 @@ const ANSWER_MAX: Duration = Duration::from_secs(PROBE_MAX.as_secs() - 1);
 const KEY: &str = "stripe key";
 const ENDPOINT: &str = "stripe endpoint";
 
-pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Finding> {
+pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     let api = match pipeline::stripe(config, clock) {
         Ok(Some(api)) => api,
         Ok(None) => {
             let detail = "STRIPE_SECRET_KEY is not set: events are taken as they come";
-            return vec![Finding::none(KEY, detail), Finding::none(ENDPOINT, "cannot be asked without a key")];
+            return vec![Diagnosis::none(KEY, detail), Diagnosis::none(ENDPOINT, "cannot be asked without a key")];
         }
-        Err(error) => return vec![Finding::down(KEY, chain(&error), "copy the key again from Stripe's dashboard")],
+        Err(error) => return vec![Diagnosis::down(KEY, chain(&error), "copy the key again from Stripe's dashboard")],
     };
     let scope = Scope::default();
     let (events, subscriptions) = (EventsQuery::default(), SubscriptionsQuery::default());
@@ -44,14 +44,14 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Finding> {
     let endpoint = match endpoints {
         Ok(endpoints) => judge_endpoints(config, &endpoints, api.livemode()),
         Err(_) if lacking.contains(&"webhook endpoints") => {
-            Finding::none(ENDPOINT, "the key may not read webhook endpoints; look at the dashboard instead")
+            Diagnosis::none(ENDPOINT, "the key may not read webhook endpoints; look at the dashboard instead")
         }
-        Err(error) => Finding::degraded(ENDPOINT, chain(&error), "unknown until Stripe answers"),
+        Err(error) => Diagnosis::degraded(ENDPOINT, chain(&error), "unknown until Stripe answers"),
     };
     vec![key, endpoint]
 }
 
-fn judge_key(api: &StripeApi, error: Option<&ApiError>, lacking: &[&str]) -> Finding {
+fn judge_key(api: &StripeApi, error: Option<&ApiError>, lacking: &[&str]) -> Diagnosis {
     let mode = match api.livemode() {
         Some(true) => "live mode",
         Some(false) => "test mode",
@@ -60,42 +60,46 @@ fn judge_key(api: &StripeApi, error: Option<&ApiError>, lacking: &[&str]) -> Fin
     match error {
         Some(error @ ApiError::Auth { status: 401, .. }) => {
             let action = "the key is revoked or expired: make a new one and replace it in its file";
-            return Finding::down(KEY, format!("{mode}, {}", chain(error)), action);
+            return Diagnosis::down(KEY, format!("{mode}, {}", chain(error)), action);
         }
         Some(error) if !matches!(error, ApiError::Auth { .. }) => {
             let action = "look at the network and at status.stripe.com; events are taken as they come meanwhile";
-            return Finding::degraded(KEY, chain(error), action);
+            return Diagnosis::degraded(KEY, chain(error), action);
         }
         Some(_) | None => {}
     }
     if lacking.is_empty() {
-        return Finding::ok(KEY, format!("valid, {mode}"));
+        return Diagnosis::ok(KEY, format!("valid, {mode}"));
     }
     let detail = format!("valid, {mode}, but may not read {}", lacking.join(", "));
-    Finding::degraded(KEY, detail, "give the restricted key read access to these")
+    Diagnosis::degraded(KEY, detail, "give the restricted key read access to these")
 }
 
-fn judge_endpoints(config: &Config, endpoints: &[WebhookEndpoint], livemode: Option<bool>) -> Finding {
+fn judge_endpoints(config: &Config, endpoints: &[WebhookEndpoint], livemode: Option<bool>) -> Diagnosis {
     let paths: Vec<&str> = config.endpoints.iter().flat_map(|ours| ours.paths.iter().map(String::as_str)).collect();
     let ours: Vec<&WebhookEndpoint> = endpoints.iter().filter(|endpoint| paths.contains(&endpoint.path())).collect();
     let Some(disabled) = ours.iter().find(|endpoint| !endpoint.enabled).or(ours.first()) else {
         let detail = format!("none of the account's {} endpoints posts to a path that is served here", endpoints.len());
-        return Finding::degraded(ENDPOINT, detail, "add https://<your host>/webhooks/stripe in Stripe's dashboard");
+        return Diagnosis::degraded(ENDPOINT, detail, "add https://<your host>/webhooks/stripe in Stripe's dashboard");
     };
     let endpoint = *disabled;
     let version = endpoint.api_version.as_deref().unwrap_or("the account's default");
     let detail = format!("{} {}, API version {version}", endpoint.id, endpoint.url);
     if !endpoint.enabled {
         let action = "enable it in Stripe's dashboard, then fetch what was missed (`colony-gateway reconcile`)";
-        return Finding::down(ENDPOINT, format!("{detail}: switched off"), action);
+        return Diagnosis::down(ENDPOINT, format!("{detail}: switched off"), action);
     }
     if endpoint.livemode.is_some() && livemode.is_some() && endpoint.livemode != livemode {
-        return Finding::degraded(ENDPOINT, format!("{detail}: of the other mode"), "use key and endpoint of one mode");
+        return Diagnosis::degraded(
+            ENDPOINT,
+            format!("{detail}: of the other mode"),
+            "use key and endpoint of one mode",
+        );
     }
     let missing = endpoint.missing();
     if missing.is_empty() {
-        return Finding::ok(ENDPOINT, format!("{detail}, enabled"));
+        return Diagnosis::ok(ENDPOINT, format!("{detail}, enabled"));
     }
     let detail = format!("{detail}: does not send {}", missing.join(", "));
-    Finding::degraded(ENDPOINT, detail, "select these events for the endpoint in Stripe's dashboard")
+    Diagnosis::degraded(ENDPOINT, detail, "select these events for the endpoint in Stripe's dashboard")
 }

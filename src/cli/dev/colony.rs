@@ -14,7 +14,6 @@ use crate::colony::server::{EmbeddedServer, ServerOptions};
 use crate::config::{ColonyConfig, Config, Sources};
 use crate::domain::clock::Clock;
 
-/// Name of the colony.
 const COLONY: &str = "dev";
 
 /// Bees, unless the user asks for another number.
@@ -87,7 +86,6 @@ impl DevColony {
         Ok(Self { server, gateway: client.member(COLONY, user_key), bees: config.bees })
     }
 
-    /// Where it listens.
     pub(super) fn url(&self) -> String {
         self.server.url()
     }
@@ -97,7 +95,6 @@ impl DevColony {
         self.gateway.statistics().await.context("the embedded colony gives no statistics")
     }
 
-    /// Ends the server.
     pub(super) async fn stop(self) {
         self.server.stop().await;
     }

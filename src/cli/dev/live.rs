@@ -13,7 +13,6 @@ use crate::ledger::report::StateOfRecord;
 /// Between two updates on a terminal.
 const REDRAW: Duration = Duration::from_millis(500);
 
-/// Between two lines elsewhere.
 const LINE: Duration = Duration::from_secs(5);
 
 pub(super) struct Live {
@@ -44,7 +43,6 @@ impl Live {
         }
     }
 
-    /// Leaves the line.
     pub(super) fn finish(&self) {
         if self.terminal {
             println!();

@@ -18,9 +18,8 @@ const STEP_PAUSE: Duration = Duration::from_millis(20);
 /// Refused entries that are listed; all are counted.
 const REFUSED_LISTED_MAX: usize = 20;
 
-/// What came of it.
 #[derive(Serialize)]
-struct Report {
+struct ChangeReport {
     action: &'static str,
     dry_run: bool,
     matched: usize,
@@ -46,7 +45,7 @@ pub(super) async fn run(
     let blank = note.as_deref().is_some_and(|note| note.trim().is_empty());
     anyhow::ensure!(action != Action::Drop || !blank, "--reason must say why");
     let order = Order { action, by, note };
-    let mut report = Report {
+    let mut report = ChangeReport {
         action: action.as_str(),
         dry_run,
         matched: 0,
@@ -96,14 +95,14 @@ fn would(action: Action, entry: &OrderedEntry) -> std::io::Result<()> {
     )
 }
 
-fn say(report: &Report, json: bool) -> anyhow::Result<()> {
+fn say(report: &ChangeReport, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
         serde_json::to_writer_pretty(&mut out, report)?;
         writeln!(out)?;
         return Ok(());
     }
-    let Report { action, dry_run, matched, changed, refused, entries } = report;
+    let ChangeReport { action, dry_run, matched, changed, refused, entries } = report;
     if *dry_run {
         let possible = matched - refused.values().sum::<usize>();
         writeln!(out, "{action}: {possible} of {matched} entries would change; nothing was changed")?;

@@ -13,7 +13,6 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::EntryId;
 use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep, Problems, Selection};
 
-/// Who answers.
 pub(super) struct Desk(Reach);
 
 impl Desk {

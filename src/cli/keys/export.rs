@@ -17,7 +17,6 @@ use crate::colony::keys::files::{self, Access};
 use crate::config::{Config, GivenSecret, Sources};
 use crate::domain::secret::Secret;
 
-/// For `--help`.
 pub(super) const FORMATS: &str = "Formats:
   env         NAME=value lines, to --out FILE (mode 0600) or to a pipe
   systemd     one file a secret in the directory --out (mode 0700), and the lines of the unit that use them; with

@@ -21,7 +21,6 @@ use crate::lifecycle::Signals;
 /// A Colonies server ends leases late by this much.
 const LEASE_LATE: Duration = Duration::from_secs(5);
 
-/// For `--help`.
 pub(super) const STEPS: &str =
     "A user or an executor gets its new key in one run: the next key is written beside the current one
 (<file>.next), the colony is told, and the file is replaced. Bees read their file again; those of an executor that have
@@ -49,7 +48,7 @@ pub struct RotateArgs {
 
     /// Step of a rotation of attestations.
     #[arg(value_enum, required_if_eq("key", "attestation"))]
-    pub step: Option<Step>,
+    pub step: Option<RotationStep>,
 
     /// File of the key; without it, the one that the environment names (`COLONIES_USER_PRVKEY_FILE` and the like).
     #[arg(long, value_name = "FILE")]
@@ -73,7 +72,7 @@ pub enum RotatedKey {
 
 /// Steps of a rotation of attestations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Step {
+pub enum RotationStep {
     /// Make the next key and trust it.
     Prepare,
     /// Sign with it.
@@ -129,11 +128,16 @@ async fn identity(holder: Holder, path: &std::path::Path, sources: &Sources) -> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn attestation(args: &RotateArgs, step: Step, path: &std::path::Path, sources: &Sources) -> anyhow::Result<ExitCode> {
+fn attestation(
+    args: &RotateArgs,
+    step: RotationStep,
+    path: &std::path::Path,
+    sources: &Sources,
+) -> anyhow::Result<ExitCode> {
     let trusted = args.trusted.clone().unwrap_or_else(|| trusted_file(sources, path));
     let mut out = std::io::stdout().lock();
     match step {
-        Step::Prepare => {
+        RotationStep::Prepare => {
             let overlap = prepare_attestation(path, &trusted)?;
             writeln!(out, "{} signs, {} will", overlap.current.kid(), overlap.next.kid())?;
             writeln!(
@@ -142,7 +146,7 @@ fn attestation(args: &RotateArgs, step: Step, path: &std::path::Path, sources: &
                 trusted.display()
             )?;
         }
-        Step::Switch => {
+        RotationStep::Switch => {
             let key = switch_attestation(path, &trusted)?;
             writeln!(
                 out,
@@ -151,7 +155,7 @@ fn attestation(args: &RotateArgs, step: Step, path: &std::path::Path, sources: &
             )?;
             writeln!(out, "when older jobs are done, run `keys rotate attestation retire`")?;
         }
-        Step::Retire => {
+        RotationStep::Retire => {
             let retired = retire_attestation(path, &trusted)?;
             for key in &retired {
                 writeln!(out, "{} is no longer trusted", key.kid())?;

@@ -9,13 +9,13 @@ use crate::cli::traffic::Snapshot;
 
 /// What came of the traffic.
 #[derive(Clone, Debug)]
-pub(super) struct Report {
+pub(super) struct SimulationReport {
     seed: u64,
     took: Duration,
     result: Snapshot,
 }
 
-impl Report {
+impl SimulationReport {
     pub(super) fn new(seed: u64, took: Duration, result: Snapshot) -> Self {
         Self { seed, took, result }
     }

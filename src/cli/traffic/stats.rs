@@ -20,7 +20,6 @@ const POWERS: usize = 40;
 /// Equal parts of each power of two: a latency is known to about 6 %.
 const PARTS: usize = 16;
 
-/// Counters of one driver.
 #[derive(Debug, Default)]
 pub struct Stats {
     sent: AtomicU64,
@@ -193,7 +192,6 @@ fn bucket_end(at: usize) -> u64 {
     if power == 0 { part + 1 } else { (PARTS as u64 + part + 1) << (power - 1) }
 }
 
-/// Latencies at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Latencies {
     buckets: Vec<u64>,

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-/// Where metrics come from.
 pub(super) const METADATA: Metadata<'static> = Metadata::new("colony_gateway", Level::INFO, None);
 
 /// Most values of one label; all beyond them count as `other`.

@@ -21,7 +21,6 @@ struct Usage {
     resident_bytes: Option<f64>,
     /// Time of processors, user and system, in seconds.
     cpu_seconds: Option<f64>,
-    /// Open file descriptors.
     open_fds: Option<f64>,
     /// Most open file descriptors.
     max_fds: Option<f64>,

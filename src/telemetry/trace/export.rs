@@ -57,7 +57,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub enum TraceSetupError {
     /// The headers cannot be sent.
     #[error("OTEL_EXPORTER_OTLP_HEADERS {0}")]
     Headers(String),
@@ -74,12 +74,12 @@ pub enum SetupError {
 
 /// Takes ended spans. Never waits.
 #[derive(Debug)]
-struct Queue {
+struct SpanQueue {
     spans: mpsc::Sender<SpanData>,
     metrics: Arc<Metrics>,
 }
 
-impl SpanProcessor for Queue {
+impl SpanProcessor for SpanQueue {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
@@ -125,7 +125,7 @@ pub fn start(
     settings: &TraceSettings,
     service: &str,
     metrics: Arc<Metrics>,
-) -> Result<(Tracer, Exporting), SetupError> {
+) -> Result<(Tracer, Exporting), TraceSetupError> {
     let resource = resource(settings, service);
     let exporter = Exporter {
         client: client(settings)?,
@@ -135,7 +135,7 @@ pub fn start(
     };
     let (spans, ended) = mpsc::channel(SPANS_QUEUED_MAX);
     let provider = SdkTracerProvider::builder()
-        .with_span_processor(Queue { spans, metrics })
+        .with_span_processor(SpanQueue { spans, metrics })
         .with_sampler(sampler::Sampling::sampler(settings.sampling))
         .with_max_links_per_span(u32::try_from(BATCH_ENTRIES_MAX).unwrap_or(u32::MAX))
         .with_resource(resource)
@@ -160,9 +160,9 @@ fn resource(settings: &TraceSettings, service: &str) -> Resource {
     Resource::builder_empty().with_detector(Box::new(TelemetryResourceDetector)).with_attributes(attributes).build()
 }
 
-fn client(settings: &TraceSettings) -> Result<Client, SetupError> {
+fn client(settings: &TraceSettings) -> Result<Client, TraceSetupError> {
     let mut headers = match &settings.headers {
-        Some(headers) => header_map(headers.expose()).map_err(SetupError::Headers)?,
+        Some(headers) => header_map(headers.expose()).map_err(TraceSetupError::Headers)?,
         None => HeaderMap::new(),
     };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
@@ -175,25 +175,24 @@ fn client(settings: &TraceSettings) -> Result<Client, SetupError> {
         // A collector beside this process is not behind the proxy that the environment may name.
         client = client.no_proxy();
     }
-    client.build().map_err(SetupError::Client)
+    client.build().map_err(TraceSetupError::Client)
 }
 
 /// Trusts the system's roots. Without https nobody is asked for a certificate, and a system without roots will do.
-fn tls(https: bool) -> Result<rustls::ClientConfig, SetupError> {
+fn tls(https: bool) -> Result<rustls::ClientConfig, TraceSetupError> {
     let mut roots = rustls::RootCertStore::empty();
     if https {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            return Err(SetupError::NoRoots(found.errors.into_iter().next()));
+            return Err(TraceSetupError::NoRoots(found.errors.into_iter().next()));
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(config.map_err(SetupError::Tls)?.with_root_certificates(roots).with_no_client_auth())
+    Ok(config.map_err(TraceSetupError::Tls)?.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Posts batches of spans.
 struct Exporter {
     client: Client,
     url: Url,
@@ -204,13 +203,11 @@ struct Exporter {
 /// Why a batch did not reach the collector.
 #[derive(Debug, thiserror::Error)]
 enum ExportError {
-    /// No answer.
     #[error("the collector does not answer")]
     NoAnswer(#[source] reqwest::Error),
     /// An answer that is no success.
     #[error("the collector answers {status}")]
     Status {
-        /// Its status.
         status: StatusCode,
         /// When it wants to be asked again.
         retry_after: Option<Duration>,

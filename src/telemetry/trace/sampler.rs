@@ -4,11 +4,9 @@ use opentelemetry::trace::{Link, SpanKind, TraceContextExt as _, TraceId};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{Sampler, SamplingResult, ShouldSample};
 
-/// Names of all samplers.
 const NAMES: &str =
     "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off or parentbased_traceidratio";
 
-/// Which traces are recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     root: Root,

@@ -9,7 +9,6 @@ use super::Sampling;
 use crate::domain::secret::Secret;
 use crate::domain::text::percent_decoded;
 
-/// How spans are exported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceSettings {
     /// Where batches of spans are posted, with its path.
@@ -20,9 +19,7 @@ pub struct TraceSettings {
     pub timeout: Duration,
     /// Name of the service; `None`: the process chooses.
     pub service: Option<String>,
-    /// More about the service.
     pub resource: Vec<(String, String)>,
-    /// Which traces are recorded.
     pub sampling: Sampling,
 }
 
