@@ -1,6 +1,5 @@
 //! The command line: one file a subcommand. Arguments in, exit code out; the work is done elsewhere.
 
-pub mod account;
 mod admin;
 pub mod backup;
 pub mod bee;

@@ -4,6 +4,7 @@
 //! embedded Colonies server to bees, the ledger is the embedded one. Only the webhook secret is built in, which is why it
 //! listens on loopback alone; all other keys are made at the start and forgotten at the end.
 
+pub mod agreement;
 mod colony;
 mod live;
 mod summary;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
-use colony_gateway::cli::account::differences;
+use colony_gateway::cli::dev::agreement::differences;
 use colony_gateway::stripe::simulator::{Delivery, Expected, Role};
 use serde::Serialize;
 

@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
+use super::agreement::differences;
 use super::colony::DevColony;
-use crate::cli::account::differences;
 use crate::cli::revenue::tag;
 use crate::cli::traffic::{Snapshot, Stats};
 use crate::ledger::report::{REPORT_LINES_MAX, StateOfRecord, SubscriptionLine, Summary};
