@@ -31,14 +31,13 @@ pub use restore::finish_restore;
 use secrets::Renewables;
 use traces::Traces;
 
-use crate::admin::{Health, Operator, Receiving};
+use crate::admin::Operator;
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Sources};
 use crate::dispatch::Surroundings;
 use crate::dispatch::switch::{RouteSwitch, Wish};
 use crate::domain::clock::Clock;
 use crate::domain::route::{Route, RouteInForce};
-use crate::door::Webhooks;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::{Ledger, LedgerErrorKind};
@@ -170,10 +169,7 @@ pub async fn start_on(
         inbox: inbox.clone(),
         switch: switch.clone(),
         in_force: RouteInForce::new(Route::Direct),
-        metrics: Arc::clone(&metrics),
-        board: board.clone(),
-        clock: clock.clone(),
-        tracer: instruments.tracer.clone(),
+        instruments: instruments.clone(),
     };
     let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
     let watch = problems::Watch::begin(inbox.clone(), Arc::clone(&metrics), board.clone()).await;
@@ -200,11 +196,7 @@ pub async fn start_on(
     renewables.announce();
     let orders = reconcile.as_ref().map(|runner| runner.handle.clone());
     let control = operator.map(|operator| started.control(operator, &around, orders));
-    let route = around.in_force;
-    let receiving = Receiving { inbox: inbox.clone(), route: route.clone() };
-    let health = Health { readiness, instruments: instruments.clone(), receiving: Some(receiving) };
-    let webhooks = Webhooks { inbox: inbox.clone(), route, instruments, bounds: config.http.webhooks };
-    let routes = Routes { webhooks, health, control };
+    let routes = Routes::new(config, around, readiness, control);
     listeners.start(config, routes, &mut supervisor, &shutdown);
     reconcile::start(reconcile, &mut supervisor, &shutdown);
     let keep = (housekeeping::retention(&config.inbox), config.inbox.data_dir.clone());

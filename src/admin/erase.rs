@@ -12,7 +12,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 
 use super::Control;
-use super::wire::ErasureOrder;
+use super::wire::EraseStepOrder;
 use crate::door::Problem;
 use crate::inbox::EraseStep;
 use crate::ledger::person::PERSON_IDS_MAX;
@@ -33,7 +33,7 @@ async fn erase(
 ) -> Result<Json<EraseStep>, Problem> {
     control.operator.authorize(&headers)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
-    let step: ErasureOrder = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
+    let step: EraseStepOrder = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
     if step.person.is_empty() || step.person.len() > PERSON_IDS_MAX {
         return Err(Problem::InvalidRequest);
     }

@@ -39,7 +39,7 @@ pub struct Resumed {
 /// Body of `POST /admin/erase`. Answered with [`crate::inbox::EraseStep`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ErasureOrder {
+pub struct EraseStepOrder {
     pub person: Person,
     /// Number of the entry where the last step ended; 0 at the beginning.
     #[serde(default)]

@@ -28,7 +28,6 @@ use crate::pipeline::Pipeline;
 use crate::telemetry::health::Board;
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::Tracer;
 
 /// Hex digits of the key's id in the name of bees that were given none.
 const NAME_DIGITS: usize = 8;
@@ -39,27 +38,18 @@ const HOST_BYTES_MAX: usize = 63;
 /// How often recorded durations are folded together.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// What bees share with whatever else is in the process.
-#[derive(Debug)]
-pub struct Shared {
-    pub client: Client,
-    /// Revenue and the state of record.
-    pub pipeline: Pipeline,
-    /// The state of record, for summaries.
-    pub reports: Option<Arc<dyn Reports>>,
-    /// Where the gateway hears of processes that were closed.
-    pub completions: Option<Completions>,
-    pub metrics: Arc<Metrics>,
-    pub board: Board,
-    pub clock: Clock,
-    pub tracer: Tracer,
-}
-
 /// Sets up `count` bees as configured. The caller starts them.
 ///
 /// # Errors
 /// When a setting that bees need is missing or makes no sense.
-pub fn pool(config: &Config, count: usize, shared: Shared) -> Result<Pool, ConfigError> {
+pub(super) fn pool(
+    config: &Config,
+    count: usize,
+    (client, pipeline): (Client, Pipeline),
+    ledger: Arc<dyn StateOfRecord>,
+    completions: Option<Completions>,
+    instruments: Instruments,
+) -> Result<Pool, ConfigError> {
     let colony = &config.colony;
     let owner = match &colony.colony_key {
         Some(_) => Some(key(colony.colony_key.as_ref(), "COLONIES_COLONY_PRVKEY", "")?),
@@ -73,19 +63,15 @@ pub fn pool(config: &Config, count: usize, shared: Shared) -> Result<Pool, Confi
         call_timeout: config.dispatch.ledger_timeout,
         ..PoolOptions::new(name(colony)?, colony.executor_type.clone(), pool_name)
     };
-    let Shared { client, pipeline, reports, completions, metrics, board, clock, tracer } = shared;
     let tools = Tools {
         client,
         keys,
         owner,
         verifier: Arc::new(verifier(colony)?),
         pipeline,
-        reports: reports.filter(|_| colony.offer_summary),
+        reports: colony.offer_summary.then_some(ledger as Arc<dyn Reports>),
         completions,
-        metrics,
-        board,
-        clock,
-        tracer,
+        instruments,
     };
     Pool::new(options, tools).map_err(|error| fault("bees", error))
 }
@@ -158,9 +144,10 @@ pub struct BeeHouse {
 pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<BeeHouse, StartError> {
     super::shadow::check(config, &*ledger).await?;
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
-    let (metrics, board) = (Metrics::new(), Board::default());
+    let metrics = Metrics::new();
     let (tracer, traces) = Traces::start(config, "colony-gateway-bee", &metrics)?;
-    let instruments = Instruments { metrics: Arc::clone(&metrics), board: board.clone(), clock: clock.clone(), tracer };
+    let board = Board::default();
+    let instruments = Instruments { metrics: Arc::clone(&metrics), board, clock: clock.clone(), tracer };
     let stripe = pipeline::stripe(config, &clock)?;
     let validator = Arc::new(pipeline::validator(config, stripe.clone(), &clock)?);
     let mut renewables = Renewables {
@@ -173,17 +160,10 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         verifier: None,
         metrics: Arc::clone(&metrics),
     };
-    let shared = Shared {
-        client: client(&config.colony)?,
-        pipeline: Pipeline::new(validator, Arc::clone(&ledger) as Arc<dyn Ledger>, Arc::clone(&metrics), clock.clone()),
-        reports: Some(ledger as Arc<dyn Reports>),
-        completions: None,
-        metrics: Arc::clone(&metrics),
-        board,
-        clock: clock.clone(),
-        tracer: instruments.tracer.clone(),
-    };
-    let pool = pool(config, config.colony.bees.max(1), shared)?;
+    let into_ledger = Arc::clone(&ledger) as Arc<dyn Ledger>;
+    let pipeline = Pipeline::new(validator, into_ledger, Arc::clone(&metrics), clock.clone());
+    let with = (client(&config.colony)?, pipeline);
+    let pool = pool(config, config.colony.bees.max(1), with, ledger, None, instruments.clone())?;
     renewables.verifier = Some(Arc::clone(pool.verifier()));
     renewables.announce();
     let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());

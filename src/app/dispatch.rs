@@ -17,6 +17,7 @@ use crate::lifecycle::{Shutdown, Supervisor};
 use crate::pipeline::Pipeline;
 use crate::reconcile::Handle;
 use crate::revenue::validator::Validator;
+use crate::telemetry::instruments::Instruments;
 
 /// What operators see and change of dispatch.
 pub(super) struct Started {
@@ -31,9 +32,9 @@ pub(super) struct Started {
 impl Started {
     /// What an operator with the token may see and change.
     pub(super) fn control(self, operator: Operator, around: &Surroundings, reconcile: Option<Handle>) -> Control {
-        let Surroundings { inbox, switch, in_force, metrics, .. } = around.clone();
+        let Surroundings { inbox, switch, in_force, instruments } = around.clone();
         let Self { pause, breakers, bees, .. } = self;
-        Control { operator, switch, in_force, inbox, pause, breakers, bees, reconcile, metrics }
+        Control { operator, switch, in_force, inbox, pause, breakers, bees, reconcile, metrics: instruments.metrics }
     }
 }
 
@@ -46,7 +47,8 @@ pub(super) fn start(
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) -> Result<Started, ConfigError> {
-    let Surroundings { inbox, metrics, board, clock, tracer, .. } = around.clone();
+    let Surroundings { inbox, instruments, .. } = around.clone();
+    let Instruments { metrics, board, clock, tracer } = instruments;
     super::shadow::start(config, &around, &ledger, supervisor, shutdown);
     let into_ledger = Arc::clone(&ledger) as Arc<dyn Ledger>;
     let pipeline = Pipeline::new(validator, into_ledger, Arc::clone(&metrics), clock.clone());

@@ -6,16 +6,27 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::StartError;
-use crate::admin::{self, Control, Health};
+use crate::admin::{self, Control, Health, Receiving};
 use crate::config::Config;
+use crate::dispatch::Surroundings;
 use crate::door::{self, Webhooks};
-use crate::lifecycle::{Inherited, Shutdown, Supervisor};
+use crate::lifecycle::{Inherited, Readiness, Shutdown, Supervisor};
 
 pub(super) struct Routes {
-    pub(super) webhooks: Webhooks,
-    pub(super) health: Health,
+    webhooks: Webhooks,
+    health: Health,
     /// What an operator with the token orders; nothing of it is there without a token.
-    pub(super) control: Option<Control>,
+    control: Option<Control>,
+}
+
+impl Routes {
+    pub(super) fn new(config: &Config, around: Surroundings, readiness: Readiness, control: Option<Control>) -> Self {
+        let Surroundings { inbox, in_force: route, instruments, .. } = around;
+        let receiving = Some(Receiving { inbox: inbox.clone(), route: route.clone() });
+        let health = Health { readiness, instruments: instruments.clone(), receiving };
+        let webhooks = Webhooks { inbox, route, instruments, bounds: config.http.webhooks };
+        Self { webhooks, health, control }
+    }
 }
 
 /// One for webhooks and probes, one for metrics and health, or one for all.

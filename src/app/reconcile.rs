@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{OrderRefused, open_ledger, pipeline};
+use super::{StartError, open_ledger, pipeline};
 use crate::config::Config;
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
@@ -52,7 +52,7 @@ pub async fn run_once(
     order: ReconcileOrder,
     clock: Clock,
     tell: impl FnMut(&ReconcileReport) + Send,
-) -> Result<Option<ReconcileReport>, OrderRefused> {
+) -> Result<Option<ReconcileReport>, StartError> {
     let Some(api) = pipeline::stripe(config, &clock)? else { return Ok(None) };
     let validator = Arc::new(pipeline::validator(config, Some(Arc::clone(&api)), &clock)?);
     let ledger = open_ledger(config, &clock).await?;

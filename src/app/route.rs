@@ -10,7 +10,7 @@ use crate::colony::job::Terms;
 use crate::config::{ColonyConfig, Config, ConfigError};
 use crate::dispatch::{ColonyOptions, ColonyRoute, Confirm, FallbackOptions, Submitter, Surroundings};
 use crate::domain::backoff::Backoff;
-use crate::ledger::report::{Reports, StateOfRecord};
+use crate::ledger::report::StateOfRecord;
 use crate::pipeline::Pipeline;
 
 /// The parts of the colony route.
@@ -50,17 +50,8 @@ pub(super) fn wire(
         settings.bees > 0 && (settings.enabled || settings.executor_key.is_some() || settings.colony_key.is_some());
     let (completions, completed) = completion::channel();
     let bees = if has_bees {
-        let shared = bees::Shared {
-            client,
-            pipeline,
-            reports: Some(ledger as Arc<dyn Reports>),
-            completions: Some(completions),
-            metrics: Arc::clone(&around.metrics),
-            board: around.board.clone(),
-            clock: around.clock.clone(),
-            tracer: around.tracer.clone(),
-        };
-        Some(bees::pool(config, settings.bees, shared)?)
+        let (with, instruments) = ((client, pipeline), around.instruments.clone());
+        Some(bees::pool(config, settings.bees, with, ledger, Some(completions), instruments)?)
     } else {
         None
     };

@@ -64,9 +64,9 @@ pub(super) fn start(
         let compare = Compare {
             ledger: Arc::clone(ledger),
             interval: shadow.interval,
-            metrics: Arc::clone(&around.metrics),
-            board: around.board.clone(),
-            clock: around.clock.clone(),
+            metrics: Arc::clone(&around.instruments.metrics),
+            board: around.instruments.board.clone(),
+            clock: around.instruments.clock.clone(),
         };
         supervisor.start_in_background("shadow", compare.run(shutdown.clone()));
     }

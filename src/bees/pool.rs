@@ -20,9 +20,7 @@ use crate::domain::clock::Clock;
 use crate::ledger::report::Reports;
 use crate::lifecycle::{RestartPolicy, Shutdown, Supervisor};
 use crate::pipeline::Pipeline;
-use crate::telemetry::health::Board;
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::Tracer;
+use crate::telemetry::instruments::Instruments;
 
 /// Most bees of one pool.
 pub const BEES_MAX: usize = 64;
@@ -81,10 +79,7 @@ pub struct Tools {
     pub reports: Option<Arc<dyn Reports>>,
     /// Where a gateway in the same program hears of processes that were closed.
     pub completions: Option<Completions>,
-    pub metrics: Arc<Metrics>,
-    pub board: Board,
-    pub clock: Clock,
-    pub tracer: Tracer,
+    pub instruments: Instruments,
 }
 
 impl fmt::Debug for Tools {
@@ -135,8 +130,8 @@ impl Pool {
         if !(Duration::from_secs(1)..=POLL_WAIT_MAX).contains(&poll) {
             return Err(PoolError::Poll { poll });
         }
-        let Tools { client, keys, owner, verifier, pipeline, reports, completions, metrics, board, clock, tracer } =
-            tools;
+        let Tools { client, keys, owner, verifier, pipeline, reports, completions, instruments } = tools;
+        let Instruments { metrics, board, clock, tracer } = instruments;
         let names: Vec<String> = (1..=count).map(|number| format!("{name}-{number}")).collect();
         let states = BeeStates::new(names.clone(), board, Arc::clone(&metrics), clock.clone());
         let work = Work { pipeline, call_timeout, clock: clock.clone() };

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::admin::{AdminClient, Reach, reach};
-use crate::admin::wire::ErasureOrder;
+use crate::admin::wire::EraseStepOrder;
 use crate::app;
 use crate::app::erase::{EraseRefused, ErasureOrder, ErasureReport, InboxSide, erase};
 use crate::config::{Config, Sources};
@@ -188,7 +188,7 @@ struct Remote(AdminClient);
 
 impl InboxSide for Remote {
     fn step<'a>(&'a self, person: &'a Person, after: i64, dry_run: bool) -> BoxFuture<'a, anyhow::Result<EraseStep>> {
-        let order = ErasureOrder { person: person.clone(), after, dry_run };
+        let order = EraseStepOrder { person: person.clone(), after, dry_run };
         Box::pin(async move { self.0.post("/admin/erase", &order).await })
     }
 }

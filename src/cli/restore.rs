@@ -105,7 +105,7 @@ fn say(out: &mut impl std::io::Write, restored: &Restored, dry_run: bool) -> std
             FileFate::Same => writeln!(out, "  {place} is the same already")?,
             FileFate::Kept => writeln!(out, "  {place} differs from the backup and was kept (--force replaces it)")?,
             FileFate::LeftOut => {
-                writeln!(out, "  {} is left out: the ledger is configured to be elsewhere", line.name)?
+                writeln!(out, "  {} is left out: the ledger is configured to be elsewhere", line.name)?;
             }
         }
     }

@@ -30,7 +30,7 @@ use crate::domain::renewable::Renewable;
 use crate::domain::route::{Route, RouteInForce};
 use crate::domain::trace::TraceContext;
 use crate::inbox::{Concluded, Conclusion, Inbox, Leased};
-use crate::telemetry::health::Board;
+use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
@@ -63,10 +63,7 @@ pub struct Surroundings {
     pub switch: RouteSwitch,
     /// Where the decision is kept.
     pub in_force: RouteInForce,
-    pub metrics: Arc<Metrics>,
-    pub board: Board,
-    pub clock: Clock,
-    pub tracer: Tracer,
+    pub instruments: Instruments,
 }
 
 /// The colony route. Clones share it.
@@ -126,7 +123,8 @@ impl ColonyRoute {
         around: Surroundings,
         completions: Option<tokio::sync::mpsc::Receiver<Completed>>,
     ) -> (Self, Confirm) {
-        let Surroundings { inbox, switch, in_force, metrics, board, clock, tracer } = around;
+        let Surroundings { inbox, switch, in_force, instruments } = around;
+        let Instruments { metrics, board, clock, tracer } = instruments;
         let routing = Routing::new(options.fallback, switch, in_force, Arc::clone(&metrics), board, clock.clone());
         let in_flight = Arc::new(InFlight::new(options.processes_max));
         let settler = Settler {

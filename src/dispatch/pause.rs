@@ -26,13 +26,13 @@ const SUSPECTS_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Pause {
     breaker: Breaker,
-    inner: Arc<Mutex<Suspects>>,
+    inner: Arc<Mutex<Evidence>>,
     changes: Arc<watch::Sender<u64>>,
     clock: Clock,
 }
 
 #[derive(Debug, Default)]
-struct Suspects {
+struct Evidence {
     last_success: Option<Instant>,
     successes: u64,
     suspects: HashMap<EntryId, Suspect>,
@@ -67,7 +67,7 @@ impl Pause {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Suspects> {
+    fn lock(&self) -> MutexGuard<'_, Evidence> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -24,6 +24,7 @@ use colony_gateway::revenue::project::Settings as Projection;
 use colony_gateway::revenue::validator::Validator;
 use colony_gateway::revenue::verdict::Verdict;
 use colony_gateway::telemetry::health::Board;
+use colony_gateway::telemetry::instruments::Instruments;
 use colony_gateway::telemetry::metrics::Metrics;
 use colony_gateway::telemetry::trace::Tracer;
 use serde_json::json;
@@ -316,10 +317,12 @@ impl Plan {
             pipeline: Pipeline::new(Arc::new(validator), self.ledger, Arc::clone(&metrics), clock.clone()),
             reports,
             completions: Some(completions),
-            metrics: Arc::clone(&metrics),
-            board: board.clone(),
-            clock,
-            tracer: self.tracer,
+            instruments: Instruments {
+                metrics: Arc::clone(&metrics),
+                board: board.clone(),
+                clock,
+                tracer: self.tracer,
+            },
         };
         let shutdown = Shutdown::default();
         let mut supervisor = Supervisor::new(shutdown.clone(), Readiness::default());

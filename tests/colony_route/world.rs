@@ -37,6 +37,7 @@ use colony_gateway::stripe::envelope::Envelope;
 use colony_gateway::stripe::signature::{SigningSecret, check_header};
 use colony_gateway::stripe::simulator::sign;
 use colony_gateway::telemetry::health::Board;
+use colony_gateway::telemetry::instruments::Instruments;
 use colony_gateway::telemetry::metrics::Metrics;
 use colony_gateway::telemetry::trace::Tracer;
 use serde_json::json;
@@ -386,10 +387,12 @@ impl Plan<'_> {
             inbox: inbox.clone(),
             switch: gateway.switch.clone(),
             in_force: gateway.in_force.clone(),
-            metrics: Arc::clone(&gateway.metrics),
-            board: gateway.board.clone(),
-            clock: world.clock.clone(),
-            tracer: Tracer::default(),
+            instruments: Instruments {
+                metrics: Arc::clone(&gateway.metrics),
+                board: gateway.board.clone(),
+                clock: world.clock.clone(),
+                tracer: Tracer::default(),
+            },
         };
         let (route, confirm) = ColonyRoute::new(submitter, options, around, told);
         let pump_options = PumpOptions {
@@ -592,10 +595,12 @@ impl World {
             pipeline: self.pipeline(&metrics),
             reports: None,
             completions,
-            metrics,
-            board: Board::default(),
-            clock: self.clock.clone(),
-            tracer: Tracer::default(),
+            instruments: Instruments {
+                metrics,
+                board: Board::default(),
+                clock: self.clock.clone(),
+                tracer: Tracer::default(),
+            },
         };
         let mut supervisor = Supervisor::new(shutdown.clone(), Readiness::default());
         Pool::new(options, tools).unwrap().start(&mut supervisor, &shutdown);
