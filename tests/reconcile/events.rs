@@ -76,7 +76,7 @@ async fn a_page_that_fails_leaves_the_cursor_and_the_next_run_loses_nothing() {
     let site = Site::new(&stripe, &store.ledger, &clock);
     (0..1500).for_each(|number| list(&stripe, &event(number, 10 * DAY - number * 500)));
     // Three pages of a later window: what went before stays done.
-    stripe.fail_at(9, Fault::ReconcileStatus(400, &[]));
+    stripe.fail_at(9, Fault::Status(400, &[]));
     let report = site.events().await;
     assert!(report.error.as_ref().is_some_and(|error| error.contains("status 400")), "{report:?}");
     let (stopped, inserted) = (site.cursor().await, report.inserted);
@@ -96,10 +96,10 @@ async fn faults_that_pass_cost_nothing_but_time() {
     let store = Store::new(Kind::Sqlite, &clock).await;
     let site = Site::new(&stripe, &store.ledger, &clock);
     (0..250).for_each(|number| list(&stripe, &event(number, 10 * DAY - number * 500)));
-    stripe.fail_at(1, Fault::ReconcileStatus(429, &[("stripe-should-retry", "true"), ("retry-after", "0")]));
+    stripe.fail_at(1, Fault::Status(429, &[("stripe-should-retry", "true"), ("retry-after", "0")]));
     stripe.fail_at(3, Fault::Cut);
-    stripe.fail_at(5, Fault::ReconcileStatus(500, &[]));
-    stripe.fail_at(6, Fault::ReconcileStatus(409, &[("stripe-should-retry", "true")]));
+    stripe.fail_at(5, Fault::Status(500, &[]));
+    stripe.fail_at(6, Fault::Status(409, &[("stripe-should-retry", "true")]));
     let report = site.events().await;
     assert_eq!((report.missing, report.inserted, report.error), (250, 250, None));
 }
@@ -110,7 +110,7 @@ async fn a_fault_that_stays_ends_the_run_after_so_many_attempts() {
     let store = Store::new(Kind::Sqlite, &clock).await;
     let site = Site::new(&stripe, &store.ledger, &clock);
     list(&stripe, &event(1, 500));
-    (0..200).for_each(|_| stripe.fail_next(Fault::ReconcileStatus(409, &[])));
+    (0..200).for_each(|_| stripe.fail_next(Fault::Status(409, &[])));
     let report = site.events().await;
     assert!(report.error.is_some_and(|error| error.contains("status 409")));
     let each = colony_gateway::stripe::api::ATTEMPTS_MAX * colony_gateway::reconcile::ATTEMPTS_MAX;
@@ -234,7 +234,7 @@ async fn an_event_whose_body_was_damaged_is_fetched_again_once_its_entry_is_drop
     site.inbox.conclude(vec![(leased.lease, dead)]).await.unwrap();
     let report = site.events().await;
     assert_eq!((report.in_hand, report.inserted), (1, 0), "a person has not decided yet: {report:?}");
-    let drop = inbox::ReconcileOrder { action: Action::Drop, by: None, note: Some("damaged".to_owned()) };
+    let drop = inbox::Order { action: Action::Drop, by: None, note: Some("damaged".to_owned()) };
     site.inbox.operate(&Selection::default(), &drop, false, None).await.unwrap();
     let report = site.events().await;
     assert_eq!((report.in_hand, report.inserted), (0, 1), "{report:?}");

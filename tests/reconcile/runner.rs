@@ -115,7 +115,7 @@ async fn an_old_cursor_is_warned_of_before_events_fall_off_the_list() {
     let site = Site::new(&stripe, &store.ledger, &clock);
     site.events().await;
     clock.advance(Duration::from_hours(26 * 24));
-    (0..10_000).for_each(|_| stripe.fail_next(Fault::ReconcileStatus(401, &[])));
+    (0..10_000).for_each(|_| stripe.fail_next(Fault::Status(401, &[])));
     let mut running = start(&site, Some(Duration::from_millis(50)));
     let board = running.board.clone();
     let warned = || {
