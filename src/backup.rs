@@ -11,8 +11,9 @@
 //! the encryption here too: as a library it was a fifth of all dependencies, for one command off the way of an event.
 
 pub mod age;
-pub mod archive;
+mod archive;
 mod files;
+pub mod keys;
 pub mod restore;
 mod snapshot;
 mod swap;
@@ -254,7 +255,7 @@ pub fn write(
     age: &age::Age,
     sources: &Sources,
     to: &Path,
-    recipients: &archive::Recipients,
+    recipients: &keys::Recipients,
     force: bool,
     clock: &Clock,
 ) -> Result<Written, BackupError> {

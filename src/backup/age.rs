@@ -16,7 +16,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
 use super::BackupError;
-use super::archive::{Identities, Recipients};
+use super::keys::{Identities, Recipients};
 
 /// Longest wait for the program to take bytes, to give some, or to end.
 pub const PATIENCE: Duration = Duration::from_mins(1);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::age::{Age, Complaint};
 use super::files::{Digest, replace_private};
+use super::keys::{Identities, Recipients};
 use super::{BackupError, FORMAT, INBOX, KEY_BYTES_MAX, KEYS, LEDGER, Manifest};
-use crate::domain::secret::Secret;
 
 /// Name of the manifest in the archive.
 const MANIFEST: &str = "manifest.json";
@@ -17,64 +17,6 @@ const MANIFEST_BYTES_MAX: u64 = 64 * 1024;
 
 /// Most files in an archive.
 const FILES_MAX: usize = 64;
-
-/// Whom archives are encrypted for; at least one.
-#[derive(Clone, Debug)]
-pub struct Recipients(Vec<String>);
-
-impl Recipients {
-    /// From texts as `age-keygen` prints them. Whether each is a key is for `age` to say.
-    ///
-    /// # Errors
-    /// When there is none, or one is of another form.
-    pub fn parse<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Self, BackupError> {
-        let read = |text: &str| {
-            let is_one = text.starts_with("age1") && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-            if is_one { Ok(text.to_owned()) } else { Err(BackupError::Recipient { text: text.to_owned() }) }
-        };
-        let recipients: Vec<_> = texts.map(read).collect::<Result<_, _>>()?;
-        if recipients.is_empty() { Err(BackupError::NoRecipient) } else { Ok(Self(recipients)) }
-    }
-
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Never.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
-    }
-}
-
-/// What opens archives: the text of a key file.
-#[derive(Debug)]
-pub struct Identities(Secret);
-
-impl Identities {
-    /// From a file as `age-keygen -o` writes it.
-    ///
-    /// # Errors
-    /// When it cannot be read or holds none.
-    pub fn read(path: &Path) -> Result<Self, BackupError> {
-        let file = File::open(path).map_err(BackupError::file(path, "cannot be read"))?;
-        let mut text = String::new();
-        file.take(KEY_BYTES_MAX).read_to_string(&mut text).map_err(BackupError::file(path, "cannot be read"))?;
-        if text.lines().any(|line| line.starts_with("AGE-")) {
-            Ok(Self(Secret::new(text)))
-        } else {
-            Err(BackupError::Identity { path: path.to_owned() })
-        }
-    }
-
-    pub(super) fn text(&self) -> &str {
-        self.0.expose()
-    }
-}
 
 /// Writes the archive. Memory does not depend on the size of the files.
 pub(super) fn write(

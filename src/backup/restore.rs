@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::age::Age;
-use super::archive::{self, Identities};
+use super::archive;
+use super::keys::Identities;
 use super::swap::{self, Move, beside};
 use super::{BackupError, INBOX, KEYS, KeyPlace, LEDGER, Manifest, files, stamp};
 use crate::domain::clock::Clock;

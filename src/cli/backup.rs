@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::backup::age::Age;
-use crate::backup::archive::Recipients;
+use crate::backup::keys::Recipients;
 use crate::backup::{self, KEYS, KeyPlace};
 use crate::colony::keys::{Role, rotate};
 use crate::config::{Config, LedgerConfig, Sources};

@@ -30,8 +30,8 @@ use crate::domain::clock::Clock;
 use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Signals, Stop};
-use crate::stripe::simulator::{Deliveries, DeliveryOptions, Expected, Options, SPAN, Simulator, Tier};
 use crate::telemetry::logging;
+use stripe_events::simulator::{Deliveries, DeliveryOptions, Expected, Options, SPAN, Simulator, Tier};
 
 /// Signing secret of `dev`. Everybody knows it, so `dev` serves loopback only.
 const DEV_SECRET: &str = "whsec_dev_everybody_knows_this_secret";
@@ -179,7 +179,7 @@ struct Session {
     clock: Clock,
 }
 
-type Traffic = (Driver, Box<dyn Iterator<Item = crate::stripe::simulator::Delivery> + Send>);
+type Traffic = (Driver, Box<dyn Iterator<Item = stripe_events::simulator::Delivery> + Send>);
 
 impl Session {
     async fn run(self, traffic: Option<Traffic>) -> anyhow::Result<()> {

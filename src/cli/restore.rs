@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::backup::{embedded_ledger, named_keys, say_contents};
 use crate::backup::age::Age;
-use crate::backup::archive::Identities;
+use crate::backup::keys::Identities;
 use crate::backup::restore::{FileFate, Restored, Target, restore};
 use crate::backup::{INBOX, KEYS, LEDGER};
 use crate::config::{Config, Sources};

@@ -10,7 +10,7 @@ use crate::app;
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
 use crate::ledger::report::{REPORT_LINES_MAX, SubscriptionLine, Summary};
-use crate::stripe::money::Currency;
+use stripe_events::money::Currency;
 
 /// Arguments of `revenue`.
 #[derive(Clone, Copy, Debug, clap::Args)]

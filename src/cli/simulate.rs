@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::traffic::{CONCURRENCY_MAX, Driver, Stats, TrafficOptions};
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
-use crate::stripe::simulator::{
+use stripe_events::simulator::{
     ApiVersion, Deliveries, DeliveryOptions, OUT_OF_ORDER_MAX, Options, SPAN, Simulator, USERS_MAX,
 };
 
@@ -243,7 +243,7 @@ fn api_version(text: &str) -> Result<ApiVersions, String> {
     if text == "mixed" {
         return Ok(ApiVersions::Mixed);
     }
-    text.parse().map(ApiVersions::One).map_err(|error: crate::stripe::simulator::UnknownApiVersion| error.to_string())
+    text.parse().map(ApiVersions::One).map_err(|error: stripe_events::simulator::UnknownApiVersion| error.to_string())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
-use crate::stripe::simulator::{Delivery, Expectation, Expected, Role};
+use stripe_events::simulator::{Delivery, Expectation, Expected, Role};
 
 pub use stats::{Latencies, Snapshot, Stats, UNEXPECTED_KEPT};
 

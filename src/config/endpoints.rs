@@ -7,8 +7,8 @@ use super::reader::{Reader, setting};
 use crate::domain::ids::EndpointName;
 use crate::domain::secret::Secret;
 use crate::stripe::endpoint::{Endpoint, Mode};
-use crate::stripe::envelope::PayloadKind;
-use crate::stripe::signature::SigningSecret;
+use stripe_events::envelope::PayloadKind;
+use stripe_events::signature::SigningSecret;
 
 /// Paths of the endpoint that the environment describes: ours, and those of what the gateway replaces.
 const DEFAULT_PATHS: [&str; 3] = ["/webhooks/stripe", "/webhook", "/.netlify/functions/stripe-webhook"];

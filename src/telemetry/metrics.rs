@@ -127,7 +127,7 @@ metrics! {
     webhook_seconds: histogram("colony_gateway_webhook_duration_seconds");
     /// Refused signatures, by reason.
     signature_failures: counters(
-        "colony_gateway_signature_failures_total", "reason", &crate::stripe::signature::SignatureError::REASONS
+        "colony_gateway_signature_failures_total", "reason", &stripe_events::signature::SignatureError::REASONS
     );
     /// Deliveries acknowledged and held for a person, by reason.
     held: counters("colony_gateway_deliveries_held_total", "reason", &[

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::ledger::report::{SubscriptionLine, Summary};
-use crate::stripe::simulator::Expected;
+use stripe_events::simulator::Expected;
 
 /// Where rows and expectation differ: users' subscriptions and tiers, and the money, to the cent. Totals are compared only
 /// where the ledger was empty before (`fresh`). `subscriptions` must be all that there are.

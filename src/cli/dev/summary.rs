@@ -7,7 +7,7 @@ use super::colony::DevColony;
 use crate::cli::revenue::tag;
 use crate::cli::traffic::{Snapshot, Stats};
 use crate::ledger::report::{REPORT_LINES_MAX, StateOfRecord, SubscriptionLine, Summary};
-use crate::stripe::simulator::Expected;
+use stripe_events::simulator::Expected;
 
 /// Subscriptions printed; the others are counted.
 const ROWS_PRINTED: usize = 10;

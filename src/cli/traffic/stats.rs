@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde::Serialize;
 
-use crate::stripe::simulator::{Delivery, Role};
+use stripe_events::simulator::{Delivery, Role};
 
 /// Most descriptions of unexpected answers that are kept; the others are counted only.
 pub const UNEXPECTED_KEPT: usize = 10;

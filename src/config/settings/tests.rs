@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::*;
 use crate::stripe::endpoint::Mode;
-use crate::stripe::envelope::PayloadKind;
+use stripe_events::envelope::PayloadKind;
 
 fn sources(environment: &[(&str, &str)], file: Option<&str>) -> (Sources, Option<tempfile::NamedTempFile>) {
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
