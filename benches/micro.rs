@@ -247,6 +247,7 @@ fn projection(bench: &mut Bench, events: &[SimulatedEvent]) -> anyhow::Result<()
         unpaid_entitles: false,
         connect_entitles: false,
         user_ids: UserIds::Any,
+        ..Settings::default()
     };
     let validator = Validator::new(settings, Arc::new(Guardian::default()), bench.clock.clone());
     let bodies: Vec<Bytes> = events.iter().map(|event| event.body.clone()).collect();

@@ -115,7 +115,36 @@ CREATE TABLE IF NOT EXISTS gateway.stripe_customers (
     raw jsonb NOT NULL
 );
 
--- Who belongs to whom. Never re-pointed but by a person's release.
+-- Subscriptions of which a rule held an event, and beside them the newest content of those events that no rule holds or
+-- that a person released, as far as it decides about access: what both the truth and this give is what there is. Of any
+-- other subscription both are the same, and nothing stands here.
+CREATE TABLE IF NOT EXISTS gateway.doubted_subscriptions (
+    id text COLLATE "C" PRIMARY KEY
+);
+CREATE TABLE IF NOT EXISTS gateway.vouched_subscriptions (
+    id text COLLATE "C" PRIMARY KEY,
+    version text COLLATE "C" NOT NULL,
+    customer_id text COLLATE "C",
+    projected_status text,
+    entitles boolean NOT NULL,
+    preference text COLLATE "C" NOT NULL,
+    tier text,
+    metadata_user_id text
+);
+
+-- What events and operators say about the user of a subscription or customer, by rank of evidence. A set: nothing is refused
+-- because something else is there. Ranks 10, 30, 40, 50 and 60 are about a customer, the others about a subscription.
+CREATE TABLE IF NOT EXISTS gateway.claims (
+    subject text COLLATE "C" NOT NULL,
+    rank smallint NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    evidence text NOT NULL,
+    version text COLLATE "C" NOT NULL,
+    PRIMARY KEY (subject, rank, user_id)
+);
+CREATE INDEX IF NOT EXISTS claims_by_user ON gateway.claims (user_id, subject);
+
+-- What sessions and invoices tell of subscriptions.
 CREATE TABLE IF NOT EXISTS gateway.customer_bindings (
     kind text COLLATE "C" NOT NULL,
     from_id text COLLATE "C" NOT NULL,
@@ -124,7 +153,8 @@ CREATE TABLE IF NOT EXISTS gateway.customer_bindings (
     version text COLLATE "C" NOT NULL,
     PRIMARY KEY (kind, from_id)
 );
-CREATE INDEX IF NOT EXISTS customer_bindings_by_target ON gateway.customer_bindings (to_id, kind);
+CREATE INDEX IF NOT EXISTS customer_bindings_by_target ON gateway.customer_bindings (to_id, kind)
+    WHERE kind = 'subscription_customer';
 
 -- Amounts of money in minor units, under the object that each speaks of. Which of them count is a view.
 CREATE TABLE IF NOT EXISTS gateway.revenue_entries (
@@ -200,6 +230,8 @@ CREATE TABLE IF NOT EXISTS gateway.user_access (
     retry_at timestamptz,
     fault text
 );
+CREATE INDEX IF NOT EXISTS user_access_by_subscription ON gateway.user_access (subscription_id)
+    WHERE subscription_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS user_access_waiting ON gateway.user_access (retry_at) WHERE NOT shown;
 
 -- Which public tables are written: `auto` is on where a table of the expected shape is there.

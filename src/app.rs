@@ -1,6 +1,8 @@
 //! The composition root: configuration in, wired components out. The only module that knows them all.
 
+mod attention;
 pub mod bees;
+pub mod bind;
 pub mod check;
 pub mod colony;
 mod dispatch;
@@ -172,8 +174,7 @@ pub async fn start_on(
         instruments: instruments.clone(),
     };
     let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
-    let watch = problems::Watch::begin(inbox.clone(), Arc::clone(&metrics), board.clone()).await;
-    supervisor.start("problems", watch.run(shutdown.clone()));
+    problems::start(&ledger, &around, &mut supervisor, &shutdown).await;
     let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
     supervisor.start("ledger upkeep", upkeep);
     let reconcile = stripe.clone().map(|api| {
@@ -195,7 +196,7 @@ pub async fn start_on(
     };
     renewables.announce();
     let orders = reconcile.as_ref().map(|runner| runner.handle.clone());
-    let control = operator.map(|operator| started.control(operator, &around, orders));
+    let control = operator.map(|operator| started.control(operator, &around, (Arc::clone(&renewables.ledger), orders)));
     let routes = Routes::new(config, around, readiness, control);
     listeners.start(config, routes, &mut supervisor, &shutdown);
     reconcile::start(reconcile, &mut supervisor, &shutdown);

@@ -3,11 +3,13 @@
 mod admin;
 pub mod backup;
 pub mod bee;
+pub mod bind;
 pub mod check;
 pub mod colony;
 pub mod config;
 pub mod dev;
 pub mod erase;
+pub mod findings;
 pub mod inbox;
 pub mod keys;
 pub mod migrate;
@@ -78,6 +80,11 @@ pub enum Command {
     Shadow(shadow::ShadowCommand),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
+    /// List what does not add up, and subscriptions that give nobody what they should.
+    Findings(findings::FindingsArgs),
+    /// Say whose a subscription or a customer is.
+    #[command(after_help = bind::NOTES)]
+    Bind(bind::BindArgs),
     /// Write a consistent, encrypted copy of the gateway's files. The gateway may be running.
     #[command(after_help = backup::NOTES)]
     Backup(backup::BackupArgs),
@@ -136,6 +143,8 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
         Command::Reconcile(args) => reconcile::run(args, &sources, clock).await,
         Command::Shadow(command) => shadow::run(command, &sources, clock).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,
+        Command::Findings(args) => findings::run(args, &sources, clock).await,
+        Command::Bind(args) => bind::run(args, &sources, clock).await,
         Command::Erase(args) => erase::run(args, &sources, clock).await,
         Command::Backup(args) => backup::run(args, &sources, clock).await,
         Command::Restore(args) => restore::run(args, &sources, clock).await,

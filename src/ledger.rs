@@ -5,7 +5,7 @@
 //! reply, a killed process) is simply applied again.
 //!
 //! The stores decide nothing about what a row should be: that is done in [`crate::revenue`]. They keep, per key, the
-//! row with the greatest version, refuse to re-point a binding, and join on reading.
+//! row with the greatest version, keep claims as a set, and join on reading.
 
 pub mod audit;
 mod batch;
@@ -29,9 +29,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::domain::outcome::{OutcomeName, ProblemCode};
+use crate::domain::outcome::OutcomeName;
 use crate::domain::secret::Secret;
-use crate::revenue::rows::{Action, BindingKind, Decision, Severity};
 use crate::revenue::verdict::Verdict;
 
 /// A boxed future, so that stores can stand behind one pointer.
@@ -72,9 +71,6 @@ pub enum Renewal {
     NeedsRestart,
 }
 
-/// Rule under which a store quarantines an event that would re-point a binding.
-pub const BINDING_CONFLICT: &str = ProblemCode::BindingConflict.as_str();
-
 /// What became of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -86,7 +82,7 @@ pub enum Outcome {
     Duplicate,
     /// Recorded; the gateway maps nothing from this type.
     Ignored,
-    /// Not applied: a rule wants a person to look first.
+    /// A rule wants a person to look first. The facts of a genuine event are written; it grants nothing.
     Quarantined {
         /// Identifier of the rule.
         rule: String,
@@ -142,29 +138,6 @@ impl Outcome {
             OutcomeName::Quarantined => Self::Quarantined { rule: code, reason },
             OutcomeName::Failed => Self::Failed { code, reason },
         }
-    }
-}
-
-/// Whether a binding of this kind is a claim that another may contradict. A tier is none: the greatest version wins.
-const fn is_exclusive(kind: BindingKind) -> bool {
-    match kind {
-        BindingKind::CustomerUser | BindingKind::SubscriptionUser | BindingKind::SubscriptionCustomer => true,
-        BindingKind::SubscriptionTier => false,
-    }
-}
-
-/// Why a binding was refused. Names the Stripe object and the evidence, not the users.
-fn conflict_reason(kind: &str, from_id: &str, evidence: &str) -> String {
-    format!("{kind}: {from_id} is bound to another, says {evidence}")
-}
-
-/// The decision that stores record for a binding conflict.
-fn conflict_decision(reason: &str) -> Decision {
-    Decision {
-        rule: BINDING_CONFLICT.to_owned(),
-        severity: Severity::Critical,
-        action: Action::Quarantine,
-        reason: reason.to_owned(),
     }
 }
 

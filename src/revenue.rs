@@ -10,6 +10,7 @@ pub mod checks;
 pub mod guardian;
 mod lookup;
 pub mod net;
+pub mod owners;
 pub mod project;
 pub mod rows;
 pub mod tiers;

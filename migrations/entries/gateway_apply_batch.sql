@@ -1,8 +1,8 @@
 -- The one way by which events reach the state of record. Applies a batch, if whoever sends it and the database agree on
 -- shadow mode.
 --
--- batch = {"shadow", "events": [...], "bindings": [...], "subscriptions": [...], "customers": [...], "revenue": [...],
---          "links": [...], "findings": [...], "decisions": [...]}
+-- batch = {"shadow", "events": [...], "claims": [...], "bindings": [...], "subscriptions": [...], "customers": [...],
+--          "revenue": [...], "links": [...], "findings": [...], "decisions": [...]}
 -- An event has its place `n` in the batch, no two have the same `id`; every other row names the `n` of its event. The
 -- answer is an array of {"n", "outcome", "rule", "reason"}.
 --

@@ -2,20 +2,16 @@
 -- commits, and nothing of it otherwise. What comes from an erased person is applied without personal data.
 --
 -- Decides nothing about what a row should be; the rows come ready made, each with a version. Per key the greatest version
--- stays, a binding is never re-pointed but by a release, and the public tables are brought up to date in the same
--- transaction. Statements work on the whole batch at once. Batches run one after the other, under an advisory lock that is
--- held for milliseconds; so two of them can neither deadlock nor miss each other's bindings.
+-- stays, claims are kept as a set, and the public tables are brought up to date in the same transaction. Statements work on the whole batch at once. Batches run one after the other, under an advisory lock that is
+-- held for milliseconds; so two of them can neither deadlock nor miss each other's claims.
 CREATE OR REPLACE FUNCTION gateway.apply_batch(batch jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$
 DECLARE
     outcomes jsonb;
-    conflicts jsonb;
     known integer[];
     refused integer[];
     subscriptions text[];
-    customers text[];
-    users text[];
     erased integer[];
 BEGIN
     IF pg_catalog.jsonb_typeof(batch -> 'events') IS DISTINCT FROM 'array' THEN
@@ -32,17 +28,13 @@ BEGIN
             batch := gateway.without_personal_data(batch, erased);
         END IF;
     END IF;
-    SELECT j.outcomes, j.conflicts, j.known, j.refused INTO outcomes, conflicts, known, refused
-    FROM gateway.judge(batch) j;
-    SELECT t.subscriptions, t.customers INTO subscriptions, customers FROM gateway.touched(batch, refused) t;
-    users := gateway.touched_users(subscriptions, customers);
+    SELECT j.outcomes, j.known, j.refused INTO outcomes, known, refused FROM gateway.judge(batch) j;
+    subscriptions := gateway.touched(batch, refused);
+    PERFORM gateway.merge_doubts(batch, refused);
     PERFORM gateway.merge_truth(batch, refused);
     PERFORM gateway.merge_money(batch, refused);
-    PERFORM gateway.record_events(batch, known, outcomes, conflicts);
-    users := ARRAY(
-        SELECT DISTINCT u FROM pg_catalog.unnest(users || gateway.touched_users(subscriptions, customers)) u
-        WHERE u IS NOT NULL);
-    PERFORM gateway.project(users);
+    PERFORM gateway.record_events(batch, known, outcomes);
+    PERFORM gateway.project(gateway.touched_users(subscriptions));
     RETURN (SELECT coalesce(pg_catalog.jsonb_agg(o.value), '[]') FROM pg_catalog.jsonb_each(outcomes) o);
 END
 $$;

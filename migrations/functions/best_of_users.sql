@@ -1,20 +1,36 @@
--- The best subscription of each user, in the words of the public tables. `others` are subscriptions that are not the
--- platform's: rows of `public.subscriptions` already hold them for a creator.
-CREATE OR REPLACE FUNCTION gateway.best_of_users(users text[], others text[])
+-- The best subscription of each user, in the words of the public tables: of `subscriptions`, whose owners stand in `owners`
+-- in the same order. `others` are subscriptions that are not the platform's: rows of `public.subscriptions` already hold
+-- them for a creator. What a subscription gives is told as in the view `subscription_grants`.
+CREATE OR REPLACE FUNCTION gateway.best_of_users(owners text[], subscriptions text[], others text[])
 RETURNS TABLE (
     user_id text, subscription_id text, customer_id text, status text, tier text, entitles boolean,
     current_period_start timestamptz, current_period_end timestamptz, canceled_at timestamptz)
 LANGUAGE sql STABLE
 AS $$
-    SELECT DISTINCT ON (o.user_id)
-        o.user_id, s.id, s.customer_id, s.projected_status,
-        CASE WHEN s.entitles THEN coalesce(
-            s.tier,
-            (SELECT b.to_id FROM gateway.customer_bindings b WHERE b.kind = 'subscription_tier' AND b.from_id = s.id),
+    SELECT DISTINCT ON (g.user_id)
+        g.user_id, g.id, g.customer_id, g.status,
+        CASE WHEN g.entitles THEN coalesce(
+            g.tier,
+            CASE WHEN g.is_open THEN (
+                SELECT b.to_id FROM gateway.customer_bindings b
+                WHERE b.kind = 'subscription_tier' AND b.from_id = g.id) END,
             'premium') ELSE 'free' END,
-        s.entitles, s.current_period_start, s.current_period_end, s.canceled_at
-    FROM gateway.subscriptions_of(users) o
-    CROSS JOIN LATERAL (SELECT t.* FROM gateway.stripe_subscriptions t WHERE t.id = o.id OFFSET 0) s
-    WHERE s.projected_status IS NOT NULL AND NOT s.id = ANY (others)
-    ORDER BY o.user_id, s.preference COLLATE "C" DESC
+        g.entitles, g.current_period_start, g.current_period_end, g.canceled_at
+    FROM (
+        SELECT o.user_id, s.id, s.customer_id, s.current_period_start, s.current_period_end, s.canceled_at,
+            s.tier IS NULL AND v.tier IS NULL AS is_open,
+            CASE WHEN v.held THEN v.projected_status ELSE s.projected_status END AS status,
+            CASE WHEN v.held THEN v.tier ELSE s.tier END AS tier,
+            s.entitles AND (v.id IS NULL OR v.entitles) AS entitles,
+            CASE WHEN v.held THEN v.preference ELSE s.preference END AS preference
+        FROM ROWS FROM (pg_catalog.unnest(owners), pg_catalog.unnest(subscriptions)) AS o (user_id, id)
+        CROSS JOIN LATERAL (SELECT t.* FROM gateway.stripe_subscriptions t WHERE t.id = (o.id COLLATE "C") OFFSET 0) s
+        LEFT JOIN LATERAL (
+            SELECT d.id, v.projected_status, v.tier, coalesce(v.entitles, false) AS entitles,
+                coalesce(v.preference, '') AS preference, coalesce(v.preference, '') < s.preference AS held
+            FROM gateway.doubted_subscriptions d LEFT JOIN gateway.vouched_subscriptions v ON v.id = d.id
+            WHERE d.id = s.id OFFSET 0) v ON true
+    ) g
+    WHERE g.status IS NOT NULL AND NOT g.id = ANY (others)
+    ORDER BY g.user_id, g.preference COLLATE "C" DESC
 $$;

@@ -11,20 +11,26 @@ DECLARE
 BEGIN
     IF subject ->> 'kind' = 'user' THEN
         users := ARRAY[given];
+        -- A customer of whom others claim to be the user is not this person's alone, and what pays for them stays.
         customers := ARRAY(
-            SELECT b.from_id FROM gateway.customer_bindings b WHERE b.kind = 'customer_user' AND b.to_id = given
+            SELECT c.subject FROM gateway.claims c
+            WHERE c.user_id = given AND c.rank IN (10, 30, 40, 50, 60)
+              AND NOT EXISTS (SELECT FROM gateway.claims o WHERE o.subject = c.subject AND o.user_id <> given)
             UNION
-            SELECT s.customer_id FROM gateway.customer_bindings b
-            JOIN gateway.stripe_subscriptions s ON s.id = b.from_id
-            WHERE b.kind = 'subscription_user' AND b.to_id = given AND s.customer_id IS NOT NULL
-              AND NOT EXISTS (SELECT FROM gateway.customer_bindings o
-                              WHERE o.kind = 'customer_user' AND o.from_id = s.customer_id AND o.to_id <> given));
+            SELECT s.customer_id FROM gateway.claims c
+            JOIN gateway.stripe_subscriptions s ON s.id = c.subject
+            WHERE c.user_id = given AND s.customer_id IS NOT NULL
+              AND NOT EXISTS (SELECT FROM gateway.claims o WHERE o.subject = s.customer_id AND o.user_id <> given)
+              AND NOT EXISTS (SELECT FROM gateway.stripe_subscriptions x JOIN gateway.claims o ON o.subject = x.id
+                              WHERE x.customer_id = s.customer_id AND o.user_id <> given));
         subscriptions := ARRAY(
-            SELECT b.from_id FROM gateway.customer_bindings b WHERE b.kind = 'subscription_user' AND b.to_id = given);
+            SELECT DISTINCT c.subject FROM gateway.claims c
+            WHERE c.user_id = given AND c.rank NOT IN (10, 30, 40, 50, 60)
+              AND coalesce((SELECT o.user_id FROM gateway.owners(ARRAY[c.subject]) o), given) = given);
     ELSE
         customers := ARRAY[given];
     END IF;
-    -- Subscriptions of a customer, but for those that are bound to another user.
+    -- Subscriptions of a customer, but for those that belong to another user.
     subscriptions := ARRAY(
         SELECT pg_catalog.unnest(subscriptions)
         UNION
@@ -34,9 +40,7 @@ BEGIN
             SELECT b.from_id FROM gateway.customer_bindings b
             WHERE b.kind = 'subscription_customer' AND b.to_id = ANY (customers)
         ) x
-        WHERE users = '{}' OR NOT EXISTS (
-            SELECT FROM gateway.customer_bindings o
-            WHERE o.kind = 'subscription_user' AND o.from_id = x.id AND NOT o.to_id = ANY (users)));
+        WHERE users = '{}' OR coalesce((SELECT o.user_id FROM gateway.owners(ARRAY[x.id]) o), given) = ANY (users));
     -- Invoices and payments, then refunds and disputes of these payments.
     WITH own AS (
         SELECT r.key, r.payment_id, r.charge_id, r.invoice_id FROM gateway.revenue_entries r

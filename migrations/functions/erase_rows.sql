@@ -1,4 +1,4 @@
--- Reduces the person's rows and cuts the bindings to the user. What the public tables show of the user is then what is true
+-- Reduces the person's rows and cuts the claims of the user. What the public tables show of the user is then what is true
 -- of one without a subscription.
 CREATE OR REPLACE FUNCTION gateway.erase_rows(person jsonb, dry_run boolean) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
@@ -27,15 +27,16 @@ BEGIN
           AND (t.user_id = ANY (users) OR t.customer_id = ANY (cus) OR t.subscription_id = ANY (subs));
         GET DIAGNOSTICS cut_revenue = ROW_COUNT;
         WITH cut AS (
-            DELETE FROM gateway.customer_bindings b
-            WHERE b.kind IN ('customer_user', 'subscription_user')
-              AND (b.to_id = ANY (users) OR b.from_id = ANY (cus) OR b.from_id = ANY (subs))
-            RETURNING b.to_id
+            DELETE FROM gateway.claims c
+            WHERE c.user_id = ANY (users) OR c.subject = ANY (cus) OR c.subject = ANY (subs)
+            RETURNING c.user_id
         )
-        SELECT pg_catalog.count(*), users || coalesce(pg_catalog.array_agg(DISTINCT c.to_id), '{}')
+        SELECT pg_catalog.count(*), users || coalesce(pg_catalog.array_agg(DISTINCT c.user_id), '{}')
         INTO cut_bindings, touched FROM cut c;
         UPDATE gateway.stripe_customers t SET metadata_user_id = NULL WHERE t.metadata_user_id = ANY (users);
         UPDATE gateway.stripe_subscriptions t SET metadata_user_id = NULL WHERE t.metadata_user_id = ANY (users);
+        UPDATE gateway.vouched_subscriptions t SET metadata_user_id = NULL
+        WHERE t.metadata_user_id = ANY (users) OR t.id = ANY (subs);
         UPDATE gateway.user_access a SET customer_id = NULL, shown = false
         WHERE a.customer_id = ANY (cus) OR a.user_id = ANY (users);
         touched := touched || ARRAY(SELECT a.user_id FROM gateway.user_access a WHERE a.subscription_id = ANY (subs));

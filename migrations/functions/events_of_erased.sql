@@ -24,11 +24,15 @@ BEGIN
             FROM pg_catalog.jsonb_array_elements(
                 (batch -> 'subscriptions') || (batch -> 'customers') || (batch -> 'revenue')) d
             UNION
-            SELECT (d ->> 'n')::integer, pg_catalog.split_part(d ->> 'kind', '_', 2), d ->> 'to_id'
-            FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') d
+            SELECT (d ->> 'n')::integer, 'customer', d ->> 'to_id'
+            FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') d WHERE d ->> 'kind' = 'subscription_customer'
             UNION
-            SELECT (d ->> 'n')::integer, 'customer', d ->> 'from_id'
-            FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') d WHERE d ->> 'kind' = 'customer_user'
+            SELECT (d ->> 'n')::integer, 'user', d ->> 'user_id'
+            FROM pg_catalog.jsonb_array_elements(batch -> 'claims') d
+            UNION
+            SELECT (d ->> 'n')::integer, 'customer', d ->> 'subject'
+            FROM pg_catalog.jsonb_array_elements(batch -> 'claims') d
+            WHERE (d ->> 'rank')::integer IN (10, 30, 40, 50, 60)
             UNION
             SELECT (d ->> 'n')::integer, 'customer', r.customer_id
             FROM pg_catalog.jsonb_array_elements(batch -> 'revenue') d

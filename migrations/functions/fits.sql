@@ -5,7 +5,8 @@ AS $$
     SELECT CASE
         WHEN type IN ('text', 'character varying') THEN true
         WHEN type = 'uuid' THEN user_id ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-        WHEN type IN ('bigint', 'integer') THEN user_id ~ '^[0-9]{1,9}$'
+        WHEN type = 'bigint' THEN user_id ~ '^[0-9]{1,18}$'
+        WHEN type = 'integer' THEN user_id ~ '^[0-9]{1,9}$'
         ELSE false
     END
 $$;

@@ -7,14 +7,12 @@
 --   anything else       its rows are merged again by their version, so that what was lost or is older is written again
 --                       and what is newer stays. Nothing is counted twice, since rows have their keys. The outcome is
 --                       `applied` when a row changed, else `duplicate`.
--- A replayed binding that is older than what is bound gives way silently, as it would have done in the right order. One
--- that is newer and says otherwise holds the event back: only a release re-points.
-CREATE OR REPLACE FUNCTION gateway.judge(
-    batch jsonb, OUT outcomes jsonb, OUT known integer[], OUT refused integer[], OUT conflicts jsonb)
+-- An event to be applied that comes with a rule is one that the rule holds: its facts are merged, and it is quarantined. One
+-- that was applied before was vouched for, whatever rules say now.
+CREATE OR REPLACE FUNCTION gateway.judge(batch jsonb, OUT outcomes jsonb, OUT known integer[], OUT refused integer[])
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
 DECLARE
-    accepted integer[];
     changing integer[];
     with_rows integer[];
     -- Replayed events that were applied before.
@@ -22,15 +20,13 @@ DECLARE
     -- What is recorded of events that stay in quarantine.
     held jsonb;
 BEGIN
-    conflicts := '{}';
     SELECT coalesce(pg_catalog.array_agg(j.n) FILTER (WHERE NOT j.is_open), '{}'),
            coalesce(pg_catalog.array_agg(j.n) FILTER (WHERE j.is_again), '{}'),
-           coalesce(pg_catalog.array_agg(j.n) FILTER (WHERE j.is_accepted), '{}'),
            coalesce(pg_catalog.array_agg(j.n) FILTER (WHERE NOT j.is_accepted), '{}'),
            coalesce(pg_catalog.jsonb_object_agg(j.n, pg_catalog.jsonb_build_object(
                 'n', j.n, 'outcome', 'quarantined', 'rule', j.rule, 'reason', j.reason))
                 FILTER (WHERE NOT j.is_open AND j.outcome = 'quarantined'), '{}')
-    INTO known, again, accepted, refused, held
+    INTO known, again, refused, held
     FROM (
         SELECT i.n, i.outcome, i.rule, i.reason, i.is_open, i.is_again,
                i.applies AND (i.is_open OR i.is_again) AS is_accepted
@@ -39,29 +35,22 @@ BEGIN
                    k.id IS NULL OR (k.outcome = 'quarantined'
                        AND (coalesce(e.released, false) OR coalesce(e.replayed, false))) AS is_open,
                    k.id IS NOT NULL AND k.outcome <> 'quarantined' AND coalesce(e.replayed, false)
-                       AND e.verdict = 'apply' AS is_again
+                       AND e.verdict = 'apply' AND e.rule IS NULL AS is_again
             FROM pg_catalog.jsonb_to_recordset(batch -> 'events') AS e (
-                n integer, id text COLLATE "C", verdict text, released boolean, replayed boolean)
+                n integer, id text COLLATE "C", verdict text, rule text, released boolean, replayed boolean)
             LEFT JOIN LATERAL (
                 SELECT x.id, x.outcome, x.rule, x.reason FROM gateway.events x WHERE x.id = e.id OFFSET 0) k ON true
         ) i
     ) j;
 
-    IF gateway.bindings_disagree(batch, refused) THEN
-        SELECT coalesce(pg_catalog.jsonb_object_agg(c.n::text, c.reason), '{}') INTO conflicts
-        FROM gateway.binding_conflicts(batch, accepted, again) c;
-        refused := refused || ARRAY(SELECT key::integer FROM pg_catalog.jsonb_object_keys(conflicts) key);
-    END IF;
     SELECT c.changing, c.rows INTO changing, with_rows FROM gateway.changing_events(batch, refused) c;
 
     SELECT coalesce(pg_catalog.jsonb_object_agg(e.n, CASE
-        WHEN conflicts ? e.n::text THEN pg_catalog.jsonb_build_object(
-            'n', e.n, 'outcome', 'quarantined', 'rule', 'binding_conflict', 'reason', conflicts ->> e.n::text)
         WHEN e.n = ANY (again) AND e.n = ANY (changing) THEN
             pg_catalog.jsonb_build_object('n', e.n, 'outcome', 'applied')
         WHEN e.n = ANY (known) THEN
             coalesce(held -> e.n::text, pg_catalog.jsonb_build_object('n', e.n, 'outcome', 'duplicate'))
-        WHEN e.verdict = 'quarantine' THEN
+        WHEN e.verdict = 'quarantine' OR e.verdict = 'apply' AND e.rule IS NOT NULL THEN
             pg_catalog.jsonb_build_object('n', e.n, 'outcome', 'quarantined', 'rule', e.rule, 'reason', e.reason)
         WHEN e.verdict = 'ignore' THEN pg_catalog.jsonb_build_object('n', e.n, 'outcome', 'ignored')
         WHEN e.n = ANY (changing) OR NOT e.n = ANY (with_rows) THEN
@@ -75,7 +64,7 @@ BEGIN
     IF again <> '{}' THEN
         known := ARRAY(
             SELECT n FROM pg_catalog.unnest(known) n
-            WHERE NOT (n = ANY (again) AND (n = ANY (changing) OR conflicts ? n::text)));
+            WHERE NOT (n = ANY (again) AND n = ANY (changing)));
     END IF;
 END
 $$;

@@ -1,4 +1,4 @@
--- Merges the truth: subscriptions and customers. A statement costs its start also when there is nothing for it to do.
+-- Merges the truth: subscriptions and customers, what claims them, and what others tell of them. A statement costs its start also when there is nothing for it to do.
 CREATE OR REPLACE FUNCTION gateway.merge_truth(batch jsonb, refused integer[]) RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -61,6 +61,18 @@ BEGIN
             livemode = excluded.livemode, deleted = excluded.deleted, currency = excluded.currency,
             delinquent = excluded.delinquent, balance_minor = excluded.balance_minor,
             metadata_user_id = excluded.metadata_user_id, raw = excluded.raw
+        WHERE excluded.version > t.version;
+    END IF;
+
+    IF batch -> 'claims' <> '[]' THEN
+        INSERT INTO gateway.claims AS t (subject, rank, user_id, evidence, version)
+        SELECT DISTINCT ON (d.subject, d.rank, d.user_id) d.subject, d.rank, d.user_id, d.evidence, d.version
+        FROM pg_catalog.jsonb_to_recordset(batch -> 'claims') AS d (
+            n integer, subject text COLLATE "C", rank smallint, user_id text COLLATE "C", evidence text,
+            version text COLLATE "C")
+        WHERE d.n <> ALL (refused)
+        ORDER BY d.subject, d.rank, d.user_id, d.version DESC
+        ON CONFLICT (subject, rank, user_id) DO UPDATE SET evidence = excluded.evidence, version = excluded.version
         WHERE excluded.version > t.version;
     END IF;
 

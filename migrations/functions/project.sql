@@ -3,22 +3,26 @@ CREATE OR REPLACE FUNCTION gateway.project(users text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
 DECLARE
+    owners text[];
+    subscriptions text[];
     others text[] := '{}';
     found text[];
     due text[];
 BEGIN
     IF users <> '{}' THEN
+        SELECT coalesce(pg_catalog.array_agg(o.user_id), '{}'), coalesce(pg_catalog.array_agg(o.id), '{}')
+        INTO owners, subscriptions FROM gateway.subscriptions_of(users) o;
         IF gateway.projection('subscriptions') IS NOT NULL THEN
             others := ARRAY(
                 SELECT t.stripe_subscription_id
-                FROM gateway.subscriptions_of(users) o
+                FROM pg_catalog.unnest(subscriptions) AS o (id)
                 CROSS JOIN LATERAL (
                     SELECT t.stripe_subscription_id FROM public.subscriptions t
                     WHERE t.stripe_subscription_id = (o.id COLLATE pg_catalog."default")
                       AND t.creator_id <> t.subscriber_id OFFSET 0) t);
         END IF;
         WITH best AS MATERIALIZED (
-            SELECT * FROM gateway.best_of_users(users, others)
+            SELECT * FROM gateway.best_of_users(owners, subscriptions, others)
         ), written AS (
             INSERT INTO gateway.user_access AS a (
                 user_id, subscription_id, customer_id, status, tier, entitles, current_period_start,

@@ -1,6 +1,5 @@
 -- Records the events that are not `known` with what became of them, and all that rules said about them.
-CREATE OR REPLACE FUNCTION gateway.record_events(batch jsonb, known integer[], outcomes jsonb, conflicts jsonb)
-RETURNS void
+CREATE OR REPLACE FUNCTION gateway.record_events(batch jsonb, known integer[], outcomes jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
 BEGIN
@@ -23,15 +22,6 @@ BEGIN
         FROM pg_catalog.jsonb_to_recordset(batch -> 'decisions') AS d (
             n integer, event_id text, rule text, severity text, action text, reason text)
         WHERE d.n <> ALL (known)
-        ON CONFLICT (event_id, rule) DO UPDATE SET
-            severity = excluded.severity, action = excluded.action, reason = excluded.reason;
-    END IF;
-
-    IF conflicts <> '{}' THEN
-        INSERT INTO gateway.guardian_decisions AS t (event_id, rule, severity, action, reason)
-        SELECT d.id, 'binding_conflict', 'critical', 'quarantine', conflicts ->> d.n::text
-        FROM pg_catalog.jsonb_to_recordset(batch -> 'events') AS d (n integer, id text)
-        WHERE d.n <> ALL (known) AND conflicts ? d.n::text
         ON CONFLICT (event_id, rule) DO UPDATE SET
             severity = excluded.severity, action = excluded.action, reason = excluded.reason;
     END IF;

@@ -9,10 +9,8 @@ DECLARE
     last text;
 BEGIN
     PERFORM pg_catalog.pg_advisory_xact_lock(7449369);
-    SELECT pg_catalog.array_agg(u.to_id), pg_catalog.max(u.to_id COLLATE "C") INTO users, last
-    FROM (SELECT DISTINCT b.to_id FROM gateway.customer_bindings b
-          WHERE b.kind IN ('customer_user', 'subscription_user') AND b.to_id > after COLLATE "C"
-          ORDER BY 1 LIMIT most) u;
+    SELECT pg_catalog.array_agg(u.user_id), pg_catalog.max(u.user_id COLLATE "C") INTO users, last
+    FROM (SELECT DISTINCT c.user_id FROM gateway.claims c WHERE c.user_id > after COLLATE "C" ORDER BY 1 LIMIT most) u;
     IF users IS NOT NULL THEN
         PERFORM gateway.project(users);
     END IF;

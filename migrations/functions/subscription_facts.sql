@@ -3,7 +3,12 @@ CREATE OR REPLACE FUNCTION gateway.subscription_facts(ids jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = ''
 AS $$
     SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-        'id', s.id, 'version', s.version, 'user_id', o.user_id, 'values', pg_catalog.jsonb_build_object(
+        'id', s.id, 'version', s.version, 'user_id', o.user_id, 'doubted', o.doubted,
+        'vouched', NOT o.doubted OR EXISTS (
+            SELECT FROM gateway.vouched_subscriptions v WHERE v.id = s.id AND v.version = s.version),
+        'claimed_by', (SELECT coalesce(pg_catalog.jsonb_agg(c.user_id), '[]') FROM gateway.claims c
+            WHERE c.subject = s.id AND c.rank = 80),
+        'values', pg_catalog.jsonb_build_object(
             'account', s.account, 'livemode', s.livemode, 'customer', s.customer_id, 'status', s.status,
             'projected_status', s.projected_status, 'entitles', s.entitles, 'tier', s.tier, 'price', s.price_id,
             'prices', (SELECT coalesce(pg_catalog.jsonb_agg(p.price ORDER BY p.price COLLATE "C"), '[]') FROM (
@@ -22,5 +27,5 @@ AS $$
             'metadata_user', s.metadata_user_id))), '[]')
     FROM pg_catalog.jsonb_array_elements_text(ids) asked
     JOIN gateway.stripe_subscriptions s ON s.id = asked
-    JOIN gateway.subscription_owners o ON o.id = s.id
+    JOIN gateway.subscription_grants o ON o.id = s.id
 $$;

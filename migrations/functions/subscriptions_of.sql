@@ -1,20 +1,22 @@
--- The subscriptions of users: those bound to the user, and those of the user's customers that are bound to nobody.
+-- The subscriptions of users: of those that claims may give to a user, the ones that are the user's.
 CREATE OR REPLACE FUNCTION gateway.subscriptions_of(users text[]) RETURNS TABLE (user_id text, id text)
 LANGUAGE sql STABLE
 AS $$
-    SELECT u.id, b.from_id
-    FROM pg_catalog.unnest(users) AS u (id)
-    CROSS JOIN LATERAL (
-        SELECT b.from_id FROM gateway.customer_bindings b
-        WHERE b.to_id = u.id AND b.kind = 'subscription_user' OFFSET 0) b
-    UNION
-    SELECT u.id, s.id
-    FROM pg_catalog.unnest(users) AS u (id)
-    CROSS JOIN LATERAL (
-        SELECT b.from_id FROM gateway.customer_bindings b
-        WHERE b.to_id = u.id AND b.kind = 'customer_user' OFFSET 0) b
-    CROSS JOIN LATERAL (
-        SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = b.from_id OFFSET 0) s
-    WHERE (SELECT o.to_id FROM gateway.customer_bindings o
-           WHERE o.kind = 'subscription_user' AND o.from_id = s.id) IS NULL
+    SELECT o.user_id, o.id
+    FROM gateway.owners(ARRAY(
+        SELECT c.subject
+        FROM pg_catalog.unnest(users) AS u (id)
+        CROSS JOIN LATERAL (
+            SELECT c.subject FROM gateway.claims c
+            WHERE c.user_id = (u.id COLLATE "C") AND c.rank NOT IN (10, 30, 40, 50, 60) OFFSET 0) c
+        UNION
+        SELECT s.id
+        FROM pg_catalog.unnest(users) AS u (id)
+        CROSS JOIN LATERAL (
+            SELECT c.subject FROM gateway.claims c
+            WHERE c.user_id = (u.id COLLATE "C") AND c.rank IN (10, 30, 40, 50, 60) OFFSET 0) c
+        CROSS JOIN LATERAL (
+            SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = c.subject OFFSET 0) s
+    )) o
+    WHERE o.user_id = ANY (users)
 $$;

@@ -9,7 +9,7 @@ AS $$
             'subscriptions', (SELECT pg_catalog.count(*) FROM gateway.stripe_subscriptions),
             'orphans', (SELECT pg_catalog.count(*) FROM gateway.subscription_owners o WHERE o.user_id IS NULL),
             'customers', (SELECT pg_catalog.count(*) FROM gateway.stripe_customers),
-            'bindings', (SELECT pg_catalog.count(*) FROM gateway.customer_bindings),
+            'claims', (SELECT pg_catalog.count(*) FROM gateway.claims),
             'revenue_entries', (SELECT pg_catalog.count(*) FROM gateway.revenue_entries),
             'findings', (SELECT pg_catalog.count(*) FROM gateway.findings),
             'decisions', (SELECT pg_catalog.count(*) FROM gateway.guardian_decisions),

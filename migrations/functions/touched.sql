@@ -1,28 +1,30 @@
--- Subscriptions and customers whose users the rows of events that are not `refused` may touch. The customer of a
--- subscription is that of the batch or the one stored, so that merging adds none.
-CREATE OR REPLACE FUNCTION gateway.touched(
-    batch jsonb, refused integer[], OUT subscriptions text[], OUT customers text[])
+-- Subscriptions whose owner or access the rows of events that are not `refused` may change.
+CREATE OR REPLACE FUNCTION gateway.touched(batch jsonb, refused integer[]) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
 BEGIN
-    WITH given AS MATERIALIZED (
-        SELECT d.id, d.customer_id
-        FROM pg_catalog.jsonb_to_recordset(batch -> 'subscriptions') AS d (n integer, id text, customer_id text)
+    RETURN ARRAY(
+        WITH claimed AS MATERIALIZED (
+            SELECT DISTINCT d.subject, d.rank IN (10, 30, 40, 50, 60) AS is_customer
+            FROM pg_catalog.jsonb_to_recordset(batch -> 'claims') AS d (
+                n integer, subject text COLLATE "C", rank smallint)
+            WHERE d.n <> ALL (refused)
+        )
+        SELECT d.id
+        FROM pg_catalog.jsonb_to_recordset(batch -> 'subscriptions') AS d (n integer, id text COLLATE "C")
         WHERE d.n <> ALL (refused)
-    ), bound AS MATERIALIZED (
-        SELECT DISTINCT d.kind = 'customer_user' AS is_customer, d.from_id
-        FROM pg_catalog.jsonb_to_recordset(batch -> 'bindings') AS d (n integer, kind text, from_id text)
-        WHERE d.n <> ALL (refused)
-    ), subscription AS MATERIALIZED (
-        SELECT g.id FROM given g UNION SELECT b.from_id FROM bound b WHERE NOT b.is_customer
-    ), customer AS (
-        SELECT g.customer_id AS id FROM given g
         UNION
-        SELECT b.from_id FROM bound b WHERE b.is_customer
+        SELECT d.from_id
+        FROM pg_catalog.jsonb_to_recordset(batch -> 'bindings') AS d (n integer, kind text, from_id text COLLATE "C")
+        WHERE d.n <> ALL (refused) AND d.kind = 'subscription_tier'
         UNION
-        SELECT (SELECT t.customer_id FROM gateway.stripe_subscriptions t WHERE t.id = s.id) FROM subscription s
-    )
-    SELECT ARRAY(SELECT s.id FROM subscription s), ARRAY(SELECT c.id FROM customer c WHERE c.id IS NOT NULL)
-    INTO subscriptions, customers;
+        SELECT c.subject FROM claimed c WHERE NOT c.is_customer
+        UNION
+        SELECT s.id
+        FROM claimed c
+        CROSS JOIN LATERAL (
+            SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = c.subject OFFSET 0) s
+        WHERE c.is_customer
+    );
 END
 $$;

@@ -1,14 +1,22 @@
--- The users to whom these subscriptions and customers are bound now.
-CREATE OR REPLACE FUNCTION gateway.touched_users(subscriptions text[], customers text[]) RETURNS text[]
+-- The users whose access these subscriptions may change: those whom claims about them or their customers name, and those who
+-- are shown one of them. A user who is shown another one loses nothing with these.
+CREATE OR REPLACE FUNCTION gateway.touched_users(subscriptions text[]) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
 BEGIN
     RETURN ARRAY(
-        SELECT (SELECT b.to_id FROM gateway.customer_bindings b WHERE b.kind = 'customer_user' AND b.from_id = c)
-        FROM pg_catalog.unnest(customers) c
+        SELECT c.user_id
+        FROM pg_catalog.unnest(subscriptions) AS s (id)
+        CROSS JOIN LATERAL (
+            SELECT k.user_id FROM gateway.claims k
+            WHERE k.subject = ANY (ARRAY[s.id COLLATE "C", (
+                SELECT t.customer_id FROM gateway.stripe_subscriptions t WHERE t.id = (s.id COLLATE "C"))])
+            OFFSET 0) c
         UNION
-        SELECT (SELECT b.to_id FROM gateway.customer_bindings b WHERE b.kind = 'subscription_user' AND b.from_id = s)
-        FROM pg_catalog.unnest(subscriptions) s
+        SELECT a.user_id
+        FROM pg_catalog.unnest(subscriptions) AS s (id)
+        CROSS JOIN LATERAL (
+            SELECT a.user_id FROM gateway.user_access a WHERE a.subscription_id = (s.id COLLATE "C") OFFSET 0) a
     );
 END
 $$;

@@ -7,9 +7,9 @@ AS $$
                 THEN e || pg_catalog.jsonb_build_object('payload', gateway.reduced_event(e -> 'payload')) ELSE e END
                 ORDER BY place)
             FROM pg_catalog.jsonb_array_elements(batch -> 'events') WITH ORDINALITY AS x (e, place)),
-        'bindings', (SELECT coalesce(pg_catalog.jsonb_agg(e ORDER BY place), '[]')
-            FROM pg_catalog.jsonb_array_elements(batch -> 'bindings') WITH ORDINALITY AS x (e, place)
-            WHERE NOT ((e ->> 'n')::integer = ANY (ns) AND e ->> 'kind' IN ('customer_user', 'subscription_user'))),
+        'claims', (SELECT coalesce(pg_catalog.jsonb_agg(e ORDER BY place), '[]')
+            FROM pg_catalog.jsonb_array_elements(batch -> 'claims') WITH ORDINALITY AS x (e, place)
+            WHERE NOT (e ->> 'n')::integer = ANY (ns)),
         'subscriptions', (SELECT coalesce(pg_catalog.jsonb_agg(CASE WHEN (e ->> 'n')::integer = ANY (ns)
                 THEN e || pg_catalog.jsonb_build_object(
                     'raw', gateway.reduced_object(e -> 'raw'), 'metadata_user_id', NULL) ELSE e END ORDER BY place), '[]')

@@ -3,14 +3,14 @@ CREATE OR REPLACE FUNCTION gateway.would_show()
 RETURNS TABLE (id text, platform boolean, projected boolean, says jsonb)
 LANGUAGE sql STABLE SET search_path = ''
 AS $$
-    SELECT s.id, a.user_id IS NOT NULL, s.projected_status IS NOT NULL AND o.user_id IS NOT NULL,
+    SELECT s.id, a.user_id IS NOT NULL, o.projected_status IS NOT NULL AND o.user_id IS NOT NULL,
         pg_catalog.jsonb_build_object(
-            'user', o.user_id, 'status', s.projected_status,
-            'tier', CASE WHEN s.entitles THEN coalesce(o.tier, 'premium') ELSE 'free' END,
+            'user', o.user_id, 'status', o.projected_status,
+            'tier', CASE WHEN o.entitles THEN coalesce(o.tier, 'premium') ELSE 'free' END,
             'bought', coalesce(o.tier, 'premium'),
             'period_start', extract(epoch FROM s.current_period_start)::bigint,
             'period_end', extract(epoch FROM s.current_period_end)::bigint)
     FROM gateway.stripe_subscriptions s
-    JOIN gateway.subscription_owners o ON o.id = s.id
+    JOIN gateway.subscription_grants o ON o.id = s.id
     LEFT JOIN gateway.user_access a ON a.user_id = o.user_id AND a.subscription_id = s.id
 $$;

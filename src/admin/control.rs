@@ -24,6 +24,7 @@ use crate::domain::breaker::Breaker;
 use crate::domain::route::RouteInForce;
 use crate::door::Problem;
 use crate::inbox::Inbox;
+use crate::ledger::report::StateOfRecord;
 use crate::reconcile::Handle;
 use crate::telemetry::metrics::Metrics;
 
@@ -38,6 +39,7 @@ pub struct Control {
     pub switch: RouteSwitch,
     pub in_force: RouteInForce,
     pub inbox: Inbox,
+    pub ledger: Arc<dyn StateOfRecord>,
     pub pause: Pause,
     /// The circuit breakers, by name; none without a colony.
     pub breakers: Vec<(&'static str, Breaker)>,

@@ -5,8 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::EntryId;
-use crate::inbox::Selection;
+use crate::inbox::{Problems, Selection};
 use crate::ledger::person::Person;
+use crate::ledger::report::Attention;
 
 /// Body of `POST /admin/entries/{replay,release,drop}`. Answered with [`crate::inbox::OrderStep`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +29,15 @@ pub struct EntriesOrder {
     /// Where the last step ended.
     #[serde(default)]
     pub after: Option<EntryId>,
+}
+
+/// Answer to `GET /admin/problems`: everything that waits for a person.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Waiting {
+    #[serde(flatten)]
+    pub problems: Problems,
+    /// What the ledger says; nothing when it does not answer.
+    pub access: Option<Attention>,
 }
 
 /// Answer to `POST /admin/resume`.

@@ -31,10 +31,16 @@ pub(super) struct Started {
 
 impl Started {
     /// What an operator with the token may see and change.
-    pub(super) fn control(self, operator: Operator, around: &Surroundings, reconcile: Option<Handle>) -> Control {
+    pub(super) fn control(
+        self,
+        operator: Operator,
+        around: &Surroundings,
+        (ledger, reconcile): (Arc<dyn StateOfRecord>, Option<Handle>),
+    ) -> Control {
         let Surroundings { inbox, switch, in_force, instruments } = around.clone();
         let Self { pause, breakers, bees, .. } = self;
-        Control { operator, switch, in_force, inbox, pause, breakers, bees, reconcile, metrics: instruments.metrics }
+        let metrics = instruments.metrics;
+        Control { operator, switch, in_force, inbox, ledger, pause, breakers, bees, reconcile, metrics }
     }
 }
 

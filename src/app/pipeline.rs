@@ -37,13 +37,14 @@ pub(super) fn validator(config: &Config, api: Option<Arc<StripeApi>>, clock: &Cl
     if let Some(path) = &revenue.guardian_rules {
         guardian.reload_file(path).map_err(StartError::Rules)?;
     }
-    let uuid_users = revenue.uuid_users.unwrap_or(!matches!(config.ledger, LedgerConfig::Sqlite { .. }));
-    let user_ids = if uuid_users { UserIds::Uuid } else { UserIds::Any };
+    let user_ids = if revenue.uuid_users { UserIds::Uuid } else { UserIds::Any };
     let settings = Settings {
         tiers,
         unpaid_entitles: revenue.unpaid_entitles,
         connect_entitles: revenue.connect_entitles,
         user_ids,
+        user_fields: revenue.user_fields.clone(),
+        references_name_others: !revenue.references_name_users,
     };
     let validator = Validator::new(settings, Arc::new(guardian), clock.clone());
     Ok(match api {

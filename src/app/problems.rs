@@ -8,9 +8,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dispatch::Surroundings;
 use crate::inbox::Inbox;
 use crate::inbox::ProblemCounts;
-use crate::lifecycle::Shutdown;
+use crate::ledger::report::StateOfRecord;
+use crate::lifecycle::{Shutdown, Supervisor};
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::{Metrics, problem_codes};
 
@@ -26,7 +28,20 @@ const SHARE: u32 = 20;
 /// Kinds named on the health board; the rest is counted.
 const NAMED_MAX: usize = 3;
 
-pub(super) struct Watch {
+/// Starts the watches over all that waits for a person, in the inbox and in the ledger.
+pub(super) async fn start(
+    ledger: &Arc<dyn StateOfRecord>,
+    around: &Surroundings,
+    supervisor: &mut Supervisor,
+    shutdown: &Shutdown,
+) {
+    let Surroundings { inbox, instruments, .. } = around.clone();
+    let watch = Watch::begin(inbox, instruments.metrics, instruments.board).await;
+    supervisor.start("problems", watch.run(shutdown.clone()));
+    super::attention::start(ledger, around, supervisor, shutdown);
+}
+
+struct Watch {
     inbox: Inbox,
     metrics: Arc<Metrics>,
     board: Board,
@@ -36,7 +51,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Takes note of what waited before the start; that was said when it happened.
-    pub(super) async fn begin(inbox: Inbox, metrics: Arc<Metrics>, board: Board) -> Self {
+    async fn begin(inbox: Inbox, metrics: Arc<Metrics>, board: Board) -> Self {
         let mut watch = Self { inbox, metrics, board, open: ProblemCounts::new(), commits: None };
         match watch.inbox.problem_counts().await {
             Ok(counts) => {
@@ -56,7 +71,8 @@ impl Watch {
         watch
     }
 
-    pub(super) async fn run(mut self, shutdown: Shutdown) -> Result<(), Infallible> {
+    /// Runs until draining begins.
+    async fn run(mut self, shutdown: Shutdown) -> Result<(), Infallible> {
         let mut wait = LOOK;
         loop {
             tokio::select! {

@@ -5,7 +5,13 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::MISCONFIGURED;
 use crate::config::{Config, Sources};
+use crate::ledger::postgres::PostgresConfig;
+
+/// What of a password has to be escaped in a URL.
+const ESCAPES: &str =
+    "In user and password write % as %25, @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and a space as %20";
 
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
@@ -24,6 +30,17 @@ pub fn run(command: &ConfigCommand, sources: &Sources) -> anyhow::Result<ExitCod
             let config = Config::for_serve(sources)?;
             for warning in &config.warnings {
                 writeln!(out, "warning: {warning}")?;
+            }
+            if let Some(url) = config.ledger.database() {
+                let database = PostgresConfig::new(url.clone());
+                if let Err(error) = database.options() {
+                    let doubt = database.url_doubt().map(|doubt| format!(" ({doubt})")).unwrap_or_default();
+                    writeln!(out, "refused: {}{doubt}. {ESCAPES}", error.message)?;
+                    return Ok(ExitCode::from(MISCONFIGURED));
+                }
+                if let Some(doubt) = database.url_doubt() {
+                    writeln!(out, "warning: DATABASE_URL: {doubt}. {ESCAPES}")?;
+                }
             }
             writeln!(out, "ok: {} endpoint(s), ready to serve", config.endpoints.len())?;
         }

@@ -92,6 +92,11 @@ fn from_table(reader: &mut Reader, place: &str, mut table: toml::Table, toleranc
         reader.fault(format!("{place}.path"), "must be a plain path that starts with a slash");
         return None;
     }
+    // Requests with and without a slash at the end are for the same endpoint.
+    let path = match path.trim_end_matches('/') {
+        "" => "/".to_owned(),
+        plain => plain.to_owned(),
+    };
     let mode = mode.map_or(Ok(Mode::Any), |mode| parse_mode(&mode));
     let payload = match payload.as_deref() {
         None | Some("snapshot") => Ok(PayloadKind::Snapshot),

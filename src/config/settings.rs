@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use stripe_events::metadata::{USER_FIELDS, UserFields, UserFieldsError};
+
 use super::backup::BackupConfig;
 use super::colony::{self, ColonyConfig};
 use super::endpoints;
@@ -94,6 +96,7 @@ pub struct DispatchConfig {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct RevenueConfig {
     /// Stripe price ids and the tier each stands for.
     pub tiers: Vec<(String, &'static str)>,
@@ -103,8 +106,13 @@ pub struct RevenueConfig {
     pub unpaid_entitles: bool,
     /// Whether a subscription on a connected account gives a tier on the platform.
     pub connect_entitles: bool,
-    /// Whether only UUIDs name users. `None`: where the state of record is Supabase's or PostgreSQL.
-    pub uuid_users: Option<bool>,
+    /// Whether only UUIDs name users. Without it any word does, and a public table whose column takes no such word shows
+    /// nothing of the user.
+    pub uuid_users: bool,
+    /// Fields of metadata that name a user.
+    pub user_fields: UserFields,
+    /// Whether `client_reference_id` names a user.
+    pub references_name_users: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -258,12 +266,16 @@ fn revenue(r: &mut Reader) -> RevenueConfig {
     RevenueConfig {
         tiers: prices,
         guardian_rules,
-        uuid_users: r.optional(setting("revenue.user_ids", "GATEWAY_USER_IDS"), |text| match text {
+        uuid_users: r.or(setting("revenue.user_ids", "GATEWAY_USER_IDS"), "auto", |text| match text {
             "uuid" => Ok(true),
-            "any" => Ok(false),
-            _ => Err("must be uuid or any".to_owned()),
+            "any" | "auto" => Ok(false),
+            _ => Err("must be auto, uuid or any".to_owned()),
         }),
         unpaid_entitles: r.or(setting("revenue.unpaid_entitles", "GATEWAY_UNPAID_ENTITLES"), "false", boolean),
+        user_fields: r.or(setting("revenue.user_fields", "GATEWAY_USER_FIELDS"), &USER_FIELDS.join(","), |text| {
+            text.parse().map_err(|error: UserFieldsError| error.to_string())
+        }),
+        references_name_users: r.or(setting("revenue.reference_is_user", "GATEWAY_REFERENCE_IS_USER"), "true", boolean),
         connect_entitles: r.or(setting("revenue.connect_entitles", "GATEWAY_CONNECT_ENTITLES"), "false", boolean),
     }
 }

@@ -109,8 +109,6 @@ named! {
         ModeMismatch = "mode_mismatch",
         /// The door: an account that the endpoint does not expect.
         AccountMismatch = "account_mismatch",
-        /// The ledger: the event would give a customer or subscription to another user.
-        BindingConflict = "binding_conflict",
         /// The pipeline: Stripe could not be asked for the object.
         ObjectUnknown = "object_unknown",
         /// The pipeline: a fault of the gateway met the event.

@@ -90,9 +90,11 @@ impl Intake {
         }
     }
 
-    /// The configured path that a request asks for, if it is one, and its endpoint.
+    /// The configured path that a request asks for, if it is one, and its endpoint. Proxies add a slash at the end.
     pub(super) fn find(&self, path: &str) -> Option<(&str, &Endpoint)> {
-        self.endpoints.get_key_value(path).map(|(path, endpoint)| (path.as_str(), &**endpoint))
+        let found = self.endpoints.get_key_value(path);
+        let found = found.or_else(|| self.endpoints.get_key_value(path.strip_suffix('/')?));
+        found.map(|(path, endpoint)| (path.as_str(), &**endpoint))
     }
 
     /// Answers a request for a webhook path, with a line in the log.

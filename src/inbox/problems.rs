@@ -129,10 +129,6 @@ pub fn advice(state: StateName, code: &str) -> &'static str {
         Some(ProblemCode::AccountMismatch) => {
             "the events are of an account that the endpoint does not expect: correct the endpoint, then `inbox release`"
         }
-        Some(ProblemCode::BindingConflict) => {
-            "the event says that a customer or subscription belongs to another user than the one it is bound to: find \
-             out who is right; `inbox release` makes the event right, `inbox drop` leaves the binding"
-        }
         Some(ProblemCode::ObjectUnknown) => {
             "Stripe could not be asked for the object: mend the key or the network, then `inbox replay`"
         }
@@ -155,8 +151,8 @@ pub fn advice(state: StateName, code: &str) -> &'static str {
             "no bee finished it in time: look at the bees' logs and at JOB_LEASE, then `inbox replay`"
         }
         None if state == StateName::Quarantined => {
-            "a rule of the Guardian holds it back: `inbox release` if it is genuine, `inbox drop` if not; `inbox replay` \
-             after a change of the rules"
+            "a rule of the Guardian holds it: what it says about money and states is written, and it gives nobody access; \
+             `inbox release` if it is genuine, `inbox drop` if not; `inbox replay` after a change of the rules"
         }
         None => "read the reason, mend the cause, then `inbox replay`; `inbox drop` if it should never be applied",
     }

@@ -49,8 +49,14 @@ pub struct SubscriptionFacts {
     pub id: String,
     /// Sort key of its version.
     pub version: String,
-    /// The user that a binding names.
+    /// The owner.
     pub user_id: Option<String>,
+    /// Users that the subscription's own metadata has named.
+    pub claimed_by: Vec<String>,
+    /// A rule held an event of it.
+    pub doubted: bool,
+    /// The present content is vouched for.
+    pub vouched: bool,
     /// What is compared, by the names of `compared`.
     pub values: Map<String, Value>,
 }

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LedgerError, LedgerErrorKind, Outcome, is_exclusive};
+use super::{LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::ids::EventId;
 use crate::domain::outcome::OutcomeName;
 use crate::revenue::rows::{
-    BindingRow, CustomerRow, Decision, EventFacts, Finding, PaymentLink, RevenueRow, SubscriptionRow,
+    BindingRow, ClaimRow, CustomerRow, Decision, EventFacts, Finding, PaymentLink, RevenueRow, SubscriptionRow,
 };
 use crate::revenue::verdict::{Plan, Verdict};
 
@@ -37,8 +37,9 @@ enum Place {
 #[derive(Debug, Default, Serialize)]
 struct Document<'a> {
     events: Vec<EventEntry<'a>>,
-    bindings: Vec<BindingEntry<'a>>,
-    subscriptions: Vec<Entry<'a, SubscriptionRow>>,
+    claims: Vec<Entry<'a, ClaimRow>>,
+    bindings: Vec<Entry<'a, BindingRow>>,
+    subscriptions: Vec<SubscriptionEntry<'a>>,
     customers: Vec<Entry<'a, CustomerRow>>,
     revenue: Vec<Entry<'a, RevenueRow>>,
     links: Vec<Entry<'a, PaymentLink>>,
@@ -65,11 +66,12 @@ impl<'a> EventEntry<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct BindingEntry<'a> {
+struct SubscriptionEntry<'a> {
     n: usize,
-    exclusive: bool,
+    /// A rule holds the event, so the row vouches for nothing.
+    suspect: bool,
     #[serde(flatten)]
-    row: &'a BindingRow,
+    row: &'a SubscriptionRow,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,7 +103,9 @@ pub(super) struct Answer {
 /// The document of a batch without events. Applying it shows users who wait.
 pub(super) fn empty(shadow: bool) -> String {
     let mut document = format!("{{\"shadow\":{shadow}");
-    for table in ["events", "bindings", "subscriptions", "customers", "revenue", "links", "findings", "decisions"] {
+    for table in
+        ["events", "claims", "bindings", "subscriptions", "customers", "revenue", "links", "findings", "decisions"]
+    {
         document += ",\"";
         document += table;
         document += "\":[]";
@@ -174,13 +178,14 @@ impl<'a> Document<'a> {
     fn add_plan(&mut self, n: usize, plan: &'a Plan) {
         let event = &plan.event;
         let (released, replayed) = (plan.released, plan.replayed);
-        self.events.push(EventEntry { released, replayed, ..EventEntry::new(n, "apply", event) });
-        self.bindings.extend(plan.bindings.iter().map(|row| BindingEntry {
-            n,
-            exclusive: is_exclusive(row.kind),
-            row,
-        }));
-        self.subscriptions.extend(plan.subscriptions.iter().map(|row| Entry { n, row }));
+        // An event with a rule beside its rows is written and answered as quarantined.
+        let rule = plan.suspicion.as_ref().map(|suspicion| suspicion.rule.as_str());
+        let reason = plan.suspicion.as_ref().map(|suspicion| suspicion.reason.as_str());
+        self.events.push(EventEntry { released, replayed, rule, reason, ..EventEntry::new(n, "apply", event) });
+        self.claims.extend(plan.claims.iter().map(|row| Entry { n, row }));
+        self.bindings.extend(plan.bindings.iter().map(|row| Entry { n, row }));
+        let suspect = plan.suspicion.is_some();
+        self.subscriptions.extend(plan.subscriptions.iter().map(|row| SubscriptionEntry { n, suspect, row }));
         self.customers.extend(plan.customers.iter().map(|row| Entry { n, row }));
         self.revenue.extend(plan.revenue.iter().map(|row| Entry { n, row }));
         self.links.extend(plan.links.iter().map(|row| Entry { n, row }));

@@ -12,8 +12,8 @@ use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFact
 use super::batch::{Answer, empty, encode};
 use super::call::Call;
 use super::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
-use super::migrations::{Installed, missing_error, none_ran};
-use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
+use super::migrations::{Installed, encoding_fault, missing_error, none_ran};
+use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
 use super::{BoxFuture, Ledger, LedgerError, Outcome, Renewal};
 use crate::domain::clock::Timestamp;
@@ -85,6 +85,9 @@ impl<T: Transport> Ledger for FunctionLedger<T> {
         Box::pin(async {
             let answer = self.transport.ask(Call::of("gateway_check")).await;
             let installed: Installed = answer.map_err(|error| none_ran(T::NAME, error))?;
+            if let Some(fault) = installed.encoding.as_deref().and_then(encoding_fault) {
+                return Err(fault);
+            }
             missing_error(T::NAME, &installed).map_or(Ok(()), Err)
         })
     }
@@ -107,6 +110,22 @@ impl<T: Transport> Reports for FunctionLedger<T> {
     fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>> {
         let most = i64::from(limit.min(REPORT_LINES_MAX));
         Box::pin(self.transport.ask(Call::of("gateway_subscriptions").number("most", most)))
+    }
+
+    fn attention(&self, most: u32) -> BoxFuture<'_, Result<Attention, LedgerError>> {
+        let most = i64::from(most.min(REPORT_LINES_MAX));
+        Box::pin(self.transport.ask(Call::of("gateway_attention").number("most", most)))
+    }
+
+    fn findings<'a>(
+        &'a self,
+        wanted: &'a FindingsWanted,
+        most: u32,
+    ) -> BoxFuture<'a, Result<Vec<FindingLine>, LedgerError>> {
+        Box::pin(async move {
+            let (wanted, most) = (serde_json::json!(wanted).to_string(), i64::from(most.min(REPORT_LINES_MAX)));
+            self.transport.ask(Call::of("gateway_findings").json("wanted", &wanted).number("most", most)).await
+        })
     }
 }
 

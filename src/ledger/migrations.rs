@@ -51,6 +51,7 @@ pub enum Touch {
 /// What [`migrate`] would do. Changes nothing. `shadow`: whether a database that is new to the gateway would begin in shadow
 /// mode.
 pub async fn plan(connection: &mut PgConnection, shadow: bool) -> Result<Plan, LedgerError> {
+    require_utf8(connection).await?;
     let recorded = recorded(connection).await?;
     let public_table = touch(connection, &recorded, shadow).await?;
     Ok(Plan { steps: recorded.steps(), public_table })
@@ -85,6 +86,7 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<Vec<String>, Ledge
 }
 
 async fn run_pending(connection: &mut PgConnection, shadow: bool) -> Result<Vec<String>, LedgerError> {
+    require_utf8(connection).await?;
     let mut transaction = connection.begin().await.map_err(fault)?;
     run(&mut transaction, "the beginning", &begin(shadow)).await?;
     let before = recorded(&mut transaction).await?;
@@ -140,6 +142,24 @@ async fn run(connection: &mut PgConnection, label: &str, sql: &str) -> Result<()
         error
     };
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop).map_err(failed)
+}
+
+/// A database that takes any bytes for text, or that cannot hold every name, would spoil or refuse what customers write.
+async fn require_utf8(connection: &mut PgConnection) -> Result<(), LedgerError> {
+    let rows = rows(connection, "SELECT pg_catalog.current_setting('server_encoding') AS encoding").await?;
+    let row = rows.first().ok_or_else(|| fault(sqlx::Error::RowNotFound))?;
+    encoding_fault(&row.try_get::<String, _>("encoding").map_err(fault)?).map_or(Ok(()), Err)
+}
+
+/// The error of a database with this encoding, unless it is UTF-8.
+pub(super) fn encoding_fault(encoding: &str) -> Option<LedgerError> {
+    (encoding != "UTF8").then(|| {
+        let message = format!(
+            "the database's encoding is {encoding}, and names and metadata are UTF-8: make a database with ENCODING 'UTF8' \
+             (createdb --encoding=UTF8 --template=template0) and point DATABASE_URL to it"
+        );
+        LedgerError::new(NAME, LedgerErrorKind::Schema, message)
+    })
 }
 
 async fn recorded(connection: &mut PgConnection) -> Result<Recorded, LedgerError> {

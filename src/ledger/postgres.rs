@@ -36,6 +36,25 @@ impl PostgresConfig {
         Self { url, connections: 4, deadline: Duration::from_secs(10), shadow: false }
     }
 
+    /// What in the URL is probably not what was meant: the driver reads it, and a character of the password that should be
+    /// escaped moves where the host begins or ends.
+    pub fn url_doubt(&self) -> Option<&'static str> {
+        let url = self.url.expose().trim();
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if rest.get(authority.len()..).is_some_and(|behind| behind.contains('@')) {
+            return Some("an @ stands behind the first /, ? or #: a character of the password is not escaped");
+        }
+        if authority.matches('@').count() > 1 {
+            return Some("there are two @: one of the password is not escaped");
+        }
+        let hexadecimal = |place: usize| {
+            rest.get(place + 1..place + 3).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        };
+        let percent = rest.match_indices('%').any(|(place, _)| !hexadecimal(place));
+        percent.then_some("a % is not followed by two hexadecimal digits: it is not escaped")
+    }
+
     /// Options for a single connection, e.g. for migrations.
     pub fn options(&self) -> Result<PgConnectOptions, LedgerError> {
         let url = self.url.expose().trim();
@@ -120,6 +139,25 @@ async fn value<T: Answered>(connection: &mut PgConnection, statement: String) ->
 mod tests {
     use super::*;
     use crate::ledger::Ledger as _;
+
+    #[test]
+    fn characters_that_should_be_escaped_are_noticed() {
+        let doubt = |url: &str| PostgresConfig::new(Secret::new(url)).url_doubt();
+        for good in
+            ["postgres://u:p@h/x", "postgres://u:p%40%25@h:1/x?sslmode=require", "postgres://h/x", "postgres:///x"]
+        {
+            assert_eq!(doubt(good), None, "{good}");
+        }
+        for bad in [
+            "postgres://u:a@b@h/x",
+            "postgres://u:50%off@h/x",
+            "postgres://u:a/b@h/x",
+            "postgres://u:a#b@h/x",
+            "postgres://u:%@h",
+        ] {
+            assert!(doubt(bad).is_some(), "{bad}");
+        }
+    }
 
     #[tokio::test]
     async fn another_password_is_taken_and_another_database_is_not() {

@@ -2,6 +2,7 @@
 //!
 //! The answers are computed where the rows are, from views that are the same on every store; nothing here is kept.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use super::audit::Audit;
 use super::erase::Erasure;
 use super::shadow::Shadow;
 use super::{BoxFuture, Ledger, LedgerError};
+pub use crate::revenue::rows::Severity;
 
 /// Most lines that [`Reports::subscriptions`] returns, and most days that [`Reports::summary`] goes back.
 pub const REPORT_LINES_MAX: u32 = 10_000;
@@ -21,6 +23,16 @@ pub trait Reports: Send + Sync + fmt::Debug {
 
     /// Subscriptions with their users, those of greatest preference first, at most `limit` and [`REPORT_LINES_MAX`].
     fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>>;
+
+    /// What a person should look at beside events, with at most `most` and [`REPORT_LINES_MAX`] subscriptions named.
+    fn attention(&self, most: u32) -> BoxFuture<'_, Result<Attention, LedgerError>>;
+
+    /// Findings that fit all that is asked for, those of the latest events first, at most `most` and [`REPORT_LINES_MAX`].
+    fn findings<'a>(
+        &'a self,
+        wanted: &'a FindingsWanted,
+        most: u32,
+    ) -> BoxFuture<'a, Result<Vec<FindingLine>, LedgerError>>;
 }
 
 /// A ledger that also answers questions, is compared with Stripe, and erases.
@@ -52,8 +64,8 @@ pub struct Counts {
     pub orphans: u64,
     /// Customers.
     pub customers: u64,
-    /// Bindings.
-    pub bindings: u64,
+    /// Claims about users.
+    pub claims: u64,
     /// Amounts of money, counting or not.
     pub revenue_entries: u64,
     /// Findings of the checks.
@@ -63,6 +75,127 @@ pub struct Counts {
     /// Users whose access the public tables do not show yet; see `gateway.user_access`. Zero on SQLite.
     #[serde(default)]
     pub not_shown: u64,
+}
+
+/// What a person should look at beside events: what ought to give somebody access and does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attention {
+    /// Subscriptions that entitle by what Stripe says and give nobody anything, those of greatest preference first.
+    pub unowned: Vec<Unowned>,
+    /// How many there are, by reason, named or not.
+    pub reasons: BTreeMap<Reason, u64>,
+    /// Findings by severity.
+    pub findings: BTreeMap<Severity, u64>,
+    /// Subscriptions in any status without a user.
+    pub orphans: u64,
+}
+
+/// A subscription that entitles and gives nobody anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unowned {
+    /// `sub_…`
+    pub id: String,
+    /// `cus_…`
+    pub customer_id: Option<String>,
+    /// Connected account, if any.
+    pub account: Option<String>,
+    /// False for test mode.
+    pub livemode: bool,
+    /// Stripe's status.
+    pub status: String,
+    /// Tier, where it is known.
+    pub tier: Option<String>,
+    /// The user, where one is named that is of no use.
+    pub user_id: Option<String>,
+    /// Why it gives nothing.
+    pub reason: Reason,
+}
+
+/// Why a subscription that entitles gives nobody anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Nothing names a user.
+    Unnamed,
+    /// Claims about its customer name several users.
+    Contested,
+    /// The user's id does not fit the columns of the public tables.
+    Unfit,
+    /// A rule holds the event that would give it.
+    Withheld,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Unnamed, Self::Contested, Self::Unfit, Self::Withheld];
+
+    /// The name in reports, metrics and alerts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unnamed => "unnamed",
+            Self::Contested => "contested",
+            Self::Unfit => "unfit",
+            Self::Withheld => "withheld",
+        }
+    }
+
+    /// What an operator can do about it.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Unnamed => {
+                "nothing names the user: `colony-gateway bind SUBSCRIPTION --user USER`, and let the checkout write \
+                 `userId` into the metadata of the subscription"
+            }
+            Self::Contested => {
+                "claims about the customer name several users: `colony-gateway bind SUBSCRIPTION --user USER` for this \
+                 one, `bind CUSTOMER --user USER` for all that no claim of their own gives to somebody"
+            }
+            Self::Unfit => {
+                "the user's id does not fit the type of the public tables: change the type of their column, or \
+                 `colony-gateway bind SUBSCRIPTION --user USER` with an id that fits"
+            }
+            Self::Withheld => {
+                "a rule holds the event: `inbox release` vouches for it; after a change of the rules `inbox replay`, or \
+                 `reconcile --subscriptions`"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Which findings are asked for; what is not given is not asked about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FindingsWanted {
+    /// Stable code.
+    pub code: Option<String>,
+    /// How bad.
+    pub severity: Option<Severity>,
+    /// Stripe's id of the object concerned.
+    pub subject: Option<String>,
+}
+
+/// One finding with its event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingLine {
+    /// `evt_…`
+    pub event_id: String,
+    /// Type of the event.
+    pub event_type: String,
+    /// When Stripe made it, in milliseconds since the Unix epoch.
+    pub created_ms: i64,
+    /// Stable code.
+    pub code: String,
+    /// How bad.
+    pub severity: Severity,
+    /// Stripe's id of the object concerned.
+    pub subject: String,
+    /// What was expected and what was found.
+    pub detail: String,
 }
 
 /// What recurs, for one mode, tier and currency.
@@ -104,7 +237,7 @@ pub struct SubscriptionLine {
     pub id: String,
     /// False for test mode.
     pub livemode: bool,
-    /// The user, once a binding names one.
+    /// The owner, once a claim names one.
     pub user_id: Option<String>,
     /// `cus_…`
     pub customer_id: Option<String>,

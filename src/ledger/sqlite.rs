@@ -3,11 +3,13 @@
 //! One thread owns the connection; callers hand it work through a bounded queue, so an `await` never blocks a runtime
 //! thread on the disk. A batch is one transaction, synced to disk before the call returns (`synchronous=FULL`).
 //!
-//! Keeps truth, bindings, revenue and findings. The projections for legacy readers exist on PostgreSQL only.
+//! Keeps truth, claims, revenue and findings. The projections for legacy readers exist on PostgreSQL only.
 
 mod apply;
+mod attention;
 mod audit;
 mod bindings;
+mod claims;
 mod entries;
 mod erase;
 mod erased;
@@ -17,6 +19,7 @@ mod inspect;
 mod reports;
 mod schema;
 mod truth;
+mod vouched;
 
 pub use self::inspect::inspect;
 
@@ -29,7 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::fault::fault;
 use super::audit::{Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey};
-use super::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
+use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{Shadow, ShadowReport};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::clock::Clock;
@@ -135,6 +138,19 @@ impl Reports for SqliteLedger {
 
     fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>> {
         Box::pin(self.call(move |connection| reports::subscriptions(connection, limit.min(REPORT_LINES_MAX))))
+    }
+
+    fn attention(&self, most: u32) -> BoxFuture<'_, Result<Attention, LedgerError>> {
+        Box::pin(self.call(move |connection| attention::attention(connection, most.min(REPORT_LINES_MAX))))
+    }
+
+    fn findings<'a>(
+        &'a self,
+        wanted: &'a FindingsWanted,
+        most: u32,
+    ) -> BoxFuture<'a, Result<Vec<FindingLine>, LedgerError>> {
+        let wanted = wanted.clone();
+        Box::pin(self.call(move |connection| attention::findings(connection, &wanted, most.min(REPORT_LINES_MAX))))
     }
 }
 

@@ -13,7 +13,7 @@ use super::{ReconcileError, Reconciler};
 use crate::domain::clock::Timestamp;
 use crate::ledger::Outcome;
 use crate::ledger::audit::SubscriptionFacts;
-use crate::revenue::rows::BindingKind;
+use crate::revenue::rows::ClaimRank;
 use crate::revenue::verdict::Verdict;
 use crate::stripe::api::{ApiError, Fetched, Page, Scope, SubscriptionsQuery};
 use crate::stripe::object::Object;
@@ -147,6 +147,9 @@ impl Reconciler {
                     report.overtaken += 1;
                     "overtaken".to_owned()
                 }
+                Outcome::Quarantined { rule, .. } if matches!(repair.verdict, Verdict::Apply(_)) => {
+                    failed(report, format!("written, and {rule} withholds what it would give"))
+                }
                 Outcome::Quarantined { rule, .. } => failed(report, format!("held back by {rule}")),
                 Outcome::Failed { code, .. } => failed(report, code),
                 Outcome::Stale | Outcome::Duplicate | Outcome::Ignored => {
@@ -233,8 +236,12 @@ fn judge(verdict: &Verdict, held: Option<&SubscriptionFacts>, object: &Value) ->
         format!("{} x {quantity}", item.price_id().unwrap_or("-"))
     });
     let mut fields: Vec<String> = held.differences(row, prices.collect()).into_iter().map(str::to_owned).collect();
-    let user = plan.bindings.iter().find(|row| row.kind == BindingKind::SubscriptionUser && row.from_id == held.id);
-    if user.is_some_and(|user| held.user_id.as_deref() != Some(&user.to_id)) {
+    // What a rule holds is no reason to write again what is written; what none holds any more vouches for it.
+    if held.doubted && plan.suspicion.is_none() && !held.vouched {
+        fields.push("vouched".to_owned());
+    }
+    let user = plan.claims.iter().find(|row| row.rank == ClaimRank::Subscription && row.subject == held.id);
+    if user.is_some_and(|user| !held.claimed_by.contains(&user.user_id)) {
         fields.push("user".to_owned());
     }
     if fields.is_empty() { Comparison::Same } else { Comparison::Different(fields) }

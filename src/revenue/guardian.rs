@@ -25,6 +25,7 @@ use super::rows::{Action, Decision};
 use super::tiers::Tiers;
 use crate::domain::clock::Timestamp;
 use crate::stripe::event::Event;
+use crate::stripe::metadata::UserFields;
 
 /// Looks at events under the rules in force.
 #[derive(Debug)]
@@ -45,9 +46,20 @@ pub struct Review {
 impl Review {
     /// The decision that holds the event back: the most severe; of equals, the first.
     pub fn blocking(&self) -> Option<&Decision> {
-        let blocking = self.decisions.iter().filter(|decision| decision.action == Action::Quarantine);
-        blocking.reduce(|first, next| if next.severity > first.severity { next } else { first })
+        most_severe(self.decisions.iter().filter(|decision| decision.action == Action::Quarantine))
     }
+
+    /// The decision for which nothing of the event may be applied: it is foreign, or cannot be understood.
+    pub fn foreign(&self) -> Option<&Decision> {
+        let is_about_origin =
+            |decision: &&Decision| BuiltinRule::named(&decision.rule).is_some_and(BuiltinRule::is_about_origin);
+        let blocking = self.decisions.iter().filter(|decision| decision.action == Action::Quarantine);
+        most_severe(blocking.filter(is_about_origin))
+    }
+}
+
+fn most_severe<'a>(decisions: impl Iterator<Item = &'a Decision>) -> Option<&'a Decision> {
+    decisions.reduce(|first, next| if next.severity > first.severity { next } else { first })
 }
 
 /// What the Guardian needs to know besides the event.
@@ -57,6 +69,8 @@ pub struct Surroundings<'a> {
     pub body_bytes: usize,
     /// Tiers and prices.
     pub tiers: &'a Tiers,
+    /// Fields of metadata that name a user.
+    pub user_fields: &'a UserFields,
     /// The time.
     pub now: Timestamp,
 }

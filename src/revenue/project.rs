@@ -3,6 +3,7 @@
 //! Pure: the same event, settings and fetched objects give the same plan. What an event does not say is left out
 //! rather than guessed; what does not add up becomes a finding.
 
+mod claims;
 mod customer;
 mod invoice;
 mod payment;
@@ -18,7 +19,7 @@ use super::verdict::Plan;
 use crate::domain::clock::Timestamp;
 use crate::stripe::api::Fetched;
 use crate::stripe::event::{Event, Family};
-use crate::stripe::metadata::{self, NamedUser};
+use crate::stripe::metadata::UserFields;
 use crate::stripe::money::{AMOUNT_MAX, Currency};
 use crate::stripe::object::Object;
 use crate::stripe::payment::PaidInvoice;
@@ -35,6 +36,10 @@ pub struct Settings {
     pub connect_entitles: bool,
     /// What the identifiers of users look like.
     pub user_ids: UserIds,
+    /// Fields of metadata that name a user.
+    pub user_fields: UserFields,
+    /// Whether `client_reference_id` of a session is a cart or a partner here, and never a user.
+    pub references_name_others: bool,
 }
 
 /// What the identifiers of users look like.
@@ -43,8 +48,7 @@ pub enum UserIds {
     /// Any word.
     #[default]
     Any,
-    /// UUIDs, as Supabase makes them. Anything else names no user: the reference of a checkout session, for one, is
-    /// used by partner programmes too, and must not bind a customer to a partner.
+    /// UUIDs, as Supabase makes them. Anything else names no user.
     Uuid,
 }
 
@@ -61,6 +65,8 @@ pub struct Context<'a> {
     pub paid_invoice: PaidInvoice<'a>,
     /// When a person released the event from quarantine.
     pub released_at: Option<Timestamp>,
+    /// A rule holds the event: facts are written, nothing is granted.
+    pub is_suspect: bool,
 }
 
 /// An object and what is known of its age.
@@ -106,6 +112,11 @@ pub fn project(event: &Event, facts: EventFacts, context: Context<'_>) -> Plan {
         Family::PaymentIntent => projection.payment_intent(own),
         Family::Other => {}
     }
+    if context.is_suspect {
+        projection.withhold_grants();
+    } else if let Some(released_at) = context.released_at {
+        projection.take_for_the_operators_word(released_at);
+    }
     projection.plan
 }
 
@@ -135,7 +146,7 @@ impl<'a> Projection<'a> {
         Version { standing, at: content.at, rank, progress: 0, event: self.event.id.clone() }
     }
 
-    /// Notes evidence that `from` belongs to `to`. The first word of an event counts; a second that differs is a
+    /// Notes what this content tells of a subscription. The first word of an event counts; a second that differs is a
     /// finding, because a plan must not contradict itself.
     fn bind(&mut self, kind: BindingKind, from: &str, to: &str, evidence: String, content: Content<'_>) {
         if let Some(first) = self.plan.bindings.iter().find(|row| row.kind == kind && row.from_id == from) {
@@ -145,50 +156,9 @@ impl<'a> Projection<'a> {
             }
             return;
         }
-        let version = match self.context.released_at {
-            Some(at) => Version {
-                standing: Standing::Final,
-                at,
-                rank: Rank::Released,
-                progress: 0,
-                event: self.event.id.clone(),
-            },
-            None => self.version(content, Standing::Current),
-        };
+        let version = self.version(content, Standing::Current);
         let (from_id, to_id) = (from.to_owned(), to.to_owned());
         self.plan.bindings.push(BindingRow { kind, from_id, to_id, evidence, version });
-    }
-
-    /// Notes evidence of the user of a subscription, of a customer, or of both.
-    fn bind_user(
-        &mut self,
-        user: &NamedUser<'_>,
-        place: &str,
-        subscription: Option<&str>,
-        customer: Option<&str>,
-        content: Content<'_>,
-    ) {
-        let evidence = format!("{place}.{}", user.field);
-        if self.context.settings.user_ids == UserIds::Uuid && !metadata::is_uuid(&user.id) {
-            let detail = format!("{evidence} is no UUID, as users here are; it was not used");
-            self.finding("user_unusable", Severity::Warning, subscription.or(customer).unwrap_or_default(), detail);
-            return;
-        }
-        if let Some(id) = subscription {
-            self.bind(BindingKind::SubscriptionUser, id, &user.id, evidence.clone(), content);
-        }
-        if let Some(id) = customer {
-            self.bind(BindingKind::CustomerUser, id, &user.id, evidence, content);
-        }
-    }
-
-    /// The user that an object's metadata names. One that names nobody (`undefined`) is a finding.
-    fn user_in(&mut self, metadata: Object<'a>, subject: &str) -> Option<NamedUser<'a>> {
-        if metadata::names_nobody(metadata) {
-            let detail = "metadata names a user by a value that is no identifier; it was not used".to_owned();
-            self.finding("user_unusable", Severity::Warning, subject, detail);
-        }
-        metadata::user(metadata)
     }
 
     fn finding(&mut self, code: &str, severity: Severity, subject: &str, detail: String) {
@@ -234,7 +204,7 @@ impl<'a> Projection<'a> {
             invoice_id: None,
             subscription_id: None,
             customer_id,
-            user_id: metadata::user(object.at("metadata")).map(|user| user.id.into_owned()),
+            user_id: self.named_user(object),
             status: object.at("status").word().map(str::to_owned),
             match_key: None,
         })
@@ -265,6 +235,11 @@ impl<'a> Projection<'a> {
         let version = self.version(content, standing);
         let invoice_id = invoice_id.map(str::to_owned);
         self.plan.links.push(PaymentLink { payment_id: payment_id.to_owned(), invoice_id, version });
+    }
+
+    /// The user that an object's own metadata names, for the row about it.
+    fn named_user(&self, object: Object<'_>) -> Option<String> {
+        self.context.settings.user_fields.user(object.at("metadata")).map(|user| user.id.into_owned())
     }
 
     fn livemode(&self, object: Object<'_>) -> bool {

@@ -9,6 +9,7 @@
 //! event can make a store refuse the batch of its neighbours.
 
 mod binding;
+mod claim;
 mod money;
 mod raw;
 mod review;
@@ -17,6 +18,7 @@ mod subscription;
 use serde::Serialize;
 
 pub use self::binding::{BindingKind, BindingRow, CustomerRow};
+pub use self::claim::{ClaimRank, ClaimRow};
 pub use self::money::{MATCH_WINDOW, PaymentLink, RevenueKind, RevenueRow};
 pub use self::raw::RawJson;
 pub use self::review::{Action, Decision, Finding, Severity};

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::checks;
-use super::guardian::{Guardian, Surroundings};
+use super::guardian::{Guardian, Review, Surroundings};
 use super::lookup::{Answers, Lookup};
 use super::project::{self, Context, Settings};
 use super::rows::{Action, Decision, Severity};
-use super::verdict::Verdict;
+use super::verdict::{Suspicion, Verdict};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::outcome::ProblemCode;
 use crate::stripe::api::StripeApi;
@@ -34,8 +34,8 @@ pub const OBJECT_UNKNOWN: &str = ProblemCode::ObjectUnknown.as_str();
 /// Why an event is looked at. The default is that it came in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occasion {
-    /// A person has released it from quarantine, at this time: no rule holds it back again and its bindings replace what
-    /// is bound, with this moment as their version.
+    /// A person has released it from quarantine, at this time: no rule holds it again, and the user that it names is the
+    /// operator's own word of this moment.
     pub released_at: Option<Timestamp>,
     /// A person wants it applied again, though it may have been.
     pub replayed: bool,
@@ -65,12 +65,14 @@ enum Candidate {
     Passed(Passed),
 }
 
-/// An event that was let pass.
+/// An event that was let pass, or of which only the facts are written.
 struct Passed {
     event: Event,
     body: Bytes,
     occasion: Occasion,
     decisions: Vec<Decision>,
+    /// The rule that holds it.
+    suspicion: Option<Decision>,
 }
 
 impl Validator {
@@ -102,8 +104,8 @@ impl Validator {
         self.run(events.iter().map(|body| (body, Occasion::default()))).await
     }
 
-    /// The verdicts about events that a person has released from quarantine: no rule holds them back again, they are
-    /// not counted again, and their bindings replace what is bound. What is no event at all is rejected still.
+    /// The verdicts about events that a person has released from quarantine: no rule holds them again, they are not
+    /// counted again, and the users that they name are the operator's word. What is no event at all is rejected still.
     pub async fn release(&self, events: &[Bytes]) -> Vec<Verdict> {
         let occasion = Occasion { released_at: Some(self.clock.now()), replayed: false };
         self.run(events.iter().map(|body| (body, occasion))).await
@@ -132,9 +134,8 @@ impl Validator {
                 return Candidate::Decided(Verdict::Reject { code: error.code(), reason: error.to_string() });
             }
         };
-        let surroundings = Surroundings { body_bytes: body.len(), tiers: &self.settings.tiers, now: self.clock.now() };
-        let Ok(mut review) = catch_unwind(AssertUnwindSafe(|| self.guardian.inspect(&event, surroundings))) else {
-            let passed = Passed { event, body: body.clone(), occasion, decisions: Vec::new() };
+        let Some(mut review) = self.inspect(&event, body.len()) else {
+            let passed = Passed { event, body: body.clone(), occasion, decisions: Vec::new(), suspicion: None };
             return Candidate::Decided(self.hold_back(passed, failed()));
         };
         if occasion.released_at.is_some() {
@@ -142,14 +143,40 @@ impl Validator {
                 decision.action = decision.action.min(Action::Flag);
             }
         }
-        match review.blocking().cloned() {
-            Some(decision) => {
-                if occasion.is_arrival() {
-                    self.guardian.count(&event, Some(&decision));
-                }
-                Candidate::Decided(quarantine(&event, body, decision, review.decisions))
+        if let Some(decision) = review.foreign().cloned() {
+            if occasion.is_arrival() {
+                self.guardian.count(&event, Some(&decision));
             }
-            None => Candidate::Passed(Passed { event, body: body.clone(), occasion, decisions: review.decisions }),
+            return Candidate::Decided(quarantine(&event, body, decision, review.decisions));
+        }
+        let suspicion = review.blocking().cloned();
+        Candidate::Passed(Passed { event, body: body.clone(), occasion, decisions: review.decisions, suspicion })
+    }
+
+    /// What the rules say about an event; `None` when a rule panicked.
+    fn inspect(&self, event: &Event, body_bytes: usize) -> Option<Review> {
+        let Settings { tiers, user_fields, .. } = &self.settings;
+        let surroundings = Surroundings { body_bytes, tiers, user_fields, now: self.clock.now() };
+        catch_unwind(AssertUnwindSafe(|| self.guardian.inspect(event, surroundings))).ok()
+    }
+
+    /// What was fetched on account of an event is looked at like an event about it: an answer of Stripe's vouches for
+    /// nothing that a rule holds.
+    fn inspect_answers(&self, passed: &mut Passed, answers: &Answers) {
+        if passed.occasion.released_at.is_some() || passed.suspicion.is_some() {
+            return;
+        }
+        let related = answers.related(&passed.event).map(|fetched| (passed.event.family, fetched));
+        let subscription = answers.subscription(&passed.event).map(|fetched| (Family::Subscription, fetched));
+        for (family, fetched) in [related, subscription].into_iter().flatten() {
+            let event = fetched::as_event(&passed.event, family, fetched);
+            let Some(review) = self.inspect(&event, 0) else { continue };
+            if let Some(decision) = review.blocking() {
+                passed.decisions.retain(|known| known.rule != decision.rule);
+                passed.decisions.push(decision.clone());
+                passed.suspicion = Some(decision.clone());
+                return;
+            }
         }
     }
 
@@ -164,7 +191,8 @@ impl Validator {
     }
 
     /// Projects an event that was let pass.
-    fn conclude(&self, passed: Passed, answers: &Answers) -> Verdict {
+    fn conclude(&self, mut passed: Passed, answers: &Answers) -> Verdict {
+        self.inspect_answers(&mut passed, answers);
         let (event, Occasion { released_at, replayed }) = (&passed.event, passed.occasion);
         if event.family != Family::Other && event.thin && answers.related(event).is_none() {
             let reason = "the event does not hold its object and Stripe could not be asked for it; configure a key \
@@ -177,22 +205,30 @@ impl Validator {
             subscription: answers.subscription(event),
             paid_invoice: answers.paid_invoice(event),
             released_at,
+            is_suspect: passed.suspicion.is_some(),
         };
         let projected = catch_unwind(AssertUnwindSafe(|| {
             let facts = project::facts(event, &passed.body);
             if event.family == Family::Other {
-                let reopen = released_at.is_some() || replayed;
-                return Verdict::Ignore { event: facts, decisions: passed.decisions.clone(), reopen };
+                let decisions = passed.decisions.clone();
+                return match passed.suspicion.clone() {
+                    // Nothing of it would be written but the event itself.
+                    Some(Decision { rule, reason, .. }) => {
+                        Verdict::Quarantine { event: facts, rule, reason, decisions }
+                    }
+                    None => Verdict::Ignore { event: facts, decisions, reopen: released_at.is_some() || replayed },
+                };
             }
             let mut plan = project::project(event, facts, context);
             checks::check(event, context, &mut plan);
             plan.decisions.clone_from(&passed.decisions);
             plan.replayed = replayed;
+            plan.suspicion = passed.suspicion.clone().map(|Decision { rule, reason, .. }| Suspicion { rule, reason });
             Verdict::Apply(Box::new(plan))
         }));
         let Ok(verdict) = projected else { return self.hold_back(passed, failed()) };
         if passed.occasion.is_arrival() {
-            self.guardian.count(event, None);
+            self.guardian.count(event, passed.suspicion.as_ref());
         }
         verdict
     }

@@ -2,13 +2,16 @@
 
 use serde::Serialize;
 
-use super::rows::{BindingRow, CustomerRow, Decision, EventFacts, Finding, PaymentLink, RevenueRow, SubscriptionRow};
+use super::rows::{
+    BindingRow, ClaimRow, CustomerRow, Decision, EventFacts, Finding, PaymentLink, RevenueRow, SubscriptionRow,
+};
 
 /// The decision about one event. Serialises with its name under `verdict`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
-    /// Trusted: write these rows.
+    /// Genuine: write these rows. Where a rule holds the event ([`Plan::suspicion`]) they grant nothing until a person
+    /// releases it.
     Apply(Box<Plan>),
     /// Trusted, but the gateway maps nothing from this type: record it.
     Ignore {
@@ -19,7 +22,7 @@ pub enum Verdict {
         /// A person has released or replayed the event: record this also if it was recorded as quarantined.
         reopen: bool,
     },
-    /// A rule wants a person to look first: record the decisions, write nothing else.
+    /// Not an event of ours, or one that cannot be understood: record the decisions, write nothing else.
     Quarantine {
         /// The event.
         event: EventFacts,
@@ -59,23 +62,35 @@ impl Verdict {
     }
 }
 
+/// Why an event gives nothing until a person releases it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Suspicion {
+    /// Identifier of the rule.
+    pub rule: String,
+    /// What the rule found, without customer data.
+    pub reason: String,
+}
+
 /// The rows that one event writes. Within one plan no two rows of a list share a key.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// The event.
     pub event: EventFacts,
-    /// A person has released the event from quarantine: apply it also if it was recorded as quarantined, and let its
-    /// bindings re-point what is bound.
+    /// The rule that holds the event. Facts are written all the same and a store answers `Quarantined`; nothing that the
+    /// plan says gives access to anybody.
+    pub suspicion: Option<Suspicion>,
+    /// A person has released the event from quarantine: apply it also if it was recorded as quarantined.
     pub released: bool,
     /// A person has asked for the event again: judge it anew if it was recorded as quarantined, and merge its rows again
-    /// by their version if it was applied before, so that what the store lost is written again. A binding that is older
-    /// than what is bound gives way then; one that is newer and says otherwise holds the event back.
+    /// by their version if it was applied before, so that what the store lost is written again.
     pub replayed: bool,
     /// Subscriptions, at most a few.
     pub subscriptions: Vec<SubscriptionRow>,
     /// Customers.
     pub customers: Vec<CustomerRow>,
-    /// Evidence of who belongs to whom.
+    /// What the event says about users; nothing while a rule holds it.
+    pub claims: Vec<ClaimRow>,
+    /// What the event tells of subscriptions that are not its object.
     pub bindings: Vec<BindingRow>,
     /// Money.
     pub revenue: Vec<RevenueRow>,
@@ -92,10 +107,12 @@ impl Plan {
     pub fn new(event: EventFacts) -> Self {
         Self {
             event,
+            suspicion: None,
             released: false,
             replayed: false,
             subscriptions: Vec::new(),
             customers: Vec::new(),
+            claims: Vec::new(),
             bindings: Vec::new(),
             revenue: Vec::new(),
             links: Vec::new(),

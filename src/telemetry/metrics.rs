@@ -69,7 +69,11 @@ const EVENT_TYPES: [&str; 34] = [
 /// Codes of dead and quarantined entries with a label of their own. The Guardian's rules, of which operators write their
 /// own, and all others count as `other`.
 pub fn problem_codes() -> Vec<&'static str> {
-    [&ProblemCode::NAMES[..], &["injection", "amount_form", "other"]].concat()
+    [
+        &ProblemCode::NAMES[..],
+        &["structure", "id_form", "livemode", "account", "amount_form", "currency_form", "size", "other"],
+    ]
+    .concat()
 }
 
 macro_rules! metrics {
@@ -167,6 +171,13 @@ metrics! {
     dispatch_paused: gauge("colony_gateway_dispatch_paused");
     /// Kinds of entries that wait for a person (a code and an event type make a kind), by code.
     problems: gauges("colony_gateway_problems", "code", &problem_codes());
+    /// Subscriptions that entitle by what Stripe says and give nobody access, by reason: nothing names a user, claims
+    /// contradict each other, the user's id does not fit the public tables, or a rule withholds it.
+    unowned: gauges("colony_gateway_unowned_subscriptions", "reason", &["unnamed", "contested", "unfit", "withheld"]);
+    /// Subscriptions in any status without a user.
+    orphans: gauge("colony_gateway_orphans");
+    /// Findings in the state of record, by severity.
+    findings: gauges("colony_gateway_findings", "severity", &["info", "warning", "critical"]);
     /// Entries that a person replayed, released or dropped.
     interventions: counters("colony_gateway_interventions_total", "action", &["replay", "release", "drop"]);
     /// 1 for the route that entries take now.

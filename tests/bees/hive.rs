@@ -14,7 +14,7 @@ use colony_gateway::colony::job::{self, Terms};
 use colony_gateway::colony::messages::{FunctionSpec, Process, ProcessState};
 use colony_gateway::colony::server::{EmbeddedServer, ServerOptions};
 use colony_gateway::domain::clock::{Clock, Timestamp};
-use colony_gateway::ledger::report::{Reports, Summary};
+use colony_gateway::ledger::report::{Attention, FindingLine, FindingsWanted, Reports, Summary};
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, Outcome};
 use colony_gateway::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
@@ -346,6 +346,18 @@ impl Reports for Shown {
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<colony_gateway::ledger::report::SubscriptionLine>, LedgerError>> {
         self.0.inner.subscriptions(limit)
+    }
+
+    fn attention(&self, most: u32) -> BoxFuture<'_, Result<Attention, LedgerError>> {
+        self.0.inner.attention(most)
+    }
+
+    fn findings<'a>(
+        &'a self,
+        wanted: &'a FindingsWanted,
+        most: u32,
+    ) -> BoxFuture<'a, Result<Vec<FindingLine>, LedgerError>> {
+        self.0.inner.findings(wanted, most)
     }
 }
 

@@ -138,8 +138,7 @@ async fn other_functions_are_rejected_and_the_summary_is_answered_where_it_is_of
 async fn an_event_that_is_none_fails_alone_and_one_that_the_guardian_blocks_is_held_back() {
     let hive = Hive::new().await;
     let bees = hive.bees(1).await;
-    let blocked =
-        crate::hive::event("blocked").replace("\"customer\"", "\"metadata\":{\"q\":\"<script>\"},\"customer\"");
+    let blocked = crate::hive::event("blocked").replace("\"currency\":\"eur\"", "\"currency\":\"$\"");
     let events = [crate::hive::event("good"), "{\"id\":\"evt_none\"}".to_owned(), blocked];
     let events: Vec<&str> = events.iter().map(String::as_str).collect();
     let terms = colony_gateway::colony::job::Terms::new(COLONY, crate::hive::KIND);

@@ -315,6 +315,7 @@ fn rows(path: &Path) -> BTreeMap<&'static str, Vec<String>> {
         ("events", "SELECT id, type, created, payload, outcome, rule, reason FROM events ORDER BY id"),
         ("revenue", "SELECT * FROM revenue_entries ORDER BY kind, key"),
         ("links", "SELECT * FROM payment_links ORDER BY payment_id"),
+        ("claims", "SELECT * FROM claims ORDER BY subject, rank, user_id"),
         ("bindings", "SELECT * FROM customer_bindings ORDER BY kind, from_id"),
         ("customers", "SELECT * FROM stripe_customers ORDER BY id"),
         ("subscriptions", "SELECT * FROM stripe_subscriptions ORDER BY id"),

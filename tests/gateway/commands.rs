@@ -65,7 +65,17 @@ fn config_check_tells_good_from_bad() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options::new(directory.path());
     assert_eq!(run(&options, &["config", "check"]).0, 0);
-    assert_eq!(run(&options.with("GATEWAY_TYPO", "1"), &["config", "check"]).0, 2);
+    assert_eq!(run(&options.clone().with("GATEWAY_TYPO", "1"), &["config", "check"]).0, 2);
+    // As the driver reads it, and never shown.
+    let refused = options.clone().with("DATABASE_URL", "postgres://u:hunter#2@db.example/x");
+    let (code, stdout, stderr) = run(&refused, &["config", "check"]);
+    assert!(
+        code == 2 && stdout.contains("# as %23") && !format!("{stdout}{stderr}").contains("hunter"),
+        "{stdout}{stderr}"
+    );
+    let doubtful = options.with("DATABASE_URL", "postgres://u:50%off@db.example/x");
+    let (code, stdout, _) = run(&doubtful, &["config", "check"]);
+    assert!(code == 0 && stdout.contains("write % as %25"), "{stdout}");
 }
 
 #[test]

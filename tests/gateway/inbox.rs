@@ -13,8 +13,21 @@ use crate::route::Colony;
 
 const TOKEN: &str = "a-token-of-the-tests";
 
+/// Holds what names a user beside the first.
+const HOLD_OTHERS: &str = r#"
+[[rule]]
+id = "not_expected"
+action = "quarantine"
+reason = "the user is none of those expected"
+types = ["checkout.session.completed"]
+all = [{ path = "data.object.metadata.userId", one_of = ["user_2", "user_3"] }]
+"#;
+
 fn options(directory: &Path) -> Options {
-    Options::new(directory).with("GATEWAY_ADMIN_TOKEN", TOKEN).with("USER", "ana")
+    let rules = directory.join("rules.toml");
+    std::fs::write(&rules, HOLD_OTHERS).unwrap();
+    let options = Options::new(directory).with("GATEWAY_GUARDIAN_RULES", rules.display());
+    options.with("GATEWAY_ADMIN_TOKEN", TOKEN).with("USER", "ana")
 }
 
 /// Runs `inbox …` against a gateway that runs, with an exit code that must be 0.
@@ -50,8 +63,8 @@ fn said(gateway: &Gateway, text: &str) -> usize {
 fn session(id: &str, user: &str) -> String {
     json!({"id": id, "object": "event", "type": "checkout.session.completed", "livemode": true, "created": 1_700_000_000,
         "api_version": "2025-03-31.basil", "data": {"object": {"id": format!("cs_{id}"), "object": "checkout.session",
-        "mode": "subscription", "customer": "cus_1", "client_reference_id": user, "livemode": true,
-        "customer_details": {"email": "ada@example.com"}, "metadata": {}}}})
+        "mode": "subscription", "customer": "cus_1", "livemode": true,
+        "customer_details": {"email": "ada@example.com"}, "metadata": {"userId": user}}}})
     .to_string()
 }
 
@@ -73,7 +86,7 @@ fn number(directory: &Path, sql: &str) -> i64 {
 }
 
 fn bound_to(directory: &Path) -> String {
-    let sql = "SELECT to_id FROM customer_bindings WHERE kind = 'customer_user' AND from_id = 'cus_1'";
+    let sql = "SELECT user_id FROM claims WHERE subject = 'cus_1' ORDER BY rank DESC, version DESC LIMIT 1";
     ledger(directory).query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
@@ -94,17 +107,17 @@ fn what_is_held_back_is_found_shown_without_people_and_released() {
 
     let health = gateway.until(|health| health["components"]["problems"]["status"] == "degraded");
     assert!(health["components"]["problems"]["detail"].as_str().unwrap().contains("inbox problems"));
-    gateway.until(|_| gateway.metric(r#"colony_gateway_problems{code="binding_conflict"}"#) == 1);
+    gateway.until(|_| gateway.metric(r#"colony_gateway_problems{code="other"}"#) == 1);
     gateway.until(|_| gateway.metric(r#"colony_gateway_problems{code="mode_mismatch"}"#) == 1);
     let problems = inbox(&options, &gateway, &["problems"]);
-    assert!(problems.contains("1 quarantined as binding_conflict: checkout.session.completed"), "{problems}");
+    assert!(problems.contains("1 quarantined as not_expected: checkout.session.completed"), "{problems}");
     assert!(problems.contains("to do: ") && problems.contains("inbox release"), "{problems}");
     assert_eq!(problems, inbox(&options, &gateway, &["list", "--groups"]));
 
     let list = inbox(&options, &gateway, &["list", "--state", "quarantined", "--user", "user_2"]);
     assert!(list.contains("evt_2") && !list.contains("evt_1") && !list.contains("evt_3"), "{list}");
     let shown = inbox(&options, &gateway, &["show", "evt_2"]);
-    assert!(shown.contains("binding_conflict") && shown.contains("cus_1"), "{shown}");
+    assert!(shown.contains("not_expected") && shown.contains("cus_1"), "{shown}");
     assert!(!shown.contains("ada@example.com") && !shown.contains("user_2"), "{shown}");
     assert!(inbox(&options, &gateway, &["show", "evt_2", "--reveal"]).contains("ada@example.com"));
 
@@ -209,7 +222,7 @@ fn a_stopped_gateway_is_worked_on_by_its_file_and_the_changes_are_there_at_the_n
     gateway.signal("TERM");
     assert_eq!(gateway.wait().code(), Some(0));
 
-    assert!(stopped(&["problems"]).1.contains("2 quarantined as binding_conflict"));
+    assert!(stopped(&["problems"]).1.contains("2 quarantined as not_expected"));
     let dry = stopped(&["release", "--user", "user_3", "--dry-run", "--json"]);
     let dry: Value = serde_json::from_str(&dry.1).unwrap();
     assert_eq!(

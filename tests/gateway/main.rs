@@ -10,6 +10,7 @@ mod gateway;
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod postgres;
 
+mod access;
 mod answers;
 mod backup;
 mod commands;

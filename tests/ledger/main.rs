@@ -21,6 +21,7 @@ mod direct;
 mod erase;
 mod faults;
 mod migrations;
+mod owner_cases;
 mod readers;
 mod scale;
 mod sqlite;

@@ -13,7 +13,7 @@ use crate::plans::Planned;
 use crate::postgres::Flavour;
 use crate::stores::Postgres;
 
-/// Subscriptions and bindings; the other tables hold a tenth of it, which is as telling and much quicker to make.
+/// Subscriptions and claims; the other tables hold a tenth of it, which is as telling and much quicker to make.
 const SUBSCRIPTIONS: u32 = 1_000_000;
 
 /// Most rows of one table that an event may make the function read, over all of its statements.
@@ -27,8 +27,8 @@ fn fill() -> String {
              entitles, preference, tier, items, mrr_minor, will_cancel, cancel_at_period_end, raw)
          SELECT 'sub_' || n, '1', 'payload', true, 'cus_' || n, 'active', 'active', true, '1.1.sub_' || n, 'silver', 1,
              999, false, false, '{{}}' FROM generate_series(1, {SUBSCRIPTIONS}) n;
-         INSERT INTO gateway.customer_bindings
-         SELECT 'customer_user', 'cus_' || n, {user}, 'x', '1' FROM generate_series(1, {SUBSCRIPTIONS}) n;
+         INSERT INTO gateway.claims
+         SELECT 'cus_' || n, 50, {user}, 'x', '1' FROM generate_series(1, {SUBSCRIPTIONS}) n;
          INSERT INTO gateway.events (id, type, livemode, created, payload, outcome, recorded_at)
          SELECT 'evt_old_' || n, 'x', true, now(), '{{}}', 'applied', now() FROM generate_series(1, {tenth}) n;
          INSERT INTO gateway.revenue_entries (kind, key, version, as_of, livemode, amount_minor, voided_minor, currency,
@@ -98,14 +98,12 @@ async fn the_batch_function_uses_indexes_at_a_million_subscriptions() {
     explained.close().await;
 
     let plans = store.database.server_log();
-    for table in
-        ["stripe_subscriptions", "customer_bindings", "events", "revenue_entries", "user_access", "subscriptions"]
-    {
+    for table in ["stripe_subscriptions", "claims", "events", "revenue_entries", "user_access", "subscriptions"] {
         assert!(!plans.contains(&format!("Seq Scan on {table} ")), "a sequential scan of {table}:\n{plans}");
         let indexed = plans.lines().any(|line| line.contains("Index") && line.contains(&format!(" on {table} ")));
         assert!(indexed, "no index scan of {table}:\n{plans}");
     }
-    for index in ["stripe_subscriptions_pkey", "customer_bindings_pkey", "revenue_entries_pkey", "events_pkey"] {
+    for index in ["stripe_subscriptions_pkey", "claims_pkey", "revenue_entries_pkey", "events_pkey"] {
         assert!(plans.contains(&format!("Conflict Arbiter Indexes: {index}")), "{index}:\n{plans}");
     }
 
@@ -129,7 +127,7 @@ async fn tables_that_grow_without_being_analysed_cost_a_batch_no_more() {
     const EVENTS: usize = 64;
     let store = Postgres::direct(Flavour::Plain).await;
     // Plans are made while the tables are empty, and kept.
-    store.database.run("ALTER TABLE gateway.customer_bindings SET (autovacuum_enabled = off)").await;
+    store.database.run("ALTER TABLE gateway.claims SET (autovacuum_enabled = off)").await;
     store.database.run("ALTER TABLE gateway.user_access SET (autovacuum_enabled = off)").await;
     store.database.run("ALTER TABLE public.subscriptions SET (autovacuum_enabled = off)").await;
     let config = PostgresConfig { connections: 1, ..PostgresConfig::new(Secret::new(store.database.url())) };
@@ -143,7 +141,7 @@ async fn tables_that_grow_without_being_analysed_cost_a_batch_no_more() {
     let read =
         "SELECT pg_stat_clear_snapshot(), coalesce(sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)), 0)
                 ::bigint AS reads FROM pg_stat_user_tables WHERE relname IN
-                ('customer_bindings', 'user_access', 'subscriptions', 'stripe_subscriptions')";
+                ('claims', 'user_access', 'subscriptions', 'stripe_subscriptions')";
     let reads: i64 = sqlx::query(read).fetch_one(&store.pool).await.unwrap().get("reads");
     let most = i64::try_from(BATCHES * EVENTS).unwrap() * READS_AN_EVENT;
     assert!((1..=most).contains(&reads), "{reads} rows were read, and {most} are allowed");

@@ -32,6 +32,14 @@ async fn a_batch_is_as_its_events_one_by_one() {
 }
 
 #[tokio::test]
+async fn doubtful_events_give_what_the_model_gives_in_every_order() {
+    let store = Sqlite::new();
+    contract::every_order_of_doubtful_events_gives_what_the_model_gives(&store, 24).await;
+    contract::random_orders_of_doubtful_events_give_what_the_model_gives(&store, 300).await;
+    contract::a_release_leads_to_where_nothing_was_held(&store, 100).await;
+}
+
+#[tokio::test]
 async fn the_contract_holds() {
     contract::holds(&Sqlite::new()).await;
 }

@@ -38,16 +38,20 @@ impl fmt::Debug for Contents {
 }
 
 /// The tables that every store has.
-pub(crate) const TABLES: [&str; 8] = [
+pub(crate) const TABLES: [&str; 9] = [
     "events",
     "stripe_subscriptions",
     "stripe_customers",
+    "claims",
     "customer_bindings",
     "revenue_entries",
     "payment_links",
     "findings",
     "guardian_decisions",
 ];
+
+/// Tables about what a rule held. A release that comes at once with what it releases leaves no trace in them.
+const DOUBTS: [&str; 2] = ["doubted_subscriptions", "vouched_subscriptions"];
 
 /// What tells when and in which order an event came, not what it did: not part of the contract.
 pub(crate) const ORDER_DEPENDENT: [&str; 8] =
@@ -117,7 +121,7 @@ impl Store for Sqlite {
         Box::pin(async {
             let mut connection = Connection::open(&self.file).unwrap();
             let transaction = connection.transaction().unwrap();
-            for table in TABLES {
+            for table in TABLES.into_iter().chain(DOUBTS) {
                 transaction.execute(&format!("DELETE FROM {table}"), []).unwrap();
             }
             transaction.commit().unwrap();
@@ -237,7 +241,8 @@ impl Store for Postgres {
 
     fn clear(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            let deletions: Vec<String> = TABLES.iter().map(|table| format!("DELETE FROM gateway.{table}")).collect();
+            let tables = TABLES.into_iter().chain(DOUBTS);
+            let deletions: Vec<String> = tables.map(|table| format!("DELETE FROM gateway.{table}")).collect();
             let script = format!(
                 "BEGIN; {}; DELETE FROM gateway.user_access; DELETE FROM public.subscriptions; COMMIT",
                 deletions.join("; ")

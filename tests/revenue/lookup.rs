@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::revenue::guardian::Guardian;
-use colony_gateway::revenue::rows::{BindingKind, Rank, Source};
+use colony_gateway::revenue::rows::{Rank, Source};
 use colony_gateway::revenue::validator::{LOOKUPS_IN_FLIGHT_MAX, OBJECT_UNKNOWN, Validator};
 use colony_gateway::revenue::verdict::{Plan, Verdict};
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ async fn a_batch_asks_for_each_subscription_once_and_writes_what_it_is_now() {
     }
     // The customer came along, and with it the user that the subscription did not name.
     let record = Record::of(&plans);
-    assert_eq!(record.bound(BindingKind::CustomerUser, "cus_1"), Some(USER));
+    assert_eq!(record.owner("sub_1", "cus_1"), Some(USER));
     assert_eq!(record.customers["cus_1"].currency.as_deref(), Some("cad"));
     assert_eq!((validator.lookup_counts().asked, validator.lookup_counts().answered), (1, 1));
 }
@@ -141,13 +141,30 @@ async fn what_has_ended_and_what_is_of_the_other_mode_is_not_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_held_back_is_not_asked_for() {
+async fn what_cannot_be_understood_is_not_asked_for() {
     let World { stand_in, validator, .. } = world().await;
     let mut hostile = subscription("sub_1", "active");
-    hostile["metadata"] = json!({"note": "<script>"});
+    hostile["object"] = json!("charge");
     let verdicts = validator.validate(&[event("evt_1", "customer.subscription.updated", &hostile)]).await;
     assert!(matches!(verdicts[..], [Verdict::Quarantine { .. }]));
     assert!(stand_in.asked().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_of_stripes_vouches_for_nothing_that_a_rule_holds() {
+    let World { stand_in, validator, .. } = world().await;
+    let hold = "[[rule]]\nid = 'held'\naction = 'quarantine'\ntypes = ['customer.subscription.*']\n\
+                all = [{ path = 'data.object.metadata.note', equals = 'x' }]";
+    validator.guardian().reload(hold).unwrap();
+    let mut noted = subscription("sub_1", "active");
+    noted["metadata"] = json!({"note": "x", "userId": USER});
+    stand_in.put("/v1/subscriptions/sub_1", noted);
+    let invoice = json!({"id": "in_1", "object": "invoice", "status": "open", "customer": "cus_1",
+        "parent": {"subscription_details": {"subscription": "sub_1"}}});
+    let plans = applied(validator.validate(&[event("evt_1", "invoice.payment_failed", &invoice)]).await);
+    let [plan] = &plans[..] else { panic!("{plans:?}") };
+    assert_eq!(plan.suspicion.as_ref().map(|suspicion| suspicion.rule.as_str()), Some("held"));
+    assert_eq!((plan.subscriptions.len(), plan.claims.len()), (1, 0), "the fact is written, and nothing granted");
 }
 
 #[tokio::test]
@@ -201,7 +218,7 @@ async fn the_object_of_a_thin_event_is_fetched_and_projected() {
     let verdicts = validator.validate(&batch).await;
     let [Verdict::Apply(plan), Verdict::Quarantine { rule, .. }] = &verdicts[..] else { panic!("{verdicts:?}") };
     assert_eq!((plan.customers[0].id.as_str(), plan.customers[0].source), ("cus_1", Source::Fetch));
-    assert_eq!(plan.bindings[0].to_id, USER);
+    assert_eq!(plan.claims[0].user_id, USER);
     assert_eq!(rule, OBJECT_UNKNOWN);
     assert_eq!(stand_in.asked()[0].header("stripe-context"), Some("acct_7"));
 }

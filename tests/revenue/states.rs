@@ -187,8 +187,7 @@ async fn a_user_is_found_wherever_the_sellers_code_wrote_it() {
         ("invoice.finalized", invoice("subscription_details")),
     ] {
         let record = Record::of(&projected(&[(kind, 0, object.clone())]).await);
-        assert_eq!(record.bound(BindingKind::SubscriptionUser, "sub_1"), Some(USER), "{object}");
-        assert_eq!(record.bound(BindingKind::CustomerUser, "cus_1"), Some(USER), "{object}");
+        assert_eq!(record.owner("sub_1", "cus_1"), Some(USER), "{object}");
     }
 }
 
@@ -206,9 +205,11 @@ async fn a_partners_reference_is_no_user_where_users_are_uuids() {
     };
     let verdicts = validator.validate(&[session("partner-7"), session(USER)]).await;
     let [Verdict::Apply(partner), Verdict::Apply(user)] = &verdicts[..] else { panic!("{verdicts:?}") };
-    assert_eq!(Record::of([&**partner]).bound(BindingKind::CustomerUser, "cus_1"), None);
+    assert_eq!(Record::of([&**partner]).owner("sub_1", "cus_1"), None);
     assert_eq!(partner.findings[0].code, "user_unusable");
-    assert_eq!(Record::of([&**user]).bound(BindingKind::CustomerUser, "cus_1"), Some(USER));
+    assert_eq!(Record::of([&**user]).owner("sub_1", "cus_1"), Some(USER));
+    // A later subscription of the customer that names nobody.
+    assert_eq!(Record::of([&**user]).owner("sub_2", "cus_1"), Some(USER));
 }
 
 #[tokio::test]
@@ -216,12 +217,12 @@ async fn nobody_and_abandoned_carts_bind_no_one() {
     let session = json!({"id": "cs_1", "object": "checkout.session", "customer": "cus_1", "subscription": "sub_1",
         "client_reference_id": "null", "metadata": {"userId": "undefined"}, "payment_status": "unpaid"});
     let plans = projected(&[("checkout.session.completed", 0, session)]).await;
-    assert_eq!(Record::of(&plans).bound(BindingKind::CustomerUser, "cus_1"), None);
+    assert_eq!(Record::of(&plans).owner("sub_1", "cus_1"), None);
     assert!(plans[0].findings.iter().any(|finding| finding.code == "user_unusable"));
     assert!(plans[0].decisions.iter().any(|decision| decision.rule == "user_form"));
     let expired = json!({"id": "cs_1", "object": "checkout.session", "customer": "cus_1", "client_reference_id": USER});
     let plans = projected(&[("checkout.session.expired", 0, expired)]).await;
-    assert!(plans[0].bindings.is_empty());
+    assert!(plans[0].claims.is_empty() && plans[0].bindings.is_empty());
 }
 
 #[tokio::test]
@@ -234,9 +235,9 @@ async fn an_orphan_is_recorded_and_its_session_lends_it_user_and_tier() {
     ])
     .await;
     let orphan = Record::of(&plans[..1]);
-    assert_eq!((orphan.subscriptions.len(), orphan.bindings.len()), (1, 0));
+    assert_eq!((orphan.subscriptions.len(), orphan.claims.len()), (1, 0));
     let record = Record::of(&plans);
-    assert_eq!(record.bound(BindingKind::SubscriptionUser, "sub_1"), Some(USER));
+    assert_eq!(record.owner("sub_1", "cus_1"), Some(USER));
     assert_eq!(record.bound(BindingKind::SubscriptionTier, "sub_1"), Some("silver"));
 }
 
@@ -247,5 +248,5 @@ async fn a_deleted_customer_stays_deleted() {
     let record = Record::of(&plans);
     let row = &record.customers["cus_1"];
     assert_eq!((row.deleted, row.currency.as_deref()), (true, Some("cad")));
-    assert_eq!(record.bound(BindingKind::CustomerUser, "cus_1"), Some(USER));
+    assert_eq!(record.owner("sub_1", "cus_1"), Some(USER));
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use colony_gateway::revenue::net;
+use colony_gateway::revenue::owners::{Owner, owner};
 use colony_gateway::revenue::rows::{
-    BindingKind, BindingRow, CustomerRow, PaymentLink, RevenueKind, RevenueRow, SubscriptionRow, Version,
+    BindingKind, BindingRow, ClaimRank, ClaimRow, CustomerRow, PaymentLink, RevenueKind, RevenueRow, SubscriptionRow,
+    Version,
 };
 use colony_gateway::revenue::verdict::Plan;
 
@@ -13,6 +15,7 @@ use colony_gateway::revenue::verdict::Plan;
 pub(crate) struct Record {
     pub(crate) subscriptions: BTreeMap<String, SubscriptionRow>,
     pub(crate) customers: BTreeMap<String, CustomerRow>,
+    pub(crate) claims: BTreeMap<(String, ClaimRank, String), ClaimRow>,
     pub(crate) bindings: BTreeMap<(BindingKind, String), BindingRow>,
     pub(crate) revenue: BTreeMap<(RevenueKind, String), RevenueRow>,
     pub(crate) links: BTreeMap<String, PaymentLink>,
@@ -40,6 +43,10 @@ impl Record {
         for row in &plan.customers {
             keep(&mut self.customers, row.id.clone(), row, |row| &row.version);
         }
+        for row in &plan.claims {
+            let key = (row.subject.clone(), row.rank, row.user_id.clone());
+            keep(&mut self.claims, key, row, |row| &row.version);
+        }
         for row in &plan.bindings {
             keep(&mut self.bindings, (row.kind, row.from_id.clone()), row, |row| &row.version);
         }
@@ -56,6 +63,14 @@ impl Record {
         let rows: Vec<_> = self.revenue.values().cloned().collect();
         let links: Vec<_> = self.links.values().cloned().collect();
         net::net(&rows, &links).iter().map(|counted| counted.amount_minor).sum()
+    }
+
+    /// The user of a subscription of which the customer `customer` pays.
+    pub(crate) fn owner(&self, subscription: &str, customer: &str) -> Option<&str> {
+        match owner(self.claims.values(), subscription, Some(customer), None) {
+            Owner::User(user) => Some(user),
+            Owner::Unnamed | Owner::Contested => None,
+        }
     }
 
     /// What a binding points to.

@@ -4,10 +4,10 @@
 use colony_gateway::domain::clock::Timestamp;
 use colony_gateway::domain::ids::EventId;
 use colony_gateway::revenue::rows::{
-    BindingKind, BindingRow, CustomerRow, EventFacts, PaymentLink, ProjectedStatus, Rank, RawJson, RevenueKind,
-    RevenueRow, Source, Standing, SubscriptionRow, Version,
+    BindingKind, BindingRow, ClaimRank, ClaimRow, CustomerRow, EventFacts, PaymentLink, ProjectedStatus, Rank, RawJson,
+    RevenueKind, RevenueRow, Source, Standing, SubscriptionRow, Version,
 };
-use colony_gateway::revenue::verdict::{Plan, Verdict};
+use colony_gateway::revenue::verdict::{Plan, Suspicion, Verdict};
 
 /// 2026-01-02T03:04:05Z, the moment that times in tests count from.
 pub(crate) const EPOCH_SECONDS: i64 = 1_767_323_045;
@@ -60,14 +60,35 @@ impl Planned {
         version(self.plan.event.id.as_str(), self.seconds)
     }
 
-    /// Binds a customer to a user.
+    /// Says that a customer's metadata names a user.
     pub(crate) fn customer_user(self, customer: &str, user: &str) -> Self {
-        self.binding(BindingKind::CustomerUser, customer, user)
+        self.claim(ClaimRank::Customer, customer, user)
     }
 
-    /// Binds a subscription to a user.
+    /// Says that a subscription's metadata names a user.
     pub(crate) fn subscription_user(self, subscription: &str, user: &str) -> Self {
-        self.binding(BindingKind::SubscriptionUser, subscription, user)
+        self.claim(ClaimRank::Subscription, subscription, user)
+    }
+
+    /// Claims a subscription or a customer for a user.
+    pub(crate) fn claim(mut self, rank: ClaimRank, subject: &str, user: &str) -> Self {
+        let version = self.version();
+        self.plan.claims.push(ClaimRow {
+            subject: subject.to_owned(),
+            user_id: user.to_owned(),
+            rank,
+            evidence: "subscription.metadata.userId".to_owned(),
+            version,
+        });
+        self
+    }
+
+    /// A rule holds the event.
+    pub(crate) fn suspect(mut self) -> Self {
+        self.plan.suspicion = Some(Suspicion { rule: "large".to_owned(), reason: "a large one".to_owned() });
+        self.plan.claims.clear();
+        self.plan.bindings.retain(|row| row.kind != BindingKind::SubscriptionTier);
+        self
     }
 
     /// Binds one thing to another.
@@ -77,7 +98,7 @@ impl Planned {
             kind,
             from_id: from.to_owned(),
             to_id: to.to_owned(),
-            evidence: "checkout.session.client_reference_id".to_owned(),
+            evidence: "checkout.session.metadata".to_owned(),
             version,
         });
         self

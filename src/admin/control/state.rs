@@ -1,6 +1,7 @@
 //! `/admin/problems`, `/admin/resume`, `/admin/breakers` and `/admin/bees`: what waits for a person, and what holds work up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
@@ -10,11 +11,16 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::{BODY_BYTES_MAX, Control};
-use crate::admin::wire::Resumed;
+use crate::admin::wire::{Resumed, Waiting};
 use crate::bees::roster::BeeReport;
 use crate::domain::breaker::Breaker;
 use crate::door::Problem;
-use crate::inbox::Problems;
+
+/// Most subscriptions named among the problems; the rest is counted.
+const SUBSCRIPTIONS_NAMED_MAX: u32 = 100;
+
+/// Longest wait for the ledger. The entries of the inbox are told without it.
+const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Serialize)]
 struct BreakerView {
@@ -59,9 +65,11 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
         .with_state(control)
 }
 
-async fn problems(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<Problems>, Problem> {
+async fn problems(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<Waiting>, Problem> {
     control.operator.authorize(&headers)?;
-    control.inbox.problems().await.map(Json).map_err(Problem::InboxUnavailable)
+    let problems = control.inbox.problems().await.map_err(Problem::InboxUnavailable)?;
+    let asked = tokio::time::timeout(LEDGER_ANSWER_MAX, control.ledger.attention(SUBSCRIPTIONS_NAMED_MAX)).await;
+    Ok(Json(Waiting { problems, access: asked.ok().and_then(Result::ok) }))
 }
 
 /// Entries that are suspected are tried again now too, or nothing might be due for the probe.

@@ -1,11 +1,28 @@
 //! The state of record: reachable, and with all migrations.
 
 use super::Diagnosis;
+use crate::app::attention::{NAMED_MAX, tell};
 use crate::app::pipeline;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::ledger::LedgerErrorKind;
+use crate::ledger::report::StateOfRecord;
+use crate::telemetry::health::Level;
+
+/// Whether every subscription that entitles gives somebody access.
+async fn access(ledger: &dyn StateOfRecord) -> Diagnosis {
+    const NAME: &str = "access";
+    match ledger.attention(NAMED_MAX).await {
+        Ok(attention) => match tell(&attention) {
+            (Level::Ok, detail) => Diagnosis::ok(NAME, detail),
+            (_, detail) => {
+                Diagnosis::degraded(NAME, detail, "`colony-gateway inbox problems` says what to do for each")
+            }
+        },
+        Err(error) => Diagnosis::degraded(NAME, chain(&error), "look at the database and the way to it"),
+    }
+}
 
 pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     const NAME: &str = "ledger";
@@ -22,7 +39,10 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     };
     let name = ledger.name();
     vec![match ledger.check().await {
-        Ok(()) => Diagnosis::ok(NAME, format!("{name}, reachable, all migrations are in")),
+        Ok(()) => {
+            let reachable = Diagnosis::ok(NAME, format!("{name}, reachable, all migrations are in"));
+            return vec![reachable, access(&*ledger).await];
+        }
         Err(error) => {
             let action = match error.kind {
                 LedgerErrorKind::Schema => "run `colony-gateway migrate`",

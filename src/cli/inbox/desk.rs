@@ -6,26 +6,34 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::Connection;
-use crate::admin::wire::{EntriesOrder, Resumed};
+use crate::admin::wire::{EntriesOrder, Resumed, Waiting};
+use crate::app;
 use crate::cli::admin::{AdminClient, Reach, reach};
 use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::domain::ids::EntryId;
-use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep, Problems, Selection};
+use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep, Selection};
 
-pub(super) struct Desk(Reach);
+/// Most subscriptions named among the problems; the rest is counted.
+const SUBSCRIPTIONS_NAMED_MAX: u32 = 100;
+
+pub(super) struct Desk {
+    reach: Reach,
+    config: Config,
+}
 
 impl Desk {
     pub(super) async fn open(connection: &Connection, config: &Config, clock: &Clock) -> anyhow::Result<Self> {
-        Ok(Self(match &connection.admin {
+        let reach = match &connection.admin {
             Some(url) => Reach::Running(AdminClient::at(url, config)?),
             None => reach(config, clock).await?,
-        }))
+        };
+        Ok(Self { reach, config: config.clone() })
     }
 
     /// Closes the file, if one was opened.
     pub(super) async fn close(self) {
-        if let Reach::Stopped(inbox, threads) = self.0 {
+        if let Reach::Stopped(inbox, threads) = self.reach {
             drop(inbox);
             // Nothing is left to say when the thread that waits breaks.
             let _ = tokio::task::spawn_blocking(move || threads.join()).await;
@@ -39,7 +47,7 @@ impl Desk {
         limit: usize,
         reveal: bool,
     ) -> anyhow::Result<ListedPage> {
-        match &self.0 {
+        match &self.reach {
             Reach::Running(client) => client.get(&list_path(selection, after, limit, reveal)).await,
             Reach::Stopped(inbox, _) => Ok(inbox.list(selection, after, limit, reveal).await?),
         }
@@ -47,16 +55,24 @@ impl Desk {
 
     /// `None` when there is no such entry.
     pub(super) async fn story(&self, entry: EntryId, reveal: bool) -> anyhow::Result<Option<EntryStory>> {
-        match &self.0 {
+        match &self.reach {
             Reach::Running(client) => client.get(&format!("/admin/entries/{entry}?reveal={reveal}")).await.map(Some),
             Reach::Stopped(inbox, _) => Ok(inbox.story(entry, reveal).await?),
         }
     }
 
-    pub(super) async fn problems(&self) -> anyhow::Result<Problems> {
-        match &self.0 {
+    pub(super) async fn problems(&self) -> anyhow::Result<Waiting> {
+        match &self.reach {
             Reach::Running(client) => client.get("/admin/problems").await,
-            Reach::Stopped(inbox, _) => Ok(inbox.problems().await?),
+            Reach::Stopped(inbox, _) => {
+                let problems = inbox.problems().await?;
+                let ledger = app::open_ledger(&self.config, inbox.clock()).await.ok();
+                let access = match ledger {
+                    Some(ledger) => ledger.attention(SUBSCRIPTIONS_NAMED_MAX).await.ok(),
+                    None => None,
+                };
+                Ok(Waiting { problems, access })
+            }
         }
     }
 
@@ -68,7 +84,7 @@ impl Desk {
         dry_run: bool,
         after: Option<EntryId>,
     ) -> anyhow::Result<OrderStep> {
-        match &self.0 {
+        match &self.reach {
             Reach::Running(client) => {
                 let path = match order.action {
                     Action::Replay => "/admin/entries/replay",
@@ -84,7 +100,7 @@ impl Desk {
     }
 
     pub(super) async fn resume(&self) -> anyhow::Result<ExitCode> {
-        match &self.0 {
+        match &self.reach {
             Reach::Running(client) => {
                 let resumed: Resumed = client.post("/admin/resume", &()).await?;
                 let said = if resumed.was_paused {

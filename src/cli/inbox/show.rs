@@ -7,9 +7,11 @@ use anyhow::Context as _;
 
 use super::desk::Desk;
 use super::{ListArgs, ShowArgs};
+use crate::admin::wire::Waiting;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::EntryId;
 use crate::inbox::{BodyReport, EntryReport, EntryStory, ListedPage, PAGE_ENTRIES_MAX, ProblemGroup, Selection};
+use crate::ledger::report::Attention;
 
 /// Characters of a reason in a list.
 const REASON_CHARS: usize = 60;
@@ -73,15 +75,21 @@ fn line(entry: &EntryReport) -> String {
 
 /// Lists what waits for a person.
 pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode> {
-    let problems = desk.problems().await?;
+    let waiting = desk.problems().await?;
     let mut out = std::io::stdout().lock();
     if json {
-        serde_json::to_writer_pretty(&mut out, &problems)?;
+        serde_json::to_writer_pretty(&mut out, &waiting)?;
         writeln!(out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if problems.groups.is_empty() {
-        writeln!(out, "nothing waits for a person")?;
+    let Waiting { problems, access } = waiting;
+    match &access {
+        Some(access) if access.unowned.is_empty() && problems.groups.is_empty() => {
+            writeln!(out, "nothing waits for a person")?;
+        }
+        Some(access) => access_lines(&mut out, access)?,
+        None if problems.groups.is_empty() => writeln!(out, "no entry waits for a person; the ledger does not answer")?,
+        None => writeln!(out, "the ledger does not answer: whether subscriptions give nobody access is not known\n")?,
     }
     for group in &problems.groups {
         group_lines(&mut out, group)?;
@@ -91,6 +99,23 @@ pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode
         writeln!(out, "and {} entries of other kinds", problems.entries - told)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lists subscriptions that entitle and give nobody access, with what can be done about it.
+fn access_lines(out: &mut impl Write, access: &Attention) -> std::io::Result<()> {
+    for (reason, count) in &access.reasons {
+        writeln!(out, "{count} subscriptions entitle and give nobody access: {reason}")?;
+        for one in access.unowned.iter().filter(|one| one.reason == *reason) {
+            let customer = one.customer_id.as_deref().unwrap_or("no customer");
+            let user = one.user_id.as_deref().map(|user| format!(", user {user}")).unwrap_or_default();
+            let tier = one.tier.as_deref().map(|tier| format!(", {tier}")).unwrap_or_default();
+            let account = one.account.as_deref().map(|id| format!(", on {id}")).unwrap_or_default();
+            let mode = if one.livemode { "" } else { ", test mode" };
+            writeln!(out, "  {} of {customer}: {}{tier}{user}{account}{mode}", one.id, one.status)?;
+        }
+        writeln!(out, "  to do: {}\n", reason.advice())?;
+    }
+    Ok(())
 }
 
 fn group_lines(out: &mut impl Write, group: &ProblemGroup) -> std::io::Result<()> {

@@ -189,7 +189,7 @@ async fn a_release_is_remembered_for_every_later_life() {
     let held = fixture.append_of("evt_1", "invoice.paid", "cus_1", "user_1").await;
     let dead_one = fixture.append_of("evt_2", "invoice.paid", "cus_1", "user_1").await;
     let leased = fixture.lease(1).await;
-    let quarantine = Conclusion::Quarantine { code: "binding_conflict".to_owned(), reason: "c".to_owned() };
+    let quarantine = Conclusion::Quarantine { code: "large".to_owned(), reason: "c".to_owned() };
     let conclusions = leased.into_iter().map(|leased| (leased.lease, quarantine.clone())).collect();
     fixture.inbox().conclude(conclusions).await.unwrap();
     fixture.end(dead()).await;

@@ -84,6 +84,7 @@ macro_rules! files {
 /// Every file. What is written in SQL comes after what it is made of, since the database looks at it when it is made.
 pub const ALL: &[File] = files![
     // For people and reports.
+    view "subscription_grants",
     view "subscription_owners",
     view "active_subscriptions",
     view "recurring_revenue",
@@ -100,6 +101,7 @@ pub const ALL: &[File] = files![
     function "guard_subscriptions",
     function "prepare_subscriptions",
     // What users have, and showing it.
+    function "owners",
     function "subscriptions_of",
     function "best_of_users",
     function "fits",
@@ -128,12 +130,11 @@ pub const ALL: &[File] = files![
     function "erase_rows",
     function "erase",
     // A batch.
-    function "binding_conflicts",
-    function "bindings_disagree",
     function "changing_events",
     function "judge",
     function "touched",
     function "touched_users",
+    function "merge_doubts",
     function "merge_truth",
     function "merge_money",
     function "record_events",
@@ -141,6 +142,8 @@ pub const ALL: &[File] = files![
     // Reports and comparing with Stripe.
     function "summary",
     function "subscription_lines",
+    function "attention",
+    function "finding_lines",
     function "known_events",
     function "subscription_facts",
     function "subscriptions_after",
@@ -157,8 +160,10 @@ pub const ALL: &[File] = files![
     function "shadow_report",
     // What a REST layer may see.
     entry "gateway_apply_batch",
+    entry "gateway_attention",
     entry "gateway_check",
     entry "gateway_erase",
+    entry "gateway_findings",
     entry "gateway_is_shadow",
     entry "gateway_known_events",
     entry "gateway_refresh",

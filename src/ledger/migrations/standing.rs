@@ -44,6 +44,8 @@ pub struct Installed {
     pub(super) definitions: BTreeMap<String, Vec<String>>,
     /// The release whose definitions these are.
     pub(super) release: Option<String>,
+    /// Encoding of the database.
+    pub(in crate::ledger) encoding: Option<String>,
 }
 
 impl Installed {
@@ -203,6 +205,7 @@ mod tests {
             migrations: recorded.migrations.into_keys().collect(),
             definitions: recorded.definitions.into_iter().map(|(name, it)| (name, vec![it])).collect(),
             release: recorded.release,
+            encoding: None,
         }
     }
 

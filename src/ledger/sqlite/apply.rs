@@ -3,11 +3,11 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::fault::fault;
-use super::{bindings, entries, erased, events, truth};
+use super::{bindings, claims, entries, erased, events, truth, vouched};
 use crate::domain::clock::Timestamp;
-use crate::ledger::{BINDING_CONFLICT, LedgerError, Outcome};
+use crate::ledger::{LedgerError, Outcome};
 use crate::revenue::rows::{Decision, EventFacts};
-use crate::revenue::verdict::{Plan, Verdict};
+use crate::revenue::verdict::{Plan, Suspicion, Verdict};
 
 /// Applies the batch; nothing of it is there when this fails.
 pub(super) fn apply(
@@ -33,7 +33,10 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
     {
         match (&known, verdict) {
             (Outcome::Quarantined { .. }, verdict) if verdict.reopens() => {}
-            (Outcome::Duplicate, Verdict::Apply(plan)) if plan.replayed => return write_again(transaction, plan, now),
+            // What was applied was vouched for; a rule that would hold it now changes nothing about that.
+            (Outcome::Duplicate, Verdict::Apply(plan)) if plan.replayed && plan.suspicion.is_none() => {
+                return write_again(transaction, plan, now);
+            }
             _ => return Ok(known),
         }
     }
@@ -57,45 +60,43 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
     Ok(outcome)
 }
 
-/// Writes the rows of a plan, unless one of its bindings would re-point what is bound.
+/// Writes the rows of a plan. What a rule holds is written too, and waits for a person.
 fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<Outcome> {
     record_decisions(transaction, &plan.event, &plan.decisions)?;
-    if !plan.released
-        && let Some(reason) = bindings::conflict(transaction, &plan.bindings, false)?
-    {
-        entries::record_conflict(transaction, &plan.event.id, &reason)?;
-        return Ok(Outcome::Quarantined { rule: BINDING_CONFLICT.to_owned(), reason });
-    }
     let changed = merge(transaction, plan)?;
-    let rows =
-        plan.bindings.len() + plan.subscriptions.len() + plan.customers.len() + plan.revenue.len() + plan.links.len();
+    if let Some(Suspicion { rule, reason }) = plan.suspicion.clone() {
+        return Ok(Outcome::Quarantined { rule, reason });
+    }
+    let rows = plan.claims.len()
+        + plan.bindings.len()
+        + plan.subscriptions.len()
+        + plan.customers.len()
+        + plan.revenue.len()
+        + plan.links.len();
     Ok(if changed > 0 || rows == 0 { Outcome::Applied } else { Outcome::Stale })
 }
 
 /// Merges the rows of an event that was applied before; records only what is new about it.
 fn write_again(transaction: &Transaction<'_>, plan: &Plan, now: Timestamp) -> rusqlite::Result<Outcome> {
-    let conflict = if plan.released { None } else { bindings::conflict(transaction, &plan.bindings, true)? };
-    let outcome = if let Some(reason) = conflict {
-        entries::record_conflict(transaction, &plan.event.id, &reason)?;
-        Outcome::Quarantined { rule: BINDING_CONFLICT.to_owned(), reason }
-    } else if merge(transaction, plan)? > 0 {
-        Outcome::Applied
-    } else {
+    if merge(transaction, plan)? == 0 {
         return Ok(Outcome::Duplicate);
-    };
+    }
     record_decisions(transaction, &plan.event, &plan.decisions)?;
-    events::record(transaction, &plan.event, &outcome, now)?;
-    Ok(outcome)
+    events::record(transaction, &plan.event, &Outcome::Applied, now)?;
+    Ok(Outcome::Applied)
 }
 
 /// Merges the rows of a plan by their versions; returns how many changed.
 fn merge(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<usize> {
     let mut changed = 0;
+    for claim in &plan.claims {
+        changed += claims::merge(transaction, claim)?;
+    }
     for binding in &plan.bindings {
         changed += bindings::merge(transaction, binding)?;
     }
     for subscription in &plan.subscriptions {
-        changed += truth::merge_subscription(transaction, subscription)?;
+        changed += vouched::merge_subscription(transaction, subscription, plan.suspicion.is_some())?;
     }
     for customer in &plan.customers {
         changed += truth::merge_customer(transaction, customer)?;

@@ -33,7 +33,10 @@ pub(super) fn known_events(connection: &mut Connection, ids: &[String]) -> Resul
 }
 
 const FACTS: &str = "
-    SELECT s.id, s.version, o.user_id, json_object(
+    SELECT s.id, s.version, o.user_id,
+        (SELECT json_group_array(c.user_id) FROM claims c WHERE c.subject = s.id AND c.rank = 80), o.doubted,
+        NOT o.doubted OR EXISTS (SELECT 1 FROM vouched_subscriptions v WHERE v.id = s.id AND v.version = s.version),
+        json_object(
         'account', s.account, 'livemode', json(iif(s.livemode, 'true', 'false')), 'customer', s.customer_id,
         'status', s.status, 'projected_status', s.projected_status,
         'entitles', json(iif(s.entitles, 'true', 'false')), 'tier', s.tier, 'price', s.price_id,
@@ -48,7 +51,7 @@ const FACTS: &str = "
         'canceled_at', s.canceled_at, 'ended_at', s.ended_at, 'trial_end', s.trial_end,
         'pause_behavior', s.pause_behavior, 'pause_resumes_at', s.pause_resumes_at,
         'latest_invoice', s.latest_invoice_id, 'metadata_user', s.metadata_user_id)
-    FROM stripe_subscriptions s JOIN subscription_owners o ON o.id = s.id WHERE s.id = ?1";
+    FROM stripe_subscriptions s JOIN subscription_grants o ON o.id = s.id WHERE s.id = ?1";
 
 /// What is held about the subscriptions.
 pub(super) fn facts(connection: &mut Connection, ids: &[String]) -> Result<Vec<SubscriptionFacts>, LedgerError> {
@@ -64,11 +67,24 @@ pub(super) fn facts(connection: &mut Connection, ids: &[String]) -> Result<Vec<S
     read(connection).map_err(fault)
 }
 
+fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
 fn fact(row: &Row<'_>) -> rusqlite::Result<SubscriptionFacts> {
-    let text: String = row.get(3)?;
-    let values: Map<String, Value> = serde_json::from_str(&text)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(error)))?;
-    Ok(SubscriptionFacts { id: row.get(0)?, version: row.get(1)?, user_id: row.get(2)?, values })
+    let values: Map<String, Value> = json(row, 6)?;
+    Ok(SubscriptionFacts {
+        id: row.get(0)?,
+        version: row.get(1)?,
+        user_id: row.get(2)?,
+        claimed_by: json(row, 3)?,
+        doubted: row.get(4)?,
+        vouched: row.get(5)?,
+        values,
+    })
 }
 
 /// The subscriptions of one mode whose identifiers come after `after`.

@@ -4,7 +4,6 @@
 use rusqlite::{Transaction, params};
 
 use crate::domain::ids::EventId;
-use crate::ledger::conflict_decision;
 use crate::revenue::rows::{Decision, Finding, PaymentLink, RevenueRow};
 
 /// Keeps the amount with the greatest version; returns the number of rows that changed.
@@ -78,9 +77,4 @@ pub(super) fn record_decision(transaction: &Transaction<'_>, event: &EventId, ro
         )?
         .execute(params![event.as_str(), row.rule, row.severity.as_str(), row.action.as_str(), row.reason])?;
     Ok(())
-}
-
-/// Records that the event was held back because it would re-point a binding.
-pub(super) fn record_conflict(transaction: &Transaction<'_>, event: &EventId, reason: &str) -> rusqlite::Result<()> {
-    record_decision(transaction, event, &conflict_decision(reason))
 }

@@ -89,24 +89,31 @@ fn find(connection: &Connection, subject: &Subject) -> rusqlite::Result<Found> {
     };
     let mut person = Person::of(subject);
     if let Subject::User(user) = subject {
+        // A customer of whom others claim to be the user is not this person's alone, and what pays for them stays.
         person.customers = ids(
-            "SELECT from_id FROM customer_bindings WHERE kind = 'customer_user' AND to_id = ?1
+            "SELECT c.subject FROM claims c
+             WHERE c.user_id = ?1 AND c.rank IN (10, 30, 40, 50, 60)
+               AND NOT EXISTS (SELECT 1 FROM claims o WHERE o.subject = c.subject AND o.user_id <> ?1)
              UNION
-             SELECT s.customer_id FROM customer_bindings b JOIN stripe_subscriptions s ON s.id = b.from_id
-             WHERE b.kind = 'subscription_user' AND b.to_id = ?1 AND s.customer_id IS NOT NULL
-               AND NOT EXISTS (SELECT 1 FROM customer_bindings o
-                               WHERE o.kind = 'customer_user' AND o.from_id = s.customer_id AND o.to_id <> ?1)",
+             SELECT s.customer_id FROM claims c JOIN stripe_subscriptions s ON s.id = c.subject
+             WHERE c.user_id = ?1 AND s.customer_id IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM claims o WHERE o.subject = s.customer_id AND o.user_id <> ?1)
+               AND NOT EXISTS (SELECT 1 FROM stripe_subscriptions x JOIN claims o ON o.subject = x.id
+                               WHERE x.customer_id = s.customer_id AND o.user_id <> ?1)",
             user,
         )?;
-        person.subscriptions =
-            ids("SELECT from_id FROM customer_bindings WHERE kind = 'subscription_user' AND to_id = ?1", user)?;
+        person.subscriptions = ids(
+            "SELECT c.subject FROM claims c LEFT JOIN subscription_owners o ON o.id = c.subject
+             WHERE c.user_id = ?1 AND c.rank NOT IN (10, 30, 40, 50, 60) AND coalesce(o.user_id, ?1) = ?1",
+            user,
+        )?;
     }
-    // Subscriptions of a customer, but for those that are bound to another user.
+    // Subscriptions of a customer, but for those that belong to another user.
     let mine = |sql: &str| {
-        let own =
-            "NOT EXISTS (SELECT 1 FROM customer_bindings o WHERE o.kind = 'subscription_user' AND o.from_id = x.id
-                               AND ?1 <> '[]' AND o.to_id NOT IN (SELECT value FROM json_each(?1)))";
-        format!("SELECT x.id FROM ({sql}) x WHERE {own}")
+        format!(
+            "SELECT x.id FROM ({sql}) x LEFT JOIN subscription_owners o ON o.id = x.id
+             WHERE ?1 = '[]' OR o.user_id IS NULL OR o.user_id IN (SELECT value FROM json_each(?1))"
+        )
     };
     let of_customers = mine(
         "SELECT id FROM stripe_subscriptions WHERE customer_id IN (SELECT value FROM json_each(?2))
@@ -227,14 +234,14 @@ fn rows(connection: &mut Connection, person: &Person, dry_run: bool) -> rusqlite
         )?,
         bindings: change(
             &transaction,
-            "DELETE FROM customer_bindings WHERE kind IN ('customer_user', 'subscription_user')
-             AND (to_id IN (SELECT value FROM json_each(?1)) OR from_id IN (SELECT value FROM json_each(?2))
-                  OR from_id IN (SELECT value FROM json_each(?3)))",
+            "DELETE FROM claims WHERE user_id IN (SELECT value FROM json_each(?1))
+                OR subject IN (SELECT value FROM json_each(?2)) OR subject IN (SELECT value FROM json_each(?3))",
             &[&users, &customers, &subscriptions],
         )?,
         not_shown: 0,
     };
-    for table in ["stripe_customers", "stripe_subscriptions"] {
+    reduce("vouched_subscriptions", &subscriptions, "subscription")?;
+    for table in ["stripe_customers", "stripe_subscriptions", "vouched_subscriptions"] {
         let sql = format!(
             "UPDATE {table} SET metadata_user_id = NULL WHERE metadata_user_id IN (SELECT value FROM json_each(?1))"
         );

@@ -59,21 +59,14 @@ fn subjects_of_rows(plan: &Plan, subjects: &mut BTreeSet<Subject>) {
     plan.subscriptions.iter().for_each(|row| customer(row.customer_id.as_ref()));
     plan.customers.iter().for_each(|row| customer(Some(&row.id)));
     plan.revenue.iter().for_each(|row| customer(row.customer_id.as_ref()));
-    for binding in &plan.bindings {
-        match binding.kind {
-            BindingKind::CustomerUser => {
-                subjects.insert(Subject::Customer(binding.from_id.clone()));
-                subjects.insert(Subject::User(binding.to_id.clone()));
-            }
-            BindingKind::SubscriptionUser => {
-                subjects.insert(Subject::User(binding.to_id.clone()));
-            }
-            BindingKind::SubscriptionCustomer => {
-                subjects.insert(Subject::Customer(binding.to_id.clone()));
-            }
-            BindingKind::SubscriptionTier => {}
+    for claim in &plan.claims {
+        if claim.rank.is_of_customer() {
+            subjects.insert(Subject::Customer(claim.subject.clone()));
         }
+        subjects.insert(Subject::User(claim.user_id.clone()));
     }
+    let paid = plan.bindings.iter().filter(|row| row.kind == BindingKind::SubscriptionCustomer);
+    subjects.extend(paid.map(|row| Subject::Customer(row.to_id.clone())));
     let named = plan.subscriptions.iter().map(|row| &row.metadata_user_id);
     let named = named.chain(plan.customers.iter().map(|row| &row.metadata_user_id));
     let named = named.chain(plan.revenue.iter().map(|row| &row.user_id));
@@ -82,7 +75,7 @@ fn subjects_of_rows(plan: &Plan, subjects: &mut BTreeSet<Subject>) {
 
 fn redact(plan: &mut Plan) {
     redact_event(&mut plan.event);
-    plan.bindings.retain(|row| !matches!(row.kind, BindingKind::CustomerUser | BindingKind::SubscriptionUser));
+    plan.claims.clear();
     for row in &mut plan.subscriptions {
         row.raw = RawJson::from_value(&reduced_object(&parsed(&row.raw)));
         row.metadata_user_id = None;

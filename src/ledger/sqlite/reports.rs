@@ -20,10 +20,10 @@ pub(super) fn subscriptions(connection: &mut Connection, limit: u32) -> Result<V
     let read = |connection: &mut Connection| -> rusqlite::Result<Vec<SubscriptionLine>> {
         connection
             .prepare_cached(
-                "SELECT s.id, s.livemode, o.user_id, s.customer_id, s.status, s.projected_status, s.entitles, o.tier,
+                "SELECT s.id, s.livemode, g.user_id, s.customer_id, s.status, g.projected_status, g.entitles, g.tier,
                         s.currency, s.mrr_minor, s.current_period_end, s.source, s.will_cancel, s.account
-                 FROM stripe_subscriptions s JOIN subscription_owners o ON o.id = s.id
-                 ORDER BY s.preference DESC, s.id LIMIT ?1",
+                 FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
+                 ORDER BY g.preference DESC, s.id LIMIT ?1",
             )?
             .query_map([limit], |row| {
                 Ok(SubscriptionLine {
@@ -56,7 +56,7 @@ fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
                     (SELECT count(*) FROM stripe_subscriptions),
                     (SELECT count(*) FROM subscription_owners WHERE user_id IS NULL),
                     (SELECT count(*) FROM stripe_customers),
-                    (SELECT count(*) FROM customer_bindings),
+                    (SELECT count(*) FROM claims),
                     (SELECT count(*) FROM revenue_entries),
                     (SELECT count(*) FROM findings),
                     (SELECT count(*) FROM guardian_decisions)",
@@ -68,7 +68,7 @@ fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
                 subscriptions: count(row, 2)?,
                 orphans: count(row, 3)?,
                 customers: count(row, 4)?,
-                bindings: count(row, 5)?,
+                claims: count(row, 5)?,
                 revenue_entries: count(row, 6)?,
                 findings: count(row, 7)?,
                 decisions: count(row, 8)?,

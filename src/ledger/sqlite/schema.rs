@@ -34,6 +34,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
     match version(&transaction)? {
         0 => {
             transaction.execute_batch(TABLES).map_err(fault)?;
+            transaction.execute_batch(GRANTS).map_err(fault)?;
             transaction.execute_batch(&views()).map_err(fault)?;
             transaction.execute_batch(ERASURES).map_err(fault)?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
@@ -166,6 +167,59 @@ CREATE TABLE stripe_customers (
     raw TEXT NOT NULL
 ) STRICT;
 
+CREATE TABLE vouched_subscriptions (
+    id TEXT PRIMARY KEY,
+    version TEXT NOT NULL,
+    source TEXT NOT NULL,
+    account TEXT,
+    livemode INTEGER NOT NULL,
+    customer_id TEXT,
+    status TEXT NOT NULL,
+    projected_status TEXT,
+    entitles INTEGER NOT NULL,
+    preference TEXT NOT NULL,
+    tier TEXT,
+    price_id TEXT,
+    product_id TEXT,
+    quantity INTEGER,
+    currency TEXT,
+    unit_amount INTEGER,
+    interval TEXT,
+    interval_count INTEGER,
+    items INTEGER NOT NULL,
+    mrr_minor INTEGER NOT NULL,
+    created INTEGER,
+    started_at INTEGER,
+    current_period_start INTEGER,
+    current_period_end INTEGER,
+    will_cancel INTEGER NOT NULL,
+    cancel_at_period_end INTEGER NOT NULL,
+    cancel_at INTEGER,
+    canceled_at INTEGER,
+    ended_at INTEGER,
+    trial_start INTEGER,
+    trial_end INTEGER,
+    pause_behavior TEXT,
+    pause_resumes_at INTEGER,
+    latest_invoice_id TEXT,
+    metadata_user_id TEXT,
+    raw TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE doubted_subscriptions (
+    id TEXT PRIMARY KEY
+) STRICT;
+
+CREATE TABLE claims (
+    subject TEXT NOT NULL,
+    rank INTEGER NOT NULL,
+    user_id TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    version TEXT NOT NULL,
+    PRIMARY KEY (subject, rank, user_id)
+) STRICT;
+CREATE INDEX claims_by_user ON claims (user_id);
+
 CREATE TABLE customer_bindings (
     kind TEXT NOT NULL,
     from_id TEXT NOT NULL,
@@ -223,18 +277,48 @@ CREATE TABLE guardian_decisions (
     reason TEXT NOT NULL,
     PRIMARY KEY (event_id, rule)
 ) STRICT;
+";
 
-CREATE VIEW subscription_owners AS
-SELECT s.id,
+/// Whose each subscription is and what it gives: a mirror of `gateway.subscription_grants`. The owner is the rule of
+/// `revenue::owners`. What a subscription gives is what its truth and its vouched state both give: the lesser of the two,
+/// by preference, and of two tiers the lower.
+const GRANTS: &str = "
+CREATE VIEW subscription_grants AS
+WITH state AS (
+    SELECT s.id, d.id IS NOT NULL AS doubted,
+        d.id IS NOT NULL AND coalesce(v.preference, '') < s.preference AS held,
+        -- What a customer lends counts as long as both name the same.
+        CASE WHEN d.id IS NULL OR v.customer_id = s.customer_id THEN s.customer_id END AS payer,
+        CASE WHEN d.id IS NULL THEN s.metadata_user_id ELSE v.metadata_user_id END AS present,
+        s.entitles AND (d.id IS NULL OR coalesce(v.entitles, 0)) AS entitles,
+        s.entitles AND NOT (d.id IS NULL OR coalesce(v.entitles, 0)) AS withheld,
+        s.projected_status, s.preference, s.tier,
+        v.projected_status AS vouched_status, v.preference AS vouched_preference, v.tier AS vouched_tier
+    FROM stripe_subscriptions s
+    LEFT JOIN doubted_subscriptions d ON d.id = s.id
+    LEFT JOIN vouched_subscriptions v ON v.id = s.id
+)
+SELECT a.id,
+    -- SQLite looks for names of an outer query everywhere but in ORDER BY.
+    (SELECT x.user_id FROM (
+         SELECT c.user_id, c.rank, c.version, c.user_id IS a.present AS is_present FROM claims c
+         WHERE (c.subject = a.id OR c.subject = a.payer)
+           AND (c.rank NOT IN (10, 30, 40, 50) OR NOT EXISTS (
+               SELECT 1 FROM claims o WHERE o.subject = c.subject AND o.rank = c.rank AND o.user_id <> c.user_id))) x
+     ORDER BY x.rank DESC, substr(x.version, 1, 24) DESC, x.is_present DESC, x.version DESC, x.user_id
+     LIMIT 1) AS user_id,
+    EXISTS (SELECT 1 FROM claims c WHERE c.subject = a.id OR c.subject = a.payer) AS claimed,
+    a.doubted, a.withheld, a.entitles,
+    CASE WHEN a.held THEN a.vouched_status ELSE a.projected_status END AS projected_status,
+    CASE WHEN a.held THEN coalesce(a.vouched_preference, '') ELSE a.preference END AS preference,
     coalesce(
-        (SELECT b.to_id FROM customer_bindings b WHERE b.kind = 'subscription_user' AND b.from_id = s.id),
-        (SELECT b.to_id FROM customer_bindings b WHERE b.kind = 'customer_user' AND b.from_id = s.customer_id)
-    ) AS user_id,
-    coalesce(
-        s.tier,
-        (SELECT b.to_id FROM customer_bindings b WHERE b.kind = 'subscription_tier' AND b.from_id = s.id)
+        CASE WHEN a.held THEN a.vouched_tier ELSE a.tier END,
+        CASE WHEN a.tier IS NULL AND a.vouched_tier IS NULL THEN (
+            SELECT b.to_id FROM customer_bindings b WHERE b.kind = 'subscription_tier' AND b.from_id = a.id) END
     ) AS tier
-FROM stripe_subscriptions s;
+FROM state a;
+
+CREATE VIEW subscription_owners AS SELECT id, user_id, tier FROM subscription_grants;
 ";
 
 /// Money that counts, each row with the amount that it counts with. A mirror of `gateway.counted_revenue`.
@@ -276,9 +360,9 @@ FROM counted_revenue
 GROUP BY 1, 2, 3;
 
 CREATE VIEW recurring_revenue AS
-SELECT s.livemode, o.tier, s.currency, sum(s.entitles) AS subscriptions, sum(s.mrr_minor) AS mrr_minor
-FROM stripe_subscriptions s JOIN subscription_owners o ON o.id = s.id
-WHERE s.entitles OR s.mrr_minor <> 0
+SELECT s.livemode, g.tier, s.currency, sum(g.entitles) AS subscriptions, sum(s.mrr_minor) AS mrr_minor
+FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
+WHERE g.entitles OR s.mrr_minor <> 0
 GROUP BY 1, 2, 3;
 "
     )

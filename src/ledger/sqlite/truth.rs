@@ -10,8 +10,10 @@ fn millis(moment: Option<Timestamp>) -> Option<i64> {
 }
 
 /// Columns of `stripe_subscriptions` in the order of the parameters below.
-const MERGE_SUBSCRIPTION: &str = "
-    INSERT INTO stripe_subscriptions (
+fn merge_statement(table: &str) -> String {
+    format!(
+        "
+    INSERT INTO {table} (
         id, version, source, account, livemode, customer_id, status, projected_status, entitles, preference, tier,
         price_id, product_id, quantity, currency, unit_amount, interval, interval_count, items, mrr_minor, created,
         started_at, current_period_start, current_period_end, will_cancel, cancel_at_period_end, cancel_at,
@@ -34,11 +36,23 @@ const MERGE_SUBSCRIPTION: &str = "
         trial_end = excluded.trial_end, pause_behavior = excluded.pause_behavior,
         pause_resumes_at = excluded.pause_resumes_at, latest_invoice_id = excluded.latest_invoice_id,
         metadata_user_id = excluded.metadata_user_id, raw = excluded.raw
-    WHERE excluded.version > stripe_subscriptions.version";
+    WHERE excluded.version > {table}.version"
+    )
+}
 
-/// Keeps the subscription with the greatest version; returns the number of rows that changed.
-pub(super) fn merge_subscription(transaction: &Transaction<'_>, row: &SubscriptionRow) -> rusqlite::Result<usize> {
-    transaction.prepare_cached(MERGE_SUBSCRIPTION)?.execute(params![
+/// The newest contents of all events.
+pub(super) const TRUTH: &str = "stripe_subscriptions";
+
+/// The newest contents of events that no rule holds, of subscriptions of which a rule held one.
+pub(super) const VOUCHED: &str = "vouched_subscriptions";
+
+/// Keeps the subscription with the greatest version in one of the two tables; returns the number of rows that changed.
+pub(super) fn merge_subscription(
+    transaction: &Transaction<'_>,
+    table: &'static str,
+    row: &SubscriptionRow,
+) -> rusqlite::Result<usize> {
+    transaction.prepare_cached(&merge_statement(table))?.execute(params![
         row.id,
         row.version.sort_key(),
         row.source.as_str(),

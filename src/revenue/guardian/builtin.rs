@@ -91,7 +91,8 @@ impl BuiltinRule {
         BUILTIN_RULES.into_iter().find(|rule| rule.id() == id)
     }
 
-    /// What it does unless the file says otherwise. Rules that a real payment could trip over only flag.
+    /// What it does unless the file says otherwise. Rules that a real payment could trip over only flag: ordinary texts look
+    /// like attacks often enough, and text is only ever a parameter here.
     pub const fn action(self) -> Action {
         match self {
             Self::Structure
@@ -100,17 +101,38 @@ impl BuiltinRule {
             | Self::Account
             | Self::AmountForm
             | Self::CurrencyForm
-            | Self::Size
-            | Self::InjectionSql
-            | Self::InjectionPath
-            | Self::InjectionScript => Action::Quarantine,
+            | Self::Size => Action::Quarantine,
             Self::IdPrefix
             | Self::EventAge
             | Self::PriceTier
             | Self::PriceUnknown
             | Self::UserForm
             | Self::AmountMax
-            | Self::Currency => Action::Flag,
+            | Self::Currency
+            | Self::InjectionSql
+            | Self::InjectionPath
+            | Self::InjectionScript => Action::Flag,
+        }
+    }
+
+    /// Whether what it finds is no event of ours, or none that can be understood. Nothing of such an event is applied. Every
+    /// other rule, the operator's own included, is about content: the facts of an event that it holds are written, and only
+    /// what the event would grant is withheld.
+    pub const fn is_about_origin(self) -> bool {
+        match self {
+            Self::Structure | Self::IdForm | Self::Livemode | Self::Account | Self::AmountForm => true,
+            Self::IdPrefix
+            | Self::EventAge
+            | Self::PriceTier
+            | Self::PriceUnknown
+            | Self::UserForm
+            | Self::AmountMax
+            | Self::CurrencyForm
+            | Self::Currency
+            | Self::Size
+            | Self::InjectionSql
+            | Self::InjectionPath
+            | Self::InjectionScript => false,
         }
     }
 
@@ -120,10 +142,15 @@ impl BuiltinRule {
             Self::Structure | Self::IdForm | Self::Livemode | Self::Account | Self::AmountForm | Self::CurrencyForm => {
                 Severity::Critical
             }
-            Self::InjectionSql | Self::InjectionPath | Self::InjectionScript => Severity::Critical,
-            Self::PriceTier | Self::PriceUnknown | Self::UserForm | Self::AmountMax | Self::Currency | Self::Size => {
-                Severity::Warning
-            }
+            Self::PriceTier
+            | Self::PriceUnknown
+            | Self::UserForm
+            | Self::AmountMax
+            | Self::Currency
+            | Self::Size
+            | Self::InjectionSql
+            | Self::InjectionPath
+            | Self::InjectionScript => Severity::Warning,
             Self::IdPrefix | Self::EventAge => Severity::Info,
         }
     }

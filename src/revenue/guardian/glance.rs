@@ -191,7 +191,7 @@ impl<'a> Glance<'a> {
 
     fn user_form(&self) -> Option<String> {
         let places = [self.object.at("metadata"), Invoice(self.object).subscription_metadata()];
-        let spoilt = self.mapped() && places.into_iter().any(metadata::names_nobody);
+        let spoilt = self.mapped() && places.into_iter().any(|place| self.surroundings.user_fields.name_nobody(place));
         spoilt.then(|| "metadata names a user by a value that is no identifier".to_owned())
     }
 

@@ -29,7 +29,10 @@ fn look(guardian: &Guardian, value: &Value) -> Review {
     let event = Event::parse(body.as_bytes()).unwrap();
     let tiers = Tiers::new(["silver", "gold"], [("price_s", "silver"), ("price_g", "gold")], None).unwrap();
     let now = Timestamp::from_seconds(NOW);
-    let review = guardian.inspect(&event, Surroundings { body_bytes: body.len(), tiers: &tiers, now });
+    let review = guardian.inspect(
+        &event,
+        Surroundings { body_bytes: body.len(), tiers: &tiers, user_fields: &UserFields::default(), now },
+    );
     guardian.count(&event, review.blocking());
     review
 }
@@ -78,12 +81,9 @@ fn each_built_in_rule_finds_what_it_is_for() {
         (with(invoice(), object, "amount_paid", json!(100_000_000)), ("amount_max", Flag)),
         (with(invoice(), object, "currency", json!("$")), ("currency_form", Quarantine)),
         (with(invoice(), object, "extra", deep), ("size", Quarantine)),
-        (with(invoice(), "/data/object/metadata", "q", json!("' OR 1=1 --")), ("injection_sql", Quarantine)),
-        (
-            with(invoice(), object, "lines", json!({"data": [{"metadata": {"f": "../../x"}}]})),
-            ("injection_path", Quarantine),
-        ),
-        (with(invoice(), object, "client_reference_id", json!("<script>")), ("injection_script", Quarantine)),
+        (with(invoice(), "/data/object/metadata", "q", json!("' OR 1=1 --")), ("injection_sql", Flag)),
+        (with(invoice(), object, "lines", json!({"data": [{"metadata": {"f": "../../x"}}]})), ("injection_path", Flag)),
+        (with(invoice(), object, "client_reference_id", json!("<script>")), ("injection_script", Flag)),
     ] {
         assert_eq!(actions(&look(&Guardian::default(), &value)), [expected], "{value}");
     }
@@ -92,8 +92,42 @@ fn each_built_in_rule_finds_what_it_is_for() {
 #[test]
 fn what_is_not_mapped_is_not_searched_for_attacks() {
     let page = with(invoice(), "/data/object/metadata", "html", json!("<a onclick=x() href=/>"));
-    assert!(look(&Guardian::default(), &page).blocking().is_some());
+    assert_eq!(actions(&look(&Guardian::default(), &page)), [("injection_script", Action::Flag)]);
     assert_eq!(look(&Guardian::default(), &with(page, "", "type", json!("product.updated"))).decisions, []);
+}
+
+#[test]
+fn what_people_write_is_flagged_and_holds_nothing_unless_an_operator_says_so() {
+    for text in ["<iframe src=https://shop.example/embed>", "SQL course: SELECT * FROM users; DROP TABLE x", "../gold"]
+    {
+        let value = with(invoice(), "/data/object/metadata", "page", json!(text));
+        assert!(look(&Guardian::default(), &value).blocking().is_none(), "{text}");
+    }
+    let rules = Rules::parse("[builtin.injection_path]\naction = 'quarantine'").unwrap();
+    let value = with(invoice(), "/data/object/metadata", "page", json!("../../gold"));
+    let review = look(&Guardian::new(rules), &value);
+    // It says something about the content, so the event is ours all the same.
+    assert!(review.blocking().is_some() && review.foreign().is_none(), "{review:?}");
+}
+
+#[test]
+fn only_what_is_not_ours_or_cannot_be_understood_is_foreign() {
+    let test = with(with(invoice(), "", "livemode", json!(false)), "/data/object", "livemode", json!(false));
+    let live = Guardian::default().expecting_livemode(true);
+    assert_eq!(look(&live, &test).foreign().map(|decision| decision.rule.as_str()), Some("livemode"));
+    let rules = "
+        [builtin.account]
+        allowed = ['acct_1']
+        [builtin.currency]
+        allowed = ['usd']
+        action = 'quarantine'
+        severity = 'critical'
+    ";
+    // A rule about the origin goes before one about content that is as severe.
+    let review = look(&Guardian::new(Rules::parse(rules).unwrap()), &invoice());
+    assert_eq!(review.foreign().map(|decision| decision.rule.as_str()), Some("account"));
+    let review = look(&Guardian::default(), &with(invoice(), "/data/object", "currency", json!("$")));
+    assert!(review.blocking().is_some() && review.foreign().is_none(), "{review:?}");
 }
 
 #[test]
@@ -188,12 +222,13 @@ impl std::io::Write for Log {
 fn a_block_is_logged_by_its_phrase_without_customer_data() {
     let value = with(invoice(), "/data/object", "customer_email", json!("lea@exemple.test"));
     let value = with(value, "/data/object/metadata", "note", json!("<script>lea</script>"));
+    let guardian = Guardian::new(Rules::parse("[builtin.injection_script]\naction = 'quarantine'").unwrap());
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().event_format(JsonLine).with_writer(move || writer.clone()).finish();
     tracing::subscriber::with_default(subscriber, || {
-        look(&Guardian::default(), &value);
-        look(&Guardian::default(), &invoice());
+        look(&guardian, &value);
+        look(&guardian, &invoice());
     });
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

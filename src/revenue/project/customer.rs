@@ -1,7 +1,7 @@
 //! `customer.*`: the customer and the user its metadata names.
 
 use super::{Content, Projection};
-use crate::revenue::rows::{CustomerRow, RawJson, Standing};
+use crate::revenue::rows::{ClaimRank, CustomerRow, RawJson, Standing};
 use crate::stripe::money::Currency;
 
 impl<'a> Projection<'a> {
@@ -26,7 +26,7 @@ impl<'a> Projection<'a> {
             raw: RawJson::from_value(raw),
         });
         if let Some(user) = user {
-            self.bind_user(&user, "customer.metadata", None, Some(id), content);
+            self.claim(ClaimRank::Customer, id, &user, "customer.metadata", content);
         }
     }
 }

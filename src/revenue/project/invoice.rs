@@ -1,7 +1,7 @@
 //! `invoice.*` and `invoice_payment.paid`: what was paid on invoices, and by which payments.
 
 use super::{Content, Projection};
-use crate::revenue::rows::{BindingKind, RevenueKind, Standing};
+use crate::revenue::rows::{BindingKind, ClaimRank, Rank, RevenueKind, Standing, Version};
 use crate::stripe::invoice::Invoice;
 use crate::stripe::payment::PaymentIds;
 
@@ -11,12 +11,7 @@ impl<'a> Projection<'a> {
         // `invoice.upcoming` has no identifier; it is not mapped, but a thin event could bring anything.
         let Some(id) = object.at("id").id() else { return };
         let (customer, subscription) = (object.at("customer").id(), invoice.subscription_id());
-        if let Some(user) = self.user_in(invoice.subscription_metadata(), id) {
-            self.bind_user(&user, "invoice.subscription_details.metadata", subscription, customer, content);
-        }
-        if let Some(user) = self.user_in(object.at("metadata"), id) {
-            self.bind_user(&user, "invoice.metadata", subscription, customer, content);
-        }
+        self.invoice_claims(content, id);
         if let (Some(subscription), Some(customer)) = (subscription, customer) {
             self.bind(BindingKind::SubscriptionCustomer, subscription, customer, "invoice".to_owned(), content);
         }
@@ -38,6 +33,31 @@ impl<'a> Projection<'a> {
             }
         }
         self.fetched_subscription(subscription);
+    }
+
+    /// The user that an invoice names: in its copy of the subscription's metadata, or in its own.
+    fn invoice_claims(&mut self, content: Content<'a>, id: &str) {
+        let (object, invoice) = (content.object, Invoice(content.object));
+        let (customer, subscription) = (object.at("customer").id(), invoice.subscription_id());
+        if let Some(user) = self.user_in(invoice.subscription_metadata(), id)
+            && let Some(subscription) = subscription
+        {
+            // Stripe copies it when the invoice is made and leaves it when the invoice is finalised: what is paid later is
+            // no newer for that.
+            let mut copied = ["status_transitions.finalized_at", "created"].into_iter();
+            let at = copied.find_map(|place| object.path(place).time()).unwrap_or(content.at);
+            let version =
+                Version { at: at.min(content.at), rank: Rank::Created, ..self.version(content, Standing::Current) };
+            let place = "invoice.subscription_details.metadata";
+            self.claim_at(ClaimRank::Subscription, subscription, &user, place, version);
+        }
+        if let Some(user) = self.user_in(object.at("metadata"), id) {
+            match (subscription, customer) {
+                (Some(id), _) => self.claim(ClaimRank::Invoice, id, &user, "invoice.metadata", content),
+                (None, Some(id)) => self.claim(ClaimRank::Purchase, id, &user, "invoice.metadata", content),
+                (None, None) => {}
+            }
+        }
     }
 
     /// Part of an invoice, or all of it, was paid by this payment. Counts only as long as the paid invoice itself is

@@ -1,9 +1,7 @@
 //! `checkout.session.*`: who bought what, and where no other object tells it, for how much.
 
-use std::borrow::Cow;
-
 use super::{Content, Projection};
-use crate::revenue::rows::{BindingKind, RevenueKind, Standing};
+use crate::revenue::rows::{BindingKind, ClaimRank, RevenueKind, Standing};
 use crate::stripe::metadata::{self, NamedUser};
 
 impl<'a> Projection<'a> {
@@ -17,11 +15,12 @@ impl<'a> Projection<'a> {
         let id = object.at("id").id().unwrap_or_default();
         // The seller's code writes metadata; a buyer can set the reference in the address of a payment link.
         if let Some(user) = self.user_in(object.at("metadata"), id) {
-            self.bind_user(&user, "checkout.session.metadata", subscription, customer, content);
+            let place = "checkout.session.metadata";
+            self.session_claims([ClaimRank::Session, ClaimRank::Purchase], &user, place, content);
         }
-        if let Some(id) = metadata::user_id(object.at("client_reference_id")) {
-            let user = NamedUser { id, field: "client_reference_id" };
-            self.bind_user(&user, "checkout.session", subscription, customer, content);
+        if let Some(user) = self.reference(object) {
+            let ranks = [ClaimRank::Reference, ClaimRank::ReferenceOfCustomer];
+            self.session_claims(ranks, &user, "checkout.session", content);
         }
         if let (Some(subscription), Some(customer)) = (subscription, customer) {
             let evidence = "checkout.session".to_owned();
@@ -35,6 +34,22 @@ impl<'a> Projection<'a> {
         }
         self.session_money(content);
         self.fetched_subscription(subscription);
+    }
+
+    /// A session speaks of the subscription that it made and, with less weight, of the customer.
+    fn session_claims(
+        &mut self,
+        [of_subscription, of_customer]: [ClaimRank; 2],
+        user: &NamedUser<'_>,
+        place: &str,
+        content: Content<'a>,
+    ) {
+        if let Some(id) = content.object.at("subscription").id() {
+            self.claim(of_subscription, id, user, place, content);
+        }
+        if let Some(id) = content.object.at("customer").id() {
+            self.claim(of_customer, id, user, place, content);
+        }
     }
 
     /// The session's total is the amount of the invoice or the payment that it names; whichever of them tells its
@@ -59,7 +74,7 @@ impl<'a> Projection<'a> {
         row.payment_id = intent.map(str::to_owned);
         row.invoice_id = invoice.map(str::to_owned);
         row.subscription_id = object.at("subscription").id().map(str::to_owned);
-        let reference = metadata::user_id(object.at("client_reference_id")).map(Cow::into_owned);
+        let reference = self.reference(object).map(|user| user.id.into_owned());
         row.user_id = row.user_id.or(reference);
         self.push_money(row);
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Content, Projection, Settings};
 use crate::domain::clock::Timestamp;
-use crate::revenue::rows::{ProjectedStatus, RawJson, Severity, Standing, SubscriptionRow, Version};
+use crate::revenue::rows::{ClaimRank, ProjectedStatus, RawJson, Severity, Standing, SubscriptionRow, Version};
 use crate::stripe::metadata;
 use crate::stripe::money::{AMOUNT_MAX, Currency, Decimal};
 use crate::stripe::object::Object;
@@ -86,9 +86,9 @@ impl<'a> Projection<'a> {
     fn subscription(&mut self, content: Content<'a>) {
         let Some(row) = self.subscription_row(content) else { return };
         let object = content.object;
-        let customer = object.at("customer").id();
         if let Some(user) = self.user_in(object.at("metadata"), &row.id) {
-            self.bind_user(&user, "subscription.metadata", Some(&row.id), customer, content);
+            // Not of the customer: a parent may pay for two users.
+            self.claim(ClaimRank::Subscription, &row.id, &user, "subscription.metadata", content);
         }
         self.plan.subscriptions.push(row);
     }
@@ -154,7 +154,7 @@ impl<'a> Projection<'a> {
             pause_behavior: text(object.path("pause_collection.behavior").word()),
             pause_resumes_at: object.path("pause_collection.resumes_at").time(),
             latest_invoice_id: text(object.at("latest_invoice").id()),
-            metadata_user_id: metadata::user(object.at("metadata")).map(|user| user.id.into_owned()),
+            metadata_user_id: self.named_user(object),
             raw: RawJson::from_value(&collapsed(raw)),
         })
     }

@@ -1,4 +1,4 @@
-//! Customers, and which user a customer or subscription belongs to.
+//! Customers, and what sessions and invoices tell of subscriptions.
 
 use serde::Serialize;
 
@@ -25,29 +25,25 @@ pub struct CustomerRow {
     pub delinquent: Option<bool>,
     /// Credit (negative) or debt in minor units, applied to the next invoice.
     pub balance_minor: Option<i64>,
-    /// User named by the customer's own metadata: evidence, not the binding.
+    /// User named by the customer's own metadata: evidence, not the owner.
     pub metadata_user_id: Option<String>,
     /// The customer as Stripe gave it.
     pub raw: RawJson,
 }
 
-/// Evidence that `from_id` belongs to `to_id`: key (`kind`, `from_id`), merged by the greatest `version`.
-///
-/// A binding is never re-pointed: when the store already has the key with another `to_id` (from an earlier batch, or
-/// from an event earlier in the same batch), and the plan is not `released`, it writes none of the event's rows and
-/// answers `Quarantined` with rule `binding_conflict`. When the plan is `released` the greatest `version` wins; so it
-/// does, always, for `subscription_tier`, which is no claim to anything.
+/// Something that another object tells of a subscription: key (`kind`, `from_id`), merged by the greatest `version`. It
+/// names no user; see [`super::ClaimRow`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BindingRow {
     /// What is bound to what.
     pub kind: BindingKind,
-    /// `cus_…` or `sub_…`, by kind.
+    /// `sub_…`
     pub from_id: String,
-    /// The user's id, `cus_…` or a tier, by kind. A user id is text as the event gave it, mostly but not always a UUID.
+    /// `cus_…` or a tier, by kind.
     pub to_id: String,
-    /// Where in the event it was said, e.g. `checkout.session.client_reference_id`.
+    /// Where in the event it was said, e.g. `checkout.session.metadata`.
     pub evidence: String,
-    /// Place of the evidence in time. The greatest wins among those that agree.
+    /// Place of the evidence in time.
     pub version: Version,
 }
 
@@ -55,10 +51,6 @@ pub struct BindingRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BindingKind {
-    /// A customer to a user.
-    CustomerUser,
-    /// A subscription to a user.
-    SubscriptionUser,
     /// A subscription to a customer.
     SubscriptionCustomer,
     /// A subscription to the tier that its checkout session names. Readers take it where the subscription's own row
@@ -70,8 +62,6 @@ impl BindingKind {
     /// The name in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::CustomerUser => "customer_user",
-            Self::SubscriptionUser => "subscription_user",
             Self::SubscriptionCustomer => "subscription_customer",
             Self::SubscriptionTier => "subscription_tier",
         }

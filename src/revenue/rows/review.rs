@@ -60,7 +60,7 @@ pub enum Action {
     Allow,
     /// Applied; the decision is recorded.
     Flag,
-    /// Not applied until a person releases it.
+    /// Grants nothing until a person releases it; not applied at all where a rule about the origin says it.
     Quarantine,
 }
 

@@ -7,9 +7,8 @@ use crate::domain::clock::Timestamp;
 
 /// One row per Stripe subscription, key `id`, merged by the greatest `version`.
 ///
-/// The user is not in this row for readers: it is the target of the binding `subscription_user` of this `id`, else of
-/// `customer_user` of this `customer_id` (see [`super::BindingRow`]). A row whose user is unknown is an orphan; it
-/// waits here and heals when the binding comes.
+/// The user is not in this row for readers: it is told by all claims about this `id` and `customer_id` (see
+/// [`crate::revenue::owners`]). A row whose user is unknown is an orphan; it waits here and heals when a claim comes.
 ///
 /// What a user has is the row with the greatest `preference` among the user's rows whose `projected_status` is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -87,7 +86,7 @@ pub struct SubscriptionRow {
     pub pause_resumes_at: Option<Timestamp>,
     /// `in_…` of the latest invoice.
     pub latest_invoice_id: Option<String>,
-    /// User named by the subscription's own metadata: evidence, not the binding.
+    /// User named by the subscription's own metadata: evidence, not the owner.
     pub metadata_user_id: Option<String>,
     /// The subscription as Stripe gave it.
     pub raw: RawJson,

@@ -9,11 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Surroundings, Validator, failed, quarantine};
+use super::{Validator, failed, quarantine};
 use crate::domain::ids::EventId;
 use crate::revenue::checks;
 use crate::revenue::project::{self, Context};
-use crate::revenue::verdict::Verdict;
+use crate::revenue::rows::Decision;
+use crate::revenue::verdict::{Suspicion, Verdict};
 use crate::stripe::api::Fetched;
 use crate::stripe::event::{Event, Family};
 use crate::stripe::object::Object;
@@ -57,11 +58,7 @@ impl Validator {
             thin: false,
             value,
         };
-        let bytes = body.len();
-        let review = catch_unwind(AssertUnwindSafe(|| {
-            let surroundings = Surroundings { body_bytes: bytes, tiers: &self.settings.tiers, now: self.clock.now() };
-            self.guardian.inspect(&event, surroundings)
-        }));
+        let review = self.inspect(&event, body.len());
         event.id = EventId::new(id);
         let recorded = event.value.to_string();
         let named = |mut verdict: Verdict| {
@@ -74,12 +71,13 @@ impl Validator {
             }
             verdict
         };
-        let Ok(review) = review else {
+        let Some(review) = review else {
             return named(quarantine(&event, recorded.as_bytes(), failed(), vec![failed()]));
         };
-        if let Some(decision) = review.blocking().cloned() {
+        if let Some(decision) = review.foreign().cloned() {
             return named(quarantine(&event, recorded.as_bytes(), decision, review.decisions));
         }
+        let suspicion = review.blocking().cloned();
         let projected = catch_unwind(AssertUnwindSafe(|| {
             let context = Context {
                 settings: &self.settings,
@@ -87,14 +85,43 @@ impl Validator {
                 subscription: Some(fetched),
                 paid_invoice: PaidInvoice::Unknown,
                 released_at: None,
+                is_suspect: suspicion.is_some(),
             };
             let facts = project::facts(&event, recorded.as_bytes());
             let mut plan = project::project(&event, facts, context);
             checks::check(&event, context, &mut plan);
             plan.decisions.clone_from(&review.decisions);
+            plan.suspicion = suspicion.map(|Decision { rule, reason, .. }| Suspicion { rule, reason });
             Verdict::Apply(Box::new(plan))
         }));
         named(projected.unwrap_or_else(|_| quarantine(&event, recorded.as_bytes(), failed(), vec![failed()])))
+    }
+}
+
+/// A fetched object as the event about it that rules understand.
+pub(super) fn as_event(of: &Event, family: Family, fetched: &Fetched) -> Event {
+    let kind = match family {
+        Family::Subscription => "customer.subscription.updated".to_owned(),
+        _ => of.kind.clone(),
+    };
+    let value = json!({
+        "id": of.id.as_str(), "object": "event", "type": kind, "created": of.created.seconds(), "account": of.account,
+        "livemode": of.livemode, "data": {"object": fetched.object},
+    });
+    let (id, account, context) = (of.id.clone(), of.account.clone(), of.context.clone());
+    let (livemode, created) = (of.livemode, of.created);
+    Event {
+        id,
+        kind,
+        family,
+        account,
+        context,
+        livemode,
+        created,
+        api_version: None,
+        related: None,
+        thin: false,
+        value,
     }
 }
 

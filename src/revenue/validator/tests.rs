@@ -3,13 +3,20 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::revenue::rows::ProjectedStatus;
+use crate::revenue::rows::{ClaimRank, ProjectedStatus, Rank};
 
 const NOW: i64 = 1_767_225_600;
 
 fn validator() -> Validator {
     let clock = Clock::manual(Timestamp::from_seconds(NOW));
     Validator::new(Settings::default(), Arc::new(Guardian::default()), clock)
+}
+
+/// Holds what looks like script.
+fn strict() -> Validator {
+    let validator = validator();
+    validator.guardian().reload("[builtin.injection_script]\naction = 'quarantine'").unwrap();
+    validator
 }
 
 fn event(id: &str, kind: &str, object: &Value) -> Bytes {
@@ -43,7 +50,7 @@ async fn every_event_gets_its_own_verdict_in_order() {
         ("trialing", Some(ProjectedStatus::Active), true)
     );
     assert_eq!(row.tier.as_deref(), Some("gold"));
-    assert_eq!(plan.bindings.len(), 2);
+    assert_eq!(plan.claims.len(), 1, "of the subscription, not of its customer");
     let counts = validator.guardian().counts();
     assert_eq!((counts.total, counts.approved, counts.blocked), (3, 2, 1));
 }
@@ -56,13 +63,19 @@ async fn a_released_event_is_applied_and_says_so() {
         &json!({"id": "in_1", "object": "invoice", "amount_paid": 5,
         "currency": "eur", "status": "paid", "customer": "cus_1", "metadata": {"userId": "u1", "q": "<script>"}}),
     );
-    let validator = validator();
-    assert!(matches!(&validator.validate(std::slice::from_ref(&held)).await[..], [Verdict::Quarantine { .. }]));
+    let validator = strict();
+    let verdicts = validator.validate(std::slice::from_ref(&held)).await;
+    let [Verdict::Apply(plan)] = &verdicts[..] else { panic!("{verdicts:?}") };
+    let rule = plan.suspicion.as_ref().map(|suspicion| suspicion.rule.as_str());
+    assert_eq!((rule, plan.revenue.len(), plan.claims.len()), (Some("injection_script"), 1, 0));
     let verdicts = validator.release(&[held]).await;
     let [Verdict::Apply(plan)] = &verdicts[..] else { panic!("{verdicts:?}") };
-    assert!(plan.released);
+    assert!(plan.released && plan.suspicion.is_none());
     assert_eq!(plan.decisions[0].action, Action::Flag);
-    assert_eq!(plan.bindings[0].version.rank, crate::revenue::rows::Rank::Released);
+    // What the event says, and the operator's word for it.
+    let claims: Vec<_> = plan.claims.iter().map(|claim| (claim.rank, claim.version.rank)).collect();
+    let expected = [(ClaimRank::Purchase, Rank::Updated), (ClaimRank::OperatorOfCustomer, Rank::Released)];
+    assert_eq!(claims, expected);
     assert_eq!(validator.guardian().counts().total, 1);
 }
 
@@ -84,16 +97,18 @@ async fn each_event_of_a_batch_is_looked_at_for_its_own_reason() {
         "customer": "cus_1", "metadata": {"userId": "u1", "q": "<script>"}});
     let held = event("evt_1", "invoice.paid", &invoice);
     let other = event("evt_2", "payout.paid", &json!({"id": "po_1", "object": "payout"}));
-    let validator = validator();
+    let validator = strict();
     let at = crate::domain::clock::Timestamp::from_seconds(1_700_000_000);
     let released = Occasion { released_at: Some(at), replayed: true };
     let replayed = Occasion { released_at: None, replayed: true };
     let verdicts = validator.decide(&[(held.clone(), released), (held, replayed), (other, replayed)]).await;
-    let [Verdict::Apply(plan), Verdict::Quarantine { .. }, Verdict::Ignore { reopen, .. }] = &verdicts[..] else {
+    let [Verdict::Apply(plan), Verdict::Apply(held), Verdict::Ignore { reopen, .. }] = &verdicts[..] else {
         panic!("{verdicts:?}")
     };
     assert!(plan.released && plan.replayed && *reopen);
+    assert!(held.suspicion.is_some() && held.replayed);
     // The same release says the same whenever it is asked for again.
-    assert!(plan.bindings.iter().all(|binding| binding.version.at == at));
+    let words = plan.claims.iter().filter(|claim| claim.rank == ClaimRank::OperatorOfCustomer);
+    assert_eq!(words.map(|claim| claim.version.at).collect::<Vec<_>>(), [at]);
     assert_eq!(validator.guardian().counts().total, 0, "what a person asks for again is not counted again");
 }

@@ -1,15 +1,16 @@
 //! The contract clause by clause.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
 use colony_gateway::domain::limits::BATCH_ENTRIES_MAX;
-use colony_gateway::ledger::report::{Counts, DayLine, RecurringLine};
-use colony_gateway::ledger::{BINDING_CONFLICT, Outcome};
-use colony_gateway::revenue::rows::{Action, BindingKind, Decision, RevenueKind, Severity, Standing};
+use colony_gateway::ledger::Outcome;
+use colony_gateway::ledger::report::{Counts, DayLine, RecurringLine, SubscriptionLine};
+use colony_gateway::revenue::rows::{Action, BindingKind, ClaimRank, Decision, RevenueKind, Severity, Standing};
 use colony_gateway::revenue::verdict::Verdict;
 
-use crate::plans::{Planned, at, event};
+use crate::plans::{Planned, event, preference};
 use crate::stores::Store;
 
 type Clause = for<'a> fn(&'a dyn Store) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -24,10 +25,10 @@ pub(crate) async fn holds(store: &dyn Store) {
         ("a quarantined event waits for its release", |store| Box::pin(releases(store))),
         ("a replay writes again what was lost and counts nothing twice", |store| Box::pin(replays(store))),
         ("a replay judges a quarantined event anew", |store| Box::pin(replays_of_quarantined(store))),
-        ("a replayed binding re-points nothing", |store| Box::pin(replayed_bindings(store))),
-        ("a conflicting binding is held back", |store| Box::pin(conflicts(store))),
-        ("a conflict within a batch", |store| Box::pin(conflicts_within_a_batch(store))),
-        ("a conflict of one binding holds back all", |store| Box::pin(partial_conflicts(store))),
+        ("claims that contradict each other are all kept", |store| Box::pin(claims(store))),
+        ("a subscription moves with the newer claim", |store| Box::pin(moves(store))),
+        ("what a rule holds is written and gives nothing", |store| Box::pin(suspects(store))),
+        ("a held cancellation takes effect", |store| Box::pin(held_cancellations(store))),
         ("an orphan heals", |store| Box::pin(orphans(store))),
         ("a full batch", |store| Box::pin(full_batches(store))),
         ("the summary adds up", |store| Box::pin(summaries(store))),
@@ -150,7 +151,7 @@ async fn replays(store: &dyn Store) {
     let (whole, counted) = (store.contents().await, store.counted().await);
     assert!(apply(store, &replayed(&story)).await.iter().all(|outcome| *outcome == Outcome::Duplicate));
     assert_eq!(store.contents().await, whole, "there was nothing to repair");
-    for table in ["revenue_entries", "customer_bindings", "stripe_subscriptions", "payment_links", "stripe_customers"] {
+    for table in ["revenue_entries", "claims", "stripe_subscriptions", "payment_links", "stripe_customers"] {
         store.lose(table).await;
         assert!(apply(store, &plain).await.iter().all(|outcome| *outcome == Outcome::Duplicate), "{table}");
         assert_ne!(store.contents().await, whole, "{table}: a delivery that comes again repairs nothing");
@@ -181,103 +182,115 @@ async fn replays_of_quarantined(store: &dyn Store) {
     assert_eq!(counts(store).await.quarantined, 0);
 }
 
-async fn replayed_bindings(store: &dyn Store) {
-    let bind = |id: &str, user: &str, seconds| {
-        Planned::new(id, "checkout.session.completed", seconds).customer_user("cus_1", user)
-    };
-    let first = bind("evt_1", "user_1", 0);
-    assert_eq!(apply(store, &[first.clone().verdict()]).await, [Outcome::Applied]);
-    let conflicting = bind("evt_2", "user_2", 5);
-    assert_eq!(held_back(&apply(store, &[conflicting.clone().verdict()]).await[0]), BINDING_CONFLICT);
-    assert_eq!(held_back(&apply(store, &replayed(std::slice::from_ref(&conflicting))).await[0]), BINDING_CONFLICT);
-    let released = conflicting.with(|plan| {
-        plan.released = true;
-        plan.bindings[0].version.at = at(100);
-    });
-    assert_eq!(apply(store, &[released.clone().verdict()]).await, [Outcome::Applied]);
-    let bound = store.contents().await.0["customer_bindings"].clone();
-    // The one that the person decided against gives way; the one that was released says what it said.
-    assert_eq!(apply(store, &replayed(&[first.clone(), released])).await, [Outcome::Duplicate, Outcome::Duplicate]);
-    assert_eq!(store.contents().await.0["customer_bindings"], bound);
-    // Where the rows were lost and another claim came first, a replay decides nothing.
-    store.lose("customer_bindings").await;
-    assert_eq!(apply(store, &[bind("evt_3", "user_3", -9).verdict()]).await, [Outcome::Applied]);
-    assert_eq!(held_back(&apply(store, &replayed(&[first])).await[0]), BINDING_CONFLICT);
-    assert!(store.contents().await.0["customer_bindings"][0].contains("user_3"));
-}
-
-async fn conflicts(store: &dyn Store) {
+async fn claims(store: &dyn Store) {
     let bind = |id: &str, user: &str| {
-        Planned::new(id, "checkout.session.completed", 0).customer_user("cus_1", user).subscription(
+        Planned::new(id, "customer.updated", 0).customer_user("cus_1", user).subscription(
             "sub_1",
             "cus_1",
             "active",
             |_| {},
         )
     };
-    assert_eq!(apply(store, &[bind("evt_1", "user_1").verdict()]).await, [Outcome::Applied]);
-    let before = store.contents().await;
-    let outcomes = apply(store, &[bind("evt_2", "user_2").verdict()]).await;
-    assert_eq!(held_back(&outcomes[0]), BINDING_CONFLICT);
-    let Outcome::Quarantined { reason, .. } = &outcomes[0] else { unreachable!() };
-    assert!(reason.contains("cus_1") && !reason.contains("user_"), "{reason}");
-    let after = store.contents().await;
-    for table in ["customer_bindings", "stripe_subscriptions", "findings"] {
-        assert_eq!(after.0[table], before.0[table], "{table}");
+    let batch =
+        [bind("evt_1", "user_1").verdict(), bind("evt_2", "user_2").verdict(), bind("evt_3", "user_1").verdict()];
+    // In one batch or one by one: nothing is held for what another says.
+    assert!(apply(store, &batch).await.iter().all(|outcome| *outcome == Outcome::Applied));
+    let owner = async || store.ledger().subscriptions(10).await.unwrap()[0].user_id.clone();
+    assert_eq!((owner().await, counts(store).await.claims), (None, 2), "contested");
+    assert_eq!(counts(store).await.quarantined, 0);
+    // A subscription with a claim of its own goes on, and an operator's word about the customer leaves it alone.
+    let own = Planned::new("evt_4", "x", 1).subscription_user("sub_1", "user_3").verdict();
+    apply(store, &[own]).await;
+    assert_eq!(owner().await.as_deref(), Some("user_3"));
+    let word = Planned::new("evt_5", "x", 2).claim(ClaimRank::OperatorOfCustomer, "cus_1", "user_1").verdict();
+    let other = Planned::new("evt_6", "x", 0).subscription("sub_2", "cus_1", "active", |_| {}).verdict();
+    apply(store, &[word, other]).await;
+    let lines = store.ledger().subscriptions(10).await.unwrap();
+    let owners: BTreeMap<&str, Option<&str>> =
+        lines.iter().map(|line| (line.id.as_str(), line.user_id.as_deref())).collect();
+    assert_eq!(owners, BTreeMap::from([("sub_1", Some("user_3")), ("sub_2", Some("user_1"))]));
+    // Later events with the old claim say nothing new.
+    let renewal = bind("evt_7", "user_2").verdict();
+    apply(store, &[renewal]).await;
+    assert_eq!(counts(store).await.quarantined, 0);
+    let word = Planned::new("evt_8", "x", 3).claim(ClaimRank::Operator, "sub_1", "user_2").verdict();
+    apply(store, &[word]).await;
+    assert!(
+        store.ledger().subscriptions(10).await.unwrap().iter().any(|line| line.user_id.as_deref() == Some("user_2"))
+    );
+}
+
+async fn moves(store: &dyn Store) {
+    let told = |id: &str, seconds, user: &str, status: &str| {
+        Planned::new(id, "customer.subscription.updated", seconds)
+            .subscription("sub_1", "cus_1", status, |_| {})
+            .subscription_user("sub_1", user)
+            .verdict()
+    };
+    let events = [
+        told("evt_1", 1, "user_1", "active"),
+        told("evt_2", 2, "user_2", "active"),
+        told("evt_3", 3, "user_2", "canceled"),
+    ];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        store.clear().await;
+        for place in order {
+            let outcome = &apply(store, &[events[place].clone()]).await[0];
+            assert!(matches!(outcome, Outcome::Applied | Outcome::Stale), "{outcome:?}");
+        }
+        let line = &store.ledger().subscriptions(10).await.unwrap()[0];
+        let state = (line.user_id.as_deref(), line.status.as_str(), line.entitles, line.mrr_minor);
+        assert_eq!(state, (Some("user_2"), "canceled", false, 0), "{order:?}");
     }
-    assert_eq!(after.0["guardian_decisions"].len(), 1);
-    // Agreeing evidence is welcome, and a person may decide for the other user.
-    assert_eq!(apply(store, &[bind("evt_3", "user_1").verdict()]).await, [Outcome::Applied]);
-    let released = bind("evt_2", "user_2")
-        .with(|plan| {
-            plan.released = true;
-            plan.bindings[0].version.at = at(100);
-        })
-        .verdict();
+}
+
+async fn suspects(store: &dyn Store) {
+    let told = Planned::new("evt_1", "customer.subscription.created", 0)
+        .subscription("sub_1", "cus_1", "active", |_| {})
+        .subscription_user("sub_1", "user_1")
+        .money(RevenueKind::Invoice, "in_1", 999, |_| {});
+    assert_eq!(held_back(&apply(store, &[told.clone().suspect().verdict()]).await[0]), "large");
+    let lines = store.ledger().subscriptions(10).await.unwrap();
+    let state = |line: &SubscriptionLine| (line.user_id.clone(), line.status.clone(), line.entitles, line.tier.clone());
+    assert_eq!(state(&lines[0]), (None, "active".to_owned(), false, None));
+    let counts_held = counts(store).await;
+    assert_eq!((counts_held.quarantined, counts_held.revenue_entries, counts_held.claims), (1, 1, 0));
+    // It waits for a person: neither a delivery that comes again nor a replay under the same rules changes that.
+    assert_eq!(held_back(&apply(store, &[told.clone().suspect().verdict()]).await[0]), "large");
+    let replay = told.clone().suspect().with(|plan| plan.replayed = true).verdict();
+    assert_eq!(held_back(&apply(store, &[replay]).await[0]), "large");
+    let released = told.clone().with(|plan| plan.released = true).verdict();
     assert_eq!(apply(store, &[released]).await, [Outcome::Applied]);
     let lines = store.ledger().subscriptions(10).await.unwrap();
-    assert_eq!(lines[0].user_id.as_deref(), Some("user_2"));
+    let expected = (Some("user_1".to_owned()), "active".to_owned(), true, Some("silver".to_owned()));
+    assert_eq!((state(&lines[0]), counts(store).await.quarantined), (expected, 0));
+    // A rule that would hold it now changes nothing about what was vouched for.
+    let replay = told.suspect().with(|plan| plan.replayed = true).verdict();
+    assert_eq!(apply(store, &[replay]).await, [Outcome::Duplicate]);
+    assert!(store.ledger().subscriptions(10).await.unwrap()[0].entitles);
 }
 
-async fn conflicts_within_a_batch(store: &dyn Store) {
-    let bind = |id: &str, kind, from: &str, to: &str| Planned::new(id, "x", 0).binding(kind, from, to).verdict();
-    let outcomes = apply(
-        store,
-        &[
-            bind("evt_1", BindingKind::CustomerUser, "cus_1", "user_1"),
-            bind("evt_2", BindingKind::CustomerUser, "cus_1", "user_2"),
-            bind("evt_3", BindingKind::CustomerUser, "cus_1", "user_1"),
-            bind("evt_4", BindingKind::SubscriptionCustomer, "sub_1", "cus_1"),
-            bind("evt_5", BindingKind::SubscriptionCustomer, "sub_1", "cus_2"),
-            bind("evt_6", BindingKind::SubscriptionTier, "sub_1", "gold"),
-            bind("evt_7", BindingKind::SubscriptionTier, "sub_1", "bronze"),
-        ],
-    )
-    .await;
-    let held: Vec<bool> = outcomes.iter().map(|outcome| matches!(outcome, Outcome::Quarantined { .. })).collect();
-    assert_eq!(held, [false, true, false, false, true, false, false]);
-    assert_eq!(counts(store).await.bindings, 3);
-}
-
-async fn partial_conflicts(store: &dyn Store) {
-    // The second event is held back for its subscription, so it must not claim the customer for the third.
-    let outcomes = apply(
-        store,
-        &[
-            Planned::new("evt_1", "x", 0).subscription_user("sub_1", "user_1").verdict(),
-            Planned::new("evt_2", "x", 0)
-                .subscription_user("sub_1", "user_2")
-                .customer_user("cus_9", "user_2")
-                .verdict(),
-            Planned::new("evt_3", "x", 0).customer_user("cus_9", "user_3").verdict(),
-        ],
-    )
-    .await;
-    assert_eq!(outcomes[0], Outcome::Applied);
-    assert_eq!(held_back(&outcomes[1]), BINDING_CONFLICT);
-    assert_eq!(outcomes[2], Outcome::Applied);
-    let bindings = store.contents().await.0["customer_bindings"].join("\n");
-    assert!(bindings.contains("user_3") && !bindings.contains("user_2"), "{bindings}");
+async fn held_cancellations(store: &dyn Store) {
+    let told = |id: &str, seconds, status: &str, tier: &str| {
+        let tier = tier.to_owned();
+        Planned::new(id, "customer.subscription.updated", seconds)
+            .subscription("sub_1", "cus_1", status, move |row| {
+                row.preference = preference(row.entitles, &tier, "sub_1");
+                row.tier = Some(tier);
+            })
+            .subscription_user("sub_1", "user_1")
+    };
+    let batch =
+        [told("evt_1", 1, "active", "silver").verdict(), told("evt_2", 2, "active", "gold").suspect().verdict()];
+    apply(store, &batch).await;
+    let line = store.ledger().subscriptions(10).await.unwrap().remove(0);
+    assert_eq!((line.entitles, line.tier.as_deref()), (true, Some("silver")), "of two tiers the lower");
+    let refund =
+        told("evt_3", 3, "canceled", "silver").money(RevenueKind::Refund, "re_1", -500, |_| {}).suspect().verdict();
+    assert_eq!(held_back(&apply(store, &[refund]).await[0]), "large");
+    let line = store.ledger().subscriptions(10).await.unwrap().remove(0);
+    assert_eq!((line.status.as_str(), line.entitles, line.mrr_minor), ("canceled", false, 0));
+    assert_eq!(store.counted().await, [("refund".to_owned(), "re_1".to_owned(), -500)]);
 }
 
 async fn orphans(store: &dyn Store) {

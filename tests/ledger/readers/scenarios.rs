@@ -6,7 +6,7 @@ use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::projections::{Mode, Projection, refresh, set};
 use colony_gateway::ledger::report::Reports;
 use colony_gateway::ledger::{Ledger, Outcome};
-use colony_gateway::revenue::rows::{BindingKind, SubscriptionRow};
+use colony_gateway::revenue::rows::{BindingKind, ClaimRank, SubscriptionRow};
 use colony_gateway::revenue::verdict::Verdict;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -179,7 +179,7 @@ async fn a_subscription_that_a_person_gives_to_another_user_moves() {
         let site = Site::of(generation).await;
         site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "active", |_| {})]).await;
         let released = Planned::new("evt_3", "checkout.session.completed", 9)
-            .customer_user("cus_1", OTHER)
+            .claim(ClaimRank::OperatorOfCustomer, "cus_1", OTHER)
             .with(|plan| plan.released = true);
         site.apply(&[released.verdict()]).await;
         assert_eq!(site.seen(OTHER).await, site.expect("active", Some("silver")), "{generation:?}");

@@ -1,0 +1,26 @@
+-- What a person should look at beside events: subscriptions that should give somebody access and do not, at most `most` of
+-- them named, and how many findings there are.
+CREATE OR REPLACE FUNCTION gateway.attention(most integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = ''
+AS $$
+    WITH unowned AS MATERIALIZED (
+        SELECT s.id, s.customer_id, s.account, s.livemode, s.status, s.tier, g.user_id, g.preference,
+            CASE WHEN g.withheld THEN 'withheld'
+                WHEN g.user_id IS NOT NULL THEN 'unfit'
+                WHEN g.claimed THEN 'contested'
+                ELSE 'unnamed' END AS reason
+        FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants g ON g.id = s.id
+        WHERE s.entitles AND (g.withheld OR g.user_id IS NULL OR EXISTS (
+            SELECT FROM gateway.user_access a
+            WHERE a.user_id = g.user_id AND NOT a.shown AND a.fault LIKE 'the user''s id does not fit%'))
+    )
+    SELECT pg_catalog.jsonb_build_object(
+        'unowned', (SELECT coalesce(pg_catalog.jsonb_agg(
+                pg_catalog.to_jsonb(u) - 'preference' ORDER BY u.preference DESC, u.id), '[]')
+            FROM (SELECT * FROM unowned ORDER BY preference DESC, id LIMIT most) u),
+        'reasons', (SELECT coalesce(pg_catalog.jsonb_object_agg(r.reason, r.number), '{}')
+            FROM (SELECT u.reason, pg_catalog.count(*) AS number FROM unowned u GROUP BY 1) r),
+        'findings', (SELECT coalesce(pg_catalog.jsonb_object_agg(f.severity, f.number), '{}')
+            FROM (SELECT f.severity, pg_catalog.count(*) AS number FROM gateway.findings f GROUP BY 1) f),
+        'orphans', (SELECT pg_catalog.count(*) FROM gateway.subscription_grants g WHERE g.user_id IS NULL))
+$$;

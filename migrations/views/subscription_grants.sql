@@ -1,0 +1,37 @@
+-- Whose each subscription is and what it gives. The owner is told by the strongest claim: of several claims of one rank
+-- about a subscription by the newer (within a second by what the subscription's row names), while claims of one rank about
+-- a customer that name several users count for nobody. What a subscription gives is what its truth and its vouched state
+-- both give: the lesser of the two, by preference, and of two tiers the lower.
+CREATE OR REPLACE VIEW gateway.subscription_grants AS
+WITH state AS (
+    SELECT s.id, d.id IS NOT NULL AS doubted,
+        d.id IS NOT NULL AND coalesce(v.preference, '') < s.preference AS held,
+        CASE WHEN d.id IS NULL OR v.customer_id = s.customer_id THEN s.customer_id END AS payer,
+        CASE WHEN d.id IS NULL THEN s.metadata_user_id ELSE v.metadata_user_id END AS present,
+        s.entitles AND (d.id IS NULL OR coalesce(v.entitles, false)) AS entitles,
+        s.entitles AND NOT (d.id IS NULL OR coalesce(v.entitles, false)) AS withheld,
+        s.projected_status, s.preference, s.tier,
+        v.projected_status AS vouched_status, v.preference AS vouched_preference, v.tier AS vouched_tier
+    FROM gateway.stripe_subscriptions s
+    LEFT JOIN gateway.doubted_subscriptions d ON d.id = s.id
+    LEFT JOIN gateway.vouched_subscriptions v ON v.id = s.id
+)
+SELECT a.id,
+    (SELECT c.user_id FROM gateway.claims c
+     WHERE c.subject = ANY (ARRAY[a.id, a.payer])
+       AND (c.rank NOT IN (10, 30, 40, 50) OR NOT EXISTS (
+           SELECT FROM gateway.claims o WHERE o.subject = c.subject AND o.rank = c.rank AND o.user_id <> c.user_id))
+     ORDER BY c.rank DESC, pg_catalog.left(c.version, 24) DESC, c.user_id IS NOT DISTINCT FROM a.present DESC,
+         c.version DESC, c.user_id
+     LIMIT 1) AS user_id,
+    EXISTS (SELECT FROM gateway.claims c WHERE c.subject = ANY (ARRAY[a.id, a.payer])) AS claimed,
+    a.doubted, a.withheld, a.entitles,
+    CASE WHEN a.held THEN a.vouched_status ELSE a.projected_status END AS projected_status,
+    CASE WHEN a.held THEN coalesce(a.vouched_preference, '') ELSE a.preference END AS preference,
+    coalesce(
+        CASE WHEN a.held THEN a.vouched_tier ELSE a.tier END,
+        CASE WHEN a.tier IS NULL AND a.vouched_tier IS NULL THEN (
+            SELECT b.to_id FROM gateway.customer_bindings b
+            WHERE b.kind = 'subscription_tier' AND b.from_id = a.id) END
+    ) AS tier
+FROM state a;

@@ -1,0 +1,64 @@
+//! `bind`: an operator's word about whose a subscription or a customer is.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::app;
+use crate::app::bind::{Word, bind};
+use crate::config::{Config, Sources};
+use crate::domain::clock::Clock;
+use crate::telemetry::logging;
+
+/// For `--help`.
+pub const NOTES: &str = "About a subscription, the word stands above all that events say: its own metadata, that of its checkout session,
+its customer's, and references. About a customer it stands above all that is said of the customer, and leaves subscriptions
+alone whose own metadata or session names a user: a parent may pay for two.
+
+The later of two words holds. What was said, when, by whom and why is kept with the events of the ledger
+(type gateway.bind). `inbox problems` lists subscriptions that need it.
+
+Works on a running gateway and on a stopped one: the word goes to the ledger.";
+
+/// Arguments of `bind`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BindArgs {
+    /// The subscription or customer.
+    #[arg(value_name = "sub_…|cus_…")]
+    pub subject: String,
+
+    /// The user of the app whose it is.
+    #[arg(long, value_name = "ID")]
+    pub user: String,
+
+    /// Why; kept with the word.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// Says the word to the ledger.
+pub async fn run(args: BindArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    let config = Config::for_tools(sources)?;
+    logging::install(config.log.format, "warn,audit=info").context("log.format")?;
+    let ledger = app::open_ledger(&config, &clock).await?;
+    let by = ["USER", "LOGNAME"].iter().find_map(|name| sources.environment.get(*name)).cloned();
+    let BindArgs { subject, user, reason } = args;
+    let word = Word { subject: subject.clone(), user, by: by.clone(), reason: reason.clone() };
+    let bound = bind(&config, &*ledger, &clock, word).await?;
+    tracing::info!(
+        target: "audit",
+        action = "bind",
+        subject = subject.as_str(),
+        event_id = bound.event_id.as_str(),
+        by = by.as_deref(),
+        reason = reason.as_deref(),
+        "command"
+    );
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{subject} is bound, as {}", bound.event_id)?;
+    if !bound.known {
+        writeln!(out, "The ledger does not know this subscription yet; the word waits for it. Is the id right?")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,108 @@
+//! `findings`: what does not add up, and which subscriptions give nobody what they should.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::app;
+use crate::config::{Config, Sources};
+use crate::domain::clock::{Clock, Timestamp};
+use crate::ledger::report::{FindingLine, FindingsWanted, REPORT_LINES_MAX, Severity, Unowned};
+
+/// Arguments of `findings`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FindingsArgs {
+    /// Findings with this code alone, such as `invoice_total` or `no_access`.
+    #[arg(long)]
+    pub code: Option<String>,
+
+    /// Findings that are so bad alone.
+    #[arg(long, value_enum)]
+    pub severity: Option<SeverityArg>,
+
+    /// Findings about this object alone.
+    #[arg(long, value_name = "ID")]
+    pub subject: Option<String>,
+
+    /// Most findings.
+    #[arg(long, default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How bad, on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SeverityArg {
+    /// Worth knowing.
+    Info,
+    /// Worth a look.
+    Warning,
+    /// Look now.
+    Critical,
+}
+
+impl From<SeverityArg> for Severity {
+    fn from(severity: SeverityArg) -> Self {
+        match severity {
+            SeverityArg::Info => Self::Info,
+            SeverityArg::Warning => Self::Warning,
+            SeverityArg::Critical => Self::Critical,
+        }
+    }
+}
+
+/// Code of what is true now and not told by one event: a subscription that entitles and gives nobody access.
+const NO_ACCESS: &str = "no_access";
+
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    /// What is true now.
+    present: Vec<&'a Unowned>,
+    /// What events showed, the latest first.
+    findings: &'a [FindingLine],
+}
+
+/// Asks the ledger and prints what it says.
+pub async fn run(args: FindingsArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    let config = Config::for_tools(sources)?;
+    let ledger = app::open_ledger(&config, &clock).await?;
+    let limit = args.limit.min(REPORT_LINES_MAX);
+    let severity = args.severity.map(Severity::from);
+    let wanted = FindingsWanted { code: args.code.clone(), severity, subject: args.subject.clone() };
+    let findings = ledger.findings(&wanted, limit).await?;
+    let attention = ledger.attention(REPORT_LINES_MAX).await?;
+    let asked = args.code.as_deref().is_none_or(|code| code == NO_ACCESS)
+        && severity.is_none_or(|severity| severity == Severity::Critical);
+    let fits = |one: &&Unowned| {
+        let subject = args.subject.as_deref();
+        asked && subject.is_none_or(|subject| subject == one.id || one.customer_id.as_deref() == Some(subject))
+    };
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let present: Vec<&Unowned> = attention.unowned.iter().filter(fits).take(most).collect();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &Document { present, findings: &findings })?;
+        writeln!(out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if present.is_empty() && findings.is_empty() {
+        writeln!(out, "no findings")?;
+    }
+    for one in present {
+        let customer = one.customer_id.as_deref().unwrap_or("no customer");
+        writeln!(out, "critical  {NO_ACCESS:<22}  {}  {} of {customer}: {}", one.id, one.status, one.reason.advice())?;
+    }
+    for line in &findings {
+        let at = Timestamp::from_millis(line.created_ms);
+        let FindingLine { code, severity, subject, detail, event_id, event_type, .. } = line;
+        writeln!(out, "{:<8}  {code:<22}  {subject}  {detail}  ({event_type} {event_id}, {at})", severity.as_str())?;
+    }
+    if findings.len() == most {
+        writeln!(out, "perhaps there are more: --limit shows them")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

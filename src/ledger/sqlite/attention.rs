@@ -1,0 +1,98 @@
+//! What a person should look at beside events, and the findings, from the views of the SQLite file.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Row, params};
+
+use super::fault::fault;
+use crate::ledger::LedgerError;
+use crate::ledger::report::{Attention, FindingLine, FindingsWanted, Reason, Unowned};
+use crate::revenue::rows::Severity;
+
+/// A mirror of `gateway.attention`. Nothing of this file is public, so every user fits.
+const UNOWNED: &str = "
+    SELECT s.id, s.customer_id, s.account, s.livemode, s.status, s.tier, g.user_id,
+        CASE WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
+    FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
+    WHERE s.entitles AND (g.withheld OR g.user_id IS NULL)
+    ORDER BY g.preference DESC, s.id";
+
+/// What ought to give somebody access and does not, and how many findings there are, read in one snapshot.
+pub(super) fn attention(connection: &mut Connection, most: u32) -> Result<Attention, LedgerError> {
+    let read = |connection: &mut Connection| -> rusqlite::Result<Attention> {
+        let snapshot = connection.transaction()?;
+        let mut unowned = snapshot.prepare_cached(&format!("{UNOWNED} LIMIT ?1"))?;
+        let unowned = unowned.query_map([most], line)?.collect::<rusqlite::Result<_>>()?;
+        let mut reasons = snapshot.prepare_cached(&format!("SELECT reason, count(*) FROM ({UNOWNED}) GROUP BY 1"))?;
+        let reasons = reasons.query_map([], |row| Ok((reason(row, 0)?, row.get(1)?)))?;
+        let reasons = reasons.collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
+        let mut findings = snapshot.prepare_cached("SELECT severity, count(*) FROM findings GROUP BY 1")?;
+        let findings = findings.query_map([], |row| Ok((severity(row, 0)?, row.get(1)?)))?;
+        let findings = findings.collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
+        let orphans = snapshot
+            .prepare_cached("SELECT count(*) FROM subscription_grants WHERE user_id IS NULL")?
+            .query_row([], |row| row.get(0))?;
+        Ok(Attention { unowned, reasons, findings, orphans })
+    };
+    read(connection).map_err(fault)
+}
+
+/// Findings that fit all that is asked for, those of the latest events first.
+pub(super) fn findings(
+    connection: &mut Connection,
+    wanted: &FindingsWanted,
+    most: u32,
+) -> Result<Vec<FindingLine>, LedgerError> {
+    let read = |connection: &mut Connection| -> rusqlite::Result<Vec<FindingLine>> {
+        connection
+            .prepare_cached(
+                "SELECT f.event_id, e.type, e.created, f.code, f.severity, f.subject, f.detail
+                 FROM findings f JOIN events e ON e.id = f.event_id
+                 WHERE (?1 IS NULL OR f.code = ?1) AND (?2 IS NULL OR f.severity = ?2)
+                   AND (?3 IS NULL OR f.subject = ?3)
+                 ORDER BY e.created DESC, f.event_id, f.code, f.subject LIMIT ?4",
+            )?
+            .query_map(params![wanted.code, wanted.severity.map(Severity::as_str), wanted.subject, most], |row| {
+                Ok(FindingLine {
+                    event_id: row.get(0)?,
+                    event_type: row.get(1)?,
+                    created_ms: row.get(2)?,
+                    code: row.get(3)?,
+                    severity: severity(row, 4)?,
+                    subject: row.get(5)?,
+                    detail: row.get(6)?,
+                })
+            })?
+            .collect()
+    };
+    read(connection).map_err(fault)
+}
+
+fn line(row: &Row<'_>) -> rusqlite::Result<Unowned> {
+    Ok(Unowned {
+        id: row.get(0)?,
+        customer_id: row.get(1)?,
+        account: row.get(2)?,
+        livemode: row.get(3)?,
+        status: row.get(4)?,
+        tier: row.get(5)?,
+        user_id: row.get(6)?,
+        reason: reason(row, 7)?,
+    })
+}
+
+fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Reason> {
+    named(row, column, Reason::ALL.map(|reason| (reason.as_str(), reason)))
+}
+
+fn severity(row: &Row<'_>, column: usize) -> rusqlite::Result<Severity> {
+    let all = [Severity::Info, Severity::Warning, Severity::Critical];
+    named(row, column, all.map(|severity| (severity.as_str(), severity)))
+}
+
+fn named<T: Copy, const N: usize>(row: &Row<'_>, column: usize, names: [(&str, T); N]) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    let found = names.into_iter().find(|(name, _)| *name == text);
+    let unknown = || rusqlite::Error::InvalidColumnType(column, text.clone(), rusqlite::types::Type::Text);
+    found.map(|(_, value)| value).ok_or_else(unknown)
+}

@@ -1,0 +1,34 @@
+//! The vouched state of subscriptions of which some event was held by a rule.
+//!
+//! The truth table has the newest content of all events. Beside it the vouched state is the newest content of the events
+//! that no rule holds or that were released; access is what both give. As long as no event of a subscription was ever held,
+//! both are the same and nothing is stored twice: the subscription is not *doubted*. The first held event marks it and
+//! copies its row, which until then was made of vouched events alone. From then on both are merged, each by the greatest
+//! version, so that the order of events does not matter.
+
+use rusqlite::{Transaction, params};
+
+use super::truth;
+use crate::revenue::rows::SubscriptionRow;
+
+/// Merges a row into the truth and into the vouched state; returns the number of rows that changed.
+pub(super) fn merge_subscription(
+    transaction: &Transaction<'_>,
+    row: &SubscriptionRow,
+    is_suspect: bool,
+) -> rusqlite::Result<usize> {
+    let doubted: bool = transaction
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM doubted_subscriptions WHERE id = ?1)")?
+        .query_row([&row.id], |row| row.get(0))?;
+    if is_suspect && !doubted {
+        transaction.prepare_cached("INSERT INTO doubted_subscriptions (id) VALUES (?1)")?.execute(params![row.id])?;
+        transaction
+            .prepare_cached("INSERT INTO vouched_subscriptions SELECT * FROM stripe_subscriptions WHERE id = ?1")?
+            .execute(params![row.id])?;
+    }
+    let mut changed = truth::merge_subscription(transaction, truth::TRUTH, row)?;
+    if doubted && !is_suspect {
+        changed += truth::merge_subscription(transaction, truth::VOUCHED, row)?;
+    }
+    Ok(changed)
+}
