@@ -165,6 +165,8 @@ CREATE TABLE IF NOT EXISTS gateway.revenue_entries (
     account text,
     livemode boolean NOT NULL,
     amount_minor bigint NOT NULL,
+    outside_minor bigint NOT NULL DEFAULT 0,
+    uncaptured_minor bigint NOT NULL DEFAULT 0,
     voided_minor bigint NOT NULL,
     currency text NOT NULL,
     occurred_at timestamptz NOT NULL,
@@ -175,23 +177,21 @@ CREATE TABLE IF NOT EXISTS gateway.revenue_entries (
     customer_id text COLLATE "C",
     user_id text COLLATE "C",
     status text,
-    match_key text COLLATE "C",
     PRIMARY KEY (kind, key)
 );
-CREATE INDEX IF NOT EXISTS revenue_entries_by_match ON gateway.revenue_entries (match_key, occurred_at)
-    WHERE match_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS revenue_entries_by_payment ON gateway.revenue_entries (payment_id)
     WHERE payment_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS revenue_entries_by_time ON gateway.revenue_entries (occurred_at);
 
--- Which payment paid which invoice; without an invoice, the knowledge that it paid none.
+-- Which payment paid which invoice, and how good the evidence is: 1 for a hint, 2 for a name.
 CREATE TABLE IF NOT EXISTS gateway.payment_links (
-    payment_id text COLLATE "C" PRIMARY KEY,
-    invoice_id text COLLATE "C",
-    version text COLLATE "C" NOT NULL
+    payment_id text COLLATE "C" NOT NULL,
+    invoice_id text COLLATE "C" NOT NULL,
+    evidence smallint NOT NULL,
+    version text COLLATE "C" NOT NULL,
+    PRIMARY KEY (payment_id, invoice_id)
 );
-CREATE INDEX IF NOT EXISTS payment_links_by_invoice ON gateway.payment_links (invoice_id)
-    WHERE invoice_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS payment_links_by_invoice ON gateway.payment_links (invoice_id);
 
 -- What does not add up. Never blocks a write.
 CREATE TABLE IF NOT EXISTS gateway.findings (

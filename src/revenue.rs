@@ -7,9 +7,9 @@
 //! turn it into rows and [`checks`] compare what should add up. With a key, Stripe is asked for what events leave open.
 
 pub mod checks;
+pub mod counting;
 pub mod guardian;
 mod lookup;
-pub mod net;
 pub mod owners;
 pub mod project;
 pub mod rows;

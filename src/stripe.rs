@@ -6,5 +6,5 @@ pub mod endpoint;
 pub(crate) mod tests;
 
 pub use stripe_events::{
-    envelope, event, invoice, metadata, money, object, payment, signature, simulator, subscription,
+    dispute, envelope, event, invoice, metadata, money, object, payment, signature, simulator, subscription,
 };

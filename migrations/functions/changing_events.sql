@@ -35,10 +35,11 @@ BEGIN
         FROM pg_catalog.jsonb_to_recordset(batch -> 'revenue') AS d (
             n integer, kind text COLLATE "C", key text COLLATE "C", version text COLLATE "C")
         UNION ALL
-        SELECT 5, d.n, '', d.payment_id, d.version,
-               (SELECT t.version FROM gateway.payment_links t WHERE t.payment_id = d.payment_id)
+        SELECT 5, d.n, d.payment_id, d.invoice_id, d.version,
+               (SELECT t.version FROM gateway.payment_links t
+                WHERE t.payment_id = d.payment_id AND t.invoice_id = d.invoice_id)
         FROM pg_catalog.jsonb_to_recordset(batch -> 'links') AS d (
-            n integer, payment_id text COLLATE "C", version text COLLATE "C")
+            n integer, payment_id text COLLATE "C", invoice_id text COLLATE "C", version text COLLATE "C")
     ), placed AS (
         SELECT i.n, i.version, i.held,
             pg_catalog.max(i.version) OVER (

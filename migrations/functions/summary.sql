@@ -17,8 +17,8 @@ AS $$
         'recurring', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)
                 ORDER BY r.livemode DESC, r.currency COLLATE "C" NULLS FIRST, r.tier COLLATE "C" NULLS FIRST), '[]')
             FROM gateway.recurring_revenue r),
-        'daily', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(d)
-                ORDER BY d.day DESC, d.livemode DESC, d.currency COLLATE "C"), '[]')
-            FROM gateway.daily_revenue d
-            WHERE d.day IN (SELECT DISTINCT x.day FROM gateway.daily_revenue x ORDER BY 1 DESC LIMIT days)))
+        'daily', (WITH daily AS MATERIALIZED (SELECT * FROM gateway.daily_revenue)
+            SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(d)
+                ORDER BY d.day DESC, d.account COLLATE "C" NULLS FIRST, d.livemode DESC, d.currency COLLATE "C"), '[]')
+            FROM daily d WHERE d.day IN (SELECT DISTINCT x.day FROM daily x ORDER BY 1 DESC LIMIT days)))
 $$;

@@ -1,6 +1,6 @@
 //! `revenue`: what recurs, what came in, and who has what, from the state of record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -101,11 +101,28 @@ fn print(out: &mut impl std::io::Write, summary: &Summary, lines: &[Subscription
         writeln!(out, "{:<5} {tier:<10} {:>14} {monthly:>18}", mode(line.livemode), line.subscriptions)?;
     }
     writeln!(out, "{}", left_out(summary, lines))?;
-    writeln!(out, "\n{:<5} {:<10} {:>18} {:>18} {:>18}", "mode", "day", "in", "out", "net")?;
-    for line in &summary.daily {
+    daily(out, summary)?;
+    Ok(())
+}
+
+/// One's own money; what connected accounts took in is in the JSON, by account.
+fn daily(out: &mut impl std::io::Write, summary: &Summary) -> std::io::Result<()> {
+    let outside = "not Stripe's";
+    writeln!(out, "\n{:<5} {:<10} {:>18} {:>18} {:>18} {outside:>18}", "mode", "day", "in", "out", "net")?;
+    for line in summary.daily.iter().filter(|line| line.account.is_none()) {
         let tag = |minor| tag(minor, Some(&line.currency));
         let (gross, returned, net) = (tag(line.gross_minor), tag(line.returned_minor), tag(line.net_minor));
-        writeln!(out, "{:<5} {:<10} {gross:>18} {returned:>18} {net:>18}", mode(line.livemode), line.day)?;
+        let outside = tag(line.outside_minor);
+        writeln!(
+            out,
+            "{:<5} {:<10} {gross:>18} {returned:>18} {net:>18} {outside:>18}",
+            mode(line.livemode),
+            line.day
+        )?;
+    }
+    let accounts: BTreeSet<&str> = summary.daily.iter().filter_map(|line| line.account.as_deref()).collect();
+    if !accounts.is_empty() {
+        writeln!(out, "without the money of {} connected accounts, which --json lists", accounts.len())?;
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ pub struct Summary {
     pub counts: Counts,
     /// Subscriptions that entitle a user now, by mode, tier and currency.
     pub recurring: Vec<RecurringLine>,
-    /// Money by mode, day (UTC) and currency, the latest day first.
+    /// Money by account, mode, day (UTC) and currency, the latest day first and one's own account before others.
     pub daily: Vec<DayLine>,
 }
 
@@ -213,9 +213,12 @@ pub struct RecurringLine {
     pub mrr_minor: i64,
 }
 
-/// Money of one mode, day and currency, in minor units.
+/// Money of one account, mode, day and currency, in minor units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayLine {
+    /// Connected account whose money it is; `None` for one's own. Never add up both.
+    #[serde(default)]
+    pub account: Option<String>,
     /// False for test mode.
     pub livemode: bool,
     /// Day in UTC, as `YYYY-MM-DD`.
@@ -228,6 +231,9 @@ pub struct DayLine {
     pub returned_minor: i64,
     /// The sum of both.
     pub net_minor: i64,
+    /// Of what came in, what came around Stripe: invoices paid out of band.
+    #[serde(default)]
+    pub outside_minor: i64,
 }
 
 /// One subscription with its user.

@@ -12,6 +12,7 @@ use super::rows::{Finding, Severity};
 use super::verdict::Plan;
 use crate::stripe::event::{Event, Family};
 use crate::stripe::object::Object;
+use crate::stripe::payment::shows_releases_as_refunds;
 
 /// Adds to a plan what does not add up in its event.
 pub fn check(event: &Event, context: Context<'_>, plan: &mut Plan) {
@@ -20,7 +21,10 @@ pub fn check(event: &Event, context: Context<'_>, plan: &mut Plan) {
     let mut findings = Vec::new();
     match event.family {
         Family::Invoice => invoice::check(object, &mut findings),
-        Family::Charge => payment::check_charge(object, &mut findings),
+        Family::Charge => {
+            let with_releases = context.related.is_none() && shows_releases_as_refunds(event.api_version.as_deref());
+            payment::check_charge(object, with_releases, &mut findings);
+        }
         Family::Refund | Family::Dispute => payment::check_reversal(object, &mut findings),
         Family::Subscription => subscription::check(fetched.unwrap_or(object), context.settings, &mut findings),
         Family::Customer | Family::Session | Family::InvoicePayment | Family::PaymentIntent | Family::Other => {}

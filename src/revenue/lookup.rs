@@ -126,7 +126,7 @@ fn payment(event: &Event) -> Option<Question> {
         Family::PaymentIntent if event.classic_kind() == "payment_intent.succeeded" => PaymentIds::of_intent(object),
         _ => return None,
     };
-    let open = paid_invoice(object) == PaidInvoice::Unknown;
+    let open = matches!(paid_invoice(object), PaidInvoice::Unknown | PaidInvoice::Hinted(_));
     ids.intent.filter(|_| open).map(|id| Question::InvoicePaidBy(scope(event), id.to_owned()))
 }
 

@@ -11,8 +11,8 @@ mod session;
 mod subscription;
 
 use super::rows::{
-    BindingKind, BindingRow, EventFacts, Finding, PaymentLink, Rank, RawJson, RevenueKind, RevenueRow, Severity,
-    Source, Standing, Version,
+    BindingKind, BindingRow, EventFacts, Evidence, Finding, PaymentLink, Rank, RawJson, RevenueKind, RevenueRow,
+    Severity, Source, Standing, Version,
 };
 use super::tiers::Tiers;
 use super::verdict::Plan;
@@ -22,7 +22,7 @@ use crate::stripe::event::{Event, Family};
 use crate::stripe::metadata::UserFields;
 use crate::stripe::money::{AMOUNT_MAX, Currency};
 use crate::stripe::object::Object;
-use crate::stripe::payment::PaidInvoice;
+use crate::stripe::payment::{PaidInvoice, shows_releases_as_refunds};
 
 /// What the operator decides about the meaning of events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -196,6 +196,8 @@ impl<'a> Projection<'a> {
             account: self.event.account.clone(),
             livemode: self.livemode(object),
             amount_minor,
+            outside_minor: 0,
+            uncaptured_minor: 0,
             voided_minor: 0,
             currency: currency.as_str().to_owned(),
             occurred_at,
@@ -206,35 +208,40 @@ impl<'a> Projection<'a> {
             customer_id,
             user_id: self.named_user(object),
             status: object.at("status").word().map(str::to_owned),
-            match_key: None,
         })
     }
 
-    /// Adds a row of money, unless nothing moved. The key that lets an invoice and a payment without a link be taken
-    /// for the same money is made of what both know.
-    fn push_money(&mut self, mut row: RevenueRow) {
-        if row.amount_minor == 0 && matches!(row.kind, RevenueKind::Invoice | RevenueKind::Payment) {
+    /// Adds a row of money, unless nothing came in and nothing was authorised.
+    fn push_money(&mut self, row: RevenueRow) {
+        let incoming = matches!(row.kind, RevenueKind::Invoice | RevenueKind::Payment | RevenueKind::Part);
+        if incoming && row.amount_minor == 0 && row.uncaptured_minor == 0 {
             return;
         }
         if self.plan.revenue.iter().any(|known| known.kind == row.kind && known.key == row.key) {
             return;
         }
-        if matches!(row.kind, RevenueKind::Invoice | RevenueKind::Payment) {
-            let customer = row.customer_id.as_deref();
-            row.match_key = customer.map(|id| format!("{id}|{}|{}", row.currency, row.amount_minor));
-        }
         self.plan.revenue.push(row);
     }
 
-    /// Notes which invoice a payment paid, or that it paid none. To pay an invoice cannot be undone.
-    fn link(&mut self, payment_id: &str, invoice_id: Option<&str>, content: Content<'_>) {
-        if self.plan.links.iter().any(|link| link.payment_id == payment_id) {
+    /// Notes that a payment paid an invoice. Better evidence stands above, whatever is newer.
+    fn link(&mut self, payment_id: &str, invoice_id: &str, evidence: Evidence, content: Content<'_>) {
+        let known = |link: &PaymentLink| link.payment_id == payment_id && link.invoice_id == invoice_id;
+        if self.plan.links.iter().any(known) {
             return;
         }
-        let standing = if invoice_id.is_some() { Standing::Final } else { Standing::Provisional };
+        let standing = match evidence {
+            Evidence::Hint => Standing::Provisional,
+            Evidence::Named => Standing::Current,
+        };
         let version = self.version(content, standing);
-        let invoice_id = invoice_id.map(str::to_owned);
-        self.plan.links.push(PaymentLink { payment_id: payment_id.to_owned(), invoice_id, version });
+        let (payment_id, invoice_id) = (payment_id.to_owned(), invoice_id.to_owned());
+        self.plan.links.push(PaymentLink { payment_id, invoice_id, evidence, version });
+    }
+
+    /// Whether the object here is in a version that shows the release of an authorisation as a refund. Stripe is asked
+    /// in a newer one.
+    fn shows_releases_as_refunds(&self, content: Content<'_>) -> bool {
+        content.source == Source::Payload && shows_releases_as_refunds(self.event.api_version.as_deref())
     }
 
     /// The user that an object's own metadata names, for the row about it.

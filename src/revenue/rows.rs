@@ -19,7 +19,7 @@ use serde::Serialize;
 
 pub use self::binding::{BindingKind, BindingRow, CustomerRow};
 pub use self::claim::{ClaimRank, ClaimRow};
-pub use self::money::{MATCH_WINDOW, PaymentLink, RevenueKind, RevenueRow};
+pub use self::money::{Evidence, MATCH_WINDOW, PaymentLink, RevenueKind, RevenueRow};
 pub use self::raw::RawJson;
 pub use self::review::{Action, Decision, Finding, Severity};
 pub use self::subscription::{ProjectedStatus, Source, SubscriptionRow};

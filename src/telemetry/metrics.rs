@@ -29,7 +29,7 @@ const SECONDS: [f64; 16] =
 const ENTRIES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Types of event with a label of their own; all others count as `other`.
-const EVENT_TYPES: [&str; 34] = [
+const EVENT_TYPES: [&str; 35] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
@@ -52,6 +52,7 @@ const EVENT_TYPES: [&str; 34] = [
     "invoice.marked_uncollectible",
     "invoice_payment.paid",
     "charge.succeeded",
+    "charge.captured",
     "charge.refunded",
     "refund.created",
     "refund.updated",

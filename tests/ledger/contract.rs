@@ -97,7 +97,7 @@ fn quarrel(random: &mut fastrand::Rng) -> [Vec<Verdict>; 2] {
             0 => planned = planned.customer_user(&cus, &user),
             1 => planned = planned.subscription_user(&sub, &user),
             2 => planned = planned.customer(&cus, random.bool()).money(RevenueKind::Invoice, "in_1", 100, |_| {}),
-            _ => planned = planned.link("pi_1", random.bool().then_some("in_1")),
+            _ => planned = planned.link("pi_1", if random.bool() { "in_1" } else { "in_2" }),
         }
         let (released, replayed) = (random.u8(0..9) == 0, random.u8(0..6) == 0);
         let held = random.u8(0..4) == 0;

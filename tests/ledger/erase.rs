@@ -177,7 +177,7 @@ async fn late_events_bring_nothing_back(store: &dyn Store) {
     let findings = holding(&contents, ERASED_PERSON);
     assert_eq!(findings.len(), 3, "it does not come back silently: {findings:?}");
     let money = store.counted().await;
-    assert!(money.contains(&("refund".to_owned(), "re_late".to_owned(), -100)), "{money:?}");
+    assert!(money.contains(&("refund".to_owned(), "re_late".to_owned(), -100, 0)), "{money:?}");
 
     // The person has come back in earnest.
     assert!(store.ledger().unmark_erased(&Person::of(&user(ANN))).await.unwrap() > 0);

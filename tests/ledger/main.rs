@@ -16,6 +16,7 @@ mod postgres;
 mod rest;
 
 mod agreement;
+mod cases;
 mod contract;
 mod direct;
 mod erase;

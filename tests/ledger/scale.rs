@@ -31,9 +31,9 @@ fn fill() -> String {
          SELECT 'cus_' || n, 50, {user}, 'x', '1' FROM generate_series(1, {SUBSCRIPTIONS}) n;
          INSERT INTO gateway.events (id, type, livemode, created, payload, outcome, recorded_at)
          SELECT 'evt_old_' || n, 'x', true, now(), '{{}}', 'applied', now() FROM generate_series(1, {tenth}) n;
-         INSERT INTO gateway.revenue_entries (kind, key, version, as_of, livemode, amount_minor, voided_minor, currency,
-             occurred_at, payment_id)
-         SELECT 'invoice', 'in_' || n, '1', now(), true, 999, 0, 'cad', now(), 'pi_' || n
+         INSERT INTO gateway.revenue_entries (kind, key, version, as_of, livemode, amount_minor, outside_minor,
+             uncaptured_minor, voided_minor, currency, occurred_at, payment_id)
+         SELECT 'invoice', 'in_' || n, '1', now(), true, 999, 0, 0, 0, 'cad', now(), 'pi_' || n
          FROM generate_series(1, {tenth}) n;
          INSERT INTO gateway.user_access (user_id, subscription_id, status, tier, entitles, shown)
          SELECT {user}, 'sub_' || n, 'active', 'silver', true, true FROM generate_series(1, {tenth}) n;
@@ -53,7 +53,7 @@ fn batch(start: usize, length: usize) -> Vec<Verdict> {
             .customer_user(&customer, &user)
             .customer(&customer, false)
             .money(RevenueKind::Invoice, &format!("in_{number}"), 999, |_| {})
-            .link(&format!("pi_{number}"), Some(&format!("in_{number}")))
+            .link(&format!("pi_{number}"), &format!("in_{number}"))
             .verdict()
     });
     events.collect()

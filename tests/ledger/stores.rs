@@ -57,7 +57,10 @@ const DOUBTS: [&str; 2] = ["doubted_subscriptions", "vouched_subscriptions"];
 pub(crate) const ORDER_DEPENDENT: [&str; 8] =
     ["outcome", "recorded_at", "created_at", "updated_at", "shown", "attempts", "retry_at", "fault"];
 
-const COUNTED: &str = "SELECT kind, key, amount_minor";
+const COUNTED: &str = "SELECT kind, key, amount_minor, outside_minor";
+
+/// Kind, key, amount, and what of it came around Stripe.
+pub(crate) type Money = (String, String, i64, i64);
 
 /// A store with a way to look into it and to empty it.
 pub(crate) trait Store: Send + Sync {
@@ -67,8 +70,8 @@ pub(crate) trait Store: Send + Sync {
     /// All rows of [`TABLES`], with timestamps as milliseconds and JSON as values.
     fn contents(&self) -> BoxFuture<'_, Contents>;
 
-    /// The money that counts: kind, key and amount of each row that counts with something.
-    fn counted(&self) -> BoxFuture<'_, Vec<(String, String, i64)>>;
+    /// The money that counts: kind, key, amount, and what of it came around Stripe, of each row that counts with something.
+    fn counted(&self) -> BoxFuture<'_, Vec<Money>>;
 
     /// Removes all rows.
     fn clear(&self) -> BoxFuture<'_, ()>;
@@ -86,7 +89,16 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where the system has a place for that, for tests that commit thousands of times.
+    pub(crate) fn hasty() -> Self {
+        let memory = std::path::Path::new("/dev/shm");
+        if memory.is_dir() { Self::within(tempfile::tempdir_in(memory).unwrap()) } else { Self::new() }
+    }
+
+    fn within(dir: tempfile::TempDir) -> Self {
         let file = dir.path().join("ledger.db");
         let ledger = SqliteLedger::open(&file, Clock::manual(at(0))).unwrap();
         Self { ledger, file, _dir: dir }
@@ -105,12 +117,12 @@ impl Store for Sqlite {
         })
     }
 
-    fn counted(&self) -> BoxFuture<'_, Vec<(String, String, i64)>> {
+    fn counted(&self) -> BoxFuture<'_, Vec<Money>> {
         Box::pin(async {
             let connection = Connection::open(&self.file).unwrap();
             let mut statement = connection.prepare(&format!("{COUNTED} FROM counted_revenue WHERE amount_minor <> 0"));
             let statement = statement.as_mut().unwrap();
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
             let mut rows: Vec<_> = rows.map(Result::unwrap).collect();
             rows.sort();
             rows
@@ -229,11 +241,11 @@ impl Store for Postgres {
         })
     }
 
-    fn counted(&self) -> BoxFuture<'_, Vec<(String, String, i64)>> {
+    fn counted(&self) -> BoxFuture<'_, Vec<Money>> {
         Box::pin(async {
             let statement = format!("{COUNTED} FROM gateway.counted_revenue WHERE amount_minor <> 0");
             let rows = sqlx::query_as(AssertSqlSafe(statement)).fetch_all(&self.pool).await;
-            let mut rows: Vec<(String, String, i64)> = rows.unwrap();
+            let mut rows: Vec<Money> = rows.unwrap();
             rows.sort();
             rows
         })

@@ -66,12 +66,17 @@ async fn one_payment_counts_once_in_every_order_of_its_events() {
 
 /// Projects events of a made-up object, each `(type, seconds after the start, object)`.
 pub(crate) async fn projected(events: &[(&str, i64, Value)]) -> Vec<Plan> {
+    projected_in("2025-03-31.basil", events).await
+}
+
+/// As [`projected`], in an API version.
+pub(crate) async fn projected_in(version: &str, events: &[(&str, i64, Value)]) -> Vec<Plan> {
     let bodies: Vec<_> = events
         .iter()
         .enumerate()
         .map(|(number, (kind, at, object))| {
             let event = json!({"id": format!("evt_{number:02}"), "object": "event", "type": kind, "livemode": false,
-                "created": START + at, "api_version": "2025-03-31.basil", "data": {"object": object}});
+                "created": START + at, "api_version": version, "data": {"object": object}});
             bytes::Bytes::from(event.to_string())
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use colony_gateway::revenue::net;
+use colony_gateway::revenue::counting;
 use colony_gateway::revenue::owners::{Owner, owner};
 use colony_gateway::revenue::rows::{
     BindingKind, BindingRow, ClaimRank, ClaimRow, CustomerRow, PaymentLink, RevenueKind, RevenueRow, SubscriptionRow,
@@ -18,7 +18,7 @@ pub(crate) struct Record {
     pub(crate) claims: BTreeMap<(String, ClaimRank, String), ClaimRow>,
     pub(crate) bindings: BTreeMap<(BindingKind, String), BindingRow>,
     pub(crate) revenue: BTreeMap<(RevenueKind, String), RevenueRow>,
-    pub(crate) links: BTreeMap<String, PaymentLink>,
+    pub(crate) links: BTreeMap<(String, String), PaymentLink>,
 }
 
 fn keep<K: Ord, R: Clone>(rows: &mut BTreeMap<K, R>, key: K, row: &R, version: impl Fn(&R) -> &Version) {
@@ -51,10 +51,17 @@ impl Record {
             keep(&mut self.bindings, (row.kind, row.from_id.clone()), row, |row| &row.version);
         }
         for row in &plan.revenue {
+            let names = self.revenue.get(&(row.kind, row.key.clone())).cloned();
             keep(&mut self.revenue, (row.kind, row.key.clone()), row, |row| &row.version);
+            // Names never change, and one version may lack what another has.
+            if let (Some(known), Some(kept)) = (names, self.revenue.get_mut(&(row.kind, row.key.clone()))) {
+                kept.payment_id = row.payment_id.clone().max(known.payment_id);
+                kept.charge_id = row.charge_id.clone().max(known.charge_id);
+                kept.customer_id = row.customer_id.clone().max(known.customer_id);
+            }
         }
         for row in &plan.links {
-            keep(&mut self.links, row.payment_id.clone(), row, |row| &row.version);
+            keep(&mut self.links, (row.payment_id.clone(), row.invoice_id.clone()), row, |row| &row.version);
         }
     }
 
@@ -62,7 +69,7 @@ impl Record {
     pub(crate) fn net(&self) -> i64 {
         let rows: Vec<_> = self.revenue.values().cloned().collect();
         let links: Vec<_> = self.links.values().cloned().collect();
-        net::net(&rows, &links).iter().map(|counted| counted.amount_minor).sum()
+        counting::count(&rows, &links).iter().map(|counted| counted.amount_minor).sum()
     }
 
     /// The user of a subscription of which the customer `customer` pays.

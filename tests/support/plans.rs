@@ -4,8 +4,8 @@
 use colony_gateway::domain::clock::Timestamp;
 use colony_gateway::domain::ids::EventId;
 use colony_gateway::revenue::rows::{
-    BindingKind, BindingRow, ClaimRank, ClaimRow, CustomerRow, EventFacts, PaymentLink, ProjectedStatus, Rank, RawJson,
-    RevenueKind, RevenueRow, Source, Standing, SubscriptionRow, Version,
+    BindingKind, BindingRow, ClaimRank, ClaimRow, CustomerRow, EventFacts, Evidence, PaymentLink, ProjectedStatus,
+    Rank, RawJson, RevenueKind, RevenueRow, Source, Standing, SubscriptionRow, Version,
 };
 use colony_gateway::revenue::verdict::{Plan, Suspicion, Verdict};
 
@@ -154,6 +154,8 @@ impl Planned {
             account: None,
             livemode: true,
             amount_minor: amount,
+            outside_minor: 0,
+            uncaptured_minor: 0,
             voided_minor: 0,
             currency: "cad".to_owned(),
             occurred_at: at(self.seconds),
@@ -164,7 +166,6 @@ impl Planned {
             customer_id: None,
             user_id: None,
             status: Some("paid".to_owned()),
-            match_key: None,
         };
         change(&mut row);
         self.plan.revenue.push(row);
@@ -172,12 +173,22 @@ impl Planned {
     }
 
     /// Tells which invoice a payment paid.
-    pub(crate) fn link(mut self, payment: &str, invoice: Option<&str>) -> Self {
+    pub(crate) fn link(self, payment: &str, invoice: &str) -> Self {
+        self.linked(payment, invoice, Evidence::Named)
+    }
+
+    /// Hints at the invoice that a payment paid.
+    pub(crate) fn hint(self, payment: &str, invoice: &str) -> Self {
+        self.linked(payment, invoice, Evidence::Hint)
+    }
+
+    fn linked(mut self, payment: &str, invoice: &str, evidence: Evidence) -> Self {
         let version = self.version();
-        let standing = if invoice.is_some() { Standing::Final } else { Standing::Provisional };
+        let standing = if evidence == Evidence::Named { Standing::Current } else { Standing::Provisional };
         self.plan.links.push(PaymentLink {
             payment_id: payment.to_owned(),
-            invoice_id: invoice.map(str::to_owned),
+            invoice_id: invoice.to_owned(),
+            evidence,
             version: Version { standing, ..version },
         });
         self

@@ -60,7 +60,7 @@ pub enum Family {
     Invoice,
     /// `invoice_payment.paid`
     InvoicePayment,
-    /// `charge.succeeded|refunded`
+    /// `charge.succeeded|captured|refunded`
     Charge,
     /// `refund.*`, `charge.refund.updated`
     Refund,
@@ -90,7 +90,7 @@ impl Family {
             | "invoice.voided"
             | "invoice.marked_uncollectible" => Self::Invoice,
             "invoice_payment.paid" => Self::InvoicePayment,
-            "charge.succeeded" | "charge.refunded" => Self::Charge,
+            "charge.succeeded" | "charge.captured" | "charge.refunded" => Self::Charge,
             "charge.refund.updated" => Self::Refund,
             "payment_intent.succeeded" | "payment_intent.payment_failed" => Self::PaymentIntent,
             _ if kind.starts_with("customer.subscription.") => Self::Subscription,

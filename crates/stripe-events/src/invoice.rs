@@ -1,7 +1,7 @@
 //! A Stripe invoice of any API version.
 
 use super::object::Object;
-use super::payment::PaymentIds;
+use super::payment::{InvoicePayment, PaymentIds};
 
 /// A look at an invoice.
 #[derive(Clone, Copy, Debug)]
@@ -35,14 +35,41 @@ impl<'a> Invoice<'a> {
         }
     }
 
-    /// The payments it names: its own fields until 2025-03-31, the paid ones of `payments` since (if expanded).
-    pub fn payments(self) -> Vec<PaymentIds<'a>> {
-        let legacy = PaymentIds { intent: self.0.at("payment_intent").id(), charge: self.0.at("charge").id() };
-        let listed = self.0.at("payments").items().filter(|payment| payment.at("status").word() == Some("paid"));
-        std::iter::once(legacy)
-            .chain(listed.map(PaymentIds::of_invoice_payment))
-            .filter(|ids| !ids.is_empty())
-            .collect()
+    /// The payment that its own fields name, until 2025-03-31.
+    pub fn named_payment(self) -> Option<PaymentIds<'a>> {
+        let ids = PaymentIds { intent: self.0.at("payment_intent").id(), charge: self.0.at("charge").id() };
+        (!ids.is_empty()).then_some(ids)
+    }
+
+    /// The paid ones of `payments` (since 2025-03-31, where they are expanded).
+    pub fn payments(self) -> impl Iterator<Item = InvoicePayment<'a>> {
+        self.0.at("payments").items().map(InvoicePayment).filter(|payment| payment.is_paid())
+    }
+
+    /// What was paid on it; `None` when its amounts are missing or out of range.
+    ///
+    /// Of money that came around Stripe, old versions say `paid_out_of_band`, and leave it in `amount_remaining`; since
+    /// 2025-03-31 `amount_paid` has it, and only the list of payments, where it is there, tells it apart. What remains of
+    /// a paid invoice otherwise was forgiven.
+    pub fn paid(self) -> Option<Paid> {
+        let paid = self.0.at("amount_paid").integer()?;
+        let remaining = self.0.at("amount_remaining").integer().unwrap_or(0).max(0);
+        let out_of_band = self.0.at("paid_out_of_band").flag();
+        if remaining > 0 {
+            let outside = if out_of_band == Some(false) { 0 } else { remaining };
+            return Some(Paid { amount: paid.checked_add(outside)?, outside });
+        }
+        let outside = if out_of_band == Some(true) && self.named_payment().is_none() {
+            paid
+        } else if self.0.at("payments").is_whole_list() && self.payments().next().is_some() {
+            let through = self.payments().filter(|payment| !payment.is_outside());
+            let through =
+                through.map(InvoicePayment::amount).try_fold(0_i64, |sum, amount| sum.checked_add(amount?))?;
+            paid.saturating_sub(through)
+        } else {
+            0
+        };
+        Some(Paid { amount: paid, outside: outside.clamp(0, paid.max(0)) })
     }
 
     /// Tax added on top of the lines, in minor units; inclusive tax is in the lines already.
@@ -58,10 +85,25 @@ impl<'a> Invoice<'a> {
         Some(self.0.at("tax").integer().unwrap_or(0))
     }
 
-    /// Discounts of the whole invoice, in minor units.
+    /// All discounts, of the whole invoice and of single lines, in minor units.
     pub fn discount(self) -> Option<i64> {
         sum(self.0.at("total_discount_amounts").items())
     }
+
+    /// Credits that are taken off before tax and are no discounts, in minor units.
+    pub fn pretax_credit(self) -> Option<i64> {
+        let credits = self.0.at("total_pretax_credit_amounts").items();
+        sum(credits.filter(|credit| credit.at("type").word() == Some("credit_balance_transaction")))
+    }
+}
+
+/// What was paid on an invoice, in minor units of its currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paid {
+    /// All of it.
+    pub amount: i64,
+    /// Of it, what came around Stripe.
+    pub outside: i64,
 }
 
 /// Identifier of the price (or plan) of an invoice line: under `pricing` since 2025-03-31.
@@ -95,13 +137,36 @@ mod tests {
     }
 
     #[test]
-    fn only_paid_payments_are_named() {
+    fn only_paid_payments_are_listed() {
         let value = json!({"payments": {"data": [
             {"status": "open", "payment": {"type": "payment_intent", "payment_intent": "pi_1"}},
             {"status": "paid", "payment": {"type": "payment_intent", "payment_intent": {"id": "pi_2"}}}
         ]}});
-        let named: Vec<_> = Invoice(Object::new(&value)).payments().iter().map(PaymentIds::key).collect();
-        assert_eq!(named, [Some("pi_2")]);
+        let listed: Vec<_> = Invoice(Object::new(&value))
+            .payments()
+            .map(|payment| PaymentIds::of_invoice_payment(payment.0).key())
+            .collect();
+        assert_eq!(listed, [Some("pi_2")]);
+    }
+
+    #[test]
+    fn money_around_stripe_is_told_apart_in_every_shape() {
+        let listed = |payment| json!({"data": [{"status": "paid", "amount_paid": 30, "payment": payment}]});
+        let (card, record) = (json!({"payment_intent": "pi_1"}), json!({"payment_record": "pr_1"}));
+        for (value, amount, outside) in [
+            (json!({"amount_paid": 70, "amount_remaining": 0}), 70, 0),
+            (json!({"amount_paid": 0, "amount_remaining": 70, "paid_out_of_band": true}), 70, 70),
+            (json!({"amount_paid": 0, "amount_remaining": 70}), 70, 70),
+            (json!({"amount_paid": 60, "amount_remaining": 10, "paid_out_of_band": false}), 60, 0),
+            (json!({"amount_paid": 70, "amount_remaining": 0, "paid_out_of_band": true}), 70, 70),
+            (json!({"amount_paid": 70, "payments": {"data": []}}), 70, 0),
+            (json!({"amount_paid": 70, "payments": listed(card.clone())}), 70, 40),
+            (json!({"amount_paid": 30, "payments": listed(card)}), 30, 0),
+            (json!({"amount_paid": 30, "payments": listed(record)}), 30, 30),
+            (json!({"amount_paid": 70, "payments": {"data": [], "has_more": true}}), 70, 0),
+        ] {
+            assert_eq!(Invoice(Object::new(&value)).paid(), Some(Paid { amount, outside }), "{value}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! | [`signature`] | the `Stripe-Signature` header, checked over the raw bytes |
 //! | [`envelope`] | the few fields that decide where an event belongs, read without building the rest |
 //! | [`event`], [`object`] | a whole event, and any of Stripe's objects |
-//! | [`subscription`], [`invoice`], [`payment`], [`money`], [`metadata`] | what objects say, whichever version wrote them |
+//! | [`subscription`], [`invoice`], [`payment`], [`dispute`], [`money`], [`metadata`] | what objects say, whichever version wrote them |
 //! | [`simulator`] | Stripe-shaped traffic (feature `simulator`) |
 //!
 //! Objects are JSON values with accessors, not types of one API version: an endpoint keeps the version it was made with, so
@@ -13,6 +13,7 @@
 
 #![warn(missing_docs)]
 
+pub mod dispute;
 pub mod envelope;
 pub mod event;
 mod id;

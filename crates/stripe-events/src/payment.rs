@@ -25,11 +25,10 @@ impl<'a> PaymentIds<'a> {
         Self { intent: intent.at("id").id(), charge }
     }
 
-    /// The payment that an invoice payment names; one made outside of Stripe is named by its record.
+    /// The payment that an invoice payment names; none for one that was made around Stripe.
     pub fn of_invoice_payment(invoice_payment: Object<'a>) -> Self {
         let payment = invoice_payment.at("payment");
-        let charge = payment.at("charge").id().or_else(|| payment.at("payment_record").id());
-        Self { intent: payment.at("payment_intent").id(), charge }
+        Self { intent: payment.at("payment_intent").id(), charge: payment.at("charge").id() }
     }
 
     /// The payment that a refund or dispute is about.
@@ -51,33 +50,101 @@ impl<'a> PaymentIds<'a> {
 /// What a charge or payment intent says about the invoice it paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaidInvoice<'a> {
-    /// This one.
+    /// This one, in Stripe's own word.
     Named(&'a str),
-    /// None.
+    /// Perhaps this one: a reference that Stripe cuts to [`ORDER_REFERENCE_CHARS`], and that a seller can write too.
+    Hinted(&'a str),
+    /// None made it. A receipt that Stripe writes afterwards (`invoice_creation`) may still come.
     Standalone,
     /// Nothing: since 2025-03-31 the field is gone.
     Unknown,
 }
 
-/// The invoice that a charge or payment intent paid. Where the field `invoice` is gone, Stripe puts the invoice into
-/// `payment_details.order_reference` in newer versions; and a payment without a customer pays no invoice, because an
-/// invoice always has one.
+/// Characters of an invoice's id that Stripe kept in `payment_details.order_reference` in the autumn of 2025 (the id
+/// has 27; since March 2026 it is there whole).
+pub const ORDER_REFERENCE_CHARS: usize = 25;
+
+/// The invoice that a charge or payment intent paid. Where the field `invoice` is gone, newer versions hint at it in
+/// `payment_details.order_reference`; and a payment without a customer pays no invoice, because an invoice always has
+/// one.
 pub fn paid_invoice(payment: Object<'_>) -> PaidInvoice<'_> {
     let reference = payment.path("payment_details.order_reference").id().filter(|id| id.starts_with("in_"));
-    match payment.at("invoice").id().or(reference) {
-        Some(id) => PaidInvoice::Named(id),
-        None if payment.mentions("invoice") => PaidInvoice::Standalone,
-        None if payment.mentions("customer") && payment.at("customer").id().is_none() => PaidInvoice::Standalone,
-        None => PaidInvoice::Unknown,
+    match (payment.at("invoice").id(), reference) {
+        (Some(id), _) => PaidInvoice::Named(id),
+        (None, Some(id)) => PaidInvoice::Hinted(id),
+        (None, None) if payment.mentions("invoice") => PaidInvoice::Standalone,
+        (None, None) if payment.mentions("customer") && payment.at("customer").id().is_none() => {
+            PaidInvoice::Standalone
+        }
+        (None, None) => PaidInvoice::Unknown,
     }
 }
 
-/// Minor units that a charge brought in: what was captured of it.
-pub fn captured(charge: Object<'_>) -> Option<i64> {
-    charge.at("amount_captured").integer().or_else(|| {
-        let captured = charge.at("captured").flag().unwrap_or(true);
-        if captured { charge.at("amount").integer() } else { Some(0) }
-    })
+/// Whether `hint` names the invoice `id`: it is the id, or the id cut to [`ORDER_REFERENCE_CHARS`].
+pub fn hint_names(hint: &str, id: &str) -> bool {
+    hint == id || (hint.len() == ORDER_REFERENCE_CHARS && id.starts_with(hint))
+}
+
+/// The part of a payment that an invoice payment (`inpay_…`) gave to its invoice.
+#[derive(Clone, Copy, Debug)]
+pub struct InvoicePayment<'a>(pub Object<'a>);
+
+impl<'a> InvoicePayment<'a> {
+    /// Whether money came: one that is open or was canceled gave nothing.
+    pub fn is_paid(self) -> bool {
+        self.0.at("status").word().is_none_or(|status| status == "paid")
+    }
+
+    /// Minor units that it gave.
+    pub fn amount(self) -> Option<i64> {
+        self.0.at("amount_paid").integer()
+    }
+
+    /// Whether the money came around Stripe: it names a record of a payment, or no payment at all.
+    pub fn is_outside(self) -> bool {
+        self.0.at("payment").is_some() && PaymentIds::of_invoice_payment(self.0).is_empty()
+    }
+
+    /// The record of a payment that was made around Stripe.
+    pub fn record(self) -> Option<&'a str> {
+        self.0.path("payment.payment_record").id()
+    }
+}
+
+/// What was authorised, and what of it was captured, in minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// What was captured: money that came in.
+    pub amount: i64,
+    /// What was authorised and not captured: it never was money.
+    pub rest: i64,
+    /// Whether Stripe says how much was captured. A charge of before 2020, and one whose authorisation was released
+    /// before 2025-03-31, does not.
+    pub told: bool,
+}
+
+/// What was captured of a charge.
+pub fn captured(charge: Object<'_>) -> Option<Captured> {
+    let whole = charge.at("amount").integer();
+    let flag = charge.at("captured").flag();
+    let amount = match (charge.at("amount_captured").integer(), flag) {
+        (_, Some(false)) => return Some(Captured { amount: 0, rest: whole.unwrap_or(0), told: true }),
+        (Some(amount), _) => return Some(Captured { amount, rest: rest(whole, amount), told: true }),
+        (None, _) => whole?,
+    };
+    Some(Captured { amount, rest: 0, told: false })
+}
+
+/// What was received through a payment intent.
+pub fn received(intent: Object<'_>) -> Option<Captured> {
+    let whole = intent.at("amount").integer();
+    let received = intent.at("amount_received").integer();
+    let amount = received.or(whole)?;
+    Some(Captured { amount, rest: rest(whole, amount), told: received.is_some() })
+}
+
+fn rest(whole: Option<i64>, captured: i64) -> i64 {
+    whole.map_or(0, |whole| whole.saturating_sub(captured).max(0))
 }
 
 /// Whether a refund with this status came to nothing.
@@ -85,9 +152,21 @@ pub fn refund_failed(status: Option<&str>) -> bool {
     matches!(status, Some("failed" | "canceled"))
 }
 
-/// Whether the bank holds the money of a dispute with this status: not while it only asks, and not after it was won.
-pub fn dispute_holds_money(status: Option<&str>) -> bool {
-    !matches!(status, Some("won" | "prevented" | "warning_needs_response" | "warning_under_review" | "warning_closed"))
+/// First API version in which releasing an authorisation, or the rest of one, makes no refund.
+const RELEASES_MAKE_NO_REFUND: &str = "2025-03-31";
+
+/// Whether events of this API version show the release of an authorisation as a refund. One that is not told is taken
+/// for old.
+pub fn shows_releases_as_refunds(api_version: Option<&str>) -> bool {
+    api_version.is_none_or(|version| version < RELEASES_MAKE_NO_REFUND)
+}
+
+/// Whether a refund moved nothing on the balance, by its own word: it succeeded without a balance transaction, or it
+/// was made because an authorisation ran out. Only where [`shows_releases_as_refunds`].
+pub fn refund_moved_nothing(refund: Object<'_>) -> bool {
+    let succeeded = refund.at("status").word().is_none_or(|status| status == "succeeded");
+    let unbooked = refund.mentions("balance_transaction") && !refund.at("balance_transaction").is_some();
+    (succeeded && unbooked) || refund.at("reason").word() == Some("expired_uncaptured_charge")
 }
 
 #[cfg(test)]
@@ -112,7 +191,8 @@ mod tests {
     fn an_absent_invoice_is_not_taken_for_none() {
         for (value, expected) in [
             (json!({"invoice": "in_1"}), PaidInvoice::Named("in_1")),
-            (json!({"payment_details": {"order_reference": "in_1"}}), PaidInvoice::Named("in_1")),
+            (json!({"payment_details": {"order_reference": "in_1"}}), PaidInvoice::Hinted("in_1")),
+            (json!({"invoice": "in_2", "payment_details": {"order_reference": "in_1"}}), PaidInvoice::Named("in_2")),
             (json!({"invoice": null, "customer": "cus_1"}), PaidInvoice::Standalone),
             (json!({"customer": null}), PaidInvoice::Standalone),
             (json!({"customer": "cus_1", "payment_details": {"order_reference": "order-7"}}), PaidInvoice::Unknown),
@@ -124,8 +204,50 @@ mod tests {
 
     #[test]
     fn an_authorisation_brings_in_nothing() {
-        assert_eq!(captured(Object::new(&json!({"amount": 500, "captured": false}))), Some(0));
-        assert_eq!(captured(Object::new(&json!({"amount": 500, "captured": true}))), Some(500));
-        assert_eq!(captured(Object::new(&json!({"amount": 500, "amount_captured": 300}))), Some(300));
+        for (charge, amount, rest, told) in [
+            (json!({"amount": 500, "captured": false}), 0, 500, true),
+            (json!({"amount": 500, "captured": false, "amount_captured": null}), 0, 500, true),
+            (json!({"amount": 500, "captured": true}), 500, 0, false),
+            (json!({"amount": 500, "captured": true, "amount_captured": null}), 500, 0, false),
+            (json!({"amount": 500, "captured": true, "amount_captured": 300}), 300, 200, true),
+        ] {
+            assert_eq!(captured(Object::new(&charge)), Some(Captured { amount, rest, told }), "{charge}");
+        }
+    }
+
+    #[test]
+    fn a_hint_is_the_id_of_an_invoice_or_its_first_25_characters() {
+        let id = "in_1AAAAAAAAAAAAAAAAAAAAAAA";
+        assert!(hint_names(id, id) && hint_names(&id[..ORDER_REFERENCE_CHARS], id));
+        assert!(!hint_names(&id[..24], id) && !hint_names("in_1", "in_12"));
+    }
+
+    #[test]
+    fn only_old_refunds_without_a_booking_moved_nothing() {
+        for (refund, nothing) in [
+            (json!({"status": "succeeded", "balance_transaction": null}), true),
+            (json!({"status": "succeeded", "balance_transaction": "txn_1"}), false),
+            (json!({"status": "pending", "balance_transaction": null}), false),
+            (json!({"status": "succeeded"}), false),
+            (json!({"status": "succeeded", "reason": "expired_uncaptured_charge"}), true),
+        ] {
+            assert_eq!(refund_moved_nothing(Object::new(&refund)), nothing, "{refund}");
+        }
+        assert!(shows_releases_as_refunds(Some("2024-11-20.acacia")) && shows_releases_as_refunds(None));
+        assert!(!shows_releases_as_refunds(Some("2025-03-31.basil")));
+    }
+
+    #[test]
+    fn money_around_stripe_names_a_record_or_nothing() {
+        for (payment, outside) in [
+            (json!({"type": "payment_intent", "payment_intent": "pi_1"}), false),
+            (json!({"type": "charge", "charge": "ch_1"}), false),
+            (json!({"type": "payment_record", "payment_record": "pr_1"}), true),
+            (json!({"type": "out_of_band"}), true),
+            (json!(null), false),
+        ] {
+            let value = json!({"payment": payment});
+            assert_eq!(InvoicePayment(Object::new(&value)).is_outside(), outside, "{value}");
+        }
     }
 }

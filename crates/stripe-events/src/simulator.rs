@@ -5,7 +5,8 @@
 //! the same release of this crate. [`Simulator`] makes events, [`Expected`] knows what they must lead to,
 //! [`Deliveries`] decides how they are delivered (duplicates, disorder, forgeries) and [`sign()`] signs them.
 //!
-//! It does not model disputes, taxes, prorations, quantities or several subscriptions at once.
+//! Their money has authorisations that are let go or captured in part, refunds, disputes, invoices paid around Stripe, and
+//! payments for two invoices. It does not model taxes, prorations, quantities or several subscriptions at once.
 
 mod catalogue;
 mod deliveries;

@@ -50,7 +50,7 @@ pub fn differences(
 
 fn money(summary: &Summary, expected: &Expected, differences: &mut Vec<String>) {
     let mut recorded: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
-    for line in &summary.daily {
+    for line in summary.daily.iter().filter(|line| line.account.is_none()) {
         let (gross, returned) = recorded.entry(&line.currency).or_default();
         *gross += line.gross_minor;
         *returned += line.returned_minor;

@@ -6,54 +6,69 @@ use rusqlite::{Transaction, params};
 use crate::domain::ids::EventId;
 use crate::revenue::rows::{Decision, Finding, PaymentLink, RevenueRow};
 
-/// Keeps the amount with the greatest version; returns the number of rows that changed.
+/// Keeps the amount with the greatest version, and the names that any version has; returns the number of rows whose
+/// version changed.
 pub(super) fn merge_revenue(transaction: &Transaction<'_>, row: &RevenueRow) -> rusqlite::Result<usize> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO revenue_entries (kind, key, version, as_of, account, livemode, amount_minor, voided_minor,
-                 currency, occurred_at, payment_id, charge_id, invoice_id, subscription_id, customer_id, user_id,
-                 status, match_key)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
-             ON CONFLICT (kind, key) DO UPDATE SET version = excluded.version, as_of = excluded.as_of,
-                 account = excluded.account, livemode = excluded.livemode, amount_minor = excluded.amount_minor,
-                 voided_minor = excluded.voided_minor, currency = excluded.currency,
-                 occurred_at = excluded.occurred_at, payment_id = excluded.payment_id,
-                 charge_id = excluded.charge_id, invoice_id = excluded.invoice_id,
-                 subscription_id = excluded.subscription_id, customer_id = excluded.customer_id,
-                 user_id = excluded.user_id, status = excluded.status, match_key = excluded.match_key
-             WHERE excluded.version > revenue_entries.version",
-        )?
-        .execute(params![
-            row.kind.as_str(),
-            row.key,
-            row.version.sort_key(),
-            row.as_of.millis(),
-            row.account,
-            row.livemode,
-            row.amount_minor,
-            row.voided_minor,
-            row.currency,
-            row.occurred_at.millis(),
-            row.payment_id,
-            row.charge_id,
-            row.invoice_id,
-            row.subscription_id,
-            row.customer_id,
-            row.user_id,
-            row.status,
-            row.match_key,
-        ])
+    let changed = transaction.prepare_cached(MERGE_REVENUE)?.execute(params![
+        row.kind.as_str(),
+        row.key,
+        row.version.sort_key(),
+        row.as_of.millis(),
+        row.account,
+        row.livemode,
+        row.amount_minor,
+        row.outside_minor,
+        row.uncaptured_minor,
+        row.voided_minor,
+        row.currency,
+        row.occurred_at.millis(),
+        row.payment_id,
+        row.charge_id,
+        row.invoice_id,
+        row.subscription_id,
+        row.customer_id,
+        row.user_id,
+        row.status,
+    ])?;
+    if changed == 0 {
+        let names = params![row.kind.as_str(), row.key, row.payment_id, row.charge_id, row.customer_id];
+        transaction.prepare_cached(MERGE_NAMES)?.execute(names)?;
+    }
+    Ok(changed)
 }
+
+const MERGE_REVENUE: &str = "
+INSERT INTO revenue_entries AS t (kind, key, version, as_of, account, livemode, amount_minor, outside_minor,
+    uncaptured_minor, voided_minor, currency, occurred_at, payment_id, charge_id, invoice_id, subscription_id,
+    customer_id, user_id, status)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+ON CONFLICT (kind, key) DO UPDATE SET version = excluded.version, as_of = excluded.as_of, account = excluded.account,
+    livemode = excluded.livemode, amount_minor = excluded.amount_minor, outside_minor = excluded.outside_minor,
+    uncaptured_minor = excluded.uncaptured_minor, voided_minor = excluded.voided_minor, currency = excluded.currency,
+    occurred_at = excluded.occurred_at, invoice_id = excluded.invoice_id, subscription_id = excluded.subscription_id,
+    user_id = excluded.user_id, status = excluded.status,
+    payment_id = coalesce(max(t.payment_id, excluded.payment_id), t.payment_id, excluded.payment_id),
+    charge_id = coalesce(max(t.charge_id, excluded.charge_id), t.charge_id, excluded.charge_id),
+    customer_id = coalesce(max(t.customer_id, excluded.customer_id), t.customer_id, excluded.customer_id)
+WHERE excluded.version > t.version";
+
+/// What a row says of other objects never changes, and one version may lack what another has.
+const MERGE_NAMES: &str = "
+UPDATE revenue_entries SET payment_id = coalesce(max(payment_id, ?3), payment_id, ?3),
+    charge_id = coalesce(max(charge_id, ?4), charge_id, ?4),
+    customer_id = coalesce(max(customer_id, ?5), customer_id, ?5)
+WHERE kind = ?1 AND key = ?2";
 
 /// Keeps the link with the greatest version; returns the number of rows that changed.
 pub(super) fn merge_link(transaction: &Transaction<'_>, row: &PaymentLink) -> rusqlite::Result<usize> {
     transaction
         .prepare_cached(
-            "INSERT INTO payment_links (payment_id, invoice_id, version) VALUES (?1, ?2, ?3)
-             ON CONFLICT (payment_id) DO UPDATE SET invoice_id = excluded.invoice_id, version = excluded.version
+            "INSERT INTO payment_links (payment_id, invoice_id, evidence, version) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (payment_id, invoice_id)
+             DO UPDATE SET evidence = excluded.evidence, version = excluded.version
              WHERE excluded.version > payment_links.version",
         )?
-        .execute(params![row.payment_id, row.invoice_id, row.version.sort_key()])
+        .execute(params![row.payment_id, row.invoice_id, row.evidence as u8, row.version.sort_key()])
 }
 
 /// Records a finding of the checks.

@@ -98,18 +98,21 @@ fn recurring(connection: &Connection) -> rusqlite::Result<Vec<RecurringLine>> {
 fn daily(connection: &Connection, days: u32) -> rusqlite::Result<Vec<DayLine>> {
     connection
         .prepare_cached(
-            "SELECT livemode, day, currency, gross_minor, returned_minor, net_minor FROM daily_revenue
-             WHERE day IN (SELECT DISTINCT day FROM daily_revenue ORDER BY day DESC LIMIT ?1)
-             ORDER BY day DESC, livemode DESC, currency",
+            "WITH daily AS MATERIALIZED (SELECT * FROM daily_revenue)
+             SELECT account, livemode, day, currency, gross_minor, returned_minor, net_minor, outside_minor FROM daily
+             WHERE day IN (SELECT DISTINCT day FROM daily ORDER BY day DESC LIMIT ?1)
+             ORDER BY day DESC, account, livemode DESC, currency",
         )?
         .query_map([days], |row| {
             Ok(DayLine {
-                livemode: row.get(0)?,
-                day: row.get(1)?,
-                currency: row.get(2)?,
-                gross_minor: row.get(3)?,
-                returned_minor: row.get(4)?,
-                net_minor: row.get(5)?,
+                account: row.get(0)?,
+                livemode: row.get(1)?,
+                day: row.get(2)?,
+                currency: row.get(3)?,
+                gross_minor: row.get(4)?,
+                returned_minor: row.get(5)?,
+                net_minor: row.get(6)?,
+                outside_minor: row.get(7)?,
             })
         })?
         .collect()

@@ -2,7 +2,7 @@
 //!
 //! Timestamps are milliseconds since the Unix epoch; JSON is text as it came; versions are text that compares by
 //! byte. The views compute on reading what takes the rows of several events: the user of a subscription, and which
-//! money counts (the four rules of [`crate::revenue::rows::RevenueRow`]'s module).
+//! money counts (the rules of [`crate::revenue::rows::RevenueRow`]'s module).
 
 use std::time::Duration;
 
@@ -14,7 +14,10 @@ use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::revenue::rows::MATCH_WINDOW;
 
 /// Version of the tables, in `PRAGMA user_version`.
-pub(super) const SCHEMA_VERSION: i32 = 2;
+pub(super) const SCHEMA_VERSION: i32 = 3;
+
+/// The view that tells which money counts.
+const COUNTED_REVENUE: &str = include_str!("counted_revenue.sql");
 
 /// How long a transaction waits for another process to let go of the file.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -36,10 +39,6 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
             transaction.execute_batch(TABLES).map_err(fault)?;
             transaction.execute_batch(GRANTS).map_err(fault)?;
             transaction.execute_batch(&views()).map_err(fault)?;
-            transaction.execute_batch(ERASURES).map_err(fault)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
-        }
-        1 => {
             transaction.execute_batch(ERASURES).map_err(fault)?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
         }
@@ -237,6 +236,8 @@ CREATE TABLE revenue_entries (
     account TEXT,
     livemode INTEGER NOT NULL,
     amount_minor INTEGER NOT NULL,
+    outside_minor INTEGER NOT NULL DEFAULT 0,
+    uncaptured_minor INTEGER NOT NULL DEFAULT 0,
     voided_minor INTEGER NOT NULL,
     currency TEXT NOT NULL,
     occurred_at INTEGER NOT NULL,
@@ -247,18 +248,18 @@ CREATE TABLE revenue_entries (
     customer_id TEXT,
     user_id TEXT,
     status TEXT,
-    match_key TEXT,
     PRIMARY KEY (kind, key)
 ) STRICT;
-CREATE INDEX revenue_entries_by_match ON revenue_entries (match_key, occurred_at) WHERE match_key IS NOT NULL;
 CREATE INDEX revenue_entries_by_payment ON revenue_entries (payment_id) WHERE payment_id IS NOT NULL;
 
 CREATE TABLE payment_links (
-    payment_id TEXT PRIMARY KEY,
-    invoice_id TEXT,
-    version TEXT NOT NULL
+    payment_id TEXT NOT NULL,
+    invoice_id TEXT NOT NULL,
+    evidence INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    PRIMARY KEY (payment_id, invoice_id)
 ) STRICT;
-CREATE INDEX payment_links_by_invoice ON payment_links (invoice_id) WHERE invoice_id IS NOT NULL;
+CREATE INDEX payment_links_by_invoice ON payment_links (invoice_id);
 
 CREATE TABLE findings (
     event_id TEXT NOT NULL,
@@ -321,43 +322,19 @@ FROM state a;
 CREATE VIEW subscription_owners AS SELECT id, user_id, tier FROM subscription_grants;
 ";
 
-/// Money that counts, each row with the amount that it counts with. A mirror of `gateway.counted_revenue`.
+/// Money that counts, by day, and what recurs.
 fn views() -> String {
-    let window = MATCH_WINDOW.as_millis();
+    let counted = COUNTED_REVENUE.replace("MATCH_WINDOW", &MATCH_WINDOW.as_millis().to_string());
     format!(
-        "
-CREATE VIEW counted_revenue AS
-SELECT r.kind, r.key, r.livemode, r.currency, r.occurred_at, r.amount_minor
-FROM revenue_entries r WHERE r.kind IN ('invoice', 'refund', 'dispute')
-UNION ALL
-SELECT r.kind, r.key, r.livemode, r.currency, r.occurred_at, r.amount_minor
-FROM revenue_entries r
-WHERE r.kind = 'payment'
-  AND NOT EXISTS (
-    SELECT 1 FROM payment_links l JOIN revenue_entries i ON i.kind = 'invoice' AND i.key = l.invoice_id
-    WHERE l.payment_id IN (r.key, r.charge_id))
-  AND (EXISTS (SELECT 1 FROM payment_links l WHERE l.payment_id IN (r.key, r.charge_id))
-    OR NOT EXISTS (
-      SELECT 1 FROM revenue_entries i
-      WHERE i.kind = 'invoice' AND i.match_key = r.match_key
-        AND i.occurred_at BETWEEN r.occurred_at - {window} AND r.occurred_at + {window}
-        AND NOT EXISTS (SELECT 1 FROM payment_links l WHERE l.invoice_id = i.key)))
-UNION ALL
-SELECT t.kind, t.key, t.livemode, t.currency, t.occurred_at,
-    min(0, t.amount_minor
-        + coalesce((SELECT sum(s.voided_minor) FROM revenue_entries s
-                    WHERE s.kind = 'refund' AND s.payment_id = t.payment_id AND s.as_of >= t.as_of), 0)
-        - coalesce((SELECT sum(s.amount_minor) FROM revenue_entries s
-                    WHERE s.kind = 'refund' AND s.payment_id = t.payment_id), 0))
-FROM revenue_entries t WHERE t.kind = 'refund_total';
-
+        "{counted}
 CREATE VIEW daily_revenue AS
-SELECT livemode, date(occurred_at / 1000, 'unixepoch') AS day, currency,
-    sum(CASE WHEN kind IN ('invoice', 'payment') THEN amount_minor ELSE 0 END) AS gross_minor,
-    sum(CASE WHEN kind IN ('invoice', 'payment') THEN 0 ELSE amount_minor END) AS returned_minor,
-    sum(amount_minor) AS net_minor
+SELECT account, livemode, date(occurred_at / 1000, 'unixepoch') AS day, currency,
+    sum(CASE WHEN kind IN ('invoice', 'payment', 'part') THEN amount_minor ELSE 0 END) AS gross_minor,
+    sum(CASE WHEN kind IN ('invoice', 'payment', 'part') THEN 0 ELSE amount_minor END) AS returned_minor,
+    sum(amount_minor) AS net_minor,
+    sum(outside_minor) AS outside_minor
 FROM counted_revenue
-GROUP BY 1, 2, 3;
+GROUP BY 1, 2, 3, 4;
 
 CREATE VIEW recurring_revenue AS
 SELECT s.livemode, g.tier, s.currency, sum(g.entitles) AS subscriptions, sum(s.mrr_minor) AS mrr_minor

@@ -5,14 +5,18 @@ use crate::revenue::rows::{Finding, Severity};
 use crate::stripe::object::Object;
 use crate::stripe::payment::{captured, refund_failed};
 
-pub(super) fn check_charge(object: Object<'_>, findings: &mut Vec<Finding>) {
+/// `with_releases`: in the event's API version what was authorised and not captured is refunded too.
+pub(super) fn check_charge(object: Object<'_>, with_releases: bool, findings: &mut Vec<Finding>) {
     let id = object.at("id").id();
-    let (Some(charged), Some(refunded)) = (captured(object), object.at("amount_refunded").integer()) else { return };
-    if refunded > charged {
-        let detail = format!("refunded {refunded} of {charged}");
+    let (Some(captured), Some(refunded)) = (captured(object), object.at("amount_refunded").integer()) else { return };
+    let most = if with_releases { captured.amount.saturating_add(captured.rest) } else { captured.amount };
+    if refunded > most {
+        let detail = format!("refunded {refunded} of {most}");
         findings.push(finding("refund_above_charge", Severity::Critical, id, detail));
     }
-    if !object.at("refunds").is_whole_list() {
+    let listed = i64::try_from(object.at("refunds").items().count()).unwrap_or(i64::MAX);
+    let all = object.path("refunds.total_count").integer().unwrap_or(listed);
+    if !object.at("refunds").is_whole_list() || all > listed {
         return;
     }
     let effective = object.at("refunds").items().filter(|refund| !refund_failed(refund.at("status").word()));

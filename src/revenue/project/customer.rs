@@ -21,7 +21,8 @@ impl<'a> Projection<'a> {
             deleted,
             currency: currency.map(|currency| currency.as_str().to_owned()),
             delinquent: object.at("delinquent").flag(),
-            balance_minor: object.at("balance").integer(),
+            // Until 2019 it was called `account_balance`.
+            balance_minor: object.at("balance").integer().or_else(|| object.at("account_balance").integer()),
             metadata_user_id: user.as_ref().map(|user| user.id.clone().into_owned()),
             raw: RawJson::from_value(raw),
         });

@@ -1,9 +1,9 @@
-//! `invoice.*` and `invoice_payment.paid`: what was paid on invoices, and by which payments.
+//! `invoice.*` and `invoice_payment.paid`: what was paid on invoices, and what payments gave to them.
 
 use super::{Content, Projection};
-use crate::revenue::rows::{BindingKind, ClaimRank, Rank, RevenueKind, Standing, Version};
+use crate::revenue::rows::{BindingKind, ClaimRank, Evidence, Rank, RevenueKind, Standing, Version};
 use crate::stripe::invoice::Invoice;
-use crate::stripe::payment::PaymentIds;
+use crate::stripe::payment::{InvoicePayment, PaymentIds};
 
 impl<'a> Projection<'a> {
     pub(super) fn invoice(&mut self, content: Content<'a>) {
@@ -16,21 +16,7 @@ impl<'a> Projection<'a> {
             self.bind(BindingKind::SubscriptionCustomer, subscription, customer, "invoice".to_owned(), content);
         }
         if invoice.is_paid() {
-            for ids in invoice.payments() {
-                if let Some(payment) = ids.key() {
-                    self.link(payment, Some(id), content);
-                }
-            }
-            let amount = object.at("amount_paid").integer();
-            if let Some(mut row) = self.money(RevenueKind::Invoice, id, amount, content, Standing::Current) {
-                row.occurred_at = object.path("status_transitions.paid_at").time().unwrap_or(self.event.created);
-                let payment = invoice.payments().into_iter().next().unwrap_or_default();
-                row.payment_id = payment.key().map(str::to_owned);
-                row.charge_id = payment.charge.map(str::to_owned);
-                row.invoice_id = Some(id.to_owned());
-                row.subscription_id = subscription.map(str::to_owned);
-                self.push_money(row);
-            }
+            self.paid_invoice(id, subscription, content);
         }
         self.fetched_subscription(subscription);
     }
@@ -60,20 +46,64 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// Part of an invoice, or all of it, was paid by this payment. Counts only as long as the paid invoice itself is
-    /// not known.
-    pub(super) fn invoice_payment(&mut self, content: Content<'a>) {
-        let object = content.object;
-        let ids = PaymentIds::of_invoice_payment(object);
-        let (Some(payment), Some(invoice)) = (ids.key(), object.at("invoice").id()) else { return };
-        self.link(payment, Some(invoice), content);
-        let amount = object.at("amount_paid").integer();
-        if let Some(mut row) = self.money(RevenueKind::Payment, payment, amount, content, Standing::Provisional) {
-            row.occurred_at = object.path("status_transitions.paid_at").time().unwrap_or(self.event.created);
-            row.payment_id = Some(payment.to_owned());
-            row.charge_id = ids.charge.map(str::to_owned);
-            row.invoice_id = Some(invoice.to_owned());
-            self.push_money(row);
+    /// What was paid on an invoice, and what it says about the payments.
+    fn paid_invoice(&mut self, id: &str, subscription: Option<&str>, content: Content<'a>) {
+        let (object, invoice) = (content.object, Invoice(content.object));
+        let named = invoice.named_payment();
+        if let Some(payment) = named.and_then(|ids| ids.key()) {
+            self.link(payment, id, Evidence::Named, content);
         }
+        for payment in invoice.payments() {
+            self.part(payment, Some(id), content);
+        }
+        let paid = invoice.paid();
+        let amount = paid.map(|paid| paid.amount);
+        let Some(mut row) = self.money(RevenueKind::Invoice, id, amount, content, Standing::Current) else { return };
+        row.outside_minor = paid.map_or(0, |paid| paid.outside);
+        row.occurred_at = object.path("status_transitions.paid_at").time().unwrap_or(self.event.created);
+        let listed = invoice.payments().map(|payment| PaymentIds::of_invoice_payment(payment.0)).next();
+        let payment = named.or(listed).unwrap_or_default();
+        row.payment_id = payment.key().map(str::to_owned);
+        row.charge_id = payment.charge.map(str::to_owned);
+        row.invoice_id = Some(id.to_owned());
+        row.subscription_id = subscription.map(str::to_owned);
+        self.push_money(row);
+    }
+
+    pub(super) fn invoice_payment(&mut self, content: Content<'a>) {
+        let payment = InvoicePayment(content.object);
+        if payment.is_paid() {
+            self.part(payment, None, content);
+        }
+    }
+
+    /// What a payment gave to an invoice, which is `owner` where an invoice lists it.
+    fn part(&mut self, payment: InvoicePayment<'a>, owner: Option<&str>, content: Content<'a>) {
+        let object = payment.0;
+        let ids = PaymentIds::of_invoice_payment(object);
+        let Some(invoice) = owner.or(object.at("invoice").id()) else { return };
+        if ids.is_empty() && !payment.is_outside() {
+            return;
+        }
+        let key =
+            object.at("id").id().map_or_else(|| format!("{}:{invoice}", ids.key().unwrap_or_default()), str::to_owned);
+        let Some(amount) = payment.amount() else {
+            // An allocation without its amount still says which invoice it was.
+            if let Some(payment) = ids.key() {
+                self.link(payment, invoice, Evidence::Named, content);
+            }
+            return;
+        };
+        let whole = Content { object, ..content };
+        let content = if object.at("currency").word().is_some() { whole } else { content };
+        let Some(mut row) = self.money(RevenueKind::Part, &key, Some(amount), content, Standing::Current) else {
+            return;
+        };
+        row.outside_minor = if payment.is_outside() { amount } else { 0 };
+        row.occurred_at = object.path("status_transitions.paid_at").time().unwrap_or(self.event.created);
+        row.payment_id = ids.key().or(payment.record()).map(str::to_owned);
+        row.charge_id = ids.charge.map(str::to_owned);
+        row.invoice_id = Some(invoice.to_owned());
+        self.push_money(row);
     }
 }

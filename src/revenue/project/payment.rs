@@ -1,36 +1,51 @@
 //! `charge.*`, `payment_intent.*`, `refund.*`, `charge.dispute.*`: single payments, and money that goes back.
 
 use super::{Content, Projection};
-use crate::revenue::rows::{RevenueKind, Standing};
-use crate::stripe::object::Object;
-use crate::stripe::payment::{PaidInvoice, PaymentIds, captured, dispute_holds_money, paid_invoice, refund_failed};
+use crate::revenue::rows::{Evidence, Rank, RevenueKind, RevenueRow, Source, Standing};
+use crate::stripe::dispute::Dispute;
+use crate::stripe::payment::{
+    Captured, PaidInvoice, PaymentIds, captured, paid_invoice, received, refund_failed, refund_moved_nothing,
+};
 
 impl<'a> Projection<'a> {
     pub(super) fn charge(&mut self, content: Content<'a>) {
         let object = content.object;
         let ids = PaymentIds::of_charge(object);
-        let Some(key) = ids.key() else { return };
+        if ids.is_empty() {
+            return;
+        }
         if object.at("status").word().is_none_or(|status| status == "succeeded") {
-            // A refund long after says nothing new of the payment, only perhaps something first.
-            let succeeded = self.event.classic_kind() == "charge.succeeded";
-            let standing = if succeeded { Standing::Current } else { Standing::Provisional };
-            self.payment(&ids, captured(object), content, standing);
+            let captured = captured(object);
+            // A refund long after says nothing new of the payment, only perhaps something first; nor does a charge that
+            // does not say how much of it was captured.
+            let tells = matches!(self.event.classic_kind(), "charge.succeeded" | "charge.captured");
+            let told = captured.is_none_or(|captured| captured.told);
+            let standing = if tells && told { Standing::Current } else { Standing::Provisional };
+            self.payment(&ids, captured, content, standing);
         }
-        let refunded = object.at("amount_refunded").integer().unwrap_or(0);
-        if refunded > 0
-            && let Some(mut row) =
-                self.money(RevenueKind::RefundTotal, key, refunded.checked_neg(), content, Standing::Current)
-        {
-            row.occurred_at = self.event.created;
-            row.version.progress = refunded.unsigned_abs();
-            row.payment_id = Some(key.to_owned());
-            row.charge_id = ids.charge.map(str::to_owned);
-            self.push_money(row);
-        }
-        // Until 2022-11-15 a charge carried its refunds.
+        self.refund_total(&ids, content);
+        // Until 2022-11-15 a charge carried its refunds. They are its own, whether they name it or not.
         for refund in object.at("refunds").items() {
-            self.refund(Content { object: refund, ..content });
+            self.refund_of(Content { object: refund, ..content }, ids);
         }
+    }
+
+    /// All that was refunded of a charge so far.
+    fn refund_total(&mut self, ids: &PaymentIds<'_>, content: Content<'a>) {
+        let (Some(key), refunded) = (ids.key(), content.object.at("amount_refunded").integer().unwrap_or(0)) else {
+            return;
+        };
+        if refunded <= 0 {
+            return;
+        }
+        let total = self.money(RevenueKind::RefundTotal, key, refunded.checked_neg(), content, Standing::Current);
+        let Some(mut row) = total else { return };
+        row.occurred_at = self.event.created;
+        row.version.progress = refunded.unsigned_abs();
+        row.uncaptured_minor = if self.shows_releases_as_refunds(content) { refunded } else { 0 };
+        row.payment_id = Some(key.to_owned());
+        row.charge_id = ids.charge.map(str::to_owned);
+        self.push_money(row);
     }
 
     pub(super) fn payment_intent(&mut self, content: Content<'a>) {
@@ -38,58 +53,69 @@ impl<'a> Projection<'a> {
         if self.event.classic_kind() != "payment_intent.succeeded" {
             return;
         }
-        let amount = object.at("amount_received").integer().or_else(|| object.at("amount").integer());
-        self.payment(&PaymentIds::of_intent(object), amount, content, Standing::Current);
+        self.payment(&PaymentIds::of_intent(object), received(object), content, Standing::Current);
     }
 
     /// A payment by itself, with what it says about an invoice.
-    fn payment(&mut self, ids: &PaymentIds<'_>, amount: Option<i64>, content: Content<'a>, standing: Standing) {
+    fn payment(&mut self, ids: &PaymentIds<'_>, came: Option<Captured>, content: Content<'a>, standing: Standing) {
         let Some(key) = ids.key() else { return };
-        let invoice = match paid_invoice(content.object) {
-            PaidInvoice::Unknown => self.context.paid_invoice,
-            told => told,
-        };
-        match invoice {
-            PaidInvoice::Named(id) => self.link(key, Some(id), content),
-            PaidInvoice::Standalone => self.link(key, None, content),
-            PaidInvoice::Unknown => {}
+        for told in [paid_invoice(content.object), self.context.paid_invoice] {
+            match told {
+                PaidInvoice::Named(id) => self.link(key, id, Evidence::Named, content),
+                PaidInvoice::Hinted(id) => self.link(key, id, Evidence::Hint, content),
+                PaidInvoice::Standalone | PaidInvoice::Unknown => {}
+            }
         }
+        let amount = came.map(|came| came.amount);
         let Some(mut row) = self.money(RevenueKind::Payment, key, amount, content, standing) else { return };
-        if standing == Standing::Current {
+        if standing == Standing::Current || matches!(self.event.classic_kind(), "charge.succeeded" | "charge.captured")
+        {
             row.occurred_at = self.event.created;
         }
+        // Of two moments of one second, the one with more captured is the later.
+        row.version.progress = row.amount_minor.unsigned_abs();
+        row.uncaptured_minor = came.map_or(0, |came| came.rest);
         row.payment_id = Some(key.to_owned());
         row.charge_id = ids.charge.map(str::to_owned);
-        if let PaidInvoice::Named(id) = invoice {
-            row.invoice_id = Some(id.to_owned());
-        }
         self.push_money(row);
     }
 
     pub(super) fn refund(&mut self, content: Content<'a>) {
+        self.refund_of(content, PaymentIds::default());
+    }
+
+    /// A refund, which is known by its id; `owner` is the charge that lists it.
+    fn refund_of(&mut self, content: Content<'a>, owner: PaymentIds<'_>) {
         let object = content.object;
         let Some(id) = object.at("id").id() else { return };
         let amount = object.at("amount").integer();
         let failed = refund_failed(object.at("status").word());
-        let moved = if failed { amount.map(|_| 0) } else { amount.and_then(i64::checked_neg) };
+        let released = !failed && self.shows_releases_as_refunds(content);
+        let moved_nothing = failed || (released && refund_moved_nothing(object));
+        let moved = if moved_nothing { amount.map(|_| 0) } else { amount.and_then(i64::checked_neg) };
         let Some(mut row) = self.money(RevenueKind::Refund, id, moved, content, Standing::Current) else { return };
         row.voided_minor = if failed { amount.unwrap_or(0) } else { 0 };
+        row.uncaptured_minor = if released { amount.unwrap_or(0) } else { 0 };
         row.version.progress = u64::from(failed);
-        self.push_reversal(row, object);
+        let own = PaymentIds::of_reversal(object);
+        let ids = PaymentIds { intent: own.intent.or(owner.intent), charge: own.charge.or(owner.charge) };
+        self.push_reversal(row, &ids);
     }
 
     pub(super) fn dispute(&mut self, content: Content<'a>) {
-        let object = content.object;
+        let (object, dispute) = (content.object, Dispute(content.object));
         let Some(id) = object.at("id").id() else { return };
-        let held = dispute_holds_money(object.at("status").word());
-        let amount = object.at("amount").integer();
-        let moved = if held { amount.and_then(i64::checked_neg) } else { amount.map(|_| 0) };
-        let Some(row) = self.money(RevenueKind::Dispute, id, moved, content, Standing::Current) else { return };
-        self.push_reversal(row, object);
+        let moved = dispute.taken().and_then(i64::checked_neg);
+        let Some(mut row) = self.money(RevenueKind::Dispute, id, moved, content, Standing::Current) else { return };
+        // Four events can tell of one second; what the dispute has come to says more than what they are called.
+        row.version.progress = dispute.progress();
+        if content.source == Source::Payload {
+            row.version.rank = Rank::Updated;
+        }
+        self.push_reversal(row, &PaymentIds::of_reversal(object));
     }
 
-    fn push_reversal(&mut self, mut row: crate::revenue::rows::RevenueRow, object: Object<'_>) {
-        let ids = PaymentIds::of_reversal(object);
+    fn push_reversal(&mut self, mut row: RevenueRow, ids: &PaymentIds<'_>) {
         row.payment_id = ids.key().map(str::to_owned);
         row.charge_id = ids.charge.map(str::to_owned);
         self.push_money(row);

@@ -1,7 +1,7 @@
 //! `checkout.session.*`: who bought what, and where no other object tells it, for how much.
 
 use super::{Content, Projection};
-use crate::revenue::rows::{BindingKind, ClaimRank, RevenueKind, Standing};
+use crate::revenue::rows::{BindingKind, ClaimRank, Evidence, RevenueKind, Standing};
 use crate::stripe::metadata::{self, NamedUser};
 
 impl<'a> Projection<'a> {
@@ -60,8 +60,9 @@ impl<'a> Projection<'a> {
             return;
         }
         let (invoice, intent) = (object.at("invoice").id(), object.at("payment_intent").id());
-        if let Some(intent) = intent {
-            self.link(intent, invoice, content);
+        // A session without an invoice is no knowledge that there will be none: a receipt can be written afterwards.
+        if let (Some(intent), Some(invoice)) = (intent, invoice) {
+            self.link(intent, invoice, Evidence::Named, content);
         }
         let (kind, key) = match (invoice, intent) {
             (Some(invoice), _) => (RevenueKind::Invoice, invoice),

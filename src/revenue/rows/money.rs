@@ -5,22 +5,28 @@
 //! no longer names its invoice. So an event writes what it knows under the key of the object that it speaks of, links
 //! say which payment paid which invoice, and what counts is decided over all rows when they are read:
 //!
-//! 1. Every `invoice` row counts.
-//! 2. A `payment` row counts unless a [`PaymentLink`] whose `payment_id` is the row's `key` or `charge_id` names an
-//!    invoice that has an `invoice` row, or, for rows without any link, an `invoice` row that no link names has the
-//!    same `match_key` and lies at most [`MATCH_WINDOW`] away (`occurred_at`).
-//! 3. Every `refund` and `dispute` row counts (with its sign; failed refunds and won disputes are zero).
-//! 4. A `refund_total` row counts with what the single refunds leave of it, which is at most zero:
-//!    `least(0, total.amount_minor + voided - single)`, where, over the `refund` rows of the same `payment_id`,
-//!    `single` is `sum(amount_minor)` and `voided` is `sum(voided_minor)` of those with `as_of >= total.as_of`.
+//! Rows of one payment are found by its names: what names a charge is about the payment intent that any row names
+//! together with this charge.
 //!
-//! Rule 2 errs on the side of counting once: two equal payments of one customer within the window of one invoice, none
-//! of which any event links, count as the invoice alone. With a key Stripe is asked for the link.
+//! 1. An `invoice` row counts; what of it came around Stripe is the larger of what it says itself and what `part` rows
+//!    without a payment say of it.
+//! 2. A `payment` row counts with what no known invoice of it tells. `part` rows tell with their amounts, together no more
+//!    than was paid on the invoice; a link of
+//!    [`Evidence::Named`] tells what is left of both, the invoice and the payment; a link of [`Evidence::Hint`] does so
+//!    only where nothing better is known of the payment, and only for an invoice of the same customer and currency.
+//! 3. What is then left of payments and invoices, and belongs to no invoice that is not known yet, is matched: the same
+//!    account, mode, customer, currency and amount, and no gap longer than [`MATCH_WINDOW`] between the times. Of such a
+//!    group as many payments are told as it has invoices, the earliest first.
+//! 4. A `part` row without a payment row counts as long as its invoice is not known.
+//! 5. A `refund` row counts (a failed one is zero), unless it is the release of what was authorised and never captured:
+//!    the first refund of a payment of just what was left uncaptured, or one that says that it moved nothing.
+//! 6. A `refund_total` row counts with what the single refunds leave of it, which is at most zero.
+//! 7. Refunds of a payment count up to what was captured of it.
+//! 8. A `dispute` row counts with what the bank took.
 //!
-//! An invoice that was paid outside of Stripe counts as paid. Fees, credit notes and payouts are not told by the events
-//! that are mapped, and count for nothing.
+//! Fees, credit notes and payouts are not told by the events that are mapped, and count for nothing.
 //!
-//! [`crate::revenue::net`] is this rule as code, for stores to be tested against.
+//! [`crate::revenue::counting`] is this rule as code, for stores to be tested against.
 
 use std::time::Duration;
 
@@ -29,17 +35,18 @@ use serde::Serialize;
 use super::Version;
 use crate::domain::clock::Timestamp;
 
-/// How far apart an invoice and a payment without any link may be to be taken for the same money.
+/// Longest gap between invoices and payments without any link that are taken for the same money.
 pub const MATCH_WINDOW: Duration = Duration::from_hours(1);
 
-/// An amount of money, key (`kind`, `key`), merged by the greatest `version`.
+/// An amount of money, key (`kind`, `key`), merged by the greatest `version`; of `payment_id`, `charge_id` and
+/// `customer_id`, which never change, the greatest that any version has is kept.
 ///
 /// The user, where `user_id` is not set, is that of the binding of `subscription_id`, else of `customer_id`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RevenueRow {
     /// What kind of money.
     pub kind: RevenueKind,
-    /// Stripe's id of the object whose money it is: `in_…`, `pi_…` (else `ch_…`), `re_…`, `du_…`.
+    /// Stripe's id of the object whose money it is: `in_…`, `pi_…` (else `ch_…`), `inpay_…`, `re_…`, `du_…`.
     pub key: String,
     /// Place of this content in the object's history.
     pub version: Version,
@@ -51,6 +58,12 @@ pub struct RevenueRow {
     pub livemode: bool,
     /// Minor units of `currency`; negative is money that went out.
     pub amount_minor: i64,
+    /// Of the amount, what came around Stripe; only on `invoice` and `part` rows.
+    pub outside_minor: i64,
+    /// On `payment` rows what was authorised and not captured. On `refund` and `refund_total` rows of old API versions the
+    /// amount, positive: it may be the release of what was not captured. A refund that says itself that it moved nothing
+    /// has it while `amount_minor` is zero.
+    pub uncaptured_minor: i64,
     /// A refund that failed or was canceled: its amount, positive. A total told before may still hold it.
     pub voided_minor: i64,
     /// ISO 4217 code in lower case.
@@ -71,8 +84,6 @@ pub struct RevenueRow {
     pub user_id: Option<String>,
     /// Stripe's status of the object.
     pub status: Option<String>,
-    /// Customer, currency and amount as one text, for rule 2; only on `invoice` and `payment` rows with a customer.
-    pub match_key: Option<String>,
 }
 
 /// What kind of money a [`RevenueRow`] is.
@@ -83,6 +94,8 @@ pub enum RevenueKind {
     Invoice,
     /// A payment by itself.
     Payment,
+    /// What a payment, or money around Stripe, gave to one invoice.
+    Part,
     /// One refund.
     Refund,
     /// All that was refunded of a charge so far, where Stripe does not say by which refunds. Its key is that of the
@@ -98,6 +111,7 @@ impl RevenueKind {
         match self {
             Self::Invoice => "invoice",
             Self::Payment => "payment",
+            Self::Part => "part",
             Self::Refund => "refund",
             Self::RefundTotal => "refund_total",
             Self::Dispute => "dispute",
@@ -105,13 +119,32 @@ impl RevenueKind {
     }
 }
 
-/// Which invoice a payment paid: key `payment_id`, merged by the greatest `version`.
+/// That a payment paid an invoice: key (`payment_id`, `invoice_id`), merged by the greatest `version`. How much of it is
+/// told by `part` rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PaymentLink {
     /// `pi_…` or `ch_…`
     pub payment_id: String,
-    /// `in_…`; `None` is the knowledge that it paid no invoice.
-    pub invoice_id: Option<String>,
-    /// Place of the evidence: a named invoice stands above the knowledge that there is none.
+    /// `in_…`; of a hint perhaps only its first characters.
+    pub invoice_id: String,
+    /// What says so.
+    pub evidence: Evidence,
+    /// Place of the evidence: the better stands above the other.
     pub version: Version,
+}
+
+/// What says that a payment paid an invoice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evidence {
+    /// A reference that Stripe cuts, and that a seller can write too.
+    Hint = 1,
+    /// The invoice names the payment, the payment the invoice, or a session both.
+    Named = 2,
+}
+
+impl Serialize for Evidence {
+    /// As the number that stores keep.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(*self as u8)
+    }
 }

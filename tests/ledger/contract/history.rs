@@ -76,15 +76,15 @@ fn resubscription() -> Vec<Verdict> {
 fn one_payment_told_five_times() -> Vec<Verdict> {
     vec![
         Planned::new("evt_1", "invoice.paid", 0)
-            .money(RevenueKind::Invoice, "in_1", 999, |row| row.match_key = Some("cus_1.cad.999".to_owned()))
+            .money(RevenueKind::Invoice, "in_1", 999, |row| row.customer_id = Some("cus_1".to_owned()))
             .verdict(),
         Planned::new("evt_2", "charge.succeeded", 0)
             .money(RevenueKind::Payment, "pi_1", 999, |row| row.charge_id = Some("ch_1".to_owned()))
             .verdict(),
-        Planned::new("evt_3", "invoice_payment.paid", 1).link("pi_1", Some("in_1")).verdict(),
+        Planned::new("evt_3", "invoice_payment.paid", 1).link("pi_1", "in_1").verdict(),
         Planned::new("evt_4", "payment_intent.succeeded", 0)
             .money(RevenueKind::Payment, "pi_1", 999, |_| {})
-            .link("pi_1", None)
+            .hint("pi_1", "in_1")
             .verdict(),
         Planned::new("evt_5", "refund.created", 9)
             .money(RevenueKind::Refund, "re_1", -100, |row| row.payment_id = Some("pi_1".to_owned()))
@@ -148,7 +148,14 @@ fn anything(id: &str, random: &mut fastrand::Rng) -> Verdict {
             .money(RevenueKind::Payment, &payment, random.i64(1..9999), |row| row.customer_id = Some(customer))
             .money(RevenueKind::Invoice, &invoice, random.i64(1..9999), |_| {})
             .verdict(),
-        7 => planned.link(&payment, random.bool().then_some(&*invoice)).verdict(),
+        7 if random.bool() => planned.hint(&payment, &invoice).verdict(),
+        7 => planned
+            .money(RevenueKind::Part, &format!("inpay_{payment}_{invoice}"), random.i64(1..9999), |row| {
+                row.payment_id = random.bool().then(|| payment.clone());
+                row.invoice_id = Some(invoice.clone());
+            })
+            .link(&payment, &invoice)
+            .verdict(),
         8 => Verdict::Ignore {
             event: event(id, "price.created", seconds),
             decisions: vec![Decision {

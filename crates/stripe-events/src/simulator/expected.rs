@@ -81,7 +81,7 @@ pub struct ExpectedUser {
     pub currency: &'static str,
     /// Paid, in minor units: whatever a charge, a payment intent or an invoice has told of.
     pub paid: i64,
-    /// Given back, in minor units.
+    /// Given back to the user, or taken by the bank in a dispute, in minor units.
     pub refunded: i64,
 }
 
@@ -122,6 +122,8 @@ struct Learned {
     known: Vec<u32>,
     /// Payments and refunds that were counted.
     counted: BTreeSet<(u32, bool)>,
+    /// Place in the story of what is known of each dispute, by number, and what the bank holds.
+    disputes: BTreeMap<u32, (u32, i64)>,
 }
 
 /// What one event tells about its user.
@@ -141,7 +143,17 @@ pub(super) struct Told {
 pub(super) enum Fact {
     Nothing,
     Subscription(ExpectedSubscription),
-    Money(Money),
+    Money(Vec<Money>),
+    Dispute(Disputed),
+}
+
+/// What the bank holds of a payment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Disputed {
+    /// Number of the payment within the story.
+    pub(super) invoice: u32,
+    /// Minor units; zero once the bank gave them back.
+    pub(super) amount: i64,
 }
 
 /// A payment, or its refund. No payment is refunded twice.
@@ -172,11 +184,13 @@ impl Expected {
             },
             known: Vec::new(),
             counted: BTreeSet::new(),
+            disputes: BTreeMap::new(),
         });
         learned.user.bound |= told.binds;
         match &told.fact {
             Fact::Nothing => {}
-            Fact::Money(money) => learned.money(*money),
+            Fact::Money(money) => money.iter().for_each(|money| learned.money(*money)),
+            Fact::Dispute(disputed) => learned.dispute(told.place, *disputed),
             Fact::Subscription(subscription) => learned.subscription(told.place, subscription),
         }
     }
@@ -229,6 +243,14 @@ impl Learned {
         }
         let total = if money.refund { &mut self.user.refunded } else { &mut self.user.paid };
         *total += money.amount;
+    }
+
+    fn dispute(&mut self, place: u32, news: Disputed) {
+        let known = self.disputes.entry(news.invoice).or_default();
+        if place >= known.0 {
+            self.user.refunded += news.amount - known.1;
+            *known = (place, news.amount);
+        }
     }
 
     fn subscription(&mut self, place: u32, news: &ExpectedSubscription) {

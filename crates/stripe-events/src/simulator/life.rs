@@ -7,6 +7,7 @@
 mod billing;
 mod changes;
 mod drafts;
+mod money;
 
 use std::collections::VecDeque;
 
@@ -45,6 +46,10 @@ enum Scene {
     Pause,
     Resume,
     Refund,
+    Dispute,
+    DisputeEnds,
+    Hold,
+    Bundle,
     ChangeTier,
     ScheduleCancel,
     UnscheduleCancel,
@@ -71,6 +76,8 @@ pub(super) struct Life {
     subscription: Option<Subscription>,
     invoice: Option<Invoice>,
     payment: Option<Payment>,
+    /// The payment that is disputed, the dispute's id, and the second that it was opened in.
+    disputed: Option<(Payment, String, i64)>,
     invoices: u32,
     periods_left: u32,
     may_return: bool,
@@ -95,6 +102,7 @@ impl Life {
             subscription: None,
             invoice: None,
             payment: None,
+            disputed: None,
             invoices: 0,
             periods_left,
             may_return,
@@ -140,6 +148,10 @@ impl Life {
             Scene::Pause => self.pause(at),
             Scene::Resume => self.resume(at),
             Scene::Refund => self.refund(at),
+            Scene::Dispute => self.dispute(at),
+            Scene::DisputeEnds => self.dispute_ends(at),
+            Scene::Hold => self.hold(at),
+            Scene::Bundle => self.bundle(at),
             Scene::ChangeTier => self.change_tier(at),
             Scene::ScheduleCancel => self.schedule_cancel(at),
             Scene::UnscheduleCancel => self.unschedule_cancel(at),
@@ -169,11 +181,22 @@ impl Life {
         let (refund, change, leave_now) = (percent(9), percent(7), percent(3));
         let last = self.periods_left == 0;
         let (stays, leave, regret) = (last && percent(50), percent(10), percent(25));
+        let (disputed, hold, bundle) = (percent(4), percent(5), percent(4));
         if refund && self.payment.is_some() {
             plan(Scene::Refund, 10, 20, random);
+        } else if disputed && self.payment.is_some() {
+            plan(Scene::Dispute, 10, 20, random);
+        }
+        if hold {
+            plan(Scene::Hold, 21, 24, random);
+        } else if bundle && self.world.version.is_basil_or_later() {
+            plan(Scene::Bundle, 21, 24, random);
         }
         if change {
             plan(Scene::ChangeTier, 25, 35, random);
+        }
+        if disputed && !refund && self.payment.is_some() {
+            plan(Scene::DisputeEnds, 36, 39, random);
         }
         if stays {
             return;

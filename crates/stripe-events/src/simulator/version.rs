@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::payment::ORDER_REFERENCE_CHARS;
+
 /// A Stripe API version at which the shape of events changed. Ordered by age, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ApiVersion {
@@ -60,6 +62,15 @@ impl ApiVersion {
     /// does not name its payment, and payments do not name their invoice.
     pub(super) fn is_basil_or_later(self) -> bool {
         self >= Self::Basil
+    }
+
+    /// What payments say of the invoice since clover: its id, of which clover kept the first characters.
+    pub(super) fn order_reference(self, invoice: &str) -> Option<&str> {
+        match self {
+            Self::V2020 | Self::V2023 | Self::Acacia | Self::Basil => None,
+            Self::Clover => Some(invoice.get(..ORDER_REFERENCE_CHARS).unwrap_or(invoice)),
+            Self::Dahlia => Some(invoice),
+        }
     }
 
     /// Cancelling at the end of a period sets `cancel_at` and leaves `cancel_at_period_end` false.

@@ -70,7 +70,10 @@ impl Life {
 
     pub(super) fn collect(&mut self, at: i64) {
         self.finalize_invoice(at);
-        if self.percent(88) {
+        if self.percent(4) {
+            self.pay_around_stripe(at);
+            self.plan_rest_of_period(at);
+        } else if self.percent(88) {
             self.pay_invoice(at);
             self.settle_invoice(at);
             self.plan_rest_of_period(at);
@@ -110,7 +113,7 @@ impl Life {
         payment.refunded = amount;
         let made = Refund { id, amount, created: at };
         let object = refund(&self.person, &payment, &made);
-        let fact = Fact::Money(Money { invoice: payment.number, refund: true, amount });
+        let fact = Fact::Money(vec![Money { invoice: payment.number, refund: true, amount }]);
         self.draft(at, "refund.created", object).told.fact = fact.clone();
         let object = charge(self.world, &self.person, &payment, Some(&made));
         let draft = self.draft(at, "charge.refunded", object);
@@ -167,7 +170,7 @@ impl Life {
         }
     }
 
-    fn link(&self, state: &Invoice, id: &str) -> Value {
+    pub(super) fn link(&self, state: &Invoice, id: &str) -> Value {
         invoice_payment(self.world, &self.person, state, id)
     }
 
@@ -197,11 +200,12 @@ impl Life {
         }
         let created = invoice.finalized_at.unwrap_or(at);
         let (intent, amount) = (invoice.payment_intent.clone(), invoice.amount);
-        let (number, invoice) = (invoice.sequence, invoice.id.clone());
-        Some(Payment { charge, intent, invoice, number, amount, refunded: 0, created, succeeded })
+        let (number, invoice) = (invoice.sequence, Some(invoice.id.clone()));
+        let captured = if succeeded { amount } else { 0 };
+        Some(Payment { charge, intent, invoice, number, amount, captured, refunded: 0, created, succeeded })
     }
 
-    fn new_invoice(&mut self, at: i64, reason: &'static str, amount: i64, period: (i64, i64)) -> Invoice {
+    pub(super) fn new_invoice(&mut self, at: i64, reason: &'static str, amount: i64, period: (i64, i64)) -> Invoice {
         let random = &mut self.random;
         Invoice {
             id: self.ids.dated("in", at, random),
@@ -217,12 +221,13 @@ impl Life {
             status: InvoiceStatus::Draft,
             finalized_at: None,
             paid_at: None,
+            out_of_band: false,
             attempts: 0,
             next_attempt: None,
         }
     }
 
-    fn plan_rest_of_period(&mut self, at: i64) {
+    pub(super) fn plan_rest_of_period(&mut self, at: i64) {
         if let Some((_, end)) = self.subscription.as_ref().map(|state| state.period) {
             self.plan_period(at, end);
         }

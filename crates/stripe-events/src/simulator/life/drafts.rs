@@ -86,7 +86,7 @@ impl Life {
 
 /// The fact that the invoice is paid.
 pub(super) fn payment(state: &Invoice) -> Fact {
-    Fact::Money(Money { invoice: state.sequence, refund: false, amount: state.amount })
+    Fact::Money(vec![Money { invoice: state.sequence, refund: false, amount: state.amount }])
 }
 
 fn expected(state: &Subscription) -> ExpectedSubscription {

@@ -32,13 +32,17 @@ pub(in super::super) struct Invoice {
     pub(in super::super) status: InvoiceStatus,
     pub(in super::super) finalized_at: Option<i64>,
     pub(in super::super) paid_at: Option<i64>,
+    /// Paid around Stripe.
+    pub(in super::super) out_of_band: bool,
     pub(in super::super) attempts: u32,
     pub(in super::super) next_attempt: Option<i64>,
 }
 
 impl Invoice {
-    fn paid_amount(&self) -> i64 {
-        if self.status == InvoiceStatus::Paid { self.amount } else { 0 }
+    /// What was paid, as the version has it: before basil without what came around Stripe.
+    fn paid_amount(&self, world: World) -> i64 {
+        let told = world.version.is_basil_or_later() || !self.out_of_band;
+        if self.status == InvoiceStatus::Paid && told { self.amount } else { 0 }
     }
 }
 
@@ -54,8 +58,8 @@ pub(in super::super) fn invoice(world: World, person: &Person, owner: &Subscript
         "account_name": "Simulated shop",
         "amount_due": state.amount,
         "amount_overpaid": 0,
-        "amount_paid": state.paid_amount(),
-        "amount_remaining": state.amount - state.paid_amount(),
+        "amount_paid": state.paid_amount(world),
+        "amount_remaining": state.amount - state.paid_amount(world),
         "attempt_count": state.attempts,
         "attempted": state.attempts > 0,
         "auto_advance": state.status != InvoiceStatus::Paid,
@@ -119,8 +123,9 @@ fn relations(world: World, person: &Person, owner: &Subscription, state: &Invoic
         json!({
             "charge": state.charge,
             "paid": state.status == InvoiceStatus::Paid,
-            "paid_out_of_band": false,
-            "payment_intent": (state.finalized_at.is_some() && state.amount > 0).then_some(&state.payment_intent),
+            "paid_out_of_band": state.out_of_band,
+            "payment_intent": (state.finalized_at.is_some() && state.amount > 0 && !state.out_of_band)
+                .then_some(&state.payment_intent),
             "subscription": owner.id,
             "subscription_details": {"metadata": metadata(person, owner.tier)},
             "tax": null,
@@ -154,6 +159,19 @@ pub(in super::super) fn invoice_payment(world: World, person: &Person, state: &I
         "status": "paid",
         "status_transitions": {"canceled_at": null, "paid_at": state.paid_at}
     })
+}
+
+/// The link between an invoice and money that came around Stripe, which is kept as a record.
+pub(in super::super) fn outside_payment(
+    world: World,
+    person: &Person,
+    state: &Invoice,
+    id: &str,
+    record: &str,
+) -> Value {
+    let mut object = invoice_payment(world, person, state, id);
+    object["payment"] = json!({"payment_record": record, "type": "payment_record"});
+    object
 }
 
 fn line(world: World, person: &Person, owner: &Subscription, state: &Invoice) -> Value {

@@ -11,10 +11,13 @@ use super::{World, list, merged};
 pub(in super::super) struct Payment {
     pub(in super::super) charge: String,
     pub(in super::super) intent: String,
-    pub(in super::super) invoice: String,
+    /// None for a purchase without one, and where one payment is for several.
+    pub(in super::super) invoice: Option<String>,
     /// The invoice's number within the story.
     pub(in super::super) number: u32,
     pub(in super::super) amount: i64,
+    /// What was captured of the amount so far.
+    pub(in super::super) captured: i64,
     pub(in super::super) refunded: i64,
     pub(in super::super) created: i64,
     pub(in super::super) succeeded: bool,
@@ -35,14 +38,14 @@ pub(in super::super) fn charge(world: World, person: &Person, state: &Payment, l
         "id": state.charge,
         "object": "charge",
         "amount": state.amount,
-        "amount_captured": if state.succeeded { state.amount } else { 0 },
+        "amount_captured": state.captured,
         "amount_refunded": state.refunded,
         "application": null,
         "application_fee": null,
-        "balance_transaction": state.succeeded.then(|| state.charge.replacen("ch_", "txn_", 1)),
+        "balance_transaction": (state.captured > 0).then(|| state.charge.replacen("ch_", "txn_", 1)),
         "billing_details": billing_details(person),
         "calculated_statement_descriptor": "SIMULATED SHOP",
-        "captured": state.succeeded,
+        "captured": state.captured > 0,
         "created": state.created,
         "currency": person.currency.as_str(),
         "customer": person.customer_id,
@@ -91,7 +94,10 @@ pub(in super::super) fn charge(world: World, person: &Person, state: &Payment, l
         parts.push(json!({"invoice": state.invoice}));
     }
     if world.version.charges_list_refunds() {
-        let refunds: Vec<Value> = last_refund.map(|made| refund(person, state, made)).into_iter().collect();
+        let one = |made| {
+            if state.captured < state.amount { release(person, state, made) } else { refund(person, state, made) }
+        };
+        let refunds: Vec<Value> = last_refund.map(one).into_iter().collect();
         parts.push(json!({"refunds": list(&format!("/v1/charges/{}/refunds", state.charge), &json!(refunds))}));
     }
     merged(parts)
@@ -111,10 +117,10 @@ pub(in super::super) fn payment_intent(world: World, person: &Person, state: &Pa
         "amount": state.amount,
         "amount_capturable": 0,
         "amount_details": {"tip": {}},
-        "amount_received": if state.succeeded { state.amount } else { 0 },
+        "amount_received": state.captured,
         "canceled_at": null,
         "cancellation_reason": null,
-        "capture_method": "automatic",
+        "capture_method": if state.captured < state.amount && state.succeeded { "manual" } else { "automatic" },
         "client_secret": null,
         "confirmation_method": "automatic",
         "created": state.created,
@@ -137,11 +143,63 @@ pub(in super::super) fn payment_intent(world: World, person: &Person, state: &Pa
         "status": if state.succeeded { "succeeded" } else { "requires_payment_method" },
         "transfer_data": null
     });
-    if world.version.is_basil_or_later() {
-        merged([common, json!({"payment_details": {"order_reference": state.invoice}})])
-    } else {
-        merged([common, json!({"invoice": state.invoice})])
+    match state.invoice.as_deref().and_then(|invoice| world.version.order_reference(invoice)) {
+        Some(reference) => merged([common, json!({"payment_details": {"order_reference": reference}})]),
+        None if world.version.is_basil_or_later() => common,
+        None => merged([common, json!({"invoice": state.invoice})]),
     }
+}
+
+/// What old versions show as a refund when an authorisation is let go, or the rest of one. Of one that was never captured
+/// nothing is booked.
+pub(in super::super) fn release(person: &Person, payment: &Payment, state: &Refund) -> Value {
+    let mut object = refund(person, payment, state);
+    object["reason"] = Value::Null;
+    if payment.captured == 0 {
+        object["balance_transaction"] = Value::Null;
+    }
+    object
+}
+
+/// A dispute of the whole payment, opened at `created`: open, or ended in the seller's favour or not.
+pub(in super::super) fn dispute(
+    world: World,
+    person: &Person,
+    payment: &Payment,
+    id: &str,
+    created: i64,
+    won: Option<bool>,
+) -> Value {
+    let booking = |place: u32, amount: i64, fee: i64| {
+        json!({
+            "id": id.replacen("du_", &format!("txn_{place}"), 1), "object": "balance_transaction", "amount": amount,
+            "created": created, "currency": person.currency.as_str(), "fee": fee, "net": amount - fee,
+            "reporting_category": if amount < 0 { "dispute" } else { "dispute_reversal" }, "type": "adjustment"
+        })
+    };
+    let mut bookings = vec![booking(0, -payment.amount, 1500)];
+    if won == Some(true) {
+        bookings.push(booking(1, payment.amount, 0));
+    }
+    json!({
+        "id": id,
+        "object": "dispute",
+        "amount": payment.amount,
+        "balance_transactions": bookings,
+        "charge": payment.charge,
+        "created": created,
+        "currency": person.currency.as_str(),
+        "is_charge_refundable": false,
+        "livemode": world.livemode,
+        "metadata": {},
+        "payment_intent": payment.intent,
+        "reason": "fraudulent",
+        "status": match won {
+            None => "needs_response",
+            Some(true) => "won",
+            Some(false) => "lost",
+        }
+    })
 }
 
 /// The refund. It names no customer, as in Stripe's own.

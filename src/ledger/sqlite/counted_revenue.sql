@@ -1,0 +1,186 @@
+-- Money that counts, each row with the amount that it counts with, and what of that came around Stripe. A mirror of
+-- `revenue::counting` and of `gateway.counted_revenue`; the rules stand in `revenue::rows`. MATCH_WINDOW is put in as
+-- milliseconds.
+CREATE VIEW counted_revenue AS
+WITH
+-- The payment intent of each charge that some row names together with it.
+names AS (
+    SELECT charge_id, max(payment_id) AS payment FROM revenue_entries
+    WHERE charge_id IS NOT NULL AND payment_id <> charge_id
+    GROUP BY charge_id
+),
+entries AS MATERIALIZED (
+    SELECT e.kind, e.key, e.version, e.as_of, e.account, e.livemode, e.amount_minor, e.outside_minor,
+        e.uncaptured_minor, e.voided_minor, e.currency, e.occurred_at, e.invoice_id, e.customer_id,
+        coalesce(n.payment, e.payment_id) AS payment
+    FROM revenue_entries e LEFT JOIN names n ON n.charge_id = e.payment_id
+),
+links AS MATERIALIZED (
+    SELECT coalesce(n.payment, l.payment_id) AS payment, l.invoice_id, max(l.evidence) AS evidence
+    FROM payment_links l LEFT JOIN names n ON n.charge_id = l.payment_id
+    GROUP BY 1, 2
+),
+-- The same part can be told under two ids; the larger word counts.
+parts AS MATERIALIZED (
+    SELECT * FROM (
+        SELECT e.*, coalesce(e.payment, e.key) AS name,
+            row_number() OVER (PARTITION BY coalesce(e.payment, e.key), e.invoice_id
+                               ORDER BY e.amount_minor DESC, e.key) AS place
+        FROM entries e WHERE e.kind = 'part' AND e.invoice_id IS NOT NULL)
+    WHERE place = 1
+),
+invoices AS MATERIALIZED (
+    SELECT i.key, i.account, i.livemode, i.currency, i.customer_id, i.occurred_at, i.amount_minor,
+        min(i.amount_minor, max(i.outside_minor, coalesce(p.outside, 0))) AS outside,
+        max(0, i.amount_minor - min(i.amount_minor, max(i.outside_minor, coalesce(p.outside, 0)))
+            - coalesce(p.through, 0)) AS room
+    FROM entries i LEFT JOIN (
+        SELECT invoice_id, sum(outside_minor) AS outside, sum(amount_minor - outside_minor) AS through
+        FROM parts GROUP BY 1
+    ) p ON p.invoice_id = i.key
+    WHERE i.kind = 'invoice'
+),
+-- An invoice tells no more than was paid on it: what was overpaid counts with the payment.
+told_by_parts AS MATERIALIZED (
+    SELECT name, sum(told) AS told, sum(promised) AS promised
+    FROM (
+        SELECT p.name,
+            CASE WHEN i.key IS NULL THEN 0
+                ELSE max(0, min(p.through, i.amount_minor - i.outside + p.through - sum(p.through) OVER (
+                    PARTITION BY p.invoice_id ORDER BY p.name ROWS UNBOUNDED PRECEDING))) END AS told,
+            CASE WHEN i.key IS NULL THEN p.through ELSE 0 END AS promised
+        FROM (SELECT name, invoice_id, amount_minor - outside_minor AS through FROM parts) p
+        LEFT JOIN invoices i ON i.key = p.invoice_id
+    ) t
+    GROUP BY 1
+),
+payments AS MATERIALIZED (
+    SELECT p.*, max(0, p.amount_minor - coalesce(t.told, 0)) AS rest, coalesce(t.promised, 0) AS promised
+    FROM (
+        SELECT e.*, coalesce(e.payment, e.key) AS name,
+            row_number() OVER (PARTITION BY coalesce(e.payment, e.key) ORDER BY e.version DESC, e.key DESC) AS place
+        FROM entries e WHERE e.kind = 'payment'
+    ) p LEFT JOIN told_by_parts t ON t.name = p.name
+    WHERE p.place = 1
+),
+-- Links of which no part tells, between what is known.
+named AS MATERIALIZED (
+    SELECT l.payment AS name, l.invoice_id, i.key AS known
+    FROM links l
+    LEFT JOIN invoices i ON i.key = l.invoice_id
+    LEFT JOIN parts p ON p.name = l.payment AND p.invoice_id = l.invoice_id
+    WHERE l.evidence = 2 AND p.key IS NULL
+),
+hinted AS MATERIALIZED (
+    SELECT l.payment AS name, l.invoice_id
+    FROM links l
+    WHERE l.evidence = 1
+      AND NOT EXISTS (SELECT 1 FROM links b WHERE b.payment = l.payment AND b.evidence = 2)
+      AND l.payment NOT IN (SELECT t.name FROM told_by_parts t)
+),
+followed AS (
+    SELECT n.name, n.known AS invoice, 2 AS evidence, min(p.rest, i.room) AS wanted, i.room
+    FROM named n JOIN payments p ON p.name = n.name JOIN invoices i ON i.key = n.known
+    UNION
+    SELECT h.name, i.key, 1, min(p.rest, i.room), i.room
+    FROM hinted h JOIN payments p ON p.name = h.name
+    JOIN invoices i ON substr(i.key, 1, 25) = substr(h.invoice_id, 1, 25)
+        AND (i.key = h.invoice_id OR length(h.invoice_id) = 25) AND i.currency = p.currency
+        AND (i.customer_id IS NULL OR p.customer_id IS NULL OR i.customer_id = p.customer_id)
+),
+-- The better evidence first, as far as there is room.
+tells AS MATERIALIZED (
+    SELECT f.name, f.invoice, max(0, min(f.wanted, f.room + f.wanted - sum(f.wanted) OVER (
+        PARTITION BY f.invoice ORDER BY f.evidence DESC, f.name ROWS UNBOUNDED PRECEDING))) AS told
+    FROM followed f
+),
+left_of_payments AS MATERIALIZED (
+    SELECT p.key, p.name, p.account, p.livemode, p.currency, p.customer_id, p.occurred_at,
+        max(0, p.rest - coalesce(t.told, 0)) AS rest,
+        CASE WHEN w.name IS NULL THEN min(p.promised, max(0, p.rest - coalesce(t.told, 0)))
+            ELSE max(0, p.rest - coalesce(t.told, 0)) END AS promised
+    FROM payments p
+    LEFT JOIN (SELECT name, sum(told) AS told FROM tells GROUP BY 1) t ON t.name = p.name
+    LEFT JOIN (SELECT DISTINCT name FROM named WHERE known IS NULL) w ON w.name = p.name
+),
+-- What no event links: the same account, mode, customer, currency and amount, and no gap longer than the window.
+sides AS (
+    SELECT 1 AS is_payment, key, account, livemode, customer_id, currency, rest - promised AS amount, occurred_at
+    FROM left_of_payments WHERE customer_id IS NOT NULL AND rest > promised
+    UNION ALL
+    SELECT 0, i.key, i.account, i.livemode, i.customer_id, i.currency, i.room - coalesce(t.told, 0), i.occurred_at
+    FROM invoices i LEFT JOIN (SELECT invoice, sum(told) AS told FROM tells GROUP BY 1) t ON t.invoice = i.key
+    WHERE i.customer_id IS NOT NULL AND i.room > coalesce(t.told, 0)
+),
+stepped AS (
+    SELECT s.*, occurred_at - lag(occurred_at) OVER (
+        PARTITION BY account, livemode, customer_id, currency, amount
+        ORDER BY occurred_at, is_payment, key) > MATCH_WINDOW AS begins
+    FROM sides s
+),
+clustered AS (
+    SELECT s.*, sum(coalesce(begins, 0)) OVER (
+        PARTITION BY account, livemode, customer_id, currency, amount
+        ORDER BY occurred_at, is_payment, key ROWS UNBOUNDED PRECEDING) AS cluster
+    FROM stepped s
+),
+placed AS (
+    SELECT is_payment, key,
+        row_number() OVER (PARTITION BY account, livemode, customer_id, currency, amount, cluster, is_payment
+                           ORDER BY occurred_at, key) AS place,
+        sum(1 - is_payment) OVER (PARTITION BY account, livemode, customer_id, currency, amount, cluster) AS invoices
+    FROM clustered
+),
+matched AS MATERIALIZED (SELECT key FROM placed WHERE is_payment = 1 AND place <= invoices),
+-- Refunds: the release of what was not captured is none.
+refunds AS MATERIALIZED (
+    SELECT r.*, p.amount_minor AS captured,
+        CASE WHEN p.name IS NULL THEN r.amount_minor
+            WHEN r.uncaptured_minor > 0 AND r.uncaptured_minor = p.uncaptured_minor AND row_number() OVER (
+                PARTITION BY r.payment, r.uncaptured_minor ORDER BY r.amount_minor <> 0, r.occurred_at, r.key) = 1
+            THEN 0
+            ELSE min(r.amount_minor, -r.uncaptured_minor) END AS moved
+    FROM entries r LEFT JOIN payments p ON p.name = r.payment
+    WHERE r.kind = 'refund' AND r.payment IS NOT NULL
+),
+totals AS (
+    SELECT t.*, p.amount_minor AS captured,
+        min(0, t.amount_minor
+            + CASE WHEN p.uncaptured_minor > 0 AND t.uncaptured_minor >= p.uncaptured_minor
+                THEN p.uncaptured_minor ELSE 0 END
+            + coalesce((SELECT sum(s.voided_minor) FROM refunds s
+                        WHERE s.payment = t.payment AND s.as_of >= t.as_of), 0)
+            - coalesce((SELECT sum(s.moved) FROM refunds s WHERE s.payment = t.payment), 0)) AS moved
+    FROM (
+        SELECT e.*, row_number() OVER (PARTITION BY e.payment ORDER BY e.version DESC, e.key DESC) AS place
+        FROM entries e WHERE e.kind = 'refund_total' AND e.payment IS NOT NULL
+    ) t LEFT JOIN payments p ON p.name = t.payment
+    WHERE t.place = 1
+),
+returned AS (
+    SELECT kind, key, account, livemode, currency, occurred_at, captured, moved, sum(-moved) OVER (
+        PARTITION BY payment ORDER BY kind, occurred_at, key ROWS UNBOUNDED PRECEDING) AS so_far
+    FROM (
+        SELECT kind, key, account, livemode, currency, occurred_at, captured, moved, payment FROM refunds
+        UNION ALL
+        SELECT kind, key, account, livemode, currency, occurred_at, captured, moved, payment FROM totals)
+)
+SELECT 'invoice' AS kind, key, account, livemode, currency, occurred_at, amount_minor, outside AS outside_minor
+FROM invoices
+UNION ALL
+SELECT 'payment', p.key, p.account, p.livemode, p.currency, p.occurred_at,
+    CASE WHEN m.key IS NULL THEN p.rest ELSE p.promised END, 0
+FROM left_of_payments p LEFT JOIN matched m ON m.key = p.key
+UNION ALL
+SELECT 'part', p.key, p.account, p.livemode, p.currency, p.occurred_at, p.amount_minor, p.outside_minor
+FROM parts p
+WHERE p.name NOT IN (SELECT name FROM payments) AND p.invoice_id NOT IN (SELECT key FROM invoices)
+UNION ALL
+SELECT kind, key, account, livemode, currency, occurred_at,
+    CASE WHEN captured IS NULL THEN moved
+        ELSE min(so_far + moved, max(0, captured)) - min(so_far, max(0, captured)) END, 0
+FROM returned
+UNION ALL
+SELECT e.kind, e.key, e.account, e.livemode, e.currency, e.occurred_at, e.amount_minor, 0
+FROM entries e
+WHERE e.kind = 'dispute' OR (e.kind IN ('refund', 'refund_total') AND e.payment IS NULL);

@@ -1,0 +1,161 @@
+//! Invoices, payments and parts: what came in.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::matching::{Side, matched};
+use super::{Book, Counted};
+use crate::revenue::rows::{Evidence, RevenueKind, RevenueRow};
+use crate::stripe::payment::hint_names;
+
+/// An invoice and how its amount divides.
+struct Invoice<'a> {
+    row: &'a RevenueRow,
+    /// What came around Stripe.
+    outside: i64,
+    /// What came through Stripe and no part tells of.
+    room: i64,
+}
+
+/// A payment and what is left of it.
+struct Payment<'a> {
+    row: &'a RevenueRow,
+    /// What no known invoice tells.
+    rest: i64,
+    /// Of the rest, what belongs to invoices that are not known yet.
+    promised: i64,
+}
+
+pub(super) fn count<'a>(book: &Book<'a>, rows: &'a [RevenueRow]) -> Vec<Counted<'a>> {
+    let mut invoices = invoices(book, rows);
+    let mut payments = payments(book, &invoices);
+    follow_links(book, &mut invoices, &mut payments);
+    let invoice_sides =
+        invoices.values().map(|invoice| Side { row: invoice.row, is_payment: false, amount: invoice.room });
+    let payment_sides = payments.values().map(|payment| Side {
+        row: payment.row,
+        is_payment: true,
+        amount: payment.rest.saturating_sub(payment.promised),
+    });
+    for key in matched(invoice_sides.chain(payment_sides)) {
+        if let Some(payment) = payments.values_mut().find(|payment| payment.row.key == key) {
+            payment.rest = payment.promised;
+        }
+    }
+    let invoice_rows = invoices.values().map(|invoice| Counted {
+        row: invoice.row,
+        amount_minor: invoice.row.amount_minor,
+        outside_minor: invoice.outside,
+    });
+    let payment_rows =
+        payments.values().map(|payment| Counted { row: payment.row, amount_minor: payment.rest, outside_minor: 0 });
+    let parts = book
+        .parts
+        .iter()
+        .filter(|((payment, invoice), _)| !book.payments.contains_key(payment) && !invoices.contains_key(invoice));
+    let part_rows =
+        parts.map(|(_, row)| Counted { row, amount_minor: row.amount_minor, outside_minor: row.outside_minor });
+    invoice_rows.chain(payment_rows).chain(part_rows).collect()
+}
+
+fn invoices<'a>(book: &Book<'a>, rows: &'a [RevenueRow]) -> BTreeMap<&'a str, Invoice<'a>> {
+    let known = rows.iter().filter(|row| row.kind == RevenueKind::Invoice);
+    let with_room = known.map(|row| {
+        let parts = book.parts.iter().filter(|((_, invoice), _)| *invoice == row.key);
+        let (outside, through) = parts.fold((0_i64, 0_i64), |(outside, through), (_, part)| {
+            let through = through.saturating_add(part.amount_minor.saturating_sub(part.outside_minor));
+            (outside.saturating_add(part.outside_minor), through)
+        });
+        let outside = row.outside_minor.max(outside).min(row.amount_minor);
+        let room = row.amount_minor.saturating_sub(outside).saturating_sub(through).max(0);
+        (row.key.as_str(), Invoice { row, outside, room })
+    });
+    with_room.collect()
+}
+
+/// Payments with what the parts of known invoices leave of them. An invoice tells no more than was paid on it: what was
+/// overpaid is the customer's credit, and counts with the payment.
+fn payments<'a>(book: &Book<'a>, invoices: &BTreeMap<&str, Invoice<'_>>) -> BTreeMap<&'a str, Payment<'a>> {
+    let mut through: BTreeMap<&str, i64> =
+        invoices.iter().map(|(id, invoice)| (*id, invoice.row.amount_minor.saturating_sub(invoice.outside))).collect();
+    let mut sums: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    for ((payment, invoice), part) in &book.parts {
+        let (told, promised) = sums.entry(payment).or_default();
+        let amount = part.amount_minor.saturating_sub(part.outside_minor);
+        if let Some(left) = through.get_mut(invoice) {
+            let tells = amount.min(*left).max(0);
+            *left -= tells;
+            *told = told.saturating_add(tells);
+        } else {
+            *promised = promised.saturating_add(amount);
+        }
+    }
+    let payments = book.payments.iter().map(|(name, row)| {
+        let (told, promised) = sums.get(name).copied().unwrap_or_default();
+        let rest = row.amount_minor.saturating_sub(told).max(0);
+        (*name, Payment { row, rest, promised: promised.min(rest) })
+    });
+    payments.collect()
+}
+
+/// What links tell: for each invoice the better evidence first, as far as there is room.
+fn follow_links<'a>(
+    book: &Book<'a>,
+    invoices: &mut BTreeMap<&'a str, Invoice<'a>>,
+    payments: &mut BTreeMap<&'a str, Payment<'a>>,
+) {
+    let mut told: BTreeMap<&str, i64> = BTreeMap::new();
+    for (invoice, _, name) in followed(book, invoices, payments) {
+        let (Some(invoice), Some(payment)) = (invoices.get_mut(invoice), payments.get(name)) else { continue };
+        let part = payment.rest.min(invoice.room);
+        invoice.room -= part;
+        let sum = told.entry(name).or_insert(0);
+        *sum = sum.saturating_add(part);
+    }
+    for (name, payment) in payments.iter_mut() {
+        let told = told.get(name).copied().unwrap_or(0);
+        payment.rest = payment.rest.saturating_sub(told).max(0);
+        let waits = book.links.iter().any(|(&(of, invoice), evidence)| {
+            of == *name
+                && *evidence == Evidence::Named
+                && !invoices.contains_key(invoice)
+                && !book.parts.contains_key(&(of, invoice))
+        });
+        payment.promised = if waits { payment.rest } else { payment.promised.min(payment.rest) };
+    }
+}
+
+/// Links between payments and invoices that are known, of which no part tells: invoice, evidence and payment, the better
+/// evidence first.
+fn followed<'a>(
+    book: &Book<'a>,
+    invoices: &BTreeMap<&'a str, Invoice<'a>>,
+    payments: &BTreeMap<&'a str, Payment<'a>>,
+) -> BTreeSet<(&'a str, Reverse<Evidence>, &'a str)> {
+    let mut followed = BTreeSet::new();
+    for (&(name, id), &evidence) in &book.links {
+        let Some(payment) = payments.get(name) else { continue };
+        if evidence == Evidence::Named {
+            if let Some(invoice) = invoices.get(id)
+                && !book.parts.contains_key(&(name, id))
+            {
+                followed.insert((invoice.row.key.as_str(), Reverse(evidence), name));
+            }
+            continue;
+        }
+        let better = book.links.iter().any(|(&(of, _), evidence)| of == name && *evidence > Evidence::Hint)
+            || book.parts.keys().any(|(of, _)| *of == name);
+        if !better {
+            let hinted = invoices.values().filter(|invoice| hint_names(id, &invoice.row.key));
+            let fits = hinted.filter(|invoice| fits(invoice.row, payment.row));
+            followed.extend(fits.map(|invoice| (invoice.row.key.as_str(), Reverse(evidence), name)));
+        }
+    }
+    followed
+}
+
+/// Whether a hint can be right.
+fn fits(invoice: &RevenueRow, payment: &RevenueRow) -> bool {
+    let customers = (invoice.customer_id.as_deref(), payment.customer_id.as_deref());
+    invoice.currency == payment.currency && !matches!(customers, (Some(one), Some(other)) if one != other)
+}
