@@ -12,16 +12,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use colony_gateway::colony::attestation::{Claim, Signer, Trust, Verifier};
-use colony_gateway::colony::completion::{self, JobResult};
-use colony_gateway::colony::job;
-use colony_gateway::colony::messages::{
+use colonies::messages::{
     AssignProcess, FunctionSpec, GetColonyStatistics, GetExecutors, GetProcess, GetProcesses, Message, Process,
     ReplyEnvelope, RequestEnvelope, SubmitFunctionSpec,
 };
 use colony_gateway::config::{Config, Sources};
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::secret::Secret;
+use colony_gateway::job;
+use colony_gateway::job::attestation::{Claim, Signer, Trust, Verifier};
+use colony_gateway::job::completion::{self, JobResult};
 use colony_gateway::revenue::guardian::Guardian;
 use colony_gateway::revenue::project::Settings;
 use colony_gateway::revenue::validator::{PROJECTION_FAILED, Validator};

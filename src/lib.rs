@@ -7,7 +7,7 @@
 //! | [`door`] | receives a delivery, verifies it, answers only after it is durable |
 //! | [`inbox`] | durable journal of deliveries: states, leases, retries |
 //! | [`dispatch`] | takes entries out of the inbox and brings them to their end |
-//! | [`colony`] | speaks to Colonies servers, and is one for `dev` and tests |
+//! | [`job`] | what a job of ours is, which travels over a Colonies server (crate `colonies`) |
 //! | [`bees`] | takes jobs off the colony and does them |
 //! | [`revenue`] | the domain: what an event means, and whether to trust it |
 //! | [`ledger`] | the state of record |
@@ -23,12 +23,12 @@ pub mod app;
 pub mod backup;
 pub mod bees;
 pub mod cli;
-pub mod colony;
 pub mod config;
 pub mod dispatch;
 pub mod domain;
 pub mod door;
 pub mod inbox;
+pub mod job;
 pub mod ledger;
 pub mod lifecycle;
 pub mod outbound;

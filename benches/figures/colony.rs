@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use colony_gateway::colony::attestation::Signer;
-use colony_gateway::colony::client::{Client, Member, ServerUrl, Settings};
-use colony_gateway::colony::identity::PrivateKey;
-use colony_gateway::colony::messages::Statistics;
-use colony_gateway::colony::server::{EmbeddedServer, ServerOptions};
+use colonies::client::{Client, Member, ServerUrl, Settings};
+use colonies::identity::PrivateKey;
+use colonies::messages::Statistics;
+use colonies::server::{EmbeddedServer, ServerOptions};
+use colony_gateway::job::attestation::Signer;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 

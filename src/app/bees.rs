@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use colonies::client::Client;
+use colonies::identity::PrivateKey;
 use tokio::net::TcpListener;
 
 use super::colony::{client, fault, key, name, verifier};
@@ -15,12 +17,10 @@ use super::{StartError, manager, pipeline};
 use crate::admin::{self, Health};
 use crate::bees::heartbeat::{Heartbeat, Rhythm};
 use crate::bees::{KeySource, Pool, PoolOptions, Tools};
-use crate::colony::client::Client;
-use crate::colony::completion::Completions;
-use crate::colony::identity::PrivateKey;
 use crate::config::{ColonyConfig, Config, ConfigError, Sources};
 use crate::domain::clock::Clock;
 use crate::door;
+use crate::job::completion::Completions;
 use crate::ledger::Ledger;
 use crate::ledger::report::{Reports, StateOfRecord};
 use crate::lifecycle::{Ending, Hangups, Notifier, Readiness, Shutdown, Stop, Supervisor};

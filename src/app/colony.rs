@@ -4,12 +4,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::colony::attestation::{PublicKey, Signer, Trust, Verifier};
-use crate::colony::client::{Client, Roots, ServerUrl, Settings};
-use crate::colony::identity::PrivateKey;
+use colonies::Moment;
+use colonies::client::{Client, Roots, ServerUrl, Settings};
+use colonies::identity::PrivateKey;
+
 use crate::config::{ColonyConfig, ConfigError, Fault};
 use crate::domain::causes::chain;
+use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
+use crate::job::attestation::{PublicKey, Signer, Trust, Verifier};
 
 /// One fault of the configuration.
 pub(crate) fn fault(setting: &str, message: impl fmt::Display) -> ConfigError {
@@ -33,7 +36,15 @@ pub fn client(config: &ColonyConfig) -> Result<Client, ConfigError> {
         tracing::warn!(%server, "calls leave this machine unencrypted, and the protocol has nothing against replay: use TLS");
     }
     let roots = config.tls_roots.clone().map_or(Roots::System, Roots::File);
-    Client::new(&Settings { roots, ..Settings::new(servers) }).map_err(|error| fault(SERVERS, chain(&error)))
+    let user_agent = concat!("colony-gateway/", env!("CARGO_PKG_VERSION")).to_owned();
+    Client::new(&Settings { roots, user_agent, ..Settings::new(servers) })
+        .map_err(|error| fault(SERVERS, chain(&error)))
+}
+
+/// Makes an embedded server go by our clock.
+pub fn server_clock(clock: &Clock) -> colonies::server::Clock {
+    let clock = clock.clone();
+    colonies::server::Clock::new(move || Moment::from_millis(clock.now().millis()))
 }
 
 /// Name of the colony.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::secrets::ColonyKeys;
 use super::{bees, colony};
 use crate::bees::Pool;
-use crate::colony::completion;
-use crate::colony::job::Terms;
 use crate::config::{ColonyConfig, Config, ConfigError};
 use crate::dispatch::{ColonyOptions, ColonyRoute, Confirm, FallbackOptions, Submitter, Surroundings};
 use crate::domain::backoff::Backoff;
+use crate::job::Terms;
+use crate::job::completion;
 use crate::ledger::report::StateOfRecord;
 use crate::pipeline::Pipeline;
 

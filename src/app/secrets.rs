@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
+use colonies::client::Member;
+
 use super::colony;
 use crate::admin::Operator;
-use crate::colony::attestation::{PublicKey, Signer, TRUSTED_KEYS_MAX, Verifier};
-use crate::colony::client::Member;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::renewable::Renewable;
+use crate::job::attestation::{PublicKey, Signer, TRUSTED_KEYS_MAX, Verifier};
 use crate::ledger::Renewal;
 use crate::ledger::report::StateOfRecord;
 use crate::revenue::guardian::Guardian;

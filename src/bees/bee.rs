@@ -6,19 +6,19 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use colonies::client::{Assignment, ClientError, Disposition, Member, Search};
+use colonies::messages::{PROCESSES_COUNT_MAX, Process, ProcessState};
 use tokio_util::sync::CancellationToken;
 
 use super::job::{Bench, Finished};
 use super::registration::{NotRegistered, Registration};
 use super::states::{BeeState, BeeStates};
-use crate::colony::client::{Assignment, ClientError, Disposition, Member, Search};
-use crate::colony::completion::{Completed, Completions, JobResult};
-use crate::colony::job::JobRejection;
-use crate::colony::messages::{PROCESSES_COUNT_MAX, Process, ProcessState};
 use crate::domain::backoff::Backoff;
 use crate::domain::causes::chain;
 use crate::domain::ids::ProcessId;
 use crate::domain::outcome::JobEnd;
+use crate::job::JobRejection;
+use crate::job::completion::{Completed, Completions, JobResult};
 use crate::telemetry::metrics::Metrics;
 
 /// Waits while calls fail.

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use colonies::messages::Process;
 use serde_json::Value;
 
 use super::trace::{JobSpan, UNDECIDED};
 use super::work::{OutOfTime, Work};
-use crate::colony::attestation::Verifier;
-use crate::colony::completion::{EventResult, JobResult};
-use crate::colony::job::{self, JobRejection};
-use crate::colony::messages::Process;
 use crate::domain::clock::Clock;
+use crate::job::attestation::Verifier;
+use crate::job::completion::{EventResult, JobResult};
+use crate::job::{self, JobRejection};
 use crate::ledger::report::Reports;
 use crate::pipeline::{self, Judged};
 use crate::telemetry::metrics::Metrics;

@@ -11,9 +11,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::colony::identity::{KeyError, PrivateKey};
-use crate::colony::keys::files::{self, KeyFileError};
-use crate::colony::keys::rotate;
+use colonies::identity::{KeyError, PrivateKey};
+
+use crate::job::keys::files::{self, KeyFileError};
+use crate::job::keys::rotate;
 
 /// Where the executor's key comes from.
 #[derive(Clone, Debug)]
@@ -72,7 +73,8 @@ fn read(path: PathBuf) -> Result<Arc<PrivateKey>, UnusableKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::colony::keys::files::Access;
+    use crate::domain::secret::Secret;
+    use crate::job::keys::files::Access;
 
     fn ids(source: &KeySource, name: &str, is_first: bool) -> Vec<String> {
         source.candidates(name, is_first).unwrap().iter().map(|key| key.id().to_string()).collect()
@@ -92,10 +94,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("executor");
         let (now, next) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
-        files::write_new(&path, &now.to_hex(), Access::Owner).unwrap();
+        files::write_new(&path, &Secret::new(now.to_hex().expose()), Access::Owner).unwrap();
         let source = KeySource::File(path.clone());
         assert_eq!(ids(&source, "hive-2", false), [now.derive("hive-2").id().to_string()]);
-        files::write_new(&rotate::next_path(&path), &next.to_hex(), Access::Owner).unwrap();
+        files::write_new(&rotate::next_path(&path), &Secret::new(next.to_hex().expose()), Access::Owner).unwrap();
         let expected = [&now, &next].map(|key| key.derive("hive-2").id().to_string());
         assert_eq!(ids(&source, "hive-2", false), expected);
     }

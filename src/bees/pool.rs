@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use colonies::client::{Client, POLL_WAIT_MAX};
+use colonies::identity::PrivateKey;
+
 use super::bee::Bee;
 use super::heartbeat::Pulses;
 use super::job::Bench;
@@ -12,11 +15,9 @@ use super::registration::Registration;
 use super::roster::Roster;
 use super::states::BeeStates;
 use super::work::Work;
-use crate::colony::attestation::Verifier;
-use crate::colony::client::{Client, POLL_WAIT_MAX};
-use crate::colony::completion::Completions;
-use crate::colony::identity::PrivateKey;
 use crate::domain::clock::Clock;
+use crate::job::attestation::Verifier;
+use crate::job::completion::Completions;
 use crate::ledger::report::Reports;
 use crate::lifecycle::{RestartPolicy, Shutdown, Supervisor};
 use crate::pipeline::Pipeline;

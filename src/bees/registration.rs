@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
+use colonies::client::{Client, ClientError, Disposition, Member, Owner};
+use colonies::identity::PrivateKey;
+use colonies::messages::{Executor, ExecutorState};
+
 use super::keys::{KeySource, UnusableKey};
-use crate::colony::client::{Client, ClientError, Disposition, Member, Owner};
-use crate::colony::identity::PrivateKey;
-use crate::colony::messages::{Executor, ExecutorState};
 
 #[derive(Clone, Debug)]
 pub(super) struct Registration {

@@ -3,9 +3,10 @@
 //! Its parent comes with the job and is not attested: a colony's server or a member between could put any other there. It
 //! is therefore read strictly, decides about nothing but where spans are shown, and only for a job that is believed.
 
-use crate::colony::job;
-use crate::colony::messages::Process;
+use colonies::messages::Process;
+
 use crate::domain::outcome::OutcomeName;
+use crate::job;
 use crate::pipeline::Judged;
 use crate::telemetry::trace::{Cause, Moment, Place, Span, SpanKind, Tracer};
 

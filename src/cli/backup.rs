@@ -9,9 +9,9 @@ use anyhow::Context as _;
 use crate::backup::age::Age;
 use crate::backup::keys::Recipients;
 use crate::backup::{self, KEYS, KeyPlace};
-use crate::colony::keys::{Role, rotate};
 use crate::config::{Config, LedgerConfig, Sources};
 use crate::domain::clock::Clock;
+use crate::job::keys::{Role, rotate};
 
 pub const NOTES: &str = "What is in it: the inbox, the embedded ledger (a ledger in PostgreSQL or Supabase has backups of its own), and the
 key files that the environment names (COLONIES_*_PRVKEY_FILE, ATTESTATION_*_FILE). Not in it: Stripe's secrets, database

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
+use colonies::client::ClientError;
 
 use crate::app::colony::{client, key, name};
-use crate::colony::client::ClientError;
 use crate::config::{Config, Sources};
 
 /// What to do with the colony.

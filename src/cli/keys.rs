@@ -10,9 +10,9 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 
-use crate::colony::keys::Role;
 use crate::config::Sources;
 use crate::domain::clock::Clock;
+use crate::job::keys::Role;
 
 /// What to do with keys.
 #[derive(Clone, Debug, Subcommand)]

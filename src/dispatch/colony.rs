@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use colonies::client::{ClientError, Member};
+use colonies::messages::FunctionSpec;
 use tokio_util::sync::CancellationToken;
 
 use super::conclude;
@@ -17,11 +19,6 @@ use super::routing::{Admission, FallbackOptions, Routing};
 use super::settler::Settler;
 use super::switch::RouteSwitch;
 use super::trace::AttemptSpans;
-use crate::colony::attestation::Signer;
-use crate::colony::client::{ClientError, Member};
-use crate::colony::completion::Completed;
-use crate::colony::job::{self, SealError, Terms};
-use crate::colony::messages::FunctionSpec;
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{Breaker, Permit};
 use crate::domain::clock::Clock;
@@ -30,6 +27,9 @@ use crate::domain::renewable::Renewable;
 use crate::domain::route::{Route, RouteInForce};
 use crate::domain::trace::TraceContext;
 use crate::inbox::{Concluded, Conclusion, Inbox, Leased};
+use crate::job::attestation::Signer;
+use crate::job::completion::Completed;
+use crate::job::{self, SealError, Terms};
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;

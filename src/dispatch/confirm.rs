@@ -11,6 +11,8 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use colonies::client::{ClientError, Member};
+use colonies::messages::Process;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,14 +21,12 @@ use super::in_flight::Say;
 use super::process_end::{self, ProcessEnd};
 use super::routing::Routing;
 use super::settler::Settler;
-use crate::colony::client::{ClientError, Member};
-use crate::colony::completion::Completed;
-use crate::colony::messages::Process;
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::Permit;
 use crate::domain::ids::ProcessId;
 use crate::domain::renewable::Renewable;
 use crate::inbox::SubmittedProcess;
+use crate::job::completion::Completed;
 
 /// Most calls to the server at once, for questions and cancellations together.
 const CALLS_MAX: usize = 8;

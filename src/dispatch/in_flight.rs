@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::colony::completion::{Completed, JobResult};
 use crate::domain::breaker::Permit;
 use crate::domain::ids::ProcessId;
+use crate::job::completion::{Completed, JobResult};
 
 /// Completions that are kept for processes not known yet: a bee may be done before the submission is recorded.
 const EARLY_MAX: usize = 256;

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use colonies::client::ClientError;
+use colonies::messages::{Process, ProcessState};
+
 use super::conclude;
-use crate::colony::client::ClientError;
-use crate::colony::completion::{self, EventResult, JobResult};
-use crate::colony::messages::{Process, ProcessState};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
 use crate::domain::outcome::{OutcomeName, ProblemCode, Returned};
 use crate::inbox::{Conclusion, SubmittedEntry};
+use crate::job::completion::{self, EventResult, JobResult};
 use crate::ledger::Outcome;
 
 /// What the server says about a process whose leases were all lost.

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use colonies::client::ClientError;
 use tokio::sync::watch;
 
 use super::switch::{RouteSwitch, Wish};
-use crate::colony::client::ClientError;
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{Breaker, BreakerSettings, BreakerState, Permit};
 use crate::domain::clock::{Clock, Timestamp};

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::in_flight::{InFlight, Say};
 use super::process_end::{self, Ended, ProcessEnd, What};
 use super::trace::SettledSpans;
-use crate::colony::completion::Completed;
 use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
 use crate::inbox::{Concluded, Inbox, InboxError, SubmittedEntry};
+use crate::job::completion::Completed;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use colonies::ProcessId;
 pub use stripe_events::EventId;
 
 macro_rules! text_id {
@@ -41,11 +42,6 @@ macro_rules! text_id {
 text_id! {
     /// Name of a configured webhook endpoint.
     EndpointName
-}
-
-text_id! {
-    /// Identifier that a Colonies server gave to a submitted job.
-    ProcessId
 }
 
 /// Row number of an entry in one gateway's inbox. Grows with time; never used again.

@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use colonies::client::{Client, Member, Owner, ServerUrl, Settings};
+use colonies::identity::PrivateKey;
+use colonies::messages::{FunctionSpec, Process, ProcessState};
+use colonies::server::{EmbeddedServer, ServerOptions};
+use colony_gateway::app::colony::server_clock;
 use colony_gateway::bees::{KeySource, Pool, PoolOptions, Tools};
-use colony_gateway::colony::attestation::{Signer, Trust, Verifier};
-use colony_gateway::colony::client::{Client, Member, Owner, ServerUrl, Settings};
-use colony_gateway::colony::completion::{self, Completed, JobResult};
-use colony_gateway::colony::identity::PrivateKey;
-use colony_gateway::colony::job::{self, Terms};
-use colony_gateway::colony::messages::{FunctionSpec, Process, ProcessState};
-use colony_gateway::colony::server::{EmbeddedServer, ServerOptions};
 use colony_gateway::domain::clock::{Clock, Timestamp};
+use colony_gateway::job::attestation::{Signer, Trust, Verifier};
+use colony_gateway::job::completion::{self, Completed, JobResult};
+use colony_gateway::job::{self, Terms};
 use colony_gateway::ledger::report::{Attention, FindingLine, FindingsWanted, Reports, Summary};
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, Outcome};
@@ -152,7 +153,7 @@ impl Hive {
 
     async fn with(clock: Clock, ledger: SqliteLedger) -> Self {
         let (server_key, owner_key, gateway_key) = (key(), key(), key());
-        let options = ServerOptions { clock: clock.clone(), ..ServerOptions::new(server_key.id().clone()) };
+        let options = ServerOptions { clock: server_clock(&clock), ..ServerOptions::new(server_key.id().clone()) };
         let server = EmbeddedServer::start(options, CancellationToken::new()).await.unwrap();
         let client = Client::new(&Settings::new(ServerUrl::parse_list(&server.url(), None, None).unwrap())).unwrap();
         client.add_colony(&server_key, COLONY, owner_key.id()).await.unwrap();
@@ -278,7 +279,7 @@ pub(crate) struct Plan {
     pub(crate) options: PoolOptions,
     pub(crate) keys: KeySource,
     pub(crate) owner: Option<Arc<PrivateKey>>,
-    pub(crate) trusted: Vec<colony_gateway::colony::attestation::PublicKey>,
+    pub(crate) trusted: Vec<colony_gateway::job::attestation::PublicKey>,
     pub(crate) client: Client,
     pub(crate) ledger: Arc<Counting>,
     pub(crate) offers_summary: bool,

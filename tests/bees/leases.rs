@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use colony_gateway::colony::messages::ProcessState;
+use colonies::messages::ProcessState;
 use colony_gateway::lifecycle::Ending;
 
 use crate::hive::{Hive, patiently};

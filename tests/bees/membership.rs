@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use colonies::messages::ProcessState;
 use colony_gateway::bees::KeySource;
-use colony_gateway::colony::messages::ProcessState;
 use colony_gateway::telemetry::health::Level;
 
 use crate::hive::{Hive, KIND, key};
@@ -116,7 +116,7 @@ async fn a_name_that_belongs_to_somebody_else_is_not_taken_over() {
     let executors = hive.client.member(crate::hive::COLONY, Arc::clone(&other)).executors().await.unwrap();
     assert_eq!(executors.len(), 1);
     assert_eq!(executors[0].executorid, other.id().as_str());
-    assert_eq!(executors[0].state, colony_gateway::colony::messages::ExecutorState::Pending, "nor approved");
+    assert_eq!(executors[0].state, colonies::messages::ExecutorState::Pending, "nor approved");
     bees.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! Bees behind a network that loses what the server says.
 
-use colony_gateway::colony::client::{Client, ServerUrl, Settings};
+use colonies::client::{Client, ServerUrl, Settings};
 use colony_gateway::lifecycle::Ending;
 use colony_gateway::telemetry::health::Level;
 

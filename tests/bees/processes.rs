@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 
-use colony_gateway::colony::client::ClientError;
-use colony_gateway::colony::messages::ProcessState;
-use colony_gateway::colony::server::{EmbeddedServer, ServerOptions};
+use colonies::client::ClientError;
+use colonies::messages::ProcessState;
+use colonies::server::{EmbeddedServer, ServerOptions};
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::ledger::report::Reports as _;
 use colony_gateway::ledger::sqlite::SqliteLedger;
@@ -192,7 +192,7 @@ async fn an_installation_is_set_up_from_generated_keys_and_again_without_a_chang
     assert!(!shown.contains(&read("colonies_user_prvkey")), "no secret is shown");
 
     let server_id = first.lines().find_map(|line| line.strip_prefix("COLONIES_SERVER_ID=")).unwrap();
-    let server_id = colony_gateway::colony::identity::IdentityId::parse(server_id).unwrap();
+    let server_id = colonies::identity::IdentityId::parse(server_id).unwrap();
     let server = EmbeddedServer::start(ServerOptions::new(server_id), CancellationToken::new()).await.unwrap();
     let colony = |arguments: &[&str]| {
         let mut command = command(directory.path());

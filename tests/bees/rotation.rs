@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use colony_gateway::bees::KeySource;
-use colony_gateway::colony::attestation::Signer;
-use colony_gateway::colony::keys::files::{self, Access};
-use colony_gateway::colony::keys::rotate::rotate_executor;
-use colony_gateway::colony::keys::{Role, files::load};
+use colony_gateway::domain::secret::Secret;
+use colony_gateway::job::attestation::Signer;
+use colony_gateway::job::keys::files::{self, Access};
+use colony_gateway::job::keys::rotate::rotate_executor;
+use colony_gateway::job::keys::{Role, files::load};
 
 use crate::hive::Hive;
 
@@ -17,7 +18,7 @@ async fn executors_get_new_keys_under_load_and_every_event_is_applied_once() {
     hive.lease = Duration::from_secs(3);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("executor");
-    files::write_new(&path, &hive.executor_key.to_hex(), Access::Owner).unwrap();
+    files::write_new(&path, &Secret::new(hive.executor_key.to_hex().expose()), Access::Owner).unwrap();
     let mut plan = hive.plan("hive", 3);
     plan.keys = KeySource::File(path.clone());
     let bees = plan.start();

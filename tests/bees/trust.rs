@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use colony_gateway::colony::attestation::{Claim, Signer};
-use colony_gateway::colony::job::FUNCTION;
-use colony_gateway::colony::messages::{FunctionSpec, Process, ProcessState};
+use colonies::messages::{FunctionSpec, Process, ProcessState};
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::domain::outcome::OutcomeName;
+use colony_gateway::job::FUNCTION;
+use colony_gateway::job::attestation::{Claim, Signer};
 use colony_gateway::lifecycle::Ending;
 use colony_gateway::telemetry::metrics::Metrics;
 use colony_gateway::telemetry::trace::{self, FLUSH_MAX, Sampling, TraceSettings};
@@ -141,8 +141,8 @@ async fn an_event_that_is_none_fails_alone_and_one_that_the_guardian_blocks_is_h
     let blocked = crate::hive::event("blocked").replace("\"currency\":\"eur\"", "\"currency\":\"$\"");
     let events = [crate::hive::event("good"), "{\"id\":\"evt_none\"}".to_owned(), blocked];
     let events: Vec<&str> = events.iter().map(String::as_str).collect();
-    let terms = colony_gateway::colony::job::Terms::new(COLONY, crate::hive::KIND);
-    let spec = colony_gateway::colony::job::seal(&terms, &hive.signer, &events, Clock::system().now()).unwrap();
+    let terms = colony_gateway::job::Terms::new(COLONY, crate::hive::KIND);
+    let spec = colony_gateway::job::seal(&terms, &hive.signer, &events, Clock::system().now()).unwrap();
     let process = hive.gateway.submit(spec).await.unwrap();
     let result = hive.result(&process).await;
     let outcomes: Vec<_> = result.events.iter().map(|event| (event.event.as_str(), event.outcome)).collect();

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use colony_gateway::colony::client::{
+use colonies::client::{
     Assignment, Client, ClientError, Disposition, Member, Roots, Search, ServerUrl, Settings, SetupError,
 };
-use colony_gateway::colony::identity::PrivateKey;
-use colony_gateway::colony::messages::{
+use colonies::identity::PrivateKey;
+use colonies::messages::{
     AssignProcess, CloseSuccessful, Empty, FunctionSpec, GetProcess, GetProcesses, GetVersion, List, Process,
     SubmitFunctionSpec, Version,
 };

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use colony_gateway::colony::client::{Client, Settings};
-use colony_gateway::colony::keys::Role;
-use colony_gateway::colony::keys::files;
-use colony_gateway::colony::keys::rotate::{Holder, RotateError, Rotated, rotate_identity};
-use colony_gateway::colony::messages::{ChangeExecutorId, ChangeUserId, Echo, GetColonyStatistics, Statistics};
+use colonies::client::{Client, Settings};
+use colonies::messages::{ChangeExecutorId, ChangeUserId, Echo, GetColonyStatistics, Statistics};
+use colony_gateway::job::keys::Role;
+use colony_gateway::job::keys::files;
+use colony_gateway::job::keys::rotate::{Holder, RotateError, Rotated, rotate_identity};
 
 use crate::scripted::{Act, Scripted};
 

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use colony_gateway::colony::attestation::{Signer, Trust, Verifier};
-use colony_gateway::colony::client::{Assignment, Client, ClientError, Member, ServerUrl, Settings};
-use colony_gateway::colony::identity::PrivateKey;
-use colony_gateway::colony::job::{self, Terms};
-use colony_gateway::colony::keys::rotate::{Holder, rotate_identity};
-use colony_gateway::colony::keys::{Role, files};
-use colony_gateway::colony::messages::{FunctionSpec, Process, ProcessState};
-use colony_gateway::colony::server::{EmbeddedServer, ServerOptions};
+use colonies::client::{Assignment, Client, ClientError, Member, ServerUrl, Settings};
+use colonies::identity::PrivateKey;
+use colonies::messages::{FunctionSpec, Process, ProcessState};
+use colonies::server::{EmbeddedServer, ServerOptions};
 use colony_gateway::domain::clock::Timestamp;
 use colony_gateway::domain::limits::BATCH_ENTRIES_MAX;
+use colony_gateway::job::attestation::{Signer, Trust, Verifier};
+use colony_gateway::job::keys::rotate::{Holder, rotate_identity};
+use colony_gateway::job::keys::{Role, files};
+use colony_gateway::job::{self, Terms};
 use tokio_util::sync::CancellationToken;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_795_280_627);

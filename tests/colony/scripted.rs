@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 
-use colony_gateway::colony::client::ServerUrl;
-use colony_gateway::colony::messages::{Message, ReplyEnvelope, RequestEnvelope, SealedReply};
+use colonies::client::ServerUrl;
+use colonies::messages::{Message, ReplyEnvelope, RequestEnvelope, SealedReply};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use colony_gateway::colony::identity::{self, PrivateKey};
-use colony_gateway::colony::messages::{
+use colonies::identity::{self, PrivateKey};
+use colonies::messages::{
     AddColony, AddExecutor, AddFunction, AddLog, AddUser, ApproveExecutor, AssignProcess, CancelProcess,
     ChangeColonyId, ChangeExecutorId, ChangeUserId, CloseFailed, CloseSuccessful, GetColonyStatistics, GetExecutors,
     GetFunctions, GetProcess, GetProcesses, GetVersion, Message, MessageType, PauseAssignments, RemoveExecutor,

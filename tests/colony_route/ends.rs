@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use colony_gateway::colony::completion::{EventResult, JobResult};
-use colony_gateway::colony::messages::ProcessState;
+use colonies::messages::ProcessState;
 use colony_gateway::domain::outcome::OutcomeName;
 use colony_gateway::inbox::EntryState;
+use colony_gateway::job::completion::{EventResult, JobResult};
 use serde_json::json;
 
 use crate::world::{LEASE, World, take, until_state};
@@ -141,9 +141,9 @@ async fn a_job_that_was_submitted_and_not_recorded_has_no_second_effect() {
     let gateway = world.gateway().start();
     // What a gateway left behind that crashed between the two: the same events, in a process that holds nothing.
     let event = world.next_event();
-    let terms = colony_gateway::colony::job::Terms::new(crate::world::COLONY, crate::world::KIND);
+    let terms = colony_gateway::job::Terms::new(crate::world::COLONY, crate::world::KIND);
     let now = world.clock.now();
-    let orphan = colony_gateway::colony::job::seal(&terms, &world.signer, &[&event], now).unwrap();
+    let orphan = colony_gateway::job::seal(&terms, &world.signer, &[&event], now).unwrap();
     let orphan = world.user().submit(orphan).await.unwrap();
     gateway.receive(&event).await;
     let bees = world.bees(None);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use colony_gateway::colony::messages::ProcessState;
+use colonies::messages::ProcessState;
 use colony_gateway::domain::route::Route;
 use colony_gateway::inbox::EntryState;
 use colony_gateway::telemetry::health::Level;

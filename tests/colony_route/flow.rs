@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use colony_gateway::colony::messages::ProcessState;
+use colonies::messages::ProcessState;
 use colony_gateway::dispatch::switch::Wish;
 use colony_gateway::domain::backoff::Backoff;
 use colony_gateway::domain::route::Route;
@@ -139,7 +139,7 @@ async fn draining_waits_for_what_the_bees_bring_to_its_end() {
     let finish = async {
         let result = crate::ends::result(&[("evt_0", "applied")]);
         bee.close_successful(&process.id(), result.to_output()).await.unwrap();
-        let completed = colony_gateway::colony::completion::Completed { process: process.id(), result };
+        let completed = colony_gateway::job::completion::Completed { process: process.id(), result };
         completions.try_send(completed).unwrap();
         drop(completions);
     };

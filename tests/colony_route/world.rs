@@ -6,14 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use colonies::client::{Assignment, Client, Member, Owner, ServerUrl, Settings};
+use colonies::identity::PrivateKey;
+use colonies::messages::{Process, ProcessState, Statistics};
+use colonies::server::{EmbeddedServer, Memory, ServerOptions};
+use colony_gateway::app::colony::server_clock;
 use colony_gateway::bees::{KeySource, Pool, PoolOptions, Tools};
-use colony_gateway::colony::attestation::{Signer, Trust, Verifier};
-use colony_gateway::colony::client::{Assignment, Client, Member, Owner, ServerUrl, Settings};
-use colony_gateway::colony::completion::{self, Completions};
-use colony_gateway::colony::identity::PrivateKey;
-use colony_gateway::colony::job::Terms;
-use colony_gateway::colony::messages::{Process, ProcessState, Statistics};
-use colony_gateway::colony::server::{EmbeddedServer, Memory, ServerOptions};
 use colony_gateway::dispatch::switch::{RouteSwitch, Wish};
 use colony_gateway::dispatch::{
     ColonyOptions, ColonyRoute, FallbackOptions, Pump, PumpOptions, Submitter, Surroundings,
@@ -25,6 +23,9 @@ use colony_gateway::domain::ids::EndpointName;
 use colony_gateway::domain::route::{Route, RouteInForce};
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::inbox::{Counts, Door, EntryState, Inbox, InboxOptions, InboxThreads, NewEntry};
+use colony_gateway::job::Terms;
+use colony_gateway::job::attestation::{Signer, Trust, Verifier};
+use colony_gateway::job::completion::{self, Completions};
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, Outcome};
 use colony_gateway::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
@@ -135,7 +136,7 @@ impl World {
         let clock = Clock::manual(Timestamp::from_seconds(1_770_000_000));
         let directory = tempfile::tempdir().unwrap();
         let (server_key, owner_key, user_key) = (key(), key(), key());
-        let options = ServerOptions { clock: clock.clone(), ..ServerOptions::new(server_key.id().clone()) };
+        let options = ServerOptions { clock: server_clock(&clock), ..ServerOptions::new(server_key.id().clone()) };
         let server = EmbeddedServer::start(options, CancellationToken::new()).await.unwrap();
         let inner = SqliteLedger::open(&directory.path().join("ledger.db"), clock.clone()).unwrap();
         let address = server.local_addr();
@@ -195,7 +196,7 @@ impl World {
 
     async fn start_server(&mut self, memory: Option<Memory>) {
         let options = ServerOptions {
-            clock: self.clock.clone(),
+            clock: server_clock(&self.clock),
             listen: self.address,
             memory,
             ..ServerOptions::new(self.server_key.id().clone())

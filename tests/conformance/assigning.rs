@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use colony_gateway::colony::client::Assignment;
-use colony_gateway::colony::messages::{FunctionSpec, Process};
+use colonies::client::Assignment;
+use colonies::messages::{FunctionSpec, Process};
 use serde_json::json;
 use tokio::task::JoinSet;
 

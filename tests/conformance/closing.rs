@@ -1,6 +1,6 @@
 //! How processes end: successful, failed, cancelled, and who may say so.
 
-use colony_gateway::colony::messages::ProcessState;
+use colonies::messages::ProcessState;
 use serde_json::json;
 
 use crate::world::{KIND, World, assert_refused};

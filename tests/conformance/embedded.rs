@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use colony_gateway::colony::client::{Assignment, ClientError, Member};
-use colony_gateway::colony::messages::{Conditions, FunctionSpec, MessageType, ProcessState};
-use colony_gateway::colony::server::{Bounds, EmbeddedServer, Memory, ServerOptions, StartError};
+use colonies::client::{Assignment, ClientError, Member};
+use colonies::messages::{Conditions, FunctionSpec, MessageType, ProcessState};
+use colonies::server::{Bounds, EmbeddedServer, Memory, ServerOptions, StartError};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

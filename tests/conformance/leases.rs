@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use colony_gateway::colony::messages::{FunctionSpec, ProcessState};
+use colonies::messages::{FunctionSpec, ProcessState};
 
 use crate::world::{World, assert_refused};
 

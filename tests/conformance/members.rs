@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use colony_gateway::colony::client::{Assignment, ClientError};
-use colony_gateway::colony::messages::{ExecutorState, Statistics};
+use colonies::client::{Assignment, ClientError};
+use colonies::messages::{ExecutorState, Statistics};
 use serde_json::json;
 
 use crate::world::{KIND, World, assert_refused, key, refused};
@@ -44,7 +44,7 @@ pub(crate) async fn strangers_may_do_nothing(world: World) {
     let words = not_a_member(&world);
     assert_refused!(stranger.submit(world.job()).await, NotMember, words);
     assert_refused!(stranger.process(&process.id()).await, NotMember, words);
-    assert_refused!(stranger.processes(&colony_gateway::colony::client::Search::default()).await, NotMember, words);
+    assert_refused!(stranger.processes(&colonies::client::Search::default()).await, NotMember, words);
     assert_refused!(stranger.cancel(&process.id()).await, NotMember, words);
     assert_refused!(stranger.assign(Duration::from_secs(1)).await, NotMember, words);
     assert_refused!(stranger.close_successful(&process.id(), Vec::new()).await, NotMember, words);

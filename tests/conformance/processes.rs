@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use colony_gateway::colony::client::{ClientError, Search};
-use colony_gateway::colony::messages::{Conditions, FunctionSpec, ProcessState};
+use colonies::client::{ClientError, Search};
+use colonies::messages::{Conditions, FunctionSpec, ProcessState};
 use colony_gateway::domain::ids::ProcessId;
 use serde_json::{Value, json};
 

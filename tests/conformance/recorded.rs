@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use colony_gateway::colony::identity::{self, PrivateKey};
+use colonies::identity::{self, PrivateKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

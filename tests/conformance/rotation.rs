@@ -31,7 +31,7 @@ pub(crate) async fn an_executors_id_is_replaced_in_place(world: World) {
     let process = world.submitted().await;
     assert_refused!(bee.calls.assign(Duration::from_secs(1)).await, NotMember, not_a_member(&world));
     let taken = renewed.assign(Duration::from_secs(20)).await.unwrap();
-    let colony_gateway::colony::client::Assignment::Process(taken) = taken else { panic!("{taken:?}") };
+    let colonies::client::Assignment::Process(taken) = taken else { panic!("{taken:?}") };
     assert_eq!((&taken.processid, taken.assignedexecutorid.as_str()), (&process.processid, new.id().as_str()));
     renewed.close_successful(&process.id(), Vec::new()).await.unwrap();
     let executor = &world.user.executors().await.unwrap()[0];

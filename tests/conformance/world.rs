@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use colony_gateway::colony::client::{Assignment, Client, ClientError, Member, Owner, ServerUrl, Settings};
-use colony_gateway::colony::identity::PrivateKey;
-use colony_gateway::colony::messages::{Conditions, FunctionSpec, Process, ProcessState};
-use colony_gateway::colony::server::{EmbeddedServer, ServerOptions};
+use colonies::client::{Assignment, Client, ClientError, Member, Owner, ServerUrl, Settings};
+use colonies::identity::PrivateKey;
+use colonies::messages::{Conditions, FunctionSpec, Process, ProcessState};
+use colonies::server::{EmbeddedServer, ServerOptions};
+use colony_gateway::app::colony::server_clock;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -46,7 +47,7 @@ impl Target {
     pub(crate) async fn embedded() -> Self {
         let server_key = key_of(SERVER_KEY);
         let clock = Clock::manual(Timestamp::from_seconds(1_770_000_000));
-        let options = ServerOptions { clock: clock.clone(), ..ServerOptions::new(server_key.id().clone()) };
+        let options = ServerOptions { clock: server_clock(&clock), ..ServerOptions::new(server_key.id().clone()) };
         let stale_after = Some(options.stale_after);
         let server = EmbeddedServer::start(options, CancellationToken::new()).await.unwrap();
         let url = server.url();
@@ -325,7 +326,7 @@ pub(crate) fn refused<T: fmt::Debug>(result: Result<T, ClientError>) -> ClientEr
 macro_rules! assert_refused {
     ($result:expr, $kind:ident, $words:expr) => {
         match $crate::world::refused($result) {
-            colony_gateway::colony::client::ClientError::$kind { message, .. } => {
+            colonies::client::ClientError::$kind { message, .. } => {
                 assert_eq!(message, $words);
             }
             other => panic!("expected {} and got {other:?}", stringify!($kind)),

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use colony_gateway::colony::attestation::Signer;
-use colony_gateway::colony::client::{Client, ServerUrl, Settings};
-use colony_gateway::colony::identity::PrivateKey;
-use colony_gateway::colony::server::{EmbeddedServer, ServerOptions};
+use colonies::client::{Client, ServerUrl, Settings};
+use colonies::identity::PrivateKey;
+use colonies::server::{EmbeddedServer, ServerOptions};
+use colony_gateway::job::attestation::Signer;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use colony_gateway::colony::attestation::Signer;
-use colony_gateway::colony::client::{Client, ServerUrl, Settings};
-use colony_gateway::colony::identity::PrivateKey;
-use colony_gateway::colony::messages::GetColonyStatistics;
-use colony_gateway::colony::server::{EmbeddedServer, ServerOptions};
+use colonies::client::{Client, ServerUrl, Settings};
+use colonies::identity::PrivateKey;
+use colonies::messages::GetColonyStatistics;
+use colonies::server::{EmbeddedServer, ServerOptions};
+use colony_gateway::job::attestation::Signer;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 

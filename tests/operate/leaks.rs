@@ -1,6 +1,6 @@
 //! Secrets that can be recognised are planted in every setting that takes one; nothing that comes out shows them.
 
-use colony_gateway::colony::identity::PrivateKey;
+use colonies::identity::PrivateKey;
 
 use crate::gateway::{Options, event, request};
 use crate::run;

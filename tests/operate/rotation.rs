@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use colony_gateway::colony::attestation::Signer;
-use colony_gateway::colony::client::{Assignment, Client, Member, Owner, ServerUrl, Settings};
-use colony_gateway::colony::identity::PrivateKey;
-use colony_gateway::colony::job::{self, Terms};
-use colony_gateway::colony::keys::Role;
-use colony_gateway::colony::keys::files::{self, Access};
-use colony_gateway::colony::keys::quiet::rotate_executor_at_rest;
-use colony_gateway::colony::keys::rotate::RotateError;
-use colony_gateway::colony::server::{EmbeddedServer, ServerOptions};
+use colonies::client::{Assignment, Client, Member, Owner, ServerUrl, Settings};
+use colonies::identity::PrivateKey;
+use colonies::server::{EmbeddedServer, ServerOptions};
 use colony_gateway::domain::clock::Clock;
+use colony_gateway::domain::secret::Secret;
+use colony_gateway::job::attestation::Signer;
+use colony_gateway::job::keys::Role;
+use colony_gateway::job::keys::files::{self, Access};
+use colony_gateway::job::keys::quiet::rotate_executor_at_rest;
+use colony_gateway::job::keys::rotate::RotateError;
+use colony_gateway::job::{self, Terms};
 use tokio_util::sync::CancellationToken;
 
 const COLONY: &str = "rec";
@@ -45,7 +46,8 @@ impl World {
         owner.add_executor("bee-1", KIND, executor.id()).await.unwrap();
         owner.approve_executor("bee-1").await.unwrap();
         let directory = tempfile::tempdir().unwrap();
-        files::write_new(&directory.path().join("executor"), &executor.to_hex(), Access::Owner).unwrap();
+        files::write_new(&directory.path().join("executor"), &Secret::new(executor.to_hex().expose()), Access::Owner)
+            .unwrap();
         let (gateway, bee) = (client.member(COLONY, user), client.member(COLONY, executor));
         Self { _server: server, client, owner, gateway, bee, directory }
     }

@@ -24,7 +24,7 @@ pub(crate) fn circles(sources: &[(String, Production)], crate_name: &str) -> Vec
     let mut folders: BTreeMap<Vec<String>, Edges> = BTreeMap::new();
     for (file, code) in sources {
         let from = module_of(file);
-        for import in imports(&code.tokens, file, crate_name) {
+        for import in imports(&code.tokens, file, crate_name, &[]) {
             let shared = from.iter().zip(&import.path).take_while(|(a, b)| a == b).count();
             let (folder, Some(mine), Some(theirs)) = (&from[..shared], from.get(shared), import.path.get(shared))
             else {

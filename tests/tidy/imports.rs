@@ -1,4 +1,4 @@
-//! Which modules of the crate a file names, by `use` or in a path.
+//! Which modules of the crate, and which other crates of the workspace, a file names, by `use` or in a path.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,9 +17,9 @@ pub(crate) fn module_of(file: &str) -> Vec<String> {
     if matches!(stem, "lib" | "main") { Vec::new() } else { stem.split('/').map(str::to_owned).collect() }
 }
 
-/// Paths that begin with `crate`, `super` or the crate's own name, resolved from the module they stand in. Inner
+/// Paths that begin with `crate`, `super`, the crate's own name or one of `crates`, resolved from the module they stand in. Inner
 /// modules are followed; braces in `use` are spread out.
-pub(crate) fn imports(tokens: &[Token], file: &str, crate_name: &str) -> BTreeSet<Import> {
+pub(crate) fn imports(tokens: &[Token], file: &str, crate_name: &str, crates: &[&str]) -> BTreeSet<Import> {
     let mut found = BTreeSet::new();
     let mut module = module_of(file);
     let mut depth = 0_usize;
@@ -42,11 +42,11 @@ pub(crate) fn imports(tokens: &[Token], file: &str, crate_name: &str) -> BTreeSe
                     module.pop();
                 }
             }
-            _ if starts_path(tokens, at, crate_name) => {
+            _ if starts_path(tokens, at, crate_name, crates) => {
                 let mut paths = Vec::new();
                 at = tree(tokens, at, &[], &mut paths);
                 let line = tokens[at.min(tokens.len() - 1)].line;
-                let resolved = paths.iter().filter_map(|path| resolve(path, &module, crate_name));
+                let resolved = paths.iter().filter_map(|path| resolve(path, &module, crate_name, crates));
                 found.extend(resolved.map(|path| Import { path, line }));
                 continue;
             }
@@ -70,9 +70,9 @@ pub(crate) fn reexports(tokens: &[Token], children: &BTreeSet<String>) -> BTreeM
     found
 }
 
-fn starts_path(tokens: &[Token], at: usize, crate_name: &str) -> bool {
+fn starts_path(tokens: &[Token], at: usize, crate_name: &str, crates: &[&str]) -> bool {
     let text = tokens[at].text.as_str();
-    let leads = text == "crate" || text == "super" || text == crate_name;
+    let leads = text == "crate" || text == "super" || text == crate_name || crates.contains(&text);
     let follows = at.checked_sub(1).is_some_and(|before| tokens[before].is("::"));
     leads && !follows && tokens.get(at + 1).is_some_and(|next| next.is("::"))
 }
@@ -106,11 +106,12 @@ fn tree(tokens: &[Token], mut at: usize, prefix: &[String], paths: &mut Vec<Vec<
     at
 }
 
-fn resolve(path: &[String], module: &[String], crate_name: &str) -> Option<Vec<String>> {
+fn resolve(path: &[String], module: &[String], crate_name: &str, crates: &[&str]) -> Option<Vec<String>> {
     let ups = path.iter().take_while(|segment| *segment == "super").count();
     let (from, rest) = match path.first().map(String::as_str) {
         Some("crate") => (&[][..], &path[1..]),
         Some(first) if first == crate_name => (&[][..], &path[1..]),
+        Some(first) if crates.contains(&first) => (&[][..], path),
         Some("super") => (&module[..module.len().checked_sub(ups)?], &path[ups..]),
         _ => return None,
     };
@@ -124,7 +125,10 @@ mod tests {
     use super::*;
 
     fn found(source: &str, file: &str) -> Vec<String> {
-        imports(&tokens(source), file, "colony_gateway").into_iter().map(|import| import.path.join("::")).collect()
+        imports(&tokens(source), file, "colony_gateway", &["colonies"])
+            .into_iter()
+            .map(|import| import.path.join("::"))
+            .collect()
     }
 
     #[test]
@@ -144,6 +148,15 @@ mod tests {
         assert_eq!(found("use super::super::ledger::Row;", "door/webhook.rs"), ["ledger::Row"]);
         assert_eq!(found("use super::error::Problem;", "door/webhook.rs"), ["door::error::Problem"]);
         assert_eq!(found("mod inner { use super::super::colony; } use super::bees;", "door.rs"), ["bees", "colony"]);
+    }
+
+    #[test]
+    fn crates_of_the_workspace_are_named_like_modules() {
+        let source = "use colonies::{client::Client, Moment}; fn f() -> my::colonies::T { colonies::server::start() }";
+        assert_eq!(
+            found(source, "door.rs"),
+            ["colonies::Moment", "colonies::client::Client", "colonies::server::start"]
+        );
     }
 
     #[test]

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use colonies::client::{ClientError, Member};
+use colonies::messages::{Executor, ExecutorState};
+
 use super::Diagnosis;
 use crate::app::colony as parts;
 use crate::bees::heartbeat;
-use crate::colony::client::{ClientError, Member};
-use crate::colony::messages::{Executor, ExecutorState};
 use crate::config::{ColonyConfig, Config};
 use crate::domain::causes::chain;
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::secret::Secret;
 
 /// An executor that asked for work this long ago at most is at work: longer than the longest poll.
@@ -113,7 +114,8 @@ fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Diagnosis
 /// Whether a bee is approved and asked for work not long ago.
 fn is_at_work(bee: &Executor, clock: &Clock) -> bool {
     let now = clock.now();
-    bee.state == ExecutorState::Approved && bee.lastheardfromtime.0.is_some_and(|heard| now.since(heard) <= SEEN_MAX)
+    bee.state == ExecutorState::Approved
+        && bee.lastheardfromtime.0.is_some_and(|heard| now.since(Timestamp::from_millis(heard.millis())) <= SEEN_MAX)
 }
 
 fn waiting(bees: &[Executor]) -> Option<&str> {

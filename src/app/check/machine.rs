@@ -50,7 +50,7 @@ pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     const NAME: &str = "clock";
     let colony = config.colony.servers.as_deref().filter(|_| config.colony.tls_roots.is_none());
     let colony = colony.and_then(|servers| {
-        let servers = crate::colony::client::ServerUrl::parse_list(servers, config.colony.port, config.colony.tls);
+        let servers = colonies::client::ServerUrl::parse_list(servers, config.colony.port, config.colony.tls);
         servers.ok()?.first().map(|server| format!("{server}/health"))
     });
     let stripe = config.stripe.key.as_ref().map(|_| config.stripe.base_url.clone());

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use colonies::client::Member;
+use colonies::identity::PrivateKey;
+use colonies::messages::Statistics;
+use colonies::server::{EmbeddedServer, ServerOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::colony::client;
-use crate::colony::attestation::Signer;
-use crate::colony::client::Member;
-use crate::colony::identity::PrivateKey;
-use crate::colony::messages::Statistics;
-use crate::colony::server::{EmbeddedServer, ServerOptions};
+use crate::app::colony::{client, server_clock};
 use crate::config::{ColonyConfig, Config, Sources};
 use crate::domain::clock::Clock;
+use crate::job::attestation::Signer;
 
 const COLONY: &str = "dev";
 
@@ -63,7 +63,7 @@ impl DevColony {
         let make = || PrivateKey::generate().map(Arc::new).context("the operating system gives no randomness");
         let (server_key, owner_key, user_key, executor_key) = (make()?, make()?, make()?, make()?);
         let attestation = Signer::generate().context("the operating system gives no randomness")?;
-        let options = ServerOptions { clock, ..ServerOptions::new(server_key.id().clone()) };
+        let options = ServerOptions { clock: server_clock(&clock), ..ServerOptions::new(server_key.id().clone()) };
         // It outlives the gateway, whose bees close what they have in hand while it drains.
         let server = EmbeddedServer::start(options, CancellationToken::new()).await?;
 

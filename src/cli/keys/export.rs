@@ -13,9 +13,9 @@ use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 
 use self::formats::{env, file_name, kubernetes, one_line, quoted};
-use crate::colony::keys::files::{self, Access};
 use crate::config::{Config, GivenSecret, Sources};
 use crate::domain::secret::Secret;
+use crate::job::keys::files::{self, Access};
 
 pub(super) const FORMATS: &str = "Formats:
   env         NAME=value lines, to --out FILE (mode 0600) or to a pipe

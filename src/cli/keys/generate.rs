@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::{RoleName, TRUSTED_FILE};
-use crate::colony::keys::files::{self, Access, KeyFileError};
-use crate::colony::keys::{KeyPair, Role, env_file};
 use crate::domain::secret::Secret;
+use crate::job::keys::files::{self, Access, KeyFileError};
+use crate::job::keys::{KeyPair, Role, env_file};
 
 /// Arguments of `keys generate`.
 #[derive(Clone, Debug, clap::Args)]

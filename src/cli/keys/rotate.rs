@@ -10,12 +10,12 @@ use clap::ValueEnum;
 
 use super::{file_of, trusted_file};
 use crate::app;
-use crate::colony::keys::Role;
-use crate::colony::keys::quiet::rotate_executor_at_rest;
-use crate::colony::keys::rotate::{
+use crate::config::{Config, Sources};
+use crate::job::keys::Role;
+use crate::job::keys::quiet::rotate_executor_at_rest;
+use crate::job::keys::rotate::{
     Holder, Rotated, prepare_attestation, retire_attestation, rotate_executor, rotate_identity, switch_attestation,
 };
-use crate::config::{Config, Sources};
 use crate::lifecycle::Signals;
 
 /// A Colonies server ends leases late by this much.

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::file_of;
-use crate::colony::attestation::PublicKey;
-use crate::colony::keys::files::{self, KeyFileError};
-use crate::colony::keys::{KeyPair, Role};
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
+use crate::job::attestation::PublicKey;
+use crate::job::keys::files::{self, KeyFileError};
+use crate::job::keys::{KeyPair, Role};
 
 /// Arguments of `keys show`.
 #[derive(Clone, Debug, clap::Args)]

@@ -1,0 +1,219 @@
+//! What a verifier believes, and every way in which it does not. The known answers were made by another
+//! implementation, in another language, from the documentation of the signed bytes alone.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::secret::Secret;
+use crate::job::attestation::{AttestationKeyError, Signer};
+
+const SEED: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const SEED_BASE64: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const PUBLIC: &str = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8";
+const PUBLIC_BASE64: &str = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg";
+const NOW: Timestamp = Timestamp::from_seconds(1_795_280_627);
+const NONCE: [u8; NONCE_BYTES] =
+    [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
+const CLAIM: Claim<'_> =
+    Claim { colony: "rec", function: "validate_revenue", encoding: "", args: &[r#"{"id":"evt_1","note":"é"}"#] };
+
+fn signer() -> Signer {
+    Signer::parse(&Secret::new(SEED)).unwrap()
+}
+
+fn verifier() -> Verifier {
+    Verifier::new(Trust::new(vec![signer().public().clone()])).unwrap()
+}
+
+fn process() -> ProcessId {
+    ProcessId::new("p1")
+}
+
+fn verdict(attestation: &Attestation, claim: Claim<'_>, now: Timestamp) -> Result<Verified, Rejection> {
+    verifier().verify(attestation, claim, &process(), now)
+}
+
+#[test]
+fn another_implementation_of_the_documented_bytes_makes_the_same_signature() {
+    let made = signer().attest_with(CLAIM, NOW, NONCE);
+    assert_eq!((made.alg.as_str(), made.kid.as_str()), ("Ed25519", "56475aa75463474c"));
+    assert_eq!((made.iat.as_str(), made.nonce.as_str()), ("1795280627", "00112233445566778899aabbccddeeff"));
+    assert_eq!(
+        made.sig,
+        "b50d53145f1ea329581a8a0dc44171e75aed6c2731d39f79d52e7ae156962a4144468a6f5226eb9aa9f3c15082cbffee3c4ef6fbeb0e4fee440ca5e2486d6c04"
+    );
+    let batch = Claim { encoding: "zstd+json", args: &["KLUv", "/Q=="], ..CLAIM };
+    assert_eq!(
+        signer().attest_with(batch, Timestamp::from_millis(0), [0xff; NONCE_BYTES]).sig,
+        "7cb94738ba7e7e748d690754d040bb1ebe8578de3c94bf23b1a07b467830a563ecf8ac68dac4ead28b643a59aae72fe30da6aa363af55791a958688584630d0c"
+    );
+}
+
+#[test]
+fn keys_are_read_from_hex_and_from_base64_alike() {
+    for (seed, public) in
+        [(SEED, PUBLIC), (SEED_BASE64, PUBLIC_BASE64), (&format!(" {SEED}\n"), &PUBLIC.to_uppercase())]
+    {
+        assert_eq!(Signer::parse(&Secret::new(seed)).unwrap().public(), &PublicKey::parse(public).unwrap());
+    }
+    assert_eq!(signer().public().to_hex(), PUBLIC);
+    assert_eq!(signer().to_hex().expose(), SEED);
+}
+
+#[test]
+fn what_is_not_a_key_is_refused_with_its_reason() {
+    for text in ["", "00", "zz", &"zz".repeat(32), &SEED[2..], &SEED_BASE64[4..], "é"] {
+        assert_eq!(PublicKey::parse(text), Err(AttestationKeyError::Text), "{text}");
+        assert!(Signer::parse(&Secret::new(text)).is_err(), "{text}");
+    }
+    let no_point = format!("02{}", "00".repeat(31));
+    assert_eq!(PublicKey::parse(&no_point), Err(AttestationKeyError::NotAPoint));
+    let small_order = format!("01{}", "00".repeat(31));
+    assert_eq!(PublicKey::parse(&small_order), Err(AttestationKeyError::Weak));
+}
+
+#[test]
+fn debug_output_of_a_signer_shows_nothing_of_its_secret() {
+    let shown = format!("{:?}", signer());
+    assert!(shown.contains(PUBLIC) && !shown.contains(&SEED[..12]), "{shown}");
+}
+
+#[test]
+fn what_a_trusted_gateway_attested_is_believed_more_than_once_for_its_process_only() {
+    let (verifier, attestation) = (verifier(), signer().attest(CLAIM, NOW).unwrap());
+    let believed = Verified { kid: signer().public().kid().to_owned(), issued_at: NOW };
+    for _ in 0..2 {
+        assert_eq!(verifier.verify(&attestation, CLAIM, &process(), NOW), Ok(believed.clone()));
+    }
+    assert_eq!(verifier.verify(&attestation, CLAIM, &ProcessId::new("p2"), NOW), Err(Rejection::Replayed));
+    assert_eq!(verifier.forgotten_nonces(), 0);
+}
+
+#[test]
+fn two_attestations_of_the_same_claim_differ() {
+    let (one, two) = (signer().attest(CLAIM, NOW).unwrap(), signer().attest(CLAIM, NOW).unwrap());
+    assert_ne!(one.nonce, two.nonce);
+    assert_ne!(one.sig, two.sig);
+}
+
+#[test]
+fn a_signature_does_not_fit_another_claim() {
+    let attestation = signer().attest(CLAIM, NOW).unwrap();
+    for other in [
+        Claim { colony: "other", ..CLAIM },
+        Claim { function: "other", ..CLAIM },
+        Claim { encoding: "zstd+json", ..CLAIM },
+        Claim { args: &[], ..CLAIM },
+        Claim { args: &["{}"], ..CLAIM },
+        Claim { args: &[CLAIM.args[0], ""], ..CLAIM },
+    ] {
+        assert_eq!(verdict(&attestation, other, NOW), Err(Rejection::Signature), "{other:?}");
+    }
+}
+
+#[test]
+fn every_field_of_an_attestation_counts() {
+    let good = signer().attest(CLAIM, NOW).unwrap();
+    let changed = |change: fn(&mut Attestation)| {
+        let mut attestation = good.clone();
+        change(&mut attestation);
+        verdict(&attestation, CLAIM, NOW)
+    };
+    assert_eq!(changed(|it| it.alg = "none".to_owned()), Err(Rejection::Algorithm));
+    assert_eq!(changed(|it| it.alg = "ed25519".to_owned()), Err(Rejection::Algorithm));
+    assert_eq!(changed(|it| it.kid = "0011223344556677".to_owned()), Err(Rejection::UnknownKey));
+    assert_eq!(changed(|it| it.iat = "1795280628".to_owned()), Err(Rejection::Signature));
+    assert_eq!(changed(|it| it.nonce = "f".repeat(32)), Err(Rejection::Signature));
+    assert_eq!(changed(|it| it.sig = "0".repeat(128)), Err(Rejection::Signature));
+    for iat in ["", "-1", "+1795280627", "01795280627", "1.5", "9223372036854775808", "now"] {
+        let attestation = Attestation { iat: iat.to_owned(), ..good.clone() };
+        assert_eq!(verdict(&attestation, CLAIM, NOW), Err(Rejection::Malformed { field: "iat" }), "{iat}");
+    }
+    for nonce in ["", "00", &"F".repeat(32), &"z".repeat(32), &"0".repeat(34)] {
+        let attestation = Attestation { nonce: nonce.to_owned(), ..good.clone() };
+        assert_eq!(verdict(&attestation, CLAIM, NOW), Err(Rejection::Malformed { field: "nonce" }), "{nonce}");
+    }
+    for sig in ["", &good.sig[2..], &format!("{}00", good.sig), &good.sig.to_uppercase()] {
+        let attestation = Attestation { sig: sig.to_owned(), ..good.clone() };
+        assert_eq!(verdict(&attestation, CLAIM, NOW), Err(Rejection::Malformed { field: "sig" }), "{sig}");
+    }
+}
+
+#[test]
+fn another_key_that_borrows_the_name_of_a_trusted_one_is_not_believed() {
+    let mut forged = Signer::generate().unwrap().attest(CLAIM, NOW).unwrap();
+    assert_eq!(verdict(&forged, CLAIM, NOW), Err(Rejection::UnknownKey));
+    forged.kid = signer().public().kid().to_owned();
+    assert_eq!(verdict(&forged, CLAIM, NOW), Err(Rejection::Signature));
+}
+
+#[test]
+fn age_is_bounded_at_both_ends() {
+    let attestation = signer().attest(CLAIM, NOW).unwrap();
+    let second = Duration::from_secs(1);
+    assert!(verdict(&attestation, CLAIM, NOW.plus(MAX_AGE)).is_ok());
+    let too_old = verdict(&attestation, CLAIM, NOW.plus(MAX_AGE + second));
+    assert_eq!(too_old, Err(Rejection::TooOld { age: MAX_AGE + second }));
+    assert!(verdict(&attestation, CLAIM, NOW.minus(FUTURE_SKEW)).is_ok());
+    let early = verdict(&attestation, CLAIM, NOW.minus(FUTURE_SKEW + second));
+    assert_eq!(early, Err(Rejection::FromTheFuture { ahead: FUTURE_SKEW + second }));
+    let huge = signer().attest_with(CLAIM, Timestamp::from_millis(i64::MAX), NONCE);
+    assert!(matches!(verdict(&huge, CLAIM, NOW), Err(Rejection::FromTheFuture { .. })));
+}
+
+#[test]
+fn during_a_rotation_both_keys_are_believed_and_afterwards_only_the_new_one() {
+    let (old, new) = (signer(), Signer::generate().unwrap());
+    let both = Verifier::new(Trust::new(vec![old.public().clone(), new.public().clone()])).unwrap();
+    let after = Verifier::new(Trust::new(vec![new.public().clone()])).unwrap();
+    let (by_old, by_new) = (old.attest(CLAIM, NOW).unwrap(), new.attest(CLAIM, NOW).unwrap());
+    for (verifier, attestation, expected) in [
+        (&both, &by_old, Ok(())),
+        (&both, &by_new, Ok(())),
+        (&after, &by_old, Err(Rejection::UnknownKey)),
+        (&after, &by_new, Ok(())),
+    ] {
+        assert_eq!(verifier.verify(attestation, CLAIM, &process(), NOW).map(|_| ()), expected);
+    }
+}
+
+#[test]
+fn a_verifier_trusts_at_least_one_key_and_not_more_than_its_bound() {
+    assert_eq!(Verifier::new(Trust::new(vec![])).unwrap_err(), VerifierError::NoKey);
+    let keys = |count| (0..count).map(|_| Signer::generate().unwrap().public().clone()).collect();
+    assert!(Verifier::new(Trust::new(keys(TRUSTED_KEYS_MAX))).is_ok());
+    let refused = Verifier::new(Trust::new(keys(TRUSTED_KEYS_MAX + 1))).unwrap_err();
+    assert_eq!(refused, VerifierError::TooManyKeys { count: TRUSTED_KEYS_MAX + 1 });
+}
+
+#[test]
+fn what_is_not_believed_takes_no_room_in_the_memory_against_replay() {
+    let trust = Trust { replay_nonces: NonZeroUsize::MIN, ..Trust::new(vec![signer().public().clone()]) };
+    let verifier = Verifier::new(trust).unwrap();
+    let good = signer().attest(CLAIM, NOW).unwrap();
+    verifier.verify(&good, CLAIM, &process(), NOW).unwrap();
+    let forged = Attestation { sig: "0".repeat(128), ..signer().attest(CLAIM, NOW).unwrap() };
+    verifier.verify(&forged, CLAIM, &process(), NOW).unwrap_err();
+    assert_eq!(verifier.forgotten_nonces(), 0);
+    assert_eq!(verifier.verify(&good, CLAIM, &ProcessId::new("p2"), NOW), Err(Rejection::Replayed));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_text_makes_the_parsers_panic(text in "\\PC{0,140}", digits in "[0-9a-fA-F]{60,140}") {
+        for text in [&text, &digits] {
+            let _ = PublicKey::parse(text);
+            let _ = Signer::parse(&Secret::new(text.clone()));
+            let good = signer().attest_with(CLAIM, NOW, NONCE);
+            for attestation in [
+                Attestation { iat: text.clone(), ..good.clone() },
+                Attestation { nonce: text.clone(), ..good.clone() },
+                Attestation { sig: text.clone(), ..good.clone() },
+            ] {
+                prop_assert!(verdict(&attestation, CLAIM, NOW).is_err());
+            }
+        }
+    }
+}
