@@ -69,8 +69,11 @@ CREATE TABLE IF NOT EXISTS gateway.stripe_subscriptions (
     status text NOT NULL,
     projected_status text,
     entitles boolean NOT NULL,
+    -- A pause withholds access until then.
+    access_from timestamptz,
     preference text COLLATE "C" NOT NULL,
     tier text,
+    tier_rank bigint NOT NULL DEFAULT 0,
     price_id text,
     product_id text,
     quantity bigint,
@@ -79,12 +82,16 @@ CREATE TABLE IF NOT EXISTS gateway.stripe_subscriptions (
     "interval" text,
     interval_count bigint,
     items bigint NOT NULL,
+    -- Only a part of the items is listed.
+    partial boolean NOT NULL DEFAULT false,
     mrr_minor bigint NOT NULL,
+    resumed_mrr_minor bigint,
     created timestamptz,
     started_at timestamptz,
     current_period_start timestamptz,
     current_period_end timestamptz,
     will_cancel boolean NOT NULL,
+    will_renew boolean NOT NULL DEFAULT false,
     cancel_at_period_end boolean NOT NULL,
     cancel_at timestamptz,
     canceled_at timestamptz,
@@ -93,12 +100,32 @@ CREATE TABLE IF NOT EXISTS gateway.stripe_subscriptions (
     trial_end timestamptz,
     pause_behavior text,
     pause_resumes_at timestamptz,
+    collection_method text,
+    -- How long a late payer keeps access, since when it is late, and until when it has access.
+    grace_days bigint,
+    late_hint timestamptz,
+    late_since timestamptz,
+    grace_ends_at timestamptz,
+    -- When time alone changes what it gives; empty once that was shown.
+    recheck_at timestamptz,
     latest_invoice_id text,
     metadata_user_id text,
+    -- Several contents of one second are kept beside it.
+    tied boolean NOT NULL DEFAULT false,
     raw jsonb NOT NULL
 );
 CREATE INDEX IF NOT EXISTS stripe_subscriptions_by_customer ON gateway.stripe_subscriptions (customer_id);
 CREATE INDEX IF NOT EXISTS stripe_subscriptions_by_preference ON gateway.stripe_subscriptions (preference);
+CREATE INDEX IF NOT EXISTS stripe_subscriptions_by_recheck ON gateway.stripe_subscriptions (recheck_at)
+    WHERE recheck_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS stripe_subscriptions_in_grace ON gateway.stripe_subscriptions (id)
+    WHERE grace_days IS NOT NULL;
+
+-- Contents that are kept while the greatest version alone does not tell which of them holds; see `gateway.settle`.
+CREATE TABLE IF NOT EXISTS gateway.kept_subscriptions (
+    LIKE gateway.stripe_subscriptions INCLUDING DEFAULTS,
+    PRIMARY KEY (id, version)
+);
 
 -- The truth about each Stripe customer.
 CREATE TABLE IF NOT EXISTS gateway.stripe_customers (
@@ -112,7 +139,12 @@ CREATE TABLE IF NOT EXISTS gateway.stripe_customers (
     delinquent boolean,
     balance_minor bigint,
     metadata_user_id text,
+    tied boolean NOT NULL DEFAULT false,
     raw jsonb NOT NULL
+);
+CREATE TABLE IF NOT EXISTS gateway.kept_customers (
+    LIKE gateway.stripe_customers INCLUDING DEFAULTS,
+    PRIMARY KEY (id, version)
 );
 
 -- Subscriptions of which a rule held an event, and beside them the newest content of those events that no rule holds or

@@ -14,6 +14,7 @@ mod driver;
 pub mod erase;
 mod functions;
 pub mod migrations;
+mod order;
 pub mod person;
 pub mod postgres;
 pub mod projections;

@@ -8,8 +8,10 @@
 
 pub mod checks;
 pub mod counting;
+pub mod grace;
 pub mod guardian;
 mod lookup;
+pub mod order;
 pub mod owners;
 pub mod project;
 pub mod rows;

@@ -11,6 +11,7 @@ DECLARE
     outcomes jsonb;
     known integer[];
     refused integer[];
+    doubtful text[];
     subscriptions text[];
     erased integer[];
 BEGIN
@@ -28,12 +29,22 @@ BEGIN
             batch := gateway.without_personal_data(batch, erased);
         END IF;
     END IF;
-    SELECT j.outcomes, j.known, j.refused INTO outcomes, known, refused FROM gateway.judge(batch) j;
+    SELECT j.outcomes, j.known, j.refused, j.doubtful INTO outcomes, known, refused, doubtful
+    FROM gateway.judge(batch) j;
     subscriptions := gateway.touched(batch, refused);
     PERFORM gateway.merge_doubts(batch, refused);
+    IF doubtful <> '{}' THEN
+        PERFORM gateway.keep_contents(batch, refused, doubtful);
+    END IF;
     PERFORM gateway.merge_truth(batch, refused);
     PERFORM gateway.merge_money(batch, refused);
     PERFORM gateway.record_events(batch, known, outcomes);
+    IF doubtful <> '{}' THEN
+        outcomes := gateway.settle_all(batch, refused, doubtful, outcomes);
+    END IF;
+    IF EXISTS (SELECT FROM gateway.stripe_subscriptions s WHERE s.grace_days IS NOT NULL) THEN
+        PERFORM gateway.set_grace(subscriptions);
+    END IF;
     PERFORM gateway.project(gateway.touched_users(subscriptions));
     RETURN (SELECT coalesce(pg_catalog.jsonb_agg(o.value), '[]') FROM pg_catalog.jsonb_each(outcomes) o);
 END

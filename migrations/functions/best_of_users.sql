@@ -21,13 +21,21 @@ AS $$
             s.tier IS NULL AND v.tier IS NULL AS is_open,
             CASE WHEN v.held THEN v.projected_status ELSE s.projected_status END AS status,
             CASE WHEN v.held THEN v.tier ELSE s.tier END AS tier,
-            s.entitles AND (v.id IS NULL OR v.entitles) AS entitles,
-            CASE WHEN v.held THEN v.preference ELSE s.preference END AS preference
+            s.gives AND (v.id IS NULL OR v.entitles) AS entitles,
+            CASE WHEN v.held THEN v.preference ELSE s.place END AS preference
         FROM ROWS FROM (pg_catalog.unnest(owners), pg_catalog.unnest(subscriptions)) AS o (user_id, id)
-        CROSS JOIN LATERAL (SELECT t.* FROM gateway.stripe_subscriptions t WHERE t.id = (o.id COLLATE "C") OFFSET 0) s
+        CROSS JOIN LATERAL (
+            SELECT t.*, CASE WHEN t.gives = t.entitles THEN t.preference
+                -- Without access it stands where one of its status does: `mode.1.tier.status…` is `mode.0.status.tier…` then.
+                ELSE pg_catalog.left(t.preference, 2) || '0.' || pg_catalog.substr(t.preference, 8, 2) || '.'
+                    || pg_catalog.substr(t.preference, 5, 2) || pg_catalog.substr(t.preference, 10) END AS place
+            FROM (
+                SELECT t.*, t.entitles AND coalesce(t.access_from <= pg_catalog.now(), true)
+                    AND coalesce(t.grace_ends_at > pg_catalog.now(), true) AS gives
+                FROM gateway.stripe_subscriptions t WHERE t.id = (o.id COLLATE "C") OFFSET 0) t) s
         LEFT JOIN LATERAL (
             SELECT d.id, v.projected_status, v.tier, coalesce(v.entitles, false) AS entitles,
-                coalesce(v.preference, '') AS preference, coalesce(v.preference, '') < s.preference AS held
+                coalesce(v.preference, '') AS preference, coalesce(v.preference, '') < s.place AS held
             FROM gateway.doubted_subscriptions d LEFT JOIN gateway.vouched_subscriptions v ON v.id = d.id
             WHERE d.id = s.id OFFSET 0) v ON true
     ) g

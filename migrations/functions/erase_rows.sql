@@ -22,6 +22,10 @@ BEGIN
         UPDATE gateway.stripe_subscriptions t SET raw = gateway.reduced_object(t.raw), metadata_user_id = NULL
         WHERE t.id = ANY (subs) AND NOT t.raw ? 'erased';
         GET DIAGNOSTICS reduced_subscriptions = ROW_COUNT;
+        UPDATE gateway.kept_customers t SET raw = gateway.reduced_object(t.raw), metadata_user_id = NULL
+        WHERE t.id = ANY (cus) OR t.metadata_user_id = ANY (users);
+        UPDATE gateway.kept_subscriptions t SET raw = gateway.reduced_object(t.raw), metadata_user_id = NULL
+        WHERE t.id = ANY (subs) OR t.metadata_user_id = ANY (users);
         UPDATE gateway.revenue_entries t SET user_id = NULL
         WHERE t.user_id IS NOT NULL
           AND (t.user_id = ANY (users) OR t.customer_id = ANY (cus) OR t.subscription_id = ANY (subs));

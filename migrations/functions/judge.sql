@@ -1,4 +1,5 @@
--- What becomes of each event, by its `n`. The rows of `refused` events are not merged; `known` events are not recorded.
+-- What becomes of each event, by its `n`. The rows of `refused` events are not merged; `known` events are not recorded;
+-- `doubtful` objects are to be settled.
 --
 -- An event that is known is a duplicate, unless a person asks for it again (`replayed`). What that means, by what is recorded
 -- of the event:
@@ -9,7 +10,8 @@
 --                       `applied` when a row changed, else `duplicate`.
 -- An event to be applied that comes with a rule is one that the rule holds: its facts are merged, and it is quarantined. One
 -- that was applied before was vouched for, whatever rules say now.
-CREATE OR REPLACE FUNCTION gateway.judge(batch jsonb, OUT outcomes jsonb, OUT known integer[], OUT refused integer[])
+CREATE OR REPLACE FUNCTION gateway.judge(
+    batch jsonb, OUT outcomes jsonb, OUT known integer[], OUT refused integer[], OUT doubtful text[])
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
 DECLARE
@@ -43,7 +45,8 @@ BEGIN
         ) i
     ) j;
 
-    SELECT c.changing, c.rows INTO changing, with_rows FROM gateway.changing_events(batch, refused) c;
+    SELECT c.changing, c.rows, c.doubtful INTO changing, with_rows, doubtful
+    FROM gateway.changing_events(batch, refused) c;
 
     SELECT coalesce(pg_catalog.jsonb_object_agg(e.n, CASE
         WHEN e.n = ANY (again) AND e.n = ANY (changing) THEN

@@ -5,32 +5,41 @@ AS $$
 BEGIN
     IF batch -> 'subscriptions' <> '[]' THEN
         INSERT INTO gateway.stripe_subscriptions AS t (
-            id, version, source, account, livemode, customer_id, status, projected_status, entitles, preference, tier,
-            price_id, product_id, quantity, currency, unit_amount, "interval", interval_count, items, mrr_minor, created,
-            started_at, current_period_start, current_period_end, will_cancel, cancel_at_period_end, cancel_at, canceled_at,
-            ended_at, trial_start, trial_end, pause_behavior, pause_resumes_at, latest_invoice_id, metadata_user_id, raw)
+            id, version, source, account, livemode, customer_id, status, projected_status, entitles, access_from,
+            preference, tier, tier_rank, price_id, product_id, quantity, currency, unit_amount, "interval", interval_count,
+            items, partial, mrr_minor, resumed_mrr_minor, created, started_at, current_period_start, current_period_end,
+            will_cancel, will_renew, cancel_at_period_end, cancel_at, canceled_at, ended_at, trial_start, trial_end,
+            pause_behavior, pause_resumes_at, collection_method, grace_days, late_hint, recheck_at, latest_invoice_id,
+            metadata_user_id, raw)
         SELECT DISTINCT ON (d.id)
             d.id, d.version, d.source, d.account, d.livemode, d.customer_id, d.status, d.projected_status, d.entitles,
-            d.preference, d.tier, d.price_id, d.product_id, d.quantity, d.currency, d.unit_amount, d."interval",
-            d.interval_count, d.items, d.mrr_minor, d.created, d.started_at, d.current_period_start, d.current_period_end,
-            d.will_cancel, d.cancel_at_period_end, d.cancel_at, d.canceled_at, d.ended_at, d.trial_start, d.trial_end,
-            d.pause_behavior, d.pause_resumes_at, d.latest_invoice_id, d.metadata_user_id, d.raw
+            d.access_from, d.preference, d.tier, d.tier_rank, d.price_id, d.product_id, d.quantity, d.currency,
+            d.unit_amount, d."interval", d.interval_count, d.items, d.partial, d.mrr_minor, d.resumed_mrr_minor, d.created,
+            d.started_at, d.current_period_start, d.current_period_end, d.will_cancel, d.will_renew,
+            d.cancel_at_period_end, d.cancel_at, d.canceled_at, d.ended_at, d.trial_start, d.trial_end, d.pause_behavior,
+            d.pause_resumes_at, d.collection_method, d.grace_days, d.late_hint, d.access_from, d.latest_invoice_id,
+            d.metadata_user_id, d.raw
         FROM pg_catalog.jsonb_to_recordset(batch -> 'subscriptions') AS d (
             n integer, id text COLLATE "C", version text COLLATE "C", source text, account text, livemode boolean,
-            customer_id text, status text, projected_status text, entitles boolean, preference text, tier text,
-            price_id text, product_id text, quantity bigint, currency text, unit_amount bigint, "interval" text,
-            interval_count bigint, items bigint, mrr_minor bigint, created timestamptz, started_at timestamptz,
-            current_period_start timestamptz, current_period_end timestamptz, will_cancel boolean,
+            customer_id text, status text, projected_status text, entitles boolean, access_from timestamptz,
+            preference text, tier text, tier_rank bigint, price_id text, product_id text, quantity bigint, currency text, unit_amount bigint, "interval" text,
+            interval_count bigint, items bigint, partial boolean, mrr_minor bigint, resumed_mrr_minor bigint,
+            created timestamptz, started_at timestamptz, current_period_start timestamptz,
+            current_period_end timestamptz, will_cancel boolean, will_renew boolean,
             cancel_at_period_end boolean, cancel_at timestamptz, canceled_at timestamptz, ended_at timestamptz,
             trial_start timestamptz, trial_end timestamptz, pause_behavior text, pause_resumes_at timestamptz,
-            latest_invoice_id text, metadata_user_id text, raw jsonb)
+            collection_method text, grace_days bigint, late_hint timestamptz, latest_invoice_id text, metadata_user_id text, raw jsonb)
         WHERE d.n <> ALL (refused)
         ORDER BY d.id, d.version DESC
         ON CONFLICT (id) DO UPDATE SET
             version = excluded.version, source = excluded.source, account = excluded.account,
             livemode = excluded.livemode, customer_id = excluded.customer_id, status = excluded.status,
             projected_status = excluded.projected_status, entitles = excluded.entitles,
-            preference = excluded.preference, tier = excluded.tier, price_id = excluded.price_id,
+            access_from = excluded.access_from, tier_rank = excluded.tier_rank, partial = excluded.partial,
+            resumed_mrr_minor = excluded.resumed_mrr_minor, will_renew = excluded.will_renew,
+            collection_method = excluded.collection_method, grace_days = excluded.grace_days,
+            late_hint = excluded.late_hint, late_since = NULL, grace_ends_at = NULL, recheck_at = excluded.recheck_at,
+            tied = false, preference = excluded.preference, tier = excluded.tier, price_id = excluded.price_id,
             product_id = excluded.product_id, quantity = excluded.quantity, currency = excluded.currency,
             unit_amount = excluded.unit_amount, "interval" = excluded."interval",
             interval_count = excluded.interval_count, items = excluded.items, mrr_minor = excluded.mrr_minor,
@@ -60,7 +69,7 @@ BEGIN
             version = excluded.version, source = excluded.source, account = excluded.account,
             livemode = excluded.livemode, deleted = excluded.deleted, currency = excluded.currency,
             delinquent = excluded.delinquent, balance_minor = excluded.balance_minor,
-            metadata_user_id = excluded.metadata_user_id, raw = excluded.raw
+            metadata_user_id = excluded.metadata_user_id, tied = false, raw = excluded.raw
         WHERE excluded.version > t.version;
     END IF;
 

@@ -1,4 +1,5 @@
--- Works out what users have, and shows it, along with some of those who wait.
+-- Works out what users have, and shows it, along with some of those who wait, and some of those for whom time alone changed
+-- something: a late payer's grace is over, a pause has ended.
 CREATE OR REPLACE FUNCTION gateway.project(users text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -8,7 +9,18 @@ DECLARE
     others text[] := '{}';
     found text[];
     due text[];
+    timed text[];
 BEGIN
+    timed := ARRAY(
+        SELECT s.id FROM gateway.stripe_subscriptions s
+        WHERE s.recheck_at <= pg_catalog.now() ORDER BY s.recheck_at LIMIT 64);
+    IF timed <> '{}' THEN
+        UPDATE gateway.stripe_subscriptions s SET recheck_at = NULL WHERE s.id = ANY (timed);
+        users := ARRAY(
+            SELECT u FROM pg_catalog.unnest(users) u
+            UNION
+            SELECT o.user_id FROM gateway.subscription_owners o WHERE o.id = ANY (timed) AND o.user_id IS NOT NULL);
+    END IF;
     IF users <> '{}' THEN
         SELECT coalesce(pg_catalog.array_agg(o.user_id), '{}'), coalesce(pg_catalog.array_agg(o.id), '{}')
         INTO owners, subscriptions FROM gateway.subscriptions_of(users) o;

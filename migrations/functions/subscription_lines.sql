@@ -4,10 +4,10 @@ LANGUAGE sql STABLE SET search_path = ''
 AS $$
     SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(l) - 'preference' ORDER BY l.preference DESC, l.id), '[]')
     FROM (
-        SELECT s.id, s.livemode, o.user_id, s.customer_id, s.status, o.projected_status, o.entitles, o.tier,
-            s.currency, s.mrr_minor, s.source, o.preference, s.will_cancel, s.account,
-            (extract(epoch FROM s.current_period_end) * 1000)::bigint AS current_period_end_ms
-        FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants o ON o.id = s.id
-        ORDER BY o.preference DESC, s.id LIMIT most
+        SELECT a.id, a.livemode, a.user_id, a.customer_id, a.status, a.projected_status, a.entitles, a.tier, a.currency,
+            a.mrr_minor, a.source, a.preference, a.account, a.will_cancel, a.will_renew, a.partial,
+            (extract(epoch FROM a.current_period_end) * 1000)::bigint AS current_period_end_ms,
+            (extract(epoch FROM a.grace_ends_at) * 1000)::bigint AS grace_ends_at_ms
+        FROM gateway.subscription_access a ORDER BY a.preference DESC, a.id LIMIT most
     ) l
 $$;

@@ -15,7 +15,7 @@ AS $$
             'decisions', (SELECT pg_catalog.count(*) FROM gateway.guardian_decisions),
             'not_shown', (SELECT pg_catalog.count(*) FROM gateway.user_access a WHERE NOT a.shown))),
         'recurring', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)
-                ORDER BY r.livemode DESC, r.currency COLLATE "C" NULLS FIRST, r.tier COLLATE "C" NULLS FIRST), '[]')
+                ORDER BY r.livemode DESC, r.account COLLATE "C" NULLS FIRST, r.currency COLLATE "C" NULLS FIRST, r.tier COLLATE "C" NULLS FIRST), '[]')
             FROM gateway.recurring_revenue r),
         'daily', (WITH daily AS MATERIALIZED (SELECT * FROM gateway.daily_revenue)
             SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(d)

@@ -1,6 +1,6 @@
 -- Subscriptions that entitle their user now.
 CREATE OR REPLACE VIEW gateway.active_subscriptions AS
-SELECT s.id, s.livemode, g.user_id, s.customer_id, s.status, g.projected_status, g.tier, s.currency, s.mrr_minor,
-    s.current_period_start, s.current_period_end, s.will_cancel, s.cancel_at
-FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants g ON g.id = s.id
-WHERE g.entitles;
+SELECT a.id, a.livemode, a.user_id, a.customer_id, a.status, a.projected_status, a.tier, a.currency, a.mrr_minor,
+    a.current_period_start, a.current_period_end, a.will_cancel, a.cancel_at, a.account, a.will_renew, a.grace_ends_at
+FROM gateway.subscription_access a
+WHERE a.entitles;

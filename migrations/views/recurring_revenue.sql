@@ -1,8 +1,9 @@
--- Monthly recurring revenue by mode, tier and currency, in minor units.
+-- Monthly recurring revenue by mode, account, tier and currency, in minor units. What recurs on a connected account is somebody
+-- else's money.
 CREATE OR REPLACE VIEW gateway.recurring_revenue AS
-SELECT s.livemode, g.tier, s.currency,
-    pg_catalog.count(*) FILTER (WHERE g.entitles) AS subscriptions,
-    pg_catalog.sum(s.mrr_minor)::bigint AS mrr_minor
-FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants g ON g.id = s.id
-WHERE g.entitles OR s.mrr_minor <> 0
-GROUP BY 1, 2, 3;
+SELECT a.livemode, a.account, a.tier, a.currency,
+    pg_catalog.count(*) FILTER (WHERE a.entitles) AS subscriptions,
+    pg_catalog.sum(a.mrr_minor)::bigint AS mrr_minor
+FROM gateway.subscription_access a
+WHERE a.entitles OR a.mrr_minor <> 0
+GROUP BY 1, 2, 3, 4;

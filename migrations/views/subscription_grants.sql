@@ -1,9 +1,23 @@
 -- Whose each subscription is and what it gives. The owner is told by the strongest claim: of several claims of one rank
 -- about a subscription by the newer (within a second by what the subscription's row names), while claims of one rank about
 -- a customer that name several users count for nobody. What a subscription gives is what its truth and its vouched state
--- both give: the lesser of the two, by preference, and of two tiers the lower.
+-- both give: the lesser of the two, by preference, and of two tiers the lower. Time counts: a late payer's grace may be over,
+-- a pause may have ended.
 CREATE OR REPLACE VIEW gateway.subscription_grants AS
-WITH state AS (
+WITH timed AS (
+    SELECT t.*, CASE WHEN t.gives = t.full_entitles THEN t.full_preference
+            -- Without access it stands where one of its status does: `mode.1.tier.status…` is `mode.0.status.tier…` then.
+            ELSE pg_catalog.left(t.full_preference, 2) || '0.' || pg_catalog.substr(t.full_preference, 8, 2) || '.'
+                || pg_catalog.substr(t.full_preference, 5, 2) || pg_catalog.substr(t.full_preference, 10) END AS preference,
+        t.gives AS entitles
+    FROM (
+        SELECT s.id, s.customer_id, s.metadata_user_id, s.projected_status, s.tier,
+            s.entitles AS full_entitles, s.preference AS full_preference,
+            s.entitles AND coalesce(s.access_from <= pg_catalog.now(), true)
+                AND coalesce(s.grace_ends_at > pg_catalog.now(), true) AS gives
+        FROM gateway.stripe_subscriptions s
+    ) t
+), state AS (
     SELECT s.id, d.id IS NOT NULL AS doubted,
         d.id IS NOT NULL AND coalesce(v.preference, '') < s.preference AS held,
         CASE WHEN d.id IS NULL OR v.customer_id = s.customer_id THEN s.customer_id END AS payer,
@@ -12,7 +26,7 @@ WITH state AS (
         s.entitles AND NOT (d.id IS NULL OR coalesce(v.entitles, false)) AS withheld,
         s.projected_status, s.preference, s.tier,
         v.projected_status AS vouched_status, v.preference AS vouched_preference, v.tier AS vouched_tier
-    FROM gateway.stripe_subscriptions s
+    FROM timed s
     LEFT JOIN gateway.doubted_subscriptions d ON d.id = s.id
     LEFT JOIN gateway.vouched_subscriptions v ON v.id = s.id
 )

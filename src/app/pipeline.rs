@@ -42,6 +42,8 @@ pub(super) fn validator(config: &Config, api: Option<Arc<StripeApi>>, clock: &Cl
         tiers,
         unpaid_entitles: revenue.unpaid_entitles,
         connect_entitles: revenue.connect_entitles,
+        pause_withholds: !revenue.pause_entitles,
+        grace: revenue.grace.clone(),
         user_ids,
         user_fields: revenue.user_fields.clone(),
         references_name_others: !revenue.references_name_users,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::app;
 use crate::config::{Config, Sources};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::ledger::report::{REPORT_LINES_MAX, SubscriptionLine, Summary};
 use stripe_events::money::Currency;
 
@@ -34,6 +34,7 @@ struct Document<'a> {
 
 /// What one subscription gives, and to whom.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of its own for those who read it")]
 struct Access<'a> {
     id: &'a str,
     livemode: bool,
@@ -46,6 +47,12 @@ struct Access<'a> {
     currency: Option<&'a str>,
     mrr_minor: i64,
     will_cancel: bool,
+    /// Goes on with another period unless something happens.
+    will_renew: bool,
+    /// Until when a late payer keeps access; `null`: without end, or not late.
+    grace_ends_at: Option<Timestamp>,
+    /// Number of items is greater than what is known of them: tier and monthly amount are incomplete.
+    partial: bool,
     /// Connected account; `null` is one's own.
     account: Option<&'a str>,
 }
@@ -63,6 +70,9 @@ impl<'a> Access<'a> {
             currency: line.currency.as_deref(),
             mrr_minor: line.mrr_minor,
             will_cancel: line.will_cancel,
+            will_renew: line.will_renew,
+            grace_ends_at: line.grace_ends_at_ms.map(Timestamp::from_millis),
+            partial: line.partial,
             account: line.account.as_deref(),
         }
     }
@@ -96,9 +106,22 @@ fn print(out: &mut impl std::io::Write, summary: &Summary, lines: &[Subscription
         writeln!(out, "{} users whom the public tables do not show yet: see gateway.user_access", counts.not_shown)?;
     }
     writeln!(out, "\n{:<5} {:<10} {:>14} {:>18}", "mode", "tier", "subscriptions", "monthly")?;
-    for line in &summary.recurring {
+    for line in summary.recurring.iter().filter(|line| line.account.is_none()) {
         let (tier, monthly) = (line.tier.as_deref().unwrap_or("-"), tag(line.mrr_minor, line.currency.as_deref()));
         writeln!(out, "{:<5} {tier:<10} {:>14} {monthly:>18}", mode(line.livemode), line.subscriptions)?;
+    }
+    let mut theirs = summary.recurring.iter().filter_map(|line| Some((line.account.as_deref()?, line))).peekable();
+    if theirs.peek().is_some() {
+        writeln!(out, "\nWhat recurs on connected accounts, which is not your money:")?;
+        for (account, line) in theirs {
+            let (tier, monthly) = (line.tier.as_deref().unwrap_or("-"), tag(line.mrr_minor, line.currency.as_deref()));
+            writeln!(
+                out,
+                "{:<5} {account:<24} {tier:<10} {:>14} {monthly:>18}",
+                mode(line.livemode),
+                line.subscriptions
+            )?;
+        }
     }
     writeln!(out, "{}", left_out(summary, lines))?;
     daily(out, summary)?;
@@ -179,6 +202,9 @@ mod tests {
             current_period_end_ms: None,
             source: "payload".to_owned(),
             will_cancel: false,
+            will_renew: false,
+            grace_ends_at_ms: None,
+            partial: false,
             account: None,
         }
     }
@@ -189,6 +215,7 @@ mod tests {
             counts: Counts { subscriptions: 4, ..Counts::default() },
             recurring: vec![RecurringLine {
                 livemode: true,
+                account: None,
                 tier: None,
                 currency: None,
                 subscriptions: 1,
@@ -214,6 +241,7 @@ mod tests {
         let line = line("sub_1", "active", true);
         let value = serde_json::to_value(Access::of(&line)).unwrap();
         let names = ["id", "user", "status", "entitles", "tier", "mrr_minor", "will_cancel", "account"];
+        let names = names.into_iter().chain(["will_renew", "grace_ends_at", "partial"]).collect::<Vec<_>>();
         assert!(names.iter().all(|name| value.get(name).is_some()), "{value}");
     }
 }

@@ -21,6 +21,7 @@ use super::traces;
 use super::watched::WatchedFile;
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use crate::domain::secret::Secret;
+use crate::revenue::grace::Grace;
 use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::logging::{LogFormat, check_filter};
 use crate::telemetry::trace::TraceSettings;
@@ -106,6 +107,10 @@ pub struct RevenueConfig {
     pub unpaid_entitles: bool,
     /// Whether a subscription on a connected account gives a tier on the platform.
     pub connect_entitles: bool,
+    /// Whether access goes on while collection is paused.
+    pub pause_entitles: bool,
+    /// How long late payers keep access.
+    pub grace: Grace,
     /// Whether only UUIDs name users. Without it any word does, and a public table whose column takes no such word shows
     /// nothing of the user.
     pub uuid_users: bool,
@@ -276,6 +281,8 @@ fn revenue(r: &mut Reader) -> RevenueConfig {
             text.parse().map_err(|error: UserFieldsError| error.to_string())
         }),
         references_name_users: r.or(setting("revenue.reference_is_user", "GATEWAY_REFERENCE_IS_USER"), "true", boolean),
+        pause_entitles: r.or(setting("revenue.pause_entitles", "GATEWAY_PAUSE_ENTITLES"), "true", boolean),
+        grace: r.or(setting("revenue.past_due_grace", "GATEWAY_PAST_DUE_GRACE"), "none", str::parse),
         connect_entitles: r.or(setting("revenue.connect_entitles", "GATEWAY_CONNECT_ENTITLES"), "false", boolean),
     }
 }

@@ -45,7 +45,7 @@ impl<T: Ledger + Reports + Audit + Erasure + Shadow> StateOfRecord for T {}
 pub struct Summary {
     /// How many rows there are.
     pub counts: Counts,
-    /// Subscriptions that entitle a user now, by mode, tier and currency.
+    /// Subscriptions that entitle a user now, by mode, account, tier and currency: one's own first.
     pub recurring: Vec<RecurringLine>,
     /// Money by account, mode, day (UTC) and currency, the latest day first and one's own account before others.
     pub daily: Vec<DayLine>,
@@ -198,11 +198,13 @@ pub struct FindingLine {
     pub detail: String,
 }
 
-/// What recurs, for one mode, tier and currency.
+/// What recurs, for one mode, account, tier and currency. What recurs on a connected account is somebody else's money.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecurringLine {
     /// False for test mode.
     pub livemode: bool,
+    /// Connected account; `None` for one's own.
+    pub account: Option<String>,
     /// Tier; `None` is a price that is in no map.
     pub tier: Option<String>,
     /// ISO 4217 code in lower case.
@@ -237,6 +239,7 @@ pub struct DayLine {
 }
 
 /// One subscription with its user.
+#[expect(clippy::struct_excessive_bools, reason = "a flat line: each is a field of its own")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriptionLine {
     /// `sub_…`
@@ -263,10 +266,19 @@ pub struct SubscriptionLine {
     pub current_period_end_ms: Option<i64>,
     /// `payload` or `fetch`.
     pub source: String,
+    /// Connected account; `None` for one's own.
+    #[serde(default)]
+    pub account: Option<String>,
     /// Ends by itself: at the end of its period, or at a moment that is set.
     #[serde(default)]
     pub will_cancel: bool,
-    /// Connected account, if any.
+    /// Goes on with another period unless something happens.
     #[serde(default)]
-    pub account: Option<String>,
+    pub will_renew: bool,
+    /// Until when a late payer keeps access, in milliseconds since the Unix epoch; `None`: without end, or not late.
+    #[serde(default)]
+    pub grace_ends_at_ms: Option<i64>,
+    /// Only a part of its items is known: tier and monthly amount are incomplete.
+    #[serde(default)]
+    pub partial: bool,
 }

@@ -18,6 +18,7 @@ mod fault;
 mod inspect;
 mod reports;
 mod schema;
+mod settle;
 mod truth;
 mod vouched;
 

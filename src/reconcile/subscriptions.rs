@@ -26,15 +26,17 @@ impl Reconciler {
         report: &mut SubscriptionsReport,
         tell: &mut (impl FnMut(&SubscriptionsReport) + Send),
     ) -> Result<(), ReconcileError> {
-        let began = self.clock.now();
         let mut confirmations = CONFIRMATIONS_MAX;
         for scope in self.scopes() {
             let mut listed = HashSet::new();
             let mut livemode = self.api.livemode();
             let mut query = SubscriptionsQuery::default();
+            // By Stripe's clock, as what it lists is dated.
+            let mut began: Option<Timestamp> = None;
             loop {
                 let page = self.stubbornly(|| self.api.subscriptions(&query, &scope, PAGE_TIME_MAX)).await?;
                 report.pages += 1;
+                began.get_or_insert(page.began);
                 query.starting_after = page.last_id().map(str::to_owned);
                 let has_more = page.has_more && query.starting_after.is_some();
                 for object in &page.objects {
@@ -51,7 +53,7 @@ impl Reconciler {
                     break;
                 }
             }
-            if let Some(livemode) = livemode {
+            if let (Some(livemode), Some(began)) = (livemode, began) {
                 self.find_unknown(&scope, livemode, &listed, began, &mut confirmations, report).await?;
                 tell(report);
             }

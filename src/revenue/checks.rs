@@ -4,6 +4,7 @@
 //! the same findings in whatever order events come. Where a part is missing or only partly listed, it says nothing.
 
 mod invoice;
+mod lists;
 mod payment;
 mod subscription;
 
@@ -36,6 +37,13 @@ pub fn check(event: &Event, context: Context<'_>, plan: &mut Plan) {
         if event.family == Family::Invoice {
             subscription::check_against_invoice(fetched, object, &mut findings);
         }
+    }
+    // What was fetched takes the place of the event's own object.
+    if event.family != Family::Subscription || fetched.is_none() {
+        lists::check(object, &mut findings);
+    }
+    if let Some(fetched) = fetched {
+        lists::check(fetched, &mut findings);
     }
     for finding in findings {
         let known = |row: &Finding| row.code == finding.code && row.subject == finding.subject;

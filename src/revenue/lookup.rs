@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::domain::clock::Clock;
-use crate::stripe::api::{ApiError, Fetched, Scope, StripeApi};
+use crate::stripe::api::{self, ApiError, Fetched, Rest, Scope, StripeApi};
 use crate::stripe::event::{Event, Family, Related};
 use crate::stripe::invoice::Invoice;
 use crate::stripe::payment::{PaidInvoice, PaymentIds, paid_invoice};
@@ -48,12 +49,14 @@ enum Question {
     Related(Scope, Related),
     Subscription(Scope, String),
     InvoicePaidBy(Scope, String),
+    Rest(Scope, Rest),
 }
 
 #[derive(Debug)]
 enum Answer {
     Object(Fetched),
     PaidInvoice(Option<String>),
+    Rest(Vec<Value>),
 }
 
 /// What Stripe answered.
@@ -76,14 +79,28 @@ impl Answers {
         match payment(event).and_then(|question| self.0.get(&question)) {
             Some(Answer::PaidInvoice(Some(id))) => PaidInvoice::Named(id),
             Some(Answer::PaidInvoice(None)) => PaidInvoice::Standalone,
-            Some(Answer::Object(_)) | None => PaidInvoice::Unknown,
+            Some(Answer::Object(_) | Answer::Rest(_)) | None => PaidInvoice::Unknown,
         }
+    }
+
+    /// The event with the lists of its object whole, where Stripe gave what they lack.
+    pub(super) fn completed(&self, event: &Event) -> Option<Event> {
+        let mut completed = None;
+        for question in lists(event) {
+            if let (Some(Answer::Rest(more)), Question::Rest(_, rest)) = (self.0.get(&question), &question) {
+                let event = completed.get_or_insert_with(|| event.clone());
+                if let Some(object) = event.value.pointer_mut("/data/object") {
+                    api::complete(object, rest, more.clone());
+                }
+            }
+        }
+        completed
     }
 
     fn object(&self, question: &Question) -> Option<&Fetched> {
         match self.0.get(question)? {
             Answer::Object(fetched) => Some(fetched),
-            Answer::PaidInvoice(_) => None,
+            Answer::PaidInvoice(_) | Answer::Rest(_) => None,
         }
     }
 }
@@ -116,6 +133,15 @@ fn subscription(event: &Event) -> Option<Question> {
         | Family::Other => None,
     };
     id.map(|id| Question::Subscription(scope(event), id.to_owned()))
+}
+
+/// What the lists of an invoice or a charge lack. A subscription is fetched as a whole.
+fn lists(event: &Event) -> Vec<Question> {
+    let lists = match event.family {
+        Family::Invoice | Family::Charge => api::missing(event.object()),
+        _ => Vec::new(),
+    };
+    lists.into_iter().map(|rest| Question::Rest(scope(event), rest)).collect()
 }
 
 /// Which invoice a payment paid matters when money came in and the event does not say.
@@ -168,7 +194,8 @@ impl Lookup {
         let foreign = matches!((event.livemode, self.api.livemode()), (Some(event), Some(key)) if event != key);
         let questions =
             if foreign { [None, None, None] } else { [related(event), subscription(event), payment(event)] };
-        questions.into_iter().flatten()
+        let lists = if foreign { Vec::new() } else { lists(event) };
+        questions.into_iter().flatten().chain(lists)
     }
 
     async fn ask(&self, questions: BTreeSet<Question>) -> (Answers, Option<ApiError>) {
@@ -200,6 +227,7 @@ async fn answer(api: &StripeApi, question: &Question, within: Duration) -> Resul
     match question {
         Question::Subscription(scope, id) => api.subscription(id, scope, within).await.map(Answer::Object),
         Question::InvoicePaidBy(scope, id) => api.invoice_paid_by(id, scope, within).await.map(Answer::PaidInvoice),
+        Question::Rest(scope, rest) => api.rest(rest, scope, within).await.map(Answer::Rest),
         Question::Related(scope, related) => api.related(related, scope, within).await.map(Answer::Object),
     }
 }

@@ -10,6 +10,7 @@ mod payment;
 mod session;
 mod subscription;
 
+use super::grace::Grace;
 use super::rows::{
     BindingKind, BindingRow, EventFacts, Evidence, Finding, PaymentLink, Rank, RawJson, RevenueKind, RevenueRow,
     Severity, Source, Standing, Version,
@@ -34,6 +35,10 @@ pub struct Settings {
     /// Whether subscriptions on connected accounts (events with an `account`) give their users a tier on the platform.
     /// Without it they are recorded and counted, and no public table shows them.
     pub connect_entitles: bool,
+    /// Whether a pause of collection takes access away until it ends.
+    pub pause_withholds: bool,
+    /// How long late payers keep access.
+    pub grace: Grace,
     /// What the identifiers of users look like.
     pub user_ids: UserIds,
     /// Fields of metadata that name a user.
@@ -75,6 +80,8 @@ struct Content<'a> {
     object: Object<'a>,
     source: Source,
     at: Timestamp,
+    /// Of what was fetched: the moment of the fetch, which may be before that of the event that led to it.
+    progress: u64,
 }
 
 /// The facts of an event that was read from `body`.
@@ -98,7 +105,7 @@ pub fn project(event: &Event, facts: EventFacts, context: Context<'_>) -> Plan {
     projection.plan.released = context.released_at.is_some();
     let own = match context.related {
         Some(fetched) => projection.fetched(fetched),
-        None => Content { object: event.object(), source: Source::Payload, at: event.created },
+        None => Content { object: event.object(), source: Source::Payload, at: event.created, progress: 0 },
     };
     match event.family {
         Family::Subscription => projection.subscription_event(own),
@@ -131,19 +138,16 @@ impl<'a> Projection<'a> {
     /// A fetch that an event led to is no older than the event, whatever the two clocks say.
     fn fetched(&self, fetched: &'a Fetched) -> Content<'a> {
         let at = fetched.began.max(self.event.created);
-        Content { object: Object::new(&fetched.object), source: Source::Fetch, at }
+        let progress = u64::try_from(fetched.began.millis()).unwrap_or(0);
+        Content { object: Object::new(&fetched.object), source: Source::Fetch, at, progress }
     }
 
     fn version(&self, content: Content<'_>, standing: Standing) -> Version {
         let rank = match content.source {
             Source::Fetch => Rank::Fetched,
-            Source::Payload if self.event.kind.ends_with(".created") => Rank::Created,
-            Source::Payload if self.event.kind.ends_with(".deleted") || self.event.kind.ends_with(".closed") => {
-                Rank::Deleted
-            }
-            Source::Payload => Rank::Updated,
+            Source::Payload => Rank::of_payload(&self.event.kind),
         };
-        Version { standing, at: content.at, rank, progress: 0, event: self.event.id.clone() }
+        Version { standing, at: content.at, rank, progress: content.progress, event: self.event.id.clone() }
     }
 
     /// Notes what this content tells of a subscription. The first word of an event counts; a second that differs is a

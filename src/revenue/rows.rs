@@ -60,7 +60,8 @@ pub struct Version {
     /// Breaks ties within a moment.
     pub rank: Rank,
     /// Breaks ties within a moment between contents of the same rank by something that grows in an object's life, such
-    /// as the amount refunded so far or the end of the period; zero where there is nothing of the kind.
+    /// as the amount refunded so far; zero where there is nothing of the kind. Of a subscription it is the end of the
+    /// period, which counts only where `previous_attributes` tell no order.
     pub progress: u64,
     /// Breaks the ties that are left.
     pub event: EventId,
@@ -83,15 +84,37 @@ pub enum Standing {
 pub enum Rank {
     /// Payload of a `….created` event.
     Created = 0,
+    /// Payload of a `….trial_will_end` event, which Stripe also sends when a trial is ended early: before the update that
+    /// ends it.
+    Announced = 1,
     /// Payload of any other event.
-    Updated = 1,
+    Updated = 2,
     /// Payload of a `….deleted` or `….closed` event.
-    Deleted = 2,
+    Deleted = 3,
     /// Fetched from Stripe.
-    Fetched = 3,
+    Fetched = 4,
     /// Decided by a person who released the event from quarantine.
-    Released = 4,
+    Released = 5,
 }
+
+impl Rank {
+    /// The rank of the payload of an event of this type.
+    pub fn of_payload(kind: &str) -> Self {
+        match kind.rsplit('.').next() {
+            Some("created") => Self::Created,
+            Some("trial_will_end") => Self::Announced,
+            Some("deleted" | "closed") => Self::Deleted,
+            _ => Self::Updated,
+        }
+    }
+}
+
+/// Length of the part of a sort key that tells the moment and the kind of a content: standing, time and rank. Contents
+/// that share it are tied, and [`crate::revenue::order`] tells which of them is the last.
+pub const SORT_KEY_CLASS: usize = 24;
+
+/// Length of all of a sort key but the identifier of the event.
+pub const SORT_KEY_EVENT: usize = 46;
 
 impl Version {
     /// Text whose byte order is the order of versions, for stores to compare (in Postgres under `COLLATE "C"`).
@@ -118,6 +141,7 @@ mod tests {
         let standing = prop_oneof![Just(Standing::Provisional), Just(Standing::Current), Just(Standing::Final)];
         let rank = prop_oneof![
             Just(Rank::Created),
+            Just(Rank::Announced),
             Just(Rank::Updated),
             Just(Rank::Deleted),
             Just(Rank::Fetched),
@@ -138,6 +162,14 @@ mod tests {
         #[test]
         fn sort_keys_order_as_versions_do(a in version(), b in version()) {
             prop_assert_eq!(a.cmp(&b), a.sort_key().cmp(&b.sort_key()));
+        }
+
+        #[test]
+        fn sort_keys_have_their_parts_where_stores_look_for_them(a in version()) {
+            let key = a.sort_key();
+            prop_assert_eq!(&key[SORT_KEY_EVENT..], a.event.as_str());
+            let rank = format!(".{}", a.rank as u8);
+            prop_assert!(key[..SORT_KEY_CLASS].ends_with(&rank));
         }
     }
 }

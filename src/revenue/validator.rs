@@ -199,6 +199,8 @@ impl Validator {
                           that may read it, or wait until Stripe can be reached, and release the event";
             return self.hold_back(passed, hold(OBJECT_UNKNOWN, Severity::Warning, reason));
         }
+        let completed = answers.completed(event);
+        let whole = completed.as_ref().unwrap_or(event);
         let context = Context {
             settings: &self.settings,
             related: answers.related(event),
@@ -219,8 +221,8 @@ impl Validator {
                     None => Verdict::Ignore { event: facts, decisions, reopen: released_at.is_some() || replayed },
                 };
             }
-            let mut plan = project::project(event, facts, context);
-            checks::check(event, context, &mut plan);
+            let mut plan = project::project(whole, facts, context);
+            checks::check(whole, context, &mut plan);
             plan.decisions.clone_from(&passed.decisions);
             plan.replayed = replayed;
             plan.suspicion = passed.suspicion.clone().map(|Decision { rule, reason, .. }| Suspicion { rule, reason });

@@ -8,8 +8,10 @@
 //! It does not remember answers: who asks for many things asks for each once.
 
 mod bucket;
+mod clock;
 mod error;
 mod fetched;
+mod lists;
 mod page;
 mod request;
 mod webhooks;
@@ -20,12 +22,15 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use serde_json::Value;
 
+pub use self::clock::DATE_TOLERANCE;
 pub use self::error::{ApiConfigError, ApiDisposition, ApiError, RateLimit};
 pub use self::fetched::{EventPage, FetchedEvent};
+pub use self::lists::{LIST_PAGES_MAX, Rest, complete, missing};
 pub use self::page::{EVENT_TYPES_MAX, EventsQuery, PAGE_MAX, Page, SubscriptionsQuery};
 pub use self::webhooks::{EVENTS_NEEDED, WebhookEndpoint};
 
 use self::bucket::TokenBucket;
+use self::clock::StripeClock;
 use super::event::Related;
 use super::object::Object;
 use crate::domain::backoff::Backoff;
@@ -95,7 +100,7 @@ pub struct Scope {
 pub struct Fetched {
     /// The object.
     pub object: Value,
-    /// When the request was sent: the object is at least as new as this.
+    /// When the request was sent, by Stripe's clock: the object is at least as new as this.
     pub began: Timestamp,
 }
 
@@ -110,6 +115,7 @@ pub struct StripeApi {
     breaker: Breaker,
     backoff: Backoff,
     clock: Clock,
+    stripe_clock: StripeClock,
 }
 
 impl StripeApi {
@@ -137,6 +143,7 @@ impl StripeApi {
             bucket: TokenBucket::new(rate, clock.clone()),
             breaker: Breaker::new(settings.breaker, clock.clone()),
             backoff: settings.backoff,
+            stripe_clock: StripeClock::default(),
             clock,
         })
     }
@@ -169,10 +176,12 @@ impl StripeApi {
     pub async fn subscription(&self, id: &str, scope: &Scope, within: Duration) -> Result<Fetched, ApiError> {
         let mut url = self.address(&["v1", "subscriptions", id])?;
         url.query_pairs_mut().append_pair("expand[]", "customer").append_pair("expand[]", "latest_invoice");
+        let begin = self.clock.instant();
         let fetched = self.get(url, scope, within).await?;
         let object = Object::new(&fetched.object);
         let right = object.at("object").text() == Some("subscription") && object.at("id").id() == Some(id);
-        if right { Ok(fetched) } else { Err(ApiError::Unexpected) }
+        let left = within.saturating_sub(self.clock.instant().saturating_duration_since(begin));
+        if right { Ok(self.whole(fetched, scope, left).await) } else { Err(ApiError::Unexpected) }
     }
 
     /// The object that a thin event is about. Its address comes with the event, so it is followed only to Stripe.
@@ -183,9 +192,11 @@ impl StripeApi {
         if !home || !api {
             return Err(ApiError::OffHost);
         }
+        let begin = self.clock.instant();
         let fetched = self.get(url, scope, within).await?;
         let right = Object::new(&fetched.object).at("id").id() == Some(related.id.as_str());
-        if right { Ok(fetched) } else { Err(ApiError::Unexpected) }
+        let left = within.saturating_sub(self.clock.instant().saturating_duration_since(begin));
+        if right { Ok(self.whole(fetched, scope, left).await) } else { Err(ApiError::Unexpected) }
     }
 
     /// The invoice that a payment intent paid; `None` when it paid none.
@@ -215,7 +226,8 @@ impl StripeApi {
         EventPage::read(Page::read(self.get(url, scope, within).await?)?, scope)
     }
 
-    /// One page of subscriptions with their customers, the latest made first.
+    /// One page of subscriptions with their customers, the latest made first. Items beyond those of the page are asked for
+    /// within the same time.
     pub async fn subscriptions(
         &self,
         query: &SubscriptionsQuery,
@@ -224,7 +236,14 @@ impl StripeApi {
     ) -> Result<Page, ApiError> {
         let mut url = self.address(&["v1", "subscriptions"])?;
         query.write(&mut url);
-        Page::read(self.get(url, scope, within).await?)
+        let begin = self.clock.instant();
+        let mut page = Page::read(self.get(url, scope, within).await?)?;
+        for object in &mut page.objects {
+            let left = within.saturating_sub(self.clock.instant().saturating_duration_since(begin));
+            let listed = Fetched { object: std::mem::take(object), began: page.began };
+            *object = self.whole(listed, scope, left).await.object;
+        }
+        Ok(page)
     }
 
     /// The webhook endpoints of the account, at most [`PAGE_MAX`]. Needs read access to webhook endpoints.

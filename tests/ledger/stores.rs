@@ -38,10 +38,12 @@ impl fmt::Debug for Contents {
 }
 
 /// The tables that every store has.
-pub(crate) const TABLES: [&str; 9] = [
+pub(crate) const TABLES: [&str; 11] = [
     "events",
     "stripe_subscriptions",
+    "kept_subscriptions",
     "stripe_customers",
+    "kept_customers",
     "claims",
     "customer_bindings",
     "revenue_entries",
@@ -54,8 +56,8 @@ pub(crate) const TABLES: [&str; 9] = [
 const DOUBTS: [&str; 2] = ["doubted_subscriptions", "vouched_subscriptions"];
 
 /// What tells when and in which order an event came, not what it did: not part of the contract.
-pub(crate) const ORDER_DEPENDENT: [&str; 8] =
-    ["outcome", "recorded_at", "created_at", "updated_at", "shown", "attempts", "retry_at", "fault"];
+pub(crate) const ORDER_DEPENDENT: [&str; 9] =
+    ["recheck_at", "outcome", "recorded_at", "created_at", "updated_at", "shown", "attempts", "retry_at", "fault"];
 
 const COUNTED: &str = "SELECT kind, key, amount_minor, outside_minor";
 
@@ -167,8 +169,17 @@ fn sqlite_rows(connection: &Connection, table: &str) -> Vec<String> {
 }
 
 fn sqlite_value(column: &str, value: ValueRef<'_>) -> Value {
-    const BOOLEANS: [&str; 6] =
-        ["livemode", "entitles", "will_cancel", "cancel_at_period_end", "deleted", "delinquent"];
+    const BOOLEANS: [&str; 9] = [
+        "livemode",
+        "entitles",
+        "partial",
+        "tied",
+        "will_cancel",
+        "will_renew",
+        "cancel_at_period_end",
+        "deleted",
+        "delinquent",
+    ];
     match value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) if BOOLEANS.contains(&column) => Value::Bool(number != 0),

@@ -106,6 +106,7 @@ impl Site {
         endpoints: Vec<Endpoint>,
         accounts: Vec<String>,
     ) -> Self {
+        stripe.keep_time(clock);
         let directory = tempfile::tempdir().unwrap();
         let (inbox, threads) = Inbox::open(&InboxOptions::new(directory.path()), clock.clone()).unwrap();
         let backoff = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(2) };

@@ -25,6 +25,7 @@ struct World {
 async fn world() -> World {
     let stand_in = StripeStandIn::start().await;
     let clock = Clock::manual(Timestamp::from_seconds(START));
+    stand_in.keep_time(&clock);
     let api = Arc::new(client(&stand_in, &clock));
     clock.advance(Duration::from_mins(1));
     let validator = Validator::new(settings(), Arc::new(Guardian::default()), clock.clone()).with_stripe(api);
@@ -69,7 +70,8 @@ async fn a_batch_asks_for_each_subscription_once_and_writes_what_it_is_now() {
     for plan in &plans {
         let row = &plan.subscriptions[0];
         assert_eq!((row.status.as_str(), row.source, row.version.rank), ("past_due", Source::Fetch, Rank::Fetched));
-        assert_eq!(row.version.at, clock.now());
+        // The date of the answer less the time that the call took.
+        assert!(clock.now().since(row.version.at) < Duration::from_secs(10) && row.version.at <= clock.now());
         let raw: Value = serde_json::from_str(row.raw.as_str()).unwrap();
         assert_eq!((&raw["customer"], &raw["latest_invoice"]), (&json!("cus_1"), &json!("in_1")));
     }
@@ -236,4 +238,61 @@ async fn a_fetched_subscription_is_checked_against_the_invoice() {
     );
     let codes: Vec<&str> = plans[0].findings.iter().map(|finding| finding.code.as_str()).collect();
     assert_eq!(codes, ["currency", "status_invoice"]);
+}
+
+#[tokio::test]
+async fn of_two_gateways_the_later_fetch_wins_whatever_their_clocks_say() {
+    let stripe = Clock::manual(Timestamp::from_seconds(START + 50));
+    let stand_in = StripeStandIn::start().await;
+    stand_in.keep_time(&stripe);
+    let gateway = |ahead: i64| {
+        let clock = Clock::manual(Timestamp::from_seconds(START + 50 + ahead));
+        let api = Arc::new(client(&stand_in, &clock));
+        Validator::new(settings(), Arc::new(Guardian::default()), clock).with_stripe(api)
+    };
+    let (fast, slow) = (gateway(100), gateway(0));
+    let told = |id: &str| event(id, "customer.subscription.updated", &subscription("sub_1", "active"));
+    stand_in.put("/v1/subscriptions/sub_1", subscription("sub_1", "active"));
+    let mut plans = applied(fast.validate(&[told("evt_2")]).await);
+    stripe.advance(Duration::from_secs(10));
+    stand_in.put("/v1/subscriptions/sub_1", subscription("sub_1", "unpaid"));
+    plans.extend(applied(slow.validate(&[told("evt_1")]).await));
+    let record = Record::of(&plans);
+    assert_eq!(record.subscriptions["sub_1"].status, "unpaid");
+    let at = plans[1].subscriptions[0].version.at;
+    assert!(at <= stripe.now() && stripe.now().since(at) < Duration::from_secs(10), "{at:?}");
+}
+
+#[tokio::test]
+async fn with_a_key_the_rest_of_a_partial_list_is_asked_for() {
+    let World { stand_in, validator, .. } = world().await;
+    let item = |number: usize| {
+        json!({"id": format!("si_{number}"), "quantity": 1, "price": {"id": if number == 149 { "price_gold_monthly" }
+            else { "price_addon" }, "unit_amount": 100, "currency": "cad",
+            "recurring": {"interval": "month", "interval_count": 1}}})
+    };
+    let all: Vec<Value> = (0..150).map(item).collect();
+    let mut shown = subscription("sub_1", "active");
+    shown["items"] = json!({"object": "list", "data": all[..10], "has_more": true, "total_count": 150});
+    stand_in.put("/v1/subscriptions/sub_1", shown.clone());
+    stand_in.put("/v1/subscription_items/sub_1", json!(all));
+    let plans = applied(validator.validate(&[event("evt_1", "customer.subscription.updated", &shown)]).await);
+    let row = &plans[0].subscriptions[0];
+    assert_eq!((row.items, row.partial, row.tier.as_deref(), row.mrr_minor), (150, false, Some("gold"), 15_000));
+    assert!(plans[0].findings.iter().all(|finding| finding.code != "items_partial"), "{:?}", plans[0].findings);
+
+    let line = |number: usize| json!({"id": format!("il_{number}"), "amount": 5});
+    let lines: Vec<Value> = (0..12).map(line).collect();
+    let invoice = json!({"id": "in_1", "object": "invoice", "status": "open", "subtotal": 55, "total": 55,
+        "customer": "cus_1", "currency": "cad",
+        "lines": {"object": "list", "data": lines[..10], "has_more": true, "total_count": 12}});
+    stand_in.put("/v1/invoices/in_1/lines", json!({"object": "list", "data": lines[10..], "has_more": false}));
+    let plans = applied(validator.validate(&[event("evt_2", "invoice.finalized", &invoice)]).await);
+    let codes: Vec<&str> = plans[0].findings.iter().map(|finding| finding.code.as_str()).collect();
+    assert!(codes.contains(&"invoice_lines") && !codes.contains(&"lines_partial"), "{codes:?}");
+    // Stripe does not answer: what is shown is taken, and said to be a part.
+    stand_in.put("/v1/invoices/in_1/lines", json!(null));
+    let plans = applied(validator.validate(&[event("evt_3", "invoice.finalized", &invoice)]).await);
+    let codes: Vec<&str> = plans[0].findings.iter().map(|finding| finding.code.as_str()).collect();
+    assert!(!codes.contains(&"invoice_lines") && codes.contains(&"lines_partial"), "{codes:?}");
 }

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response, StatusCode};
+use colony_gateway::domain::clock::Clock;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -52,6 +53,8 @@ struct World {
     faults: VecDeque<Fault>,
     faults_at: BTreeMap<usize, Fault>,
     asked: Vec<Asked>,
+    /// What its answers are dated by; without it the machine's.
+    clock: Option<Clock>,
     most_at_once: usize,
     at_once: usize,
 }
@@ -85,6 +88,11 @@ impl StripeStandIn {
     /// Puts an object where it is read from.
     pub(crate) fn put(&self, path: &str, object: Value) {
         self.world.lock().unwrap().objects.insert(path.to_owned(), object);
+    }
+
+    /// Dates its answers by this clock.
+    pub(crate) fn keep_time(&self, clock: &Clock) {
+        self.world.lock().unwrap().clock = Some(clock.clone());
     }
 
     /// Answers the next request, and no other, with a fault.
@@ -135,11 +143,17 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
     };
     // Lets requests that came at once be seen at once.
     tokio::task::yield_now().await;
-    let response = match fault {
+    let mut response = match fault {
         Some(fault) => fail(fault).await,
         None => serve(&world, &asked),
     };
-    world.lock().unwrap().at_once -= 1;
+    let mut world = world.lock().unwrap();
+    if let Some(clock) = &world.clock {
+        let date = time::OffsetDateTime::from_unix_timestamp(clock.now().seconds()).unwrap();
+        let date = date.format(&time::format_description::well_known::Rfc2822).unwrap();
+        response.headers_mut().insert("date", date.parse().unwrap());
+    }
+    world.at_once -= 1;
     response
 }
 
@@ -183,6 +197,9 @@ fn serve(world: &Mutex<World>, asked: &Asked) -> Response<Body> {
     let world = world.lock().unwrap();
     let found = match asked.path.as_str() {
         "/v1/events" | "/v1/subscriptions" => Some(list(&world, asked)),
+        "/v1/subscription_items" => Some(rest(&world, asked, "subscription")),
+        "/v1/refunds" => Some(rest(&world, asked, "charge")),
+        "/v1/invoice_payments" if parameter(asked, "invoice").is_some() => Some(rest(&world, asked, "invoice")),
         "/v1/invoice_payments" => {
             let intent = parameter(asked, "payment[payment_intent]").unwrap_or_default();
             let data: Vec<&Value> = world.objects.get(&format!("/v1/invoice_payments/{intent}")).into_iter().collect();
@@ -198,6 +215,17 @@ fn serve(world: &Mutex<World>, asked: &Asked) -> Response<Body> {
 
 fn parameter<'a>(asked: &'a Asked, name: &str) -> Option<&'a str> {
     asked.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// A page of what belongs to one object: the array at the list's path, with the object's id behind it.
+fn rest(world: &World, asked: &Asked, owner: &str) -> Value {
+    let limit: usize = parameter(asked, "limit").map_or(10, |limit| limit.parse().unwrap());
+    let path = format!("{}/{}", asked.path, parameter(asked, owner).unwrap_or_default());
+    let all = world.objects.get(&path).and_then(Value::as_array).cloned().unwrap_or_default();
+    let start = parameter(asked, "starting_after")
+        .map_or(0, |id| all.iter().position(|object| object["id"] == id).unwrap() + 1);
+    let page = &all[start..all.len().min(start + limit)];
+    json!({"object": "list", "data": page, "has_more": start + page.len() < all.len(), "url": asked.path})
 }
 
 /// A page of a list, newest first, as the real one cuts it.

@@ -200,6 +200,11 @@ impl Event {
         Object::new(&self.value).path("data.object")
     }
 
+    /// What the values of the object were before the event, where the event says it.
+    pub fn previous(&self) -> Object<'_> {
+        Object::new(&self.value).path("data.previous_attributes")
+    }
+
     /// Type without the prefix of thin events about classic objects.
     pub fn classic_kind(&self) -> &str {
         self.kind.strip_prefix("v1.").unwrap_or(&self.kind)

@@ -106,7 +106,14 @@ impl<'a> Object<'a> {
 
     /// Whether a list object is here and holds all there is.
     pub fn is_whole_list(self) -> bool {
-        self.at("data").0.is_some_and(Value::is_array) && self.at("has_more").flag() != Some(true)
+        self.at("data").0.is_some_and(Value::is_array) && !self.is_partial_list()
+    }
+
+    /// Whether a list object is here that says of itself that it lacks some of what there is.
+    pub fn is_partial_list(self) -> bool {
+        let Some(listed) = self.at("data").0.and_then(Value::as_array) else { return false };
+        let listed = i64::try_from(listed.len()).unwrap_or(i64::MAX);
+        self.at("has_more").flag() == Some(true) || self.at("total_count").integer().is_some_and(|all| all > listed)
     }
 
     /// The fields of the object here.
@@ -185,6 +192,9 @@ mod tests {
         assert_eq!(Object::new(&json!([1, 2, 3])).items().count(), 3);
         assert_eq!(Object::new(&json!({"data": {"id": 1}})).items().count(), 0);
         assert!(Object::new(&list).is_whole_list());
-        assert!(!Object::new(&json!({"data": [], "has_more": true})).is_whole_list());
+        for partial in [json!({"data": [], "has_more": true}), json!({"data": [1], "total_count": 2})] {
+            assert!(Object::new(&partial).is_partial_list() && !Object::new(&partial).is_whole_list());
+        }
+        assert!(!Object::new(&list).is_partial_list() && !Object::new(&json!([1])).is_partial_list());
     }
 }

@@ -47,6 +47,17 @@ impl<'a> Subscription<'a> {
         self.0.at("pause_collection").is_some()
     }
 
+    /// When the pause of collection ends by itself.
+    pub fn resumes_at(self) -> Option<Timestamp> {
+        self.0.path("pause_collection.resumes_at").time()
+    }
+
+    /// How many items it has, those that are not listed included.
+    pub fn item_count(self) -> i64 {
+        let listed = i64::try_from(self.items().len()).unwrap_or(i64::MAX);
+        self.0.path("items.total_count").integer().unwrap_or(0).max(listed)
+    }
+
     /// Currency as it was written: the subscription's, else that of an item.
     pub fn currency(self) -> Option<&'a str> {
         self.0.at("currency").word().or_else(|| self.items().into_iter().find_map(Item::currency))

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
 
 /// A moment in UTC, in whole milliseconds since the Unix epoch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -25,6 +25,11 @@ impl Timestamp {
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
+    }
+
+    /// From the date of an HTTP answer, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        OffsetDateTime::parse(text, &Rfc2822).ok().map(|moment| Self::from_seconds(moment.unix_timestamp()))
     }
 
     /// Milliseconds since the Unix epoch.
@@ -105,6 +110,13 @@ mod tests {
             assert_eq!(Timestamp::parse_rfc3339(text), Some(Timestamp::from_millis(1_767_323_045_678)), "{text}");
         }
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+    }
+
+    #[test]
+    fn the_date_of_an_http_answer_is_read() {
+        let read = Timestamp::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(read, Some(Timestamp::from_seconds(784_111_777)));
+        assert_eq!(Timestamp::parse_http_date("soon"), None);
     }
 
     #[test]

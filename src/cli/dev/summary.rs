@@ -108,7 +108,7 @@ fn rows(out: &mut impl std::io::Write, summary: &Summary, subscriptions: &[Subsc
         writeln!(out)?;
         writeln!(out, "{:<10} {:>14} {:>14}", "tier", "subscriptions", "monthly")?;
     }
-    for line in &summary.recurring {
+    for line in summary.recurring.iter().filter(|line| line.account.is_none()) {
         let (tier, monthly) = (line.tier.as_deref().unwrap_or("-"), tag(line.mrr_minor, line.currency.as_deref()));
         writeln!(out, "{tier:<10} {:>14} {monthly:>14}", line.subscriptions)?;
     }

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::fault::fault;
-use super::{bindings, claims, entries, erased, events, truth, vouched};
+use super::truth::{CUSTOMERS, Merged, SUBSCRIPTIONS};
+use super::{bindings, claims, entries, erased, events, settle, truth, vouched};
 use crate::domain::clock::Timestamp;
 use crate::ledger::{LedgerError, Outcome};
 use crate::revenue::rows::{Decision, EventFacts};
@@ -42,8 +43,13 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
     }
     let redacted = erased::redacted(transaction, verdict)?;
     let verdict = redacted.as_ref().unwrap_or(verdict);
+    let mut doubtful = false;
     let outcome = match verdict {
-        Verdict::Apply(plan) => write(transaction, plan)?,
+        Verdict::Apply(plan) => {
+            let outcome;
+            (outcome, doubtful) = write(transaction, plan)?;
+            outcome
+        }
         Verdict::Ignore { event, decisions, .. } => {
             record_decisions(transaction, event, decisions)?;
             Outcome::Ignored
@@ -57,15 +63,36 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
     if let Some(event) = verdict.event() {
         events::record(transaction, event, &outcome, now)?;
     }
+    let Verdict::Apply(plan) = verdict else { return Ok(outcome) };
+    if settle_all(transaction, plan, doubtful)? && outcome == Outcome::Stale {
+        events::record(transaction, &plan.event, &Outcome::Applied, now)?;
+        return Ok(Outcome::Applied);
+    }
     Ok(outcome)
 }
 
-/// Writes the rows of a plan. What a rule holds is written too, and waits for a person.
-fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<Outcome> {
+/// Settles what takes several events of the plan's objects. Tells whether a row became another by that.
+fn settle_all(transaction: &Transaction<'_>, plan: &Plan, doubtful: bool) -> rusqlite::Result<bool> {
+    let mut changed = false;
+    if doubtful {
+        for row in &plan.subscriptions {
+            changed |= settle::settle(transaction, &SUBSCRIPTIONS, &row.id)?;
+        }
+        for row in &plan.customers {
+            changed |= settle::settle(transaction, &CUSTOMERS, &row.id)?;
+        }
+    }
+    plan.subscriptions.iter().try_for_each(|row| settle::set_grace(transaction, &row.id))?;
+    Ok(changed)
+}
+
+/// Writes the rows of a plan. What a rule holds is written too, and waits for a person. Tells also whether rows are to be
+/// settled.
+fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<(Outcome, bool)> {
     record_decisions(transaction, &plan.event, &plan.decisions)?;
-    let changed = merge(transaction, plan)?;
+    let Merged { changed, doubtful } = merge(transaction, plan)?;
     if let Some(Suspicion { rule, reason }) = plan.suspicion.clone() {
-        return Ok(Outcome::Quarantined { rule, reason });
+        return Ok((Outcome::Quarantined { rule, reason }, doubtful));
     }
     let rows = plan.claims.len()
         + plan.bindings.len()
@@ -73,22 +100,25 @@ fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<Outcome
         + plan.customers.len()
         + plan.revenue.len()
         + plan.links.len();
-    Ok(if changed > 0 || rows == 0 { Outcome::Applied } else { Outcome::Stale })
+    Ok((if changed > 0 || rows == 0 { Outcome::Applied } else { Outcome::Stale }, doubtful))
 }
 
 /// Merges the rows of an event that was applied before; records only what is new about it.
 fn write_again(transaction: &Transaction<'_>, plan: &Plan, now: Timestamp) -> rusqlite::Result<Outcome> {
-    if merge(transaction, plan)? == 0 {
+    let Merged { changed, doubtful } = merge(transaction, plan)?;
+    if changed == 0 {
+        settle_all(transaction, plan, doubtful)?;
         return Ok(Outcome::Duplicate);
     }
     record_decisions(transaction, &plan.event, &plan.decisions)?;
     events::record(transaction, &plan.event, &Outcome::Applied, now)?;
+    settle_all(transaction, plan, doubtful)?;
     Ok(Outcome::Applied)
 }
 
-/// Merges the rows of a plan by their versions; returns how many changed.
-fn merge(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<usize> {
-    let mut changed = 0;
+/// Merges the rows of a plan by their versions.
+fn merge(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<Merged> {
+    let (mut changed, mut doubtful) = (0, false);
     for claim in &plan.claims {
         changed += claims::merge(transaction, claim)?;
     }
@@ -96,10 +126,12 @@ fn merge(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<usize> 
         changed += bindings::merge(transaction, binding)?;
     }
     for subscription in &plan.subscriptions {
-        changed += vouched::merge_subscription(transaction, subscription, plan.suspicion.is_some())?;
+        let merged = vouched::merge_subscription(transaction, subscription, plan.suspicion.is_some())?;
+        (changed, doubtful) = (changed + merged.changed, doubtful | merged.doubtful);
     }
     for customer in &plan.customers {
-        changed += truth::merge_customer(transaction, customer)?;
+        let merged = truth::merge_customer(transaction, customer)?;
+        (changed, doubtful) = (changed + merged.changed, doubtful | merged.doubtful);
     }
     for row in &plan.revenue {
         changed += entries::merge_revenue(transaction, row)?;
@@ -110,7 +142,7 @@ fn merge(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<usize> 
     for finding in &plan.findings {
         entries::record_finding(transaction, &plan.event.id, finding)?;
     }
-    Ok(changed)
+    Ok(Merged { changed, doubtful })
 }
 
 fn record_decisions(transaction: &Transaction<'_>, event: &EventFacts, decisions: &[Decision]) -> rusqlite::Result<()> {

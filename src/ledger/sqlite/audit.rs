@@ -47,7 +47,9 @@ const FACTS: &str = "
         'quantity', s.quantity, 'currency', s.currency, 'unit_amount', s.unit_amount, 'interval', s.interval,
         'interval_count', s.interval_count, 'items', s.items, 'mrr_minor', s.mrr_minor,
         'current_period_start', s.current_period_start, 'current_period_end', s.current_period_end,
-        'will_cancel', json(iif(s.will_cancel, 'true', 'false')), 'cancel_at', s.cancel_at,
+        'partial', json(iif(s.partial, 'true', 'false')), 'will_cancel', json(iif(s.will_cancel, 'true', 'false')),
+        'will_renew', json(iif(s.will_renew, 'true', 'false')), 'collection_method', s.collection_method,
+        'grace_days', s.grace_days, 'access_from', s.access_from, 'cancel_at', s.cancel_at,
         'canceled_at', s.canceled_at, 'ended_at', s.ended_at, 'trial_end', s.trial_end,
         'pause_behavior', s.pause_behavior, 'pause_resumes_at', s.pause_resumes_at,
         'latest_invoice', s.latest_invoice_id, 'metadata_user', s.metadata_user_id)

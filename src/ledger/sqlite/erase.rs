@@ -241,7 +241,11 @@ fn rows(connection: &mut Connection, person: &Person, dry_run: bool) -> rusqlite
         not_shown: 0,
     };
     reduce("vouched_subscriptions", &subscriptions, "subscription")?;
-    for table in ["stripe_customers", "stripe_subscriptions", "vouched_subscriptions"] {
+    reduce("kept_customers", &customers, "customer")?;
+    reduce("kept_subscriptions", &subscriptions, "subscription")?;
+    let tables =
+        ["stripe_customers", "stripe_subscriptions", "vouched_subscriptions", "kept_customers", "kept_subscriptions"];
+    for table in tables {
         let sql = format!(
             "UPDATE {table} SET metadata_user_id = NULL WHERE metadata_user_id IN (SELECT value FROM json_each(?1))"
         );

@@ -20,10 +20,9 @@ pub(super) fn subscriptions(connection: &mut Connection, limit: u32) -> Result<V
     let read = |connection: &mut Connection| -> rusqlite::Result<Vec<SubscriptionLine>> {
         connection
             .prepare_cached(
-                "SELECT s.id, s.livemode, g.user_id, s.customer_id, s.status, g.projected_status, g.entitles, g.tier,
-                        s.currency, s.mrr_minor, s.current_period_end, s.source, s.will_cancel, s.account
-                 FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
-                 ORDER BY g.preference DESC, s.id LIMIT ?1",
+                "SELECT id, livemode, user_id, customer_id, status, projected_status, entitles, tier, currency, mrr_minor,
+                        current_period_end, source, account, will_cancel, will_renew, grace_ends_at, partial
+                 FROM subscription_access ORDER BY preference DESC, id LIMIT ?1",
             )?
             .query_map([limit], |row| {
                 Ok(SubscriptionLine {
@@ -39,8 +38,11 @@ pub(super) fn subscriptions(connection: &mut Connection, limit: u32) -> Result<V
                     mrr_minor: row.get(9)?,
                     current_period_end_ms: row.get(10)?,
                     source: row.get(11)?,
-                    will_cancel: row.get(12)?,
-                    account: row.get(13)?,
+                    account: row.get(12)?,
+                    will_cancel: row.get(13)?,
+                    will_renew: row.get(14)?,
+                    grace_ends_at_ms: row.get(15)?,
+                    partial: row.get(16)?,
                 })
             })?
             .collect()
@@ -80,16 +82,17 @@ fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
 fn recurring(connection: &Connection) -> rusqlite::Result<Vec<RecurringLine>> {
     connection
         .prepare_cached(
-            "SELECT livemode, tier, currency, subscriptions, mrr_minor FROM recurring_revenue
-             ORDER BY livemode DESC, currency, tier",
+            "SELECT livemode, account, tier, currency, subscriptions, mrr_minor FROM recurring_revenue
+             ORDER BY livemode DESC, account, currency, tier",
         )?
         .query_map([], |row| {
             Ok(RecurringLine {
                 livemode: row.get(0)?,
-                tier: row.get(1)?,
-                currency: row.get(2)?,
-                subscriptions: count(row, 3)?,
-                mrr_minor: row.get(4)?,
+                account: row.get(1)?,
+                tier: row.get(2)?,
+                currency: row.get(3)?,
+                subscriptions: count(row, 4)?,
+                mrr_minor: row.get(5)?,
             })
         })?
         .collect()

@@ -37,6 +37,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
     match version(&transaction)? {
         0 => {
             transaction.execute_batch(TABLES).map_err(fault)?;
+            transaction.execute_batch(&truth()).map_err(fault)?;
             transaction.execute_batch(GRANTS).map_err(fault)?;
             transaction.execute_batch(&views()).map_err(fault)?;
             transaction.execute_batch(ERASURES).map_err(fault)?;
@@ -93,6 +94,86 @@ CREATE TABLE erasures (
 ) STRICT;
 ";
 
+/// Columns of `stripe_subscriptions`, and of the table beside it that keeps contents while it is open which of them holds.
+const SUBSCRIPTION_COLUMNS: &str = "
+    id TEXT NOT NULL,
+    version TEXT NOT NULL,
+    source TEXT NOT NULL,
+    account TEXT,
+    livemode INTEGER NOT NULL,
+    customer_id TEXT,
+    status TEXT NOT NULL,
+    projected_status TEXT,
+    entitles INTEGER NOT NULL,
+    access_from INTEGER,
+    preference TEXT NOT NULL,
+    tier TEXT,
+    tier_rank INTEGER NOT NULL DEFAULT 0,
+    price_id TEXT,
+    product_id TEXT,
+    quantity INTEGER,
+    currency TEXT,
+    unit_amount INTEGER,
+    interval TEXT,
+    interval_count INTEGER,
+    items INTEGER NOT NULL,
+    partial INTEGER NOT NULL DEFAULT 0,
+    mrr_minor INTEGER NOT NULL,
+    resumed_mrr_minor INTEGER,
+    created INTEGER,
+    started_at INTEGER,
+    current_period_start INTEGER,
+    current_period_end INTEGER,
+    will_cancel INTEGER NOT NULL,
+    will_renew INTEGER NOT NULL DEFAULT 0,
+    cancel_at_period_end INTEGER NOT NULL,
+    cancel_at INTEGER,
+    canceled_at INTEGER,
+    ended_at INTEGER,
+    trial_start INTEGER,
+    trial_end INTEGER,
+    pause_behavior TEXT,
+    pause_resumes_at INTEGER,
+    collection_method TEXT,
+    grace_days INTEGER,
+    late_hint INTEGER,
+    late_since INTEGER,
+    grace_ends_at INTEGER,
+    latest_invoice_id TEXT,
+    metadata_user_id TEXT,
+    tied INTEGER NOT NULL DEFAULT 0,
+    raw TEXT NOT NULL";
+
+/// Columns of `stripe_customers` and of its table of kept contents.
+const CUSTOMER_COLUMNS: &str = "
+    id TEXT NOT NULL,
+    version TEXT NOT NULL,
+    source TEXT NOT NULL,
+    account TEXT,
+    livemode INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    currency TEXT,
+    delinquent INTEGER,
+    balance_minor INTEGER,
+    metadata_user_id TEXT,
+    tied INTEGER NOT NULL DEFAULT 0,
+    raw TEXT NOT NULL";
+
+/// The truth about each object of Stripe, and what is kept beside it.
+fn truth() -> String {
+    format!(
+        "
+CREATE TABLE stripe_subscriptions ({SUBSCRIPTION_COLUMNS}, PRIMARY KEY (id)) STRICT;
+CREATE INDEX stripe_subscriptions_by_customer ON stripe_subscriptions (customer_id);
+CREATE INDEX stripe_subscriptions_by_preference ON stripe_subscriptions (preference);
+CREATE TABLE kept_subscriptions ({SUBSCRIPTION_COLUMNS}, PRIMARY KEY (id, version)) STRICT;
+CREATE TABLE vouched_subscriptions ({SUBSCRIPTION_COLUMNS}, PRIMARY KEY (id)) STRICT;
+CREATE TABLE stripe_customers ({CUSTOMER_COLUMNS}, PRIMARY KEY (id)) STRICT;
+CREATE TABLE kept_customers ({CUSTOMER_COLUMNS}, PRIMARY KEY (id, version)) STRICT;
+"
+    )
+}
+
 const TABLES: &str = "
 CREATE TABLE events (
     id TEXT PRIMARY KEY,
@@ -110,100 +191,6 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_by_object ON events (object_id);
 CREATE INDEX events_by_outcome ON events (outcome) WHERE outcome = 'quarantined';
-
-CREATE TABLE stripe_subscriptions (
-    id TEXT PRIMARY KEY,
-    version TEXT NOT NULL,
-    source TEXT NOT NULL,
-    account TEXT,
-    livemode INTEGER NOT NULL,
-    customer_id TEXT,
-    status TEXT NOT NULL,
-    projected_status TEXT,
-    entitles INTEGER NOT NULL,
-    preference TEXT NOT NULL,
-    tier TEXT,
-    price_id TEXT,
-    product_id TEXT,
-    quantity INTEGER,
-    currency TEXT,
-    unit_amount INTEGER,
-    interval TEXT,
-    interval_count INTEGER,
-    items INTEGER NOT NULL,
-    mrr_minor INTEGER NOT NULL,
-    created INTEGER,
-    started_at INTEGER,
-    current_period_start INTEGER,
-    current_period_end INTEGER,
-    will_cancel INTEGER NOT NULL,
-    cancel_at_period_end INTEGER NOT NULL,
-    cancel_at INTEGER,
-    canceled_at INTEGER,
-    ended_at INTEGER,
-    trial_start INTEGER,
-    trial_end INTEGER,
-    pause_behavior TEXT,
-    pause_resumes_at INTEGER,
-    latest_invoice_id TEXT,
-    metadata_user_id TEXT,
-    raw TEXT NOT NULL
-) STRICT;
-CREATE INDEX stripe_subscriptions_by_customer ON stripe_subscriptions (customer_id);
-CREATE INDEX stripe_subscriptions_by_preference ON stripe_subscriptions (preference);
-
-CREATE TABLE stripe_customers (
-    id TEXT PRIMARY KEY,
-    version TEXT NOT NULL,
-    source TEXT NOT NULL,
-    account TEXT,
-    livemode INTEGER NOT NULL,
-    deleted INTEGER NOT NULL,
-    currency TEXT,
-    delinquent INTEGER,
-    balance_minor INTEGER,
-    metadata_user_id TEXT,
-    raw TEXT NOT NULL
-) STRICT;
-
-CREATE TABLE vouched_subscriptions (
-    id TEXT PRIMARY KEY,
-    version TEXT NOT NULL,
-    source TEXT NOT NULL,
-    account TEXT,
-    livemode INTEGER NOT NULL,
-    customer_id TEXT,
-    status TEXT NOT NULL,
-    projected_status TEXT,
-    entitles INTEGER NOT NULL,
-    preference TEXT NOT NULL,
-    tier TEXT,
-    price_id TEXT,
-    product_id TEXT,
-    quantity INTEGER,
-    currency TEXT,
-    unit_amount INTEGER,
-    interval TEXT,
-    interval_count INTEGER,
-    items INTEGER NOT NULL,
-    mrr_minor INTEGER NOT NULL,
-    created INTEGER,
-    started_at INTEGER,
-    current_period_start INTEGER,
-    current_period_end INTEGER,
-    will_cancel INTEGER NOT NULL,
-    cancel_at_period_end INTEGER NOT NULL,
-    cancel_at INTEGER,
-    canceled_at INTEGER,
-    ended_at INTEGER,
-    trial_start INTEGER,
-    trial_end INTEGER,
-    pause_behavior TEXT,
-    pause_resumes_at INTEGER,
-    latest_invoice_id TEXT,
-    metadata_user_id TEXT,
-    raw TEXT NOT NULL
-) STRICT;
 
 CREATE TABLE doubted_subscriptions (
     id TEXT PRIMARY KEY
@@ -282,10 +269,21 @@ CREATE TABLE guardian_decisions (
 
 /// Whose each subscription is and what it gives: a mirror of `gateway.subscription_grants`. The owner is the rule of
 /// `revenue::owners`. What a subscription gives is what its truth and its vouched state both give: the lesser of the two,
-/// by preference, and of two tiers the lower.
+/// by preference, and of two tiers the lower. Time counts: a late payer's grace may be over, a pause may have ended. Without
+/// access a subscription stands where one of its status does: `mode.1.tier.status…` is `mode.0.status.tier…` then.
 const GRANTS: &str = "
 CREATE VIEW subscription_grants AS
-WITH state AS (
+WITH timed AS (
+    SELECT t.id, t.customer_id, t.metadata_user_id, t.projected_status, t.tier, t.gives AS entitles,
+        CASE WHEN t.gives = t.entitles THEN t.preference
+            ELSE substr(t.preference, 1, 2) || '0.' || substr(t.preference, 8, 2) || '.' || substr(t.preference, 5, 2)
+                || substr(t.preference, 10) END AS preference
+    FROM (
+        SELECT s.id, s.customer_id, s.metadata_user_id, s.projected_status, s.tier, s.entitles, s.preference,
+            s.entitles AND coalesce(s.access_from <= unixepoch() * 1000, 1)
+                AND coalesce(s.grace_ends_at > unixepoch() * 1000, 1) AS gives
+        FROM stripe_subscriptions s) t
+), state AS (
     SELECT s.id, d.id IS NOT NULL AS doubted,
         d.id IS NOT NULL AND coalesce(v.preference, '') < s.preference AS held,
         -- What a customer lends counts as long as both name the same.
@@ -295,7 +293,7 @@ WITH state AS (
         s.entitles AND NOT (d.id IS NULL OR coalesce(v.entitles, 0)) AS withheld,
         s.projected_status, s.preference, s.tier,
         v.projected_status AS vouched_status, v.preference AS vouched_preference, v.tier AS vouched_tier
-    FROM stripe_subscriptions s
+    FROM timed s
     LEFT JOIN doubted_subscriptions d ON d.id = s.id
     LEFT JOIN vouched_subscriptions v ON v.id = s.id
 )
@@ -320,6 +318,14 @@ SELECT a.id,
 FROM state a;
 
 CREATE VIEW subscription_owners AS SELECT id, user_id, tier FROM subscription_grants;
+
+CREATE VIEW subscription_access AS
+SELECT s.id, s.livemode, s.account, g.user_id, s.customer_id, s.status, g.projected_status, g.entitles, g.tier, s.currency,
+    CASE WHEN s.pause_resumes_at <= unixepoch() * 1000 THEN coalesce(s.resumed_mrr_minor, s.mrr_minor)
+        ELSE s.mrr_minor END AS mrr_minor,
+    s.will_cancel, s.will_renew, s.late_since, s.grace_ends_at, s.partial, s.items, s.current_period_end, s.source,
+    g.preference
+FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id;
 ";
 
 /// Money that counts, by day, and what recurs.
@@ -337,10 +343,10 @@ FROM counted_revenue
 GROUP BY 1, 2, 3, 4;
 
 CREATE VIEW recurring_revenue AS
-SELECT s.livemode, g.tier, s.currency, sum(g.entitles) AS subscriptions, sum(s.mrr_minor) AS mrr_minor
-FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
-WHERE g.entitles OR s.mrr_minor <> 0
-GROUP BY 1, 2, 3;
+SELECT a.livemode, a.account, a.tier, a.currency, sum(a.entitles) AS subscriptions, sum(a.mrr_minor) AS mrr_minor
+FROM subscription_access a
+WHERE a.entitles OR a.mrr_minor <> 0
+GROUP BY 1, 2, 3, 4;
 "
     )
 }

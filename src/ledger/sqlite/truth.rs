@@ -1,60 +1,190 @@
 //! The tables `stripe_subscriptions` and `stripe_customers`: one row per Stripe object, the greatest version wins.
+//!
+//! Where the greatest version is not enough (contents of one second, lists of which a part is missing), the contents in
+//! question are kept beside the row, and [`super::settle`] says which of them the row is.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, ToSql, Transaction};
 
 use crate::domain::clock::Timestamp;
-use crate::revenue::rows::{CustomerRow, ProjectedStatus, SubscriptionRow};
+use crate::ledger::order::moment_of;
+use crate::revenue::rows::{CustomerRow, ProjectedStatus, Rank, SORT_KEY_CLASS, SubscriptionRow};
+
+/// What became of a row that was to be merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Merged {
+    /// Rows that changed.
+    pub(super) changed: usize,
+    /// The contents that were kept have to be settled.
+    pub(super) doubtful: bool,
+}
+
+/// A table of the truth and the one beside it that keeps contents.
+#[derive(Debug)]
+pub(super) struct Truth {
+    pub(super) table: &'static str,
+    pub(super) kept: &'static str,
+    /// What the types of events about these objects look like.
+    pub(super) kinds: &'static str,
+    /// Columns that a row is written to; the store adds those that follow from several rows.
+    columns: &'static [&'static str],
+    /// Columns that the store works out, with their value in a fresh row.
+    own: &'static [&'static str],
+}
+
+pub(super) const SUBSCRIPTIONS: Truth = Truth {
+    table: "stripe_subscriptions",
+    kept: "kept_subscriptions",
+    kinds: "type LIKE 'customer.subscription.%'",
+    columns: &[
+        "id",
+        "version",
+        "source",
+        "account",
+        "livemode",
+        "customer_id",
+        "status",
+        "projected_status",
+        "entitles",
+        "access_from",
+        "preference",
+        "tier",
+        "tier_rank",
+        "price_id",
+        "product_id",
+        "quantity",
+        "currency",
+        "unit_amount",
+        "interval",
+        "interval_count",
+        "items",
+        "partial",
+        "mrr_minor",
+        "resumed_mrr_minor",
+        "created",
+        "started_at",
+        "current_period_start",
+        "current_period_end",
+        "will_cancel",
+        "will_renew",
+        "cancel_at_period_end",
+        "cancel_at",
+        "canceled_at",
+        "ended_at",
+        "trial_start",
+        "trial_end",
+        "pause_behavior",
+        "pause_resumes_at",
+        "collection_method",
+        "grace_days",
+        "late_hint",
+        "latest_invoice_id",
+        "metadata_user_id",
+        "raw",
+    ],
+    own: &["tied = 0", "late_since = NULL", "grace_ends_at = NULL"],
+};
+
+/// The newest contents of events that no rule holds, of subscriptions of which a rule held one. Here the greatest version is
+/// enough: access is what both this and the truth give.
+const VOUCHED: Truth = Truth { table: "vouched_subscriptions", ..SUBSCRIPTIONS };
+
+pub(super) const CUSTOMERS: Truth = Truth {
+    table: "stripe_customers",
+    kept: "kept_customers",
+    kinds: "type IN ('customer.created', 'customer.updated', 'customer.deleted')",
+    columns: &[
+        "id",
+        "version",
+        "source",
+        "account",
+        "livemode",
+        "deleted",
+        "currency",
+        "delinquent",
+        "balance_minor",
+        "metadata_user_id",
+        "raw",
+    ],
+    own: &["tied = 0"],
+};
+
+impl Truth {
+    fn insert(&self, into: &str) -> String {
+        let places: Vec<String> = (1..=self.columns.len()).map(|place| format!("?{place}")).collect();
+        format!("INSERT INTO {into} ({}) VALUES ({})", self.columns.join(", "), places.join(", "))
+    }
+
+    fn merge(&self) -> String {
+        let given = self.columns.iter().filter(|column| **column != "id");
+        let sets = given.map(|column| format!("{column} = excluded.{column}"));
+        let sets: Vec<String> = sets.chain(self.own.iter().map(|&own| own.to_owned())).collect();
+        let table = self.table;
+        format!(
+            "{} ON CONFLICT (id) DO UPDATE SET {} WHERE excluded.version > {table}.version",
+            self.insert(table),
+            sets.join(", ")
+        )
+    }
+
+    /// Merges a row, after having kept what may be needed again.
+    fn put(
+        &self,
+        transaction: &Transaction<'_>,
+        id: &str,
+        version: &str,
+        partial: bool,
+        values: &[&dyn ToSql],
+    ) -> rusqlite::Result<Merged> {
+        let held: Option<(String, bool)> = transaction
+            .prepare_cached(&format!("SELECT version, {} FROM {} WHERE id = ?1", self.in_doubt(), self.table))?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let class = version.get(..SORT_KEY_CLASS);
+        let tied = |held: &str| held != version && held.get(..SORT_KEY_CLASS) == class && class.is_some_and(is_told);
+        let doubtful = partial || held.is_some_and(|(held, doubt)| doubt || tied(&held));
+        if doubtful {
+            let kept = format!("INSERT OR IGNORE INTO {} SELECT * FROM {} WHERE id = ?1", self.kept, self.table);
+            transaction.prepare_cached(&kept)?.execute([id])?;
+            let insert = format!("{} ON CONFLICT (id, version) DO NOTHING", self.insert(self.kept));
+            transaction.prepare_cached(&insert)?.execute(values)?;
+            // What follows from other events is worked out anew.
+            let own = format!("UPDATE {} SET {} WHERE id = ?1", self.kept, self.own.join(", "));
+            transaction.prepare_cached(&own)?.execute([id])?;
+        }
+        let changed = transaction.prepare_cached(&self.merge())?.execute(values)?;
+        Ok(Merged { changed, doubtful })
+    }
+
+    /// Whether contents of a row are kept, as an expression.
+    fn in_doubt(&self) -> &'static str {
+        if self.has_parts() { "tied OR partial" } else { "tied" }
+    }
+
+    /// Whether a content can lack a part of its object.
+    pub(super) fn has_parts(&self) -> bool {
+        self.columns.contains(&"partial")
+    }
+}
+
+/// Whether contents of this moment and kind are told by events, and not fetched.
+pub(super) fn is_told(class: &str) -> bool {
+    moment_of(class).is_some_and(|(_, rank)| rank < Rank::Fetched as u8)
+}
 
 fn millis(moment: Option<Timestamp>) -> Option<i64> {
     moment.map(Timestamp::millis)
 }
 
-/// Columns of `stripe_subscriptions` in the order of the parameters below.
-fn merge_statement(table: &str) -> String {
-    format!(
-        "
-    INSERT INTO {table} (
-        id, version, source, account, livemode, customer_id, status, projected_status, entitles, preference, tier,
-        price_id, product_id, quantity, currency, unit_amount, interval, interval_count, items, mrr_minor, created,
-        started_at, current_period_start, current_period_end, will_cancel, cancel_at_period_end, cancel_at,
-        canceled_at, ended_at, trial_start, trial_end, pause_behavior, pause_resumes_at, latest_invoice_id,
-        metadata_user_id, raw)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-        ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36)
-    ON CONFLICT (id) DO UPDATE SET
-        version = excluded.version, source = excluded.source, account = excluded.account,
-        livemode = excluded.livemode, customer_id = excluded.customer_id, status = excluded.status,
-        projected_status = excluded.projected_status, entitles = excluded.entitles,
-        preference = excluded.preference, tier = excluded.tier, price_id = excluded.price_id,
-        product_id = excluded.product_id, quantity = excluded.quantity, currency = excluded.currency,
-        unit_amount = excluded.unit_amount, interval = excluded.interval, interval_count = excluded.interval_count,
-        items = excluded.items, mrr_minor = excluded.mrr_minor, created = excluded.created,
-        started_at = excluded.started_at, current_period_start = excluded.current_period_start,
-        current_period_end = excluded.current_period_end, will_cancel = excluded.will_cancel,
-        cancel_at_period_end = excluded.cancel_at_period_end, cancel_at = excluded.cancel_at,
-        canceled_at = excluded.canceled_at, ended_at = excluded.ended_at, trial_start = excluded.trial_start,
-        trial_end = excluded.trial_end, pause_behavior = excluded.pause_behavior,
-        pause_resumes_at = excluded.pause_resumes_at, latest_invoice_id = excluded.latest_invoice_id,
-        metadata_user_id = excluded.metadata_user_id, raw = excluded.raw
-    WHERE excluded.version > {table}.version"
-    )
-}
-
-/// The newest contents of all events.
-pub(super) const TRUTH: &str = "stripe_subscriptions";
-
-/// The newest contents of events that no rule holds, of subscriptions of which a rule held one.
-pub(super) const VOUCHED: &str = "vouched_subscriptions";
-
-/// Keeps the subscription with the greatest version in one of the two tables; returns the number of rows that changed.
+/// Keeps the subscription with the greatest version; of one that is `vouched`, in both tables.
 pub(super) fn merge_subscription(
     transaction: &Transaction<'_>,
-    table: &'static str,
     row: &SubscriptionRow,
-) -> rusqlite::Result<usize> {
-    transaction.prepare_cached(&merge_statement(table))?.execute(params![
+    vouched: bool,
+) -> rusqlite::Result<Merged> {
+    let version = row.version.sort_key();
+    let values: &[&dyn ToSql] = rusqlite::params![
         row.id,
-        row.version.sort_key(),
+        version,
         row.source.as_str(),
         row.account,
         row.livemode,
@@ -62,8 +192,10 @@ pub(super) fn merge_subscription(
         row.status,
         row.projected_status.map(ProjectedStatus::as_str),
         row.entitles,
+        millis(row.access_from),
         row.preference,
         row.tier,
+        row.tier_rank,
         row.price_id,
         row.product_id,
         row.quantity,
@@ -72,12 +204,15 @@ pub(super) fn merge_subscription(
         row.interval,
         row.interval_count,
         row.items,
+        row.partial,
         row.mrr_minor,
+        row.resumed_mrr_minor,
         millis(row.created),
         millis(row.started_at),
         millis(row.current_period_start),
         millis(row.current_period_end),
         row.will_cancel,
+        row.will_renew,
         row.cancel_at_period_end,
         millis(row.cancel_at),
         millis(row.canceled_at),
@@ -86,29 +221,31 @@ pub(super) fn merge_subscription(
         millis(row.trial_end),
         row.pause_behavior,
         millis(row.pause_resumes_at),
+        row.collection_method,
+        row.grace_days,
+        millis(row.late_hint),
         row.latest_invoice_id,
         row.metadata_user_id,
         row.raw.as_str(),
-    ])
+    ];
+    let mut merged = SUBSCRIPTIONS.put(transaction, &row.id, &version, row.partial, values)?;
+    if vouched {
+        merged.changed += transaction.prepare_cached(&VOUCHED.merge())?.execute(values)?;
+    }
+    Ok(merged)
 }
 
-/// Keeps the customer with the greatest version; returns the number of rows that changed.
-pub(super) fn merge_customer(transaction: &Transaction<'_>, row: &CustomerRow) -> rusqlite::Result<usize> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO stripe_customers (id, version, source, account, livemode, deleted, currency, delinquent,
-                                           balance_minor, metadata_user_id, raw)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-             ON CONFLICT (id) DO UPDATE SET version = excluded.version, source = excluded.source,
-                 account = excluded.account, livemode = excluded.livemode, deleted = excluded.deleted,
-                 currency = excluded.currency, delinquent = excluded.delinquent,
-                 balance_minor = excluded.balance_minor, metadata_user_id = excluded.metadata_user_id,
-                 raw = excluded.raw
-             WHERE excluded.version > stripe_customers.version",
-        )?
-        .execute(params![
+/// Keeps the customer with the greatest version.
+pub(super) fn merge_customer(transaction: &Transaction<'_>, row: &CustomerRow) -> rusqlite::Result<Merged> {
+    let version = row.version.sort_key();
+    CUSTOMERS.put(
+        transaction,
+        &row.id,
+        &version,
+        false,
+        rusqlite::params![
             row.id,
-            row.version.sort_key(),
+            version,
             row.source.as_str(),
             row.account,
             row.livemode,
@@ -118,5 +255,6 @@ pub(super) fn merge_customer(transaction: &Transaction<'_>, row: &CustomerRow) -
             row.balance_minor,
             row.metadata_user_id,
             row.raw.as_str(),
-        ])
+        ],
+    )
 }

@@ -8,15 +8,15 @@
 
 use rusqlite::{Transaction, params};
 
-use super::truth;
+use super::truth::{self, Merged};
 use crate::revenue::rows::SubscriptionRow;
 
-/// Merges a row into the truth and into the vouched state; returns the number of rows that changed.
+/// Merges a row into the truth and into the vouched state.
 pub(super) fn merge_subscription(
     transaction: &Transaction<'_>,
     row: &SubscriptionRow,
     is_suspect: bool,
-) -> rusqlite::Result<usize> {
+) -> rusqlite::Result<Merged> {
     let doubted: bool = transaction
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM doubted_subscriptions WHERE id = ?1)")?
         .query_row([&row.id], |row| row.get(0))?;
@@ -26,9 +26,5 @@ pub(super) fn merge_subscription(
             .prepare_cached("INSERT INTO vouched_subscriptions SELECT * FROM stripe_subscriptions WHERE id = ?1")?
             .execute(params![row.id])?;
     }
-    let mut changed = truth::merge_subscription(transaction, truth::TRUTH, row)?;
-    if doubted && !is_suspect {
-        changed += truth::merge_subscription(transaction, truth::VOUCHED, row)?;
-    }
-    Ok(changed)
+    truth::merge_subscription(transaction, row, doubted && !is_suspect)
 }

@@ -25,6 +25,8 @@ pub(super) fn check(object: Object<'_>, settings: &Settings, findings: &mut Vec<
 
 fn tier_is_the_prices(object: Object<'_>, settings: &Settings, findings: &mut Vec<Finding>) {
     let (id, tiers) = (object.at("id").id(), &settings.tiers);
+    // What is not listed may buy another.
+    let whole = !object.at("items").is_partial_list();
     let items = Subscription(object).items();
     let prices: Vec<&str> = items.iter().filter_map(|item| item.price_id()).collect();
     let bought: Vec<&str> = prices.iter().filter_map(|price| tiers.of_price(price)).collect();
@@ -35,14 +37,14 @@ fn tier_is_the_prices(object: Object<'_>, settings: &Settings, findings: &mut Ve
                 let detail = "metadata names a tier that is not configured".to_owned();
                 findings.push(finding("tier_unknown", Severity::Warning, id, detail));
             }
-            Some(tier) if !bought.is_empty() && !bought.contains(&tier) => {
+            Some(tier) if whole && !bought.is_empty() && !bought.contains(&tier) => {
                 let detail = format!("the price buys {}, metadata says {tier}", bought.join(" and "));
                 findings.push(finding("tier_price", Severity::Warning, id, detail));
             }
             Some(_) => {}
         }
     }
-    if bought.is_empty() && (tiers.knows_prices() || named.is_none()) {
+    if whole && bought.is_empty() && (tiers.knows_prices() || named.is_none()) {
         let detail = format!("no price of it is in the price map: {}", prices.join(", "));
         findings.push(finding("price_unmapped", Severity::Info, id, detail));
     }

@@ -1,14 +1,20 @@
 //! `customer.subscription.*` and every subscription fetched on account of another event.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{Content, Projection, Settings};
 use crate::domain::clock::Timestamp;
-use crate::revenue::rows::{ClaimRank, ProjectedStatus, RawJson, Severity, Standing, SubscriptionRow, Version};
+use crate::revenue::rows::{ClaimRank, ProjectedStatus, RawJson, Severity, Source, Standing, SubscriptionRow, Version};
+use crate::stripe::event::Family;
 use crate::stripe::metadata;
 use crate::stripe::money::{AMOUNT_MAX, Currency, Decimal};
 use crate::stripe::object::Object;
 use crate::stripe::subscription::{Item, Subscription};
+
+/// Longest time to pay that is taken for one, in days.
+const DAYS_UNTIL_DUE_MAX: u64 = 3650;
 
 /// What a status means. Statuses that Stripe may add are kept as they are and mean nothing.
 struct Meaning {
@@ -19,6 +25,19 @@ struct Meaning {
     rank: u8,
     /// Recurring revenue counts.
     recurs: bool,
+    /// Another period follows.
+    renews: bool,
+}
+
+/// What a content gives its user.
+struct Gives {
+    /// Sold on a connected account that does not count here.
+    foreign: bool,
+    /// Collection is paused.
+    pausing: bool,
+    entitles: bool,
+    /// When access resumes, where a pause withholds it.
+    access_from: Option<Timestamp>,
 }
 
 fn meaning(status: &str, settings: &Settings) -> Option<Meaning> {
@@ -35,7 +54,8 @@ fn meaning(status: &str, settings: &Settings) -> Option<Meaning> {
         "incomplete" => (None, false, Provisional, 0, false),
         _ => return None,
     };
-    Some(Meaning { projected, entitles, standing, rank, recurs })
+    let renews = matches!(status, "active" | "trialing" | "past_due");
+    Some(Meaning { projected, entitles, standing, rank, recurs, renews })
 }
 
 /// The tier of a subscription with the item that gives it: the best over the items. A price in the map decides; else
@@ -93,6 +113,20 @@ impl<'a> Projection<'a> {
         self.plan.subscriptions.push(row);
     }
 
+    /// Whether a content gives access, and whether a pause of collection stands in the way. A pause that ended before the
+    /// moment of the content is over, whether or not Stripe has said so.
+    fn gives(&self, content: Content<'a>, meaning: Option<&Meaning>) -> Gives {
+        let (subscription, settings) = (Subscription(content.object), self.context.settings);
+        // What a creator sells on a connected account gives nothing on the platform.
+        let foreign = self.event.account.is_some() && !settings.connect_entitles;
+        let resumes_at = subscription.resumes_at();
+        let pausing = subscription.collection_paused() && resumes_at.is_none_or(|end| end > content.at);
+        let withheld = pausing && settings.pause_withholds;
+        let entitles =
+            !foreign && meaning.is_some_and(|meaning| meaning.entitles) && (!withheld || resumes_at.is_some());
+        Gives { foreign, pausing, entitles, access_from: resumes_at.filter(|_| entitles && withheld) }
+    }
+
     fn subscription_row(&mut self, content: Content<'a>) -> Option<SubscriptionRow> {
         let (object, settings) = (content.object, self.context.settings);
         let subscription = Subscription(object);
@@ -107,17 +141,20 @@ impl<'a> Projection<'a> {
             self.finding("status_unknown", Severity::Warning, id, detail.to_owned());
         }
         let standing = meaning.as_ref().map_or(Standing::Current, |meaning| meaning.standing);
-        // What a creator sells on a connected account gives nothing on the platform.
-        let foreign = self.event.account.is_some() && !settings.connect_entitles;
-        let entitles = !foreign && meaning.as_ref().is_some_and(|meaning| meaning.entitles);
-        let recurs = meaning.as_ref().is_some_and(|meaning| meaning.recurs) && !subscription.collection_paused();
+        let resumes_at = subscription.resumes_at();
+        let Gives { foreign, pausing, entitles, access_from } = self.gives(content, meaning.as_ref());
+        let recurs = meaning.as_ref().is_some_and(|meaning| meaning.recurs);
+        let monthly = if recurs { monthly(subscription) } else { 0 };
         let (tier, item) = tier_of(object, settings);
+        let will_cancel = subscription.cancel_at_period_end() || subscription.cancel_at().is_some();
+        let (late, method) = (status == "past_due", object.at("collection_method").word());
+        let tier_rank = settings.tiers.rank(tier);
         let (created, livemode) = (object.at("created").time(), self.livemode(object));
-        let place = (meaning.as_ref().map_or(0, |meaning| meaning.rank), settings.tiers.rank(tier));
-        let cancel_at_period_end = subscription.cancel_at_period_end();
+        let place = (meaning.as_ref().map_or(0, |meaning| meaning.rank), tier_rank);
         let time = |key: &str| object.at(key).time();
         let period_end = subscription.current_period_end();
-        let progress = period_end.and_then(|end| u64::try_from(end.millis()).ok()).unwrap_or(0);
+        let end = period_end.and_then(|end| u64::try_from(end.millis()).ok()).unwrap_or(0);
+        let progress = if content.source == Source::Fetch { content.progress } else { end };
         let text = |text: Option<&str>| text.map(str::to_owned);
         Some(SubscriptionRow {
             id: id.to_owned(),
@@ -127,10 +164,12 @@ impl<'a> Projection<'a> {
             livemode,
             customer_id: text(object.at("customer").id()),
             status: status.to_owned(),
-            projected_status: meaning.filter(|_| !foreign).and_then(|meaning| meaning.projected),
+            projected_status: meaning.as_ref().filter(|_| !foreign).and_then(|meaning| meaning.projected),
             entitles,
+            access_from,
             preference: preference(livemode, entitles, place, created, id),
             tier: text(tier),
+            tier_rank: i64::try_from(tier_rank).unwrap_or(0),
             price_id: text(item.and_then(Item::price_id)),
             product_id: text(item.and_then(Item::product_id)),
             quantity: item.and_then(Item::quantity),
@@ -138,24 +177,51 @@ impl<'a> Projection<'a> {
             unit_amount: item.and_then(Item::unit_amount).and_then(Decimal::to_integer),
             interval: text(item.and_then(Item::interval)),
             interval_count: item.and_then(Item::interval_count),
-            items: i64::try_from(subscription.items().len()).unwrap_or(i64::MAX),
-            mrr_minor: if recurs { monthly(subscription) } else { 0 },
+            items: subscription.item_count(),
+            partial: object.at("items").is_partial_list(),
+            mrr_minor: if pausing { 0 } else { monthly },
+            resumed_mrr_minor: (pausing && resumes_at.is_some()).then_some(monthly),
             created,
             started_at: time("start_date"),
             current_period_start: subscription.current_period_start(),
             current_period_end: period_end,
-            will_cancel: cancel_at_period_end || subscription.cancel_at().is_some(),
-            cancel_at_period_end,
+            will_cancel,
+            will_renew: !will_cancel && meaning.is_some_and(|meaning| meaning.renews),
+            cancel_at_period_end: subscription.cancel_at_period_end(),
             cancel_at: subscription.cancel_at(),
             canceled_at: time("canceled_at"),
             ended_at: time("ended_at"),
             trial_start: time("trial_start"),
             trial_end: time("trial_end"),
             pause_behavior: text(object.path("pause_collection.behavior").word()),
-            pause_resumes_at: object.path("pause_collection.resumes_at").time(),
+            pause_resumes_at: resumes_at,
+            collection_method: text(method),
+            grace_days: settings.grace.days(tier, method).filter(|_| late && entitles).map(i64::from),
+            late_hint: if late { self.late_hint(subscription) } else { None },
             latest_invoice_id: text(object.at("latest_invoice").id()),
             metadata_user_id: self.named_user(object),
             raw: RawJson::from_value(&collapsed(raw)),
+        })
+    }
+}
+
+impl Projection<'_> {
+    /// When a subscription that is late now became so, as far as this event tells. An update that changed the status tells
+    /// it exactly. What was fetched cannot; its latest invoice was due then, or its period began.
+    fn late_hint(&self, subscription: Subscription<'_>) -> Option<Timestamp> {
+        let own = self.event.object();
+        if self.event.family == Family::Subscription
+            && own.at("status").word() == Some("past_due")
+            && self.event.previous().at("status").is_some()
+        {
+            return Some(self.event.created);
+        }
+        let invoice = subscription.0.at("latest_invoice");
+        let mut due = ["due_date", "status_transitions.finalized_at"].into_iter();
+        due.find_map(|place| invoice.path(place).time()).or_else(|| {
+            let days = subscription.0.at("days_until_due").integer().and_then(|days| u64::try_from(days).ok());
+            let start = subscription.current_period_start()?;
+            Some(start.plus(Duration::from_secs(days.unwrap_or(0).min(DAYS_UNTIL_DUE_MAX) * 86_400)))
         })
     }
 }

@@ -21,72 +21,119 @@ pub struct SubscriptionRow {
     /// Where the content came from.
     pub source: Source,
     /// Connected account, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// False for test mode.
     pub livemode: bool,
     /// `cus_…`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub customer_id: Option<String>,
     /// Stripe's status as it came, also when it is one that Stripe added since.
     pub status: String,
     /// Status for the predecessor's readers; `None` is not projected (`incomplete`, statuses not known here, and
     /// subscriptions on connected accounts unless they are configured to count).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub projected_status: Option<ProjectedStatus>,
-    /// Whether the user has what the tier gives, now.
+    /// Whether the user has what the tier gives, but for what time takes or gives: not before `access_from`, and of a
+    /// late payer not after the end of the grace, which stores work out from `grace_days` and all events (`late_since`).
     pub entitles: bool,
+    /// While a pause of collection withholds access: the moment at which it resumes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_from: Option<Timestamp>,
     /// Text whose byte order (in Postgres under `COLLATE "C"`) is the order of preference among a user's
     /// subscriptions; no two subscriptions share it.
     pub preference: String,
     /// Best tier among the items: `bronze`, `silver`, `gold` or a name from the configuration. `None`: the price is
     /// in no map and no metadata names a tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
+    /// Place of the tier among those configured, from 1; 0 for none.
+    pub tier_rank: i64,
     /// Price (or plan) of the item that decides the tier, else of the first item.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub price_id: Option<String>,
     /// Product of that price.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub product_id: Option<String>,
     /// Quantity of that item.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub quantity: Option<i64>,
     /// ISO 4217 code in lower case.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
     /// Price of one unit of that item in minor units; `None` for tiered prices and fractions of a minor unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit_amount: Option<i64>,
     /// `day`, `week`, `month` or `year`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<String>,
     /// Intervals in one billing period.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub interval_count: Option<i64>,
-    /// Number of items.
+    /// Number of items, those that are not listed included.
     pub items: i64,
+    /// Only a part of the items is listed. Tier and monthly amount are those of that part; stores put a better tier and a
+    /// greater amount of the newest content that listed all in their place.
+    pub partial: bool,
     /// What all items together cost in a month, in minor units, before discounts and tax; zero unless it recurs now
     /// (`active` or `past_due`, collection not paused). Metered and tiered items count nothing.
     pub mrr_minor: i64,
+    /// What recurs from `pause_resumes_at` on, where that moment lies ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed_mrr_minor: Option<i64>,
     /// When the subscription was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
     /// When it started or will be taken to have started.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// Start of the period that was paid last; the earliest over the items.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub current_period_start: Option<Timestamp>,
     /// End of that period; the latest over the items.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub current_period_end: Option<Timestamp>,
     /// Ends by itself: `cancel_at_period_end`, or `cancel_at` is set.
     pub will_cancel: bool,
+    /// Goes on with another period unless something happens: alive and not about to end by itself.
+    pub will_renew: bool,
     /// Set to end with the period.
     pub cancel_at_period_end: bool,
     /// Moment it will end.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel_at: Option<Timestamp>,
     /// Moment somebody asked for the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub canceled_at: Option<Timestamp>,
     /// Moment it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
     /// Start of the trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub trial_start: Option<Timestamp>,
     /// End of the trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub trial_end: Option<Timestamp>,
     /// `pause_collection.behavior` while collection is paused; the status stays `active` then.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_behavior: Option<String>,
     /// When collection resumes by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_resumes_at: Option<Timestamp>,
+    /// `charge_automatically` or `send_invoice`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collection_method: Option<String>,
+    /// Days that a late payer keeps access, counted from the first event of being late; `None`: without end, or not late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace_days: Option<i64>,
+    /// When the time of being late began as far as the content itself tells; for stores that know no event of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_hint: Option<Timestamp>,
     /// `in_…` of the latest invoice.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_invoice_id: Option<String>,
     /// User named by the subscription's own metadata: evidence, not the owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata_user_id: Option<String>,
     /// The subscription as Stripe gave it.
     pub raw: RawJson,

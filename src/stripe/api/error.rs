@@ -82,6 +82,9 @@ pub enum ApiError {
     /// JSON, but not what was asked for.
     #[error("Stripe's answer is not what was asked for")]
     Unexpected,
+    /// An answer whose date is far from that of other answers: what it says cannot be put in order.
+    #[error("the date of Stripe's answer is more than {} s from that of other answers", super::DATE_TOLERANCE.as_secs())]
+    Clock,
     /// An event names an address outside of Stripe's API.
     #[error("the event names an address outside of Stripe's API; it was not followed")]
     OffHost,
@@ -121,6 +124,7 @@ impl ApiError {
             | Self::TooLarge
             | Self::Json(_)
             | Self::Unexpected
+            | Self::Clock
             | Self::OffHost
             | Self::BadId => ApiDisposition::GiveUp,
         }
@@ -138,6 +142,7 @@ impl ApiError {
             | Self::NotFound
             | Self::TooLarge
             | Self::Unexpected
+            | Self::Clock
             | Self::OffHost
             | Self::BadId => false,
         }
@@ -156,6 +161,7 @@ impl ApiError {
             Self::Status { .. } => "status",
             Self::TooLarge => "too_large",
             Self::Json(_) | Self::Unexpected => "unexpected_answer",
+            Self::Clock => "clock",
             Self::OffHost => "off_host",
             Self::BadId => "bad_id",
         }

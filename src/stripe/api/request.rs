@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
 use super::{
     ATTEMPT_TIME_MAX, ATTEMPTS_MAX, ApiDisposition, ApiError, Fetched, RESPONSE_BYTES_MAX, RateLimit, Scope, StripeApi,
 };
+use crate::domain::clock::Timestamp;
 use crate::outbound::{self, ReadError};
 use crate::stripe::event::holds_nul;
 use crate::stripe::object::{Object, without_nul};
@@ -69,8 +70,9 @@ impl StripeApi {
         } else if let Some(account) = &scope.account {
             request = request.header("stripe-account", header(account)?);
         }
-        let began = self.clock.now();
+        let (began, sent) = (self.clock.now(), self.clock.instant());
         let response = request.send().await.map_err(fault)?;
+        let (took, answered) = (self.clock.instant().saturating_duration_since(sent), self.clock.now());
         let (status, headers) = (response.status(), response.headers().clone());
         let body = outbound::read(response, RESPONSE_BYTES_MAX).await.map_err(|error| match error {
             ReadError::TooLarge => ApiError::TooLarge,
@@ -81,6 +83,12 @@ impl StripeApi {
         }
         let object: Value = serde_json::from_slice(&body).map_err(ApiError::Json)?;
         let object = if holds_nul(&body) { without_nul(&object) } else { object };
+        // Stripe dates its answers; what stands between may take the date away, and then there is only the own clock.
+        let date = headers.get(DATE).and_then(|value| Timestamp::parse_http_date(value.to_str().ok()?));
+        let began = match date {
+            Some(date) => self.stripe_clock.fence(date, took, answered).map_err(|_| ApiError::Clock)?,
+            None => began,
+        };
         Ok(Fetched { object, began })
     }
 }

@@ -344,6 +344,7 @@ async fn summaries(store: &dyn Store) {
     let summary = store.ledger().summary(10).await.unwrap();
     let line = |tier: &str, subscriptions, mrr_minor| RecurringLine {
         livemode: true,
+        account: None,
         tier: Some(tier.to_owned()),
         currency: Some("cad".to_owned()),
         subscriptions,

@@ -1,0 +1,57 @@
+-- The places of the contents with which the best orders of a set end, and what does not fit within the best of these orders.
+-- The contents of a set are numbered from 1: what was there `befores` and `afters` each; an order begins at one of `starts`,
+-- if there are any. As `endings` in `src/revenue/order.rs`, which tells why.
+CREATE OR REPLACE FUNCTION gateway.endings(
+    starts jsonb[], befores jsonb[], afters jsonb[], OUT ends integer[], OUT misfits bigint)
+LANGUAGE plpgsql IMMUTABLE SET search_path = ''
+AS $$
+DECLARE
+    many integer := pg_catalog.cardinality(afters);
+    -- More than the steps of any order add up to: what adds up over the whole order stands above what does within the set.
+    weight CONSTANT bigint := 1048576;
+    between bigint[] := '{}';
+    -- For each set of contents, as bits, and each of them: the best order of the set that ends with it.
+    best bigint[];
+    so_far bigint;
+    place integer;
+BEGIN
+    ends := '{}';
+    misfits := 0;
+    IF many = 0 THEN
+        RETURN;
+    ELSIF many > 8 THEN
+        ends := ARRAY(
+            SELECT i FROM pg_catalog.generate_series(1, many) i
+            WHERE NOT EXISTS (SELECT FROM pg_catalog.generate_series(1, many) j
+                              WHERE j <> i AND gateway.distance(afters[i], befores[j]) = 0));
+        IF ends = '{}' THEN
+            ends := ARRAY(SELECT pg_catalog.generate_series(1, many));
+        END IF;
+        RETURN;
+    END IF;
+    best := pg_catalog.array_fill(NULL::bigint, ARRAY[(1 << many) * many]);
+    FOR i IN 1 .. many LOOP
+        FOR j IN 1 .. many LOOP
+            between[(i - 1) * many + j] := gateway.distance(afters[i], befores[j]) * (weight + 1);
+        END LOOP;
+        best[(1 << (i - 1)) * many + i] := weight * coalesce(
+            (SELECT pg_catalog.min(gateway.distance(s, befores[i])) FROM pg_catalog.unnest(starts) s), 0);
+    END LOOP;
+    FOR bits IN 1 .. (1 << many) - 1 LOOP
+        FOR i IN 1 .. many LOOP
+            so_far := best[bits * many + i];
+            CONTINUE WHEN so_far IS NULL;
+            FOR j IN 1 .. many LOOP
+                CONTINUE WHEN bits & (1 << (j - 1)) <> 0;
+                place := (bits | (1 << (j - 1))) * many + j;
+                best[place] := least(best[place], so_far + between[(i - 1) * many + j]);
+            END LOOP;
+        END LOOP;
+    END LOOP;
+    SELECT pg_catalog.min(best[((1 << many) - 1) * many + i]) INTO so_far FROM pg_catalog.generate_series(1, many) i;
+    misfits := so_far % weight;
+    ends := ARRAY(
+        SELECT i FROM pg_catalog.generate_series(1, many) i
+        WHERE best[((1 << many) - 1) * many + i] / weight = so_far / weight);
+END
+$$;

@@ -1,0 +1,26 @@
+-- Keeps what a batch says of the objects in doubt, and what is there of them: of contents of one second, and of ones that list
+-- a part only, the greatest version may not be the one that holds. `gateway.settle` decides, and removes what is needless.
+CREATE OR REPLACE FUNCTION gateway.keep_contents(batch jsonb, refused integer[], doubtful text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = ''
+AS $$
+BEGIN
+    INSERT INTO gateway.kept_subscriptions
+    SELECT t.* FROM gateway.stripe_subscriptions t WHERE t.id = ANY (doubtful) ON CONFLICT DO NOTHING;
+    INSERT INTO gateway.kept_subscriptions
+    SELECT r.* FROM pg_catalog.jsonb_array_elements(batch -> 'subscriptions') d,
+    LATERAL pg_catalog.jsonb_populate_record(NULL::gateway.kept_subscriptions, d || '{"tied": false}') r
+    WHERE d ->> 'id' = ANY (doubtful) AND (d ->> 'n')::integer <> ALL (refused)
+    ON CONFLICT DO NOTHING;
+    -- What follows from other events is worked out anew.
+    UPDATE gateway.kept_subscriptions k SET tied = false, late_since = NULL, grace_ends_at = NULL, recheck_at = NULL
+    WHERE k.id = ANY (doubtful);
+    INSERT INTO gateway.kept_customers
+    SELECT t.* FROM gateway.stripe_customers t WHERE t.id = ANY (doubtful) ON CONFLICT DO NOTHING;
+    INSERT INTO gateway.kept_customers
+    SELECT r.* FROM pg_catalog.jsonb_array_elements(batch -> 'customers') d,
+    LATERAL pg_catalog.jsonb_populate_record(NULL::gateway.kept_customers, d || '{"tied": false}') r
+    WHERE d ->> 'id' = ANY (doubtful) AND (d ->> 'n')::integer <> ALL (refused)
+    ON CONFLICT DO NOTHING;
+    UPDATE gateway.kept_customers k SET tied = false WHERE k.id = ANY (doubtful);
+END
+$$;

@@ -1,0 +1,33 @@
+-- What events say of an object's moments before the one at `reached` of the rank `reached_rank`, the oldest first: back to one
+-- of a single event. `kinds` is what the types of events about the object look like. Ranks are those of
+-- `src/revenue/rows.rs`.
+CREATE OR REPLACE FUNCTION gateway.moments_before(
+    object text, kinds text, reached timestamptz, reached_rank integer) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = ''
+AS $$
+BEGIN
+    RETURN (
+        WITH before AS MATERIALIZED (
+            SELECT e.id, e.created, CASE
+                    WHEN e.type LIKE '%.created' THEN 0 WHEN e.type LIKE '%.trial_will_end' THEN 1
+                    WHEN e.type LIKE '%.deleted' OR e.type LIKE '%.closed' THEN 3 ELSE 2 END AS rank
+            FROM gateway.events e
+            WHERE e.object_id = object AND e.type ~ kinds AND e.created <= reached
+        ), moments AS MATERIALIZED (
+            SELECT b.created, b.rank, pg_catalog.count(*) AS events FROM before b
+            WHERE (b.created, b.rank) < (reached, reached_rank) GROUP BY 1, 2
+        ), needed AS (
+            SELECT m.created, m.rank FROM moments m
+            WHERE NOT EXISTS (SELECT FROM moments later
+                              WHERE later.events = 1 AND (later.created, later.rank) > (m.created, m.rank))
+        )
+        SELECT coalesce(pg_catalog.jsonb_agg(n.told ORDER BY n.created, n.rank), '[]')
+        FROM (
+            SELECT n.created, n.rank, (
+                SELECT pg_catalog.jsonb_agg(gateway.told(e.payload))
+                FROM before b JOIN gateway.events e ON e.id = b.id
+                WHERE b.created = n.created AND b.rank = n.rank) AS told
+            FROM needed n
+        ) n);
+END
+$$;

@@ -1,0 +1,89 @@
+-- Says which of the contents that are kept of an object its row is, after its events were recorded. Tells whether the row is
+-- another than before. `truth` is `stripe_subscriptions` or `stripe_customers`.
+--
+-- Kept are all contents of the newest moment and kind, where there are several (`gateway.last_of` tells the last of them), and,
+-- where one of them lists only a part of its items, the newest content that listed all. Both depend on the set of contents
+-- alone. The finding about an undecided order is about the present row: it goes when something newer comes. As
+-- `src/ledger/sqlite/settle.rs`; a version's first 24 letters are its moment and kind, its event begins with the 47th.
+CREATE OR REPLACE FUNCTION gateway.settle(truth text, object text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = ''
+AS $$
+DECLARE
+    kept text := pg_catalog.replace(truth, 'stripe_', 'kept_');
+    has_parts boolean := truth = 'stripe_subscriptions';
+    is_partial text := CASE WHEN has_parts THEN 'k.partial' ELSE 'false' END;
+    newest text;
+    tied text[];
+    any_partial boolean;
+    winner text;
+    proof text := 'whole';
+    before text;
+    after text;
+BEGIN
+    EXECUTE pg_catalog.format('SELECT pg_catalog.left(pg_catalog.max(k.version), 24) FROM gateway.%I k WHERE k.id = $1', kept)
+    INTO newest USING object;
+    IF newest IS NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE pg_catalog.format(
+        'DELETE FROM gateway.findings f WHERE f.code = ''order_undecided'' AND f.subject = $1 AND f.event_id IN '
+        '(SELECT pg_catalog.substr(k.version, 47) FROM gateway.%I k WHERE k.id = $1)', kept) USING object;
+    EXECUTE pg_catalog.format(
+        'DELETE FROM gateway.%1$I k WHERE k.id = $1 AND pg_catalog.left(k.version, 24) COLLATE "C" < $2 AND NOT ('
+        'k.version = (SELECT pg_catalog.max(w.version) FROM gateway.%1$I w WHERE w.id = $1 AND NOT %2$s) '
+        'AND EXISTS (SELECT FROM gateway.%1$I k WHERE k.id = $1 AND %3$s AND pg_catalog.left(k.version, 24) = $2))',
+        kept, CASE WHEN has_parts THEN 'w.partial' ELSE 'false' END, is_partial) USING object, newest;
+    EXECUTE pg_catalog.format(
+        'SELECT coalesce(pg_catalog.array_agg(k.version::text ORDER BY k.version), ''{}''), '
+        'coalesce(pg_catalog.bool_or(%s), false) FROM gateway.%I k WHERE k.id = $1 AND pg_catalog.left(k.version, 24) = $2',
+        is_partial, kept) INTO tied, any_partial USING object, newest;
+    -- Of what was fetched, the one that was asked for last.
+    IF pg_catalog.substr(newest, 24, 1) >= '4' THEN
+        tied := tied[pg_catalog.cardinality(tied):];
+    END IF;
+    IF pg_catalog.cardinality(tied) < 2 AND NOT any_partial THEN
+        EXECUTE pg_catalog.format('DELETE FROM gateway.%I k WHERE k.id = $1', kept) USING object;
+        EXECUTE pg_catalog.format('UPDATE gateway.%I t SET tied = false WHERE t.id = $1 AND t.tied', truth) USING object;
+        RETURN false;
+    END IF;
+
+    winner := tied[pg_catalog.cardinality(tied)];
+    IF pg_catalog.cardinality(tied) > 1 THEN
+        SELECT l.version, l.proof INTO winner, proof
+        FROM gateway.last_of(
+            gateway.moments_before(
+                object,
+                CASE WHEN has_parts THEN '^customer\.subscription\.' ELSE '^customer\.(created|updated|deleted)$' END,
+                pg_catalog.to_timestamp(pg_catalog.substr(newest, 3, 20)::bigint / 1000.0),
+                pg_catalog.substr(newest, 24, 1)::integer),
+            (SELECT pg_catalog.jsonb_agg(
+                gateway.told((SELECT e.payload FROM gateway.events e WHERE e.id = pg_catalog.substr(v, 47)))
+                || pg_catalog.jsonb_build_object('version', v)) FROM pg_catalog.unnest(tied) v)) l;
+    END IF;
+    EXECUTE pg_catalog.format('SELECT t.version || coalesce(pg_catalog.to_jsonb(t) ->> ''tier'', '''') FROM gateway.%I t '
+                              'WHERE t.id = $1', truth) INTO before USING object;
+    EXECUTE pg_catalog.format('DELETE FROM gateway.%I t WHERE t.id = $1', truth) USING object;
+    EXECUTE pg_catalog.format(
+        'INSERT INTO gateway.%I SELECT k.* FROM gateway.%I k WHERE k.id = $1 AND k.version = $2', truth, kept)
+    USING object, winner;
+    EXECUTE pg_catalog.format('UPDATE gateway.%I t SET tied = $2 WHERE t.id = $1', truth)
+    USING object, pg_catalog.cardinality(tied) > 1;
+    IF has_parts THEN
+        UPDATE gateway.stripe_subscriptions t SET recheck_at = t.access_from
+        WHERE t.id = object AND t.access_from IS NOT NULL;
+        PERFORM gateway.complete(object);
+    END IF;
+    EXECUTE pg_catalog.format('SELECT t.version || coalesce(pg_catalog.to_jsonb(t) ->> ''tier'', '''') FROM gateway.%I t '
+                              'WHERE t.id = $1', truth) INTO after USING object;
+    IF proof <> 'whole' THEN
+        INSERT INTO gateway.findings (event_id, code, subject, severity, detail)
+        VALUES (pg_catalog.substr(winner, 47), 'order_undecided', object,
+            CASE proof WHEN 'open' THEN 'warning' ELSE 'info' END,
+            CASE proof WHEN 'open' THEN 'events of one second do not tell which of them is the last; one was taken, until a '
+                                        'later event or reconcile'
+                ELSE 'events of one second lack a change between them; the likeliest order was taken, until a later event' END)
+        ON CONFLICT (event_id, code, subject) DO NOTHING;
+    END IF;
+    RETURN before IS DISTINCT FROM after;
+END
+$$;

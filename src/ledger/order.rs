@@ -1,0 +1,30 @@
+//! What the stores say about the order of contents of one second. The rule itself is [`crate::revenue::order`].
+
+use crate::revenue::order::Proof;
+use crate::revenue::rows::{Finding, SORT_KEY_CLASS, Severity};
+
+/// Code of the finding that the last of several contents is not known. PostgreSQL's functions say the same.
+pub(super) const ORDER_UNDECIDED: &str = "order_undecided";
+
+/// What is found about an order that is not proven.
+pub(super) fn finding(proof: Proof, subject: &str) -> Option<Finding> {
+    let (severity, detail) = match proof {
+        Proof::Whole => return None,
+        Proof::Likely => (
+            Severity::Info,
+            "events of one second lack a change between them; the likeliest order was taken, until a later event",
+        ),
+        Proof::Open => (
+            Severity::Warning,
+            "events of one second do not tell which of them is the last; one was taken, until a later event or reconcile",
+        ),
+    };
+    let (code, subject, detail) = (ORDER_UNDECIDED.to_owned(), subject.to_owned(), detail.to_owned());
+    Some(Finding { code, severity, subject, detail })
+}
+
+/// The moment of a version, in milliseconds, and its rank.
+pub(super) fn moment_of(version: &str) -> Option<(i64, u8)> {
+    let mut parts = version.get(..SORT_KEY_CLASS)?.split('.').skip(1);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}

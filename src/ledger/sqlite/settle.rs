@@ -1,0 +1,220 @@
+//! Which of the contents that were kept beside a row the row is, and until when a late payer has access.
+//!
+//! Kept are, for an object of which the greatest version is not enough:
+//! - all contents of the newest moment and kind, where there are several; `revenue::order` tells the last of them, from
+//!   what their events and those of the moment before say;
+//! - where one of them lists only a part of its items, the newest content that listed all.
+//!
+//! Both depend on the set of contents alone, not on the order in which they came. The finding about an undecided order is
+//! about the present row: it goes when something newer comes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use serde_json::Value;
+
+use super::truth::{Truth, is_told};
+use crate::domain::ids::EventId;
+use crate::ledger::order::{ORDER_UNDECIDED, finding, moment_of};
+use crate::revenue::order::{self, Proof, Told};
+use crate::revenue::rows::{Rank, SORT_KEY_CLASS, SORT_KEY_EVENT};
+
+/// Settles what is kept of an object, after its events were recorded. Tells whether the row is another than before.
+pub(super) fn settle(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<bool> {
+    let (table, kept) = (truth.table, truth.kept);
+    forget_finding(transaction, truth, id)?;
+    trim(transaction, truth, id)?;
+    let contents: Vec<(String, bool)> = {
+        let partial = if truth.has_parts() { "partial" } else { "0" };
+        let sql = format!("SELECT version, {partial} FROM {kept} WHERE id = ?1 ORDER BY version");
+        let mut statement = transaction.prepare_cached(&sql)?;
+        let rows = statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect::<rusqlite::Result<_>>()?
+    };
+    let class = |version: &str| version.get(..SORT_KEY_CLASS).unwrap_or_default().to_owned();
+    let newest = contents.last().map(|(version, _)| class(version)).unwrap_or_default();
+    let mut tied: Vec<&(String, bool)> = contents.iter().filter(|(version, _)| class(version) == newest).collect();
+    if !is_told(&newest) {
+        // Of what was fetched, the one that was asked for last.
+        tied.drain(..tied.len().saturating_sub(1));
+    }
+    if tied.len() < 2 && tied.iter().all(|(_, partial)| !partial) {
+        transaction.prepare_cached(&format!("DELETE FROM {kept} WHERE id = ?1"))?.execute([id])?;
+        let sql = format!("UPDATE {table} SET tied = 0 WHERE id = ?1 AND tied");
+        transaction.prepare_cached(&sql)?.execute([id])?;
+        return Ok(false);
+    }
+    let versions: Vec<&str> = tied.iter().map(|(version, _)| version.as_str()).collect();
+    let (winner, proof) = last_of(transaction, truth, id, &versions)?;
+    let held = |transaction: &Transaction<'_>| -> rusqlite::Result<Option<(String, String)>> {
+        let sql = format!("SELECT version, preference FROM {table} WHERE id = ?1");
+        let sql = if truth.has_parts() { sql } else { sql.replace("preference", "''") };
+        transaction.prepare_cached(&sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    };
+    let before = held(transaction)?;
+    transaction.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([id])?;
+    let sql = format!("INSERT INTO {table} SELECT * FROM {kept} WHERE id = ?1 AND version = ?2");
+    transaction.prepare_cached(&sql)?.execute([id, &winner])?;
+    transaction
+        .prepare_cached(&format!("UPDATE {table} SET tied = ?2 WHERE id = ?1"))?
+        .execute(params![id, tied.len() > 1])?;
+    if tied.iter().any(|(version, partial)| *partial && *version == winner) {
+        complete(transaction, id)?;
+    }
+    if let Some(row) = finding(proof, id) {
+        let event = winner.get(SORT_KEY_EVENT..).unwrap_or_default();
+        super::entries::record_finding(transaction, &EventId::new(event), &row)?;
+    }
+    Ok(before != held(transaction)?)
+}
+
+/// Removes what a newer content made needless.
+fn trim(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<()> {
+    let kept = truth.kept;
+    let newest = format!("(SELECT substr(max(version), 1, {SORT_KEY_CLASS}) FROM {kept} WHERE id = ?1)");
+    let mut sql = format!("DELETE FROM {kept} WHERE id = ?1 AND substr(version, 1, {SORT_KEY_CLASS}) < {newest}");
+    if truth.has_parts() {
+        let _ = write!(
+            sql,
+            " AND NOT (version = (SELECT max(version) FROM {kept} WHERE id = ?1 AND NOT partial)
+              AND EXISTS (SELECT 1 FROM {kept} WHERE id = ?1 AND partial
+                          AND substr(version, 1, {SORT_KEY_CLASS}) = {newest}))"
+        );
+    }
+    transaction.prepare_cached(&sql)?.execute([id]).map(drop)
+}
+
+/// Removes the finding about an order, which stands under one of the events whose contents are kept.
+fn forget_finding(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<()> {
+    let sql = format!(
+        "DELETE FROM findings WHERE code = ?2 AND subject = ?1
+         AND event_id IN (SELECT substr(version, {SORT_KEY_EVENT} + 1) FROM {} WHERE id = ?1)",
+        truth.kept
+    );
+    transaction.prepare_cached(&sql)?.execute([id, ORDER_UNDECIDED]).map(drop)
+}
+
+/// The last of several contents of one moment.
+fn last_of(
+    transaction: &Transaction<'_>,
+    truth: &Truth,
+    id: &str,
+    versions: &[&str],
+) -> rusqlite::Result<(String, Proof)> {
+    let tied: Vec<Told> = versions.iter().map(|version| told(transaction, version)).collect::<rusqlite::Result<_>>()?;
+    let earlier = match versions.first().and_then(|version| moment_of(version)) {
+        Some((at, rank)) if tied.len() > 1 => earlier(transaction, truth, id, at, rank)?,
+        _ => Vec::new(),
+    };
+    let last = order::last(&earlier, &tied);
+    Ok(last.map_or_else(
+        || (versions.last().map(|&version| version.to_owned()).unwrap_or_default(), Proof::Whole),
+        |last| (last.version, last.proof),
+    ))
+}
+
+/// What the event of a content says.
+fn told(transaction: &Transaction<'_>, version: &str) -> rusqlite::Result<Told> {
+    let event = version.get(SORT_KEY_EVENT..).unwrap_or_default();
+    let payload: Option<String> = transaction
+        .prepare_cached("SELECT payload FROM events WHERE id = ?1")?
+        .query_row([event], |row| row.get(0))
+        .optional()?;
+    Ok(read(version.to_owned(), payload.as_deref().unwrap_or("null")))
+}
+
+fn read(version: String, payload: &str) -> Told {
+    let payload: Value = serde_json::from_str(payload).unwrap_or_default();
+    let data = payload.get("data").unwrap_or(&Value::Null);
+    Told::new(version, data.get("object").unwrap_or(&Value::Null), data.get("previous_attributes"))
+}
+
+/// What events say of the object's moments before the one at `at` (in milliseconds) of the rank `rank`, the oldest first:
+/// back to one of a single event.
+fn earlier(
+    transaction: &Transaction<'_>,
+    truth: &Truth,
+    id: &str,
+    at: i64,
+    rank: u8,
+) -> rusqlite::Result<Vec<Vec<Told>>> {
+    let sql = format!(
+        "SELECT id, type, created FROM events
+         WHERE object_id = ?1 AND {} AND created <= ?2",
+        truth.kinds
+    );
+    let mut statement = transaction.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![id, at], |row| {
+        let (event, kind, created): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(((created, Rank::of_payload(&kind) as u8), event))
+    })?;
+    let before = rows.filter(|row| !row.as_ref().is_ok_and(|(moment, _)| *moment >= (at, rank)));
+    let before: Vec<((i64, u8), String)> = before.collect::<rusqlite::Result<_>>()?;
+    let mut moments: BTreeMap<(i64, u8), Vec<String>> = BTreeMap::new();
+    before.into_iter().for_each(|(moment, event)| moments.entry(moment).or_default().push(event));
+    let single = moments.iter().rev().find(|(_, events)| events.len() == 1).map(|(moment, _)| *moment);
+    let needed = moments.into_iter().filter(|(moment, _)| Some(*moment) >= single);
+    let payload = |event: String| {
+        let mut statement = transaction.prepare_cached("SELECT payload FROM events WHERE id = ?1")?;
+        let payload: String = statement.query_row([&event], |row| row.get(0))?;
+        Ok(read(event, &payload))
+    };
+    needed.map(|(_, events)| events.into_iter().map(payload).collect()).collect()
+}
+
+/// Puts what the newest content that listed all items says in the place of what the present one may lack.
+fn complete(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
+    let whole = "FROM kept_subscriptions WHERE id = ?1 AND NOT partial ORDER BY version DESC LIMIT 1";
+    let sql = format!(
+        "UPDATE stripe_subscriptions AS s SET
+            mrr_minor = CASE WHEN s.status IN ('active', 'past_due') AND s.pause_behavior IS NULL
+                THEN max(s.mrr_minor, w.mrr_minor) ELSE s.mrr_minor END,
+            tier = CASE WHEN w.tier_rank > s.tier_rank THEN w.tier ELSE s.tier END,
+            preference = CASE WHEN w.tier_rank <= s.tier_rank THEN s.preference
+                WHEN s.entitles THEN substr(s.preference, 1, 4) || printf('%02d', w.tier_rank) || substr(s.preference, 7)
+                ELSE substr(s.preference, 1, 7) || printf('%02d', w.tier_rank) || substr(s.preference, 10) END,
+            tier_rank = max(w.tier_rank, s.tier_rank)
+         FROM (SELECT mrr_minor, tier, tier_rank {whole}) AS w
+         WHERE s.id = ?1"
+    );
+    transaction.prepare_cached(&sql)?.execute([id]).map(drop)
+}
+
+/// Works out until when a late payer has access: `grace_days` from the first event of being late since the last that told
+/// of another status; where no event tells it, from what the content says, or from its own moment.
+pub(super) fn set_grace(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
+    let limited: bool = transaction
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM stripe_subscriptions
+                            WHERE id = ?1 AND status = 'past_due' AND grace_days IS NOT NULL)",
+        )?
+        .query_row([id], |row| row.get(0))?;
+    if !limited {
+        return Ok(());
+    }
+    transaction
+        .prepare_cached(
+            "WITH told AS (
+                SELECT e.created, json_extract(e.payload, '$.data.object.status') = 'past_due' AS late,
+                    json_extract(e.payload, '$.data.previous_attributes.status') IS NOT NULL AS turned
+                FROM events e JOIN stripe_subscriptions s ON s.id = ?1
+                WHERE e.object_id = ?1 AND e.type LIKE 'customer.subscription.%'
+                  AND e.created <= CAST(substr(s.version, 3, 20) AS INTEGER)
+             ), fine AS (SELECT max(created) AS at FROM told WHERE NOT late)
+             UPDATE stripe_subscriptions SET
+                late_since = coalesce(
+                    (SELECT min(t.created) FROM told t, fine f
+                     WHERE t.late AND (f.at IS NULL OR t.created > f.at OR t.created = f.at AND t.turned)),
+                    late_hint, CAST(substr(version, 3, 20) AS INTEGER))
+             WHERE id = ?1",
+        )?
+        .execute([id])?;
+    transaction
+        .prepare_cached(
+            "UPDATE stripe_subscriptions SET grace_ends_at = late_since + grace_days * 86400000
+             WHERE id = ?1",
+        )?
+        .execute([id])
+        .map(drop)
+}

@@ -1,0 +1,163 @@
+//! Subscriptions and customers that evolve as Stripe allows, several changes a second, with the `previous_attributes` that
+//! Stripe gives: whatever the order of arrival, doubles and batches, every store ends with Stripe's own last state.
+//!
+//! A run is bounded; `GATEWAY_LIVES` asks for more lives a store, `GATEWAY_LIVES_SEED` for the lives of an earlier run.
+
+mod changes;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use colony_gateway::domain::clock::Clock;
+use colony_gateway::revenue::guardian::Guardian;
+use colony_gateway::revenue::project::Settings;
+use colony_gateway::revenue::tiers::Tiers;
+use colony_gateway::revenue::validator::Validator;
+use colony_gateway::revenue::verdict::Verdict;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde_json::Value;
+
+use self::changes::{CUSTOMER, Change, SUBSCRIPTION, story};
+use crate::contract::apply;
+use crate::plans::at;
+use crate::postgres::Flavour;
+use crate::stores::{Contents, Postgres, Sqlite, Store};
+
+/// Lives that a store is led through, without a word of whoever runs it.
+const LIVES: u32 = 48;
+
+/// One run: what happens, which events are lost, and in which order the others come.
+#[derive(Clone, Debug)]
+struct Run {
+    changes: Vec<Change>,
+    /// Draws identifiers, order, doubles and batches.
+    seed: u64,
+    /// Bits of the events that never come.
+    lost: u32,
+}
+
+fn run() -> impl Strategy<Value = Run> {
+    let lost = prop_oneof![2 => Just(0), 1 => any::<u32>()];
+    (prop::collection::vec(changes::change(), 1..12), any::<u64>(), lost).prop_map(|(changes, seed, lost)| Run {
+        changes,
+        seed,
+        lost,
+    })
+}
+
+fn validator() -> Validator {
+    let prices = [("price_bronze", "bronze"), ("price_silver", "silver"), ("price_gold", "gold")];
+    let settings =
+        Settings { tiers: Tiers::new(["bronze", "silver", "gold"], prices, None).unwrap(), ..Settings::default() };
+    Validator::new(settings, Arc::new(Guardian::default()), Clock::manual(at(10_000)))
+}
+
+/// Cuts events into batches, some of them with doubles, in an order of chance.
+fn deliveries(events: &[Bytes], random: &mut fastrand::Rng) -> Vec<Vec<Bytes>> {
+    let mut all: Vec<Bytes> = events.to_vec();
+    for _ in 0..events.len() / 3 {
+        all.push(events[random.usize(..events.len())].clone());
+    }
+    random.shuffle(&mut all);
+    let mut batches = vec![Vec::new()];
+    for event in all {
+        if random.u8(..3) == 0 {
+            batches.push(Vec::new());
+        }
+        if let Some(batch) = batches.last_mut() {
+            batch.push(event);
+        }
+    }
+    batches.retain(|batch| !batch.is_empty());
+    batches
+}
+
+async fn contents_after(store: &dyn Store, batches: &[Vec<Bytes>]) -> Contents {
+    store.clear().await;
+    let validator = validator();
+    let mut verdicts: Vec<Vec<Verdict>> = Vec::new();
+    for batch in batches {
+        verdicts.push(validator.validate(batch).await);
+    }
+    apply(store, &verdicts).await;
+    store.contents().await
+}
+
+/// The stored object of a table with a single row.
+fn stored(contents: &Contents, table: &str) -> Value {
+    let rows: Vec<Value> = contents.0[table].iter().map(|row| serde_json::from_str(row).unwrap()).collect();
+    assert_eq!(rows.len(), 1, "{table}: {rows:?}");
+    rows[0]["raw"].clone()
+}
+
+fn undecided(contents: &Contents, subject: &str) -> bool {
+    let found = |row: &String| row.contains("order_undecided") && row.contains(subject);
+    contents.0["findings"].iter().any(found)
+}
+
+/// Leads the stores through a life. The first words of an error say what went wrong.
+async fn live(stores: &[&dyn Store], run: &Run) -> Result<(), TestCaseError> {
+    let mut random = fastrand::Rng::with_seed(run.seed);
+    let story = story(&run.changes, &mut random);
+    let lost = |place: usize| run.lost & (1 << (place % 32)) != 0 && !story.lasts.contains(&place);
+    let kept: Vec<Bytes> =
+        story.events.iter().enumerate().filter(|(place, _)| !lost(*place)).map(|(_, body)| body.clone()).collect();
+    let mut ends: Vec<Contents> = Vec::new();
+    for store in stores {
+        let mut first: Option<Contents> = None;
+        for _ in 0..4 {
+            let contents = contents_after(*store, &deliveries(&kept, &mut random)).await;
+            for (table, id, last) in [
+                ("stripe_subscriptions", SUBSCRIPTION, &story.subscription),
+                ("stripe_customers", CUSTOMER, &story.customer),
+            ] {
+                let right = stored(&contents, table) == *last;
+                let said = run.lost != 0 && undecided(&contents, id);
+                prop_assert!(
+                    right || said,
+                    "{}: {table} is not Stripe's last state: {} instead of {last}\n{:#?}",
+                    store.ledger().name(),
+                    stored(&contents, table),
+                    kept
+                );
+            }
+            if let Some(first) = &first {
+                prop_assert_eq!(first, &contents, "another order ends otherwise: {:#?}", kept);
+            }
+            first.get_or_insert(contents);
+        }
+        ends.extend(first);
+    }
+    for end in &ends[1..] {
+        for table in ["stripe_subscriptions", "kept_subscriptions", "stripe_customers", "kept_customers", "findings"] {
+            prop_assert_eq!(&ends[0].0[table], &end.0[table], "the stores differ: {:#?}", kept);
+        }
+    }
+    Ok(())
+}
+
+fn lead(stores: &[&dyn Store]) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seed = number("GATEWAY_LIVES_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let lives = number("GATEWAY_LIVES").and_then(|lives| u32::try_from(lives).ok()).unwrap_or(LIVES);
+    println!("GATEWAY_LIVES_SEED={seed} GATEWAY_LIVES={lives}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config { cases: lives, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let handle = tokio::runtime::Handle::current();
+    let result = tokio::task::block_in_place(|| runner.run(&run(), |run| handle.block_on(live(stores, &run))));
+    assert!(result.is_ok(), "seed {seed}: {}", result.unwrap_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_life_ends_in_stripes_last_state_in_every_order_in_a_file() {
+    lead(&[&Sqlite::new()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_life_ends_in_stripes_last_state_in_every_order_on_all_stores() {
+    let (sqlite, direct, rest) = (Sqlite::new(), Postgres::direct(Flavour::Plain).await, Postgres::rest().await);
+    lead(&[&sqlite, &direct, &rest]);
+}
