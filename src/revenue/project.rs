@@ -27,6 +27,7 @@ use crate::stripe::payment::{PaidInvoice, shows_releases_as_refunds};
 
 /// What the operator decides about the meaning of events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a decision of its own")]
 pub struct Settings {
     /// Tiers and their prices.
     pub tiers: Tiers,

@@ -46,7 +46,7 @@ fn settings() -> Settings {
 }
 
 /// What a store says at the end of a case.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct End {
     lines: Vec<SubscriptionLine>,
     recurring: Vec<RecurringLine>,
@@ -72,7 +72,7 @@ async fn play(store: &dyn Store, settings: &Settings, events: &[Value], right: i
             store.clear().await;
             apply(store, &batches).await;
             let contents = store.contents().await;
-            let field = |row: &String, name: &str| serde_json::from_str::<Value>(row).unwrap()[name].clone();
+            let field = |row: &str, name: &str| serde_json::from_str::<Value>(row).unwrap()[name].clone();
             let end = End {
                 lines: store.ledger().subscriptions(100).await.unwrap(),
                 recurring: store.ledger().summary(100).await.unwrap().recurring,
@@ -84,17 +84,6 @@ async fn play(store: &dyn Store, settings: &Settings, events: &[Value], right: i
             };
             right(&end);
             assert_eq!(first.get_or_insert_with(|| end.clone()), &end, "{order:?}");
-        }
-    }
-}
-
-impl Clone for End {
-    fn clone(&self) -> Self {
-        Self {
-            lines: self.lines.clone(),
-            recurring: self.recurring.clone(),
-            findings: self.findings.clone(),
-            items: self.items,
         }
     }
 }

@@ -152,7 +152,9 @@ fn earlier(
     let before = rows.filter(|row| !row.as_ref().is_ok_and(|(moment, _)| *moment >= (at, rank)));
     let before: Vec<((i64, u8), String)> = before.collect::<rusqlite::Result<_>>()?;
     let mut moments: BTreeMap<(i64, u8), Vec<String>> = BTreeMap::new();
-    before.into_iter().for_each(|(moment, event)| moments.entry(moment).or_default().push(event));
+    for (moment, event) in before {
+        moments.entry(moment).or_default().push(event);
+    }
     let single = moments.iter().rev().find(|(_, events)| events.len() == 1).map(|(moment, _)| *moment);
     let needed = moments.into_iter().filter(|(moment, _)| Some(*moment) >= single);
     let payload = |event: String| {

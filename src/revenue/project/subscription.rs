@@ -127,6 +127,7 @@ impl<'a> Projection<'a> {
         Gives { foreign, pausing, entitles, access_from: resumes_at.filter(|_| entitles && withheld) }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a line for each column")]
     fn subscription_row(&mut self, content: Content<'a>) -> Option<SubscriptionRow> {
         let (object, settings) = (content.object, self.context.settings);
         let subscription = Subscription(object);

@@ -115,7 +115,7 @@ mod tests {
             "items": {"data": [{"id": "si_1"}], "has_more": true, "total_count": 2}});
         let missing_now = missing(Object::new(&object));
         let rest = Rest { field: "items", of: "sub_1".to_owned(), after: Some("si_1".to_owned()) };
-        assert_eq!(missing_now, [rest.clone()]);
+        assert_eq!(missing_now, std::slice::from_ref(&rest));
         complete(&mut object, &rest, vec![json!({"id": "si_2"}), json!({"id": "si_3"})]);
         assert_eq!(missing(Object::new(&object)), []);
         assert_eq!(object["items"]["total_count"], 3);
