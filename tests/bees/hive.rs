@@ -155,7 +155,7 @@ impl Hive {
         let (server_key, owner_key, gateway_key) = (key(), key(), key());
         let options = ServerOptions { clock: server_clock(&clock), ..ServerOptions::new(server_key.id().clone()) };
         let server = EmbeddedServer::start(options, CancellationToken::new()).await.unwrap();
-        let client = Client::new(&Settings::new(ServerUrl::parse_list(&server.url(), None, None).unwrap())).unwrap();
+        let client = client_of(&server);
         client.add_colony(&server_key, COLONY, owner_key.id()).await.unwrap();
         let owner = client.owner(COLONY, Arc::clone(&owner_key));
         owner.add_user("gateway", gateway_key.id()).await.unwrap();
@@ -241,7 +241,8 @@ impl Hive {
             keys: KeySource::Given(Arc::clone(&self.executor_key)),
             owner: Some(Arc::clone(&self.owner_key)),
             trusted: vec![self.signer.public().clone()],
-            client: self.client.clone(),
+            // Connections end with the threads that made them, and those of bees end before the test does.
+            client: client_of(&self.server),
             ledger: Arc::clone(&self.ledger),
             offers_summary: false,
             tracer: Tracer::default(),
@@ -272,6 +273,11 @@ impl Hive {
 pub(crate) fn assert_revenue(summary: &Summary, events: usize) {
     let gross: i64 = summary.daily.iter().map(|line| line.gross_minor).sum();
     assert_eq!((summary.counts.events, gross), (events as u64, AMOUNT * i64::try_from(events).unwrap()));
+}
+
+/// A client with connections of its own.
+fn client_of(server: &EmbeddedServer) -> Client {
+    Client::new(&Settings::new(ServerUrl::parse_list(&server.url(), None, None).unwrap())).unwrap()
 }
 
 /// Bees that are not started yet.
