@@ -72,14 +72,14 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     // `keys` and `colony` are about nothing but the colony, and `dev` brings a server along.
     ("cli", &["admin::wire", "app", "backup", "colonies", "inbox", "job", "ledger", "lifecycle", "reconcile"]),
     // Settings are parsed into the types of those who use them, so that nothing is checked twice.
-    ("config", &["domain", "outbound", "stripe::endpoint", "telemetry::logging", "telemetry::trace"]),
+    ("config", &["domain", "outbound", "revenue::grace", "stripe::endpoint", "telemetry::logging", "telemetry::trace"]),
     ("dispatch", &["colonies", "inbox", "job", "pipeline", "ledger"]),
     // An identifier that entries carry.
     ("domain", &["colonies::ProcessId"]),
     ("door", &["inbox", "stripe", "lifecycle"]),
     ("inbox", &["stripe"]),
     ("job", &["colonies"]),
-    ("ledger", &["revenue::rows", "revenue::verdict"]),
+    ("ledger", &["revenue::order", "revenue::rows", "revenue::verdict"]),
     ("lifecycle", &[]),
     ("outbound", &[]),
     // What pumps and bees share.

@@ -1,7 +1,7 @@
 //! The schema of the PostgreSQL ledgers: which files there are, which of them a database has, and running the rest.
 //!
 //! The files under `migrations/` are plain SQL: numbered ones for tables, which run once, and one a function or view, which
-//! runs whenever its text changed. [`print`] makes one file of them all, so that Supabase's own tool or `psql` can run
+//! runs whenever its text changed. [`print()`] makes one file of them all, so that Supabase's own tool or `psql` can run
 //! them too. What ran is recorded with the checksum of its text. A run is one transaction: either all of it is there or
 //! nothing. Statements go as plain text, so a transaction pooler is no hindrance.
 //!

@@ -1,6 +1,6 @@
 //! What is sent to the database around the files: how a run begins, and the whole of one as a single file.
 //!
-//! The file that [`print`] makes and the runner use the same statements, so that both end in the same database.
+//! The file that [`print()`] makes and the runner use the same statements, so that both end in the same database.
 
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! Which content of one second was the last, case by case.
+
 use serde_json::json;
 
 use super::*;
