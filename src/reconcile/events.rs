@@ -10,9 +10,9 @@ use super::report::EventsReport;
 use super::{ReconcileError, Reconciler, RunTerms};
 use crate::domain::clock::Timestamp;
 use crate::inbox::{Held, NewEntry};
-use crate::stripe::api::{EventsQuery, FetchedEvent, PAGE_MAX, Scope};
+use crate::stripe::api::{CoreEventsQuery, EventsQuery, FetchedEvent, PAGE_MAX, Scope};
 use crate::stripe::endpoint::Endpoint;
-use crate::stripe::event::Family;
+use crate::stripe::envelope::PayloadKind;
 
 /// Seconds, both ends included, as Stripe compares them.
 #[derive(Clone, Copy, Debug)]
@@ -36,20 +36,41 @@ enum Read {
     Shorten(i64),
 }
 
-/// Name of the cursor of an account.
-pub(super) fn cursor_name(scope: &Scope) -> String {
-    scope
-        .account
-        .as_ref()
-        .map_or_else(|| "reconcile.events".to_owned(), |account| format!("reconcile.events:{account}"))
+/// One list of events: an account's, of one style. Each is gone through with a cursor of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct List {
+    style: PayloadKind,
+    scope: Scope,
+}
+
+impl List {
+    /// Name of its cursor in the inbox.
+    fn cursor(&self) -> String {
+        let style = match self.style {
+            PayloadKind::Snapshot => "reconcile.events",
+            PayloadKind::Thin => "reconcile.core_events",
+        };
+        match &self.scope.account {
+            None => style.to_owned(),
+            Some(account) => format!("{style}:{account}"),
+        }
+    }
 }
 
 impl Reconciler {
-    /// The oldest of all cursors; `None` while some account has none.
+    /// The lists of events that some endpoint takes events of, for our own account and the connected ones. Snapshot and
+    /// thin events are in lists of their own.
+    fn lists(&self) -> Vec<List> {
+        let taken = |style: &PayloadKind| self.endpoints.iter().any(|endpoint| endpoint.payload == *style);
+        let styles = [PayloadKind::Snapshot, PayloadKind::Thin].into_iter().filter(taken);
+        styles.flat_map(|style| self.scopes().map(move |scope| List { style, scope })).collect()
+    }
+
+    /// The oldest of all cursors; `None` while some list has none.
     pub async fn cursor(&self) -> Result<Option<Timestamp>, ReconcileError> {
         let mut oldest: Option<Timestamp> = None;
-        for scope in self.scopes() {
-            let Some(millis) = self.inbox.mark(cursor_name(&scope)).await? else { return Ok(None) };
+        for list in self.lists() {
+            let Some(millis) = self.inbox.mark(list.cursor()).await? else { return Ok(None) };
             let cursor = Timestamp::from_millis(millis);
             oldest = Some(oldest.map_or(cursor, |oldest| oldest.min(cursor)));
         }
@@ -66,8 +87,8 @@ impl Reconciler {
         let to = now.minus(grace);
         let horizon = now.minus(HORIZON);
         let mut parts = Vec::new();
-        for scope in self.scopes() {
-            let cursor = self.inbox.mark(cursor_name(&scope)).await?.map(Timestamp::from_millis);
+        for list in self.lists() {
+            let cursor = self.inbox.mark(list.cursor()).await?.map(Timestamp::from_millis);
             let wanted = match (order.since_ms, cursor) {
                 (Some(since), _) => Timestamp::from_millis(since),
                 (None, Some(cursor)) => cursor.minus(OVERLAP),
@@ -77,7 +98,7 @@ impl Reconciler {
                 if order.since_ms.is_some() { Some(wanted) } else { cursor.max(covered.filter(|_| cursor.is_some())) };
             if let Some(known) = known_up_to.filter(|known| known.plus(OVERLAP) < horizon) {
                 tracing::error!(
-                    account = scope.account,
+                    account = list.scope.account,
                     from = %known,
                     to = %horizon,
                     "reconcile: Stripe no longer lists the events of this time; subscriptions are compared all the same, \
@@ -94,21 +115,21 @@ impl Reconciler {
                 (false, _) => Cursor::Stays,
                 (true, stands) => Cursor::Moves(stands),
             };
-            parts.push((scope, from, cursor));
+            parts.push((list, from, cursor));
         }
         report.to = Some(to.to_string());
         tell(report);
-        for (scope, from, cursor) in parts {
-            self.walk(&scope, (from, to), cursor, order.dry_run, report, tell).await?;
+        for (list, from, cursor) in parts {
+            self.walk(&list, (from, to), cursor, order.dry_run, report, tell).await?;
         }
         report.cursor = self.cursor().await?.map(|cursor| cursor.to_string());
         Ok(())
     }
 
-    /// Goes through the windows of one account.
+    /// Goes through the windows of one list.
     async fn walk(
         &self,
-        scope: &Scope,
+        list: &List,
         (from, to): (Timestamp, Timestamp),
         cursor: Cursor,
         dry_run: bool,
@@ -120,7 +141,7 @@ impl Reconciler {
         let mut span = (end - first + 1).max(1);
         while first <= end {
             let window = TimeWindow { first, last: end.min(first.saturating_add(span - 1)) };
-            let (events, pages) = match self.read(scope, window, report, tell).await? {
+            let (events, pages) = match self.read(list, window, report, tell).await? {
                 Read::Whole(events, pages) => (events, pages),
                 Read::Shorten(seconds) => {
                     span = seconds;
@@ -132,7 +153,7 @@ impl Reconciler {
             if let Cursor::Moves(stands) = cursor
                 && stands.is_none_or(|stands| stands < reached)
             {
-                let name = cursor_name(scope);
+                let name = list.cursor();
                 self.stubbornly(|| self.inbox.set_mark(name.clone(), reached.millis())).await?;
                 report.cursor = Some(reached.to_string());
             }
@@ -150,28 +171,22 @@ impl Reconciler {
     /// Reads a window whole, or finds that it is too much.
     async fn read(
         &self,
-        scope: &Scope,
+        list: &List,
         window: TimeWindow,
         report: &mut EventsReport,
         tell: &mut (impl FnMut(&EventsReport) + Send),
     ) -> Result<Read, ReconcileError> {
         let seconds = window.last - window.first + 1;
-        let mut query = EventsQuery {
-            created_from: Some(Timestamp::from_seconds(window.first)),
-            created_to: Some(Timestamp::from_seconds(window.last)),
-            ..EventsQuery::default()
-        };
         let mut events: Vec<FetchedEvent> = Vec::new();
-        let mut pages = 0;
+        let (mut pages, mut after) = (0, None);
         loop {
-            let page = self.stubbornly(|| self.api.events(&query, scope, PAGE_TIME_MAX)).await?;
+            let (page, next) = self.page(list, window, after).await?;
             pages += 1;
             report.pages += 1;
             tell(report);
-            query.starting_after = page.last_id().map(str::to_owned);
-            let has_more = page.has_more && query.starting_after.is_some();
-            events.extend(page.events);
-            if !has_more {
+            after = next;
+            events.extend(page);
+            if after.is_none() {
                 return Ok(Read::Whole(events, pages));
             }
             if seconds == 1 {
@@ -184,6 +199,38 @@ impl Reconciler {
                 && let Some(shorter) = shorten(seconds, &events)
             {
                 return Ok(Read::Shorten(shorter));
+            }
+        }
+    }
+
+    /// A page of a window, and where the next one begins if there is one.
+    async fn page(
+        &self,
+        list: &List,
+        window: TimeWindow,
+        after: Option<String>,
+    ) -> Result<(Vec<FetchedEvent>, Option<String>), ReconcileError> {
+        let first = Timestamp::from_seconds(window.first);
+        match list.style {
+            PayloadKind::Snapshot => {
+                let query = EventsQuery {
+                    created_from: Some(first),
+                    created_to: Some(Timestamp::from_seconds(window.last)),
+                    starting_after: after,
+                    ..EventsQuery::default()
+                };
+                let page = self.stubbornly(|| self.api.events(&query, &list.scope, PAGE_TIME_MAX)).await?;
+                let next = page.last_id().filter(|_| page.has_more).map(str::to_owned);
+                Ok((page.events, next))
+            }
+            PayloadKind::Thin => {
+                let query = CoreEventsQuery {
+                    created_from: Some(first),
+                    created_before: Some(Timestamp::from_seconds(window.last + 1)),
+                    page: after,
+                };
+                let page = self.stubbornly(|| self.api.core_events(&query, &list.scope, PAGE_TIME_MAX)).await?;
+                Ok((page.events, page.next))
             }
         }
     }
@@ -202,7 +249,7 @@ impl Reconciler {
             report.seen += chunk.len() as u64;
             let mut candidates = Vec::with_capacity(chunk.len());
             for event in chunk {
-                if Family::of(&event.envelope().kind) == Family::Other {
+                if !event.is_mapped() {
                     report.unmapped += 1;
                 } else if let Some(endpoint) = self.endpoint_of(event) {
                     candidates.push((event, endpoint));
@@ -238,6 +285,7 @@ impl Reconciler {
         report: &mut EventsReport,
     ) -> Result<Vec<(&'a FetchedEvent, &'a Endpoint)>, ReconcileError> {
         let id = |event: &FetchedEvent| event.envelope().id.as_str().to_owned();
+        let candidates = self.without_known_snapshots(candidates, report).await?;
         let ids: Vec<String> = candidates.iter().map(|(event, _)| id(event)).collect();
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -267,6 +315,25 @@ impl Reconciler {
             }
         }
         Ok(missing)
+    }
+
+    /// The candidates without those thin events whose snapshot event the ledger has recorded: that was the same change.
+    async fn without_known_snapshots<'a>(
+        &self,
+        candidates: Vec<(&'a FetchedEvent, &'a Endpoint)>,
+        report: &mut EventsReport,
+    ) -> Result<Vec<(&'a FetchedEvent, &'a Endpoint)>, ReconcileError> {
+        let snapshot = |event: &FetchedEvent| Some(event.envelope().snapshot_event.as_ref()?.as_str().to_owned());
+        let ids: Vec<String> = candidates.iter().filter_map(|(event, _)| snapshot(event)).collect();
+        if ids.is_empty() {
+            return Ok(candidates);
+        }
+        let known = self.stubbornly(|| self.ledger.known_events(&ids)).await?;
+        let all = candidates.len();
+        let left: Vec<_> =
+            candidates.into_iter().filter(|(event, _)| snapshot(event).is_none_or(|id| !known.contains(&id))).collect();
+        report.known += (all - left.len()) as u64;
+        Ok(left)
     }
 
     /// The first endpoint that takes an event of this form, mode and account: the one that its webhook would be held to.

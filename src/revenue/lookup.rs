@@ -47,6 +47,8 @@ pub struct LookupCounts {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Question {
     Related(Scope, Related),
+    /// The object of an event that Stripe could not make, by the id of the thin event that tells of it.
+    Failure(Scope, String),
     Subscription(Scope, String),
     InvoicePaidBy(Scope, String),
     Rest(Scope, Rest),
@@ -55,6 +57,8 @@ enum Question {
 #[derive(Debug)]
 enum Answer {
     Object(Fetched),
+    /// What the lost event was about, with the object where it is one that is mapped.
+    Failure(Related, Option<Fetched>),
     PaidInvoice(Option<String>),
     Rest(Vec<Value>),
 }
@@ -79,7 +83,15 @@ impl Answers {
         match payment(event).and_then(|question| self.0.get(&question)) {
             Some(Answer::PaidInvoice(Some(id))) => PaidInvoice::Named(id),
             Some(Answer::PaidInvoice(None)) => PaidInvoice::Standalone,
-            Some(Answer::Object(_) | Answer::Rest(_)) | None => PaidInvoice::Unknown,
+            Some(Answer::Object(_) | Answer::Rest(_) | Answer::Failure(..)) | None => PaidInvoice::Unknown,
+        }
+    }
+
+    /// What the event was about that Stripe could not make and tells of with this one.
+    pub(super) fn failure(&self, event: &Event) -> Option<&Related> {
+        match self.0.get(&related(event)?)? {
+            Answer::Failure(related, _) => Some(related),
+            Answer::Object(_) | Answer::PaidInvoice(_) | Answer::Rest(_) => None,
         }
     }
 
@@ -100,6 +112,7 @@ impl Answers {
     fn object(&self, question: &Question) -> Option<&Fetched> {
         match self.0.get(question)? {
             Answer::Object(fetched) => Some(fetched),
+            Answer::Failure(_, fetched) => fetched.as_ref(),
             Answer::PaidInvoice(_) | Answer::Rest(_) => None,
         }
     }
@@ -110,6 +123,9 @@ fn scope(event: &Event) -> Scope {
 }
 
 fn related(event: &Event) -> Option<Question> {
+    if event.is_unresolved_failure() {
+        return Some(Question::Failure(scope(event), event.id.as_str().to_owned()));
+    }
     let related = event.related.as_ref().filter(|_| event.family != Family::Other)?;
     Some(Question::Related(scope(event), related.clone()))
 }
@@ -228,6 +244,10 @@ async fn answer(api: &StripeApi, question: &Question, within: Duration) -> Resul
         Question::Subscription(scope, id) => api.subscription(id, scope, within).await.map(Answer::Object),
         Question::InvoicePaidBy(scope, id) => api.invoice_paid_by(id, scope, within).await.map(Answer::PaidInvoice),
         Question::Rest(scope, rest) => api.rest(rest, scope, within).await.map(Answer::Rest),
+        Question::Failure(scope, id) => {
+            let (related, fetched) = api.generation_failure(id, scope, within).await?;
+            Ok(Answer::Failure(related, fetched))
+        }
         Question::Related(scope, related) => api.related(related, scope, within).await.map(Answer::Object),
     }
 }

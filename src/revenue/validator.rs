@@ -19,7 +19,7 @@ use super::rows::{Action, Decision, Severity};
 use super::verdict::{Suspicion, Verdict};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::outcome::ProblemCode;
-use crate::stripe::api::StripeApi;
+use crate::stripe::api::{Fetched, StripeApi};
 use crate::stripe::event::{Event, Family};
 
 pub use self::fetched::{LISTED_ID_PREFIX, LISTED_KIND};
@@ -162,11 +162,11 @@ impl Validator {
 
     /// What was fetched on account of an event is looked at like an event about it: an answer of Stripe's vouches for
     /// nothing that a rule holds.
-    fn inspect_answers(&self, passed: &mut Passed, answers: &Answers) {
+    fn inspect_answers(&self, passed: &mut Passed, related: Option<&Fetched>, answers: &Answers) {
         if passed.occasion.released_at.is_some() || passed.suspicion.is_some() {
             return;
         }
-        let related = answers.related(&passed.event).map(|fetched| (passed.event.family, fetched));
+        let related = related.map(|fetched| (passed.event.family, fetched));
         let subscription = answers.subscription(&passed.event).map(|fetched| (Family::Subscription, fetched));
         for (family, fetched) in [related, subscription].into_iter().flatten() {
             let event = fetched::as_event(&passed.event, family, fetched);
@@ -191,10 +191,16 @@ impl Validator {
     }
 
     /// Projects an event that was let pass.
-    fn conclude(&self, mut passed: Passed, answers: &Answers) -> Verdict {
-        self.inspect_answers(&mut passed, answers);
+    fn conclude(&self, passed: Passed, answers: &Answers) -> Verdict {
+        let related = answers.related(&passed.event);
+        let mut passed = match answers.failure(&passed.event) {
+            Some(about) => Passed { event: passed.event.about(about.clone()), ..passed },
+            None => passed,
+        };
+        self.inspect_answers(&mut passed, related, answers);
         let (event, Occasion { released_at, replayed }) = (&passed.event, passed.occasion);
-        if event.family != Family::Other && event.thin && answers.related(event).is_none() {
+        let needs_object = event.family != Family::Other || event.is_unresolved_failure();
+        if needs_object && event.thin && related.is_none() {
             let reason = "the event does not hold its object and Stripe could not be asked for it; configure a key \
                           that may read it, or wait until Stripe can be reached, and release the event";
             return self.hold_back(passed, hold(OBJECT_UNKNOWN, Severity::Warning, reason));
@@ -203,7 +209,7 @@ impl Validator {
         let whole = completed.as_ref().unwrap_or(event);
         let context = Context {
             settings: &self.settings,
-            related: answers.related(event),
+            related,
             subscription: answers.subscription(event),
             paid_invoice: answers.paid_invoice(event),
             released_at,

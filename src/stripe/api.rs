@@ -9,6 +9,7 @@
 
 mod bucket;
 mod clock;
+mod core_events;
 mod error;
 mod fetched;
 mod lists;
@@ -23,6 +24,7 @@ use reqwest::{Client, Url};
 use serde_json::Value;
 
 pub use self::clock::DATE_TOLERANCE;
+pub use self::core_events::{CoreEventPage, CoreEventsQuery};
 pub use self::error::{ApiConfigError, ApiDisposition, ApiError, RateLimit};
 pub use self::fetched::{EventPage, FetchedEvent};
 pub use self::lists::{LIST_PAGES_MAX, Rest, complete, missing};
@@ -31,7 +33,7 @@ pub use self::webhooks::{EVENTS_NEEDED, WebhookEndpoint};
 
 use self::bucket::TokenBucket;
 use self::clock::StripeClock;
-use super::event::Related;
+use super::event::{Family, Related};
 use super::object::Object;
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{Breaker, BreakerSettings, BreakerState};
@@ -42,6 +44,10 @@ use crate::outbound;
 
 /// The API version that every request asks for, whatever the account's own is.
 pub const API_VERSION: &str = "2025-09-30.clover";
+
+/// The version that requests to `/v2/…` ask for: the first in which objects of `/v1` have thin events for everyone, with
+/// `snapshot_event` and `changes`.
+pub const API_VERSION_2: &str = "2026-09-30.endive";
 
 /// Where Stripe is.
 pub const BASE_URL: &str = "https://api.stripe.com";
@@ -194,9 +200,33 @@ impl StripeApi {
         }
         let begin = self.clock.instant();
         let fetched = self.get(url, scope, within).await?;
-        let right = Object::new(&fetched.object).at("id").id() == Some(related.id.as_str());
+        if !is_whole(Object::new(&fetched.object), related) {
+            return Err(ApiError::Unexpected);
+        }
         let left = within.saturating_sub(self.clock.instant().saturating_duration_since(begin));
-        if right { Ok(self.whole(fetched, scope, left).await) } else { Err(ApiError::Unexpected) }
+        Ok(self.whole(fetched, scope, left).await)
+    }
+
+    /// The object of the event that Stripe could not make, and tells of with the thin event `id`.
+    pub async fn generation_failure(
+        &self,
+        id: &str,
+        scope: &Scope,
+        within: Duration,
+    ) -> Result<(Related, Option<Fetched>), ApiError> {
+        let begin = self.clock.instant();
+        let fetched = self.get(self.address(&["v2", "core", "events", id])?, scope, within).await?;
+        let event = Object::new(&fetched.object);
+        if event.at("id").id() != Some(id) {
+            return Err(ApiError::Unexpected);
+        }
+        let related = Related::of(event).ok_or(ApiError::Unexpected)?;
+        if Family::of_object(&related.kind) == Family::Other {
+            return Ok((related, None));
+        }
+        let left = within.saturating_sub(self.clock.instant().saturating_duration_since(begin));
+        let object = self.related(&related, scope, left).await?;
+        Ok((related, Some(object)))
     }
 
     /// The invoice that a payment intent paid; `None` when it paid none.
@@ -224,6 +254,18 @@ impl StripeApi {
         let mut url = self.address(&["v1", "events"])?;
         query.write(&mut url);
         EventPage::read(Page::read(self.get(url, scope, within).await?)?, scope)
+    }
+
+    /// One page of the thin events of the last 30 days, newest first. They are in a list of their own.
+    pub async fn core_events(
+        &self,
+        query: &CoreEventsQuery,
+        scope: &Scope,
+        within: Duration,
+    ) -> Result<CoreEventPage, ApiError> {
+        let mut url = self.address(&["v2", "core", "events"])?;
+        query.write(&mut url);
+        CoreEventPage::read(self.get(url, scope, within).await?, scope)
     }
 
     /// One page of subscriptions with their customers, the latest made first. Items beyond those of the page are asked for
@@ -262,6 +304,22 @@ impl StripeApi {
         }
         self.base.join(&segments.join("/")).map_err(|_| ApiError::BadId)
     }
+}
+
+/// Whether the object is the one that a thin event names, with what its rows cannot be made without: another type under
+/// the same address, or one without a status, would become a wrong row or none.
+fn is_whole(object: Object<'_>, related: &Related) -> bool {
+    let deleted = object.at("deleted").flag() == Some(true);
+    let family = Family::of_object(&related.kind);
+    let has_status = match family {
+        Family::Subscription | Family::Charge | Family::Refund | Family::Dispute | Family::PaymentIntent => {
+            object.at("status").word().is_some()
+        }
+        Family::Customer | Family::Session | Family::Invoice | Family::InvoicePayment | Family::Other => true,
+    };
+    object.at("id").id() == Some(related.id.as_str())
+        && object.at("object").text() == Some(related.kind.as_str())
+        && (has_status || deleted)
 }
 
 /// The base address, which must be Stripe's protocol to a host elsewhere, or anything on this machine.

@@ -102,7 +102,14 @@ mod tests {
 
     fn event(payload: PayloadKind, livemode: Option<bool>, account: Option<&str>) -> Envelope {
         let account = account.map(str::to_owned);
-        Envelope { id: EventId::new("evt_1"), kind: "invoice.paid".into(), payload, livemode, account }
+        Envelope {
+            id: EventId::new("evt_1"),
+            kind: "invoice.paid".into(),
+            payload,
+            livemode,
+            account,
+            snapshot_event: None,
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod rest;
 mod stripe_api;
 
 mod binary;
+mod core_events;
 mod events;
 mod runner;
 mod shadow;

@@ -225,6 +225,67 @@ async fn the_object_of_a_thin_event_is_fetched_and_projected() {
     assert_eq!(stand_in.asked()[0].header("stripe-context"), Some("acct_7"));
 }
 
+fn thin(id: &str, kind: &str, object: &str, url: &str) -> Bytes {
+    let related = url.rsplit('/').next().unwrap();
+    let event = json!({"id": id, "object": "v2.core.event", "type": kind, "livemode": false,
+        "created": "2026-10-01T00:00:00.123Z", "related_object": {"id": related, "type": object, "url": url}});
+    Bytes::from(event.to_string())
+}
+
+#[tokio::test]
+async fn a_thin_event_is_about_the_object_that_it_names_whatever_its_type() {
+    let World { stand_in, validator, .. } = world().await;
+    stand_in.put("/v1/subscriptions/sub_1", subscription("sub_1", "past_due"));
+    let batch = [
+        thin("evt_1", "v1.customer.subscription.item_price_changed", "subscription", "/v1/subscriptions/sub_1"),
+        thin("evt_2", "v1.billing.something_of_tomorrow", "subscription", "/v1/subscriptions/sub_1"),
+    ];
+    let plans = applied(validator.validate(&batch).await);
+    assert!(plans.iter().all(|plan| plan.subscriptions[0].status == "past_due"), "{plans:?}");
+    assert_eq!(stand_in.asked().len(), 1, "both events are answered by one question");
+}
+
+#[tokio::test]
+async fn an_object_of_another_type_or_without_a_status_becomes_no_row() {
+    let World { stand_in, validator, .. } = world().await;
+    let mut bare = subscription("sub_2", "active");
+    bare.as_object_mut().unwrap().remove("status");
+    stand_in.put("/v1/subscriptions/sub_1", json!({"id": "sub_1", "object": "customer", "status": "active"}));
+    stand_in.put("/v1/subscriptions/sub_2", bare);
+    let batch = ["sub_1", "sub_2"].map(|id| {
+        let url = format!("/v1/subscriptions/{id}");
+        thin(&format!("evt_{id}"), "v1.customer.subscription.updated", "subscription", &url)
+    });
+    for verdict in validator.validate(&batch).await {
+        let Verdict::Quarantine { rule, .. } = &verdict else { panic!("{verdict:?}") };
+        assert_eq!(rule, OBJECT_UNKNOWN);
+    }
+}
+
+#[tokio::test]
+async fn what_a_lost_event_was_about_is_asked_for_and_fetched() {
+    let World { stand_in, validator, .. } = world().await;
+    let failure = |id: &str| {
+        let event = json!({"id": id, "object": "v2.core.event", "livemode": false, "related_object": null,
+            "type": "v2.core.health.event_generation_failure.resolved", "created": "2026-10-01T00:00:00.123Z"});
+        (Bytes::from(event.to_string()), event)
+    };
+    let (about_ours, mut whole) = failure("evt_1");
+    whole["data"] = json!({"impact": {"event_type": "customer.subscription.deleted", "related_object":
+        {"id": "sub_1", "type": "subscription", "url": "/v1/subscriptions/sub_1"}}});
+    stand_in.put("/v2/core/events/evt_1", whole);
+    stand_in.put("/v1/subscriptions/sub_1", subscription("sub_1", "canceled"));
+    let (about_other, mut whole) = failure("evt_2");
+    whole["data"] = json!({"impact": {"related_object": {"id": "po_1", "type": "payout", "url": "/v1/payouts/po_1"}}});
+    stand_in.put("/v2/core/events/evt_2", whole);
+    let (unknown, _) = failure("evt_3");
+    let verdicts = validator.validate(&[about_ours, about_other, unknown]).await;
+    let [Verdict::Apply(plan), Verdict::Ignore { .. }, Verdict::Quarantine { rule, .. }] = &verdicts[..] else {
+        panic!("{verdicts:?}")
+    };
+    assert_eq!((plan.subscriptions[0].status.as_str(), rule.as_str()), ("canceled", OBJECT_UNKNOWN));
+}
+
 #[tokio::test]
 async fn a_fetched_subscription_is_checked_against_the_invoice() {
     let World { stand_in, validator, .. } = world().await;

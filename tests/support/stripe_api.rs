@@ -200,6 +200,7 @@ fn serve(world: &Mutex<World>, asked: &Asked) -> Response<Body> {
         "/v1/subscription_items" => Some(rest(&world, asked, "subscription")),
         "/v1/refunds" => Some(rest(&world, asked, "charge")),
         "/v1/invoice_payments" if parameter(asked, "invoice").is_some() => Some(rest(&world, asked, "invoice")),
+        "/v2/core/events" => Some(core_events(&world, asked)),
         "/v1/invoice_payments" => {
             let intent = parameter(asked, "payment[payment_intent]").unwrap_or_default();
             let data: Vec<&Value> = world.objects.get(&format!("/v1/invoice_payments/{intent}")).into_iter().collect();
@@ -226,6 +227,33 @@ fn rest(world: &World, asked: &Asked, owner: &str) -> Value {
         .map_or(0, |id| all.iter().position(|object| object["id"] == id).unwrap() + 1);
     let page = &all[start..all.len().min(start + limit)];
     json!({"object": "list", "data": page, "has_more": start + page.len() < all.len(), "url": asked.path})
+}
+
+/// A page of thin events, newest first: moments are text, and a page names the address of the next one.
+fn core_events(world: &World, asked: &Asked) -> Value {
+    assert_eq!(asked.header("stripe-version"), Some("2026-09-30.endive"));
+    let limit: usize = parameter(asked, "limit").map_or(10, |limit| limit.parse().unwrap());
+    let owner = asked.header("stripe-account").map(|account| format!("/{account}")).unwrap_or_default();
+    let prefix = format!("{owner}{}/", asked.path);
+    let mut all: Vec<&Value> = world
+        .objects
+        .range(prefix.clone()..)
+        .take_while(|(path, _)| path.starts_with(&prefix))
+        .map(|(_, object)| object)
+        .collect();
+    let created = |object: &Value| object["created"].as_str().unwrap().to_owned();
+    // Texts of one form and zone order as their moments do, up to the second.
+    let second = |text: &str| text[..19].to_owned();
+    all.sort_by_key(|object| std::cmp::Reverse(created(object)));
+    all.retain(|object| {
+        let at = second(&created(object));
+        parameter(asked, "created[gte]").is_none_or(|from| at >= second(from))
+            && parameter(asked, "created[lt]").is_none_or(|to| at < second(to))
+    });
+    let start: usize = parameter(asked, "page").map_or(0, |page| page.strip_prefix("page_").unwrap().parse().unwrap());
+    let page = &all[start.min(all.len())..(start + limit).min(all.len())];
+    let next = (start + limit < all.len()).then(|| format!("{}?limit={limit}&page=page_{}", asked.path, start + limit));
+    json!({"data": page, "next_page_url": next, "previous_page_url": null})
 }
 
 /// A page of a list, newest first, as the real one cuts it.

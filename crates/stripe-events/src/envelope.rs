@@ -32,6 +32,8 @@ pub struct Envelope {
     pub livemode: Option<bool>,
     /// Connected account.
     pub account: Option<String>,
+    /// The snapshot event of the same change, which a thin event names.
+    pub snapshot_event: Option<EventId>,
 }
 
 /// Why signed bytes are not an event. They are stored all the same.
@@ -59,6 +61,15 @@ struct Head<'a> {
     livemode: Option<bool>,
     #[serde(borrow)]
     account: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    context: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    snapshot_event: Option<Cow<'a, str>>,
+}
+
+/// Whether the context of a thin event is an account, as it is where the event is of a connected one.
+pub(super) fn is_account(context: &str) -> bool {
+    context.starts_with("acct_")
 }
 
 impl Envelope {
@@ -76,12 +87,16 @@ impl Envelope {
         if !plain(&head.id) || !plain(&head.kind) || head.account.as_deref().is_some_and(|account| !plain(account)) {
             return Err(EnvelopeError::Id);
         }
+        let thin = payload == PayloadKind::Thin;
+        // A thin event says in its context what a snapshot says in `account`.
+        let context = head.context.filter(|context| thin && is_account(context) && plain(context));
         Ok(Self {
             id: EventId::new(head.id),
             kind: head.kind.into_owned(),
             payload,
             livemode: head.livemode,
-            account: head.account.map(Cow::into_owned),
+            account: head.account.or(context).map(Cow::into_owned),
+            snapshot_event: head.snapshot_event.filter(|id| thin && plain(id)).map(EventId::new),
         })
     }
 }
@@ -103,7 +118,12 @@ mod tests {
         );
         assert_eq!((read.livemode, read.account.as_deref()), (Some(true), Some("acct_1")));
         let thin = br#"{"id":"evt_2","object":"v2.core.event","type":"v1.billing.meter.error","created":"2026-01-01T00:00:00.000Z"}"#;
-        assert_eq!(Envelope::read(thin).unwrap().payload, PayloadKind::Thin);
+        let thin = Envelope::read(thin).unwrap();
+        assert_eq!((thin.payload, thin.account, thin.snapshot_event), (PayloadKind::Thin, None, None));
+        let both = br#"{"id":"evt_2","object":"v2.core.event","type":"v1.customer.created","context":"acct_1",
+            "snapshot_event":"evt_1","created":"2026-10-01T00:00:00.000Z"}"#;
+        let both = Envelope::read(both).unwrap();
+        assert_eq!((both.account.as_deref(), both.snapshot_event), (Some("acct_1"), Some(EventId::new("evt_1"))));
     }
 
     #[test]

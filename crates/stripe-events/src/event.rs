@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::envelope::is_account;
 use super::object::{Object, without_nul};
 use crate::EventId;
 use crate::Timestamp;
@@ -30,6 +31,8 @@ pub struct Event {
     pub api_version: Option<String>,
     /// Where the object of a thin event is; `None` for a snapshot, which holds it.
     pub related: Option<Related>,
+    /// The snapshot event of the same change, which a thin event names while both styles are subscribed to.
+    pub snapshot_event: Option<EventId>,
     /// Whether it is a thin event.
     pub thin: bool,
     /// The whole event.
@@ -45,6 +48,20 @@ pub struct Related {
     pub kind: String,
     /// Path (or address) to fetch it from.
     pub url: String,
+}
+
+impl Related {
+    /// The object that a thin event names. A generation failure names that of the event that could not be made, inside its
+    /// `data` and only where the event was fetched.
+    pub fn of(event: Object<'_>) -> Option<Self> {
+        let read = |place: Object<'_>| {
+            let (id, kind, url) = (place.at("id").id()?, place.at("type").word()?, place.at("url").text()?);
+            Some(Self { id: id.to_owned(), kind: kind.to_owned(), url: url.to_owned() })
+        };
+        let failure = event.at("type").text() == Some(GENERATION_FAILURE);
+        let missing = || event.path("data.impact.related_object");
+        read(event.at("related_object")).or_else(|| if failure { read(missing()) } else { None })
+    }
 }
 
 /// What an event is about, as far as the gateway maps it.
@@ -100,6 +117,25 @@ impl Family {
         }
     }
 
+    /// The family of the objects whose `object` field says `name`. A thin event only tells that its object changed, so
+    /// what it is about follows from the object that it names and not from its type.
+    pub fn of_object(name: &str) -> Self {
+        Self::MAPPED.into_iter().find(|family| family.object_name() == Some(name)).unwrap_or(Self::Other)
+    }
+
+    /// All families that the gateway maps.
+    pub const MAPPED: [Self; 9] = [
+        Self::Subscription,
+        Self::Customer,
+        Self::Session,
+        Self::Invoice,
+        Self::InvoicePayment,
+        Self::Charge,
+        Self::Refund,
+        Self::Dispute,
+        Self::PaymentIntent,
+    ];
+
     /// The value of `object` that the family's objects carry.
     pub const fn object_name(self) -> Option<&'static str> {
         match self {
@@ -132,6 +168,10 @@ impl Family {
         }
     }
 }
+
+/// Type of the thin event by which Stripe tells that it could not make another event. That event is in no list; the
+/// object that it was about has to be fetched (Stripe's documentation, "Handle webhook event generation failures").
+pub const GENERATION_FAILURE: &str = "v2.core.health.event_generation_failure.resolved";
 
 /// Why some bytes are no event.
 #[derive(Debug, thiserror::Error)]
@@ -183,26 +223,54 @@ impl Event {
         let kind = plain(event.at("type")).ok_or(ParseError::Kind)?.to_owned();
         let created = event.at("created").time().ok_or(ParseError::Created)?;
         let word = |key: &str| event.at(key).id().map(str::to_owned);
-        let related = event.at("related_object");
-        let related = match (related.at("id").id(), related.at("type").word(), related.at("url").text()) {
-            (Some(id), Some(kind), Some(url)) if thin => {
-                Some(Related { id: id.to_owned(), kind: kind.to_owned(), url: url.to_owned() })
-            }
-            _ => None,
+        let related = if thin { Related::of(event) } else { None };
+        let snapshot_event = event.at("snapshot_event").id().filter(|_| thin).map(EventId::new);
+        let (context, api_version) = (word("context"), word("api_version"));
+        let named = || context.clone().filter(|context| thin && is_account(context));
+        let account = word("account").or_else(named);
+        let livemode = event.at("livemode").flag();
+        let family = match &related {
+            Some(related) => Family::of_object(&related.kind),
+            None => Family::of(&kind),
         };
-        let (account, context, api_version) = (word("account"), word("context"), word("api_version"));
-        let (family, livemode) = (Family::of(&kind), event.at("livemode").flag());
-        Ok(Self { id, kind, family, account, context, livemode, created, api_version, related, thin, value })
+        Ok(Self {
+            id,
+            kind,
+            family,
+            account,
+            context,
+            livemode,
+            created,
+            api_version,
+            related,
+            snapshot_event,
+            thin,
+            value,
+        })
+    }
+
+    /// What the changed fields of the object were before: `data.previous_attributes`, or `changes.before` of a thin
+    /// event. A field that was absent is `null`.
+    pub fn previous(&self) -> Object<'_> {
+        let event = Object::new(&self.value);
+        event.path(if self.thin { "changes.before" } else { "data.previous_attributes" })
+    }
+
+    /// Whether Stripe tells with this event that it could not make another one, without saying here which object that
+    /// one was about.
+    pub fn is_unresolved_failure(&self) -> bool {
+        self.thin && self.kind == GENERATION_FAILURE && self.related.is_none()
+    }
+
+    /// The same event about the object that Stripe named when it was asked.
+    #[must_use]
+    pub fn about(&self, related: Related) -> Self {
+        Self { family: Family::of_object(&related.kind), related: Some(related), ..self.clone() }
     }
 
     /// The event's object; empty for a thin event.
     pub fn object(&self) -> Object<'_> {
         Object::new(&self.value).path("data.object")
-    }
-
-    /// What the values of the object were before the event, where the event says it.
-    pub fn previous(&self) -> Object<'_> {
-        Object::new(&self.value).path("data.previous_attributes")
     }
 
     /// Type without the prefix of thin events about classic objects.
@@ -254,6 +322,53 @@ mod tests {
         assert_eq!((event.family, event.thin), (Family::Customer, true));
         assert_eq!(event.created.millis() % 1000, 678);
         assert_eq!(event.related.map(|related| related.url).as_deref(), Some("/v1/customers/cus_1"));
+    }
+
+    fn thin(kind: &str, more: &Value) -> Event {
+        let mut event = json!({"id": "evt_2", "object": "v2.core.event", "type": kind, "livemode": false,
+            "created": "2026-01-02T03:04:05Z", "related_object": null});
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        parse(&event).unwrap()
+    }
+
+    #[test]
+    fn a_thin_event_is_about_the_object_that_it_names() {
+        let related = |kind: &str| json!({"related_object": {"id": "x_1", "type": kind, "url": "/v1/x/x_1"}});
+        for (kind, object, family) in [
+            ("v1.customer.subscription.item_price_changed", "subscription", Family::Subscription),
+            ("v1.invoice.created", "invoice", Family::Invoice),
+            ("v1.charge.captured", "charge", Family::Charge),
+            ("v1.customer.updated", "tax_id", Family::Other),
+            (GENERATION_FAILURE, "refund", Family::Refund),
+        ] {
+            assert_eq!(thin(kind, &related(object)).family, family, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_thin_event_names_its_snapshot_and_what_changed() {
+        let event = thin(
+            "v1.customer.updated",
+            &json!({"snapshot_event": "evt_1", "changes": {"before": {"name": "A"}, "after": {"name": "B"}},
+                "related_object": {"id": "cus_1", "type": "customer", "url": "/v1/customers/cus_1"}}),
+        );
+        assert_eq!(event.snapshot_event, Some(EventId::new("evt_1")));
+        assert_eq!(event.previous().at("name").text(), Some("A"));
+        let snapshot = parse(&json!({"id": "evt_1", "object": "event", "type": "customer.updated", "created": 1,
+            "data": {"object": {}, "previous_attributes": {"name": "A"}}, "snapshot_event": "evt_0"}))
+        .unwrap();
+        assert_eq!((snapshot.previous().at("name").text(), &snapshot.snapshot_event), (Some("A"), &None));
+    }
+
+    #[test]
+    fn a_generation_failure_is_about_the_object_of_the_lost_event() {
+        let bare = thin(GENERATION_FAILURE, &json!({}));
+        assert!(bare.is_unresolved_failure());
+        let fetched = json!({"data": {"impact": {"event_type": "invoice.paid",
+            "related_object": {"id": "in_1", "type": "invoice", "url": "/v1/invoices/in_1"}}}});
+        let event = thin(GENERATION_FAILURE, &fetched);
+        assert_eq!((event.family, event.is_unresolved_failure()), (Family::Invoice, false));
+        assert_eq!(bare.about(event.related.unwrap()).family, Family::Invoice);
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl Validator {
             created: fetched.began,
             api_version: None,
             related: None,
+            snapshot_event: None,
             thin: false,
             value,
         };
@@ -120,6 +121,7 @@ pub(super) fn as_event(of: &Event, family: Family, fetched: &Fetched) -> Event {
         created,
         api_version: None,
         related: None,
+        snapshot_event: None,
         thin: false,
         value,
     }

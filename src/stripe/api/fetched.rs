@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{ApiError, Page, Scope};
 use crate::domain::clock::Timestamp;
 use crate::stripe::envelope::Envelope;
+use crate::stripe::event::{Family, GENERATION_FAILURE, Related};
 use crate::stripe::object::Object;
 
 /// An event that Stripe's API listed.
@@ -16,6 +17,7 @@ use crate::stripe::object::Object;
 pub struct FetchedEvent {
     envelope: Envelope,
     created: Timestamp,
+    is_mapped: bool,
     body: Bytes,
 }
 
@@ -31,16 +33,17 @@ pub struct EventPage {
 impl FetchedEvent {
     /// Reads a listed object. What a connected account's list holds does not name the account, as its webhooks do, so
     /// the name is put in.
-    fn read(mut object: Value, scope: &Scope) -> Result<Self, ApiError> {
+    pub(super) fn read(mut object: Value, scope: &Scope) -> Result<Self, ApiError> {
         if let (Some(account), Some(fields)) = (&scope.account, object.as_object_mut())
             && fields.get("account").is_none_or(Value::is_null)
         {
             fields.insert("account".to_owned(), Value::String(account.clone()));
         }
         let created = Object::new(&object).at("created").time().ok_or(ApiError::Unexpected)?;
+        let is_mapped = is_mapped(Object::new(&object));
         let body = Bytes::from(object.to_string());
         let envelope = Envelope::read(&body).map_err(|_| ApiError::Unexpected)?;
-        Ok(Self { envelope, created, body })
+        Ok(Self { envelope, created, is_mapped, body })
     }
 
     /// Its head.
@@ -53,10 +56,27 @@ impl FetchedEvent {
         self.created
     }
 
+    /// Whether rows can follow from it.
+    pub fn is_mapped(&self) -> bool {
+        self.is_mapped
+    }
+
     /// The whole event as JSON.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
+}
+
+/// Whether rows can follow from a listed event: by its type, or, of a thin one, by the object that it names. What a lost
+/// event was about has to be asked first.
+fn is_mapped(event: Object<'_>) -> bool {
+    let kind = event.at("type").text().unwrap_or_default();
+    let family = match Related::of(event) {
+        Some(related) => Family::of_object(&related.kind),
+        None if kind == GENERATION_FAILURE => return true,
+        None => Family::of(kind),
+    };
+    family != Family::Other
 }
 
 impl EventPage {

@@ -7,7 +7,8 @@ use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
 use super::{
-    ATTEMPT_TIME_MAX, ATTEMPTS_MAX, ApiDisposition, ApiError, Fetched, RESPONSE_BYTES_MAX, RateLimit, Scope, StripeApi,
+    API_VERSION_2, ATTEMPT_TIME_MAX, ATTEMPTS_MAX, ApiDisposition, ApiError, Fetched, RESPONSE_BYTES_MAX, RateLimit,
+    Scope, StripeApi,
 };
 use crate::domain::clock::Timestamp;
 use crate::outbound::{self, ReadError};
@@ -63,7 +64,11 @@ impl StripeApi {
 
     async fn send(&self, url: Url, scope: &Scope, within: Duration) -> Result<Fetched, ApiError> {
         let bearer = self.bearer.get().as_ref().clone();
+        let second = url.path().starts_with("/v2/");
         let mut request = self.http.get(url).timeout(within).header(AUTHORIZATION, bearer);
+        if second {
+            request = request.header("stripe-version", API_VERSION_2);
+        }
         let header = |text: &str| HeaderValue::from_str(text).map_err(|_| ApiError::BadId);
         if let Some(context) = &scope.context {
             request = request.header("stripe-context", header(context)?);
