@@ -159,8 +159,8 @@ finish() {
 }
 trap finish EXIT
 
-# A test mostly waits for a program that it started.
-threads=$(($(getconf _NPROCESSORS_ONLN) * 2))
+# No more at once than there are cores, since the lints take their share meanwhile.
+threads=$(getconf _NPROCESSORS_ONLN)
 say "tests, and beside them lints, documentation and what operators get"
 status=0
 if [ -n "$nextest" ]; then
