@@ -2,8 +2,9 @@
 -- commits, and nothing of it otherwise. What comes from an erased person is applied without personal data.
 --
 -- Decides nothing about what a row should be; the rows come ready made, each with a version. Per key the greatest version
--- stays, claims are kept as a set, and the public tables are brought up to date in the same transaction. Statements work on the whole batch at once. Batches run one after the other, under an advisory lock that is
--- held for milliseconds; so two of them can neither deadlock nor miss each other's claims.
+-- stays, claims are kept as a set, and the public tables are brought up to date in the same transaction. Statements work
+-- on the whole batch at once. Batches run one after the other, under an advisory lock that is held for milliseconds; so
+-- two of them can neither deadlock nor miss each other's claims.
 CREATE OR REPLACE FUNCTION gateway.apply_batch(batch jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$
