@@ -71,7 +71,7 @@ impl Batch<'_> {
             let late = self.clock.instant().duration_since(started) > self.options.work_max;
             let (entries, ends) = (&leased[group.clone()], &mut ends[group.clone()]);
             if late || worked.down.is_some() || worked.unknown.is_some() {
-                self.put_back(ends);
+                put_back(ends);
                 continue;
             }
             let failure = match self.call(entries).await {
@@ -92,7 +92,7 @@ impl Batch<'_> {
                         [alone] if self.is_own_fault(&error, worked.progress) => {
                             ends.fill(Some(self.failed_alone(alone, &chain(&error), random)));
                         }
-                        _ => self.put_back(ends),
+                        _ => put_back(ends),
                     }
                     worked.down = Some(Down { after, error });
                 }
@@ -163,8 +163,8 @@ impl Batch<'_> {
             return self.dead(leased, ProblemCode::AttemptsExhausted.as_str(), reason);
         }
         self.metrics.outcomes.of("retried").increment(1);
-        let due = self.clock.now().plus(self.options.backoff.wait(attempts, random));
-        Conclusion::Retry { due, counted: true, reason: conclude::short(reason) }
+        let after = self.options.backoff.wait(attempts, random);
+        Conclusion::Retry { after, counted: true, reason: conclude::short(reason) }
     }
 
     /// An entry that was alone met an error that no rule knows. It waits without paying an attempt, unless it is shown to
@@ -183,16 +183,15 @@ impl Batch<'_> {
                 again_after
             }
         };
-        let due = self.clock.now().plus(again_after);
         let reason = "the ledger answered with an error that no rule knows".to_owned();
-        Conclusion::Retry { due, counted: false, reason }
+        Conclusion::Retry { after: again_after, counted: false, reason }
     }
+}
 
-    /// Back to the inbox as if they had never been taken.
-    fn put_back(&self, ends: &mut [Option<Conclusion>]) {
-        let (due, reason) = (self.clock.now(), "the ledger was not available".to_owned());
-        ends.fill(Some(Conclusion::Retry { due, counted: false, reason }));
-    }
+/// Back to the inbox as if they had never been taken.
+fn put_back(ends: &mut [Option<Conclusion>]) {
+    let reason = "the ledger was not available".to_owned();
+    ends.fill(Some(Conclusion::Retry { after: Duration::ZERO, counted: false, reason }));
 }
 
 fn log_dead(leased: &Leased, code: &str) {

@@ -253,8 +253,8 @@ impl ColonyRoute {
         leased: Vec<Leased>,
         random: &mut fastrand::Rng,
     ) {
-        let poll = self.clock.now().plus(self.first_poll());
-        let submitted = |leased: Leased| (leased.lease, Conclusion::Submitted { process: process.clone(), poll });
+        let poll_after = self.first_poll();
+        let submitted = |leased: Leased| (leased.lease, Conclusion::Submitted { process: process.clone(), poll_after });
         let conclusions = leased.into_iter().map(submitted).collect();
         let concluded = conclude::conclude(&self.inbox, conclusions, random).await;
         if !concluded.contains(&Concluded::Done) {

@@ -169,17 +169,16 @@ impl Confirm {
             return;
         }
         let asked = self.settler.in_flight.asked(&process);
-        let next = self.settler.clock.now().plus(self.status.ceiling(asked.saturating_add(1)));
+        let after = self.status.ceiling(asked.saturating_add(1));
         // An inbox that refuses this is asked to look again at once, which is what would happen anyway.
-        let _ = self.settler.inbox.postpone(vec![(process, next)]).await;
+        let _ = self.settler.inbox.postpone(vec![(process, after)]).await;
     }
 
     /// Nobody came round to this process: its entries go the direct route. The process is cancelled if that is still
     /// possible, to spare the bees; if not, the ledger recognises what they do.
     async fn take_back(&mut self, process: SubmittedProcess) {
         let SubmittedProcess { process, entries, .. } = process;
-        let now = self.settler.clock.now();
-        if !self.settler.end(&process, Say::Bad, |entries| process_end::take_back(entries, now)).await {
+        if !self.settler.end(&process, Say::Bad, process_end::take_back).await {
             return;
         }
         self.routing.refresh();

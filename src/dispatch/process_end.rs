@@ -95,12 +95,7 @@ pub(super) enum What {
 
 /// The conclusions about the entries of a process. `resubmissions_max` bounds how often the events of a process that
 /// failed as a whole are tried again.
-pub(super) fn conclusions(
-    end: &ProcessEnd,
-    entries: Vec<SubmittedEntry>,
-    now: Timestamp,
-    resubmissions_max: u32,
-) -> Vec<Ended> {
+pub(super) fn conclusions(end: &ProcessEnd, entries: Vec<SubmittedEntry>, resubmissions_max: u32) -> Vec<Ended> {
     let results = match end {
         ProcessEnd::Ran(result) => by_event(&result.events),
         ProcessEnd::Open => return Vec::new(),
@@ -114,20 +109,20 @@ pub(super) fn conclusions(
         let (what, conclusion) = match end {
             ProcessEnd::Ran(_) => match results.get(entry.event_id.as_str()) {
                 Some(result) => by_result(result),
-                None => returned(Returned::Missing, "the job's result says nothing about this event", now),
+                None => returned(Returned::Missing, "the job's result says nothing about this event"),
             },
-            ProcessEnd::Failed { reason, .. } if is_batch => alone(Returned::BatchFailed, reason, now),
+            ProcessEnd::Failed { reason, .. } if is_batch => alone(Returned::BatchFailed, reason),
             ProcessEnd::Failed { code, reason } => dead(code, reason),
-            ProcessEnd::ClocksDiffer { reason } => returned(Returned::ClocksDiffer, reason, now),
+            ProcessEnd::ClocksDiffer { reason } => returned(Returned::ClocksDiffer, reason),
             ProcessEnd::LeasesLost if entry.attempts < resubmissions_max => {
-                alone(Returned::LeasesLost, "no bee finished it within its lease", now)
+                alone(Returned::LeasesLost, "no bee finished it within its lease")
             }
             ProcessEnd::LeasesLost => {
                 let reason = format!("no bee finished it within its lease, submitted {} times", entry.attempts + 1);
                 dead(ProblemCode::LeasesLost.as_str(), &reason)
             }
-            ProcessEnd::Lost { why, detail } => returned(*why, detail, now),
-            ProcessEnd::Open => returned(Returned::Missing, "", now),
+            ProcessEnd::Lost { why, detail } => returned(*why, detail),
+            ProcessEnd::Open => returned(Returned::Missing, ""),
         };
         Ended { entry: entry.entry, received: entry.received, what, conclusion }
     };
@@ -135,12 +130,16 @@ pub(super) fn conclusions(
 }
 
 /// Takes entries back from a process that nobody brought to its end in time.
-pub(super) fn take_back(entries: Vec<SubmittedEntry>, now: Timestamp) -> Vec<Ended> {
+pub(super) fn take_back(entries: Vec<SubmittedEntry>) -> Vec<Ended> {
     let ended = |entry: SubmittedEntry| Ended {
         entry: entry.entry,
         received: entry.received,
         what: What::Returned(Returned::TooOld),
-        conclusion: Conclusion::Retry { due: now, counted: false, reason: "the colony took too long".to_owned() },
+        conclusion: Conclusion::Retry {
+            after: Duration::ZERO,
+            counted: false,
+            reason: "the colony took too long".to_owned(),
+        },
     };
     entries.into_iter().map(ended).collect()
 }
@@ -174,14 +173,14 @@ fn at_end(outcome: Outcome) -> (What, Conclusion) {
 }
 
 /// Back to the inbox as if it had never been submitted.
-fn returned(why: Returned, reason: &str, now: Timestamp) -> (What, Conclusion) {
-    let retry = Conclusion::Retry { due: now.plus(PAUSE), counted: false, reason: reason.to_owned() };
+fn returned(why: Returned, reason: &str) -> (What, Conclusion) {
+    let retry = Conclusion::Retry { after: PAUSE, counted: false, reason: reason.to_owned() };
     (What::Returned(why), retry)
 }
 
 /// Back to the inbox, to be submitted without neighbours: any of them may be the culprit.
-fn alone(why: Returned, reason: &str, now: Timestamp) -> (What, Conclusion) {
-    (What::Returned(why), Conclusion::RetryAlone { due: now, reason: reason.to_owned() })
+fn alone(why: Returned, reason: &str) -> (What, Conclusion) {
+    (What::Returned(why), Conclusion::RetryAlone { after: Duration::ZERO, reason: reason.to_owned() })
 }
 
 #[cfg(test)]

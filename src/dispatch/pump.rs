@@ -202,10 +202,9 @@ impl Pump {
             Some(_) => leased.len(),
             None => 0,
         };
-        let due = self.clock.now().plus(PAUSED_RECHECK);
         let retry = |leased: Leased| {
             let reason = "dispatch is paused".to_owned();
-            (leased.lease, Conclusion::Retry { due, counted: false, reason })
+            (leased.lease, Conclusion::Retry { after: PAUSED_RECHECK, counted: false, reason })
         };
         let later = leased.split_off(now).into_iter().map(retry).collect();
         conclude::conclude(&self.inbox, later, random).await;

@@ -59,8 +59,7 @@ impl Settler {
             ProcessEnd::LeasesLost => tracing::warn!(%process, "no bee finished a process within its lease"),
             ProcessEnd::Open | ProcessEnd::Ran(_) => {}
         }
-        let now = self.clock.now();
-        let end = |entries| process_end::conclusions(&process_end, entries, now, self.resubmissions_max);
+        let end = |entries| process_end::conclusions(&process_end, entries, self.resubmissions_max);
         self.end(process, say, end).await
     }
 

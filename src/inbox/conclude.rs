@@ -1,5 +1,7 @@
 //! Ending leases: what becomes of an entry that was worked on.
 
+use std::time::Duration;
+
 use rusqlite::{OptionalExtension, params};
 
 use super::file::InboxFile;
@@ -28,10 +30,10 @@ pub enum Conclusion {
     },
     /// No retry can mend it.
     Dead { code: String, reason: String },
-    /// Try again later.
+    /// Try again later. The wait begins when the inbox stores it, so that a clock that jumps before that cannot stretch it.
     Retry {
-        /// Not before.
-        due: Timestamp,
+        /// Not before so much time has passed.
+        after: Duration,
         /// Whether this counts as a failed attempt of this entry. It does not when a dependency was down.
         counted: bool,
         /// Why, for whoever looks at the entry meanwhile.
@@ -40,16 +42,16 @@ pub enum Conclusion {
     /// Try again later, alone: it was in a batch that failed, and must not take neighbours with it again. Counts as a
     /// failed attempt.
     RetryAlone {
-        /// Not before.
-        due: Timestamp,
+        /// Not before so much time has passed.
+        after: Duration,
         /// Why, for whoever looks at the entry meanwhile.
         reason: String,
     },
     /// A process of a Colonies server has it now. Nobody leases it until the process is concluded.
     Submitted {
         process: ProcessId,
-        /// When to ask the server about it.
-        poll: Timestamp,
+        /// After how long to ask the server about it.
+        poll_after: Duration,
     },
 }
 
@@ -120,9 +122,11 @@ impl Conclusion {
             Self::Settle { outcome } => file.end(id, (from, StateName::Settled), now, outcome.as_str(), None),
             Self::Quarantine { code, reason } => file.end(id, (from, StateName::Quarantined), now, code, Some(reason)),
             Self::Dead { code, reason } => file.end(id, (from, StateName::Dead), now, code, Some(reason)),
-            Self::Retry { due, counted, reason } => file.wait(id, from, *due, (i64::from(*counted), 0), reason),
-            Self::RetryAlone { due, reason } => file.wait(id, from, *due, (1, CRASHES_ALONE), reason),
-            Self::Submitted { process, poll } => file.submit(id, from, process, *poll),
+            Self::Retry { after, counted, reason } => {
+                file.wait(id, from, now.plus(*after), (i64::from(*counted), 0), reason)
+            }
+            Self::RetryAlone { after, reason } => file.wait(id, from, now.plus(*after), (1, CRASHES_ALONE), reason),
+            Self::Submitted { process, poll_after } => file.submit(id, from, process, now.plus(*poll_after)),
         }
     }
 }

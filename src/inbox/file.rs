@@ -26,7 +26,7 @@ struct Memory {
     next_entry: i64,
     next_token: i64,
     tally: [i64; StateName::ALL.len()],
-    last_lease: Timestamp,
+    last_group: Timestamp,
     /// Ids in `event_ids_new`, or more.
     new_ids: i64,
 }
@@ -150,9 +150,9 @@ impl InboxFile {
         self.working.next_token += 1;
     }
 
-    /// Takes note of the time of a lease. True when the clock was set back since the last one.
+    /// Takes note of the time of a group. True when the clock was set back since the last one.
     pub(super) fn note_time(&mut self, now: Timestamp) -> bool {
-        now < std::mem::replace(&mut self.working.last_lease, now)
+        now < std::mem::replace(&mut self.working.last_group, now)
     }
 
     /// Counts an entry in its new state.

@@ -22,6 +22,10 @@ pub(super) const CRASHES_ALONE: i64 = 2;
 /// An entry that was held, in the end alone, during this many crashes is given up as `crash_loop`.
 pub const CRASHES_MAX: i64 = 8;
 
+/// Longest wait that a process takes over from the one before. The clock may have been set back in between, which nothing
+/// in the file need show; and a person who restarts the gateway expects it to try again.
+const STARTED_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// The right to conclude one entry. Cannot be copied; concluding consumes it.
 ///
 /// The token is a fence: it grows with every lease, and a conclusion counts only while the store still holds the same
@@ -94,9 +98,6 @@ impl Request for LeaseRequest {
     type Done = Vec<Lease>;
 
     fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Vec<Lease>> {
-        if file.note_time(now) {
-            file.clock_went_back(now)?;
-        }
         file.return_leased(now, now.millis())?;
         let chosen = choose(file, self, now)?;
         let token = file.next_token();
@@ -193,6 +194,7 @@ pub(super) fn recover(connection: Connection, now: Timestamp) -> rusqlite::Resul
     if newest.is_some_and(|newest| newest > now.millis()) {
         file.clock_went_back(now)?;
     }
+    file.end_waits(now.plus(STARTED_WAIT_MAX))?;
     file.commit()?;
     Ok(file)
 }
@@ -208,8 +210,13 @@ impl InboxFile {
     }
 
     /// After the system clock was set back, waits measured on the old clock would last as long as the jump: end them.
-    fn clock_went_back(&mut self, now: Timestamp) -> rusqlite::Result<()> {
-        self.connection.prepare_cached(live::DUE_AT_ONCE)?.execute([now.millis()])?;
+    pub(super) fn clock_went_back(&mut self, now: Timestamp) -> rusqlite::Result<()> {
+        self.end_waits(now)
+    }
+
+    /// No wait and no poll is later than `latest` any more.
+    fn end_waits(&mut self, latest: Timestamp) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(live::DUE_NO_LATER)?.execute([latest.millis()])?;
         Ok(())
     }
 }

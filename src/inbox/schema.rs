@@ -103,8 +103,8 @@ pub(super) mod live {
         UPDATE entries INDEXED BY entries_due SET state = 0, due_at = ?1, lease_token = NULL, crashes = crashes + 1
         WHERE state = 1 AND state < 3 AND due_at <= ?2";
 
-    /// Ends waits and polls that are later than `?1`.
-    pub(in super::super) const DUE_AT_ONCE: &str = "
+    /// Shortens waits and polls that last longer than `?1`.
+    pub(in super::super) const DUE_NO_LATER: &str = "
         UPDATE entries INDEXED BY entries_due SET due_at = ?1 WHERE state IN (0, 2) AND state < 3 AND due_at > ?1";
 
     /// When the next waiting entry is due.

@@ -1,6 +1,8 @@
 //! Processes of a Colonies server that hold entries. They survive a restart; only the process that holds an entry ends its
 //! stay.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::conclude::{Concluded, Conclusion};
@@ -62,8 +64,8 @@ impl Inbox {
         self.ask(ConcludeSubmitted { process, conclusions }).await
     }
 
-    /// Sets when to ask about processes next.
-    pub async fn postpone(&self, polls: Vec<(ProcessId, Timestamp)>) -> Result<(), InboxError> {
+    /// Sets after how long to ask about processes next.
+    pub async fn postpone(&self, polls: Vec<(ProcessId, Duration)>) -> Result<(), InboxError> {
         if polls.is_empty() {
             return Ok(());
         }
@@ -97,17 +99,17 @@ impl Request for ConcludeSubmitted {
 
 /// Asks to poll processes at other times.
 struct Postpone {
-    polls: Vec<(ProcessId, Timestamp)>,
+    polls: Vec<(ProcessId, Duration)>,
 }
 
 impl Request for Postpone {
     type Done = ();
 
-    fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<()> {
+    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<()> {
         let mut statement =
             file.connection.prepare_cached("UPDATE entries SET due_at = ?2 WHERE state = 2 AND process_id = ?1")?;
-        for (process, poll) in &self.polls {
-            statement.execute(params![process.as_str(), poll.millis()])?;
+        for (process, after) in &self.polls {
+            statement.execute(params![process.as_str(), now.plus(*after).millis()])?;
         }
         Ok(())
     }

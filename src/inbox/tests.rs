@@ -213,7 +213,7 @@ async fn each_conclusion_leads_to_its_state() {
         Conclusion::Settle { outcome: Settled::Stale },
         Conclusion::Quarantine { code: "rule".into(), reason: "odd".into() },
         Conclusion::Dead { code: "bad".into(), reason: "worse".into() },
-        Conclusion::Retry { due, counted: true, reason: "later".into() },
+        Conclusion::Retry { after: MINUTE, counted: true, reason: "later".into() },
     ];
     let leases = fixture.lease(10).await.into_iter().map(|leased| leased.lease);
     let concluded = fixture.inbox().conclude(leases.zip(conclusions).collect()).await.unwrap();
@@ -301,6 +301,48 @@ async fn a_clock_set_back_while_nobody_ran_does_not_hold_entries_up() {
     assert_eq!(ids(&fixture.lease(1).await), ["evt_1"]);
 }
 
+/// A wait that was measured on another clock than the one in force when it is read lasts no longer for that.
+#[tokio::test]
+async fn no_order_of_jumps_writes_and_starts_stretches_a_wait() {
+    const HOUR: Duration = Duration::from_hours(1);
+    for (before_write, after_write, restart, received_later) in
+        (0..16).map(|bits| (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, bits & 8 != 0))
+    {
+        let case = format!("{before_write} {after_write} {restart} {received_later}");
+        let mut fixture = Fixture::new();
+        fixture.append("evt_1").await;
+        let leased = fixture.lease(1).await.remove(0);
+        if before_write {
+            fixture.clock.advance(HOUR);
+        }
+        let retry = Conclusion::Retry { after: MINUTE, counted: false, reason: String::new() };
+        fixture.inbox().conclude(vec![(leased.lease, retry)]).await.unwrap();
+        if after_write {
+            fixture.clock.advance(HOUR);
+            fixture.append("evt_2").await;
+        }
+        let jumped = before_write || after_write;
+        fixture.clock.set(if jumped { START } else { START.minus(HOUR) });
+        if received_later {
+            fixture.append("evt_3").await;
+        }
+        if restart {
+            fixture.reopen();
+        }
+        fixture.lease(10).await;
+        fixture.clock.advance(MINUTE);
+        let mut events: Vec<String> = Vec::new();
+        for _ in 0..3 {
+            let leased = fixture.lease(10).await;
+            events.extend(leased.iter().map(|leased| leased.event_id.to_string()));
+        }
+        events.sort_unstable();
+        events.dedup();
+        let expected = 1 + usize::from(after_write) + usize::from(received_later);
+        assert_eq!(events.len(), expected, "{case}: {events:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_inbox_refuses_keeps_running_and_recovers() {
     let mut fixture = Fixture::with(|options| options.bytes_max = Some(40 * 16_384));
@@ -347,7 +389,7 @@ async fn a_full_inbox_takes_all_of_its_small_entries_through_a_process_to_their_
         let entries = leased.len() as u64;
         assert!(entries > 0, "{submitted} of {stored} are submitted");
         let process = format!("{submitted:064x}");
-        submit(&fixture, leased, &process, START.plus(DAY)).await;
+        submit(&fixture, leased, &process, DAY).await;
         processes.push(ProcessId::new(process));
         submitted += entries;
     }
@@ -528,8 +570,9 @@ async fn the_log_is_moved_into_the_file_while_commits_go_on_and_does_not_grow_wi
     assert!(std::fs::metadata(fixture.file()).unwrap().len() > 30_000_000);
 }
 
-async fn submit(fixture: &Fixture, leased: Vec<Leased>, process: &str, poll: Timestamp) -> Vec<Concluded> {
-    let submitted = |leased: Leased| (leased.lease, Conclusion::Submitted { process: ProcessId::new(process), poll });
+async fn submit(fixture: &Fixture, leased: Vec<Leased>, process: &str, poll_after: Duration) -> Vec<Concluded> {
+    let submitted =
+        |leased: Leased| (leased.lease, Conclusion::Submitted { process: ProcessId::new(process), poll_after });
     fixture.inbox().conclude(leased.into_iter().map(submitted).collect()).await.unwrap()
 }
 
@@ -541,9 +584,9 @@ async fn a_submitted_entry_stays_with_its_process_through_a_restart_and_is_never
     }
     let poll = START.plus(MINUTE);
     let both = fixture.lease(2).await;
-    submit(&fixture, both, "p1", poll).await;
+    submit(&fixture, both, "p1", MINUTE).await;
     let third = fixture.lease(2).await;
-    submit(&fixture, third, "p2", START).await;
+    submit(&fixture, third, "p2", Duration::ZERO).await;
     fixture.clock.advance(DAY);
     fixture.reopen();
     assert!(fixture.lease(10).await.is_empty());
@@ -554,7 +597,7 @@ async fn a_submitted_entry_stays_with_its_process_through_a_restart_and_is_never
         processes.iter().map(|process| (process.process.as_str(), process.entries, process.poll)).collect();
     assert_eq!(seen, [("p2", 1, START), ("p1", 2, poll)], "the one to ask about first comes first");
     assert_eq!(fixture.inbox().submitted(1).await.unwrap().len(), 1);
-    fixture.inbox().postpone(vec![(ProcessId::new("p2"), poll.plus(MINUTE))]).await.unwrap();
+    fixture.inbox().postpone(vec![(ProcessId::new("p2"), MINUTE)]).await.unwrap();
     assert_eq!(fixture.inbox().submitted(1).await.unwrap()[0].process.as_str(), "p1");
 }
 
@@ -564,18 +607,18 @@ async fn only_the_process_that_holds_an_entry_concludes_it() {
     fixture.append("evt_1").await;
     let leased = fixture.lease(1).await;
     let entry = leased[0].lease.entry();
-    submit(&fixture, leased, "p1", START).await;
+    submit(&fixture, leased, "p1", Duration::ZERO).await;
     let settle = || vec![(entry, Conclusion::Settle { outcome: Settled::Applied })];
     let by = |process: &str| fixture.inbox().conclude_submitted(ProcessId::new(process), settle());
     assert_eq!(by("p2").await.unwrap(), [Concluded::LeaseLost]);
-    let back = Conclusion::Retry { due: START, counted: false, reason: "taken back".to_owned() };
+    let back = Conclusion::Retry { after: Duration::ZERO, counted: false, reason: "taken back".to_owned() };
     let taken = fixture.inbox().conclude_submitted(ProcessId::new("p1"), vec![(entry, back)]).await.unwrap();
     assert_eq!(taken, [Concluded::Done]);
     assert_eq!(by("p1").await.unwrap(), [Concluded::LeaseLost], "it was taken back");
     assert!(fixture.inbox().entries_of(ProcessId::new("p1")).await.unwrap().is_empty());
     let leased = fixture.lease(1).await;
     assert_eq!(leased[0].attempts, 0);
-    submit(&fixture, leased, "p3", START).await;
+    submit(&fixture, leased, "p3", Duration::ZERO).await;
     assert_eq!(by("p3").await.unwrap(), [Concluded::Done]);
     assert_eq!(by("p3").await.unwrap(), [Concluded::LeaseLost], "once");
     assert_eq!((fixture.counts().await.settled, fixture.counts().await.backlog()), (1, 0));
@@ -588,9 +631,10 @@ async fn an_entry_that_is_to_come_alone_comes_without_neighbours() {
         fixture.append(id).await;
     }
     let leased = fixture.lease(2).await;
-    submit(&fixture, leased, "p1", START).await;
+    submit(&fixture, leased, "p1", Duration::ZERO).await;
     let entries = fixture.inbox().entries_of(ProcessId::new("p1")).await.unwrap();
-    let alone = |entry: SubmittedEntry| (entry.entry, Conclusion::RetryAlone { due: START, reason: String::new() });
+    let alone =
+        |entry: SubmittedEntry| (entry.entry, Conclusion::RetryAlone { after: Duration::ZERO, reason: String::new() });
     let conclusions = entries.into_iter().map(alone).collect();
     fixture.inbox().conclude_submitted(ProcessId::new("p1"), conclusions).await.unwrap();
     let mut batches = Vec::new();
@@ -622,9 +666,11 @@ async fn the_oldest_unattended_entry_is_submitted_or_waits_without_having_failed
     let mut leased = fixture.lease(3).await;
     assert_eq!(oldest().await, 3, "leased ones are attended to");
     let third = leased.split_off(2);
-    submit(&fixture, leased.split_off(1), "p1", START).await;
+    submit(&fixture, leased.split_off(1), "p1", Duration::ZERO).await;
     assert_eq!(oldest().await, 1);
-    let retry = |leased: Leased| (leased.lease, Conclusion::Retry { due: START, counted: true, reason: String::new() });
+    let retry = |leased: Leased| {
+        (leased.lease, Conclusion::Retry { after: Duration::ZERO, counted: true, reason: String::new() })
+    };
     fixture.inbox().conclude(leased.into_iter().chain(third).map(retry).collect()).await.unwrap();
     assert_eq!(oldest().await, 1, "the first failed and waits for its own reasons");
 }

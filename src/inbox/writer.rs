@@ -132,6 +132,9 @@ impl Writer {
     /// Applies, commits and answers. After a failure the requests are still in the group.
     fn try_group(&mut self, group: &mut Group, now: Timestamp) -> rusqlite::Result<()> {
         self.file.begin()?;
+        if self.file.note_time(now) {
+            self.file.clock_went_back(now)?;
+        }
         for request in group.iter_mut() {
             request.apply(&mut self.file, now)?;
         }

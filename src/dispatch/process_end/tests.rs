@@ -27,7 +27,7 @@ fn process(state: ProcessState, out: Vec<serde_json::Value>, errors: &[&str]) ->
 }
 
 fn ends(end: &ProcessEnd, attempts: &[u32]) -> Vec<(What, Conclusion)> {
-    let ended = conclusions(end, entries(attempts), NOW, RESUBMISSIONS_MAX);
+    let ended = conclusions(end, entries(attempts), RESUBMISSIONS_MAX);
     ended.into_iter().map(|ended| (ended.what, ended.conclusion)).collect()
 }
 
@@ -61,7 +61,7 @@ fn an_event_that_the_result_does_not_name_waits_again_uncounted_and_not_at_once(
         vec![json!({"events": [{"event": "evt_1", "outcome": "applied"}, {"event": "evt_9", "outcome": "failed"}]})];
     let conclusions = ends(&process(ProcessState::Success, output, &[]), &[0, 0]);
     assert_eq!(conclusions[0].0, What::Returned(Returned::Missing));
-    assert!(matches!(conclusions[0].1, Conclusion::Retry { due, counted: false, .. } if due > NOW));
+    assert!(matches!(conclusions[0].1, Conclusion::Retry { after, counted: false, .. } if !after.is_zero()));
     assert_eq!(conclusions[1].0, What::Outcome(OutcomeName::Applied));
 }
 
@@ -127,8 +127,8 @@ fn a_process_that_is_not_at_its_end_and_an_answer_about_the_call_end_nothing() {
 
 #[test]
 fn what_is_taken_back_is_due_at_once_and_not_counted() {
-    let ended = take_back(entries(&[2]), NOW);
-    assert!(matches!(ended[0].conclusion, Conclusion::Retry { due: NOW, counted: false, .. }));
+    let ended = take_back(entries(&[2]));
+    assert!(matches!(ended[0].conclusion, Conclusion::Retry { after: Duration::ZERO, counted: false, .. }));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_clock_that_differs_is_no_fault_of_the_events() {
         let end = process(ProcessState::Failed, vec![], &[&format!("{code}: an hour")]);
         for (what, conclusion) in ends(&end, &[0, RESUBMISSIONS_MAX]) {
             assert_eq!(what, What::Returned(Returned::ClocksDiffer));
-            assert!(matches!(conclusion, Conclusion::Retry { due, counted: false, .. } if due > NOW));
+            assert!(matches!(conclusion, Conclusion::Retry { after, counted: false, .. } if !after.is_zero()));
         }
     }
 }

@@ -142,7 +142,7 @@ async fn a_replay_is_a_new_life_whatever_state_the_entry_had() {
     let fixture = Fixture::new();
     let kept = fixture.append_of("evt_1", "invoice.paid", "cus_1", "user_1").await;
     let leased = fixture.lease(9).await;
-    let retry = Conclusion::RetryAlone { due: START, reason: "r".to_owned() };
+    let retry = Conclusion::RetryAlone { after: Duration::ZERO, reason: "r".to_owned() };
     fixture.inbox().conclude(leased.into_iter().map(|leased| (leased.lease, retry.clone())).collect()).await.unwrap();
     fixture.end(dead()).await;
     let by_id = Selection { entries: vec![kept], ..Selection::default() };
