@@ -5,6 +5,7 @@
 mod control;
 mod erase;
 mod health;
+mod host;
 mod operator;
 mod reconcile;
 pub mod wire;
@@ -17,26 +18,33 @@ pub use control::Control;
 pub use health::{Health, Receiving};
 pub use operator::Operator;
 
-use crate::door::{RequestLog, finish};
+use crate::door::{Problem, RequestLog, finish};
 
 /// What the public listener serves beside deliveries: the probes, which tell a status only.
 pub fn public_router(health: Health) -> Router {
-    let log = RequestLog { instruments: health.instruments.clone(), webhooks: true };
+    let log = RequestLog::new(health.instruments.clone(), true);
     finish(health::status_routes(health), log)
 }
 
-/// What the admin listener serves: metrics, the full health, and with a token what an operator orders.
-pub fn admin_router(health: Health, control: Option<Control>) -> Router {
-    router(health, control, false)
+/// What the admin listener serves: metrics, the full health, and with a token what an operator orders. It answers under names
+/// that are private, and under `hosts`.
+pub fn admin_router(health: Health, control: Option<Control>, hosts: &[String]) -> Router {
+    let log = RequestLog::new(health.instruments.clone(), false);
+    let named = axum::middleware::from_fn_with_state(Arc::from(hosts), host::layer);
+    finish(routes(health, control).fallback(nowhere).layer(named), log)
 }
 
 /// Everything but deliveries on one address, for when public and admin listener are the same.
 pub fn combined_router(health: Health, control: Option<Control>) -> Router {
-    router(health, control, true)
+    let log = RequestLog::new(health.instruments.clone(), true);
+    finish(routes(health, control), log)
 }
 
-fn router(health: Health, control: Option<Control>, webhooks: bool) -> Router {
-    let log = RequestLog { instruments: health.instruments.clone(), webhooks };
+async fn nowhere() -> Problem {
+    Problem::NotFound
+}
+
+fn routes(health: Health, control: Option<Control>) -> Router {
     let mut router = health::full_routes(health);
     if let Some(control) = control.map(Arc::new) {
         router = router
@@ -44,5 +52,5 @@ fn router(health: Health, control: Option<Control>, webhooks: bool) -> Router {
             .merge(erase::routes(Arc::clone(&control)))
             .merge(reconcile::routes(control));
     }
-    finish(router, log)
+    router
 }

@@ -18,7 +18,7 @@ mod watched;
 
 pub use backup::BackupConfig;
 pub use colony::ColonyConfig;
-pub use http::{ConnectionBounds, HttpConfig, WebhookBounds};
+pub use http::{ConnectionBounds, HttpConfig, Share, WebhookBounds};
 pub use ledger::{LedgerConfig, StripeConfig};
 pub use reader::{ConfigError, Fault, GivenSecret, Shown, Sources};
 pub use reconcile::ReconcileConfig;

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod ids;
 pub mod limits;
 pub mod named;
+pub mod network;
 pub mod outcome;
 pub mod renewable;
 pub mod route;

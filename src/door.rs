@@ -4,9 +4,13 @@
 //! local disk alone, and only a [`Receipt`](crate::inbox::Receipt) becomes a 200.
 
 mod body;
+mod connections;
 mod log;
+mod peer;
 mod problem;
+mod quiet;
 mod server;
+mod shares;
 mod site;
 mod trace;
 mod webhook;
@@ -18,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use log::RequestLog;
+pub use peer::Peer;
 pub use problem::Problem;
 pub use server::serve;
 pub use site::Site;
@@ -28,7 +33,7 @@ use webhook::Intake;
 
 /// What the public listener serves: the webhook paths, and a finished router for any other path.
 pub fn site(webhooks: Webhooks, endpoints: Vec<Endpoint>, others: Router) -> Site {
-    let log = RequestLog { instruments: webhooks.instruments.clone(), webhooks: true };
+    let log = RequestLog::new(webhooks.instruments.clone(), true);
     Site::new(Intake::new(webhooks, endpoints, log), others)
 }
 

@@ -24,7 +24,9 @@ impl Routes {
         let Surroundings { inbox, in_force: route, instruments, .. } = around;
         let receiving = Some(Receiving { inbox: inbox.clone(), route: route.clone() });
         let health = Health { readiness, instruments: instruments.clone(), receiving };
-        let webhooks = Webhooks { inbox, route, instruments, bounds: config.http.webhooks };
+        let http = &config.http;
+        let (bounds, peer_share, peers) = (http.webhooks, http.connections.peer_share, http.webhook_peers.clone());
+        let webhooks = Webhooks { inbox, route, instruments, bounds, peer_share, peers };
         Self { webhooks, health, control }
     }
 }
@@ -66,11 +68,11 @@ impl Listeners {
     pub(super) fn start(self, config: &Config, routes: Routes, supervisor: &mut Supervisor, shutdown: &Shutdown) {
         let Routes { webhooks, health, control } = routes;
         let metrics = Some(Arc::clone(&health.instruments.metrics));
-        let (bounds, endpoints) = (config.http.connections, config.endpoints.clone());
+        let (bounds, endpoints) = (config.http.connections.clone(), config.endpoints.clone());
         let others = match self.admin {
             Some(listener) => {
-                let router = admin::admin_router(health.clone(), control);
-                let serve = door::serve(listener, router, bounds, None, shutdown.token().clone());
+                let router = admin::admin_router(health.clone(), control, &config.http.admin_hosts);
+                let serve = door::serve(listener, router, bounds.clone(), None, shutdown.token().clone());
                 supervisor.start("admin listener", serve);
                 admin::public_router(health)
             }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::reader::{Reader, bytes, duration, number, setting};
+use crate::domain::limits::{SMALL_BODY_BYTES_MAX, WEBHOOK_BODY_BYTES_MAX};
+use crate::domain::network::Networks;
 use crate::domain::secret::Secret;
 
 /// Shortest admin token; shorter ones can be guessed.
@@ -17,14 +19,34 @@ pub struct HttpConfig {
     pub admin_listen: SocketAddr,
     /// Token of the admin listener's changes; without one there are none.
     pub admin_token: Option<Secret>,
+    /// Names under which the admin listener may be asked for, beside those that no public registry gives out.
+    pub admin_hosts: Vec<String>,
     pub connections: ConnectionBounds,
     pub webhooks: WebhookBounds,
+    /// Who may send webhooks; `None`: everybody.
+    pub webhook_peers: Option<Networks>,
+}
+
+/// What one sender may have of a bound, in percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(usize);
+
+impl Share {
+    /// From 1 to 100.
+    pub const fn percent(percent: usize) -> Self {
+        Self(percent)
+    }
+
+    /// That much of a bound, and at least one.
+    pub fn of(self, bound: usize) -> usize {
+        (bound.saturating_mul(self.0) / 100).max(1)
+    }
 }
 
 /// Bounds on the connections of a listener.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ConnectionBounds {
-    /// Most connections; one more is answered 503 and closed.
+    /// Most connections. For one more the oldest idle one is closed; when all are busy, it is answered 503 and closed.
     pub connections_max: usize,
     /// Largest head of a request, in bytes. A larger one is answered 431.
     pub head_bytes_max: usize,
@@ -32,6 +54,10 @@ pub struct ConnectionBounds {
     pub headers_max: usize,
     /// From the first byte, or the end of the last request, to the end of a head: also how long an idle connection is kept.
     pub head_timeout: Duration,
+    /// What one sender may have of connections, requests and bytes in hand.
+    pub peer_share: Share,
+    /// Proxies that name the sender. They are no sender themselves, so that no share binds them.
+    pub proxies: Networks,
 }
 
 /// Bounds on what the webhook paths have in hand at once.
@@ -39,10 +65,14 @@ pub struct ConnectionBounds {
 pub struct WebhookBounds {
     /// Most requests in hand; one more is answered 503.
     pub requests_max: usize,
-    /// Most bytes of bodies in hand, all requests together; more are answered 503.
+    /// Most bytes of large bodies in hand, all requests together; more are answered 503.
     pub body_bytes_in_hand_max: usize,
+    /// The same of bodies of at most [`SMALL_BODY_BYTES_MAX`], which large ones never take.
+    pub small_bodies_in_hand_max: usize,
     /// From the head of a request to the end of its body.
     pub body_timeout: Duration,
+    /// Longest time in which a body goes on by less than 4 KiB without ending.
+    pub body_stall_timeout: Duration,
     /// From the end of the body to the commit.
     pub append_timeout: Duration,
 }
@@ -53,23 +83,79 @@ pub(super) fn read(r: &mut Reader) -> HttpConfig {
     // In the order in which `config show` has them.
     let connections_max = r.or(setting("http.connections_max", "GATEWAY_CONNECTIONS_MAX"), "4096", number(1, 100_000));
     let requests_max = r.or(setting("http.requests_max", "GATEWAY_REQUESTS_MAX"), "2048", number(1, 100_000));
-    let body_bytes_in_hand_max =
-        r.or(setting("http.body_bytes_in_hand_max", "GATEWAY_BODY_BYTES_IN_HAND_MAX"), "32MiB", |text| {
-            match bytes(text).map(usize::try_from) {
-                // One body of the largest size must fit.
-                Ok(Ok(bytes)) if (1 << 20..=1 << 30).contains(&bytes) => Ok(bytes),
-                Ok(_) => Err("must be from 1MiB to 1GiB".to_owned()),
-                Err(message) => Err(message),
-            }
-        });
+    let body_bytes_in_hand_max = r.or(
+        setting("http.body_bytes_in_hand_max", "GATEWAY_BODY_BYTES_IN_HAND_MAX"),
+        "32MiB",
+        in_hand(WEBHOOK_BODY_BYTES_MAX),
+    );
+    let small_bodies_in_hand_max = r.or(
+        setting("http.small_bodies_in_hand_max", "GATEWAY_SMALL_BODIES_IN_HAND_MAX"),
+        "16MiB",
+        in_hand(SMALL_BODY_BYTES_MAX),
+    );
     let head_bytes_max = r.or(setting("http.head_bytes_max", "GATEWAY_HEAD_BYTES_MAX"), "16384", number(8192, 1 << 20));
     let headers_max = r.or(setting("http.headers_max", "GATEWAY_HEADERS_MAX"), "64", number(8, 1000));
     let head_timeout = r.or(setting("http.head_timeout", "GATEWAY_HEAD_TIMEOUT"), "15s", duration);
     let body_timeout = r.or(setting("http.body_timeout", "GATEWAY_BODY_TIMEOUT"), "10s", duration);
+    let body_stall_timeout = r.or(setting("http.body_stall_timeout", "GATEWAY_BODY_STALL_TIMEOUT"), "2s", duration);
     let append_timeout = r.or(setting("http.append_timeout", "GATEWAY_APPEND_TIMEOUT"), "10s", duration);
-    let connections = ConnectionBounds { connections_max, head_bytes_max, headers_max, head_timeout };
-    let webhooks = WebhookBounds { requests_max, body_bytes_in_hand_max, body_timeout, append_timeout };
-    HttpConfig { listen, admin_listen, admin_token, connections, webhooks }
+    let peer_share = Share(r.or(setting("http.peer_share", "GATEWAY_PEER_SHARE"), "25", number(1, 100)));
+    let proxies = r.or(setting("http.trusted_proxies", "GATEWAY_TRUSTED_PROXIES"), "loopback", networks);
+    let webhook_peers =
+        r.optional(setting("http.webhook_peers", "GATEWAY_WEBHOOK_PEERS"), |text| match networks(text)? {
+            none if none == Networks::default() => Err("names no address; without it, everybody may send".to_owned()),
+            networks => Ok(networks),
+        });
+    HttpConfig {
+        listen,
+        admin_listen,
+        admin_token,
+        admin_hosts: admin_hosts(r),
+        connections: ConnectionBounds {
+            connections_max,
+            head_bytes_max,
+            headers_max,
+            head_timeout,
+            peer_share,
+            proxies,
+        },
+        webhooks: WebhookBounds {
+            requests_max,
+            body_bytes_in_hand_max,
+            small_bodies_in_hand_max,
+            body_timeout,
+            body_stall_timeout,
+            append_timeout,
+        },
+        webhook_peers,
+    }
+}
+
+/// Bytes of bodies in hand, of which the largest single one must fit.
+fn in_hand(largest: usize) -> impl Fn(&str) -> Result<usize, String> {
+    /// More than that is no bound.
+    const MAX: usize = 1 << 30;
+    move |text| match bytes(text).map(usize::try_from)? {
+        Ok(bytes) if (largest..=MAX).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("must be from {}KiB to 1GiB", largest / 1024)),
+    }
+}
+
+fn networks(text: &str) -> Result<Networks, String> {
+    text.parse().map_err(|error: crate::domain::network::NetworkError| {
+        format!("{error}; `loopback`, `private` and `none` are understood too")
+    })
+}
+
+fn admin_hosts(r: &mut Reader) -> Vec<String> {
+    let hosts = r.optional(setting("http.admin_hosts", "GATEWAY_ADMIN_HOSTS"), |text| {
+        let hosts: Vec<String> = text.split(',').map(|host| host.trim().to_ascii_lowercase()).collect();
+        if hosts.iter().any(|host| host.is_empty() || host.contains(['/', ':', ' '])) {
+            return Err("must be names of hosts between commas, without port and scheme".to_owned());
+        }
+        Ok(hosts)
+    });
+    hosts.unwrap_or_default()
 }
 
 pub(super) fn admin_listen(r: &mut Reader) -> SocketAddr {

@@ -3,6 +3,9 @@
 /// Largest webhook body, in bytes. Stripe publishes none; its events stay far below.
 pub const WEBHOOK_BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// Largest body that counts as small, in bytes: room for small ones is never given to larger ones. Nearly all events are.
+pub const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
+
 /// Longest token of the next page of a list of Stripe's API v2, in bytes.
 pub const PAGE_TOKEN_BYTES_MAX: usize = 4096;
 

@@ -1,75 +1,84 @@
-//! Reading a body under three bounds: its own size, all bodies in hand together, and time.
+//! Reading a body under bounds: its own size, all bodies in hand together and those of one sender, time, and pace.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Problem;
+use super::shares::Place;
+use crate::config::WebhookBounds;
 use crate::domain::limits::WEBHOOK_BODY_BYTES_MAX;
-
-/// Bytes that one permit of the budget stands for.
-pub(super) const PERMIT_BYTES: usize = 1024;
-
-/// A body and the share of the budget that it holds until it is dropped.
-#[derive(Debug)]
-pub(super) struct HeldBody<'a> {
-    pub(super) bytes: Bytes,
-    _share: Option<SemaphorePermit<'a>>,
-}
 
 /// Bodies up to this size are copied out of the connection's buffer, which then serves the next request as it is. Otherwise
 /// the connection would need a new buffer, which is several times as large as most bodies, for each request.
 const COPIED_BYTES_MAX: usize = 16 * 1024;
 
-/// Reads a whole body, chunked or not. A large body that comes in one piece is not copied.
-pub(super) async fn read<B>(body: B, budget: &Semaphore, deadline: Duration) -> Result<HeldBody<'_>, Problem>
+/// Bytes by which a body goes on, or it ends, within [`WebhookBounds::body_stall_timeout`]. Who holds a large body back at
+/// its last byte holds it no longer than that.
+const STEP_BYTES: usize = 4 * 1024;
+
+/// Reads a whole body, chunked or not. A large body that comes in one piece is not copied. Its bytes are counted at `place`.
+pub(super) async fn read<B>(body: B, place: &mut Place<'_>, bounds: &WebhookBounds) -> Result<Bytes, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    if body.size_hint().lower() > WEBHOOK_BODY_BYTES_MAX as u64 {
+    let told = body.size_hint().lower();
+    if told > WEBHOOK_BODY_BYTES_MAX as u64 {
         return Err(Problem::BodyTooLarge);
     }
-    match tokio::time::timeout(deadline, collect(body, budget)).await {
-        Ok(result) => result,
-        Err(_) => Err(Problem::RequestTimeout),
-    }
+    let mut reading = Reading { body, first: Bytes::new(), rest: BytesMut::new() };
+    within(bounds.body_timeout, async {
+        while within(bounds.body_stall_timeout, reading.step(place)).await? {}
+        Ok(())
+    })
+    .await?;
+    Ok(if reading.rest.is_empty() { reading.first } else { reading.rest.freeze() })
 }
 
-async fn collect<B>(mut body: B, budget: &Semaphore) -> Result<HeldBody<'_>, Problem>
+async fn within<T>(deadline: Duration, reading: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    tokio::time::timeout(deadline, reading).await.unwrap_or(Err(Problem::RequestTimeout))
+}
+
+struct Reading<B> {
+    body: B,
+    /// All there is, as long as it came in one piece.
+    first: Bytes,
+    rest: BytesMut,
+}
+
+impl<B> Reading<B>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    let mut share: Option<SemaphorePermit<'_>> = None;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Problem::BodyIncomplete)?.into_data() else { continue };
-        let length = first.len() + rest.len() + data.len();
+    /// Reads a step on; false at the end.
+    async fn step(&mut self, place: &mut Place<'_>) -> Result<bool, Problem> {
+        let mut gone = 0;
+        while gone < STEP_BYTES {
+            let Some(frame) = self.body.frame().await else { return Ok(false) };
+            let Ok(data) = frame.map_err(|_| Problem::BodyIncomplete)?.into_data() else { continue };
+            gone += data.len();
+            self.take(data, place)?;
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, data: Bytes, place: &mut Place<'_>) -> Result<(), Problem> {
+        let length = self.first.len() + self.rest.len() + data.len();
         if length > WEBHOOK_BODY_BYTES_MAX {
             return Err(Problem::BodyTooLarge);
         }
-        let wanted = length.div_ceil(PERMIT_BYTES);
-        let held = share.as_ref().map_or(0, SemaphorePermit::num_permits);
-        if let Some(missing) = wanted.checked_sub(held).and_then(|missing| u32::try_from(missing).ok()) {
-            let more = budget.try_acquire_many(missing).map_err(|_| Problem::Overloaded)?;
-            match &mut share {
-                Some(share) => share.merge(more),
-                None => share = Some(more),
-            }
-        }
-        if first.is_empty() && rest.is_empty() {
-            first = if data.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&data) } else { data };
+        place.hold(length)?;
+        if self.first.is_empty() && self.rest.is_empty() {
+            self.first = if data.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&data) } else { data };
         } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&std::mem::take(&mut first));
+            if self.rest.is_empty() {
+                self.rest.extend_from_slice(&std::mem::take(&mut self.first));
             }
-            rest.extend_from_slice(&data);
+            self.rest.extend_from_slice(&data);
         }
+        Ok(())
     }
-    let bytes = if rest.is_empty() { first } else { rest.freeze() };
-    Ok(HeldBody { bytes, _share: share })
 }
 
 #[cfg(test)]
@@ -77,9 +86,33 @@ mod tests {
     use axum::body::Body;
     use http_body_util::channel::Channel;
 
+    use super::super::peer::Peer;
+    use super::super::shares::Shares;
     use super::*;
+    use crate::config::Share;
+    use crate::domain::network::Networks;
 
-    const SECOND: Duration = Duration::from_secs(1);
+    fn bounds(bytes: usize) -> WebhookBounds {
+        WebhookBounds {
+            requests_max: 9,
+            body_bytes_in_hand_max: bytes,
+            small_bodies_in_hand_max: bytes,
+            body_timeout: Duration::from_mins(1),
+            body_stall_timeout: Duration::from_secs(2),
+            append_timeout: Duration::from_mins(1),
+        }
+    }
+
+    async fn read_alone<B>(body: B) -> Result<Bytes, Problem>
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        let bounds = bounds(4 * WEBHOOK_BODY_BYTES_MAX);
+        let shares = Shares::new(&bounds, Share::percent(100));
+        let peer = Peer::connected([192, 0, 2, 1].into(), &Networks::default());
+        let mut place = shares.enter(peer)?;
+        read(body, &mut place, &bounds).await
+    }
 
     /// A body in pieces, as chunked transfer brings it: without a size known in advance.
     fn pieces(sizes: &[usize]) -> Body {
@@ -90,57 +123,75 @@ mod tests {
         Body::new(channel)
     }
 
-    fn budget(bytes: usize) -> Semaphore {
-        Semaphore::new(bytes.div_ceil(PERMIT_BYTES))
-    }
-
     #[tokio::test]
     async fn the_cap_binds_with_and_without_a_length() {
-        let budget = budget(4 * WEBHOOK_BODY_BYTES_MAX);
-        let largest = read(Body::from(vec![b'x'; WEBHOOK_BODY_BYTES_MAX]), &budget, SECOND).await.unwrap();
-        assert_eq!(largest.bytes.len(), WEBHOOK_BODY_BYTES_MAX);
-        let larger = read(Body::from(vec![b'x'; WEBHOOK_BODY_BYTES_MAX + 1]), &budget, SECOND).await;
+        let largest = read_alone(Body::from(vec![b'x'; WEBHOOK_BODY_BYTES_MAX])).await.unwrap();
+        assert_eq!(largest.len(), WEBHOOK_BODY_BYTES_MAX);
+        let larger = read_alone(Body::from(vec![b'x'; WEBHOOK_BODY_BYTES_MAX + 1])).await;
         assert!(matches!(larger, Err(Problem::BodyTooLarge)));
         let half = WEBHOOK_BODY_BYTES_MAX / 2;
-        assert_eq!(read(pieces(&[half, half]), &budget, SECOND).await.unwrap().bytes.len(), WEBHOOK_BODY_BYTES_MAX);
-        assert!(matches!(read(pieces(&[half, half, 1]), &budget, SECOND).await, Err(Problem::BodyTooLarge)));
+        assert_eq!(read_alone(pieces(&[half, half])).await.unwrap().len(), WEBHOOK_BODY_BYTES_MAX);
+        assert!(matches!(read_alone(pieces(&[half, half, 1])).await, Err(Problem::BodyTooLarge)));
     }
 
     #[tokio::test]
     async fn all_bodies_together_stay_within_the_budget_and_give_their_share_back() {
-        let budget = budget(10 * PERMIT_BYTES);
-        let first = read(pieces(&[PERMIT_BYTES * 3, 1]), &budget, SECOND).await.unwrap();
-        assert_eq!(budget.available_permits(), 6);
-        let second = read(pieces(&[PERMIT_BYTES * 4, PERMIT_BYTES * 3]), &budget, SECOND).await;
-        assert!(matches!(second, Err(Problem::Overloaded)));
-        assert_eq!(budget.available_permits(), 6);
+        let bounds = bounds(10 * 1024);
+        let shares = Shares::new(&bounds, Share::percent(100));
+        let peer = || Peer::connected([127, 0, 0, 1].into(), &"loopback".parse().unwrap());
+        let (mut first, mut second) = (shares.enter(peer()).unwrap(), shares.enter(peer()).unwrap());
+        read(pieces(&[3 * 1024, 1]), &mut first, &bounds).await.unwrap();
+        let refused = read(pieces(&[4 * 1024, 3 * 1024]), &mut second, &bounds).await;
+        assert!(matches!(refused, Err(Problem::Overloaded)));
         drop(first);
-        assert_eq!(budget.available_permits(), 10);
+        let mut third = shares.enter(peer()).unwrap();
+        drop(second);
+        read(pieces(&[4 * 1024, 3 * 1024]), &mut third, &bounds).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_given_up() {
-        let (_sender, channel) = Channel::<Bytes>::new(1);
-        let budget = budget(PERMIT_BYTES);
-        let given_up = read(Body::new(channel), &budget, SECOND).await;
-        assert!(matches!(given_up, Err(Problem::RequestTimeout)));
+    async fn a_body_that_does_not_go_on_is_given_up_however_much_of_it_is_there() {
+        for sent in [0, 10, WEBHOOK_BODY_BYTES_MAX - 1] {
+            let (mut sender, channel) = Channel::<Bytes>::new(1);
+            sender.try_send(hyper::body::Frame::data(Bytes::from(vec![b'x'; sent]))).unwrap();
+            let began = tokio::time::Instant::now();
+            assert!(matches!(read_alone(Body::new(channel)).await, Err(Problem::RequestTimeout)), "{sent}");
+            assert_eq!(began.elapsed().as_secs(), 2, "{sent}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_given_up_and_one_that_goes_on_is_not() {
+        for (bytes, taken) in [(100, false), (STEP_BYTES, true)] {
+            let (mut sender, channel) = Channel::<Bytes>::new(1);
+            let drip = async move {
+                for _ in 0..10 {
+                    tokio::time::sleep(Duration::from_millis(1500)).await;
+                    let _ = sender.send_data(Bytes::from(vec![b'x'; bytes])).await;
+                }
+            };
+            let (read, ()) = tokio::join!(read_alone(Body::new(channel)), drip);
+            match read {
+                Ok(body) => assert_eq!((body.len(), taken), (10 * STEP_BYTES, true)),
+                Err(problem) => assert!(!taken && matches!(problem, Problem::RequestTimeout), "{problem}"),
+            }
+        }
     }
 
     #[tokio::test]
     async fn a_body_that_breaks_off_is_incomplete() {
         let (sender, channel) = Channel::<Bytes, std::io::Error>::new(1);
         sender.abort(std::io::Error::other("reset"));
-        assert!(matches!(read(Body::new(channel), &budget(1), SECOND).await, Err(Problem::BodyIncomplete)));
+        assert!(matches!(read_alone(Body::new(channel)).await, Err(Problem::BodyIncomplete)));
     }
 
     #[tokio::test]
     async fn only_a_small_body_in_one_piece_is_copied() {
-        let budget = budget(4 * COPIED_BYTES_MAX);
         for (size, copied) in [(COPIED_BYTES_MAX, true), (COPIED_BYTES_MAX + 1, false)] {
             let bytes = Bytes::from(vec![b'x'; size]);
-            let read = read(Body::from(bytes.clone()), &budget, SECOND).await.unwrap();
-            assert_eq!(read.bytes, bytes);
-            assert_eq!(read.bytes.as_ptr() != bytes.as_ptr(), copied, "{size}");
+            let read = read_alone(Body::from(bytes.clone())).await.unwrap();
+            assert_eq!(read, bytes);
+            assert_eq!(read.as_ptr() != bytes.as_ptr(), copied, "{size}");
         }
     }
 }

@@ -8,7 +8,9 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::peer::Peer;
 use super::problem::LoggedReason;
+use super::quiet::Quiet;
 use crate::domain::ids::EntryId;
 use crate::domain::trace::TraceContext;
 use crate::stripe::envelope::Envelope;
@@ -24,11 +26,14 @@ pub(super) struct Stored {
     pub(super) trace: Option<TraceContext>,
 }
 
+/// Longest method that is told as it came, in bytes; standard ones are shorter. A head may hold one of 16 KB.
+const METHOD_BYTES_MAX: usize = 16;
+
 #[derive(Clone, Debug)]
 pub struct RequestLog {
-    pub instruments: Instruments,
-    /// Whether refused requests count as webhook requests; those of the admin listener are only logged.
-    pub webhooks: bool,
+    instruments: Instruments,
+    /// Of the listener that everybody reaches. Refused requests there count as webhook requests and leave few lines.
+    public: Option<Arc<Quiet>>,
 }
 
 /// The line of a request that has begun.
@@ -37,18 +42,24 @@ pub(super) struct RequestLine<'a> {
     started: Instant,
     method: Method,
     path: &'a str,
+    peer: Option<Peer>,
 }
 
 impl RequestLog {
+    /// Of a public listener, or of one that operators have for themselves, where every line is told.
+    pub fn new(instruments: Instruments, public: bool) -> Self {
+        Self { instruments, public: public.then(Arc::default) }
+    }
+
     /// Begins a line. The path is one that is configured, never as sent: that could hold anything.
-    pub(super) fn begin<'a>(&'a self, method: Method, path: &'a str) -> RequestLine<'a> {
-        RequestLine { log: self, started: self.instruments.clock.instant(), method, path }
+    pub(super) fn begin<'a>(&'a self, method: Method, path: &'a str, peer: Option<Peer>) -> RequestLine<'a> {
+        RequestLine { log: self, started: self.instruments.clock.instant(), method, path, peer }
     }
 }
 
 impl RequestLine<'_> {
     pub(super) fn stored(self, stored: &Stored) {
-        let Self { log, started, method, path } = self;
+        let Self { log, started, method, path, .. } = self;
         let duration = log.instruments.clock.instant().duration_since(started);
         let event = stored.event.as_deref();
         tracing::info!(
@@ -70,26 +81,44 @@ impl RequestLine<'_> {
 
     /// The request got any other answer.
     pub(super) fn answered(self, response: &Response) {
-        let Self { log, started, method, path } = self;
-        let duration = log.instruments.clock.instant().duration_since(started);
+        let Self { log, started, method, path, peer } = self;
+        let now = log.instruments.clock.instant();
+        let duration = now.duration_since(started);
+        let method = short(&method);
         let duration_ms = duration.as_secs_f64() * 1000.0;
         let status = response.status().as_u16();
         let Some(LoggedReason { code, reason }) = response.extensions().get::<LoggedReason>() else {
-            tracing::debug!(target: "request", %method, path, status, duration_ms, "request");
+            tracing::debug!(target: "request", method, path, status, duration_ms, "request");
             return;
         };
-        tracing::warn!(target: "request", %method, path, status, code, reason, duration_ms, "request");
-        if log.webhooks {
+        let left_out = log.public.as_ref().map_or(Some(0), |quiet| quiet.admit(code, now));
+        if let Some(left_out) = left_out {
+            let left_out = (left_out > 0).then_some(left_out);
+            let peer = peer.map(|peer| peer.address().to_string());
+            tracing::warn!(
+                target: "request", method, path, status, code, reason, duration_ms, peer, left_out, "request"
+            );
+        } else {
+            tracing::debug!(target: "request", method, path, status, code, reason, duration_ms, "request");
+        }
+        if log.public.is_some() {
             log.instruments.metrics.webhook_requests.of(code).increment(1);
             Metrics::observe(&log.instruments.metrics.webhook_seconds, duration);
         }
     }
 }
 
+/// A method, cut where it is none of the known ones.
+fn short(method: &Method) -> &str {
+    // Methods are ASCII.
+    method.as_str().get(..METHOD_BYTES_MAX).unwrap_or(method.as_str())
+}
+
 /// For every path that the router answers.
 pub(super) async fn layer(State(log): State<RequestLog>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().cloned();
-    let line = log.begin(request.method().clone(), path.as_ref().map_or("-", MatchedPath::as_str));
+    let peer = request.extensions().get::<Peer>().copied();
+    let line = log.begin(request.method().clone(), path.as_ref().map_or("-", MatchedPath::as_str), peer);
     let response = next.run(request).await;
     line.answered(&response);
     response

@@ -31,6 +31,12 @@ pub enum Problem {
     /// Too many requests are in hand.
     #[error("overloaded")]
     Overloaded,
+    /// The sender alone has as much in hand as one sender may have.
+    #[error("too much from one sender")]
+    PeerOverShare,
+    /// The endpoint takes webhooks of certain addresses only, and this is none of them.
+    #[error("sender not listed")]
+    PeerNotListed,
     /// The event could not be made durable.
     #[error("inbox unavailable")]
     InboxUnavailable(#[source] InboxError),
@@ -40,6 +46,9 @@ pub enum Problem {
     /// The process is about to end.
     #[error("shutting down")]
     ShuttingDown,
+    /// The request was made under a name that is not the admin listener's.
+    #[error("unknown host")]
+    UnknownHost,
     #[error("method not allowed")]
     MethodNotAllowed {
         /// What is allowed, for the `Allow` header.
@@ -98,8 +107,11 @@ impl Problem {
             Self::BodyIncomplete => "body_incomplete",
             Self::RequestTimeout => "request_timeout",
             Self::Overloaded | Self::InboxUnavailable(InboxError::Overloaded) => "overloaded",
+            Self::PeerOverShare => "peer_over_share",
+            Self::PeerNotListed => "peer_not_listed",
             Self::InboxUnavailable(_) | Self::InboxTimeout => "inbox_unavailable",
             Self::ShuttingDown => "shutting_down",
+            Self::UnknownHost => "unknown_host",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NotFound => "not_found",
             Self::Unauthorized => "unauthorized",
@@ -117,11 +129,14 @@ impl Problem {
                 StatusCode::BAD_REQUEST
             }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::PeerOverShare => StatusCode::TOO_MANY_REQUESTS,
+            Self::PeerNotListed => StatusCode::FORBIDDEN,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Overloaded | Self::InboxUnavailable(_) | Self::InboxTimeout | Self::ShuttingDown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound | Self::NoSuchEntry => StatusCode::NOT_FOUND,
             Self::Busy | Self::NotConfigured => StatusCode::CONFLICT,
@@ -136,8 +151,11 @@ impl Problem {
             }
             Self::BodyTooLarge => "The body is larger than 1 MiB.",
             Self::BodyIncomplete => "The body ended early.",
-            Self::RequestTimeout => "The request did not arrive in time.",
+            Self::RequestTimeout => "The request did not arrive in time, or its body did not go on.",
             Self::Overloaded => "Too many requests at once. Try again later.",
+            Self::UnknownHost => "Not answered under this name. GATEWAY_ADMIN_HOSTS lists further names.",
+            Self::PeerOverShare => "Too many requests at once from one address. Try again later.",
+            Self::PeerNotListed => "Webhooks are not taken from this address.",
             Self::InboxUnavailable(_) | Self::InboxTimeout => "The event cannot be stored now. Try again later.",
             Self::ShuttingDown => "The gateway is restarting. Try again later.",
             Self::MethodNotAllowed { .. } => "This path does not take this method.",
@@ -161,6 +179,9 @@ impl Problem {
             | Self::BodyIncomplete
             | Self::RequestTimeout
             | Self::Overloaded
+            | Self::PeerOverShare
+            | Self::PeerNotListed
+            | Self::UnknownHost
             | Self::ShuttingDown
             | Self::MethodNotAllowed { .. }
             | Self::NotFound
@@ -185,7 +206,7 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(LoggedReason { code, reason: self.reason() });
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         if status == StatusCode::UNAUTHORIZED {
@@ -214,9 +235,14 @@ mod tests {
 
     #[test]
     fn what_may_be_tried_again_says_when() {
-        for problem in [Problem::Overloaded, Problem::InboxTimeout, Problem::ShuttingDown] {
+        for (problem, status) in [
+            (Problem::Overloaded, StatusCode::SERVICE_UNAVAILABLE),
+            (Problem::InboxTimeout, StatusCode::SERVICE_UNAVAILABLE),
+            (Problem::ShuttingDown, StatusCode::SERVICE_UNAVAILABLE),
+            (Problem::PeerOverShare, StatusCode::TOO_MANY_REQUESTS),
+        ] {
             let response = problem.into_response();
-            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.status(), status);
             assert_eq!(response.headers()[header::RETRY_AFTER], "5");
         }
     }

@@ -1,22 +1,26 @@
-//! Accepting connections under bounds: how many, how large a head, how long a head may take.
+//! Accepting connections under bounds: how many, how many of one sender, how large a head, how long a head may take.
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::{Method, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::connections::{Admission, Connections, State};
+use super::peer::Peer;
 use super::site::Site;
 use crate::config::ConnectionBounds;
 use crate::telemetry::metrics::Metrics;
 
-/// Sent to a connection over the bound, before anything of it is read.
+/// Sent to a connection that finds all others busy, before anything of it is read.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
 content-type: application/problem+json\r\ncontent-length: 109\r\n\r\n\
 {\"type\":\"about:blank\",\"title\":\"Too many requests at once. Try again later.\",\"status\":503,\"code\":\"overloaded\"}";
@@ -49,45 +53,82 @@ async fn serve_with(
     draining: CancellationToken,
 ) {
     let site = Arc::new(site);
-    let mut connections = JoinSet::new();
+    let bounds = Arc::new(bounds);
+    let mut tasks = JoinSet::new();
+    let mut connections = Connections::new(bounds.connections_max, bounds.peer_share.of(bounds.connections_max));
     loop {
         let accepted = tokio::select! {
             biased;
             () = draining.cancelled() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {
+            Some(ended) = tasks.join_next_with_id(), if !tasks.is_empty() => {
+                connections.ended(task(&ended));
                 observe(metrics.as_deref(), &connections);
                 continue;
             }
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) if connections.len() >= bounds.connections_max => {
-                if let Some(metrics) = &metrics {
-                    metrics.connections_refused.increment(1);
-                }
-                refuse(&stream);
-            }
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
+                let peer = Peer::connected(SocketAddr::ip(&address), &bounds.proxies);
+                let Some(state) = admit(&mut connections, peer, metrics.as_deref()) else {
+                    refuse(&stream);
+                    continue;
+                };
                 // Small answers must not wait for more.
                 drop(stream.set_nodelay(true));
-                connections.spawn(connection(stream, Arc::clone(&site), (bounds, fresh_for), draining.clone()));
+                let parts = (Arc::clone(&site), Arc::clone(&bounds), Arc::clone(&state));
+                let handle = tasks.spawn(connection(stream, peer, parts, fresh_for, draining.clone()));
+                connections.enter(handle.id(), peer, state);
                 observe(metrics.as_deref(), &connections);
             }
             Err(error) => accept_failed(&error).await,
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    while tasks.join_next().await.is_some() {}
+}
+
+fn task(ended: &Result<(Id, ()), JoinError>) -> Id {
+    match ended {
+        Ok((id, ())) => *id,
+        Err(error) => error.id(),
+    }
+}
+
+fn admit(connections: &mut Connections, peer: Peer, metrics: Option<&Metrics>) -> Option<Arc<State>> {
+    match connections.admit(peer) {
+        Admission::Admitted(state) => Some(state),
+        Admission::InPlaceOfAnother(state) => {
+            if let Some(metrics) = metrics {
+                metrics.connections_displaced.increment(1);
+            }
+            Some(state)
+        }
+        Admission::Refused => {
+            if let Some(metrics) = metrics {
+                metrics.connections_refused.increment(1);
+            }
+            None
+        }
+    }
 }
 
 async fn connection(
     stream: TcpStream,
-    site: Arc<Site>,
-    (bounds, fresh_for): (ConnectionBounds, Duration),
+    peer: Peer,
+    (site, bounds, state): (Arc<Site>, Arc<ConnectionBounds>, Arc<State>),
+    fresh_for: Duration,
     draining: CancellationToken,
 ) {
-    let site = &*site;
-    let answer = service_fn(move |request| async move { Ok::<_, Infallible>(site.answer(request).await) });
+    let (site, bounds, state) = (&*site, &*bounds, &*state);
+    let answer = service_fn(move |request| async move {
+        state.busy();
+        let is_post = request.method() == Method::POST;
+        let response = site.answer(request, peer, &bounds.proxies).await;
+        // On the listener that floods reach, only a signed delivery is answered so.
+        state.idle(is_post && response.status() == StatusCode::OK);
+        Ok::<_, Infallible>(response)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.head_timeout)
@@ -101,7 +142,10 @@ async fn connection(
         fresh.await;
     };
     let result = tokio::select! {
+        // What has come is looked at before the connection makes room.
+        biased;
         result = &mut connection => result,
+        () = state.displaced() => return,
         () = last_moment => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -127,7 +171,7 @@ async fn accept_failed(error: &io::Error) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
-fn observe(metrics: Option<&Metrics>, connections: &JoinSet<()>) {
+fn observe(metrics: Option<&Metrics>, connections: &Connections) {
     if let Some(metrics) = metrics {
         metrics.connections.set(connections.len() as f64);
     }
@@ -139,6 +183,8 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::config::Share;
+    use crate::domain::network::Networks;
 
     /// What a client hears that connected before draining began and speaks after it.
     async fn heard(fresh_for: Duration) -> String {
@@ -146,8 +192,14 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (metrics, draining) = (Metrics::new(), CancellationToken::new());
         let minute = Duration::from_mins(1);
-        let bounds =
-            ConnectionBounds { connections_max: 9, head_bytes_max: 9000, headers_max: 9, head_timeout: minute };
+        let bounds = ConnectionBounds {
+            connections_max: 9,
+            head_bytes_max: 9000,
+            headers_max: 9,
+            head_timeout: minute,
+            peer_share: Share::percent(100),
+            proxies: Networks::default(),
+        };
         let router = Router::new().fallback(|| async { "here" });
         let served =
             serve_with(listener, router.into(), (bounds, fresh_for), Some(Arc::clone(&metrics)), draining.clone());

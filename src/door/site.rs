@@ -7,7 +7,9 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
+use super::peer::Peer;
 use super::webhook::Intake;
+use crate::domain::network::Networks;
 
 pub struct Site {
     intake: Option<Intake>,
@@ -19,13 +21,15 @@ impl Site {
         Self { intake: Some(intake), others: TowerToHyperService::new(others) }
     }
 
-    /// Answers a request, whatever it asks for.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response {
+    /// Answers a request, whatever it asks for, of the sender that connected.
+    pub(super) async fn answer(&self, mut request: Request<Incoming>, peer: Peer, proxies: &Networks) -> Response {
+        let peer = peer.of_request(request.headers(), proxies);
         if let Some(intake) = &self.intake
             && let Some(found) = intake.find(request.uri().path())
         {
-            return intake.answer(found, request).await;
+            return intake.answer(found, request, peer).await;
         }
+        request.extensions_mut().insert(peer);
         // On the heap, so that deliveries do not carry room for it.
         match Box::pin(self.others.call(request)).await {
             Ok(response) => response,

@@ -13,13 +13,15 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 
-use super::body::{self, PERMIT_BYTES};
+use super::body;
 use super::log::{RequestLog, Stored};
+use super::peer::Peer;
 use super::problem::Problem;
+use super::shares::Shares;
 use super::trace;
-use crate::config::WebhookBounds;
+use crate::config::{Share, WebhookBounds};
+use crate::domain::network::Networks;
 use crate::domain::route::{Route, RouteInForce};
 use crate::domain::trace::TraceContext;
 use crate::inbox::{Door, Inbox, NewEntry, Receipt};
@@ -38,14 +40,17 @@ pub struct Webhooks {
     pub route: RouteInForce,
     pub instruments: Instruments,
     pub bounds: WebhookBounds,
+    /// What one sender may have of the bounds.
+    pub peer_share: Share,
+    /// Who may send; `None`: everybody.
+    pub peers: Option<Networks>,
 }
 
 /// The webhook paths of every endpoint.
 pub(super) struct Intake {
     endpoints: HashMap<String, Arc<Endpoint>>,
     webhooks: Webhooks,
-    requests: Semaphore,
-    body_budget: Semaphore,
+    shares: Shares,
     log: RequestLog,
 }
 
@@ -81,13 +86,7 @@ impl Intake {
                 paths.insert(path.clone(), Arc::clone(&endpoint));
             }
         }
-        Self {
-            endpoints: paths,
-            requests: Semaphore::new(webhooks.bounds.requests_max),
-            body_budget: Semaphore::new(webhooks.bounds.body_bytes_in_hand_max.div_ceil(PERMIT_BYTES)),
-            webhooks,
-            log,
-        }
+        Self { endpoints: paths, shares: Shares::new(&webhooks.bounds, webhooks.peer_share), webhooks, log }
     }
 
     /// The configured path that a request asks for, if it is one, and its endpoint. Proxies add a slash at the end.
@@ -98,12 +97,17 @@ impl Intake {
     }
 
     /// Answers a request for a webhook path, with a line in the log.
-    pub(super) async fn answer<B>(&self, (path, endpoint): (&str, &Endpoint), request: Request<B>) -> Response
+    pub(super) async fn answer<B>(
+        &self,
+        (path, endpoint): (&str, &Endpoint),
+        request: Request<B>,
+        peer: Peer,
+    ) -> Response
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
-        let line = self.log.begin(request.method().clone(), path);
-        match unpanicked(self.receive(path, endpoint, request)).await {
+        let line = self.log.begin(request.method().clone(), path, Some(peer));
+        match unpanicked(self.receive(path, endpoint, request, peer)).await {
             Ok(Acknowledged { response, stored }) => {
                 line.stored(&stored);
                 response
@@ -116,7 +120,13 @@ impl Intake {
         }
     }
 
-    async fn receive<B>(&self, path: &str, endpoint: &Endpoint, request: Request<B>) -> Result<Acknowledged, Problem>
+    async fn receive<B>(
+        &self,
+        path: &str,
+        endpoint: &Endpoint,
+        request: Request<B>,
+        peer: Peer,
+    ) -> Result<Acknowledged, Problem>
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
@@ -124,9 +134,12 @@ impl Intake {
             return Err(Problem::MethodNotAllowed { allow: "POST" });
         }
         let webhooks = &self.webhooks;
+        if webhooks.peers.as_ref().is_some_and(|peers| !peers.contain(peer.address())) {
+            return Err(Problem::PeerNotListed);
+        }
         let (instruments, bounds) = (&webhooks.instruments, &webhooks.bounds);
         let arrived = instruments.tracer.moment();
-        let _place = self.requests.try_acquire().map_err(|_| Problem::Overloaded)?;
+        let mut place = self.shares.enter(peer)?;
         let _in_hand = InHand::new(&instruments.metrics);
         let (head, body) = request.into_parts();
         let refuse = |error| {
@@ -135,9 +148,9 @@ impl Intake {
         };
         let values = head.headers.get_all(&STRIPE_SIGNATURE).iter().map(HeaderValue::as_bytes);
         let header = check_header(values).map_err(refuse)?;
-        let body = body::read(body, &self.body_budget, bounds.body_timeout).await?;
+        let body = body::read(body, &mut place, bounds).await?;
         let delivery = header
-            .verify(body.bytes.clone(), &endpoint.secrets.get(), instruments.clock.now(), endpoint.tolerance)
+            .verify(body, &endpoint.secrets.get(), instruments.clock.now(), endpoint.tolerance)
             .map_err(refuse)?;
         instruments.metrics.key_uses.of(&format!("webhook:{}", delivery.secret())).increment(1);
         let (entry, event, held) = match Envelope::read(delivery.body()) {

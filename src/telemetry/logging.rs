@@ -1,7 +1,8 @@
 //! Structured logs on standard error: JSON for machines, aligned text for people.
 //!
 //! One line a request (target `request`), with the fields `endpoint`, `status`, `code`, `event_id`, `event_type`,
-//! `entry`, `duration_ms`, and with tracing on `trace_id`. Bodies, signatures, keys and customer data are never logged.
+//! `entry`, `duration_ms`, and with tracing on `trace_id`. Lines of refused requests have `reason` and `peer`, and are few on
+//! the public listener (`left_out` counts the others). Bodies, signatures, keys and customer data are never logged.
 //!
 //! On a terminal, lines are written as they come; elsewhere they go through a [`LogQueue`].
 

@@ -127,6 +127,7 @@ metrics! {
     webhook_requests: counters("colony_gateway_webhook_requests_total", "result", &[
         "ok", "duplicate", "held", "invalid_signature", "body_too_large", "body_incomplete", "request_timeout",
         "overloaded", "inbox_unavailable", "shutting_down", "method_not_allowed", "not_found",
+        "peer_over_share", "peer_not_listed",
     ]);
     /// Seconds from the head of a webhook request to its answer.
     webhook_seconds: histogram("colony_gateway_webhook_duration_seconds");
@@ -144,7 +145,9 @@ metrics! {
     connections: gauge("colony_gateway_connections");
     /// Webhook requests in hand.
     requests_in_hand: gauge("colony_gateway_webhook_requests_in_hand");
-    /// Connections refused because too many were open.
+    /// Idle connections closed to make room for new ones.
+    connections_displaced: counter("colony_gateway_connections_displaced_total");
+    /// Connections refused because too many were open and busy.
     connections_refused: counter("colony_gateway_connections_refused_total");
     /// Entries in the inbox, by state.
     inbox_entries: gauges("colony_gateway_inbox_entries", "state", &StateName::NAMES);

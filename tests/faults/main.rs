@@ -44,6 +44,7 @@ mod cuts;
 mod disk;
 #[cfg(target_os = "linux")]
 mod disks;
+mod flood;
 mod kills;
 mod load;
 mod network;

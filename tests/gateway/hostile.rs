@@ -87,7 +87,11 @@ fn a_body_that_breaks_off_stores_nothing() {
 #[test]
 fn more_requests_than_the_bound_are_turned_away_at_once_with_a_time_to_come_again() {
     let directory = tempfile::tempdir().unwrap();
-    let gateway = Options::new(directory.path()).with("GATEWAY_REQUESTS_MAX", 1).serve();
+    let options = Options::new(directory.path())
+        .with("GATEWAY_REQUESTS_MAX", 1)
+        .with("GATEWAY_BODY_TIMEOUT", "10m")
+        .with("GATEWAY_BODY_STALL_TIMEOUT", "10m");
+    let gateway = options.serve();
     let body = event("evt_holds_the_only_place");
     let whole = post("/webhooks/stripe", &[("stripe-signature", &signature(&body))], body.as_bytes());
     let mut first = connect(gateway.webhooks);
@@ -101,16 +105,117 @@ fn more_requests_than_the_bound_are_turned_away_at_once_with_a_time_to_come_agai
 }
 
 #[test]
-fn more_connections_than_the_bound_are_turned_away_and_probes_get_through_afterwards() {
+fn the_oldest_silent_connection_makes_room_for_the_newest_and_probes_get_through() {
     let directory = tempfile::tempdir().unwrap();
     let gateway = Options::new(directory.path()).with("GATEWAY_CONNECTIONS_MAX", 3).serve();
-    let idle: Vec<_> = (0..3).map(|_| connect(gateway.webhooks)).collect();
+    let mut silent: Vec<_> = (0..3).map(|_| connect(gateway.webhooks)).collect();
+    gateway.until(|_| gateway.metric("colony_gateway_connections") == 3);
+    assert_eq!(gateway.get("/livez").status, 200);
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    assert_eq!(silent[0].read(&mut [0]).unwrap_or(0), 0, "it was hung up on");
+    assert!(gateway.metric("colony_gateway_connections_displaced_total") >= 1);
+    assert_eq!(gateway.metric("colony_gateway_connections_refused_total"), 0);
+}
+
+#[test]
+fn a_connection_is_turned_away_when_all_others_are_at_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path())
+        .with("GATEWAY_CONNECTIONS_MAX", 1)
+        .with("GATEWAY_BODY_TIMEOUT", "10m")
+        .with("GATEWAY_BODY_STALL_TIMEOUT", "10m");
+    let gateway = options.serve();
+    let body = event("evt_at_work");
+    let whole = post("/webhooks/stripe", &[("stripe-signature", &signature(&body))], body.as_bytes());
+    let mut first = connect(gateway.webhooks);
+    first.write_all(&whole[..whole.len() - 1]).unwrap();
+    gateway.until_in_hand(1);
     let turned_away = request(gateway.webhooks, b"");
     assert_eq!((turned_away.status, turned_away.problem().as_str()), (503, "overloaded"));
     assert_eq!(gateway.metric("colony_gateway_connections_refused_total"), 1);
-    drop(idle);
-    gateway.until(|_| gateway.metric("colony_gateway_connections") == 0);
-    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    first.write_all(&whole[whole.len() - 1..]).unwrap();
+    assert_eq!(read_reply(&mut first).expect("an answer").status, 200);
+}
+
+#[test]
+fn one_sender_has_its_share_and_a_trusted_proxy_says_who_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path())
+        .with("GATEWAY_REQUESTS_MAX", 2)
+        .with("GATEWAY_PEER_SHARE", 50)
+        .with("GATEWAY_BODY_TIMEOUT", "10m")
+        .with("GATEWAY_BODY_STALL_TIMEOUT", "10m");
+    let gateway = options.serve();
+    let body = event("evt_1");
+    let signature = signature(&body);
+    let from = |address: &str| {
+        let headers = [("stripe-signature", signature.as_str()), ("x-forwarded-for", address)];
+        post("/webhooks/stripe", &headers, body.as_bytes())
+    };
+    let whole = from("203.0.113.7");
+    let mut first = connect(gateway.webhooks);
+    first.write_all(&whole[..whole.len() - 1]).unwrap();
+    gateway.until_in_hand(1);
+    let over = request(gateway.webhooks, &whole);
+    assert_eq!((over.status, over.problem().as_str()), (429, "peer_over_share"));
+    assert_eq!(request(gateway.webhooks, &from("198.51.100.1")).status, 200);
+    first.write_all(&whole[whole.len() - 1..]).unwrap();
+    assert_eq!(read_reply(&mut first).expect("an answer").status, 200);
+}
+
+#[test]
+fn with_a_list_of_addresses_others_are_refused_before_their_body() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Options::new(directory.path()).with("GATEWAY_WEBHOOK_PEERS", "203.0.113.0/24").serve();
+    let body = event("evt_1");
+    let signature = signature(&body);
+    for (address, status) in [("203.0.113.7", 200), ("198.51.100.1", 403), ("203.0.113.7, 198.51.100.1", 403)] {
+        let headers = [("stripe-signature", signature.as_str()), ("x-forwarded-for", address)];
+        let reply = request(gateway.webhooks, &post("/webhooks/stripe", &headers, body.as_bytes()));
+        assert_eq!(reply.status, status, "{address}");
+    }
+    // The proxy itself is not listed either, and no body is waited for.
+    let head = format!(
+        "POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\nstripe-signature: {signature}\r\ncontent-length: 100\r\n\r\n"
+    );
+    assert_eq!(request(gateway.webhooks, head.as_bytes()).problem(), "peer_not_listed");
+    assert_eq!(gateway.get("/readyz").status, 200, "probes are for everybody");
+}
+
+#[test]
+fn a_flood_of_forgeries_leaves_few_lines_and_a_long_method_is_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Options::new(directory.path()).serve();
+    let forged = post("/webhooks/stripe", &[("stripe-signature", "t=1,v1=00")], b"{}");
+    for _ in 0..100 {
+        assert_eq!(request(gateway.webhooks, &forged).status, 400);
+    }
+    let method = "X".repeat(12_000);
+    let long = format!("{method} /webhooks/stripe HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert_eq!(request(gateway.webhooks, long.as_bytes()).status, 405);
+    let log = gateway.whole_log();
+    let lines = log.iter().filter(|line| line.contains("invalid_signature")).count();
+    assert!((1..=60).contains(&lines), "{lines} lines, which may be of two minutes");
+    let cut: Vec<_> = log.iter().filter(|line| line.contains("method_not_allowed")).collect();
+    assert!(cut.len() == 1 && cut[0].len() < 1000, "{cut:?}");
+    assert!(cut[0].contains("127.0.0.1"), "{cut:?}");
+    let counted = gateway.metric(r#"colony_gateway_webhook_requests_total{result="invalid_signature"}"#);
+    assert_eq!(counted, 100);
+}
+
+#[test]
+fn the_admin_listener_answers_under_its_own_names_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Options::new(directory.path()).with("GATEWAY_ADMIN_HOSTS", "gateway.example.com").serve();
+    let ask = |host: &str| {
+        let text = format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        request(gateway.admin, text.as_bytes())
+    };
+    for host in ["127.0.0.1:9090", "localhost", "gateway", "gateway.example.com:9090"] {
+        assert_eq!(ask(host).status, 200, "{host}");
+    }
+    let rebound = ask("attacker.example.net:9090");
+    assert_eq!((rebound.status, rebound.problem().as_str()), (421, "unknown_host"));
 }
 
 #[test]

@@ -7,7 +7,9 @@ use crate::gateway::{Options, connect, event, post, read_reply, signature};
 #[test]
 fn a_signal_finishes_the_requests_in_hand_takes_no_more_and_exits_0() {
     let directory = tempfile::tempdir().unwrap();
-    let mut gateway = Options::new(directory.path()).serve();
+    let options =
+        Options::new(directory.path()).with("GATEWAY_BODY_TIMEOUT", "10m").with("GATEWAY_BODY_STALL_TIMEOUT", "10m");
+    let mut gateway = options.serve();
     let body = event("evt_in_hand");
     let whole = post("/webhook", &[("stripe-signature", &signature(&body))], body.as_bytes());
     let mut in_hand = connect(gateway.webhooks);
@@ -37,8 +39,10 @@ fn idle_connections_do_not_hold_up_the_end() {
 #[test]
 fn work_that_outlasts_the_deadline_is_cut_short_and_the_exit_code_says_so() {
     let directory = tempfile::tempdir().unwrap();
-    let options =
-        Options::new(directory.path()).with("GATEWAY_SHUTDOWN_DEADLINE", "200ms").with("GATEWAY_BODY_TIMEOUT", "10m");
+    let options = Options::new(directory.path())
+        .with("GATEWAY_SHUTDOWN_DEADLINE", "200ms")
+        .with("GATEWAY_BODY_TIMEOUT", "10m")
+        .with("GATEWAY_BODY_STALL_TIMEOUT", "10m");
     let mut gateway = options.serve();
     let mut endless = connect(gateway.webhooks);
     endless.write_all(b"POST /webhook HTTP/1.1\r\nhost: x\r\nstripe-signature: t=1,v1=00\r\n").unwrap();

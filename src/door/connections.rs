@@ -1,0 +1,230 @@
+//! Which connections are open, whose they are, and which of them makes room for the next.
+//!
+//! Guarantees: there are never more than the bound, and one sender has no more than its share. The newest is not turned away
+//! for the sake of one that says nothing: the oldest idle one is closed, first among those that never brought a delivery.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::task::Id;
+use tokio_util::sync::CancellationToken;
+
+use super::peer::{Peer, PeerKey};
+
+/// Marks a connection as busy, in the place of the moment since which it is idle.
+const BUSY: u64 = 0;
+
+/// What a connection says of itself. Idle is every connection that has no request in hand, a head included.
+#[derive(Debug)]
+pub(super) struct State {
+    idle_since: AtomicU64,
+    has_delivered: AtomicBool,
+    clock: Arc<AtomicU64>,
+    displaced: CancellationToken,
+}
+
+impl State {
+    pub(super) fn busy(&self) {
+        self.idle_since.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// The request was answered.
+    pub(super) fn idle(&self, delivered: bool) {
+        if delivered {
+            self.has_delivered.store(true, Ordering::Relaxed);
+        }
+        self.idle_since.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Ends when the connection is to make room.
+    pub(super) async fn displaced(&self) {
+        self.displaced.cancelled().await;
+    }
+}
+
+/// Open connections by their tasks.
+#[derive(Debug)]
+pub(super) struct Connections {
+    open: HashMap<Id, Open>,
+    /// Of those that have a share, how many each has open.
+    peers: HashMap<PeerKey, usize>,
+    max: usize,
+    share: usize,
+    /// Counts what became idle, so that moments can be compared. Begins after [`BUSY`].
+    clock: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Open {
+    peer: Option<PeerKey>,
+    state: Arc<State>,
+}
+
+/// What became of a connection that wants in.
+#[derive(Debug)]
+pub(super) enum Admission {
+    Admitted(Arc<State>),
+    /// An idle one was closed for it.
+    InPlaceOfAnother(Arc<State>),
+    Refused,
+}
+
+impl Connections {
+    /// At most `max`, of which one sender has at most `share`.
+    pub(super) fn new(max: usize, share: usize) -> Self {
+        Self { open: HashMap::new(), peers: HashMap::new(), max, share, clock: Arc::new(AtomicU64::new(BUSY + 1)) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Makes room for a connection, which is to be [entered](Self::enter) then.
+    pub(super) fn admit(&mut self, peer: Peer) -> Admission {
+        let key = peer.key();
+        let its = key.and_then(|key| self.peers.get(&key)).copied().unwrap_or(0);
+        let displaced = if its >= self.share {
+            self.displace(|open| open.peer == key)
+        } else if self.open.len() >= self.max {
+            self.displace(|_| true)
+        } else {
+            return Admission::Admitted(self.state());
+        };
+        if displaced { Admission::InPlaceOfAnother(self.state()) } else { Admission::Refused }
+    }
+
+    fn state(&self) -> Arc<State> {
+        Arc::new(State {
+            idle_since: AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed)),
+            has_delivered: AtomicBool::new(false),
+            clock: Arc::clone(&self.clock),
+            displaced: CancellationToken::new(),
+        })
+    }
+
+    pub(super) fn enter(&mut self, task: Id, peer: Peer, state: Arc<State>) {
+        let peer = peer.key();
+        if let Some(peer) = peer {
+            *self.peers.entry(peer).or_default() += 1;
+        }
+        self.open.insert(task, Open { peer, state });
+    }
+
+    /// A connection ended. One that was displaced is not counted any more already.
+    pub(super) fn ended(&mut self, task: Id) {
+        let Some(peer) = self.open.remove(&task).and_then(|open| open.peer) else { return };
+        if let Some(number) = self.peers.get_mut(&peer) {
+            *number -= 1;
+            if *number == 0 {
+                self.peers.remove(&peer);
+            }
+        }
+    }
+
+    /// Closes the oldest idle connection of those that are meant; false when all of them are busy.
+    fn displace(&mut self, is_meant: impl Fn(&Open) -> bool) -> bool {
+        let idle = self.open.iter().filter(|(_, open)| is_meant(open)).filter_map(|(task, open)| {
+            let since = open.state.idle_since.load(Ordering::Relaxed);
+            (since != BUSY).then(|| ((open.state.has_delivered.load(Ordering::Relaxed), since), *task))
+        });
+        let Some((_, oldest)) = idle.min_by_key(|(rank, _)| *rank) else { return false };
+        if let Some(open) = self.open.get(&oldest) {
+            open.state.displaced.cancel();
+        }
+        self.ended(oldest);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::domain::network::Networks;
+
+    fn peer(last: u8) -> Peer {
+        Peer::connected([192, 0, 2, last].into(), &Networks::default())
+    }
+
+    /// Connections with tasks that do nothing, by which they are known.
+    struct World {
+        connections: Connections,
+        tasks: JoinSet<()>,
+    }
+
+    impl World {
+        fn connect(&mut self, peer: Peer) -> Option<Arc<State>> {
+            let state = match self.connections.admit(peer) {
+                Admission::Admitted(state) | Admission::InPlaceOfAnother(state) => state,
+                Admission::Refused => return None,
+            };
+            let task = self.tasks.spawn(std::future::pending()).id();
+            self.connections.enter(task, peer, Arc::clone(&state));
+            Some(state)
+        }
+    }
+
+    fn world(max: usize, share: usize) -> World {
+        World { connections: Connections::new(max, share), tasks: JoinSet::new() }
+    }
+
+    fn is_closed(state: &State) -> bool {
+        state.displaced.is_cancelled()
+    }
+
+    #[tokio::test]
+    async fn the_oldest_idle_connection_makes_room_and_one_that_delivered_does_so_last() {
+        let mut world = world(3, 3);
+        let [stripe, silent, working] = [1, 2, 3].map(|number| world.connect(peer(number)).unwrap());
+        stripe.busy();
+        stripe.idle(true);
+        working.busy();
+        let next = world.connect(peer(4)).unwrap();
+        assert_eq!([&stripe, &silent, &working].map(|state| is_closed(state)), [false, true, false]);
+        let last = world.connect(peer(5)).unwrap();
+        assert_eq!([&stripe, &next, &last].map(|state| is_closed(state)), [false, true, false]);
+        last.busy();
+        assert!(world.connect(peer(6)).is_some() && is_closed(&stripe), "only then the one that delivered");
+        assert_eq!(world.connections.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_refused_only_when_all_are_busy() {
+        let mut world = world(2, 2);
+        let both = [1, 2].map(|number| world.connect(peer(number)).unwrap());
+        for state in &both {
+            state.busy();
+        }
+        assert!(world.connect(peer(3)).is_none());
+        both[1].idle(false);
+        assert!(world.connect(peer(3)).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_sender_at_its_share_makes_room_for_itself_and_costs_no_other() {
+        let mut world = world(4, 2);
+        let other = world.connect(peer(1)).unwrap();
+        let flood: Vec<_> = (0..50).map(|_| world.connect(peer(2)).unwrap()).collect();
+        assert!(!is_closed(&other));
+        assert_eq!(flood.iter().filter(|state| !is_closed(state)).count(), 2);
+        for state in &flood {
+            state.busy();
+        }
+        assert!(world.connect(peer(2)).is_none(), "all of its share is busy");
+        assert!(world.connect(peer(3)).is_some(), "and there is room for others");
+    }
+
+    #[tokio::test]
+    async fn what_ended_is_forgotten() {
+        let mut world = world(2, 1);
+        let state = world.connections.admit(peer(1));
+        let Admission::Admitted(state) = state else { panic!("{state:?}") };
+        let task = world.tasks.spawn(async {}).id();
+        world.connections.enter(task, peer(1), state);
+        world.connections.ended(task);
+        world.connections.ended(task);
+        assert_eq!((world.connections.len(), world.connections.peers.len()), (0, 0));
+    }
+}
