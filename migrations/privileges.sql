@@ -16,7 +16,8 @@ BEGIN
             'gateway_apply_batch', 'gateway_attention', 'gateway_check', 'gateway_erase', 'gateway_findings',
             'gateway_is_shadow', 'gateway_known_events',
             'gateway_refresh', 'gateway_set_shadow', 'gateway_shadow_report', 'gateway_subscription_facts',
-            'gateway_subscriptions', 'gateway_subscriptions_after', 'gateway_summary', 'gateway_take_lease')
+            'gateway_subscriptions', 'gateway_subscriptions_after', 'gateway_summary', 'gateway_take_lease',
+            'gateway_witness')
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', entry);
         FOREACH role IN ARRAY ARRAY['anon', 'authenticated'] LOOP

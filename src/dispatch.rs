@@ -10,6 +10,7 @@
 //! | `batch` | the direct route: the pipeline in this process |
 //! | `colony`, `in_flight` | the colony route: one signed job a batch, so many processes at once |
 //! | `confirm`, `process_end`, `settler` | the end of processes, and what it means for their entries |
+//! | `doubts` | what a colony said and the ledger does not bear out |
 //! | `conclude` | from outcomes to the inbox |
 //! | `routing`, `switch` | which way, and why: the operator's switch, circuit breakers, age |
 //! | `pause` | errors that no rule knows, and the pause that follows two of them |
@@ -21,6 +22,7 @@ mod batch;
 mod colony;
 mod conclude;
 mod confirm;
+mod doubts;
 mod in_flight;
 pub mod pause;
 mod process_end;

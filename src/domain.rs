@@ -6,6 +6,7 @@ pub mod causes;
 pub mod clock;
 pub mod disk;
 pub mod ids;
+pub mod ledger_id;
 pub mod limits;
 pub mod named;
 pub mod network;

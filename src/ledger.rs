@@ -24,6 +24,7 @@ pub mod sqlite;
 mod sqlstate;
 pub mod supabase;
 pub mod traced;
+pub mod witness;
 
 use std::fmt;
 use std::future::Future;

@@ -11,6 +11,7 @@ use crate::domain::backoff::Backoff;
 use crate::job::Terms;
 use crate::job::completion;
 use crate::ledger::report::StateOfRecord;
+use crate::ledger::witness::Witness;
 use crate::pipeline::Pipeline;
 
 /// The parts of the colony route.
@@ -51,12 +52,13 @@ pub(super) fn wire(
     let (completions, completed) = completion::channel();
     let bees = if has_bees {
         let (with, instruments) = ((client, pipeline), around.instruments.clone());
-        Some(bees::pool(config, settings.bees, with, ledger, Some(completions), instruments)?)
+        Some(bees::pool(config, settings.bees, with, Arc::clone(&ledger), Some(completions), instruments)?)
     } else {
         None
     };
     let completed = has_bees.then_some(completed);
-    let (route, confirm) = ColonyRoute::new(submitter, options(settings), around, completed);
+    let (route, confirm) =
+        ColonyRoute::new(submitter, options(settings), around, ledger as Arc<dyn Witness>, completed);
     Ok(Some(Wired { route, confirm, bees, keys }))
 }
 

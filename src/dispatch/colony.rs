@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::conclude;
 use super::confirm::Confirm;
+use super::doubts::Doubts;
 use super::in_flight::{InFlight, Slot};
 use super::routing::{Admission, FallbackOptions, Routing};
 use super::settler::Settler;
@@ -30,6 +31,7 @@ use crate::inbox::{Concluded, Conclusion, Inbox, Leased};
 use crate::job::attestation::Signer;
 use crate::job::completion::Completed;
 use crate::job::{self, SealError, Terms};
+use crate::ledger::witness::Witness;
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
@@ -74,6 +76,7 @@ pub struct ColonyRoute {
     in_flight: Arc<InFlight>,
     routing: Routing,
     settler: Settler,
+    doubts: Doubts,
     inbox: Inbox,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -115,21 +118,27 @@ impl SubmitError {
 }
 
 impl ColonyRoute {
-    /// A route, and the task that confirms what it submits. The task gets the completions of the bees in this program,
+    /// A route, and the task that confirms what it submits, by the word of `ledger`. The task gets the completions of the bees in this program,
     /// if there are any.
     pub fn new(
         submitter: Submitter,
         options: ColonyOptions,
         around: Surroundings,
+        ledger: Arc<dyn Witness>,
         completions: Option<tokio::sync::mpsc::Receiver<Completed>>,
     ) -> (Self, Confirm) {
         let Surroundings { inbox, switch, in_force, instruments } = around;
         let Instruments { metrics, board, clock, tracer } = instruments;
         let routing = Routing::new(options.fallback, switch, in_force, Arc::clone(&metrics), board, clock.clone());
         let in_flight = Arc::new(InFlight::new(options.processes_max));
+        let doubts = Doubts::new(Arc::clone(&metrics));
         let settler = Settler {
             inbox: inbox.clone(),
+            ledger,
             in_flight: Arc::clone(&in_flight),
+            routing: routing.clone(),
+            doubts: doubts.clone(),
+            is_silent: Arc::default(),
             resubmissions_max: options.resubmissions_max,
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
@@ -137,7 +146,7 @@ impl ColonyRoute {
         };
         let member = submitter.member.clone();
         let confirm = Confirm::new(member, options.status, routing.clone(), settler.clone(), completions);
-        (Self { submitter, options, in_flight, routing, settler, inbox, metrics, clock, tracer }, confirm)
+        (Self { submitter, options, in_flight, routing, settler, doubts, inbox, metrics, clock, tracer }, confirm)
     }
 
     /// The circuit breakers that decide about the route, by name.
@@ -172,6 +181,12 @@ impl ColonyRoute {
                 () = draining.cancelled() => return None,
             }
         }
+    }
+
+    /// Whether an entry takes the direct route now, whatever is in force: a person asked for it, which a job cannot say, or
+    /// the colony said about it what cannot be believed.
+    pub(super) fn leaves_out(&self, leased: &Leased) -> bool {
+        self.doubts.take(leased.lease.entry()) || leased.is_asked_for()
     }
 
     /// Submits a batch and hands its entries to the process. What cannot go this way comes back.

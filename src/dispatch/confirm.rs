@@ -4,25 +4,22 @@
 //! each ever more rarely. A process that nobody brings to its end in time loses its entries, which then go the direct
 //! route; the ledger keeps apart what both do.
 //!
-//! Guarantees: an entry ends only by the result of the process that holds it, which the inbox checks; an inbox or a
-//! server that fails meanwhile only delays that. It keeps the route's decision up to date.
+//! Guarantees: an entry ends only by the result of the process that holds it, which the inbox checks and the ledger bears
+//! out; an inbox, a ledger or a server that fails meanwhile only delays that. It keeps the route's decision up to date.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use colonies::client::{ClientError, Member};
-use colonies::messages::Process;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::in_flight::Say;
-use super::process_end::{self, ProcessEnd};
+use super::process_end::ProcessEnd;
 use super::routing::Routing;
 use super::settler::Settler;
 use crate::domain::backoff::Backoff;
-use crate::domain::breaker::Permit;
 use crate::domain::ids::ProcessId;
 use crate::domain::renewable::Renewable;
 use crate::inbox::SubmittedProcess;
@@ -39,7 +36,7 @@ const PROCESSES_MAX: u32 = 4096;
 
 /// A call to the server has come back.
 enum CallEnd {
-    Asked { process: ProcessId, answer: Box<Result<Process, ClientError>>, permit: Permit },
+    Asked { process: ProcessId, ended: bool },
     Cancelled,
 }
 
@@ -148,23 +145,27 @@ impl Confirm {
         // While the breaker is open nobody is asked, but for its probe.
         let Some(permit) = self.routing.admit_question() else { return };
         self.asking.insert(process.clone());
-        let member = self.member.get();
+        let (member, routing, settler) = (self.member.get(), self.routing.clone(), self.settler.clone());
+        // The ledger is asked within the call: one that is slow holds up this process and no other.
         self.calls.spawn(async move {
-            let answer = Box::new(member.process(&process).await);
-            CallEnd::Asked { process, answer, permit }
+            let answer = member.process(&process).await;
+            routing.called(permit, answer.as_ref().err().filter(|error| error.blames_server()));
+            if let Err(error) = &answer
+                && !matches!(error, ClientError::UnknownProcess { .. })
+            {
+                let error = error as &dyn std::error::Error;
+                tracing::debug!(%process, error, "the server says nothing about a process");
+            }
+            let executor = answer.as_ref().map(|process| process.assignedexecutorid.clone()).unwrap_or_default();
+            let ended = settler.settle(&process, ProcessEnd::of(answer), &executor).await;
+            CallEnd::Asked { process, ended }
         });
     }
 
     async fn answered(&mut self, answer: CallEnd) {
-        let CallEnd::Asked { process, answer, permit } = answer else { return };
+        let CallEnd::Asked { process, ended } = answer else { return };
         self.asking.remove(&process);
-        self.routing.called(permit, answer.as_ref().as_ref().err().filter(|error| error.blames_server()));
-        if let Err(error) = answer.as_ref()
-            && !matches!(error, ClientError::UnknownProcess { .. })
-        {
-            tracing::debug!(%process, error = error as &dyn std::error::Error, "the server says nothing about a process");
-        }
-        if self.settler.settle(&process, ProcessEnd::of(*answer)).await {
+        if ended {
             self.settler.metrics.confirmations.of("asked").increment(1);
             return;
         }
@@ -178,10 +179,9 @@ impl Confirm {
     /// possible, to spare the bees; if not, the ledger recognises what they do.
     async fn take_back(&mut self, process: SubmittedProcess) {
         let SubmittedProcess { process, entries, .. } = process;
-        if !self.settler.end(&process, Say::Bad, process_end::take_back).await {
+        if !self.settler.take_back(&process).await {
             return;
         }
-        self.routing.refresh();
         tracing::warn!(%process, entries, "the colony took too long; the entries go the direct route");
         if self.calls.len() < CALLS_MAX {
             let member = self.member.get();

@@ -41,12 +41,14 @@ struct Process {
 }
 
 /// What the end of a process says about the bees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Say {
     /// They work.
     Good,
-    /// They did not come round to it.
-    Bad,
+    /// They do not, for this reason.
+    Bad(String),
+    /// They, or the server, said what is not so.
+    Lie(String),
     /// Nothing.
     Nothing,
 }
@@ -109,12 +111,12 @@ impl InFlight {
     }
 
     /// Forgets a process that holds no entries any more.
-    pub(super) fn end(&self, process: &ProcessId, say: Say) {
+    pub(super) fn end(&self, process: &ProcessId, say: &Say) {
         let process = self.lock().processes.remove(process);
         match (process.and_then(|process| process.bees), say) {
             (Some(permit), Say::Good) => permit.succeed(),
-            (Some(permit), Say::Bad) => permit.fail(),
-            (Some(_) | None, Say::Nothing) | (None, Say::Good | Say::Bad) => {}
+            (Some(permit), Say::Bad(_) | Say::Lie(_)) => permit.fail(),
+            (Some(_) | None, Say::Nothing) | (None, Say::Good | Say::Bad(_) | Say::Lie(_)) => {}
         }
     }
 
@@ -163,7 +165,7 @@ mod tests {
         flights.enter(process("a"), slot, breaker.admit().unwrap());
         flights.resume(process("old"));
         assert_eq!(flights.len(), 2);
-        flights.end(&process("a"), Say::Bad);
+        flights.end(&process("a"), &Say::Bad(String::new()));
         assert_eq!(breaker.state(), BreakerState::Open);
         assert!(flights.try_slot().is_some());
     }

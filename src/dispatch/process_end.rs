@@ -1,4 +1,7 @@
 //! What the end of a process means for the entries that it held. Pure: no clock, no calls.
+//!
+//! Guarantee: nothing that a Colonies server or a bee elsewhere says ends an entry. What ends one is what the ledger has
+//! recorded, or what a bee of this program did itself; everything else goes back, most of it to the direct route.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,10 +12,11 @@ use colonies::messages::{Process, ProcessState};
 use super::conclude;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
-use crate::domain::outcome::{OutcomeName, ProblemCode, Returned};
+use crate::domain::outcome::{OutcomeName, Returned};
 use crate::inbox::{Conclusion, SubmittedEntry};
 use crate::job::completion::{self, EventResult, JobResult};
 use crate::ledger::Outcome;
+use crate::ledger::witness::Recorded;
 
 /// What the server says about a process whose leases were all lost.
 const LEASES_LOST: &str = "Maximum execution time limit exceeded";
@@ -30,10 +34,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) enum ProcessEnd {
     /// Not at its end, or nobody could say.
     Open,
-    /// A bee ran it.
+    /// A bee of this program ran it.
+    Done(JobResult),
+    /// A bee ran it, says the server.
     Ran(JobResult),
-    /// A bee ended it for good, unrun.
-    Failed { code: String, reason: String },
+    /// A bee ended it unrun.
+    Refused { code: String, reason: String },
     /// A bee ended it unrun, because its clock and that of the attestation are too far apart.
     ClocksDiffer { reason: String },
     /// Every bee that took it let its lease end.
@@ -68,7 +74,7 @@ impl ProcessEnd {
                 if CLOCKS_DIFFER.contains(&code.as_str()) {
                     Self::ClocksDiffer { reason }
                 } else {
-                    Self::Failed { code, reason }
+                    Self::Refused { code, reason }
                 }
             }
         }
@@ -93,40 +99,93 @@ pub(super) enum What {
     Returned(Returned),
 }
 
-/// The conclusions about the entries of a process. `resubmissions_max` bounds how often the events of a process that
-/// failed as a whole are tried again.
-pub(super) fn conclusions(end: &ProcessEnd, entries: Vec<SubmittedEntry>, resubmissions_max: u32) -> Vec<Ended> {
+/// What the ledger has recorded of events, by their id.
+pub(super) type Record = HashMap<String, Recorded>;
+
+/// The conclusions about the entries of a process. `record` is asked for what [`claimed`] names, and for nothing else.
+/// `resubmissions_max` bounds how often the events of a process whose leases were lost are tried again.
+pub(super) fn conclusions(
+    end: &ProcessEnd,
+    record: &Record,
+    entries: Vec<SubmittedEntry>,
+    resubmissions_max: u32,
+) -> Vec<Ended> {
     let results = match end {
-        ProcessEnd::Ran(result) => by_event(&result.events),
+        ProcessEnd::Done(result) | ProcessEnd::Ran(result) => by_event(&result.events),
         ProcessEnd::Open => return Vec::new(),
-        ProcessEnd::Failed { .. }
+        ProcessEnd::Refused { .. }
         | ProcessEnd::ClocksDiffer { .. }
         | ProcessEnd::LeasesLost
         | ProcessEnd::Lost { .. } => HashMap::new(),
     };
-    let is_batch = entries.len() > 1;
     let ended = |entry: SubmittedEntry| {
-        let (what, conclusion) = match end {
-            ProcessEnd::Ran(_) => match results.get(entry.event_id.as_str()) {
-                Some(result) => by_result(result),
-                None => returned(Returned::Missing, "the job's result says nothing about this event"),
-            },
-            ProcessEnd::Failed { reason, .. } if is_batch => alone(Returned::BatchFailed, reason),
-            ProcessEnd::Failed { code, reason } => dead(code, reason),
-            ProcessEnd::ClocksDiffer { reason } => returned(Returned::ClocksDiffer, reason),
-            ProcessEnd::LeasesLost if entry.attempts < resubmissions_max => {
+        let result = results.get(entry.event_id.as_str());
+        let (what, conclusion) = match (end, result) {
+            (ProcessEnd::Done(_), Some(result)) => by_result(result),
+            (ProcessEnd::Ran(_), Some(result)) => by_record(result, record.get(entry.event_id.as_str())),
+            (ProcessEnd::Done(_) | ProcessEnd::Ran(_), None) => {
+                returned(Returned::Missing, "the job's result says nothing about this event")
+            }
+            (ProcessEnd::Refused { code, reason }, _) => {
+                returned(Returned::Refused, &format!("a bee refused the job: {code}: {reason}"))
+            }
+            (ProcessEnd::ClocksDiffer { reason }, _) => returned(Returned::ClocksDiffer, reason),
+            (ProcessEnd::LeasesLost, _) if entry.attempts < resubmissions_max => {
                 alone(Returned::LeasesLost, "no bee finished it within its lease")
             }
-            ProcessEnd::LeasesLost => {
-                let reason = format!("no bee finished it within its lease, submitted {} times", entry.attempts + 1);
-                dead(ProblemCode::LeasesLost.as_str(), &reason)
+            (ProcessEnd::LeasesLost, _) => {
+                let times = entry.attempts + 1;
+                let reason = format!("no bee finished it within its lease, submitted {times} times");
+                returned(Returned::LeasesLost, &reason)
             }
-            ProcessEnd::Lost { why, detail } => returned(*why, detail),
-            ProcessEnd::Open => returned(Returned::Missing, ""),
+            (ProcessEnd::Lost { why, detail }, _) => returned(*why, detail),
+            (ProcessEnd::Open, _) => returned(Returned::Missing, ""),
         };
         Ended { entry: entry.entry, received: entry.received, what, conclusion }
     };
     entries.into_iter().map(ended).collect()
+}
+
+/// The events among these entries of which the ledger has to be asked before the process may end them.
+pub(super) fn claimed(end: &ProcessEnd, entries: &[SubmittedEntry]) -> Vec<String> {
+    let ProcessEnd::Ran(result) = end else { return Vec::new() };
+    let results = by_event(&result.events);
+    let ids = entries.iter().map(|entry| entry.event_id.as_str()).filter(|id| results.contains_key(id));
+    ids.map(str::to_owned).collect()
+}
+
+/// What a process turned out to be, by what became of its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// It says that events took effect of which the ledger knows nothing.
+    Lie,
+    /// It brought nothing to an end that it claims to have.
+    Nothing,
+    /// What it says is so.
+    Good,
+}
+
+/// Judges a process that ran by the ends of its entries.
+pub(super) fn worth(ends: &[Ended]) -> Worth {
+    let count = |why: Returned| ends.iter().filter(|ended| ended.what == What::Returned(why)).count();
+    if count(Returned::NotRecorded) > 0 {
+        Worth::Lie
+    } else if !ends.is_empty() && count(Returned::Unproven) == ends.len() {
+        Worth::Nothing
+    } else {
+        Worth::Good
+    }
+}
+
+impl Ended {
+    /// Whether the entry is to go the direct route now: the colony said what cannot be believed, or had its chances.
+    pub(super) fn goes_direct(&self) -> bool {
+        match (self.what, &self.conclusion) {
+            (What::Returned(Returned::Refused | Returned::NotRecorded | Returned::Unproven), _)
+            | (What::Returned(Returned::LeasesLost), Conclusion::Retry { .. }) => true,
+            (What::Returned(_) | What::Outcome(_), _) => false,
+        }
+    }
 }
 
 /// Takes entries back from a process that nobody brought to its end in time.
@@ -164,8 +223,21 @@ fn by_result(result: &EventResult) -> (What, Conclusion) {
     at_end(Outcome::from_parts(result.outcome, result.code.clone(), result.reason.clone()))
 }
 
-fn dead(code: &str, reason: &str) -> (What, Conclusion) {
-    at_end(Outcome::Failed { code: code.to_owned(), reason: reason.to_owned() })
+/// What a bee says, as far as the ledger bears it out. Where the two differ, the ledger's word holds.
+fn by_record(result: &EventResult, recorded: Option<&Recorded>) -> (What, Conclusion) {
+    match (result.outcome, recorded) {
+        (OutcomeName::Failed, None) => {
+            let code = result.code.as_deref().unwrap_or_default();
+            returned(Returned::Unproven, &format!("a bee says that it cannot be applied: {code}"))
+        }
+        (_, None) => returned(Returned::NotRecorded, "the ledger does not know what a bee says it applied"),
+        (OutcomeName::Duplicate, Some(Recorded { outcome: OutcomeName::Applied | OutcomeName::Stale, .. })) => {
+            at_end(Outcome::Duplicate)
+        }
+        (_, Some(recorded)) => {
+            at_end(Outcome::from_parts(recorded.outcome, recorded.rule.clone(), recorded.reason.clone()))
+        }
+    }
 }
 
 fn at_end(outcome: Outcome) -> (What, Conclusion) {

@@ -169,11 +169,12 @@ impl Pump {
     }
 
     /// Sends a batch through the colony if that is its way. Gives back what is to go the direct one: what the colony does
-    /// not take, and what a person asked for, since a job cannot say that.
+    /// not take, and what it is not to have.
     async fn carry(&self, way: Way, leased: Vec<Leased>, random: &mut fastrand::Rng) -> Vec<Leased> {
         match (way, &self.colony) {
             (Way::Colony { slot, admission }, Some(colony)) => {
-                let (mut rest, others): (Vec<_>, Vec<_>) = leased.into_iter().partition(Leased::is_asked_for);
+                let (mut rest, others): (Vec<_>, Vec<_>) =
+                    leased.into_iter().partition(|leased| colony.leaves_out(leased));
                 if !others.is_empty()
                     && let Err(returned) = colony.carry(slot, admission, others, random).await
                 {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use colonies::client::ClientError;
 use tokio::sync::watch;
 
+use super::in_flight::Say;
 use super::switch::{RouteSwitch, Wish};
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{Breaker, BreakerSettings, BreakerState, Permit};
@@ -73,6 +74,8 @@ struct Shared {
     is_overdue: AtomicBool,
     /// What the server did last that was wrong.
     fault: Mutex<String>,
+    /// What the bees did last that was wrong.
+    bees_fault: Mutex<String>,
     changes: watch::Sender<Route>,
     metrics: Arc<Metrics>,
     board: Board,
@@ -97,6 +100,7 @@ impl Routing {
             after: options.after,
             is_overdue: AtomicBool::new(false),
             fault: Mutex::default(),
+            bees_fault: Mutex::default(),
             metrics,
             board,
             clock,
@@ -160,6 +164,20 @@ impl Routing {
         self.refresh();
     }
 
+    /// Takes note of what the end of a process says about the bees. One that told a lie closes the route for the longest
+    /// wait there is.
+    pub(super) fn said(&self, say: &Say) {
+        if let Say::Bad(why) | Say::Lie(why) = say {
+            self.0.bees_fault.lock().unwrap_or_else(PoisonError::into_inner).clone_from(why);
+        }
+        match say {
+            Say::Lie(_) => drop(self.0.bees.trip()),
+            Say::Good => self.0.bees_fault.lock().unwrap_or_else(PoisonError::into_inner).clear(),
+            Say::Bad(_) | Say::Nothing => {}
+        }
+        self.refresh();
+    }
+
     /// Whether an entry that was received then is too old for the colony.
     pub(super) fn is_too_old(&self, received: Timestamp) -> bool {
         self.0.clock.now().since(received) > self.0.after
@@ -209,9 +227,12 @@ impl Routing {
             return (Route::Direct, Level::Degraded, format!("entries go the direct route, because {fault}"));
         }
         let why = if shared.bees.state() != BreakerState::Closed {
-            "no bee brought a job to its end in time"
+            match shared.bees_fault.lock().unwrap_or_else(PoisonError::into_inner).as_str() {
+                "" => "an operator opened the breaker of the bees".to_owned(),
+                why => why.to_owned(),
+            }
         } else if shared.is_overdue.load(Ordering::Relaxed) {
-            "the oldest entry has waited too long"
+            "the oldest entry has waited too long".to_owned()
         } else {
             return (Route::ColonyOs, Level::Ok, "takes jobs".to_owned());
         };

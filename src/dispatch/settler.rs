@@ -1,116 +1,220 @@
 //! Ends entries by the end of the process that holds them.
 //!
-//! Guarantee: an entry ends only by the result of the process that holds it, which the inbox checks; an inbox that fails
-//! meanwhile only delays that.
+//! Guarantee: an entry ends only by the result of the process that holds it, which the inbox checks, and only when the ledger
+//! knows its event or a bee of this program brought it there. An inbox or a ledger that fails meanwhile only delays that:
+//! the entries stay with the process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use super::doubts::{Doubts, name_of};
 use super::in_flight::{InFlight, Say};
-use super::process_end::{self, Ended, ProcessEnd, What};
+use super::process_end::{self, Ended, ProcessEnd, Record, What, Worth};
+use super::routing::Routing;
 use super::trace::SettledSpans;
 use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
 use crate::inbox::{Concluded, Inbox, InboxError, SubmittedEntry};
 use crate::job::completion::Completed;
+use crate::ledger::witness::Witness;
+use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
+
+/// Longest wait for the ledger's word about one process.
+const TESTIMONY_MAX: Duration = Duration::from_secs(10);
 
 /// Ends entries by the end of their process. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Settler {
     pub(super) inbox: Inbox,
+    pub(super) ledger: Arc<dyn Witness>,
     pub(super) in_flight: Arc<InFlight>,
+    pub(super) routing: Routing,
+    pub(super) doubts: Doubts,
     pub(super) resubmissions_max: u32,
+    /// The ledger did not answer the last time.
+    pub(super) is_silent: Arc<AtomicBool>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) tracer: Tracer,
 }
 
+/// Why a process is not at its end yet.
+#[derive(Debug, thiserror::Error)]
+enum NotEnded {
+    #[error("the inbox takes no conclusions")]
+    Inbox(#[from] InboxError),
+    #[error("the ledger does not say what it knows")]
+    Ledger(#[source] LedgerError),
+}
+
 impl Settler {
-    /// A bee in this program has closed a process.
+    /// A bee in this program has closed a process. It said so without a server between, and its own calls of the ledger
+    /// are what it tells of: nobody needs to be asked.
     pub(super) async fn told(&self, completed: Completed) {
         if let Some(Completed { process, result }) = self.in_flight.told(completed)
-            && self.settle(&process, ProcessEnd::Ran(result)).await
+            && self.settle(&process, ProcessEnd::Done(result), "").await
         {
             self.metrics.confirmations.of("told").increment(1);
         }
     }
 
-    /// True when the process is at its end. What the inbox refuses now is found again by polling.
-    pub(super) async fn settle(&self, process: &ProcessId, process_end: ProcessEnd) -> bool {
-        let say = match &process_end {
-            ProcessEnd::Open => return false,
-            ProcessEnd::Ran(_) | ProcessEnd::Failed { .. } => Say::Good,
-            // Until the clocks are right, entries go the direct route.
-            ProcessEnd::ClocksDiffer { .. } => Say::Bad,
-            ProcessEnd::LeasesLost | ProcessEnd::Lost { .. } => Say::Nothing,
-        };
-        match &process_end {
-            ProcessEnd::Failed { code, .. } => {
-                tracing::error!(%process, code, "a bee refused a job");
-            }
-            ProcessEnd::ClocksDiffer { reason } => {
-                tracing::error!(%process, reason, "a bee's clock differs from this one's; its entries wait again");
-            }
-            ProcessEnd::Lost { why, detail } => {
-                let reason = why.as_str();
-                tracing::warn!(%process, reason, detail, "nothing is known of a process; its entries wait again");
-            }
-            ProcessEnd::LeasesLost => tracing::warn!(%process, "no bee finished a process within its lease"),
-            ProcessEnd::Open | ProcessEnd::Ran(_) => {}
+    /// True when the process is at its end. What inbox or ledger refuse now is found again by polling. `executor` is the
+    /// one that had it, by the server's word.
+    pub(super) async fn settle(&self, process: &ProcessId, process_end: ProcessEnd, executor: &str) -> bool {
+        if matches!(process_end, ProcessEnd::Open) {
+            return false;
         }
-        let end = |entries| process_end::conclusions(&process_end, entries, self.resubmissions_max);
-        self.end(process, say, end).await
-    }
-
-    pub(super) async fn end(
-        &self,
-        process: &ProcessId,
-        say: Say,
-        end: impl FnOnce(Vec<SubmittedEntry>) -> Vec<Ended>,
-    ) -> bool {
-        match self.try_end(process, end).await {
-            Ok(()) => {
-                self.in_flight.end(process, say);
-                #[expect(clippy::cast_precision_loss, reason = "a small number")]
-                self.metrics.processes_in_flight.set(self.in_flight.len() as f64);
+        match self.try_settle(process, &process_end).await {
+            Ok(ends) => {
+                self.judge(process, &process_end, &ends, executor);
                 true
             }
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(%process, error, "inbox takes no conclusions; the process is looked at again");
+            Err(NotEnded::Inbox(error)) => {
+                put_off(process, &error);
+                false
+            }
+            Err(NotEnded::Ledger(error)) => {
+                self.metrics.ledger_errors.of(error.kind.as_str()).increment(1);
+                if !self.is_silent.swap(true, Ordering::Relaxed) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(%process, error, "the ledger does not say which events it knows: entries stay submitted");
+                }
                 false
             }
         }
     }
 
-    async fn try_end(
+    async fn try_settle(&self, process: &ProcessId, end: &ProcessEnd) -> Result<Vec<Ended>, NotEnded> {
+        let entries = self.inbox.entries_of(process.clone()).await?;
+        let record = self.record(process_end::claimed(end, &entries)).await.map_err(NotEnded::Ledger)?;
+        let ends = |entries| process_end::conclusions(end, &record, entries, self.resubmissions_max);
+        Ok(self.conclude(process, entries, ends).await?)
+    }
+
+    /// What the ledger has recorded of these events.
+    async fn record(&self, events: Vec<String>) -> Result<Record, LedgerError> {
+        if events.is_empty() {
+            return Ok(Record::new());
+        }
+        let answer = tokio::time::timeout(TESTIMONY_MAX, self.ledger.witness(&events)).await;
+        let testimony = answer.unwrap_or_else(|_| {
+            let message = format!("no answer within {TESTIMONY_MAX:?}");
+            Err(LedgerError::new("state of record", LedgerErrorKind::TimedOut, message))
+        })?;
+        if self.is_silent.swap(false, Ordering::Relaxed) {
+            tracing::info!("the ledger says again which events it knows");
+        }
+        Ok(testimony.events.into_iter().map(|recorded| (recorded.id.clone(), recorded)).collect())
+    }
+
+    /// What the end of a process says about the bee that had it, and about the colony.
+    fn judge(&self, process: &ProcessId, end: &ProcessEnd, ends: &[Ended], executor: &str) {
+        let (entries, name) = (ends.len(), name_of(executor));
+        let say = match end {
+            ProcessEnd::Done(_) => Say::Good,
+            ProcessEnd::Ran(_) => match process_end::worth(ends) {
+                Worth::Good => {
+                    self.doubts.clear(executor);
+                    Say::Good
+                }
+                Worth::Nothing => Say::Bad(format!("executor {name} brought nothing of a job to the ledger")),
+                Worth::Lie => {
+                    tracing::error!(
+                        %process, executor = name, entries,
+                        "a process says that events took effect, and the ledger does not know them: its bee, or the server \
+                         itself, is not to be believed; the events are applied directly"
+                    );
+                    Say::Lie(format!("executor {name} said that events took effect which the ledger does not know"))
+                }
+            },
+            ProcessEnd::Refused { code, .. } => {
+                tracing::error!(
+                    %process, executor = name, code, entries,
+                    "a bee refused a job, which says something about the bee or about a key; the events are applied directly"
+                );
+                Say::Bad(format!("executor {name} refused a job ({code})"))
+            }
+            // Until the clocks are right, entries go the direct route.
+            ProcessEnd::ClocksDiffer { reason } => {
+                tracing::error!(
+                    %process, executor = name, reason,
+                    "a bee's clock differs from this one's; its entries wait again"
+                );
+                Say::Bad(format!("the clock of executor {name} differs from the gateway's"))
+            }
+            ProcessEnd::LeasesLost => {
+                tracing::warn!(%process, "no bee finished a process within its lease");
+                Say::Nothing
+            }
+            ProcessEnd::Lost { why, detail } => {
+                let reason = why.as_str();
+                tracing::warn!(%process, reason, detail, "nothing is known of a process; its entries wait again");
+                Say::Nothing
+            }
+            ProcessEnd::Open => Say::Nothing,
+        };
+        if matches!(say, Say::Bad(_) | Say::Lie(_)) {
+            self.doubts.suspect(executor);
+        }
+        self.end(process, &say);
+    }
+
+    /// Forgets a process that holds no entries any more.
+    fn end(&self, process: &ProcessId, say: &Say) {
+        self.in_flight.end(process, say);
+        self.routing.said(say);
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
+        self.metrics.processes_in_flight.set(self.in_flight.len() as f64);
+    }
+
+    /// Takes the entries from a process that nobody brings to its end. True when it holds none any more.
+    pub(super) async fn take_back(&self, process: &ProcessId) -> bool {
+        let taken = async {
+            let entries = self.inbox.entries_of(process.clone()).await?;
+            self.conclude(process, entries, process_end::take_back).await
+        };
+        match taken.await {
+            Ok(_) => {
+                self.end(process, &Say::Bad("no bee brought a job to its end in time".to_owned()));
+                true
+            }
+            Err(error) => {
+                put_off(process, &error);
+                false
+            }
+        }
+    }
+
+    async fn conclude(
         &self,
         process: &ProcessId,
+        entries: Vec<SubmittedEntry>,
         end: impl FnOnce(Vec<SubmittedEntry>) -> Vec<Ended>,
-    ) -> Result<(), InboxError> {
-        let entries = self.inbox.entries_of(process.clone()).await?;
+    ) -> Result<Vec<Ended>, InboxError> {
         let spans = SettledSpans::begin(&self.tracer, process, &entries);
-        let mut told = Vec::with_capacity(entries.len());
-        let mut conclusions = Vec::with_capacity(entries.len());
-        for ended in end(entries) {
-            told.push((ended.entry, ended.what, ended.received));
-            conclusions.push((ended.entry, ended.conclusion));
+        let ends = end(entries);
+        // Before they wait again: a pump may be faster than this.
+        for ended in ends.iter().filter(|ended| ended.goes_direct()) {
+            self.doubts.send_direct(ended.entry);
         }
+        let conclusions = ends.iter().map(|ended| (ended.entry, ended.conclusion.clone())).collect();
         let concluded = self.inbox.conclude_submitted(process.clone(), conclusions).await?;
         let now = self.clock.now();
         let mut returned = false;
-        for ((entry, what, received), concluded) in told.into_iter().zip(concluded) {
+        for (Ended { entry, what, received, .. }, concluded) in ends.iter().zip(concluded) {
             match (concluded, what) {
                 (Concluded::LeaseLost, _) => {}
                 (Concluded::Done, What::Outcome(outcome)) => {
                     self.metrics.outcomes.of(outcome.as_str()).increment(1);
-                    spans.ended(entry, outcome.as_str());
-                    Metrics::observe(&self.metrics.settle_seconds, now.since(received));
+                    spans.ended(*entry, outcome.as_str());
+                    Metrics::observe(&self.metrics.settle_seconds, now.since(*received));
                 }
                 (Concluded::Done, What::Returned(why)) => {
                     self.metrics.returned.of(why.as_str()).increment(1);
-                    spans.returned(entry, why.as_str());
+                    spans.returned(*entry, why.as_str());
                     returned = true;
                 }
             }
@@ -118,6 +222,11 @@ impl Settler {
         if returned {
             self.inbox.wake();
         }
-        Ok(())
+        Ok(ends)
     }
+}
+
+fn put_off(process: &ProcessId, error: &InboxError) {
+    let error = error as &dyn std::error::Error;
+    tracing::warn!(%process, error, "inbox takes no conclusions; the process is looked at again");
 }

@@ -64,8 +64,12 @@ named! {
     pub enum Returned {
         /// Every bee that took the process let its lease end.
         LeasesLost = "leases_lost",
-        /// A bee refused the job as a whole, and any of its events may be why.
-        BatchFailed = "batch_failed",
+        /// A bee refused the job, which says something about the bee or about a key.
+        Refused = "refused",
+        /// The process says that the event took effect, and the ledger does not know it.
+        NotRecorded = "not_recorded",
+        /// The process says that the event cannot be applied, and nothing proves it.
+        Unproven = "unproven",
         /// The server does not know the process any more.
         UnknownProcess = "unknown_process",
         Cancelled = "cancelled",
@@ -123,7 +127,5 @@ named! {
         AttemptsExhausted = "attempts_exhausted",
         /// The gateway died each time that it worked on the event.
         CrashLoop = "crash_loop",
-        /// Every bee that took the event let its lease end.
-        LeasesLost = "leases_lost",
     }
 }

@@ -147,9 +147,6 @@ pub fn advice(state: StateName, code: &str) -> &'static str {
         Some(ProblemCode::CrashLoop) => {
             "the gateway died each time it worked on the event: look for kills for memory; `inbox replay` after an upgrade"
         }
-        Some(ProblemCode::LeasesLost) => {
-            "no bee finished it in time: look at the bees' logs and at JOB_LEASE, then `inbox replay`"
-        }
         None if state == StateName::Quarantined => {
             "a rule of the Guardian holds it: what it says about money and states is written, and it gives nobody access; \
              `inbox release` if it is genuine, `inbox drop` if not; `inbox replay` after a change of the rules"

@@ -15,6 +15,7 @@ use super::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
 use super::migrations::{Installed, encoding_fault, missing_error, none_ran};
 use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
+use super::witness::{Testimony, Witness};
 use super::{BoxFuture, Ledger, LedgerError, Outcome, Renewal};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::Secret;
@@ -154,6 +155,12 @@ impl<T: Transport> Audit for FunctionLedger<T> {
         let call = Call::of("gateway_take_lease").text("wanted", ask.name).text("who", &ask.holder);
         let call = call.number("seconds", i64::try_from(ask.seconds()).ok());
         Box::pin(self.transport.ask(call.number("reached_ms", ask.covered.map(Timestamp::millis))))
+    }
+}
+
+impl<T: Transport> Witness for FunctionLedger<T> {
+    fn witness<'a>(&'a self, events: &'a [String]) -> BoxFuture<'a, Result<Testimony, LedgerError>> {
+        Box::pin(async { self.transport.ask(Call::of("gateway_witness").json("ids", &id_list(events))).await })
     }
 }
 

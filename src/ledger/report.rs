@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::audit::Audit;
 use super::erase::Erasure;
 use super::shadow::Shadow;
+use super::witness::Witness;
 use super::{BoxFuture, Ledger, LedgerError};
 pub use crate::revenue::rows::Severity;
 
@@ -36,9 +37,9 @@ pub trait Reports: Send + Sync + fmt::Debug {
 }
 
 /// A ledger that also answers questions, is compared with Stripe, and erases.
-pub trait StateOfRecord: Ledger + Reports + Audit + Erasure + Shadow {}
+pub trait StateOfRecord: Ledger + Reports + Audit + Erasure + Shadow + Witness {}
 
-impl<T: Ledger + Reports + Audit + Erasure + Shadow> StateOfRecord for T {}
+impl<T: Ledger + Reports + Audit + Erasure + Shadow + Witness> StateOfRecord for T {}
 
 /// The state of record at a glance. Test mode and live mode are never added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,6 +21,7 @@ mod schema;
 mod settle;
 mod truth;
 mod vouched;
+mod witness;
 
 pub use self::inspect::inspect;
 
@@ -35,6 +36,7 @@ use self::fault::fault;
 use super::audit::{Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey};
 use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{Shadow, ShadowReport};
+use super::witness::{Testimony, Witness};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::clock::Clock;
 use crate::revenue::verdict::Verdict;
@@ -181,6 +183,13 @@ impl Audit for SqliteLedger {
     fn lease<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<LeaseAnswer, LedgerError>> {
         let (ask, now) = (ask.clone(), self.clock.now());
         Box::pin(self.call(move |connection| audit::lease(connection, &ask, now)))
+    }
+}
+
+impl Witness for SqliteLedger {
+    fn witness<'a>(&'a self, events: &'a [String]) -> BoxFuture<'a, Result<Testimony, LedgerError>> {
+        let events = events.to_vec();
+        Box::pin(self.call(move |connection| witness::witness(connection, &events)))
     }
 }
 

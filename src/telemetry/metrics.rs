@@ -203,6 +203,8 @@ metrics! {
     confirmations: counters("colony_gateway_confirmations_total", "way", &["told", "asked"]);
     /// Entries that came back from a process without a result, by reason.
     returned: counters("colony_gateway_entries_returned_total", "reason", &Returned::NAMES);
+    /// 1 for an executor that said what the ledger does not know, or refused a job; 0 when it did well since.
+    suspect_bees: open_gauges("colony_gateway_suspect_bees", "executor");
     /// Seconds from the receipt of an event to its end.
     settle_seconds: histogram("colony_gateway_settle_duration_seconds");
     /// Bees of this process, by state.

@@ -42,7 +42,7 @@ async fn a_lease_that_ends_while_a_bee_works_gives_the_job_to_another_and_nothin
 const LEASES_LOST: &str = "colony_gateway_entries_returned_total{reason=\"leases_lost\"}";
 
 #[tokio::test]
-async fn lost_leases_are_submitted_again_and_dead_after_the_bound() {
+async fn lost_leases_are_submitted_again_and_go_the_direct_route_after_the_bound() {
     let world = World::new().await;
     let mut plan = world.gateway();
     plan.retries = 0;
@@ -57,10 +57,11 @@ async fn lost_leases_are_submitted_again_and_dead_after_the_bound() {
     }
     take(&silent).await;
     world.pass(LEASE + Duration::from_secs(1));
-    gateway.until_in_time(&world, "it is given up", |counts| counts.dead == 1).await;
-    let state = gateway.newest().await;
-    assert!(matches!(&state, EntryState::Dead { code, .. } if code == "leases_lost"), "{state:?}");
+    gateway.until_settled_in_time(&world).await;
+    gateway.until_metric(LEASES_LOST, u64::from(resubmissions) + 1).await;
+    assert_eq!(world.statistics().await.waitingprocesses, 0, "the colony is not given it again");
     gateway.stop().await;
+    world.assert_applied_once().await;
 }
 
 #[tokio::test]
@@ -101,21 +102,6 @@ async fn an_output_that_says_nothing_is_as_good_as_none() {
     bees.stop().await;
     gateway.stop().await;
     world.assert_applied_once().await;
-}
-
-#[tokio::test]
-async fn a_job_that_a_bee_refuses_for_good_is_dead_with_its_code() {
-    let world = World::new().await;
-    let gateway = world.gateway().start();
-    let bee = world.lazy_bee("strict").await;
-    gateway.receive_new(&world, 1).await;
-    let process = take(&bee).await;
-    bee.close_failed(&process.id(), vec!["attestation_unknown_key: nobody told me".to_owned()]).await.unwrap();
-    gateway.until_in_time(&world, "it is given up", |counts| counts.dead == 1).await;
-    let state = gateway.newest().await;
-    let EntryState::Dead { code, reason, .. } = &state else { panic!("{state:?}") };
-    assert_eq!((code.as_str(), reason.as_str()), ("attestation_unknown_key", "nobody told me"));
-    gateway.stop().await;
 }
 
 #[tokio::test]

@@ -11,3 +11,4 @@ mod ends;
 mod fallback;
 mod faults;
 mod flow;
+mod lies;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ use colony_gateway::job::Terms;
 use colony_gateway::job::attestation::{Signer, Trust, Verifier};
 use colony_gateway::job::completion::{self, Completions};
 use colony_gateway::ledger::sqlite::SqliteLedger;
-use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, Outcome};
+use colony_gateway::ledger::witness::{Testimony, Witness};
+use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use colony_gateway::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
 use colony_gateway::pipeline::Pipeline;
 use colony_gateway::revenue::guardian::Guardian;
@@ -37,7 +39,7 @@ use colony_gateway::revenue::verdict::Verdict;
 use colony_gateway::stripe::envelope::Envelope;
 use colony_gateway::stripe::signature::{SigningSecret, check_header};
 use colony_gateway::stripe::simulator::sign;
-use colony_gateway::telemetry::health::Board;
+use colony_gateway::telemetry::health::{Board, Level};
 use colony_gateway::telemetry::instruments::Instruments;
 use colony_gateway::telemetry::metrics::Metrics;
 use colony_gateway::telemetry::trace::Tracer;
@@ -79,6 +81,10 @@ pub(crate) async fn breath() {
 pub(crate) struct Counting {
     inner: SqliteLedger,
     effects: Mutex<BTreeMap<String, u32>>,
+    /// Whether it does not say what it knows.
+    pub(crate) is_silent: AtomicBool,
+    /// Times that it was asked what it knows.
+    pub(crate) questions: AtomicU64,
 }
 
 impl Ledger for Counting {
@@ -101,6 +107,18 @@ impl Ledger for Counting {
 
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
         self.inner.check()
+    }
+}
+
+impl Witness for Counting {
+    fn witness<'a>(&'a self, events: &'a [String]) -> BoxFuture<'a, Result<Testimony, LedgerError>> {
+        Box::pin(async move {
+            self.questions.fetch_add(1, Ordering::Relaxed);
+            if self.is_silent.load(Ordering::Relaxed) {
+                return Err(LedgerError::new("counting", LedgerErrorKind::Unavailable, "silent"));
+            }
+            self.inner.witness(events).await
+        })
     }
 }
 
@@ -147,7 +165,12 @@ impl World {
             user_key,
             executor_key: key(),
             signer: Signer::generate().unwrap(),
-            ledger: Arc::new(Counting { inner, effects: Mutex::default() }),
+            ledger: Arc::new(Counting {
+                inner,
+                effects: Mutex::default(),
+                is_silent: AtomicBool::default(),
+                questions: AtomicU64::default(),
+            }),
             proxy: Proxy::start(address).await,
             client: client(&server.url()),
             server: Some(server),
@@ -396,7 +419,8 @@ impl Plan<'_> {
                 tracer: Tracer::default(),
             },
         };
-        let (route, confirm) = ColonyRoute::new(submitter, options, around, told);
+        let (route, confirm) =
+            ColonyRoute::new(submitter, options, around, Arc::clone(&world.ledger) as Arc<dyn Witness>, told);
         let pump_options = PumpOptions {
             batch_entries_max: 256,
             batch_bytes_max: 4 << 20,
@@ -473,6 +497,21 @@ impl Gateway {
         .await;
     }
 
+    /// Waits until the board says of the colony that it is out of use because of all this.
+    pub(crate) async fn until_colony_is_left(&self, because: &[&str]) {
+        patiently("the colony is left", async {
+            loop {
+                let colony = self.board.read()["colony"].clone();
+                let is_said = because.iter().all(|part| colony.detail.contains(part));
+                if colony.status == Level::Degraded && is_said && self.in_force.get() == Route::Direct {
+                    return;
+                }
+                breath().await;
+            }
+        })
+        .await;
+    }
+
     /// Waits for a route while time passes in small steps: when every place in the colony is taken, it is the questions
     /// about processes, due by the clock, that find out that the server is gone.
     pub(crate) async fn until_route_in_time(&self, world: &World, route: Route) {
@@ -506,17 +545,6 @@ impl Gateway {
     pub(crate) async fn until_metric_in_time(&self, world: &World, line: &str, value: u64) {
         patiently(line, async {
             while self.metric(line) < value {
-                world.pass(Duration::from_millis(50));
-                breath().await;
-            }
-        })
-        .await;
-    }
-
-    /// Waits, while time passes in small steps, until the inbox holds what is asked for.
-    pub(crate) async fn until_in_time(&self, world: &World, what: &str, is_so: impl Fn(&Counts) -> bool) {
-        patiently(what, async {
-            while !is_so(&self.counts().await) {
                 world.pass(Duration::from_millis(50));
                 breath().await;
             }

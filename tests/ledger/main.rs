@@ -30,3 +30,4 @@ mod scale;
 mod sqlite;
 mod stores;
 mod supabase;
+mod witness;

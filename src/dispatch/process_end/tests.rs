@@ -27,8 +27,31 @@ fn process(state: ProcessState, out: Vec<serde_json::Value>, errors: &[&str]) ->
 }
 
 fn ends(end: &ProcessEnd, attempts: &[u32]) -> Vec<(What, Conclusion)> {
-    let ended = conclusions(end, entries(attempts), RESUBMISSIONS_MAX);
+    ends_by(end, &Record::new(), attempts)
+}
+
+fn ends_by(end: &ProcessEnd, record: &Record, attempts: &[u32]) -> Vec<(What, Conclusion)> {
+    let ended = conclusions(end, record, entries(attempts), RESUBMISSIONS_MAX);
     ended.into_iter().map(|ended| (ended.what, ended.conclusion)).collect()
+}
+
+/// A ledger that has recorded these outcomes of `evt_0`, `evt_1` and so on.
+fn record(outcomes: &[Option<OutcomeName>]) -> Record {
+    let recorded = |(index, outcome): (usize, &Option<OutcomeName>)| {
+        let (id, rule) = (format!("evt_{index}"), Some("rule_of_the_ledger".to_owned()));
+        Some((id.clone(), Recorded { id, outcome: (*outcome)?, rule, reason: None }))
+    };
+    outcomes.iter().enumerate().filter_map(recorded).collect()
+}
+
+/// The process ran, and its bee says so of `evt_0`, `evt_1` and so on.
+fn ran(outcomes: &[&str]) -> ProcessEnd {
+    let events: Vec<_> = outcomes
+        .iter()
+        .enumerate()
+        .map(|(index, outcome)| json!({"event": format!("evt_{index}"), "outcome": outcome, "code": "rule"}))
+        .collect();
+    process(ProcessState::Success, vec![json!({ "events": events })], &[])
 }
 
 fn names(end: &ProcessEnd, attempts: &[u32]) -> Vec<&'static str> {
@@ -40,37 +63,75 @@ fn names(end: &ProcessEnd, attempts: &[u32]) -> Vec<&'static str> {
 }
 
 #[test]
-fn each_event_ends_as_the_bee_says() {
+fn each_event_ends_as_a_bee_of_this_program_says() {
     let outcomes = ["applied", "stale", "duplicate", "ignored", "quarantined", "failed"];
-    let events: Vec<_> = outcomes
-        .iter()
-        .enumerate()
-        .map(|(index, outcome)| json!({"event": format!("evt_{index}"), "outcome": outcome, "code": "rule"}))
-        .collect();
-    let end = process(ProcessState::Success, vec![json!({ "events": events })], &[]);
+    let ProcessEnd::Ran(result) = ran(&outcomes) else { panic!("it ran") };
+    let end = ProcessEnd::Done(result);
     assert_eq!(names(&end, &[0; 6]), outcomes);
     let conclusions = ends(&end, &[0; 6]);
     assert_eq!(conclusions[0].1, Conclusion::Settle { outcome: Settled::Applied });
     assert_eq!(conclusions[4].1, Conclusion::Quarantine { code: "rule".to_owned(), reason: String::new() });
     assert_eq!(conclusions[5].1, Conclusion::Dead { code: "rule".to_owned(), reason: String::new() });
+    assert!(claimed(&end, &entries(&[0; 6])).is_empty(), "nobody has to be asked");
+}
+
+#[test]
+fn what_the_ledger_does_not_know_goes_back_whatever_a_process_says() {
+    let end = ran(&["applied", "stale", "duplicate", "ignored", "quarantined", "failed"]);
+    assert_eq!(claimed(&end, &entries(&[0; 7])).len(), 6);
+    let ended = conclusions(&end, &Record::new(), entries(&[0; 6]), RESUBMISSIONS_MAX);
+    let mut expected = [What::Returned(Returned::NotRecorded); 6];
+    expected[5] = What::Returned(Returned::Unproven);
+    assert_eq!(ended.iter().map(|ended| ended.what).collect::<Vec<_>>(), expected);
+    assert!(ended.iter().all(|ended| matches!(ended.conclusion, Conclusion::Retry { counted: false, .. })));
+    assert!(ended.iter().all(Ended::goes_direct));
+    assert_eq!((worth(&ended), worth(&ended[5..]), worth(&[])), (Worth::Lie, Worth::Nothing, Worth::Good));
+}
+
+#[test]
+fn where_ledger_and_bee_differ_the_ledgers_word_holds() {
+    use OutcomeName::{Applied, Duplicate, Failed, Ignored, Quarantined, Stale};
+    let cases = [
+        ("applied", Applied, Applied),
+        ("applied", Stale, Stale),
+        ("applied", Quarantined, Quarantined),
+        ("duplicate", Applied, Duplicate),
+        ("duplicate", Stale, Duplicate),
+        ("duplicate", Quarantined, Quarantined),
+        ("ignored", Ignored, Ignored),
+        ("quarantined", Applied, Applied),
+        ("failed", Applied, Applied),
+    ];
+    for (said, known, expected) in cases {
+        let [(what, conclusion)] = ends_by(&ran(&[said]), &record(&[Some(known)]), &[0]).try_into().unwrap();
+        assert_eq!(what, What::Outcome(expected), "{said}, {known:?}");
+        assert_ne!(expected, Failed);
+        if expected == Quarantined {
+            assert!(matches!(conclusion, Conclusion::Quarantine { code, .. } if code == "rule_of_the_ledger"));
+        }
+    }
+    let half = record(&[Some(Applied), None]);
+    let ended = conclusions(&ran(&["applied", "failed"]), &half, entries(&[0, 0]), RESUBMISSIONS_MAX);
+    assert_eq!(worth(&ended), Worth::Good, "one event that is given up, beside others that were applied, is no lie");
 }
 
 #[test]
 fn an_event_that_the_result_does_not_name_waits_again_uncounted_and_not_at_once() {
     let output =
         vec![json!({"events": [{"event": "evt_1", "outcome": "applied"}, {"event": "evt_9", "outcome": "failed"}]})];
-    let conclusions = ends(&process(ProcessState::Success, output, &[]), &[0, 0]);
+    let record = record(&[None, Some(OutcomeName::Applied)]);
+    let conclusions = ends_by(&process(ProcessState::Success, output, &[]), &record, &[0, 0]);
     assert_eq!(conclusions[0].0, What::Returned(Returned::Missing));
     assert!(matches!(conclusions[0].1, Conclusion::Retry { after, counted: false, .. } if !after.is_zero()));
     assert_eq!(conclusions[1].0, What::Outcome(OutcomeName::Applied));
 }
 
 #[test]
-fn a_bee_that_contradicts_itself_leaves_the_event_to_a_person() {
+fn a_bee_that_contradicts_itself_proves_nothing() {
     for order in [["applied", "failed"], ["failed", "applied"]] {
         let events = order.map(|outcome| json!({"event": "evt_0", "outcome": outcome}));
         let end = process(ProcessState::Success, vec![json!({ "events": events })], &[]);
-        assert_eq!(names(&end, &[0]), ["failed"]);
+        assert_eq!(names(&end, &[0]), ["unproven"]);
     }
 }
 
@@ -90,26 +151,25 @@ fn what_says_nothing_about_the_events_leaves_them_to_the_ledger() {
 }
 
 #[test]
-fn lost_leases_are_tried_again_alone_up_to_the_bound_and_then_the_event_is_dead() {
+fn lost_leases_are_tried_again_alone_up_to_the_bound_and_then_here() {
     let end = process(ProcessState::Failed, vec![], &["Maximum execution time limit exceeded"]);
-    let conclusions = ends(&end, &[0, RESUBMISSIONS_MAX - 1, RESUBMISSIONS_MAX]);
-    assert!(matches!(conclusions[0], (What::Returned(Returned::LeasesLost), Conclusion::RetryAlone { .. })));
-    assert!(matches!(conclusions[1], (What::Returned(Returned::LeasesLost), Conclusion::RetryAlone { .. })));
-    assert!(
-        matches!(&conclusions[2], (What::Outcome(OutcomeName::Failed), Conclusion::Dead { code, .. }) if code == "leases_lost")
-    );
+    let ended =
+        conclusions(&end, &Record::new(), entries(&[0, RESUBMISSIONS_MAX - 1, RESUBMISSIONS_MAX]), RESUBMISSIONS_MAX);
+    assert!(ended.iter().all(|ended| ended.what == What::Returned(Returned::LeasesLost)));
+    assert_eq!(ended.iter().map(Ended::goes_direct).collect::<Vec<_>>(), [false, false, true]);
+    assert!(matches!(ended[1].conclusion, Conclusion::RetryAlone { .. }));
+    assert!(matches!(ended[2].conclusion, Conclusion::Retry { counted: false, .. }));
 }
 
 #[test]
-fn a_job_that_a_bee_refused_is_dead_with_its_code_and_takes_no_neighbour_with_it() {
+fn a_job_that_a_bee_refused_ends_nothing() {
     let end = process(ProcessState::Failed, vec![], &["attestation_signature: made elsewhere"]);
-    let alone = ends(&end, &[0]);
-    let dead = Conclusion::Dead { code: "attestation_signature".to_owned(), reason: "made elsewhere".to_owned() };
-    assert_eq!(alone, [(What::Outcome(OutcomeName::Failed), dead)]);
-    let batch = ends(&end, &[0, 0]);
-    assert!(
-        batch.iter().all(|end| matches!(end, (What::Returned(Returned::BatchFailed), Conclusion::RetryAlone { .. })))
-    );
+    for attempts in [&[0][..], &[0, RESUBMISSIONS_MAX]] {
+        let ended = conclusions(&end, &Record::new(), entries(attempts), RESUBMISSIONS_MAX);
+        assert!(ended.iter().all(|ended| ended.what == What::Returned(Returned::Refused) && ended.goes_direct()));
+        let Conclusion::Retry { counted: false, reason, .. } = &ended[0].conclusion else { panic!("{ended:?}") };
+        assert!(reason.contains("attestation_signature") && reason.contains("made elsewhere"), "{reason}");
+    }
 }
 
 #[test]

@@ -75,6 +75,7 @@ macro_rules! files {
     ($($what:ident $name:literal),* $(,)?) => {
         &[
             file!(Kind::Tables { version: 1 }, "tables", "0001_tables"),
+            file!(Kind::Tables { version: 2 }, "identity", "0002_identity"),
             $(file!($what $name),)*
             file!(Kind::Privileges, "privileges", "privileges"),
         ]
@@ -158,6 +159,7 @@ pub const ALL: &[File] = files![
     function "attention",
     function "finding_lines",
     function "known_events",
+    function "witness",
     function "subscription_facts",
     function "subscriptions_after",
     function "take_lease",
@@ -187,6 +189,7 @@ pub const ALL: &[File] = files![
     entry "gateway_subscriptions_after",
     entry "gateway_summary",
     entry "gateway_take_lease",
+    entry "gateway_witness",
 ];
 
 /// Removes definitions of another text; between the numbered files and the definitions.

@@ -1,0 +1,12 @@
+-- Which ledger this is, and what is recorded of these events: {"ledger", "events": [{id, outcome, rule, reason}]}. An event
+-- that is not in the list is not recorded.
+CREATE OR REPLACE FUNCTION gateway.witness(ids jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = ''
+AS $$
+    SELECT pg_catalog.jsonb_build_object(
+        'ledger', (SELECT i.id FROM gateway.identity i),
+        'events', (
+            SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                'id', e.id, 'outcome', e.outcome, 'rule', e.rule, 'reason', e.reason)), '[]')
+            FROM pg_catalog.jsonb_array_elements_text(ids) asked JOIN gateway.events e ON e.id = asked))
+$$;
