@@ -8,13 +8,6 @@
 //! every event arrived. The load takes a share of the same cores, so that ratios of rates understate a difference; the
 //! row of CPU seconds does not.
 
-#[expect(dead_code, reason = "shared with the tests, which use more of it")]
-#[path = "../tests/support/gateway.rs"]
-mod gateway;
-#[expect(dead_code, reason = "shared with the tests, which use more of it")]
-#[path = "../tests/support/postgres.rs"]
-mod postgres;
-
 #[path = "figures/acknowledge.rs"]
 mod acknowledge;
 #[path = "figures/append.rs"]
@@ -56,6 +49,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use colony_gateway::domain::clock::Clock;
+use testkit::{gateway, postgres};
 
 use crate::report::Report;
 

@@ -3,12 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../support/collector.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod collector;
 mod hive;
-#[path = "../support/proxy.rs"]
-mod proxy;
 
 mod leases;
 mod membership;
@@ -16,3 +11,5 @@ mod network;
 mod processes;
 mod rotation;
 mod trust;
+
+use testkit::{collector, proxy};

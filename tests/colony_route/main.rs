@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../support/proxy.rs"]
-mod proxy;
 mod world;
 
 mod ends;
@@ -12,3 +10,5 @@ mod fallback;
 mod faults;
 mod flow;
 mod lies;
+
+use testkit::proxy;

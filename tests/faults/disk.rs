@@ -1,4 +1,4 @@
-//! A disk that loses what was not synced, and a clock that jumps: the test's side of `tests/support/fault_shim.c`.
+//! A disk that loses what was not synced, and a clock that jumps: the test's side of `tests/faults/fault_shim.c`.
 //!
 //! The model of a power cut is the harshest that SQLite promises to survive: of the writes since a file's last sync each
 //! sector is there or not, in any combination; a file whose directory entry was not synced may be gone, and a removed one
@@ -78,7 +78,7 @@ impl Disk {
         let shadow = place.join("shadow");
         fs::create_dir(&shadow).unwrap();
         let (library, control_path) = (place.join("fault_shim.so"), place.join("control"));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/fault_shim.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/fault_shim.c");
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl");
         let built = compiler.output().expect("a C compiler named cc");

@@ -12,27 +12,6 @@
 )]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../support/bees.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod bee;
-#[path = "../support/gateway.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod gateway;
-#[path = "../support/postgres.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod postgres;
-#[path = "../support/proxy.rs"]
-mod proxy;
-#[path = "../support/redis.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod redis;
-#[path = "../support/rest.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod rest;
-#[path = "../support/stripe_api.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod stripe_api;
-
 mod account;
 mod book;
 #[cfg(target_os = "linux")]
@@ -51,3 +30,5 @@ mod network;
 mod outages;
 mod rounds;
 mod world;
+
+use testkit::{bees as bee, gateway, postgres, proxy, redis, rest, stripe_api};

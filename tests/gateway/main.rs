@@ -2,14 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../support/collector.rs"]
-mod collector;
-#[path = "../support/gateway.rs"]
-mod gateway;
-#[path = "../support/postgres.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod postgres;
-
 mod access;
 mod answers;
 mod backup;
@@ -23,3 +15,5 @@ mod rules;
 mod shutdown;
 mod stores;
 mod traces;
+
+use testkit::{collector, gateway, postgres};

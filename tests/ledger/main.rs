@@ -4,17 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../support/generations.rs"]
-mod generations;
-#[path = "../support/plans.rs"]
-mod plans;
-#[path = "../support/pooler.rs"]
-mod pooler;
-#[path = "../support/postgres.rs"]
-mod postgres;
-#[path = "../support/rest.rs"]
-mod rest;
-
 mod agreement;
 mod cases;
 mod contract;
@@ -31,3 +20,5 @@ mod sqlite;
 mod stores;
 mod supabase;
 mod witness;
+
+use testkit::{generations, plans, pooler, postgres, rest};

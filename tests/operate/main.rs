@@ -3,18 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../support/bees.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod bees;
-#[path = "../support/gateway.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod gateway;
-#[path = "../support/redis.rs"]
-mod redis_server;
-#[path = "../support/stripe_api.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod stripe_api;
-
 mod check;
 mod export;
 mod heartbeat;
@@ -22,6 +10,8 @@ mod leaks;
 mod manager;
 mod reload;
 mod rotation;
+
+use testkit::{bees, gateway, redis as redis_server, stripe_api};
 
 /// Runs a command to its end: exit code, output, errors.
 fn run(options: &gateway::Options, arguments: &[&str]) -> (i32, String, String) {

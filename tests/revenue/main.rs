@@ -4,12 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../support/merge.rs"]
-mod merge;
-#[path = "../support/stripe_api.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod stripe_api;
-
 mod api;
 mod findings;
 mod lookup;
@@ -17,3 +11,5 @@ mod money;
 mod robustness;
 mod states;
 mod story;
+
+use testkit::{merge, stripe_api};

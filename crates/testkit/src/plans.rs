@@ -10,15 +10,15 @@ use colony_gateway::revenue::rows::{
 use colony_gateway::revenue::verdict::{Plan, Suspicion, Verdict};
 
 /// 2026-01-02T03:04:05Z, the moment that times in tests count from.
-pub(crate) const EPOCH_SECONDS: i64 = 1_767_323_045;
+pub const EPOCH_SECONDS: i64 = 1_767_323_045;
 
 /// `seconds` after the tests' epoch.
-pub(crate) fn at(seconds: i64) -> Timestamp {
+pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(EPOCH_SECONDS + seconds)
 }
 
 /// An event with a small payload.
-pub(crate) fn event(id: &str, kind: &str, seconds: i64) -> EventFacts {
+pub fn event(id: &str, kind: &str, seconds: i64) -> EventFacts {
     EventFacts {
         id: EventId::new(id),
         kind: kind.to_owned(),
@@ -32,7 +32,7 @@ pub(crate) fn event(id: &str, kind: &str, seconds: i64) -> EventFacts {
 }
 
 /// The place of an ordinary update made by `event` at `seconds`.
-pub(crate) fn version(event: &str, seconds: i64) -> Version {
+pub fn version(event: &str, seconds: i64) -> Version {
     Version {
         standing: Standing::Current,
         at: at(seconds),
@@ -44,15 +44,15 @@ pub(crate) fn version(event: &str, seconds: i64) -> Version {
 
 /// A plan that is built up row by row.
 #[derive(Clone, Debug)]
-pub(crate) struct Planned {
+pub struct Planned {
     /// The plan so far.
-    pub(crate) plan: Plan,
+    pub plan: Plan,
     seconds: i64,
 }
 
 impl Planned {
     /// An event of `seconds` with no rows yet.
-    pub(crate) fn new(id: &str, kind: &str, seconds: i64) -> Self {
+    pub fn new(id: &str, kind: &str, seconds: i64) -> Self {
         Self { plan: Plan::new(event(id, kind, seconds)), seconds }
     }
 
@@ -61,17 +61,17 @@ impl Planned {
     }
 
     /// Says that a customer's metadata names a user.
-    pub(crate) fn customer_user(self, customer: &str, user: &str) -> Self {
+    pub fn customer_user(self, customer: &str, user: &str) -> Self {
         self.claim(ClaimRank::Customer, customer, user)
     }
 
     /// Says that a subscription's metadata names a user.
-    pub(crate) fn subscription_user(self, subscription: &str, user: &str) -> Self {
+    pub fn subscription_user(self, subscription: &str, user: &str) -> Self {
         self.claim(ClaimRank::Subscription, subscription, user)
     }
 
     /// Claims a subscription or a customer for a user.
-    pub(crate) fn claim(mut self, rank: ClaimRank, subject: &str, user: &str) -> Self {
+    pub fn claim(mut self, rank: ClaimRank, subject: &str, user: &str) -> Self {
         let version = self.version();
         self.plan.claims.push(ClaimRow {
             subject: subject.to_owned(),
@@ -84,7 +84,7 @@ impl Planned {
     }
 
     /// A rule holds the event.
-    pub(crate) fn suspect(mut self) -> Self {
+    pub fn suspect(mut self) -> Self {
         self.plan.suspicion = Some(Suspicion { rule: "large".to_owned(), reason: "a large one".to_owned() });
         self.plan.claims.clear();
         self.plan.bindings.retain(|row| row.kind != BindingKind::SubscriptionTier);
@@ -92,7 +92,7 @@ impl Planned {
     }
 
     /// Binds one thing to another.
-    pub(crate) fn binding(mut self, kind: BindingKind, from: &str, to: &str) -> Self {
+    pub fn binding(mut self, kind: BindingKind, from: &str, to: &str) -> Self {
         let version = self.version();
         self.plan.bindings.push(BindingRow {
             kind,
@@ -105,7 +105,7 @@ impl Planned {
     }
 
     /// Tells of a subscription in `status`, after `change`.
-    pub(crate) fn subscription(
+    pub fn subscription(
         mut self,
         id: &str,
         customer: &str,
@@ -119,7 +119,7 @@ impl Planned {
     }
 
     /// Tells of a customer.
-    pub(crate) fn customer(mut self, id: &str, deleted: bool) -> Self {
+    pub fn customer(mut self, id: &str, deleted: bool) -> Self {
         let version = self.version();
         self.plan.customers.push(CustomerRow {
             id: id.to_owned(),
@@ -138,13 +138,7 @@ impl Planned {
     }
 
     /// Tells of money, after `change`.
-    pub(crate) fn money(
-        mut self,
-        kind: RevenueKind,
-        key: &str,
-        amount: i64,
-        change: impl FnOnce(&mut RevenueRow),
-    ) -> Self {
+    pub fn money(mut self, kind: RevenueKind, key: &str, amount: i64, change: impl FnOnce(&mut RevenueRow)) -> Self {
         let version = self.version();
         let mut row = RevenueRow {
             kind,
@@ -173,12 +167,12 @@ impl Planned {
     }
 
     /// Tells which invoice a payment paid.
-    pub(crate) fn link(self, payment: &str, invoice: &str) -> Self {
+    pub fn link(self, payment: &str, invoice: &str) -> Self {
         self.linked(payment, invoice, Evidence::Named)
     }
 
     /// Hints at the invoice that a payment paid.
-    pub(crate) fn hint(self, payment: &str, invoice: &str) -> Self {
+    pub fn hint(self, payment: &str, invoice: &str) -> Self {
         self.linked(payment, invoice, Evidence::Hint)
     }
 
@@ -195,19 +189,19 @@ impl Planned {
     }
 
     /// Changes the plan in any other way.
-    pub(crate) fn with(mut self, change: impl FnOnce(&mut Plan)) -> Self {
+    pub fn with(mut self, change: impl FnOnce(&mut Plan)) -> Self {
         change(&mut self.plan);
         self
     }
 
     /// The verdict.
-    pub(crate) fn verdict(self) -> Verdict {
+    pub fn verdict(self) -> Verdict {
         Verdict::Apply(Box::new(self.plan))
     }
 }
 
 /// A subscription row as the projection would make it from an ordinary monthly subscription.
-pub(crate) fn subscription(id: &str, customer: &str, status: &str, version: Version) -> SubscriptionRow {
+pub fn subscription(id: &str, customer: &str, status: &str, version: Version) -> SubscriptionRow {
     let (standing, projected_status, entitles) = match status {
         "active" | "trialing" => (Standing::Current, Some(ProjectedStatus::Active), true),
         "past_due" => (Standing::Current, Some(ProjectedStatus::PastDue), true),
@@ -267,7 +261,7 @@ pub(crate) fn subscription(id: &str, customer: &str, status: &str, version: Vers
 }
 
 /// A preference as the projection makes it: entitling ones first, then better tiers, then the id.
-pub(crate) fn preference(entitles: bool, tier: &str, id: &str) -> String {
+pub fn preference(entitles: bool, tier: &str, id: &str) -> String {
     let rank = ["bronze", "silver", "gold"].iter().position(|name| *name == tier).unwrap_or(0);
     format!("{}.{rank}.{id}", u8::from(entitles))
 }

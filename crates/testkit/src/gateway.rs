@@ -14,47 +14,47 @@ use colony_gateway::domain::clock::Clock;
 use colony_gateway::stripe::simulator::sign;
 
 /// Signing secret of every gateway that the tests start.
-pub(crate) const SECRET: &str = "whsec_tests";
+pub const SECRET: &str = "whsec_tests";
 
 /// Longest wait for anything. Reached only when a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A gateway under test. Killed when dropped.
-pub(crate) struct Gateway {
+pub struct Gateway {
     /// The process.
-    pub(crate) child: Child,
+    pub child: Child,
     /// Where webhooks go.
-    pub(crate) webhooks: SocketAddr,
+    pub webhooks: SocketAddr,
     /// Where metrics and health are.
-    pub(crate) admin: SocketAddr,
+    pub admin: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
 /// How to start a gateway.
 #[derive(Clone)]
-pub(crate) struct Options {
+pub struct Options {
     /// Its data directory.
-    pub(crate) data: PathBuf,
+    pub data: PathBuf,
     /// More environment.
-    pub(crate) environment: BTreeMap<String, String>,
+    pub environment: BTreeMap<String, String>,
 }
 
 impl Options {
     /// Defaults with a data directory.
-    pub(crate) fn new(data: &Path) -> Self {
+    pub fn new(data: &Path) -> Self {
         Self { data: data.to_owned(), environment: BTreeMap::new() }
     }
 
     /// With a variable set.
-    pub(crate) fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+    pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.environment.insert(name.to_owned(), format!("{value}"));
         self
     }
 
     /// `colony-gateway` with these options and nothing else in its environment.
-    pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_colony-gateway"));
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(crate::program());
         command
             .env_clear()
             .env("STRIPE_WEBHOOK_SECRET", SECRET)
@@ -69,7 +69,7 @@ impl Options {
     }
 
     /// Starts `serve` and waits until it says that it is ready.
-    pub(crate) fn serve(&self) -> Gateway {
+    pub fn serve(&self) -> Gateway {
         match self.try_serve() {
             Ok(gateway) => gateway,
             Err(log) => panic!("the gateway did not become ready:\n{}", log.join("\n")),
@@ -77,7 +77,7 @@ impl Options {
     }
 
     /// Starts `serve`; its log when it ends before it is ready.
-    pub(crate) fn try_serve(&self) -> Result<Gateway, Vec<String>> {
+    pub fn try_serve(&self) -> Result<Gateway, Vec<String>> {
         let mut child = self.command().arg("serve").stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("piped");
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -112,13 +112,13 @@ fn ready_line(line: &str) -> Option<(SocketAddr, SocketAddr)> {
 
 impl Gateway {
     /// What it has logged so far.
-    pub(crate) fn log(&self) -> Vec<String> {
+    pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("no panics while logging").clone()
     }
 
     /// Everything that it logged before this call. The log is written behind the gateway's back, so a request that only the
     /// log notices goes after it.
-    pub(crate) fn whole_log(&self) -> Vec<String> {
+    pub fn whole_log(&self) -> Vec<String> {
         static ASKED: AtomicU32 = AtomicU32::new(0);
         let mark = format!("MARK{}", ASKED.fetch_add(1, Ordering::Relaxed));
         request(self.admin, format!("{mark} /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes());
@@ -136,7 +136,7 @@ impl Gateway {
     }
 
     /// Waits until it has logged this many requests; every line must be JSON.
-    pub(crate) fn request_lines(&self, number: usize) -> Vec<serde_json::Value> {
+    pub fn request_lines(&self, number: usize) -> Vec<serde_json::Value> {
         let clock = Clock::system();
         let started = clock.instant();
         loop {
@@ -153,27 +153,27 @@ impl Gateway {
     }
 
     /// Posts a signed event to the main path.
-    pub(crate) fn post(&self, body: &str) -> Reply {
+    pub fn post(&self, body: &str) -> Reply {
         request(self.webhooks, &post("/webhooks/stripe", &[("stripe-signature", &signature(body))], body.as_bytes()))
     }
 
     /// Gets a path of the admin listener.
-    pub(crate) fn admin_get(&self, path: &str) -> Reply {
+    pub fn admin_get(&self, path: &str) -> Reply {
         request(self.admin, &get(path))
     }
 
     /// Gets a path of the public listener.
-    pub(crate) fn get(&self, path: &str) -> Reply {
+    pub fn get(&self, path: &str) -> Reply {
         request(self.webhooks, &get(path))
     }
 
     /// The full health.
-    pub(crate) fn health(&self) -> serde_json::Value {
+    pub fn health(&self) -> serde_json::Value {
         serde_json::from_str(&self.admin_get("/health").body).expect("health is JSON")
     }
 
     /// Waits until the full health is as asked for.
-    pub(crate) fn until(&self, done: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    pub fn until(&self, done: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
         let clock = Clock::system();
         let started = clock.instant();
         loop {
@@ -187,41 +187,41 @@ impl Gateway {
     }
 
     /// Waits until nothing is on its way any more.
-    pub(crate) fn until_idle(&self) -> serde_json::Value {
+    pub fn until_idle(&self) -> serde_json::Value {
         self.until(|health| ["waiting", "leased", "submitted"].iter().all(|state| health["inbox"][state] == 0))
     }
 
     /// Waits until this many webhook requests are in hand.
-    pub(crate) fn until_in_hand(&self, requests: u64) {
+    pub fn until_in_hand(&self, requests: u64) {
         self.until(|_| self.metric("colony_gateway_webhook_requests_in_hand") == requests);
     }
 
     /// The value of a metric line, such as `colony_gateway_connections` or one with its labels.
-    pub(crate) fn metric(&self, line: &str) -> u64 {
+    pub fn metric(&self, line: &str) -> u64 {
         let text = self.admin_get("/metrics").body;
         let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no metric {line} in\n{text}")).parse().expect("a whole number")
     }
 
     /// Its process.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal by name.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
         assert!(status.expect("kill runs").success());
     }
 
     /// Ends it at once, as a crash would.
-    pub(crate) fn kill(mut self) {
+    pub fn kill(mut self) {
         self.child.kill().expect("killed");
         self.wait();
     }
 
     /// Waits for the end.
-    pub(crate) fn wait(&mut self) -> ExitStatus {
+    pub fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait().expect("waited");
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the log was read");
@@ -242,23 +242,23 @@ impl Drop for Gateway {
 
 /// An answer.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub struct Reply {
     /// Status code.
-    pub(crate) status: u16,
+    pub status: u16,
     /// Headers, names in lower case.
-    pub(crate) headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
     /// Body.
-    pub(crate) body: String,
+    pub body: String,
 }
 
 impl Reply {
     /// The body as JSON.
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     /// The `code` of a problem document.
-    pub(crate) fn problem(&self) -> String {
+    pub fn problem(&self) -> String {
         assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
         let document = self.json();
         assert_eq!(document["status"], self.status);
@@ -267,17 +267,17 @@ impl Reply {
 }
 
 /// A good signature of now.
-pub(crate) fn signature(body: &str) -> String {
+pub fn signature(body: &str) -> String {
     sign(SECRET, Clock::system().now(), body.as_bytes())
 }
 
 /// A request without a body.
-pub(crate) fn get(path: &str) -> Vec<u8> {
+pub fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").into_bytes()
 }
 
 /// A request with a body of known length.
-pub(crate) fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut request = format!("POST {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n");
     for (name, value) in headers {
         let _ = write!(request, "{name}: {value}\r\n");
@@ -289,7 +289,7 @@ pub(crate) fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8>
 }
 
 /// Connects with patience for an answer.
-pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("connected");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
     stream.set_write_timeout(Some(PATIENCE)).expect("a socket option");
@@ -297,7 +297,7 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// Sends a request on a connection of its own and reads the answer.
-pub(crate) fn request(address: SocketAddr, bytes: &[u8]) -> Reply {
+pub fn request(address: SocketAddr, bytes: &[u8]) -> Reply {
     let mut stream = connect(address);
     // A server that refuses early may stop reading; its answer counts.
     let _ = stream.write_all(bytes);
@@ -305,7 +305,7 @@ pub(crate) fn request(address: SocketAddr, bytes: &[u8]) -> Reply {
 }
 
 /// Reads one answer; `None` when the connection ends without one.
-pub(crate) fn read_reply(stream: &mut TcpStream) -> Option<Reply> {
+pub fn read_reply(stream: &mut TcpStream) -> Option<Reply> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     let head_end = loop {
@@ -352,7 +352,7 @@ fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
 }
 
 /// An event that nothing is mapped from.
-pub(crate) fn event(id: &str) -> String {
+pub fn event(id: &str) -> String {
     format!(
         r#"{{"id":"{id}","object":"event","type":"product.created","livemode":false,"created":1700000000,
         "api_version":"2025-03-31.basil","data":{{"object":{{"id":"prod_1","object":"product"}}}}}}"#

@@ -18,14 +18,14 @@ const BACKENDS: usize = 3;
 
 /// A running stand-in. Ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Pooler {
-    pub(crate) port: u16,
+pub struct Pooler {
+    pub port: u16,
     _tasks: JoinSet<()>,
 }
 
 impl Pooler {
     /// Starts in front of the server on a loopback port.
-    pub(crate) async fn start(server_port: u16) -> Self {
+    pub async fn start(server_port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a loopback port is free");
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let mut tasks = JoinSet::new();

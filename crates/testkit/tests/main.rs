@@ -1,10 +1,5 @@
 //! The tools that other tests are built with: they must see what is there, and not pass over what is not.
 
-#[path = "../support/raw_http.rs"]
-mod raw_http;
-#[path = "../support/redis.rs"]
-mod redis;
-
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -20,8 +15,8 @@ use hyper::body::Frame;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use raw_http::{RawHttp, head};
-use redis::Redis;
+use testkit::raw_http::{self, RawHttp, head};
+use testkit::redis::Redis;
 
 /// A body whose length is not known beforehand.
 struct Parts(Vec<&'static str>);

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// Takes everything.
     Take,
     /// Answers with this status.
@@ -28,19 +28,19 @@ pub(crate) enum Answer {
 
 /// A span as it was exported.
 #[derive(Clone, Debug)]
-pub(crate) struct Span {
+pub struct Span {
     /// `service.name` of its process.
-    pub(crate) service: String,
-    pub(crate) name: String,
-    pub(crate) trace: Vec<u8>,
-    pub(crate) id: Vec<u8>,
+    pub service: String,
+    pub name: String,
+    pub trace: Vec<u8>,
+    pub id: Vec<u8>,
     /// Empty at the beginning of a trace.
-    pub(crate) parent: Vec<u8>,
+    pub parent: Vec<u8>,
     /// Ids of linked spans.
-    pub(crate) links: Vec<Vec<u8>>,
-    pub(crate) attributes: BTreeMap<String, String>,
-    pub(crate) start: u64,
-    pub(crate) end: u64,
+    pub links: Vec<Vec<u8>>,
+    pub attributes: BTreeMap<String, String>,
+    pub start: u64,
+    pub end: u64,
 }
 
 #[derive(Debug, Default)]
@@ -60,14 +60,14 @@ struct Shared {
 
 /// The collector. Its threads end with the process.
 #[derive(Debug)]
-pub(crate) struct Collector {
+pub struct Collector {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 impl Collector {
     /// Listens on a free port.
-    pub(crate) fn start(answer: Answer) -> Self {
+    pub fn start(answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared { seen: Mutex::default(), changed: Condvar::new(), answer: Mutex::new(answer) });
@@ -84,27 +84,27 @@ impl Collector {
     }
 
     /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
-    pub(crate) fn endpoint(&self) -> String {
+    pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Answers otherwise from now on.
-    pub(crate) fn set(&self, answer: Answer) {
+    pub fn set(&self, answer: Answer) {
         *self.shared.answer.lock().expect("no panics") = answer;
     }
 
     /// Connections so far.
-    pub(crate) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.shared.seen.lock().expect("no panics").connections
     }
 
     /// Heads and bodies of all requests so far.
-    pub(crate) fn requests(&self) -> Vec<(String, Vec<u8>)> {
+    pub fn requests(&self) -> Vec<(String, Vec<u8>)> {
         self.shared.seen.lock().expect("no panics").requests.clone()
     }
 
     /// Waits until the spans that came are as asked for, and gives all of them.
-    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&[Span]) -> bool) -> Vec<Span> {
+    pub fn until(&self, what: &str, is_so: impl Fn(&[Span]) -> bool) -> Vec<Span> {
         let seen = self.shared.seen.lock().expect("no panics");
         let wait = self.shared.changed.wait_timeout_while(seen, PATIENCE, |seen| !is_so(&seen.spans));
         let (seen, waited) = wait.expect("no panics");
@@ -113,7 +113,7 @@ impl Collector {
     }
 
     /// Waits until this many spans of a name are there, and gives all spans.
-    pub(crate) fn until_spans(&self, name: &str, count: usize) -> Vec<Span> {
+    pub fn until_spans(&self, name: &str, count: usize) -> Vec<Span> {
         self.until(name, |spans| spans.iter().filter(|span| span.name == name).count() >= count)
     }
 }

@@ -8,9 +8,9 @@ use std::sync::mpsc;
 use crate::gateway::{Options, PATIENCE};
 
 /// A `bee` process. Killed when dropped.
-pub(crate) struct Bees {
+pub struct Bees {
     /// Where metrics and health are.
-    pub(crate) admin: SocketAddr,
+    pub admin: SocketAddr,
     child: Child,
     reader: Option<std::thread::JoinHandle<Vec<String>>>,
 }
@@ -22,7 +22,7 @@ fn ready_line(line: &str) -> Option<SocketAddr> {
 
 impl Bees {
     /// Starts it and waits until it says that it is ready.
-    pub(crate) fn start(options: &Options) -> Self {
+    pub fn start(options: &Options) -> Self {
         let mut child = options.command().arg("bee").stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("piped");
         let (ready, is_ready) = mpsc::channel();
@@ -45,7 +45,7 @@ impl Bees {
     }
 
     /// Ends it at once, as a crash would.
-    pub(crate) fn kill(mut self) {
+    pub fn kill(mut self) {
         self.end();
     }
 

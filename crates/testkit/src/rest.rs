@@ -23,14 +23,14 @@ use tokio::task::JoinSet;
 use crate::postgres::Database;
 
 /// The key of the role `service_role`.
-pub(crate) const SERVICE_KEY: &str = "service-role-key-of-the-test-project";
+pub const SERVICE_KEY: &str = "service-role-key-of-the-test-project";
 
 /// The key of the role `anon`.
-pub(crate) const ANON_KEY: &str = "anon-key-of-the-test-project";
+pub const ANON_KEY: &str = "anon-key-of-the-test-project";
 
 /// Something that goes wrong with one call.
 #[derive(Clone, Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The call is not made; this is the answer.
     Before(u16, &'static str),
     /// The call is made and commits; this is the answer all the same.
@@ -43,7 +43,7 @@ pub(crate) enum Fault {
 
 /// A running stand-in. Ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Rest {
+pub struct Rest {
     port: u16,
     layer: Layer,
     _tasks: JoinSet<()>,
@@ -58,7 +58,7 @@ struct Layer {
 
 impl Rest {
     /// Starts over a database of the flavour [`crate::postgres::Flavour::Supabase`].
-    pub(crate) async fn start(database: &Database) -> Self {
+    pub async fn start(database: &Database) -> Self {
         let options = database.options().username("authenticator");
         let pool = PgPoolOptions::new().max_connections(8).connect_with(options).await.expect("the server answers");
         let layer = Layer { pool, faults: Arc::default(), calls: Arc::default() };
@@ -76,17 +76,17 @@ impl Rest {
     }
 
     /// The project's address.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Makes the next call go wrong; several faults wait in line.
-    pub(crate) fn fail_next(&self, fault: Fault) {
+    pub fn fail_next(&self, fault: Fault) {
         self.layer.faults.lock().expect("no test panics here").push_back(fault);
     }
 
     /// Calls that came in.
-    pub(crate) fn calls(&self) -> usize {
+    pub fn calls(&self) -> usize {
         self.layer.calls.load(Ordering::SeqCst)
     }
 }

@@ -12,13 +12,13 @@ use colony_gateway::revenue::verdict::Plan;
 
 /// Merged rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) subscriptions: BTreeMap<String, SubscriptionRow>,
-    pub(crate) customers: BTreeMap<String, CustomerRow>,
-    pub(crate) claims: BTreeMap<(String, ClaimRank, String), ClaimRow>,
-    pub(crate) bindings: BTreeMap<(BindingKind, String), BindingRow>,
-    pub(crate) revenue: BTreeMap<(RevenueKind, String), RevenueRow>,
-    pub(crate) links: BTreeMap<(String, String), PaymentLink>,
+pub struct Record {
+    pub subscriptions: BTreeMap<String, SubscriptionRow>,
+    pub customers: BTreeMap<String, CustomerRow>,
+    pub claims: BTreeMap<(String, ClaimRank, String), ClaimRow>,
+    pub bindings: BTreeMap<(BindingKind, String), BindingRow>,
+    pub revenue: BTreeMap<(RevenueKind, String), RevenueRow>,
+    pub links: BTreeMap<(String, String), PaymentLink>,
 }
 
 fn keep<K: Ord, R: Clone>(rows: &mut BTreeMap<K, R>, key: K, row: &R, version: impl Fn(&R) -> &Version) {
@@ -28,7 +28,7 @@ fn keep<K: Ord, R: Clone>(rows: &mut BTreeMap<K, R>, key: K, row: &R, version: i
 }
 
 impl Record {
-    pub(crate) fn of<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Self {
+    pub fn of<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Self {
         let mut record = Self::default();
         for plan in plans {
             record.apply(plan);
@@ -36,7 +36,7 @@ impl Record {
         record
     }
 
-    pub(crate) fn apply(&mut self, plan: &Plan) {
+    pub fn apply(&mut self, plan: &Plan) {
         for row in &plan.subscriptions {
             keep(&mut self.subscriptions, row.id.clone(), row, |row| &row.version);
         }
@@ -66,14 +66,14 @@ impl Record {
     }
 
     /// Minor units that count, over all kinds.
-    pub(crate) fn net(&self) -> i64 {
+    pub fn net(&self) -> i64 {
         let rows: Vec<_> = self.revenue.values().cloned().collect();
         let links: Vec<_> = self.links.values().cloned().collect();
         counting::count(&rows, &links).iter().map(|counted| counted.amount_minor).sum()
     }
 
     /// The user of a subscription of which the customer `customer` pays.
-    pub(crate) fn owner(&self, subscription: &str, customer: &str) -> Option<&str> {
+    pub fn owner(&self, subscription: &str, customer: &str) -> Option<&str> {
         match owner(self.claims.values(), subscription, Some(customer), None) {
             Owner::User(user) => Some(user),
             Owner::Unnamed | Owner::Contested => None,
@@ -81,7 +81,7 @@ impl Record {
     }
 
     /// What a binding points to.
-    pub(crate) fn bound(&self, kind: BindingKind, from: &str) -> Option<&str> {
+    pub fn bound(&self, kind: BindingKind, from: &str) -> Option<&str> {
         self.bindings.get(&(kind, from.to_owned())).map(|row| row.to_id.as_str())
     }
 }

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct RawHttp {
+pub struct RawHttp {
     stream: TcpStream,
     /// Read but not used yet.
     buffer: Vec<u8>,
@@ -25,26 +25,26 @@ pub(crate) struct RawHttp {
 
 /// An answer as it came. Names of headers are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
     /// Value of the first header of this name, given in lower case.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
 /// The head of a request, without the empty line's successor: `Host` and the given headers.
-pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
     for (name, value) in headers {
         let _ = write!(head, "{name}: {value}\r\n");
@@ -54,14 +54,14 @@ pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String
 }
 
 /// A POST with its length told.
-pub(crate) fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let length = body.len().to_string();
     let headers = [headers, &[("Content-Length", length.as_str())]].concat();
     [head("POST", path, &headers).as_bytes(), body].concat()
 }
 
 /// A POST in chunks of `size` bytes.
-pub(crate) fn post_chunked(path: &str, headers: &[(&str, &str)], body: &[u8], size: usize) -> Vec<u8> {
+pub fn post_chunked(path: &str, headers: &[(&str, &str)], body: &[u8], size: usize) -> Vec<u8> {
     let headers = [headers, &[("Transfer-Encoding", "chunked")]].concat();
     let mut request = head("POST", path, &headers).into_bytes();
     for chunk in body.chunks(size) {
@@ -74,19 +74,19 @@ pub(crate) fn post_chunked(path: &str, headers: &[(&str, &str)], body: &[u8], si
 }
 
 impl RawHttp {
-    pub(crate) async fn connect(address: SocketAddr) -> Self {
+    pub async fn connect(address: SocketAddr) -> Self {
         let stream = within("a connection", TcpStream::connect(address)).await.expect("the listener accepts");
         stream.set_nodelay(true).expect("a connected socket takes options");
         Self { stream, buffer: Vec::new() }
     }
 
     /// Sends; false when the other side has closed the connection, which it may while a request is on its way.
-    pub(crate) async fn send(&mut self, bytes: &[u8]) -> bool {
+    pub async fn send(&mut self, bytes: &[u8]) -> bool {
         within("the other side to read", self.stream.write_all(bytes)).await.is_ok()
     }
 
     /// Sends in pieces with a pause before each, until all is sent or the other side closes; tells how much it sent.
-    pub(crate) async fn send_slowly(&mut self, bytes: &[u8], piece: usize, pause: Duration) -> usize {
+    pub async fn send_slowly(&mut self, bytes: &[u8], piece: usize, pause: Duration) -> usize {
         let mut sent = 0;
         for part in bytes.chunks(piece) {
             tokio::time::sleep(pause).await;
@@ -99,12 +99,12 @@ impl RawHttp {
     }
 
     /// Says that nothing more will be sent.
-    pub(crate) async fn finish(&mut self) {
+    pub async fn finish(&mut self) {
         let _ = self.stream.shutdown().await;
     }
 
     /// The next answer; nothing when the connection ends before one begins.
-    pub(crate) async fn answer(&mut self) -> Option<Answer> {
+    pub async fn answer(&mut self) -> Option<Answer> {
         let end = loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 break end;
@@ -127,7 +127,7 @@ impl RawHttp {
     }
 
     /// Whether the other side closes the connection without another byte.
-    pub(crate) async fn is_closed(&mut self) -> bool {
+    pub async fn is_closed(&mut self) -> bool {
         !self.read().await && self.buffer.is_empty()
     }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 /// What the proxy does with what passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// Hands everything on.
     Pass,
     /// Breaks a connection when the client sends: the server hears nothing.
@@ -53,7 +53,7 @@ impl Shared {
 
 /// A proxy that listens on loopback.
 #[derive(Debug)]
-pub(crate) struct Proxy {
+pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
@@ -61,7 +61,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// A proxy before `target` that passes everything.
-    pub(crate) async fn start(target: SocketAddr) -> Self {
+    pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared {
@@ -76,33 +76,33 @@ impl Proxy {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Where it listens, as a URL without a path.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
 
     /// From now on breaks the next `times` connections on which something passes; then passes again.
-    pub(crate) fn set(&self, mode: Mode, times: i64) {
+    pub fn set(&self, mode: Mode, times: i64) {
         self.shared.left.store(times, Ordering::SeqCst);
         self.shared.mode.store(mode as u8, Ordering::SeqCst);
     }
 
     /// Connections broken or held so far.
-    pub(crate) fn broken(&self) -> i64 {
+    pub fn broken(&self) -> i64 {
         self.shared.broken.load(Ordering::SeqCst)
     }
 
     /// Refuses connections and cuts those that stand.
-    pub(crate) async fn refuse(&mut self) {
+    pub async fn refuse(&mut self) {
         self.tasks.shutdown().await;
     }
 
     /// Listens again where it did.
-    pub(crate) async fn listen_again(&mut self) {
+    pub async fn listen_again(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("the port is still free");
         self.tasks.spawn(accept(listener, Arc::clone(&self.shared)));
     }

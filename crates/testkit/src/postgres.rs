@@ -28,7 +28,7 @@ const START_ATTEMPTS: u32 = 5;
 
 /// What kind of cluster a test wants. Roles belong to a cluster, so the two cannot share a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flavour {
+pub enum Flavour {
     /// PostgreSQL as it comes: no roles but the superuser's.
     Plain,
     /// With the roles and the `auth` schema that Supabase provides.
@@ -68,7 +68,7 @@ const SUPABASE_DATABASE: &str = "
 
 /// A running server.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     port: u16,
     log: PathBuf,
     databases: AtomicU32,
@@ -78,7 +78,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// The server of this process, started on first use.
-    pub(crate) fn of(flavour: Flavour) -> &'static Self {
+    pub fn of(flavour: Flavour) -> &'static Self {
         static PLAIN: OnceLock<Server> = OnceLock::new();
         static SUPABASE: OnceLock<Server> = OnceLock::new();
         static DURABLE: OnceLock<Server> = OnceLock::new();
@@ -113,14 +113,14 @@ impl Server {
 
 /// A database of a test's own.
 #[derive(Debug)]
-pub(crate) struct Database {
+pub struct Database {
     server: &'static Server,
     name: String,
 }
 
 impl Database {
     /// An empty database; on [`Flavour::Supabase`] with the `auth` schema and the roles.
-    pub(crate) async fn create(flavour: Flavour) -> Self {
+    pub async fn create(flavour: Flavour) -> Self {
         let server = tokio::task::spawn_blocking(move || Server::of(flavour)).await.expect("the server starts");
         let number = server.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{number}");
@@ -138,27 +138,27 @@ impl Database {
     }
 
     /// Connection options, as the superuser.
-    pub(crate) fn options(&self) -> PgConnectOptions {
+    pub fn options(&self) -> PgConnectOptions {
         self.server.options(&self.name)
     }
 
     /// Connection string, as the superuser.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{}", self.server.port, self.name)
     }
 
     /// The port the server listens on.
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.server.port
     }
 
     /// What the server has written to its log so far.
-    pub(crate) fn server_log(&self) -> String {
+    pub fn server_log(&self) -> String {
         fs::read_to_string(&self.server.log).expect("the server keeps its log")
     }
 
     /// A pool of connections, as the superuser.
-    pub(crate) async fn pool(&self) -> PgPool {
+    pub async fn pool(&self) -> PgPool {
         PgPoolOptions::new()
             .max_connections(POOL_CONNECTIONS)
             .connect_with(self.options())
@@ -167,12 +167,12 @@ impl Database {
     }
 
     /// Sets the time zone that connections of this database start with.
-    pub(crate) async fn set_time_zone(&self, zone: &str) {
+    pub async fn set_time_zone(&self, zone: &str) {
         self.run(&format!("ALTER DATABASE {} SET timezone = '{zone}'", self.name)).await;
     }
 
     /// Runs a script through `psql`, as an operator would; `Err` is what `psql` said when it failed.
-    pub(crate) fn psql(&self, script: &str) -> Result<(), String> {
+    pub fn psql(&self, script: &str) -> Result<(), String> {
         let mut psql = Command::new(binary("psql"))
             .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &self.url()])
             .stdin(Stdio::piped())
@@ -190,7 +190,7 @@ impl Database {
     }
 
     /// Runs a script, as the superuser.
-    pub(crate) async fn run(&self, sql: &str) {
+    pub async fn run(&self, sql: &str) {
         let mut connection = PgConnection::connect_with(&self.options()).await.expect("the server answers");
         if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await {
             panic!("{error}\nin: {sql}");
@@ -267,7 +267,9 @@ impl Account {
         let version = Command::new(binary("initdb")).arg("--version").output().expect("initdb runs");
         let version: String =
             String::from_utf8_lossy(&version.stdout).chars().filter(char::is_ascii_alphanumeric).collect();
-        let template = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("data-{version}"));
+        let kept = crate::profile_dir().with_file_name("tmp");
+        fs::create_dir_all(&kept).expect("the target folder can be written");
+        let template = kept.join(format!("data-{version}"));
         if !template.is_dir() {
             let made = dir.join("template");
             self.init(&made);

@@ -5,7 +5,7 @@
 
 /// A generation of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Generation {
+pub enum Generation {
     /// A catalogue of creators' tiers, subscriptions that point into it, counters kept by a trigger.
     First,
     /// One row per Stripe subscription, flags in profiles, no table of subscriptions.
@@ -16,10 +16,10 @@ pub(crate) enum Generation {
 
 impl Generation {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::First, Self::Second, Self::Third];
+    pub const ALL: [Self; 3] = [Self::First, Self::Second, Self::Third];
 
     /// The script that makes the tables.
-    pub(crate) fn tables(self) -> String {
+    pub fn tables(self) -> String {
         match self {
             Self::First => FIRST.to_owned(),
             Self::Second => SECOND.to_owned(),
@@ -28,7 +28,7 @@ impl Generation {
     }
 
     /// The statement that makes a user who has signed up.
-    pub(crate) fn user(self, id: &str) -> String {
+    pub fn user(self, id: &str) -> String {
         let name = id.chars().rev().take(8).collect::<String>();
         let auth = format!("INSERT INTO auth.users (id) VALUES ('{id}');");
         match self {

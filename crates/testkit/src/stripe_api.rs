@@ -14,11 +14,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// The key it accepts.
-pub(crate) const KEY: &str = "rk_test_stand_in";
+pub const KEY: &str = "rk_test_stand_in";
 
 /// An answer out of the ordinary, given once.
 #[derive(Clone, Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// This status with these headers and no object.
     Status(u16, &'static [(&'static str, &'static str)]),
     /// A body that is no JSON.
@@ -35,14 +35,14 @@ pub(crate) enum Fault {
 
 /// What was asked.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) path: String,
-    pub(crate) query: Vec<(String, String)>,
-    pub(crate) headers: HeaderMap,
+pub struct Asked {
+    pub path: String,
+    pub query: Vec<(String, String)>,
+    pub headers: HeaderMap,
 }
 
 impl Asked {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
@@ -61,8 +61,8 @@ struct World {
 
 /// The stand-in. Stops when dropped.
 #[derive(Debug)]
-pub(crate) struct StripeStandIn {
-    pub(crate) base_url: String,
+pub struct StripeStandIn {
+    pub base_url: String,
     world: Arc<Mutex<World>>,
     server: JoinHandle<()>,
 }
@@ -76,7 +76,7 @@ impl Drop for StripeStandIn {
 impl StripeStandIn {
     /// Serves on a port of its own.
     #[expect(clippy::disallowed_methods, reason = "the task is aborted when the stand-in is dropped")]
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let world = Arc::new(Mutex::new(World::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
@@ -86,42 +86,42 @@ impl StripeStandIn {
     }
 
     /// Puts an object where it is read from.
-    pub(crate) fn put(&self, path: &str, object: Value) {
+    pub fn put(&self, path: &str, object: Value) {
         self.world.lock().unwrap().objects.insert(path.to_owned(), object);
     }
 
     /// Dates its answers by this clock.
-    pub(crate) fn keep_time(&self, clock: &Clock) {
+    pub fn keep_time(&self, clock: &Clock) {
         self.world.lock().unwrap().clock = Some(clock.clone());
     }
 
     /// Answers the next request, and no other, with a fault.
-    pub(crate) fn fail_next(&self, fault: Fault) {
+    pub fn fail_next(&self, fault: Fault) {
         self.world.lock().unwrap().faults.push_back(fault);
     }
 
     /// Forgets the faults that no request met.
-    pub(crate) fn recover(&self) {
+    pub fn recover(&self) {
         self.world.lock().unwrap().faults.clear();
     }
 
     /// Takes an object away.
-    pub(crate) fn remove(&self, path: &str) {
+    pub fn remove(&self, path: &str) {
         self.world.lock().unwrap().objects.remove(path);
     }
 
     /// Answers the request with this number, counted from 1 over all, with a fault.
-    pub(crate) fn fail_at(&self, number: usize, fault: Fault) {
+    pub fn fail_at(&self, number: usize, fault: Fault) {
         self.world.lock().unwrap().faults_at.insert(number, fault);
     }
 
     /// What was asked so far.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<Asked> {
         self.world.lock().unwrap().asked.clone()
     }
 
     /// Most requests that were under way at once.
-    pub(crate) fn most_at_once(&self) -> usize {
+    pub fn most_at_once(&self) -> usize {
         self.world.lock().unwrap().most_at_once
     }
 }

@@ -13,7 +13,7 @@ const START_ATTEMPTS: u32 = 5;
 
 /// A running server.
 #[derive(Debug)]
-pub(crate) struct Redis {
+pub struct Redis {
     port: u16,
     watch: Child,
     lifeline: Option<ChildStdin>,
@@ -21,14 +21,14 @@ pub(crate) struct Redis {
 
 impl Redis {
     /// Starts a server and waits until it answers.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         (0..START_ATTEMPTS)
             .find_map(|_| Self::start_on(free_port()))
             .expect("redis-server starts: is it installed and on PATH?")
     }
 
     /// Starts a server on this port; nothing when it does not answer there. For a server that comes back.
-    pub(crate) fn start_on(port: u16) -> Option<Self> {
+    pub fn start_on(port: u16) -> Option<Self> {
         const WATCH: &str = r#""$@" >/dev/null 2>&1 </dev/null & server=$!; cat >/dev/null; kill "$server"; wait"#;
         let mut watch = Command::new("/bin/sh")
             .current_dir("/")
@@ -50,12 +50,12 @@ impl Redis {
     }
 
     /// Where it is, for a client.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// The port it listens on.
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 }
