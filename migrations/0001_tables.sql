@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS gateway.events (
     api_version text,
     object_id text COLLATE "C",
     payload jsonb NOT NULL,
-    outcome text NOT NULL CHECK (outcome IN ('applied', 'stale', 'ignored', 'quarantined')),
+    outcome text NOT NULL CHECK (outcome IN ('applied', 'stale', 'ignored', 'quarantined', 'dropped')),
     rule text,
     reason text,
     recorded_at timestamptz NOT NULL

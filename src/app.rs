@@ -6,6 +6,7 @@ pub mod bind;
 pub mod check;
 pub mod colony;
 mod dispatch;
+mod drops;
 pub mod erase;
 mod housekeeping;
 mod listen;
@@ -26,6 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use drops::tell_drops;
 use listen::{Listeners, Routes};
 pub use options::inbox_options;
 use reload::Reload;
@@ -177,6 +179,7 @@ pub async fn start_on(
     problems::start(&ledger, &around, &mut supervisor, &shutdown).await;
     let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
     supervisor.start("ledger upkeep", upkeep);
+    drops::start(&ledger, &inbox, &mut supervisor, &shutdown);
     let reconcile = stripe.clone().map(|api| {
         let parts = (api, inbox.clone(), Arc::clone(&ledger), Arc::clone(&validator));
         reconcile::runner(config, parts, Arc::clone(&metrics), board, clock)
@@ -196,7 +199,8 @@ pub async fn start_on(
     };
     renewables.announce();
     let orders = reconcile.as_ref().map(|runner| runner.handle.clone());
-    let control = operator.map(|operator| started.control(operator, &around, (Arc::clone(&renewables.ledger), orders)));
+    let asked = (Arc::clone(&renewables.ledger), orders, renewables.stripe.clone());
+    let control = operator.map(|operator| started.control(operator, &around, asked));
     let routes = Routes::new(config, around, readiness, control);
     listeners.start(config, routes, &mut supervisor, &shutdown);
     reconcile::start(reconcile, &mut supervisor, &shutdown);

@@ -30,6 +30,7 @@ mod newest;
 mod open;
 mod operate;
 mod order;
+mod orders;
 mod probe;
 mod problems;
 mod queue;
@@ -68,6 +69,7 @@ pub use list::{Listed, ListedPage, PAGE_BODY_BYTES_MAX};
 pub use newest::{EntryState, EntryView};
 pub use operate::{OrderStep, OrderedEntry, STEP_ENTRIES_MAX};
 pub use order::{Action, NOTE_BYTES_MAX, Order, Refusal};
+pub use orders::{DROPS_TOLD_MAX, PastOrder, UntoldDrop};
 pub use problems::{GROUPS_MAX, ProblemCounts, ProblemGroup, Problems, advice};
 pub use report::{EntryReport, Intervention};
 pub use retention::{Retention, Swept};
@@ -117,6 +119,8 @@ pub struct Inbox {
     messages: mpsc::Sender<Message>,
     reader: Arc<Mutex<Connection>>,
     arrivals: Arc<Notify>,
+    /// Rung when there may be drops to tell the ledger.
+    drops: Arc<Notify>,
     stats: Arc<WriterStats>,
     clock: Clock,
 }

@@ -11,6 +11,7 @@
 mod bounds;
 mod events;
 mod handle;
+mod refetch;
 mod report;
 mod runner;
 mod stubborn;
@@ -23,6 +24,7 @@ pub use self::bounds::{
     CONFIRMATIONS_MAX, HORIZON, HORIZON_WARNING, OVERLAP, SECOND_PAGES_MAX, SUBSCRIPTIONS_MAX, WINDOW_PAGES_MAX,
 };
 pub use self::handle::{Handle, OrderRefused, handle};
+pub use self::refetch::{REFETCH_ENTRIES_MAX, Refetcher};
 pub use self::report::{
     EventsReport, ReconcileOrder, ReconcileReport, ReconcileScope, ReconcileStatus, SubscriptionsReport,
 };

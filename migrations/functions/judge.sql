@@ -5,9 +5,12 @@
 -- of the event:
 --   nothing             as if it came for the first time
 --   quarantined         judged anew: applied when nothing holds it back any more
+--   dropped             as if it came for the first time: a person who dropped it asks for it by name
 --   anything else       its rows are merged again by their version, so that what was lost or is older is written again
 --                       and what is newer stays. Nothing is counted twice, since rows have their keys. The outcome is
 --                       `applied` when a row changed, else `duplicate`.
+-- An event that a person drops is recorded as dropped when it is new or quarantined, and is a duplicate when it was applied
+-- before. One that was dropped is a duplicate from then on, whoever brings it.
 -- An event to be applied that comes with a rule is one that the rule holds: its facts are merged, and it is quarantined. One
 -- that was applied before was vouched for, whatever rules say now.
 CREATE OR REPLACE FUNCTION gateway.judge(
@@ -19,24 +22,25 @@ DECLARE
     with_rows integer[];
     -- Replayed events that were applied before.
     again integer[];
-    -- What is recorded of events that stay in quarantine.
+    -- What is recorded of events that stay in quarantine, or dropped.
     held jsonb;
 BEGIN
     SELECT coalesce(pg_catalog.array_agg(j.n) FILTER (WHERE NOT j.is_open), '{}'),
            coalesce(pg_catalog.array_agg(j.n) FILTER (WHERE j.is_again), '{}'),
            coalesce(pg_catalog.array_agg(j.n) FILTER (WHERE NOT j.is_accepted), '{}'),
            coalesce(pg_catalog.jsonb_object_agg(j.n, pg_catalog.jsonb_build_object(
-                'n', j.n, 'outcome', 'quarantined', 'rule', j.rule, 'reason', j.reason))
-                FILTER (WHERE NOT j.is_open AND j.outcome = 'quarantined'), '{}')
+                'n', j.n, 'outcome', j.outcome, 'rule', j.rule, 'reason', j.reason))
+                FILTER (WHERE NOT j.is_open AND (j.outcome = 'quarantined' OR j.outcome = 'dropped' AND j.is_drop)), '{}')
     INTO known, again, refused, held
     FROM (
-        SELECT i.n, i.outcome, i.rule, i.reason, i.is_open, i.is_again,
+        SELECT i.n, i.outcome, i.rule, i.reason, i.is_open, i.is_again, i.is_drop,
                i.applies AND (i.is_open OR i.is_again) AS is_accepted
         FROM (
-            SELECT e.n, k.outcome, k.rule, k.reason, e.verdict = 'apply' AS applies,
-                   k.id IS NULL OR (k.outcome = 'quarantined'
-                       AND (coalesce(e.released, false) OR coalesce(e.replayed, false))) AS is_open,
-                   k.id IS NOT NULL AND k.outcome <> 'quarantined' AND coalesce(e.replayed, false)
+            SELECT e.n, k.outcome, k.rule, k.reason, e.verdict = 'apply' AS applies, e.verdict = 'drop' AS is_drop,
+                   k.id IS NULL OR (k.outcome IN ('quarantined', 'dropped')
+                       AND (coalesce(e.released, false) OR coalesce(e.replayed, false)))
+                       OR (k.outcome = 'quarantined' AND e.verdict = 'drop') AS is_open,
+                   k.id IS NOT NULL AND k.outcome NOT IN ('quarantined', 'dropped') AND coalesce(e.replayed, false)
                        AND e.verdict = 'apply' AND e.rule IS NULL AS is_again
             FROM pg_catalog.jsonb_to_recordset(batch -> 'events') AS e (
                 n integer, id text COLLATE "C", verdict text, rule text, released boolean, replayed boolean)
@@ -53,6 +57,8 @@ BEGIN
             pg_catalog.jsonb_build_object('n', e.n, 'outcome', 'applied')
         WHEN e.n = ANY (known) THEN
             coalesce(held -> e.n::text, pg_catalog.jsonb_build_object('n', e.n, 'outcome', 'duplicate'))
+        WHEN e.verdict = 'drop' THEN
+            pg_catalog.jsonb_build_object('n', e.n, 'outcome', 'dropped', 'reason', e.reason)
         WHEN e.verdict = 'quarantine' OR e.verdict = 'apply' AND e.rule IS NOT NULL THEN
             pg_catalog.jsonb_build_object('n', e.n, 'outcome', 'quarantined', 'rule', e.rule, 'reason', e.reason)
         WHEN e.verdict = 'ignore' THEN pg_catalog.jsonb_build_object('n', e.n, 'outcome', 'ignored')

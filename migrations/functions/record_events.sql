@@ -1,4 +1,5 @@
--- Records the events that are not `known` with what became of them, and all that rules said about them.
+-- Records the events that are not `known` with what became of them, and all that rules said about them. Of an event that was
+-- dropped, what the inbox told may be all that is here: when it is applied after all, its own words take their place.
 CREATE OR REPLACE FUNCTION gateway.record_events(batch jsonb, known integer[], outcomes jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -14,7 +15,12 @@ BEGIN
     WHERE d.n <> ALL (known)
     ON CONFLICT (id) DO UPDATE SET
         outcome = excluded.outcome, rule = excluded.rule, reason = excluded.reason,
-        recorded_at = excluded.recorded_at;
+        recorded_at = excluded.recorded_at,
+        livemode = CASE t.outcome WHEN 'dropped' THEN excluded.livemode ELSE t.livemode END,
+        created = CASE t.outcome WHEN 'dropped' THEN excluded.created ELSE t.created END,
+        api_version = CASE t.outcome WHEN 'dropped' THEN excluded.api_version ELSE t.api_version END,
+        object_id = CASE t.outcome WHEN 'dropped' THEN excluded.object_id ELSE t.object_id END,
+        payload = CASE t.outcome WHEN 'dropped' THEN excluded.payload ELSE t.payload END;
 
     IF batch -> 'decisions' <> '[]' THEN
         INSERT INTO gateway.guardian_decisions AS t (event_id, rule, severity, action, reason)

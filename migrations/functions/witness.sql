@@ -7,6 +7,8 @@ AS $$
         'ledger', (SELECT i.id FROM gateway.identity i),
         'events', (
             SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-                'id', e.id, 'outcome', e.outcome, 'rule', e.rule, 'reason', e.reason)), '[]')
+                'id', e.id, 'rule', e.rule, 'reason', e.reason,
+                -- What was dropped is done: for whoever brings it, it is a duplicate.
+                'outcome', CASE e.outcome WHEN 'dropped' THEN 'duplicate' ELSE e.outcome END)), '[]')
             FROM pg_catalog.jsonb_array_elements_text(ids) asked JOIN gateway.events e ON e.id = asked))
 $$;

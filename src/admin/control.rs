@@ -25,7 +25,7 @@ use crate::domain::route::RouteInForce;
 use crate::door::Problem;
 use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
-use crate::reconcile::Handle;
+use crate::reconcile::{Handle, Refetcher};
 use crate::telemetry::metrics::Metrics;
 
 /// Longest body of a change, in bytes.
@@ -46,6 +46,8 @@ pub struct Control {
     pub bees: Roster,
     /// Comparing with Stripe; without a Stripe key there is none.
     pub reconcile: Option<Handle>,
+    /// Fetching damaged events anew; without a Stripe key there is none.
+    pub refetch: Option<Refetcher>,
     pub metrics: Arc<Metrics>,
 }
 

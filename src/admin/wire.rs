@@ -9,7 +9,7 @@ use crate::inbox::{Problems, Selection};
 use crate::ledger::person::Person;
 use crate::ledger::report::Attention;
 
-/// Body of `POST /admin/entries/{replay,release,drop}`. Answered with [`crate::inbox::OrderStep`].
+/// Body of `POST /admin/entries/{replay,release,drop,refetch}`. Answered with [`crate::inbox::OrderStep`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntriesOrder {

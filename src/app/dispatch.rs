@@ -15,8 +15,9 @@ use crate::ledger::Ledger;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::pipeline::Pipeline;
-use crate::reconcile::Handle;
+use crate::reconcile::{Handle, Refetcher};
 use crate::revenue::validator::Validator;
+use crate::stripe::api::StripeApi;
 use crate::telemetry::instruments::Instruments;
 
 /// What operators see and change of dispatch.
@@ -35,12 +36,13 @@ impl Started {
         self,
         operator: Operator,
         around: &Surroundings,
-        (ledger, reconcile): (Arc<dyn StateOfRecord>, Option<Handle>),
+        (ledger, reconcile, stripe): (Arc<dyn StateOfRecord>, Option<Handle>, Option<Arc<StripeApi>>),
     ) -> Control {
         let Surroundings { inbox, switch, in_force, instruments } = around.clone();
         let Self { pause, breakers, bees, .. } = self;
         let metrics = instruments.metrics;
-        Control { operator, switch, in_force, inbox, ledger, pause, breakers, bees, reconcile, metrics }
+        let refetch = stripe.map(|api| Refetcher { api, inbox: inbox.clone() });
+        Control { operator, switch, in_force, inbox, ledger, pause, breakers, bees, reconcile, refetch, metrics }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::clock::Clock;
 use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
-use crate::reconcile::{self, ReconcileOrder, ReconcileReport, Reconciler, RunTerms, Runner, Schedule};
+use crate::reconcile::{self, ReconcileOrder, ReconcileReport, Reconciler, Refetcher, RunTerms, Runner, Schedule};
 use crate::revenue::validator::Validator;
 use crate::stripe::api::StripeApi;
 use crate::telemetry::health::Board;
@@ -40,6 +40,12 @@ pub(super) fn start(reconcile: Option<Runner>, supervisor: &mut Supervisor, shut
     if let Some(runner) = reconcile {
         supervisor.start_in_background("reconcile", runner.run(shutdown.clone()));
     }
+}
+
+/// What fetches damaged events anew, for an inbox that no gateway has open; nothing without a key.
+pub fn refetcher(config: &Config, inbox: Inbox) -> Result<Option<Refetcher>, StartError> {
+    let api = pipeline::stripe(config, inbox.clock())?;
+    Ok(api.map(|api| Refetcher { api, inbox }))
 }
 
 /// One run over an inbox that no gateway has open.

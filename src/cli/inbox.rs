@@ -33,17 +33,24 @@ pub enum InboxCommand {
     /// Try entries again, also ones that were applied: what the state of record lost is written again, nothing is
     /// counted twice.
     ///
-    /// Without --state or ids, dead and quarantined entries are meant.
+    /// Without --state or ids, dead and quarantined entries are meant. What was dropped is meant only when it is named.
     #[command(after_help = EXIT_CODES)]
     Replay(ChangeArgs),
     /// Apply quarantined entries whatever rules say; their bindings replace what is bound.
     #[command(after_help = EXIT_CODES)]
     Release(ChangeArgs),
-    /// Decide that entries are never applied. They stay in the inbox, with the reason.
+    /// Decide that entries are never applied. They stay in the inbox, with the reason, and the ledger takes their events from
+    /// nobody any more, until a replay names them.
     ///
     /// Without --state or ids, dead and quarantined entries are meant.
     #[command(after_help = EXIT_CODES)]
     Drop(DropArgs),
+    /// Try entries again with the bodies that Stripe has, in place of those that are damaged or removed.
+    ///
+    /// Needs `STRIPE_SECRET_KEY`. Stripe has the events of 30 days. Without --state or ids, dead and quarantined entries are
+    /// meant; what was dropped is meant only when it is named.
+    #[command(after_help = EXIT_CODES)]
+    Refetch(ChangeArgs),
     /// Have a paused gateway try at once.
     Resume(Connection),
     /// Write entries as JSON, one a line.
@@ -112,7 +119,7 @@ pub struct ShowArgs {
     connection: Connection,
 }
 
-/// Arguments of `inbox replay` and `inbox release`.
+/// Arguments of `inbox replay`, `inbox release` and `inbox refetch`.
 #[derive(Clone, Debug, Args)]
 pub struct ChangeArgs {
     /// All entries that the command can be meant for. Needed when nothing else is selected.
@@ -161,7 +168,7 @@ pub async fn run(command: InboxCommand, sources: &Sources, clock: &Clock) -> any
         InboxCommand::List(args) => &args.connection,
         InboxCommand::Problems(args) => &args.connection,
         InboxCommand::Show(args) => &args.connection,
-        InboxCommand::Replay(args) | InboxCommand::Release(args) => &args.connection,
+        InboxCommand::Replay(args) | InboxCommand::Release(args) | InboxCommand::Refetch(args) => &args.connection,
         InboxCommand::Drop(args) => &args.connection,
         InboxCommand::Resume(connection) => connection,
         InboxCommand::Export(args) => &args.connection,
@@ -181,6 +188,7 @@ async fn work(command: InboxCommand, desk: &Desk, by: Option<String>, clock: &Cl
         InboxCommand::Show(args) => show::one(desk, &args).await,
         InboxCommand::Replay(args) => change::run(desk, Action::Replay, args, by, clock).await,
         InboxCommand::Release(args) => change::run(desk, Action::Release, args, by, clock).await,
+        InboxCommand::Refetch(args) => change::run(desk, Action::Refetch, args, by, clock).await,
         InboxCommand::Drop(args) => {
             let DropArgs { filter, all, dry_run, reason, json, connection } = args;
             let args = ChangeArgs { filter, all, dry_run, note: Some(reason), json, connection };

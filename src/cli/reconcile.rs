@@ -177,6 +177,9 @@ fn print_events(
         "  {} pages, {} seen: {} known, {} in the inbox, {} of no mapped type, {} of no endpoint here, {} missing",
         events.pages, events.seen, events.known, events.in_hand, events.unmapped, events.foreign, events.missing
     )?;
+    if events.dropped > 0 {
+        writeln!(out, "  {} were dropped by a person and stay so", events.dropped)?;
+    }
     if !dry_run {
         writeln!(out, "  {} taken in; cursor at {}", events.inserted, text(&events.cursor))?;
     }

@@ -30,6 +30,9 @@ named! {
     }
 }
 
+/// How an inbox and a ledger call the end of an event that a person dropped.
+pub const DROPPED: &str = "dropped";
+
 impl From<Settled> for OutcomeName {
     fn from(settled: Settled) -> Self {
         match settled {

@@ -96,13 +96,14 @@ impl Request for NewEntry {
     }
 }
 
-/// Puts a settled entry back to waiting, with the body that Stripe lists; tells whether it was settled.
+/// Puts a settled entry back to waiting, with the body that Stripe lists; tells whether it was settled. One that a person
+/// dropped stays so.
 fn work_again(file: &mut InboxFile, id: i64, new: &NewEntry, now: Timestamp) -> rusqlite::Result<bool> {
     let changed = file
         .connection
         .prepare_cached(
             "UPDATE entries SET state = 0, due_at = ?2, ended_at = NULL, code = NULL, reason = NULL, attempts = 0
-             WHERE id = ?1 AND state = 3",
+             WHERE id = ?1 AND state = 3 AND code IS NOT 'dropped'",
         )?
         .execute(params![id, now.millis()])?;
     if changed == 0 {

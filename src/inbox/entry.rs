@@ -12,6 +12,9 @@ use crate::stripe::signature::VerifiedDelivery;
 
 const MALFORMED: &str = ProblemCode::Malformed.as_str();
 
+/// What the id of an entry begins with that holds no event.
+pub(super) const DIGEST_PREFIX: &str = "sha256:";
+
 /// Where an entry came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -125,7 +128,8 @@ impl NewEntry {
     pub fn malformed(endpoint: EndpointName, reason: String, delivery: VerifiedDelivery) -> Self {
         use sha2::{Digest, Sha256};
         let digest = hex::encode(Sha256::digest(delivery.body()));
-        let (head, door) = (Head::Malformed(format!("sha256:{digest}")), Door::Hold { code: MALFORMED, reason });
+        let (head, door) =
+            (Head::Malformed(format!("{DIGEST_PREFIX}{digest}")), Door::Hold { code: MALFORMED, reason });
         Self::new(endpoint, head, door, Origin::Delivery(delivery))
     }
 

@@ -16,6 +16,8 @@ pub enum Held {
     Open,
     /// Done.
     Settled,
+    /// A person decided that it is never applied.
+    Dropped,
 }
 
 impl Inbox {
@@ -39,14 +41,20 @@ impl Inbox {
 
 fn holds(connection: &mut Connection, ids: &[String]) -> rusqlite::Result<BTreeMap<String, Held>> {
     let transaction = connection.transaction()?;
-    let question = format!("SELECT max(state <> ?2) FROM entries WHERE id IN ({ENTRIES_OF_EVENT})");
+    let question =
+        format!("SELECT max(state <> ?2), max(code IS NOT 'dropped') FROM entries WHERE id IN ({ENTRIES_OF_EVENT})");
     let mut statement = transaction.prepare_cached(&question)?;
     let mut held = BTreeMap::new();
     for id in ids {
-        let open: Option<bool> = statement.query_row((id, StateName::Settled), |row| row.get(0))?;
-        if let Some(open) = open {
-            held.insert(id.clone(), if open { Held::Open } else { Held::Settled });
-        }
+        let found: (Option<bool>, Option<bool>) =
+            statement.query_row((id, StateName::Settled), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let how = match found {
+            (Some(true), _) => Held::Open,
+            (Some(false), Some(false)) => Held::Dropped,
+            (Some(false), _) => Held::Settled,
+            (None, _) => continue,
+        };
+        held.insert(id.clone(), how);
     }
     Ok(held)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::checks::{self, Depth, FILE_NAME, classify};
 use super::claim::{Claim, claim, restore_journal};
@@ -91,8 +91,14 @@ fn start(options: &InboxOptions, clock: Clock, parts: Parts<'_>) -> Result<(Inbo
         _claim: parts.claim,
     };
     threads.push(spawn("inbox-writer", Box::new(move || writer.run()))?);
-    let inbox =
-        Inbox { messages, reader: Arc::new(Mutex::new(parts.reader)), arrivals: Arc::new(Notify::new()), stats, clock };
+    let inbox = Inbox {
+        messages,
+        reader: Arc::new(Mutex::new(parts.reader)),
+        arrivals: Arc::default(),
+        drops: Arc::default(),
+        stats,
+        clock,
+    };
     Ok((inbox, InboxThreads { threads, fatal, check }))
 }
 

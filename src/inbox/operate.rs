@@ -1,23 +1,24 @@
 //! What a person does to entries: replay, release, drop. In small transactions of the writer, so that webhooks do not wait.
 //!
-//! Guarantees: nothing is deleted; an entry that is being worked on is not touched; who did what, when and why stays in
-//! the row. What the changed entries mean for the ledger is decided by whoever leases them.
+//! Guarantees: nothing is deleted; what was dropped stays so until an order names it; an entry that is being
+//! worked on is not touched; who did what, when and why stays in the row, and all orders in `orders`. What the changed entries mean for the ledger is decided by whoever leases them.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, Unpacker};
+use super::entry::{DIGEST_PREFIX, NewEntry};
 use super::file::InboxFile;
-use super::order::{Action, NOTE_BYTES_MAX, Order, Refusal};
+use super::order::{Action, NOTE_BYTES_MAX, Order, Refusal, Standing};
 use super::queue::Request;
 use super::report::EntryReport;
 use super::search::Direction;
 use super::selection::Selection;
 use super::state::StateName;
-use super::{Inbox, InboxError};
+use super::{Inbox, InboxError, orders};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
-use crate::domain::outcome::ProblemCode;
+use crate::domain::outcome::{DROPPED, ProblemCode};
 use crate::stripe::event::Event;
 
 /// Most entries changed in one transaction.
@@ -69,20 +70,38 @@ impl Inbox {
         }
         let page = self.page(&selection, Direction::Oldest, after, STEP_ENTRIES_MAX).await?;
         let action = order.action;
-        let entries = self.read(move |connection| consider(connection, page.entries, action)).await?;
+        let is_named = selection.is_by_id();
+        let entries = self.read(move |connection| consider(connection, page.entries, action, is_named)).await?;
         let mut step = OrderStep { entries, next: page.next };
         let entries: Vec<EntryId> =
             step.entries.iter().filter(|entry| entry.refused.is_none()).map(|entry| entry.entry).collect();
-        if dry_run || entries.is_empty() {
+        // What is to be fetched comes one by one, through `refetched`.
+        if dry_run || action == Action::Refetch || entries.is_empty() {
             return Ok(step);
         }
-        let operated = self.ask(Operate { entries, order: order.clone() }).await?;
+        let operated = self.ask(Operate { entries, order: order.clone(), is_named }).await?;
         // What changed between the look and the transaction is told as it was found there.
         for (entry, done) in step.entries.iter_mut().filter(|entry| entry.refused.is_none()).zip(operated) {
             entry.refused = done.err();
         }
         self.wake();
+        if action == Action::Drop {
+            self.drops.notify_one();
+        }
         Ok(step)
+    }
+
+    /// Takes up an entry again with the body that Stripe gave for its event.
+    pub async fn refetched(
+        &self,
+        entry: EntryId,
+        fetched: NewEntry,
+        order: &Order,
+        is_named: bool,
+    ) -> Result<Result<(), Refusal>, InboxError> {
+        let done = self.ask(Refetch { entry, fetched, order: order.clone(), is_named }).await?;
+        self.wake();
+        Ok(done)
     }
 
     /// Has entries that wait for their next attempt tried now. Tells how many.
@@ -96,7 +115,12 @@ impl Inbox {
 }
 
 /// What would become of entries.
-fn consider(connection: &Connection, entries: Vec<EntryReport>, action: Action) -> rusqlite::Result<Vec<OrderedEntry>> {
+fn consider(
+    connection: &Connection,
+    entries: Vec<EntryReport>,
+    action: Action,
+    is_named: bool,
+) -> rusqlite::Result<Vec<OrderedEntry>> {
     let mut unpacker = Unpacker::default();
     let consider = |entry: EntryReport| {
         let is_malformed = entry.code.as_deref() == Some(ProblemCode::Malformed.as_str());
@@ -105,7 +129,9 @@ fn consider(connection: &Connection, entries: Vec<EntryReport>, action: Action) 
             Event::parse(&body).err().map(|_| Refusal::NothingToApply)
         } else {
             let has_body = has_body(connection, entry.entry.0)?;
-            action.check(entry.state, entry.code.as_deref(), has_body).err()
+            let is_event = is_event(&entry.event_id);
+            let code = entry.code.as_deref().or(entry.outcome.as_deref());
+            action.check(Standing { state: entry.state, code, has_body, is_event, is_named }).err()
         };
         Ok(OrderedEntry {
             entry: entry.entry,
@@ -123,6 +149,7 @@ fn consider(connection: &Connection, entries: Vec<EntryReport>, action: Action) 
 struct Operate {
     entries: Vec<EntryId>,
     order: Order,
+    is_named: bool,
 }
 
 impl Request for Operate {
@@ -130,18 +157,50 @@ impl Request for Operate {
     type Done = Vec<Result<(), Refusal>>;
 
     fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Self::Done> {
-        self.entries.iter().map(|entry| operate(file, entry.0, &self.order, now)).collect()
+        self.entries.iter().map(|entry| operate(file, entry.0, &self.order, self.is_named, now)).collect()
     }
 }
 
-fn operate(file: &mut InboxFile, entry: i64, order: &Order, now: Timestamp) -> rusqlite::Result<Result<(), Refusal>> {
-    let found: Option<(StateName, Option<String>, Option<String>)> = file
+/// Asks to take up an entry again with another body.
+struct Refetch {
+    entry: EntryId,
+    fetched: NewEntry,
+    order: Order,
+    is_named: bool,
+}
+
+impl Request for Refetch {
+    /// Whether the entry was changed, or why not.
+    type Done = Result<(), Refusal>;
+
+    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Self::Done> {
+        let done = operate(file, self.entry.0, &self.order, self.is_named, now)?;
+        if done.is_ok() {
+            let (body, bytes) = self.fetched.stored_body();
+            file.connection
+                .prepare_cached("INSERT OR REPLACE INTO bodies (entry, body, bytes) VALUES (?1, ?2, ?3)")?
+                .execute(params![self.entry.0, body, bytes])?;
+        }
+        Ok(done)
+    }
+}
+
+fn operate(
+    file: &mut InboxFile,
+    entry: i64,
+    order: &Order,
+    is_named: bool,
+    now: Timestamp,
+) -> rusqlite::Result<Result<(), Refusal>> {
+    let found: Option<(StateName, Option<String>, Option<String>, String)> = file
         .connection
-        .prepare_cached("SELECT state, code, reason FROM entries WHERE id = ?1")?
-        .query_row([entry], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .prepare_cached("SELECT state, code, reason, event_id FROM entries WHERE id = ?1")?
+        .query_row([entry], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    let Some((from, code, reason)) = found else { return Ok(Err(Refusal::Gone)) };
-    if let Err(refusal) = order.action.check(from, code.as_deref(), has_body(&file.connection, entry)?) {
+    let Some((from, code, reason, event_id)) = found else { return Ok(Err(Refusal::Gone)) };
+    let (has_body, is_event) = (has_body(&file.connection, entry)?, is_event(&event_id));
+    let standing = Standing { state: from, code: code.as_deref(), has_body, is_event, is_named };
+    if let Err(refusal) = order.action.check(standing) {
         return Ok(Err(refusal));
     }
     // How it stood before is part of its story.
@@ -151,9 +210,10 @@ fn operate(file: &mut InboxFile, entry: i64, order: &Order, now: Timestamp) -> r
         (None, _) => format!("was {from}"),
     };
     let to = match order.action {
-        Action::Replay | Action::Release => StateName::Waiting,
+        Action::Replay | Action::Release | Action::Refetch => StateName::Waiting,
         Action::Drop => StateName::Settled,
     };
+    let (by, note) = (order.by.as_deref().map(short), order.note.as_deref().map(short));
     let is = |action: Action| (order.action == action).then_some(now.millis());
     file.connection
         .prepare_cached(
@@ -169,15 +229,19 @@ fn operate(file: &mut InboxFile, entry: i64, order: &Order, now: Timestamp) -> r
             to,
             (to == StateName::Waiting).then_some(now.millis()),
             is(Action::Drop),
-            is(Action::Drop).map(|_| "dropped"),
+            is(Action::Drop).map(|_| DROPPED),
             short(&before),
             is(Action::Release),
-            is(Action::Replay),
+            is(Action::Replay).or(is(Action::Refetch)),
             order.action.as_str(),
             now.millis(),
-            order.by.as_deref().map(short),
-            order.note.as_deref().map(short),
+            by,
+            note,
         ])?;
+    let untold =
+        order.action == Action::Drop && is_event && !orders::lives_elsewhere(&file.connection, &event_id, entry)?;
+    let kept = Order { action: order.action, by: by.map(str::to_owned), note: note.map(str::to_owned) };
+    orders::record(&file.connection, entry, &kept, short(&before), untold, now)?;
     file.moved(from, to);
     Ok(Ok(()))
 }
@@ -186,6 +250,11 @@ fn has_body(connection: &Connection, entry: i64) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM bodies WHERE entry = ?1)")?
         .query_row([entry], |row| row.get(0))
+}
+
+/// Whether an entry goes by the id of an event, and not by a digest of bytes that are none.
+fn is_event(event_id: &str) -> bool {
+    !event_id.starts_with(DIGEST_PREFIX)
 }
 
 /// The beginning of a text that is not longer than may be kept.

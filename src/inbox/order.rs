@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::StateName;
 use crate::domain::named::named;
-use crate::domain::outcome::ProblemCode;
+use crate::domain::outcome::{DROPPED, ProblemCode};
 
 /// Longest note and name kept with an entry, in bytes.
 pub const NOTE_BYTES_MAX: usize = 500;
@@ -22,6 +22,8 @@ named! {
         Release = "release",
         /// Never applied.
         Drop = "drop",
+        /// A replay with the body that Stripe has, in place of one that is damaged or gone.
+        Refetch = "refetch",
     }
 }
 
@@ -29,7 +31,7 @@ impl Action {
     /// The states that are meant when a selection names neither entries nor states.
     pub const fn usual_states(self) -> &'static [StateName] {
         match self {
-            Self::Replay | Self::Drop => &[StateName::Dead, StateName::Quarantined],
+            Self::Replay | Self::Drop | Self::Refetch => &[StateName::Dead, StateName::Quarantined],
             Self::Release => &[StateName::Quarantined],
         }
     }
@@ -58,6 +60,12 @@ pub enum Refusal {
     HeldAtDoor,
     /// There is no event in it.
     NothingToApply,
+    /// It was dropped, and the order does not name it.
+    Dropped,
+    /// Stripe has no such event.
+    NotAtStripe,
+    /// Stripe did not answer.
+    StripeSilent,
     /// Retention has removed the body.
     BodyRemoved,
     Gone,
@@ -73,26 +81,48 @@ impl Refusal {
             Self::HeldAtDoor => "the door held it back and would do so again: `inbox release` or `inbox drop` it",
             Self::NothingToApply => "there is no event in it: only `inbox drop` makes sense",
             Self::BodyRemoved => {
-                "retention has removed its body: fetch the event from Stripe with `reconcile`, or have Stripe resend it"
+                "retention has removed its body: `inbox refetch` takes it from Stripe, which has the events of 30 days"
             }
+            Self::Dropped => "it was dropped: only an order that names it takes it up again",
+            Self::NotAtStripe => {
+                "Stripe has no such event under this key: it is older than 30 days, of another account, or forged"
+            }
+            Self::StripeSilent => "Stripe did not answer: order it again later",
             Self::Gone => "it is not in the inbox any more",
         }
     }
 }
 
+/// How an entry stands, as far as an order asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing<'a> {
+    pub(super) state: StateName,
+    /// Code, or outcome.
+    pub(super) code: Option<&'a str>,
+    pub(super) has_body: bool,
+    /// It has the id of an event, not a digest of bytes.
+    pub(super) is_event: bool,
+    /// The order names it by its number or its event.
+    pub(super) is_named: bool,
+}
+
 impl Action {
     /// Whether it makes sense for an entry that stands so.
-    pub(super) fn check(self, state: StateName, code: Option<&str>, has_body: bool) -> Result<(), Refusal> {
+    pub(super) fn check(self, entry: Standing<'_>) -> Result<(), Refusal> {
+        let Standing { state, code, has_body, is_event, is_named } = entry;
         let at_door = code.and_then(|code| code.parse().ok()).is_some_and(|code| HELD_AT_DOOR.contains(&code));
         match (self, state) {
-            (_, StateName::Leased | StateName::Submitted) | (Self::Replay | Self::Release, StateName::Waiting) => {
-                Err(Refusal::OnItsWay)
+            (_, StateName::Leased | StateName::Submitted)
+            | (Self::Replay | Self::Release | Self::Refetch, StateName::Waiting) => Err(Refusal::OnItsWay),
+            (Self::Refetch, _) if !is_event => Err(Refusal::NothingToApply),
+            (Self::Replay | Self::Refetch, StateName::Settled) if code == Some(DROPPED) && !is_named => {
+                Err(Refusal::Dropped)
             }
             (Self::Drop, StateName::Settled) => Err(Refusal::Settled),
             (Self::Release, StateName::Settled | StateName::Dead) => Err(Refusal::NotQuarantined),
             (Self::Replay | Self::Release, _) if !has_body => Err(Refusal::BodyRemoved),
-            (Self::Replay, StateName::Quarantined) if at_door => Err(Refusal::HeldAtDoor),
-            (Self::Replay, StateName::Settled | StateName::Dead | StateName::Quarantined)
+            (Self::Replay | Self::Refetch, StateName::Quarantined) if at_door => Err(Refusal::HeldAtDoor),
+            (Self::Replay | Self::Refetch, StateName::Settled | StateName::Dead | StateName::Quarantined)
             | (Self::Release, StateName::Quarantined)
             | (Self::Drop, StateName::Waiting | StateName::Dead | StateName::Quarantined) => Ok(()),
         }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::file::{InboxFile, SweepCursor};
 use super::queue::Request;
 use super::state::StateName;
-use super::{Inbox, InboxError, event_ids};
+use super::{Inbox, InboxError, event_ids, orders};
 use crate::domain::clock::Timestamp;
 
 /// Rows looked at in one sweep, so that it never holds up the writer.
@@ -82,6 +82,9 @@ fn sweep(
         cursor.entries,
     )?;
     swept.more |= pass(&rows, &mut cursor.entries, now.minus(retention.entries), |id| {
+        if !orders::forget(connection, id)? {
+            return Ok(());
+        }
         connection.prepare_cached("DELETE FROM bodies WHERE entry = ?1")?.execute([id])?;
         event_ids::forget(connection, id)?;
         swept.entries += connection.prepare_cached("DELETE FROM entries WHERE id = ?1")?.execute([id])?;

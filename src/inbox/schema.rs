@@ -27,6 +27,9 @@ pub(super) const PAGE_BYTES: u64 = 4096;
 /// takes the direct route. `action`, `action_at`, `action_by` and `action_note` say what a person did last.
 /// `traceparent` is the delivery's position in its trace, where there is one (W3C Trace Context). `bytes` is the length of a
 /// body that is stored compressed, and is null for one that is stored as it is; see [`super::body`].
+///
+/// `orders` is all that people ordered about an entry, with how it stood before; `untold` is 1 for a drop that the ledger has
+/// still to be told.
 pub(super) const CREATE: &str = "
 CREATE TABLE entries (
     id           INTEGER PRIMARY KEY,
@@ -77,6 +80,18 @@ CREATE TABLE bodies (
     body  BLOB NOT NULL,
     bytes INTEGER
 );
+CREATE TABLE orders (
+    id     INTEGER PRIMARY KEY,
+    entry  INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    at     INTEGER NOT NULL,
+    by     TEXT,
+    note   TEXT,
+    was    TEXT NOT NULL,
+    untold INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX orders_of_entry ON orders (entry);
+CREATE INDEX orders_untold ON orders (id) WHERE untold = 1;
 CREATE TABLE tally (
     state   INTEGER PRIMARY KEY,
     entries INTEGER NOT NULL

@@ -6,6 +6,7 @@ use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, Unpacker};
+use super::orders::{self, PastOrder};
 use super::report::{COLUMNS, EntryReport};
 use super::subject::Subject;
 use super::{Inbox, InboxError};
@@ -34,6 +35,9 @@ pub struct EntryStory {
     pub took_ms: Option<u64>,
     /// The body; nothing when retention has removed it.
     pub body: Option<BodyReport>,
+    /// All that people ordered about it, the oldest first.
+    #[serde(default)]
+    pub orders: Vec<PastOrder>,
 }
 
 impl BodyReport {
@@ -61,7 +65,8 @@ impl Inbox {
                 .map(|body| BodyReport::of(&body, reveal));
             let took = report.ended.map(|ended| ended.since(report.received));
             let took_ms = took.as_ref().map(Duration::as_millis).and_then(|millis| u64::try_from(millis).ok());
-            Ok(Some(EntryStory { entry: report, took_ms, body }))
+            let orders = orders::of_entry(&transaction, entry.0)?;
+            Ok(Some(EntryStory { entry: report, took_ms, body, orders }))
         })
         .await
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::ids::EventId;
-use crate::domain::outcome::OutcomeName;
+use crate::domain::outcome::{DROPPED, OutcomeName};
 use crate::revenue::rows::{
     BindingRow, ClaimRow, CustomerRow, Decision, EventFacts, Finding, PaymentLink, RevenueRow, SubscriptionRow,
 };
@@ -144,7 +144,7 @@ fn choose(batch: &[Verdict]) -> HashMap<&EventId, usize> {
     let wish = |verdict: &Verdict| match verdict {
         Verdict::Apply(plan) => (plan.released, plan.replayed),
         Verdict::Ignore { reopen, .. } => (false, *reopen),
-        Verdict::Quarantine { .. } | Verdict::Reject { .. } => (false, false),
+        Verdict::Quarantine { .. } | Verdict::Drop { .. } | Verdict::Reject { .. } => (false, false),
     };
     let mut chosen: HashMap<&EventId, usize> = HashMap::with_capacity(batch.len());
     for (n, verdict) in batch.iter().enumerate() {
@@ -170,6 +170,10 @@ impl<'a> Document<'a> {
                 let (rule, reason) = (Some(rule.as_str()), Some(reason.as_str()));
                 self.events.push(EventEntry { rule, reason, ..EventEntry::new(n, "quarantine", event) });
                 self.add_decisions(n, event, decisions);
+            }
+            Verdict::Drop { event, reason } => {
+                let reason = Some(reason.as_str());
+                self.events.push(EventEntry { reason, ..EventEntry::new(n, "drop", event) });
             }
             Verdict::Reject { .. } => {}
         }
@@ -238,6 +242,10 @@ impl Encoded {
 
 impl Answer {
     fn outcome(&self) -> Option<Outcome> {
+        // Recorded, and nothing is made of it.
+        if self.outcome == DROPPED {
+            return Some(Outcome::Ignored);
+        }
         // What fails is no verdict of the database's: it answers with an error, or with nothing.
         let name = self.outcome.parse().ok().filter(|name| *name != OutcomeName::Failed)?;
         Some(Outcome::from_parts(name, Some(self.rule.clone().unwrap_or_default()), self.reason.clone()))

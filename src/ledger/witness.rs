@@ -27,7 +27,7 @@ pub struct Testimony {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     pub id: String,
-    /// Applied, stale, ignored or quarantined.
+    /// Applied, stale, ignored or quarantined; duplicate for what was dropped.
     pub outcome: OutcomeName,
     /// The rule that holds it in quarantine.
     pub rule: Option<String>,

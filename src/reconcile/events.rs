@@ -257,7 +257,7 @@ impl Reconciler {
                     report.foreign += 1;
                 }
             }
-            let missing = self.missing(candidates, report).await?;
+            let missing = self.missing(candidates, dry_run, report).await?;
             report.missing += missing.len() as u64;
             if dry_run || missing.is_empty() {
                 continue;
@@ -282,6 +282,7 @@ impl Reconciler {
     async fn missing<'a>(
         &self,
         candidates: Vec<(&'a FetchedEvent, &'a Endpoint)>,
+        dry_run: bool,
         report: &mut EventsReport,
     ) -> Result<Vec<(&'a FetchedEvent, &'a Endpoint)>, ReconcileError> {
         let id = |event: &FetchedEvent| event.envelope().id.as_str().to_owned();
@@ -302,10 +303,17 @@ impl Reconciler {
             self.stubbornly(|| self.ledger.known_events(&settled)).await?
         };
         report.known += arrived.len() as u64;
+        // What a person dropped stays so; a ledger that has lost that is told again.
+        let is_dropped = |id: &String| held.get(id) == Some(&Held::Dropped);
+        let dropped: Vec<String> = unknown.iter().filter(|id| is_dropped(id)).cloned().collect();
+        report.dropped += dropped.len() as u64;
+        if !dry_run && !dropped.is_empty() {
+            self.stubbornly(|| self.inbox.tell_drops_again(dropped.clone())).await?;
+        }
         let mut missing = Vec::new();
         for (event, endpoint) in candidates {
             let id = id(event);
-            if known.contains(&id) || arrived.contains(&id) {
+            if known.contains(&id) || arrived.contains(&id) || is_dropped(&id) {
                 continue;
             }
             if held.get(&id) == Some(&Held::Open) {

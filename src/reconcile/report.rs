@@ -69,6 +69,9 @@ pub struct EventsReport {
     pub known: u64,
     /// In the inbox, on their way to the ledger or kept for a person.
     pub in_hand: u64,
+    /// Unknown to the ledger and dropped here by a person. They stay so, and the ledger is told.
+    #[serde(default)]
+    pub dropped: u64,
     /// In neither, or settled here and unknown to the ledger.
     pub missing: u64,
     /// Of these, put into the inbox.

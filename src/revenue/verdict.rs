@@ -33,6 +33,14 @@ pub enum Verdict {
         /// All that Guardian rules said, the deciding one included.
         decisions: Vec<Decision>,
     },
+    /// A person decided that the event is never applied: record that, unless it was applied before. From then on the event is
+    /// a duplicate, whoever brings it, until a person replays or releases it.
+    Drop {
+        /// What the inbox knows of the event; its payload is not among it.
+        event: EventFacts,
+        /// Who dropped it, when and why.
+        reason: String,
+    },
     /// Not an event at all; no retry can mend it. There is nothing to record it under.
     Reject {
         /// Stable code.
@@ -48,7 +56,7 @@ impl Verdict {
         match self {
             Self::Apply(plan) => plan.released || plan.replayed,
             Self::Ignore { reopen, .. } => *reopen,
-            Self::Quarantine { .. } | Self::Reject { .. } => false,
+            Self::Quarantine { .. } | Self::Drop { .. } | Self::Reject { .. } => false,
         }
     }
 
@@ -56,7 +64,7 @@ impl Verdict {
     pub fn event(&self) -> Option<&EventFacts> {
         match self {
             Self::Apply(plan) => Some(&plan.event),
-            Self::Ignore { event, .. } | Self::Quarantine { event, .. } => Some(event),
+            Self::Ignore { event, .. } | Self::Quarantine { event, .. } | Self::Drop { event, .. } => Some(event),
             Self::Reject { .. } => None,
         }
     }

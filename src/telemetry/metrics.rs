@@ -183,7 +183,7 @@ metrics! {
     /// Findings in the state of record, by severity.
     findings: gauges("colony_gateway_findings", "severity", &["info", "warning", "critical"]);
     /// Entries that a person replayed, released or dropped.
-    interventions: counters("colony_gateway_interventions_total", "action", &["replay", "release", "drop"]);
+    interventions: counters("colony_gateway_interventions_total", "action", &["replay", "release", "drop", "refetch"]);
     /// 1 for the route that entries take now.
     route: gauges("colony_gateway_route", "route", &Route::NAMES);
     /// 1 for the state of the circuit breaker before the Colonies server.

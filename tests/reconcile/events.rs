@@ -1,11 +1,15 @@
 //! Events that Stripe lists and nobody here knows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use colony_gateway::config::{Config, Sources};
 use colony_gateway::domain::clock::Timestamp;
-use colony_gateway::inbox::{self, Action, Conclusion, LeaseRequest, Selection};
-use colony_gateway::ledger::Outcome;
-use colony_gateway::reconcile::{ReconcileOrder, ReconcileScope};
+use colony_gateway::inbox::{self, Action, Conclusion, LeaseRequest, Refusal, Selection};
+use colony_gateway::ledger::audit::Audit as _;
+use colony_gateway::ledger::sqlite::SqliteLedger;
+use colony_gateway::ledger::{Ledger as _, Outcome};
+use colony_gateway::reconcile::{ReconcileOrder, ReconcileScope, Refetcher};
 use colony_gateway::reconcile::{SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
 use colony_gateway::stripe::api::PAGE_MAX;
 use colony_gateway::stripe::endpoint::Mode;
@@ -217,7 +221,7 @@ async fn an_event_that_was_settled_and_that_the_ledger_has_lost_is_worked_on_aga
 }
 
 #[tokio::test]
-async fn an_event_whose_body_was_damaged_is_fetched_again_once_its_entry_is_dropped() {
+async fn a_damaged_body_is_fetched_again_by_an_order_of_its_own() {
     let (clock, stripe) = (clock(), StripeStandIn::start().await);
     let store = Store::new(Kind::Sqlite, &clock).await;
     let site = Site::new(&stripe, &store.ledger, &clock);
@@ -234,11 +238,56 @@ async fn an_event_whose_body_was_damaged_is_fetched_again_once_its_entry_is_drop
     site.inbox.conclude(vec![(leased.lease, dead)]).await.unwrap();
     let report = site.events().await;
     assert_eq!((report.in_hand, report.inserted), (1, 0), "a person has not decided yet: {report:?}");
-    let drop = inbox::Order { action: Action::Drop, by: None, note: Some("damaged".to_owned()) };
-    site.inbox.operate(&Selection::default(), &drop, false, None).await.unwrap();
-    let report = site.events().await;
-    assert_eq!((report.in_hand, report.inserted), (0, 1), "{report:?}");
+    let refetcher = Refetcher { api: Arc::clone(&site.reconciler.api), inbox: site.inbox.clone() };
+    let refetch = inbox::Order { action: Action::Refetch, by: None, note: Some("damaged".to_owned()) };
+    stripe.fail_next(Fault::Status(404, &[]));
+    let step = refetcher.operate(&Selection::default(), &refetch, false, None).await.unwrap();
+    assert_eq!(step.entries[0].refused, Some(Refusal::NotAtStripe), "neither list has it");
+    let step = refetcher.operate(&Selection::default(), &refetch, false, None).await.unwrap();
+    assert_eq!((step.changed(), step.next), (1, None));
     assert_eq!(site.work().await, [("evt_00001".to_owned(), Outcome::Applied)]);
+}
+
+#[tokio::test]
+async fn what_was_dropped_stays_so_also_when_the_ledger_has_lost_it() {
+    let (clock, stripe) = (clock(), StripeStandIn::start().await);
+    let store = Store::new(Kind::Sqlite, &clock).await;
+    let site = Site::new(&stripe, &store.ledger, &clock);
+    let forged = event(1, 500);
+    list(&stripe, &forged);
+    site.receive(&forged).await;
+    let request = LeaseRequest { entries_max: 1, bytes_max: 4 << 20, duration: Duration::from_mins(1) };
+    let leased = site.inbox.lease(request).await.unwrap().remove(0);
+    let dead = Conclusion::Dead { code: "leases_lost".into(), reason: "no bee ended it".into() };
+    site.inbox.conclude(vec![(leased.lease, dead)]).await.unwrap();
+    let drop = inbox::Order { action: Action::Drop, by: Some("ana".to_owned()), note: Some("forged".to_owned()) };
+    site.inbox.operate(&Selection::default(), &drop, false, None).await.unwrap();
+    assert_eq!(site.inbox.untold_drops().await.unwrap().len(), 1);
+    let directory = site.directory.path().display().to_string();
+    let environment = [("GATEWAY_DATA_DIR".to_owned(), directory)].into();
+    let config = Config::for_tools(&Sources { environment, file: None }).unwrap();
+    colony_gateway::app::tell_drops(&config, &site.inbox).await.unwrap();
+    assert_eq!(site.inbox.untold_drops().await.unwrap(), []);
+    // A process of the colony that still had it ends now.
+    let ledger = SqliteLedger::open(&site.directory.path().join("ledger.db"), clock.clone()).unwrap();
+    let late = site.validator.validate(&[forged.to_string().into()]).await;
+    assert_eq!(ledger.apply(&late).await.unwrap(), [Outcome::Duplicate]);
+    assert_eq!(ledger.subscription_facts(&["sub_00001".to_owned()]).await.unwrap(), []);
+
+    // This ledger does not know it, as after a backup of before was restored.
+    for _ in 0..2 {
+        let report = site.events().await;
+        assert_eq!((report.dropped, report.missing, report.inserted), (1, 0, 0), "{report:?}");
+    }
+    assert_eq!(site.inbox.untold_drops().await.unwrap().len(), 1, "the ledger is to be told again");
+    assert_eq!(site.work().await, []);
+    let story = site.inbox.story(leased_entry(&site).await, false).await.unwrap().unwrap();
+    assert_eq!(story.entry.outcome.as_deref(), Some("dropped"));
+    assert_eq!(story.orders[0].note.as_deref(), Some("forged"));
+}
+
+async fn leased_entry(site: &Site) -> colony_gateway::domain::ids::EntryId {
+    site.inbox.entries_of_event("evt_00001".to_owned()).await.unwrap()[0]
 }
 
 #[tokio::test]

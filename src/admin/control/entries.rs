@@ -1,4 +1,4 @@
-//! `/admin/entries`: finding entries, looking at one, and replaying, releasing or dropping them.
+//! `/admin/entries`: finding entries, looking at one, and replaying, releasing, dropping or refetching them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +44,7 @@ impl Drop for OrderAudit<'_> {
             action = order.action.as_str(),
             selection = told(selection),
             by = order.by,
+            note = order.note,
             dry_run,
             matched,
             changed,
@@ -69,6 +70,7 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
         .route("/admin/entries/replay", post(replay).fallback(only_post))
         .route("/admin/entries/release", post(release).fallback(only_post))
         .route("/admin/entries/drop", post(drop_entries).fallback(only_post))
+        .route("/admin/entries/refetch", post(refetch).fallback(only_post))
         .with_state(control)
 }
 
@@ -123,6 +125,10 @@ async fn drop_entries(
     change(&control, &headers, body, Action::Drop).await
 }
 
+async fn refetch(control: State<Arc<Control>>, headers: HeaderMap, body: Body) -> Result<Json<OrderStep>, Problem> {
+    change(&control, &headers, body, Action::Refetch).await
+}
+
 async fn change(
     control: &Control,
     headers: &HeaderMap,
@@ -147,7 +153,11 @@ async fn change(
         if number > 0 {
             tokio::time::sleep(STEP_PAUSE).await;
         }
-        let step = control.inbox.operate(selection, order, dry_run, total.next).await;
+        let step = match (action, &control.refetch) {
+            (Action::Refetch, None) => return Err(Problem::NotConfigured),
+            (Action::Refetch, Some(refetch)) => refetch.operate(selection, order, dry_run, total.next).await,
+            _ => control.inbox.operate(selection, order, dry_run, total.next).await,
+        };
         let step = step.map_err(Problem::InboxUnavailable)?;
         audit.matched += step.entries.len();
         for entry in &step.entries {
@@ -161,7 +171,8 @@ async fn change(
         }
         total.entries.extend(step.entries);
         total.next = step.next;
-        if total.next.is_none() {
+        // Each refetched entry takes a question to Stripe, which whoever asks would wait for.
+        if total.next.is_none() || action == Action::Refetch {
             break;
         }
     }

@@ -1,4 +1,4 @@
-//! `inbox replay`, `inbox release` and `inbox drop`.
+//! `inbox replay`, `inbox release`, `inbox drop` and `inbox refetch`.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -74,8 +74,12 @@ pub(super) async fn run(
         }
         tokio::time::sleep(STEP_PAUSE).await;
     }
+    if action == Action::Drop && report.changed > 0 {
+        desk.tell_drops().await?;
+    }
     say(&report, json)?;
-    let done = report.matched > 0 && report.refused.is_empty();
+    // What was dropped and is not named is not meant.
+    let done = report.matched > 0 && report.refused.keys().all(|refusal| *refusal == Refusal::Dropped);
     Ok(if done || (report.matched == 0 && !selection.is_by_id()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

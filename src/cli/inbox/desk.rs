@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+
 use super::Connection;
 use crate::admin::wire::{EntriesOrder, Resumed, Waiting};
 use crate::app;
@@ -90,13 +92,31 @@ impl Desk {
                     Action::Replay => "/admin/entries/replay",
                     Action::Release => "/admin/entries/release",
                     Action::Drop => "/admin/entries/drop",
+                    Action::Refetch => "/admin/entries/refetch",
                 };
                 let (selection, by, note) = (selection.clone(), order.by.clone(), order.note.clone());
                 // Whether all was said was checked before.
                 client.post(path, &EntriesOrder { selection, all: true, by, note, dry_run, after }).await
             }
+            Reach::Stopped(inbox, _) if order.action == Action::Refetch => {
+                let refetcher = app::reconcile::refetcher(&self.config, inbox.clone())?;
+                let refetcher = refetcher.context("set STRIPE_SECRET_KEY: events are fetched from Stripe")?;
+                Ok(refetcher.operate(selection, order, dry_run, after).await?)
+            }
             Reach::Stopped(inbox, _) => Ok(inbox.operate(selection, order, dry_run, after).await?),
         }
+    }
+
+    /// Tells the ledger what was dropped; a gateway that runs does so by itself.
+    pub(super) async fn tell_drops(&self) -> anyhow::Result<()> {
+        let Reach::Stopped(inbox, _) = &self.reach else { return Ok(()) };
+        if let Err(error) = app::tell_drops(&self.config, inbox).await {
+            writeln!(
+                std::io::stderr(),
+                "the ledger does not know of it yet ({error}); the gateway tells it when it starts"
+            )?;
+        }
+        Ok(())
     }
 
     pub(super) async fn resume(&self) -> anyhow::Result<ExitCode> {

@@ -186,10 +186,10 @@ fn tell(out: &mut impl Write, story: &EntryStory) -> std::io::Result<()> {
     if let Some(replayed) = entry.replayed {
         row("replayed", &replayed.to_string())?;
     }
-    if let Some(did) = &entry.intervention {
-        let by = did.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-        let note = did.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
-        row("last action", &format!("{} at {}{by}{note}", did.action, did.at))?;
+    for order in &story.orders {
+        let by = order.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let note = order.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+        row("order", &format!("{} at {}{by}{note} ({})", order.action, order.at, order.was))?;
     }
     match &story.body {
         None => row("body", "removed by retention"),

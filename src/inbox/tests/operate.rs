@@ -236,7 +236,7 @@ async fn what_the_door_held_back_is_released_but_not_replayed_and_what_holds_no_
 }
 
 #[tokio::test]
-async fn what_is_dropped_stays_with_who_and_why_and_may_still_be_replayed() {
+async fn what_is_dropped_stays_with_who_and_why_and_is_replayed_only_when_it_is_named() {
     let fixture = Fixture::new();
     let entry = fixture.append_of("evt_1", "invoice.paid", "cus_1", "user_1").await;
     fixture.end(dead()).await;
@@ -250,7 +250,45 @@ async fn what_is_dropped_stays_with_who_and_why_and_may_still_be_replayed() {
     assert!(story.body.is_some());
     let by_id = Selection { entries: vec![entry], ..Selection::default() };
     assert_eq!(fixture.operate(&by_id, Action::Drop).await.entries[0].refused, Some(Refusal::Settled));
+    let settled = Selection { states: vec![StateName::Settled], ..Selection::default() };
+    let step = fixture.operate(&settled, Action::Replay).await;
+    assert_eq!((step.changed(), step.entries[0].refused), (0, Some(Refusal::Dropped)));
     assert_eq!(fixture.operate(&by_id, Action::Replay).await.changed(), 1);
+    let orders = fixture.inbox().story(entry, false).await.unwrap().unwrap().orders;
+    let told: Vec<(&str, &str)> = orders.iter().map(|order| (order.action.as_str(), order.was.as_str())).collect();
+    assert_eq!(told[0], ("drop", "was dead, ledger_rejected: no"));
+    assert!(told[1].0 == "replay" && told[1].1.starts_with("was settled, dropped: was dead"), "{told:?}");
+    assert!(orders[0].note.is_some(), "the reason stays");
+}
+
+#[tokio::test]
+async fn the_ledger_is_told_of_a_drop_until_it_knows_and_of_no_delivery_whose_event_lives_elsewhere() {
+    let mut fixture = Fixture::new();
+    let first = fixture.append_of("evt_1", "invoice.paid", "cus_1", "user_1").await;
+    fixture.append_of("evt_2", "invoice.paid", "cus_1", "user_1").await;
+    let body = br#"{"id":"evt_2","object":"event","type":"invoice.paid","created":1700000000,"data":{"object":{"id":"in_1"}}}"#;
+    let hold = Door::Hold { code: "mode_mismatch", reason: "test event".to_owned() };
+    let elsewhere = NewEntry::event(EndpointName::new("other"), Envelope::read(body).unwrap(), hold, delivery(body));
+    fixture.inbox().append(elsewhere).await.unwrap();
+    fixture.end(dead()).await;
+    let misrouted = Selection { endpoints: texts(&["other"]), ..Selection::default() };
+    fixture.operate(&misrouted, Action::Drop).await;
+    assert_eq!(fixture.inbox().untold_drops().await.unwrap(), [], "the event itself is alive");
+    let by_id = Selection { entries: vec![first], ..Selection::default() };
+    fixture.operate(&by_id, Action::Drop).await;
+    fixture.reopen();
+    let untold = fixture.inbox().untold_drops().await.unwrap();
+    assert_eq!((untold.len(), untold[0].event_id.as_str(), untold[0].by.as_deref()), (1, "evt_1", Some("ana")));
+    // Retention waits until it is told.
+    fixture.clock.advance(40 * DAY);
+    let retention = Retention { bodies: DAY, entries: DAY };
+    fixture.inbox().sweep(retention).await.unwrap();
+    assert_eq!(fixture.inbox().untold_drops().await.unwrap().len(), 1);
+    fixture.inbox().drops_told(vec![untold[0].order]).await.unwrap();
+    assert_eq!(fixture.inbox().untold_drops().await.unwrap(), []);
+    while fixture.inbox().sweep(retention).await.unwrap().more {}
+    fixture.inbox().sweep(retention).await.unwrap();
+    assert_eq!(fixture.inbox().story(first, false).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::events::Known;
 use super::fault::fault;
 use super::truth::{CUSTOMERS, Merged, SUBSCRIPTIONS};
 use super::{bindings, claims, entries, erased, events, settle, truth, vouched};
@@ -33,12 +34,14 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
         && let Some(known) = events::known(transaction, &event.id)?
     {
         match (&known, verdict) {
-            (Outcome::Quarantined { .. }, verdict) if verdict.reopens() => {}
+            (Known::Quarantined { .. } | Known::Dropped, verdict) if verdict.reopens() => {}
+            (Known::Quarantined { .. }, Verdict::Drop { .. }) => {}
+            (Known::Dropped, Verdict::Drop { .. }) => return Ok(Outcome::Ignored),
             // What was applied was vouched for; a rule that would hold it now changes nothing about that.
-            (Outcome::Duplicate, Verdict::Apply(plan)) if plan.replayed && plan.suspicion.is_none() => {
+            (Known::Applied, Verdict::Apply(plan)) if plan.replayed && plan.suspicion.is_none() => {
                 return write_again(transaction, plan, now);
             }
-            _ => return Ok(known),
+            _ => return Ok(known.outcome()),
         }
     }
     let redacted = erased::redacted(transaction, verdict)?;
@@ -57,6 +60,10 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
         Verdict::Quarantine { event, rule, reason, decisions } => {
             record_decisions(transaction, event, decisions)?;
             Outcome::Quarantined { rule: rule.clone(), reason: reason.clone() }
+        }
+        Verdict::Drop { event, reason } => {
+            events::record_drop(transaction, event, reason, now)?;
+            return Ok(Outcome::Ignored);
         }
         Verdict::Reject { code, reason } => Outcome::Failed { code: (*code).to_owned(), reason: reason.clone() },
     };

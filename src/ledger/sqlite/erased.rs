@@ -21,7 +21,7 @@ pub(super) fn redacted(transaction: &Transaction<'_>, verdict: &Verdict) -> rusq
     match &mut verdict {
         Verdict::Apply(plan) => redact(plan),
         Verdict::Ignore { event, .. } | Verdict::Quarantine { event, .. } => redact_event(event),
-        Verdict::Reject { .. } => {}
+        Verdict::Drop { .. } | Verdict::Reject { .. } => {}
     }
     Ok(Some(verdict))
 }

@@ -4,21 +4,44 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EventId;
-use crate::domain::outcome::OutcomeName;
+use crate::domain::outcome::{DROPPED, OutcomeName};
 use crate::ledger::Outcome;
 use crate::revenue::rows::EventFacts;
 
-/// The answer for an event that is already recorded: `Quarantined` again, or `Duplicate`.
-pub(super) fn known(transaction: &Transaction<'_>, id: &EventId) -> rusqlite::Result<Option<Outcome>> {
+/// What is recorded of an event.
+pub(super) enum Known {
+    Quarantined {
+        rule: String,
+        reason: String,
+    },
+    /// A person decided that it is never applied.
+    Dropped,
+    Applied,
+}
+
+impl Known {
+    /// The answer for the event when it comes again.
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Self::Quarantined { rule, reason } => Outcome::Quarantined { rule, reason },
+            Self::Dropped | Self::Applied => Outcome::Duplicate,
+        }
+    }
+}
+
+pub(super) fn known(transaction: &Transaction<'_>, id: &EventId) -> rusqlite::Result<Option<Known>> {
     transaction
         .prepare_cached("SELECT outcome, rule, reason FROM events WHERE id = ?1")?
         .query_row([id.as_str()], |row| {
             let outcome: String = row.get(0)?;
+            if outcome == DROPPED {
+                return Ok(Known::Dropped);
+            }
             if outcome != OutcomeName::Quarantined.as_str() {
-                return Ok(Outcome::Duplicate);
+                return Ok(Known::Applied);
             }
             let (rule, reason): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
-            Ok(Outcome::Quarantined { rule: rule.unwrap_or_default(), reason: reason.unwrap_or_default() })
+            Ok(Known::Quarantined { rule: rule.unwrap_or_default(), reason: reason.unwrap_or_default() })
         })
         .optional()
 }
@@ -31,18 +54,42 @@ pub(super) fn record(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let (rule, reason) = match outcome {
-        Outcome::Quarantined { rule, reason } => (Some(rule), Some(reason)),
+        Outcome::Quarantined { rule, reason } => (Some(rule.as_str()), Some(reason.as_str())),
         Outcome::Applied | Outcome::Stale | Outcome::Duplicate | Outcome::Ignored | Outcome::Failed { .. } => {
             (None, None)
         }
     };
+    write(transaction, event, (outcome.as_str(), rule, reason), now)
+}
+
+/// Records that a person decided that the event is never applied.
+pub(super) fn record_drop(
+    transaction: &Transaction<'_>,
+    event: &EventFacts,
+    reason: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    write(transaction, event, (DROPPED, None, Some(reason)), now)
+}
+
+fn write(
+    transaction: &Transaction<'_>,
+    event: &EventFacts,
+    (outcome, rule, reason): (&str, Option<&str>, Option<&str>),
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "INSERT INTO events (id, type, account, livemode, created, api_version, object_id, payload,
                                  outcome, rule, reason, recorded_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, rule = excluded.rule,
-                 reason = excluded.reason, recorded_at = excluded.recorded_at",
+                 reason = excluded.reason, recorded_at = excluded.recorded_at,
+                 livemode = iif(events.outcome = 'dropped', excluded.livemode, livemode),
+                 created = iif(events.outcome = 'dropped', excluded.created, created),
+                 api_version = iif(events.outcome = 'dropped', excluded.api_version, api_version),
+                 object_id = iif(events.outcome = 'dropped', excluded.object_id, object_id),
+                 payload = iif(events.outcome = 'dropped', excluded.payload, payload)",
         )?
         .execute(params![
             event.id.as_str(),
@@ -53,7 +100,7 @@ pub(super) fn record(
             event.api_version,
             event.object_id,
             event.payload.as_str(),
-            outcome.as_str(),
+            outcome,
             rule,
             reason,
             now.millis(),

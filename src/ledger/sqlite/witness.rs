@@ -31,12 +31,16 @@ pub(super) fn identify(transaction: &Transaction<'_>) -> Result<(), LedgerError>
         .map_err(fault)
 }
 
+/// What was dropped is done: for whoever brings it, it is a duplicate.
+const WITNESS: &str = "
+    SELECT id, iif(outcome = 'dropped', 'duplicate', outcome), rule, reason FROM events WHERE id = ?1";
+
 /// What is recorded of the events.
 pub(super) fn witness(connection: &mut Connection, events: &[String]) -> Result<Testimony, LedgerError> {
     let read = |connection: &mut Connection| -> rusqlite::Result<Testimony> {
         let snapshot = connection.transaction()?;
         let ledger = snapshot.prepare_cached("SELECT id FROM identity")?.query_row([], |row| text(row, 0))?;
-        let mut statement = snapshot.prepare_cached("SELECT id, outcome, rule, reason FROM events WHERE id = ?1")?;
+        let mut statement = snapshot.prepare_cached(WITNESS)?;
         let mut recorded = Vec::with_capacity(events.len());
         for id in events.iter().take(AUDIT_IDS_MAX) {
             let found = statement.query_row([id], |row| {

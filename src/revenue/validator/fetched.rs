@@ -68,7 +68,7 @@ impl Validator {
                 Verdict::Ignore { event, .. } | Verdict::Quarantine { event, .. } => {
                     LISTED_KIND.clone_into(&mut event.kind);
                 }
-                Verdict::Reject { .. } => {}
+                Verdict::Drop { .. } | Verdict::Reject { .. } => {}
             }
             verdict
         };

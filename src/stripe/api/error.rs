@@ -130,6 +130,26 @@ impl ApiError {
         }
     }
 
+    /// Whether it says something about the thing that was asked for, and will say so again: Stripe's own "no", or an
+    /// identifier that no request can be made of. All else is no answer: time may bring one.
+    pub fn is_verdict(&self) -> bool {
+        match self {
+            Self::NotFound | Self::Unexpected | Self::TooLarge | Self::OffHost | Self::BadId => true,
+            // What Stripe refuses about the request, and what it asks to be left alone with.
+            Self::Status { status, should_retry, .. } => {
+                (400..500).contains(status) && *status != 409 && *should_retry != Some(true)
+            }
+            Self::Refused(_)
+            | Self::Busy
+            | Self::TimedOut
+            | Self::Transport(_)
+            | Self::RateLimited { .. }
+            | Self::Auth { .. }
+            | Self::Json(_)
+            | Self::Clock => false,
+        }
+    }
+
     /// Whether it tells that Stripe cannot serve this gateway now, which is what the circuit breaker counts. A key that
     /// is refused is refused for every request, so there is no use in asking on.
     pub(super) fn is_outage(&self) -> bool {

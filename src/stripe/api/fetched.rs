@@ -3,10 +3,12 @@
 //! The first is a signature ([`crate::stripe::signature`]); here it is the connection, which is TLS to Stripe's own
 //! address under the gateway's key. So a [`FetchedEvent`] is made here and nowhere else.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{ApiError, Page, Scope};
+use super::{ApiError, Page, Scope, StripeApi};
 use crate::domain::clock::Timestamp;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::event::{Family, GENERATION_FAILURE, Related};
@@ -77,6 +79,29 @@ fn is_mapped(event: Object<'_>) -> bool {
         None => Family::of(kind),
     };
     family != Family::Other
+}
+
+impl StripeApi {
+    /// An event of the last 30 days.
+    pub async fn event(&self, id: &str, scope: &Scope, within: Duration) -> Result<FetchedEvent, ApiError> {
+        self.event_at(&["v1", "events", id], id, scope, within).await
+    }
+
+    /// A thin event of the last 30 days.
+    pub async fn core_event(&self, id: &str, scope: &Scope, within: Duration) -> Result<FetchedEvent, ApiError> {
+        self.event_at(&["v2", "core", "events", id], id, scope, within).await
+    }
+
+    async fn event_at(
+        &self,
+        segments: &[&str],
+        id: &str,
+        scope: &Scope,
+        within: Duration,
+    ) -> Result<FetchedEvent, ApiError> {
+        let event = FetchedEvent::read(self.get(self.address(segments)?, scope, within).await?.object, scope)?;
+        if event.envelope.id.as_str() == id { Ok(event) } else { Err(ApiError::Unexpected) }
+    }
 }
 
 impl EventPage {

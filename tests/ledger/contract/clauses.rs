@@ -17,12 +17,13 @@ type Clause = for<'a> fn(&'a dyn Store) -> Pin<Box<dyn Future<Output = ()> + 'a>
 
 /// Every clause, each on an emptied store.
 pub(crate) async fn holds(store: &dyn Store) {
-    let clauses: [(&str, Clause); 16] = [
+    let clauses: [(&str, Clause); 17] = [
         ("a duplicate changes nothing", |store| Box::pin(duplicates(store))),
         ("an older version is recorded and changes nothing", |store| Box::pin(older_versions(store))),
         ("an event without rows is applied", |store| Box::pin(events_without_rows(store))),
         ("verdicts that are not applied", |store| Box::pin(verdicts_not_applied(store))),
         ("a quarantined event waits for its release", |store| Box::pin(releases(store))),
+        ("a dropped event stays dropped until it is named", |store| Box::pin(drops(store))),
         ("a replay writes again what was lost and counts nothing twice", |store| Box::pin(replays(store))),
         ("a replay judges a quarantined event anew", |store| Box::pin(replays_of_quarantined(store))),
         ("claims that contradict each other are all kept", |store| Box::pin(claims(store))),
@@ -113,6 +114,35 @@ async fn verdicts_not_applied(store: &dyn Store) {
     let held = Outcome::Quarantined { rule: "price_map".to_owned(), reason: "price is in no map".to_owned() };
     assert_eq!(outcomes, [failed, Outcome::Ignored, held, Outcome::Duplicate]);
     assert_eq!(counts(store).await, Counts { events: 2, quarantined: 1, decisions: 1, ..Counts::default() });
+}
+
+fn drop_of(id: &str) -> Verdict {
+    Verdict::Drop { event: event(id, "customer.subscription.created", 0), reason: "dropped by ana: forged".to_owned() }
+}
+
+/// What a person dropped stays so, whoever brings it, until a person asks for it by name; what was applied stays applied.
+async fn drops(store: &dyn Store) {
+    let plan = |id: &str, subscription: &str| {
+        Planned::new(id, "customer.subscription.created", 0).subscription(subscription, "cus_1", "active", |_| {})
+    };
+    assert_eq!(apply(store, &[quarantine("evt_held")]).await.len(), 1);
+    assert_eq!(apply(store, &[drop_of("evt_new"), drop_of("evt_held")]).await, [Outcome::Ignored, Outcome::Ignored]);
+    // A process of the colony that still ran, another gateway, Stripe's list.
+    let late = [plan("evt_new", "sub_1").verdict(), plan("evt_held", "sub_2").verdict(), quarantine("evt_new")];
+    assert_eq!(apply(store, &late).await, [Outcome::Duplicate, Outcome::Duplicate, Outcome::Duplicate]);
+    assert_eq!(apply(store, &[drop_of("evt_new")]).await, [Outcome::Ignored], "told twice");
+    let counted = counts(store).await;
+    assert_eq!((counted.events, counted.subscriptions, counted.quarantined), (2, 0, 0));
+    let ids = ["evt_new".to_owned(), "evt_held".to_owned()];
+    assert_eq!(store.ledger().known_events(&ids).await.unwrap().len(), 2);
+    let said = store.ledger().witness(&ids).await.unwrap().events;
+    assert!(said.iter().all(|recorded| recorded.outcome.as_str() == "duplicate"), "{said:?}");
+
+    let named = plan("evt_new", "sub_1").with(|plan| plan.replayed = true).verdict();
+    assert_eq!(apply(store, &[named]).await, [Outcome::Applied]);
+    assert_eq!(apply(store, &[drop_of("evt_new")]).await, [Outcome::Duplicate], "it is applied");
+    let counted = counts(store).await;
+    assert_eq!((counted.events, counted.subscriptions), (2, 1));
 }
 
 async fn releases(store: &dyn Store) {

@@ -1,0 +1,115 @@
+//! Tells the ledger what people dropped, so that no process of the colony, no other gateway and no comparison with Stripe
+//! applies it any more.
+//!
+//! Guarantees: a drop is told until the ledger has taken it; one that comes too late, because the event was applied before, is
+//! logged. The inbox needs no ledger to drop an entry.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::StartError;
+use crate::config::Config;
+use crate::domain::backoff::Backoff;
+use crate::domain::causes::chain;
+use crate::inbox::{Inbox, InboxError, UntoldDrop};
+use crate::ledger::report::StateOfRecord;
+use crate::ledger::{Ledger, LedgerError, Outcome};
+use crate::lifecycle::{Shutdown, Supervisor};
+use crate::revenue::rows::{EventFacts, RawJson};
+use crate::revenue::verdict::Verdict;
+
+/// Waits while the ledger does not answer.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), max: Duration::from_secs(30) };
+
+/// Why drops are not told.
+#[derive(Debug, thiserror::Error)]
+enum TellError {
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Starts telling.
+pub(super) fn start(ledger: &Arc<dyn StateOfRecord>, inbox: &Inbox, supervisor: &mut Supervisor, shutdown: &Shutdown) {
+    let ledger = Arc::clone(ledger) as Arc<dyn Ledger>;
+    supervisor.start("dropped events", run(inbox.clone(), ledger, shutdown.clone()));
+}
+
+/// Tells drops as they come, until draining begins.
+async fn run(inbox: Inbox, ledger: Arc<dyn Ledger>, shutdown: Shutdown) -> Result<(), Infallible> {
+    let mut random = fastrand::Rng::new();
+    let mut failures = 0_u32;
+    loop {
+        let wait = match tell(&inbox, &*ledger).await {
+            Ok(()) => {
+                failures = 0;
+                None
+            }
+            Err(error) => {
+                failures += 1;
+                if failures == 1 {
+                    tracing::warn!(error = chain(&error), "the ledger cannot be told yet which events were dropped");
+                }
+                Some(BACKOFF.wait(failures, &mut random))
+            }
+        };
+        let again = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => inbox.dropped().await,
+            }
+        };
+        tokio::select! {
+            () = again => {}
+            () = shutdown.draining() => return Ok(()),
+        }
+    }
+}
+
+/// Tells what was dropped while no gateway ran.
+///
+/// # Errors
+/// Why the ledger does not know yet. It is told when the gateway starts.
+pub async fn tell_drops(config: &Config, inbox: &Inbox) -> Result<(), String> {
+    let ledger = super::open_ledger(config, inbox.clock()).await.map_err(|error: StartError| chain(&error))?;
+    tell(inbox, &*ledger).await.map_err(|error| chain(&error))
+}
+
+async fn tell(inbox: &Inbox, ledger: &dyn Ledger) -> Result<(), TellError> {
+    loop {
+        let drops = inbox.untold_drops().await?;
+        if drops.is_empty() {
+            return Ok(());
+        }
+        let batch: Vec<Verdict> = drops.iter().map(verdict).collect();
+        let outcomes = ledger.apply(&batch).await?;
+        for (dropped, outcome) in drops.iter().zip(&outcomes) {
+            if *outcome == Outcome::Duplicate {
+                let event_id = &dropped.event_id;
+                tracing::warn!(%event_id, "an event was dropped that the ledger had applied before: it stays applied");
+            }
+        }
+        inbox.drops_told(drops.into_iter().map(|dropped| dropped.order).collect()).await?;
+    }
+}
+
+fn verdict(dropped: &UntoldDrop) -> Verdict {
+    let UntoldDrop { event_id, event_type, account, livemode, received, at, by, note, .. } = dropped;
+    let event = EventFacts {
+        id: event_id.clone(),
+        kind: event_type.clone(),
+        account: account.clone(),
+        livemode: livemode.unwrap_or(false),
+        created: *received,
+        api_version: None,
+        object_id: None,
+        payload: RawJson::from_value(&json!({ "id": event_id.as_str(), "type": event_type })),
+    };
+    let by = by.as_deref().unwrap_or("an operator");
+    let note = note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
+    Verdict::Drop { event, reason: format!("dropped by {by} at {at}{note}") }
+}
