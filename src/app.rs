@@ -54,7 +54,7 @@ use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::TraceSetupError;
 
-/// Longest wait for the ledger before webhooks are received without it.
+/// Longest wait for the ledger before a start goes on without its word.
 const LEDGER_CHECK_MAX: Duration = Duration::from_secs(3);
 
 /// Why the gateway did not start.
@@ -124,8 +124,20 @@ pub struct Gateway {
 /// Opens the state of record that the configuration names. One that lacks migrations is refused; one that cannot be
 /// reached is not, since webhooks are stored without it.
 pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
-    finish_restore(config).map_err(StartError::Restore)?;
-    let ledger = pipeline::ledger(config, clock)?;
+    let ledger = prepare_ledger(config, clock)?;
+    check_ledger(&*ledger).await?;
+    Ok(ledger)
+}
+
+/// Refuses a ledger that is not the one that this configuration means.
+async fn is_meant(config: &Config, ledger: &dyn StateOfRecord) -> Result<(), StartError> {
+    let (migrated, mode) = tokio::join!(check_ledger(ledger), shadow::check(config, ledger));
+    migrated?;
+    Ok(mode?)
+}
+
+/// Refuses a ledger that lacks migrations, and tells of one that does not answer.
+async fn check_ledger(ledger: &dyn StateOfRecord) -> Result<(), StartError> {
     match tokio::time::timeout(LEDGER_CHECK_MAX, ledger.check()).await {
         Ok(Err(error)) if error.kind == LedgerErrorKind::Schema => return Err(StartError::Ledger(error)),
         Ok(Err(error)) => {
@@ -137,7 +149,13 @@ pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn State
         Err(_) => tracing::warn!("the ledger does not answer yet; entries will wait"),
         Ok(Ok(())) => {}
     }
-    Ok(ledger)
+    Ok(())
+}
+
+/// Makes ready the state of record that the configuration names, for [`start_on`], without asking it anything.
+pub fn prepare_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
+    finish_restore(config).map_err(StartError::Restore)?;
+    pipeline::ledger(config, clock)
 }
 
 /// Starts everything, on sockets of its own. What is started stops again when an error is returned.
@@ -145,14 +163,14 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     start_on(config, ledger, clock, Inherited::default()).await
 }
 
-/// As [`start`], on the sockets that were inherited where there are some.
+/// As [`start`], on the sockets that were inherited where there are some. Webhooks are received as soon as the inbox is open;
+/// then the ledger is asked whether it is the one that is meant.
 pub async fn start_on(
     config: &Config,
     ledger: Arc<dyn StateOfRecord>,
     clock: Clock,
     inherited: Inherited,
 ) -> Result<Gateway, StartError> {
-    shadow::check(config, &*ledger).await?;
     let stripe = pipeline::stripe(config, &clock)?;
     let validator = Arc::new(pipeline::validator(config, stripe.clone(), &clock)?);
     let guardian = Arc::clone(validator.guardian());
@@ -211,6 +229,7 @@ pub async fn start_on(
     );
     supervisor.start("inbox", housekeeping::watch(threads.fatal(), shutdown.clone()));
     listener_latch.release();
+    is_meant(config, &*renewables.ledger).await?;
     Ok(Gateway {
         webhooks: webhooks_address,
         admin: admin_address,

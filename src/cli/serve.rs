@@ -26,7 +26,7 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let signals = Signals::listen().context("cannot listen for signals")?;
     let manager = Notifier::new(&sources.environment).context("cannot tell the service manager anything")?;
     let inherited = Inherited::take(&sources.environment)?;
-    let ledger = app::open_ledger(&config, &clock).await?;
+    let ledger = app::prepare_ledger(&config, &clock)?;
     let ledger_name = ledger.name();
     let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;
     let mut gateway = app::start_on(&config, ledger, clock, inherited).await?;

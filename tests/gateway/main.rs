@@ -13,6 +13,7 @@ mod inbox;
 mod route;
 mod rules;
 mod shutdown;
+mod start;
 mod stores;
 mod traces;
 
