@@ -61,7 +61,7 @@ pub struct Config {
 pub struct InboxConfig {
     /// Directory of the gateway's files.
     pub data_dir: PathBuf,
-    /// Bound on the inbox file; `None`: the disk.
+    /// Bound on the inbox file, beyond which no new event is taken; `None`: the disk. Its log comes on top: about 32 MiB.
     pub bytes_max: Option<u64>,
     /// Most requests waiting for the writer.
     pub queue_max: usize,

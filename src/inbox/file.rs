@@ -66,7 +66,7 @@ impl InboxFile {
 
     /// Bounds the file's size.
     pub(super) fn bound(&mut self, bytes_max: u64) -> rusqlite::Result<()> {
-        self.bound = Some(SizeBound::set(&self.connection, bytes_max, self.unfinished())?);
+        self.bound = Some(SizeBound::new(&self.connection, bytes_max)?);
         Ok(())
     }
 

@@ -1,7 +1,9 @@
-//! A configured bound on the file's size, with room that new entries leave for work on those that are there.
+//! A configured bound on the file's size, which binds new entries and nothing else, with room that they leave for work on those
+//! that are there.
 //!
-//! A lease, an outcome and an index over them take room too. In a file that is full to its bound nothing could be
-//! settled, so nothing would ever be removed either.
+//! A lease, an outcome, a reason and an index over them take room too. Were they refused in a file that is full to its bound,
+//! nothing could be settled, so nothing would ever be removed either. Beside the file stands its log, which the bound does not
+//! count: about 32 MiB, and what is written while it is moved into the file.
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
@@ -20,17 +22,13 @@ pub(super) struct SizeBound {
 }
 
 impl SizeBound {
-    /// Bounds a file with so many unfinished entries. If it is larger already, since the bound was lowered, it takes no
-    /// new ones, but may still grow by work on those.
+    /// Bounds a file.
     ///
     /// # Errors
     /// SQLite's.
-    pub(super) fn set(connection: &Connection, bytes_max: u64, unfinished: u64) -> rusqlite::Result<Self> {
+    pub(super) fn new(connection: &Connection, bytes_max: u64) -> rusqlite::Result<Self> {
         let page_bytes = pragma(connection, "PRAGMA page_size")?.max(512);
-        let bound = Self { page_bytes, pages_max: bytes_max / page_bytes };
-        let limit = bound.pages_max.max(pragma(connection, "PRAGMA page_count")? + bound.reserve(unfinished));
-        connection.pragma_update(None, "max_page_count", limit)?;
-        Ok(bound)
+        Ok(Self { page_bytes, pages_max: bytes_max / page_bytes })
     }
 
     /// Whether there is room for so many bytes beside what is kept for so many unfinished entries.
