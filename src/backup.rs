@@ -14,6 +14,7 @@ pub mod age;
 mod archive;
 mod files;
 pub mod keys;
+mod places;
 pub mod restore;
 mod snapshot;
 mod swap;
@@ -29,6 +30,7 @@ use crate::inbox::OpenError;
 use crate::ledger::LedgerError;
 
 pub use files::KEY_BYTES_MAX;
+pub use places::Target;
 pub use swap::finish;
 
 /// Format of archives that this program writes.
@@ -219,8 +221,21 @@ pub enum BackupError {
     /// The embedded ledger is not what it should be.
     #[error("cannot use the embedded ledger")]
     Ledger(#[source] LedgerError),
+    /// What a restore would move may be another's doing. Nothing was moved.
+    #[error(
+        "{path} is not what a restore of this user leaves: {why}. Nothing was moved. Find out who put it there; if it was a \
+         restore, run the command as the user who ran that, or remove the file and restore again"
+    )]
+    Planted {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The record of a restore that was interrupted cannot be read.
-    #[error("{path} is the record of an interrupted restore, and it cannot be read: run the restore again")]
+    #[error(
+        "{path} is the record of an interrupted restore, and it cannot be read: remove it and run the restore again"
+    )]
     Journal {
         /// The record.
         path: PathBuf,

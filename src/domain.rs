@@ -11,6 +11,7 @@ pub mod limits;
 pub mod named;
 pub mod network;
 pub mod outcome;
+pub mod private;
 pub mod renewable;
 pub mod route;
 pub mod secret;

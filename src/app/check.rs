@@ -110,6 +110,7 @@ pub async fn run(config: &Config, clock: &Clock) -> CheckReport {
     }
     components.push(keys::probe(config, clock));
     components.push(machine::disk(config));
+    components.push(machine::files(config));
     components.push(settings(config));
     let status = components.iter().map(|finding| finding.status).max().unwrap_or(CheckStatus::Ok).max(CheckStatus::Ok);
     CheckReport { status, version: env!("CARGO_PKG_VERSION"), checked_at: clock.now().to_string(), components }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::StartError;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::clock::Clock;
+use crate::domain::private;
 use crate::ledger::postgres::{PostgresConfig, PostgresLedger};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::sqlite::SqliteLedger;
@@ -60,7 +61,7 @@ pub(super) fn ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRe
     Ok(match &config.ledger {
         LedgerConfig::Sqlite { path } => {
             if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent)
+                private::directory(parent)
                     .map_err(|source| StartError::Directory { path: parent.to_owned(), source })?;
             }
             Arc::new(SqliteLedger::open(path, clock.clone()).map_err(StartError::Ledger)?)

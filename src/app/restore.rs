@@ -1,15 +1,30 @@
 //! Carrying a restore that was interrupted to its end.
 
-use crate::backup::{self, BackupError};
-use crate::config::Config;
+use crate::backup::{self, BackupError, KeyPlace, Target};
+use crate::config::{Config, LedgerConfig};
+use crate::job::keys::rotate::next_path;
 
 /// To be called before the inbox or the embedded ledger is opened.
 ///
 /// # Errors
-/// When somebody holds the data directory, or a file cannot be moved.
+/// When another program holds the data directory, what is to be moved is not this user's own, or a file cannot be moved.
 pub fn finish_restore(config: &Config) -> Result<(), BackupError> {
-    if backup::finish(&config.inbox.data_dir)? {
+    if backup::finish(&target(config))? {
         tracing::warn!("a restore had been interrupted; it is finished now");
     }
     Ok(())
+}
+
+/// Where the files of an archive belong in this configuration.
+fn target(config: &Config) -> Target {
+    let ledger = match &config.ledger {
+        LedgerConfig::Sqlite { path } => Some(path.clone()),
+        LedgerConfig::Postgres { .. } | LedgerConfig::Supabase { .. } => None,
+    };
+    let keys = config.files.iter().flat_map(|file| {
+        let name = file.setting.to_ascii_lowercase();
+        let next = KeyPlace { name: format!("{name}.next"), path: next_path(&file.path) };
+        [KeyPlace { name, path: file.path.clone() }, next]
+    });
+    Target { data_dir: config.inbox.data_dir.clone(), ledger, keys: keys.collect() }
 }

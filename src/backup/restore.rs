@@ -1,29 +1,16 @@
 //! From an archive back to files.
 
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::age::Age;
 use super::archive;
 use super::keys::Identities;
-use super::swap::{self, Move, beside};
-use super::{BackupError, INBOX, KEYS, KeyPlace, LEDGER, Manifest, files, stamp};
+use super::places::{Record, aside, beside, staged};
+use super::{BackupError, INBOX, KEYS, LEDGER, Manifest, Target, files, stamp, swap};
 use crate::domain::clock::Clock;
 use crate::inbox::{self, OpenError};
 use crate::ledger::sqlite;
-
-/// Behind the name of a file that is about to be put into place.
-const STAGED: &str = ".restoring";
-
-/// Where things go.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Directory of the inbox.
-    pub data_dir: PathBuf,
-    /// File of the embedded ledger, if that is the state of record.
-    pub ledger: Option<PathBuf>,
-    /// Where key files belong that the environment names. Others go to `keys/` in the data directory.
-    pub keys: Vec<KeyPlace>,
-}
 
 /// What became of a file of the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +47,7 @@ pub struct Restored {
     pub lines: Vec<FileLine>,
 }
 
-/// Checks the archive and puts its files into place. With `dry_run` it only checks. Blocks.
+/// Checks the archive and puts its files into place. Blocks.
 ///
 /// # Errors
 /// When the archive is not good, a gateway runs on the directory, or files are in the way that are not to be replaced
@@ -70,26 +57,80 @@ pub fn restore(
     path: &Path,
     identities: &Identities,
     target: &Target,
-    (dry_run, force): (bool, bool),
+    force: bool,
     clock: &Clock,
 ) -> Result<Restored, BackupError> {
     let data_dir = &target.data_dir;
-    std::fs::create_dir_all(data_dir).map_err(BackupError::file(data_dir, "cannot be created"))?;
+    // Before anything else is done.
+    std::fs::File::open(path).map_err(BackupError::file(path, "cannot be read"))?;
+    private_directory(data_dir)?;
     let _claim = inbox::claim(data_dir).map_err(BackupError::Inbox)?;
-    swap::finish_claimed(data_dir)?;
-    let mut staged = Staged::default();
+    swap::finish_claimed(target)?;
+    let mut staging = Staged::default();
     let manifest = archive::extract(age, path, identities, |manifest| {
         inbox_is_known(path, manifest)?;
-        manifest.files.iter().map(|note| staged.place(target, &note.name)).collect()
+        manifest.files.iter().map(|note| staging.beside_its_place(target, &note.name)).collect()
     })?;
-    staged.check(path)?;
-    let (lines, moves) = staged.plan(force, dry_run, &stamp(clock.now()))?;
-    if !dry_run {
-        // From here on the files are the journal's: what it names must stay until it is moved.
-        staged.hand_over(&moves);
-        swap::commit(data_dir, &moves, &mut || Ok(()))?;
-    }
+    staging.check(path)?;
+    let stamp = stamp(clock.now());
+    let (lines, files) = staging.plan(force, false, &stamp)?;
+    let record = Record { files, stamp };
+    // From here on the files are the journal's: what it names must stay until it is moved.
+    staging.hand_over(&record);
+    swap::commit(target, &record, &mut || Ok(()))?;
     Ok(Restored { manifest, lines })
+}
+
+/// Checks the archive as [`restore`] does and tells what that would do. Changes nothing, beside a running gateway too: the
+/// databases are unpacked for the check into a private directory below `scratch`, which is removed again. Blocks.
+///
+/// # Errors
+/// As [`restore`], but for what it does not touch.
+pub fn rehearse(
+    age: &Age,
+    path: &Path,
+    identities: &Identities,
+    target: &Target,
+    (force, scratch): (bool, &Path),
+    clock: &Clock,
+) -> Result<Restored, BackupError> {
+    std::fs::File::open(path).map_err(BackupError::file(path, "cannot be read"))?;
+    let scratch = Scratch::make(scratch)?;
+    let mut staging = Staged::default();
+    let manifest = archive::extract(age, path, identities, |manifest| {
+        inbox_is_known(path, manifest)?;
+        Ok(manifest
+            .files
+            .iter()
+            .enumerate()
+            .map(|(number, note)| staging.within(target, &note.name, &scratch, number))
+            .collect())
+    })?;
+    staging.check(path)?;
+    let (lines, _) = staging.plan(force, true, &stamp(clock.now()))?;
+    Ok(Restored { manifest, lines })
+}
+
+/// A private directory that goes when this does.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make(within: &Path) -> Result<Self, BackupError> {
+        let cannot = "cannot be created; TMPDIR names another place for what a dry run unpacks";
+        let mut random = [0_u8; 8];
+        let filled = getrandom::fill(&mut random).map_err(std::io::Error::other);
+        let path = within.join(format!("colony-gateway-restore-{}", hex::encode(random)));
+        filled.map_err(BackupError::file(&path, "cannot be named: the system gives no randomness"))?;
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(BackupError::file(&path, cannot))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays behind is private.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 fn inbox_is_known(path: &Path, manifest: &Manifest) -> Result<(), BackupError> {
@@ -113,24 +154,29 @@ struct Part {
 }
 
 impl Staged {
-    /// Where a file of the archive is to be written.
-    fn place(&mut self, target: &Target, name: &str) -> Result<Option<PathBuf>, BackupError> {
-        let place = match (name, name.strip_prefix(KEYS)) {
-            (INBOX, _) => Some(target.data_dir.join(INBOX)),
-            (LEDGER, _) => target.ledger.clone(),
-            (_, Some(key)) => {
-                let named = target.keys.iter().find(|place| place.name == key).map(|place| place.path.clone());
-                Some(named.unwrap_or_else(|| target.data_dir.join("keys").join(key)))
-            }
-            _ => None,
-        };
-        let staged = place.as_ref().map(|place| beside(place, STAGED));
+    /// Where a file of the archive is to be written until it is moved: beside its place.
+    fn beside_its_place(&mut self, target: &Target, name: &str) -> Result<Option<PathBuf>, BackupError> {
+        let place = target.place(name);
         if let Some(parent) = place.as_ref().and_then(|place| place.parent()) {
             private_directory(parent)?;
+            not_through_a_link(parent)?;
         }
-        let target = place.unwrap_or_else(|| PathBuf::from(name));
-        self.0.push(Part { name: name.to_owned(), target, staged: staged.clone() });
+        let staged = place.as_ref().map(|place| staged(place));
+        self.note(name, place, staged.clone());
         Ok(staged)
+    }
+
+    /// Where a file of the archive is to be written that goes nowhere.
+    fn within(&mut self, target: &Target, name: &str, scratch: &Scratch, number: usize) -> Option<PathBuf> {
+        let place = target.place(name);
+        let staged = place.as_ref().map(|_| scratch.0.join(number.to_string()));
+        self.note(name, place, staged.clone());
+        staged
+    }
+
+    fn note(&mut self, name: &str, place: Option<PathBuf>, staged: Option<PathBuf>) {
+        let target = place.unwrap_or_else(|| PathBuf::from(name));
+        self.0.push(Part { name: name.to_owned(), target, staged });
     }
 
     /// Whether the databases are whole and of formats that are known here.
@@ -147,19 +193,19 @@ impl Staged {
     }
 
     /// Removes what is not to be moved, and forgets the rest.
-    fn hand_over(&mut self, moves: &[Move]) {
-        let is_moved = |part: &Part| moves.iter().any(|one| Some(&one.staged) == part.staged.as_ref());
+    fn hand_over(&mut self, record: &Record) {
+        let is_moved = |part: &Part| record.files.contains(&part.name);
         let (moved, unused): (Vec<Part>, Vec<Part>) = std::mem::take(&mut self.0).into_iter().partition(is_moved);
         drop(moved);
         drop(Self(unused));
     }
 
     /// What to do with each file.
-    fn plan(&self, force: bool, dry_run: bool, stamp: &str) -> Result<(Vec<FileLine>, Vec<Move>), BackupError> {
-        let (mut lines, mut moves) = (Vec::new(), Vec::new());
+    fn plan(&self, force: bool, dry_run: bool, stamp: &str) -> Result<(Vec<FileLine>, Vec<String>), BackupError> {
+        let (mut lines, mut moved) = (Vec::new(), Vec::new());
         for part in &self.0 {
             let is_key = part.name.starts_with(KEYS);
-            let aside = beside(&part.target, &format!(".before-restore-{stamp}"));
+            let aside = aside(&part.target, stamp);
             let there = part.target.exists();
             let fate = match &part.staged {
                 None => FileFate::LeftOut,
@@ -170,13 +216,12 @@ impl Staged {
                 Some(_) if !force && !dry_run => return Err(BackupError::InTheWay { path: part.target.clone() }),
                 Some(_) => FileFate::Replaced(aside.clone()),
             };
-            if let (FileFate::Placed | FileFate::Replaced(_), Some(staged)) = (&fate, &part.staged) {
-                let (staged, target) = (staged.clone(), part.target.clone());
-                moves.push(Move { staged, target, aside, database: !is_key });
+            if matches!(fate, FileFate::Placed | FileFate::Replaced(_)) {
+                moved.push(part.name.clone());
             }
             lines.push(FileLine { name: part.name.clone(), path: part.target.clone(), fate });
         }
-        Ok((lines, moves))
+        Ok((lines, moved))
     }
 }
 
@@ -196,14 +241,21 @@ fn same(one: &Path, other: &Path) -> Result<bool, BackupError> {
 }
 
 fn private_directory(path: &Path) -> Result<(), BackupError> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt as _;
-        builder.mode(0o700);
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(BackupError::file(path, "cannot be created"))
+}
+
+/// Refuses to write into a directory that its place was swapped for: one that a link stands for belongs to this user, or to
+/// the owner of the link's own directory.
+fn not_through_a_link(path: &Path) -> Result<(), BackupError> {
+    let look = |path: &Path| std::fs::symlink_metadata(path).map_err(BackupError::file(path, "cannot be looked at"));
+    let found = look(path)?;
+    let us = rustix::process::geteuid().as_raw();
+    if found.is_symlink() && found.uid() != us {
+        let why = format!("it is a link of user {}, and this is user {us}", found.uid());
+        return Err(BackupError::Planted { path: path.to_owned(), why });
     }
-    builder.create(path).map_err(BackupError::file(path, "cannot be created"))
+    Ok(())
 }
 
 /// What is wrong with the inbox of an archive, in words about the archive.

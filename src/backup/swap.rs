@@ -5,73 +5,92 @@
 //! the end before anything else, so nobody ever sees half of them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use super::BackupError;
 use super::files::{NewFile, flush_directory_of, remove};
+use super::places::{Move, Record, Target, beside};
 use crate::inbox;
 
-/// A file to put into place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Move {
-    /// Where it lies.
-    pub(super) staged: PathBuf,
-    /// Where it belongs.
-    pub(super) target: PathBuf,
-    /// Where a file goes that is there.
-    pub(super) aside: PathBuf,
-    /// A database, which may have a log beside it.
-    pub(super) database: bool,
-}
+/// Longest record, in bytes. One that is longer was not written here.
+const RECORD_BYTES_MAX: u64 = 64 * 1024;
 
 /// Called before each step that changes the disk; an error there is as good as a kill.
 pub(super) type Hook<'a> = &'a mut dyn FnMut() -> Result<(), BackupError>;
 
 /// Commits to the moves and makes them. The data directory is claimed by the caller.
-pub(super) fn commit(data_dir: &Path, moves: &[Move], hook: Hook<'_>) -> Result<(), BackupError> {
-    let path = inbox::restore_journal(data_dir);
-    let text = serde_json::to_vec(moves).map_err(|source| BackupError::Journal { path: path.clone(), source })?;
-    for one in moves {
+pub(super) fn commit(target: &Target, record: &Record, hook: Hook<'_>) -> Result<(), BackupError> {
+    let path = inbox::restore_journal(&target.data_dir);
+    let text = serde_json::to_vec(record).map_err(|source| BackupError::Journal { path: path.clone(), source })?;
+    let moves = record.moves(target, &path)?;
+    for one in &moves {
         flush_directory_of(&one.staged)?;
     }
     hook()?;
     let journal = NewFile::create(&path)?;
     std::io::Write::write_all(&mut journal.file(), &text).map_err(BackupError::file(&path, "cannot be written"))?;
     journal.publish(true)?;
-    roll_forward(&path, moves, hook)
+    roll_forward(&path, &moves, hook)
 }
 
 /// Carries a restore that was interrupted to its end; tells whether there was one. To be called before the inbox or the
 /// embedded ledger is opened.
 ///
 /// # Errors
-/// When a gateway or another restore holds the directory, or a file cannot be moved.
-pub fn finish(data_dir: &Path) -> Result<bool, BackupError> {
-    let path = inbox::restore_journal(data_dir);
-    if !path.exists() {
+/// When a gateway or another restore holds the directory, the record is not this user's own, or a file cannot be moved.
+pub fn finish(target: &Target) -> Result<bool, BackupError> {
+    let path = inbox::restore_journal(&target.data_dir);
+    if !is_there(&path)? {
         return Ok(false);
     }
-    let _claim = inbox::claim(data_dir).map_err(BackupError::Inbox)?;
-    finish_claimed(data_dir)
+    let _claim = inbox::claim(&target.data_dir).map_err(BackupError::Inbox)?;
+    finish_claimed(target)
 }
 
 /// As [`finish`], for whoever has claimed the directory.
-pub(super) fn finish_claimed(data_dir: &Path) -> Result<bool, BackupError> {
-    let path = inbox::restore_journal(data_dir);
-    if !path.exists() {
+pub(super) fn finish_claimed(target: &Target) -> Result<bool, BackupError> {
+    let path = inbox::restore_journal(&target.data_dir);
+    if !is_there(&path)? {
         return Ok(false);
     }
+    own(&path, Some(RECORD_BYTES_MAX))?;
     let text = fs::read(&path).map_err(BackupError::file(&path, "cannot be read"))?;
-    let moves: Vec<Move> =
+    let record: Record =
         serde_json::from_slice(&text).map_err(|source| BackupError::Journal { path: path.clone(), source })?;
-    roll_forward(&path, &moves, &mut || Ok(()))?;
+    roll_forward(&path, &record.moves(target, &path)?, &mut || Ok(()))?;
     Ok(true)
 }
 
+/// Whether something has this name. What may not be looked at is an error, not a file that is gone.
+fn is_there(path: &Path) -> Result<bool, BackupError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(BackupError::file(path, "cannot be looked at; run the restore again as its owner")(error)),
+    }
+}
+
+/// Refuses what this user did not write: a link, a directory, a file of another user or with a second name.
+fn own(path: &Path, bytes_max: Option<u64>) -> Result<(), BackupError> {
+    let found = fs::symlink_metadata(path).map_err(BackupError::file(path, "cannot be looked at"))?;
+    let us = rustix::process::geteuid().as_raw();
+    let why = match () {
+        () if !found.is_file() => "it is a link or no file".to_owned(),
+        () if found.uid() != us => format!("it belongs to user {}, and this is user {us}", found.uid()),
+        () if found.nlink() != 1 => "it has another name elsewhere".to_owned(),
+        () if bytes_max.is_some_and(|max| found.len() > max) => "it is too long".to_owned(),
+        () => return Ok(()),
+    };
+    Err(BackupError::Planted { path: path.to_owned(), why })
+}
+
 fn roll_forward(journal: &Path, moves: &[Move], hook: Hook<'_>) -> Result<(), BackupError> {
-    for one in moves.iter().filter(|one| one.staged.exists()) {
+    for one in moves {
+        if !is_there(&one.staged)? {
+            continue;
+        }
+        own(&one.staged, None)?;
         if one.database {
             // The log first: it must never lie beside another file than its own.
             rename_if_there(&beside(&one.target, "-wal"), &beside(&one.aside, "-wal"), hook)?;
@@ -86,19 +105,12 @@ fn roll_forward(journal: &Path, moves: &[Move], hook: Hook<'_>) -> Result<(), Ba
 }
 
 fn rename_if_there(from: &Path, to: &Path, hook: Hook<'_>) -> Result<(), BackupError> {
-    if !from.exists() {
+    if !is_there(from)? {
         return Ok(());
     }
     hook()?;
     fs::rename(from, to).map_err(BackupError::file(from, "cannot be moved"))?;
     flush_directory_of(to)
-}
-
-/// The path with something appended to its name.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 #[cfg(test)]
@@ -109,7 +121,13 @@ mod tests {
         fs::write(path, text).unwrap();
     }
 
-    fn prepare(directory: &Path) -> Vec<Move> {
+    fn target(directory: &Path) -> Target {
+        let ledger = Some(directory.join("ledger.db"));
+        let keys = vec![crate::backup::KeyPlace { name: "key".to_owned(), path: directory.join("key") }];
+        Target { data_dir: directory.to_owned(), ledger, keys }
+    }
+
+    fn prepare(directory: &Path) -> Record {
         for name in ["inbox.db", "ledger.db"] {
             write(&directory.join(name), &format!("old {name}"));
             write(&directory.join(format!("{name}-wal")), &format!("log of {name}"));
@@ -117,13 +135,8 @@ mod tests {
             write(&directory.join(format!("{name}.restoring")), &format!("new {name}"));
         }
         write(&directory.join("key.restoring"), "new key");
-        let one = |name: &str, database| Move {
-            staged: directory.join(format!("{name}.restoring")),
-            target: directory.join(name),
-            aside: directory.join(format!("{name}.before")),
-            database,
-        };
-        vec![one("inbox.db", true), one("ledger.db", true), one("key", false)]
+        let files = ["inbox.db", "ledger.db", "keys/key"].map(str::to_owned).to_vec();
+        Record { files, stamp: "1".to_owned() }
     }
 
     fn read(directory: &Path, name: &str) -> Option<String> {
@@ -141,8 +154,10 @@ mod tests {
         ["inbox.db", "ledger.db"].iter().all(|name| {
             read(directory, name).is_some_and(|text| text == format!("new {name}"))
                 && read(directory, &format!("{name}-wal")).is_none()
-                && read(directory, &format!("{name}.before")).is_some_and(|text| text == format!("old {name}"))
-                && read(directory, &format!("{name}.before-wal")).is_some_and(|text| text == format!("log of {name}"))
+                && read(directory, &format!("{name}.before-restore-1"))
+                    .is_some_and(|text| text == format!("old {name}"))
+                && read(directory, &format!("{name}.before-restore-1-wal"))
+                    .is_some_and(|text| text == format!("log of {name}"))
         }) && read(directory, "key").is_some_and(|text| text == "new key")
     }
 
@@ -151,15 +166,15 @@ mod tests {
         let mut outcomes = Vec::new();
         for fatal in 0.. {
             let directory = tempfile::tempdir().unwrap();
-            let moves = prepare(directory.path());
+            let record = prepare(directory.path());
             let mut steps = 0;
-            let killed = commit(directory.path(), &moves, &mut || {
+            let killed = commit(&target(directory.path()), &record, &mut || {
                 steps += 1;
                 if steps > fatal { Err(BackupError::NoRecipient) } else { Ok(()) }
             });
             // Whoever comes next looks for a journal first, however often it is killed at that.
-            let was_interrupted = finish(directory.path()).unwrap();
-            assert!(!finish(directory.path()).unwrap());
+            let was_interrupted = finish(&target(directory.path())).unwrap();
+            assert!(!finish(&target(directory.path())).unwrap());
             assert!(is_old(directory.path()) ^ is_new(directory.path()), "after {fatal} steps");
             assert_eq!(was_interrupted, killed.is_err() && is_new(directory.path()), "after {fatal} steps");
             outcomes.push(is_new(directory.path()));
@@ -174,15 +189,70 @@ mod tests {
     #[test]
     fn an_interrupted_restore_is_not_finished_while_somebody_has_the_directory() {
         let directory = tempfile::tempdir().unwrap();
-        let moves = prepare(directory.path());
+        let record = prepare(directory.path());
         let mut steps = 0;
-        let _ = commit(directory.path(), &moves, &mut || {
+        let _ = commit(&target(directory.path()), &record, &mut || {
             steps += 1;
             if steps > 2 { Err(BackupError::NoRecipient) } else { Ok(()) }
         });
         let claim = inbox::claim(directory.path()).unwrap();
-        assert!(matches!(finish(directory.path()), Err(BackupError::Inbox(_))));
+        assert!(matches!(finish(&target(directory.path())), Err(BackupError::Inbox(_))));
         drop(claim);
-        assert!(finish(directory.path()).unwrap() && is_new(directory.path()));
+        assert!(finish(&target(directory.path())).unwrap() && is_new(directory.path()));
+    }
+
+    #[test]
+    fn a_record_that_another_could_have_written_moves_nothing() {
+        let planted = |plant: &dyn Fn(&Path)| {
+            let directory = tempfile::tempdir().unwrap();
+            let record = prepare(directory.path());
+            plant(directory.path());
+            let journal = inbox::restore_journal(directory.path());
+            if !journal.exists() {
+                write(&journal, &serde_json::to_string(&record).unwrap());
+            }
+            let refused = finish(&target(directory.path()));
+            assert!(is_old(directory.path()), "something was moved");
+            refused.unwrap_err()
+        };
+        let elsewhere = tempfile::tempdir().unwrap();
+        let other = elsewhere.path().join("other");
+        write(&other, &serde_json::to_string(&prepare(elsewhere.path())).unwrap());
+        let link = |directory: &Path| {
+            std::os::unix::fs::symlink(&other, inbox::restore_journal(directory)).unwrap();
+        };
+        assert!(matches!(planted(&link), BackupError::Planted { .. }));
+        let second_name = |directory: &Path| fs::hard_link(&other, inbox::restore_journal(directory)).unwrap();
+        assert!(matches!(planted(&second_name), BackupError::Planted { .. }));
+        let paths = |directory: &Path| {
+            let record = r#"[{"staged":"/tmp/a","target":"/etc/passwd","aside":"/tmp/b","database":false}]"#;
+            write(&inbox::restore_journal(directory), record);
+        };
+        assert!(matches!(planted(&paths), BackupError::Journal { .. }));
+        let outside = |directory: &Path| {
+            write(&inbox::restore_journal(directory), r#"{"files":["keys/../../x"],"stamp":"1"}"#);
+        };
+        assert!(matches!(planted(&outside), BackupError::Planted { .. }));
+        let staged = |directory: &Path| {
+            let staged = directory.join("key.restoring");
+            fs::remove_file(&staged).unwrap();
+            std::os::unix::fs::symlink(&other, staged).unwrap();
+        };
+        assert!(matches!(planted(&staged), BackupError::Planted { .. }));
+    }
+
+    /// The test's own user is root in many containers; only root can give a file to another.
+    #[test]
+    fn a_record_of_another_user_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let record = prepare(directory.path());
+        let journal = inbox::restore_journal(directory.path());
+        write(&journal, &serde_json::to_string(&record).unwrap());
+        if std::os::unix::fs::chown(&journal, Some(65_534), None).is_err() {
+            return;
+        }
+        let refused = finish(&target(directory.path())).unwrap_err();
+        assert!(matches!(refused, BackupError::Planted { .. }), "{refused:?}");
+        assert!(is_old(directory.path()));
     }
 }

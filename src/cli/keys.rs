@@ -12,6 +12,7 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::config::Sources;
 use crate::domain::clock::Clock;
+use crate::domain::private::exposed_file;
 use crate::job::keys::Role;
 
 /// What to do with keys.
@@ -66,6 +67,16 @@ pub async fn run(command: KeysCommand, sources: &Sources, clock: &Clock) -> anyh
         KeysCommand::Rotate(args) => rotate::run(&args, sources).await,
         KeysCommand::Export(args) => export::run(&args, sources),
     }
+}
+
+/// Refuses to write secrets into a file that others can read. A redirection made it before this program could say anything.
+fn refuse_exposed(out: &impl std::os::fd::AsFd) -> anyhow::Result<()> {
+    let Some(mode) = exposed_file(out) else { return Ok(()) };
+    anyhow::bail!(
+        "the output is a file that others can read (mode {mode:04o}), and these are secrets: nothing was written. Let the \
+         program make the files itself (`keys generate --dir DIRECTORY`, `keys export --out FILE`), or make the file private \
+         first: `(umask 077; colony-gateway keys … > NEW_FILE)`"
+    )
 }
 
 /// The file that the environment variable `<variable>_FILE` names.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::backup::{embedded_ledger, named_keys, say_contents};
 use crate::backup::age::Age;
 use crate::backup::keys::Identities;
-use crate::backup::restore::{FileFate, Restored, Target, restore};
-use crate::backup::{INBOX, KEYS, LEDGER};
+use crate::backup::restore::{FileFate, Restored, rehearse, restore};
+use crate::backup::{INBOX, KEYS, LEDGER, Target};
 use crate::config::{Config, Sources};
 use crate::domain::clock::{Clock, Timestamp};
 
@@ -39,7 +39,7 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "KEYFILE")]
     pub identity: PathBuf,
 
-    /// Check everything and change nothing.
+    /// Check everything and change nothing, beside a running gateway too. The databases are unpacked into TMPDIR for it.
     #[arg(long)]
     pub dry_run: bool,
 
@@ -61,7 +61,11 @@ pub async fn run(args: RestoreArgs, sources: &Sources, clock: Clock) -> anyhow::
     let dry_run = args.dry_run;
     let restored = tokio::task::spawn_blocking(move || {
         let identities = Identities::read(&args.identity)?;
-        restore(&age, &args.archive, &identities, &target, (args.dry_run, args.force), &clock)
+        if args.dry_run {
+            rehearse(&age, &args.archive, &identities, &target, (args.force, &std::env::temp_dir()), &clock)
+        } else {
+            restore(&age, &args.archive, &identities, &target, args.force, &clock)
+        }
     })
     .await??;
     let mut out = std::io::stdout().lock();

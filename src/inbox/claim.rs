@@ -1,6 +1,7 @@
 //! Who may change the files of a directory: one gateway, or a restore.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
@@ -20,7 +21,11 @@ pub fn claim(directory: &Path) -> Result<Claim, OpenError> {
         message: "the lock file cannot be written; check the directory's owner and that the disk is not read-only",
         source,
     };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(cannot)?;
+    // Never through a link that another put there.
+    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(flags);
+    let file = options.open(&path).map_err(cannot)?;
     match file.try_lock() {
         Ok(()) => Ok(Claim(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path }),

@@ -16,13 +16,14 @@ use super::stats::WriterStats;
 use super::writer::Writer;
 use super::{Inbox, InboxError, InboxOptions, InboxThreads, OpenError, checkpoint, lease};
 use crate::domain::clock::Clock;
+use crate::domain::private;
 
 /// A file up to this size is read through before the start; a larger one is checked while the gateway runs.
 const CHECK_AT_START_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 pub(super) fn open(options: &InboxOptions, clock: Clock) -> Result<(Inbox, InboxThreads), OpenError> {
     let directory = &options.directory;
-    std::fs::create_dir_all(directory).map_err(|source| OpenError::Path {
+    private::directory(directory).map_err(|source| OpenError::Path {
         path: directory.clone(),
         message: "the directory cannot be created; check its parent and its owner",
         source,
@@ -33,6 +34,11 @@ pub(super) fn open(options: &InboxOptions, clock: Clock) -> Result<(Inbox, Inbox
         return Err(OpenError::Restoring { path: journal });
     }
     let path = directory.join(FILE_NAME);
+    private::file(&path).map_err(|source| OpenError::Path {
+        path: path.clone(),
+        message: "the file cannot be created; check the directory's owner and that the disk is not read-only",
+        source,
+    })?;
     let connection = connect(&path, options)?;
     let large = check(&path, &connection)?;
     let mut file = lease::recover(connection, clock.now()).map_err(|source| classify(&path, source))?;

@@ -406,6 +406,54 @@ async fn a_full_inbox_takes_all_of_its_small_entries_through_a_process_to_their_
 }
 
 #[tokio::test]
+async fn its_files_are_private_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("data");
+    let (inbox, threads) = Inbox::open(&InboxOptions::new(&directory), Clock::system()).unwrap();
+    inbox.append(entry("evt_1")).await.unwrap();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    for file in std::fs::read_dir(&directory).unwrap() {
+        let path = file.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    drop(inbox);
+    threads.join();
+}
+
+/// What a database says of an event can be long, and in a full file there is least room for it.
+#[tokio::test]
+async fn a_full_inbox_takes_reasons_of_any_length() {
+    let mut fixture = Fixture::with(|options| options.bytes_max = Some(1 << 20));
+    let mut stored = 0;
+    while fixture.inbox().append(entry(&format!("evt_{stored}"))).await.is_ok() {
+        stored += 1;
+        assert!(stored < 10_000, "the bound never binds");
+    }
+    fixture.reopen();
+    let mut ended = 0;
+    while ended < stored {
+        let leased = fixture.lease(256).await;
+        let entries = leased.len() as u64;
+        assert!(entries > 0, "{ended} of {stored} ended");
+        let process = format!("{ended:064x}");
+        submit(&fixture, leased, &process, DAY).await;
+        let process = ProcessId::new(process);
+        let submitted = fixture.inbox().entries_of(process.clone()).await.unwrap();
+        let dead = |entry: &SubmittedEntry| {
+            (entry.entry, Conclusion::Dead { code: "malformed".into(), reason: "x".repeat(2000) })
+        };
+        let conclusions: Vec<_> = submitted.iter().map(dead).collect();
+        fixture.inbox().conclude_submitted(process, conclusions).await.expect("concluded");
+        ended += entries;
+    }
+    assert_eq!(fixture.counts().await.dead, stored);
+    let refused = fixture.inbox().append(entry("evt_after")).await.unwrap_err();
+    assert!(matches!(refused, InboxError::Full(_)), "{refused:?}");
+}
+
+#[tokio::test]
 async fn an_inbox_larger_than_its_new_bound_takes_nothing_new_and_settles_what_it_has() {
     let mut fixture = Fixture::new();
     for number in 0..1000 {

@@ -39,6 +39,7 @@ use super::shadow::{Shadow, ShadowReport};
 use super::witness::{Testimony, Witness};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::clock::Clock;
+use crate::domain::private;
 use crate::revenue::verdict::Verdict;
 
 /// Name of this ledger in logs, metrics and errors.
@@ -61,6 +62,8 @@ pub struct SqliteLedger {
 impl SqliteLedger {
     /// Opens the file, creating it and its tables when they are not there.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, LedgerError> {
+        // SQLite says better than this what is wrong with a file that cannot be made.
+        let _ = private::file(path);
         let connection = Connection::open(path).map_err(fault)?;
         Self::start(connection, clock)
     }

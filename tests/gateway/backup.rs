@@ -339,17 +339,52 @@ fn a_restore_that_was_killed_is_finished_by_the_next_start() {
     let connection = Connection::open(data.join("inbox.db")).unwrap();
     connection.execute_batch("CREATE TABLE old (x)").unwrap();
     drop(connection);
-    let moves = serde_json::json!([{
-        "staged": data.join("inbox.db.restoring"), "target": data.join("inbox.db"),
-        "aside": data.join("inbox.db.before-restore-1"), "database": true,
-    }]);
-    std::fs::write(data.join("restore.journal"), moves.to_string()).unwrap();
+    let record = serde_json::json!({"files": ["inbox.db"], "stamp": "1"});
+    std::fs::write(data.join("restore.journal"), record.to_string()).unwrap();
     let gateway = stopped.options.serve();
     assert_eq!(gateway.until_idle()["inbox"]["settled"], 20);
     assert!(!data.join("restore.journal").exists());
     let tables = "SELECT name FROM sqlite_schema WHERE name = 'old'";
     assert!(ids(&data.join("inbox.db"), tables).is_empty());
     assert_eq!(ids(&data.join("inbox.db.before-restore-1"), tables), ["old"]);
+}
+
+#[test]
+fn a_planted_record_moves_nothing_whatever_is_run() {
+    let stopped = Stopped::new();
+    let victim = stopped.write("victim", b"as it was");
+    let bait = stopped.write("bait", b"planted");
+    let data = stopped.data();
+    let moves = serde_json::json!([{
+        "staged": bait, "target": victim, "aside": stopped.directory.path().join("aside"), "database": false,
+    }]);
+    std::fs::write(data.join("restore.journal"), moves.to_string()).unwrap();
+    let before = tree(&data);
+    let missing = stopped.directory.path().join("missing.age");
+    for more in [&["--dry-run"][..], &["--force"]] {
+        assert_eq!(stopped.restore(&missing, more).0, 1);
+        let _ = stopped.restore(&stopped.archive, more);
+        assert_eq!(tree(&data), before, "{more:?} changed something");
+        assert_eq!(std::fs::read(&victim).unwrap(), b"as it was", "{more:?}");
+    }
+    assert!(stopped.options.try_serve().is_err(), "it is for a person to look at");
+    assert_eq!(std::fs::read(&victim).unwrap(), b"as it was");
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_needs_no_stopped_gateway() {
+    let stopped = Stopped::new();
+    let gateway = stopped.options.serve();
+    gateway.until_idle();
+    let (code, stdout, stderr) = stopped.restore(&stopped.archive, &["--dry-run"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("would replace"), "{stdout}");
+    let nowhere = stopped.directory.path().join("nowhere");
+    let options = stopped.options.clone().with("GATEWAY_DATA_DIR", nowhere.display());
+    let key = text(&stopped.key.file);
+    let (code, stdout, _) = run(&options, &["restore", &text(&stopped.archive), "--identity", &key, "--dry-run"]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("would write") && !nowhere.exists(), "{stdout}");
 }
 
 #[test]

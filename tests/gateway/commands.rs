@@ -138,3 +138,41 @@ fn simulate_exits_0_against_a_gateway_and_not_against_something_else() {
     let (code, _, _) = run(&options, &["simulate", "--url", &wrong, "--events", "5"]);
     assert_ne!(code, 0);
 }
+
+#[test]
+fn secrets_are_not_printed_into_a_file_that_others_can_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path());
+    for (mode, written) in [(0o644, false), (0o640, false), (0o600, true)] {
+        let path = directory.path().join("keys.env");
+        let out = std::fs::File::create(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let ended = options.command().args(["keys", "generate"]).stdout(out).output().unwrap();
+        let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.success(), written, "{mode:o}: {stderr}");
+        assert_eq!(std::fs::read(&path).unwrap().is_empty(), !written, "{mode:o}");
+        assert!(written || (stderr.contains("others can read") && stderr.contains("--dir")), "{stderr}");
+    }
+}
+
+#[test]
+fn check_tells_of_files_that_others_can_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let options = Options::new(&data);
+    let _gateway = options.serve();
+    let files = || {
+        let (_, report, _) = run(&options, &["check", "--json"]);
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        report["components"].as_array().unwrap().iter().find(|one| one["component"] == "files").unwrap().clone()
+    };
+    assert_eq!(files()["status"], "ok");
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(data.join("inbox.db"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let found = files();
+    assert_eq!(found["status"], "degraded", "{found}");
+    assert!(found["detail"].as_str().unwrap().contains("inbox.db"), "{found}");
+    assert!(found["action"].as_str().unwrap().contains("chmod"), "{found}");
+}

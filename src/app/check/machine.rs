@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc2822;
 use super::Diagnosis;
 use crate::config::Config;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::disk;
+use crate::domain::{disk, private};
 use crate::outbound;
 
 /// Less room than this needs a look.
@@ -42,6 +42,24 @@ pub(super) fn disk(config: &Config) -> Diagnosis {
                 _ => Diagnosis::ok(NAME, detail),
             }
         }
+    }
+}
+
+/// Whether others on this machine can read what customers' data is in.
+pub(super) fn files(config: &Config) -> Diagnosis {
+    const NAME: &str = "files";
+    let directory = &config.inbox.data_dir;
+    match private::exposed_files(directory) {
+        Err(_) if !directory.exists() => Diagnosis::none(NAME, format!("{} is not there yet", directory.display())),
+        Err(error) => Diagnosis::degraded(NAME, format!("{}: {error}", directory.display()), "check GATEWAY_DATA_DIR"),
+        Ok(exposed) => match exposed.as_slice() {
+            [] => Diagnosis::ok(NAME, format!("nobody else can read those in {}", directory.display())),
+            [(first, mode), rest @ ..] => {
+                let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
+                let detail = format!("others can read or change {} (mode {mode:04o}){more}", first.display());
+                Diagnosis::degraded(NAME, detail, format!("chmod -R go= {}", directory.display()))
+            }
+        },
     }
 }
 

@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 
 use self::formats::{env, file_name, kubernetes, one_line, quoted};
+use super::refuse_exposed;
 use crate::config::{Config, GivenSecret, Sources};
 use crate::domain::secret::Secret;
 use crate::job::keys::files::{self, Access};
@@ -100,6 +101,7 @@ fn hand_out(args: &ExportArgs, text: &Secret) -> anyhow::Result<()> {
         args.reveal || !out.is_terminal(),
         "these are secrets: name a file with --out, pipe them on, or show them here with --reveal"
     );
+    refuse_exposed(&out)?;
     out.write_all(text.expose().as_bytes())?;
     Ok(())
 }

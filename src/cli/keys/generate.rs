@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::{RoleName, TRUSTED_FILE};
+use super::{RoleName, TRUSTED_FILE, refuse_exposed};
 use crate::domain::secret::Secret;
 use crate::job::keys::files::{self, Access, KeyFileError};
 use crate::job::keys::{KeyPair, Role, env_file};
@@ -18,7 +18,8 @@ pub struct GenerateArgs {
     #[arg(value_enum)]
     pub roles: Vec<RoleName>,
 
-    /// Write each key to a file of its own in this directory, readable by its owner alone. Keys that are there stay.
+    /// Write each key to a file of its own in this directory, readable by its owner alone. Keys that are there stay. Without it
+    /// they are printed, but not into a file that others can read.
     #[arg(long, value_name = "DIRECTORY")]
     pub dir: Option<PathBuf>,
 }
@@ -28,6 +29,7 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
     let roles: Vec<Role> = Role::ALL.into_iter().filter(wanted).collect();
     let mut out = std::io::stdout().lock();
     let Some(directory) = &args.dir else {
+        refuse_exposed(&out)?;
         let pairs = roles.into_iter().map(KeyPair::generate).collect::<Result<Vec<_>, _>>();
         let pairs = pairs.context("the operating system gives no randomness")?;
         out.write_all(env_file(&pairs).expose().as_bytes())?;

@@ -1,0 +1,112 @@
+//! Files and directories that their owner alone can read, whatever the umask says.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Bits of a mode that give others something: to read, to write, or to enter.
+const OTHERS: u32 = 0o077;
+
+/// Makes a directory, with those above it, unless it is there.
+///
+/// # Errors
+/// The system's own.
+pub fn directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes an empty file, unless there is one.
+///
+/// # Errors
+/// The system's own.
+pub fn file(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The mode of what others can read, or nothing when they cannot.
+fn exposed(found: &Metadata) -> Option<u32> {
+    let mode = found.mode() & 0o777;
+    (mode & OTHERS != 0).then_some(mode)
+}
+
+/// The mode of the file that is written to, when it is a file that others can read. A pipe or a terminal is none.
+pub fn exposed_file(open: impl AsFd) -> Option<u32> {
+    let found = File::from(open.as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
+    if found.is_file() { exposed(&found) } else { None }
+}
+
+/// Files of a directory that others can read, with their modes, when others can enter it. A directory that all may write in is
+/// among them.
+///
+/// # Errors
+/// The system's own.
+pub fn exposed_files(directory: &Path) -> io::Result<Vec<(PathBuf, u32)>> {
+    let mode = std::fs::metadata(directory)?.mode() & 0o777;
+    let mut found = Vec::new();
+    if mode & 0o002 != 0 {
+        found.push((directory.to_owned(), mode));
+    }
+    if mode & 0o011 == 0 {
+        return Ok(found);
+    }
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_file()
+            && let Some(mode) = exposed(&metadata)
+        {
+            found.push((entry.path(), mode));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_is_made_is_private_and_what_is_there_stays() {
+        let temporary = tempfile::tempdir().unwrap();
+        let nested = temporary.path().join("a/b");
+        directory(&nested).unwrap();
+        let path = nested.join("inbox.db");
+        file(&path).unwrap();
+        for (path, expected) in [(&nested, 0o700), (&path, 0o600)] {
+            assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777, expected, "{}", path.display());
+        }
+        std::fs::write(&path, "content").unwrap();
+        file(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"content");
+    }
+
+    #[test]
+    fn files_are_exposed_when_others_can_enter_and_read() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("inbox.db");
+        file(&path).unwrap();
+        mode(temporary.path(), 0o755);
+        assert_eq!(exposed_files(temporary.path()).unwrap(), []);
+        mode(&path, 0o644);
+        assert_eq!(exposed_files(temporary.path()).unwrap(), [(path.clone(), 0o644)]);
+        assert_eq!(exposed_file(File::open(&path).unwrap()), Some(0o644));
+        mode(temporary.path(), 0o700);
+        assert_eq!(exposed_files(temporary.path()).unwrap(), []);
+        mode(&path, 0o600);
+        mode(temporary.path(), 0o777);
+        assert_eq!(exposed_files(temporary.path()).unwrap(), [(temporary.path().to_owned(), 0o777)]);
+        assert_eq!(exposed_file(File::open(&path).unwrap()), None);
+    }
+}
