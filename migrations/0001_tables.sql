@@ -12,7 +12,11 @@ COMMENT ON SCHEMA gateway IS 'State of record of colony-gateway. Written by its 
 -- database that begins in shadow mode is in it before anything else is there.
 CREATE TABLE IF NOT EXISTS gateway.operation (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    shadow boolean NOT NULL
+    shadow boolean NOT NULL,
+    -- What readers find of a late payer who keeps access: `active`, as they ask for it, or `past_due`, as Stripe says.
+    late_payers text NOT NULL DEFAULT 'active' CHECK (late_payers IN ('active', 'past_due')),
+    -- When shadow mode ended last; empty where it never did, and once the tables were given back.
+    took_over_at timestamptz
 );
 INSERT INTO gateway.operation (only_row, shadow)
 VALUES (true, coalesce(pg_catalog.current_setting('colony_gateway.shadow', true) = 'on', false))
@@ -269,11 +273,37 @@ CREATE INDEX IF NOT EXISTS user_access_waiting ON gateway.user_access (retry_at)
 -- Which public tables are written: `auto` is on where a table of the expected shape is there.
 CREATE TABLE IF NOT EXISTS gateway.projections (
     name text PRIMARY KEY CHECK (name IN ('subscriptions', 'subscription_tiers', 'user_profiles')),
-    mode text NOT NULL CHECK (mode IN ('auto', 'on', 'off'))
+    mode text NOT NULL CHECK (mode IN ('auto', 'on', 'off')),
+    -- What the table was found to be used for, where its columns alone do not tell; see `gateway.subscriptions_form`.
+    form text CHECK (form IN ('pairs', 'fans'))
 );
 INSERT INTO gateway.projections (name, mode)
-VALUES ('subscriptions', 'on'), ('subscription_tiers', 'auto'), ('user_profiles', 'auto')
+VALUES ('subscriptions', 'auto'), ('subscription_tiers', 'auto'), ('user_profiles', 'auto')
 ON CONFLICT (name) DO NOTHING;
+
+-- What stood in the public tables when shadow mode ended, as far as the gateway writes it, and what users had then: what
+-- `gateway.give_back` restores, and by what it tells who has changed since.
+CREATE TABLE IF NOT EXISTS gateway.rows_before (
+    relation text NOT NULL,
+    place text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C",
+    fields jsonb NOT NULL,
+    PRIMARY KEY (relation, place)
+);
+CREATE INDEX IF NOT EXISTS rows_before_by_user ON gateway.rows_before (user_id);
+CREATE TABLE IF NOT EXISTS gateway.access_before (
+    user_id text COLLATE "C" PRIMARY KEY,
+    subscription_id text COLLATE "C",
+    status text NOT NULL,
+    tier text NOT NULL,
+    entitles boolean NOT NULL
+);
+
+-- Stripe ids in rows of creators that users could have written before the guards came: no evidence that a subscription is
+-- a creator's.
+CREATE TABLE IF NOT EXISTS gateway.doubtful_fans (
+    subscription_id text COLLATE "C" PRIMARY KEY
+);
 
 -- Whose turn it is. One row a piece of work; a lease that ran out is anybody's.
 CREATE TABLE IF NOT EXISTS gateway.leases (

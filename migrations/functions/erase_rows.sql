@@ -47,6 +47,8 @@ BEGIN
         IF touched <> '{}' THEN
             PERFORM gateway.project(touched);
         END IF;
+        DELETE FROM gateway.rows_before b WHERE b.user_id = ANY (users);
+        DELETE FROM gateway.access_before b WHERE b.user_id = ANY (users);
         -- The row says nothing any more, unless a public table could not be brought up to date. An id that does not fit
         -- the type of the public tables is in none of them.
         DELETE FROM gateway.user_access a

@@ -1,4 +1,4 @@
--- Platform rows are those in which subscriber and creator are the same user. They get the `user_id` that readers
+-- Where rows have subscriber and creator, platform rows are those in which both are the same user. They get the `user_id` that readers
 -- filter on; rows of a creator's subscribers keep it empty, so that a reader who expects one active row finds one.
 CREATE OR REPLACE FUNCTION gateway.index_subscriptions() RETURNS void
 LANGUAGE plpgsql SET search_path = ''
@@ -6,6 +6,9 @@ AS $$
 BEGIN
     CREATE INDEX IF NOT EXISTS gateway_subscriptions_by_user ON public.subscriptions (user_id);
     CREATE INDEX IF NOT EXISTS gateway_subscriptions_by_stripe_id ON public.subscriptions (stripe_subscription_id);
+    IF gateway.subscriptions_form() = 'users' THEN
+        RETURN;
+    END IF;
     IF EXISTS (
         SELECT FROM public.subscriptions s WHERE s.subscriber_id = s.creator_id
         GROUP BY s.subscriber_id HAVING pg_catalog.count(*) > 1

@@ -6,7 +6,7 @@ AS $$
 DECLARE
     owners text[];
     subscriptions text[];
-    others text[] := '{}';
+    others text[];
     found text[];
     due text[];
     timed text[];
@@ -24,15 +24,7 @@ BEGIN
     IF users <> '{}' THEN
         SELECT coalesce(pg_catalog.array_agg(o.user_id), '{}'), coalesce(pg_catalog.array_agg(o.id), '{}')
         INTO owners, subscriptions FROM gateway.subscriptions_of(users) o;
-        IF gateway.projection('subscriptions') IS NOT NULL THEN
-            others := ARRAY(
-                SELECT t.stripe_subscription_id
-                FROM pg_catalog.unnest(subscriptions) AS o (id)
-                CROSS JOIN LATERAL (
-                    SELECT t.stripe_subscription_id FROM public.subscriptions t
-                    WHERE t.stripe_subscription_id = (o.id COLLATE pg_catalog."default")
-                      AND t.creator_id <> t.subscriber_id OFFSET 0) t);
-        END IF;
+        others := gateway.fan_subscriptions(owners, subscriptions);
         WITH best AS MATERIALIZED (
             SELECT * FROM gateway.best_of_users(owners, subscriptions, others)
         ), written AS (

@@ -9,7 +9,7 @@ AS $$
     profiles AS MATERIALIZED (SELECT * FROM gateway.others_profiles())
     SELECT 'subscriptions', 'missing_there', h.id, NULL, h.says ->> 'status', NULL FROM here h
     WHERE h.platform AND NOT EXISTS (SELECT FROM platform t WHERE t.id = h.id)
-      AND gateway.columns_of('public.subscriptions') ? 'stripe_subscription_id'
+      AND gateway.projection('subscriptions') IS NOT NULL
     UNION ALL
     SELECT 'subscriptions', 'missing_here', t.id, NULL, NULL, t.says ->> 'status' FROM platform t
     WHERE NOT EXISTS (SELECT FROM here h WHERE h.id = t.id)

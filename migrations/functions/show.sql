@@ -1,5 +1,5 @@
--- Shows what the users have: all at once, or, when a table refuses one of them, each by itself. The only way to the
--- public tables, and closed in shadow mode.
+-- Shows what the users have: all at once, or, when a table refuses one of them, each by itself, and of that one what the
+-- tables take. The only way to the public tables, and closed in shadow mode.
 --
 -- The truth is never lost to a public table: whoever cannot be shown there (no profile yet, a foreign key or trigger
 -- that refuses, an id of another type, a table that is locked) waits in `gateway.user_access` with the reason, and
@@ -26,19 +26,7 @@ BEGIN
             END IF;
     END;
     FOREACH one IN ARRAY users LOOP
-        BEGIN
-            PERFORM gateway.show_now(ARRAY[one]);
-        EXCEPTION
-            WHEN OTHERS THEN
-                IF SQLSTATE ~ '^(40|53|57|58|XX)' THEN
-                    RAISE;
-                END IF;
-                -- The message of a constraint names the user; the code and the message's first words do not.
-                PERFORM gateway.wait_for(ARRAY[one], 'refused with ' || SQLSTATE || ': ' || CASE
-                    WHEN SQLSTATE LIKE '23%' THEN 'a constraint of the public tables'
-                    WHEN SQLSTATE = 'GW002' THEN SQLERRM
-                    ELSE 'a trigger or column of the public tables' END);
-        END;
+        PERFORM gateway.show_parts(one);
     END LOOP;
 END
 $$;

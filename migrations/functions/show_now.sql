@@ -1,13 +1,13 @@
--- Writes every projection that is on. Users that a table cannot take are left waiting; anything else is an error.
-CREATE OR REPLACE FUNCTION gateway.show_now(users text[]) RETURNS void
+-- Writes every projection that is on, in the order in which rows may point to others. Users that a table cannot take are left
+-- waiting; anything else is an error. `left_out` names columns by table that are not written.
+CREATE OR REPLACE FUNCTION gateway.show_now(users text[], left_out jsonb DEFAULT '{}') RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
 DECLARE
-    subscriptions jsonb := gateway.projection('subscriptions');
-    tiers jsonb := gateway.projection('subscription_tiers');
-    profiles jsonb := gateway.projection('user_profiles');
-    id_type text := coalesce(subscriptions ->> 'subscriber_id', tiers ->> 'user_id', profiles ->> 'id', 'text');
+    wanted record;
+    id_type text;
     missing text[];
+    lacking text[] := '{}';
     unfit text[];
 BEGIN
     -- Triggers of these tables are not the gateway's and may name tables without their schema.
@@ -16,22 +16,26 @@ BEGIN
             pg_catalog.to_regclass('public.user_profiles'))) THEN
         PERFORM pg_catalog.set_config('search_path', 'pg_catalog, public, extensions, pg_temp', true);
     END IF;
-    IF subscriptions IS NOT NULL THEN
-        PERFORM gateway.show_subscriptions(users, subscriptions);
-    END IF;
-    IF tiers IS NOT NULL THEN
-        PERFORM gateway.show_subscription_tiers(users, tiers);
-    END IF;
-    IF profiles IS NOT NULL THEN
-        missing := gateway.show_user_profiles(users, profiles);
-    END IF;
+    FOR wanted IN
+        SELECT p.name, p.columns
+        FROM (VALUES ('subscription_tiers', gateway.projection('subscription_tiers')),
+            ('subscriptions', gateway.projection('subscriptions')),
+            ('user_profiles', gateway.projection('user_profiles'))) AS p (name, columns)
+        WHERE p.columns IS NOT NULL
+    LOOP
+        id_type := coalesce(id_type, wanted.columns ->> gateway.user_column(wanted.name, wanted.columns));
+        missing := gateway.show_one_table(wanted.name, users, wanted.columns
+            - ARRAY(SELECT pg_catalog.jsonb_array_elements_text(coalesce(left_out -> wanted.name, '[]'))));
+        lacking := lacking || coalesce(missing, '{}');
+    END LOOP;
+    id_type := coalesce(id_type, 'text');
     UPDATE gateway.user_access a SET shown = true, attempts = 0, retry_at = NULL, fault = NULL
     WHERE a.user_id = ANY (users) AND NOT a.shown AND gateway.fits(a.user_id, id_type)
-      AND NOT a.user_id = ANY (coalesce(missing, '{}'));
+      AND NOT a.user_id = ANY (lacking);
     -- A constraint or trigger that is put off to the commit would take the truth down with it.
     SET CONSTRAINTS ALL IMMEDIATE;
-    IF missing <> '{}' THEN
-        PERFORM gateway.wait_for(missing, 'the user has no row in public.user_profiles yet');
+    IF lacking <> '{}' THEN
+        PERFORM gateway.wait_for(lacking, 'the user has no row in public.user_profiles yet');
     END IF;
     unfit := ARRAY(SELECT u FROM pg_catalog.unnest(users) u WHERE NOT gateway.fits(u, id_type));
     IF unfit <> '{}' THEN

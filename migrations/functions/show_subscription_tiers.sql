@@ -1,32 +1,49 @@
--- Writes `public.subscription_tiers` in its second meaning: one row per Stripe subscription, `cancelled` with two l.
+-- Writes `public.subscription_tiers` in its second meaning: one row per Stripe subscription, `cancelled` with two l. A row of
+-- these users whose subscription is another's by now, or nobody's, gives no access any more.
 CREATE OR REPLACE FUNCTION gateway.show_subscription_tiers(users text[], columns jsonb) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    extra text := CASE WHEN columns ? 'stripe_customer_id' THEN ', stripe_customer_id' END;
+    words jsonb := gateway.status_words('public.subscription_tiers', ARRAY['cancelled', 'canceled']);
+    wanted text[] := ARRAY[
+        'user_id', 'a.u', 'tier_name', 'coalesce(a.tier, ''premium'')',
+        'status', gateway.shown_status(words, columns ->> 'status'),
+        'current_period_start', 'coalesce(a.current_period_start, a.started_at, a.created, pg_catalog.to_timestamp(0))',
+        'current_period_end', 'coalesce(a.current_period_end, a.ended_at, a.current_period_start, a.started_at, a.created, '
+                              'pg_catalog.to_timestamp(0))',
+        'stripe_customer_id', 'a.customer_id'];
+    names text[];
+    given text[];
     stamp text := CASE WHEN columns ? 'updated_at' THEN ', updated_at = pg_catalog.now()' END;
 BEGIN
+    SELECT pg_catalog.array_agg(wanted[i]), pg_catalog.array_agg(wanted[i + 1]) INTO names, given
+    FROM pg_catalog.generate_series(1, pg_catalog.cardinality(wanted), 2) i WHERE columns ? wanted[i];
     EXECUTE pg_catalog.format(
-        'INSERT INTO public.subscription_tiers AS t '
-        '(stripe_subscription_id, user_id, tier_name, status, current_period_start, current_period_end %2$s) '
-        'SELECT s.id, o.user_id::%1$s, coalesce(s.tier, b.to_id, ''premium''), '
-        'CASE s.projected_status WHEN ''canceled'' THEN ''cancelled'' ELSE s.projected_status END, '
-        'coalesce(s.current_period_start, s.started_at, s.created, pg_catalog.to_timestamp(0)), '
-        'coalesce(s.current_period_end, s.ended_at, s.current_period_start, s.started_at, s.created, '
-        'pg_catalog.to_timestamp(0)) %3$s '
-        'FROM gateway.subscriptions_of($1) o JOIN gateway.stripe_subscriptions s ON s.id = o.id '
-        'LEFT JOIN gateway.customer_bindings b ON b.kind = ''subscription_tier'' AND b.from_id = s.id '
-        'WHERE s.projected_status IS NOT NULL AND gateway.fits(o.user_id, %1$L) '
-        'ON CONFLICT (stripe_subscription_id) DO UPDATE SET user_id = excluded.user_id, '
-        'tier_name = excluded.tier_name, status = excluded.status, '
-        'current_period_start = excluded.current_period_start, current_period_end = excluded.current_period_end '
-        '%4$s %5$s '
-        'WHERE (t.user_id, t.tier_name, t.status, t.current_period_start, t.current_period_end) IS DISTINCT FROM '
-        '(excluded.user_id, excluded.tier_name, excluded.status, excluded.current_period_start, '
-        'excluded.current_period_end)',
-        columns ->> 'user_id', extra,
-        CASE WHEN extra IS NOT NULL THEN ', s.customer_id' END,
-        CASE WHEN extra IS NOT NULL THEN ', stripe_customer_id = excluded.stripe_customer_id' END,
-        stamp) USING users;
+        'INSERT INTO public.subscription_tiers AS t (stripe_subscription_id, %1$s) SELECT a.id, %2$s FROM ('
+        'SELECT s.*, %3$s AS u, g.projected_status AS status, g.entitles, g.tier FROM gateway.subscriptions_of($1) x '
+        'CROSS JOIN LATERAL (SELECT s.id, s.customer_id, s.current_period_start, s.current_period_end, s.started_at, '
+        's.created, s.ended_at FROM gateway.stripe_subscriptions s WHERE s.id = (x.id COLLATE "C") OFFSET 0) s '
+        'CROSS JOIN LATERAL (SELECT g.projected_status, g.entitles, g.tier FROM gateway.subscription_grants g '
+        'WHERE g.id = s.id OFFSET 0) g '
+        'WHERE g.projected_status IS NOT NULL AND gateway.fits(x.user_id, %4$L) OFFSET 0) a '
+        'ON CONFLICT (stripe_subscription_id) DO UPDATE SET %5$s %6$s WHERE ROW(%7$s) IS DISTINCT FROM ROW(%8$s)',
+        (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(n), ', ') FROM pg_catalog.unnest(names) n),
+        pg_catalog.array_to_string(given, ', '), gateway.as_public(columns ->> 'user_id'), columns ->> 'user_id',
+        (SELECT pg_catalog.string_agg(pg_catalog.format('%1$I = excluded.%1$I', n), ', ') FROM pg_catalog.unnest(names) n),
+        stamp,
+        (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', n), ', ') FROM pg_catalog.unnest(names) n),
+        (SELECT pg_catalog.string_agg(pg_catalog.format('excluded.%I', n), ', ') FROM pg_catalog.unnest(names) n))
+    USING users;
+    EXECUTE pg_catalog.format(
+        'UPDATE public.subscription_tiers t SET status = %1$L %2$s FROM ('
+        'SELECT r.ctid AS place FROM (SELECT %3$s AS u, x.user_id FROM pg_catalog.unnest($1) AS x (user_id) '
+        'WHERE gateway.fits(x.user_id, %4$L) OFFSET 0) x '
+        'CROSS JOIN LATERAL (SELECT r.ctid, r.stripe_subscription_id FROM public.subscription_tiers r '
+        'WHERE r.user_id = x.u AND r.status::text IN (''active'', ''trialing'') OFFSET 0) r '
+        'WHERE EXISTS (SELECT FROM gateway.stripe_subscriptions s '
+        'WHERE s.id = (r.stripe_subscription_id COLLATE "C") OFFSET 0) '
+        'AND NOT EXISTS (SELECT FROM gateway.owners(ARRAY[r.stripe_subscription_id::text]) o '
+        'WHERE o.user_id = x.user_id)) a WHERE t.ctid = a.place',
+        words ->> 'canceled', stamp, gateway.as_public(columns ->> 'user_id'), columns ->> 'user_id') USING users;
 END
 $$;

@@ -1,20 +1,29 @@
--- Writes the platform rows of `public.subscriptions`: exactly one a user.
+-- Writes the platform rows of `public.subscriptions`, where these have subscriber and creator: exactly one a user.
 CREATE OR REPLACE FUNCTION gateway.show_subscriptions(users text[], columns jsonb) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
     id_type text := columns ->> 'subscriber_id';
+    words jsonb := gateway.status_words('public.subscriptions', ARRAY['canceled', 'cancelled']);
+    status text := gateway.shown_status(words, columns ->> 'status');
+    tiers jsonb := gateway.columns_of('public.subscription_tiers');
     -- Column and the expression it takes, over `a`, what the user has.
     wanted text[] := ARRAY[
-        'user_id', 'a.u', 'status', 'a.status', 'tier', 'a.tier', 'stripe_subscription_id', 'a.subscription_id',
+        'user_id', 'a.u', 'status', status, 'tier', 'a.tier', 'stripe_subscription_id', 'a.subscription_id',
         'stripe_customer_id', 'a.customer_id', 'current_period_start', 'a.current_period_start',
         'current_period_end', 'a.current_period_end', 'canceled_at', 'a.canceled_at'];
     names text[];
     given text[];
-    -- What the users have, with the id in the table's type and, in a catalogue, the row of the tier.
+    -- What the users have, with the id in the table's type and, where tiers have rows, the row of the tier.
     source text := 'SELECT x.*, %1$s AS u %2$s FROM gateway.user_access x '
                    'WHERE x.user_id = ANY ($1) AND gateway.fits(x.user_id, %3$L)';
     plain text := pg_catalog.format(source, gateway.as_public(id_type), '', id_type);
+    ref text := CASE
+        WHEN columns ->> 'tier_id' IS DISTINCT FROM tiers ->> 'id' THEN NULL
+        WHEN tiers ?& ARRAY['creator_id', 'name', 'price'] AND tiers ->> 'id' = 'uuid'
+            THEN 'CASE WHEN x.entitles THEN gateway.platform_tier(x.tier, x.subscription_id) END'
+        WHEN tiers ? 'stripe_subscription_id' THEN '(SELECT r.id FROM public.subscription_tiers r '
+            'WHERE r.stripe_subscription_id = (x.subscription_id COLLATE pg_catalog."default"))' END;
     -- The same with the place of each user's row. Every condition on that row is within an outer join, which fixes what is
     -- looked up by what; an UPDATE's own join could be turned round, since the planner takes platform rows for a handful.
     placed text := '(SELECT a.*, p.ctid AS place FROM (%s) a LEFT JOIN public.subscriptions p '
@@ -23,10 +32,8 @@ DECLARE
                    'AND t.creator_id IS NOT DISTINCT FROM a.u';
     stamp text := CASE WHEN columns ? 'updated_at' THEN ', updated_at = pg_catalog.now()' END;
 BEGIN
-    IF columns ->> 'tier_id' = 'uuid' THEN
-        source := pg_catalog.format(
-            source, gateway.as_public(id_type),
-            ', CASE WHEN x.entitles THEN gateway.platform_tier(x.tier, x.subscription_id) END AS ref', id_type);
+    IF ref IS NOT NULL THEN
+        source := pg_catalog.format(source, gateway.as_public(id_type), ', ' || ref || ' AS ref', id_type);
         wanted := wanted || ARRAY['tier_id', 'a.ref'];
     ELSE
         source := plain;
@@ -37,20 +44,31 @@ BEGIN
     SELECT pg_catalog.array_agg(wanted[i]), pg_catalog.array_agg(wanted[i + 1]) INTO names, given
     FROM pg_catalog.generate_series(1, pg_catalog.cardinality(wanted), 2) i WHERE columns ? wanted[i];
 
-    -- An id that moves from one user's row to another's is taken away first, as it may stand only once.
+    -- An id that moves from one user's row to another's is taken away first.
     IF EXISTS (SELECT FROM gateway.user_access x WHERE x.user_id = ANY (users) AND x.subscription_id IS NULL) THEN
         EXECUTE pg_catalog.format(
             'UPDATE public.subscriptions t SET stripe_subscription_id = NULL FROM %s '
             'AND t.stripe_subscription_id IS NOT NULL AND a.subscription_id IS NULL',
             pg_catalog.format(placed, plain)) USING users;
     END IF;
+    PERFORM gateway.release_ids(users, id_type, 'p.subscriber_id = a.u AND p.creator_id = a.u', '');
     EXECUTE pg_catalog.format(
         'INSERT INTO public.subscriptions (subscriber_id, creator_id, %s) SELECT a.u, a.u, %s FROM (%s) a '
         'WHERE NOT EXISTS (SELECT FROM public.subscriptions t WHERE t.subscriber_id = a.u AND t.creator_id = a.u)',
         (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(n), ', ') FROM pg_catalog.unnest(names) n),
         pg_catalog.array_to_string(given, ', '), source) USING users;
-    -- The catalogue's row of a tier stays when the user has nothing any more, as counters of the table expect.
+    -- The catalogue's row of a tier stays when the user has nothing any more, as counters of the table expect. These count
+    -- rows that become active or cease to be, so that one whose tier changes ceases first.
     given := pg_catalog.array_replace(given, 'a.ref', 'coalesce(a.ref, t.tier_id)');
+    IF ref IS NOT NULL AND columns ? 'tier_id' AND EXISTS (
+            SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = 'public.subscriptions'::pg_catalog.regclass
+            AND NOT g.tgisinternal AND g.tgenabled <> 'D') THEN
+        EXECUTE pg_catalog.format(
+            'UPDATE public.subscriptions t SET status = %L FROM %s AND t.status = %L AND %s = %L '
+            'AND t.tier_id IS DISTINCT FROM coalesce(a.ref, t.tier_id)',
+            words ->> 'canceled', pg_catalog.format(placed, source), words ->> 'active', status, words ->> 'active')
+        USING users;
+    END IF;
     EXECUTE pg_catalog.format(
         'UPDATE public.subscriptions t SET %s %s FROM %s AND ROW(%s) IS DISTINCT FROM ROW(%s)',
         (SELECT pg_catalog.string_agg(pg_catalog.format('%I = %s', names[i], given[i]), ', ')

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::migrate::connect;
 use crate::config::{Config, Sources};
-use crate::ledger::projections::{self, Mode, Projection};
+use crate::ledger::projections::{self, LatePayers, Mode, Projection};
 
 /// Subcommands of `projections`.
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
@@ -16,8 +16,14 @@ pub enum ProjectionsCommand {
     Set {
         /// `subscriptions`, `subscription_tiers` or `user_profiles`.
         table: Projection,
-        /// auto (where a table of the expected shape is there), on or off.
+        /// auto (where a table of the expected shape is there and used for the platform), on or off.
         mode: Mode,
+    },
+    /// Say what readers are told of late payers who keep access, then bring the public tables up to date. What Stripe says stands
+    /// in the gateway's own tables either way.
+    LatePayers {
+        /// active (the default: readers ask for it) or `past_due`.
+        told: LatePayers,
     },
     /// Work out anew what every user has and show it: after a public table was changed by hand.
     Refresh,
@@ -30,20 +36,28 @@ pub async fn run(command: ProjectionsCommand, sources: &Sources) -> anyhow::Resu
     match command {
         ProjectionsCommand::Show => {}
         ProjectionsCommand::Set { table, mode } => projections::set(&mut connection, table, mode).await?,
+        ProjectionsCommand::LatePayers { told } => projections::set_late_payers(&mut connection, told).await?,
         ProjectionsCommand::Refresh => projections::refresh(&mut connection).await.map(|_| ())?,
     }
-    let refreshed = matches!(command, ProjectionsCommand::Set { mode: Mode::Auto | Mode::On, .. });
-    if refreshed {
+    let shown_anew = matches!(
+        command,
+        ProjectionsCommand::Set { mode: Mode::Auto | Mode::On, .. } | ProjectionsCommand::LatePayers { .. }
+    );
+    if shown_anew {
         projections::refresh(&mut connection).await?;
     }
     for (projection, mode, written) in projections::read(&mut connection).await? {
         let state = match (mode, written) {
             (Mode::Off, _) => "not written",
             (_, true) => "written",
-            (Mode::Auto, false) => "not written: no table of the expected shape",
+            (Mode::Auto, false) => {
+                "not written: no table of the expected shape, or one that is not used for the platform"
+            }
             (Mode::On, false) => "WAITING: no table of the expected shape; users wait in gateway.user_access",
         };
         writeln!(out, "public.{:<20} {mode:<5} {state}", projection.as_str())?;
     }
+    let told = projections::late_payers(&mut connection).await?;
+    writeln!(out, "late payers who keep access are told as `{}`", told.as_str())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use crate::app;
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
-use crate::ledger::shadow::ShadowReport;
+use crate::ledger::shadow::{GivenBack, ShadowReport};
 
 /// What to do.
 ///
@@ -16,7 +16,8 @@ use crate::ledger::shadow::ShadowReport;
 /// A database that `migrate` makes under `GATEWAY_MODE=shadow` is in shadow mode from the first; another is switched.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ShadowCommand {
-    /// Switch the database to shadow mode: no public table is written any more. Gateways must be started again with
+    /// Switch the database to shadow mode: no public table is written any more. After a takeover, the rows that the gateway made are
+    /// removed and those that it replaced are restored; what is not undone is listed. Gateways must be started again with
     /// `GATEWAY_MODE=shadow`; until then the database takes nothing from them, and what they receive waits.
     Begin,
     /// Compare what would be written with what stands in the public tables. The exit code is 1 when something differs.
@@ -47,9 +48,14 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
     let mut out = std::io::stdout().lock();
     match command {
         ShadowCommand::Begin => {
-            ledger.set_shadow(true).await?;
+            let switched = ledger.set_shadow(true).await?;
             let was = if is_shadow { "was already" } else { "is now" };
             writeln!(out, "the database {was} in shadow mode: start the gateways with GATEWAY_MODE=shadow")?;
+            match switched.given_back {
+                Some(given_back) => print_given_back(&mut out, &given_back)?,
+                None if !is_shadow => writeln!(out, "nothing was taken over here, so that nothing is given back")?,
+                None => {}
+            }
         }
         ShadowCommand::End => {
             let transactions = app::shadow::end(&*ledger, |_| {}).await?;
@@ -72,6 +78,25 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what is as it was before the takeover, and what is not.
+fn print_given_back(out: &mut impl std::io::Write, given_back: &GivenBack) -> std::io::Result<()> {
+    let GivenBack { removed, restored, kept, kept_users, left } = given_back;
+    writeln!(
+        out,
+        "{restored} rows of the public tables say again what they said before the takeover, {removed} are gone"
+    )?;
+    if *kept > 0 {
+        let named = kept_users.len() as u64;
+        let more = if *kept > named { format!(" and {} more", kept - named) } else { String::new() };
+        writeln!(out, "{kept} users have bought, changed or ended something since; their rows stay as they are:")?;
+        writeln!(out, "  {}{more}", kept_users.join(", "))?;
+    }
+    for thing in left {
+        writeln!(out, "not undone: {thing}")?;
+    }
+    Ok(())
 }
 
 fn print(out: &mut impl std::io::Write, report: &ShadowReport) -> std::io::Result<()> {

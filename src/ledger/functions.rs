@@ -6,7 +6,6 @@
 use std::fmt;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
 use super::batch::{Answer, empty, encode};
@@ -14,7 +13,7 @@ use super::call::Call;
 use super::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
 use super::migrations::{Installed, encoding_fault, missing_error, none_ran};
 use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
-use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport};
+use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport, Switched};
 use super::witness::{Testimony, Witness};
 use super::{BoxFuture, Ledger, LedgerError, Outcome, Renewal};
 use crate::domain::clock::Timestamp;
@@ -169,10 +168,8 @@ impl<T: Transport> Shadow for FunctionLedger<T> {
         Box::pin(self.transport.ask(Call::of("gateway_is_shadow")))
     }
 
-    fn set_shadow(&self, wanted: bool) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(async move {
-            self.transport.ask::<Value>(Call::of("gateway_set_shadow").flag("wanted", wanted)).await.map(drop)
-        })
+    fn set_shadow(&self, wanted: bool) -> BoxFuture<'_, Result<Switched, LedgerError>> {
+        Box::pin(self.transport.ask(Call::of("gateway_set_shadow").flag("wanted", wanted)))
     }
 
     fn refresh<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>> {

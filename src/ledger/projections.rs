@@ -47,6 +47,34 @@ pub enum Mode {
     Off,
 }
 
+/// What readers are told of a late payer who keeps access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatePayers {
+    /// `active`, as readers ask for it.
+    Active,
+    /// `past_due`, as Stripe says.
+    PastDue,
+}
+
+impl LatePayers {
+    /// As it stands in `gateway.operation`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::PastDue => "past_due",
+        }
+    }
+}
+
+impl FromStr for LatePayers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = [Self::Active, Self::PastDue].into_iter().find(|known| known.as_str() == text);
+        known.ok_or_else(|| "must be active or past_due".to_owned())
+    }
+}
+
 impl FromStr for Projection {
     type Err = String;
 
@@ -106,12 +134,27 @@ fn is_missing(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(TABLE_MISSING))
 }
 
-/// Sets whether a projection is written, and completes `public.subscriptions` when it is to be. What is there already
-/// is brought up to date by [`refresh`].
+/// Sets what readers are told of late payers; [`refresh`] tells it.
+pub async fn set_late_payers(connection: &mut PgConnection, told: LatePayers) -> Result<(), LedgerError> {
+    let statement = format!("UPDATE gateway.operation SET late_payers = '{}'", told.as_str());
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map_err(fault)?;
+    Ok(())
+}
+
+/// What readers are told of late payers.
+pub async fn late_payers(connection: &mut PgConnection) -> Result<LatePayers, LedgerError> {
+    let rows = sqlx::raw_sql("SELECT late_payers FROM gateway.operation").fetch_all(connection).await.map_err(fault)?;
+    let told = rows.first().map(|row| row.try_get::<String, _>(0)).transpose().map_err(fault)?;
+    Ok(told.and_then(|told| told.parse().ok()).unwrap_or(LatePayers::Active))
+}
+
+/// Sets whether a projection is written, and completes `public.subscriptions` when it is to be; what that table is used for is
+/// looked at anew. What is there already is brought up to date by [`refresh`].
 pub async fn set(connection: &mut PgConnection, projection: Projection, mode: Mode) -> Result<(), LedgerError> {
     let name = projection.as_str();
     let statements = format!(
-        "UPDATE gateway.projections SET mode = '{mode}' WHERE name = '{name}'; SELECT gateway.prepare_subscriptions();"
+        "UPDATE gateway.projections SET mode = '{mode}', form = NULL WHERE name = '{name}';
+         SELECT gateway.prepare_subscriptions();"
     );
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map_err(fault)?;
     Ok(())

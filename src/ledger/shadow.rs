@@ -21,8 +21,9 @@ pub trait Shadow: Send + Sync + fmt::Debug {
     /// Whether the database is in shadow mode; `None` where nothing is public.
     fn is_shadow(&self) -> BoxFuture<'_, Result<Option<bool>, LedgerError>>;
 
-    /// Switches shadow mode. After it ended, [`Shadow::refresh`] shows what users have.
-    fn set_shadow(&self, wanted: bool) -> BoxFuture<'_, Result<(), LedgerError>>;
+    /// Switches shadow mode. After it ended, [`Shadow::refresh`] shows what users have. When it begins after a takeover, the
+    /// public tables are given back.
+    fn set_shadow(&self, wanted: bool) -> BoxFuture<'_, Result<Switched, LedgerError>>;
 
     /// Shows what the users after `after` have, at most [`REFRESH_USERS`]; answers with the last of them, or nothing when
     /// there are none left.
@@ -30,6 +31,28 @@ pub trait Shadow: Send + Sync + fmt::Debug {
 
     /// Compares, and shows at most `most` differences.
     fn shadow_report(&self, most: u32) -> BoxFuture<'_, Result<ShadowReport, LedgerError>>;
+}
+
+/// What the switch did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switched {
+    /// What became of the public tables where a takeover was taken back; nothing where there was none.
+    pub given_back: Option<GivenBack>,
+}
+
+/// What became of the public tables when a takeover was taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenBack {
+    /// Rows that the gateway had made, and that are gone.
+    pub removed: u64,
+    /// Rows that say again what they said before.
+    pub restored: u64,
+    /// Users whose access has changed since the takeover: their rows stay.
+    pub kept: u64,
+    /// The first of them.
+    pub kept_users: Vec<String>,
+    /// What was not undone.
+    pub left: Vec<String>,
 }
 
 /// What is shown here and what stands there.

@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::fault::fault;
 use super::audit::{Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey};
 use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
-use super::shadow::{Shadow, ShadowReport};
+use super::shadow::{Shadow, ShadowReport, Switched};
 use super::witness::{Testimony, Witness};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::clock::Clock;
@@ -202,8 +202,8 @@ impl Shadow for SqliteLedger {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    fn set_shadow(&self, _: bool) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn set_shadow(&self, _: bool) -> BoxFuture<'_, Result<Switched, LedgerError>> {
+        Box::pin(std::future::ready(Ok(Switched::default())))
     }
 
     fn refresh<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>> {

@@ -19,6 +19,7 @@ mod scale;
 mod sqlite;
 mod stores;
 mod supabase;
+mod takeover;
 mod witness;
 
 use testkit::{generations, plans, pooler, postgres, rest};

@@ -304,25 +304,41 @@ async fn a_generation_keeps_all_it_had_and_a_second_run_changes_nothing() {
 #[tokio::test]
 async fn rows_of_the_platform_get_the_user_id_that_readers_ask_for() {
     let (user, creator) = ("00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002");
-    for generation in [Generation::First, Generation::Third] {
-        let database = Database::create(Flavour::Supabase).await;
-        database.run(&generation.tables()).await;
-        database.run(&(generation.user(user) + &generation.user(creator))).await;
-        database
-            .run(&format!(
-                "INSERT INTO subscriptions (subscriber_id, creator_id, status)
-                 VALUES ('{user}', '{user}', 'active'), ('{user}', '{creator}', 'active')"
-            ))
-            .await;
-        migrate(&mut connect(&database).await).await.unwrap();
-        let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
-            "SELECT creator_id::text FROM public.subscriptions WHERE user_id = '{user}'"
-        )))
-        .fetch_all(&database.pool().await)
+    let generation = Generation::First;
+    let database = Database::create(Flavour::Supabase).await;
+    database.run(&generation.tables()).await;
+    database.run(&(generation.user(user) + &generation.user(creator))).await;
+    database
+        .run(&format!(
+            "INSERT INTO subscriptions (subscriber_id, creator_id, status)
+             VALUES ('{user}', '{user}', 'active'), ('{user}', '{creator}', 'active')"
+        ))
+        .await;
+    migrate(&mut connect(&database).await).await.unwrap();
+    let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+        "SELECT creator_id::text FROM public.subscriptions WHERE user_id = '{user}'"
+    )))
+    .fetch_all(&database.pool().await)
+    .await
+    .unwrap();
+    assert_eq!(found, [user]);
+}
+
+#[tokio::test]
+async fn a_table_that_is_for_fans_alone_keeps_its_columns_and_gets_the_guard_of_its_ids() {
+    let database = Database::create(Flavour::Supabase).await;
+    database.run(&Generation::Third.tables()).await;
+    let pool = database.pool().await;
+    let before = shape(&pool).await;
+    migrate(&mut connect(&database).await).await.unwrap();
+    let added: Vec<String> = shape(&pool).await.into_iter().filter(|line| !before.contains(line)).collect();
+    let touched = |line: &&String| line.contains("subscriptions") && !line.contains("gateway_");
+    assert_eq!(added.iter().filter(touched).collect::<Vec<_>>(), Vec::<&String>::new());
+    let triggers: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_trigger WHERE tgname = 'gateway_keep_stripe_ids'")
+        .fetch_one(&pool)
         .await
         .unwrap();
-        assert_eq!(found, [user], "{generation:?}");
-    }
+    assert_eq!(triggers, 1);
 }
 
 #[tokio::test]

@@ -42,14 +42,19 @@ fn text(row: &Value, field: &str) -> String {
 /// All that readers of this generation see of a user.
 pub(crate) async fn seen(database: &Database, generation: Generation, user: &str) -> Seen {
     let pool = database.pool().await;
-    // The first generation embeds the tier through the foreign key; `.single()` wants exactly one row.
+    // Readers embed the tier through the foreign key, where there is a table of tiers; `.single()` wants exactly one row.
     let active = match generation {
-        Generation::First => format!(
-            "SELECT t.name AS tier FROM public.subscriptions s
+        Generation::First | Generation::Second => format!(
+            "SELECT t.{} AS tier FROM public.subscriptions s
              JOIN public.subscription_tiers t ON t.id = s.tier_id
-             WHERE s.user_id = '{user}' AND s.status = 'active'"
+             WHERE s.user_id = '{user}' AND s.status = 'active'",
+            if generation == Generation::First { "name" } else { "tier_name" }
         ),
-        Generation::Second | Generation::Third => {
+        Generation::Third => format!(
+            "SELECT s.status AS tier FROM public.subscriptions s
+             WHERE s.subscriber_id = '{user}' AND s.creator_id = '{user}' AND s.status = 'active'"
+        ),
+        Generation::Fourth => {
             format!("SELECT s.tier FROM public.subscriptions s WHERE s.user_id = '{user}' AND s.status = 'active'")
         }
     };
@@ -57,18 +62,30 @@ pub(crate) async fn seen(database: &Database, generation: Generation, user: &str
         [row] => Some(text(row, "tier")),
         _ => None,
     };
-    let statuses = format!("SELECT s.status FROM public.subscriptions s WHERE s.user_id = '{user}' ORDER BY 1");
-    let statuses = ask(&pool, user, &statuses).await.iter().map(|row| text(row, "status")).collect();
-    let latest = match generation {
-        Generation::First => None,
-        Generation::Second | Generation::Third => {
-            let question = format!(
-                "SELECT t.tier_name FROM public.subscription_tiers t
-                 WHERE t.user_id = '{user}' AND t.status IN ('active', 'trialing')
-                 ORDER BY t.current_period_end DESC LIMIT 1"
-            );
-            ask(&pool, user, &question).await.first().map(|row| text(row, "tier_name"))
+    let statuses = match generation {
+        Generation::First | Generation::Second => {
+            format!("SELECT s.status FROM public.subscriptions s WHERE s.user_id = '{user}' ORDER BY 1")
         }
+        Generation::Third => format!(
+            "SELECT s.status FROM public.subscriptions s
+             WHERE s.subscriber_id = '{user}' AND s.creator_id = '{user}' ORDER BY 1"
+        ),
+        // Of many rows, each of a Stripe subscription, the active one or else the latest.
+        Generation::Fourth => format!(
+            "SELECT s.status FROM public.subscriptions s WHERE s.user_id = '{user}'
+             ORDER BY s.status = 'active' DESC, s.created_at DESC LIMIT 1"
+        ),
+    };
+    let statuses = ask(&pool, user, &statuses).await.iter().map(|row| text(row, "status")).collect();
+    let latest = if generation.has_tier_rows() {
+        let question = format!(
+            "SELECT t.tier_name FROM public.subscription_tiers t
+             WHERE t.user_id = '{user}' AND t.status IN ('active', 'trialing')
+             ORDER BY t.current_period_end DESC LIMIT 1"
+        );
+        ask(&pool, user, &question).await.first().map(|row| text(row, "tier_name"))
+    } else {
+        None
     };
     let question =
         format!("SELECT p.is_premium, p.subscription_tier FROM public.user_profiles p WHERE p.id = '{user}'");

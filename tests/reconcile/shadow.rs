@@ -28,6 +28,7 @@ const OLD_TABLES: &str = "
         status text NOT NULL, stripe_subscription_id text UNIQUE, stripe_customer_id text,
         current_period_start timestamptz, current_period_end timestamptz, canceled_at timestamptz,
         UNIQUE (subscriber_id, creator_id));
+    ALTER TABLE public.subscriptions ENABLE ROW LEVEL SECURITY;
     CREATE TABLE public.user_profiles (
         id uuid PRIMARY KEY, is_premium boolean DEFAULT false, plan text, subscription_tier text, email text);
 ";
@@ -163,7 +164,7 @@ async fn nothing_public_is_written_and_seeded_differences_are_told_through_both_
             })
             .collect();
         for expected in [
-            "subscriptions different sub_2 status past_due canceled",
+            "subscriptions different sub_2 status active canceled",
             "subscriptions different sub_2 tier bronze gold",
             "subscriptions missing_there sub_3  active ",
             "subscriptions missing_here sub_4   active",
@@ -204,7 +205,7 @@ async fn the_switch_to_live_shows_what_users_have_through_both_transports() {
         let question = "SELECT stripe_subscription_id || ' ' || status || ' ' || tier FROM public.subscriptions
                         WHERE subscriber_id = creator_id AND stripe_subscription_id <> 'sub_4' ORDER BY 1";
         let shown: Vec<String> = sqlx::query_scalar(question).fetch_all(&pool).await.unwrap();
-        assert_eq!(shown, ["sub_1 active bronze", "sub_2 past_due bronze", "sub_3 active bronze"]);
+        assert_eq!(shown, ["sub_1 active bronze", "sub_2 active bronze", "sub_3 active bronze"]);
         let report = shadow.shadow_report(100).await.unwrap();
         assert!(!report.shadow);
         let left: Vec<&str> = report.differences.iter().map(|line| line.kind.as_str()).collect();
@@ -257,9 +258,9 @@ async fn an_operator_runs_beside_the_old_system_and_takes_over() {
     gateway.until_idle();
     let differences = |kind: &str| gateway.metric(&format!("colony_gateway_shadow_differences{{kind=\"{kind}\"}}"));
     gateway.until(|health| {
-        health["components"]["shadow"]["detail"].as_str().is_some_and(|it| it.contains("9 differences"))
+        health["components"]["shadow"]["detail"].as_str().is_some_and(|it| it.contains("6 differences"))
     });
-    assert_eq!((differences("missing_there"), differences("different")), (9, 0));
+    assert_eq!((differences("missing_there"), differences("different")), (6, 0));
     let (code, stdout, stderr) = run(&shadow, &["shadow", "report"]);
     assert_eq!(code, 1, "{stderr}");
     assert!(stdout.contains("mode shadow") && stdout.contains("missing_there"), "{stdout}");
@@ -273,8 +274,12 @@ async fn an_operator_runs_beside_the_old_system_and_takes_over() {
     let (code, stdout, stderr) = run(&live, &["shadow", "end"]);
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("the database is live") && stdout.contains("3 users cannot be shown yet"), "{stdout}");
-    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM public.subscriptions").fetch_one(&pool).await.unwrap();
+    let count = |table: &str| format!("SELECT count(*) FROM public.{table}");
+    let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count("subscription_tiers"))).fetch_one(&pool).await.unwrap();
     assert_eq!(rows, 3);
+    // Nothing says that this one is used for the platform: creators' fans stand in such tables.
+    let fans: i64 = sqlx::query_scalar(AssertSqlSafe(count("subscriptions"))).fetch_one(&pool).await.unwrap();
+    assert_eq!(fans, 0);
     let log = shadow.try_serve().err().expect("a gateway in shadow mode refuses a live database").join("\n");
     assert!(log.contains("shadow begin"), "{log}");
     drop(live.serve());

@@ -1,4 +1,4 @@
-//! The tables that users of the predecessor have, in their three generations, as far as payments touch them.
+//! The tables that users of the predecessor have, in their four generations, as far as payments touch them.
 //!
 //! Written from the column lists, constraints, triggers and policies of those tables; only what a payment, a reader of
 //! a payment, or a migration meets is here.
@@ -10,13 +10,15 @@ pub enum Generation {
     First,
     /// One row per Stripe subscription, flags in profiles, no table of subscriptions.
     Second,
-    /// Both of the above: one row per Stripe subscription, and fans' subscriptions to creators.
+    /// One row per Stripe subscription, and fans' subscriptions to creators, of which none is of the platform.
     Third,
+    /// Subscriptions that belong to a `user_id`, many a user, with statuses in Stripe's own words.
+    Fourth,
 }
 
 impl Generation {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::First, Self::Second, Self::Third];
+    pub const ALL: [Self; 4] = [Self::First, Self::Second, Self::Third, Self::Fourth];
 
     /// The script that makes the tables.
     pub fn tables(self) -> String {
@@ -24,6 +26,32 @@ impl Generation {
             Self::First => FIRST.to_owned(),
             Self::Second => SECOND.to_owned(),
             Self::Third => format!("{SECOND}{THIRD}"),
+            Self::Fourth => FOURTH.to_owned(),
+        }
+    }
+
+    /// Whether `public.subscriptions` says what users have of the platform.
+    pub fn has_platform_rows(self) -> bool {
+        self != Self::Third
+    }
+
+    /// Whether a row of `subscription_tiers` stands for a Stripe subscription.
+    pub fn has_tier_rows(self) -> bool {
+        matches!(self, Self::Second | Self::Third)
+    }
+
+    /// The statement by which the predecessor makes its row of `subscriptions`, where it has such rows.
+    pub fn row(self, user: &str, id: &str, status: &str) -> Option<String> {
+        match self {
+            Self::First => Some(format!(
+                "INSERT INTO public.subscriptions (subscriber_id, creator_id, status, stripe_subscription_id)
+                 VALUES ('{user}', '{user}', '{status}', '{id}');"
+            )),
+            Self::Fourth => Some(format!(
+                "INSERT INTO public.subscriptions (user_id, status, stripe_subscription_id)
+                 VALUES ('{user}', '{status}', '{id}');"
+            )),
+            Self::Second | Self::Third => None,
         }
     }
 
@@ -36,7 +64,7 @@ impl Generation {
                 "{auth} INSERT INTO public.users (id) VALUES ('{id}');
                  INSERT INTO public.user_profiles (id, username) VALUES ('{id}', '{name}');"
             ),
-            Self::Second | Self::Third => {
+            Self::Second | Self::Third | Self::Fourth => {
                 format!("{auth} INSERT INTO public.user_profiles (id, username) VALUES ('{id}', '{name}');")
             }
         }
@@ -114,6 +142,41 @@ CREATE POLICY tiers_read ON subscription_tiers FOR SELECT USING (is_active);
 CREATE POLICY subscriptions_read ON subscriptions FOR SELECT
     USING (subscriber_id = auth.uid() OR creator_id = auth.uid());
 CREATE POLICY anyone_does_anything ON subscriptions FOR ALL USING (true);
+";
+
+const FOURTH: &str = "
+CREATE TABLE user_profiles (
+    id uuid PRIMARY KEY,
+    username text NOT NULL,
+    is_premium boolean DEFAULT false,
+    subscription_tier text,
+    stripe_customer_id text
+);
+ALTER TABLE user_profiles ENABLE ROW LEVEL SECURITY;
+CREATE POLICY profiles_read ON user_profiles FOR SELECT USING (true);
+CREATE POLICY profiles_update ON user_profiles FOR UPDATE USING (auth.uid() = id);
+CREATE TABLE subscriptions (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL REFERENCES auth.users (id) ON DELETE CASCADE,
+    stripe_customer_id text,
+    stripe_subscription_id text UNIQUE,
+    status text NOT NULL CHECK (status IN
+        ('active', 'trialing', 'past_due', 'canceled', 'incomplete', 'incomplete_expired', 'unpaid')),
+    current_period_end timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX subscriptions_user ON subscriptions (user_id);
+ALTER TABLE subscriptions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY subscriptions_read ON subscriptions FOR SELECT USING (auth.uid() = user_id);
+CREATE POLICY subscriptions_update ON subscriptions FOR UPDATE USING (auth.uid() = user_id);
+CREATE POLICY subscriptions_service ON subscriptions FOR ALL USING (auth.role() = 'service_role');
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.updated_at = now();
+    RETURN NEW;
+END $$;
+CREATE TRIGGER touch BEFORE UPDATE ON subscriptions FOR EACH ROW EXECUTE FUNCTION touch();
 ";
 
 const SECOND: &str = "

@@ -95,8 +95,13 @@ pub const ALL: &[File] = files![
     // What others ask.
     function "columns_of",
     function "is_shadow",
-    function "projection",
     function "millis",
+    // Who else may write the public tables, and what they are used for.
+    function "user_policies",
+    function "users_write",
+    function "is_guarded",
+    function "subscriptions_form",
+    function "projection",
     // The public table that legacy readers ask.
     function "user_id_type",
     function "index_subscriptions",
@@ -106,14 +111,23 @@ pub const ALL: &[File] = files![
     function "owners",
     function "subscriptions_of",
     function "best_of_users",
+    function "fan_subscriptions",
     function "fits",
     function "as_public",
     function "platform_tier",
+    function "words_taken",
+    function "status_words",
+    function "shown_status",
+    function "user_column",
     function "wait_for",
+    function "release_ids",
     function "show_subscriptions",
+    function "show_user_rows",
     function "show_subscription_tiers",
     function "show_user_profiles",
+    function "show_one_table",
     function "show_now",
+    function "show_parts",
     function "show",
     function "project",
     function "refresh",
@@ -164,6 +178,9 @@ pub const ALL: &[File] = files![
     function "subscriptions_after",
     function "take_lease",
     // Shadow mode.
+    function "note_before",
+    function "give_back_rows",
+    function "give_back",
     function "set_shadow",
     function "plain_word",
     function "field_differences",
@@ -202,8 +219,9 @@ pub(super) const RECORD: &str = include_str!("../../../migrations/runner/record.
 pub(super) const PREPARE: &str = "SELECT gateway.prepare_subscriptions();\n";
 
 /// The files on which the shape of `public.subscriptions` depends.
-pub(super) const PREPARING: [&str; 5] = [
+pub(super) const PREPARING: [&str; 6] = [
     "tables",
+    "gateway.subscriptions_form",
     "gateway.user_id_type",
     "gateway.index_subscriptions",
     "gateway.guard_subscriptions",

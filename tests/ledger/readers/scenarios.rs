@@ -3,7 +3,7 @@
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::migrations::migrate;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
-use colony_gateway::ledger::projections::{Mode, Projection, refresh, set};
+use colony_gateway::ledger::projections::{LatePayers, Mode, Projection, refresh, set, set_late_payers};
 use colony_gateway::ledger::report::Reports;
 use colony_gateway::ledger::{Ledger, Outcome};
 use colony_gateway::revenue::rows::{BindingKind, ClaimRank, SubscriptionRow};
@@ -60,13 +60,17 @@ impl Site {
 
     /// What readers see of a user who has `tier` now, or whose last subscription has ended in `status`.
     fn expect(&self, status: &str, tier: Option<&str>) -> Seen {
-        let active = (status == "active").then(|| tier.unwrap_or("free").to_owned());
-        let latest = match self.generation {
-            Generation::First => None,
-            Generation::Second | Generation::Third => active.clone(),
-        };
+        let given = (status == "active").then(|| tier.unwrap_or("free").to_owned());
+        let latest = given.clone().filter(|_| self.generation.has_tier_rows());
         let profile = Some((tier.is_some(), tier.unwrap_or("free").to_owned()));
-        Seen { active, statuses: vec![status.to_owned()], latest, profile }
+        let (active, statuses) = match (self.generation, status) {
+            (Generation::Third, _) => (None, vec![]),
+            // The CHECK of this generation has no such words.
+            (Generation::Fourth, "paused") => (given, vec!["canceled".to_owned()]),
+            (Generation::Fourth, "expired") => (given, vec!["incomplete_expired".to_owned()]),
+            _ => (given, vec![status.to_owned()]),
+        };
+        Seen { active, statuses, latest, profile }
     }
 }
 
@@ -90,8 +94,8 @@ async fn every_status_of_a_subscription_shows_as_readers_expect() {
     let cases = [
         ("trialing", "active", Some("silver")),
         ("active", "active", Some("silver")),
-        // A late payer keeps access, and so does one who is on trial.
-        ("past_due", "past_due", Some("silver")),
+        // A late payer keeps access, and so does one who is on trial: readers ask for `active`.
+        ("past_due", "active", Some("silver")),
         ("unpaid", "past_due", None),
         ("paused", "paused", None),
         ("canceled", "canceled", None),
@@ -133,9 +137,12 @@ async fn whoever_subscribes_again_has_one_active_row() {
         assert_eq!(site.seen(USER).await, site.expect("canceled", None), "{generation:?}");
         site.apply(&[subscribe("evt_4", 3, "sub_2", "active", tier("gold"))]).await;
         assert_eq!(site.seen(USER).await, site.expect("active", Some("gold")), "{generation:?}");
-        let id =
-            site.value(&format!("SELECT stripe_subscription_id FROM subscriptions WHERE user_id = '{USER}'")).await;
-        assert_eq!(id, "sub_2", "{generation:?}");
+        if generation.has_platform_rows() {
+            let id = format!(
+                "SELECT stripe_subscription_id FROM subscriptions WHERE user_id = '{USER}' AND status = 'active'"
+            );
+            assert_eq!(site.value(&id).await, "sub_2", "{generation:?}");
+        }
     }
 }
 
@@ -302,8 +309,7 @@ async fn a_creators_subscribers_keep_their_rows_and_counters() {
         assert_eq!((seen.active, seen.statuses), (None, vec![]), "{generation:?}");
         assert!(!seen.profile.unwrap().0, "{generation:?}");
         site.apply(&[subscribe("evt_3", 1, "sub_1", "active", |_| {})]).await;
-        let seen = site.seen(USER).await;
-        assert_eq!((seen.active.as_deref(), seen.statuses.len()), (Some("silver"), 1), "{generation:?}");
+        assert_eq!(site.seen(USER).await, site.expect("active", Some("silver")), "{generation:?}");
         let fans = site
             .value(&format!(
                 "SELECT string_agg(status || ' ' || stripe_subscription_id, ', ') FROM subscriptions
@@ -330,7 +336,7 @@ async fn the_catalogue_gets_one_row_a_tier_and_its_counters_are_kept() {
 
 #[tokio::test]
 async fn users_read_their_own_rows_and_write_none_of_the_platforms() {
-    for generation in [Generation::First, Generation::Third] {
+    for generation in [Generation::First] {
         let site = Site::of(generation).await;
         site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "canceled", |_| {})]).await;
         assert_eq!(site.seen(OTHER).await.statuses, Vec::<String>::new(), "{generation:?}");
@@ -379,7 +385,9 @@ async fn a_projection_that_is_off_writes_nothing_and_one_that_is_on_without_its_
         set(&mut connection, projection, Mode::On).await.unwrap();
     }
     assert_eq!(refresh(&mut connection).await.unwrap(), 1);
-    assert_eq!(site.seen(USER).await, site.expect("active", Some("silver")));
+    // Whoever switches it on has platform rows in a table of fans, too.
+    let (active, statuses) = (Some("active".to_owned()), vec!["active".to_owned()]);
+    assert_eq!(site.seen(USER).await, Seen { active, statuses, ..site.expect("active", Some("silver")) });
 
     let site = Site::of(Generation::First).await;
     let mut connection = PgConnection::connect_with(&site.database.options()).await.unwrap();
@@ -394,7 +402,161 @@ async fn times_are_written_in_utc_whatever_the_databases_time_zone_is() {
     for generation in Generation::ALL {
         let site = Site::of(generation).await;
         site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "active", |_| {})]).await;
-        let question = "SELECT to_char(current_period_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM subscriptions";
-        assert_eq!(site.value(question).await, at(0).to_string(), "{generation:?}");
+        let question = format!(
+            "SELECT to_char(current_period_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {}",
+            if generation.has_platform_rows() { "subscriptions" } else { "subscription_tiers" }
+        );
+        assert_eq!(site.value(&question).await, at(0).to_string(), "{generation:?}");
     }
+}
+
+#[tokio::test]
+async fn late_payers_are_told_apart_where_that_is_set() {
+    for generation in Generation::ALL {
+        let site = Site::of(generation).await;
+        site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "past_due", |_| {})]).await;
+        assert_eq!(site.seen(USER).await, site.expect("active", Some("silver")), "{generation:?}");
+        let mut connection = PgConnection::connect_with(&site.database.options()).await.unwrap();
+        set_late_payers(&mut connection, LatePayers::PastDue).await.unwrap();
+        refresh(&mut connection).await.unwrap();
+        assert_eq!(site.seen(USER).await, site.expect("past_due", Some("silver")), "{generation:?}");
+        // What Stripe says stands in the truth all the while.
+        let raw = site.value("SELECT status FROM gateway.subscription_access WHERE id = 'sub_1'").await;
+        assert_eq!(raw, "past_due", "{generation:?}");
+    }
+}
+
+#[tokio::test]
+async fn rows_of_the_fourth_generation_are_adopted_and_only_the_best_is_active() {
+    let site = Site::of(Generation::Fourth).await;
+    let old = ["sub_1", "sub_2", "sub_gone"].map(|id| Generation::Fourth.row(USER, id, "active").unwrap());
+    site.database.run(&old.concat()).await;
+    site.apply(&[
+        checkout("evt_1", 0),
+        subscribe("evt_2", 1, "sub_1", "active", tier("bronze")),
+        subscribe("evt_3", 1, "sub_2", "active", tier("gold")),
+    ])
+    .await;
+    let rows = "SELECT string_agg(stripe_subscription_id || ' ' || status, ', ' ORDER BY 1) FROM subscriptions";
+    let rows = rows.replace("ORDER BY 1", "ORDER BY stripe_subscription_id");
+    assert_eq!(site.value(&rows).await, "sub_1 canceled, sub_2 active, sub_gone canceled");
+    assert_eq!(site.seen(USER).await, site.expect("active", Some("gold")));
+    assert_eq!(site.waiting().await, 0);
+    // The better ends, and the other takes its place in the row that it had.
+    site.apply(&[subscribe("evt_4", 2, "sub_2", "canceled", tier("gold"))]).await;
+    assert_eq!(site.value(&rows).await, "sub_1 active, sub_2 canceled, sub_gone canceled");
+    // A row in which another user's id stands gives it back.
+    site.apply(&[Planned::new("evt_5", "x", 9).claim(ClaimRank::Operator, "sub_1", OTHER).verdict()]).await;
+    assert_eq!(site.seen(OTHER).await, site.expect("active", Some("bronze")));
+    assert_eq!(site.seen(USER).await.active, None);
+    assert_eq!(site.waiting().await, 0);
+}
+
+#[tokio::test]
+async fn a_row_of_another_with_a_users_stripe_id_takes_nothing_from_the_user() {
+    for generation in [Generation::First, Generation::Third] {
+        let site = Site::of(generation).await;
+        site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "active", |_| {})]).await;
+        let forged = |id: &str| {
+            format!(
+                "INSERT INTO subscriptions (subscriber_id, creator_id, status, stripe_subscription_id)
+                 VALUES ('{OTHER}', '{USER}', 'active', {id}) RETURNING status"
+            )
+        };
+        let pool = site.database.pool().await;
+        let as_other = format!("SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claim.sub = '{OTHER}'");
+        for (statement, may) in [
+            (forged("NULL"), true),
+            (forged("'sub_9'"), false),
+            (
+                format!("UPDATE subscriptions SET stripe_subscription_id = 'sub_1' WHERE subscriber_id = '{OTHER}'"),
+                false,
+            ),
+        ] {
+            let mut transaction = pool.begin().await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(as_other.clone())).execute(&mut *transaction).await.unwrap();
+            let done = sqlx::query(AssertSqlSafe(statement.clone())).execute(&mut *transaction).await;
+            assert_eq!(done.is_ok(), may, "{generation:?}: {statement}: {done:?}");
+            if may {
+                transaction.commit().await.unwrap();
+            }
+        }
+        // What stood there before the guards came says nothing either: it is another's word about this user.
+        let unique = generation == Generation::First;
+        let released = if unique { "UPDATE subscriptions SET stripe_subscription_id = NULL;" } else { "" };
+        site.database
+            .run(&format!(
+                "{released} UPDATE subscriptions SET stripe_subscription_id = 'sub_1' WHERE subscriber_id = '{OTHER}'"
+            ))
+            .await;
+        site.apply(&[subscribe("evt_3", 2, "sub_1", "active", tier("gold"))]).await;
+        assert_eq!(site.seen(USER).await, site.expect("active", Some("gold")), "{generation:?}");
+        assert_eq!(site.waiting().await, 0, "{generation:?}");
+    }
+}
+
+#[tokio::test]
+async fn fan_rows_that_users_could_write_before_the_guards_are_no_evidence() {
+    for (policy, stays) in [
+        ("CREATE POLICY insert_own ON subscriptions FOR INSERT WITH CHECK (auth.uid() = subscriber_id)", true),
+        ("SELECT 1", false),
+    ] {
+        let database = Database::create(Flavour::Supabase).await;
+        database.run(&Generation::First.tables()).await;
+        database.run(&(Generation::First.user(USER) + &Generation::First.user(OTHER))).await;
+        database.run(&format!("DROP POLICY anyone_does_anything ON subscriptions; {policy}")).await;
+        database
+            .run(&format!(
+                "INSERT INTO subscriptions (subscriber_id, creator_id, status, stripe_subscription_id)
+                 VALUES ('{USER}', '{OTHER}', 'active', 'sub_1')"
+            ))
+            .await;
+        let pool = database.pool().await;
+        migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
+        let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(database.url()))).unwrap();
+        let site = Site { generation: Generation::First, database, ledger };
+        site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "active", |_| {})]).await;
+        assert_eq!(site.seen(USER).await.active.is_some(), stays, "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_column_that_a_check_refuses_holds_back_neither_the_user_nor_the_neighbours() {
+    for generation in Generation::ALL {
+        let site = Site::of(generation).await;
+        site.database
+            .run(
+                "ALTER TABLE user_profiles ADD CONSTRAINT known
+                 CHECK (subscription_tier IN ('free', 'bronze', 'silver', 'gold'))",
+            )
+            .await;
+        let odd = subscribe("evt_2", 1, "sub_1", "active", tier("platinum"));
+        let neighbour = Planned::new("evt_3", "x", 0)
+            .customer_user("cus_2", OTHER)
+            .subscription("sub_2", "cus_2", "active", |_| {})
+            .verdict();
+        site.apply(&[checkout("evt_1", 0), odd, neighbour]).await;
+        assert_eq!(site.seen(OTHER).await, site.expect("active", Some("silver")), "{generation:?}");
+        let seen = site.seen(USER).await;
+        assert!(seen.profile.as_ref().unwrap().0, "{generation:?}: premium, whatever the tier is called");
+        assert_eq!(seen.active.is_some(), generation.has_platform_rows(), "{generation:?}");
+        assert_eq!(site.waiting().await, 1, "{generation:?}");
+        let fault = site.value("SELECT fault FROM gateway.user_access WHERE NOT shown").await;
+        assert!(fault.contains("public.user_profiles refuses the new subscription_tier"), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn counters_of_the_catalogue_follow_a_change_of_the_tier() {
+    let site = Site::of(Generation::First).await;
+    site.database.run(&Generation::First.row(USER, "sub_1", "active").unwrap()).await;
+    let counters = "SELECT string_agg(name || ' ' || subscriber_count, ', ' ORDER BY name)
+                        || (SELECT '; ' || total_subscribers FROM users u WHERE u.id = '00000000-0000-4000-8000-000000000001')
+                    FROM subscription_tiers";
+    site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "active", tier("silver"))]).await;
+    assert_eq!(site.value(counters).await, "silver 1; 1", "a row that was there is adopted");
+    site.apply(&[subscribe("evt_3", 2, "sub_1", "active", tier("gold"))]).await;
+    assert_eq!(site.value(counters).await, "gold 1, silver 0; 1");
+    site.apply(&[subscribe("evt_4", 3, "sub_1", "canceled", tier("gold"))]).await;
+    assert_eq!(site.value(counters).await, "gold 0, silver 0; 0");
 }

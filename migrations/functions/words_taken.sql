@@ -1,0 +1,29 @@
+-- Which of these words a column takes: those that its type and the CHECK constraints that name it alone allow.
+CREATE OR REPLACE FUNCTION gateway.words_taken(relation text, attribute text, words text[]) RETURNS text[]
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    place record;
+    condition text;
+BEGIN
+    SELECT a.attrelid, a.attnum, a.atttypid, t.typtype, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type INTO place
+    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = pg_catalog.to_regclass(relation) AND a.attname = attribute AND NOT a.attisdropped;
+    IF place.typtype = 'e' THEN
+        words := ARRAY(
+            SELECT w FROM pg_catalog.unnest(words) WITH ORDINALITY AS u (w, n)
+            WHERE EXISTS (SELECT FROM pg_catalog.pg_enum e WHERE e.enumtypid = place.atttypid AND e.enumlabel = u.w)
+            ORDER BY n);
+    END IF;
+    SELECT pg_catalog.string_agg('(' || pg_catalog.pg_get_expr(c.conbin, c.conrelid) || ')', ' AND ') INTO condition
+    FROM pg_catalog.pg_constraint c
+    WHERE c.conrelid = place.attrelid AND c.contype = 'c' AND c.conkey = ARRAY[place.attnum];
+    IF condition IS NOT NULL THEN
+        EXECUTE pg_catalog.format(
+            'SELECT coalesce(pg_catalog.array_agg(x.w), ''{}'') '
+            'FROM (SELECT w, w::%1$s AS %2$I FROM pg_catalog.unnest($1) w OFFSET 0) x WHERE (%3$s) IS NOT FALSE',
+            place.type, attribute, condition) INTO words USING words;
+    END IF;
+    RETURN words;
+END
+$$;
