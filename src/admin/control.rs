@@ -4,7 +4,6 @@
 //! files beside.
 
 mod entries;
-mod query;
 mod state;
 
 use std::sync::Arc;

@@ -2,7 +2,11 @@
 //!
 //! What a path shows of another room (an entry's story, problems, a step of an order) is that room's own type.
 
+mod query;
+
 use serde::{Deserialize, Serialize};
+
+pub use query::{ListQuery, QueryError};
 
 use crate::domain::ids::EntryId;
 use crate::inbox::{Problems, Selection};

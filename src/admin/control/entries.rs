@@ -11,8 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 
 use super::Control;
-use super::query::{ListQuery, invalid};
-use crate::admin::wire::EntriesOrder;
+use crate::admin::wire::{EntriesOrder, ListQuery};
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
 use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep, Refusal, Selection};
@@ -60,6 +59,11 @@ fn told(selection: &Selection) -> String {
     serde_json::to_string(&Selection { users, ..selection.clone() }).unwrap_or_default()
 }
 
+/// The error of a selection or of a query, for the operator.
+fn invalid(error: impl std::fmt::Display) -> Problem {
+    Problem::Invalid { detail: error.to_string() }
+}
+
 /// `/admin/entries` and what is below it.
 pub(super) fn routes(control: Arc<Control>) -> Router {
     let only_get = || async { Problem::MethodNotAllowed { allow: "GET" } };
@@ -80,7 +84,8 @@ async fn list(
     headers: HeaderMap,
 ) -> Result<Json<ListedPage>, Problem> {
     control.operator.authorize(&headers)?;
-    let ListQuery { selection, after, limit, reveal } = ListQuery::parse(&query.unwrap_or_default())?;
+    let ListQuery { selection, after, limit, reveal } =
+        ListQuery::parse(&query.unwrap_or_default()).map_err(invalid)?;
     let page = control.inbox.list(&selection, after, limit, reveal).await.map_err(Problem::InboxUnavailable)?;
     if reveal {
         let (selection, entries) = (told(&selection), page.entries.len());
@@ -97,7 +102,7 @@ async fn show(
 ) -> Result<Json<EntryStory>, Problem> {
     control.operator.authorize(&headers)?;
     let entry = EntryId(entry.parse().map_err(|_| Problem::NoSuchEntry)?);
-    let ListQuery { selection, reveal, .. } = ListQuery::parse(&query.unwrap_or_default())?;
+    let ListQuery { selection, reveal, .. } = ListQuery::parse(&query.unwrap_or_default()).map_err(invalid)?;
     if !selection.is_empty() {
         return Err(invalid("an entry is named by its number alone; `reveal` shows its body"));
     }

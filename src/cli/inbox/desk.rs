@@ -1,14 +1,13 @@
 //! One desk for both ways to the inbox: a gateway's admin listener, or the file of a stopped one. Both end in the same
 //! functions of the inbox.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
 use super::Connection;
-use crate::admin::wire::{EntriesOrder, Resumed, Waiting};
+use crate::admin::wire::{EntriesOrder, ListQuery, Resumed, Waiting};
 use crate::app;
 use crate::cli::admin::{AdminClient, Reach, reach};
 use crate::config::Config;
@@ -50,7 +49,10 @@ impl Desk {
         reveal: bool,
     ) -> anyhow::Result<ListedPage> {
         match &self.reach {
-            Reach::Running(client) => client.get(&list_path(selection, after, limit, reveal)).await,
+            Reach::Running(client) => {
+                let query = ListQuery { selection: selection.clone(), after, limit, reveal };
+                client.get(&format!("/admin/entries?{query}")).await
+            }
             Reach::Stopped(inbox, _) => Ok(inbox.list(selection, after, limit, reveal).await?),
         }
     }
@@ -135,74 +137,5 @@ impl Desk {
             }
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// A list's path with its query.
-fn list_path(selection: &Selection, after: Option<EntryId>, limit: usize, reveal: bool) -> String {
-    let mut path = format!("/admin/entries?limit={limit}&reveal={reveal}");
-    let mut add = |name: &str, value: &str| {
-        let _ = write!(path, "&{name}={}", encode(value));
-    };
-    for entry in &selection.entries {
-        add("entry", &entry.to_string());
-    }
-    for state in &selection.states {
-        add("state", state.as_str());
-    }
-    let texts = [
-        ("event", &selection.events),
-        ("type", &selection.types),
-        ("code", &selection.codes),
-        ("endpoint", &selection.endpoints),
-        ("user", &selection.users),
-        ("customer", &selection.customers),
-    ];
-    for (name, values) in texts {
-        for value in values {
-            add(name, value);
-        }
-    }
-    let times = [("since", selection.since), ("until", selection.until)];
-    for (name, at) in times {
-        if let Some(at) = at {
-            add(name, &at.to_string());
-        }
-    }
-    if let Some(after) = after {
-        add("after", &after.to_string());
-    }
-    path
-}
-
-/// Percent encoding of all but what is never special (RFC 3986, section 2.3).
-fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_selection_travels_in_the_query() {
-        let selection = Selection {
-            types: vec!["invoice.*".to_owned()],
-            users: vec!["a&b +é".to_owned()],
-            since: Some(crate::domain::clock::Timestamp::from_seconds(5)),
-            ..Selection::default()
-        };
-        assert_eq!(
-            list_path(&selection, Some(EntryId(9)), 10, false),
-            "/admin/entries?limit=10&reveal=false&type=invoice.%2A&user=a%26b%20%2B%C3%A9&since=1970-01-01T00%3A00%3A05Z&after=9"
-        );
     }
 }
