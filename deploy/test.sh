@@ -87,6 +87,9 @@ until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.1; done
 if "$here/upgrade.sh" --root "$root" --binary "$work/1.2.0" --wait 3 >"$work/bad" 2>&1; then fail "a program that is never ready stayed"; fi
 [ "$(version)" = "colony-gateway 1.0.0" ] || fail "a bad upgrade did not go back"
 grep -q '1.0.0 is back and ready' "$work/bad" || fail "a bad upgrade did not say so"
+previous=$("$root/usr/local/bin/colony-gateway.previous" --version)
+[ "$previous" = "colony-gateway 1.1.0" ] || fail "after a bad upgrade the way back leads to $previous"
+[ ! -e "$root/usr/local/bin/colony-gateway.last" ] || fail "a bad upgrade left something behind"
 
 # The units, as systemd reads them where they are installed.
 if command -v systemd-analyze >/dev/null 2>&1; then

@@ -4,6 +4,9 @@
 #   deploy/upgrade.sh --binary FILE    the new program; the one before stays as colony-gateway.previous
 #   deploy/upgrade.sh --rollback       exchanges the two
 #
+# colony-gateway.previous is always a program that was ready: one that did not become ready, or that was not ready when it was
+# replaced, never takes its place.
+#
 #   --force          also when the gateway is not ready now
 #   --no-migrate     do not bring the database up to date first
 #   --wait SECONDS   how long the gateway may take to become ready (default 120)
@@ -23,7 +26,11 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 action='' force='' migrate=yes wait=120
 while [ $# -gt 0 ]; do
   case $1 in
-    --binary) action=upgrade binary=${2:?--binary needs a file} && shift 2 ;;
+    --binary)
+      action=upgrade binary=${2:?--binary needs a file} && shift 2
+      # A file, not a command that is looked for elsewhere.
+      case $binary in */*) ;; *) binary=./$binary ;; esac
+      ;;
     --rollback) action=rollback && shift ;;
     --force) force=yes && shift ;;
     --no-migrate) migrate='' && shift ;;
@@ -37,6 +44,7 @@ done
 
 program=$root/usr/local/bin/colony-gateway
 previous=$program.previous
+last=$program.last
 address=${ADMIN_ADDRESS:-127.0.0.1:9090}
 
 # The status of a path on the admin listener, and its body: ask PATH. Needs no other program than bash.
@@ -82,16 +90,20 @@ await() {
   done
 }
 
-# Puts a program in the place of the one that is installed, which becomes the previous one. A program is in place at
-# every moment; its name changes hands by one rename.
-switch_to() {
+# Puts a program in the place of the one that is installed. A program is in place at every moment; its name changes hands by
+# one rename.
+put() {
   install -m 0755 "$1" "$program.next"
-  replace "$program" "$previous" 0755
   mv -f "$program.next" "$program"
 }
 
 [ -x "$program" ] || fail "nothing is installed at $program: run install.sh first"
-if [ -z "$force" ] && ! is_ready; then
+# What a run that was killed left: the program of before, which was not yet shown to be worse than the new one.
+if [ -x "$last" ]; then
+  if is_ready; then mv -f "$last" "$previous"; else put "$last" && rm -f "$last"; fi
+fi
+if is_ready; then healthy=yes; else healthy=''; fi
+if [ -z "$force" ] && [ -z "$healthy" ]; then
   fail "the gateway is not ready now (http://$address/readyz); find out why, or say --force"
 fi
 
@@ -113,14 +125,19 @@ if [ "$action" = upgrade ]; then
   fi
 fi
 
-switch_to "$binary"
+install -m 0755 "$program" "$last.new"
+mv -f "$last.new" "$last"
+put "$binary"
 say "from $old to $new"
 restart || true
 if await "$new"; then
+  # One that was not ready itself is kept only where there is no better one.
+  if [ -n "$healthy" ] || [ ! -x "$previous" ]; then mv -f "$last" "$previous"; else rm -f "$last"; fi
   say "ready"
   exit 0
 fi
-switch_to "$previous"
+put "$last"
+rm -f "$last"
 restart || true
 # However little patience there was with the new one.
 if [ "$wait" -lt 60 ]; then back_wait=60; else back_wait=$wait; fi

@@ -21,7 +21,7 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::EventId;
 use crate::ledger::{Ledger, LedgerError, LedgerErrorKind, Outcome, traced};
 pub use crate::revenue::validator::Occasion;
-use crate::revenue::validator::Validator;
+use crate::revenue::validator::{Look, Validator};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::{Place, SpanKind};
 
@@ -39,7 +39,28 @@ pub struct Pipeline {
 pub struct Judged {
     /// The event's id, unless it is no event at all.
     pub event: Option<EventId>,
-    pub outcome: Outcome,
+    pub end: End,
+}
+
+/// What the work on one event came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    Outcome(Outcome),
+    /// Stripe gave no answer that the event cannot do without: nothing is wrong with the event, and nothing of it was applied.
+    Unanswered {
+        /// It is of no use to ask again sooner.
+        after: Duration,
+    },
+}
+
+impl End {
+    /// The outcome's name, if there is an outcome.
+    pub fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Outcome(outcome) => Some(outcome.as_str()),
+            Self::Unanswered { .. } => None,
+        }
+    }
 }
 
 impl Pipeline {
@@ -61,8 +82,15 @@ impl Pipeline {
         let started = self.clock.instant();
         let result = self.guarded(events, timeout, place).await;
         Metrics::observe(&self.metrics.ledger_seconds, self.clock.instant().duration_since(started));
-        if let Err(Failure::Ledger(error)) = &result {
-            self.metrics.ledger_errors.of(error.kind.as_str()).increment(1);
+        match &result {
+            Err(Failure::Ledger(error)) => {
+                self.metrics.ledger_errors.of(error.kind.as_str()).increment(1);
+                if is_away(error.kind) {
+                    self.metrics.ledger_away.set(1.0);
+                }
+            }
+            Ok(judged) if judged.iter().any(|judged| judged.end.name().is_some()) => self.metrics.ledger_away.set(0.0),
+            Ok(_) | Err(Failure::Panicked) => {}
         }
         result
     }
@@ -91,12 +119,33 @@ impl Pipeline {
 
     async fn run(&self, events: &[(Bytes, Occasion)], place: &Place) -> Result<Vec<Judged>, LedgerError> {
         let validate = place.begin("validate", SpanKind::Internal);
-        let verdicts = self.validator.decide(events).await;
+        let looks = self.validator.look(events).await;
         drop(validate);
+        let (mut judged, mut verdicts) = (Vec::with_capacity(looks.len()), Vec::with_capacity(looks.len()));
+        for look in looks {
+            judged.push(match look {
+                Look::Decided(verdict) => {
+                    verdicts.push(verdict);
+                    None
+                }
+                Look::Unanswered { event, after } => {
+                    Some(Judged { event: Some(event.id), end: End::Unanswered { after } })
+                }
+            });
+        }
+        if verdicts.is_empty() {
+            return Ok(judged.into_iter().flatten().collect());
+        }
         let outcomes = traced::apply(&*self.ledger, &verdicts, place).await?;
         let ids = verdicts.into_iter().map(|verdict| verdict.event().map(|event| event.id.clone()));
-        Ok(ids.zip(outcomes).map(|(event, outcome)| Judged { event, outcome }).collect())
+        let mut ended = ids.zip(outcomes).map(|(event, outcome)| Judged { event, end: End::Outcome(outcome) });
+        Ok(judged.into_iter().filter_map(|judged| judged.or_else(|| ended.next())).collect())
     }
+}
+
+/// Whether the ledger cannot be reached or does not get round to anything.
+const fn is_away(kind: LedgerErrorKind) -> bool {
+    matches!(kind, LedgerErrorKind::Unavailable | LedgerErrorKind::Overload | LedgerErrorKind::TimedOut)
 }
 
 /// The id by which the gateway knows an event that revenue could not read, or was not asked about; empty when it has none.

@@ -16,7 +16,7 @@ use crate::job::attestation::Verifier;
 use crate::job::completion::{EventResult, JobResult};
 use crate::job::{self, JobRejection};
 use crate::ledger::report::Reports;
-use crate::pipeline::{self, Judged};
+use crate::pipeline::{self, End, Judged};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
@@ -107,9 +107,10 @@ impl Bench {
 
     fn result(&self, events: &[Bytes], judged: Vec<Option<Judged>>) -> JobResult {
         let results = events.iter().zip(judged).filter_map(|(body, judged)| {
-            let name = judged.as_ref().map_or(UNDECIDED, |judged| judged.outcome.as_str());
+            let name = judged.as_ref().and_then(|judged| judged.end.name()).unwrap_or(UNDECIDED);
             self.metrics.bee_events.of(name).increment(1);
-            let Judged { event, outcome } = judged?;
+            // What waits for Stripe is left to the gateway, which sends it again.
+            let Judged { event, end: End::Outcome(outcome) } = judged? else { return None };
             let event = event.map_or_else(|| pipeline::event_id(body), |id| id.as_str().to_owned());
             let (outcome, code, reason) = outcome.into_parts();
             Some(EventResult { event, outcome, code, reason })

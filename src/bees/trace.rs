@@ -46,8 +46,9 @@ impl JobSpan {
             (UNDECIDED, "gateway.outcome.undecided"),
         ];
         for (name, key) in KEYS {
-            let is_this =
-                |judged: &&Option<Judged>| judged.as_ref().map_or(UNDECIDED, |judged| judged.outcome.as_str()) == name;
+            let is_this = |judged: &&Option<Judged>| {
+                judged.as_ref().and_then(|judged| judged.end.name()).unwrap_or(UNDECIDED) == name
+            };
             let count = judged.iter().filter(is_this).count();
             if count > 0 {
                 self.0.number(key, count);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
 use crate::ledger::LedgerError;
-use crate::pipeline::{Blame, Failure, Groups, Judged, Occasion, Pipeline, may_be_the_events};
+use crate::pipeline::{Blame, End, Failure, Groups, Judged, Occasion, Pipeline, may_be_the_events};
 use crate::telemetry::trace::Place;
 
 /// Waits between calls while the ledger takes nothing.
@@ -93,7 +93,7 @@ impl Work {
                         if matches!(failure, Failure::Panicked) {
                             tracing::error!("the pipeline panicked on an event");
                         }
-                        judged[group.start] = Some(Judged { event: None, outcome: failure.into_outcome() });
+                        judged[group.start] = Some(Judged { event: None, end: End::Outcome(failure.into_outcome()) });
                         break;
                     }
                 }

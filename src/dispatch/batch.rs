@@ -12,7 +12,7 @@ use crate::domain::outcome::ProblemCode;
 use crate::domain::route::Route;
 use crate::inbox::{Conclusion, Lease, Leased};
 use crate::ledger::{LedgerError, Outcome};
-use crate::pipeline::{self, Blame, Failure, Groups, Occasion, Pipeline};
+use crate::pipeline::{self, Blame, End, Failure, Groups, Occasion, Pipeline};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
@@ -41,6 +41,8 @@ pub(super) struct Worked {
     pub(super) unknown: Option<LedgerError>,
     /// Whether the ledger took anything.
     pub(super) progress: bool,
+    /// Whether the ledger was asked at all.
+    pub(super) asked: bool,
 }
 
 /// The ledger is not to be asked for a while.
@@ -75,17 +77,24 @@ impl Batch<'_> {
                 continue;
             }
             let failure = match self.call(entries).await {
-                Ok(outcomes) => {
-                    worked.progress = true;
-                    self.pause.succeeded();
-                    self.pause.acquit(entries.iter().map(|leased| leased.lease.entry()));
-                    for ((leased, end), outcome) in entries.iter().zip(ends).zip(outcomes) {
-                        *end = Some(self.end(leased, outcome));
+                Ok(judged) => {
+                    // What waits for Stripe says nothing about the ledger.
+                    if judged.iter().any(|end| end.name().is_some()) {
+                        (worked.progress, worked.asked) = (true, true);
+                        self.pause.succeeded();
+                        self.pause.acquit(entries.iter().map(|leased| leased.lease.entry()));
+                    }
+                    for ((leased, end), judged) in entries.iter().zip(ends).zip(judged) {
+                        *end = Some(match judged {
+                            End::Outcome(outcome) => self.end(leased, outcome),
+                            End::Unanswered { after } => self.unanswered(after),
+                        });
                     }
                     continue;
                 }
                 Err(failure) => failure,
             };
+            worked.asked = true;
             match (failure.blame(), failure, entries) {
                 (Blame::Ledger { after }, Failure::Ledger(error), _) => {
                     match entries {
@@ -115,7 +124,7 @@ impl Batch<'_> {
     }
 
     /// One attempt on a group, with its spans.
-    async fn call(&self, group: &[Leased]) -> Result<Vec<Outcome>, Failure> {
+    async fn call(&self, group: &[Leased]) -> Result<Vec<End>, Failure> {
         let mut spans = AttemptSpans::begin(self.tracer, Route::Direct, group);
         let event = |leased: &Leased| {
             (leased.body.clone(), Occasion { released_at: leased.released, replayed: leased.replayed })
@@ -125,8 +134,8 @@ impl Batch<'_> {
         self.metrics.batch_entries.record(group.len() as f64);
         match self.pipeline.apply(events, self.options.call_timeout, spans.place()).await {
             Ok(judged) => {
-                spans.outcomes(judged.iter().map(|judged| judged.outcome.as_str()));
-                Ok(judged.into_iter().map(|judged| judged.outcome).collect())
+                spans.outcomes(judged.iter().map(|judged| judged.end.name().unwrap_or("unanswered")));
+                Ok(judged.into_iter().map(|judged| judged.end).collect())
             }
             Err(failure) => {
                 spans.failed(failure.code());
@@ -140,6 +149,13 @@ impl Batch<'_> {
         let passes =
             progress || self.pause.last_success().is_some_and(|at| self.clock.instant().duration_since(at) < RECENT);
         passes && pipeline::may_be_the_events(error.kind)
+    }
+
+    /// The event waits for Stripe. It costs the entry nothing but time, whose length an alert is about.
+    fn unanswered(&self, after: Duration) -> Conclusion {
+        self.metrics.outcomes.of("retried").increment(1);
+        let reason = "Stripe gave no answer about the object of the event".to_owned();
+        Conclusion::Retry { after, counted: false, reason }
     }
 
     /// An entry came to its end.

@@ -152,7 +152,7 @@ impl Pump {
             // Said before the conclusions are written, which may take long on the same disk.
             match &worked.down {
                 Some(down) => self.ledger_down(down),
-                None if worked.unknown.is_none() => self.ledger_up(),
+                None if worked.asked && worked.unknown.is_none() => self.ledger_up(),
                 None => {}
             }
             conclude::conclude(&self.inbox, worked.conclusions, &mut random).await;

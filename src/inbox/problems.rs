@@ -130,7 +130,8 @@ pub fn advice(state: StateName, code: &str) -> &'static str {
             "the events are of an account that the endpoint does not expect: correct the endpoint, then `inbox release`"
         }
         Some(ProblemCode::ObjectUnknown) => {
-            "Stripe could not be asked for the object: mend the key or the network, then `inbox replay`"
+            "Stripe does not have the object, or no key may be asked for it: the reason says which; mend the key, then \
+             `inbox replay`, or `inbox drop` what Stripe does not have"
         }
         Some(ProblemCode::ProjectionFailed | ProblemCode::PipelinePanicked) => {
             "a fault of the gateway: report it with the event's type and API version; `inbox replay` after an upgrade"

@@ -1,7 +1,8 @@
 //! What the events of a batch leave open and Stripe can tell: each thing is asked once for the whole batch.
 //!
-//! Asking has a bound in time for the batch as a whole. What is not answered by then is not known, and the events'
-//! own objects are taken. An answer is younger than every event of the batch, because all of them were there before
+//! Asking has a bound in time for the batch as a whole. What is not answered by then is open: the events' own objects are
+//! taken, and an event without one waits. Only Stripe's own "no" is an answer, too. Objects of thin events are asked for first,
+//! and of a large batch as many as the time allows. An answer is younger than every event of the batch, because all of them were there before
 //! it was asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,13 +14,19 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::domain::clock::Clock;
-use crate::stripe::api::{self, ApiError, Fetched, Rest, Scope, StripeApi};
+use crate::stripe::api::{self, ApiDisposition, ApiError, Fetched, Rest, Scope, StripeApi};
 use crate::stripe::event::{Event, Family, Related};
 use crate::stripe::invoice::Invoice;
 use crate::stripe::payment::{PaidInvoice, PaymentIds, paid_invoice};
 
 /// Longest time spent on asking for one batch. Half of the time in which an event should be done.
 pub const LOOKUP_TIME_MAX: Duration = Duration::from_millis(2500);
+
+/// An event that waits for an answer is looked at again no sooner than this.
+const ASK_AGAIN_MIN: Duration = Duration::from_secs(1);
+
+/// And no later, whatever Stripe or the breaker says, so that a short outage does not cost a long wait.
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Most questions under way at once.
 pub const LOOKUPS_IN_FLIGHT_MAX: usize = 8;
@@ -65,12 +72,41 @@ enum Answer {
 
 /// What Stripe answered.
 #[derive(Debug, Default)]
-pub(super) struct Answers(BTreeMap<Question, Answer>);
+pub(super) struct Answers {
+    given: BTreeMap<Question, Answer>,
+    /// What Stripe said no to, with its words.
+    refused: BTreeMap<Question, String>,
+    /// What got no answer.
+    open: BTreeSet<Question>,
+    /// It is of no use to ask again sooner.
+    again_after: Duration,
+}
+
+/// What is known of the object that an event does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AboutObject<'a> {
+    /// There is no key that may be asked.
+    NotAsked,
+    /// Stripe gave no answer.
+    Open { after: Duration },
+    /// Stripe's own "no".
+    No(&'a str),
+}
 
 impl Answers {
     /// The object of a thin event.
     pub(super) fn related(&self, event: &Event) -> Option<&Fetched> {
         self.object(&related(event)?)
+    }
+
+    /// What is known of an object that [`Self::related`] does not have.
+    pub(super) fn about_object(&self, event: &Event) -> AboutObject<'_> {
+        let Some(question) = related(event) else { return AboutObject::NotAsked };
+        match self.refused.get(&question) {
+            Some(no) => AboutObject::No(no),
+            None if self.open.contains(&question) => AboutObject::Open { after: self.again_after },
+            None => AboutObject::NotAsked,
+        }
     }
 
     /// The subscription that an event names.
@@ -80,7 +116,7 @@ impl Answers {
 
     /// The invoice that an event's payment paid.
     pub(super) fn paid_invoice(&self, event: &Event) -> PaidInvoice<'_> {
-        match payment(event).and_then(|question| self.0.get(&question)) {
+        match payment(event).and_then(|question| self.given.get(&question)) {
             Some(Answer::PaidInvoice(Some(id))) => PaidInvoice::Named(id),
             Some(Answer::PaidInvoice(None)) => PaidInvoice::Standalone,
             Some(Answer::Object(_) | Answer::Rest(_) | Answer::Failure(..)) | None => PaidInvoice::Unknown,
@@ -89,7 +125,7 @@ impl Answers {
 
     /// What the event was about that Stripe could not make and tells of with this one.
     pub(super) fn failure(&self, event: &Event) -> Option<&Related> {
-        match self.0.get(&related(event)?)? {
+        match self.given.get(&related(event)?)? {
             Answer::Failure(related, _) => Some(related),
             Answer::Object(_) | Answer::PaidInvoice(_) | Answer::Rest(_) => None,
         }
@@ -99,7 +135,7 @@ impl Answers {
     pub(super) fn completed(&self, event: &Event) -> Option<Event> {
         let mut completed = None;
         for question in lists(event) {
-            if let (Some(Answer::Rest(more)), Question::Rest(_, rest)) = (self.0.get(&question), &question) {
+            if let (Some(Answer::Rest(more)), Question::Rest(_, rest)) = (self.given.get(&question), &question) {
                 let event = completed.get_or_insert_with(|| event.clone());
                 if let Some(object) = event.value.pointer_mut("/data/object") {
                     api::complete(object, rest, more.clone());
@@ -110,7 +146,7 @@ impl Answers {
     }
 
     fn object(&self, question: &Question) -> Option<&Fetched> {
-        match self.0.get(question)? {
+        match self.given.get(question)? {
             Answer::Object(fetched) => Some(fetched),
             Answer::Failure(_, fetched) => fetched.as_ref(),
             Answer::PaidInvoice(_) | Answer::Rest(_) => None,
@@ -190,16 +226,16 @@ impl Lookup {
         let asked = questions.len();
         self.asked.fetch_add(asked as u64, Ordering::Relaxed);
         let (answers, last_error) = self.ask(questions).await;
-        self.answered.fetch_add(answers.0.len() as u64, Ordering::Relaxed);
-        if answers.0.len() < asked {
+        self.answered.fetch_add(answers.given.len() as u64, Ordering::Relaxed);
+        if answers.given.len() < asked {
             let cause = last_error.as_ref().map_or("no_time", ApiError::code);
-            let (answered, error) = (answers.0.len(), last_error.as_ref().map(tracing::field::display));
+            let (answered, error) = (answers.given.len(), last_error.as_ref().map(tracing::field::display));
             tracing::warn!(
                 asked,
                 answered,
                 cause,
                 error,
-                "Stripe left questions open; payloads are applied as they are"
+                "Stripe left questions open; payloads are applied as they are, and events without one wait"
             );
         }
         answers
@@ -217,20 +253,30 @@ impl Lookup {
     async fn ask(&self, questions: BTreeSet<Question>) -> (Answers, Option<ApiError>) {
         let begin = self.clock.instant();
         let left = || LOOKUP_TIME_MAX.saturating_sub(self.clock.instant().saturating_duration_since(begin));
-        let (mut answers, mut last_error) = (Answers::default(), None);
-        let mut open = questions.into_iter();
+        let mut answers = Answers { open: questions.clone(), again_after: ASK_AGAIN_MIN, ..Answers::default() };
+        let mut last_error = None;
+        let mut waiting = questions.into_iter();
         let mut under_way = JoinSet::new();
         loop {
             while under_way.len() < LOOKUPS_IN_FLIGHT_MAX && !left().is_zero() {
-                let Some(question) = open.next() else { break };
+                let Some(question) = waiting.next() else { break };
                 let (api, within) = (Arc::clone(&self.api), left());
                 under_way.spawn(async move { (answer(&api, &question, within).await, question) });
             }
             match under_way.join_next().await {
                 Some(Ok((Ok(answer), question))) => {
-                    answers.0.insert(question, answer);
+                    answers.open.remove(&question);
+                    answers.given.insert(question, answer);
                 }
-                Some(Ok((Err(error), _))) => last_error = Some(error),
+                Some(Ok((Err(error), question))) => {
+                    if error.is_verdict() {
+                        answers.open.remove(&question);
+                        answers.refused.insert(question, error.to_string());
+                    } else if let ApiDisposition::Retry { after } = error.disposition() {
+                        answers.again_after = answers.again_after.max(after.min(ASK_AGAIN_MAX));
+                    }
+                    last_error = Some(error);
+                }
                 // A question that panicked is one that was not answered.
                 Some(Err(_)) => {}
                 None => return (answers, last_error),

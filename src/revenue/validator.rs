@@ -2,20 +2,21 @@
 //!
 //! Every event gets a verdict, in the order they came, and none depends on its neighbours: an event that cannot be
 //! read is rejected, one that would break the projection is quarantined. What Stripe cannot be asked is taken from
-//! the event itself.
+//! the event itself; an event that does not hold its object waits until Stripe has answered, by its object or its "no".
 
 mod fetched;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::checks;
 use super::guardian::{Guardian, Review, Surroundings};
-use super::lookup::{Answers, Lookup};
+use super::lookup::{AboutObject, Answers, Lookup};
 use super::project::{self, Context, Settings};
-use super::rows::{Action, Decision, Severity};
+use super::rows::{Action, Decision, EventFacts, Severity};
 use super::verdict::{Suspicion, Verdict};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::outcome::ProblemCode;
@@ -28,7 +29,7 @@ pub use super::lookup::{LOOKUP_TIME_MAX, LOOKUPS_IN_FLIGHT_MAX, LookupCounts};
 /// Rule that holds back an event whose projection failed. It should never be seen.
 pub const PROJECTION_FAILED: &str = ProblemCode::ProjectionFailed.as_str();
 
-/// Rule that holds back a thin event whose object could not be fetched: there is nothing to apply.
+/// Rule that holds back a thin event whose object Stripe does not have, or cannot be asked for: there is nothing to apply.
 pub const OBJECT_UNKNOWN: &str = ProblemCode::ObjectUnknown.as_str();
 
 /// Why an event is looked at. The default is that it came in.
@@ -55,6 +56,33 @@ pub struct Validator {
     guardian: Arc<Guardian>,
     clock: Clock,
     lookup: Option<Lookup>,
+}
+
+/// What looking at an event came to.
+#[derive(Clone, Debug)]
+pub enum Look {
+    Decided(Verdict),
+    /// The event does not hold its object, and Stripe gave no answer. That says nothing about the event.
+    Unanswered {
+        event: EventFacts,
+        /// It is of no use to ask again sooner.
+        after: Duration,
+    },
+}
+
+impl Look {
+    /// The verdict; of an event that waits for Stripe, what it would be if there were nothing to wait for.
+    fn verdict(self) -> Verdict {
+        match self {
+            Self::Decided(verdict) => verdict,
+            Self::Unanswered { event, .. } => Verdict::Quarantine {
+                event,
+                rule: OBJECT_UNKNOWN.to_owned(),
+                reason: "Stripe gave no answer about the object of the event".to_owned(),
+                decisions: Vec::new(),
+            },
+        }
+    }
 }
 
 /// An event on its way to a verdict.
@@ -116,11 +144,20 @@ impl Validator {
         self.run(events.iter().map(|(body, occasion)| (body, *occasion))).await
     }
 
+    /// As [`Self::decide`], for those who can wait: an event that Stripe has still to be asked about has no verdict.
+    pub async fn look(&self, events: &[(Bytes, Occasion)]) -> Vec<Look> {
+        self.look_at(events.iter().map(|(body, occasion)| (body, *occasion))).await
+    }
+
     async fn run(&self, events: impl Iterator<Item = (&Bytes, Occasion)>) -> Vec<Verdict> {
+        self.look_at(events).await.into_iter().map(Look::verdict).collect()
+    }
+
+    async fn look_at(&self, events: impl Iterator<Item = (&Bytes, Occasion)>) -> Vec<Look> {
         let candidates: Vec<Candidate> = events.map(|(body, occasion)| self.admit(body, occasion)).collect();
         let answers = self.look_up(&candidates).await;
         let verdicts = candidates.into_iter().map(|candidate| match candidate {
-            Candidate::Decided(verdict) => verdict,
+            Candidate::Decided(verdict) => Look::Decided(verdict),
             Candidate::Passed(passed) => self.conclude(passed, &answers),
         });
         verdicts.collect()
@@ -191,7 +228,7 @@ impl Validator {
     }
 
     /// Projects an event that was let pass.
-    fn conclude(&self, passed: Passed, answers: &Answers) -> Verdict {
+    fn conclude(&self, passed: Passed, answers: &Answers) -> Look {
         let related = answers.related(&passed.event);
         let mut passed = match answers.failure(&passed.event) {
             Some(about) => Passed { event: passed.event.about(about.clone()), ..passed },
@@ -201,9 +238,18 @@ impl Validator {
         let (event, Occasion { released_at, replayed }) = (&passed.event, passed.occasion);
         let needs_object = event.family != Family::Other || event.is_unresolved_failure();
         if needs_object && event.thin && related.is_none() {
-            let reason = "the event does not hold its object and Stripe could not be asked for it; configure a key \
-                          that may read it, or wait until Stripe can be reached, and release the event";
-            return self.hold_back(passed, hold(OBJECT_UNKNOWN, Severity::Warning, reason));
+            let reason = match answers.about_object(event) {
+                AboutObject::Open { after } => {
+                    return Look::Unanswered { event: project::facts(event, &passed.body), after };
+                }
+                AboutObject::No(no) => format!("the event does not hold its object, and {no}"),
+                AboutObject::NotAsked => {
+                    "the event does not hold its object, and no key may be asked for it: configure \
+                                          one of the event's mode that may read it, and replay the event"
+                        .to_owned()
+                }
+            };
+            return Look::Decided(self.hold_back(passed, hold(OBJECT_UNKNOWN, Severity::Warning, &reason)));
         }
         let completed = answers.completed(event);
         let whole = completed.as_ref().unwrap_or(event);
@@ -234,11 +280,11 @@ impl Validator {
             plan.suspicion = passed.suspicion.clone().map(|Decision { rule, reason, .. }| Suspicion { rule, reason });
             Verdict::Apply(Box::new(plan))
         }));
-        let Ok(verdict) = projected else { return self.hold_back(passed, failed()) };
+        let Ok(verdict) = projected else { return Look::Decided(self.hold_back(passed, failed())) };
         if passed.occasion.is_arrival() {
             self.guardian.count(event, passed.suspicion.as_ref());
         }
-        verdict
+        Look::Decided(verdict)
     }
 
     /// Quarantines an event for what came to light after the Guardian had let it pass.

@@ -167,6 +167,8 @@ metrics! {
     batch_entries: histogram("colony_gateway_batch_entries");
     /// Seconds a ledger call took.
     ledger_seconds: histogram("colony_gateway_ledger_duration_seconds");
+    /// 1 from a call that the ledger was away for (`unavailable`, `overload`, `timed_out`) until one that it answered.
+    ledger_away: gauge("colony_gateway_ledger_away");
     /// Ledger calls that failed, by kind.
     ledger_errors: counters("colony_gateway_ledger_errors_total", "kind", &[
         "unavailable", "overload", "timed_out", "conflict", "auth", "schema", "rejected", "storage", "unknown",

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::revenue::guardian::Guardian;
 use colony_gateway::revenue::rows::{Rank, Source};
-use colony_gateway::revenue::validator::{LOOKUPS_IN_FLIGHT_MAX, OBJECT_UNKNOWN, Validator};
+use colony_gateway::revenue::validator::{LOOKUPS_IN_FLIGHT_MAX, Look, OBJECT_UNKNOWN, Occasion, Validator};
 use colony_gateway::revenue::verdict::{Plan, Verdict};
 use serde_json::{Value, json};
 
@@ -243,6 +243,86 @@ async fn a_thin_event_is_about_the_object_that_it_names_whatever_its_type() {
     let plans = applied(validator.validate(&batch).await);
     assert!(plans.iter().all(|plan| plan.subscriptions[0].status == "past_due"), "{plans:?}");
     assert_eq!(stand_in.asked().len(), 1, "both events are answered by one question");
+}
+
+/// Whether each event of a batch is decided, by its verdict's name, or waits.
+async fn looked_at(validator: &Validator, batch: &[Bytes]) -> Vec<&'static str> {
+    let events: Vec<_> = batch.iter().map(|body| (body.clone(), Occasion::default())).collect();
+    let looks = validator.look(&events).await.into_iter().map(|look| match look {
+        Look::Decided(Verdict::Apply(_)) => "applied",
+        Look::Decided(Verdict::Quarantine { .. }) => "held",
+        Look::Decided(other) => panic!("{other:?}"),
+        Look::Unanswered { after, .. } => {
+            assert!(after >= Duration::from_secs(1), "{after:?}");
+            "waits"
+        }
+    });
+    looks.collect()
+}
+
+#[tokio::test]
+async fn a_thin_event_waits_for_an_answer_and_only_stripes_no_is_a_verdict() {
+    let World { stand_in, validator, .. } = world().await;
+    let batch = ["cus_1", "cus_none", "cus_2"].map(|id| {
+        let url = format!("/v1/customers/{id}");
+        if id != "cus_none" {
+            stand_in.put(&url, json!({"id": id, "object": "customer", "metadata": {"userId": USER}}));
+        }
+        thin(&format!("evt_{id}"), "v1.customer.updated", "customer", &url)
+    });
+    let faults =
+        [Fault::Status(503, &[]), Fault::Status(429, &[]), Fault::Status(403, &[]), Fault::Cut, Fault::Garbage];
+    for fault in faults {
+        let World { stand_in, validator, .. } = world().await;
+        (0..10).for_each(|_| stand_in.fail_next(fault.clone()));
+        assert_eq!(looked_at(&validator, &batch[..1]).await, ["waits"], "{fault:?}");
+        assert_eq!(validator.guardian().counts().total, 0, "it is counted when it is decided");
+    }
+    // One of three questions gets no answer: the others do not wait with it.
+    stand_in.fail_next(Fault::Status(400, &[("stripe-should-retry", "true")]));
+    (0..2).for_each(|_| stand_in.fail_next(Fault::Status(403, &[])));
+    let looks = looked_at(&validator, &batch).await;
+    assert_eq!(looks.iter().filter(|look| **look == "waits").count(), 2, "{looks:?}");
+    stand_in.recover();
+    assert_eq!(looked_at(&validator, &batch).await, ["applied", "held", "applied"]);
+}
+
+#[tokio::test]
+async fn objects_of_thin_events_are_asked_for_before_all_else() {
+    let World { stand_in, validator, .. } = world().await;
+    let mut batch: Vec<Bytes> = (0..LOOKUPS_IN_FLIGHT_MAX * 2)
+        .map(|number| {
+            let object = subscription(&format!("sub_{number}"), "active");
+            event(&format!("evt_{number}"), "customer.subscription.updated", &object)
+        })
+        .collect();
+    stand_in.put("/v1/customers/cus_1", json!({"id": "cus_1", "object": "customer"}));
+    batch.push(thin("evt_thin", "v1.customer.updated", "customer", "/v1/customers/cus_1"));
+    assert_eq!(looked_at(&validator, &batch).await.last(), Some(&"applied"));
+    let first: Vec<String> = stand_in.asked().into_iter().take(LOOKUPS_IN_FLIGHT_MAX).map(|asked| asked.path).collect();
+    assert!(first.contains(&"/v1/customers/cus_1".to_owned()), "{first:?}");
+}
+
+#[tokio::test]
+async fn a_fetch_whose_date_is_far_from_what_the_others_say_is_not_used() {
+    let (stripe, odd) = (Clock::manual(Timestamp::from_seconds(START)), Clock::manual(Timestamp::from_seconds(START)));
+    let stand_in = StripeStandIn::start().await;
+    stand_in.keep_time(&stripe);
+    let clock = Clock::manual(Timestamp::from_seconds(START));
+    let api = Arc::new(client(&stand_in, &clock));
+    let validator = Validator::new(settings(), Arc::new(Guardian::default()), clock).with_stripe(api);
+    stand_in.put("/v1/subscriptions/sub_1", subscription("sub_1", "unpaid"));
+    let told = |id: &str| event(id, "customer.subscription.updated", &subscription("sub_1", "active"));
+    let source = |plans: Vec<Plan>| plans[0].subscriptions[0].source;
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        assert_eq!(source(applied(validator.validate(&[told(id)]).await)), Source::Fetch);
+    }
+    // A cache or a proxy on the way answers with a date of its own.
+    odd.set(Timestamp::from_seconds(START + 86_400));
+    stand_in.keep_time(&odd);
+    assert_eq!(source(applied(validator.validate(&[told("evt_4")]).await)), Source::Payload);
+    stand_in.keep_time(&stripe);
+    assert_eq!(source(applied(validator.validate(&[told("evt_5")]).await)), Source::Fetch);
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ fn events(count: usize) -> Vec<Bytes> {
 
 async fn run(work: &Work, count: usize, time: Duration) -> Result<Vec<Option<&'static str>>, OutOfTime> {
     let judged = work.run(&events(count), work.clock.instant() + time, &Place::default()).await?;
-    Ok(judged.iter().map(|judged| judged.as_ref().map(|judged| judged.outcome.as_str())).collect())
+    Ok(judged.iter().map(|judged| judged.as_ref().and_then(|judged| judged.end.name())).collect())
 }
 
 const ENOUGH: Duration = Duration::from_mins(1);
@@ -92,11 +92,11 @@ const ENOUGH: Duration = Duration::from_mins(1);
 async fn an_event_that_the_ledger_refuses_fails_alone() {
     let work = work(&[("evt_2", Fault::Reject)], &[]);
     let judged = work.run(&events(5), work.clock.instant() + ENOUGH, &Place::default()).await.unwrap();
-    let outcomes: Vec<_> = judged.into_iter().map(|judged| judged.map(|judged| judged.outcome)).collect();
-    let Some(Outcome::Failed { code, .. }) = &outcomes[2] else { panic!("{outcomes:?}") };
+    let outcomes: Vec<_> = judged.into_iter().map(|judged| judged.map(|judged| judged.end)).collect();
+    let Some(End::Outcome(Outcome::Failed { code, .. })) = &outcomes[2] else { panic!("{outcomes:?}") };
     assert_eq!(code, "ledger_rejected");
     let others = [0, 1, 3, 4].map(|index| outcomes[index].clone());
-    assert_eq!(others, [const { Some(Outcome::Applied) }; 4]);
+    assert_eq!(others, [const { Some(End::Outcome(Outcome::Applied)) }; 4]);
 }
 
 #[tokio::test]
