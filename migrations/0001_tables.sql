@@ -152,20 +152,20 @@ CREATE TABLE IF NOT EXISTS gateway.kept_customers (
 );
 
 -- Subscriptions of which a rule held an event, and beside them the newest content of those events that no rule holds or
--- that a person released, as far as it decides about access: what both the truth and this give is what there is. Of any
--- other subscription both are the same, and nothing stands here.
+-- that a person released: what both the truth and this give is what there is. Of any other subscription both are the same,
+-- and nothing stands here. What is kept of these events says which content is the newest, as it does of the truth.
 CREATE TABLE IF NOT EXISTS gateway.doubted_subscriptions (
     id text COLLATE "C" PRIMARY KEY
 );
 CREATE TABLE IF NOT EXISTS gateway.vouched_subscriptions (
-    id text COLLATE "C" PRIMARY KEY,
-    version text COLLATE "C" NOT NULL,
-    customer_id text COLLATE "C",
-    projected_status text,
-    entitles boolean NOT NULL,
-    preference text COLLATE "C" NOT NULL,
-    tier text,
-    metadata_user_id text
+    LIKE gateway.stripe_subscriptions INCLUDING DEFAULTS,
+    PRIMARY KEY (id)
+);
+CREATE INDEX IF NOT EXISTS vouched_subscriptions_in_grace ON gateway.vouched_subscriptions (id)
+    WHERE grace_days IS NOT NULL;
+CREATE TABLE IF NOT EXISTS gateway.kept_vouched (
+    LIKE gateway.stripe_subscriptions INCLUDING DEFAULTS,
+    PRIMARY KEY (id, version)
 );
 
 -- What events and operators say about the user of a subscription or customer, by rank of evidence. A set: nothing is refused

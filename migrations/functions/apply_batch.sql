@@ -14,7 +14,9 @@ DECLARE
     refused integer[];
     doubtful text[];
     subscriptions text[];
+    doubted text[];
     erased integer[];
+    object text;
 BEGIN
     IF pg_catalog.jsonb_typeof(batch -> 'events') IS DISTINCT FROM 'array' THEN
         RAISE EXCEPTION 'not a batch of this version' USING ERRCODE = 'GW001';
@@ -33,7 +35,7 @@ BEGIN
     SELECT j.outcomes, j.known, j.refused, j.doubtful INTO outcomes, known, refused, doubtful
     FROM gateway.judge(batch) j;
     subscriptions := gateway.touched(batch, refused);
-    PERFORM gateway.merge_doubts(batch, refused);
+    doubted := gateway.merge_doubts(batch, refused);
     IF doubtful <> '{}' THEN
         PERFORM gateway.keep_contents(batch, refused, doubtful);
     END IF;
@@ -43,7 +45,11 @@ BEGIN
     IF doubtful <> '{}' THEN
         outcomes := gateway.settle_all(batch, refused, doubtful, outcomes);
     END IF;
-    IF EXISTS (SELECT FROM gateway.stripe_subscriptions s WHERE s.grace_days IS NOT NULL) THEN
+    FOREACH object IN ARRAY doubted LOOP
+        PERFORM gateway.settle('vouched_subscriptions', object);
+    END LOOP;
+    IF EXISTS (SELECT FROM gateway.stripe_subscriptions s WHERE s.grace_days IS NOT NULL)
+        OR doubted <> '{}' AND EXISTS (SELECT FROM gateway.vouched_subscriptions v WHERE v.grace_days IS NOT NULL) THEN
         PERFORM gateway.set_grace(subscriptions);
     END IF;
     PERFORM gateway.project(gateway.touched_users(subscriptions));

@@ -36,7 +36,17 @@ AS $$
         LEFT JOIN LATERAL (
             SELECT d.id, v.projected_status, v.tier, coalesce(v.entitles, false) AS entitles,
                 coalesce(v.preference, '') AS preference, coalesce(v.preference, '') < s.place AS held
-            FROM gateway.doubted_subscriptions d LEFT JOIN gateway.vouched_subscriptions v ON v.id = d.id
+            FROM gateway.doubted_subscriptions d
+            LEFT JOIN LATERAL (
+                SELECT t.projected_status, t.tier, t.gives AS entitles,
+                    CASE WHEN t.gives = t.entitles THEN t.preference
+                        ELSE pg_catalog.left(t.preference, 2) || '0.' || pg_catalog.substr(t.preference, 8, 2) || '.'
+                            || pg_catalog.substr(t.preference, 5, 2) || pg_catalog.substr(t.preference, 10)
+                    END AS preference
+                FROM (
+                    SELECT v.*, v.entitles AND coalesce(v.access_from <= pg_catalog.now(), true)
+                        AND coalesce(v.grace_ends_at > pg_catalog.now(), true) AS gives
+                    FROM gateway.vouched_subscriptions v WHERE v.id = d.id OFFSET 0) t) v ON true
             WHERE d.id = s.id OFFSET 0) v ON true
     ) g
     WHERE g.status IS NOT NULL AND NOT g.id = ANY (others)

@@ -1,11 +1,13 @@
--- In how many fields two objects differ. A field that is absent is null; a list is one field. As `distance` in
--- `src/revenue/order.rs`.
+-- In how many fields two objects differ. A field that is absent is null; a list is one field: how many Stripe says that there
+-- are, beside those that it shows, is not among the previous values. As `distance` in `src/revenue/order.rs`.
 CREATE OR REPLACE FUNCTION gateway.distance(a jsonb, b jsonb) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE SET search_path = ''
 AS $$
 BEGIN
     IF a = b THEN
         RETURN 0;
+    ELSIF pg_catalog.jsonb_typeof(a -> 'data') = 'array' AND pg_catalog.jsonb_typeof(b -> 'data') = 'array' THEN
+        RETURN CASE WHEN gateway.alike(a -> 'data', b -> 'data') THEN 0 ELSE 1 END;
     ELSIF pg_catalog.jsonb_typeof(a) = 'object' AND pg_catalog.jsonb_typeof(b) = 'object' THEN
         RETURN (
             SELECT coalesce(pg_catalog.sum(

@@ -20,13 +20,7 @@ BEGIN
     IF many = 0 THEN
         RETURN;
     ELSIF many > 8 THEN
-        ends := ARRAY(
-            SELECT i FROM pg_catalog.generate_series(1, many) i
-            WHERE NOT EXISTS (SELECT FROM pg_catalog.generate_series(1, many) j
-                              WHERE j <> i AND gateway.distance(afters[i], befores[j]) = 0));
-        IF ends = '{}' THEN
-            ends := ARRAY(SELECT pg_catalog.generate_series(1, many));
-        END IF;
+        SELECT c.ends, c.misfits INTO ends, misfits FROM gateway.endings_by_count(starts, befores, afters) c;
         RETURN;
     END IF;
     best := pg_catalog.array_fill(NULL::bigint, ARRAY[(1 << many) * many]);

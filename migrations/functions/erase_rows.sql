@@ -39,7 +39,9 @@ BEGIN
         INTO cut_bindings, touched FROM cut c;
         UPDATE gateway.stripe_customers t SET metadata_user_id = NULL WHERE t.metadata_user_id = ANY (users);
         UPDATE gateway.stripe_subscriptions t SET metadata_user_id = NULL WHERE t.metadata_user_id = ANY (users);
-        UPDATE gateway.vouched_subscriptions t SET metadata_user_id = NULL
+        UPDATE gateway.vouched_subscriptions t SET raw = gateway.reduced_object(t.raw), metadata_user_id = NULL
+        WHERE t.metadata_user_id = ANY (users) OR t.id = ANY (subs);
+        UPDATE gateway.kept_vouched t SET raw = gateway.reduced_object(t.raw), metadata_user_id = NULL
         WHERE t.metadata_user_id = ANY (users) OR t.id = ANY (subs);
         UPDATE gateway.user_access a SET customer_id = NULL, shown = false
         WHERE a.customer_id = ANY (cus) OR a.user_id = ANY (users);

@@ -13,6 +13,9 @@
 -- before. One that was dropped is a duplicate from then on, whoever brings it.
 -- An event to be applied that comes with a rule is one that the rule holds: its facts are merged, and it is quarantined. One
 -- that was applied before was vouched for, whatever rules say now.
+--
+-- An event whose payload comes in another API version than the one that is recorded says what it says in its own way: its rows
+-- are merged like those of one that is replayed. What a rule holds of it stays held.
 CREATE OR REPLACE FUNCTION gateway.judge(
     batch jsonb, OUT outcomes jsonb, OUT known integer[], OUT refused integer[], OUT doubtful text[])
 LANGUAGE plpgsql STABLE SET search_path = ''
@@ -20,7 +23,7 @@ AS $$
 DECLARE
     changing integer[];
     with_rows integer[];
-    -- Replayed events that were applied before.
+    -- Events that were applied before, replayed or rendered otherwise.
     again integer[];
     -- What is recorded of events that stay in quarantine, or dropped.
     held jsonb;
@@ -34,18 +37,23 @@ BEGIN
     INTO known, again, refused, held
     FROM (
         SELECT i.n, i.outcome, i.rule, i.reason, i.is_open, i.is_again, i.is_drop,
-               i.applies AND (i.is_open OR i.is_again) AS is_accepted
+               i.applies AND (i.is_open OR i.is_again OR i.is_held_again) AS is_accepted
         FROM (
             SELECT e.n, k.outcome, k.rule, k.reason, e.verdict = 'apply' AS applies, e.verdict = 'drop' AS is_drop,
                    k.id IS NULL OR (k.outcome IN ('quarantined', 'dropped')
                        AND (coalesce(e.released, false) OR coalesce(e.replayed, false)))
                        OR (k.outcome = 'quarantined' AND e.verdict = 'drop') AS is_open,
-                   k.id IS NOT NULL AND k.outcome NOT IN ('quarantined', 'dropped') AND coalesce(e.replayed, false)
-                       AND e.verdict = 'apply' AND e.rule IS NULL AS is_again
+                   k.id IS NOT NULL AND k.outcome NOT IN ('quarantined', 'dropped')
+                       AND (coalesce(e.replayed, false) OR e.api_version IS DISTINCT FROM k.api_version)
+                       AND e.verdict = 'apply' AND e.rule IS NULL AS is_again,
+                   k.outcome = 'quarantined' AND e.api_version IS DISTINCT FROM k.api_version
+                       AND e.verdict = 'apply' AND e.rule IS NOT NULL AS is_held_again
             FROM pg_catalog.jsonb_to_recordset(batch -> 'events') AS e (
-                n integer, id text COLLATE "C", verdict text, rule text, released boolean, replayed boolean)
+                n integer, id text COLLATE "C", verdict text, rule text, api_version text, released boolean,
+                replayed boolean)
             LEFT JOIN LATERAL (
-                SELECT x.id, x.outcome, x.rule, x.reason FROM gateway.events x WHERE x.id = e.id OFFSET 0) k ON true
+                SELECT x.id, x.outcome, x.rule, x.reason, x.api_version FROM gateway.events x WHERE x.id = e.id OFFSET 0
+            ) k ON true
         ) i
     ) j;
 

@@ -1,11 +1,15 @@
--- Keeps the vouched state of subscriptions of which a rule held an event, now or before. Goes before the truth is merged:
--- the row of a subscription of which none was held before is made of vouched events alone, and is copied.
-CREATE OR REPLACE FUNCTION gateway.merge_doubts(batch jsonb, refused integer[]) RETURNS void
+-- Keeps what the batch says of the vouched state of subscriptions of which a rule holds an event, now or before, and tells
+-- which these are: `gateway.settle` makes the state of it once the events are recorded. Goes before the truth is merged: what
+-- is there of a subscription of which no event was held before is made of vouched events alone, and is copied.
+CREATE OR REPLACE FUNCTION gateway.merge_doubts(batch jsonb, refused integer[]) RETURNS text[]
 LANGUAGE plpgsql SET search_path = ''
 AS $$
+DECLARE
+    marked text[];
+    doubted text[];
 BEGIN
     IF pg_catalog.jsonb_path_exists(batch, '$.subscriptions[*] ? (@.suspect == true)') THEN
-        WITH marked AS (
+        WITH fresh AS (
             INSERT INTO gateway.doubted_subscriptions AS t (id)
             SELECT DISTINCT d.id
             FROM pg_catalog.jsonb_to_recordset(batch -> 'subscriptions') AS d (
@@ -14,28 +18,30 @@ BEGIN
             ON CONFLICT (id) DO NOTHING
             RETURNING t.id
         )
-        INSERT INTO gateway.vouched_subscriptions (
-            id, version, customer_id, projected_status, entitles, preference, tier, metadata_user_id)
-        SELECT s.id, s.version, s.customer_id, s.projected_status, s.entitles, s.preference, s.tier, s.metadata_user_id
-        FROM marked m
-        CROSS JOIN LATERAL (SELECT t.* FROM gateway.stripe_subscriptions t WHERE t.id = m.id OFFSET 0) s;
+        SELECT coalesce(pg_catalog.array_agg(f.id), '{}') INTO marked FROM fresh f;
+        INSERT INTO gateway.kept_vouched
+        SELECT t.* FROM gateway.stripe_subscriptions t WHERE t.id = ANY (marked) ON CONFLICT DO NOTHING;
+        INSERT INTO gateway.kept_vouched
+        SELECT k.* FROM gateway.kept_subscriptions k WHERE k.id = ANY (marked) ON CONFLICT DO NOTHING;
     ELSIF NOT EXISTS (SELECT FROM gateway.doubted_subscriptions) THEN
-        RETURN;
+        RETURN '{}';
     END IF;
-    INSERT INTO gateway.vouched_subscriptions AS t (
-        id, version, customer_id, projected_status, entitles, preference, tier, metadata_user_id)
-    SELECT DISTINCT ON (d.id)
-        d.id, d.version, d.customer_id, d.projected_status, d.entitles, d.preference, d.tier, d.metadata_user_id
-    FROM pg_catalog.jsonb_to_recordset(batch -> 'subscriptions') AS d (
-        n integer, suspect boolean, id text COLLATE "C", version text COLLATE "C", customer_id text,
-        projected_status text, entitles boolean, preference text, tier text, metadata_user_id text)
-    WHERE NOT d.suspect AND d.n <> ALL (refused)
-      AND (SELECT x.id FROM gateway.doubted_subscriptions x WHERE x.id = d.id) IS NOT NULL
-    ORDER BY d.id, d.version DESC
-    ON CONFLICT (id) DO UPDATE SET
-        version = excluded.version, customer_id = excluded.customer_id, projected_status = excluded.projected_status,
-        entitles = excluded.entitles, preference = excluded.preference, tier = excluded.tier,
-        metadata_user_id = excluded.metadata_user_id
-    WHERE excluded.version > t.version;
+    doubted := ARRAY(
+        SELECT DISTINCT d.id
+        FROM pg_catalog.jsonb_to_recordset(batch -> 'subscriptions') AS d (n integer, id text COLLATE "C")
+        WHERE d.n <> ALL (refused)
+          AND (SELECT x.id FROM gateway.doubted_subscriptions x WHERE x.id = d.id) IS NOT NULL);
+    IF doubted = '{}' THEN
+        RETURN doubted;
+    END IF;
+    INSERT INTO gateway.kept_vouched
+    SELECT r.* FROM pg_catalog.jsonb_array_elements(batch -> 'subscriptions') d,
+    LATERAL pg_catalog.jsonb_populate_record(NULL::gateway.kept_vouched, d || '{"tied": false}') r
+    WHERE d ->> 'id' = ANY (doubted) AND NOT (d ->> 'suspect')::boolean AND (d ->> 'n')::integer <> ALL (refused)
+    ON CONFLICT DO NOTHING;
+    -- What follows from other events is worked out anew.
+    UPDATE gateway.kept_vouched k SET tied = false, late_since = NULL, grace_ends_at = NULL, recheck_at = NULL
+    WHERE k.id = ANY (doubted);
+    RETURN doubted;
 END
 $$;

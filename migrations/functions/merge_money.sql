@@ -1,5 +1,5 @@
--- Merges the money, and records findings. What a row says of other objects never changes: names are kept whichever version has
--- them, because one may lack what another has.
+-- Merges the money, and records findings. What a row says of other objects never changes, nor what came around Stripe: the
+-- names and the greatest such amount are kept whichever version has them, because one may lack what another has.
 CREATE OR REPLACE FUNCTION gateway.merge_money(batch jsonb, refused integer[]) RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -9,8 +9,8 @@ BEGIN
             kind, key, version, as_of, account, livemode, amount_minor, outside_minor, uncaptured_minor, voided_minor,
             currency, occurred_at, payment_id, charge_id, invoice_id, subscription_id, customer_id, user_id, status)
         SELECT DISTINCT ON (d.kind, d.key)
-            d.kind, d.key, d.version, d.as_of, d.account, d.livemode, d.amount_minor, d.outside_minor,
-            d.uncaptured_minor, d.voided_minor, d.currency, d.occurred_at,
+            d.kind, d.key, d.version, d.as_of, d.account, d.livemode, d.amount_minor,
+            pg_catalog.max(d.outside_minor) OVER names, d.uncaptured_minor, d.voided_minor, d.currency, d.occurred_at,
             pg_catalog.max(d.payment_id) OVER names, pg_catalog.max(d.charge_id) OVER names, d.invoice_id,
             d.subscription_id, pg_catalog.max(d.customer_id) OVER names, d.user_id, d.status
         FROM pg_catalog.jsonb_to_recordset(batch -> 'revenue') AS d (
@@ -28,7 +28,7 @@ BEGIN
             account = CASE WHEN excluded.version > t.version THEN excluded.account ELSE t.account END,
             livemode = CASE WHEN excluded.version > t.version THEN excluded.livemode ELSE t.livemode END,
             amount_minor = CASE WHEN excluded.version > t.version THEN excluded.amount_minor ELSE t.amount_minor END,
-            outside_minor = CASE WHEN excluded.version > t.version THEN excluded.outside_minor ELSE t.outside_minor END,
+            outside_minor = greatest(t.outside_minor, excluded.outside_minor),
             uncaptured_minor = CASE WHEN excluded.version > t.version THEN excluded.uncaptured_minor ELSE t.uncaptured_minor END,
             voided_minor = CASE WHEN excluded.version > t.version THEN excluded.voided_minor ELSE t.voided_minor END,
             currency = CASE WHEN excluded.version > t.version THEN excluded.currency ELSE t.currency END,
@@ -41,8 +41,9 @@ BEGIN
             charge_id = greatest(t.charge_id, excluded.charge_id),
             customer_id = greatest(t.customer_id, excluded.customer_id)
         WHERE excluded.version > t.version OR (greatest(t.payment_id, excluded.payment_id),
-                greatest(t.charge_id, excluded.charge_id), greatest(t.customer_id, excluded.customer_id))
-            IS DISTINCT FROM (t.payment_id, t.charge_id, t.customer_id);
+                greatest(t.charge_id, excluded.charge_id), greatest(t.customer_id, excluded.customer_id),
+                greatest(t.outside_minor, excluded.outside_minor))
+            IS DISTINCT FROM (t.payment_id, t.charge_id, t.customer_id, t.outside_minor);
     END IF;
 
     IF batch -> 'links' <> '[]' THEN

@@ -10,12 +10,15 @@ DECLARE
     found text[];
     due text[];
     timed text[];
+    object text;
 BEGIN
     timed := ARRAY(
         SELECT s.id FROM gateway.stripe_subscriptions s
         WHERE s.recheck_at <= pg_catalog.now() ORDER BY s.recheck_at LIMIT 64);
     IF timed <> '{}' THEN
-        UPDATE gateway.stripe_subscriptions s SET recheck_at = NULL WHERE s.id = ANY (timed);
+        FOREACH object IN ARRAY timed LOOP
+            PERFORM gateway.set_recheck(object);
+        END LOOP;
         users := ARRAY(
             SELECT u FROM pg_catalog.unnest(users) u
             UNION

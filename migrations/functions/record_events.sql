@@ -1,9 +1,25 @@
--- Records the events that are not `known` with what became of them, and all that rules said about them. Of an event that was
--- dropped, what the inbox told may be all that is here: when it is applied after all, its own words take their place.
+-- Records the events that are not `known` with what became of them, and all that rules said about them. Of several renderings
+-- of one event the payload of the newest API version is recorded. Of an event that was dropped, what the inbox told may be all
+-- that is here: when it is applied after all, its own words take their place.
 CREATE OR REPLACE FUNCTION gateway.record_events(batch jsonb, known integer[], outcomes jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
+DECLARE
+    rendered record;
 BEGIN
+    IF known <> '{}' THEN
+        FOR rendered IN
+            SELECT d.id, d.api_version, d.payload
+            FROM pg_catalog.jsonb_to_recordset(batch -> 'events') AS d (
+                n integer, id text COLLATE "C", verdict text, api_version text, payload jsonb)
+            CROSS JOIN LATERAL (
+                SELECT x.api_version, x.outcome FROM gateway.events x WHERE x.id = d.id OFFSET 0) AS k (before, outcome)
+            WHERE d.n = ANY (known) AND d.verdict <> 'drop' AND k.outcome <> 'dropped' AND coalesce(d.api_version, '') COLLATE "C" > coalesce(k.before, '') COLLATE "C"
+        LOOP
+            UPDATE gateway.events t SET api_version = rendered.api_version, payload = rendered.payload
+            WHERE t.id = rendered.id;
+        END LOOP;
+    END IF;
     INSERT INTO gateway.events AS t (
         id, type, account, livemode, created, api_version, object_id, payload, outcome, rule, reason, recorded_at)
     SELECT d.id, d.type, d.account, d.livemode, d.created, d.api_version, d.object_id, d.payload,
@@ -18,9 +34,13 @@ BEGIN
         recorded_at = excluded.recorded_at,
         livemode = CASE t.outcome WHEN 'dropped' THEN excluded.livemode ELSE t.livemode END,
         created = CASE t.outcome WHEN 'dropped' THEN excluded.created ELSE t.created END,
-        api_version = CASE t.outcome WHEN 'dropped' THEN excluded.api_version ELSE t.api_version END,
         object_id = CASE t.outcome WHEN 'dropped' THEN excluded.object_id ELSE t.object_id END,
-        payload = CASE t.outcome WHEN 'dropped' THEN excluded.payload ELSE t.payload END;
+        api_version = CASE WHEN t.outcome = 'dropped' OR excluded.outcome <> 'dropped'
+                AND coalesce(excluded.api_version, '') COLLATE "C" > coalesce(t.api_version, '') COLLATE "C"
+            THEN excluded.api_version ELSE t.api_version END,
+        payload = CASE WHEN t.outcome = 'dropped' OR excluded.outcome <> 'dropped'
+                AND coalesce(excluded.api_version, '') COLLATE "C" > coalesce(t.api_version, '') COLLATE "C"
+            THEN excluded.payload ELSE t.payload END;
 
     IF batch -> 'decisions' <> '[]' THEN
         INSERT INTO gateway.guardian_decisions AS t (event_id, rule, severity, action, reason)

@@ -1,16 +1,18 @@
 -- Says which of the contents that are kept of an object its row is, after its events were recorded. Tells whether the row is
--- another than before. `truth` is `stripe_subscriptions` or `stripe_customers`.
+-- another than before. `truth` is `stripe_subscriptions`, `stripe_customers` or `vouched_subscriptions`.
 --
 -- Kept are all contents of the newest moment and kind, where there are several (`gateway.last_of` tells the last of them), and,
--- where one of them lists only a part of its items, the newest content that listed all. Both depend on the set of contents
--- alone. The finding about an undecided order is about the present row: it goes when something newer comes. As
--- `src/ledger/sqlite/settle.rs`; a version's first 24 letters are its moment and kind, its event begins with the 47th.
+-- where one of them lists only a part of its items, the newest content that listed all; of the vouched state, of which the row
+-- is made here alone, also a single one. Of several renderings of one event the newest is kept. All that depends on the set of
+-- contents alone. The finding about an undecided order is about the present row of the truth: it goes when something newer
+-- comes. As `src/ledger/sqlite/settle.rs`; a version's first 24 letters are its moment and kind.
 CREATE OR REPLACE FUNCTION gateway.settle(truth text, object text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = ''
 AS $$
 DECLARE
-    kept text := pg_catalog.replace(truth, 'stripe_', 'kept_');
-    has_parts boolean := truth = 'stripe_subscriptions';
+    is_vouched boolean := truth = 'vouched_subscriptions';
+    kept text := CASE WHEN is_vouched THEN 'kept_vouched' ELSE pg_catalog.replace(truth, 'stripe_', 'kept_') END;
+    has_parts boolean := truth <> 'stripe_customers';
     is_partial text := CASE WHEN has_parts THEN 'k.partial' ELSE 'false' END;
     newest text;
     tied text[];
@@ -25,9 +27,14 @@ BEGIN
     IF newest IS NULL THEN
         RETURN false;
     END IF;
+    IF NOT is_vouched THEN
+        EXECUTE pg_catalog.format(
+            'DELETE FROM gateway.findings f WHERE f.code = ''order_undecided'' AND f.subject = $1 AND f.event_id IN '
+            '(SELECT gateway.event_of(k.version) FROM gateway.%I k WHERE k.id = $1)', kept) USING object;
+    END IF;
     EXECUTE pg_catalog.format(
-        'DELETE FROM gateway.findings f WHERE f.code = ''order_undecided'' AND f.subject = $1 AND f.event_id IN '
-        '(SELECT pg_catalog.substr(k.version, 47) FROM gateway.%I k WHERE k.id = $1)', kept) USING object;
+        'DELETE FROM gateway.%1$I k USING gateway.%1$I o WHERE k.id = $1 AND o.id = $1 AND o.version > k.version '
+        'AND gateway.event_of(o.version) = gateway.event_of(k.version)', kept) USING object;
     EXECUTE pg_catalog.format(
         'DELETE FROM gateway.%1$I k WHERE k.id = $1 AND pg_catalog.left(k.version, 24) COLLATE "C" < $2 AND NOT ('
         'k.version = (SELECT pg_catalog.max(w.version) FROM gateway.%1$I w WHERE w.id = $1 AND NOT %2$s) '
@@ -41,7 +48,7 @@ BEGIN
     IF pg_catalog.substr(newest, 24, 1) >= '4' THEN
         tied := tied[pg_catalog.cardinality(tied):];
     END IF;
-    IF pg_catalog.cardinality(tied) < 2 AND NOT any_partial THEN
+    IF pg_catalog.cardinality(tied) < 2 AND NOT any_partial AND NOT is_vouched THEN
         EXECUTE pg_catalog.format('DELETE FROM gateway.%I k WHERE k.id = $1', kept) USING object;
         EXECUTE pg_catalog.format('UPDATE gateway.%I t SET tied = false WHERE t.id = $1 AND t.tied', truth) USING object;
         RETURN false;
@@ -57,7 +64,7 @@ BEGIN
                 pg_catalog.to_timestamp(pg_catalog.substr(newest, 3, 20)::bigint / 1000.0),
                 pg_catalog.substr(newest, 24, 1)::integer),
             (SELECT pg_catalog.jsonb_agg(
-                gateway.told((SELECT e.payload FROM gateway.events e WHERE e.id = pg_catalog.substr(v, 47)))
+                gateway.told((SELECT e.payload FROM gateway.events e WHERE e.id = gateway.event_of(v)))
                 || pg_catalog.jsonb_build_object('version', v)) FROM pg_catalog.unnest(tied) v)) l;
     END IF;
     EXECUTE pg_catalog.format('SELECT t.version || coalesce(pg_catalog.to_jsonb(t) ->> ''tier'', '''') FROM gateway.%I t '
@@ -69,15 +76,14 @@ BEGIN
     EXECUTE pg_catalog.format('UPDATE gateway.%I t SET tied = $2 WHERE t.id = $1', truth)
     USING object, pg_catalog.cardinality(tied) > 1;
     IF has_parts THEN
-        UPDATE gateway.stripe_subscriptions t SET recheck_at = t.access_from
-        WHERE t.id = object AND t.access_from IS NOT NULL;
-        PERFORM gateway.complete(object);
+        PERFORM gateway.complete(truth, kept, object);
+        PERFORM gateway.set_recheck(object);
     END IF;
     EXECUTE pg_catalog.format('SELECT t.version || coalesce(pg_catalog.to_jsonb(t) ->> ''tier'', '''') FROM gateway.%I t '
                               'WHERE t.id = $1', truth) INTO after USING object;
-    IF proof <> 'whole' THEN
+    IF proof <> 'whole' AND NOT is_vouched THEN
         INSERT INTO gateway.findings (event_id, code, subject, severity, detail)
-        VALUES (pg_catalog.substr(winner, 47), 'order_undecided', object,
+        VALUES (gateway.event_of(winner), 'order_undecided', object,
             CASE proof WHEN 'open' THEN 'warning' ELSE 'info' END,
             CASE proof WHEN 'open' THEN 'events of one second do not tell which of them is the last; one was taken, until a '
                                         'later event or reconcile'

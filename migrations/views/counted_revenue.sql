@@ -28,11 +28,13 @@ parts AS MATERIALIZED (
         FROM entries e WHERE e.kind = 'part' AND e.invoice_id IS NOT NULL) p
     WHERE place = 1
 ),
+-- `outside` is what parts say that came around Stripe, `claim` what the invoice alone says of it: that counts as far as no
+-- payment through Stripe is found for it. `room` is what no part tells of.
 invoices AS MATERIALIZED (
     SELECT i.key, i.account, i.livemode, i.currency, i.customer_id, i.occurred_at, i.amount_minor,
-        least(i.amount_minor, greatest(i.outside_minor, coalesce(p.outside, 0))) AS outside,
-        greatest(0, i.amount_minor - least(i.amount_minor, greatest(i.outside_minor, coalesce(p.outside, 0)))
-            - coalesce(p.through, 0)) AS room
+        least(i.amount_minor, coalesce(p.outside, 0)) AS outside,
+        greatest(0, i.outside_minor - coalesce(p.outside, 0)) AS claim,
+        greatest(0, i.amount_minor - least(i.amount_minor, coalesce(p.outside, 0)) - coalesce(p.through, 0)) AS room
     FROM entries i LEFT JOIN (
         SELECT invoice_id, pg_catalog.sum(outside_minor) AS outside, pg_catalog.sum(amount_minor - outside_minor) AS through
         FROM parts GROUP BY 1
@@ -102,14 +104,17 @@ left_of_payments AS MATERIALIZED (
     LEFT JOIN (SELECT name, pg_catalog.sum(told) AS told FROM tells GROUP BY 1) t ON t.name = p.name
     LEFT JOIN (SELECT DISTINCT name FROM named WHERE known IS NULL) w ON w.name = p.name
 ),
+left_of_invoices AS MATERIALIZED (
+    SELECT i.*, i.room - coalesce(t.told, 0) AS left_over
+    FROM invoices i LEFT JOIN (SELECT invoice, pg_catalog.sum(told) AS told FROM tells GROUP BY 1) t ON t.invoice = i.key
+),
 -- What no event links: the same account, mode, customer, currency and amount, and no gap longer than the window.
 sides AS (
-    SELECT 1 AS is_payment, key, account, livemode, customer_id, currency, rest - promised AS amount, occurred_at
+    SELECT 1 AS is_payment, 0 AS claims, key, account, livemode, customer_id, currency, rest - promised AS amount, occurred_at
     FROM left_of_payments WHERE customer_id IS NOT NULL AND rest > promised
     UNION ALL
-    SELECT 0, i.key, i.account, i.livemode, i.customer_id, i.currency, i.room - coalesce(t.told, 0), i.occurred_at
-    FROM invoices i LEFT JOIN (SELECT invoice, pg_catalog.sum(told) AS told FROM tells GROUP BY 1) t ON t.invoice = i.key
-    WHERE i.customer_id IS NOT NULL AND i.room > coalesce(t.told, 0)
+    SELECT 0, CASE WHEN i.claim > 0 THEN 1 ELSE 0 END, i.key, i.account, i.livemode, i.customer_id, i.currency, i.left_over, i.occurred_at
+    FROM left_of_invoices i WHERE i.customer_id IS NOT NULL AND i.left_over > 0
 ),
 stepped AS (
     SELECT s.*, (occurred_at - pg_catalog.lag(occurred_at) OVER (
@@ -126,11 +131,15 @@ clustered AS (
 placed AS (
     SELECT is_payment, key,
         pg_catalog.row_number() OVER (PARTITION BY account, livemode, customer_id, currency, amount, cluster, is_payment
-                           ORDER BY occurred_at, key) AS place,
-        pg_catalog.sum(1 - is_payment) OVER (PARTITION BY account, livemode, customer_id, currency, amount, cluster) AS invoices
+                           ORDER BY claims, occurred_at, key) AS place,
+        pg_catalog.sum(1 - is_payment) OVER same AS invoices,
+        pg_catalog.sum(is_payment) OVER same AS payments
     FROM clustered
+    WINDOW same AS (PARTITION BY account, livemode, customer_id, currency, amount, cluster)
 ),
-matched AS MATERIALIZED (SELECT key FROM placed WHERE is_payment = 1 AND place <= invoices),
+matched AS MATERIALIZED (
+    SELECT is_payment, key FROM placed WHERE place <= CASE WHEN is_payment = 1 THEN invoices ELSE payments END
+),
 -- Refunds: the release of what was not captured is none.
 refunds AS MATERIALIZED (
     SELECT r.*, p.amount_minor AS captured,
@@ -167,12 +176,13 @@ returned AS (
 SELECT m.kind, m.key, m.account, m.livemode, m.currency, m.occurred_at, m.amount_minor::bigint AS amount_minor,
     m.outside_minor::bigint AS outside_minor
 FROM (
-    SELECT 'invoice' AS kind, key, account, livemode, currency, occurred_at, amount_minor, outside AS outside_minor
-    FROM invoices
+    SELECT 'invoice' AS kind, i.key, i.account, i.livemode, i.currency, i.occurred_at, i.amount_minor,
+        i.outside + CASE WHEN m.key IS NULL THEN least(i.claim, i.left_over) ELSE 0 END AS outside_minor
+    FROM left_of_invoices i LEFT JOIN matched m ON m.is_payment = 0 AND m.key = i.key
     UNION ALL
     SELECT 'payment', p.key, p.account, p.livemode, p.currency, p.occurred_at,
         CASE WHEN m.key IS NULL THEN p.rest ELSE p.promised END, 0
-    FROM left_of_payments p LEFT JOIN matched m ON m.key = p.key
+    FROM left_of_payments p LEFT JOIN matched m ON m.is_payment = 1 AND m.key = p.key
     UNION ALL
     SELECT 'part', p.key, p.account, p.livemode, p.currency, p.occurred_at, p.amount_minor, p.outside_minor
     FROM parts p

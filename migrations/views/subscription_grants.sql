@@ -28,7 +28,16 @@ WITH timed AS (
         v.projected_status AS vouched_status, v.preference AS vouched_preference, v.tier AS vouched_tier
     FROM timed s
     LEFT JOIN gateway.doubted_subscriptions d ON d.id = s.id
-    LEFT JOIN gateway.vouched_subscriptions v ON v.id = s.id
+    LEFT JOIN LATERAL (
+        SELECT t.id, t.customer_id, t.metadata_user_id, t.projected_status, t.tier, t.gives AS entitles,
+            CASE WHEN t.gives = t.entitles THEN t.preference
+                ELSE pg_catalog.left(t.preference, 2) || '0.' || pg_catalog.substr(t.preference, 8, 2) || '.'
+                    || pg_catalog.substr(t.preference, 5, 2) || pg_catalog.substr(t.preference, 10) END AS preference
+        FROM (
+            SELECT v.*, v.entitles AND coalesce(v.access_from <= pg_catalog.now(), true)
+                AND coalesce(v.grace_ends_at > pg_catalog.now(), true) AS gives
+            FROM gateway.vouched_subscriptions v WHERE v.id = s.id) t
+    ) v ON true
 )
 SELECT a.id,
     (SELECT c.user_id FROM gateway.claims c

@@ -61,11 +61,15 @@ impl Watch {
                 () = shutdown.draining() => return Ok(()),
             }
             let started = self.clock.instant();
-            // A ledger that does not answer is told of by the component that writes to it.
-            if let Ok(attention) = self.ledger.attention(NAMED_MAX).await {
-                say(&open, &attention);
-                self.publish(&attention);
-                open = attention.reasons;
+            match self.ledger.attention(NAMED_MAX).await {
+                Ok(attention) => {
+                    say(&open, &attention);
+                    self.publish(&attention);
+                    open = attention.reasons;
+                }
+                // A ledger that does not answer is told of by the component that writes to it. What it said before is
+                // not known to be so any more.
+                Err(_) => self.board.clear(COMPONENT),
             }
             wait = LOOK.max(self.clock.instant().duration_since(started) * SHARE);
         }

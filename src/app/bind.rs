@@ -86,7 +86,8 @@ pub async fn bind(
         payload: RawJson::from_value(&payload),
     });
     let event = EventId::new(&event_id);
-    let version = Version { standing: Standing::Final, at: now, rank: Rank::Released, progress: 0, event };
+    let version =
+        Version { standing: Standing::Final, at: now, rank: Rank::Released, progress: 0, event, rendering: None };
     let evidence = "operator".to_owned();
     plan.claims.push(ClaimRow { subject: word.subject.clone(), user_id: user, rank, evidence, version });
     let outcomes = ledger.apply(&[Verdict::Apply(Box::new(plan))]).await?;

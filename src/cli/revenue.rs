@@ -53,6 +53,8 @@ struct Access<'a> {
     grace_ends_at: Option<Timestamp>,
     /// Number of items is greater than what is known of them: tier and monthly amount are incomplete.
     partial: bool,
+    /// How many items it has, those that are not known included.
+    items: i64,
     /// Connected account; `null` is one's own.
     account: Option<&'a str>,
 }
@@ -73,6 +75,7 @@ impl<'a> Access<'a> {
             will_renew: line.will_renew,
             grace_ends_at: line.grace_ends_at_ms.map(Timestamp::from_millis),
             partial: line.partial,
+            items: line.items,
             account: line.account.as_deref(),
         }
     }
@@ -205,6 +208,7 @@ mod tests {
             will_renew: false,
             grace_ends_at_ms: None,
             partial: false,
+            items: 1,
             account: None,
         }
     }

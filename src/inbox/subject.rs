@@ -42,7 +42,7 @@ impl Subject {
         let kind = word(object.at("object")).or_else(|| word(related.at("type")));
         let object_id = id(object).or_else(|| id(related));
         let is = |name: &str| kind.as_deref() == Some(name);
-        let customer = if is("customer") { object_id.clone() } else { id(object.at("customer")) };
+        let customer = if is("customer") { object_id.clone() } else { id(object.customer()) };
         let subscription = match kind.as_deref() {
             Some("subscription") => object_id.clone(),
             Some("invoice") => Invoice(object).subscription_id().map(str::to_owned),

@@ -113,12 +113,40 @@ pub(super) fn empty(shadow: bool) -> String {
     document + "}"
 }
 
+/// The places of a batch in the parts that are sent one after the other: one, unless an event comes in several API versions.
+/// Each rendering has evidence of its own, and a document holds an event once.
+pub(super) fn parts(batch: &[Verdict]) -> Vec<Vec<usize>> {
+    let mut renderings: HashMap<&EventId, Vec<Option<&str>>> = HashMap::with_capacity(batch.len());
+    let mut parts: Vec<Vec<usize>> = vec![Vec::with_capacity(batch.len())];
+    for (n, verdict) in batch.iter().enumerate() {
+        // What a person decides is about all renderings: it goes with the first.
+        let rendered = verdict.event().filter(|_| !matches!(verdict, Verdict::Drop { .. }));
+        let part = rendered.map_or(0, |event| {
+            let known = renderings.entry(&event.id).or_default();
+            let rendering = event.api_version.as_deref();
+            known.iter().position(|one| *one == rendering).unwrap_or_else(|| {
+                known.push(rendering);
+                known.len() - 1
+            })
+        });
+        if parts.len() <= part {
+            parts.resize_with(part + 1, Vec::new);
+        }
+        parts[part].push(n);
+    }
+    parts
+}
+
 /// The document for a batch, for the store `ledger`.
-pub(super) fn encode(ledger: &'static str, batch: &[Verdict]) -> Result<Encoded, LedgerError> {
-    let chosen = choose(batch);
+pub(super) fn encode<'a>(
+    ledger: &'static str,
+    batch: impl IntoIterator<Item = &'a Verdict>,
+) -> Result<Encoded, LedgerError> {
+    let batch: Vec<&Verdict> = batch.into_iter().collect();
+    let chosen = choose(&batch);
     let mut document = Document::default();
     let mut places = Vec::with_capacity(batch.len());
-    for (n, verdict) in batch.iter().enumerate() {
+    for (n, &verdict) in batch.iter().enumerate() {
         let place = match (verdict, verdict.event().and_then(|event| chosen.get(&event.id))) {
             (Verdict::Reject { code, reason }, _) => {
                 Place::Known(Outcome::Failed { code: (*code).to_owned(), reason: reason.clone() })
@@ -140,13 +168,13 @@ pub(super) fn encode(ledger: &'static str, batch: &[Verdict]) -> Result<Encoded,
 
 /// Which of several verdicts about one event is sent: one that a person released, else one that a person replayed, else
 /// the first.
-fn choose(batch: &[Verdict]) -> HashMap<&EventId, usize> {
+fn choose<'a>(batch: &[&'a Verdict]) -> HashMap<&'a EventId, usize> {
     let wish = |verdict: &Verdict| match verdict {
         Verdict::Apply(plan) => (plan.released, plan.replayed),
         Verdict::Ignore { reopen, .. } => (false, *reopen),
         Verdict::Quarantine { .. } | Verdict::Drop { .. } | Verdict::Reject { .. } => (false, false),
     };
-    let mut chosen: HashMap<&EventId, usize> = HashMap::with_capacity(batch.len());
+    let mut chosen: HashMap<&'a EventId, usize> = HashMap::with_capacity(batch.len());
     for (n, verdict) in batch.iter().enumerate() {
         let Some(event) = verdict.event() else { continue };
         let held = chosen.entry(&event.id).or_insert(n);
@@ -319,6 +347,18 @@ mod tests {
         assert_eq!(sent, [1, 2]);
         let outcomes = encoded.decode("x", vec![answer(2, "applied"), answer(1, "stale")]).unwrap();
         assert_eq!(outcomes, [Outcome::Duplicate, Outcome::Stale, Outcome::Applied]);
+    }
+
+    #[test]
+    fn an_event_in_several_renderings_goes_in_as_many_parts() {
+        let rendered = |id: &str, version: &str| {
+            let event = EventFacts { api_version: Some(version.to_owned()), ..event(id) };
+            Verdict::Apply(Box::new(Plan::new(event)))
+        };
+        let batch =
+            [rendered("evt_1", "b"), rendered("evt_1", "a"), reject(), rendered("evt_2", "a"), rendered("evt_1", "b")];
+        assert_eq!(parts(&batch), [vec![0, 2, 3, 4], vec![1]]);
+        assert_eq!(parts(&[]), [Vec::<usize>::new()]);
     }
 
     #[test]

@@ -3,12 +3,13 @@
 //! What is asked, and what the answers mean, stands here once. How a call reaches the database, and what a fault on the way
 //! means, is the [`Transport`]'s: [`super::postgres`] or [`super::supabase`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::DeserializeOwned;
 
 use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
-use super::batch::{Answer, empty, encode};
+use super::batch::{Answer, empty, encode, parts};
 use super::call::Call;
 use super::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
 use super::migrations::{Installed, encoding_fault, missing_error, none_ran};
@@ -72,12 +73,16 @@ impl<T: Transport> Ledger for FunctionLedger<T> {
 
     fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
-            let encoded = encode(T::NAME, batch)?.in_shadow(self.shadow);
-            let answers = match &encoded.document {
-                None => Vec::new(),
-                Some(document) => self.transport.apply(document).await?,
-            };
-            encoded.decode(T::NAME, answers)
+            let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
+            for part in parts(batch) {
+                let encoded = encode(T::NAME, part.iter().map(|n| &batch[*n]))?.in_shadow(self.shadow);
+                let answers = match &encoded.document {
+                    None => Vec::new(),
+                    Some(document) => self.transport.apply(document).await?,
+                };
+                outcomes.extend(part.into_iter().zip(encoded.decode(T::NAME, answers)?));
+            }
+            Ok(outcomes.into_values().collect())
         })
     }
 

@@ -282,4 +282,7 @@ pub struct SubscriptionLine {
     /// Only a part of its items is known: tier and monthly amount are incomplete.
     #[serde(default)]
     pub partial: bool,
+    /// How many items it has, those that are not known included.
+    #[serde(default)]
+    pub items: i64,
 }

@@ -57,7 +57,8 @@ enum Question {
     /// The object of an event that Stripe could not make, by the id of the thin event that tells of it.
     Failure(Scope, String),
     Subscription(Scope, String),
-    InvoicePaidBy(Scope, String),
+    /// What a payment intent gave to invoices.
+    GivenBy(Scope, String),
     Rest(Scope, Rest),
 }
 
@@ -66,7 +67,7 @@ enum Answer {
     Object(Fetched),
     /// What the lost event was about, with the object where it is one that is mapped.
     Failure(Related, Option<Fetched>),
-    PaidInvoice(Option<String>),
+    Given(Vec<Fetched>),
     Rest(Vec<Value>),
 }
 
@@ -114,12 +115,11 @@ impl Answers {
         self.object(&subscription(event)?)
     }
 
-    /// The invoice that an event's payment paid.
-    pub(super) fn paid_invoice(&self, event: &Event) -> PaidInvoice<'_> {
+    /// What the event's payment gave to invoices; nothing also where Stripe was not asked or did not say.
+    pub(super) fn given(&self, event: &Event) -> &[Fetched] {
         match payment(event).and_then(|question| self.given.get(&question)) {
-            Some(Answer::PaidInvoice(Some(id))) => PaidInvoice::Named(id),
-            Some(Answer::PaidInvoice(None)) => PaidInvoice::Standalone,
-            Some(Answer::Object(_) | Answer::Rest(_) | Answer::Failure(..)) | None => PaidInvoice::Unknown,
+            Some(Answer::Given(given)) => given,
+            Some(Answer::Object(_) | Answer::Rest(_) | Answer::Failure(..)) | None => &[],
         }
     }
 
@@ -127,7 +127,7 @@ impl Answers {
     pub(super) fn failure(&self, event: &Event) -> Option<&Related> {
         match self.given.get(&related(event)?)? {
             Answer::Failure(related, _) => Some(related),
-            Answer::Object(_) | Answer::PaidInvoice(_) | Answer::Rest(_) => None,
+            Answer::Object(_) | Answer::Given(_) | Answer::Rest(_) => None,
         }
     }
 
@@ -149,7 +149,7 @@ impl Answers {
         match self.given.get(question)? {
             Answer::Object(fetched) => Some(fetched),
             Answer::Failure(_, fetched) => fetched.as_ref(),
-            Answer::PaidInvoice(_) | Answer::Rest(_) => None,
+            Answer::Given(_) | Answer::Rest(_) => None,
         }
     }
 }
@@ -196,7 +196,7 @@ fn lists(event: &Event) -> Vec<Question> {
     lists.into_iter().map(|rest| Question::Rest(scope(event), rest)).collect()
 }
 
-/// Which invoice a payment paid matters when money came in and the event does not say.
+/// Which invoices a payment paid matters when money came in and the event does not say.
 fn payment(event: &Event) -> Option<Question> {
     let object = event.object();
     let ids = match event.family {
@@ -205,7 +205,7 @@ fn payment(event: &Event) -> Option<Question> {
         _ => return None,
     };
     let open = matches!(paid_invoice(object), PaidInvoice::Unknown | PaidInvoice::Hinted(_));
-    ids.intent.filter(|_| open).map(|id| Question::InvoicePaidBy(scope(event), id.to_owned()))
+    ids.intent.filter(|_| open).map(|id| Question::GivenBy(scope(event), id.to_owned()))
 }
 
 impl Lookup {
@@ -288,7 +288,7 @@ impl Lookup {
 async fn answer(api: &StripeApi, question: &Question, within: Duration) -> Result<Answer, ApiError> {
     match question {
         Question::Subscription(scope, id) => api.subscription(id, scope, within).await.map(Answer::Object),
-        Question::InvoicePaidBy(scope, id) => api.invoice_paid_by(id, scope, within).await.map(Answer::PaidInvoice),
+        Question::GivenBy(scope, id) => api.given_by(id, scope, within).await.map(Answer::Given),
         Question::Rest(scope, rest) => api.rest(rest, scope, within).await.map(Answer::Rest),
         Question::Failure(scope, id) => {
             let (related, fetched) = api.generation_failure(id, scope, within).await?;

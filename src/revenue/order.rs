@@ -16,7 +16,7 @@
 
 use serde_json::{Map, Value};
 
-/// Most contents of one second whose orders are all looked at. Of more, those that another follows exactly are left out.
+/// Most contents of one second whose orders are all looked at. Of more it is counted how often each came up and was left.
 pub const EXACT_MAX: usize = 8;
 
 /// Lists that old API versions embed in a customer: they change without an event that says so.
@@ -85,10 +85,13 @@ fn overlaid(base: &Value, patch: &Value) -> Value {
     }
 }
 
-/// In how many fields two objects differ. A field that is absent is `null`; a list is one field.
+/// In how many fields two objects differ. A field that is absent is `null`; a list is one field: how many Stripe says that
+/// there are, beside those that it shows, is not among the previous values.
 fn distance(a: &Value, b: &Value) -> u64 {
+    let shown = |value: &'_ Value| value.get("data").is_some_and(Value::is_array);
     match (a, b) {
         _ if a == b => 0,
+        _ if shown(a) && shown(b) => u64::from(!alike(&a["data"], &b["data"])),
         (Value::Object(a), Value::Object(b)) => {
             let of = |fields: &Map<String, Value>, key: &str| fields.get(key).cloned().unwrap_or(Value::Null);
             let own = a.iter().map(|(key, value)| distance(value, &of(b, key)));
@@ -134,9 +137,7 @@ pub fn last(earlier: &[Vec<Told>], tied: &[Told]) -> Option<Last> {
 fn endings<'a>(starts: &[&Told], tied: &'a [Told]) -> (Vec<&'a Told>, u64) {
     let step = |from: &Told, to: &Told| distance(&from.after, &to.before);
     if tied.len() > EXACT_MAX {
-        let followed = |one: &Told| tied.iter().any(|other| other.version != one.version && step(one, other) == 0);
-        let open: Vec<&Told> = tied.iter().filter(|one| !followed(one)).collect();
-        return (if open.is_empty() { tied.iter().collect() } else { open }, 0);
+        return by_count(starts, tied);
     }
     let begin: Vec<Steps> =
         tied.iter().map(|one| (starts.iter().map(|start| step(start, one)).min().unwrap_or(0), 0)).collect();
@@ -161,6 +162,38 @@ fn endings<'a>(starts: &[&Told], tied: &'a [Told]) -> (Vec<&'a Told>, u64) {
     let least = whole.iter().flatten().min().copied().unwrap_or_default();
     let ends = tied.iter().zip(whole).filter(|(_, steps)| steps.is_some_and(|(all, _)| all == least.0));
     (ends.map(|(one, _)| one).collect(), least.1)
+}
+
+/// As [`endings`], of more contents than all orders are looked at of: every content that came up was left again, but for the
+/// last. Contents that are alike count as one, and what is there more often than it was left is where the set ends.
+fn by_count<'a>(starts: &[&Told], tied: &'a [Told]) -> (Vec<&'a Told>, u64) {
+    let mut states: Vec<(&Value, i64)> = Vec::new();
+    if let Some((first, rest)) = starts.split_first()
+        && rest.iter().all(|start| distance(&start.after, &first.after) == 0)
+    {
+        states.push((&first.after, 1));
+    }
+    let find =
+        |states: &[(&Value, i64)], value: &Value| states.iter().position(|(state, _)| distance(state, value) == 0);
+    let mut places = Vec::with_capacity(tied.len());
+    for one in tied {
+        let place = find(&states, &one.after).unwrap_or_else(|| {
+            states.push((&one.after, 0));
+            states.len() - 1
+        });
+        states[place].1 += 1;
+        places.push(place);
+    }
+    for one in tied {
+        if let Some(place) = find(&states, &one.before) {
+            states[place].1 -= 1;
+        }
+    }
+    let ends: Vec<&Told> =
+        tied.iter().zip(&places).filter(|(_, place)| states[**place].1 > 0).map(|(one, _)| one).collect();
+    let surplus: i64 = states.iter().map(|(_, surplus)| surplus.max(&0)).sum();
+    let gaps = u64::try_from(surplus - 1).unwrap_or(0);
+    (if ends.is_empty() { tied.iter().collect() } else { ends }, gaps)
 }
 
 #[cfg(test)]

@@ -78,6 +78,7 @@ mod tests {
                 rank: Rank::Updated,
                 progress: 0,
                 event: EventId::new(format!("evt_{user}")),
+                rendering: None,
             },
         }
     }

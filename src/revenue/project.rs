@@ -23,7 +23,7 @@ use crate::stripe::event::{Event, Family};
 use crate::stripe::metadata::UserFields;
 use crate::stripe::money::{AMOUNT_MAX, Currency};
 use crate::stripe::object::Object;
-use crate::stripe::payment::{PaidInvoice, shows_releases_as_refunds};
+use crate::stripe::payment::shows_releases_as_refunds;
 
 /// What the operator decides about the meaning of events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,8 +67,8 @@ pub struct Context<'a> {
     pub related: Option<&'a Fetched>,
     /// The subscription that the event names.
     pub subscription: Option<&'a Fetched>,
-    /// What Stripe says about the invoice that the event's payment paid, where the event does not say it.
-    pub paid_invoice: PaidInvoice<'a>,
+    /// What the event's payment gave to invoices (`invoice_payment`), where the event does not say it and Stripe did.
+    pub given: &'a [Fetched],
     /// When a person released the event from quarantine.
     pub released_at: Option<Timestamp>,
     /// A rule holds the event: facts are written, nothing is granted.
@@ -148,7 +148,8 @@ impl<'a> Projection<'a> {
             Source::Fetch => Rank::Fetched,
             Source::Payload => Rank::of_payload(&self.event.kind),
         };
-        Version { standing, at: content.at, rank, progress: content.progress, event: self.event.id.clone() }
+        let rendering = self.event.api_version.clone().filter(|_| content.source == Source::Payload);
+        Version { standing, at: content.at, rank, progress: content.progress, event: self.event.id.clone(), rendering }
     }
 
     /// Notes what this content tells of a subscription. The first word of an event counts; a second that differs is a
@@ -191,7 +192,7 @@ impl<'a> Projection<'a> {
             self.finding("money_unreadable", Severity::Critical, key, detail);
             return None;
         };
-        let customer_id = object.at("customer").id().map(str::to_owned);
+        let customer_id = object.customer().id().map(str::to_owned);
         let occurred_at = object.at("created").time().unwrap_or(self.event.created);
         Some(RevenueRow {
             kind,

@@ -65,6 +65,10 @@ pub struct Version {
     pub progress: u64,
     /// Breaks the ties that are left.
     pub event: EventId,
+    /// API version that the event's payload was rendered in. Endpoints of several versions get one event in several
+    /// renderings: that of the newest is its content, whichever came first. `None` where it is not told, and for what is
+    /// no payload.
+    pub rendering: Option<String>,
 }
 
 /// Part of the order that needs no clock: states that are only ever left, and states that are never left.
@@ -113,14 +117,26 @@ impl Rank {
 /// that share it are tied, and [`crate::revenue::order`] tells which of them is the last.
 pub const SORT_KEY_CLASS: usize = 24;
 
-/// Length of all of a sort key but the identifier of the event.
+/// Length of all of a sort key but the identifier of the event, which a space and the rendering may follow.
 pub const SORT_KEY_EVENT: usize = 46;
+
+/// The event of a sort key.
+pub fn event_of_sort_key(key: &str) -> &str {
+    key.get(SORT_KEY_EVENT..).and_then(|rest| rest.split(' ').next()).unwrap_or_default()
+}
 
 impl Version {
     /// Text whose byte order is the order of versions, for stores to compare (in Postgres under `COLLATE "C"`).
     pub fn sort_key(&self) -> String {
         let at = u64::try_from(self.at.millis()).unwrap_or(0);
-        format!("{}.{at:020}.{}.{:020}.{}", self.standing as u8, self.rank as u8, self.progress, self.event)
+        let mut key =
+            format!("{}.{at:020}.{}.{:020}.{}", self.standing as u8, self.rank as u8, self.progress, self.event);
+        if let Some(rendering) = &self.rendering {
+            // Below every letter of an identifier, so that one event's keys stay together.
+            key.push(' ');
+            key.push_str(rendering);
+        }
+        key
     }
 }
 
@@ -147,15 +163,17 @@ mod tests {
             Just(Rank::Fetched),
             Just(Rank::Released)
         ];
-        (standing, 0..5_i64, rank, 0..12_u64, "evt_[ab]{1,2}").prop_map(|(standing, at, rank, progress, event)| {
-            Version {
+        let rendering = proptest::option::of("20[12][0-9]-0[1-9]");
+        (standing, 0..5_i64, rank, 0..12_u64, "evt_[ab]{1,2}", rendering).prop_map(
+            |(standing, at, rank, progress, event, rendering)| Version {
                 standing,
                 at: Timestamp::from_seconds(at * 1_000_000_000),
                 rank,
                 progress: progress * 1_000_000_000,
                 event: EventId::new(event),
-            }
-        })
+                rendering,
+            },
+        )
     }
 
     proptest! {
@@ -167,7 +185,7 @@ mod tests {
         #[test]
         fn sort_keys_have_their_parts_where_stores_look_for_them(a in version()) {
             let key = a.sort_key();
-            prop_assert_eq!(&key[SORT_KEY_EVENT..], a.event.as_str());
+            prop_assert_eq!(event_of_sort_key(&key), a.event.as_str());
             let rank = format!(".{}", a.rank as u8);
             prop_assert!(key[..SORT_KEY_CLASS].ends_with(&rank));
         }

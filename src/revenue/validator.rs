@@ -257,7 +257,7 @@ impl Validator {
             settings: &self.settings,
             related,
             subscription: answers.subscription(event),
-            paid_invoice: answers.paid_invoice(event),
+            given: answers.given(event),
             released_at,
             is_suspect: passed.suspicion.is_some(),
         };

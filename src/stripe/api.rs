@@ -229,24 +229,20 @@ impl StripeApi {
         Ok((related, Some(object)))
     }
 
-    /// The invoice that a payment intent paid; `None` when it paid none.
-    pub async fn invoice_paid_by(
+    /// What a payment intent gave to invoices (`invoice_payment`), at most [`PAGE_MAX`] of them; nothing when it paid none.
+    pub async fn given_by(
         &self,
         payment_intent: &str,
         scope: &Scope,
         within: Duration,
-    ) -> Result<Option<String>, ApiError> {
+    ) -> Result<Vec<Fetched>, ApiError> {
         let mut url = self.address(&["v1", "invoice_payments"])?;
         url.query_pairs_mut()
             .append_pair("payment[type]", "payment_intent")
             .append_pair("payment[payment_intent]", payment_intent)
-            .append_pair("limit", "1");
-        let fetched = self.get(url, scope, within).await?;
-        let list = Object::new(&fetched.object);
-        if !list.at("data").value().is_some_and(Value::is_array) {
-            return Err(ApiError::Unexpected);
-        }
-        Ok(list.items().find_map(|payment| payment.at("invoice").id().map(str::to_owned)))
+            .append_pair("limit", &PAGE_MAX.to_string());
+        let Page { objects, began, .. } = Page::read(self.get(url, scope, within).await?)?;
+        Ok(objects.into_iter().map(|object| Fetched { object, began }).collect())
     }
 
     /// One page of the events of the last 30 days, newest first.

@@ -51,6 +51,11 @@ impl Board {
         changed
     }
 
+    /// Takes a component off the board, of which nothing is known any more.
+    pub fn clear(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     pub fn read(&self) -> BTreeMap<&'static str, Component> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

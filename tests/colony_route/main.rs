@@ -5,6 +5,7 @@
 
 mod world;
 
+mod cases;
 mod ends;
 mod fallback;
 mod faults;

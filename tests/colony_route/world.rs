@@ -79,7 +79,7 @@ pub(crate) async fn breath() {
 /// A ledger that counts how often each event had an effect.
 #[derive(Debug)]
 pub(crate) struct Counting {
-    inner: SqliteLedger,
+    pub(crate) inner: SqliteLedger,
     effects: Mutex<BTreeMap<String, u32>>,
     /// Whether it does not say what it knows.
     pub(crate) is_silent: AtomicBool,
@@ -280,6 +280,11 @@ impl World {
         let event = Self::event(events.len());
         events.push(event.clone());
         event
+    }
+
+    /// Takes an event for one of this world's.
+    pub(crate) fn made(&self, event: &str) {
+        self.events.lock().unwrap().push(event.to_owned());
     }
 
     /// The colony route and the direct one, with an inbox of their own in a directory that the next one finds again.

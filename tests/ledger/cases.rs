@@ -6,6 +6,7 @@
 //! file and a line in [`expected`].
 
 mod expected;
+mod kinds;
 mod lives;
 
 use std::collections::BTreeMap;

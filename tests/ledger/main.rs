@@ -8,6 +8,7 @@ mod agreement;
 mod cases;
 mod contract;
 mod direct;
+mod doubt_cases;
 mod erase;
 mod faults;
 mod lives;

@@ -437,3 +437,16 @@ async fn only_the_service_role_may_call_the_functions_and_nobody_sees_the_schema
     .unwrap();
     assert_eq!(unsafe_entries, Vec::<String>::new(), "entries that run with the owner's rights have no search path");
 }
+
+#[tokio::test]
+async fn a_database_whose_encoding_is_not_utf_8_is_refused_before_anything_is_made() {
+    let database = Database::create(Flavour::Plain).await;
+    database.run("CREATE DATABASE in_ascii ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' LOCALE_PROVIDER libc TEMPLATE template0").await;
+    let mut connection = PgConnection::connect_with(&database.options().database("in_ascii")).await.unwrap();
+    let error = migrate(&mut connection).await.unwrap_err();
+    assert_eq!(error.kind, LedgerErrorKind::Schema);
+    assert!(error.message.contains("SQL_ASCII") && error.message.contains("ENCODING 'UTF8'"), "{error}");
+    let made: bool =
+        sqlx::query_scalar("SELECT to_regnamespace('gateway') IS NOT NULL").fetch_one(&mut connection).await.unwrap();
+    assert!(!made, "nothing was made");
+}

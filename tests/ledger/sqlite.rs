@@ -4,9 +4,10 @@ use std::sync::mpsc;
 
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::ledger::report::{REPORT_LINES_MAX, Reports};
-use colony_gateway::ledger::sqlite::{QUEUE_CALLS_MAX, SqliteLedger};
+use colony_gateway::ledger::sqlite::{QUEUE_CALLS_MAX, SqliteLedger, inspect};
 use colony_gateway::ledger::{Disposition, Ledger, LedgerErrorKind, Outcome};
 use rusqlite::Connection;
+use sha2::{Digest as _, Sha256};
 
 use crate::contract;
 use crate::plans::{Planned, at};
@@ -91,14 +92,38 @@ async fn a_file_that_is_no_database_is_refused_with_a_hint() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_release_is_refused() {
+async fn a_file_of_another_release_is_refused_and_the_error_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ledger.db");
     drop(SqliteLedger::open(&file, clock()).unwrap());
-    Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let error = SqliteLedger::open(&file, clock()).unwrap_err();
-    assert_eq!(error.kind, LedgerErrorKind::Schema);
-    assert!(error.message.contains("99"), "{error}");
+    for (version, advice) in
+        [(99, "use the release that made it"), (1, "move the file away"), (3, "move the file away")]
+    {
+        Connection::open(&file).unwrap().pragma_update(None, "user_version", version).unwrap();
+        for error in [SqliteLedger::open(&file, clock()).unwrap_err(), inspect(&file).unwrap_err()] {
+            assert_eq!(error.kind, LedgerErrorKind::Schema);
+            assert!(error.message.contains(&version.to_string()) && error.message.contains(advice), "{error}");
+        }
+    }
+}
+
+/// What the tables and views of a format are: a change of them is another format, which the number in the file has to tell.
+#[tokio::test]
+async fn the_format_number_stands_for_these_tables() {
+    let store = Sqlite::new();
+    let connection = Connection::open(&store.file).unwrap();
+    let mut statement =
+        connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
+    let texts = statement.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap);
+    let words: Vec<String> =
+        texts.flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let digest = hex::encode(&Sha256::digest(words.join(" "))[..8]);
+    let number: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(
+        (number, digest.as_str()),
+        (4, "2d9d630b598f5555"),
+        "the tables changed: raise SCHEMA_VERSION, and this with it"
+    );
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ pub(crate) const TABLES: [&str; 11] = [
 ];
 
 /// Tables about what a rule held. A release that comes at once with what it releases leaves no trace in them.
-const DOUBTS: [&str; 2] = ["doubted_subscriptions", "vouched_subscriptions"];
+const DOUBTS: [&str; 3] = ["doubted_subscriptions", "vouched_subscriptions", "kept_vouched"];
 
 /// What tells when and in which order an event came, not what it did: not part of the contract.
 pub(crate) const ORDER_DEPENDENT: [&str; 9] =

@@ -207,6 +207,43 @@ async fn stripe_tells_which_invoice_a_payment_paid() {
 }
 
 #[tokio::test]
+async fn stripe_tells_every_invoice_that_a_payment_paid_and_what_it_gave_to_each() {
+    let World { stand_in, validator, .. } = world().await;
+    let given = |number: u8, amount: i64| {
+        json!({"id": format!("inpay_{number}"), "object": "invoice_payment", "invoice": format!("in_{number}"),
+            "status": "paid", "amount_paid": amount, "currency": "eur",
+            "payment": {"type": "payment_intent", "payment_intent": "pi_1"}})
+    };
+    stand_in.put("/v1/invoice_payments/pi_1", json!([given(1, 100), given(2, 150)]));
+    let payment = json!({"id": "pi_1", "object": "payment_intent", "customer": "cus_1", "amount": 300,
+        "amount_received": 300, "currency": "eur", "status": "succeeded"});
+    let invoice = |number: u8, amount: i64| {
+        json!({"id": format!("in_{number}"), "object": "invoice", "status": "paid", "amount_paid": amount,
+            "currency": "eur", "customer": "cus_1", "payments": {"data": []},
+            "status_transitions": {"paid_at": START - 90_000}})
+    };
+    let batch = [
+        event("evt_1", "payment_intent.succeeded", &payment),
+        event("evt_2", "invoice.paid", &invoice(1, 100)),
+        event("evt_3", "invoice.paid", &invoice(2, 150)),
+    ];
+    assert_eq!(Record::of(&applied(validator.validate(&batch).await)).net(), 300);
+}
+
+#[tokio::test]
+async fn with_a_key_money_around_stripe_is_told_apart_also_where_the_invoice_does_not_say_so() {
+    let World { stand_in, validator, .. } = world().await;
+    let record = json!({"id": "inpay_1", "object": "invoice_payment", "invoice": "in_1", "status": "paid",
+        "amount_paid": 70, "currency": "eur", "payment": {"type": "payment_record", "payment_record": "pr_1"}});
+    stand_in.put("/v1/invoice_payments/in_1", json!([record]));
+    let invoice = json!({"id": "in_1", "object": "invoice", "status": "paid", "amount_paid": 70, "amount_remaining": 0,
+        "currency": "eur", "customer": "cus_1"});
+    let plans = applied(validator.validate(&[event("evt_1", "invoice.paid", &invoice)]).await);
+    let row = plans[0].revenue.iter().find(|row| row.key == "in_1").unwrap();
+    assert_eq!((row.amount_minor, row.outside_minor), (70, 70));
+}
+
+#[tokio::test]
 async fn the_object_of_a_thin_event_is_fetched_and_projected() {
     let World { stand_in, validator, .. } = world().await;
     let thin = |id: &str, url: &str| {

@@ -46,11 +46,19 @@ impl<'a> Invoice<'a> {
         self.0.at("payments").items().map(InvoicePayment).filter(|payment| payment.is_paid())
     }
 
+    /// Whether its payments are told only by a list that is not here: since 2025-03-31, unless they are expanded.
+    pub fn hides_payments(self) -> bool {
+        let told = ["payments", "payment_intent", "charge", "paid_out_of_band"];
+        let paid = self.0.at("amount_paid").integer().is_some_and(|paid| paid > 0);
+        self.is_paid() && paid && !told.into_iter().any(|field| self.0.mentions(field))
+    }
+
     /// What was paid on it; `None` when its amounts are missing or out of range.
     ///
     /// Of money that came around Stripe, old versions say `paid_out_of_band`, and leave it in `amount_remaining`; since
-    /// 2025-03-31 `amount_paid` has it, and only the list of payments, where it is there, tells it apart. What remains of
-    /// a paid invoice otherwise was forgiven.
+    /// 2025-03-31 `amount_paid` has it, and only the list of payments, where it is there, tells it apart, or
+    /// `amount_paid_off_stripe` of an invoice that was asked for since 2026-05-27. What remains of a paid invoice otherwise
+    /// was forgiven.
     pub fn paid(self) -> Option<Paid> {
         let paid = self.0.at("amount_paid").integer()?;
         let remaining = self.0.at("amount_remaining").integer().unwrap_or(0).max(0);
@@ -59,7 +67,9 @@ impl<'a> Invoice<'a> {
             let outside = if out_of_band == Some(false) { 0 } else { remaining };
             return Some(Paid { amount: paid.checked_add(outside)?, outside });
         }
-        let outside = if out_of_band == Some(true) && self.named_payment().is_none() {
+        let outside = if let Some(off_stripe) = self.0.at("amount_paid_off_stripe").integer() {
+            off_stripe
+        } else if out_of_band == Some(true) && self.named_payment().is_none() {
             paid
         } else if self.0.at("payments").is_whole_list() && self.payments().next().is_some() {
             let through = self.payments().filter(|payment| !payment.is_outside());
@@ -164,8 +174,22 @@ mod tests {
             (json!({"amount_paid": 30, "payments": listed(card)}), 30, 0),
             (json!({"amount_paid": 30, "payments": listed(record)}), 30, 30),
             (json!({"amount_paid": 70, "payments": {"data": [], "has_more": true}}), 70, 0),
+            (json!({"amount_paid": 70, "amount_paid_off_stripe": 20}), 70, 20),
         ] {
             assert_eq!(Invoice(Object::new(&value)).paid(), Some(Paid { amount, outside }), "{value}");
+        }
+    }
+
+    #[test]
+    fn payments_are_hidden_where_no_field_could_tell_them() {
+        for (value, hidden) in [
+            (json!({"status": "paid", "amount_paid": 70}), true),
+            (json!({"status": "open", "amount_paid": 70}), false),
+            (json!({"status": "paid", "amount_paid": 0}), false),
+            (json!({"status": "paid", "amount_paid": 70, "payments": {"data": []}}), false),
+            (json!({"status": "paid", "amount_paid": 70, "payment_intent": null}), false),
+        ] {
+            assert_eq!(Invoice(Object::new(&value)).hides_payments(), hidden, "{value}");
         }
     }
 

@@ -42,6 +42,13 @@ impl<'a> Object<'a> {
         path.split('.').fold(self, Self::at)
     }
 
+    /// Who pays for the object here: its `customer`, else its `customer_account`, the account that is a customer where a
+    /// seller uses Stripe's Accounts v2.
+    #[must_use]
+    pub fn customer(self) -> Self {
+        if self.at("customer").is_some() { self.at("customer") } else { self.at("customer_account") }
+    }
+
     /// Whether the field `key` is written down, if only as `null`.
     pub fn mentions(self, key: &str) -> bool {
         self.0.is_some_and(|value| value.get(key).is_some())
@@ -152,6 +159,19 @@ mod tests {
         assert_eq!(object.at("charge").id(), None);
         assert_eq!(object.path("invoice.customer.id").id(), None);
         assert!(object.mentions("charge") && !object.mentions("refunds"));
+    }
+
+    #[test]
+    fn a_customer_may_be_an_account() {
+        for (value, customer) in [
+            (json!({"customer": "cus_1", "customer_account": "acct_1"}), Some("cus_1")),
+            (json!({"customer": {"id": "cus_1", "object": "customer"}}), Some("cus_1")),
+            (json!({"customer": null, "customer_account": "acct_1"}), Some("acct_1")),
+            (json!({"customer_account": {"id": "acct_1", "object": "v2.core.account"}}), Some("acct_1")),
+            (json!({"customer": null}), None),
+        ] {
+            assert_eq!(Object::new(&value).customer().id(), customer, "{value}");
+        }
     }
 
     #[test]

@@ -73,9 +73,7 @@ pub fn paid_invoice(payment: Object<'_>) -> PaidInvoice<'_> {
         (Some(id), _) => PaidInvoice::Named(id),
         (None, Some(id)) => PaidInvoice::Hinted(id),
         (None, None) if payment.mentions("invoice") => PaidInvoice::Standalone,
-        (None, None) if payment.mentions("customer") && payment.at("customer").id().is_none() => {
-            PaidInvoice::Standalone
-        }
+        (None, None) if payment.mentions("customer") && payment.customer().id().is_none() => PaidInvoice::Standalone,
         (None, None) => PaidInvoice::Unknown,
     }
 }
@@ -121,6 +119,17 @@ pub struct Captured {
     /// Whether Stripe says how much was captured. A charge of before 2020, and one whose authorisation was released
     /// before 2025-03-31, does not.
     pub told: bool,
+}
+
+/// What was captured of a charge by the event that tells of its capture. Nothing can be refunded before it, so that what
+/// counts as refunded then is the rest that was released; charges of before 2020 tell it in no other way.
+pub fn captured_just_now(charge: Object<'_>, shows_releases_as_refunds: bool) -> Option<Captured> {
+    let said = captured(charge)?;
+    if said.told || !shows_releases_as_refunds {
+        return Some(said);
+    }
+    let rest = charge.at("amount_refunded").integer().unwrap_or(0).clamp(0, said.amount.max(0));
+    Some(Captured { amount: said.amount.saturating_sub(rest), rest, told: true })
 }
 
 /// What was captured of a charge.
@@ -195,6 +204,7 @@ mod tests {
             (json!({"invoice": "in_2", "payment_details": {"order_reference": "in_1"}}), PaidInvoice::Named("in_2")),
             (json!({"invoice": null, "customer": "cus_1"}), PaidInvoice::Standalone),
             (json!({"customer": null}), PaidInvoice::Standalone),
+            (json!({"customer": null, "customer_account": "acct_1"}), PaidInvoice::Unknown),
             (json!({"customer": "cus_1", "payment_details": {"order_reference": "order-7"}}), PaidInvoice::Unknown),
             (json!({}), PaidInvoice::Unknown),
         ] {
@@ -213,6 +223,16 @@ mod tests {
         ] {
             assert_eq!(captured(Object::new(&charge)), Some(Captured { amount, rest, told }), "{charge}");
         }
+    }
+
+    #[test]
+    fn a_capture_of_before_2020_tells_its_rest_as_refunded() {
+        let charge = json!({"amount": 500, "captured": true, "amount_refunded": 200});
+        let just_now = |releases| captured_just_now(Object::new(&charge), releases);
+        assert_eq!(just_now(true), Some(Captured { amount: 300, rest: 200, told: true }));
+        assert_eq!(just_now(false), captured(Object::new(&charge)));
+        let told = json!({"amount": 500, "captured": true, "amount_captured": 400, "amount_refunded": 50});
+        assert_eq!(captured_just_now(Object::new(&told), true), captured(Object::new(&told)));
     }
 
     #[test]

@@ -58,6 +58,7 @@ impl Record {
                 kept.payment_id = row.payment_id.clone().max(known.payment_id);
                 kept.charge_id = row.charge_id.clone().max(known.charge_id);
                 kept.customer_id = row.customer_id.clone().max(known.customer_id);
+                kept.outside_minor = row.outside_minor.max(known.outside_minor);
             }
         }
         for row in &plan.links {

@@ -39,6 +39,7 @@ pub fn version(event: &str, seconds: i64) -> Version {
         rank: Rank::Updated,
         progress: 0,
         event: EventId::new(event),
+        rendering: None,
     }
 }
 

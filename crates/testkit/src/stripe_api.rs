@@ -203,7 +203,11 @@ fn serve(world: &Mutex<World>, asked: &Asked) -> Response<Body> {
         "/v2/core/events" => Some(core_events(&world, asked)),
         "/v1/invoice_payments" => {
             let intent = parameter(asked, "payment[payment_intent]").unwrap_or_default();
-            let data: Vec<&Value> = world.objects.get(&format!("/v1/invoice_payments/{intent}")).into_iter().collect();
+            let found = world.objects.get(&format!("/v1/invoice_payments/{intent}"));
+            let data: Vec<&Value> = match found {
+                Some(Value::Array(several)) => several.iter().collect(),
+                one => one.into_iter().collect(),
+            };
             Some(json!({"object": "list", "data": data, "has_more": false, "url": asked.path}))
         }
         path => world.objects.get(path).cloned(),

@@ -110,6 +110,7 @@ pub const ALL: &[File] = files![
     // What users have, and showing it.
     function "owners",
     function "subscriptions_of",
+    function "set_recheck",
     function "best_of_users",
     function "fan_subscriptions",
     function "fits",
@@ -146,12 +147,14 @@ pub const ALL: &[File] = files![
     function "erase_rows",
     function "erase",
     // A batch.
+    function "event_of",
     function "changing_events",
     function "judge",
     function "keep_contents",
     function "overlaid",
     function "alike",
     function "distance",
+    function "endings_by_count",
     function "endings",
     function "told",
     function "last_of",

@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::events::Known;
+use super::events::{Known, State};
 use super::fault::fault;
-use super::truth::{CUSTOMERS, Merged, SUBSCRIPTIONS};
+use super::truth::{CUSTOMERS, Merged, SUBSCRIPTIONS, VOUCHED};
 use super::{bindings, claims, entries, erased, events, settle, truth, vouched};
 use crate::domain::clock::Timestamp;
 use crate::ledger::{LedgerError, Outcome};
@@ -30,27 +30,19 @@ fn apply_all(connection: &mut Connection, batch: &[Verdict], now: Timestamp) -> 
 }
 
 fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -> rusqlite::Result<Outcome> {
-    if let Some(event) = verdict.event()
-        && let Some(known) = events::known(transaction, &event.id)?
-    {
-        match (&known, verdict) {
-            (Known::Quarantined { .. } | Known::Dropped, verdict) if verdict.reopens() => {}
-            (Known::Quarantined { .. }, Verdict::Drop { .. }) => {}
-            (Known::Dropped, Verdict::Drop { .. }) => return Ok(Outcome::Ignored),
-            // What was applied was vouched for; a rule that would hold it now changes nothing about that.
-            (Known::Applied, Verdict::Apply(plan)) if plan.replayed && plan.suspicion.is_none() => {
-                return write_again(transaction, plan, now);
-            }
-            _ => return Ok(known.outcome()),
-        }
-    }
     let redacted = erased::redacted(transaction, verdict)?;
     let verdict = redacted.as_ref().unwrap_or(verdict);
-    let mut doubtful = false;
+    if let Some(event) = verdict.event()
+        && let Some(known) = events::known(transaction, &event.id)?
+        && let Some(answer) = known_one(transaction, verdict, event, known, now)?
+    {
+        return Ok(answer);
+    }
+    let mut merged = Merged::default();
     let outcome = match verdict {
         Verdict::Apply(plan) => {
             let outcome;
-            (outcome, doubtful) = write(transaction, plan)?;
+            (outcome, merged) = write(transaction, plan)?;
             outcome
         }
         Verdict::Ignore { event, decisions, .. } => {
@@ -71,17 +63,47 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
         events::record(transaction, event, &outcome, now)?;
     }
     let Verdict::Apply(plan) = verdict else { return Ok(outcome) };
-    if settle_all(transaction, plan, doubtful)? && outcome == Outcome::Stale {
+    if settle_all(transaction, plan, merged)? && outcome == Outcome::Stale {
         events::record(transaction, &plan.event, &Outcome::Applied, now)?;
         return Ok(Outcome::Applied);
     }
     Ok(outcome)
 }
 
+/// What becomes of an event that is recorded; `None` where it is judged anew, because a person asks for it or drops it.
+fn known_one(
+    transaction: &Transaction<'_>,
+    verdict: &Verdict,
+    event: &EventFacts,
+    known: Known,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Outcome>> {
+    let otherwise = known.is_rendered_otherwise(event);
+    if otherwise && !matches!(known.state, State::Dropped) && !matches!(verdict, Verdict::Drop { .. }) {
+        events::take_newer_rendering(transaction, event)?;
+    }
+    match (&known.state, verdict) {
+        (State::Quarantined { .. } | State::Dropped, verdict) if verdict.reopens() => return Ok(None),
+        (State::Quarantined { .. }, Verdict::Drop { .. }) => return Ok(None),
+        (State::Dropped, Verdict::Drop { .. }) => return Ok(Some(Outcome::Ignored)),
+        // What was applied was vouched for; a rule that would hold it now changes nothing about that.
+        (State::Applied, Verdict::Apply(plan)) if (plan.replayed || otherwise) && plan.suspicion.is_none() => {
+            return write_again(transaction, plan, now).map(Some);
+        }
+        // The facts that another rendering of a held event tells.
+        (State::Quarantined { .. }, Verdict::Apply(plan)) if otherwise && plan.suspicion.is_some() => {
+            let merged = merge(transaction, plan)?;
+            settle_all(transaction, plan, merged)?;
+        }
+        _ => {}
+    }
+    Ok(Some(known.outcome()))
+}
+
 /// Settles what takes several events of the plan's objects. Tells whether a row became another by that.
-fn settle_all(transaction: &Transaction<'_>, plan: &Plan, doubtful: bool) -> rusqlite::Result<bool> {
+fn settle_all(transaction: &Transaction<'_>, plan: &Plan, merged: Merged) -> rusqlite::Result<bool> {
     let mut changed = false;
-    if doubtful {
+    if merged.doubtful {
         for row in &plan.subscriptions {
             changed |= settle::settle(transaction, &SUBSCRIPTIONS, &row.id)?;
         }
@@ -89,17 +111,21 @@ fn settle_all(transaction: &Transaction<'_>, plan: &Plan, doubtful: bool) -> rus
             changed |= settle::settle(transaction, &CUSTOMERS, &row.id)?;
         }
     }
+    if merged.doubted {
+        for row in &plan.subscriptions {
+            settle::settle(transaction, &VOUCHED, &row.id)?;
+        }
+    }
     plan.subscriptions.iter().try_for_each(|row| settle::set_grace(transaction, &row.id))?;
     Ok(changed)
 }
 
-/// Writes the rows of a plan. What a rule holds is written too, and waits for a person. Tells also whether rows are to be
-/// settled.
-fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<(Outcome, bool)> {
+/// Writes the rows of a plan. What a rule holds is written too, and waits for a person. Tells also what is to be settled.
+fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<(Outcome, Merged)> {
     record_decisions(transaction, &plan.event, &plan.decisions)?;
-    let Merged { changed, doubtful } = merge(transaction, plan)?;
+    let merged = merge(transaction, plan)?;
     if let Some(Suspicion { rule, reason }) = plan.suspicion.clone() {
-        return Ok((Outcome::Quarantined { rule, reason }, doubtful));
+        return Ok((Outcome::Quarantined { rule, reason }, merged));
     }
     let rows = plan.claims.len()
         + plan.bindings.len()
@@ -107,49 +133,47 @@ fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<(Outcom
         + plan.customers.len()
         + plan.revenue.len()
         + plan.links.len();
-    Ok((if changed > 0 || rows == 0 { Outcome::Applied } else { Outcome::Stale }, doubtful))
+    Ok((if merged.changed > 0 || rows == 0 { Outcome::Applied } else { Outcome::Stale }, merged))
 }
 
 /// Merges the rows of an event that was applied before; records only what is new about it.
 fn write_again(transaction: &Transaction<'_>, plan: &Plan, now: Timestamp) -> rusqlite::Result<Outcome> {
-    let Merged { changed, doubtful } = merge(transaction, plan)?;
-    if changed == 0 {
-        settle_all(transaction, plan, doubtful)?;
+    let merged = merge(transaction, plan)?;
+    if merged.changed == 0 {
+        settle_all(transaction, plan, merged)?;
         return Ok(Outcome::Duplicate);
     }
     record_decisions(transaction, &plan.event, &plan.decisions)?;
     events::record(transaction, &plan.event, &Outcome::Applied, now)?;
-    settle_all(transaction, plan, doubtful)?;
+    settle_all(transaction, plan, merged)?;
     Ok(Outcome::Applied)
 }
 
 /// Merges the rows of a plan by their versions.
 fn merge(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<Merged> {
-    let (mut changed, mut doubtful) = (0, false);
+    let mut merged = Merged::default();
     for claim in &plan.claims {
-        changed += claims::merge(transaction, claim)?;
+        merged.changed += claims::merge(transaction, claim)?;
     }
     for binding in &plan.bindings {
-        changed += bindings::merge(transaction, binding)?;
+        merged.changed += bindings::merge(transaction, binding)?;
     }
     for subscription in &plan.subscriptions {
-        let merged = vouched::merge_subscription(transaction, subscription, plan.suspicion.is_some())?;
-        (changed, doubtful) = (changed + merged.changed, doubtful | merged.doubtful);
+        merged.add(vouched::merge_subscription(transaction, subscription, plan.suspicion.is_some())?);
     }
     for customer in &plan.customers {
-        let merged = truth::merge_customer(transaction, customer)?;
-        (changed, doubtful) = (changed + merged.changed, doubtful | merged.doubtful);
+        merged.add(truth::merge_customer(transaction, customer)?);
     }
     for row in &plan.revenue {
-        changed += entries::merge_revenue(transaction, row)?;
+        merged.changed += entries::merge_revenue(transaction, row)?;
     }
     for link in &plan.links {
-        changed += entries::merge_link(transaction, link)?;
+        merged.changed += entries::merge_link(transaction, link)?;
     }
     for finding in &plan.findings {
         entries::record_finding(transaction, &plan.event.id, finding)?;
     }
-    Ok(Merged { changed, doubtful })
+    Ok(merged)
 }
 
 fn record_decisions(transaction: &Transaction<'_>, event: &EventFacts, decisions: &[Decision]) -> rusqlite::Result<()> {

@@ -6,8 +6,8 @@ use rusqlite::{Transaction, params};
 use crate::domain::ids::EventId;
 use crate::revenue::rows::{Decision, Finding, PaymentLink, RevenueRow};
 
-/// Keeps the amount with the greatest version, and the names that any version has; returns the number of rows whose
-/// version changed.
+/// Keeps the amount with the greatest version, and the names and the amount around Stripe that any version has; returns the
+/// number of rows whose version changed.
 pub(super) fn merge_revenue(transaction: &Transaction<'_>, row: &RevenueRow) -> rusqlite::Result<usize> {
     let changed = transaction.prepare_cached(MERGE_REVENUE)?.execute(params![
         row.kind.as_str(),
@@ -31,7 +31,8 @@ pub(super) fn merge_revenue(transaction: &Transaction<'_>, row: &RevenueRow) -> 
         row.status,
     ])?;
     if changed == 0 {
-        let names = params![row.kind.as_str(), row.key, row.payment_id, row.charge_id, row.customer_id];
+        let names =
+            params![row.kind.as_str(), row.key, row.payment_id, row.charge_id, row.customer_id, row.outside_minor];
         transaction.prepare_cached(MERGE_NAMES)?.execute(names)?;
     }
     Ok(changed)
@@ -43,7 +44,8 @@ INSERT INTO revenue_entries AS t (kind, key, version, as_of, account, livemode, 
     customer_id, user_id, status)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
 ON CONFLICT (kind, key) DO UPDATE SET version = excluded.version, as_of = excluded.as_of, account = excluded.account,
-    livemode = excluded.livemode, amount_minor = excluded.amount_minor, outside_minor = excluded.outside_minor,
+    livemode = excluded.livemode, amount_minor = excluded.amount_minor,
+    outside_minor = max(t.outside_minor, excluded.outside_minor),
     uncaptured_minor = excluded.uncaptured_minor, voided_minor = excluded.voided_minor, currency = excluded.currency,
     occurred_at = excluded.occurred_at, invoice_id = excluded.invoice_id, subscription_id = excluded.subscription_id,
     user_id = excluded.user_id, status = excluded.status,
@@ -52,11 +54,11 @@ ON CONFLICT (kind, key) DO UPDATE SET version = excluded.version, as_of = exclud
     customer_id = coalesce(max(t.customer_id, excluded.customer_id), t.customer_id, excluded.customer_id)
 WHERE excluded.version > t.version";
 
-/// What a row says of other objects never changes, and one version may lack what another has.
+/// What a row says of other objects never changes, nor what came around Stripe, and one version may lack what another has.
 const MERGE_NAMES: &str = "
 UPDATE revenue_entries SET payment_id = coalesce(max(payment_id, ?3), payment_id, ?3),
     charge_id = coalesce(max(charge_id, ?4), charge_id, ?4),
-    customer_id = coalesce(max(customer_id, ?5), customer_id, ?5)
+    customer_id = coalesce(max(customer_id, ?5), customer_id, ?5), outside_minor = max(outside_minor, ?6)
 WHERE kind = ?1 AND key = ?2";
 
 /// Keeps the link with the greatest version; returns the number of rows that changed.

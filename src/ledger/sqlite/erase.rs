@@ -243,8 +243,15 @@ fn rows(connection: &mut Connection, person: &Person, dry_run: bool) -> rusqlite
     reduce("vouched_subscriptions", &subscriptions, "subscription")?;
     reduce("kept_customers", &customers, "customer")?;
     reduce("kept_subscriptions", &subscriptions, "subscription")?;
-    let tables =
-        ["stripe_customers", "stripe_subscriptions", "vouched_subscriptions", "kept_customers", "kept_subscriptions"];
+    reduce("kept_vouched", &subscriptions, "subscription")?;
+    let tables = [
+        "stripe_customers",
+        "stripe_subscriptions",
+        "vouched_subscriptions",
+        "kept_customers",
+        "kept_subscriptions",
+        "kept_vouched",
+    ];
     for table in tables {
         let sql = format!(
             "UPDATE {table} SET metadata_user_id = NULL WHERE metadata_user_id IN (SELECT value FROM json_each(?1))"

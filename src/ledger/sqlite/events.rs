@@ -9,7 +9,13 @@ use crate::ledger::Outcome;
 use crate::revenue::rows::EventFacts;
 
 /// What is recorded of an event.
-pub(super) enum Known {
+pub(super) struct Known {
+    pub(super) state: State,
+    api_version: Option<String>,
+}
+
+/// What became of an event.
+pub(super) enum State {
     Quarantined {
         rule: String,
         reason: String,
@@ -20,30 +26,47 @@ pub(super) enum Known {
 }
 
 impl Known {
+    /// Whether the payload comes in another API version than the one that is recorded.
+    pub(super) fn is_rendered_otherwise(&self, event: &EventFacts) -> bool {
+        self.api_version != event.api_version
+    }
+
     /// The answer for the event when it comes again.
     pub(super) fn outcome(self) -> Outcome {
-        match self {
-            Self::Quarantined { rule, reason } => Outcome::Quarantined { rule, reason },
-            Self::Dropped | Self::Applied => Outcome::Duplicate,
+        match self.state {
+            State::Quarantined { rule, reason } => Outcome::Quarantined { rule, reason },
+            State::Dropped | State::Applied => Outcome::Duplicate,
         }
     }
 }
 
+/// What is recorded of an event, if it is known.
 pub(super) fn known(transaction: &Transaction<'_>, id: &EventId) -> rusqlite::Result<Option<Known>> {
     transaction
-        .prepare_cached("SELECT outcome, rule, reason FROM events WHERE id = ?1")?
+        .prepare_cached("SELECT outcome, rule, reason, api_version FROM events WHERE id = ?1")?
         .query_row([id.as_str()], |row| {
-            let outcome: String = row.get(0)?;
-            if outcome == DROPPED {
-                return Ok(Known::Dropped);
-            }
-            if outcome != OutcomeName::Quarantined.as_str() {
-                return Ok(Known::Applied);
-            }
+            let (outcome, api_version): (String, Option<String>) = (row.get(0)?, row.get(3)?);
             let (rule, reason): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
-            Ok(Known::Quarantined { rule: rule.unwrap_or_default(), reason: reason.unwrap_or_default() })
+            let state = if outcome == DROPPED {
+                State::Dropped
+            } else if outcome == OutcomeName::Quarantined.as_str() {
+                State::Quarantined { rule: rule.unwrap_or_default(), reason: reason.unwrap_or_default() }
+            } else {
+                State::Applied
+            };
+            Ok(Known { state, api_version })
         })
         .optional()
+}
+
+/// Records the payload of the newest API version in which the event came.
+pub(super) fn take_newer_rendering(transaction: &Transaction<'_>, event: &EventFacts) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "UPDATE events SET api_version = ?2, payload = ?3 WHERE id = ?1 AND coalesce(api_version, '') < coalesce(?2, '')",
+        )?
+        .execute(params![event.id.as_str(), event.api_version, event.payload.as_str()])
+        .map(drop)
 }
 
 /// Records the event, or what became of it now that it was released.

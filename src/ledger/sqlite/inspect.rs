@@ -9,7 +9,7 @@ use super::fault::fault;
 use super::schema::{SCHEMA_VERSION, unknown, version};
 use crate::ledger::{LedgerError, LedgerErrorKind};
 
-/// Reads a file through: whether it is an undamaged ledger of this release or an older one. Returns the number of events
+/// Reads a file through: whether it is an undamaged ledger of the format of this release. Returns the number of events
 /// in it. Blocks.
 ///
 /// # Errors
@@ -17,7 +17,7 @@ use crate::ledger::{LedgerError, LedgerErrorKind};
 pub fn inspect(path: &Path) -> Result<u64, LedgerError> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(fault)?;
     let found = version(&connection)?;
-    if !(1..=SCHEMA_VERSION).contains(&found) {
+    if found != SCHEMA_VERSION {
         return Err(unknown(found));
     }
     let finding: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(fault)?;

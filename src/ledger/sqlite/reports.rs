@@ -21,7 +21,7 @@ pub(super) fn subscriptions(connection: &mut Connection, limit: u32) -> Result<V
         connection
             .prepare_cached(
                 "SELECT id, livemode, user_id, customer_id, status, projected_status, entitles, tier, currency, mrr_minor,
-                        current_period_end, source, account, will_cancel, will_renew, grace_ends_at, partial
+                        current_period_end, source, account, will_cancel, will_renew, grace_ends_at, partial, items
                  FROM subscription_access ORDER BY preference DESC, id LIMIT ?1",
             )?
             .query_map([limit], |row| {
@@ -43,6 +43,7 @@ pub(super) fn subscriptions(connection: &mut Connection, limit: u32) -> Result<V
                     will_renew: row.get(14)?,
                     grace_ends_at_ms: row.get(15)?,
                     partial: row.get(16)?,
+                    items: row.get(17)?,
                 })
             })?
             .collect()

@@ -14,7 +14,10 @@ use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::revenue::rows::MATCH_WINDOW;
 
 /// Version of the tables, in `PRAGMA user_version`.
-pub(super) const SCHEMA_VERSION: i32 = 3;
+///
+/// It grows with every change of the tables or views. Files of before are not converted: this store keeps no more than
+/// Stripe lists again, or than a backup has.
+pub(super) const SCHEMA_VERSION: i32 = 4;
 
 /// The view that tells which money counts.
 const COUNTED_REVENUE: &str = include_str!("counted_revenue.sql");
@@ -38,7 +41,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
         0 => {
             transaction.execute_batch(TABLES).map_err(fault)?;
             transaction.execute_batch(&truth()).map_err(fault)?;
-            transaction.execute_batch(GRANTS).map_err(fault)?;
+            transaction.execute_batch(&grants()).map_err(fault)?;
             transaction.execute_batch(&views()).map_err(fault)?;
             transaction.execute_batch(ERASURES).map_err(fault)?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
@@ -79,13 +82,22 @@ pub(super) fn version(connection: &Connection) -> Result<i32, LedgerError> {
 }
 
 pub(super) fn unknown(version: i32) -> LedgerError {
-    let message = format!(
-        "the file's tables are of version {version}, this release knows {SCHEMA_VERSION}: use the release that made it"
-    );
+    let message = if version < SCHEMA_VERSION {
+        format!(
+            "the file's tables are those of an earlier build (format {version}, this one has {SCHEMA_VERSION}) and are not \
+             converted: move the file away, start with a new one and let `reconcile` bring back what Stripe lists, or go \
+             on with the build that made it"
+        )
+    } else {
+        format!(
+            "the file's tables are those of a later release (format {version}, this one has {SCHEMA_VERSION}): use the \
+             release that made it"
+        )
+    };
     LedgerError::new(NAME, LedgerErrorKind::Schema, message)
 }
 
-/// Since version 2: whose data was erased, by fingerprint.
+/// Whose data was erased, by fingerprint.
 const ERASURES: &str = "
 CREATE TABLE erasures (
     kind TEXT NOT NULL,
@@ -169,6 +181,7 @@ CREATE INDEX stripe_subscriptions_by_customer ON stripe_subscriptions (customer_
 CREATE INDEX stripe_subscriptions_by_preference ON stripe_subscriptions (preference);
 CREATE TABLE kept_subscriptions ({SUBSCRIPTION_COLUMNS}, PRIMARY KEY (id, version)) STRICT;
 CREATE TABLE vouched_subscriptions ({SUBSCRIPTION_COLUMNS}, PRIMARY KEY (id)) STRICT;
+CREATE TABLE kept_vouched ({SUBSCRIPTION_COLUMNS}, PRIMARY KEY (id, version)) STRICT;
 CREATE TABLE stripe_customers ({CUSTOMER_COLUMNS}, PRIMARY KEY (id)) STRICT;
 CREATE TABLE kept_customers ({CUSTOMER_COLUMNS}, PRIMARY KEY (id, version)) STRICT;
 "
@@ -268,14 +281,11 @@ CREATE TABLE guardian_decisions (
 ) STRICT;
 ";
 
-/// Whose each subscription is and what it gives: a mirror of `gateway.subscription_grants`. The owner is the rule of
-/// `revenue::owners`. What a subscription gives is what its truth and its vouched state both give: the lesser of the two,
-/// by preference, and of two tiers the lower. Time counts: a late payer's grace may be over, a pause may have ended. Without
-/// access a subscription stands where one of its status does: `mode.1.tier.status…` is `mode.0.status.tier…` then.
-const GRANTS: &str = "
-CREATE VIEW subscription_grants AS
-WITH timed AS (
-    SELECT t.id, t.customer_id, t.metadata_user_id, t.projected_status, t.tier, t.gives AS entitles,
+/// What the contents of a table give at this moment: a late payer's grace may be over, a pause may have ended. Without access a
+/// subscription stands where one of its status does: `mode.1.tier.status…` is `mode.0.status.tier…` then.
+fn timed(table: &str) -> String {
+    format!(
+        "SELECT t.id, t.customer_id, t.metadata_user_id, t.projected_status, t.tier, t.gives AS entitles,
         CASE WHEN t.gives = t.entitles THEN t.preference
             ELSE substr(t.preference, 1, 2) || '0.' || substr(t.preference, 8, 2) || '.' || substr(t.preference, 5, 2)
                 || substr(t.preference, 10) END AS preference
@@ -283,8 +293,19 @@ WITH timed AS (
         SELECT s.id, s.customer_id, s.metadata_user_id, s.projected_status, s.tier, s.entitles, s.preference,
             s.entitles AND coalesce(s.access_from <= unixepoch() * 1000, 1)
                 AND coalesce(s.grace_ends_at > unixepoch() * 1000, 1) AS gives
-        FROM stripe_subscriptions s) t
-), state AS (
+        FROM {table} s) t"
+    )
+}
+
+/// Whose each subscription is and what it gives: a mirror of `gateway.subscription_grants`. The owner is the rule of
+/// `revenue::owners`. What a subscription gives is what its truth and its vouched state both give: the lesser of the two,
+/// by preference, and of two tiers the lower.
+fn grants() -> String {
+    let (truth, vouched) = (timed("stripe_subscriptions"), timed("vouched_subscriptions"));
+    format!(
+        "
+CREATE VIEW subscription_grants AS
+WITH timed AS ({truth}), vouched AS ({vouched}), state AS (
     SELECT s.id, d.id IS NOT NULL AS doubted,
         d.id IS NOT NULL AND coalesce(v.preference, '') < s.preference AS held,
         -- What a customer lends counts as long as both name the same.
@@ -296,7 +317,7 @@ WITH timed AS (
         v.projected_status AS vouched_status, v.preference AS vouched_preference, v.tier AS vouched_tier
     FROM timed s
     LEFT JOIN doubted_subscriptions d ON d.id = s.id
-    LEFT JOIN vouched_subscriptions v ON v.id = s.id
+    LEFT JOIN vouched v ON v.id = s.id
 )
 SELECT a.id,
     -- SQLite looks for names of an outer query everywhere but in ORDER BY.
@@ -327,7 +348,9 @@ SELECT s.id, s.livemode, s.account, g.user_id, s.customer_id, s.status, g.projec
     s.will_cancel, s.will_renew, s.late_since, s.grace_ends_at, s.partial, s.items, s.current_period_end, s.source,
     g.preference
 FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id;
-";
+"
+    )
+}
 
 /// Money that counts, by day, and what recurs.
 fn views() -> String {

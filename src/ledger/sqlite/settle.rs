@@ -3,10 +3,12 @@
 //! Kept are, for an object of which the greatest version is not enough:
 //! - all contents of the newest moment and kind, where there are several; `revenue::order` tells the last of them, from
 //!   what their events and those of the moment before say;
-//! - where one of them lists only a part of its items, the newest content that listed all.
+//! - where one of them lists only a part of its items, the newest content that listed all;
+//! - of the vouched state, whose rows are made here alone, also a single one.
 //!
-//! Both depend on the set of contents alone, not on the order in which they came. The finding about an undecided order is
-//! about the present row: it goes when something newer comes.
+//! Of several renderings of one event the newest is kept. All that depends on the set of contents alone, not on the order in
+//! which they came. The finding about an undecided order is about the present row of the truth: it goes when something newer
+//! comes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +20,7 @@ use super::truth::{Truth, is_told};
 use crate::domain::ids::EventId;
 use crate::ledger::order::{ORDER_UNDECIDED, finding, moment_of};
 use crate::revenue::order::{self, Proof, Told};
-use crate::revenue::rows::{Rank, SORT_KEY_CLASS, SORT_KEY_EVENT};
+use crate::revenue::rows::{Rank, SORT_KEY_CLASS, SORT_KEY_EVENT, event_of_sort_key};
 
 /// Settles what is kept of an object, after its events were recorded. Tells whether the row is another than before.
 pub(super) fn settle(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<bool> {
@@ -39,7 +41,10 @@ pub(super) fn settle(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> 
         // Of what was fetched, the one that was asked for last.
         tied.drain(..tied.len().saturating_sub(1));
     }
-    if tied.len() < 2 && tied.iter().all(|(_, partial)| !partial) {
+    if tied.is_empty() {
+        return Ok(false);
+    }
+    if tied.len() < 2 && tied.iter().all(|(_, partial)| !partial) && !truth.is_vouched() {
         transaction.prepare_cached(&format!("DELETE FROM {kept} WHERE id = ?1"))?.execute([id])?;
         let sql = format!("UPDATE {table} SET tied = 0 WHERE id = ?1 AND tied");
         transaction.prepare_cached(&sql)?.execute([id])?;
@@ -60,18 +65,23 @@ pub(super) fn settle(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> 
         .prepare_cached(&format!("UPDATE {table} SET tied = ?2 WHERE id = ?1"))?
         .execute(params![id, tied.len() > 1])?;
     if tied.iter().any(|(version, partial)| *partial && *version == winner) {
-        complete(transaction, id)?;
+        complete(transaction, truth, id)?;
     }
-    if let Some(row) = finding(proof, id) {
-        let event = winner.get(SORT_KEY_EVENT..).unwrap_or_default();
-        super::entries::record_finding(transaction, &EventId::new(event), &row)?;
+    if let Some(row) = finding(proof, id).filter(|_| !truth.is_vouched()) {
+        super::entries::record_finding(transaction, &EventId::new(event_of_sort_key(&winner)), &row)?;
     }
     Ok(before != held(transaction)?)
 }
 
-/// Removes what a newer content made needless.
+/// Removes what a newer content made needless, or a newer rendering of the same event.
 fn trim(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<()> {
     let kept = truth.kept;
+    let same = format!("{} = {}", event_of("o.version"), event_of(&format!("{kept}.version")));
+    let sql = format!(
+        "DELETE FROM {kept} WHERE id = ?1 AND EXISTS (
+             SELECT 1 FROM {kept} o WHERE o.id = ?1 AND o.version > {kept}.version AND {same})"
+    );
+    transaction.prepare_cached(&sql)?.execute([id])?;
     let newest = format!("(SELECT substr(max(version), 1, {SORT_KEY_CLASS}) FROM {kept} WHERE id = ?1)");
     let mut sql = format!("DELETE FROM {kept} WHERE id = ?1 AND substr(version, 1, {SORT_KEY_CLASS}) < {newest}");
     if truth.has_parts() {
@@ -85,11 +95,20 @@ fn trim(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Res
     transaction.prepare_cached(&sql)?.execute([id]).map(drop)
 }
 
+/// The event of a version, as an expression. See [`event_of_sort_key`].
+fn event_of(version: &str) -> String {
+    format!("substr({version}, {SORT_KEY_EVENT} + 1, instr(substr({version}, {SORT_KEY_EVENT} + 1) || ' ', ' ') - 1)")
+}
+
 /// Removes the finding about an order, which stands under one of the events whose contents are kept.
 fn forget_finding(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<()> {
+    if truth.is_vouched() {
+        return Ok(());
+    }
     let sql = format!(
         "DELETE FROM findings WHERE code = ?2 AND subject = ?1
-         AND event_id IN (SELECT substr(version, {SORT_KEY_EVENT} + 1) FROM {} WHERE id = ?1)",
+         AND event_id IN (SELECT {} FROM {} WHERE id = ?1)",
+        event_of("version"),
         truth.kept
     );
     transaction.prepare_cached(&sql)?.execute([id, ORDER_UNDECIDED]).map(drop)
@@ -116,7 +135,7 @@ fn last_of(
 
 /// What the event of a content says.
 fn told(transaction: &Transaction<'_>, version: &str) -> rusqlite::Result<Told> {
-    let event = version.get(SORT_KEY_EVENT..).unwrap_or_default();
+    let event = event_of_sort_key(version);
     let payload: Option<String> = transaction
         .prepare_cached("SELECT payload FROM events WHERE id = ?1")?
         .query_row([event], |row| row.get(0))
@@ -166,10 +185,11 @@ fn earlier(
 }
 
 /// Puts what the newest content that listed all items says in the place of what the present one may lack.
-fn complete(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
-    let whole = "FROM kept_subscriptions WHERE id = ?1 AND NOT partial ORDER BY version DESC LIMIT 1";
+fn complete(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<()> {
+    let Truth { table, kept, .. } = truth;
+    let whole = format!("FROM {kept} WHERE id = ?1 AND NOT partial ORDER BY version DESC LIMIT 1");
     let sql = format!(
-        "UPDATE stripe_subscriptions AS s SET
+        "UPDATE {table} AS s SET
             mrr_minor = CASE WHEN s.status IN ('active', 'past_due') AND s.pause_behavior IS NULL
                 THEN max(s.mrr_minor, w.mrr_minor) ELSE s.mrr_minor END,
             tier = CASE WHEN w.tier_rank > s.tier_rank THEN w.tier ELSE s.tier END,
@@ -183,40 +203,46 @@ fn complete(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
     transaction.prepare_cached(&sql)?.execute([id]).map(drop)
 }
 
-/// Works out until when a late payer has access: `grace_days` from the first event of being late since the last that told
-/// of another status; where no event tells it, from what the content says, or from its own moment.
+/// Works out until when a late payer has access, by the truth and by the vouched state: `grace_days` from the first event of
+/// being late since the last that told of another status; where no event tells it, from what the content says, or from its own
+/// moment. For the vouched state events that a rule holds tell nothing.
 pub(super) fn set_grace(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
-    let limited: bool = transaction
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM stripe_subscriptions
-                            WHERE id = ?1 AND status = 'past_due' AND grace_days IS NOT NULL)",
-        )?
-        .query_row([id], |row| row.get(0))?;
-    if !limited {
-        return Ok(());
+    for (table, told) in [("stripe_subscriptions", "1"), ("vouched_subscriptions", "e.outcome <> 'quarantined'")] {
+        let limited: bool = transaction
+            .prepare_cached(&format!(
+                "SELECT EXISTS (SELECT 1 FROM {table} WHERE id = ?1 AND status = 'past_due' AND grace_days IS NOT NULL)"
+            ))?
+            .query_row([id], |row| row.get(0))?;
+        if limited {
+            set_grace_of(transaction, table, told, id)?;
+        }
     }
+    Ok(())
+}
+
+/// As [`set_grace`], of a row that is there in `table`; `told` says which events `e` tell of it.
+fn set_grace_of(transaction: &Transaction<'_>, table: &str, told: &str, id: &str) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached(
+        .prepare_cached(&format!(
             "WITH told AS (
                 SELECT e.created, json_extract(e.payload, '$.data.object.status') = 'past_due' AS late,
                     json_extract(e.payload, '$.data.previous_attributes.status') IS NOT NULL AS turned
-                FROM events e JOIN stripe_subscriptions s ON s.id = ?1
-                WHERE e.object_id = ?1 AND e.type LIKE 'customer.subscription.%'
+                FROM events e JOIN {table} s ON s.id = ?1
+                WHERE e.object_id = ?1 AND e.type LIKE 'customer.subscription.%' AND {told}
                   AND e.created <= CAST(substr(s.version, 3, 20) AS INTEGER)
              ), fine AS (SELECT max(created) AS at FROM told WHERE NOT late)
-             UPDATE stripe_subscriptions SET
+             UPDATE {table} SET
                 late_since = coalesce(
                     (SELECT min(t.created) FROM told t, fine f
                      WHERE t.late AND (f.at IS NULL OR t.created > f.at OR t.created = f.at AND t.turned)),
                     late_hint, CAST(substr(version, 3, 20) AS INTEGER))
-             WHERE id = ?1",
-        )?
+             WHERE id = ?1"
+        ))?
         .execute([id])?;
     transaction
-        .prepare_cached(
-            "UPDATE stripe_subscriptions SET grace_ends_at = late_since + grace_days * 86400000
-             WHERE id = ?1",
-        )?
+        .prepare_cached(&format!(
+            "UPDATE {table} SET grace_ends_at = late_since + grace_days * 86400000 WHERE id = ?1"
+        ))?
         .execute([id])
         .map(drop)
 }

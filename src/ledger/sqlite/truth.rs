@@ -10,12 +10,22 @@ use crate::ledger::order::moment_of;
 use crate::revenue::rows::{CustomerRow, ProjectedStatus, Rank, SORT_KEY_CLASS, SubscriptionRow};
 
 /// What became of a row that was to be merged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Merged {
     /// Rows that changed.
     pub(super) changed: usize,
     /// The contents that were kept have to be settled.
     pub(super) doubtful: bool,
+    /// A rule holds an event of the subscription, now or before: its vouched state has to be settled.
+    pub(super) doubted: bool,
+}
+
+impl Merged {
+    pub(super) fn add(&mut self, other: Self) {
+        self.changed += other.changed;
+        self.doubtful |= other.doubtful;
+        self.doubted |= other.doubted;
+    }
 }
 
 /// A table of the truth and the one beside it that keeps contents.
@@ -84,9 +94,9 @@ pub(super) const SUBSCRIPTIONS: Truth = Truth {
     own: &["tied = 0", "late_since = NULL", "grace_ends_at = NULL"],
 };
 
-/// The newest contents of events that no rule holds, of subscriptions of which a rule held one. Here the greatest version is
-/// enough: access is what both this and the truth give.
-const VOUCHED: Truth = Truth { table: "vouched_subscriptions", ..SUBSCRIPTIONS };
+/// The newest contents of events that no rule holds, of subscriptions of which a rule held one. Its rows are made of the
+/// contents that are kept alone.
+pub(super) const VOUCHED: Truth = Truth { table: "vouched_subscriptions", kept: "kept_vouched", ..SUBSCRIPTIONS };
 
 pub(super) const CUSTOMERS: Truth = Truth {
     table: "stripe_customers",
@@ -145,14 +155,24 @@ impl Truth {
         if doubtful {
             let kept = format!("INSERT OR IGNORE INTO {} SELECT * FROM {} WHERE id = ?1", self.kept, self.table);
             transaction.prepare_cached(&kept)?.execute([id])?;
-            let insert = format!("{} ON CONFLICT (id, version) DO NOTHING", self.insert(self.kept));
-            transaction.prepare_cached(&insert)?.execute(values)?;
-            // What follows from other events is worked out anew.
-            let own = format!("UPDATE {} SET {} WHERE id = ?1", self.kept, self.own.join(", "));
-            transaction.prepare_cached(&own)?.execute([id])?;
+            self.keep(transaction, id, values)?;
         }
         let changed = transaction.prepare_cached(&self.merge())?.execute(values)?;
-        Ok(Merged { changed, doubtful })
+        Ok(Merged { changed, doubtful, doubted: false })
+    }
+
+    /// Keeps a content.
+    fn keep(&self, transaction: &Transaction<'_>, id: &str, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
+        let insert = format!("{} ON CONFLICT (id, version) DO NOTHING", self.insert(self.kept));
+        transaction.prepare_cached(&insert)?.execute(values)?;
+        // What follows from other events is worked out anew.
+        let own = format!("UPDATE {} SET {} WHERE id = ?1", self.kept, self.own.join(", "));
+        transaction.prepare_cached(&own)?.execute([id]).map(drop)
+    }
+
+    /// Whether this is the vouched state.
+    pub(super) fn is_vouched(&self) -> bool {
+        self.table == VOUCHED.table
     }
 
     /// Whether contents of a row are kept, as an expression.
@@ -175,7 +195,7 @@ fn millis(moment: Option<Timestamp>) -> Option<i64> {
     moment.map(Timestamp::millis)
 }
 
-/// Keeps the subscription with the greatest version; of one that is `vouched`, in both tables.
+/// Keeps the subscription with the greatest version, and beside it what vouches for one of which a rule holds an event.
 pub(super) fn merge_subscription(
     transaction: &Transaction<'_>,
     row: &SubscriptionRow,
@@ -230,7 +250,11 @@ pub(super) fn merge_subscription(
     ];
     let mut merged = SUBSCRIPTIONS.put(transaction, &row.id, &version, row.partial, values)?;
     if vouched {
-        merged.changed += transaction.prepare_cached(&VOUCHED.merge())?.execute(values)?;
+        let newest: Option<String> = transaction
+            .prepare_cached("SELECT max(version) FROM kept_vouched WHERE id = ?1")?
+            .query_row([&row.id], |row| row.get(0))?;
+        VOUCHED.keep(transaction, &row.id, values)?;
+        merged.changed += usize::from(newest.is_none_or(|newest| newest < version));
     }
     Ok(merged)
 }

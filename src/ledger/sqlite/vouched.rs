@@ -3,8 +3,8 @@
 //! The truth table has the newest content of all events. Beside it the vouched state is the newest content of the events
 //! that no rule holds or that were released; access is what both give. As long as no event of a subscription was ever held,
 //! both are the same and nothing is stored twice: the subscription is not *doubted*. The first held event marks it and
-//! copies its row, which until then was made of vouched events alone. From then on both are merged, each by the greatest
-//! version, so that the order of events does not matter.
+//! copies what is there, which until then was made of vouched events alone. From then on what vouched events tell is kept, and
+//! [`super::settle`] says which of it is the newest, by the same rule as for the truth: the order of events does not matter.
 
 use rusqlite::{Transaction, params};
 
@@ -22,9 +22,12 @@ pub(super) fn merge_subscription(
         .query_row([&row.id], |row| row.get(0))?;
     if is_suspect && !doubted {
         transaction.prepare_cached("INSERT INTO doubted_subscriptions (id) VALUES (?1)")?.execute(params![row.id])?;
-        transaction
-            .prepare_cached("INSERT INTO vouched_subscriptions SELECT * FROM stripe_subscriptions WHERE id = ?1")?
-            .execute(params![row.id])?;
+        for table in ["stripe_subscriptions", "kept_subscriptions"] {
+            transaction
+                .prepare_cached(&format!("INSERT OR IGNORE INTO kept_vouched SELECT * FROM {table} WHERE id = ?1"))?
+                .execute(params![row.id])?;
+        }
     }
-    truth::merge_subscription(transaction, row, doubted && !is_suspect)
+    let merged = truth::merge_subscription(transaction, row, doubted && !is_suspect)?;
+    Ok(Merged { doubted: doubted || is_suspect, ..merged })
 }

@@ -11,9 +11,11 @@ use crate::stripe::payment::hint_names;
 /// An invoice and how its amount divides.
 struct Invoice<'a> {
     row: &'a RevenueRow,
-    /// What came around Stripe.
+    /// What came around Stripe, as parts tell.
     outside: i64,
-    /// What came through Stripe and no part tells of.
+    /// What came around Stripe by the invoice's own word alone. It counts as far as no payment is found for it.
+    claim: i64,
+    /// What no part tells of.
     room: i64,
 }
 
@@ -30,22 +32,29 @@ pub(super) fn count<'a>(book: &Book<'a>, rows: &'a [RevenueRow]) -> Vec<Counted<
     let mut invoices = invoices(book, rows);
     let mut payments = payments(book, &invoices);
     follow_links(book, &mut invoices, &mut payments);
-    let invoice_sides =
-        invoices.values().map(|invoice| Side { row: invoice.row, is_payment: false, amount: invoice.room });
+    let invoice_sides = invoices.values().map(|invoice| Side {
+        row: invoice.row,
+        is_payment: false,
+        claims: invoice.claim > 0,
+        amount: invoice.room,
+    });
     let payment_sides = payments.values().map(|payment| Side {
         row: payment.row,
         is_payment: true,
+        claims: false,
         amount: payment.rest.saturating_sub(payment.promised),
     });
-    for key in matched(invoice_sides.chain(payment_sides)) {
-        if let Some(payment) = payments.values_mut().find(|payment| payment.row.key == key) {
-            payment.rest = payment.promised;
-        }
+    let matched = matched(invoice_sides.chain(payment_sides));
+    for payment in payments.values_mut().filter(|payment| matched.payments.contains(payment.row.key.as_str())) {
+        payment.rest = payment.promised;
+    }
+    for invoice in invoices.values_mut().filter(|invoice| matched.invoices.contains(invoice.row.key.as_str())) {
+        invoice.room = 0;
     }
     let invoice_rows = invoices.values().map(|invoice| Counted {
         row: invoice.row,
         amount_minor: invoice.row.amount_minor,
-        outside_minor: invoice.outside,
+        outside_minor: invoice.outside.saturating_add(invoice.claim.min(invoice.room)),
     });
     let payment_rows =
         payments.values().map(|payment| Counted { row: payment.row, amount_minor: payment.rest, outside_minor: 0 });
@@ -66,9 +75,10 @@ fn invoices<'a>(book: &Book<'a>, rows: &'a [RevenueRow]) -> BTreeMap<&'a str, In
             let through = through.saturating_add(part.amount_minor.saturating_sub(part.outside_minor));
             (outside.saturating_add(part.outside_minor), through)
         });
-        let outside = row.outside_minor.max(outside).min(row.amount_minor);
+        let claim = row.outside_minor.saturating_sub(outside).max(0);
+        let outside = outside.min(row.amount_minor);
         let room = row.amount_minor.saturating_sub(outside).saturating_sub(through).max(0);
-        (row.key.as_str(), Invoice { row, outside, room })
+        (row.key.as_str(), Invoice { row, outside, claim, room })
     });
     with_room.collect()
 }

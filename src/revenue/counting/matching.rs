@@ -8,12 +8,21 @@ use crate::revenue::rows::{MATCH_WINDOW, RevenueRow};
 pub(super) struct Side<'a> {
     pub(super) row: &'a RevenueRow,
     pub(super) is_payment: bool,
+    /// An invoice that says itself that some of it came around Stripe: of several it is the last to be told by a payment.
+    pub(super) claims: bool,
     /// Minor units.
     pub(super) amount: i64,
 }
 
-/// The keys of payments that are told by an invoice.
-pub(super) fn matched<'a>(sides: impl Iterator<Item = Side<'a>>) -> BTreeSet<&'a str> {
+/// What was taken for the same money, by key.
+#[derive(Default)]
+pub(super) struct Matched<'a> {
+    pub(super) payments: BTreeSet<&'a str>,
+    pub(super) invoices: BTreeSet<&'a str>,
+}
+
+/// Payments that are told by an invoice, and these invoices.
+pub(super) fn matched<'a>(sides: impl Iterator<Item = Side<'a>>) -> Matched<'a> {
     let mut groups: BTreeMap<_, Vec<Side<'_>>> = BTreeMap::new();
     for side in sides.filter(|side| side.amount > 0) {
         let row = side.row;
@@ -21,15 +30,20 @@ pub(super) fn matched<'a>(sides: impl Iterator<Item = Side<'a>>) -> BTreeSet<&'a
         let group = (row.account.as_deref(), row.livemode, customer, row.currency.as_str(), side.amount);
         groups.entry(group).or_default().push(side);
     }
-    let mut told = BTreeSet::new();
+    let mut told = Matched::default();
     for mut group in groups.into_values() {
         group.sort_by_key(|side| (side.row.occurred_at, side.is_payment, side.row.key.as_str()));
         let together =
             |one: &Side<'_>, next: &Side<'_>| next.row.occurred_at.since(one.row.occurred_at) <= MATCH_WINDOW;
         for cluster in group.chunk_by(together) {
-            let invoices = cluster.iter().filter(|side| !side.is_payment).count();
-            let payments = cluster.iter().filter(|side| side.is_payment);
-            told.extend(payments.take(invoices).map(|side| side.row.key.as_str()));
+            let (payments, mut invoices): (Vec<&Side<'_>>, Vec<&Side<'_>>) =
+                cluster.iter().partition(|side| side.is_payment);
+            invoices.sort_by_key(|side| side.claims);
+            let pairs = payments.into_iter().zip(invoices);
+            for (payment, invoice) in pairs {
+                told.payments.insert(payment.row.key.as_str());
+                told.invoices.insert(invoice.row.key.as_str());
+            }
         }
     }
     told

@@ -86,6 +86,12 @@ fn lists_are_compared_as_a_whole_and_by_the_fields_that_both_renderings_have() {
         told("a", json!({"items": {"data": [1, 2]}, "x": 2}), json!({"items": {"data": [1]}})),
     ];
     assert_eq!(answer(&[], &more), is("a", Proof::Whole));
+    // An item was added and another taken off: only the items of before are told, and not how many there were.
+    let swapped = [
+        told("b", json!({"items": {"data": [1, 2], "total_count": 2}}), json!({"items": {"data": [1]}})),
+        told("a", json!({"items": {"data": [2], "total_count": 1}}), json!({"items": {"data": [1, 2]}})),
+    ];
+    assert_eq!(answer(&[], &swapped), is("a", Proof::Whole));
 }
 
 #[test]
@@ -114,6 +120,25 @@ fn more_than_can_be_looked_at_in_every_order_are_still_a_chain() {
     for length in [EXACT_MAX, EXACT_MAX + 1, 60] {
         assert_eq!(answer(&[], &chain(length)), is(&format!("{:03}", ((length - 1) * 7) % 101), Proof::Whole));
     }
+    // A button that was pressed again and again: only what was there before tells where that ended.
+    let pressed = |on: bool, times: usize| -> Vec<Told> {
+        let press = |n: usize| {
+            let is_on = n.is_multiple_of(2) != on;
+            told(&format!("{:03}", (n * 7) % 101), json!({"on": is_on}), json!({"on": !is_on}))
+        };
+        (0..times).map(press).collect()
+    };
+    for (on, times) in [(false, 10), (true, 10), (false, 11), (true, 21)] {
+        let before = told("-", json!({"on": on}), json!(null));
+        let tied = pressed(on, times);
+        let (version, proof) = answer(&[vec![before]], &tied);
+        let last = tied.iter().find(|one| one.version == version).unwrap();
+        assert_eq!((&last.after["on"], proof), (&json!(on != (times % 2 == 1)), Proof::Whole), "{on} {times}");
+    }
+    // One of many was lost.
+    let mut gap = chain(12);
+    gap.remove(5);
+    assert_eq!(answer(&[], &gap).1, Proof::Open);
     // Back where it began, and nothing tells where that was.
     let mut circle = chain(EXACT_MAX);
     circle.push(told("200", json!({"n": 0}), json!({"n": EXACT_MAX})));

@@ -74,7 +74,14 @@ impl<'a> Projection<'a> {
     /// subscription where there is one. The moment of the release is its version, so that a retry says the same.
     pub(super) fn take_for_the_operators_word(&mut self, released_at: Timestamp) {
         let event = self.event.id.clone();
-        let version = Version { standing: Standing::Final, at: released_at, rank: Rank::Released, progress: 0, event };
+        let version = Version {
+            standing: Standing::Final,
+            at: released_at,
+            rank: Rank::Released,
+            progress: 0,
+            event,
+            rendering: None,
+        };
         let mut claims: Vec<&ClaimRow> = self.plan.claims.iter().collect();
         claims.sort_by_key(|row| std::cmp::Reverse(row.rank));
         let mut words: Vec<ClaimRow> = Vec::new();

@@ -10,7 +10,7 @@ impl<'a> Projection<'a> {
         let (object, invoice) = (content.object, Invoice(content.object));
         // `invoice.upcoming` has no identifier; it is not mapped, but a thin event could bring anything.
         let Some(id) = object.at("id").id() else { return };
-        let (customer, subscription) = (object.at("customer").id(), invoice.subscription_id());
+        let (customer, subscription) = (object.customer().id(), invoice.subscription_id());
         self.invoice_claims(content, id);
         if let (Some(subscription), Some(customer)) = (subscription, customer) {
             self.bind(BindingKind::SubscriptionCustomer, subscription, customer, "invoice".to_owned(), content);
@@ -24,7 +24,7 @@ impl<'a> Projection<'a> {
     /// The user that an invoice names: in its copy of the subscription's metadata, or in its own.
     fn invoice_claims(&mut self, content: Content<'a>, id: &str) {
         let (object, invoice) = (content.object, Invoice(content.object));
-        let (customer, subscription) = (object.at("customer").id(), invoice.subscription_id());
+        let (customer, subscription) = (object.customer().id(), invoice.subscription_id());
         if let Some(user) = self.user_in(invoice.subscription_metadata(), id)
             && let Some(subscription) = subscription
         {
@@ -54,7 +54,7 @@ impl<'a> Projection<'a> {
             self.link(payment, id, Evidence::Named, content);
         }
         for payment in invoice.payments() {
-            self.part(payment, Some(id), content);
+            self.part(payment, Some(id), PaymentIds::default(), content);
         }
         let paid = invoice.paid();
         let amount = paid.map(|paid| paid.amount);
@@ -73,14 +73,22 @@ impl<'a> Projection<'a> {
     pub(super) fn invoice_payment(&mut self, content: Content<'a>) {
         let payment = InvoicePayment(content.object);
         if payment.is_paid() {
-            self.part(payment, None, content);
+            self.part(payment, None, PaymentIds::default(), content);
         }
     }
 
-    /// What a payment gave to an invoice, which is `owner` where an invoice lists it.
-    fn part(&mut self, payment: InvoicePayment<'a>, owner: Option<&str>, content: Content<'a>) {
+    /// What a payment gave to an invoice, which is `owner` where an invoice lists it; `payer` is the payment where it was
+    /// asked for by it.
+    pub(super) fn part(
+        &mut self,
+        payment: InvoicePayment<'a>,
+        owner: Option<&str>,
+        payer: PaymentIds<'_>,
+        content: Content<'a>,
+    ) {
         let object = payment.0;
-        let ids = PaymentIds::of_invoice_payment(object);
+        let own = PaymentIds::of_invoice_payment(object);
+        let ids = PaymentIds { intent: own.intent.or(payer.intent), charge: own.charge.or(payer.charge) };
         let Some(invoice) = owner.or(object.at("invoice").id()) else { return };
         if ids.is_empty() && !payment.is_outside() {
             return;

@@ -3,8 +3,10 @@
 use super::{Content, Projection};
 use crate::revenue::rows::{Evidence, Rank, RevenueKind, RevenueRow, Source, Standing};
 use crate::stripe::dispute::Dispute;
+use crate::stripe::object::Object;
 use crate::stripe::payment::{
-    Captured, PaidInvoice, PaymentIds, captured, paid_invoice, received, refund_failed, refund_moved_nothing,
+    Captured, InvoicePayment, PaidInvoice, PaymentIds, captured, captured_just_now, paid_invoice, received,
+    refund_failed, refund_moved_nothing,
 };
 
 impl<'a> Projection<'a> {
@@ -15,7 +17,11 @@ impl<'a> Projection<'a> {
             return;
         }
         if object.at("status").word().is_none_or(|status| status == "succeeded") {
-            let captured = captured(object);
+            let captured = if self.event.classic_kind() == "charge.captured" {
+                captured_just_now(object, self.shows_releases_as_refunds(content))
+            } else {
+                captured(object)
+            };
             // A refund long after says nothing new of the payment, only perhaps something first; nor does a charge that
             // does not say how much of it was captured.
             let tells = matches!(self.event.classic_kind(), "charge.succeeded" | "charge.captured");
@@ -59,11 +65,15 @@ impl<'a> Projection<'a> {
     /// A payment by itself, with what it says about an invoice.
     fn payment(&mut self, ids: &PaymentIds<'_>, came: Option<Captured>, content: Content<'a>, standing: Standing) {
         let Some(key) = ids.key() else { return };
-        for told in [paid_invoice(content.object), self.context.paid_invoice] {
-            match told {
-                PaidInvoice::Named(id) => self.link(key, id, Evidence::Named, content),
-                PaidInvoice::Hinted(id) => self.link(key, id, Evidence::Hint, content),
-                PaidInvoice::Standalone | PaidInvoice::Unknown => {}
+        match paid_invoice(content.object) {
+            PaidInvoice::Named(id) => self.link(key, id, Evidence::Named, content),
+            PaidInvoice::Hinted(id) => self.link(key, id, Evidence::Hint, content),
+            PaidInvoice::Standalone | PaidInvoice::Unknown => {}
+        }
+        for given in self.context.given {
+            let part = InvoicePayment(Object::new(&given.object));
+            if part.is_paid() {
+                self.part(part, None, *ids, self.fetched(given));
             }
         }
         let amount = came.map(|came| came.amount);

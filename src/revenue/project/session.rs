@@ -7,7 +7,7 @@ use crate::stripe::metadata::{self, NamedUser};
 impl<'a> Projection<'a> {
     pub(super) fn session(&mut self, content: Content<'a>) {
         let object = content.object;
-        let (customer, subscription) = (object.at("customer").id(), object.at("subscription").id());
+        let (customer, subscription) = (object.customer().id(), object.at("subscription").id());
         // Nobody bought anything in a session that expired: what it names proves nothing.
         if self.event.classic_kind() == "checkout.session.expired" {
             return;
@@ -47,7 +47,7 @@ impl<'a> Projection<'a> {
         if let Some(id) = content.object.at("subscription").id() {
             self.claim(of_subscription, id, user, place, content);
         }
-        if let Some(id) = content.object.at("customer").id() {
+        if let Some(id) = content.object.customer().id() {
             self.claim(of_customer, id, user, place, content);
         }
     }

@@ -96,7 +96,7 @@ impl<'a> Projection<'a> {
             return false;
         }
         self.subscription(content);
-        let customer = content.object.at("customer");
+        let customer = content.object.customer();
         if customer.at("object").text() == Some("customer") {
             self.customer(Content { object: customer, ..content });
         }
@@ -163,7 +163,7 @@ impl<'a> Projection<'a> {
             source: content.source,
             account: self.event.account.clone(),
             livemode,
-            customer_id: text(object.at("customer").id()),
+            customer_id: text(object.customer().id()),
             status: status.to_owned(),
             projected_status: meaning.as_ref().filter(|_| !foreign).and_then(|meaning| meaning.projected),
             entitles,
@@ -248,7 +248,7 @@ fn preference(
 /// The subscription as an event would show it: what was expanded for the checks is an identifier again.
 fn collapsed(raw: &Value) -> Value {
     let mut raw = raw.clone();
-    for key in ["customer", "latest_invoice"] {
+    for key in ["customer", "customer_account", "latest_invoice"] {
         if let Some(field) = raw.get_mut(key)
             && let Some(id) = Object::new(field).at("id").id().map(str::to_owned)
         {

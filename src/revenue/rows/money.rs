@@ -8,15 +8,17 @@
 //! Rows of one payment are found by its names: what names a charge is about the payment intent that any row names
 //! together with this charge.
 //!
-//! 1. An `invoice` row counts; what of it came around Stripe is the larger of what it says itself and what `part` rows
-//!    without a payment say of it.
+//! 1. An `invoice` row counts; what of it came around Stripe is what `part` rows without a payment say of it, and what it
+//!    says itself as far as the steps below find no payment for it: a receipt, and an invoice that a seller marks as paid
+//!    after a payment of the seller's own, say so of money that came through Stripe.
 //! 2. A `payment` row counts with what no known invoice of it tells. `part` rows tell with their amounts, together no more
 //!    than was paid on the invoice; a link of
 //!    [`Evidence::Named`] tells what is left of both, the invoice and the payment; a link of [`Evidence::Hint`] does so
 //!    only where nothing better is known of the payment, and only for an invoice of the same customer and currency.
 //! 3. What is then left of payments and invoices, and belongs to no invoice that is not known yet, is matched: the same
 //!    account, mode, customer, currency and amount, and no gap longer than [`MATCH_WINDOW`] between the times. Of such a
-//!    group as many payments are told as it has invoices, the earliest first.
+//!    group as many payments are told as it has invoices, the earliest first, and invoices that say of themselves that they
+//!    were paid around Stripe last.
 //! 4. A `part` row without a payment row counts as long as its invoice is not known.
 //! 5. A `refund` row counts (a failed one is zero), unless it is the release of what was authorised and never captured:
 //!    the first refund of a payment of just what was left uncaptured, or one that says that it moved nothing.
@@ -38,8 +40,8 @@ use crate::domain::clock::Timestamp;
 /// Longest gap between invoices and payments without any link that are taken for the same money.
 pub const MATCH_WINDOW: Duration = Duration::from_hours(1);
 
-/// An amount of money, key (`kind`, `key`), merged by the greatest `version`; of `payment_id`, `charge_id` and
-/// `customer_id`, which never change, the greatest that any version has is kept.
+/// An amount of money, key (`kind`, `key`), merged by the greatest `version`; of `payment_id`, `charge_id`,
+/// `customer_id` and `outside_minor`, which never change, the greatest that any version has is kept.
 ///
 /// The user, where `user_id` is not set, is that of the binding of `subscription_id`, else of `customer_id`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

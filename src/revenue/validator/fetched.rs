@@ -18,7 +18,6 @@ use crate::revenue::verdict::{Suspicion, Verdict};
 use crate::stripe::api::Fetched;
 use crate::stripe::event::{Event, Family};
 use crate::stripe::object::Object;
-use crate::stripe::payment::PaidInvoice;
 
 /// Type under which such verdicts are recorded in the ledger's events.
 pub const LISTED_KIND: &str = "gateway.subscription.listed";
@@ -84,7 +83,7 @@ impl Validator {
                 settings: &self.settings,
                 related: None,
                 subscription: Some(fetched),
-                paid_invoice: PaidInvoice::Unknown,
+                given: &[],
                 released_at: None,
                 is_suspect: suspicion.is_some(),
             };

@@ -1,4 +1,5 @@
-//! The rest of lists of which an object shows a part: Stripe lists ten in an event, and in a fetched object.
+//! The rest of lists of which an object shows a part: Stripe lists ten in an event, and in a fetched object; of the payments
+//! of a paid invoice none.
 //!
 //! Addresses are made of what the list belongs to, never taken from an event. How far is asked has a bound; what is beyond
 //! it leaves the list as partial as it was.
@@ -6,9 +7,10 @@
 use std::time::Duration;
 
 use reqwest::Url;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{ApiError, Fetched, PAGE_MAX, Page, Scope, StripeApi};
+use crate::stripe::invoice::Invoice;
 use crate::stripe::object::Object;
 
 /// Most pages asked for of one list, of [`PAGE_MAX`] each.
@@ -37,11 +39,16 @@ pub fn missing(object: Object<'_>) -> Vec<Rest> {
         let after = object.at(field).items().last().and_then(|last| last.at("id").id()).map(str::to_owned);
         Rest { field, of: id.to_owned(), after }
     });
-    rest.collect()
+    let hidden = kind == Some("invoice") && Invoice(object).hides_payments();
+    let all = Rest { field: "payments", of: id.to_owned(), after: None };
+    rest.chain(hidden.then_some(all)).collect()
 }
 
 /// Puts the rest of a list where it belongs. The list is whole then.
 pub fn complete(object: &mut Value, rest: &Rest, more: Vec<Value>) {
+    if let Some(fields) = object.as_object_mut().filter(|fields| !fields.contains_key(rest.field)) {
+        fields.insert(rest.field.to_owned(), json!({"object": "list", "data": [], "has_more": true}));
+    }
     let Some(list) = object.get_mut(rest.field) else { return };
     if let Some(data) = list.get_mut("data").and_then(Value::as_array_mut) {
         data.extend(more);
@@ -105,8 +112,6 @@ impl StripeApi {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -119,5 +124,15 @@ mod tests {
         complete(&mut object, &rest, vec![json!({"id": "si_2"}), json!({"id": "si_3"})]);
         assert_eq!(missing(Object::new(&object)), []);
         assert_eq!(object["items"]["total_count"], 3);
+    }
+
+    #[test]
+    fn the_payments_of_a_paid_invoice_are_asked_for_where_it_does_not_list_them() {
+        let mut invoice = json!({"id": "in_1", "object": "invoice", "status": "paid", "amount_paid": 5});
+        let all = Rest { field: "payments", of: "in_1".to_owned(), after: None };
+        assert_eq!(missing(Object::new(&invoice)), std::slice::from_ref(&all));
+        complete(&mut invoice, &all, vec![json!({"id": "inpay_1"})]);
+        assert_eq!(invoice["payments"], json!({"object": "list", "data": [{"id": "inpay_1"}], "has_more": false}));
+        assert_eq!(missing(Object::new(&invoice)), []);
     }
 }

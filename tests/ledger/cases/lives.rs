@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use super::{play, shuffled, validator};
+use crate::lives::runner;
 use crate::plans::EPOCH_SECONDS;
 use crate::postgres::Flavour;
 use crate::stores::{Postgres, Sqlite, Store};
@@ -363,32 +363,26 @@ async fn comes_to_the_balance(store: &dyn Store, lives: &[Life], seed: u64) {
     }
 }
 
-fn run(store: &dyn Store, runtime: &tokio::runtime::Runtime, cases: u32) {
-    let settings = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+fn run(store: &dyn Store, runtime: &tokio::runtime::Runtime, usual: u32) {
     let lives = (proptest::collection::vec(life(), 1..4), any::<u64>());
-    let held = TestRunner::new(settings).run(&lives, |(lives, seed)| {
+    let (mut runner, seed) = runner(usual);
+    let held = runner.run(&lives, |(lives, seed)| {
         runtime.block_on(comes_to_the_balance(store, &lives, seed));
         Ok(())
     });
-    held.unwrap();
-}
-
-/// Runs per store: `COLONY_GATEWAY_LIVES` asks for more.
-fn cases(usual: u32) -> u32 {
-    let asked = std::env::var_os("COLONY_GATEWAY_LIVES");
-    asked.and_then(|text| text.to_str()?.parse().ok()).unwrap_or(usual)
+    assert!(held.is_ok(), "seed {seed}: {}", held.unwrap_err());
 }
 
 #[test]
 fn net_is_the_balance_but_for_fees_on_sqlite() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = Sqlite::hasty();
-    run(&store, &runtime, cases(40));
+    run(&store, &runtime, 40);
 }
 
 #[test]
 fn net_is_the_balance_but_for_fees_on_postgres() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = runtime.block_on(Postgres::direct(Flavour::Plain));
-    run(&store, &runtime, cases(12));
+    run(&store, &runtime, 12);
 }

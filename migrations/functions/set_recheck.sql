@@ -1,0 +1,18 @@
+-- Notes when time alone changes next what a subscription gives: a pause ends, or a late payer's grace, by its truth or by its
+-- vouched state.
+CREATE OR REPLACE FUNCTION gateway.set_recheck(object text) RETURNS void
+LANGUAGE plpgsql SET search_path = ''
+AS $$
+BEGIN
+    UPDATE gateway.stripe_subscriptions s SET recheck_at = (
+        SELECT pg_catalog.min(m.moment)
+        FROM (
+            SELECT s.access_from AS moment
+            UNION ALL SELECT s.grace_ends_at
+            UNION ALL SELECT v.access_from FROM gateway.vouched_subscriptions v WHERE v.id = object
+            UNION ALL SELECT v.grace_ends_at FROM gateway.vouched_subscriptions v WHERE v.id = object
+        ) m
+        WHERE m.moment > pg_catalog.now())
+    WHERE s.id = object;
+END
+$$;

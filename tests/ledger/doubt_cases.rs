@@ -1,0 +1,120 @@
+//! What a rule holds, beside what it does not: the vouched state of a subscription is the newest of what vouched events tell, by
+//! the same rule as the truth, within a second and as time goes on. Every order, on every store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use colony_gateway::domain::clock::Clock;
+use colony_gateway::ledger::report::SubscriptionLine;
+use colony_gateway::revenue::guardian::{Guardian, Rules};
+use colony_gateway::revenue::project::Settings;
+use colony_gateway::revenue::tiers::Tiers;
+use colony_gateway::revenue::validator::Validator;
+use serde_json::{Value, json};
+
+use crate::contract::permutations;
+use crate::plans::{EPOCH_SECONDS, at};
+use crate::postgres::Flavour;
+use crate::stores::{Postgres, Sqlite, Store};
+
+/// What a rule of the operator holds.
+const ATTACK: &str = "'; DROP TABLE users; --";
+
+fn validator() -> Validator {
+    let tiers = Tiers::new(["silver", "gold"], [("price_silver", "silver"), ("price_gold", "gold")], None).unwrap();
+    let settings = Settings { tiers, grace: "*=14".parse().unwrap(), ..Settings::default() };
+    let rules = Rules::parse("[builtin.injection_sql]\naction = 'quarantine'").unwrap();
+    Validator::new(settings, Arc::new(Guardian::new(rules)), Clock::manual(at(0)))
+}
+
+/// An event about the one subscription, `seconds` after the beginning.
+#[expect(clippy::needless_pass_by_value, reason = "a test reads better so")]
+fn told(id: &str, seconds: i64, status: &str, price: &str, end: i64, note: &str, previous: Value) -> Bytes {
+    let item = json!({"id": "si_1", "quantity": 1, "price": {"id": price, "unit_amount": 1000, "currency": "eur",
+        "recurring": {"interval": "month", "interval_count": 1}}});
+    let event = json!({
+        "id": id, "object": "event", "type": "customer.subscription.updated", "created": EPOCH_SECONDS + seconds,
+        "livemode": true, "api_version": "2024-11-20.acacia",
+        "data": {"previous_attributes": previous, "object": {
+            "id": "sub_1", "object": "subscription", "status": status, "customer": "cus_1", "livemode": true,
+            "created": EPOCH_SECONDS, "metadata": {"userId": "user_1", "note": note}, "current_period_end": end,
+            "items": {"object": "list", "data": [item], "has_more": false}}},
+    });
+    Bytes::from(event.to_string())
+}
+
+fn items(price: &str) -> Value {
+    json!({"data": [{"id": "si_1", "quantity": 1, "price": {"id": price, "unit_amount": 1000, "currency": "eur",
+        "recurring": {"interval": "month", "interval_count": 1}}}]})
+}
+
+/// Plays every order, event by event, and afterwards releases what was held.
+async fn every_order(
+    store: &dyn Store,
+    events: &[Bytes],
+    held: impl Fn(&SubscriptionLine) -> bool,
+    released: impl Fn(&SubscriptionLine) -> bool,
+) {
+    let validator = validator();
+    for order in permutations(events.len()) {
+        store.clear().await;
+        for place in &order {
+            let verdicts = validator.validate(std::slice::from_ref(&events[*place])).await;
+            store.ledger().apply(&verdicts).await.unwrap();
+        }
+        let name = store.ledger().name();
+        let lines = store.ledger().subscriptions(10).await.unwrap();
+        assert!(held(&lines[0]), "on {name} in the order {order:?}: {:?}", lines[0]);
+        assert_eq!(store.ledger().summary(1).await.unwrap().counts.quarantined, 1);
+        store.ledger().apply(&validator.release(events).await).await.unwrap();
+        let lines = store.ledger().subscriptions(10).await.unwrap();
+        assert!(released(&lines[0]), "on {name}, released, in the order {order:?}: {:?}", lines[0]);
+    }
+}
+
+async fn all(store: &dyn Store) {
+    // From a yearly gold to a monthly silver plan within one second, whatever the ids and periods say; then gold once more, with
+    // a text that a rule holds.
+    let year = EPOCH_SECONDS + 30_000_000;
+    let month = EPOCH_SECONDS + 2_000_000;
+    for (first, second) in [("evt_a", "evt_b"), ("evt_b", "evt_a")] {
+        let events = [
+            told(first, 5, "active", "price_gold", year, "", json!({"metadata": {"note": null}})),
+            told(
+                second,
+                5,
+                "active",
+                "price_silver",
+                month,
+                "",
+                json!({"items": items("price_gold"), "current_period_end": year}),
+            ),
+            told("evt_c", 9, "active", "price_gold", month, ATTACK, json!({"items": items("price_silver")})),
+        ];
+        let tier =
+            |tier: &'static str| move |line: &SubscriptionLine| line.tier.as_deref() == Some(tier) && line.entitles;
+        every_order(store, &events, tier("silver"), tier("gold")).await;
+    }
+    // Late, and the days of grace are long over; that it was paid is told by what a rule holds alone.
+    let late = [
+        told("evt_a", 1, "active", "price_gold", month, "", Value::Null),
+        told("evt_b", 5, "past_due", "price_gold", month, "", json!({"status": "active"})),
+        told("evt_c", 9, "active", "price_gold", month, ATTACK, json!({"status": "past_due"})),
+    ];
+    every_order(store, &late, |line| !line.entitles && line.status == "active", |line| line.entitles).await;
+}
+
+#[tokio::test]
+async fn the_vouched_state_is_the_newest_of_what_vouched_events_tell_in_a_file() {
+    all(&Sqlite::hasty()).await;
+}
+
+#[tokio::test]
+async fn the_vouched_state_is_the_newest_of_what_vouched_events_tell_on_postgres() {
+    all(&Postgres::direct(Flavour::Plain).await).await;
+}
+
+#[tokio::test]
+async fn the_vouched_state_is_the_newest_of_what_vouched_events_tell_through_the_rest_layer() {
+    all(&Postgres::rest().await).await;
+}
