@@ -3,10 +3,13 @@
 //! Gateways' clocks differ; were a fetch fenced by the clock of the one that made it, the content that the fast one fetched
 //! first would stand above what the slow one fetched later. An answer's date less the time that the call took is a moment
 //! before which the call did not begin, on the one clock that all of them share.
+//!
+//! Dates have whole seconds. Of two calls of one second the later would often seem the earlier, so that what answers said before
+//! counts too: a call that began so much later than another one did so on Stripe's clock as well.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::domain::clock::Timestamp;
 
@@ -16,10 +19,24 @@ pub const DATE_TOLERANCE: Duration = Duration::from_mins(5);
 /// Answers that are remembered.
 const ANSWERS_MAX: usize = 8;
 
-/// What answers said, as the difference between Stripe's clock and this machine's.
+/// The clock that times calls runs away from Stripe's by less than one part in so many.
+const DRIFT: u32 = 10_000;
+
+/// Dates have whole seconds; a little more for clocks that differ among Stripe's machines.
+const DATE_STEP: Duration = Duration::from_millis(1200);
+
+/// What answers said of Stripe's clock.
 #[derive(Debug, Default)]
 pub(super) struct StripeClock {
-    said: Mutex<VecDeque<i64>>,
+    said: Mutex<Said>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    /// As the difference between Stripe's clock and this machine's, of the last answers.
+    differences: VecDeque<i64>,
+    /// When a call began, and its fence: the one that says the most about others.
+    anchor: Option<(Instant, Timestamp)>,
 }
 
 /// A date that most other answers contradict.
@@ -27,21 +44,45 @@ pub(super) struct StripeClock {
 pub(super) struct Outlier;
 
 impl StripeClock {
-    /// The moment, by Stripe's clock, before which a call did not begin that `took` so long and was answered with `date`, at
-    /// `answered` by this machine's clock. An answer is remembered also when it is an outlier, so that the many of tomorrow
-    /// may be right against the few of today; so it is when this machine's clock is set.
-    pub(super) fn fence(&self, date: Timestamp, took: Duration, answered: Timestamp) -> Result<Timestamp, Outlier> {
-        let said = date.millis().saturating_sub(answered.millis());
+    /// The moment, by Stripe's clock, before which a call did not begin that was `sent` then, `took` so long and was answered
+    /// with `date`, at `answered` by this machine's clock. Of two calls the later has the later moment. An answer is remembered
+    /// also when it is an outlier, so that the many of tomorrow may be right against the few of today; so it is when this
+    /// machine's clock is set.
+    pub(super) fn fence(
+        &self,
+        date: Timestamp,
+        sent: Instant,
+        took: Duration,
+        answered: Timestamp,
+    ) -> Result<Timestamp, Outlier> {
+        let difference = date.millis().saturating_sub(answered.millis());
         let tolerance = u64::try_from(DATE_TOLERANCE.as_millis()).unwrap_or(u64::MAX);
-        let mut others = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let agreeing = others.iter().filter(|other| other.abs_diff(said) <= tolerance).count();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = &mut said.differences;
+        let agreeing = others.iter().filter(|other| other.abs_diff(difference) <= tolerance).count();
         let is_outlier = agreeing * 2 < others.len();
         if others.len() == ANSWERS_MAX {
             others.pop_front();
         }
-        others.push_back(said);
-        if is_outlier { Err(Outlier) } else { Ok(date.minus(took)) }
+        others.push_back(difference);
+        if is_outlier {
+            return Err(Outlier);
+        }
+        let own = date.minus(took);
+        let known = said.anchor.map(|(at, fence)| moved(fence, at, sent));
+        // A date that is right is behind by less than a second. Where more is between them, one of the two was wrong.
+        if let Some(known) = known.filter(|known| *known > own && known.since(own) <= took + DATE_STEP) {
+            return Ok(known);
+        }
+        said.anchor = Some((sent, own));
+        Ok(own)
     }
+}
+
+/// The fence of a call that began at `sent`, from that of one that began at `at`.
+fn moved(fence: Timestamp, at: Instant, sent: Instant) -> Timestamp {
+    let later = sent.saturating_duration_since(at);
+    fence.plus(later.saturating_sub(later / DRIFT)).minus(at.saturating_duration_since(sent))
 }
 
 #[cfg(test)]
@@ -50,10 +91,15 @@ mod tests {
 
     const DATE: i64 = 1_800_000_000;
 
+    fn begin() -> Instant {
+        crate::domain::clock::Clock::manual(Timestamp::from_seconds(0)).instant()
+    }
+
     #[test]
     fn the_fence_is_the_date_less_the_time_that_the_call_took() {
         let fence = StripeClock::default().fence(
             Timestamp::from_seconds(DATE),
+            begin(),
             Duration::from_millis(800),
             Timestamp::from_seconds(5),
         );
@@ -61,11 +107,32 @@ mod tests {
     }
 
     #[test]
+    fn of_two_calls_of_one_second_the_later_has_the_later_fence() {
+        let (clock, begin) = (StripeClock::default(), begin());
+        // Stripe's true time is the date of the first call and so many milliseconds.
+        let fence = |at: u64, took: u64| {
+            let date = Timestamp::from_seconds(DATE + i64::try_from((at + took) / 1000).unwrap());
+            let answered = Timestamp::from_millis(i64::try_from(at + took).unwrap());
+            let fence =
+                clock.fence(date, begin + Duration::from_millis(at), Duration::from_millis(took), answered).unwrap();
+            assert!(
+                fence <= Timestamp::from_millis(DATE * 1000 + i64::try_from(at).unwrap()),
+                "no later than the call"
+            );
+            fence
+        };
+        let fences = [(0, 10), (100, 500), (700, 900), (900, 20), (1300, 5), (90_000_500, 400), (90_000_700, 10)];
+        let fences: Vec<Timestamp> = fences.into_iter().map(|(at, took)| fence(at, took)).collect();
+        assert!(fences.is_sorted_by(|one, next| one < next), "{fences:?}");
+    }
+
+    #[test]
     fn a_date_beyond_the_tolerance_from_what_the_others_say_is_not_used() {
         let clock = StripeClock::default();
         let at = |seconds: i64, off: i64| {
             let date = Timestamp::from_seconds(DATE + seconds + off);
-            clock.fence(date, Duration::ZERO, Timestamp::from_seconds(seconds))
+            let sent = begin() + Duration::from_secs(seconds.unsigned_abs());
+            clock.fence(date, sent, Duration::ZERO, Timestamp::from_seconds(seconds))
         };
         let tolerance = i64::try_from(DATE_TOLERANCE.as_secs()).unwrap();
         assert!(at(0, 0).is_ok() && at(10, tolerance).is_ok() && at(20, 1).is_ok());
@@ -77,7 +144,9 @@ mod tests {
     fn when_most_answers_say_so_the_clock_was_another() {
         let clock = StripeClock::default();
         let said = |off: i64| {
-            clock.fence(Timestamp::from_seconds(DATE + off), Duration::ZERO, Timestamp::from_seconds(0)).is_ok()
+            clock
+                .fence(Timestamp::from_seconds(DATE + off), begin(), Duration::ZERO, Timestamp::from_seconds(0))
+                .is_ok()
         };
         assert!((0..ANSWERS_MAX).all(|_| said(0)));
         let refused = (0..ANSWERS_MAX).take_while(|_| !said(100_000)).count();

@@ -91,7 +91,7 @@ impl StripeApi {
         // Stripe dates its answers; what stands between may take the date away, and then there is only the own clock.
         let date = headers.get(DATE).and_then(|value| Timestamp::parse_http_date(value.to_str().ok()?));
         let began = match date {
-            Some(date) => self.stripe_clock.fence(date, took, answered).map_err(|_| ApiError::Clock)?,
+            Some(date) => self.stripe_clock.fence(date, sent, took, answered).map_err(|_| ApiError::Clock)?,
             None => began,
         };
         Ok(Fetched { object, began })
