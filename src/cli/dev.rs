@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::colony::{DevColony, without_colony};
-use super::traffic::{Driver, Stats, TrafficOptions};
+use super::traffic::{Driver, StandIn, Stats, TrafficOptions};
 use crate::app::{self, Gateway};
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
@@ -31,6 +31,7 @@ use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Signals, Stop};
 use crate::telemetry::logging;
+use stripe_events::envelope::PayloadKind;
 use stripe_events::simulator::{Deliveries, DeliveryOptions, Expected, Options, SPAN, Simulator, Tier};
 
 /// Signing secret of `dev`. Everybody knows it, so `dev` serves loopback only.
@@ -38,6 +39,12 @@ const DEV_SECRET: &str = "whsec_dev_everybody_knows_this_secret";
 
 /// Deliveries a second when it runs until it is stopped.
 const RATE_ENDLESS: f64 = 20.0;
+
+/// Deliveries a second of thin events: less than Stripe answers a key of test mode.
+const RATE_THIN: f64 = 10.0;
+
+/// Key under which the stand-in of Stripe's API is asked.
+const DEV_KEY: &str = "rk_test_dev_everybody_knows_this_key";
 
 /// Requests at a time of the built-in simulator.
 const CONCURRENCY: usize = 16;
@@ -60,7 +67,7 @@ pub struct DevArgs {
     #[arg(long, default_value = "25")]
     pub users: NonZeroU32,
 
-    /// Deliveries a second; with --events as fast as they are answered, otherwise 20.
+    /// Deliveries a second; with --events as fast as they are answered, otherwise 20, and with --thin 10.
     #[arg(long, value_parser = super::simulate::rate)]
     pub rate: Option<f64>,
 
@@ -79,6 +86,10 @@ pub struct DevArgs {
     /// The same seed makes the same customers and stories; drawn from the time without it.
     #[arg(long)]
     pub seed: Option<u64>,
+
+    /// Simulate thin events (Stripe's endive), with a stand-in of Stripe's API that holds their objects.
+    #[arg(long)]
+    pub thin: bool,
 
     /// Apply events directly, without a colony.
     #[arg(long)]
@@ -132,7 +143,8 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
     } else {
         Some(DevColony::start(&mut sources, clock.clone()).await?)
     };
-    let config = dev_config(&args, sources, directory.context("no data directory")?).await?;
+    let stripe = if args.thin { Some(StandIn::start(SocketAddr::from(([127, 0, 0, 1], 0))).await?) } else { None };
+    let config = dev_config(&args, sources, directory.context("no data directory")?, stripe.as_ref()).await?;
     logging::install(config.log.format, &config.log.filter).context("log.filter")?;
     let signals = Signals::listen().context("cannot listen for signals")?;
     let ledger = app::open_ledger(&config, &clock).await?;
@@ -142,7 +154,7 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
     let expected = Arc::new(Mutex::new(Expected::default()));
     let finished = CancellationToken::new();
     let mut session = JoinSet::new();
-    let traffic = traffic(&args, &gateway, &expected, &clock)?;
+    let traffic = traffic(&args, &gateway, &expected, stripe.as_ref(), &clock)?;
     let stats = traffic.as_ref().map(|(driver, _)| driver.stats());
     let watch = Session {
         inbox: gateway.inbox.clone(),
@@ -220,13 +232,19 @@ fn traffic(
     args: &DevArgs,
     gateway: &Gateway,
     expected: &Arc<Mutex<Expected>>,
+    stripe: Option<&StandIn>,
     clock: &Clock,
 ) -> anyhow::Result<Option<Traffic>> {
     if args.no_simulator {
         return Ok(None);
     }
     let seed = args.seed.unwrap_or_else(|| clock.now().millis().unsigned_abs());
-    let rate = args.rate.or(if args.events.is_some() { None } else { Some(RATE_ENDLESS) });
+    let usual = match (args.thin, args.events) {
+        (true, _) => Some(RATE_THIN),
+        (false, Some(_)) => None,
+        (false, None) => Some(RATE_ENDLESS),
+    };
+    let rate = args.rate.or(usual);
     let options = TrafficOptions {
         url: format!("http://{}/webhooks/stripe", gateway.webhooks).parse().context("the gateway's URL")?,
         secrets: vec![crate::domain::secret::Secret::new(DEV_SECRET)],
@@ -236,13 +254,20 @@ fn traffic(
         expected: Some(Arc::clone(expected)),
     };
     let driver = Driver::new(options, clock.clone(), gateway.shutdown.token().clone())?;
-    let simulator = Simulator::new(Options {
+    let simulated = Options {
         seed,
         users: args.users,
         api_version: None,
         start: clock.now().minus(SPAN),
         livemode: false,
         account: None,
+    };
+    let simulator = if args.thin { Simulator::thin(simulated) } else { Simulator::new(simulated) };
+    let holdings = stripe.map(|stripe| stripe.holdings.clone());
+    let simulator = simulator.inspect(move |event| {
+        if let (Some(holdings), Some(held)) = (&holdings, &event.held) {
+            holdings.hold(held);
+        }
     });
     let events = args.events.map_or(usize::MAX, |events| usize::try_from(events.get()).unwrap_or(usize::MAX));
     let plan = DeliveryOptions {
@@ -256,7 +281,12 @@ fn traffic(
 }
 
 /// The configuration of `dev`: what the user set, with the built-in secret, loopback addresses and quiet logs.
-async fn dev_config(args: &DevArgs, mut sources: Sources, directory: PathBuf) -> anyhow::Result<Config> {
+async fn dev_config(
+    args: &DevArgs,
+    mut sources: Sources,
+    directory: PathBuf,
+    stripe: Option<&StandIn>,
+) -> anyhow::Result<Config> {
     let quiet = !sources.environment.contains_key("GATEWAY_LOG") && !sources.environment.contains_key("RUST_LOG");
     let mut set = |name: &str, value: String| drop(sources.environment.insert(name.to_owned(), value));
     set("STRIPE_WEBHOOK_SECRET", DEV_SECRET.to_owned());
@@ -278,8 +308,17 @@ async fn dev_config(args: &DevArgs, mut sources: Sources, directory: PathBuf) ->
     if quiet {
         set("GATEWAY_LOG", "error".to_owned());
     }
+    if let Some(stripe) = stripe {
+        set("STRIPE_SECRET_KEY", DEV_KEY.to_owned());
+        set("GATEWAY_STRIPE_API_URL", stripe.url());
+        sources.environment.remove("STRIPE_SECRET_KEY_FILE");
+    }
     sources.environment.remove("STRIPE_WEBHOOK_SECRET_FILE");
-    Ok(Config::for_serve(&sources)?)
+    let mut config = Config::for_serve(&sources)?;
+    if args.thin {
+        config.endpoints.iter_mut().for_each(|endpoint| endpoint.payload = PayloadKind::Thin);
+    }
+    Ok(config)
 }
 
 /// The address, or one with a free port when it is in use.

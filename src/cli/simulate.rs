@@ -3,6 +3,7 @@
 mod report;
 
 use std::io::{IsTerminal as _, stderr, stdout};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,11 +14,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reqwest::Url;
 use tokio_util::sync::CancellationToken;
 
-use super::traffic::{CONCURRENCY_MAX, Driver, Stats, TrafficOptions};
+use super::traffic::{CONCURRENCY_MAX, Driver, Holdings, StandIn, Stats, TrafficOptions};
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
 use stripe_events::simulator::{
-    ApiVersion, Deliveries, DeliveryOptions, OUT_OF_ORDER_MAX, Options, SPAN, Simulator, USERS_MAX,
+    ApiVersion, Deliveries, Delivery, DeliveryOptions, OUT_OF_ORDER_MAX, Options, SPAN, Simulator, USERS_MAX,
 };
 
 use report::SimulationReport;
@@ -33,6 +34,7 @@ const UNDECIDED_AGES: std::ops::RangeInclusive<u64> = 285..=300;
 /// Coherent stories of invented customers: checkout, subscription, invoices, refunds, cancellation. A forged delivery
 /// must be answered with 400, every other one with 2xx. A 503 is tried again, after its Retry-After, a few times.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct SimulateArgs {
     /// Endpoint to post to.
     #[arg(long, default_value = "http://127.0.0.1:8080/webhooks/stripe")]
@@ -54,6 +56,20 @@ pub struct SimulateArgs {
     /// Go on until interrupted.
     #[arg(long)]
     pub endless: bool,
+
+    /// Make thin events (Stripe's endive), which name their objects. Whoever receives them asks a stand-in of Stripe's API for
+    /// these, which listens on --api-listen.
+    #[arg(long, conflicts_with = "api_version", requires = "api_listen")]
+    pub thin: bool,
+
+    /// Address of the stand-in of Stripe's API: point the gateway's `GATEWAY_STRIPE_API_URL` to it. It answers until
+    /// --api-linger after the last delivery.
+    #[arg(long, value_name = "ADDRESS", requires = "thin")]
+    pub api_listen: Option<SocketAddr>,
+
+    /// Seconds for which the stand-in goes on answering after the last delivery.
+    #[arg(long, value_name = "SECONDS", default_value = "10", requires = "thin")]
+    pub api_linger: u64,
 
     /// API version of the events: its name or release, or "mixed" for a different one for each customer.
     #[arg(long, default_value = "mixed", value_parser = api_version)]
@@ -125,28 +141,11 @@ pub async fn run(args: SimulateArgs, clock: Clock) -> anyhow::Result<ExitCode> {
     let seed = args.seed.unwrap_or_else(|| clock.now().millis().unsigned_abs());
     let stop = CancellationToken::new();
     let driver = Driver::new(traffic_options(&args), clock.clone(), stop.clone())?;
-    let simulator = Simulator::new(Options {
-        seed,
-        users: args.users,
-        api_version: match args.api_version {
-            ApiVersions::Mixed => None,
-            ApiVersions::One(version) => Some(version),
-        },
-        start: clock.now().minus(SPAN),
-        livemode: args.livemode,
-        account: args.account.clone(),
-    });
-    let events = if args.endless { usize::MAX } else { usize::try_from(args.events.get()).unwrap_or(usize::MAX) };
-    let deliveries = Deliveries::new(
-        simulator.take(events),
-        DeliveryOptions {
-            seed,
-            duplicates: args.duplicate,
-            out_of_order: args.out_of_order,
-            age: Duration::from_secs(args.age),
-            bad_signatures: args.bad_signature,
-        },
-    );
+    let stand_in = match args.api_listen {
+        Some(address) => Some(StandIn::start(address).await?),
+        None => None,
+    };
+    let deliveries = deliveries(&args, seed, stand_in.as_ref().map(|stand_in| stand_in.holdings.clone()), &clock);
 
     let begun = clock.instant();
     let bar = progress_bar(&args);
@@ -172,9 +171,54 @@ pub async fn run(args: SimulateArgs, clock: Clock) -> anyhow::Result<ExitCode> {
         }
     }
     bar.finish_and_clear();
+    if let Some(stand_in) = stand_in {
+        // What was acknowledged is still to be asked for.
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(args.api_linger)) => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        drop(stand_in);
+    }
     let report = SimulationReport::new(seed, clock.instant().saturating_duration_since(begun), stats.snapshot());
     report.print(&mut stdout().lock(), args.json).context("cannot print the summary")?;
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is delivered. The objects of thin events are put into `holdings` when the events are made.
+fn deliveries(
+    args: &SimulateArgs,
+    seed: u64,
+    holdings: Option<Holdings>,
+    clock: &Clock,
+) -> impl Iterator<Item = Delivery> + Send + use<> {
+    let options = Options {
+        seed,
+        users: args.users,
+        api_version: match args.api_version {
+            ApiVersions::Mixed => None,
+            ApiVersions::One(version) => Some(version),
+        },
+        start: clock.now().minus(SPAN),
+        livemode: args.livemode,
+        account: args.account.clone(),
+    };
+    let simulator = if args.thin { Simulator::thin(options) } else { Simulator::new(options) };
+    let simulator = simulator.inspect(move |event| {
+        if let (Some(holdings), Some(held)) = (&holdings, &event.held) {
+            holdings.hold(held);
+        }
+    });
+    let events = if args.endless { usize::MAX } else { usize::try_from(args.events.get()).unwrap_or(usize::MAX) };
+    Deliveries::new(
+        simulator.take(events),
+        DeliveryOptions {
+            seed,
+            duplicates: args.duplicate,
+            out_of_order: args.out_of_order,
+            age: Duration::from_secs(args.age),
+            bad_signatures: args.bad_signature,
+        },
+    )
 }
 
 fn traffic_options(args: &SimulateArgs) -> TrafficOptions {

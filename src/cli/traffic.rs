@@ -5,6 +5,7 @@
 //! they can be sent. It does not follow redirects, use proxies or judge the body of an answer.
 
 mod client;
+mod stand_in;
 mod stats;
 
 use std::num::NonZeroUsize;
@@ -20,6 +21,7 @@ use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
 use stripe_events::simulator::{Delivery, Expectation, Expected, Role};
 
+pub use stand_in::{Holdings, OBJECTS_MAX, StandIn};
 pub use stats::{Latencies, Snapshot, Stats, UNEXPECTED_KEPT};
 
 /// Most requests in flight.

@@ -11,5 +11,6 @@ mod money;
 mod robustness;
 mod states;
 mod story;
+mod thin;
 
 use testkit::{merge, stripe_api};

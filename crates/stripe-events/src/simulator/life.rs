@@ -1,8 +1,8 @@
 //! The story of one customer: signs up, checks out, renews, fails to pay, changes, cancels, comes back.
 //!
 //! A story is an agenda of scenes in the order of time. Playing a scene changes the customer's state and drafts the
-//! events that Stripe would send for it. No two scenes of a story share a second, so the last state of a subscription
-//! follows from the times in its events.
+//! events that Stripe would send for it. No two scenes of a story share a second. Within a scene some customers change their
+//! mind, and a second has several updates: what each replaced tells their order.
 
 mod billing;
 mod changes;
@@ -152,8 +152,19 @@ impl Life {
             Scene::DisputeEnds => self.dispute_ends(at),
             Scene::Hold => self.hold(at),
             Scene::Bundle => self.bundle(at),
-            Scene::ChangeTier => self.change_tier(at),
-            Scene::ScheduleCancel => self.schedule_cancel(at),
+            Scene::ChangeTier => {
+                self.change_tier(at);
+                if self.percent(35) {
+                    self.change_tier(at);
+                }
+            }
+            Scene::ScheduleCancel => {
+                self.schedule_cancel(at);
+                if self.percent(25) {
+                    self.unschedule_cancel(at);
+                    self.schedule_cancel(at);
+                }
+            }
             Scene::UnscheduleCancel => self.unschedule_cancel(at),
             Scene::AnnounceInvoice => self.announce_invoice(at),
             Scene::Renew => self.renew(at),

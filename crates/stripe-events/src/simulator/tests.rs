@@ -274,19 +274,37 @@ fn the_oracle_agrees_with_the_payloads() {
     }
 }
 
+/// Whether a value has all that was replaced.
+fn holds(value: &Value, before: &Value) -> bool {
+    match before {
+        Value::Object(fields) => fields.iter().all(|(key, before)| holds(&value[key], before)),
+        before => value == before,
+    }
+}
+
 #[test]
-fn two_updates_of_one_subscription_in_one_second_say_the_same() {
-    let mut seen: HashMap<(String, i64), Value> = HashMap::new();
+fn of_several_updates_in_one_second_each_replaces_what_the_one_before_said() {
+    let mut seen: HashMap<String, (i64, Value)> = HashMap::new();
+    let mut replaced = 0;
     for event in Simulator::new(options(31, 60, None)).take(3000) {
-        if !event.kind.starts_with("customer.subscription.") || event.kind == "customer.subscription.created" {
+        if event.kind != "customer.subscription.updated" {
             continue;
         }
-        let object = json(&event)["data"]["object"].clone();
-        let key = (text(&object, "/id").to_owned(), event.created.seconds());
-        if let Some(other) = seen.insert(key, object.clone()) {
-            assert_eq!(other, object);
+        let value = json(&event);
+        let object = &value["data"]["object"];
+        let known = seen.insert(text(object, "/id").to_owned(), (event.created.seconds(), object.clone()));
+        let Some((_, other)) = known.filter(|(second, _)| *second == event.created.seconds()) else { continue };
+        let previous = value["data"]["previous_attributes"].as_object().expect("what it replaced");
+        for (key, before) in previous {
+            assert!(holds(&other[key], before), "{key}: {before} replaced, {} was there", other[key]);
         }
+        let changed = object.as_object().expect("an object").iter().filter(|(key, now)| other[*key] != **now);
+        for (key, _) in changed {
+            assert!(previous.contains_key(key), "{key} was changed and is not said to be");
+        }
+        replaced += 1;
     }
+    assert!(replaced > 20, "{replaced}");
 }
 
 #[test]
@@ -322,4 +340,28 @@ fn the_oracle_depends_neither_on_the_order_nor_on_repetition() {
     assert_eq!(one.users().collect::<Vec<_>>(), other.users().collect::<Vec<_>>());
     assert_eq!(one.revenue(), other.revenue());
     assert_eq!(one.statuses(), other.statuses());
+}
+
+#[test]
+fn a_thin_event_names_its_object_and_what_changed_and_holds_neither() {
+    let mut named = 0;
+    for event in Simulator::thin(Options { account: Some("acct_1Sim".to_owned()), ..options(7, 20, None) }).take(600) {
+        let value = json(&event);
+        assert_eq!((&value["object"], &value["context"]), (&"v2.core.event".into(), &"acct_1Sim".into()));
+        assert_eq!(value["type"], format!("v1.{}", event.kind));
+        assert_eq!(Timestamp::parse_rfc3339(text(&value, "/created")), Some(event.created));
+        assert!(value.get("data").is_none() && value.get("api_version").is_none());
+        let Some(held) = event.held else {
+            assert!(value["related_object"].is_null(), "{value}");
+            continue;
+        };
+        named += 1;
+        assert_eq!(value["related_object"]["url"], held.path);
+        assert_eq!(value["related_object"]["id"], held.content["id"]);
+        assert_eq!(value["related_object"]["type"], held.content["object"]);
+        for (key, before) in value["changes"]["before"].as_object().into_iter().flatten() {
+            assert_ne!(*before, value["changes"]["after"][key], "{key}");
+        }
+    }
+    assert!(named > 500, "{named}");
 }

@@ -22,6 +22,8 @@ pub enum ApiVersion {
     Clover,
     /// 2026-03-25.dahlia: decimals are strings.
     Dahlia,
+    /// 2026-09-30.endive: thin events tell of every object. The objects are those of dahlia.
+    Endive,
 }
 
 /// Text that names no API version the simulator knows.
@@ -31,10 +33,14 @@ pub struct UnknownApiVersion(String);
 
 impl ApiVersion {
     /// Every version, oldest first.
-    pub const ALL: [Self; 6] = [Self::V2020, Self::V2023, Self::Acacia, Self::Basil, Self::Clover, Self::Dahlia];
+    pub const ALL: [Self; 7] =
+        [Self::V2020, Self::V2023, Self::Acacia, Self::Basil, Self::Clover, Self::Dahlia, Self::Endive];
+
+    /// Those whose objects differ: one of them is drawn for a customer.
+    pub const DRAWN: [Self; 6] = [Self::V2020, Self::V2023, Self::Acacia, Self::Basil, Self::Clover, Self::Dahlia];
 
     /// The newest version.
-    pub const NEWEST: Self = Self::Dahlia;
+    pub const NEWEST: Self = Self::Endive;
 
     /// The name in an event's `api_version`.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +51,7 @@ impl ApiVersion {
             Self::Basil => "2025-03-31.basil",
             Self::Clover => "2025-09-30.clover",
             Self::Dahlia => "2026-03-25.dahlia",
+            Self::Endive => "2026-09-30.endive",
         }
     }
 
@@ -69,7 +76,7 @@ impl ApiVersion {
         match self {
             Self::V2020 | Self::V2023 | Self::Acacia | Self::Basil => None,
             Self::Clover => Some(invoice.get(..ORDER_REFERENCE_CHARS).unwrap_or(invoice)),
-            Self::Dahlia => Some(invoice),
+            Self::Dahlia | Self::Endive => Some(invoice),
         }
     }
 

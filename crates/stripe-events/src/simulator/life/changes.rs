@@ -8,7 +8,7 @@ use crate::simulator::expected::SubscriptionStatus;
 use crate::simulator::ids;
 use crate::simulator::objects::checkout::{Session, session};
 use crate::simulator::objects::customer::{customer, payment_method};
-use crate::simulator::objects::subscription::{Subscription, cancellation_fields, item_fields};
+use crate::simulator::objects::subscription::{Subscription, replaced_by_cancellation, replaced_by_change};
 
 impl Life {
     pub(super) fn sign_up(&mut self, at: i64) {
@@ -140,7 +140,7 @@ impl Life {
         let tier = others[self.random.usize(..others.len())];
         let (world, person) = (self.world, &self.person);
         let Some(state) = &mut self.subscription else { return };
-        let previous = item_fields(world, person, state);
+        let previous = replaced_by_change(world, person, state);
         state.tier = tier;
         self.tier = tier;
         self.draft_subscription(at, "customer.subscription.updated", Some(previous));
@@ -149,7 +149,7 @@ impl Life {
     pub(super) fn schedule_cancel(&mut self, at: i64) {
         let world = self.world;
         let Some(state) = &mut self.subscription else { return };
-        let previous = cancellation_fields(world, state);
+        let previous = replaced_by_cancellation(world, state);
         state.cancels_at = Some(state.period.1);
         state.canceled_at = Some(at);
         state.end_reason = Some("cancellation_requested");
@@ -159,7 +159,7 @@ impl Life {
     pub(super) fn unschedule_cancel(&mut self, at: i64) {
         let world = self.world;
         let Some(state) = &mut self.subscription else { return };
-        let previous = cancellation_fields(world, state);
+        let previous = replaced_by_cancellation(world, state);
         state.cancels_at = None;
         state.canceled_at = None;
         state.end_reason = None;

@@ -38,7 +38,7 @@ pub(in super::super) fn subscription(world: World, person: &Person, state: &Subs
         "application_fee_percent": fee,
         "automatic_tax": {"disabled_reason": null, "enabled": false, "liability": null},
         "billing_cycle_anchor": state.trial.map_or(state.created, |(_, end)| end),
-        "cancellation_details": {"comment": null, "feedback": null, "reason": state.end_reason},
+        "cancellation_details": cancellation_details(state),
         "collection_method": "charge_automatically",
         "created": state.created,
         "currency": person.currency.as_str(),
@@ -89,12 +89,30 @@ pub(in super::super) fn subscription(world: World, person: &Person, state: &Subs
 }
 
 /// The fields that tell whether it will be cancelled.
-pub(in super::super) fn cancellation_fields(world: World, state: &Subscription) -> Value {
+fn cancellation_fields(world: World, state: &Subscription) -> Value {
     json!({
         "cancel_at": state.cancels_at,
         "cancel_at_period_end": state.cancels_at.is_some() && !world.version.cancels_by_date(),
         "canceled_at": state.canceled_at
     })
+}
+
+fn cancellation_details(state: &Subscription) -> Value {
+    json!({"comment": null, "feedback": null, "reason": state.end_reason})
+}
+
+/// What another tier replaces.
+pub(in super::super) fn replaced_by_change(world: World, person: &Person, state: &Subscription) -> Value {
+    let named = match metadata(person, state.tier).get("tier") {
+        Some(tier) => json!({"metadata": {"tier": tier}}),
+        None => json!({}),
+    };
+    merged([item_fields(world, person, state), named])
+}
+
+/// What the customer's decision to cancel, or not to, replaces.
+pub(in super::super) fn replaced_by_cancellation(world: World, state: &Subscription) -> Value {
+    merged([cancellation_fields(world, state), json!({"cancellation_details": cancellation_details(state)})])
 }
 
 /// The fields that tell a period.
@@ -107,7 +125,7 @@ pub(in super::super) fn period_fields(world: World, person: &Person, state: &Sub
 }
 
 /// The fields that tell what is sold.
-pub(in super::super) fn item_fields(world: World, person: &Person, state: &Subscription) -> Value {
+fn item_fields(world: World, person: &Person, state: &Subscription) -> Value {
     let items = json!({"items": {"data": [item(world, person, state)]}});
     if world.version.is_basil_or_later() {
         items

@@ -1,0 +1,56 @@
+//! Simulated events as Stripe sends them thin: what changed, and where the object is, which a stand-in of Stripe's API holds.
+
+use serde_json::{Map, Value, json};
+
+use super::life::Draft;
+use super::{Life, Options};
+use crate::Timestamp;
+
+/// An object as Stripe holds it after an event, and the path that it is fetched from.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// `/v1/…`
+    pub path: String,
+    /// The object.
+    pub content: Value,
+}
+
+/// The object of a draft as it is held; nothing for one without an identifier (`invoice.upcoming`).
+pub(super) fn held(draft: &Draft) -> Option<Held> {
+    let word = |key: &str| draft.object.get(key).and_then(Value::as_str);
+    Some(Held { path: path(word("object")?, word("id")?), content: draft.object.clone() })
+}
+
+fn path(kind: &str, id: &str) -> String {
+    let list = match kind {
+        "checkout.session" => "checkout/sessions".to_owned(),
+        other => format!("{}s", other.replace('.', "/")),
+    };
+    format!("/v1/{list}/{id}")
+}
+
+/// The body of the event, in Stripe's order of fields.
+pub(super) fn body(options: &Options, life: &mut Life, draft: &Draft, id: &str) -> Vec<u8> {
+    let related =
+        held(draft).map(|held| json!({"id": draft.object["id"], "type": draft.object["object"], "url": held.path}));
+    let reason = draft.requested.then(|| {
+        let (request, key) = life.request();
+        json!({"type": "request", "request": {"id": request, "idempotency_key": key}})
+    });
+    let mut event = json!({
+        "id": id,
+        "object": "v2.core.event",
+        "type": format!("v1.{}", draft.kind),
+        "created": Timestamp::from_seconds(draft.at),
+        "context": options.account,
+        "livemode": options.livemode,
+        "reason": reason,
+        "related_object": related,
+    });
+    if let Some(Value::Object(before)) = &draft.previous {
+        let after: Map<String, Value> =
+            before.keys().map(|key| (key.clone(), draft.object.get(key).cloned().unwrap_or(Value::Null))).collect();
+        event["changes"] = json!({"before": before, "after": after});
+    }
+    serde_json::to_vec_pretty(&event).expect("maps with text keys serialise to memory")
+}
