@@ -19,10 +19,16 @@ use colonies::identity::PrivateKey;
 use colonies::messages::{RequestEnvelope, SubmitFunctionSpec};
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::ids::EndpointName;
+use colony_gateway::domain::ledger_id::LedgerId;
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::inbox::{Door, Inbox, InboxOptions, NewEntry};
 use colony_gateway::job::attestation::Signer;
 use colony_gateway::job::batch;
-use colony_gateway::job::{self, Terms};
+use colony_gateway::job::{self, Sender, Terms};
+use colony_gateway::ledger::migrations::migrate;
+use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
+use colony_gateway::ledger::report::StateOfRecord;
+use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::revenue::guardian::Guardian;
 use colony_gateway::revenue::project::{Settings, UserIds};
 use colony_gateway::revenue::tiers::Tiers;
@@ -31,6 +37,7 @@ use colony_gateway::stripe::envelope::Envelope;
 use colony_gateway::stripe::signature::{SigningSecret, TOLERANCE_DEFAULT, check_header};
 use colony_gateway::stripe::simulator::{Options, SPAN, SimulatedEvent, Simulator, Tier, sign};
 use serde_json::json;
+use sqlx::Connection as _;
 
 /// Time of one sample.
 const SAMPLE: Duration = Duration::from_millis(20);
@@ -131,6 +138,7 @@ fn main() -> anyhow::Result<()> {
     append(&mut bench, &events)?;
     colony(&mut bench, &events[..BATCH])?;
     projection(&mut bench, &events[..BATCH])?;
+    word(&mut bench, &events[..BATCH])?;
     bench.print();
     Ok(())
 }
@@ -215,20 +223,22 @@ fn colony(bench: &mut Bench, events: &[SimulatedEvent]) -> anyhow::Result<()> {
     });
     let signer = Signer::generate().context("no randomness")?;
     let (terms, now) = (Terms::new("micro", "bee"), bench.clock.now());
+    let ledger = LedgerId::draw().context("no randomness")?;
+    let sender = Sender { terms: &terms, signer: &signer, ledger: &ledger, submitter: "micro", recipients: None };
     bench.step("sealing a job of 256 events", |count| {
         for _ in 0..count {
-            let _ = black_box(job::seal(&terms, &signer, &texts, now));
+            let _ = black_box(job::seal(&sender, &texts, now));
         }
     });
     let key = PrivateKey::generate().context("no randomness")?;
-    let spec = job::seal(&terms, &signer, &texts, now)?;
+    let spec = job::seal(&sender, &texts, now)?;
     let message = SubmitFunctionSpec { spec };
     bench.step("signing the envelope of a job of 256 events", |count| {
         for _ in 0..count {
             let _ = black_box(RequestEnvelope::seal(&key, &message));
         }
     });
-    let one = job::seal(&terms, &signer, &texts[..1], now)?;
+    let one = job::seal(&sender, &texts[..1], now)?;
     let message = SubmitFunctionSpec { spec: one };
     bench.step("signing the envelope of a job of one event", |count| {
         for _ in 0..count {
@@ -240,6 +250,59 @@ fn colony(bench: &mut Bench, events: &[SimulatedEvent]) -> anyhow::Result<()> {
 
 /// From the body of an event to the verdict about it.
 fn projection(bench: &mut Bench, events: &[SimulatedEvent]) -> anyhow::Result<()> {
+    let (validator, bodies) = validator(bench, events)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    bench.step("projection of 256 events, with the Guardian", |count| {
+        for _ in 0..count {
+            black_box(runtime.block_on(validator.validate(&bodies)));
+        }
+    });
+    Ok(())
+}
+
+/// What asking the ledger adds to a process of the colony, beside what applying it costs: one question a process. On SQLite, and
+/// on the PostgreSQL of `MICRO_DATABASE_URL` where that is set (an empty database, which is migrated).
+fn word(bench: &mut Bench, events: &[SimulatedEvent]) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let directory = tempfile::tempdir().context("no temporary directory")?;
+    let sqlite = SqliteLedger::open(&directory.path().join("ledger.db"), bench.clock.clone())?;
+    ask(bench, events, &runtime, ["the ledger's word about one event, SQLite", "the same, about 256"], &sqlite)?;
+    #[expect(clippy::disallowed_methods, reason = "a benchmark takes its targets from the environment")]
+    if let Ok(url) = std::env::var("MICRO_DATABASE_URL") {
+        let config = PostgresConfig::new(Secret::new(url));
+        let postgres = runtime.block_on(async {
+            let mut connection = sqlx::PgConnection::connect_with(&config.options()?).await?;
+            migrate(&mut connection).await?;
+            anyhow::Ok(PostgresLedger::new(&config)?)
+        })?;
+        let names = ["the ledger's word about one event, PostgreSQL", "the same of PostgreSQL, about 256"];
+        ask(bench, events, &runtime, names, &postgres)?;
+        runtime.block_on(postgres.close());
+    }
+    Ok(())
+}
+
+fn ask(
+    bench: &mut Bench,
+    events: &[SimulatedEvent],
+    runtime: &tokio::runtime::Runtime,
+    names: [&'static str; 2],
+    ledger: &dyn StateOfRecord,
+) -> anyhow::Result<()> {
+    let (validator, bodies) = validator(bench, events)?;
+    runtime.block_on(async { ledger.apply(&validator.validate(&bodies).await).await })?;
+    let ids: Vec<String> = events.iter().map(|event| event.id.as_str().to_owned()).collect();
+    for (name, ids) in names.into_iter().zip([&ids[..1], &ids[..]]) {
+        bench.step(name, |count| {
+            for _ in 0..count {
+                let _ = black_box(runtime.block_on(ledger.witness(ids)));
+            }
+        });
+    }
+    Ok(())
+}
+
+fn validator(bench: &Bench, events: &[SimulatedEvent]) -> anyhow::Result<(Validator, Vec<Bytes>)> {
     let prices =
         [(Tier::Bronze.price_id(), "bronze"), (Tier::Silver.price_id(), "silver"), (Tier::Gold.price_id(), "gold")];
     let settings = Settings {
@@ -250,12 +313,5 @@ fn projection(bench: &mut Bench, events: &[SimulatedEvent]) -> anyhow::Result<()
         ..Settings::default()
     };
     let validator = Validator::new(settings, Arc::new(Guardian::default()), bench.clock.clone());
-    let bodies: Vec<Bytes> = events.iter().map(|event| event.body.clone()).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    bench.step("projection of 256 events, with the Guardian", |count| {
-        for _ in 0..count {
-            black_box(runtime.block_on(validator.validate(&bodies)));
-        }
-    });
-    Ok(())
+    Ok((validator, events.iter().map(|event| event.body.clone()).collect()))
 }

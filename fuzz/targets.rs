@@ -18,10 +18,13 @@ use colonies::messages::{
 };
 use colony_gateway::config::{Config, Sources};
 use colony_gateway::domain::clock::{Clock, Timestamp};
+use colony_gateway::domain::ledger_id::LedgerId;
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::job;
+use colony_gateway::job::Reader;
 use colony_gateway::job::attestation::{Claim, Signer, Trust, Verifier};
 use colony_gateway::job::completion::{self, JobResult};
+use colony_gateway::job::keys::opening::Openers;
 use colony_gateway::revenue::guardian::Guardian;
 use colony_gateway::revenue::project::Settings;
 use colony_gateway::revenue::validator::{PROJECTION_FAILED, Validator};
@@ -191,15 +194,18 @@ pub fn job(data: &[u8]) {
             let verifier = Verifier::new(Trust::new(vec![signer.public().clone()])).expect("one key");
             (signer, verifier)
         });
+        let (ledger, openers) = (ledger(), Openers::given(&Secret::new("")).expect("no key"));
         let opened = if way % 4 == 0 {
             let Ok(process) = serde_json::from_slice::<Process>(data) else { return };
-            let opened = job::open(&process, "rec", verifier, NOW).map(|opened| opened.events.len());
+            let opened =
+                job::open(&process, &reader(verifier, &ledger, &openers), NOW).map(|opened| opened.events.len());
             assert!(opened.is_err(), "a job that nobody attested was opened");
             opened
         } else {
             let text = if way % 4 == 3 { STANDARD.encode(data) } else { String::from_utf8_lossy(data).into_owned() };
             let encoding = if way % 4 == 1 { "" } else { "zstd+json" };
-            job::open(&attested(signer, &text, encoding), "rec", verifier, NOW).map(|opened| opened.events.len())
+            job::open(&attested(signer, &text, encoding), &reader(verifier, &ledger, &openers), NOW)
+                .map(|opened| opened.events.len())
         };
         if let Ok(events) = opened {
             assert!((1..=256).contains(&events), "{events} events in a job");
@@ -207,10 +213,27 @@ pub fn job(data: &[u8]) {
     });
 }
 
+/// The ledger of all jobs here.
+fn ledger() -> LedgerId {
+    LedgerId::try_from("07".repeat(16)).expect("an identity")
+}
+
+fn reader<'a>(verifier: &'a Verifier, ledger: &'a LedgerId, openers: &'a Openers) -> Reader<'a> {
+    Reader { colony: "rec", ledger, verifier, openers }
+}
+
 /// A process whose one argument is attested as it stands.
 fn attested(signer: &Signer, text: &str, encoding: &str) -> Process {
-    let claim = Claim { colony: "rec", function: job::FUNCTION, encoding, args: &[text] };
-    let attestation = signer.attest(claim, NOW).expect("randomness");
+    let ledger = ledger();
+    let claim = Claim {
+        colony: "rec",
+        ledger: ledger.as_str(),
+        submitter: "user",
+        function: job::FUNCTION,
+        encoding,
+        args: &[text],
+    };
+    let attestation = signer.attest(claim, NOW).expect("randomness").to_text().expect("strings");
     let mut kwargs = BTreeMap::from([("attestation".to_owned(), json!(attestation))]);
     if !encoding.is_empty() {
         kwargs.insert("encoding".to_owned(), Value::from(encoding));
@@ -222,14 +245,16 @@ fn attested(signer: &Signer, text: &str, encoding: &str) -> Process {
         ..FunctionSpec::default()
     };
     // A process of its own for every call, as far as the guard against replay is concerned.
-    Process { processid: "p".to_owned(), spec, ..Process::default() }
+    Process { processid: "p".to_owned(), initiatorid: "user".to_owned(), spec, ..Process::default() }
 }
 
 fn job_seeds() -> Vec<Vec<u8>> {
     let signer = Signer::parse(&Secret::new("08".repeat(32))).expect("a seed");
     let stranger = serde_json::to_vec(&attested(&signer, "{}", "")).expect("a process is JSON");
     let terms = job::Terms::new("rec", "finance-worker");
-    let batch = job::seal(&terms, &signer, &["{\"id\":\"evt_1\"}", "{}"], NOW).expect("two events fit");
+    let ledger = ledger();
+    let sender = job::Sender { terms: &terms, signer: &signer, ledger: &ledger, submitter: "user", recipients: None };
+    let batch = job::seal(&sender, &["{\"id\":\"evt_1\"}", "{}"], NOW).expect("two events fit");
     let text = batch.args[0].as_str().expect("an argument is text").as_bytes();
     let packed = STANDARD.decode(text).expect("base64");
     let seed = |way: u8, bytes: &[u8]| [&[way], bytes].concat();

@@ -41,6 +41,7 @@ use crate::config::{Config, ConfigError, Sources};
 use crate::dispatch::Surroundings;
 use crate::dispatch::switch::{RouteSwitch, Wish};
 use crate::domain::clock::Clock;
+use crate::domain::ledger_id::LedgerId;
 use crate::domain::route::{Route, RouteInForce};
 use crate::inbox::{Inbox, InboxThreads, OpenError};
 use crate::ledger::report::StateOfRecord;
@@ -125,19 +126,19 @@ pub struct Gateway {
 /// reached is not, since webhooks are stored without it.
 pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     let ledger = prepare_ledger(config, clock)?;
-    check_ledger(&*ledger).await?;
+    check_ledger(config, &*ledger).await?;
     Ok(ledger)
 }
 
 /// Refuses a ledger that is not the one that this configuration means.
 async fn is_meant(config: &Config, ledger: &dyn StateOfRecord) -> Result<(), StartError> {
-    let (migrated, mode) = tokio::join!(check_ledger(ledger), shadow::check(config, ledger));
+    let (migrated, mode) = tokio::join!(check_ledger(config, ledger), shadow::check(config, ledger));
     migrated?;
     Ok(mode?)
 }
 
-/// Refuses a ledger that lacks migrations, and tells of one that does not answer.
-async fn check_ledger(ledger: &dyn StateOfRecord) -> Result<(), StartError> {
+/// Refuses a ledger that lacks migrations or is not the expected one, and tells of one that does not answer.
+async fn check_ledger(config: &Config, ledger: &dyn StateOfRecord) -> Result<(), StartError> {
     match tokio::time::timeout(LEDGER_CHECK_MAX, ledger.check()).await {
         Ok(Err(error)) if error.kind == LedgerErrorKind::Schema => return Err(StartError::Ledger(error)),
         Ok(Err(error)) => {
@@ -149,13 +150,30 @@ async fn check_ledger(ledger: &dyn StateOfRecord) -> Result<(), StartError> {
         Err(_) => tracing::warn!("the ledger does not answer yet; entries will wait"),
         Ok(Ok(())) => {}
     }
-    Ok(())
+    match &config.ledger_expectation.id {
+        Some(expected) => expect(ledger, expected).await,
+        None => Ok(()),
+    }
 }
 
 /// Makes ready the state of record that the configuration names, for [`start_on`], without asking it anything.
 pub fn prepare_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     finish_restore(config).map_err(StartError::Restore)?;
     pipeline::ledger(config, clock)
+}
+
+/// Refuses a ledger that is not the expected one. One that does not answer is looked at by those who need to know.
+async fn expect(ledger: &dyn StateOfRecord, expected: &LedgerId) -> Result<(), StartError> {
+    match tokio::time::timeout(LEDGER_CHECK_MAX, ledger.witness(&[])).await {
+        Ok(Ok(testimony)) if testimony.ledger != *expected => {
+            let message = format!(
+                "is {expected}, and the ledger that is configured is {}: correct the database's address, or this setting",
+                testimony.ledger
+            );
+            Err(colony::fault("GATEWAY_LEDGER_ID", message).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Starts everything, on sockets of its own. What is started stops again when an error is returned.

@@ -13,9 +13,11 @@
 //! that is lost does no harm.
 
 mod bee;
+mod closing;
 pub mod heartbeat;
 mod job;
 mod keys;
+mod lookout;
 mod pool;
 mod registration;
 pub mod roster;

@@ -12,6 +12,7 @@
 //! | `confirm`, `process_end`, `settler` | the end of processes, and what it means for their entries |
 //! | `doubts` | what a colony said and the ledger does not bear out |
 //! | `conclude` | from outcomes to the inbox |
+//! | `rehearsal` | whether bees do jobs again, found out without an event |
 //! | `routing`, `switch` | which way, and why: the operator's switch, circuit breakers, age |
 //! | `pause` | errors that no rule knows, and the pause that follows two of them |
 //! | `trace` | spans, where somebody collects them |
@@ -27,6 +28,7 @@ mod in_flight;
 pub mod pause;
 mod process_end;
 mod pump;
+mod rehearsal;
 mod routing;
 mod settler;
 pub mod switch;

@@ -6,6 +6,7 @@
 //! | [`batch`] | events in the one argument of a job, exact and bounded |
 //! | [`completion`] | what a bee says became of a job's events |
 //! | [`keys`] | the keys of an installation: made, written down, rotated |
+//! | [`sealing`] | events that only bees can read |
 //!
 //! Guarantees: [`open`] hands out no byte of a job that a trusted gateway did not attest for this colony and this
 //! function; it decompresses only after that. Does not: look into events.
@@ -13,7 +14,9 @@
 pub mod attestation;
 pub mod batch;
 pub mod completion;
+mod key_text;
 pub mod keys;
+pub mod sealing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +27,10 @@ use serde_json::value::RawValue;
 
 use self::attestation::{Attestation, Claim, Rejection, Signer, Verified, Verifier};
 use self::batch::{DecodeError, EncodeError, Encoding};
+use self::keys::opening::Openers;
+use self::sealing::{OpenError, Recipients, SealingError};
 use crate::domain::clock::Timestamp;
+use crate::domain::ledger_id::LedgerId;
 use crate::domain::trace::TraceContext;
 
 /// Name of the function.
@@ -35,6 +41,12 @@ pub const LABEL: &str = "stripe";
 
 /// Name of the keyword argument that tells the encoding of a batch.
 const ENCODING_KWARG: &str = "encoding";
+
+/// Encoding of a job that holds no events.
+const REHEARSAL: &str = "rehearsal";
+
+/// What `kwargs.encoding` begins with when the argument is sealed; the encoding of what is in it follows.
+const SEALED: &str = "sealed";
 
 /// Name of the keyword argument that tells a job's position in a trace (W3C Trace Context). Not attested.
 const TRACE_KWARG: &str = "traceparent";
@@ -68,30 +80,53 @@ impl Terms {
     }
 }
 
+/// Who makes jobs, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    pub terms: &'a Terms,
+    pub signer: &'a Signer,
+    /// The ledger that the events are for.
+    pub ledger: &'a LedgerId,
+    /// Id of the colony's user that submits.
+    pub submitter: &'a str,
+    /// The bees' keys, to which the events are sealed; without them they travel as they are.
+    pub recipients: Option<&'a Recipients>,
+}
+
 /// Puts events, given as JSON texts, into one attested job.
 ///
 /// # Errors
 /// When the events do not fit in one job, or the system gives no randomness.
-pub fn seal(terms: &Terms, signer: &Signer, events: &[&str], now: Timestamp) -> Result<FunctionSpec, SealError> {
+pub fn seal(sender: &Sender<'_>, events: &[&str], now: Timestamp) -> Result<FunctionSpec, SealError> {
     let encoded = batch::encode(events)?;
+    let encoding = encoding_name(encoded.encoding.as_str(), sender.recipients.is_some());
+    let text = match sender.recipients {
+        Some(recipients) => recipients.seal(&encoded.bytes)?,
+        None => encoded.into_text()?,
+    };
+    attested(sender, text, encoding, now)
+}
+
+/// A job with this argument.
+fn attested(sender: &Sender<'_>, text: String, encoding: String, now: Timestamp) -> Result<FunctionSpec, SealError> {
+    let Sender { terms, signer, ledger, submitter, .. } = *sender;
     let claim = Claim {
         colony: &terms.colony,
+        ledger: ledger.as_str(),
+        submitter,
         function: FUNCTION,
-        encoding: encoded.encoding.as_str(),
-        args: &[&encoded.text],
+        encoding: &encoding,
+        args: &[&text],
     };
     let attestation = signer.attest(claim, now).map_err(SealError::Randomness)?;
-    let attestation = serde_json::to_value(attestation).map_err(SealError::Json)?;
+    let attestation = Value::String(attestation.to_text().map_err(SealError::Json)?);
     let mut kwargs = BTreeMap::from([(attestation::KWARG.to_owned(), attestation)]);
-    match encoded.encoding {
-        Encoding::Plain => {}
-        Encoding::ZstdJson => {
-            kwargs.insert(ENCODING_KWARG.to_owned(), Value::from(encoded.encoding.as_str()));
-        }
+    if !encoding.is_empty() {
+        kwargs.insert(ENCODING_KWARG.to_owned(), Value::from(encoding));
     }
     Ok(FunctionSpec {
         funcname: FUNCTION.to_owned(),
-        args: vec![Value::String(encoded.text)],
+        args: vec![Value::String(text)],
         kwargs,
         priority: terms.priority,
         // An expired wait would fail the process, and the server checks only some of them.
@@ -106,6 +141,37 @@ pub fn seal(terms: &Terms, signer: &Signer, events: &[&str], now: Timestamp) -> 
         label: LABEL.to_owned(),
         ..FunctionSpec::default()
     })
+}
+
+/// A job without events, by which a gateway finds out whether bees do its jobs again. A bee verifies it as it does any
+/// other, opens it if it is sealed, asks its ledger which one it is, and answers with an empty result.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn rehearsal(sender: &Sender<'_>, now: Timestamp) -> Result<FunctionSpec, SealError> {
+    let text = match sender.recipients {
+        Some(recipients) => recipients.seal(&[])?,
+        None => String::new(),
+    };
+    attested(sender, text, encoding_name(REHEARSAL, sender.recipients.is_some()), now)
+}
+
+/// The value of `kwargs.encoding`; empty where nothing has to be said.
+fn encoding_name(inner: &str, is_sealed: bool) -> String {
+    match (inner, is_sealed) {
+        (inner, false) => inner.to_owned(),
+        ("", true) => SEALED.to_owned(),
+        (inner, true) => format!("{SEALED}+{inner}"),
+    }
+}
+
+/// The encoding of what the argument of a job holds, by its name, and whether that is sealed.
+fn read_encoding(name: &str) -> Option<(&str, bool)> {
+    match name.strip_prefix(SEALED) {
+        None => Some((name, false)),
+        Some("") => Some(("", true)),
+        Some(inner) => inner.strip_prefix('+').filter(|inner| !inner.is_empty()).map(|inner| (inner, true)),
+    }
 }
 
 /// The job with its position in a trace, for whoever runs it to go on from. Changes nothing of what is attested.
@@ -128,6 +194,9 @@ pub enum SealError {
     /// They do not fit.
     #[error(transparent)]
     Batch(#[from] EncodeError),
+    /// They cannot be sealed to the bees.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// No nonce.
     #[error("the operating system gives no randomness")]
     Randomness(#[source] getrandom::Error),
@@ -139,33 +208,65 @@ pub enum SealError {
 /// What a believed job holds.
 #[derive(Debug)]
 pub struct Opened {
-    /// The events, at least one, in their order.
+    /// The events in their order; none in a rehearsal, and at least one in any other job.
     pub events: Vec<Box<RawValue>>,
     /// Who attested it, and when.
     pub attested: Verified,
 }
 
-/// Verifies a process that was assigned to a bee of `colony`, then decodes its events.
+/// Who reads jobs.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// Name of the colony.
+    pub colony: &'a str,
+    /// The ledger that the events would go to.
+    pub ledger: &'a LedgerId,
+    pub verifier: &'a Verifier,
+    /// Keys for sealed jobs.
+    pub openers: &'a Openers,
+}
+
+/// Verifies a process that was assigned to a bee, then decodes its events.
 ///
 /// # Errors
 /// See [`JobRejection`]. None is mended by trying again.
-pub fn open(process: &Process, colony: &str, verifier: &Verifier, now: Timestamp) -> Result<Opened, JobRejection> {
+pub fn open(process: &Process, reader: &Reader<'_>, now: Timestamp) -> Result<Opened, JobRejection> {
     let spec = &process.spec;
     if spec.funcname != FUNCTION {
         return Err(JobRejection::OtherFunction);
     }
-    let attestation = spec.kwargs.get(attestation::KWARG).ok_or(JobRejection::NotAttested)?;
-    let attestation: Attestation =
-        serde::Deserialize::deserialize(attestation).map_err(JobRejection::MalformedAttestation)?;
-    let encoding = match spec.kwargs.get(ENCODING_KWARG) {
-        None => Encoding::Plain,
-        Some(Value::String(name)) => Encoding::from_name(name).ok_or(JobRejection::UnknownEncoding)?,
+    let attestation = match spec.kwargs.get(attestation::KWARG) {
+        None => return Err(JobRejection::NotAttested),
+        Some(Value::String(text)) => Attestation::from_text(text).map_err(JobRejection::MalformedAttestation)?,
+        Some(_) => return Err(JobRejection::AttestationForm),
+    };
+    let name = match spec.kwargs.get(ENCODING_KWARG) {
+        None => "",
+        Some(Value::String(name)) => name,
         Some(_) => return Err(JobRejection::UnknownEncoding),
     };
+    let (inner, is_sealed) = read_encoding(name).ok_or(JobRejection::UnknownEncoding)?;
+    let encoding = match inner {
+        REHEARSAL => None,
+        inner => Some(Encoding::from_name(inner).ok_or(JobRejection::UnknownEncoding)?),
+    };
     let [Value::String(text)] = spec.args.as_slice() else { return Err(JobRejection::Arguments) };
-    let claim = Claim { colony, function: FUNCTION, encoding: encoding.as_str(), args: &[text] };
-    let attested = verifier.verify(&attestation, claim, &process.id(), now)?;
-    Ok(Opened { events: batch::decode(text, encoding)?, attested })
+    let claim = Claim {
+        colony: reader.colony,
+        ledger: reader.ledger.as_str(),
+        submitter: &process.initiatorid,
+        function: FUNCTION,
+        encoding: name,
+        args: &[text],
+    };
+    let attested = reader.verifier.verify(&attestation, claim, &process.id(), now)?;
+    let unsealed = if is_sealed { Some(reader.openers.open(text)?) } else { None };
+    let events = match (encoding, unsealed) {
+        (None, _) => Vec::new(),
+        (Some(encoding), Some(bytes)) => batch::decode_bytes(&bytes, encoding)?,
+        (Some(encoding), None) => batch::decode(text, encoding)?,
+    };
+    Ok(Opened { events, attested })
 }
 
 /// Why a process is not run.
@@ -180,6 +281,9 @@ pub enum JobRejection {
     /// The attestation lacks a field, or has one that is not text or not known.
     #[error("the job's attestation is malformed")]
     MalformedAttestation(#[source] serde_json::Error),
+    /// The attestation is no text, as those of earlier releases were.
+    #[error("the job's attestation is not a text: gateway and bees must be of the same release")]
+    AttestationForm,
     /// The encoding is not known.
     #[error("the encoding of the job is not known")]
     UnknownEncoding,
@@ -189,6 +293,9 @@ pub enum JobRejection {
     /// The attestation is not believed.
     #[error(transparent)]
     Attestation(#[from] Rejection),
+    /// Attested by a gateway, but not to be opened here.
+    #[error(transparent)]
+    Sealed(#[from] OpenError),
     /// Attested by a gateway, but no batch.
     #[error(transparent)]
     Batch(#[from] DecodeError),
@@ -200,10 +307,11 @@ impl JobRejection {
         match self {
             Self::OtherFunction => "other_function",
             Self::NotAttested => "not_attested",
-            Self::MalformedAttestation(_) => "attestation_malformed",
+            Self::MalformedAttestation(_) | Self::AttestationForm => "attestation_malformed",
             Self::UnknownEncoding => "unknown_encoding",
             Self::Arguments => "arguments",
             Self::Attestation(rejection) => rejection.code(),
+            Self::Sealed(error) => error.code(),
             Self::Batch(_) => "batch",
         }
     }
@@ -212,33 +320,77 @@ impl JobRejection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::secret::Secret;
     use crate::job::attestation::Trust;
+    use crate::job::sealing::OpeningKey;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_795_280_627);
     const EVENT: &str = "{ \"id\": \"evt_1\", \"amount\": 9007199254740993, \"note\": \"é <b>&\" }";
 
+    /// Id of the gateway's user, as the server tells it.
+    const USER: &str = "3fc05cf3df4b494e95d6a3d297a34f19938f7daa7422ab0d4f794454133341ac";
+
     struct Gateway {
         signer: Signer,
         verifier: Verifier,
+        ledger: LedgerId,
+        recipients: Option<Recipients>,
+        openers: Openers,
     }
 
     fn gateway() -> Gateway {
         let signer = Signer::generate().unwrap();
         let verifier = Verifier::new(Trust::new(vec![signer.public().clone()])).unwrap();
-        Gateway { signer, verifier }
+        let openers = Openers::given(&Secret::new("")).unwrap();
+        Gateway { signer, verifier, ledger: LedgerId::draw().unwrap(), recipients: None, openers }
+    }
+
+    /// As [`gateway`], with bees that have a key for sealed jobs.
+    fn sealing() -> Gateway {
+        let key = OpeningKey::generate().unwrap();
+        let recipients = Some(Recipients::new(vec![key.public().clone()]).unwrap());
+        Gateway { recipients, openers: Openers::given(&key.to_hex()).unwrap(), ..gateway() }
+    }
+
+    /// A process that the gateway submitted.
+    fn submitted() -> Process {
+        Process { processid: "p1".to_owned(), initiatorid: USER.to_owned(), ..Process::default() }
     }
 
     impl Gateway {
         fn spec(&self, events: &[&str]) -> FunctionSpec {
-            seal(&Terms::new("rec", "finance-worker"), &self.signer, events, NOW).expect("the events fit")
+            self.spec_by(&Terms::new("rec", "finance-worker"), events)
+        }
+
+        fn spec_by(&self, terms: &Terms, events: &[&str]) -> FunctionSpec {
+            let sender = Sender {
+                terms,
+                signer: &self.signer,
+                ledger: &self.ledger,
+                submitter: USER,
+                recipients: self.recipients.as_ref(),
+            };
+            seal(&sender, events, NOW).expect("the events fit")
+        }
+
+        /// A job by the keys of another gateway, in the form of this one.
+        fn spec_like(&self, other: &Self) -> FunctionSpec {
+            let terms = Terms::new("rec", "finance-worker");
+            let recipients = self.recipients.as_ref();
+            let sender =
+                Sender { terms: &terms, signer: &other.signer, ledger: &other.ledger, submitter: USER, recipients };
+            seal(&sender, &[EVENT], NOW).expect("the events fit")
+        }
+
+        fn reader(&self) -> Reader<'_> {
+            Reader { colony: "rec", ledger: &self.ledger, verifier: &self.verifier, openers: &self.openers }
         }
 
         /// What a bee makes of a spec after its way over the server, which re-encodes it.
         fn open(&self, spec: &FunctionSpec) -> Result<Vec<String>, &'static str> {
             let spec = serde_json::from_str(&serde_json::to_string(spec).expect("a spec can be written"));
-            let process =
-                Process { processid: "p1".to_owned(), spec: spec.expect("a spec can be read"), ..Process::default() };
-            let opened = open(&process, "rec", &self.verifier, NOW).map_err(|rejection| rejection.code())?;
+            let process = Process { spec: spec.expect("a spec can be read"), ..submitted() };
+            let opened = open(&process, &self.reader(), NOW).map_err(|rejection| rejection.code())?;
             Ok(opened.events.iter().map(|event| event.get().to_owned()).collect())
         }
     }
@@ -248,8 +400,11 @@ mod tests {
         let gateway = gateway();
         let spec = gateway.spec(&[EVENT]);
         assert_eq!(spec.args, [Value::from(EVENT)]);
-        let attestation = spec.kwargs["attestation"].as_object().unwrap();
-        assert_eq!(attestation.keys().collect::<Vec<_>>(), ["alg", "iat", "kid", "nonce", "sig"]);
+        assert!(spec.kwargs.values().all(Value::is_string), "the public Python client reads no others");
+        let attestation: Value = serde_json::from_str(spec.kwargs["attestation"].as_str().unwrap()).unwrap();
+        let attestation = attestation.as_object().unwrap();
+        let fields = ["alg", "iat", "kid", "ledger", "nonce", "sig", "submitter"];
+        assert_eq!(attestation.keys().collect::<Vec<_>>(), fields);
         assert!(attestation.values().all(Value::is_string), "numbers would come back changed");
         assert_eq!(spec.kwargs.len(), 1);
         assert_eq!(gateway.open(&spec), Ok(vec![EVENT.to_owned()]));
@@ -261,6 +416,59 @@ mod tests {
         let spec = gateway.spec(&[EVENT, "{}"]);
         assert_eq!(spec.kwargs["encoding"], "zstd+json");
         assert_eq!(gateway.open(&spec), Ok(vec![EVENT.to_owned(), "{}".to_owned()]));
+    }
+
+    #[test]
+    fn a_rehearsal_is_attested_like_any_job_and_holds_nothing() {
+        let terms = Terms::new("rec", "finance-worker");
+        for gateway in [gateway(), sealing()] {
+            let (recipients, ledger) = (gateway.recipients.as_ref(), &gateway.ledger);
+            let sender = Sender { terms: &terms, signer: &gateway.signer, ledger, submitter: USER, recipients };
+            assert_eq!(gateway.open(&rehearsal(&sender, NOW).unwrap()), Ok(Vec::new()));
+        }
+        let gateway = gateway();
+        let mut posing = gateway.spec(&[EVENT]);
+        posing.kwargs.insert("encoding".to_owned(), Value::from("rehearsal"));
+        assert_eq!(gateway.open(&posing), Err("attestation_signature"));
+    }
+
+    #[test]
+    fn sealed_events_travel_as_one_attested_text_that_only_bees_read() {
+        let gateway = sealing();
+        for (events, encoding) in [(vec![EVENT], "sealed"), (vec![EVENT, "{}"], "sealed+zstd+json")] {
+            let spec = gateway.spec(&events);
+            assert_eq!(spec.kwargs["encoding"], encoding);
+            let [Value::String(text)] = spec.args.as_slice() else { panic!("{:?}", spec.args) };
+            assert!(!text.contains("evt_1") && !text.contains("9007199254740993"));
+            assert_eq!(gateway.open(&spec), Ok(events.iter().map(|&event| event.to_owned()).collect()));
+            let mut changed = spec.clone();
+            changed.args = vec![Value::from(text.replace("\"alg\"", " \"alg\""))];
+            assert_eq!(gateway.open(&changed), Err("attestation_signature"), "what is sent is attested");
+            let stranger = Gateway { openers: Openers::given(&Secret::new("")).unwrap(), ..sealing() };
+            let reader = Reader { openers: &stranger.openers, ..gateway.reader() };
+            let process = Process { spec, ..submitted() };
+            assert_eq!(open(&process, &reader, NOW).unwrap_err().code(), "sealed_to_others");
+        }
+        assert_eq!(
+            gateway.open(&Gateway { recipients: None, ..sealing() }.spec_like(&gateway)),
+            Ok(vec![EVENT.to_owned()])
+        );
+    }
+
+    #[test]
+    fn the_name_of_an_encoding_is_read_in_its_one_form() {
+        for (inner, is_sealed) in [("", false), ("", true), ("zstd+json", true), (REHEARSAL, true)] {
+            assert_eq!(read_encoding(&encoding_name(inner, is_sealed)), Some((inner, is_sealed)));
+        }
+        for name in ["sealed+", "sealedzstd+json"] {
+            assert_eq!(read_encoding(name), None, "{name}");
+        }
+        let gateway = sealing();
+        for name in ["sealed+gzip", "sealed+sealed", "Sealed"] {
+            let mut spec = gateway.spec(&[EVENT]);
+            spec.kwargs.insert("encoding".to_owned(), Value::from(name));
+            assert_eq!(gateway.open(&spec), Err("unknown_encoding"), "{name}");
+        }
     }
 
     #[test]
@@ -299,8 +507,7 @@ mod tests {
         let conditions = &spec.conditions;
         assert_eq!((conditions.colonyname.as_str(), conditions.executortype.as_str()), ("rec", "finance-worker"));
         let hasty = Terms { lease: Duration::ZERO, ..Terms::new("rec", "finance-worker") };
-        let signer = Signer::generate().unwrap();
-        assert_eq!(seal(&hasty, &signer, &[EVENT], NOW).unwrap().maxexectime, 1);
+        assert_eq!(gateway().spec_by(&hasty, &[EVENT]).maxexectime, 1);
     }
 
     #[test]
@@ -332,7 +539,8 @@ mod tests {
                 spec.kwargs.insert("attestation".to_owned(), value.clone());
             }
         };
-        for value in [Value::Null, Value::from("x"), serde_json::json!({"alg": "Ed25519"}), serde_json::json!([1])] {
+        let nested = serde_json::from_str(one.kwargs["attestation"].as_str().unwrap()).unwrap();
+        for value in [Value::Null, Value::from("x"), Value::from("{\"alg\": \"Ed25519\"}"), nested] {
             assert_eq!(changed(&one, &with_attestation(value)), "attestation_malformed");
         }
         assert_eq!(changed(&one, &with_attestation(two.kwargs["attestation"].clone())), "attestation_signature");
@@ -341,21 +549,49 @@ mod tests {
     #[test]
     fn a_job_of_another_colony_is_rejected() {
         let gateway = gateway();
-        let process = Process { spec: gateway.spec(&[EVENT]), ..Process::default() };
-        let rejection = open(&process, "other", &gateway.verifier, NOW).unwrap_err();
+        let process = Process { spec: gateway.spec(&[EVENT]), ..submitted() };
+        let rejection = open(&process, &Reader { colony: "other", ..gateway.reader() }, NOW).unwrap_err();
         assert_eq!(rejection.code(), "attestation_signature");
+    }
+
+    #[test]
+    fn a_job_for_another_ledger_is_rejected_by_its_name_and_only_when_it_is_genuine() {
+        let (gateway, ours) = (gateway(), LedgerId::draw().unwrap());
+        let reader = Reader { ledger: &ours, ..gateway.reader() };
+        let process = Process { spec: gateway.spec(&[EVENT]), ..submitted() };
+        assert_eq!(open(&process, &reader, NOW).unwrap_err().code(), "other_ledger");
+        let mut posing = process.clone();
+        let text = process.spec.kwargs["attestation"].as_str().unwrap().replace(gateway.ledger.as_str(), ours.as_str());
+        posing.spec.kwargs.insert("attestation".to_owned(), Value::from(text));
+        assert_eq!(open(&posing, &reader, NOW).unwrap_err().code(), "attestation_signature");
+    }
+
+    #[test]
+    fn a_job_that_another_member_submits_again_is_rejected_by_a_bee_that_never_saw_it() {
+        let gateway = gateway();
+        let genuine = Process { spec: gateway.spec(&[EVENT]), ..submitted() };
+        let stolen = Process { processid: "p2".to_owned(), initiatorid: "mallory".to_owned(), ..genuine.clone() };
+        assert_eq!(open(&stolen, &gateway.reader(), NOW).unwrap_err().code(), "attestation_other_submitter");
+        assert!(open(&genuine, &gateway.reader(), NOW).is_ok(), "the thief was first and changed nothing");
     }
 
     #[test]
     fn an_attested_job_that_is_no_batch_is_rejected_after_its_attestation() {
         let gateway = gateway();
         let text = "AAAA";
-        let claim = Claim { colony: "rec", function: FUNCTION, encoding: "zstd+json", args: &[text] };
-        let attestation = gateway.signer.attest(claim, NOW).unwrap();
+        let claim = Claim {
+            colony: "rec",
+            ledger: gateway.ledger.as_str(),
+            submitter: USER,
+            function: FUNCTION,
+            encoding: "zstd+json",
+            args: &[text],
+        };
+        let attestation = gateway.signer.attest(claim, NOW).unwrap().to_text().unwrap();
         let mut spec = gateway.spec(&[EVENT, EVENT]);
         spec.args = vec![Value::from(text)];
         assert_eq!(gateway.open(&spec), Err("attestation_signature"));
-        spec.kwargs.insert("attestation".to_owned(), serde_json::to_value(attestation).unwrap());
+        spec.kwargs.insert("attestation".to_owned(), Value::from(attestation));
         assert_eq!(gateway.open(&spec), Err("batch"));
     }
 }

@@ -9,7 +9,7 @@ use colonies::client::Client;
 use colonies::identity::PrivateKey;
 use tokio::net::TcpListener;
 
-use super::colony::{client, fault, key, name, verifier};
+use super::colony::{client, fault, key, name, openers, verifier};
 use super::reload::Reload;
 use super::secrets::Renewables;
 use super::traces::Traces;
@@ -23,6 +23,7 @@ use crate::door;
 use crate::job::completion::Completions;
 use crate::ledger::Ledger;
 use crate::ledger::report::{Reports, StateOfRecord};
+use crate::ledger::witness::Witness;
 use crate::lifecycle::{Ending, Hangups, Notifier, Readiness, Shutdown, Stop, Supervisor};
 use crate::pipeline::Pipeline;
 use crate::telemetry::health::Board;
@@ -68,7 +69,9 @@ pub(super) fn pool(
         keys,
         owner,
         verifier: Arc::new(verifier(colony)?),
+        openers: Arc::new(openers(colony)?),
         pipeline,
+        ledger: Arc::clone(&ledger) as Arc<dyn Witness>,
         reports: colony.offer_summary.then_some(ledger as Arc<dyn Reports>),
         completions,
         instruments,
@@ -164,6 +167,13 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let pipeline = Pipeline::new(validator, into_ledger, Arc::clone(&metrics), clock.clone());
     let with = (client(&config.colony)?, pipeline);
     let pool = pool(config, config.colony.bees.max(1), with, ledger, None, instruments.clone())?;
+    if let Some(ledger) = pool.wrong_ledger().await {
+        let message = format!(
+            "the jobs that wait in the colony are for another ledger than {ledger}, the one that is configured here: give the \
+             bees the gateway's database"
+        );
+        return Err(fault("DATABASE_URL", message).into());
+    }
     renewables.verifier = Some(Arc::clone(pool.verifier()));
     renewables.announce();
     let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
@@ -185,6 +195,20 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     supervisor.start("upkeep", upkeep(Arc::clone(&metrics), shutdown.clone()));
     release(pool, config, &metrics, &clock, (&mut supervisor, &shutdown))?;
     Ok(BeeHouse { admin, shutdown, renewables, config: config.clone(), clock, supervisor, traces })
+}
+
+/// Bees on their own that were told of no ledger would write to a file that nobody reads.
+///
+/// # Errors
+/// When no setting says where the ledger is, although one says where the colony is.
+pub fn require_a_ledger(config: &Config) -> Result<(), ConfigError> {
+    // Without a colony there is nothing that they could do; that is said by itself.
+    if config.ledger_expectation.is_named || config.colony.servers.is_none() {
+        return Ok(());
+    }
+    let message = "bees write to the gateway's ledger, and no setting says where that is: set DATABASE_URL or SUPABASE_URL \
+                   as for the gateway (or GATEWAY_LEDGER_SQLITE_PATH, to its file, on the gateway's machine)";
+    Err(fault("DATABASE_URL", message))
 }
 
 /// Keeps recorded durations from piling up where nobody scrapes.

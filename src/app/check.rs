@@ -8,6 +8,7 @@ mod keys;
 mod machine;
 mod ready;
 mod records;
+mod refusals;
 mod stripe;
 
 use std::time::Duration;

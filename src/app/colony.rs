@@ -13,6 +13,8 @@ use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
 use crate::job::attestation::{PublicKey, Signer, Trust, Verifier};
+use crate::job::keys::opening::Openers;
+use crate::job::sealing::{RecipientKey, Recipients};
 
 /// One fault of the configuration.
 pub(crate) fn fault(setting: &str, message: impl fmt::Display) -> ConfigError {
@@ -102,4 +104,37 @@ pub(super) fn trusted(config: &ColonyConfig) -> Result<Vec<PublicKey>, ConfigErr
         return Err(missing(KEYS, "the public keys of the gateways whose jobs the bees believe (`keys show`)"));
     }
     Ok(keys)
+}
+
+const SEALING_KEYS: &str = "SEALING_PUBKEYS";
+
+/// Those to whom jobs are sealed: the public keys that are set or, without any, the bees of this program. Nothing when jobs go
+/// as they are.
+///
+/// # Errors
+/// When a key is malformed, or there are too many.
+pub fn recipients(config: &ColonyConfig) -> Result<Option<Recipients>, ConfigError> {
+    if config.seals_jobs == Some(false) {
+        return Ok(None);
+    }
+    let keys = match &config.sealing_pubkeys {
+        Some(keys) => RecipientKey::parse_list(keys).map_err(|error| fault(SEALING_KEYS, error))?,
+        None => openers(config)?.keys().iter().map(|key| key.public().clone()).collect(),
+    };
+    if keys.is_empty() && config.seals_jobs.is_none() {
+        return Ok(None);
+    }
+    Recipients::new(keys).map(Some).map_err(|error| fault(SEALING_KEYS, error))
+}
+
+/// What bees open sealed jobs with; no key where none is set.
+///
+/// # Errors
+/// When a key is malformed or its file cannot be read.
+pub fn openers(config: &ColonyConfig) -> Result<Openers, ConfigError> {
+    let openers = match (&config.sealing_key, &config.sealing_key_file) {
+        (Some(_), Some(path)) => Openers::of_file(path),
+        (given, _) => Openers::given(given.as_ref().unwrap_or(&Secret::new(""))),
+    };
+    openers.map_err(|error| fault("SEALING_PRVKEY", chain(&error)))
 }

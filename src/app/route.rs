@@ -10,6 +10,7 @@ use crate::dispatch::{ColonyOptions, ColonyRoute, Confirm, FallbackOptions, Subm
 use crate::domain::backoff::Backoff;
 use crate::job::Terms;
 use crate::job::completion;
+use crate::job::sealing::Recipients;
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::witness::Witness;
 use crate::pipeline::Pipeline;
@@ -40,13 +41,18 @@ pub(super) fn wire(
     let submitter = Submitter {
         member: client.member(name.clone(), user).into(),
         signer: colony::signer(settings)?.into(),
+        recipients: recipients(settings)?.into(),
         terms: Terms {
             lease: settings.lease,
             retries: u32::try_from(settings.retries).unwrap_or(u32::MAX),
             ..Terms::new(name, settings.executor_type.clone())
         },
     };
-    let keys = ColonyKeys { member: submitter.member.clone(), signer: submitter.signer.clone() };
+    let keys = ColonyKeys {
+        member: submitter.member.clone(),
+        signer: submitter.signer.clone(),
+        recipients: submitter.recipients.clone(),
+    };
     let has_bees =
         settings.bees > 0 && (settings.enabled || settings.executor_key.is_some() || settings.colony_key.is_some());
     let (completions, completed) = completion::channel();
@@ -60,6 +66,19 @@ pub(super) fn wire(
     let (route, confirm) =
         ColonyRoute::new(submitter, options(settings), around, ledger as Arc<dyn Witness>, completed);
     Ok(Some(Wired { route, confirm, bees, keys }))
+}
+
+/// The bees to which jobs are sealed. A server that is given jobs as they are keeps them, which is worth a warning unless
+/// somebody wants it so.
+fn recipients(settings: &ColonyConfig) -> Result<Option<Recipients>, ConfigError> {
+    let recipients = colony::recipients(settings)?;
+    if recipients.is_none() && settings.enabled && settings.seals_jobs.is_none() {
+        tracing::warn!(
+            "jobs are not sealed: the Colonies server keeps Stripe's events, with customers' data, in its database, where \
+             `erase` does not reach. Make a key with `keys generate sealing`, or set GATEWAY_COLONY_SEAL_JOBS=false"
+        );
+    }
+    Ok(recipients)
 }
 
 fn is_complete(settings: &ColonyConfig) -> bool {

@@ -11,6 +11,7 @@ use crate::admin::Operator;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::renewable::Renewable;
 use crate::job::attestation::{PublicKey, Signer, TRUSTED_KEYS_MAX, Verifier};
+use crate::job::sealing::Recipients;
 use crate::ledger::Renewal;
 use crate::ledger::report::StateOfRecord;
 use crate::revenue::guardian::Guardian;
@@ -24,6 +25,7 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct ColonyKeys {
     pub(super) member: Renewable<Member>,
     pub(super) signer: Renewable<Signer>,
+    pub(super) recipients: Renewable<Option<Recipients>>,
 }
 
 /// What can be given anew, as the running parts hold it.
@@ -164,6 +166,25 @@ impl Renewables {
         }
     }
 
+    /// To whom jobs are sealed. What bees open them with is read by themselves, where it is in a file.
+    fn recipients(&self, old: &Config, new: &Config) -> Taken {
+        let (old, new) = (&old.colony, &new.colony);
+        let same = old.sealing_pubkeys == new.sealing_pubkeys && old.sealing_key == new.sealing_key;
+        let Some(keys) = &self.colony else { return Ok(None) };
+        if same {
+            return Ok(None);
+        }
+        keys.recipients.set(colony::recipients(new)?);
+        Ok(Some(Renewal::Done))
+    }
+
+    /// Bees that were given their key in the environment keep it until a restart.
+    fn opening_key(&self, old: &Config, new: &Config) -> Option<Renewal> {
+        let is_read_again = new.colony.sealing_key_file.is_some() && old.colony.sealing_key_file.is_some();
+        let changed = old.colony.sealing_key != new.colony.sealing_key;
+        (self.verifier.is_some() && changed && !is_read_again).then_some(Renewal::NeedsRestart)
+    }
+
     fn user(&self, old: &Config, new: &Config) -> Taken {
         match (&self.colony, &new.colony.user_key) {
             _ if old.colony.user_key == new.colony.user_key => Ok(None),
@@ -189,6 +210,8 @@ impl Renewables {
             (ledger_setting(new), self.ledger(old, new)),
             ("ATTESTATION_PUBKEYS", self.trust(old, new)),
             ("ATTESTATION_PRVKEY", self.signer(old, new)),
+            ("SEALING_PUBKEYS", self.recipients(old, new)),
+            ("SEALING_PRVKEY", Ok(self.opening_key(old, new))),
             ("COLONIES_USER_PRVKEY", self.user(old, new)),
             ("COLONIES_COLONY_PRVKEY", Ok(fixed(old.colony.colony_key.as_ref(), new.colony.colony_key.as_ref()))),
             ("REDIS_URL", Ok(fixed(old.heartbeat.as_ref(), new.heartbeat.as_ref()))),

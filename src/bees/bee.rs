@@ -10,15 +10,18 @@ use colonies::client::{Assignment, ClientError, Disposition, Member, Search};
 use colonies::messages::{PROCESSES_COUNT_MAX, Process, ProcessState};
 use tokio_util::sync::CancellationToken;
 
+use super::closing::{self, Closed, Closing};
 use super::job::{Bench, Finished};
 use super::registration::{NotRegistered, Registration};
 use super::states::{BeeState, BeeStates};
 use crate::domain::backoff::Backoff;
 use crate::domain::causes::chain;
 use crate::domain::ids::ProcessId;
-use crate::domain::outcome::JobEnd;
+use crate::domain::ledger_id::LedgerId;
+use crate::domain::outcome::{JobEnd, OutcomeName};
 use crate::job::JobRejection;
-use crate::job::completion::{Completed, Completions, JobResult};
+use crate::job::attestation::Rejection;
+use crate::job::completion::{Completed, Completions, EventResult, JobResult};
 use crate::telemetry::metrics::Metrics;
 
 /// Waits while calls fail.
@@ -30,8 +33,8 @@ const PATIENCE: Backoff = Backoff { first: Duration::from_secs(1), max: Duration
 /// An empty answer that comes sooner than this was no long poll; the rest is waited here.
 const EMPTY_POLL_MIN: Duration = Duration::from_millis(250);
 
-/// Most attempts to close one process. Its lease is the other bound.
-const CLOSE_ATTEMPTS_MAX: u32 = 20;
+/// A bee whose ledger is not the one that jobs are for tries no sooner again: it would only take jobs from others.
+const ELSEWHERE_PAUSE: Duration = Duration::from_mins(5);
 
 /// Lease of a process that has none of its own, and longest that is used of one.
 const LEASE_MAX: Duration = Duration::from_mins(15);
@@ -58,21 +61,8 @@ pub(super) struct Bee {
 enum Membership {
     Kept,
     Lost,
-}
-
-/// How a process is closed.
-enum Closing<'a> {
-    Successful(&'a [serde_json::Value]),
-    Failed(&'a str),
-}
-
-/// How closing went.
-enum Closed {
-    Done,
-    /// The lease was lost: others decide.
-    Lost,
-    /// Nobody knows.
-    Unclosed(ClientError),
+    /// Kept, and the colony's jobs are for another ledger.
+    Elsewhere,
 }
 
 impl Bee {
@@ -81,10 +71,11 @@ impl Bee {
         let mut random = fastrand::Rng::new();
         // Bees of one pool, and of pools that were started together, do not all call at once.
         pause(BACKOFF.wait(1, &mut random), &draining).await;
+        self.know_the_ledger(&draining, &mut random).await;
         while let Some(member) = self.registered(&draining, &mut random).await {
             self.bench.metrics.bee_registrations.increment(1);
             tracing::info!(bee = self.name(), executor = %member.id(), "the bee may work");
-            if self.poll(&member, &draining, &mut random).await == Membership::Kept {
+            if self.poll(&member, &draining, &mut random).await != Membership::Lost {
                 break;
             }
             tracing::warn!(bee = self.name(), "the colony does not know the bee any more: registering again");
@@ -99,6 +90,27 @@ impl Bee {
 
     fn metrics(&self) -> &Metrics {
         &self.bench.metrics
+    }
+
+    /// Waits until the ledger has said which one it is: without that no job can be judged.
+    async fn know_the_ledger(&self, draining: &CancellationToken, random: &mut fastrand::Rng) {
+        let mut attempts = 0;
+        while !draining.is_cancelled() {
+            let answer = tokio::select! {
+                answer = tokio::time::timeout(BACKOFF.max, self.bench.ledger.get()) => answer,
+                () = draining.cancelled() => return,
+            };
+            let text = match answer {
+                Ok(Ok(_)) => return,
+                Ok(Err(error)) => chain(&error),
+                Err(_) => format!("the ledger gives no answer within {:?}", BACKOFF.max),
+            };
+            attempts += 1;
+            if self.states.set(self.number, BeeState::Failing(text.clone())) {
+                tracing::warn!(bee = self.name(), error = text, "the ledger does not say which one it is");
+            }
+            pause(BACKOFF.wait(attempts, random).max(BACKOFF.first), draining).await;
+        }
     }
 
     /// A member of the colony; nothing when draining began first.
@@ -172,8 +184,10 @@ impl Bee {
                     self.failed(member, &error, asked, failures, random, draining).await
                 }
             };
-            if membership == Membership::Lost {
-                return Membership::Lost;
+            match membership {
+                Membership::Kept => {}
+                Membership::Lost => return Membership::Lost,
+                Membership::Elsewhere => pause(ELSEWHERE_PAUSE, draining).await,
             }
         }
         Membership::Kept
@@ -228,8 +242,9 @@ impl Bee {
         };
         for process in running.iter().filter(|process| process.assignedexecutorid == member.id().as_str()) {
             tracing::info!(bee = self.name(), process = process.processid, "found a lease whose grant was not heard");
-            if self.work_on(member, process, asked).await == Membership::Lost {
-                return Membership::Lost;
+            match self.work_on(member, process, asked).await {
+                Membership::Kept => {}
+                other @ (Membership::Lost | Membership::Elsewhere) => return other,
             }
         }
         Membership::Kept
@@ -246,8 +261,22 @@ impl Bee {
         let finished = self.bench.run(process, deadline).await;
         let took = self.bench.clock.instant().duration_since(started);
         tracing::debug!(bee = self.name(), process = %id, ?took, "worked");
+        let is_elsewhere = matches!(&finished, Finished::Rejected(JobRejection::Attestation(Rejection::OtherLedger)));
         let membership = self.finish(member, &id, finished, end).await;
         self.states.worked(self.number, took);
+        if is_elsewhere && membership == Membership::Kept {
+            let ledger = self.bench.ledger.known();
+            let ledger = ledger.as_ref().map(LedgerId::as_str);
+            let why = format!(
+                "jobs of the colony {} are for another ledger than this bee's, {}: give it the database of the gateway",
+                self.bench.colony,
+                ledger.unwrap_or("unknown")
+            );
+            if self.states.set(self.number, BeeState::Waiting(why)) {
+                tracing::error!(bee = self.name(), process = %id, ledger, "a job is for another ledger: it goes back");
+            }
+            return Membership::Elsewhere;
+        }
         self.states.set(self.number, BeeState::Idle);
         membership
     }
@@ -255,8 +284,8 @@ impl Bee {
     async fn finish(&self, member: &Member, id: &ProcessId, finished: Finished, end: Instant) -> Membership {
         let (closed, job_end, result) = match finished {
             Finished::Worked(result) => {
-                let output = result.to_output();
-                (self.close(member, id, Closing::Successful(&output), end).await, JobEnd::Closed, Some(result))
+                let (output, job_end) = (result.to_output(), end_of(&result));
+                (self.close(member, id, Closing::Successful(&output), end).await, job_end, Some(result))
             }
             Finished::Answered(output) => {
                 (self.close(member, id, Closing::Successful(&output), end).await, JobEnd::Answered, None)
@@ -307,42 +336,23 @@ impl Bee {
         tracing::warn!(bee = self.name(), process = %id, code = rejection.code(), error, "attestation check blocked a job");
     }
 
+    async fn close(&self, member: &Member, id: &ProcessId, closing: Closing<'_>, end: Instant) -> Closed {
+        closing::close(member, id, closing, end, &self.bench.clock).await
+    }
+
     /// Tells the gateway in this program. A channel that is full or gone is no error: polling finds the process.
     fn tell(&self, id: &ProcessId, result: Option<JobResult>) {
         if let (Some(completions), Some(result)) = (&self.completions, result) {
             let _ = completions.try_send(Completed { process: id.clone(), result });
         }
     }
+}
 
-    /// Closes a process. Tries until the lease ends, since closing twice does no harm.
-    async fn close(&self, member: &Member, id: &ProcessId, closing: Closing<'_>, end: Instant) -> Closed {
-        let mut random = fastrand::Rng::new();
-        let mut attempts = 0;
-        loop {
-            let result = match &closing {
-                Closing::Successful(output) => member.close_successful(id, output.to_vec()).await,
-                Closing::Failed(why) => member.close_failed(id, vec![(*why).to_owned()]).await,
-            };
-            let error = match result {
-                Ok(()) => return Closed::Done,
-                Err(
-                    ClientError::LeaseLost { .. }
-                    | ClientError::AlreadyEnded { .. }
-                    | ClientError::UnknownProcess { .. },
-                ) => return Closed::Lost,
-                Err(error) => error,
-            };
-            attempts += 1;
-            let wait = match error.disposition() {
-                Disposition::GiveUp { .. } => return Closed::Unclosed(error),
-                Disposition::Retry { after } => after.max(BACKOFF.wait(attempts, &mut random)),
-            };
-            if attempts >= CLOSE_ATTEMPTS_MAX || self.bench.clock.instant() + wait >= end {
-                return Closed::Unclosed(error);
-            }
-            tokio::time::sleep(wait).await;
-        }
-    }
+/// What the work came to: nothing, when the ledger knew every event before.
+fn end_of(result: &JobResult) -> JobEnd {
+    let is_known = |event: &EventResult| event.outcome == OutcomeName::Duplicate;
+    let recognised = !result.events.is_empty() && result.events.iter().all(is_known);
+    if recognised { JobEnd::Recognised } else { JobEnd::Closed }
 }
 
 /// Whether the server says that it does not know the bee.

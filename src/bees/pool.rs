@@ -11,14 +11,18 @@ use super::bee::Bee;
 use super::heartbeat::Pulses;
 use super::job::Bench;
 use super::keys::KeySource;
+use super::lookout;
 use super::registration::Registration;
 use super::roster::Roster;
 use super::states::BeeStates;
 use super::work::Work;
 use crate::domain::clock::Clock;
+use crate::domain::ledger_id::LedgerId;
 use crate::job::attestation::Verifier;
 use crate::job::completion::Completions;
+use crate::job::keys::opening::Openers;
 use crate::ledger::report::Reports;
+use crate::ledger::witness::{Identity, Witness};
 use crate::lifecycle::{RestartPolicy, Shutdown, Supervisor};
 use crate::pipeline::Pipeline;
 use crate::telemetry::instruments::Instruments;
@@ -73,8 +77,12 @@ pub struct Tools {
     pub owner: Option<Arc<PrivateKey>>,
     /// Believes attestations. One for all bees of a process, so that they see each other's nonces.
     pub verifier: Arc<Verifier>,
+    /// Opens sealed jobs.
+    pub openers: Arc<Openers>,
     /// Revenue and the state of record.
     pub pipeline: Pipeline,
+    /// Which state of record that is.
+    pub ledger: Arc<dyn Witness>,
     /// Where the function [`super::SUMMARY_FUNCTION`] takes its answer from; without it, it is not offered. Every member
     /// of the colony may ask for it.
     pub reports: Option<Arc<dyn Reports>>,
@@ -131,7 +139,8 @@ impl Pool {
         if !(Duration::from_secs(1)..=POLL_WAIT_MAX).contains(&poll) {
             return Err(PoolError::Poll { poll });
         }
-        let Tools { client, keys, owner, verifier, pipeline, reports, completions, instruments } = tools;
+        let Tools { client, keys, owner, verifier, openers, pipeline, ledger, reports, completions, instruments } =
+            tools;
         let Instruments { metrics, board, clock, tracer } = instruments;
         let names: Vec<String> = (1..=count).map(|number| format!("{name}-{number}")).collect();
         let states = BeeStates::new(names.clone(), board, Arc::clone(&metrics), clock.clone());
@@ -139,6 +148,8 @@ impl Pool {
         let bench = Bench {
             colony: colony.into(),
             verifier: Arc::clone(&verifier),
+            openers,
+            ledger: Identity::of(ledger),
             work,
             reports,
             metrics,
@@ -170,6 +181,12 @@ impl Pool {
     /// How each bee is, for whoever shows it.
     pub fn roster(&self) -> Roster {
         self.states.roster()
+    }
+
+    /// The ledger of these bees, when jobs wait in the colony and all of them are for another one. Takes some seconds at
+    /// most; what cannot be known yet is nothing.
+    pub async fn wrong_ledger(&self) -> Option<LedgerId> {
+        lookout::wrong_ledger(self.bees.first()?).await
     }
 
     /// What decides which gateways the bees believe.

@@ -126,7 +126,7 @@ impl BeeStates {
         let mut bees = self.bees.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bee) = bees.get_mut(number) {
             match end {
-                JobEnd::Closed | JobEnd::Answered => bee.done += 1,
+                JobEnd::Closed | JobEnd::Recognised | JobEnd::Answered => bee.done += 1,
                 JobEnd::Rejected | JobEnd::LeaseLost | JobEnd::OutOfTime | JobEnd::Unclosed => bee.failed += 1,
             }
         }

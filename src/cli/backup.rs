@@ -14,7 +14,7 @@ use crate::domain::clock::Clock;
 use crate::job::keys::{Role, rotate};
 
 pub const NOTES: &str = "What is in it: the inbox, the embedded ledger (a ledger in PostgreSQL or Supabase has backups of its own), and the
-key files that the environment names (COLONIES_*_PRVKEY_FILE, ATTESTATION_*_FILE). Not in it: Stripe's secrets, database
+key files that the environment names (COLONIES_*_PRVKEY_FILE, ATTESTATION_*_FILE, SEALING_*_FILE). Not in it: Stripe's secrets, database
 URLs and the configuration file, which belong to your secret store.
 
 The program `age` encrypts it and must be on PATH (apt install age, brew install age).
@@ -96,7 +96,8 @@ pub(super) fn embedded_ledger(config: &Config) -> Option<PathBuf> {
 pub(super) fn named_keys(sources: &Sources) -> Vec<(String, KeyPlace)> {
     let aliases = |role: Role| if role == Role::User { Some("COLONIES_PRVKEY") } else { None };
     let variables = Role::ALL.into_iter().map(|role| (role.file_name(), [Some(role.secret_variable()), aliases(role)]));
-    let variables = variables.chain([("attestation_pubkeys".to_owned(), [Some("ATTESTATION_PUBKEYS"), None])]);
+    let public = ["ATTESTATION_PUBKEYS", "SEALING_PUBKEYS"];
+    let variables = variables.chain(public.map(|name| (name.to_ascii_lowercase(), [Some(name), None])));
     let mut found = Vec::new();
     for (name, names) in variables {
         let file = names.into_iter().flatten().find_map(|variable| {

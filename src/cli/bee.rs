@@ -19,7 +19,7 @@ pub const SETTINGS: &str = "Settings that bees need:
   BEE_COUNT                                    how many
   EXECUTOR_NAME                                their name; each process needs one of its own, which it has by default:
                                                bee-<host>-<digits of the key>
-and those of the ledger and of the revenue rules, as for `serve`. Exit codes are those of `serve`.";
+and those of the ledger and of the revenue rules, as for `serve`: bees whose ledger is not the gateway's refuse its jobs. Exit codes are those of `serve`.";
 
 /// Starts the bees and runs until a signal.
 pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
@@ -31,6 +31,8 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let signals = Signals::listen().context("cannot listen for signals")?;
     let manager = Notifier::new(&sources.environment).context("cannot tell the service manager anything")?;
     let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;
+    // Before a file is made that nobody wants.
+    bees::require_a_ledger(&config)?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let ledger_name = ledger.name();
     let mut house = bees::start(&config, ledger, clock).await?;

@@ -43,6 +43,8 @@ pub enum RoleName {
     Executor,
     /// The gateway's signature over jobs.
     Attestation,
+    /// What bees open sealed jobs with.
+    Sealing,
 }
 
 impl RoleName {
@@ -53,12 +55,18 @@ impl RoleName {
             Self::User => Role::User,
             Self::Executor => Role::Executor,
             Self::Attestation => Role::Attestation,
+            Self::Sealing => Role::Sealing,
         }
     }
 }
 
-/// Name of the file of trusted public keys, beside the files of the keys.
-const TRUSTED_FILE: &str = "attestation_pubkeys";
+/// Name of the file of public keys, beside the files of the keys.
+const fn public_file_name(role: Role) -> &'static str {
+    match role {
+        Role::Sealing => "sealing_pubkeys",
+        Role::Server | Role::Colony | Role::User | Role::Executor | Role::Attestation => "attestation_pubkeys",
+    }
+}
 
 pub async fn run(command: KeysCommand, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     match command {
@@ -85,7 +93,8 @@ fn file_of(sources: &Sources, variable: &str) -> Option<PathBuf> {
     (!path.is_empty()).then(|| PathBuf::from(path))
 }
 
-/// The file of trusted public keys: where the environment says, or beside the key's file.
-fn trusted_file(sources: &Sources, key: &Path) -> PathBuf {
-    file_of(sources, "ATTESTATION_PUBKEYS").unwrap_or_else(|| key.with_file_name(TRUSTED_FILE))
+/// The file of the public keys of attestations or of sealed jobs: where the environment says, or beside the key's file.
+fn public_file(sources: &Sources, role: Role, key: &Path) -> PathBuf {
+    let named = role.public_variable().and_then(|variable| file_of(sources, variable));
+    named.unwrap_or_else(|| key.with_file_name(public_file_name(role)))
 }

@@ -45,6 +45,7 @@ pub async fn run(args: MigrateArgs, sources: &Sources) -> anyhow::Result<ExitCod
     if ran.is_empty() {
         writeln!(out, "nothing to do: all {} files are applied", migrations::ALL.len())?;
     }
+    writeln!(out, "this ledger is {}", migrations::identity(&mut connection).await?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -47,6 +47,14 @@ pub struct ColonyConfig {
     pub attestation_key: Option<Secret>,
     /// Public keys whose attestations bees believe, between commas or white space.
     pub attestation_pubkeys: Option<String>,
+    /// Keys with which bees open sealed jobs, between commas or white space.
+    pub sealing_key: Option<Secret>,
+    /// The file they came from, to find the keys of a rotation beside it.
+    pub sealing_key_file: Option<PathBuf>,
+    /// Public keys of the bees to which jobs are sealed, between commas or white space.
+    pub sealing_pubkeys: Option<String>,
+    /// Whether jobs are sealed; nothing: when there are keys for it.
+    pub seals_jobs: Option<bool>,
     /// How long a bee may hold a process (`maxexectime`).
     pub lease: Duration,
     /// Leases of one process that may be lost, beyond the first (`maxretries`).
@@ -72,6 +80,7 @@ pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
         setting("colony.executor_name", "EXECUTOR_NAME").or(&["COLONIES_EXECUTOR_NAME", "COLONIES_EXECUTOR"]);
     let user_key = setting("colony.user_key", "COLONIES_USER_PRVKEY").or(&["COLONIES_PRVKEY"]);
     let executor_key = setting("colony.executor_key", "COLONIES_EXECUTOR_PRVKEY");
+    let sealing_key = setting("colony.sealing_key", "SEALING_PRVKEY");
     let colony = ColonyConfig {
         enabled,
         servers,
@@ -93,6 +102,15 @@ pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
         attestation_pubkeys: r
             .secret(setting("colony.attestation_pubkeys", "ATTESTATION_PUBKEYS"))
             .map(|keys| keys.expose().to_owned()),
+        sealing_key: r.secret(sealing_key),
+        sealing_key_file: r.secret_file(sealing_key),
+        sealing_pubkeys: r
+            .secret(setting("colony.sealing_pubkeys", "SEALING_PUBKEYS"))
+            .map(|keys| keys.expose().to_owned()),
+        seals_jobs: r.or(setting("colony.seal_jobs", "GATEWAY_COLONY_SEAL_JOBS"), "auto", |text| match text {
+            "auto" => Ok(None),
+            other => boolean(other).map(Some).map_err(|_| "must be auto, true or false".to_owned()),
+        }),
         lease: r.or(setting("colony.lease", "GATEWAY_COLONY_LEASE"), "30s", lease),
         retries: r.or(setting("colony.retries", "GATEWAY_COLONY_RETRIES"), "3", number(0, 100)),
         resubmissions_max: r.or(
@@ -114,6 +132,10 @@ pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
     }
     if enabled && serves {
         require(r, &colony);
+    }
+    let has_sealing_keys = colony.sealing_key.is_some() || colony.sealing_pubkeys.is_some();
+    if colony.seals_jobs == Some(true) && !has_sealing_keys && !r.has_fault("SEALING_PUBKEYS") {
+        r.fault("SEALING_PUBKEYS", "colony.seal_jobs is true: name the bees' public keys (`keys generate sealing`)");
     }
     colony
 }
@@ -255,6 +277,16 @@ mod tests {
         assert_eq!(faults(&with(&[("GATEWAY_COLONY_FALLBACK_AFTER", "30s")])), ["colony.fallback_after"]);
         let times = with(&[("GATEWAY_COLONY_STATUS_FIRST", "1m")]);
         assert_eq!(faults(&times), ["colony.status_max"]);
+    }
+
+    #[test]
+    fn jobs_are_sealed_when_there_are_keys_unless_a_setting_says_otherwise() {
+        let seals = |more: &[(&'static str, &'static str)]| read(&with(more)).unwrap().colony.seals_jobs;
+        assert_eq!(seals(&[]), None);
+        assert_eq!(seals(&[("GATEWAY_COLONY_SEAL_JOBS", "false")]), Some(false));
+        assert_eq!(seals(&[("GATEWAY_COLONY_SEAL_JOBS", "true"), ("SEALING_PUBKEYS", KEY)]), Some(true));
+        assert_eq!(faults(&with(&[("GATEWAY_COLONY_SEAL_JOBS", "true")])), ["SEALING_PUBKEYS"]);
+        assert_eq!(faults(&with(&[("GATEWAY_COLONY_SEAL_JOBS", "perhaps")])), ["GATEWAY_COLONY_SEAL_JOBS"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::reader::{Reader, setting};
+use crate::domain::ledger_id::LedgerId;
 use crate::domain::secret::Secret;
 
 #[derive(Clone, Debug)]
@@ -26,6 +27,16 @@ pub enum LedgerConfig {
     },
 }
 
+/// What is known beforehand of the ledger.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerExpectation {
+    /// Whether a setting says where it is. Otherwise it is a file beside the others, which is right for a gateway and
+    /// hardly for bees on their own.
+    pub is_named: bool,
+    /// The identity that it must have.
+    pub id: Option<LedgerId>,
+}
+
 impl LedgerConfig {
     /// `postgres://…` of the database that is the state of record, where it is known.
     pub fn database(&self) -> Option<&Secret> {
@@ -46,7 +57,7 @@ pub struct StripeConfig {
 
 /// Reads where the state of record is. Named by `ledger.kind`, or by what is configured: a database URL, then Supabase,
 /// then the embedded one.
-pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> LedgerConfig {
+pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> (LedgerConfig, LedgerExpectation) {
     let kind = r.or(setting("ledger.kind", "GATEWAY_LEDGER"), "auto", |text| match text {
         "auto" | "sqlite" | "postgres" | "supabase" => Ok(text.to_owned()),
         _ => Err("must be auto, sqlite, postgres or supabase".to_owned()),
@@ -65,8 +76,13 @@ pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> LedgerConfig {
     });
     let service = setting("ledger.supabase_key", "SUPABASE_SERVICE_ROLE_KEY").or(&["SUPABASE_SERVICE_KEY"]);
     let key = r.secret(service).map(trimmed);
+    let id = r.optional(setting("ledger.id", "GATEWAY_LEDGER_ID"), |text| {
+        LedgerId::try_from(text.to_owned()).map_err(|error| format!("{error}; `migrate` and `check` tell it"))
+    });
+    let is_named = kind != "auto" || path.is_some() || database.is_some() || supabase.is_some();
+    let expectation = LedgerExpectation { is_named, id };
     let sqlite = LedgerConfig::Sqlite { path: path.unwrap_or_else(|| data_dir.join("ledger.db")) };
-    match (kind.as_str(), database, supabase) {
+    let ledger = match (kind.as_str(), database, supabase) {
         ("auto" | "postgres", Some(url), _) => LedgerConfig::Postgres { url, connections },
         ("postgres", None, _) => {
             r.fault("DATABASE_URL", "ledger.kind is postgres: set it to postgres://user:password@host/database");
@@ -74,17 +90,19 @@ pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> LedgerConfig {
         }
         ("auto" | "supabase", database, Some(url)) => {
             if let Some(key) = key {
-                return LedgerConfig::Supabase { url, key, database };
+                LedgerConfig::Supabase { url, key, database }
+            } else {
+                r.fault("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_URL is set: the service_role key is needed to write");
+                sqlite
             }
-            r.fault("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_URL is set: the service_role key is needed to write");
-            sqlite
         }
         ("supabase", _, None) => {
             r.fault("SUPABASE_URL", "ledger.kind is supabase: set it to https://<project>.supabase.co");
             sqlite
         }
         _ => sqlite,
-    }
+    };
+    (ledger, expectation)
 }
 
 /// Without the line break that a file ends with.

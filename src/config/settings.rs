@@ -11,7 +11,7 @@ use super::colony::{self, ColonyConfig};
 use super::endpoints;
 use super::heartbeat;
 use super::http::{self, HttpConfig};
-use super::ledger::{LedgerConfig, StripeConfig};
+use super::ledger::{LedgerConfig, LedgerExpectation, StripeConfig};
 use super::reader::{
     ConfigError, Fault, Findings, GivenSecret, Reader, Shown, Sources, boolean, bytes, duration, number, setting,
 };
@@ -36,6 +36,7 @@ pub struct Config {
     /// Colonies server, jobs and bees.
     pub colony: ColonyConfig,
     pub ledger: LedgerConfig,
+    pub ledger_expectation: LedgerExpectation,
     pub stripe: StripeConfig,
     pub reconcile: ReconcileConfig,
     /// Shadow mode; `None`: live.
@@ -164,7 +165,7 @@ impl Config {
         let inbox = inbox(r);
         let dispatch = dispatch(r);
         let colony = colony::read(r, serves);
-        let ledger = super::ledger::ledger(r, &inbox.data_dir);
+        let (ledger, ledger_expectation) = super::ledger::ledger(r, &inbox.data_dir);
         let stripe = super::ledger::stripe(r);
         let reconcile = reconcile::read(r);
         let shadow = shadow::read(r);
@@ -186,6 +187,7 @@ impl Config {
             dispatch,
             colony,
             ledger,
+            ledger_expectation,
             stripe,
             reconcile,
             shadow,

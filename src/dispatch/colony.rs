@@ -30,11 +30,19 @@ use crate::domain::trace::TraceContext;
 use crate::inbox::{Concluded, Conclusion, Inbox, Leased};
 use crate::job::attestation::Signer;
 use crate::job::completion::Completed;
-use crate::job::{self, SealError, Terms};
-use crate::ledger::witness::Witness;
+use crate::job::sealing::Recipients;
+use crate::job::{self, SealError, Sender, Terms};
+use crate::ledger::witness::{Identity, Witness};
+use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
+
+/// Longest wait for the ledger to say which one it is, which happens once. Entries go the direct route meanwhile.
+const IDENTITY_MAX: Duration = Duration::from_secs(3);
+
+/// Longest wait of entries, at the start, for the first answer of the server. They go the direct route after it.
+const FIRST_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Bounds of the colony route.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +62,8 @@ pub struct Submitter {
     pub member: Renewable<Member>,
     /// Attests jobs. Replaced likewise.
     pub signer: Renewable<Signer>,
+    /// The bees to which jobs are sealed, if they are. Replaced likewise.
+    pub recipients: Renewable<Option<Recipients>>,
     /// How jobs are to be run.
     pub terms: Terms,
 }
@@ -77,6 +87,7 @@ pub struct ColonyRoute {
     routing: Routing,
     settler: Settler,
     doubts: Doubts,
+    ledger: Identity,
     inbox: Inbox,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -103,6 +114,9 @@ enum SubmitError {
     Seal(#[source] SealError),
     #[error("sealing the job panicked")]
     Panicked,
+    /// Nobody knows yet which ledger the job would be for.
+    #[error("the ledger does not say which one it is")]
+    Ledger(#[source] LedgerError),
     /// The server did not take it, or did not say so.
     #[error("the job was not submitted")]
     Client(#[source] ClientError),
@@ -111,7 +125,7 @@ enum SubmitError {
 impl SubmitError {
     const fn code(&self) -> &'static str {
         match self {
-            Self::NotText | Self::Seal(_) | Self::Panicked => "sealing",
+            Self::NotText | Self::Seal(_) | Self::Panicked | Self::Ledger(_) => "sealing",
             Self::Client(error) => error.code(),
         }
     }
@@ -131,10 +145,11 @@ impl ColonyRoute {
         let Instruments { metrics, board, clock, tracer } = instruments;
         let routing = Routing::new(options.fallback, switch, in_force, Arc::clone(&metrics), board, clock.clone());
         let in_flight = Arc::new(InFlight::new(options.processes_max));
+        let ledger = Identity::of(ledger);
         let doubts = Doubts::new(Arc::clone(&metrics));
         let settler = Settler {
             inbox: inbox.clone(),
-            ledger,
+            ledger: ledger.clone(),
             in_flight: Arc::clone(&in_flight),
             routing: routing.clone(),
             doubts: doubts.clone(),
@@ -144,9 +159,11 @@ impl ColonyRoute {
             clock: clock.clone(),
             tracer: tracer.clone(),
         };
-        let member = submitter.member.clone();
-        let confirm = Confirm::new(member, options.status, routing.clone(), settler.clone(), completions);
-        (Self { submitter, options, in_flight, routing, settler, doubts, inbox, metrics, clock, tracer }, confirm)
+        let confirm = Confirm::new(submitter.clone(), options.status, settler.clone(), completions);
+        (
+            Self { submitter, options, in_flight, routing, settler, doubts, ledger, inbox, metrics, clock, tracer },
+            confirm,
+        )
     }
 
     /// The circuit breakers that decide about the route, by name.
@@ -158,6 +175,14 @@ impl ColonyRoute {
     /// when draining began.
     pub(super) async fn way(&self, draining: &CancellationToken) -> Option<Way> {
         let mut changes = self.routing.changes();
+        if self.routing.is_unasked() {
+            // The task that confirms asks at its start; a batch that goes direct meanwhile would be nobody's wish.
+            let answered = async { while self.routing.is_unasked() && changes.changed().await.is_ok() {} };
+            tokio::select! {
+                _ = tokio::time::timeout(FIRST_ANSWER_MAX, answered) => {}
+                () = draining.cancelled() => return None,
+            }
+        }
         let mut free = self.in_flight.try_slot();
         loop {
             if let Some(slot) = free {
@@ -219,6 +244,7 @@ impl ColonyRoute {
                     SubmitError::NotText
                     | SubmitError::Seal(_)
                     | SubmitError::Panicked
+                    | SubmitError::Ledger(_)
                     | SubmitError::Client(ClientError::Rejected { .. } | ClientError::Encode(_)) => {}
                     SubmitError::Client(error) => self.routing.called(server, Some(error)),
                 }
@@ -243,19 +269,29 @@ impl ColonyRoute {
     }
 
     async fn hand_over(&self, leased: &[Leased], trace: Option<TraceContext>) -> Result<ProcessId, SubmitError> {
-        let spec = job::traced(self.seal(leased).await?, trace);
-        let process = self.submitter.member.get().submit(spec).await.map_err(SubmitError::Client)?;
+        // One member for both: the job says who submits it.
+        let member = self.submitter.member.get();
+        let spec = job::traced(self.seal(leased, member.id().as_str().to_owned()).await?, trace);
+        let process = member.submit(spec).await.map_err(SubmitError::Client)?;
         Ok(process.id())
     }
 
     /// Compressing a large batch takes milliseconds, which other tasks must not wait for.
-    async fn seal(&self, leased: &[Leased]) -> Result<FunctionSpec, SubmitError> {
+    async fn seal(&self, leased: &[Leased], submitter: String) -> Result<FunctionSpec, SubmitError> {
+        let ledger = tokio::time::timeout(IDENTITY_MAX, self.ledger.get()).await.unwrap_or_else(|_| {
+            let message = format!("no answer within {IDENTITY_MAX:?}");
+            Err(LedgerError::new("state of record", LedgerErrorKind::TimedOut, message))
+        });
+        let ledger = ledger.map_err(SubmitError::Ledger)?;
         let bodies: Vec<bytes::Bytes> = leased.iter().map(|leased| leased.body.clone()).collect();
+        let recipients = self.submitter.recipients.get();
         let (signer, terms, now) = (self.submitter.signer.get(), self.submitter.terms.clone(), self.clock.now());
         let seal = move || {
             let events = bodies.iter().map(|body| std::str::from_utf8(body)).collect::<Result<Vec<&str>, _>>();
             let events = events.map_err(|_| SubmitError::NotText)?;
-            job::seal(&terms, &signer, &events, now).map_err(SubmitError::Seal)
+            let recipients = recipients.as_ref().as_ref();
+            let sender = Sender { terms: &terms, signer: &signer, ledger: &ledger, submitter: &submitter, recipients };
+            job::seal(&sender, &events, now).map_err(SubmitError::Seal)
         };
         tokio::task::spawn_blocking(seal).await.unwrap_or(Err(SubmitError::Panicked))
     }

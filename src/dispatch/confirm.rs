@@ -16,7 +16,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::colony::Submitter;
 use super::process_end::ProcessEnd;
+use super::rehearsal::Stage;
 use super::routing::Routing;
 use super::settler::Settler;
 use crate::domain::backoff::Backoff;
@@ -38,6 +40,7 @@ const PROCESSES_MAX: u32 = 4096;
 enum CallEnd {
     Asked { process: ProcessId, ended: bool },
     Cancelled,
+    Probed,
 }
 
 /// The task that confirms. Runs beside the pumps.
@@ -52,6 +55,9 @@ pub struct Confirm {
     /// Processes that the server is asked about right now.
     asking: HashSet<ProcessId>,
     calls: JoinSet<CallEnd>,
+    stage: Stage,
+    /// The rehearsal that goes on, if any.
+    rehearsals: JoinSet<()>,
 }
 
 impl std::fmt::Debug for CallEnd {
@@ -62,14 +68,21 @@ impl std::fmt::Debug for CallEnd {
 
 impl Confirm {
     pub(super) fn new(
-        member: Renewable<Member>,
+        submitter: Submitter,
         status: Backoff,
-        routing: Routing,
         settler: Settler,
         completions: Option<mpsc::Receiver<Completed>>,
     ) -> Self {
-        let (asking, calls) = (HashSet::new(), JoinSet::new());
-        Self { member, status, routing, settler, completions, asking, calls }
+        let (member, routing) = (submitter.member.clone(), settler.routing.clone());
+        let (asking, calls, rehearsals) = (HashSet::new(), JoinSet::new(), JoinSet::new());
+        let stage = Stage {
+            submitter,
+            ledger: settler.ledger.clone(),
+            routing: routing.clone(),
+            clock: settler.clock.clone(),
+            every: status.first,
+        };
+        Self { member, status, routing, settler, completions, asking, calls, stage, rehearsals }
     }
 
     /// Runs until draining begins, and then until the bees of this program are gone, so that what they bring to its end
@@ -86,6 +99,7 @@ impl Confirm {
                 Some(answer) = self.calls.join_next() => if let Ok(answer) = answer {
                     self.answered(answer).await;
                 },
+                Some(_) = self.rehearsals.join_next() => {}
                 _ = looks.tick() => self.look().await,
                 // The switch lives as long as the routing, which this task holds.
                 _ = wishes.changed() => self.routing.refresh(),
@@ -119,11 +133,12 @@ impl Confirm {
 
     /// One look at everything in flight.
     async fn look(&mut self) {
-        let inbox = &self.settler.inbox;
+        let inbox = self.settler.inbox.clone();
         match inbox.oldest_unattended().await {
             Ok(oldest) => self.routing.note_oldest(oldest),
             Err(_) => self.routing.refresh(),
         }
+        self.probe();
         if self.settler.in_flight.len() == 0 {
             return;
         }
@@ -138,6 +153,23 @@ impl Confirm {
             } else if process.poll <= now && self.calls.len() < CALLS_MAX && !self.asking.contains(&process.process) {
                 self.ask(process.process);
             }
+        }
+    }
+
+    /// Finds out by itself how server and bees are, when that is not known: no event has to come for it.
+    fn probe(&mut self) {
+        if let Some(permit) = self.routing.admit_server_probe() {
+            let (member, routing) = (self.member.get(), self.routing.clone());
+            self.calls.spawn(async move {
+                let answer = member.statistics().await;
+                routing.called(permit, answer.as_ref().err());
+                CallEnd::Probed
+            });
+        }
+        if self.rehearsals.is_empty()
+            && let Some(permit) = self.routing.admit_rehearsal()
+        {
+            self.rehearsals.spawn(self.stage.clone().run(permit));
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Entries go through the colony unless the operator says otherwise, the server fails (first circuit breaker), jobs are
 //! not brought to their end in time (second one), or the oldest entry has waited too long. Each reason ends by itself:
-//! a breaker lets a probe through when its wait is over, and the direct route brings old entries to their end.
+//! a breaker lets a probe through when its wait is over, and the direct route brings old entries to their end. Before the
+//! server has answered once, nothing is given to it.
 //!
 //! Guarantee: what [`RouteInForce`] says is what the next batch does, except for the one batch that is a probe.
 
@@ -72,6 +73,8 @@ struct Shared {
     bees: Breaker,
     after: Duration,
     is_overdue: AtomicBool,
+    /// The server has answered once.
+    has_answered: AtomicBool,
     /// What the server did last that was wrong.
     fault: Mutex<String>,
     /// What the bees did last that was wrong.
@@ -99,6 +102,7 @@ impl Routing {
             bees: Breaker::new(options.bees, clock.clone()),
             after: options.after,
             is_overdue: AtomicBool::new(false),
+            has_answered: AtomicBool::new(false),
             fault: Mutex::default(),
             bees_fault: Mutex::default(),
             metrics,
@@ -130,7 +134,9 @@ impl Routing {
 
     /// Leave to submit a job, if jobs are to be submitted.
     pub(super) fn admit(&self) -> Option<Admission> {
-        let is_possible = self.0.switch.get() == Wish::Auto && !self.0.is_overdue.load(Ordering::Relaxed);
+        let is_possible = self.is_wished()
+            && self.0.has_answered.load(Ordering::Relaxed)
+            && !self.0.is_overdue.load(Ordering::Relaxed);
         let admission = is_possible.then(|| {
             let server = self.0.server.admit().ok()?;
             let bees = self.0.bees.admit().ok()?;
@@ -140,6 +146,33 @@ impl Routing {
         admission.flatten()
     }
 
+    fn is_wished(&self) -> bool {
+        self.0.switch.get() == Wish::Auto
+    }
+
+    /// Whether nobody knows yet how the server is: it has neither answered nor failed.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.is_wished()
+            && !self.0.has_answered.load(Ordering::Relaxed)
+            && self.0.fault.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Leave to find out how the server is, when that is not known: it never answered, or it failed and the wait is over.
+    pub(super) fn admit_server_probe(&self) -> Option<Permit> {
+        let is_known = self.0.has_answered.load(Ordering::Relaxed) && self.0.server.state() == BreakerState::Closed;
+        if self.is_wished() && !is_known { self.0.server.admit().ok() } else { None }
+    }
+
+    /// Leave to find out whether bees do jobs again, when they did not and the wait is over. Asks nothing of a server that
+    /// is not well itself.
+    pub(super) fn admit_rehearsal(&self) -> Option<Permit> {
+        let is_asked = self.is_wished()
+            && self.0.has_answered.load(Ordering::Relaxed)
+            && self.0.server.state() == BreakerState::Closed
+            && self.0.bees.state() != BreakerState::Closed;
+        if is_asked { self.0.bees.admit().ok() } else { None }
+    }
+
     /// Leave to ask the server something.
     pub(super) fn admit_question(&self) -> Option<Permit> {
         self.0.server.admit().ok()
@@ -147,8 +180,12 @@ impl Routing {
 
     /// Tells how a call went. Only what is the server's fault opens its breaker, or a refusal that all jobs would meet.
     pub(super) fn called(&self, permit: Permit, error: Option<&ClientError>) {
+        let was_unasked = self.is_unasked();
         match error {
-            None => permit.succeed(),
+            None => {
+                self.0.has_answered.store(true, Ordering::Relaxed);
+                permit.succeed();
+            }
             Some(error) => {
                 let mut text = error.to_string();
                 let mut source = error.source();
@@ -162,6 +199,10 @@ impl Routing {
             }
         }
         self.refresh();
+        if was_unasked {
+            // Those who wait for the first answer, whatever it was.
+            self.0.changes.send_modify(|_| ());
+        }
     }
 
     /// Takes note of what the end of a process says about the bees. One that told a lie closes the route for the longest
@@ -222,7 +263,11 @@ impl Routing {
         if shared.switch.get() == Wish::Direct {
             return (Route::Direct, Level::Ok, "switched off: entries go the direct route".to_owned());
         }
-        if shared.server.state() != BreakerState::Closed {
+        let has_answered = shared.has_answered.load(Ordering::Relaxed);
+        if self.is_unasked() {
+            return (Route::Direct, Level::Ok, "the Colonies server was not asked yet".to_owned());
+        }
+        if shared.server.state() != BreakerState::Closed || !has_answered {
             let fault = shared.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
             return (Route::Direct, Level::Degraded, format!("entries go the direct route, because {fault}"));
         }
@@ -253,6 +298,9 @@ mod tests {
         let options = FallbackOptions::new(MINUTE);
         let routing =
             Routing::new(options, switch.clone(), in_force.clone(), Metrics::new(), board.clone(), clock.clone());
+        assert_eq!((in_force.get(), routing.is_unasked()), (Route::Direct, true), "nobody has asked");
+        assert!(routing.admit().is_none());
+        routing.called(routing.admit_server_probe().unwrap(), None);
         (routing, in_force, switch, board, clock)
     }
 
@@ -276,6 +324,45 @@ mod tests {
         assert!(routing.admit().is_none(), "one probe at a time");
         routing.called(probe.server, None);
         assert_eq!((in_force.get(), board.read()["colony"].status), (Route::ColonyOs, Level::Ok));
+    }
+
+    #[test]
+    fn a_server_that_never_answered_takes_no_jobs_and_is_asked_until_it_does() {
+        let clock = Clock::manual(Timestamp::from_seconds(1_700_000_000));
+        let (switch, in_force, board) =
+            (RouteSwitch::new(Wish::Auto), RouteInForce::new(Route::Direct), Board::default());
+        let options = FallbackOptions::new(MINUTE);
+        let routing =
+            Routing::new(options, switch.clone(), in_force.clone(), Metrics::new(), board.clone(), clock.clone());
+        let says = || (board.read()["colony"].status, board.read()["colony"].detail.clone());
+        assert_eq!(says(), (Level::Ok, "the Colonies server was not asked yet".to_owned()));
+        routing.called(routing.admit_server_probe().unwrap(), Some(&fault()));
+        assert!(
+            !routing.is_unasked() && routing.admit().is_none(),
+            "one failure is enough as long as nothing else is known"
+        );
+        assert_eq!((in_force.get(), says().0), (Route::Direct, Level::Degraded));
+        switch.set(Wish::Direct);
+        assert!(routing.admit_server_probe().is_none(), "nobody wants to know");
+        switch.set(Wish::Auto);
+        routing.called(routing.admit_server_probe().unwrap(), None);
+        assert_eq!((in_force.get(), says()), (Route::ColonyOs, (Level::Ok, "takes jobs".to_owned())));
+        assert!(routing.admit_server_probe().is_none() && routing.admit_rehearsal().is_none(), "all is known");
+    }
+
+    #[test]
+    fn bees_that_failed_are_asked_by_a_rehearsal_when_the_wait_is_over() {
+        let (routing, in_force, _, _, clock) = routing();
+        let admission = routing.admit().unwrap();
+        routing.called(admission.server, None);
+        admission.bees.fail();
+        assert!(routing.admit_rehearsal().is_none(), "not at once");
+        clock.advance(MINUTE);
+        let permit = routing.admit_rehearsal().unwrap();
+        assert!(routing.admit().is_none() && routing.admit_rehearsal().is_none(), "one probe at a time");
+        permit.succeed();
+        routing.refresh();
+        assert_eq!(in_force.get(), Route::ColonyOs);
     }
 
     #[test]

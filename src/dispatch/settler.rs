@@ -17,7 +17,7 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
 use crate::inbox::{Concluded, Inbox, InboxError, SubmittedEntry};
 use crate::job::completion::Completed;
-use crate::ledger::witness::Witness;
+use crate::ledger::witness::Identity;
 use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
@@ -29,7 +29,7 @@ const TESTIMONY_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) struct Settler {
     pub(super) inbox: Inbox,
-    pub(super) ledger: Arc<dyn Witness>,
+    pub(super) ledger: Identity,
     pub(super) in_flight: Arc<InFlight>,
     pub(super) routing: Routing,
     pub(super) doubts: Doubts,
@@ -99,7 +99,7 @@ impl Settler {
         if events.is_empty() {
             return Ok(Record::new());
         }
-        let answer = tokio::time::timeout(TESTIMONY_MAX, self.ledger.witness(&events)).await;
+        let answer = tokio::time::timeout(TESTIMONY_MAX, self.ledger.testify(&events)).await;
         let testimony = answer.unwrap_or_else(|_| {
             let message = format!("no answer within {TESTIMONY_MAX:?}");
             Err(LedgerError::new("state of record", LedgerErrorKind::TimedOut, message))

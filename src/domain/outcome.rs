@@ -92,6 +92,8 @@ named! {
     pub enum JobEnd {
         /// With an outcome for every event, or nearly.
         Closed = "closed",
+        /// The ledger knew every event of it: a lease that was lost after the work, or a job that somebody replayed.
+        Recognised = "recognised",
         /// Its attestation was not believed.
         Rejected = "rejected",
         /// The server had given it to another bee.

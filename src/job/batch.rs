@@ -58,13 +58,26 @@ impl Encoding {
     }
 }
 
-/// The argument of a job.
+/// Events as bytes, before they are put into the argument of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// The argument.
-    pub text: String,
-    /// How to read it.
+    /// One event as it is, or a compressed array.
+    pub bytes: Vec<u8>,
+    /// How to read them.
     pub encoding: Encoding,
+}
+
+impl Encoded {
+    /// The argument of a job that is not sealed.
+    ///
+    /// # Errors
+    /// None happens: an event is text, and everything else becomes it.
+    pub fn into_text(self) -> Result<String, EncodeError> {
+        match self.encoding {
+            Encoding::Plain => String::from_utf8(self.bytes).map_err(|_| EncodeError::NotText),
+            Encoding::ZstdJson => Ok(STANDARD.encode(self.bytes)),
+        }
+    }
 }
 
 /// Encodes events, given as JSON texts: one as it is, several together.
@@ -88,11 +101,11 @@ pub fn encode(events: &[&str]) -> Result<Encoded, EncodeError> {
     let events = events.collect::<Result<Vec<&str>, EncodeError>>()?;
     match events.as_slice() {
         [] => Err(EncodeError::Empty),
-        [event] => Ok(Encoded { text: (*event).to_owned(), encoding: Encoding::Plain }),
+        [event] => Ok(Encoded { bytes: event.as_bytes().to_vec(), encoding: Encoding::Plain }),
         several => {
             let array = format!("[{}]", several.join(","));
-            let compressed = zstd::bulk::compress(array.as_bytes(), LEVEL).map_err(EncodeError::Compress)?;
-            Ok(Encoded { text: STANDARD.encode(compressed), encoding: Encoding::ZstdJson })
+            let bytes = zstd::bulk::compress(array.as_bytes(), LEVEL).map_err(EncodeError::Compress)?;
+            Ok(Encoded { bytes, encoding: Encoding::ZstdJson })
         }
     }
 }
@@ -124,29 +137,45 @@ pub enum EncodeError {
         #[source]
         source: serde_json::Error,
     },
+    /// An event is not UTF-8, which its type rules out.
+    #[error("an event is not text")]
+    NotText,
     /// The compressor failed, for want of memory.
     #[error("the batch cannot be compressed")]
     Compress(#[source] std::io::Error),
 }
 
-/// Decodes the argument of a job to its events, in their order. There is at least one.
+/// Decodes the argument of a job that is not sealed to its events, in their order. There is at least one.
 ///
 /// # Errors
 /// When the text is not what the encoding says, or exceeds a bound.
 pub fn decode(text: &str, encoding: Encoding) -> Result<Vec<Box<RawValue>>, DecodeError> {
     match encoding {
-        Encoding::Plain => {
-            if text.len() > BATCH_BYTES_MAX {
-                return Err(DecodeError::TooLarge { limit: BATCH_BYTES_MAX });
-            }
-            serde_json::from_str(text).map(|event| vec![event]).map_err(DecodeError::Json)
-        }
+        Encoding::Plain => decode_bytes(text.as_bytes(), encoding),
         Encoding::ZstdJson => {
             if text.len() > ENCODED_BYTES_MAX {
                 return Err(DecodeError::TooLarge { limit: ENCODED_BYTES_MAX });
             }
-            let compressed = STANDARD.decode(text).map_err(DecodeError::Base64)?;
-            let array = decompress(&compressed)?;
+            decode_bytes(&STANDARD.decode(text).map_err(DecodeError::Base64)?, encoding)
+        }
+    }
+}
+
+/// As [`decode`], of the bytes of a job.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_bytes(bytes: &[u8], encoding: Encoding) -> Result<Vec<Box<RawValue>>, DecodeError> {
+    match encoding {
+        Encoding::Plain => {
+            if bytes.len() > BATCH_BYTES_MAX {
+                return Err(DecodeError::TooLarge { limit: BATCH_BYTES_MAX });
+            }
+            let text = std::str::from_utf8(bytes).map_err(DecodeError::Utf8)?;
+            serde_json::from_str(text).map(|event| vec![event]).map_err(DecodeError::Json)
+        }
+        Encoding::ZstdJson => {
+            let array = decompress(bytes)?;
             let array = std::str::from_utf8(&array).map_err(DecodeError::Utf8)?;
             events_of(array)
         }
@@ -244,7 +273,10 @@ mod tests {
 
     fn round_trip(events: &[&str]) -> Vec<String> {
         let encoded = encode(events).unwrap();
-        texts(&decode(&encoded.text, encoded.encoding).unwrap()).into_iter().map(str::to_owned).collect()
+        let encoding = encoded.encoding;
+        let opened = decode_bytes(&encoded.bytes, encoding).unwrap();
+        assert_eq!(texts(&decode(&encoded.into_text().unwrap(), encoding).unwrap()), texts(&opened));
+        texts(&opened).into_iter().map(str::to_owned).collect()
     }
 
     fn packed(array: &[u8]) -> String {
@@ -258,7 +290,8 @@ mod tests {
     #[test]
     fn one_event_is_the_argument_itself() {
         let encoded = encode(&[ODD]).unwrap();
-        assert_eq!(encoded, Encoded { text: ODD.to_owned(), encoding: Encoding::Plain });
+        assert_eq!(encoded.encoding, Encoding::Plain);
+        assert_eq!(encoded.into_text().unwrap(), ODD);
         assert_eq!(round_trip(&[ODD]), [ODD]);
     }
 
@@ -274,7 +307,7 @@ mod tests {
             (0..BATCH_ENTRIES_MAX).map(|n| format!("{{\"id\":\"evt_{n}\",\"data\":{ODD}}}")).collect();
         let events: Vec<&str> = events.iter().map(String::as_str).collect();
         let plain: usize = events.iter().map(|event| event.len()).sum();
-        assert!(encode(&events).unwrap().text.len() * 5 < plain);
+        assert!(encode(&events).unwrap().into_text().unwrap().len() * 5 < plain);
     }
 
     #[test]
@@ -297,8 +330,10 @@ mod tests {
         let mut events: Vec<String> = (0..BATCH_ENTRIES_MAX).map(|_| noise(share, &mut random)).collect();
         let borrowed: Vec<&str> = events.iter().map(String::as_str).collect();
         let encoded = encode(&borrowed).unwrap();
-        assert!(encoded.text.len() <= ENCODED_BYTES_MAX);
-        assert_eq!(texts(&decode(&encoded.text, encoded.encoding).unwrap()), borrowed);
+        let encoding = encoded.encoding;
+        let text = encoded.into_text().unwrap();
+        assert!(text.len() <= ENCODED_BYTES_MAX);
+        assert_eq!(texts(&decode(&text, encoding).unwrap()), borrowed);
         events[0] = noise(share + 1, &mut random);
         let borrowed: Vec<&str> = events.iter().map(String::as_str).collect();
         assert!(matches!(encode(&borrowed), Err(EncodeError::TooLarge { .. })));

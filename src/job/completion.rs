@@ -129,7 +129,7 @@ impl JobResult {
 }
 
 /// Code of a failure that names none.
-const CODE_UNKNOWN: &str = "failed_by_bee";
+pub const CODE_UNKNOWN: &str = "failed_by_bee";
 
 /// Longest code, in bytes.
 const CODE_BYTES_MAX: usize = 64;

@@ -5,8 +5,10 @@
 //! line's part.
 
 pub mod files;
+pub mod opening;
 pub mod quiet;
 pub mod rotate;
+pub mod rotate_sealing;
 
 use std::fmt::Write as _;
 
@@ -14,6 +16,7 @@ use colonies::identity::{KeyError, PrivateKey};
 
 use crate::domain::secret::Secret;
 use crate::job::attestation::{AttestationKeyError, Signer};
+use crate::job::sealing::{OpeningKey, SealingKeyError};
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,11 +31,14 @@ pub enum Role {
     Executor,
     /// The gateway's signature over jobs.
     Attestation,
+    /// What bees open sealed jobs with.
+    Sealing,
 }
 
 impl Role {
     /// All roles, in the order in which a new installation needs them.
-    pub const ALL: [Self; 5] = [Self::Server, Self::Colony, Self::User, Self::Executor, Self::Attestation];
+    pub const ALL: [Self; 6] =
+        [Self::Server, Self::Colony, Self::User, Self::Executor, Self::Attestation, Self::Sealing];
 
     /// Name on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -42,6 +48,7 @@ impl Role {
             Self::User => "user",
             Self::Executor => "executor",
             Self::Attestation => "attestation",
+            Self::Sealing => "sealing",
         }
     }
 
@@ -58,6 +65,7 @@ impl Role {
             Self::User => "COLONIES_USER_PRVKEY",
             Self::Executor => "COLONIES_EXECUTOR_PRVKEY",
             Self::Attestation => "ATTESTATION_PRVKEY",
+            Self::Sealing => "SEALING_PRVKEY",
         }
     }
 
@@ -69,6 +77,7 @@ impl Role {
             // Servers and bees are never told these: they follow from the signatures.
             Self::User | Self::Executor => None,
             Self::Attestation => Some("ATTESTATION_PUBKEYS"),
+            Self::Sealing => Some("SEALING_PUBKEYS"),
         }
     }
 
@@ -85,6 +94,7 @@ impl Role {
             Self::User => "User of the colony: the gateway submits jobs with it.",
             Self::Executor => "Executor of the colony: the bees take jobs with it.",
             Self::Attestation => "Attests jobs: the first line for gateways, the second for bees.",
+            Self::Sealing => "Seals jobs: the first line for bees, the second for gateways.",
         }
     }
 }
@@ -98,7 +108,7 @@ pub struct KeyPair {
     pub secret: Secret,
     /// The id of an identity, or the public key of attestations; hex.
     pub public: String,
-    /// Short name of a key of attestations.
+    /// Short name of a key of attestations or of sealed jobs.
     pub kid: Option<String>,
 }
 
@@ -113,6 +123,7 @@ impl KeyPair {
                 PrivateKey::generate().map(|key| Self::of_identity(role, &key))
             }
             Role::Attestation => Signer::generate().map(|signer| Self::of_signer(&signer)),
+            Role::Sealing => OpeningKey::generate().map(|key| Self::of_opening(&key)),
         }
     }
 
@@ -128,6 +139,7 @@ impl KeyPair {
             Role::Attestation => {
                 Signer::parse(secret).map(|signer| Self::of_signer(&signer)).map_err(KeyPairError::Attestation)
             }
+            Role::Sealing => OpeningKey::parse(secret).map(|key| Self::of_opening(&key)).map_err(KeyPairError::Sealing),
         }
     }
 
@@ -143,6 +155,12 @@ impl KeyPair {
             public: public.to_hex(),
             kid: Some(public.kid().to_owned()),
         }
+    }
+
+    fn of_opening(key: &OpeningKey) -> Self {
+        let public = key.public();
+        let (public, kid) = (public.to_hex(), public.kid().to_owned());
+        Self { role: Role::Sealing, secret: key.to_hex(), public, kid: Some(kid) }
     }
 
     /// Whether this is a key from the public examples of Colonies, which everybody has.
@@ -172,6 +190,9 @@ pub enum KeyPairError {
     /// Not a key of attestations.
     #[error("this is not a key of attestations")]
     Attestation(#[source] AttestationKeyError),
+    /// Not a key of sealed jobs.
+    #[error("this is not a key for sealing jobs")]
+    Sealing(#[source] SealingKeyError),
 }
 
 /// Writes keys as a file of environment variables, for systemd, Docker or a shell.
@@ -200,7 +221,7 @@ mod tests {
             let pair = KeyPair::generate(role).unwrap();
             assert_eq!(KeyPair::read(role, &pair.secret).unwrap(), pair);
             assert_eq!(pair.public.len(), 64);
-            assert_eq!(pair.kid.is_some(), role == Role::Attestation);
+            assert_eq!(pair.kid.is_some(), matches!(role, Role::Attestation | Role::Sealing));
             assert!(!pair.is_published());
             assert_eq!(Role::from_name(role.as_str()), Some(role));
         }
@@ -238,7 +259,7 @@ mod tests {
                 assert!(lines.contains(&(variable, &pair.public)));
             }
         }
-        assert_eq!(lines.len(), 8);
+        assert_eq!(lines.len(), 10);
         assert!(lines.iter().all(|(_, value)| value.bytes().all(|byte| byte.is_ascii_hexdigit())));
     }
 }

@@ -119,6 +119,12 @@ async fn run_pending(connection: &mut PgConnection, shadow: bool) -> Result<Vec<
     Ok(done)
 }
 
+/// The identity of a ledger that has its tables.
+pub async fn identity(connection: &mut PgConnection) -> Result<String, LedgerError> {
+    let rows = rows(connection, "SELECT id FROM gateway.identity").await?;
+    rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get("id")).map_err(fault)
+}
+
 async fn run_unless_applied(
     connection: &mut PgConnection,
     recorded: &Recorded,

@@ -3,6 +3,7 @@
 //! Nothing that came over a Colonies server proves that an event took effect; this does. Changes nothing.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,4 +34,51 @@ pub struct Recorded {
     pub rule: Option<String>,
     /// What the rule found, without customer data.
     pub reason: Option<String>,
+}
+
+/// The identity of a ledger, asked for once. Clones share what they learned.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    ledger: Arc<dyn Witness>,
+    known: Arc<Mutex<Option<LedgerId>>>,
+}
+
+impl Identity {
+    pub fn of(ledger: Arc<dyn Witness>) -> Self {
+        Self { ledger, known: Arc::default() }
+    }
+
+    /// The identity as far as it is known.
+    pub fn known(&self) -> Option<LedgerId> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The identity; asks the ledger for it the first time.
+    ///
+    /// # Errors
+    /// Those of the ledger.
+    pub async fn get(&self) -> Result<LedgerId, LedgerError> {
+        match self.known() {
+            Some(known) => Ok(known),
+            None => self.testify(&[]).await.map(|testimony| testimony.ledger),
+        }
+    }
+
+    /// As [`Witness::witness`]. Takes note of the identity.
+    ///
+    /// # Errors
+    /// Those of the ledger.
+    pub async fn testify(&self, events: &[String]) -> Result<Testimony, LedgerError> {
+        let testimony = self.ledger.witness(events).await?;
+        let before = self.known.lock().unwrap_or_else(PoisonError::into_inner).replace(testimony.ledger.clone());
+        if let Some(before) = before.filter(|before| *before != testimony.ledger) {
+            let now = testimony.ledger.as_str();
+            tracing::error!(
+                before = before.as_str(),
+                now,
+                "the ledger is another one than before: jobs are for the new one"
+            );
+        }
+        Ok(testimony)
+    }
 }

@@ -217,7 +217,8 @@ metrics! {
     jobs_rejected: counters("colony_gateway_jobs_rejected_total", "reason", &[
         "other_function", "not_attested", "attestation_malformed", "unknown_encoding", "arguments", "batch",
         "attestation_algorithm", "attestation_unknown_key", "attestation_signature", "attestation_too_old",
-        "attestation_from_the_future", "attestation_replayed",
+        "attestation_from_the_future", "attestation_other_submitter", "attestation_replayed", "other_ledger",
+        "sealed_to_others", "sealed_malformed",
     ]);
     /// Events that bees worked on, by outcome; undecided ones are left to the gateway.
     bee_events: counters("colony_gateway_bee_events_total", "outcome", &[&OutcomeName::NAMES[..], &["undecided"]].concat());

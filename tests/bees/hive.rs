@@ -12,11 +12,15 @@ use colonies::server::{EmbeddedServer, ServerOptions};
 use colony_gateway::app::colony::server_clock;
 use colony_gateway::bees::{KeySource, Pool, PoolOptions, Tools};
 use colony_gateway::domain::clock::{Clock, Timestamp};
+use colony_gateway::domain::ledger_id::LedgerId;
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::job::attestation::{Signer, Trust, Verifier};
 use colony_gateway::job::completion::{self, Completed, JobResult};
-use colony_gateway::job::{self, Terms};
+use colony_gateway::job::keys::opening::Openers;
+use colony_gateway::job::{self, Sender, Terms};
 use colony_gateway::ledger::report::{Attention, FindingLine, FindingsWanted, Reports, Summary};
 use colony_gateway::ledger::sqlite::SqliteLedger;
+use colony_gateway::ledger::witness::{Testimony, Witness};
 use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, Outcome};
 use colony_gateway::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
 use colony_gateway::pipeline::Pipeline;
@@ -96,6 +100,12 @@ impl Counting {
     }
 }
 
+impl Witness for Counting {
+    fn witness<'a>(&'a self, events: &'a [String]) -> BoxFuture<'a, Result<Testimony, LedgerError>> {
+        self.inner.witness(events)
+    }
+}
+
 impl Ledger for Counting {
     fn name(&self) -> &'static str {
         "counting"
@@ -136,6 +146,8 @@ pub(crate) struct Hive {
     pub(crate) signer: Signer,
     pub(crate) executor_key: Arc<PrivateKey>,
     pub(crate) ledger: Arc<Counting>,
+    /// The ledger that jobs are for.
+    pub(crate) ledger_id: LedgerId,
     pub(crate) lease: Duration,
 }
 
@@ -160,6 +172,7 @@ impl Hive {
         let owner = client.owner(COLONY, Arc::clone(&owner_key));
         owner.add_user("gateway", gateway_key.id()).await.unwrap();
         let gateway = client.member(COLONY, Arc::clone(&gateway_key));
+        let ledger_id = ledger.witness(&[]).await.unwrap().ledger;
         let ledger = Counting {
             inner: ledger,
             applied: Mutex::default(),
@@ -178,6 +191,7 @@ impl Hive {
             signer: Signer::generate().unwrap(),
             executor_key: key(),
             ledger: Arc::new(ledger),
+            ledger_id,
             lease: Duration::from_secs(30),
         }
     }
@@ -193,7 +207,14 @@ impl Hive {
         let events: Vec<&str> = events.iter().map(String::as_str).collect();
         // On a machine that is busy with other things many leases may be lost; that is not what the tests are about.
         let terms = Terms { lease: self.lease, retries: 100, ..Terms::new(COLONY, KIND) };
-        job::seal(&terms, signer, &events, Clock::system().now()).unwrap()
+        self.sealed(signer, &terms, &events)
+    }
+
+    /// A job for the ledger of this hive that `signer` attested.
+    pub(crate) fn sealed(&self, signer: &Signer, terms: &Terms, events: &[&str]) -> FunctionSpec {
+        let sender =
+            Sender { terms, signer, ledger: &self.ledger_id, submitter: self.gateway.id().as_str(), recipients: None };
+        job::seal(&sender, events, Clock::system().now()).unwrap()
     }
 
     /// Submits an attested job with these events.
@@ -311,7 +332,12 @@ impl Stop for Never {
 }
 
 impl Plan {
-    pub(crate) fn start(self) -> Bees {
+    /// Bees that are ready to start.
+    pub(crate) fn pool(self) -> Pool {
+        self.made().0
+    }
+
+    fn made(self) -> (Pool, Arc<Metrics>, Board, mpsc::Receiver<Completed>) {
         let (clock, metrics, board) = (Clock::system(), Metrics::new(), Board::default());
         let (completions, told) = completion::channel();
         let reports = self.offers_summary.then(|| Arc::new(Shown(Arc::clone(&self.ledger))) as Arc<dyn Reports>);
@@ -319,8 +345,10 @@ impl Plan {
         let tools = Tools {
             client: self.client,
             keys: self.keys,
+            openers: Arc::new(Openers::given(&Secret::new("")).unwrap()),
             owner: self.owner,
             verifier: Arc::new(Verifier::new(Trust::new(self.trusted)).unwrap()),
+            ledger: Arc::clone(&self.ledger) as Arc<dyn Witness>,
             pipeline: Pipeline::new(Arc::new(validator), self.ledger, Arc::clone(&metrics), clock.clone()),
             reports,
             completions: Some(completions),
@@ -331,9 +359,14 @@ impl Plan {
                 tracer: self.tracer,
             },
         };
+        (Pool::new(self.options, tools).unwrap(), metrics, board, told)
+    }
+
+    pub(crate) fn start(self) -> Bees {
+        let (pool, metrics, board, told) = self.made();
         let shutdown = Shutdown::default();
         let mut supervisor = Supervisor::new(shutdown.clone(), Readiness::default());
-        Pool::new(self.options, tools).unwrap().start(&mut supervisor, &shutdown);
+        pool.start(&mut supervisor, &shutdown);
         let mut task = JoinSet::new();
         task.spawn(supervisor.run(Never, DRAIN));
         Bees { metrics, board, told, shutdown, task }

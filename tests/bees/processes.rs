@@ -9,8 +9,10 @@ use colonies::client::ClientError;
 use colonies::messages::ProcessState;
 use colonies::server::{EmbeddedServer, ServerOptions};
 use colony_gateway::domain::clock::Clock;
+use colony_gateway::domain::ledger_id::LedgerId;
 use colony_gateway::ledger::report::Reports as _;
 use colony_gateway::ledger::sqlite::SqliteLedger;
+use colony_gateway::ledger::witness::Witness as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::hive::{COLONY, Hive, PATIENCE, assert_revenue, key, patiently};
@@ -25,6 +27,11 @@ fn command(directory: &Path) -> Command {
         .env("GATEWAY_ADMIN_LISTEN", "127.0.0.1:0")
         .stdin(Stdio::null());
     command
+}
+
+/// The identity of the ledger in a file, which is made when it is not there.
+async fn identity(ledger: &Path) -> LedgerId {
+    SqliteLedger::open(ledger, Clock::system()).unwrap().witness(&[]).await.unwrap().ledger
 }
 
 /// Bees in a process of their own. Killed when dropped.
@@ -93,8 +100,8 @@ impl Drop for Machine {
 async fn ten_bees_over_two_processes_share_the_work_and_one_that_leaves_or_dies_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = directory.path().join("ledger.db");
-    drop(SqliteLedger::open(&ledger, Clock::system()).unwrap());
     let mut hive = Hive::new().await;
+    hive.ledger_id = identity(&ledger).await;
     hive.lease = std::time::Duration::from_secs(3);
     let mut left = Machine::start(&hive, "left", &ledger, directory.path());
     left.until_at_work();
@@ -147,8 +154,10 @@ fn get(address: &str, path: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_of_bees_shows_its_health_and_metrics_and_drains_on_a_signal() {
     let directory = tempfile::tempdir().unwrap();
-    let hive = Hive::new().await;
-    let mut machine = Machine::start(&hive, "left", &directory.path().join("ledger.db"), directory.path());
+    let mut hive = Hive::new().await;
+    let ledger = directory.path().join("ledger.db");
+    hive.ledger_id = identity(&ledger).await;
+    let mut machine = Machine::start(&hive, "left", &ledger, directory.path());
     let ready: serde_json::Value = serde_json::from_str(&machine.line("\"ready\"")).unwrap();
     let admin = ready["admin"].as_str().unwrap().to_owned();
     machine.until_at_work();

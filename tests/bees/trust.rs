@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use colonies::messages::{FunctionSpec, Process, ProcessState};
 use colony_gateway::domain::clock::Clock;
+use colony_gateway::domain::ledger_id::LedgerId;
 use colony_gateway::domain::outcome::OutcomeName;
 use colony_gateway::job::FUNCTION;
 use colony_gateway::job::attestation::{Claim, Signer};
@@ -58,7 +59,9 @@ async fn forged_changed_and_replayed_attestations_are_rejected_counted_and_close
     assert_rejected(&hive, &bees, hive.spec_by(&stranger, &["forged"]), "attestation_unknown_key").await;
 
     let mut posing = hive.spec_by(&stranger, &["posing"]);
-    posing.kwargs.get_mut("attestation").unwrap()["kid"] = json!(hive.signer.public().kid());
+    let text = posing.kwargs["attestation"].as_str().unwrap();
+    let text = text.replace(stranger.public().kid(), hive.signer.public().kid());
+    posing.kwargs.insert("attestation".to_owned(), json!(text));
     assert_rejected(&hive, &bees, posing, "attestation_signature").await;
 
     let mut changed = hive.spec(&["changed"]);
@@ -71,6 +74,70 @@ async fn forged_changed_and_replayed_attestations_are_rejected_counted_and_close
     assert_rejected(&hive, &bees, genuine, "attestation_replayed").await;
     bees.stop().await;
     hive.assert_applied_once(1).await;
+}
+
+#[tokio::test]
+async fn a_replayed_job_is_refused_by_bees_that_never_saw_it_and_never_counts_as_closed() {
+    const CLOSED: &str = "colony_gateway_bee_jobs_total{end=\"closed\"}";
+    let hive = Hive::new().await;
+    let bees = hive.bees(1).await;
+    let genuine = hive.spec(&["genuine"]);
+    hive.result(&hive.gateway.submit(genuine.clone()).await.unwrap()).await;
+    bees.until(CLOSED, 1).await;
+    bees.stop().await;
+
+    // Other bees, without a memory of it: they go by who submitted it.
+    let bees = hive.plan("later", 1).start();
+    bees.until_registered(1).await;
+    let mallory = key();
+    hive.owner.add_user("mallory", mallory.id()).await.unwrap();
+    let process = hive.client.member(COLONY, mallory).submit(genuine.clone()).await.unwrap();
+    let ended = hive.ended(&process, ProcessState::Failed).await;
+    assert!(ended.errors[0].starts_with("attestation_other_submitter: "), "{:?}", ended.errors);
+
+    // Who has the gateway's own key in the colony is told apart by the ledger alone.
+    let process = hive.gateway.submit(genuine).await.unwrap();
+    assert_eq!(hive.result(&process).await.counts.duplicate, 1);
+    bees.until("colony_gateway_bee_jobs_total{end=\"recognised\"}", 1).await;
+    assert_eq!(bees.metric(CLOSED), 0);
+    bees.stop().await;
+    hive.assert_applied_once(1).await;
+}
+
+#[tokio::test]
+async fn a_job_for_another_ledger_goes_back_and_its_bee_takes_no_more() {
+    let mut hive = Hive::new().await;
+    let ours = std::mem::replace(&mut hive.ledger_id, LedgerId::draw().unwrap());
+    let theirs = hive.spec(&["theirs"]);
+    hive.ledger_id = ours;
+    let bees = hive.bees(1).await;
+    assert_rejected(&hive, &bees, theirs, "other_ledger").await;
+    bees.until_health_says("for another ledger").await;
+    let waits = hive.submit(&["ours"]).await;
+    assert_eq!(
+        hive.now(&waits).await.state,
+        ProcessState::Waiting,
+        "a bee with the wrong database leaves jobs to others"
+    );
+    let others = hive.plan("others", 1).start();
+    assert_eq!(hive.result(&waits).await.counts.applied, 1);
+    others.stop().await;
+    bees.stop().await;
+    hive.assert_applied_once(1).await;
+}
+
+#[tokio::test]
+async fn bees_whose_ledger_is_not_that_of_the_jobs_that_wait_know_it_before_they_take_one() {
+    let mut hive = Hive::new().await;
+    // Known to the colony from an earlier start.
+    hive.bees(1).await.stop().await;
+    assert_eq!(hive.plan("hive", 1).pool().wrong_ledger().await, None, "nothing waits");
+    let ours = std::mem::replace(&mut hive.ledger_id, LedgerId::draw().unwrap());
+    hive.submit(&["theirs"]).await;
+    assert_eq!(hive.plan("hive", 1).pool().wrong_ledger().await, Some(ours.clone()));
+    hive.ledger_id = ours;
+    hive.submit(&["ours"]).await;
+    assert_eq!(hive.plan("hive", 1).pool().wrong_ledger().await, None, "one of the jobs is for them");
 }
 
 #[tokio::test]
@@ -97,11 +164,18 @@ async fn a_decompression_bomb_is_rejected_even_from_a_trusted_gateway_and_the_be
     let bomb = zstd::bulk::compress(&vec![b' '; 64 * 1024 * 1024], 3).unwrap();
     let text = STANDARD.encode(bomb);
     assert!(text.len() < 100_000);
-    let claim = Claim { colony: COLONY, function: FUNCTION, encoding: "zstd+json", args: &[&text] };
-    let attestation = hive.signer.attest(claim, Clock::system().now()).unwrap();
+    let claim = Claim {
+        colony: COLONY,
+        ledger: hive.ledger_id.as_str(),
+        submitter: hive.gateway.id().as_str(),
+        function: FUNCTION,
+        encoding: "zstd+json",
+        args: &[&text],
+    };
+    let attestation = hive.signer.attest(claim, Clock::system().now()).unwrap().to_text().unwrap();
     let mut spec = hive.spec(&["a", "b"]);
     spec.args = vec![Value::from(text)];
-    spec.kwargs.insert("attestation".to_owned(), serde_json::to_value(attestation).unwrap());
+    spec.kwargs.insert("attestation".to_owned(), Value::from(attestation));
     assert_rejected(&hive, &bees, spec, "batch").await;
     let process = hive.submit(&["after"]).await;
     assert_eq!(hive.result(&process).await.counts.applied, 1);
@@ -142,7 +216,7 @@ async fn an_event_that_is_none_fails_alone_and_one_that_the_guardian_blocks_is_h
     let events = [crate::hive::event("good"), "{\"id\":\"evt_none\"}".to_owned(), blocked];
     let events: Vec<&str> = events.iter().map(String::as_str).collect();
     let terms = colony_gateway::job::Terms::new(COLONY, crate::hive::KIND);
-    let spec = colony_gateway::job::seal(&terms, &hive.signer, &events, Clock::system().now()).unwrap();
+    let spec = hive.sealed(&hive.signer, &terms, &events);
     let process = hive.gateway.submit(spec).await.unwrap();
     let result = hive.result(&process).await;
     let outcomes: Vec<_> = result.events.iter().map(|event| (event.event.as_str(), event.outcome)).collect();

@@ -8,11 +8,14 @@ use colonies::identity::PrivateKey;
 use colonies::messages::{FunctionSpec, Process, ProcessState};
 use colonies::server::{EmbeddedServer, ServerOptions};
 use colony_gateway::domain::clock::Timestamp;
+use colony_gateway::domain::ledger_id::LedgerId;
 use colony_gateway::domain::limits::BATCH_ENTRIES_MAX;
+use colony_gateway::domain::secret::Secret;
 use colony_gateway::job::attestation::{Signer, Trust, Verifier};
+use colony_gateway::job::keys::opening::Openers;
 use colony_gateway::job::keys::rotate::{Holder, rotate_identity};
 use colony_gateway::job::keys::{Role, files};
-use colony_gateway::job::{self, Terms};
+use colony_gateway::job::{self, Reader, Sender, Terms};
 use tokio_util::sync::CancellationToken;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_795_280_627);
@@ -71,9 +74,20 @@ async fn world() -> World {
     World { server, gateway: client.member(COLONY, user), bee: client.member(COLONY, bee), signer, verifier }
 }
 
+/// The ledger that all jobs here are for.
+fn ledger() -> LedgerId {
+    LedgerId::try_from("0123456789abcdef".repeat(2)).expect("an identity")
+}
+
+fn sealed(signer: &Signer, submitter: &str, events: &[&str]) -> FunctionSpec {
+    let (terms, ledger) = (Terms::new(COLONY, KIND), ledger());
+    job::seal(&Sender { terms: &terms, signer, ledger: &ledger, submitter, recipients: None }, events, NOW)
+        .expect("the events fit")
+}
+
 impl World {
     fn job(&self, events: &[&str]) -> FunctionSpec {
-        job::seal(&Terms::new(COLONY, KIND), &self.signer, events, NOW).expect("the events fit")
+        sealed(&self.signer, self.gateway.id().as_str(), events)
     }
 
     async fn assigned(&self) -> Process {
@@ -85,7 +99,13 @@ impl World {
 
     /// The events that a bee believes, or the name of the rejection.
     fn opened(&self, process: &Process) -> Result<Vec<String>, &'static str> {
-        let opened = job::open(process, COLONY, &self.verifier, NOW).map_err(|rejection| rejection.code())?;
+        let reader = Reader {
+            colony: COLONY,
+            ledger: &ledger(),
+            verifier: &self.verifier,
+            openers: &Openers::given(&Secret::new("")).expect("no key"),
+        };
+        let opened = job::open(process, &reader, NOW).map_err(|rejection| rejection.code())?;
         Ok(opened.events.iter().map(|event| event.get().to_owned()).collect())
     }
 }
@@ -116,9 +136,13 @@ async fn a_member_cannot_make_a_job_of_its_own_nor_use_one_again() {
     assert!(world.opened(&process).is_ok(), "the same process comes again when a lease is lost");
 
     let forged = FunctionSpec { kwargs: std::collections::BTreeMap::new(), ..honest.clone() };
-    for (spec, rejection) in [(honest, "attestation_replayed"), (forged, "not_attested")] {
+    for (spec, member, rejection) in [
+        (honest.clone(), &world.gateway, "attestation_replayed"),
         // Another executor of the colony is a member too.
-        world.bee.submit(spec).await.unwrap();
+        (honest, &world.bee, "attestation_other_submitter"),
+        (forged, &world.bee, "not_attested"),
+    ] {
+        member.submit(spec).await.unwrap();
         let process = world.assigned().await;
         assert_eq!(world.opened(&process), Err(rejection));
         world.bee.close_failed(&process.id(), vec![rejection.to_owned()]).await.unwrap();
@@ -133,7 +157,7 @@ async fn when_a_server_of_a_cluster_dies_the_next_call_goes_to_another() {
     for server in [&first, &second] {
         settle(&client(&[server]), &server_key, &user, &bee).await.unwrap();
     }
-    let spec = job::seal(&Terms::new(COLONY, KIND), &Signer::generate().unwrap(), &[EVENT], NOW).unwrap();
+    let spec = sealed(&Signer::generate().unwrap(), "user", &[EVENT]);
     client(&[&second]).member(COLONY, Arc::clone(&user)).submit(spec).await.unwrap();
     let both = [&first, &second];
     let (before, after) = (client(&both), client(&both));

@@ -5,7 +5,9 @@ use std::time::Duration;
 use colonies::messages::ProcessState;
 use colony_gateway::domain::outcome::OutcomeName;
 use colony_gateway::inbox::EntryState;
+use colony_gateway::job::Sender;
 use colony_gateway::job::completion::{EventResult, JobResult};
+use colony_gateway::ledger::witness::Witness;
 use serde_json::json;
 
 use crate::world::{LEASE, World, take, until_state};
@@ -129,7 +131,16 @@ async fn a_job_that_was_submitted_and_not_recorded_has_no_second_effect() {
     let event = world.next_event();
     let terms = colony_gateway::job::Terms::new(crate::world::COLONY, crate::world::KIND);
     let now = world.clock.now();
-    let orphan = colony_gateway::job::seal(&terms, &world.signer, &[&event], now).unwrap();
+    let ledger = world.ledger.witness(&[]).await.unwrap().ledger;
+    let user = world.user();
+    let sender = Sender {
+        terms: &terms,
+        signer: &world.signer,
+        ledger: &ledger,
+        submitter: user.id().as_str(),
+        recipients: None,
+    };
+    let orphan = colony_gateway::job::seal(&sender, &[&event], now).unwrap();
     let orphan = world.user().submit(orphan).await.unwrap();
     gateway.receive(&event).await;
     let bees = world.bees(None);

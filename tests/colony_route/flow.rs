@@ -32,6 +32,30 @@ async fn an_event_goes_through_the_colony_and_the_bee_says_when_it_is_done() {
 }
 
 #[tokio::test]
+async fn sealed_events_go_through_a_server_that_cannot_read_them() {
+    let world = World::new().await;
+    world.receive_before(3).await;
+    let mut plan = world.gateway();
+    plan.sealed = true;
+    let gateway = plan.start();
+    let nosy = world.lazy_bee("nosy").await;
+    let process = take(&nosy).await;
+    let held = serde_json::to_string(&process.spec).unwrap();
+    assert!(held.contains("sealed+zstd+json") && held.contains("HPKE"), "{held}");
+    for readable in ["evt_0", "invoice", "cus_", "amount"] {
+        assert!(!held.contains(readable), "the server reads {readable}");
+    }
+    // It goes to bees that have the key when the lease ends.
+    world.pass(crate::world::LEASE + Duration::from_secs(1));
+    let bees = world.bees(None);
+    gateway.until_settled_in_time(&world).await;
+    gateway.until_metric("colony_gateway_events_ended_total{outcome=\"applied\"}", 3).await;
+    bees.stop().await;
+    gateway.stop().await;
+    world.assert_applied_once().await;
+}
+
+#[tokio::test]
 async fn a_backlog_goes_in_few_large_jobs() {
     let world = World::new().await;
     let mut plan = world.gateway();

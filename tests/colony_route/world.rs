@@ -27,6 +27,8 @@ use colony_gateway::inbox::{Counts, Door, EntryState, Inbox, InboxOptions, Inbox
 use colony_gateway::job::Terms;
 use colony_gateway::job::attestation::{Signer, Trust, Verifier};
 use colony_gateway::job::completion::{self, Completions};
+use colony_gateway::job::keys::opening::Openers;
+use colony_gateway::job::sealing::{OpeningKey, Recipients};
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::ledger::witness::{Testimony, Witness};
 use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
@@ -131,6 +133,8 @@ pub(crate) struct World {
     user_key: Arc<PrivateKey>,
     executor_key: Arc<PrivateKey>,
     pub(crate) signer: Signer,
+    /// The bees' key for sealed jobs.
+    sealing: OpeningKey,
     pub(crate) ledger: Arc<Counting>,
     pub(crate) server: Option<EmbeddedServer>,
     address: SocketAddr,
@@ -165,6 +169,7 @@ impl World {
             user_key,
             executor_key: key(),
             signer: Signer::generate().unwrap(),
+            sealing: OpeningKey::generate().unwrap(),
             ledger: Arc::new(Counting {
                 inner,
                 effects: Mutex::default(),
@@ -299,7 +304,7 @@ impl World {
                 bees: BreakerSettings { failures: 1, open: second(), probes: 1 },
             },
         };
-        Plan { world: self, options, retries: 3, told: None }
+        Plan { world: self, options, retries: 3, told: None, sealed: false }
     }
 
     /// Every event that was made had exactly one effect, and the rows are those that one application of each gives.
@@ -371,6 +376,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) options: ColonyOptions,
     pub(crate) retries: u32,
     told: Option<tokio::sync::mpsc::Receiver<completion::Completed>>,
+    /// Whether jobs are sealed to the bees.
+    pub(crate) sealed: bool,
 }
 
 /// A gateway from its inbox on.
@@ -395,7 +402,7 @@ impl Plan<'_> {
     }
 
     pub(crate) fn start(self) -> Gateway {
-        let Plan { world, options, retries, told } = self;
+        let Plan { world, options, retries, told, sealed } = self;
         let (inbox, threads) = world.open_inbox();
         let mut gateway = Gateway {
             inbox: Some(inbox.clone()),
@@ -411,6 +418,7 @@ impl Plan<'_> {
         let submitter = Submitter {
             member: client(&world.proxy.url()).member(COLONY, Arc::clone(&world.user_key)).into(),
             signer: world.signer.clone().into(),
+            recipients: sealed.then(|| Recipients::new(vec![world.sealing.public().clone()]).unwrap()).into(),
             terms: Terms { lease: LEASE, retries, ..Terms::new(COLONY, KIND) },
         };
         let around = Surroundings {
@@ -625,9 +633,11 @@ impl World {
         let tools = Tools {
             client: self.client.clone(),
             keys: KeySource::Given(Arc::clone(&self.executor_key)),
+            openers: Arc::new(Openers::given(&self.sealing.to_hex()).unwrap()),
             owner: Some(Arc::clone(&self.owner_key)),
             verifier: Arc::new(Verifier::new(Trust::new(vec![self.signer.public().clone()])).unwrap()),
             pipeline: self.pipeline(&metrics),
+            ledger: Arc::clone(&self.ledger) as Arc<dyn Witness>,
             reports: None,
             completions,
             instruments: Instruments {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use colonies::client::{Client, ServerUrl, Settings};
+use colonies::client::{Client, Member, ServerUrl, Settings};
 use colonies::identity::PrivateKey;
 use colonies::server::{EmbeddedServer, ServerOptions};
 use colony_gateway::job::attestation::Signer;
@@ -18,11 +18,15 @@ pub(crate) struct Colony {
     owner: Arc<PrivateKey>,
     user: Arc<PrivateKey>,
     signer: Signer,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 fn key() -> Arc<PrivateKey> {
     Arc::new(PrivateKey::generate().unwrap())
+}
+
+fn client(server: &EmbeddedServer) -> Client {
+    Client::new(&Settings::new(ServerUrl::parse_list(&server.url(), None, None).unwrap())).unwrap()
 }
 
 impl Colony {
@@ -33,12 +37,23 @@ impl Colony {
         let options = ServerOptions::new(server_key.id().clone());
         let server = runtime.block_on(EmbeddedServer::start(options, CancellationToken::new())).unwrap();
         runtime.block_on(async {
-            let servers = ServerUrl::parse_list(&server.url(), None, None).unwrap();
-            let client = Client::new(&Settings::new(servers)).unwrap();
+            let client = client(&server);
             client.add_colony(&server_key, "rec", owner.id()).await.unwrap();
             client.owner("rec", Arc::clone(&owner)).add_user("gateway", user.id()).await.unwrap();
         });
-        Self { server, owner, user, signer: Signer::generate().unwrap(), _runtime: runtime }
+        Self { server, owner, user, signer: Signer::generate().unwrap(), runtime }
+    }
+
+    /// An approved executor that does nothing by itself.
+    pub(crate) fn executor(&self, name: &str) -> Member {
+        let (client, key) = (client(&self.server), key());
+        self.runtime.block_on(async {
+            let owner = client.owner("rec", Arc::clone(&self.owner));
+            owner.add_executor(name, "finance-worker", key.id()).await.unwrap();
+            owner.approve_executor(name).await.unwrap();
+        });
+        // Connections belong to the runtime that made them.
+        self::client(&self.server).member("rec", key)
     }
 
     /// Where it listens.

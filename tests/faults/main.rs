@@ -25,6 +25,7 @@ mod disk;
 mod disks;
 mod flood;
 mod kills;
+mod liars;
 mod load;
 mod network;
 mod outages;

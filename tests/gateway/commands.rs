@@ -21,6 +21,29 @@ fn serve_refuses_to_start_without_a_webhook_secret_and_reports_every_fault() {
 }
 
 #[test]
+fn bees_that_were_told_of_no_ledger_or_of_another_one_do_not_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = "11".repeat(32);
+    let bees = Options::new(directory.path())
+        .with("COLONIES_SERVER_HOST", "http://127.0.0.1:9")
+        .with("COLONIES_COLONY_NAME", "rec")
+        .with("COLONIES_EXECUTOR_PRVKEY", &key)
+        .with("ATTESTATION_PRVKEY", &key);
+    let (code, _, stderr) = run(&bees, &["bee"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("DATABASE_URL") && stderr.contains("no setting says where"), "{stderr}");
+    assert!(!directory.path().join("ledger.db").exists(), "no file is made that nobody reads");
+
+    let bees = bees.with("GATEWAY_LEDGER_SQLITE_PATH", directory.path().join("other.db").display());
+    let (code, _, stderr) = run(&bees.clone().with("GATEWAY_LEDGER_ID", "0".repeat(32)), &["bee"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("GATEWAY_LEDGER_ID: is 00000000000000000000000000000000, and the ledger"), "{stderr}");
+    let (code, _, stderr) = run(&bees.with("GATEWAY_LEDGER_ID", "mine"), &["bee"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("32 lower-case hex digits"), "{stderr}");
+}
+
+#[test]
 fn serve_says_which_address_is_taken() {
     let directory = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

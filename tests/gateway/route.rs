@@ -65,6 +65,13 @@ impl Colony {
     }
 }
 
+/// Starts a gateway and waits until its colony has answered, from when on entries go through it.
+fn through_colony(options: &Options) -> Gateway {
+    let gateway = options.serve();
+    gateway.until(|health| health["route"] == "colony_os");
+    gateway
+}
+
 /// Posts an event and gives the route that the answer names.
 fn method(gateway: &Gateway, id: &str) -> String {
     let reply = gateway.post(&event(id));
@@ -83,7 +90,7 @@ fn the_answer_names_the_route_in_force_and_a_hangup_switches_it() {
     let file = directory.path().join("gateway.toml");
     let switch = |text: &str| std::fs::write(&file, text).unwrap();
     switch("[colony]\nenabled = true\n");
-    let mut gateway = colony.options(directory.path()).with("GATEWAY_CONFIG", file.display()).serve();
+    let mut gateway = through_colony(&colony.options(directory.path()).with("GATEWAY_CONFIG", file.display()));
     assert_eq!(method(&gateway, "evt_1"), "colony_os");
     gateway.until_idle();
     assert_eq!(colony.successful(), 1);
@@ -132,7 +139,7 @@ fn a_gateway_that_is_switched_off_waits_for_a_hangup_to_use_its_colony() {
 #[test]
 fn a_crash_with_entries_in_the_colony_loses_and_doubles_nothing() {
     let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
-    let gateway = colony.options(directory.path()).with("BEE_COUNT", 0).serve();
+    let gateway = through_colony(&colony.options(directory.path()).with("BEE_COUNT", 0));
     for number in 0..20 {
         assert_eq!(method(&gateway, &format!("evt_{number}")), "colony_os");
     }
@@ -148,7 +155,7 @@ fn a_crash_with_entries_in_the_colony_loses_and_doubles_nothing() {
 #[test]
 fn a_colony_that_is_gone_changes_nothing_for_stripe() {
     let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
-    let gateway = colony.options(directory.path()).serve();
+    let gateway = through_colony(&colony.options(directory.path()));
     assert_eq!(method(&gateway, "evt_0"), "colony_os");
     gateway.until_idle();
     drop(colony.runtime.block_on(colony.server.kill()));
@@ -176,7 +183,7 @@ fn switch(gateway: &Gateway, method: &str, token: Option<&str>, body: &str) -> c
 fn an_operator_with_the_token_switches_the_route_and_nobody_else_does() {
     let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
     let token = "a-token-of-the-tests";
-    let gateway = colony.options(directory.path()).with("GATEWAY_ADMIN_TOKEN", token).serve();
+    let gateway = through_colony(&colony.options(directory.path()).with("GATEWAY_ADMIN_TOKEN", token));
     assert_eq!(method(&gateway, "evt_1"), "colony_os");
     let direct = r#"{"wish":"direct"}"#;
     for wrong in [None, Some("a-token-of-the-testz"), Some("")] {
@@ -216,7 +223,7 @@ fn keys_of_attestations_and_of_the_user_are_rotated_under_a_running_gateway() {
         std::fs::write(&file, key).unwrap();
         options = options.with(name, "").with(&format!("{name}_FILE"), file.display());
     }
-    let gateway = options.serve();
+    let gateway = through_colony(&options);
     let submitted = r#"colony_gateway_submissions_total{result="ok"}"#;
     let through = |id: &str, count: u64| {
         assert_eq!(method(&gateway, id), "colony_os");

@@ -107,7 +107,8 @@ fn bees_alone_answer_the_same_question() {
         .with("COLONIES_SERVER_HOST", "http://127.0.0.1:9")
         .with("COLONIES_COLONY_NAME", "revenue")
         .with("COLONIES_EXECUTOR_PRVKEY", key)
-        .with("ATTESTATION_PRVKEY", key);
+        .with("ATTESTATION_PRVKEY", key)
+        .with("GATEWAY_LEDGER_SQLITE_PATH", directory.path().join("ledger.db").display());
     let bees = Bees::start(&options);
     let asked = options.with("GATEWAY_ADMIN_LISTEN", bees.admin);
     assert_eq!(run(&asked, &["check", "--ready"]), (0, String::new(), String::new()), "although the colony is away");

@@ -9,13 +9,14 @@ use colonies::client::{Assignment, Client, Member, Owner, ServerUrl, Settings};
 use colonies::identity::PrivateKey;
 use colonies::server::{EmbeddedServer, ServerOptions};
 use colony_gateway::domain::clock::Clock;
+use colony_gateway::domain::ledger_id::LedgerId;
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::job::attestation::Signer;
 use colony_gateway::job::keys::Role;
 use colony_gateway::job::keys::files::{self, Access};
 use colony_gateway::job::keys::quiet::rotate_executor_at_rest;
 use colony_gateway::job::keys::rotate::RotateError;
-use colony_gateway::job::{self, Terms};
+use colony_gateway::job::{self, Sender, Terms};
 use tokio_util::sync::CancellationToken;
 
 const COLONY: &str = "rec";
@@ -65,7 +66,15 @@ impl World {
     async fn submit(&self) {
         let event = r#"{"id":"evt_1","object":"event"}"#;
         let signer = Signer::generate().unwrap();
-        let spec = job::seal(&Terms::new(COLONY, KIND), &signer, &[event], Clock::system().now()).unwrap();
+        let (terms, ledger) = (Terms::new(COLONY, KIND), LedgerId::draw().unwrap());
+        let sender = Sender {
+            terms: &terms,
+            signer: &signer,
+            ledger: &ledger,
+            submitter: self.gateway.id().as_str(),
+            recipients: None,
+        };
+        let spec = job::seal(&sender, &[event], Clock::system().now()).unwrap();
         self.gateway.submit(spec).await.unwrap();
     }
 

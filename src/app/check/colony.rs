@@ -30,8 +30,12 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
         findings.push(hearts(config, &[]).await);
         return findings;
     }
+    let mut refused = None;
     let (colony, bees) = match server(config).await {
-        Ok((colony, Some(member))) => (colony, Ok(member.executors().await.ok())),
+        Ok((colony, Some(member))) => {
+            refused = super::refusals::probe(&member, &settings.executor_type, clock).await;
+            (colony, Ok(member.executors().await.ok()))
+        }
         Ok((colony, None)) => {
             (colony, Err(Diagnosis::none("bees", "no key here with which the colony could be asked")))
         }
@@ -47,7 +51,9 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     let at_work = bees.iter().flatten().flatten().filter(|bee| is_at_work(bee, clock));
     let names: Vec<String> = at_work.map(|bee| bee.executorname.clone()).collect();
     let bees = bees.map_or_else(|none| none, |bees| judge_bees(bees.as_deref(), &settings.executor_type, clock));
-    vec![colony, bees, hearts(config, &names).await]
+    let mut findings = vec![colony, bees, hearts(config, &names).await];
+    findings.extend(refused);
+    findings
 }
 
 /// The key that this machine has in the colony: a gateway's user, or the executor of bees alone.

@@ -40,7 +40,8 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     let name = ledger.name();
     vec![match ledger.check().await {
         Ok(()) => {
-            let reachable = Diagnosis::ok(NAME, format!("{name}, reachable, all migrations are in"));
+            let id = ledger.witness(&[]).await.map_or_else(|_| "unknown".to_owned(), |said| said.ledger.to_string());
+            let reachable = Diagnosis::ok(NAME, format!("{name} {id}, reachable, all migrations are in"));
             return vec![reachable, access(&*ledger).await];
         }
         Err(error) => {

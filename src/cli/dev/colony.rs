@@ -13,6 +13,7 @@ use crate::app::colony::{client, server_clock};
 use crate::config::{ColonyConfig, Config, Sources};
 use crate::domain::clock::Clock;
 use crate::job::attestation::Signer;
+use crate::job::sealing::OpeningKey;
 
 const COLONY: &str = "dev";
 
@@ -28,7 +29,7 @@ pub(super) struct DevColony {
 }
 
 /// Settings of a colony elsewhere, which `dev` does not touch.
-const ELSEWHERE: [&str; 18] = [
+const ELSEWHERE: [&str; 22] = [
     "COLONIES_SERVER_HOST",
     "COLONIES_SERVER_PORT",
     "COLONIES_TLS",
@@ -47,6 +48,10 @@ const ELSEWHERE: [&str; 18] = [
     "ATTESTATION_PRVKEY_FILE",
     "ATTESTATION_PUBKEYS",
     "ATTESTATION_PUBKEYS_FILE",
+    "SEALING_PRVKEY",
+    "SEALING_PRVKEY_FILE",
+    "SEALING_PUBKEYS",
+    "SEALING_PUBKEYS_FILE",
 ];
 
 /// Takes every colony out of the settings, so that entries go the direct route.
@@ -63,6 +68,7 @@ impl DevColony {
         let make = || PrivateKey::generate().map(Arc::new).context("the operating system gives no randomness");
         let (server_key, owner_key, user_key, executor_key) = (make()?, make()?, make()?, make()?);
         let attestation = Signer::generate().context("the operating system gives no randomness")?;
+        let sealing = OpeningKey::generate().context("the operating system gives no randomness")?;
         let options = ServerOptions { clock: server_clock(&clock), ..ServerOptions::new(server_key.id().clone()) };
         // It outlives the gateway, whose bees close what they have in hand while it drains.
         let server = EmbeddedServer::start(options, CancellationToken::new()).await?;
@@ -76,6 +82,7 @@ impl DevColony {
         set("COLONIES_USER_PRVKEY", user_key.to_hex().expose());
         set("COLONIES_EXECUTOR_PRVKEY", executor_key.to_hex().expose());
         set("ATTESTATION_PRVKEY", attestation.to_hex().expose());
+        set("SEALING_PRVKEY", sealing.to_hex().expose());
         sources.environment.entry("BEE_COUNT".to_owned()).or_insert_with(|| BEES.to_owned());
 
         let config: ColonyConfig = Config::for_tools(sources)?.colony;

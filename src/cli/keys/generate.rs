@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::{RoleName, TRUSTED_FILE, refuse_exposed};
+use super::{RoleName, public_file_name, refuse_exposed};
 use crate::domain::secret::Secret;
 use crate::job::keys::files::{self, Access, KeyFileError};
 use crate::job::keys::{KeyPair, Role, env_file};
@@ -44,13 +44,14 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
         writeln!(out, "\n# {verb} the {} key, {}", role.as_str(), pair.public)?;
         writeln!(out, "{}_FILE={}", role.secret_variable(), path.display())?;
         match role {
-            Role::Attestation => {
-                let trusted = directory.join(TRUSTED_FILE);
-                match files::write_new(&trusted, &Secret::new(pair.public), Access::Everybody) {
+            Role::Attestation | Role::Sealing => {
+                let public = directory.join(public_file_name(role));
+                match files::write_new(&public, &Secret::new(pair.public), Access::Everybody) {
                     Ok(()) | Err(KeyFileError::Exists { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
-                writeln!(out, "ATTESTATION_PUBKEYS_FILE={}", trusted.display())?;
+                let variable = role.public_variable().unwrap_or_default();
+                writeln!(out, "{variable}_FILE={}", public.display())?;
             }
             Role::Server | Role::Colony | Role::User | Role::Executor => {
                 if let Some(variable) = role.public_variable() {

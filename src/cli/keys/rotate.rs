@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
-use super::{file_of, trusted_file};
+use super::{file_of, public_file};
 use crate::app;
 use crate::config::{Config, Sources};
 use crate::job::keys::Role;
@@ -16,6 +16,7 @@ use crate::job::keys::quiet::rotate_executor_at_rest;
 use crate::job::keys::rotate::{
     Holder, Rotated, prepare_attestation, retire_attestation, rotate_executor, rotate_identity, switch_attestation,
 };
+use crate::job::keys::rotate_sealing::{prepare_sealing, retire_sealing, switch_sealing};
 use crate::lifecycle::Signals;
 
 /// A Colonies server ends leases late by this much.
@@ -36,6 +37,12 @@ The key of attestations needs an overlap, in three runs:
   switch    the next key signs
   retire    no longer trusts the old key; run it when jobs from before the switch are done (the metric
             colony_gateway_key_uses_total of the old key stands still)
+The key of sealed jobs needs one too. Jobs are sealed to all keys in SEALING_PUBKEYS, and bees that have their key from a file read
+the next one and the one before beside it by themselves:
+  prepare   makes the next key and adds it to the public ones; give <file>.next to all bees, then SEALING_PUBKEYS to all gateways
+  switch    the next key becomes the current one; give the files to all bees
+  retire    seals to the old key no longer and removes it; give SEALING_PUBKEYS to all gateways
+
 Gateways and bees take over keys from files (ATTESTATION_PRVKEY_FILE, ATTESTATION_PUBKEYS_FILE) within seconds; those that
 have them in the environment need a restart.";
 
@@ -46,15 +53,16 @@ pub struct RotateArgs {
     #[arg(value_enum)]
     pub key: RotatedKey,
 
-    /// Step of a rotation of attestations.
-    #[arg(value_enum, required_if_eq("key", "attestation"))]
+    /// Step of a rotation of attestations or of sealed jobs.
+    #[arg(value_enum, required_if_eq_any([("key", "attestation"), ("key", "sealing")]))]
     pub step: Option<RotationStep>,
 
     /// File of the key; without it, the one that the environment names (`COLONIES_USER_PRVKEY_FILE` and the like).
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 
-    /// File of the trusted public keys; without it, `ATTESTATION_PUBKEYS_FILE` or `attestation_pubkeys` beside the key.
+    /// File of the public keys; without it, `ATTESTATION_PUBKEYS_FILE` or `attestation_pubkeys` beside the key, and for sealed
+    /// jobs `SEALING_PUBKEYS_FILE` or `sealing_pubkeys`.
     #[arg(long, value_name = "FILE")]
     pub trusted: Option<PathBuf>,
 }
@@ -68,16 +76,18 @@ pub enum RotatedKey {
     Executor,
     /// Of attestations.
     Attestation,
+    /// Of sealed jobs.
+    Sealing,
 }
 
-/// Steps of a rotation of attestations.
+/// Steps of a rotation with an overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RotationStep {
-    /// Make the next key and trust it.
+    /// Make the next key and trust it, or seal to it too.
     Prepare,
-    /// Sign with it.
+    /// Sign or open with it.
     Switch,
-    /// Trust the old one no longer.
+    /// Trust the old one no longer, or seal to it no longer.
     Retire,
 }
 
@@ -86,6 +96,7 @@ pub(super) async fn run(args: &RotateArgs, sources: &Sources) -> anyhow::Result<
         RotatedKey::User => Role::User,
         RotatedKey::Executor => Role::Executor,
         RotatedKey::Attestation => Role::Attestation,
+        RotatedKey::Sealing => Role::Sealing,
     };
     let variable = role.secret_variable();
     let path = args.file.clone().or_else(|| file_of(sources, variable));
@@ -94,8 +105,11 @@ pub(super) async fn run(args: &RotateArgs, sources: &Sources) -> anyhow::Result<
     })?;
     match (args.key, args.step) {
         (RotatedKey::Attestation, Some(step)) => attestation(args, step, &path, sources),
-        (RotatedKey::Attestation, None) => bail!("name the step: prepare, switch or retire"),
-        (RotatedKey::User | RotatedKey::Executor, Some(_)) => bail!("only attestations are rotated in steps"),
+        (RotatedKey::Sealing, Some(step)) => sealing(args, step, &path, sources),
+        (RotatedKey::Attestation | RotatedKey::Sealing, None) => bail!("name the step: prepare, switch or retire"),
+        (RotatedKey::User | RotatedKey::Executor, Some(_)) => {
+            bail!("only attestations and the key of sealed jobs are rotated in steps")
+        }
         (RotatedKey::User, None) => identity(Holder::User, &path, sources).await,
         (RotatedKey::Executor, None) => identity(Holder::Executor, &path, sources).await,
     }
@@ -134,7 +148,7 @@ fn attestation(
     path: &std::path::Path,
     sources: &Sources,
 ) -> anyhow::Result<ExitCode> {
-    let trusted = args.trusted.clone().unwrap_or_else(|| trusted_file(sources, path));
+    let trusted = args.trusted.clone().unwrap_or_else(|| public_file(sources, Role::Attestation, path));
     let mut out = std::io::stdout().lock();
     match step {
         RotationStep::Prepare => {
@@ -164,6 +178,45 @@ fn attestation(
                 writeln!(out, "nothing to retire")?;
             } else {
                 writeln!(out, "give {} to every bee", trusted.display())?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sealing(
+    args: &RotateArgs,
+    step: RotationStep,
+    path: &std::path::Path,
+    sources: &Sources,
+) -> anyhow::Result<ExitCode> {
+    let public = args.trusted.clone().unwrap_or_else(|| public_file(sources, Role::Sealing, path));
+    let mut out = std::io::stdout().lock();
+    match step {
+        RotationStep::Prepare => {
+            let overlap = prepare_sealing(path, &public)?;
+            writeln!(out, "jobs are sealed to {} and {}", overlap.current.kid(), overlap.next.kid())?;
+            writeln!(
+                out,
+                "give {}.next to every bee, then {} to every gateway, then run `keys rotate sealing switch`",
+                path.display(),
+                public.display()
+            )?;
+        }
+        RotationStep::Switch => {
+            let key = switch_sealing(path, &public)?;
+            writeln!(out, "{} opens jobs; the key before is kept in {}.before", key.kid(), path.display())?;
+            writeln!(out, "when older jobs are done, run `keys rotate sealing retire`")?;
+        }
+        RotationStep::Retire => {
+            let retired = retire_sealing(path, &public)?;
+            for key in &retired {
+                writeln!(out, "nothing is sealed to {} any more", key.kid())?;
+            }
+            if retired.is_empty() {
+                writeln!(out, "nothing to retire")?;
+            } else {
+                writeln!(out, "give {} to every gateway", public.display())?;
             }
         }
     }

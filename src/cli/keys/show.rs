@@ -11,6 +11,7 @@ use crate::domain::clock::Clock;
 use crate::job::attestation::PublicKey;
 use crate::job::keys::files::{self, KeyFileError};
 use crate::job::keys::{KeyPair, Role};
+use crate::job::sealing::RecipientKey;
 
 /// Arguments of `keys show`.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,6 +39,7 @@ pub(super) fn run(args: &ShowArgs, sources: &Sources, clock: &Clock) -> anyhow::
             Role::User => config.user_key.as_ref(),
             Role::Executor => config.executor_key.as_ref(),
             Role::Attestation => config.attestation_key.as_ref(),
+            Role::Sealing => config.sealing_key.as_ref(),
         });
         let (pair, notes) = match (file, given) {
             (Some(path), _) => match of_file(role, &path, clock)? {
@@ -49,6 +51,12 @@ pub(super) fn run(args: &ShowArgs, sources: &Sources, clock: &Clock) -> anyhow::
         };
         line(&mut out, &pair, notes)?;
         shown += 1;
+    }
+    if let Some(keys) = config.as_ref().and_then(|config| config.sealing_pubkeys.as_deref()) {
+        for key in RecipientKey::parse_list(keys)? {
+            writeln!(out, "{:<12} {}  kid {}", "sealed to", key.to_hex(), key.kid())?;
+            shown += 1;
+        }
     }
     if let Some(keys) = config.and_then(|config| config.attestation_pubkeys) {
         for key in PublicKey::parse_list(&keys)? {

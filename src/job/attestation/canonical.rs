@@ -3,13 +3,17 @@
 use sha2::{Digest as _, Sha256};
 
 /// Separates these signatures from any other use of the same key.
-const DOMAIN: &[u8] = b"colony-gateway attestation v1\0";
+const DOMAIN: &[u8] = b"colony-gateway attestation v2\0";
 
 /// What an attestation vouches for.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     /// Name of the colony.
     pub colony: &'a str,
+    /// Identity of the ledger that the job is for.
+    pub ledger: &'a str,
+    /// Id of the user that submits the job.
+    pub submitter: &'a str,
     /// Name of the function.
     pub function: &'a str,
     /// How the arguments are encoded, empty when nothing is said.
@@ -21,7 +25,8 @@ pub struct Claim<'a> {
 /// The signed bytes of a claim.
 pub(super) fn bytes(claim: Claim<'_>, kid: &str, issued_at: &str, nonce: &str) -> Vec<u8> {
     let mut bytes = DOMAIN.to_vec();
-    for field in [claim.colony, claim.function, claim.encoding, kid, issued_at, nonce] {
+    let said = [claim.colony, claim.ledger, claim.submitter, claim.function, claim.encoding, kid, issued_at, nonce];
+    for field in said {
         // Four bytes of length hold any text that fits in a message; a longer one is cut, which only harms itself.
         let length = u32::try_from(field.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&length.to_be_bytes());
@@ -41,7 +46,7 @@ mod tests {
     use super::*;
 
     fn of(colony: &str, function: &str, encoding: &str, args: &[&str]) -> Vec<u8> {
-        bytes(Claim { colony, function, encoding, args }, "kid", "1", "nonce")
+        bytes(Claim { colony, ledger: "l", submitter: "s", function, encoding, args }, "kid", "1", "nonce")
     }
 
     #[test]

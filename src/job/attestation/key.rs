@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -12,15 +10,10 @@ use super::canonical::{self, Claim};
 use super::{ALGORITHM, Attestation};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::Secret;
-
-/// Bytes of a key, secret or public.
-const KEY_BYTES: usize = 32;
+use crate::job::key_text::{KEY_BYTES, KID_DIGITS, key_bytes};
 
 /// Bytes of a nonce.
 pub(super) const NONCE_BYTES: usize = 16;
-
-/// Hex digits of a key's short name.
-const KID_DIGITS: usize = 16;
 
 /// A public key with its short name.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,7 +28,7 @@ impl PublicKey {
     /// # Errors
     /// When the text is no key, or one that would accept signatures of anybody.
     pub fn parse(text: &str) -> Result<Self, AttestationKeyError> {
-        let bytes = key_bytes(text)?;
+        let bytes = key_bytes(text).ok_or(AttestationKeyError::Text)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| AttestationKeyError::NotAPoint)?;
         if key.is_weak() { Err(AttestationKeyError::Weak) } else { Ok(Self::new(key)) }
     }
@@ -85,7 +78,7 @@ impl Signer {
     /// # Errors
     /// Names what is wrong with the text, never the text itself.
     pub fn parse(seed: &Secret) -> Result<Self, AttestationKeyError> {
-        let seed = key_bytes(seed.expose())?;
+        let seed = key_bytes(seed.expose()).ok_or(AttestationKeyError::Text)?;
         Ok(Self::from_seed(&seed))
     }
 
@@ -133,6 +126,8 @@ impl Signer {
             kid: self.public.kid().to_owned(),
             iat: issued_at,
             nonce,
+            ledger: claim.ledger.to_owned(),
+            submitter: claim.submitter.to_owned(),
             sig: hex::encode(signature.to_bytes()),
         }
     }
@@ -142,23 +137,6 @@ impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signer").field("public", &self.public).finish_non_exhaustive()
     }
-}
-
-/// 32 bytes from 64 hex digits or from base64, with or without its padding; white space around is ignored.
-fn key_bytes(text: &str) -> Result<Zeroizing<[u8; KEY_BYTES]>, AttestationKeyError> {
-    let text = text.trim_ascii();
-    let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);
-    if text.len() == 2 * KEY_BYTES {
-        hex::decode_to_slice(text, bytes.as_mut_slice()).map_err(|_| AttestationKeyError::Text)?;
-        return Ok(bytes);
-    }
-    let engine = if text.ends_with('=') { STANDARD } else { STANDARD_NO_PAD };
-    let decoded = Zeroizing::new(engine.decode(text).map_err(|_| AttestationKeyError::Text)?);
-    if decoded.len() != KEY_BYTES {
-        return Err(AttestationKeyError::Text);
-    }
-    bytes.copy_from_slice(&decoded);
-    Ok(bytes)
 }
 
 /// Why a text is not a key of attestations.

@@ -107,8 +107,9 @@ impl Verifier {
         self.keys.get().values().cloned().collect()
     }
 
-    /// Believes that a trusted gateway attested `claim` for `process`, or says why not. Remembers the nonce of what
-    /// is believed; the same process may be verified again.
+    /// Believes that a trusted gateway attested `claim` for `process`, or says why not. Who submitted the process and which
+    /// ledger this is are told by the claim; that the attestation names others is said only when it is genuine. Remembers the
+    /// nonce of what is believed; the same process may be verified again.
     ///
     /// # Errors
     /// See [`Rejection`]. None is mended by trying again.
@@ -127,7 +128,8 @@ impl Verifier {
         let signature: [u8; Signature::BYTE_SIZE] = lower_hex(&attestation.sig, "sig")?;
         let keys = self.keys.get();
         let key = keys.get(&attestation.kid).ok_or(Rejection::UnknownKey)?;
-        let bytes = canonical::bytes(claim, &attestation.kid, &attestation.iat, &attestation.nonce);
+        let said = Claim { ledger: &attestation.ledger, submitter: &attestation.submitter, ..claim };
+        let bytes = canonical::bytes(said, &attestation.kid, &attestation.iat, &attestation.nonce);
         key.key.verify_strict(&bytes, &Signature::from_bytes(&signature)).map_err(|_| Rejection::Signature)?;
         // Only now is anything of the attestation worth an answer of its own, or memory.
         let expires = issued_at.plus(self.max_age);
@@ -136,6 +138,13 @@ impl Verifier {
         }
         if issued_at > now.plus(self.future_skew) {
             return Err(Rejection::FromTheFuture { ahead: issued_at.since(now) });
+        }
+        // Before its nonce is remembered: a thief who is faster must not make the genuine job look like the stolen one.
+        if attestation.submitter != claim.submitter {
+            return Err(Rejection::OtherSubmitter);
+        }
+        if attestation.ledger != claim.ledger {
+            return Err(Rejection::OtherLedger);
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !seen.admit(nonce, process, expires, now) {
@@ -207,6 +216,12 @@ pub enum Rejection {
         /// How far.
         ahead: Duration,
     },
+    /// Submitted by another member of the colony than the gateway that attested it.
+    #[error("the job was submitted by another member of the colony than the gateway that attested it")]
+    OtherSubmitter,
+    /// For another ledger than that of the bee.
+    #[error("the job is for another ledger than the one that this bee writes to; compare DATABASE_URL and the like")]
+    OtherLedger,
     /// Seen before with another process.
     #[error("the attestation belongs to another process")]
     Replayed,
@@ -222,6 +237,8 @@ impl Rejection {
             Self::Signature => "attestation_signature",
             Self::TooOld { .. } => "attestation_too_old",
             Self::FromTheFuture { .. } => "attestation_from_the_future",
+            Self::OtherSubmitter => "attestation_other_submitter",
+            Self::OtherLedger => "other_ledger",
             Self::Replayed => "attestation_replayed",
         }
     }

@@ -20,6 +20,7 @@ use super::files::{self, Access, KeyFileError};
 use super::{KeyPair, Role};
 use crate::domain::secret::Secret;
 use crate::job::attestation::{AttestationKeyError, PublicKey};
+use crate::job::sealing::SealingKeyError;
 
 /// Whose id is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,7 +264,7 @@ pub enum RotateError {
         source: ClientError,
     },
     /// There is no next key that is trusted.
-    #[error("the next key {} is missing or not trusted yet; prepare the rotation first", path.display())]
+    #[error("the next key {} is missing or not in use yet; prepare the rotation first", path.display())]
     NotPrepared {
         /// File of the next key.
         path: PathBuf,
@@ -274,6 +275,9 @@ pub enum RotateError {
     /// A file holds no key of attestations.
     #[error("this is not a key of attestations")]
     Attestation(#[source] AttestationKeyError),
+    /// A file holds no key of sealed jobs.
+    #[error("this is not a key for sealing jobs")]
+    Sealing(#[source] SealingKeyError),
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::config::GivenSecret;
 use crate::domain::secret::Secret;
 
 /// Variables that hold several values.
-const LISTS: [&str; 2] = ["STRIPE_WEBHOOK_SECRET", "ATTESTATION_PUBKEYS"];
+const LISTS: [&str; 4] = ["STRIPE_WEBHOOK_SECRET", "ATTESTATION_PUBKEYS", "SEALING_PRVKEY", "SEALING_PUBKEYS"];
 
 /// One secret on one line: without the line break that its file ends with, lists with commas.
 pub(super) fn one_line(secret: &GivenSecret) -> Secret {

@@ -14,8 +14,14 @@ const PUBLIC_BASE64: &str = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg";
 const NOW: Timestamp = Timestamp::from_seconds(1_795_280_627);
 const NONCE: [u8; NONCE_BYTES] =
     [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
-const CLAIM: Claim<'_> =
-    Claim { colony: "rec", function: "validate_revenue", encoding: "", args: &[r#"{"id":"evt_1","note":"é"}"#] };
+const CLAIM: Claim<'_> = Claim {
+    colony: "rec",
+    ledger: "0123456789abcdef0123456789abcdef",
+    submitter: "3fc05cf3df4b494e95d6a3d297a34f19938f7daa7422ab0d4f794454133341ac",
+    function: "validate_revenue",
+    encoding: "",
+    args: &[r#"{"id":"evt_1","note":"é"}"#],
+};
 
 fn signer() -> Signer {
     Signer::parse(&Secret::new(SEED)).unwrap()
@@ -40,12 +46,12 @@ fn another_implementation_of_the_documented_bytes_makes_the_same_signature() {
     assert_eq!((made.iat.as_str(), made.nonce.as_str()), ("1795280627", "00112233445566778899aabbccddeeff"));
     assert_eq!(
         made.sig,
-        "b50d53145f1ea329581a8a0dc44171e75aed6c2731d39f79d52e7ae156962a4144468a6f5226eb9aa9f3c15082cbffee3c4ef6fbeb0e4fee440ca5e2486d6c04"
+        "cfcfd44ebad800ff0f070777bddd394c66283901426fab0beae39c0abd645a988d1641cebfa9b670e6790ba95c72839254d658664be0278503daf158f6903508"
     );
     let batch = Claim { encoding: "zstd+json", args: &["KLUv", "/Q=="], ..CLAIM };
     assert_eq!(
         signer().attest_with(batch, Timestamp::from_millis(0), [0xff; NONCE_BYTES]).sig,
-        "7cb94738ba7e7e748d690754d040bb1ebe8578de3c94bf23b1a07b467830a563ecf8ac68dac4ead28b643a59aae72fe30da6aa363af55791a958688584630d0c"
+        "f1af742cefd647f7f910d2542296cbef9be5f8f0dd78abc12ec2ddcaec7a4f0a4d5ff18662fb04ff174b512f542708345b18f72960b31e1df6f868be4a80a705"
     );
 }
 
@@ -108,6 +114,25 @@ fn a_signature_does_not_fit_another_claim() {
         Claim { args: &[CLAIM.args[0], ""], ..CLAIM },
     ] {
         assert_eq!(verdict(&attestation, other, NOW), Err(Rejection::Signature), "{other:?}");
+    }
+}
+
+#[test]
+fn a_genuine_attestation_for_others_is_told_from_a_forged_one_and_leaves_its_nonce_free() {
+    let (verifier, attestation) = (verifier(), signer().attest(CLAIM, NOW).unwrap());
+    let thief = ProcessId::new("p2");
+    for (claim, expected) in [
+        (Claim { submitter: "mallory", ..CLAIM }, Rejection::OtherSubmitter),
+        (Claim { ledger: "another", ..CLAIM }, Rejection::OtherLedger),
+    ] {
+        assert_eq!(verifier.verify(&attestation, claim, &thief, NOW), Err(expected));
+    }
+    assert!(verifier.verify(&attestation, CLAIM, &process(), NOW).is_ok(), "the thief was faster");
+    for changed in [
+        Attestation { ledger: "another".to_owned(), ..attestation.clone() },
+        Attestation { submitter: "mallory".to_owned(), ..attestation.clone() },
+    ] {
+        assert_eq!(verdict(&changed, CLAIM, NOW), Err(Rejection::Signature));
     }
 }
 

@@ -1,0 +1,127 @@
+//! Finding out whether bees do jobs again, without an event: a job that holds none, watched until a bee has done it.
+//!
+//! It proves that a bee takes jobs, believes the gateway and reaches the ledger. That the bee tells the truth about events
+//! only events prove.
+
+use std::time::Duration;
+
+use colonies::messages::{Process, ProcessState};
+
+use super::colony::Submitter;
+use super::in_flight::Say;
+use super::routing::Routing;
+use crate::domain::breaker::Permit;
+use crate::domain::clock::Clock;
+use crate::domain::ids::ProcessId;
+use crate::job::completion::{self, JobResult};
+use crate::job::{self, Sender, Terms};
+use crate::ledger::witness::Identity;
+
+/// Beyond the lease, a rehearsal that no bee has done by then has failed.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a rehearsal is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    pub(super) submitter: Submitter,
+    pub(super) ledger: Identity,
+    pub(super) routing: Routing,
+    pub(super) clock: Clock,
+    /// Time between two questions.
+    pub(super) every: Duration,
+}
+
+impl Stage {
+    /// Lets one job be done and reports it by the permit, which is that of the bees' breaker.
+    pub(super) async fn run(self, permit: Permit) {
+        match self.attempt().await {
+            Ok(()) => {
+                tracing::info!("a bee has done a rehearsal: jobs are submitted again");
+                permit.succeed();
+                self.routing.said(&Say::Good);
+            }
+            Err(why) => {
+                tracing::warn!(why, "a rehearsal was not done; entries go on the direct route");
+                permit.fail();
+                self.routing.said(&Say::Bad(why));
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<(), String> {
+        let process = self.submit().await?;
+        let started = self.clock.now();
+        loop {
+            tokio::time::sleep(self.every).await;
+            let member = self.submitter.member.get();
+            if let Ok(process) = member.process(&process).await
+                && let Some(end) = end_of(&process)
+            {
+                return end;
+            }
+            if self.clock.now().since(started) > self.submitter.terms.lease + GRACE {
+                // It would only be done for nobody.
+                drop(member.cancel(&process).await);
+                return Err("no bee brought a rehearsal to its end in time".to_owned());
+            }
+        }
+    }
+
+    async fn submit(&self) -> Result<ProcessId, String> {
+        let ledger =
+            self.ledger.get().await.map_err(|error| format!("the ledger does not say which one it is: {error}"))?;
+        let (member, signer) = (self.submitter.member.get(), self.submitter.signer.get());
+        // Another one is made when it is lost.
+        let terms = Terms { retries: 0, ..self.submitter.terms.clone() };
+        let (submitter, recipients) = (member.id().as_str(), self.submitter.recipients.get());
+        let recipients = recipients.as_ref().as_ref();
+        let sender = Sender { terms: &terms, signer: &signer, ledger: &ledger, submitter, recipients };
+        let spec = job::rehearsal(&sender, self.clock.now()).map_err(|error| error.to_string())?;
+        let permit = self.routing.admit_question().ok_or("the Colonies server is not asked now")?;
+        let submitted = member.submit(spec).await;
+        self.routing.called(permit, submitted.as_ref().err().filter(|error| error.blames_server()));
+        submitted.map(|process| process.id()).map_err(|error| format!("a rehearsal was not submitted: {error}"))
+    }
+}
+
+/// How it ended, if it did.
+fn end_of(process: &Process) -> Option<Result<(), String>> {
+    match process.state {
+        ProcessState::Waiting | ProcessState::Running => None,
+        ProcessState::Success => Some(match JobResult::from_output(&process.out) {
+            Ok(result) if result.events.is_empty() => Ok(()),
+            _ => Err("a bee answered a rehearsal with something else".to_owned()),
+        }),
+        ProcessState::Failed => {
+            let (code, _) = completion::read_failure(&process.errors);
+            let name = super::doubts::name_of(&process.assignedexecutorid);
+            Some(Err(format!("executor {name} did not do a rehearsal ({code})")))
+        }
+        ProcessState::Cancelled => Some(Err("somebody cancelled a rehearsal".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_an_empty_result_is_a_good_end() {
+        let ended = |state, out, error: &str| {
+            end_of(&Process { state, out, errors: vec![error.to_owned()], ..Process::default() })
+        };
+        assert_eq!(ended(ProcessState::Success, JobResult::default().to_output(), ""), Some(Ok(())));
+        for end in [
+            ended(ProcessState::Success, vec![json!("done")], ""),
+            ended(ProcessState::Success, vec![json!({"events": [{"event": "evt_1", "outcome": "applied"}]})], ""),
+            ended(ProcessState::Failed, vec![], "unknown_encoding: old"),
+            ended(ProcessState::Cancelled, vec![], ""),
+        ] {
+            assert!(matches!(end, Some(Err(_))), "{end:?}");
+        }
+        assert_eq!(ended(ProcessState::Waiting, vec![], ""), None);
+        assert_eq!(ended(ProcessState::Running, vec![], ""), None);
+    }
+}
