@@ -167,15 +167,15 @@ fn played(usual: usize) -> Option<usize> {
 
 #[tokio::test]
 async fn the_siblings_of_cases_end_right_on_sqlite() {
-    siblings_end_right_on(&Sqlite::hasty(), played(6)).await;
+    siblings_end_right_on(&Sqlite::hasty(), played(4)).await;
 }
 
 #[tokio::test]
 async fn the_siblings_of_cases_end_right_on_postgres() {
-    siblings_end_right_on(&Postgres::direct(Flavour::Plain).await, played(4)).await;
+    siblings_end_right_on(&Postgres::direct(Flavour::Plain).await, played(2)).await;
 }
 
 #[tokio::test]
 async fn the_siblings_of_cases_end_right_through_the_rest_layer() {
-    siblings_end_right_on(&Postgres::rest().await, played(2)).await;
+    siblings_end_right_on(&Postgres::rest().await, played(1)).await;
 }
