@@ -275,7 +275,9 @@ CREATE TABLE IF NOT EXISTS gateway.projections (
     name text PRIMARY KEY CHECK (name IN ('subscriptions', 'subscription_tiers', 'user_profiles')),
     mode text NOT NULL CHECK (mode IN ('auto', 'on', 'off')),
     -- What the table was found to be used for, where its columns alone do not tell; see `gateway.subscriptions_form`.
-    form text CHECK (form IN ('pairs', 'fans'))
+    form text CHECK (form IN ('pairs', 'fans')),
+    -- The gateway made the table, so that it is the platform's whatever stands in it.
+    made boolean NOT NULL DEFAULT false
 );
 INSERT INTO gateway.projections (name, mode)
 VALUES ('subscriptions', 'auto'), ('subscription_tiers', 'auto'), ('user_profiles', 'auto')

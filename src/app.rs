@@ -8,6 +8,7 @@ pub mod colony;
 mod dispatch;
 mod drops;
 pub mod erase;
+pub mod evidence;
 mod housekeeping;
 mod listen;
 mod manager;

@@ -1,5 +1,5 @@
--- What a person should look at beside events: subscriptions that should give somebody access and do not, at most `most` of
--- them named, and how many findings there are.
+-- What a person should look at beside events: subscriptions that should give somebody access and do not, and users whom the public
+-- tables do not take, at most `most` of each named; how many findings there are; policies that let users do too much.
 CREATE OR REPLACE FUNCTION gateway.attention(most integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = ''
 AS $$
@@ -22,5 +22,16 @@ AS $$
             FROM (SELECT u.reason, pg_catalog.count(*) AS number FROM unowned u GROUP BY 1) r),
         'findings', (SELECT coalesce(pg_catalog.jsonb_object_agg(f.severity, f.number), '{}')
             FROM (SELECT f.severity, pg_catalog.count(*) AS number FROM gateway.findings f GROUP BY 1) f),
+        -- Those who wait for their first turn have no fault yet, as all have in shadow mode.
+        'not_shown', (SELECT pg_catalog.jsonb_build_object(
+                'entitled', pg_catalog.count(*) FILTER (WHERE a.entitles),
+                'others', pg_catalog.count(*) FILTER (WHERE NOT a.entitles))
+            FROM gateway.user_access a WHERE NOT a.shown AND a.fault IS NOT NULL AND NOT gateway.is_shadow()),
+        'waiting', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(w) ORDER BY w.entitles DESC, w.user_id), '[]')
+            FROM (SELECT a.user_id, a.subscription_id, a.entitles, a.fault FROM gateway.user_access a
+                  WHERE NOT a.shown AND a.fault IS NOT NULL AND NOT gateway.is_shadow()
+                  ORDER BY a.entitles DESC, a.user_id LIMIT most) w),
+        'policies', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(p) ORDER BY p.relation, p.policy, p.problem), '[]')
+            FROM gateway.weak_policies() p),
         'orphans', (SELECT pg_catalog.count(*) FROM gateway.subscription_grants g WHERE g.user_id IS NULL))
 $$;

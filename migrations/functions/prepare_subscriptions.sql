@@ -16,7 +16,8 @@ BEGIN
         RETURN;
     END IF;
     found := gateway.subscriptions_form();
-    UPDATE gateway.projections p SET form = CASE found WHEN 'users' THEN NULL WHEN 'absent' THEN 'pairs' ELSE found END
+    UPDATE gateway.projections p SET
+        form = CASE found WHEN 'users' THEN NULL WHEN 'absent' THEN 'pairs' ELSE found END, made = p.made OR found = 'absent'
     WHERE p.name = 'subscriptions';
     IF relation IS NULL THEN
         -- A tier is a row where there is a table of them, so that readers can embed it.

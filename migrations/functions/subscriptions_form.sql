@@ -7,7 +7,8 @@
 --
 -- Columns do not tell the last two apart. Where a row per Stripe subscription stands in `subscription_tiers`, the rows decide: the
 -- table is used for the platform if it has rows of it with a Stripe id. Where users can write rows, only an id that Stripe has
--- told of counts. What was found when the table was prepared stays until the next takeover.
+-- told of counts. What was found when the table was prepared stays until the next takeover;
+-- one that the gateway made is the platform's.
 CREATE OR REPLACE FUNCTION gateway.subscriptions_form() RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
@@ -23,8 +24,8 @@ BEGIN
             WHERE a.attrelid = pg_catalog.to_regclass('public.subscriptions') AND a.attname = 'user_id')) THEN
         RETURN 'users';
     END IF;
-    SELECT p.mode, p.form INTO standing FROM gateway.projections p WHERE p.name = 'subscriptions';
-    IF standing.mode = 'on' OR NOT columns ?& ARRAY['subscriber_id', 'creator_id', 'stripe_subscription_id'] THEN
+    SELECT p.mode, p.form, p.made INTO standing FROM gateway.projections p WHERE p.name = 'subscriptions';
+    IF standing.mode = 'on' OR standing.made OR NOT columns ?& ARRAY['subscriber_id', 'creator_id', 'stripe_subscription_id'] THEN
         RETURN 'pairs';
     ELSIF standing.form IS NOT NULL THEN
         RETURN standing.form;

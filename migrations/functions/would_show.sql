@@ -1,9 +1,10 @@
--- What would be shown of each subscription: `platform` is the one that stands for its user.
+-- What would be shown of each subscription: `platform` is the one that stands for its user. `raw` is Stripe's status, `gives`
+-- whether it gives access.
 CREATE OR REPLACE FUNCTION gateway.would_show()
-RETURNS TABLE (id text, platform boolean, projected boolean, says jsonb)
+RETURNS TABLE (id text, platform boolean, projected boolean, raw text, gives boolean, says jsonb)
 LANGUAGE sql STABLE SET search_path = ''
 AS $$
-    SELECT s.id, a.user_id IS NOT NULL, o.projected_status IS NOT NULL AND o.user_id IS NOT NULL,
+    SELECT s.id, a.user_id IS NOT NULL, o.projected_status IS NOT NULL AND o.user_id IS NOT NULL, s.status, o.entitles,
         pg_catalog.jsonb_build_object(
             'user', o.user_id,
             'status', CASE WHEN o.entitles AND (o.projected_status <> 'past_due' OR late.told = 'active')

@@ -4,14 +4,13 @@
 //! The ledger is asked, not followed: what others wrote into it counts as well. Looking costs it a walk over its
 //! subscriptions, so that the wait between two looks grows with the time that one takes.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dispatch::Surroundings;
 use crate::domain::clock::Clock;
-use crate::ledger::report::{Attention, Reason, StateOfRecord};
+use crate::ledger::report::{Attention, NotShown, Reason, StateOfRecord};
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::revenue::rows::Severity;
 use crate::telemetry::health::{Board, Level};
@@ -53,7 +52,7 @@ pub(super) fn start(
 impl Watch {
     /// Runs until draining begins.
     async fn run(self, shutdown: Shutdown) -> Result<(), Infallible> {
-        let mut open: BTreeMap<Reason, u64> = BTreeMap::new();
+        let mut open = Attention::default();
         let mut wait = LOOK;
         loop {
             tokio::select! {
@@ -65,7 +64,7 @@ impl Watch {
                 Ok(attention) => {
                     say(&open, &attention);
                     self.publish(&attention);
-                    open = attention.reasons;
+                    open = attention;
                 }
                 // A ledger that does not answer is told of by the component that writes to it. What it said before is
                 // not known to be so any more.
@@ -86,6 +85,8 @@ impl Watch {
             self.metrics.findings.set(severity.as_str(), number as f64);
         }
         self.metrics.orphans.set(attention.orphans as f64);
+        self.metrics.not_shown.set("entitled", attention.not_shown.entitled as f64);
+        self.metrics.not_shown.set("none", attention.not_shown.others as f64);
         let (level, detail) = tell(attention);
         self.board.set(COMPONENT, level, detail, self.clock.now());
     }
@@ -93,9 +94,28 @@ impl Watch {
 
 /// What the health board and `check` say.
 pub(super) fn tell(attention: &Attention) -> (Level, String) {
+    let said: Vec<String> = [unowned(attention), not_shown(attention)].into_iter().flatten().collect();
+    if said.is_empty() {
+        return (Level::Ok, "every subscription that entitles has a user, and the public tables show all".to_owned());
+    }
+    (Level::Degraded, format!("{}; `inbox problems` says what to do", said.join("; ")))
+}
+
+/// Users whom the public tables do not show as they are.
+fn not_shown(attention: &Attention) -> Option<String> {
+    let NotShown { entitled, others } = attention.not_shown;
+    let first = attention.waiting.first()?;
+    Some(format!(
+        "{} users are not shown as they are in the public tables, {entitled} of whom pay ({})",
+        entitled + others,
+        first.fault
+    ))
+}
+
+fn unowned(attention: &Attention) -> Option<String> {
     let all: u64 = attention.reasons.values().sum();
     if all == 0 {
-        return (Level::Ok, "every subscription that entitles has a user".to_owned());
+        return None;
     }
     let named: Vec<String> = attention
         .unowned
@@ -105,14 +125,21 @@ pub(super) fn tell(attention: &Attention) -> (Level, String) {
         .collect();
     let rest = all.saturating_sub(named.len() as u64);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    let detail = format!(
-        "{all} subscriptions entitle and give nobody access: {}{more}; `inbox problems` says what to do",
-        named.join(", ")
-    );
-    (Level::Degraded, detail)
+    Some(format!("{all} subscriptions entitle and give nobody access: {}{more}", named.join(", ")))
 }
 
-fn say(before: &BTreeMap<Reason, u64>, now: &Attention) {
+fn say(before: &Attention, now: &Attention) {
+    match (before.not_shown.entitled, now.not_shown.entitled) {
+        (0, 1..) => tracing::error!(
+            code = "not_shown",
+            users = now.not_shown.entitled,
+            fault = now.waiting.first().map(|one| one.fault.as_str()),
+            "problem opened: users pay and the public tables do not show it, see `inbox problems`"
+        ),
+        (1.., 0) => tracing::info!(code = "not_shown", "problem resolved"),
+        _ => {}
+    }
+    let before = &before.reasons;
     for (reason, subscriptions) in now.reasons.iter().filter(|(reason, _)| !before.contains_key(*reason)) {
         let named = now.unowned.iter().find(|one| one.reason == *reason);
         tracing::error!(
@@ -131,8 +158,11 @@ fn say(before: &BTreeMap<Reason, u64>, now: &Attention) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::ledger::report::Unowned;
+    use crate::ledger::shadow::Waiting;
 
     #[test]
     fn the_board_names_subscription_and_customer_and_counts_the_rest() {
@@ -151,5 +181,19 @@ mod tests {
         let (level, detail) = tell(&Attention { unowned: vec![unowned], reasons, ..Attention::default() });
         assert_eq!(level, Level::Degraded);
         assert!(detail.contains("sub_1 of cus_1 (unnamed) and 3 more"), "{detail}");
+    }
+
+    #[test]
+    fn the_board_tells_of_users_whom_the_tables_do_not_show() {
+        let waiting = Waiting {
+            user_id: "u_1".to_owned(),
+            subscription_id: Some("sub_1".to_owned()),
+            entitles: true,
+            fault: "no profile".to_owned(),
+        };
+        let not_shown = NotShown { entitled: 1, others: 2 };
+        let (level, detail) = tell(&Attention { waiting: vec![waiting], not_shown, ..Attention::default() });
+        assert_eq!(level, Level::Degraded);
+        assert!(detail.contains("3 users") && detail.contains("1 of whom pay (no profile)"), "{detail}");
     }
 }

@@ -10,7 +10,7 @@ use crate::dispatch::Surroundings;
 use crate::domain::clock::Clock;
 use crate::ledger::LedgerError;
 use crate::ledger::report::StateOfRecord;
-use crate::ledger::shadow::ShadowReport;
+use crate::ledger::shadow::{Rehearsed, ShadowReport, Waiting};
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
@@ -114,6 +114,43 @@ impl Compare {
         );
         let detail = format!("no public table is written; {} differences from what stands there", report.total());
         self.board.set(COMPONENT, Level::Ok, detail, self.clock.now());
+    }
+}
+
+/// What a takeover would meet.
+#[derive(Clone, Debug, Default)]
+pub struct Prediction {
+    /// Users whose rows would be written.
+    pub users: u64,
+    /// Those whom the public tables would not take, or not wholly.
+    pub refused: Vec<Waiting>,
+    /// Subscriptions that are paid for and would give nobody access.
+    pub unowned: u64,
+}
+
+impl Prediction {
+    /// Whether everybody who pays would get what they pay for.
+    pub fn is_whole(&self) -> bool {
+        self.refused.is_empty() && self.unowned == 0
+    }
+}
+
+/// Rehearses the takeover, user by user, and undoes it.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub async fn predict(ledger: &dyn StateOfRecord) -> Result<Prediction, LedgerError> {
+    let mut prediction =
+        Prediction { unowned: ledger.attention(0).await?.reasons.values().sum(), ..Prediction::default() };
+    let mut last = String::new();
+    loop {
+        let Rehearsed { last: reached, users, refused } = ledger.rehearse(&last).await?;
+        prediction.users += users;
+        prediction.refused.extend(refused);
+        match reached {
+            Some(user) => last = user,
+            None => return Ok(prediction),
+        }
     }
 }
 

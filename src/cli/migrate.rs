@@ -9,6 +9,7 @@ use sqlx::Connection as _;
 use crate::config::{Config, Sources};
 use crate::ledger::migrations::{self, Plan, Standing, Touch};
 use crate::ledger::postgres::PostgresConfig;
+use crate::ledger::projections;
 
 /// Arguments of `migrate`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -46,6 +47,9 @@ pub async fn run(args: MigrateArgs, sources: &Sources) -> anyhow::Result<ExitCod
         writeln!(out, "nothing to do: all {} files are applied", migrations::ALL.len())?;
     }
     writeln!(out, "this ledger is {}", migrations::identity(&mut connection).await?)?;
+    for weak in projections::weak_policies(&mut connection).await? {
+        writeln!(out, "note: {weak}")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -70,7 +74,12 @@ fn show(out: &mut impl std::io::Write, plan: &Plan) -> anyhow::Result<ExitCode> 
     match plan.public_table {
         Touch::None => writeln!(out, "no public table would be touched")?,
         Touch::Made => writeln!(out, "{:<48} would be made", "table public.subscriptions")?,
-        Touch::Completed => writeln!(out, "{:<48} would be completed", "table public.subscriptions")?,
+        Touch::Completed => writeln!(
+            out,
+            "{:<48} would be completed: columns that it lacks, indexes, policies and a trigger; one for fans of creators gets the \
+             trigger alone",
+            "table public.subscriptions"
+        )?,
     }
     writeln!(out, "{applied} of {} files are applied", migrations::ALL.len())?;
     Ok(if waits { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -1,14 +1,20 @@
-//! `shadow begin|report|end`: running beside another system, and taking over from it.
+//! `shadow begin|claim|report|end`: running beside another system, and taking over from it.
+
+mod report;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use self::report::Finds;
 use crate::app;
+use crate::app::evidence::Gathered;
+use crate::app::shadow::Prediction;
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
-use crate::ledger::shadow::{GivenBack, ShadowReport};
+use crate::ledger::report::{NotShown, StateOfRecord};
+use crate::ledger::shadow::GivenBack;
 
 /// What to do.
 ///
@@ -20,11 +26,24 @@ pub enum ShadowCommand {
     /// removed and those that it replaced are restored; what is not undone is listed. Gateways must be started again with
     /// `GATEWAY_MODE=shadow`; until then the database takes nothing from them, and what they receive waits.
     Begin,
-    /// Compare what would be written with what stands in the public tables. The exit code is 1 when something differs.
+    /// Look for the users of payers whom no event names: in the checkout sessions that Stripe keeps (with `STRIPE_SECRET_KEY`), and in rows
+    /// of the old tables that users cannot write. What is found weighs less than what events say. The exit code is 1 when some are left.
+    Claim,
+    /// Say what a takeover would change, for whom and why, and rehearse it: whom the public tables would not take. Ends with go (exit
+    /// code 0) or no go (1): no go when somebody who pays would not get it, or when a difference is not of the old system's making.
     Report(ReportArgs),
-    /// Switch the database to live and write what users have to the public tables. Start the gateways with
-    /// `GATEWAY_MODE=live` afterwards; until then what they receive waits. Can be repeated.
-    End,
+    /// Switch the database to live and write what users have to the public tables. Says first how many that is, and stops when some
+    /// who pay would not get it. Start the gateways with `GATEWAY_MODE=live` afterwards; until then what they receive waits. Can be
+    /// repeated.
+    End(EndArgs),
+}
+
+/// Arguments of `shadow end`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct EndArgs {
+    /// Take over although some who pay would not get what they pay for.
+    #[arg(long)]
+    pub anyway: bool,
 }
 
 /// Arguments of `shadow report`.
@@ -57,27 +76,56 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
                 None => {}
             }
         }
-        ShadowCommand::End => {
-            let transactions = app::shadow::end(&*ledger, |_| {}).await?;
-            let waiting = ledger.summary(0).await?.counts.not_shown;
-            writeln!(out, "the database is live; what users have was written in {transactions} transactions")?;
-            if waiting > 0 {
-                writeln!(out, "{waiting} users cannot be shown yet: gateway.user_access says why")?;
+        ShadowCommand::Claim => {
+            let gathered = app::evidence::gather(&config, &*ledger, &clock).await?;
+            print_gathered(&mut out, &gathered)?;
+            return Ok(if gathered.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        ShadowCommand::End(args) => {
+            if is_shadow {
+                print_gathered(&mut out, &app::evidence::gather(&config, &*ledger, &clock).await?)?;
             }
-            writeln!(out, "start the gateways with GATEWAY_MODE=live")?;
+            return take_over(&mut out, &*ledger, is_shadow, args).await;
         }
         ShadowCommand::Report(args) => {
             let report = ledger.shadow_report(args.most).await?;
+            let attention = ledger.attention(args.most).await?;
+            let prediction = if is_shadow { app::shadow::predict(&*ledger).await? } else { Prediction::default() };
+            let finds = Finds { report, attention, prediction };
             if args.json {
-                serde_json::to_writer_pretty(&mut out, &report)?;
+                serde_json::to_writer_pretty(&mut out, &finds.to_json())?;
                 writeln!(out)?;
             } else {
-                print(&mut out, &report)?;
+                report::print(&mut out, &finds)?;
             }
-            return Ok(if report.total() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if finds.obstacles().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says whom evidence beside events names, and who is left.
+fn print_gathered(out: &mut impl std::io::Write, gathered: &Gathered) -> std::io::Result<()> {
+    let Gathered { sessions, rows, unasked, fault, left } = gathered;
+    if sessions + rows > 0 {
+        writeln!(
+            out,
+            "users were found in {sessions} checkout sessions of Stripe's and in {rows} rows of the old tables"
+        )?;
+    }
+    if let Some(fault) = fault {
+        writeln!(out, "Stripe did not tell the sessions of {unasked} subscriptions: {fault}")?;
+    }
+    if !left.is_empty() {
+        let named: Vec<&str> = left.iter().take(3).map(|one| one.id.as_str()).collect();
+        writeln!(
+            out,
+            "{} subscriptions are paid for and name nobody, such as {}: `colony-gateway bind` says whose they are",
+            left.len(),
+            named.join(", ")
+        )?;
+    }
+    Ok(())
 }
 
 /// Says what is as it was before the takeover, and what is not.
@@ -99,31 +147,38 @@ fn print_given_back(out: &mut impl std::io::Write, given_back: &GivenBack) -> st
     Ok(())
 }
 
-fn print(out: &mut impl std::io::Write, report: &ShadowReport) -> std::io::Result<()> {
-    let mode = if report.shadow { "shadow" } else { "live" };
-    let compared = report.compared;
-    writeln!(
-        out,
-        "mode {mode}; compared with {} rows of subscriptions, {} of subscription_tiers, {} of user_profiles",
-        compared.subscriptions, compared.subscription_tiers, compared.user_profiles
-    )?;
-    if report.total() == 0 {
-        return writeln!(out, "no differences");
+/// Says how many it is about, and takes over.
+async fn take_over(
+    out: &mut impl std::io::Write,
+    ledger: &dyn StateOfRecord,
+    is_shadow: bool,
+    args: EndArgs,
+) -> anyhow::Result<ExitCode> {
+    let prediction = if is_shadow { app::shadow::predict(ledger).await? } else { Prediction::default() };
+    if is_shadow {
+        let (refused, unowned) = (prediction.refused.len(), prediction.unowned);
+        writeln!(
+            out,
+            "{} users would be written; {refused} of them cannot be shown wholly, and {unowned} subscriptions are paid for and \
+             give nobody access",
+            prediction.users
+        )?;
+        if !prediction.is_whole() && !args.anyway {
+            writeln!(
+                out,
+                "nothing was changed: `colony-gateway shadow report` names them and says what to do; `--anyway` takes over all \
+                 the same"
+            )?;
+            return Ok(ExitCode::FAILURE);
+        }
     }
-    writeln!(out, "\n{:<20} {:<14} {:<14} {:>8}", "table", "found", "field", "rows")?;
-    for count in &report.counts {
-        let field = count.field.as_deref().unwrap_or("-");
-        writeln!(out, "{:<20} {:<14} {field:<14} {:>8}", count.relation, count.kind, count.count)?;
+    let transactions = app::shadow::end(ledger, |_| {}).await?;
+    let NotShown { entitled, others } = ledger.attention(0).await?.not_shown;
+    writeln!(out, "the database is live; what users have was written in {transactions} transactions")?;
+    writeln!(out, "start the gateways with GATEWAY_MODE=live")?;
+    if entitled + others > 0 {
+        writeln!(out, "{} users cannot be shown yet: `colony-gateway inbox problems` says why", entitled + others)?;
     }
-    writeln!(out, "\n{:<20} {:<14} {:<38} {:<14} {:<12} there", "table", "found", "id", "field", "here")?;
-    for line in &report.differences {
-        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        let (field, here, there) = (text(&line.field), text(&line.here_says), text(&line.there_says));
-        writeln!(out, "{:<20} {:<14} {:<38} {field:<14} {here:<12} {there}", line.relation, line.kind, line.subject)?;
-    }
-    let (total, shown) = (report.total(), report.differences.len() as u64);
-    if total > shown {
-        writeln!(out, "and {} more: --most shows more", total - shown)?;
-    }
-    Ok(())
+    let foreseen = usize::try_from(entitled + others).is_ok_and(|number| number <= prediction.refused.len());
+    Ok(if foreseen { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -14,7 +14,7 @@ use super::call::Call;
 use super::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
 use super::migrations::{Installed, encoding_fault, missing_error, none_ran};
 use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
-use super::shadow::{REFRESH_USERS, SHADOW_LINES_MAX, Shadow, ShadowReport, Switched};
+use super::shadow::{OldOwner, REFRESH_USERS, Rehearsed, SHADOW_LINES_MAX, Shadow, ShadowReport, Switched};
 use super::witness::{Testimony, Witness};
 use super::{BoxFuture, Ledger, LedgerError, Outcome, Renewal};
 use crate::domain::clock::Timestamp;
@@ -179,6 +179,15 @@ impl<T: Transport> Shadow for FunctionLedger<T> {
 
     fn refresh<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>> {
         let call = Call::of("gateway_refresh").text("after", after);
+        Box::pin(self.transport.ask(call.number("most", i64::from(REFRESH_USERS))))
+    }
+
+    fn old_owners(&self) -> BoxFuture<'_, Result<Vec<OldOwner>, LedgerError>> {
+        Box::pin(self.transport.ask(Call::of("gateway_old_owners").number("most", i64::from(SHADOW_LINES_MAX))))
+    }
+
+    fn rehearse<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Rehearsed, LedgerError>> {
+        let call = Call::of("gateway_rehearse").text("after", after);
         Box::pin(self.transport.ask(call.number("most", i64::from(REFRESH_USERS))))
     }
 

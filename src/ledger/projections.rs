@@ -5,11 +5,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::LedgerError;
 use super::call::literal;
 use super::driver::fault;
+use super::report::WeakPolicy;
 
 /// A public table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +134,17 @@ pub async fn read(connection: &mut PgConnection) -> Result<Vec<(Projection, Mode
 
 fn is_missing(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(TABLE_MISSING))
+}
+
+/// What lets users read or write more of the public tables than they should.
+pub async fn weak_policies(connection: &mut PgConnection) -> Result<Vec<WeakPolicy>, LedgerError> {
+    let statement = "SELECT relation, policy, problem, remedy FROM gateway.weak_policies() ORDER BY 1, 2, 3";
+    let rows = sqlx::raw_sql(statement).fetch_all(connection).await.map_err(fault)?;
+    let read = |row: &PgRow| -> Result<WeakPolicy, sqlx::Error> {
+        let (relation, policy) = (row.try_get("relation")?, row.try_get("policy")?);
+        Ok(WeakPolicy { relation, policy, problem: row.try_get("problem")?, remedy: row.try_get("remedy")? })
+    };
+    rows.iter().map(read).collect::<Result<_, _>>().map_err(fault)
 }
 
 /// Sets what readers are told of late payers; [`refresh`] tells it.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::Audit;
 use super::erase::Erasure;
-use super::shadow::Shadow;
+use super::shadow::{Shadow, Waiting};
 use super::witness::Witness;
 use super::{BoxFuture, Ledger, LedgerError};
 pub use crate::revenue::rows::Severity;
@@ -89,6 +89,47 @@ pub struct Attention {
     pub findings: BTreeMap<Severity, u64>,
     /// Subscriptions in any status without a user.
     pub orphans: u64,
+    /// Users whom the public tables do not show, or not wholly.
+    #[serde(default)]
+    pub not_shown: NotShown,
+    /// The first of them, those with access first.
+    #[serde(default)]
+    pub waiting: Vec<Waiting>,
+    /// What lets users read or write more of the public tables than they should.
+    #[serde(default)]
+    pub policies: Vec<WeakPolicy>,
+}
+
+/// Users whom the public tables do not show as they are. None in shadow mode, nor where nothing is public.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotShown {
+    /// Those who pay and do not get what they pay for.
+    pub entitled: u64,
+    /// Those whose access has ended and may still stand there.
+    pub others: u64,
+}
+
+/// What lets users read or write more of a public table than they should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeakPolicy {
+    /// Table in `public`.
+    pub relation: String,
+    /// The policy; nothing where there is no row level security.
+    pub policy: Option<String>,
+    /// What it lets them do.
+    pub problem: String,
+    /// A statement that ends it.
+    pub remedy: String,
+}
+
+impl fmt::Display for WeakPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { relation, policy, problem, remedy } = self;
+        match policy {
+            Some(policy) => write!(f, "the policy \"{policy}\" of public.{relation} {problem}: {remedy}"),
+            None => write!(f, "public.{relation}: {problem}: {remedy}"),
+        }
+    }
 }
 
 /// A subscription that entitles and gives nobody anything.

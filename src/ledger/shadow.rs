@@ -29,6 +29,13 @@ pub trait Shadow: Send + Sync + fmt::Debug {
     /// there are none left.
     fn refresh<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>>;
 
+    /// Whom the other system's rows name for subscriptions and customers without a user, at most [`SHADOW_LINES_MAX`]. Rows that
+    /// users can write are left out.
+    fn old_owners(&self) -> BoxFuture<'_, Result<Vec<OldOwner>, LedgerError>>;
+
+    /// Rehearses the takeover of the users after `after`, at most [`REFRESH_USERS`], and undoes it.
+    fn rehearse<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Rehearsed, LedgerError>>;
+
     /// Compares, and shows at most `most` differences.
     fn shadow_report(&self, most: u32) -> BoxFuture<'_, Result<ShadowReport, LedgerError>>;
 }
@@ -55,15 +62,154 @@ pub struct GivenBack {
     pub left: Vec<String>,
 }
 
+/// A user whom the public tables do not take, or not wholly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The user.
+    pub user_id: String,
+    /// The subscription that stands for the user.
+    pub subscription_id: Option<String>,
+    /// Whether the user has access.
+    pub entitles: bool,
+    /// Why the tables do not say so. Names no user.
+    pub fault: String,
+}
+
+/// What a row of the other system says about the user of a subscription or customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldOwner {
+    /// `sub_…` or `cus_…`
+    pub subject: String,
+    /// The user.
+    pub user_id: String,
+    /// Table and column.
+    pub place: String,
+}
+
+/// What a rehearsal found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rehearsed {
+    /// The last user; nothing when there were none.
+    pub last: Option<String>,
+    /// How many users it was.
+    pub users: u64,
+    /// Those whom the public tables would not take, or not wholly.
+    pub refused: Vec<Waiting>,
+}
+
+/// Why a row says something else than would be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Stripe still collects, and the other system has taken access.
+    LatePayer,
+    /// On trial, and the other system gives no access.
+    Trial,
+    /// Paid for at Stripe, and the other system missed it.
+    MissedPurchase,
+    /// Ended at Stripe, and the other system missed it.
+    MissedEnd,
+    /// The other system wrote no row of what gives no access.
+    NoRow,
+    /// Periods of the past, or none.
+    Renewal,
+    /// Periods that are off by the difference to UTC.
+    LocalTime,
+    /// No tier where readers compare with `free`.
+    NoTier,
+    /// Another tier than was sold.
+    Tier,
+    /// The other system does not write `plan`.
+    Plan,
+    /// Another word that gives the same.
+    Words,
+    /// Access by a subscription that Stripe does not know here.
+    UnknownAccess,
+    /// A row without access, of a subscription that Stripe does not know here.
+    UnknownRow,
+    /// Stripe names no user; the row does.
+    Unnamed,
+    /// Stripe names another user than the row.
+    AnotherUser,
+    /// The gateway has no tier for the price; the row has one.
+    TierUnmapped,
+    /// The row is of a later time than what the gateway knows.
+    Ahead,
+    /// None of these.
+    #[serde(other)]
+    Other,
+}
+
+impl Cause {
+    /// What it means, after the number of rows.
+    pub const fn as_sentence(self) -> &'static str {
+        match self {
+            Self::LatePayer => {
+                "late payers get access: Stripe still collects, the old system took access with the first failed payment"
+            }
+            Self::Trial => "trials get access: the old system took every status but `active` for cancelled",
+            Self::MissedPurchase => "purchases get access that the old system missed",
+            Self::MissedEnd => "subscriptions lose access: they have ended at Stripe, which the old system missed",
+            Self::NoRow => "subscriptions without access get a row that the old system never wrote",
+            Self::Renewal => "periods are brought up to date: the old system missed renewals or wrote no period",
+            Self::LocalTime => {
+                "periods are put right: the old system wrote local time as UTC, so that they are whole hours off"
+            }
+            Self::NoTier => "tiers are written where the old system wrote none and readers compare with `free`",
+            Self::Tier => "tiers become those that were sold: the old system wrote its own default",
+            Self::Plan => "plans are written, which the old system does not write",
+            Self::Words => "words change that mean the same to readers",
+            Self::UnknownAccess => {
+                "rows give access by a subscription that Stripe does not know here (a demo row, another account or mode); they \
+                 stay as they are"
+            }
+            Self::UnknownRow => "rows of subscriptions that Stripe does not know here stay as they are",
+            Self::Unnamed => {
+                "subscriptions name no user at Stripe, the old rows do: nobody would keep these rows up to date. \
+                 `colony-gateway shadow claim` looks for their users, `bind` says whose they are"
+            }
+            Self::AnotherUser => {
+                "rows are of another user than Stripe names: find out who is right, and `colony-gateway bind` the subscription"
+            }
+            Self::TierUnmapped => {
+                "tiers would become `premium`, as no STRIPE_PRICE_… names the price: set it, or see whether the old word means \
+                 something else"
+            }
+            Self::Ahead => "rows are of a later time than what is known here: `colony-gateway reconcile all`",
+            Self::Other => "rows differ for no reason that is known",
+        }
+    }
+
+    /// Whether a takeover should wait for it. The others are of the old system's making.
+    pub const fn blocks(self) -> bool {
+        matches!(self, Self::Unnamed | Self::AnotherUser | Self::TierUnmapped | Self::Ahead | Self::Other)
+    }
+}
+
+/// How many differences have one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CauseCount {
+    /// The cause.
+    pub cause: Cause,
+    /// Differences, in all tables and fields.
+    pub rows: u64,
+    /// The first few rows they are in: `sub_…`, or of profiles the user.
+    pub subjects: Vec<String>,
+}
+
 /// What is shown here and what stands there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShadowReport {
     /// Whether the database is in shadow mode.
     pub shadow: bool,
+    /// What `public.subscriptions` is used for: `absent`, `users`, `pairs` or `fans`.
+    pub form: String,
     /// Rows of the other system that were compared.
     pub compared: Compared,
     /// All differences, counted by table, kind and field.
     pub counts: Vec<ShadowCount>,
+    /// All differences, counted by cause.
+    pub causes: Vec<CauseCount>,
     /// The first of them.
     pub differences: Vec<Difference>,
 }
@@ -107,6 +253,8 @@ pub struct Difference {
     pub here_says: Option<String>,
     /// What stands there.
     pub there_says: Option<String>,
+    /// Why.
+    pub cause: Cause,
 }
 
 impl ShadowReport {

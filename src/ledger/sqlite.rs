@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::fault::fault;
 use super::audit::{Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey};
 use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
-use super::shadow::{Shadow, ShadowReport, Switched};
+use super::shadow::{OldOwner, Rehearsed, Shadow, ShadowReport, Switched};
 use super::witness::{Testimony, Witness};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::clock::Clock;
@@ -208,6 +208,14 @@ impl Shadow for SqliteLedger {
 
     fn refresh<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn old_owners(&self) -> BoxFuture<'_, Result<Vec<OldOwner>, LedgerError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn rehearse<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Rehearsed, LedgerError>> {
+        Box::pin(std::future::ready(Ok(Rehearsed::default())))
     }
 
     fn shadow_report(&self, _: u32) -> BoxFuture<'_, Result<ShadowReport, LedgerError>> {

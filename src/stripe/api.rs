@@ -15,6 +15,7 @@ mod fetched;
 mod lists;
 mod page;
 mod request;
+mod sessions;
 mod webhooks;
 
 use std::time::Duration;

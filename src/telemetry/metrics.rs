@@ -180,6 +180,8 @@ metrics! {
     /// Subscriptions that entitle by what Stripe says and give nobody access, by reason: nothing names a user, claims
     /// contradict each other, the user's id does not fit the public tables, or a rule withholds it.
     unowned: gauges("colony_gateway_unowned_subscriptions", "reason", &["unnamed", "contested", "unfit", "withheld"]);
+    /// Users whom the public tables do not show as they are, by what they have: `entitled` pay and do not get it.
+    not_shown: gauges("colony_gateway_users_not_shown", "access", &["entitled", "none"]);
     /// Subscriptions in any status without a user.
     orphans: gauge("colony_gateway_orphans");
     /// Findings in the state of record, by severity.

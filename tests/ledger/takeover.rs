@@ -1,12 +1,15 @@
 //! Taking over from the predecessor and back, on each generation of its tables: what the public tables say afterwards.
 
+mod roles;
+mod stories;
+
 use std::fmt::Write as _;
 
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::Ledger as _;
 use colony_gateway::ledger::migrations::migrate_in_shadow;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
-use colony_gateway::ledger::report::StateOfRecord;
+use colony_gateway::ledger::report::{Reports as _, StateOfRecord};
 use colony_gateway::ledger::shadow::Shadow as _;
 use colony_gateway::revenue::verdict::Verdict;
 use sqlx::AssertSqlSafe;

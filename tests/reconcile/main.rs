@@ -5,9 +5,10 @@
 mod binary;
 mod core_events;
 mod events;
+mod guide;
 mod runner;
 mod shadow;
 mod subscriptions;
 mod world;
 
-use testkit::{gateway, postgres, rest, stripe_api};
+use testkit::{gateway, generations, postgres, rest, stripe_api};

@@ -263,15 +263,24 @@ async fn an_operator_runs_beside_the_old_system_and_takes_over() {
     assert_eq!((differences("missing_there"), differences("different")), (6, 0));
     let (code, stdout, stderr) = run(&shadow, &["shadow", "report"]);
     assert_eq!(code, 1, "{stderr}");
-    assert!(stdout.contains("mode shadow") && stdout.contains("missing_there"), "{stdout}");
+    assert!(stdout.contains("mode shadow") && stdout.contains("has no row in subscription_tiers"), "{stdout}");
+    assert!(stdout.contains("purchases get access that the old system missed"), "{stdout}");
+    assert!(stdout.contains("the user has no row in public.user_profiles yet"), "{stdout}");
+    assert!(stdout.contains("no go:\n  3 users could not be shown wholly"), "{stdout}");
     let (code, stdout, _) = run(&shadow, &["shadow", "report", "--json"]);
     let report: Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!((code, &report["shadow"]), (1, &true.into()));
+    assert_eq!((code, &report["shadow"], &report["go"]), (1, &true.into(), &false.into()));
+    assert_eq!(report["not_shown"].as_array().map(Vec::len), Some(3));
     assert_eq!(dump(&pool).await, before, "byte-identical");
     gateway.signal("TERM");
     drop(gateway);
 
-    let (code, stdout, stderr) = run(&live, &["shadow", "end"]);
+    let (code, stdout, _) = run(&live, &["shadow", "end"]);
+    assert_eq!(code, 1, "{stdout}");
+    assert!(stdout.contains("3 users would be written; 3 of them cannot be shown wholly"), "{stdout}");
+    assert!(stdout.contains("nothing was changed"), "{stdout}");
+    assert_eq!(dump(&pool).await, before, "byte-identical");
+    let (code, stdout, stderr) = run(&live, &["shadow", "end", "--anyway"]);
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("the database is live") && stdout.contains("3 users cannot be shown yet"), "{stdout}");
     let count = |table: &str| format!("SELECT count(*) FROM public.{table}");

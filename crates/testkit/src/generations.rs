@@ -190,6 +190,7 @@ CREATE TABLE user_profiles (
 );
 ALTER TABLE user_profiles ENABLE ROW LEVEL SECURITY;
 CREATE POLICY profiles_read ON user_profiles FOR SELECT USING (true);
+CREATE POLICY profiles_own ON user_profiles FOR ALL TO authenticated USING (auth.uid() = id) WITH CHECK (auth.uid() = id);
 CREATE TABLE subscription_tiers (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     stripe_subscription_id text UNIQUE NOT NULL,

@@ -197,7 +197,7 @@ fn serve(world: &Mutex<World>, asked: &Asked) -> Response<Body> {
     let world = world.lock().unwrap();
     let found = match asked.path.as_str() {
         "/v1/events" | "/v1/subscriptions" => Some(list(&world, asked)),
-        "/v1/subscription_items" => Some(rest(&world, asked, "subscription")),
+        "/v1/subscription_items" | "/v1/checkout/sessions" => Some(rest(&world, asked, "subscription")),
         "/v1/refunds" => Some(rest(&world, asked, "charge")),
         "/v1/invoice_payments" if parameter(asked, "invoice").is_some() => Some(rest(&world, asked, "invoice")),
         "/v2/core/events" => Some(core_events(&world, asked)),

@@ -10,18 +10,26 @@ use crate::ledger::LedgerErrorKind;
 use crate::ledger::report::StateOfRecord;
 use crate::telemetry::health::Level;
 
-/// Whether every subscription that entitles gives somebody access.
-async fn access(ledger: &dyn StateOfRecord) -> Diagnosis {
+/// Whether every subscription that entitles gives somebody access and is shown, and whether users can do too much.
+async fn access(ledger: &dyn StateOfRecord) -> Vec<Diagnosis> {
     const NAME: &str = "access";
-    match ledger.attention(NAMED_MAX).await {
-        Ok(attention) => match tell(&attention) {
-            (Level::Ok, detail) => Diagnosis::ok(NAME, detail),
-            (_, detail) => {
-                Diagnosis::degraded(NAME, detail, "`colony-gateway inbox problems` says what to do for each")
-            }
-        },
-        Err(error) => Diagnosis::degraded(NAME, chain(&error), "look at the database and the way to it"),
+    let attention = match ledger.attention(NAMED_MAX).await {
+        Ok(attention) => attention,
+        Err(error) => {
+            return vec![Diagnosis::degraded(NAME, chain(&error), "look at the database and the way to it")];
+        }
+    };
+    let mut diagnoses = vec![match tell(&attention) {
+        (Level::Ok, detail) => Diagnosis::ok(NAME, detail),
+        (_, detail) => Diagnosis::degraded(NAME, detail, "`colony-gateway inbox problems` says what to do for each"),
+    }];
+    if !attention.policies.is_empty() {
+        let named: Vec<String> = attention.policies.iter().map(ToString::to_string).collect();
+        let action =
+            "run these statements, or others to the same end; docs/runbook.md, \"Policies of the public tables\"";
+        diagnoses.push(Diagnosis::degraded("policies", named.join(" | "), action));
     }
+    diagnoses
 }
 
 pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
@@ -42,7 +50,9 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
         Ok(()) => {
             let id = ledger.witness(&[]).await.map_or_else(|_| "unknown".to_owned(), |said| said.ledger.to_string());
             let reachable = Diagnosis::ok(NAME, format!("{name} {id}, reachable, all migrations are in"));
-            return vec![reachable, access(&*ledger).await];
+            let mut diagnoses = vec![reachable];
+            diagnoses.extend(access(&*ledger).await);
+            return diagnoses;
         }
         Err(error) => {
             let action = match error.kind {

@@ -11,7 +11,7 @@ use crate::admin::wire::Waiting;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::EntryId;
 use crate::inbox::{BodyReport, EntryReport, EntryStory, ListedPage, PAGE_ENTRIES_MAX, ProblemGroup, Selection};
-use crate::ledger::report::Attention;
+use crate::ledger::report::{Attention, NotShown};
 
 /// Characters of a reason in a list.
 const REASON_CHARS: usize = 60;
@@ -84,7 +84,7 @@ pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode
     }
     let Waiting { problems, access } = waiting;
     match &access {
-        Some(access) if access.unowned.is_empty() && problems.groups.is_empty() => {
+        Some(access) if access.unowned.is_empty() && access.waiting.is_empty() && problems.groups.is_empty() => {
             writeln!(out, "nothing waits for a person")?;
         }
         Some(access) => access_lines(&mut out, access)?,
@@ -114,6 +114,23 @@ fn access_lines(out: &mut impl Write, access: &Attention) -> std::io::Result<()>
             writeln!(out, "  {} of {customer}: {}{tier}{user}{account}{mode}", one.id, one.status)?;
         }
         writeln!(out, "  to do: {}\n", reason.advice())?;
+    }
+    let NotShown { entitled, others } = access.not_shown;
+    if entitled + others > 0 {
+        writeln!(
+            out,
+            "{} users are not shown as they are in the public tables, {entitled} of whom pay",
+            entitled + others
+        )?;
+        for one in &access.waiting {
+            let what = one.subscription_id.as_deref().unwrap_or("no subscription");
+            writeln!(out, "  {} ({what}): {}", one.user_id, one.fault)?;
+        }
+        writeln!(
+            out,
+            "  to do: mend what the reason names (make the profile, let the column take the word); each is tried again by itself, \
+             at once with `colony-gateway projections refresh`\n"
+        )?;
     }
     Ok(())
 }

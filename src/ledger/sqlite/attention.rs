@@ -32,7 +32,7 @@ pub(super) fn attention(connection: &mut Connection, most: u32) -> Result<Attent
         let orphans = snapshot
             .prepare_cached("SELECT count(*) FROM subscription_grants WHERE user_id IS NULL")?
             .query_row([], |row| row.get(0))?;
-        Ok(Attention { unowned, reasons, findings, orphans })
+        Ok(Attention { unowned, reasons, findings, orphans, ..Attention::default() })
     };
     read(connection).map_err(fault)
 }

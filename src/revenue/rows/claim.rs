@@ -26,7 +26,7 @@ pub struct ClaimRow {
 /// stands above a weaker one, and what is said about a subscription itself above what its customer lends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClaimRank {
-    /// The predecessor's own rows, which users cannot write, about a customer. Nothing makes such a claim yet.
+    /// The predecessor's own rows, which users cannot write, about a customer.
     PredecessorOfCustomer = 10,
     /// The same about a subscription.
     Predecessor = 15,
