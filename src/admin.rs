@@ -1,7 +1,8 @@
 //! What is asked of a process beside deliveries: health, metrics, and what an operator with the token orders.
 //!
-//! Without a configured token the paths of orders do not exist.
+//! Without a configured operator the paths of orders do not exist.
 
+mod attempts;
 mod control;
 mod erase;
 mod health;
@@ -16,7 +17,7 @@ use axum::Router;
 
 pub use control::Control;
 pub use health::{Health, Receiving};
-pub use operator::Operator;
+pub use operator::Operators;
 
 use crate::door::{Problem, RequestLog, finish};
 
@@ -47,10 +48,11 @@ async fn nowhere() -> Problem {
 fn routes(health: Health, control: Option<Control>) -> Router {
     let mut router = health::full_routes(health);
     if let Some(control) = control.map(Arc::new) {
-        router = router
-            .merge(control::routes(Arc::clone(&control)))
+        let operators = axum::middleware::from_fn_with_state(control.operators.clone(), operator::layer);
+        let behind_a_token = control::routes(Arc::clone(&control))
             .merge(erase::routes(Arc::clone(&control)))
             .merge(reconcile::routes(control));
+        router = router.merge(behind_a_token.layer(operators));
     }
     router
 }

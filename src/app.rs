@@ -36,7 +36,7 @@ pub use restore::finish_restore;
 use secrets::Renewables;
 use traces::Traces;
 
-use crate::admin::Operator;
+use crate::admin::Operators;
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Sources};
 use crate::dispatch::Surroundings;
@@ -223,11 +223,11 @@ pub async fn start_on(
     });
     let record = Arc::clone(&ledger);
     let started = dispatch::start(config, around.clone(), validator, ledger, &mut supervisor, &shutdown)?;
-    let operator = config.http.admin_token.clone().map(Operator::new);
+    let operators = Operators::of(&config.http, inbox.clock().clone());
     let renewables = Renewables {
         guardian: Arc::clone(&guardian),
         endpoints: config.endpoints.clone(),
-        operator: operator.clone(),
+        operators: operators.clone(),
         stripe,
         ledger: record,
         colony: started.keys.clone(),
@@ -237,7 +237,7 @@ pub async fn start_on(
     renewables.announce();
     let orders = reconcile.as_ref().map(|runner| runner.handle.clone());
     let asked = (Arc::clone(&renewables.ledger), orders, renewables.stripe.clone());
-    let control = operator.map(|operator| started.control(operator, &around, asked));
+    let control = operators.map(|operators| started.control(operators, &around, asked));
     let routes = Routes::new(config, around, readiness, control);
     listeners.start(config, routes, &mut supervisor, &shutdown);
     reconcile::start(reconcile, &mut supervisor, &shutdown);

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 
 use super::Control;
+use super::operator::Who;
 use super::wire::EraseStepOrder;
 use crate::door::Problem;
 use crate::inbox::EraseStep;
@@ -28,10 +28,9 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
 
 async fn erase(
     State(control): State<Arc<Control>>,
-    headers: HeaderMap,
+    Extension(who): Extension<Who>,
     body: Body,
 ) -> Result<Json<EraseStep>, Problem> {
-    control.operator.authorize(&headers)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
     let step: EraseStepOrder = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
     if step.person.is_empty() || step.person.len() > PERSON_IDS_MAX {
@@ -43,7 +42,8 @@ async fn erase(
     let erased = erased.map_err(Problem::InboxUnavailable)?;
     if !step.dry_run && erased.erased > 0 {
         let persons = fingerprints.join(" ");
-        tracing::info!(target: "audit", action = "erase", persons, bodies = erased.erased, "admin");
+        let (by, peer) = (&*who.name, who.peer());
+        tracing::info!(target: "audit", action = "erase", who = by, peer, persons, bodies = erased.erased, "admin");
     }
     Ok(Json(erased))
 }

@@ -1,35 +1,169 @@
-//! Who may change things on the admin listener: whoever has the token.
+//! Who may look and who may change things on the admin listener: operators, by their tokens.
+//!
+//! Guarantees: every path behind a token asks here first, a request that changes something needs the role for it, and whatever
+//! is audited names the operator whose token it was, not one that a request claims to be.
 
-use axum::http::{HeaderMap, header};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::attempts::Attempts;
+use crate::config::{HttpConfig, OperatorConfig, OperatorRole};
+use crate::domain::clock::Clock;
 use crate::domain::renewable::Renewable;
 use crate::domain::secret::Secret;
-use crate::door::Problem;
+use crate::door::{Peer, Problem};
 
-/// The operator's token. Every path that shows customer data or changes something asks for it first.
+/// Name of the holder of the one shared token, who may be anybody.
+const SHARED: &str = "token";
+
+/// The operators. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Operator {
-    token: Renewable<Secret>,
+pub struct Operators {
+    known: Renewable<Vec<OperatorConfig>>,
+    attempts: Arc<Attempts>,
+    clock: Clock,
 }
 
-impl Operator {
-    /// Whoever has `token`.
-    pub fn new(token: Secret) -> Self {
-        Self { token: token.into() }
+/// The operator of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Who {
+    pub(super) name: Arc<str>,
+    pub(super) role: OperatorRole,
+    /// Where the request came from, as far as a trusted proxy tells.
+    pub(super) peer: Option<IpAddr>,
+}
+
+impl Who {
+    /// Who orders something: the operator of this name. A shared token has no name, so that what its user says counts.
+    pub(super) fn orders(&self, claimed: Option<String>) -> Option<String> {
+        if &*self.name == SHARED { claimed } else { Some(self.name.to_string()) }
     }
 
-    /// From now on whoever has `token`, for all clones.
-    pub fn renew(&self, token: Secret) {
-        self.token.set(token);
+    /// Only an operator sees what is masked for a viewer.
+    pub(super) fn may_reveal(&self) -> Result<(), Problem> {
+        if self.role == OperatorRole::Operator { Ok(()) } else { Err(Problem::Forbidden) }
     }
 
-    /// Compares digests, so that the time says nothing about the token, its length included.
-    pub(super) fn authorize(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    /// The address for an audit line.
+    pub(super) fn peer(&self) -> Option<String> {
+        self.peer.map(|peer| peer.to_string())
+    }
+}
+
+impl Operators {
+    /// Those that a configuration names; none without one.
+    pub fn of(http: &HttpConfig, clock: Clock) -> Option<Self> {
+        let known = known(http);
+        let attempts = Arc::default();
+        (!known.is_empty()).then(|| Self { known: known.into(), attempts, clock })
+    }
+
+    /// From now on those that this configuration names, for all clones. False when it names none: then nothing changes.
+    pub fn renew(&self, http: &HttpConfig) -> bool {
+        let known = known(http);
+        let any = !known.is_empty();
+        if any {
+            self.known.set(known);
+        }
+        any
+    }
+
+    /// Asks for a token. Compares digests with all of them, so that the time says nothing about a token, its length included.
+    async fn authorize(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Who, Problem> {
+        let address = peer.map(Peer::address);
         let given = headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes).unwrap_or_default();
-        let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
-        let good = Sha256::digest(self.token.get().expose().trim().as_bytes());
-        if bool::from(Sha256::digest(given).ct_eq(&good)) { Ok(()) } else { Err(Problem::Unauthorized) }
+        let Some(given) = given.strip_prefix(b"Bearer ") else { return Err(Problem::Unauthorized) };
+        if !self.attempts.admit(address, self.clock.instant()) {
+            return Err(Problem::TooManyAttempts);
+        }
+        let given = Sha256::digest(given);
+        let mut found = None;
+        for operator in self.known.get().iter() {
+            let good = Sha256::digest(operator.token.expose().trim().as_bytes());
+            if bool::from(given.ct_eq(&good)) {
+                found = Some(Who { name: operator.name.as_str().into(), role: operator.role, peer: address });
+            }
+        }
+        if found.is_none() {
+            tokio::time::sleep(self.attempts.failed(address, self.clock.instant())).await;
+        }
+        found.ok_or(Problem::Unauthorized)
+    }
+}
+
+/// Named operators, and the holders of the shared token.
+fn known(http: &HttpConfig) -> Vec<OperatorConfig> {
+    let shared =
+        |token: &Secret| OperatorConfig { name: SHARED.to_owned(), role: OperatorRole::Operator, token: token.clone() };
+    http.operators.iter().cloned().chain(http.admin_token.as_ref().map(shared)).collect()
+}
+
+/// Before every path behind a token: a viewer gets what changes nothing.
+pub(super) async fn layer(State(operators): State<Operators>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    let who = match operators.authorize(request.headers(), peer).await {
+        Ok(who) => who,
+        Err(problem) => return problem.into_response(),
+    };
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !looks && who.role != OperatorRole::Operator {
+        let (name, peer, path) = (&*who.name, who.peer(), request.uri().path());
+        tracing::info!(target: "audit", action = "refused", who = name, peer, path, "admin");
+        return Problem::Forbidden.into_response();
+    }
+    request.extensions_mut().insert(who);
+    next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bearer(token: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())])
+    }
+
+    fn operators(clock: Clock) -> Operators {
+        let one =
+            |name: &str, role, token: &str| OperatorConfig { name: name.to_owned(), role, token: Secret::new(token) };
+        let known = vec![
+            one("ana", OperatorRole::Operator, "token-of-ana"),
+            one("ben", OperatorRole::Viewer, "token-of-ben\n"),
+            one(SHARED, OperatorRole::Operator, "token-of-all"),
+        ];
+        Operators { known: known.into(), attempts: Arc::default(), clock }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_one_operators_and_orders_are_the_operators_own() {
+        let operators = operators(Clock::system());
+        let who = async |token: &str| operators.authorize(&bearer(token), None).await.unwrap();
+        let ana = who("token-of-ana").await;
+        assert_eq!(ana.orders(Some("mallory".to_owned())).as_deref(), Some("ana"));
+        assert!(ana.may_reveal().is_ok() && who("token-of-ben").await.may_reveal().is_err());
+        assert_eq!(who("token-of-all").await.orders(Some("carl".to_owned())).as_deref(), Some("carl"));
+        for wrong in ["", "token-of-an", "token-of-ana "] {
+            assert!(matches!(operators.authorize(&bearer(wrong), None).await, Err(Problem::Unauthorized)), "{wrong:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_many_wrong_tokens_none_is_looked_at() {
+        let operators = operators(Clock::system());
+        let mut wrong = 0;
+        while matches!(operators.authorize(&bearer("guess"), None).await, Err(Problem::Unauthorized)) {
+            wrong += 1;
+            assert!(wrong < 1000, "guesses are not bounded");
+        }
+        let right = operators.authorize(&bearer("token-of-ana"), None).await;
+        assert!(matches!(right, Err(Problem::TooManyAttempts)), "or a guess could be told from a wrong one");
+        assert!(matches!(operators.authorize(&HeaderMap::new(), None).await, Err(Problem::Unauthorized)), "no guess");
     }
 }

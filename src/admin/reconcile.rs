@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 
 use super::Control;
+use super::operator::Who;
 use crate::door::Problem;
 use crate::reconcile::{Handle, OrderRefused, ReconcileOrder, ReconcileStatus};
 
@@ -21,17 +22,15 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
     Router::new().route("/admin/reconcile", methods.with_state(control))
 }
 
-async fn show(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<ReconcileStatus>, Problem> {
-    control.operator.authorize(&headers)?;
+async fn show(State(control): State<Arc<Control>>) -> Result<Json<ReconcileStatus>, Problem> {
     Ok(Json(handle(&control)?.status()))
 }
 
 async fn order(
     State(control): State<Arc<Control>>,
-    headers: HeaderMap,
+    Extension(who): Extension<Who>,
     body: Body,
 ) -> Result<(StatusCode, Json<ReconcileStatus>), Problem> {
-    control.operator.authorize(&headers)?;
     let handle = handle(&control)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
     let order: ReconcileOrder = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
@@ -39,7 +38,8 @@ async fn order(
         OrderRefused::Busy => Problem::Busy,
         OrderRefused::Ending => Problem::ShuttingDown,
     })?;
-    tracing::info!(target: "audit", action = "reconcile", what = ?order.what, dry_run = order.dry_run, "admin");
+    let (by, peer, what, dry_run) = (&*who.name, who.peer(), order.what, order.dry_run);
+    tracing::info!(target: "audit", action = "reconcile", who = by, peer, ?what, dry_run, "admin");
     Ok((StatusCode::ACCEPTED, Json(status)))
 }
 

@@ -156,7 +156,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let mut renewables = Renewables {
         guardian: Arc::clone(validator.guardian()),
         endpoints: Vec::new(),
-        operator: None,
+        operators: None,
         stripe,
         ledger: Arc::clone(&ledger),
         colony: None,

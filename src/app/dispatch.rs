@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::options::pump_options;
 use super::secrets::ColonyKeys;
-use crate::admin::{Control, Operator};
+use crate::admin::{Control, Operators};
 use crate::bees::roster::Roster;
 use crate::config::{Config, ConfigError};
 use crate::dispatch::pause::Pause;
@@ -34,7 +34,7 @@ impl Started {
     /// What an operator with the token may see and change.
     pub(super) fn control(
         self,
-        operator: Operator,
+        operators: Operators,
         around: &Surroundings,
         (ledger, reconcile, stripe): (Arc<dyn StateOfRecord>, Option<Handle>, Option<Arc<StripeApi>>),
     ) -> Control {
@@ -42,7 +42,7 @@ impl Started {
         let Self { pause, breakers, bees, .. } = self;
         let metrics = instruments.metrics;
         let refetch = stripe.map(|api| Refetcher { api, inbox: inbox.clone() });
-        Control { operator, switch, in_force, inbox, ledger, pause, breakers, bees, reconcile, refetch, metrics }
+        Control { operators, switch, in_force, inbox, ledger, pause, breakers, bees, reconcile, refetch, metrics }
     }
 }
 

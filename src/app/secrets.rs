@@ -7,7 +7,7 @@ use std::sync::Arc;
 use colonies::client::Member;
 
 use super::colony;
-use crate::admin::Operator;
+use crate::admin::Operators;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::renewable::Renewable;
 use crate::job::attestation::{PublicKey, Signer, TRUSTED_KEYS_MAX, Verifier};
@@ -33,7 +33,7 @@ pub(super) struct ColonyKeys {
 pub(super) struct Renewables {
     pub(super) guardian: Arc<Guardian>,
     pub(super) endpoints: Vec<Endpoint>,
-    pub(super) operator: Option<Operator>,
+    pub(super) operators: Option<Operators>,
     pub(super) stripe: Option<Arc<StripeApi>>,
     pub(super) ledger: Arc<dyn StateOfRecord>,
     pub(super) colony: Option<ColonyKeys>,
@@ -83,14 +83,14 @@ impl Renewables {
         changed
     }
 
-    fn admin_token(&self, old: &Config, new: &Config) -> Option<Renewal> {
-        match (&self.operator, &old.http.admin_token, &new.http.admin_token) {
-            (_, old, new) if old == new => None,
-            (Some(operator), _, Some(token)) => {
-                operator.renew(token.clone());
-                Some(Renewal::Done)
-            }
-            // The paths behind the token come and go at a start only.
+    fn operators(&self, old: &Config, new: &Config) -> Option<Renewal> {
+        let (old, new) = (&old.http, &new.http);
+        if old.admin_token == new.admin_token && old.operators == new.operators {
+            return None;
+        }
+        match &self.operators {
+            Some(operators) if operators.renew(new) => Some(Renewal::Done),
+            // The paths behind a token come and go at a start only.
             _ => Some(Renewal::NeedsRestart),
         }
     }
@@ -205,7 +205,7 @@ impl Renewables {
         let results = [
             ("revenue.guardian_rules", self.rules(new)),
             ("STRIPE_WEBHOOK_SECRET", Ok(self.webhook_secrets(new))),
-            ("GATEWAY_ADMIN_TOKEN", Ok(self.admin_token(old, new))),
+            (operators_setting(old, new), Ok(self.operators(old, new))),
             ("STRIPE_SECRET_KEY", self.stripe_key(old, new)),
             (ledger_setting(new), self.ledger(old, new)),
             ("ATTESTATION_PUBKEYS", self.trust(old, new)),
@@ -240,6 +240,11 @@ impl Renewables {
 /// What only a start takes.
 fn fixed<T: PartialEq>(old: Option<&T>, new: Option<&T>) -> Option<Renewal> {
     (old != new).then_some(Renewal::NeedsRestart)
+}
+
+/// Which of the two settings of operators changed.
+fn operators_setting(old: &Config, new: &Config) -> &'static str {
+    if old.http.operators == new.http.operators { "GATEWAY_ADMIN_TOKEN" } else { "GATEWAY_OPERATORS" }
 }
 
 const fn ledger_setting(config: &Config) -> &'static str {

@@ -3,13 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::operators::{self, ADMIN_TOKEN_BYTES_MIN, OperatorConfig};
 use super::reader::{Reader, bytes, duration, number, setting};
 use crate::domain::limits::{SMALL_BODY_BYTES_MAX, WEBHOOK_BODY_BYTES_MAX};
 use crate::domain::network::Networks;
 use crate::domain::secret::Secret;
-
-/// Shortest admin token; shorter ones can be guessed.
-const ADMIN_TOKEN_BYTES_MIN: usize = 16;
 
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
@@ -17,8 +15,10 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Address for metrics and full health. The same as `listen` puts everything on one port.
     pub admin_listen: SocketAddr,
-    /// Token of the admin listener's changes; without one there are none.
+    /// One token that all operators share.
     pub admin_token: Option<Secret>,
+    /// Operators by name. Without any, and without the shared token, the admin listener takes no orders.
+    pub operators: Vec<OperatorConfig>,
     /// Names under which the admin listener may be asked for, beside those that no public registry gives out.
     pub admin_hosts: Vec<String>,
     pub connections: ConnectionBounds,
@@ -79,7 +79,7 @@ pub struct WebhookBounds {
 
 pub(super) fn read(r: &mut Reader) -> HttpConfig {
     let listen = r.or(setting("http.listen", "GATEWAY_LISTEN"), "0.0.0.0:8080", address);
-    let (admin_listen, admin_token) = (admin_listen(r), admin_token(r));
+    let (admin_listen, admin_token, operators) = (admin_listen(r), admin_token(r), operators::read(r));
     // In the order in which `config show` has them.
     let connections_max = r.or(setting("http.connections_max", "GATEWAY_CONNECTIONS_MAX"), "4096", number(1, 100_000));
     let requests_max = r.or(setting("http.requests_max", "GATEWAY_REQUESTS_MAX"), "2048", number(1, 100_000));
@@ -110,6 +110,7 @@ pub(super) fn read(r: &mut Reader) -> HttpConfig {
         listen,
         admin_listen,
         admin_token,
+        operators,
         admin_hosts: admin_hosts(r),
         connections: ConnectionBounds {
             connections_max,

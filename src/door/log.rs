@@ -32,8 +32,9 @@ const METHOD_BYTES_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub struct RequestLog {
     instruments: Instruments,
-    /// Of the listener that everybody reaches. Refused requests there count as webhook requests and leave few lines.
-    public: Option<Arc<Quiet>>,
+    /// Whether everybody reaches the listener. Refused requests there count as webhook requests.
+    public: bool,
+    quiet: Arc<Quiet>,
 }
 
 /// The line of a request that has begun.
@@ -46,9 +47,9 @@ pub(super) struct RequestLine<'a> {
 }
 
 impl RequestLog {
-    /// Of a public listener, or of one that operators have for themselves, where every line is told.
+    /// Of a public listener, or of one that operators have for themselves, where every line is told but those of wrong tokens.
     pub fn new(instruments: Instruments, public: bool) -> Self {
-        Self { instruments, public: public.then(Arc::default) }
+        Self { instruments, public, quiet: Arc::default() }
     }
 
     /// Begins a line. The path is one that is configured, never as sent: that could hold anything.
@@ -91,7 +92,8 @@ impl RequestLine<'_> {
             tracing::debug!(target: "request", method, path, status, duration_ms, "request");
             return;
         };
-        let left_out = log.public.as_ref().map_or(Some(0), |quiet| quiet.admit(code, now));
+        let few = log.public || matches!(*code, "unauthorized" | "too_many_attempts");
+        let left_out = if few { log.quiet.admit(code, now) } else { Some(0) };
         if let Some(left_out) = left_out {
             let left_out = (left_out > 0).then_some(left_out);
             let peer = peer.map(|peer| peer.address().to_string());
@@ -101,7 +103,7 @@ impl RequestLine<'_> {
         } else {
             tracing::debug!(target: "request", method, path, status, code, reason, duration_ms, "request");
         }
-        if log.public.is_some() {
+        if log.public {
             log.instruments.metrics.webhook_requests.of(code).increment(1);
             Metrics::observe(&log.instruments.metrics.webhook_seconds, duration);
         }

@@ -59,6 +59,12 @@ pub enum Problem {
     /// The token is missing or wrong.
     #[error("unauthorized")]
     Unauthorized,
+    /// So many wrong tokens came from this address that none is looked at now.
+    #[error("too many attempts")]
+    TooManyAttempts,
+    /// The operator may look, and not do this.
+    #[error("forbidden")]
+    Forbidden,
     /// The body of an admin request is not what the path takes.
     #[error("invalid request")]
     InvalidRequest,
@@ -115,6 +121,8 @@ impl Problem {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NotFound => "not_found",
             Self::Unauthorized => "unauthorized",
+            Self::TooManyAttempts => "too_many_attempts",
+            Self::Forbidden => "forbidden",
             Self::InvalidRequest | Self::Invalid { .. } => "invalid_request",
             Self::NoSuchEntry => "no_such_entry",
             Self::Busy => "busy",
@@ -129,8 +137,8 @@ impl Problem {
                 StatusCode::BAD_REQUEST
             }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::PeerOverShare => StatusCode::TOO_MANY_REQUESTS,
-            Self::PeerNotListed => StatusCode::FORBIDDEN,
+            Self::PeerOverShare | Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+            Self::PeerNotListed | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Overloaded | Self::InboxUnavailable(_) | Self::InboxTimeout | Self::ShuttingDown => {
@@ -160,6 +168,8 @@ impl Problem {
             Self::ShuttingDown => "The gateway is restarting. Try again later.",
             Self::MethodNotAllowed { .. } => "This path does not take this method.",
             Self::NotFound => "There is nothing at this path.",
+            Self::TooManyAttempts => "Too many wrong tokens came from this address. Try again in some seconds.",
+            Self::Forbidden => "This operator may look, and not do this: it needs the role `operator`.",
             Self::Unauthorized => "This path needs the admin token: Authorization: Bearer <token>.",
             Self::NoSuchEntry => "There is no entry of this number.",
             Self::Invalid { .. } => "The request makes no sense.",
@@ -186,6 +196,8 @@ impl Problem {
             | Self::MethodNotAllowed { .. }
             | Self::NotFound
             | Self::Unauthorized
+            | Self::TooManyAttempts
+            | Self::Forbidden
             | Self::InvalidRequest
             | Self::Invalid { .. }
             | Self::NoSuchEntry

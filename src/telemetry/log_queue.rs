@@ -17,6 +17,10 @@ pub const PLAIN_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes in memory when a warning or an error comes.
 pub const URGENT_BYTES_MAX: usize = 2 * PLAIN_BYTES_MAX;
 
+/// Target of the lines that tell what people ordered and looked at: `action`, `who`, `peer`, and what it was about. They count
+/// as urgent.
+pub const AUDIT: &str = "audit";
+
 /// How long the thread gathers lines before it writes them. Warnings and errors are written at once.
 pub const GATHER: Duration = Duration::from_millis(10);
 
@@ -142,7 +146,8 @@ impl<'a> MakeWriter<'a> for LogQueue {
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Self::Writer {
-        LineWriter { shared: &self.shared, urgent: *metadata.level() <= Level::WARN }
+        let urgent = *metadata.level() <= Level::WARN || metadata.target() == AUDIT;
+        LineWriter { shared: &self.shared, urgent }
     }
 }
 

@@ -15,7 +15,7 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use super::json_line::JsonLine;
-use super::log_queue::LogQueue;
+use super::log_queue::{AUDIT, LogQueue};
 
 /// The queue of this process, once there is one.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
@@ -94,9 +94,15 @@ pub fn flush() {
     }
 }
 
+/// What people order is told whatever the filter leaves out: a directive for a target goes before those for all, and in the place
+/// of one for the same.
+fn audited(filter: EnvFilter) -> Result<EnvFilter, ParseError> {
+    Ok(filter.add_directive(format!("{AUDIT}=info").parse()?))
+}
+
 /// Installs the subscriber for the whole process. Does nothing when one is installed already.
 pub fn install(format: LogFormat, filter: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(filter)?;
+    let filter = audited(EnvFilter::try_new(filter)?)?;
     let terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer(terminal));
     let json = match format {

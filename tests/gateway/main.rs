@@ -10,6 +10,7 @@ mod durability;
 mod erase;
 mod hostile;
 mod inbox;
+mod operators;
 mod route;
 mod rules;
 mod shutdown;

@@ -6,6 +6,16 @@ use std::process::Stdio;
 
 use crate::gateway::{Options, connect, event, post, read_reply, signature};
 
+/// A process that a failing test takes along.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn webhooks_are_taken_before_a_ledger_that_hangs_has_said_anything() {
     let directory = tempfile::tempdir().unwrap();
@@ -14,8 +24,8 @@ fn webhooks_are_taken_before_a_ledger_that_hangs_has_said_anything() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("postgres://gateway:secret@{}/gateway", ledger.local_addr().unwrap());
     let options = Options::new(directory.path()).with("DATABASE_URL", url).with("GATEWAY_LISTEN", free);
-    let mut child = options.command().arg("serve").stderr(Stdio::piped()).spawn().unwrap();
-    let stderr = child.stderr.take().unwrap();
+    let mut child = Killed(options.command().arg("serve").stderr(Stdio::piped()).spawn().unwrap());
+    let stderr = child.0.stderr.take().unwrap();
     let log = std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).collect::<Vec<_>>());
     let (held, _) = ledger.accept().expect("the gateway asks the ledger");
     // It waits for an answer now.
@@ -25,7 +35,6 @@ fn webhooks_are_taken_before_a_ledger_that_hangs_has_said_anything() {
     std::io::Write::write_all(&mut stream, &request).unwrap();
     assert_eq!(read_reply(&mut stream).expect("an answer").status, 200);
     drop(held);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     drop(log.join());
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, RawQuery, State};
-use axum::http::HeaderMap;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 
 use super::Control;
+use crate::admin::operator::Who;
 use crate::admin::wire::{EntriesOrder, ListQuery};
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
@@ -27,6 +27,7 @@ const STEP_PAUSE: Duration = Duration::from_millis(20);
 
 /// One audit line, written when the work ends in whichever way, a request that was given up included.
 struct OrderAudit<'a> {
+    who: &'a Who,
     order: &'a Order,
     selection: &'a Selection,
     dry_run: bool,
@@ -37,10 +38,12 @@ struct OrderAudit<'a> {
 
 impl Drop for OrderAudit<'_> {
     fn drop(&mut self) {
-        let Self { order, selection, dry_run, matched, changed, refused } = self;
+        let Self { who, order, selection, dry_run, matched, changed, refused } = self;
         tracing::info!(
             target: "audit",
             action = order.action.as_str(),
+            who = &*who.name,
+            peer = who.peer(),
             selection = told(selection),
             by = order.by,
             note = order.note,
@@ -81,15 +84,18 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
 async fn list(
     State(control): State<Arc<Control>>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    Extension(who): Extension<Who>,
 ) -> Result<Json<ListedPage>, Problem> {
-    control.operator.authorize(&headers)?;
     let ListQuery { selection, after, limit, reveal } =
         ListQuery::parse(&query.unwrap_or_default()).map_err(invalid)?;
+    if reveal {
+        who.may_reveal()?;
+    }
     let page = control.inbox.list(&selection, after, limit, reveal).await.map_err(Problem::InboxUnavailable)?;
     if reveal {
         let (selection, entries) = (told(&selection), page.entries.len());
-        tracing::info!(target: "audit", action = "reveal", selection, entries, "admin");
+        let (by, peer) = (&*who.name, who.peer());
+        tracing::info!(target: "audit", action = "reveal", who = by, peer, selection, entries, "admin");
     }
     Ok(Json(page))
 }
@@ -98,49 +104,46 @@ async fn show(
     State(control): State<Arc<Control>>,
     Path(entry): Path<String>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    Extension(who): Extension<Who>,
 ) -> Result<Json<EntryStory>, Problem> {
-    control.operator.authorize(&headers)?;
     let entry = EntryId(entry.parse().map_err(|_| Problem::NoSuchEntry)?);
     let ListQuery { selection, reveal, .. } = ListQuery::parse(&query.unwrap_or_default()).map_err(invalid)?;
     if !selection.is_empty() {
         return Err(invalid("an entry is named by its number alone; `reveal` shows its body"));
     }
+    if reveal {
+        who.may_reveal()?;
+    }
     let story = control.inbox.story(entry, reveal).await.map_err(Problem::InboxUnavailable)?;
     let story = story.ok_or(Problem::NoSuchEntry)?;
     if reveal {
-        tracing::info!(target: "audit", action = "reveal", entry = entry.0, entries = 1, "admin");
+        let (by, peer) = (&*who.name, who.peer());
+        tracing::info!(target: "audit", action = "reveal", who = by, peer, entry = entry.0, entries = 1, "admin");
     }
     Ok(Json(story))
 }
 
-async fn replay(control: State<Arc<Control>>, headers: HeaderMap, body: Body) -> Result<Json<OrderStep>, Problem> {
-    change(&control, &headers, body, Action::Replay).await
+async fn replay(control: State<Arc<Control>>, who: Extension<Who>, body: Body) -> Result<Json<OrderStep>, Problem> {
+    change(&control, &who, body, Action::Replay).await
 }
 
-async fn release(control: State<Arc<Control>>, headers: HeaderMap, body: Body) -> Result<Json<OrderStep>, Problem> {
-    change(&control, &headers, body, Action::Release).await
+async fn release(control: State<Arc<Control>>, who: Extension<Who>, body: Body) -> Result<Json<OrderStep>, Problem> {
+    change(&control, &who, body, Action::Release).await
 }
 
 async fn drop_entries(
     control: State<Arc<Control>>,
-    headers: HeaderMap,
+    who: Extension<Who>,
     body: Body,
 ) -> Result<Json<OrderStep>, Problem> {
-    change(&control, &headers, body, Action::Drop).await
+    change(&control, &who, body, Action::Drop).await
 }
 
-async fn refetch(control: State<Arc<Control>>, headers: HeaderMap, body: Body) -> Result<Json<OrderStep>, Problem> {
-    change(&control, &headers, body, Action::Refetch).await
+async fn refetch(control: State<Arc<Control>>, who: Extension<Who>, body: Body) -> Result<Json<OrderStep>, Problem> {
+    change(&control, &who, body, Action::Refetch).await
 }
 
-async fn change(
-    control: &Control,
-    headers: &HeaderMap,
-    body: Body,
-    action: Action,
-) -> Result<Json<OrderStep>, Problem> {
-    control.operator.authorize(headers)?;
+async fn change(control: &Control, who: &Who, body: Body, action: Action) -> Result<Json<OrderStep>, Problem> {
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
     let EntriesOrder { selection, all, by, note, dry_run, after } = serde_json::from_slice(&body).map_err(invalid)?;
     selection.check().map_err(invalid)?;
@@ -150,9 +153,9 @@ async fn change(
     if action == Action::Drop && note.as_deref().is_none_or(|note| note.trim().is_empty()) {
         return Err(invalid("a drop needs a note that says why"));
     }
-    let order = Order { action, by, note };
+    let order = Order { action, by: who.orders(by), note };
     let (order, selection) = (&order, &selection);
-    let mut audit = OrderAudit { order, selection, dry_run, matched: 0, changed: 0, refused: BTreeMap::new() };
+    let mut audit = OrderAudit { who, order, selection, dry_run, matched: 0, changed: 0, refused: BTreeMap::new() };
     let mut total = OrderStep { entries: Vec::new(), next: after };
     for number in 0..STEPS_MAX {
         if number > 0 {

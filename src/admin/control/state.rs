@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::{BODY_BYTES_MAX, Control};
+use crate::admin::operator::Who;
 use crate::admin::wire::{Resumed, Waiting};
 use crate::bees::roster::BeeReport;
 use crate::domain::breaker::Breaker;
@@ -65,37 +65,34 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
         .with_state(control)
 }
 
-async fn problems(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<Waiting>, Problem> {
-    control.operator.authorize(&headers)?;
+async fn problems(State(control): State<Arc<Control>>) -> Result<Json<Waiting>, Problem> {
     let problems = control.inbox.problems().await.map_err(Problem::InboxUnavailable)?;
     let asked = tokio::time::timeout(LEDGER_ANSWER_MAX, control.ledger.attention(SUBSCRIPTIONS_NAMED_MAX)).await;
     Ok(Json(Waiting { problems, access: asked.ok().and_then(Result::ok) }))
 }
 
 /// Entries that are suspected are tried again now too, or nothing might be due for the probe.
-async fn resume(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<Resumed>, Problem> {
-    control.operator.authorize(&headers)?;
+async fn resume(State(control): State<Arc<Control>>, Extension(who): Extension<Who>) -> Result<Json<Resumed>, Problem> {
     let suspects = control.pause.suspects();
     let hastened = control.inbox.hasten(suspects).await.map_err(Problem::InboxUnavailable)?;
     let was_paused = control.pause.resume();
     control.inbox.wake();
-    tracing::info!(target: "audit", action = "resume", was_paused, hastened, "admin");
+    let (by, peer) = (&*who.name, who.peer());
+    tracing::info!(target: "audit", action = "resume", who = by, peer, was_paused, hastened, "admin");
     Ok(Json(Resumed { was_paused }))
 }
 
-async fn breakers(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<Breakers>, Problem> {
-    control.operator.authorize(&headers)?;
+async fn breakers(State(control): State<Arc<Control>>) -> Json<Breakers> {
     let breakers = control.breakers.iter().map(|(name, breaker)| view(name, breaker)).collect();
-    Ok(Json(Breakers { breakers }))
+    Json(Breakers { breakers })
 }
 
 async fn change_breaker(
     State(control): State<Arc<Control>>,
     Path(name): Path<String>,
-    headers: HeaderMap,
+    Extension(who): Extension<Who>,
     body: Body,
 ) -> Result<Json<BreakerView>, Problem> {
-    control.operator.authorize(&headers)?;
     let (name, breaker) = control.breakers.iter().find(|(known, _)| *known == name).ok_or(Problem::NotFound)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
     let change: BreakerChange = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
@@ -105,13 +102,13 @@ async fn change_breaker(
         BreakerWish::Probe => breaker.probe_now(),
     };
     let wish = format!("{:?}", change.state).to_lowercase();
-    tracing::info!(target: "audit", action = "breaker", breaker = name, wish, changed, "admin");
+    let (by, peer) = (&*who.name, who.peer());
+    tracing::info!(target: "audit", action = "breaker", who = by, peer, breaker = name, wish, changed, "admin");
     Ok(Json(view(name, breaker)))
 }
 
-async fn bees(State(control): State<Arc<Control>>, headers: HeaderMap) -> Result<Json<Bees>, Problem> {
-    control.operator.authorize(&headers)?;
-    Ok(Json(Bees { bees: control.bees.read() }))
+async fn bees(State(control): State<Arc<Control>>) -> Json<Bees> {
+    Json(Bees { bees: control.bees.read() })
 }
 
 fn view(name: &'static str, breaker: &Breaker) -> BreakerView {
