@@ -3,7 +3,7 @@
 //! Guarantees: there are never more than the bound, and one sender has no more than its share. The newest is not turned away
 //! for the sake of one that says nothing: the oldest idle one is closed, first among those that never brought a delivery.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -11,6 +11,10 @@ use tokio::task::Id;
 use tokio_util::sync::CancellationToken;
 
 use super::peer::{Peer, PeerKey};
+
+/// Silent connections that one look at all of them finds to make room, the oldest first, so that a flood does not have each new
+/// connection cost such a look.
+const FOUND_MAX: usize = 64;
 
 /// Marks a connection as busy, in the place of the moment since which it is idle.
 const BUSY: u64 = 0;
@@ -49,6 +53,8 @@ pub(super) struct Connections {
     open: HashMap<Id, Open>,
     /// Of those that have a share, how many each has open.
     peers: HashMap<PeerKey, usize>,
+    /// What the last look found: of all connections, or of a sender at its share.
+    found: HashMap<Option<PeerKey>, VecDeque<(Id, Idle)>>,
     max: usize,
     share: usize,
     /// Counts what became idle, so that moments can be compared. Begins after [`BUSY`].
@@ -59,6 +65,22 @@ pub(super) struct Connections {
 struct Open {
     peer: Option<PeerKey>,
     state: Arc<State>,
+}
+
+/// In which order idle connections make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Idle {
+    has_delivered: bool,
+    since: u64,
+}
+
+impl Open {
+    /// Nothing while it is busy.
+    fn idle(&self) -> Option<Idle> {
+        let since = self.state.idle_since.load(Ordering::Relaxed);
+        let has_delivered = self.state.has_delivered.load(Ordering::Relaxed);
+        (since != BUSY).then_some(Idle { has_delivered, since })
+    }
 }
 
 /// What became of a connection that wants in.
@@ -73,7 +95,8 @@ pub(super) enum Admission {
 impl Connections {
     /// At most `max`, of which one sender has at most `share`.
     pub(super) fn new(max: usize, share: usize) -> Self {
-        Self { open: HashMap::new(), peers: HashMap::new(), max, share, clock: Arc::new(AtomicU64::new(BUSY + 1)) }
+        let clock = Arc::new(AtomicU64::new(BUSY + 1));
+        Self { open: HashMap::new(), peers: HashMap::new(), found: HashMap::new(), max, share, clock }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -85,9 +108,9 @@ impl Connections {
         let key = peer.key();
         let its = key.and_then(|key| self.peers.get(&key)).copied().unwrap_or(0);
         let displaced = if its >= self.share {
-            self.displace(|open| open.peer == key)
+            self.displace(key)
         } else if self.open.len() >= self.max {
-            self.displace(|_| true)
+            self.displace(None)
         } else {
             return Admission::Admitted(self.state());
         };
@@ -118,22 +141,40 @@ impl Connections {
             *number -= 1;
             if *number == 0 {
                 self.peers.remove(&peer);
+                self.found.remove(&Some(peer));
             }
         }
     }
 
-    /// Closes the oldest idle connection of those that are meant; false when all of them are busy.
-    fn displace(&mut self, is_meant: impl Fn(&Open) -> bool) -> bool {
-        let idle = self.open.iter().filter(|(_, open)| is_meant(open)).filter_map(|(task, open)| {
-            let since = open.state.idle_since.load(Ordering::Relaxed);
-            (since != BUSY).then(|| ((open.state.has_delivered.load(Ordering::Relaxed), since), *task))
-        });
-        let Some((_, oldest)) = idle.min_by_key(|(rank, _)| *rank) else { return false };
+    /// Closes the oldest idle connection, of a sender or of all; false when all of them are busy.
+    fn displace(&mut self, of: Option<PeerKey>) -> bool {
+        let Some(oldest) = self.next_found(of).or_else(|| self.look(of)) else { return false };
         if let Some(open) = self.open.get(&oldest) {
             open.state.displaced.cancel();
         }
         self.ended(oldest);
         true
+    }
+
+    /// The next that the last look found and that said nothing since.
+    fn next_found(&mut self, of: Option<PeerKey>) -> Option<Id> {
+        let (open, found) = (&self.open, self.found.get_mut(&of)?);
+        std::iter::from_fn(|| found.pop_front())
+            .find(|(task, idle)| open.get(task).and_then(Open::idle) == Some(*idle))
+            .map(|(task, _)| task)
+    }
+
+    /// Looks at all of them for the oldest, and keeps what else it finds. Only silent ones: of those that delivered, each is the
+    /// last resort anew.
+    fn look(&mut self, of: Option<PeerKey>) -> Option<Id> {
+        let is_meant = |open: &Open| of.is_none() || open.peer == of;
+        let idle = self.open.iter().filter(|(_, open)| is_meant(open));
+        let mut idle: Vec<(Id, Idle)> = idle.filter_map(|(task, open)| Some((*task, open.idle()?))).collect();
+        idle.sort_unstable_by_key(|(_, idle)| *idle);
+        let (oldest, _) = *idle.first()?;
+        let silent = idle.into_iter().skip(1).take(FOUND_MAX).take_while(|(_, idle)| !idle.has_delivered);
+        self.found.insert(of, silent.collect());
+        Some(oldest)
     }
 }
 
@@ -188,6 +229,26 @@ mod tests {
         last.busy();
         assert!(world.connect(peer(6)).is_some() && is_closed(&stripe), "only then the one that delivered");
         assert_eq!(world.connections.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn whoever_spoke_since_a_look_makes_no_room() {
+        let mut world = world(4, 4);
+        let [first, second, third, fourth] = [1, 2, 3, 4].map(|number| world.connect(peer(number)).unwrap());
+        let fifth = world.connect(peer(5)).unwrap();
+        assert!(is_closed(&first), "the look finds the second and the third too");
+        second.busy();
+        third.busy();
+        third.idle(true);
+        let sixth = world.connect(peer(6)).unwrap();
+        let closed = [&second, &third, &fourth, &fifth, &sixth].map(|state| is_closed(state));
+        assert_eq!(closed, [false, false, true, false, false]);
+        // The newest are silent, and one that delivered goes after them.
+        for _ in 0..10 {
+            world.connect(peer(7)).unwrap();
+        }
+        assert!(!is_closed(&third) && !is_closed(&second));
+        assert_eq!(world.connections.len(), 4);
     }
 
     #[tokio::test]
