@@ -47,9 +47,11 @@ pub(super) fn body(options: &Options, life: &mut Life, draft: &Draft, id: &str) 
         "reason": reason,
         "related_object": related,
     });
-    if let Some(Value::Object(before)) = &draft.previous {
-        let after: Map<String, Value> =
-            before.keys().map(|key| (key.clone(), draft.object.get(key).cloned().unwrap_or(Value::Null))).collect();
+    if let Some(Value::Object(previous)) = &draft.previous {
+        let now = |key: &str| draft.object.get(key).cloned().unwrap_or(Value::Null);
+        let changed = previous.iter().filter(|(key, value)| now(key) != **value);
+        let before: Map<String, Value> = changed.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let after: Map<String, Value> = before.keys().map(|key| (key.clone(), now(key))).collect();
         event["changes"] = json!({"before": before, "after": after});
     }
     serde_json::to_vec_pretty(&event).expect("maps with text keys serialise to memory")
