@@ -16,6 +16,7 @@ mod options;
 mod pipeline;
 mod problems;
 pub mod reconcile;
+mod rehearse;
 mod reload;
 mod restore;
 mod route;
@@ -31,6 +32,7 @@ use std::time::Duration;
 pub use drops::tell_drops;
 use listen::{Listeners, Routes};
 pub use options::inbox_options;
+pub use rehearse::rehearse;
 use reload::Reload;
 pub use restore::finish_restore;
 use secrets::Renewables;
@@ -98,13 +100,32 @@ pub enum StartError {
     /// Configuration and database differ about shadow mode.
     #[error(transparent)]
     Mode(#[from] shadow::ModeError),
-    /// The directory for the gateway's files cannot be made.
-    #[error("cannot create {path}")]
+    /// The directory for the gateway's files cannot be made or written.
+    #[error("cannot make or write the directory {path}")]
     Directory {
         path: std::path::PathBuf,
         #[source]
         source: io::Error,
     },
+}
+
+impl StartError {
+    /// Whether a person has to change a setting or a file before another start can do better.
+    pub fn is_misconfiguration(&self) -> bool {
+        let is_lasting = |source: &io::Error| {
+            use io::ErrorKind::{IsADirectory, NotADirectory, PermissionDenied};
+            matches!(source.kind(), PermissionDenied | NotADirectory | IsADirectory)
+        };
+        match self {
+            Self::Config(_) | Self::Stripe(_) | Self::Tiers(_) | Self::Rules(_) | Self::Traces(_) | Self::Mode(_) => {
+                true
+            }
+            // Before anybody is asked, this is a URL that cannot be read.
+            Self::Ledger(error) => error.kind == LedgerErrorKind::Auth,
+            Self::Inbox(OpenError::Path { source, .. }) | Self::Directory { source, .. } => is_lasting(source),
+            Self::Listen { .. } | Self::Inbox(_) | Self::Restore(_) => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -117,6 +138,7 @@ pub struct Gateway {
     pub switch: RouteSwitch,
     pub shutdown: Shutdown,
     renewables: Renewables,
+    board: Board,
     config: Config,
     supervisor: Supervisor,
     threads: InboxThreads,
@@ -204,7 +226,6 @@ pub async fn start_on(
     let (webhooks_address, admin_address) = listeners.addresses(config)?;
     let (inbox, threads) = Inbox::open(&inbox_options(config), clock.clone()).map_err(StartError::Inbox)?;
     inbox_latch.release();
-
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
     let around = Surroundings {
         inbox: inbox.clone(),
@@ -219,7 +240,7 @@ pub async fn start_on(
     drops::start(&ledger, &inbox, &mut supervisor, &shutdown);
     let reconcile = stripe.clone().map(|api| {
         let parts = (api, inbox.clone(), Arc::clone(&ledger), Arc::clone(&validator));
-        reconcile::runner(config, parts, Arc::clone(&metrics), board, clock)
+        reconcile::runner(config, parts, Arc::clone(&metrics), board.clone(), clock)
     });
     let record = Arc::clone(&ledger);
     let started = dispatch::start(config, around.clone(), validator, ledger, &mut supervisor, &shutdown)?;
@@ -242,10 +263,8 @@ pub async fn start_on(
     listeners.start(config, routes, &mut supervisor, &shutdown);
     reconcile::start(reconcile, &mut supervisor, &shutdown);
     let keep = (housekeeping::retention(&config.inbox), config.inbox.data_dir.clone());
-    supervisor.start(
-        "housekeeping",
-        housekeeping::run(inbox.clone(), keep, Arc::clone(&metrics), guardian, shutdown.clone()),
-    );
+    let housework = housekeeping::run(inbox.clone(), keep, Arc::clone(&metrics), guardian, shutdown.clone());
+    supervisor.start("housekeeping", housework);
     supervisor.start("inbox", housekeeping::watch(threads.fatal(), shutdown.clone()));
     listener_latch.release();
     is_meant(config, &*renewables.ledger).await?;
@@ -256,6 +275,7 @@ pub async fn start_on(
         switch,
         shutdown,
         renewables,
+        board,
         config: config.clone(),
         supervisor,
         threads,
@@ -271,6 +291,7 @@ impl Gateway {
             read: Config::for_serve,
             switch: Some(self.switch.clone()),
             renewables: self.renewables.clone(),
+            board: self.board.clone(),
             manager,
             clock: self.inbox.clock().clone(),
         };

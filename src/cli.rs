@@ -148,7 +148,7 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
         Command::Erase(args) => erase::run(args, &sources, clock).await,
         Command::Backup(args) => backup::run(args, &sources, clock).await,
         Command::Restore(args) => restore::run(args, &sources, clock).await,
-        Command::Config(command) => config::run(&command, &sources),
+        Command::Config(command) => config::run(&command, &sources, &clock),
     };
     crate::telemetry::logging::flush();
     match result {
@@ -160,7 +160,7 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
             eprintln!("error: {error}");
             error.chain().skip(1).for_each(|cause| eprintln!("  because: {cause}"));
             let starting = error.downcast_ref::<StartError>();
-            if error.is::<ConfigError>() || matches!(starting, Some(StartError::Config(_))) {
+            if error.is::<ConfigError>() || starting.is_some_and(StartError::is_misconfiguration) {
                 ExitCode::from(MISCONFIGURED)
             } else {
                 ExitCode::FAILURE

@@ -57,7 +57,7 @@ pub(super) fn pool(
         None => None,
     };
     let (keys, id) = executor_keys(colony, owner.as_deref())?;
-    let pool_name = colony.executor_name.clone().unwrap_or_else(|| name_of(&host_name(), &id));
+    let pool_name = colony.executor_name.clone().unwrap_or_else(|| name_of(&host_name(), &id, completions.is_none()));
     let options = PoolOptions {
         count,
         poll: colony.poll_timeout,
@@ -79,19 +79,31 @@ pub(super) fn pool(
     Pool::new(options, tools).map_err(|error| fault("bees", error))
 }
 
+/// What [`pool`] would refuse.
+pub(super) fn check(colony: &ColonyConfig) -> Result<(), ConfigError> {
+    let owner = match &colony.colony_key {
+        Some(_) => Some(key(colony.colony_key.as_ref(), "COLONIES_COLONY_PRVKEY", "")?),
+        None => None,
+    };
+    executor_keys(colony, owner.as_deref())?;
+    name(colony)?;
+    verifier(colony).map(drop)
+}
+
 /// What the machine or the container calls itself; empty where the system does not say.
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The name of bees that were given none: of the host and the key, so that neither several hosts with one key nor several keys
-/// on one host meet under one name. Containers have host names of their own.
-fn name_of(host: &str, id: &str) -> String {
+/// on one host meet under one name, nor bees alone and those of a gateway beside them. Containers have host names of their own.
+fn name_of(host: &str, id: &str, alone: bool) -> String {
     let label = host.split('.').next().unwrap_or_default();
     let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '-' || *letter == '_';
     let label: String = label.chars().filter(is_plain).take(HOST_BYTES_MAX).collect();
     let id = &id[..NAME_DIGITS];
-    if label.is_empty() { format!("bee-{id}") } else { format!("bee-{label}-{id}") }
+    let kind = if alone { "bees" } else { "bee" };
+    if label.is_empty() { format!("{kind}-{id}") } else { format!("{kind}-{label}-{id}") }
 }
 
 /// The executor's key, with its id. Without one, it follows from the key of the colony's owner.
@@ -133,6 +145,7 @@ pub struct BeeHouse {
     pub admin: Option<SocketAddr>,
     pub shutdown: Shutdown,
     renewables: Renewables,
+    board: Board,
     config: Config,
     clock: Clock,
     supervisor: Supervisor,
@@ -150,7 +163,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let metrics = Metrics::new();
     let (tracer, traces) = Traces::start(config, "colony-gateway-bee", &metrics)?;
     let board = Board::default();
-    let instruments = Instruments { metrics: Arc::clone(&metrics), board, clock: clock.clone(), tracer };
+    let instruments = Instruments { metrics: Arc::clone(&metrics), board: board.clone(), clock: clock.clone(), tracer };
     let stripe = pipeline::stripe(config, &clock)?;
     let validator = Arc::new(pipeline::validator(config, stripe.clone(), &clock)?);
     let mut renewables = Renewables {
@@ -194,7 +207,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     };
     supervisor.start("upkeep", upkeep(Arc::clone(&metrics), shutdown.clone()));
     release(pool, config, &metrics, &clock, (&mut supervisor, &shutdown))?;
-    Ok(BeeHouse { admin, shutdown, renewables, config: config.clone(), clock, supervisor, traces })
+    Ok(BeeHouse { admin, shutdown, renewables, board, config: config.clone(), clock, supervisor, traces })
 }
 
 /// Bees on their own that were told of no ledger would write to a file that nobody reads.
@@ -226,7 +239,8 @@ impl BeeHouse {
     /// Reads secrets and rules again at each hangup, and whenever their files change.
     pub fn reload_at(&mut self, hangups: Hangups, sources: Sources, manager: Notifier) {
         let (renewables, clock) = (self.renewables.clone(), self.clock.clone());
-        let reload = Reload { sources, read: Config::for_tools, switch: None, renewables, manager, clock };
+        let board = self.board.clone();
+        let reload = Reload { sources, read: Config::for_bees, switch: None, renewables, manager, board, clock };
         self.supervisor.start("reload", reload.run(self.config.clone(), hangups, self.shutdown.clone()));
     }
 
@@ -253,12 +267,13 @@ mod tests {
     #[test]
     fn bees_without_a_name_are_called_by_host_and_key() {
         let id = "16279109b7e4a5bb2e003d185777aa4266b82edfb221dbe0ca73992a68dc8543";
-        assert_eq!(name_of("0c1d2e3f4a5b", id), "bee-0c1d2e3f4a5b-16279109", "a container");
-        assert_eq!(name_of("web_1.example.com", id), "bee-web_1-16279109");
+        assert_eq!(name_of("0c1d2e3f4a5b", id, false), "bee-0c1d2e3f4a5b-16279109", "a container");
+        assert_eq!(name_of("web_1.example.com", id, false), "bee-web_1-16279109");
         // A colon in an executor's name breaks the colony's list of executors.
-        assert_eq!(name_of("a:b c\u{e9}", id), "bee-abc-16279109");
-        assert_eq!(name_of("", id), "bee-16279109");
-        assert_eq!(name_of(&"h".repeat(300), id).len(), "bee--16279109".len() + HOST_BYTES_MAX);
+        assert_eq!(name_of("a:b c\u{e9}", id, false), "bee-abc-16279109");
+        assert_eq!(name_of("", id, false), "bee-16279109");
+        assert_eq!(name_of("web_1", id, true), "bees-web_1-16279109", "beside a gateway of the same key");
+        assert_eq!(name_of(&"h".repeat(300), id, false).len(), "bee--16279109".len() + HOST_BYTES_MAX);
         assert!(!host_name().is_empty());
     }
 }

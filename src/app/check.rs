@@ -113,8 +113,18 @@ pub async fn run(config: &Config, clock: &Clock) -> CheckReport {
     components.push(machine::disk(config));
     components.push(machine::files(config));
     components.push(settings(config));
-    let status = components.iter().map(|finding| finding.status).max().unwrap_or(CheckStatus::Ok).max(CheckStatus::Ok);
+    let status = overall(&components, !config.endpoints.is_empty());
     CheckReport { status, version: env!("CARGO_PKG_VERSION"), checked_at: clock.now().to_string(), components }
+}
+
+/// The worst of all. What a gateway can do without, a colony and its bees, makes it no worse than degraded: entries go the
+/// direct route.
+fn overall(components: &[Diagnosis], receives: bool) -> CheckStatus {
+    let weight = |finding: &Diagnosis| match finding.component {
+        "colony" | "bees" if receives => finding.status.min(CheckStatus::Degraded),
+        _ => finding.status,
+    };
+    components.iter().map(weight).max().unwrap_or(CheckStatus::Ok).max(CheckStatus::Ok)
 }
 
 async fn within(component: &'static str, probe: impl Future<Output = Vec<Diagnosis>>) -> Vec<Diagnosis> {
@@ -149,6 +159,14 @@ mod tests {
         let codes = [CheckStatus::NotConfigured, CheckStatus::Ok, CheckStatus::Degraded, CheckStatus::Down]
             .map(CheckStatus::exit_code);
         assert_eq!(codes, [0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_colony_that_is_down_alone_degrades_a_gateway_and_downs_a_machine_of_bees() {
+        let found = [Diagnosis::ok("ledger", ""), Diagnosis::down("colony", "", ""), Diagnosis::down("bees", "", "")];
+        assert_eq!((overall(&found, true), overall(&found, false)), (CheckStatus::Degraded, CheckStatus::Down));
+        let found = [Diagnosis::down("ledger", "", ""), Diagnosis::ok("colony", "")];
+        assert_eq!(overall(&found, true), CheckStatus::Down);
     }
 
     #[tokio::test(start_paused = true)]

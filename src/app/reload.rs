@@ -11,8 +11,13 @@ use std::time::Duration;
 use super::secrets::Renewables;
 use crate::config::{Config, ConfigError, FileMark, Sources, WatchedFile};
 use crate::dispatch::switch::{RouteSwitch, Wish};
+use crate::domain::causes::chain;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::lifecycle::{Hangups, Notifier, Shutdown};
+use crate::telemetry::health::{Board, Level};
+
+/// Name on the health board, once settings were read again.
+const COMPONENT: &str = "settings";
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -27,6 +32,7 @@ pub(super) struct Reload {
     pub(super) switch: Option<RouteSwitch>,
     pub(super) renewables: Renewables,
     pub(super) manager: Notifier,
+    pub(super) board: Board,
     pub(super) clock: Clock,
 }
 
@@ -84,6 +90,18 @@ impl Reload {
         Some(mark)
     }
 
+    /// Says on the board whether a restart would find settings that it can start with.
+    fn tell(&self, refused: Option<String>) {
+        let now = self.clock.now();
+        match refused {
+            Some(why) => {
+                let detail = format!("{why}. The old one stays in use, and a restart would fail");
+                self.board.set(COMPONENT, Level::Degraded, detail, now);
+            }
+            None => drop(self.board.set(COMPONENT, Level::Ok, "read again", now)),
+        }
+    }
+
     /// The new settings, if they are taken.
     fn reload(&self, why: Why, old: &Config) -> Option<Config> {
         let counts = &self.renewables.metrics.reloads;
@@ -97,7 +115,8 @@ impl Reload {
             Err(error) => {
                 counts.of("refused").increment(1);
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(cause, error, "settings refused, nothing changed");
+                tracing::error!(cause, error, "settings refused, nothing changed; a restart would fail");
+                self.tell(Some(chain(error)));
                 self.manager.ready("settings refused, the old ones are in use");
                 return None;
             }
@@ -106,7 +125,9 @@ impl Reload {
             let changed = switch.set(Wish::from_use_colony(new.colony.enabled));
             tracing::info!(cause, use_colony = new.colony.enabled, changed, "settings read again");
         }
-        let good = self.renewables.renew(old, &new);
+        let refused = self.renewables.renew(old, &new);
+        let good = refused.is_none();
+        self.tell(refused);
         counts.of(if good { "ok" } else { "refused" }).increment(1);
         self.manager.ready(if good { "settings read again" } else { "some settings refused, see the log" });
         Some(new)

@@ -53,8 +53,7 @@ pub(super) fn wire(
         signer: submitter.signer.clone(),
         recipients: submitter.recipients.clone(),
     };
-    let has_bees =
-        settings.bees > 0 && (settings.enabled || settings.executor_key.is_some() || settings.colony_key.is_some());
+    let has_bees = has_bees(settings);
     let (completions, completed) = completion::channel();
     let bees = if has_bees {
         let (with, instruments) = ((client, pipeline), around.instruments.clone());
@@ -79,6 +78,24 @@ fn recipients(settings: &ColonyConfig) -> Result<Option<Recipients>, ConfigError
         );
     }
     Ok(recipients)
+}
+
+/// What [`wire`] would refuse.
+pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    let settings = &config.colony;
+    if !config.shadow.is_none_or(|shadow| shadow.colony) || (!settings.enabled && !is_complete(settings)) {
+        return Ok(());
+    }
+    colony::client(settings)?;
+    colony::key(settings.user_key.as_ref(), "COLONIES_USER_PRVKEY", "the key of the user that submits")?;
+    colony::name(settings)?;
+    colony::signer(settings)?;
+    colony::recipients(settings)?;
+    if has_bees(settings) { bees::check(settings) } else { Ok(()) }
+}
+
+fn has_bees(settings: &ColonyConfig) -> bool {
+    settings.bees > 0 && (settings.enabled || settings.executor_key.is_some() || settings.colony_key.is_some())
 }
 
 fn is_complete(settings: &ColonyConfig) -> bool {

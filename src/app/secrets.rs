@@ -65,6 +65,10 @@ impl Renewables {
 
     /// The whole set of an endpoint changes at once, so that during an overlap both secrets are taken.
     fn webhook_secrets(&self, new: &Config) -> Option<Renewal> {
+        // Bees receive nothing, whatever the environment that they share with a gateway names.
+        if self.endpoints.is_empty() {
+            return None;
+        }
         let names = |endpoints: &[Endpoint]| -> Vec<_> {
             endpoints.iter().map(|endpoint| (endpoint.name.clone(), endpoint.paths.clone())).collect()
         };
@@ -199,8 +203,8 @@ impl Renewables {
         }
     }
 
-    /// Takes over what differs between two configurations. False when something was refused.
-    pub(super) fn renew(&self, old: &Config, new: &Config) -> bool {
+    /// Takes over what differs between two configurations. Tells what was refused.
+    pub(super) fn renew(&self, old: &Config, new: &Config) -> Option<String> {
         // Trust comes before signatures: no job may be signed with a key that the bees beside do not know yet.
         let results = [
             ("revenue.guardian_rules", self.rules(new)),
@@ -217,7 +221,7 @@ impl Renewables {
             ("REDIS_URL", Ok(fixed(old.heartbeat.as_ref(), new.heartbeat.as_ref()))),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", Ok(fixed(old.traces.as_ref(), new.traces.as_ref()))),
         ];
-        let mut good = true;
+        let mut refused = None;
         for (setting, result) in results {
             match result {
                 Ok(None) => {}
@@ -226,14 +230,14 @@ impl Renewables {
                     tracing::warn!(setting, "changed: restart the process, the old one stays in use until then");
                 }
                 Err(error) => {
-                    good = false;
                     let error: &(dyn std::error::Error + 'static) = &*error;
+                    refused.get_or_insert_with(|| format!("{setting}: {}", crate::domain::causes::chain(error)));
                     tracing::error!(setting, error, "refused, the old one stays in use");
                 }
             }
         }
         self.announce();
-        good
+        refused
     }
 }
 

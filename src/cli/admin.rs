@@ -18,6 +18,9 @@ use crate::outbound;
 /// Longest wait for an answer of the gateway.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
 
+/// Longest wait for a gateway that may run here.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
 /// Longest answer kept for an error message, in bytes.
 const DETAIL_BYTES_MAX: usize = 500;
 
@@ -31,10 +34,17 @@ pub(super) enum Reach {
     Stopped(Inbox, InboxThreads),
 }
 
-/// Finds out who has the inbox of this configuration. A directory without an inbox is an error: a command makes none.
+/// Finds out who has the inbox of this configuration, and says which one that is. A directory without an inbox is an error: a
+/// command makes none. The default directory is relative, and another one in another place: a gateway that runs is asked
+/// before it.
 pub(super) async fn reach(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
     let options = app::inbox_options(config);
-    let file = options.directory.join(crate::inbox::FILE_NAME);
+    let file = std::path::absolute(options.directory.join(crate::inbox::FILE_NAME))?;
+    let is_named = !config.is_default("data_dir");
+    if !is_named && runs_at(config.http.admin_listen).await {
+        eprintln!("asking the gateway at {} (GATEWAY_DATA_DIR is not set)", local(config.http.admin_listen));
+        return Ok(Reach::Running(AdminClient::new(config)?));
+    }
     anyhow::ensure!(
         file.exists(),
         "there is no inbox at {}: set GATEWAY_DATA_DIR to the gateway's directory, or start the gateway once",
@@ -44,10 +54,27 @@ pub(super) async fn reach(config: &Config, clock: &Clock) -> anyhow::Result<Reac
     let clock = clock.clone();
     let opened = tokio::task::spawn_blocking(move || Inbox::open(&options, clock)).await?;
     match opened {
-        Ok((inbox, threads)) => Ok(Reach::Stopped(inbox, threads)),
+        Ok((inbox, threads)) => {
+            let elsewhere = is_named && runs_at(config.http.admin_listen).await;
+            // Who named the directory knows which it is, unless a gateway here has another.
+            if elsewhere || !is_named {
+                let other = if elsewhere { "; the gateway that runs here has another" } else { "" };
+                eprintln!("reading {}, on which no gateway runs{other}", file.display());
+            }
+            Ok(Reach::Stopped(inbox, threads))
+        }
         Err(OpenError::Locked { .. }) => Ok(Reach::Running(AdminClient::new(config)?)),
         Err(error) => Err(error).context("cannot open the inbox"),
     }
+}
+
+/// Whether a gateway answers at an admin listener.
+async fn runs_at(listen: SocketAddr) -> bool {
+    let Ok(client) = outbound::client(LOOK_MAX).no_proxy().build() else { return false };
+    let Ok(answer) = client.get(format!("http://{}/health", local(listen))).send().await else { return false };
+    // Bees have no route; other programs have other answers.
+    let health: serde_json::Value = answer.json().await.unwrap_or_default();
+    health.get("route").is_some() && health.get("components").is_some()
 }
 
 /// A running gateway's admin listener.
@@ -82,6 +109,10 @@ impl AdminClient {
     }
 
     fn to(base: String, token: Secret) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            token.expose().bytes().all(|byte| byte.is_ascii_graphic()),
+            "GATEWAY_ADMIN_TOKEN must be one word of letters, digits and signs: is something else in its file?"
+        );
         let client = outbound::client(ANSWER_MAX).no_proxy().build()?;
         Ok(Self { base, token, client })
     }

@@ -18,12 +18,13 @@ pub const SETTINGS: &str = "Settings that bees need:
   COLONIES_COLONY_PRVKEY                       to approve themselves (or approve them by hand)
   BEE_COUNT                                    how many
   EXECUTOR_NAME                                their name; each process needs one of its own, which it has by default:
-                                               bee-<host>-<digits of the key>
+                                               bees-<host>-<digits of the key>
+  GATEWAY_ADMIN_LISTEN                         metrics and health; 127.0.0.1:9092 unless it is set
 and those of the ledger and of the revenue rules, as for `serve`: bees whose ledger is not the gateway's refuse its jobs. Exit codes are those of `serve`.";
 
 /// Starts the bees and runs until a signal.
 pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?;
+    let config = Config::for_bees(sources)?;
     logging::install(config.log.format, &config.log.filter).context("log.filter")?;
     for warning in &config.warnings {
         tracing::warn!(setting = warning.setting, "{}", warning.message);

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::MISCONFIGURED;
+use crate::app;
 use crate::config::{Config, Sources};
+use crate::domain::clock::Clock;
 use crate::ledger::postgres::PostgresConfig;
 
 /// What of a password has to be escaped in a URL.
@@ -16,14 +18,15 @@ const ESCAPES: &str =
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Read everything as `serve` would, report every fault, start nothing.
+    /// Do what `serve` does, short of serving: read and check everything, rules, keys and directories among it. Starts nothing,
+    /// makes nothing, and asks nobody.
     Check,
     /// Print every setting with its value and where it came from. Secrets are not shown.
     Show,
 }
 
 /// Runs the command. The exit code of `check` is 2 when something is refused.
-pub fn run(command: &ConfigCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
+pub fn run(command: &ConfigCommand, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     match command {
         ConfigCommand::Check => {
@@ -42,6 +45,7 @@ pub fn run(command: &ConfigCommand, sources: &Sources) -> anyhow::Result<ExitCod
                     writeln!(out, "warning: DATABASE_URL: {doubt}. {ESCAPES}")?;
                 }
             }
+            app::rehearse(&config, clock)?;
             writeln!(out, "ok: {} endpoint(s), ready to serve", config.endpoints.len())?;
         }
         ConfigCommand::Show => {

@@ -45,6 +45,10 @@ pub struct SimulateArgs {
     #[arg(long, env = "STRIPE_WEBHOOK_SECRET", hide_env_values = true, value_delimiter = ',', value_parser = secret)]
     pub secret: Vec<Secret>,
 
+    /// File that holds the signing secrets instead, as the gateway's `STRIPE_WEBHOOK_SECRET_FILE`.
+    #[arg(long, env = "STRIPE_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    pub secret_file: Option<String>,
+
     /// Customers whose stories run at the same time.
     #[arg(long, default_value = "25", value_parser = users)]
     pub users: NonZeroU32,
@@ -129,6 +133,18 @@ pub enum ApiVersions {
     One(ApiVersion),
 }
 
+/// With the secrets of the file where none are given directly.
+fn with_secret_file(mut args: SimulateArgs) -> anyhow::Result<SimulateArgs> {
+    // Compose passes unset variables as empty ones.
+    let file = args.secret_file.as_deref().map(str::trim).filter(|path| !path.is_empty());
+    if let Some(file) = file.filter(|_| args.secret.is_empty()) {
+        let text = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
+        let items = text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
+        args.secret = items.map(|item| secret(item).map_err(anyhow::Error::msg)).collect::<Result<_, _>>()?;
+    }
+    Ok(args)
+}
+
 /// Runs the traffic to its end or to an interrupt, and prints the summary. The exit code is 0 if every answer was as
 /// expected and 1 otherwise.
 pub async fn run(args: SimulateArgs, clock: Clock) -> anyhow::Result<ExitCode> {
@@ -138,6 +154,7 @@ pub async fn run(args: SimulateArgs, clock: Clock) -> anyhow::Result<ExitCode> {
             args.age
         );
     }
+    let args = with_secret_file(args)?;
     let seed = args.seed.unwrap_or_else(|| clock.now().millis().unsigned_abs());
     let stop = CancellationToken::new();
     let driver = Driver::new(traffic_options(&args), clock.clone(), stop.clone())?;

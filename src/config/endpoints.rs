@@ -163,10 +163,13 @@ fn secrets(reader: &mut Reader, name: &str, text: &Secret) -> Vec<SigningSecret>
     for item in items.into_iter().take(SECRETS_MAX) {
         match SigningSecret::parse(item) {
             Ok((secret, _)) => {
-                if !item.trim().starts_with("whsec_") {
-                    reader.warn(name, "a secret does not start with whsec_; is it the endpoint's signing secret?");
+                if is_signing_secret(item.trim()) {
+                    parsed.push(secret);
+                } else {
+                    let message =
+                        "is no signing secret: Stripe's begin with whsec_ and have letters and digits after it";
+                    reader.fault(name, message);
                 }
-                parsed.push(secret);
             }
             Err(error) => reader.fault(name, error.to_string()),
         }
@@ -176,6 +179,12 @@ fn secrets(reader: &mut Reader, name: &str, text: &Secret) -> Vec<SigningSecret>
         reader.warn(name, "white space around a secret was removed");
     }
     parsed
+}
+
+/// Whether it has the form of Stripe's signing secrets. Anything else is a file of something else, or a part of one.
+fn is_signing_secret(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=_-".contains(&byte);
+    text.strip_prefix("whsec_").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(is_plain))
 }
 
 fn parse_mode(text: &str) -> Result<Mode, String> {

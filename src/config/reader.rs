@@ -11,6 +11,9 @@ use crate::domain::secret::Secret;
 /// Environment variables that begin like this are ours, so an unknown one is a fault.
 const PREFIX: &str = "GATEWAY_";
 
+/// Origin of a setting that nothing names.
+pub(super) const DEFAULT: &str = "default";
+
 /// Names the configuration file; read by the command line.
 const CONFIG_VARIABLE: &str = "GATEWAY_CONFIG";
 
@@ -224,7 +227,7 @@ impl Reader {
             Err(message) => unreachable!("the default of {} is refused: {message}", setting.key),
         };
         let Some(found) = self.find(setting) else {
-            self.show(setting, default.to_owned(), "default".to_owned());
+            self.show(setting, default.to_owned(), DEFAULT.to_owned());
             return from_default();
         };
         match parse(found.text.trim()) {
@@ -287,9 +290,10 @@ impl Reader {
     }
 
     fn give(&mut self, setting: Setting, text: String, file: Option<PathBuf>) -> Secret {
-        let text = Secret::new(text);
-        self.secrets.push(GivenSecret { variable: setting.variable, text: text.clone(), file });
-        text
+        // The line break that a file ends with is no part of a secret.
+        let secret = Secret::new(text.trim_end_matches(['\n', '\r']));
+        self.secrets.push(GivenSecret { variable: setting.variable, text: Secret::new(text), file });
+        secret
     }
 
     fn read_watched(&mut self, setting: &'static str, path: &str) -> std::io::Result<String> {

@@ -13,7 +13,8 @@ use super::heartbeat;
 use super::http::{self, HttpConfig};
 use super::ledger::{LedgerConfig, LedgerExpectation, StripeConfig};
 use super::reader::{
-    ConfigError, Fault, Findings, GivenSecret, Reader, Shown, Sources, boolean, bytes, duration, number, setting,
+    ConfigError, DEFAULT, Fault, Findings, GivenSecret, Reader, Shown, Sources, boolean, bytes, duration, number,
+    setting,
 };
 use super::reconcile::{self, ReconcileConfig};
 use super::shadow::{self, ShadowConfig};
@@ -25,6 +26,9 @@ use crate::revenue::grace::Grace;
 use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::logging::{LogFormat, check_filter};
 use crate::telemetry::trace::TraceSettings;
+
+/// Port of the admin listener of bees alone, unless it is set.
+const BEE_ADMIN_PORT: u16 = 9092;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -137,6 +141,21 @@ impl Config {
     /// Reads every setting for a command that receives no webhooks.
     pub fn for_tools(sources: &Sources) -> Result<Self, ConfigError> {
         Self::read(sources, false)
+    }
+
+    /// Reads every setting for bees alone. Where no address is set they take another than a gateway beside them does:
+    /// whichever starts first must not keep the other from starting.
+    pub fn for_bees(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut config = Self::read(sources, false)?;
+        if config.is_default("http.admin_listen") {
+            config.http.admin_listen.set_port(BEE_ADMIN_PORT);
+        }
+        Ok(config)
+    }
+
+    /// Whether a setting was left as it is.
+    pub fn is_default(&self, key: &str) -> bool {
+        self.shown.iter().any(|shown| shown.key == key && shown.origin == DEFAULT)
     }
 
     /// The secrets of this configuration as they were given, those of `[[endpoint]]` tables apart.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, Row};
 
 use super::call::Call;
 use super::driver::{NAME, fault};
@@ -53,6 +53,14 @@ impl PostgresConfig {
         };
         let percent = rest.match_indices('%').any(|(place, _)| !hexadecimal(place));
         percent.then_some("a % is not followed by two hexadecimal digits: it is not escaped")
+    }
+
+    /// Whether a connection can be had at once. A pool tries a refused one again until its time is over, and says only that.
+    pub async fn knock(&self) -> Result<(), LedgerError> {
+        let connection = PgConnection::connect_with(&self.options()?).await.map_err(fault)?;
+        // Whatever the end of it says, it was there.
+        let _ = connection.close().await;
+        Ok(())
     }
 
     /// Options for a single connection, e.g. for migrations.

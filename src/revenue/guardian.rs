@@ -138,7 +138,7 @@ impl Guardian {
     pub fn reload_file(&self, path: &Path) -> Result<(), RulesError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| RulesError::Read { path: path.display().to_string(), source })?;
-        self.reload(&text)
+        self.reload(&text).map_err(|error| error.of_file(path, &text))
     }
 }
 

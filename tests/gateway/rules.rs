@@ -32,11 +32,17 @@ fn rules_hold_events_back_and_a_hangup_replaces_them_unless_they_are_bad() {
     std::fs::write(&file, "[builtin.no_such_rule]\naction = \"flag\"\n").unwrap();
     gateway.signal("HUP");
     gateway.until(|_| gateway.log().iter().any(|line| line.contains("refused, the old one stays in use")));
+    gateway.until(|health| health["components"]["settings"]["status"] == "degraded");
+    let detail = gateway.health()["components"]["settings"]["detail"].as_str().unwrap().to_owned();
+    for told in ["rules.toml, line 1", "no_such_rule", "a restart would fail"] {
+        assert!(detail.contains(told), "{detail}");
+    }
     assert_eq!(quarantined_after(&gateway, "evt_2"), 2);
 
     std::fs::write(&file, "").unwrap();
     gateway.signal("HUP");
     gateway.until(|_| gateway.log().iter().any(|line| line.contains("taken over")));
+    gateway.until(|health| health["components"]["settings"]["status"] == "ok");
     assert_eq!(quarantined_after(&gateway, "evt_3"), 2);
 }
 
@@ -46,7 +52,8 @@ fn bad_rules_are_refused_at_the_start_with_what_is_wrong() {
     let file = directory.path().join("rules.toml");
     std::fs::write(&file, "[builtin.no_such_rule]\naction = \"flag\"\n").unwrap();
     let options = Options::new(directory.path()).with("GATEWAY_GUARDIAN_RULES", file.display());
+    assert_eq!(run(&options, &["config", "check"]).0, 2);
     let (code, _, stderr) = run(&options, &["serve"]);
-    assert_eq!(code, 1);
+    assert_eq!(code, 2, "a unit does not start it again");
     assert!(stderr.contains("revenue.guardian_rules") && stderr.contains("no_such_rule"), "{stderr}");
 }

@@ -131,9 +131,12 @@ fn redis_the_database_and_the_colony_that_are_away_are_told_apart() {
         ["heartbeat", "ledger", "colony", "bees"].map(|part| status(&away, part)),
         ["ok", "down", "down", "down"]
     );
+    let action = finding(&away, "ledger")["action"].as_str().unwrap();
+    assert!(action.contains("nothing listens there"), "{away:#}");
     drop(redis);
-    let (_, away) = report(&options);
+    let (code, away) = report(&options.with("DATABASE_URL", ""));
     assert_eq!(status(&away, "heartbeat"), "degraded");
+    assert_eq!(code, 2, "no gateway runs");
 }
 
 fn endpoint(change: &[(&str, Value)]) -> Value {

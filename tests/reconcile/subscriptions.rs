@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use colony_gateway::domain::clock::Timestamp;
+use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::reconcile::CONFIRMATIONS_MAX;
 use colony_gateway::reconcile::{ReconcileOrder, ReconcileScope};
 use colony_gateway::revenue::rows::Rank;
@@ -15,6 +15,25 @@ use crate::world::{KINDS, Kind, NOW, Site, Store, clock, event, list, subscripti
 
 fn put(stripe: &StripeStandIn, object: &Value) {
     stripe.put(&format!("/v1/subscriptions/{}", object["id"].as_str().unwrap()), object.clone());
+}
+
+#[tokio::test]
+async fn of_two_gateways_the_later_listing_wins_whatever_their_clocks_say() {
+    let (slow, own) = (clock(), clock());
+    let fast = Clock::manual(Timestamp::from_seconds(NOW + 100));
+    let stripe = StripeStandIn::start().await;
+    let store = Store::new(Kind::Sqlite, &slow).await;
+    let (ahead, behind) = (Site::new(&stripe, &store.ledger, &fast), Site::new(&stripe, &store.ledger, &slow));
+    stripe.keep_time(&own);
+    let put = |status| stripe.put("/v1/subscriptions/sub_1", subscription("sub_1", status));
+    put("active");
+    assert_eq!(ahead.subscriptions().await.repaired, 1);
+    own.advance(Duration::from_secs(10));
+    put("unpaid");
+    let report = behind.subscriptions().await;
+    assert_eq!((report.repaired, report.overtaken, report.failed), (1, 0, 0), "{report:?}");
+    let facts = store.ledger.subscription_facts(&["sub_1".to_owned()]).await.unwrap();
+    assert_eq!(facts[0].values["status"], "unpaid");
 }
 
 #[tokio::test]

@@ -17,6 +17,15 @@ use crate::domain::secret::Secret;
 /// An executor that asked for work this long ago at most is at work: longer than the longest poll.
 const SEEN_MAX: Duration = Duration::from_mins(2);
 
+/// A bee that was silent for longer is gone, as after scaling down, and is not missed.
+const GONE_AFTER: Duration = Duration::from_hours(1);
+
+/// Bees that have not been at work yet have so long from when they were made known.
+const START_MAX: Duration = Duration::from_mins(1);
+
+/// Between two looks at the processes: what waits at both, while none runs, is stuck.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
+
 /// Longest wait for Redis.
 const REDIS_MAX: Duration = Duration::from_secs(2);
 
@@ -43,7 +52,7 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     };
     let bees = bees.map(|bees| {
         bees.map(|mut bees| {
-            bees.retain(|bee| bee.executortype == settings.executor_type);
+            bees.retain(|bee| is_ours(bee, &settings.executor_type));
             bees
         })
     });
@@ -85,6 +94,12 @@ async fn server(config: &Config) -> Result<(Diagnosis, Option<Member>), Diagnosi
         Ok(statistics) => {
             let (waiting, running) = (statistics.waitingprocesses, statistics.runningprocesses);
             let detail = format!("version {version}, {colony}: member, {waiting} processes waiting, {running} running");
+            if waiting > 0 && running == 0 && is_stuck(&member).await {
+                let action =
+                    "look at the bees: does one take jobs, with this colony's type and a key that it believes?";
+                let detail = format!("{detail}; no bee takes them");
+                return Ok((Diagnosis::degraded(NAME, detail, action), Some(member)));
+            }
             Ok((Diagnosis::ok(NAME, detail), Some(member)))
         }
         Err(ClientError::NotMember { .. } | ClientError::NotApproved { .. } | ClientError::UnknownColony { .. }) => {
@@ -100,6 +115,18 @@ async fn server(config: &Config) -> Result<(Diagnosis, Option<Member>), Diagnosi
     }
 }
 
+/// Whether an executor is one of the bees, and was neither removed nor turned away.
+fn is_ours(bee: &Executor, kind: &str) -> bool {
+    bee.executortype == kind && !matches!(bee.state, ExecutorState::Unregistered | ExecutorState::Rejected)
+}
+
+/// Whether processes still wait, and none runs, a little later.
+async fn is_stuck(member: &Member) -> bool {
+    tokio::time::sleep(SECOND_LOOK).await;
+    let again = member.statistics().await;
+    again.is_ok_and(|statistics| statistics.waitingprocesses > 0 && statistics.runningprocesses == 0)
+}
+
 fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Diagnosis {
     const NAME: &str = "bees";
     let Some(bees) = bees else {
@@ -111,17 +138,44 @@ fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Diagnosis
         let action = format!("approve {name}, or give the bees COLONIES_COLONY_PRVKEY");
         return Diagnosis::degraded(NAME, format!("{detail}; {name} waits for approval"), action);
     }
+    let silent = silent(bees, clock);
     if awake == 0 {
+        // They register first, and ask for work then.
+        if silent.is_empty() && bees.iter().any(|bee| is_starting(bee, clock)) {
+            return Diagnosis::ok(NAME, format!("{detail}; they are starting"));
+        }
         return Diagnosis::down(NAME, detail, "start bees (`colony-gateway bee`, or BEE_COUNT in `serve`)");
+    }
+    if !silent.is_empty() {
+        let action = "look at its log; when it was stopped for good, `check` forgets it after an hour";
+        return Diagnosis::degraded(NAME, format!("{detail}; silent for minutes: {}", silent.join(", ")), action);
     }
     Diagnosis::ok(NAME, detail)
 }
 
+/// Bees that were at work within the hour and have been silent for minutes.
+fn silent<'a>(bees: &'a [Executor], clock: &Clock) -> Vec<&'a str> {
+    let is_silent = |bee: &&Executor| {
+        let silence = heard(bee).map(|heard| clock.now().since(heard));
+        bee.state == ExecutorState::Approved
+            && silence.is_some_and(|silence| silence > SEEN_MAX && silence <= GONE_AFTER)
+    };
+    bees.iter().filter(is_silent).map(|bee| bee.executorname.as_str()).collect()
+}
+
+/// Whether a bee was made known so lately that it need not have asked for work.
+fn is_starting(bee: &Executor, clock: &Clock) -> bool {
+    let known = bee.commissiontime.0.map(|moment| Timestamp::from_millis(moment.millis()));
+    bee.state == ExecutorState::Approved && known.is_some_and(|known| clock.now().since(known) <= START_MAX)
+}
+
+fn heard(bee: &Executor) -> Option<Timestamp> {
+    bee.lastheardfromtime.0.map(|heard| Timestamp::from_millis(heard.millis()))
+}
+
 /// Whether a bee is approved and asked for work not long ago.
 fn is_at_work(bee: &Executor, clock: &Clock) -> bool {
-    let now = clock.now();
-    bee.state == ExecutorState::Approved
-        && bee.lastheardfromtime.0.is_some_and(|heard| now.since(Timestamp::from_millis(heard.millis())) <= SEEN_MAX)
+    bee.state == ExecutorState::Approved && heard(bee).is_some_and(|heard| clock.now().since(heard) <= SEEN_MAX)
 }
 
 fn waiting(bees: &[Executor]) -> Option<&str> {
@@ -149,5 +203,50 @@ async fn hearts(config: &Config, names: &[String]) -> Diagnosis {
                 Diagnosis::degraded(NAME, detail, "look at these bees, and whether their REDIS_URL is the same")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::check::CheckStatus;
+
+    fn bee(name: &str, state: ExecutorState, known: u64, heard: Option<u64>, clock: &Clock) -> Executor {
+        let ago = |seconds| colonies::Moment::from_millis(clock.now().minus(Duration::from_secs(seconds)).millis());
+        Executor {
+            executorname: name.to_owned(),
+            executortype: "bee".to_owned(),
+            state,
+            commissiontime: ago(known).into(),
+            lastheardfromtime: heard.map(ago).map(Into::into).unwrap_or_default(),
+            ..Executor::default()
+        }
+    }
+
+    #[test]
+    fn bees_are_judged_by_when_they_last_asked_for_work() {
+        let clock = Clock::manual(Timestamp::from_seconds(1_800_000_000));
+        let judged = |bees: &[Executor]| {
+            let found = judge_bees(Some(bees), "bee", &clock);
+            (found.status, found.detail)
+        };
+        let approved = |name, known, heard| bee(name, ExecutorState::Approved, known, heard, &clock);
+        let (status, detail) = judged(&[approved("new", 10, None)]);
+        assert!(status == CheckStatus::Ok && detail.contains("starting"), "{detail}");
+        assert_eq!(judged(&[approved("late", 90, None)]).0, CheckStatus::Down);
+        let (status, detail) = judged(&[approved("busy", 9000, Some(5)), approved("mute", 9000, Some(300))]);
+        assert!(status == CheckStatus::Degraded && detail.contains("silent for minutes: mute"), "{detail}");
+        let scaled_down = [approved("busy", 9000, Some(5)), approved("gone", 9000, Some(7200))];
+        assert_eq!(judged(&scaled_down).0, CheckStatus::Ok);
+        assert_eq!(judged(&[approved("mute", 30, Some(300))]).0, CheckStatus::Down);
+    }
+
+    #[test]
+    fn executors_that_were_removed_are_not_counted() {
+        let clock = Clock::manual(Timestamp::from_seconds(1_800_000_000));
+        let ours = |state| is_ours(&bee("b", state, 9, Some(9), &clock), "bee");
+        assert!(ours(ExecutorState::Approved) && ours(ExecutorState::Pending));
+        assert!(!ours(ExecutorState::Unregistered) && !ours(ExecutorState::Rejected));
+        assert!(!is_ours(&bee("b", ExecutorState::Approved, 9, Some(9), &clock), "another type"));
     }
 }

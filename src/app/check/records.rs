@@ -1,13 +1,16 @@
 //! The state of record: reachable, and with all migrations.
 
+use std::io::ErrorKind;
+
 use super::Diagnosis;
 use crate::app::attention::{NAMED_MAX, tell};
 use crate::app::pipeline;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
-use crate::ledger::LedgerErrorKind;
+use crate::ledger::postgres::PostgresConfig;
 use crate::ledger::report::StateOfRecord;
+use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::telemetry::health::Level;
 
 /// Whether every subscription that entitles gives somebody access and is shown, and whether users can do too much.
@@ -32,6 +35,18 @@ async fn access(ledger: &dyn StateOfRecord) -> Vec<Diagnosis> {
     diagnoses
 }
 
+/// Whether the machine is there and nothing listens.
+fn is_refused(error: &LedgerError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) == Some(ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     const NAME: &str = "ledger";
     if let LedgerConfig::Sqlite { path } = &config.ledger
@@ -46,7 +61,15 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
         }
     };
     let name = ledger.name();
-    vec![match ledger.check().await {
+    let answer = match config.ledger.database().filter(|_| matches!(config.ledger, LedgerConfig::Postgres { .. })) {
+        Some(url) => PostgresConfig::new(url.clone()).knock().await,
+        None => Ok(()),
+    };
+    let answer = match answer {
+        Ok(()) => ledger.check().await,
+        Err(error) => Err(error),
+    };
+    vec![match answer {
         Ok(()) => {
             let id = ledger.witness(&[]).await.map_or_else(|_| "unknown".to_owned(), |said| said.ledger.to_string());
             let reachable = Diagnosis::ok(NAME, format!("{name} {id}, reachable, all migrations are in"));
@@ -56,6 +79,12 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
         }
         Err(error) => {
             let action = match error.kind {
+                LedgerErrorKind::Schema if error.message.contains("no such database") => {
+                    "make the database, or correct its name in DATABASE_URL; then run `colony-gateway migrate`"
+                }
+                LedgerErrorKind::Unavailable if is_refused(&error) => {
+                    "nothing listens there: start the database, or correct host and port in DATABASE_URL"
+                }
                 LedgerErrorKind::Schema => "run `colony-gateway migrate`",
                 LedgerErrorKind::Auth => "check the password or key of the ledger",
                 LedgerErrorKind::Storage => "mend the disk of the database",

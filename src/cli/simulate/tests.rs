@@ -70,6 +70,19 @@ async fn an_age_that_may_be_answered_either_way_is_refused() {
     assert!(error.contains("less than 285 or more than 300"), "{error}");
 }
 
+#[test]
+fn secrets_come_from_the_file_that_the_gateway_reads_them_from() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "whsec_a, whsec_b\n").expect("written");
+    let path = file.path().to_str().expect("UTF-8");
+    let args = |args: &[&str]| Program::try_parse_from([&["simulate"], args].concat()).expect("arguments").args;
+    let read = with_secret_file(args(&["--secret-file", path])).expect("two secrets");
+    assert_eq!(read.secret, [Secret::new("whsec_a"), Secret::new("whsec_b")]);
+    let given = args(&["--secret", "whsec_c", "--secret-file", path]);
+    assert_eq!(with_secret_file(given).expect("given").secret, [Secret::new("whsec_c")]);
+    assert!(with_secret_file(args(&["--secret-file", "/nowhere"])).is_err());
+}
+
 #[tokio::test]
 async fn a_missing_secret_and_a_wrong_scheme_are_told() {
     let mut args = parse(&[]).expect("defaults");

@@ -50,6 +50,26 @@ fn serving_needs_a_webhook_secret_and_tools_do_not() {
 }
 
 #[test]
+fn what_is_no_signing_secret_is_refused_and_what_a_file_ends_with_is_no_part_of_a_secret() {
+    for garbage in ["oops", "whsec_", "whsec_a<b", "<html>404</html>", "sk_test_1", "whsec_one,oops"] {
+        let faults = faults(&[("STRIPE_WEBHOOK_SECRET", garbage)], None);
+        assert!(faults[0].starts_with("STRIPE_WEBHOOK_SECRET: is no signing secret"), "{garbage}: {faults:?}");
+        assert!(!faults[0].contains("oops"), "it is not shown");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let config = read(&[SECRET, ("GATEWAY_ADMIN_TOKEN_FILE", file.path().to_str().unwrap())], None).unwrap();
+    assert_eq!(config.http.admin_token.unwrap().expose(), "0123456789abcdef0123456789abcdef");
+}
+
+#[test]
+fn bees_alone_listen_elsewhere_than_a_gateway_unless_they_are_told() {
+    let config = |environment: &[(&str, &str)]| Config::for_bees(&sources(environment, None).0).unwrap();
+    assert_eq!(config(&[]).http.admin_listen.to_string(), "127.0.0.1:9092");
+    assert_eq!(config(&[("GATEWAY_ADMIN_LISTEN", "127.0.0.1:1")]).http.admin_listen.port(), 1);
+}
+
+#[test]
 fn the_environment_goes_before_the_file_and_the_file_before_the_default() {
     let file = Some("data_dir = \"from-file\"\n[http]\nlisten = \"127.0.0.1:1\"\nheaders_max = 32\n");
     let config = read(&[SECRET, ("GATEWAY_LISTEN", "127.0.0.1:2")], file).unwrap();

@@ -17,9 +17,17 @@ pub enum RulesError {
         #[source]
         source: std::io::Error,
     },
+    /// A file with a mistake in it.
+    #[error("rules file {path}{}: {mistake}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    File {
+        path: String,
+        /// Where the mistake is, counted from 1; nothing when it is not in one line.
+        line: Option<usize>,
+        mistake: Box<Self>,
+    },
     /// Not TOML, or not of the form of rules.
-    #[error("the rules cannot be understood")]
-    Form(#[source] Box<toml::de::Error>),
+    #[error("the rules cannot be understood: {}", .0.message())]
+    Form(Box<toml::de::Error>),
     /// A built-in rule that there is not.
     #[error("there is no built-in rule `{0}`; there are {known}", known = known_rules())]
     UnknownBuiltin(String),
@@ -73,6 +81,30 @@ pub enum RulesError {
         /// What it would exempt from.
         name: String,
     },
+}
+
+impl RulesError {
+    /// As found in a file with this text.
+    pub(super) fn of_file(self, path: &std::path::Path, text: &str) -> Self {
+        // A mistake that is none of form names its rule, which stands in the file once.
+        let place = match &self {
+            Self::Form(error) => error.span().map(|span| span.start),
+            Self::Setting { rule, .. }
+            | Self::Bound { rule, .. }
+            | Self::Condition { rule, .. }
+            | Self::Pattern { rule, .. }
+            | Self::Exempts { rule, .. }
+            | Self::UnknownBuiltin(rule)
+            | Self::Id(rule)
+            | Self::Unconditional(rule) => {
+                let names = [format!("'{rule}'"), format!("\"{rule}\""), format!("builtin.{rule}")];
+                names.iter().filter_map(|name| text.find(name)).min()
+            }
+            Self::Read { .. } | Self::File { .. } | Self::TooMany(_) => None,
+        };
+        let line = place.and_then(|place| text.get(..place)).map(|before| before.matches('\n').count() + 1);
+        Self::File { path: path.display().to_string(), line, mistake: Box::new(self) }
+    }
 }
 
 fn known_rules() -> String {

@@ -268,6 +268,22 @@ fn a_bad_file_keeps_the_rules_and_says_why() {
 }
 
 #[test]
+fn a_mistake_in_a_file_is_told_with_its_place() {
+    let guardian = Guardian::default();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rules.toml");
+    for (text, line, field) in [
+        ("[builtin.size]\ndepth = 30\ncolour = 'red'\n", 3, "colour"),
+        ("\n[builtin.amount_max]\nmax = 0\n", 2, "amount_max"),
+        ("# rules\n\n[[rule]]\nid = 'r'\naction = 'flag'\nseverity = 'info'\nreason = 'x'\n", 4, "`r`"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = guardian.reload_file(&file).unwrap_err().to_string();
+        assert!(error.contains(&format!("rules.toml, line {line}: ")) && error.contains(field), "{error}");
+    }
+}
+
+#[test]
 fn a_good_file_takes_the_place_of_the_rules() {
     let guardian = Guardian::default();
     let directory = tempfile::tempdir().unwrap();
