@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `pump` | leases entries and sends each batch one of the two ways |
 //! | `batch` | the direct route: the pipeline in this process |
-//! | `colony`, `in_flight` | the colony route: one signed job a batch, so many processes at once |
+//! | `colony`, `submitter`, `in_flight` | the colony route: one signed job a batch, so many processes at once |
 //! | `confirm`, `process_end`, `settler` | the end of processes, and what it means for their entries |
 //! | `doubts` | what a colony said and the ledger does not bear out |
 //! | `conclude` | from outcomes to the inbox |
@@ -31,10 +31,12 @@ mod pump;
 mod rehearsal;
 mod routing;
 mod settler;
+mod submitter;
 pub mod switch;
 mod trace;
 
-pub use colony::{ColonyOptions, ColonyRoute, Submitter, Surroundings};
+pub use colony::{ColonyOptions, ColonyRoute, Surroundings};
 pub use confirm::Confirm;
 pub use pump::{Pump, PumpOptions};
 pub use routing::FallbackOptions;
+pub use submitter::Submitter;

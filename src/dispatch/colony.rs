@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use colonies::client::{ClientError, Member};
+use colonies::client::ClientError;
 use colonies::messages::FunctionSpec;
 use tokio_util::sync::CancellationToken;
 
@@ -18,20 +18,18 @@ use super::doubts::Doubts;
 use super::in_flight::{InFlight, Slot};
 use super::routing::{Admission, FallbackOptions, Routing};
 use super::settler::Settler;
+use super::submitter::Submitter;
 use super::switch::RouteSwitch;
 use super::trace::AttemptSpans;
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{Breaker, Permit};
 use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
-use crate::domain::renewable::Renewable;
 use crate::domain::route::{Route, RouteInForce};
 use crate::domain::trace::TraceContext;
 use crate::inbox::{Concluded, Conclusion, Inbox, Leased};
-use crate::job::attestation::Signer;
 use crate::job::completion::Completed;
-use crate::job::sealing::Recipients;
-use crate::job::{self, SealError, Sender, Terms};
+use crate::job::{self, SealError, Sender};
 use crate::ledger::witness::{Identity, Witness};
 use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::telemetry::instruments::Instruments;
@@ -54,18 +52,6 @@ pub struct ColonyOptions {
     pub status: Backoff,
     /// When entries go the direct route instead.
     pub fallback: FallbackOptions,
-}
-
-#[derive(Clone, Debug)]
-pub struct Submitter {
-    /// The user of the colony that submits. Replaced after a rotation of its key.
-    pub member: Renewable<Member>,
-    /// Attests jobs. Replaced likewise.
-    pub signer: Renewable<Signer>,
-    /// The bees to which jobs are sealed, if they are. Replaced likewise.
-    pub recipients: Renewable<Option<Recipients>>,
-    /// How jobs are to be run.
-    pub terms: Terms,
 }
 
 /// What the route shares with the rest of the gateway.

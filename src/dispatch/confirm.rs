@@ -16,11 +16,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::colony::Submitter;
 use super::process_end::ProcessEnd;
 use super::rehearsal::Stage;
 use super::routing::Routing;
 use super::settler::Settler;
+use super::submitter::Submitter;
 use crate::domain::backoff::Backoff;
 use crate::domain::ids::ProcessId;
 use crate::domain::renewable::Renewable;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use colonies::messages::{Process, ProcessState};
 
-use super::colony::Submitter;
 use super::in_flight::Say;
 use super::routing::Routing;
+use super::submitter::Submitter;
 use crate::domain::breaker::Permit;
 use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
