@@ -36,7 +36,9 @@ struct Flood {
 }
 
 impl Flood {
-    /// `senders` threads that connect to the gateway, say `bytes`, wait to be hung up on, and do it again.
+    /// `senders` threads that connect to the gateway, say `bytes` and wait to be hung up on; those that said something do it
+    /// again. Silent ones come once: who turns over all places faster than a head arrives needs the share of a sender, which
+    /// this flood has not.
     fn start(target: SocketAddr, senders: usize, bytes: &Arc<Vec<u8>>) -> Self {
         let (is_over, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let sender = |_| {
@@ -56,6 +58,9 @@ impl Flood {
                             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                             _ => break,
                         }
+                    }
+                    if bytes.is_empty() {
+                        break;
                     }
                 }
             })
@@ -131,7 +136,7 @@ fn silent_connections_shut_no_door() {
     let options = world.options.clone().with("GATEWAY_CONNECTIONS_MAX", CONNECTIONS_MAX);
     deliver("flood, silent connections", &options, &world, |gateway| {
         let flood = Flood::start(gateway.webhooks, SILENT, &Arc::default());
-        gateway.until(|_| flood.made() > SILENT as u64);
+        gateway.until(|_| flood.made() == SILENT as u64);
         flood
     });
 }

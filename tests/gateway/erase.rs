@@ -145,7 +145,10 @@ fn the_admin_path_asks_for_the_token_and_for_a_person() {
     for bad in ["", "{}", r#"{"person":{"users":[],"customers":[],"subscriptions":[],"objects":[]}}"#] {
         assert_eq!(send(&bearer, bad).problem(), "invalid_request", "{bad}");
     }
-    assert_eq!(gateway.admin_get("/admin/erase").problem(), "method_not_allowed");
+    assert_eq!(gateway.admin_get("/admin/erase").problem(), "unauthorized");
+    let look = String::from_utf8(post("/admin/erase", &[("authorization", &bearer)], b"")).unwrap();
+    let look = request(gateway.admin, look.replacen("POST", "GET", 1).as_bytes());
+    assert_eq!(look.problem(), "method_not_allowed");
 }
 
 #[test]

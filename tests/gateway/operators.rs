@@ -22,7 +22,7 @@ fn a_viewer_looks_an_operator_changes_and_the_audit_knows_who_it_was() {
         .with("GATEWAY_OPERATORS", format!("ana operator {ANA}, ben viewer {BEN}"))
         .with("GATEWAY_ADMIN_TOKEN", SHARED)
         // Neither a level nor a directive of its own silences the audit.
-        .with("GATEWAY_LOG", "warn,audit=off");
+        .with("GATEWAY_LOG", "warn,colony_gateway=info,request=info,audit=off");
     let gateway = options.serve();
     assert_eq!(gateway.post("no JSON").status, 200);
     assert_eq!(gateway.post(&event("evt_1")).status, 200);

@@ -60,7 +60,7 @@ async fn an_operator_switches_the_public_tables() {
     assert_eq!(run(&options, &["migrate"]).0, 0);
     let (code, shown, stderr) = run(&options, &["projections", "show"]);
     assert_eq!(code, 0, "{stderr}");
-    assert!(shown.contains("public.subscriptions        on    written"), "{shown}");
+    assert!(shown.contains("public.subscriptions        auto  written"), "{shown}");
     assert!(shown.contains("public.user_profiles        auto  not written: no table"), "{shown}");
     let (_, shown, _) = run(&options, &["projections", "set", "subscriptions", "off"]);
     assert!(shown.contains("public.subscriptions        off   not written"), "{shown}");

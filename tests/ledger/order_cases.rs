@@ -218,7 +218,7 @@ async fn access_that_time_ends_is_taken_without_another_event() {
         let row = "SELECT tier || ' ' || status FROM public.subscriptions";
         sqlx::query_scalar::<_, String>(row).fetch_all(&store.pool).await.unwrap()
     };
-    assert_eq!(shown().await, ["gold past_due"]);
+    assert_eq!(shown().await, ["gold active"]);
     // Three weeks pass.
     let passed = "UPDATE gateway.stripe_subscriptions SET late_since = late_since - interval '21 days', \
                   grace_ends_at = grace_ends_at - interval '21 days', recheck_at = recheck_at - interval '21 days'";

@@ -100,10 +100,10 @@ async fn a_repair_shows_in_the_public_tables() {
     let shown: Vec<String> = sqlx::query_scalar(status).fetch_all(&pool).await.unwrap();
     assert_eq!(shown, ["00000000-0000-4000-8000-000000000001 active"]);
     clock.advance(Duration::from_secs(1));
-    put(&stripe, &of_user("past_due"));
+    put(&stripe, &of_user("canceled"));
     assert_eq!(site.subscriptions().await.repaired, 1);
     let shown: Vec<String> = sqlx::query_scalar(status).fetch_all(&pool).await.unwrap();
-    assert_eq!(shown, ["00000000-0000-4000-8000-000000000001 past_due"]);
+    assert_eq!(shown, ["00000000-0000-4000-8000-000000000001 canceled"]);
 }
 
 #[tokio::test]
