@@ -57,7 +57,7 @@ async fn is_right(name: &str, right: impl Fn(&BTreeMap<String, i64>, &[Subscript
         }
         let lines = world.ledger.inner.subscriptions(10).await.unwrap();
         assert!(right(&net, &lines), "{name}, backwards {backwards}: {net:?} {lines:?}");
-        world.assert_applied_once().await;
+        world.assert_one_effect_each();
     }
 }
 
