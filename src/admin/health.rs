@@ -15,7 +15,7 @@ use crate::domain::route::RouteInForce;
 use crate::door::Problem;
 use crate::inbox::{Inbox, InboxError, StateName};
 use crate::lifecycle::Readiness;
-use crate::telemetry::health::{Component, Level};
+use crate::telemetry::health::{Component, Level, worst};
 use crate::telemetry::instruments::Instruments;
 
 /// What health and metrics are read from.
@@ -104,12 +104,12 @@ impl Health {
         self.readiness.is_ready() && takes_writes
     }
 
-    /// A process that receives is never down for what one of its other parts says.
-    fn level(&self) -> Level {
-        match (self.is_ready(), &self.receiving) {
+    /// The level of one look at everything. A process that receives is never down for what one of its other parts says.
+    fn level(&self, ready: bool, components: &BTreeMap<&'static str, Component>) -> Level {
+        match (ready, &self.receiving) {
             (false, _) => Level::Down,
-            (true, Some(_)) => self.instruments.board.worst().min(Level::Degraded),
-            (true, None) => self.instruments.board.worst(),
+            (true, Some(_)) => worst(components).min(Level::Degraded),
+            (true, None) => worst(components),
         }
     }
 }
@@ -147,30 +147,25 @@ async fn ready(State(health): State<Health>) -> Response {
 }
 
 async fn status(State(health): State<Health>) -> Response {
-    let level = health.level();
+    let level = health.level(health.is_ready(), &health.instruments.board.read());
     (code(level), Json(StatusAnswer { status: level.as_str() })).into_response()
 }
 
 async fn components(State(health): State<Health>) -> Response {
-    let mut level = health.level();
+    let mut inbox_answers = true;
     let receiving = match &health.receiving {
         Some(receiving) => {
             let inbox = receiving.counts(&health.instruments).await.ok();
-            if inbox.is_none() {
-                level = Level::Down;
-            }
+            inbox_answers = inbox.is_some();
             let waiting_for = health.readiness.waiting_for();
             Some(ReceivingAnswer { waiting_for, route: receiving.route.get().as_str(), inbox })
         }
         None => None,
     };
-    let answer = HealthAnswer {
-        status: level,
-        version: env!("CARGO_PKG_VERSION"),
-        ready: health.is_ready(),
-        receiving,
-        components: health.instruments.board.read(),
-    };
+    // Read once, so that the status is that of the components beside it.
+    let (ready, components) = (health.is_ready(), health.instruments.board.read());
+    let level = if inbox_answers { health.level(ready, &components) } else { Level::Down };
+    let answer = HealthAnswer { status: level, version: env!("CARGO_PKG_VERSION"), ready, receiving, components };
     (code(level), Json(answer)).into_response()
 }
 

@@ -59,11 +59,11 @@ impl Board {
     pub fn read(&self) -> BTreeMap<&'static str, Component> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
 
-    /// The worst status on the board; `Ok` when it is empty.
-    pub fn worst(&self) -> Level {
-        self.read().values().map(|component| component.status).max().unwrap_or(Level::Ok)
-    }
+/// The worst status of what was read from a board; `Ok` when that is nothing.
+pub fn worst(components: &BTreeMap<&'static str, Component>) -> Level {
+    components.values().map(|component| component.status).max().unwrap_or(Level::Ok)
 }
 
 #[cfg(test)]
@@ -78,6 +78,6 @@ mod tests {
         assert!(!board.set("ledger", Level::Ok, "still", at(2)));
         assert_eq!(board.read()["ledger"].since, at(1));
         assert!(board.set("ledger", Level::Down, "gone", at(3)));
-        assert_eq!((board.worst(), board.read()["ledger"].since), (Level::Down, at(3)));
+        assert_eq!((worst(&board.read()), board.read()["ledger"].since), (Level::Down, at(3)));
     }
 }
