@@ -2,7 +2,7 @@
 //! cut, pipelined requests, headers that are too many, too long or wrong, connections closed half-way.
 //!
 //! It sends the bytes it is given and reads answers as far as their framing tells. Nothing waits longer than
-//! [`PATIENCE`], so that a test fails instead of hanging.
+//! `PATIENCE`, so that a test fails instead of hanging.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
