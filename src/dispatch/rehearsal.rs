@@ -50,7 +50,8 @@ impl Stage {
 
     async fn attempt(&self) -> Result<(), String> {
         let process = self.submit().await?;
-        let started = self.clock.now();
+        let (started, begun) = (self.clock.now(), self.clock.instant());
+        let time_max = self.submitter.terms.lease + GRACE;
         loop {
             tokio::time::sleep(self.every).await;
             let member = self.submitter.member.get();
@@ -59,7 +60,9 @@ impl Stage {
             {
                 return end;
             }
-            if self.clock.now().since(started) > self.submitter.terms.lease + GRACE {
+            // By both clocks, so that one that is set back meanwhile does not keep entries from the colony for as long.
+            let took = self.clock.now().since(started).max(self.clock.instant().duration_since(begun));
+            if took > time_max {
                 // It would only be done for nobody.
                 drop(member.cancel(&process).await);
                 return Err("no bee brought a rehearsal to its end in time".to_owned());
