@@ -42,8 +42,10 @@ pub struct Gathered {
     pub unasked: u64,
     /// Why.
     pub fault: Option<String>,
-    /// Subscriptions that are paid for and still name nobody.
+    /// Subscriptions that are paid for and still name nobody, those of greatest preference first; at most [`REPORT_LINES_MAX`].
     pub left: Vec<Unowned>,
+    /// How many they are, those beyond that bound included.
+    pub left_total: u64,
 }
 
 /// Why it broke off.
@@ -62,7 +64,7 @@ pub async fn gather(config: &Config, ledger: &dyn StateOfRecord, clock: &Clock) 
     let mut gathered = Gathered::default();
     let mut claims = Vec::new();
     if let Some(api) = super::pipeline::stripe(config, clock)? {
-        for one in unnamed(ledger).await? {
+        for one in unnamed(ledger).await?.0 {
             match from_sessions(config, &api, &one).await {
                 Ok(claim) => claims.extend(claim),
                 Err(error) => {
@@ -78,7 +80,7 @@ pub async fn gather(config: &Config, ledger: &dyn StateOfRecord, clock: &Clock) 
         ledger.old_owners().await?.into_iter().filter_map(|owner| from_row(config, owner, clock.now())).collect();
     gathered.rows = old.len() as u64;
     record(ledger, old).await?;
-    gathered.left = unnamed(ledger).await?;
+    (gathered.left, gathered.left_total) = unnamed(ledger).await?;
     Ok(gathered)
 }
 
@@ -93,10 +95,13 @@ struct Claim {
     account: Option<String>,
 }
 
-async fn unnamed(ledger: &dyn StateOfRecord) -> Result<Vec<Unowned>, LedgerError> {
-    let mut found = ledger.attention(REPORT_LINES_MAX).await?.unowned;
+/// Subscriptions that name nobody, as many as a report names, and how many there are.
+async fn unnamed(ledger: &dyn StateOfRecord) -> Result<(Vec<Unowned>, u64), LedgerError> {
+    let attention = ledger.attention(REPORT_LINES_MAX).await?;
+    let total = attention.reasons.get(&Reason::Unnamed).copied().unwrap_or(0);
+    let mut found = attention.unowned;
     found.retain(|one| one.reason == Reason::Unnamed);
-    Ok(found)
+    Ok((found, total))
 }
 
 async fn from_sessions(config: &Config, api: &StripeApi, one: &Unowned) -> Result<Option<Claim>, ApiError> {

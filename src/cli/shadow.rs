@@ -79,7 +79,7 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
         ShadowCommand::Claim => {
             let gathered = app::evidence::gather(&config, &*ledger, &clock).await?;
             print_gathered(&mut out, &gathered)?;
-            return Ok(if gathered.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if gathered.left_total == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         ShadowCommand::End(args) => {
             if is_shadow {
@@ -106,7 +106,7 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
 
 /// Says whom evidence beside events names, and who is left.
 fn print_gathered(out: &mut impl std::io::Write, gathered: &Gathered) -> std::io::Result<()> {
-    let Gathered { sessions, rows, unasked, fault, left } = gathered;
+    let Gathered { sessions, rows, unasked, fault, left, left_total } = gathered;
     if sessions + rows > 0 {
         writeln!(
             out,
@@ -116,12 +116,11 @@ fn print_gathered(out: &mut impl std::io::Write, gathered: &Gathered) -> std::io
     if let Some(fault) = fault {
         writeln!(out, "Stripe did not tell the sessions of {unasked} subscriptions: {fault}")?;
     }
-    if !left.is_empty() {
+    if *left_total > 0 {
         let named: Vec<&str> = left.iter().take(3).map(|one| one.id.as_str()).collect();
         writeln!(
             out,
-            "{} subscriptions are paid for and name nobody, such as {}: `colony-gateway bind` says whose they are",
-            left.len(),
+            "{left_total} subscriptions are paid for and name nobody, such as {}: `colony-gateway bind` says whose they are",
             named.join(", ")
         )?;
     }
