@@ -1,5 +1,5 @@
--- The last of `tied`, contents of one second as `gateway.told` gives them, each with its `version`; `earlier` are the contents
--- of the moments before, the oldest moment first. `proof` says how sure that is: `whole`, `likely` or `open`. As `last` in
+-- The last of `tied`, contents of one second as `gateway.told` gives them, each with its `version`; `earlier` are the moments
+-- before as `gateway.moments_before` gives them. `proof` says how sure that is: `whole`, `likely` or `open`. As `last` in
 -- `src/revenue/order.rs`, which tells the rule; it is a function of the sets alone.
 CREATE OR REPLACE FUNCTION gateway.last_of(earlier jsonb, tied jsonb, OUT version text, OUT proof text)
 LANGUAGE plpgsql IMMUTABLE SET search_path = ''
@@ -16,8 +16,15 @@ BEGIN
     FOR moment IN
         SELECT m.value FROM pg_catalog.jsonb_array_elements(earlier) WITH ORDINALITY AS m (value, place) ORDER BY m.place
     LOOP
-        befores := ARRAY(SELECT t -> 'before' FROM pg_catalog.jsonb_array_elements(moment) t);
-        afters := ARRAY(SELECT t -> 'after' FROM pg_catalog.jsonb_array_elements(moment) t);
+        befores := ARRAY(SELECT t -> 'before' FROM pg_catalog.jsonb_array_elements(moment -> 'contents') t);
+        afters := ARRAY(SELECT t -> 'after' FROM pg_catalog.jsonb_array_elements(moment -> 'contents') t);
+        IF (moment -> 'aside')::boolean THEN
+            -- Without any other the order starts anywhere.
+            IF starts <> '{}' THEN
+                starts := starts || afters;
+            END IF;
+            CONTINUE;
+        END IF;
         SELECT e.ends INTO ends FROM gateway.endings(starts, befores, afters) e;
         starts := ARRAY(SELECT afters[i] FROM pg_catalog.unnest(ends) i);
     END LOOP;

@@ -1,5 +1,5 @@
--- What events say of an object's moments before the one at `reached` of the rank `reached_rank`, the oldest first: back to one
--- of a single event. `kinds` is what the types of events about the object look like. Ranks are those of
+-- What events say of an object's moments before the one at `reached` of the rank `reached_rank`, the oldest first, each with its
+-- `contents`: back to one of a single event that is not `aside`, which an announcement of a change in its own second is. `kinds` is what the types of events about the object look like. Ranks are those of
 -- `src/revenue/rows.rs`.
 CREATE OR REPLACE FUNCTION gateway.moments_before(
     object text, kinds text, reached timestamptz, reached_rank integer) RETURNS jsonb
@@ -16,17 +16,23 @@ BEGIN
         ), moments AS MATERIALIZED (
             SELECT b.created, b.rank, pg_catalog.count(*) AS events FROM before b
             WHERE (b.created, b.rank) < (reached, reached_rank) GROUP BY 1, 2
+        ), placed AS MATERIALIZED (
+            SELECT m.created, m.rank, m.events, m.rank = 1 AND (
+                (m.created, 2) = (reached, reached_rank)
+                OR EXISTS (SELECT FROM moments u WHERE u.created = m.created AND u.rank = 2)) AS aside
+            FROM moments m
         ), needed AS (
-            SELECT m.created, m.rank FROM moments m
-            WHERE NOT EXISTS (SELECT FROM moments later
-                              WHERE later.events = 1 AND (later.created, later.rank) > (m.created, m.rank))
+            SELECT p.created, p.rank, p.aside FROM placed p
+            WHERE NOT EXISTS (SELECT FROM placed later
+                              WHERE later.events = 1 AND NOT later.aside AND (later.created, later.rank) > (p.created, p.rank))
         )
-        SELECT coalesce(pg_catalog.jsonb_agg(n.told ORDER BY n.created, n.rank), '[]')
+        SELECT coalesce(pg_catalog.jsonb_agg(
+            pg_catalog.jsonb_build_object('aside', n.aside, 'contents', n.contents) ORDER BY n.created, n.rank), '[]')
         FROM (
-            SELECT n.created, n.rank, (
+            SELECT n.created, n.rank, n.aside, (
                 SELECT pg_catalog.jsonb_agg(gateway.told(e.payload))
                 FROM before b JOIN gateway.events e ON e.id = b.id
-                WHERE b.created = n.created AND b.rank = n.rank) AS told
+                WHERE b.created = n.created AND b.rank = n.rank) AS contents
             FROM needed n
         ) n);
 END

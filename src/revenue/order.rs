@@ -8,7 +8,8 @@
 //!   one was: none where nothing happened in between.
 //! - Of all orders of the set, those count in which these numbers add up to the least. The newest content before the
 //!   second, where one is known, is where the order starts: only that tells a cancellation that was undone from one that
-//!   was made again.
+//!   was made again. An announcement of the same second shows some content of it, between any two changes: the order may
+//!   start there too, but need not.
 //! - Do those orders end in one content, that is the last. Do they end in several, it is undecided, and the greatest
 //!   version is taken so that all stores agree.
 //!
@@ -31,6 +32,16 @@ pub struct Told {
     pub after: Value,
     /// The object before it: the same, but for what the event says was different.
     pub before: Value,
+}
+
+/// The contents of a moment before the set's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moment {
+    /// What its events tell.
+    pub contents: Vec<Told>,
+    /// Whether they only announce a change of the second of the next moment. Such a content is from before that change, but
+    /// others of the second may have come before it.
+    pub is_aside: bool,
 }
 
 /// Which content of a set is the last.
@@ -119,9 +130,16 @@ fn alike(a: &Value, b: &Value) -> bool {
 type Steps = (u64, u64);
 
 /// The last of `tied`, contents of one second. `earlier` are the contents of the moments before it, the oldest moment
-/// first, as far as they are needed: back to a moment with a single content.
-pub fn last(earlier: &[Vec<Told>], tied: &[Told]) -> Option<Last> {
-    let starts = earlier.iter().fold(Vec::new(), |starts, moment| endings(&starts, moment).0);
+/// first, as far as they are needed: back to a moment with a single content that is not aside.
+pub fn last(earlier: &[Moment], tied: &[Told]) -> Option<Last> {
+    let starts = earlier.iter().fold(Vec::new(), |starts, moment| {
+        match (moment.is_aside, starts.is_empty()) {
+            (false, _) => endings(&starts, &moment.contents).0,
+            // Without any other the order starts anywhere.
+            (true, true) => starts,
+            (true, false) => starts.into_iter().chain(&moment.contents).collect(),
+        }
+    });
     let (ends, least) = endings(&starts, tied);
     let taken = ends.iter().max_by(|a, b| a.version.cmp(&b.version))?;
     let same = ends.iter().all(|end| distance(&end.after, &taken.after) == 0);

@@ -190,6 +190,12 @@ async fn every_order_of_every_subset_of_a_short_life_ends_as_the_subset_says() {
     }
 }
 
+#[tokio::test]
+async fn a_trial_that_is_ended_early_between_a_cancellation_and_its_undoing_ends_in_every_order_of_every_subset() {
+    let store = Sqlite::hasty();
+    every_order_of_every_subset(&store, &changes::trial_ended_between_two_changes()).await;
+}
+
 /// Leads so many lives, `usual` without a word of who runs it. It prints the seed, by which the same lives are led again.
 #[expect(clippy::disallowed_methods, reason = "a longer run is asked for by the environment")]
 pub(crate) fn runner(usual: u32) -> (TestRunner, u64) {

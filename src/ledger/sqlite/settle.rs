@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::truth::{Truth, is_told};
 use crate::domain::ids::EventId;
 use crate::ledger::order::{ORDER_UNDECIDED, finding, moment_of};
-use crate::revenue::order::{self, Proof, Told};
+use crate::revenue::order::{self, Moment, Proof, Told};
 use crate::revenue::rows::{Rank, SORT_KEY_CLASS, SORT_KEY_EVENT, event_of_sort_key};
 
 /// Settles what is kept of an object, after its events were recorded. Tells whether the row is another than before.
@@ -150,14 +150,14 @@ fn read(version: String, payload: &str) -> Told {
 }
 
 /// What events say of the object's moments before the one at `at` (in milliseconds) of the rank `rank`, the oldest first:
-/// back to one of a single event.
+/// back to one of a single event that is no announcement of a change in its own second.
 fn earlier(
     transaction: &Transaction<'_>,
     truth: &Truth,
     id: &str,
     at: i64,
     rank: u8,
-) -> rusqlite::Result<Vec<Vec<Told>>> {
+) -> rusqlite::Result<Vec<Moment>> {
     let sql = format!(
         "SELECT id, type, created FROM events
          WHERE object_id = ?1 AND {} AND created <= ?2",
@@ -174,14 +174,29 @@ fn earlier(
     for (moment, event) in before {
         moments.entry(moment).or_default().push(event);
     }
-    let single = moments.iter().rev().find(|(_, events)| events.len() == 1).map(|(moment, _)| *moment);
+    let (announced, updated) = (Rank::Announced as u8, Rank::Updated as u8);
+    let asides: Vec<(i64, u8)> = moments
+        .keys()
+        .copied()
+        .filter(|&(second, of)| {
+            let changed = (second, updated);
+            of == announced && (changed == (at, rank) || moments.contains_key(&changed))
+        })
+        .collect();
+    let is_start = |moment: &(i64, u8), events: &[String]| events.len() == 1 && !asides.contains(moment);
+    let single = moments.iter().rev().find(|(moment, events)| is_start(moment, events)).map(|(moment, _)| *moment);
     let needed = moments.into_iter().filter(|(moment, _)| Some(*moment) >= single);
     let payload = |event: String| {
         let mut statement = transaction.prepare_cached("SELECT payload FROM events WHERE id = ?1")?;
         let payload: String = statement.query_row([&event], |row| row.get(0))?;
         Ok(read(event, &payload))
     };
-    needed.map(|(_, events)| events.into_iter().map(payload).collect()).collect()
+    needed
+        .map(|(moment, events)| {
+            let contents = events.into_iter().map(payload).collect::<rusqlite::Result<_>>()?;
+            Ok(Moment { contents, is_aside: asides.contains(&moment) })
+        })
+        .collect()
 }
 
 /// Puts what the newest content that listed all items says in the place of what the present one may lack.

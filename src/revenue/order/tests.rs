@@ -10,7 +10,7 @@ fn told(version: &str, object: Value, previous: Value) -> Told {
 }
 
 /// The answer, which no order of the set may change.
-fn answer(earlier: &[Vec<Told>], tied: &[Told]) -> (String, Proof) {
+fn answer(earlier: &[Moment], tied: &[Told]) -> (String, Proof) {
     let last = last(earlier, tied).unwrap();
     let mut turned: Vec<Told> = tied.to_vec();
     for _ in 0..tied.len() {
@@ -20,6 +20,10 @@ fn answer(earlier: &[Vec<Told>], tied: &[Told]) -> (String, Proof) {
         assert_eq!(super::last(earlier, &back).unwrap(), last);
     }
     (last.version, last.proof)
+}
+
+fn moment(contents: Vec<Told>) -> Moment {
+    Moment { contents, is_aside: false }
 }
 
 fn is(version: &str, proof: Proof) -> (String, Proof) {
@@ -59,14 +63,30 @@ fn a_cancellation_that_was_undone_is_told_from_one_made_again_by_what_was_before
     let undo = |version: &str| told(version, state(false), json!({"cancel_at_period_end": true, "canceled_at": 5}));
     let (running, ending) = (told("0", state(false), json!(null)), told("0", state(true), json!(null)));
     let tied = [cancel("b"), undo("a")];
-    assert_eq!(answer(&[vec![running.clone()]], &tied), is("a", Proof::Whole));
-    assert_eq!(answer(&[vec![ending]], &tied), is("b", Proof::Whole));
+    assert_eq!(answer(&[moment(vec![running.clone()])], &tied), is("a", Proof::Whole));
+    assert_eq!(answer(&[moment(vec![ending])], &tied), is("b", Proof::Whole));
     assert_eq!(answer(&[], &tied), is("b", Proof::Open));
     let thrice = [cancel("a"), undo("c"), cancel("b")];
     assert_eq!(answer(&[], &thrice), is("b", Proof::Whole));
-    assert_eq!(answer(&[vec![running.clone()]], &thrice), is("b", Proof::Whole));
+    assert_eq!(answer(&[moment(vec![running.clone()])], &thrice), is("b", Proof::Whole));
     // The same happened in the second before: what was there before that tells it for both.
-    assert_eq!(answer(&[vec![running], vec![cancel("x"), undo("y")]], &tied), is("a", Proof::Whole));
+    assert_eq!(answer(&[moment(vec![running]), moment(vec![cancel("x"), undo("y")])], &tied), is("a", Proof::Whole));
+}
+
+#[test]
+fn an_announcement_of_the_second_shows_a_content_between_any_two_of_its_changes() {
+    let state = |status: &str, end: i64, cancel: bool| json!({"status": status, "trial_end": end, "cancel": cancel, "at": if cancel { json!(5) } else { json!(null) }});
+    let created = moment(vec![told("0", state("trialing", 30, false), json!(null))]);
+    let announced = Moment { contents: vec![told("1", state("trialing", 0, true), json!(null))], is_aside: true };
+    let tied = [
+        told("c", state("trialing", 30, true), json!({"cancel": false, "at": null})),
+        told("b", state("active", 0, true), json!({"status": "trialing", "trial_end": 30})),
+        told("a", state("active", 0, false), json!({"cancel": true, "at": 5})),
+    ];
+    assert_eq!(answer(&[created.clone(), announced.clone()], &tied), is("a", Proof::Whole));
+    // The cancellation was never delivered.
+    assert_eq!(answer(&[created, announced.clone()], &tied[1..]), is("a", Proof::Whole));
+    assert_eq!(answer(&[announced], &tied), is("a", Proof::Whole));
 }
 
 #[test]
@@ -131,7 +151,7 @@ fn more_than_can_be_looked_at_in_every_order_are_still_a_chain() {
     for (on, times) in [(false, 10), (true, 10), (false, 11), (true, 21)] {
         let before = told("-", json!({"on": on}), json!(null));
         let tied = pressed(on, times);
-        let (version, proof) = answer(&[vec![before]], &tied);
+        let (version, proof) = answer(&[moment(vec![before])], &tied);
         let last = tied.iter().find(|one| one.version == version).unwrap();
         assert_eq!((&last.after["on"], proof), (&json!(on != (times % 2 == 1)), Proof::Whole), "{on} {times}");
     }

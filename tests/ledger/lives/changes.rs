@@ -119,6 +119,12 @@ pub(super) fn story(changes: &[Change], random: &mut fastrand::Rng) -> Story {
     Story { events, lasts, subscription, customer }
 }
 
+/// Its announcement shows neither what was before the cancellation nor what its end replaced.
+pub(super) fn trial_ended_between_two_changes() -> Story {
+    let changes = [What::Cancel, What::EndTrial, What::Undo].map(|what| Change { after: 0, what });
+    story(&changes, &mut fastrand::Rng::with_seed(1))
+}
+
 const PRICES: [&str; 3] = ["price_bronze", "price_silver", "price_gold"];
 const DAY: i64 = 86_400;
 
