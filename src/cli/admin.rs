@@ -146,21 +146,31 @@ impl AdminClient {
             return serde_json::from_str(&text)
                 .context("the gateway's answer is not understood: is it of another version?");
         }
-        anyhow::bail!("{}", refusal(status, &text))
+        Err(refusal(status, &text).into())
     }
 }
 
+/// The running gateway did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[error("{said}")]
+pub(super) struct Refusal {
+    /// The problem document's `code`; empty without one.
+    pub(super) code: String,
+    said: String,
+}
+
 /// What a refusal means for whoever typed the command.
-fn refusal(status: StatusCode, text: &str) -> String {
+fn refusal(status: StatusCode, text: &str) -> Refusal {
     let document: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let said = document.get("detail").or_else(|| document.get("title")).and_then(serde_json::Value::as_str);
-    match (status, said) {
+    let field = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
+    let said = match (status, field("detail").or_else(|| field("title"))) {
         (StatusCode::UNAUTHORIZED, _) => {
             "the gateway refuses the token: GATEWAY_ADMIN_TOKEN must be the one it was started with".to_owned()
         }
         (_, Some(said)) => said.to_owned(),
         (_, None) => format!("the gateway answers {status}: {}", text.get(..DETAIL_BYTES_MAX).unwrap_or(text)),
-    }
+    };
+    Refusal { code: field("code").unwrap_or_default().to_owned(), said }
 }
 
 /// Where to reach a listener from this machine.
@@ -187,8 +197,8 @@ mod tests {
     #[test]
     fn a_refusal_says_what_the_problem_document_says() {
         let text = r#"{"title":"There is nothing at this path.","status":404,"code":"not_found"}"#;
-        assert_eq!(refusal(StatusCode::NOT_FOUND, text), "There is nothing at this path.");
-        assert!(refusal(StatusCode::UNAUTHORIZED, "").contains("GATEWAY_ADMIN_TOKEN"));
-        assert!(refusal(StatusCode::BAD_GATEWAY, "<html>").contains("<html>"));
+        assert_eq!(refusal(StatusCode::NOT_FOUND, text).to_string(), "There is nothing at this path.");
+        assert!(refusal(StatusCode::UNAUTHORIZED, "").to_string().contains("GATEWAY_ADMIN_TOKEN"));
+        assert!(refusal(StatusCode::BAD_GATEWAY, "<html>").to_string().contains("<html>"));
     }
 }

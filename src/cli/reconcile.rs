@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::admin::{AdminClient, Reach, reach};
+use super::admin::{AdminClient, Reach, Refusal, reach};
 use super::moment::Moment;
 use crate::app::reconcile::run_once;
 use crate::config::{Config, Sources};
@@ -21,8 +21,9 @@ pub const EXIT_CODES: &str = "Exit codes:
   1  differences are left (with --dry-run: there are some), or the run ended early; the next goes on where it stopped
   2  the configuration or the arguments are refused
 
-Needs STRIPE_SECRET_KEY. A running gateway is asked to do it (GATEWAY_ADMIN_TOKEN); otherwise it is done here, and
-events that were missing wait in the inbox for the gateway's start. Stripe lists events for 30 days.";
+Needs STRIPE_SECRET_KEY. A running gateway is asked to do it (GATEWAY_ADMIN_TOKEN), after a run that is under way;
+otherwise it is done here, and events that were missing wait in the inbox for the gateway's start. Stripe lists events
+for 30 days.";
 
 /// How often a running gateway is asked how far it is.
 const ASK: Duration = Duration::from_millis(300);
@@ -102,13 +103,31 @@ pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow
     Ok(if report.is_in_order() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Orders the run. While another is under way, such as one that the gateway began by itself after its start, it waits for that
+/// one's end: it may have begun before what the order is about.
+async fn order_when_free(client: &AdminClient, order: &ReconcileOrder) -> anyhow::Result<ReconcileStatus> {
+    let mut has_waited = false;
+    loop {
+        match client.post("/admin/reconcile", order).await {
+            Err(error) if error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.code == "busy") => {
+                if !has_waited {
+                    eprintln!("another run is under way; this one begins when it ends");
+                    has_waited = true;
+                }
+                tokio::time::sleep(ASK).await;
+            }
+            ordered => return ordered,
+        }
+    }
+}
+
 /// Orders the run and follows it to its end. Ending the command does not end the run.
 async fn through_gateway(
     client: &AdminClient,
     order: &ReconcileOrder,
     bar: &ProgressBar,
 ) -> anyhow::Result<ReconcileReport> {
-    let ordered: ReconcileStatus = client.post("/admin/reconcile", order).await?;
+    let ordered = order_when_free(client, order).await?;
     loop {
         let status: ReconcileStatus = client.get("/admin/reconcile").await?;
         anyhow::ensure!(

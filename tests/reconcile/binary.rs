@@ -1,6 +1,7 @@
 //! The command and the admin path in the real binary, and crashes in the middle of a run.
 
-use std::process::Output;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -103,6 +104,32 @@ async fn a_kill_in_the_middle_of_a_run_loses_nothing_and_the_next_run_goes_on() 
     let health = gateway.until_idle();
     assert_eq!((&health["inbox"]["settled"], &health["inbox"]["dead"]), (&1500.into(), &0.into()), "{health}");
     assert_eq!(recorded(&options), 1500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_comes_during_a_run_waits_for_its_turn() {
+    let directory = tempfile::tempdir().unwrap();
+    let stripe = StripeStandIn::start().await;
+    fill(&stripe, 20);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let options = options(directory.path(), &stripe).with("GATEWAY_ADMIN_LISTEN", port);
+    let gateway = options.serve();
+    // The first run waits for an answer until it gives up.
+    stripe.fail_at(stripe.asked().len() + 1, Fault::Silence);
+    assert_eq!(authorized(&gateway, Some(&json!({"what": "events"}))).status, 202);
+    let mut command = options.command();
+    command.args(["reconcile", "events", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = command.spawn().expect("the binary runs");
+    let mut stderr = BufReader::new(command.stderr.take().unwrap());
+    let mut said = String::new();
+    stderr.read_line(&mut said).unwrap();
+    assert!(said.contains("another run is under way"), "{said}");
+    let mut report = String::new();
+    command.stdout.take().unwrap().read_to_string(&mut report).unwrap();
+    assert_eq!(command.wait().unwrap().code(), Some(0), "{report}");
+    assert_eq!(authorized(&gateway, None).json()["runs"], 2);
+    gateway.until_idle();
+    assert_eq!(recorded(&options), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]

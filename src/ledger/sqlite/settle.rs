@@ -151,13 +151,7 @@ fn read(version: String, payload: &str) -> Told {
 
 /// What events say of the object's moments before the one at `at` (in milliseconds) of the rank `rank`, the oldest first:
 /// back to one of a single event that is no announcement of a change in its own second.
-fn earlier(
-    transaction: &Transaction<'_>,
-    truth: &Truth,
-    id: &str,
-    at: i64,
-    rank: u8,
-) -> rusqlite::Result<Vec<Moment>> {
+fn earlier(transaction: &Transaction<'_>, truth: &Truth, id: &str, at: i64, rank: u8) -> rusqlite::Result<Vec<Moment>> {
     let sql = format!(
         "SELECT id, type, created FROM events
          WHERE object_id = ?1 AND {} AND created <= ?2",
