@@ -24,6 +24,7 @@ mod colony;
 mod conclude;
 mod confirm;
 mod doubts;
+mod front;
 mod in_flight;
 pub mod pause;
 mod process_end;
@@ -37,6 +38,7 @@ mod trace;
 
 pub use colony::{ColonyOptions, ColonyRoute, Surroundings};
 pub use confirm::Confirm;
+pub use front::Linger;
 pub use pump::{Pump, PumpOptions};
 pub use routing::FallbackOptions;
 pub use submitter::Submitter;

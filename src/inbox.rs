@@ -64,7 +64,7 @@ pub use erase::{ERASE_BODIES_MAX, EraseStep, Unsettled};
 pub use error::{Cause, InboxError, OpenError};
 pub use inspect::{Contents, FORMAT_KNOWN, counts_in, inspect};
 pub use known::Held;
-pub use lease::{CRASHES_MAX, Lease, LeaseRequest, Leased};
+pub use lease::{CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};
 pub use list::{Listed, ListedPage, PAGE_BODY_BYTES_MAX};
 pub use newest::{EntryState, EntryView};
 pub use operate::{OrderStep, OrderedEntry, STEP_ENTRIES_MAX};
@@ -119,6 +119,8 @@ pub struct Inbox {
     messages: mpsc::Sender<Message>,
     reader: Arc<Mutex<Connection>>,
     arrivals: Arc<Notify>,
+    /// Rung when a person waits.
+    urgent: Arc<Notify>,
     /// Rung when there may be drops to tell the ledger.
     drops: Arc<Notify>,
     stats: Arc<WriterStats>,
@@ -184,6 +186,17 @@ impl Inbox {
     /// Resolves when an entry has arrived since the last call resolved.
     pub async fn arrival(&self) {
         self.arrivals.notified().await;
+    }
+
+    /// As [`Inbox::wake`], for what a person waits for: ends one wait for [`Inbox::urged`] too.
+    pub fn urge(&self) {
+        self.urgent.notify_one();
+        self.wake();
+    }
+
+    /// Resolves when a person has asked for something since the last call resolved.
+    pub async fn urged(&self) {
+        self.urgent.notified().await;
     }
 
     /// What the writer has done since the start.

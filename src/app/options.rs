@@ -1,7 +1,7 @@
 //! From settings to the options of the parts.
 
 use crate::config::Config;
-use crate::dispatch::PumpOptions;
+use crate::dispatch::{Linger, PumpOptions};
 use crate::domain::backoff::Backoff;
 use crate::inbox::InboxOptions;
 
@@ -21,6 +21,7 @@ pub(super) fn pump_options(config: &Config) -> PumpOptions {
     PumpOptions {
         batch_entries_max: dispatch.batch_entries_max,
         batch_bytes_max: dispatch.batch_bytes_max,
+        linger: Linger { direct: dispatch.linger, colony: config.colony.linger },
         lease: dispatch.lease,
         call_timeout: dispatch.ledger_timeout,
         attempts_max: u32::try_from(dispatch.attempts_max).unwrap_or(u32::MAX),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::{Reader, boolean, duration, number, setting};
+use super::settings::linger;
 use crate::domain::secret::Secret;
 
 /// A Colonies server and this gateway's part in one of its colonies.
@@ -64,6 +65,8 @@ pub struct ColonyConfig {
     pub resubmissions_max: usize,
     /// Age from which entries go the direct route although the colony is in use.
     pub fallback_after: Duration,
+    /// Least time between jobs while events keep coming; zero: none.
+    pub linger: Duration,
     /// Most processes in flight. Entries wait beyond it, so that batches grow.
     pub processes_max: usize,
     /// Shortest time between two questions about one process.
@@ -119,6 +122,7 @@ pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
             number(1, 1000),
         ),
         fallback_after: r.or(setting("colony.fallback_after", "GATEWAY_COLONY_FALLBACK_AFTER"), "3m", duration),
+        linger: r.or(setting("colony.linger", "GATEWAY_COLONY_LINGER"), "100ms", linger),
         processes_max: r.or(setting("colony.processes_max", "GATEWAY_COLONY_PROCESSES_MAX"), "8", number(1, 1024)),
         status_first: r.or(setting("colony.status_first", "GATEWAY_COLONY_STATUS_FIRST"), "500ms", duration),
         status_max: r.or(setting("colony.status_max", "GATEWAY_COLONY_STATUS_MAX"), "15s", duration),

@@ -20,7 +20,7 @@ use super::reconcile::{self, ReconcileConfig};
 use super::shadow::{self, ShadowConfig};
 use super::traces;
 use super::watched::WatchedFile;
-use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
+use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, LINGER_MAX};
 use crate::domain::secret::Secret;
 use crate::revenue::grace::Grace;
 use crate::stripe::endpoint::Endpoint;
@@ -89,6 +89,8 @@ pub struct DispatchConfig {
     pub batch_entries_max: usize,
     /// Most bytes of bodies in a batch.
     pub batch_bytes_max: usize,
+    /// Least time between batches on the direct route while events keep coming; zero: none.
+    pub linger: Duration,
     /// How long a leased entry is left to its holder.
     pub lease: Duration,
     /// Longest ledger call; shorter than the lease.
@@ -253,6 +255,7 @@ fn dispatch(r: &mut Reader) -> DispatchConfig {
                 _ => Err("must be at most 4MiB".to_owned()),
             }
         }),
+        linger: r.or(setting("dispatch.linger", "GATEWAY_LINGER"), "25ms", linger),
         lease: r.or(setting("dispatch.lease", "GATEWAY_LEASE"), "60s", duration),
         ledger_timeout: r.or(setting("dispatch.ledger_timeout", "GATEWAY_LEDGER_TIMEOUT"), "20s", duration),
         attempts_max: r.or(setting("dispatch.attempts_max", "GATEWAY_ATTEMPTS_MAX"), "16", number(1, 1000)),
@@ -267,6 +270,17 @@ fn dispatch(r: &mut Reader) -> DispatchConfig {
         r.fault("dispatch.retry_max", "must not be shorter than dispatch.retry_first");
     }
     dispatch
+}
+
+/// A time to linger: a duration of at most ten seconds, or `off`.
+pub(super) fn linger(text: &str) -> Result<Duration, String> {
+    match text {
+        "off" => Ok(Duration::ZERO),
+        text => match duration(text)? {
+            long if long > LINGER_MAX => Err("must be at most 10s, or off".to_owned()),
+            linger => Ok(linger),
+        },
+    }
 }
 
 fn revenue(r: &mut Reader) -> RevenueConfig {

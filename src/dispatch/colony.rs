@@ -157,6 +157,11 @@ impl ColonyRoute {
         self.routing.breakers()
     }
 
+    /// The route of the next batch, as far as it is known before its turn.
+    pub(super) fn in_force(&self) -> Route {
+        self.routing.in_force()
+    }
+
     /// Decides about the next batch; waits while the colony is in use and holds as many processes as it may. `None`
     /// when draining began.
     pub(super) async fn way(&self, draining: &CancellationToken) -> Option<Way> {

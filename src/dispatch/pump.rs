@@ -4,16 +4,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, BatchOptions, Down, Worked};
 use super::colony::{ColonyRoute, Way};
 use super::conclude::{self, PAUSE};
+use super::front::{Front, Leases, Linger, Next};
 use super::pause::Pause;
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{BreakerOpen, Permit};
 use crate::domain::clock::Clock;
-use crate::inbox::{Conclusion, Inbox, LeaseRequest, Leased};
+use crate::domain::route::Route;
+use crate::inbox::{Conclusion, Inbox, LeaseRequest, Leased, Taken};
 use crate::pipeline::Pipeline;
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
@@ -36,6 +39,8 @@ pub struct PumpOptions {
     pub batch_entries_max: usize,
     /// Most bytes of bodies in a batch.
     pub batch_bytes_max: usize,
+    /// Least time between leases while events keep coming.
+    pub linger: Linger,
     /// How long a lease lasts.
     pub lease: Duration,
     /// Longest call of the ledger.
@@ -58,6 +63,8 @@ pub struct Pump {
     clock: Clock,
     /// Clones share what they learned of the ledger.
     pause: Pause,
+    /// Clones take turns at the front.
+    front: Front,
     tracer: Tracer,
 }
 
@@ -80,8 +87,8 @@ impl Pump {
         board.set("ledger", Level::Ok, "not asked yet", clock.now());
         board.set(COMPONENT, Level::Ok, "works", clock.now());
         let pause = Pause::new(clock.clone());
-        let tracer = Tracer::default();
-        Self { inbox, pipeline, colony: None, options, metrics, board, clock, pause, tracer }
+        let (front, tracer) = (Front::default(), Tracer::default());
+        Self { inbox, pipeline, colony: None, options, metrics, board, clock, pause, front, tracer }
     }
 
     /// Shares the pause with others, such as an operator who ends it.
@@ -107,7 +114,7 @@ impl Pump {
         let mut random = fastrand::Rng::new();
         let mut limit = self.options.batch_entries_max;
         let mut failures = 0_u32;
-        while !draining.is_cancelled() {
+        while let Some(mut front) = self.come_to_front(&draining).await {
             let way = match &self.colony {
                 Some(colony) => colony.way(&draining).await,
                 None => Some(Way::Direct),
@@ -125,8 +132,8 @@ impl Pump {
             };
             let request =
                 LeaseRequest { entries_max, bytes_max: self.options.batch_bytes_max, duration: self.options.lease };
-            let leased = match self.inbox.lease(request).await {
-                Ok(leased) => leased,
+            let Taken { entries: leased, next_due } = match self.inbox.lease(request).await {
+                Ok(taken) => taken,
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "inbox gives out no entries");
                     failures += 1;
@@ -134,17 +141,13 @@ impl Pump {
                     continue;
                 }
             };
+            let since = self.clock.instant();
+            front.note((leased.len(), entries_max), next_due, (self.clock.now(), since));
             if leased.is_empty() {
-                // An idle pump keeps no place in the colony, and nobody from probing.
-                drop((way, permit));
-                self.idle(&draining).await;
+                // A pump that waits keeps no place in the colony, and nobody from probing: both are given back here.
                 continue;
             }
-            if leased.len() == entries_max {
-                // There is probably more: let another pump take it.
-                self.inbox.wake();
-            }
-            let since = self.clock.instant();
+            drop(front);
             let leased = self.carry(way, leased, &mut random).await;
             let Some((leased, permit)) = self.admit_rest(leased, permit, &mut random).await else { continue };
             let worked = self.work_on(leased, since, &mut random).await;
@@ -271,9 +274,41 @@ impl Pump {
         }
     }
 
-    async fn idle(&self, draining: &CancellationToken) {
-        let due = self.inbox.next_due().await.ok().flatten();
-        let sleep = due.map_or(IDLE_MAX, |due| due.since(self.clock.now()).min(IDLE_MAX));
+    /// Waits until this pump is at the front and it is time to lease. `None` when draining began.
+    async fn come_to_front(&self, draining: &CancellationToken) -> Option<OwnedMutexGuard<Leases>> {
+        let mut front = tokio::select! {
+            front = self.front.take() => front,
+            () = draining.cancelled() => return None,
+        };
+        let sleep = match front.take_next() {
+            Next::Now => None,
+            Next::Due(due) => Some(due.since(self.clock.now()).min(IDLE_MAX)),
+            Next::Arrival => Some(IDLE_MAX),
+        };
+        if let Some(sleep) = sleep {
+            self.idle(sleep, draining).await;
+        }
+        self.linger(&front, draining).await;
+        (!draining.is_cancelled()).then_some(front)
+    }
+
+    /// Lets more events come, while they do. Probes of a paused dispatch and what a person wants now wait for nothing.
+    async fn linger(&self, front: &Leases, draining: &CancellationToken) {
+        let route = self.colony.as_ref().map_or(Route::Direct, ColonyRoute::in_force);
+        let wait = front.wait(self.options.linger.on(route), self.clock.instant());
+        if wait.is_zero() || self.pause.is_paused() {
+            return;
+        }
+        Metrics::observe(&self.metrics.linger_seconds, wait);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.inbox.urged() => {}
+            () = draining.cancelled() => {}
+        }
+    }
+
+    /// Waits until something arrives, or so long.
+    async fn idle(&self, sleep: Duration, draining: &CancellationToken) {
         tokio::select! {
             () = self.inbox.arrival() => {}
             // A millisecond, so that an entry that is due within this one is not asked for in a tight loop.

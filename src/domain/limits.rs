@@ -1,5 +1,7 @@
 //! Bounds that no configuration may exceed. Each has a test that reaches it.
 
+use std::time::Duration;
+
 /// Largest webhook body, in bytes. Stripe publishes none; its events stay far below.
 pub const WEBHOOK_BODY_BYTES_MAX: usize = 1024 * 1024;
 
@@ -11,6 +13,9 @@ pub const PAGE_TOKEN_BYTES_MAX: usize = 4096;
 
 /// Most entries in one batch, one lease, one ledger call and one job.
 pub const BATCH_ENTRIES_MAX: usize = 256;
+
+/// Longest time that a batch waits for more events. It adds to the time until an event counts.
+pub const LINGER_MAX: Duration = Duration::from_secs(10);
 
 /// Most bytes of event bodies in one batch, one ledger call and one job (uncompressed).
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;

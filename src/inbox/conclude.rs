@@ -82,6 +82,13 @@ impl Inbox {
         let closed = |error| Refused { error, conclusions: Vec::new() };
         let pending = self.send(Conclude { conclusions }).await.map_err(closed)?;
         let (Conclude { conclusions }, concluded) = pending.returned().await.map_err(closed)?;
+        let waits = |(_, conclusion): &(Lease, Conclusion)| {
+            matches!(conclusion, Conclusion::Retry { .. } | Conclusion::RetryAlone { .. })
+        };
+        if concluded.is_ok() && conclusions.iter().any(waits) {
+            // Whoever waits for the next due time knows nothing of this one.
+            self.wake();
+        }
         concluded.map_err(|error| Refused { error, conclusions })
     }
 }
@@ -96,6 +103,10 @@ impl Request for Conclude {
 
     fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Vec<Concluded>> {
         self.conclusions.iter().map(|(lease, conclusion)| conclude(file, lease, conclusion, now)).collect()
+    }
+
+    fn must_survive(&self) -> bool {
+        self.conclusions.iter().any(|(_, conclusion)| conclusion.must_survive())
     }
 }
 
@@ -116,6 +127,12 @@ fn conclude(
 }
 
 impl Conclusion {
+    /// What became of an event is found out again: the ledger knows it. That a process has it is not: another would be
+    /// submitted for the same events, and the colony work twice.
+    pub(super) const fn must_survive(&self) -> bool {
+        matches!(self, Self::Submitted { .. })
+    }
+
     /// Changes an entry whose holder was checked.
     pub(super) fn apply(&self, file: &mut InboxFile, id: i64, from: StateName, now: Timestamp) -> rusqlite::Result<()> {
         match self {

@@ -50,11 +50,6 @@ impl Inbox {
         self.read(counts).await
     }
 
-    /// When the next entry is due, if one waits.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>, InboxError> {
-        self.read(next_due).await
-    }
-
     /// When the oldest entry was received that is submitted, or waits without having failed. Tells whether entries
     /// get stuck on their route.
     pub async fn oldest_unattended(&self) -> Result<Option<Timestamp>, InboxError> {
@@ -77,12 +72,6 @@ pub(super) fn counts(connection: &mut Connection) -> rusqlite::Result<Counts> {
     let oldest = transaction.prepare_cached(live::OLDEST)?.query_row([], |row| row.get(0)).optional()?;
     let [waiting, leased, submitted, settled, dead, quarantined] = tally;
     Ok(Counts { waiting, leased, submitted, settled, dead, quarantined, oldest: oldest.map(Timestamp::from_millis) })
-}
-
-fn next_due(connection: &mut Connection) -> rusqlite::Result<Option<Timestamp>> {
-    let due: Option<Option<i64>> =
-        connection.prepare_cached(live::NEXT_DUE)?.query_row([], |row| row.get(0)).optional()?;
-    Ok(due.flatten().map(Timestamp::from_millis))
 }
 
 /// When the oldest entry was received that nobody works on in this process: submitted, or waiting and never failed (one

@@ -151,7 +151,7 @@ mod tests {
 
     async fn settle(inbox: &Inbox, entries_max: usize) {
         let request = LeaseRequest { entries_max, bytes_max: usize::MAX, duration: Duration::from_mins(1) };
-        let leased = inbox.lease(request).await.unwrap();
+        let leased = inbox.lease(request).await.unwrap().entries;
         let settle = |leased: super::super::Leased| (leased.lease, Conclusion::Settle { outcome: Settled::Applied });
         inbox.conclude(leased.into_iter().map(settle).collect()).await.unwrap();
     }

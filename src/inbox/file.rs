@@ -13,6 +13,8 @@ pub(super) struct InboxFile {
     pub(super) connection: Connection,
     committed: Memory,
     working: Memory,
+    /// Whether commits wait for the disk.
+    syncs: bool,
     /// Where the next sweep goes on.
     pub(super) sweep: SweepCursor,
     /// `None`: the disk is the bound.
@@ -61,7 +63,9 @@ impl InboxFile {
                 }
             }
         }
-        Ok(Self { connection, committed: memory, working: memory, sweep: SweepCursor::default(), bound: None })
+        let sweep = SweepCursor::default();
+        // As the file was opened.
+        Ok(Self { connection, committed: memory, working: memory, syncs: true, sweep, bound: None })
     }
 
     /// Bounds the file's size.
@@ -81,6 +85,16 @@ impl InboxFile {
     fn unfinished(&self) -> u64 {
         let [waiting, leased, submitted, ..] = self.working.tally;
         u64::try_from(waiting + leased + submitted).unwrap_or(0)
+    }
+
+    /// Sets whether the next commits wait for the disk. Those that do take all before them to the disk as well. Not within a
+    /// transaction, where SQLite ignores it.
+    pub(super) fn sync(&mut self, syncs: bool) -> rusqlite::Result<()> {
+        if syncs != self.syncs {
+            self.connection.pragma_update(None, "synchronous", if syncs { "FULL" } else { "NORMAL" })?;
+            self.syncs = syncs;
+        }
+        Ok(())
     }
 
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {

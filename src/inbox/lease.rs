@@ -52,6 +52,15 @@ pub struct LeaseRequest {
     pub duration: Duration,
 }
 
+/// What a lease took.
+#[derive(Debug)]
+pub struct Taken {
+    /// The leased entries, oldest due first.
+    pub entries: Vec<Leased>,
+    /// When the next of the entries that were left is due, if one waits.
+    pub next_due: Option<Timestamp>,
+}
+
 /// A leased entry with its body.
 #[derive(Debug)]
 pub struct Leased {
@@ -85,19 +94,19 @@ impl Leased {
 impl Inbox {
     /// Leases the entries that are due, oldest due first, with their bodies. An entry that was held during several
     /// crashes comes alone, so that it cannot take neighbours with it.
-    pub async fn lease(&self, request: LeaseRequest) -> Result<Vec<Leased>, InboxError> {
-        let leases = self.ask(request).await?;
-        if leases.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.read(move |connection| load(connection, leases)).await
+    pub async fn lease(&self, request: LeaseRequest) -> Result<Taken, InboxError> {
+        let (leases, next_due) = self.ask(request).await?;
+        let entries =
+            if leases.is_empty() { Vec::new() } else { self.read(move |connection| load(connection, leases)).await? };
+        Ok(Taken { entries, next_due })
     }
 }
 
 impl Request for LeaseRequest {
-    type Done = Vec<Lease>;
+    /// The leases, and when the next entry is due.
+    type Done = (Vec<Lease>, Option<Timestamp>);
 
-    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Vec<Lease>> {
+    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Self::Done> {
         file.return_leased(now, now.millis())?;
         let chosen = choose(file, self, now)?;
         let token = file.next_token();
@@ -112,7 +121,12 @@ impl Request for LeaseRequest {
         if !leases.is_empty() {
             file.leased();
         }
-        Ok(leases)
+        Ok((leases, next_due(&file.connection)?))
+    }
+
+    /// A restart voids it anyway.
+    fn must_survive(&self) -> bool {
+        false
     }
 }
 
@@ -149,6 +163,12 @@ fn choose(file: &mut InboxFile, request: &LeaseRequest, now: Timestamp) -> rusql
         file.end(id, (StateName::Waiting, StateName::Dead), now, ProblemCode::CrashLoop.as_str(), Some(&reason))?;
     }
     Ok(chosen)
+}
+
+/// When the next waiting entry is due, if one waits.
+fn next_due(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let due: Option<i64> = connection.prepare_cached(live::NEXT_DUE)?.query_row([], |row| row.get(0))?;
+    Ok(due.map(Timestamp::from_millis))
 }
 
 /// Adds the bodies to leases. All of it in one read transaction.

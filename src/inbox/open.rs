@@ -101,6 +101,7 @@ fn start(options: &InboxOptions, clock: Clock, parts: Parts<'_>) -> Result<(Inbo
         messages,
         reader: Arc::new(Mutex::new(parts.reader)),
         arrivals: Arc::default(),
+        urgent: Arc::default(),
         drops: Arc::default(),
         stats,
         clock,

@@ -84,7 +84,7 @@ impl Inbox {
         for (entry, done) in step.entries.iter_mut().filter(|entry| entry.refused.is_none()).zip(operated) {
             entry.refused = done.err();
         }
-        self.wake();
+        self.urge();
         if action == Action::Drop {
             self.drops.notify_one();
         }
@@ -100,7 +100,7 @@ impl Inbox {
         is_named: bool,
     ) -> Result<Result<(), Refusal>, InboxError> {
         let done = self.ask(Refetch { entry, fetched, order: order.clone(), is_named }).await?;
-        self.wake();
+        self.urge();
         Ok(done)
     }
 

@@ -23,6 +23,12 @@ pub(super) trait Request: Send + 'static {
     fn weight(&self) -> Weight {
         Weight::Little
     }
+
+    /// Whether it must survive a power cut once it was answered. What need not is forgotten as a whole and in order: the
+    /// file is then as it was before it, and nothing that came after it and must survive was answered.
+    fn must_survive(&self) -> bool {
+        true
+    }
 }
 
 /// How much a request writes.
@@ -55,6 +61,8 @@ pub(super) trait Queued: Send {
     fn refuse(self: Box<Self>, error: &InboxError);
 
     fn weight(&self) -> Weight;
+
+    fn must_survive(&self) -> bool;
 }
 
 /// A request on its way to the writer or back.
@@ -95,6 +103,10 @@ impl<R: Request> Queued for Asked<R> {
 
     fn weight(&self) -> Weight {
         self.request.weight()
+    }
+
+    fn must_survive(&self) -> bool {
+        self.request.must_survive()
     }
 }
 

@@ -95,6 +95,11 @@ impl Request for ConcludeSubmitted {
         };
         self.conclusions.iter().map(conclude).collect()
     }
+
+    /// A process whose end was forgotten is asked about again.
+    fn must_survive(&self) -> bool {
+        self.conclusions.iter().any(|(_, conclusion)| conclusion.must_survive())
+    }
 }
 
 /// Asks to poll processes at other times.
@@ -112,6 +117,10 @@ impl Request for Postpone {
             statement.execute(params![process.as_str(), now.plus(*after).millis()])?;
         }
         Ok(())
+    }
+
+    fn must_survive(&self) -> bool {
+        false
     }
 }
 

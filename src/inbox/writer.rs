@@ -1,6 +1,7 @@
 //! The writer thread: takes what has queued up, commits it in one transaction, then answers.
 //!
-//! No answer leaves before the commit that makes it true. When a group fails, its requests are tried one by one, so that
+//! No answer leaves before the commit that makes it true. A commit waits for the disk if one of its requests must survive a power
+//! cut: leases and outcomes need not, and are most of what is asked at ordinary traffic. When a group fails, its requests are tried one by one, so that
 //! one that cannot be stored does not refuse its neighbours.
 
 use std::sync::Arc;
@@ -131,6 +132,7 @@ impl Writer {
 
     /// Applies, commits and answers. After a failure the requests are still in the group.
     fn try_group(&mut self, group: &mut Group, now: Timestamp) -> rusqlite::Result<()> {
+        self.file.sync(group.iter().any(|request| request.must_survive()))?;
         self.file.begin()?;
         if self.file.note_time(now) {
             self.file.clock_went_back(now)?;

@@ -165,6 +165,8 @@ metrics! {
     guardian: counters("colony_gateway_guardian_events_total", "decision", &["approved", "blocked"]);
     /// Entries in a batch, whichever route it took.
     batch_entries: histogram("colony_gateway_batch_entries");
+    /// Seconds a lease waited for more events.
+    linger_seconds: histogram("colony_gateway_linger_seconds");
     /// Seconds a ledger call took.
     ledger_seconds: histogram("colony_gateway_ledger_duration_seconds");
     /// 1 from a call that the ledger was away for (`unavailable`, `overload`, `timed_out`) until one that it answered.

@@ -15,7 +15,7 @@ use colony_gateway::app::colony::server_clock;
 use colony_gateway::bees::{KeySource, Pool, PoolOptions, Tools};
 use colony_gateway::dispatch::switch::{RouteSwitch, Wish};
 use colony_gateway::dispatch::{
-    ColonyOptions, ColonyRoute, FallbackOptions, Pump, PumpOptions, Submitter, Surroundings,
+    ColonyOptions, ColonyRoute, FallbackOptions, Linger, Pump, PumpOptions, Submitter, Surroundings,
 };
 use colony_gateway::domain::backoff::Backoff;
 use colony_gateway::domain::breaker::BreakerSettings;
@@ -443,6 +443,7 @@ impl Plan<'_> {
         let pump_options = PumpOptions {
             batch_entries_max: 256,
             batch_bytes_max: 4 << 20,
+            linger: Linger::default(),
             lease: Duration::from_mins(1),
             call_timeout: Duration::from_secs(20),
             attempts_max: 3,

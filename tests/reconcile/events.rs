@@ -231,7 +231,7 @@ async fn a_damaged_body_is_fetched_again_by_an_order_of_its_own() {
     let file = rusqlite::Connection::open(site.directory.path().join("inbox.db")).unwrap();
     file.execute("UPDATE bodies SET body = substr(body, 1, length(body) - 1)", []).unwrap();
     let request = LeaseRequest { entries_max: 1, bytes_max: 4 << 20, duration: Duration::from_mins(1) };
-    let leased = site.inbox.lease(request).await.unwrap().remove(0);
+    let leased = site.inbox.lease(request).await.unwrap().entries.remove(0);
     let verdicts = site.validator.validate(std::slice::from_ref(&leased.body)).await;
     assert_ne!(site.reconciler.ledger.apply(&verdicts).await.unwrap(), [Outcome::Applied], "it holds no event");
     let dead = Conclusion::Dead { code: "malformed_json".into(), reason: "no text".into() };
@@ -257,7 +257,7 @@ async fn what_was_dropped_stays_so_also_when_the_ledger_has_lost_it() {
     list(&stripe, &forged);
     site.receive(&forged).await;
     let request = LeaseRequest { entries_max: 1, bytes_max: 4 << 20, duration: Duration::from_mins(1) };
-    let leased = site.inbox.lease(request).await.unwrap().remove(0);
+    let leased = site.inbox.lease(request).await.unwrap().entries.remove(0);
     let dead = Conclusion::Dead { code: "leases_lost".into(), reason: "no bee ended it".into() };
     site.inbox.conclude(vec![(leased.lease, dead)]).await.unwrap();
     let drop = inbox::Order { action: Action::Drop, by: Some("ana".to_owned()), note: Some("forged".to_owned()) };

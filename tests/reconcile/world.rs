@@ -169,7 +169,7 @@ impl Site {
         let mut ended = Vec::new();
         loop {
             let request = LeaseRequest { entries_max: 256, bytes_max: 4 << 20, duration: Duration::from_mins(1) };
-            let leased = self.inbox.lease(request).await.unwrap();
+            let leased = self.inbox.lease(request).await.unwrap().entries;
             if leased.is_empty() {
                 return ended;
             }

@@ -76,7 +76,7 @@ async fn resume(State(control): State<Arc<Control>>, Extension(who): Extension<W
     let suspects = control.pause.suspects();
     let hastened = control.inbox.hasten(suspects).await.map_err(Problem::InboxUnavailable)?;
     let was_paused = control.pause.resume();
-    control.inbox.wake();
+    control.inbox.urge();
     let (by, peer) = (&*who.name, who.peer());
     tracing::info!(target: "audit", action = "resume", who = by, peer, was_paused, hastened, "admin");
     Ok(Json(Resumed { was_paused }))

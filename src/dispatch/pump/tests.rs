@@ -102,6 +102,7 @@ struct Fixture {
     ledger: Scripted,
     board: Board,
     pause: Pause,
+    linger: Linger,
     metrics: Arc<Metrics>,
     clock: Clock,
     draining: CancellationToken,
@@ -122,6 +123,7 @@ impl Fixture {
             ledger,
             board: Board::default(),
             pause: Pause::new(clock.clone()),
+            linger: Linger::default(),
             metrics: Metrics::new(),
             clock,
             draining: CancellationToken::new(),
@@ -153,6 +155,7 @@ impl Fixture {
         let options = PumpOptions {
             batch_entries_max: 8,
             batch_bytes_max: 1 << 20,
+            linger: self.linger,
             lease: Duration::from_mins(1),
             call_timeout: Duration::from_millis(50),
             attempts_max: 3,
@@ -223,6 +226,51 @@ async fn entries_are_applied_in_batches_and_settled() {
     assert_eq!(counts.backlog(), 0);
     assert_eq!(fixture.applied(), ids);
     assert_eq!(fixture.ledger.script.lock().unwrap().calls, 3);
+}
+
+/// Longer than any test.
+fn for_hours() -> Linger {
+    let hours = Duration::from_hours(9);
+    Linger { direct: hours, colony: hours }
+}
+
+#[tokio::test]
+async fn a_lone_event_waits_for_nothing_and_those_after_it_come_together() {
+    let mut fixture = Fixture::new();
+    fixture.linger = for_hours();
+    fixture.start(1);
+    fixture.append(&["evt_0"]).await;
+    fixture.until(|counts| counts.settled == 1).await;
+    let ids: Vec<String> = (1..=7).map(|number| format!("evt_{number}")).collect();
+    for id in &ids {
+        fixture.append(&[id]).await;
+        tokio::task::yield_now().await;
+    }
+    fixture.inbox().urge();
+    fixture.until(|counts| counts.settled == 8).await;
+    assert_eq!(fixture.ledger.script.lock().unwrap().calls, 2);
+}
+
+#[tokio::test]
+async fn a_backlog_is_worked_off_without_a_wait() {
+    let mut fixture = Fixture::new();
+    fixture.linger = for_hours();
+    let ids: Vec<String> = (0..20).map(|number| format!("evt_{number}")).collect();
+    fixture.append(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fixture.start(1);
+    fixture.until(|counts| counts.settled == 20).await;
+    assert_eq!(fixture.ledger.script.lock().unwrap().calls, 3);
+}
+
+#[tokio::test]
+async fn draining_ends_a_wait_for_more_events() {
+    let mut fixture = Fixture::new();
+    fixture.linger = for_hours();
+    fixture.append(&["evt_0"]).await;
+    fixture.start(2);
+    fixture.until(|counts| counts.settled == 1).await;
+    fixture.append(&["evt_1"]).await;
+    fixture.drain().await;
 }
 
 #[tokio::test]

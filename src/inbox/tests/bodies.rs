@@ -97,7 +97,7 @@ async fn a_lease_counts_bodies_as_long_as_they_will_be() {
         fixture.inbox().append(entry_of(&padded)).await.unwrap();
     }
     let request = LeaseRequest { entries_max: 10, bytes_max: 20_000, duration: MINUTE };
-    let leased = fixture.inbox().lease(request).await.unwrap();
+    let leased = fixture.inbox().lease(request).await.unwrap().entries;
     assert_eq!(ids(&leased), ["evt_1", "evt_2"]);
     assert!(leased.iter().all(|leased| leased.body.len() == 10_000));
 }
