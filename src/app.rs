@@ -19,6 +19,7 @@ pub mod reconcile;
 mod rehearse;
 mod reload;
 mod restore;
+mod retention;
 mod route;
 mod secrets;
 pub mod shadow;
@@ -237,6 +238,7 @@ pub async fn start_on(
     problems::start(&ledger, &around, &mut supervisor, &shutdown).await;
     let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
     supervisor.start("ledger upkeep", upkeep);
+    retention::start(config, &ledger, &around, &mut supervisor, &shutdown);
     drops::start(&ledger, &inbox, &mut supervisor, &shutdown);
     let reconcile = stripe.clone().map(|api| {
         let parts = (api, inbox.clone(), Arc::clone(&ledger), Arc::clone(&validator));

@@ -12,6 +12,7 @@ mod batch;
 mod call;
 mod driver;
 pub mod erase;
+pub mod expiry;
 mod functions;
 pub mod migrations;
 mod order;

@@ -1,6 +1,6 @@
 -- What events say of an object's moments before the one at `reached` of the rank `reached_rank`, the oldest first, each with its
--- `contents`: back to one of a single event that is not `aside`, which an announcement of a change in its own second is. `kinds` is what the types of events about the object look like. Ranks are those of
--- `src/revenue/rows.rs`.
+-- `contents`: back to one of a single event that is not `aside`, which an announcement of a change in its own second is. Events
+-- without their payload tell nothing. `kinds` is what the types of events about the object look like.
 CREATE OR REPLACE FUNCTION gateway.moments_before(
     object text, kinds text, reached timestamptz, reached_rank integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = ''
@@ -8,9 +8,7 @@ AS $$
 BEGIN
     RETURN (
         WITH before AS MATERIALIZED (
-            SELECT e.id, e.created, CASE
-                    WHEN e.type LIKE '%.created' THEN 0 WHEN e.type LIKE '%.trial_will_end' THEN 1
-                    WHEN e.type LIKE '%.deleted' OR e.type LIKE '%.closed' THEN 3 ELSE 2 END AS rank
+            SELECT e.id, e.created, gateway.rank_of(e.type) AS rank
             FROM gateway.events e
             WHERE e.object_id = object AND e.type ~ kinds AND e.created <= reached
         ), moments AS MATERIALIZED (
@@ -32,8 +30,8 @@ BEGIN
             SELECT n.created, n.rank, n.aside, (
                 SELECT pg_catalog.jsonb_agg(gateway.told(e.payload))
                 FROM before b JOIN gateway.events e ON e.id = b.id
-                WHERE b.created = n.created AND b.rank = n.rank) AS contents
+                WHERE b.created = n.created AND b.rank = n.rank AND NOT e.payload ?| ARRAY['erased', 'expired']) AS contents
             FROM needed n
-        ) n);
+        ) n WHERE n.contents IS NOT NULL);
 END
 $$;

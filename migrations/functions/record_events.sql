@@ -16,7 +16,8 @@ BEGIN
                 SELECT x.api_version, x.outcome FROM gateway.events x WHERE x.id = d.id OFFSET 0) AS k (before, outcome)
             WHERE d.n = ANY (known) AND d.verdict <> 'drop' AND k.outcome <> 'dropped' AND coalesce(d.api_version, '') COLLATE "C" > coalesce(k.before, '') COLLATE "C"
         LOOP
-            UPDATE gateway.events t SET api_version = rendered.api_version, payload = rendered.payload
+            UPDATE gateway.events t SET
+                api_version = rendered.api_version, payload = rendered.payload, reduced = false
             WHERE t.id = rendered.id;
         END LOOP;
     END IF;
@@ -38,6 +39,8 @@ BEGIN
         api_version = CASE WHEN t.outcome = 'dropped' OR excluded.outcome <> 'dropped'
                 AND coalesce(excluded.api_version, '') COLLATE "C" > coalesce(t.api_version, '') COLLATE "C"
             THEN excluded.api_version ELSE t.api_version END,
+        reduced = t.reduced AND NOT ((t.outcome = 'dropped' OR excluded.outcome <> 'dropped')
+            AND coalesce(excluded.api_version, '') COLLATE "C" > coalesce(t.api_version, '') COLLATE "C"),
         payload = CASE WHEN t.outcome = 'dropped' OR excluded.outcome <> 'dropped'
                 AND coalesce(excluded.api_version, '') COLLATE "C" > coalesce(t.api_version, '') COLLATE "C"
             THEN excluded.payload ELSE t.payload END;

@@ -30,7 +30,7 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
 /// What is kept how long.
 pub(super) fn retention(config: &InboxConfig) -> Retention {
-    Retention { bodies: config.keep_bodies, entries: config.keep_entries }
+    Retention { bodies: config.keep_bodies, held_bodies: config.keep_held_bodies, entries: config.keep_entries }
 }
 
 pub(super) async fn run(
@@ -59,7 +59,7 @@ pub(super) async fn run(
             observe_disk(directory.clone(), &metrics).await;
         }
         if rounds.is_multiple_of(SWEEP_ROUNDS) {
-            sweep(&inbox, retention, &shutdown).await;
+            sweep(&inbox, retention, &metrics, &shutdown).await;
         }
         rounds = rounds.wrapping_add(1);
     }
@@ -106,12 +106,13 @@ pub(super) async fn watch(fatal: impl Future<Output = String>, shutdown: Shutdow
     }
 }
 
-async fn sweep(inbox: &Inbox, retention: Retention, shutdown: &Shutdown) {
-    let (mut bodies, mut entries) = (0, 0);
+async fn sweep(inbox: &Inbox, retention: Retention, metrics: &Metrics, shutdown: &Shutdown) {
+    let (mut bodies, mut held_bodies, mut entries) = (0, 0, 0);
     loop {
         match inbox.sweep(retention).await {
             Ok(swept) => {
                 bodies += swept.bodies;
+                held_bodies += swept.held_bodies;
                 entries += swept.entries;
                 if !swept.more || shutdown.is_draining() {
                     break;
@@ -123,6 +124,12 @@ async fn sweep(inbox: &Inbox, retention: Retention, shutdown: &Shutdown) {
             }
         }
         tokio::time::sleep(SWEEP_PAUSE).await;
+    }
+    for (what, removed) in [("bodies", bodies), ("held_bodies", held_bodies), ("entries", entries)] {
+        metrics.retention_removed.of(what).increment(removed as u64);
+    }
+    if held_bodies > 0 {
+        tracing::info!(target: "audit", action = "retention", who = "gateway", held_bodies, "inbox: removed bodies of entries that waited for a person");
     }
     if bodies + entries > 0 {
         tracing::info!(bodies, entries, "inbox: removed what retention no longer keeps");

@@ -1,9 +1,11 @@
 //! Where the state of record is, and how Stripe is asked.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::reader::{Reader, setting};
+use super::reader::{Reader, duration, setting};
 use crate::domain::ledger_id::LedgerId;
+use crate::domain::limits::KEEP_MIN;
 use crate::domain::secret::Secret;
 
 #[derive(Clone, Debug)]
@@ -103,6 +105,20 @@ pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> (LedgerConfig, LedgerEx
         _ => sqlite,
     };
     (ledger, expectation)
+}
+
+/// For how long payloads of events stay in the ledger; unset: for ever.
+pub(super) fn keep_payloads(r: &mut Reader) -> Option<Duration> {
+    r.optional(setting("ledger.keep_payloads", "GATEWAY_LEDGER_KEEP_PAYLOADS"), |text| long_enough(duration(text)?))
+}
+
+/// A time for which something is kept that a late event may need.
+pub(super) fn long_enough(keep: Duration) -> Result<Duration, String> {
+    if keep >= KEEP_MIN {
+        return Ok(keep);
+    }
+    Err("must be at least 35d: Stripe lists events for 30 days, and what comes late needs what came before it"
+        .to_owned())
 }
 
 /// Without the line break that a file ends with.

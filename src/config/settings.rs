@@ -41,6 +41,8 @@ pub struct Config {
     pub colony: ColonyConfig,
     pub ledger: LedgerConfig,
     pub ledger_expectation: LedgerExpectation,
+    /// How long payloads of events stay in the ledger; `None`: for ever.
+    pub keep_payloads: Option<Duration>,
     pub stripe: StripeConfig,
     pub reconcile: ReconcileConfig,
     /// Shadow mode; `None`: live.
@@ -76,6 +78,8 @@ pub struct InboxConfig {
     pub busy_timeout: Duration,
     /// How long bodies of settled entries are kept.
     pub keep_bodies: Duration,
+    /// How long bodies of entries that wait for a person are kept; `None`: for ever.
+    pub keep_held_bodies: Option<Duration>,
     /// How long settled entries are kept.
     pub keep_entries: Duration,
 }
@@ -187,6 +191,7 @@ impl Config {
         let dispatch = dispatch(r);
         let colony = colony::read(r, serves);
         let (ledger, ledger_expectation) = super::ledger::ledger(r, &inbox.data_dir);
+        let keep_payloads = super::ledger::keep_payloads(r);
         let stripe = super::ledger::stripe(r);
         let reconcile = reconcile::read(r);
         let shadow = shadow::read(r);
@@ -209,6 +214,7 @@ impl Config {
             colony,
             ledger,
             ledger_expectation,
+            keep_payloads,
             stripe,
             reconcile,
             shadow,
@@ -237,6 +243,9 @@ fn inbox(r: &mut Reader) -> InboxConfig {
         group_max: r.or(setting("inbox.group_max", "GATEWAY_INBOX_GROUP_MAX"), "512", number(1, 10_000)),
         busy_timeout: r.or(setting("inbox.busy_timeout", "GATEWAY_INBOX_BUSY_TIMEOUT"), "5s", duration),
         keep_bodies: r.or(setting("inbox.keep_bodies", "GATEWAY_INBOX_KEEP_BODIES"), "35d", duration),
+        keep_held_bodies: r.optional(setting("inbox.keep_held_bodies", "GATEWAY_INBOX_KEEP_HELD_BODIES"), |text| {
+            super::ledger::long_enough(duration(text)?)
+        }),
         keep_entries: r.or(setting("inbox.keep_entries", "GATEWAY_INBOX_KEEP_ENTRIES"), "400d", duration),
     }
 }

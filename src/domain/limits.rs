@@ -11,6 +11,10 @@ pub const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Longest token of the next page of a list of Stripe's API v2, in bytes.
 pub const PAGE_TOKEN_BYTES_MAX: usize = 4096;
 
+/// Shortest time for which payloads and bodies can be kept that a late event, or a person, may need: longer than Stripe lists
+/// events and repeats deliveries.
+pub const KEEP_MIN: Duration = Duration::from_hours(35 * 24);
+
 /// Most entries in one batch, one lease, one ledger call and one job.
 pub const BATCH_ENTRIES_MAX: usize = 256;
 

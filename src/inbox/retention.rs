@@ -1,4 +1,5 @@
-//! Retention: settled bodies go first, settled entries later. What is not settled stays for ever.
+//! Retention: settled bodies go first, settled entries later. What is not settled stays for ever, but for the bodies of entries
+//! that wait for a person, where the operator sets a time for them: the entry, its code and its reason stay.
 
 use std::time::Duration;
 
@@ -13,10 +14,13 @@ use crate::domain::clock::Timestamp;
 /// Rows looked at in one sweep, so that it never holds up the writer.
 const SWEEP_ROWS_MAX: usize = 500;
 
-/// How long settled entries are kept, counted from the time they were settled.
+/// How long entries are kept, counted from the time they came to their end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
+    /// Bodies of settled entries, dropped ones among them.
     pub bodies: Duration,
+    /// Bodies of dead and quarantined entries; `None`: for ever.
+    pub held_bodies: Option<Duration>,
     /// Everything else; also how long a duplicate is recognised here (the ledger recognises it for ever).
     pub entries: Duration,
 }
@@ -25,6 +29,8 @@ pub struct Retention {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     pub bodies: usize,
+    /// Bodies of dead and quarantined entries.
+    pub held_bodies: usize,
     pub entries: usize,
     /// There is more to look at: sweep again.
     pub more: bool,
@@ -56,8 +62,19 @@ impl Request for Retention {
 struct Row {
     id: i64,
     received: i64,
-    settled: Option<i64>,
+    state: StateName,
+    ended: Option<i64>,
 }
+
+impl Row {
+    /// Whether it came into one of these states at or before `cutoff`.
+    fn has_ended(&self, states: &[StateName], cutoff: Timestamp) -> bool {
+        states.contains(&self.state) && self.ended.is_some_and(|ended| ended <= cutoff.millis())
+    }
+}
+
+const SETTLED: [StateName; 1] = [StateName::Settled];
+const HELD: [StateName; 2] = [StateName::Dead, StateName::Quarantined];
 
 fn sweep(
     connection: &Connection,
@@ -72,8 +89,17 @@ fn sweep(
          WHERE entry > ?1 ORDER BY entry LIMIT ?2",
         cursor.bodies,
     )?;
-    swept.more |= pass(&rows, &mut cursor.bodies, now.minus(retention.bodies), |id| {
-        swept.bodies += connection.prepare_cached("DELETE FROM bodies WHERE entry = ?1")?.execute([id])?;
+    let cutoff = now.minus(retention.bodies);
+    let held_cutoff = retention.held_bodies.map_or(Timestamp::from_millis(i64::MIN), |keep| now.minus(keep));
+    swept.more |= pass(&rows, &mut cursor.bodies, cutoff.max(held_cutoff), |row| {
+        let removed = if row.has_ended(&SETTLED, cutoff) {
+            &mut swept.bodies
+        } else if row.has_ended(&HELD, held_cutoff) {
+            &mut swept.held_bodies
+        } else {
+            return Ok(());
+        };
+        *removed += connection.prepare_cached("DELETE FROM bodies WHERE entry = ?1")?.execute([row.id])?;
         Ok(())
     })?;
     let rows = self::rows(
@@ -81,8 +107,10 @@ fn sweep(
         "SELECT id, received_at, state, ended_at FROM entries WHERE id > ?1 ORDER BY id LIMIT ?2",
         cursor.entries,
     )?;
-    swept.more |= pass(&rows, &mut cursor.entries, now.minus(retention.entries), |id| {
-        if !orders::forget(connection, id)? {
+    let cutoff = now.minus(retention.entries);
+    swept.more |= pass(&rows, &mut cursor.entries, cutoff, |row| {
+        let id = row.id;
+        if !row.has_ended(&SETTLED, cutoff) || !orders::forget(connection, id)? {
             return Ok(());
         }
         connection.prepare_cached("DELETE FROM bodies WHERE entry = ?1")?.execute([id])?;
@@ -96,29 +124,25 @@ fn sweep(
 fn rows(connection: &Connection, sql: &str, after: i64) -> rusqlite::Result<Vec<Row>> {
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(params![after, SWEEP_ROWS_MAX], |row| {
-        let settled = row.get::<_, StateName>(2)? == StateName::Settled;
-        let ended: Option<i64> = row.get(3)?;
-        Ok(Row { id: row.get(0)?, received: row.get(1)?, settled: ended.filter(|_| settled) })
+        Ok(Row { id: row.get(0)?, received: row.get(1)?, state: row.get(2)?, ended: row.get(3)? })
     })?;
     rows.collect()
 }
 
-/// Removes the rows settled before the cutoff and moves the cursor; true when the next sweep has more to do. Ids grow with
-/// the time of receipt, so the first row received after the cutoff ends the pass.
+/// Removes what is due of the rows and moves the cursor; true when the next sweep has more to do. Ids grow with the time of
+/// receipt, so the first row received after the cutoff ends the pass.
 fn pass(
     rows: &[Row],
     cursor: &mut i64,
     cutoff: Timestamp,
-    mut remove: impl FnMut(i64) -> rusqlite::Result<()>,
+    mut remove: impl FnMut(&Row) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<bool> {
     for row in rows {
         if row.received > cutoff.millis() {
             *cursor = 0;
             return Ok(false);
         }
-        if row.settled.is_some_and(|settled| settled <= cutoff.millis()) {
-            remove(row.id)?;
-        }
+        remove(row)?;
         *cursor = row.id;
     }
     let more = rows.len() == SWEEP_ROWS_MAX;
@@ -179,7 +203,7 @@ mod tests {
         threads.join();
         fill(&options, ENTRIES, now.minus(day * 500));
         let (inbox, threads) = Inbox::open(&options, Clock::manual(now)).unwrap();
-        let retention = Retention { bodies: day * 35, entries: day * 400 };
+        let retention = Retention { bodies: day * 35, held_bodies: None, entries: day * 400 };
         let (mut rounds, mut bodies, mut entries) = (0, 0, 0);
         loop {
             // Both wait at the writer; the webhook's answer comes before the next batch can be asked for.

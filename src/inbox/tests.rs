@@ -367,7 +367,7 @@ async fn a_full_inbox_refuses_keeps_running_and_recovers() {
     assert_eq!(leased.len() as u64, stored);
     assert!(fixture.settle(leased).await.iter().all(|concluded| *concluded == Concluded::Done));
     fixture.clock.advance(DAY);
-    let swept = fixture.inbox().sweep(Retention { bodies: DAY, entries: DAY * 400 }).await.unwrap();
+    let swept = fixture.inbox().sweep(Retention { bodies: DAY, held_bodies: None, entries: DAY * 400 }).await.unwrap();
     assert_eq!(swept.bodies as u64, stored);
     fixture.inbox().probe().await.expect("there is room again");
     assert!(fixture.inbox().stats().writable());
@@ -520,7 +520,7 @@ async fn sweeping_removes_settled_entries_only_and_never_reuses_their_ids() {
     let dead = Conclusion::Dead { code: "bad".into(), reason: String::new() };
     fixture.inbox().conclude(vec![(leased.pop().unwrap().lease, dead)]).await.unwrap();
     fixture.settle(leased).await;
-    let retention = Retention { bodies: DAY * 35, entries: DAY * 400 };
+    let retention = Retention { bodies: DAY * 35, held_bodies: None, entries: DAY * 400 };
     fixture.clock.set(START.plus(DAY * 35).minus(Duration::from_millis(1)));
     assert_eq!(fixture.inbox().sweep(retention).await.unwrap(), Swept::default());
     fixture.clock.advance(Duration::from_millis(1));
@@ -540,6 +540,31 @@ async fn sweeping_removes_settled_entries_only_and_never_reuses_their_ids() {
 }
 
 #[tokio::test]
+async fn bodies_of_entries_that_wait_for_a_person_go_where_a_time_is_set_for_them() {
+    let fixture = Fixture::new();
+    for id in ["evt_dead", "evt_held", "evt_waiting"] {
+        fixture.append(id).await;
+    }
+    let mut leased = fixture.lease(2).await;
+    let held = Conclusion::Quarantine { code: "rule".into(), reason: "why".into() };
+    fixture.inbox().conclude(vec![(leased.pop().unwrap().lease, held)]).await.unwrap();
+    let dead = Conclusion::Dead { code: "bad".into(), reason: "why".into() };
+    fixture.inbox().conclude(vec![(leased.pop().unwrap().lease, dead)]).await.unwrap();
+    let kept = Retention { bodies: DAY * 35, held_bodies: None, entries: DAY * 400 };
+    fixture.clock.set(START.plus(DAY * 500));
+    assert_eq!(fixture.inbox().sweep(kept).await.unwrap(), Swept::default(), "they stay for ever otherwise");
+    let bounded = Retention { held_bodies: Some(DAY * 100), ..kept };
+    fixture.clock.set(START.plus(DAY * 100).minus(Duration::from_millis(1)));
+    assert_eq!(fixture.inbox().sweep(bounded).await.unwrap(), Swept::default());
+    fixture.clock.advance(Duration::from_millis(1));
+    assert_eq!(fixture.inbox().sweep(bounded).await.unwrap(), Swept { held_bodies: 2, ..Swept::default() });
+    let counts = fixture.counts().await;
+    assert_eq!((counts.waiting, counts.dead, counts.quarantined), (1, 1, 1), "the entries stay");
+    assert!(fixture.append("evt_dead").await.is_duplicate());
+    assert_eq!(ids(&fixture.lease(10).await), ["evt_waiting"]);
+}
+
+#[tokio::test]
 async fn sweeps_are_bounded_and_go_on_where_they_stopped() {
     let fixture = Fixture::new();
     for number in 0..1100 {
@@ -551,7 +576,7 @@ async fn sweeps_are_bounded_and_go_on_where_they_stopped() {
         fixture.settle(leased).await;
     }
     fixture.clock.advance(DAY * 36);
-    let retention = Retention { bodies: DAY * 35, entries: DAY * 400 };
+    let retention = Retention { bodies: DAY * 35, held_bodies: None, entries: DAY * 400 };
     let mut removed = Vec::new();
     loop {
         let swept = fixture.inbox().sweep(retention).await.unwrap();

@@ -12,6 +12,7 @@ use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFact
 use super::batch::{Answer, empty, encode, parts};
 use super::call::Call;
 use super::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
+use super::expiry::{EXPIRE_EVENTS_MAX, Expired, Expiry, Place};
 use super::migrations::{Installed, encoding_fault, missing_error, none_ran};
 use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{OldOwner, REFRESH_USERS, Rehearsed, SHADOW_LINES_MAX, Shadow, ShadowReport, Switched};
@@ -194,6 +195,20 @@ impl<T: Transport> Shadow for FunctionLedger<T> {
     fn shadow_report(&self, most: u32) -> BoxFuture<'_, Result<ShadowReport, LedgerError>> {
         let most = i64::from(most.min(SHADOW_LINES_MAX));
         Box::pin(self.transport.ask(Call::of("gateway_shadow_report").number("most", most)))
+    }
+}
+
+impl<T: Transport> Expiry for FunctionLedger<T> {
+    fn expire_payloads<'a>(
+        &'a self,
+        before: Timestamp,
+        after: Option<&'a Place>,
+    ) -> BoxFuture<'a, Result<Expired, LedgerError>> {
+        Box::pin(async move {
+            let after = serde_json::json!(after).to_string();
+            let call = Call::of("gateway_expire_payloads").number("before_ms", before.millis()).json("after", &after);
+            self.transport.ask(call.number("most", i64::from(EXPIRE_EVENTS_MAX))).await
+        })
     }
 }
 

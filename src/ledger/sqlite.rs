@@ -14,6 +14,7 @@ mod entries;
 mod erase;
 mod erased;
 mod events;
+mod expiry;
 mod fault;
 mod inspect;
 mod reports;

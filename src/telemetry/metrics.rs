@@ -259,6 +259,14 @@ metrics! {
     trace_spans: counters("colony_gateway_trace_spans_total", "result", &[
         "exported", "queue_full", "not_exported", "refused",
     ]);
+    /// What retention removed: bodies of settled entries, of entries that waited for a person (`held_bodies`), entries, and
+    /// payloads of events in the ledger.
+    retention_removed: counters("colony_gateway_retention_removed_total", "what", &[
+        "bodies", "held_bodies", "entries", "payloads",
+    ]);
+    /// Events made before this moment have no payload in the ledger any more, but for those that are still needed, in seconds
+    /// since the Unix epoch; 0 where payloads are kept for ever, or before the first pass.
+    payloads_expired_to: gauge("colony_gateway_payloads_expired_to_timestamp_seconds");
     /// Bytes that the disk of the inbox still takes.
     disk_free: gauge("colony_gateway_inbox_disk_free_bytes");
     /// Seconds since the file of a secret was written, by its setting.

@@ -4,6 +4,7 @@
 //! A run is bounded; `GATEWAY_LIVES` asks for more lives a store, `GATEWAY_LIVES_SEED` for the lives of an earlier run.
 
 mod changes;
+mod retention;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ mod contract;
 mod direct;
 mod doubt_cases;
 mod erase;
+mod expiry;
 mod faults;
 mod lives;
 mod migrations;

@@ -169,7 +169,7 @@ fn sqlite_rows(connection: &Connection, table: &str) -> Vec<String> {
 }
 
 fn sqlite_value(column: &str, value: ValueRef<'_>) -> Value {
-    const BOOLEANS: [&str; 9] = [
+    const BOOLEANS: [&str; 10] = [
         "livemode",
         "entitles",
         "partial",
@@ -179,6 +179,7 @@ fn sqlite_value(column: &str, value: ValueRef<'_>) -> Value {
         "cancel_at_period_end",
         "deleted",
         "delinquent",
+        "reduced",
     ];
     match value {
         ValueRef::Null => Value::Null,

@@ -72,7 +72,12 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     vec![match answer {
         Ok(()) => {
             let id = ledger.witness(&[]).await.map_or_else(|_| "unknown".to_owned(), |said| said.ledger.to_string());
-            let reachable = Diagnosis::ok(NAME, format!("{name} {id}, reachable, all migrations are in"));
+            let stay = config.keep_payloads.map_or_else(
+                || "for ever".to_owned(),
+                |keep| format!("{} days, those that are still needed longer", keep.as_secs() / 86_400),
+            );
+            let detail = format!("{name} {id}, reachable, all migrations are in; payloads of events stay {stay}");
+            let reachable = Diagnosis::ok(NAME, detail);
             let mut diagnoses = vec![reachable];
             diagnoses.extend(access(&*ledger).await);
             return diagnoses;

@@ -208,3 +208,17 @@ fn the_state_of_record_is_where_the_environment_says() {
     assert!(faults(&[SECRET, ("GATEWAY_LEDGER", "postgres")], None)[0].starts_with("DATABASE_URL"));
     assert!(faults(&[SECRET, ("GATEWAY_LEDGER", "supabase")], None)[0].starts_with("SUPABASE_URL"));
 }
+
+#[test]
+fn what_late_events_need_is_kept_for_longer_than_stripe_lists_them() {
+    let config = read(&[SECRET], None).unwrap();
+    assert_eq!((config.keep_payloads, config.inbox.keep_held_bodies), (None, None), "for ever");
+    for name in ["GATEWAY_LEDGER_KEEP_PAYLOADS", "GATEWAY_INBOX_KEEP_HELD_BODIES"] {
+        let faults = faults(&[SECRET, (name, "34d")], None);
+        assert!(faults[0].starts_with(&format!("{name}: must be at least 35d")), "{faults:?}");
+    }
+    let kept = [SECRET, ("GATEWAY_LEDGER_KEEP_PAYLOADS", "35d"), ("GATEWAY_INBOX_KEEP_HELD_BODIES", "400d")];
+    let config = read(&kept, None).unwrap();
+    assert_eq!(config.keep_payloads, Some(Duration::from_hours(35 * 24)));
+    assert_eq!(config.inbox.keep_held_bodies, Some(Duration::from_hours(400 * 24)));
+}

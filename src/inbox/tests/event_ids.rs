@@ -91,7 +91,7 @@ async fn an_entry_that_retention_removes_leaves_no_id_behind() {
         fixture.settle(leased).await;
     }
     fixture.clock.advance(DAY * 2);
-    while fixture.inbox().sweep(Retention { bodies: DAY, entries: DAY }).await.unwrap().more {}
+    while fixture.inbox().sweep(Retention { bodies: DAY, held_bodies: None, entries: DAY }).await.unwrap().more {}
     assert_eq!((fixture.counts().await.settled, held(&fixture)), (0, (0, 0)));
     assert!(!fixture.append("evt_0001").await.is_duplicate());
 }

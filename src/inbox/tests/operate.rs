@@ -174,7 +174,7 @@ async fn an_entry_whose_body_retention_removed_is_not_replayed() {
     let entry = fixture.append_of("evt_1", "invoice.paid", "cus_1", "user_1").await;
     fixture.end(Conclusion::Settle { outcome: Settled::Applied }).await;
     fixture.clock.advance(2 * DAY);
-    fixture.inbox().sweep(Retention { bodies: DAY, entries: 9 * DAY }).await.unwrap();
+    fixture.inbox().sweep(Retention { bodies: DAY, held_bodies: None, entries: 9 * DAY }).await.unwrap();
     let by_id = Selection { entries: vec![entry], ..Selection::default() };
     let step = fixture.operate(&by_id, Action::Replay).await;
     assert_eq!((step.changed(), step.entries[0].refused), (0, Some(Refusal::BodyRemoved)));
@@ -281,7 +281,7 @@ async fn the_ledger_is_told_of_a_drop_until_it_knows_and_of_no_delivery_whose_ev
     assert_eq!((untold.len(), untold[0].event_id.as_str(), untold[0].by.as_deref()), (1, "evt_1", Some("ana")));
     // Retention waits until it is told.
     fixture.clock.advance(40 * DAY);
-    let retention = Retention { bodies: DAY, entries: DAY };
+    let retention = Retention { bodies: DAY, held_bodies: None, entries: DAY };
     fixture.inbox().sweep(retention).await.unwrap();
     assert_eq!(fixture.inbox().untold_drops().await.unwrap().len(), 1);
     fixture.inbox().drops_told(vec![untold[0].order]).await.unwrap();

@@ -76,6 +76,7 @@ macro_rules! files {
         &[
             file!(Kind::Tables { version: 1 }, "tables", "0001_tables"),
             file!(Kind::Tables { version: 2 }, "identity", "0002_identity"),
+            file!(Kind::Tables { version: 3 }, "retention", "0003_retention"),
             $(file!($what $name),)*
             file!(Kind::Privileges, "privileges", "privileges"),
         ]
@@ -158,6 +159,7 @@ pub const ALL: &[File] = files![
     function "endings",
     function "told",
     function "last_of",
+    function "rank_of",
     function "moments_before",
     function "complete",
     function "settle",
@@ -170,6 +172,10 @@ pub const ALL: &[File] = files![
     function "merge_money",
     function "record_events",
     function "apply_batch",
+    // Payloads that are no longer kept.
+    function "expired_event",
+    function "needed_payloads",
+    function "expire_payloads",
     // Reports and comparing with Stripe.
     function "summary",
     function "subscription_lines",
@@ -202,6 +208,7 @@ pub const ALL: &[File] = files![
     entry "gateway_attention",
     entry "gateway_check",
     entry "gateway_erase",
+    entry "gateway_expire_payloads",
     entry "gateway_findings",
     entry "gateway_is_shadow",
     entry "gateway_known_events",

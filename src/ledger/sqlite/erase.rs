@@ -66,7 +66,8 @@ impl Erasure for SqliteLedger {
     }
 }
 
-fn zeroing<T>(
+/// Has what `work` overwrites be zeroed in the file.
+pub(super) fn zeroing<T>(
     connection: &mut Connection,
     work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
@@ -201,7 +202,9 @@ fn events(connection: &mut Connection, person: &Person, after: &str, dry_run: bo
     step.erased = reduced.len() as u64;
     if !dry_run {
         for (id, payload) in reduced {
-            transaction.prepare_cached("UPDATE events SET payload = ?2 WHERE id = ?1")?.execute([id, payload])?;
+            transaction
+                .prepare_cached("UPDATE events SET payload = ?2, reduced = 1 WHERE id = ?1")?
+                .execute([id, payload])?;
         }
     }
     transaction.commit()?;

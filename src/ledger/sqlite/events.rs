@@ -63,7 +63,8 @@ pub(super) fn known(transaction: &Transaction<'_>, id: &EventId) -> rusqlite::Re
 pub(super) fn take_newer_rendering(transaction: &Transaction<'_>, event: &EventFacts) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "UPDATE events SET api_version = ?2, payload = ?3 WHERE id = ?1 AND coalesce(api_version, '') < coalesce(?2, '')",
+            "UPDATE events SET api_version = ?2, payload = ?3, reduced = 0
+             WHERE id = ?1 AND coalesce(api_version, '') < coalesce(?2, '')",
         )?
         .execute(params![event.id.as_str(), event.api_version, event.payload.as_str()])
         .map(drop)
@@ -112,6 +113,7 @@ fn write(
                  created = iif(events.outcome = 'dropped', excluded.created, created),
                  api_version = iif(events.outcome = 'dropped', excluded.api_version, api_version),
                  object_id = iif(events.outcome = 'dropped', excluded.object_id, object_id),
+                 reduced = iif(events.outcome = 'dropped', 0, reduced),
                  payload = iif(events.outcome = 'dropped', excluded.payload, payload)",
         )?
         .execute(params![

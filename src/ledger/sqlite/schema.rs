@@ -51,6 +51,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
     }
     transaction.execute_batch(super::audit::LEASES).map_err(fault)?;
     super::witness::identify(&transaction)?;
+    super::expiry::prepare(&transaction)?;
     transaction.commit().map_err(fault)
 }
 

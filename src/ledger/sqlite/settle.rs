@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::truth::{Truth, is_told};
 use crate::domain::ids::EventId;
+use crate::ledger::expiry::is_reduced;
 use crate::ledger::order::{ORDER_UNDECIDED, finding, moment_of};
 use crate::revenue::order::{self, Moment, Proof, Told};
 use crate::revenue::rows::{Rank, SORT_KEY_CLASS, SORT_KEY_EVENT, event_of_sort_key};
@@ -140,11 +141,11 @@ fn told(transaction: &Transaction<'_>, version: &str) -> rusqlite::Result<Told> 
         .prepare_cached("SELECT payload FROM events WHERE id = ?1")?
         .query_row([event], |row| row.get(0))
         .optional()?;
-    Ok(read(version.to_owned(), payload.as_deref().unwrap_or("null")))
+    let payload = payload.and_then(|payload| serde_json::from_str(&payload).ok()).unwrap_or_default();
+    Ok(read(version.to_owned(), &payload))
 }
 
-fn read(version: String, payload: &str) -> Told {
-    let payload: Value = serde_json::from_str(payload).unwrap_or_default();
+fn read(version: String, payload: &Value) -> Told {
     let data = payload.get("data").unwrap_or(&Value::Null);
     Told::new(version, data.get("object").unwrap_or(&Value::Null), data.get("previous_attributes"))
 }
@@ -183,13 +184,17 @@ fn earlier(transaction: &Transaction<'_>, truth: &Truth, id: &str, at: i64, rank
     let payload = |event: String| {
         let mut statement = transaction.prepare_cached("SELECT payload FROM events WHERE id = ?1")?;
         let payload: String = statement.query_row([&event], |row| row.get(0))?;
-        Ok(read(event, &payload))
+        let payload = serde_json::from_str(&payload).unwrap_or_default();
+        Ok((!is_reduced(&payload)).then(|| read(event, &payload)))
     };
     needed
         .map(|(moment, events)| {
-            let contents = events.into_iter().map(payload).collect::<rusqlite::Result<_>>()?;
+            let contents =
+                events.into_iter().filter_map(|event| payload(event).transpose()).collect::<rusqlite::Result<_>>()?;
             Ok(Moment { contents, is_aside: asides.contains(&moment) })
         })
+        // Events without their payload tell nothing.
+        .filter(|moment| !moment.as_ref().is_ok_and(|moment| moment.contents.is_empty()))
         .collect()
 }
 
