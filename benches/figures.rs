@@ -30,6 +30,8 @@ mod latency;
 mod load;
 #[path = "figures/memory.rs"]
 mod memory;
+#[path = "figures/ordinary.rs"]
+mod ordinary;
 #[path = "figures/process.rs"]
 mod process;
 #[path = "figures/profile.rs"]
@@ -64,6 +66,8 @@ enum Rows {
     Stalls,
     /// Events a second, direct route, to PostgreSQL.
     Direct,
+    /// CPU and time to the record at 50 to 1,500 events a second.
+    Ordinary,
     /// Events a second through a colony.
     Colony,
     /// Appends a second to a large inbox.
@@ -141,9 +145,12 @@ impl Bench {
 
 fn main() -> anyhow::Result<()> {
     let said = |what: &str| std::env::args().any(|argument| argument == what);
-    // The peer that checks signatures and does nothing else.
+    // The peers: one checks signatures and does nothing else, the other writes each event into a database.
     if said("--serve-bare") {
-        return bare::serve();
+        return bare::serve(None);
+    }
+    if said("--serve-handler") {
+        return bare::serve(std::env::args().nth(2).as_deref());
     }
     // Test runners ask everything that they find for its tests, and take what it prints for their names.
     if !(said("--bench") || said("--help")) || said("--test") || said("--list") {
@@ -169,6 +176,7 @@ fn main() -> anyhow::Result<()> {
             Rows::Steady => latency::steady(&bench),
             Rows::Stalls => latency::stalls(&bench),
             Rows::Direct => direct::rows(&bench),
+            Rows::Ordinary => ordinary::rows(&bench),
             Rows::Colony => throughput::rows(&bench),
             Rows::Append => append::rows(&bench),
             Rows::Start => start::rows(&bench),

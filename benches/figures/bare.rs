@@ -1,4 +1,5 @@
-//! The peer: an axum server that reads the body, checks its signature and answers. Nothing is parsed or stored.
+//! The peers: an axum server that reads the body, checks its signature and answers, and one that writes a row before it
+//! answers. The first parses and stores nothing.
 //!
 //! The runtime, the HTTP library and the check of signatures are the gateway's.
 
@@ -14,20 +15,28 @@ use axum::routing::post;
 use bytes::Bytes;
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::stripe::signature::{SigningSecret, check_header};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 
+use crate::direct::{INSERT, POOL};
 use crate::gateway::SECRET;
 
 struct Peer {
     secrets: Vec<SigningSecret>,
     clock: Clock,
+    /// Where each event is written, if it is.
+    pool: Option<PgPool>,
 }
 
-/// Serves until it is killed. Says its address on standard output.
-pub(crate) fn serve() -> anyhow::Result<()> {
+/// Serves until it is killed. Says its address on standard output. With a database, each event is written to it.
+pub(crate) fn serve(database: Option<&str>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let (secret, _) = SigningSecret::parse(SECRET)?;
-        let peer = Arc::new(Peer { secrets: vec![secret], clock: Clock::system() });
+        let pool = match database {
+            Some(url) => Some(PgPoolOptions::new().max_connections(POOL).min_connections(POOL).connect(url).await?),
+            None => None,
+        };
+        let peer = Arc::new(Peer { secrets: vec![secret], clock: Clock::system(), pool });
         let router = Router::new().route("/webhooks/stripe", post(receive)).with_state(peer);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let mut out = std::io::stdout();
@@ -42,9 +51,32 @@ pub(crate) fn serve() -> anyhow::Result<()> {
 async fn receive(State(peer): State<Arc<Peer>>, headers: HeaderMap, body: Bytes) -> (StatusCode, &'static str) {
     let values = headers.get_all("stripe-signature").iter().map(axum::http::HeaderValue::as_bytes);
     let verified = check_header(values)
-        .and_then(|header| header.verify(body, &peer.secrets, peer.clock.now(), Duration::from_mins(5)));
-    match verified {
-        Ok(_) => (StatusCode::OK, r#"{"received":true,"method":"direct"}"#),
-        Err(_) => (StatusCode::BAD_REQUEST, ""),
+        .and_then(|header| header.verify(body.clone(), &peer.secrets, peer.clock.now(), Duration::from_mins(5)));
+    if verified.is_err() {
+        return (StatusCode::BAD_REQUEST, "");
     }
+    let stored = match &peer.pool {
+        Some(pool) => insert(pool, &body).await,
+        None => Ok(()),
+    };
+    match stored {
+        Ok(()) => (StatusCode::OK, r#"{"received":true,"method":"direct"}"#),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, ""),
+    }
+}
+
+/// What of an event the handler looks at.
+#[derive(serde::Deserialize)]
+struct Head<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    created: i64,
+}
+
+async fn insert(pool: &PgPool, body: &[u8]) -> anyhow::Result<()> {
+    let head: Head<'_> = serde_json::from_slice(body)?;
+    let text = std::str::from_utf8(body)?;
+    sqlx::query(INSERT).bind(head.id).bind(head.kind).bind(head.created).bind(text).execute(pool).await?;
+    Ok(())
 }

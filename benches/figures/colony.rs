@@ -55,12 +55,19 @@ impl Server {
     /// When the embedded one does not start or the real one does not answer.
     pub(crate) fn all(runtime: &Runtime) -> anyhow::Result<Vec<Self>> {
         let mut servers = vec![Self::embedded(runtime)?];
-        if let Some(url) = variable("COLONIES_TEST_URL") {
-            let key = variable("COLONIES_TEST_SERVER_PRVKEY")
-                .context("COLONIES_TEST_URL needs COLONIES_TEST_SERVER_PRVKEY beside it")?;
-            servers.push(Self::given(&url, &key, runtime)?);
-        }
+        servers.extend(Self::given(runtime)?);
         Ok(servers)
+    }
+
+    /// The one that the environment names.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) fn given(runtime: &Runtime) -> anyhow::Result<Option<Self>> {
+        let Some(url) = variable("COLONIES_TEST_URL") else { return Ok(None) };
+        let key = variable("COLONIES_TEST_SERVER_PRVKEY")
+            .context("COLONIES_TEST_URL needs COLONIES_TEST_SERVER_PRVKEY beside it")?;
+        Self::at(&url, &key, runtime).map(Some)
     }
 
     fn embedded(runtime: &Runtime) -> anyhow::Result<Self> {
@@ -70,7 +77,7 @@ impl Server {
         Ok(Self { name: "embedded".to_owned(), url: server.url(), key, _embedded: Some(server) })
     }
 
-    fn given(url: &str, key: &str, runtime: &Runtime) -> anyhow::Result<Self> {
+    fn at(url: &str, key: &str, runtime: &Runtime) -> anyhow::Result<Self> {
         let key = Arc::new(PrivateKey::from_hex(key).context("COLONIES_TEST_SERVER_PRVKEY")?);
         let version = runtime.block_on(client(url)?.version()).context("COLONIES_TEST_URL does not answer")?;
         // A server built without the project's Makefile does not know its version.

@@ -20,13 +20,13 @@ use crate::process::{Ledger, Process, environment};
 use crate::report::{Reach, Row};
 
 /// Connections of the peer's pool.
-const POOL: u32 = 20;
+pub(crate) const POOL: u32 = 20;
 
 /// The peer's table and statement: what a handler that keeps every event once cannot do without.
-const TABLE: &str = "CREATE TABLE events (
+pub(crate) const TABLE: &str = "CREATE TABLE events (
     id text PRIMARY KEY, type text NOT NULL, created timestamptz NOT NULL, payload jsonb NOT NULL,
     received_at timestamptz NOT NULL DEFAULT now())";
-const INSERT: &str = "INSERT INTO events (id, type, created, payload)
+pub(crate) const INSERT: &str = "INSERT INTO events (id, type, created, payload)
     VALUES ($1, $2, to_timestamp($3), $4::jsonb) ON CONFLICT (id) DO NOTHING";
 
 pub(crate) fn rows(bench: &Bench) -> anyhow::Result<Vec<Row>> {
@@ -53,7 +53,7 @@ fn gateway(bench: &Bench, events: &[SimulatedEvent]) -> anyhow::Result<f64> {
     Ok(rate(bench, events, begun, "gateway"))
 }
 
-fn migrate(bench: &Bench, data: &Path, ledger: &Ledger) -> anyhow::Result<()> {
+pub(crate) fn migrate(bench: &Bench, data: &Path, ledger: &Ledger) -> anyhow::Result<()> {
     let output = Command::new(&bench.binary).arg("migrate").env_clear().envs(environment(data, ledger)).output()?;
     ensure!(output.status.success(), "migrate: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())

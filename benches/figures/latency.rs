@@ -92,8 +92,8 @@ impl Rounds {
 }
 
 fn sample(bench: &Bench, process: &Process, rate: u32, time: Duration) -> anyhow::Result<Latencies> {
-    open(bench, process.webhooks, rate, WARM_UP)?;
-    Ok(told("a server", rate, open(bench, process.webhooks, rate, time)?))
+    open(bench, &*bench.requests, process.webhooks, rate, WARM_UP)?;
+    Ok(told("a server", rate, open(bench, &*bench.requests, process.webhooks, rate, time)?))
 }
 
 fn told(what: &str, rate: u32, latencies: Latencies) -> Latencies {

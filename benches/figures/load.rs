@@ -125,12 +125,24 @@ impl Latencies {
     }
 }
 
+/// What is posted.
+pub(crate) trait Source: Sync {
+    /// Writes the next request into the buffer, instead of what it held.
+    fn write(&self, request: &mut Vec<u8>);
+}
+
 /// Posts at a fixed rate for so long, whatever the server does. A request that cannot be sent when it is due, since its
 /// connection still waits for an answer, is sent as soon as it can, and its time counts from when it was due.
 ///
 /// # Errors
 /// When one is not acknowledged.
-pub(crate) fn open(bench: &Bench, address: SocketAddr, rate: u32, time: Duration) -> anyhow::Result<Latencies> {
+pub(crate) fn open(
+    bench: &Bench,
+    source: &dyn Source,
+    address: SocketAddr,
+    rate: u32,
+    time: Duration,
+) -> anyhow::Result<Latencies> {
     let begin = bench.clock.instant() + LEAD;
     let total = u32::try_from(time.as_secs())? * rate;
     let latencies = std::thread::scope(|scope| {
@@ -140,7 +152,7 @@ pub(crate) fn open(bench: &Bench, address: SocketAddr, rate: u32, time: Duration
             let due = (u32::try_from(first)?..total)
                 .step_by(CONNECTIONS)
                 .map(move |number| begin + Duration::from_secs(1) * number / rate);
-            connections.push(thread.spawn_scoped(scope, move || post_when_due(bench, address, due))?);
+            connections.push(thread.spawn_scoped(scope, move || post_when_due(bench, source, address, due))?);
         }
         let mut latencies = Vec::new();
         for connection in connections {
@@ -154,6 +166,7 @@ pub(crate) fn open(bench: &Bench, address: SocketAddr, rate: u32, time: Duration
 /// One connection of an open loop. A thread of its own, since a runtime's timers are too coarse.
 fn post_when_due(
     bench: &Bench,
+    source: &dyn Source,
     address: SocketAddr,
     due: impl Iterator<Item = Instant>,
 ) -> anyhow::Result<Vec<Duration>> {
@@ -162,7 +175,7 @@ fn post_when_due(
     let (mut request, mut reply) = (Vec::new(), vec![0; 4096]);
     let mut latencies = Vec::new();
     for due in due {
-        bench.requests.write(&mut request);
+        source.write(&mut request);
         std::thread::sleep(due.saturating_duration_since(bench.clock.instant()));
         stream.write_all(&request)?;
         let mut filled = 0;

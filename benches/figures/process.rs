@@ -111,9 +111,21 @@ impl Process {
     /// # Errors
     /// When it does not start.
     pub(crate) fn bare(clock: &Clock) -> anyhow::Result<Self> {
+        Self::peer(clock, &["--serve-bare"])
+    }
+
+    /// The peer that checks signatures and inserts each event.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn handler(clock: &Clock, database: &str) -> anyhow::Result<Self> {
+        Self::peer(clock, &["--serve-handler", database])
+    }
+
+    fn peer(clock: &Clock, arguments: &[&str]) -> anyhow::Result<Self> {
         let begun = clock.instant();
         let mut child = Command::new(std::env::current_exe()?)
-            .arg("--serve-bare")
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -130,12 +142,7 @@ impl Process {
     /// # Errors
     /// When the system does not tell.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name in parentheses may hold anything.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-        let (user, system) = (ticks(11).context("no time")?, ticks(12).context("no time")?);
-        Ok((user + system) / TICKS)
+        cpu_seconds(self.child.id())
     }
 
     /// A line of `/proc/<pid>/status` in MiB, such as `VmRSS` or its peak, `VmHWM`.
@@ -175,6 +182,48 @@ impl Process {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// What the machine has spent so far, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine {
+    /// CPU of all programs but this one, and of the system for them.
+    pub(crate) busy: f64,
+    /// What the host of a virtual machine took, as a share of all once it is a difference.
+    pub(crate) stolen: f64,
+    all: f64,
+}
+
+impl Machine {
+    /// # Errors
+    /// When the system does not tell.
+    pub(crate) fn now() -> anyhow::Result<Self> {
+        let stat = std::fs::read_to_string("/proc/stat")?;
+        let line = stat.lines().next().context("no line about all cores")?;
+        let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|ticks| ticks.parse().ok()).collect();
+        let [user, nice, system, idle, waiting, irq, soft, stolen, ..] = ticks[..] else {
+            bail!("no times in {line}");
+        };
+        let busy = (user + nice + system + irq + soft) / TICKS - cpu_seconds(std::process::id())?;
+        let all = (user + nice + system + idle + waiting + irq + soft + stolen) / TICKS;
+        Ok(Self { busy, stolen: stolen / TICKS, all })
+    }
+
+    /// What was spent since.
+    pub(crate) fn since(self, before: Self) -> Self {
+        let all = self.all - before.all;
+        Self { busy: self.busy - before.busy, stolen: (self.stolen - before.stolen) / all, all }
+    }
+}
+
+/// Seconds of CPU of a process so far, its own and the system's for it.
+fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name in parentheses may hold anything.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+    let (user, system) = (ticks(11).context("no time")?, ticks(12).context("no time")?);
+    Ok((user + system) / TICKS)
 }
 
 impl Drop for Process {

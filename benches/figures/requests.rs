@@ -10,6 +10,7 @@ use sha2::Sha256;
 
 use crate::events;
 use crate::gateway::SECRET;
+use crate::load::Source;
 
 /// Bodies that are used in turn.
 const BODIES: usize = 2000;
@@ -47,7 +48,7 @@ impl Requests {
         Self { bodies, keyed, next: AtomicU64::new(0), clock: clock.clone() }
     }
 
-    /// Writes the next request into the buffer, instead of what it held.
+    /// As [`Source::write`].
     pub(crate) fn write(&self, request: &mut Vec<u8>) {
         let (seconds, body) = (self.clock.now().seconds(), self.take());
         let signed = format!("{seconds}.");
@@ -91,6 +92,12 @@ impl Requests {
         let mut text = [0; V1_BYTES];
         hex::encode_to_slice(mac.finalize().into_bytes(), &mut text).expect("two digits a byte");
         text
+    }
+}
+
+impl Source for Requests {
+    fn write(&self, request: &mut Vec<u8>) {
+        self.write(request);
     }
 }
 

@@ -93,30 +93,45 @@ fn measure(
 ) -> anyhow::Result<Sample> {
     let colony = server.colony(runtime)?;
     let directory = tempfile::tempdir().context("no temporary directory")?;
-    let mut options = colony
-        .settings(Options::new(directory.path()))
-        .with("BEE_COUNT", BEES)
-        .with("GATEWAY_LEDGER", "sqlite")
-        .with("STRIPE_PRICE_BRONZE", Tier::Bronze.price_id())
-        .with("STRIPE_PRICE_SILVER", Tier::Silver.price_id())
-        .with("STRIPE_PRICE_GOLD", Tier::Gold.price_id());
+    let mut options = Options::new(directory.path()).with("GATEWAY_LEDGER", "sqlite");
     if let Some(entries_max) = entries_max {
         options = options.with("GATEWAY_BATCH_ENTRIES_MAX", entries_max);
     }
-    let gateway = options.serve();
-    // They ask for work from then on.
-    until("the bees are members of the colony", clock, clock.instant(), || {
-        Ok(gateway.metric("colony_gateway_bee_registrations_total") == BEES as u64)
-    })?;
-
+    let gateway = gateway(&colony, options, clock)?;
     let begun = clock.instant();
     events::post_all(gateway.webhooks, events)?;
     let acknowledged = clock.instant().duration_since(begun);
-    until("every event is settled", clock, begun, || is_settled(&gateway.health(), events.len()))?;
+    until_settled(&gateway, events.len(), clock)?;
     let settled = clock.instant().duration_since(begun);
 
     let processes = check(&gateway, &colony, events.len(), runtime)?;
     Ok(Sample { events: events.len(), acknowledged, settled, processes })
+}
+
+/// A gateway whose bees ask the colony for work.
+///
+/// # Errors
+/// When they do not become members.
+pub(crate) fn gateway(colony: &Colony, options: Options, clock: &Clock) -> anyhow::Result<Gateway> {
+    let options = colony
+        .settings(options)
+        .with("BEE_COUNT", BEES)
+        .with("STRIPE_PRICE_BRONZE", Tier::Bronze.price_id())
+        .with("STRIPE_PRICE_SILVER", Tier::Silver.price_id())
+        .with("STRIPE_PRICE_GOLD", Tier::Gold.price_id());
+    let gateway = options.serve();
+    until("the bees are members of the colony", clock, clock.instant(), || {
+        Ok(gateway.metric("colony_gateway_bee_registrations_total") == BEES as u64)
+    })?;
+    Ok(gateway)
+}
+
+/// Waits until every one of so many events is settled.
+///
+/// # Errors
+/// When some are given up or held back, or it takes too long.
+pub(crate) fn until_settled(gateway: &Gateway, events: usize, clock: &Clock) -> anyhow::Result<()> {
+    until("every event is settled", clock, clock.instant(), || is_settled(&gateway.health(), events))
 }
 
 /// Asks until it is so.
