@@ -6,8 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::reader::{Reader, boolean, duration, number, setting};
-use super::settings::linger;
+use super::reader::{Reader, boolean, duration, linger, number, setting};
 use crate::domain::secret::Secret;
 
 /// A Colonies server and this gateway's part in one of its colonies.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::watched::WatchedFile;
+use crate::domain::limits::LINGER_MAX;
 use crate::domain::secret::Secret;
 
 /// Environment variables that begin like this are ours, so an unknown one is a fault.
@@ -360,6 +361,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if read.is_zero() { Err("must be more than zero".to_owned()) } else { Ok(read) }
 }
 
+/// A time to linger: a duration of at most ten seconds, or `off`.
+pub(super) fn linger(text: &str) -> Result<Duration, String> {
+    match text {
+        "off" => Ok(Duration::ZERO),
+        text => match duration(text)? {
+            long if long > LINGER_MAX => Err("must be at most 10s, or off".to_owned()),
+            linger => Ok(linger),
+        },
+    }
+}
+
 /// A number of bytes: `65536`, `64KiB`, `256MiB`, `10GiB`.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -396,6 +408,9 @@ mod tests {
     fn durations_and_sizes_have_units() {
         assert_eq!(duration("35d"), Ok(Duration::from_hours(35 * 24)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(linger("off"), Ok(Duration::ZERO));
+        assert_eq!(linger("10s"), Ok(LINGER_MAX));
+        assert!(linger("11s").is_err() && linger("0s").is_err());
         assert_eq!(bytes("10GiB"), Ok(10 << 30));
         assert_eq!(bytes("512"), Ok(512));
         for text in ["", "s", "5", "-5s", "1.5s", "5 parsecs", "99999999999999999999s", "0s", "é"] {

@@ -13,14 +13,14 @@ use super::heartbeat;
 use super::http::{self, HttpConfig};
 use super::ledger::{LedgerConfig, LedgerExpectation, StripeConfig};
 use super::reader::{
-    ConfigError, DEFAULT, Fault, Findings, GivenSecret, Reader, Shown, Sources, boolean, bytes, duration, number,
-    setting,
+    ConfigError, DEFAULT, Fault, Findings, GivenSecret, Reader, Shown, Sources, boolean, bytes, duration, linger,
+    number, setting,
 };
 use super::reconcile::{self, ReconcileConfig};
 use super::shadow::{self, ShadowConfig};
 use super::traces;
 use super::watched::WatchedFile;
-use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, LINGER_MAX};
+use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use crate::domain::secret::Secret;
 use crate::revenue::grace::Grace;
 use crate::stripe::endpoint::Endpoint;
@@ -279,17 +279,6 @@ fn dispatch(r: &mut Reader) -> DispatchConfig {
         r.fault("dispatch.retry_max", "must not be shorter than dispatch.retry_first");
     }
     dispatch
-}
-
-/// A time to linger: a duration of at most ten seconds, or `off`.
-pub(super) fn linger(text: &str) -> Result<Duration, String> {
-    match text {
-        "off" => Ok(Duration::ZERO),
-        text => match duration(text)? {
-            long if long > LINGER_MAX => Err("must be at most 10s, or off".to_owned()),
-            linger => Ok(linger),
-        },
-    }
 }
 
 fn revenue(r: &mut Reader) -> RevenueConfig {
