@@ -22,6 +22,10 @@ pub(super) const CRASHES_ALONE: i64 = 2;
 /// An entry that was held, in the end alone, during this many crashes is given up as `crash_loop`.
 pub const CRASHES_MAX: i64 = 8;
 
+/// Of so many entries the writer reads the bodies itself, which costs less than to ask a reader. More would keep those waiting
+/// who want something written.
+const READ_BY_WRITER_MAX: usize = 8;
+
 /// Longest wait that a process takes over from the one before. The clock may have been set back in between, which nothing
 /// in the file need show; and a person who restarts the gateway expects it to try again.
 const STARTED_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -95,16 +99,48 @@ impl Inbox {
     /// Leases the entries that are due, oldest due first, with their bodies. An entry that was held during several
     /// crashes comes alone, so that it cannot take neighbours with it.
     pub async fn lease(&self, request: LeaseRequest) -> Result<Taken, InboxError> {
-        let (leases, next_due) = self.ask(request).await?;
-        let entries =
-            if leases.is_empty() { Vec::new() } else { self.read(move |connection| load(connection, leases)).await? };
+        let Given { leases, stored, next_due } = self.ask(request).await?;
+        let entries = match stored {
+            Some(stored) => with_bodies(leases, stored),
+            None => {
+                self.read(move |connection| {
+                    let transaction = connection.transaction()?;
+                    let stored = read_stored(&transaction, &leases)?;
+                    Ok(with_bodies(leases, stored))
+                })
+                .await?
+            }
+        };
         Ok(Taken { entries, next_due })
     }
 }
 
+/// What the writer gives for a request.
+pub(super) struct Given {
+    leases: Vec<Lease>,
+    /// What is stored of them, if they are few and it could be read.
+    stored: Option<Vec<Stored>>,
+    next_due: Option<Timestamp>,
+}
+
+/// An entry as it is stored.
+pub(super) struct Stored {
+    endpoint: EndpointName,
+    event_id: EventId,
+    event_type: String,
+    attempts: u32,
+    received: Timestamp,
+    released: Option<Timestamp>,
+    replayed: bool,
+    trace: Option<TraceContext>,
+    /// The body, maybe compressed.
+    body: Vec<u8>,
+    /// Length of the body as it was signed, where it is compressed.
+    bytes: Option<i64>,
+}
+
 impl Request for LeaseRequest {
-    /// The leases, and when the next entry is due.
-    type Done = (Vec<Lease>, Option<Timestamp>);
+    type Done = Given;
 
     fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Self::Done> {
         file.return_leased(now, now.millis())?;
@@ -121,7 +157,11 @@ impl Request for LeaseRequest {
         if !leases.is_empty() {
             file.leased();
         }
-        Ok((leases, next_due(&file.connection)?))
+        // What cannot be read is leased all the same: its lease will end, again and again, until it is given up.
+        let is_few = leases.len() <= READ_BY_WRITER_MAX;
+        let stored = is_few.then(|| read_stored(&file.connection, &leases).ok()).flatten();
+        let next_due = next_due(&file.connection)?;
+        Ok(Given { leases, stored, next_due })
     }
 
     /// A restart voids it anyway.
@@ -171,34 +211,48 @@ fn next_due(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     Ok(due.map(Timestamp::from_millis))
 }
 
-/// Adds the bodies to leases. All of it in one read transaction.
-fn load(connection: &mut Connection, leases: Vec<Lease>) -> rusqlite::Result<Vec<Leased>> {
-    let transaction = connection.transaction()?;
-    let mut statement = transaction.prepare_cached(
+/// What is stored of leased entries. All of it in one transaction.
+fn read_stored(connection: &Connection, leases: &[Lease]) -> rusqlite::Result<Vec<Stored>> {
+    let mut statement = connection.prepare_cached(
         "SELECT endpoint, event_id, event_type, attempts, MAX(received_at, COALESCE(replayed_at, 0),
                 COALESCE(released_at, 0)), body, bytes, released_at, replayed_at IS NOT NULL, traceparent
          FROM entries JOIN bodies ON entry = id WHERE id = ?1",
     )?;
-    let mut unpacker = Unpacker::default();
-    leases
-        .into_iter()
-        .map(|lease| {
-            statement.query_row([lease.entry.0], |row| {
-                Ok(Leased {
-                    endpoint: EndpointName::new(row.get::<_, String>(0)?),
-                    event_id: EventId::new(row.get::<_, String>(1)?),
-                    event_type: row.get(2)?,
-                    attempts: row.get(3)?,
-                    received: Timestamp::from_millis(row.get(4)?),
-                    body: Bytes::from(unpacker.unpack(lease.entry.0, row.get_ref(5)?.as_blob()?, row.get(6)?)),
-                    released: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
-                    replayed: row.get(8)?,
-                    trace: row.get::<_, Option<String>>(9)?.as_deref().and_then(TraceContext::parse),
-                    lease,
-                })
+    let mut read = |lease: &Lease| {
+        statement.query_row([lease.entry.0], |row| {
+            Ok(Stored {
+                endpoint: EndpointName::new(row.get::<_, String>(0)?),
+                event_id: EventId::new(row.get::<_, String>(1)?),
+                event_type: row.get(2)?,
+                attempts: row.get(3)?,
+                received: Timestamp::from_millis(row.get(4)?),
+                body: row.get_ref(5)?.as_blob()?.to_vec(),
+                bytes: row.get(6)?,
+                released: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
+                replayed: row.get(8)?,
+                trace: row.get::<_, Option<String>>(9)?.as_deref().and_then(TraceContext::parse),
             })
         })
-        .collect()
+    };
+    leases.iter().map(&mut read).collect()
+}
+
+/// The leased entries, with their bodies as they were signed.
+fn with_bodies(leases: Vec<Lease>, stored: Vec<Stored>) -> Vec<Leased> {
+    let mut unpacker = Unpacker::default();
+    let mut leased = |(lease, stored): (Lease, Stored)| Leased {
+        body: Bytes::from(unpacker.unpack(lease.entry.0, &stored.body, stored.bytes)),
+        endpoint: stored.endpoint,
+        event_id: stored.event_id,
+        event_type: stored.event_type,
+        attempts: stored.attempts,
+        received: stored.received,
+        released: stored.released,
+        replayed: stored.replayed,
+        trace: stored.trace,
+        lease,
+    };
+    leases.into_iter().zip(stored).map(&mut leased).collect()
 }
 
 /// Takes over a checked file. Leases of the process before are void, since the lock file says that it is gone; what it
