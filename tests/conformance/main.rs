@@ -19,6 +19,7 @@
 mod assigning;
 mod closing;
 mod embedded;
+mod jobs;
 mod leases;
 mod members;
 mod processes;
@@ -61,6 +62,10 @@ macro_rules! list {
 macro_rules! with_all_behaviours {
     ($do:ident) => {
         $do! {
+            jobs {
+                a_job_of_the_gateway_comes_back_as_it_was_attested
+                a_job_of_the_gateway_that_another_member_submits_is_not_believed
+            }
             wire {
                 the_health_check_answers_200_and_other_paths_404
                 replies_are_plain_text_and_repeat_the_status
