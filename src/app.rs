@@ -244,18 +244,18 @@ pub async fn start_on(
         let parts = (api, inbox.clone(), Arc::clone(&ledger), Arc::clone(&validator));
         reconcile::runner(config, parts, Arc::clone(&metrics), board.clone(), clock)
     });
-    let record = Arc::clone(&ledger);
-    let started = dispatch::start(config, around.clone(), validator, ledger, &mut supervisor, &shutdown)?;
+    let started = dispatch::start(config, around.clone(), validator, &ledger, &mut supervisor, &shutdown)?;
     let operators = Operators::of(&config.http, inbox.clock().clone());
     let renewables = Renewables {
         guardian: Arc::clone(&guardian),
         endpoints: config.endpoints.clone(),
         operators: operators.clone(),
         stripe,
-        ledger: record,
+        ledger,
         colony: started.keys.clone(),
         verifier: started.verifier.clone(),
         metrics: Arc::clone(&metrics),
+        clock: inbox.clock().clone(),
     };
     renewables.announce();
     let orders = reconcile.as_ref().map(|runner| runner.handle.clone());

@@ -175,6 +175,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         colony: None,
         verifier: None,
         metrics: Arc::clone(&metrics),
+        clock: clock.clone(),
     };
     let into_ledger = Arc::clone(&ledger) as Arc<dyn Ledger>;
     let pipeline = Pipeline::new(validator, into_ledger, Arc::clone(&metrics), clock.clone());

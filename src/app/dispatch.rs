@@ -51,14 +51,14 @@ pub(super) fn start(
     config: &Config,
     around: Surroundings,
     validator: Arc<Validator>,
-    ledger: Arc<dyn StateOfRecord>,
+    ledger: &Arc<dyn StateOfRecord>,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) -> Result<Started, ConfigError> {
     let Surroundings { inbox, instruments, .. } = around.clone();
     let Instruments { metrics, board, clock, tracer } = instruments;
-    super::shadow::start(config, &around, &ledger, supervisor, shutdown);
-    let into_ledger = Arc::clone(&ledger) as Arc<dyn Ledger>;
+    super::shadow::start(config, &around, ledger, supervisor, shutdown);
+    let into_ledger = Arc::clone(ledger) as Arc<dyn Ledger>;
     let pipeline = Pipeline::new(validator, into_ledger, Arc::clone(&metrics), clock.clone());
     let pause = Pause::new(clock.clone());
     let mut started =
@@ -67,7 +67,7 @@ pub(super) fn start(
         .with_pause(pause)
         .with_tracer(tracer);
     let with_colony = config.shadow.is_none_or(|shadow| shadow.colony);
-    if let Some(wired) = if with_colony { super::route::wire(config, around, pipeline, ledger)? } else { None } {
+    if let Some(wired) = if with_colony { super::route::wire(config, around, pipeline, Arc::clone(ledger))? } else { None } {
         started.breakers = wired.route.breakers().into();
         pump = pump.with_colony(wired.route);
         supervisor.start_in_background("confirm", wired.confirm.run(shutdown.token().clone()));

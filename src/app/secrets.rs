@@ -9,8 +9,9 @@ use colonies::client::Member;
 use super::colony;
 use crate::admin::Operators;
 use crate::config::{Config, LedgerConfig};
+use crate::domain::clock::Clock;
 use crate::domain::renewable::Renewable;
-use crate::job::attestation::{PublicKey, Signer, TRUSTED_KEYS_MAX, Verifier};
+use crate::job::attestation::{Signer, Verifier};
 use crate::job::sealing::Recipients;
 use crate::ledger::Renewal;
 use crate::ledger::report::StateOfRecord;
@@ -39,6 +40,7 @@ pub(super) struct Renewables {
     pub(super) colony: Option<ColonyKeys>,
     pub(super) verifier: Option<Arc<Verifier>>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
 }
 
 /// What became of one secret; nothing when it did not change.
@@ -135,7 +137,7 @@ impl Renewables {
     }
 
     /// With `ATTESTATION_PUBKEYS` that list is all that is trusted, besides the own key. Without it a key that this process
-    /// signed with stays trusted until the restart: jobs that it attested may still wait.
+    /// signed with is believed for as long as a job that it attested may be on its way.
     fn trust(&self, old: &Config, new: &Config) -> Taken {
         let (old, new) = (&old.colony, &new.colony);
         let same = old.attestation_pubkeys == new.attestation_pubkeys && old.attestation_key == new.attestation_key;
@@ -143,17 +145,13 @@ impl Renewables {
         if same {
             return Ok(None);
         }
-        let mut keys = colony::trusted(new)?;
-        if new.attestation_pubkeys.is_none() {
-            keys.extend(verifier.keys());
+        let keys = colony::trusted(new)?;
+        if new.attestation_pubkeys.is_some() {
+            verifier.renew(keys)?;
+        } else {
+            // A job that no bee took by then goes the direct route, and one that was taken has its lease.
+            verifier.replace(keys, self.clock.now().plus(new.fallback_after + new.lease))?;
         }
-        let mut known: Vec<PublicKey> = Vec::new();
-        for key in keys {
-            if !known.contains(&key) && known.len() < TRUSTED_KEYS_MAX {
-                known.push(key);
-            }
-        }
-        verifier.renew(known)?;
         Ok(Some(Renewal::Done))
     }
 
@@ -256,5 +254,81 @@ const fn ledger_setting(config: &Config) -> &'static str {
         LedgerConfig::Sqlite { .. } => "ledger.sqlite_path",
         LedgerConfig::Postgres { .. } => "DATABASE_URL",
         LedgerConfig::Supabase { .. } => "SUPABASE_SERVICE_ROLE_KEY",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Sources;
+    use crate::domain::clock::Timestamp;
+    use crate::domain::ids::ProcessId;
+    use crate::job::attestation::{Claim, Rejection};
+    use crate::ledger::sqlite::SqliteLedger;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_795_280_627);
+    const CLAIM: Claim<'_> =
+        Claim { colony: "rec", ledger: "l", submitter: "s", function: "f", encoding: "", args: &["{}"] };
+
+    /// The settings of a gateway with this key of attestations and, if so, this list of trusted ones.
+    fn settings(key: &Signer, trusted: Option<&Signer>) -> Config {
+        let mut environment: std::collections::BTreeMap<String, String> =
+            [("STRIPE_WEBHOOK_SECRET".to_owned(), "whsec_one".to_owned())].into();
+        environment.insert("ATTESTATION_PRVKEY".to_owned(), key.to_hex().expose().to_owned());
+        if let Some(trusted) = trusted {
+            environment.insert("ATTESTATION_PUBKEYS".to_owned(), trusted.public().to_hex());
+        }
+        Config::for_serve(&Sources { environment: environment.into_iter().collect(), file: None }).unwrap()
+    }
+
+    fn renewables(verifier: Verifier, clock: &Clock, directory: &std::path::Path) -> Renewables {
+        Renewables {
+            guardian: Arc::default(),
+            endpoints: Vec::new(),
+            operators: None,
+            stripe: None,
+            ledger: Arc::new(SqliteLedger::open(&directory.join("ledger.db"), clock.clone()).unwrap()),
+            colony: None,
+            verifier: Some(Arc::new(verifier)),
+            metrics: Metrics::new(),
+            clock: clock.clone(),
+        }
+    }
+
+    #[test]
+    fn a_key_of_attestations_that_was_replaced_is_believed_for_as_long_as_its_jobs_may_be_on_their_way() {
+        let (directory, clock) = (tempfile::tempdir().unwrap(), Clock::manual(NOW));
+        let (old, new) = (Signer::generate().unwrap(), Signer::generate().unwrap());
+        let (before, after) = (settings(&old, None), settings(&new, None));
+        let running = renewables(colony::verifier(&before.colony).unwrap(), &clock, directory.path());
+        assert_eq!(running.renew(&before, &after), None);
+        let verdict = |signer: &Signer| {
+            let attestation = signer.attest(CLAIM, NOW).unwrap();
+            let process = ProcessId::new("p");
+            running.verifier.as_ref().unwrap().verify(&attestation, CLAIM, &process, clock.now()).map(|_| ())
+        };
+        let overlap = after.colony.fallback_after + after.colony.lease;
+        clock.advance(overlap);
+        assert_eq!((verdict(&old), verdict(&new)), (Ok(()), Ok(())));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!((verdict(&old), verdict(&new)), (Err(Rejection::UnknownKey), Ok(())));
+    }
+
+    #[test]
+    fn a_list_of_trusted_keys_ends_the_trust_in_all_others_at_once() {
+        let (directory, clock) = (tempfile::tempdir().unwrap(), Clock::manual(NOW));
+        let (old, new) = (Signer::generate().unwrap(), Signer::generate().unwrap());
+        let (before, after) = (settings(&old, Some(&old)), settings(&new, Some(&new)));
+        let running = renewables(colony::verifier(&before.colony).unwrap(), &clock, directory.path());
+        assert_eq!(running.renew(&before, &after), None);
+        let verdict = running.verifier.as_ref().unwrap().verify(
+            &old.attest(CLAIM, NOW).unwrap(),
+            CLAIM,
+            &ProcessId::new("p"),
+            NOW,
+        );
+        assert_eq!(verdict, Err(Rejection::UnknownKey));
     }
 }

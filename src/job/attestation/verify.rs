@@ -50,10 +50,18 @@ impl Trust {
 /// Believes or rejects attestations. Shared by all bees of a process, so that they see each other's nonces.
 #[derive(Debug)]
 pub struct Verifier {
-    keys: Renewable<BTreeMap<String, PublicKey>>,
+    keys: Renewable<BTreeMap<String, Trusted>>,
     max_age: Duration,
     future_skew: Duration,
     seen: Mutex<ReplayGuard>,
+}
+
+/// A key that is believed.
+#[derive(Clone, Debug)]
+struct Trusted {
+    key: PublicKey,
+    /// No longer than this; without an end when nothing is said.
+    until: Option<Timestamp>,
 }
 
 /// Why a verifier cannot be made.
@@ -102,9 +110,26 @@ impl Verifier {
         Ok(())
     }
 
-    /// The keys that are trusted.
+    /// Trusts these keys from now on. Those that were trusted before and are not among them are believed until `until`, for
+    /// jobs that they attested and that still wait; as many as there is room for. Nonces that were seen stay seen.
+    ///
+    /// # Errors
+    /// When no key or too many are given; the old ones then stay trusted as they were.
+    pub fn replace(&self, keys: Vec<PublicKey>, until: Timestamp) -> Result<(), VerifierError> {
+        let mut trusted = by_kid(keys)?;
+        for (kid, before) in self.keys.get().iter() {
+            if trusted.len() < TRUSTED_KEYS_MAX {
+                let ends = before.until.unwrap_or(until);
+                trusted.entry(kid.clone()).or_insert(Trusted { until: Some(ends), ..before.clone() });
+            }
+        }
+        self.keys.set(trusted);
+        Ok(())
+    }
+
+    /// The keys that are trusted, and those whose time runs out or has run out.
     pub fn keys(&self) -> Vec<PublicKey> {
-        self.keys.get().values().cloned().collect()
+        self.keys.get().values().map(|trusted| trusted.key.clone()).collect()
     }
 
     /// Believes that a trusted gateway attested `claim` for `process`, or says why not. Who submitted the process and which
@@ -127,7 +152,8 @@ impl Verifier {
         let nonce: [u8; NONCE_BYTES] = lower_hex(&attestation.nonce, "nonce")?;
         let signature: [u8; Signature::BYTE_SIZE] = lower_hex(&attestation.sig, "sig")?;
         let keys = self.keys.get();
-        let key = keys.get(&attestation.kid).ok_or(Rejection::UnknownKey)?;
+        let trusted = keys.get(&attestation.kid).filter(|trusted| trusted.until.is_none_or(|until| now <= until));
+        let key = &trusted.ok_or(Rejection::UnknownKey)?.key;
         let said = Claim { ledger: &attestation.ledger, submitter: &attestation.submitter, ..claim };
         let bytes = canonical::bytes(said, &attestation.kid, &attestation.iat, &attestation.nonce);
         key.key.verify_strict(&bytes, &Signature::from_bytes(&signature)).map_err(|_| Rejection::Signature)?;
@@ -160,11 +186,11 @@ impl Verifier {
     }
 }
 
-fn by_kid(keys: Vec<PublicKey>) -> Result<BTreeMap<String, PublicKey>, VerifierError> {
+fn by_kid(keys: Vec<PublicKey>) -> Result<BTreeMap<String, Trusted>, VerifierError> {
     match keys.len() {
         0 => Err(VerifierError::NoKey),
         count if count > TRUSTED_KEYS_MAX => Err(VerifierError::TooManyKeys { count }),
-        _ => Ok(keys.into_iter().map(|key| (key.kid().to_owned(), key)).collect()),
+        _ => Ok(keys.into_iter().map(|key| (key.kid().to_owned(), Trusted { key, until: None })).collect()),
     }
 }
 

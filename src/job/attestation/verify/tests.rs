@@ -203,6 +203,38 @@ fn during_a_rotation_both_keys_are_believed_and_afterwards_only_the_new_one() {
 }
 
 #[test]
+fn a_key_that_was_replaced_is_believed_until_its_time_is_over() {
+    let (old, new) = (signer(), Signer::generate().unwrap());
+    let (verifier, second) = (verifier(), Duration::from_secs(1));
+    let until = NOW.plus(Duration::from_mins(3));
+    verifier.replace(vec![new.public().clone()], until).unwrap();
+    let by_old = |now| verifier.verify(&old.attest(CLAIM, NOW).unwrap(), CLAIM, &process(), now).map(|_| ());
+    assert_eq!([by_old(NOW), by_old(until)], [Ok(()), Ok(())]);
+    assert_eq!(by_old(until.plus(second)), Err(Rejection::UnknownKey));
+    // Another replacement does not give it more time.
+    let newer = Signer::generate().unwrap();
+    verifier.replace(vec![newer.public().clone()], until.plus(second * 60)).unwrap();
+    assert_eq!(by_old(until.plus(second)), Err(Rejection::UnknownKey));
+    for signer in [&new, &newer] {
+        verifier.verify(&signer.attest(CLAIM, NOW).unwrap(), CLAIM, &process(), until.plus(second)).unwrap();
+    }
+    // A list of all that are trusted ends it at once.
+    verifier.renew(vec![newer.public().clone()]).unwrap();
+    assert_eq!(by_old(NOW), Err(Rejection::UnknownKey));
+}
+
+#[test]
+fn keys_that_were_replaced_take_no_room_from_those_that_replace_them() {
+    let verifier = verifier();
+    for _ in 0..2 * TRUSTED_KEYS_MAX {
+        let new = Signer::generate().unwrap();
+        verifier.replace(vec![new.public().clone()], NOW).unwrap();
+        verifier.verify(&new.attest(CLAIM, NOW).unwrap(), CLAIM, &process(), NOW.plus(MAX_AGE)).unwrap();
+        assert!(verifier.keys().len() <= TRUSTED_KEYS_MAX);
+    }
+}
+
+#[test]
 fn a_verifier_trusts_at_least_one_key_and_not_more_than_its_bound() {
     assert_eq!(Verifier::new(Trust::new(vec![])).unwrap_err(), VerifierError::NoKey);
     let keys = |count| (0..count).map(|_| Signer::generate().unwrap().public().clone()).collect();
