@@ -10,6 +10,7 @@
 //! another moves committed pages from the write-ahead log into the file, so that commits do not wait for it.
 
 mod append;
+mod awaiting;
 mod body;
 mod checkpoint;
 mod checks;
@@ -55,6 +56,7 @@ use std::time::Duration;
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::{Notify, mpsc, watch};
 
+pub use awaiting::Suspects;
 pub use checks::FILE_NAME;
 pub use claim::{Claim, claim, restore_journal};
 pub use conclude::{Concluded, Conclusion, Refused};

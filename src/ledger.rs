@@ -44,6 +44,11 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Name for logs, metrics and health: `sqlite`, `postgres` or `supabase`.
     fn name(&self) -> &'static str;
 
+    /// Whether batches are applied within this program, by its own code. Otherwise the answer of another one is waited for.
+    fn is_in_this_program(&self) -> bool {
+        false
+    }
+
     /// Applies a batch in one transaction and tells, in the same order, what became of each event.
     /// Nothing of the batch is applied when it fails.
     fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>>;

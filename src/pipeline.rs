@@ -7,7 +7,9 @@
 mod failure;
 mod groups;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,9 +21,10 @@ pub use groups::Groups;
 
 use crate::domain::clock::Clock;
 use crate::domain::ids::EventId;
-use crate::ledger::{Ledger, LedgerError, LedgerErrorKind, Outcome, traced};
+use crate::ledger::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome, traced};
 pub use crate::revenue::validator::Occasion;
 use crate::revenue::validator::{Look, Validator};
+use crate::revenue::verdict::Verdict;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::{Place, SpanKind};
 
@@ -79,8 +82,23 @@ impl Pipeline {
         timeout: Duration,
         place: Place,
     ) -> Result<Vec<Judged>, Failure> {
+        self.apply_noting(events, timeout, place, None).await
+    }
+
+    /// As [`Self::apply`], with what is to be done once when another program has the batch and nothing is left to do here
+    /// but to wait for its answer. It is not done where the ledger is in this program.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub async fn apply_noting(
+        &self,
+        events: Vec<(Bytes, Occasion)>,
+        timeout: Duration,
+        place: Place,
+        waiting: Option<BoxFuture<'static, ()>>,
+    ) -> Result<Vec<Judged>, Failure> {
         let started = self.clock.instant();
-        let result = self.guarded(events, timeout, place).await;
+        let result = self.guarded(events, timeout, place, waiting).await;
         Metrics::observe(&self.metrics.ledger_seconds, self.clock.instant().duration_since(started));
         match &result {
             Err(Failure::Ledger(error)) => {
@@ -100,11 +118,12 @@ impl Pipeline {
         events: Vec<(Bytes, Occasion)>,
         timeout: Duration,
         place: Place,
+        waiting: Option<BoxFuture<'static, ()>>,
     ) -> Result<Vec<Judged>, Failure> {
         let (this, expected) = (self.clone(), events.len());
         // A task of its own, so that a panic comes back as a value.
         let mut call = JoinSet::new();
-        call.spawn(async move { this.run(&events, &place).await });
+        call.spawn(async move { this.run(&events, &place, waiting).await });
         let fault = |kind, message| Err(Failure::Ledger(LedgerError::new(self.ledger.name(), kind, message)));
         match tokio::time::timeout(timeout, call.join_next()).await {
             Ok(Some(Ok(Ok(judged)))) if judged.len() == expected => Ok(judged),
@@ -117,7 +136,12 @@ impl Pipeline {
         }
     }
 
-    async fn run(&self, events: &[(Bytes, Occasion)], place: &Place) -> Result<Vec<Judged>, LedgerError> {
+    async fn run(
+        &self,
+        events: &[(Bytes, Occasion)],
+        place: &Place,
+        waiting: Option<BoxFuture<'static, ()>>,
+    ) -> Result<Vec<Judged>, LedgerError> {
         let validate = place.begin("validate", SpanKind::Internal);
         let looks = self.validator.look(events).await;
         drop(validate);
@@ -136,10 +160,30 @@ impl Pipeline {
         if verdicts.is_empty() {
             return Ok(judged.into_iter().flatten().collect());
         }
-        let outcomes = traced::apply(&*self.ledger, &verdicts, place).await?;
+        let outcomes = self.write(&verdicts, place, waiting).await?;
         let ids = verdicts.into_iter().map(|verdict| verdict.event().map(|event| event.id.clone()));
         let mut ended = ids.zip(outcomes).map(|(event, outcome)| Judged { event, end: End::Outcome(outcome) });
         Ok(judged.into_iter().filter_map(|judged| judged.or_else(|| ended.next())).collect())
+    }
+}
+
+impl Pipeline {
+    /// A batch to the ledger. The first step of the call makes and sends the request; what comes after it waits.
+    async fn write(
+        &self,
+        verdicts: &[Verdict],
+        place: &Place,
+        waiting: Option<BoxFuture<'static, ()>>,
+    ) -> Result<Vec<Outcome>, LedgerError> {
+        let mut call = pin!(traced::apply(&*self.ledger, verdicts, place));
+        if let Some(waiting) = waiting.filter(|_| !self.ledger.is_in_this_program()) {
+            let step = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+            if let Poll::Ready(done) = step {
+                return done;
+            }
+            waiting.await;
+        }
+        call.await
     }
 }
 

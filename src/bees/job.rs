@@ -130,15 +130,21 @@ impl Bench {
     }
 
     fn result(&self, events: &[Bytes], judged: Vec<Option<Judged>>) -> JobResult {
-        let results = events.iter().zip(judged).filter_map(|(body, judged)| {
+        let (mut results, mut unanswered) = (Vec::with_capacity(events.len()), Vec::new());
+        for (body, judged) in events.iter().zip(judged) {
             let name = judged.as_ref().and_then(|judged| judged.end.name()).unwrap_or(UNDECIDED);
             self.metrics.bee_events.of(name).increment(1);
-            // What waits for Stripe is left to the gateway, which sends it again.
-            let Judged { event, end: End::Outcome(outcome) } = judged? else { return None };
+            let Some(Judged { event, end }) = judged else { continue };
             let event = event.map_or_else(|| pipeline::event_id(body), |id| id.as_str().to_owned());
-            let (outcome, code, reason) = outcome.into_parts();
-            Some(EventResult { event, outcome, code, reason })
-        });
-        JobResult::new(results.collect())
+            match end {
+                End::Outcome(outcome) => {
+                    let (outcome, code, reason) = outcome.into_parts();
+                    results.push(EventResult { event, outcome, code, reason });
+                }
+                // Left to the gateway, which sends it again.
+                End::Unanswered { .. } => unanswered.push(event),
+            }
+        }
+        JobResult::new(results).with_unanswered(unanswered)
     }
 }

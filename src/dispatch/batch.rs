@@ -10,8 +10,8 @@ use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::domain::outcome::ProblemCode;
 use crate::domain::route::Route;
-use crate::inbox::{Conclusion, Lease, Leased};
-use crate::ledger::{LedgerError, Outcome};
+use crate::inbox::{Conclusion, Inbox, Lease, Leased, Suspects};
+use crate::ledger::{BoxFuture, LedgerError, Outcome};
 use crate::pipeline::{self, Blame, End, Failure, Groups, Occasion, Pipeline};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
@@ -53,6 +53,8 @@ pub(super) struct Down {
 }
 
 pub(super) struct Batch<'a> {
+    /// Where the leases are from.
+    pub(super) inbox: &'a Inbox,
     pub(super) pipeline: &'a Pipeline,
     pub(super) options: &'a BatchOptions,
     pub(super) clock: &'a Clock,
@@ -132,7 +134,12 @@ impl Batch<'_> {
         let events = group.iter().map(event).collect();
         #[expect(clippy::cast_precision_loss, reason = "at most 256")]
         self.metrics.batch_entries.record(group.len() as f64);
-        match self.pipeline.apply(events, self.options.call_timeout, spans.place()).await {
+        let suspects = Suspects::among(self.inbox, group);
+        // Of what was waited for before, such as for the whole of which this group is a half.
+        suspects.work().await;
+        let waiting: Option<BoxFuture<'static, ()>> =
+            if suspects.is_empty() { None } else { Some(Box::pin(async move { suspects.wait().await })) };
+        match self.pipeline.apply_noting(events, self.options.call_timeout, spans.place(), waiting).await {
             Ok(judged) => {
                 spans.outcomes(judged.iter().map(|judged| judged.end.name().unwrap_or("unanswered")));
                 Ok(judged.into_iter().map(|judged| judged.end).collect())
@@ -154,8 +161,7 @@ impl Batch<'_> {
     /// The event waits for Stripe. It costs the entry nothing but time, whose length an alert is about.
     fn unanswered(&self, after: Duration) -> Conclusion {
         self.metrics.outcomes.of("retried").increment(1);
-        let reason = "Stripe gave no answer about the object of the event".to_owned();
-        Conclusion::Retry { after, counted: false, reason }
+        conclude::await_stripe(after)
     }
 
     /// An entry came to its end.
@@ -214,3 +220,6 @@ fn log_dead(leased: &Leased, code: &str) {
     let (event_id, entry) = (leased.event_id.as_str(), leased.lease.entry().0);
     tracing::error!(event_id, entry, code, event_type = leased.event_type, "entry is dead: it needs a person");
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,9 +25,10 @@ use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{Breaker, Permit};
 use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
+use crate::domain::ledger_id::LedgerId;
 use crate::domain::route::{Route, RouteInForce};
 use crate::domain::trace::TraceContext;
-use crate::inbox::{Concluded, Conclusion, Inbox, Leased};
+use crate::inbox::{Concluded, Conclusion, Inbox, Leased, Suspects};
 use crate::job::completion::Completed;
 use crate::job::{self, SealError, Sender};
 use crate::ledger::witness::{Identity, Witness};
@@ -199,10 +200,12 @@ impl ColonyRoute {
         }
     }
 
-    /// Whether an entry takes the direct route now, whatever is in force: a person asked for it, which a job cannot say, or
-    /// the colony said about it what cannot be believed.
+    /// Whether an entry takes the direct route now, whatever is in force: a person asked for it, which a job cannot say, the
+    /// colony said about it what cannot be believed, or it says for too long that Stripe does not answer.
     pub(super) fn leaves_out(&self, leased: &Leased) -> bool {
-        self.doubts.take(leased.lease.entry()) || leased.is_asked_for()
+        self.doubts.take(leased.lease.entry())
+            || leased.is_asked_for()
+            || (leased.awaited_stripe && self.routing.is_too_old(leased.received))
     }
 
     /// Submits a batch and hands its entries to the process. What cannot go this way comes back.
@@ -260,20 +263,26 @@ impl ColonyRoute {
     }
 
     async fn hand_over(&self, leased: &[Leased], trace: Option<TraceContext>) -> Result<ProcessId, SubmitError> {
-        // One member for both: the job says who submits it.
-        let member = self.submitter.member.get();
-        let spec = job::traced(self.seal(leased, member.id().as_str().to_owned()).await?, trace);
-        let process = member.submit(spec).await.map_err(SubmitError::Client)?;
-        Ok(process.id())
-    }
-
-    /// Compressing a large batch takes milliseconds, which other tasks must not wait for.
-    async fn seal(&self, leased: &[Leased], submitter: String) -> Result<FunctionSpec, SubmitError> {
+        let suspects = Suspects::among(&self.inbox, leased);
+        if self.ledger.known().is_none() {
+            suspects.wait().await;
+        }
         let ledger = tokio::time::timeout(IDENTITY_MAX, self.ledger.get()).await.unwrap_or_else(|_| {
             let message = format!("no answer within {IDENTITY_MAX:?}");
             Err(LedgerError::new("state of record", LedgerErrorKind::TimedOut, message))
         });
         let ledger = ledger.map_err(SubmitError::Ledger)?;
+        suspects.work().await;
+        // One member for both: the job says who submits it.
+        let member = self.submitter.member.get();
+        let spec = job::traced(self.seal(leased, ledger, member.id().as_str().to_owned()).await?, trace);
+        suspects.wait().await;
+        let process = member.submit(spec).await.map_err(SubmitError::Client)?;
+        Ok(process.id())
+    }
+
+    /// Compressing a large batch takes milliseconds, which other tasks must not wait for.
+    async fn seal(&self, leased: &[Leased], ledger: LedgerId, submitter: String) -> Result<FunctionSpec, SubmitError> {
         let bodies: Vec<bytes::Bytes> = leased.iter().map(|leased| leased.body.clone()).collect();
         let recipients = self.submitter.recipients.get();
         let (signer, terms, now) = (self.submitter.signer.get(), self.submitter.terms.clone(), self.clock.now());

@@ -54,6 +54,11 @@ pub(super) fn by_outcome(outcome: Outcome) -> Conclusion {
     }
 }
 
+/// Back to the inbox until Stripe may answer about its object.
+pub(super) fn await_stripe(after: Duration) -> Conclusion {
+    Conclusion::AwaitStripe { after, reason: "Stripe gave no answer about the object of the event".to_owned() }
+}
+
 /// The beginning of a reason that is not longer than may be kept.
 pub(super) fn short(reason: &str) -> String {
     reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned()

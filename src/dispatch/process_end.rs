@@ -3,7 +3,7 @@
 //! Guarantee: nothing that a Colonies server or a bee elsewhere says ends an entry. What ends one is what the ledger has
 //! recorded, or what a bee of this program did itself; everything else goes back, most of it to the direct route.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use colonies::client::ClientError;
@@ -28,6 +28,9 @@ const CLOCKS_DIFFER: [&str; 2] = ["attestation_too_old", "attestation_from_the_f
 /// An entry that came back without a verdict waits this long, so that a colony that answers nonsense is not asked in a
 /// tight loop.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Shortest and longest wait of an entry for Stripe, in whole seconds: powers of two.
+const STRIPE_WAIT_S: (u64, u64) = (1, 64);
 
 /// Where a process stands.
 #[derive(Debug)]
@@ -102,27 +105,34 @@ pub(super) enum What {
 /// What the ledger has recorded of events, by their id.
 pub(super) type Record = HashMap<String, Recorded>;
 
-/// The conclusions about the entries of a process. `record` is asked for what [`claimed`] names, and for nothing else.
-/// `resubmissions_max` bounds how often the events of a process whose leases were lost are tried again.
+/// The conclusions about the entries of a process that ended at `now`. `record` is asked for what [`claimed`] names, and for
+/// nothing else. `resubmissions_max` bounds how often the events of a process whose leases were lost are tried again.
 pub(super) fn conclusions(
     end: &ProcessEnd,
     record: &Record,
     entries: Vec<SubmittedEntry>,
     resubmissions_max: u32,
+    now: Timestamp,
 ) -> Vec<Ended> {
-    let results = match end {
-        ProcessEnd::Done(result) | ProcessEnd::Ran(result) => by_event(&result.events),
+    let (results, unanswered) = match end {
+        ProcessEnd::Done(result) | ProcessEnd::Ran(result) => {
+            (by_event(&result.events), result.unanswered.iter().map(String::as_str).collect())
+        }
         ProcessEnd::Open => return Vec::new(),
         ProcessEnd::Refused { .. }
         | ProcessEnd::ClocksDiffer { .. }
         | ProcessEnd::LeasesLost
-        | ProcessEnd::Lost { .. } => HashMap::new(),
+        | ProcessEnd::Lost { .. } => (HashMap::new(), HashSet::new()),
     };
     let ended = |entry: SubmittedEntry| {
         let result = results.get(entry.event_id.as_str());
         let (what, conclusion) = match (end, result) {
             (ProcessEnd::Done(_), Some(result)) => by_result(result),
             (ProcessEnd::Ran(_), Some(result)) => by_record(result, record.get(entry.event_id.as_str())),
+            (ProcessEnd::Done(_) | ProcessEnd::Ran(_), None) if unanswered.contains(entry.event_id.as_str()) => {
+                let wait = stripe_wait(entry.received, now);
+                (What::Returned(Returned::Unanswered), conclude::await_stripe(wait))
+            }
             (ProcessEnd::Done(_) | ProcessEnd::Ran(_), None) => {
                 returned(Returned::Missing, "the job's result says nothing about this event")
             }
@@ -238,6 +248,17 @@ fn by_record(result: &EventResult, recorded: Option<&Recorded>) -> (What, Conclu
             at_end(Outcome::from_parts(recorded.outcome, recorded.rule.clone(), recorded.reason.clone()))
         }
     }
+}
+
+/// How long an entry waits for Stripe that was received then: about as long again as it has waited so far. So a short outage
+/// costs a short wait, and a long one few jobs. The wait ends at a multiple of its length, so that entries that have waited as
+/// long are due at one moment and go into one job.
+fn stripe_wait(received: Timestamp, now: Timestamp) -> Duration {
+    let (shortest, longest) = STRIPE_WAIT_S;
+    let step = now.since(received).as_secs().clamp(shortest, longest).next_power_of_two() * 1000;
+    let now = now.millis().unsigned_abs();
+    let due = (now + step / 2).next_multiple_of(step);
+    Duration::from_millis(due - now)
 }
 
 fn at_end(outcome: Outcome) -> (What, Conclusion) {

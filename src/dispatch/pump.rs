@@ -225,6 +225,7 @@ impl Pump {
             backoff: self.options.backoff,
         };
         let batch = Batch {
+            inbox: &self.inbox,
             pipeline: &self.pipeline,
             options: &options,
             clock: &self.clock,

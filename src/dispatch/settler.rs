@@ -90,7 +90,8 @@ impl Settler {
     async fn try_settle(&self, process: &ProcessId, end: &ProcessEnd) -> Result<Vec<Ended>, NotEnded> {
         let entries = self.inbox.entries_of(process.clone()).await?;
         let record = self.record(process_end::claimed(end, &entries)).await.map_err(NotEnded::Ledger)?;
-        let ends = |entries| process_end::conclusions(end, &record, entries, self.resubmissions_max);
+        let now = self.clock.now();
+        let ends = |entries| process_end::conclusions(end, &record, entries, self.resubmissions_max, now);
         Ok(self.conclude(process, entries, ends).await?)
     }
 

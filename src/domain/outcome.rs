@@ -63,6 +63,16 @@ named! {
 }
 
 named! {
+    /// What an entry that is not at its end waits for, other than its turn. Stands in its row where an ended one has its code.
+    pub enum Awaited {
+        /// Stripe's answer about its object.
+        Stripe = "awaits_stripe",
+        /// The answer of whoever has its batch: the ledger, or the Colonies server. Only while it is leased.
+        Answer = "awaits_answer",
+    }
+}
+
+named! {
     /// Why an entry came back from a process without an outcome.
     pub enum Returned {
         /// Every bee that took the process let its lease end.
@@ -80,6 +90,8 @@ named! {
         NoResult = "no_result",
         /// The output says nothing about this event.
         Missing = "missing",
+        /// The bee left it alone, because Stripe gave no answer about its object.
+        Unanswered = "unanswered",
         /// No bee came round to the process in time.
         TooOld = "too_old",
         /// The bee's clock and the gateway's are too far apart.

@@ -11,7 +11,7 @@ use super::state::StateName;
 use super::{Inbox, InboxError};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProcessId;
-use crate::domain::outcome::Settled;
+use crate::domain::outcome::{Awaited, Settled};
 
 /// How a lease, or the stay with a process, ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,14 @@ pub enum Conclusion {
     /// Try again later, alone: it was in a batch that failed, and must not take neighbours with it again. Counts as a
     /// failed attempt.
     RetryAlone {
+        /// Not before so much time has passed.
+        after: Duration,
+        /// Why, for whoever looks at the entry meanwhile.
+        reason: String,
+    },
+    /// Try again later, because Stripe has still to answer about its object. Costs no attempt, and does not make the colony
+    /// look slow.
+    AwaitStripe {
         /// Not before so much time has passed.
         after: Duration,
         /// Why, for whoever looks at the entry meanwhile.
@@ -83,7 +91,10 @@ impl Inbox {
         let pending = self.send(Conclude { conclusions }).await.map_err(closed)?;
         let (Conclude { conclusions }, concluded) = pending.returned().await.map_err(closed)?;
         let waits = |(_, conclusion): &(Lease, Conclusion)| {
-            matches!(conclusion, Conclusion::Retry { .. } | Conclusion::RetryAlone { .. })
+            matches!(
+                conclusion,
+                Conclusion::Retry { .. } | Conclusion::RetryAlone { .. } | Conclusion::AwaitStripe { .. }
+            )
         };
         if concluded.is_ok() && conclusions.iter().any(waits) {
             // Whoever waits for the next due time knows nothing of this one.
@@ -140,9 +151,14 @@ impl Conclusion {
             Self::Quarantine { code, reason } => file.end(id, (from, StateName::Quarantined), now, code, Some(reason)),
             Self::Dead { code, reason } => file.end(id, (from, StateName::Dead), now, code, Some(reason)),
             Self::Retry { after, counted, reason } => {
-                file.wait(id, from, now.plus(*after), (i64::from(*counted), 0), reason)
+                file.wait(id, from, now.plus(*after), (i64::from(*counted), 0), None, reason)
             }
-            Self::RetryAlone { after, reason } => file.wait(id, from, now.plus(*after), (1, CRASHES_ALONE), reason),
+            Self::RetryAlone { after, reason } => {
+                file.wait(id, from, now.plus(*after), (1, CRASHES_ALONE), None, reason)
+            }
+            Self::AwaitStripe { after, reason } => {
+                file.wait(id, from, now.plus(*after), (0, 0), Some(Awaited::Stripe), reason)
+            }
             Self::Submitted { process, poll_after } => file.submit(id, from, process, now.plus(*poll_after)),
         }
     }

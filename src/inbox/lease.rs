@@ -19,7 +19,7 @@ use crate::domain::trace::TraceContext;
 /// An entry that was held during this many crashes comes alone from then on.
 pub(super) const CRASHES_ALONE: i64 = 2;
 
-/// An entry that was held, in the end alone, during this many crashes is given up as `crash_loop`.
+/// An entry that was worked on, in the end alone, during this many crashes is given up as `crash_loop`.
 pub const CRASHES_MAX: i64 = 8;
 
 /// Of so many entries the writer reads the bodies itself, which costs less than to ask a reader. More would keep those waiting
@@ -76,6 +76,10 @@ pub struct Leased {
     pub event_type: String,
     /// Failed attempts so far.
     pub attempts: u32,
+    /// Times that its holder died, since it was last concluded.
+    pub crashes: u32,
+    /// Whether it waited for Stripe's answer about its object.
+    pub awaited_stripe: bool,
     /// When it became durable, or when a person last asked for it.
     pub received: Timestamp,
     /// When a person released it from quarantine.
@@ -129,6 +133,8 @@ pub(super) struct Stored {
     event_id: EventId,
     event_type: String,
     attempts: u32,
+    crashes: u32,
+    awaited_stripe: bool,
     received: Timestamp,
     released: Option<Timestamp>,
     replayed: bool,
@@ -199,7 +205,7 @@ fn choose(file: &mut InboxFile, request: &LeaseRequest, now: Timestamp) -> rusql
         }
     }
     for id in crashing {
-        let reason = format!("held alone while the gateway died, {CRASHES_MAX} times");
+        let reason = format!("worked on alone when the gateway died, {CRASHES_MAX} times");
         file.end(id, (StateName::Waiting, StateName::Dead), now, ProblemCode::CrashLoop.as_str(), Some(&reason))?;
     }
     Ok(chosen)
@@ -215,7 +221,8 @@ fn next_due(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
 fn read_stored(connection: &Connection, leases: &[Lease]) -> rusqlite::Result<Vec<Stored>> {
     let mut statement = connection.prepare_cached(
         "SELECT endpoint, event_id, event_type, attempts, MAX(received_at, COALESCE(replayed_at, 0),
-                COALESCE(released_at, 0)), body, bytes, released_at, replayed_at IS NOT NULL, traceparent
+                COALESCE(released_at, 0)), body, bytes, released_at, replayed_at IS NOT NULL, traceparent, crashes,
+                code IS 'awaits_stripe'
          FROM entries JOIN bodies ON entry = id WHERE id = ?1",
     )?;
     let mut read = |lease: &Lease| {
@@ -225,6 +232,8 @@ fn read_stored(connection: &Connection, leases: &[Lease]) -> rusqlite::Result<Ve
                 event_id: EventId::new(row.get::<_, String>(1)?),
                 event_type: row.get(2)?,
                 attempts: row.get(3)?,
+                crashes: row.get(10)?,
+                awaited_stripe: row.get(11)?,
                 received: Timestamp::from_millis(row.get(4)?),
                 body: row.get_ref(5)?.as_blob()?.to_vec(),
                 bytes: row.get(6)?,
@@ -246,6 +255,8 @@ fn with_bodies(leases: Vec<Lease>, stored: Vec<Stored>) -> Vec<Leased> {
         event_id: stored.event_id,
         event_type: stored.event_type,
         attempts: stored.attempts,
+        crashes: stored.crashes,
+        awaited_stripe: stored.awaited_stripe,
         received: stored.received,
         released: stored.released,
         replayed: stored.replayed,
@@ -276,7 +287,11 @@ pub(super) fn recover(connection: Connection, now: Timestamp) -> rusqlite::Resul
 impl InboxFile {
     /// Leases that ended by `until` are void; whoever held them crashed or stalled.
     fn return_leased(&mut self, now: Timestamp, until: i64) -> rusqlite::Result<()> {
-        let returned = self.connection.prepare_cached(live::RETURN_LEASED)?.execute(params![now.millis(), until])?;
+        let returned = self.connection.prepare_cached(live::RETURN_LEASED)?.execute(params![
+            now.millis(),
+            until,
+            CRASHES_ALONE
+        ])?;
         let returned = i64::try_from(returned).unwrap_or(0);
         self.count(StateName::Leased, -returned);
         self.count(StateName::Waiting, returned);

@@ -26,7 +26,8 @@ pub(super) const PAGE_BYTES: u64 = 4096;
 /// for a submitted one the next poll. `released_at` and `replayed_at` are when a person last did that: the entry then
 /// takes the direct route. `action`, `action_at`, `action_by` and `action_note` say what a person did last.
 /// `traceparent` is the delivery's position in its trace, where there is one (W3C Trace Context). `bytes` is the length of a
-/// body that is stored compressed, and is null for one that is stored as it is; see [`super::body`].
+/// body that is stored compressed, and is null for one that is stored as it is; see [`super::body`]. `code` of an entry that is
+/// not at its end says what it waits for ([`Awaited`](crate::domain::outcome::Awaited)); mostly nothing.
 ///
 /// `orders` is all that people ordered about an entry, with how it stood before; `untold` is 1 for a drop that the ledger has
 /// still to be told.
@@ -113,9 +114,11 @@ pub(super) mod live {
         SELECT id, crashes, (SELECT COALESCE(bytes, length(body)) FROM bodies WHERE entry = id) FROM entries INDEXED BY entries_due
         WHERE state = 0 AND state < 3 AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
 
-    /// Makes entries whose lease ended by `?2` due at `?1`.
+    /// Makes entries whose lease ended by `?2` due at `?1`, with one more crash. Whoever died while the ledger or the Colonies
+    /// server had the batch did not die of an entry in it: such a crash has the entry come alone, and no more.
     pub(in super::super) const RETURN_LEASED: &str = "
-        UPDATE entries INDEXED BY entries_due SET state = 0, due_at = ?1, lease_token = NULL, crashes = crashes + 1
+        UPDATE entries INDEXED BY entries_due SET state = 0, due_at = ?1, lease_token = NULL,
+            crashes = crashes + IIF(code = 'awaits_answer' AND crashes >= ?3, 0, 1), code = NULLIF(code, 'awaits_answer')
         WHERE state = 1 AND state < 3 AND due_at <= ?2";
 
     /// Shortens waits and polls that last longer than `?1`.
@@ -131,9 +134,11 @@ pub(super) mod live {
         SELECT COALESCE(replayed_at, released_at, received_at) FROM entries INDEXED BY entries_live
         WHERE state < 3 ORDER BY id LIMIT 1";
 
-    /// When the oldest entry was received that is submitted, or waits and never failed.
+    /// When the oldest entry was received that is submitted, or waits and never failed. One that waits for Stripe is in
+    /// nobody else's hands.
     pub(in super::super) const OLDEST_UNATTENDED: &str = "
         SELECT received_at FROM entries INDEXED BY entries_live
-        WHERE state < 3 AND (state = 2 OR (state = 0 AND attempts = 0 AND replayed_at IS NULL AND released_at IS NULL))
+        WHERE state < 3 AND (state = 2 OR (state = 0 AND attempts = 0 AND replayed_at IS NULL AND released_at IS NULL
+                                           AND code IS NOT 'awaits_stripe'))
         ORDER BY id LIMIT 1";
 }

@@ -12,6 +12,7 @@ use crate::domain::outcome::Settled;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::tests::delivery;
 
+mod awaiting;
 mod bodies;
 mod event_ids;
 mod format;

@@ -6,23 +6,25 @@ use super::file::InboxFile;
 use super::state::StateName;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProcessId;
+use crate::domain::outcome::Awaited;
 
 impl InboxFile {
-    /// Back to waiting until `due`, with so many more failed attempts.
+    /// Back to waiting until `due`, with so many more failed attempts and so many crashes on record.
     pub(super) fn wait(
         &mut self,
         id: i64,
         from: StateName,
         due: Timestamp,
         (attempts, crashes): (i64, i64),
+        awaited: Option<Awaited>,
         reason: &str,
     ) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
                 "UPDATE entries SET state = 0, due_at = ?2, lease_token = NULL, process_id = NULL,
-                                    attempts = attempts + ?3, crashes = ?4, reason = ?5 WHERE id = ?1",
+                                    attempts = attempts + ?3, crashes = ?4, reason = ?5, code = ?6 WHERE id = ?1",
             )?
-            .execute(params![id, due.millis(), attempts, crashes, reason])?;
+            .execute(params![id, due.millis(), attempts, crashes, reason, awaited.map(Awaited::as_str)])?;
         self.moved(from, StateName::Waiting);
         Ok(())
     }
@@ -38,7 +40,7 @@ impl InboxFile {
         self.connection
             .prepare_cached(
                 "UPDATE entries SET state = 2, process_id = ?2, due_at = ?3, lease_token = NULL, crashes = 0,
-                                    reason = NULL WHERE id = ?1",
+                                    code = NULL, reason = NULL WHERE id = ?1",
             )?
             .execute(params![id, process.as_str(), poll.millis()])?;
         self.moved(from, StateName::Submitted);

@@ -6,8 +6,11 @@
 //! ```json
 //! {"applied":1,"stale":0,"duplicate":0,"ignored":0,"quarantined":0,"failed":1,
 //!  "events":[{"event":"evt_1","outcome":"applied"},
-//!            {"event":"evt_2","outcome":"failed","code":"malformed_event","reason":"the event has no type"}]}
+//!            {"event":"evt_2","outcome":"failed","code":"malformed_event","reason":"the event has no type"}],
+//!  "unanswered":["evt_3"]}
 //! ```
+//!
+//! `unanswered` names events that were left alone because Stripe gave no answer about their objects; absent when there is none.
 //!
 //! Guarantees: what is read is bounded and has a known outcome for each event it names. Does not: prove that a bee did
 //! what it says; whoever may close processes of the colony is believed about outcomes, never about revenue.
@@ -50,8 +53,11 @@ pub struct JobResult {
     /// How often each outcome occurs, for people who look at the process.
     #[serde(flatten)]
     pub counts: Counts,
-    /// One for each event.
+    /// One for each event that was brought to an end.
     pub events: Vec<EventResult>,
+    /// Ids of those that were left alone, because Stripe gave no answer about their objects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<String>,
 }
 
 /// Events by outcome.
@@ -105,7 +111,13 @@ impl JobResult {
                 cut(text);
             }
         }
-        Self { counts, events }
+        Self { counts, events, unanswered: Vec::new() }
+    }
+
+    /// With events that Stripe was asked about in vain.
+    #[must_use]
+    pub fn with_unanswered(self, unanswered: Vec<String>) -> Self {
+        Self { unanswered, ..self }
     }
 
     /// The output of the process.
@@ -121,10 +133,11 @@ impl JobResult {
     pub fn from_output(output: &[Value]) -> Result<Self, OutputError> {
         let [value] = output else { return Err(OutputError::Elements { count: output.len() }) };
         let result: Self = Deserialize::deserialize(value).map_err(OutputError::NotAResult)?;
-        if result.events.len() > BATCH_ENTRIES_MAX {
-            return Err(OutputError::TooMany { count: result.events.len() });
+        let count = result.events.len().max(result.unanswered.len());
+        if count > BATCH_ENTRIES_MAX {
+            return Err(OutputError::TooMany { count });
         }
-        Ok(Self::new(result.events))
+        Ok(Self::new(result.events).with_unanswered(result.unanswered))
     }
 }
 
@@ -197,6 +210,7 @@ mod tests {
             ..event("evt_2", OutcomeName::Failed)
         };
         let result = JobResult::new(vec![event("evt_1", OutcomeName::Applied), failed]);
+        let result = result.with_unanswered(vec!["evt_3".to_owned()]);
         let output = result.to_output();
         assert_eq!(
             output,
@@ -206,6 +220,7 @@ mod tests {
                     {"event": "evt_1", "outcome": "applied"},
                     {"event": "evt_2", "outcome": "failed", "code": "malformed_event", "reason": "the event has no type"},
                 ],
+                "unanswered": ["evt_3"],
             })]
         );
         assert_eq!(JobResult::from_output(&output).unwrap(), result);
@@ -228,6 +243,8 @@ mod tests {
         ] {
             assert!(matches!(JobResult::from_output(&[value]), Err(OutputError::NotAResult(_))));
         }
+        let unanswered = json!({"events": [], "unanswered": vec!["evt_1"; BATCH_ENTRIES_MAX + 1]});
+        assert!(matches!(JobResult::from_output(&[unanswered]), Err(OutputError::TooMany { .. })));
         let one = json!({"event": "evt_1", "outcome": "applied"});
         let many = json!({"events": vec![one; BATCH_ENTRIES_MAX + 1]});
         assert!(matches!(JobResult::from_output(&[many]), Err(OutputError::TooMany { .. })));

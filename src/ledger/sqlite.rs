@@ -125,6 +125,10 @@ impl Ledger for SqliteLedger {
         NAME
     }
 
+    fn is_in_this_program(&self) -> bool {
+        true
+    }
+
     fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
             let batch = batch.to_vec();

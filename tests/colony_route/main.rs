@@ -11,5 +11,6 @@ mod fallback;
 mod faults;
 mod flow;
 mod lies;
+mod stripe;
 
 use testkit::proxy;

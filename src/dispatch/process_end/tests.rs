@@ -31,7 +31,7 @@ fn ends(end: &ProcessEnd, attempts: &[u32]) -> Vec<(What, Conclusion)> {
 }
 
 fn ends_by(end: &ProcessEnd, record: &Record, attempts: &[u32]) -> Vec<(What, Conclusion)> {
-    let ended = conclusions(end, record, entries(attempts), RESUBMISSIONS_MAX);
+    let ended = conclusions(end, record, entries(attempts), RESUBMISSIONS_MAX, NOW);
     ended.into_iter().map(|ended| (ended.what, ended.conclusion)).collect()
 }
 
@@ -79,7 +79,7 @@ fn each_event_ends_as_a_bee_of_this_program_says() {
 fn what_the_ledger_does_not_know_goes_back_whatever_a_process_says() {
     let end = ran(&["applied", "stale", "duplicate", "ignored", "quarantined", "failed"]);
     assert_eq!(claimed(&end, &entries(&[0; 7])).len(), 6);
-    let ended = conclusions(&end, &Record::new(), entries(&[0; 6]), RESUBMISSIONS_MAX);
+    let ended = conclusions(&end, &Record::new(), entries(&[0; 6]), RESUBMISSIONS_MAX, NOW);
     let mut expected = [What::Returned(Returned::NotRecorded); 6];
     expected[5] = What::Returned(Returned::Unproven);
     assert_eq!(ended.iter().map(|ended| ended.what).collect::<Vec<_>>(), expected);
@@ -111,7 +111,7 @@ fn where_ledger_and_bee_differ_the_ledgers_word_holds() {
         }
     }
     let half = record(&[Some(Applied), None]);
-    let ended = conclusions(&ran(&["applied", "failed"]), &half, entries(&[0, 0]), RESUBMISSIONS_MAX);
+    let ended = conclusions(&ran(&["applied", "failed"]), &half, entries(&[0, 0]), RESUBMISSIONS_MAX, NOW);
     assert_eq!(worth(&ended), Worth::Good, "one event that is given up, beside others that were applied, is no lie");
 }
 
@@ -153,8 +153,13 @@ fn what_says_nothing_about_the_events_leaves_them_to_the_ledger() {
 #[test]
 fn lost_leases_are_tried_again_alone_up_to_the_bound_and_then_here() {
     let end = process(ProcessState::Failed, vec![], &["Maximum execution time limit exceeded"]);
-    let ended =
-        conclusions(&end, &Record::new(), entries(&[0, RESUBMISSIONS_MAX - 1, RESUBMISSIONS_MAX]), RESUBMISSIONS_MAX);
+    let ended = conclusions(
+        &end,
+        &Record::new(),
+        entries(&[0, RESUBMISSIONS_MAX - 1, RESUBMISSIONS_MAX]),
+        RESUBMISSIONS_MAX,
+        NOW,
+    );
     assert!(ended.iter().all(|ended| ended.what == What::Returned(Returned::LeasesLost)));
     assert_eq!(ended.iter().map(Ended::goes_direct).collect::<Vec<_>>(), [false, false, true]);
     assert!(matches!(ended[1].conclusion, Conclusion::RetryAlone { .. }));
@@ -165,7 +170,7 @@ fn lost_leases_are_tried_again_alone_up_to_the_bound_and_then_here() {
 fn a_job_that_a_bee_refused_ends_nothing() {
     let end = process(ProcessState::Failed, vec![], &["attestation_signature: made elsewhere"]);
     for attempts in [&[0][..], &[0, RESUBMISSIONS_MAX]] {
-        let ended = conclusions(&end, &Record::new(), entries(attempts), RESUBMISSIONS_MAX);
+        let ended = conclusions(&end, &Record::new(), entries(attempts), RESUBMISSIONS_MAX, NOW);
         assert!(ended.iter().all(|ended| ended.what == What::Returned(Returned::Refused) && ended.goes_direct()));
         let Conclusion::Retry { counted: false, reason, .. } = &ended[0].conclusion else { panic!("{ended:?}") };
         assert!(reason.contains("attestation_signature") && reason.contains("made elsewhere"), "{reason}");
@@ -200,4 +205,45 @@ fn a_clock_that_differs_is_no_fault_of_the_events() {
             assert!(matches!(conclusion, Conclusion::Retry { after, counted: false, .. } if !after.is_zero()));
         }
     }
+}
+
+#[test]
+fn an_event_that_stripe_was_asked_about_in_vain_waits_for_stripe_and_says_nothing_about_the_bee() {
+    let output = json!({"events": [{"event": "evt_0", "outcome": "applied"}], "unanswered": ["evt_1", "evt_0"]});
+    let end = process(ProcessState::Success, vec![output], &[]);
+    let known = record(&[Some(OutcomeName::Applied), None, None]);
+    let ended = conclusions(&end, &known, entries(&[0; 3]), RESUBMISSIONS_MAX, NOW);
+    let whats: Vec<_> = ended.iter().map(|ended| ended.what).collect();
+    let returned = [What::Returned(Returned::Unanswered), What::Returned(Returned::Missing)];
+    assert_eq!((whats[0], &whats[1..]), (What::Outcome(OutcomeName::Applied), &returned[..]));
+    assert!(matches!(ended[1].conclusion, Conclusion::AwaitStripe { .. }));
+    assert_eq!((worth(&ended), worth(&ended[1..2])), (Worth::Good, Worth::Good));
+    assert!(!ended[1].goes_direct());
+}
+
+#[test]
+fn waits_for_stripe_grow_with_their_age_and_meet() {
+    // Events that came within a minute, each asked about whenever it is due, for an hour.
+    let hour = Duration::from_hours(1);
+    let (mut moments, mut longest) = (std::collections::BTreeSet::new(), Duration::ZERO);
+    for number in 0..600 {
+        let received = NOW.plus(Duration::from_millis(number * 100));
+        let mut at = received;
+        let mut asked = 0;
+        while at.since(received) < hour {
+            let wait = stripe_wait(received, at);
+            assert!(wait <= Duration::from_secs(96) && !wait.is_zero(), "{wait:?}");
+            assert!(
+                wait <= (at.since(received) * 3).max(Duration::from_millis(1500)),
+                "a short outage costs a short wait"
+            );
+            longest = longest.max(wait);
+            at = at.plus(wait);
+            asked += 1;
+            moments.insert(at.millis());
+        }
+        assert!(asked < 75, "{asked}");
+    }
+    assert!(longest >= Duration::from_secs(64));
+    assert!(moments.len() < 200, "so many jobs at most: {}", moments.len());
 }

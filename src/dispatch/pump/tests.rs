@@ -98,7 +98,8 @@ impl Ledger for Scripted {
 struct Fixture {
     inbox: Option<Inbox>,
     threads: Option<InboxThreads>,
-    _directory: TempDir,
+    directory: TempDir,
+    call_timeout: Duration,
     ledger: Scripted,
     board: Board,
     pause: Pause,
@@ -119,7 +120,8 @@ impl Fixture {
         Self {
             inbox: Some(inbox),
             threads: Some(threads),
-            _directory: directory,
+            directory,
+            call_timeout: Duration::from_millis(50),
             ledger,
             board: Board::default(),
             pause: Pause::new(clock.clone()),
@@ -157,7 +159,7 @@ impl Fixture {
             batch_bytes_max: 1 << 20,
             linger: self.linger,
             lease: Duration::from_mins(1),
-            call_timeout: Duration::from_millis(50),
+            call_timeout: self.call_timeout,
             attempts_max: 3,
             backoff: Backoff { first: Duration::from_millis(1), max: Duration::from_millis(1) },
         };
@@ -196,6 +198,17 @@ impl Fixture {
 
     async fn calls(&self, at_least: usize) {
         self.ledger.calls.subscribe().wait_for(|calls| *calls >= at_least).await.unwrap();
+    }
+
+    /// Ends as a crash would, and opens the inbox again.
+    async fn crash(&mut self) {
+        self.pumps.shutdown().await;
+        let threads = self.threads.take().unwrap();
+        self.inbox = None;
+        // Calls under way end on this thread, and hold the inbox until then.
+        tokio::task::spawn_blocking(move || threads.join()).await.unwrap();
+        let (inbox, threads) = Inbox::open(&InboxOptions::new(self.directory.path()), self.clock.clone()).unwrap();
+        (self.inbox, self.threads) = (Some(inbox), Some(threads));
     }
 
     async fn drain(&mut self) {
@@ -325,6 +338,34 @@ async fn an_event_that_makes_the_pipeline_panic_is_isolated_and_given_up_after_i
     let newest = fixture.inbox().newest(2).await.unwrap();
     assert!(matches!(&newest[1].state, EntryState::Dead { code, .. } if code == "attempts_exhausted"), "{newest:?}");
     assert_eq!(newest[1].attempts, 2);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_killed_while_the_ledger_hangs_blames_no_entry() {
+    let mut fixture = Fixture::new();
+    // Longer than the test, and shorter than the lease.
+    fixture.call_timeout = Duration::from_secs(45);
+    let ids: Vec<String> = (0..8).map(|number| format!("evt_{number}")).collect();
+    fixture.append(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fixture.ledger.with(|script| script.faults = ids.iter().map(|id| (id.clone(), Fault::Hang)).collect());
+    let file = rusqlite::Connection::open(fixture.directory.path().join("inbox.db")).unwrap();
+    let count = |condition: &str| -> i64 {
+        let question = format!("SELECT COUNT(*) FROM entries WHERE {condition}");
+        file.query_row(&question, [], |row| row.get(0)).unwrap()
+    };
+    for _ in 0..crate::inbox::CRASHES_MAX + 4 {
+        fixture.start(2);
+        // Killed once there is nothing to do but to wait for the ledger.
+        let is_worked_on = "state = 1 AND crashes > 0 AND code IS NOT 'awaits_answer'";
+        while count("state = 1") == 0 || count(is_worked_on) > 0 {
+            tokio::task::yield_now().await;
+        }
+        fixture.crash().await;
+    }
+    fixture.ledger.with(|script| script.faults.clear());
+    fixture.start(2);
+    let counts = fixture.until(|counts| counts.backlog() == 0).await;
+    assert_eq!((counts.settled, counts.dead), (8, 0));
 }
 
 #[tokio::test]

@@ -1,0 +1,80 @@
+//! A note on leases: whoever holds them only waits for the answer of another program.
+//!
+//! A process that dies then was not killed by what it waited with. The note is a commit more, so it is for entries that were held
+//! during a crash before; of the others one crash too many is counted, which has them noted from then on.
+
+use rusqlite::params;
+
+use super::file::InboxFile;
+use super::lease::{Lease, Leased};
+use super::queue::Request;
+use super::{Inbox, InboxError};
+use crate::domain::clock::Timestamp;
+use crate::domain::outcome::Awaited;
+
+/// The leases of a batch that are worth a note.
+#[derive(Clone, Debug)]
+pub struct Suspects {
+    inbox: Inbox,
+    /// Entry and token.
+    held: Vec<(i64, i64)>,
+}
+
+impl Suspects {
+    /// Those of a batch that were held during a crash before.
+    pub fn among(inbox: &Inbox, leased: &[Leased]) -> Self {
+        let suspects = leased.iter().filter(|leased| leased.crashes > 0);
+        let held = suspects.map(|Leased { lease: Lease { entry, token }, .. }| (entry.0, *token)).collect();
+        Self { inbox: inbox.clone(), held }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Takes note that another program has the batch, and that nothing is done here but to wait for its answer.
+    pub async fn wait(&self) {
+        self.note(Some(Awaited::Answer)).await;
+    }
+
+    /// Takes note that they are worked on here again.
+    pub async fn work(&self) {
+        self.note(None).await;
+    }
+
+    /// An inbox that takes no note counts a crash too many at worst.
+    async fn note(&self, awaited: Option<Awaited>) {
+        if self.is_empty() {
+            return;
+        }
+        let noted: Result<(), InboxError> = self.inbox.ask(Note { held: self.held.clone(), awaited }).await;
+        if let Err(error) = noted {
+            tracing::debug!(error = &error as &dyn std::error::Error, "inbox takes no note of what is waited for");
+        }
+    }
+}
+
+/// Asks to note what the holder of leases waits for.
+struct Note {
+    held: Vec<(i64, i64)>,
+    awaited: Option<Awaited>,
+}
+
+impl Request for Note {
+    type Done = ();
+
+    fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<()> {
+        let mut statement = file
+            .connection
+            .prepare_cached("UPDATE entries SET code = ?3 WHERE id = ?1 AND state = 1 AND lease_token = ?2")?;
+        for (entry, token) in &self.held {
+            statement.execute(params![entry, token, self.awaited.map(Awaited::as_str)])?;
+        }
+        Ok(())
+    }
+
+    /// It is about processes that die; a power cut is no entry's fault either.
+    fn must_survive(&self) -> bool {
+        false
+    }
+}
