@@ -30,6 +30,7 @@ mod load;
 mod network;
 mod outages;
 mod rounds;
+mod stripe;
 mod world;
 
 use testkit::{bees as bee, gateway, postgres, proxy, redis, rest, stripe_api};

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -15,6 +16,9 @@ use tokio::task::JoinHandle;
 
 /// The key it accepts.
 pub const KEY: &str = "rk_test_stand_in";
+
+/// The one of live mode, with which more may be asked a second.
+pub const KEY_LIVE: &str = "rk_live_stand_in";
 
 /// An answer out of the ordinary, given once.
 #[derive(Clone, Debug)]
@@ -52,6 +56,10 @@ struct World {
     objects: BTreeMap<String, Value>,
     faults: VecDeque<Fault>,
     faults_at: BTreeMap<usize, Fault>,
+    /// Whether a path is answered; without it every one is.
+    answers: Option<fn(&str) -> bool>,
+    /// Time until an answer.
+    delay: Duration,
     asked: Vec<Asked>,
     /// What its answers are dated by; without it the machine's.
     clock: Option<Clock>,
@@ -105,6 +113,21 @@ impl StripeStandIn {
         self.world.lock().unwrap().faults.clear();
     }
 
+    /// Gives no answer but about these paths, until [`Self::answer_all`].
+    pub fn answer_only(&self, answers: fn(&str) -> bool) {
+        self.world.lock().unwrap().answers = Some(answers);
+    }
+
+    /// Answers about every path again. What waited goes on waiting.
+    pub fn answer_all(&self) {
+        self.world.lock().unwrap().answers = None;
+    }
+
+    /// Answers so much later from now on.
+    pub fn slow_down(&self, delay: Duration) {
+        self.world.lock().unwrap().delay = delay;
+    }
+
     /// Takes an object away.
     pub fn remove(&self, path: &str) {
         self.world.lock().unwrap().objects.remove(path);
@@ -133,14 +156,19 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
         .map(|(key, value)| (key.into_owned(), value.into_owned()))
         .collect();
     let asked = Asked { path: request.uri().path().to_owned(), query, headers: request.headers().clone() };
-    let fault = {
+    let (fault, delay) = {
         let mut world = world.lock().unwrap();
         world.asked.push(asked.clone());
         world.at_once += 1;
         world.most_at_once = world.most_at_once.max(world.at_once);
         let number = world.asked.len();
-        world.faults_at.remove(&number).or_else(|| world.faults.pop_front())
+        let is_silent = world.answers.is_some_and(|answers| !answers(&asked.path));
+        let fault = world.faults_at.remove(&number).or_else(|| world.faults.pop_front());
+        (fault.or(is_silent.then_some(Fault::Silence)), world.delay)
     };
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
     // Lets requests that came at once be seen at once.
     tokio::task::yield_now().await;
     let mut response = match fault {
@@ -188,7 +216,8 @@ fn error(status: u16, kind: &str, code: &str) -> Response<Body> {
 }
 
 fn serve(world: &Mutex<World>, asked: &Asked) -> Response<Body> {
-    if asked.header("authorization") != Some(&format!("Bearer {KEY}")) {
+    let key = asked.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    if !key.is_some_and(|key| [KEY, KEY_LIVE].contains(&key)) {
         return error(401, "invalid_request_error", "invalid_api_key");
     }
     if asked.header("stripe-version").is_none() {
