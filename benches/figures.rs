@@ -44,6 +44,8 @@ mod requests;
 mod start;
 #[path = "figures/throughput.rs"]
 mod throughput;
+#[path = "figures/word.rs"]
+mod word;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +72,8 @@ enum Rows {
     Ordinary,
     /// Events a second through a colony.
     Colony,
+    /// Events a second into PostgreSQL, with and without the ledger's word about them.
+    Word,
     /// Appends a second to a large inbox.
     Append,
     /// Start to ready with a large backlog.
@@ -178,6 +182,7 @@ fn main() -> anyhow::Result<()> {
             Rows::Direct => direct::rows(&bench),
             Rows::Ordinary => ordinary::rows(&bench),
             Rows::Colony => throughput::rows(&bench),
+            Rows::Word => word::rows(&bench),
             Rows::Append => append::rows(&bench),
             Rows::Start => start::rows(&bench),
             Rows::Memory => memory::rows(&bench),

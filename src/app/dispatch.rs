@@ -67,7 +67,9 @@ pub(super) fn start(
         .with_pause(pause)
         .with_tracer(tracer);
     let with_colony = config.shadow.is_none_or(|shadow| shadow.colony);
-    if let Some(wired) = if with_colony { super::route::wire(config, around, pipeline, Arc::clone(ledger))? } else { None } {
+    if let Some(wired) =
+        if with_colony { super::route::wire(config, around, pipeline, Arc::clone(ledger))? } else { None }
+    {
         started.breakers = wired.route.breakers().into();
         pump = pump.with_colony(wired.route);
         supervisor.start_in_background("confirm", wired.confirm.run(shutdown.token().clone()));
