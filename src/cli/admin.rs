@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::app;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
 use crate::inbox::{Inbox, InboxThreads, OpenError};
@@ -103,6 +103,10 @@ impl AdminClient {
             url.starts_with("http://") || url.starts_with("https://"),
             "--admin takes the address of an admin listener, such as http://127.0.0.1:9090"
         );
+        let warning = config.plaintext.admin_url("--admin", url).map_err(|fault| ConfigError(vec![fault]))?;
+        if let Some(warning) = warning {
+            eprintln!("warning: --admin: {warning}");
+        }
         let token = config.http.admin_token.clone();
         let token = token.context("set GATEWAY_ADMIN_TOKEN to the token that the gateway was started with")?;
         Self::to(url.trim_end_matches('/').to_owned(), token)

@@ -29,6 +29,9 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     for warning in &config.warnings {
         tracing::warn!(setting = warning.setting, "{}", warning.message);
     }
+    for note in &config.unencrypted {
+        tracing::info!(setting = note.setting, "{}", note.message);
+    }
     let signals = Signals::listen().context("cannot listen for signals")?;
     let manager = Notifier::new(&sources.environment).context("cannot tell the service manager anything")?;
     let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;

@@ -34,6 +34,9 @@ pub fn run(command: &ConfigCommand, sources: &Sources, clock: &Clock) -> anyhow:
             for warning in &config.warnings {
                 writeln!(out, "warning: {warning}")?;
             }
+            for note in &config.unencrypted {
+                writeln!(out, "note: {note}")?;
+            }
             if let Some(url) = config.ledger.database() {
                 let database = PostgresConfig::new(url.clone());
                 if let Err(error) = database.options() {
@@ -57,6 +60,9 @@ pub fn run(command: &ConfigCommand, sources: &Sources, clock: &Clock) -> anyhow:
             for shown in &config.shown {
                 let value = if shown.value.is_empty() { "-" } else { &shown.value };
                 writeln!(out, "{:key$}  {:variable$}  {value}  ({})", shown.key, shown.variable, shown.origin)?;
+            }
+            for note in &config.unencrypted {
+                writeln!(out, "note: {note}")?;
             }
             for endpoint in &config.endpoints {
                 let fingerprints: Vec<String> =

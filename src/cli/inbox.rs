@@ -64,7 +64,8 @@ pub struct Connection {
     #[arg(
         long,
         value_name = "URL",
-        help = "Admin address of a gateway elsewhere, such as http://10.0.0.5:9090; GATEWAY_ADMIN_TOKEN is its token"
+        help = "Admin address of a gateway elsewhere, such as http://10.0.0.5:9090 (https beyond private networks); GATEWAY_ADMIN_TOKEN is its \
+                token"
     )]
     pub admin: Option<String>,
 }

@@ -213,7 +213,7 @@ mod tests {
 
     const COMPLETE: [(&str, &str); 6] = [
         ("STRIPE_WEBHOOK_SECRET", "whsec_one"),
-        ("COLONIES_SERVER_HOST", "colonies.example.com"),
+        ("COLONIES_SERVER_HOST", "colonies"),
         ("COLONIES_COLONY_NAME", "rec"),
         ("COLONIES_PRVKEY", KEY),
         ("COLONIES_EXECUTOR_PRVKEY", KEY),

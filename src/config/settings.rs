@@ -12,6 +12,7 @@ use super::endpoints;
 use super::heartbeat;
 use super::http::{self, HttpConfig};
 use super::ledger::{LedgerConfig, LedgerExpectation, StripeConfig};
+use super::plaintext::{self, PlaintextAllowed};
 use super::reader::{
     ConfigError, DEFAULT, Fault, Findings, GivenSecret, Reader, Shown, Sources, boolean, bytes, duration, linger,
     number, setting,
@@ -54,6 +55,10 @@ pub struct Config {
     pub log: LogConfig,
     /// Traces; `None`: off.
     pub traces: Option<TraceSettings>,
+    /// What may go unencrypted beyond private networks.
+    pub plaintext: PlaintextAllowed,
+    /// Connections that go unencrypted beyond private networks, as is allowed: the setting of each, and what that means.
+    pub unencrypted: Vec<Fault>,
     /// How long work in hand may take after the first signal.
     pub shutdown_deadline: Duration,
     /// Every setting with its value and origin, secrets redacted, for `config show`.
@@ -201,6 +206,16 @@ impl Config {
         let log = log(r);
         let traces = traces::read(r);
         let shutdown_deadline = r.or(setting("shutdown_deadline", "GATEWAY_SHUTDOWN_DEADLINE"), "25s", duration);
+        let (plaintext, unencrypted) = plaintext::judge(
+            r,
+            &plaintext::Lines {
+                admin: http.admin_listen,
+                ledger: &ledger,
+                colony: &colony,
+                redis: heartbeat.as_ref(),
+                traces: traces.as_ref(),
+            },
+        );
         if http.webhooks.append_timeout <= inbox.busy_timeout {
             let message = "must be longer than inbox.busy_timeout, or a slow commit is answered before it is known";
             r.fault("http.append_timeout", message);
@@ -223,6 +238,8 @@ impl Config {
             heartbeat,
             log,
             traces,
+            plaintext,
+            unencrypted,
             shutdown_deadline,
             shown,
             warnings,

@@ -96,9 +96,28 @@ fn config_check_tells_good_from_bad() {
         code == 2 && stdout.contains("# as %23") && !format!("{stdout}{stderr}").contains("hunter"),
         "{stdout}{stderr}"
     );
-    let doubtful = options.with("DATABASE_URL", "postgres://u:50%off@db.example/x");
+    let doubtful = options.with("DATABASE_URL", "postgres://u:50%off@db.example/x?sslmode=require");
     let (code, stdout, _) = run(&doubtful, &["config", "check"]);
     assert!(code == 0 && stdout.contains("write % as %25"), "{stdout}");
+}
+
+#[test]
+fn a_database_beyond_private_networks_is_not_asked_in_plain_text() {
+    let directory = tempfile::tempdir().unwrap();
+    let plain = Options::new(directory.path()).with("DATABASE_URL", "postgres://u:hunter2@db.example.com/x");
+    for command in [&["serve"] as &[&str], &["config", "check"], &["config", "show"]] {
+        let (code, stdout, stderr) = run(&plain, command);
+        assert!(code == 2 && stderr.contains("GATEWAY_ALLOW_PLAINTEXT=database"), "{command:?}: {code} {stderr}");
+        assert!(!format!("{stdout}{stderr}").contains("hunter2"));
+    }
+    let allowed = plain.with("GATEWAY_ALLOW_PLAINTEXT", "database");
+    for command in [&["config", "check"], &["config", "show"]] {
+        let (code, stdout, stderr) = run(&allowed, command);
+        assert!(code == 0 && stdout.contains("note: DATABASE_URL: not encrypted"), "{stdout}{stderr}");
+    }
+    let orders = Options::new(directory.path()).with("GATEWAY_ADMIN_TOKEN", "0123456789abcdef");
+    let (code, _, stderr) = run(&orders, &["inbox", "list", "--admin", "http://gateway.example.com:9090"]);
+    assert!(code == 2 && stderr.contains("GATEWAY_ALLOW_PLAINTEXT=admin"), "{code} {stderr}");
 }
 
 #[test]
