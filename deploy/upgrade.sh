@@ -119,9 +119,12 @@ if [ "$action" = upgrade ]; then
     say "this program is installed already: $old"
     exit 0
   fi
-  if [ -n "$migrate" ] && [ -s "$root/etc/colony-gateway/credentials/database_url" ]; then
+  # As the role that owns the schema, where that is another than the service's.
+  database=$root/etc/colony-gateway/credentials/gateway_ledger_owner_url
+  [ -s "$database" ] || database=$root/etc/colony-gateway/credentials/database_url
+  if [ -n "$migrate" ] && [ -s "$database" ]; then
     say "migrations"
-    DATABASE_URL_FILE=$root/etc/colony-gateway/credentials/database_url "$binary" migrate || fail "nothing was replaced"
+    DATABASE_URL_FILE=$database "$binary" migrate || fail "nothing was replaced"
   fi
 fi
 

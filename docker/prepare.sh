@@ -60,11 +60,13 @@ server_id=$(sed -n 's/^COLONIES_SERVER_ID=//p' <<<"$keys")
 [ -n "$server_id" ] || fail "keys generate printed no COLONIES_SERVER_ID"
 say "keys  in $secrets"
 
-for name in postgres_password gateway_db_password colonies_db_password authenticator_db_password jwt_secret \
+for name in postgres_password gateway_db_password gateway_run_db_password colonies_db_password authenticator_db_password jwt_secret \
   gateway_admin_token grafana_admin_password; do
   keep "$name" "$(random)"
 done
-keep database_url "postgres://gateway:$(cat "$secrets/gateway_db_password")@postgres:5432/gateway"
+# Gateway and bees have a role that owns nothing; migrations run as the owner.
+keep database_url "postgres://gateway_run:$(cat "$secrets/gateway_run_db_password")@postgres:5432/gateway"
+keep owner_database_url "postgres://gateway:$(cat "$secrets/gateway_db_password")@postgres:5432/gateway"
 keep postgrest_db_uri "postgres://authenticator:$(cat "$secrets/authenticator_db_password")@postgres:5432/gateway"
 keep supabase_service_role_key "$(service_role_key "$(cat "$secrets/jwt_secret")")"
 # Optional; empty until STRIPE_SECRET_KEY_FILE in .env names it.

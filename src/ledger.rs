@@ -57,6 +57,11 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// answers with [`LedgerErrorKind::Schema`] and names them.
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>>;
 
+    /// As whom it is asked, and what that role may do; `None` where there are no roles, or the database does not tell.
+    fn caller(&self) -> BoxFuture<'_, Result<Option<migrations::Caller>, LedgerError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Takes other credentials, of the form that it was made with, for calls from now on. `Err`: they cannot be right, and
     /// the old ones stay.
     fn renew(&self, _secret: &Secret) -> Result<Renewal, LedgerError> {

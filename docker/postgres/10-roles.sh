@@ -18,6 +18,7 @@ CREATE ROLE service_role NOLOGIN BYPASSRLS;
 CREATE ROLE authenticator LOGIN NOINHERIT PASSWORD '$(secret authenticator_db_password)';
 GRANT anon, authenticated, service_role TO authenticator;
 
+-- Owns the schema, and is for migrations alone: 20-runtime-role.sh makes the one that gateway and bees have.
 CREATE ROLE gateway LOGIN PASSWORD '$(secret gateway_db_password)';
 CREATE DATABASE gateway OWNER gateway;
 REVOKE CONNECT ON DATABASE gateway FROM PUBLIC;

@@ -33,6 +33,13 @@ BEGIN
         LEFT JOIN pg_catalog.jsonb_to_recordset(shipment -> 'definitions') AS s (name text, checksum text)
             ON s.name = d.name
         WHERE s.checksum IS DISTINCT FROM d.checksum);
+    -- Roles that run the gateway lose what they may call with the functions that are made anew: they are told to what comes after.
+    PERFORM pg_catalog.set_config('colony_gateway.callers', (
+        SELECT coalesce(pg_catalog.jsonb_agg(DISTINCT pg_catalog.pg_get_userbyid(a.grantee)), '[]')::text
+        FROM pg_catalog.pg_proc p
+        CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) a
+        WHERE p.pronamespace = 'public'::pg_catalog.regnamespace AND p.proname = 'gateway_apply_batch'
+            AND a.privilege_type = 'EXECUTE' AND a.grantee NOT IN (0, p.proowner)), true);
     -- A view may stand on another, so all of them go when one does. Who was allowed to read them is told to what comes after.
     IF EXISTS (SELECT FROM gateway.definitions d WHERE d.kind = 'view' AND d.name = ANY (gone)) THEN
         PERFORM pg_catalog.set_config('colony_gateway.grants', (

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use sqlx::Connection as _;
 
-use crate::config::{Config, Sources};
-use crate::ledger::migrations::{self, Plan, Standing, Touch};
+use crate::config::{Config, ConfigError, Fault, Sources};
+use crate::ledger::migrations::{self, Plan, RoleName, Standing, Touch, Wanted};
 use crate::ledger::postgres::PostgresConfig;
 use crate::ledger::projections;
 
 /// Arguments of `migrate`.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct MigrateArgs {
     /// Say which tables, functions and views would change, and change nothing. The exit code is 1 when something would.
     #[arg(long)]
@@ -20,26 +20,27 @@ pub struct MigrateArgs {
     /// Print it all as one file for psql or Supabase's tool, and change nothing. Needs no database.
     #[arg(long, conflicts_with = "plan")]
     pub print: bool,
+    /// Let this role of the database call what `serve` and `bee` call, and nothing else. It has to be there. Those that were named before
+    /// keep it. Also `GATEWAY_LEDGER_RUNTIME_ROLE`.
+    #[arg(long, value_name = "ROLE")]
+    pub runtime_role: Option<RoleName>,
 }
 
 /// Runs what is pending, or says what would run.
 pub async fn run(args: MigrateArgs, sources: &Sources) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?;
+    let config = Config::for_owner(sources)?;
     let shadow = config.shadow.is_some();
+    let wanted = Wanted { shadow, runtime_role: runtime_role(args.runtime_role, &config)? };
     let mut out = std::io::stdout().lock();
     if args.print {
-        write!(out, "{}", migrations::print(shadow))?;
+        write!(out, "{}", migrations::print(&wanted))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut connection = connect(&config).await?;
     if args.plan {
         return show(&mut out, &migrations::plan(&mut connection, shadow).await?);
     }
-    let ran = if shadow {
-        migrations::migrate_in_shadow(&mut connection).await?
-    } else {
-        migrations::migrate(&mut connection).await?
-    };
+    let ran = migrations::migrate_to(&mut connection, &wanted).await?;
     for label in &ran {
         writeln!(out, "{label:<48} ran")?;
     }
@@ -47,10 +48,23 @@ pub async fn run(args: MigrateArgs, sources: &Sources) -> anyhow::Result<ExitCod
         writeln!(out, "nothing to do: all {} files are applied", migrations::ALL.len())?;
     }
     writeln!(out, "this ledger is {}", migrations::identity(&mut connection).await?)?;
+    if let Some(role) = &wanted.runtime_role {
+        writeln!(out, "the role {role} may call what `serve` and `bee` call: give them its URL")?;
+    }
     for weak in projections::weak_policies(&mut connection).await? {
         writeln!(out, "note: {weak}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The role that the argument or the setting names.
+fn runtime_role(named: Option<RoleName>, config: &Config) -> Result<Option<RoleName>, ConfigError> {
+    let Some(text) = config.ledger_expectation.runtime_role.as_ref().filter(|_| named.is_none()) else {
+        return Ok(named);
+    };
+    let fault =
+        |message: &str| Fault { setting: "GATEWAY_LEDGER_RUNTIME_ROLE".to_owned(), message: message.to_owned() };
+    text.parse().map(Some).map_err(|message| ConfigError(vec![fault(message)]))
 }
 
 /// Prints what is not as it should be, and how many files are.
@@ -85,7 +99,7 @@ fn show(out: &mut impl std::io::Write, plan: &Plan) -> anyhow::Result<ExitCode> 
     Ok(if waits { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// A connection to the database that is the state of record, as its owner.
+/// A connection to the database that is the state of record, with the settings of [`Config::for_owner`].
 pub(super) async fn connect(config: &Config) -> anyhow::Result<sqlx::PgConnection> {
     let Some(url) = config.ledger.database() else {
         anyhow::bail!(

@@ -29,9 +29,9 @@ pub enum ProjectionsCommand {
     Refresh,
 }
 
-/// Runs one of them. All need `DATABASE_URL` with a role that owns the schema `gateway`.
+/// Runs one of them. All need `GATEWAY_LEDGER_OWNER_URL` or `DATABASE_URL` with a role that owns the schema `gateway`.
 pub async fn run(command: ProjectionsCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
-    let mut connection = connect(&Config::for_tools(sources)?).await?;
+    let mut connection = connect(&Config::for_owner(sources)?).await?;
     let mut out = std::io::stdout().lock();
     match command {
         ProjectionsCommand::Show => {}

@@ -19,7 +19,8 @@ use crate::ledger::shadow::GivenBack;
 /// What to do.
 ///
 /// In shadow mode the gateway (`GATEWAY_MODE=shadow`) stores, checks and records every event and writes no public table.
-/// A database that `migrate` makes under `GATEWAY_MODE=shadow` is in shadow mode from the first; another is switched.
+/// A database that `migrate` makes under `GATEWAY_MODE=shadow` is in shadow mode from the first; another is switched, by the role
+/// that owns the schema (`GATEWAY_LEDGER_OWNER_URL`) or by the service role.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ShadowCommand {
     /// Switch the database to shadow mode: no public table is written any more. After a takeover, the rows that the gateway made are
@@ -59,7 +60,7 @@ pub struct ReportArgs {
 }
 
 pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?;
+    let config = Config::for_owner(sources)?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let Some(is_shadow) = ledger.is_shadow().await? else {
         anyhow::bail!("the embedded ledger has no public tables: set DATABASE_URL, or SUPABASE_URL and its key");

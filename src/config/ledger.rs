@@ -37,6 +37,10 @@ pub struct LedgerExpectation {
     pub is_named: bool,
     /// The identity that it must have.
     pub id: Option<LedgerId>,
+    /// `postgres://…` as the role that owns the schema; for commands, and never for what serves.
+    pub owner_url: Option<Secret>,
+    /// The role that `migrate` lets run the gateway.
+    pub runtime_role: Option<String>,
 }
 
 impl LedgerConfig {
@@ -46,6 +50,15 @@ impl LedgerConfig {
             Self::Sqlite { .. } => None,
             Self::Postgres { url, .. } => Some(url),
             Self::Supabase { database, .. } => database.as_ref(),
+        }
+    }
+
+    /// Has the database asked as its owner.
+    pub(super) fn owned_by(&mut self, owner: Secret) {
+        match self {
+            Self::Sqlite { .. } => {}
+            Self::Postgres { url, .. } => *url = owner,
+            Self::Supabase { database, .. } => *database = Some(owner),
         }
     }
 }
@@ -82,7 +95,10 @@ pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> (LedgerConfig, LedgerEx
         LedgerId::try_from(text.to_owned()).map_err(|error| format!("{error}; `migrate` and `check` tell it"))
     });
     let is_named = kind != "auto" || path.is_some() || database.is_some() || supabase.is_some();
-    let expectation = LedgerExpectation { is_named, id };
+    let owner_url = r.secret(setting("ledger.owner_url", "GATEWAY_LEDGER_OWNER_URL"));
+    let runtime_role =
+        r.optional(setting("ledger.runtime_role", "GATEWAY_LEDGER_RUNTIME_ROLE"), |text| Ok(text.to_owned()));
+    let expectation = LedgerExpectation { is_named, id, owner_url, runtime_role };
     let sqlite = LedgerConfig::Sqlite { path: path.unwrap_or_else(|| data_dir.join("ledger.db")) };
     let ledger = match (kind.as_str(), database, supabase) {
         ("auto" | "postgres", Some(url), _) => LedgerConfig::Postgres { url, connections },

@@ -145,6 +145,7 @@ fn sentence(text: &str) -> String {
 pub(super) struct Lines<'a> {
     pub(super) admin: SocketAddr,
     pub(super) ledger: &'a LedgerConfig,
+    pub(super) owner_url: Option<&'a Secret>,
     pub(super) colony: &'a ColonyConfig,
     pub(super) redis: Option<&'a Secret>,
     pub(super) traces: Option<&'a TraceSettings>,
@@ -185,6 +186,8 @@ impl Lines<'_> {
         if let Some(host) = self.ledger.database().and_then(|url| postgres_address::plaintext_host(url.expose())) {
             found.push((Channel::Database, "DATABASE_URL", host));
         }
+        let owner = self.owner_url.and_then(|url| postgres_address::plaintext_host(url.expose()));
+        found.extend(owner.map(|host| (Channel::Database, "GATEWAY_LEDGER_OWNER_URL", host)));
         if let LedgerConfig::Supabase { url, .. } = self.ledger {
             found.extend(http_host(url).map(|host| (Channel::Supabase, "SUPABASE_URL", host)));
         }

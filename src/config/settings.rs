@@ -164,6 +164,15 @@ impl Config {
         Ok(config)
     }
 
+    /// Reads every setting for a command of the database's owner, who may have a URL of its own.
+    pub fn for_owner(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut config = Self::for_tools(sources)?;
+        if let Some(owner) = config.ledger_expectation.owner_url.clone() {
+            config.ledger.owned_by(owner);
+        }
+        Ok(config)
+    }
+
     /// Whether a setting was left as it is.
     pub fn is_default(&self, key: &str) -> bool {
         self.shown.iter().any(|shown| shown.key == key && shown.origin == DEFAULT)
@@ -211,6 +220,7 @@ impl Config {
             &plaintext::Lines {
                 admin: http.admin_listen,
                 ledger: &ledger,
+                owner_url: ledger_expectation.owner_url.as_ref(),
                 colony: &colony,
                 redis: heartbeat.as_ref(),
                 traces: traces.as_ref(),

@@ -13,7 +13,7 @@ use super::batch::{Answer, empty, encode, parts};
 use super::call::Call;
 use super::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
 use super::expiry::{EXPIRE_EVENTS_MAX, Expired, Expiry, Place};
-use super::migrations::{Installed, encoding_fault, missing_error, none_ran};
+use super::migrations::{Caller, Installed, encoding_fault, missing_error, none_ran};
 use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{OldOwner, REFRESH_USERS, Rehearsed, SHADOW_LINES_MAX, Shadow, ShadowReport, Switched};
 use super::witness::{Testimony, Witness};
@@ -96,6 +96,10 @@ impl<T: Transport> Ledger for FunctionLedger<T> {
             }
             missing_error(T::NAME, &installed).map_or(Ok(()), Err)
         })
+    }
+
+    fn caller(&self) -> BoxFuture<'_, Result<Option<Caller>, LedgerError>> {
+        Box::pin(async { Ok(self.transport.ask::<Installed>(Call::of("gateway_check")).await?.caller) })
     }
 
     fn renew(&self, secret: &Secret) -> Result<Renewal, LedgerError> {

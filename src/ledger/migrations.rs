@@ -8,6 +8,7 @@
 //! Guarantees nothing about tables that are not the gateway's beyond what `gateway.prepare_subscriptions` does.
 
 mod files;
+mod role;
 mod script;
 mod standing;
 
@@ -15,7 +16,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 pub use self::files::{ALL, File, Kind};
-pub use self::script::print;
+pub use self::role::{Caller, RoleName};
+pub use self::script::{Wanted, print};
 pub use self::standing::{Installed, Standing, Step};
 pub(super) use self::standing::{missing_error, none_ran};
 
@@ -27,6 +29,10 @@ use super::{LedgerError, LedgerErrorKind};
 
 /// The public table that a run can touch.
 const PUBLIC_TABLE: &str = "public.subscriptions";
+
+/// What the operator does about a role that may not migrate.
+const OWNERS: &str = ". Migrations run as the role that owns the schema gateway, or that is to own it and may create schemas: set \
+                      GATEWAY_LEDGER_OWNER_URL to its URL, or DATABASE_URL for this command";
 
 /// What [`migrate`] would do.
 #[derive(Debug)]
@@ -73,28 +79,35 @@ async fn touch(connection: &mut PgConnection, recorded: &Recorded, shadow: bool)
     Ok(if is_so(connection, &question).await? { Touch::Completed } else { Touch::Made })
 }
 
-/// As [`migrate`], and leaves a database that is new to the gateway in shadow mode, with its public tables untouched. One
-/// that is not new stays in the mode that it is in.
+/// As [`migrate_to`], to a live database without a role of its own that runs the gateway.
+pub async fn migrate(connection: &mut PgConnection) -> Result<Vec<String>, LedgerError> {
+    migrate_to(connection, &Wanted::default()).await
+}
+
+/// As [`migrate`], and leaves a database that is new to the gateway in shadow mode.
 pub async fn migrate_in_shadow(connection: &mut PgConnection) -> Result<Vec<String>, LedgerError> {
-    run_pending(connection, true).await
+    migrate_to(connection, &Wanted { shadow: true, ..Wanted::default() }).await
 }
 
 /// Runs what is pending, in one transaction, and returns what ran. A second run finds nothing to do, and neither does one
-/// on a database that a later release has migrated.
-pub async fn migrate(connection: &mut PgConnection) -> Result<Vec<String>, LedgerError> {
-    run_pending(connection, false).await
-}
-
-async fn run_pending(connection: &mut PgConnection, shadow: bool) -> Result<Vec<String>, LedgerError> {
+/// on a database that a later release has migrated; a role that is named may call the entries afterwards either way.
+pub async fn migrate_to(connection: &mut PgConnection, wanted: &Wanted) -> Result<Vec<String>, LedgerError> {
     require_utf8(connection).await?;
     let mut transaction = connection.begin().await.map_err(fault)?;
-    run(&mut transaction, "the beginning", &begin(shadow)).await?;
+    run(&mut transaction, "the beginning", &begin(wanted)).await?;
     let before = recorded(&mut transaction).await?;
     let steps = before.steps();
     if let Some(step) = steps.iter().find(|step| step.standing == Standing::Edited) {
         return Err(edited(&step.label));
     }
+    let privileges = || ALL.iter().filter(|file| file.kind == Kind::Privileges);
     if steps.iter().all(|step| step.standing == Standing::Applied) {
+        if wanted.runtime_role.is_some() {
+            for file in privileges() {
+                run(&mut transaction, file.name, file.sql).await?;
+            }
+            transaction.commit().await.map_err(fault)?;
+        }
         return Ok(Vec::new());
     }
     let mut done = Vec::new();
@@ -108,7 +121,7 @@ async fn run_pending(connection: &mut PgConnection, shadow: bool) -> Result<Vec<
         run_unless_applied(&mut transaction, &left, file, &mut done).await?;
     }
     run(&mut transaction, "the record", RECORD).await?;
-    for file in ALL.iter().filter(|file| file.kind == Kind::Privileges) {
+    for file in privileges() {
         run(&mut transaction, file.name, file.sql).await?;
         done.push(file.label());
     }
@@ -144,7 +157,8 @@ async fn run(connection: &mut PgConnection, label: &str, sql: &str) -> Result<()
         let said = error.as_database_error().map(|error| error.message().to_owned());
         let mut error = fault(error);
         let said = said.unwrap_or_else(|| error.message.clone());
-        error.message = format!("migration {label} failed, nothing was changed: {said}");
+        let hint = if error.kind == LedgerErrorKind::Auth { OWNERS } else { "" };
+        error.message = format!("migration {label} failed, nothing was changed: {said}{hint}");
         error
     };
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop).map_err(failed)

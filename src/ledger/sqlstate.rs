@@ -48,6 +48,9 @@ const ISOLATION: &str = "GW003";
 /// Code that the gateway's own function raises when sender and database are not both, or neither, in shadow mode.
 const SHADOW: &str = "GW004";
 
+/// Code that the migrations raise for a role that cannot run the gateway.
+const ROLE: &str = "GW006";
+
 /// Class of the fault and a hint for the operator; empty when there is nothing to do but wait.
 pub(super) fn classify(code: &str) -> (Kind, &'static str) {
     exact(code)
@@ -69,6 +72,7 @@ fn exact(code: &str) -> Option<(Kind, &'static str)> {
             "GATEWAY_MODE and the database differ about shadow mode: `colony-gateway shadow begin` or `shadow end` switches \
              the database",
         ),
+        ROLE => (Kind::Schema, "the role that is to run the gateway is not there, or is the owner's"),
         "23503" | "23505" | "23P01" => (Kind::Rejected, "a constraint that is not the gateway's refuses the row"),
         "25006" => (
             Kind::Storage,
@@ -81,8 +85,9 @@ fn exact(code: &str) -> Option<(Kind, &'static str)> {
         "3D000" => (Kind::Schema, "no such database: correct the name in DATABASE_URL"),
         "42501" => (
             Kind::Auth,
-            "the role may not call the gateway's functions: use the service_role key, or connect as the user that ran \
-             `colony-gateway migrate`",
+            "the role may not do that. `serve` and `bee` need the role that `colony-gateway migrate --runtime-role` named, or \
+             the service_role key; `migrate`, `projections`, `shadow begin` and `shadow end` need the one that owns the \
+             schema (GATEWAY_LEDGER_OWNER_URL)",
         ),
         "53100" => (Kind::Storage, "the database's disk is full: free or add space"),
         "53300" => (Kind::Overload, "the database has no connection left: lower the pool size or use its pooler"),

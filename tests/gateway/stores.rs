@@ -8,7 +8,10 @@ use crate::postgres::{Database, Flavour};
 async fn an_operator_migrates_serves_and_reads_the_revenue() {
     let directory = tempfile::tempdir().unwrap();
     let database = Database::create(Flavour::Supabase).await;
-    let options = Options::new(directory.path()).with("DATABASE_URL", database.url());
+    // As the role that runs the gateway; commands of the owner have a URL of their own.
+    let options = Options::new(directory.path())
+        .with("DATABASE_URL", database.url_as("gateway_run").await)
+        .with("GATEWAY_LEDGER_OWNER_URL", database.url());
 
     let log = options.try_serve().err().expect("serve refuses to start without its schema").join("\n");
     assert!(log.contains("migrations are missing") && log.contains("colony-gateway migrate"), "{log}");
@@ -19,7 +22,10 @@ async fn an_operator_migrates_serves_and_reads_the_revenue() {
     assert_eq!((code, printed.ends_with("\nCOMMIT;\n")), (0, true));
     assert!(printed.contains("CREATE OR REPLACE FUNCTION gateway.judge("), "one file of everything");
     assert!(run(&options, &["migrate", "--plan"]).1.contains("0 of "), "printing changes nothing");
-    let (code, ran, stderr) = run(&options, &["migrate"]);
+    let without = options.clone().with("GATEWAY_LEDGER_OWNER_URL", "");
+    let (code, _, stderr) = run(&without, &["migrate"]);
+    assert!(code == 1 && stderr.contains("GATEWAY_LEDGER_OWNER_URL"), "{stderr}");
+    let (code, ran, stderr) = run(&options, &["migrate", "--runtime-role", "gateway_run"]);
     assert_eq!(code, 0, "{ran}{stderr}");
     assert!(run(&options, &["migrate"]).1.contains("nothing to do"));
     assert_eq!(run(&options, &["migrate", "--plan"]).0, 0);
@@ -43,6 +49,17 @@ async fn an_operator_migrates_serves_and_reads_the_revenue() {
     assert!(access.iter().any(|line| line["entitles"] == true && line["user"].is_string()), "{revenue}");
     assert!(access.iter().all(|line| line["will_cancel"].is_boolean() && line["account"].is_null()), "{revenue}");
     assert!(run(&options, &["revenue"]).1.contains("300 events"));
+
+    let role = |options: &Options| {
+        let report: serde_json::Value = serde_json::from_str(&run(options, &["check", "--json"]).1).unwrap();
+        let components = report["components"].as_array().unwrap().iter();
+        components.filter(|found| found["component"] == "database role").map(|found| found["status"].clone()).collect()
+    };
+    let found: Vec<serde_json::Value> = role(&without);
+    assert_eq!(found, ["ok"]);
+    assert_eq!(role(&without.clone().with("DATABASE_URL", database.url())), ["degraded"]);
+    let (code, _, stderr) = run(&without, &["shadow", "begin"]);
+    assert!(code == 1 && stderr.contains("owns the schema"), "{stderr}");
 }
 
 #[tokio::test]

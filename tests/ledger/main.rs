@@ -17,6 +17,7 @@ mod migrations;
 mod order_cases;
 mod owner_cases;
 mod readers;
+mod roles;
 mod scale;
 mod sqlite;
 mod stores;

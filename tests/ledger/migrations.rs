@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use colony_gateway::domain::secret::Secret;
-use colony_gateway::ledger::migrations::{ALL, Kind, Standing, Touch, migrate, migrate_in_shadow, plan, print};
+use colony_gateway::ledger::migrations::{ALL, Kind, Standing, Touch, Wanted, migrate, migrate_in_shadow, plan, print};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::Reports;
 use colony_gateway::ledger::{Disposition, Ledger, LedgerErrorKind, Outcome};
@@ -108,11 +108,11 @@ async fn what_is_printed_ends_in_the_same_database_as_the_runner_and_may_run_aga
         let mut connection = connect(&by_runner).await;
         let ran = if shadow { migrate_in_shadow(&mut connection).await } else { migrate(&mut connection).await };
         assert_eq!(ran.unwrap().len(), ALL.len());
-        by_psql.psql(&print(shadow)).unwrap();
+        by_psql.psql(&print(&Wanted { shadow, ..Wanted::default() })).unwrap();
         let (one, other) = (everything(&by_runner.pool().await).await, everything(&by_psql.pool().await).await);
         assert!(one.iter().any(|line| line.contains("gateway.judge")));
         assert_eq!(one, other, "{flavour:?} {shadow}");
-        by_psql.psql(&print(false)).unwrap();
+        by_psql.psql(&print(&Wanted::default())).unwrap();
         assert_eq!(everything(&by_psql.pool().await).await, one, "{flavour:?} {shadow}: a second run");
         assert_eq!(standings(&by_psql).await, vec![Standing::Applied; ALL.len()], "{flavour:?}");
         assert_eq!(migrate(&mut connect(&by_psql).await).await.unwrap().len(), 0, "{flavour:?}");
@@ -155,7 +155,7 @@ async fn a_changed_function_is_made_anew_alone_whatever_its_arguments_were() {
         assert_eq!((changes[0].label.as_str(), changes[0].standing), ("gateway.judge", Standing::Changed));
         assert_eq!(plan.public_table, Touch::None);
         if through_psql {
-            database.psql(&print(false)).unwrap();
+            database.psql(&print(&Wanted::default())).unwrap();
         } else {
             let ran = migrate(&mut connect(&database).await).await.unwrap();
             assert_eq!(ran, ["gateway.judge", "privileges"]);
@@ -194,7 +194,7 @@ async fn a_program_of_before_goes_on_with_the_functions_that_came_after_it() {
     database.run("UPDATE gateway.definitions SET earlier = '{}', release = '999.1.0'").await;
     ledger.check().await.unwrap();
     assert_eq!(migrate(&mut connect(&database).await).await.unwrap().len(), 0);
-    let said = database.psql(&print(false)).unwrap_err();
+    let said = database.psql(&print(&Wanted::default())).unwrap_err();
     assert!(said.contains("release 999.1.0"), "{said}");
     database.run("UPDATE gateway.definitions SET release = '0.0.9'").await;
     assert!(ledger.check().await.unwrap_err().message.contains("gateway.judge"));
@@ -215,7 +215,7 @@ async fn views_are_made_anew_together_and_whoever_could_read_them_still_can() {
             .await;
         let before = everything(&pool).await;
         if through_psql {
-            database.psql(&print(false)).unwrap();
+            database.psql(&print(&Wanted::default())).unwrap();
         } else {
             let ran = migrate(&mut connect(&database).await).await.unwrap();
             assert!(ran.iter().any(|label| label == "gateway.counted_revenue"), "{ran:?}");
@@ -291,12 +291,12 @@ async fn a_generation_keeps_all_it_had_and_a_second_run_changes_nothing() {
         let pool = database.pool().await;
         database.run(&generation.tables()).await;
         let before = shape(&pool).await;
-        database.run(&print(false)).await;
+        database.run(&print(&Wanted::default())).await;
         let after = shape(&pool).await;
         for line in &before {
             assert!(after.contains(line), "{generation:?} lost: {line}");
         }
-        database.run(&print(false)).await;
+        database.run(&print(&Wanted::default())).await;
         assert_eq!(shape(&pool).await, after, "{generation:?}");
     }
 }
@@ -376,7 +376,7 @@ async fn a_file_that_was_edited_after_it_ran_stops_the_next_run() {
     let error = migrate(&mut connect(&database).await).await.unwrap_err();
     assert_eq!(error.kind, LedgerErrorKind::Schema);
     assert!(error.message.contains("0001_tables"), "{error}");
-    let said = database.psql(&print(false)).unwrap_err();
+    let said = database.psql(&print(&Wanted::default())).unwrap_err();
     assert!(said.contains("0001_tables"), "{said}");
 }
 

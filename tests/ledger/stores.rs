@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::BoxFuture;
-use colony_gateway::ledger::migrations::migrate;
+use colony_gateway::ledger::migrations::{Wanted, migrate, migrate_to};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::StateOfRecord;
 use colony_gateway::ledger::sqlite::SqliteLedger;
@@ -191,6 +191,9 @@ fn sqlite_value(column: &str, value: ValueRef<'_>) -> Value {
     }
 }
 
+/// The role that runs the gateway in these tests.
+pub(crate) const RUNTIME_ROLE: &str = "gateway_run";
+
 /// A PostgreSQL ledger over a database of its own, reached directly or through the REST layer.
 pub(crate) struct Postgres {
     ledger: Box<dyn StateOfRecord>,
@@ -200,10 +203,14 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Reached directly. The database's time zone is not UTC, and its collation is not that of bytes.
+    /// Reached directly, as the role that `serve` and `bee` have. The database's time zone is not UTC, and its collation is not
+    /// that of bytes.
     pub(crate) async fn direct(flavour: Flavour) -> Self {
         let (database, pool) = Self::migrated(flavour).await;
-        let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(database.url()))).unwrap();
+        let url = database.url_as(RUNTIME_ROLE).await;
+        let wanted = Wanted { runtime_role: Some(RUNTIME_ROLE.parse().unwrap()), ..Wanted::default() };
+        migrate_to(&mut pool.acquire().await.unwrap(), &wanted).await.unwrap();
+        let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(url))).unwrap();
         Self { ledger: Box::new(ledger), database, pool, rest: None }
     }
 

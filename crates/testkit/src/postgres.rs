@@ -147,6 +147,16 @@ impl Database {
         format!("postgres://postgres@127.0.0.1:{}/{}", self.server.port, self.name)
     }
 
+    /// Connection string, as a role without rights of its own, which is made where it is missing.
+    pub async fn url_as(&self, role: &str) -> String {
+        // Databases of one cluster share roles.
+        let made = format!(
+            "DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        );
+        self.run(&made).await;
+        self.url().replacen("postgres@", &format!("{role}@"), 1)
+    }
+
     /// The port the server listens on.
     pub fn port(&self) -> u16 {
         self.server.port

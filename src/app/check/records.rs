@@ -35,6 +35,21 @@ async fn access(ledger: &dyn StateOfRecord) -> Vec<Diagnosis> {
     diagnoses
 }
 
+/// Whether the role may do more than run the gateway. Nothing where that is not told.
+async fn role(ledger: &dyn StateOfRecord) -> Option<Diagnosis> {
+    const NAME: &str = "database role";
+    let caller = ledger.caller().await.ok()??;
+    let role = &caller.role;
+    Some(match caller.excess() {
+        None => Diagnosis::ok(NAME, format!("{role} may call the gateway's functions, and write nothing by itself")),
+        Some(excess) => {
+            let action = "make a role that runs the gateway and name it to `colony-gateway migrate --runtime-role`; \
+                          docs/runbook.md, \"Two roles of the database\"";
+            Diagnosis::degraded(NAME, format!("{role} {excess}: so may whoever takes the gateway over"), action)
+        }
+    })
+}
+
 /// Whether the machine is there and nothing listens.
 fn is_refused(error: &LedgerError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -79,6 +94,7 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
             let detail = format!("{name} {id}, reachable, all migrations are in; payloads of events stay {stay}");
             let reachable = Diagnosis::ok(NAME, detail);
             let mut diagnoses = vec![reachable];
+            diagnoses.extend(role(&*ledger).await);
             diagnoses.extend(access(&*ledger).await);
             return diagnoses;
         }
@@ -90,8 +106,8 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
                 LedgerErrorKind::Unavailable if is_refused(&error) => {
                     "nothing listens there: start the database, or correct host and port in DATABASE_URL"
                 }
-                LedgerErrorKind::Schema => "run `colony-gateway migrate`",
-                LedgerErrorKind::Auth => "check the password or key of the ledger",
+                LedgerErrorKind::Schema => "run `colony-gateway migrate`, as the role that owns the schema",
+                LedgerErrorKind::Auth => "check the password or key of the ledger, and the rights of its role",
                 LedgerErrorKind::Storage => "mend the disk of the database",
                 LedgerErrorKind::Unavailable
                 | LedgerErrorKind::Overload

@@ -5,6 +5,17 @@
 use serde_json::{Value, json};
 
 use super::files::{ALL, Kind, PREPARE, RECORD, RETIRE};
+use super::role::RoleName;
+
+/// What a run is to leave behind, beside the files.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// A database that is new to the gateway begins in shadow mode, with its public tables untouched. One that is not new stays in
+    /// the mode that it is in.
+    pub shadow: bool,
+    /// The role of `serve` and `bee`, which may call what they call. Those that were named before keep it.
+    pub runtime_role: Option<RoleName>,
+}
 
 /// Key of the advisory lock under which one migration runs at a time: "gateway" in ASCII.
 const LOCK: i64 = 0x0067_6174_6577_6179;
@@ -20,14 +31,18 @@ pub(super) const RELEASE: &str = concat!(
 
 /// The beginning of a run, within its transaction: bounds, the lock, and what is to be there in the end. A migration that
 /// cannot get a lock on a busy table gives up rather than make the table's readers queue behind it.
-pub(super) fn begin(shadow: bool) -> String {
-    let shadow = if shadow { "on" } else { "off" };
+pub(super) fn begin(wanted: &Wanted) -> String {
+    let shadow = if wanted.shadow { "on" } else { "off" };
+    // Nothing in a name of a role ends a literal.
+    let runtime = wanted.runtime_role.as_ref().map_or("", RoleName::as_str);
     format!(
         "SET LOCAL lock_timeout = '15s';\n\
          SET LOCAL statement_timeout = '10min';\n\
          SELECT pg_catalog.pg_advisory_xact_lock({LOCK});\n\
          -- A database that is new to the gateway begins in this mode; another stays in its own.\n\
          SELECT pg_catalog.set_config('colony_gateway.shadow', '{shadow}', true);\n\
+         -- Who may call what `serve` and `bee` call, beside those who may already.\n\
+         SELECT pg_catalog.set_config('colony_gateway.runtime_role', '{runtime}', true);\n\
          SELECT pg_catalog.set_config('colony_gateway.shipment', $shipment$\n{:#}\n$shipment$, true);\n",
         shipment()
     )
@@ -51,14 +66,14 @@ fn shipment() -> Value {
 }
 
 /// All of it as one file for `psql` or Supabase's tool, in one transaction. It may run again.
-pub fn print(shadow: bool) -> String {
+pub fn print(wanted: &Wanted) -> String {
     let before = |kind| matches!(kind, Kind::Tables { .. });
     let within = |kind| matches!(kind, Kind::View | Kind::Function);
     let after = |kind| kind == Kind::Privileges;
     format!(
         "-- The database of colony-gateway {RELEASE}: printed by `colony-gateway migrate --print`. It may run again.\n\n\
          BEGIN;\n\n{}{}{}{}{}{}{}\nCOMMIT;\n",
-        begin(shadow),
+        begin(wanted),
         texts(before),
         section("what changed is removed", RETIRE),
         texts(within),
@@ -88,7 +103,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_holds_each_file_once_within_one_transaction() {
-        let printed = print(false);
+        let printed = print(&Wanted::default());
         assert!(ALL.iter().all(|file| printed.matches(file.sql).count() == 1));
         assert_eq!((printed.matches("\nBEGIN;\n").count(), printed.matches("\nCOMMIT;\n").count()), (1, 1));
         assert!(printed.ends_with("\nCOMMIT;\n"));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::files::{ALL, File, Kind, PREPARING};
+use super::role::Caller;
 use super::script::RELEASE;
 use crate::ledger::{LedgerError, LedgerErrorKind};
 
@@ -46,6 +47,8 @@ pub struct Installed {
     pub(super) release: Option<String>,
     /// Encoding of the database.
     pub(in crate::ledger) encoding: Option<String>,
+    /// Who asks; not told by functions of before.
+    pub(in crate::ledger) caller: Option<Caller>,
 }
 
 impl Installed {
@@ -82,8 +85,8 @@ pub(in crate::ledger) fn missing_error(ledger: &'static str, installed: &Install
     };
     (!missing.is_empty()).then(|| {
         let message = format!(
-            "migrations are missing: {named}{others}; run `colony-gateway migrate`, or run what `colony-gateway migrate \
-             --print` prints with your own tool"
+            "migrations are missing: {named}{others}; run `colony-gateway migrate` as the role that owns the \
+             schema, or run what `colony-gateway migrate --print` prints with your own tool"
         );
         LedgerError::new(ledger, LedgerErrorKind::Schema, message)
     })
@@ -206,6 +209,7 @@ mod tests {
             definitions: recorded.definitions.into_iter().map(|(name, it)| (name, vec![it])).collect(),
             release: recorded.release,
             encoding: None,
+            caller: None,
         }
     }
 
