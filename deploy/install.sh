@@ -102,12 +102,11 @@ hand_over() {
 
 hand_over_credentials() {
   local ledger=(database_url supabase_service_role_key) more=(stripe_secret_key redis_url otel_exporter_otlp_headers)
-  hand_over colony-gateway.service "${ledger[@]}" "${more[@]}" colonies_user_prvkey colonies_colony_prvkey \
+  hand_over colony-gateway.service "${ledger[@]}" "${more[@]}" colonies_user_prvkey \
     colonies_executor_prvkey attestation_prvkey attestation_pubkeys sealing_prvkey sealing_pubkeys
-  # A bee never has the key that attests. No service has the URL of the ledger's owner (gateway_ledger_owner_url), which is for
-  # gatewayctl and upgrade.sh.
-  hand_over colony-gateway-bee.service "${ledger[@]}" "${more[@]}" colonies_colony_prvkey colonies_executor_prvkey \
-    sealing_prvkey
+  # A bee never has the key that attests. No service has the URL of the ledger's owner (gateway_ledger_owner_url) or the key of the
+  # colony's owner: they are for gatewayctl and upgrade.sh.
+  hand_over colony-gateway-bee.service "${ledger[@]}" "${more[@]}" colonies_executor_prvkey sealing_prvkey
   # Keys are part of a backup, which is encrypted; other secrets belong to a secret store.
   hand_over colony-gateway-backup.service colonies_server_prvkey colonies_colony_prvkey colonies_user_prvkey \
     colonies_executor_prvkey attestation_prvkey attestation_pubkeys sealing_prvkey sealing_pubkeys

@@ -13,6 +13,7 @@ mod housekeeping;
 mod listen;
 mod manager;
 mod options;
+pub mod owner_keys;
 mod pipeline;
 mod problems;
 pub mod reconcile;

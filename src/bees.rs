@@ -12,6 +12,7 @@
 //! one event never fails its neighbours. Does not: make an event apply once. That is the ledger's part, and why a lease
 //! that is lost does no harm.
 
+pub mod approval;
 mod bee;
 mod closing;
 pub mod heartbeat;

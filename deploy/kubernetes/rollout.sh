@@ -18,7 +18,7 @@ in_namespace() { kubectl --namespace "$namespace" "$@"; }
 with_image() { kubectl kustomize "$1" | sed "s|^\( *\)image: registry\.example\.com/colony-gateway:latest\$|\1image: $image|"; }
 
 # The workloads whose previous revision comes back.
-workloads=(statefulset/colony-gateway deployment/colony-gateway-bee)
+workloads=(statefulset/colony-gateway statefulset/colony-gateway-bee)
 had=()
 for workload in "${workloads[@]}"; do
   if in_namespace get "$workload" >/dev/null 2>&1; then had+=("$workload"); fi

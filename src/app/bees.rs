@@ -15,9 +15,11 @@ use super::secrets::Renewables;
 use super::traces::Traces;
 use super::{StartError, manager, pipeline};
 use crate::admin::{self, Health};
+pub use crate::bees::approval::{Approval, Approver, Candidate};
 use crate::bees::heartbeat::{Heartbeat, Rhythm};
 use crate::bees::{KeySource, Pool, PoolOptions, Tools};
 use crate::config::{ColonyConfig, Config, ConfigError, Sources};
+use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::door;
 use crate::job::completion::Completions;
@@ -77,6 +79,25 @@ pub(super) fn pool(
         instruments,
     };
     Pool::new(options, tools).map_err(|error| fault("bees", error))
+}
+
+/// The bees that `colony setup` approves: `BEE_COUNT` (one at least) of each of these names or, without any, of `EXECUTOR_NAME`. None
+/// where no name is given, or no key from which their ids follow.
+///
+/// # Errors
+/// When the key is missing although names are given, or cannot be read.
+pub fn candidates(colony: &ColonyConfig, names: &[String]) -> Result<Vec<Candidate>, ConfigError> {
+    let names = match (names, &colony.executor_name) {
+        ([], Some(name)) if colony.executor_key.is_some() => std::slice::from_ref(name),
+        (names, _) => names,
+    };
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (keys, _) = executor_keys(colony, None)?;
+    let bees = names.iter().map(|name| Candidate::of_pool(&keys, name, colony.bees.max(1)));
+    let bees: Result<Vec<_>, _> = bees.collect();
+    Ok(bees.map_err(|error| fault("COLONIES_EXECUTOR_PRVKEY", chain(&error)))?.concat())
 }
 
 /// What [`pool`] would refuse.
@@ -164,6 +185,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     let (tracer, traces) = Traces::start(config, "colony-gateway-bee", &metrics)?;
     let board = Board::default();
     let instruments = Instruments { metrics: Arc::clone(&metrics), board: board.clone(), clock: clock.clone(), tracer };
+    super::owner_keys::tell(config, true, &board, &clock);
     let stripe = pipeline::stripe(config, &clock)?;
     let validator = Arc::new(pipeline::validator(config, stripe.clone(), &clock)?);
     let mut renewables = Renewables {

@@ -58,6 +58,7 @@ pub(super) fn start(
     let Surroundings { inbox, instruments, .. } = around.clone();
     let Instruments { metrics, board, clock, tracer } = instruments;
     super::shadow::start(config, &around, ledger, supervisor, shutdown);
+    super::owner_keys::tell(config, super::route::has_bees(&config.colony), &board, &clock);
     let into_ledger = Arc::clone(ledger) as Arc<dyn Ledger>;
     let pipeline = Pipeline::new(validator, into_ledger, Arc::clone(&metrics), clock.clone());
     let pause = Pause::new(clock.clone());

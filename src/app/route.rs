@@ -94,7 +94,8 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if has_bees(settings) { bees::check(settings) } else { Ok(()) }
 }
 
-fn has_bees(settings: &ColonyConfig) -> bool {
+/// Whether bees run beside the gateway.
+pub(super) fn has_bees(settings: &ColonyConfig) -> bool {
     settings.bees > 0 && (settings.enabled || settings.executor_key.is_some() || settings.colony_key.is_some())
 }
 

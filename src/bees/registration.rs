@@ -1,7 +1,7 @@
 //! Makes a bee a member of its colony, or says what is missing.
 //!
-//! A bee first asks whether the colony knows one of its keys. If none, and the key of the colony's owner is given, it adds
-//! and approves itself; without that key it says what the owner has to do, and asks again later. It tells its functions
+//! A bee first asks whether the colony knows one of its keys. If none, it says what the colony's owner has to run
+//! ([`super::approval`]), and asks again later; one that was given the owner's key adds and approves itself. It tells its functions
 //! once: the server keeps a record for each time it is told.
 
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub(super) struct Registration {
 pub(super) enum NotRegistered {
     /// The owner has to act.
     #[error(
-        "{name} waits for approval by the colony's owner: add the executor {name} of type {executor_type} with the id {id} \
-         to the colony {colony} and approve it, or give the bees COLONIES_COLONY_PRVKEY"
+        "{name} waits for approval by the owner of the colony {colony}: run `colony-gateway colony setup --executor \
+         {name}={id}` where COLONIES_COLONY_PRVKEY is, with EXECUTOR_TYPE={executor_type}"
     )]
     Waiting { name: String, executor_type: Arc<str>, colony: Arc<str>, id: String },
     /// Somebody else has the name.

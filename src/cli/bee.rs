@@ -13,13 +13,15 @@ use crate::telemetry::logging;
 
 pub const SETTINGS: &str = "Settings that bees need:
   COLONIES_SERVER_HOST, COLONIES_COLONY_NAME   the colony
-  COLONIES_EXECUTOR_PRVKEY                     who the bees are; every bee beyond the first follows from it
+  COLONIES_EXECUTOR_PRVKEY                     who the bees are; every bee beyond the first follows from it. They wait until
+                                               `colony setup` has approved them, and say what to run
   ATTESTATION_PUBKEYS                          the gateways whose jobs they believe
-  COLONIES_COLONY_PRVKEY                       to approve themselves (or approve them by hand)
   BEE_COUNT                                    how many
   EXECUTOR_NAME                                their name; each process needs one of its own, which it has by default:
                                                bees-<host>-<digits of the key>
   GATEWAY_ADMIN_LISTEN                         metrics and health; 127.0.0.1:9092 unless it is set
+not needed, and better kept elsewhere:
+  COLONIES_COLONY_PRVKEY                       with it, bees approve themselves, also after ten minutes of silence
 and those of the ledger and of the revenue rules, as for `serve`: bees whose ledger is not the gateway's refuse its jobs. Exit codes are those of `serve`.";
 
 /// Starts the bees and runs until a signal.

@@ -23,7 +23,8 @@ pub struct ColonyConfig {
     /// Certificate authorities to trust instead of the system's.
     pub tls_roots: Option<PathBuf>,
     pub colony: Option<String>,
-    /// Key of the colony's owner, to approve executors and to set the colony up.
+    /// Key of the colony's owner, to set the colony up and to approve executors. Serving does without it; bees that have it
+    /// approve themselves.
     pub colony_key: Option<Secret>,
     /// Key of the user that submits.
     pub user_key: Option<Secret>,
@@ -160,8 +161,8 @@ fn require(r: &mut Reader, colony: &ColonyConfig) {
     }
     let is_bee_possible = colony.executor_key.is_some() || colony.colony_key.is_some();
     if colony.bees > 0 && !is_bee_possible && !r.has_fault("COLONIES_EXECUTOR_PRVKEY") {
-        let message = "bees need the key of their executor, or COLONIES_COLONY_PRVKEY to make executors themselves; with \
-                       bees on other machines only, set BEE_COUNT=0";
+        let message = "bees need the key of their executor (`keys generate`), which `colony setup` approves; with bees on \
+                       other machines only, set BEE_COUNT=0";
         r.fault("COLONIES_EXECUTOR_PRVKEY", message);
     }
 }

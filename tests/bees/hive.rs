@@ -10,6 +10,7 @@ use colonies::identity::PrivateKey;
 use colonies::messages::{FunctionSpec, Process, ProcessState};
 use colonies::server::{EmbeddedServer, ServerOptions};
 use colony_gateway::app::colony::server_clock;
+use colony_gateway::bees::approval::Approver;
 use colony_gateway::bees::{KeySource, Pool, PoolOptions, Tools};
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::ledger_id::LedgerId;
@@ -245,6 +246,12 @@ impl Hive {
     /// The result of a process that must succeed.
     pub(crate) async fn result(&self, process: &Process) -> JobResult {
         JobResult::from_output(&self.ended(process, ProcessState::Success).await.out).unwrap()
+    }
+
+    /// Approves bees with the owner's key.
+    pub(crate) fn approver(&self) -> Approver {
+        let owner = self.client.owner(COLONY, Arc::clone(&self.owner_key));
+        Approver { user: self.gateway.clone(), owner, executor_type: KIND.to_owned() }
     }
 
     /// Lets the server's time pass.

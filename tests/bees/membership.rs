@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use colonies::messages::ProcessState;
+use colonies::messages::{ExecutorState, ProcessState};
 use colony_gateway::bees::KeySource;
+use colony_gateway::bees::approval::{Approval, Candidate, NotApproved};
 use colony_gateway::telemetry::health::Level;
 
 use crate::hive::{Hive, KIND, key};
@@ -17,15 +18,63 @@ async fn without_the_owners_key_a_bee_says_what_it_waits_for_and_works_once_it_i
     bees.until_health_says("waits for approval").await;
     let health = bees.board.read()["bees"].clone();
     assert_eq!(health.status, Level::Degraded);
-    assert!(health.detail.contains(hive.executor_key.id().as_str()), "the owner needs the id: {}", health.detail);
+    let id = hive.executor_key.id();
+    let run = format!("colony-gateway colony setup --executor hive-1={id}`");
+    assert!(health.detail.contains(&run), "{run}: {}", health.detail);
     let process = hive.submit(&["a"]).await;
 
-    hive.owner.add_executor("hive-1", KIND, hive.executor_key.id()).await.unwrap();
-    hive.owner.approve_executor("hive-1").await.unwrap();
+    let done = hive.approver().approve(&[Candidate::known("hive-1", id.clone())]).await.unwrap();
+    assert!(matches!(done["hive-1"], Ok(Approval::Added)), "{done:?}");
     bees.until_registered(1).await;
     assert_eq!(hive.result(&process).await.counts.applied, 1);
     bees.stop().await;
     hive.assert_applied_once(1).await;
+}
+
+#[tokio::test]
+async fn bees_that_were_approved_beforehand_work_without_the_owners_key_and_come_back_when_they_are_approved_again() {
+    let hive = Hive::new().await;
+    let pools = || {
+        let of = |pool: &str, count| Candidate::of_pool(&KeySource::Given(Arc::clone(&hive.executor_key)), pool, count);
+        [of("hive", 2).unwrap(), of("other", 1).unwrap()].concat()
+    };
+    let approved = async || {
+        let done = hive.approver().approve(&pools()).await.unwrap();
+        ["hive-1", "hive-2", "other-1"].map(|name| *done[name].as_ref().unwrap())
+    };
+    assert_eq!(approved().await, [Approval::Added; 3]);
+    assert_eq!(approved().await, [Approval::There; 3]);
+    let start = |pool: &str, count| {
+        let mut plan = hive.plan(pool, count);
+        plan.owner = None;
+        plan.start()
+    };
+    let (bees, others) = (start("hive", 2), start("other", 1));
+    bees.until_registered(2).await;
+    others.until_registered(1).await;
+    others.stop().await;
+    hive.result(&hive.submit(&["a"]).await).await;
+
+    hive.owner.remove_executor("hive-2").await.unwrap();
+    bees.until_health_says("waits for approval").await;
+    assert_eq!(approved().await, [Approval::There, Approval::Approved, Approval::There]);
+    bees.until_registered(3).await;
+    hive.result(&hive.submit(&["b"]).await).await;
+    bees.stop().await;
+    hive.assert_applied_once(2).await;
+}
+
+#[tokio::test]
+async fn a_name_of_somebody_else_or_of_another_type_is_not_approved() {
+    let hive = Hive::new().await;
+    hive.owner.add_executor("hive-1", KIND, key().id()).await.unwrap();
+    hive.owner.add_executor("hive-2", "other-type", hive.executor_key.derive("hive-2").id()).await.unwrap();
+    let keys = KeySource::Given(Arc::clone(&hive.executor_key));
+    let done = hive.approver().approve(&Candidate::of_pool(&keys, "hive", 2).unwrap()).await.unwrap();
+    assert!(matches!(done["hive-1"], Err(NotApproved::NameTaken)), "{done:?}");
+    assert!(matches!(done["hive-2"], Err(NotApproved::OtherType { .. })), "{done:?}");
+    let executors = hive.gateway.executors().await.unwrap();
+    assert!(executors.iter().all(|executor| executor.state == ExecutorState::Pending), "{executors:?}");
 }
 
 #[tokio::test]

@@ -3,11 +3,13 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use colonies::client::ClientError;
 use colonies::messages::ProcessState;
 use colonies::server::{EmbeddedServer, ServerOptions};
+use colony_gateway::bees::KeySource;
+use colony_gateway::bees::approval::Candidate;
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::domain::ledger_id::LedgerId;
 use colony_gateway::ledger::report::Reports as _;
@@ -41,12 +43,14 @@ struct Machine {
 }
 
 impl Machine {
-    /// Five bees with what every machine is given, and a name.
-    fn start(hive: &Hive, name: &str, ledger: &Path, directory: &Path) -> Self {
+    /// Five bees with what every machine is given, and a name, approved beforehand.
+    async fn start(hive: &Hive, name: &str, ledger: &Path, directory: &Path) -> Self {
+        let keys = KeySource::Given(Arc::clone(&hive.executor_key));
+        let approved = hive.approver().approve(&Candidate::of_pool(&keys, name, 5).unwrap()).await.unwrap();
+        assert!(approved.values().all(Result::is_ok), "{approved:?}");
         let mut child = command(directory)
             .env("COLONIES_SERVER_HOST", hive.server.url())
             .env("COLONIES_COLONY_NAME", COLONY)
-            .env("COLONIES_COLONY_PRVKEY", hive.owner_key.to_hex().expose())
             .env("COLONIES_EXECUTOR_PRVKEY", hive.executor_key.to_hex().expose())
             .env("ATTESTATION_PUBKEYS", hive.signer.public().to_hex())
             .env("GATEWAY_LEDGER_SQLITE_PATH", ledger)
@@ -103,9 +107,9 @@ async fn ten_bees_over_two_processes_share_the_work_and_one_that_leaves_or_dies_
     let mut hive = Hive::new().await;
     hive.ledger_id = identity(&ledger).await;
     hive.lease = std::time::Duration::from_secs(3);
-    let mut left = Machine::start(&hive, "left", &ledger, directory.path());
+    let mut left = Machine::start(&hive, "left", &ledger, directory.path()).await;
     left.until_at_work();
-    let mut right = Machine::start(&hive, "right", &ledger, directory.path());
+    let mut right = Machine::start(&hive, "right", &ledger, directory.path()).await;
     right.until_at_work();
 
     let mut processes = Vec::new();
@@ -132,7 +136,7 @@ async fn ten_bees_over_two_processes_share_the_work_and_one_that_leaves_or_dies_
             right.child.kill().unwrap();
         }
     }
-    let third = Machine::start(&hive, "third", &ledger, directory.path());
+    let third = Machine::start(&hive, "third", &ledger, directory.path()).await;
     third.until_at_work();
     for process in &processes {
         hive.ended(process, ProcessState::Success).await;
@@ -157,7 +161,7 @@ async fn a_machine_of_bees_shows_its_health_and_metrics_and_drains_on_a_signal()
     let mut hive = Hive::new().await;
     let ledger = directory.path().join("ledger.db");
     hive.ledger_id = identity(&ledger).await;
-    let mut machine = Machine::start(&hive, "left", &ledger, directory.path());
+    let mut machine = Machine::start(&hive, "left", &ledger, directory.path()).await;
     let ready: serde_json::Value = serde_json::from_str(&machine.line("\"ready\"")).unwrap();
     let admin = ready["admin"].as_str().unwrap().to_owned();
     machine.until_at_work();
@@ -216,6 +220,15 @@ async fn an_installation_is_set_up_from_generated_keys_and_again_without_a_chang
     assert_eq!((code, made.matches(": added").count()), (Some(0), 2), "{made}");
     let (code, there) = run(&mut colony(&["colony", "setup"]));
     assert_eq!((code, there.matches("there, and ours").count()), (Some(0), 2), "{there}");
+
+    // Two machines with two bees each, which need the owner's key no more.
+    for words in ["added and approved", "there, and approved"] {
+        let (code, bees) = run(colony(&["colony", "setup", "--bees", "one,two"]).env("BEE_COUNT", "2"));
+        assert_eq!((code, bees.matches(words).count()), (Some(0), 4), "{bees}");
+    }
+    let executor = format!("three-1={}", key().id());
+    let (code, one) = run(&mut colony(&["colony", "setup", "--executor", &executor]));
+    assert!(code == Some(0) && one.contains("three-1: added and approved"), "{one}");
 
     let stranger = key().to_hex();
     let foreign = |variable: &str| {

@@ -134,8 +134,9 @@ fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Diagnosis
     };
     let (awake, pending) = (bees.iter().filter(|bee| is_at_work(bee, clock)).count(), waiting(bees));
     let detail = format!("{} executors of type {kind}, {awake} seen within 2 min", bees.len());
-    if let Some(name) = pending {
-        let action = format!("approve {name}, or give the bees COLONIES_COLONY_PRVKEY");
+    if let Some((name, id)) = pending {
+        let action =
+            format!("run `colony-gateway colony setup --executor {name}={id}` where COLONIES_COLONY_PRVKEY is");
         return Diagnosis::degraded(NAME, format!("{detail}; {name} waits for approval"), action);
     }
     let silent = silent(bees, clock);
@@ -178,8 +179,10 @@ fn is_at_work(bee: &Executor, clock: &Clock) -> bool {
     bee.state == ExecutorState::Approved && heard(bee).is_some_and(|heard| clock.now().since(heard) <= SEEN_MAX)
 }
 
-fn waiting(bees: &[Executor]) -> Option<&str> {
-    bees.iter().find(|bee| bee.state == ExecutorState::Pending).map(|bee| bee.executorname.as_str())
+/// Name and id of one that the owner has not approved.
+fn waiting(bees: &[Executor]) -> Option<(&str, &str)> {
+    let pending = bees.iter().find(|bee| bee.state == ExecutorState::Pending);
+    pending.map(|bee| (bee.executorname.as_str(), bee.executorid.as_str()))
 }
 
 async fn hearts(config: &Config, names: &[String]) -> Diagnosis {

@@ -55,7 +55,12 @@ pub(super) async fn probe(config: &Config) -> Vec<Diagnosis> {
         Some(inbox) => running(inbox),
         None => Diagnosis::none("inbox", "bees have none"),
     };
-    vec![gateway, inbox]
+    let owners = health["components"][crate::app::owner_keys::COMPONENT]["detail"].as_str().map(|detail| {
+        let action =
+            "take them from this service; `colony setup`, `migrate` and few other commands need them, for a moment";
+        Diagnosis::degraded("owner keys", detail, action)
+    });
+    [gateway, inbox].into_iter().chain(owners).collect()
 }
 
 /// What the process says of its components that are not well.
