@@ -1,7 +1,7 @@
 -- What a person should look at beside events: subscriptions that should give somebody access and do not, and users whom the public
 -- tables do not take, at most `most` of each named; how many findings there are; policies that let users do too much.
 CREATE OR REPLACE FUNCTION gateway.attention(most integer) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = ''
+LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$
     WITH unowned AS MATERIALIZED (
         SELECT s.id, s.customer_id, s.account, s.livemode, s.status, s.tier, g.user_id, g.preference,

@@ -50,7 +50,8 @@ BEGIN
         -- Whose subscriptions were all given to others has nothing left.
         UPDATE gateway.user_access a SET
             subscription_id = NULL, status = 'canceled', tier = 'free', entitles = false, shown = false
-        WHERE a.user_id = ANY (users) AND a.subscription_id IS NOT NULL AND NOT a.user_id = ANY (found);
+        WHERE a.user_id = ANY (ARRAY(SELECT pg_catalog.unnest(users) EXCEPT SELECT pg_catalog.unnest(found)))
+          AND a.subscription_id IS NOT NULL;
     END IF;
     SELECT coalesce(pg_catalog.array_agg(w.user_id), '{}') INTO due
     FROM (

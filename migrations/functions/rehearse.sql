@@ -1,7 +1,8 @@
 -- Rehearses the takeover: writes what the users after `after` have, `most` of them, as it would be written, notes whom the public
 -- tables would not take, and undoes all of it. Answers with the last user, or null when there are none, and those users.
 CREATE OR REPLACE FUNCTION gateway.rehearse(after text, most integer) RETURNS jsonb
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_material = off SET plan_cache_mode = force_generic_plan SET jit = off
 AS $$
 DECLARE
     users text[];

@@ -30,8 +30,8 @@ BEGIN
     END LOOP;
     id_type := coalesce(id_type, 'text');
     UPDATE gateway.user_access a SET shown = true, attempts = 0, retry_at = NULL, fault = NULL
-    WHERE a.user_id = ANY (users) AND NOT a.shown AND gateway.fits(a.user_id, id_type)
-      AND NOT a.user_id = ANY (lacking);
+    WHERE a.user_id = ANY (ARRAY(SELECT pg_catalog.unnest(users) EXCEPT SELECT pg_catalog.unnest(lacking)))
+      AND NOT a.shown AND gateway.fits(a.user_id, id_type);
     -- A constraint or trigger that is put off to the commit would take the truth down with it.
     SET CONSTRAINTS ALL IMMEDIATE;
     IF lacking <> '{}' THEN

@@ -17,11 +17,12 @@ DECLARE
     -- What the users have, with the id in the table's type and, where tiers have rows, the row of the tier.
     source text := 'SELECT x.*, %1$s AS u %2$s FROM gateway.user_access x '
                    'WHERE x.user_id = ANY ($1) AND gateway.fits(x.user_id, %3$L)';
+    rows_of_tiers jsonb;
     plain text := pg_catalog.format(source, gateway.as_public(id_type), '', id_type);
     ref text := CASE
         WHEN columns ->> 'tier_id' IS DISTINCT FROM tiers ->> 'id' THEN NULL
         WHEN tiers ?& ARRAY['creator_id', 'name', 'price'] AND tiers ->> 'id' = 'uuid'
-            THEN 'CASE WHEN x.entitles THEN gateway.platform_tier(x.tier, x.subscription_id) END'
+            THEN 'CASE WHEN x.entitles THEN (%L::pg_catalog.jsonb ->> x.tier)::uuid END'
         WHEN tiers ? 'stripe_subscription_id' THEN '(SELECT r.id FROM public.subscription_tiers r '
             'WHERE r.stripe_subscription_id = (x.subscription_id COLLATE pg_catalog."default"))' END;
     -- The same with the place of each user's row. Every condition on that row is within an outer join, which fixes what is
@@ -32,6 +33,13 @@ DECLARE
                    'AND t.creator_id IS NOT DISTINCT FROM a.u';
     stamp text := CASE WHEN columns ? 'updated_at' THEN ', updated_at = pg_catalog.now()' END;
 BEGIN
+    IF ref LIKE '%\%L%' THEN
+        -- Once a tier, not once a user.
+        SELECT pg_catalog.jsonb_object_agg(t.tier, gateway.platform_tier(t.tier, t.subscription)) INTO rows_of_tiers
+        FROM (SELECT a.tier, pg_catalog.min(a.subscription_id) AS subscription FROM gateway.user_access a
+              WHERE a.user_id = ANY (users) AND a.entitles AND gateway.fits(a.user_id, id_type) GROUP BY 1) t;
+        ref := pg_catalog.format(ref, coalesce(rows_of_tiers, '{}'));
+    END IF;
     IF ref IS NOT NULL THEN
         source := pg_catalog.format(source, gateway.as_public(id_type), ', ' || ref || ' AS ref', id_type);
         wanted := wanted || ARRAY['tier_id', 'a.ref'];
@@ -54,7 +62,8 @@ BEGIN
     PERFORM gateway.release_ids(users, id_type, 'p.subscriber_id = a.u AND p.creator_id = a.u', '');
     EXECUTE pg_catalog.format(
         'INSERT INTO public.subscriptions (subscriber_id, creator_id, %s) SELECT a.u, a.u, %s FROM (%s) a '
-        'WHERE NOT EXISTS (SELECT FROM public.subscriptions t WHERE t.subscriber_id = a.u AND t.creator_id = a.u)',
+        'WHERE (SELECT true FROM public.subscriptions t WHERE t.subscriber_id = a.u AND t.creator_id = t.subscriber_id LIMIT 1) '
+        'IS NULL',
         (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(n), ', ') FROM pg_catalog.unnest(names) n),
         pg_catalog.array_to_string(given, ', '), source) USING users;
     -- The catalogue's row of a tier stays when the user has nothing any more, as counters of the table expect. These count

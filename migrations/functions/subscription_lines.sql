@@ -1,6 +1,6 @@
 -- Subscriptions with their users, those of greatest preference first, for `public.gateway_subscriptions`.
 CREATE OR REPLACE FUNCTION gateway.subscription_lines(most integer) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = ''
+LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$
     SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(l) - 'preference' ORDER BY l.preference DESC, l.id), '[]')
     FROM (

@@ -1,6 +1,6 @@
 -- Counts, recurring revenue and the money of each day as one document, for `public.gateway_summary`.
 CREATE OR REPLACE FUNCTION gateway.summary(days integer) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = ''
+LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$
     SELECT pg_catalog.jsonb_build_object(
         'counts', (SELECT pg_catalog.jsonb_build_object(

@@ -47,7 +47,8 @@ SELECT a.id,
      ORDER BY c.rank DESC, pg_catalog.left(c.version, 24) DESC, c.user_id IS NOT DISTINCT FROM a.present DESC,
          c.version DESC, c.user_id
      LIMIT 1) AS user_id,
-    EXISTS (SELECT FROM gateway.claims c WHERE c.subject = ANY (ARRAY[a.id, a.payer])) AS claimed,
+    -- A count, since the planner reads a table from its beginning for the first of what it takes for many.
+    (SELECT pg_catalog.count(*) FROM gateway.claims c WHERE c.subject = ANY (ARRAY[a.id, a.payer])) > 0 AS claimed,
     a.doubted, a.withheld, a.entitles,
     CASE WHEN a.held THEN a.vouched_status ELSE a.projected_status END AS projected_status,
     CASE WHEN a.held THEN coalesce(a.vouched_preference, '') ELSE a.preference END AS preference,

@@ -1,16 +1,21 @@
 //! The batch function at one million subscriptions: it looks rows up through indexes, and reads no more of them than
-//! the batch concerns. Prints how long batches of 1, 16 and 256 events take; asserts nothing about time.
+//! the batch concerns. So do a takeover and the look at what needs a person. Prints how long batches of 1, 16 and 256 events
+//! take; asserts nothing about time.
 
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::domain::secret::Secret;
+use colony_gateway::ledger::migrations::migrate_in_shadow;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
+use colony_gateway::ledger::report::Reports as _;
+use colony_gateway::ledger::shadow::Shadow as _;
 use colony_gateway::ledger::{Ledger, Outcome};
 use colony_gateway::revenue::rows::RevenueKind;
 use colony_gateway::revenue::verdict::Verdict;
 use sqlx::Row;
 
+use crate::generations::Generation;
 use crate::plans::Planned;
-use crate::postgres::Flavour;
+use crate::postgres::{Database, Flavour};
 use crate::stores::Postgres;
 
 /// Subscriptions and claims; the other tables hold a tenth of it, which is as telling and much quicker to make.
@@ -138,11 +143,68 @@ async fn tables_that_grow_without_being_analysed_cost_a_batch_no_more() {
     }
     // What a connection has counted is there for others when it has ended.
     ledger.close().await;
+    let reads = rows_read(&store.pool).await;
+    let most = i64::try_from(BATCHES * EVENTS).unwrap() * READS_AN_EVENT;
+    assert!((1..=most).contains(&reads), "{reads} rows were read, and {most} are allowed");
+}
+
+/// Rows that were read of the tables of which a user's access is made, and of those in which it is shown.
+async fn rows_read(pool: &sqlx::PgPool) -> i64 {
     let read =
         "SELECT pg_stat_clear_snapshot(), coalesce(sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)), 0)
                 ::bigint AS reads FROM pg_stat_user_tables WHERE relname IN
-                ('claims', 'user_access', 'subscriptions', 'stripe_subscriptions')";
-    let reads: i64 = sqlx::query(read).fetch_one(&store.pool).await.unwrap().get("reads");
-    let most = i64::try_from(BATCHES * EVENTS).unwrap() * READS_AN_EVENT;
-    assert!((1..=most).contains(&reads), "{reads} rows were read, and {most} are allowed");
+                ('claims', 'user_access', 'subscriptions', 'stripe_subscriptions', 'subscription_tiers', 'user_profiles')";
+    sqlx::query(read).fetch_one(pool).await.unwrap().get("reads")
+}
+
+/// Users who are shown at a takeover.
+const TAKEN_OVER: u32 = 2000;
+
+/// Most rows of all these tables that showing a user may make the functions read, looks at what needs a person included.
+const READS_A_USER: i64 = 100;
+
+/// A user reads each table a few times, however many there are, although none was ever analysed.
+async fn a_takeover_reads_a_few_rows_a_user(generation: Generation) {
+    let user = "'00000000-0000-4000-8000-' || lpad(n::text, 12, '0')";
+    let database = Database::create(Flavour::Supabase).await;
+    let users: String =
+        (1..=TAKEN_OVER).map(|number| generation.user(&format!("00000000-0000-4000-8000-{number:012}"))).collect();
+    database.run(&format!("{}{users}", generation.tables())).await;
+    let pool = database.pool().await;
+    migrate_in_shadow(&mut pool.acquire().await.unwrap()).await.unwrap();
+    let script = format!(
+        "DO $$ DECLARE relation regclass; BEGIN
+             FOR relation IN SELECT c.oid FROM pg_class c WHERE c.relkind = 'r'
+                 AND c.relnamespace IN ('gateway'::regnamespace, 'public'::regnamespace) LOOP
+                 EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = off)', relation);
+             END LOOP; END $$;
+         INSERT INTO gateway.stripe_subscriptions (id, version, source, livemode, customer_id, status, projected_status,
+             entitles, preference, tier, items, mrr_minor, will_cancel, cancel_at_period_end, raw)
+         SELECT 'sub_' || n, '1', 'payload', true, 'cus_' || n, 'active', 'active', true, '1.1.sub_' || n, 'silver', 1,
+             999, false, false, '{{}}' FROM generate_series(1, {TAKEN_OVER}) n;
+         INSERT INTO gateway.claims
+         SELECT 'sub_' || n, 80, {user}, 'x', '1' FROM generate_series(1, {TAKEN_OVER}) n;"
+    );
+    database.run(&script).await;
+    database.run("SELECT pg_stat_reset()").await;
+    let config = PostgresConfig { connections: 1, ..PostgresConfig::new(Secret::new(database.url())) };
+    let ledger = PostgresLedger::new(&config).unwrap();
+    ledger.attention(3).await.unwrap();
+    ledger.set_shadow(false).await.unwrap();
+    let mut after = String::new();
+    while let Some(last) = ledger.refresh(&after).await.unwrap() {
+        after = last;
+    }
+    let attention = ledger.attention(3).await.unwrap();
+    ledger.close().await;
+    assert_eq!((attention.orphans, attention.not_shown.entitled), (0, 0));
+    let (reads, most) = (rows_read(&pool).await, i64::from(TAKEN_OVER) * READS_A_USER);
+    assert!((1..=most).contains(&reads), "{generation:?}: {reads} rows were read, and {most} are allowed");
+}
+
+#[tokio::test]
+async fn a_takeover_reads_a_few_rows_a_user_on_every_generation() {
+    for generation in Generation::ALL {
+        a_takeover_reads_a_few_rows_a_user(generation).await;
+    }
 }
