@@ -4,8 +4,8 @@
 -- Kept are all contents of the newest moment and kind, where there are several (`gateway.last_of` tells the last of them), and,
 -- where one of them lists only a part of its items, the newest content that listed all; of the vouched state, of which the row
 -- is made here alone, also a single one. Of several renderings of one event the newest is kept. All that depends on the set of
--- contents alone. The finding about an undecided order is about the present row of the truth: it goes when something newer
--- comes. As `src/ledger/sqlite/settle.rs`; a version's first 24 letters are its moment and kind.
+-- contents alone. The finding about an undecided order is about the present row: it goes when something newer comes. Of the
+-- vouched state there is one only where what the contents give differs. As `src/ledger/sqlite/settle.rs`; a version's first 24 letters are its moment and kind.
 CREATE OR REPLACE FUNCTION gateway.settle(truth text, object text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -19,6 +19,8 @@ DECLARE
     any_partial boolean;
     winner text;
     proof text := 'whole';
+    undecided text := CASE WHEN is_vouched THEN 'vouched_order_undecided' ELSE 'order_undecided' END;
+    is_told boolean := true;
     before text;
     after text;
 BEGIN
@@ -27,11 +29,9 @@ BEGIN
     IF newest IS NULL THEN
         RETURN false;
     END IF;
-    IF NOT is_vouched THEN
-        EXECUTE pg_catalog.format(
-            'DELETE FROM gateway.findings f WHERE f.code = ''order_undecided'' AND f.subject = $1 AND f.event_id IN '
-            '(SELECT gateway.event_of(k.version) FROM gateway.%I k WHERE k.id = $1)', kept) USING object;
-    END IF;
+    EXECUTE pg_catalog.format(
+        'DELETE FROM gateway.findings f WHERE f.code = $2 AND f.subject = $1 AND f.event_id IN '
+        '(SELECT gateway.event_of(k.version) FROM gateway.%I k WHERE k.id = $1)', kept) USING object, undecided;
     EXECUTE pg_catalog.format(
         'DELETE FROM gateway.%1$I k USING gateway.%1$I o WHERE k.id = $1 AND o.id = $1 AND o.version > k.version '
         'AND gateway.event_of(o.version) = gateway.event_of(k.version)', kept) USING object;
@@ -81,11 +81,17 @@ BEGIN
     END IF;
     EXECUTE pg_catalog.format('SELECT t.version || coalesce(pg_catalog.to_jsonb(t) ->> ''tier'', '''') FROM gateway.%I t '
                               'WHERE t.id = $1', truth) INTO after USING object;
-    IF proof <> 'whole' AND NOT is_vouched THEN
+    IF proof <> 'whole' AND is_vouched THEN
+        EXECUTE 'SELECT pg_catalog.count(DISTINCT k.preference) > 1 FROM gateway.kept_vouched k '
+                'WHERE k.id = $1 AND k.version = ANY ($2)' INTO is_told USING object, tied;
+    END IF;
+    IF proof <> 'whole' AND is_told THEN
         INSERT INTO gateway.findings (event_id, code, subject, severity, detail)
-        VALUES (gateway.event_of(winner), 'order_undecided', object,
+        VALUES (gateway.event_of(winner), undecided, object,
             CASE proof WHEN 'open' THEN 'warning' ELSE 'info' END,
-            CASE proof WHEN 'open' THEN 'events of one second do not tell which of them is the last; one was taken, until a '
+            CASE WHEN is_vouched THEN 'events of one second that no rule holds do not tell which of them is the last; access follows '
+                                      'the likeliest of them, until a later event, a release or reconcile'
+                WHEN proof = 'open' THEN 'events of one second do not tell which of them is the last; one was taken, until a '
                                         'later event or reconcile'
                 ELSE 'events of one second lack a change between them; the likeliest order was taken, until a later event' END)
         ON CONFLICT (event_id, code, subject) DO NOTHING;

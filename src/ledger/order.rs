@@ -6,6 +6,9 @@ use crate::revenue::rows::{Finding, SORT_KEY_CLASS, Severity};
 /// Code of the finding that the last of several contents is not known. PostgreSQL's functions say the same.
 pub(super) const ORDER_UNDECIDED: &str = "order_undecided";
 
+/// Code of the finding that the last of several contents is not known by which a held subscription gives access.
+pub(super) const VOUCHED_UNDECIDED: &str = "vouched_order_undecided";
+
 /// What is found about an order that is not proven.
 pub(super) fn finding(proof: Proof, subject: &str) -> Option<Finding> {
     let (severity, detail) = match proof {
@@ -21,6 +24,14 @@ pub(super) fn finding(proof: Proof, subject: &str) -> Option<Finding> {
     };
     let (code, subject, detail) = (ORDER_UNDECIDED.to_owned(), subject.to_owned(), detail.to_owned());
     Some(Finding { code, severity, subject, detail })
+}
+
+/// As [`finding`], of the vouched state of a subscription, where what the contents give differs.
+pub(super) fn vouched_finding(proof: Proof, subject: &str) -> Option<Finding> {
+    let found = finding(proof, subject)?;
+    let detail = "events of one second that no rule holds do not tell which of them is the last; access follows the likeliest of \
+                  them, until a later event, a release or reconcile";
+    Some(Finding { code: VOUCHED_UNDECIDED.to_owned(), detail: detail.to_owned(), ..found })
 }
 
 /// The moment of a version, in milliseconds, and its rank.

@@ -104,6 +104,46 @@ async fn all(store: &dyn Store) {
     every_order(store, &late, |line| !line.entitles && line.status == "active", |line| line.entitles).await;
 }
 
+/// How often the order of what no rule holds is said to be unknown.
+async fn undecided(store: &dyn Store) -> usize {
+    let found = |row: &&String| row.contains("vouched_order_undecided") && row.contains("sub_1");
+    store.contents().await.0["findings"].iter().filter(found).count()
+}
+
+/// Two changes of one second that do not tell which came first are said so where access depends on it, until something newer
+/// comes that no rule holds.
+async fn what_access_follows_is_said_where_it_is_not_known(store: &dyn Store) {
+    let validator = validator();
+    let month = EPOCH_SECONDS + 2_000_000;
+    let note = |text: &str| json!({"metadata": {"note": text}});
+    for (other, said) in [("price_gold", 1), ("price_silver", 0)] {
+        let events = [
+            told("evt_a", 5, "active", other, month, "a", note("x")),
+            told("evt_b", 5, "active", "price_silver", month, "b", note("y")),
+            told("evt_c", 9, "active", "price_gold", month, ATTACK, json!({"items": items("price_silver")})),
+        ];
+        for order in permutations(events.len()) {
+            store.clear().await;
+            for place in &order {
+                let verdicts = validator.validate(std::slice::from_ref(&events[*place])).await;
+                store.ledger().apply(&verdicts).await.unwrap();
+            }
+            assert_eq!(undecided(store).await, said, "{other} in the order {order:?}");
+            let later = told("evt_d", 12, "active", "price_silver", month, "d", note("b"));
+            let verdicts = validator.validate(std::slice::from_ref(&later)).await;
+            store.ledger().apply(&verdicts).await.unwrap();
+            assert_eq!(undecided(store).await, 0, "{other}, later, in the order {order:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_access_follows_is_said_where_it_is_not_known_on_every_store() {
+    what_access_follows_is_said_where_it_is_not_known(&Sqlite::hasty()).await;
+    what_access_follows_is_said_where_it_is_not_known(&Postgres::direct(Flavour::Plain).await).await;
+    what_access_follows_is_said_where_it_is_not_known(&Postgres::rest().await).await;
+}
+
 #[tokio::test]
 async fn the_vouched_state_is_the_newest_of_what_vouched_events_tell_in_a_file() {
     all(&Sqlite::hasty()).await;

@@ -7,8 +7,8 @@
 //! - of the vouched state, whose rows are made here alone, also a single one.
 //!
 //! Of several renderings of one event the newest is kept. All that depends on the set of contents alone, not on the order in
-//! which they came. The finding about an undecided order is about the present row of the truth: it goes when something newer
-//! comes.
+//! which they came. The finding about an undecided order is about the present row: it goes when something newer comes. Of the
+//! vouched state there is one only where what the contents give differs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::truth::{Truth, is_told};
 use crate::domain::ids::EventId;
 use crate::ledger::expiry::is_reduced;
-use crate::ledger::order::{ORDER_UNDECIDED, finding, moment_of};
+use crate::ledger::order::{ORDER_UNDECIDED, VOUCHED_UNDECIDED, finding, moment_of, vouched_finding};
 use crate::revenue::order::{self, Moment, Proof, Told};
 use crate::revenue::rows::{Rank, SORT_KEY_CLASS, SORT_KEY_EVENT, event_of_sort_key};
 
@@ -68,7 +68,12 @@ pub(super) fn settle(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> 
     if tied.iter().any(|(version, partial)| *partial && *version == winner) {
         complete(transaction, truth, id)?;
     }
-    if let Some(row) = finding(proof, id).filter(|_| !truth.is_vouched()) {
+    let found = match truth.is_vouched() {
+        false => finding(proof, id),
+        true if differs(transaction, id, &newest)? => vouched_finding(proof, id),
+        true => None,
+    };
+    if let Some(row) = found {
         super::entries::record_finding(transaction, &EventId::new(event_of_sort_key(&winner)), &row)?;
     }
     Ok(before != held(transaction)?)
@@ -103,16 +108,22 @@ fn event_of(version: &str) -> String {
 
 /// Removes the finding about an order, which stands under one of the events whose contents are kept.
 fn forget_finding(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<()> {
-    if truth.is_vouched() {
-        return Ok(());
-    }
+    let code = if truth.is_vouched() { VOUCHED_UNDECIDED } else { ORDER_UNDECIDED };
     let sql = format!(
         "DELETE FROM findings WHERE code = ?2 AND subject = ?1
          AND event_id IN (SELECT {} FROM {} WHERE id = ?1)",
         event_of("version"),
         truth.kept
     );
-    transaction.prepare_cached(&sql)?.execute([id, ORDER_UNDECIDED]).map(drop)
+    transaction.prepare_cached(&sql)?.execute([id, code]).map(drop)
+}
+
+/// Whether the vouched contents of a subscription of this moment and kind give different access.
+fn differs(transaction: &Transaction<'_>, id: &str, class: &str) -> rusqlite::Result<bool> {
+    let sql = format!(
+        "SELECT count(DISTINCT preference) > 1 FROM kept_vouched WHERE id = ?1 AND substr(version, 1, {SORT_KEY_CLASS}) = ?2"
+    );
+    transaction.prepare_cached(&sql)?.query_row([id, class], |row| row.get(0))
 }
 
 /// The last of several contents of one moment.
