@@ -1,7 +1,10 @@
 //! The PostgreSQL ledger over its own connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use colony_gateway::domain::clock::Clock;
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::migrations::{Standing, migrate, plan};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
@@ -9,11 +12,15 @@ use colony_gateway::ledger::projections::refresh;
 use colony_gateway::ledger::report::REPORT_LINES_MAX;
 use colony_gateway::ledger::shadow::Shadow as _;
 use colony_gateway::ledger::{Disposition, Ledger, LedgerError, LedgerErrorKind, Outcome};
+use colony_gateway::revenue::guardian::Guardian;
+use colony_gateway::revenue::project::Settings;
+use colony_gateway::revenue::validator::Validator;
 use colony_gateway::revenue::verdict::Verdict;
+use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use crate::contract;
-use crate::plans::Planned;
+use crate::plans::{EPOCH_SECONDS, Planned, at};
 use crate::pooler::Pooler;
 use crate::postgres::{Database, Flavour};
 use crate::stores::{Postgres, Store};
@@ -333,5 +340,40 @@ async fn it_works_through_a_pooler_that_changes_servers_and_forbids_named_statem
         assert_eq!(ledger.apply(&batch).await.unwrap(), [Outcome::Applied]);
         assert_eq!(ledger.apply(&batch).await.unwrap(), [Outcome::Duplicate]);
         ledger.check().await.unwrap();
+    }
+}
+
+/// An event that makes a subscription of `user_1`, in this mode.
+fn sold(id: &str, livemode: bool, status: &str) -> Bytes {
+    let item = json!({"id": "si_1", "quantity": 1, "price": {"id": "price_gold", "unit_amount": 1000, "currency": "eur",
+        "recurring": {"interval": "month", "interval_count": 1}}});
+    let event = json!({"id": format!("evt_{id}"), "object": "event", "type": "customer.subscription.updated",
+        "created": EPOCH_SECONDS, "livemode": livemode, "data": {"object": {"id": id, "object": "subscription",
+            "status": status, "customer": format!("cus_{id}"), "livemode": livemode, "created": EPOCH_SECONDS,
+            "metadata": {"userId": "user_1"}, "current_period_end": EPOCH_SECONDS + 2_000_000,
+            "items": {"object": "list", "data": [item], "has_more": false}}}});
+    Bytes::from(event.to_string())
+}
+
+#[tokio::test]
+async fn a_subscription_of_test_mode_gives_access_only_to_users_who_have_none_of_live_mode() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    let validator = Validator::new(Settings::default(), Arc::new(Guardian::default()), Clock::manual(at(0)));
+    let test = sold("sub_test", false, "active");
+    let cases = [
+        (vec![test.clone()], ("sub_test", true)),
+        (vec![sold("sub_live", true, "canceled"), test.clone()], ("sub_live", false)),
+        (vec![test.clone(), sold("sub_live", true, "canceled")], ("sub_live", false)),
+        (vec![test, sold("sub_live", true, "active")], ("sub_live", true)),
+    ];
+    for (events, expected) in cases {
+        store.clear().await;
+        for event in &events {
+            let verdicts = validator.validate(std::slice::from_ref(event)).await;
+            store.ledger().apply(&verdicts).await.unwrap();
+        }
+        let statement = "SELECT subscription_id, entitles FROM gateway.user_access WHERE user_id = 'user_1'";
+        let (id, entitles): (String, bool) = sqlx::query_as(statement).fetch_one(&store.pool).await.unwrap();
+        assert_eq!((id.as_str(), entitles), expected, "{events:?}");
     }
 }

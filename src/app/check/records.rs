@@ -9,7 +9,7 @@ use crate::config::{Config, LedgerConfig};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::ledger::postgres::PostgresConfig;
-use crate::ledger::report::StateOfRecord;
+use crate::ledger::report::{RecurringLine, StateOfRecord};
 use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::telemetry::health::Level;
 
@@ -47,6 +47,23 @@ async fn role(ledger: &dyn StateOfRecord) -> Option<Diagnosis> {
                           docs/runbook.md, \"Two roles of the database\"";
             Diagnosis::degraded(NAME, format!("{role} {excess}: so may whoever takes the gateway over"), action)
         }
+    })
+}
+
+/// Says when subscriptions of test mode give access beside live ones, for a test card pays for them.
+fn modes(recurring: &[RecurringLine]) -> Option<Diagnosis> {
+    let entitle = |livemode: bool| {
+        let of_mode = recurring.iter().filter(|line| line.livemode == livemode && line.account.is_none());
+        of_mode.map(|line| line.subscriptions).sum::<u64>()
+    };
+    let (live, test) = (entitle(true), entitle(false));
+    (live > 0 && test > 0).then(|| {
+        let detail = format!(
+            "{test} subscriptions of test mode give access beside {live} of live mode, to users without a live subscription: a \
+             test card pays for them"
+        );
+        let action = "set GATEWAY_STRIPE_MODE=live (or `mode` of the endpoint), and give test mode a gateway and a database of its own";
+        Diagnosis::degraded("modes", detail, action)
     })
 }
 
@@ -96,6 +113,9 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
             let mut diagnoses = vec![reachable];
             diagnoses.extend(role(&*ledger).await);
             diagnoses.extend(access(&*ledger).await);
+            if let Ok(summary) = ledger.summary(1).await {
+                diagnoses.extend(modes(&summary.recurring));
+            }
             return diagnoses;
         }
         Err(error) => {
@@ -119,4 +139,30 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
             Diagnosis::down(NAME, chain(&error), action)
         }
     }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_mode_that_gives_access_beside_live_mode_is_told() {
+        let line = |livemode, account: Option<&str>, subscriptions| RecurringLine {
+            livemode,
+            account: account.map(str::to_owned),
+            tier: None,
+            currency: None,
+            subscriptions,
+            mrr_minor: 0,
+        };
+        let told = modes(&[line(true, None, 2), line(true, None, 1), line(false, None, 4)]).unwrap();
+        assert!(told.detail.starts_with("4 subscriptions of test mode give access beside 3"), "{}", told.detail);
+        for alone in [line(false, None, 4), line(true, None, 4), line(false, None, 0)] {
+            assert!(modes(&[alone, line(true, None, 0)]).is_none());
+        }
+        assert!(
+            modes(&[line(true, None, 1), line(false, Some("acct_1"), 4)]).is_none(),
+            "accounts of others give nothing"
+        );
+    }
 }
