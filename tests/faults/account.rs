@@ -156,8 +156,9 @@ mod tests {
         assert!(passes(""));
         for tampering in [
             "DELETE FROM events WHERE rowid = (SELECT MAX(rowid) FROM events)",
-            "INSERT INTO events SELECT 'evt_unheard_of', type, account, livemode, created, api_version, object_id, payload,
-             outcome, rule, reason, recorded_at FROM events LIMIT 1",
+            "INSERT INTO events (id, type, account, livemode, created, api_version, object_id, payload, outcome, recorded_at)
+             SELECT 'evt_unheard_of', type, account, livemode, created, api_version, object_id, payload, outcome, recorded_at
+             FROM events LIMIT 1",
             "DELETE FROM stripe_subscriptions WHERE rowid = (SELECT MIN(rowid) FROM stripe_subscriptions)",
             "UPDATE revenue_entries SET amount_minor = amount_minor * 2",
         ] {
