@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn test_mode_that_gives_access_beside_live_mode_is_told() {
+    fn access_by_test_mode_beside_live_mode_is_told() {
         let line = |livemode, account: Option<&str>, subscriptions| RecurringLine {
             livemode,
             account: account.map(str::to_owned),
