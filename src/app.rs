@@ -60,6 +60,9 @@ use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::TraceSetupError;
 
+/// Longest wait for an answer of the ledger that a person asked for.
+const PERSON_WAITS_MAX: Duration = Duration::from_mins(1);
+
 /// Longest wait for the ledger before a start goes on without its word.
 const LEDGER_CHECK_MAX: Duration = Duration::from_secs(3);
 
@@ -151,6 +154,14 @@ pub struct Gateway {
 /// reached is not, since webhooks are stored without it.
 pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     let ledger = prepare_ledger(config, clock)?;
+    check_ledger(config, &*ledger).await?;
+    Ok(ledger)
+}
+
+/// As [`open_ledger`], for questions about everybody that a person waits for: each answer may take a minute.
+pub async fn open_ledger_for_a_person(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
+    finish_restore(config).map_err(StartError::Restore)?;
+    let ledger = pipeline::ledger_within(config, clock, PERSON_WAITS_MAX)?;
     check_ledger(config, &*ledger).await?;
     Ok(ledger)
 }

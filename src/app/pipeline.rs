@@ -1,6 +1,7 @@
 //! From settings to the pipeline that turns events into verdicts, and to the ledger that takes them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::StartError;
 use crate::config::{Config, LedgerConfig};
@@ -56,8 +57,20 @@ pub(super) fn validator(config: &Config, api: Option<Arc<StripeApi>>, clock: &Cl
     })
 }
 
+/// Longest wait for an answer of the ledger.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
 /// The state of record that the configuration names. Nobody is asked yet.
 pub(super) fn ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
+    ledger_within(config, clock, ANSWER_MAX)
+}
+
+/// The same, whose answers may take so long.
+pub(super) fn ledger_within(
+    config: &Config,
+    clock: &Clock,
+    deadline: Duration,
+) -> Result<Arc<dyn StateOfRecord>, StartError> {
     Ok(match &config.ledger {
         LedgerConfig::Sqlite { path } => {
             if let Some(parent) = path.parent() {
@@ -69,12 +82,12 @@ pub(super) fn ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRe
         LedgerConfig::Postgres { url, connections } => {
             let connections = u32::try_from(*connections).unwrap_or(u32::MAX);
             let shadow = config.shadow.is_some();
-            let postgres = PostgresConfig { connections, shadow, ..PostgresConfig::new(url.clone()) };
+            let postgres = PostgresConfig { connections, deadline, shadow, ..PostgresConfig::new(url.clone()) };
             Arc::new(PostgresLedger::new(&postgres).map_err(StartError::Ledger)?)
         }
         LedgerConfig::Supabase { url, key, .. } => {
             let shadow = config.shadow.is_some();
-            let supabase = SupabaseConfig { shadow, ..SupabaseConfig::new(url.as_str(), key.clone()) };
+            let supabase = SupabaseConfig { deadline, shadow, ..SupabaseConfig::new(url.as_str(), key.clone()) };
             Arc::new(SupabaseLedger::new(&supabase).map_err(StartError::Ledger)?)
         }
     })
