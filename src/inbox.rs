@@ -2,12 +2,13 @@
 //!
 //! Guarantees: an append resolves only after the commit that holds it has been fsynced; an event is stored once per
 //! endpoint; an entry is worked on by one holder of a [`Lease`] at a time, and a lease that was lost cannot conclude
-//! anything; nothing that has not been settled is ever removed.
+//! anything; no entry that has not been settled is ever removed, and the body of one that is dead or in quarantine only after
+//! the time that an operator set for it.
 //!
 //! It does not know what an event means. It is owned by one process at a time, which a lock file enforces.
 //!
-//! One thread writes and commits what has queued up meanwhile in one transaction (group commit, `synchronous=FULL`);
-//! another moves committed pages from the write-ahead log into the file, so that commits do not wait for it.
+//! One thread writes and commits what has queued up meanwhile in one transaction (group commit, with `synchronous=FULL` if any
+//! of it must survive a power cut); another moves committed pages from the write-ahead log into the file, so that commits do not wait for it.
 
 mod append;
 mod awaiting;
