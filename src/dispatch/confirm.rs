@@ -40,7 +40,6 @@ const PROCESSES_MAX: u32 = 4096;
 enum CallEnd {
     Asked { process: ProcessId, ended: bool },
     Cancelled,
-    Probed,
 }
 
 /// The task that confirms. Runs beside the pumps.
@@ -58,6 +57,8 @@ pub struct Confirm {
     stage: Stage,
     /// The rehearsal that goes on, if any.
     rehearsals: JoinSet<()>,
+    /// The one question that finds out how the server is.
+    probes: JoinSet<()>,
 }
 
 impl std::fmt::Debug for CallEnd {
@@ -74,7 +75,7 @@ impl Confirm {
         completions: Option<mpsc::Receiver<Completed>>,
     ) -> Self {
         let (member, routing) = (submitter.member.clone(), settler.routing.clone());
-        let (asking, calls, rehearsals) = (HashSet::new(), JoinSet::new(), JoinSet::new());
+        let (asking, calls, rehearsals, probes) = (HashSet::new(), JoinSet::new(), JoinSet::new(), JoinSet::new());
         let stage = Stage {
             submitter,
             ledger: settler.ledger.clone(),
@@ -82,7 +83,7 @@ impl Confirm {
             clock: settler.clock.clone(),
             every: status.first,
         };
-        Self { member, status, routing, settler, completions, asking, calls, stage, rehearsals }
+        Self { member, status, routing, settler, completions, asking, calls, stage, rehearsals, probes }
     }
 
     /// Runs until draining begins, and then until the bees of this program are gone, so that what they bring to its end
@@ -100,6 +101,7 @@ impl Confirm {
                     self.answered(answer).await;
                 },
                 Some(_) = self.rehearsals.join_next() => {}
+                Some(_) = self.probes.join_next() => {}
                 _ = looks.tick() => self.look().await,
                 // The switch lives as long as the routing, which this task holds.
                 _ = wishes.changed() => self.routing.refresh(),
@@ -158,12 +160,13 @@ impl Confirm {
 
     /// Finds out by itself how server and bees are, when that is not known: no event has to come for it.
     fn probe(&mut self) {
-        if let Some(permit) = self.routing.admit_server_probe() {
+        if self.probes.is_empty()
+            && let Some(permit) = self.routing.admit_server_probe()
+        {
             let (member, routing) = (self.member.get(), self.routing.clone());
-            self.calls.spawn(async move {
+            self.probes.spawn(async move {
                 let answer = member.statistics().await;
-                routing.called(permit, answer.as_ref().err());
-                CallEnd::Probed
+                routing.probed(permit, answer.as_ref().err());
             });
         }
         if self.rehearsals.is_empty()

@@ -75,6 +75,8 @@ struct Shared {
     is_overdue: AtomicBool,
     /// The server has answered once.
     has_answered: AtomicBool,
+    /// The last call failed. As long as that is so, what was known before it is not known any more.
+    has_failed: AtomicBool,
     /// What the server did last that was wrong.
     fault: Mutex<String>,
     /// What the bees did last that was wrong.
@@ -103,6 +105,7 @@ impl Routing {
             after: options.after,
             is_overdue: AtomicBool::new(false),
             has_answered: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             fault: Mutex::default(),
             bees_fault: Mutex::default(),
             metrics,
@@ -157,9 +160,13 @@ impl Routing {
             && self.0.fault.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Leave to find out how the server is, when that is not known: it never answered, or it failed and the wait is over.
+    /// Leave to find out how the server is, when that is not known: it never answered, the last call failed, or the
+    /// breaker's wait is over. A server that fails before the traffic pauses would otherwise pass for a sound one until
+    /// the next event comes.
     pub(super) fn admit_server_probe(&self) -> Option<Permit> {
-        let is_known = self.0.has_answered.load(Ordering::Relaxed) && self.0.server.state() == BreakerState::Closed;
+        let is_known = self.0.has_answered.load(Ordering::Relaxed)
+            && !self.0.has_failed.load(Ordering::Relaxed)
+            && self.0.server.state() == BreakerState::Closed;
         if self.is_wished() && !is_known { self.0.server.admit().ok() } else { None }
     }
 
@@ -184,6 +191,7 @@ impl Routing {
         match error {
             None => {
                 self.0.has_answered.store(true, Ordering::Relaxed);
+                self.0.has_failed.store(false, Ordering::Relaxed);
                 permit.succeed();
             }
             Some(error) => {
@@ -195,6 +203,7 @@ impl Routing {
                     source = cause.source();
                 }
                 *self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) = text;
+                self.0.has_failed.store(true, Ordering::Relaxed);
                 permit.fail();
             }
         }
@@ -202,6 +211,18 @@ impl Routing {
         if was_unasked {
             // Those who wait for the first answer, whatever it was.
             self.0.changes.send_modify(|_| ());
+        }
+    }
+
+    /// Tells how a probe of [`Self::admit_server_probe`] went. A server that answers a question is there again, but only a
+    /// job that it takes forgives the jobs that it did not take: while the breaker is closed its count goes on.
+    pub(super) fn probed(&self, permit: Permit, error: Option<&ClientError>) {
+        if error.is_none() && !permit.is_probe() && self.0.has_answered.load(Ordering::Relaxed) {
+            self.0.has_failed.store(false, Ordering::Relaxed);
+            drop(permit);
+            self.refresh();
+        } else {
+            self.called(permit, error);
         }
     }
 
@@ -278,6 +299,13 @@ impl Routing {
             }
         } else if shared.is_overdue.load(Ordering::Relaxed) {
             "the oldest entry has waited too long".to_owned()
+        } else if shared.has_failed.load(Ordering::Relaxed) {
+            let fault = shared.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            return (
+                Route::ColonyOs,
+                Level::Degraded,
+                format!("took jobs; the last call failed and is repeated: {fault}"),
+            );
         } else {
             return (Route::ColonyOs, Level::Ok, "takes jobs".to_owned());
         };
@@ -324,6 +352,38 @@ mod tests {
         assert!(routing.admit().is_none(), "one probe at a time");
         routing.called(probe.server, None);
         assert_eq!((in_force.get(), board.read()["colony"].status), (Route::ColonyOs, Level::Ok));
+    }
+
+    #[test]
+    fn a_server_that_fails_before_traffic_pauses_is_asked_until_it_answers_or_is_left_alone() {
+        let (routing, in_force, _, board, clock) = routing();
+        assert!(routing.admit_server_probe().is_none(), "all is known");
+        routing.called(routing.admit().unwrap().server, Some(&fault()));
+        let health = &board.read()["colony"];
+        assert_eq!((in_force.get(), health.status), (Route::ColonyOs, Level::Degraded));
+        assert!(health.detail.contains("no complete reply"), "{}", health.detail);
+        routing.probed(routing.admit_server_probe().unwrap(), None);
+        assert_eq!((in_force.get(), board.read()["colony"].status), (Route::ColonyOs, Level::Ok));
+        assert!(routing.admit_server_probe().is_none(), "all is known again");
+        routing.called(routing.admit().unwrap().server, Some(&fault()));
+        routing.probed(routing.admit_server_probe().unwrap(), Some(&fault()));
+        assert!(routing.admit_server_probe().is_none(), "three failures: the wait of the breaker has begun");
+        assert_eq!((in_force.get(), board.read()["colony"].status), (Route::Direct, Level::Degraded));
+        clock.advance(MINUTE);
+        routing.probed(routing.admit_server_probe().unwrap(), None);
+        assert_eq!((in_force.get(), board.read()["colony"].status), (Route::ColonyOs, Level::Ok));
+    }
+
+    #[test]
+    fn jobs_that_are_not_taken_open_the_breaker_though_questions_are_answered() {
+        let (routing, in_force, ..) = routing();
+        for _ in 0..3 {
+            routing.called(routing.admit().unwrap().server, Some(&fault()));
+            if let Some(probe) = routing.admit_server_probe() {
+                routing.probed(probe, None);
+            }
+        }
+        assert_eq!(in_force.get(), Route::Direct);
     }
 
     #[test]
