@@ -12,6 +12,7 @@ pub mod erase;
 pub mod findings;
 pub mod inbox;
 pub mod keys;
+mod left_to_build;
 pub mod migrate;
 pub mod moment;
 pub mod projections;

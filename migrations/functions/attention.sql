@@ -1,5 +1,6 @@
 -- What a person should look at beside events: subscriptions that should give somebody access and do not, and users whom the public
--- tables do not take, at most `most` of each named; how many findings there are; policies that let users do too much.
+-- tables do not take, at most `most` of each named; how many findings there are; policies that let users do too much; what
+-- is left to build.
 CREATE OR REPLACE FUNCTION gateway.attention(most integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$
@@ -33,5 +34,8 @@ AS $$
                   ORDER BY a.entitles DESC, a.user_id LIMIT most) w),
         'policies', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(p) ORDER BY p.relation, p.policy, p.problem), '[]')
             FROM gateway.weak_policies() p),
+        'left', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('what', l.what, 'statement', l.statement)
+                ORDER BY l.place), '[]')
+            FROM gateway.left_to_build() WITH ORDINALITY l (what, statement, place)),
         'orphans', (SELECT pg_catalog.count(*) FROM gateway.subscription_grants g WHERE g.user_id IS NULL))
 $$;

@@ -1,29 +1,44 @@
--- Where rows have subscriber and creator, platform rows are those in which both are the same user. They get the `user_id` that readers
--- filter on; rows of a creator's subscribers keep it empty, so that a reader who expects one active row finds one.
+-- Indexes of `public.subscriptions`, and the `user_id` that readers filter on. Where rows have subscriber and creator, platform rows
+-- are those in which both are the same user. They get it; rows of a creator's subscribers keep it empty, so that a reader who
+-- expects one active row finds one.
+--
+-- All of that holds up the table's writers, for as long as it is large. On a large one it is left to what comes after the transaction
+-- (`gateway.left_to_build`); until then the gateway works, and searches the table. A partitioned table counts as small: PostgreSQL
+-- builds no index of one beside its writers.
 CREATE OR REPLACE FUNCTION gateway.index_subscriptions() RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
+DECLARE
+    -- In bytes: some hundred thousand rows, of which the indexes are built within a second.
+    small_max CONSTANT bigint := 16 * 1024 * 1024;
+    lacking record;
 BEGIN
-    CREATE INDEX IF NOT EXISTS gateway_subscriptions_by_user ON public.subscriptions (user_id);
-    CREATE INDEX IF NOT EXISTS gateway_subscriptions_by_stripe_id ON public.subscriptions (stripe_subscription_id);
-    IF gateway.subscriptions_form() = 'users' THEN
+    IF pg_catalog.pg_relation_size('public.subscriptions') > small_max THEN
+        IF EXISTS (SELECT FROM gateway.left_to_build()) THEN
+            RAISE NOTICE 'public.subscriptions is large: its indexes are not built within this transaction'
+                USING HINT = '`colony-gateway migrate` builds them afterwards. Without it, run each statement of '
+                             'SELECT statement FROM gateway.left_to_build() by itself.';
+        END IF;
         RETURN;
     END IF;
-    IF EXISTS (
-        SELECT FROM public.subscriptions s WHERE s.subscriber_id = s.creator_id
-        GROUP BY s.subscriber_id HAVING pg_catalog.count(*) > 1
-    ) THEN
-        RAISE WARNING 'public.subscriptions has users with several platform rows'
-            USING HINT = 'Readers that expect one row show such a user as free: merge the rows, then call '
-                         'gateway.prepare_subscriptions() again.';
-    ELSE
-        CREATE UNIQUE INDEX IF NOT EXISTS gateway_subscriptions_platform_row
-            ON public.subscriptions (subscriber_id) WHERE subscriber_id = creator_id;
-    END IF;
-    IF EXISTS (SELECT FROM pg_catalog.pg_attribute a
-               JOIN pg_catalog.pg_attribute b ON b.attrelid = a.attrelid AND b.attname = 'subscriber_id'
-               WHERE a.attrelid = 'public.subscriptions'::pg_catalog.regclass AND a.attname = 'user_id'
-                 AND a.attgenerated = '' AND a.atttypid = b.atttypid) THEN
+    FOR lacking IN SELECT l.what, l.statement FROM gateway.left_to_build() l WHERE l.statement LIKE '% INDEX %' LOOP
+        -- Not in one condition: where rows are users', the columns are not there.
+        IF lacking.statement LIKE 'CREATE UNIQUE %' THEN
+            IF EXISTS (SELECT FROM public.subscriptions s WHERE s.subscriber_id = s.creator_id
+                       GROUP BY s.subscriber_id HAVING pg_catalog.count(*) > 1) THEN
+                RAISE WARNING 'public.subscriptions has users with several platform rows'
+                    USING HINT = 'Readers that expect one row show such a user as free: merge the rows, then call '
+                                 'gateway.prepare_subscriptions() again.';
+                CONTINUE;
+            END IF;
+        END IF;
+        EXECUTE pg_catalog.replace(lacking.statement, ' CONCURRENTLY', '');
+    END LOOP;
+    IF gateway.subscriptions_form() = 'pairs' AND EXISTS (
+            SELECT FROM pg_catalog.pg_attribute a
+            JOIN pg_catalog.pg_attribute b ON b.attrelid = a.attrelid AND b.attname = 'subscriber_id'
+            WHERE a.attrelid = 'public.subscriptions'::pg_catalog.regclass AND a.attname = 'user_id'
+              AND a.attgenerated = '' AND a.atttypid = b.atttypid) THEN
         -- Triggers of the table are not the gateway's and may name tables without their schema.
         PERFORM pg_catalog.set_config('search_path', 'pg_catalog, public, extensions, pg_temp', true);
         UPDATE public.subscriptions SET user_id = subscriber_id

@@ -158,8 +158,16 @@ pub async fn predict(ledger: &dyn StateOfRecord) -> Result<Prediction, LedgerErr
 ///
 /// # Errors
 /// When the database refuses or cannot be reached. What was shown stays.
-pub async fn end(ledger: &dyn StateOfRecord, mut tell: impl FnMut(u64)) -> Result<u64, LedgerError> {
+pub async fn end(ledger: &dyn StateOfRecord, tell: impl FnMut(u64)) -> Result<u64, LedgerError> {
     ledger.set_shadow(false).await?;
+    show_all(ledger, tell).await
+}
+
+/// Shows what users have, user by user; tells after each transaction.
+///
+/// # Errors
+/// As [`end`].
+pub async fn show_all(ledger: &dyn StateOfRecord, mut tell: impl FnMut(u64)) -> Result<u64, LedgerError> {
     let (mut last, mut transactions) = (String::new(), 0);
     while let Some(user) = ledger.refresh(&last).await? {
         last = user;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use sqlx::Connection as _;
 
+use super::left_to_build;
 use crate::config::{Config, ConfigError, Fault, Sources};
 use crate::ledger::migrations::{self, Plan, RoleName, Standing, Touch, Wanted};
 use crate::ledger::postgres::PostgresConfig;
@@ -51,6 +52,7 @@ pub async fn run(args: MigrateArgs, sources: &Sources) -> anyhow::Result<ExitCod
     if let Some(role) = &wanted.runtime_role {
         writeln!(out, "the role {role} may call what `serve` and `bee` call: give them its URL")?;
     }
+    left_to_build::build(&mut out, &mut connection).await?;
     for weak in projections::weak_policies(&mut connection).await? {
         writeln!(out, "note: {weak}")?;
     }
@@ -90,10 +92,14 @@ fn show(out: &mut impl std::io::Write, plan: &Plan) -> anyhow::Result<ExitCode> 
         Touch::Made => writeln!(out, "{:<48} would be made", "table public.subscriptions")?,
         Touch::Completed => writeln!(
             out,
-            "{:<48} would be completed: columns that it lacks, indexes, policies and a trigger; one for fans of creators gets the \
-             trigger alone",
+            "{:<48} would be completed: columns that it lacks, indexes (of a large one beside its writers), policies and a \
+             trigger; one for fans of creators gets the trigger alone",
             "table public.subscriptions"
         )?,
+    }
+    for left in &plan.left {
+        waits = true;
+        writeln!(out, "{:<48} would be built beside the writers of public.subscriptions", left.what)?;
     }
     writeln!(out, "{applied} of {} files are applied", migrations::ALL.len())?;
     Ok(if waits { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use super::left_to_build;
 use super::migrate::connect;
 use crate::config::{Config, Sources};
 use crate::ledger::projections::{self, LatePayers, Mode, Projection};
@@ -35,7 +36,10 @@ pub async fn run(command: ProjectionsCommand, sources: &Sources) -> anyhow::Resu
     let mut out = std::io::stdout().lock();
     match command {
         ProjectionsCommand::Show => {}
-        ProjectionsCommand::Set { table, mode } => projections::set(&mut connection, table, mode).await?,
+        ProjectionsCommand::Set { table, mode } => {
+            projections::set(&mut connection, table, mode).await?;
+            left_to_build::build(&mut out, &mut connection).await?;
+        }
         ProjectionsCommand::LatePayers { told } => projections::set_late_payers(&mut connection, told).await?,
         ProjectionsCommand::Refresh => projections::refresh(&mut connection).await.map(|_| ())?,
     }

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use self::report::Finds;
+use super::left_to_build;
+use super::migrate::connect;
 use crate::app;
 use crate::app::evidence::Gathered;
 use crate::app::shadow::Prediction;
@@ -86,7 +88,7 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
             if is_shadow {
                 print_gathered(&mut out, &app::evidence::gather(&config, &*ledger, &clock).await?)?;
             }
-            return take_over(&mut out, &*ledger, is_shadow, args).await;
+            return take_over(&mut out, &config, &*ledger, is_shadow, args).await;
         }
         ShadowCommand::Report(args) => {
             let report = ledger.shadow_report(args.most).await?;
@@ -150,6 +152,7 @@ fn print_given_back(out: &mut impl std::io::Write, given_back: &GivenBack) -> st
 /// Says how many it is about, and takes over.
 async fn take_over(
     out: &mut impl std::io::Write,
+    config: &Config,
     ledger: &dyn StateOfRecord,
     is_shadow: bool,
     args: EndArgs,
@@ -172,7 +175,13 @@ async fn take_over(
             return Ok(ExitCode::FAILURE);
         }
     }
-    let transactions = app::shadow::end(ledger, |_| {}).await?;
+    ledger.set_shadow(false).await?;
+    // Before users are shown: without its indexes a large table is searched for each of them.
+    match connect(config).await {
+        Ok(mut connection) => left_to_build::build(out, &mut connection).await?,
+        Err(_) => left_to_build::print(out, &ledger.attention(0).await?.left)?,
+    }
+    let transactions = app::shadow::show_all(ledger, |_| {}).await?;
     let NotShown { entitled, others } = ledger.attention(0).await?.not_shown;
     writeln!(out, "the database is live; what users have was written in {transactions} transactions")?;
     writeln!(out, "start the gateways with GATEWAY_MODE=live")?;

@@ -3,11 +3,13 @@
 //! The files under `migrations/` are plain SQL: numbered ones for tables, which run once, and one a function or view, which
 //! runs whenever its text changed. [`print()`] makes one file of them all, so that Supabase's own tool or `psql` can run
 //! them too. What ran is recorded with the checksum of its text. A run is one transaction: either all of it is there or
-//! nothing. Statements go as plain text, so a transaction pooler is no hindrance.
+//! nothing. Statements go as plain text, so a transaction pooler is no hindrance. What would hold up the writers of a large
+//! public table is left to [`build`], which comes after it.
 //!
 //! Guarantees nothing about tables that are not the gateway's beyond what `gateway.prepare_subscriptions` does.
 
 mod files;
+mod left;
 mod role;
 mod script;
 mod standing;
@@ -16,6 +18,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 pub use self::files::{ALL, File, Kind};
+pub use self::left::{Built, LOCK_MAX, build, left};
 pub use self::role::{Caller, RoleName};
 pub use self::script::{Wanted, print};
 pub use self::standing::{Installed, Standing, Step};
@@ -25,6 +28,7 @@ use self::files::{PREPARE, RECORD, RETIRE};
 use self::script::begin;
 use self::standing::Recorded;
 use super::driver::{NAME, fault};
+use super::report::LeftToBuild;
 use super::{LedgerError, LedgerErrorKind};
 
 /// The public table that a run can touch.
@@ -41,6 +45,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What would become of `public.subscriptions`.
     pub public_table: Touch,
+    /// What it lacks, and would be built beside its writers; what comes with the pending steps is not in it.
+    pub left: Vec<LeftToBuild>,
 }
 
 /// What a run does to `public.subscriptions`. No other public table is ever touched by one.
@@ -60,7 +66,8 @@ pub async fn plan(connection: &mut PgConnection, shadow: bool) -> Result<Plan, L
     require_utf8(connection).await?;
     let recorded = recorded(connection).await?;
     let public_table = touch(connection, &recorded, shadow).await?;
-    Ok(Plan { steps: recorded.steps(), public_table })
+    let left = left(connection).await?;
+    Ok(Plan { steps: recorded.steps(), public_table, left })
 }
 
 async fn touch(connection: &mut PgConnection, recorded: &Recorded, shadow: bool) -> Result<Touch, LedgerError> {

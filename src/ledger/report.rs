@@ -99,6 +99,18 @@ pub struct Attention {
     /// What lets users read or write more of the public tables than they should.
     #[serde(default)]
     pub policies: Vec<WeakPolicy>,
+    /// What `public.subscriptions` lacks, in the order in which it is to be built. Without it all is shown, and more slowly.
+    #[serde(default)]
+    pub left: Vec<LeftToBuild>,
+}
+
+/// An index, or rows, that a large public table lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftToBuild {
+    /// The index, or what the rows lack.
+    pub what: String,
+    /// A statement that brings it, to run by itself and outside a transaction; nothing while another session is at it.
+    pub statement: Option<String>,
 }
 
 /// Users whom the public tables do not show as they are. None in shadow mode, nor where nothing is public.

@@ -9,7 +9,7 @@ use crate::config::{Config, LedgerConfig};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::ledger::postgres::PostgresConfig;
-use crate::ledger::report::{RecurringLine, StateOfRecord};
+use crate::ledger::report::{LeftToBuild, RecurringLine, StateOfRecord};
 use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::telemetry::health::Level;
 
@@ -32,7 +32,22 @@ async fn access(ledger: &dyn StateOfRecord) -> Vec<Diagnosis> {
             "run these statements, or others to the same end; docs/runbook.md, \"Policies of the public tables\"";
         diagnoses.push(Diagnosis::degraded("policies", named.join(" | "), action));
     }
+    diagnoses.extend(left(&attention.left));
     diagnoses
+}
+
+/// Says when a large public table lacks its indexes.
+fn left(left: &[LeftToBuild]) -> Option<Diagnosis> {
+    let named: Vec<&str> = left.iter().map(|left| left.what.as_str()).collect();
+    (!named.is_empty()).then(|| {
+        let detail = format!(
+            "public.subscriptions lacks {}: it is searched whole for each user who is shown",
+            named.join(", ")
+        );
+        let action = "`colony-gateway migrate` builds it beside the table's writers; by other means: docs/runbook.md, \"Indexes \
+                      of a large table\"";
+        Diagnosis::degraded("indexes", detail, action)
+    })
 }
 
 /// Whether the role may do more than run the gateway. Nothing where that is not told.

@@ -105,6 +105,7 @@ pub const ALL: &[File] = files![
     function "projection",
     // The public table that legacy readers ask.
     function "user_id_type",
+    function "left_to_build",
     function "index_subscriptions",
     function "guard_subscriptions",
     function "prepare_subscriptions",
@@ -234,11 +235,16 @@ pub(super) const RECORD: &str = include_str!("../../../migrations/runner/record.
 /// Makes or completes the public table that legacy readers ask; at the end, when one of [`PREPARING`] ran.
 pub(super) const PREPARE: &str = "SELECT gateway.prepare_subscriptions();\n";
 
+/// Shows what a run within a transaction leaves; at its end, for those who run it with a tool of theirs.
+pub(super) const LEFT: &str =
+    "SELECT what, statement AS \"run each by itself, outside a transaction\" FROM gateway.left_to_build();\n";
+
 /// The files on which the shape of `public.subscriptions` depends.
-pub(super) const PREPARING: [&str; 6] = [
+pub(super) const PREPARING: [&str; 7] = [
     "tables",
     "gateway.subscriptions_form",
     "gateway.user_id_type",
+    "gateway.left_to_build",
     "gateway.index_subscriptions",
     "gateway.guard_subscriptions",
     "gateway.prepare_subscriptions",

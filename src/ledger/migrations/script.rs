@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::files::{ALL, Kind, PREPARE, RECORD, RETIRE};
+use super::files::{ALL, Kind, LEFT, PREPARE, RECORD, RETIRE};
 use super::role::RoleName;
 
 /// What a run is to leave behind, beside the files.
@@ -72,7 +72,7 @@ pub fn print(wanted: &Wanted) -> String {
     let after = |kind| kind == Kind::Privileges;
     format!(
         "-- The database of colony-gateway {RELEASE}: printed by `colony-gateway migrate --print`. It may run again.\n\n\
-         BEGIN;\n\n{}{}{}{}{}{}{}\nCOMMIT;\n",
+         BEGIN;\n\n{}{}{}{}{}{}{}{}\nCOMMIT;\n",
         begin(wanted),
         texts(before),
         section("what changed is removed", RETIRE),
@@ -80,6 +80,7 @@ pub fn print(wanted: &Wanted) -> String {
         section("what is here is recorded", RECORD),
         texts(after),
         section("public.subscriptions", PREPARE),
+        section("what a large public.subscriptions still lacks: indexes that are built beside its writers", LEFT),
     )
 }
 

@@ -1,0 +1,113 @@
+//! What a run leaves to do: indexes of a large `public.subscriptions`, which a transaction would build while its writers wait.
+//!
+//! `gateway.left_to_build` tells the statements. Each runs by itself and lets the table's writers go on: PostgreSQL waits for the
+//! transactions that are open, not the other way round. A build that is broken off leaves an index that is of no use and still
+//! costs every write; the next run replaces it.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+
+use super::{fault, is_so, rows};
+use crate::ledger::report::LeftToBuild;
+use crate::ledger::{LedgerError, LedgerErrorKind};
+
+/// Longest wait for a lock, of which the longest is that for transactions of the app that are open. Nothing waits behind it but other
+/// changes of the table's form, and vacuuming it.
+pub const LOCK_MAX: Duration = Duration::from_mins(5);
+
+/// Longest build: an hour is some hundred million rows.
+const BUILD_MAX: &str = "1h";
+
+/// What the database answers when rows that are to be unique are not.
+const NOT_UNIQUE: &str = "23505";
+
+/// What became of one thing that was left.
+#[derive(Debug)]
+pub enum Built {
+    /// It is there.
+    Done,
+    /// Another session builds it.
+    ByAnother,
+    /// Several platform rows are one user's, so that no index can hold them to one.
+    NotUnique,
+    /// It is not there. What was begun was removed as far as that was possible.
+    Failed(LedgerError),
+}
+
+/// What is left, in the order in which it is to be done. Nothing where the functions are not there that tell it.
+pub async fn left(connection: &mut PgConnection) -> Result<Vec<LeftToBuild>, LedgerError> {
+    if !is_so(connection, "SELECT pg_catalog.to_regprocedure('gateway.left_to_build()') IS NOT NULL AS answer").await? {
+        return Ok(Vec::new());
+    }
+    let read = |row: &PgRow| -> Result<LeftToBuild, sqlx::Error> {
+        Ok(LeftToBuild { what: row.try_get("what")?, statement: row.try_get("statement")? })
+    };
+    let found = rows(connection, "SELECT what, statement FROM gateway.left_to_build()").await?;
+    found.iter().map(read).collect::<Result<_, _>>().map_err(fault)
+}
+
+/// Does what is left, outside a transaction, and tells what became of each. One that fails does not keep the next from its turn.
+/// `lock_max`: the longest wait for a lock, [`LOCK_MAX`] but in tests.
+///
+/// # Errors
+/// When the database does not tell what is left.
+pub async fn build(
+    connection: &mut PgConnection,
+    lock_max: Duration,
+    mut tell: impl FnMut(&LeftToBuild, &Built),
+) -> Result<(), LedgerError> {
+    let left = left(connection).await?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    // Each by itself: several statements at once would be one transaction.
+    execute(connection, &format!("SET lock_timeout = {}", lock_max.as_millis())).await.map_err(fault)?;
+    execute(connection, &format!("SET statement_timeout = '{BUILD_MAX}'")).await.map_err(fault)?;
+    for one in &left {
+        tell(one, &build_one(connection, lock_max, one).await);
+    }
+    // A pooler may hand the session to others.
+    for setting in ["lock_timeout", "statement_timeout"] {
+        execute(connection, &format!("RESET {setting}")).await.map_err(fault)?;
+    }
+    Ok(())
+}
+
+async fn build_one(connection: &mut PgConnection, lock_max: Duration, left: &LeftToBuild) -> Built {
+    let Some(statement) = &left.statement else { return Built::ByAnother };
+    let Err(error) = execute(connection, statement).await else { return Built::Done };
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(Cow::into_owned);
+    if statement.starts_with("CREATE ") {
+        // What is left of it would cost every write. When this fails too, the next run replaces it.
+        let leftover = format!("DROP INDEX CONCURRENTLY IF EXISTS public.{}", left.what);
+        drop(execute(connection, &leftover).await);
+    }
+    if code.as_deref() == Some(NOT_UNIQUE) {
+        Built::NotUnique
+    } else {
+        Built::Failed(failed(error, code.as_deref(), lock_max))
+    }
+}
+
+fn failed(error: sqlx::Error, code: Option<&str>, lock_max: Duration) -> LedgerError {
+    let said = error.as_database_error().map(|error| error.message().to_owned());
+    let mut error = fault(error);
+    error.message = match (code, error.kind) {
+        (Some("55P03"), _) => format!(
+            "a transaction has the table for longer than {lock_max:?}: look for it in pg_stat_activity (xact_start), end it, and run \
+             `colony-gateway migrate` again"
+        ),
+        (_, LedgerErrorKind::TimedOut) => {
+            format!("it took longer than {BUILD_MAX}: run the statement yourself, with statement_timeout = 0")
+        }
+        _ => said.unwrap_or(error.message),
+    };
+    error
+}
+
+async fn execute(connection: &mut PgConnection, statement: &str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop)
+}
