@@ -1,6 +1,8 @@
 //! What a colony said that is not believed: entries that go the direct route because of it, and the bees that said it.
 //!
-//! Kept in memory and bounded. What is forgotten goes through the colony once more, and is doubted once more.
+//! Kept in memory and bounded: no promise rests on it, since no entry ends by a colony's word, remembered or not. What a restart or
+//! the bound forgets may go through the colony once more and is doubted once more. It cannot do so without end: an entry as old
+//! as `colony.fallback_after` takes the direct route in any life of the gateway, by the time at which it was received.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,12 +1,13 @@
 //! Bees and servers that say what is not so, or refuse what others run: no event is lost, dead or believed because of it.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use colony_gateway::domain::route::Route;
 use colony_gateway::inbox::EntryState;
 
 use crate::ends::result;
-use crate::world::{World, breath, patiently, take};
+use crate::world::{FALLBACK, World, breath, patiently, take};
 
 const SUBMITTED: &str = "colony_gateway_submissions_total{result=\"ok\"}";
 
@@ -47,6 +48,31 @@ async fn a_lie_about_a_job_of_an_earlier_life_costs_the_breaker_too() {
     gateway.until_metric(&returned("not_recorded"), 1).await;
     assert_eq!(gateway.metric(SUBMITTED), 0, "it was not given to the colony again");
     gateway.until_colony_is_left(&[liar.id().as_str()]).await;
+    gateway.stop().await;
+    world.assert_applied_once().await;
+}
+
+#[tokio::test]
+async fn a_doubt_that_a_restart_forgets_costs_one_more_round_and_ends_with_the_age_of_the_entry() {
+    let world = World::new().await;
+    let liar = world.lazy_bee("liar").await;
+    world.receive_before(1).await;
+    for life in 1..=3 {
+        let gateway = world.gateway().start();
+        let process = take(&liar).await;
+        gateway.until("it is submitted", |counts| counts.submitted == 1).await;
+        liar.close_successful(&process.id(), result(&[("evt_0", "applied")]).to_output()).await.unwrap();
+        // Long enough for the question about the process, and too short for the entry to be due again.
+        world.pass(Duration::from_millis(100));
+        gateway.until_metric(&returned("not_recorded"), 1).await;
+        assert_eq!(gateway.counts().await.settled, 0, "not believed in life {life}");
+        gateway.kill().await;
+        world.pass(Duration::from_secs(2));
+    }
+    world.pass(FALLBACK);
+    let gateway = world.gateway().start();
+    gateway.until_settled_in_time(&world).await;
+    assert_eq!(gateway.metric(SUBMITTED), 0, "too old for the colony");
     gateway.stop().await;
     world.assert_applied_once().await;
 }
