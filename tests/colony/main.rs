@@ -1,7 +1,10 @@
-//! The Colonies client against recorded calls of a real server and against servers that misbehave.
+//! What the gateway does on a Colonies server: its jobs over the wire, and rotations of its keys.
 
-mod client;
+#![expect(clippy::unwrap_used, reason = "a test that meets something else than it expects has failed")]
+
+mod jobs;
+mod python;
 mod rotation;
 mod roundtrip;
-mod scripted;
-mod transcript;
+
+use colonies_testkit::{scripted, world};

@@ -1,38 +1,32 @@
 //! Conformance to the Colonies protocol: one list of behaviours, for the embedded server and for a real one.
 //!
-//! Every behaviour runs against the embedded server. They all run a second time against the server that
-//! `COLONIES_TEST_URL` names, if it does, with these variables:
-//!
-//! | variable | meaning |
-//! |---|---|
-//! | `COLONIES_TEST_URL` | `http://host:port` of a running server |
-//! | `COLONIES_TEST_SERVER_PRVKEY` | private key of that server's owner, needed with the URL |
-//! | `COLONIES_TEST_EXCLUSIVE_ASSIGN` | `false` when its `COLONIES_EXCLUSIVE_ASSIGN` is |
-//! | `COLONIES_TEST_STALE_SECONDS` | its `COLONIES_STALE_EXECUTOR_DURATION`, if short enough to wait for |
+//! Every behaviour runs against the embedded server. They all run a second time against the server that `COLONIES_TEST_URL`
+//! names, if it does, with the variables that `colonies_testkit` lists.
 //!
 //! Each behaviour makes a colony of its own with random names and keys, so a server can be used again and again; the
 //! colonies are left there. With `COLONIES_TEST_PYTHON`, a Python that has `pycolonies`, the public Python client does
-//! a whole job on the embedded server.
+//! a whole job on the embedded server. Beside the list: the client against recorded calls and servers that misbehave.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets something else than it expects has failed")]
 
 mod assigning;
+mod client;
 mod closing;
 mod embedded;
-mod jobs;
 mod leases;
 mod members;
 mod processes;
 mod python;
 mod recorded;
 mod rotation;
+mod transcript;
 mod wire;
-mod world;
 
 use std::pin::Pin;
 
+use colonies_testkit::world::{Target, World};
+use colonies_testkit::{scripted, world};
 use tokio::task::JoinSet;
-use world::{Target, World};
 
 type Behaviour = fn(World) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -62,10 +56,6 @@ macro_rules! list {
 macro_rules! with_all_behaviours {
     ($do:ident) => {
         $do! {
-            jobs {
-                a_job_of_the_gateway_comes_back_as_it_was_attested
-                a_job_of_the_gateway_that_another_member_submits_is_not_believed
-            }
             wire {
                 the_health_check_answers_200_and_other_paths_404
                 replies_are_plain_text_and_repeat_the_status

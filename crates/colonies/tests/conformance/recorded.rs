@@ -37,7 +37,7 @@ const ZERO: &str = "0001-01-01T00:00:00Z";
 #[tokio::test]
 async fn recorded_calls_are_answered_as_the_real_server_answered_them() {
     let transcript: Transcript =
-        serde_json::from_str(include_str!("../fixtures/colonies/transcript.json")).expect("the fixture is well formed");
+        serde_json::from_str(include_str!("../fixtures/transcript.json")).expect("the fixture is well formed");
     let keys: HashMap<String, PrivateKey> = transcript
         .keys
         .values()

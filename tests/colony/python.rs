@@ -1,4 +1,4 @@
-//! The public Python client does a whole job on the embedded server, and reads the gateway's jobs.
+//! The public Python client reads the gateway's jobs, plain and sealed.
 //!
 //! Runs when `COLONIES_TEST_PYTHON` names a Python interpreter that has `pycolonies` and `cryptography` (50 or later, for HPKE).
 
@@ -10,27 +10,7 @@ use colony_gateway::job::attestation::Signer;
 use colony_gateway::job::sealing::{OpeningKey, Recipients};
 use colony_gateway::job::{self, Sender, Terms};
 
-use crate::world::{KIND, SERVER_KEY, Target, World, key, variable};
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_public_python_client_registers_submits_assigns_and_closes() {
-    let Some(python) = variable("COLONIES_TEST_PYTHON") else {
-        eprintln!("SKIPPED: COLONIES_TEST_PYTHON is not set, so the Python client was not tried");
-        return;
-    };
-    let world = World::on(&Target::embedded().await).await;
-    let (host, port) = world.address();
-    let output = Command::new(python)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/pycolonies_job.py"))
-        .args([host, port, SERVER_KEY.to_owned()])
-        .args([key(), key()].map(|key| key.to_hex().expose().to_owned()))
-        .stdin(Stdio::null())
-        .output()
-        .expect("COLONIES_TEST_PYTHON can be run");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "the Python client failed\n{out}\n{err}");
-    assert_eq!(out.lines().last(), Some("done"), "{out}\n{err}");
-}
+use crate::world::{KIND, Target, World, variable};
 
 /// What it reads of a job has to be what the gateway wrote: kwargs are strings to it, and a nested object makes it raise while
 /// the process stays with its executor.
@@ -40,7 +20,7 @@ async fn the_public_python_client_lists_assigns_and_reads_a_job_of_the_gateway()
         eprintln!("SKIPPED: COLONIES_TEST_PYTHON is not set, so the Python client was not tried");
         return;
     };
-    for target in std::iter::once(Target::embedded().await).chain(Target::given()) {
+    for target in Target::all().await {
         let world = World::on(&target).await;
         let (signer, ledger, bee) = (Signer::generate().unwrap(), LedgerId::draw().unwrap(), world.bee("snake").await);
         let terms = Terms::new(world.colony.clone(), KIND);
@@ -54,7 +34,7 @@ async fn the_public_python_client_lists_assigns_and_reads_a_job_of_the_gateway()
             let submitted = world.user.submit(spec.clone()).await.unwrap();
             let (host, port) = world.address();
             let output = Command::new(&python)
-                .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/pycolonies_reads.py"))
+                .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/colony/pycolonies_reads.py"))
                 .args([host, port, world.colony.clone(), bee.key.to_hex().expose().to_owned()])
                 .arg(key.to_hex().expose())
                 .stdin(Stdio::null())

@@ -1,9 +1,9 @@
 //! The client against servers that are slow, wrong, full, gone or cut off: what it reports, and what it never does twice.
 
-use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use colonies::ProcessId;
 use colonies::client::{
     Assignment, Client, ClientError, Disposition, Member, Roots, Search, ServerUrl, Settings, SetupError,
 };
@@ -12,9 +12,8 @@ use colonies::messages::{
     AssignProcess, CloseSuccessful, Empty, FunctionSpec, GetProcess, GetProcesses, GetVersion, List, Process,
     SubmitFunctionSpec, Version,
 };
-use colony_gateway::domain::ids::ProcessId;
 
-use crate::scripted::{Act, Scripted};
+use crate::scripted::{Act, Scripted, authority};
 
 /// Long enough for loopback on a busy machine.
 const AMPLE: Duration = Duration::from_secs(20);
@@ -282,7 +281,7 @@ async fn health_is_asked_without_a_key() {
 #[tokio::test]
 async fn tls_is_spoken_with_an_authority_that_is_named_and_refused_before_anything_is_sent_without_it() {
     let server = Scripted::start_tls([Act::done::<GetVersion>(&Version::default())]);
-    let authority = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/colonies/tls/authority.pem");
+    let authority = authority();
     let trusting = Settings { roots: Roots::File(authority.clone()), ..settings(&[server.url()]) };
     Client::new(&trusting).unwrap().version().await.unwrap();
 
@@ -298,7 +297,7 @@ async fn a_tls_handshake_that_never_ends_counts_as_unreachable() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("https://{}", listener.local_addr().unwrap());
     let server = ServerUrl::parse_list(&address, None, None).unwrap();
-    let authority = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/colonies/tls/authority.pem");
+    let authority = authority();
     let settings = Settings { roots: Roots::File(authority), ..impatient(&server) };
     let error = member_with(&settings).submit(FunctionSpec::default()).await.unwrap_err();
     assert!(matches!(error, ClientError::Unreachable { .. }), "{error:?}");

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 
 use colonies::client::ServerUrl;
@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// What becomes of the next request.
 #[derive(Clone, Debug)]
-pub(crate) enum Act {
+pub enum Act {
     /// Answer with a status and a body.
     Answer(u16, Vec<u8>),
     /// Answer once the test comes to the barrier too.
@@ -30,18 +30,19 @@ pub(crate) enum Act {
 
 impl Act {
     /// The answer of a Colonies server that did what it was asked.
-    pub(crate) fn done<M: Message>(reply: &M::Reply) -> Self {
+    pub fn done<M: Message>(reply: &M::Reply) -> Self {
         Self::sealed(&ReplyEnvelope::success::<M>(reply).expect("a reply can be written"))
     }
 
     /// The same answer, once the test comes to the barrier too.
-    pub(crate) fn after(self, barrier: &Arc<Barrier>) -> Self {
+    #[must_use]
+    pub fn after(self, barrier: &Arc<Barrier>) -> Self {
         let Self::Answer(status, body) = self else { panic!("only an answer can wait") };
         Self::AnswerAfter(Arc::clone(barrier), status, body)
     }
 
     /// The answer of a Colonies server that refuses.
-    pub(crate) fn refused(status: u16, message: &str) -> Self {
+    pub fn refused(status: u16, message: &str) -> Self {
         Self::sealed(&ReplyEnvelope::failure(status, message).expect("a reply can be written"))
     }
 
@@ -58,9 +59,19 @@ struct State {
     requests: Vec<(String, Vec<u8>)>,
 }
 
+/// The folder with the certificate and key of a server on loopback, and that of their authority.
+fn certificates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls")
+}
+
+/// The file with the authority that vouches for [`Scripted::start_tls`].
+pub fn authority() -> PathBuf {
+    certificates().join("authority.pem")
+}
+
 /// The server. Lives until the test's process ends.
 #[derive(Debug)]
-pub(crate) struct Scripted {
+pub struct Scripted {
     port: u16,
     tls: bool,
     state: Arc<Mutex<State>>,
@@ -68,13 +79,13 @@ pub(crate) struct Scripted {
 
 impl Scripted {
     /// Starts a plain server with its script.
-    pub(crate) fn start(script: impl IntoIterator<Item = Act>) -> Self {
+    pub fn start(script: impl IntoIterator<Item = Act>) -> Self {
         Self::listen(script, None)
     }
 
     /// Starts a server behind TLS, with a certificate for loopback from the fixtures' authority.
-    pub(crate) fn start_tls(script: impl IntoIterator<Item = Act>) -> Self {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/colonies/tls");
+    pub fn start_tls(script: impl IntoIterator<Item = Act>) -> Self {
+        let fixtures = certificates();
         let certificate = CertificateDer::from_pem_file(fixtures.join("localhost.pem")).expect("the fixture is PEM");
         let key = PrivateKeyDer::from_pem_file(fixtures.join("localhost.key")).expect("the fixture is PEM");
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -100,33 +111,33 @@ impl Scripted {
     }
 
     /// An address on which nobody listens.
-    pub(crate) fn nowhere() -> ServerUrl {
+    pub fn nowhere() -> ServerUrl {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         url(&format!("127.0.0.1:{port}"))
     }
 
-    pub(crate) fn url(&self) -> ServerUrl {
+    pub fn url(&self) -> ServerUrl {
         let scheme = if self.tls { "https" } else { "http" };
         url(&format!("{scheme}://127.0.0.1:{}", self.port))
     }
 
     /// Requests that arrived.
-    pub(crate) fn requests(&self) -> usize {
+    pub fn requests(&self) -> usize {
         with(&self.state, |state| state.requests.len())
     }
 
-    pub(crate) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         with(&self.state, |state| state.connections)
     }
 
     /// First line of the latest request.
-    pub(crate) fn last_line(&self) -> String {
+    pub fn last_line(&self) -> String {
         with(&self.state, |state| state.requests.last().expect("a request arrived").0.clone())
     }
 
     /// The latest request.
-    pub(crate) fn last_envelope(&self) -> RequestEnvelope {
+    pub fn last_envelope(&self) -> RequestEnvelope {
         let body = with(&self.state, |state| state.requests.last().expect("a request arrived").1.clone());
         serde_json::from_slice(&body).expect("the client posts an envelope")
     }

@@ -49,7 +49,7 @@ impl Step {
 }
 
 fn transcript() -> Transcript {
-    serde_json::from_str(include_str!("../fixtures/colonies/transcript.json")).expect("the fixture is well formed")
+    serde_json::from_str(include_str!("../fixtures/transcript.json")).expect("the fixture is well formed")
 }
 
 /// Calls `$do::<M>` with the message type that a name stands for.

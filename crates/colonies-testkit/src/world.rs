@@ -2,38 +2,39 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use colonies::Moment;
 use colonies::client::{Assignment, Client, ClientError, Member, Owner, ServerUrl, Settings};
 use colonies::identity::PrivateKey;
 use colonies::messages::{Conditions, FunctionSpec, Process, ProcessState};
-use colonies::server::{EmbeddedServer, ServerOptions};
-use colony_gateway::app::colony::server_clock;
-use colony_gateway::domain::clock::{Clock, Timestamp};
+use colonies::server::{Clock, EmbeddedServer, ServerOptions};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 /// Key of the embedded server's owner, a published development key.
-pub(crate) const SERVER_KEY: &str = "fcc79953d8a751bf41db661592dc34d30004b1a651ffa0725b03ac227641499d";
+pub const SERVER_KEY: &str = "fcc79953d8a751bf41db661592dc34d30004b1a651ffa0725b03ac227641499d";
 
 /// Type of the executors that run the jobs here.
-pub(crate) const KIND: &str = "finance-worker";
+pub const KIND: &str = "finance-worker";
 
 /// How long something that the server does by itself may take until it shows.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server under test.
 #[derive(Clone)]
-pub(crate) struct Target {
+pub struct Target {
     url: String,
     server_key: Arc<PrivateKey>,
     /// Silence after which an executor is removed; nothing when that takes too long to wait for.
     stale_after: Option<Duration>,
     /// Whether it assigns through one leader, which shows in a few answers.
     is_exclusive: bool,
-    embedded: Option<Arc<(EmbeddedServer, Clock)>>,
+    /// With the time of its clock, in milliseconds since the Unix epoch.
+    embedded: Option<Arc<(EmbeddedServer, Arc<AtomicI64>)>>,
 }
 
 impl fmt::Display for Target {
@@ -44,18 +45,25 @@ impl fmt::Display for Target {
 
 impl Target {
     /// A fresh embedded server on a clock that tests move.
-    pub(crate) async fn embedded() -> Self {
+    pub async fn embedded() -> Self {
         let server_key = key_of(SERVER_KEY);
-        let clock = Clock::manual(Timestamp::from_seconds(1_770_000_000));
-        let options = ServerOptions { clock: server_clock(&clock), ..ServerOptions::new(server_key.id().clone()) };
+        let now = Arc::new(AtomicI64::new(1_770_000_000_000));
+        let read = Arc::clone(&now);
+        let clock = Clock::new(move || Moment::from_millis(read.load(Ordering::SeqCst)));
+        let options = ServerOptions { clock, ..ServerOptions::new(server_key.id().clone()) };
         let stale_after = Some(options.stale_after);
         let server = EmbeddedServer::start(options, CancellationToken::new()).await.unwrap();
         let url = server.url();
-        Self { url, server_key, stale_after, is_exclusive: true, embedded: Some(Arc::new((server, clock))) }
+        Self { url, server_key, stale_after, is_exclusive: true, embedded: Some(Arc::new((server, now))) }
+    }
+
+    /// The embedded server, and the one that the environment names, if it does.
+    pub async fn all() -> impl Iterator<Item = Self> {
+        std::iter::once(Self::embedded().await).chain(Self::given())
     }
 
     /// The server that the environment names.
-    pub(crate) fn given() -> Option<Self> {
+    pub fn given() -> Option<Self> {
         let url = variable("COLONIES_TEST_URL")?;
         let key = variable("COLONIES_TEST_SERVER_PRVKEY")
             .expect("COLONIES_TEST_URL needs COLONIES_TEST_SERVER_PRVKEY beside it");
@@ -68,20 +76,20 @@ impl Target {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests take their targets from the environment")]
-pub(crate) fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-pub(crate) fn key() -> Arc<PrivateKey> {
+pub fn key() -> Arc<PrivateKey> {
     Arc::new(PrivateKey::generate().unwrap())
 }
 
-pub(crate) fn key_of(hex: &str) -> Arc<PrivateKey> {
+pub fn key_of(hex: &str) -> Arc<PrivateKey> {
     Arc::new(PrivateKey::from_hex(hex).unwrap())
 }
 
 /// A client of one server.
-pub(crate) fn client(url: &str) -> Client {
+pub fn client(url: &str) -> Client {
     let settings = Settings {
         // A real server that shares its cores with a compiler can be slow.
         call_timeout: Duration::from_secs(30),
@@ -92,47 +100,47 @@ pub(crate) fn client(url: &str) -> Client {
 
 /// A colony with its owner and one user, on a server under test.
 #[derive(Clone)]
-pub(crate) struct World {
+pub struct World {
     target: Target,
-    pub(crate) client: Client,
-    pub(crate) http: reqwest::Client,
-    pub(crate) colony: String,
-    pub(crate) server_key: Arc<PrivateKey>,
-    pub(crate) owner_key: Arc<PrivateKey>,
-    pub(crate) owner: Owner,
-    pub(crate) user_key: Arc<PrivateKey>,
-    pub(crate) user: Member,
+    pub client: Client,
+    pub http: reqwest::Client,
+    pub colony: String,
+    pub server_key: Arc<PrivateKey>,
+    pub owner_key: Arc<PrivateKey>,
+    pub owner: Owner,
+    pub user_key: Arc<PrivateKey>,
+    pub user: Member,
 }
 
 /// An executor: its key and its calls.
-pub(crate) struct Bee {
-    pub(crate) name: String,
-    pub(crate) key: Arc<PrivateKey>,
-    pub(crate) calls: Member,
+pub struct Bee {
+    pub name: String,
+    pub key: Arc<PrivateKey>,
+    pub calls: Member,
 }
 
 /// A reply as it came over the wire.
 #[derive(Debug)]
-pub(crate) struct Raw {
-    pub(crate) status: u16,
-    pub(crate) content_type: String,
+pub struct Raw {
+    pub status: u16,
+    pub content_type: String,
     /// The whole body.
-    pub(crate) body: String,
-    pub(crate) payloadtype: String,
-    pub(crate) error: bool,
+    pub body: String,
+    pub payloadtype: String,
+    pub error: bool,
     /// The decoded payload.
-    pub(crate) payload: Value,
+    pub payload: Value,
 }
 
 impl Raw {
     /// Status and text of a refusal.
-    pub(crate) fn refusal(&self) -> (u16, &str) {
+    pub fn refusal(&self) -> (u16, &str) {
         (self.status, self.payload["message"].as_str().unwrap_or_default())
     }
 }
 
 impl World {
-    pub(crate) async fn on(target: &Target) -> Self {
+    pub async fn on(target: &Target) -> Self {
         let client = client(&target.url);
         // Somebody else's provider is as good as ours.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -148,24 +156,25 @@ impl World {
     }
 
     /// Another colony on the same server.
-    pub(crate) async fn another(&self) -> Self {
+    pub async fn another(&self) -> Self {
         Self::on(&self.target).await
     }
 
-    pub(crate) fn stale_after(&self) -> Option<Duration> {
+    pub fn stale_after(&self) -> Option<Duration> {
         self.target.stale_after
     }
 
     /// Whether the server assigns through one leader, as `COLONIES_EXCLUSIVE_ASSIGN=true` has it.
-    pub(crate) fn is_exclusive(&self) -> bool {
+    pub fn is_exclusive(&self) -> bool {
         self.target.is_exclusive
     }
 
     /// Lets time pass for the server. The embedded one's clock is moved and its checks made; another one is waited for.
-    pub(crate) async fn pass(&self, time: Duration) {
+    pub async fn pass(&self, time: Duration) {
         match self.target.embedded.as_deref() {
-            Some((server, clock)) => {
-                clock.advance(time);
+            Some((server, now)) => {
+                let millis = i64::try_from(time.as_millis()).expect("tests let years pass at most");
+                now.fetch_add(millis, Ordering::SeqCst);
                 server.tick();
             }
             None => tokio::time::sleep(time).await,
@@ -173,36 +182,36 @@ impl World {
     }
 
     /// Whether time can be made to pass at will.
-    pub(crate) fn controls_time(&self) -> bool {
+    pub fn controls_time(&self) -> bool {
         self.target.embedded.is_some()
     }
 
     /// A key's calls in this colony.
-    pub(crate) fn member(&self, key: &Arc<PrivateKey>) -> Member {
+    pub fn member(&self, key: &Arc<PrivateKey>) -> Member {
         self.client.member(self.colony.as_str(), Arc::clone(key))
     }
 
     /// An executor that waits for approval.
-    pub(crate) async fn pending_bee(&self, name: &str, kind: &str) -> Bee {
+    pub async fn pending_bee(&self, name: &str, kind: &str) -> Bee {
         let key = key();
         self.owner.add_executor(name, kind, key.id()).await.unwrap();
         Bee { name: name.to_owned(), calls: self.member(&key), key }
     }
 
     /// An executor that may work.
-    pub(crate) async fn bee_of(&self, name: &str, kind: &str) -> Bee {
+    pub async fn bee_of(&self, name: &str, kind: &str) -> Bee {
         let bee = self.pending_bee(name, kind).await;
         self.owner.approve_executor(name).await.unwrap();
         bee
     }
 
     /// An executor that may work, of the usual type.
-    pub(crate) async fn bee(&self, name: &str) -> Bee {
+    pub async fn bee(&self, name: &str) -> Bee {
         self.bee_of(name, KIND).await
     }
 
     /// A job for executors of the usual type.
-    pub(crate) fn job(&self) -> FunctionSpec {
+    pub fn job(&self) -> FunctionSpec {
         FunctionSpec {
             funcname: "validate_revenue".to_owned(),
             maxwaittime: -1,
@@ -219,12 +228,12 @@ impl World {
     }
 
     /// A submitted job.
-    pub(crate) async fn submitted(&self) -> Process {
+    pub async fn submitted(&self) -> Process {
         self.user.submit(self.job()).await.unwrap()
     }
 
     /// A job submitted and taken by an executor.
-    pub(crate) async fn taken_by(&self, bee: &Bee) -> Process {
+    pub async fn taken_by(&self, bee: &Bee) -> Process {
         let submitted = self.submitted().await;
         let taken = bee.take().await;
         assert_eq!(taken.processid, submitted.processid);
@@ -232,12 +241,12 @@ impl World {
     }
 
     /// The process as the server has it now.
-    pub(crate) async fn now(&self, process: &Process) -> Process {
+    pub async fn now(&self, process: &Process) -> Process {
         self.user.process(&process.id()).await.unwrap()
     }
 
     /// The process, as soon as it is in a state.
-    pub(crate) async fn once(&self, process: &Process, state: ProcessState) -> Process {
+    pub async fn once(&self, process: &Process, state: ProcessState) -> Process {
         let wait = async {
             loop {
                 let now = self.now(process).await;
@@ -251,20 +260,20 @@ impl World {
     }
 
     /// Sends a message as JSON, with its type added.
-    pub(crate) async fn send(&self, kind: &str, mut message: Value, key: &PrivateKey) -> Raw {
+    pub async fn send(&self, kind: &str, mut message: Value, key: &PrivateKey) -> Raw {
         message["msgtype"] = json!(kind);
         self.send_text(kind, &message.to_string(), key).await
     }
 
     /// Sends a payload as it is, signed.
-    pub(crate) async fn send_text(&self, kind: &str, payload: &str, key: &PrivateKey) -> Raw {
+    pub async fn send_text(&self, kind: &str, payload: &str, key: &PrivateKey) -> Raw {
         let payload = STANDARD.encode(payload);
         let signature = key.sign(&payload);
         self.post(json!({"payloadtype": kind, "payload": payload, "signature": signature}).to_string()).await
     }
 
     /// Posts a body as it is.
-    pub(crate) async fn post(&self, body: String) -> Raw {
+    pub async fn post(&self, body: String) -> Raw {
         let reply = self.http.post(format!("{}/api", self.target.url)).body(body).send().await.unwrap();
         let status = reply.status().as_u16();
         let content_type = reply.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
@@ -282,14 +291,14 @@ impl World {
     }
 
     /// Host and port of the server.
-    pub(crate) fn address(&self) -> (String, String) {
+    pub fn address(&self) -> (String, String) {
         let address = self.target.url.trim_start_matches("http://");
         let (host, port) = address.rsplit_once(':').expect("the URL has a port");
         (host.to_owned(), port.to_owned())
     }
 
     /// Gets a path: status, content type and body.
-    pub(crate) async fn get(&self, path: &str) -> (u16, String, String) {
+    pub async fn get(&self, path: &str) -> (u16, String, String) {
         let reply = self.http.get(format!("{}{path}", self.target.url)).send().await.unwrap();
         let content_type = reply.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
         (reply.status().as_u16(), content_type.unwrap_or_default(), reply.text().await.unwrap())
@@ -298,7 +307,7 @@ impl World {
 
 impl Bee {
     /// The process that the executor gets, which must come.
-    pub(crate) async fn take(&self) -> Process {
+    pub async fn take(&self) -> Process {
         match self.calls.assign(PATIENCE).await.unwrap() {
             Assignment::Process(process) => *process,
             other => panic!("{} expected a process and got {other:?}", self.name),
@@ -306,7 +315,7 @@ impl Bee {
     }
 
     /// The process that the executor gets without waiting, if there is one.
-    pub(crate) async fn take_at_once(&self, world: &World) -> Option<Process> {
+    pub async fn take_at_once(&self, world: &World) -> Option<Process> {
         let message = json!({"colonyname": world.colony, "timeout": -1});
         let reply = world.send("assignprocessmsg", message, &self.key).await;
         match reply.status {
@@ -318,19 +327,20 @@ impl Bee {
 }
 
 /// The error of a call that must fail.
-pub(crate) fn refused<T: fmt::Debug>(result: Result<T, ClientError>) -> ClientError {
+pub fn refused<T: fmt::Debug>(result: Result<T, ClientError>) -> ClientError {
     result.expect_err("the call is refused")
 }
 
 /// Asserts that a call fails with a kind of error and certain words.
+#[macro_export]
 macro_rules! assert_refused {
     ($result:expr, $kind:ident, $words:expr) => {
         match $crate::world::refused($result) {
-            colonies::client::ClientError::$kind { message, .. } => {
+            ::colonies::client::ClientError::$kind { message, .. } => {
                 assert_eq!(message, $words);
             }
             other => panic!("expected {} and got {other:?}", stringify!($kind)),
         }
     };
 }
-pub(crate) use assert_refused;
+pub use crate::assert_refused;

@@ -1,4 +1,5 @@
-//! Jobs of the gateway: what a bee gets from the server is what was attested, plain or sealed, and nobody else can submit it.
+//! Jobs of the gateway: what a bee gets from the server is what was attested, plain or sealed, and nobody else can submit it. On
+//! the embedded server, and on the one that `COLONIES_TEST_URL` names.
 
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::domain::ledger_id::LedgerId;
@@ -7,11 +8,18 @@ use colony_gateway::job::keys::opening::Openers;
 use colony_gateway::job::sealing::{OpeningKey, Recipients};
 use colony_gateway::job::{self, JobRejection, Reader, Sender, Terms};
 
-use crate::world::{KIND, World};
+use crate::world::{KIND, Target, World};
 
 const EVENT: &str = r#"{"id":"evt_1","note":"wörld \u2028 <b>&","amount":9007199254740993,"big":1e3}"#;
 
-pub(crate) async fn a_job_of_the_gateway_comes_back_as_it_was_attested(world: World) {
+#[tokio::test]
+async fn a_job_of_the_gateway_comes_back_as_it_was_attested() {
+    for target in Target::all().await {
+        comes_back(World::on(&target).await).await;
+    }
+}
+
+async fn comes_back(world: World) {
     let (signer, ledger, bee) = (Signer::generate().unwrap(), LedgerId::draw().unwrap(), world.bee("bee").await);
     let terms = Terms::new(world.colony.clone(), KIND);
     let key = OpeningKey::generate().unwrap();
@@ -42,7 +50,14 @@ pub(crate) async fn a_job_of_the_gateway_comes_back_as_it_was_attested(world: Wo
     }
 }
 
-pub(crate) async fn a_job_of_the_gateway_that_another_member_submits_is_not_believed(world: World) {
+#[tokio::test]
+async fn a_job_of_the_gateway_that_another_member_submits_is_not_believed() {
+    for target in Target::all().await {
+        is_not_believed(World::on(&target).await).await;
+    }
+}
+
+async fn is_not_believed(world: World) {
     let (signer, ledger, bee) = (Signer::generate().unwrap(), LedgerId::draw().unwrap(), world.bee("bee").await);
     let terms = Terms::new(world.colony.clone(), KIND);
     let verifier = Verifier::new(Trust::new(vec![signer.public().clone()])).unwrap();

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use colonies::ProcessId;
 use colonies::client::{ClientError, Search};
 use colonies::messages::{Conditions, FunctionSpec, ProcessState};
-use colony_gateway::domain::ids::ProcessId;
 use serde_json::{Value, json};
 
 use crate::world::{World, assert_refused, refused};
