@@ -16,7 +16,7 @@ BEGIN
                OR EXISTS (SELECT FROM gateway.ids_in(e.payload) i WHERE i = ANY (ids))
                OR EXISTS (SELECT FROM gateway.users_in(e.payload) u WHERE u = ANY (users))));
     IF NOT dry_run THEN
-        UPDATE gateway.events e SET payload = gateway.reduced_event(e.payload), reduced = true
+        UPDATE gateway.events e SET payload = gateway.reduced_event(e.payload, 'erased'), reduced = true
         WHERE e.id = ANY (named);
     END IF;
     RETURN pg_catalog.jsonb_build_object(

@@ -27,7 +27,7 @@ BEGIN
         RETURN '{"last": null, "reduced": 0}';
     END IF;
     UPDATE gateway.events e SET reduced = true,
-        payload = CASE WHEN e.payload ? 'erased' THEN e.payload ELSE gateway.expired_event(e.payload) END
+        payload = CASE WHEN e.payload ? 'erased' THEN e.payload ELSE gateway.reduced_event(e.payload, 'expired') END
     WHERE e.id = ANY (ARRAY(
         SELECT i FROM pg_catalog.unnest(looked_at) i EXCEPT SELECT pg_catalog.unnest(
             gateway.needed_payloads(looked_at, reached))));

@@ -4,7 +4,7 @@ LANGUAGE sql STABLE SET search_path = ''
 AS $$
     SELECT batch || pg_catalog.jsonb_build_object(
         'events', (SELECT pg_catalog.jsonb_agg(CASE WHEN (e ->> 'n')::integer = ANY (ns)
-                THEN e || pg_catalog.jsonb_build_object('payload', gateway.reduced_event(e -> 'payload')) ELSE e END
+                THEN e || pg_catalog.jsonb_build_object('payload', gateway.reduced_event(e -> 'payload', 'erased')) ELSE e END
                 ORDER BY place)
             FROM pg_catalog.jsonb_array_elements(batch -> 'events') WITH ORDINALITY AS x (e, place)),
         'claims', (SELECT coalesce(pg_catalog.jsonb_agg(e ORDER BY place), '[]')

@@ -49,7 +49,7 @@ pub struct Expired {
     pub reduced: u64,
 }
 
-/// What is left of an event whose payload is no longer kept. As `gateway.expired_event`.
+/// What is left of an event whose payload is no longer kept. As `gateway.reduced_event`.
 pub(super) fn expired_event(event: &Value) -> Value {
     let mut left = reduced_event(event);
     let data = event.get("data").unwrap_or(&Value::Null);

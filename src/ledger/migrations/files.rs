@@ -174,7 +174,6 @@ pub const ALL: &[File] = files![
     function "record_events",
     function "apply_batch",
     // Payloads that are no longer kept.
-    function "expired_event",
     function "needed_payloads",
     function "expire_payloads",
     // Reports and comparing with Stripe.
