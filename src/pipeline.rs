@@ -24,6 +24,7 @@ use crate::domain::ids::EventId;
 use crate::ledger::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome, traced};
 pub use crate::revenue::validator::Occasion;
 use crate::revenue::validator::{Look, Validator};
+pub use crate::revenue::validator::{OtherKeys, Unanswered};
 use crate::revenue::verdict::Verdict;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::{Place, SpanKind};
@@ -49,8 +50,9 @@ pub struct Judged {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     Outcome(Outcome),
-    /// Stripe gave no answer that the event cannot do without: nothing is wrong with the event, and nothing of it was applied.
+    /// It is not known yet what Stripe says about its object: nothing is wrong with the event, and nothing of it was applied.
     Unanswered {
+        why: Unanswered,
         /// It is of no use to ask again sooner.
         after: Duration,
     },
@@ -71,6 +73,11 @@ impl Pipeline {
         Self { validator, ledger, metrics, clock }
     }
 
+    /// Whether Stripe is asked from here.
+    pub fn asks_stripe(&self) -> bool {
+        self.validator.asks_stripe()
+    }
+
     /// Runs events through revenue and applies the verdicts, all or none. Each event comes with why it is looked at. Tells
     /// in the same order what became of each. Spans of the work belong to `place`.
     ///
@@ -82,11 +89,11 @@ impl Pipeline {
         timeout: Duration,
         place: Place,
     ) -> Result<Vec<Judged>, Failure> {
-        self.apply_noting(events, timeout, place, None).await
+        self.apply_noting(events, timeout, place, (OtherKeys::None, None)).await
     }
 
-    /// As [`Self::apply`], with what is to be done once when another program has the batch and nothing is left to do here
-    /// but to wait for its answer. It is not done where the ledger is in this program.
+    /// As [`Self::apply`], knowing who else may ask Stripe, and with what is to be done once when another program has the batch
+    /// and nothing is left to do here but to wait for its answer. It is not done where the ledger is in this program.
     ///
     /// # Errors
     /// As [`Self::apply`].
@@ -95,10 +102,10 @@ impl Pipeline {
         events: Vec<(Bytes, Occasion)>,
         timeout: Duration,
         place: Place,
-        waiting: Option<BoxFuture<'static, ()>>,
+        around: (OtherKeys, Option<BoxFuture<'static, ()>>),
     ) -> Result<Vec<Judged>, Failure> {
         let started = self.clock.instant();
-        let result = self.guarded(events, timeout, place, waiting).await;
+        let result = self.guarded(events, timeout, place, around).await;
         Metrics::observe(&self.metrics.ledger_seconds, self.clock.instant().duration_since(started));
         match &result {
             Err(Failure::Ledger(error)) => {
@@ -118,12 +125,12 @@ impl Pipeline {
         events: Vec<(Bytes, Occasion)>,
         timeout: Duration,
         place: Place,
-        waiting: Option<BoxFuture<'static, ()>>,
+        around: (OtherKeys, Option<BoxFuture<'static, ()>>),
     ) -> Result<Vec<Judged>, Failure> {
         let (this, expected) = (self.clone(), events.len());
         // A task of its own, so that a panic comes back as a value.
         let mut call = JoinSet::new();
-        call.spawn(async move { this.run(&events, &place, waiting).await });
+        call.spawn(async move { this.run(&events, &place, around).await });
         let fault = |kind, message| Err(Failure::Ledger(LedgerError::new(self.ledger.name(), kind, message)));
         match tokio::time::timeout(timeout, call.join_next()).await {
             Ok(Some(Ok(Ok(judged)))) if judged.len() == expected => Ok(judged),
@@ -140,10 +147,10 @@ impl Pipeline {
         &self,
         events: &[(Bytes, Occasion)],
         place: &Place,
-        waiting: Option<BoxFuture<'static, ()>>,
+        (others, waiting): (OtherKeys, Option<BoxFuture<'static, ()>>),
     ) -> Result<Vec<Judged>, LedgerError> {
         let validate = place.begin("validate", SpanKind::Internal);
-        let looks = self.validator.look(events).await;
+        let looks = self.validator.look(events, others).await;
         drop(validate);
         let (mut judged, mut verdicts) = (Vec::with_capacity(looks.len()), Vec::with_capacity(looks.len()));
         for look in looks {
@@ -152,8 +159,8 @@ impl Pipeline {
                     verdicts.push(verdict);
                     None
                 }
-                Look::Unanswered { event, after } => {
-                    Some(Judged { event: Some(event.id), end: End::Unanswered { after } })
+                Look::Unanswered { event, why, after } => {
+                    Some(Judged { event: Some(event.id), end: End::Unanswered { why, after } })
                 }
             });
         }

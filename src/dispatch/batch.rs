@@ -12,7 +12,7 @@ use crate::domain::outcome::ProblemCode;
 use crate::domain::route::Route;
 use crate::inbox::{Conclusion, Inbox, Lease, Leased, Suspects};
 use crate::ledger::{BoxFuture, LedgerError, Outcome};
-use crate::pipeline::{self, Blame, End, Failure, Groups, Occasion, Pipeline};
+use crate::pipeline::{self, Blame, End, Failure, Groups, Occasion, OtherKeys, Pipeline, Unanswered};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
@@ -56,6 +56,8 @@ pub(super) struct Batch<'a> {
     /// Where the leases are from.
     pub(super) inbox: &'a Inbox,
     pub(super) pipeline: &'a Pipeline,
+    /// Who else may ask Stripe.
+    pub(super) others: OtherKeys,
     pub(super) options: &'a BatchOptions,
     pub(super) clock: &'a Clock,
     pub(super) metrics: &'a Metrics,
@@ -89,7 +91,7 @@ impl Batch<'_> {
                     for ((leased, end), judged) in entries.iter().zip(ends).zip(judged) {
                         *end = Some(match judged {
                             End::Outcome(outcome) => self.end(leased, outcome),
-                            End::Unanswered { after } => self.unanswered(after),
+                            End::Unanswered { why, after } => self.unanswered(why, after),
                         });
                     }
                     continue;
@@ -139,7 +141,8 @@ impl Batch<'_> {
         suspects.work().await;
         let waiting: Option<BoxFuture<'static, ()>> =
             if suspects.is_empty() { None } else { Some(Box::pin(async move { suspects.wait().await })) };
-        match self.pipeline.apply_noting(events, self.options.call_timeout, spans.place(), waiting).await {
+        let around = (self.others, waiting);
+        match self.pipeline.apply_noting(events, self.options.call_timeout, spans.place(), around).await {
             Ok(judged) => {
                 spans.outcomes(judged.iter().map(|judged| judged.end.name().unwrap_or("unanswered")));
                 Ok(judged.into_iter().map(|judged| judged.end).collect())
@@ -158,10 +161,14 @@ impl Batch<'_> {
         passes && pipeline::may_be_the_events(error.kind)
     }
 
-    /// The event waits for Stripe. It costs the entry nothing but time, whose length an alert is about.
-    fn unanswered(&self, after: Duration) -> Conclusion {
+    /// The event waits for Stripe, or for a bee that may ask it. It costs the entry nothing but time, whose length an alert is
+    /// about.
+    fn unanswered(&self, why: Unanswered, after: Duration) -> Conclusion {
         self.metrics.outcomes.of("retried").increment(1);
-        conclude::await_stripe(after)
+        match why {
+            Unanswered::ByStripe => conclude::await_stripe(after),
+            Unanswered::WithoutKey => conclude::await_bee(after),
+        }
     }
 
     /// An entry came to its end.

@@ -33,6 +33,7 @@ use crate::job::completion::Completed;
 use crate::job::{self, SealError, Sender};
 use crate::ledger::witness::{Identity, Witness};
 use crate::ledger::{LedgerError, LedgerErrorKind};
+use crate::pipeline::OtherKeys;
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
@@ -163,6 +164,11 @@ impl ColonyRoute {
         self.routing.in_force()
     }
 
+    /// Who besides this process may ask Stripe: the bees, as long as the colony is meant to be used.
+    pub(super) fn other_keys(&self) -> OtherKeys {
+        if self.routing.is_wished() { OtherKeys::Bees } else { OtherKeys::None }
+    }
+
     /// Decides about the next batch; waits while the colony is in use and holds as many processes as it may. `None`
     /// when draining began.
     pub(super) async fn way(&self, draining: &CancellationToken) -> Option<Way> {
@@ -216,7 +222,8 @@ impl ColonyRoute {
         leased: Vec<Leased>,
         random: &mut fastrand::Rng,
     ) -> Result<(), Vec<Leased>> {
-        if leased.iter().any(|leased| self.routing.is_too_old(leased.received)) {
+        // What only a bee may be able to do has no other way, however old it is.
+        if leased.iter().any(|leased| !leased.awaits_bee && self.routing.is_too_old(leased.received)) {
             return Err(leased);
         }
         let Admission { server, bees } = admission;

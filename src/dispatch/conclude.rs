@@ -59,6 +59,13 @@ pub(super) fn await_stripe(after: Duration) -> Conclusion {
     Conclusion::AwaitStripe { after, reason: "Stripe gave no answer about the object of the event".to_owned() }
 }
 
+/// Back to the inbox until a bee can have it, who may have the key that is not here.
+pub(super) fn await_bee(after: Duration) -> Conclusion {
+    let reason = "the event does not hold its object, and this gateway has no key to ask Stripe for it: it waits for a bee of the \
+                  colony, which may have one";
+    Conclusion::AwaitBee { after, reason: reason.to_owned() }
+}
+
 /// The beginning of a reason that is not longer than may be kept.
 pub(super) fn short(reason: &str) -> String {
     reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned()

@@ -150,7 +150,7 @@ impl Confirm {
         }
         let now = self.settler.clock.now();
         for process in processes {
-            if self.routing.is_too_old(process.oldest) {
+            if process.oldest.is_some_and(|oldest| self.routing.is_too_old(oldest)) {
                 self.take_back(process).await;
             } else if process.poll <= now && self.calls.len() < CALLS_MAX && !self.asking.contains(&process.process) {
                 self.ask(process.process);

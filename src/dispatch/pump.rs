@@ -17,7 +17,7 @@ use crate::domain::breaker::{BreakerOpen, Permit};
 use crate::domain::clock::Clock;
 use crate::domain::route::Route;
 use crate::inbox::{Conclusion, Inbox, LeaseRequest, Leased, Taken};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{OtherKeys, Pipeline};
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
@@ -227,6 +227,7 @@ impl Pump {
         let batch = Batch {
             inbox: &self.inbox,
             pipeline: &self.pipeline,
+            others: self.other_keys(),
             options: &options,
             clock: &self.clock,
             metrics: &self.metrics,
@@ -234,6 +235,14 @@ impl Pump {
             tracer: &self.tracer,
         };
         batch.run(leased, random).await
+    }
+
+    /// Who else may ask Stripe about an event. With a key here it is asked here, and what Stripe may not be asked is not known.
+    fn other_keys(&self) -> OtherKeys {
+        match &self.colony {
+            Some(colony) if !self.pipeline.asks_stripe() => colony.other_keys(),
+            Some(_) | None => OtherKeys::None,
+        }
     }
 
     /// Pauses dispatch, or ends the pause, by what became of a batch. One line each time.

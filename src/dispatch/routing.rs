@@ -149,7 +149,7 @@ impl Routing {
         admission.flatten()
     }
 
-    fn is_wished(&self) -> bool {
+    pub(super) fn is_wished(&self) -> bool {
         self.0.switch.get() == Wish::Auto
     }
 

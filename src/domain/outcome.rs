@@ -67,6 +67,8 @@ named! {
     pub enum Awaited {
         /// Stripe's answer about its object.
         Stripe = "awaits_stripe",
+        /// A bee that may ask Stripe about its object, since this gateway has no key. Also while a process has it.
+        Bee = "awaits_bee",
         /// The answer of whoever has its batch: the ledger, or the Colonies server. Only while it is leased.
         Answer = "awaits_answer",
     }

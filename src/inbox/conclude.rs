@@ -55,6 +55,14 @@ pub enum Conclusion {
         /// Why, for whoever looks at the entry meanwhile.
         reason: String,
     },
+    /// Try again later, because only a bee may be able to ask Stripe about its object. Costs no attempt, does not make the colony
+    /// look slow, and is not too old for the colony.
+    AwaitBee {
+        /// Not before so much time has passed.
+        after: Duration,
+        /// Why, for whoever looks at the entry meanwhile.
+        reason: String,
+    },
     /// A process of a Colonies server has it now. Nobody leases it until the process is concluded.
     Submitted {
         process: ProcessId,
@@ -93,7 +101,10 @@ impl Inbox {
         let waits = |(_, conclusion): &(Lease, Conclusion)| {
             matches!(
                 conclusion,
-                Conclusion::Retry { .. } | Conclusion::RetryAlone { .. } | Conclusion::AwaitStripe { .. }
+                Conclusion::Retry { .. }
+                    | Conclusion::RetryAlone { .. }
+                    | Conclusion::AwaitStripe { .. }
+                    | Conclusion::AwaitBee { .. }
             )
         };
         if concluded.is_ok() && conclusions.iter().any(waits) {
@@ -158,6 +169,9 @@ impl Conclusion {
             }
             Self::AwaitStripe { after, reason } => {
                 file.wait(id, from, now.plus(*after), (0, 0), Some(Awaited::Stripe), reason)
+            }
+            Self::AwaitBee { after, reason } => {
+                file.wait(id, from, now.plus(*after), (0, 0), Some(Awaited::Bee), reason)
             }
             Self::Submitted { process, poll_after } => file.submit(id, from, process, now.plus(*poll_after)),
         }

@@ -80,6 +80,8 @@ pub struct Leased {
     pub crashes: u32,
     /// Whether it waited for Stripe's answer about its object.
     pub awaited_stripe: bool,
+    /// Whether only a bee may be able to ask Stripe about its object.
+    pub awaits_bee: bool,
     /// When it became durable, or when a person last asked for it.
     pub received: Timestamp,
     /// When a person released it from quarantine.
@@ -135,6 +137,7 @@ pub(super) struct Stored {
     attempts: u32,
     crashes: u32,
     awaited_stripe: bool,
+    awaits_bee: bool,
     received: Timestamp,
     released: Option<Timestamp>,
     replayed: bool,
@@ -222,7 +225,7 @@ fn read_stored(connection: &Connection, leases: &[Lease]) -> rusqlite::Result<Ve
     let mut statement = connection.prepare_cached(
         "SELECT endpoint, event_id, event_type, attempts, MAX(received_at, COALESCE(replayed_at, 0),
                 COALESCE(released_at, 0)), body, bytes, released_at, replayed_at IS NOT NULL, traceparent, crashes,
-                code IS 'awaits_stripe'
+                code IS 'awaits_stripe', code IS 'awaits_bee'
          FROM entries JOIN bodies ON entry = id WHERE id = ?1",
     )?;
     let mut read = |lease: &Lease| {
@@ -234,6 +237,7 @@ fn read_stored(connection: &Connection, leases: &[Lease]) -> rusqlite::Result<Ve
                 attempts: row.get(3)?,
                 crashes: row.get(10)?,
                 awaited_stripe: row.get(11)?,
+                awaits_bee: row.get(12)?,
                 received: Timestamp::from_millis(row.get(4)?),
                 body: row.get_ref(5)?.as_blob()?.to_vec(),
                 bytes: row.get(6)?,
@@ -257,6 +261,7 @@ fn with_bodies(leases: Vec<Lease>, stored: Vec<Stored>) -> Vec<Leased> {
         attempts: stored.attempts,
         crashes: stored.crashes,
         awaited_stripe: stored.awaited_stripe,
+        awaits_bee: stored.awaits_bee,
         received: stored.received,
         released: stored.released,
         replayed: stored.replayed,

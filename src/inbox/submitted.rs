@@ -20,8 +20,8 @@ pub struct SubmittedProcess {
     pub process: ProcessId,
     /// How many entries it holds.
     pub entries: u64,
-    /// When the oldest of them was received.
-    pub oldest: Timestamp,
+    /// When the oldest of them was received that could go another way; `None` when none could.
+    pub oldest: Option<Timestamp>,
     /// When to ask the server about it.
     pub poll: Timestamp,
 }
@@ -127,14 +127,14 @@ impl Request for Postpone {
 /// Processes that hold entries, the ones to ask about first.
 fn submitted(connection: &mut Connection, limit: u32) -> rusqlite::Result<Vec<SubmittedProcess>> {
     let mut statement = connection.prepare_cached(
-        "SELECT process_id, COUNT(*), MIN(received_at), MIN(due_at) AS poll FROM entries
+        "SELECT process_id, COUNT(*), MIN(iif(code IS 'awaits_bee', NULL, received_at)), MIN(due_at) AS poll FROM entries
          WHERE state = 2 GROUP BY process_id ORDER BY poll LIMIT ?1",
     )?;
     let rows = statement.query_map([limit], |row| {
         Ok(SubmittedProcess {
             process: ProcessId::new(row.get::<_, Option<String>>(0)?.unwrap_or_default()),
             entries: row.get(1)?,
-            oldest: Timestamp::from_millis(row.get(2)?),
+            oldest: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_millis),
             poll: Timestamp::from_millis(row.get::<_, Option<i64>>(3)?.unwrap_or(0)),
         })
     })?;

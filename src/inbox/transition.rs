@@ -40,7 +40,7 @@ impl InboxFile {
         self.connection
             .prepare_cached(
                 "UPDATE entries SET state = 2, process_id = ?2, due_at = ?3, lease_token = NULL, crashes = 0,
-                                    code = NULL, reason = NULL WHERE id = ?1",
+                                    code = iif(code IS 'awaits_bee', code, NULL), reason = NULL WHERE id = ?1",
             )?
             .execute(params![id, process.as_str(), poll.millis()])?;
         self.moved(from, StateName::Submitted);

@@ -32,6 +32,9 @@ pub const PROJECTION_FAILED: &str = ProblemCode::ProjectionFailed.as_str();
 /// Rule that holds back a thin event whose object Stripe does not have, or cannot be asked for: there is nothing to apply.
 pub const OBJECT_UNKNOWN: &str = ProblemCode::ObjectUnknown.as_str();
 
+/// An event that waits for a bee with a key is offered to the colony again after this.
+const BEES_AGAIN: Duration = Duration::from_secs(30);
+
 /// Why an event is looked at. The default is that it came in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occasion {
@@ -49,6 +52,25 @@ impl Occasion {
     }
 }
 
+/// Who else may ask Stripe for the object of an event, where this process has no key that may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OtherKeys {
+    /// No other process: what cannot be asked here cannot be known.
+    #[default]
+    None,
+    /// The bees of a colony may have one.
+    Bees,
+}
+
+/// Why an event that does not hold its object has no verdict yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Stripe was asked, and gave no answer.
+    ByStripe,
+    /// There is no key here, and bees may have one.
+    WithoutKey,
+}
+
 /// Turns events into verdicts.
 #[derive(Debug)]
 pub struct Validator {
@@ -62,9 +84,10 @@ pub struct Validator {
 #[derive(Clone, Debug)]
 pub enum Look {
     Decided(Verdict),
-    /// The event does not hold its object, and Stripe gave no answer. That says nothing about the event.
+    /// The event does not hold its object, and it is not known yet what Stripe says about it. That says nothing about the event.
     Unanswered {
         event: EventFacts,
+        why: Unanswered,
         /// It is of no use to ask again sooner.
         after: Duration,
     },
@@ -117,6 +140,11 @@ impl Validator {
         self
     }
 
+    /// Whether Stripe is asked from here.
+    pub fn asks_stripe(&self) -> bool {
+        self.lookup.is_some()
+    }
+
     /// Questions asked of Stripe and answered since the start; zeros without a key.
     pub fn lookup_counts(&self) -> LookupCounts {
         self.lookup.as_ref().map(Lookup::counts).unwrap_or_default()
@@ -145,20 +173,20 @@ impl Validator {
     }
 
     /// As [`Self::decide`], for those who can wait: an event that Stripe has still to be asked about has no verdict.
-    pub async fn look(&self, events: &[(Bytes, Occasion)]) -> Vec<Look> {
-        self.look_at(events.iter().map(|(body, occasion)| (body, *occasion))).await
+    pub async fn look(&self, events: &[(Bytes, Occasion)], others: OtherKeys) -> Vec<Look> {
+        self.look_at(events.iter().map(|(body, occasion)| (body, *occasion)), others).await
     }
 
     async fn run(&self, events: impl Iterator<Item = (&Bytes, Occasion)>) -> Vec<Verdict> {
-        self.look_at(events).await.into_iter().map(Look::verdict).collect()
+        self.look_at(events, OtherKeys::None).await.into_iter().map(Look::verdict).collect()
     }
 
-    async fn look_at(&self, events: impl Iterator<Item = (&Bytes, Occasion)>) -> Vec<Look> {
+    async fn look_at(&self, events: impl Iterator<Item = (&Bytes, Occasion)>, others: OtherKeys) -> Vec<Look> {
         let candidates: Vec<Candidate> = events.map(|(body, occasion)| self.admit(body, occasion)).collect();
         let answers = self.look_up(&candidates).await;
         let verdicts = candidates.into_iter().map(|candidate| match candidate {
             Candidate::Decided(verdict) => Look::Decided(verdict),
-            Candidate::Passed(passed) => self.conclude(passed, &answers),
+            Candidate::Passed(passed) => self.conclude(passed, &answers, others),
         });
         verdicts.collect()
     }
@@ -228,7 +256,7 @@ impl Validator {
     }
 
     /// Projects an event that was let pass.
-    fn conclude(&self, passed: Passed, answers: &Answers) -> Look {
+    fn conclude(&self, passed: Passed, answers: &Answers, others: OtherKeys) -> Look {
         let related = answers.related(&passed.event);
         let mut passed = match answers.failure(&passed.event) {
             Some(about) => Passed { event: passed.event.about(about.clone()), ..passed },
@@ -240,7 +268,13 @@ impl Validator {
         if needs_object && event.thin && related.is_none() {
             let reason = match answers.about_object(event) {
                 AboutObject::Open { after } => {
-                    return Look::Unanswered { event: project::facts(event, &passed.body), after };
+                    let event = project::facts(event, &passed.body);
+                    return Look::Unanswered { event, why: Unanswered::ByStripe, after };
+                }
+                // What a person asks for again is looked at here alone, and must come to an end.
+                AboutObject::NotAsked if others == OtherKeys::Bees && passed.occasion.is_arrival() => {
+                    let event = project::facts(event, &passed.body);
+                    return Look::Unanswered { event, why: Unanswered::WithoutKey, after: BEES_AGAIN };
                 }
                 AboutObject::No(no) => format!("the event does not hold its object, and {no}"),
                 AboutObject::NotAsked => {

@@ -13,4 +13,4 @@ mod flow;
 mod lies;
 mod stripe;
 
-use testkit::proxy;
+use testkit::{proxy, stripe_api};

@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use colonies::client::{Assignment, Member};
+use colony_gateway::dispatch::switch::Wish;
 use colony_gateway::domain::route::Route;
 use colony_gateway::inbox::{Counts, EntryState, EntryView};
 use colony_gateway::job::completion::JobResult;
+use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::stripe_api::StripeStandIn;
 use crate::world::{FALLBACK, Gateway, World, breath, patiently};
 
 const SUBMITTED: &str = "colony_gateway_submissions_total{result=\"ok\"}";
@@ -106,4 +109,75 @@ async fn what_the_colony_says_to_wait_for_stripe_for_too_long_is_asked_about_her
     bees.stop().await;
     gateway.stop().await;
     world.assert_applied_once().await;
+}
+
+/// A thin event about a customer.
+fn thin() -> String {
+    json!({"id": "evt_thin", "object": "v2.core.event", "type": "v1.customer.updated", "livemode": false,
+        "created": "2026-02-02T02:40:00.123Z",
+        "related_object": {"id": "cus_1", "type": "customer", "url": "/v1/customers/cus_1"}})
+    .to_string()
+}
+
+/// A gateway without a key that waits with a thin event until long after the time for the colony: no colony is there.
+async fn wait_without_a_colony(world: &mut World) -> (Gateway, colonies::server::Memory) {
+    let memory = world.kill_server().await;
+    let gateway = world.gateway().start();
+    gateway.until_colony_is_left(&["because"]).await;
+    gateway.receive(&thin()).await;
+    let begun = world.clock.now();
+    while world.clock.now().since(begun) <= FALLBACK * 3 {
+        let waits = |counts: &Counts| counts.waiting == 1;
+        gateway.until("the event waits", waits).await;
+        pass_to_the_next(world, &gateway).await;
+    }
+    gateway.until("the event waits", |counts| counts.waiting == 1).await;
+    let view = gateway.inbox().newest(1).await.unwrap().remove(0);
+    assert_eq!(view.attempts, 0);
+    assert!(gateway.counts().await.oldest.is_some_and(|oldest| oldest <= begun), "its age is told");
+    (gateway, memory)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_key_a_thin_event_waits_for_the_bees_that_have_one_however_long_they_are_away() {
+    let mut world = World::new().await;
+    let stripe = StripeStandIn::start().await;
+    stripe.keep_time(&world.clock);
+    stripe.put("/v1/customers/cus_1", json!({"id": "cus_1", "object": "customer", "metadata": {"userId": "ann"}}));
+    let (gateway, memory) = wait_without_a_colony(&mut world).await;
+    world.revive(memory).await;
+    let bees = world.bees_that_ask(&stripe);
+    gateway.until_settled_in_time(&world).await;
+    assert_eq!(gateway.metric("colony_gateway_entries_returned_total{reason=\"too_old\"}"), 0);
+    let counts = colony_gateway::ledger::report::Reports::summary(&world.ledger.inner, 1).await.unwrap().counts;
+    assert_eq!((counts.events, counts.customers, counts.claims), (1, 1, 1));
+    bees.stop().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_no_process_has_a_key_a_bee_says_so_and_a_gateway_without_a_colony_too() {
+    let mut world = World::new().await;
+    let (gateway, memory) = wait_without_a_colony(&mut world).await;
+    world.revive(memory).await;
+    let bees = world.bees(None);
+    let is_held = |counts: &Counts| counts.quarantined == 1;
+    patiently("a bee without a key says so", async {
+        while !is_held(&gateway.counts().await) {
+            world.pass(Duration::from_millis(50));
+            breath().await;
+        }
+    })
+    .await;
+    bees.stop().await;
+    gateway.stop().await;
+    let mut plan = world.gateway();
+    plan.wish = Wish::Direct;
+    let gateway = plan.start();
+    gateway.receive(&thin().replace("evt_thin", "evt_second")).await;
+    gateway.until("it is held", |counts| counts.quarantined == 2).await;
+    let EntryState::Quarantined { code, reason, .. } = gateway.newest().await else { panic!("it is held") };
+    assert_eq!(code, "object_unknown");
+    assert!(reason.contains("no key may be asked"), "{reason}");
+    gateway.stop().await;
 }

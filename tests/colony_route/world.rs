@@ -38,6 +38,7 @@ use colony_gateway::revenue::guardian::Guardian;
 use colony_gateway::revenue::project::Settings as Projection;
 use colony_gateway::revenue::validator::Validator;
 use colony_gateway::revenue::verdict::Verdict;
+use colony_gateway::stripe::api::{ApiSettings, StripeApi};
 use colony_gateway::stripe::envelope::Envelope;
 use colony_gateway::stripe::signature::{SigningSecret, check_header};
 use colony_gateway::stripe::simulator::sign;
@@ -51,6 +52,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::proxy::Proxy;
+use crate::stripe_api::{self, StripeStandIn};
 
 pub(crate) const COLONY: &str = "rec";
 pub(crate) const KIND: &str = "finance-worker";
@@ -304,7 +306,7 @@ impl World {
                 bees: BreakerSettings { failures: 1, open: second(), probes: 1 },
             },
         };
-        Plan { world: self, options, retries: 3, told: None, sealed: false }
+        Plan { world: self, options, retries: 3, told: None, sealed: false, wish: Wish::Auto }
     }
 
     /// Every event that was made had exactly one effect.
@@ -384,6 +386,8 @@ pub(crate) struct Plan<'a> {
     told: Option<tokio::sync::mpsc::Receiver<completion::Completed>>,
     /// Whether jobs are sealed to the bees.
     pub(crate) sealed: bool,
+    /// What the operator wants at the start.
+    pub(crate) wish: Wish,
 }
 
 /// A gateway from its inbox on.
@@ -408,12 +412,12 @@ impl Plan<'_> {
     }
 
     pub(crate) fn start(self) -> Gateway {
-        let Plan { world, options, retries, told, sealed } = self;
+        let Plan { world, options, retries, told, sealed, wish } = self;
         let (inbox, threads) = world.open_inbox();
         let mut gateway = Gateway {
             inbox: Some(inbox.clone()),
             threads: Some(threads),
-            switch: RouteSwitch::new(Wish::Auto),
+            switch: RouteSwitch::new(wish),
             in_force: RouteInForce::new(Route::Direct),
             metrics: Metrics::new(),
             board: Board::default(),
@@ -634,16 +638,33 @@ impl World {
 
     /// Starts two bees, which speak to the server past the proxy.
     pub(crate) fn bees(&self, completions: Option<Completions>) -> Bees {
+        self.hive(validator(&self.clock), completions)
+    }
+
+    /// The same, with a key to ask this Stripe.
+    pub(crate) fn bees_that_ask(&self, stripe: &StripeStandIn) -> Bees {
+        let settings = ApiSettings {
+            base_url: stripe.base_url.clone(),
+            rate: Some(1000),
+            ..ApiSettings::new(Secret::new(stripe_api::KEY))
+        };
+        let api = StripeApi::new(&settings, self.clock.clone()).unwrap();
+        self.hive(validator(&self.clock).with_stripe(Arc::new(api)), None)
+    }
+
+    fn hive(&self, validator: Validator, completions: Option<Completions>) -> Bees {
         let shutdown = Shutdown::default();
         let options = PoolOptions { count: 2, poll: Duration::from_secs(1), ..PoolOptions::new(COLONY, KIND, "hive") };
         let metrics = Metrics::new();
+        let ledger = Arc::clone(&self.ledger) as Arc<dyn Ledger>;
+        let pipeline = Pipeline::new(Arc::new(validator), ledger, Arc::clone(&metrics), self.clock.clone());
         let tools = Tools {
             client: self.client.clone(),
             keys: KeySource::Given(Arc::clone(&self.executor_key)),
             openers: Arc::new(Openers::given(&self.sealing.to_hex()).unwrap()),
             owner: Some(Arc::clone(&self.owner_key)),
             verifier: Arc::new(Verifier::new(Trust::new(vec![self.signer.public().clone()])).unwrap()),
-            pipeline: self.pipeline(&metrics),
+            pipeline,
             ledger: Arc::clone(&self.ledger) as Arc<dyn Witness>,
             reports: None,
             completions,

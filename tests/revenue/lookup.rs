@@ -7,7 +7,7 @@ use bytes::Bytes;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::revenue::guardian::Guardian;
 use colony_gateway::revenue::rows::{Rank, Source};
-use colony_gateway::revenue::validator::{LOOKUPS_IN_FLIGHT_MAX, Look, OBJECT_UNKNOWN, Occasion, Validator};
+use colony_gateway::revenue::validator::{LOOKUPS_IN_FLIGHT_MAX, Look, OBJECT_UNKNOWN, Occasion, OtherKeys, Validator};
 use colony_gateway::revenue::verdict::{Plan, Verdict};
 use serde_json::{Value, json};
 
@@ -285,7 +285,7 @@ async fn a_thin_event_is_about_the_object_that_it_names_whatever_its_type() {
 /// Whether each event of a batch is decided, by its verdict's name, or waits.
 async fn looked_at(validator: &Validator, batch: &[Bytes]) -> Vec<&'static str> {
     let events: Vec<_> = batch.iter().map(|body| (body.clone(), Occasion::default())).collect();
-    let looks = validator.look(&events).await.into_iter().map(|look| match look {
+    let looks = validator.look(&events, OtherKeys::None).await.into_iter().map(|look| match look {
         Look::Decided(Verdict::Apply(_)) => "applied",
         Look::Decided(Verdict::Quarantine { .. }) => "held",
         Look::Decided(other) => panic!("{other:?}"),

@@ -60,6 +60,7 @@ async fn an_event_that_waits_for_stripe_pays_no_attempt_however_often_it_is_trie
     let batch = Batch {
         inbox: &inbox,
         pipeline: &pipeline,
+        others: OtherKeys::None,
         options: &OPTIONS,
         clock: &clock,
         metrics: &metrics,
