@@ -2,6 +2,12 @@
 //!
 //! A process that dies then was not killed by what it waited with. The note is a commit more, so it is for entries that were held
 //! during a crash before; of the others one crash too many is counted, which has them noted from then on.
+//!
+//! So an entry whose answer kills the process while it is decoded is never given up. Counting deaths in which one entry was alone in
+//! flight, however many, would not tell it from an innocent one: entries with crashes on record come alone and first, so that in an
+//! outage of the ledger in which the process is killed again and again (a service manager, a person, want of memory) it is the same
+//! entry each time that is alone with the ledger. What would tell them apart is a note made between the arrival of an answer and its
+//! decoding, and the drivers do both in one call. An answer is a few words per event and bounded in size, so this case is left.
 
 use rusqlite::params;
 
