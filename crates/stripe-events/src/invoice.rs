@@ -56,9 +56,10 @@ impl<'a> Invoice<'a> {
     /// What was paid on it; `None` when its amounts are missing or out of range.
     ///
     /// Of money that came around Stripe, old versions say `paid_out_of_band`, and leave it in `amount_remaining`; since
-    /// 2025-03-31 `amount_paid` has it, and only the list of payments, where it is there, tells it apart, or
-    /// `amount_paid_off_stripe` of an invoice that was asked for since 2026-05-27. What remains of a paid invoice otherwise
-    /// was forgiven.
+    /// 2025-03-31 `amount_paid` has it, and the list of payments tells it apart where it is there (a whole one without payments
+    /// too), or `amount_paid_off_stripe` of an invoice that was asked for since 2026-05-27. Where neither is there, an invoice
+    /// that was paid without any attempt to pay it through Stripe says so with `attempt_count`: the first attempt counts, whoever
+    /// makes it. So does a receipt, whose payment is told by others. What remains of a paid invoice otherwise was forgiven.
     pub fn paid(self) -> Option<Paid> {
         let paid = self.0.at("amount_paid").integer()?;
         let remaining = self.0.at("amount_remaining").integer().unwrap_or(0).max(0);
@@ -71,7 +72,9 @@ impl<'a> Invoice<'a> {
             off_stripe
         } else if out_of_band == Some(true) && self.named_payment().is_none() {
             paid
-        } else if self.0.at("payments").is_whole_list() && self.payments().next().is_some() {
+        } else if self.hides_payments() {
+            if self.0.at("attempt_count").integer() == Some(0) { paid } else { 0 }
+        } else if self.0.at("payments").is_whole_list() {
             let through = self.payments().filter(|payment| !payment.is_outside());
             let through =
                 through.map(InvoicePayment::amount).try_fold(0_i64, |sum, amount| sum.checked_add(amount?))?;
@@ -169,7 +172,21 @@ mod tests {
             (json!({"amount_paid": 0, "amount_remaining": 70}), 70, 70),
             (json!({"amount_paid": 60, "amount_remaining": 10, "paid_out_of_band": false}), 60, 0),
             (json!({"amount_paid": 70, "amount_remaining": 0, "paid_out_of_band": true}), 70, 70),
-            (json!({"amount_paid": 70, "payments": {"data": []}}), 70, 0),
+            (json!({"amount_paid": 70, "payments": {"data": []}}), 70, 70),
+            (
+                json!({"amount_paid": 70, "payments": {"data": [{"status": "open", "payment": {"payment_intent": "pi_1"}}]}}),
+                70,
+                70,
+            ),
+            (json!({"amount_paid": 70, "payments": null}), 70, 0),
+            (json!({"status": "paid", "amount_paid": 70, "attempt_count": 0}), 70, 70),
+            (json!({"status": "paid", "amount_paid": 70, "attempt_count": 1}), 70, 0),
+            (json!({"status": "paid", "amount_paid": 70}), 70, 0),
+            (
+                json!({"status": "paid", "amount_paid": 70, "attempt_count": 0, "payment_intent": null, "paid_out_of_band": false}),
+                70,
+                0,
+            ),
             (json!({"amount_paid": 70, "payments": listed(card.clone())}), 70, 40),
             (json!({"amount_paid": 30, "payments": listed(card)}), 30, 0),
             (json!({"amount_paid": 30, "payments": listed(record)}), 30, 30),
