@@ -1,7 +1,7 @@
 -- Whether two values within a list say the same. A field that only one of them has says nothing: previous values are
 -- sometimes rendered with fewer. As `alike` in `src/revenue/order.rs`.
 CREATE OR REPLACE FUNCTION gateway.alike(a jsonb, b jsonb) RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE SET search_path = ''
+LANGUAGE plpgsql IMMUTABLE
 AS $$
 BEGIN
     IF a = b THEN

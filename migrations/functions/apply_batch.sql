@@ -6,7 +6,7 @@
 -- on the whole batch at once. Batches run one after the other, under an advisory lock that is held for milliseconds; so
 -- two of them can neither deadlock nor miss each other's claims.
 CREATE OR REPLACE FUNCTION gateway.apply_batch(batch jsonb) RETURNS jsonb
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 DECLARE
     outcomes jsonb;
@@ -35,7 +35,7 @@ BEGIN
     SELECT j.outcomes, j.known, j.refused, j.doubtful INTO outcomes, known, refused, doubtful
     FROM gateway.judge(batch) j;
     subscriptions := gateway.touched(batch, refused);
-    doubted := gateway.merge_doubts(batch, refused);
+    doubted := CASE WHEN batch -> 'subscriptions' <> '[]' THEN gateway.merge_doubts(batch, refused) ELSE '{}' END;
     IF doubtful <> '{}' THEN
         PERFORM gateway.keep_contents(batch, refused, doubtful);
     END IF;

@@ -4,7 +4,7 @@
 -- of a version, fetched ones apart), or contents that list only a part. See `gateway.settle`.
 CREATE OR REPLACE FUNCTION gateway.changing_events(
     batch jsonb, refused integer[], OUT changing integer[], OUT rows integer[], OUT doubtful text[])
-LANGUAGE plpgsql STABLE SET search_path = ''
+LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
     WITH incoming AS (

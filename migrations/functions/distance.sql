@@ -1,7 +1,7 @@
 -- In how many fields two objects differ. A field that is absent is null; a list is one field: how many Stripe says that there
 -- are, beside those that it shows, is not among the previous values. As `distance` in `src/revenue/order.rs`.
 CREATE OR REPLACE FUNCTION gateway.distance(a jsonb, b jsonb) RETURNS bigint
-LANGUAGE plpgsql IMMUTABLE SET search_path = ''
+LANGUAGE plpgsql IMMUTABLE
 AS $$
 BEGIN
     IF a = b THEN

@@ -3,7 +3,7 @@
 -- if there are any. As `endings` in `src/revenue/order.rs`, which tells why.
 CREATE OR REPLACE FUNCTION gateway.endings(
     starts jsonb[], befores jsonb[], afters jsonb[], OUT ends integer[], OUT misfits bigint)
-LANGUAGE plpgsql IMMUTABLE SET search_path = ''
+LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
     many integer := pg_catalog.cardinality(afters);

@@ -3,7 +3,7 @@
 -- `by_count` in `src/revenue/order.rs`.
 CREATE OR REPLACE FUNCTION gateway.endings_by_count(
     starts jsonb[], befores jsonb[], afters jsonb[], OUT ends integer[], OUT misfits bigint)
-LANGUAGE plpgsql IMMUTABLE SET search_path = ''
+LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
     many integer := pg_catalog.cardinality(afters);

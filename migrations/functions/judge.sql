@@ -18,7 +18,7 @@
 -- are merged like those of one that is replayed. What a rule holds of it stays held.
 CREATE OR REPLACE FUNCTION gateway.judge(
     batch jsonb, OUT outcomes jsonb, OUT known integer[], OUT refused integer[], OUT doubtful text[])
-LANGUAGE plpgsql STABLE SET search_path = ''
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     changing integer[];

@@ -1,7 +1,7 @@
 -- Keeps what a batch says of the objects in doubt, and what is there of them: of contents of one second, and of ones that list
 -- a part only, the greatest version may not be the one that holds. `gateway.settle` decides, and removes what is needless.
 CREATE OR REPLACE FUNCTION gateway.keep_contents(batch jsonb, refused integer[], doubtful text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 BEGIN
     INSERT INTO gateway.kept_subscriptions

@@ -2,7 +2,7 @@
 -- before as `gateway.moments_before` gives them. `proof` says how sure that is: `whole`, `likely` or `open`. As `last` in
 -- `src/revenue/order.rs`, which tells the rule; it is a function of the sets alone.
 CREATE OR REPLACE FUNCTION gateway.last_of(earlier jsonb, tied jsonb, OUT version text, OUT proof text)
-LANGUAGE plpgsql IMMUTABLE SET search_path = ''
+LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
     moment jsonb;

@@ -2,7 +2,7 @@
 -- which these are: `gateway.settle` makes the state of it once the events are recorded. Goes before the truth is merged: what
 -- is there of a subscription of which no event was held before is made of vouched events alone, and is copied.
 CREATE OR REPLACE FUNCTION gateway.merge_doubts(batch jsonb, refused integer[]) RETURNS text[]
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 DECLARE
     marked text[];

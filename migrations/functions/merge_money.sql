@@ -1,7 +1,7 @@
 -- Merges the money, and records findings. What a row says of other objects never changes, nor what came around Stripe: the
 -- names and the greatest such amount are kept whichever version has them, because one may lack what another has.
 CREATE OR REPLACE FUNCTION gateway.merge_money(batch jsonb, refused integer[]) RETURNS void
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 BEGIN
     IF batch -> 'revenue' <> '[]' THEN

@@ -1,6 +1,6 @@
 -- Merges the truth: subscriptions and customers, what claims them, and what others tell of them. A statement costs its start also when there is nothing for it to do.
 CREATE OR REPLACE FUNCTION gateway.merge_truth(batch jsonb, refused integer[]) RETURNS void
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 BEGIN
     IF batch -> 'subscriptions' <> '[]' THEN

@@ -3,7 +3,7 @@
 -- without their payload tell nothing. `kinds` is what the types of events about the object look like.
 CREATE OR REPLACE FUNCTION gateway.moments_before(
     object text, kinds text, reached timestamptz, reached_rank integer) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = ''
+LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
     RETURN (

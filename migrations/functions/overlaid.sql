@@ -1,7 +1,7 @@
 -- `base` with the fields of `patch` in place of its own: objects field by field, all else as a whole. As `overlaid` in
 -- `src/revenue/order.rs`.
 CREATE OR REPLACE FUNCTION gateway.overlaid(base jsonb, patch jsonb) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE SET search_path = ''
+LANGUAGE plpgsql IMMUTABLE
 AS $$
 BEGIN
     IF pg_catalog.jsonb_typeof(base) IS DISTINCT FROM 'object'

@@ -1,16 +1,16 @@
 -- Works out what users have, and shows it, along with some of those who wait, and some of those for whom time alone changed
 -- something: a late payer's grace is over, a pause has ended.
 CREATE OR REPLACE FUNCTION gateway.project(users text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 DECLARE
     owners text[];
     subscriptions text[];
-    others text[];
     found text[];
-    due text[];
     timed text[];
     object text;
+    form gateway.shown_form;
+    others text[] := '{}';
 BEGIN
     timed := ARRAY(
         SELECT s.id FROM gateway.stripe_subscriptions s
@@ -27,7 +27,10 @@ BEGIN
     IF users <> '{}' THEN
         SELECT coalesce(pg_catalog.array_agg(o.user_id), '{}'), coalesce(pg_catalog.array_agg(o.id), '{}')
         INTO owners, subscriptions FROM gateway.subscriptions_of(users) o;
-        others := gateway.fan_subscriptions(owners, subscriptions);
+        form := gateway.form_in_force(gateway.form_stamp());
+        IF form.tells_fans THEN
+            others := gateway.fan_subscriptions(owners, subscriptions);
+        END IF;
         WITH best AS MATERIALIZED (
             SELECT * FROM gateway.best_of_users(owners, subscriptions, others)
         ), written AS (
@@ -48,20 +51,18 @@ BEGIN
         )
         SELECT coalesce(pg_catalog.array_agg(b.user_id), '{}') INTO found FROM best b;
         -- Whose subscriptions were all given to others has nothing left.
-        UPDATE gateway.user_access a SET
-            subscription_id = NULL, status = 'canceled', tier = 'free', entitles = false, shown = false
-        WHERE a.user_id = ANY (ARRAY(SELECT pg_catalog.unnest(users) EXCEPT SELECT pg_catalog.unnest(found)))
-          AND a.subscription_id IS NOT NULL;
+        IF pg_catalog.cardinality(found) < pg_catalog.cardinality(users) THEN
+            UPDATE gateway.user_access a SET
+                subscription_id = NULL, status = 'canceled', tier = 'free', entitles = false, shown = false
+            WHERE a.user_id = ANY (users) AND a.user_id <> ALL (found) AND a.subscription_id IS NOT NULL;
+            users := ARRAY(SELECT a.user_id FROM gateway.user_access a WHERE a.user_id = ANY (users));
+        END IF;
     END IF;
-    SELECT coalesce(pg_catalog.array_agg(w.user_id), '{}') INTO due
-    FROM (
-        SELECT a.user_id FROM gateway.user_access a WHERE a.user_id = ANY (users)
-        UNION
-        (SELECT a.user_id FROM gateway.user_access a WHERE NOT a.shown AND a.retry_at <= pg_catalog.now()
-         ORDER BY a.retry_at LIMIT 16)
-    ) w;
-    IF due <> '{}' THEN
-        PERFORM gateway.show(due);
+    users := users || ARRAY(
+        SELECT a.user_id FROM gateway.user_access a
+        WHERE NOT a.shown AND a.retry_at <= pg_catalog.now() AND a.user_id <> ALL (users) ORDER BY a.retry_at LIMIT 16);
+    IF users <> '{}' THEN
+        PERFORM gateway.show(users, form);
     END IF;
 END
 $$;

@@ -2,7 +2,7 @@
 -- of one event the payload of the newest API version is recorded. Of an event that was dropped, what the inbox told may be all
 -- that is here: when it is applied after all, its own words take their place.
 CREATE OR REPLACE FUNCTION gateway.record_events(batch jsonb, known integer[], outcomes jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 DECLARE
     rendered record;

@@ -2,7 +2,7 @@
 -- being late since the last that told of another status; where no event tells it, from what the content says, or from its own
 -- moment. For the vouched state events that a rule holds tell nothing. Only where the operator has set days at all.
 CREATE OR REPLACE FUNCTION gateway.set_grace(subscriptions text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 DECLARE
     object text;

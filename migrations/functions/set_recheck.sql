@@ -1,7 +1,7 @@
 -- Notes when time alone changes next what a subscription gives: a pause ends, or a late payer's grace, by its truth or by its
 -- vouched state.
 CREATE OR REPLACE FUNCTION gateway.set_recheck(object text) RETURNS void
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 BEGIN
     UPDATE gateway.stripe_subscriptions s SET recheck_at = (

@@ -1,7 +1,7 @@
 -- Settles the objects in doubt. The outcomes, in which an event that changed a row by that is no longer stale.
 CREATE OR REPLACE FUNCTION gateway.settle_all(
     batch jsonb, refused integer[], doubtful text[], outcomes jsonb) RETURNS jsonb
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 DECLARE
     truth text;
@@ -12,11 +12,16 @@ DECLARE
 BEGIN
     FOREACH truth IN ARRAY ARRAY['stripe_subscriptions', 'stripe_customers'] LOOP
         changed := '{}';
-        FOREACH object IN ARRAY doubtful LOOP
+        FOR object IN
+            SELECT k.id FROM gateway.kept_subscriptions k WHERE truth = 'stripe_subscriptions' AND k.id = ANY (doubtful)
+            UNION
+            SELECT k.id FROM gateway.kept_customers k WHERE truth = 'stripe_customers' AND k.id = ANY (doubtful)
+        LOOP
             IF gateway.settle(truth, object) THEN
                 changed := changed || object;
             END IF;
         END LOOP;
+        CONTINUE WHEN changed = '{}';
         FOR place, event IN
             SELECT DISTINCT (d ->> 'n')::integer, e ->> 'id'
             FROM pg_catalog.jsonb_array_elements(batch -> pg_catalog.replace(truth, 'stripe_', '')) d

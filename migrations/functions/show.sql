@@ -4,8 +4,8 @@
 -- The truth is never lost to a public table: whoever cannot be shown there (no profile yet, a foreign key or trigger
 -- that refuses, an id of another type, a table that is locked) waits in `gateway.user_access` with the reason, and
 -- later batches try again.
-CREATE OR REPLACE FUNCTION gateway.show(users text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = ''
+CREATE OR REPLACE FUNCTION gateway.show(users text[], form gateway.shown_form DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql
 AS $$
 DECLARE
     one text;
@@ -14,7 +14,7 @@ BEGIN
         RETURN;
     END IF;
     BEGIN
-        PERFORM gateway.show_now(users);
+        PERFORM gateway.show_now(users, form);
         RETURN;
     EXCEPTION
         WHEN lock_not_available THEN
@@ -25,6 +25,8 @@ BEGIN
                 RAISE;
             END IF;
     END;
+    -- What the form says may not be all that a table asks for.
+    UPDATE gateway.shown_form f SET stamp = '' WHERE f.only_row;
     FOREACH one IN ARRAY users LOOP
         PERFORM gateway.show_parts(one);
     END LOOP;

@@ -1,7 +1,7 @@
 -- Shows one user whom the tables refuse, without those columns that only add to what a row says and that a constraint refuses. All
 -- tables change together or none does. The user waits for what was left out, or for the whole, with the reason.
 CREATE OR REPLACE FUNCTION gateway.show_parts(one text) RETURNS void
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 DECLARE
     extra text[] := ARRAY['tier', 'tier_id', 'subscription_tier', 'plan', 'canceled_at', 'stripe_customer_id'];
@@ -13,7 +13,7 @@ DECLARE
 BEGIN
     FOR attempt IN 0 .. 3 LOOP
         BEGIN
-            PERFORM gateway.show_now(ARRAY[one], left_out);
+            PERFORM gateway.show_now(ARRAY[one], left_out => left_out);
             IF left_out <> '{}' THEN
                 PERFORM gateway.wait_for(ARRAY[one], (
                     SELECT pg_catalog.string_agg('public.' || t.key || ' refuses the new '

@@ -1,6 +1,6 @@
 -- Leaves users waiting, each time for longer: from a minute to a day.
 CREATE OR REPLACE FUNCTION gateway.wait_for(users text[], reason text) RETURNS void
-LANGUAGE plpgsql SET search_path = ''
+LANGUAGE plpgsql
 AS $$
 BEGIN
     UPDATE gateway.user_access a SET shown = false, fault = reason, attempts = a.attempts + 1,

@@ -20,6 +20,9 @@ ON CONFLICT (name) DO UPDATE SET
     kind = excluded.kind, checksum = excluded.checksum, release = excluded.release, applied_at = CASE
         WHEN d.checksum = excluded.checksum THEN d.applied_at ELSE excluded.applied_at END;
 
+-- What these definitions make of the public tables is to be worked out anew.
+UPDATE gateway.shown_form SET stamp = '';
+
 DO $$
 DECLARE
     given record;

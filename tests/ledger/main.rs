@@ -12,6 +12,7 @@ mod doubt_cases;
 mod erase;
 mod expiry;
 mod faults;
+mod forms;
 mod indexes;
 mod lives;
 mod migrations;

@@ -1,6 +1,6 @@
--- Sets the flags of profiles, and returns the entitled users who have no profile yet.
-CREATE OR REPLACE FUNCTION gateway.show_user_profiles(users text[], columns jsonb) RETURNS text[]
-LANGUAGE plpgsql
+-- How the flags of profiles are set, and, as the query `lacking`, the entitled users who have no profile yet.
+CREATE OR REPLACE FUNCTION gateway.shown_user_profiles(columns jsonb, OUT statements text[], OUT lacking text)
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     id_type text := columns ->> 'id';
@@ -12,20 +12,18 @@ DECLARE
     source text := pg_catalog.format(
         '(SELECT x.*, %s AS u FROM gateway.user_access x '
         'WHERE x.user_id = ANY ($1) AND gateway.fits(x.user_id, %L))', gateway.as_public(id_type), id_type);
-    missing text[];
 BEGIN
     SELECT pg_catalog.array_agg(wanted[i]), pg_catalog.array_agg(wanted[i + 1]) INTO names, given
     FROM pg_catalog.generate_series(1, pg_catalog.cardinality(wanted), 2) i WHERE columns ? wanted[i];
-    EXECUTE pg_catalog.format(
+    statements := ARRAY[pg_catalog.format(
         'UPDATE public.user_profiles t SET %s FROM %s a WHERE t.id = a.u AND ROW(%s) IS DISTINCT FROM ROW(%s)',
         (SELECT pg_catalog.string_agg(pg_catalog.format('%I = %s', names[i], given[i]), ', ')
          FROM pg_catalog.generate_subscripts(names, 1) i),
         source,
         (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', n), ', ') FROM pg_catalog.unnest(names) n),
-        pg_catalog.array_to_string(given, ', ')) USING users;
-    EXECUTE pg_catalog.format(
+        pg_catalog.array_to_string(given, ', '))];
+    lacking := pg_catalog.format(
         'SELECT pg_catalog.array_agg(a.user_id) FROM %s a WHERE a.entitles '
-        'AND NOT EXISTS (SELECT FROM public.user_profiles t WHERE t.id = a.u)', source) INTO missing USING users;
-    RETURN missing;
+        'AND NOT EXISTS (SELECT FROM public.user_profiles t WHERE t.id = a.u)', source);
 END
 $$;

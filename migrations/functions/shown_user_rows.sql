@@ -1,7 +1,7 @@
--- Writes `public.subscriptions` where rows belong to a `user_id`, one for each Stripe subscription: the row of the user's best
+-- How `public.subscriptions` is written where rows belong to a `user_id`, one for each Stripe subscription: the row of the user's best
 -- subscription says what the user has, and no other row of the user is active. Readers expect one active row.
-CREATE OR REPLACE FUNCTION gateway.show_user_rows(users text[], columns jsonb) RETURNS void
-LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION gateway.shown_user_rows(columns jsonb) RETURNS text[]
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     id_type text := columns ->> 'user_id';
@@ -27,23 +27,24 @@ DECLARE
 BEGIN
     SELECT pg_catalog.array_agg(wanted[i]), pg_catalog.array_agg(wanted[i + 1]) INTO names, given
     FROM pg_catalog.generate_series(1, pg_catalog.cardinality(wanted), 2) i WHERE columns ? wanted[i];
-    PERFORM gateway.release_ids(users, id_type, 'p.user_id = a.u', ', ' || ended);
-    EXECUTE pg_catalog.format(
-        'UPDATE public.subscriptions t SET %s %s FROM (SELECT o.place FROM %s CROSS JOIN LATERAL ('
-        'SELECT o.ctid AS place FROM public.subscriptions o WHERE o.user_id = a.u AND o.ctid IS DISTINCT FROM a.place '
-        'AND o.status::text IN (''active'', ''trialing'') OFFSET 0) o) a WHERE t.ctid = a.place',
-        ended, stamp, source) USING users;
-    EXECUTE pg_catalog.format(
-        'UPDATE public.subscriptions t SET %s %s FROM %s WHERE t.ctid = a.place AND ROW(%s) IS DISTINCT FROM ROW(%s)',
-        (SELECT pg_catalog.string_agg(pg_catalog.format('%I = %s', names[i], given[i]), ', ')
-         FROM pg_catalog.generate_subscripts(names, 1) i),
-        stamp, source,
-        (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', n), ', ') FROM pg_catalog.unnest(names) n),
-        pg_catalog.array_to_string(given, ', ')) USING users;
-    EXECUTE pg_catalog.format(
-        'INSERT INTO public.subscriptions (user_id, stripe_subscription_id, %s) SELECT a.u, a.subscription_id, %s FROM %s '
-        'WHERE a.place IS NULL AND a.subscription_id IS NOT NULL',
-        (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(n), ', ') FROM pg_catalog.unnest(names) n),
-        pg_catalog.array_to_string(given, ', '), source) USING users;
+    RETURN ARRAY[
+        gateway.shown_release(id_type, 'p.user_id = a.u', ', ' || ended),
+        pg_catalog.format(
+            'UPDATE public.subscriptions t SET %s %s FROM (SELECT o.place FROM %s CROSS JOIN LATERAL ('
+            'SELECT o.ctid AS place FROM public.subscriptions o WHERE o.user_id = a.u AND o.ctid IS DISTINCT FROM a.place '
+            'AND o.status::text IN (''active'', ''trialing'') OFFSET 0) o) a WHERE t.ctid = a.place',
+            ended, stamp, source),
+        pg_catalog.format(
+            'UPDATE public.subscriptions t SET %s %s FROM %s WHERE t.ctid = a.place AND ROW(%s) IS DISTINCT FROM ROW(%s)',
+            (SELECT pg_catalog.string_agg(pg_catalog.format('%I = %s', names[i], given[i]), ', ')
+             FROM pg_catalog.generate_subscripts(names, 1) i),
+            stamp, source,
+            (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', n), ', ') FROM pg_catalog.unnest(names) n),
+            pg_catalog.array_to_string(given, ', ')),
+        pg_catalog.format(
+            'INSERT INTO public.subscriptions (user_id, stripe_subscription_id, %s) SELECT a.u, a.subscription_id, %s FROM %s '
+            'WHERE a.place IS NULL AND a.subscription_id IS NOT NULL',
+            (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(n), ', ') FROM pg_catalog.unnest(names) n),
+            pg_catalog.array_to_string(given, ', '), source)];
 END
 $$;

@@ -1,7 +1,7 @@
--- Writes `public.subscription_tiers` in its second meaning: one row per Stripe subscription, `cancelled` with two l. A row of
+-- How `public.subscription_tiers` is written in its second meaning: one row per Stripe subscription, `cancelled` with two l. A row of
 -- these users whose subscription is another's by now, or nobody's, gives no access any more.
-CREATE OR REPLACE FUNCTION gateway.show_subscription_tiers(users text[], columns jsonb) RETURNS void
-LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION gateway.shown_subscription_tiers(columns jsonb) RETURNS text[]
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     words jsonb := gateway.status_words('public.subscription_tiers', ARRAY['cancelled', 'canceled']);
@@ -18,7 +18,8 @@ DECLARE
 BEGIN
     SELECT pg_catalog.array_agg(wanted[i]), pg_catalog.array_agg(wanted[i + 1]) INTO names, given
     FROM pg_catalog.generate_series(1, pg_catalog.cardinality(wanted), 2) i WHERE columns ? wanted[i];
-    EXECUTE pg_catalog.format(
+    RETURN ARRAY[
+    pg_catalog.format(
         'INSERT INTO public.subscription_tiers AS t (stripe_subscription_id, %1$s) SELECT a.id, %2$s FROM ('
         'SELECT s.*, %3$s AS u, g.projected_status AS status, g.entitles, g.tier FROM gateway.subscriptions_of($1) x '
         'CROSS JOIN LATERAL (SELECT s.id, s.customer_id, s.current_period_start, s.current_period_end, s.started_at, '
@@ -32,10 +33,9 @@ BEGIN
         (SELECT pg_catalog.string_agg(pg_catalog.format('%1$I = excluded.%1$I', n), ', ') FROM pg_catalog.unnest(names) n),
         stamp,
         (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', n), ', ') FROM pg_catalog.unnest(names) n),
-        (SELECT pg_catalog.string_agg(pg_catalog.format('excluded.%I', n), ', ') FROM pg_catalog.unnest(names) n))
-    USING users;
+        (SELECT pg_catalog.string_agg(pg_catalog.format('excluded.%I', n), ', ') FROM pg_catalog.unnest(names) n)),
     -- The table is read once, for it has no index by user; its rows find users and owners in objects, by halving.
-    EXECUTE pg_catalog.format(
+    pg_catalog.format(
         'WITH users AS MATERIALIZED (SELECT pg_catalog.jsonb_object_agg((%3$s)::text, x.user_id) AS of_ids '
         'FROM pg_catalog.unnest($1) AS x (user_id) WHERE gateway.fits(x.user_id, %4$L)), '
         'active AS MATERIALIZED (SELECT r.ctid AS place, r.stripe_subscription_id::text AS id, '
@@ -47,6 +47,6 @@ BEGIN
         'SELECT r.place FROM active r WHERE EXISTS (SELECT FROM gateway.stripe_subscriptions s '
         'WHERE s.id = (r.id COLLATE "C") OFFSET 0) '
         'AND (SELECT o.by FROM owned o) ->> r.id IS DISTINCT FROM r.user_id OFFSET 0) a WHERE t.ctid = a.place',
-        words ->> 'canceled', stamp, gateway.as_public(columns ->> 'user_id'), columns ->> 'user_id') USING users;
+        words ->> 'canceled', stamp, gateway.as_public(columns ->> 'user_id'), columns ->> 'user_id')];
 END
 $$;

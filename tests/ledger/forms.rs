@@ -1,0 +1,126 @@
+//! Public tables that change while the gateway runs: each batch writes them as they are then, on a connection that has written
+//! them before.
+
+use sqlx::AssertSqlSafe;
+
+use crate::plans::Planned;
+use crate::postgres::Flavour;
+use crate::stores::{Postgres, Store};
+
+const USER: &str = "11111111-1111-4111-8111-111111111111";
+const CREATOR: &str = "22222222-2222-4222-8222-222222222222";
+
+/// A user's subscription, event by event.
+struct Story {
+    store: Postgres,
+    seconds: i64,
+}
+
+impl Story {
+    async fn of(flavour: Flavour) -> Self {
+        Self { store: Postgres::direct(flavour).await, seconds: 0 }
+    }
+
+    /// Changes the tables, and then tells of the subscription in `status`.
+    async fn then(&mut self, change: &str, status: &str) {
+        self.store.database.run(change).await;
+        self.seconds += 1;
+        let event = Planned::new(&format!("evt_{}", self.seconds), "customer.subscription.updated", self.seconds)
+            .subscription_user("sub_1", USER)
+            .subscription("sub_1", "cus_1", status, |_| {});
+        self.store.ledger().apply(&[event.verdict()]).await.unwrap();
+    }
+
+    async fn says(&self, question: &str) -> Option<String> {
+        let answer = sqlx::query_scalar(AssertSqlSafe(question.to_owned()));
+        answer.fetch_optional(&self.store.pool).await.unwrap().flatten()
+    }
+
+    async fn status(&self) -> Option<String> {
+        self.says("SELECT status::text FROM public.subscriptions WHERE stripe_subscription_id = 'sub_1'").await
+    }
+
+    /// Why the user waits.
+    async fn fault(&self) -> Option<String> {
+        self.says("SELECT fault FROM gateway.user_access").await
+    }
+}
+
+#[tokio::test]
+async fn a_table_whose_words_columns_and_triggers_change_is_written_as_it_is_then() {
+    let mut story = Story::of(Flavour::Plain).await;
+    story.then("SELECT 1", "active").await;
+    assert_eq!(story.status().await.as_deref(), Some("active"));
+    story.then("SELECT 1", "paused").await;
+    assert_eq!(story.status().await.as_deref(), Some("paused"));
+    let words = "ALTER TABLE public.subscriptions DROP CONSTRAINT subscriptions_status_check;
+        UPDATE public.subscriptions SET status = 'cancelled';
+        ALTER TABLE public.subscriptions ADD CHECK (status IN ('trialing', 'cancelled'))";
+    story.then(words, "paused").await;
+    assert_eq!((story.status().await.as_deref(), story.fault().await), (Some("cancelled"), None));
+    let dropped = "ALTER TABLE public.subscriptions DROP COLUMN tier, DROP COLUMN canceled_at";
+    story.then(dropped, "active").await;
+    assert_eq!((story.status().await.as_deref(), story.fault().await), (Some("trialing"), None));
+    let types = "ALTER TABLE public.subscriptions DROP CONSTRAINT subscriptions_status_check;
+        CREATE TYPE public.state AS ENUM ('trialing', 'ended');
+        ALTER TABLE public.subscriptions ALTER COLUMN status TYPE public.state USING status::public.state";
+    story.then(types, "active").await;
+    assert_eq!((story.status().await.as_deref(), story.fault().await), (Some("trialing"), None));
+    story.then("ALTER TYPE public.state ADD VALUE 'active'", "active").await;
+    assert_eq!((story.status().await.as_deref(), story.fault().await), (Some("active"), None));
+    // Like triggers of the app, this one names its tables without their schema.
+    let trigger = "CREATE TABLE public.counted (n int); INSERT INTO public.counted VALUES (0);
+        ALTER TYPE public.state RENAME VALUE 'ended' TO 'expired';
+        CREATE FUNCTION public.count() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN UPDATE counted SET n = n + 1; RETURN NEW; END';
+        CREATE TRIGGER count AFTER UPDATE ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION public.count()";
+    story.then(trigger, "incomplete_expired").await;
+    assert_eq!((story.status().await.as_deref(), story.fault().await), (Some("expired"), None));
+    assert_ne!(story.says("SELECT n::text FROM public.counted").await.as_deref(), Some("0"));
+}
+
+#[tokio::test]
+async fn a_table_that_comes_later_is_written_and_one_that_is_switched_off_is_not() {
+    let mut story = Story::of(Flavour::Plain).await;
+    let premium = "SELECT is_premium::text FROM public.user_profiles";
+    story.then("SELECT 1", "active").await;
+    let profiles = format!(
+        "CREATE TABLE public.user_profiles (id text PRIMARY KEY, is_premium boolean, subscription_tier text);
+         INSERT INTO public.user_profiles VALUES ('{USER}', false, NULL)"
+    );
+    story.then(&profiles, "active").await;
+    assert_eq!(story.says(premium).await.as_deref(), Some("true"));
+    let renamed = "ALTER TABLE public.user_profiles RENAME subscription_tier TO kind;
+        ALTER TABLE public.user_profiles ADD plan text";
+    story.then(renamed, "active").await;
+    assert_eq!(story.says("SELECT plan FROM public.user_profiles").await.as_deref(), Some("premium"));
+    story.then("UPDATE gateway.projections SET mode = 'off' WHERE name = 'user_profiles'", "paused").await;
+    assert_eq!(story.says(premium).await.as_deref(), Some("true"), "it is off");
+    let lacks = "UPDATE gateway.projections SET mode = 'on' WHERE name = 'user_profiles';
+        ALTER TABLE public.user_profiles RENAME is_premium TO was_premium";
+    story.then(lacks, "active").await;
+    let fault = story.fault().await.unwrap();
+    assert!(fault.contains("user_profiles lacks one of"), "{fault}");
+    story.then("ALTER TABLE public.user_profiles RENAME was_premium TO is_premium", "canceled").await;
+    assert_eq!((story.says(premium).await.as_deref(), story.fault().await), (Some("false"), None));
+}
+
+#[tokio::test]
+async fn a_table_that_users_may_write_from_now_on_is_no_evidence_any_more() {
+    let mut story = Story::of(Flavour::Supabase).await;
+    let owned = "SELECT subscription_id FROM gateway.user_access";
+    let of_a_creator = format!(
+        "INSERT INTO public.subscriptions (subscriber_id, creator_id, status, stripe_subscription_id)
+         VALUES ('{USER}', '{CREATOR}', 'active', 'sub_1')"
+    );
+    story.then(&of_a_creator, "active").await;
+    assert_eq!(story.says(owned).await, None, "the subscription is a creator's");
+    story.then("ALTER TABLE public.subscriptions DISABLE TRIGGER gateway_keep_stripe_ids", "active").await;
+    assert_eq!(story.says(owned).await, None, "no policy lets users write");
+    let policy = "CREATE POLICY users_do_anything ON public.subscriptions FOR ALL TO authenticated USING (true)";
+    story.then(policy, "active").await;
+    assert_eq!(story.says(owned).await.as_deref(), Some("sub_1"));
+    story.then("REVOKE ALL ON public.subscriptions FROM anon, authenticated", "active").await;
+    // A row that is the platform's by now is none of a creator's.
+    assert_eq!(story.status().await.as_deref(), Some("active"));
+}
