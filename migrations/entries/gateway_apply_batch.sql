@@ -1,10 +1,11 @@
 -- The one way by which events reach the state of record. Applies a batch, if whoever sends it and the database agree on
 -- shadow mode.
 --
--- batch = {"shadow", "events": [...], "claims": [...], "bindings": [...], "subscriptions": [...], "customers": [...],
+-- batch = {"shadow", "events": [...], "payloads": {...}, "claims": [...], "bindings": [...], "subscriptions": [...], "customers": [...],
 --          "revenue": [...], "links": [...], "findings": [...], "decisions": [...]}
--- An event has its place `n` in the batch, no two have the same `id`; every other row names the `n` of its event. The
--- answer is an array of {"n", "outcome", "rule", "reason"}.
+-- An event has its place `n` in the batch, no two have the same `id`; every other row names the `n` of its event.
+-- Payloads stand under the `n` of their events; a row of a subscription or customer lacks its `raw` where that is the object of the
+-- payload. The answer is an array of {"n", "outcome", "rule", "reason"}.
 --
 -- A batch is small and the tables are large, so rows are looked up one by one through indexes. The planner is told, for it
 -- takes a table that was never analysed, or the rows of a partial index, for a handful, and would read all of them, or keep

@@ -25,6 +25,9 @@ BEGIN
     IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'batches are applied at the isolation level read committed' USING ERRCODE = 'GW003';
     END IF;
+    IF NOT batch ? 'payloads' THEN
+        batch := gateway.with_payloads(batch);
+    END IF;
     PERFORM pg_catalog.pg_advisory_xact_lock(7449369);
     IF EXISTS (SELECT FROM gateway.erasures) THEN
         erased := gateway.events_of_erased(batch);

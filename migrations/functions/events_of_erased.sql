@@ -6,13 +6,13 @@ AS $$
 BEGIN
     RETURN ARRAY(
         WITH named AS (
-            SELECT (e ->> 'n')::integer AS n, 'customer' AS kind, i AS id
-            FROM pg_catalog.jsonb_array_elements(batch -> 'events') e
-            CROSS JOIN LATERAL gateway.ids_in(e -> 'payload') i WHERE i LIKE 'cus\_%'
+            SELECT p.key::integer AS n, 'customer' AS kind, i AS id
+            FROM pg_catalog.jsonb_each(batch -> 'payloads') p
+            CROSS JOIN LATERAL gateway.ids_in(p.value) i WHERE i LIKE 'cus\_%'
             UNION
-            SELECT (e ->> 'n')::integer, 'user', u
-            FROM pg_catalog.jsonb_array_elements(batch -> 'events') e
-            CROSS JOIN LATERAL gateway.users_in(e -> 'payload') u
+            SELECT p.key::integer, 'user', u
+            FROM pg_catalog.jsonb_each(batch -> 'payloads') p
+            CROSS JOIN LATERAL gateway.users_in(p.value) u
             UNION
             SELECT (d ->> 'n')::integer, 'customer', d ->> 'customer_id'
             FROM pg_catalog.jsonb_array_elements((batch -> 'subscriptions') || (batch -> 'revenue')) d

@@ -8,7 +8,8 @@ BEGIN
     SELECT t.* FROM gateway.stripe_subscriptions t WHERE t.id = ANY (doubtful) ON CONFLICT DO NOTHING;
     INSERT INTO gateway.kept_subscriptions
     SELECT r.* FROM pg_catalog.jsonb_array_elements(batch -> 'subscriptions') d,
-    LATERAL pg_catalog.jsonb_populate_record(NULL::gateway.kept_subscriptions, d || '{"tied": false}') r
+    LATERAL pg_catalog.jsonb_populate_record(NULL::gateway.kept_subscriptions, pg_catalog.jsonb_build_object(
+        'raw', batch #> ARRAY['payloads', d ->> 'n', 'data', 'object']) || d || '{"tied": false}') r
     WHERE d ->> 'id' = ANY (doubtful) AND (d ->> 'n')::integer <> ALL (refused)
     ON CONFLICT DO NOTHING;
     -- What follows from other events is worked out anew.
@@ -18,7 +19,8 @@ BEGIN
     SELECT t.* FROM gateway.stripe_customers t WHERE t.id = ANY (doubtful) ON CONFLICT DO NOTHING;
     INSERT INTO gateway.kept_customers
     SELECT r.* FROM pg_catalog.jsonb_array_elements(batch -> 'customers') d,
-    LATERAL pg_catalog.jsonb_populate_record(NULL::gateway.kept_customers, d || '{"tied": false}') r
+    LATERAL pg_catalog.jsonb_populate_record(NULL::gateway.kept_customers, pg_catalog.jsonb_build_object(
+        'raw', batch #> ARRAY['payloads', d ->> 'n', 'data', 'object']) || d || '{"tied": false}') r
     WHERE d ->> 'id' = ANY (doubtful) AND (d ->> 'n')::integer <> ALL (refused)
     ON CONFLICT DO NOTHING;
     UPDATE gateway.kept_customers k SET tied = false WHERE k.id = ANY (doubtful);

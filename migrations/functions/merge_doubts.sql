@@ -36,7 +36,8 @@ BEGIN
     END IF;
     INSERT INTO gateway.kept_vouched
     SELECT r.* FROM pg_catalog.jsonb_array_elements(batch -> 'subscriptions') d,
-    LATERAL pg_catalog.jsonb_populate_record(NULL::gateway.kept_vouched, d || '{"tied": false}') r
+    LATERAL pg_catalog.jsonb_populate_record(NULL::gateway.kept_vouched, pg_catalog.jsonb_build_object(
+        'raw', batch #> ARRAY['payloads', d ->> 'n', 'data', 'object']) || d || '{"tied": false}') r
     WHERE d ->> 'id' = ANY (doubted) AND NOT (d ->> 'suspect')::boolean AND (d ->> 'n')::integer <> ALL (refused)
     ON CONFLICT DO NOTHING;
     -- What follows from other events is worked out anew.

@@ -18,7 +18,7 @@ BEGIN
             d.started_at, d.current_period_start, d.current_period_end, d.will_cancel, d.will_renew,
             d.cancel_at_period_end, d.cancel_at, d.canceled_at, d.ended_at, d.trial_start, d.trial_end, d.pause_behavior,
             d.pause_resumes_at, d.collection_method, d.grace_days, d.late_hint, d.access_from, d.latest_invoice_id,
-            d.metadata_user_id, d.raw
+            d.metadata_user_id, coalesce(d.raw, batch #> ARRAY['payloads', d.n::text, 'data', 'object'])
         FROM pg_catalog.jsonb_to_recordset(batch -> 'subscriptions') AS d (
             n integer, id text COLLATE "C", version text COLLATE "C", source text, account text, livemode boolean,
             customer_id text, status text, projected_status text, entitles boolean, access_from timestamptz,
@@ -59,7 +59,7 @@ BEGIN
             id, version, source, account, livemode, deleted, currency, delinquent, balance_minor, metadata_user_id, raw)
         SELECT DISTINCT ON (d.id)
             d.id, d.version, d.source, d.account, d.livemode, d.deleted, d.currency, d.delinquent, d.balance_minor,
-            d.metadata_user_id, d.raw
+            d.metadata_user_id, coalesce(d.raw, batch #> ARRAY['payloads', d.n::text, 'data', 'object'])
         FROM pg_catalog.jsonb_to_recordset(batch -> 'customers') AS d (
             n integer, id text COLLATE "C", version text COLLATE "C", source text, account text, livemode boolean,
             deleted boolean, currency text, delinquent boolean, balance_minor bigint, metadata_user_id text, raw jsonb)

@@ -9,9 +9,9 @@ DECLARE
 BEGIN
     IF known <> '{}' THEN
         FOR rendered IN
-            SELECT d.id, d.api_version, d.payload
+            SELECT d.id, d.api_version, batch #> ARRAY['payloads', d.n::text] AS payload
             FROM pg_catalog.jsonb_to_recordset(batch -> 'events') AS d (
-                n integer, id text COLLATE "C", verdict text, api_version text, payload jsonb)
+                n integer, id text COLLATE "C", verdict text, api_version text)
             CROSS JOIN LATERAL (
                 SELECT x.api_version, x.outcome FROM gateway.events x WHERE x.id = d.id OFFSET 0) AS k (before, outcome)
             WHERE d.n = ANY (known) AND d.verdict <> 'drop' AND k.outcome <> 'dropped' AND coalesce(d.api_version, '') COLLATE "C" > coalesce(k.before, '') COLLATE "C"
@@ -23,11 +23,12 @@ BEGIN
     END IF;
     INSERT INTO gateway.events AS t (
         id, type, account, livemode, created, api_version, object_id, payload, outcome, rule, reason, recorded_at)
-    SELECT d.id, d.type, d.account, d.livemode, d.created, d.api_version, d.object_id, d.payload,
+    SELECT d.id, d.type, d.account, d.livemode, d.created, d.api_version, d.object_id,
+           batch #> ARRAY['payloads', d.n::text],
            b.became ->> 'outcome', b.became ->> 'rule', b.became ->> 'reason', pg_catalog.now()
     FROM pg_catalog.jsonb_to_recordset(batch -> 'events') AS d (
         n integer, id text, type text, account text, livemode boolean, created timestamptz, api_version text,
-        object_id text, payload jsonb)
+        object_id text)
     CROSS JOIN LATERAL (SELECT outcomes -> d.n::text OFFSET 0) AS b (became)
     WHERE d.n <> ALL (known)
     ON CONFLICT (id) DO UPDATE SET

@@ -3,7 +3,7 @@
 //! The document is flat: a list of rows per table, each row with the place `n` of its event. An event that stands in
 //! the batch several times goes once; the rest are answered here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::{LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::ids::EventId;
 use crate::domain::outcome::{DROPPED, OutcomeName};
 use crate::revenue::rows::{
-    BindingRow, ClaimRow, CustomerRow, Decision, EventFacts, Finding, PaymentLink, RevenueRow, SubscriptionRow,
+    BindingRow, ClaimRow, CustomerRow, Decision, EventFacts, Finding, PaymentLink, RawJson, RevenueRow, SubscriptionRow,
 };
 use crate::revenue::verdict::{Plan, Verdict};
 
@@ -37,6 +37,8 @@ enum Place {
 #[derive(Debug, Default, Serialize)]
 struct Document<'a> {
     events: Vec<EventEntry<'a>>,
+    /// By `n`, apart from the events, which are read more than once.
+    payloads: BTreeMap<usize, &'a RawJson>,
     claims: Vec<Entry<'a, ClaimRow>>,
     bindings: Vec<Entry<'a, BindingRow>>,
     subscriptions: Vec<SubscriptionEntry<'a>>,
@@ -102,7 +104,7 @@ pub(super) struct Answer {
 
 /// The document of a batch without events. Applying it shows users who wait.
 pub(super) fn empty(shadow: bool) -> String {
-    let mut document = format!("{{\"shadow\":{shadow}");
+    let mut document = format!("{{\"shadow\":{shadow},\"payloads\":{{}}");
     for table in
         ["events", "claims", "bindings", "subscriptions", "customers", "revenue", "links", "findings", "decisions"]
     {
@@ -191,20 +193,25 @@ impl<'a> Document<'a> {
             Verdict::Apply(plan) => self.add_plan(n, plan),
             Verdict::Ignore { event, decisions, reopen } => {
                 let entry = EventEntry { released: *reopen, ..EventEntry::new(n, "ignore", event) };
-                self.events.push(entry);
+                self.add_event(entry);
                 self.add_decisions(n, event, decisions);
             }
             Verdict::Quarantine { event, rule, reason, decisions } => {
                 let (rule, reason) = (Some(rule.as_str()), Some(reason.as_str()));
-                self.events.push(EventEntry { rule, reason, ..EventEntry::new(n, "quarantine", event) });
+                self.add_event(EventEntry { rule, reason, ..EventEntry::new(n, "quarantine", event) });
                 self.add_decisions(n, event, decisions);
             }
             Verdict::Drop { event, reason } => {
                 let reason = Some(reason.as_str());
-                self.events.push(EventEntry { reason, ..EventEntry::new(n, "drop", event) });
+                self.add_event(EventEntry { reason, ..EventEntry::new(n, "drop", event) });
             }
             Verdict::Reject { .. } => {}
         }
+    }
+
+    fn add_event(&mut self, entry: EventEntry<'a>) {
+        self.payloads.insert(entry.n, &entry.event.payload);
+        self.events.push(entry);
     }
 
     fn add_plan(&mut self, n: usize, plan: &'a Plan) {
@@ -213,7 +220,7 @@ impl<'a> Document<'a> {
         // An event with a rule beside its rows is written and answered as quarantined.
         let rule = plan.suspicion.as_ref().map(|suspicion| suspicion.rule.as_str());
         let reason = plan.suspicion.as_ref().map(|suspicion| suspicion.reason.as_str());
-        self.events.push(EventEntry { released, replayed, rule, reason, ..EventEntry::new(n, "apply", event) });
+        self.add_event(EventEntry { released, replayed, rule, reason, ..EventEntry::new(n, "apply", event) });
         self.claims.extend(plan.claims.iter().map(|row| Entry { n, row }));
         self.bindings.extend(plan.bindings.iter().map(|row| Entry { n, row }));
         let suspect = plan.suspicion.is_some();
@@ -286,7 +293,6 @@ mod tests {
 
     use super::*;
     use crate::domain::clock::Timestamp;
-    use crate::revenue::rows::RawJson;
 
     fn event(id: &str) -> EventFacts {
         EventFacts {
@@ -319,7 +325,8 @@ mod tests {
         let document: Value = serde_json::from_str(&encoded.document.unwrap()).unwrap();
         let event = &document["events"][0];
         assert_eq!((&event["n"], &event["verdict"]), (&Value::from(1), &Value::from("apply")));
-        assert_eq!(event["payload"], serde_json::json!({"b": 1.10}));
+        assert_eq!(event.get("payload"), None);
+        assert_eq!(document["payloads"], serde_json::json!({"1": {"b": 1.10}}));
         assert_eq!(event["created"], "2026-01-02T03:04:05Z");
         assert_eq!(document["links"], serde_json::json!([]));
     }

@@ -10,6 +10,8 @@ mod payment;
 mod session;
 mod subscription;
 
+use serde_json::Value;
+
 use super::grace::Grace;
 use super::rows::{
     BindingKind, BindingRow, EventFacts, Evidence, Finding, PaymentLink, Rank, RawJson, RevenueKind, RevenueRow,
@@ -136,6 +138,16 @@ struct Projection<'a> {
 }
 
 impl<'a> Projection<'a> {
+    /// An object as it is kept in a row of its own.
+    fn raw(&self, object: &Value) -> RawJson {
+        let own = self.event.object().value();
+        if own.is_some_and(|own| std::ptr::eq(own, object)) {
+            RawJson::in_payload(object)
+        } else {
+            RawJson::from_value(object)
+        }
+    }
+
     /// A fetch that an event led to is no older than the event, whatever the two clocks say.
     fn fetched(&self, fetched: &'a Fetched) -> Content<'a> {
         let at = fetched.began.max(self.event.created);

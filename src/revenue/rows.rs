@@ -45,7 +45,8 @@ pub struct EventFacts {
     pub api_version: Option<String>,
     /// Identifier of the event's object; `invoice.upcoming` has none.
     pub object_id: Option<String>,
-    /// The whole event.
+    /// The whole event. Written apart from what is known of it.
+    #[serde(skip_serializing)]
     pub payload: RawJson,
 }
 

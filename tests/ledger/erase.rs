@@ -54,7 +54,7 @@ fn life(name: &str, user: &str, mail: &str) -> Vec<Verdict> {
     let made = about(Planned::new(&id("evt_1"), "customer.created", 1).customer(&cus, false), &raw)
         .customer_user(&cus, user)
         .with(|plan| {
-            plan.customers[0].raw = RawJson::from_value(&raw);
+            plan.customers[0].raw = RawJson::in_payload(&raw);
             plan.customers[0].metadata_user_id = Some(user.to_owned());
         });
     let subscribed = Planned::new(&id("evt_2"), "customer.subscription.deleted", 2)
@@ -150,7 +150,7 @@ async fn late_events_bring_nothing_back(store: &dyn Store) {
     let mail = json!({"id": "cus_ann", "object": "customer", "email": ANNS_MAIL, "metadata": {"userId": ANN}});
     let updated = about(Planned::new("evt_late_1", "customer.updated", 50).customer("cus_ann", false), &mail)
         .customer_user("cus_ann", ANN)
-        .with(|plan| plan.customers[0].raw = RawJson::from_value(&mail));
+        .with(|plan| plan.customers[0].raw = RawJson::in_payload(&mail));
     let refund = json!({"id": "re_late", "object": "refund", "payment_intent": "pi_ann", "receipt": ANNS_MAIL});
     let refund = about(Planned::new("evt_late_2", "refund.created", 51), &refund).money(
         RevenueKind::Refund,

@@ -282,6 +282,21 @@ async fn a_thin_event_is_about_the_object_that_it_names_whatever_its_type() {
     assert_eq!(stand_in.asked().len(), 1, "both events are answered by one question");
 }
 
+#[tokio::test]
+async fn an_object_is_not_written_beside_an_event_that_holds_it() {
+    let World { stand_in, validator, .. } = world().await;
+    let customer = |id: &str| json!({"id": id, "object": "customer", "livemode": false});
+    stand_in.put("/v1/customers/cus_2", customer("cus_2"));
+    let batch = [
+        event("evt_1", "customer.updated", &customer("cus_1")),
+        thin("evt_2", "v1.customer.updated", "customer", "/v1/customers/cus_2"),
+    ];
+    let plans = applied(validator.validate(&batch).await);
+    let raw = |plan: &Plan| serde_json::to_value(&plan.customers[0]).unwrap().get("raw").cloned();
+    assert_eq!(plans.iter().map(raw).collect::<Vec<_>>(), [None, Some(customer("cus_2"))]);
+    assert!(plans[0].customers[0].raw.as_str().contains("cus_1"), "stores that have no document take it from the row");
+}
+
 /// Whether each event of a batch is decided, by its verdict's name, or waits.
 async fn looked_at(validator: &Validator, batch: &[Bytes]) -> Vec<&'static str> {
     let events: Vec<_> = batch.iter().map(|body| (body.clone(), Occasion::default())).collect();

@@ -178,6 +178,7 @@ pub const ALL: &[File] = files![
     function "merge_truth",
     function "merge_money",
     function "record_events",
+    function "with_payloads",
     function "apply_batch",
     // Payloads that are no longer kept.
     function "needed_payloads",

@@ -1,7 +1,7 @@
 //! `customer.*`: the customer and the user its metadata names.
 
 use super::{Content, Projection};
-use crate::revenue::rows::{ClaimRank, CustomerRow, RawJson, Standing};
+use crate::revenue::rows::{ClaimRank, CustomerRow, Standing};
 use crate::stripe::money::Currency;
 
 impl<'a> Projection<'a> {
@@ -24,7 +24,7 @@ impl<'a> Projection<'a> {
             // Until 2019 it was called `account_balance`.
             balance_minor: object.at("balance").integer().or_else(|| object.at("account_balance").integer()),
             metadata_user_id: user.as_ref().map(|user| user.id.clone().into_owned()),
-            raw: RawJson::from_value(raw),
+            raw: self.raw(raw),
         });
         if let Some(user) = user {
             self.claim(ClaimRank::Customer, id, &user, "customer.metadata", content);

@@ -201,7 +201,7 @@ impl<'a> Projection<'a> {
             late_hint: if late { self.late_hint(subscription) } else { None },
             latest_invoice_id: text(object.at("latest_invoice").id()),
             metadata_user_id: self.named_user(object),
-            raw: RawJson::from_value(&collapsed(raw)),
+            raw: collapsed(raw).map_or_else(|| self.raw(raw), |collapsed| RawJson::from_value(&collapsed)),
         })
     }
 }
@@ -245,17 +245,17 @@ fn preference(
     }
 }
 
-/// The subscription as an event would show it: what was expanded for the checks is an identifier again.
-fn collapsed(raw: &Value) -> Value {
-    let mut raw = raw.clone();
-    for key in ["customer", "customer_account", "latest_invoice"] {
-        if let Some(field) = raw.get_mut(key)
-            && let Some(id) = Object::new(field).at("id").id().map(str::to_owned)
-        {
-            *field = Value::String(id);
+/// The subscription as an event would show it: what was expanded for the checks is an identifier again. `None` where nothing was.
+fn collapsed(raw: &Value) -> Option<Value> {
+    let expanded = |key: &'static str| Some((key, Object::new(raw.get(key)?).at("id").id()?.to_owned()));
+    let ids: Vec<_> = ["customer", "customer_account", "latest_invoice"].into_iter().filter_map(expanded).collect();
+    (!ids.is_empty()).then(|| {
+        let mut raw = raw.clone();
+        for (key, id) in ids {
+            raw[key] = Value::String(id);
         }
-    }
-    raw
+        raw
+    })
 }
 
 /// What all items cost in a month, in minor units, rounded once.

@@ -27,7 +27,8 @@ pub struct CustomerRow {
     pub balance_minor: Option<i64>,
     /// User named by the customer's own metadata: evidence, not the owner.
     pub metadata_user_id: Option<String>,
-    /// The customer as Stripe gave it.
+    /// The customer as Stripe gave it. Not written where the payload of the event has it.
+    #[serde(skip_serializing_if = "RawJson::is_in_payload")]
     pub raw: RawJson,
 }
 

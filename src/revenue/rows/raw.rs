@@ -16,7 +16,11 @@ use crate::stripe::object::without_nul;
 /// A JSON document, unparsed.
 #[derive(Clone, Serialize)]
 #[serde(transparent)]
-pub struct RawJson(Box<RawValue>);
+pub struct RawJson {
+    text: Box<RawValue>,
+    #[serde(skip)]
+    is_in_payload: bool,
+}
 
 impl RawJson {
     /// The document in `text`, of which `parsed` is the meaning. The text is kept when it can be; otherwise the
@@ -26,7 +30,7 @@ impl RawJson {
             && let Ok(text) = std::str::from_utf8(text)
             && let Ok(raw) = RawValue::from_string(text.to_owned())
         {
-            return Self(raw);
+            return Self::of(raw);
         }
         Self::from_value(parsed)
     }
@@ -35,12 +39,26 @@ impl RawJson {
     pub fn from_value(value: &Value) -> Self {
         let raw = serde_json::value::to_raw_value(&without_nul(value));
         // Only a map key that is no string can fail, and a `Value` has none.
-        Self(raw.unwrap_or_else(|_| RawValue::NULL.to_owned()))
+        Self::of(raw.unwrap_or_else(|_| RawValue::NULL.to_owned()))
+    }
+
+    /// As [`RawJson::from_value`], of what the payload of the row's event holds as its object.
+    pub fn in_payload(value: &Value) -> Self {
+        Self { is_in_payload: true, ..Self::from_value(value) }
+    }
+
+    fn of(text: Box<RawValue>) -> Self {
+        Self { text, is_in_payload: false }
+    }
+
+    /// Whether the payload of the row's event holds the document as its object, so that it need not be sent beside it.
+    pub(super) fn is_in_payload(&self) -> bool {
+        self.is_in_payload
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        self.0.get()
+        self.text.get()
     }
 }
 

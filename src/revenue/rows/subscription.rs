@@ -135,7 +135,8 @@ pub struct SubscriptionRow {
     /// User named by the subscription's own metadata: evidence, not the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata_user_id: Option<String>,
-    /// The subscription as Stripe gave it.
+    /// The subscription as Stripe gave it. Not written where the payload of the event has it.
+    #[serde(skip_serializing_if = "RawJson::is_in_payload")]
     pub raw: RawJson,
 }
 
