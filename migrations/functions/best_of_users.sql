@@ -25,12 +25,15 @@ AS $$
             CASE WHEN v.held THEN v.preference ELSE s.place END AS preference
         FROM ROWS FROM (pg_catalog.unnest(owners), pg_catalog.unnest(subscriptions)) AS o (user_id, id)
         CROSS JOIN LATERAL (
-            SELECT t.*, CASE WHEN t.gives = t.entitles THEN t.preference
+            SELECT t.id, t.customer_id, t.current_period_start, t.current_period_end, t.canceled_at, t.projected_status, t.tier,
+                t.gives, CASE WHEN t.gives = t.entitles THEN t.preference
                 -- Without access it stands where one of its status does: `mode.1.tier.status…` is `mode.0.status.tier…` then.
                 ELSE pg_catalog.left(t.preference, 2) || '0.' || pg_catalog.substr(t.preference, 8, 2) || '.'
                     || pg_catalog.substr(t.preference, 5, 2) || pg_catalog.substr(t.preference, 10) END AS place
             FROM (
-                SELECT t.*, t.entitles AND coalesce(t.access_from <= pg_catalog.now(), true)
+                -- Not all columns: each is a part of the plan that is set up for every batch.
+                SELECT t.id, t.customer_id, t.current_period_start, t.current_period_end, t.canceled_at, t.projected_status,
+                    t.tier, t.entitles, t.preference, t.entitles AND coalesce(t.access_from <= pg_catalog.now(), true)
                     AND coalesce(t.grace_ends_at > pg_catalog.now(), true) AS gives
                 FROM gateway.stripe_subscriptions t WHERE t.id = (o.id COLLATE "C") OFFSET 0) t) s
         LEFT JOIN LATERAL (
@@ -44,7 +47,7 @@ AS $$
                             || pg_catalog.substr(t.preference, 5, 2) || pg_catalog.substr(t.preference, 10)
                     END AS preference
                 FROM (
-                    SELECT v.*, v.entitles AND coalesce(v.access_from <= pg_catalog.now(), true)
+                    SELECT v.projected_status, v.tier, v.entitles, v.preference, v.entitles AND coalesce(v.access_from <= pg_catalog.now(), true)
                         AND coalesce(v.grace_ends_at > pg_catalog.now(), true) AS gives
                     FROM gateway.vouched_subscriptions v WHERE v.id = d.id OFFSET 0) t) v ON true
             WHERE d.id = s.id OFFSET 0) v ON true

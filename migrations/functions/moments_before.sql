@@ -19,19 +19,20 @@ BEGIN
                 (m.created, 2) = (reached, reached_rank)
                 OR EXISTS (SELECT FROM moments u WHERE u.created = m.created AND u.rank = 2)) AS aside
             FROM moments m
-        ), needed AS (
+        ), needed AS MATERIALIZED (
             SELECT p.created, p.rank, p.aside FROM placed p
             WHERE NOT EXISTS (SELECT FROM placed later
                               WHERE later.events = 1 AND NOT later.aside AND (later.created, later.rank) > (p.created, p.rank))
-        )
-        SELECT coalesce(pg_catalog.jsonb_agg(
-            pg_catalog.jsonb_build_object('aside', n.aside, 'contents', n.contents) ORDER BY n.created, n.rank), '[]')
-        FROM (
+        ), told AS MATERIALIZED (
+            -- Once each, and of no others: reading a payload is what costs.
             SELECT n.created, n.rank, n.aside, (
                 SELECT pg_catalog.jsonb_agg(gateway.told(e.payload))
                 FROM before b JOIN gateway.events e ON e.id = b.id
                 WHERE b.created = n.created AND b.rank = n.rank AND NOT e.payload ?| ARRAY['erased', 'expired']) AS contents
             FROM needed n
-        ) n WHERE n.contents IS NOT NULL);
+        )
+        SELECT coalesce(pg_catalog.jsonb_agg(
+            pg_catalog.jsonb_build_object('aside', t.aside, 'contents', t.contents) ORDER BY t.created, t.rank), '[]')
+        FROM told t WHERE t.contents IS NOT NULL);
 END
 $$;
