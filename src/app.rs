@@ -43,7 +43,7 @@ use traces::Traces;
 use crate::admin::Operators;
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Sources};
-use crate::dispatch::Surroundings;
+use crate::dispatch::Context;
 use crate::dispatch::switch::{RouteSwitch, Wish};
 use crate::domain::clock::Clock;
 use crate::domain::ledger_id::LedgerId;
@@ -240,23 +240,23 @@ pub async fn start_on(
     let (inbox, threads) = Inbox::open(&inbox_options(config), clock.clone()).map_err(StartError::Inbox)?;
     inbox_latch.release();
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
-    let around = Surroundings {
+    let context = Context {
         inbox: inbox.clone(),
         switch: switch.clone(),
         in_force: RouteInForce::new(Route::Direct),
         instruments: instruments.clone(),
     };
     let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
-    problems::start(&ledger, &around, &mut supervisor, &shutdown).await;
+    problems::start(&ledger, &context, &mut supervisor, &shutdown).await;
     let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
     supervisor.start("ledger upkeep", upkeep);
-    retention::start(config, &ledger, &around, &mut supervisor, &shutdown);
+    retention::start(config, &ledger, &context, &mut supervisor, &shutdown);
     drops::start(&ledger, &inbox, &mut supervisor, &shutdown);
     let reconcile = stripe.clone().map(|api| {
         let parts = (api, inbox.clone(), Arc::clone(&ledger), Arc::clone(&validator));
         reconcile::runner(config, parts, Arc::clone(&metrics), board.clone(), clock)
     });
-    let started = dispatch::start(config, around.clone(), validator, &ledger, &mut supervisor, &shutdown)?;
+    let started = dispatch::start(config, context.clone(), validator, &ledger, &mut supervisor, &shutdown)?;
     let operators = Operators::of(&config.http, inbox.clock().clone());
     let renewables = Renewables {
         guardian: Arc::clone(&guardian),
@@ -272,8 +272,8 @@ pub async fn start_on(
     renewables.announce();
     let orders = reconcile.as_ref().map(|runner| runner.handle.clone());
     let asked = (Arc::clone(&renewables.ledger), orders, renewables.stripe.clone());
-    let control = operators.map(|operators| started.control(operators, &around, asked));
-    let routes = Routes::new(config, around, readiness, control);
+    let control = operators.map(|operators| started.control(operators, &context, asked));
+    let routes = Routes::new(config, context, readiness, control);
     listeners.start(config, routes, &mut supervisor, &shutdown);
     reconcile::start(reconcile, &mut supervisor, &shutdown);
     let keep = (housekeeping::retention(&config.inbox), config.inbox.data_dir.clone());

@@ -12,6 +12,7 @@
 //! | `confirm`, `process_end`, `settler` | the end of processes, and what it means for their entries |
 //! | `doubts` | what a colony said and the ledger does not bear out |
 //! | `conclude` | from outcomes to the inbox |
+//! | `context` | the handles that the parts of a gateway share |
 //! | `rehearsal` | whether bees do jobs again, found out without an event |
 //! | `routing`, `switch` | which way, and why: the operator's switch, circuit breakers, age |
 //! | `pause` | errors that no rule knows, and the pause that follows two of them |
@@ -23,6 +24,7 @@ mod batch;
 mod colony;
 mod conclude;
 mod confirm;
+mod context;
 mod doubts;
 mod front;
 mod in_flight;
@@ -36,8 +38,9 @@ mod submitter;
 pub mod switch;
 mod trace;
 
-pub use colony::{ColonyOptions, ColonyRoute, Surroundings};
+pub use colony::{ColonyOptions, ColonyRoute};
 pub use confirm::Confirm;
+pub use context::Context;
 pub use front::Linger;
 pub use pump::{Pump, PumpOptions};
 pub use routing::FallbackOptions;

@@ -17,15 +17,13 @@ use serde::{Deserialize, Serialize};
 use super::Operators;
 use super::operator::Who;
 use crate::bees::roster::Roster;
+use crate::dispatch::Context;
 use crate::dispatch::pause::Pause;
-use crate::dispatch::switch::{RouteSwitch, Wish};
+use crate::dispatch::switch::Wish;
 use crate::domain::breaker::Breaker;
-use crate::domain::route::RouteInForce;
 use crate::door::Problem;
-use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 use crate::reconcile::{Handle, Refetcher};
-use crate::telemetry::metrics::Metrics;
 
 /// Longest body of a change, in bytes.
 const BODY_BYTES_MAX: usize = 1024;
@@ -34,10 +32,7 @@ const BODY_BYTES_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Control {
     pub operators: Operators,
-    /// Which way entries are wished to go.
-    pub switch: RouteSwitch,
-    pub in_force: RouteInForce,
-    pub inbox: Inbox,
+    pub context: Context,
     pub ledger: Arc<dyn StateOfRecord>,
     pub pause: Pause,
     /// The circuit breakers, by name; none without a colony.
@@ -47,7 +42,6 @@ pub struct Control {
     pub reconcile: Option<Handle>,
     /// Fetching damaged events anew; without a Stripe key there is none.
     pub refetch: Option<Refetcher>,
-    pub metrics: Arc<Metrics>,
 }
 
 #[derive(Serialize)]
@@ -93,7 +87,7 @@ async fn change(
         WishText::Auto => Wish::Auto,
         WishText::Direct => Wish::Direct,
     };
-    let changed = control.switch.set(wish);
+    let changed = control.context.switch.set(wish);
     let (by, peer) = (&*who.name, who.peer());
     tracing::info!(target: "audit", action = "route", who = by, peer, wish = name(wish), changed, "admin");
     Ok(Json(control.view()))
@@ -101,7 +95,7 @@ async fn change(
 
 impl Control {
     fn view(&self) -> RouteView {
-        RouteView { wish: name(self.switch.get()), in_force: self.in_force.get().as_str() }
+        RouteView { wish: name(self.context.switch.get()), in_force: self.context.in_force.get().as_str() }
     }
 }
 

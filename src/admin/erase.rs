@@ -38,7 +38,7 @@ async fn erase(
     }
     let fingerprints: Vec<String> = step.person.subjects().map(|subject| subject.fingerprint()).collect();
     let person = step.person;
-    let erased = control.inbox.erase_step(move |body| person.is_in(body), step.after, step.dry_run).await;
+    let erased = control.context.inbox.erase_step(move |body| person.is_in(body), step.after, step.dry_run).await;
     let erased = erased.map_err(Problem::InboxUnavailable)?;
     if !step.dry_run && erased.erased > 0 {
         let persons = fingerprints.join(" ");

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dispatch::Surroundings;
+use crate::dispatch::Context;
 use crate::domain::clock::Clock;
 use crate::ledger::report::{Attention, NotShown, Reason, StateOfRecord};
 use crate::lifecycle::{Shutdown, Supervisor};
@@ -40,11 +40,11 @@ struct Watch {
 /// Starts the watch.
 pub(super) fn start(
     ledger: &Arc<dyn StateOfRecord>,
-    around: &Surroundings,
+    context: &Context,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) {
-    let Instruments { metrics, board, clock, .. } = around.instruments.clone();
+    let Instruments { metrics, board, clock, .. } = context.instruments.clone();
     let watch = Watch { ledger: Arc::clone(ledger), metrics, board, clock };
     supervisor.start("access", watch.run(shutdown.clone()));
 }

@@ -8,7 +8,7 @@ use crate::admin::{Control, Operators};
 use crate::bees::roster::Roster;
 use crate::config::{Config, ConfigError};
 use crate::dispatch::pause::Pause;
-use crate::dispatch::{Pump, Surroundings};
+use crate::dispatch::{Context, Pump};
 use crate::domain::breaker::Breaker;
 use crate::job::attestation::Verifier;
 use crate::ledger::Ledger;
@@ -35,29 +35,28 @@ impl Started {
     pub(super) fn control(
         self,
         operators: Operators,
-        around: &Surroundings,
+        context: &Context,
         (ledger, reconcile, stripe): (Arc<dyn StateOfRecord>, Option<Handle>, Option<Arc<StripeApi>>),
     ) -> Control {
-        let Surroundings { inbox, switch, in_force, instruments } = around.clone();
         let Self { pause, breakers, bees, .. } = self;
-        let metrics = instruments.metrics;
-        let refetch = stripe.map(|api| Refetcher { api, inbox: inbox.clone() });
-        Control { operators, switch, in_force, inbox, ledger, pause, breakers, bees, reconcile, refetch, metrics }
+        let context = context.clone();
+        let refetch = stripe.map(|api| Refetcher { api, inbox: context.inbox.clone() });
+        Control { operators, context, ledger, pause, breakers, bees, reconcile, refetch }
     }
 }
 
 /// Starts what brings entries to their end: pumps, and with a colony the task that confirms, and bees.
 pub(super) fn start(
     config: &Config,
-    around: Surroundings,
+    context: Context,
     validator: Arc<Validator>,
     ledger: &Arc<dyn StateOfRecord>,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) -> Result<Started, ConfigError> {
-    let Surroundings { inbox, instruments, .. } = around.clone();
+    let Context { inbox, instruments, .. } = context.clone();
     let Instruments { metrics, board, clock, tracer } = instruments;
-    super::shadow::start(config, &around, ledger, supervisor, shutdown);
+    super::shadow::start(config, &context, ledger, supervisor, shutdown);
     super::owner_keys::tell(config, super::route::has_bees(&config.colony), &board, &clock);
     let into_ledger = Arc::clone(ledger) as Arc<dyn Ledger>;
     let pipeline = Pipeline::new(validator, into_ledger, Arc::clone(&metrics), clock.clone());
@@ -69,7 +68,7 @@ pub(super) fn start(
         .with_tracer(tracer);
     let with_colony = config.shadow.is_none_or(|shadow| shadow.colony);
     if let Some(wired) =
-        if with_colony { super::route::wire(config, around, pipeline, Arc::clone(ledger))? } else { None }
+        if with_colony { super::route::wire(config, context, pipeline, Arc::clone(ledger))? } else { None }
     {
         started.breakers = wired.route.breakers().into();
         pump = pump.with_colony(wired.route);

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::StartError;
 use crate::admin::{self, Control, Health, Receiving};
 use crate::config::Config;
-use crate::dispatch::Surroundings;
+use crate::dispatch::Context;
 use crate::door::{self, Webhooks};
 use crate::lifecycle::{Inherited, Readiness, Shutdown, Supervisor};
 
@@ -20,8 +20,8 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    pub(super) fn new(config: &Config, around: Surroundings, readiness: Readiness, control: Option<Control>) -> Self {
-        let Surroundings { inbox, in_force: route, instruments, .. } = around;
+    pub(super) fn new(config: &Config, context: Context, readiness: Readiness, control: Option<Control>) -> Self {
+        let Context { inbox, in_force: route, instruments, .. } = context;
         let receiving = Some(Receiving { inbox: inbox.clone(), route: route.clone() });
         let health = Health { readiness, instruments: instruments.clone(), receiving };
         let http = &config.http;

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dispatch::Surroundings;
+use crate::dispatch::Context;
 use crate::inbox::Inbox;
 use crate::inbox::ProblemCounts;
 use crate::ledger::report::StateOfRecord;
@@ -31,14 +31,14 @@ const NAMED_MAX: usize = 3;
 /// Starts the watches over all that waits for a person, in the inbox and in the ledger.
 pub(super) async fn start(
     ledger: &Arc<dyn StateOfRecord>,
-    around: &Surroundings,
+    context: &Context,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) {
-    let Surroundings { inbox, instruments, .. } = around.clone();
+    let Context { inbox, instruments, .. } = context.clone();
     let watch = Watch::begin(inbox, instruments.metrics, instruments.board).await;
     supervisor.start("problems", watch.run(shutdown.clone()));
-    super::attention::start(ledger, around, supervisor, shutdown);
+    super::attention::start(ledger, context, supervisor, shutdown);
 }
 
 struct Watch {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::dispatch::Surroundings;
+use crate::dispatch::Context;
 use crate::domain::clock::Timestamp;
 use crate::ledger::LedgerError;
 use crate::ledger::expiry::Expiry;
@@ -26,12 +26,12 @@ const STEP_PAUSE: Duration = Duration::from_millis(100);
 pub(super) fn start(
     config: &Config,
     ledger: &Arc<dyn StateOfRecord>,
-    around: &Surroundings,
+    context: &Context,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) {
     if let Some(keep) = config.keep_payloads {
-        let passes = run(Arc::clone(ledger), keep, around.instruments.clone(), shutdown.clone());
+        let passes = run(Arc::clone(ledger), keep, context.instruments.clone(), shutdown.clone());
         supervisor.start_in_background("payload retention", passes);
     }
 }

@@ -6,7 +6,7 @@ use super::secrets::ColonyKeys;
 use super::{bees, colony};
 use crate::bees::Pool;
 use crate::config::{ColonyConfig, Config, ConfigError};
-use crate::dispatch::{ColonyOptions, ColonyRoute, Confirm, FallbackOptions, Submitter, Surroundings};
+use crate::dispatch::{ColonyOptions, ColonyRoute, Confirm, Context, FallbackOptions, Submitter};
 use crate::domain::backoff::Backoff;
 use crate::job::Terms;
 use crate::job::completion;
@@ -27,7 +27,7 @@ pub(super) struct Wired {
 /// on without a restart.
 pub(super) fn wire(
     config: &Config,
-    around: Surroundings,
+    context: Context,
     pipeline: Pipeline,
     ledger: Arc<dyn StateOfRecord>,
 ) -> Result<Option<Wired>, ConfigError> {
@@ -56,14 +56,14 @@ pub(super) fn wire(
     let has_bees = has_bees(settings);
     let (completions, completed) = completion::channel();
     let bees = if has_bees {
-        let (with, instruments) = ((client, pipeline), around.instruments.clone());
+        let (with, instruments) = ((client, pipeline), context.instruments.clone());
         Some(bees::pool(config, settings.bees, with, Arc::clone(&ledger), Some(completions), instruments)?)
     } else {
         None
     };
     let completed = has_bees.then_some(completed);
     let (route, confirm) =
-        ColonyRoute::new(submitter, options(settings), around, ledger as Arc<dyn Witness>, completed);
+        ColonyRoute::new(submitter, options(settings), context, ledger as Arc<dyn Witness>, completed);
     Ok(Some(Wired { route, confirm, bees, keys }))
 }
 

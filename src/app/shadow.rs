@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::LEDGER_CHECK_MAX;
 use crate::config::Config;
-use crate::dispatch::Surroundings;
+use crate::dispatch::Context;
 use crate::domain::clock::Clock;
 use crate::ledger::LedgerError;
 use crate::ledger::report::StateOfRecord;
@@ -55,7 +55,7 @@ pub(super) async fn check(config: &Config, ledger: &dyn StateOfRecord) -> Result
 /// Starts comparing, in shadow mode.
 pub(super) fn start(
     config: &Config,
-    around: &Surroundings,
+    context: &Context,
     ledger: &Arc<dyn StateOfRecord>,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
@@ -64,9 +64,9 @@ pub(super) fn start(
         let compare = Compare {
             ledger: Arc::clone(ledger),
             interval: shadow.interval,
-            metrics: Arc::clone(&around.instruments.metrics),
-            board: around.instruments.board.clone(),
-            clock: around.instruments.clock.clone(),
+            metrics: Arc::clone(&context.instruments.metrics),
+            board: context.instruments.board.clone(),
+            clock: context.instruments.clock.clone(),
         };
         supervisor.start_in_background("shadow", compare.run(shutdown.clone()));
     }

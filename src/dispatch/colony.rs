@@ -14,21 +14,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::conclude;
 use super::confirm::Confirm;
+use super::context::Context;
 use super::doubts::Doubts;
 use super::in_flight::{InFlight, Slot};
 use super::routing::{Admission, FallbackOptions, Routing};
 use super::settler::Settler;
 use super::submitter::Submitter;
-use super::switch::RouteSwitch;
 use super::trace::AttemptSpans;
 use crate::domain::backoff::Backoff;
 use crate::domain::breaker::{Breaker, Permit};
-use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
 use crate::domain::ledger_id::LedgerId;
-use crate::domain::route::{Route, RouteInForce};
+use crate::domain::route::Route;
 use crate::domain::trace::TraceContext;
-use crate::inbox::{Concluded, Conclusion, Inbox, Leased, Suspects};
+use crate::inbox::{Concluded, Conclusion, Leased, Suspects};
 use crate::job::completion::Completed;
 use crate::job::{self, SealError, Sender};
 use crate::ledger::witness::{Identity, Witness};
@@ -36,7 +35,6 @@ use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::pipeline::OtherKeys;
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::Tracer;
 
 /// Longest wait for the ledger to say which one it is, which happens once. Entries go the direct route meanwhile.
 const IDENTITY_MAX: Duration = Duration::from_secs(3);
@@ -56,30 +54,13 @@ pub struct ColonyOptions {
     pub fallback: FallbackOptions,
 }
 
-/// What the route shares with the rest of the gateway.
-#[derive(Clone, Debug)]
-pub struct Surroundings {
-    pub inbox: Inbox,
-    pub switch: RouteSwitch,
-    /// Where the decision is kept.
-    pub in_force: RouteInForce,
-    pub instruments: Instruments,
-}
-
 /// The colony route. Clones share it.
 #[derive(Clone, Debug)]
 pub struct ColonyRoute {
     submitter: Submitter,
     options: ColonyOptions,
-    in_flight: Arc<InFlight>,
-    routing: Routing,
+    /// The other end of the route, with the handles that both ends work with.
     settler: Settler,
-    doubts: Doubts,
-    ledger: Identity,
-    inbox: Inbox,
-    metrics: Arc<Metrics>,
-    clock: Clock,
-    tracer: Tracer,
 }
 
 /// Where the next batch goes.
@@ -125,76 +106,69 @@ impl ColonyRoute {
     pub fn new(
         submitter: Submitter,
         options: ColonyOptions,
-        around: Surroundings,
+        context: Context,
         ledger: Arc<dyn Witness>,
         completions: Option<tokio::sync::mpsc::Receiver<Completed>>,
     ) -> (Self, Confirm) {
-        let Surroundings { inbox, switch, in_force, instruments } = around;
+        let Context { inbox, switch, in_force, instruments } = context;
         let Instruments { metrics, board, clock, tracer } = instruments;
-        let routing = Routing::new(options.fallback, switch, in_force, Arc::clone(&metrics), board, clock.clone());
-        let in_flight = Arc::new(InFlight::new(options.processes_max));
-        let ledger = Identity::of(ledger);
-        let doubts = Doubts::new(Arc::clone(&metrics));
         let settler = Settler {
-            inbox: inbox.clone(),
-            ledger: ledger.clone(),
-            in_flight: Arc::clone(&in_flight),
-            routing: routing.clone(),
-            doubts: doubts.clone(),
+            routing: Routing::new(options.fallback, switch, in_force, Arc::clone(&metrics), board, clock.clone()),
+            in_flight: Arc::new(InFlight::new(options.processes_max)),
+            ledger: Identity::of(ledger),
+            doubts: Doubts::new(Arc::clone(&metrics)),
             is_silent: Arc::default(),
             resubmissions_max: options.resubmissions_max,
-            metrics: Arc::clone(&metrics),
-            clock: clock.clone(),
-            tracer: tracer.clone(),
+            inbox,
+            metrics,
+            clock,
+            tracer,
         };
         let confirm = Confirm::new(submitter.clone(), options.status, settler.clone(), completions);
-        (
-            Self { submitter, options, in_flight, routing, settler, doubts, ledger, inbox, metrics, clock, tracer },
-            confirm,
-        )
+        (Self { submitter, options, settler }, confirm)
     }
 
     /// The circuit breakers that decide about the route, by name.
     pub fn breakers(&self) -> [(&'static str, Breaker); 2] {
-        self.routing.breakers()
+        self.settler.routing.breakers()
     }
 
     /// The route of the next batch, as far as it is known before its turn.
     pub(super) fn in_force(&self) -> Route {
-        self.routing.in_force()
+        self.settler.routing.in_force()
     }
 
     /// Who besides this process may ask Stripe: the bees, as long as the colony is meant to be used.
     pub(super) fn other_keys(&self) -> OtherKeys {
-        if self.routing.is_wished() { OtherKeys::Bees } else { OtherKeys::None }
+        if self.settler.routing.is_wished() { OtherKeys::Bees } else { OtherKeys::None }
     }
 
     /// Decides about the next batch; waits while the colony is in use and holds as many processes as it may. `None`
     /// when draining began.
     pub(super) async fn way(&self, draining: &CancellationToken) -> Option<Way> {
-        let mut changes = self.routing.changes();
-        if self.routing.is_unasked() {
+        let mut changes = self.settler.routing.changes();
+        if self.settler.routing.is_unasked() {
             // The task that confirms asks at its start; a batch that goes direct meanwhile would be nobody's wish.
-            let answered = async { while self.routing.is_unasked() && changes.changed().await.is_ok() {} };
+            let answered = async { while self.settler.routing.is_unasked() && changes.changed().await.is_ok() {} };
             tokio::select! {
                 _ = tokio::time::timeout(FIRST_ANSWER_MAX, answered) => {}
                 () = draining.cancelled() => return None,
             }
         }
-        let mut free = self.in_flight.try_slot();
+        let mut free = self.settler.in_flight.try_slot();
         loop {
             if let Some(slot) = free {
-                return Some(match self.routing.admit() {
+                return Some(match self.settler.routing.admit() {
                     Some(admission) => Way::Colony { slot, admission },
                     None => Way::Direct,
                 });
             }
-            self.routing.refresh();
-            if self.routing.in_force() == Route::Direct {
+            self.settler.routing.refresh();
+            if self.settler.routing.in_force() == Route::Direct {
                 return Some(Way::Direct);
             }
             tokio::select! {
-                slot = self.in_flight.slot() => free = slot,
+                slot = self.settler.in_flight.slot() => free = slot,
                 changed = changes.changed() => {
                     if changed.is_err() {
                         return Some(Way::Direct);
@@ -209,9 +183,9 @@ impl ColonyRoute {
     /// Whether an entry takes the direct route now, whatever is in force: a person asked for it, which a job cannot say, the
     /// colony said about it what cannot be believed, or it says for too long that Stripe does not answer.
     pub(super) fn leaves_out(&self, leased: &Leased) -> bool {
-        self.doubts.take(leased.lease.entry())
+        self.settler.doubts.take(leased.lease.entry())
             || leased.is_asked_for()
-            || (leased.awaited_stripe && self.routing.is_too_old(leased.received))
+            || (leased.awaited_stripe && self.settler.routing.is_too_old(leased.received))
     }
 
     /// Submits a batch and hands its entries to the process. What cannot go this way comes back.
@@ -223,21 +197,21 @@ impl ColonyRoute {
         random: &mut fastrand::Rng,
     ) -> Result<(), Vec<Leased>> {
         // What only a bee may be able to do has no other way, however old it is.
-        if leased.iter().any(|leased| !leased.awaits_bee && self.routing.is_too_old(leased.received)) {
+        if leased.iter().any(|leased| !leased.awaits_bee && self.settler.routing.is_too_old(leased.received)) {
             return Err(leased);
         }
         let Admission { server, bees } = admission;
-        let started = self.clock.instant();
+        let started = self.settler.clock.instant();
         let submitted = self.submit(&leased).await;
-        Metrics::observe(&self.metrics.submit_seconds, self.clock.instant().duration_since(started));
+        Metrics::observe(&self.settler.metrics.submit_seconds, self.settler.clock.instant().duration_since(started));
         let process = match submitted {
             Ok(process) => {
-                self.metrics.submissions.of("ok").increment(1);
-                self.routing.called(server, None);
+                self.settler.metrics.submissions.of("ok").increment(1);
+                self.settler.routing.called(server, None);
                 process
             }
             Err(error) => {
-                self.metrics.submissions.of(error.code()).increment(1);
+                self.settler.metrics.submissions.of(error.code()).increment(1);
                 let (entries, fault) = (leased.len(), &error as &dyn std::error::Error);
                 tracing::warn!(entries, error = fault, "not submitted; the entries go the direct route");
                 match &error {
@@ -247,20 +221,20 @@ impl ColonyRoute {
                     | SubmitError::Panicked
                     | SubmitError::Ledger(_)
                     | SubmitError::Client(ClientError::Rejected { .. } | ClientError::Encode(_)) => {}
-                    SubmitError::Client(error) => self.routing.called(server, Some(error)),
+                    SubmitError::Client(error) => self.settler.routing.called(server, Some(error)),
                 }
                 return Err(leased);
             }
         };
         #[expect(clippy::cast_precision_loss, reason = "at most 256")]
-        self.metrics.batch_entries.record(leased.len() as f64);
+        self.settler.metrics.batch_entries.record(leased.len() as f64);
         self.record(process, slot, bees, leased, random).await;
         Ok(())
     }
 
     /// One submission, with its spans.
     async fn submit(&self, leased: &[Leased]) -> Result<ProcessId, SubmitError> {
-        let mut spans = AttemptSpans::begin(&self.tracer, Route::ColonyOs, leased);
+        let mut spans = AttemptSpans::begin(&self.settler.tracer, Route::ColonyOs, leased);
         let result = self.hand_over(leased, spans.context()).await;
         match &result {
             Ok(process) => spans.text("colony.process_id", process.as_str()),
@@ -270,11 +244,11 @@ impl ColonyRoute {
     }
 
     async fn hand_over(&self, leased: &[Leased], trace: Option<TraceContext>) -> Result<ProcessId, SubmitError> {
-        let suspects = Suspects::among(&self.inbox, leased);
-        if self.ledger.known().is_none() {
+        let suspects = Suspects::among(&self.settler.inbox, leased);
+        if self.settler.ledger.known().is_none() {
             suspects.wait().await;
         }
-        let ledger = tokio::time::timeout(IDENTITY_MAX, self.ledger.get()).await.unwrap_or_else(|_| {
+        let ledger = tokio::time::timeout(IDENTITY_MAX, self.settler.ledger.get()).await.unwrap_or_else(|_| {
             let message = format!("no answer within {IDENTITY_MAX:?}");
             Err(LedgerError::new("state of record", LedgerErrorKind::TimedOut, message))
         });
@@ -292,7 +266,8 @@ impl ColonyRoute {
     async fn seal(&self, leased: &[Leased], ledger: LedgerId, submitter: String) -> Result<FunctionSpec, SubmitError> {
         let bodies: Vec<bytes::Bytes> = leased.iter().map(|leased| leased.body.clone()).collect();
         let recipients = self.submitter.recipients.get();
-        let (signer, terms, now) = (self.submitter.signer.get(), self.submitter.terms.clone(), self.clock.now());
+        let (signer, terms, now) =
+            (self.submitter.signer.get(), self.submitter.terms.clone(), self.settler.clock.now());
         let seal = move || {
             let events = bodies.iter().map(|body| std::str::from_utf8(body)).collect::<Result<Vec<&str>, _>>();
             let events = events.map_err(|_| SubmitError::NotText)?;
@@ -314,14 +289,14 @@ impl ColonyRoute {
         let poll_after = self.first_poll();
         let submitted = |leased: Leased| (leased.lease, Conclusion::Submitted { process: process.clone(), poll_after });
         let conclusions = leased.into_iter().map(submitted).collect();
-        let concluded = conclude::conclude(&self.inbox, conclusions, random).await;
+        let concluded = conclude::conclude(&self.settler.inbox, conclusions, random).await;
         if !concluded.contains(&Concluded::Done) {
             // Nothing is with the process: the leases ended meanwhile, or the inbox takes nothing and they will.
             return;
         }
-        let early = self.in_flight.enter(process.clone(), slot, bees);
+        let early = self.settler.in_flight.enter(process.clone(), slot, bees);
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
-        self.metrics.processes_in_flight.set(self.in_flight.len() as f64);
+        self.settler.metrics.processes_in_flight.set(self.settler.in_flight.len() as f64);
         if let Some(result) = early {
             self.settler.told(Completed { process, result }).await;
         }

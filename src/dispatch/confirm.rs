@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::process_end::ProcessEnd;
 use super::rehearsal::Stage;
-use super::routing::Routing;
 use super::settler::Settler;
 use super::submitter::Submitter;
 use crate::domain::backoff::Backoff;
@@ -48,7 +47,6 @@ pub struct Confirm {
     member: Renewable<Member>,
     /// Times between questions about one process.
     status: Backoff,
-    routing: Routing,
     settler: Settler,
     completions: Option<mpsc::Receiver<Completed>>,
     /// Processes that the server is asked about right now.
@@ -74,22 +72,22 @@ impl Confirm {
         settler: Settler,
         completions: Option<mpsc::Receiver<Completed>>,
     ) -> Self {
-        let (member, routing) = (submitter.member.clone(), settler.routing.clone());
+        let member = submitter.member.clone();
         let (asking, calls, rehearsals, probes) = (HashSet::new(), JoinSet::new(), JoinSet::new(), JoinSet::new());
         let stage = Stage {
             submitter,
             ledger: settler.ledger.clone(),
-            routing: routing.clone(),
+            routing: settler.routing.clone(),
             clock: settler.clock.clone(),
             every: status.first,
         };
-        Self { member, status, routing, settler, completions, asking, calls, stage, rehearsals, probes }
+        Self { member, status, settler, completions, asking, calls, stage, rehearsals, probes }
     }
 
     /// Runs until draining begins, and then until the bees of this program are gone, so that what they bring to its end
     /// is not done again after the next start.
     pub async fn run(mut self, draining: CancellationToken) -> Result<(), Infallible> {
-        let mut wishes = self.routing.switch().changes();
+        let mut wishes = self.settler.routing.switch().changes();
         let look = (self.status.first / 2).clamp(LOOKS.0, LOOKS.1);
         let mut looks = tokio::time::interval(look);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -104,7 +102,7 @@ impl Confirm {
                 Some(_) = self.probes.join_next() => {}
                 _ = looks.tick() => self.look().await,
                 // The switch lives as long as the routing, which this task holds.
-                _ = wishes.changed() => self.routing.refresh(),
+                _ = wishes.changed() => self.settler.routing.refresh(),
                 () = draining.cancelled() => break,
             }
         }
@@ -137,8 +135,8 @@ impl Confirm {
     async fn look(&mut self) {
         let inbox = self.settler.inbox.clone();
         match inbox.oldest_unattended().await {
-            Ok(oldest) => self.routing.note_oldest(oldest),
-            Err(_) => self.routing.refresh(),
+            Ok(oldest) => self.settler.routing.note_oldest(oldest),
+            Err(_) => self.settler.routing.refresh(),
         }
         self.probe();
         if self.settler.in_flight.len() == 0 {
@@ -150,7 +148,7 @@ impl Confirm {
         }
         let now = self.settler.clock.now();
         for process in processes {
-            if process.oldest.is_some_and(|oldest| self.routing.is_too_old(oldest)) {
+            if process.oldest.is_some_and(|oldest| self.settler.routing.is_too_old(oldest)) {
                 self.take_back(process).await;
             } else if process.poll <= now && self.calls.len() < CALLS_MAX && !self.asking.contains(&process.process) {
                 self.ask(process.process);
@@ -161,16 +159,16 @@ impl Confirm {
     /// Finds out by itself how server and bees are, when that is not known: no event has to come for it.
     fn probe(&mut self) {
         if self.probes.is_empty()
-            && let Some(permit) = self.routing.admit_server_probe()
+            && let Some(permit) = self.settler.routing.admit_server_probe()
         {
-            let (member, routing) = (self.member.get(), self.routing.clone());
+            let (member, routing) = (self.member.get(), self.settler.routing.clone());
             self.probes.spawn(async move {
                 let answer = member.statistics().await;
                 routing.probed(permit, answer.as_ref().err());
             });
         }
         if self.rehearsals.is_empty()
-            && let Some(permit) = self.routing.admit_rehearsal()
+            && let Some(permit) = self.settler.routing.admit_rehearsal()
         {
             self.rehearsals.spawn(self.stage.clone().run(permit));
         }
@@ -178,13 +176,13 @@ impl Confirm {
 
     fn ask(&mut self, process: ProcessId) {
         // While the breaker is open nobody is asked, but for its probe.
-        let Some(permit) = self.routing.admit_question() else { return };
+        let Some(permit) = self.settler.routing.admit_question() else { return };
         self.asking.insert(process.clone());
-        let (member, routing, settler) = (self.member.get(), self.routing.clone(), self.settler.clone());
+        let (member, settler) = (self.member.get(), self.settler.clone());
         // The ledger is asked within the call: one that is slow holds up this process and no other.
         self.calls.spawn(async move {
             let answer = member.process(&process).await;
-            routing.called(permit, answer.as_ref().err().filter(|error| error.blames_server()));
+            settler.routing.called(permit, answer.as_ref().err().filter(|error| error.blames_server()));
             if let Err(error) = &answer
                 && !matches!(error, ClientError::UnknownProcess { .. })
             {

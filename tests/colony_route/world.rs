@@ -15,7 +15,7 @@ use colony_gateway::app::colony::server_clock;
 use colony_gateway::bees::{KeySource, Pool, PoolOptions, Tools};
 use colony_gateway::dispatch::switch::{RouteSwitch, Wish};
 use colony_gateway::dispatch::{
-    ColonyOptions, ColonyRoute, FallbackOptions, Linger, Pump, PumpOptions, Submitter, Surroundings,
+    ColonyOptions, ColonyRoute, Context, FallbackOptions, Linger, Pump, PumpOptions, Submitter,
 };
 use colony_gateway::domain::backoff::Backoff;
 use colony_gateway::domain::breaker::BreakerSettings;
@@ -431,7 +431,7 @@ impl Plan<'_> {
             recipients: sealed.then(|| Recipients::new(vec![world.sealing.public().clone()]).unwrap()).into(),
             terms: Terms { lease: LEASE, retries, ..Terms::new(COLONY, KIND) },
         };
-        let around = Surroundings {
+        let context = Context {
             inbox: inbox.clone(),
             switch: gateway.switch.clone(),
             in_force: gateway.in_force.clone(),
@@ -443,7 +443,7 @@ impl Plan<'_> {
             },
         };
         let (route, confirm) =
-            ColonyRoute::new(submitter, options, around, Arc::clone(&world.ledger) as Arc<dyn Witness>, told);
+            ColonyRoute::new(submitter, options, context, Arc::clone(&world.ledger) as Arc<dyn Witness>, told);
         let pump_options = PumpOptions {
             batch_entries_max: 256,
             batch_bytes_max: 4 << 20,

@@ -91,7 +91,7 @@ async fn list(
     if reveal {
         who.may_reveal()?;
     }
-    let page = control.inbox.list(&selection, after, limit, reveal).await.map_err(Problem::InboxUnavailable)?;
+    let page = control.context.inbox.list(&selection, after, limit, reveal).await.map_err(Problem::InboxUnavailable)?;
     if reveal {
         let (selection, entries) = (told(&selection), page.entries.len());
         let (by, peer) = (&*who.name, who.peer());
@@ -114,7 +114,7 @@ async fn show(
     if reveal {
         who.may_reveal()?;
     }
-    let story = control.inbox.story(entry, reveal).await.map_err(Problem::InboxUnavailable)?;
+    let story = control.context.inbox.story(entry, reveal).await.map_err(Problem::InboxUnavailable)?;
     let story = story.ok_or(Problem::NoSuchEntry)?;
     if reveal {
         let (by, peer) = (&*who.name, who.peer());
@@ -164,7 +164,7 @@ async fn change(control: &Control, who: &Who, body: Body, action: Action) -> Res
         let step = match (action, &control.refetch) {
             (Action::Refetch, None) => return Err(Problem::NotConfigured),
             (Action::Refetch, Some(refetch)) => refetch.operate(selection, order, dry_run, total.next).await,
-            _ => control.inbox.operate(selection, order, dry_run, total.next).await,
+            _ => control.context.inbox.operate(selection, order, dry_run, total.next).await,
         };
         let step = step.map_err(Problem::InboxUnavailable)?;
         audit.matched += step.entries.len();
@@ -175,7 +175,7 @@ async fn change(control: &Control, who: &Who, body: Body, action: Action) -> Res
             }
         }
         if !dry_run {
-            control.metrics.interventions.of(action.as_str()).increment(step.changed() as u64);
+            control.context.instruments.metrics.interventions.of(action.as_str()).increment(step.changed() as u64);
         }
         total.entries.extend(step.entries);
         total.next = step.next;

@@ -66,7 +66,7 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
 }
 
 async fn problems(State(control): State<Arc<Control>>) -> Result<Json<Waiting>, Problem> {
-    let problems = control.inbox.problems().await.map_err(Problem::InboxUnavailable)?;
+    let problems = control.context.inbox.problems().await.map_err(Problem::InboxUnavailable)?;
     let asked = tokio::time::timeout(LEDGER_ANSWER_MAX, control.ledger.attention(SUBSCRIPTIONS_NAMED_MAX)).await;
     Ok(Json(Waiting { problems, access: asked.ok().and_then(Result::ok) }))
 }
@@ -74,9 +74,9 @@ async fn problems(State(control): State<Arc<Control>>) -> Result<Json<Waiting>, 
 /// Entries that are suspected are tried again now too, or nothing might be due for the probe.
 async fn resume(State(control): State<Arc<Control>>, Extension(who): Extension<Who>) -> Result<Json<Resumed>, Problem> {
     let suspects = control.pause.suspects();
-    let hastened = control.inbox.hasten(suspects).await.map_err(Problem::InboxUnavailable)?;
+    let hastened = control.context.inbox.hasten(suspects).await.map_err(Problem::InboxUnavailable)?;
     let was_paused = control.pause.resume();
-    control.inbox.urge();
+    control.context.inbox.urge();
     let (by, peer) = (&*who.name, who.peer());
     tracing::info!(target: "audit", action = "resume", who = by, peer, was_paused, hastened, "admin");
     Ok(Json(Resumed { was_paused }))

@@ -1,0 +1,16 @@
+//! What the parts of a gateway work with: one set for a process. Clones share it.
+
+use super::switch::RouteSwitch;
+use crate::domain::route::RouteInForce;
+use crate::inbox::Inbox;
+use crate::telemetry::instruments::Instruments;
+
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub inbox: Inbox,
+    /// Which way entries are wished to go.
+    pub switch: RouteSwitch,
+    /// Which way they go.
+    pub in_force: RouteInForce,
+    pub instruments: Instruments,
+}
