@@ -34,11 +34,7 @@ BEGIN
         END IF;
         EXECUTE pg_catalog.replace(lacking.statement, ' CONCURRENTLY', '');
     END LOOP;
-    IF gateway.subscriptions_form() = 'pairs' AND EXISTS (
-            SELECT FROM pg_catalog.pg_attribute a
-            JOIN pg_catalog.pg_attribute b ON b.attrelid = a.attrelid AND b.attname = 'subscriber_id'
-            WHERE a.attrelid = 'public.subscriptions'::pg_catalog.regclass AND a.attname = 'user_id'
-              AND a.attgenerated = '' AND a.atttypid = b.atttypid) THEN
+    IF gateway.names_users() THEN
         -- Triggers of the table are not the gateway's and may name tables without their schema.
         PERFORM pg_catalog.set_config('search_path', 'pg_catalog, public, extensions, pg_temp', true);
         UPDATE public.subscriptions SET user_id = subscriber_id

@@ -35,11 +35,7 @@ BEGIN
         WHERE columns ? w.needs AND (w.place < 3 OR form = 'pairs') AND x.indisvalid IS NOT TRUE
         ORDER BY w.place
     LOOP
-        IF NOT lacks AND form = 'pairs' AND EXISTS (
-                SELECT FROM pg_catalog.pg_attribute a
-                JOIN pg_catalog.pg_attribute b ON b.attrelid = a.attrelid AND b.attname = 'subscriber_id'
-                WHERE a.attrelid = pg_catalog.to_regclass('public.subscriptions') AND a.attname = 'user_id'
-                  AND a.attgenerated = '' AND a.atttypid = b.atttypid) THEN
+        IF NOT lacks AND gateway.names_users() THEN
             what := 'user_id of platform rows';
             -- A few megabytes in a transaction, so that no row is locked for long.
             statement := $fill$

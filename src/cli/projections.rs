@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::left_to_build;
 use super::migrate::connect;
 use crate::config::{Config, Sources};
-use crate::ledger::projections::{self, LatePayers, Mode, Projection};
+use crate::ledger::projections::{self, LatePayers, Mode, PublicTable};
 
 /// Subcommands of `projections`.
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
@@ -16,7 +16,7 @@ pub enum ProjectionsCommand {
     /// Say whether a public table is written, then bring it up to date.
     Set {
         /// `subscriptions`, `subscription_tiers` or `user_profiles`.
-        table: Projection,
+        table: PublicTable,
         /// auto (where a table of the expected shape is there and used for the platform), on or off.
         mode: Mode,
     },

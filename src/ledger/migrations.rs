@@ -26,7 +26,7 @@ pub(super) use self::standing::{missing_error, none_ran};
 
 use self::files::{PREPARE, RECORD, RETIRE};
 use self::script::begin;
-use self::standing::Recorded;
+use self::standing::RunnerRecord;
 use super::driver::{NAME, fault};
 use super::report::LeftToBuild;
 use super::{LedgerError, LedgerErrorKind};
@@ -70,7 +70,7 @@ pub async fn plan(connection: &mut PgConnection, shadow: bool) -> Result<Plan, L
     Ok(Plan { steps: recorded.steps(), public_table, left })
 }
 
-async fn touch(connection: &mut PgConnection, recorded: &Recorded, shadow: bool) -> Result<Touch, LedgerError> {
+async fn touch(connection: &mut PgConnection, recorded: &RunnerRecord, shadow: bool) -> Result<Touch, LedgerError> {
     let is_new = recorded.migrations.is_empty();
     if !recorded.prepares() || (is_new && shadow) {
         return Ok(Touch::None);
@@ -147,7 +147,7 @@ pub async fn identity(connection: &mut PgConnection) -> Result<String, LedgerErr
 
 async fn run_unless_applied(
     connection: &mut PgConnection,
-    recorded: &Recorded,
+    recorded: &RunnerRecord,
     file: &File,
     done: &mut Vec<String>,
 ) -> Result<(), LedgerError> {
@@ -189,8 +189,8 @@ pub(super) fn encoding_fault(encoding: &str) -> Option<LedgerError> {
     })
 }
 
-async fn recorded(connection: &mut PgConnection) -> Result<Recorded, LedgerError> {
-    let mut found = Recorded::default();
+async fn recorded(connection: &mut PgConnection) -> Result<RunnerRecord, LedgerError> {
+    let mut found = RunnerRecord::default();
     if is_so(connection, "SELECT pg_catalog.to_regclass('gateway.migrations') IS NOT NULL AS answer").await? {
         let statement =
             "SELECT version::bigint AS version, checksum FROM gateway.migrations WHERE checksum IS NOT NULL";

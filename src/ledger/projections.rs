@@ -15,7 +15,7 @@ use super::report::WeakPolicy;
 
 /// A public table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Projection {
+pub enum PublicTable {
     /// `public.subscriptions`: one platform row a user.
     Subscriptions,
     /// `public.subscription_tiers` in its second meaning: one row per Stripe subscription.
@@ -24,7 +24,7 @@ pub enum Projection {
     UserProfiles,
 }
 
-impl Projection {
+impl PublicTable {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Subscriptions, Self::SubscriptionTiers, Self::UserProfiles];
 
@@ -77,7 +77,7 @@ impl FromStr for LatePayers {
     }
 }
 
-impl FromStr for Projection {
+impl FromStr for PublicTable {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -113,9 +113,9 @@ impl fmt::Display for Mode {
 const TABLE_MISSING: &str = "GW002";
 
 /// Each projection with its mode, and whether there is a table of the expected shape that is written.
-pub async fn read(connection: &mut PgConnection) -> Result<Vec<(Projection, Mode, bool)>, LedgerError> {
-    let mut found = Vec::with_capacity(Projection::ALL.len());
-    for projection in Projection::ALL {
+pub async fn read(connection: &mut PgConnection) -> Result<Vec<(PublicTable, Mode, bool)>, LedgerError> {
+    let mut found = Vec::with_capacity(PublicTable::ALL.len());
+    for projection in PublicTable::ALL {
         let name = projection.as_str();
         let statement = format!("SELECT mode FROM gateway.projections WHERE name = '{name}'");
         let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&mut *connection).await.map_err(fault)?;
@@ -163,7 +163,7 @@ pub async fn late_payers(connection: &mut PgConnection) -> Result<LatePayers, Le
 
 /// Sets whether a projection is written, and completes `public.subscriptions` when it is to be; what that table is used for is
 /// looked at anew. What is there already is brought up to date by [`refresh`].
-pub async fn set(connection: &mut PgConnection, projection: Projection, mode: Mode) -> Result<(), LedgerError> {
+pub async fn set(connection: &mut PgConnection, projection: PublicTable, mode: Mode) -> Result<(), LedgerError> {
     let name = projection.as_str();
     let statements = format!(
         "UPDATE gateway.projections SET mode = '{mode}', form = NULL WHERE name = '{name}';

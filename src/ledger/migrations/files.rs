@@ -106,6 +106,7 @@ pub const ALL: &[File] = files![
     function "projection",
     // The public table that legacy readers ask.
     function "user_id_type",
+    function "names_users",
     function "left_to_build",
     function "index_subscriptions",
     function "guard_subscriptions",
@@ -246,10 +247,11 @@ pub(super) const LEFT: &str =
     "SELECT what, statement AS \"run each by itself, outside a transaction\" FROM gateway.left_to_build();\n";
 
 /// The files on which the shape of `public.subscriptions` depends.
-pub(super) const PREPARING: [&str; 7] = [
+pub(super) const PREPARING: [&str; 8] = [
     "tables",
     "gateway.subscriptions_form",
     "gateway.user_id_type",
+    "gateway.names_users",
     "gateway.left_to_build",
     "gateway.index_subscriptions",
     "gateway.guard_subscriptions",

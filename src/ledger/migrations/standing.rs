@@ -102,7 +102,7 @@ pub(in crate::ledger) fn none_ran(ledger: &'static str, error: LedgerError) -> L
 
 /// What the tables of the runner hold.
 #[derive(Debug, Default)]
-pub(super) struct Recorded {
+pub(super) struct RunnerRecord {
     /// Number and checksum of each file that ran.
     pub(super) migrations: BTreeMap<i64, String>,
     /// Checksum of each definition.
@@ -111,7 +111,7 @@ pub(super) struct Recorded {
     pub(super) release: Option<String>,
 }
 
-impl Recorded {
+impl RunnerRecord {
     /// How a file stands.
     pub(super) fn standing(&self, file: &File) -> Standing {
         let (found, other) = match file.kind {
@@ -152,8 +152,8 @@ impl Recorded {
 mod tests {
     use super::*;
 
-    fn complete() -> Recorded {
-        let mut recorded = Recorded { release: Some(RELEASE.to_owned()), ..Recorded::default() };
+    fn complete() -> RunnerRecord {
+        let mut recorded = RunnerRecord { release: Some(RELEASE.to_owned()), ..RunnerRecord::default() };
         for file in ALL {
             match file.kind {
                 Kind::Tables { version } => drop(recorded.migrations.insert(version, file.checksum())),
@@ -165,7 +165,7 @@ mod tests {
         recorded
     }
 
-    fn standing_of(recorded: &Recorded, label: &str) -> Standing {
+    fn standing_of(recorded: &RunnerRecord, label: &str) -> Standing {
         recorded.steps().into_iter().find(|step| step.label == label).expect("a step of this name").standing
     }
 

@@ -3,7 +3,7 @@
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::migrations::migrate;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
-use colony_gateway::ledger::projections::{LatePayers, Mode, Projection, refresh, set, set_late_payers};
+use colony_gateway::ledger::projections::{LatePayers, Mode, PublicTable, refresh, set, set_late_payers};
 use colony_gateway::ledger::report::Reports;
 use colony_gateway::ledger::{Ledger, Outcome};
 use colony_gateway::revenue::rows::{BindingKind, ClaimRank, SubscriptionRow};
@@ -375,13 +375,13 @@ async fn users_read_their_own_rows_and_write_none_of_the_platforms() {
 async fn a_projection_that_is_off_writes_nothing_and_one_that_is_on_without_its_table_says_so() {
     let site = Site::of(Generation::Third).await;
     let mut connection = PgConnection::connect_with(&site.database.options()).await.unwrap();
-    for projection in Projection::ALL {
+    for projection in PublicTable::ALL {
         set(&mut connection, projection, Mode::Off).await.unwrap();
     }
     site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "active", |_| {})]).await;
     let seen = site.seen(USER).await;
     assert_eq!((seen.active, seen.latest, seen.profile), (None, None, Some((false, "free".to_owned()))));
-    for projection in Projection::ALL {
+    for projection in PublicTable::ALL {
         set(&mut connection, projection, Mode::On).await.unwrap();
     }
     assert_eq!(refresh(&mut connection).await.unwrap(), 1);
@@ -391,7 +391,7 @@ async fn a_projection_that_is_off_writes_nothing_and_one_that_is_on_without_its_
 
     let site = Site::of(Generation::First).await;
     let mut connection = PgConnection::connect_with(&site.database.options()).await.unwrap();
-    set(&mut connection, Projection::SubscriptionTiers, Mode::On).await.unwrap();
+    set(&mut connection, PublicTable::SubscriptionTiers, Mode::On).await.unwrap();
     site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "active", |_| {})]).await;
     let fault = site.value("SELECT fault FROM gateway.user_access").await;
     assert!(fault.contains("projection subscription_tiers is on"), "{fault}");
