@@ -2,7 +2,8 @@
 //!
 //! Kept in memory and bounded: no promise rests on it, since no entry ends by a colony's word, remembered or not. What a restart or
 //! the bound forgets may go through the colony once more and is doubted once more. It cannot do so without end: an entry as old
-//! as `colony.fallback_after` takes the direct route in any life of the gateway, by the time at which it was received.
+//! as `colony.fallback_after` takes the direct route in any life of the gateway, by the time at which it was received. One that only
+//! a bee may be able to look up has no other way, and costs a round a start.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
