@@ -44,7 +44,7 @@ BEGIN
             'gateway_apply_batch', 'gateway_attention', 'gateway_check', 'gateway_erase', 'gateway_expire_payloads',
             'gateway_findings',
             'gateway_is_shadow', 'gateway_known_events',
-            'gateway_old_owners', 'gateway_refresh', 'gateway_rehearse', 'gateway_set_shadow', 'gateway_shadow_report', 'gateway_subscription_facts',
+            'gateway_old_owners', 'gateway_recount', 'gateway_refresh', 'gateway_rehearse', 'gateway_set_shadow', 'gateway_shadow_report', 'gateway_subscription_facts',
             'gateway_subscriptions', 'gateway_subscriptions_after', 'gateway_summary', 'gateway_take_lease',
             'gateway_witness')
     LOOP

@@ -19,6 +19,7 @@ mod order;
 pub mod person;
 pub mod postgres;
 pub mod projections;
+pub mod recount;
 pub mod report;
 pub mod shadow;
 pub mod sqlite;

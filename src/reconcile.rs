@@ -1,4 +1,5 @@
-//! Comparing what is here with what Stripe has: events that never arrived, and subscriptions that changed unseen.
+//! Comparing what is here with what Stripe has: events that never arrived, and subscriptions that changed unseen; and rows
+//! with what the payloads that they stand on come to by today's rules.
 //!
 //! Guarantees: an event that Stripe lists, that the gateway maps and that neither ledger nor inbox knows is put into the
 //! inbox, from where it takes the way of every other event; the cursor moves only when everything older is durable here
@@ -11,12 +12,14 @@
 mod bounds;
 mod events;
 mod handle;
+mod recount;
 mod refetch;
 mod report;
 mod runner;
 mod stubborn;
 mod subscriptions;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,9 +27,11 @@ pub use self::bounds::{
     CONFIRMATIONS_MAX, HORIZON, HORIZON_WARNING, OVERLAP, SECOND_PAGES_MAX, SUBSCRIPTIONS_MAX, WINDOW_PAGES_MAX,
 };
 pub use self::handle::{Handle, OrderRefused, handle};
+pub use self::recount::Recounter;
 pub use self::refetch::{REFETCH_ENTRIES_MAX, Refetcher};
 pub use self::report::{
-    EventsReport, ReconcileOrder, ReconcileReport, ReconcileScope, ReconcileStatus, SubscriptionsReport,
+    EventsReport, MendedRows, ReconcileOrder, ReconcileReport, ReconcileScope, ReconcileStatus, RecountReport,
+    SubscriptionsReport,
 };
 pub use self::runner::{Runner, Schedule};
 pub use self::stubborn::{ATTEMPTS_MAX, ReconcileError};
@@ -51,6 +56,8 @@ pub struct Reconciler {
     pub endpoints: Vec<Endpoint>,
     /// Connected accounts whose lists are read besides our own.
     pub accounts: Vec<String>,
+    /// Where there is room for the scratch file of a recount.
+    pub scratch: PathBuf,
     /// Waits between attempts at one page.
     pub backoff: Backoff,
     pub clock: Clock,
@@ -64,12 +71,14 @@ pub struct RunTerms {
     pub grace: Duration,
     /// Moment up to which another gateway is known to have compared events.
     pub covered: Option<Timestamp>,
+    /// Whether rows are counted again.
+    pub recounts: bool,
 }
 
 impl RunTerms {
     /// An operator's order: up to this moment.
     pub fn ordered(order: ReconcileOrder) -> Self {
-        Self { order, grace: Duration::ZERO, covered: None }
+        Self { order, grace: Duration::ZERO, covered: None, recounts: order.what.counts() }
     }
 }
 
@@ -107,7 +116,25 @@ impl Reconciler {
             report.subscriptions = Some(subscriptions);
             tell(&report);
         }
+        if terms.recounts {
+            let counts = {
+                let report = &mut report;
+                self.recounter()
+                    .run(order.dry_run, |counts| {
+                        report.counts = Some(counts.clone());
+                        tell(report);
+                    })
+                    .await
+            };
+            report.counts = Some(counts);
+            tell(&report);
+        }
         report
+    }
+
+    fn recounter(&self) -> Recounter<'_> {
+        let (ledger, validator) = (&*self.ledger, &*self.validator);
+        Recounter { ledger, validator, scratch: &self.scratch, backoff: self.backoff }
     }
 
     /// Our own account and the connected ones.

@@ -1,5 +1,6 @@
 //! Reconciling wired: beside a gateway, where it runs by itself and takes orders, or alone for one run.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use crate::domain::clock::Clock;
 use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
-use crate::reconcile::{self, ReconcileOrder, ReconcileReport, Reconciler, Refetcher, RunTerms, Runner, Schedule};
+use crate::reconcile::{
+    self, ReconcileOrder, ReconcileReport, Reconciler, Recounter, Refetcher, RunTerms, Runner, Schedule,
+};
 use crate::revenue::validator::Validator;
 use crate::stripe::api::StripeApi;
 use crate::telemetry::health::Board;
@@ -24,7 +27,14 @@ type Parts = (Arc<StripeApi>, Inbox, Arc<dyn StateOfRecord>, Arc<Validator>);
 
 fn reconciler(config: &Config, (api, inbox, ledger, validator): Parts, clock: Clock) -> Reconciler {
     let (endpoints, accounts) = (config.endpoints.clone(), config.reconcile.accounts.clone());
-    Reconciler { api, inbox, ledger, validator, endpoints, accounts, backoff: BACKOFF, clock }
+    let scratch = scratch(config);
+    Reconciler { api, inbox, ledger, validator, endpoints, accounts, scratch, backoff: BACKOFF, clock }
+}
+
+/// Where a recount finds room: the data directory, or that of the system where there is none, as on another machine.
+fn scratch(config: &Config) -> PathBuf {
+    let directory = &config.inbox.data_dir;
+    if directory.is_dir() { directory.clone() } else { std::env::temp_dir() }
 }
 
 /// The task beside a gateway. Takes orders also when it runs by itself at no interval.
@@ -64,4 +74,27 @@ pub async fn run_once(
     let ledger = open_ledger(config, &clock).await?;
     let reconciler = reconciler(config, (api, inbox, ledger, validator), clock);
     Ok(Some(reconciler.run(RunTerms::ordered(order), tell).await))
+}
+
+/// Counts again, with the ledger alone: a gateway may run beside it, and Stripe is not asked.
+///
+/// # Errors
+/// When the ledger cannot be opened; what goes wrong later stands in the report.
+pub async fn recount_once(
+    config: &Config,
+    dry_run: bool,
+    clock: &Clock,
+    mut tell: impl FnMut(&ReconcileReport) + Send,
+) -> Result<ReconcileReport, StartError> {
+    let validator = pipeline::validator(config, None, clock)?;
+    let (ledger, scratch) = (open_ledger(config, clock).await?, scratch(config));
+    let recounter = Recounter { ledger: &*ledger, validator: &validator, scratch: &scratch, backoff: BACKOFF };
+    let mut report = ReconcileReport { dry_run, ..ReconcileReport::default() };
+    let counts = recounter.run(dry_run, |counts| {
+        report.counts = Some(counts.clone());
+        tell(&report);
+    });
+    let counts = counts.await;
+    report.counts = Some(counts);
+    Ok(report)
 }

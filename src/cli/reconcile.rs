@@ -1,4 +1,5 @@
-//! `reconcile`: compares with Stripe, through the running gateway or, while none runs, by itself.
+//! `reconcile`: compares with Stripe, through the running gateway or, while none runs, by itself. Counting again needs the
+//! ledger alone.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -9,11 +10,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::admin::{AdminClient, Reach, Refusal, reach};
 use super::moment::Moment;
-use crate::app::reconcile::run_once;
+use crate::app::reconcile::{recount_once, run_once};
 use crate::config::{Config, Sources};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::reconcile::{
-    EventsReport, ReconcileOrder, ReconcileReport, ReconcileScope, ReconcileStatus, SubscriptionsReport,
+    EventsReport, MendedRows, ReconcileOrder, ReconcileReport, ReconcileScope, ReconcileStatus, RecountReport,
+    SubscriptionsReport,
 };
 
 pub const EXIT_CODES: &str = "Exit codes:
@@ -21,9 +23,13 @@ pub const EXIT_CODES: &str = "Exit codes:
   1  differences are left (with --dry-run: there are some), or the run ended early; the next goes on where it stopped
   2  the configuration or the arguments are refused
 
-Needs STRIPE_SECRET_KEY. A running gateway is asked to do it (GATEWAY_ADMIN_TOKEN), after a run that is under way;
+Needs STRIPE_SECRET_KEY, except for `counts`. A running gateway is asked to do it (GATEWAY_ADMIN_TOKEN), after a run that is under way;
 otherwise it is done here, and events that were missing wait in the inbox for the gateway's start. Stripe lists events
-for 30 days.";
+for 30 days.
+
+`counts` works with the ledger alone. It mends rows of money, links, subscriptions and customers that older releases made by
+older rules of events whose payload is still here. Rows of which the payload is gone, what was fetched from Stripe, and what a
+person decided stay as they are. A gateway does it by itself once, after an upgrade that brings other rules.";
 
 /// How often a running gateway is asked how far it is.
 const ASK: Duration = Duration::from_millis(300);
@@ -56,7 +62,9 @@ pub enum WhatArg {
     Events,
     /// Subscriptions that differ from what Stripe has.
     Subscriptions,
-    /// Both.
+    /// Rows that older rules made of stored payloads; Stripe is not asked.
+    Counts,
+    /// All of them.
     All,
 }
 
@@ -74,23 +82,20 @@ pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow
     let what = match args.what {
         WhatArg::Events => ReconcileScope::Events,
         WhatArg::Subscriptions => ReconcileScope::Subscriptions,
+        WhatArg::Counts => ReconcileScope::Counts,
         WhatArg::All => ReconcileScope::All,
     };
+    anyhow::ensure!(
+        what != ReconcileScope::Counts || args.since.is_none(),
+        "--since is about Stripe's list of events, and `counts` looks at all that is stored: leave it out"
+    );
     let since = args.since.map(|since| since.before(clock.now()));
     let order = ReconcileOrder { what, since_ms: since.map(Timestamp::millis), dry_run: args.dry_run };
     let bar = bar();
-    let (report, is_stopped) = match reach(&config, &clock).await? {
-        Reach::Running(client) => (through_gateway(&client, &order, &bar).await?, false),
-        Reach::Stopped(inbox, threads) => {
-            let done = run_once(&config, inbox, order, clock, |report| show(&bar, report)).await;
-            tokio::task::spawn_blocking(move || threads.join()).await?;
-            (
-                done?.context(
-                    "set STRIPE_SECRET_KEY to a restricted key with read access to events and subscriptions",
-                )?,
-                true,
-            )
-        }
+    let (report, is_stopped) = if what == ReconcileScope::Counts {
+        (recount_once(&config, args.dry_run, &clock, |report| show(&bar, report)).await?, false)
+    } else {
+        compare(&config, order, &bar, clock).await?
     };
     bar.finish_and_clear();
     let mut out = std::io::stdout().lock();
@@ -101,6 +106,28 @@ pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow
         print(&mut out, &report, is_stopped)?;
     }
     Ok(if report.is_in_order() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Compares with Stripe. Tells also whether no gateway runs.
+async fn compare(
+    config: &Config,
+    order: ReconcileOrder,
+    bar: &ProgressBar,
+    clock: Clock,
+) -> anyhow::Result<(ReconcileReport, bool)> {
+    Ok(match reach(config, &clock).await? {
+        Reach::Running(client) => (through_gateway(&client, &order, bar).await?, false),
+        Reach::Stopped(inbox, threads) => {
+            let done = run_once(config, inbox, order, clock, |report| show(bar, report)).await;
+            tokio::task::spawn_blocking(move || threads.join()).await?;
+            (
+                done?.context(
+                    "set STRIPE_SECRET_KEY to a restricted key with read access to events and subscriptions",
+                )?,
+                true,
+            )
+        }
+    })
 }
 
 /// Orders the run. While another is under way, such as one that the gateway began by itself after its start, it waits for that
@@ -161,7 +188,11 @@ fn bar() -> ProgressBar {
 }
 
 fn show(bar: &ProgressBar, report: &ReconcileReport) {
-    if let Some(subscriptions) = &report.subscriptions {
+    if let Some(counts) = &report.counts {
+        bar.set_length(0);
+        let (events, rows, differ) = (counts.events, counts.rows, counts.total());
+        bar.set_message(format!("counts: {events} events, {rows} rows compared, {differ} differ"));
+    } else if let Some(subscriptions) = &report.subscriptions {
         let differ = subscriptions.missing + subscriptions.different;
         bar.set_length(0);
         bar.set_message(format!("subscriptions: {} compared, {differ} differ", subscriptions.seen));
@@ -178,6 +209,9 @@ fn print(out: &mut impl std::io::Write, report: &ReconcileReport, is_stopped: bo
     }
     if let Some(subscriptions) = &report.subscriptions {
         print_subscriptions(out, subscriptions)?;
+    }
+    if let Some(counts) = &report.counts {
+        print_counts(out, counts, report.dry_run)?;
     }
     let verdict = if report.is_in_order() { "in order" } else { "NOT in order" };
     writeln!(out, "{verdict}{}", if report.dry_run { " (nothing was changed)" } else { "" })
@@ -242,6 +276,25 @@ fn print_subscriptions(out: &mut impl std::io::Write, report: &SubscriptionsRepo
     let shown = report.examples.len() as u64;
     if rest > shown {
         writeln!(out, "  and {} more", rest - shown)?;
+    }
+    if let Some(error) = &report.error {
+        writeln!(out, "  ended early: {error}")?;
+    }
+    Ok(())
+}
+
+fn print_counts(out: &mut impl std::io::Write, report: &RecountReport, dry_run: bool) -> std::io::Result<()> {
+    writeln!(out, "counts")?;
+    writeln!(
+        out,
+        "  {} events: {} counted again, {} without a payload, {} that Stripe was asked about, {} refused; {} rows of money \
+         compared",
+        report.events, report.counted, report.without_payload, report.asked_of_stripe, report.refused, report.rows
+    )?;
+    let end = if dry_run { "to be mended" } else { "mended" };
+    writeln!(out, "  {} {end}, {} overtaken", report.total(), report.overtaken)?;
+    for (kind, MendedRows { replaced, added, removed }) in &report.mended {
+        writeln!(out, "  {kind:<14} {replaced} replaced, {added} added, {removed} removed")?;
     }
     if let Some(error) = &report.error {
         writeln!(out, "  ended early: {error}")?;

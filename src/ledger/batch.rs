@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::ids::EventId;
@@ -245,6 +246,13 @@ impl Encoded {
             document.insert_str(1, "\"shadow\":true,");
         }
         self
+    }
+
+    /// The document, to be a part of another one.
+    pub(super) fn into_document(self, ledger: &'static str) -> Result<Option<Box<RawValue>>, LedgerError> {
+        self.document.map(RawValue::from_string).transpose().map_err(|error| {
+            LedgerError::new(ledger, LedgerErrorKind::Rejected, "the batch cannot be written as JSON").caused_by(error)
+        })
     }
 
     /// The outcomes, in the order of the batch, from what the function answered.

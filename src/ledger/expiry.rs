@@ -68,8 +68,9 @@ pub(super) fn expired_event(event: &Value) -> Value {
     left
 }
 
-/// Whether the payload of an event is gone, for one reason or the other.
-pub(super) fn is_reduced(payload: &Value) -> bool {
+/// Whether the payload of an event is gone, for one reason or the other. Of what came from an erased person later, only the
+/// payload itself says so.
+pub fn is_reduced(payload: &Value) -> bool {
     ["erased", "expired"].iter().any(|mark| payload.get(mark).is_some())
 }
 

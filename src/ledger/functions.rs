@@ -14,6 +14,7 @@ use super::call::Call;
 use super::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
 use super::expiry::{EXPIRE_EVENTS_MAX, Expired, Expiry, Place};
 use super::migrations::{Caller, Installed, encoding_fault, missing_error, none_ran};
+use super::recount::{self, Content, Link, Mended, Mending, Money, Recount, StoredEvent};
 use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{OldOwner, REFRESH_USERS, Rehearsed, SHADOW_LINES_MAX, Shadow, ShadowReport, Switched};
 use super::witness::{Testimony, Witness};
@@ -21,7 +22,7 @@ use super::{BoxFuture, Ledger, LedgerError, Outcome, Renewal};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::Secret;
 use crate::ledger::person::{Person, Subject};
-use crate::revenue::verdict::Verdict;
+use crate::revenue::verdict::{Plan, Verdict};
 
 /// A way to the gateway's functions. Each call is one transaction, is answered within a deadline or not at all, and its
 /// faults are told as what they mean for a batch.
@@ -43,6 +44,15 @@ pub(super) trait Transport: Send + Sync + fmt::Debug {
     /// Applies the document of a batch.
     fn apply(&self, document: &str) -> impl Future<Output = Result<Vec<Answer>, LedgerError>> + Send {
         self.ask(Call::of("gateway_apply_batch").json("batch", document))
+    }
+
+    /// Takes a step of a recount.
+    fn recount<T: Answered>(
+        &self,
+        request: &recount::Request<'_>,
+    ) -> impl Future<Output = Result<T, LedgerError>> + Send {
+        let document = request.document(Self::NAME);
+        async move { self.ask(Call::of("gateway_recount").json("request", &document?)).await }
     }
 
     /// Takes a step of an erasure.
@@ -212,6 +222,34 @@ impl<T: Transport> Expiry for FunctionLedger<T> {
             let after = serde_json::json!(after).to_string();
             let call = Call::of("gateway_expire_payloads").number("before_ms", before.millis()).json("after", &after);
             self.transport.ask(call.number("most", i64::from(EXPIRE_EVENTS_MAX))).await
+        })
+    }
+}
+
+impl<T: Transport> Recount for FunctionLedger<T> {
+    fn stored_events<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Vec<StoredEvent>, LedgerError>> {
+        Box::pin(async move { self.transport.recount(&recount::Request::events(after)).await })
+    }
+
+    fn held_money<'a>(&'a self, after: Option<&'a Money>) -> BoxFuture<'a, Result<Vec<Money>, LedgerError>> {
+        Box::pin(async move { self.transport.recount(&recount::Request::money(after)).await })
+    }
+
+    fn held_links<'a>(&'a self, after: Option<&'a Link>) -> BoxFuture<'a, Result<Vec<Link>, LedgerError>> {
+        Box::pin(async move { self.transport.recount(&recount::Request::links(after)).await })
+    }
+
+    fn differing<'a>(&'a self, plans: &'a [Plan]) -> BoxFuture<'a, Result<Vec<Content>, LedgerError>> {
+        Box::pin(async move { self.transport.recount(&recount::Request::differing(plans)).await })
+    }
+
+    fn mend<'a>(&'a self, mending: &'a Mending) -> BoxFuture<'a, Result<Mended, LedgerError>> {
+        Box::pin(async move {
+            let document = encode(T::NAME, &mending.batch)?.into_document(T::NAME)?;
+            let Mending { money, links, contents, .. } = mending;
+            let (batch, shadow) = (document.as_deref(), self.shadow);
+            let request = recount::Request::Mend { money, links, contents, batch, shadow };
+            self.transport.recount(&request).await
         })
     }
 }

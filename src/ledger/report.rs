@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::audit::Audit;
 use super::erase::Erasure;
 use super::expiry::Expiry;
+use super::recount::Recount;
 use super::shadow::{Shadow, Waiting};
 use super::witness::Witness;
 use super::{BoxFuture, Ledger, LedgerError};
@@ -38,9 +39,9 @@ pub trait Reports: Send + Sync + fmt::Debug {
 }
 
 /// A ledger that also answers questions, is compared with Stripe, and erases.
-pub trait StateOfRecord: Ledger + Reports + Audit + Erasure + Expiry + Shadow + Witness {}
+pub trait StateOfRecord: Ledger + Reports + Audit + Erasure + Expiry + Recount + Shadow + Witness {}
 
-impl<T: Ledger + Reports + Audit + Erasure + Expiry + Shadow + Witness> StateOfRecord for T {}
+impl<T: Ledger + Reports + Audit + Erasure + Expiry + Recount + Shadow + Witness> StateOfRecord for T {}
 
 /// The state of record at a glance. Test mode and live mode are never added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

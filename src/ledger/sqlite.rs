@@ -17,6 +17,7 @@ mod events;
 mod expiry;
 mod fault;
 mod inspect;
+mod recount;
 mod reports;
 mod schema;
 mod settle;

@@ -79,7 +79,7 @@ impl Reconciler {
 
     pub(super) async fn compare_events(
         &self,
-        RunTerms { order, grace, covered }: RunTerms,
+        RunTerms { order, grace, covered, .. }: RunTerms,
         report: &mut EventsReport,
         tell: &mut (impl FnMut(&EventsReport) + Send),
     ) -> Result<(), ReconcileError> {

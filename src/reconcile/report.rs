@@ -14,6 +14,8 @@ pub enum ReconcileScope {
     /// Stripe's list of events of the last 30 days.
     Events,
     Subscriptions,
+    /// Rows that older rules made of payloads that are here; Stripe is not asked.
+    Counts,
     All,
 }
 
@@ -24,6 +26,10 @@ impl ReconcileScope {
 
     pub const fn subscriptions(self) -> bool {
         matches!(self, Self::Subscriptions | Self::All)
+    }
+
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::Counts | Self::All)
     }
 }
 
@@ -48,6 +54,9 @@ pub struct ReconcileReport {
     pub events: Option<EventsReport>,
     /// About subscriptions, if they were asked for.
     pub subscriptions: Option<SubscriptionsReport>,
+    /// About rows that older rules made, if they were counted again.
+    #[serde(default)]
+    pub counts: Option<RecountReport>,
 }
 
 /// What came of comparing events.
@@ -106,6 +115,77 @@ pub struct SubscriptionsReport {
     pub error: Option<String>,
 }
 
+/// What came of counting again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecountReport {
+    /// Events that were looked at.
+    pub events: u64,
+    /// Of these, counted again from their payload.
+    pub counted: u64,
+    /// Of these, without one: it is gone, or a person has dropped the event or has still to judge it.
+    pub without_payload: u64,
+    /// Of these, whose payload does not hold its object: Stripe was asked for it.
+    pub asked_of_stripe: u64,
+    /// Of these, no events of ours by today's rules.
+    pub refused: u64,
+    /// Rows of money and links that were compared.
+    pub rows: u64,
+    /// What was mended or, of a dry run, is to be mended, by kind: `invoice`, `payment`, `part`, `refund`, `refund_total`,
+    /// `dispute`, `link`, `subscription`, `customer`.
+    pub mended: BTreeMap<String, MendedRows>,
+    /// Rows that became others while they were counted; the next run compares them.
+    pub overtaken: u64,
+    /// Why the run ended early.
+    pub error: Option<String>,
+}
+
+/// Rows of one kind that older rules had wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MendedRows {
+    pub replaced: u64,
+    /// That were missing.
+    pub added: u64,
+    /// That no payload comes to.
+    pub removed: u64,
+}
+
+impl RecountReport {
+    /// The rows of a kind that were mended.
+    pub fn of(&mut self, kind: &str) -> &mut MendedRows {
+        self.mended.entry(kind.to_owned()).or_default()
+    }
+
+    /// How many rows were mended, or are to be.
+    pub fn total(&self) -> u64 {
+        self.mended.values().map(|rows| rows.replaced + rows.added + rows.removed).sum()
+    }
+
+    /// Leaves a line in the log.
+    pub(super) fn log(&self, dry_run: bool) {
+        let (looked_at, mended, by_kind) = (self.events, self.total(), &self.mended);
+        if mended > 0 {
+            tracing::warn!(looked_at, mended, ?by_kind, dry_run, "reconcile: older rules had rows wrong");
+        } else {
+            tracing::info!(looked_at, "reconcile: no row differs from what its payload comes to");
+        }
+    }
+
+    /// Notes a change that was tried: whether there was a row before, and whether there is one now.
+    pub(super) fn note(&mut self, kind: &str, before: bool, now: bool, made: bool) {
+        match (made, before, now) {
+            (false, _, _) => self.overtaken += 1,
+            (true, true, true) => self.of(kind).replaced += 1,
+            (true, false, _) => self.of(kind).added += 1,
+            (true, true, false) => self.of(kind).removed += 1,
+        }
+    }
+
+    /// Nothing failed, and nothing is left to be mended.
+    pub fn is_in_order(&self, dry_run: bool) -> bool {
+        self.error.is_none() && (!dry_run || self.total() == 0)
+    }
+}
+
 /// A subscription that was not in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Example {
@@ -147,6 +227,7 @@ impl ReconcileReport {
     pub fn is_in_order(&self) -> bool {
         self.events.as_ref().is_none_or(|events| events.is_in_order(self.dry_run))
             && self.subscriptions.as_ref().is_none_or(SubscriptionsReport::is_in_order)
+            && self.counts.as_ref().is_none_or(|counts| counts.is_in_order(self.dry_run))
     }
 }
 

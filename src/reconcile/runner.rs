@@ -14,6 +14,7 @@ use super::{HORIZON, HORIZON_WARNING, Reconciler, RunTerms};
 use crate::domain::clock::Timestamp;
 use crate::ledger::audit::{LeaseAnswer, LeaseAsk};
 use crate::lifecycle::Shutdown;
+use crate::revenue::RULES;
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::Metrics;
 
@@ -23,6 +24,9 @@ const LEASE: &str = "reconcile";
 
 /// Name of the mark that says when subscriptions were last compared to the end.
 const SUBSCRIPTIONS_MARK: &str = "reconcile.subscriptions";
+
+/// Name of the mark that says by which rules rows were last counted again to the end.
+const RULES_MARK: &str = "reconcile.rules";
 
 /// Name of the mark that tells gateways apart. It is the data directory's, so that a restart keeps its lease.
 const GATEWAY_MARK: &str = "gateway";
@@ -176,7 +180,8 @@ impl Runner {
         }
         let order = ReconcileOrder { what, since_ms: None, dry_run: false };
         let covered = state.lease.as_ref().and_then(|lease| lease.covered_ms).map(Timestamp::from_millis);
-        Some(self.perform(RunTerms { order, grace: self.schedule.grace, covered }, state, shutdown).await)
+        let recounts = self.has_newer_rules().await;
+        Some(self.perform(RunTerms { order, grace: self.schedule.grace, covered, recounts }, state, shutdown).await)
     }
 
     /// Runs to the end, keeping the lease meanwhile if there is one.
@@ -209,6 +214,12 @@ impl Runner {
         End::Done(Box::new(report))
     }
 
+    /// Whether this program derives rows by newer rules than those that the rows were last counted by: then they are counted
+    /// again once, without an order. A gateway that has lost its data directory does so too.
+    async fn has_newer_rules(&self) -> bool {
+        self.reconciler.inbox.mark(RULES_MARK).await.is_ok_and(|mark| mark.is_none_or(|rules| rules < RULES))
+    }
+
     /// Counts a run and plans the next.
     async fn conclude(&mut self, report: &ReconcileReport, state: &mut RunnerState) {
         let now = self.reconciler.clock.instant();
@@ -229,7 +240,15 @@ impl Runner {
                 }
             }
         }
-        state.fault = self.tell(report, events_failed || subscriptions_failed);
+        let counts_failed = report.counts.as_ref().is_some_and(|counts| counts.error.is_some());
+        if !report.dry_run
+            && report.counts.is_some()
+            && !counts_failed
+            && let Err(error) = self.reconciler.inbox.set_mark(RULES_MARK, RULES).await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "reconcile: the recount is not noted");
+        }
+        state.fault = self.tell(report, events_failed || subscriptions_failed || counts_failed);
         if state.lease.as_ref().is_some_and(|lease| lease.mine)
             && let Ok(Some(cursor)) = self.reconciler.cursor().await
         {
@@ -255,6 +274,13 @@ impl Runner {
             faults.extend(subscriptions.error.as_ref().map(|error| format!("subscriptions: {error}")));
             let left = subscriptions.failed + subscriptions.unknown_at_stripe;
             faults.extend((left > 0).then(|| format!("{left} subscriptions differ and were not repaired")));
+        }
+        if let Some(counts) = &report.counts {
+            faults.extend(counts.error.as_ref().map(|error| format!("counts: {error}")));
+            if !report.dry_run {
+                self.metrics.reconcile_recounted.increment(counts.total());
+            }
+            counts.log(report.dry_run);
         }
         let result = match (report.is_in_order(), is_failed) {
             (true, _) => "ok",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Reconciler;
+use crate::domain::backoff::Backoff;
 use crate::inbox::InboxError;
 use crate::ledger::{Disposition, LedgerError};
 use crate::stripe::api::{ApiDisposition, ApiError};
@@ -31,6 +32,9 @@ pub enum ReconcileError {
     /// More subscriptions than are compared.
     #[error("Stripe lists more than {} subscriptions", super::SUBSCRIPTIONS_MAX)]
     TooManySubscriptions,
+    /// The scratch file of a recount.
+    #[error("the scratch file in the data directory cannot be written or read")]
+    Scratch(#[from] rusqlite::Error),
 }
 
 impl ReconcileError {
@@ -53,29 +57,41 @@ impl ReconcileError {
                 | InboxError::Storage(_)
                 | InboxError::Closed => None,
             },
-            Self::TooMany | Self::TooManySubscriptions => None,
+            Self::TooMany | Self::TooManySubscriptions | Self::Scratch(_) => None,
         }
     }
 }
 
+/// Does one step, again where that can help, at most [`ATTEMPTS_MAX`] times.
+pub(super) async fn stubbornly<T, E, F>(
+    backoff: &Backoff,
+    mut step: impl FnMut() -> F + Send,
+) -> Result<T, ReconcileError>
+where
+    E: Into<ReconcileError>,
+    F: Future<Output = Result<T, E>> + Send,
+{
+    let mut attempt = 1;
+    loop {
+        let error = match step().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error.into(),
+        };
+        let Some(after) = error.retry_after().filter(|_| attempt < ATTEMPTS_MAX) else { return Err(error) };
+        let wait = after.max(backoff.wait(attempt, &mut fastrand::Rng::new())).min(WAIT_MAX);
+        tracing::warn!(error = &error as &dyn std::error::Error, attempt, ?wait, "reconcile: trying again");
+        attempt += 1;
+        tokio::time::sleep(wait).await;
+    }
+}
+
 impl Reconciler {
-    /// Does one step, again where that can help, at most [`ATTEMPTS_MAX`] times.
-    pub(super) async fn stubbornly<T, E, F>(&self, mut step: impl FnMut() -> F + Send) -> Result<T, ReconcileError>
+    /// As [`stubbornly`], with the waits of this one.
+    pub(super) async fn stubbornly<T, E, F>(&self, step: impl FnMut() -> F + Send) -> Result<T, ReconcileError>
     where
         E: Into<ReconcileError>,
         F: Future<Output = Result<T, E>> + Send,
     {
-        let mut attempt = 1;
-        loop {
-            let error = match step().await {
-                Ok(done) => return Ok(done),
-                Err(error) => error.into(),
-            };
-            let Some(after) = error.retry_after().filter(|_| attempt < ATTEMPTS_MAX) else { return Err(error) };
-            let wait = after.max(self.backoff.wait(attempt, &mut fastrand::Rng::new())).min(WAIT_MAX);
-            tracing::warn!(error = &error as &dyn std::error::Error, attempt, ?wait, "reconcile: trying again");
-            attempt += 1;
-            tokio::time::sleep(wait).await;
-        }
+        stubbornly(&self.backoff, step).await
     }
 }

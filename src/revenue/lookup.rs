@@ -187,6 +187,11 @@ fn subscription(event: &Event) -> Option<Question> {
     id.map(|id| Question::Subscription(scope(event), id.to_owned()))
 }
 
+/// Whether Stripe would be asked for the rest of a list of the event's object.
+pub(super) fn lists_a_part(event: &Event) -> bool {
+    !lists(event).is_empty()
+}
+
 /// What the lists of an invoice or a charge lack. A subscription is fetched as a whole.
 fn lists(event: &Event) -> Vec<Question> {
     let lists = match event.family {

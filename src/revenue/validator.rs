@@ -4,6 +4,7 @@
 //! read is rejected, one that would break the projection is quarantined. What Stripe cannot be asked is taken from
 //! the event itself; an event that does not hold its object waits until Stripe has answered, by its object or its "no".
 
+mod again;
 mod fetched;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +24,7 @@ use crate::domain::outcome::ProblemCode;
 use crate::stripe::api::{Fetched, StripeApi};
 use crate::stripe::event::{Event, Family};
 
+pub use self::again::{Again, Untold};
 pub use self::fetched::{LISTED_ID_PREFIX, LISTED_KIND};
 pub use super::lookup::{LOOKUP_TIME_MAX, LOOKUPS_IN_FLIGHT_MAX, LookupCounts};
 

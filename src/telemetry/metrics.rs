@@ -236,6 +236,8 @@ metrics! {
     reconcile_inserted: counter("colony_gateway_reconcile_inserted_total");
     /// Subscriptions brought in order.
     reconcile_repaired: counter("colony_gateway_reconcile_repaired_total");
+    /// Rows that older rules had wrong, mended by counting again.
+    reconcile_recounted: counter("colony_gateway_reconcile_recounted_total");
     /// Times that events fell off the end of Stripe's list before they were compared.
     reconcile_horizon_losses: counter("colony_gateway_reconcile_horizon_losses_total");
     /// Seconds a comparison took.

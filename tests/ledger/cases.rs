@@ -6,7 +6,7 @@
 //! file and a line in [`expected`].
 
 mod expected;
-mod kinds;
+pub(crate) mod kinds;
 mod lives;
 
 use std::collections::BTreeMap;
@@ -34,11 +34,11 @@ const SHUFFLES: usize = 5;
 /// A file of `tests/fixtures/cases`.
 pub(crate) struct Case {
     events: BTreeMap<String, Bytes>,
-    orders: Vec<Vec<String>>,
+    pub(crate) orders: Vec<Vec<String>>,
 }
 
 impl Case {
-    fn read(name: &str) -> Self {
+    pub(crate) fn read(name: &str) -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cases").join(format!("{name}.json"));
         let mut value: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
         fill(&mut value);
@@ -55,7 +55,7 @@ impl Case {
         Self { events, orders }
     }
 
-    fn bodies<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Vec<Bytes> {
+    pub(crate) fn bodies<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Vec<Bytes> {
         names.into_iter().map(|name| self.events[name].clone()).collect()
     }
 }

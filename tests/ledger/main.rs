@@ -19,6 +19,7 @@ mod migrations;
 mod order_cases;
 mod owner_cases;
 mod readers;
+mod recount;
 mod roles;
 mod scale;
 mod sqlite;

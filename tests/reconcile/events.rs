@@ -210,6 +210,7 @@ async fn an_event_that_was_settled_and_that_the_ledger_has_lost_is_worked_on_aga
         validator: std::sync::Arc::clone(&site.validator),
         endpoints: site.reconciler.endpoints.clone(),
         accounts: Vec::new(),
+        scratch: site.directory.path().to_owned(),
         backoff: site.reconciler.backoff,
         clock: clock.clone(),
     };

@@ -125,6 +125,7 @@ impl Site {
             validator: Arc::clone(&validator),
             endpoints,
             accounts,
+            scratch: directory.path().to_owned(),
             backoff,
             clock: clock.clone(),
         };

@@ -184,6 +184,13 @@ pub const ALL: &[File] = files![
     // Payloads that are no longer kept.
     function "needed_payloads",
     function "expire_payloads",
+    // Counting again.
+    function "recount_events",
+    function "recount_differing",
+    function "recount_stands",
+    function "recount_money",
+    function "recount_mend",
+    function "recount",
     // Reports and comparing with Stripe.
     function "summary",
     function "subscription_lines",
@@ -221,6 +228,7 @@ pub const ALL: &[File] = files![
     entry "gateway_is_shadow",
     entry "gateway_known_events",
     entry "gateway_old_owners",
+    entry "gateway_recount",
     entry "gateway_refresh",
     entry "gateway_rehearse",
     entry "gateway_set_shadow",

@@ -22,11 +22,18 @@ pub(super) fn apply(
 
 fn apply_all(connection: &mut Connection, batch: &[Verdict], now: Timestamp) -> rusqlite::Result<Vec<Outcome>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let outcomes: rusqlite::Result<Vec<Outcome>> =
-        batch.iter().map(|verdict| apply_one(&transaction, verdict, now)).collect();
-    let outcomes = outcomes?;
+    let outcomes = apply_within(&transaction, batch, now)?;
     transaction.commit()?;
     Ok(outcomes)
+}
+
+/// Applies the batch as a part of a transaction.
+pub(super) fn apply_within(
+    transaction: &Transaction<'_>,
+    batch: &[Verdict],
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Outcome>> {
+    batch.iter().map(|verdict| apply_one(transaction, verdict, now)).collect()
 }
 
 fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -> rusqlite::Result<Outcome> {

@@ -3,7 +3,7 @@
 //! Where the greatest version is not enough (contents of one second, lists of which a part is missing), the contents in
 //! question are kept beside the row, and [`super::settle`] says which of them the row is.
 
-use rusqlite::{OptionalExtension, ToSql, Transaction};
+use rusqlite::{Connection, OptionalExtension, ToSql, Transaction};
 
 use crate::domain::clock::Timestamp;
 use crate::ledger::order::moment_of;
@@ -170,6 +170,34 @@ impl Truth {
         transaction.prepare_cached(&own)?.execute([id]).map(drop)
     }
 
+    /// Whether a content is held under the same version and says something else. What is tied or partial may be completed in
+    /// the row itself; there its contents are compared where they are kept.
+    fn differs(&self, connection: &Connection, values: &[&dyn ToSql]) -> rusqlite::Result<bool> {
+        let plain = format!("AND NOT ({})", self.in_doubt());
+        Ok(self.differs_in(connection, self.table, &plain, values)? || self.differs_where_kept(connection, values)?)
+    }
+
+    /// As [`Self::differs`], of the contents that are kept.
+    fn differs_where_kept(&self, connection: &Connection, values: &[&dyn ToSql]) -> rusqlite::Result<bool> {
+        self.differs_in(connection, self.kept, "", values)
+    }
+
+    /// Compares all columns but the last, which is Stripe's object: no rule makes it.
+    fn differs_in(
+        &self,
+        connection: &Connection,
+        table: &str,
+        plain: &str,
+        values: &[&dyn ToSql],
+    ) -> rusqlite::Result<bool> {
+        let derived = self.columns.len() - 1;
+        let same: Vec<String> = (2..derived).map(|at| format!("{} IS ?{}", self.columns[at], at + 1)).collect();
+        let same = same.join(" AND ");
+        let sql =
+            format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE id = ?1 AND version = ?2 {plain} AND NOT ({same}))");
+        connection.prepare_cached(&sql)?.query_row(&values[..derived], |row| row.get(0))
+    }
+
     /// Whether this is the vouched state.
     pub(super) fn is_vouched(&self) -> bool {
         self.table == VOUCHED.table
@@ -195,12 +223,8 @@ fn millis(moment: Option<Timestamp>) -> Option<i64> {
     moment.map(Timestamp::millis)
 }
 
-/// Keeps the subscription with the greatest version, and beside it what vouches for one of which a rule holds an event.
-pub(super) fn merge_subscription(
-    transaction: &Transaction<'_>,
-    row: &SubscriptionRow,
-    vouched: bool,
-) -> rusqlite::Result<Merged> {
+/// Hands on the version of a subscription and its values, in the order of the columns.
+fn with_subscription<T>(row: &SubscriptionRow, then: impl FnOnce(&str, &[&dyn ToSql]) -> T) -> T {
     let version = row.version.sort_key();
     let values: &[&dyn ToSql] = rusqlite::params![
         row.id,
@@ -248,37 +272,60 @@ pub(super) fn merge_subscription(
         row.metadata_user_id,
         row.raw.as_str(),
     ];
-    let mut merged = SUBSCRIPTIONS.put(transaction, &row.id, &version, row.partial, values)?;
-    if vouched {
-        let newest: Option<String> = transaction
-            .prepare_cached("SELECT max(version) FROM kept_vouched WHERE id = ?1")?
-            .query_row([&row.id], |row| row.get(0))?;
-        VOUCHED.keep(transaction, &row.id, values)?;
-        merged.changed += usize::from(newest.is_none_or(|newest| newest < version));
-    }
-    Ok(merged)
+    then(&version, values)
+}
+
+/// Keeps the subscription with the greatest version, and beside it what vouches for one of which a rule holds an event.
+pub(super) fn merge_subscription(
+    transaction: &Transaction<'_>,
+    row: &SubscriptionRow,
+    vouched: bool,
+) -> rusqlite::Result<Merged> {
+    with_subscription(row, |version, values| {
+        let mut merged = SUBSCRIPTIONS.put(transaction, &row.id, version, row.partial, values)?;
+        if vouched {
+            let newest: Option<String> = transaction
+                .prepare_cached("SELECT max(version) FROM kept_vouched WHERE id = ?1")?
+                .query_row([&row.id], |row| row.get(0))?;
+            VOUCHED.keep(transaction, &row.id, values)?;
+            merged.changed += usize::from(newest.is_none_or(|newest| newest.as_str() < version));
+        }
+        Ok(merged)
+    })
+}
+
+/// Hands on the version of a customer and its values, in the order of the columns.
+fn with_customer<T>(row: &CustomerRow, then: impl FnOnce(&str, &[&dyn ToSql]) -> T) -> T {
+    let version = row.version.sort_key();
+    let values: &[&dyn ToSql] = rusqlite::params![
+        row.id,
+        version,
+        row.source.as_str(),
+        row.account,
+        row.livemode,
+        row.deleted,
+        row.currency,
+        row.delinquent,
+        row.balance_minor,
+        row.metadata_user_id,
+        row.raw.as_str(),
+    ];
+    then(&version, values)
 }
 
 /// Keeps the customer with the greatest version.
 pub(super) fn merge_customer(transaction: &Transaction<'_>, row: &CustomerRow) -> rusqlite::Result<Merged> {
-    let version = row.version.sort_key();
-    CUSTOMERS.put(
-        transaction,
-        &row.id,
-        &version,
-        false,
-        rusqlite::params![
-            row.id,
-            version,
-            row.source.as_str(),
-            row.account,
-            row.livemode,
-            row.deleted,
-            row.currency,
-            row.delinquent,
-            row.balance_minor,
-            row.metadata_user_id,
-            row.raw.as_str(),
-        ],
-    )
+    with_customer(row, |version, values| CUSTOMERS.put(transaction, &row.id, version, false, values))
+}
+
+/// Whether a content of a subscription is held under the same version and says something else.
+pub(super) fn subscription_differs(connection: &Connection, row: &SubscriptionRow) -> rusqlite::Result<bool> {
+    with_subscription(row, |_, values| {
+        Ok(SUBSCRIPTIONS.differs(connection, values)? || VOUCHED.differs_where_kept(connection, values)?)
+    })
+}
+
+/// Whether a content of a customer is held under the same version and says something else.
+pub(super) fn customer_differs(connection: &Connection, row: &CustomerRow) -> rusqlite::Result<bool> {
+    with_customer(row, |_, values| CUSTOMERS.differs(connection, values))
 }

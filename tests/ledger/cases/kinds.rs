@@ -61,6 +61,14 @@ fn cases() -> BTreeMap<String, Case> {
     all
 }
 
+/// The events of every case, in the order of their names.
+pub(crate) fn histories() -> Vec<Vec<Bytes>> {
+    cases()
+        .into_values()
+        .map(|case| case.events.values().map(|event| Bytes::from(event.to_string())).collect())
+        .collect()
+}
+
 fn validator() -> Validator {
     let prices = ["bronze", "silver", "gold"].map(|tier| (format!("price_{tier}"), tier));
     let prices = prices.iter().map(|(price, tier)| (price.as_str(), *tier));

@@ -1,0 +1,6 @@
+-- A step of a recount. The planner is told what it is told about a batch.
+CREATE OR REPLACE FUNCTION public.gateway_recount(request jsonb) RETURNS jsonb
+LANGUAGE sql SECURITY DEFINER SET search_path = '' SET lock_timeout = '3s'
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off
+    SET plan_cache_mode = force_generic_plan SET jit = off
+AS $$ SELECT gateway.recount(request) $$;

@@ -1,0 +1,62 @@
+//! A stored payload by today's rules, without asking anybody: what a recount compares rows with.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+
+use super::Validator;
+use crate::revenue::lookup;
+use crate::revenue::project::{self, Context};
+use crate::revenue::rows::Decision;
+use crate::revenue::verdict::{Plan, Suspicion};
+use crate::stripe::event::{Event, Family};
+
+/// What a stored payload comes to.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// The rows that stand on the payload itself.
+    pub plan: Plan,
+    /// Whether these are all that the event wrote. Where the object lists only a part, the rest may have been asked of Stripe.
+    pub is_whole: bool,
+}
+
+/// Why a stored payload tells nothing of what its event wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untold {
+    /// It does not hold its object, which was asked of Stripe.
+    Thin,
+    /// It is not an event of ours by today's rules, or it cannot be read.
+    Refused,
+}
+
+impl Validator {
+    /// What the payload of an event that was applied comes to by today's rules. Nothing is counted and nothing is asked.
+    ///
+    /// # Errors
+    /// Where the payload tells nothing of what the event wrote.
+    pub fn again(&self, body: &Bytes) -> Result<Again, Untold> {
+        let event = Event::parse(body).map_err(|_| Untold::Refused)?;
+        let review = self.inspect(&event, body.len()).ok_or(Untold::Refused)?;
+        if review.foreign().is_some() {
+            return Err(Untold::Refused);
+        }
+        if event.thin && (event.family != Family::Other || event.is_unresolved_failure()) {
+            return Err(Untold::Thin);
+        }
+        let suspicion = review.blocking().cloned();
+        let projected = catch_unwind(AssertUnwindSafe(|| {
+            let context = Context {
+                settings: &self.settings,
+                related: None,
+                subscription: None,
+                given: &[],
+                released_at: None,
+                is_suspect: suspicion.is_some(),
+            };
+            project::project(&event, project::facts(&event, body), context)
+        }));
+        let mut plan = projected.map_err(|_| Untold::Refused)?;
+        plan.suspicion = suspicion.map(|Decision { rule, reason, .. }| Suspicion { rule, reason });
+        Ok(Again { plan, is_whole: !lookup::lists_a_part(&event) })
+    }
+}
