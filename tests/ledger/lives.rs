@@ -25,6 +25,7 @@ use self::changes::{CUSTOMER, Change, SUBSCRIPTION, story};
 use crate::contract::{apply, permutations};
 use crate::plans::at;
 use crate::postgres::Flavour;
+use crate::recount::recount_by;
 use crate::stores::{Contents, Postgres, Sqlite, Store};
 
 /// Lives that a store is led through, without a word of whoever runs it.
@@ -133,6 +134,8 @@ async fn live(stores: &[&dyn Store], run: &Run) -> Result<(), TestCaseError> {
             }
             first.get_or_insert(contents);
         }
+        let recounted = recount_by(&validator(), *store, true).await;
+        prop_assert_eq!((recounted.total(), recounted.overtaken), (0, 0), "{:?}: {:#?}", recounted, kept);
         ends.extend(first);
     }
     for end in &ends[1..] {

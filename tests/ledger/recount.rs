@@ -20,10 +20,14 @@ use crate::postgres::Flavour;
 use crate::stores::{Postgres, Sqlite, Store};
 
 async fn recount(store: &dyn Store, dry_run: bool) -> RecountReport {
+    recount_by(&validator(), store, dry_run).await
+}
+
+/// Counts again by what the validator makes of events.
+pub(crate) async fn recount_by(validator: &Validator, store: &dyn Store, dry_run: bool) -> RecountReport {
     let scratch = tempfile::tempdir().unwrap();
     let backoff = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(2) };
-    let validator = validator();
-    let recounter = Recounter { ledger: store.ledger(), validator: &validator, scratch: scratch.path(), backoff };
+    let recounter = Recounter { ledger: store.ledger(), validator, scratch: scratch.path(), backoff };
     let mut pages = 0;
     let report = recounter.run(dry_run, |_| pages += 1).await;
     assert_eq!(report.error, None);

@@ -9,6 +9,7 @@ use super::{play, shuffled, validator};
 use crate::lives::runner;
 use crate::plans::EPOCH_SECONDS;
 use crate::postgres::Flavour;
+use crate::recount::recount_by;
 use crate::stores::{Postgres, Sqlite, Store};
 
 /// How one customer's money moves. Amounts are minor units.
@@ -361,6 +362,8 @@ async fn comes_to_the_balance(store: &dyn Store, lives: &[Life], seed: u64) {
         let contents = store.contents().await;
         assert_eq!(*before.get_or_insert_with(|| contents.clone()), contents, "another order, other rows");
     }
+    let recounted = recount_by(&validator, store, true).await;
+    assert_eq!((recounted.total(), recounted.overtaken), (0, 0), "{recounted:?}: {bodies:?}");
 }
 
 fn run(store: &dyn Store, runtime: &tokio::runtime::Runtime, usual: u32) {
