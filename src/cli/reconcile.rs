@@ -78,7 +78,11 @@ fn beginning(text: &str) -> Result<Moment, String> {
 
 /// Runs the command.
 pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    let config = Config::for_serve(sources)?;
+    // Counting again is about what is stored: nothing that takes events has to be set for it.
+    let config = match args.what {
+        WhatArg::Counts => Config::for_tools(sources)?,
+        WhatArg::Events | WhatArg::Subscriptions | WhatArg::All => Config::for_serve(sources)?,
+    };
     let what = match args.what {
         WhatArg::Events => ReconcileScope::Events,
         WhatArg::Subscriptions => ReconcileScope::Subscriptions,

@@ -133,6 +133,28 @@ async fn a_command_that_comes_during_a_run_waits_for_its_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn counting_again_needs_to_know_the_ledger_alone_and_runs_beside_a_gateway() {
+    let directory = tempfile::tempdir().unwrap();
+    let stripe = StripeStandIn::start().await;
+    fill(&stripe, 20);
+    let options = options(directory.path(), &stripe);
+    let gateway = options.serve();
+    assert_eq!(authorized(&gateway, Some(&json!({"what": "events"}))).status, 202);
+    until_ended(&gateway);
+    gateway.until_idle();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut command = options.command();
+    command
+        .env_clear()
+        .env("GATEWAY_DATA_DIR", elsewhere.path())
+        .env("GATEWAY_LEDGER_SQLITE_PATH", directory.path().join("ledger.db"));
+    let Output { status, stdout, stderr } = command.args(["reconcile", "counts", "--json"]).output().unwrap();
+    assert_eq!(status.code(), Some(0), "{}", String::from_utf8_lossy(&stderr));
+    let report: Value = serde_json::from_slice(&stdout).unwrap();
+    assert_eq!((&report["counts"]["events"], &report["counts"]["mended"]), (&20.into(), &json!({})), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_works_with_a_running_gateway_and_with_a_stopped_one() {
     let directory = tempfile::tempdir().unwrap();
     let stripe = StripeStandIn::start().await;
