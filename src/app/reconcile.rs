@@ -31,7 +31,7 @@ fn reconciler(config: &Config, (api, inbox, ledger, validator): Parts, clock: Cl
     Reconciler { api, inbox, ledger, validator, endpoints, accounts, scratch, backoff: BACKOFF, clock }
 }
 
-/// Where a recount finds room: the data directory, or that of the system where there is none, as on another machine.
+/// Where a recount keeps its scratch file: the data directory, or the system's temporary one if this machine has no data directory.
 fn scratch(config: &Config) -> PathBuf {
     let directory = &config.inbox.data_dir;
     if directory.is_dir() { directory.clone() } else { std::env::temp_dir() }

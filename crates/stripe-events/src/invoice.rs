@@ -58,8 +58,8 @@ impl<'a> Invoice<'a> {
     /// Of money that came around Stripe, old versions say `paid_out_of_band`, and leave it in `amount_remaining`; since
     /// 2025-03-31 `amount_paid` has it, and the list of payments tells it apart where it is there (a whole one without payments
     /// too), or `amount_paid_off_stripe` of an invoice that was asked for since 2026-05-27. Where neither is there, an invoice
-    /// that was paid without any attempt to pay it through Stripe says so with `attempt_count`: the first attempt counts, whoever
-    /// makes it. So does a receipt, whose payment is told by others. What remains of a paid invoice otherwise was forgiven.
+    /// that was paid without any attempt to pay it through Stripe says so with `attempt_count`: Stripe counts the first attempt,
+    /// a manual one too. So does a receipt, whose payment is told by others. What remains of a paid invoice otherwise was forgiven.
     pub fn paid(self) -> Option<Paid> {
         let paid = self.0.at("amount_paid").integer()?;
         let remaining = self.0.at("amount_remaining").integer().unwrap_or(0).max(0);

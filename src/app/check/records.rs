@@ -60,7 +60,11 @@ async fn role(ledger: &dyn StateOfRecord) -> Option<Diagnosis> {
         Some(excess) => {
             let action = "make a role that runs the gateway and name it to `colony-gateway migrate --runtime-role`; \
                           docs/runbook.md, \"Two roles of the database\"";
-            Diagnosis::degraded(NAME, format!("{role} {excess}: so may whoever takes the gateway over"), action)
+            Diagnosis::degraded(
+                NAME,
+                format!("{role} {excess}, and so could an attacker who takes over the gateway"),
+                action,
+            )
         }
     })
 }
