@@ -27,7 +27,8 @@ Needs STRIPE_SECRET_KEY, except for `counts`. A running gateway is asked to do i
 otherwise it is done here, and events that were missing wait in the inbox for the gateway's start. Stripe lists events
 for 30 days.
 
-`counts` works with the ledger alone. It mends rows of money, links, subscriptions and customers that older releases made by
+`counts` asks the ledger alone. Run it with the settings of the gateway, since tiers, fields and days of grace are rules too, and
+with --dry-run first. It mends rows of money, links, subscriptions and customers that older releases made by
 older rules of events whose payload is still here. Rows of which the payload is gone, what was fetched from Stripe, and what a
 person decided stay as they are. A gateway does it by itself once, after an upgrade that brings other rules.";
 
@@ -78,11 +79,9 @@ fn beginning(text: &str) -> Result<Moment, String> {
 
 /// Runs the command.
 pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    // Counting again is about what is stored: nothing that takes events has to be set for it.
-    let config = match args.what {
-        WhatArg::Counts => Config::for_tools(sources)?,
-        WhatArg::Events | WhatArg::Subscriptions | WhatArg::All => Config::for_serve(sources)?,
-    };
+    // Counting again needs all that `serve` needs: tiers, fields and days of grace are rules too, and without the gateway's own
+    // settings right rows would be replaced by wrong ones.
+    let config = Config::for_serve(sources)?;
     let what = match args.what {
         WhatArg::Events => ReconcileScope::Events,
         WhatArg::Subscriptions => ReconcileScope::Subscriptions,
