@@ -1,4 +1,4 @@
-# Shared by install.sh and upgrade.sh. Not to be run.
+# Shared by the scripts beside it. Not to be run.
 # shellcheck shell=bash
 
 root=''

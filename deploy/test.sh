@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Exercises install.sh and upgrade.sh below a temporary root, without systemd and without privileges: twice the same,
+# Exercises install.sh, secrets.sh, upgrade.sh and package.sh below a temporary root, without systemd and without privileges: twice the same,
 # upgrade, a bad upgrade that goes back by itself, rollback. A small program stands in for the gateway.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -136,6 +136,23 @@ shown=$(PATH="$work/bin:$PATH" "$here/gatewayctl" inbox drop evt_1 --reason 'wor
 [ "$shown" = "$work/handed/database_url|inbox|drop|evt_1|--reason|worth \${5} \$ or more|" ] || fail "gatewayctl hands over: $shown"
 rm "$work/bin/id"
 
+# A package: the same units with the paths of a package, its scripts, and secrets handed over below a root.
+if command -v dpkg-deb >/dev/null; then
+  "$here/package.sh" --binary "$work/1.0.0" --out "$work/packages" >/dev/null
+  dpkg-deb --extract "$work"/packages/colony-gateway_1.0.0_*.deb "$work/packaged"
+  [ "$("$work/packaged/usr/bin/colony-gateway" --version)" = "colony-gateway 1.0.0" ] || fail "the packaged program is another one"
+  ! grep -rl /usr/local "$work/packaged/usr/bin/gatewayctl" "$work/packaged/usr/lib" || fail "a package that points to /usr/local"
+  for unit in "$here"/systemd/*.service "$here"/systemd/*.socket "$here"/systemd/*.timer; do
+    diff <(sed 's|/usr/local/|/usr/|' "$unit") "$work/packaged/usr/lib/systemd/system/${unit##*/}" || fail "the package has another ${unit##*/}"
+  done
+  dpkg-deb --ctrl-tarfile "$work"/packages/*.deb | tar -x -C "$work/packages" ./postinst ./prerm ./postrm ./conffiles
+  grep -qx /etc/colony-gateway/gateway.env "$work/packages/conffiles" || fail "an upgrade would overwrite gateway.env"
+  install -d -m 0700 "$work/packaged/etc/colony-gateway/credentials"
+  printf x >"$work/packaged/etc/colony-gateway/credentials/stripe_secret_key"
+  "$work/packaged/usr/lib/colony-gateway/secrets.sh" --root "$work/packaged" >/dev/null
+  grep -q stripe_secret_key "$work/packaged/etc/systemd/system/colony-gateway.service.d/50-credentials.conf" || fail "a secret was not handed over"
+fi
+
 # A roll-out on Kubernetes: what is asked of the cluster, in which order, and the way back.
 cat >"$work/bin/kubectl" <<STUB
 #!/bin/bash
@@ -153,7 +170,7 @@ STUB
 chmod 755 "$work/bin/kubectl"
 rollout() {
   : >"$work/calls"
-  PATH="$work/bin:$PATH" FAIL=${1:-} "$here/kubernetes/rollout.sh" staging example/gateway:2 >/dev/null 2>&1
+  PATH="$work/bin:$PATH" FAIL=${1:-} "$here/kubernetes/rollout.sh" "${OVERLAY:-staging}" example/gateway:2 >/dev/null 2>&1
 }
 rollout || fail "a roll-out that meets no fault failed"
 grep -q 'apply.*image: example/gateway:2$' "$work/calls" || fail "the image was not put in"
