@@ -288,7 +288,9 @@ fn calls(line: &str) -> Vec<Vec<String>> {
         };
         let arguments = tokens[index + 1..].iter().take_while(|token| !token.starts_with(['>', '<'])).copied();
         let arguments: Vec<String> = without_quotes(arguments).collect();
-        if arguments.first().is_some_and(|first| first != "…") {
+        // gatewayctl's own, which no program is asked for.
+        let own = tokens[index] == "gatewayctl" && arguments == ["secrets"];
+        if !own && arguments.first().is_some_and(|first| first != "…") {
             found.push(arguments);
         }
     }
