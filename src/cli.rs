@@ -6,6 +6,7 @@ pub mod bee;
 pub mod bind;
 pub mod check;
 pub mod colony;
+pub mod completions;
 pub mod config;
 pub mod dev;
 pub mod erase;
@@ -17,18 +18,21 @@ pub mod migrate;
 pub mod moment;
 pub mod projections;
 pub mod reconcile;
+pub mod reference;
 pub mod restore;
 pub mod revenue;
+pub mod send;
 pub mod serve;
 pub mod shadow;
 pub mod simulate;
+pub mod tail;
 pub mod traffic;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::app::StartError;
 use crate::config::{ConfigError, Sources};
@@ -37,11 +41,14 @@ use crate::domain::clock::Clock;
 /// Exit code for a configuration that is refused, as for wrong arguments.
 const MISCONFIGURED: u8 = 2;
 
+/// Version, commit and day of the commit.
+pub const VERSION: &str = env!("COLONY_GATEWAY_VERSION");
+
 /// From Stripe webhooks to verified revenue records.
 ///
 /// Every setting is an environment variable or a key of the configuration file; `config show` lists all of them.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, max_term_width = 100)]
+#[command(version = VERSION, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     /// Configuration file (TOML). The environment goes before it.
     #[arg(long, global = true, env = "GATEWAY_CONFIG", value_name = "FILE")]
@@ -65,6 +72,11 @@ pub enum Command {
     Dev(dev::DevArgs),
     /// Post signed Stripe-shaped events to a webhook endpoint and check the answers.
     Simulate(simulate::SimulateArgs),
+    /// Post one signed event to a webhook endpoint, by its type or from a file, and print the answer.
+    #[command(after_help = send::NOTES)]
+    Send(send::SendArgs),
+    /// Show entries as they come in and as they end, until interrupted.
+    Tail(tail::TailArgs),
     /// Bring the database of the state of record up to date.
     Migrate(migrate::MigrateArgs),
     /// Show and switch the public tables that are kept up to date for the app.
@@ -96,7 +108,7 @@ pub enum Command {
     #[command(after_help = erase::NOTES)]
     Erase(erase::EraseArgs),
     /// Report how every component is: the daily look.
-    #[command(after_help = check::EXIT_CODES)]
+    #[command(visible_alias = "doctor", after_help = check::EXIT_CODES)]
     Check(check::CheckArgs),
     /// Make, show, replace and export keys.
     #[command(subcommand)]
@@ -104,9 +116,17 @@ pub enum Command {
     /// Prepare the colony on a Colonies server.
     #[command(subcommand)]
     Colony(colony::ColonyCommand),
-    /// Check or show the configuration.
+    /// Check, show or begin the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Print a script that completes commands and options in a shell.
+    #[command(after_help = completions::NOTES)]
+    Completions(completions::CompletionsArgs),
+    /// Write manual pages into a directory.
+    Man(completions::ManArgs),
+    /// Print a page of the manual: every setting, or every command.
+    #[command(hide = true)]
+    Reference(reference::ReferenceArgs),
 }
 
 /// Starts the runtime and runs a command line in it. `environment` is the process's, handed in so that nothing else reads it.
@@ -138,6 +158,8 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
         Command::Colony(command) => colony::run(command, &sources).await,
         Command::Dev(args) => dev::run(args, sources, clock).await,
         Command::Simulate(args) => simulate::run(args, clock).await,
+        Command::Send(args) => send::run(args, &sources, &clock).await,
+        Command::Tail(args) => tail::run(args, &sources, &clock).await,
         Command::Inbox(command) => inbox::run(command, &sources, &clock).await,
         Command::Migrate(args) => migrate::run(args, &sources).await,
         Command::Projections(command) => projections::run(command, &sources).await,
@@ -150,6 +172,9 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
         Command::Backup(args) => backup::run(args, &sources, clock).await,
         Command::Restore(args) => restore::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources, &clock),
+        Command::Completions(args) => completions::completions(args, Cli::command()),
+        Command::Man(args) => completions::man(&args, Cli::command()),
+        Command::Reference(args) => reference::run(args, Cli::command()),
     };
     crate::telemetry::logging::flush();
     match result {

@@ -1,18 +1,25 @@
 //! Typed configuration: environment over `<NAME>_FILE` over an optional TOML file over defaults.
 //!
 //! Every setting is declared once, where it is read, with both of its names. All faults are reported at once, each with
-//! the name of its setting. Keys that nobody reads are faults too: a typing error must not silently mean a default.
+//! the name of its setting. Unknown keys are faults too: a typing error must not silently mean a default.
 
 mod backup;
 mod colony;
+mod dispatch;
 mod endpoints;
 mod heartbeat;
 mod http;
+mod inbox;
 mod ledger;
+mod log;
 mod operators;
+mod parse;
 mod plaintext;
 mod reader;
 mod reconcile;
+pub mod reference;
+mod revenue;
+mod setting;
 mod settings;
 mod shadow;
 mod traces;
@@ -20,12 +27,18 @@ mod watched;
 
 pub use backup::BackupConfig;
 pub use colony::ColonyConfig;
+pub use dispatch::DispatchConfig;
+pub use endpoints::{ENDPOINT_KEYS, EndpointKey};
 pub use http::{ConnectionBounds, HttpConfig, Share, WebhookBounds};
+pub use inbox::InboxConfig;
 pub use ledger::{LedgerConfig, StripeConfig};
+pub use log::LogConfig;
 pub use operators::{OperatorConfig, OperatorRole};
 pub use plaintext::PlaintextAllowed;
-pub use reader::{ConfigError, Fault, GivenSecret, Shown, Sources};
+pub use reader::{ConfigError, Declared, Fault, GivenSecret, Shown, Sources, did_you_mean};
 pub use reconcile::ReconcileConfig;
-pub use settings::{Config, DispatchConfig, InboxConfig, LogConfig, RevenueConfig};
+pub use revenue::RevenueConfig;
+pub use setting::{Form, Setting};
+pub use settings::Config;
 pub use shadow::ShadowConfig;
 pub use watched::{FileMark, WatchedFile};

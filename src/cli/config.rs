@@ -1,14 +1,17 @@
-//! `config check` and `config show`.
+//! `config`: check, show, begin, and describe the configuration.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Subcommand;
 
 use super::MISCONFIGURED;
 use crate::app;
-use crate::config::{Config, Sources};
+use crate::config::{Config, Sources, reference};
 use crate::domain::clock::Clock;
+use crate::domain::private;
 use crate::ledger::postgres::PostgresConfig;
 
 /// What of a password has to be escaped in a URL.
@@ -23,61 +26,101 @@ pub enum ConfigCommand {
     Check,
     /// Print every setting with its value and where it came from. Secrets are not shown.
     Show,
+    /// Write a configuration file to start from: every setting with its default and what it is for, switched off.
+    Init {
+        /// File to make, readable by you alone. One that is there stays as it is. Without it, the file is printed.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON schema of the configuration file, for editors that check and complete TOML.
+    Schema,
 }
 
 /// Runs the command. The exit code of `check` is 2 when something is refused.
 pub fn run(command: &ConfigCommand, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
     match command {
-        ConfigCommand::Check => {
-            let config = Config::for_serve(sources)?;
-            for warning in &config.warnings {
-                writeln!(out, "warning: {warning}")?;
-            }
-            for note in &config.unencrypted {
-                writeln!(out, "note: {note}")?;
-            }
-            if let Some(url) = config.ledger.database() {
-                let database = PostgresConfig::new(url.clone());
-                if let Err(error) = database.options() {
-                    let doubt = database.url_doubt().map(|doubt| format!(" ({doubt})")).unwrap_or_default();
-                    writeln!(out, "refused: {}{doubt}. {ESCAPES}", error.message)?;
-                    return Ok(ExitCode::from(MISCONFIGURED));
-                }
-                if let Some(doubt) = database.url_doubt() {
-                    writeln!(out, "warning: DATABASE_URL: {doubt}. {ESCAPES}")?;
-                }
-            }
-            app::rehearse(&config, clock)?;
-            writeln!(out, "ok: {} endpoint(s), ready to serve", config.endpoints.len())?;
-        }
-        ConfigCommand::Show => {
-            let config = Config::for_tools(sources)?;
-            let width = |text: fn(&crate::config::Shown) -> &str| {
-                config.shown.iter().map(|shown| text(shown).len()).max().unwrap_or(0)
-            };
-            let (key, variable) = (width(|shown| shown.key), width(|shown| shown.variable));
-            for shown in &config.shown {
-                let value = if shown.value.is_empty() { "-" } else { &shown.value };
-                writeln!(out, "{:key$}  {:variable$}  {value}  ({})", shown.key, shown.variable, shown.origin)?;
-            }
-            for note in &config.unencrypted {
-                writeln!(out, "note: {note}")?;
-            }
-            for endpoint in &config.endpoints {
-                let fingerprints: Vec<String> =
-                    endpoint.secrets.get().iter().map(|secret| secret.fingerprint().to_string()).collect();
-                writeln!(
-                    out,
-                    "endpoint {}: {} ({:?}, {:?}), secrets {}",
-                    endpoint.name,
-                    endpoint.paths.join(" "),
-                    endpoint.mode,
-                    endpoint.payload,
-                    fingerprints.join(" ")
-                )?;
-            }
+        ConfigCommand::Check => check(sources, clock),
+        ConfigCommand::Show => show(sources),
+        ConfigCommand::Init { file } => init(file.as_deref()),
+        ConfigCommand::Schema => {
+            let mut out = std::io::stdout().lock();
+            serde_json::to_writer_pretty(&mut out, &reference::schema())?;
+            writeln!(out)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn check(sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let config = Config::for_serve(sources)?;
+    for warning in &config.warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    for note in &config.unencrypted {
+        writeln!(out, "note: {note}")?;
+    }
+    if let Some(url) = config.ledger.database() {
+        let database = PostgresConfig::new(url.clone());
+        if let Err(error) = database.options() {
+            let doubt = database.url_doubt().map(|doubt| format!(" ({doubt})")).unwrap_or_default();
+            writeln!(out, "refused: {}{doubt}. {ESCAPES}", error.message)?;
+            return Ok(ExitCode::from(MISCONFIGURED));
+        }
+        if let Some(doubt) = database.url_doubt() {
+            writeln!(out, "warning: DATABASE_URL: {doubt}. {ESCAPES}")?;
+        }
+    }
+    app::rehearse(&config, clock)?;
+    writeln!(out, "ok: {} endpoint(s), ready to serve", config.endpoints.len())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(sources: &Sources) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let config = Config::for_tools(sources)?;
+    let width =
+        |text: fn(&crate::config::Shown) -> &str| config.shown.iter().map(|shown| text(shown).len()).max().unwrap_or(0);
+    let (key, variable) = (width(|shown| shown.key), width(|shown| shown.variable));
+    for shown in &config.shown {
+        let value = if shown.value.is_empty() { "-" } else { &shown.value };
+        writeln!(out, "{:key$}  {:variable$}  {value}  ({})", shown.key, shown.variable, shown.origin)?;
+    }
+    for note in &config.unencrypted {
+        writeln!(out, "note: {note}")?;
+    }
+    for endpoint in &config.endpoints {
+        let fingerprints: Vec<String> =
+            endpoint.secrets.get().iter().map(|secret| secret.fingerprint().to_string()).collect();
+        writeln!(
+            out,
+            "endpoint {}: {} ({:?}, {:?}), secrets {}",
+            endpoint.name,
+            endpoint.paths.join(" "),
+            endpoint.mode,
+            endpoint.payload,
+            fingerprints.join(" ")
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the file to start from, or makes it.
+fn init(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let (text, mut out) = (reference::file(), std::io::stdout().lock());
+    let Some(file) = file else {
+        out.write_all(text.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    private::new_file(file, text.as_bytes()).with_context(|| {
+        if file.exists() {
+            format!("{} is there already and stays as it is: name another file, or remove this one", file.display())
+        } else {
+            format!("cannot write {}", file.display())
+        }
+    })?;
+    let file = file.display();
+    writeln!(out, "wrote {file}: take the # away before what you change, then run")?;
+    writeln!(out, "  colony-gateway --config {file} config check")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -99,6 +99,10 @@ pub struct DevArgs {
     #[arg(long, conflicts_with = "events")]
     pub no_simulator: bool,
 
+    /// A signing secret that is taken besides the built-in one, as `stripe listen --print-secret` prints it.
+    #[arg(long, value_name = "WHSEC")]
+    pub secret: Option<String>,
+
     /// Address for webhooks; a free port is taken when it is in use. Loopback only.
     #[arg(long, default_value = "127.0.0.1:8080", value_parser = loopback)]
     pub listen: SocketAddr,
@@ -149,7 +153,7 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
     let signals = Signals::listen().context("cannot listen for signals")?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let gateway = app::start(&config, Arc::clone(&ledger), clock.clone()).await?;
-    print_urls(&gateway, &config, colony.as_ref())?;
+    print_urls(&args, &gateway, &config, colony.as_ref())?;
 
     let expected = Arc::new(Mutex::new(Expected::default()));
     let finished = CancellationToken::new();
@@ -289,7 +293,8 @@ async fn dev_config(
 ) -> anyhow::Result<Config> {
     let quiet = !sources.environment.contains_key("GATEWAY_LOG") && !sources.environment.contains_key("RUST_LOG");
     let mut set = |name: &str, value: String| drop(sources.environment.insert(name.to_owned(), value));
-    set("STRIPE_WEBHOOK_SECRET", DEV_SECRET.to_owned());
+    let more = args.secret.as_deref().map(|secret| format!(",{}", secret.trim())).unwrap_or_default();
+    set("STRIPE_WEBHOOK_SECRET", format!("{DEV_SECRET}{more}"));
     set("GATEWAY_DATA_DIR", directory.display().to_string());
     set("GATEWAY_LEDGER", "sqlite".to_owned());
     set("GATEWAY_MODE", "live".to_owned());
@@ -339,7 +344,7 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-fn print_urls(gateway: &Gateway, config: &Config, colony: Option<&DevColony>) -> anyhow::Result<()> {
+fn print_urls(args: &DevArgs, gateway: &Gateway, config: &Config, colony: Option<&DevColony>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "colony-gateway {} (dev)", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  webhooks  http://{}/webhooks/stripe", gateway.webhooks)?;
@@ -354,6 +359,23 @@ fn print_urls(gateway: &Gateway, config: &Config, colony: Option<&DevColony>) ->
         writeln!(out, "  traces    to {}", traces.url)?;
     }
     writeln!(out, "  data      {}", config.inbox.data_dir.display())?;
+    if !args.no_simulator && args.events.is_some() {
+        return Ok(out.flush()?);
+    }
+    let url = format!("http://{}/webhooks/stripe", gateway.webhooks);
+    writeln!(
+        out,
+        "\nSend one event of your own:\n  colony-gateway send invoice.paid --user ada --url {url} --secret {DEV_SECRET}"
+    )?;
+    if args.secret.is_none() {
+        writeln!(
+            out,
+            "Take events of your Stripe test account: end this, and let the Stripe CLI pass them on\n  \
+             colony-gateway dev --no-simulator --secret \"$(stripe listen --print-secret)\"\n  stripe listen --forward-to {url}\n"
+        )?;
+    } else {
+        writeln!(out, "Pass on events of your Stripe test account:\n  stripe listen --forward-to {url}\n")?;
+    }
     out.flush()?;
     Ok(())
 }

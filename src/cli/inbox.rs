@@ -14,7 +14,8 @@ use clap::{Args, Subcommand};
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
 use desk::Desk;
-use filter::Filter;
+pub(super) use filter::Filter;
+pub(super) use show::line as entry_line;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done

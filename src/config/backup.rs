@@ -1,6 +1,13 @@
 //! Whom backups are encrypted for.
 
-use super::reader::{Reader, setting};
+use super::reader::Reader;
+use super::setting::{Setting, setting};
+
+const RECIPIENTS: Setting = setting(
+    "backup.recipients",
+    "GATEWAY_BACKUP_RECIPIENTS",
+    "Public age keys (age1…) that backups are encrypted to, several between commas.",
+);
 
 #[derive(Clone, Debug, Default)]
 pub struct BackupConfig {
@@ -9,7 +16,7 @@ pub struct BackupConfig {
 }
 
 pub(super) fn read(r: &mut Reader) -> BackupConfig {
-    let recipients = r.optional(setting("backup.recipients", "GATEWAY_BACKUP_RECIPIENTS"), |text| {
+    let recipients = r.optional(RECIPIENTS, |text| {
         let recipients: Vec<String> =
             text.split([',', ' ']).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
         if recipients.iter().any(|text| text.starts_with("AGE-SECRET-KEY-")) {

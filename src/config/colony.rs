@@ -6,8 +6,139 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::reader::{Reader, boolean, duration, linger, number, setting};
+use super::parse::{boolean, duration, linger, number};
+use super::reader::Reader;
+use super::setting::{Form, Setting, setting};
 use crate::domain::secret::Secret;
+
+const SERVERS: Setting = setting(
+    "colony.servers",
+    "COLONIES_SERVER_HOST",
+    "Host or URL of the Colonies server, or several of a cluster between commas.",
+);
+const ENABLED: Setting = setting(
+    "colony.enabled",
+    "USE_COLONY_OS",
+    "Whether events go through the colony. Unset: when a server is named. `false` applies events \
+     directly, whatever else is set.",
+)
+.takes(Form::Boolean);
+const EXECUTOR_NAME: Setting =
+    setting("colony.executor_name", "EXECUTOR_NAME", "Name of the executor. Unset: the bees choose one.")
+        .or(&["COLONIES_EXECUTOR_NAME", "COLONIES_EXECUTOR"]);
+const USER_KEY: Setting =
+    setting("colony.user_key", "COLONIES_USER_PRVKEY", "Private key of the user that submits jobs.")
+        .or(&["COLONIES_PRVKEY"]);
+const EXECUTOR_KEY: Setting =
+    setting("colony.executor_key", "COLONIES_EXECUTOR_PRVKEY", "Private key of the executor that the bees are.");
+const SEALING_KEY: Setting = setting(
+    "colony.sealing_key",
+    "SEALING_PRVKEY",
+    "Private keys with which bees open sealed jobs, several between commas.",
+);
+const PORT: Setting =
+    setting("colony.port", "COLONIES_SERVER_PORT", "Port of Colonies servers whose address names none.")
+        .takes(Form::Integer { min: 1, max: 65535 });
+const TLS: Setting =
+    setting("colony.tls", "COLONIES_TLS", "Whether to speak TLS with servers whose address has no scheme.")
+        .takes(Form::Boolean)
+        .or(&["COLONIES_SERVER_TLS"]);
+const TLS_ROOTS: Setting = setting(
+    "colony.tls_roots",
+    "COLONIES_TLS_ROOTS",
+    "File with the certificate authorities to trust for Colonies servers, in place of the system's.",
+);
+const NAME: Setting = setting("colony.name", "COLONIES_COLONY_NAME", "Name of the colony.");
+const COLONY_KEY: Setting = setting(
+    "colony.colony_key",
+    "COLONIES_COLONY_PRVKEY",
+    "Private key of the colony's owner, for `colony setup`. Serving does without it; bees that have it \
+     approve themselves.",
+);
+const SERVER_KEY: Setting = setting(
+    "colony.server_key",
+    "COLONIES_SERVER_PRVKEY",
+    "Private key of the Colonies server's owner, for `colony setup`. Serving never needs it.",
+);
+const EXECUTOR_TYPE: Setting = setting("colony.executor_type", "EXECUTOR_TYPE", "Type of the executors that run jobs.");
+const POLL_TIMEOUT: Setting = setting(
+    "colony.poll_timeout",
+    "POLL_TIMEOUT",
+    "How long a bee waits for work in one call: from 1s to 60s. A plain number is seconds.",
+)
+.takes(Form::NumberOrText);
+const BEES: Setting =
+    setting("colony.bees", "BEE_COUNT", "Bees in this process.").takes(Form::Integer { min: 0, max: 64 });
+const OFFER_SUMMARY: Setting = setting(
+    "colony.offer_summary",
+    "GATEWAY_COLONY_OFFER_SUMMARY",
+    "Whether bees answer every member of the colony that asks for a summary of the revenue.",
+)
+.takes(Form::Boolean);
+const ATTESTATION_KEY: Setting =
+    setting("colony.attestation_key", "ATTESTATION_PRVKEY", "Private key that attests jobs; `keys generate` makes it.");
+const ATTESTATION_PUBKEYS: Setting = setting(
+    "colony.attestation_pubkeys",
+    "ATTESTATION_PUBKEYS",
+    "Public keys whose attestations bees believe, several between commas.",
+);
+const SEALING_PUBKEYS: Setting = setting(
+    "colony.sealing_pubkeys",
+    "SEALING_PUBKEYS",
+    "Public keys of the bees to which jobs are sealed, several between commas.",
+);
+const SEAL_JOBS: Setting = setting(
+    "colony.seal_jobs",
+    "GATEWAY_COLONY_SEAL_JOBS",
+    "Whether jobs are sealed to the bees. `auto`: when there are keys for it.",
+)
+.takes(Form::Words(&["auto", "true", "false"]));
+const LEASE: Setting = setting(
+    "colony.lease",
+    "GATEWAY_COLONY_LEASE",
+    "How long a bee may hold a job (`maxexectime`): whole seconds from 5s to 1h.",
+)
+.takes(Form::Duration);
+const RETRIES: Setting = setting(
+    "colony.retries",
+    "GATEWAY_COLONY_RETRIES",
+    "Leases of one process that may be lost beyond the first (`maxretries`).",
+)
+.takes(Form::Integer { min: 0, max: 100 });
+const RESUBMISSIONS_MAX: Setting = setting(
+    "colony.resubmissions_max",
+    "GATEWAY_COLONY_RESUBMISSIONS_MAX",
+    "How often the events of processes that lost all leases are submitted again before their entries are \
+     dead.",
+)
+.takes(Form::Integer { min: 1, max: 1000 });
+const FALLBACK_AFTER: Setting = setting(
+    "colony.fallback_after",
+    "GATEWAY_COLONY_FALLBACK_AFTER",
+    "Events that wait longer than this for the colony are applied directly.",
+)
+.takes(Form::Duration);
+const LINGER: Setting = setting(
+    "colony.linger",
+    "GATEWAY_COLONY_LINGER",
+    "Least time between jobs while events keep coming: at most 10s, or `off`.",
+)
+.takes(Form::DurationOr(&["off"]));
+const PROCESSES_MAX: Setting = setting(
+    "colony.processes_max",
+    "GATEWAY_COLONY_PROCESSES_MAX",
+    "Most processes in flight. Beyond it entries wait, so that batches grow.",
+)
+.takes(Form::Integer { min: 1, max: 1024 });
+const STATUS_FIRST: Setting = setting(
+    "colony.status_first",
+    "GATEWAY_COLONY_STATUS_FIRST",
+    "Shortest time between two questions about one process.",
+)
+.takes(Form::Duration);
+const STATUS_MAX: Setting =
+    setting("colony.status_max", "GATEWAY_COLONY_STATUS_MAX", "Longest time between two questions about one process.")
+        .takes(Form::Duration);
 
 /// A Colonies server and this gateway's part in one of its colonies.
 #[derive(Clone, Debug)]
@@ -77,55 +208,42 @@ pub struct ColonyConfig {
 
 /// Reads the settings. A colony in use by a gateway that `serves` has to be complete.
 pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
-    let servers = r.optional(setting("colony.servers", "COLONIES_SERVER_HOST"), text);
-    let enabled = r.optional(setting("colony.enabled", "USE_COLONY_OS"), boolean).unwrap_or(servers.is_some());
-    let executor_name =
-        setting("colony.executor_name", "EXECUTOR_NAME").or(&["COLONIES_EXECUTOR_NAME", "COLONIES_EXECUTOR"]);
-    let user_key = setting("colony.user_key", "COLONIES_USER_PRVKEY").or(&["COLONIES_PRVKEY"]);
-    let executor_key = setting("colony.executor_key", "COLONIES_EXECUTOR_PRVKEY");
-    let sealing_key = setting("colony.sealing_key", "SEALING_PRVKEY");
+    let servers = r.optional(SERVERS, text);
+    let enabled = r.optional(ENABLED, boolean).unwrap_or(servers.is_some());
     let colony = ColonyConfig {
         enabled,
         servers,
-        port: r.optional(setting("colony.port", "COLONIES_SERVER_PORT"), port),
-        tls: r.optional(setting("colony.tls", "COLONIES_TLS").or(&["COLONIES_SERVER_TLS"]), boolean),
-        tls_roots: r.optional(setting("colony.tls_roots", "COLONIES_TLS_ROOTS"), |text| Ok(PathBuf::from(text))),
-        colony: r.optional(setting("colony.name", "COLONIES_COLONY_NAME"), text),
-        colony_key: key(r, setting("colony.colony_key", "COLONIES_COLONY_PRVKEY")),
-        user_key: key(r, user_key),
-        executor_key: key(r, executor_key),
-        executor_key_file: r.secret_file(executor_key),
-        server_key: key(r, setting("colony.server_key", "COLONIES_SERVER_PRVKEY")),
-        executor_name: r.optional(executor_name, text),
-        executor_type: r.or(setting("colony.executor_type", "EXECUTOR_TYPE"), "finance-worker", text),
-        poll_timeout: r.or(setting("colony.poll_timeout", "POLL_TIMEOUT"), "10s", poll_timeout),
-        bees: r.or(setting("colony.bees", "BEE_COUNT"), "1", number(0, 64)),
-        offer_summary: r.or(setting("colony.offer_summary", "GATEWAY_COLONY_OFFER_SUMMARY"), "false", boolean),
-        attestation_key: r.secret(setting("colony.attestation_key", "ATTESTATION_PRVKEY")),
-        attestation_pubkeys: r
-            .secret(setting("colony.attestation_pubkeys", "ATTESTATION_PUBKEYS"))
-            .map(|keys| keys.expose().to_owned()),
-        sealing_key: r.secret(sealing_key),
-        sealing_key_file: r.secret_file(sealing_key),
-        sealing_pubkeys: r
-            .secret(setting("colony.sealing_pubkeys", "SEALING_PUBKEYS"))
-            .map(|keys| keys.expose().to_owned()),
-        seals_jobs: r.or(setting("colony.seal_jobs", "GATEWAY_COLONY_SEAL_JOBS"), "auto", |text| match text {
+        port: r.optional(PORT, port),
+        tls: r.optional(TLS, boolean),
+        tls_roots: r.optional(TLS_ROOTS, |text| Ok(PathBuf::from(text))),
+        colony: r.optional(NAME, text),
+        colony_key: key(r, COLONY_KEY),
+        user_key: key(r, USER_KEY),
+        executor_key: key(r, EXECUTOR_KEY),
+        executor_key_file: r.secret_file(EXECUTOR_KEY),
+        server_key: key(r, SERVER_KEY),
+        executor_name: r.optional(EXECUTOR_NAME, text),
+        executor_type: r.or(EXECUTOR_TYPE, "finance-worker", text),
+        poll_timeout: r.or(POLL_TIMEOUT, "10s", poll_timeout),
+        bees: r.or(BEES, "1", number(0, 64)),
+        offer_summary: r.or(OFFER_SUMMARY, "false", boolean),
+        attestation_key: r.secret(ATTESTATION_KEY),
+        attestation_pubkeys: r.secret(ATTESTATION_PUBKEYS).map(|keys| keys.expose().to_owned()),
+        sealing_key: r.secret(SEALING_KEY),
+        sealing_key_file: r.secret_file(SEALING_KEY),
+        sealing_pubkeys: r.secret(SEALING_PUBKEYS).map(|keys| keys.expose().to_owned()),
+        seals_jobs: r.or(SEAL_JOBS, "auto", |text| match text {
             "auto" => Ok(None),
             other => boolean(other).map(Some).map_err(|_| "must be auto, true or false".to_owned()),
         }),
-        lease: r.or(setting("colony.lease", "GATEWAY_COLONY_LEASE"), "30s", lease),
-        retries: r.or(setting("colony.retries", "GATEWAY_COLONY_RETRIES"), "3", number(0, 100)),
-        resubmissions_max: r.or(
-            setting("colony.resubmissions_max", "GATEWAY_COLONY_RESUBMISSIONS_MAX"),
-            "3",
-            number(1, 1000),
-        ),
-        fallback_after: r.or(setting("colony.fallback_after", "GATEWAY_COLONY_FALLBACK_AFTER"), "3m", duration),
-        linger: r.or(setting("colony.linger", "GATEWAY_COLONY_LINGER"), "100ms", linger),
-        processes_max: r.or(setting("colony.processes_max", "GATEWAY_COLONY_PROCESSES_MAX"), "8", number(1, 1024)),
-        status_first: r.or(setting("colony.status_first", "GATEWAY_COLONY_STATUS_FIRST"), "500ms", duration),
-        status_max: r.or(setting("colony.status_max", "GATEWAY_COLONY_STATUS_MAX"), "15s", duration),
+        lease: r.or(LEASE, "30s", lease),
+        retries: r.or(RETRIES, "3", number(0, 100)),
+        resubmissions_max: r.or(RESUBMISSIONS_MAX, "3", number(1, 1000)),
+        fallback_after: r.or(FALLBACK_AFTER, "3m", duration),
+        linger: r.or(LINGER, "100ms", linger),
+        processes_max: r.or(PROCESSES_MAX, "8", number(1, 1024)),
+        status_first: r.or(STATUS_FIRST, "500ms", duration),
+        status_max: r.or(STATUS_MAX, "15s", duration),
     };
     if colony.status_max < colony.status_first {
         r.fault("colony.status_max", "must not be shorter than colony.status_first");
@@ -167,7 +285,7 @@ fn require(r: &mut Reader, colony: &ColonyConfig) {
     }
 }
 
-fn key(r: &mut Reader, setting: super::reader::Setting) -> Option<Secret> {
+fn key(r: &mut Reader, setting: Setting) -> Option<Secret> {
     let secret = r.secret(setting)?;
     let text = secret.expose().trim();
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -3,12 +3,49 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::reader::{Reader, setting};
+use super::reader::{Reader, did_you_mean};
+use super::setting::{Form, Setting, setting};
 use crate::domain::ids::EndpointName;
 use crate::domain::secret::Secret;
 use crate::stripe::endpoint::{Endpoint, Mode};
 use stripe_events::envelope::PayloadKind;
 use stripe_events::signature::SigningSecret;
+
+const WEBHOOK_SECRET: Setting = setting(
+    "stripe.webhook_secret",
+    "STRIPE_WEBHOOK_SECRET",
+    "Signing secrets of the webhook endpoint (whsec_…), two between commas while one is rolled.",
+);
+const MODE: Setting = setting("stripe.mode", "GATEWAY_STRIPE_MODE", "Events of which mode are taken.")
+    .takes(Form::Words(&["live", "test", "any"]));
+
+/// A key of an `[[endpoint]]` table.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointKey {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// A value as it may stand in the file, in TOML.
+    pub example: &'static str,
+}
+
+const fn key(name: &'static str, about: &'static str, example: &'static str) -> EndpointKey {
+    EndpointKey { name, about, example }
+}
+
+/// What an endpoint of the file has. Each needs a name, a path, and secrets in one of the two ways.
+pub const ENDPOINT_KEYS: [EndpointKey; 7] = [
+    key("name", "Name of the endpoint, in logs and with entries.", "\"connect\""),
+    key("path", "Path that Stripe posts to.", "\"/webhooks/stripe/connect\""),
+    key("mode", "Events of which mode are taken: `live`, `test` or `any`, the default.", "\"any\""),
+    key("payload", "`snapshot`, the default, or `thin` for thin events.", "\"snapshot\""),
+    key("connect", "Whether the events are those of connected accounts. Unset: both.", "true"),
+    key("secrets", "Signing secrets (whsec_…).", "[\"whsec_…\"]"),
+    key(
+        "secrets_file",
+        "File with the signing secrets, one a line, in place of `secrets`.",
+        "\"/etc/colony-gateway/connect\"",
+    ),
+];
 
 /// Paths of the endpoint that the environment describes: ours, and those of what the gateway replaces.
 const DEFAULT_PATHS: [&str; 3] = ["/webhooks/stripe", "/webhook", "/.netlify/functions/stripe-webhook"];
@@ -25,10 +62,9 @@ const RESERVED: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
 /// Reads every endpoint. Without any there is nothing to serve, which is a fault when `required`.
 pub(super) fn read(reader: &mut Reader, tolerance: Duration, required: bool) -> Vec<Endpoint> {
     let mut endpoints = Vec::new();
-    let secret_setting = setting("stripe.webhook_secret", "STRIPE_WEBHOOK_SECRET");
-    let mode = reader.or(setting("stripe.mode", "GATEWAY_STRIPE_MODE"), "any", parse_mode);
-    if let Some(text) = reader.secret(secret_setting) {
-        let secrets = secrets(reader, secret_setting.variable, &text);
+    let mode = reader.or(MODE, "any", parse_mode);
+    if let Some(text) = reader.secret(WEBHOOK_SECRET) {
+        let secrets = secrets(reader, WEBHOOK_SECRET.variable, &text);
         endpoints.push(Endpoint {
             name: EndpointName::new("stripe"),
             paths: DEFAULT_PATHS.map(str::to_owned).to_vec(),
@@ -81,8 +117,9 @@ fn from_table(reader: &mut Reader, place: &str, mut table: toml::Table, toleranc
     };
     let secrets = table_secrets(reader, place, &mut table);
     for key in table.keys() {
-        let known = "name, path, mode, payload, connect, secrets, secrets_file";
-        reader.fault(format!("{place}.{key}"), format!("no such setting; an endpoint has {known}"));
+        let names = || ENDPOINT_KEYS.iter().map(|known| known.name);
+        let (meant, known) = (did_you_mean(key, names()), names().collect::<Vec<_>>().join(", "));
+        reader.fault(format!("{place}.{key}"), format!("no such setting{meant}; an endpoint has {known}"));
     }
     let (Some(name), Some(path)) = (name, path) else {
         reader.fault(place, "needs a name and a path");

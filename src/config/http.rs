@@ -4,10 +4,102 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::operators::{self, ADMIN_TOKEN_BYTES_MIN, OperatorConfig};
-use super::reader::{Reader, bytes, duration, number, setting};
+use super::parse::{bytes, duration, number};
+use super::reader::Reader;
+use super::setting::{Form, Setting, setting};
 use crate::domain::limits::{SMALL_BODY_BYTES_MAX, WEBHOOK_BODY_BYTES_MAX};
 use crate::domain::network::Networks;
 use crate::domain::secret::Secret;
+
+const LISTEN: Setting = setting("http.listen", "GATEWAY_LISTEN", "Address for webhooks and probes.");
+const CONNECTIONS_MAX: Setting = setting(
+    "http.connections_max",
+    "GATEWAY_CONNECTIONS_MAX",
+    "Most connections of a listener. One more takes the place of the oldest idle one.",
+)
+.takes(Form::Integer { min: 1, max: 100_000 });
+const REQUESTS_MAX: Setting =
+    setting("http.requests_max", "GATEWAY_REQUESTS_MAX", "Most webhook requests in hand. One more is answered 503.")
+        .takes(Form::Integer { min: 1, max: 100_000 });
+const BODY_BYTES_IN_HAND_MAX: Setting = setting(
+    "http.body_bytes_in_hand_max",
+    "GATEWAY_BODY_BYTES_IN_HAND_MAX",
+    "Most bytes of large bodies in hand, of all requests together: up to 1GiB. More are answered 503.",
+)
+.takes(Form::Bytes);
+const SMALL_BODIES_IN_HAND_MAX: Setting = setting(
+    "http.small_bodies_in_hand_max",
+    "GATEWAY_SMALL_BODIES_IN_HAND_MAX",
+    "Most bytes of small bodies in hand, which large ones never take: up to 1GiB.",
+)
+.takes(Form::Bytes);
+const HEAD_BYTES_MAX: Setting = setting(
+    "http.head_bytes_max",
+    "GATEWAY_HEAD_BYTES_MAX",
+    "Largest head of a request, in bytes. A larger one is answered 431.",
+)
+.takes(Form::Integer { min: 8192, max: 1 << 20 });
+const HEADERS_MAX: Setting =
+    setting("http.headers_max", "GATEWAY_HEADERS_MAX", "Most headers of a request. More are answered 431.")
+        .takes(Form::Integer { min: 8, max: 1000 });
+const HEAD_TIMEOUT: Setting = setting(
+    "http.head_timeout",
+    "GATEWAY_HEAD_TIMEOUT",
+    "Longest time for the head of a request, and how long an idle connection is kept.",
+)
+.takes(Form::Duration);
+const BODY_TIMEOUT: Setting = setting(
+    "http.body_timeout",
+    "GATEWAY_BODY_TIMEOUT",
+    "Longest time from the head of a request to the end of its body.",
+)
+.takes(Form::Duration);
+const BODY_STALL_TIMEOUT: Setting = setting(
+    "http.body_stall_timeout",
+    "GATEWAY_BODY_STALL_TIMEOUT",
+    "Longest time in which a body grows by less than 4KiB.",
+)
+.takes(Form::Duration);
+const APPEND_TIMEOUT: Setting = setting(
+    "http.append_timeout",
+    "GATEWAY_APPEND_TIMEOUT",
+    "Longest wait for the commit of a delivery; longer than `inbox.busy_timeout`. Then the answer is 503.",
+)
+.takes(Form::Duration);
+const PEER_SHARE: Setting = setting(
+    "http.peer_share",
+    "GATEWAY_PEER_SHARE",
+    "What one sender may have of connections, requests and bytes in hand, in percent.",
+)
+.takes(Form::Integer { min: 1, max: 100 });
+const TRUSTED_PROXIES: Setting = setting(
+    "http.trusted_proxies",
+    "GATEWAY_TRUSTED_PROXIES",
+    "Proxies whose X-Forwarded-For is believed: addresses and networks between commas, `loopback`, \
+     `private` or `none`.",
+);
+const WEBHOOK_PEERS: Setting = setting(
+    "http.webhook_peers",
+    "GATEWAY_WEBHOOK_PEERS",
+    "Addresses and networks that may send webhooks, between commas. Unset: all.",
+);
+const ADMIN_HOSTS: Setting = setting(
+    "http.admin_hosts",
+    "GATEWAY_ADMIN_HOSTS",
+    "Names under which the admin listener may be asked for, between commas, besides names that no public \
+     registry gives out.",
+);
+const ADMIN_LISTEN: Setting = setting(
+    "http.admin_listen",
+    "GATEWAY_ADMIN_LISTEN",
+    "Address for metrics, full health, the admin API and the console. The same as `http.listen` puts \
+     everything on one port.",
+);
+const ADMIN_TOKEN: Setting = setting(
+    "http.admin_token",
+    "GATEWAY_ADMIN_TOKEN",
+    "Token for everything that changes or reveals something: at least 16 characters, made at random.",
+);
 
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
@@ -78,34 +170,25 @@ pub struct WebhookBounds {
 }
 
 pub(super) fn read(r: &mut Reader) -> HttpConfig {
-    let listen = r.or(setting("http.listen", "GATEWAY_LISTEN"), "0.0.0.0:8080", address);
+    let listen = r.or(LISTEN, "0.0.0.0:8080", address);
     let (admin_listen, admin_token, operators) = (admin_listen(r), admin_token(r), operators::read(r));
     // In the order in which `config show` has them.
-    let connections_max = r.or(setting("http.connections_max", "GATEWAY_CONNECTIONS_MAX"), "4096", number(1, 100_000));
-    let requests_max = r.or(setting("http.requests_max", "GATEWAY_REQUESTS_MAX"), "2048", number(1, 100_000));
-    let body_bytes_in_hand_max = r.or(
-        setting("http.body_bytes_in_hand_max", "GATEWAY_BODY_BYTES_IN_HAND_MAX"),
-        "32MiB",
-        in_hand(WEBHOOK_BODY_BYTES_MAX),
-    );
-    let small_bodies_in_hand_max = r.or(
-        setting("http.small_bodies_in_hand_max", "GATEWAY_SMALL_BODIES_IN_HAND_MAX"),
-        "16MiB",
-        in_hand(SMALL_BODY_BYTES_MAX),
-    );
-    let head_bytes_max = r.or(setting("http.head_bytes_max", "GATEWAY_HEAD_BYTES_MAX"), "16384", number(8192, 1 << 20));
-    let headers_max = r.or(setting("http.headers_max", "GATEWAY_HEADERS_MAX"), "64", number(8, 1000));
-    let head_timeout = r.or(setting("http.head_timeout", "GATEWAY_HEAD_TIMEOUT"), "15s", duration);
-    let body_timeout = r.or(setting("http.body_timeout", "GATEWAY_BODY_TIMEOUT"), "10s", duration);
-    let body_stall_timeout = r.or(setting("http.body_stall_timeout", "GATEWAY_BODY_STALL_TIMEOUT"), "2s", duration);
-    let append_timeout = r.or(setting("http.append_timeout", "GATEWAY_APPEND_TIMEOUT"), "10s", duration);
-    let peer_share = Share(r.or(setting("http.peer_share", "GATEWAY_PEER_SHARE"), "25", number(1, 100)));
-    let proxies = r.or(setting("http.trusted_proxies", "GATEWAY_TRUSTED_PROXIES"), "loopback", networks);
-    let webhook_peers =
-        r.optional(setting("http.webhook_peers", "GATEWAY_WEBHOOK_PEERS"), |text| match networks(text)? {
-            none if none == Networks::default() => Err("names no address; without it, everybody may send".to_owned()),
-            networks => Ok(networks),
-        });
+    let connections_max = r.or(CONNECTIONS_MAX, "4096", number(1, 100_000));
+    let requests_max = r.or(REQUESTS_MAX, "2048", number(1, 100_000));
+    let body_bytes_in_hand_max = r.or(BODY_BYTES_IN_HAND_MAX, "32MiB", in_hand(WEBHOOK_BODY_BYTES_MAX));
+    let small_bodies_in_hand_max = r.or(SMALL_BODIES_IN_HAND_MAX, "16MiB", in_hand(SMALL_BODY_BYTES_MAX));
+    let head_bytes_max = r.or(HEAD_BYTES_MAX, "16384", number(8192, 1 << 20));
+    let headers_max = r.or(HEADERS_MAX, "64", number(8, 1000));
+    let head_timeout = r.or(HEAD_TIMEOUT, "15s", duration);
+    let body_timeout = r.or(BODY_TIMEOUT, "10s", duration);
+    let body_stall_timeout = r.or(BODY_STALL_TIMEOUT, "2s", duration);
+    let append_timeout = r.or(APPEND_TIMEOUT, "10s", duration);
+    let peer_share = Share(r.or(PEER_SHARE, "25", number(1, 100)));
+    let proxies = r.or(TRUSTED_PROXIES, "loopback", networks);
+    let webhook_peers = r.optional(WEBHOOK_PEERS, |text| match networks(text)? {
+        none if none == Networks::default() => Err("names no address; without it, everybody may send".to_owned()),
+        networks => Ok(networks),
+    });
     HttpConfig {
         listen,
         admin_listen,
@@ -149,7 +232,7 @@ fn networks(text: &str) -> Result<Networks, String> {
 }
 
 fn admin_hosts(r: &mut Reader) -> Vec<String> {
-    let hosts = r.optional(setting("http.admin_hosts", "GATEWAY_ADMIN_HOSTS"), |text| {
+    let hosts = r.optional(ADMIN_HOSTS, |text| {
         let hosts: Vec<String> = text.split(',').map(|host| host.trim().to_ascii_lowercase()).collect();
         if hosts.iter().any(|host| host.is_empty() || host.contains(['/', ':', ' '])) {
             return Err("must be names of hosts between commas, without port and scheme".to_owned());
@@ -160,14 +243,13 @@ fn admin_hosts(r: &mut Reader) -> Vec<String> {
 }
 
 pub(super) fn admin_listen(r: &mut Reader) -> SocketAddr {
-    r.or(setting("http.admin_listen", "GATEWAY_ADMIN_LISTEN"), "127.0.0.1:9090", address)
+    r.or(ADMIN_LISTEN, "127.0.0.1:9090", address)
 }
 
 fn admin_token(r: &mut Reader) -> Option<Secret> {
-    let names = setting("http.admin_token", "GATEWAY_ADMIN_TOKEN");
-    let token = r.secret(names)?;
+    let token = r.secret(ADMIN_TOKEN)?;
     if token.expose().trim().len() < ADMIN_TOKEN_BYTES_MIN {
-        r.fault(names.variable, format!("must be at least {ADMIN_TOKEN_BYTES_MIN} characters, made at random"));
+        r.fault(ADMIN_TOKEN.variable, format!("must be at least {ADMIN_TOKEN_BYTES_MIN} characters, made at random"));
     }
     Some(token)
 }

@@ -3,10 +3,67 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::reader::{Reader, duration, setting};
+use super::parse::duration;
+use super::reader::Reader;
+use super::setting::{Form, Setting, setting};
 use crate::domain::ledger_id::LedgerId;
 use crate::domain::limits::KEEP_MIN;
 use crate::domain::secret::Secret;
+
+const KIND: Setting = setting(
+    "ledger.kind",
+    "GATEWAY_LEDGER",
+    "Where the state of record is. `auto`: a database URL, then Supabase, then a file of this machine, \
+     whichever is set first.",
+)
+.takes(Form::Words(&["auto", "sqlite", "postgres", "supabase"]));
+const SQLITE_PATH: Setting = setting(
+    "ledger.sqlite_path",
+    "GATEWAY_LEDGER_SQLITE_PATH",
+    "File of the embedded ledger. Unset: `ledger.db` in `data_dir`.",
+);
+const DATABASE_URL: Setting = setting(
+    "ledger.database_url",
+    "DATABASE_URL",
+    "Database of the state of record: postgres://user:password@host/database, with ?sslmode=verify-full \
+     beyond private networks.",
+);
+const CONNECTIONS: Setting =
+    setting("ledger.connections", "GATEWAY_LEDGER_CONNECTIONS", "Most connections to the database.")
+        .takes(Form::Integer { min: 1, max: 100 });
+const SUPABASE_URL: Setting =
+    setting("ledger.supabase_url", "SUPABASE_URL", "Supabase project: https://<project>.supabase.co.")
+        .or(&["SUPABASE_SERVICE_URL", "VITE_SUPABASE_URL"]);
+const SUPABASE_KEY: Setting =
+    setting("ledger.supabase_key", "SUPABASE_SERVICE_ROLE_KEY", "The `service_role` key of the Supabase project.")
+        .or(&["SUPABASE_SERVICE_KEY"]);
+const ID: Setting = setting(
+    "ledger.id",
+    "GATEWAY_LEDGER_ID",
+    "Identity that the ledger must have, as `migrate` and `check` tell it. Another ledger is refused.",
+);
+const OWNER_URL: Setting = setting(
+    "ledger.owner_url",
+    "GATEWAY_LEDGER_OWNER_URL",
+    "Database URL of the role that owns the schema, for `migrate`, `projections` and `shadow`. Services \
+     never need it.",
+);
+const RUNTIME_ROLE: Setting =
+    setting("ledger.runtime_role", "GATEWAY_LEDGER_RUNTIME_ROLE", "Role that `migrate` lets run the gateway.");
+const KEEP_PAYLOADS: Setting = setting(
+    "ledger.keep_payloads",
+    "GATEWAY_LEDGER_KEEP_PAYLOADS",
+    "How long payloads of events stay in the ledger: at least 35d. Unset: for ever.",
+)
+.takes(Form::Duration);
+const SECRET_KEY: Setting = setting(
+    "stripe.secret_key",
+    "STRIPE_SECRET_KEY",
+    "Stripe's API key, sk_… or rk_… with read access. Unset: events are taken as they come, and nothing \
+     is compared.",
+);
+const API_URL: Setting =
+    setting("stripe.api_url", "GATEWAY_STRIPE_API_URL", "Address of Stripe's API; a stand-in for tests.");
 
 #[derive(Clone, Debug)]
 pub enum LedgerConfig {
@@ -73,31 +130,27 @@ pub struct StripeConfig {
 /// Reads where the state of record is. Named by `ledger.kind`, or by what is configured: a database URL, then Supabase,
 /// then the embedded one.
 pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> (LedgerConfig, LedgerExpectation) {
-    let kind = r.or(setting("ledger.kind", "GATEWAY_LEDGER"), "auto", |text| match text {
+    let kind = r.or(KIND, "auto", |text| match text {
         "auto" | "sqlite" | "postgres" | "supabase" => Ok(text.to_owned()),
         _ => Err("must be auto, sqlite, postgres or supabase".to_owned()),
     });
-    let path = r.optional(setting("ledger.sqlite_path", "GATEWAY_LEDGER_SQLITE_PATH"), |text| Ok(PathBuf::from(text)));
-    let database = r.secret(setting("ledger.database_url", "DATABASE_URL"));
-    let connections =
-        r.or(setting("ledger.connections", "GATEWAY_LEDGER_CONNECTIONS"), "4", super::reader::number(1, 100));
-    let supabase = setting("ledger.supabase_url", "SUPABASE_URL").or(&["SUPABASE_SERVICE_URL", "VITE_SUPABASE_URL"]);
-    let supabase = r.optional(supabase, |text| {
+    let path = r.optional(SQLITE_PATH, |text| Ok(PathBuf::from(text)));
+    let database = r.secret(DATABASE_URL);
+    let connections = r.or(CONNECTIONS, "4", super::parse::number(1, 100));
+    let supabase = r.optional(SUPABASE_URL, |text| {
         if text.starts_with("https://") || text.starts_with("http://") {
             Ok(text.to_owned())
         } else {
             Err("must be a URL, such as https://<project>.supabase.co".to_owned())
         }
     });
-    let service = setting("ledger.supabase_key", "SUPABASE_SERVICE_ROLE_KEY").or(&["SUPABASE_SERVICE_KEY"]);
-    let key = r.secret(service).map(trimmed);
-    let id = r.optional(setting("ledger.id", "GATEWAY_LEDGER_ID"), |text| {
+    let key = r.secret(SUPABASE_KEY).map(trimmed);
+    let id = r.optional(ID, |text| {
         LedgerId::try_from(text.to_owned()).map_err(|error| format!("{error}; `migrate` and `check` tell it"))
     });
     let is_named = kind != "auto" || path.is_some() || database.is_some() || supabase.is_some();
-    let owner_url = r.secret(setting("ledger.owner_url", "GATEWAY_LEDGER_OWNER_URL"));
-    let runtime_role =
-        r.optional(setting("ledger.runtime_role", "GATEWAY_LEDGER_RUNTIME_ROLE"), |text| Ok(text.to_owned()));
+    let owner_url = r.secret(OWNER_URL);
+    let runtime_role = r.optional(RUNTIME_ROLE, |text| Ok(text.to_owned()));
     let expectation = LedgerExpectation { is_named, id, owner_url, runtime_role };
     let sqlite = LedgerConfig::Sqlite { path: path.unwrap_or_else(|| data_dir.join("ledger.db")) };
     let ledger = match (kind.as_str(), database, supabase) {
@@ -125,7 +178,7 @@ pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> (LedgerConfig, LedgerEx
 
 /// For how long payloads of events stay in the ledger; unset: for ever.
 pub(super) fn keep_payloads(r: &mut Reader) -> Option<Duration> {
-    r.optional(setting("ledger.keep_payloads", "GATEWAY_LEDGER_KEEP_PAYLOADS"), |text| long_enough(duration(text)?))
+    r.optional(KEEP_PAYLOADS, |text| long_enough(duration(text)?))
 }
 
 /// A time for which something is kept that a late event may need.
@@ -146,9 +199,7 @@ fn trimmed(secret: Secret) -> Secret {
 /// Reads how Stripe is asked.
 pub(super) fn stripe(r: &mut Reader) -> StripeConfig {
     StripeConfig {
-        key: r.secret(setting("stripe.secret_key", "STRIPE_SECRET_KEY")).map(trimmed),
-        base_url: r.or(setting("stripe.api_url", "GATEWAY_STRIPE_API_URL"), "https://api.stripe.com", |text| {
-            Ok(text.to_owned())
-        }),
+        key: r.secret(SECRET_KEY).map(trimmed),
+        base_url: r.or(API_URL, "https://api.stripe.com", |text| Ok(text.to_owned())),
     }
 }

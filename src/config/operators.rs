@@ -1,7 +1,15 @@
-//! Who may use the admin listener: names, roles and tokens.
+//! Who may use the admin listener: OPERATORS, roles and tokens.
 
-use super::reader::{Reader, setting};
+use super::reader::Reader;
+use super::setting::{Setting, setting};
 use crate::domain::secret::Secret;
+
+const OPERATORS: Setting = setting(
+    "http.operators",
+    "GATEWAY_OPERATORS",
+    "Operators with tokens of their own: `name role token`, one a line or between commas. A `viewer` \
+     looks, an `operator` also reveals and changes.",
+);
 
 /// Shortest token; shorter ones can be guessed.
 pub(super) const ADMIN_TOKEN_BYTES_MIN: usize = 16;
@@ -29,12 +37,11 @@ pub struct OperatorConfig {
 }
 
 pub(super) fn read(r: &mut Reader) -> Vec<OperatorConfig> {
-    let names = setting("http.operators", "GATEWAY_OPERATORS");
-    let Some(text) = r.secret(names) else { return Vec::new() };
+    let Some(text) = r.secret(OPERATORS) else { return Vec::new() };
     match parse(text.expose()) {
         Ok(operators) => operators,
         Err(message) => {
-            r.fault(names.variable, message);
+            r.fault(OPERATORS.variable, message);
             Vec::new()
         }
     }

@@ -13,11 +13,19 @@ use reqwest::Url;
 
 use super::colony::ColonyConfig;
 use super::ledger::LedgerConfig;
-use super::reader::{Fault, Reader, setting};
+use super::reader::{Fault, Reader};
+use super::setting::{Setting, setting};
 use crate::domain::network::Distance;
 use crate::domain::secret::Secret;
 use crate::outbound::postgres_address;
 use crate::telemetry::trace::TraceSettings;
+
+const ALLOW_PLAINTEXT: Setting = setting(
+    "network.allow_plaintext",
+    "GATEWAY_ALLOW_PLAINTEXT",
+    "What may go unencrypted beyond loopback and private networks: some of `admin`, `database`, \
+     `supabase`, `colony`, `redis`, `traces` between commas, `all` or `none`.",
+);
 
 /// What a connection is for. Its word is what the setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,8 +162,7 @@ pub(super) struct Lines<'a> {
 /// Reads the setting and judges all connections. What is refused is a fault. The rest that leaves private networks is listed: what
 /// the setting allows, and a colony that nothing here calls.
 pub(super) fn judge(r: &mut Reader, lines: &Lines<'_>) -> (PlaintextAllowed, Vec<Fault>) {
-    let allowed: PlaintextAllowed =
-        r.or(setting("network.allow_plaintext", "GATEWAY_ALLOW_PLAINTEXT"), "none", str::parse);
+    let allowed: PlaintextAllowed = r.or(ALLOW_PLAINTEXT, "none", str::parse);
     let mut notes = Vec::new();
     for (channel, variable, host) in lines.unencrypted() {
         let mut note = |message| notes.push(Fault { setting: variable.to_owned(), message });

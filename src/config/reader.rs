@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use super::setting::Setting;
 use super::watched::WatchedFile;
-use crate::domain::limits::LINGER_MAX;
 use crate::domain::secret::Secret;
 
 /// Environment variables that begin like this are ours, so an unknown one is a fault.
@@ -62,9 +61,20 @@ pub struct Shown {
     pub origin: String,
 }
 
+/// A setting as it was asked for: what is known of it without any value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    pub setting: Setting,
+    /// As a user would write it; `None`: unset.
+    pub default: Option<String>,
+    /// Whether it is never shown, and may come from a file of its own.
+    pub is_secret: bool,
+}
+
 /// What a reader found besides the values.
 #[derive(Debug)]
 pub(super) struct Findings {
+    pub(super) declared: Vec<Declared>,
     pub(super) shown: Vec<Shown>,
     pub(super) warnings: Vec<Fault>,
     pub(super) files: Vec<WatchedFile>,
@@ -80,27 +90,6 @@ pub struct GivenSecret {
     pub file: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Setting {
-    /// Dotted key in the file.
-    pub(super) key: &'static str,
-    pub(super) variable: &'static str,
-    /// Other names in the environment, tried in order.
-    pub(super) aliases: &'static [&'static str],
-}
-
-/// A setting with its names: `setting("http.listen", "GATEWAY_LISTEN")`.
-pub(super) const fn setting(key: &'static str, variable: &'static str) -> Setting {
-    Setting { key, variable, aliases: &[] }
-}
-
-impl Setting {
-    /// Adds names of the predecessor.
-    pub(super) const fn or(self, aliases: &'static [&'static str]) -> Self {
-        Self { aliases, ..self }
-    }
-}
-
 /// A value that was found, and where.
 struct FoundSetting {
     text: String,
@@ -114,6 +103,7 @@ pub(super) struct Reader {
     environment: BTreeMap<String, String>,
     file: BTreeMap<String, toml::Value>,
     file_path: Option<PathBuf>,
+    declared: Vec<Declared>,
     read_keys: BTreeSet<&'static str>,
     read_variables: BTreeSet<&'static str>,
     pub(super) faults: Vec<Fault>,
@@ -129,6 +119,7 @@ impl Reader {
             environment: sources.environment.clone(),
             file: BTreeMap::new(),
             file_path: sources.file.clone(),
+            declared: Vec::new(),
             read_keys: BTreeSet::new(),
             read_variables: BTreeSet::from([CONFIG_VARIABLE]),
             faults: Vec::new(),
@@ -199,12 +190,17 @@ impl Reader {
         Some(FoundSetting { text: value, name: setting.key.to_owned(), origin: "file".to_owned() })
     }
 
+    fn declare(&mut self, setting: Setting, default: Option<&str>, is_secret: bool) {
+        self.declared.push(Declared { setting, default: default.map(str::to_owned), is_secret });
+    }
+
     fn show(&mut self, setting: Setting, value: String, origin: String) {
         self.shown.push(Shown { key: setting.key, variable: setting.variable, value, origin });
     }
 
     /// A setting that may be absent.
     pub(super) fn optional<T>(&mut self, setting: Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.declare(setting, None, false);
         let Some(found) = self.find(setting) else {
             self.show(setting, String::new(), "unset".to_owned());
             return None;
@@ -223,6 +219,7 @@ impl Reader {
 
     /// A setting with a default, given as the text a user would write.
     pub(super) fn or<T>(&mut self, setting: Setting, default: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        self.declare(setting, Some(default), false);
         let from_default = || match parse(default) {
             Ok(value) => value,
             Err(message) => unreachable!("the default of {} is refused: {message}", setting.key),
@@ -251,6 +248,7 @@ impl Reader {
 
     /// A secret: from the environment, from the file that `<NAME>_FILE` names, or from the configuration file.
     pub(super) fn secret(&mut self, setting: Setting) -> Option<Secret> {
+        self.declare(setting, None, true);
         let direct = self.find(setting);
         let mut from_file = None;
         for name in std::iter::once(setting.variable).chain(setting.aliases.iter().copied()) {
@@ -313,7 +311,8 @@ impl Reader {
             self.file.keys().filter(|key| !self.read_keys.contains(key.as_str())).cloned().collect();
         let file = self.file_path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         for key in unknown_keys {
-            self.fault(key, format!("no such setting (in {file}); `colony-gateway config show` lists all"));
+            let meant = did_you_mean(&key, self.read_keys.iter().copied());
+            self.fault(key, format!("no such setting (in {file}){meant}; `colony-gateway config show` lists all"));
         }
         let known = &self.read_variables;
         let unknown_variables: Vec<String> = self
@@ -326,13 +325,35 @@ impl Reader {
             .cloned()
             .collect();
         for name in unknown_variables {
-            self.fault(name, "no such setting; `colony-gateway config show` lists all");
+            let (stem, suffix) = name.strip_suffix("_FILE").map_or((name.as_str(), ""), |stem| (stem, "_FILE"));
+            let meant = did_you_mean(stem, self.read_variables.iter().copied()).replace('?', &format!("{suffix}?"));
+            self.fault(name, format!("no such setting{meant}; `colony-gateway config show` lists all"));
         }
         if !self.faults.is_empty() {
             return Err(ConfigError(self.faults));
         }
-        Ok(Findings { shown: self.shown, warnings: self.warnings, files: self.files, secrets: self.secrets })
+        Ok(Findings {
+            declared: self.declared,
+            shown: self.shown,
+            warnings: self.warnings,
+            files: self.files,
+            secrets: self.secrets,
+        })
     }
+}
+
+/// A question for the name that was probably meant; nothing when no name is near.
+pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    /// From 0, nothing alike, to 1. Two wrong letters of ten are at its border.
+    const LIKENESS_MIN: f64 = 0.8;
+    let likeness = |name: &str| strsim::normalized_damerau_levenshtein(written, name);
+    known
+        .into_iter()
+        .map(|name| (likeness(name), name))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map(|(_, name)| format!(": did you mean {name}?"))
+        .unwrap_or_default()
 }
 
 fn flatten(prefix: &str, table: toml::Table, into: &mut BTreeMap<String, toml::Value>) {
@@ -341,90 +362,6 @@ fn flatten(prefix: &str, table: toml::Table, into: &mut BTreeMap<String, toml::V
         match value {
             toml::Value::Table(table) => flatten(&key, table, into),
             value => drop(into.insert(key, value)),
-        }
-    }
-}
-
-/// `true` or `false`, and the spellings that environments have.
-pub(super) fn boolean(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("must be true or false".to_owned()),
-    }
-}
-
-/// A duration with its unit: `500ms`, `30s`, `5m`, `12h`, `35d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let read = crate::domain::text::duration(text)
-        .ok_or_else(|| "must be a whole number and a unit, such as 500ms, 30s, 5m, 12h or 35d".to_owned())?;
-    if read.is_zero() { Err("must be more than zero".to_owned()) } else { Ok(read) }
-}
-
-/// A time to linger: a duration of at most ten seconds, or `off`.
-pub(super) fn linger(text: &str) -> Result<Duration, String> {
-    match text {
-        "off" => Ok(Duration::ZERO),
-        text => match duration(text)? {
-            long if long > LINGER_MAX => Err("must be at most 10s, or off".to_owned()),
-            linger => Ok(linger),
-        },
-    }
-}
-
-/// A number of bytes: `65536`, `64KiB`, `256MiB`, `10GiB`.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let factor = match text[digits..].trim() {
-        "" | "B" => Some(1),
-        "KiB" => Some(1 << 10),
-        "MiB" => Some(1 << 20),
-        "GiB" => Some(1_u64 << 30),
-        _ => None,
-    };
-    text[..digits]
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(factor?))
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| "must be a number of bytes, such as 65536, 64KiB or 10GiB".to_owned())
-}
-
-/// A whole number between bounds.
-pub(super) fn number(min: usize, max: usize) -> impl Fn(&str) -> Result<usize, String> {
-    move |text| match text.parse() {
-        Ok(number) if (min..=max).contains(&number) => Ok(number),
-        _ => Err(format!("must be a whole number from {min} to {max}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn durations_and_sizes_have_units() {
-        assert_eq!(duration("35d"), Ok(Duration::from_hours(35 * 24)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(linger("off"), Ok(Duration::ZERO));
-        assert_eq!(linger("10s"), Ok(LINGER_MAX));
-        assert!(linger("11s").is_err() && linger("0s").is_err());
-        assert_eq!(bytes("10GiB"), Ok(10 << 30));
-        assert_eq!(bytes("512"), Ok(512));
-        for text in ["", "s", "5", "-5s", "1.5s", "5 parsecs", "99999999999999999999s", "0s", "é"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-        for text in ["", "KiB", "-1", "1kb", "99999999999GiB", "0", "é"] {
-            assert!(bytes(text).is_err(), "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read_or_refused_without_panic(text in ".*") {
-            let _ = (duration(&text), bytes(&text), boolean(&text), number(0, 9)(&text));
         }
     }
 }

@@ -2,8 +2,35 @@
 
 use std::time::Duration;
 
-use super::reader::{Reader, duration, setting};
+use super::parse::duration;
+use super::reader::Reader;
+use super::setting::{Form, Setting, setting};
 use stripe_events::ID_BYTES_MAX;
+
+const EVENTS: Setting = setting(
+    "reconcile.events",
+    "GATEWAY_RECONCILE_EVENTS",
+    "Time between two comparisons of events with Stripe: at most 20d, or `off`. Needs \
+     `stripe.secret_key`.",
+)
+.takes(Form::DurationOr(&["off", "0"]));
+const SUBSCRIPTIONS: Setting = setting(
+    "reconcile.subscriptions",
+    "GATEWAY_RECONCILE_SUBSCRIPTIONS",
+    "Time between two comparisons of subscriptions with Stripe: at most 20d, or `off`.",
+)
+.takes(Form::DurationOr(&["off", "0"]));
+const GRACE: Setting = setting(
+    "reconcile.grace",
+    "GATEWAY_RECONCILE_GRACE",
+    "Events younger than this may still be on their way as webhooks.",
+)
+.takes(Form::DurationOr(&["off", "0"]));
+const ACCOUNTS: Setting = setting(
+    "reconcile.accounts",
+    "GATEWAY_RECONCILE_ACCOUNTS",
+    "Connected accounts that are compared too (acct_…), between commas.",
+);
 
 /// Most connected accounts whose lists are read.
 const ACCOUNTS_MAX: usize = 100;
@@ -23,10 +50,10 @@ pub struct ReconcileConfig {
 /// Reads the settings. Without a Stripe key they have no effect.
 pub(super) fn read(r: &mut Reader) -> ReconcileConfig {
     ReconcileConfig {
-        events: r.or(setting("reconcile.events", "GATEWAY_RECONCILE_EVENTS"), "1h", interval),
-        subscriptions: r.or(setting("reconcile.subscriptions", "GATEWAY_RECONCILE_SUBSCRIPTIONS"), "24h", interval),
-        grace: r.or(setting("reconcile.grace", "GATEWAY_RECONCILE_GRACE"), "5m", interval).unwrap_or_default(),
-        accounts: r.optional(setting("reconcile.accounts", "GATEWAY_RECONCILE_ACCOUNTS"), accounts).unwrap_or_default(),
+        events: r.or(EVENTS, "1h", interval),
+        subscriptions: r.or(SUBSCRIPTIONS, "24h", interval),
+        grace: r.or(GRACE, "5m", interval).unwrap_or_default(),
+        accounts: r.optional(ACCOUNTS, accounts).unwrap_or_default(),
     }
 }
 

@@ -5,50 +5,109 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::reader::{Reader, Setting, boolean, duration, setting};
+use super::parse::{boolean, duration};
+use super::reader::Reader;
+use super::setting::{Form, Setting, setting};
 use crate::domain::secret::Secret;
 use crate::telemetry::trace::{Sampling, TraceSettings, header_map, pairs};
+
+const OTLP_ENDPOINT: Setting = setting(
+    "otlp.endpoint",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OpenTelemetry collector, such as http://127.0.0.1:4318. Unset: no traces.",
+);
+const ENDPOINT: Setting = setting(
+    "traces.endpoint",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "Where traces go, with its whole path. Goes before `otlp.endpoint`.",
+);
+const OTLP_HEADERS: Setting = setting(
+    "otlp.headers",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "Headers for the collector, such as a token: name=value, several between commas.",
+);
+const HEADERS: Setting =
+    setting("traces.headers", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "Headers for traces. Go before `otlp.headers`.");
+const OTLP_TIMEOUT: Setting = setting(
+    "otlp.timeout",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "Longest request to the collector, at most 60s. A plain number is milliseconds.",
+)
+.takes(Form::NumberOrText);
+const TIMEOUT: Setting = setting(
+    "traces.timeout",
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+    "Longest request with traces, at most 60s. A plain number is milliseconds. Goes before \
+     `otlp.timeout`.",
+)
+.takes(Form::NumberOrText);
+const SERVICE_NAME: Setting = setting("traces.service_name", "OTEL_SERVICE_NAME", "Name of the service in traces.");
+const RESOURCE_ATTRIBUTES: Setting = setting(
+    "traces.resource_attributes",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "Attributes of every trace: name=value, several between commas.",
+);
+const SAMPLER_ARG: Setting = setting(
+    "traces.sampler_arg",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "Share of traces that a ratio sampler keeps, from 0 to 1.",
+)
+.takes(Form::NumberOrText);
+const SAMPLER: Setting =
+    setting("traces.sampler", "OTEL_TRACES_SAMPLER", "Which traces are kept, by OpenTelemetry's name of a sampler.");
+const EXPORTER: Setting = setting("traces.exporter", "OTEL_TRACES_EXPORTER", "`none` switches traces off.")
+    .takes(Form::Words(&["otlp", "none"]));
+const DISABLED: Setting = setting("traces.disabled", "OTEL_SDK_DISABLED", "Switches traces off.").takes(Form::Boolean);
+const OTLP_PROTOCOL: Setting = setting(
+    "otlp.protocol",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "Protocol of the collector; only `http/protobuf` is spoken.",
+);
+const PROTOCOL: Setting = setting(
+    "traces.protocol",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "Protocol for traces. Goes before `otlp.protocol`.",
+);
 
 /// Path of traces below the endpoint of a collector (OTLP, "OTLP/HTTP Request").
 const TRACES_PATH: &str = "v1/traces";
 
 /// The protocol that is spoken.
-const PROTOCOL: &str = "http/protobuf";
+const SPOKEN: &str = "http/protobuf";
 
 /// Longest request unless something else is set.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// How traces are exported; nothing while they are off. Of the settings that there are for everything that OpenTelemetry
 /// exports and for traces alone, the latter go first.
 pub(super) fn read(r: &mut Reader) -> Option<TraceSettings> {
-    let base = r.optional(setting("otlp.endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"), endpoint);
-    let exact = r.optional(setting("traces.endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), endpoint);
-    let all = headers(r, setting("otlp.headers", "OTEL_EXPORTER_OTLP_HEADERS"));
-    let headers = headers(r, setting("traces.headers", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")).or(all);
-    let all = r.optional(setting("otlp.timeout", "OTEL_EXPORTER_OTLP_TIMEOUT"), timeout);
-    let timeout = r.optional(setting("traces.timeout", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"), timeout).or(all);
+    let base = r.optional(OTLP_ENDPOINT, endpoint);
+    let exact = r.optional(ENDPOINT, endpoint);
+    let all = headers(r, OTLP_HEADERS);
+    let headers = headers(r, HEADERS).or(all);
+    let all = r.optional(OTLP_TIMEOUT, timeout);
+    let timeout = r.optional(TIMEOUT, timeout).or(all);
     let protocol = protocol(r);
-    let service = r.optional(setting("traces.service_name", "OTEL_SERVICE_NAME"), |text| Ok(text.to_owned()));
-    let resource = r.optional(setting("traces.resource_attributes", "OTEL_RESOURCE_ATTRIBUTES"), pairs);
-    let ratio = r.or(setting("traces.sampler_arg", "OTEL_TRACES_SAMPLER_ARG"), "1", ratio);
-    let sampler = setting("traces.sampler", "OTEL_TRACES_SAMPLER");
-    let sampling = r.or(sampler, "parentbased_always_on", |name| Sampling::named(name, ratio));
-    let exported = r.or(setting("traces.exporter", "OTEL_TRACES_EXPORTER"), "otlp", |text| match text {
+    let service = r.optional(SERVICE_NAME, |text| Ok(text.to_owned()));
+    let resource = r.optional(RESOURCE_ATTRIBUTES, pairs);
+    let ratio = r.or(SAMPLER_ARG, "1", ratio);
+    let sampling = r.or(SAMPLER, "parentbased_always_on", |name| Sampling::named(name, ratio));
+    let exported = r.or(EXPORTER, "otlp", |text| match text {
         "otlp" => Ok(true),
         "none" => Ok(false),
         _ => Err("must be otlp or none".to_owned()),
     });
-    let disabled = r.or(setting("traces.disabled", "OTEL_SDK_DISABLED"), "false", boolean);
+    let disabled = r.or(DISABLED, "false", boolean);
     let url = exact.or_else(|| base.map(|base| below(&base))).filter(|_| exported && !disabled)?;
     // One that is set for everything is nobody's business here while traces are off.
-    if let Some((_, variable)) = protocol.filter(|(protocol, _)| protocol != PROTOCOL) {
+    if let Some((_, variable)) = protocol.filter(|(protocol, _)| protocol != SPOKEN) {
         let ports = "which collectors take on port 4318; grpc and http/json are not spoken";
-        r.fault(variable, format!("must be {PROTOCOL}, {ports}"));
+        r.fault(variable, format!("must be {SPOKEN}, {ports}"));
     }
     Some(TraceSettings {
         url,
         headers,
-        timeout: timeout.unwrap_or(TIMEOUT),
+        timeout: timeout.unwrap_or(TIMEOUT_DEFAULT),
         service,
         resource: resource.unwrap_or_default(),
         sampling,
@@ -66,8 +125,8 @@ fn headers(r: &mut Reader, names: Setting) -> Option<Secret> {
 /// Protocols that were asked for, with their variables. That for traces decides.
 fn protocol(r: &mut Reader) -> Option<(String, &'static str)> {
     let mut asked = |names: Setting| r.optional(names, |text| Ok((text.to_owned(), names.variable)));
-    let all = asked(setting("otlp.protocol", "OTEL_EXPORTER_OTLP_PROTOCOL"));
-    asked(setting("traces.protocol", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")).or(all)
+    let all = asked(OTLP_PROTOCOL);
+    asked(PROTOCOL).or(all)
 }
 
 /// The address of traces at a collector.

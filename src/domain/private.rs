@@ -1,7 +1,7 @@
 //! Files and directories that their owner alone can read, whatever the umask says.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,16 @@ pub fn file(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Makes a file with this content, on the disk when this returns. One that is there is never touched.
+///
+/// # Errors
+/// The system's own; `AlreadyExists` when there is something of this name.
+pub fn new_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
 }
 
 /// The mode of what others can read, or nothing when they cannot.
@@ -89,7 +99,14 @@ mod tests {
         }
         std::fs::write(&path, "content").unwrap();
         file(&path).unwrap();
+        assert_eq!(new_file(&path, b"other").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(&path).unwrap(), b"content");
+        let made = nested.join("gateway.toml");
+        new_file(&made, b"new").unwrap();
+        assert_eq!(
+            (std::fs::read(&made).unwrap().as_slice(), std::fs::metadata(&made).unwrap().mode() & 0o777),
+            (&b"new"[..], 0o600)
+        );
     }
 
     #[test]

@@ -84,6 +84,39 @@ fn config_show_lists_every_setting_without_secrets() {
 }
 
 #[test]
+fn config_init_makes_a_private_file_once_which_is_a_configuration() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let (options, file) = (Options::new(directory.path()), directory.path().join("gateway.toml"));
+    let path = file.to_str().unwrap();
+    let (code, _, stderr) = run(&options, &["config", "init", path]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(run(&options, &["--config", path, "config", "check"]).0, 0);
+    std::fs::write(&file, "mode = \"live\"\n").unwrap();
+    let (code, _, stderr) = run(&options, &["config", "init", path]);
+    assert!(code == 1 && stderr.contains("stays as it is"), "{stderr}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mode = \"live\"\n");
+}
+
+#[test]
+fn what_a_package_installs_beside_the_program_comes_out_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path());
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, stderr) = run(&options, &["completions", shell]);
+        assert!(code == 0 && script.contains("reconcile"), "{shell}: {stderr}");
+    }
+    let pages = directory.path().join("man1");
+    assert_eq!(run(&options, &["man", pages.to_str().unwrap()]).0, 0);
+    let page = std::fs::read_to_string(pages.join("colony-gateway-inbox-list.1")).unwrap();
+    assert!(page.contains("List entries"), "{page}");
+    let (code, version, _) = run(&options, &["--version"]);
+    assert!(code == 0 && version.starts_with(concat!("colony-gateway ", env!("CARGO_PKG_VERSION"), " (")), "{version}");
+    assert_eq!(run(&options, &["doctor", "--help"]).1, run(&options, &["check", "--help"]).1);
+}
+
+#[test]
 fn config_check_tells_good_from_bad() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options::new(directory.path());

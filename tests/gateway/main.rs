@@ -13,6 +13,7 @@ mod inbox;
 mod operators;
 mod route;
 mod rules;
+mod send;
 mod shutdown;
 mod start;
 mod stores;

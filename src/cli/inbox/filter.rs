@@ -10,7 +10,7 @@ use crate::inbox::{Selection, StateName};
 /// Which entries. Options of different kinds all hold; values of one option are alternatives.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Which entries")]
-pub(super) struct Filter {
+pub(in crate::cli) struct Filter {
     /// Numbers of entries, or ids of events.
     #[arg(value_name = "ENTRY|EVENT")]
     which: Vec<String>,
@@ -48,7 +48,7 @@ pub(super) struct Filter {
 
 impl Filter {
     /// The selection that it means now.
-    pub(super) fn selection(&self, clock: &Clock) -> anyhow::Result<Selection> {
+    pub(in crate::cli) fn selection(&self, clock: &Clock) -> anyhow::Result<Selection> {
         let now = clock.now();
         let (mut entries, mut events): (Vec<EntryId>, _) =
             (self.entry.iter().copied().map(EntryId).collect(), self.event.clone());

@@ -55,7 +55,7 @@ pub(super) fn seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_seconds(at.seconds())
 }
 
-fn line(entry: &EntryReport) -> String {
+pub(in crate::cli) fn line(entry: &EntryReport) -> String {
     let why = match (&entry.code, &entry.outcome) {
         (Some(code), _) => format!("{code}: {}", entry.reason.as_deref().unwrap_or_default()),
         (None, Some(outcome)) => outcome.clone(),

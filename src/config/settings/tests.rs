@@ -100,6 +100,27 @@ fn every_fault_is_reported_at_once_by_the_name_that_the_user_wrote() {
 }
 
 #[test]
+fn the_name_that_was_probably_meant_is_asked_for_and_no_far_one() {
+    let file =
+        "[http]\nheader_max = 1\n[foo]\nbar = 1\n[[endpoint]]\nname = \"a\"\npath = \"/a\"\nsecret = [\"whsec_a\"]\n";
+    let environment = [SECRET, ("GATEWAY_LISSEN", "x"), ("GATEWAY_ADMIN_TOKN_FILE", "x"), ("GATEWAY_XYZ", "x")];
+    let faults = faults(&environment, Some(file));
+    for (start, meant) in [
+        ("GATEWAY_LISSEN", Some("GATEWAY_LISTEN?")),
+        ("GATEWAY_ADMIN_TOKN_FILE", Some("GATEWAY_ADMIN_TOKEN_FILE?")),
+        ("GATEWAY_XYZ", None),
+        ("http.header_max", Some("http.headers_max?")),
+        ("foo.bar", None),
+        ("endpoint[0].secret:", Some("secrets?")),
+    ] {
+        let fault = faults.iter().find(|fault| fault.starts_with(start));
+        let fault = fault.unwrap_or_else(|| panic!("{start} is not in {faults:#?}"));
+        let said = fault.split_once("did you mean ").and_then(|(_, rest)| rest.split(';').next());
+        assert_eq!(said, meant, "{fault}");
+    }
+}
+
+#[test]
 fn secrets_come_from_files_too_but_not_from_both() {
     let mut secret = tempfile::NamedTempFile::new().unwrap();
     secret.write_all(b"whsec_a,whsec_b\n").unwrap();

@@ -11,13 +11,13 @@ mod money;
 
 use std::collections::VecDeque;
 
-use super::catalogue::Tier;
+use super::catalogue::{Currency, Tier};
 use super::ids::Ids;
 use super::objects::World;
 use super::objects::invoice::Invoice;
 use super::objects::payment::Payment;
 use super::objects::subscription::Subscription;
-use super::people::Person;
+use super::people::{Binding, Person};
 use super::version::ApiVersion;
 
 pub(super) use drafts::Draft;
@@ -107,6 +107,15 @@ impl Life {
             periods_left,
             may_return,
         }
+    }
+
+    /// Makes it the story of this user and customer, whom all objects name that can, with what is bought.
+    pub(super) fn belong_to(&mut self, user: &str, customer: &str, tier: Option<Tier>, currency: Currency) {
+        let person = &mut self.person;
+        user.clone_into(&mut person.user_id);
+        customer.clone_into(&mut person.customer_id);
+        (person.binding, person.names_tier, person.currency) = (Binding::Everywhere, true, currency);
+        self.tier = tier.unwrap_or(self.tier);
     }
 
     /// The API version the customer's events are rendered in.

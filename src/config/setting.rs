@@ -1,0 +1,54 @@
+//! What is declared of a setting: its names, what it is for and what it takes. `config init`, the schema and the reference are
+//! made from this.
+
+/// A setting and all that is known of it before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Dotted key in the file.
+    pub key: &'static str,
+    pub variable: &'static str,
+    /// Other names in the environment, tried in order.
+    pub aliases: &'static [&'static str],
+    /// What it is for, in whole sentences of Markdown.
+    pub about: &'static str,
+    pub form: Form,
+}
+
+/// What a setting takes, as far as an editor can check it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Text,
+    Boolean,
+    /// A whole number.
+    Integer {
+        min: u64,
+        max: u64,
+    },
+    /// `500ms`, `30s`, `5m`, `12h`, `35d`.
+    Duration,
+    /// A duration, or one of these words.
+    DurationOr(&'static [&'static str]),
+    /// `65536`, `64KiB`, `256MiB`, `10GiB`.
+    Bytes,
+    /// One of these.
+    Words(&'static [&'static str]),
+    /// A number, or a text that the description explains.
+    NumberOrText,
+}
+
+/// A setting that takes text: `setting("http.listen", "GATEWAY_LISTEN", "Address for webhooks and probes.")`.
+pub(super) const fn setting(key: &'static str, variable: &'static str, about: &'static str) -> Setting {
+    Setting { key, variable, aliases: &[], about, form: Form::Text }
+}
+
+impl Setting {
+    /// Adds names of the predecessor.
+    pub(super) const fn or(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+
+    /// Says what it takes, where that is not any text.
+    pub(super) const fn takes(self, form: Form) -> Self {
+        Self { form, ..self }
+    }
+}
