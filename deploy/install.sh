@@ -69,8 +69,11 @@ install_units() {
   for file in "$here"/systemd/*.service "$here"/systemd/*.socket "$here"/systemd/*.timer; do
     install -m 0644 "$file" "$units/"
   done
-  for file in "$here"/../docs/*.md "$here"/../LICENSE-*; do
+  for file in "$here"/../LICENSE-*; do
     install -D -m 0644 "$file" "$root/usr/share/doc/colony-gateway/${file##*/}"
+  done
+  (cd "$here/../docs" && find . -name '*.md') | while read -r file; do
+    install -D -m 0644 "$here/../docs/$file" "$root/usr/share/doc/colony-gateway/$file"
   done
 }
 

@@ -50,6 +50,20 @@ place "$here/systemd/gateway.env" etc/colony-gateway/gateway.env 0644
 (cd "$here/.." && find docs -name '*.md') | while read -r file; do
   install -D -m 0644 "$here/../$file" "$tree/usr/share/doc/colony-gateway/${file#docs/}"
 done
+# Where the program runs on this machine, it writes its manual pages and completions itself.
+if "$binary" --version >/dev/null 2>&1; then
+  "$binary" man "$work/man" >/dev/null
+  for file in "$work"/man/*.1; do
+    [ -e "$file" ] || continue
+    install -d "$tree/usr/share/man/man1"
+    gzip -9n <"$file" >"$tree/usr/share/man/man1/${file##*/}.gz"
+  done
+  for shell in bash:bash-completion/completions/colony-gateway zsh:zsh/vendor-completions/_colony-gateway \
+    fish:fish/vendor_completions.d/colony-gateway.fish; do
+    install -d "$tree/usr/share/$(dirname "${shell#*:}")"
+    "$binary" completions "${shell%%:*}" >"$tree/usr/share/${shell#*:}"
+  done
+fi
 cat "$here"/../LICENSE-MIT "$here"/../LICENSE-APACHE >"$work/copyright"
 install -D -m 0644 "$work/copyright" "$tree/usr/share/doc/colony-gateway/copyright"
 for file in CHANGELOG.md SECURITY.md openapi.yaml; do
