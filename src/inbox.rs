@@ -10,69 +10,62 @@
 //! One thread writes and commits what has queued up meanwhile in one transaction (group commit, with `synchronous=FULL` if any
 //! of it must survive a power cut); another moves committed pages from the write-ahead log into the file, so that commits do not wait for it.
 
+mod alerts;
 mod append;
 mod awaiting;
 mod body;
-mod checkpoint;
-mod checks;
-mod claim;
 mod conclude;
 mod counts;
+mod database;
 mod entry;
 mod erase;
 mod error;
-mod event_ids;
-mod file;
-mod inspect;
 mod known;
 mod lease;
 mod list;
+mod local;
 mod marks;
 mod newest;
-mod open;
 mod operate;
 mod order;
 mod orders;
+mod postgres;
 mod probe;
 mod problems;
-mod queue;
 mod report;
 mod retention;
-mod schema;
 mod search;
 mod selection;
-mod size_bound;
 mod state;
 mod stats;
 mod story;
 pub mod subject;
 mod submitted;
-mod transition;
-mod writer;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, InterruptHandle};
-use tokio::sync::{Notify, mpsc, watch};
+use rusqlite::InterruptHandle;
+use tokio::sync::{Notify, watch};
 
+pub use alerts::AlertGroup;
 pub use awaiting::Suspects;
-pub use checks::FILE_NAME;
-pub use claim::{Claim, claim, restore_journal};
 pub use conclude::{Concluded, Conclusion, Refused};
 pub use counts::Counts;
+pub use database::DatabaseReport;
 pub use entry::{Door, NewEntry, Receipt, Source};
 pub use erase::{ERASE_BODIES_MAX, EraseStep, Unsettled};
 pub use error::{Cause, InboxError, OpenError};
-pub use inspect::{Contents, FORMAT_KNOWN, counts_in, inspect};
 pub use known::Held;
 pub use lease::{CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};
 pub use list::{Listed, ListedPage, PAGE_BODY_BYTES_MAX};
+pub use local::{Claim, Contents, FILE_NAME, FORMAT_KNOWN, claim, counts_in, inspect, restore_journal};
 pub use newest::{EntryState, EntryView};
 pub use operate::{OrderStep, OrderedEntry, STEP_ENTRIES_MAX};
 pub use order::{Action, NOTE_BYTES_MAX, Order, Refusal};
 pub use orders::{DROPS_TOLD_MAX, PastOrder, UntoldDrop};
+pub use postgres::{PostgresInboxOptions, Time};
 pub use problems::{GROUPS_MAX, ProblemCounts, ProblemGroup, Problems, advice};
 pub use report::{EntryReport, Intervention};
 pub use retention::{Retention, Swept};
@@ -83,7 +76,8 @@ pub use stats::WriterStats;
 pub use story::{BodyReport, EntryStory};
 pub use submitted::{SubmittedEntry, SubmittedProcess};
 
-use queue::{Asked, Message, Pending, Request};
+use local::LocalInbox;
+use postgres::PostgresInbox;
 
 use crate::domain::clock::Clock;
 
@@ -116,18 +110,31 @@ impl InboxOptions {
     }
 }
 
-/// Handle on the inbox. Clones share it; the file closes when the last one is gone and [`InboxThreads::join`] returns.
+/// Handle on the inbox. Clones share it; the store closes when the last one is gone and [`InboxThreads::join`] returns.
 #[derive(Clone, Debug)]
 pub struct Inbox {
-    messages: mpsc::Sender<Message>,
-    reader: Arc<Mutex<Connection>>,
+    store: Store,
+    bells: Bells,
+    clock: Clock,
+}
+
+/// Where the entries are. Each store does the same by the same names; what is common to them stands in the files of this folder.
+#[derive(Clone, Debug)]
+enum Store {
+    /// A file of this gateway alone.
+    Local(LocalInbox),
+    /// A database that several gateways share.
+    Postgres(PostgresInbox),
+}
+
+/// What those who work on entries are woken by, in this process.
+#[derive(Clone, Debug, Default)]
+struct Bells {
     arrivals: Arc<Notify>,
     /// Rung when a person waits.
     urgent: Arc<Notify>,
     /// Rung when there may be drops to tell the ledger.
     drops: Arc<Notify>,
-    stats: Arc<WriterStats>,
-    clock: Clock,
 }
 
 /// The inbox's threads, for whoever supervises the process.
@@ -175,78 +182,70 @@ impl InboxThreads {
 }
 
 impl Inbox {
-    /// Opens or creates the inbox and starts its threads. Entries that a previous process held leases on are waiting
+    /// Opens or creates the inbox file and starts its threads. Entries that a previous process held leases on are waiting
     /// again, each with one more crash on its record.
     pub fn open(options: &InboxOptions, clock: Clock) -> Result<(Self, InboxThreads), OpenError> {
-        open::open(options, clock)
+        let (local, threads) = local::open(options, &clock)?;
+        Ok((Self { store: Store::Local(local), bells: Bells::default(), clock }, threads))
+    }
+
+    /// An inbox in PostgreSQL, and the thread that stores what arrives. It connects when it is first used; see
+    /// [`Inbox::prepare`].
+    pub fn shared(options: &PostgresInboxOptions, clock: Clock) -> Result<(Self, InboxThreads), OpenError> {
+        let (postgres, thread) = PostgresInbox::open(options, clock.clone())?;
+        // Nothing that happens to a database makes this process unfit.
+        let threads = InboxThreads { threads: vec![thread], fatal: watch::channel(None).1, check: None };
+        Ok((Self { store: Store::Postgres(postgres), bells: Bells::default(), clock }, threads))
+    }
+
+    /// Whether other gateways may work on the same entries.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.store, Store::Postgres(_))
+    }
+
+    /// Makes the tables of an inbox in PostgreSQL where they are missing.
+    ///
+    /// # Errors
+    /// [`InboxError::Unfit`] when a person has to change something first; otherwise it may be tried again.
+    pub async fn prepare(&self) -> Result<(), InboxError> {
+        match &self.store {
+            Store::Local(_) => Ok(()),
+            Store::Postgres(postgres) => postgres.core.prepare().await,
+        }
     }
 
     /// Ends one wait for an [`Inbox::arrival`], now or the next one.
     pub fn wake(&self) {
-        self.arrivals.notify_one();
+        self.bells.arrivals.notify_one();
     }
 
     /// Resolves when an entry has arrived since the last call resolved.
     pub async fn arrival(&self) {
-        self.arrivals.notified().await;
+        self.bells.arrivals.notified().await;
     }
 
     /// As [`Inbox::wake`], for what a person waits for: ends one wait for [`Inbox::urged`] too.
     pub fn urge(&self) {
-        self.urgent.notify_one();
+        self.bells.urgent.notify_one();
         self.wake();
     }
 
     /// Resolves when a person has asked for something since the last call resolved.
     pub async fn urged(&self) {
-        self.urgent.notified().await;
+        self.bells.urgent.notified().await;
     }
 
     /// What the writer has done since the start.
     pub fn stats(&self) -> &WriterStats {
-        &self.stats
+        match &self.store {
+            Store::Local(local) => local.stats(),
+            Store::Postgres(postgres) => &postgres.core.stats,
+        }
     }
 
     /// The clock entries are timed with.
     pub fn clock(&self) -> &Clock {
         &self.clock
-    }
-
-    /// Asks the writer, unless its queue is full.
-    fn try_send(&self, message: Message) -> Result<(), InboxError> {
-        self.messages.try_send(message).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => InboxError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => InboxError::Closed,
-        })
-    }
-
-    /// Asks the writer as soon as its queue has room, and does not wait for the answer.
-    async fn send<R: Request>(&self, request: R) -> Result<Pending<R>, InboxError> {
-        let (asked, pending) = Asked::new(request);
-        self.messages.send(Message::Request(asked)).await.map_err(|_| InboxError::Closed)?;
-        Ok(pending)
-    }
-
-    /// Asks the writer and waits for the answer.
-    async fn ask<R: Request>(&self, request: R) -> Result<R::Done, InboxError> {
-        self.send(request).await?.done().await
-    }
-
-    /// Asks a question on a connection that cannot write.
-    async fn read<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, InboxError> {
-        let reader = Arc::clone(&self.reader);
-        let answer = tokio::task::spawn_blocking(move || {
-            let mut connection = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            question(&mut connection)
-        })
-        .await;
-        match answer {
-            Ok(answer) => answer.map_err(InboxError::from_sqlite),
-            Err(_) => Err(InboxError::Closed),
-        }
     }
 }
 

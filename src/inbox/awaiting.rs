@@ -9,13 +9,8 @@
 //! entry each time that is alone with the ledger. What would tell them apart is a note made between the arrival of an answer and its
 //! decoding, and the drivers do both in one call. An answer is a few words per event and bounded in size, so this case is left.
 
-use rusqlite::params;
-
-use super::file::InboxFile;
 use super::lease::{Lease, Leased};
-use super::queue::Request;
-use super::{Inbox, InboxError};
-use crate::domain::clock::Timestamp;
+use super::{Inbox, Store};
 use crate::domain::outcome::Awaited;
 
 /// The leases of a batch that are worth a note.
@@ -53,34 +48,12 @@ impl Suspects {
         if self.is_empty() {
             return;
         }
-        let noted: Result<(), InboxError> = self.inbox.ask(Note { held: self.held.clone(), awaited }).await;
+        let noted = match &self.inbox.store {
+            Store::Local(local) => local.note(self.held.clone(), awaited).await,
+            Store::Postgres(postgres) => postgres.core.note(&self.held, awaited).await,
+        };
         if let Err(error) = noted {
             tracing::debug!(error = &error as &dyn std::error::Error, "inbox takes no note of what is waited for");
         }
-    }
-}
-
-/// Asks to note what the holder of leases waits for.
-struct Note {
-    held: Vec<(i64, i64)>,
-    awaited: Option<Awaited>,
-}
-
-impl Request for Note {
-    type Done = ();
-
-    fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<()> {
-        let mut statement = file
-            .connection
-            .prepare_cached("UPDATE entries SET code = ?3 WHERE id = ?1 AND state = 1 AND lease_token = ?2")?;
-        for (entry, token) in &self.held {
-            statement.execute(params![entry, token, self.awaited.map(Awaited::as_str)])?;
-        }
-        Ok(())
-    }
-
-    /// It is about processes that die; a power cut is no entry's fault either.
-    fn must_survive(&self) -> bool {
-        false
     }
 }

@@ -9,7 +9,6 @@
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use rusqlite::{Connection, OptionalExtension};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 use zstd::zstd_safe::CParameter;
@@ -94,16 +93,4 @@ impl Unpacker {
         }
         Ok(body)
     }
-}
-
-/// The body of an entry, unless retention has removed it.
-pub(super) fn of_entry(
-    connection: &Connection,
-    unpacker: &mut Unpacker,
-    entry: i64,
-) -> rusqlite::Result<Option<Vec<u8>>> {
-    connection
-        .prepare_cached("SELECT body, bytes FROM bodies WHERE entry = ?1")?
-        .query_row([entry], |row| Ok(unpacker.unpack(entry, row.get_ref(0)?.as_blob()?, row.get(1)?)))
-        .optional()
 }

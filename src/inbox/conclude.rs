@@ -2,16 +2,10 @@
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, params};
-
-use super::file::InboxFile;
-use super::lease::{CRASHES_ALONE, Lease};
-use super::queue::Request;
-use super::state::StateName;
-use super::{Inbox, InboxError};
-use crate::domain::clock::Timestamp;
+use super::lease::Lease;
+use super::{Inbox, InboxError, Store};
 use crate::domain::ids::ProcessId;
-use crate::domain::outcome::{Awaited, Settled};
+use crate::domain::outcome::Settled;
 
 /// How a lease, or the stay with a process, ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,85 +89,31 @@ impl Inbox {
         if conclusions.is_empty() {
             return Ok(Vec::new());
         }
-        let closed = |error| Refused { error, conclusions: Vec::new() };
-        let pending = self.send(Conclude { conclusions }).await.map_err(closed)?;
-        let (Conclude { conclusions }, concluded) = pending.returned().await.map_err(closed)?;
-        let waits = |(_, conclusion): &(Lease, Conclusion)| {
-            matches!(
-                conclusion,
-                Conclusion::Retry { .. }
-                    | Conclusion::RetryAlone { .. }
-                    | Conclusion::AwaitStripe { .. }
-                    | Conclusion::AwaitBee { .. }
-            )
+        let waits = conclusions.iter().any(|(_, conclusion)| conclusion.waits());
+        let concluded = match &self.store {
+            Store::Local(local) => local.conclude(conclusions).await?,
+            Store::Postgres(postgres) => match postgres.core.conclude(&conclusions).await {
+                Ok(concluded) => concluded,
+                Err(error) => return Err(Refused { error, conclusions }),
+            },
         };
-        if concluded.is_ok() && conclusions.iter().any(waits) {
+        if waits {
             // Whoever waits for the next due time knows nothing of this one.
             self.wake();
         }
-        concluded.map_err(|error| Refused { error, conclusions })
+        Ok(concluded)
     }
-}
-
-/// Asks to end leases.
-struct Conclude {
-    conclusions: Vec<(Lease, Conclusion)>,
-}
-
-impl Request for Conclude {
-    type Done = Vec<Concluded>;
-
-    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Vec<Concluded>> {
-        self.conclusions.iter().map(|(lease, conclusion)| conclude(file, lease, conclusion, now)).collect()
-    }
-
-    fn must_survive(&self) -> bool {
-        self.conclusions.iter().any(|(_, conclusion)| conclusion.must_survive())
-    }
-}
-
-fn conclude(
-    file: &mut InboxFile,
-    lease: &Lease,
-    conclusion: &Conclusion,
-    now: Timestamp,
-) -> rusqlite::Result<Concluded> {
-    let held: Option<i64> = file
-        .connection
-        .prepare_cached("SELECT id FROM entries WHERE id = ?1 AND state = 1 AND lease_token = ?2")?
-        .query_row(params![lease.entry.0, lease.token], |row| row.get(0))
-        .optional()?;
-    let Some(id) = held else { return Ok(Concluded::LeaseLost) };
-    conclusion.apply(file, id, StateName::Leased, now)?;
-    Ok(Concluded::Done)
 }
 
 impl Conclusion {
+    /// Whether the entry is due again later.
+    const fn waits(&self) -> bool {
+        matches!(self, Self::Retry { .. } | Self::RetryAlone { .. } | Self::AwaitStripe { .. } | Self::AwaitBee { .. })
+    }
+
     /// What became of an event is found out again: the ledger knows it. That a process has it is not: another would be
     /// submitted for the same events, and the colony work twice.
     pub(super) const fn must_survive(&self) -> bool {
         matches!(self, Self::Submitted { .. })
-    }
-
-    /// Changes an entry whose holder was checked.
-    pub(super) fn apply(&self, file: &mut InboxFile, id: i64, from: StateName, now: Timestamp) -> rusqlite::Result<()> {
-        match self {
-            Self::Settle { outcome } => file.end(id, (from, StateName::Settled), now, outcome.as_str(), None),
-            Self::Quarantine { code, reason } => file.end(id, (from, StateName::Quarantined), now, code, Some(reason)),
-            Self::Dead { code, reason } => file.end(id, (from, StateName::Dead), now, code, Some(reason)),
-            Self::Retry { after, counted, reason } => {
-                file.wait(id, from, now.plus(*after), (i64::from(*counted), 0), None, reason)
-            }
-            Self::RetryAlone { after, reason } => {
-                file.wait(id, from, now.plus(*after), (1, CRASHES_ALONE), None, reason)
-            }
-            Self::AwaitStripe { after, reason } => {
-                file.wait(id, from, now.plus(*after), (0, 0), Some(Awaited::Stripe), reason)
-            }
-            Self::AwaitBee { after, reason } => {
-                file.wait(id, from, now.plus(*after), (0, 0), Some(Awaited::Bee), reason)
-            }
-            Self::Submitted { process, poll_after } => file.submit(id, from, process, now.plus(*poll_after)),
-        }
     }
 }

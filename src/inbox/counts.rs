@@ -1,10 +1,7 @@
 //! How many entries there are, and how long they wait. Cheap at any size.
 
-use rusqlite::{Connection, OptionalExtension};
-
-use super::schema::live;
 use super::state::StateName;
-use super::{Inbox, InboxError};
+use super::{Inbox, InboxError, Store};
 use crate::domain::clock::Timestamp;
 
 /// Number of entries in each state.
@@ -24,6 +21,8 @@ pub struct Counts {
     pub quarantined: u64,
     /// When the oldest entry that is not ended was received.
     pub oldest: Option<Timestamp>,
+    /// There are so many that some of these numbers are estimates.
+    pub is_estimate: bool,
 }
 
 impl Counts {
@@ -38,6 +37,17 @@ impl Counts {
         }
     }
 
+    pub(super) const fn of_mut(&mut self, state: StateName) -> &mut u64 {
+        match state {
+            StateName::Waiting => &mut self.waiting,
+            StateName::Leased => &mut self.leased,
+            StateName::Submitted => &mut self.submitted,
+            StateName::Settled => &mut self.settled,
+            StateName::Dead => &mut self.dead,
+            StateName::Quarantined => &mut self.quarantined,
+        }
+    }
+
     /// Entries on their way.
     pub fn backlog(&self) -> u64 {
         self.waiting + self.leased + self.submitted
@@ -47,36 +57,18 @@ impl Counts {
 impl Inbox {
     /// Number of entries in each state and the age of the oldest that waits.
     pub async fn counts(&self) -> Result<Counts, InboxError> {
-        self.read(counts).await
+        match &self.store {
+            Store::Local(local) => local.counts().await,
+            Store::Postgres(postgres) => postgres.core.counts().await,
+        }
     }
 
     /// When the oldest entry was received that is submitted, or waits without having failed. Tells whether entries
     /// get stuck on their route.
     pub async fn oldest_unattended(&self) -> Result<Option<Timestamp>, InboxError> {
-        self.read(oldest_unattended).await
-    }
-}
-
-pub(super) fn counts(connection: &mut Connection) -> rusqlite::Result<Counts> {
-    let transaction = connection.transaction()?;
-    let mut tally = [0_u64; StateName::ALL.len()];
-    {
-        let mut statement = transaction.prepare_cached("SELECT state, entries FROM tally")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            if let Some(slot) = tally.get_mut(row.get::<_, usize>(0)?) {
-                *slot = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
-            }
+        match &self.store {
+            Store::Local(local) => local.oldest_unattended().await,
+            Store::Postgres(postgres) => postgres.core.oldest_unattended().await,
         }
     }
-    let oldest = transaction.prepare_cached(live::OLDEST)?.query_row([], |row| row.get(0)).optional()?;
-    let [waiting, leased, submitted, settled, dead, quarantined] = tally;
-    Ok(Counts { waiting, leased, submitted, settled, dead, quarantined, oldest: oldest.map(Timestamp::from_millis) })
-}
-
-/// When the oldest entry was received that nobody works on in this process: submitted, or waiting and never failed (one
-/// that failed waits for its own reasons, one that a person asked for takes the direct route anyway).
-fn oldest_unattended(connection: &mut Connection) -> rusqlite::Result<Option<Timestamp>> {
-    let oldest = connection.prepare_cached(live::OLDEST_UNATTENDED)?.query_row([], |row| row.get(0)).optional()?;
-    Ok(oldest.map(Timestamp::from_millis))
 }

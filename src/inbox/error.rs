@@ -39,6 +39,20 @@ pub enum OpenError {
         /// Newest format this program knows.
         known: i64,
     },
+    /// The inbox is set to be in a database, and the file of before still holds something.
+    #[error(
+        "inbox {path} holds entries that are not settled ({left}), and GATEWAY_INBOX_URL has the gateway work on others: start it \
+         without that setting until `check` and `inbox problems` show none left, then set it again"
+    )]
+    LeftBehind { path: PathBuf, left: u64 },
+    /// The URL of an inbox in PostgreSQL cannot be read.
+    #[error("the URL of the inbox's database cannot be read: {message}")]
+    Url { message: String },
+    #[error("the inbox's thread cannot be started; raise the process limit")]
+    Thread {
+        #[source]
+        source: std::io::Error,
+    },
     /// Anything else SQLite reports.
     #[error("inbox {path} cannot be opened: check that the directory is writable and the disk is not full")]
     Sqlite {
@@ -64,13 +78,19 @@ pub enum InboxError {
     #[error("inbox is locked by another program")]
     Busy(#[source] Cause),
     /// The file system refuses writes.
-    #[error("inbox is read-only: check the mount and the file's owner")]
+    #[error("inbox is read-only: check the mount and the file's owner, or which server its URL names")]
     ReadOnly(#[source] Cause),
     #[error("inbox is damaged")]
     Damaged(#[source] Cause),
     /// Any other failure of the store.
     #[error("inbox cannot be written or read")]
     Storage(#[source] Cause),
+    /// The database of an inbox in PostgreSQL gives no answer.
+    #[error("the inbox's database cannot be reached")]
+    Unreachable(#[source] Cause),
+    /// The database of an inbox in PostgreSQL is not to be used as it is. A person has to change it, or the setting.
+    #[error("the inbox's database cannot be used")]
+    Unfit(#[source] Cause),
     /// The writer has stopped.
     #[error("inbox is closed")]
     Closed,
@@ -99,6 +119,8 @@ impl InboxError {
             Self::ReadOnly(_) => "read_only",
             Self::Damaged(_) => "damaged",
             Self::Storage(_) => "storage",
+            Self::Unreachable(_) => "unreachable",
+            Self::Unfit(_) => "unfit",
             Self::Closed => "closed",
         }
     }

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Connection;
-
-use super::event_ids::ENTRIES_OF_EVENT;
-use super::state::StateName;
-use super::{Inbox, InboxError};
+use super::{Inbox, InboxError, Store};
 use crate::domain::ids::EntryId;
 
 /// How the inbox holds an event.
@@ -23,38 +19,17 @@ pub enum Held {
 impl Inbox {
     /// Which of these events are here, by whichever endpoint they came.
     pub async fn holds(&self, ids: Vec<String>) -> Result<BTreeMap<String, Held>, InboxError> {
-        self.read(move |connection| holds(connection, &ids)).await
+        match &self.store {
+            Store::Local(local) => local.holds(ids).await,
+            Store::Postgres(postgres) => postgres.core.holds(&ids).await,
+        }
     }
 
     /// The entries that hold an event, one an endpoint.
     pub async fn entries_of_event(&self, event_id: String) -> Result<Vec<EntryId>, InboxError> {
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(ENTRIES_OF_EVENT)?;
-            let entries = statement.query_map([event_id], |row| row.get(0).map(EntryId))?;
-            let mut entries: Vec<EntryId> = entries.collect::<rusqlite::Result<_>>()?;
-            entries.sort_unstable();
-            Ok(entries)
-        })
-        .await
+        match &self.store {
+            Store::Local(local) => local.entries_of_event(event_id).await,
+            Store::Postgres(postgres) => postgres.core.entries_of_event(&event_id).await,
+        }
     }
-}
-
-fn holds(connection: &mut Connection, ids: &[String]) -> rusqlite::Result<BTreeMap<String, Held>> {
-    let transaction = connection.transaction()?;
-    let question =
-        format!("SELECT max(state <> ?2), max(code IS NOT 'dropped') FROM entries WHERE id IN ({ENTRIES_OF_EVENT})");
-    let mut statement = transaction.prepare_cached(&question)?;
-    let mut held = BTreeMap::new();
-    for id in ids {
-        let found: (Option<bool>, Option<bool>) =
-            statement.query_row((id, StateName::Settled), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let how = match found {
-            (Some(true), _) => Held::Open,
-            (Some(false), Some(false)) => Held::Dropped,
-            (Some(false), _) => Held::Settled,
-            (None, _) => continue,
-        };
-        held.insert(id.clone(), how);
-    }
-    Ok(held)
 }

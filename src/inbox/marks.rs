@@ -3,43 +3,22 @@
 //! A cursor kept here speaks of the entries that are here: whoever restores an older copy of the file has the older cursor
 //! with it, and whoever loses the file loses the cursor too.
 
-use rusqlite::{OptionalExtension, params};
-
-use super::file::InboxFile;
-use super::queue::Request;
-use super::{Inbox, InboxError};
-use crate::domain::clock::Timestamp;
+use super::{Inbox, InboxError, Store};
 
 impl Inbox {
     /// The number under a name, if it was ever set.
     pub async fn mark(&self, name: impl Into<String>) -> Result<Option<i64>, InboxError> {
-        let name = name.into();
-        let question = "SELECT value FROM counters WHERE name = 'mark.' || ?1";
-        self.read(move |connection| connection.query_row(question, [&name], |row| row.get(0)).optional()).await
+        match &self.store {
+            Store::Local(local) => local.mark(name.into()).await,
+            Store::Postgres(postgres) => postgres.core.mark(&name.into()).await,
+        }
     }
 
     /// Sets the number under a name. Resolves when it is durable, and with it everything that was before.
     pub async fn set_mark(&self, name: impl Into<String>, value: i64) -> Result<(), InboxError> {
-        self.ask(Mark { name: name.into(), value }).await
-    }
-}
-
-/// Asks to keep a number under a name.
-struct Mark {
-    name: String,
-    value: i64,
-}
-
-impl Request for Mark {
-    type Done = ();
-
-    fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<()> {
-        file.connection
-            .prepare_cached(
-                "INSERT INTO counters (name, value) VALUES ('mark.' || ?1, ?2)
-                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            )?
-            .execute(params![self.name, self.value])?;
-        Ok(())
+        match &self.store {
+            Store::Local(local) => local.set_mark(name.into(), value).await,
+            Store::Postgres(postgres) => postgres.core.set_mark(&name.into(), value).await,
+        }
     }
 }

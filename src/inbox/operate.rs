@@ -3,23 +3,15 @@
 //! Guarantees: nothing is deleted; what was dropped stays so until an order names it; an entry that is being
 //! worked on is not touched; who did what, when and why stays in the row, and all orders in `orders`. What the changed entries mean for the ledger is decided by whoever leases them.
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::body::{self, Unpacker};
 use super::entry::{DIGEST_PREFIX, NewEntry};
-use super::file::InboxFile;
-use super::order::{Action, NOTE_BYTES_MAX, Order, Refusal, Standing};
-use super::queue::Request;
-use super::report::EntryReport;
+use super::order::{Action, NOTE_BYTES_MAX, Order, Refusal};
 use super::search::Direction;
 use super::selection::Selection;
 use super::state::StateName;
-use super::{Inbox, InboxError, orders};
-use crate::domain::clock::Timestamp;
+use super::{Inbox, InboxError, Store};
 use crate::domain::ids::EntryId;
-use crate::domain::outcome::{DROPPED, ProblemCode};
-use crate::stripe::event::Event;
 
 /// Most entries changed in one transaction.
 pub const STEP_ENTRIES_MAX: usize = 200;
@@ -52,6 +44,16 @@ impl OrderStep {
     }
 }
 
+/// Whether an entry goes by the id of an event, and not by a digest of bytes that are none.
+pub(super) fn is_event(event_id: &str) -> bool {
+    !event_id.starts_with(DIGEST_PREFIX)
+}
+
+/// The beginning of a text that is not longer than may be kept.
+pub(super) fn short(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(NOTE_BYTES_MAX)).unwrap_or(text)
+}
+
 impl Inbox {
     /// Does what is ordered to the next entries of a selection, oldest first: at most [`STEP_ENTRIES_MAX`] of them, in one
     /// transaction. Call again from `next` until there is none. With `dry_run` nothing is changed.
@@ -71,7 +73,13 @@ impl Inbox {
         let page = self.page(&selection, Direction::Oldest, after, STEP_ENTRIES_MAX).await?;
         let action = order.action;
         let is_named = selection.is_by_id();
-        let entries = self.read(move |connection| consider(connection, page.entries, action, is_named)).await?;
+        let entries = match &self.store {
+            Store::Local(local) => local.consider(page.entries, action, is_named).await?,
+            Store::Postgres(postgres) => {
+                let entries: Vec<EntryId> = page.entries.iter().map(|entry| entry.entry).collect();
+                postgres.core.consider(&entries, action, is_named).await?
+            }
+        };
         let mut step = OrderStep { entries, next: page.next };
         let entries: Vec<EntryId> =
             step.entries.iter().filter(|entry| entry.refused.is_none()).map(|entry| entry.entry).collect();
@@ -79,14 +87,17 @@ impl Inbox {
         if dry_run || action == Action::Refetch || entries.is_empty() {
             return Ok(step);
         }
-        let operated = self.ask(Operate { entries, order: order.clone(), is_named }).await?;
+        let operated = match &self.store {
+            Store::Local(local) => local.operate(entries, order.clone(), is_named).await?,
+            Store::Postgres(postgres) => postgres.core.operate(&entries, order, is_named).await?,
+        };
         // What changed between the look and the transaction is told as it was found there.
         for (entry, done) in step.entries.iter_mut().filter(|entry| entry.refused.is_none()).zip(operated) {
             entry.refused = done.err();
         }
         self.urge();
         if action == Action::Drop {
-            self.drops.notify_one();
+            self.bells.drops.notify_one();
         }
         Ok(step)
     }
@@ -99,7 +110,10 @@ impl Inbox {
         order: &Order,
         is_named: bool,
     ) -> Result<Result<(), Refusal>, InboxError> {
-        let done = self.ask(Refetch { entry, fetched, order: order.clone(), is_named }).await?;
+        let done = match &self.store {
+            Store::Local(local) => local.refetched(entry, fetched, order.clone(), is_named).await?,
+            Store::Postgres(postgres) => postgres.core.refetched(entry, &fetched, order, is_named).await?,
+        };
         self.urge();
         Ok(done)
     }
@@ -108,177 +122,11 @@ impl Inbox {
     pub async fn hasten(&self, entries: Vec<EntryId>) -> Result<usize, InboxError> {
         let mut hastened = 0;
         for entries in entries.chunks(STEP_ENTRIES_MAX) {
-            hastened += self.ask(Hasten { entries: entries.to_vec() }).await?;
+            hastened += match &self.store {
+                Store::Local(local) => local.hasten(entries.to_vec()).await?,
+                Store::Postgres(postgres) => postgres.core.hasten(entries).await?,
+            };
         }
         Ok(hastened)
-    }
-}
-
-/// What would become of entries.
-fn consider(
-    connection: &Connection,
-    entries: Vec<EntryReport>,
-    action: Action,
-    is_named: bool,
-) -> rusqlite::Result<Vec<OrderedEntry>> {
-    let mut unpacker = Unpacker::default();
-    let consider = |entry: EntryReport| {
-        let is_malformed = entry.code.as_deref() == Some(ProblemCode::Malformed.as_str());
-        let refused = if action == Action::Release && is_malformed {
-            let body = body::of_entry(connection, &mut unpacker, entry.entry.0)?.unwrap_or_default();
-            Event::parse(&body).err().map(|_| Refusal::NothingToApply)
-        } else {
-            let has_body = has_body(connection, entry.entry.0)?;
-            let is_event = is_event(&entry.event_id);
-            let code = entry.code.as_deref().or(entry.outcome.as_deref());
-            action.check(Standing { state: entry.state, code, has_body, is_event, is_named }).err()
-        };
-        Ok(OrderedEntry {
-            entry: entry.entry,
-            event_id: entry.event_id,
-            event_type: entry.event_type,
-            state: entry.state,
-            code: entry.code.or(entry.outcome),
-            refused,
-        })
-    };
-    entries.into_iter().map(consider).collect()
-}
-
-/// Asks to do what a person ordered, to entries that stand as they have to.
-struct Operate {
-    entries: Vec<EntryId>,
-    order: Order,
-    is_named: bool,
-}
-
-impl Request for Operate {
-    /// In order: whether the entry was changed, or why not.
-    type Done = Vec<Result<(), Refusal>>;
-
-    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Self::Done> {
-        self.entries.iter().map(|entry| operate(file, entry.0, &self.order, self.is_named, now)).collect()
-    }
-}
-
-/// Asks to take up an entry again with another body.
-struct Refetch {
-    entry: EntryId,
-    fetched: NewEntry,
-    order: Order,
-    is_named: bool,
-}
-
-impl Request for Refetch {
-    /// Whether the entry was changed, or why not.
-    type Done = Result<(), Refusal>;
-
-    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Self::Done> {
-        let done = operate(file, self.entry.0, &self.order, self.is_named, now)?;
-        if done.is_ok() {
-            let (body, bytes) = self.fetched.stored_body();
-            file.connection
-                .prepare_cached("INSERT OR REPLACE INTO bodies (entry, body, bytes) VALUES (?1, ?2, ?3)")?
-                .execute(params![self.entry.0, body, bytes])?;
-        }
-        Ok(done)
-    }
-}
-
-fn operate(
-    file: &mut InboxFile,
-    entry: i64,
-    order: &Order,
-    is_named: bool,
-    now: Timestamp,
-) -> rusqlite::Result<Result<(), Refusal>> {
-    let found: Option<(StateName, Option<String>, Option<String>, String)> = file
-        .connection
-        .prepare_cached("SELECT state, code, reason, event_id FROM entries WHERE id = ?1")?
-        .query_row([entry], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-        .optional()?;
-    let Some((from, code, reason, event_id)) = found else { return Ok(Err(Refusal::Gone)) };
-    let (has_body, is_event) = (has_body(&file.connection, entry)?, is_event(&event_id));
-    let standing = Standing { state: from, code: code.as_deref(), has_body, is_event, is_named };
-    if let Err(refusal) = order.action.check(standing) {
-        return Ok(Err(refusal));
-    }
-    // How it stood before is part of its story.
-    let before = match (code, reason) {
-        (Some(code), Some(reason)) => format!("was {from}, {code}: {reason}"),
-        (Some(code), None) => format!("was {from}, {code}"),
-        (None, _) => format!("was {from}"),
-    };
-    let to = match order.action {
-        Action::Replay | Action::Release | Action::Refetch => StateName::Waiting,
-        Action::Drop => StateName::Settled,
-    };
-    let (by, note) = (order.by.as_deref().map(short), order.note.as_deref().map(short));
-    let is = |action: Action| (order.action == action).then_some(now.millis());
-    file.connection
-        .prepare_cached(
-            "UPDATE entries SET state = ?2, due_at = ?3, lease_token = NULL,
-                 attempts = IIF(?3 IS NULL, attempts, 0), crashes = IIF(?3 IS NULL, crashes, 0),
-                 process_id = NULL, ended_at = ?4, code = ?5, reason = ?6,
-                 released_at = COALESCE(?7, released_at), replayed_at = COALESCE(?8, replayed_at),
-                 action = ?9, action_at = ?10, action_by = ?11, action_note = ?12
-             WHERE id = ?1",
-        )?
-        .execute(params![
-            entry,
-            to,
-            (to == StateName::Waiting).then_some(now.millis()),
-            is(Action::Drop),
-            is(Action::Drop).map(|_| DROPPED),
-            short(&before),
-            is(Action::Release),
-            is(Action::Replay).or(is(Action::Refetch)),
-            order.action.as_str(),
-            now.millis(),
-            by,
-            note,
-        ])?;
-    let untold =
-        order.action == Action::Drop && is_event && !orders::lives_elsewhere(&file.connection, &event_id, entry)?;
-    let kept = Order { action: order.action, by: by.map(str::to_owned), note: note.map(str::to_owned) };
-    orders::record(&file.connection, entry, &kept, short(&before), untold, now)?;
-    file.moved(from, to);
-    Ok(Ok(()))
-}
-
-fn has_body(connection: &Connection, entry: i64) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM bodies WHERE entry = ?1)")?
-        .query_row([entry], |row| row.get(0))
-}
-
-/// Whether an entry goes by the id of an event, and not by a digest of bytes that are none.
-fn is_event(event_id: &str) -> bool {
-    !event_id.starts_with(DIGEST_PREFIX)
-}
-
-/// The beginning of a text that is not longer than may be kept.
-fn short(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(NOTE_BYTES_MAX)).unwrap_or(text)
-}
-
-/// Asks to try waiting entries now instead of later. Leaves no mark on them.
-struct Hasten {
-    entries: Vec<EntryId>,
-}
-
-impl Request for Hasten {
-    /// How many waited.
-    type Done = usize;
-
-    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<usize> {
-        let mut statement = file
-            .connection
-            .prepare_cached("UPDATE entries SET due_at = MIN(due_at, ?2) WHERE id = ?1 AND state = 0")?;
-        let mut waited = 0;
-        for entry in &self.entries {
-            waited += statement.execute(params![entry.0, now.millis()])?;
-        }
-        Ok(waited)
     }
 }

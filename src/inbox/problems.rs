@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
 use super::state::StateName;
-use super::{Inbox, InboxError};
+use super::{Inbox, InboxError, Store};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
 use crate::domain::outcome::ProblemCode;
@@ -45,71 +44,6 @@ pub struct Problems {
 
 /// How many entries wait for a person, by code and event type.
 pub type ProblemCounts = BTreeMap<(String, String), u64>;
-
-impl Inbox {
-    /// Everything that waits for a person, with a sample of each kind.
-    pub async fn problems(&self) -> Result<Problems, InboxError> {
-        self.read(|connection| {
-            let transaction = connection.transaction()?;
-            let mut statement = transaction.prepare_cached(
-                "SELECT state, COALESCE(code, ''), event_type, COUNT(*), MIN(ended_at), MAX(ended_at)
-                 FROM entries WHERE state > 3 GROUP BY state, code, event_type ORDER BY COUNT(*) DESC",
-            )?;
-            let mut sample = transaction.prepare_cached(
-                "SELECT id, reason FROM entries WHERE state > 3 AND state = ?1 AND code IS ?2 AND event_type = ?3
-                 ORDER BY ended_at DESC LIMIT 1",
-            )?;
-            let mut problems = Problems::default();
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let state: StateName = row.get(0)?;
-                let (code, event_type): (String, String) = (row.get(1)?, row.get(2)?);
-                let count: u64 = row.get(3)?;
-                problems.entries += count;
-                if problems.groups.len() >= GROUPS_MAX {
-                    continue;
-                }
-                let (id, reason): (Option<i64>, Option<String>) = sample
-                    .query_row(params![state, code, event_type], |row| Ok((row.get(0)?, row.get(1)?)))
-                    .or_else(|error| match error {
-                        rusqlite::Error::QueryReturnedNoRows => Ok((None, None)),
-                        error => Err(error),
-                    })?;
-                let time = |column| row.get::<_, Option<i64>>(column).map(|at| Timestamp::from_millis(at.unwrap_or(0)));
-                problems.groups.push(ProblemGroup {
-                    state,
-                    count,
-                    oldest: time(4)?,
-                    newest: time(5)?,
-                    sample_entry: id.map(EntryId),
-                    sample_reason: reason,
-                    advice: advice(state, &code).to_owned(),
-                    code,
-                    event_type,
-                });
-            }
-            Ok(problems)
-        })
-        .await
-    }
-
-    /// How many entries wait for a person, by code and event type. Reads an index only.
-    pub async fn problem_counts(&self) -> Result<ProblemCounts, InboxError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT COALESCE(code, ''), event_type, COUNT(*) FROM entries WHERE state > 3
-                 GROUP BY state, code, event_type",
-            )?;
-            let mut counts = ProblemCounts::new();
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                *counts.entry((row.get(0)?, row.get(1)?)).or_default() += row.get::<_, u64>(2)?;
-            }
-            Ok(counts)
-        })
-        .await
-    }
-}
 
 /// What an operator can do about entries that ended with a code.
 pub fn advice(state: StateName, code: &str) -> &'static str {
@@ -153,5 +87,23 @@ pub fn advice(state: StateName, code: &str) -> &'static str {
              `inbox release` if it is genuine, `inbox drop` if not; `inbox replay` after a change of the rules"
         }
         None => "read the reason, mend the cause, then `inbox replay`; `inbox drop` if it should never be applied",
+    }
+}
+
+impl Inbox {
+    /// Everything that waits for a person, with a sample of each kind.
+    pub async fn problems(&self) -> Result<Problems, InboxError> {
+        match &self.store {
+            Store::Local(local) => local.problems().await,
+            Store::Postgres(postgres) => postgres.core.problems().await,
+        }
+    }
+
+    /// How many entries wait for a person, by code and event type. Reads an index only.
+    pub async fn problem_counts(&self) -> Result<ProblemCounts, InboxError> {
+        match &self.store {
+            Store::Local(local) => local.problem_counts().await,
+            Store::Postgres(postgres) => postgres.core.problem_counts().await,
+        }
     }
 }

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
-use super::body::{self, Unpacker};
-use super::orders::{self, PastOrder};
-use super::report::{COLUMNS, EntryReport};
+use super::orders::PastOrder;
+use super::report::EntryReport;
 use super::subject::Subject;
-use super::{Inbox, InboxError};
+use super::{Inbox, InboxError, Store};
 use crate::domain::ids::EntryId;
 
 /// What a user's id is replaced by.
@@ -51,23 +49,20 @@ impl BodyReport {
     }
 }
 
+impl EntryStory {
+    pub(super) fn new(entry: EntryReport, body: Option<BodyReport>, orders: Vec<PastOrder>) -> Self {
+        let took = entry.ended.map(|ended| ended.since(entry.received));
+        let took_ms = took.as_ref().map(Duration::as_millis).and_then(|millis| u64::try_from(millis).ok());
+        Self { entry, took_ms, body, orders }
+    }
+}
+
 impl Inbox {
     /// Everything about one entry; `None` when there is none of this number. With `reveal`, its body too.
     pub async fn story(&self, entry: EntryId, reveal: bool) -> Result<Option<EntryStory>, InboxError> {
-        self.read(move |connection| {
-            let transaction = connection.transaction()?;
-            let found = transaction
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1"))?
-                .query_row([entry.0], EntryReport::of)
-                .optional()?;
-            let Some(report) = found else { return Ok(None) };
-            let body = body::of_entry(&transaction, &mut Unpacker::default(), entry.0)?
-                .map(|body| BodyReport::of(&body, reveal));
-            let took = report.ended.map(|ended| ended.since(report.received));
-            let took_ms = took.as_ref().map(Duration::as_millis).and_then(|millis| u64::try_from(millis).ok());
-            let orders = orders::of_entry(&transaction, entry.0)?;
-            Ok(Some(EntryStory { entry: report, took_ms, body, orders }))
-        })
-        .await
+        match &self.store {
+            Store::Local(local) => local.story(entry, reveal).await,
+            Store::Postgres(postgres) => postgres.core.story(entry, reveal).await,
+        }
     }
 }

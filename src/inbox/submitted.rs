@@ -3,13 +3,8 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::conclude::{Concluded, Conclusion};
-use super::file::InboxFile;
-use super::queue::Request;
-use super::state::StateName;
-use super::{Inbox, InboxError};
+use super::{Inbox, InboxError, Store};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EntryId, EventId, ProcessId};
 use crate::domain::trace::TraceContext;
@@ -41,14 +36,21 @@ pub struct SubmittedEntry {
 }
 
 impl Inbox {
-    /// Processes that hold entries, at most `limit`, by the time at which to ask about them.
+    /// Processes that hold entries, at most `limit`, by the time at which to ask about them. Of an inbox that several gateways
+    /// share, those that this one is to ask about.
     pub async fn submitted(&self, limit: u32) -> Result<Vec<SubmittedProcess>, InboxError> {
-        self.read(move |connection| submitted(connection, limit)).await
+        match &self.store {
+            Store::Local(local) => local.submitted(limit).await,
+            Store::Postgres(postgres) => postgres.core.submitted(limit).await,
+        }
     }
 
     /// The entries that a process holds.
     pub async fn entries_of(&self, process: ProcessId) -> Result<Vec<SubmittedEntry>, InboxError> {
-        self.read(move |connection| entries_of(connection, &process)).await
+        match &self.store {
+            Store::Local(local) => local.entries_of(process).await,
+            Store::Postgres(postgres) => postgres.core.entries_of(&process).await,
+        }
     }
 
     /// Ends the stay of entries with a process. Tells per entry, in order, whether that process still held it; one that
@@ -61,7 +63,10 @@ impl Inbox {
         if conclusions.is_empty() {
             return Ok(Vec::new());
         }
-        self.ask(ConcludeSubmitted { process, conclusions }).await
+        match &self.store {
+            Store::Local(local) => local.conclude_submitted(process, conclusions).await,
+            Store::Postgres(postgres) => postgres.core.conclude_submitted(&process, &conclusions).await,
+        }
     }
 
     /// Sets after how long to ask about processes next.
@@ -69,93 +74,9 @@ impl Inbox {
         if polls.is_empty() {
             return Ok(());
         }
-        self.ask(Postpone { polls }).await
-    }
-}
-
-/// Asks to end the stay of entries with a process.
-struct ConcludeSubmitted {
-    process: ProcessId,
-    conclusions: Vec<(EntryId, Conclusion)>,
-}
-
-impl Request for ConcludeSubmitted {
-    type Done = Vec<Concluded>;
-
-    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Vec<Concluded>> {
-        let conclude = |(entry, conclusion): &(EntryId, Conclusion)| {
-            let held: Option<i64> = file
-                .connection
-                .prepare_cached("SELECT id FROM entries WHERE id = ?1 AND state = 2 AND process_id = ?2")?
-                .query_row(params![entry.0, self.process.as_str()], |row| row.get(0))
-                .optional()?;
-            let Some(id) = held else { return Ok(Concluded::LeaseLost) };
-            conclusion.apply(file, id, StateName::Submitted, now)?;
-            Ok(Concluded::Done)
-        };
-        self.conclusions.iter().map(conclude).collect()
-    }
-
-    /// A process whose end was forgotten is asked about again.
-    fn must_survive(&self) -> bool {
-        self.conclusions.iter().any(|(_, conclusion)| conclusion.must_survive())
-    }
-}
-
-/// Asks to poll processes at other times.
-struct Postpone {
-    polls: Vec<(ProcessId, Duration)>,
-}
-
-impl Request for Postpone {
-    type Done = ();
-
-    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<()> {
-        let mut statement =
-            file.connection.prepare_cached("UPDATE entries SET due_at = ?2 WHERE state = 2 AND process_id = ?1")?;
-        for (process, after) in &self.polls {
-            statement.execute(params![process.as_str(), now.plus(*after).millis()])?;
+        match &self.store {
+            Store::Local(local) => local.postpone(polls).await,
+            Store::Postgres(postgres) => postgres.core.postpone(&polls).await,
         }
-        Ok(())
     }
-
-    fn must_survive(&self) -> bool {
-        false
-    }
-}
-
-/// Processes that hold entries, the ones to ask about first.
-fn submitted(connection: &mut Connection, limit: u32) -> rusqlite::Result<Vec<SubmittedProcess>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT process_id, COUNT(*), MIN(iif(code IS 'awaits_bee', NULL, received_at)), MIN(due_at) AS poll FROM entries
-         WHERE state = 2 GROUP BY process_id ORDER BY poll LIMIT ?1",
-    )?;
-    let rows = statement.query_map([limit], |row| {
-        Ok(SubmittedProcess {
-            process: ProcessId::new(row.get::<_, Option<String>>(0)?.unwrap_or_default()),
-            entries: row.get(1)?,
-            oldest: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_millis),
-            poll: Timestamp::from_millis(row.get::<_, Option<i64>>(3)?.unwrap_or(0)),
-        })
-    })?;
-    rows.collect()
-}
-
-/// The entries that a process holds.
-fn entries_of(connection: &mut Connection, process: &ProcessId) -> rusqlite::Result<Vec<SubmittedEntry>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, event_id, event_type, attempts, received_at, traceparent FROM entries
-         WHERE state = 2 AND process_id = ?1 ORDER BY id",
-    )?;
-    let rows = statement.query_map([process.as_str()], |row| {
-        Ok(SubmittedEntry {
-            entry: EntryId(row.get(0)?),
-            event_id: EventId::new(row.get::<_, String>(1)?),
-            event_type: row.get(2)?,
-            attempts: row.get(3)?,
-            received: Timestamp::from_millis(row.get(4)?),
-            trace: row.get::<_, Option<String>>(5)?.as_deref().and_then(TraceContext::parse),
-        })
-    })?;
-    rows.collect()
 }

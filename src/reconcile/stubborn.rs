@@ -55,6 +55,8 @@ impl ReconcileError {
                 | InboxError::ReadOnly(_)
                 | InboxError::Damaged(_)
                 | InboxError::Storage(_)
+                | InboxError::Unreachable(_)
+                | InboxError::Unfit(_)
                 | InboxError::Closed => None,
             },
             Self::TooMany | Self::TooManySubscriptions | Self::Scratch(_) => None,

@@ -112,7 +112,7 @@ impl Server {
 }
 
 /// A database of a test's own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Database {
     server: &'static Server,
     name: String,
@@ -239,13 +239,14 @@ async fn create_database(admin: &mut PgConnection, name: &str) {
 }
 
 /// The system account that runs the server.
-enum Account {
+#[derive(Debug)]
+pub(crate) enum Account {
     Own,
     Postgres { uid: u32, gid: u32 },
 }
 
 impl Account {
-    fn for_server() -> Self {
+    pub(crate) fn for_server() -> Self {
         let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
         if root {
             Self::Postgres { uid: number("id", &["-u", "postgres"]), gid: number("id", &["-g", "postgres"]) }
@@ -254,13 +255,13 @@ impl Account {
         }
     }
 
-    fn own(&self, dir: &Path) {
+    pub(crate) fn own(&self, dir: &Path) {
         if let Self::Postgres { uid, gid } = self {
             chown(dir, Some(*uid), Some(*gid)).expect("root may give a directory away");
         }
     }
 
-    fn command(&self, program: &Path) -> Command {
+    pub(crate) fn command(&self, program: &Path) -> Command {
         match self {
             Self::Own => Command::new(program),
             Self::Postgres { uid, gid } => {
@@ -273,7 +274,7 @@ impl Account {
     }
 
     /// A fresh data directory to copy, made once for all test processes: copying takes a tenth of the time.
-    fn template(&self, dir: &Path) -> PathBuf {
+    pub(crate) fn template(&self, dir: &Path) -> PathBuf {
         let version = Command::new(binary("initdb")).arg("--version").output().expect("initdb runs");
         let version: String =
             String::from_utf8_lossy(&version.stdout).chars().filter(char::is_ascii_alphanumeric).collect();
@@ -293,7 +294,7 @@ impl Account {
         template
     }
 
-    fn copy(&self, from: &Path, to: &Path) {
+    pub(crate) fn copy(&self, from: &Path, to: &Path) {
         run(Command::new("cp").arg("-R").arg(from).arg(to));
         run(Command::new("chmod").args(["-R", "u=rwX,go="]).arg(to));
         if let Self::Postgres { uid, gid } = self {
@@ -382,7 +383,7 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port is free");
     listener.local_addr().expect("a bound listener has an address").port()
 }
@@ -396,7 +397,7 @@ fn number(program: &str, args: &[&str]) -> u32 {
 }
 
 /// The program from `PATH`, else from the newest of Debian's version directories.
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut found: Vec<PathBuf> =
         std::env::split_paths(&path).map(|dir| dir.join(name)).filter(|file| file.is_file()).take(1).collect();

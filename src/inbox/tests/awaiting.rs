@@ -3,6 +3,11 @@
 use super::*;
 use crate::inbox::lease::CRASHES_ALONE;
 
+on_every_store! {
+    an_entry_that_waits_for_stripe_pays_no_attempt_and_does_not_make_the_colony_look_slow,
+    an_entry_that_waits_for_a_bee_is_known_as_such_while_a_process_has_it,
+}
+
 /// More crashes than give an entry up.
 const CRASHES: i64 = CRASHES_MAX + 4;
 
@@ -67,9 +72,7 @@ async fn a_note_is_made_for_entries_of_earlier_crashes_alone_and_ends_with_the_l
     assert_eq!((again[0].crashes, crashes(&fixture)), (0, vec![1]), "the lease of before says nothing about this one");
 }
 
-#[tokio::test]
-async fn an_entry_that_waits_for_stripe_pays_no_attempt_and_does_not_make_the_colony_look_slow() {
-    let fixture = Fixture::new();
+async fn an_entry_that_waits_for_stripe_pays_no_attempt_and_does_not_make_the_colony_look_slow(fixture: Fixture) {
     fixture.append("evt_1").await;
     assert_eq!(fixture.inbox().oldest_unattended().await.unwrap(), Some(START));
     for _ in 0..3 {
@@ -86,4 +89,23 @@ async fn an_entry_that_waits_for_stripe_pays_no_attempt_and_does_not_make_the_co
     fixture.inbox().conclude(vec![(leased.lease, retry)]).await.unwrap();
     assert_eq!(fixture.inbox().oldest_unattended().await.unwrap(), Some(START));
     assert!(!fixture.lease(1).await[0].awaited_stripe);
+}
+
+async fn an_entry_that_waits_for_a_bee_is_known_as_such_while_a_process_has_it(fixture: Fixture) {
+    fixture.append("evt_1").await;
+    let [leased] = fixture.lease(1).await.try_into().unwrap();
+    let wait = Conclusion::AwaitBee { after: MINUTE, reason: "no key".into() };
+    fixture.inbox().conclude(vec![(leased.lease, wait)]).await.unwrap();
+    assert_eq!(fixture.inbox().oldest_unattended().await.unwrap(), None);
+    fixture.clock.advance(MINUTE);
+    let [leased] = fixture.lease(1).await.try_into().unwrap();
+    assert_eq!((leased.attempts, leased.awaits_bee, leased.awaited_stripe), (0, true, false));
+    let entry = leased.lease.entry();
+    submit(&fixture, vec![leased], "p1", Duration::ZERO).await;
+    let processes = fixture.inbox().submitted(10).await.unwrap();
+    assert_eq!((processes[0].entries, processes[0].oldest), (1, None), "it has nowhere else to go");
+    assert_eq!(fixture.inbox().oldest_unattended().await.unwrap(), None);
+    let retry = Conclusion::Retry { after: Duration::ZERO, counted: false, reason: "later".into() };
+    fixture.inbox().conclude_submitted(ProcessId::new("p1"), vec![(entry, retry)]).await.unwrap();
+    assert!(!fixture.lease(1).await[0].awaits_bee);
 }

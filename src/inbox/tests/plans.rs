@@ -1,6 +1,6 @@
 //! Statements that run often find their rows, however many entries there are.
 
-use super::schema::live;
+use super::super::local::schema::live;
 use super::*;
 
 /// How SQLite would carry out a statement, a line a step.

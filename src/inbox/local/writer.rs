@@ -12,12 +12,12 @@ use tokio::sync::{mpsc, watch};
 
 use super::checkpoint::Extent;
 use super::claim::Claim;
-use super::error::{FSYNC_FAILED, InboxError, is_failed_fsync};
 use super::file::InboxFile;
 use super::queue::{Message, Queued, Weight};
 use super::schema::PAGE_BYTES;
-use super::stats::WriterStats;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::inbox::error::{FSYNC_FAILED, InboxError, is_failed_fsync};
+use crate::inbox::stats::WriterStats;
 
 /// Pages are moved into the file whenever the log has grown by about this many bytes. Commits wait for the disk while it
 /// syncs what was moved.
@@ -181,4 +181,62 @@ fn group_bytes(group: &Group) -> u64 {
         })
         .sum();
     COMMIT_PAGES * PAGE_BYTES + bodies as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::super::claim::claim;
+    use super::super::queue::Asked;
+    use super::super::schema::CREATE;
+    use super::super::{checkpoint, lease};
+    use super::*;
+    use crate::domain::ids::EndpointName;
+    use crate::inbox::entry::{Door, NewEntry};
+    use crate::stripe::envelope::Envelope;
+    use crate::stripe::tests::delivery;
+
+    const START: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+    #[test]
+    fn after_a_fatal_fault_nothing_is_written_or_moved_and_requests_are_refused() {
+        let body = br#"{"id":"evt_1","object":"event","type":"invoice.paid","livemode":true}"#;
+        let envelope = Envelope::read(body).unwrap();
+        let entry = NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(body));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("inbox.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+        connection.execute_batch(CREATE).unwrap();
+        let wal = directory.path().join("inbox.db-wal");
+        let (messages, queue) = mpsc::channel(8);
+        let (checkpoints, requests) = std::sync::mpsc::sync_channel(1);
+        let fatal = watch::Sender::new(Some("the disk failed".to_owned()));
+        let writer = Writer {
+            file: lease::recover(connection, START).unwrap(),
+            queue,
+            group_max: 8,
+            checkpoints,
+            stats: Arc::default(),
+            fatal: fatal.clone(),
+            clock: Clock::manual(START),
+            _claim: claim(directory.path()).unwrap(),
+        };
+        let log_before = std::fs::read(&wal).unwrap();
+        let (asked, mut receipt) = Asked::new(entry);
+        messages.try_send(Message::Request(asked)).unwrap();
+        let (asks, asked) = std::sync::mpsc::sync_channel(1);
+        asks.send(checkpoint::Extent::Finish).unwrap();
+        drop(asks);
+        let checkpointer = Connection::open(&path).unwrap();
+        checkpointer.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+        checkpoint::run(&checkpointer, &asked, &messages.downgrade(), &fatal);
+        drop(messages);
+        writer.run();
+        assert!(!receipt.is_answered(), "acknowledged after the disk failed");
+        assert!(!log_before.is_empty() && std::fs::read(&wal).unwrap() == log_before, "the log was touched");
+        drop(requests);
+    }
 }

@@ -12,16 +12,18 @@ use super::checks::{self, Depth, FILE_NAME, classify};
 use super::claim::{Claim, claim, restore_journal};
 use super::file::InboxFile;
 use super::schema::{APPLICATION_ID, CREATE, FORMAT, PAGE_BYTES, UPGRADES};
-use super::stats::WriterStats;
 use super::writer::Writer;
-use super::{Inbox, InboxError, InboxOptions, InboxThreads, OpenError, checkpoint, lease};
+use super::{LocalInbox, checkpoint, lease};
 use crate::domain::clock::Clock;
 use crate::domain::private;
+use crate::inbox::error::{InboxError, OpenError};
+use crate::inbox::stats::WriterStats;
+use crate::inbox::{InboxOptions, InboxThreads};
 
 /// A file up to this size is read through before the start; a larger one is checked while the gateway runs.
 const CHECK_AT_START_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
-pub(super) fn open(options: &InboxOptions, clock: Clock) -> Result<(Inbox, InboxThreads), OpenError> {
+pub(in crate::inbox) fn open(options: &InboxOptions, clock: &Clock) -> Result<(LocalInbox, InboxThreads), OpenError> {
     let directory = &options.directory;
     private::directory(directory).map_err(|source| OpenError::Path {
         path: directory.clone(),
@@ -62,7 +64,7 @@ struct Parts<'a> {
     checkpointer: Connection,
 }
 
-fn start(options: &InboxOptions, clock: Clock, parts: Parts<'_>) -> Result<(Inbox, InboxThreads), OpenError> {
+fn start(options: &InboxOptions, clock: &Clock, parts: Parts<'_>) -> Result<(LocalInbox, InboxThreads), OpenError> {
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|source| OpenError::Path {
             path: parts.path.to_owned(),
@@ -97,15 +99,7 @@ fn start(options: &InboxOptions, clock: Clock, parts: Parts<'_>) -> Result<(Inbo
         _claim: parts.claim,
     };
     threads.push(spawn("inbox-writer", Box::new(move || writer.run()))?);
-    let inbox = Inbox {
-        messages,
-        reader: Arc::new(Mutex::new(parts.reader)),
-        arrivals: Arc::default(),
-        urgent: Arc::default(),
-        drops: Arc::default(),
-        stats,
-        clock,
-    };
+    let inbox = LocalInbox { messages, reader: Arc::new(Mutex::new(parts.reader)), stats };
     Ok((inbox, InboxThreads { threads, fatal, check }))
 }
 
@@ -157,7 +151,7 @@ fn check(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
 }
 
 /// Brings a file of the format `found` through those of `upgrades` that come after it, whole or not at all.
-pub(super) fn upgrade(connection: &Connection, found: i64, upgrades: &[&str]) -> rusqlite::Result<()> {
+pub(in crate::inbox) fn upgrade(connection: &Connection, found: i64, upgrades: &[&str]) -> rusqlite::Result<()> {
     let formats = (1_i64..).zip(upgrades).filter(|(format, _)| *format >= found);
     let (reached, statements) =
         formats.fold((found, String::new()), |(_, text), (format, upgrade)| (format + 1, text + upgrade));

@@ -9,11 +9,11 @@
 pub(super) const APPLICATION_ID: i64 = 0x4347_494e;
 
 /// Format this program writes. Older ones are brought up to it by [`UPGRADES`] when they are opened.
-pub(super) const FORMAT: i64 = 1;
+pub(in crate::inbox) const FORMAT: i64 = 1;
 
 /// Statements that bring a file of a format to the next one; the first are those for format 1. A release that changes
 /// [`CREATE`] adds its own here and counts [`FORMAT`] up, so that a new file and an old one end with the same tables.
-pub(super) const UPGRADES: &[&str] = &[];
+pub(in crate::inbox) const UPGRADES: &[&str] = &[];
 
 /// Bytes in a page of a new file. A commit writes each page that it touches to the log as a whole, so that small groups
 /// want small pages; ten compressed bodies share one of this size. Written for an entry by a whole gateway at 2,000 requests
@@ -31,7 +31,7 @@ pub(super) const PAGE_BYTES: u64 = 4096;
 ///
 /// `orders` is all that people ordered about an entry, with how it stood before; `untold` is 1 for a drop that the ledger has
 /// still to be told.
-pub(super) const CREATE: &str = "
+pub(in crate::inbox) const CREATE: &str = "
 CREATE TABLE entries (
     id           INTEGER PRIMARY KEY,
     endpoint     TEXT NOT NULL,
@@ -108,35 +108,35 @@ INSERT INTO counters (name, value) VALUES ('next_entry', 1), ('next_token', 1);
 /// Statements about live entries that run often. Each names its index, so that it is refused rather than carried out by
 /// walking over all entries, of which there may be millions. SQLite takes a partial index only when its condition stands
 /// in the statement word for word: `state = 0` alone does not do.
-pub(super) mod live {
+pub(in crate::inbox) mod live {
     /// Waiting entries that are due by `?1`, in order of their due time, at most `?2`.
-    pub(in super::super) const DUE: &str = "
+    pub(in crate::inbox) const DUE: &str = "
         SELECT id, crashes, (SELECT COALESCE(bytes, length(body)) FROM bodies WHERE entry = id) FROM entries INDEXED BY entries_due
         WHERE state = 0 AND state < 3 AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
 
     /// Makes entries whose lease ended by `?2` due at `?1`, with one more crash. Whoever died while the ledger or the Colonies
     /// server had the batch did not die of an entry in it: such a crash has the entry come alone, and no more.
-    pub(in super::super) const RETURN_LEASED: &str = "
+    pub(in crate::inbox) const RETURN_LEASED: &str = "
         UPDATE entries INDEXED BY entries_due SET state = 0, due_at = ?1, lease_token = NULL,
             crashes = crashes + IIF(code = 'awaits_answer' AND crashes >= ?3, 0, 1), code = NULLIF(code, 'awaits_answer')
         WHERE state = 1 AND state < 3 AND due_at <= ?2";
 
     /// Shortens waits and polls that last longer than `?1`.
-    pub(in super::super) const DUE_NO_LATER: &str = "
+    pub(in crate::inbox) const DUE_NO_LATER: &str = "
         UPDATE entries INDEXED BY entries_due SET due_at = ?1 WHERE state IN (0, 2) AND state < 3 AND due_at > ?1";
 
     /// When the next waiting entry is due.
-    pub(in super::super) const NEXT_DUE: &str = "
+    pub(in crate::inbox) const NEXT_DUE: &str = "
         SELECT MIN(due_at) FROM entries INDEXED BY entries_due WHERE state = 0 AND state < 3";
 
     /// Since when the oldest entry is here, or is to be worked on again.
-    pub(in super::super) const OLDEST: &str = "
+    pub(in crate::inbox) const OLDEST: &str = "
         SELECT COALESCE(replayed_at, released_at, received_at) FROM entries INDEXED BY entries_live
         WHERE state < 3 ORDER BY id LIMIT 1";
 
     /// When the oldest entry was received that is submitted, or waits and never failed. One that waits for Stripe is in
     /// nobody else's hands, and one that waits for a bee has nowhere else to go.
-    pub(in super::super) const OLDEST_UNATTENDED: &str = "
+    pub(in crate::inbox) const OLDEST_UNATTENDED: &str = "
         SELECT received_at FROM entries INDEXED BY entries_live
         WHERE state < 3 AND (state = 2 OR (state = 0 AND attempts = 0 AND replayed_at IS NULL AND released_at IS NULL
                                            AND code IS NOT 'awaits_stripe')) AND code IS NOT 'awaits_bee'

@@ -4,8 +4,8 @@ use rusqlite::{Connection, params};
 
 use super::event_ids;
 use super::size_bound::SizeBound;
-use super::state::StateName;
 use crate::domain::clock::Timestamp;
+use crate::inbox::state::StateName;
 
 /// The writing connection.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::error::OpenError;
+use crate::inbox::error::OpenError;
 
 /// The right to the inbox of a directory: no gateway starts on it while this lives.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use rusqlite::params;
 
 use super::file::InboxFile;
-use super::state::StateName;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProcessId;
 use crate::domain::outcome::Awaited;
+use crate::inbox::state::StateName;
 
 impl InboxFile {
     /// Back to waiting until `due`, with so many more failed attempts and so many crashes on record.

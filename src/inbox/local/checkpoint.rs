@@ -9,8 +9,8 @@ use std::sync::mpsc::Receiver;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
-use super::error::{FSYNC_FAILED, is_failed_fsync};
 use super::queue::Message;
+use crate::inbox::error::{FSYNC_FAILED, is_failed_fsync};
 
 /// What the writer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,10 +7,11 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::checks::{self, Depth, FILE_NAME, classify};
-use super::counts::{self, Counts};
-use super::error::OpenError;
+use super::counts;
 use super::schema::FORMAT;
-use super::state::StateName;
+use crate::inbox::counts::Counts;
+use crate::inbox::error::OpenError;
+use crate::inbox::state::StateName;
 
 /// Newest format of inbox files that is known here.
 pub const FORMAT_KNOWN: i64 = FORMAT;

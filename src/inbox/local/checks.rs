@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::error::OpenError;
 use super::schema::{APPLICATION_ID, FORMAT};
+use crate::inbox::error::OpenError;
 
 /// The file of the inbox in its directory.
 pub const FILE_NAME: &str = "inbox.db";

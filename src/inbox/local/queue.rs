@@ -6,9 +6,9 @@
 
 use tokio::sync::oneshot;
 
-use super::error::InboxError;
 use super::file::InboxFile;
 use crate::domain::clock::Timestamp;
+use crate::inbox::error::InboxError;
 
 /// What can be asked of the writer.
 pub(super) trait Request: Send + 'static {

@@ -1,0 +1,29 @@
+//! Everything about one entry, with a short account of its body, or the whole of it when somebody asks for that.
+
+use rusqlite::OptionalExtension;
+
+use super::report::{COLUMNS, report};
+use super::{LocalInbox, body, orders};
+use crate::domain::ids::EntryId;
+use crate::inbox::body::Unpacker;
+use crate::inbox::error::InboxError;
+use crate::inbox::story::{BodyReport, EntryStory};
+
+impl LocalInbox {
+    /// Everything about one entry; `None` when there is none of this number. With `reveal`, its body too.
+    pub(in crate::inbox) async fn story(&self, entry: EntryId, reveal: bool) -> Result<Option<EntryStory>, InboxError> {
+        self.read(move |connection| {
+            let transaction = connection.transaction()?;
+            let found = transaction
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1"))?
+                .query_row([entry.0], report)
+                .optional()?;
+            let Some(found) = found else { return Ok(None) };
+            let body = body::of_entry(&transaction, &mut Unpacker::default(), entry.0)?
+                .map(|body| BodyReport::of(&body, reveal));
+            let orders = orders::of_entry(&transaction, entry.0)?;
+            Ok(Some(EntryStory::new(found, body, orders)))
+        })
+        .await
+    }
+}

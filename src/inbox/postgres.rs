@@ -1,0 +1,314 @@
+//! The inbox in PostgreSQL, for gateways that are many or whose disks do not outlive them.
+//!
+//! Guarantees: those of the inbox (see [`super`]), for all gateways that share the database together. Any of them works on what any
+//! received. Time is the database's. A gateway that dies loses its leases when their time is over; one that stalls concludes
+//! nothing.
+//!
+//! It needs what PostgreSQL-compatible engines share: transactions, row locks with `SKIP LOCKED`, and a retry where another
+//! transaction was in the way. Each statement is one trip and one transaction, so that a pooler may stand between.
+
+mod alerts;
+mod append;
+mod conclude;
+mod database;
+mod fault;
+mod lease;
+mod link;
+mod links;
+mod look;
+mod numbers;
+mod operate;
+mod retain;
+mod schema;
+mod tls;
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::types::Type;
+
+use self::append::Arrival;
+use self::fault::Fault;
+use self::lease::Mark;
+use self::link::Tls;
+use self::links::{LinkOptions, Links};
+use self::numbers::Numbers;
+use self::retain::Cursor;
+use super::entry::{NewEntry, Receipt};
+use super::error::{InboxError, OpenError};
+use super::stats::WriterStats;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::secret::Secret;
+use crate::outbound::database_address::DatabaseAddress;
+
+const TEXTS: Type = Type::TEXT_ARRAY;
+const BIGINTS: Type = Type::INT8_ARRAY;
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time without traffic after which the system asks whether a connection is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How to reach an inbox in PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct PostgresInboxOptions {
+    /// `postgres://…`; several hosts between commas are tried until one can be written to.
+    pub url: Secret,
+    /// Most connections at once.
+    pub connections: usize,
+    /// Longest wait for the answer to a statement.
+    pub deadline: Duration,
+    /// Most events waiting to be stored. One more is refused with [`InboxError::Overloaded`].
+    pub queue_max: usize,
+    /// Most events in one commit.
+    pub group_max: usize,
+    /// Whether a server is taken that loses commits when the power fails.
+    pub allows_unsafe: bool,
+    /// Whose time counts: the database's, or in tests a clock of their own.
+    pub time: Time,
+}
+
+/// Whose time counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// The database's.
+    Database,
+    /// That of the clock that the inbox is opened with.
+    Clock,
+}
+
+impl PostgresInboxOptions {
+    /// Eight connections, and five seconds for a statement.
+    pub fn new(url: Secret) -> Self {
+        Self {
+            url,
+            connections: 8,
+            deadline: Duration::from_secs(5),
+            queue_max: 4096,
+            group_max: 512,
+            allows_unsafe: false,
+            time: Time::Database,
+        }
+    }
+}
+
+/// What every part of the store works with.
+pub(super) struct Core {
+    links: Links,
+    numbers: Numbers,
+    mark: Mark,
+    /// Tokens of leases whose answers were lost.
+    lost_leases: Mutex<Vec<i64>>,
+    swept: Cursor,
+    /// How far this machine's clock is before the database's, in milliseconds.
+    ahead: AtomicI64,
+    /// This life of this gateway.
+    run: i64,
+    clock: Clock,
+    time: Time,
+    pub(super) stats: Arc<WriterStats>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// Handle on an inbox in PostgreSQL. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct PostgresInbox {
+    pub(super) core: Arc<Core>,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+impl PostgresInbox {
+    /// Reads the options. Connects when it is first used. The thread stores what arrives until every handle is gone.
+    pub(super) fn open(
+        options: &PostgresInboxOptions,
+        clock: Clock,
+    ) -> Result<(Self, std::thread::JoinHandle<()>), OpenError> {
+        let DatabaseAddress { mut config, proof, roots } =
+            DatabaseAddress::read(options.url.expose()).map_err(unusable)?;
+        let tls = Tls(tls::settings(proof, roots.as_ref()).map_err(unusable)?);
+        config
+            .application_name("colony-gateway")
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(options.deadline)
+            .keepalives_idle(KEEPALIVE);
+        let stats: Arc<WriterStats> = Arc::default();
+        let links = LinkOptions {
+            config,
+            tls,
+            connections: options.connections,
+            deadline: options.deadline,
+            allows_unsafe: options.allows_unsafe,
+        };
+        let core = Arc::new(Core {
+            links: Links::new(links, Arc::clone(&stats)),
+            numbers: Numbers::default(),
+            mark: Mark::default(),
+            lost_leases: Mutex::default(),
+            swept: Cursor::default(),
+            ahead: AtomicI64::new(0),
+            run: fastrand::i64(1..i64::MAX),
+            clock,
+            time: options.time,
+            stats,
+        });
+        let (arrivals, queue) = mpsc::channel(options.queue_max);
+        let (writer, group_max) = (Arc::clone(&core), options.group_max);
+        let cannot = |source| OpenError::Thread { source };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+        let run = move || runtime.block_on(append::run(writer, queue, group_max));
+        let thread = std::thread::Builder::new().name("inbox-writer".to_owned()).spawn(run).map_err(cannot)?;
+        Ok((Self { core, arrivals }, thread))
+    }
+
+    /// Asks for an entry to be stored, unless too many wait.
+    pub(super) fn try_append(
+        &self,
+        entry: NewEntry,
+    ) -> Result<oneshot::Receiver<Result<Receipt, InboxError>>, InboxError> {
+        let (reply, answer) = oneshot::channel();
+        self.arrivals.try_send(Arrival { entry, reply }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => InboxError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => InboxError::Closed,
+        })?;
+        Ok(answer)
+    }
+
+    /// As [`Self::try_append`], but waits for room.
+    pub(super) async fn append(
+        &self,
+        entry: NewEntry,
+    ) -> Result<oneshot::Receiver<Result<Receipt, InboxError>>, InboxError> {
+        let (reply, answer) = oneshot::channel();
+        self.arrivals.send(Arrival { entry, reply }).await.map_err(|_| InboxError::Closed)?;
+        Ok(answer)
+    }
+}
+
+impl Core {
+    /// Makes the tables where they are missing.
+    pub(super) async fn prepare(&self) -> Result<(), InboxError> {
+        const QUESTION: &str = "SELECT value FROM gateway_inbox.marks WHERE name = $1";
+        let ask = || async { self.links.run(QUESTION, &[(&schema::FORMAT_MARK, Type::TEXT)]).await };
+        let mut asked = ask().await;
+        if asked.as_ref().is_err_and(Fault::is_missing_table) {
+            // Of several gateways that do this at once one may see what another has made by half.
+            let made = self.make_tables().await;
+            asked = ask().await;
+            if asked.as_ref().is_err_and(Fault::is_missing_table) {
+                made?;
+            }
+        }
+        let found: Option<i64> = asked?.rows.first().map(|row| row.get(0));
+        match found {
+            Some(schema::FORMAT) => Ok(()),
+            found => {
+                let found = found.map_or_else(|| "none".to_owned(), |found| found.to_string());
+                let why = format!(
+                    "its tables have format {found}, this program knows {}: run the program that made them",
+                    schema::FORMAT
+                );
+                Err(Fault::unfit(why).into())
+            }
+        }
+    }
+
+    /// Makes schema and tables. A role that owns the schema need not own the database.
+    async fn make_tables(&self) -> Result<(), Fault> {
+        let rows = self.links.run("SELECT to_regnamespace('gateway_inbox') IS NOT NULL", &[]).await?.rows;
+        if rows.first().is_some_and(|row| row.get(0)) {
+            return self.links.run_all(schema::CREATE).await;
+        }
+        self.links.run_all(&[schema::CREATE_SCHEMA, schema::CREATE].concat()).await
+    }
+
+    /// Time for a statement; nothing where the database's counts.
+    fn time(&self) -> Option<i64> {
+        match self.time {
+            Time::Database => None,
+            Time::Clock => Some(self.clock.now().millis()),
+        }
+    }
+
+    /// Takes note of what time it is in the database.
+    fn note_time(&self, database: i64) {
+        self.ahead.store(self.clock.now().millis().saturating_sub(database), Ordering::Relaxed);
+    }
+
+    /// A time of the database's as this machine's clock showed it, for whoever compares it with that clock.
+    fn here(&self, database: i64) -> Timestamp {
+        Timestamp::from_millis(database.saturating_add(self.ahead.load(Ordering::Relaxed)))
+    }
+
+    /// Takes note of whether the last write succeeded.
+    fn wrote(&self, error: Option<&InboxError>) {
+        match error {
+            None => {
+                self.stats.commits.fetch_add(1, Ordering::Relaxed);
+                if !self.stats.writable.swap(true, Ordering::Relaxed) {
+                    tracing::info!("inbox: writes succeed again");
+                }
+            }
+            Some(error) => {
+                self.stats.failures.fetch_add(1, Ordering::Relaxed);
+                if self.stats.writable.swap(false, Ordering::Relaxed) {
+                    let error = error as &dyn std::error::Error;
+                    tracing::error!(error, "inbox: cannot write; webhooks are answered 503");
+                }
+            }
+        }
+    }
+
+    /// The number under a name, if it was ever set.
+    pub(super) async fn mark(&self, name: &str) -> Result<Option<i64>, InboxError> {
+        let question = "SELECT value FROM gateway_inbox.marks WHERE name = $1";
+        let rows = self.links.run(question, &[(&name, Type::TEXT)]).await?.rows;
+        Ok(rows.first().map(|row| row.get(0)))
+    }
+
+    pub(super) async fn set_mark(&self, name: &str, value: i64) -> Result<(), InboxError> {
+        let statement = concat!(
+            "WITH kept AS (INSERT INTO gateway_inbox.marks (name, value) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value RETURNING 1) SELECT ",
+            schema::durable!(),
+            " FROM kept"
+        );
+        self.links.run_durably(statement, &[(&name, Type::TEXT), (&value, Type::INT8)]).await?;
+        Ok(())
+    }
+
+    /// Whether the database takes writes.
+    pub(super) async fn probe(&self) -> Result<(), InboxError> {
+        let probed = self.set_mark("probe", 0).await;
+        self.wrote(probed.as_ref().err());
+        probed
+    }
+}
+
+/// Why the URL of an inbox in PostgreSQL cannot be used.
+fn unusable(message: impl Into<String>) -> OpenError {
+    OpenError::Url { message: message.into() }
+}
+
+/// Milliseconds of a duration, as columns have them.
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A number of things, as columns have them.
+fn number_of(things: usize) -> i64 {
+    i64::try_from(things).unwrap_or(i64::MAX)
+}
+
+/// A text as PostgreSQL takes it: without zero bytes.
+fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { Cow::Borrowed(text) }
+}

@@ -1,0 +1,118 @@
+//! What can go wrong with a statement, and what is known of its effect then.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+
+use super::super::error::{Cause, InboxError};
+
+/// Why a statement has no answer.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    unknown: Option<Unknown>,
+    code: Option<SqlState>,
+    constraint: Option<String>,
+    error: InboxError,
+}
+
+/// Why it is not known whether the statement took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// The connection was refused or broke.
+    Connection,
+    /// No answer within the deadline.
+    Late,
+}
+
+/// What a text says, as a cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Said(String);
+
+impl Fault {
+    pub(super) fn of(error: &tokio_postgres::Error) -> Self {
+        let code = error.code().cloned();
+        let constraint = error.as_db_error().and_then(|error| error.constraint()).map(str::to_owned);
+        let unknown = match &code {
+            None => Some(Unknown::Connection),
+            Some(code) if code.code().starts_with("57P") || code.code().starts_with("08") => Some(Unknown::Connection),
+            Some(_) => None,
+        };
+        // What a statement was about stands in the detail of an error; its message names no data.
+        let cause: Cause = match error.as_db_error() {
+            Some(said) => Arc::new(Said(format!("{}: {}", said.code().code(), said.message()))),
+            None => Arc::new(Said(chain(error))),
+        };
+        let error = match &code {
+            None => InboxError::Unreachable(cause),
+            Some(code) if *code == SqlState::DISK_FULL => InboxError::Full(cause),
+            Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => InboxError::ReadOnly(cause),
+            Some(code) if ["57P", "08", "28", "53"].into_iter().any(|class| code.code().starts_with(class)) => {
+                InboxError::Unreachable(cause)
+            }
+            Some(_) => InboxError::Storage(cause),
+        };
+        Self { unknown, code, constraint, error }
+    }
+
+    pub(super) fn late(after: Duration) -> Self {
+        let cause = Arc::new(Said(format!("no answer within {} s", after.as_secs_f32())));
+        Self { unknown: Some(Unknown::Late), code: None, constraint: None, error: InboxError::Unreachable(cause) }
+    }
+
+    /// What a server warns of that gave up waiting for its standbys.
+    pub(super) fn not_durable() -> Self {
+        let cause =
+            Arc::new(Said("the server did not wait for its standbys, so that its word may not last".to_owned()));
+        Self { unknown: Some(Unknown::Late), code: None, constraint: None, error: InboxError::Unreachable(cause) }
+    }
+
+    /// The database is not to be used as it is.
+    pub(super) fn unfit(why: impl Into<String>) -> Self {
+        Self { unknown: None, code: None, constraint: None, error: InboxError::Unfit(Arc::new(Said(why.into()))) }
+    }
+
+    pub(super) fn closed() -> Self {
+        Self { unknown: None, code: None, constraint: None, error: InboxError::Closed }
+    }
+
+    pub(super) fn unknown(&self) -> Option<Unknown> {
+        self.unknown
+    }
+
+    pub(super) fn is_unfit(&self) -> bool {
+        matches!(self.error, InboxError::Unfit(_))
+    }
+
+    /// Whether a row with the same number of an entry was there.
+    pub(super) fn is_taken_number(&self) -> bool {
+        self.code.as_ref() == Some(&SqlState::UNIQUE_VIOLATION)
+            && self.constraint.as_deref().is_some_and(|name| name.ends_with("_pkey"))
+    }
+
+    /// Whether the tables are not there, or not as this program knows them.
+    pub(super) fn is_missing_table(&self) -> bool {
+        self.code.as_ref().is_some_and(|code| {
+            [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME, SqlState::UNDEFINED_COLUMN].contains(code)
+        })
+    }
+}
+
+impl From<Fault> for InboxError {
+    fn from(fault: Fault) -> Self {
+        fault.error
+    }
+}
+
+fn chain(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

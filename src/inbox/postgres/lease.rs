@@ -1,0 +1,234 @@
+//! Leases: whichever gateway asks first works on what is due, whoever received it.
+//!
+//! A token is random and only compared: a counter could give the same one twice, since leases wait for no disk. A lease whose time
+//! is over is taken by the next who asks, with one more crash on record.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::super::body::Unpacker;
+use super::super::conclude::Conclusion;
+use super::super::error::InboxError;
+use super::super::lease::{CRASHES_ALONE, CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};
+use super::schema::{forgettable, now};
+use super::{BIGINTS, Core, Time, millis};
+use crate::domain::ids::{EndpointName, EntryId, EventId};
+use crate::domain::outcome::{Awaited, ProblemCode};
+use crate::domain::trace::TraceContext;
+
+/// How long leases look only behind the mark below which nothing was due.
+const MARK_FOR: Duration = Duration::from_secs(2);
+
+/// `$2` entries at most, `$3` bytes at most, `$4` token, `$5` duration, `$6` mark. Rows that are not taken are unlocked by the end of
+/// the statement.
+const LEASE: &str = concat!(
+    "WITH t AS (SELECT ",
+    now!(),
+    " AS now), due AS MATERIALIZED (
+        SELECT w.id, w.size, w.due_at,
+            w.crashes + CASE WHEN w.state = 1 AND NOT (w.code IS NOT DISTINCT FROM 'awaits_answer' AND w.crashes >= 2)
+                        THEN 1 ELSE 0 END AS crashes
+        FROM gateway_inbox.work w
+        WHERE w.state IN (0, 1) AND w.due_at <= (SELECT now FROM t) AND w.due_at >= $6
+        ORDER BY w.due_at LIMIT $2 FOR UPDATE OF w SKIP LOCKED
+    ), able AS (
+        SELECT id, crashes, row_number() OVER (ORDER BY due_at, id) AS place,
+            sum(size) OVER (PARTITION BY crashes >= 2 ORDER BY due_at, id) AS bytes
+        FROM due WHERE crashes < 8
+    ), chosen AS (
+        SELECT id, crashes FROM able
+        WHERE CASE WHEN (SELECT crashes >= 2 FROM able WHERE place = 1) THEN place = 1
+                   ELSE crashes < 2 AND (place = 1 OR bytes <= $3) END
+        UNION ALL SELECT id, crashes FROM due WHERE crashes >= 8
+    ), taken AS (
+        UPDATE gateway_inbox.work w SET state = 1, token = $4, due_at = t.now + $5, crashes = c.crashes,
+            code = nullif(w.code, 'awaits_answer')
+        FROM chosen c, t WHERE w.id = c.id
+        RETURNING w.id, w.attempts, w.crashes, w.code, w.released_at, w.replayed_at
+    )
+    SELECT k.id, e.endpoint, e.event_id, e.event_type, k.attempts, k.crashes, k.code, e.received_at, k.released_at,
+        k.replayed_at, e.traceparent, e.body, e.bytes, d.due_at, ",
+    forgettable!(),
+    " FROM taken k JOIN gateway_inbox.entries e ON e.id = k.id JOIN due d ON d.id = k.id ORDER BY d.due_at, k.id"
+);
+
+/// Gives back what leases took whose answers were lost. `$2` tokens.
+const GIVE_BACK: &str = concat!(
+    "WITH given AS (
+        UPDATE gateway_inbox.work SET state = 0, token = NULL, due_at = ",
+    now!(),
+    " WHERE state = 1 AND token = ANY ($2) RETURNING 1)
+    SELECT ",
+    forgettable!(),
+    " FROM given"
+);
+
+/// When the next entry is due, or the next lease over, and what time it is in the database.
+const NEXT_DUE: &str =
+    concat!("SELECT (SELECT min(due_at) FROM gateway_inbox.work WHERE state IN (0, 1) AND due_at >= $2), ", now!());
+
+/// An entry that another gateway received is found after this time at the latest.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Leases with lost answers that are remembered; what others took comes back when their time is over.
+const LOST_MAX: usize = 64;
+
+/// `$2` ids, `$3` tokens, `$4` what is waited for.
+const NOTE: &str = concat!(
+    "WITH noted AS (
+        UPDATE gateway_inbox.work w SET code = $3 FROM unnest($1, $2) AS g (id, token)
+        WHERE w.id = g.id AND w.state = 1 AND w.token = g.token RETURNING 1)
+    SELECT ",
+    forgettable!(),
+    " FROM noted"
+);
+
+const _: () = assert!(CRASHES_ALONE == 2 && CRASHES_MAX == 8);
+
+impl Core {
+    pub(in crate::inbox) async fn lease(&self, request: LeaseRequest) -> Result<Taken, InboxError> {
+        let (count, bytes) = (count(request.entries_max), count(request.bytes_max));
+        let token = draw_token();
+        let mark = self.mark.low();
+        let parameters: [super::link::Parameter<'_>; 6] = [
+            (&self.time(), Type::INT8),
+            (&count, Type::INT8),
+            (&bytes, Type::INT8),
+            (&token, Type::INT8),
+            (&millis(request.duration), Type::INT8),
+            (&mark, Type::INT8),
+        ];
+        self.give_back_lost().await?;
+        let answer = self.links.run(LEASE, &parameters).await;
+        // What it took would wait for the end of a lease that nobody knows of, and a crash be counted where none was.
+        if !matches!(&answer, Ok(answer) if !answer.is_again) {
+            let mut lost = self.lost_leases.lock().unwrap_or_else(PoisonError::into_inner);
+            if lost.len() < LOST_MAX {
+                lost.push(token);
+            }
+        }
+        let rows = match answer {
+            // With the first answer lost, the token is good for entries that are not known here.
+            Ok(answer) if answer.is_again => {
+                self.give_back_lost().await?;
+                return Ok(Taken { entries: Vec::new(), next_due: Some(self.clock.now()) });
+            }
+            answer => answer?.rows,
+        };
+        self.mark.looked(mark, rows.first().map(|row| row.get(13)));
+        let mut unpacker = Unpacker::default();
+        let (mut entries, mut crashing) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in rows {
+            let leased = self.read(&row, token, &mut unpacker);
+            if i64::from(leased.crashes) >= CRASHES_MAX {
+                let reason = format!("worked on alone when the gateway died, {CRASHES_MAX} times");
+                let code = ProblemCode::CrashLoop.as_str().to_owned();
+                crashing.push((leased.lease, Conclusion::Dead { code, reason }));
+            } else {
+                entries.push(leased);
+            }
+        }
+        if !crashing.is_empty() {
+            self.conclude(&crashing).await?;
+        }
+        let mark = self.mark.low();
+        let rows = self.links.run(NEXT_DUE, &[(&self.time(), Type::INT8), (&mark, Type::INT8)]).await?.rows;
+        let next_due = rows.first().and_then(|row| {
+            self.note_time(row.get(1));
+            row.get::<_, Option<i64>>(0).map(|due| self.here(due))
+        });
+        let look_again = self.clock.now().plus(LOOK_AGAIN);
+        let next_due = match self.time {
+            Time::Clock => next_due,
+            Time::Database => Some(next_due.map_or(look_again, |due| due.min(look_again))),
+        };
+        Ok(Taken { entries, next_due })
+    }
+
+    /// Gives back what is leased by nobody's token.
+    async fn give_back_lost(&self) -> Result<(), InboxError> {
+        let lost = self.lost_leases.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        self.links.run(GIVE_BACK, &[(&self.time(), Type::INT8), (&lost, BIGINTS)]).await?;
+        self.mark.forget();
+        self.lost_leases.lock().unwrap_or_else(PoisonError::into_inner).retain(|token| !lost.contains(token));
+        Ok(())
+    }
+
+    pub(in crate::inbox) async fn note(&self, held: &[(i64, i64)], awaited: Option<Awaited>) -> Result<(), InboxError> {
+        let (ids, tokens): (Vec<i64>, Vec<i64>) = held.iter().copied().unzip();
+        let awaited = awaited.map(Awaited::as_str);
+        self.links.run(NOTE, &[(&ids, BIGINTS), (&tokens, BIGINTS), (&awaited, Type::TEXT)]).await?;
+        Ok(())
+    }
+
+    fn read(&self, row: &Row, token: i64, unpacker: &mut Unpacker) -> Leased {
+        let entry: i64 = row.get(0);
+        let time = |column: usize| row.get::<_, Option<i64>>(column).map(|at| self.here(at));
+        let (received, released, replayed) = (self.here(row.get(7)), time(8), time(9));
+        let received = [Some(received), released, replayed].into_iter().flatten().max().unwrap_or(received);
+        let body: Option<&[u8]> = row.get(11);
+        Leased {
+            lease: Lease { entry: EntryId(entry), token },
+            endpoint: EndpointName::new(row.get::<_, String>(1)),
+            event_id: EventId::new(row.get::<_, String>(2)),
+            event_type: row.get(3),
+            attempts: u32::try_from(row.get::<_, i32>(4)).unwrap_or(0),
+            crashes: u32::try_from(row.get::<_, i32>(5)).unwrap_or(0),
+            awaited_stripe: row.get::<_, Option<&str>>(6) == Some(Awaited::Stripe.as_str()),
+            awaits_bee: row.get::<_, Option<&str>>(6) == Some(Awaited::Bee.as_str()),
+            received,
+            released,
+            replayed: replayed.is_some(),
+            trace: row.get::<_, Option<&str>>(10).and_then(TraceContext::parse),
+            body: Bytes::from(unpacker.unpack(entry, body.unwrap_or_default(), row.get(12))),
+        }
+    }
+}
+
+/// A token that was never given, to be compared and nothing else.
+fn draw_token() -> i64 {
+    fastrand::i64(1..i64::MAX)
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Below what due time nothing was due when it was last looked.
+///
+/// A snapshot that somebody holds (a dump, a report) keeps the rows of what was settled since, and each lease would walk over all
+/// of them. What became due below the mark meanwhile, such as an entry whose commit took long, is found by the next look without.
+#[derive(Debug, Default)]
+pub(super) struct Mark(std::sync::Mutex<Option<(tokio::time::Instant, i64)>>);
+
+impl Mark {
+    fn low(&self) -> i64 {
+        let mark = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        mark.filter(|(since, _)| since.elapsed() < MARK_FOR).map_or(i64::MIN, |(_, mark)| mark)
+    }
+
+    fn looked(&self, from: i64, first: Option<i64>) {
+        let mut mark = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match (from == i64::MIN, first) {
+            (true, Some(first)) => *mark = Some((tokio::time::Instant::now(), first)),
+            (false, Some(first)) => {
+                if let Some((_, mark)) = mark.as_mut() {
+                    *mark = first;
+                }
+            }
+            (_, None) => *mark = None,
+        }
+    }
+
+    /// Has the next lease look everywhere.
+    pub(super) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+}

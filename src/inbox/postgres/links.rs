@@ -1,0 +1,185 @@
+//! A few connections to the database, and how a statement is given to one of them.
+//!
+//! A statement is answered within a deadline or its connection is dropped, never cancelled: a commit that is cancelled while it
+//! waits for a standby reads as a success. A server that yields to another transaction is asked again.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_postgres::Config;
+use tokio_postgres::error::SqlState;
+
+use super::super::error::InboxError;
+use super::super::stats::WriterStats;
+use super::fault::{Fault, Unknown};
+use super::link::{Answer, Link, Parameter, Tls};
+
+/// Wait before another connection is tried after one was refused.
+const RECONNECT: Duration = Duration::from_millis(250);
+
+/// Times that a statement is repeated that another transaction was in the way of.
+const CONFLICTS_MAX: u32 = 20;
+
+/// Whether a server that says so loses commits when the power fails, and whether it stores its data as PostgreSQL does.
+const STORAGE: &str = "
+    SELECT 'off' IN (coalesce(current_setting('fsync', true), 'on'), coalesce(current_setting('full_page_writes', true), 'on')),
+        version() LIKE 'PostgreSQL %' AND version() NOT LIKE '%-YB-%'";
+
+/// Whether a server that looks like PostgreSQL stores its data elsewhere: Neon, Aurora and `AlloyDB` do, whatever `fsync` says.
+const STORES_ELSEWHERE: &str = "
+    SELECT EXISTS (
+        SELECT 1 FROM pg_catalog.pg_settings
+        WHERE name LIKE 'neon.%' OR name LIKE 'aurora%' OR name LIKE 'rds.aurora%' OR name LIKE 'alloydb%')";
+
+/// How connections are made and used.
+pub(super) struct LinkOptions {
+    pub(super) config: Config,
+    pub(super) tls: Tls,
+    /// Most connections at once.
+    pub(super) connections: usize,
+    /// Longest wait for the answer to a statement, connecting included.
+    pub(super) deadline: Duration,
+    /// Whether a server is taken that loses commits when the power fails.
+    pub(super) allows_unsafe: bool,
+}
+
+pub(super) struct Links {
+    options: LinkOptions,
+    places: Semaphore,
+    idle: Mutex<Vec<Link>>,
+    /// When the database last refused or dropped a connection, so that not every caller runs into it.
+    refused: Mutex<Option<(Instant, Fault)>>,
+    stats: Arc<WriterStats>,
+}
+
+impl Links {
+    pub(super) fn new(options: LinkOptions, stats: Arc<WriterStats>) -> Self {
+        let places = Semaphore::new(options.connections.max(1));
+        Self { options, places, idle: Mutex::default(), refused: Mutex::default(), stats }
+    }
+
+    /// Runs a statement that changes nothing, or that may be run twice: a connection that turns out to be dead is replaced once.
+    pub(super) async fn run(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Answer, Fault> {
+        let started = Instant::now();
+        let run = async {
+            let _place = self.places.acquire().await.map_err(|_| Fault::closed())?;
+            let mut is_again = false;
+            let mut conflicts = 0;
+            loop {
+                let (mut link, is_fresh) = match self.idle() {
+                    Some(link) => (link, false),
+                    None => (self.connect().await?, true),
+                };
+                match link.run(statement, parameters).await {
+                    Ok(answer) => {
+                        self.keep(link);
+                        return Ok(Answer { is_again, ..answer });
+                    }
+                    Err(error) => match error.code() {
+                        Some(code) if conflicts < CONFLICTS_MAX && is_conflict(code) => {
+                            conflicts += 1;
+                            self.keep(link);
+                        }
+                        Some(code) if !ends_connection(code) => {
+                            self.keep(link);
+                            return Err(Fault::of(&error));
+                        }
+                        // A pooler or a server that restarted leaves dead connections behind.
+                        _ if !is_fresh && !is_again => is_again = true,
+                        _ => return Err(self.note(Fault::of(&error))),
+                    },
+                }
+            }
+        };
+        match tokio::time::timeout(self.options.deadline, run).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Fault::late(started.elapsed())),
+        }
+    }
+
+    /// As [`Self::run`], for what has to be as durable as the server makes it: a warning is an error.
+    pub(super) async fn run_durably(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Answer, Fault> {
+        let answer = self.run(statement, parameters).await?;
+        if answer.has_warned { Err(Fault::not_durable()) } else { Ok(answer) }
+    }
+
+    /// Runs statements without parameters, in a transaction.
+    pub(super) async fn run_all(&self, statements: &str) -> Result<(), Fault> {
+        let run = async {
+            let _place = self.places.acquire().await.map_err(|_| Fault::closed())?;
+            let mut link = self.connect().await?;
+            link.run_all(statements).await.map_err(|error| Fault::of(&error))
+        };
+        let deadline = self.options.deadline;
+        tokio::time::timeout(deadline, run).await.unwrap_or_else(|_| Err(Fault::late(deadline)))
+    }
+
+    fn idle(&self) -> Option<Link> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::from_fn(|| idle.pop()).find(|link| !link.is_closed())
+    }
+
+    fn keep(&self, link: Link) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+    }
+
+    async fn connect(&self) -> Result<Link, Fault> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((since, fault)) = refused
+            && since.elapsed() < RECONNECT
+        {
+            return Err(fault);
+        }
+        let LinkOptions { config, tls, .. } = &self.options;
+        let mut link = Link::connect(config, tls).await.map_err(|error| self.note(Fault::of(&error)))?;
+        if !self.options.allows_unsafe {
+            refuse_unsafe(&mut link).await.map_err(|fault| self.note(fault))?;
+        }
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(link)
+    }
+
+    /// Notes that the database cannot be reached or used.
+    fn note(&self, fault: Fault) -> Fault {
+        if matches!(fault.unknown(), Some(Unknown::Connection)) || fault.is_unfit() {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), fault.clone()));
+            if self.stats.writable.swap(false, Ordering::Relaxed) {
+                let error = InboxError::from(fault.clone());
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "inbox: the database does not answer; webhooks are answered 503");
+            }
+        }
+        fault
+    }
+}
+
+/// Refuses a server that loses what it committed when the power fails.
+async fn refuse_unsafe(link: &mut Link) -> Result<(), Fault> {
+    let ask = |error: tokio_postgres::Error| Fault::of(&error);
+    let rows = link.run(STORAGE, &[]).await.map_err(ask)?.rows;
+    let (is_off, is_plain) = rows.first().map_or((false, false), |row| (row.get(0), row.get(1)));
+    if !is_off || !is_plain {
+        return Ok(());
+    }
+    let rows = link.run(STORES_ELSEWHERE, &[]).await.map_err(ask)?.rows;
+    if rows.first().is_some_and(|row| row.get(0)) {
+        return Ok(());
+    }
+    Err(Fault::unfit(
+        "fsync or full_page_writes is off there, so that a power cut takes what was acknowledged: switch both on (for tests, \
+         inbox.allow_unsafe takes such a server)",
+    ))
+}
+
+/// Whether another transaction was in the way, so that the statement did nothing and may be repeated.
+fn is_conflict(code: &SqlState) -> bool {
+    *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED
+}
+
+/// Whether the server is not the one to ask any more: it shuts down, or is a standby.
+fn ends_connection(code: &SqlState) -> bool {
+    code.code().starts_with("08") || code.code().starts_with("57P") || *code == SqlState::READ_ONLY_SQL_TRANSACTION
+}

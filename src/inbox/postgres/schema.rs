@@ -1,0 +1,121 @@
+//! The tables of an inbox in PostgreSQL.
+//!
+//! `entries` is written once. What is not ended stands in `work`, which is small, so that a change of state touches nothing that is
+//! indexed by event; what is ended stands in `ended`, which is narrow. An entry is in exactly one of the two. Numbers are made by
+//! gateways (see [`super::numbers`]); times are milliseconds since the Unix epoch by the database's clock.
+//!
+//! Nothing here needs more than PostgreSQL-compatible engines share: no sequence, no extension, no partition, no trigger.
+
+/// Version of the tables below, kept as a mark.
+pub(super) const FORMAT: i64 = 1;
+
+/// Name of the mark with the version of the tables.
+pub(super) const FORMAT_MARK: &str = "format";
+
+/// Makes the schema. Only the owner of the database may, even where it is there already.
+pub(super) const CREATE_SCHEMA: &str = "CREATE SCHEMA gateway_inbox;";
+
+/// Makes the tables that are missing. Can be run again, and by several gateways at once: a conflict is repeated.
+///
+/// `size` is the length of a body as it was signed, for whoever leases by bytes. `holder` is the gateway that asks about a
+/// submitted entry's process. `token` is a random number, good for one lease. The rest is as in the inbox file.
+pub(super) const CREATE: &str = r#"
+CREATE TABLE IF NOT EXISTS gateway_inbox.entries (
+    id          bigint PRIMARY KEY,
+    endpoint    text COLLATE "C" NOT NULL,
+    event_id    text COLLATE "C" NOT NULL,
+    event_type  text NOT NULL,
+    account     text,
+    livemode    boolean,
+    source      text NOT NULL,
+    secret      text NOT NULL,
+    received_at bigint NOT NULL,
+    traceparent text,
+    body        bytea,
+    bytes       bigint,
+    UNIQUE (event_id, endpoint)
+);
+ALTER TABLE gateway_inbox.entries ALTER COLUMN body SET STORAGE EXTERNAL;
+CREATE TABLE IF NOT EXISTS gateway_inbox.work (
+    id          bigint PRIMARY KEY,
+    state       smallint NOT NULL,
+    due_at      bigint NOT NULL,
+    size        bigint NOT NULL,
+    token       bigint,
+    holder      bigint,
+    process_id  text,
+    attempts    integer NOT NULL DEFAULT 0,
+    crashes     integer NOT NULL DEFAULT 0,
+    code        text,
+    reason      text,
+    released_at bigint,
+    replayed_at bigint,
+    action      text,
+    action_at   bigint,
+    action_by   text,
+    action_note text
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX IF NOT EXISTS work_due ON gateway_inbox.work (due_at);
+CREATE INDEX IF NOT EXISTS work_process ON gateway_inbox.work (process_id) WHERE state = 2;
+CREATE TABLE IF NOT EXISTS gateway_inbox.ended (
+    id          bigint PRIMARY KEY,
+    state       smallint NOT NULL,
+    ended_at    bigint NOT NULL,
+    has_body    boolean NOT NULL DEFAULT true,
+    code        text,
+    reason      text,
+    process_id  text,
+    attempts    integer NOT NULL DEFAULT 0,
+    crashes     integer NOT NULL DEFAULT 0,
+    released_at bigint,
+    replayed_at bigint,
+    action      text,
+    action_at   bigint,
+    action_by   text,
+    action_note text
+);
+CREATE INDEX IF NOT EXISTS ended_bodies ON gateway_inbox.ended (ended_at) WHERE has_body;
+CREATE INDEX IF NOT EXISTS ended_held ON gateway_inbox.ended (state, code, ended_at) WHERE state > 3;
+CREATE TABLE IF NOT EXISTS gateway_inbox.orders (
+    id     bigint PRIMARY KEY,
+    entry  bigint NOT NULL,
+    action text NOT NULL,
+    at     bigint NOT NULL,
+    by     text,
+    note   text,
+    was    text NOT NULL,
+    untold boolean NOT NULL DEFAULT false
+);
+CREATE INDEX IF NOT EXISTS orders_of_entry ON gateway_inbox.orders (entry);
+CREATE INDEX IF NOT EXISTS orders_untold ON gateway_inbox.orders (id) WHERE untold;
+CREATE TABLE IF NOT EXISTS gateway_inbox.marks (
+    name  text PRIMARY KEY,
+    value bigint NOT NULL
+);
+INSERT INTO gateway_inbox.marks (name, value) VALUES ('format', 1) ON CONFLICT (name) DO NOTHING;
+"#;
+
+/// The time of a statement: its first parameter where a test gives one, else the database's clock.
+macro_rules! now {
+    () => {
+        "coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
+    };
+}
+
+/// Has the commit of a statement wait for the log, and for standbys where the server waits for some, whatever another client
+/// of a pooler left behind. To be selected by the statement.
+macro_rules! durable {
+    () => {
+        "set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
+                    THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
+    };
+}
+
+/// Has the commit of a statement wait for nothing: what it did may be forgotten.
+macro_rules! forgettable {
+    () => {
+        "set_config('synchronous_commit', 'off', true)"
+    };
+}
+
+pub(super) use {durable, forgettable, now};
