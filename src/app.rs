@@ -33,7 +33,7 @@ use std::time::Duration;
 
 pub use drops::tell_drops;
 use listen::{Listeners, Routes};
-pub use options::inbox_options;
+pub use options::{inbox_options, open_inbox};
 pub use rehearse::rehearse;
 use reload::Reload;
 pub use restore::finish_restore;
@@ -48,7 +48,7 @@ use crate::dispatch::switch::{RouteSwitch, Wish};
 use crate::domain::clock::Clock;
 use crate::domain::ledger_id::LedgerId;
 use crate::domain::route::{Route, RouteInForce};
-use crate::inbox::{Inbox, InboxThreads, OpenError};
+use crate::inbox::{Inbox, InboxError, InboxThreads, OpenError};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::lifecycle::{Ending, Hangups, Inherited, Notifier, Readiness, Shutdown, Stop, Supervisor};
@@ -81,6 +81,9 @@ pub enum StartError {
     /// The inbox cannot be opened.
     #[error("cannot open the inbox")]
     Inbox(#[source] OpenError),
+    /// The inbox's database is not to be used as it is.
+    #[error(transparent)]
+    InboxDatabase(InboxError),
     /// The ledger cannot be opened.
     #[error("cannot open the ledger")]
     Ledger(#[source] crate::ledger::LedgerError),
@@ -122,9 +125,14 @@ impl StartError {
             matches!(source.kind(), PermissionDenied | NotADirectory | IsADirectory)
         };
         match self {
-            Self::Config(_) | Self::Stripe(_) | Self::Tiers(_) | Self::Rules(_) | Self::Traces(_) | Self::Mode(_) => {
-                true
-            }
+            Self::Config(_)
+            | Self::Stripe(_)
+            | Self::Tiers(_)
+            | Self::Rules(_)
+            | Self::Traces(_)
+            | Self::Mode(_)
+            | Self::Inbox(OpenError::Url { .. } | OpenError::LeftBehind { .. })
+            | Self::InboxDatabase(_) => true,
             // Before anybody is asked, this is a URL that cannot be read.
             Self::Ledger(error) => error.kind == LedgerErrorKind::Auth,
             Self::Inbox(OpenError::Path { source, .. }) | Self::Directory { source, .. } => is_lasting(source),
@@ -237,8 +245,7 @@ pub async fn start_on(
     // Listening comes first: a port that is taken must not cost the time to open a large inbox.
     let listeners = Listeners::open(config, inherited).await?;
     let (webhooks_address, admin_address) = listeners.addresses(config)?;
-    let (inbox, threads) = Inbox::open(&inbox_options(config), clock.clone()).map_err(StartError::Inbox)?;
-    inbox_latch.release();
+    let (inbox, threads) = options::open_inbox(config, clock.clone()).map_err(StartError::Inbox)?;
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
     let context = Context {
         inbox: inbox.clone(),
@@ -247,6 +254,7 @@ pub async fn start_on(
         instruments: instruments.clone(),
     };
     let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
+    housekeeping::prepare(&inbox, inbox_latch, &mut supervisor, &shutdown).await.map_err(StartError::InboxDatabase)?;
     problems::start(&ledger, &context, &mut supervisor, &shutdown).await;
     let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
     supervisor.start("ledger upkeep", upkeep);

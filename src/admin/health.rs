@@ -93,6 +93,8 @@ struct InboxAnswer {
     settled: u64,
     dead: u64,
     quarantined: u64,
+    /// Whether there are so many that some of these are estimates.
+    estimated: bool,
     oldest_seconds: Option<f64>,
 }
 
@@ -126,6 +128,7 @@ impl Receiving {
             settled: counts.settled,
             dead: counts.dead,
             quarantined: counts.quarantined,
+            estimated: counts.is_estimate,
             oldest_seconds: counts.oldest.map(|oldest| now.since(oldest).as_secs_f64()),
         })
     }

@@ -4,12 +4,14 @@
 //! The ledger is asked, not followed: what others wrote into it counts as well. Looking costs it a walk over its
 //! subscriptions, so that the wait between two looks grows with the time that one takes.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dispatch::Context;
 use crate::domain::clock::Clock;
+use crate::inbox::{AlertGroup, Inbox};
 use crate::ledger::report::{Attention, NotShown, Reason, StateOfRecord};
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::revenue::rows::Severity;
@@ -19,6 +21,9 @@ use crate::telemetry::metrics::Metrics;
 
 /// Name on the health board.
 const COMPONENT: &str = "access";
+
+/// What an alert of users is about whom the public tables do not show.
+const NOT_SHOWN: &str = "not_shown";
 
 /// Shortest wait between two looks.
 const LOOK: Duration = Duration::from_secs(2);
@@ -31,6 +36,8 @@ pub(super) const NAMED_MAX: u32 = 3;
 
 /// Watches the ledger.
 struct Watch {
+    /// Knows which gateway says what.
+    inbox: Inbox,
     ledger: Arc<dyn StateOfRecord>,
     metrics: Arc<Metrics>,
     board: Board,
@@ -45,14 +52,14 @@ pub(super) fn start(
     shutdown: &Shutdown,
 ) {
     let Instruments { metrics, board, clock, .. } = context.instruments.clone();
-    let watch = Watch { ledger: Arc::clone(ledger), metrics, board, clock };
+    let watch = Watch { inbox: context.inbox.clone(), ledger: Arc::clone(ledger), metrics, board, clock };
     supervisor.start("access", watch.run(shutdown.clone()));
 }
 
 impl Watch {
     /// Runs until draining begins.
     async fn run(self, shutdown: Shutdown) -> Result<(), Infallible> {
-        let mut open = Attention::default();
+        let mut open: Option<Attention> = None;
         let mut wait = LOOK;
         loop {
             tokio::select! {
@@ -62,9 +69,9 @@ impl Watch {
             let started = self.clock.instant();
             match self.ledger.attention(NAMED_MAX).await {
                 Ok(attention) => {
-                    say(&open, &attention);
+                    self.say(open.as_ref(), &attention).await;
                     self.publish(&attention);
-                    open = attention;
+                    open = Some(attention);
                 }
                 // A ledger that does not answer is told of by the component that writes to it. What it said before is
                 // not known to be so any more.
@@ -72,6 +79,23 @@ impl Watch {
             }
             wait = LOOK.max(self.clock.instant().duration_since(started) * SHARE);
         }
+    }
+
+    /// Says what changed, unless another gateway has. At the first look, what was said of and is no more is forgotten.
+    async fn say(&self, before: Option<&Attention>, now: &Attention) {
+        let names_now = names(now);
+        if before.is_none()
+            && let Err(error) = self.inbox.forget_alerts(AlertGroup::Access, names_now.clone()).await
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(error, "inbox does not tell which alerts were given");
+        }
+        let nothing = Attention::default();
+        let before = before.unwrap_or(&nothing);
+        let names_before = names(before);
+        let opened = names_now.difference(&names_before).cloned().collect();
+        let resolved = names_before.difference(&names_now).cloned().collect();
+        say(before, now, &self.inbox.alerts_to_say(AlertGroup::Access, opened, resolved).await);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
@@ -128,19 +152,29 @@ fn unowned(attention: &Attention) -> Option<String> {
     Some(format!("{all} subscriptions entitle and give nobody access: {}{more}", named.join(", ")))
 }
 
-fn say(before: &Attention, now: &Attention) {
+/// What gateways among them know alerts by.
+fn names(attention: &Attention) -> BTreeSet<String> {
+    let reasons = attention.reasons.keys().map(|reason| reason.as_str().to_owned());
+    reasons.chain((attention.not_shown.entitled > 0).then(|| NOT_SHOWN.to_owned())).collect()
+}
+
+/// Says of what is named in `to_say` that it opened or is resolved.
+fn say(before: &Attention, now: &Attention, to_say: &BTreeSet<String>) {
     match (before.not_shown.entitled, now.not_shown.entitled) {
+        _ if !to_say.contains(NOT_SHOWN) => {}
         (0, 1..) => tracing::error!(
-            code = "not_shown",
+            code = NOT_SHOWN,
             users = now.not_shown.entitled,
             fault = now.waiting.first().map(|one| one.fault.as_str()),
             "problem opened: users pay and the public tables do not show it, see `inbox problems`"
         ),
-        (1.., 0) => tracing::info!(code = "not_shown", "problem resolved"),
+        (1.., 0) => tracing::info!(code = NOT_SHOWN, "problem resolved"),
         _ => {}
     }
     let before = &before.reasons;
-    for (reason, subscriptions) in now.reasons.iter().filter(|(reason, _)| !before.contains_key(*reason)) {
+    let is_to_say = |reason: &Reason| to_say.contains(reason.as_str());
+    let opened = now.reasons.iter().filter(|(reason, _)| !before.contains_key(*reason) && is_to_say(reason));
+    for (reason, subscriptions) in opened {
         let named = now.unowned.iter().find(|one| one.reason == *reason);
         tracing::error!(
             code = "no_access",
@@ -151,7 +185,7 @@ fn say(before: &Attention, now: &Attention) {
             "problem opened: subscriptions entitle and give nobody access, see `inbox problems`"
         );
     }
-    for reason in before.keys().filter(|reason| !now.reasons.contains_key(*reason)) {
+    for reason in before.keys().filter(|reason| !now.reasons.contains_key(*reason) && is_to_say(reason)) {
         tracing::info!(code = "no_access", reason = reason.as_str(), "problem resolved");
     }
 }

@@ -4,6 +4,7 @@
 
 mod colony;
 mod gateway;
+mod inbox;
 mod keys;
 mod machine;
 mod ready;
@@ -98,15 +99,17 @@ pub struct CheckReport {
 }
 
 pub async fn run(config: &Config, clock: &Clock) -> CheckReport {
-    let (gateway, colony, ledger, stripe, clocks) = tokio::join!(
-        within("gateway", gateway::probe(config)),
+    let database = async { inbox::database(config, clock).await.into_iter().collect() };
+    let (gateway, database, colony, ledger, stripe, clocks) = tokio::join!(
+        within("gateway", gateway::probe(config, clock)),
+        within("inbox database", database),
         within("colony", colony::probe(config, clock)),
         within("ledger", records::probe(config, clock)),
         within("stripe", stripe::probe(config, clock)),
         within("clock", machine::clock(config, clock)),
     );
     let mut components = gateway;
-    for findings in [colony, ledger, stripe, clocks] {
+    for findings in [database, colony, ledger, stripe, clocks] {
         components.extend(findings);
     }
     components.push(keys::probe(config, clock));

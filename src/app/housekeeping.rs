@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use crate::config::InboxConfig;
 use crate::domain::disk;
-use crate::inbox::{Inbox, Retention};
+use crate::inbox::{Inbox, InboxError, Retention};
 use crate::ledger::Ledger;
-use crate::lifecycle::Shutdown;
+use crate::lifecycle::{Latch, Shutdown, Supervisor};
 use crate::revenue::guardian::Guardian;
 use crate::telemetry::metrics::Metrics;
 
 /// How often an inbox that refused a write is asked whether it takes one again.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// The same for one in a database, which may be back at any moment.
+const PROBE_SHARED: Duration = Duration::from_millis(250);
 
 /// How often the ledger tries again what waits in it.
 const LEDGER_UPKEEP: Duration = Duration::from_mins(1);
@@ -47,7 +50,7 @@ pub(super) async fn run(
             () = tokio::time::sleep(PROBE) => {}
             () = shutdown.draining() => return Ok(()),
         }
-        if !inbox.stats().writable() {
+        if !inbox.is_shared() && !inbox.stats().writable() {
             // The writer logs when writes succeed again; until then there is nothing new to say.
             let _ = inbox.probe().await;
         }
@@ -62,6 +65,57 @@ pub(super) async fn run(
             sweep(&inbox, retention, &metrics, &shutdown).await;
         }
         rounds = rounds.wrapping_add(1);
+    }
+}
+
+/// Has the inbox say that it is ready: a file at once, a database as soon as it has answered and has its tables. From then on a
+/// database that took no write is asked again, ever so often, so that webhooks are taken as soon as it is back. Neither the port nor
+/// the start waits for it.
+///
+/// # Errors
+/// When the database answers and is not to be used.
+pub(super) async fn prepare(
+    inbox: &Inbox,
+    latch: Latch,
+    supervisor: &mut Supervisor,
+    shutdown: &Shutdown,
+) -> Result<(), InboxError> {
+    let prepared = inbox.prepare().await;
+    if !inbox.is_shared() {
+        latch.release();
+        return prepared;
+    }
+    match &prepared {
+        Err(InboxError::Unfit(_)) => return prepared,
+        Err(error) => {
+            let error = error as &dyn std::error::Error;
+            tracing::error!(error, "inbox: not ready yet; webhooks are answered 503");
+        }
+        Ok(()) => {}
+    }
+    supervisor.start("inbox database", attend(inbox.clone(), latch, prepared.is_ok(), shutdown.clone()));
+    Ok(())
+}
+
+/// Asks the inbox's database again while it takes nothing.
+async fn attend(inbox: Inbox, latch: Latch, is_prepared: bool, shutdown: Shutdown) -> Result<(), Infallible> {
+    let mut waiting = Some(latch);
+    let mut is_prepared = is_prepared;
+    loop {
+        if is_prepared && let Some(latch) = waiting.take() {
+            latch.release();
+            tracing::info!("inbox: ready");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PROBE_SHARED) => {}
+            () = shutdown.draining() => return Ok(()),
+        }
+        if !is_prepared {
+            is_prepared = inbox.prepare().await.is_ok();
+        } else if !inbox.stats().writable() {
+            // The inbox logs when writes succeed again; until then there is nothing new to say.
+            let _ = inbox.probe().await;
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! From settings to the options of the parts.
 
+use std::path::Path;
+
 use crate::config::Config;
 use crate::dispatch::{Linger, PumpOptions};
 use crate::domain::backoff::Backoff;
-use crate::inbox::InboxOptions;
+use crate::domain::clock::Clock;
+use crate::inbox::{FILE_NAME, Inbox, InboxOptions, InboxThreads, OpenError, PostgresInboxOptions, counts_in};
 
 /// How the configuration wants the inbox opened.
 pub fn inbox_options(config: &Config) -> InboxOptions {
@@ -13,6 +16,37 @@ pub fn inbox_options(config: &Config) -> InboxOptions {
         group_max: config.inbox.group_max,
         bytes_max: config.inbox.bytes_max,
         busy_timeout: config.inbox.busy_timeout,
+    }
+}
+
+/// Opens the inbox that the configuration names: a file of the data directory, or a database, which is reached when it is first
+/// asked. Blocks for a moment on a file of before.
+///
+/// # Errors
+/// When it cannot be opened, or a file holds what a database would have everybody forget.
+pub fn open_inbox(config: &Config, clock: Clock) -> Result<(Inbox, InboxThreads), OpenError> {
+    let Some(url) = &config.inbox.url else { return Inbox::open(&inbox_options(config), clock) };
+    refuse_left_behind(&config.inbox.data_dir)?;
+    let options = PostgresInboxOptions {
+        queue_max: config.inbox.queue_max,
+        group_max: config.inbox.group_max,
+        deadline: config.inbox.busy_timeout,
+        allows_unsafe: config.inbox.allows_unsafe,
+        ..PostgresInboxOptions::new(url.clone())
+    };
+    Inbox::shared(&options, clock)
+}
+
+/// A file that still holds something would be worked on by no gateway and be shown by none.
+fn refuse_left_behind(directory: &Path) -> Result<(), OpenError> {
+    let path = directory.join(FILE_NAME);
+    if !path.exists() {
+        return Ok(());
+    }
+    let counts = counts_in(directory)?;
+    match counts.backlog() + counts.dead + counts.quarantined {
+        0 => Ok(()),
+        left => Err(OpenError::LeftBehind { path, left }),
     }
 }
 

@@ -3,14 +3,13 @@
 //! A kind is a code and an event type. What comes after the first is counted and not said again. The inbox is asked, not
 //! followed, so that nothing is missed: neither what a crash left, nor what people did with the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dispatch::Context;
-use crate::inbox::Inbox;
-use crate::inbox::ProblemCounts;
+use crate::inbox::{AlertGroup, Inbox, ProblemCounts};
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::telemetry::health::{Board, Level};
@@ -63,6 +62,11 @@ impl Watch {
                         "problems of an earlier run still wait for a person: `inbox problems`"
                     );
                 }
+                let open: BTreeSet<String> = counts.keys().map(name).collect();
+                if let Err(error) = watch.inbox.forget_alerts(AlertGroup::Problems, open.clone()).await {
+                    warn(&error);
+                }
+                watch.inbox.alerts_to_say(AlertGroup::Problems, open, BTreeSet::new()).await;
                 watch.open = counts;
             }
             Err(error) => warn(&error),
@@ -87,20 +91,29 @@ impl Watch {
 
     async fn look(&mut self) {
         let commits = self.inbox.stats().commits();
-        if self.commits == Some(commits) {
+        // In a shared inbox others write too.
+        if self.commits == Some(commits) && !self.inbox.is_shared() {
             return;
         }
         match self.inbox.problem_counts().await {
             Ok(counts) => {
                 let before = std::mem::replace(&mut self.open, counts);
-                for change in changes(&before, &self.open) {
-                    change.say();
-                }
+                self.say(&changes(&before, &self.open)).await;
                 self.commits = Some(commits);
                 self.publish();
             }
             Err(error) => warn(&error),
         }
+    }
+
+    /// Says what changed, unless another gateway has.
+    async fn say(&self, changes: &[Change<'_>]) {
+        let of = |is_opened: bool| {
+            let these = changes.iter().filter(move |change| matches!(change, Change::Opened { .. }) == is_opened);
+            these.map(Change::name).collect()
+        };
+        let to_say = self.inbox.alerts_to_say(AlertGroup::Problems, of(true), of(false)).await;
+        changes.iter().filter(|change| to_say.contains(&change.name())).for_each(Change::say);
     }
 
     fn publish(&self) {
@@ -139,7 +152,17 @@ enum Change<'a> {
     Resolved { code: &'a str, event_type: &'a str },
 }
 
+/// What an alert about a kind is known by among gateways.
+fn name((code, event_type): &(String, String)) -> String {
+    format!("{code}:{event_type}")
+}
+
 impl Change<'_> {
+    fn name(&self) -> String {
+        let (Self::Opened { code, event_type, .. } | Self::Resolved { code, event_type }) = self;
+        format!("{code}:{event_type}")
+    }
+
     fn say(&self) {
         match self {
             Self::Opened { code, event_type, entries } => {

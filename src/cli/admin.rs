@@ -38,6 +38,9 @@ pub(super) enum Reach {
 /// command makes none. The default directory is relative, and another one in another place: a gateway that runs is asked
 /// before it.
 pub(super) async fn reach(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
+    if config.inbox.url.is_some() {
+        return reach_shared(config, clock).await;
+    }
     let options = app::inbox_options(config);
     let file = std::path::absolute(options.directory.join(crate::inbox::FILE_NAME))?;
     let is_named = !config.is_default("data_dir");
@@ -66,6 +69,18 @@ pub(super) async fn reach(config: &Config, clock: &Clock) -> anyhow::Result<Reac
         Err(OpenError::Locked { .. }) => Ok(Reach::Running(AdminClient::new(config)?)),
         Err(error) => Err(error).context("cannot open the inbox"),
     }
+}
+
+/// As [`reach`], for an inbox in PostgreSQL: a gateway that runs here is asked, since it tells the ledger what was ordered; without one
+/// the database is read from here, beside gateways elsewhere.
+async fn reach_shared(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
+    if runs_at(config.http.admin_listen).await && config.http.admin_token.is_some() {
+        return Ok(Reach::Running(AdminClient::new(config)?));
+    }
+    let (inbox, threads) = app::open_inbox(config, clock.clone()).context("cannot open the inbox")?;
+    inbox.counts().await.context("cannot read the inbox in GATEWAY_INBOX_URL")?;
+    eprintln!("reading the inbox in GATEWAY_INBOX_URL");
+    Ok(Reach::Stopped(inbox, threads))
 }
 
 /// Whether a gateway answers at an admin listener.

@@ -46,6 +46,11 @@ pub struct BackupArgs {
 /// Writes the archive and says what is in it.
 pub async fn run(args: BackupArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = Config::for_tools(sources)?;
+    refuse_shared(
+        &config,
+        "a backup of this machine would hold no event: back up that database (the schema gateway_inbox), from one moment with \
+         the ledger's where both are one database. Key files belong into your secret store",
+    )?;
     let mut texts = args.recipient.clone();
     if let Some(path) = &args.recipients_file {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -70,6 +75,12 @@ pub async fn run(args: BackupArgs, sources: &Sources, clock: Clock) -> anyhow::R
     say_contents(&mut out, manifest)?;
     writeln!(out, "  key files: {}", manifest.files.iter().filter(|note| note.name.starts_with(KEYS)).count())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses for an inbox that is in a database, whose copies are the database's business.
+pub(super) fn refuse_shared(config: &Config, what: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(config.inbox.url.is_none(), "the inbox is in the database of GATEWAY_INBOX_URL: {what}");
+    Ok(())
 }
 
 /// What an archive holds, for people.

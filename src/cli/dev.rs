@@ -1,12 +1,14 @@
 //! `dev`: the whole gateway in one process, with nothing installed and nothing configured.
 //!
-//! Real components throughout: the simulator signs and posts over HTTP, the inbox is a file, jobs go signed through an
+//! Real components throughout: the simulator signs and posts over HTTP, the inbox is a file or in a database, jobs go signed through an
 //! embedded Colonies server to bees, the ledger is the embedded one. Only the webhook secret is built in, which is why it
 //! listens on loopback alone; all other keys are made at the start and forgotten at the end.
 
 pub mod agreement;
 mod colony;
+mod inbox;
 mod live;
+mod place;
 mod summary;
 
 use std::io::Write as _;
@@ -23,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::colony::{DevColony, without_colony};
+use self::place::temporary_directory;
 use super::traffic::{Driver, StandIn, Stats, TrafficOptions};
 use crate::app::{self, Gateway};
 use crate::config::{Config, Sources};
@@ -95,6 +98,10 @@ pub struct DevArgs {
     #[arg(long)]
     pub direct: bool,
 
+    /// Keep the inbox in this PostgreSQL (`postgres://…`), which must hold none yet.
+    #[arg(long, value_name = "URL")]
+    pub inbox: Option<String>,
+
     /// Only serve: post events yourself, with `simulate` or `stripe listen`.
     #[arg(long, conflicts_with = "events")]
     pub no_simulator: bool,
@@ -141,6 +148,10 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
     };
     let directory = args.data_dir.clone().or_else(|| temporary.as_ref().map(|temporary| temporary.0.clone()));
     let mut sources = sources;
+    // What is simulated has no business in an inbox of others.
+    for elsewhere in ["GATEWAY_INBOX_URL", "GATEWAY_INBOX_URL_FILE"] {
+        sources.environment.remove(elsewhere);
+    }
     let colony = if args.direct {
         without_colony(&mut sources);
         None
@@ -148,7 +159,10 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
         Some(DevColony::start(&mut sources, clock.clone()).await?)
     };
     let stripe = if args.thin { Some(StandIn::start(SocketAddr::from(([127, 0, 0, 1], 0))).await?) } else { None };
-    let config = dev_config(&args, sources, directory.context("no data directory")?, stripe.as_ref()).await?;
+    let mut config = dev_config(&args, sources, directory.context("no data directory")?, stripe.as_ref()).await?;
+    if let Some(url) = &args.inbox {
+        inbox::put_into(&mut config, url, &clock).await?;
+    }
     logging::install(config.log.format, &config.log.filter).context("log.filter")?;
     let signals = Signals::listen().context("cannot listen for signals")?;
     let ledger = app::open_ledger(&config, &clock).await?;
@@ -378,22 +392,4 @@ fn print_urls(args: &DevArgs, gateway: &Gateway, config: &Config, colony: Option
     }
     out.flush()?;
     Ok(())
-}
-
-/// A directory that goes when `dev` ends.
-#[derive(Debug)]
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // The system clears its temporary directory in any case.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn temporary_directory(clock: &Clock) -> anyhow::Result<Temporary> {
-    let name = format!("colony-gateway-{}-{}", std::process::id(), clock.now().millis());
-    let path = std::env::temp_dir().join(name);
-    std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    Ok(Temporary(path))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::backup::{embedded_ledger, named_keys, say_contents};
+use super::backup::{embedded_ledger, named_keys, refuse_shared, say_contents};
 use crate::backup::age::Age;
 use crate::backup::keys::Identities;
 use crate::backup::restore::{FileFate, Restored, rehearse, restore};
@@ -52,6 +52,10 @@ pub struct RestoreArgs {
 pub async fn run(args: RestoreArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let keys = named_keys(sources);
     let config = Config::for_tools(&without_missing(sources, &keys))?;
+    refuse_shared(
+        &config,
+        "what an archive holds would be read by no gateway. Unset it to restore a gateway with a file",
+    )?;
     let target = Target {
         data_dir: config.inbox.data_dir.clone(),
         ledger: embedded_ledger(&config),

@@ -3,13 +3,26 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ledger::long_enough;
-use super::parse::{bytes, duration, number, path};
+use super::ledger::{LedgerConfig, long_enough};
+use super::parse::{boolean, bytes, duration, number, path};
 use super::reader::Reader;
 use super::setting::{Form, Setting, setting};
+use crate::domain::secret::Secret;
 
 const DATA_DIR: Setting =
     setting("data_dir", "GATEWAY_DATA_DIR", "Directory of the gateway's files, on a disk that survives restarts.");
+const URL: Setting = setting(
+    "inbox.url",
+    "GATEWAY_INBOX_URL",
+    "PostgreSQL for the inbox instead of a file: postgres://user:password@host/database, several hosts between commas, with \
+     ?sslmode=verify-full beyond private networks. For gateways that share an inbox, or whose disks do not last.",
+);
+const ALLOW_UNSAFE: Setting = setting(
+    "inbox.allow_unsafe",
+    "GATEWAY_INBOX_ALLOW_UNSAFE",
+    "Whether a database for the inbox is taken that loses commits in a power cut (fsync or full_page_writes off). For tests.",
+)
+.takes(Form::Boolean);
 const BYTES_MAX: Setting = setting(
     "inbox.bytes_max",
     "GATEWAY_INBOX_BYTES_MAX",
@@ -24,7 +37,7 @@ const GROUP_MAX: Setting = setting("inbox.group_max", "GATEWAY_INBOX_GROUP_MAX",
 const BUSY_TIMEOUT: Setting = setting(
     "inbox.busy_timeout",
     "GATEWAY_INBOX_BUSY_TIMEOUT",
-    "How long a commit waits for another program that holds the inbox file.",
+    "How long a commit waits for another program that holds the inbox file, or for the answer of the inbox's database.",
 )
 .takes(Form::Duration);
 const KEEP_BODIES: Setting =
@@ -44,6 +57,10 @@ const KEEP_ENTRIES: Setting =
 pub struct InboxConfig {
     /// Directory of the gateway's files.
     pub data_dir: PathBuf,
+    /// `postgres://…` of an inbox that several gateways share, or whose gateway has no disk; `None`: a file of the directory.
+    pub url: Option<Secret>,
+    /// Whether a database is taken that loses commits when the power fails; for tests.
+    pub allows_unsafe: bool,
     /// Bound on the inbox file, beyond which no new event is taken; `None`: the disk. Its log comes on top: about 32 MiB.
     pub bytes_max: Option<u64>,
     /// Most requests waiting for the writer.
@@ -63,6 +80,8 @@ pub struct InboxConfig {
 pub(super) fn read(r: &mut Reader) -> InboxConfig {
     InboxConfig {
         data_dir: r.or(DATA_DIR, "data", path),
+        url: r.secret(URL),
+        allows_unsafe: r.or(ALLOW_UNSAFE, "false", boolean),
         bytes_max: r.optional(BYTES_MAX, |text| match bytes(text)? {
             small if small < 1 << 20 => Err("must be at least 1MiB".to_owned()),
             enough => Ok(enough),
@@ -73,5 +92,21 @@ pub(super) fn read(r: &mut Reader) -> InboxConfig {
         keep_bodies: r.or(KEEP_BODIES, "35d", duration),
         keep_held_bodies: r.optional(KEEP_HELD_BODIES, |text| long_enough(duration(text)?)),
         keep_entries: r.or(KEEP_ENTRIES, "400d", duration),
+    }
+}
+
+/// What an inbox that several gateways share needs.
+pub(super) fn judge_shared(r: &mut Reader, inbox: &InboxConfig, ledger: &LedgerConfig) {
+    let mut fault = |message| r.fault(URL.key, message);
+    if let LedgerConfig::Sqlite { .. } = ledger {
+        fault(
+            "gateways that share an inbox need a ledger that they share: set DATABASE_URL or SUPABASE_URL (a file would keep what \
+             one of them worked on from the others)",
+        );
+    }
+    if inbox.bytes_max.is_some() {
+        fault(
+            "inbox.bytes_max is for an inbox in a file: bound the database's disk there, and remove the setting here",
+        );
     }
 }

@@ -17,6 +17,7 @@ use super::reader::{Fault, Reader};
 use super::setting::{Setting, setting};
 use crate::domain::network::Distance;
 use crate::domain::secret::Secret;
+use crate::outbound::database_address::plaintext_hosts;
 use crate::outbound::postgres_address;
 use crate::telemetry::trace::TraceSettings;
 
@@ -154,6 +155,7 @@ pub(super) struct Lines<'a> {
     pub(super) admin: SocketAddr,
     pub(super) ledger: &'a LedgerConfig,
     pub(super) owner_url: Option<&'a Secret>,
+    pub(super) inbox_url: Option<&'a Secret>,
     pub(super) colony: &'a ColonyConfig,
     pub(super) redis: Option<&'a Secret>,
     pub(super) traces: Option<&'a TraceSettings>,
@@ -193,6 +195,8 @@ impl Lines<'_> {
         if let Some(host) = self.ledger.database().and_then(|url| postgres_address::plaintext_host(url.expose())) {
             found.push((Channel::Database, "DATABASE_URL", host));
         }
+        let inbox = self.inbox_url.map(|url| plaintext_hosts(url.expose())).unwrap_or_default();
+        found.extend(inbox.into_iter().map(|host| (Channel::Database, "GATEWAY_INBOX_URL", host)));
         let owner = self.owner_url.and_then(|url| postgres_address::plaintext_host(url.expose()));
         found.extend(owner.map(|host| (Channel::Database, "GATEWAY_LEDGER_OWNER_URL", host)));
         if let LedgerConfig::Supabase { url, .. } = self.ledger {

@@ -164,6 +164,7 @@ impl Config {
         let (plaintext, unencrypted) = plaintext::judge(
             r,
             &plaintext::Lines {
+                inbox_url: inbox.url.as_ref(),
                 admin: http.admin_listen,
                 ledger: &ledger,
                 owner_url: ledger_expectation.owner_url.as_ref(),
@@ -172,6 +173,9 @@ impl Config {
                 traces: traces.as_ref(),
             },
         );
+        if inbox.url.is_some() {
+            inbox::judge_shared(r, &inbox, &ledger);
+        }
         if http.webhooks.append_timeout <= inbox.busy_timeout {
             let message = "must be longer than inbox.busy_timeout, or a slow commit is answered before it is known";
             r.fault("http.append_timeout", message);

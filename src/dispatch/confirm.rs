@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use colonies::client::{ClientError, Member};
 use tokio::sync::mpsc;
@@ -49,6 +49,8 @@ pub struct Confirm {
     status: Backoff,
     settler: Settler,
     completions: Option<mpsc::Receiver<Completed>>,
+    /// When it was last looked for processes of gateways that are gone.
+    looked: Instant,
     /// Processes that the server is asked about right now.
     asking: HashSet<ProcessId>,
     calls: JoinSet<CallEnd>,
@@ -81,7 +83,8 @@ impl Confirm {
             clock: settler.clock.clone(),
             every: status.first,
         };
-        Self { member, status, settler, completions, asking, calls, stage, rehearsals, probes }
+        let looked = settler.clock.instant();
+        Self { member, status, settler, completions, looked, asking, calls, stage, rehearsals, probes }
     }
 
     /// Runs until draining begins, and then until the bees of this program are gone, so that what they bring to its end
@@ -139,7 +142,8 @@ impl Confirm {
             Err(_) => self.settler.routing.refresh(),
         }
         self.probe();
-        if self.settler.in_flight.len() == 0 {
+        // Of a shared inbox there may be processes of gateways that are gone.
+        if self.settler.in_flight.len() == 0 && !self.is_time_to_take_over() {
             return;
         }
         let Ok(processes) = inbox.submitted(PROCESSES_MAX).await else { return };
@@ -148,12 +152,25 @@ impl Confirm {
         }
         let now = self.settler.clock.now();
         for process in processes {
+            if inbox.is_shared() {
+                self.settler.in_flight.resume(process.process.clone());
+            }
             if process.oldest.is_some_and(|oldest| self.settler.routing.is_too_old(oldest)) {
                 self.take_back(process).await;
             } else if process.poll <= now && self.calls.len() < CALLS_MAX && !self.asking.contains(&process.process) {
                 self.ask(process.process);
             }
         }
+    }
+
+    /// Whether to look for processes that another gateway submitted and asks about no more.
+    fn is_time_to_take_over(&mut self) -> bool {
+        let now = self.settler.clock.instant();
+        let is_time = self.settler.inbox.is_shared() && now.duration_since(self.looked) >= LOOKS.1;
+        if is_time {
+            self.looked = now;
+        }
+        is_time
     }
 
     /// Finds out by itself how server and bees are, when that is not known: no event has to come for it.

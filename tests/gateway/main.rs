@@ -14,6 +14,7 @@ mod operators;
 mod route;
 mod rules;
 mod send;
+mod shared;
 mod shutdown;
 mod start;
 mod stores;

@@ -1,4 +1,4 @@
-//! The gateway on this machine, and its inbox: from the running process, or from the file when none runs.
+//! The gateway on this machine, and its inbox: from the running process, or from its file or database when none runs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -6,20 +6,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Diagnosis;
+use super::inbox::{entries, judge};
 use crate::config::Config;
 use crate::domain::causes::chain;
+use crate::domain::clock::Clock;
 use crate::inbox::{self, Counts};
 
 /// Longest wait for an answer of the gateway.
 const ANSWER_MAX: Duration = Duration::from_secs(4);
 
-/// Entries on their way from which on the backlog needs a look.
-const BACKLOG_MAX: u64 = 100;
-
-/// Age of the oldest entry from which on it needs a look.
-const AGE_MAX: Duration = Duration::from_mins(5);
-
-pub(super) async fn probe(config: &Config) -> Vec<Diagnosis> {
+pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     const NAME: &str = "gateway";
     let address = config.http.admin_listen;
     let Some((_, health)) = ask(address, "/health").await else {
@@ -33,7 +29,7 @@ pub(super) async fn probe(config: &Config) -> Vec<Diagnosis> {
             let action = "start it (`colony-gateway serve`), or check GATEWAY_ADMIN_LISTEN if it runs";
             Diagnosis::down(NAME, format!("stopped: nobody answers at {address}"), action)
         };
-        return vec![gateway, stopped(config).await];
+        return vec![gateway, stopped(config, clock).await];
     };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let version = text(&health["version"]);
@@ -78,7 +74,7 @@ fn troubles(health: &Value) -> String {
 fn running(inbox: &Value) -> Diagnosis {
     let count = |name: &str| inbox[name].as_u64().unwrap_or_default();
     if inbox.is_null() || inbox["writable"] == false {
-        let action = "make room on its disk or mend it; Stripe repeats what was refused";
+        let action = "make room on its disk or mend it, or its database; Stripe repeats what was refused";
         return Diagnosis::down("inbox", "it takes no writes: webhooks are answered 503", action);
     }
     let backlog = count("waiting") + count("leased") + count("submitted");
@@ -86,8 +82,11 @@ fn running(inbox: &Value) -> Diagnosis {
     judge(backlog, oldest, count("dead"), count("quarantined"))
 }
 
-async fn stopped(config: &Config) -> Diagnosis {
+async fn stopped(config: &Config, clock: &Clock) -> Diagnosis {
     const NAME: &str = "inbox";
+    if let Some(found) = entries(config, clock).await {
+        return found;
+    }
     let directory = config.inbox.data_dir.clone();
     if !directory.join(inbox::FILE_NAME).exists() {
         return Diagnosis::none(NAME, format!("none in {}", directory.display()));
@@ -104,19 +103,6 @@ async fn stopped(config: &Config) -> Diagnosis {
         }
         Err(_) => Diagnosis::down(NAME, "cannot be read", "see the log"),
     }
-}
-
-fn judge(backlog: u64, oldest: Option<Duration>, dead: u64, quarantined: u64) -> Diagnosis {
-    let age = oldest.map(|oldest| format!(", the oldest {} s old", oldest.as_secs())).unwrap_or_default();
-    let detail = format!("{backlog} on their way{age}, {dead} dead, {quarantined} in quarantine");
-    if dead + quarantined > 0 {
-        let action = "`colony-gateway inbox problems` says why, and what to do";
-        return Diagnosis::degraded("inbox", detail, action);
-    }
-    if backlog > BACKLOG_MAX || oldest.is_some_and(|oldest| oldest > AGE_MAX) {
-        return Diagnosis::degraded("inbox", detail, "look at the ledger, the colony and the bees: nothing is lost");
-    }
-    Diagnosis::ok("inbox", detail)
 }
 
 async fn ask(address: SocketAddr, path: &str) -> Option<(u16, Value)> {

@@ -1,0 +1,113 @@
+//! What is found about the inbox: how long its entries wait, and about the database that it may be in, asked from here, beside a
+//! gateway or without one. Changes nothing.
+
+use std::time::Duration;
+
+use super::Diagnosis;
+use crate::config::Config;
+use crate::domain::causes::chain;
+use crate::domain::clock::Clock;
+use crate::inbox::{Counts, DatabaseReport, Inbox};
+
+const NAME: &str = "inbox database";
+
+const MEND: &str = "look at the database of GATEWAY_INBOX_URL and the way to it; until then webhooks are answered 503";
+
+/// Entries on their way from which on the backlog needs a look.
+const BACKLOG_MAX: u64 = 100;
+
+/// Age of the oldest entry from which on it needs a look.
+const AGE_MAX: Duration = Duration::from_mins(5);
+
+/// What the database says; nothing where the inbox is a file.
+pub(super) async fn database(config: &Config, clock: &Clock) -> Option<Diagnosis> {
+    asked(config, clock, async |inbox| match inbox.database().await {
+        Ok(Some(report)) => tell(&report),
+        Ok(None) => Diagnosis::none(NAME, "the inbox is a file"),
+        Err(error) => Diagnosis::down(NAME, chain(&error), MEND),
+    })
+    .await
+}
+
+/// What is in it, for a machine on which no gateway runs.
+pub(super) async fn entries(config: &Config, clock: &Clock) -> Option<Diagnosis> {
+    asked(config, clock, async |inbox| match inbox.counts().await {
+        Ok(counts) => {
+            let Counts { dead, quarantined, .. } = counts;
+            let oldest = counts.oldest.map(|oldest| clock.now().since(oldest));
+            let mut finding = judge(counts.backlog(), oldest, dead, quarantined);
+            finding.detail.push_str(if counts.is_estimate {
+                " (in the database, about)"
+            } else {
+                " (in the database)"
+            });
+            finding
+        }
+        Err(error) => Diagnosis::down("inbox", chain(&error), MEND),
+    })
+    .await
+}
+
+async fn asked(config: &Config, clock: &Clock, ask: impl AsyncFnOnce(&Inbox) -> Diagnosis) -> Option<Diagnosis> {
+    config.inbox.url.as_ref()?;
+    let (inbox, threads) = match crate::app::open_inbox(config, clock.clone()) {
+        Ok(opened) => opened,
+        Err(error) => {
+            return Some(Diagnosis::down(NAME, chain(&error), "do what it says, and start the gateway again"));
+        }
+    };
+    let finding = ask(&inbox).await;
+    drop(inbox);
+    let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+    Some(finding)
+}
+
+pub(super) fn judge(backlog: u64, oldest: Option<Duration>, dead: u64, quarantined: u64) -> Diagnosis {
+    let age = oldest.map(|oldest| format!(", the oldest {} s old", oldest.as_secs())).unwrap_or_default();
+    let detail = format!("{backlog} on their way{age}, {dead} dead, {quarantined} in quarantine");
+    if dead + quarantined > 0 {
+        let action = "`colony-gateway inbox problems` says why, and what to do";
+        return Diagnosis::degraded("inbox", detail, action);
+    }
+    if backlog > BACKLOG_MAX || oldest.is_some_and(|oldest| oldest > AGE_MAX) {
+        return Diagnosis::degraded("inbox", detail, "look at the ledger, the colony and the bees: nothing is lost");
+    }
+    Diagnosis::ok("inbox", detail)
+}
+
+fn tell(report: &DatabaseReport) -> Diagnosis {
+    let DatabaseReport { version, is_writable, is_prepared, standbys } = report;
+    if !is_writable {
+        let detail = format!("PostgreSQL {version}, which takes no writes");
+        return Diagnosis::down(NAME, detail, "name the primary in GATEWAY_INBOX_URL, or all hosts between commas");
+    }
+    let waits = match standbys {
+        Some(names) => format!("a commit waits for standbys ({names})"),
+        None => "no synchronous standby: what the last moments brought is lost with the server's disk, and `reconcile` fetches it \
+                 from Stripe again"
+            .to_owned(),
+    };
+    let tables = if *is_prepared { "" } else { "; a gateway makes the tables when it starts" };
+    Diagnosis::ok(NAME, format!("PostgreSQL {version}, takes writes; {waits}{tables}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::CheckStatus;
+    use super::*;
+
+    #[test]
+    fn the_database_is_down_when_it_takes_no_writes_and_what_a_commit_waits_for_is_told() {
+        let report = |is_writable, standbys: Option<&str>| DatabaseReport {
+            version: "17.2".to_owned(),
+            is_writable,
+            is_prepared: true,
+            standbys: standbys.map(str::to_owned),
+        };
+        assert_eq!(tell(&report(false, None)).status, CheckStatus::Down);
+        let alone = tell(&report(true, None));
+        assert!(alone.status == CheckStatus::Ok && alone.detail.contains("no synchronous standby"), "{alone:?}");
+        let waits = tell(&report(true, Some("ANY 1 (a, b)")));
+        assert!(waits.detail.contains("waits for standbys (ANY 1 (a, b))"), "{waits:?}");
+    }
+}
