@@ -30,6 +30,7 @@ mod load;
 mod network;
 mod outages;
 mod rounds;
+mod shared;
 mod stripe;
 mod world;
 

@@ -68,6 +68,11 @@ impl World {
         Self { options, colony: Some(colony), ..self }
     }
 
+    /// With the inbox in a database.
+    pub(crate) fn with_inbox(self, url: &str) -> Self {
+        Self { options: self.options.clone().with("GATEWAY_INBOX_URL", url), ..self }
+    }
+
     /// Puts the ledger's file elsewhere.
     pub(crate) fn move_ledger(&mut self, path: &Path) {
         self.options = self.options.clone().with("GATEWAY_LEDGER_SQLITE_PATH", path.display());
