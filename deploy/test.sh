@@ -187,4 +187,6 @@ if AFTER=2 rollout; then fail "a gateway that is down stayed"; fi
 grep -q 'rollout undo' "$work/calls" || fail "a gateway that is down was not undone"
 AFTER=1 rollout || fail "a degraded gateway was undone"
 BEFORE=2 AFTER=2 rollout || fail "what was down before was held against the new one"
+if OVERLAY=shared-inbox rollout '*rollout status deployment/colony-gateway *'; then fail "a roll-out of gateways that share an inbox stayed"; fi
+grep -q 'rollout undo deployment/colony-gateway' "$work/calls" || fail "gateways that share an inbox were not undone"
 printf 'deploy/test.sh: passed\n'

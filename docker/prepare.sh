@@ -67,6 +67,8 @@ done
 # Gateway and bees have a role that owns nothing; migrations run as the owner.
 keep database_url "postgres://gateway_run:$(cat "$secrets/gateway_run_db_password")@postgres:5432/gateway"
 keep owner_database_url "postgres://gateway:$(cat "$secrets/gateway_db_password")@postgres:5432/gateway"
+# An inbox that gateways share (compose.shared.yaml) is in the same database, in a schema of its own.
+keep inbox_url "$(cat "$secrets/database_url")"
 keep postgrest_db_uri "postgres://authenticator:$(cat "$secrets/authenticator_db_password")@postgres:5432/gateway"
 keep supabase_service_role_key "$(service_role_key "$(cat "$secrets/jwt_secret")")"
 # Optional; empty until STRIPE_SECRET_KEY_FILE in .env names it.

@@ -112,6 +112,7 @@ compose() {
   for profiles in "" bees colony colony,monitoring,supabase; do
     COMPOSE_PROFILES=$profiles a_compose "${files[@]}" config --quiet || return
   done
+  a_compose -f docker/compose.yaml -f docker/compose.shared.yaml --env-file docker/.env.example config --quiet || return
   # A server that exists already is not started a second time.
   ! COMPOSE_PROFILES=bees a_compose "${files[@]}" config --services | grep -qx colonies
 }

@@ -17,8 +17,10 @@ say() { printf '%s\n' "$*"; }
 in_namespace() { kubectl --namespace "$namespace" "$@"; }
 with_image() { kubectl kustomize "$1" | sed "s|^\( *\)image: registry\.example\.com/colony-gateway:latest\$|\1image: $image|"; }
 
-# The workloads whose previous revision comes back.
-workloads=(statefulset/colony-gateway statefulset/colony-gateway-bee)
+# The workloads whose previous revision comes back. Gateways that share an inbox are a Deployment.
+gateways=statefulset
+if grep -q components/shared-inbox "$overlay/kustomization.yaml"; then gateways=deployment; fi
+workloads=("$gateways/colony-gateway" statefulset/colony-gateway-bee)
 had=()
 for workload in "${workloads[@]}"; do
   if in_namespace get "$workload" >/dev/null 2>&1; then had+=("$workload"); fi
@@ -45,9 +47,11 @@ check_in() {
   return "$code"
 }
 
+pods() { in_namespace get pods --selector app.kubernetes.io/name=colony-gateway --field-selector status.phase=Running --output name; }
+
 gate() {
   local pod code
-  for pod in $(in_namespace get pods --selector app.kubernetes.io/name=colony-gateway --output name); do
+  for pod in $(pods); do
     in_namespace exec "$pod" --container gateway -- /usr/local/bin/colony-gateway check --ready || return 1
     code=0
     check_in "$pod" || code=$?
@@ -57,7 +61,8 @@ gate() {
 }
 
 before=0
-check_in pod/colony-gateway-0 >/dev/null 2>&1 || before=$?
+one=$(pods 2>/dev/null | head -n 1) || true
+[ -z "$one" ] || check_in "$one" >/dev/null 2>&1 || before=$?
 # A namespace that is not there yet comes with the overlay; its jobs need it first.
 if ! kubectl get namespace "$namespace" >/dev/null 2>&1; then kubectl apply -f "$overlay/namespace.yaml"; fi
 migrate || { say "rollout.sh: the migrations failed; nothing was replaced" && exit 1; }

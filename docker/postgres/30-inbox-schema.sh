@@ -1,0 +1,10 @@
+#!/bin/sh
+# A schema for an inbox in PostgreSQL (docker/compose.shared.yaml), which the role of the gateways owns. Runs once, behind
+# 20-runtime-role.sh; on a volume of before:
+#
+#   docker compose -f docker/compose.yaml -f docker/compose.shared.yaml up -d postgres
+#   docker compose -f docker/compose.yaml exec postgres sh /docker-entrypoint-initdb.d/30-inbox-schema.sh
+set -eu
+
+psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname gateway \
+  --command 'CREATE SCHEMA IF NOT EXISTS gateway_inbox AUTHORIZATION gateway_run'
