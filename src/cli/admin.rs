@@ -105,8 +105,8 @@ impl AdminClient {
     pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
         let Some(token) = config.http.admin_token.clone() else {
             anyhow::bail!(
-                "a gateway runs here, and without a token it takes no orders: set GATEWAY_ADMIN_TOKEN to the one it was \
-                 started with, or stop it first"
+                "a gateway runs on this inbox: set GATEWAY_ADMIN_TOKEN to the token it was started with. Where it was started \
+                 without one, start it again with GATEWAY_ADMIN_TOKEN and set the same here, or stop it first"
             );
         };
         Self::to(format!("http://{}", local(config.http.admin_listen)), token)
@@ -178,11 +178,15 @@ pub(super) struct Refusal {
     said: String,
 }
 
-/// What a refusal means for whoever typed the command.
+/// What a refusal means for the person at the command line.
 fn refusal(status: StatusCode, text: &str) -> Refusal {
     let document: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let field = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
     let said = match (status, field("detail").or_else(|| field("title"))) {
+        // Without a token no path of orders is there.
+        (StatusCode::NOT_FOUND, _) if field("code") == Some("not_found") => {
+            "the gateway takes no orders, or is of another version: start it with GATEWAY_ADMIN_TOKEN and set the same here".to_owned()
+        }
         (StatusCode::UNAUTHORIZED, _) => {
             "the gateway refuses the token: GATEWAY_ADMIN_TOKEN must be the one it was started with".to_owned()
         }
@@ -215,8 +219,10 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_the_problem_document_says() {
-        let text = r#"{"title":"There is nothing at this path.","status":404,"code":"not_found"}"#;
-        assert_eq!(refusal(StatusCode::NOT_FOUND, text).to_string(), "There is nothing at this path.");
+        let missing = r#"{"title":"There is no such entry.","status":404,"code":"no_such_entry"}"#;
+        assert_eq!(refusal(StatusCode::NOT_FOUND, missing).to_string(), "There is no such entry.");
+        let no_path = r#"{"title":"There is nothing at this path.","status":404,"code":"not_found"}"#;
+        assert!(refusal(StatusCode::NOT_FOUND, no_path).to_string().contains("start it with GATEWAY_ADMIN_TOKEN"));
         assert!(refusal(StatusCode::UNAUTHORIZED, "").to_string().contains("GATEWAY_ADMIN_TOKEN"));
         assert!(refusal(StatusCode::BAD_GATEWAY, "<html>").to_string().contains("<html>"));
     }

@@ -131,12 +131,27 @@ fn redis_the_database_and_the_colony_that_are_away_are_told_apart() {
         ["heartbeat", "ledger", "colony", "bees"].map(|part| status(&away, part)),
         ["ok", "down", "down", "down"]
     );
-    let action = finding(&away, "ledger")["action"].as_str().unwrap();
-    assert!(action.contains("nothing listens there"), "{away:#}");
+    let ledger = finding(&away, "ledger");
+    assert!(ledger["detail"].as_str().unwrap().contains("127.0.0.1:9 refuses connections"), "{away:#}");
+    assert!(ledger["action"].as_str().unwrap().contains("start the database"), "{away:#}");
     drop(redis);
     let (code, away) = report(&options.with("DATABASE_URL", ""));
     assert_eq!(status(&away, "heartbeat"), "degraded");
     assert_eq!(code, 2, "no gateway runs");
+}
+
+#[test]
+fn a_database_that_does_not_run_is_named_with_what_waits_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path()).with("DATABASE_URL", "postgres://gateway@127.0.0.1:9/none");
+    let gateway = options.serve();
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    let (_, report) = report(&options.with("GATEWAY_ADMIN_LISTEN", gateway.admin));
+    let detail = finding(&report, "ledger")["detail"].as_str().unwrap();
+    assert_eq!(
+        detail,
+        "127.0.0.1:9 refuses connections: the database is not running; 1 entry waits and goes on by itself"
+    );
 }
 
 fn endpoint(change: &[(&str, Value)]) -> Value {

@@ -8,10 +8,14 @@ use crate::app::pipeline;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
+use crate::inbox;
 use crate::ledger::postgres::PostgresConfig;
 use crate::ledger::report::{LeftToBuild, RecurringLine, StateOfRecord};
 use crate::ledger::{LedgerError, LedgerErrorKind};
+use crate::outbound::postgres_address;
 use crate::telemetry::health::Level;
+
+const NAME: &str = "ledger";
 
 /// Whether every subscription that entitles gives somebody access and is shown, and whether users can do too much.
 async fn access(ledger: &dyn StateOfRecord) -> Vec<Diagnosis> {
@@ -98,8 +102,30 @@ fn is_refused(error: &LedgerError) -> bool {
     false
 }
 
+/// Entries on their way, by the inbox of this machine; nothing where there is none.
+async fn waiting(config: &Config) -> Option<u64> {
+    let directory = config.inbox.data_dir.clone();
+    if !directory.join(inbox::FILE_NAME).exists() {
+        return None;
+    }
+    let counts = tokio::task::spawn_blocking(move || inbox::counts_in(&directory)).await.ok()?.ok()?;
+    Some(counts.backlog())
+}
+
+/// What a database is told to be whose machine is there while nothing listens.
+async fn stopped(config: &Config, error: &LedgerError) -> Option<Diagnosis> {
+    let place = config.ledger.database().and_then(|url| postgres_address::place(url.expose()));
+    let place = place.filter(|_| error.kind == LedgerErrorKind::Unavailable && is_refused(error))?;
+    let waiting = match waiting(config).await {
+        Some(1) => "; 1 entry waits and goes on by itself".to_owned(),
+        Some(count) if count > 0 => format!("; {count} entries wait and go on by themselves"),
+        Some(_) | None => String::new(),
+    };
+    let detail = format!("{place} refuses connections: the database is not running{waiting}");
+    Some(Diagnosis::down(NAME, detail, "start the database, or correct host and port in DATABASE_URL"))
+}
+
 pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
-    const NAME: &str = "ledger";
     if let LedgerConfig::Sqlite { path } = &config.ledger
         && !path.exists()
     {
@@ -138,12 +164,12 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
             return diagnoses;
         }
         Err(error) => {
+            if let Some(stopped) = stopped(config, &error).await {
+                return vec![stopped];
+            }
             let action = match error.kind {
                 LedgerErrorKind::Schema if error.message.contains("no such database") => {
                     "make the database, or correct its name in DATABASE_URL; then run `colony-gateway migrate`"
-                }
-                LedgerErrorKind::Unavailable if is_refused(&error) => {
-                    "nothing listens there: start the database, or correct host and port in DATABASE_URL"
                 }
                 LedgerErrorKind::Schema => "run `colony-gateway migrate`, as the role that owns the schema",
                 LedgerErrorKind::Auth => "check the password or key of the ledger, and the rights of its role",

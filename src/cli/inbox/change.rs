@@ -1,6 +1,6 @@
 //! `inbox replay`, `inbox release`, `inbox drop` and `inbox refetch`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::ChangeArgs;
 use super::desk::Desk;
 use crate::domain::clock::Clock;
-use crate::inbox::{Action, Order, OrderedEntry, Refusal};
+use crate::inbox::{Action, Order, OrderedEntry, Refusal, Selection};
 
 /// Between two steps, so that a gateway that runs takes webhooks first.
 const STEP_PAUSE: Duration = Duration::from_millis(20);
@@ -53,11 +53,14 @@ pub(super) async fn run(
         refused: BTreeMap::new(),
         entries: Vec::new(),
     };
-    let mut after = None;
+    let (mut after, mut found) = (None, BTreeSet::new());
     loop {
         let step = desk.operate(&selection, &order, dry_run, after).await?;
         for entry in step.entries {
             report.matched += 1;
+            if selection.is_by_id() {
+                found.extend([entry.event_id.clone(), entry.entry.0.to_string()]);
+            }
             match entry.refused {
                 Some(refusal) => *report.refused.entry(refusal).or_default() += 1,
                 None => report.changed += usize::from(!dry_run),
@@ -77,10 +80,30 @@ pub(super) async fn run(
     if action == Action::Drop && report.changed > 0 {
         desk.tell_drops().await?;
     }
+    let missing = missing(&selection, &found);
+    if report.matched == 0 && !missing.is_empty() && !json {
+        anyhow::bail!("the inbox holds no {}", missing.join(", "));
+    }
     say(&report, json)?;
+    if !missing.is_empty() {
+        eprintln!("the inbox holds no {}", missing.join(", "));
+    }
     // What was dropped and is not named is not meant.
     let done = report.matched > 0 && report.refused.keys().all(|refusal| *refusal == Refusal::Dropped);
     Ok(if done || (report.matched == 0 && !selection.is_by_id()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Entries and events that were named and are not there. Where another filter holds too, they may be there and not be meant.
+fn missing(selection: &Selection, found: &BTreeSet<String>) -> Vec<String> {
+    let named_alone =
+        Selection { entries: selection.entries.clone(), events: selection.events.clone(), ..Selection::default() };
+    if *selection != named_alone {
+        return Vec::new();
+    }
+    let entries = selection.entries.iter().map(|entry| ("entry", entry.0.to_string()));
+    let events = selection.events.iter().map(|event| ("event", event.clone()));
+    let named = entries.chain(events).filter(|(_, name)| !found.contains(name));
+    named.map(|(what, name)| format!("{what} {name}")).collect()
 }
 
 /// One line of a dry run, printed as it is found: there may be very many.
