@@ -12,6 +12,7 @@ pub mod evidence;
 mod housekeeping;
 mod listen;
 mod manager;
+pub mod notify;
 mod options;
 pub mod owner_keys;
 mod pipeline;
@@ -24,6 +25,7 @@ mod retention;
 mod route;
 mod secrets;
 pub mod shadow;
+pub mod stripe_setup;
 mod traces;
 
 use std::io;
@@ -52,6 +54,7 @@ use crate::inbox::{Inbox, InboxError, InboxThreads, OpenError};
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::lifecycle::{Ending, Hangups, Inherited, Notifier, Readiness, Shutdown, Stop, Supervisor};
+use crate::notify::SetupError;
 use crate::revenue::guardian::RulesError;
 use crate::revenue::tiers::TiersError;
 use crate::stripe::api::ApiConfigError;
@@ -105,6 +108,9 @@ pub enum StartError {
     /// Traces cannot be exported as configured.
     #[error("cannot export traces")]
     Traces(#[source] TraceSetupError),
+    /// Messages cannot be sent as configured.
+    #[error("cannot send notifications")]
+    Notify(#[source] SetupError),
     /// Configuration and database differ about shadow mode.
     #[error(transparent)]
     Mode(#[from] shadow::ModeError),
@@ -130,6 +136,7 @@ impl StartError {
             | Self::Tiers(_)
             | Self::Rules(_)
             | Self::Traces(_)
+            | Self::Notify(_)
             | Self::Mode(_)
             | Self::Inbox(OpenError::Url { .. } | OpenError::LeftBehind { .. })
             | Self::InboxDatabase(_) => true,
@@ -244,7 +251,7 @@ pub async fn start_on(
 
     // Listening comes first: a port that is taken must not cost the time to open a large inbox.
     let listeners = Listeners::open(config, inherited).await?;
-    let (webhooks_address, admin_address) = listeners.addresses(config)?;
+    let (webhooks, admin) = listeners.addresses(config)?;
     let (inbox, threads) = options::open_inbox(config, clock.clone()).map_err(StartError::Inbox)?;
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
     let context = Context {
@@ -279,6 +286,7 @@ pub async fn start_on(
     };
     renewables.announce();
     let orders = reconcile.as_ref().map(|runner| runner.handle.clone());
+    notify::start(config, &context, orders.clone(), &mut supervisor, &shutdown).map_err(StartError::Notify)?;
     let asked = (Arc::clone(&renewables.ledger), orders, renewables.stripe.clone());
     let control = operators.map(|operators| started.control(operators, &context, asked));
     let routes = Routes::new(config, context, readiness, control);
@@ -290,19 +298,8 @@ pub async fn start_on(
     supervisor.start("inbox", housekeeping::watch(threads.fatal(), shutdown.clone()));
     listener_latch.release();
     is_meant(config, &*renewables.ledger).await?;
-    Ok(Gateway {
-        webhooks: webhooks_address,
-        admin: admin_address,
-        inbox,
-        switch,
-        shutdown,
-        renewables,
-        board,
-        config: config.clone(),
-        supervisor,
-        threads,
-        traces,
-    })
+    let config = config.clone();
+    Ok(Gateway { webhooks, admin, inbox, switch, shutdown, renewables, board, config, supervisor, threads, traces })
 }
 
 impl Gateway {

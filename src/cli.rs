@@ -16,6 +16,7 @@ pub mod keys;
 mod left_to_build;
 pub mod migrate;
 pub mod moment;
+pub mod notify;
 pub mod projections;
 pub mod reconcile;
 pub mod reference;
@@ -25,6 +26,7 @@ pub mod send;
 pub mod serve;
 pub mod shadow;
 pub mod simulate;
+pub mod stripe;
 pub mod tail;
 pub mod traffic;
 
@@ -116,6 +118,12 @@ pub enum Command {
     /// Prepare the colony on a Colonies server.
     #[command(subcommand)]
     Colony(colony::ColonyCommand),
+    /// Set up the webhook endpoint at Stripe.
+    #[command(subcommand)]
+    Stripe(stripe::StripeCommand),
+    /// Try the messages that people get when something needs one.
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Check, show or begin the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -161,7 +169,7 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
         Command::Send(args) => send::run(args, &sources, &clock).await,
         Command::Tail(args) => tail::run(args, &sources, &clock).await,
         Command::Inbox(command) => inbox::run(command, &sources, &clock).await,
-        Command::Migrate(args) => migrate::run(args, &sources).await,
+        Command::Migrate(args) => migrate::run(args, &sources, &clock).await,
         Command::Projections(command) => projections::run(command, &sources).await,
         Command::Reconcile(args) => reconcile::run(args, &sources, clock).await,
         Command::Shadow(command) => shadow::run(command, &sources, clock).await,
@@ -172,6 +180,8 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
         Command::Backup(args) => backup::run(args, &sources, clock).await,
         Command::Restore(args) => restore::run(args, &sources, clock).await,
         Command::Config(command) => config::run(&command, &sources, &clock),
+        Command::Stripe(command) => stripe::run(command, &sources).await,
+        Command::Notify(command) => notify::run(command, &sources, &clock).await,
         Command::Completions(args) => completions::completions(args, Cli::command()),
         Command::Man(args) => completions::man(&args, Cli::command()),
         Command::Reference(args) => reference::run(args, Cli::command()),

@@ -13,7 +13,7 @@
 //! | [`ledger`] | the state of record |
 //! | [`reconcile`] | compares with Stripe, and brings in what never arrived |
 //!
-//! [`backup`] copies the gateway's files and brings them back. [`admin`] shows operators what there is and takes their orders.
+//! [`notify`] writes to people. [`backup`] copies the gateway's files and brings them back. [`admin`] shows operators what there is and takes their orders.
 //! [`stripe`] knows Stripe's formats, [`app`] wires everything, [`lifecycle`] starts and stops it.
 //! [`config`], [`telemetry`], [`outbound`] (calls over HTTP) and [`domain`] are leaves that any module may use.
 //! ARCHITECTURE.md describes the invariants; `tests/tidy.rs` checks the import rules.
@@ -31,6 +31,7 @@ pub mod inbox;
 pub mod job;
 pub mod ledger;
 pub mod lifecycle;
+pub mod notify;
 pub mod outbound;
 pub mod pipeline;
 pub mod reconcile;

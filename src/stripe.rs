@@ -1,7 +1,8 @@
-//! What is known of Stripe besides its events (`stripe_events`): its API, and the endpoints it posts to.
+//! What is known of Stripe besides its events (`stripe_events`): its API, the endpoints it posts to, and making those.
 
 pub mod api;
 pub mod endpoint;
+pub mod endpoint_admin;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -5,7 +5,7 @@
 mod colony;
 mod gateway;
 mod inbox;
-mod keys;
+pub(in crate::app) mod keys;
 mod machine;
 mod ready;
 mod records;

@@ -217,6 +217,7 @@ impl Renewables {
             ("COLONIES_USER_PRVKEY", self.user(old, new)),
             ("COLONIES_COLONY_PRVKEY", Ok(fixed(old.colony.colony_key.as_ref(), new.colony.colony_key.as_ref()))),
             ("REDIS_URL", Ok(fixed(old.heartbeat.as_ref(), new.heartbeat.as_ref()))),
+            ("notify", Ok(fixed(Some(&old.notify), Some(&new.notify)))),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", Ok(fixed(old.traces.as_ref(), new.traces.as_ref()))),
         ];
         let mut refused = None;

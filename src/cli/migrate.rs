@@ -1,13 +1,19 @@
 //! `migrate`: brings the database of the state of record up to date.
 
+mod export;
+
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use sqlx::Connection as _;
 
+use export::Exported;
+
 use super::left_to_build;
 use crate::config::{Config, ConfigError, Fault, Sources};
+use crate::domain::clock::Clock;
 use crate::ledger::migrations::{self, Plan, RoleName, Standing, Touch, Wanted};
 use crate::ledger::postgres::PostgresConfig;
 use crate::ledger::projections;
@@ -21,6 +27,10 @@ pub struct MigrateArgs {
     /// Print it all as one file for psql or Supabase's tool, and change nothing. Needs no database.
     #[arg(long, conflicts_with = "plan")]
     pub print: bool,
+    /// Write it all as one file into this directory of migrations, named as Supabase's tool has them, and change nothing else. Where the
+    /// newest export says the same, nothing is written. Needs no database.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["plan", "print"])]
+    pub export: Option<PathBuf>,
     /// Let this role of the database call what `serve` and `bee` call, and nothing else. It has to be there. Those that were named before
     /// keep it. Also `GATEWAY_LEDGER_RUNTIME_ROLE`.
     #[arg(long, value_name = "ROLE")]
@@ -28,13 +38,20 @@ pub struct MigrateArgs {
 }
 
 /// Runs what is pending, or says what would run.
-pub async fn run(args: MigrateArgs, sources: &Sources) -> anyhow::Result<ExitCode> {
+pub async fn run(args: MigrateArgs, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     let config = Config::for_owner(sources)?;
     let shadow = config.shadow.is_some();
     let wanted = Wanted { shadow, runtime_role: runtime_role(args.runtime_role, &config)? };
     let mut out = std::io::stdout().lock();
     if args.print {
         write!(out, "{}", migrations::print(&wanted))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(directory) = &args.export {
+        match export::export(directory, &migrations::print(&wanted), clock)? {
+            Exported::Written(file) => writeln!(out, "wrote {}: `supabase db push` runs it", file.display())?,
+            Exported::Unchanged(file) => writeln!(out, "nothing to do: {} is of this release", file.display())?,
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let mut connection = connect(&config).await?;

@@ -13,6 +13,7 @@ use reqwest::Url;
 
 use super::colony::ColonyConfig;
 use super::ledger::LedgerConfig;
+use super::notify::NotifyConfig;
 use super::reader::{Fault, Reader};
 use super::setting::{Setting, setting};
 use crate::domain::network::Distance;
@@ -25,7 +26,7 @@ const ALLOW_PLAINTEXT: Setting = setting(
     "network.allow_plaintext",
     "GATEWAY_ALLOW_PLAINTEXT",
     "What may go unencrypted beyond loopback and private networks: some of `admin`, `database`, \
-     `supabase`, `colony`, `redis`, `traces` between commas, `all` or `none`.",
+     `supabase`, `colony`, `redis`, `traces`, `notify` between commas, `all` or `none`.",
 );
 
 /// What a connection is for. Its word is what the setting takes.
@@ -43,10 +44,13 @@ pub enum Channel {
     Redis,
     /// The collector of traces.
     Traces,
+    /// Receivers of messages, and the mail server.
+    Notify,
 }
 
 impl Channel {
-    const ALL: [Self; 6] = [Self::Admin, Self::Database, Self::Supabase, Self::Colony, Self::Redis, Self::Traces];
+    const ALL: [Self; 7] =
+        [Self::Admin, Self::Database, Self::Supabase, Self::Colony, Self::Redis, Self::Traces, Self::Notify];
 
     fn word(self) -> &'static str {
         match self {
@@ -56,6 +60,7 @@ impl Channel {
             Self::Colony => "colony",
             Self::Redis => "redis",
             Self::Traces => "traces",
+            Self::Notify => "notify",
         }
     }
 
@@ -69,6 +74,7 @@ impl Channel {
             Self::Supabase | Self::Traces => "write https://",
             Self::Colony => "write https://, or set COLONIES_TLS=true",
             Self::Redis => "write rediss://",
+            Self::Notify => "write https:// or smtps://, or smtp:// with ?tls=required",
         }
     }
 }
@@ -159,6 +165,7 @@ pub(super) struct Lines<'a> {
     pub(super) colony: &'a ColonyConfig,
     pub(super) redis: Option<&'a Secret>,
     pub(super) traces: Option<&'a TraceSettings>,
+    pub(super) notify: &'a NotifyConfig,
 }
 
 /// Reads the setting and judges all connections. What is refused is a fault. The rest that leaves private networks is listed: what
@@ -208,6 +215,9 @@ impl Lines<'_> {
         found.extend(redis.map(|host| (Channel::Redis, "REDIS_URL", host)));
         let traces = self.traces.and_then(|traces| plain_host(traces.url.as_str(), "http"));
         found.extend(traces.map(|host| (Channel::Traces, "OTEL_EXPORTER_OTLP_ENDPOINT", host)));
+        for (variable, url) in self.notify.lines() {
+            found.extend(plain_receiver(url.expose()).map(|host| (Channel::Notify, variable, host)));
+        }
         found
     }
 }
@@ -222,6 +232,13 @@ fn colony_hosts(servers: &str, tls: bool) -> Vec<String> {
         host => http_host(&format!("http://{host}")),
     };
     servers.split(',').map(str::trim).filter_map(host).collect()
+}
+
+/// The host of a receiver that gets messages without TLS. A mail server that need not take part in TLS is one.
+fn plain_receiver(url: &str) -> Option<String> {
+    let is_required =
+        Url::parse(url).is_ok_and(|url| url.query_pairs().any(|pair| pair == ("tls".into(), "required".into())));
+    plain_host(url, "http").or_else(|| plain_host(url, "smtp").filter(|_| !is_required))
 }
 
 fn http_host(url: &str) -> Option<String> {

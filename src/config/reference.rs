@@ -10,7 +10,7 @@ use super::{Config, Declared, ENDPOINT_KEYS, Form};
 const WIDTH: usize = 100;
 
 /// What the tables of the file are about, in the manual. The settings that stand in no table come first.
-const TABLES: [(&str, &str); 15] = [
+const TABLES: [(&str, &str); 16] = [
     ("", "General"),
     ("http", "Listeners"),
     ("stripe", "Stripe"),
@@ -24,6 +24,7 @@ const TABLES: [(&str, &str); 15] = [
     ("network", "What may go unencrypted"),
     ("backup", "Backups"),
     ("heartbeat", "Heartbeats of bees"),
+    ("notify", "Messages to people"),
     ("log", "Logs"),
     ("traces", "Traces (OpenTelemetry)"),
 ];

@@ -12,6 +12,7 @@ use super::http::{self, HttpConfig};
 use super::inbox::{self, InboxConfig};
 use super::ledger::{LedgerConfig, LedgerExpectation, StripeConfig};
 use super::log::{self, LogConfig};
+use super::notify::{self, NotifyConfig};
 use super::parse::duration;
 use super::plaintext::{self, PlaintextAllowed};
 use super::reader::{ConfigError, DEFAULT, Declared, Fault, Findings, GivenSecret, Reader, Shown, Sources};
@@ -58,6 +59,8 @@ pub struct Config {
     pub backup: BackupConfig,
     /// `redis://…` where heartbeats go; without it there are none.
     pub heartbeat: Option<Secret>,
+    /// Messages to people.
+    pub notify: NotifyConfig,
     pub log: LogConfig,
     /// Traces; `None`: off.
     pub traces: Option<TraceSettings>,
@@ -158,6 +161,7 @@ impl Config {
         let revenue = revenue::read(r);
         let backup = super::backup::read(r);
         let heartbeat = heartbeat::read(r);
+        let notify = notify::read(r);
         let log = log::read(r);
         let traces = traces::read(r);
         let shutdown_deadline = r.or(SHUTDOWN_DEADLINE, "25s", duration);
@@ -171,6 +175,7 @@ impl Config {
                 colony: &colony,
                 redis: heartbeat.as_ref(),
                 traces: traces.as_ref(),
+                notify: &notify,
             },
         );
         if inbox.url.is_some() {
@@ -196,6 +201,7 @@ impl Config {
             revenue,
             backup,
             heartbeat,
+            notify,
             log,
             traces,
             plaintext,

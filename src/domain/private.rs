@@ -38,6 +38,60 @@ pub fn new_file(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// The place for a file that is to be replaced as a whole, tried before there is a content: where this can be made, the content can
+/// be kept, short of a full disk.
+#[derive(Debug)]
+pub struct Replacement {
+    path: PathBuf,
+    next: PathBuf,
+    /// Gone when it took the name of the file.
+    file: Option<File>,
+}
+
+impl Replacement {
+    /// Makes an empty file beside the one that is to be replaced. What a crash left of one before goes.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn prepare(path: &Path) -> io::Result<Self> {
+        let path = path.to_owned();
+        let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        name.push(".next");
+        let next = path.with_file_name(name);
+        match std::fs::remove_file(&next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
+        Ok(Self { path, next, file: Some(file) })
+    }
+
+    /// Puts the content in the place of the old one. When this returns, it is on the disk under the file's name.
+    ///
+    /// # Errors
+    /// The system's own. The old content then stays.
+    pub fn finish(mut self, content: &[u8]) -> io::Result<()> {
+        let mut file = self.file.take().ok_or(io::ErrorKind::InvalidInput)?;
+        let written = file.write_all(content).and_then(|()| file.sync_all());
+        let renamed = written.and_then(|()| std::fs::rename(&self.next, &self.path));
+        if renamed.is_err() {
+            self.file = Some(file);
+        }
+        renamed?;
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // It holds nothing that was kept, and the next attempt removes it as well.
+            let _ = std::fs::remove_file(&self.next);
+        }
+    }
+}
+
 /// The mode of what others can read, or nothing when they cannot.
 fn exposed(found: &Metadata) -> Option<u32> {
     let mode = found.mode() & 0o777;
@@ -107,6 +161,21 @@ mod tests {
             (std::fs::read(&made).unwrap().as_slice(), std::fs::metadata(&made).unwrap().mode() & 0o777),
             (&b"new"[..], 0o600)
         );
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_or_stays() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("secret");
+        let names = || std::fs::read_dir(temporary.path()).unwrap().count();
+        drop(Replacement::prepare(&path).unwrap());
+        assert_eq!(names(), 0);
+        for content in ["one", "two"] {
+            Replacement::prepare(&path).unwrap().finish(content.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
+        assert_eq!((names(), std::fs::metadata(&path).unwrap().mode() & 0o777), (1, 0o600));
+        assert!(Replacement::prepare(&temporary.path().join("nowhere/secret")).is_err());
     }
 
     #[test]

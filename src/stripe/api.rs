@@ -30,7 +30,7 @@ pub use self::error::{ApiConfigError, ApiDisposition, ApiError, RateLimit};
 pub use self::fetched::{EventPage, FetchedEvent};
 pub use self::lists::{LIST_PAGES_MAX, Rest, complete, missing};
 pub use self::page::{EVENT_TYPES_MAX, EventsQuery, PAGE_MAX, Page, SubscriptionsQuery};
-pub use self::webhooks::{EVENTS_NEEDED, WebhookEndpoint};
+pub use self::webhooks::{EVENTS_MAPPED, EVENTS_NEEDED, WebhookEndpoint};
 
 use self::bucket::TokenBucket;
 use self::clock::StripeClock;
@@ -320,7 +320,7 @@ fn is_whole(object: Object<'_>, related: &Related) -> bool {
 }
 
 /// The base address, which must be Stripe's protocol to a host elsewhere, or anything on this machine.
-fn base_url(text: &str) -> Result<Url, ApiConfigError> {
+pub(super) fn base_url(text: &str) -> Result<Url, ApiConfigError> {
     let bad = || ApiConfigError::BaseUrl(text.to_owned());
     let mut url = Url::parse(text).map_err(|_| bad())?;
     let loopback = match url.host_str() {
@@ -341,12 +341,12 @@ fn base_url(text: &str) -> Result<Url, ApiConfigError> {
 }
 
 /// Mode of a key by its prefix.
-fn mode_of(key: &str) -> Option<bool> {
+pub(super) fn mode_of(key: &str) -> Option<bool> {
     let rest = key.strip_prefix("sk_").or_else(|| key.strip_prefix("rk_"))?;
     if rest.starts_with("live_") { Some(true) } else { rest.starts_with("test_").then_some(false) }
 }
 
-fn bearer(key: &Secret) -> Result<HeaderValue, ApiConfigError> {
+pub(super) fn bearer(key: &Secret) -> Result<HeaderValue, ApiConfigError> {
     let key = key.expose();
     if !(key.starts_with("sk_") || key.starts_with("rk_")) {
         return Err(ApiConfigError::Key);

@@ -254,6 +254,8 @@ metrics! {
     ]);
     /// Heartbeats of bees sent to Redis, by result.
     heartbeats: counters("colony_gateway_heartbeats_total", "result", &["ok", "failed"]);
+    /// Messages to people, by what became of them: given up (`failed`), or dropped because too many waited (`queue_full`).
+    notifications: counters("colony_gateway_notifications_total", "result", &["sent", "failed", "queue_full"]);
     /// When the last webhook was acknowledged, in seconds since 1970; 0 when there was none yet.
     last_webhook: gauge("colony_gateway_last_webhook_timestamp_seconds");
     /// Spans of traces, by what became of them: dropped because too many waited for the collector (`queue_full`), given up

@@ -10,8 +10,9 @@ mod leaks;
 mod manager;
 mod reload;
 mod rotation;
+mod setup;
 
-use testkit::{bees, gateway, redis as redis_server, stripe_api};
+use testkit::{bees, gateway, redis as redis_server, stripe_api, stripe_endpoints};
 
 /// Runs a command to its end: exit code, output, errors.
 fn run(options: &gateway::Options, arguments: &[&str]) -> (i32, String, String) {

@@ -26,6 +26,7 @@ pub mod raw_http;
 pub mod redis;
 pub mod rest;
 pub mod stripe_api;
+pub mod stripe_endpoints;
 
 /// The folder of the profile that this test or benchmark was built with, such as `target/debug`.
 fn profile_dir() -> PathBuf {

@@ -4,17 +4,27 @@ use std::time::Duration;
 
 use super::Diagnosis;
 use crate::config::{Config, FileMark, WatchedFile};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 
 /// Keys are rotated every quarter at the latest.
 const AGE_MAX: Duration = Duration::from_hours(24 * 92);
 
+/// A file that is watched and holds no secret.
+const RULES: &str = "GATEWAY_GUARDIAN_RULES";
+
 const DAY: u64 = 24 * 60 * 60;
+
+/// Secrets whose files are older than they should be, and by the age in days. Blocks.
+pub(in crate::app) fn due(files: &[WatchedFile], now: Timestamp) -> Vec<(&'static str, u64)> {
+    let secrets = files.iter().filter(|file| file.setting != RULES);
+    let age = |file: &WatchedFile| Some((file.setting, now.since(FileMark::of(&file.path)?.written?)));
+    secrets.filter_map(age).filter(|(_, age)| *age > AGE_MAX).map(|(name, age)| (name, age.as_secs() / DAY)).collect()
+}
 
 pub(super) fn probe(config: &Config, clock: &Clock) -> Diagnosis {
     const NAME: &str = "keys";
     let now = clock.now();
-    let secrets = config.files.iter().filter(|file| file.setting != "GATEWAY_GUARDIAN_RULES");
+    let secrets = config.files.iter().filter(|file| file.setting != RULES);
     let age = |file: &WatchedFile| {
         let written = FileMark::of(&file.path)?.written?;
         Some((now.since(written), file.setting))

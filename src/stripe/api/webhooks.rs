@@ -24,6 +24,45 @@ pub const EVENTS_NEEDED: [&str; 16] = [
     "refund.updated",
 ];
 
+/// Types of event that something is made of, which `stripe setup` asks for. One that only says again what another of them says
+/// (`invoice.payment_succeeded`) is not among them.
+pub const EVENTS_MAPPED: [&str; 34] = [
+    "charge.captured",
+    "charge.dispute.closed",
+    "charge.dispute.created",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.updated",
+    "charge.refund.updated",
+    "charge.refunded",
+    "charge.succeeded",
+    "checkout.session.async_payment_failed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.completed",
+    "checkout.session.expired",
+    "customer.created",
+    "customer.deleted",
+    "customer.subscription.created",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.resumed",
+    "customer.subscription.trial_will_end",
+    "customer.subscription.updated",
+    "customer.updated",
+    "invoice.finalized",
+    "invoice.marked_uncollectible",
+    "invoice.paid",
+    "invoice.payment_action_required",
+    "invoice.payment_failed",
+    "invoice.voided",
+    "invoice_payment.paid",
+    "payment_intent.payment_failed",
+    "payment_intent.succeeded",
+    "refund.created",
+    "refund.failed",
+    "refund.updated",
+];
+
 /// One webhook endpoint of the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookEndpoint {
@@ -39,10 +78,12 @@ pub struct WebhookEndpoint {
     pub api_version: Option<String>,
     /// Mode.
     pub livemode: Option<bool>,
+    /// Fingerprint of its secret, where `stripe setup` made it.
+    pub secret_fingerprint: Option<String>,
 }
 
 impl WebhookEndpoint {
-    pub(super) fn read(value: &Value) -> Self {
+    pub(in crate::stripe) fn read(value: &Value) -> Self {
         let object = Object::new(value);
         let text = |key: &str| object.at(key).text().unwrap_or_default().to_owned();
         let events = value.get("enabled_events").and_then(Value::as_array).into_iter().flatten();
@@ -53,6 +94,7 @@ impl WebhookEndpoint {
             events: events.filter_map(Value::as_str).map(str::to_owned).collect(),
             api_version: object.at("api_version").text().map(str::to_owned),
             livemode: object.at("livemode").flag(),
+            secret_fingerprint: value["metadata"]["colony_gateway_secret"].as_str().map(str::to_owned),
         }
     }
 
@@ -65,8 +107,13 @@ impl WebhookEndpoint {
 
     /// Types of event of [`EVENTS_NEEDED`] that are not sent.
     pub fn missing(&self) -> Vec<&'static str> {
-        let sends = |kind: &&str| self.events.iter().any(|event| event == "*" || event == kind);
-        EVENTS_NEEDED.into_iter().filter(|kind| !sends(kind)).collect()
+        self.lacks(&EVENTS_NEEDED)
+    }
+
+    /// Types of event of these that are not sent.
+    pub fn lacks(&self, kinds: &[&'static str]) -> Vec<&'static str> {
+        let sends = |kind: &&&str| self.events.iter().any(|event| event == "*" || event == **kind);
+        kinds.iter().filter(|kind| !sends(kind)).copied().collect()
     }
 }
 
@@ -75,6 +122,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::stripe::event::Family;
+
+    #[test]
+    fn every_event_that_is_asked_for_is_mapped_and_all_that_are_needed_are_among_them() {
+        for kind in EVENTS_MAPPED {
+            assert_ne!(Family::of(kind), Family::Other, "{kind}");
+        }
+        assert!(EVENTS_MAPPED.is_sorted());
+        assert_eq!(EVENTS_NEEDED.into_iter().filter(|kind| !EVENTS_MAPPED.contains(kind)).count(), 0);
+    }
 
     #[test]
     fn an_endpoint_tells_its_path_and_what_it_does_not_send() {

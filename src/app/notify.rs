@@ -1,0 +1,297 @@
+//! What needs a person, looked at for messages: the inbox, the health board, the ages of keys, the last comparison with Stripe.
+//!
+//! It looks and never follows, beside the way of an event and of every component: what it is slow with, or cannot find out, holds
+//! up nothing. What people were told of is kept in a file beside the inbox, so that a restart does not tell it again.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::check::keys;
+use crate::config::{Config, NotifyConfig, WatchedFile};
+use crate::dispatch::Context;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::inbox::Inbox;
+use crate::lifecycle::{Shutdown, Supervisor};
+use crate::notify::{
+    Matter, MatterKind, Message, Outbox, SetupError, Standing, Told, Tracker, channels, digest, outbox,
+};
+use crate::reconcile::Handle;
+use crate::telemetry::health::{Board, Level};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A look may take this part of the time at most.
+const SHARE: u32 = 20;
+
+/// Looks between two at the ages of keys.
+const KEY_LOOKS: u64 = 600;
+
+/// File in the data directory that holds what people were told of.
+const FILE_NAME: &str = "notifications.json";
+
+/// Components whose matters are told under another kind, or that are the messages' own.
+const NOT_TOLD: [&str; 2] = ["problems", outbox::COMPONENT];
+
+/// Starts looking and sending, if messages go anywhere. The returned error is of the settings.
+pub(super) fn start(
+    config: &Config,
+    context: &Context,
+    reconcile: Option<Handle>,
+    supervisor: &mut Supervisor,
+    shutdown: &Shutdown,
+) -> Result<(), SetupError> {
+    if !config.notify.is_on() {
+        return Ok(());
+    }
+    let (outbox, workers) = Outbox::new(channels(&config.notify)?, &name(&config.notify), &context.instruments);
+    for worker in workers {
+        supervisor.start(worker.name(), worker.run(shutdown.clone()));
+    }
+    let file = config.inbox.data_dir.join(FILE_NAME);
+    let watch = Watch {
+        inbox: context.inbox.clone(),
+        board: context.instruments.board.clone(),
+        clock: context.instruments.clock.clone(),
+        settings: config.notify.clone(),
+        files: config.files.clone(),
+        reconcile,
+        outbox,
+        tracker: Tracker::new(config.notify.after, told(&file)),
+        file,
+        started: context.instruments.clock.now(),
+        problems: BTreeMap::new(),
+        commits: None,
+        keys: BTreeMap::new(),
+        unsaved: false,
+    };
+    supervisor.start("notifications", watch.run(shutdown.clone()));
+    Ok(())
+}
+
+/// Sends one message through every channel, at once and without a queue. What became of it, by channel.
+pub async fn test(config: &Config, clock: &Clock) -> Result<Vec<(&'static str, Result<(), String>)>, SetupError> {
+    let message = Message::test(clock.now());
+    let gateway = name(&config.notify);
+    let mut results = Vec::new();
+    for channel in channels(&config.notify)? {
+        let sent = channel.send(&message, &gateway, clock).await;
+        results.push((channel.name(), sent.map_err(|error| error.said)));
+    }
+    Ok(results)
+}
+
+/// What messages call this gateway.
+fn name(settings: &NotifyConfig) -> String {
+    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    settings.name.clone().unwrap_or_else(host)
+}
+
+/// What people were told of before. A file that cannot be read is one that says nothing: then it is told again.
+fn told(file: &Path) -> Vec<Told> {
+    let text = match std::fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "notifications: what was told is not known");
+            return Vec::new();
+        }
+    };
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+struct Watch {
+    inbox: Inbox,
+    board: Board,
+    clock: Clock,
+    settings: NotifyConfig,
+    files: Vec<WatchedFile>,
+    reconcile: Option<Handle>,
+    outbox: Outbox,
+    tracker: Tracker,
+    file: PathBuf,
+    started: Timestamp,
+    /// What waits for a person, as of `commits`.
+    problems: BTreeMap<Matter, Standing>,
+    commits: Option<u64>,
+    keys: BTreeMap<Matter, Standing>,
+    /// Whether what people were told of differs from the file.
+    unsaved: bool,
+}
+
+impl Watch {
+    /// Runs until draining begins.
+    async fn run(mut self, shutdown: Shutdown) -> Result<(), Infallible> {
+        let (mut wait, mut looks) = (LOOK, 0_u64);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = shutdown.draining() => return Ok(()),
+            }
+            let started = self.clock.instant();
+            if looks.is_multiple_of(KEY_LOOKS) {
+                self.look_at_keys().await;
+            }
+            looks = looks.wrapping_add(1);
+            self.look().await;
+            wait = LOOK.max(self.clock.instant().duration_since(started) * SHARE);
+        }
+    }
+
+    async fn look(&mut self) {
+        let now = self.clock.now();
+        let mut unknown = Vec::new();
+        let mut open = self.components();
+        if self.look_at_problems().await {
+            open.extend(self.problems.clone());
+        } else {
+            unknown.push(MatterKind::Problem);
+        }
+        match self.inbox.counts().await {
+            Ok(counts) => open.extend(self.backlog(counts.oldest, counts.backlog(), now)),
+            Err(_) => unknown.push(MatterKind::Backlog),
+        }
+        match self.silence(now).await {
+            Some(silence) => open.extend(silence),
+            None => unknown.push(MatterKind::NoWebhook),
+        }
+        open.extend(self.keys.clone());
+        open.extend(self.missed());
+        let before = self.tracker.told();
+        for message in digest(self.tracker.look(&open, &unknown, now)) {
+            self.outbox.send(&message);
+        }
+        self.unsaved |= self.tracker.told() != before;
+        // What is kept as told was sent or given up: a crash before that tells it again.
+        if self.unsaved && self.outbox.is_idle() {
+            self.unsaved = !self.save().await;
+        }
+    }
+
+    /// Brings what waits for a person up to date; false when the inbox does not tell.
+    async fn look_at_problems(&mut self) -> bool {
+        let commits = self.inbox.stats().commits();
+        // In a shared inbox others write too.
+        if self.commits == Some(commits) && !self.inbox.is_shared() {
+            return true;
+        }
+        let Ok(counts) = self.inbox.problem_counts().await else { return false };
+        let standing = |code: &str, kind: &str, entries: u64| Standing {
+            title: format!("{kind} waits for a person ({code})"),
+            detail: format!("{entries} entries of type {kind} ended with the code {code}. Nothing of them is lost."),
+            action: "`colony-gateway inbox problems` says why, and what to do.".to_owned(),
+        };
+        self.problems = counts
+            .iter()
+            .map(|((code, kind), entries)| {
+                (Matter::new(MatterKind::Problem, format!("{code} {kind}")), standing(code, kind, *entries))
+            })
+            .collect();
+        self.commits = Some(commits);
+        true
+    }
+
+    /// Components that are not well. The inbox is none on the board.
+    fn components(&self) -> BTreeMap<Matter, Standing> {
+        let mut open = BTreeMap::new();
+        for (name, component) in self.board.read() {
+            if component.status == Level::Ok || NOT_TOLD.contains(&name) {
+                continue;
+            }
+            let (kind, title) = match name {
+                "access" => (MatterKind::Access, "users pay and do not have what they should".to_owned()),
+                _ => (MatterKind::Component, format!("{name} is {}", component.status.as_str())),
+            };
+            let action = "`colony-gateway check` says what to do.".to_owned();
+            open.insert(Matter::new(kind, name), Standing { title, detail: component.detail, action });
+        }
+        if !self.inbox.stats().writable() {
+            let standing = Standing {
+                title: "the inbox takes no writes".to_owned(),
+                detail: "Webhooks are answered 503, and Stripe repeats them.".to_owned(),
+                action: "Make room on its disk, or mend the disk.".to_owned(),
+            };
+            open.insert(Matter::new(MatterKind::Component, "inbox"), standing);
+        }
+        open
+    }
+
+    fn backlog(&self, oldest: Option<Timestamp>, waiting: u64, now: Timestamp) -> Option<(Matter, Standing)> {
+        let age = now.since(oldest?);
+        let is_old = self.settings.backlog.is_some_and(|limit| age > limit);
+        is_old.then(|| {
+            let standing = Standing {
+                title: format!("entries wait for more than {} minutes", age.as_secs() / 60),
+                detail: format!("{waiting} entries are on their way. Nothing is lost; access comes late."),
+                action: "Look at the ledger, the colony and the bees with `colony-gateway check`.".to_owned(),
+            };
+            (Matter::new(MatterKind::Backlog, "oldest"), standing)
+        })
+    }
+
+    /// Whether nothing came for too long; nothing when the inbox does not tell.
+    async fn silence(&self, now: Timestamp) -> Option<BTreeMap<Matter, Standing>> {
+        let Some(limit) = self.settings.no_webhook else { return Some(BTreeMap::new()) };
+        let newest = self.inbox.newest(1).await.ok()?;
+        // Before the first one, the time since the start counts.
+        let last = newest.first().map_or(self.started, |newest| newest.received);
+        let silent = now.since(last);
+        let standing = || {
+            Standing {
+            title: format!("no webhook for {} hours", silent.as_secs() / 3600),
+            detail: format!("The last event came at {}.", Timestamp::from_seconds(last.seconds())),
+            action: "Look at the endpoint in Stripe's dashboard (`colony-gateway check` asks for it), and at the proxy before the \
+                     gateway. `colony-gateway reconcile` fetches what was missed."
+                .to_owned(),
+        }
+        };
+        Some(
+            (silent > limit).then(|| (Matter::new(MatterKind::NoWebhook, "silence"), standing())).into_iter().collect(),
+        )
+    }
+
+    /// What the last comparison found that never arrived.
+    fn missed(&self) -> Option<(Matter, Standing)> {
+        let status = self.reconcile.as_ref()?.status();
+        let (ended, report) = (status.ended?, status.report?);
+        let events = report.events.filter(|events| events.missing > 0 && !report.dry_run)?;
+        let standing = Standing {
+            title: format!("{} events of Stripe's never arrived", events.missing),
+            detail: format!("The comparison with Stripe took {} of them in.", events.inserted),
+            action: "Look at the endpoint in Stripe's dashboard: does it fail, or was it switched off?".to_owned(),
+        };
+        Some((Matter::new(MatterKind::MissedEvents, ended), standing))
+    }
+
+    async fn look_at_keys(&mut self) {
+        let (files, now) = (self.files.clone(), self.clock.now());
+        let Ok(due) = tokio::task::spawn_blocking(move || keys::due(&files, now)).await else { return };
+        let standing = |setting: &str, days: u64| Standing {
+            title: format!("{setting} is due to be rotated"),
+            detail: format!("Its file is {days} days old."),
+            action: "The runbook has a section for each key (\"Keys\").".to_owned(),
+        };
+        self.keys = due
+            .into_iter()
+            .map(|(setting, days)| (Matter::new(MatterKind::KeyDue, setting), standing(setting, days)))
+            .collect();
+    }
+
+    /// Keeps what people were told of; false when that failed.
+    async fn save(&self) -> bool {
+        let (file, told) = (self.file.clone(), self.tracker.told());
+        let saved = tokio::task::spawn_blocking(move || {
+            crate::domain::private::Replacement::prepare(&file)?.finish(&serde_json::to_vec(&told)?)
+        });
+        match saved.await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "notifications: what was told is not kept");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}
