@@ -70,7 +70,10 @@ find_what_is_needed() {
   if ! has cc; then packages+=(gcc libc6-dev) names+=("a C compiler, for the bundled SQLite"); fi
   if ! postgres_dir >/dev/null; then packages+=(postgresql) names+=("the PostgreSQL server (initdb, postgres)"); fi
   if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-    packages+=(python3 python3-venv) names+=("Python 3 with venv, for the check of openapi.yaml")
+    packages+=(python3 python3-venv) names+=("Python 3 with venv, for the checks of openapi.yaml and of the console")
+  fi
+  if ! has chromium-headless-shell && ! has chromium; then
+    packages+=(chromium-headless-shell) names+=("Chromium (chromium-headless-shell or chromium), for the console's pages")
   fi
   if ! has redis-server; then packages+=(redis-server) names+=("the Redis server (redis-server)"); fi
   if ! has age || ! has age-keygen; then packages+=(age) names+=("age, which encrypts backups (age, age-keygen)"); fi
@@ -80,8 +83,8 @@ find_what_is_needed() {
     else
       fail "the tests need programs that are not here. Install them and run this again:" "${names[@]}" \
         "Debian, Ubuntu:  sudo apt-get install ${packages[*]}" \
-        "Fedora:          sudo dnf install gcc postgresql-server redis python3 age" \
-        "macOS:           brew install postgresql@17 redis python age"
+        "Fedora:          sudo dnf install gcc postgresql-server redis python3 age chromium" \
+        "macOS:           brew install postgresql@17 redis python age chromium"
     fi
   fi
   local dir
@@ -114,6 +117,9 @@ lints() {
 
   say "openapi.yaml against a running gateway"
   ./scripts/check-openapi.sh
+
+  say "the console in a browser"
+  ./scripts/check-console.sh
 
   # Building the fuzzers takes minutes, so they run where ./scripts/fuzz.sh has built them before; tests/fuzzing runs the same
   # targets everywhere.

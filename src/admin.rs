@@ -3,10 +3,11 @@
 //! Without a configured operator the paths of orders do not exist.
 
 mod attempts;
+mod codes;
 mod control;
 mod erase;
 mod health;
-mod host;
+pub mod host;
 mod operator;
 mod reconcile;
 pub mod wire;
@@ -15,9 +16,10 @@ use std::sync::Arc;
 
 use axum::Router;
 
-pub use control::Control;
+pub use codes::LoginCodes;
+pub use control::{Control, ENTRIES_NAMED_MAX, Operation, OperationRunner, OperationState, Operations};
 pub use health::{Health, Receiving};
-pub use operator::Operators;
+pub use operator::{Operators, SHARED as SHARED_OPERATOR, Who};
 
 use crate::door::{Problem, RequestLog, finish};
 
@@ -28,26 +30,26 @@ pub fn public_router(health: Health) -> Router {
 }
 
 /// What the admin listener serves: metrics, the full health, and with a token what an operator orders. It answers under names
-/// that are private, and under `hosts`.
-pub fn admin_router(health: Health, control: Option<Control>, hosts: &[String]) -> Router {
+/// that are private, and under `hosts`. `console` has the pages, if there are any.
+pub fn admin_router(health: Health, control: Option<Arc<Control>>, hosts: &[String], console: Router) -> Router {
     let log = RequestLog::new(health.instruments.clone(), false);
     let named = axum::middleware::from_fn_with_state(Arc::from(hosts), host::layer);
-    finish(routes(health, control).fallback(nowhere).layer(named), log)
+    finish(routes(health, control).merge(console).fallback(nowhere).layer(named), log)
 }
 
 /// Everything but deliveries on one address, for when public and admin listener are the same.
-pub fn combined_router(health: Health, control: Option<Control>) -> Router {
+pub fn combined_router(health: Health, control: Option<Arc<Control>>, console: Router) -> Router {
     let log = RequestLog::new(health.instruments.clone(), true);
-    finish(routes(health, control), log)
+    finish(routes(health, control).merge(console), log)
 }
 
 async fn nowhere() -> Problem {
     Problem::NotFound
 }
 
-fn routes(health: Health, control: Option<Control>) -> Router {
+fn routes(health: Health, control: Option<Arc<Control>>) -> Router {
     let mut router = health::full_routes(health);
-    if let Some(control) = control.map(Arc::new) {
+    if let Some(control) = control {
         let operators = axum::middleware::from_fn_with_state(control.operators.clone(), operator::layer);
         let behind_a_token = control::routes(Arc::clone(&control))
             .merge(erase::routes(Arc::clone(&control)))

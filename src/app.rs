@@ -42,7 +42,7 @@ pub use restore::finish_restore;
 use secrets::Renewables;
 use traces::Traces;
 
-use crate::admin::Operators;
+use crate::admin::{Operators, SHARED_OPERATOR};
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Sources};
 use crate::dispatch::Context;
@@ -288,7 +288,7 @@ pub async fn start_on(
     let orders = reconcile.as_ref().map(|runner| runner.handle.clone());
     notify::start(config, &context, orders.clone(), &mut supervisor, &shutdown).map_err(StartError::Notify)?;
     let asked = (Arc::clone(&renewables.ledger), orders, renewables.stripe.clone());
-    let control = operators.map(|operators| started.control(operators, &context, asked));
+    let control = operators.map(|known| started.control(known, &context, asked, (&mut supervisor, &shutdown)));
     let routes = Routes::new(config, context, readiness, control);
     listeners.start(config, routes, &mut supervisor, &shutdown);
     reconcile::start(reconcile, &mut supervisor, &shutdown);
@@ -303,6 +303,15 @@ pub async fn start_on(
 }
 
 impl Gateway {
+    /// A link into the console, good for a minute and one login, for the first operator; nothing without a console.
+    pub fn console_link(&self) -> Option<String> {
+        let http = &self.config.http;
+        let name = http.operators.first().map_or(SHARED_OPERATOR, |operator| operator.name.as_str());
+        let is_on = listen::is_console_on(http.console, self.admin == self.webhooks);
+        let code = self.renewables.operators.as_ref().filter(|_| is_on)?.codes.issue(name.into())?;
+        Some(format!("http://{}{}", self.admin, code.path))
+    }
+
     /// Reads settings again at each hangup, and secrets and rules whenever their files change.
     pub fn reload_at(&mut self, hangups: Hangups, sources: Sources, manager: Notifier) {
         let reload = Reload {

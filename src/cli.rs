@@ -8,6 +8,7 @@ pub mod check;
 pub mod colony;
 pub mod completions;
 pub mod config;
+pub mod console;
 pub mod dev;
 pub mod erase;
 pub mod findings;
@@ -109,6 +110,9 @@ pub enum Command {
     /// Remove a person's data, on request (GDPR, Law 25). What accounting needs stays.
     #[command(after_help = erase::NOTES)]
     Erase(erase::EraseArgs),
+    /// Print a link that opens the console of a running gateway.
+    #[command(after_help = console::NOTES)]
+    Console(console::ConsoleArgs),
     /// Report how every component is: the daily look.
     #[command(visible_alias = "doctor", after_help = check::EXIT_CODES)]
     Check(check::CheckArgs),
@@ -161,6 +165,7 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
     let result = match cli.command {
         Command::Serve => serve::run(&sources, clock).await,
         Command::Bee => bee::run(&sources, clock).await,
+        Command::Console(args) => console::run(args, &sources).await,
         Command::Check(args) => check::run(args, &sources, clock).await,
         Command::Keys(command) => keys::run(command, &sources, &clock).await,
         Command::Colony(command) => colony::run(command, &sources).await,

@@ -13,7 +13,8 @@
 //! | [`ledger`] | the state of record |
 //! | [`reconcile`] | compares with Stripe, and brings in what never arrived |
 //!
-//! [`notify`] writes to people. [`backup`] copies the gateway's files and brings them back. [`admin`] shows operators what there is and takes their orders.
+//! [`notify`] writes to people. [`backup`] copies the gateway's files and brings them back. [`admin`] shows operators what there is
+//! and takes their orders, [`console`] does it in pages.
 //! [`stripe`] knows Stripe's formats, [`app`] wires everything, [`lifecycle`] starts and stops it.
 //! [`config`], [`telemetry`], [`outbound`] (calls over HTTP) and [`domain`] are leaves that any module may use.
 //! ARCHITECTURE.md describes the invariants; `tests/tidy.rs` checks the import rules.
@@ -24,6 +25,7 @@ pub mod backup;
 pub mod bees;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod dispatch;
 pub mod domain;
 pub mod door;

@@ -3,7 +3,10 @@
 //! Without a configured token none of these paths exists. Here is `/admin/route`, the emergency switch; the rest is in the
 //! files beside.
 
+mod codes;
 mod entries;
+mod operations;
+mod orders;
 mod state;
 
 use std::sync::Arc;
@@ -13,6 +16,8 @@ use axum::extract::State;
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
+
+pub use operations::{ENTRIES_NAMED_MAX, Operation, OperationRunner, OperationState, Operations};
 
 use super::Operators;
 use super::operator::Who;
@@ -42,6 +47,8 @@ pub struct Control {
     pub reconcile: Option<Handle>,
     /// Fetching damaged events anew; without a Stripe key there is none.
     pub refetch: Option<Refetcher>,
+    /// Orders that go on in the gateway, whoever watches.
+    pub operations: Operations,
 }
 
 #[derive(Serialize)]
@@ -68,7 +75,9 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
     let methods = get(show).put(change).fallback(|| async { Problem::MethodNotAllowed { allow: "GET, PUT" } });
     Router::new()
         .route("/admin/route", methods.with_state(Arc::clone(&control)))
+        .merge(codes::routes(Arc::clone(&control)))
         .merge(entries::routes(Arc::clone(&control)))
+        .merge(operations::routes(Arc::clone(&control)))
         .merge(state::routes(control))
 }
 

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use crate::domain::network::Distance;
 use crate::door::Problem;
 
-pub(super) async fn layer(State(hosts): State<Arc<[String]>>, request: Request, next: Next) -> Response {
+pub async fn layer(State(hosts): State<Arc<[String]>>, request: Request, next: Next) -> Response {
     let mut values = request.headers().get_all(header::HOST).iter();
     let given = match (values.next(), values.next()) {
         (None, _) => request.uri().authority().map(|authority| authority.as_str().to_owned()),

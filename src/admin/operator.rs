@@ -14,45 +14,51 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::attempts::Attempts;
+use super::codes::LoginCodes;
 use crate::config::{HttpConfig, OperatorConfig, OperatorRole};
 use crate::domain::clock::Clock;
 use crate::domain::renewable::Renewable;
 use crate::domain::secret::Secret;
 use crate::door::{Peer, Problem};
 
+/// Where login codes of the console are.
+const CODES_PATH: &str = "/admin/console/codes";
+
 /// Name of the holder of the one shared token, who may be anybody.
-const SHARED: &str = "token";
+pub const SHARED: &str = "token";
 
 /// The operators. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Operators {
     known: Renewable<Vec<OperatorConfig>>,
     attempts: Arc<Attempts>,
+    /// Codes that log into the console.
+    pub codes: LoginCodes,
     clock: Clock,
 }
 
 /// The operator of a request.
 #[derive(Clone, Debug)]
-pub(super) struct Who {
-    pub(super) name: Arc<str>,
-    pub(super) role: OperatorRole,
+pub struct Who {
+    pub name: Arc<str>,
+    pub role: OperatorRole,
     /// Where the request came from, as far as a trusted proxy tells.
-    pub(super) peer: Option<IpAddr>,
+    pub peer: Option<IpAddr>,
 }
 
 impl Who {
     /// Who orders something: the operator of this name. A shared token has no name, so that what its user says counts.
-    pub(super) fn orders(&self, claimed: Option<String>) -> Option<String> {
+    pub fn orders(&self, claimed: Option<String>) -> Option<String> {
         if &*self.name == SHARED { claimed } else { Some(self.name.to_string()) }
     }
 
     /// Only an operator sees what is masked for a viewer.
-    pub(super) fn may_reveal(&self) -> Result<(), Problem> {
+    pub fn may_reveal(&self) -> Result<(), Problem> {
         if self.role == OperatorRole::Operator { Ok(()) } else { Err(Problem::Forbidden) }
     }
 
     /// The address for an audit line.
-    pub(super) fn peer(&self) -> Option<String> {
+    pub fn peer(&self) -> Option<String> {
         self.peer.map(|peer| peer.to_string())
     }
 }
@@ -62,7 +68,8 @@ impl Operators {
     pub fn of(http: &HttpConfig, clock: Clock) -> Option<Self> {
         let known = known(http);
         let attempts = Arc::default();
-        (!known.is_empty()).then(|| Self { known: known.into(), attempts, clock })
+        let codes = LoginCodes::new(clock.clone());
+        (!known.is_empty()).then(|| Self { known: known.into(), attempts, codes, clock })
     }
 
     /// From now on those that this configuration names, for all clones. False when it names none: then nothing changes.
@@ -75,11 +82,21 @@ impl Operators {
         any
     }
 
-    /// Asks for a token. Compares digests with all of them, so that the time says nothing about a token, its length included.
+    /// Asks for a token in the headers of a request.
     async fn authorize(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Who, Problem> {
-        let address = peer.map(Peer::address);
         let given = headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes).unwrap_or_default();
-        let Some(given) = given.strip_prefix(b"Bearer ") else { return Err(Problem::Unauthorized) };
+        match given.strip_prefix(b"Bearer ") {
+            Some(given) => self.identify(given, peer).await,
+            None => Err(Problem::Unauthorized),
+        }
+    }
+
+    /// Whose token this is. Compares digests with all of them, so that the time says nothing about a token, its length included.
+    ///
+    /// # Errors
+    /// [`Problem::Unauthorized`], or [`Problem::TooManyAttempts`] when so many were wrong that none is looked at.
+    pub async fn identify(&self, given: &[u8], peer: Option<Peer>) -> Result<Who, Problem> {
+        let address = peer.map(Peer::address);
         if !self.attempts.admit(address, self.clock.instant()) {
             return Err(Problem::TooManyAttempts);
         }
@@ -95,6 +112,11 @@ impl Operators {
             tokio::time::sleep(self.attempts.failed(address, self.clock.instant())).await;
         }
         found.ok_or(Problem::Unauthorized)
+    }
+
+    /// The operator of this name, as configured now.
+    pub fn named(&self, name: &str) -> Option<OperatorConfig> {
+        self.known.get().iter().find(|operator| operator.name == name).cloned()
     }
 }
 
@@ -112,7 +134,8 @@ pub(super) async fn layer(State(operators): State<Operators>, mut request: Reque
         Ok(who) => who,
         Err(problem) => return problem.into_response(),
     };
-    let looks = matches!(*request.method(), Method::GET | Method::HEAD);
+    // A login code changes nothing, and lets its holder do no more than the token does.
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == CODES_PATH;
     if !looks && who.role != OperatorRole::Operator {
         let (name, peer, path) = (&*who.name, who.peer(), request.uri().path());
         tracing::info!(target: "audit", action = "refused", who = name, peer, path, "admin");
@@ -138,7 +161,7 @@ mod tests {
             one("ben", OperatorRole::Viewer, "token-of-ben\n"),
             one(SHARED, OperatorRole::Operator, "token-of-all"),
         ];
-        Operators { known: known.into(), attempts: Arc::default(), clock }
+        Operators { known: known.into(), attempts: Arc::default(), codes: LoginCodes::new(clock.clone()), clock }
     }
 
     #[tokio::test(start_paused = true)]

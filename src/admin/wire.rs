@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use query::{ListQuery, QueryError};
 
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
 use crate::inbox::{Problems, Selection};
 use crate::ledger::person::Person;
@@ -33,6 +34,34 @@ pub struct EntriesOrder {
     /// Where the last step ended.
     #[serde(default)]
     pub after: Option<EntryId>,
+}
+
+/// Body of `POST /admin/operations`. Answered with [`super::Operation`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperationOrder {
+    /// `replay`, `release`, `drop` or `refetch`.
+    pub action: String,
+    #[serde(default)]
+    pub selection: Selection,
+    /// Stands for a selection that names nothing.
+    #[serde(default)]
+    pub all: bool,
+    /// Who orders it; kept with the entries.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Why; kept with the entries. A drop needs it.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// Answer to `POST /admin/console/codes`: a code that logs into the console once, within a minute.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LoginCode {
+    pub code: String,
+    /// Path of the console that takes it.
+    pub path: String,
+    pub expires: Timestamp,
 }
 
 /// Answer to `GET /admin/problems`: everything that waits for a person.

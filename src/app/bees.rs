@@ -217,7 +217,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         Ok(listener) => {
             let address = listener.local_addr().ok();
             let health = Health { readiness, instruments, receiving: None };
-            let router = admin::admin_router(health, None, &config.http.admin_hosts);
+            let router = admin::admin_router(health, None, &config.http.admin_hosts, axum::Router::new());
             let serve = door::serve(listener, router, config.http.connections.clone(), None, shutdown.token().clone());
             supervisor.start("admin listener", serve);
             address

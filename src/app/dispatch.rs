@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::options::pump_options;
 use super::secrets::ColonyKeys;
-use crate::admin::{Control, Operators};
+use crate::admin::{Control, Operations, Operators};
 use crate::bees::roster::Roster;
 use crate::config::{Config, ConfigError};
 use crate::dispatch::pause::Pause;
@@ -31,17 +31,21 @@ pub(super) struct Started {
 }
 
 impl Started {
-    /// What an operator with the token may see and change.
+    /// What an operator with the token may see and change, with the task that carries out what goes on by itself.
     pub(super) fn control(
         self,
         operators: Operators,
         context: &Context,
         (ledger, reconcile, stripe): (Arc<dyn StateOfRecord>, Option<Handle>, Option<Arc<StripeApi>>),
+        (supervisor, shutdown): (&mut Supervisor, &Shutdown),
     ) -> Control {
         let Self { pause, breakers, bees, .. } = self;
         let context = context.clone();
         let refetch = stripe.map(|api| Refetcher { api, inbox: context.inbox.clone() });
-        Control { operators, context, ledger, pause, breakers, bees, reconcile, refetch }
+        let (operations, runner) = Operations::new(context.inbox.clock().clone());
+        let control = Control { operators, context, ledger, pause, breakers, bees, reconcile, refetch, operations };
+        supervisor.start("operations", runner.run(control.clone(), shutdown.clone()));
+        control
     }
 }
 

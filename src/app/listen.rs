@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use tokio::net::TcpListener;
 
 use super::StartError;
 use crate::admin::{self, Control, Health, Receiving};
-use crate::config::Config;
+use crate::config::{Channel, Config, ConsolePlace};
+use crate::console;
 use crate::dispatch::Context;
 use crate::door::{self, Webhooks};
 use crate::lifecycle::{Inherited, Readiness, Shutdown, Supervisor};
@@ -16,7 +18,7 @@ pub(super) struct Routes {
     webhooks: Webhooks,
     health: Health,
     /// What an operator with the token orders; nothing of it is there without a token.
-    control: Option<Control>,
+    control: Option<Arc<Control>>,
 }
 
 impl Routes {
@@ -27,7 +29,7 @@ impl Routes {
         let http = &config.http;
         let (bounds, peer_share, peers) = (http.webhooks, http.connections.peer_share, http.webhook_peers.clone());
         let webhooks = Webhooks { inbox, route, instruments, bounds, peer_share, peers };
-        Self { webhooks, health, control }
+        Self { webhooks, health, control: control.map(Arc::new) }
     }
 }
 
@@ -69,19 +71,40 @@ impl Listeners {
         let Routes { webhooks, health, control } = routes;
         let metrics = Some(Arc::clone(&health.instruments.metrics));
         let (bounds, endpoints) = (config.http.connections.clone(), config.endpoints.clone());
+        let is_shared = self.admin.is_none();
+        let console = control.as_ref().filter(|_| is_console_on(config.http.console, is_shared));
+        let console = console.map(|control| pages(config, &health, control)).unwrap_or_default();
         let others = match self.admin {
             Some(listener) => {
-                let router = admin::admin_router(health.clone(), control, &config.http.admin_hosts);
+                let router = admin::admin_router(health.clone(), control, &config.http.admin_hosts, console);
                 let serve = door::serve(listener, router, bounds.clone(), None, shutdown.token().clone());
                 supervisor.start("admin listener", serve);
                 admin::public_router(health)
             }
-            None => admin::combined_router(health, control),
+            None => admin::combined_router(health, control, console),
         };
         let site = door::site(webhooks, endpoints, others);
         let serve = door::serve(self.webhooks, site, bounds, metrics, shutdown.token().clone());
         supervisor.start("webhook listener", serve);
     }
+}
+
+/// Webhooks come in by a shared listener, from the whole internet as a rule.
+pub(super) const fn is_console_on(place: ConsolePlace, is_shared: bool) -> bool {
+    match place {
+        ConsolePlace::Auto => !is_shared,
+        ConsolePlace::On => true,
+        ConsolePlace::Off => false,
+    }
+}
+
+/// The pages of the console.
+fn pages(config: &Config, health: &Health, control: &Arc<Control>) -> Router {
+    let settings = console::Settings {
+        hosts: config.http.admin_hosts.clone(),
+        plaintext: config.plaintext.allows(Channel::Console),
+    };
+    console::router(Arc::clone(control), health.clone(), settings)
 }
 
 async fn listener(

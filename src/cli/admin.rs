@@ -136,6 +136,11 @@ impl AdminClient {
         Ok(Self { base, token, client })
     }
 
+    /// The address of `path`, which begins with a slash.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
     /// What is at `path`, which begins with a slash and may have a query.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.call(Method::GET, path, None::<&()>).await

@@ -6,6 +6,7 @@
 
 pub mod agreement;
 mod colony;
+mod console;
 mod inbox;
 mod live;
 mod place;
@@ -30,6 +31,7 @@ use super::traffic::{Driver, StandIn, Stats, TrafficOptions};
 use crate::app::{self, Gateway};
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
+use crate::domain::secret::Secret;
 use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Signals, Stop};
@@ -265,7 +267,7 @@ fn traffic(
     let rate = args.rate.or(usual);
     let options = TrafficOptions {
         url: format!("http://{}/webhooks/stripe", gateway.webhooks).parse().context("the gateway's URL")?,
-        secrets: vec![crate::domain::secret::Secret::new(DEV_SECRET)],
+        secrets: vec![Secret::new(DEV_SECRET)],
         rate,
         concurrency: NonZeroUsize::new(CONCURRENCY).context("concurrency")?,
         timeout: Duration::from_secs(30),
@@ -334,6 +336,7 @@ async fn dev_config(
     }
     sources.environment.remove("STRIPE_WEBHOOK_SECRET_FILE");
     let mut config = Config::for_serve(&sources)?;
+    console::add_operator(&mut config)?;
     if args.thin {
         config.endpoints.iter_mut().for_each(|endpoint| endpoint.payload = PayloadKind::Thin);
     }
@@ -364,6 +367,7 @@ fn print_urls(args: &DevArgs, gateway: &Gateway, config: &Config, colony: Option
     writeln!(out, "  webhooks  http://{}/webhooks/stripe", gateway.webhooks)?;
     writeln!(out, "  health    http://{}/health", gateway.admin)?;
     writeln!(out, "  metrics   http://{}/metrics", gateway.admin)?;
+    console::print(&mut out, gateway, config, args.events.is_some())?;
     match colony {
         Some(colony) => writeln!(out, "  colony    {} (embedded, {} bees)", colony.url(), colony.bees)?,
         None => writeln!(out, "  colony    none: events are applied directly")?,

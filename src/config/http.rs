@@ -1,6 +1,7 @@
 //! Listeners and their bounds.
 
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::operators::{self, ADMIN_TOKEN_BYTES_MIN, OperatorConfig};
@@ -89,6 +90,13 @@ const ADMIN_HOSTS: Setting = setting(
     "Names under which the admin listener may be asked for, between commas, besides names that no public \
      registry gives out.",
 );
+const CONSOLE: Setting = setting(
+    "http.console",
+    "GATEWAY_CONSOLE",
+    "Where the console is served: `auto` on an admin listener of its own, `on` also where webhooks come in by the \
+     same address.",
+)
+.takes(Form::Words(&["auto", "on", "off"]));
 const ADMIN_LISTEN: Setting = setting(
     "http.admin_listen",
     "GATEWAY_ADMIN_LISTEN",
@@ -113,10 +121,35 @@ pub struct HttpConfig {
     pub operators: Vec<OperatorConfig>,
     /// Names under which the admin listener may be asked for, beside those that no public registry gives out.
     pub admin_hosts: Vec<String>,
+    /// Where the console is served; never without operators.
+    pub console: ConsolePlace,
     pub connections: ConnectionBounds,
     pub webhooks: WebhookBounds,
     /// Who may send webhooks; `None`: everybody.
     pub webhook_peers: Option<Networks>,
+}
+
+/// Where the console is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsolePlace {
+    /// On an admin listener of its own, and on none that webhooks come in by.
+    Auto,
+    /// On whatever the admin listener is.
+    On,
+    Off,
+}
+
+impl FromStr for ConsolePlace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err("must be auto, on or off".to_owned()),
+        }
+    }
 }
 
 /// What one sender may have of a bound, in percent.
@@ -195,6 +228,7 @@ pub(super) fn read(r: &mut Reader) -> HttpConfig {
         admin_token,
         operators,
         admin_hosts: admin_hosts(r),
+        console: r.or(CONSOLE, "auto", str::parse),
         connections: ConnectionBounds {
             connections_max,
             head_bytes_max,

@@ -26,7 +26,7 @@ const ALLOW_PLAINTEXT: Setting = setting(
     "network.allow_plaintext",
     "GATEWAY_ALLOW_PLAINTEXT",
     "What may go unencrypted beyond loopback and private networks: some of `admin`, `database`, \
-     `supabase`, `colony`, `redis`, `traces`, `notify` between commas, `all` or `none`.",
+     `supabase`, `colony`, `redis`, `traces`, `notify`, `console` between commas, `all` or `none`.",
 );
 
 /// What a connection is for. Its word is what the setting takes.
@@ -46,11 +46,21 @@ pub enum Channel {
     Traces,
     /// Receivers of messages, and the mail server.
     Notify,
+    /// The way from a browser to the console, under another name than the machine's own.
+    Console,
 }
 
 impl Channel {
-    const ALL: [Self; 7] =
-        [Self::Admin, Self::Database, Self::Supabase, Self::Colony, Self::Redis, Self::Traces, Self::Notify];
+    const ALL: [Self; 8] = [
+        Self::Admin,
+        Self::Database,
+        Self::Supabase,
+        Self::Colony,
+        Self::Redis,
+        Self::Traces,
+        Self::Notify,
+        Self::Console,
+    ];
 
     fn word(self) -> &'static str {
         match self {
@@ -61,6 +71,7 @@ impl Channel {
             Self::Redis => "redis",
             Self::Traces => "traces",
             Self::Notify => "notify",
+            Self::Console => "console",
         }
     }
 
@@ -75,6 +86,7 @@ impl Channel {
             Self::Colony => "write https://, or set COLONIES_TLS=true",
             Self::Redis => "write rediss://",
             Self::Notify => "write https:// or smtps://, or smtp:// with ?tls=required",
+            Self::Console => "reach it through a tunnel, or behind a proxy with TLS",
         }
     }
 }
@@ -116,6 +128,11 @@ pub enum PlaintextVerdict {
 }
 
 impl PlaintextAllowed {
+    /// Whether a setting says that this channel may go unencrypted wherever it leads.
+    pub fn allows(&self, channel: Channel) -> bool {
+        self.0.contains(&channel)
+    }
+
     /// Judges a connection that is not encrypted. `host` is a name or an address, as an URL has it.
     pub fn judge(&self, channel: Channel, host: &str) -> PlaintextVerdict {
         let word = channel.word();

@@ -131,7 +131,7 @@ impl Problem {
         }
     }
 
-    pub(super) const fn status(&self) -> StatusCode {
+    pub const fn status(&self) -> StatusCode {
         match self {
             Self::InvalidSignature(_) | Self::BodyIncomplete | Self::InvalidRequest | Self::Invalid { .. } => {
                 StatusCode::BAD_REQUEST
@@ -152,7 +152,8 @@ impl Problem {
         }
     }
 
-    const fn title(&self) -> &'static str {
+    /// What it means, for people.
+    pub const fn title(&self) -> &'static str {
         match self {
             Self::InvalidSignature(_) => {
                 "The request is not signed with a secret of this endpoint. Check the endpoint's signing secret and the clock."

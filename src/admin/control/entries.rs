@@ -1,8 +1,6 @@
 //! `/admin/entries`: finding entries, looking at one, and replaying, releasing, dropping or refetching them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, RawQuery, State};
@@ -10,57 +8,15 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 
 use super::Control;
+use super::orders::{self, told};
 use crate::admin::operator::Who;
 use crate::admin::wire::{EntriesOrder, ListQuery};
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
-use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep, Refusal, Selection};
+use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep};
 
 /// Longest body of a change, in bytes: room for as many ids as a selection may name.
 const BODY_BYTES_MAX: usize = 512 * 1024;
-
-/// Steps that one request makes. Whoever wants more asks again, from where it ended.
-const STEPS_MAX: usize = 5;
-
-/// Between two steps, so that webhooks come first.
-const STEP_PAUSE: Duration = Duration::from_millis(20);
-
-/// One audit line, written when the work ends in whichever way, a request that was given up included.
-struct OrderAudit<'a> {
-    who: &'a Who,
-    order: &'a Order,
-    selection: &'a Selection,
-    dry_run: bool,
-    matched: usize,
-    changed: usize,
-    refused: BTreeMap<Refusal, usize>,
-}
-
-impl Drop for OrderAudit<'_> {
-    fn drop(&mut self) {
-        let Self { who, order, selection, dry_run, matched, changed, refused } = self;
-        tracing::info!(
-            target: "audit",
-            action = order.action.as_str(),
-            who = &*who.name,
-            peer = who.peer(),
-            selection = told(selection),
-            by = order.by,
-            note = order.note,
-            dry_run,
-            matched,
-            changed,
-            refused = refused.values().sum::<usize>(),
-            "admin"
-        );
-    }
-}
-
-/// A selection for the log, without people.
-fn told(selection: &Selection) -> String {
-    let users = selection.users.iter().map(|_| "(redacted)".to_owned()).collect();
-    serde_json::to_string(&Selection { users, ..selection.clone() }).unwrap_or_default()
-}
 
 /// The error of a selection or of a query, for the operator.
 fn invalid(error: impl std::fmt::Display) -> Problem {
@@ -111,16 +67,12 @@ async fn show(
     if !selection.is_empty() {
         return Err(invalid("an entry is named by its number alone; `reveal` shows its body"));
     }
-    if reveal {
-        who.may_reveal()?;
-    }
-    let story = control.context.inbox.story(entry, reveal).await.map_err(Problem::InboxUnavailable)?;
-    let story = story.ok_or(Problem::NoSuchEntry)?;
-    if reveal {
-        let (by, peer) = (&*who.name, who.peer());
-        tracing::info!(target: "audit", action = "reveal", who = by, peer, entry = entry.0, entries = 1, "admin");
-    }
-    Ok(Json(story))
+    let story = if reveal {
+        control.reveal(&who, entry, None).await?
+    } else {
+        control.context.inbox.story(entry, false).await.map_err(Problem::InboxUnavailable)?
+    };
+    story.map(Json).ok_or(Problem::NoSuchEntry)
 }
 
 async fn replay(control: State<Arc<Control>>, who: Extension<Who>, body: Body) -> Result<Json<OrderStep>, Problem> {
@@ -146,43 +98,7 @@ async fn refetch(control: State<Arc<Control>>, who: Extension<Who>, body: Body) 
 async fn change(control: &Control, who: &Who, body: Body, action: Action) -> Result<Json<OrderStep>, Problem> {
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
     let EntriesOrder { selection, all, by, note, dry_run, after } = serde_json::from_slice(&body).map_err(invalid)?;
-    selection.check().map_err(invalid)?;
-    if selection.is_empty() && !all {
-        return Err(invalid("nothing is selected: name entries, or say \"all\": true"));
-    }
-    if action == Action::Drop && note.as_deref().is_none_or(|note| note.trim().is_empty()) {
-        return Err(invalid("a drop needs a note that says why"));
-    }
     let order = Order { action, by: who.orders(by), note };
-    let (order, selection) = (&order, &selection);
-    let mut audit = OrderAudit { who, order, selection, dry_run, matched: 0, changed: 0, refused: BTreeMap::new() };
-    let mut total = OrderStep { entries: Vec::new(), next: after };
-    for number in 0..STEPS_MAX {
-        if number > 0 {
-            tokio::time::sleep(STEP_PAUSE).await;
-        }
-        let step = match (action, &control.refetch) {
-            (Action::Refetch, None) => return Err(Problem::NotConfigured),
-            (Action::Refetch, Some(refetch)) => refetch.operate(selection, order, dry_run, total.next).await,
-            _ => control.context.inbox.operate(selection, order, dry_run, total.next).await,
-        };
-        let step = step.map_err(Problem::InboxUnavailable)?;
-        audit.matched += step.entries.len();
-        for entry in &step.entries {
-            match entry.refused {
-                Some(refusal) => *audit.refused.entry(refusal).or_default() += 1,
-                None => audit.changed += usize::from(!dry_run),
-            }
-        }
-        if !dry_run {
-            control.context.instruments.metrics.interventions.of(action.as_str()).increment(step.changed() as u64);
-        }
-        total.entries.extend(step.entries);
-        total.next = step.next;
-        // Each refetched entry takes a question to Stripe, which whoever asks would wait for.
-        if total.next.is_none() || action == Action::Refetch {
-            break;
-        }
-    }
-    Ok(Json(total))
+    orders::check(&selection, all, &order)?;
+    control.order(who, &selection, &order, dry_run, after).await.map(Json)
 }

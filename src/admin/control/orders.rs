@@ -1,0 +1,159 @@
+//! Orders about entries and looks at bodies, for whoever takes them from an operator: the admin API and the console.
+//!
+//! Guarantees: each leaves an audit line, whichever way it ends; work on many entries leaves the inbox's writer to webhooks
+//! between its steps.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Control;
+use crate::admin::operator::Who;
+use crate::domain::ids::EntryId;
+use crate::door::Problem;
+use crate::inbox::{Action, EntryStory, InboxError, Order, OrderStep, Refusal, Selection};
+
+/// Steps that one request makes. Whoever wants more asks again, from where it ended.
+const STEPS_MAX: usize = 5;
+
+/// Between two steps, so that webhooks come first.
+pub(super) const STEP_PAUSE: Duration = Duration::from_millis(20);
+
+/// One audit line, written when the work ends in whichever way, a request that was given up included.
+pub(super) struct OrderAudit<'a> {
+    pub(super) who: &'a Who,
+    pub(super) order: &'a Order,
+    pub(super) selection: &'a Selection,
+    pub(super) dry_run: bool,
+    pub(super) matched: usize,
+    pub(super) changed: usize,
+    pub(super) refused: BTreeMap<Refusal, usize>,
+}
+
+impl Drop for OrderAudit<'_> {
+    fn drop(&mut self) {
+        let Self { who, order, selection, dry_run, matched, changed, refused } = self;
+        tracing::info!(
+            target: "audit",
+            action = order.action.as_str(),
+            who = &*who.name,
+            peer = who.peer(),
+            selection = told(selection),
+            by = order.by,
+            note = order.note,
+            dry_run,
+            matched,
+            changed,
+            refused = refused.values().sum::<usize>(),
+            "admin"
+        );
+    }
+}
+
+/// A selection for the log, without people.
+pub(super) fn told(selection: &Selection) -> String {
+    serde_json::to_string(&without_people(selection)).unwrap_or_default()
+}
+
+pub(super) fn without_people(selection: &Selection) -> Selection {
+    let users = selection.users.iter().map(|_| "(redacted)".to_owned()).collect();
+    Selection { users, ..selection.clone() }
+}
+
+/// Whether an order makes sense, whatever it finds.
+pub(super) fn check(selection: &Selection, all: bool, order: &Order) -> Result<(), Problem> {
+    let invalid = |detail: String| Err(Problem::Invalid { detail });
+    if let Err(error) = selection.check() {
+        return invalid(error.to_string());
+    }
+    if selection.is_empty() && !all {
+        return invalid("nothing is selected: name entries, or say \"all\": true".to_owned());
+    }
+    if order.action == Action::Drop && order.note.as_deref().is_none_or(|note| note.trim().is_empty()) {
+        return invalid("a drop needs a note that says why".to_owned());
+    }
+    Ok(())
+}
+
+impl OrderAudit<'_> {
+    /// Counts what a step did.
+    pub(super) fn add(&mut self, step: &OrderStep) {
+        self.matched += step.entries.len();
+        for entry in &step.entries {
+            match entry.refused {
+                Some(refusal) => *self.refused.entry(refusal).or_default() += 1,
+                None => self.changed += usize::from(!self.dry_run),
+            }
+        }
+    }
+}
+
+impl Control {
+    /// Does what is ordered to the next entries of a selection, a bounded number of them, and tells where to go on.
+    ///
+    /// # Errors
+    /// When the inbox does not answer, or the order needs a key of Stripe's that is not configured.
+    pub async fn order(
+        &self,
+        who: &Who,
+        selection: &Selection,
+        order: &Order,
+        dry_run: bool,
+        after: Option<EntryId>,
+    ) -> Result<OrderStep, Problem> {
+        let refused = BTreeMap::new();
+        let mut audit = OrderAudit { who, order, selection, dry_run, matched: 0, changed: 0, refused };
+        let mut total = OrderStep { entries: Vec::new(), next: after };
+        for number in 0..STEPS_MAX {
+            if number > 0 {
+                tokio::time::sleep(STEP_PAUSE).await;
+            }
+            let step = self.step(selection, order, dry_run, total.next).await?;
+            audit.add(&step);
+            total.entries.extend(step.entries);
+            total.next = step.next;
+            // Each refetched entry takes a question to Stripe, which whoever asks would wait for.
+            if total.next.is_none() || order.action == Action::Refetch {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    /// One step of an order, counted.
+    pub(super) async fn step(
+        &self,
+        selection: &Selection,
+        order: &Order,
+        dry_run: bool,
+        after: Option<EntryId>,
+    ) -> Result<OrderStep, Problem> {
+        let step: Result<OrderStep, InboxError> = match (order.action, &self.refetch) {
+            (Action::Refetch, None) => return Err(Problem::NotConfigured),
+            (Action::Refetch, Some(refetch)) => refetch.operate(selection, order, dry_run, after).await,
+            _ => self.context.inbox.operate(selection, order, dry_run, after).await,
+        };
+        let step = step.map_err(Problem::InboxUnavailable)?;
+        if !dry_run {
+            let interventions = self.context.instruments.metrics.interventions.of(order.action.as_str());
+            interventions.increment(step.changed() as u64);
+        }
+        Ok(step)
+    }
+
+    /// Everything about one entry, its body included; `None` when there is none of this number. `reason` is kept with the
+    /// audit line.
+    ///
+    /// # Errors
+    /// When this operator may not see bodies, or the inbox does not answer.
+    pub async fn reveal(&self, who: &Who, entry: EntryId, reason: Option<&str>) -> Result<Option<EntryStory>, Problem> {
+        who.may_reveal()?;
+        let story = self.context.inbox.story(entry, true).await.map_err(Problem::InboxUnavailable)?;
+        if story.is_some() {
+            let (by, peer) = (&*who.name, who.peer());
+            tracing::info!(
+                target: "audit", action = "reveal", who = by, peer, entry = entry.0, entries = 1, reason, "admin"
+            );
+        }
+        Ok(story)
+    }
+}

@@ -1,0 +1,32 @@
+//! `console`: a link that opens the console of a running gateway in a browser.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::admin::wire::LoginCode;
+use crate::cli::admin::AdminClient;
+use crate::config::{Config, Sources};
+
+pub const NOTES: &str = "The link logs in once, within a minute, as the operator whose token GATEWAY_ADMIN_TOKEN is. For a gateway on another
+machine, bring its admin listener here first, then name it with --admin:
+  ssh -L 9090:127.0.0.1:9090 HOST
+  kubectl port-forward statefulset/colony-gateway 9090";
+
+/// Arguments of `console`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConsoleArgs {
+    /// Address of the gateway's admin listener, as a browser here reaches it.
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
+}
+
+pub async fn run(args: ConsoleArgs, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let config = Config::for_tools(sources)?;
+    let client = match &args.admin {
+        Some(url) => AdminClient::at(url, &config)?,
+        None => AdminClient::new(&config)?,
+    };
+    let code: LoginCode = client.post("/admin/console/codes", &()).await?;
+    writeln!(std::io::stdout(), "{}", client.url(&code.path))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,84 @@
+//! The console: pages for operators, rendered here, on the admin listener. `/console/…`
+//!
+//! Guarantees: a GET changes nothing; what changes something comes from a page of this console and from an operator, not a
+//! viewer; every page is complete without JavaScript, and nothing is fetched from elsewhere; text of customers is escaped
+//! wherever it stands. Orders are those of the admin API, by the same calls.
+
+mod assets;
+mod body;
+mod entries;
+mod entry;
+mod failure;
+mod form;
+mod frame;
+mod gate;
+mod headers;
+mod html;
+mod live;
+mod login;
+mod order;
+mod problems;
+mod search;
+mod session;
+mod theme;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+
+use crate::admin::{Control, Health, host};
+use failure::Failure;
+use session::Sessions;
+
+/// What the configuration says about the console.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Names under which it answers, beside those that no public registry gives out.
+    pub hosts: Vec<String>,
+    /// Whether it may be used over plain HTTP under other names than the machine's own.
+    pub plaintext: bool,
+}
+
+/// What the pages are made from.
+#[derive(Clone, Debug)]
+struct Console {
+    control: Arc<Control>,
+    health: Health,
+    sessions: Sessions,
+    plaintext: bool,
+}
+
+/// All pages, complete with their guards.
+pub fn router(control: Arc<Control>, health: Health, settings: Settings) -> Router {
+    let sessions = Sessions::new(control.context.inbox.clock().clone());
+    let console = Console { control, health, sessions, plaintext: settings.plaintext };
+    let nowhere = || async { Failure::from(crate::door::Problem::NotFound) };
+    let pages = Router::new()
+        .route("/console", get(|| async { Redirect::to(entries::PATH) }))
+        .route("/console/entries", get(entries::list))
+        .route("/console/entries/{id}", get(entry::show))
+        .route("/console/entries/{id}/reveal", post(entry::reveal))
+        .route("/console/problems", get(problems::show))
+        .route("/console/orders", get(order::preview).post(order::give))
+        .route("/console/operations/{id}", get(order::operation))
+        .route("/console/operations/{id}/stop", post(order::stop))
+        .route("/console/search", get(search::find))
+        .route("/console/theme", post(frame::set_theme))
+        .route("/console/logout", post(login::logout))
+        .route("/console/logout/all", post(login::logout_all))
+        .route("/console/{*rest}", get(nowhere).post(nowhere))
+        .layer(axum::middleware::from_fn_with_state(console.clone(), gate::layer));
+    let open = Router::new()
+        .route("/console/login", get(login::show).post(login::login))
+        .layer(axum::middleware::from_fn(gate::own_pages_only));
+    let hosts: Arc<[String]> = settings.hosts.into();
+    Router::new()
+        .merge(pages)
+        .merge(open)
+        .with_state(console)
+        .route("/console/assets/{hash}/{name}", get(assets::serve))
+        .layer(axum::middleware::from_fn(headers::layer))
+        .layer(axum::middleware::from_fn_with_state(hosts, host::layer))
+}

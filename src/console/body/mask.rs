@@ -1,0 +1,148 @@
+//! What of a body may be seen without revealing it.
+
+use serde_json::Value;
+
+/// Below these, everything describes a person or was written by one.
+const PRIVATE: [&str; 17] = [
+    "address",
+    "billing_details",
+    "collected_information",
+    "custom_fields",
+    "custom_text",
+    "customer_address",
+    "customer_details",
+    "customer_shipping",
+    "customer_tax_ids",
+    "evidence",
+    "metadata",
+    "owner",
+    "receipt_email",
+    "sepa_debit",
+    "shipping",
+    "shipping_details",
+    "verified_address",
+];
+
+/// What a person may write into freely, and that may look like an id.
+const WRITTEN: [&str; 3] = ["client_reference_id", "description", "name"];
+
+/// Fields whose text is one of Stripe's own words.
+const WORDS: [&str; 41] = [
+    "api_version",
+    "billing",
+    "billing_reason",
+    "billing_scheme",
+    "brand",
+    "cancellation_reason",
+    "capture_method",
+    "category",
+    "code",
+    "collection_method",
+    "confirmation_method",
+    "currency",
+    "decline_code",
+    "failure_code",
+    "feedback",
+    "funding",
+    "interval",
+    "missing_payment_method",
+    "mode",
+    "network_status",
+    "object",
+    "outcome",
+    "payment_behavior",
+    "payment_method_collection",
+    "payment_status",
+    "pricing_type",
+    "proration_behavior",
+    "reason",
+    "refund_status",
+    "reporting_category",
+    "risk_level",
+    "save_default_payment_method",
+    "seller",
+    "setup_future_usage",
+    "status",
+    "submit_type",
+    "tax_behavior",
+    "type",
+    "ui_mode",
+    "update_behavior",
+    "usage_type",
+];
+
+/// How ids of Stripe's objects begin.
+const IDS: [&str; 45] = [
+    "acct", "ba", "bps", "btok", "card", "cbtxn", "ch", "cn", "cs", "cus", "di", "dp", "du", "evt", "fee", "fr",
+    "gcus", "ii", "il", "in", "inpay", "li", "mandate", "payout", "pi", "plan", "pm", "po", "price", "prod", "promo",
+    "py", "pyr", "re", "req", "seti", "setatt", "si", "src", "sub", "tr", "trr", "txn", "txr", "we",
+];
+
+/// Longest text that is taken for an id or a word, in bytes.
+const SHORT_MAX: usize = 255;
+
+/// Longest name of a field that is shown below private places.
+const KEY_MAX: usize = 40;
+
+/// Where in a body a value stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    key: &'a str,
+    /// Below a place that describes people.
+    private: bool,
+    revealed: bool,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of_root(revealed: bool) -> Self {
+        Self { key: "", private: false, revealed }
+    }
+
+    /// The field `key` of an object that stands here.
+    pub(super) fn below(self, key: &'a str) -> Self {
+        Self { key, private: self.private || PRIVATE.contains(&key), revealed: self.revealed }
+    }
+
+    /// Whether the name of this field may be seen: one that is made like a name in a program.
+    pub(super) fn shows_key(self) -> bool {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        self.revealed || self.key.len() <= KEY_MAX && self.key.bytes().all(is_plain) && !self.key.contains("__")
+    }
+
+    /// The text of a value that may be seen.
+    pub(super) fn text(self, value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) if self.revealed || self.shows(text) => Some(text.clone()),
+            Value::String(_) => None,
+            Value::Null => Some("null".to_owned()),
+            Value::Bool(is) => Some(is.to_string()),
+            Value::Number(_) if self.private && !self.revealed => None,
+            other => Some(other.to_string()),
+        }
+    }
+
+    fn shows(self, text: &str) -> bool {
+        if self.private || WRITTEN.contains(&self.key) || text.len() > SHORT_MAX {
+            return false;
+        }
+        let is_word =
+            text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte));
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte));
+        is_id(text)
+            || WORDS.contains(&self.key) && is_word
+            || self.key.ends_with("_decimal") && is_number
+            || self.key.ends_with("currency") && is_word
+            || self.key == "created" && is_moment(text)
+    }
+}
+
+/// Whether it is made like an id of Stripe's.
+fn is_id(text: &str) -> bool {
+    let Some((prefix, rest)) = text.split_once('_') else { return false };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    IDS.contains(&prefix) && !rest.is_empty() && rest.bytes().all(is_plain)
+}
+
+fn is_moment(text: &str) -> bool {
+    crate::domain::clock::Timestamp::parse_rfc3339(text).is_some()
+}

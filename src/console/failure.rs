@@ -1,0 +1,75 @@
+//! Pages for what did not work. Each says what happened, what it means and where to go on.
+
+use askama::Template;
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::assets::{PATHS, Paths};
+use crate::door::Problem;
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// As the admin API says it.
+    Problem(Problem),
+    /// The request did not come from a page of this console.
+    ForeignPage,
+    /// There is no session, or it has ended.
+    NoSession,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "failure.html")]
+struct FailurePage<'a> {
+    assets: &'static Paths,
+    status: u16,
+    title: &'a str,
+    detail: &'a str,
+}
+
+impl Failure {
+    fn parts(&self) -> (StatusCode, &str, &str) {
+        match self {
+            Self::Problem(Problem::Invalid { detail }) => {
+                (StatusCode::BAD_REQUEST, "The request makes no sense.", detail)
+            }
+            Self::Problem(problem) => (problem.status(), problem.title(), ""),
+            Self::ForeignPage => (
+                StatusCode::FORBIDDEN,
+                "The request did not come from a page of this console.",
+                "Nothing was changed. Go back to the console and try it from there. Behind a proxy, the header Host must be the \
+                 name in the address bar.",
+            ),
+            Self::NoSession => {
+                (StatusCode::UNAUTHORIZED, "Your session has ended.", "Nothing was changed. Log in and try again.")
+            }
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, title, detail) = self.parts();
+        let page = FailurePage { assets: &PATHS, status: status.as_u16(), title, detail };
+        // Templates of fixed parts write to memory, which cannot fail.
+        let text = page.render().unwrap_or_default();
+        // Of the problem's answer stays what the log and a browser need.
+        let mut response = match self {
+            Self::Problem(problem) => problem.into_response(),
+            Self::ForeignPage | Self::NoSession => status.into_response(),
+        };
+        *response.body_mut() = Body::from(text);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::WWW_AUTHENTICATE);
+        response
+    }
+}

@@ -1,0 +1,166 @@
+//! The way to every page: a session, from a page of this console where something changes, by whom it may be changed.
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::Console;
+use super::failure::Failure;
+use super::session::set_cookie;
+use super::theme::Theme;
+use crate::admin::Who;
+use crate::config::OperatorRole;
+use crate::door::Peer;
+
+/// What a viewer may post: nothing of it changes what others see.
+const FOR_VIEWERS: [&str; 2] = ["/console/logout", "/console/theme"];
+
+/// Marks the request of a page that renews itself. It is no sign of a person.
+pub(super) const LIVE: &str = "live";
+
+/// Who asks for a page, and how it is to look.
+#[derive(Clone, Debug)]
+pub(super) struct Visitor {
+    pub(super) who: Who,
+    pub(super) theme: Theme,
+    /// The page, to come back to.
+    pub(super) here: String,
+}
+
+impl Visitor {
+    /// Whether this operator may change and reveal.
+    pub(super) fn may_change(&self) -> bool {
+        self.who.role == OperatorRole::Operator
+    }
+}
+
+/// In every handler behind the gate.
+pub(super) type Visit = Extension<Visitor>;
+
+/// Before every page that needs a session.
+pub(super) async fn layer(State(console): State<Console>, mut request: Request, next: Next) -> Response {
+    let looks = is_safe(request.method());
+    if !looks && !is_from_here(request.headers()) {
+        return Failure::ForeignPage.into_response();
+    }
+    let Some(session) = console.sessions.of(request.headers(), &console.control.operators) else {
+        return to_login(&request, looks);
+    };
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.address());
+    let who = session.who(peer);
+    let path = request.uri().path();
+    if !looks && who.role != OperatorRole::Operator && !FOR_VIEWERS.contains(&path) {
+        let (name, peer) = (&*who.name, who.peer());
+        tracing::info!(target: "audit", action = "refused", who = name, peer, path, "console");
+        return Failure::from(crate::door::Problem::Forbidden).into_response();
+    }
+    let refreshed = if is_live(&request) { None } else { console.sessions.refresh(&session) };
+    let refreshed = refreshed.and_then(|value| set_cookie(request.headers(), Some(&value)));
+    let theme = Theme::of(request.headers());
+    let here = request.uri().path_and_query().map_or("/console", |path| path.as_str()).to_owned();
+    request.extensions_mut().insert(Visitor { who, theme, here });
+    let mut response = next.run(request).await;
+    if let Some(cookie) = refreshed
+        && !response.headers().contains_key(header::SET_COOKIE)
+    {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Before what needs no session: a page of another site logs nobody in.
+pub(super) async fn own_pages_only(request: Request, next: Next) -> Response {
+    if !is_safe(request.method()) && !is_from_here(request.headers()) {
+        return Failure::ForeignPage.into_response();
+    }
+    next.run(request).await
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether a page of this console asks. Browsers say so where they trust the connection, and name the page's origin
+/// otherwise.
+fn is_from_here(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site.as_bytes() == b"same-origin";
+    }
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let (Some(origin), Some(host)) = (text(header::ORIGIN), text(header::HOST)) else { return false };
+    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+}
+
+fn is_live(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').any(|pair| pair.split('=').next() == Some(LIVE))
+}
+
+/// A page leads to the login and back; a part of a page has the whole page go there.
+fn to_login(request: &Request, looks: bool) -> Response {
+    if request.headers().contains_key("hx-request") {
+        let to = [("hx-redirect", HeaderValue::from_static("/console/login"))];
+        return (StatusCode::UNAUTHORIZED, to).into_response();
+    }
+    if !looks {
+        return Failure::NoSession.into_response();
+    }
+    let next = request.uri().path_and_query().map_or("/console", |path| path.as_str());
+    Redirect::to(&format!("/console/login?next={}", utf8_percent_encode(next, NON_ALPHANUMERIC))).into_response()
+}
+
+/// Where to go after the login: a page of this console, or its first.
+pub(super) fn safe_next(given: Option<&str>) -> &str {
+    let is_page = |path: &&str| {
+        let is_below = *path == "/console" || path.starts_with("/console/") || path.starts_with("/console?");
+        is_below
+            && !path.starts_with("/console/log")
+            && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+    };
+    given.filter(is_page).unwrap_or("/console")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn what_changes_something_comes_from_a_page_of_this_console() {
+        let here = [
+            headers(&[("sec-fetch-site", "same-origin")]),
+            headers(&[("origin", "http://gateway:9090"), ("host", "gateway:9090")]),
+            headers(&[("origin", "https://Console.example.com"), ("host", "console.example.com")]),
+        ];
+        let elsewhere = [
+            headers(&[("host", "gateway:9090")]),
+            headers(&[("origin", "null"), ("host", "gateway:9090")]),
+            headers(&[("origin", "http://evil.example"), ("host", "gateway:9090")]),
+            headers(&[("origin", "http://gateway:9091"), ("host", "gateway:9090")]),
+            headers(&[("sec-fetch-site", "cross-site"), ("origin", "http://a"), ("host", "a")]),
+            headers(&[("sec-fetch-site", "same-site")]),
+            headers(&[("sec-fetch-site", "none")]),
+        ];
+        assert!(here.iter().all(is_from_here));
+        assert!(!elsewhere.iter().any(is_from_here));
+    }
+
+    #[test]
+    fn a_login_leads_to_pages_of_the_console_alone() {
+        for good in ["/console", "/console/entries?state=dead", "/console?x"] {
+            assert_eq!(safe_next(Some(good)), good);
+        }
+        for bad in
+            ["", "//evil.example", "https://evil.example", "/admin", "/console/logout", "/console\\x", "/consoles"]
+        {
+            assert_eq!(safe_next(Some(bad)), "/console", "{bad}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The console over its router: who sees and changes what, and that text of customers stays text.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod hostile;
+mod routes;
+mod sessions;
+mod world;

@@ -1,0 +1,225 @@
+//! Every route by role and method.
+
+use axum::http::{Method, StatusCode, header};
+
+use crate::world::{ANA, BEN, HOST, PERSONAL, World};
+
+/// Every path that a page links to, for an inbox with one held entry.
+const PAGES: [&str; 8] = [
+    "/console/entries",
+    "/console/entries?state=quarantined&type=customer.*",
+    "/console/entries/1",
+    "/console/problems",
+    "/console/orders?action=release&entry=1",
+    "/console/orders?action=drop&state=quarantined",
+    "/console/operations/1",
+    "/console/nothing",
+];
+
+const CHANGES: [(&str, &str); 6] = [
+    ("/console/entries/1/reveal", "reason=ticket"),
+    ("/console/orders", "action=release&selection=entry%3D1"),
+    ("/console/operations/1/stop", ""),
+    ("/console/logout/all", ""),
+    ("/console/nothing", ""),
+    ("/console/entries", ""),
+];
+
+#[tokio::test]
+async fn without_a_session_there_is_the_login_alone() {
+    let world = World::new();
+    world.store_personal("evt_1", Some("misrouted")).await;
+    for path in PAGES.iter().chain(&["/console", "/console/search?q=1"]) {
+        let answer = world.ask(Method::GET, path, &[], "").await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
+        assert!(answer.header(header::LOCATION).starts_with("/console/login?next="), "{path}");
+        let part = world.ask(Method::GET, path, &[("hx-request", "true")], "").await;
+        assert_eq!((part.status, part.header("hx-redirect")), (StatusCode::UNAUTHORIZED, "/console/login"), "{path}");
+    }
+    for (path, form) in CHANGES {
+        assert_eq!(world.send("", path, form).await.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    let mut bearer = vec![("authorization", "Bearer token-of-ana-0123456789"), ("sec-fetch-site", "same-origin")];
+    let answer = world.ask(Method::POST, "/console/orders", &bearer, "").await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "a token is for the admin API");
+    bearer.truncate(1);
+    assert_eq!(world.ask(Method::GET, "/console/entries", &bearer, "").await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn a_viewer_sees_every_page_masked_and_changes_nothing() {
+    let mut world = World::new();
+    world.store_personal("evt_1", Some("misrouted")).await;
+    let (ana, ben) = (world.login(ANA).await, world.login(BEN).await);
+    let ana = &*ana;
+    world
+        .operating(async |world: &World| {
+            let given = world.send(ana, "/console/orders", "action=drop&note=x&selection=entry%3D99").await;
+            assert_eq!(given.status, StatusCode::SEE_OTHER, "{}", given.text);
+            for path in PAGES {
+                for cookie in [ana, &ben] {
+                    let answer = world.page(cookie, path).await;
+                    let expected = if path.ends_with("nothing") { StatusCode::NOT_FOUND } else { StatusCode::OK };
+                    assert_eq!(answer.status, expected, "{path}: {}", answer.text);
+                    for personal in PERSONAL {
+                        assert!(!answer.text.contains(personal), "{personal} stands in {path}");
+                    }
+                }
+                let viewed = world.page(&ben, path).await.text;
+                assert!(!viewed.contains("href=\"/console/orders?action"), "{path} offers a viewer an order");
+            }
+            for (path, form) in CHANGES {
+                let answer = world.send(&ben, path, form).await;
+                assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+            }
+            let by_user = world.page(&ben, "/console/entries?user=user_of_ada").await;
+            assert_eq!(by_user.status, StatusCode::FORBIDDEN, "whose an event is, is hidden from him");
+            assert_eq!(world.inbox.counts().await.unwrap().quarantined, 1, "nothing has changed");
+            assert_eq!(world.send(&ben, "/console/theme", "theme=dark").await.status, StatusCode::SEE_OTHER);
+            assert_eq!(world.send(&ben, "/console/logout", "").await.status, StatusCode::SEE_OTHER);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_operator_reveals_with_a_reason_and_never_by_a_link() {
+    let world = World::new();
+    world.store_personal("evt_1", None).await;
+    let ana = world.login(ANA).await;
+    let refused = world.send(&ana, "/console/entries/1/reveal", "reason=+").await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    let revealed = world.send(&ana, "/console/entries/1/reveal", "reason=ticket+17").await;
+    assert_eq!((revealed.status, revealed.header(header::CACHE_CONTROL)), (StatusCode::OK, "no-store"));
+    for personal in PERSONAL {
+        assert!(revealed.text.contains(personal), "{personal} is not there");
+    }
+    for path in ["/console/entries/1?reveal=true", "/console/entries?reveal=true", "/console/entries/1/reveal"] {
+        let text = world.page(&ana, path).await.text;
+        assert!(PERSONAL.iter().all(|personal| !text.contains(personal)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_has_a_dry_run_a_result_and_an_undo() {
+    let mut world = World::new();
+    world.store_personal("evt_1", Some("misrouted")).await;
+    world.store_personal("evt_2", Some("misrouted")).await;
+    world.store_personal("evt_3", None).await;
+    let ana = world.login(ANA).await;
+    world
+        .operating(async |world: &World| {
+            let preview = world.page(&ana, "/console/orders?action=drop&state=quarantined,waiting&type=").await.text;
+            assert!(preview.contains("<b>3</b> of 3"), "{preview}");
+            let preview = world.page(&ana, "/console/orders?action=replay&entry=1,3").await.text;
+            assert!(preview.contains("<b>0</b> of 2") && preview.contains("on its way already"), "{preview}");
+            assert_eq!(world.inbox.counts().await.unwrap().quarantined, 2, "a look changes nothing");
+
+            let order = "action=drop&selection=state%3Dquarantined";
+            assert_eq!(world.send(&ana, "/console/orders", order).await.status, StatusCode::BAD_REQUEST, "no reason");
+            let given = world.send(&ana, "/console/orders", &format!("{order}&note=not+ours")).await;
+            assert_eq!(given.header(header::LOCATION), "/console/operations/1");
+            world.control.operations.ended(1).await;
+            let result = world.page(&ana, "/console/operations/1").await.text;
+            assert!(result.contains("<b>done</b>: 2 changed of 2") && result.contains("not ours"), "{result}");
+            assert!(result.contains("undo=1"), "{result}");
+            assert_eq!(world.inbox.counts().await.unwrap().quarantined, 0);
+            let undo = world.page(&ana, "/console/orders?action=replay&undo=1").await.text;
+            assert!(undo.contains("<b>2</b> of 2"), "{undo}");
+            let entry = world.page(&ana, "/console/entries/1").await.text;
+            assert!(entry.contains("Ordered: drop by ana: not ours"), "{entry}");
+            let all = world.send(&ana, "/console/orders", "action=replay").await;
+            assert_eq!(all.status, StatusCode::BAD_REQUEST, "an order names what it means");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_did_not_come_from_a_page_of_the_console_is_refused() {
+    let world = World::new();
+    let ana = world.login(ANA).await;
+    let foreign: [&[(&str, &str)]; 4] = [
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site"), ("origin", "http://127.0.0.1:9090")],
+        &[("origin", "http://evil.example")],
+        &[],
+    ];
+    for headers in foreign {
+        for path in ["/console/login", "/console/logout", "/console/orders", "/console/theme"] {
+            let headers = [headers, &[("cookie", ana.as_str())]].concat();
+            let form = format!("token={ANA}");
+            let answer = world.ask(Method::POST, path, &headers, &form).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
+            assert_eq!(answer.header(header::SET_COOKIE), "", "{path}");
+        }
+    }
+    let origin = format!("http://{HOST}");
+    let own = [("origin", origin.as_str()), ("cookie", ana.as_str())];
+    let answer = world.ask(Method::POST, "/console/theme", &own, "theme=dark&next=/console/problems").await;
+    assert_eq!(answer.header(header::LOCATION), "/console/problems");
+    let named = [("host", "evil.example:9090"), ("cookie", ana.as_str())];
+    let answer = world.ask(Method::GET, "/console/entries", &named, "").await;
+    assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn every_answer_keeps_a_browser_to_the_gateway() {
+    let world = World::new();
+    let ana = world.login(ANA).await;
+    for path in ["/console/login", "/console/entries", "/console/nothing", "/console/assets/0/console.css"] {
+        let answer = world.page(&ana, path).await;
+        assert!(
+            answer.header("content-security-policy").starts_with("default-src 'none'; script-src 'self'"),
+            "{path}"
+        );
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("cache-control"), "no-store", "{path}");
+    }
+    let page = world.page(&ana, "/console/entries").await.text;
+    let assets: Vec<&str> = page.split('"').filter(|part| part.starts_with("/console/assets/")).collect();
+    assert!(assets.len() >= 4, "{page}");
+    for path in assets {
+        let answer = world.ask(Method::GET, path, &[], "").await;
+        assert_eq!((answer.status, answer.header("cache-control").contains("immutable")), (StatusCode::OK, true));
+        let tag = answer.header(header::ETAG).to_owned();
+        let again = world.ask(Method::GET, path, &[("if-none-match", &tag)], "").await;
+        assert_eq!((again.status, again.text.as_str()), (StatusCode::NOT_MODIFIED, ""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_stays_as_it_is_and_counts_what_is_new() {
+    let world = World::new();
+    for number in 1..=3 {
+        world.store_personal(&format!("evt_{number}"), None).await;
+    }
+    let ana = world.login(ANA).await;
+    let page = world.page(&ana, "/console/entries?limit=2").await.text;
+    let live = page.split("hx-get=\"").nth(1).unwrap().split('"').next().unwrap().replace("&#38;", "&");
+    assert_eq!(world.page(&ana, &live).await.status, StatusCode::NO_CONTENT, "{live}");
+    world.store_personal("evt_4", None).await;
+    let renewed = world.page(&ana, &live).await;
+    assert_eq!(renewed.status, StatusCode::OK);
+    assert!(renewed.text.contains("1 new") && !renewed.text.contains("evt_4"), "{}", renewed.text);
+    assert!(renewed.text.contains("evt_3") && renewed.text.contains("evt_2"), "{}", renewed.text);
+    assert!(page.contains("Older entries"), "{page}");
+}
+
+#[tokio::test]
+async fn an_id_leads_to_what_it_names() {
+    let world = World::new();
+    world.store_personal("evt_1", None).await;
+    let ana = world.login(ANA).await;
+    for (wanted, location) in [
+        ("1", "/console/entries/1"),
+        ("%231", "/console/entries/1"),
+        ("evt_1", "/console/entries/1"),
+        ("evt_9", "/console/entries?event=evt_9"),
+        ("cus_1", "/console/entries?customer=cus_1"),
+        ("", "/console/entries"),
+    ] {
+        let answer = world.page(&ana, &format!("/console/search?q={wanted}")).await;
+        assert_eq!(answer.header(header::LOCATION), location, "{wanted}");
+    }
+    assert_eq!(world.page(&ana, "/console/search?q=9").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.page(&ana, "/console/search?q=ada%40example.com").await.status, StatusCode::BAD_REQUEST);
+}
