@@ -8,7 +8,8 @@ use crate::lifecycle::{Notifier, Shutdown};
 
 /// What must answer for the process to count as alive, besides the runtime.
 pub(super) enum LifeSign {
-    /// The writer of the inbox: it has to answer, be it that its disk is full.
+    /// The writer of the inbox: it has to answer, be it that its disk is full. A database that hangs is no reason to start the process
+    /// again, which would not mend it.
     Inbox(Inbox),
     Runtime,
 }
@@ -18,8 +19,9 @@ impl LifeSign {
         match self {
             Self::Runtime => true,
             Self::Inbox(inbox) => match tokio::time::timeout(patience, inbox.probe()).await {
-                Ok(Err(InboxError::Closed)) | Err(_) => false,
+                Ok(Err(InboxError::Closed)) => false,
                 Ok(Ok(()) | Err(_)) => true,
+                Err(_) => inbox.is_shared(),
             },
         }
     }
