@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use testkit::pooler::Pooler;
 use testkit::proxy::{Mode, Proxy};
 
 use super::*;
@@ -174,6 +175,33 @@ async fn a_role_that_owns_the_schema_alone_makes_the_tables() {
     database.run("CREATE SCHEMA gateway_inbox AUTHORIZATION inbox_owner").await;
     inbox.prepare().await.unwrap();
     assert!(!inbox.append(entry("evt_1")).await.unwrap().is_duplicate());
+    drop(inbox);
+    threads.join();
+}
+
+#[tokio::test]
+async fn a_pooler_that_gives_each_statement_to_another_server_process_may_stand_between() {
+    let database = Database::create(Flavour::Plain).await;
+    let pooler = Pooler::start(database.port()).await;
+    let url = database.url().replace(&database.port().to_string(), &pooler.port.to_string());
+    let (inbox, threads) = Inbox::shared(&options(&url), Clock::system()).unwrap();
+    inbox.prepare().await.unwrap();
+    let mut appends = tokio::task::JoinSet::new();
+    for number in 0..40 {
+        let inbox = inbox.clone();
+        appends.spawn(async move { inbox.append(entry(&format!("evt_{}", number / 2))).await.unwrap() });
+    }
+    assert_eq!(appends.join_all().await.iter().filter(|receipt| receipt.is_duplicate()).count(), 20);
+    let request = LeaseRequest { entries_max: 64, bytes_max: 1 << 20, duration: MINUTE };
+    let mut settled = 0;
+    while settled < 20 {
+        let leased = inbox.lease(request).await.unwrap().entries;
+        let settle = |leased: Leased| (leased.lease, Conclusion::Settle { outcome: Settled::Applied });
+        let concluded = inbox.conclude(leased.into_iter().map(settle).collect()).await.unwrap();
+        assert!(concluded.iter().all(|concluded| *concluded == Concluded::Done));
+        settled += concluded.len();
+    }
+    assert_eq!(inbox.counts().await.unwrap().settled, 20);
     drop(inbox);
     threads.join();
 }
