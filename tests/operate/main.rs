@@ -8,6 +8,7 @@ mod export;
 mod heartbeat;
 mod leaks;
 mod manager;
+mod notify;
 mod reload;
 mod rotation;
 mod setup;
