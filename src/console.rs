@@ -6,6 +6,7 @@
 
 mod assets;
 mod body;
+mod chart;
 mod entries;
 mod entry;
 mod failure;
@@ -17,19 +18,21 @@ mod html;
 mod live;
 mod login;
 mod order;
+mod overview;
 mod problems;
 mod search;
+mod series;
 mod session;
 mod theme;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::Redirect;
 use axum::routing::{get, post};
 
 use crate::admin::{Control, Health, host};
 use failure::Failure;
+pub use series::Series;
 use session::Sessions;
 
 /// What the configuration says about the console.
@@ -47,16 +50,17 @@ struct Console {
     control: Arc<Control>,
     health: Health,
     sessions: Sessions,
+    series: Series,
     plaintext: bool,
 }
 
 /// All pages, complete with their guards.
-pub fn router(control: Arc<Control>, health: Health, settings: Settings) -> Router {
+pub fn router(control: Arc<Control>, health: Health, series: Series, settings: Settings) -> Router {
     let sessions = Sessions::new(control.context.inbox.clock().clone());
-    let console = Console { control, health, sessions, plaintext: settings.plaintext };
+    let console = Console { control, health, sessions, series, plaintext: settings.plaintext };
     let nowhere = || async { Failure::from(crate::door::Problem::NotFound) };
     let pages = Router::new()
-        .route("/console", get(|| async { Redirect::to(entries::PATH) }))
+        .route(overview::PATH, get(overview::show))
         .route("/console/entries", get(entries::list))
         .route("/console/entries/{id}", get(entry::show))
         .route("/console/entries/{id}/reveal", post(entry::reveal))

@@ -99,6 +99,20 @@ struct InboxAnswer {
 }
 
 impl Health {
+    /// The metrics as Prometheus gets them.
+    pub async fn metrics(&self) -> String {
+        if let Some(receiving) = &self.receiving {
+            receiving.observe(&self.instruments).await;
+        }
+        self.instruments.metrics.render()
+    }
+
+    /// Whether it is ready, its level, and how each component is.
+    pub fn standing(&self) -> (bool, Level, BTreeMap<&'static str, Component>) {
+        let (ready, components) = (self.is_ready(), self.instruments.board.read());
+        (ready, self.level(ready, &components), components)
+    }
+
     /// Ready: every latch released, not draining, the inbox takes writes. A colony or a ledger that is down changes nothing
     /// here: webhooks are still made durable, and work that cannot be done now waits in the colony.
     fn is_ready(&self) -> bool {
@@ -173,11 +187,7 @@ async fn components(State(health): State<Health>) -> Response {
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
-    let Health { instruments, receiving, .. } = &health;
-    if let Some(receiving) = receiving {
-        receiving.observe(instruments).await;
-    }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], instruments.metrics.render()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], health.metrics().await).into_response()
 }
 
 impl Receiving {

@@ -9,10 +9,13 @@ use tokio::net::TcpListener;
 use super::StartError;
 use crate::admin::{self, Control, Health, Receiving};
 use crate::config::{Channel, Config, ConsolePlace};
-use crate::console;
+use crate::console::{self, Series};
 use crate::dispatch::Context;
 use crate::door::{self, Webhooks};
 use crate::lifecycle::{Inherited, Readiness, Shutdown, Supervisor};
+
+/// What the charts of the console are kept in.
+const SERIES_FILE: &str = "console-series";
 
 pub(super) struct Routes {
     webhooks: Webhooks,
@@ -73,7 +76,8 @@ impl Listeners {
         let (bounds, endpoints) = (config.http.connections.clone(), config.endpoints.clone());
         let is_shared = self.admin.is_none();
         let console = control.as_ref().filter(|_| is_console_on(config.http.console, is_shared));
-        let console = console.map(|control| pages(config, &health, control)).unwrap_or_default();
+        let console = console.map(|control| pages(config, &health, control, (&mut *supervisor, shutdown)));
+        let console = console.unwrap_or_default();
         let others = match self.admin {
             Some(listener) => {
                 let router = admin::admin_router(health.clone(), control, &config.http.admin_hosts, console);
@@ -98,13 +102,21 @@ pub(super) const fn is_console_on(place: ConsolePlace, is_shared: bool) -> bool 
     }
 }
 
-/// The pages of the console.
-fn pages(config: &Config, health: &Health, control: &Arc<Control>) -> Router {
+/// The pages of the console, and the task that reads what its charts show.
+fn pages(
+    config: &Config,
+    health: &Health,
+    control: &Arc<Control>,
+    (supervisor, shutdown): (&mut Supervisor, &Shutdown),
+) -> Router {
+    let file = config.inbox.data_dir.join(SERIES_FILE);
+    let series = Series::open(file, control.context.inbox.clock().clone());
+    supervisor.start_in_background("series", series.clone().run(health.clone(), shutdown.clone()));
     let settings = console::Settings {
         hosts: config.http.admin_hosts.clone(),
         plaintext: config.plaintext.allows(Channel::Console),
     };
-    console::router(Arc::clone(control), health.clone(), settings)
+    console::router(Arc::clone(control), health.clone(), series, settings)
 }
 
 async fn listener(

@@ -24,7 +24,8 @@ pub(super) struct Way {
 }
 
 /// The pages, in the order in which they stand.
-const WAYS: [Way; 2] = [
+const WAYS: [Way; 3] = [
+    Way { name: "Overview", path: "/console", key: 'o' },
     Way { name: "Entries", path: "/console/entries", key: 'e' },
     Way { name: "Problems", path: "/console/problems", key: 'p' },
 ];

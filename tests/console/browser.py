@@ -189,6 +189,8 @@ def screens(admin, page):
     page.goto(f"{admin}/console/search?q=evt_300")
     hostile = page.url.removeprefix(admin)
     return {
+        "overview": "/console",
+        "day": "/console?span=24h",
         "entries": "/console/entries",
         "filtered": "/console/entries?state=quarantined,dead&type=checkout.*",
         "empty": "/console/entries?type=nothing.here",
@@ -280,7 +282,11 @@ def lives(browser, admin, webhooks, state, held):
     context = browser.new_context(storage_state=state, viewport=WIDTHS["wide"])
     watched = Watched(context.new_page(), admin)
     page = watched.page
-    page.goto(f"{admin}/console/problems")
+    page.goto(f"{admin}/console?span=5m")
+    # Charts move by themselves while somebody looks.
+    drawn = "document.querySelector('#chart-backlog .line').getAttribute('d')"
+    before = page.evaluate(drawn)
+    page.wait_for_function(f"(before) => {drawn} !== before", arg=before)
     page.keyboard.press("g")
     page.keyboard.press("e")
     page.wait_for_url("**/console/entries")

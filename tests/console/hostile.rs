@@ -41,6 +41,7 @@ async fn hostile_text_in_events_and_orders_stays_text() {
             assert_eq!(given.status, 303, "{}", given.text);
             world.control.operations.ended(1).await;
             let mut pages = vec![
+                "/console".to_owned(),
                 "/console/entries".to_owned(),
                 "/console/problems".to_owned(),
                 "/console/operations/1".to_owned(),

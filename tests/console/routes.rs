@@ -5,7 +5,9 @@ use axum::http::{Method, StatusCode, header};
 use crate::world::{ANA, BEN, HOST, PERSONAL, World};
 
 /// Every path that a page links to, for an inbox with one held entry.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 10] = [
+    "/console",
+    "/console?span=24h",
     "/console/entries",
     "/console/entries?state=quarantined&type=customer.*",
     "/console/entries/1",
@@ -29,7 +31,7 @@ const CHANGES: [(&str, &str); 6] = [
 async fn without_a_session_there_is_the_login_alone() {
     let world = World::new();
     world.store_personal("evt_1", Some("misrouted")).await;
-    for path in PAGES.iter().chain(&["/console", "/console/search?q=1"]) {
+    for path in PAGES.iter().chain(&["/console/search?q=1"]) {
         let answer = world.ask(Method::GET, path, &[], "").await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
         assert!(answer.header(header::LOCATION).starts_with("/console/login?next="), "{path}");

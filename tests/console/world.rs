@@ -109,7 +109,8 @@ impl World {
         });
         let plaintext = config.plaintext.allows(colony_gateway::config::Channel::Console);
         let settings = console::Settings { hosts: config.http.admin_hosts.clone(), plaintext };
-        let router = console::router(Arc::clone(&control), health, settings);
+        let series = console::Series::open(directory.path().join("series"), clock.clone());
+        let router = console::router(Arc::clone(&control), health, series, settings);
         let (shutdown, runner) = (Shutdown::default(), Some(runner));
         Self { router, inbox, clock, control, shutdown, runner, _threads: threads, _directory: directory }
     }

@@ -1,0 +1,199 @@
+//! Charts: drawn here, so that they are there without a script, follow the theme, and are told in a sentence and a table too.
+
+use std::fmt::Write as _;
+
+use super::html::Prose;
+use super::series::{Column, Point};
+
+/// Size of the drawing, in its own units.
+const WIDTH: f32 = 720.0;
+const HEIGHT: f32 = 150.0;
+
+/// Most points drawn of one line; more are merged.
+const DRAWN_MAX: usize = 360;
+
+/// Rows of the table.
+const ROWS: usize = 10;
+
+/// Points missing in a row that are bridged: a reading every ten seconds fills every fifth time of two.
+const BRIDGED_MAX: usize = 6;
+
+/// What numbers of a chart are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    PerSecond,
+    Seconds,
+    Entries,
+}
+
+impl Unit {
+    pub(super) fn text(self, value: f32) -> String {
+        match self {
+            Self::PerSecond => format!("{}/s", digits(value)),
+            Self::Seconds if value < 1.0 => format!("{} ms", digits(value * 1000.0)),
+            Self::Seconds => format!("{} s", digits(value)),
+            Self::Entries => digits(value.round()),
+        }
+    }
+}
+
+/// As many digits as a person reads.
+fn digits(value: f32) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        small if small < 10.0 => {
+            let text = format!("{value:.2}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        middle if middle < 100.0 => format!("{value:.1}").trim_end_matches(".0").to_owned(),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// One line of a chart.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) name: &'static str,
+    /// Its look: a number, of colour and of dashes.
+    pub(super) look: usize,
+    pub(super) path: String,
+    pub(super) now: String,
+}
+
+/// A row of the table: how long ago, and the values.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) ago: String,
+    pub(super) values: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Chart {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    pub(super) sentence: Prose<String>,
+    pub(super) lines: Vec<Line>,
+    /// At the upper edge.
+    pub(super) top: String,
+    pub(super) rows: Vec<Row>,
+}
+
+/// What a chart is about.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    pub(super) unit: Unit,
+    pub(super) lines: &'static [(&'static str, Column)],
+}
+
+impl Chart {
+    /// Of points that lie `step` seconds apart, the oldest first.
+    #[expect(clippy::cast_precision_loss, reason = "some points are merged into one")]
+    pub(super) fn of(plan: &Plan, points: &[Option<Point>], step: f64) -> Self {
+        let chunk = points.len().div_ceil(DRAWN_MAX).max(1);
+        let columns: Vec<Vec<Option<f32>>> = plan
+            .lines
+            .iter()
+            .map(|(_, column)| points.chunks(chunk).map(|points| greatest(points, *column)).collect())
+            .collect();
+        let greatest = columns.iter().flatten().flatten().copied().fold(0.0_f32, f32::max);
+        let top = round_up(greatest);
+        let mut lines: Vec<Line> = Vec::new();
+        for ((name, _), values) in plan.lines.iter().zip(&columns) {
+            let now = last(values).map_or_else(|| "–".to_owned(), |value| plan.unit.text(value));
+            lines.push(Line { name, look: lines.len() + 1, path: path(values, top), now });
+        }
+        let sentence = match (lines.first(), greatest > 0.0) {
+            (Some(first), true) => {
+                format!("{} now, at most {} in this time", first.now, plan.unit.text(greatest))
+            }
+            _ => "nothing in this time".to_owned(),
+        };
+        let rows = rows(plan, &columns, step * chunk as f64);
+        let (id, title, top) = (plan.id, plan.title, plan.unit.text(top));
+        Self { id, title, sentence: Prose(sentence), lines, top, rows }
+    }
+}
+
+fn greatest(points: &[Option<Point>], column: Column) -> Option<f32> {
+    points.iter().flatten().filter_map(|point| point.get(column)).reduce(f32::max)
+}
+
+fn last(values: &[Option<f32>]) -> Option<f32> {
+    values.iter().rev().take(BRIDGED_MAX).find_map(|value| *value)
+}
+
+/// The next 1, 2 or 5 with its zeros, so that the edge is a number that people know.
+fn round_up(value: f32) -> f32 {
+    if value <= 0.0 {
+        return 1.0;
+    }
+    let power = 10_f32.powf(value.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|step| step * power >= value).unwrap_or(10.0);
+    step * power
+}
+
+/// A line as SVG draws it; gaps stay gaps.
+#[expect(clippy::cast_precision_loss, reason = "a chart has some hundred points")]
+fn path(values: &[Option<f32>], top: f32) -> String {
+    let mut path = String::new();
+    let across = WIDTH / (values.len().max(2) - 1) as f32;
+    let mut before: Option<usize> = None;
+    for (at, value) in values.iter().enumerate() {
+        let Some(value) = value else { continue };
+        let command = if before.is_some_and(|before| at - before <= BRIDGED_MAX) { 'L' } else { 'M' };
+        let (x, y) = (at as f32 * across, HEIGHT - (value / top).clamp(0.0, 1.0) * HEIGHT);
+        // Writing to memory does not fail. A point alone is drawn as a short stroke.
+        let _ = write!(path, "{command}{x:.1} {y:.1}");
+        if command == 'M' {
+            path.push_str("h.1");
+        }
+        before = Some(at);
+    }
+    path
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a chart has some hundred points")]
+fn rows(plan: &Plan, columns: &[Vec<Option<f32>>], step: f64) -> Vec<Row> {
+    let length = columns.first().map_or(0, Vec::len);
+    let every = length.div_ceil(ROWS).max(1);
+    let at = |end: usize| {
+        let text = |values: &Vec<Option<f32>>| {
+            let slice = values.get(end.saturating_sub(every)..end).unwrap_or_default();
+            let greatest = slice.iter().flatten().copied().reduce(f32::max);
+            greatest.map_or_else(|| "–".to_owned(), |value| plan.unit.text(value))
+        };
+        let seconds = (length - end) as f64 * step;
+        let ago = match seconds {
+            0.0..60.0 => "now".to_owned(),
+            ..7200.0 => format!("{:.0} min ago", seconds / 60.0),
+            ..172_800.0 => format!("{:.0} h ago", seconds / 3600.0),
+            _ => format!("{:.0} days ago", seconds / 86_400.0),
+        };
+        Row { ago, values: columns.iter().map(text).collect() }
+    };
+    (1..=length).rev().step_by(every).map(at).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_a_gap_and_the_edge_is_a_round_number() {
+        let values = [Some(1.0), Some(2.0), None, None, None, None, None, None, None, Some(4.0)];
+        let path = path(&values, 5.0);
+        assert_eq!(path.matches('M').count(), 2, "{path}");
+        assert_eq!(path.matches('L').count(), 1, "{path}");
+        let edges = [0.0, 0.3, 1.2, 34.0, 900.0].map(|value| digits(round_up(value)));
+        assert_eq!(edges, ["1", "0.5", "2", "50", "1000"]);
+    }
+
+    #[test]
+    fn numbers_are_told_in_their_unit() {
+        assert_eq!(Unit::PerSecond.text(12.345), "12.3/s");
+        assert_eq!(Unit::Seconds.text(0.0042), "4.2 ms");
+        assert_eq!((Unit::Seconds.text(2.0), Unit::Entries.text(1234.4)), ("2 s".to_owned(), "1234".to_owned()));
+    }
+}
