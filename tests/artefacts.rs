@@ -236,7 +236,8 @@ fn commands_in_documents_are_those_of_the_program() {
     let mut program = Cli::command();
     program.build();
     let (mut faults, mut seen) = (Vec::new(), 0);
-    for document in documents() {
+    // The program prints the page of commands itself; `tests/docs.rs` holds it to that.
+    for document in documents().into_iter().filter(|document| document != "docs/reference/commands.md") {
         for line in command_lines(&read(&document)) {
             for arguments in calls(&line) {
                 seen += 1;
