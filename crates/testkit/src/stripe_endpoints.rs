@@ -148,7 +148,7 @@ impl Account {
                 Some(_) => json!({"id": id, "deleted": true}),
                 None => Value::Null,
             },
-            other => panic!("nobody asks for {other:?}"),
+            other => panic!("unexpected question: {other:?}"),
         }
     }
 }
