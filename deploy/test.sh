@@ -160,7 +160,7 @@ cat >"$work/bin/kubectl" <<STUB
 #!/bin/bash
 case "\$*" in
   kustomize*) echo '    image: registry.example.com/colony-gateway:latest'; exit ;;
-  *"get pods"*) echo pod/colony-gateway-0; exit ;;
+  *"get pods"*) [ -n "\$NO_PODS" ] || echo pod/colony-gateway-0; exit ;;
 esac
 if [[ "\$*" == *apply* && "\$*" == *"-f -" ]]; then set -- "\$@" "\$(cat)"; fi
 echo "\$*" >>"$work/calls"
@@ -186,6 +186,7 @@ done
 if AFTER=2 rollout; then fail "a gateway that is down stayed"; fi
 grep -q 'rollout undo' "$work/calls" || fail "a gateway that is down was not undone"
 AFTER=1 rollout || fail "a degraded gateway was undone"
+if NO_PODS=yes rollout; then fail "a roll-out after which no gateway is there stayed"; fi
 BEFORE=2 AFTER=2 rollout || fail "what was down before was held against the new one"
 if OVERLAY=shared-inbox rollout '*rollout status deployment/colony-gateway *'; then fail "a roll-out of gateways that share an inbox stayed"; fi
 grep -q 'rollout undo deployment/colony-gateway' "$work/calls" || fail "gateways that share an inbox were not undone"

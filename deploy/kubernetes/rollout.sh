@@ -47,11 +47,16 @@ check_in() {
   return "$code"
 }
 
-pods() { in_namespace get pods --selector app.kubernetes.io/name=colony-gateway --field-selector status.phase=Running --output name; }
+# Those that stay: one that a Deployment has replaced drains for a while, and is not ready by right.
+pods() {
+  in_namespace get pods --selector app.kubernetes.io/name=colony-gateway --output \
+    go-template='{{range .items}}{{if not .metadata.deletionTimestamp}}pod/{{.metadata.name}}{{"\n"}}{{end}}{{end}}'
+}
 
 gate() {
-  local pod code
-  for pod in $(pods); do
+  local all pod code
+  all=$(pods) && [ -n "$all" ] || return 1
+  for pod in $all; do
     in_namespace exec "$pod" --container gateway -- /usr/local/bin/colony-gateway check --ready || return 1
     code=0
     check_in "$pod" || code=$?
