@@ -211,7 +211,8 @@ impl Watch {
             let standing = Standing {
                 title: "the inbox takes no writes".to_owned(),
                 detail: "Webhooks are answered 503, and Stripe repeats them.".to_owned(),
-                action: "Make room on its disk, or mend the disk.".to_owned(),
+                action: "`colony-gateway check` says whether its disk is full or broken, or its database away."
+                    .to_owned(),
             };
             open.insert(Matter::new(MatterKind::Component, "inbox"), standing);
         }
