@@ -12,6 +12,7 @@ pub mod console;
 pub mod dev;
 pub mod erase;
 pub mod findings;
+mod hidden;
 pub mod inbox;
 pub mod keys;
 mod left_to_build;

@@ -1,6 +1,6 @@
 //! `stripe setup`: the webhook endpoint at Stripe and its secret in a file, in one command.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use reqwest::Url;
 
+use super::hidden;
 use crate::app::stripe_setup::{EVENTS_MAPPED, EndpointAdmin, WebhookEndpoint};
 use crate::app::stripe_setup::{SetupPlan, StripeSetup, fingerprints, make, plan, secrets_in};
 use crate::config::{Config, Sources};
@@ -67,7 +68,10 @@ pub struct SetupArgs {
 
 pub async fn run(command: StripeCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
     let StripeCommand::Setup(args) = command;
-    let config = Config::for_tools(sources)?;
+    // The file is what this command makes, so that it need not be there yet.
+    let mut known = sources.clone();
+    known.environment.remove("STRIPE_WEBHOOK_SECRET_FILE");
+    let config = Config::for_tools(&known)?;
     let configured = sources.environment.get("STRIPE_WEBHOOK_SECRET_FILE").map(|path| PathBuf::from(path.trim()));
     let secret_file = args.secret_file.clone().or(configured);
     let secret_file =
@@ -98,12 +102,7 @@ fn key(args: &SetupArgs) -> anyhow::Result<Secret> {
     let text = match &args.key_file {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,
         None if std::io::stdin().is_terminal() => {
-            let mut err = std::io::stderr();
-            write!(err, "Stripe key with write access to webhook endpoints (shown while you type, kept nowhere): ")?;
-            err.flush()?;
-            let mut line = String::new();
-            std::io::stdin().lock().read_line(&mut line)?;
-            line
+            hidden::ask("Stripe key with write access to webhook endpoints (not shown, kept nowhere): ")?
         }
         None => {
             let mut text = String::new();

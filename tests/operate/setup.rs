@@ -1,7 +1,9 @@
 //! `stripe setup`: an endpoint and its secret, made, adopted and rolled.
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use colony_gateway::stripe::api::EVENTS_MAPPED;
 
@@ -103,6 +105,19 @@ async fn an_endpoint_made_by_hand_is_adopted_with_just_the_events_that_are_neede
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_file_that_the_gateway_is_told_of_need_not_be_there_yet() {
+    let world = World::new().await;
+    let options = world.options.clone().with("STRIPE_WEBHOOK_SECRET", "");
+    let options = options.with("STRIPE_WEBHOOK_SECRET_FILE", world.file("secret").display());
+    let key = world.file("key").display().to_string();
+    let all = ["stripe", "setup", "--url", URL, "--key-file", &key].map(str::to_owned);
+    let run = move || run(&options, &all.iter().map(String::as_str).collect::<Vec<_>>());
+    let (code, stdout, stderr) = tokio::task::spawn_blocking(run).await.unwrap();
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert_eq!(world.secrets(), "whsec_made1\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_lost_makes_no_second_endpoint() {
     let world = World::new().await;
     world.stripe.fail_after_doing();
@@ -127,4 +142,35 @@ async fn nothing_is_made_at_stripe_when_the_secret_cannot_be_kept_or_the_key_may
     assert!(code == 1 && stderr.contains("write access to webhook endpoints"), "{stderr}");
     assert!(!stderr.contains("rk_test_reads_only") && world.stripe.enabled().is_empty());
     assert!(!world.file("secret").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_typed_is_not_shown() {
+    let world = World::new().await;
+    let secret = world.file("secret").display().to_string();
+    let command = world.options.command();
+    let said = tokio::task::spawn_blocking(move || {
+        let line = format!("{} stripe setup --url {URL} --secret-file {secret}", command.get_program().display());
+        // A terminal of its own, which shows what is typed unless it is told not to.
+        let mut terminal = Command::new("script");
+        terminal.args(["-q", "-e", "-c", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        for (name, value) in command.get_envs() {
+            terminal.env(name, value.unwrap());
+        }
+        let mut terminal = terminal.spawn().unwrap();
+        let (mut typed, mut shown) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+        let mut said = Vec::new();
+        while !said.ends_with(b"kept nowhere): ") {
+            let mut byte = [0];
+            shown.read_exact(&mut byte).unwrap();
+            said.extend(byte);
+        }
+        writeln!(typed, "{WRITE_KEY}").unwrap();
+        shown.read_to_end(&mut said).unwrap();
+        assert!(terminal.wait().unwrap().success());
+        String::from_utf8(said).unwrap()
+    });
+    let said = said.await.unwrap();
+    assert!(said.contains("we_made1") && !said.contains(WRITE_KEY), "{said}");
 }
