@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a .deb and, where rpmbuild is installed, an .rpm of a built program, with the same units as install.sh.
 #
-#   deploy/package.sh --binary target/dist/colony-gateway --out DIR [--arch amd64|arm64]
+#   deploy/package.sh --binary target/dist/colony-gateway --out DIR [--arch amd64|arm64] [--deb-only]
 #
 # MAINTAINER is the name and address in the package. The version is what `colony-gateway --version` says, unless --version gives it (for the program of another machine). Needs dpkg-deb.
 # SOURCE_DATE_EPOCH, if it is set, is the time of all files, so that the same program makes the same package.
@@ -10,12 +10,13 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$here/common.sh"
 
-out='' arch=$(dpkg --print-architecture 2>/dev/null || echo amd64) version=''
+out='' arch=$(dpkg --print-architecture 2>/dev/null || echo amd64) version='' wants_rpm=yes
 while [ $# -gt 0 ]; do
   case $1 in
     --binary) binary=${2:?--binary needs a file} && shift 2 ;;
     --out) out=${2:?--out needs a directory} && shift 2 ;;
     --arch) arch=${2:?--arch needs amd64 or arm64} && shift 2 ;;
+    --deb-only) wants_rpm='' && shift ;;
     --version) version=${2:?--version needs a version} && shift 2 ;;
     --help) sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
     *) fail "unknown argument $1 (--help lists them)" ;;
@@ -141,4 +142,4 @@ SPEC
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 debian
-if command -v rpmbuild >/dev/null; then red_hat; else say "no .rpm: rpmbuild is not installed"; fi
+if [ -z "$wants_rpm" ]; then :; elif command -v rpmbuild >/dev/null; then red_hat; else say "no .rpm: rpmbuild is not installed"; fi

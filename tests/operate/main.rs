@@ -12,6 +12,7 @@ mod notify;
 mod reload;
 mod rotation;
 mod setup;
+mod stranger;
 
 use testkit::{bees, gateway, redis as redis_server, stripe_api, stripe_endpoints};
 

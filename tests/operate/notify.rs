@@ -14,8 +14,8 @@ use crate::gateway::{Options, event};
 use crate::run;
 
 /// Takes messages. Stops when dropped.
-struct Receiver {
-    url: String,
+pub(crate) struct Receiver {
+    pub(crate) url: String,
     got: Arc<(Mutex<VecDeque<Value>>, Notify)>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -28,7 +28,7 @@ impl Drop for Receiver {
 
 impl Receiver {
     #[expect(clippy::disallowed_methods, reason = "the task is aborted when the receiver is dropped")]
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         type Got = Arc<(Mutex<VecDeque<Value>>, Notify)>;
         let got: Got = Arc::default();
         let take = |State(got): State<Got>, body: Bytes| async move {
@@ -43,7 +43,7 @@ impl Receiver {
     }
 
     /// The next message about a problem.
-    async fn problem(&self) -> Value {
+    pub(crate) async fn problem(&self) -> Value {
         loop {
             while let Some(message) = { self.got.0.lock().unwrap().pop_front() } {
                 if message["kind"] == "problem" {
