@@ -97,7 +97,7 @@ pub enum Command {
     Shadow(shadow::ShadowCommand),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
-    /// List what does not add up, and subscriptions that give nobody what they should.
+    /// List what does not add up, and subscriptions whose user lacks what was paid for.
     Findings(findings::FindingsArgs),
     /// Say whose a subscription or a customer is.
     #[command(after_help = bind::NOTES)]

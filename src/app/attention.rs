@@ -1,4 +1,4 @@
-//! One alert per reason for which subscriptions that entitle give nobody access: says when the first is there, and when the
+//! One alert per reason for which subscriptions that entitle give no user access: says when the first is there, and when the
 //! last is gone.
 //!
 //! The ledger is asked, not followed: what others wrote into it counts as well. Looking costs it a walk over its
@@ -149,7 +149,7 @@ fn unowned(attention: &Attention) -> Option<String> {
         .collect();
     let rest = all.saturating_sub(named.len() as u64);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    Some(format!("{all} subscriptions entitle and give nobody access: {}{more}", named.join(", ")))
+    Some(format!("{all} subscriptions entitle and give no user access: {}{more}", named.join(", ")))
 }
 
 /// What gateways among them know alerts by.
@@ -182,7 +182,7 @@ fn say(before: &Attention, now: &Attention, to_say: &BTreeSet<String>) {
             subscriptions,
             subscription = named.map(|one| one.id.as_str()),
             customer = named.and_then(|one| one.customer_id.as_deref()),
-            "problem opened: subscriptions entitle and give nobody access, see `inbox problems`"
+            "problem opened: subscriptions entitle and give no user access, see `inbox problems`"
         );
     }
     for reason in before.keys().filter(|reason| !now.reasons.contains_key(*reason) && is_to_say(reason)) {

@@ -124,7 +124,7 @@ pub struct Prediction {
     pub users: u64,
     /// Those whom the public tables would not take, or not wholly.
     pub refused: Vec<Waiting>,
-    /// Subscriptions that are paid for and would give nobody access.
+    /// Subscriptions that are paid for and would give no user access.
     pub unowned: u64,
 }
 

@@ -13,7 +13,7 @@ pub const EXIT_CODES: &str = "Exit codes:
   1  degraded: works, and something needs a look
   2  down: something does not work, or the configuration is refused
 
-With --ready: 0 ready, 1 not ready. It asks the admin listener of `serve` or `bee` on this machine and nobody else, within 3 s,
+With --ready: 0 ready, 1 not ready. It asks the admin listener of `serve` or `bee` on this machine and nothing else, within 3 s,
 and reads nothing of the configuration but where that is (GATEWAY_ADMIN_LISTEN).
 
 Components: gateway and inbox (of the process that runs here, or the file of one that is stopped), colony, bees and

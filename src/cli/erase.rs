@@ -24,7 +24,7 @@ tables stay too; public.subscriptions then shows the user as one without a subsc
 What is never removed: an entry that is not settled, since nothing unapplied may be lost. Such entries are listed and the command
 refuses; with --include-unsettled it erases the rest, and is to be run again when they are settled.
 
-A tombstone stays, the SHA-256 of each id: whatever comes later (a redelivery, a replay, `reconcile`) is recorded without
+A tombstone stays, the SHA-256 of each id: the ledger records what comes later (a redelivery, a replay, `reconcile`) without
 personal data and without the link, with the finding erased_person. A later delivery's body stays in the inbox until
 inbox.keep_bodies has passed or this is run again. A person who comes back under the same id has no access until --forget
 takes the tombstone away.
@@ -51,7 +51,7 @@ pub struct EraseArgs {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Why, for the audit line. Name nobody in it.
+    /// Why, for the audit line. Leave the person's name out of it.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 

@@ -55,7 +55,7 @@ impl From<SeverityArg> for Severity {
     }
 }
 
-/// Code of what is true now and not told by one event: a subscription that entitles and gives nobody access.
+/// Code of what is true now and not told by one event: a subscription that entitles and gives no user access.
 const NO_ACCESS: &str = "no_access";
 
 #[derive(Debug, Serialize)]

@@ -123,7 +123,7 @@ fn print_gathered(out: &mut impl std::io::Write, gathered: &Gathered) -> std::io
         let named: Vec<&str> = left.iter().take(3).map(|one| one.id.as_str()).collect();
         writeln!(
             out,
-            "{left_total} subscriptions are paid for and name nobody, such as {}: `colony-gateway bind` says whose they are",
+            "{left_total} subscriptions are paid for and name no user, such as {}: `colony-gateway bind` says whose they are",
             named.join(", ")
         )?;
     }
@@ -163,7 +163,7 @@ async fn take_over(
         writeln!(
             out,
             "{} users would be written; {refused} of them cannot be shown wholly, and {unowned} subscriptions are paid for and \
-             give nobody access",
+             give no user access",
             prediction.users
         )?;
         if !prediction.is_whole() && !args.anyway {

@@ -80,7 +80,7 @@ impl Channel {
         match self {
             Self::Admin => "name a loopback or private address, and reach it through a tunnel or a proxy with TLS",
             Self::Database => {
-                "add ?sslmode=verify-full to the URL (with ?sslmode=require nobody checks whom it reaches)"
+                "add ?sslmode=verify-full to the URL (?sslmode=require encrypts, and does not check whose server answers)"
             }
             Self::Supabase | Self::Traces => "write https://",
             Self::Colony => "write https://, or set COLONIES_TLS=true",
@@ -144,11 +144,11 @@ impl PlaintextAllowed {
         match Distance::to_host(host) {
             Distance::Loopback | Distance::Private => PlaintextVerdict::Near,
             Distance::Public if self.0.contains(&channel) => PlaintextVerdict::Allowed(format!(
-                "not encrypted on {what}, which network.allow_plaintext ({word}) allows: whoever is on the way can read and \
+                "not encrypted on {what}, which network.allow_plaintext ({word}) allows: anyone on the network between can read and \
                  change it"
             )),
             Distance::Public => PlaintextVerdict::Refused(format!(
-                "not encrypted on {what}: whoever is on the way can read and change it. {}; or, where the way is protected by \
+                "not encrypted on {what}: anyone on the network between can read and change it. {}; or, where the way is protected by \
                  other means, say so with GATEWAY_ALLOW_PLAINTEXT={word}",
                 sentence(channel.cure())
             )),

@@ -28,7 +28,10 @@ pub(super) async fn conclude(
             Ok(concluded) => {
                 let lost = concluded.iter().filter(|concluded| **concluded == Concluded::LeaseLost).count();
                 if lost > 0 {
-                    tracing::warn!(lost, "leases ended before the work did; whoever holds the entries now decides");
+                    tracing::warn!(
+                        lost,
+                        "leases expired before the work was done; the worker that holds the entries now decides"
+                    );
                 }
                 return concluded;
             }

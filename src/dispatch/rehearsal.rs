@@ -100,7 +100,7 @@ fn end_of(process: &Process) -> Option<Result<(), String>> {
             let name = super::doubts::name_of(&process.assignedexecutorid);
             Some(Err(format!("executor {name} did not do a rehearsal ({code})")))
         }
-        ProcessState::Cancelled => Some(Err("somebody cancelled a rehearsal".to_owned())),
+        ProcessState::Cancelled => Some(Err("a rehearsal was cancelled at the Colonies server".to_owned())),
     }
 }
 

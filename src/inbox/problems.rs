@@ -83,7 +83,7 @@ pub fn advice(state: StateName, code: &str) -> &'static str {
             "the gateway died each time it worked on the event: look for kills for memory; `inbox replay` after an upgrade"
         }
         None if state == StateName::Quarantined => {
-            "a rule of the Guardian holds it: what it says about money and states is written, and it gives nobody access; \
+            "a rule of the Guardian holds it: what it says about money and states is written, and it gives no user access; \
              `inbox release` if it is genuine, `inbox drop` if not; `inbox replay` after a change of the rules"
         }
         None => "read the reason, mend the cause, then `inbox replay`; `inbox drop` if it should never be applied",

@@ -197,8 +197,9 @@ pub enum KeyPairError {
 
 /// Writes keys as a file of environment variables, for systemd, Docker or a shell.
 pub fn env_file(pairs: &[KeyPair]) -> Secret {
-    let mut text =
-        String::from("# Keys of colony-gateway. Whoever has this file has the keys: mode 0600, no repository.\n");
+    let mut text = String::from(
+        "# Keys of colony-gateway. This file is as good as the keys: keep it at mode 0600 and out of repositories.\n",
+    );
     for pair in pairs {
         let role = pair.role;
         // Writing to a String does not fail.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum MatterKind {
     /// Entries of one code and event type wait for a person.
     Problem,
-    /// Subscriptions entitle and give nobody access, or the public tables do not show it.
+    /// Subscriptions entitle and give no user access, or the public tables do not show it.
     Access,
     /// A part of the gateway is not well: the ledger, the colony (its breakers among it), the comparison with Stripe.
     Component,

@@ -102,7 +102,7 @@ impl QueueOfLines {
             self.lock().writing = false;
             self.emptied.notify_all();
             if lost > 0 {
-                tracing::warn!(lines = lost, "log lines were lost: whoever reads them is too slow");
+                tracing::warn!(lines = lost, "log lines were lost: the reader of standard error is too slow");
             }
         }
     }

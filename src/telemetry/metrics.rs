@@ -179,7 +179,7 @@ metrics! {
     dispatch_paused: gauge("colony_gateway_dispatch_paused");
     /// Kinds of entries that wait for a person (a code and an event type make a kind), by code.
     problems: gauges("colony_gateway_problems", "code", &problem_codes());
-    /// Subscriptions that entitle by what Stripe says and give nobody access, by reason: nothing names a user, claims
+    /// Subscriptions that entitle by what Stripe says and give no user access, by reason: nothing names a user, claims
     /// contradict each other, the user's id does not fit the public tables, or a rule withholds it.
     unowned: gauges("colony_gateway_unowned_subscriptions", "reason", &["unnamed", "contested", "unfit", "withheld"]);
     /// Users whom the public tables do not show as they are, by what they have: `entitled` pay and do not get it.

@@ -22,12 +22,16 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
         let is_bare = config.endpoints.is_empty() && !config.colony.enabled;
         let gateway = if is_bare {
             let action = "run this with the gateway's environment or --config, or set STRIPE_WEBHOOK_SECRET";
-            Diagnosis::degraded(NAME, "neither a webhook secret nor a colony is set here, and nobody answers", action)
+            Diagnosis::degraded(
+                NAME,
+                "no gateway is set up here: there is neither a webhook secret nor a colony, and nothing answers",
+                action,
+            )
         } else if config.endpoints.is_empty() {
             Diagnosis::none(NAME, "no webhook secret here: this machine receives none")
         } else {
             let action = "start it (`colony-gateway serve`), or check GATEWAY_ADMIN_LISTEN if it runs";
-            Diagnosis::down(NAME, format!("stopped: nobody answers at {address}"), action)
+            Diagnosis::down(NAME, format!("stopped: nothing answers at {address}"), action)
         };
         return vec![gateway, stopped(config, clock).await];
     };

@@ -53,7 +53,7 @@ pub(super) fn files(config: &Config) -> Diagnosis {
         Err(_) if !directory.exists() => Diagnosis::none(NAME, format!("{} is not there yet", directory.display())),
         Err(error) => Diagnosis::degraded(NAME, format!("{}: {error}", directory.display()), "check GATEWAY_DATA_DIR"),
         Ok(exposed) => match exposed.as_slice() {
-            [] => Diagnosis::ok(NAME, format!("nobody else can read those in {}", directory.display())),
+            [] => Diagnosis::ok(NAME, format!("only their owner can read those in {}", directory.display())),
             [(first, mode), rest @ ..] => {
                 let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
                 let detail = format!("others can read or change {} (mode {mode:04o}){more}", first.display());
@@ -74,7 +74,10 @@ pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     let stripe = config.stripe.key.as_ref().map(|_| config.stripe.base_url.clone());
     let places: Vec<String> = stripe.into_iter().chain(colony).collect();
     if places.is_empty() {
-        return vec![Diagnosis::none(NAME, "nobody to compare it with: neither STRIPE_SECRET_KEY nor a colony is set")];
+        return vec![Diagnosis::none(
+            NAME,
+            "there is no other clock to compare with: neither STRIPE_SECRET_KEY nor a colony is set",
+        )];
     }
     for place in places {
         let Some(theirs) = date_at(&place).await else { continue };
@@ -88,7 +91,7 @@ pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
             _ => Diagnosis::ok(NAME, detail),
         }];
     }
-    vec![Diagnosis::none(NAME, "nobody that was asked tells the time")]
+    vec![Diagnosis::none(NAME, "no server that was asked tells the time")]
 }
 
 /// The time of a server, whatever else it answers.

@@ -89,7 +89,7 @@ pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode
         }
         Some(access) => access_lines(&mut out, access)?,
         None if problems.groups.is_empty() => writeln!(out, "no entry waits for a person; the ledger does not answer")?,
-        None => writeln!(out, "the ledger does not answer: whether subscriptions give nobody access is not known\n")?,
+        None => writeln!(out, "the ledger does not answer: whether subscriptions give no user access is not known\n")?,
     }
     for group in &problems.groups {
         group_lines(&mut out, group)?;
@@ -101,10 +101,10 @@ pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lists subscriptions that entitle and give nobody access, with what can be done about it.
+/// Lists subscriptions that entitle and give no user access, with what can be done about it.
 fn access_lines(out: &mut impl Write, access: &Attention) -> std::io::Result<()> {
     for (reason, count) in &access.reasons {
-        writeln!(out, "{count} subscriptions entitle and give nobody access: {reason}")?;
+        writeln!(out, "{count} subscriptions entitle and give no user access: {reason}")?;
         for one in access.unowned.iter().filter(|one| one.reason == *reason) {
             let customer = one.customer_id.as_deref().unwrap_or("no customer");
             let user = one.user_id.as_deref().map(|user| format!(", user {user}")).unwrap_or_default();

@@ -26,7 +26,7 @@ impl Finds {
         let unowned: u64 = self.attention.reasons.values().sum();
         if unowned > 0 {
             found.push(format!(
-                "{unowned} subscriptions are paid for and would give nobody access: `colony-gateway inbox problems`"
+                "{unowned} subscriptions are paid for and would give no user access: `colony-gateway inbox problems`"
             ));
         }
         if !self.prediction.refused.is_empty() {
