@@ -11,6 +11,7 @@ mod alerts;
 mod append;
 mod conclude;
 mod database;
+mod deeds;
 mod fault;
 mod lease;
 mod link;
@@ -20,6 +21,7 @@ mod numbers;
 mod operate;
 mod retain;
 mod schema;
+mod steps;
 mod tls;
 
 use std::borrow::Cow;
@@ -223,11 +225,12 @@ impl Core {
 
     /// Makes schema and tables. A role that owns the schema need not own the database.
     async fn make_tables(&self) -> Result<(), Fault> {
+        let tables = [schema::CREATE, deeds::CREATE, steps::CREATE].concat();
         let rows = self.links.run("SELECT to_regnamespace('gateway_inbox') IS NOT NULL", &[]).await?.rows;
         if rows.first().is_some_and(|row| row.get(0)) {
-            return self.links.run_all(schema::CREATE).await;
+            return self.links.run_all(&tables).await;
         }
-        self.links.run_all(&[schema::CREATE_SCHEMA, schema::CREATE].concat()).await
+        self.links.run_all(&[schema::CREATE_SCHEMA, &tables].concat()).await
     }
 
     /// Time for a statement; nothing where the database's counts.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::orders::PastOrder;
 use super::report::EntryReport;
+use super::steps::PastStep;
 use super::subject::Subject;
 use super::{Inbox, InboxError, Store};
 use crate::domain::ids::EntryId;
@@ -36,6 +37,9 @@ pub struct EntryStory {
     /// All that people ordered about it, the oldest first.
     #[serde(default)]
     pub orders: Vec<PastOrder>,
+    /// What became of it where it was not settled at once, the oldest first.
+    #[serde(default)]
+    pub steps: Vec<PastStep>,
 }
 
 impl BodyReport {
@@ -50,10 +54,15 @@ impl BodyReport {
 }
 
 impl EntryStory {
-    pub(super) fn new(entry: EntryReport, body: Option<BodyReport>, orders: Vec<PastOrder>) -> Self {
+    pub(super) fn new(
+        entry: EntryReport,
+        body: Option<BodyReport>,
+        orders: Vec<PastOrder>,
+        steps: Vec<PastStep>,
+    ) -> Self {
         let took = entry.ended.map(|ended| ended.since(entry.received));
         let took_ms = took.as_ref().map(Duration::as_millis).and_then(|millis| u64::try_from(millis).ok());
-        Self { entry, took_ms, body, orders }
+        Self { entry, took_ms, body, orders, steps }
     }
 }
 

@@ -37,12 +37,14 @@ macro_rules! on_every_store {
 
 mod awaiting;
 mod bodies;
+mod deeds;
 mod event_ids;
 mod format;
 mod model;
 mod operate;
 mod plans;
 mod shared;
+mod steps;
 
 on_every_store! {
     what_was_appended_is_there_after_a_restart_with_its_body,

@@ -208,6 +208,11 @@ fn tell(out: &mut impl Write, story: &EntryStory) -> std::io::Result<()> {
         let note = order.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
         row("order", &format!("{} at {}{by}{note} ({})", order.action, order.at, order.was))?;
     }
+    for step in &story.steps {
+        let code = step.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
+        let again = if step.times > 1 { format!(", {} times until {}", step.times, step.last) } else { String::new() };
+        row("step", &format!("{}{code} at {}{again}: {}", step.kind, step.at, step.reason))?;
+    }
     match &story.body {
         None => row("body", "removed by retention"),
         Some(body) => body_lines(out, body),

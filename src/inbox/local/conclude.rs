@@ -2,9 +2,9 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::LocalInbox;
 use super::file::InboxFile;
 use super::queue::Request;
+use super::{LocalInbox, steps};
 use crate::domain::clock::Timestamp;
 use crate::domain::outcome::Awaited;
 use crate::inbox::conclude::{Concluded, Conclusion, Refused};
@@ -59,6 +59,9 @@ fn conclude(
 impl Conclusion {
     /// Changes an entry whose holder was checked.
     pub(super) fn apply(&self, file: &mut InboxFile, id: i64, from: StateName, now: Timestamp) -> rusqlite::Result<()> {
+        if let Some(step) = self.step() {
+            steps::note(&file.connection, id, step, now)?;
+        }
         match self {
             Self::Settle { outcome } => file.end(id, (from, StateName::Settled), now, outcome.as_str(), None),
             Self::Quarantine { code, reason } => file.end(id, (from, StateName::Quarantined), now, code, Some(reason)),

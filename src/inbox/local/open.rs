@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::checks::{self, Depth, FILE_NAME, classify};
 use super::claim::{Claim, claim, restore_journal};
 use super::file::InboxFile;
-use super::schema::{APPLICATION_ID, CREATE, FORMAT, PAGE_BYTES, UPGRADES};
+use super::schema::{APPLICATION_ID, BESIDES, CREATE, FORMAT, PAGE_BYTES, UPGRADES};
 use super::writer::Writer;
 use super::{LocalInbox, checkpoint, lease};
 use crate::domain::clock::Clock;
@@ -135,7 +135,7 @@ fn check(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
         connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(classify)?;
     if tables == 0 && pragma("application_id")? == 0 && pragma("user_version")? == 0 {
         let create = format!(
-            "BEGIN IMMEDIATE; {CREATE} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
+            "BEGIN IMMEDIATE; {CREATE} {BESIDES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
         );
         connection.execute_batch(&create).map_err(classify)?;
         return Ok(false);
@@ -147,6 +147,7 @@ fn check(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
         return Err(OpenError::Damaged { path: path.to_owned(), detail });
     }
     upgrade(connection, format, UPGRADES).map_err(classify)?;
+    connection.execute_batch(BESIDES).map_err(classify)?;
     Ok(large)
 }
 

@@ -105,6 +105,34 @@ CREATE TABLE counters (
 INSERT INTO counters (name, value) VALUES ('next_entry', 1), ('next_token', 1);
 ";
 
+/// What every file has besides, made when it is opened: earlier programs do without it, so that it is no new format.
+pub(in crate::inbox) const BESIDES: &str = "
+CREATE TABLE IF NOT EXISTS deeds (
+    id      INTEGER PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    who     TEXT NOT NULL,
+    role    TEXT NOT NULL,
+    peer    TEXT,
+    via     TEXT NOT NULL,
+    action  TEXT NOT NULL,
+    what    TEXT NOT NULL,
+    dry_run INTEGER NOT NULL,
+    result  TEXT,
+    note    TEXT
+);
+CREATE TABLE IF NOT EXISTS steps (
+    id     INTEGER PRIMARY KEY,
+    entry  INTEGER NOT NULL,
+    at     INTEGER NOT NULL,
+    last   INTEGER NOT NULL,
+    times  INTEGER NOT NULL,
+    kind   TEXT NOT NULL,
+    code   TEXT,
+    reason TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS steps_of_entry ON steps (entry);
+";
+
 /// Statements about live entries that run often. Each names its index, so that it is refused rather than carried out by
 /// walking over all entries, of which there may be millions. SQLite takes a partial index only when its condition stands
 /// in the statement word for word: `state = 0` alone does not do.

@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension;
 
 use super::report::{COLUMNS, report};
-use super::{LocalInbox, body, orders};
+use super::{LocalInbox, body, orders, steps};
 use crate::domain::ids::EntryId;
 use crate::inbox::body::Unpacker;
 use crate::inbox::error::InboxError;
@@ -22,7 +22,8 @@ impl LocalInbox {
             let body = body::of_entry(&transaction, &mut Unpacker::default(), entry.0)?
                 .map(|body| BodyReport::of(&body, reveal));
             let orders = orders::of_entry(&transaction, entry.0)?;
-            Ok(Some(EntryStory::new(found, body, orders)))
+            let steps = steps::of_entry(&transaction, entry.0)?;
+            Ok(Some(EntryStory::new(found, body, orders, steps)))
         })
         .await
     }

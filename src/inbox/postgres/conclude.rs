@@ -227,6 +227,7 @@ impl Core {
             done.extend(self.wait(holder, &waits, survives).await?);
             self.mark.forget();
         }
+        self.note_steps(&told, &done).await;
         let concluded = |(id, _, _): &(i64, i64, &Conclusion)| {
             if done.contains(id) { Concluded::Done } else { Concluded::LeaseLost }
         };

@@ -186,7 +186,8 @@ impl Core {
             note: row.get(3),
             was: row.get(4),
         };
-        Ok(Some(EntryStory::new(report, body, rows.iter().map(order).collect())))
+        let steps = self.steps(entry.0).await?;
+        Ok(Some(EntryStory::new(report, body, rows.iter().map(order).collect(), steps)))
     }
 
     pub(in crate::inbox) async fn newest(&self, limit: u32) -> Result<Vec<EntryView>, InboxError> {

@@ -1,0 +1,97 @@
+//! What people did here: orders, looks at hidden text, logins. Kept beside the entries, so that all gateways of a shared inbox
+//! show the same.
+//!
+//! Guarantees: nothing is changed once it is written; the newest [`DEEDS_MAX`] stay, none for longer than [`DEEDS_KEPT`].
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::operate::short;
+use super::{Inbox, InboxError, Store};
+use crate::domain::clock::Timestamp;
+
+/// Most that are kept. One more removes the oldest.
+pub const DEEDS_MAX: usize = 50_000;
+
+/// How long each is kept.
+pub const DEEDS_KEPT: Duration = Duration::from_hours(24 * 400);
+
+/// Most on a page.
+pub const DEEDS_PAGE_MAX: usize = 500;
+
+/// One thing that a person did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deed {
+    /// Name of the operator.
+    pub who: String,
+    /// `operator` or `viewer`.
+    pub role: String,
+    /// Address that it came from, as far as a trusted proxy tells.
+    pub peer: Option<String>,
+    /// `console` or `api`.
+    pub via: String,
+    /// What kind of thing: `replay`, `reveal`, `route`, `login`…
+    pub action: String,
+    /// What it was done to, without people.
+    pub what: String,
+    pub dry_run: bool,
+    /// What came of it.
+    pub result: Option<String>,
+    /// Why, in the operator's words.
+    pub note: Option<String>,
+}
+
+/// A deed with its number and time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastDeed {
+    pub id: i64,
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub deed: Deed,
+}
+
+impl Deed {
+    /// With every text as long as it may be.
+    fn bounded(self) -> Self {
+        let short = |text: String| short(&text).to_owned();
+        let Self { who, role, peer, via, action, what, dry_run, result, note } = self;
+        Self {
+            who: short(who),
+            role,
+            peer,
+            via,
+            action,
+            what: short(what),
+            dry_run,
+            result: result.map(short),
+            note: note.map(short),
+        }
+    }
+}
+
+impl Inbox {
+    /// Writes down what somebody did. Resolves when it is durable.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn note_deed(&self, deed: Deed) -> Result<(), InboxError> {
+        let deed = deed.bounded();
+        match &self.store {
+            Store::Local(local) => local.note_deed(deed).await,
+            Store::Postgres(postgres) => postgres.core.note_deed(&deed).await,
+        }
+    }
+
+    /// What people did, the latest first, before the one with this number, at most `most` and [`DEEDS_PAGE_MAX`].
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn deeds(&self, before: Option<i64>, most: usize) -> Result<Vec<PastDeed>, InboxError> {
+        let (before, most) = (before.unwrap_or(i64::MAX), most.min(DEEDS_PAGE_MAX));
+        match &self.store {
+            Store::Local(local) => local.deeds(before, most).await,
+            Store::Postgres(postgres) => postgres.core.deeds(before, most).await,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What people did, in the database: one table that all gateways write.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::super::deeds::{DEEDS_KEPT, DEEDS_MAX, Deed, PastDeed};
+use super::super::error::InboxError;
+use super::fault::Fault;
+use super::schema::{durable, now};
+use super::{Core, millis, number_of, text};
+use crate::domain::clock::Timestamp;
+
+/// The table. Databases of earlier releases lack it until it is first needed.
+pub(super) const CREATE: &str = "
+CREATE TABLE IF NOT EXISTS gateway_inbox.deeds (
+    id      bigint PRIMARY KEY,
+    at      bigint NOT NULL,
+    who     text NOT NULL,
+    role    text NOT NULL,
+    peer    text,
+    via     text NOT NULL,
+    action  text NOT NULL,
+    what    text NOT NULL,
+    dry_run boolean NOT NULL,
+    result  text,
+    note    text
+);
+CREATE INDEX IF NOT EXISTS deeds_at ON gateway_inbox.deeds (at);";
+
+/// Oldest deeds that one more removes at most, so that the bound holds again after it was lowered.
+const REMOVED_MAX: i64 = 100;
+
+/// `$1` the time of a test, `$2` number, `$3` to `$11` the deed, `$12` how long it is kept, `$13` how many are.
+const NOTE: &str = concat!(
+    "WITH moment AS (SELECT ",
+    now!(),
+    " AS at), noted AS (
+        INSERT INTO gateway_inbox.deeds (id, at, who, role, peer, via, action, what, dry_run, result, note)
+        SELECT $2, at, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM moment ON CONFLICT (id) DO NOTHING RETURNING 1
+    ), old AS (
+        (SELECT id FROM gateway_inbox.deeds WHERE at < (SELECT at FROM moment) - $12 ORDER BY at LIMIT $14)
+        UNION (SELECT id FROM gateway_inbox.deeds ORDER BY id DESC OFFSET $13 - 1 LIMIT $14)
+    ), removed AS (DELETE FROM gateway_inbox.deeds WHERE id IN (SELECT id FROM old) RETURNING 1)
+    SELECT ",
+    durable!(),
+    ", (SELECT count(*) FROM noted), (SELECT count(*) FROM removed)"
+);
+
+const DEEDS: &str = "
+    SELECT id, at, who, role, peer, via, action, what, dry_run, result, note FROM gateway_inbox.deeds
+    WHERE id < $1 ORDER BY id DESC LIMIT $2";
+
+impl Core {
+    pub(in crate::inbox) async fn note_deed(&self, deed: &Deed) -> Result<(), InboxError> {
+        let number = self.numbers.next(1, self.clock.now()).pop().unwrap_or_default();
+        match self.try_to_note(number, deed).await {
+            Err(fault) if fault.is_missing_table() => {
+                self.links.run_all(CREATE).await?;
+                Ok(self.try_to_note(number, deed).await?)
+            }
+            noted => Ok(noted?),
+        }
+    }
+
+    async fn try_to_note(&self, number: i64, deed: &Deed) -> Result<(), Fault> {
+        let Deed { who, role, peer, via, action, what, dry_run, result, note } = deed;
+        let clean = |given: &Option<String>| given.as_deref().map(|given| text(given).into_owned());
+        let (who, what, peer, result, note) = (text(who), text(what), clean(peer), clean(result), clean(note));
+        let (time, kept, most) = (self.time(), millis(DEEDS_KEPT), number_of(DEEDS_MAX));
+        let parameters: [super::link::Parameter<'_>; 14] = [
+            (&time, Type::INT8),
+            (&number, Type::INT8),
+            (&&*who, Type::TEXT),
+            (role, Type::TEXT),
+            (&peer, Type::TEXT),
+            (via, Type::TEXT),
+            (action, Type::TEXT),
+            (&&*what, Type::TEXT),
+            (dry_run, Type::BOOL),
+            (&result, Type::TEXT),
+            (&note, Type::TEXT),
+            (&kept, Type::INT8),
+            (&most, Type::INT8),
+            (&REMOVED_MAX, Type::INT8),
+        ];
+        self.links.run_durably(NOTE, &parameters).await.map(drop)
+    }
+
+    pub(in crate::inbox) async fn deeds(&self, before: i64, most: usize) -> Result<Vec<PastDeed>, InboxError> {
+        let most = number_of(most);
+        match self.links.run(DEEDS, &[(&before, Type::INT8), (&most, Type::INT8)]).await {
+            Ok(answer) => Ok(answer.rows.iter().map(deed).collect()),
+            Err(fault) if fault.is_missing_table() => Ok(Vec::new()),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+}
+
+fn deed(row: &Row) -> PastDeed {
+    PastDeed {
+        id: row.get(0),
+        at: Timestamp::from_millis(row.get(1)),
+        deed: Deed {
+            who: row.get(2),
+            role: row.get(3),
+            peer: row.get(4),
+            via: row.get(5),
+            action: row.get(6),
+            what: row.get(7),
+            dry_run: row.get(8),
+            result: row.get(9),
+            note: row.get(10),
+        },
+    }
+}
