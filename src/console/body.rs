@@ -227,6 +227,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_like_an_id_or_a_word_and_is_none_stays_hidden() {
+        let event = json!({"id": "evt_1", "request": {"id": "req_1", "idempotency_key": "sub_for_user_17"}, "data": {"object": {
+            "client_secret": "pi_1_secret_abc", "last_payment_error": {"code": "card_declined", "message": "No, Ada"},
+            "promotion": {"code": "adas-birthday"}, "individual": {"dob": {"day": 10, "year": 1815}, "verified": true},
+            "card": {"exp_month": 12, "exp_year": 2031, "last4": "4242", "brand": "visa"},
+            "cancellation_details": {"comment": "card_of_ada", "feedback": "too_complex"},
+            "metadata": {"4165551234": "x"}, "lines": {"data": [{"price": {"nickname": "price_for_ada"}}]}}}});
+        let masked = html(&event, false);
+        for shown in ["req_1", "card_declined", "visa", "too_complex"] {
+            assert!(masked.contains(shown), "{shown}: {masked}");
+        }
+        let hidden = [
+            "user_17", "secret", "No, Ada", "birthday", "1815", "true", ">12<", "2031", "4242", "of_ada", "416555",
+            "for_ada",
+        ];
+        for hidden in hidden {
+            let keys = masked.replace("client_secret", "");
+            assert!(!keys.contains(hidden), "{hidden}: {masked}");
+        }
+    }
+
+    #[test]
     fn what_a_body_holds_is_escaped_in_keys_and_values() {
         let event = json!({"<img src=x onerror=alert(1)>": "</span><script>alert(2)</script>", "type": "a'\"<b>"});
         for revealed in [false, true] {

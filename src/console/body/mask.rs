@@ -3,31 +3,57 @@
 use serde_json::Value;
 
 /// Below these, everything describes a person or was written by one.
-const PRIVATE: [&str; 17] = [
+const PRIVATE: [&str; 22] = [
     "address",
     "billing_details",
     "collected_information",
+    "company",
     "custom_fields",
     "custom_text",
     "customer_address",
     "customer_details",
     "customer_shipping",
     "customer_tax_ids",
+    "dob",
     "evidence",
+    "individual",
     "metadata",
     "owner",
     "receipt_email",
     "sepa_debit",
     "shipping",
     "shipping_details",
+    "tos_acceptance",
+    "verification",
     "verified_address",
 ];
 
-/// What a person may write into freely, and that may look like an id.
-const WRITTEN: [&str; 3] = ["client_reference_id", "description", "name"];
+/// What a person or the seller's code may write into freely, and that may look like an id or a word.
+const WRITTEN: [&str; 17] = [
+    "client_reference_id",
+    "comment",
+    "customer_purchase_order",
+    "description",
+    "email",
+    "footer",
+    "idempotency_key",
+    "lookup_key",
+    "memo",
+    "name",
+    "nickname",
+    "phone",
+    "receipt_number",
+    "statement_descriptor",
+    "statement_descriptor_suffix",
+    "transfer_group",
+    "value",
+];
+
+/// Numbers that are a customer's own.
+const OWN_NUMBERS: [&str; 3] = ["exp_month", "exp_year", "last4"];
 
 /// Fields whose text is one of Stripe's own words.
-const WORDS: [&str; 41] = [
+const WORDS: [&str; 40] = [
     "api_version",
     "billing",
     "billing_reason",
@@ -60,7 +86,6 @@ const WORDS: [&str; 41] = [
     "reporting_category",
     "risk_level",
     "save_default_payment_method",
-    "seller",
     "setup_future_usage",
     "status",
     "submit_type",
@@ -88,6 +113,8 @@ const KEY_MAX: usize = 40;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     key: &'a str,
+    /// The field that holds this one.
+    parent: &'a str,
     /// Below a place that describes people.
     private: bool,
     revealed: bool,
@@ -95,18 +122,19 @@ pub(super) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub(super) fn of_root(revealed: bool) -> Self {
-        Self { key: "", private: false, revealed }
+        Self { key: "", parent: "", private: false, revealed }
     }
 
     /// The field `key` of an object that stands here.
     pub(super) fn below(self, key: &'a str) -> Self {
-        Self { key, private: self.private || PRIVATE.contains(&key), revealed: self.revealed }
+        Self { key, parent: self.key, private: self.private || PRIVATE.contains(&key), revealed: self.revealed }
     }
 
     /// Whether the name of this field may be seen: one that is made like a name in a program.
     pub(super) fn shows_key(self) -> bool {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        self.revealed || self.key.len() <= KEY_MAX && self.key.bytes().all(is_plain) && !self.key.contains("__")
+        let is_name = !self.key.starts_with(|first: char| first.is_ascii_digit()) && !self.key.contains("__");
+        self.revealed || self.key.len() <= KEY_MAX && self.key.bytes().all(is_plain) && is_name
     }
 
     /// The text of a value that may be seen.
@@ -115,10 +143,15 @@ impl<'a> Place<'a> {
             Value::String(text) if self.revealed || self.shows(text) => Some(text.clone()),
             Value::String(_) => None,
             Value::Null => Some("null".to_owned()),
+            Value::Bool(_) | Value::Number(_) if self.is_own() && !self.revealed => None,
             Value::Bool(is) => Some(is.to_string()),
-            Value::Number(_) if self.private && !self.revealed => None,
             other => Some(other.to_string()),
         }
+    }
+
+    /// Whether what stands here is a customer's own, whatever its form.
+    fn is_own(self) -> bool {
+        self.private || OWN_NUMBERS.contains(&self.key)
     }
 
     fn shows(self, text: &str) -> bool {
@@ -128,19 +161,21 @@ impl<'a> Place<'a> {
         let is_word =
             text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte));
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte));
+        // A code is Stripe's word where it is that of an error; elsewhere it is what somebody typed at the till.
+        let is_stripes = self.key != "code" || self.parent.ends_with("error");
         is_id(text)
-            || WORDS.contains(&self.key) && is_word
+            || WORDS.contains(&self.key) && is_stripes && is_word
             || self.key.ends_with("_decimal") && is_number
             || self.key.ends_with("currency") && is_word
             || self.key == "created" && is_moment(text)
     }
 }
 
-/// Whether it is made like an id of Stripe's.
+/// Whether it is made like an id of Stripe's. What lets a browser act for a customer is made like one, and is none.
 fn is_id(text: &str) -> bool {
     let Some((prefix, rest)) = text.split_once('_') else { return false };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    IDS.contains(&prefix) && !rest.is_empty() && rest.bytes().all(is_plain)
+    IDS.contains(&prefix) && !rest.is_empty() && rest.bytes().all(is_plain) && !text.contains("_secret")
 }
 
 fn is_moment(text: &str) -> bool {
