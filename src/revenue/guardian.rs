@@ -10,15 +10,20 @@ mod condition;
 mod counters;
 mod error;
 mod glance;
+mod hits;
 mod injection;
+mod lines;
 mod rules;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use self::builtin::{BUILTIN_RULES, BuiltinRule};
 pub use self::counters::{Counters, Counts};
 pub use self::error::{CUSTOM_RULES_MAX, RulesError};
+pub use self::hits::{Hit, LATEST_MAX, PastDecision};
+pub use self::lines::RuleLine;
 pub use self::rules::Rules;
 
 use super::rows::{Action, Decision};
@@ -34,6 +39,7 @@ pub struct Guardian {
     /// Mode that events must be of where the rules do not say it.
     livemode: Option<bool>,
     counters: Counters,
+    hits: hits::Hits,
 }
 
 /// What a look at an event came to.
@@ -44,6 +50,11 @@ pub struct Review {
 }
 
 impl Review {
+    /// What `rules` say about an event, whatever is in force.
+    pub fn under(rules: &Rules, event: &Event, surroundings: Surroundings<'_>) -> Self {
+        Self { decisions: rules.inspect(event, surroundings) }
+    }
+
     /// The decision that holds the event back: the most severe; of equals, the first.
     pub fn blocking(&self) -> Option<&Decision> {
         most_severe(self.decisions.iter().filter(|decision| decision.action == Action::Quarantine))
@@ -84,19 +95,24 @@ impl Default for Guardian {
 impl Guardian {
     /// Starts with `rules` in force.
     pub fn new(rules: Rules) -> Self {
-        Self { rules: RwLock::new(Arc::new(rules)), livemode: None, counters: Counters::default() }
+        Self {
+            rules: RwLock::new(Arc::new(rules)),
+            livemode: None,
+            counters: Counters::default(),
+            hits: hits::Hits::default(),
+        }
     }
 
     /// Expects events of this mode, such as that of the configured key, unless the rules say which they expect.
     #[must_use]
     pub fn expecting_livemode(self, livemode: bool) -> Self {
         let rules = Rules::clone(&self.rules()).expecting_livemode(livemode);
-        Self { rules: RwLock::new(Arc::new(rules)), livemode: Some(livemode), counters: self.counters }
+        Self { rules: RwLock::new(Arc::new(rules)), livemode: Some(livemode), ..self }
     }
 
     /// Looks at an event. Counts nothing: see [`Guardian::count`].
     pub fn inspect(&self, event: &Event, surroundings: Surroundings<'_>) -> Review {
-        Review { decisions: self.rules().inspect(event, surroundings) }
+        Review::under(&self.rules(), event, surroundings)
     }
 
     /// Counts what became of an event, and writes the line that operators search for when it is held back. The line
@@ -113,6 +129,21 @@ impl Guardian {
         );
     }
 
+    /// Takes note of what rules said about an event that came in.
+    pub fn note(&self, event: &Event, decisions: &[Decision], at: Timestamp) {
+        self.hits.note(event, decisions, at);
+    }
+
+    /// How often each rule had something to say since the start.
+    pub fn hits(&self) -> BTreeMap<String, Hit> {
+        self.hits.by_rule()
+    }
+
+    /// What rules said last, the latest first, at most [`LATEST_MAX`].
+    pub fn latest(&self) -> Vec<PastDecision> {
+        self.hits.latest()
+    }
+
     /// How many events were looked at, held back and let pass since the start.
     pub fn counts(&self) -> Counts {
         self.counters.read()
@@ -124,12 +155,31 @@ impl Guardian {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The rules of a TOML text as they would be in force here.
+    ///
+    /// # Errors
+    /// When it has a mistake.
+    pub fn read(&self, toml: &str) -> Result<Rules, RulesError> {
+        let rules = Rules::parse(toml)?;
+        Ok(match self.livemode {
+            Some(livemode) => rules.expecting_livemode(livemode),
+            None => rules,
+        })
+    }
+
+    /// As [`Self::read`], of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or has a mistake.
+    pub fn read_file(&self, path: &Path) -> Result<Rules, RulesError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| RulesError::Read { path: path.display().to_string(), source })?;
+        self.read(&text).map_err(|error| error.of_file(path, &text))
+    }
+
     /// Puts the rules of a TOML text into force. When it has a mistake, the rules stay as they are.
     pub fn reload(&self, toml: &str) -> Result<(), RulesError> {
-        let mut rules = Rules::parse(toml)?;
-        if let Some(livemode) = self.livemode {
-            rules = rules.expecting_livemode(livemode);
-        }
+        let rules = self.read(toml)?;
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
     }

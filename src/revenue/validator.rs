@@ -6,6 +6,7 @@
 
 mod again;
 mod fetched;
+mod tried;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::stripe::event::{Event, Family};
 
 pub use self::again::{Again, Untold};
 pub use self::fetched::{LISTED_ID_PREFIX, LISTED_KIND};
+pub use self::tried::{Tried, Untried};
 pub use super::lookup::{LOOKUP_TIME_MAX, LOOKUPS_IN_FLIGHT_MAX, LookupCounts};
 
 /// Rule that holds back an event whose projection failed. It should never be seen.
@@ -205,6 +207,9 @@ impl Validator {
             let passed = Passed { event, body: body.clone(), occasion, decisions: Vec::new(), suspicion: None };
             return Candidate::Decided(self.hold_back(passed, failed()));
         };
+        if occasion.is_arrival() {
+            self.guardian.note(&event, &review.decisions, self.clock.now());
+        }
         if occasion.released_at.is_some() {
             for decision in &mut review.decisions {
                 decision.action = decision.action.min(Action::Flag);

@@ -86,6 +86,29 @@ impl BuiltinRule {
         }
     }
 
+    /// What it asks, for people.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Structure => "the event holds the object that its type promises",
+            Self::IdForm => "identifiers are plain text, and the event's begins with evt_",
+            Self::IdPrefix => "identifiers of objects begin as those of their kind do",
+            Self::Livemode => "the event is of the expected mode, and so is its object",
+            Self::Account => "the event is of an allowed account",
+            Self::EventAge => "the event is neither from the future nor very old",
+            Self::PriceTier => "metadata names the tier that the price buys",
+            Self::PriceUnknown => "the price is known",
+            Self::UserForm => "metadata that names a user names one",
+            Self::AmountForm => "amounts are whole and not negative",
+            Self::AmountMax => "amounts are not above the largest expected",
+            Self::CurrencyForm => "currencies are codes",
+            Self::Currency => "currencies are expected ones",
+            Self::Size => "the event is neither too large nor too deep",
+            Self::InjectionSql => "metadata does not look like SQL",
+            Self::InjectionPath => "metadata does not climb out of directories",
+            Self::InjectionScript => "metadata does not look like script",
+        }
+    }
+
     /// The rule with this identifier.
     pub fn named(id: &str) -> Option<Self> {
         BUILTIN_RULES.into_iter().find(|rule| rule.id() == id)

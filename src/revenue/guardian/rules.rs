@@ -42,13 +42,14 @@ pub struct Rules {
     custom: Vec<CustomRule>,
 }
 
+/// A rule of the operator's file.
 #[derive(Clone, Debug)]
-struct CustomRule {
-    id: String,
-    action: Action,
-    severity: Severity,
-    reason: String,
-    types: Vec<String>,
+pub(super) struct CustomRule {
+    pub(super) id: String,
+    pub(super) action: Action,
+    pub(super) severity: Severity,
+    pub(super) reason: String,
+    pub(super) types: Vec<String>,
     exempts: Vec<String>,
     all: Vec<Condition>,
 }
@@ -127,6 +128,14 @@ impl Rules {
         }
         rules.check_exemptions()?;
         Ok(rules)
+    }
+
+    pub(super) fn builtin(&self) -> &[(BuiltinRule, Action, Severity)] {
+        &self.builtin
+    }
+
+    pub(super) fn custom(&self) -> &[CustomRule] {
+        &self.custom
     }
 
     /// These rules with the mode that events must be of, unless they already say it.

@@ -1,0 +1,43 @@
+//! The rules in force as lines that people read.
+
+use serde::Serialize;
+
+use super::rules::Rules;
+use crate::revenue::rows::{Action, Severity};
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RuleLine {
+    pub id: String,
+    /// Made by the operator's file, and not one of the built-in ones.
+    pub is_own: bool,
+    pub action: Action,
+    pub severity: Severity,
+    /// What it is about.
+    pub about: String,
+    /// Types of event that it looks at; empty for all.
+    pub types: Vec<String>,
+}
+
+impl Rules {
+    /// All rules, the built-in ones first, in the order in which they are asked.
+    pub fn lines(&self) -> Vec<RuleLine> {
+        let builtin = self.builtin().iter().map(|(rule, action, severity)| RuleLine {
+            id: rule.id().to_owned(),
+            is_own: false,
+            action: *action,
+            severity: *severity,
+            about: rule.about().to_owned(),
+            types: Vec::new(),
+        });
+        let own = self.custom().iter().map(|rule| RuleLine {
+            id: rule.id.clone(),
+            is_own: true,
+            action: rule.action,
+            severity: rule.severity,
+            about: rule.reason.clone(),
+            types: rule.types.clone(),
+        });
+        builtin.chain(own).collect()
+    }
+}
