@@ -262,7 +262,7 @@ pub async fn start_on(
     };
     let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
     housekeeping::prepare(&inbox, inbox_latch, &mut supervisor, &shutdown).await.map_err(StartError::InboxDatabase)?;
-    problems::start(&ledger, &context, &mut supervisor, &shutdown).await;
+    problems::start(config.http.console_url.as_ref(), &ledger, &context, &mut supervisor, &shutdown).await;
     let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
     supervisor.start("ledger upkeep", upkeep);
     retention::start(config, &ledger, &context, &mut supervisor, &shutdown);

@@ -30,7 +30,7 @@ pub use backup::BackupConfig;
 pub use colony::ColonyConfig;
 pub use dispatch::DispatchConfig;
 pub use endpoints::{ENDPOINT_KEYS, EndpointKey};
-pub use http::{ConnectionBounds, ConsolePlace, HttpConfig, Share, WebhookBounds};
+pub use http::{ConnectionBounds, ConsolePlace, ConsoleUrl, HttpConfig, Share, WebhookBounds};
 pub use inbox::InboxConfig;
 pub use ledger::{LedgerConfig, StripeConfig};
 pub use log::LogConfig;

@@ -42,17 +42,20 @@ struct Watch {
     metrics: Arc<Metrics>,
     board: Board,
     clock: Clock,
+    /// Where the console shows it.
+    page: Option<String>,
 }
 
 /// Starts the watch.
 pub(super) fn start(
+    page: Option<String>,
     ledger: &Arc<dyn StateOfRecord>,
     context: &Context,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) {
     let Instruments { metrics, board, clock, .. } = context.instruments.clone();
-    let watch = Watch { inbox: context.inbox.clone(), ledger: Arc::clone(ledger), metrics, board, clock };
+    let watch = Watch { inbox: context.inbox.clone(), ledger: Arc::clone(ledger), metrics, board, clock, page };
     supervisor.start("access", watch.run(shutdown.clone()));
 }
 
@@ -95,7 +98,8 @@ impl Watch {
         let names_before = names(before);
         let opened = names_now.difference(&names_before).cloned().collect();
         let resolved = names_before.difference(&names_now).cloned().collect();
-        say(before, now, &self.inbox.alerts_to_say(AlertGroup::Access, opened, resolved).await);
+        let to_say = self.inbox.alerts_to_say(AlertGroup::Access, opened, resolved).await;
+        say(before, now, &to_say, self.page.as_deref());
     }
 
     #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
@@ -159,13 +163,14 @@ fn names(attention: &Attention) -> BTreeSet<String> {
 }
 
 /// Says of what is named in `to_say` that it opened or is resolved.
-fn say(before: &Attention, now: &Attention, to_say: &BTreeSet<String>) {
+fn say(before: &Attention, now: &Attention, to_say: &BTreeSet<String>, console: Option<&str>) {
     match (before.not_shown.entitled, now.not_shown.entitled) {
         _ if !to_say.contains(NOT_SHOWN) => {}
         (0, 1..) => tracing::error!(
             code = NOT_SHOWN,
             users = now.not_shown.entitled,
             fault = now.waiting.first().map(|one| one.fault.as_str()),
+            console,
             "problem opened: users pay and the public tables do not show it, see `inbox problems`"
         ),
         (1.., 0) => tracing::info!(code = NOT_SHOWN, "problem resolved"),
@@ -182,6 +187,7 @@ fn say(before: &Attention, now: &Attention, to_say: &BTreeSet<String>) {
             subscriptions,
             subscription = named.map(|one| one.id.as_str()),
             customer = named.and_then(|one| one.customer_id.as_deref()),
+            console,
             "problem opened: subscriptions entitle and give no user access, see `inbox problems`"
         );
     }

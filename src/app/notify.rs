@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::keys;
-use crate::config::{Config, NotifyConfig, WatchedFile};
+use crate::config::{Config, ConsoleUrl, NotifyConfig, WatchedFile};
 use crate::dispatch::Context;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::inbox::Inbox;
@@ -56,6 +56,7 @@ pub(super) fn start(
         board: context.instruments.board.clone(),
         clock: context.instruments.clock.clone(),
         settings: config.notify.clone(),
+        console: config.http.console_url.clone(),
         files: config.files.clone(),
         reconcile,
         outbox,
@@ -107,6 +108,8 @@ struct Watch {
     board: Board,
     clock: Clock,
     settings: NotifyConfig,
+    /// Where the console is, for links.
+    console: Option<ConsoleUrl>,
     files: Vec<WatchedFile>,
     reconcile: Option<Handle>,
     outbox: Outbox,
@@ -160,7 +163,8 @@ impl Watch {
         open.extend(self.keys.clone());
         open.extend(self.missed());
         let before = self.tracker.told();
-        for message in digest(self.tracker.look(&open, &unknown, now)) {
+        for mut message in digest(self.tracker.look(&open, &unknown, now)) {
+            message.link = self.console.as_ref().map(|console| console.link(message.page()));
             self.outbox.send(&message);
         }
         self.unsaved |= self.tracker.told() != before;

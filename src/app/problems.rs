@@ -8,10 +8,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::ConsoleUrl;
 use crate::dispatch::Context;
 use crate::inbox::{AlertGroup, Inbox, ProblemCounts};
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
+use crate::notify::MatterKind;
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::metrics::{Metrics, problem_codes};
 
@@ -29,15 +31,21 @@ const NAMED_MAX: usize = 3;
 
 /// Starts the watches over all that waits for a person, in the inbox and in the ledger.
 pub(super) async fn start(
+    console: Option<&ConsoleUrl>,
     ledger: &Arc<dyn StateOfRecord>,
     context: &Context,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) {
     let Context { inbox, instruments, .. } = context.clone();
-    let watch = Watch::begin(inbox, instruments.metrics, instruments.board).await;
+    let watch = Watch::begin(inbox, instruments.metrics, instruments.board, console.map(page)).await;
     supervisor.start("problems", watch.run(shutdown.clone()));
-    super::attention::start(ledger, context, supervisor, shutdown);
+    super::attention::start(console.map(page), ledger, context, supervisor, shutdown);
+}
+
+/// The page of the console that shows what waits for a person.
+fn page(console: &ConsoleUrl) -> String {
+    console.link(MatterKind::Problem.page())
 }
 
 struct Watch {
@@ -46,12 +54,14 @@ struct Watch {
     board: Board,
     open: ProblemCounts,
     commits: Option<u64>,
+    /// Where the console shows them.
+    page: Option<String>,
 }
 
 impl Watch {
     /// Takes note of what waited before the start; that was said when it happened.
-    async fn begin(inbox: Inbox, metrics: Arc<Metrics>, board: Board) -> Self {
-        let mut watch = Self { inbox, metrics, board, open: ProblemCounts::new(), commits: None };
+    async fn begin(inbox: Inbox, metrics: Arc<Metrics>, board: Board, page: Option<String>) -> Self {
+        let mut watch = Self { inbox, metrics, board, open: ProblemCounts::new(), commits: None, page };
         match watch.inbox.problem_counts().await {
             Ok(counts) => {
                 if !counts.is_empty() {
@@ -59,6 +69,7 @@ impl Watch {
                     tracing::warn!(
                         problems,
                         entries,
+                        console = watch.page,
                         "problems of an earlier run still wait for a person: `inbox problems`"
                     );
                 }
@@ -113,7 +124,8 @@ impl Watch {
             these.map(Change::name).collect()
         };
         let to_say = self.inbox.alerts_to_say(AlertGroup::Problems, of(true), of(false)).await;
-        changes.iter().filter(|change| to_say.contains(&change.name())).for_each(Change::say);
+        let to_say = changes.iter().filter(|change| to_say.contains(&change.name()));
+        to_say.for_each(|change| change.say(self.page.as_deref()));
     }
 
     fn publish(&self) {
@@ -163,13 +175,14 @@ impl Change<'_> {
         format!("{code}:{event_type}")
     }
 
-    fn say(&self) {
+    fn say(&self, console: Option<&str>) {
         match self {
             Self::Opened { code, event_type, entries } => {
                 tracing::error!(
                     code,
                     event_type,
                     entries,
+                    console,
                     "problem opened: entries wait for a person, see `inbox problems`"
                 );
             }

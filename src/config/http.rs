@@ -97,6 +97,12 @@ const CONSOLE: Setting = setting(
      same address.",
 )
 .takes(Form::Words(&["auto", "on", "off"]));
+const CONSOLE_URL: Setting = setting(
+    "http.console_url",
+    "GATEWAY_CONSOLE_URL",
+    "Address under which people open the console, such as `https://gateway.example.com`. Messages and log lines then carry a \
+     link to the page that shows the matter.",
+);
 const ADMIN_LISTEN: Setting = setting(
     "http.admin_listen",
     "GATEWAY_ADMIN_LISTEN",
@@ -123,10 +129,37 @@ pub struct HttpConfig {
     pub admin_hosts: Vec<String>,
     /// Where the console is served; never without operators.
     pub console: ConsolePlace,
+    /// Where people open it; without it nothing links to it.
+    pub console_url: Option<ConsoleUrl>,
     pub connections: ConnectionBounds,
     pub webhooks: WebhookBounds,
     /// Who may send webhooks; `None`: everybody.
     pub webhook_peers: Option<Networks>,
+}
+
+/// Address under which people open the console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsoleUrl(String);
+
+impl ConsoleUrl {
+    /// A link to a page: `/console/keys`.
+    pub fn link(&self, page: &str) -> String {
+        format!("{}{page}", self.0)
+    }
+}
+
+impl FromStr for ConsoleUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let base = text.trim_end_matches('/');
+        let base = base.strip_suffix("/console").unwrap_or(base);
+        let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
+        match rest {
+            Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', '@', ' ']) => Ok(Self(base.to_owned())),
+            _ => Err("must be an address such as https://gateway.example.com, without user and query".to_owned()),
+        }
+    }
 }
 
 /// Where the console is served.
@@ -229,6 +262,7 @@ pub(super) fn read(r: &mut Reader) -> HttpConfig {
         operators,
         admin_hosts: admin_hosts(r),
         console: r.or(CONSOLE, "auto", str::parse),
+        console_url: r.optional(CONSOLE_URL, str::parse),
         connections: ConnectionBounds {
             connections_max,
             head_bytes_max,

@@ -34,6 +34,7 @@ pub fn digest(messages: Vec<Message>) -> Vec<Message> {
         title: format!("{} matters changed at once", messages.len()),
         detail: detail.trim_end().to_owned(),
         action: "`colony-gateway check` and `colony-gateway inbox problems` say what to do.".to_owned(),
+        link: None,
         at,
     }]
 }

@@ -23,6 +23,17 @@ pub enum MatterKind {
 }
 
 impl MatterKind {
+    /// The page of the console that shows it.
+    pub const fn page(self) -> &'static str {
+        match self {
+            Self::Problem | Self::Access => "/console/problems",
+            Self::Component | Self::NoWebhook => "/console",
+            Self::Backlog => "/console/entries?state=waiting,leased,submitted",
+            Self::MissedEvents => "/console/reconcile",
+            Self::KeyDue => "/console/keys",
+        }
+    }
+
     /// Whether it lasts until it is over. What does not last happened once and is told at once.
     pub const fn is_lasting(self) -> bool {
         match self {

@@ -31,6 +31,9 @@ pub struct Message {
     pub detail: String,
     /// What to do; empty where there is nothing.
     pub action: String,
+    /// The page of the console that shows the matter, where its address is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
     /// Since when, or when it happened.
     pub at: Timestamp,
 }
@@ -50,8 +53,14 @@ impl Message {
             title: "This is a test".to_owned(),
             detail: "Messages of colony-gateway arrive here.".to_owned(),
             action: String::new(),
+            link: None,
             at,
         }
+    }
+
+    /// The page of the console that shows what it is about.
+    pub fn page(&self) -> &'static str {
+        self.matter.as_ref().map_or("/console", |matter| matter.kind.page())
     }
 
     /// The first line: what became of what, and where.
@@ -67,7 +76,8 @@ impl Message {
     /// Everything below the first line.
     pub fn text(&self) -> String {
         let action = if self.action.is_empty() { String::new() } else { format!("\n\n{}", self.action) };
-        format!("{}{action}", self.detail)
+        let link = self.link.as_deref().map(|link| format!("\n\n{link}")).unwrap_or_default();
+        format!("{}{action}{link}", self.detail)
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn payload(message: &Message, gateway: &str) -> Value {
     if !message.action.is_empty() {
         body.push(block(&message.action));
     }
+    body.extend(message.link.as_deref().map(|link| block(&format!("[Open it in the console]({link})"))));
     json!({
         "type": "message",
         "attachments": [{

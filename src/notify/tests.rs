@@ -103,6 +103,7 @@ fn message() -> Message {
         title: "invoice.paid waits for a <person>".to_owned(),
         detail: "3 entries & more. @everyone".to_owned(),
         action: "Look.".to_owned(),
+        link: Some("https://gw.example.com/console/problems".to_owned()),
         at: Timestamp::from_seconds(1_700_000_000),
     }
 }
@@ -127,6 +128,7 @@ async fn every_channel_gets_the_message_in_its_own_form() {
         text.starts_with("*[gw-1] Open: invoice.paid waits for a &lt;person&gt;*\n3 entries &amp; more."),
         "{text}"
     );
+    assert!(text.ends_with("Look.\n\nhttps://gw.example.com/console/problems"), "{text}");
     let discord = discord.next().await;
     assert!(discord["content"].as_str().unwrap().starts_with("**[gw-1] Open: "), "{discord}");
     assert_eq!(discord["allowed_mentions"]["parse"].as_array().map(Vec::len), Some(0), "nobody is called by name");
@@ -154,7 +156,7 @@ async fn every_channel_gets_the_message_in_its_own_form() {
         serde_json::json!({
             "id": "m1", "news": "opened", "kind": "problem", "key": "age invoice.paid", "gateway": "gw-1",
             "title": "invoice.paid waits for a <person>", "detail": "3 entries & more. @everyone", "action": "Look.",
-            "at": "2023-11-14T22:13:20Z"
+            "link": "https://gw.example.com/console/problems", "at": "2023-11-14T22:13:20Z"
         })
     );
 }

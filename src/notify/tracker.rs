@@ -116,7 +116,7 @@ fn seconds(at: Timestamp) -> Timestamp {
 
 fn message(matter: &Matter, news: News, standing: &Standing, at: Timestamp) -> Message {
     let Standing { title, detail, action } = standing.clone();
-    Message { id: id(), news, matter: Some(matter.clone()), title, detail, action, at }
+    Message { id: id(), news, matter: Some(matter.clone()), title, detail, action, link: None, at }
 }
 
 #[cfg(test)]
