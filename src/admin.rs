@@ -2,26 +2,37 @@
 //!
 //! Without a configured operator the paths of orders do not exist.
 
+mod access;
 mod attempts;
+mod audit;
 mod codes;
 mod control;
+mod desk;
 mod erase;
 mod health;
 pub mod host;
 mod operator;
 mod reconcile;
+mod who;
 pub mod wire;
 
 use std::sync::Arc;
 
 use axum::Router;
 
+pub use audit::{Act, Audit, AuditKeeper};
 pub use codes::LoginCodes;
-pub use control::{Control, ENTRIES_NAMED_MAX, Operation, OperationRunner, OperationState, Operations};
+pub use control::{
+    BreakerWish, Control, ENTRIES_NAMED_MAX, Operation, OperationRunner, OperationState, Operations, RuleInForce,
+    Trial, TrialEnd, TrialRules, TrialSubject,
+};
+pub use desk::{CheckRun, Checked, Checks, Desk, ExecutorLine, Executors, KeyLine, ProcessLine, StripeEndpoint};
 pub use health::{Health, Receiving};
-pub use operator::{Operators, SHARED as SHARED_OPERATOR, Who};
+pub use operator::Operators;
+pub use who::{SHARED as SHARED_OPERATOR, Via, Who};
 
 use crate::door::{Problem, RequestLog, finish};
+pub use crate::stripe::api::API_VERSION as STRIPE_API_VERSION;
 
 /// What the public listener serves beside deliveries: the probes, which tell a status only.
 pub fn public_router(health: Health) -> Router {
@@ -50,11 +61,11 @@ async fn nowhere() -> Problem {
 fn routes(health: Health, control: Option<Arc<Control>>) -> Router {
     let mut router = health::full_routes(health);
     if let Some(control) = control {
-        let operators = axum::middleware::from_fn_with_state(control.operators.clone(), operator::layer);
+        let access = axum::middleware::from_fn_with_state(Arc::clone(&control), access::layer);
         let behind_a_token = control::routes(Arc::clone(&control))
             .merge(erase::routes(Arc::clone(&control)))
             .merge(reconcile::routes(control));
-        router = router.merge(behind_a_token.layer(operators));
+        router = router.merge(behind_a_token.layer(access));
     }
     router
 }

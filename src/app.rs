@@ -5,6 +5,7 @@ pub mod bees;
 pub mod bind;
 pub mod check;
 pub mod colony;
+mod desk;
 mod dispatch;
 mod drops;
 pub mod erase;
@@ -44,7 +45,7 @@ use traces::Traces;
 
 use crate::admin::{Operators, SHARED_OPERATOR};
 use crate::backup::BackupError;
-use crate::config::{Config, ConfigError, Sources};
+use crate::config::{Config, ConfigError, InForce, Sources};
 use crate::dispatch::Context;
 use crate::dispatch::switch::{RouteSwitch, Wish};
 use crate::domain::clock::Clock;
@@ -271,7 +272,8 @@ pub async fn start_on(
         let parts = (api, inbox.clone(), Arc::clone(&ledger), Arc::clone(&validator));
         reconcile::runner(config, parts, Arc::clone(&metrics), board.clone(), clock)
     });
-    let started = dispatch::start(config, context.clone(), validator, &ledger, &mut supervisor, &shutdown)?;
+    let started =
+        dispatch::start(config, context.clone(), Arc::clone(&validator), &ledger, &mut supervisor, &shutdown)?;
     let operators = Operators::of(&config.http, inbox.clock().clone());
     let renewables = Renewables {
         guardian: Arc::clone(&guardian),
@@ -283,12 +285,14 @@ pub async fn start_on(
         verifier: started.verifier.clone(),
         metrics: Arc::clone(&metrics),
         clock: inbox.clock().clone(),
+        settings: InForce::new(config),
     };
     renewables.announce();
     let orders = reconcile.as_ref().map(|runner| runner.handle.clone());
     notify::start(config, &context, orders.clone(), &mut supervisor, &shutdown).map_err(StartError::Notify)?;
     let asked = (Arc::clone(&renewables.ledger), orders, renewables.stripe.clone());
-    let control = operators.map(|known| started.control(known, &context, asked, (&mut supervisor, &shutdown)));
+    let desk = desk::lay_out(&renewables, validator, inbox.clock());
+    let control = operators.map(|known| started.control(known, &context, asked, desk, (&mut supervisor, &shutdown)));
     let routes = Routes::new(config, context, readiness, control);
     listeners.start(config, routes, &mut supervisor, &shutdown);
     reconcile::start(reconcile, &mut supervisor, &shutdown);

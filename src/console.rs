@@ -5,24 +5,30 @@
 //! wherever it stands. Orders are those of the admin API, by the same calls.
 
 mod assets;
+mod audit;
 mod body;
 mod chart;
+mod colony;
 mod entries;
 mod entry;
 mod failure;
 mod form;
 mod frame;
 mod gate;
+mod guardian;
 mod headers;
 mod html;
+mod keys;
 mod live;
 mod login;
 mod order;
 mod overview;
 mod problems;
+mod reconcile;
 mod search;
 mod series;
 mod session;
+mod settings;
 mod theme;
 
 use std::sync::Arc;
@@ -66,8 +72,21 @@ pub fn router(control: Arc<Control>, health: Health, series: Series, settings: S
         .route("/console/entries/{id}/reveal", post(entry::reveal))
         .route("/console/problems", get(problems::show))
         .route("/console/orders", get(order::preview).post(order::give))
+        .route("/console/operations", get(order::operations))
         .route("/console/operations/{id}", get(order::operation))
         .route("/console/operations/{id}/stop", post(order::stop))
+        .route("/console/colony", get(colony::show))
+        .route("/console/colony/route", post(colony::turn_route))
+        .route("/console/colony/resume", post(colony::resume))
+        .route("/console/colony/breakers/{name}", post(colony::turn_breaker))
+        .route("/console/reconcile", get(reconcile::show).post(reconcile::order))
+        .route("/console/shadow", get(reconcile::shadow))
+        .route("/console/guardian", get(guardian::show))
+        .route("/console/guardian/try", post(guardian::attempt))
+        .route("/console/keys", get(keys::show))
+        .route("/console/settings", get(settings::show))
+        .route("/console/settings/check", post(settings::check))
+        .route("/console/audit", get(audit::show))
         .route("/console/search", get(search::find))
         .route("/console/theme", post(frame::set_theme))
         .route("/console/logout", post(login::logout))

@@ -26,11 +26,11 @@ use std::time::Duration;
 pub use self::bounds::{
     CONFIRMATIONS_MAX, HORIZON, HORIZON_WARNING, OVERLAP, SECOND_PAGES_MAX, SUBSCRIPTIONS_MAX, WINDOW_PAGES_MAX,
 };
-pub use self::handle::{Handle, OrderRefused, handle};
+pub use self::handle::{Handle, OrderRefused, PastRun, handle};
 pub use self::recount::Recounter;
 pub use self::refetch::{REFETCH_ENTRIES_MAX, Refetcher};
 pub use self::report::{
-    EventsReport, MendedRows, ReconcileOrder, ReconcileReport, ReconcileScope, ReconcileStatus, RecountReport,
+    EventsReport, Example, MendedRows, ReconcileOrder, ReconcileReport, ReconcileScope, ReconcileStatus, RecountReport,
     SubscriptionsReport,
 };
 pub use self::runner::{Runner, Schedule};

@@ -76,7 +76,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     // Settings are parsed into the types of those who use them, so that nothing is checked twice.
     ("config", &["domain", "outbound", "revenue::grace", "stripe::endpoint", "telemetry::logging", "telemetry::trace"]),
     // Pages of what it shows; orders go through `admin`.
-    ("console", &["admin", "dispatch", "door", "inbox", "ledger", "lifecycle"]),
+    ("console", &["admin", "bees", "dispatch", "door", "inbox", "ledger", "lifecycle", "reconcile", "revenue"]),
     ("dispatch", &["colonies", "inbox", "job", "pipeline", "ledger"]),
     // An identifier that entries carry.
     ("domain", &["colonies::ProcessId"]),

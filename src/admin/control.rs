@@ -4,10 +4,12 @@
 //! files beside.
 
 mod codes;
+mod desk;
 mod entries;
 mod operations;
 mod orders;
 mod state;
+mod trial;
 
 use std::sync::Arc;
 
@@ -17,10 +19,15 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 
+pub use desk::RuleInForce;
 pub use operations::{ENTRIES_NAMED_MAX, Operation, OperationRunner, OperationState, Operations};
+pub use state::BreakerWish;
+pub use trial::{Trial, TrialEnd, TrialRules, TrialSubject};
 
 use super::Operators;
-use super::operator::Who;
+use super::audit::{Act, Audit};
+use super::who::Who;
+use crate::admin::desk::Desk;
 use crate::bees::roster::Roster;
 use crate::dispatch::Context;
 use crate::dispatch::pause::Pause;
@@ -49,6 +56,10 @@ pub struct Control {
     pub refetch: Option<Refetcher>,
     /// Orders that go on in the gateway, whoever watches.
     pub operations: Operations,
+    /// What people did.
+    pub audit: Audit,
+    /// How the gateway is set up.
+    pub desk: Desk,
 }
 
 #[derive(Serialize)]
@@ -76,6 +87,7 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
     Router::new()
         .route("/admin/route", methods.with_state(Arc::clone(&control)))
         .merge(codes::routes(Arc::clone(&control)))
+        .merge(desk::routes(Arc::clone(&control)))
         .merge(entries::routes(Arc::clone(&control)))
         .merge(operations::routes(Arc::clone(&control)))
         .merge(state::routes(control))
@@ -96,15 +108,22 @@ async fn change(
         WishText::Auto => Wish::Auto,
         WishText::Direct => Wish::Direct,
     };
-    let changed = control.context.switch.set(wish);
-    let (by, peer) = (&*who.name, who.peer());
-    tracing::info!(target: "audit", action = "route", who = by, peer, wish = name(wish), changed, "admin");
+    control.turn_route(&who, wish);
     Ok(Json(control.view()))
 }
 
 impl Control {
     fn view(&self) -> RouteView {
         RouteView { wish: name(self.context.switch.get()), in_force: self.context.in_force.get().as_str() }
+    }
+
+    /// Throws the switch between the routes. True when it stood otherwise.
+    pub fn turn_route(&self, who: &Who, wish: Wish) -> bool {
+        let changed = self.context.switch.set(wish);
+        let (by, peer) = (&*who.name, who.peer());
+        tracing::info!(target: "audit", action = "route", who = by, peer, wish = name(wish), changed, "admin");
+        self.audit.note(who, Act::new("route", name(wish)).with_result(if changed { "changed" } else { "as before" }));
+        changed
     }
 }
 

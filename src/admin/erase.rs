@@ -11,7 +11,8 @@ use axum::routing::post;
 use axum::{Extension, Json, Router};
 
 use super::Control;
-use super::operator::Who;
+use super::audit::Act;
+use super::who::Who;
 use super::wire::EraseStepOrder;
 use crate::door::Problem;
 use crate::inbox::EraseStep;
@@ -44,6 +45,7 @@ async fn erase(
         let persons = fingerprints.join(" ");
         let (by, peer) = (&*who.name, who.peer());
         tracing::info!(target: "audit", action = "erase", who = by, peer, persons, bodies = erased.erased, "admin");
+        control.audit.note(&who, Act::new("erase", persons).with_result(format!("{} bodies", erased.erased)));
     }
     Ok(Json(erased))
 }

@@ -3,29 +3,20 @@
 //! Guarantees: every path behind a token asks here first, a request that changes something needs the role for it, and whatever
 //! is audited names the operator whose token it was, not one that a request claims to be.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::attempts::Attempts;
 use super::codes::LoginCodes;
+use super::who::{SHARED, Via, Who};
 use crate::config::{HttpConfig, OperatorConfig, OperatorRole};
 use crate::domain::clock::Clock;
 use crate::domain::renewable::Renewable;
 use crate::domain::secret::Secret;
 use crate::door::{Peer, Problem};
-
-/// Where login codes of the console are.
-const CODES_PATH: &str = "/admin/console/codes";
-
-/// Name of the holder of the one shared token, who may be anybody.
-pub const SHARED: &str = "token";
 
 /// The operators. Clones share them.
 #[derive(Clone, Debug)]
@@ -35,32 +26,6 @@ pub struct Operators {
     /// Codes that log into the console.
     pub codes: LoginCodes,
     clock: Clock,
-}
-
-/// The operator of a request.
-#[derive(Clone, Debug)]
-pub struct Who {
-    pub name: Arc<str>,
-    pub role: OperatorRole,
-    /// Where the request came from, as far as a trusted proxy tells.
-    pub peer: Option<IpAddr>,
-}
-
-impl Who {
-    /// Who orders something: the operator of this name. A shared token has no name, so that what its user says counts.
-    pub fn orders(&self, claimed: Option<String>) -> Option<String> {
-        if &*self.name == SHARED { claimed } else { Some(self.name.to_string()) }
-    }
-
-    /// Only an operator sees what is masked for a viewer.
-    pub fn may_reveal(&self) -> Result<(), Problem> {
-        if self.role == OperatorRole::Operator { Ok(()) } else { Err(Problem::Forbidden) }
-    }
-
-    /// The address for an audit line.
-    pub fn peer(&self) -> Option<String> {
-        self.peer.map(|peer| peer.to_string())
-    }
 }
 
 impl Operators {
@@ -83,7 +48,7 @@ impl Operators {
     }
 
     /// Asks for a token in the headers of a request.
-    async fn authorize(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Who, Problem> {
+    pub(super) async fn authorize(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Who, Problem> {
         let given = headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes).unwrap_or_default();
         match given.strip_prefix(b"Bearer ") {
             Some(given) => self.identify(given, peer).await,
@@ -105,7 +70,8 @@ impl Operators {
         for operator in self.known.get().iter() {
             let good = Sha256::digest(operator.token.expose().trim().as_bytes());
             if bool::from(given.ct_eq(&good)) {
-                found = Some(Who { name: operator.name.as_str().into(), role: operator.role, peer: address });
+                let name = operator.name.as_str().into();
+                found = Some(Who { name, role: operator.role, via: Via::Api, peer: address });
             }
         }
         if found.is_none() {
@@ -125,24 +91,6 @@ fn known(http: &HttpConfig) -> Vec<OperatorConfig> {
     let shared =
         |token: &Secret| OperatorConfig { name: SHARED.to_owned(), role: OperatorRole::Operator, token: token.clone() };
     http.operators.iter().cloned().chain(http.admin_token.as_ref().map(shared)).collect()
-}
-
-/// Before every path behind a token: a viewer gets what changes nothing.
-pub(super) async fn layer(State(operators): State<Operators>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().copied();
-    let who = match operators.authorize(request.headers(), peer).await {
-        Ok(who) => who,
-        Err(problem) => return problem.into_response(),
-    };
-    // A login code changes nothing, and lets its holder do no more than the token does.
-    let looks = matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == CODES_PATH;
-    if !looks && who.role != OperatorRole::Operator {
-        let (name, peer, path) = (&*who.name, who.peer(), request.uri().path());
-        tracing::info!(target: "audit", action = "refused", who = name, peer, path, "admin");
-        return Problem::Forbidden.into_response();
-    }
-    request.extensions_mut().insert(who);
-    next.run(request).await
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 
 use super::Control;
-use super::operator::Who;
+use super::audit::Act;
+use super::who::Who;
 use crate::door::Problem;
 use crate::reconcile::{Handle, OrderRefused, ReconcileOrder, ReconcileStatus};
 
@@ -31,16 +32,29 @@ async fn order(
     Extension(who): Extension<Who>,
     body: Body,
 ) -> Result<(StatusCode, Json<ReconcileStatus>), Problem> {
-    let handle = handle(&control)?;
+    handle(&control)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
     let order: ReconcileOrder = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
-    let status = handle.start(order).map_err(|error| match error {
-        OrderRefused::Busy => Problem::Busy,
-        OrderRefused::Ending => Problem::ShuttingDown,
-    })?;
-    let (by, peer, what, dry_run) = (&*who.name, who.peer(), order.what, order.dry_run);
-    tracing::info!(target: "audit", action = "reconcile", who = by, peer, ?what, dry_run, "admin");
-    Ok((StatusCode::ACCEPTED, Json(status)))
+    Ok((StatusCode::ACCEPTED, Json(control.compare(&who, order)?)))
+}
+
+impl Control {
+    /// Orders a comparison with Stripe.
+    ///
+    /// # Errors
+    /// [`Problem::NotConfigured`] without a key of Stripe's, [`Problem::Busy`] while one goes on.
+    pub fn compare(&self, who: &Who, order: ReconcileOrder) -> Result<ReconcileStatus, Problem> {
+        let status = handle(self)?.start(order).map_err(|error| match error {
+            OrderRefused::Busy => Problem::Busy,
+            OrderRefused::Ending => Problem::ShuttingDown,
+        })?;
+        let (by, peer, what, dry_run) = (&*who.name, who.peer(), order.what, order.dry_run);
+        tracing::info!(target: "audit", action = "reconcile", who = by, peer, ?what, dry_run, "admin");
+        let what = format!("{what:?}").to_lowercase();
+        self.audit
+            .note(who, Act { dry_run, ..Act::new("reconcile", what).with_result(format!("run {}", status.runs)) });
+        Ok(status)
+    }
 }
 
 fn handle(control: &Control) -> Result<&Handle, Problem> {

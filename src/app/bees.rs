@@ -18,7 +18,7 @@ use crate::admin::{self, Health};
 pub use crate::bees::approval::{Approval, Approver, Candidate};
 use crate::bees::heartbeat::{Heartbeat, Rhythm};
 use crate::bees::{KeySource, Pool, PoolOptions, Tools};
-use crate::config::{ColonyConfig, Config, ConfigError, Sources};
+use crate::config::{ColonyConfig, Config, ConfigError, InForce, Sources};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::door;
@@ -198,6 +198,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         verifier: None,
         metrics: Arc::clone(&metrics),
         clock: clock.clone(),
+        settings: InForce::new(config),
     };
     let into_ledger = Arc::clone(&ledger) as Arc<dyn Ledger>;
     let pipeline = Pipeline::new(validator, into_ledger, Arc::clone(&metrics), clock.clone());

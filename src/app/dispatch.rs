@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::options::pump_options;
 use super::secrets::ColonyKeys;
-use crate::admin::{Control, Operations, Operators};
+use crate::admin::{Audit, Control, Desk, Operations, Operators};
 use crate::bees::roster::Roster;
 use crate::config::{Config, ConfigError};
 use crate::dispatch::pause::Pause;
@@ -37,13 +37,17 @@ impl Started {
         operators: Operators,
         context: &Context,
         (ledger, reconcile, stripe): (Arc<dyn StateOfRecord>, Option<Handle>, Option<Arc<StripeApi>>),
+        desk: Desk,
         (supervisor, shutdown): (&mut Supervisor, &Shutdown),
     ) -> Control {
         let Self { pause, breakers, bees, .. } = self;
         let context = context.clone();
         let refetch = stripe.map(|api| Refetcher { api, inbox: context.inbox.clone() });
         let (operations, runner) = Operations::new(context.inbox.clock().clone());
-        let control = Control { operators, context, ledger, pause, breakers, bees, reconcile, refetch, operations };
+        let (audit, keeper) = Audit::new(context.inbox.clone());
+        supervisor.start("audit", keeper.run());
+        let control =
+            Control { operators, context, ledger, pause, breakers, bees, reconcile, refetch, operations, audit, desk };
         supervisor.start("operations", runner.run(control.clone(), shutdown.clone()));
         control
     }

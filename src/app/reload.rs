@@ -8,8 +8,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::secrets::Renewables;
-use crate::config::{Config, ConfigError, FileMark, Sources, WatchedFile};
+use super::secrets::{Renewables, Renewed};
+use crate::config::{Config, ConfigError, FileMark, Reread, Sources, WatchedFile};
 use crate::dispatch::switch::{RouteSwitch, Wish};
 use crate::domain::causes::chain;
 use crate::domain::clock::{Clock, Timestamp};
@@ -102,6 +102,13 @@ impl Reload {
         }
     }
 
+    /// Keeps what came of a reading, to be shown.
+    fn note(&self, cause: &'static str, renewed: Renewed, new: Option<&Config>) {
+        let Renewed { taken, needs_restart, refused } = renewed;
+        let reread = Reread { at: self.clock.now(), cause, taken, needs_restart, refused };
+        self.renewables.settings.note(reread, new.cloned());
+    }
+
     /// The new settings, if they are taken.
     fn reload(&self, why: Why, old: &Config) -> Option<Config> {
         let counts = &self.renewables.metrics.reloads;
@@ -114,6 +121,7 @@ impl Reload {
             Ok(config) => config,
             Err(error) => {
                 counts.of("refused").increment(1);
+                self.note(cause, Renewed { refused: Some(chain(&error)), ..Renewed::default() }, None);
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(cause, error, "settings refused, nothing changed; a restart would fail");
                 self.tell(Some(chain(error)));
@@ -121,13 +129,17 @@ impl Reload {
                 return None;
             }
         };
+        let mut switched = false;
         if let (Why::Hangup, Some(switch)) = (why, &self.switch) {
             let changed = switch.set(Wish::from_use_colony(new.colony.enabled));
+            switched = changed;
             tracing::info!(cause, use_colony = new.colony.enabled, changed, "settings read again");
         }
-        let refused = self.renewables.renew(old, &new);
-        let good = refused.is_none();
-        self.tell(refused);
+        let mut renewed = self.renewables.renew(old, &new);
+        renewed.taken.extend(switched.then_some("USE_COLONY_OS"));
+        let good = renewed.refused.is_none();
+        self.tell(renewed.refused.clone());
+        self.note(cause, renewed, Some(&new));
         counts.of(if good { "ok" } else { "refused" }).increment(1);
         self.manager.ready(if good { "settings read again" } else { "some settings refused, see the log" });
         Some(new)

@@ -8,7 +8,7 @@ use colonies::client::Member;
 
 use super::colony;
 use crate::admin::Operators;
-use crate::config::{Config, LedgerConfig};
+use crate::config::{Config, InForce, LedgerConfig};
 use crate::domain::clock::Clock;
 use crate::domain::renewable::Renewable;
 use crate::job::attestation::{Signer, Verifier};
@@ -41,6 +41,19 @@ pub(super) struct Renewables {
     pub(super) verifier: Option<Arc<Verifier>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
+    /// What is shown of all settings.
+    pub(super) settings: InForce,
+}
+
+/// What became of settings that were read again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Renewed {
+    /// Settings whose new values are in use.
+    pub(super) taken: Vec<&'static str>,
+    /// Settings that changed and wait for a restart.
+    pub(super) needs_restart: Vec<&'static str>,
+    /// The first that was refused, and why.
+    pub(super) refused: Option<String>,
 }
 
 /// What became of one secret; nothing when it did not change.
@@ -51,11 +64,11 @@ impl Renewables {
     pub(super) fn announce(&self) {
         for endpoint in &self.endpoints {
             for secret in endpoint.secrets.get().iter() {
-                drop(self.metrics.key_uses.of(&format!("webhook:{}", secret.fingerprint())));
+                self.metrics.know_key("webhook", secret.fingerprint());
             }
         }
         for key in self.verifier.iter().flat_map(|verifier| verifier.keys()) {
-            drop(self.metrics.key_uses.of(&format!("attestation:{}", key.kid())));
+            self.metrics.know_key("attestation", key.kid());
         }
     }
 
@@ -201,8 +214,8 @@ impl Renewables {
         }
     }
 
-    /// Takes over what differs between two configurations. Tells what was refused.
-    pub(super) fn renew(&self, old: &Config, new: &Config) -> Option<String> {
+    /// Takes over what differs between two configurations.
+    pub(super) fn renew(&self, old: &Config, new: &Config) -> Renewed {
         // Trust comes before signatures: no job may be signed with a key that the bees beside do not know yet.
         let results = [
             ("revenue.guardian_rules", self.rules(new)),
@@ -220,23 +233,28 @@ impl Renewables {
             ("notify", Ok(fixed(Some(&old.notify), Some(&new.notify)))),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", Ok(fixed(old.traces.as_ref(), new.traces.as_ref()))),
         ];
-        let mut refused = None;
+        let mut renewed = Renewed::default();
         for (setting, result) in results {
             match result {
                 Ok(None) => {}
-                Ok(Some(Renewal::Done)) => tracing::info!(setting, "taken over"),
+                Ok(Some(Renewal::Done)) => {
+                    renewed.taken.push(setting);
+                    tracing::info!(setting, "taken over");
+                }
                 Ok(Some(Renewal::NeedsRestart)) => {
+                    renewed.needs_restart.push(setting);
                     tracing::warn!(setting, "changed: restart the process, the old one stays in use until then");
                 }
                 Err(error) => {
                     let error: &(dyn std::error::Error + 'static) = &*error;
-                    refused.get_or_insert_with(|| format!("{setting}: {}", crate::domain::causes::chain(error)));
+                    let why = || format!("{setting}: {}", crate::domain::causes::chain(error));
+                    renewed.refused.get_or_insert_with(why);
                     tracing::error!(setting, error, "refused, the old one stays in use");
                 }
             }
         }
         self.announce();
-        refused
+        renewed
     }
 }
 
@@ -284,7 +302,7 @@ mod tests {
         Config::for_serve(&Sources { environment: environment.into_iter().collect(), file: None }).unwrap()
     }
 
-    fn renewables(verifier: Verifier, clock: &Clock, directory: &std::path::Path) -> Renewables {
+    fn renewables(verifier: Verifier, config: &Config, clock: &Clock, directory: &std::path::Path) -> Renewables {
         Renewables {
             guardian: Arc::default(),
             endpoints: Vec::new(),
@@ -295,6 +313,7 @@ mod tests {
             verifier: Some(Arc::new(verifier)),
             metrics: Metrics::new(),
             clock: clock.clone(),
+            settings: InForce::new(config),
         }
     }
 
@@ -303,8 +322,8 @@ mod tests {
         let (directory, clock) = (tempfile::tempdir().unwrap(), Clock::manual(NOW));
         let (old, new) = (Signer::generate().unwrap(), Signer::generate().unwrap());
         let (before, after) = (settings(&old, None), settings(&new, None));
-        let running = renewables(colony::verifier(&before.colony).unwrap(), &clock, directory.path());
-        assert_eq!(running.renew(&before, &after), None);
+        let running = renewables(colony::verifier(&before.colony).unwrap(), &before, &clock, directory.path());
+        assert_eq!(running.renew(&before, &after).refused, None);
         let verdict = |signer: &Signer| {
             let attestation = signer.attest(CLAIM, NOW).unwrap();
             let process = ProcessId::new("p");
@@ -322,8 +341,8 @@ mod tests {
         let (directory, clock) = (tempfile::tempdir().unwrap(), Clock::manual(NOW));
         let (old, new) = (Signer::generate().unwrap(), Signer::generate().unwrap());
         let (before, after) = (settings(&old, Some(&old)), settings(&new, Some(&new)));
-        let running = renewables(colony::verifier(&before.colony).unwrap(), &clock, directory.path());
-        assert_eq!(running.renew(&before, &after), None);
+        let running = renewables(colony::verifier(&before.colony).unwrap(), &before, &clock, directory.path());
+        assert_eq!(running.renew(&before, &after).refused, None);
         let verdict = running.verifier.as_ref().unwrap().verify(
             &old.attest(CLAIM, NOW).unwrap(),
             CLAIM,

@@ -86,7 +86,7 @@ impl Bench {
         };
         let events: Vec<Bytes> =
             opened.events.iter().map(|event| Bytes::copy_from_slice(event.get().as_bytes())).collect();
-        self.metrics.key_uses.of(&format!("attestation:{}", opened.attested.kid)).increment(1);
+        self.metrics.use_key("attestation", &opened.attested.kid, self.clock.now());
         drop(opened);
         if events.is_empty() {
             return self.rehearse(deadline).await;

@@ -29,6 +29,15 @@ pub enum OperatorRole {
     Operator,
 }
 
+impl OperatorRole {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorConfig {
     pub name: String,

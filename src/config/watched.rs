@@ -2,9 +2,12 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::domain::clock::Timestamp;
+
+/// Keys are rotated every quarter at the latest.
+pub const KEY_AGE_MAX: Duration = Duration::from_hours(24 * 92);
 
 /// A file that holds a secret or rules, to be read again when it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,12 +17,15 @@ use super::frame::Frame;
 use super::gate::{Visit, Visitor};
 use super::html::{EventName, Moment, Page, Prose, State as StateMark, took};
 use super::live::{Live, shown};
+use crate::admin::ProcessLine;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::EntryId;
+use crate::domain::ids::{EntryId, ProcessId};
 use crate::domain::outcome::StateName;
 use crate::door::Problem;
-use crate::inbox::{Action, EntryStory, Order, Selection, advice};
+use crate::inbox::{Action, EntryStory, Order, PastOrder, PastStep, Selection, StepKind, advice};
+use crate::ledger::report::{FindingLine, FindingsWanted};
 use crate::ledger::witness::Recorded;
+use crate::revenue::rows::Decision;
 
 /// Longest wait for the ledger. The page comes without its word.
 const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -38,6 +41,9 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Entries of the same event that are named.
 const SIBLINGS_MAX: usize = 20;
+
+/// Findings about its object that are looked through for those of the event.
+const FINDINGS_MAX: u32 = 200;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -88,6 +94,10 @@ struct EntryPage {
     siblings: Vec<Row>,
     body: Body,
     changes: Vec<Change>,
+    /// What the rules in force say of it now; nothing where it is no event.
+    rules: Option<Vec<Decision>>,
+    /// What checks found; nothing where the ledger gave no answer.
+    findings: Option<Vec<FindingLine>>,
     /// The entries of the same endpoint, and of the same customer.
     of_endpoint: String,
     of_customer: String,
@@ -146,11 +156,15 @@ async fn live(console: &Console, story: EntryStory) -> Result<Live, Failure> {
         Ok(Ok(testimony)) => testimony.events.into_iter().next().map_or(Word::Unknown, Word::Recorded),
         Ok(Err(_)) | Err(_) => Word::NoAnswer,
     };
+    let process = match (&story.entry.process, &console.control.desk.executors) {
+        (Some(process), Some(executors)) => executors.process(&ProcessId::new(process.as_str())).await,
+        _ => None,
+    };
     let is_held = matches!(story.entry.state, StateName::Dead | StateName::Quarantined);
     let advice = is_held.then(|| Prose(advice(story.entry.state, story.entry.code.as_deref().unwrap_or_default())));
     let standing = Standing {
         state: StateMark(story.entry.state),
-        steps: steps(&story),
+        steps: steps(&story, process.as_ref()),
         took: story.took_ms.map(took),
         advice,
         word,
@@ -163,11 +177,14 @@ async fn page(console: &Console, visitor: &Visitor, story: EntryStory, revealed:
     let inbox = &console.control.context.inbox;
     let entry = story.entry.entry;
     let bodies = inbox.bodies(vec![entry], BODY_BYTES_MAX).await.map_err(Problem::InboxUnavailable)?;
-    let body = Body::of(bodies.into_iter().next().flatten().as_deref(), revealed);
+    let bytes = bodies.into_iter().next().flatten();
+    let rules = bytes.as_deref().and_then(|body| console.control.desk.validator.try_rules(body, None).ok());
+    let body = Body::of(bytes.as_deref(), revealed);
     let same = Selection { events: vec![story.entry.event_id.clone()], ..Selection::default() };
     let siblings = inbox.select(&same, None, SIBLINGS_MAX).await.map_err(Problem::InboxUnavailable)?;
     let siblings = siblings.entries.into_iter().filter(|other| other.entry != entry).map(Row::of).collect();
     let list = |selection| format!("{}?{}", entries::PATH, without_page(&selection));
+    let findings = findings(console, &story).await;
     let customer = story.body.as_ref().and_then(|body| body.subject.customer.clone());
     let page = EntryPage {
         frame: Frame::new(console, visitor, "Entries", format!("Entry {entry}")).await,
@@ -176,6 +193,8 @@ async fn page(console: &Console, visitor: &Visitor, story: EntryStory, revealed:
         siblings,
         event: EventName(story.entry.event_id.clone()),
         changes: body.changes(),
+        rules: rules.map(|tried| tried.review.decisions),
+        findings,
         body,
         of_endpoint: list(Selection { endpoints: vec![story.entry.endpoint.clone()], ..Selection::default() }),
         of_customer: list(Selection { customers: customer.into_iter().collect(), ..Selection::default() }),
@@ -186,6 +205,16 @@ async fn page(console: &Console, visitor: &Visitor, story: EntryStory, revealed:
         story,
     };
     Ok(Page(page).into_response())
+}
+
+/// What checks found of this event about its object.
+async fn findings(console: &Console, story: &EntryStory) -> Option<Vec<FindingLine>> {
+    let subject = story.body.as_ref().and_then(|body| body.subject.object_id.clone());
+    let wanted = FindingsWanted { subject: Some(subject?), ..FindingsWanted::default() };
+    let asked = console.control.ledger.findings(&wanted, FINDINGS_MAX);
+    let mut found = tokio::time::timeout(LEDGER_ANSWER_MAX, asked).await.ok()?.ok()?;
+    found.retain(|finding| finding.event_id == story.entry.event_id);
+    Some(found)
 }
 
 /// Each order as a dry run.
@@ -219,7 +248,7 @@ fn dashboard(story: &EntryStory) -> Option<String> {
 }
 
 /// What is known of its life, in order.
-fn steps(story: &EntryStory) -> Vec<Step> {
+fn steps(story: &EntryStory, process: Option<&ProcessLine>) -> Vec<Step> {
     let entry = &story.entry;
     let step = |at: Option<Timestamp>, title: &str, detail: String, is_bad| Step {
         at: at.map(Moment),
@@ -233,20 +262,17 @@ fn steps(story: &EntryStory) -> Vec<Step> {
         format!("Endpoint {}, signed with the secret {}.", entry.endpoint, entry.secret)
     };
     let mut steps = vec![step(Some(entry.received), "Received and durable", how, false)];
-    for order in &story.orders {
-        let by = order.by.as_deref().map(|by| format!("by {by}")).unwrap_or_default();
-        let note = order.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
-        let title = format!("Ordered: {} {by}{note}", order.action);
-        steps.push(step(Some(order.at), title.trim_end(), format!("It {}.", order.was), false));
-    }
+    steps.extend(history(story));
     if entry.attempts > 0 || entry.crashes > 0 {
         let detail = format!("{} failed attempts, {} crashes of the process meanwhile.", entry.attempts, entry.crashes);
         steps.push(step(None, "Tried", detail, true));
     }
-    if let Some(process) = &entry.process {
-        steps.push(step(None, "Given to the colony", format!("Process {process}."), false));
+    if let Some(id) = &entry.process {
+        let told = process.map(told).unwrap_or_default();
+        steps.push(step(None, "Given to the colony", format!("Process {id}{told}."), false));
     }
-    let reason = entry.reason.clone().unwrap_or_default();
+    let is_known = entry.due.is_some() && story.steps.last().map(|step| &step.reason) == entry.reason.as_ref();
+    let reason = if is_known { String::new() } else { entry.reason.clone().unwrap_or_default() };
     let (title, is_bad) = match entry.state {
         StateName::Waiting => ("Waits for its next attempt", false),
         StateName::Leased => ("Is being worked on", false),
@@ -259,4 +285,55 @@ fn steps(story: &EntryStory) -> Vec<Step> {
     let at = entry.ended.or(entry.due);
     steps.push(step(at, &format!("{title}{named}"), reason, is_bad));
     steps
+}
+
+/// Orders of people, and tries that did not settle it, in order.
+fn history(story: &EntryStory) -> Vec<Step> {
+    let order = |order: &PastOrder| {
+        let by = order.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let note = order.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
+        let title = format!("Ordered: {}{by}{note}", order.action);
+        (order.at, Step { at: Some(Moment(order.at)), title, detail: format!("It {}.", order.was), is_bad: false })
+    };
+    // An end that it still stands at is told last, by its state.
+    let is_told = |step: &PastStep| {
+        let is_end = matches!(step.kind, StepKind::Dead | StepKind::Quarantined);
+        is_end && story.entry.ended.is_some() && story.entry.code == step.code
+    };
+    let shown = match story.steps.split_last() {
+        Some((last, before)) if is_told(last) => before,
+        _ => &story.steps,
+    };
+    let step = |step: &PastStep| {
+        let title = match step.kind {
+            StepKind::Retry => "Tried, to be tried again",
+            StepKind::RetryAlone => "Tried, to be tried again alone",
+            StepKind::AwaitsStripe => "Waits for Stripe",
+            StepKind::AwaitsBee => "Waits for a bee",
+            StepKind::Dead => "Given up",
+            StepKind::Quarantined => "Held back",
+        };
+        let code = step.code.as_ref().map(|code| format!(": {code}")).unwrap_or_default();
+        let again = if step.times > 1 { format!(", {} times until {}", step.times, step.last) } else { String::new() };
+        let detail = step.reason.clone();
+        (step.at, Step { at: Some(Moment(step.at)), title: format!("{title}{code}{again}"), detail, is_bad: true })
+    };
+    let mut told: Vec<(Timestamp, Step)> = story.orders.iter().map(order).collect();
+    told.extend(shown.iter().map(step));
+    told.sort_by_key(|(at, _)| *at);
+    told.into_iter().map(|(_, step)| step).collect()
+}
+
+/// What the Colonies server says of a process, in words.
+fn told(process: &ProcessLine) -> String {
+    let ProcessLine { state, executor, waited, ran, retries } = process;
+    let millis = |time: &Duration| took(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let parts = [
+        executor.as_ref().map(|executor| format!("by {executor}")),
+        waited.as_ref().map(|waited| format!("waited {}", millis(waited))),
+        ran.as_ref().map(|ran| format!("ran {}", millis(ran))),
+        (*retries > 0).then(|| format!("{retries} leases ended without a result")),
+    ];
+    let parts = parts.into_iter().flatten().map(|part| format!(", {part}"));
+    format!(": {state}{}", parts.collect::<String>())
 }

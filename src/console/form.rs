@@ -16,7 +16,12 @@ pub(super) struct Form(Vec<(String, String)>);
 impl Form {
     /// Reads the body of a request.
     pub(super) async fn read(body: Body) -> Result<Self, Failure> {
-        let body = to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+        Self::read_up_to(body, FORM_BYTES_MAX).await
+    }
+
+    /// As [`Self::read`], of at most `bytes_max` bytes.
+    pub(super) async fn read_up_to(body: Body, bytes_max: usize) -> Result<Self, Failure> {
+        let body = to_bytes(body, bytes_max).await.map_err(|_| Problem::InvalidRequest)?;
         let text = std::str::from_utf8(&body).map_err(|_| Problem::InvalidRequest)?;
         Self::parse(text).ok_or_else(|| Problem::InvalidRequest.into())
     }

@@ -24,10 +24,16 @@ pub(super) struct Way {
 }
 
 /// The pages, in the order in which they stand.
-const WAYS: [Way; 3] = [
+const WAYS: [Way; 9] = [
     Way { name: "Overview", path: "/console", key: 'o' },
     Way { name: "Entries", path: "/console/entries", key: 'e' },
     Way { name: "Problems", path: "/console/problems", key: 'p' },
+    Way { name: "Colony", path: "/console/colony", key: 'c' },
+    Way { name: "Guardian", path: "/console/guardian", key: 'g' },
+    Way { name: "Reconcile", path: "/console/reconcile", key: 't' },
+    Way { name: "Keys", path: "/console/keys", key: 'k' },
+    Way { name: "Audit", path: "/console/audit", key: 'a' },
+    Way { name: "Settings", path: "/console/settings", key: ',' },
 ];
 
 /// The frame of one page.
@@ -89,6 +95,9 @@ fn banners(console: &Console) -> Vec<String> {
         let pause =
             "Dispatch is paused: the ledger answers with errors that no rule knows. One entry now and then is a probe.";
         banners.push(pause.to_owned());
+    }
+    if control.desk.settings.latest().shadow.is_some() {
+        banners.push("Shadow mode: no public table is written.".to_owned());
     }
     for (name, breaker) in &control.breakers {
         if breaker.state() != BreakerState::Closed {

@@ -11,7 +11,7 @@ use super::Console;
 use super::failure::Failure;
 use super::session::set_cookie;
 use super::theme::Theme;
-use crate::admin::Who;
+use crate::admin::{Act, Who};
 use crate::config::OperatorRole;
 use crate::door::Peer;
 
@@ -55,6 +55,7 @@ pub(super) async fn layer(State(console): State<Console>, mut request: Request, 
     if !looks && who.role != OperatorRole::Operator && !FOR_VIEWERS.contains(&path) {
         let (name, peer) = (&*who.name, who.peer());
         tracing::info!(target: "audit", action = "refused", who = name, peer, path, "console");
+        console.control.audit.note(&who, Act::new("refused", path));
         return Failure::from(crate::door::Problem::Forbidden).into_response();
     }
     let refreshed = if is_live(&request) { None } else { console.sessions.refresh(&session) };

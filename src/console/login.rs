@@ -16,7 +16,7 @@ use super::gate::{Visit, safe_next};
 use super::html::Page;
 use super::session::{is_encrypted, set_cookie};
 use super::theme::Theme;
-use crate::admin::Who;
+use crate::admin::{Act, Via, Who};
 use crate::config::OperatorConfig;
 use crate::domain::network::Distance;
 use crate::door::{Peer, Problem};
@@ -143,16 +143,20 @@ pub(super) async fn login(
     let operator: OperatorConfig = operators.named(&name).ok_or(Problem::Unauthorized)?;
     let value = console.sessions.begin(&operator).ok_or(Problem::Internal)?;
     let cookie = set_cookie(&headers, Some(&value)).ok_or(Problem::Internal)?;
-    let (who, peer) = (&*operator.name, peer.map(|peer| peer.address().to_string()));
+    let address = peer.map(Peer::address);
+    let (who, peer) = (&*operator.name, address.map(|address| address.to_string()));
     tracing::info!(target: "audit", action = "login", who, peer, how, "console");
+    let given = Who { name, role: operator.role, via: Via::Console, peer: address };
+    console.control.audit.note(&given, Act::new("login", format!("with a {how}")));
     let kept = format!("/console/login?kept=1&next={}", utf8_percent_encode(next, NON_ALPHANUMERIC));
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&kept)).into_response())
 }
 
 /// `POST /console/logout`
-pub(super) async fn logout(Extension(visitor): Visit, headers: HeaderMap) -> Response {
+pub(super) async fn logout(State(console): State<Console>, Extension(visitor): Visit, headers: HeaderMap) -> Response {
     let (who, peer) = (&*visitor.who.name, visitor.who.peer());
     tracing::info!(target: "audit", action = "logout", who, peer, "console");
+    console.control.audit.note(&visitor.who, Act::new("logout", ""));
     let cookie = set_cookie(&headers, None).map(|cookie| [(header::SET_COOKIE, cookie)]);
     (cookie, Redirect::to("/console/login")).into_response()
 }
@@ -166,6 +170,7 @@ pub(super) async fn logout_all(
     console.sessions.end_all().map_err(|_| Problem::Internal)?;
     let (who, peer) = (&*visitor.who.name, visitor.who.peer());
     tracing::info!(target: "audit", action = "logout_all", who, peer, "console");
+    console.control.audit.note(&visitor.who, Act::new("logout_all", "everybody"));
     let cookie = set_cookie(&headers, None).map(|cookie| [(header::SET_COOKIE, cookie)]);
     Ok((cookie, Redirect::to("/console/login")).into_response())
 }

@@ -22,6 +22,8 @@ use crate::domain::ids::EntryId;
 use crate::door::Problem;
 use crate::inbox::{Action, Order, OrderStep, OrderedEntry, Refusal, Selection};
 
+const OPERATIONS: &str = "/console/operations";
+
 /// Longest dry run. What it has not looked at by then is said.
 const DRY_RUN_MAX: Duration = Duration::from_secs(2);
 
@@ -89,6 +91,26 @@ struct Progress {
     stays: Vec<Stays>,
     may_change: bool,
     may_undo: bool,
+}
+
+#[derive(Debug)]
+struct OperationRow {
+    ordered: Moment,
+    operation: Operation,
+}
+
+/// The part that renews itself.
+#[derive(Template)]
+#[template(path = "operations_list.html")]
+struct OperationList {
+    rows: Vec<OperationRow>,
+}
+
+#[derive(Template)]
+#[template(path = "operations.html")]
+struct OperationsPage {
+    frame: Frame,
+    live: Live,
 }
 
 #[derive(Template)]
@@ -202,7 +224,23 @@ pub(super) async fn give(
 }
 
 fn path(id: u64) -> String {
-    format!("/console/operations/{id}")
+    format!("{OPERATIONS}/{id}")
+}
+
+/// `GET /console/operations`: those that are remembered, the latest first.
+pub(super) async fn operations(
+    extract::State(console): extract::State<Console>,
+    Extension(visitor): Visit,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let row = |operation: Operation| OperationRow { ordered: Moment(operation.ordered), operation };
+    let list = OperationList { rows: console.control.operations.list().into_iter().map(row).collect() };
+    let live = Live::of(&list, OPERATIONS, "")?;
+    if let Some(shown) = shown(&query.unwrap_or_default()) {
+        return Ok(live.answer(shown));
+    }
+    let frame = Frame::new(&console, &visitor, "Problems", "Operations").await;
+    Ok(Page(OperationsPage { frame, live }).into_response())
 }
 
 /// `GET /console/operations/{id}`

@@ -12,7 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::admin::{Operators, Who};
+use crate::admin::{Operators, Via, Who};
 use crate::config::OperatorConfig;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::renewable::Renewable;
@@ -125,7 +125,7 @@ impl Sessions {
 
 impl Session {
     pub(super) fn who(&self, peer: Option<std::net::IpAddr>) -> Who {
-        Who { name: self.operator.name.as_str().into(), role: self.operator.role, peer }
+        Who { name: self.operator.name.as_str().into(), role: self.operator.role, via: Via::Console, peer }
     }
 }
 

@@ -149,10 +149,9 @@ impl Intake {
         let values = head.headers.get_all(&STRIPE_SIGNATURE).iter().map(HeaderValue::as_bytes);
         let header = check_header(values).map_err(refuse)?;
         let body = body::read(body, &mut place, bounds).await?;
-        let delivery = header
-            .verify(body, &endpoint.secrets.get(), instruments.clock.now(), endpoint.tolerance)
-            .map_err(refuse)?;
-        instruments.metrics.key_uses.of(&format!("webhook:{}", delivery.secret())).increment(1);
+        let now = instruments.clock.now();
+        let delivery = header.verify(body, &endpoint.secrets.get(), now, endpoint.tolerance).map_err(refuse)?;
+        instruments.metrics.use_key("webhook", delivery.secret(), now);
         let (entry, event, held) = match Envelope::read(delivery.body()) {
             Ok(event) => {
                 let mismatch = endpoint.check(&event).err();

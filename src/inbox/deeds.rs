@@ -71,7 +71,7 @@ impl Deed {
 }
 
 impl Inbox {
-    /// Writes down what somebody did. Resolves when it is durable.
+    /// Writes down what a person did. Resolves when it is durable.
     ///
     /// # Errors
     /// When the store does not take it.

@@ -1,16 +1,31 @@
 //! The one run that there may be at a time: ordering it, claiming it, telling how it goes.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::report::{ReconcileOrder, ReconcileStatus};
+use super::report::{ReconcileOrder, ReconcileReport, ReconcileStatus};
+use crate::domain::clock::Timestamp;
 
 /// Orders runs and tells how they are. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Handle {
     orders: mpsc::Sender<ReconcileOrder>,
     pub(super) status: Arc<Mutex<ReconcileStatus>>,
+    past: Arc<Mutex<VecDeque<PastRun>>>,
+}
+
+/// Runs that are remembered.
+const PAST_MAX: usize = 20;
+
+/// A run that ended.
+#[derive(Clone, Debug)]
+pub struct PastRun {
+    pub number: u64,
+    pub began: Timestamp,
+    pub ended: Timestamp,
+    pub report: ReconcileReport,
 }
 
 /// Why an order was not taken.
@@ -34,6 +49,24 @@ impl Handle {
             return Err(OrderRefused::Ending);
         }
         Ok(self.status())
+    }
+
+    /// Runs that ended since the start, the latest first.
+    pub fn past(&self) -> Vec<PastRun> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// The run under way has come to its end.
+    pub(super) fn finish(&self, report: &ReconcileReport, began: Timestamp, ended: Timestamp) {
+        let mut status = lock(&self.status);
+        status.running = false;
+        status.report = Some(report.clone());
+        status.ended = Some(ended.to_string());
+        let run = PastRun { number: status.runs, began, ended, report: report.clone() };
+        drop(status);
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.truncate(PAST_MAX - 1);
+        past.push_front(run);
     }
 
     /// What there is to tell.
@@ -62,5 +95,5 @@ pub(super) fn claim(status: &Mutex<ReconcileStatus>) -> bool {
 /// A handle and what the runner needs of it. One order waits at most, because a second is refused.
 pub fn handle() -> (Handle, mpsc::Receiver<ReconcileOrder>) {
     let (orders, taken) = mpsc::channel(1);
-    (Handle { orders, status: Arc::default() }, taken)
+    (Handle { orders, status: Arc::default(), past: Arc::default() }, taken)
 }

@@ -188,7 +188,7 @@ impl Runner {
     async fn perform(&mut self, terms: RunTerms, state: &mut RunnerState, shutdown: &Shutdown) -> End {
         let reconciler = Arc::clone(&self.reconciler);
         let status = Arc::clone(&self.handle.status);
-        let started = reconciler.clock.instant();
+        let (started, began) = (reconciler.clock.instant(), reconciler.clock.now());
         let run = reconciler.run(terms, |report| lock(&status).report = Some(report.clone()));
         tokio::pin!(run);
         let report = loop {
@@ -203,13 +203,7 @@ impl Runner {
                 }
             }
         };
-        let ended = self.reconciler.clock.now().to_string();
-        {
-            let mut status = lock(&self.handle.status);
-            status.running = false;
-            status.report = Some(report.clone());
-            status.ended = Some(ended);
-        }
+        self.handle.finish(&report, began, self.reconciler.clock.now());
         Metrics::observe(&self.metrics.reconcile_seconds, self.reconciler.clock.instant().duration_since(started));
         End::Done(Box::new(report))
     }

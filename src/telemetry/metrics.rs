@@ -18,6 +18,7 @@ use registry::Registry;
 pub use registry::{CounterFamily, GaugeFamily};
 
 use crate::domain::breaker::BreakerState;
+use crate::domain::clock::Timestamp;
 use crate::domain::outcome::{JobEnd, OutcomeName, ProblemCode, Returned, StateName};
 use crate::domain::route::Route;
 
@@ -278,6 +279,9 @@ metrics! {
     /// Times that a key was used: a secret of an endpoint (`webhook:` and its fingerprint) verified a delivery, a key of a
     /// gateway (`attestation:` and its id) vouched for a job. A key whose count stands still is not needed any more.
     key_uses: open_counters("colony_gateway_key_uses_total", "key");
+    /// When a key was last used, by the names of `colony_gateway_key_uses_total`, in seconds since the Unix epoch; 0 when it was
+    /// not used since the start.
+    key_last_use: open_gauges("colony_gateway_key_last_use_timestamp_seconds", "key");
     /// Times that settings and secrets were read again, by result.
     reloads: counters("colony_gateway_reloads_total", "result", &["ok", "refused"]);
     /// Always 1; the version is the label.
@@ -285,6 +289,20 @@ metrics! {
 }
 
 impl Metrics {
+    /// Counts a use of a key, by its kind and id.
+    pub fn use_key(&self, kind: &str, id: impl fmt::Display, now: Timestamp) {
+        let name = format!("{kind}:{id}");
+        self.key_uses.of(&name).increment(1);
+        self.key_last_use.of(&name).set(now.as_seconds());
+    }
+
+    /// Shows a key that may not have been used yet.
+    pub fn know_key(&self, kind: &str, id: impl fmt::Display) {
+        let name = format!("{kind}:{id}");
+        drop(self.key_uses.of(&name));
+        drop(self.key_last_use.of(&name));
+    }
+
     /// A registry of its own with every metric at zero.
     #[expect(clippy::missing_panics_doc, reason = "the buckets are constants and not empty")]
     pub fn new() -> Arc<Self> {

@@ -200,6 +200,15 @@ def screens(admin, page):
         "problems": "/console/problems",
         "order": "/console/orders?action=release&state=quarantined&type=checkout.*",
         "operation": "/console/operations/1",
+        "colony": "/console/colony",
+        "guardian": "/console/guardian",
+        "reconcile": "/console/reconcile",
+        "shadow": "/console/shadow",
+        "keys": "/console/keys",
+        "settings": "/console/settings",
+        "filtered-settings": "/console/settings?q=colony&set=1",
+        "audit": "/console/audit",
+        "operations": "/console/operations",
         "failure": "/console/nowhere",
         "unknown": "/console/entries/999999",
     }
@@ -271,7 +280,8 @@ def as_viewer(browser, admin, paths):
         text = watched.page.content()
         for personal in PERSONAL:
             check(personal not in text, f"viewer: {personal} stands in {screen}")
-    for path in ("/console/orders", "/console/entries/1/reveal", "/console/logout/all", "/console/operations/1/stop"):
+    for path in ("/console/orders", "/console/entries/1/reveal", "/console/logout/all", "/console/operations/1/stop",
+                 "/console/colony/route", "/console/reconcile", "/console/guardian/try", "/console/settings/check"):
         status = watched.page.evaluate("(path) => fetch(path, {method: 'POST'}).then((answer) => answer.status)", path)
         check(status == 403, f"viewer: POST {path} is answered {status}")
     context.close()
@@ -316,6 +326,32 @@ def lives(browser, admin, webhooks, state, held):
     context.close()
 
 
+def operates(browser, admin, state, shots, axe, held):
+    """Rules tried on an event, a report of check, and what the audit keeps of both. Without JavaScript too."""
+    for name, scripts in (("wide", True), ("narrow", False)):
+        context = browser.new_context(storage_state=state, viewport=WIDTHS[name], java_script_enabled=scripts)
+        watched = Watched(context.new_page(), admin)
+        page = watched.page
+        page.goto(admin + held)
+        page.get_by_role("link", name="Try rules…").click()
+        page.get_by_role("button", name="Try", exact=True).click()
+        page.get_by_text("no access until a person releases it").wait_for()
+        if scripts:
+            look(watched, "tried light wide", axe, shots)
+        page.get_by_label("Rules", exact=True).select_option("pasted")
+        page.get_by_label("Rules to try").fill("[builtin.livemode]\nexpect = false")
+        page.get_by_role("button", name="Try", exact=True).click()
+        page.get_by_text("It would be held back").wait_for()
+        page.goto(f"{admin}/console/settings")
+        page.get_by_role("button", name="Check now").click()
+        page.get_by_role("rowheader", name="configuration").wait_for()
+        page.goto(f"{admin}/console/audit")
+        page.get_by_role("cell", name="try_rules").first.wait_for()
+        page.get_by_role("cell", name=re.compile(r"\bcheck$")).first.wait_for()
+        watched.judge(f"operating, {'with' if scripts else 'without'} scripts", scripts)
+        context.close()
+
+
 def by_link(browser, admin, environment):
     """The link that the command prints logs in. Scripts press its button by themselves; it is there for browsers without."""
     environment = {**environment, "GATEWAY_ADMIN_TOKEN": ANA}
@@ -357,8 +393,16 @@ def main():
             page.get_by_role("button", name=re.compile("^Drop")).click()
             page.wait_for_url("**/console/operations/1")
             context.close()
+            context = browser.new_context(storage_state=state)
+            page = context.new_page()
+            page.set_default_timeout(PATIENCE)
+            page.goto(f"{admin}/console/settings")
+            page.get_by_role("button", name="Check now").click()
+            page.get_by_role("rowheader", name="configuration").wait_for()
+            context.close()
             paths = visit_all(browser, admin, state, shots, axe)
             without_scripts(browser, admin, state, paths["held"])
+            operates(browser, admin, state, shots, axe, paths["held"])
             as_viewer(browser, admin, paths)
             lives(browser, admin, webhooks, state, paths["held"])
             browser.close()

@@ -5,7 +5,7 @@ use axum::http::{Method, StatusCode, header};
 use crate::world::{ANA, BEN, HOST, PERSONAL, World};
 
 /// Every path that a page links to, for an inbox with one held entry.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 18] = [
     "/console",
     "/console?span=24h",
     "/console/entries",
@@ -15,13 +15,27 @@ const PAGES: [&str; 10] = [
     "/console/orders?action=release&entry=1",
     "/console/orders?action=drop&state=quarantined",
     "/console/operations/1",
+    "/console/operations",
+    "/console/colony",
+    "/console/guardian?entry=1",
+    "/console/reconcile",
+    "/console/shadow",
+    "/console/keys",
+    "/console/settings?q=http",
+    "/console/audit",
     "/console/nothing",
 ];
 
-const CHANGES: [(&str, &str); 6] = [
+const CHANGES: [(&str, &str); 12] = [
     ("/console/entries/1/reveal", "reason=ticket"),
     ("/console/orders", "action=release&selection=entry%3D1"),
     ("/console/operations/1/stop", ""),
+    ("/console/colony/route", "wish=direct"),
+    ("/console/colony/resume", ""),
+    ("/console/colony/breakers/colony", "wish=open"),
+    ("/console/reconcile", "what=all&run=now"),
+    ("/console/guardian/try", "entry=1"),
+    ("/console/settings/check", ""),
     ("/console/logout/all", ""),
     ("/console/nothing", ""),
     ("/console/entries", ""),

@@ -7,22 +7,31 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use bytes::Bytes;
-use colony_gateway::admin::{Control, Health, OperationRunner, Operations, Operators, Receiving};
+use colony_gateway::admin::{
+    Audit, AuditKeeper, Checks, Control, Desk, Health, OperationRunner, Operations, Operators, Receiving,
+};
 use colony_gateway::bees::roster::Roster;
-use colony_gateway::config::{Config, Sources};
+use colony_gateway::config::{Config, InForce, Sources};
 use colony_gateway::console;
 use colony_gateway::dispatch::Context;
 use colony_gateway::dispatch::pause::Pause;
 use colony_gateway::dispatch::switch::{RouteSwitch, Wish};
+use colony_gateway::domain::backoff::Backoff;
+use colony_gateway::domain::breaker::{Breaker, BreakerSettings};
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::ids::{EndpointName, EntryId};
 use colony_gateway::domain::route::{Route, RouteInForce};
-use colony_gateway::inbox::{Door, Inbox, InboxOptions, InboxThreads, NewEntry};
+use colony_gateway::inbox::{Deed, Door, Inbox, InboxOptions, InboxThreads, NewEntry};
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::lifecycle::{Readiness, Shutdown};
+use colony_gateway::reconcile::{self, ReconcileOrder};
+use colony_gateway::revenue::guardian::{Guardian, Rules};
+use colony_gateway::revenue::project;
+use colony_gateway::revenue::validator::Validator;
 use colony_gateway::stripe::envelope::Envelope;
 use colony_gateway::stripe::signature::{SigningSecret, check_header};
 use colony_gateway::stripe::simulator::sign;
+use colony_gateway::telemetry::diagnosis::{CheckReport, CheckStatus, Diagnosis};
 use colony_gateway::telemetry::health::Board;
 use colony_gateway::telemetry::instruments::Instruments;
 use colony_gateway::telemetry::metrics::Metrics;
@@ -32,6 +41,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 pub(crate) const ANA: &str = "token-of-ana-0123456789";
 pub(crate) const BEN: &str = "token-of-ben-0123456789";
@@ -51,6 +61,9 @@ pub(crate) struct World {
     pub(crate) control: Arc<Control>,
     pub(crate) shutdown: Shutdown,
     runner: Option<OperationRunner>,
+    keeper: Option<AuditKeeper>,
+    /// Orders of comparisons with Stripe, which are not carried out here.
+    pub(crate) comparisons: mpsc::Receiver<ReconcileOrder>,
     _threads: InboxThreads,
     _directory: TempDir,
 }
@@ -94,6 +107,10 @@ impl World {
         let in_force = RouteInForce::new(Route::Direct);
         let switch = RouteSwitch::new(Wish::Auto);
         let (operations, runner) = Operations::new(clock.clone());
+        let (audit, keeper) = Audit::new(inbox.clone());
+        let (handle, comparisons) = reconcile::handle();
+        let open = Backoff { first: Duration::from_secs(2), max: Duration::from_secs(5) };
+        let breaker = Breaker::new(BreakerSettings { failures: 1, open, probes: 1 }, clock.clone());
         let receiving = Some(Receiving { inbox: inbox.clone(), route: in_force.clone() });
         let health = Health { readiness: Readiness::default(), instruments: instruments.clone(), receiving };
         let control = Arc::new(Control {
@@ -101,18 +118,51 @@ impl World {
             context: Context { inbox: inbox.clone(), switch, in_force, instruments },
             ledger: Arc::new(SqliteLedger::open(&directory.path().join("ledger.db"), clock.clone()).unwrap()),
             pause: Pause::new(clock.clone()),
-            breakers: Vec::new(),
-            bees: Roster::default(),
-            reconcile: None,
+            breakers: vec![("colony", breaker)],
+            bees: Roster::new(["hive-1".to_owned()], START),
+            reconcile: Some(handle),
             refetch: None,
             operations,
+            audit,
+            desk: desk(&config, &clock),
         });
         let plaintext = config.plaintext.allows(colony_gateway::config::Channel::Console);
         let settings = console::Settings { hosts: config.http.admin_hosts.clone(), plaintext };
         let series = console::Series::open(directory.path().join("series"), clock.clone());
         let router = console::router(Arc::clone(&control), health, series, settings);
-        let (shutdown, runner) = (Shutdown::default(), Some(runner));
-        Self { router, inbox, clock, control, shutdown, runner, _threads: threads, _directory: directory }
+        let (shutdown, runner, keeper) = (Shutdown::default(), Some(runner), Some(keeper));
+        Self {
+            router,
+            inbox,
+            clock,
+            control,
+            shutdown,
+            runner,
+            keeper,
+            comparisons,
+            _threads: threads,
+            _directory: directory,
+        }
+    }
+
+    /// Writes down what people do while `work` goes on.
+    pub(crate) async fn keeping<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
+        let keeper = self.keeper.take().unwrap();
+        tokio::select! {
+            done = work(self) => done,
+            _ = keeper.run() => panic!("those who note something are still here"),
+        }
+    }
+
+    /// What people did, once there are so many, the latest first.
+    pub(crate) async fn deeds(&self, count: usize) -> Vec<Deed> {
+        loop {
+            let deeds = self.inbox.deeds(None, 500).await.unwrap();
+            if deeds.len() >= count {
+                return deeds.into_iter().map(|past| past.deed).collect();
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Carries out operations while `work` goes on.
@@ -186,5 +236,37 @@ impl World {
         let answer = self.send("", "/console/login", &format!("token={token}")).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
         answer.cookie()
+    }
+}
+
+/// Rules of an operator: one that holds, one that flags.
+pub(crate) const RULES: &str = r#"
+[[rule]]
+id = "not_expected"
+action = "quarantine"
+reason = "the user is none of those expected"
+all = [{ path = "data.object.metadata.userId", present = true }]
+"#;
+
+/// How the gateway is set up.
+fn desk(config: &Config, clock: &Clock) -> Desk {
+    let settings = project::Settings::default();
+    let guardian = Arc::new(Guardian::new(Rules::parse(RULES).unwrap()));
+    let report = || CheckReport {
+        status: CheckStatus::Degraded,
+        version: "test",
+        checked_at: START.to_string(),
+        components: vec![
+            Diagnosis::ok("inbox", "3 entries"),
+            Diagnosis::degraded("keys", "an old one", "rotate `STRIPE_SECRET_KEY`"),
+        ],
+    };
+    let run = move || Box::pin(std::future::ready(report())) as _;
+    Desk {
+        since: START,
+        settings: InForce::new(config),
+        validator: Arc::new(Validator::new(settings, guardian, clock.clone())),
+        checks: Checks::new(Arc::new(run), None, Vec::new()),
+        executors: None,
     }
 }

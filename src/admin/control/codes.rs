@@ -7,7 +7,8 @@ use axum::routing::post;
 use axum::{Extension, Json, Router};
 
 use super::Control;
-use crate::admin::operator::Who;
+use crate::admin::audit::Act;
+use crate::admin::who::Who;
 use crate::admin::wire::LoginCode;
 use crate::door::Problem;
 
@@ -24,5 +25,6 @@ async fn issue(
     let code = control.operators.codes.issue(Arc::clone(&who.name)).ok_or(Problem::Internal)?;
     let (by, peer) = (&*who.name, who.peer());
     tracing::info!(target: "audit", action = "console_code", who = by, peer, "admin");
+    control.audit.note(&who, Act::new("console_code", ""));
     Ok(Json(code))
 }

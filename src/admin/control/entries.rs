@@ -9,7 +9,8 @@ use axum::{Extension, Json, Router};
 
 use super::Control;
 use super::orders::{self, told};
-use crate::admin::operator::Who;
+use crate::admin::audit::Act;
+use crate::admin::who::Who;
 use crate::admin::wire::{EntriesOrder, ListQuery};
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
@@ -52,6 +53,7 @@ async fn list(
         let (selection, entries) = (told(&selection), page.entries.len());
         let (by, peer) = (&*who.name, who.peer());
         tracing::info!(target: "audit", action = "reveal", who = by, peer, selection, entries, "admin");
+        control.audit.note(&who, Act::new("reveal", selection).with_result(format!("{entries} entries")));
     }
     Ok(Json(page))
 }

@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Control;
 use super::orders::{OrderAudit, STEP_PAUSE, without_people};
-use crate::admin::operator::Who;
+use crate::admin::audit::Act;
+use crate::admin::who::Who;
 use crate::admin::wire::OperationOrder;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::EntryId;
@@ -227,7 +228,8 @@ impl OperationRunner {
         let Job { id, who, order, selection, stop } = job;
         let (who, order, selection, refused) = (&who, &order, &selection, BTreeMap::new());
         self.shared.update(id, |operation| operation.state = OperationState::Running.as_str());
-        let mut audit = OrderAudit { who, order, selection, dry_run: false, matched: 0, changed: 0, refused };
+        let kept = &control.audit;
+        let mut audit = OrderAudit { kept, who, order, selection, dry_run: false, matched: 0, changed: 0, refused };
         let mut after = None;
         let (state, error) = loop {
             if stop.is_cancelled() || shutdown.is_draining() {
@@ -343,6 +345,7 @@ impl Control {
         let operation = self.operations.stop(id).ok_or(Problem::NotFound)?;
         let (by, peer) = (&*who.name, who.peer());
         tracing::info!(target: "audit", action = "stop", who = by, peer, operation = id, "admin");
+        self.audit.note(who, Act::new("stop", format!("operation {id}")));
         Ok(operation)
     }
 }

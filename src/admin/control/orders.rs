@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Control;
-use crate::admin::operator::Who;
+use crate::admin::audit::{Act, Audit};
+use crate::admin::who::Who;
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
 use crate::inbox::{Action, EntryStory, InboxError, Order, OrderStep, Refusal, Selection};
@@ -20,6 +21,7 @@ pub(super) const STEP_PAUSE: Duration = Duration::from_millis(20);
 
 /// One audit line, written when the work ends in whichever way, a request that was given up included.
 pub(super) struct OrderAudit<'a> {
+    pub(super) kept: &'a Audit,
     pub(super) who: &'a Who,
     pub(super) order: &'a Order,
     pub(super) selection: &'a Selection,
@@ -31,7 +33,7 @@ pub(super) struct OrderAudit<'a> {
 
 impl Drop for OrderAudit<'_> {
     fn drop(&mut self) {
-        let Self { who, order, selection, dry_run, matched, changed, refused } = self;
+        let Self { kept, who, order, selection, dry_run, matched, changed, refused } = self;
         tracing::info!(
             target: "audit",
             action = order.action.as_str(),
@@ -46,6 +48,11 @@ impl Drop for OrderAudit<'_> {
             refused = refused.values().sum::<usize>(),
             "admin"
         );
+        let would = if *dry_run { "would change" } else { "changed" };
+        let changed = if *dry_run { *matched - refused.values().sum::<usize>() } else { *changed };
+        let act =
+            Act::new(order.action.as_str(), told(selection)).with_result(format!("{would} {changed} of {matched}"));
+        kept.note(who, Act { dry_run: *dry_run, note: order.note.as_deref(), ..act });
     }
 }
 
@@ -101,7 +108,8 @@ impl Control {
         after: Option<EntryId>,
     ) -> Result<OrderStep, Problem> {
         let refused = BTreeMap::new();
-        let mut audit = OrderAudit { who, order, selection, dry_run, matched: 0, changed: 0, refused };
+        let kept = &self.audit;
+        let mut audit = OrderAudit { kept, who, order, selection, dry_run, matched: 0, changed: 0, refused };
         let mut total = OrderStep { entries: Vec::new(), next: after };
         for number in 0..STEPS_MAX {
             if number > 0 {
@@ -153,6 +161,7 @@ impl Control {
             tracing::info!(
                 target: "audit", action = "reveal", who = by, peer, entry = entry.0, entries = 1, reason, "admin"
             );
+            self.audit.note(who, Act { note: reason, ..Act::new("reveal", format!("entry {entry}")) });
         }
         Ok(story)
     }

@@ -10,10 +10,12 @@ use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::{BODY_BYTES_MAX, Control};
-use crate::admin::operator::Who;
+use crate::admin::audit::Act;
+use crate::admin::who::Who;
 use crate::admin::wire::{Resumed, Waiting};
 use crate::bees::roster::BeeReport;
 use crate::domain::breaker::Breaker;
+use crate::domain::named::named;
 use crate::door::Problem;
 
 /// Most subscriptions named among the problems; the rest is counted.
@@ -34,12 +36,16 @@ struct BreakerChange {
     state: BreakerWish,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum BreakerWish {
-    Closed,
-    Open,
-    Probe,
+named! {
+    /// What an operator wants of a breaker.
+    pub enum BreakerWish {
+        /// Let everybody through.
+        Closed = "closed",
+        /// Let nothing through for its longest wait.
+        Open = "open",
+        /// Let one through now, to find out.
+        Probe = "probe",
+    }
 }
 
 #[derive(Serialize)]
@@ -71,15 +77,8 @@ async fn problems(State(control): State<Arc<Control>>) -> Result<Json<Waiting>, 
     Ok(Json(Waiting { problems, access: asked.ok().and_then(Result::ok) }))
 }
 
-/// Entries that are suspected are tried again now too, or nothing might be due for the probe.
 async fn resume(State(control): State<Arc<Control>>, Extension(who): Extension<Who>) -> Result<Json<Resumed>, Problem> {
-    let suspects = control.pause.suspects();
-    let hastened = control.context.inbox.hasten(suspects).await.map_err(Problem::InboxUnavailable)?;
-    let was_paused = control.pause.resume();
-    control.context.inbox.urge();
-    let (by, peer) = (&*who.name, who.peer());
-    tracing::info!(target: "audit", action = "resume", who = by, peer, was_paused, hastened, "admin");
-    Ok(Json(Resumed { was_paused }))
+    Ok(Json(Resumed { was_paused: control.resume(&who).await? }))
 }
 
 async fn breakers(State(control): State<Arc<Control>>) -> Json<Breakers> {
@@ -93,18 +92,47 @@ async fn change_breaker(
     Extension(who): Extension<Who>,
     body: Body,
 ) -> Result<Json<BreakerView>, Problem> {
-    let (name, breaker) = control.breakers.iter().find(|(known, _)| *known == name).ok_or(Problem::NotFound)?;
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
     let change: BreakerChange = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
-    let changed = match change.state {
-        BreakerWish::Closed => breaker.close(),
-        BreakerWish::Open => breaker.trip(),
-        BreakerWish::Probe => breaker.probe_now(),
-    };
-    let wish = format!("{:?}", change.state).to_lowercase();
-    let (by, peer) = (&*who.name, who.peer());
-    tracing::info!(target: "audit", action = "breaker", who = by, peer, breaker = name, wish, changed, "admin");
+    let (name, breaker) = control.turn_breaker(&who, &name, change.state)?;
     Ok(Json(view(name, breaker)))
+}
+
+impl Control {
+    /// Ends a pause of dispatch; whether there was one. Entries that are suspected are tried again now too, or nothing might be
+    /// due for the probe.
+    ///
+    /// # Errors
+    /// When the inbox does not answer.
+    pub async fn resume(&self, who: &Who) -> Result<bool, Problem> {
+        let suspects = self.pause.suspects();
+        let hastened = self.context.inbox.hasten(suspects).await.map_err(Problem::InboxUnavailable)?;
+        let was_paused = self.pause.resume();
+        self.context.inbox.urge();
+        let (by, peer) = (&*who.name, who.peer());
+        tracing::info!(target: "audit", action = "resume", who = by, peer, was_paused, hastened, "admin");
+        let result = if was_paused { "was paused" } else { "was not paused" };
+        self.audit.note(who, Act::new("resume", "dispatch").with_result(result));
+        Ok(was_paused)
+    }
+
+    /// Closes a breaker, opens it, or has it probe.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn turn_breaker(&self, who: &Who, name: &str, wish: BreakerWish) -> Result<(&'static str, &Breaker), Problem> {
+        let (name, breaker) = self.breakers.iter().find(|(known, _)| *known == name).ok_or(Problem::NotFound)?;
+        let changed = match wish {
+            BreakerWish::Closed => breaker.close(),
+            BreakerWish::Open => breaker.trip(),
+            BreakerWish::Probe => breaker.probe_now(),
+        };
+        let (by, peer, wish) = (&*who.name, who.peer(), wish.as_str());
+        tracing::info!(target: "audit", action = "breaker", who = by, peer, breaker = name, wish, changed, "admin");
+        let result = if changed { "changed" } else { "as before" };
+        self.audit.note(who, Act::new("breaker", format!("{name}: {wish}")).with_result(result));
+        Ok((name, breaker))
+    }
 }
 
 async fn bees(State(control): State<Arc<Control>>) -> Json<Bees> {

@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use super::Diagnosis;
-use crate::config::{Config, FileMark, WatchedFile};
+use crate::config::{Config, FileMark, KEY_AGE_MAX, WatchedFile};
 use crate::domain::clock::{Clock, Timestamp};
-
-/// Keys are rotated every quarter at the latest.
-const AGE_MAX: Duration = Duration::from_hours(24 * 92);
 
 /// A file that is watched and holds no secret.
 const RULES: &str = "GATEWAY_GUARDIAN_RULES";
@@ -18,7 +15,11 @@ const DAY: u64 = 24 * 60 * 60;
 pub(in crate::app) fn due(files: &[WatchedFile], now: Timestamp) -> Vec<(&'static str, u64)> {
     let secrets = files.iter().filter(|file| file.setting != RULES);
     let age = |file: &WatchedFile| Some((file.setting, now.since(FileMark::of(&file.path)?.written?)));
-    secrets.filter_map(age).filter(|(_, age)| *age > AGE_MAX).map(|(name, age)| (name, age.as_secs() / DAY)).collect()
+    secrets
+        .filter_map(age)
+        .filter(|(_, age)| *age > KEY_AGE_MAX)
+        .map(|(name, age)| (name, age.as_secs() / DAY))
+        .collect()
 }
 
 pub(super) fn probe(config: &Config, clock: &Clock) -> Diagnosis {
@@ -35,7 +36,7 @@ pub(super) fn probe(config: &Config, clock: &Clock) -> Diagnosis {
         return Diagnosis::none(NAME, "no secret comes from a file: ages are unknown, and a change needs a restart");
     };
     let detail = format!("{} in files, the oldest {setting} with {} days", ages.len(), oldest.as_secs() / DAY);
-    if oldest > AGE_MAX {
+    if oldest > KEY_AGE_MAX {
         return Diagnosis::degraded(NAME, detail, format!("rotate {setting}"));
     }
     Diagnosis::ok(NAME, detail)

@@ -161,7 +161,7 @@ impl<'a> Place<'a> {
         let is_word =
             text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte));
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte));
-        // A code is Stripe's word where it is that of an error; elsewhere it is what somebody typed at the till.
+        // A code is Stripe's word where it is that of an error; elsewhere it is what a customer typed at the till.
         let is_stripes = self.key != "code" || self.parent.ends_with("error");
         is_id(text)
             || WORDS.contains(&self.key) && is_stripes && is_word

@@ -1,4 +1,4 @@
-//! What rules said of the events that this process looked at, for whoever shows it: a count a rule, and the latest decisions.
+//! What rules said of the events that this process looked at: a count a rule, and the latest decisions.
 //!
 //! Bounded: rules are few, and of the decisions the latest [`LATEST_MAX`] stay.
 

@@ -26,7 +26,7 @@ pub struct Tried {
 }
 
 impl Validator {
-    /// Looks at an event under `rules`, or under those in force. Counts nothing, asks nobody, changes nothing.
+    /// Looks at an event under `rules`, or under those in force. Counts nothing, asks no one, changes nothing.
     ///
     /// # Errors
     /// When it is no event, or a rule fails on it.

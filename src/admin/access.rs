@@ -1,0 +1,35 @@
+//! The way to every path behind a token: a viewer gets what changes nothing.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::audit::Act;
+use super::control::Control;
+use crate::config::OperatorRole;
+use crate::door::{Peer, Problem};
+
+/// Where login codes of the console are.
+const CODES_PATH: &str = "/admin/console/codes";
+
+/// Before every path behind a token: a viewer gets what changes nothing.
+pub(super) async fn layer(State(control): State<Arc<Control>>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    let who = match control.operators.authorize(request.headers(), peer).await {
+        Ok(who) => who,
+        Err(problem) => return problem.into_response(),
+    };
+    // A login code changes nothing, and lets its holder do no more than the token does.
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == CODES_PATH;
+    if !looks && who.role != OperatorRole::Operator {
+        let (name, peer, path) = (&*who.name, who.peer(), request.uri().path());
+        tracing::info!(target: "audit", action = "refused", who = name, peer, path, "admin");
+        control.audit.note(&who, Act::new("refused", path));
+        return Problem::Forbidden.into_response();
+    }
+    request.extensions_mut().insert(who);
+    next.run(request).await
+}

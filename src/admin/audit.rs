@@ -1,0 +1,94 @@
+//! What people did, written down twice: as a line of the log, where it is done, and beside the entries, from here.
+//!
+//! Guarantees: writing it down holds nothing up and fails nothing; what could not be kept is told by the log; what was noted before
+//! the end is kept before the end. It names no customer.
+
+use std::convert::Infallible;
+
+use tokio::sync::mpsc;
+
+use super::who::Who;
+use crate::inbox::{Deed, Inbox};
+
+/// Deeds that wait to be written. One more is in the log alone.
+const WAITING_MAX: usize = 1024;
+
+/// Takes note of what people do. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    waiting: mpsc::Sender<Deed>,
+}
+
+/// Writes down what was noted.
+#[derive(Debug)]
+pub struct AuditKeeper {
+    waiting: mpsc::Receiver<Deed>,
+    inbox: Inbox,
+}
+
+/// What a person did.
+#[derive(Debug, Default)]
+pub struct Act<'a> {
+    pub action: &'a str,
+    /// What it was done to, without people.
+    pub what: String,
+    pub dry_run: bool,
+    /// What came of it.
+    pub result: Option<String>,
+    /// Why, in the operator's words.
+    pub note: Option<&'a str>,
+}
+
+impl<'a> Act<'a> {
+    pub fn new(action: &'a str, what: impl Into<String>) -> Self {
+        Self { action, what: what.into(), ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn with_result(self, result: impl Into<String>) -> Self {
+        Self { result: Some(result.into()), ..self }
+    }
+}
+
+impl Audit {
+    pub fn new(inbox: Inbox) -> (Self, AuditKeeper) {
+        let (waiting, taken) = mpsc::channel(WAITING_MAX);
+        (Self { waiting }, AuditKeeper { waiting: taken, inbox })
+    }
+
+    /// Takes note of an act.
+    pub fn note(&self, who: &Who, act: Act<'_>) {
+        let Act { action, what, dry_run, result, note } = act;
+        let deed = Deed {
+            who: who.name.to_string(),
+            role: who.role.as_str().to_owned(),
+            peer: who.peer(),
+            via: who.via.as_str().to_owned(),
+            action: action.to_owned(),
+            what,
+            dry_run,
+            result,
+            note: note.map(str::to_owned),
+        };
+        if self.waiting.try_send(deed).is_err() {
+            tracing::error!(action, "the audit takes no more: this is in the log alone");
+        }
+    }
+}
+
+impl AuditKeeper {
+    /// Writes down what comes until all who could note something are gone.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn run(mut self) -> Result<(), Infallible> {
+        while let Some(deed) = self.waiting.recv().await {
+            let action = deed.action.clone();
+            if let Err(error) = self.inbox.note_deed(deed).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(action, error, "the audit cannot be kept: this is in the log alone");
+            }
+        }
+        Ok(())
+    }
+}

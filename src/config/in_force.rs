@@ -1,0 +1,158 @@
+//! The settings of a running process: as it started, as they were read last, and what came of reading them again.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Config, Declared, Shown};
+use crate::domain::clock::Timestamp;
+use crate::domain::renewable::Renewable;
+
+/// Settings that a running process takes over, by their variables: secrets, rules, and at a hangup the route. All others are
+/// those of the start.
+const WITHOUT_RESTART: [&str; 13] = [
+    "ATTESTATION_PRVKEY",
+    "ATTESTATION_PUBKEYS",
+    "COLONIES_USER_PRVKEY",
+    "DATABASE_URL",
+    "GATEWAY_ADMIN_TOKEN",
+    "GATEWAY_GUARDIAN_RULES",
+    "GATEWAY_OPERATORS",
+    "SEALING_PRVKEY",
+    "SEALING_PUBKEYS",
+    "STRIPE_SECRET_KEY",
+    "STRIPE_WEBHOOK_SECRET",
+    "SUPABASE_SERVICE_ROLE_KEY",
+    "USE_COLONY_OS",
+];
+
+/// What came of reading settings again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reread {
+    pub at: Timestamp,
+    /// `SIGHUP` or `a file changed`.
+    pub cause: &'static str,
+    /// Settings whose new values are in force.
+    pub taken: Vec<&'static str>,
+    /// Settings that changed and wait for a restart, those of earlier readings among them.
+    pub needs_restart: Vec<&'static str>,
+    /// Why something was refused; the old one stays in force.
+    pub refused: Option<String>,
+}
+
+/// The settings of a process. Clones share them.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    started: Arc<Config>,
+    latest: Renewable<Config>,
+    reread: Renewable<Option<Reread>>,
+}
+
+/// A setting as it is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SettingLine {
+    /// Dotted key in the file.
+    pub key: &'static str,
+    pub variable: &'static str,
+    /// As it is in force; nothing where it is not set, `(redacted)` for a secret.
+    pub value: Option<String>,
+    /// Where it came from: `default`, `environment`, `file`, a file of its own, or `unset`.
+    pub origin: String,
+    pub default: Option<String>,
+    /// What it is for, in Markdown.
+    pub about: &'static str,
+    /// Whether a change takes effect without a restart.
+    pub is_live: bool,
+    /// What it will be after a restart, where that differs.
+    pub after_restart: Option<String>,
+}
+
+impl InForce {
+    pub fn new(config: &Config) -> Self {
+        let started = Arc::new(config.clone());
+        Self { latest: Renewable::new(Arc::clone(&started)), started, reread: None.into() }
+    }
+
+    /// The settings as they were read last, those that wait for a restart among them.
+    pub fn latest(&self) -> Arc<Config> {
+        self.latest.get()
+    }
+
+    /// What came of the last reading since the start.
+    pub fn reread(&self) -> Option<Reread> {
+        Option::clone(&self.reread.get())
+    }
+
+    /// Takes note of a reading; without a configuration it was refused as a whole.
+    pub fn note(&self, reread: Reread, latest: Option<Config>) {
+        let mut reread = reread;
+        let before = self.reread().unwrap_or_default();
+        for setting in before.needs_restart {
+            if !reread.needs_restart.contains(&setting) {
+                reread.needs_restart.push(setting);
+            }
+        }
+        if let Some(latest) = latest {
+            self.latest.set(latest);
+        }
+        self.reread.set(Some(reread));
+    }
+
+    /// Every setting, in the order of the manual.
+    pub fn lines(&self) -> Vec<SettingLine> {
+        let (declared, latest) = (Config::declared(), self.latest());
+        let of = |shown: &[Shown], key: &str| shown.iter().find(|shown| shown.key == key).cloned();
+        let line = |Declared { setting, default, .. }: Declared| {
+            let (then, now) = (of(&self.started.shown, setting.key)?, of(&latest.shown, setting.key)?);
+            let is_live = WITHOUT_RESTART.contains(&setting.variable);
+            let after_restart = (!is_live && then.value != now.value).then(|| now.value.clone());
+            let Shown { value, origin, .. } = if is_live { now } else { then };
+            let (key, variable, about) = (setting.key, setting.variable, setting.about);
+            let value = Some(value).filter(|value| !value.is_empty());
+            Some(SettingLine { key, variable, value, origin, default, about, is_live, after_restart })
+        };
+        declared.into_iter().filter_map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    fn read(variables: &[(&str, &str)]) -> Config {
+        let given = [&[("STRIPE_WEBHOOK_SECRET", "whsec_one")], variables].concat();
+        let environment = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::for_serve(&Sources { environment, file: None }).unwrap()
+    }
+
+    fn line(settings: &InForce, variable: &str) -> SettingLine {
+        settings.lines().into_iter().find(|line| line.variable == variable).unwrap()
+    }
+
+    #[test]
+    fn what_a_running_process_takes_over_are_settings() {
+        let declared = Config::declared();
+        for variable in WITHOUT_RESTART {
+            assert!(declared.iter().any(|one| one.setting.variable == variable), "{variable}");
+        }
+        assert_eq!(InForce::new(&read(&[])).lines().len(), declared.len());
+    }
+
+    #[test]
+    fn a_setting_that_waits_for_a_restart_shows_both_values_and_no_secret_shows() {
+        let settings = InForce::new(&read(&[("GATEWAY_SHUTDOWN_DEADLINE", "20s")]));
+        let (then, rules) = (line(&settings, "GATEWAY_SHUTDOWN_DEADLINE"), line(&settings, "GATEWAY_GUARDIAN_RULES"));
+        assert_eq!((then.value.as_deref(), then.origin.as_str(), then.is_live), (Some("20s"), "environment", false));
+        assert_eq!((rules.value, rules.is_live, rules.after_restart), (None, true, None));
+        let first = Reread { needs_restart: vec!["REDIS_URL"], ..Reread::default() };
+        let changed = [("GATEWAY_SHUTDOWN_DEADLINE", "30s"), ("GATEWAY_GUARDIAN_RULES", "/etc/rules")];
+        settings.note(first, Some(read(&changed)));
+        settings.note(Reread { taken: vec!["STRIPE_SECRET_KEY"], ..Reread::default() }, None);
+        let (now, rules) = (line(&settings, "GATEWAY_SHUTDOWN_DEADLINE"), line(&settings, "GATEWAY_GUARDIAN_RULES"));
+        assert_eq!((now.value.as_deref(), now.after_restart.as_deref()), (Some("20s"), Some("30s")));
+        assert_eq!((rules.value.as_deref(), rules.after_restart), (Some("/etc/rules"), None));
+        assert_eq!(settings.reread().unwrap().needs_restart, ["REDIS_URL"]);
+        assert!(!format!("{:?}", settings.lines()).contains("whsec_one"));
+    }
+}
