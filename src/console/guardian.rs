@@ -19,6 +19,9 @@ use crate::revenue::guardian::PastDecision;
 
 const PATH: &str = "/console/guardian";
 
+/// Decisions that are shown; the admin API has more.
+const DECISIONS_MAX: usize = 20;
+
 /// Longest form of a trial, in bytes: an event, rules, and what percent-encoding makes of them.
 const TRIAL_BYTES_MAX: usize = 2 * 1024 * 1024;
 
@@ -163,7 +166,7 @@ fn live(console: &Console) -> Result<Live, Failure> {
     };
     let now = Now {
         rules: control.rules().into_iter().map(rule).collect(),
-        decisions: guardian.latest().into_iter().map(decision).collect(),
+        decisions: guardian.latest().into_iter().take(DECISIONS_MAX).map(decision).collect(),
         approved: Count(counts.approved),
         blocked: Count(counts.blocked),
         since: Moment(control.desk.since),
