@@ -13,7 +13,7 @@ use crate::admin::desk::{Checked, KeyLine};
 use crate::admin::who::Who;
 use crate::config::{Reread, SettingLine};
 use crate::door::Problem;
-use crate::inbox::PastDeed;
+use crate::inbox::{DEEDS_PAGE_MAX, PastDeed};
 use crate::revenue::guardian::{PastDecision, RuleLine};
 
 /// Deeds on a page, unless a query says how many.
@@ -75,11 +75,17 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
 async fn audit(State(control): State<Arc<Control>>, RawQuery(query): RawQuery) -> Result<Json<AuditPage>, Problem> {
     let (mut before, mut limit) = (None, DEEDS);
     for pair in query.as_deref().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        let invalid =
-            || Problem::Invalid { detail: format!("{pair:?}: an audit is asked for by `before` and `limit`") };
+        let invalid = || Problem::Invalid {
+            detail: format!(
+                "{pair:?}: an audit is asked for by `before`, a number, and `limit`, 1 to {DEEDS_PAGE_MAX}"
+            ),
+        };
         match pair.split_once('=') {
             Some(("before", number)) => before = Some(number.parse().map_err(|_| invalid())?),
-            Some(("limit", number)) => limit = number.parse().map_err(|_| invalid())?,
+            Some(("limit", number)) => {
+                let wanted = number.parse().ok().filter(|limit| (1..=DEEDS_PAGE_MAX).contains(limit));
+                limit = wanted.ok_or_else(invalid)?;
+            }
             _ => return Err(invalid()),
         }
     }
@@ -112,7 +118,7 @@ impl Control {
     /// # Errors
     /// When the inbox does not answer.
     pub async fn deeds(&self, before: Option<i64>, most: usize) -> Result<(Vec<PastDeed>, Option<i64>), Problem> {
-        let most = most.clamp(1, crate::inbox::DEEDS_PAGE_MAX);
+        let most = most.clamp(1, DEEDS_PAGE_MAX);
         let deeds = self.context.inbox.deeds(before, most).await.map_err(Problem::InboxUnavailable)?;
         let next = if deeds.len() == most { deeds.last().map(|last| last.id) } else { None };
         Ok((deeds, next))
