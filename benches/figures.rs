@@ -24,6 +24,8 @@ mod disk;
 mod events;
 #[path = "figures/inboxes.rs"]
 mod inboxes;
+#[path = "figures/inserts.rs"]
+mod inserts;
 #[path = "figures/latency.rs"]
 mod latency;
 #[path = "figures/load.rs"]

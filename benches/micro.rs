@@ -37,7 +37,6 @@ use colony_gateway::stripe::envelope::Envelope;
 use colony_gateway::stripe::signature::{SigningSecret, TOLERANCE_DEFAULT, check_header};
 use colony_gateway::stripe::simulator::{Options, SPAN, SimulatedEvent, Simulator, Tier, sign};
 use serde_json::json;
-use sqlx::Connection as _;
 
 /// Time of one sample.
 const SAMPLE: Duration = Duration::from_millis(20);
@@ -271,7 +270,7 @@ fn word(bench: &mut Bench, events: &[SimulatedEvent]) -> anyhow::Result<()> {
     if let Ok(url) = std::env::var("MICRO_DATABASE_URL") {
         let config = PostgresConfig::new(Secret::new(url));
         let postgres = runtime.block_on(async {
-            let mut connection = sqlx::PgConnection::connect_with(&config.options()?).await?;
+            let mut connection = config.connect().await?;
             migrate(&mut connection).await?;
             anyhow::Ok(PostgresLedger::new(&config)?)
         })?;

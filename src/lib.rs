@@ -36,6 +36,7 @@ pub mod lifecycle;
 pub mod notify;
 pub mod outbound;
 pub mod pipeline;
+pub mod postgres;
 pub mod reconcile;
 pub mod revenue;
 pub mod stripe;

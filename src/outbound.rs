@@ -1,7 +1,5 @@
 //! Calls to other servers over HTTP: how a client is made, how far an answer is read, and who does the cryptography of TLS.
 
-pub mod database_address;
-pub mod postgres_address;
 pub mod redis_address;
 
 use std::time::Duration;

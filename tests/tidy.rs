@@ -26,7 +26,7 @@ const CRATES: [&str; 1] = ["colonies"];
 const LEAVES: [&str; 4] = ["config", "domain", "outbound", "telemetry"];
 
 /// What each module may import besides the leaves and itself. A longer path allows only what is below it.
-const MAY_IMPORT: [(&str, &[&str]); 22] = [
+const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("", &["cli", "lifecycle"]),
     // Shows all of it, and is on no event's way.
     (
@@ -61,6 +61,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
             "lifecycle",
             "notify",
             "pipeline",
+            "postgres::Address",
             "reconcile",
             "revenue",
             "stripe",
@@ -72,22 +73,49 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     // Subcommands wire nothing: `app` hands them what they show, and they name its types. `simulate` and `dev` make
     // traffic themselves.
     // `keys` and `colony` are about nothing but the colony, and `dev` brings a server along.
-    ("cli", &["admin::wire", "app", "backup", "colonies", "inbox", "job", "ledger", "lifecycle", "reconcile"]),
+    (
+        "cli",
+        &[
+            "admin::wire",
+            "app",
+            "backup",
+            "colonies",
+            "inbox",
+            "job",
+            "ledger",
+            "lifecycle",
+            "postgres::Link",
+            "reconcile",
+        ],
+    ),
     // Settings are parsed into the types of those who use them, so that nothing is checked twice.
-    ("config", &["domain", "outbound", "revenue::grace", "stripe::endpoint", "telemetry::logging", "telemetry::trace"]),
+    (
+        "config",
+        &[
+            "domain",
+            "outbound",
+            "postgres::Address",
+            "revenue::grace",
+            "stripe::endpoint",
+            "telemetry::logging",
+            "telemetry::trace",
+        ],
+    ),
     // Pages of what it shows; orders go through `admin`.
     ("console", &["admin", "bees", "dispatch", "door", "inbox", "ledger", "lifecycle", "reconcile", "revenue"]),
     ("dispatch", &["colonies", "inbox", "job", "pipeline", "ledger"]),
     // An identifier that entries carry.
     ("domain", &["colonies::ProcessId"]),
     ("door", &["inbox", "stripe", "lifecycle"]),
-    ("inbox", &["stripe"]),
+    ("inbox", &["postgres", "stripe"]),
     ("job", &["colonies"]),
-    ("ledger", &["revenue::order", "revenue::rows", "revenue::verdict"]),
+    ("ledger", &["postgres", "revenue::order", "revenue::rows", "revenue::verdict"]),
     ("lifecycle", &[]),
     // Is told what is open, and asks nobody.
     ("notify", &["lifecycle"]),
     ("outbound", &[]),
+    // The way to a database, which both stores take. What a fault means is theirs to say.
+    ("postgres", &[]),
     // What pumps and bees share.
     ("pipeline", &["revenue", "ledger"]),
     // Asks Stripe, writes to the inbox and applies to the ledger: a second way in beside the door, and no part of it.

@@ -15,16 +15,15 @@ use axum::routing::post;
 use bytes::Bytes;
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::stripe::signature::{SigningSecret, check_header};
-use sqlx::postgres::{PgPool, PgPoolOptions};
 
-use crate::direct::{INSERT, POOL};
 use crate::gateway::SECRET;
+use crate::inserts::Inserts;
 
 struct Peer {
     secrets: Vec<SigningSecret>,
     clock: Clock,
     /// Where each event is written, if it is.
-    pool: Option<PgPool>,
+    inserts: Option<Inserts>,
 }
 
 /// Serves until it is killed. Says its address on standard output. With a database, each event is written to it.
@@ -32,11 +31,11 @@ pub(crate) fn serve(database: Option<&str>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let (secret, _) = SigningSecret::parse(SECRET)?;
-        let pool = match database {
-            Some(url) => Some(PgPoolOptions::new().max_connections(POOL).min_connections(POOL).connect(url).await?),
+        let inserts = match database {
+            Some(url) => Some(Inserts::open(url).await?),
             None => None,
         };
-        let peer = Arc::new(Peer { secrets: vec![secret], clock: Clock::system(), pool });
+        let peer = Arc::new(Peer { secrets: vec![secret], clock: Clock::system(), inserts });
         let router = Router::new().route("/webhooks/stripe", post(receive)).with_state(peer);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let mut out = std::io::stdout();
@@ -55,8 +54,8 @@ async fn receive(State(peer): State<Arc<Peer>>, headers: HeaderMap, body: Bytes)
     if verified.is_err() {
         return (StatusCode::BAD_REQUEST, "");
     }
-    let stored = match &peer.pool {
-        Some(pool) => insert(pool, &body).await,
+    let stored = match &peer.inserts {
+        Some(inserts) => insert(inserts, &body).await,
         None => Ok(()),
     };
     match stored {
@@ -74,9 +73,8 @@ struct Head<'a> {
     created: i64,
 }
 
-async fn insert(pool: &PgPool, body: &[u8]) -> anyhow::Result<()> {
+async fn insert(inserts: &Inserts, body: &[u8]) -> anyhow::Result<()> {
     let head: Head<'_> = serde_json::from_slice(body)?;
     let text = std::str::from_utf8(body)?;
-    sqlx::query(INSERT).bind(head.id).bind(head.kind).bind(head.created).bind(text).execute(pool).await?;
-    Ok(())
+    inserts.insert(head.id, head.kind, head.created, text).await
 }

@@ -10,24 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, ensure};
 use colony_gateway::stripe::simulator::SimulatedEvent;
-use sqlx::postgres::{PgPool, PgPoolOptions};
 use tokio::task::JoinSet;
 
 use crate::Bench;
 use crate::events::{self, post_all};
+use crate::inserts::{CONNECTIONS, Inserts, TABLE};
 use crate::postgres::{Database, Flavour};
 use crate::process::{Ledger, Process, environment};
 use crate::report::{Reach, Row};
-
-/// Connections of the peer's pool.
-pub(crate) const POOL: u32 = 20;
-
-/// The peer's table and statement: what a handler that keeps every event once cannot do without.
-pub(crate) const TABLE: &str = "CREATE TABLE events (
-    id text PRIMARY KEY, type text NOT NULL, created timestamptz NOT NULL, payload jsonb NOT NULL,
-    received_at timestamptz NOT NULL DEFAULT now())";
-pub(crate) const INSERT: &str = "INSERT INTO events (id, type, created, payload)
-    VALUES ($1, $2, to_timestamp($3), $4::jsonb) ON CONFLICT (id) DO NOTHING";
 
 pub(crate) fn rows(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let events: Arc<[SimulatedEvent]> = events::events(bench.sized(20_000, 5000), bench.clock.now()).into();
@@ -63,34 +53,27 @@ fn inserts(bench: &Bench, events: &Arc<[SimulatedEvent]>) -> anyhow::Result<f64>
     bench.runtime.block_on(async {
         let database = Database::create(Flavour::Durable).await;
         database.run(TABLE).await;
-        let pool =
-            PgPoolOptions::new().max_connections(POOL).min_connections(POOL).connect_with(database.options()).await?;
+        let inserts = Arc::new(Inserts::open(&database.url()).await?);
         let next = Arc::new(AtomicUsize::new(0));
         let begun = bench.clock.instant();
         let mut writers = JoinSet::new();
-        for _ in 0..POOL {
-            writers.spawn(insert(pool.clone(), Arc::clone(events), Arc::clone(&next)));
+        for _ in 0..CONNECTIONS {
+            writers.spawn(insert(Arc::clone(&inserts), Arc::clone(events), Arc::clone(&next)));
         }
         while let Some(writer) = writers.join_next().await {
             writer??;
         }
         let rate = rate(bench, events, begun, "inserts");
-        let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&pool).await?;
+        let stored: i64 = database.sessions().value("SELECT count(*) FROM events").await?;
         ensure!(usize::try_from(stored) == Ok(events.len()), "{stored} events were stored");
-        pool.close().await;
         Ok(rate)
     })
 }
 
-async fn insert(pool: PgPool, events: Arc<[SimulatedEvent]>, next: Arc<AtomicUsize>) -> anyhow::Result<()> {
+async fn insert(inserts: Arc<Inserts>, events: Arc<[SimulatedEvent]>, next: Arc<AtomicUsize>) -> anyhow::Result<()> {
     while let Some(event) = events.get(next.fetch_add(1, Ordering::Relaxed)) {
-        sqlx::query(INSERT)
-            .bind(event.id.as_str())
-            .bind(event.kind)
-            .bind(event.created.seconds())
-            .bind(std::str::from_utf8(&event.body)?)
-            .execute(&pool)
-            .await?;
+        let body = std::str::from_utf8(&event.body)?;
+        inserts.insert(event.id.as_str(), event.kind, event.created.seconds(), body).await?;
     }
     Ok(())
 }

@@ -12,9 +12,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::Bench;
 use crate::colony::Server;
-use crate::direct::{self, TABLE};
+use crate::direct;
 use crate::events::{self, Stories};
 use crate::gateway::Options;
+use crate::inserts::TABLE;
 use crate::load::{Latencies, open};
 use crate::postgres::{Database, Flavour};
 use crate::process::{Ledger, Machine, Process};

@@ -62,7 +62,7 @@ fn check(sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     }
     if let Some(url) = config.ledger.database() {
         let database = PostgresConfig::new(url.clone());
-        if let Err(error) = database.options() {
+        if let Err(error) = database.address() {
             let doubt = database.url_doubt().map(|doubt| format!(" ({doubt})")).unwrap_or_default();
             writeln!(out, "refused: {}{doubt}. {ESCAPES}", error.message)?;
             return Ok(ExitCode::from(MISCONFIGURED));

@@ -5,10 +5,11 @@ use std::io::Write;
 
 use crate::ledger::migrations::{self, Built};
 use crate::ledger::report::LeftToBuild;
+use crate::postgres::Link;
 
 /// Builds it beside the table's writers and says what became of each. What cannot be built is no error: everything works without
 /// it, and `check` tells of it.
-pub(super) async fn build(out: &mut impl Write, connection: &mut sqlx::PgConnection) -> anyhow::Result<()> {
+pub(super) async fn build(out: &mut impl Write, connection: &mut Link) -> anyhow::Result<()> {
     let mut told = Vec::new();
     migrations::build(connection, migrations::LOCK_MAX, |left, built| told.push(line(left, built))).await?;
     let mut said = BTreeSet::new();

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use sqlx::Connection as _;
 
 use export::Exported;
 
@@ -17,6 +16,7 @@ use crate::domain::clock::Clock;
 use crate::ledger::migrations::{self, Plan, RoleName, Standing, Touch, Wanted};
 use crate::ledger::postgres::PostgresConfig;
 use crate::ledger::projections;
+use crate::postgres::Link;
 
 /// Arguments of `migrate`.
 #[derive(Clone, Debug, clap::Args)]
@@ -123,13 +123,12 @@ fn show(out: &mut impl std::io::Write, plan: &Plan) -> anyhow::Result<ExitCode> 
 }
 
 /// A connection to the database that is the state of record, with the settings of [`Config::for_owner`].
-pub(super) async fn connect(config: &Config) -> anyhow::Result<sqlx::PgConnection> {
+pub(super) async fn connect(config: &Config) -> anyhow::Result<Link> {
     let Some(url) = config.ledger.database() else {
         anyhow::bail!(
             "set DATABASE_URL to the database of the state of record (Supabase: its direct or session connection \
              string). The embedded ledger needs no migrations and has no public tables"
         );
     };
-    let options = PostgresConfig::new(url.clone()).options()?;
-    sqlx::PgConnection::connect_with(&options).await.context("cannot connect to the database of DATABASE_URL")
+    PostgresConfig::new(url.clone()).connect().await.context("cannot connect to the database of DATABASE_URL")
 }

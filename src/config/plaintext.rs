@@ -18,8 +18,7 @@ use super::reader::{Fault, Reader};
 use super::setting::{Setting, setting};
 use crate::domain::network::Distance;
 use crate::domain::secret::Secret;
-use crate::outbound::database_address::plaintext_hosts;
-use crate::outbound::postgres_address;
+use crate::postgres::Address;
 use crate::telemetry::trace::TraceSettings;
 
 const ALLOW_PLAINTEXT: Setting = setting(
@@ -216,13 +215,17 @@ impl Lines<'_> {
     /// Connections without encryption: their settings, and the hosts that they lead to.
     fn unencrypted(&self) -> Vec<(Channel, &'static str, String)> {
         let mut found = vec![(Channel::Admin, "GATEWAY_ADMIN_LISTEN", self.admin.ip().to_string())];
-        if let Some(host) = self.ledger.database().and_then(|url| postgres_address::plaintext_host(url.expose())) {
-            found.push((Channel::Database, "DATABASE_URL", host));
+        let databases = [
+            ("DATABASE_URL", self.ledger.database()),
+            ("GATEWAY_INBOX_URL", self.inbox_url),
+            ("GATEWAY_LEDGER_OWNER_URL", self.owner_url),
+        ];
+        for (variable, url) in databases {
+            // One that cannot be read leads nowhere, and is refused elsewhere.
+            let address = url.and_then(|url| Address::read(url.expose()).ok());
+            let hosts = address.map(|address| address.plaintext_hosts()).unwrap_or_default();
+            found.extend(hosts.into_iter().map(|host| (Channel::Database, variable, host)));
         }
-        let inbox = self.inbox_url.map(|url| plaintext_hosts(url.expose())).unwrap_or_default();
-        found.extend(inbox.into_iter().map(|host| (Channel::Database, "GATEWAY_INBOX_URL", host)));
-        let owner = self.owner_url.and_then(|url| postgres_address::plaintext_host(url.expose()));
-        found.extend(owner.map(|host| (Channel::Database, "GATEWAY_LEDGER_OWNER_URL", host)));
         if let LedgerConfig::Supabase { url, .. } = self.ledger {
             found.extend(http_host(url).map(|host| (Channel::Supabase, "SUPABASE_URL", host)));
         }

@@ -14,7 +14,6 @@ mod database;
 mod deeds;
 mod fault;
 mod lease;
-mod link;
 mod links;
 mod look;
 mod numbers;
@@ -22,7 +21,6 @@ mod operate;
 mod retain;
 mod schema;
 mod steps;
-mod tls;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -35,7 +33,6 @@ use tokio_postgres::types::Type;
 use self::append::Arrival;
 use self::fault::Fault;
 use self::lease::Mark;
-use self::link::Tls;
 use self::links::{LinkOptions, Links};
 use self::numbers::Numbers;
 use self::retain::Cursor;
@@ -44,16 +41,13 @@ use super::error::{InboxError, OpenError};
 use super::stats::WriterStats;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::secret::Secret;
-use crate::outbound::database_address::DatabaseAddress;
+use crate::postgres::{Address, Pool};
 
 const TEXTS: Type = Type::TEXT_ARRAY;
 const BIGINTS: Type = Type::INT8_ARRAY;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Time without traffic after which the system asks whether a connection is still there.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// How to reach an inbox in PostgreSQL.
 #[derive(Clone, Debug)]
@@ -134,19 +128,11 @@ impl PostgresInbox {
         options: &PostgresInboxOptions,
         clock: Clock,
     ) -> Result<(Self, std::thread::JoinHandle<()>), OpenError> {
-        let DatabaseAddress { mut config, proof, roots } =
-            DatabaseAddress::read(options.url.expose()).map_err(unusable)?;
-        let tls = Tls(tls::settings(proof, roots.as_ref()).map_err(unusable)?);
-        config
-            .application_name("colony-gateway")
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_user_timeout(options.deadline)
-            .keepalives_idle(KEEPALIVE);
+        let address = Address::read(options.url.expose()).map_err(|error| unusable(&error))?;
+        let address = address.within(CONNECT_TIMEOUT, options.deadline);
         let stats: Arc<WriterStats> = Arc::default();
         let links = LinkOptions {
-            config,
-            tls,
-            connections: options.connections,
+            pool: Pool::new(address, options.connections).map_err(|error| unusable(&error))?,
             deadline: options.deadline,
             allows_unsafe: options.allows_unsafe,
         };
@@ -297,8 +283,8 @@ impl Core {
 }
 
 /// Why the URL of an inbox in PostgreSQL cannot be used.
-fn unusable(message: impl Into<String>) -> OpenError {
-    OpenError::Url { message: message.into() }
+fn unusable(error: &impl std::error::Error) -> OpenError {
+    OpenError::Url { message: error.to_string() }
 }
 
 /// Milliseconds of a duration, as columns have them.

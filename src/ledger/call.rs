@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
+use tokio_postgres::types::Type;
+
+use crate::postgres::{JsonText, Parameter};
 
 /// A function in `public` with its arguments by name.
 #[derive(Debug)]
@@ -16,7 +19,7 @@ pub(super) struct Call<'a> {
 #[derive(Debug)]
 enum Argument<'a> {
     /// A JSON document, as text.
-    Json(&'a str),
+    Json(JsonText<'a>),
     Text(&'a str),
     Number(Option<i64>),
     Flag(bool),
@@ -30,7 +33,7 @@ impl<'a> Call<'a> {
 
     /// With a document, which has to be JSON.
     pub(super) fn json(self, name: &'static str, document: &'a str) -> Self {
-        self.with(name, Argument::Json(document))
+        self.with(name, Argument::Json(JsonText(document)))
     }
 
     /// With a text.
@@ -55,97 +58,66 @@ impl<'a> Call<'a> {
 
     /// The arguments as the JSON object that the REST layer takes.
     pub(super) fn as_json(&self) -> String {
-        format!("{{{}}}", self.listed(",", |name, argument| format!("\"{name}\":{}", argument.as_json())))
+        let one = |(name, argument): &(&str, Argument<'_>)| format!("\"{name}\":{}", argument.as_json());
+        format!("{{{}}}", self.arguments.iter().map(one).collect::<Vec<_>>().join(","))
     }
 
-    /// The call as one statement that needs no parameters.
+    /// The call as one statement, whose parameters are [`Self::parameters`]. What has a fixed form stands in it; with parameters in
+    /// place of text the server reads a batch once, and not a second time as a part of the statement.
     pub(super) fn as_statement(&self) -> String {
-        let arguments = self.listed(", ", |name, argument| format!("{name} => {}", argument.as_sql()));
-        format!("SELECT public.{}({arguments})", self.function)
+        let mut number = 0;
+        let arguments = self.arguments.iter().map(|(name, argument)| {
+            let value = match argument {
+                Argument::Json(_) | Argument::Text(_) => {
+                    number += 1;
+                    format!("${number}")
+                }
+                Argument::Number(value) => value.map_or_else(|| "NULL".to_owned(), |value| value.to_string()),
+                Argument::Flag(flag) => flag.to_string(),
+            };
+            format!("{name} => {value}")
+        });
+        let arguments: Vec<String> = arguments.collect();
+        format!("SELECT public.{}({})", self.function, arguments.join(", "))
     }
 
-    fn listed(&self, between: &str, one: impl Fn(&str, &Argument<'_>) -> String) -> String {
-        let all: Vec<String> = self.arguments.iter().map(|(name, argument)| one(name, argument)).collect();
-        all.join(between)
+    /// The parameters of [`Self::as_statement`], in their order.
+    pub(super) fn parameters(&self) -> Vec<Parameter<'_>> {
+        let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(self.arguments.len());
+        for (_, argument) in &self.arguments {
+            match argument {
+                Argument::Json(document) => parameters.push((document, Type::JSONB)),
+                Argument::Text(text) => parameters.push((text, Type::TEXT)),
+                Argument::Number(_) | Argument::Flag(_) => {}
+            }
+        }
+        parameters
     }
 }
 
 impl Argument<'_> {
     fn as_json(&self) -> Cow<'_, str> {
         match self {
-            Self::Json(document) => Cow::Borrowed(document),
+            Self::Json(document) => Cow::Borrowed(document.0),
             Self::Text(text) => Value::from(*text).to_string().into(),
             Self::Number(number) => Value::from(*number).to_string().into(),
             Self::Flag(flag) => flag.to_string().into(),
         }
     }
-
-    fn as_sql(&self) -> String {
-        match self {
-            Self::Json(document) => literal(document) + "::jsonb",
-            Self::Text(text) => literal(text),
-            Self::Number(number) => number.map_or_else(|| "NULL".to_owned(), |number| number.to_string()),
-            Self::Flag(flag) => flag.to_string(),
-        }
-    }
-}
-
-/// `text` as a literal in which no character has a meaning, whatever the server's settings.
-///
-/// A literal and no parameter: parameters need a statement that is prepared in one step and run in the next, and a pooler
-/// may give each step to another server process.
-pub(super) fn literal(text: &str) -> String {
-    let mut name = "$gateway".to_owned();
-    let mut number = 0_u64;
-    // The tag is the name and a dollar sign. It must neither occur in the text nor begin with the text's end, whose name the
-    // dollar sign of the closing tag would complete. The loop ends because the text is finite.
-    while text.ends_with(&name) || text.contains(&format!("{name}$")) {
-        number += 1;
-        name = format!("$gateway{number}");
-    }
-    format!("{name}${text}{name}$")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The text of a literal as PostgreSQL reads it: up to the first place where the opening tag stands again.
-    fn read(literal: &str) -> (&str, &str) {
-        let tag = &literal[..=literal[1..].find('$').unwrap() + 1];
-        let rest = &literal[tag.len()..];
-        let end = rest.find(tag).unwrap();
-        (&rest[..end], &rest[end + tag.len()..])
-    }
-
-    #[test]
-    fn no_text_ends_its_own_literal() {
-        for text in [
-            "",
-            "it's",
-            "\\",
-            "$",
-            "$$",
-            "$gateway",
-            "$gateway$",
-            "$gateway$ $gateway1",
-            "$gateway1 $gateway",
-            "$gateway$ $gateway1$ $gateway2$; DROP TABLE x",
-        ] {
-            assert_eq!(read(&literal(text)), (text, ""), "{text}");
-        }
-    }
-
     #[test]
     fn arguments_are_said_by_name_in_both_forms() {
         let call = Call::of("gateway_x").json("a", "{\"k\":[1]}").text("b", "it's \"b\"").flag("c", true);
         let call = call.number("d", 7).number("e", None);
         assert_eq!(call.as_json(), r#"{"a":{"k":[1]},"b":"it's \"b\"","c":true,"d":7,"e":null}"#);
-        assert_eq!(
-            call.as_statement(),
-            "SELECT public.gateway_x(a => $gateway${\"k\":[1]}$gateway$::jsonb, b => $gateway$it's \"b\"$gateway$, \
-             c => true, d => 7, e => NULL)"
-        );
+        assert_eq!(call.as_statement(), "SELECT public.gateway_x(a => $1, b => $2, c => true, d => 7, e => NULL)");
+        let kinds: Vec<Type> = call.parameters().into_iter().map(|(_, kind)| kind).collect();
+        assert_eq!(kinds, [Type::JSONB, Type::TEXT]);
         assert_eq!((Call::of("f").as_json(), Call::of("f").as_statement()), ("{}".into(), "SELECT public.f()".into()));
     }
 }

@@ -1,66 +1,51 @@
-//! What an error of the PostgreSQL driver means for a batch.
+//! What a fault on the way to PostgreSQL means for a batch.
 
-use std::borrow::Cow;
-
-use sqlx::Error;
+use tokio_postgres::Error;
 
 use crate::ledger::LedgerError;
 use crate::ledger::LedgerErrorKind as Kind;
 use crate::ledger::sqlstate::{self, Refusal};
+use crate::postgres::{AddressError, Class, Closed, ConnectError, TlsError, class_of};
 
 /// Name of the ledger that is reached over the driver, in logs, metrics and errors.
 pub(super) const NAME: &str = "postgres";
+
+/// What the operator does about an answer that is not one.
+const OTHER_RELEASE: &str = "an answer of unknown form: run `colony-gateway migrate` with the release that you run";
 
 /// The ledger error for an error of the driver, with what the operator does about it.
 pub(super) fn fault(error: Error) -> LedgerError {
     let (kind, message) = classify(&error);
     let fault = LedgerError::new(NAME, kind, message);
-    match error {
-        // The URL, with its password, may be part of what a configuration error says.
-        Error::Configuration(_) => fault,
-        // The driver's own error also holds the row that was refused.
-        Error::Database(said) => {
-            let code = said.code().map(Cow::into_owned);
-            fault.caused_by(Refusal::new(None, code, Some(said.message())))
-        }
-        other => fault.caused_by(other),
+    // The driver's own error also holds the row that was refused.
+    match error.as_db_error() {
+        Some(said) => fault.caused_by(Refusal::new(None, Some(said.code().code().to_owned()), Some(said.message()))),
+        None => fault.caused_by(error),
     }
 }
 
 fn classify(error: &Error) -> (Kind, String) {
-    let (kind, message) = match error {
-        Error::Database(fault) => {
-            let code = fault.code().unwrap_or_default();
-            return of_code(&code, fault.message());
-        }
-        Error::Configuration(_) | Error::ConfigFile(_) => {
-            (Kind::Auth, "DATABASE_URL cannot be read: it has the form postgres://user:password@host:port/database")
-        }
-        Error::Io(_) => (Kind::Unavailable, "the connection broke or was refused: check host and port in DATABASE_URL"),
-        Error::Tls(_) => {
-            (Kind::Unavailable, "no TLS with the server: check `sslmode` and `sslrootcert` in DATABASE_URL")
-        }
-        Error::PoolTimedOut => {
-            (Kind::Unavailable, "no connection in time: the server cannot be reached, or all connections are in use")
-        }
-        Error::PoolClosed | Error::WorkerCrashed | Error::BeginFailed | Error::InvalidSavePointStatement => {
-            (Kind::Unavailable, "the connection is closed")
-        }
-        Error::Encode(_) | Error::InvalidArgument(_) => (Kind::Rejected, "the batch cannot be sent"),
-        Error::Protocol(_)
-        | Error::RowNotFound
-        | Error::TypeNotFound { .. }
-        | Error::ColumnIndexOutOfBounds { .. }
-        | Error::ColumnNotFound(_)
-        | Error::ColumnDecode { .. }
-        | Error::Decode(_)
-        | Error::AnyDriverError(_) => {
-            (Kind::Schema, "an answer of unknown form: run `colony-gateway migrate` with the release that you run")
-        }
-        // The enumeration is open: what a later driver adds is not held against the events.
-        _ => (Kind::Unknown, "the driver reports a fault that no rule knows"),
-    };
+    if let Some(said) = error.as_db_error() {
+        return of_code(said.code().code(), said.message());
+    }
+    let (kind, message) = of_class(class_of(error));
     (kind, message.to_owned())
+}
+
+fn of_class(class: Class) -> (Kind, &'static str) {
+    match class {
+        Class::Broken => {
+            (Kind::Unavailable, "the connection broke or was refused: check host and port in DATABASE_URL")
+        }
+        Class::Tls => (Kind::Unavailable, "no TLS with the server: check `sslmode` and `sslrootcert` in DATABASE_URL"),
+        Class::Login => {
+            (Kind::Auth, "the server asks for another proof than it is given: check user and password in DATABASE_URL")
+        }
+        Class::Unsendable => (Kind::Rejected, "the batch cannot be sent"),
+        Class::Unreadable => (Kind::Schema, OTHER_RELEASE),
+        // What a later driver adds is not held against the events.
+        Class::Unknown | Class::Refused => (Kind::Unknown, "the driver reports a fault that no rule knows"),
+    }
 }
 
 fn of_code(code: &str, message: &str) -> (Kind, String) {
@@ -73,29 +58,61 @@ fn of_code(code: &str, message: &str) -> (Kind, String) {
     (kind, if hint.is_empty() { format!("refused with {code}") } else { format!("refused with {code}: {hint}") })
 }
 
+/// The URL cannot be read.
+pub(super) fn unreadable(error: AddressError) -> LedgerError {
+    LedgerError::new(NAME, Kind::Auth, format!("DATABASE_URL cannot be read: {error}"))
+}
+
+/// The URL asks for TLS that cannot be had here.
+pub(super) fn no_tls(error: &TlsError) -> LedgerError {
+    LedgerError::new(NAME, Kind::Auth, format!("DATABASE_URL cannot be used: {error}"))
+}
+
+/// There is no connection.
+pub(super) fn unconnected(error: ConnectError) -> LedgerError {
+    match error {
+        ConnectError::Tls(error) => no_tls(&error),
+        ConnectError::Driver(error) => fault(error),
+    }
+}
+
+/// No connection within the time for it.
+pub(super) fn no_connection() -> LedgerError {
+    let message = "no connection in time: the server cannot be reached, or all connections are in use";
+    LedgerError::new(NAME, Kind::Unavailable, message)
+}
+
+/// The ledger was closed.
+pub(super) fn closed(error: Closed) -> LedgerError {
+    LedgerError::new(NAME, Kind::Unavailable, "the connection is closed").caused_by(error)
+}
+
+/// An answer without the row that it should have.
+pub(super) fn no_row() -> LedgerError {
+    LedgerError::new(NAME, Kind::Schema, OTHER_RELEASE)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]
     fn every_fault_of_the_driver_has_its_decision() {
-        let cases: [(Error, Kind); 9] = [
-            (Error::Io(io::Error::from(io::ErrorKind::ConnectionRefused)), Kind::Unavailable),
-            (Error::Tls("no".into()), Kind::Unavailable),
-            (Error::PoolTimedOut, Kind::Unavailable),
-            (Error::PoolClosed, Kind::Unavailable),
-            (Error::Configuration("no".into()), Kind::Auth),
-            (Error::RowNotFound, Kind::Schema),
-            (Error::Protocol("?".to_owned()), Kind::Schema),
-            (Error::Decode("?".into()), Kind::Schema),
-            (Error::Encode("?".into()), Kind::Rejected),
+        let cases: [(Class, Kind); 6] = [
+            (Class::Broken, Kind::Unavailable),
+            (Class::Tls, Kind::Unavailable),
+            (Class::Login, Kind::Auth),
+            (Class::Unreadable, Kind::Schema),
+            (Class::Unsendable, Kind::Rejected),
+            (Class::Unknown, Kind::Unknown),
         ];
-        for (error, kind) in cases {
-            let text = error.to_string();
-            assert_eq!(fault(error).kind, kind, "{text}");
+        for (class, kind) in cases {
+            assert_eq!(of_class(class).0, kind, "{class:?}");
         }
+        assert_eq!(no_connection().kind, Kind::Unavailable);
+        assert_eq!(closed(Closed).kind, Kind::Unavailable);
+        assert_eq!(no_row().kind, Kind::Schema);
+        assert_eq!(unreadable(AddressError::Form).kind, Kind::Auth);
     }
 
     #[test]

@@ -14,8 +14,7 @@ mod role;
 mod script;
 mod standing;
 
-use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use tokio_postgres::Row;
 
 pub use self::files::{ALL, File, Kind};
 pub use self::left::{Built, LOCK_MAX, build, left};
@@ -27,9 +26,10 @@ pub(super) use self::standing::{missing_error, none_ran};
 use self::files::{PREPARE, RECORD, RETIRE};
 use self::script::begin;
 use self::standing::RunnerRecord;
-use super::driver::{NAME, fault};
+use super::driver::{NAME, fault, no_row};
 use super::report::LeftToBuild;
 use super::{LedgerError, LedgerErrorKind};
+use crate::postgres::Link;
 
 /// The public table that a run can touch.
 const PUBLIC_TABLE: &str = "public.subscriptions";
@@ -62,15 +62,15 @@ pub enum Touch {
 
 /// What [`migrate`] would do. Changes nothing. `shadow`: whether a database that is new to the gateway would begin in shadow
 /// mode.
-pub async fn plan(connection: &mut PgConnection, shadow: bool) -> Result<Plan, LedgerError> {
-    require_utf8(connection).await?;
-    let recorded = recorded(connection).await?;
-    let public_table = touch(connection, &recorded, shadow).await?;
-    let left = left(connection).await?;
+pub async fn plan(link: &mut Link, shadow: bool) -> Result<Plan, LedgerError> {
+    require_utf8(link).await?;
+    let recorded = recorded(link).await?;
+    let public_table = touch(link, &recorded, shadow).await?;
+    let left = left(link).await?;
     Ok(Plan { steps: recorded.steps(), public_table, left })
 }
 
-async fn touch(connection: &mut PgConnection, recorded: &RunnerRecord, shadow: bool) -> Result<Touch, LedgerError> {
+async fn touch(link: &mut Link, recorded: &RunnerRecord, shadow: bool) -> Result<Touch, LedgerError> {
     let is_new = recorded.migrations.is_empty();
     if !recorded.prepares() || (is_new && shadow) {
         return Ok(Touch::None);
@@ -78,31 +78,40 @@ async fn touch(connection: &mut PgConnection, recorded: &RunnerRecord, shadow: b
     if !is_new {
         let question = "SELECT EXISTS (SELECT FROM gateway.operation WHERE NOT shadow) AND EXISTS (SELECT FROM \
                         gateway.projections WHERE name = 'subscriptions' AND mode <> 'off') AS answer";
-        if !is_so(connection, question).await? {
+        if !is_so(link, question).await? {
             return Ok(Touch::None);
         }
     }
     let question = format!("SELECT pg_catalog.to_regclass('{PUBLIC_TABLE}') IS NOT NULL AS answer");
-    Ok(if is_so(connection, &question).await? { Touch::Completed } else { Touch::Made })
+    Ok(if is_so(link, &question).await? { Touch::Completed } else { Touch::Made })
 }
 
 /// As [`migrate_to`], to a live database without a role of its own that runs the gateway.
-pub async fn migrate(connection: &mut PgConnection) -> Result<Vec<String>, LedgerError> {
-    migrate_to(connection, &Wanted::default()).await
+pub async fn migrate(link: &mut Link) -> Result<Vec<String>, LedgerError> {
+    migrate_to(link, &Wanted::default()).await
 }
 
 /// As [`migrate`], and leaves a database that is new to the gateway in shadow mode.
-pub async fn migrate_in_shadow(connection: &mut PgConnection) -> Result<Vec<String>, LedgerError> {
-    migrate_to(connection, &Wanted { shadow: true, ..Wanted::default() }).await
+pub async fn migrate_in_shadow(link: &mut Link) -> Result<Vec<String>, LedgerError> {
+    migrate_to(link, &Wanted { shadow: true, ..Wanted::default() }).await
 }
 
 /// Runs what is pending, in one transaction, and returns what ran. A second run finds nothing to do, and neither does one
 /// on a database that a later release has migrated; a role that is named may call the entries afterwards either way.
-pub async fn migrate_to(connection: &mut PgConnection, wanted: &Wanted) -> Result<Vec<String>, LedgerError> {
-    require_utf8(connection).await?;
-    let mut transaction = connection.begin().await.map_err(fault)?;
-    run(&mut transaction, "the beginning", &begin(wanted)).await?;
-    let before = recorded(&mut transaction).await?;
+pub async fn migrate_to(link: &mut Link, wanted: &Wanted) -> Result<Vec<String>, LedgerError> {
+    require_utf8(link).await?;
+    link.run_all("BEGIN").await.map_err(fault)?;
+    let ran = run_pending(link, wanted).await;
+    let end = if ran.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = link.run_all(end).await.map_err(fault);
+    // Why nothing was changed says more than that the end of it failed as well.
+    let ran = ran?;
+    ended.map(|()| ran)
+}
+
+async fn run_pending(link: &mut Link, wanted: &Wanted) -> Result<Vec<String>, LedgerError> {
+    run(link, "the beginning", &begin(wanted)).await?;
+    let before = recorded(link).await?;
     let steps = before.steps();
     if let Some(step) = steps.iter().find(|step| step.standing == Standing::Edited) {
         return Err(edited(&step.label));
@@ -111,71 +120,69 @@ pub async fn migrate_to(connection: &mut PgConnection, wanted: &Wanted) -> Resul
     if steps.iter().all(|step| step.standing == Standing::Applied) {
         if wanted.runtime_role.is_some() {
             for file in privileges() {
-                run(&mut transaction, file.name, file.sql).await?;
+                run(link, file.name, file.sql).await?;
             }
-            transaction.commit().await.map_err(fault)?;
         }
         return Ok(Vec::new());
     }
     let mut done = Vec::new();
     for file in ALL.iter().filter(|file| matches!(file.kind, Kind::Tables { .. })) {
-        run_unless_applied(&mut transaction, &before, file, &mut done).await?;
+        run_unless_applied(link, &before, file, &mut done).await?;
     }
-    run(&mut transaction, "the removal of old definitions", RETIRE).await?;
+    run(link, "the removal of old definitions", RETIRE).await?;
     // Not as before: views go together.
-    let left = recorded(&mut transaction).await?;
+    let left = recorded(link).await?;
     for file in ALL.iter().filter(|file| matches!(file.kind, Kind::View | Kind::Function)) {
-        run_unless_applied(&mut transaction, &left, file, &mut done).await?;
+        run_unless_applied(link, &left, file, &mut done).await?;
     }
-    run(&mut transaction, "the record", RECORD).await?;
+    run(link, "the record", RECORD).await?;
     for file in privileges() {
-        run(&mut transaction, file.name, file.sql).await?;
+        run(link, file.name, file.sql).await?;
         done.push(file.label());
     }
     if before.prepares() {
-        run(&mut transaction, PUBLIC_TABLE, PREPARE).await?;
+        run(link, PUBLIC_TABLE, PREPARE).await?;
     }
-    transaction.commit().await.map_err(fault)?;
     Ok(done)
 }
 
 /// The identity of a ledger that has its tables.
-pub async fn identity(connection: &mut PgConnection) -> Result<String, LedgerError> {
-    let rows = rows(connection, "SELECT id FROM gateway.identity").await?;
-    rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get("id")).map_err(fault)
+pub async fn identity(link: &mut Link) -> Result<String, LedgerError> {
+    let rows = rows(link, "SELECT id FROM gateway.identity").await?;
+    rows.first().ok_or_else(no_row)?.try_get("id").map_err(fault)
 }
 
 async fn run_unless_applied(
-    connection: &mut PgConnection,
+    link: &mut Link,
     recorded: &RunnerRecord,
     file: &File,
     done: &mut Vec<String>,
 ) -> Result<(), LedgerError> {
     if recorded.standing(file) != Standing::Applied {
-        run(connection, &file.label(), file.sql).await?;
+        run(link, &file.label(), file.sql).await?;
         done.push(file.label());
     }
     Ok(())
 }
 
-async fn run(connection: &mut PgConnection, label: &str, sql: &str) -> Result<(), LedgerError> {
-    let failed = |error: sqlx::Error| {
+async fn run(link: &mut Link, label: &str, sql: &str) -> Result<(), LedgerError> {
+    let failed = |error: tokio_postgres::Error| {
         // What the database says of a table's definition is what the operator needs, and quotes no rows.
-        let said = error.as_database_error().map(|error| error.message().to_owned());
+        let said = error.as_db_error().map(|error| error.message().to_owned());
         let mut error = fault(error);
         let said = said.unwrap_or_else(|| error.message.clone());
         let hint = if error.kind == LedgerErrorKind::Auth { OWNERS } else { "" };
         error.message = format!("migration {label} failed, nothing was changed: {said}{hint}");
         error
     };
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop).map_err(failed)
+    link.run_all(sql).await.map_err(failed)
 }
 
 /// A database that takes any bytes for text, or that cannot hold every name, would spoil or refuse what customers write.
-async fn require_utf8(connection: &mut PgConnection) -> Result<(), LedgerError> {
-    let rows = rows(connection, "SELECT pg_catalog.current_setting('server_encoding') AS encoding").await?;
-    let row = rows.first().ok_or_else(|| fault(sqlx::Error::RowNotFound))?;
-    encoding_fault(&row.try_get::<String, _>("encoding").map_err(fault)?).map_or(Ok(()), Err)
+async fn require_utf8(link: &mut Link) -> Result<(), LedgerError> {
+    let rows = rows(link, "SELECT pg_catalog.current_setting('server_encoding') AS encoding").await?;
+    let row = rows.first().ok_or_else(no_row)?;
+    encoding_fault(&row.try_get::<_, String>("encoding").map_err(fault)?).map_or(Ok(()), Err)
 }
 
 /// The error of a database with this encoding, unless it is UTF-8.
@@ -189,17 +196,17 @@ pub(super) fn encoding_fault(encoding: &str) -> Option<LedgerError> {
     })
 }
 
-async fn recorded(connection: &mut PgConnection) -> Result<RunnerRecord, LedgerError> {
+async fn recorded(link: &mut Link) -> Result<RunnerRecord, LedgerError> {
     let mut found = RunnerRecord::default();
-    if is_so(connection, "SELECT pg_catalog.to_regclass('gateway.migrations') IS NOT NULL AS answer").await? {
+    if is_so(link, "SELECT pg_catalog.to_regclass('gateway.migrations') IS NOT NULL AS answer").await? {
         let statement =
             "SELECT version::bigint AS version, checksum FROM gateway.migrations WHERE checksum IS NOT NULL";
-        for row in rows(connection, statement).await? {
+        for row in rows(link, statement).await? {
             found.migrations.insert(row.try_get("version").map_err(fault)?, row.try_get("checksum").map_err(fault)?);
         }
     }
-    if is_so(connection, "SELECT pg_catalog.to_regclass('gateway.definitions') IS NOT NULL AS answer").await? {
-        for row in rows(connection, "SELECT name, checksum, release FROM gateway.definitions").await? {
+    if is_so(link, "SELECT pg_catalog.to_regclass('gateway.definitions') IS NOT NULL AS answer").await? {
+        for row in rows(link, "SELECT name, checksum, release FROM gateway.definitions").await? {
             found.definitions.insert(row.try_get("name").map_err(fault)?, row.try_get("checksum").map_err(fault)?);
             found.release = row.try_get("release").map_err(fault)?;
         }
@@ -207,14 +214,14 @@ async fn recorded(connection: &mut PgConnection) -> Result<RunnerRecord, LedgerE
     Ok(found)
 }
 
-async fn rows(connection: &mut PgConnection, statement: &str) -> Result<Vec<PgRow>, LedgerError> {
-    sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(connection).await.map_err(fault)
+async fn rows(link: &mut Link, statement: &str) -> Result<Vec<Row>, LedgerError> {
+    link.rows(statement).await.map_err(fault)
 }
 
 /// The answer to a question that has one row.
-async fn is_so(connection: &mut PgConnection, question: &str) -> Result<bool, LedgerError> {
-    let rows = rows(connection, question).await?;
-    rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get("answer")).map_err(fault)
+async fn is_so(link: &mut Link, question: &str) -> Result<bool, LedgerError> {
+    let rows = rows(link, question).await?;
+    rows.first().ok_or_else(no_row)?.try_get("answer").map_err(fault)
 }
 
 fn edited(label: &str) -> LedgerError {

@@ -1,21 +1,19 @@
 //! The ledger in PostgreSQL, over a connection of its own.
 //!
-//! A call is one statement and one round trip. Statements go as plain text, never as prepared ones: so this also works
-//! through a pooler that gives each transaction to another server process, where a statement prepared on one is unknown to,
-//! or somebody else's on, the next.
+//! A call is one statement and one round trip. What it carries goes as parameters in the same trip and without a name, so that
+//! this also works through a pooler that gives each transaction to another server process.
 
-use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, Row};
-
 use super::call::Call;
-use super::driver::{NAME, fault};
+use super::driver::{NAME, closed, fault, no_connection, no_row, no_tls, unconnected, unreadable};
 use super::functions::{Answered, FunctionLedger, Transport};
 use super::{LedgerError, LedgerErrorKind, Renewal};
 use crate::domain::secret::Secret;
+use crate::postgres::{Address, Json, Link, Pool};
+
+/// Longest wait for one host to take a connection, where there is time for it.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -55,29 +53,24 @@ impl PostgresConfig {
         percent.then_some("a % is not followed by two hexadecimal digits: it is not escaped")
     }
 
-    /// Whether a connection can be had at once. A pool tries a refused one again until its time is over, and says only that.
+    /// Whether a connection can be had.
     pub async fn knock(&self) -> Result<(), LedgerError> {
-        let connection = PgConnection::connect_with(&self.options()?).await.map_err(fault)?;
-        // Whatever the end of it says, it was there.
-        let _ = connection.close().await;
-        Ok(())
+        let knocked = tokio::time::timeout(self.deadline, async {
+            self.connect().await?.close().await;
+            Ok(())
+        });
+        knocked.await.unwrap_or_else(|_| Err(no_connection()))
     }
 
-    /// Options for a single connection, e.g. for migrations.
-    pub fn options(&self) -> Result<PgConnectOptions, LedgerError> {
-        let url = self.url.expose().trim();
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            // The driver would take any scheme.
-            return Err(fault(sqlx::Error::Configuration("neither postgres:// nor postgresql://".into())));
-        }
-        let options = PgConnectOptions::from_str(url).map_err(fault)?;
-        Ok(options
-            .application_name("colony-gateway")
-            .statement_cache_capacity(0)
-            // Poolers refuse start-up parameters that they do not know.
-            .extra_float_digits(None)
-            // Statements hold customers' data.
-            .disable_statement_logging())
+    /// A single connection, e.g. for migrations.
+    pub async fn connect(&self) -> Result<Link, LedgerError> {
+        Link::open(&self.address()?).await.map_err(unconnected)
+    }
+
+    /// Where the URL leads.
+    pub fn address(&self) -> Result<Address, LedgerError> {
+        let address = Address::read(self.url.expose()).map_err(unreadable)?;
+        Ok(address.within(self.deadline.min(CONNECT_MAX), self.deadline))
     }
 }
 
@@ -87,22 +80,19 @@ pub type PostgresLedger = FunctionLedger<Direct>;
 /// A pool of connections to the database.
 #[derive(Debug)]
 pub struct Direct {
-    pool: PgPool,
+    pool: Pool,
     deadline: Duration,
 }
 
 impl PostgresLedger {
-    /// A ledger that connects when it is first used; to be made on the runtime it will run on. Fails only for a URL that
-    /// cannot be read.
+    /// A ledger that connects when it is first used. Fails for a URL that cannot be read, and for certificates that cannot.
     pub fn new(config: &PostgresConfig) -> Result<Self, LedgerError> {
-        let pool = PgPoolOptions::new()
-            .max_connections(config.connections.max(1))
-            .acquire_timeout(config.deadline)
-            .connect_lazy_with(config.options()?);
+        let connections = usize::try_from(config.connections).unwrap_or(usize::MAX);
+        let pool = Pool::new(config.address()?, connections).map_err(|error| no_tls(&error))?;
         Ok(Self { transport: Direct { pool, deadline: config.deadline }, shadow: config.shadow })
     }
 
-    /// Waits until the connections are closed; calls after this fail.
+    /// Waits until the connections that are not in use are closed; calls after this fail.
     pub async fn close(&self) {
         self.transport.pool.close().await;
     }
@@ -112,35 +102,37 @@ impl Transport for Direct {
     const NAME: &'static str = NAME;
 
     async fn call<T: Answered>(&self, call: &Call<'_>) -> Result<T, LedgerError> {
-        let mut connection = self.pool.acquire().await.map_err(fault)?;
-        if let Ok(answer) = tokio::time::timeout(self.deadline, value(&mut connection, call.as_statement())).await {
-            return answer;
-        }
-        // The connection still waits for the answer to this statement: it cannot serve another.
-        drop(connection.detach());
-        let message = format!("no answer within {} s", self.deadline.as_secs_f32());
-        Err(LedgerError::new(NAME, LedgerErrorKind::TimedOut, message))
+        let taken = tokio::time::timeout(self.deadline, async {
+            let place = self.pool.place().await.map_err(closed)?;
+            let link = place.link().await.map_err(fault)?;
+            Ok((place, link))
+        });
+        let (place, mut link) = taken.await.unwrap_or_else(|_| Err(no_connection()))?;
+        let Ok(answer) = tokio::time::timeout(self.deadline, value(&mut link, call)).await else {
+            // The connection still waits for the answer to this statement, and goes with it.
+            let message = format!("no answer within {} s", self.deadline.as_secs_f32());
+            return Err(LedgerError::new(NAME, LedgerErrorKind::TimedOut, message));
+        };
+        place.keep(link);
+        answer
     }
 
     /// For connections that are opened from now on; those that are open were let in already.
     fn renew(&self, secret: &Secret) -> Result<Renewal, LedgerError> {
-        let (old, new) = (self.pool.connect_options(), PostgresConfig::new(secret.clone()).options()?);
-        let place = |options: &PgConnectOptions| {
-            (options.get_host().to_owned(), options.get_port(), options.get_database().map(str::to_owned))
-        };
-        if place(&old) != place(&new) {
+        let config = PostgresConfig { deadline: self.deadline, ..PostgresConfig::new(secret.clone()) };
+        let address = config.address()?;
+        if !address.is_same_place(&self.pool.address()) {
             return Ok(Renewal::NeedsRestart);
         }
-        self.pool.set_connect_options(new);
+        self.pool.lead_to(address).map_err(|error| no_tls(&error))?;
         Ok(Renewal::Done)
     }
 }
 
-async fn value<T: Answered>(connection: &mut PgConnection, statement: String) -> Result<T, LedgerError> {
-    // All of the answer is read, not its first row alone: the row comes before the commit, the end of the answer after.
-    let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(connection).await.map_err(fault)?;
-    let row = rows.first().ok_or_else(|| fault(sqlx::Error::RowNotFound))?;
-    row.try_get::<Json<T>, _>(0).map(|Json(value)| value).map_err(fault)
+async fn value<T: Answered>(link: &mut Link, call: &Call<'_>) -> Result<T, LedgerError> {
+    let rows = link.run(&call.as_statement(), &call.parameters()).await.map_err(fault)?.rows;
+    let row = rows.first().ok_or_else(no_row)?;
+    row.try_get::<_, Json<T>>(0).map(|Json(value)| value).map_err(fault)
 }
 
 #[cfg(test)]

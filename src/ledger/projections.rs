@@ -5,13 +5,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Row};
 
 use super::LedgerError;
-use super::call::literal;
-use super::driver::fault;
+use super::driver::{fault, no_row};
 use super::report::WeakPolicy;
+use crate::postgres::Link;
 
 /// A public table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,18 +113,16 @@ impl fmt::Display for Mode {
 const TABLE_MISSING: &str = "GW002";
 
 /// Each projection with its mode, and whether there is a table of the expected shape that is written.
-pub async fn read(connection: &mut PgConnection) -> Result<Vec<(PublicTable, Mode, bool)>, LedgerError> {
+pub async fn read(link: &mut Link) -> Result<Vec<(PublicTable, Mode, bool)>, LedgerError> {
     let mut found = Vec::with_capacity(PublicTable::ALL.len());
     for projection in PublicTable::ALL {
-        let name = projection.as_str();
-        let statement = format!("SELECT mode FROM gateway.projections WHERE name = '{name}'");
-        let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&mut *connection).await.map_err(fault)?;
-        let Some(row) = rows.first() else { continue };
-        let Ok(mode) = row.try_get::<String, _>(0).map_err(fault)?.parse() else { continue };
-        let statement = format!("SELECT gateway.projection('{name}') IS NOT NULL");
-        let written = match sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&mut *connection).await {
-            Ok(rows) => rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)),
-            Err(error) if is_missing(&error) => false,
+        let name = [(&projection.as_str() as &(dyn ToSql + Sync), Type::TEXT)];
+        let asked = link.run("SELECT mode FROM gateway.projections WHERE name = $1", &name).await.map_err(fault)?;
+        let Some(row) = asked.rows.first() else { continue };
+        let Ok(mode) = row.try_get::<_, &str>(0).map_err(fault)?.parse() else { continue };
+        let written = match link.run("SELECT gateway.projection($1) IS NOT NULL", &name).await {
+            Ok(answer) => answer.rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)),
+            Err(error) if error.code().is_some_and(|code| code.code() == TABLE_MISSING) => false,
             Err(error) => return Err(fault(error)),
         };
         found.push((projection, mode, written));
@@ -132,15 +130,11 @@ pub async fn read(connection: &mut PgConnection) -> Result<Vec<(PublicTable, Mod
     Ok(found)
 }
 
-fn is_missing(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(TABLE_MISSING))
-}
-
 /// What lets users read or write more of the public tables than they should.
-pub async fn weak_policies(connection: &mut PgConnection) -> Result<Vec<WeakPolicy>, LedgerError> {
+pub async fn weak_policies(link: &mut Link) -> Result<Vec<WeakPolicy>, LedgerError> {
     let statement = "SELECT relation, policy, problem, remedy FROM gateway.weak_policies() ORDER BY 1, 2, 3";
-    let rows = sqlx::raw_sql(statement).fetch_all(connection).await.map_err(fault)?;
-    let read = |row: &PgRow| -> Result<WeakPolicy, sqlx::Error> {
+    let rows = link.rows(statement).await.map_err(fault)?;
+    let read = |row: &Row| -> Result<WeakPolicy, Error> {
         let (relation, policy) = (row.try_get("relation")?, row.try_get("policy")?);
         Ok(WeakPolicy { relation, policy, problem: row.try_get("problem")?, remedy: row.try_get("remedy")? })
     };
@@ -148,41 +142,37 @@ pub async fn weak_policies(connection: &mut PgConnection) -> Result<Vec<WeakPoli
 }
 
 /// Sets what readers are told of late payers; [`refresh`] tells it.
-pub async fn set_late_payers(connection: &mut PgConnection, told: LatePayers) -> Result<(), LedgerError> {
+pub async fn set_late_payers(link: &mut Link, told: LatePayers) -> Result<(), LedgerError> {
     let statement = format!("UPDATE gateway.operation SET late_payers = '{}'", told.as_str());
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map_err(fault)?;
-    Ok(())
+    link.run_all(&statement).await.map_err(fault)
 }
 
 /// What readers are told of late payers.
-pub async fn late_payers(connection: &mut PgConnection) -> Result<LatePayers, LedgerError> {
-    let rows = sqlx::raw_sql("SELECT late_payers FROM gateway.operation").fetch_all(connection).await.map_err(fault)?;
-    let told = rows.first().map(|row| row.try_get::<String, _>(0)).transpose().map_err(fault)?;
+pub async fn late_payers(link: &mut Link) -> Result<LatePayers, LedgerError> {
+    let rows = link.rows("SELECT late_payers FROM gateway.operation").await.map_err(fault)?;
+    let told = rows.first().map(|row| row.try_get::<_, &str>(0)).transpose().map_err(fault)?;
     Ok(told.and_then(|told| told.parse().ok()).unwrap_or(LatePayers::Active))
 }
 
 /// Sets whether a projection is written, and completes `public.subscriptions` when it is to be; what that table is used for is
 /// looked at anew. What is there already is brought up to date by [`refresh`].
-pub async fn set(connection: &mut PgConnection, projection: PublicTable, mode: Mode) -> Result<(), LedgerError> {
+pub async fn set(link: &mut Link, projection: PublicTable, mode: Mode) -> Result<(), LedgerError> {
     let name = projection.as_str();
     let statements = format!(
         "UPDATE gateway.projections SET mode = '{mode}', form = NULL WHERE name = '{name}';
          SELECT gateway.prepare_subscriptions();"
     );
-    sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map_err(fault)?;
-    Ok(())
+    link.run_all(&statements).await.map_err(fault)
 }
 
 /// Works out anew what every user has and shows it: after [`set`], or when a public table was changed by hand. Goes
 /// user by user in the order of their ids, a thousand in a transaction, and returns the number of transactions.
-pub async fn refresh(connection: &mut PgConnection) -> Result<u64, LedgerError> {
+pub async fn refresh(link: &mut Link) -> Result<u64, LedgerError> {
     let mut transactions = 0;
     let mut last = String::new();
     loop {
-        let statement = format!("SELECT gateway.refresh({})", literal(&last));
-        let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&mut *connection).await.map_err(fault)?;
-        let row = rows.first().ok_or_else(|| fault(sqlx::Error::RowNotFound))?;
-        match row.try_get::<Option<String>, _>(0).map_err(fault)? {
+        let answer = link.run("SELECT gateway.refresh($1)", &[(&last, Type::TEXT)]).await.map_err(fault)?;
+        match answer.rows.first().ok_or_else(no_row)?.try_get(0).map_err(fault)? {
             Some(user) => last = user,
             None => return Ok(transactions),
         }

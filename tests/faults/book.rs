@@ -40,8 +40,7 @@ impl Book {
                 statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
             }
             Self::Postgres(database) => block_on(async {
-                let ids = sqlx::query_scalar("SELECT id FROM gateway.events");
-                let ids: Vec<String> = ids.fetch_all(&database.pool().await).await.unwrap();
+                let ids: Vec<String> = database.sessions().values("SELECT id FROM gateway.events").await.unwrap();
                 ids.into_iter().collect()
             }),
         }

@@ -47,8 +47,8 @@ fn send(gateway: &Gateway, from: usize, count: usize) -> std::thread::JoinHandle
 }
 
 async fn ids(database: &Database, question: &str) -> BTreeSet<String> {
-    let pool = database.pool().await;
-    let ids: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(question)).fetch_all(&pool).await.unwrap();
+    let pool = database.sessions();
+    let ids: Vec<String> = pool.values(question).await.unwrap();
     ids.into_iter().collect()
 }
 

@@ -17,7 +17,6 @@ use colony_gateway::revenue::project::Settings;
 use colony_gateway::revenue::validator::Validator;
 use colony_gateway::revenue::verdict::Verdict;
 use serde_json::json;
-use sqlx::{Connection, PgConnection};
 
 use crate::contract;
 use crate::plans::{EPOCH_SECONDS, Planned, at};
@@ -98,8 +97,8 @@ async fn a_wrong_database_or_role_tells_the_operator_what_to_correct() {
 #[tokio::test]
 async fn a_batch_that_waits_too_long_gives_up_and_is_applied_once_when_tried_again() {
     let store = Postgres::direct(Flavour::Plain).await;
-    let mut holder = PgConnection::connect_with(&store.database.options()).await.unwrap();
-    sqlx::query("SELECT pg_advisory_lock(7449369)").execute(&mut holder).await.unwrap();
+    let mut holder = store.database.session().await;
+    holder.execute("SELECT pg_advisory_lock(7449369)").await.unwrap();
     let hasty = ledger(store.database.url(), Duration::from_secs(1));
     let batch = [customer("evt_1", "cus_1")];
     let error = hasty.apply(&batch).await.unwrap_err();
@@ -108,7 +107,7 @@ async fn a_batch_that_waits_too_long_gives_up_and_is_applied_once_when_tried_aga
     // The database gives up on the lock before a patient caller does.
     let error = store.ledger().apply(&batch).await.unwrap_err();
     assert_eq!(error.kind, LedgerErrorKind::Overload, "{error}");
-    holder.close().await.unwrap();
+    holder.close().await;
     // The first try may have been applied meanwhile, unseen.
     let outcomes = store.ledger().apply(&batch).await.unwrap();
     assert!(matches!(outcomes[..], [Outcome::Applied | Outcome::Duplicate]), "{outcomes:?}");
@@ -118,16 +117,16 @@ async fn a_batch_that_waits_too_long_gives_up_and_is_applied_once_when_tried_aga
 #[tokio::test]
 async fn a_server_process_that_is_stopped_is_unavailable_and_the_next_batch_is_applied() {
     let store = Postgres::direct(Flavour::Plain).await;
-    let mut holder = PgConnection::connect_with(&store.database.options()).await.unwrap();
-    sqlx::query("SELECT pg_advisory_lock(7449369)").execute(&mut holder).await.unwrap();
+    let mut holder = store.database.session().await;
+    holder.execute("SELECT pg_advisory_lock(7449369)").await.unwrap();
     let batch = [customer("evt_1", "cus_1")];
     let stop = async {
         let waiting = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                        WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut holder).await.unwrap() == 0 {
+        while holder.value::<i64>(waiting).await.unwrap() == 0 {
             tokio::task::yield_now().await;
         }
-        holder.close().await.unwrap();
+        holder.close().await;
     };
     let (outcome, ()) = tokio::join!(store.ledger().apply(&batch), stop);
     assert_eq!(outcome.unwrap_err().kind, LedgerErrorKind::Unavailable);
@@ -198,7 +197,7 @@ async fn users_who_wait_are_tried_again_a_few_at_a_time_and_ever_less_often() {
     let batch: Vec<Verdict> = (0..20).map(subscribe).collect();
     store.ledger().apply(&batch).await.unwrap();
     let attempts = "SELECT sum(attempts)::bigint FROM gateway.user_access WHERE NOT shown";
-    let attempts = async || sqlx::query_scalar::<_, i64>(attempts).fetch_one(&store.pool).await.unwrap();
+    let attempts = async || store.pool.value::<i64>(attempts).await.unwrap();
     assert_eq!(attempts().await, 20);
     let batch: Vec<Verdict> = (0..3).map(|number| Planned::new(&format!("evt_x{number}"), "x", 0).verdict()).collect();
     store.ledger().apply(&batch[..1]).await.unwrap();
@@ -208,12 +207,8 @@ async fn users_who_wait_are_tried_again_a_few_at_a_time_and_ever_less_often() {
     assert_eq!(attempts().await, 36, "sixteen at a time");
     store.database.run("UPDATE gateway.user_access SET retry_at = now() - interval '1 second', attempts = 1000").await;
     store.ledger().apply(&batch[2..]).await.unwrap();
-    let longest: bool = sqlx::query_scalar(
-        "SELECT max(retry_at) BETWEEN now() + interval '23 hours' AND now() + interval '1 day' FROM gateway.user_access",
-    )
-    .fetch_one(&store.pool)
-    .await
-    .unwrap();
+    let longest = "SELECT max(retry_at) BETWEEN now() + interval '23 hours' AND now() + interval '1 day' FROM gateway.user_access";
+    let longest: bool = store.pool.value(longest).await.unwrap();
     assert!(longest, "a day at most");
 }
 
@@ -231,12 +226,9 @@ async fn a_refresh_works_through_all_users_a_thousand_at_a_time() {
              SELECT 'cus_' || n, 50, 'it''s ' || n, 'x', '1' FROM generate_series(1, 2500) n",
         )
         .await;
-    let mut connection = PgConnection::connect_with(&store.database.options()).await.unwrap();
+    let mut connection = store.database.session().await;
     assert_eq!(refresh(&mut connection).await.unwrap(), 3);
-    let shown: i64 = sqlx::query_scalar("SELECT count(*) FROM public.subscriptions WHERE tier = 'gold'")
-        .fetch_one(&store.pool)
-        .await
-        .unwrap();
+    let shown: i64 = store.pool.value("SELECT count(*) FROM public.subscriptions WHERE tier = 'gold'").await.unwrap();
     assert_eq!(shown, 2500);
 }
 
@@ -263,13 +255,9 @@ async fn text_with_every_kind_of_quote_is_stored_as_it_is() {
     let odd = "it's \"so\" \\ $gateway$ $$ ; -- é 🐝 \u{7f}";
     let verdict = Planned::new("evt_1", odd, 0).customer(odd, false).customer_user(odd, odd).verdict();
     assert_eq!(store.ledger().apply(&[verdict]).await.unwrap(), [Outcome::Applied]);
-    let stored: Vec<String> = sqlx::query_scalar(
-        "SELECT id FROM gateway.stripe_customers UNION ALL SELECT user_id FROM gateway.claims
-         UNION ALL SELECT type FROM gateway.events",
-    )
-    .fetch_all(&store.pool)
-    .await
-    .unwrap();
+    let stored = "SELECT id FROM gateway.stripe_customers UNION ALL SELECT user_id FROM gateway.claims
+                  UNION ALL SELECT type FROM gateway.events";
+    let stored: Vec<String> = store.pool.values(stored).await.unwrap();
     assert_eq!(stored, [odd, odd, odd]);
 }
 
@@ -326,11 +314,13 @@ async fn it_works_through_a_pooler_that_changes_servers_and_forbids_named_statem
     let config = PostgresConfig::new(Secret::new(url));
 
     // The stand-in is as hard as the real thing: an ordinary client fails here.
-    let mut ordinary =
-        PgConnection::connect_with(&config.options().unwrap().statement_cache_capacity(10)).await.unwrap();
-    sqlx::query("SELECT $1").bind(1).fetch_one(&mut ordinary).await.unwrap_err();
+    let (ordinary, connection) = tokio_postgres::connect(config.url.expose(), tokio_postgres::NoTls).await.unwrap();
+    tokio::select! {
+        answer = ordinary.query("SELECT $1", &[&"1"]) => drop(answer.unwrap_err()),
+        ended = connection => panic!("{ended:?}"),
+    }
 
-    let mut connection = PgConnection::connect_with(&config.options().unwrap()).await.unwrap();
+    let mut connection = config.connect().await.unwrap();
     assert!(plan(&mut connection, false).await.unwrap().steps.iter().all(|step| step.standing == Standing::Pending));
     migrate(&mut connection).await.unwrap();
     assert!(plan(&mut connection, false).await.unwrap().steps.iter().all(|step| step.standing == Standing::Applied));
@@ -373,7 +363,7 @@ async fn a_subscription_of_test_mode_gives_access_only_to_users_who_have_none_of
             store.ledger().apply(&verdicts).await.unwrap();
         }
         let statement = "SELECT subscription_id, entitles FROM gateway.user_access WHERE user_id = 'user_1'";
-        let (id, entitles): (String, bool) = sqlx::query_as(statement).fetch_one(&store.pool).await.unwrap();
+        let (id, entitles): (String, bool) = store.pool.tuple(statement).await.unwrap();
         assert_eq!((id.as_str(), entitles), expected, "{events:?}");
     }
 }

@@ -15,7 +15,6 @@ use colony_gateway::revenue::project::Settings;
 use colony_gateway::revenue::validator::Validator;
 use colony_gateway::revenue::verdict::Verdict;
 use serde_json::{Value, json};
-use sqlx::AssertSqlSafe;
 
 use crate::contract::apply;
 use crate::generations::Generation;
@@ -91,8 +90,8 @@ impl Site {
         database.set_time_zone("America/Toronto").await;
         database.run(&generation.tables()).await;
         database.run(&generation.user(USER)).await;
-        let pool = database.pool().await;
-        migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
+        let pool = database.sessions();
+        migrate(&mut *pool.session().await).await.unwrap();
         pool.close().await;
         let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(database.url()))).unwrap();
         Self { generation, database, ledger }
@@ -169,8 +168,8 @@ async fn faults_4_and_5_periods_come_from_the_items_and_are_written_in_utc() {
             "SELECT to_char(current_period_end AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {}",
             if generation.has_platform_rows() { "subscriptions" } else { "subscription_tiers" }
         );
-        let pool = site.database.pool().await;
-        let end: String = sqlx::query_scalar(AssertSqlSafe(period)).fetch_one(&pool).await.unwrap();
+        let pool = site.database.sessions();
+        let end: String = pool.value(period).await.unwrap();
         pool.close().await;
         assert_eq!(end, at(2_592_000).to_string(), "{generation:?}");
     }

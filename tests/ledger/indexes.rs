@@ -7,7 +7,8 @@ use colony_gateway::ledger::migrations::{Built, LOCK_MAX, build, left, migrate, 
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::Reports as _;
 use colony_gateway::ledger::{Ledger as _, Outcome};
-use sqlx::{Connection, PgConnection};
+use testkit::sql::Session;
+use tokio_postgres::types::Type;
 
 use crate::generations::Generation;
 use crate::plans::Planned;
@@ -26,8 +27,8 @@ const WRITE: &str = "SET lock_timeout = '60s'; INSERT INTO public.subscriptions 
 const BY_USER: &str = "gateway_subscriptions_by_user";
 const ALL: [&str; 3] = [BY_USER, "gateway_subscriptions_by_stripe_id", "gateway_subscriptions_platform_row"];
 
-async fn connect(database: &Database) -> PgConnection {
-    PgConnection::connect_with(&database.options()).await.unwrap()
+async fn connect(database: &Database) -> Session {
+    database.session().await
 }
 
 /// Tables of the first generation with a platform row of [`USER`].
@@ -46,14 +47,15 @@ async fn indexes(database: &Database) -> Vec<(String, String)> {
         "SELECT c.relname::text, pg_get_indexdef(c.oid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
                     WHERE i.indrelid = 'public.subscriptions'::regclass AND c.relname LIKE 'gateway%' AND i.indisvalid
                     ORDER BY array_position($1, c.relname::text)";
-    sqlx::query_as(question).bind(ALL.as_slice()).fetch_all(&database.pool().await).await.unwrap()
+    let rows = database.sessions().ask(question, &[(&ALL.as_slice(), Type::TEXT_ARRAY)]).await.unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 async fn names(database: &Database) -> Vec<String> {
     indexes(database).await.into_iter().map(|(name, _)| name).collect()
 }
 
-async fn built(connection: &mut PgConnection) -> Vec<(String, String)> {
+async fn built(connection: &mut Session) -> Vec<(String, String)> {
     let mut said = Vec::new();
     build(connection, LOCK_MAX, |left, built| said.push((left.what.clone(), format!("{built:?}")))).await.unwrap();
     said
@@ -63,8 +65,8 @@ async fn built(connection: &mut PgConnection) -> Vec<(String, String)> {
 async fn until_a_build_waits(database: &Database) {
     let question = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%'
                     AND wait_event_type = 'Lock' AND datname = current_database())";
-    let pool = database.pool().await;
-    while !sqlx::query_scalar::<_, bool>(question).fetch_one(&pool).await.unwrap() {
+    let pool = database.sessions();
+    while !pool.value::<bool>(question).await.unwrap() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -72,7 +74,7 @@ async fn until_a_build_waits(database: &Database) {
 #[tokio::test]
 async fn a_large_table_is_indexed_while_the_app_goes_on_writing_it() {
     let database = predecessor(MANY_ROWS).await;
-    migrate(&mut connect(&database).await).await.unwrap();
+    migrate(&mut *connect(&database).await).await.unwrap();
     assert_eq!(names(&database).await, Vec::<String>::new(), "nothing that takes long is within the transaction");
 
     // Until it is indexed, all works, and is told of.
@@ -82,36 +84,34 @@ async fn a_large_table_is_indexed_while_the_app_goes_on_writing_it() {
     assert_eq!(ledger.apply(&[paid.verdict()]).await.unwrap(), [Outcome::Applied]);
     assert_eq!(ledger.summary(1).await.unwrap().counts.not_shown, 0);
     let lacking = ledger.attention(0).await.unwrap().left;
-    assert_eq!(plan(&mut connect(&database).await, false).await.unwrap().left, lacking);
+    assert_eq!(plan(&mut *connect(&database).await, false).await.unwrap().left, lacking);
     let lacking: Vec<&str> = lacking.iter().map(|left| left.what.as_str()).collect();
     assert_eq!(lacking[1..], ALL);
 
-    let mut writer = connect(&database).await;
+    let writer = database.sessions();
     let mut open = writer.begin().await.unwrap();
-    sqlx::raw_sql(WRITE).execute(&mut *open).await.unwrap();
+    open.execute(WRITE).await.unwrap();
     // What a migration's transaction runs waits for no writer.
     database.run("SET lock_timeout = '5s'; SELECT gateway.index_subscriptions()").await;
-    let options = database.options();
-    let building = tokio::task::JoinSet::from_iter([async move {
-        built(&mut PgConnection::connect_with(&options).await.unwrap()).await
-    }]);
+    let builder = database.clone();
+    let building = tokio::task::JoinSet::from_iter([async move { built(&mut connect(&builder).await).await }]);
     until_a_build_waits(&database).await;
     database.run(WRITE).await;
     open.commit().await.unwrap();
     let said = building.join_all().await.remove(0);
     assert!(said.iter().all(|(_, built)| built == "Done"), "{said:?}");
     assert_eq!(names(&database).await, ALL);
-    assert_eq!(left(&mut connect(&database).await).await.unwrap(), []);
+    assert_eq!(left(&mut *connect(&database).await).await.unwrap(), []);
     assert_eq!(built(&mut connect(&database).await).await, []);
 }
 
 #[tokio::test]
 async fn platform_rows_of_a_large_table_get_their_user_beside_the_indexes() {
     let database = predecessor(MANY_ROWS).await;
-    migrate(&mut connect(&database).await).await.unwrap();
+    migrate(&mut *connect(&database).await).await.unwrap();
     built(&mut connect(&database).await).await;
     let question = "SELECT user_id::text FROM public.subscriptions WHERE user_id IS NOT NULL";
-    let users: Vec<String> = sqlx::query_scalar(question).fetch_all(&database.pool().await).await.unwrap();
+    let users: Vec<String> = database.sessions().values(question).await.unwrap();
     assert_eq!(users, [USER], "of this row and of no other");
 }
 
@@ -119,7 +119,7 @@ async fn platform_rows_of_a_large_table_get_their_user_beside_the_indexes() {
 async fn an_index_that_a_broken_build_left_is_replaced() {
     for rows in ["", MANY_ROWS] {
         let database = predecessor(rows).await;
-        migrate(&mut connect(&database).await).await.unwrap();
+        migrate(&mut *connect(&database).await).await.unwrap();
         built(&mut connect(&database).await).await;
         // Two rows of one user end the build of a unique index; what was begun of it stays.
         database
@@ -129,8 +129,8 @@ async fn an_index_that_a_broken_build_left_is_replaced() {
             ))
             .await;
         let broken = format!("CREATE UNIQUE INDEX CONCURRENTLY {BY_USER} ON public.subscriptions (user_id)");
-        let pool = database.pool().await;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(broken)).execute(&pool).await.unwrap_err();
+        let pool = database.sessions();
+        pool.execute(broken).await.unwrap_err();
         assert_eq!(names(&database).await, ALL[1..], "it is there and of no use");
         database.run("SELECT gateway.prepare_subscriptions()").await;
         if rows == MANY_ROWS {
@@ -146,7 +146,7 @@ async fn an_index_that_a_broken_build_left_is_replaced() {
 #[tokio::test]
 async fn a_build_that_cannot_be_ends_with_a_word_and_leaves_nothing() {
     let database = predecessor(MANY_ROWS).await;
-    migrate(&mut connect(&database).await).await.unwrap();
+    migrate(&mut *connect(&database).await).await.unwrap();
     // Several platform rows of one user: that index cannot be, the others can.
     database
         .run(&format!(
@@ -160,9 +160,9 @@ async fn a_build_that_cannot_be_ends_with_a_word_and_leaves_nothing() {
 
     // A transaction that stays open.
     database.run(&format!("DROP INDEX public.{BY_USER}")).await;
-    let mut writer = connect(&database).await;
+    let writer = database.sessions();
     let mut open = writer.begin().await.unwrap();
-    sqlx::raw_sql(WRITE).execute(&mut *open).await.unwrap();
+    open.execute(WRITE).await.unwrap();
     let mut said = None;
     let mut connection = connect(&database).await;
     build(&mut connection, Duration::from_millis(200), |left, built| {
@@ -182,8 +182,8 @@ async fn a_build_that_cannot_be_ends_with_a_word_and_leaves_nothing() {
 #[tokio::test]
 async fn nothing_is_built_on_a_table_that_is_not_written() {
     let database = predecessor(MANY_ROWS).await;
-    migrate_in_shadow(&mut connect(&database).await).await.unwrap();
-    assert_eq!(left(&mut connect(&database).await).await.unwrap(), []);
+    migrate_in_shadow(&mut *connect(&database).await).await.unwrap();
+    assert_eq!(left(&mut *connect(&database).await).await.unwrap(), []);
     database.run("UPDATE gateway.operation SET shadow = false; UPDATE gateway.projections SET mode = 'off'").await;
-    assert_eq!(left(&mut connect(&database).await).await.unwrap(), []);
+    assert_eq!(left(&mut *connect(&database).await).await.unwrap(), []);
 }

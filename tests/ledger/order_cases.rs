@@ -216,18 +216,18 @@ async fn access_that_time_ends_is_taken_without_another_event() {
     store.ledger().apply(&verdicts).await.unwrap();
     let shown = || async {
         let row = "SELECT tier || ' ' || status FROM public.subscriptions";
-        sqlx::query_scalar::<_, String>(row).fetch_all(&store.pool).await.unwrap()
+        store.pool.values::<String>(row).await.unwrap()
     };
     assert_eq!(shown().await, ["gold active"]);
     // Three weeks pass.
     let passed = "UPDATE gateway.stripe_subscriptions SET late_since = late_since - interval '21 days', \
                   grace_ends_at = grace_ends_at - interval '21 days', recheck_at = recheck_at - interval '21 days'";
-    sqlx::raw_sql(passed).execute(&store.pool).await.unwrap();
+    store.pool.execute(passed).await.unwrap();
     store.ledger().upkeep().await.unwrap();
     assert_eq!(shown().await, ["free past_due"]);
     store.ledger().upkeep().await.unwrap();
     let left = "SELECT count(*) FROM gateway.stripe_subscriptions WHERE recheck_at IS NOT NULL";
-    assert_eq!(sqlx::query_scalar::<_, i64>(left).fetch_one(&store.pool).await.unwrap(), 0);
+    assert_eq!(store.pool.value::<i64>(left).await.unwrap(), 0);
 }
 
 #[tokio::test]

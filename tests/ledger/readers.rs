@@ -2,8 +2,9 @@
 
 mod scenarios;
 
+use colony_gateway::postgres::Json;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, PgPool};
+use testkit::sql::Sessions;
 
 use crate::generations::Generation;
 use crate::postgres::Database;
@@ -22,17 +23,18 @@ pub(crate) struct Seen {
 }
 
 /// Asks as the user does: signed in, under row level security.
-async fn ask(pool: &PgPool, user: &str, question: &str) -> Vec<Value> {
+async fn ask(pool: &Sessions, user: &str, question: &str) -> Vec<Value> {
     let mut transaction = pool.begin().await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(format!(
-        "SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claim.sub = '{user}';
+    transaction
+        .execute(format!(
+            "SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claim.sub = '{user}';
          SET LOCAL request.jwt.claim.role = 'authenticated'"
-    )))
-    .execute(&mut *transaction)
-    .await
-    .unwrap();
+        ))
+        .await
+        .unwrap();
     let question = format!("SELECT to_jsonb(q) FROM ({question}) q");
-    sqlx::query_scalar(AssertSqlSafe(question)).fetch_all(&mut *transaction).await.unwrap()
+    let rows: Vec<Json<Value>> = transaction.values(question).await.unwrap();
+    rows.into_iter().map(|Json(row)| row).collect()
 }
 
 fn text(row: &Value, field: &str) -> String {
@@ -41,7 +43,7 @@ fn text(row: &Value, field: &str) -> String {
 
 /// All that readers of this generation see of a user.
 pub(crate) async fn seen(database: &Database, generation: Generation, user: &str) -> Seen {
-    let pool = database.pool().await;
+    let pool = database.sessions();
     // Readers embed the tier through the foreign key, where there is a table of tiers; `.single()` wants exactly one row.
     let active = match generation {
         Generation::First | Generation::Second => format!(

@@ -14,7 +14,7 @@ use colony_gateway::ledger::report::{FindingsWanted, Reports as _};
 use colony_gateway::ledger::shadow::Shadow as _;
 use colony_gateway::ledger::witness::Witness as _;
 use colony_gateway::ledger::{Ledger as _, LedgerErrorKind, Outcome};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use testkit::sql::Session;
 
 use crate::plans::Planned;
 use crate::postgres::{Database, Flavour};
@@ -25,8 +25,8 @@ fn ledger(url: String) -> PostgresLedger {
     PostgresLedger::new(&PostgresConfig { deadline, ..PostgresConfig::new(Secret::new(url)) }).unwrap()
 }
 
-async fn connect(url: &str) -> PgConnection {
-    PgConnection::connect(url).await.unwrap()
+async fn connect(url: &str) -> Session {
+    Session::open(url).await
 }
 
 fn named(role: &str) -> Wanted {
@@ -45,8 +45,7 @@ async fn all_that_serving_calls_is_answered() {
     let ledger = ledger(store.database.url_as(RUNTIME_ROLE).await);
     ledger.check().await.unwrap();
     assert_eq!(ledger.apply(&bought("evt_1")).await.unwrap(), [Outcome::Applied]);
-    let shown: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM public.subscriptions").fetch_one(&store.pool).await.unwrap();
+    let shown: i64 = store.pool.value("SELECT count(*) FROM public.subscriptions").await.unwrap();
     assert_eq!(shown, 1);
     ledger.upkeep().await.unwrap();
     ledger.summary(7).await.unwrap();
@@ -76,7 +75,7 @@ async fn all_that_serving_calls_is_answered() {
         "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname LIKE 'gateway\\_%' AND NOT
          has_function_privilege('{RUNTIME_ROLE}', oid, 'EXECUTE') ORDER BY 1"
     );
-    let owners: Vec<String> = sqlx::query_scalar(AssertSqlSafe(question)).fetch_all(&store.pool).await.unwrap();
+    let owners: Vec<String> = store.pool.values(question).await.unwrap();
     assert_eq!(owners, ["gateway_refresh", "gateway_set_shadow"], "a new entry is in migrations/privileges.sql");
 }
 
@@ -107,8 +106,8 @@ async fn nothing_else_is_allowed() {
         "SELECT public.gateway_refresh('', 10)",
         "SET ROLE postgres",
     ] {
-        let error = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap_err();
-        let code = error.as_database_error().and_then(|error| error.code().map(String::from));
+        let error = connection.execute(statement).await.unwrap_err();
+        let code = error.code().map(|code| code.code().to_owned());
         assert_eq!(code.as_deref(), Some("42501"), "{statement}: {error}");
     }
     let error = ledger(store.database.url_as(RUNTIME_ROLE).await).set_shadow(true).await.unwrap_err();
@@ -120,7 +119,7 @@ async fn nothing_else_is_allowed() {
 async fn a_role_that_was_named_once_may_call_what_is_made_anew() {
     let store = Postgres::direct(Flavour::Plain).await;
     store.database.run("UPDATE gateway.definitions SET checksum = '00'").await;
-    assert!(!migrate(&mut store.pool.acquire().await.unwrap()).await.unwrap().is_empty());
+    assert!(!migrate(&mut *store.pool.session().await).await.unwrap().is_empty());
     store.ledger().check().await.unwrap();
     assert_eq!(store.ledger().apply(&bought("evt_1")).await.unwrap(), [Outcome::Applied]);
     let error = ledger(store.database.url_as(RUNTIME_ROLE).await).refresh("").await.unwrap_err();
@@ -171,14 +170,14 @@ async fn a_role_without_rights_is_told_who_has_to_act() {
     let unmigrated = ledger(url.clone()).check().await.unwrap_err();
     assert_eq!(unmigrated.kind, LedgerErrorKind::Schema);
     assert!(unmigrated.message.contains("as the role that owns the schema"), "{unmigrated}");
-    let refused = migrate(&mut connect(&url).await).await.unwrap_err();
+    let refused = migrate(&mut *connect(&url).await).await.unwrap_err();
     assert!(refused.message.contains("GATEWAY_LEDGER_OWNER_URL"), "{refused}");
 
-    migrate(&mut database.pool().await.acquire().await.unwrap()).await.unwrap();
+    migrate(&mut *database.session().await).await.unwrap();
     let unnamed = ledger(url.clone()).check().await.unwrap_err();
     assert_eq!(unnamed.kind, LedgerErrorKind::Auth);
     assert!(unnamed.message.contains("--runtime-role"), "{unnamed}");
-    let refused = migrate(&mut connect(&url).await).await.unwrap_err();
+    let refused = migrate(&mut *connect(&url).await).await.unwrap_err();
     assert!(refused.message.contains("GATEWAY_LEDGER_OWNER_URL"), "{refused}");
 }
 

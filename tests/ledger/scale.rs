@@ -11,7 +11,7 @@ use colony_gateway::ledger::shadow::Shadow as _;
 use colony_gateway::ledger::{Ledger, Outcome};
 use colony_gateway::revenue::rows::RevenueKind;
 use colony_gateway::revenue::verdict::Verdict;
-use sqlx::Row;
+use testkit::sql::Sessions;
 
 use crate::generations::Generation;
 use crate::plans::Planned;
@@ -113,13 +113,9 @@ async fn the_batch_function_uses_indexes_at_a_million_subscriptions() {
     }
 
     // A scan of a whole index would look like an index scan above; here it shows.
-    let reads = sqlx::query(
-        "SELECT relname::text, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) AS reads
-         FROM pg_stat_user_tables",
-    )
-    .fetch_all(&store.pool)
-    .await
-    .unwrap();
+    let reads = "SELECT relname::text, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) AS reads
+                 FROM pg_stat_user_tables";
+    let reads = store.pool.rows(reads).await.unwrap();
     for table in reads {
         let (name, reads): (String, i64) = (table.get("relname"), table.get("reads"));
         assert!(reads <= 256 * READS_AN_EVENT, "{name}: {reads} rows were read for 256 events");
@@ -149,12 +145,12 @@ async fn tables_that_grow_without_being_analysed_cost_a_batch_no_more() {
 }
 
 /// Rows that were read of the tables of which a user's access is made, and of those in which it is shown.
-async fn rows_read(pool: &sqlx::PgPool) -> i64 {
+async fn rows_read(pool: &Sessions) -> i64 {
     let read =
         "SELECT pg_stat_clear_snapshot(), coalesce(sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)), 0)
                 ::bigint AS reads FROM pg_stat_user_tables WHERE relname IN
                 ('claims', 'user_access', 'subscriptions', 'stripe_subscriptions', 'subscription_tiers', 'user_profiles')";
-    sqlx::query(read).fetch_one(pool).await.unwrap().get("reads")
+    pool.rows(read).await.unwrap()[0].get("reads")
 }
 
 /// Users who are shown at a takeover.
@@ -170,8 +166,8 @@ async fn a_takeover_reads_a_few_rows_a_user(generation: Generation) {
     let users: String =
         (1..=TAKEN_OVER).map(|number| generation.user(&format!("00000000-0000-4000-8000-{number:012}"))).collect();
     database.run(&format!("{}{users}", generation.tables())).await;
-    let pool = database.pool().await;
-    migrate_in_shadow(&mut pool.acquire().await.unwrap()).await.unwrap();
+    let pool = database.sessions();
+    migrate_in_shadow(&mut *pool.session().await).await.unwrap();
     let script = format!(
         "DO $$ DECLARE relation regclass; BEGIN
              FOR relation IN SELECT c.oid FROM pg_class c WHERE c.relkind = 'r'

@@ -12,10 +12,11 @@ use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::StateOfRecord;
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::ledger::supabase::{SupabaseConfig, SupabaseLedger};
+use colony_gateway::postgres::Json;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
-use sqlx::{AssertSqlSafe, PgPool};
+use testkit::sql::Sessions;
 
 use crate::plans::at;
 use crate::postgres::{Database, Flavour};
@@ -198,7 +199,7 @@ pub(crate) const RUNTIME_ROLE: &str = "gateway_run";
 pub(crate) struct Postgres {
     ledger: Box<dyn StateOfRecord>,
     pub(crate) database: Database,
-    pub(crate) pool: PgPool,
+    pub(crate) pool: Sessions,
     pub(crate) rest: Option<Rest>,
 }
 
@@ -209,7 +210,7 @@ impl Postgres {
         let (database, pool) = Self::migrated(flavour).await;
         let url = database.url_as(RUNTIME_ROLE).await;
         let wanted = Wanted { runtime_role: Some(RUNTIME_ROLE.parse().unwrap()), ..Wanted::default() };
-        migrate_to(&mut pool.acquire().await.unwrap(), &wanted).await.unwrap();
+        migrate_to(&mut *pool.session().await, &wanted).await.unwrap();
         let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(url))).unwrap();
         Self { ledger: Box::new(ledger), database, pool, rest: None }
     }
@@ -222,11 +223,11 @@ impl Postgres {
         Self { ledger: Box::new(ledger), database, pool, rest: Some(rest) }
     }
 
-    async fn migrated(flavour: Flavour) -> (Database, PgPool) {
+    async fn migrated(flavour: Flavour) -> (Database, Sessions) {
         let database = Database::create(flavour).await;
         database.set_time_zone("America/Toronto").await;
-        let pool = database.pool().await;
-        migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
+        let pool = database.sessions();
+        migrate(&mut *pool.session().await).await.unwrap();
         (database, pool)
     }
 }
@@ -248,11 +249,10 @@ impl Store for Postgres {
                 format!("SELECT '{table}' AS name, to_jsonb(t) AS row FROM {schema}{table} t")
             });
             let statement = selects.collect::<Vec<_>>().join(" UNION ALL ");
-            let rows: Vec<(String, Value)> =
-                sqlx::query_as(AssertSqlSafe(statement)).fetch_all(&self.pool).await.unwrap();
+            let rows: Vec<(String, Json<Value>)> = self.pool.tuples(statement).await.unwrap();
             for table in tables() {
                 let of_table = rows.iter().filter(|(name, _)| name == table);
-                let mut lines: Vec<String> = of_table.map(|(_, row)| postgres_row(table, row)).collect();
+                let mut lines: Vec<String> = of_table.map(|(_, Json(row))| postgres_row(table, row)).collect();
                 lines.sort();
                 contents.insert(table, lines);
             }
@@ -263,7 +263,7 @@ impl Store for Postgres {
     fn counted(&self) -> BoxFuture<'_, Vec<Money>> {
         Box::pin(async {
             let statement = format!("{COUNTED} FROM gateway.counted_revenue WHERE amount_minor <> 0");
-            let rows = sqlx::query_as(AssertSqlSafe(statement)).fetch_all(&self.pool).await;
+            let rows = self.pool.tuples(statement).await;
             let mut rows: Vec<Money> = rows.unwrap();
             rows.sort();
             rows
@@ -278,14 +278,14 @@ impl Store for Postgres {
                 "BEGIN; {}; DELETE FROM gateway.user_access; DELETE FROM public.subscriptions; COMMIT",
                 deletions.join("; ")
             );
-            sqlx::raw_sql(AssertSqlSafe(script)).execute(&self.pool).await.unwrap();
+            self.pool.execute(script).await.unwrap();
         })
     }
 
     fn lose<'a>(&'a self, table: &'a str) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let script = format!("DELETE FROM gateway.{table}");
-            sqlx::raw_sql(AssertSqlSafe(script)).execute(&self.pool).await.unwrap();
+            self.pool.execute(script).await.unwrap();
         })
     }
 }

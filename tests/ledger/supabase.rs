@@ -74,8 +74,8 @@ async fn a_project_without_the_migrations_says_so() {
         assert_eq!(error.kind, LedgerErrorKind::Schema);
         assert!(error.message.contains("colony-gateway migrate"), "{error}");
     }
-    let pool = database.pool().await;
-    migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
+    let pool = database.sessions();
+    migrate(&mut *pool.session().await).await.unwrap();
     ledger.check().await.unwrap();
     database.run("DELETE FROM gateway.definitions WHERE name = 'gateway.show'").await;
     let error = ledger.check().await.unwrap_err();

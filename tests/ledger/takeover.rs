@@ -12,7 +12,6 @@ use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::{Reports as _, StateOfRecord};
 use colony_gateway::ledger::shadow::Shadow as _;
 use colony_gateway::revenue::verdict::Verdict;
-use sqlx::AssertSqlSafe;
 
 use crate::generations::Generation;
 use crate::plans::{Planned, preference};
@@ -71,8 +70,8 @@ impl Site {
         let database = Database::create(Flavour::Supabase).await;
         database.run(&generation.tables()).await;
         database.run(&written(generation)).await;
-        let pool = database.pool().await;
-        migrate_in_shadow(&mut pool.acquire().await.unwrap()).await.unwrap();
+        let pool = database.sessions();
+        migrate_in_shadow(&mut *pool.session().await).await.unwrap();
         pool.close().await;
         Self { generation, database }
     }
@@ -86,13 +85,9 @@ impl Site {
     async fn says(&self) -> Vec<String> {
         let tables = ["subscriptions", "subscription_tiers", "user_profiles", "users"];
         let mut said = Vec::new();
-        let pool = self.database.pool().await;
+        let pool = self.database.sessions();
         for table in tables {
-            let there: bool =
-                sqlx::query_scalar(AssertSqlSafe(format!("SELECT to_regclass('public.{table}') IS NOT NULL")))
-                    .fetch_one(&pool)
-                    .await
-                    .unwrap();
+            let there: bool = pool.value(format!("SELECT to_regclass('public.{table}') IS NOT NULL")).await.unwrap();
             if there {
                 let question = format!(
                     "SELECT '{table} ' || (to_jsonb(t) - ARRAY['created_at', 'updated_at', 'current_period_start',
@@ -102,7 +97,7 @@ impl Site {
                              ELSE ARRAY['username'] END)::text
                      FROM public.{table} t ORDER BY 1"
                 );
-                said.extend(sqlx::query_scalar::<_, String>(AssertSqlSafe(question)).fetch_all(&pool).await.unwrap());
+                said.extend(pool.values::<String>(question).await.unwrap());
             }
         }
         pool.close().await;
@@ -117,8 +112,8 @@ impl Site {
             "SELECT EXISTS (SELECT FROM public.{table} WHERE stripe_subscription_id = '{id}' AND status = 'active'),
                     (SELECT is_premium FROM public.user_profiles WHERE id = '{user}')"
         );
-        let pool = self.database.pool().await;
-        let found = sqlx::query_as(AssertSqlSafe(question)).fetch_one(&pool).await.unwrap();
+        let pool = self.database.sessions();
+        let found = pool.tuple(question).await.unwrap();
         pool.close().await;
         found
     }
@@ -173,13 +168,12 @@ async fn who_has_changed_since_the_takeover_keeps_what_they_have_and_is_named() 
         assert_eq!(back.kept_users, [user(4), user(5)], "{generation:?}");
         assert_eq!((site.access(4).await, site.access(5).await), ((false, false), (true, true)), "{generation:?}");
         assert_eq!(site.access(1).await, (true, true), "{generation:?}");
-        let word: String = sqlx::query_scalar(AssertSqlSafe(format!(
-            "SELECT subscription_tier::text FROM user_profiles WHERE id = '{}'",
-            user(1)
-        )))
-        .fetch_one(&site.database.pool().await)
-        .await
-        .unwrap();
+        let word: String = site
+            .database
+            .sessions()
+            .value(format!("SELECT subscription_tier::text FROM user_profiles WHERE id = '{}'", user(1)))
+            .await
+            .unwrap();
         assert_eq!(word, "creator", "{generation:?}: what was replaced in place");
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, PgPool};
+use testkit::sql::Sessions;
 
 use crate::generations::Generation;
 use crate::postgres::{Database, Flavour};
@@ -179,7 +179,7 @@ async fn world(generation: Generation) -> (Database, StripeStandIn) {
 }
 
 /// Which of the users 1, 2, 4 and 9 have access by their row, and by their profile.
-async fn access(pool: &PgPool, generation: Generation) -> Vec<(bool, bool)> {
+async fn access(pool: &Sessions, generation: Generation) -> Vec<(bool, bool)> {
     let table = if generation.has_tier_rows() { "subscription_tiers" } else { "subscriptions" };
     let mut found = Vec::new();
     for number in [1, 2, 4, 9] {
@@ -188,14 +188,14 @@ async fn access(pool: &PgPool, generation: Generation) -> Vec<(bool, bool)> {
                     (SELECT is_premium FROM public.user_profiles WHERE id = '{}')",
             user(number)
         );
-        found.push(sqlx::query_as(AssertSqlSafe(question)).fetch_one(pool).await.unwrap());
+        found.push(pool.tuple(question).await.unwrap());
     }
     found
 }
 
 async fn follow(generation: Generation) {
     let (database, stripe) = world(generation).await;
-    let pool = database.pool().await;
+    let pool = database.sessions();
     let place = Place::new(&database, &stripe);
     let before = [(true, true), (false, false), (false, false), (true, true)];
     let all = commands();

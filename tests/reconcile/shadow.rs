@@ -10,7 +10,7 @@ use colony_gateway::ledger::report::StateOfRecord;
 use colony_gateway::ledger::supabase::{SupabaseConfig, SupabaseLedger};
 use colony_gateway::ledger::{LedgerErrorKind, Outcome};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, PgPool};
+use testkit::sql::Sessions;
 
 use crate::gateway::{Options, event as unmapped};
 use crate::postgres::{Database, Flavour};
@@ -50,13 +50,11 @@ fn event(number: u32, status: &str) -> Value {
 }
 
 /// Every public table with its columns, constraints, indexes, policies and rows.
-async fn dump(pool: &PgPool) -> BTreeMap<String, String> {
-    let names: Vec<String> = sqlx::query_scalar(
-        "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'",
-    )
-    .fetch_all(pool)
-    .await
-    .unwrap();
+async fn dump(pool: &Sessions) -> BTreeMap<String, String> {
+    let names: Vec<String> = pool
+        .values("SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'")
+        .await
+        .unwrap();
     let mut dump = BTreeMap::new();
     for name in names {
         let question = format!(
@@ -74,17 +72,17 @@ async fn dump(pool: &PgPool) -> BTreeMap<String, String> {
                 (SELECT string_agg(t.xmin::text || t.ctid::text || to_jsonb(t)::text, E'\\n' ORDER BY t.ctid)
                  FROM public.\"{name}\" t))"
         );
-        let text: Option<String> = sqlx::query_scalar(AssertSqlSafe(question)).fetch_one(pool).await.unwrap();
+        let text: Option<String> = pool.value(question).await.unwrap();
         dump.insert(name, text.unwrap_or_default());
     }
     dump
 }
 
-async fn database() -> (Database, PgPool) {
+async fn database() -> (Database, Sessions) {
     let database = Database::create(Flavour::Supabase).await;
     database.set_time_zone("America/Toronto").await;
     database.run(OLD_TABLES).await;
-    let pool = database.pool().await;
+    let pool = database.sessions();
     (database, pool)
 }
 
@@ -142,7 +140,7 @@ async fn nothing_public_is_written_and_seeded_differences_are_told_through_both_
     for through_rest in [false, true] {
         let (database, pool) = database().await;
         let before = dump(&pool).await;
-        migrate_in_shadow(&mut pool.acquire().await.unwrap()).await.unwrap();
+        migrate_in_shadow(&mut *pool.session().await).await.unwrap();
         assert_eq!(dump(&pool).await, before, "migrating alters no public table");
         seed(&database).await;
         let before = dump(&pool).await;
@@ -195,7 +193,7 @@ async fn nothing_public_is_written_and_seeded_differences_are_told_through_both_
 async fn the_switch_to_live_shows_what_users_have_through_both_transports() {
     for through_rest in [false, true] {
         let (database, pool) = database().await;
-        migrate_in_shadow(&mut pool.acquire().await.unwrap()).await.unwrap();
+        migrate_in_shadow(&mut *pool.session().await).await.unwrap();
         seed(&database).await;
         let (shadow, _rest) = ledger(&database, through_rest, true).await;
         shadow.apply(&verdicts(&[event(1, "active"), event(2, "past_due"), event(3, "active")]).await).await.unwrap();
@@ -204,7 +202,7 @@ async fn the_switch_to_live_shows_what_users_have_through_both_transports() {
         assert_eq!(told, 1);
         let question = "SELECT stripe_subscription_id || ' ' || status || ' ' || tier FROM public.subscriptions
                         WHERE subscriber_id = creator_id AND stripe_subscription_id <> 'sub_4' ORDER BY 1";
-        let shown: Vec<String> = sqlx::query_scalar(question).fetch_all(&pool).await.unwrap();
+        let shown: Vec<String> = pool.values(question).await.unwrap();
         assert_eq!(shown, ["sub_1 active bronze", "sub_2 active bronze", "sub_3 active bronze"]);
         let report = shadow.shadow_report(100).await.unwrap();
         assert!(!report.shadow);
@@ -226,9 +224,9 @@ async fn the_switch_to_live_shows_what_users_have_through_both_transports() {
 #[tokio::test]
 async fn migrating_in_shadow_leaves_a_database_in_the_mode_that_it_is_in() {
     let (_database, pool) = database().await;
-    migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
-    assert!(migrate_in_shadow(&mut pool.acquire().await.unwrap()).await.unwrap().is_empty());
-    let shadow: bool = sqlx::query_scalar("SELECT gateway.is_shadow()").fetch_one(&pool).await.unwrap();
+    migrate(&mut *pool.session().await).await.unwrap();
+    assert!(migrate_in_shadow(&mut *pool.session().await).await.unwrap().is_empty());
+    let shadow: bool = pool.value("SELECT gateway.is_shadow()").await.unwrap();
     assert!(!shadow);
 }
 
@@ -284,10 +282,10 @@ async fn an_operator_runs_beside_the_old_system_and_takes_over() {
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("the database is live") && stdout.contains("3 users cannot be shown yet"), "{stdout}");
     let count = |table: &str| format!("SELECT count(*) FROM public.{table}");
-    let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count("subscription_tiers"))).fetch_one(&pool).await.unwrap();
+    let rows: i64 = pool.value(count("subscription_tiers")).await.unwrap();
     assert_eq!(rows, 3);
     // Nothing says that this one is used for the platform: creators' fans stand in such tables.
-    let fans: i64 = sqlx::query_scalar(AssertSqlSafe(count("subscriptions"))).fetch_one(&pool).await.unwrap();
+    let fans: i64 = pool.value(count("subscriptions")).await.unwrap();
     assert_eq!(fans, 0);
     let log = shadow.try_serve().err().expect("a gateway in shadow mode refuses a live database").join("\n");
     assert!(log.contains("shadow begin"), "{log}");

@@ -95,14 +95,14 @@ async fn a_repair_shows_in_the_public_tables() {
     };
     put(&stripe, &of_user("active"));
     assert_eq!(site.subscriptions().await.repaired, 1);
-    let pool = store.database.as_ref().unwrap().pool().await;
+    let pool = store.database.as_ref().unwrap().sessions();
     let status = "SELECT user_id::text || ' ' || status FROM public.subscriptions";
-    let shown: Vec<String> = sqlx::query_scalar(status).fetch_all(&pool).await.unwrap();
+    let shown: Vec<String> = pool.values(status).await.unwrap();
     assert_eq!(shown, ["00000000-0000-4000-8000-000000000001 active"]);
     clock.advance(Duration::from_secs(1));
     put(&stripe, &of_user("canceled"));
     assert_eq!(site.subscriptions().await.repaired, 1);
-    let shown: Vec<String> = sqlx::query_scalar(status).fetch_all(&pool).await.unwrap();
+    let shown: Vec<String> = pool.values(status).await.unwrap();
     assert_eq!(shown, ["00000000-0000-4000-8000-000000000001 canceled"]);
 }
 

@@ -64,8 +64,8 @@ impl Store {
         let database = Database::create(Flavour::Supabase).await;
         // Not UTC, so that a moment without a zone is noticed.
         database.set_time_zone("America/Toronto").await;
-        let pool = database.pool().await;
-        migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
+        let pool = database.sessions();
+        migrate(&mut *pool.session().await).await.unwrap();
         if kind == Kind::Postgres {
             let ledger = Arc::new(PostgresLedger::new(&PostgresConfig::new(Secret::new(database.url()))).unwrap());
             return Self { ledger, database: Some(database), _rest: None };

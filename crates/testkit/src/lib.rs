@@ -25,6 +25,7 @@ pub mod proxy;
 pub mod raw_http;
 pub mod redis;
 pub mod rest;
+pub mod sql;
 pub mod stripe_api;
 pub mod stripe_endpoints;
 

@@ -17,11 +17,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio_postgres::error::SqlState;
 
-/// Connections a test's pool may open.
-const POOL_CONNECTIONS: u32 = 8;
+use crate::sql::{Session, Sessions};
 
 /// Starts, each on another port, before the tests give up: another process can take a free port first.
 const START_ATTEMPTS: u32 = 5;
@@ -106,8 +104,8 @@ impl Server {
         panic!("PostgreSQL did not start on any of {START_ATTEMPTS} ports; see the reports above");
     }
 
-    fn options(&self, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(self.port).username("postgres").database(database)
+    fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 }
 
@@ -124,9 +122,9 @@ impl Database {
         let server = tokio::task::spawn_blocking(move || Server::of(flavour)).await.expect("the server starts");
         let number = server.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{number}");
-        let mut admin = PgConnection::connect_with(&server.options("postgres")).await.expect("the server answers");
+        let mut admin = Session::open(&server.url("postgres")).await;
         if number == 0 && flavour == Flavour::Supabase {
-            sqlx::raw_sql(SUPABASE_ROLES).execute(&mut admin).await.expect("roles");
+            admin.execute(SUPABASE_ROLES).await.expect("roles");
         }
         create_database(&mut admin, &name).await;
         let database = Self { server, name };
@@ -137,14 +135,9 @@ impl Database {
         database
     }
 
-    /// Connection options, as the superuser.
-    pub fn options(&self) -> PgConnectOptions {
-        self.server.options(&self.name)
-    }
-
     /// Connection string, as the superuser.
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{}", self.server.port, self.name)
+        self.server.url(&self.name)
     }
 
     /// Connection string, as a role without rights of its own, which is made where it is missing.
@@ -167,13 +160,14 @@ impl Database {
         fs::read_to_string(&self.server.log).expect("the server keeps its log")
     }
 
-    /// A pool of connections, as the superuser.
-    pub async fn pool(&self) -> PgPool {
-        PgPoolOptions::new()
-            .max_connections(POOL_CONNECTIONS)
-            .connect_with(self.options())
-            .await
-            .expect("the server answers")
+    /// A connection, as the superuser.
+    pub async fn session(&self) -> Session {
+        Session::open(&self.url()).await
+    }
+
+    /// Connections, as the superuser.
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(self.url())
     }
 
     /// Sets the time zone that connections of this database start with.
@@ -201,21 +195,19 @@ impl Database {
 
     /// Runs a script, as the superuser.
     pub async fn run(&self, sql: &str) {
-        let mut connection = PgConnection::connect_with(&self.options()).await.expect("the server answers");
-        if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await {
-            panic!("{error}\nin: {sql}");
+        let mut session = self.session().await;
+        if let Err(error) = session.execute(sql).await {
+            panic!("{error:?}\nin: {sql}");
         }
-        connection.close().await.expect("the connection closes");
+        session.close().await;
     }
 }
 
 /// Tests of one process share a cluster: the one that came first makes the roles, the others wait for them.
-async fn wait_for_roles(admin: &mut PgConnection) {
+async fn wait_for_roles(admin: &mut Session) {
     for _ in 0..500 {
-        let there: bool = sqlx::query_scalar("SELECT to_regrole('authenticator') IS NOT NULL")
-            .fetch_one(&mut *admin)
-            .await
-            .expect("a catalogue look-up");
+        let there: bool =
+            admin.value("SELECT to_regrole('authenticator') IS NOT NULL").await.expect("a catalogue look-up");
         if there {
             return;
         }
@@ -225,14 +217,14 @@ async fn wait_for_roles(admin: &mut PgConnection) {
 }
 
 /// Creates a database; two at once can collide on the template, so that fault is tried again.
-async fn create_database(admin: &mut PgConnection, name: &str) {
+async fn create_database(admin: &mut Session, name: &str) {
     for _ in 0..100 {
-        match sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut *admin).await {
-            Ok(_) => return,
-            Err(sqlx::Error::Database(fault)) if fault.code().as_deref() == Some("55006") => {
+        match admin.execute(format!("CREATE DATABASE {name}")).await {
+            Ok(()) => return,
+            Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            Err(error) => panic!("{error}"),
+            Err(error) => panic!("{error:?}"),
         }
     }
     panic!("the template database stays in use");

@@ -15,12 +15,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
-use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Row};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_postgres::Error;
+use tokio_postgres::types::Type;
 
 use crate::postgres::Database;
+use crate::sql::{Session, Sessions};
+use colony_gateway::postgres::{Json, JsonText};
 
 /// The key of the role `service_role`.
 pub const SERVICE_KEY: &str = "service-role-key-of-the-test-project";
@@ -51,7 +53,7 @@ pub struct Rest {
 
 #[derive(Clone, Debug)]
 struct Layer {
-    pool: PgPool,
+    sessions: Sessions,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     calls: Arc<AtomicUsize>,
 }
@@ -59,9 +61,8 @@ struct Layer {
 impl Rest {
     /// Starts over a database of the flavour [`crate::postgres::Flavour::Supabase`].
     pub async fn start(database: &Database) -> Self {
-        let options = database.options().username("authenticator");
-        let pool = PgPoolOptions::new().max_connections(8).connect_with(options).await.expect("the server answers");
-        let layer = Layer { pool, faults: Arc::default(), calls: Arc::default() };
+        let sessions = Sessions::new(database.url().replacen("postgres@", "authenticator@", 1));
+        let layer = Layer { sessions, faults: Arc::default(), calls: Arc::default() };
         let router = Router::new()
             .route("/rest/v1/rpc/{function}", post(call))
             .layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024))
@@ -100,7 +101,7 @@ async fn call(State(layer): State<Layer>, Path(function): Path<String>, headers:
         Some(Fault::After(..) | Fault::Silence) | None => {}
     }
     let answer = match role(&headers) {
-        Ok(role) => run(&layer.pool, role, &function, &body).await,
+        Ok(role) => run(&layer.sessions, role, &function, &body).await,
         Err(refusal) => return *refusal,
     };
     match fault {
@@ -140,47 +141,58 @@ fn role(headers: &HeaderMap) -> Result<&'static str, Box<Response>> {
     Ok(role)
 }
 
-async fn run(pool: &PgPool, role: &str, function: &str, body: &[u8]) -> Response {
+async fn run(sessions: &Sessions, role: &str, function: &str, body: &[u8]) -> Response {
     let Ok(Value::Object(arguments)) = serde_json::from_slice(body) else {
         let body = json!({"code": "PGRST102", "message": "Empty or invalid json", "details": null, "hint": null});
         return reply(400, body.to_string());
     };
-    match transaction(pool, role, function, &Value::Object(arguments)).await {
+    match transaction(sessions, role, function, &Value::Object(arguments)).await {
         Ok(Some(answer)) => reply(200, answer.to_string()),
         Ok(None) => {
             let message = format!("Could not find the function public.{function} in the schema cache");
             reply(404, json!({"code": "PGRST202", "message": message, "details": null, "hint": null}).to_string())
         }
-        Err(sqlx::Error::Database(fault)) => {
-            let code = fault.code().unwrap_or_default().into_owned();
-            let body = json!({"code": code, "message": fault.message(), "details": null, "hint": null});
-            reply(status_of(&code, role), body.to_string())
-        }
         Err(error) => {
-            let body = json!({"code": "PGRST001", "message": error.to_string(), "details": null, "hint": null});
-            reply(503, body.to_string())
+            let (status, code, message) = match error.as_db_error() {
+                Some(fault) => (status_of(fault.code().code(), role), fault.code().code(), fault.message().to_owned()),
+                None => (503, "PGRST001", error.to_string()),
+            };
+            reply(status, json!({"code": code, "message": message, "details": null, "hint": null}).to_string())
         }
     }
 }
 
 /// Runs the call as PostgREST does; `None` when no function has these arguments.
-async fn transaction(pool: &PgPool, role: &str, function: &str, arguments: &Value) -> sqlx::Result<Option<Value>> {
-    let mut transaction = pool.begin().await?;
-    let found = sqlx::query(
-        "SELECT coalesce(p.proargnames, '{}') AS names,
-                array(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) t) AS types
-         FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proname = $1",
-    )
-    .bind(function)
-    .fetch_optional(&mut *transaction)
-    .await?;
-    let Some(found) = found else { return Ok(None) };
+async fn transaction(
+    sessions: &Sessions,
+    role: &str,
+    function: &str,
+    arguments: &Value,
+) -> Result<Option<Value>, Error> {
+    let mut transaction = sessions.begin().await?;
+    let answer = answer(&mut transaction, role, function, arguments).await;
+    // What could not be looked at, or was refused, has changed nothing.
+    let ended = if answer.is_ok() { transaction.commit().await } else { transaction.rollback().await };
+    let answer = answer?;
+    ended.map(|()| answer)
+}
+
+async fn answer(session: &mut Session, role: &str, function: &str, arguments: &Value) -> Result<Option<Value>, Error> {
+    let found = session
+        .ask(
+            "SELECT coalesce(p.proargnames, '{}') AS names,
+                    array(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) t) AS types
+             FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proname = $1",
+            &[(&function, Type::TEXT)],
+        )
+        .await?;
+    let Some(found) = found.first() else { return Ok(None) };
     let (names, types): (Vec<String>, Vec<String>) = (found.try_get("names")?, found.try_get("types")?);
     let given: Vec<&String> = arguments.as_object().map(|fields| fields.keys().collect()).unwrap_or_default();
     if given.len() != names.len() || !names.iter().all(|name| given.contains(&name)) {
         return Ok(None);
     }
-    sqlx::raw_sql(AssertSqlSafe(format!("SET LOCAL ROLE {role}"))).execute(&mut *transaction).await?;
+    session.execute(format!("SET LOCAL ROLE {role}")).await?;
     let passed: Vec<String> = names.iter().map(|name| format!("\"{name}\" => _.\"{name}\"")).collect();
     let columns: Vec<String> = names.iter().zip(&types).map(|(name, kind)| format!("\"{name}\" {kind}")).collect();
     let from = if names.is_empty() {
@@ -189,9 +201,9 @@ async fn transaction(pool: &PgPool, role: &str, function: &str, arguments: &Valu
         format!("FROM jsonb_to_record($1::jsonb) AS _({})", columns.join(", "))
     };
     let statement = format!("SELECT to_jsonb(public.\"{function}\"({})) {from}", passed.join(", "));
-    let answer = sqlx::query_scalar(AssertSqlSafe(statement)).bind(arguments).fetch_one(&mut *transaction).await?;
-    transaction.commit().await?;
-    Ok(Some(answer))
+    let arguments = arguments.to_string();
+    let rows = session.ask(statement, &[(&JsonText(&arguments), Type::JSONB)]).await?;
+    rows.first().expect("a row").try_get::<_, Json<Value>>(0).map(|Json(answer)| Some(answer))
 }
 
 /// The status for a PostgreSQL error code, from PostgREST's table.

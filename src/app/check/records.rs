@@ -12,7 +12,7 @@ use crate::inbox;
 use crate::ledger::postgres::PostgresConfig;
 use crate::ledger::report::{LeftToBuild, RecurringLine, StateOfRecord};
 use crate::ledger::{LedgerError, LedgerErrorKind};
-use crate::outbound::postgres_address;
+use crate::postgres::Address;
 use crate::telemetry::health::Level;
 
 const NAME: &str = "ledger";
@@ -114,7 +114,7 @@ async fn waiting(config: &Config) -> Option<u64> {
 
 /// What a database is told to be whose machine is there while nothing listens.
 async fn stopped(config: &Config, error: &LedgerError) -> Option<Diagnosis> {
-    let place = config.ledger.database().and_then(|url| postgres_address::place(url.expose()));
+    let place = config.ledger.database().and_then(|url| Address::read(url.expose()).ok()?.place());
     let place = place.filter(|_| error.kind == LedgerErrorKind::Unavailable && is_refused(error))?;
     let waiting = match waiting(config).await {
         Some(1) => "; 1 entry waits and goes on by itself".to_owned(),

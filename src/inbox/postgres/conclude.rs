@@ -19,6 +19,7 @@ use super::{BIGINTS, Core, TEXTS, millis, text};
 use crate::domain::ids::{EntryId, EventId, ProcessId};
 use crate::domain::outcome::Awaited;
 use crate::domain::trace::TraceContext;
+use crate::postgres::Parameter;
 
 /// Time after which another gateway asks about a process whose own does not.
 const TAKE_OVER: Duration = Duration::from_secs(10);
@@ -245,7 +246,7 @@ impl Core {
         let codes: Vec<&str> = ends.iter().map(|(_, _, end)| end.code).collect();
         let reasons: Vec<Option<Cow<'_, str>>> = ends.iter().map(|(_, _, end)| end.reason.map(text)).collect();
         let statement = if survives { end!(durable!()) } else { end!(forgettable!()) };
-        let parameters: [super::link::Parameter<'_>; 7] = [
+        let parameters: [Parameter<'_>; 7] = [
             (&self.time(), Type::INT8),
             (&ids, BIGINTS),
             (&tokens, BIGINTS),
@@ -273,7 +274,7 @@ impl Core {
         let reasons: Vec<Option<Cow<'_, str>>> = waits.iter().map(|(_, _, wait)| wait.reason.map(text)).collect();
         let processes: Vec<Option<&str>> = waits.iter().map(|(_, _, wait)| wait.process).collect();
         let statement = if survives { wait!(durable!()) } else { wait!(forgettable!()) };
-        let parameters: [super::link::Parameter<'_>; 12] = [
+        let parameters: [Parameter<'_>; 12] = [
             (&self.time(), Type::INT8),
             (&ids, BIGINTS),
             (&tokens, BIGINTS),
@@ -292,7 +293,7 @@ impl Core {
     }
 
     pub(in crate::inbox) async fn submitted(&self, limit: u32) -> Result<Vec<SubmittedProcess>, InboxError> {
-        let take_over: [super::link::Parameter<'_>; 4] = [
+        let take_over: [Parameter<'_>; 4] = [
             (&self.time(), Type::INT8),
             (&self.run, Type::INT8),
             (&millis(TAKE_OVER), Type::INT8),

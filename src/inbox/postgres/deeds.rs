@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::schema::{durable, now};
 use super::{Core, millis, number_of, text};
 use crate::domain::clock::Timestamp;
+use crate::postgres::Parameter;
 
 /// The table. Databases of earlier releases lack it until it is first needed.
 pub(super) const CREATE: &str = "
@@ -67,7 +68,7 @@ impl Core {
         let clean = |given: &Option<String>| given.as_deref().map(|given| text(given).into_owned());
         let (who, what, peer, result, note) = (text(who), text(what), clean(peer), clean(result), clean(note));
         let (time, kept, most) = (self.time(), millis(DEEDS_KEPT), number_of(DEEDS_MAX));
-        let parameters: [super::link::Parameter<'_>; 14] = [
+        let parameters: [Parameter<'_>; 14] = [
             (&time, Type::INT8),
             (&number, Type::INT8),
             (&&*who, Type::TEXT),

@@ -1,12 +1,12 @@
 //! What can go wrong with a statement, and what is known of its effect then.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
 use super::super::error::{Cause, InboxError};
+use crate::postgres::chain;
 
 /// Why a statement has no answer.
 #[derive(Clone, Debug)]
@@ -104,15 +104,4 @@ impl From<Fault> for InboxError {
     fn from(fault: Fault) -> Self {
         fault.error
     }
-}
-
-fn chain(error: &tokio_postgres::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -19,6 +19,7 @@ use super::{BIGINTS, Core, Time, millis};
 use crate::domain::ids::{EndpointName, EntryId, EventId};
 use crate::domain::outcome::{Awaited, ProblemCode};
 use crate::domain::trace::TraceContext;
+use crate::postgres::Parameter;
 
 /// How long leases look only behind the mark below which nothing was due.
 const MARK_FOR: Duration = Duration::from_secs(2);
@@ -94,7 +95,7 @@ impl Core {
         let (count, bytes) = (count(request.entries_max), count(request.bytes_max));
         let token = draw_token();
         let mark = self.mark.low();
-        let parameters: [super::link::Parameter<'_>; 6] = [
+        let parameters: [Parameter<'_>; 6] = [
             (&self.time(), Type::INT8),
             (&count, Type::INT8),
             (&bytes, Type::INT8),

@@ -1,4 +1,4 @@
-//! A few connections to the database, and how a statement is given to one of them.
+//! How a statement is given to one of a few connections to the database.
 //!
 //! A statement is answered within a deadline or its connection is dropped, never cancelled: a commit that is cancelled while it
 //! waits for a standby reads as a success. A server that yields to another transaction is asked again.
@@ -7,15 +7,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tokio_postgres::Config;
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
 use super::super::error::InboxError;
 use super::super::stats::WriterStats;
 use super::fault::{Fault, Unknown};
-use super::link::{Answer, Link, Parameter, Tls};
+use crate::postgres::{Link, Parameter, Place, Pool};
 
 /// Wait before another connection is tried after one was refused.
 const RECONNECT: Duration = Duration::from_millis(250);
@@ -36,20 +35,25 @@ const STORES_ELSEWHERE: &str = "
 
 /// How connections are made and used.
 pub(super) struct LinkOptions {
-    pub(super) config: Config,
-    pub(super) tls: Tls,
-    /// Most connections at once.
-    pub(super) connections: usize,
+    pub(super) pool: Pool,
     /// Longest wait for the answer to a statement, connecting included.
     pub(super) deadline: Duration,
     /// Whether a server is taken that loses commits when the power fails.
     pub(super) allows_unsafe: bool,
 }
 
+/// What a statement came to.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) rows: Vec<Row>,
+    /// The server warned of something: whether the statement is as durable as it should be is not known.
+    pub(super) has_warned: bool,
+    /// The statement may have run once before, with an answer that was lost.
+    pub(super) is_again: bool,
+}
+
 pub(super) struct Links {
     options: LinkOptions,
-    places: Semaphore,
-    idle: Mutex<Vec<Link>>,
     /// When the database last refused or dropped a connection, so that not every caller runs into it.
     refused: Mutex<Option<(Instant, Fault)>>,
     stats: Arc<WriterStats>,
@@ -57,34 +61,33 @@ pub(super) struct Links {
 
 impl Links {
     pub(super) fn new(options: LinkOptions, stats: Arc<WriterStats>) -> Self {
-        let places = Semaphore::new(options.connections.max(1));
-        Self { options, places, idle: Mutex::default(), refused: Mutex::default(), stats }
+        Self { options, refused: Mutex::default(), stats }
     }
 
     /// Runs a statement that changes nothing, or that may be run twice: a connection that turns out to be dead is replaced once.
     pub(super) async fn run(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Answer, Fault> {
         let started = Instant::now();
         let run = async {
-            let _place = self.places.acquire().await.map_err(|_| Fault::closed())?;
+            let place = self.options.pool.place().await.map_err(|_| Fault::closed())?;
             let mut is_again = false;
             let mut conflicts = 0;
             loop {
-                let (mut link, is_fresh) = match self.idle() {
+                let (mut link, is_fresh) = match place.idle().await {
                     Some(link) => (link, false),
-                    None => (self.connect().await?, true),
+                    None => (self.connect(&place).await?, true),
                 };
                 match link.run(statement, parameters).await {
                     Ok(answer) => {
-                        self.keep(link);
-                        return Ok(Answer { is_again, ..answer });
+                        place.keep(link);
+                        return Ok(Answer { rows: answer.rows, has_warned: answer.has_warned, is_again });
                     }
                     Err(error) => match error.code() {
                         Some(code) if conflicts < CONFLICTS_MAX && is_conflict(code) => {
                             conflicts += 1;
-                            self.keep(link);
+                            place.keep(link);
                         }
                         Some(code) if !ends_connection(code) => {
-                            self.keep(link);
+                            place.keep(link);
                             return Err(Fault::of(&error));
                         }
                         // A pooler or a server that restarted leaves dead connections behind.
@@ -109,32 +112,22 @@ impl Links {
     /// Runs statements without parameters, in a transaction.
     pub(super) async fn run_all(&self, statements: &str) -> Result<(), Fault> {
         let run = async {
-            let _place = self.places.acquire().await.map_err(|_| Fault::closed())?;
-            let mut link = self.connect().await?;
+            let place = self.options.pool.place().await.map_err(|_| Fault::closed())?;
+            let mut link = self.connect(&place).await?;
             link.run_all(statements).await.map_err(|error| Fault::of(&error))
         };
         let deadline = self.options.deadline;
         tokio::time::timeout(deadline, run).await.unwrap_or_else(|_| Err(Fault::late(deadline)))
     }
 
-    fn idle(&self) -> Option<Link> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        std::iter::from_fn(|| idle.pop()).find(|link| !link.is_closed())
-    }
-
-    fn keep(&self, link: Link) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
-    }
-
-    async fn connect(&self) -> Result<Link, Fault> {
+    async fn connect(&self, place: &Place<'_>) -> Result<Link, Fault> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((since, fault)) = refused
             && since.elapsed() < RECONNECT
         {
             return Err(fault);
         }
-        let LinkOptions { config, tls, .. } = &self.options;
-        let mut link = Link::connect(config, tls).await.map_err(|error| self.note(Fault::of(&error)))?;
+        let mut link = place.connect().await.map_err(|error| self.note(Fault::of(&error)))?;
         if !self.options.allows_unsafe {
             refuse_unsafe(&mut link).await.map_err(|fault| self.note(fault))?;
         }

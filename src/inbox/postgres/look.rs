@@ -24,6 +24,7 @@ use super::{BIGINTS, Core, TEXTS, number_of};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
 use crate::domain::outcome::Awaited;
+use crate::postgres::Parameter;
 
 /// Rows that a count reads; beyond it is an estimate.
 const COUNTED_MAX: i64 = 10_000;
@@ -114,7 +115,7 @@ impl Core {
             "{REPORTS} WHERE e.id {compare} $1 {place} AND (cardinality($3::bigint[]) >= 0 OR cardinality($4::text[]) >= 0)
              ORDER BY e.id {order} LIMIT $2"
         );
-        let parameters: [super::link::Parameter<'_>; 4] =
+        let parameters: [Parameter<'_>; 4] =
             [(&start, Type::INT8), (&rows_max, Type::INT8), (&named, BIGINTS), (&selection.events, TEXTS)];
         let rows = self.links.run(&statement, &parameters).await?.rows;
         let (mut found, mut last, mut bodies) = (Vec::new(), None, 0);

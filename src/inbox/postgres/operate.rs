@@ -14,12 +14,13 @@ use super::super::orders::{DROPS_TOLD_MAX, UntoldDrop};
 use super::super::report::EntryReport;
 use super::super::state::StateName;
 use super::fault::{Fault, Unknown};
-use super::link::Answer;
+use super::links::Answer;
 use super::schema::{durable, now};
 use super::{BIGINTS, Core, TEXTS, number_of, text};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EntryId, EventId};
 use crate::domain::outcome::ProblemCode;
+use crate::postgres::Parameter;
 use crate::stripe::event::Event;
 
 /// Times that an order is given whose effect is not known.
@@ -237,7 +238,7 @@ impl Core {
             let was: Vec<&str> = seen.iter().map(|seen| seen.was.as_str()).collect();
             let numbers = self.numbers.next(seen.len(), self.clock.now());
             let (by, note) = (order.by.as_deref().map(short).map(text), order.note.as_deref().map(short).map(text));
-            let parameters: [super::link::Parameter<'_>; 9] = [
+            let parameters: [Parameter<'_>; 9] = [
                 (&self.time(), Type::INT8),
                 (&ids, BIGINTS),
                 (&states, Type::INT2_ARRAY),
@@ -258,7 +259,7 @@ impl Core {
     async fn order(
         &self,
         statement: &str,
-        parameters: &[super::link::Parameter<'_>],
+        parameters: &[Parameter<'_>],
         numbers: &[i64],
     ) -> Result<Vec<i64>, InboxError> {
         let mut is_sure = true;
@@ -295,7 +296,7 @@ impl Core {
         }
         let (stored, bytes) = fetched.stored_body();
         let (bytes, size) = (bytes.map(number_of), number_of(bytes.unwrap_or(stored.len())));
-        let parameters: [super::link::Parameter<'_>; 4] =
+        let parameters: [Parameter<'_>; 4] =
             [(&entry.0, Type::INT8), (&stored, Type::BYTEA), (&bytes, Type::INT8), (&size, Type::INT8)];
         self.links.run_durably(BODY, &parameters).await?;
         Ok(self.operate(&[entry], order, is_named).await?.pop().unwrap_or(Err(Refusal::Gone)))

@@ -11,6 +11,7 @@ use super::super::retention::{Retention, SWEEP_ROWS_MAX, Swept};
 use super::super::state::StateName;
 use super::schema::now;
 use super::{BIGINTS, Core, millis, number_of};
+use crate::postgres::Parameter;
 
 /// Removes bodies of `$3` states that ended `$2` ago, at most `$4`.
 const BODIES: &str = concat!(
@@ -106,7 +107,7 @@ impl Core {
         keep: std::time::Duration,
     ) -> Result<(usize, usize), InboxError> {
         let states: Vec<i16> = states.iter().filter_map(|state| i16::try_from(state.number()).ok()).collect();
-        let parameters: [super::link::Parameter<'_>; 4] = [
+        let parameters: [Parameter<'_>; 4] = [
             (&self.time(), Type::INT8),
             (&millis(keep), Type::INT8),
             (&states, Type::INT2_ARRAY),

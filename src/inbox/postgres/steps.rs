@@ -13,6 +13,7 @@ use super::fault::Fault;
 use super::schema::{forgettable, now};
 use super::{BIGINTS, Core, TEXTS, millis, text};
 use crate::domain::clock::Timestamp;
+use crate::postgres::Parameter;
 
 /// The table. Databases of earlier releases lack it until it is first needed.
 pub(super) const CREATE: &str = "
@@ -75,7 +76,7 @@ impl Core {
         let codes: Vec<Option<&str>> = steps.iter().map(|(_, step)| step.code).collect();
         let reasons: Vec<Cow<'_, str>> = steps.iter().map(|(_, step)| text(step.reason)).collect();
         let (most, removed) = (i64::from(STEPS_MAX), i64::from(STEPS_REMOVED_MAX));
-        let parameters: [super::link::Parameter<'_>; 8] = [
+        let parameters: [Parameter<'_>; 8] = [
             (&self.time(), Type::INT8),
             (&entries, BIGINTS),
             (&kinds, TEXTS),

@@ -244,9 +244,9 @@ async fn what_an_answer_that_was_lost_did_is_found_out() {
         assert_eq!(fixture.inbox().conclude(vec![(leased.lease, dead)]).await.unwrap(), [Concluded::Done]);
     }
     // Somebody holds the row until the order is on its way to it, so that it is the order's own answer that is lost.
-    let admin = fixture.database.as_ref().unwrap().pool().await;
+    let admin = fixture.database.as_ref().unwrap().sessions();
     let mut holder = admin.begin().await.unwrap();
-    sqlx::query("SELECT 1 FROM gateway_inbox.ended FOR UPDATE").execute(&mut *holder).await.unwrap();
+    holder.execute("SELECT 1 FROM gateway_inbox.ended FOR UPDATE").await.unwrap();
     let (ordering, entries) = (inbox.clone(), vec![receipt.entry()]);
     let mut orders = tokio::task::JoinSet::new();
     orders.spawn(async move {
@@ -255,7 +255,7 @@ async fn what_an_answer_that_was_lost_did_is_found_out() {
         ordering.operate(&selection, &order, false, None).await.unwrap()
     });
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-    until(|| async { sqlx::query_scalar::<_, i64>(waits).fetch_one(&admin).await.unwrap() == 1 }).await;
+    until(|| async { admin.value::<i64>(waits).await.unwrap() == 1 }).await;
     proxy.set(Mode::LoseReplies, 1);
     holder.rollback().await.unwrap();
     let done = orders.join_next().await.unwrap().unwrap();
@@ -347,18 +347,15 @@ async fn nothing_is_acknowledged_that_no_standby_has_whoever_cancels_and_whoever
     let (one, first) = Inbox::shared(&options(&database.url()), Clock::system()).unwrap();
     let (other, second) = Inbox::shared(&options(&database.url()), Clock::system()).unwrap();
     one.prepare().await.unwrap();
-    let admin = database.pool().await;
+    let admin = database.sessions();
     let waiting = || async {
         // Whoever waits for the standby holds its locks, and others wait for those.
         let question = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' OR wait_event_type = 'Lock'";
-        sqlx::query_scalar::<_, i64>(question).fetch_one(&admin).await.unwrap()
+        admin.value::<i64>(question).await.unwrap()
     };
     database.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
     database.run("SELECT pg_reload_conf()").await;
-    until(|| async {
-        sqlx::query_scalar::<_, String>("SHOW synchronous_standby_names").fetch_one(&admin).await.unwrap() == "nobody"
-    })
-    .await;
+    until(|| async { admin.value::<String>("SHOW synchronous_standby_names").await.unwrap() == "nobody" }).await;
     let mut appends = tokio::task::JoinSet::new();
     let appending = one.clone();
     appends.spawn(async move { appending.append(entry("evt_1")).await });

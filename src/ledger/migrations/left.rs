@@ -4,15 +4,15 @@
 //! transactions that are open, not the other way round. A build that is broken off leaves an index that is of no use and still
 //! costs every write; the next run replaces it.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Error, Row};
 
 use super::{fault, is_so, rows};
 use crate::ledger::report::LeftToBuild;
 use crate::ledger::{LedgerError, LedgerErrorKind};
+use crate::postgres::Link;
 
 /// Longest wait for a lock, of which the longest is that for transactions of the app that are open. Nothing waits behind it but other
 /// changes of the table's form, and vacuuming it.
@@ -20,9 +20,6 @@ pub const LOCK_MAX: Duration = Duration::from_mins(5);
 
 /// Longest build: an hour is some hundred million rows.
 const BUILD_MAX: &str = "1h";
-
-/// What the database answers when rows that are to be unique are not.
-const NOT_UNIQUE: &str = "23505";
 
 /// What became of one thing that was left.
 #[derive(Debug)]
@@ -38,14 +35,14 @@ pub enum Built {
 }
 
 /// What is left, in the order in which it is to be done. Nothing where the functions are not there that tell it.
-pub async fn left(connection: &mut PgConnection) -> Result<Vec<LeftToBuild>, LedgerError> {
-    if !is_so(connection, "SELECT pg_catalog.to_regprocedure('gateway.left_to_build()') IS NOT NULL AS answer").await? {
+pub async fn left(link: &mut Link) -> Result<Vec<LeftToBuild>, LedgerError> {
+    if !is_so(link, "SELECT pg_catalog.to_regprocedure('gateway.left_to_build()') IS NOT NULL AS answer").await? {
         return Ok(Vec::new());
     }
-    let read = |row: &PgRow| -> Result<LeftToBuild, sqlx::Error> {
+    let read = |row: &Row| -> Result<LeftToBuild, Error> {
         Ok(LeftToBuild { what: row.try_get("what")?, statement: row.try_get("statement")? })
     };
-    let found = rows(connection, "SELECT what, statement FROM gateway.left_to_build()").await?;
+    let found = rows(link, "SELECT what, statement FROM gateway.left_to_build()").await?;
     found.iter().map(read).collect::<Result<_, _>>().map_err(fault)
 }
 
@@ -55,48 +52,48 @@ pub async fn left(connection: &mut PgConnection) -> Result<Vec<LeftToBuild>, Led
 /// # Errors
 /// When the database does not tell what is left.
 pub async fn build(
-    connection: &mut PgConnection,
+    link: &mut Link,
     lock_max: Duration,
     mut tell: impl FnMut(&LeftToBuild, &Built),
 ) -> Result<(), LedgerError> {
-    let left = left(connection).await?;
+    let left = left(link).await?;
     if left.is_empty() {
         return Ok(());
     }
     // Each by itself: several statements at once would be one transaction.
-    execute(connection, &format!("SET lock_timeout = {}", lock_max.as_millis())).await.map_err(fault)?;
-    execute(connection, &format!("SET statement_timeout = '{BUILD_MAX}'")).await.map_err(fault)?;
+    link.run_all(&format!("SET lock_timeout = {}", lock_max.as_millis())).await.map_err(fault)?;
+    link.run_all(&format!("SET statement_timeout = '{BUILD_MAX}'")).await.map_err(fault)?;
     for one in &left {
-        tell(one, &build_one(connection, lock_max, one).await);
+        tell(one, &build_one(link, lock_max, one).await);
     }
     // A pooler may hand the session to others.
     for setting in ["lock_timeout", "statement_timeout"] {
-        execute(connection, &format!("RESET {setting}")).await.map_err(fault)?;
+        link.run_all(&format!("RESET {setting}")).await.map_err(fault)?;
     }
     Ok(())
 }
 
-async fn build_one(connection: &mut PgConnection, lock_max: Duration, left: &LeftToBuild) -> Built {
+async fn build_one(link: &mut Link, lock_max: Duration, left: &LeftToBuild) -> Built {
     let Some(statement) = &left.statement else { return Built::ByAnother };
-    let Err(error) = execute(connection, statement).await else { return Built::Done };
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(Cow::into_owned);
+    let Err(error) = link.run_all(statement).await else { return Built::Done };
+    let code = error.code().cloned();
     if statement.starts_with("CREATE ") {
         // What is left of it would cost every write. When this fails too, the next run replaces it.
         let leftover = format!("DROP INDEX CONCURRENTLY IF EXISTS public.{}", left.what);
-        drop(execute(connection, &leftover).await);
+        drop(link.run_all(&leftover).await);
     }
-    if code.as_deref() == Some(NOT_UNIQUE) {
+    if code == Some(SqlState::UNIQUE_VIOLATION) {
         Built::NotUnique
     } else {
-        Built::Failed(failed(error, code.as_deref(), lock_max))
+        Built::Failed(failed(error, code.as_ref(), lock_max))
     }
 }
 
-fn failed(error: sqlx::Error, code: Option<&str>, lock_max: Duration) -> LedgerError {
-    let said = error.as_database_error().map(|error| error.message().to_owned());
+fn failed(error: Error, code: Option<&SqlState>, lock_max: Duration) -> LedgerError {
+    let said = error.as_db_error().map(|error| error.message().to_owned());
     let mut error = fault(error);
     error.message = match (code, error.kind) {
-        (Some("55P03"), _) => format!(
+        (Some(&SqlState::LOCK_NOT_AVAILABLE), _) => format!(
             "a transaction has the table for longer than {lock_max:?}: look for it in pg_stat_activity (xact_start), end it, and run \
              `colony-gateway migrate` again"
         ),
@@ -106,8 +103,4 @@ fn failed(error: sqlx::Error, code: Option<&str>, lock_max: Duration) -> LedgerE
         _ => said.unwrap_or(error.message),
     };
     error
-}
-
-async fn execute(connection: &mut PgConnection, statement: &str) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop)
 }

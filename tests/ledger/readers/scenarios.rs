@@ -8,7 +8,6 @@ use colony_gateway::ledger::report::Reports;
 use colony_gateway::ledger::{Ledger, Outcome};
 use colony_gateway::revenue::rows::{BindingKind, ClaimRank, SubscriptionRow};
 use colony_gateway::revenue::verdict::Verdict;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{Seen, seen};
 use crate::generations::Generation;
@@ -31,8 +30,8 @@ impl Site {
         database.set_time_zone("America/Toronto").await;
         database.run(&generation.tables()).await;
         database.run(&(generation.user(USER) + &generation.user(OTHER))).await;
-        let pool = database.pool().await;
-        migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
+        let pool = database.sessions();
+        migrate(&mut *pool.session().await).await.unwrap();
         pool.close().await;
         let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(database.url()))).unwrap();
         Self { generation, database, ledger }
@@ -52,8 +51,8 @@ impl Site {
     }
 
     async fn value(&self, statement: &str) -> String {
-        let pool = self.database.pool().await;
-        let value: Option<String> = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&pool).await.unwrap();
+        let pool = self.database.sessions();
+        let value: Option<String> = pool.value(statement).await.unwrap();
         pool.close().await;
         value.unwrap_or_else(|| "null".to_owned())
     }
@@ -282,9 +281,9 @@ async fn a_trigger_that_refuses_and_a_locked_table_do_not_hold_the_truth_back() 
         assert_eq!(lines[0].user_id.as_deref(), Some(USER), "{generation:?}");
         site.database.run("DROP TRIGGER refuse ON user_profiles").await;
 
-        let pool = site.database.pool().await;
+        let pool = site.database.sessions();
         let mut holder = pool.begin().await.unwrap();
-        sqlx::raw_sql("LOCK TABLE public.user_profiles").execute(&mut *holder).await.unwrap();
+        holder.execute("LOCK TABLE public.user_profiles").await.unwrap();
         site.apply(&[subscribe("evt_3", 2, "sub_1", "active", tier("gold"))]).await;
         assert_eq!(site.ledger.subscriptions(1).await.unwrap()[0].tier.as_deref(), Some("gold"));
         holder.rollback().await.unwrap();
@@ -341,7 +340,7 @@ async fn users_read_their_own_rows_and_write_none_of_the_platforms() {
         site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "canceled", |_| {})]).await;
         assert_eq!(site.seen(OTHER).await.statuses, Vec::<String>::new(), "{generation:?}");
         let own = format!("(SELECT count(*) FROM subscriptions WHERE user_id = '{USER}')");
-        let pool = site.database.pool().await;
+        let pool = site.database.sessions();
         let tries = [
             format!("UPDATE subscriptions SET status = 'active' WHERE user_id = '{USER}' RETURNING status"),
             format!("DELETE FROM subscriptions WHERE user_id = '{USER}' RETURNING status"),
@@ -357,13 +356,11 @@ async fn users_read_their_own_rows_and_write_none_of_the_platforms() {
         for attempt in tries {
             for user in [USER, OTHER] {
                 let mut transaction = pool.begin().await.unwrap();
-                sqlx::raw_sql(AssertSqlSafe(format!(
-                    "SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claim.sub = '{user}'"
-                )))
-                .execute(&mut *transaction)
-                .await
-                .unwrap();
-                let done = sqlx::query(AssertSqlSafe(attempt.clone())).fetch_all(&mut *transaction).await;
+                transaction
+                    .execute(format!("SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claim.sub = '{user}'"))
+                    .await
+                    .unwrap();
+                let done = transaction.rows(attempt.clone()).await;
                 assert!(done.is_err() || done.is_ok_and(|rows| rows.is_empty()), "{generation:?} {user}: {attempt}");
             }
         }
@@ -374,7 +371,7 @@ async fn users_read_their_own_rows_and_write_none_of_the_platforms() {
 #[tokio::test]
 async fn a_projection_that_is_off_writes_nothing_and_one_that_is_on_without_its_table_says_so() {
     let site = Site::of(Generation::Third).await;
-    let mut connection = PgConnection::connect_with(&site.database.options()).await.unwrap();
+    let mut connection = site.database.session().await;
     for projection in PublicTable::ALL {
         set(&mut connection, projection, Mode::Off).await.unwrap();
     }
@@ -390,7 +387,7 @@ async fn a_projection_that_is_off_writes_nothing_and_one_that_is_on_without_its_
     assert_eq!(site.seen(USER).await, Seen { active, statuses, ..site.expect("active", Some("silver")) });
 
     let site = Site::of(Generation::First).await;
-    let mut connection = PgConnection::connect_with(&site.database.options()).await.unwrap();
+    let mut connection = site.database.session().await;
     set(&mut connection, PublicTable::SubscriptionTiers, Mode::On).await.unwrap();
     site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "active", |_| {})]).await;
     let fault = site.value("SELECT fault FROM gateway.user_access").await;
@@ -416,7 +413,7 @@ async fn late_payers_are_told_apart_where_that_is_set() {
         let site = Site::of(generation).await;
         site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "past_due", |_| {})]).await;
         assert_eq!(site.seen(USER).await, site.expect("active", Some("silver")), "{generation:?}");
-        let mut connection = PgConnection::connect_with(&site.database.options()).await.unwrap();
+        let mut connection = site.database.session().await;
         set_late_payers(&mut connection, LatePayers::PastDue).await.unwrap();
         refresh(&mut connection).await.unwrap();
         assert_eq!(site.seen(USER).await, site.expect("past_due", Some("silver")), "{generation:?}");
@@ -463,7 +460,7 @@ async fn a_row_of_another_with_a_users_stripe_id_takes_nothing_from_the_user() {
                  VALUES ('{OTHER}', '{USER}', 'active', {id}) RETURNING status"
             )
         };
-        let pool = site.database.pool().await;
+        let pool = site.database.sessions();
         let as_other = format!("SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claim.sub = '{OTHER}'");
         for (statement, may) in [
             (forged("NULL"), true),
@@ -474,8 +471,8 @@ async fn a_row_of_another_with_a_users_stripe_id_takes_nothing_from_the_user() {
             ),
         ] {
             let mut transaction = pool.begin().await.unwrap();
-            sqlx::raw_sql(AssertSqlSafe(as_other.clone())).execute(&mut *transaction).await.unwrap();
-            let done = sqlx::query(AssertSqlSafe(statement.clone())).execute(&mut *transaction).await;
+            transaction.execute(as_other.clone()).await.unwrap();
+            let done = transaction.execute(statement.clone()).await;
             assert_eq!(done.is_ok(), may, "{generation:?}: {statement}: {done:?}");
             if may {
                 transaction.commit().await.unwrap();
@@ -511,8 +508,8 @@ async fn fan_rows_that_users_could_write_before_the_guards_are_no_evidence() {
                  VALUES ('{USER}', '{OTHER}', 'active', 'sub_1')"
             ))
             .await;
-        let pool = database.pool().await;
-        migrate(&mut pool.acquire().await.unwrap()).await.unwrap();
+        let pool = database.sessions();
+        migrate(&mut *pool.session().await).await.unwrap();
         let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(database.url()))).unwrap();
         let site = Site { generation: Generation::First, database, ledger };
         site.apply(&[checkout("evt_1", 0), subscribe("evt_2", 1, "sub_1", "active", |_| {})]).await;

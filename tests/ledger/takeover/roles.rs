@@ -123,8 +123,8 @@ async fn each_role_reaches_what_is_its_own_and_what_an_old_policy_opens_is_named
         let database = Database::create(Flavour::Supabase).await;
         database.run(&generation.tables()).await;
         database.run(&(1..=3).map(|number| generation.user(&user(number))).collect::<String>()).await;
-        let pool = database.pool().await;
-        migrate_in_shadow(&mut pool.acquire().await.unwrap()).await.unwrap();
+        let pool = database.sessions();
+        migrate_in_shadow(&mut *pool.session().await).await.unwrap();
         let site = Site { generation, database };
         let shadow = site.ledger(true);
         let story = [told("evt_1", 1, 1, "canceled", "silver"), told("evt_2", 1, 2, "active", "gold")];
@@ -137,14 +137,14 @@ async fn each_role_reaches_what_is_its_own_and_what_an_old_policy_opens_is_named
             for (role, number) in ROLES {
                 let mut transaction = pool.begin().await.unwrap();
                 let subject = if number == 0 { String::new() } else { user(number) };
-                sqlx::raw_sql(AssertSqlSafe(format!(
-                    "SET LOCAL ROLE {role}; SET LOCAL request.jwt.claim.sub = '{subject}';
+                transaction
+                    .execute(format!(
+                        "SET LOCAL ROLE {role}; SET LOCAL request.jwt.claim.sub = '{subject}';
                      SET LOCAL request.jwt.claim.role = '{role}'"
-                )))
-                .execute(&mut *transaction)
-                .await
-                .unwrap();
-                let done = sqlx::query(AssertSqlSafe(statement.clone())).fetch_all(&mut *transaction).await;
+                    ))
+                    .await
+                    .unwrap();
+                let done = transaction.rows(statement.clone()).await;
                 line += &done.map_or_else(|_| " no".to_owned(), |rows| format!(" {}", rows.len()));
             }
             found.push(line);

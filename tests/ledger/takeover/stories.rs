@@ -119,8 +119,8 @@ async fn nine_users_have_what_they_pay_for_after_each_step() {
         let database = Database::create(Flavour::Supabase).await;
         database.run(&generation.tables()).await;
         database.run(&by_the_predecessor(generation)).await;
-        let pool = database.pool().await;
-        migrate_in_shadow(&mut pool.acquire().await.unwrap()).await.unwrap();
+        let pool = database.sessions();
+        migrate_in_shadow(&mut *pool.session().await).await.unwrap();
         pool.close().await;
         let site = Site { generation, database };
         let (shadow, live) = (site.ledger(true), site.ledger(false));

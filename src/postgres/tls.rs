@@ -1,54 +1,85 @@
-//! TLS to the inbox's database, with as much proof of who answers as the URL asks for.
+//! TLS to a database, with as much proof of who answers as the URL asks for.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::io;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use crate::outbound::database_address::Proof;
+use super::address::{Address, Pem, Proof};
+use super::stream::Tls;
 
-/// Settings of TLS for one database.
-///
-/// # Errors
-/// What is wrong with the authorities to believe.
-pub(super) fn settings(proof: Proof, roots: Option<&PathBuf>) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let verifier: Arc<dyn ServerCertVerifier> = match proof {
-        Proof::None => Arc::new(Anybody(provider)),
-        Proof::Authority | Proof::Name => {
-            let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities(roots)?), provider)
-                .build()
-                .map_err(|error| format!("no authority vouches for servers here: {error}"))?;
-            match proof {
-                Proof::Authority => Arc::new(AnyName(inner)),
-                Proof::None | Proof::Name => inner,
-            }
-        }
-    };
-    Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
+/// Why there can be no TLS as the URL wants it.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("{which} {pem:?} cannot be read: {source}")]
+    Unreadable {
+        which: &'static str,
+        pem: Pem,
+        #[source]
+        source: pem::Error,
+    },
+    #[error("no authority vouches for servers here: name one with sslrootcert, or install the system's ({0})")]
+    NoAuthority(String),
+    #[error("TLS cannot be set up as the URL wants it: {0}")]
+    Unusable(#[from] Error),
 }
 
-/// The authorities of a file, or the system's.
-fn authorities(file: Option<&PathBuf>) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    match file {
-        None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
-        Some(file) => {
-            let cannot = |error: &dyn std::fmt::Display| format!("sslrootcert {}: {error}", file.display());
-            let certificates = CertificateDer::pem_file_iter(file).map_err(|error| cannot(&error))?;
-            let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(|error| cannot(&error))?;
-            roots.add_parsable_certificates(certificates)
+/// TLS for one database. Files are read now, and not again.
+///
+/// # Errors
+/// What is wrong with the authorities to believe, or with the gateway's own certificate.
+pub(super) fn settings(address: &Address) -> Result<Tls, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let verifier: Arc<dyn ServerCertVerifier> = match address.proof() {
+        Proof::None => Arc::new(Anybody(provider)),
+        proof @ (Proof::Authority | Proof::Name) => {
+            let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities(address.roots())?), provider)
+                .build()
+                .map_err(|error| TlsError::NoAuthority(error.to_string()))?;
+            if proof == Proof::Authority { Arc::new(AnyName(inner)) } else { inner }
         }
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let config = match address.identity() {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = certificates("sslcert", certificate)?;
+            let unreadable = |source| TlsError::Unreadable { which: "sslkey", pem: key.clone(), source };
+            let key = PrivateKeyDer::from_pem_slice(&contents(key).map_err(unreadable)?).map_err(unreadable)?;
+            builder.with_client_auth_cert(chain, key)?
+        }
+    };
+    Ok(Tls(Arc::new(config)))
+}
+
+/// Those that are named, or the system's.
+fn authorities(named: Option<&Pem>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    match named {
+        None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
+        Some(pem) => roots.add_parsable_certificates(certificates("sslrootcert", pem)?),
+    };
     Ok(roots)
+}
+
+fn certificates(which: &'static str, pem: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unreadable = |source| TlsError::Unreadable { which, pem: pem.clone(), source };
+    let contents = contents(pem).map_err(unreadable)?;
+    CertificateDer::pem_slice_iter(&contents).collect::<Result<_, _>>().map_err(unreadable)
+}
+
+fn contents(pem: &Pem) -> Result<Cow<'_, [u8]>, pem::Error> {
+    match pem {
+        Pem::Text(text) => Ok(Cow::Borrowed(text.as_bytes())),
+        Pem::File(path) => std::fs::read(path).map(Cow::Owned).map_err(|error: io::Error| pem::Error::Io(error)),
+    }
 }
 
 /// Takes any server, as `sslmode=require` has it.
@@ -133,3 +164,6 @@ impl ServerCertVerifier for AnyName {
         self.0.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

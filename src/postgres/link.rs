@@ -1,0 +1,167 @@
+//! One connection to a database, used for one call at a time.
+//!
+//! A statement goes with its parameters in one trip and without a name, so that a pooler may give each to another server process.
+//! Warnings are seen: a commit that was cancelled while it waited for a standby is told as a success with a warning, and as
+//! nothing else. All of an answer is read: its rows come before the commit, its end after.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use tokio::time::Instant;
+use tokio_postgres::error::Severity;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{AsyncMessage, Client, Connection, Error, Row, Socket};
+
+use super::address::Address;
+use super::stream::{Encrypted, Tls};
+use super::tls::{self, TlsError};
+
+/// A parameter with its type.
+pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// A connection. Nothing drives it but the call that runs.
+pub struct Link {
+    client: Client,
+    connection: Connection<Socket, Encrypted<Socket>>,
+    /// A call was given up or failed for another reason than its statement: what is read next may be its answer.
+    is_spoiled: bool,
+    /// When it was made.
+    pub(super) made: Instant,
+    /// When its last call ended.
+    pub(super) rested: Instant,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("is_spoiled", &self.is_spoiled).finish_non_exhaustive()
+    }
+}
+
+/// What a statement came to.
+#[derive(Debug)]
+pub struct Answer {
+    pub rows: Vec<Row>,
+    /// The server warned of something: whether the statement is as durable as it should be is not known.
+    pub has_warned: bool,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Driver(#[from] Error),
+}
+
+impl Link {
+    /// Connects to a database whose settings of TLS are used once.
+    pub async fn open(address: &Address) -> Result<Self, ConnectError> {
+        Ok(Self::connect(address, &tls::settings(address)?).await?)
+    }
+
+    pub(super) async fn connect(address: &Address, tls: &Tls) -> Result<Self, Error> {
+        let (client, connection) = address.config().connect(tls.clone()).await?;
+        let now = Instant::now();
+        let mut link = Self { client, connection, is_spoiled: false, made: now, rested: now };
+        link.hear().await?;
+        Ok(link)
+    }
+
+    /// Reads what has come without having been asked for. What a server warns of when a connection begins (another version of
+    /// collations) says nothing about any statement, nor does what it says between two of them.
+    async fn hear(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| {
+            loop {
+                match self.connection.poll_message(cx) {
+                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                    Poll::Ready(None) | Poll::Pending => return Poll::Ready(Ok(())),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether another call may be made, as far as can be told without asking the server: it has not hung up.
+    pub async fn is_usable(&mut self) -> bool {
+        !self.is_closed() && self.hear().await.is_ok() && !self.is_closed()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_spoiled || self.client.is_closed()
+    }
+
+    /// Runs one statement. When its future is dropped before its end, the link is of no use any more.
+    pub async fn run(&mut self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Answer, Error> {
+        self.is_spoiled = true;
+        let Self { client, connection, .. } = self;
+        let mut has_warned = false;
+        let rows = drive(connection, client.query_typed(statement, parameters), &mut has_warned).await;
+        self.ended(rows).map(|rows| Answer { rows, has_warned })
+    }
+
+    /// Runs one statement without parameters, for its rows.
+    pub async fn rows(&mut self, statement: &str) -> Result<Vec<Row>, Error> {
+        Ok(self.run(statement, &[]).await?.rows)
+    }
+
+    /// Runs statements without parameters, in one transaction unless they say otherwise; rows are dropped.
+    pub async fn run_all(&mut self, statements: &str) -> Result<(), Error> {
+        self.is_spoiled = true;
+        let Self { client, connection, .. } = self;
+        let done = drive(connection, client.batch_execute(statements), &mut false).await;
+        self.ended(done)
+    }
+
+    /// What the server says of a statement leaves the link as good as it was.
+    fn ended<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        let severity = |error: &Error| error.as_db_error().and_then(tokio_postgres::error::DbError::parsed_severity);
+        self.is_spoiled = result.as_ref().is_err_and(|error| severity(error) != Some(Severity::Error));
+        result
+    }
+
+    /// Takes leave of the server.
+    pub async fn close(self) {
+        let is_over = self.is_closed();
+        let Self { client, mut connection, .. } = self;
+        drop(client);
+        if !is_over {
+            // However it ends, it is over.
+            while let Some(Ok(_)) = poll_fn(|cx| connection.poll_message(cx)).await {}
+        }
+    }
+}
+
+/// Lets a call have its answer, and notes whether the server warned meanwhile.
+async fn drive<T>(
+    connection: &mut Connection<Socket, Encrypted<Socket>>,
+    call: impl Future<Output = Result<T, Error>>,
+    has_warned: &mut bool,
+) -> Result<T, Error> {
+    let mut call = pin!(call);
+    loop {
+        let ended = tokio::select! {
+            biased;
+            message = poll_fn(|cx| connection.poll_message(cx)) => match message {
+                Some(Ok(AsyncMessage::Notice(notice))) => {
+                    *has_warned |= notice.parsed_severity() == Some(Severity::Warning);
+                    continue;
+                }
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => Some(error),
+                None => None,
+            },
+            answer = &mut call => return answer,
+        };
+        // The answer may have come before the end, and says more than that there is one.
+        let last = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+        return match (last, ended) {
+            (Poll::Ready(answer), _) => answer,
+            (Poll::Pending, Some(error)) => Err(error),
+            (Poll::Pending, None) => call.await,
+        };
+    }
+}
