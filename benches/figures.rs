@@ -42,6 +42,10 @@ mod profile;
 mod report;
 #[path = "figures/requests.rs"]
 mod requests;
+#[path = "figures/shared.rs"]
+mod shared;
+#[path = "figures/shared_store.rs"]
+mod shared_store;
 #[path = "figures/start.rs"]
 mod start;
 #[path = "figures/throughput.rs"]
@@ -82,6 +86,8 @@ enum Rows {
     Start,
     /// Resident memory.
     Memory,
+    /// The inbox in PostgreSQL.
+    Shared,
 }
 
 /// What `cargo bench --bench figures -- …` takes.
@@ -188,6 +194,7 @@ fn main() -> anyhow::Result<()> {
             Rows::Append => append::rows(&bench),
             Rows::Start => start::rows(&bench),
             Rows::Memory => memory::rows(&bench),
+            Rows::Shared => shared::rows(&bench),
         };
         for row in measured.with_context(|| format!("{rows:?}"))? {
             eprintln!("{}", row.line());

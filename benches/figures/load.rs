@@ -50,13 +50,27 @@ impl Closed {
 /// # Errors
 /// When one is not acknowledged.
 pub(crate) fn closed(bench: &Bench, address: SocketAddr, time: Duration) -> anyhow::Result<Closed> {
+    closed_by(bench, &[address], CONNECTIONS, time)
+}
+
+/// As [`closed`], with so many connections, shared out among servers.
+///
+/// # Errors
+/// When one is not acknowledged.
+pub(crate) fn closed_by(
+    bench: &Bench,
+    addresses: &[SocketAddr],
+    connections: usize,
+    time: Duration,
+) -> anyhow::Result<Closed> {
+    let places: Vec<SocketAddr> = addresses.iter().copied().cycle().take(connections).collect();
     // One thread for all connections: more of them would take the cores from the server.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let begun = bench.clock.instant();
     let end = begun + time;
     let acknowledged = runtime.block_on(async {
         let mut connections = JoinSet::new();
-        for _ in 0..CONNECTIONS {
+        for address in places {
             connections.spawn(post(Arc::clone(&bench.requests), bench.clock.clone(), address, end));
         }
         let mut acknowledged = 0;

@@ -79,6 +79,19 @@ impl Process {
     /// # Errors
     /// When it does not become ready.
     pub(crate) fn gateway(bench: &Bench, data: &Path, ledger: &Ledger) -> anyhow::Result<Self> {
+        Self::gateway_with(bench, data, ledger, &[])
+    }
+
+    /// As [`Self::gateway`], with more in its environment.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub(crate) fn gateway_with(
+        bench: &Bench,
+        data: &Path,
+        ledger: &Ledger,
+        more: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let path = data.join("gateway.log");
         let log = File::create(&path).context("the log")?;
         let begun = bench.clock.instant();
@@ -86,6 +99,7 @@ impl Process {
             .arg("serve")
             .env_clear()
             .envs(environment(data, ledger))
+            .envs(more.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -18,6 +18,7 @@ mod links;
 mod look;
 mod numbers;
 mod operate;
+mod pace;
 mod retain;
 mod schema;
 mod steps;

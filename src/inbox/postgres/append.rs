@@ -17,6 +17,7 @@ use super::super::entry::{Door, NewEntry, Receipt, Source};
 use super::super::error::InboxError;
 use super::super::state::StateName;
 use super::fault::{Fault, Unknown};
+use super::pace::Pace;
 use super::schema::{durable, now};
 use super::{BIGINTS, Core, TEXTS, text};
 use crate::domain::ids::EntryId;
@@ -90,15 +91,19 @@ const AGAIN: &str = concat!(
 
 /// Stores what arrives, until every handle is gone and all is answered.
 pub(super) async fn run(core: Arc<Core>, mut arrivals: mpsc::Receiver<Arrival>, group_max: usize) {
-    let mut groups = JoinSet::new();
-    let mut is_open = true;
+    let (mut groups, mut pace) = (JoinSet::new(), Pace::default());
+    let (mut is_open, mut on_their_way) = (true, 0_usize);
     while is_open || !groups.is_empty() {
         let mut group = Vec::new();
         tokio::select! {
-            Some(_) = groups.join_next() => {}
+            Some(done) = groups.join_next() => {
+                on_their_way = if groups.is_empty() { 0 } else { on_their_way.saturating_sub(done.unwrap_or(0)) };
+            }
             taken = arrivals.recv_many(&mut group, group_max), if is_open && groups.len() < GROUPS_MAX => {
                 is_open = taken > 0;
                 if is_open {
+                    pace.fill(&mut group, &mut arrivals, on_their_way, group_max).await;
+                    on_their_way += group.len();
                     groups.spawn(answer(Arc::clone(&core), group));
                 }
             }
@@ -106,7 +111,8 @@ pub(super) async fn run(core: Arc<Core>, mut arrivals: mpsc::Receiver<Arrival>, 
     }
 }
 
-async fn answer(core: Arc<Core>, group: Vec<Arrival>) {
+/// Stores a group and answers it. Tells how many were in it.
+async fn answer(core: Arc<Core>, group: Vec<Arrival>) -> usize {
     let (entries, replies): (Vec<NewEntry>, Vec<_>) =
         group.into_iter().map(|Arrival { entry, reply }| (entry, reply)).unzip();
     let receipts = core.store_each(&entries).await;
@@ -114,10 +120,11 @@ async fn answer(core: Arc<Core>, group: Vec<Arrival>) {
     core.stats.appended.fetch_add(stored as u64, Ordering::Relaxed);
     // Whoever asked may have gone; what is committed stays committed.
     replies.into_iter().zip(receipts).for_each(|(reply, receipt)| drop(reply.send(receipt)));
+    entries.len()
 }
 
 /// An event of an endpoint.
-type Key<'a> = (&'a str, &'a str);
+pub(super) type Key<'a> = (&'a str, &'a str);
 
 fn key(entry: &NewEntry) -> Key<'_> {
     (entry.event_id(), entry.endpoint.as_str())
@@ -254,7 +261,7 @@ impl Core {
 
     /// Locks the rows of events that are there, so that they are as durable as a commit can make them. Nothing if the server
     /// warned.
-    async fn lock(&self, keys: &[Key<'_>]) -> Result<Option<HashMap<(String, String), i64>>, Fault> {
+    pub(super) async fn lock(&self, keys: &[Key<'_>]) -> Result<Option<HashMap<(String, String), i64>>, Fault> {
         let (events, endpoints): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
         let answer = self.links.run(LOCK, &[(&events, TEXTS), (&endpoints, TEXTS)]).await?;
         let rows = answer.rows.iter().map(|row| ((row.get(1), row.get(2)), row.get(0)));
