@@ -51,7 +51,7 @@ use std::time::Duration;
 use rusqlite::InterruptHandle;
 use tokio::sync::{Notify, watch};
 
-pub use alerts::AlertGroup;
+pub use alerts::{AlertGroup, MessageTurns};
 pub use awaiting::Suspects;
 pub use conclude::{Concluded, Conclusion, Refused};
 pub use counts::Counts;

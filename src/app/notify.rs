@@ -3,11 +3,14 @@
 //! It looks and never follows, beside the way of an event and of every component: what it is slow with, or cannot find out, holds
 //! up nothing. What people were told of is kept in a file beside the inbox, so that a restart does not tell it again.
 
+mod turns;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::turns::Turns;
 use super::check::keys;
 use crate::config::{Config, ConsoleUrl, NotifyConfig, WatchedFile};
 use crate::dispatch::Context;
@@ -61,6 +64,8 @@ pub(super) fn start(
         reconcile,
         outbox,
         tracker: Tracker::new(config.notify.after, told(&file)),
+        turns: Turns::default(),
+        looks: 0,
         file,
         started: context.instruments.clock.now(),
         problems: BTreeMap::new(),
@@ -114,6 +119,8 @@ struct Watch {
     reconcile: Option<Handle>,
     outbox: Outbox,
     tracker: Tracker,
+    turns: Turns,
+    looks: u64,
     file: PathBuf,
     started: Timestamp,
     /// What waits for a person, as of `commits`.
@@ -127,17 +134,17 @@ struct Watch {
 impl Watch {
     /// Runs until draining begins.
     async fn run(mut self, shutdown: Shutdown) -> Result<(), Infallible> {
-        let (mut wait, mut looks) = (LOOK, 0_u64);
+        let mut wait = LOOK;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = shutdown.draining() => return Ok(()),
             }
             let started = self.clock.instant();
-            if looks.is_multiple_of(KEY_LOOKS) {
+            if self.looks.is_multiple_of(KEY_LOOKS) {
                 self.look_at_keys().await;
             }
-            looks = looks.wrapping_add(1);
+            self.looks = self.looks.wrapping_add(1);
             self.look().await;
             wait = LOOK.max(self.clock.instant().duration_since(started) * SHARE);
         }
@@ -163,14 +170,21 @@ impl Watch {
         open.extend(self.keys.clone());
         open.extend(self.missed());
         let before = self.tracker.told();
-        for mut message in digest(self.tracker.look(&open, &unknown, now)) {
+        let news = self.tracker.look(&open, &unknown, now);
+        for mut message in digest(self.turns.mine(&self.inbox, &mut self.tracker, news).await) {
             message.link = self.console.as_ref().map(|console| console.link(message.page()));
             self.outbox.send(&message);
         }
-        self.unsaved |= self.tracker.told() != before;
+        let told = self.tracker.told();
+        self.unsaved |= told != before;
         // What is kept as told was sent or given up: a crash before that tells it again.
-        if self.unsaved && self.outbox.is_idle() {
-            self.unsaved = !self.save().await;
+        if self.outbox.is_idle() {
+            self.turns.sent(&self.inbox).await;
+            self.unsaved = self.unsaved && !self.save().await;
+        }
+        if unknown.is_empty() {
+            let moments = (self.started, now);
+            self.turns.forget(&self.inbox, (open.keys(), &told), (self.looks, self.settings.after), moments).await;
         }
     }
 

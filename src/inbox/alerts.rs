@@ -1,6 +1,7 @@
 //! Which gateway says that a problem opened, or is resolved: of those that share an inbox the first to notice, and no other.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Inbox, InboxError, Store};
 
@@ -11,6 +12,8 @@ pub enum AlertGroup {
     Problems,
     /// Subscriptions and users whose access is not as it should be.
     Access,
+    /// What people are written to about.
+    Messages,
 }
 
 impl AlertGroup {
@@ -18,11 +21,46 @@ impl AlertGroup {
         match self {
             Self::Problems => "alert:problems:",
             Self::Access => "alert:access:",
+            Self::Messages => "alert:messages:",
         }
     }
 }
 
+/// A message that was claimed and not noted as sent is another gateway's after this time: its own may have died.
+pub(super) const CLAIM: Duration = Duration::from_mins(5);
+
+/// Which messages this gateway is to send.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageTurns {
+    /// It, and no other.
+    pub mine: BTreeSet<String>,
+    /// Another gateway has claimed them and not sent them yet: ask again. All others were sent.
+    pub pending: BTreeSet<String>,
+}
+
 impl Inbox {
+    /// Claims messages about what opened and what is over. One that cannot ask sends all: twice is better than never.
+    pub async fn claim_messages(&self, opened: BTreeSet<String>, resolved: BTreeSet<String>) -> MessageTurns {
+        let all = || MessageTurns { mine: opened.union(&resolved).cloned().collect(), pending: BTreeSet::new() };
+        match &self.store {
+            Store::Local(_) => all(),
+            Store::Postgres(postgres) => {
+                postgres.core.claim_messages(&opened, &resolved).await.unwrap_or_else(|_| all())
+            }
+        }
+    }
+
+    /// Notes that messages about what opened were sent.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn messages_sent(&self, opened: BTreeSet<String>) -> Result<(), InboxError> {
+        match &self.store {
+            Store::Local(_) => Ok(()),
+            Store::Postgres(postgres) => postgres.core.messages_sent(&opened).await,
+        }
+    }
+
     /// Which of the alerts that opened or were resolved this gateway is to say. One that cannot ask says all: twice is better than
     /// never.
     pub async fn alerts_to_say(

@@ -34,6 +34,19 @@ impl MatterKind {
         }
     }
 
+    /// The name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Problem => "problem",
+            Self::Access => "access",
+            Self::Component => "component",
+            Self::Backlog => "backlog",
+            Self::NoWebhook => "no_webhook",
+            Self::MissedEvents => "missed_events",
+            Self::KeyDue => "key_due",
+        }
+    }
+
     /// Whether it lasts until it is over. What does not last happened once and is told at once.
     pub const fn is_lasting(self) -> bool {
         match self {
@@ -66,4 +79,17 @@ pub struct Standing {
     pub detail: String,
     /// What to do.
     pub action: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_json() {
+        use MatterKind::{Access, Backlog, Component, KeyDue, MissedEvents, NoWebhook, Problem};
+        for kind in [Problem, Access, Component, Backlog, NoWebhook, MissedEvents, KeyDue] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+    }
 }

@@ -59,6 +59,13 @@ impl Tracker {
         .collect()
     }
 
+    /// Takes back that a matter was told: another tells it, or it is to be told at the next look.
+    pub fn untell(&mut self, matter: &Matter) {
+        if let Some(followed) = self.followed.get_mut(matter) {
+            followed.is_told = false;
+        }
+    }
+
     /// Takes note of what is open now, and says what is to be told. Of the kinds in `unknown` nothing could be found out: they
     /// stay as they are.
     pub fn look(&mut self, open: &BTreeMap<Matter, Standing>, unknown: &[MatterKind], now: Timestamp) -> Vec<Message> {
@@ -184,6 +191,18 @@ mod tests {
         assert_eq!(again.look(&one, &[], at(600)), []);
         again.look(&open(&[]), &[], at(700));
         assert_eq!(said(&again.look(&open(&[]), &[], at(760))), [(News::Resolved, "a")]);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_told_at_the_next_look() {
+        let mut tracker = Tracker::new(AFTER, Vec::new());
+        let one = open(&[(MatterKind::Problem, "a")]);
+        tracker.look(&one, &[], at(0));
+        assert_eq!(tracker.look(&one, &[], at(60)).len(), 1);
+        tracker.untell(&Matter::new(MatterKind::Problem, "a"));
+        assert_eq!(tracker.told(), []);
+        assert_eq!(said(&tracker.look(&one, &[], at(61))), [(News::Opened, "a")]);
+        assert_eq!(tracker.look(&one, &[], at(62)), []);
     }
 
     #[test]

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use tokio_postgres::types::Type;
 
-use super::super::alerts::AlertGroup;
+use super::super::alerts::{AlertGroup, CLAIM, MessageTurns};
 use super::super::error::InboxError;
-use super::{Core, TEXTS};
+use super::schema::now;
+use super::{Core, TEXTS, millis};
+use crate::postgres::Parameter;
 
 /// `$1` opened, `$2` resolved; gives those that nobody said before.
 const SAY: &str = "
@@ -19,7 +21,58 @@ const SAY: &str = "
 /// `$1` open ones, `$2` what the names of the group begin with.
 const FORGET: &str = "DELETE FROM gateway_inbox.marks WHERE starts_with(name, $2) AND NOT name = ANY ($1)";
 
+/// A mark of a message: the time at which it was claimed, or this when it was sent.
+const SENT: i64 = 1;
+
+/// `$2` names, `$3` how long a claim holds. Gives those that are claimed now, and those that are claimed by another.
+const CLAIM_OPENED: &str = concat!(
+    "WITH t AS (SELECT ",
+    now!(),
+    " AS now), claimed AS (
+        INSERT INTO gateway_inbox.marks AS m (name, value) SELECT g.name, t.now FROM unnest($2) AS g (name), t ORDER BY g.name
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE m.value > 1 AND m.value <= excluded.value - $3
+        RETURNING name
+    )
+    SELECT name, true FROM claimed
+    UNION ALL SELECT m.name, false FROM gateway_inbox.marks m, t WHERE m.name = ANY ($2) AND m.value > 1 AND m.value > t.now - $3"
+);
+
+const CLAIM_RESOLVED: &str = "DELETE FROM gateway_inbox.marks WHERE name = ANY ($1) RETURNING name";
+
+const NOTE_SENT: &str = "UPDATE gateway_inbox.marks SET value = $2 WHERE name = ANY ($1) AND value > $2";
+
 impl Core {
+    pub(in crate::inbox) async fn claim_messages(
+        &self,
+        opened: &BTreeSet<String>,
+        resolved: &BTreeSet<String>,
+    ) -> Result<MessageTurns, InboxError> {
+        const GROUP: AlertGroup = AlertGroup::Messages;
+        let (opened, resolved) = (named(GROUP, opened), named(GROUP, resolved));
+        let name = |row: &tokio_postgres::Row| row.get::<_, &str>(0).strip_prefix(GROUP.prefix()).map(str::to_owned);
+        let mut turns = MessageTurns::default();
+        if !opened.is_empty() {
+            let parameters: [Parameter<'_>; 3] =
+                [(&self.time(), Type::INT8), (&opened, TEXTS), (&millis(CLAIM), Type::INT8)];
+            for row in &self.links.run(CLAIM_OPENED, &parameters).await?.rows {
+                let turns = if row.get(1) { &mut turns.mine } else { &mut turns.pending };
+                turns.extend(name(row));
+            }
+        }
+        if !resolved.is_empty() {
+            turns
+                .mine
+                .extend(self.links.run(CLAIM_RESOLVED, &[(&resolved, TEXTS)]).await?.rows.iter().filter_map(name));
+        }
+        Ok(turns)
+    }
+
+    pub(in crate::inbox) async fn messages_sent(&self, opened: &BTreeSet<String>) -> Result<(), InboxError> {
+        let opened = named(AlertGroup::Messages, opened);
+        self.links.run(NOTE_SENT, &[(&opened, TEXTS), (&SENT, Type::INT8)]).await?;
+        Ok(())
+    }
+
     pub(in crate::inbox) async fn alerts_to_say(
         &self,
         group: AlertGroup,

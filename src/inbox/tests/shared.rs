@@ -340,6 +340,27 @@ async fn of_gateways_that_notice_a_problem_one_says_so() {
     assert_eq!(say(&local, &["a"], &["b"]).await, names(&["a", "b"]), "a gateway alone says all");
 }
 
+#[tokio::test]
+async fn of_gateways_that_write_to_people_one_sends_and_another_does_when_that_one_died_before() {
+    let one = Fixture::postgres().await;
+    let other = one.neighbour();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+    let claim = async |gateway: &Fixture, opened: &[&str], resolved: &[&str]| {
+        gateway.inbox().claim_messages(names(opened), names(resolved)).await
+    };
+    let turns = |mine: &[&str], pending: &[&str]| MessageTurns { mine: names(mine), pending: names(pending) };
+    assert_eq!(claim(&one, &["a", "b"], &[]).await, turns(&["a", "b"], &[]));
+    assert_eq!(claim(&other, &["a", "b", "c"], &[]).await, turns(&["c"], &["a", "b"]));
+    one.inbox().messages_sent(names(&["a"])).await.unwrap();
+    assert_eq!(claim(&other, &["a", "b"], &[]).await, turns(&[], &["b"]), "one was sent");
+    one.clock.advance(MINUTE * 5);
+    assert_eq!(claim(&other, &["a", "b"], &[]).await, turns(&["b"], &[]), "its gateway seems to have died");
+    other.inbox().messages_sent(names(&["b"])).await.unwrap();
+    assert_eq!(claim(&one, &[], &["a", "b"]).await, turns(&["a", "b"], &[]), "whoever notices the end first says so");
+    assert_eq!(claim(&other, &[], &["a"]).await, turns(&[], &[]));
+    assert_eq!(claim(&other, &["a"], &[]).await, turns(&["a"], &[]), "it opened again");
+}
+
 /// The trap that a plain look at a duplicate falls into: the row is visible, and no standby has it.
 #[tokio::test]
 async fn nothing_is_acknowledged_that_no_standby_has_whoever_cancels_and_whoever_asks() {
