@@ -28,6 +28,7 @@ mod secrets;
 pub mod shadow;
 pub mod stripe_setup;
 mod traces;
+pub mod transfer;
 
 use std::io;
 use std::net::SocketAddr;
@@ -139,7 +140,12 @@ impl StartError {
             | Self::Traces(_)
             | Self::Notify(_)
             | Self::Mode(_)
-            | Self::Inbox(OpenError::Url { .. } | OpenError::LeftBehind { .. })
+            | Self::Inbox(
+                OpenError::Url { .. }
+                | OpenError::LeftBehind { .. }
+                | OpenError::Moved { .. }
+                | OpenError::Moving { .. },
+            )
             | Self::InboxDatabase(_) => true,
             // Before anybody is asked, this is a URL that cannot be read.
             Self::Ledger(error) => error.kind == LedgerErrorKind::Auth,

@@ -14,6 +14,7 @@ mod alerts;
 mod append;
 mod awaiting;
 mod body;
+mod carry;
 mod conclude;
 mod counts;
 mod database;
@@ -53,6 +54,7 @@ use tokio::sync::{Notify, watch};
 
 pub use alerts::{AlertGroup, MessageTurns};
 pub use awaiting::Suspects;
+pub use carry::{MoveError, Moved, MovedTo};
 pub use conclude::{Concluded, Conclusion, Refused};
 pub use counts::Counts;
 pub use database::DatabaseReport;
@@ -63,7 +65,7 @@ pub use error::{Cause, InboxError, OpenError};
 pub use known::Held;
 pub use lease::{CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};
 pub use list::{Listed, ListedPage, PAGE_BODY_BYTES_MAX};
-pub use local::{Claim, Contents, FILE_NAME, FORMAT_KNOWN, claim, counts_in, inspect, restore_journal};
+pub use local::{Claim, Contents, FILE_NAME, FORMAT_KNOWN, claim, counts_in, inspect, moved_from, restore_journal};
 pub use newest::{EntryState, EntryView};
 pub use operate::{OrderStep, OrderedEntry, STEP_ENTRIES_MAX};
 pub use order::{Action, NOTE_BYTES_MAX, Order, Refusal};
@@ -80,7 +82,7 @@ pub use steps::{PastStep, STEPS_KEPT, STEPS_MAX, StepKind};
 pub use story::{BodyReport, EntryStory};
 pub use submitted::{SubmittedEntry, SubmittedProcess};
 
-use local::LocalInbox;
+use local::{AfterAMove, LocalInbox};
 use postgres::PostgresInbox;
 
 use crate::domain::clock::Clock;
@@ -189,7 +191,13 @@ impl Inbox {
     /// Opens or creates the inbox file and starts its threads. Entries that a previous process held leases on are waiting
     /// again, each with one more crash on its record.
     pub fn open(options: &InboxOptions, clock: Clock) -> Result<(Self, InboxThreads), OpenError> {
-        let (local, threads) = local::open(options, &clock)?;
+        let (local, threads) = local::open(options, &clock, AfterAMove::Refuse)?;
+        Ok((Self { store: Store::Local(local), bells: Bells::default(), clock }, threads))
+    }
+
+    /// As [`Inbox::open`], for a move: also a file that was left, which no gateway opens.
+    pub fn open_for_move(options: &InboxOptions, clock: Clock) -> Result<(Self, InboxThreads), OpenError> {
+        let (local, threads) = local::open(options, &clock, AfterAMove::Open)?;
         Ok((Self { store: Store::Local(local), bells: Bells::default(), clock }, threads))
     }
 

@@ -336,6 +336,10 @@ fn understood(program: &clap::Command, arguments: &[String]) -> Result<(), Strin
                     Some((_, value)) => Some(value.to_owned()),
                     None => arguments.next().cloned(),
                 };
+                let can_be_bare = option.get_num_args().is_some_and(|values| values.min_values() == 0);
+                if value.is_none() && can_be_bare {
+                    continue;
+                }
                 has_value(option, &value.ok_or_else(|| format!("{name} needs a value"))?)?;
             }
         } else if let Some(subcommand) = command.find_subcommand(argument) {

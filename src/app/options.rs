@@ -6,7 +6,10 @@ use crate::config::Config;
 use crate::dispatch::{Linger, PumpOptions};
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
-use crate::inbox::{FILE_NAME, Inbox, InboxOptions, InboxThreads, OpenError, PostgresInboxOptions, counts_in};
+use crate::domain::secret::Secret;
+use crate::inbox::{
+    FILE_NAME, Inbox, InboxOptions, InboxThreads, OpenError, PostgresInboxOptions, counts_in, moved_from,
+};
 
 /// How the configuration wants the inbox opened.
 pub fn inbox_options(config: &Config) -> InboxOptions {
@@ -27,21 +30,28 @@ pub fn inbox_options(config: &Config) -> InboxOptions {
 pub fn open_inbox(config: &Config, clock: Clock) -> Result<(Inbox, InboxThreads), OpenError> {
     let Some(url) = &config.inbox.url else { return Inbox::open(&inbox_options(config), clock) };
     refuse_left_behind(&config.inbox.data_dir)?;
-    let options = PostgresInboxOptions {
+    Inbox::shared(&database_options(config, url), clock)
+}
+
+/// How the configuration wants a database used.
+pub(super) fn database_options(config: &Config, url: &Secret) -> PostgresInboxOptions {
+    PostgresInboxOptions {
         queue_max: config.inbox.queue_max,
         group_max: config.inbox.group_max,
         deadline: config.inbox.busy_timeout,
         allows_unsafe: config.inbox.allows_unsafe,
         ..PostgresInboxOptions::new(url.clone())
-    };
-    Inbox::shared(&options, clock)
+    }
 }
 
-/// A file that still holds something would be worked on by no gateway and be shown by none.
+/// A file that still holds something would be worked on by no gateway and be shown by none, unless all of it was moved.
 fn refuse_left_behind(directory: &Path) -> Result<(), OpenError> {
     let path = directory.join(FILE_NAME);
     if !path.exists() {
         return Ok(());
+    }
+    if let Some(moved) = moved_from(directory)? {
+        return if moved.is_done { Ok(()) } else { Err(OpenError::Moving { path, place: moved.place }) };
     }
     let counts = counts_in(directory)?;
     match counts.backlog() + counts.dead + counts.quarantined {

@@ -6,6 +6,7 @@ mod desk;
 mod export;
 mod filter;
 mod show;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -24,7 +25,18 @@ const EXIT_CODES: &str = "Exit codes:
 
 /// Subcommands of `inbox`.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one of them")]
 pub enum InboxCommand {
+    #[command(flatten)]
+    Entries(EntriesCommand),
+    /// Carry the inbox of a stopped gateway from its file into a database that gateways share, or back.
+    #[command(after_help = transfer::NOTES)]
+    Move(transfer::MoveArgs),
+}
+
+/// Subcommands of `inbox` that are about entries.
+#[derive(Debug, Subcommand)]
+pub enum EntriesCommand {
     /// List entries, newest first.
     List(ListArgs),
     /// List what waits for a person, grouped by reason, with what can be done about it.
@@ -164,16 +176,22 @@ pub struct DropArgs {
 }
 
 pub async fn run(command: InboxCommand, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
+    let command = match command {
+        InboxCommand::Entries(command) => command,
+        InboxCommand::Move(args) => return transfer::run(args, sources, clock).await,
+    };
     let config = Config::for_tools(sources)?;
     let by = ["USER", "LOGNAME"].iter().find_map(|name| sources.environment.get(*name)).cloned();
     let connection = match &command {
-        InboxCommand::List(args) => &args.connection,
-        InboxCommand::Problems(args) => &args.connection,
-        InboxCommand::Show(args) => &args.connection,
-        InboxCommand::Replay(args) | InboxCommand::Release(args) | InboxCommand::Refetch(args) => &args.connection,
-        InboxCommand::Drop(args) => &args.connection,
-        InboxCommand::Resume(connection) => connection,
-        InboxCommand::Export(args) => &args.connection,
+        EntriesCommand::List(args) => &args.connection,
+        EntriesCommand::Problems(args) => &args.connection,
+        EntriesCommand::Show(args) => &args.connection,
+        EntriesCommand::Replay(args) | EntriesCommand::Release(args) | EntriesCommand::Refetch(args) => {
+            &args.connection
+        }
+        EntriesCommand::Drop(args) => &args.connection,
+        EntriesCommand::Resume(connection) => connection,
+        EntriesCommand::Export(args) => &args.connection,
     };
     let desk = Desk::open(connection, &config, clock).await?;
     let result = work(command, &desk, by, clock).await;
@@ -181,22 +199,22 @@ pub async fn run(command: InboxCommand, sources: &Sources, clock: &Clock) -> any
     result
 }
 
-async fn work(command: InboxCommand, desk: &Desk, by: Option<String>, clock: &Clock) -> anyhow::Result<ExitCode> {
+async fn work(command: EntriesCommand, desk: &Desk, by: Option<String>, clock: &Clock) -> anyhow::Result<ExitCode> {
     use crate::inbox::Action;
     match command {
-        InboxCommand::List(args) if args.groups => show::problems(desk, args.json).await,
-        InboxCommand::List(args) => show::list(desk, &args, clock).await,
-        InboxCommand::Problems(args) => show::problems(desk, args.json).await,
-        InboxCommand::Show(args) => show::one(desk, &args).await,
-        InboxCommand::Replay(args) => change::run(desk, Action::Replay, args, by, clock).await,
-        InboxCommand::Release(args) => change::run(desk, Action::Release, args, by, clock).await,
-        InboxCommand::Refetch(args) => change::run(desk, Action::Refetch, args, by, clock).await,
-        InboxCommand::Drop(args) => {
+        EntriesCommand::List(args) if args.groups => show::problems(desk, args.json).await,
+        EntriesCommand::List(args) => show::list(desk, &args, clock).await,
+        EntriesCommand::Problems(args) => show::problems(desk, args.json).await,
+        EntriesCommand::Show(args) => show::one(desk, &args).await,
+        EntriesCommand::Replay(args) => change::run(desk, Action::Replay, args, by, clock).await,
+        EntriesCommand::Release(args) => change::run(desk, Action::Release, args, by, clock).await,
+        EntriesCommand::Refetch(args) => change::run(desk, Action::Refetch, args, by, clock).await,
+        EntriesCommand::Drop(args) => {
             let DropArgs { filter, all, dry_run, reason, json, connection } = args;
             let args = ChangeArgs { filter, all, dry_run, note: Some(reason), json, connection };
             change::run(desk, Action::Drop, args, by, clock).await
         }
-        InboxCommand::Resume(_) => desk.resume().await,
-        InboxCommand::Export(args) => export::run(desk, &args, clock).await,
+        EntriesCommand::Resume(_) => desk.resume().await,
+        EntriesCommand::Export(args) => export::run(desk, &args, clock).await,
     }
 }

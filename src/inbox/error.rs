@@ -41,10 +41,22 @@ pub enum OpenError {
     },
     /// The inbox is set to be in a database, and the file of before still holds something.
     #[error(
-        "inbox {path} holds entries that are not settled ({left}), and GATEWAY_INBOX_URL has the gateway work on others: start it \
-         without that setting until `check` and `inbox problems` show none left, then set it again"
+        "inbox {path} holds entries that are not settled ({left}), and GATEWAY_INBOX_URL has the gateway work on others: run \
+         `colony-gateway inbox move --to` once, which carries them there, then start the gateway"
     )]
     LeftBehind { path: PathBuf, left: u64 },
+    /// All entries of the file went elsewhere.
+    #[error(
+        "inbox {path} was moved to {place}: set GATEWAY_INBOX_URL to that database, or stop its gateways and run \
+         `colony-gateway inbox move --from` to have all of it here again"
+    )]
+    Moved { path: PathBuf, place: String },
+    /// Some of them did.
+    #[error(
+        "inbox {path} is being moved to {place}, and not all of it is there: run `colony-gateway inbox move --to` again, or \
+         give the move up with `colony-gateway inbox move --to --give-up`"
+    )]
+    Moving { path: PathBuf, place: String },
     /// The URL of an inbox in PostgreSQL cannot be read.
     #[error("the URL of the inbox's database cannot be read: {message}")]
     Url { message: String },

@@ -7,6 +7,7 @@
 mod append;
 mod awaiting;
 mod body;
+mod carry;
 mod checkpoint;
 mod checks;
 mod claim;
@@ -44,6 +45,8 @@ use std::sync::{Arc, Mutex};
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
+pub(super) use carry::AfterAMove;
+pub use carry::moved_from;
 pub use checks::FILE_NAME;
 pub use claim::{Claim, claim, restore_journal};
 pub use inspect::{Contents, FORMAT_KNOWN, counts_in, inspect};

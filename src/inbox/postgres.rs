@@ -9,6 +9,7 @@
 
 mod alerts;
 mod append;
+mod carry;
 mod conclude;
 mod database;
 mod deeds;
@@ -37,6 +38,7 @@ use self::lease::Mark;
 use self::links::{LinkOptions, Links};
 use self::numbers::Numbers;
 use self::retain::Cursor;
+use super::carry::MOVED_MARK;
 use super::entry::{NewEntry, Receipt};
 use super::error::{InboxError, OpenError};
 use super::stats::WriterStats;
@@ -97,6 +99,8 @@ impl PostgresInboxOptions {
 pub(super) struct Core {
     links: Links,
     numbers: Numbers,
+    /// Of entries that come from another inbox, by the time of their receipt.
+    carried: Numbers,
     mark: Mark,
     /// Tokens of leases whose answers were lost.
     lost_leases: Mutex<Vec<i64>>,
@@ -140,6 +144,7 @@ impl PostgresInbox {
         let core = Arc::new(Core {
             links: Links::new(links, Arc::clone(&stats)),
             numbers: Numbers::default(),
+            carried: Numbers::default(),
             mark: Mark::default(),
             lost_leases: Mutex::default(),
             swept: Cursor::default(),
@@ -185,8 +190,11 @@ impl PostgresInbox {
 impl Core {
     /// Makes the tables where they are missing.
     pub(super) async fn prepare(&self) -> Result<(), InboxError> {
-        const QUESTION: &str = "SELECT value FROM gateway_inbox.marks WHERE name = $1";
-        let ask = || async { self.links.run(QUESTION, &[(&schema::FORMAT_MARK, Type::TEXT)]).await };
+        const QUESTION: &str = "
+            SELECT name, value FROM gateway_inbox.marks WHERE name = $1 OR starts_with(name, $2) ORDER BY name = $1 DESC";
+        let ask = || async {
+            self.links.run(QUESTION, &[(&schema::FORMAT_MARK, Type::TEXT), (&MOVED_MARK, Type::TEXT)]).await
+        };
         let mut asked = ask().await;
         if asked.as_ref().is_err_and(Fault::is_missing_table) {
             // Of several gateways that do this at once one may see what another has made by half.
@@ -196,7 +204,11 @@ impl Core {
                 made?;
             }
         }
-        let found: Option<i64> = asked?.rows.first().map(|row| row.get(0));
+        let rows = asked?.rows;
+        if let Some(moved) = rows.get(1).map(carry::moved) {
+            return Err(carry::refusal(moved).into());
+        }
+        let found: Option<i64> = rows.first().map(|row| row.get(1));
         match found {
             Some(schema::FORMAT) => Ok(()),
             found => {
@@ -277,7 +289,13 @@ impl Core {
 
     /// Whether the database takes writes.
     pub(super) async fn probe(&self) -> Result<(), InboxError> {
-        let probed = self.set_mark("probe", 0).await;
+        let mut probed = self.set_mark("probe", 0).await;
+        // The tables of what was moved away are gone, and this one is not.
+        if probed.is_ok()
+            && let Some(moved) = self.moved_to().await?
+        {
+            probed = Err(carry::refusal(moved).into());
+        }
         self.wrote(probed.as_ref().err());
         probed
     }

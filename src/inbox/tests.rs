@@ -37,6 +37,7 @@ macro_rules! on_every_store {
 
 mod awaiting;
 mod bodies;
+mod carry;
 mod deeds;
 mod event_ids;
 mod format;

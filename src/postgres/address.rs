@@ -165,6 +165,11 @@ impl Address {
         self.reached().into_iter().filter_map(name).collect()
     }
 
+    /// The database's name.
+    pub fn database(&self) -> &str {
+        self.config.get_dbname().or_else(|| self.config.get_user()).unwrap_or_default()
+    }
+
     /// Hosts and ports, as people write them; nothing for sockets of this machine.
     pub fn place(&self) -> Option<String> {
         let name = |(host, port)| match host {

@@ -19,5 +19,6 @@ mod shutdown;
 mod start;
 mod stores;
 mod traces;
+mod transfer;
 
 use testkit::{collector, gateway, postgres};

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, watch};
 
+use super::carry::{self, AfterAMove};
 use super::checks::{self, Depth, FILE_NAME, classify};
 use super::claim::{Claim, claim, restore_journal};
 use super::file::InboxFile;
@@ -23,7 +24,11 @@ use crate::inbox::{InboxOptions, InboxThreads};
 /// A file up to this size is read through before the start; a larger one is checked while the gateway runs.
 const CHECK_AT_START_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
-pub(in crate::inbox) fn open(options: &InboxOptions, clock: &Clock) -> Result<(LocalInbox, InboxThreads), OpenError> {
+pub(in crate::inbox) fn open(
+    options: &InboxOptions,
+    clock: &Clock,
+    after_a_move: AfterAMove,
+) -> Result<(LocalInbox, InboxThreads), OpenError> {
     let directory = &options.directory;
     private::directory(directory).map_err(|source| OpenError::Path {
         path: directory.clone(),
@@ -43,6 +48,9 @@ pub(in crate::inbox) fn open(options: &InboxOptions, clock: &Clock) -> Result<(L
     })?;
     let connection = connect(&path, options)?;
     let large = check(&path, &connection)?;
+    if after_a_move == AfterAMove::Refuse {
+        carry::refuse_moved(&path, &connection)?;
+    }
     let mut file = lease::recover(connection, clock.now()).map_err(|source| classify(&path, source))?;
     if let Some(bytes_max) = options.bytes_max {
         file.bound(bytes_max).map_err(|source| classify(&path, source))?;

@@ -1,0 +1,112 @@
+//! The inbox from a file into a database, or back: both are opened, with no gateway on the file.
+
+use anyhow::Context as _;
+
+use super::finish_restore;
+use super::options::{database_options, inbox_options};
+use crate::config::Config;
+use crate::domain::clock::Clock;
+use crate::domain::secret::Secret;
+use crate::inbox::{FILE_NAME, Inbox, InboxThreads, MoveError, Moved, MovedTo};
+use crate::postgres::Address;
+
+/// Which of the two is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The file.
+    ToDatabase,
+    /// The database.
+    FromDatabase,
+}
+
+/// An inbox with the name that people know it by.
+struct Place {
+    inbox: Inbox,
+    threads: InboxThreads,
+    name: String,
+}
+
+impl Place {
+    /// The file of the data directory, made where there is none.
+    async fn file(config: &Config, clock: &Clock) -> anyhow::Result<Self> {
+        finish_restore(config)?;
+        let (options, clock) = (inbox_options(config), clock.clone());
+        let name = std::path::absolute(options.directory.join(FILE_NAME))?.display().to_string();
+        let opened = tokio::task::spawn_blocking(move || Inbox::open_for_move(&options, clock)).await?;
+        let (inbox, threads) = opened.map_err(MoveError::Open)?;
+        Ok(Self { inbox, threads, name })
+    }
+
+    fn database(config: &Config, url: &Secret, clock: &Clock) -> anyhow::Result<Self> {
+        let (inbox, threads) = Inbox::shared(&database_options(config, url), clock.clone()).map_err(MoveError::Open)?;
+        Ok(Self { inbox, threads, name: name_of(url)? })
+    }
+
+    async fn close(self) {
+        let Self { inbox, threads, .. } = self;
+        drop(inbox);
+        // Nothing is left to say when the thread that waits breaks.
+        let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+    }
+}
+
+/// Hosts and database of a URL.
+fn name_of(url: &Secret) -> anyhow::Result<String> {
+    let address = Address::read(url.expose())?;
+    let place = address.place().unwrap_or_else(|| "this machine".to_owned());
+    Ok(format!("{place}/{}", address.database()))
+}
+
+fn url(config: &Config) -> anyhow::Result<&Secret> {
+    config.inbox.url.as_ref().context("name the database: give its URL, or set GATEWAY_INBOX_URL")
+}
+
+/// Carries all of one inbox into the other, and tells how far it is. Gives the names of both.
+///
+/// # Errors
+/// When one of them cannot be opened, or does not do its part. The same call goes on with what is left.
+pub async fn transfer(
+    config: &Config,
+    direction: Direction,
+    clock: &Clock,
+    told: impl Fn(Moved),
+) -> anyhow::Result<(Moved, String, String)> {
+    let database = Place::database(config, url(config)?, clock)?;
+    let file = Place::file(config, clock).await?;
+    let (from, into) = match direction {
+        Direction::ToDatabase => (file, database),
+        Direction::FromDatabase => (database, file),
+    };
+    let names = (from.name.clone(), into.name.clone());
+    let moved = from.inbox.move_into(&into.inbox, (&from.name, &into.name), told).await;
+    from.close().await;
+    into.close().await;
+    Ok((moved?, names.0, names.1))
+}
+
+/// Gives a move up that has begun. Tells where to, if one had.
+///
+/// # Errors
+/// When the inbox that was being left cannot be opened, or the move was finished.
+pub async fn give_up(config: &Config, direction: Direction, clock: &Clock) -> anyhow::Result<Option<MovedTo>> {
+    let from = match direction {
+        Direction::ToDatabase => Place::file(config, clock).await?,
+        Direction::FromDatabase => Place::database(config, url(config)?, clock)?,
+    };
+    let given_up = from.inbox.give_up_move(&from.name).await;
+    from.close().await;
+    Ok(given_up?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_named_without_its_password() {
+        let name = |url: &str| name_of(&Secret::new(url)).unwrap();
+        assert_eq!(name("postgres://u:hunter2@db.example.com/x?sslmode=verify-full"), "db.example.com:5432/x");
+        assert_eq!(name("postgres://u:hunter2@a:1,b:2/x"), "a:1,b:2/x");
+        assert_eq!(name("postgres://u@localhost"), "localhost:5432/u");
+    }
+}

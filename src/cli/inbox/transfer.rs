@@ -1,0 +1,69 @@
+//! `inbox move`: from the file into a database that gateways share, and back.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::app::transfer::{Direction, give_up, transfer};
+use crate::config::{Config, Sources};
+use crate::domain::clock::Clock;
+use crate::inbox::Moved;
+
+pub(super) const NOTES: &str = "Stop the gateway of the file first; for the way back, all gateways of the database (one that still runs
+answers 503 from then on). Entries in every state go, with their bodies, orders, problems and the cursor of the comparison with Stripe.
+A move that was interrupted, by a kill or a power cut too, is run again and goes on; nothing is carried twice. The inbox that was left
+says where its entries went, and no gateway starts on it, until they are moved back.
+
+Several files can be moved into one database. An event that it knows already stays as it is there.";
+
+/// Arguments of `inbox move`.
+#[derive(Clone, Debug, Args)]
+#[command(group(clap::ArgGroup::new("direction").required(true)))]
+pub struct MoveArgs {
+    /// Carry the file of the data directory into this PostgreSQL (`postgres://…`). Without a URL, into that of `GATEWAY_INBOX_URL`.
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", group = "direction")]
+    to: Option<String>,
+    /// Carry all that is in this PostgreSQL into the file of the data directory. Without a URL, from that of `GATEWAY_INBOX_URL`.
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", group = "direction")]
+    from: Option<String>,
+    /// Give a move up that has begun and cannot be finished: gateways may work on the inbox that was being left again.
+    #[arg(long)]
+    give_up: bool,
+}
+
+pub(super) async fn run(args: MoveArgs, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
+    let (direction, url) = match (args.to, args.from) {
+        (Some(url), _) => (Direction::ToDatabase, Some(url)),
+        (None, url) => (Direction::FromDatabase, url),
+    };
+    let mut sources = sources.clone();
+    if let Some(url) = url.filter(|url| !url.is_empty()) {
+        sources.environment.remove("GATEWAY_INBOX_URL_FILE");
+        sources.environment.insert("GATEWAY_INBOX_URL".to_owned(), url);
+    }
+    let config = Config::for_tools(&sources)?;
+    let mut out = std::io::stdout();
+    if args.give_up {
+        match give_up(&config, direction, clock).await? {
+            Some(to) => writeln!(
+                out,
+                "given up: gateways may work on this inbox again. What was carried to {} stays there too; the ledger takes each \
+                 event once",
+                to.place
+            )?,
+            None => writeln!(out, "no move from here has begun")?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let told = |moved: Moved| eprintln!("{} entries carried", moved.entries + moved.known);
+    let (moved, from, into) = transfer(&config, direction, clock, told).await?;
+    let Moved { entries, known } = moved;
+    writeln!(out, "all of {from} is in {into}: {entries} entries were carried now, {known} were known there")?;
+    let next = match direction {
+        Direction::ToDatabase => "set GATEWAY_INBOX_URL to that database and start the gateway",
+        Direction::FromDatabase => "remove GATEWAY_INBOX_URL from its settings and start the one gateway of that file",
+    };
+    writeln!(out, "next: {next}")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,255 @@
+//! Carrying an inbox from a file into a database and back: all of it, once, whatever interrupts it.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Everything that is told of all entries, but for their numbers; the oldest first.
+async fn stories(inbox: &Inbox) -> Vec<Value> {
+    let mut told = Vec::new();
+    for view in inbox.newest(1000).await.unwrap().into_iter().rev() {
+        let story = inbox.story(view.entry, true).await.unwrap().unwrap();
+        let mut story = serde_json::to_value(story).unwrap();
+        strip(&mut story);
+        told.push(story);
+    }
+    told
+}
+
+/// Removes what a move may change: the number of an entry.
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("entry");
+            fields.values_mut().for_each(strip);
+        }
+        Value::Array(values) => values.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+async fn operate(fixture: &Fixture, id: &str, action: Action) {
+    let selection = Selection { events: vec![id.to_owned()], ..Selection::default() };
+    let order = Order { action, by: Some("ada".to_owned()), note: Some("why".to_owned()) };
+    assert_eq!(fixture.inbox().operate(&selection, &order, false, None).await.unwrap().changed(), 1);
+}
+
+/// Entries in every state and with every kind of history.
+async fn fill(fixture: &Fixture) {
+    let ids =
+        ["evt_settled", "evt_dead", "evt_held", "evt_later", "evt_dropped", "evt_released", "evt_away", "evt_bee"];
+    for id in ids {
+        fixture.append(id).await;
+        fixture.clock.advance(Duration::from_millis(7));
+    }
+    let leased = fixture.lease(ids.len()).await;
+    let quarantine = || Conclusion::Quarantine { code: "rule".into(), reason: "it's odd".into() };
+    let conclude = |leased: Leased| {
+        let conclusion = match leased.event_id.as_str() {
+            "evt_settled" => Conclusion::Settle { outcome: Settled::Stale },
+            "evt_dead" => Conclusion::Dead { code: "bad".into(), reason: "worse".into() },
+            "evt_later" => Conclusion::Retry { after: Duration::from_secs(3), counted: true, reason: "later".into() },
+            "evt_away" => Conclusion::Submitted { process: ProcessId::new("p1"), poll_after: Duration::from_secs(1) },
+            "evt_bee" => Conclusion::AwaitBee { after: Duration::from_secs(2), reason: "no key".into() },
+            _ => quarantine(),
+        };
+        (leased.lease, conclusion)
+    };
+    fixture.inbox().conclude(leased.into_iter().map(conclude).collect()).await.unwrap();
+    operate(fixture, "evt_dropped", Action::Drop).await;
+    operate(fixture, "evt_released", Action::Release).await;
+    let malformed = NewEntry::malformed(EndpointName::new("stripe"), "not JSON".into(), delivery(b"\xff"));
+    fixture.inbox().append(malformed).await.unwrap();
+    fixture.inbox().append(entry_of(&large_body("evt_large", 100_000))).await.unwrap();
+    fixture.inbox().set_mark("reconcile.cursor", 42).await.unwrap();
+}
+
+struct Both {
+    file: Fixture,
+    database: Fixture,
+}
+
+impl Both {
+    async fn new() -> Self {
+        let mut database = Fixture::postgres().await;
+        let mut file = Fixture::new();
+        database.close();
+        database.clock = file.clock.clone();
+        database.reopen();
+        file.reopen_for_move();
+        Self { file, database }
+    }
+
+    async fn to_database(&self) -> Result<Moved, MoveError> {
+        self.file.inbox().move_into(self.database.inbox(), ("the file", "db/x"), |_| {}).await
+    }
+
+    async fn to_file(&self) -> Result<Moved, MoveError> {
+        self.database.inbox().move_into(self.file.inbox(), ("db/x", "the file"), |_| {}).await
+    }
+}
+
+impl Fixture {
+    /// As a move opens it.
+    fn reopen_for_move(&mut self) {
+        self.close();
+        self.open = Some(Inbox::open_for_move(&self.options, self.clock.clone()).expect("it opens for a move"));
+    }
+}
+
+#[tokio::test]
+async fn an_inbox_in_every_state_is_carried_into_a_database_and_back_and_is_told_of_as_before() {
+    let mut both = Both::new().await;
+    fill(&both.file).await;
+    let (before, counts) = (stories(both.file.inbox()).await, both.file.counts().await);
+    assert_eq!(both.to_database().await.unwrap(), Moved { entries: 10, known: 0 });
+    assert_eq!(both.to_database().await.unwrap(), Moved::default(), "it is there already");
+    assert_eq!((stories(both.database.inbox()).await, both.database.counts().await), (before, counts));
+    assert_eq!(both.database.inbox().mark("reconcile.cursor").await.unwrap(), Some(42));
+    assert_eq!(both.database.inbox().untold_drops().await.unwrap().len(), 1, "the ledger is told of the drop");
+    // The file is left: no gateway opens it.
+    both.file.close();
+    let refused = Inbox::open(&both.file.options, both.file.clock.clone()).map(|_| ()).unwrap_err();
+    assert!(matches!(&refused, OpenError::Moved { place, .. } if place == "db/x"), "{refused}");
+    assert_eq!(moved_from(both.file.directory.path()).unwrap().unwrap().place, "db/x");
+    // Life goes on in the database: one is concluded, one is leased, one comes.
+    both.database.clock.advance(Duration::from_secs(12));
+    assert_eq!(both.database.inbox().submitted(10).await.unwrap().len(), 1, "its process is asked about again");
+    let away = both.database.inbox().entries_of(ProcessId::new("p1")).await.unwrap();
+    let settle = vec![(away[0].entry, Conclusion::Settle { outcome: Settled::Applied })];
+    both.database.inbox().conclude_submitted(ProcessId::new("p1"), settle).await.unwrap();
+    both.database.append("evt_new").await;
+    let held = both.database.lease(1).await;
+    let before = stories(both.database.inbox()).await;
+    both.file.reopen_for_move();
+    assert_eq!(both.to_file().await.unwrap(), Moved { entries: 11, known: 0 });
+    let leased_as_waiting = |story: &Value| {
+        let mut story = story.clone();
+        let report = story.as_object_mut().unwrap();
+        if report["state"] == "leased" {
+            report.insert("state".to_owned(), json!("waiting"));
+            report.insert("due".to_owned(), report["received"].clone());
+        }
+        story
+    };
+    let after = stories(both.file.inbox()).await;
+    assert_eq!(
+        after.iter().map(leased_as_waiting).collect::<Vec<_>>(),
+        before.iter().map(leased_as_waiting).collect::<Vec<_>>()
+    );
+    // Whoever still works on the database does nothing more.
+    let settle = held.into_iter().map(|held| (held.lease, Conclusion::Settle { outcome: Settled::Applied })).collect();
+    assert!(both.database.inbox().conclude(settle).await.is_err());
+    assert!(both.database.inbox().append(entry("evt_late")).await.is_err());
+    assert!(matches!(both.database.inbox().prepare().await, Err(InboxError::Unfit(_))));
+    assert!(matches!(both.database.inbox().probe().await, Err(InboxError::Unfit(_))));
+    // A gateway goes on with the file, and numbers of before are not given again.
+    both.file.reopen();
+    assert!(both.file.append("evt_new").await.is_duplicate());
+    assert!(both.file.append("evt_newer").await.entry().0 > 20);
+    both.file.reopen_for_move();
+    assert_eq!(both.to_database().await.unwrap().entries, 12, "and there again");
+    assert_eq!(stories(both.database.inbox()).await, stories(both.file.inbox()).await);
+    assert!(!both.database.append("evt_last").await.is_duplicate());
+}
+
+#[tokio::test]
+async fn a_move_that_is_broken_off_anywhere_and_run_again_carries_everything_once() {
+    let mut both = Both::new().await;
+    fill(&both.file).await;
+    for number in 0..600 {
+        both.file.append(&format!("evt_{number}")).await;
+    }
+    let mut random = fastrand::Rng::with_seed(18);
+    for into_database in [true, false, true] {
+        let (from, into) = if into_database { (&both.file, &both.database) } else { (&both.database, &both.file) };
+        let before = stories(from.inbox()).await;
+        let mut breaks = 0;
+        loop {
+            // A step is as far as it gets without waiting; what is dropped then is as good as killed. Later ones get further.
+            let steps = random.u32(1..20 + 4 * breaks);
+            let moving = async { if into_database { both.to_database().await } else { both.to_file().await } };
+            match some_of(moving, steps).await {
+                Some(moved) => {
+                    moved.unwrap();
+                    break;
+                }
+                None => breaks += 1,
+            }
+            assert!(breaks < 10_000, "it comes to an end");
+        }
+        assert!(breaks > 0, "it was never broken off");
+        assert_eq!(stories(into.inbox()).await, before);
+        assert_eq!(
+            into.counts().await.waiting,
+            before.iter().filter(|story| story["state"] == "waiting").count() as u64
+        );
+        both.file.reopen_for_move();
+    }
+}
+
+/// Polls a future so often; nothing if it has not ended by then.
+pub(super) async fn some_of<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|cx| {
+        if let std::task::Poll::Ready(done) = future.as_mut().poll(cx) {
+            return std::task::Poll::Ready(Some(done));
+        }
+        left -= 1;
+        if left == 0 { std::task::Poll::Ready(None) } else { std::task::Poll::Pending }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_move_that_has_begun_is_finished_or_given_up_before_a_gateway_works_on_either_side() {
+    let mut both = Both::new().await;
+    both.file.append("evt_1").await;
+    both.file.inbox().begin_leaving("db/x").await.unwrap();
+    assert!(matches!(both.to_file().await, Err(MoveError::Begun { .. })), "not both ways at once");
+    let elsewhere = both.file.inbox().move_into(both.database.inbox(), ("the file", "db/y"), |_| {}).await;
+    assert!(matches!(elsewhere, Err(MoveError::Begun { .. })));
+    both.file.close();
+    let refused = Inbox::open(&both.file.options, both.file.clock.clone()).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::Moving { .. }), "{refused}");
+    both.file.reopen_for_move();
+    assert_eq!(both.file.inbox().give_up_move("the file").await.unwrap().unwrap().place, "db/x");
+    assert_eq!(both.file.inbox().give_up_move("the file").await.unwrap(), None);
+    both.file.reopen();
+    assert_eq!(both.file.counts().await.waiting, 1);
+    both.file.reopen_for_move();
+    // The same from the other side.
+    both.database.append("evt_2").await;
+    both.database.inbox().begin_leaving("0123@the file").await.unwrap();
+    assert!(both.database.inbox().append(entry("evt_3")).await.is_err());
+    assert!(matches!(both.to_database().await, Err(MoveError::Begun { .. })));
+    assert_eq!(both.database.inbox().give_up_move("db/x").await.unwrap().unwrap().place, "the file");
+    assert!(!both.database.append("evt_3").await.is_duplicate());
+    assert_eq!(both.to_database().await.unwrap(), Moved { entries: 1, known: 0 });
+    assert!(matches!(both.file.inbox().give_up_move("the file").await, Err(MoveError::Elsewhere { .. })));
+}
+
+#[tokio::test]
+async fn files_of_several_gateways_are_moved_into_one_database_and_orders_are_kept() {
+    let both = Both::new().await;
+    let mut second = Fixture::new();
+    second.reopen_for_move();
+    for gateway in [&both.file, &second] {
+        for id in ["evt_both", "evt_dropped"] {
+            gateway.append(id).await;
+        }
+        gateway.inbox().set_mark("reconcile.cursor", 42).await.unwrap();
+    }
+    second.append("evt_second").await;
+    operate(&second, "evt_dropped", Action::Drop).await;
+    second.inbox().set_mark("reconcile.cursor", 7).await.unwrap();
+    assert_eq!(both.to_database().await.unwrap(), Moved { entries: 2, known: 0 });
+    let moved = second.inbox().move_into(both.database.inbox(), ("second", "db/x"), |_| {}).await.unwrap();
+    assert_eq!(moved, Moved { entries: 1, known: 2 });
+    assert_eq!(both.database.counts().await.waiting, 3);
+    let entry = both.database.inbox().entries_of_event("evt_dropped".to_owned()).await.unwrap()[0];
+    let story = both.database.inbox().story(entry, false).await.unwrap().unwrap();
+    assert_eq!(story.orders.len(), 1, "what a person ordered is known there");
+    assert_eq!(both.database.inbox().mark("reconcile.cursor").await.unwrap(), Some(7), "nothing is left out");
+}
