@@ -26,11 +26,14 @@ mod disks;
 mod flood;
 mod kills;
 mod liars;
+#[cfg(target_os = "linux")]
+mod lines;
 mod load;
 mod network;
 mod outages;
 mod rounds;
 mod shared;
+mod standby;
 mod stripe;
 mod world;
 

@@ -38,12 +38,14 @@ pub struct Options {
     pub data: PathBuf,
     /// More environment.
     pub environment: BTreeMap<String, String>,
+    /// A program that runs the gateway in its place, with its arguments; nothing by default.
+    pub within: Vec<String>,
 }
 
 impl Options {
     /// Defaults with a data directory.
     pub fn new(data: &Path) -> Self {
-        Self { data: data.to_owned(), environment: BTreeMap::new() }
+        Self { data: data.to_owned(), environment: BTreeMap::new(), within: Vec::new() }
     }
 
     /// With a variable set.
@@ -54,7 +56,14 @@ impl Options {
 
     /// `colony-gateway` with these options and nothing else in its environment.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(crate::program());
+        let mut command = match self.within.split_first() {
+            None => Command::new(crate::program()),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(crate::program());
+                command
+            }
+        };
         command
             .env_clear()
             .env("STRIPE_WEBHOOK_SECRET", SECRET)

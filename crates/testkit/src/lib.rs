@@ -17,6 +17,7 @@ pub mod collector;
 pub mod gateway;
 pub mod generations;
 pub mod merge;
+pub mod namespace;
 pub mod pair;
 pub mod plans;
 pub mod pooler;

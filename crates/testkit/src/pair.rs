@@ -43,6 +43,7 @@ pub struct Pair {
     account: Account,
     nodes: [Node; 2],
     primary: usize,
+    is_synchronous: bool,
     _watch: Child,
     _lifeline: ChildStdin,
 }
@@ -50,6 +51,15 @@ pub struct Pair {
 impl Pair {
     /// Starts both; commits of the primary wait for the standby from here on. Blocks, as all of this does.
     pub fn start() -> Self {
+        Self::start_as(true)
+    }
+
+    /// Starts both; commits of the primary wait for nothing, and the standby follows as it can.
+    pub fn start_asynchronous() -> Self {
+        Self::start_as(false)
+    }
+
+    fn start_as(is_synchronous: bool) -> Self {
         let account = Account::for_server();
         let dir = tempfile::Builder::new().prefix("gateway-pair-").tempdir().expect("a temporary directory").keep();
         account.own(&dir);
@@ -61,11 +71,13 @@ impl Pair {
         let node = |name: &str| Node { data: dir.join(name), port: free_port() };
         let nodes = [node("one"), node("two")];
         account.copy(&account.template(&dir), &nodes[0].data);
-        let pair = Self { dir, account, nodes, primary: 0, _watch: watch, _lifeline: lifeline };
+        let pair = Self { dir, account, nodes, primary: 0, is_synchronous, _watch: watch, _lifeline: lifeline };
         pair.serve(0);
         pair.ask_in(0, "postgres", &format!("CREATE DATABASE {DATABASE}"));
         // Copied with all else, so that it holds for each of them as the primary; read once there is a standby.
-        pair.ask(0, "ALTER SYSTEM SET synchronous_standby_names = 'standby'");
+        if is_synchronous {
+            pair.ask(0, "ALTER SYSTEM SET synchronous_standby_names = 'standby'");
+        }
         pair.make_standby();
         pair.ask(0, "SELECT pg_reload_conf()");
         pair.until_in_sync();
@@ -97,10 +109,19 @@ impl Pair {
         until("a commit waits for the standby", || self.waiting() > 0);
     }
 
-    /// Waits until commits wait for a standby that is there.
+    /// Waits until the standby follows, and commits wait for it where they do.
     pub fn until_in_sync(&self) {
-        let question = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming'";
-        until("the standby follows", || !self.ask_primary(question).is_empty());
+        let state = if self.is_synchronous { "sync" } else { "async" };
+        let question =
+            format!("SELECT 1 FROM pg_stat_replication WHERE sync_state = '{state}' AND state = 'streaming'");
+        until("the standby follows", || !self.ask_primary(&question).is_empty());
+    }
+
+    /// Waits until the standby has all that was written so far.
+    pub fn until_caught_up(&self) {
+        let written = self.ask_primary("SELECT pg_current_wal_lsn()").concat();
+        let question = format!("SELECT 1 FROM pg_stat_replication WHERE flush_lsn >= '{written}'");
+        until("the standby has caught up", || !self.ask_primary(&question).is_empty());
     }
 
     /// Has the primary cancel what its clients run, or end their connections: about one in two.

@@ -62,7 +62,12 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy before `target` that passes everything.
     pub async fn start(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        Self::start_at(([127, 0, 0, 1], 0).into(), target).await
+    }
+
+    /// As [`Self::start`], at an address of this machine; port 0 is one that is free.
+    pub async fn start_at(address: SocketAddr, target: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the address has a free port");
         let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared {
             target,

@@ -1,0 +1,78 @@
+//! An inbox in PostgreSQL whose standby follows without commits waiting for it, and takes the primary's place: the last moments are
+//! lost, as `check` says beforehand, and the comparison with Stripe brings them back.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use testkit::pair::Pair;
+use tokio::runtime::Runtime;
+
+use crate::gateway::{Gateway, Options};
+use crate::proxy::Proxy;
+use crate::stripe_api::{KEY, StripeStandIn};
+use crate::world::World;
+
+/// Events before the standby is cut off, and as many afterwards.
+const EVENTS: i64 = 20;
+
+fn run(options: &Options, arguments: &[&str]) -> (i32, String) {
+    let output = options.command().args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+/// Posts events that Stripe lists too; their ids.
+fn post(gateway: &Gateway, stripe: &StripeStandIn, numbers: std::ops::Range<i64>) -> BTreeSet<String> {
+    let made = colony_gateway::domain::clock::Clock::system().now().seconds() - 600;
+    let send = |number: i64| {
+        let id = format!("evt_{number:05}");
+        let customer = json!({"id": format!("cus_{number}"), "object": "customer", "livemode": false, "created": made});
+        let event = json!({"id": id, "object": "event", "type": "customer.created", "livemode": false,
+            "created": made + number, "data": {"object": customer}});
+        stripe.put(&format!("/v1/events/{id}"), event.clone());
+        assert_eq!(gateway.post(&event.to_string()).status, 200);
+        id
+    };
+    numbers.map(send).collect()
+}
+
+#[test]
+fn a_standby_that_nothing_waited_for_loses_the_last_moments_and_the_comparison_with_stripe_brings_them_back() {
+    let runtime = Runtime::new().unwrap();
+    let stripe = runtime.block_on(StripeStandIn::start());
+    let mut pair = Pair::start_asynchronous();
+    let mut world = World::postgres().with_inbox(&pair.url());
+    let crate::book::Book::Postgres(database) = &world.book else { unreachable!("a ledger in PostgreSQL") };
+    let port = database.port();
+    let mut ledger = runtime.block_on(Proxy::start(([127, 0, 0, 1], port).into()));
+    let behind = database.url().replace(&port.to_string(), &ledger.address().port().to_string());
+    world.options = world
+        .options
+        .clone()
+        .with("DATABASE_URL", behind)
+        .with("STRIPE_SECRET_KEY", KEY)
+        .with("GATEWAY_STRIPE_API_URL", &stripe.base_url)
+        .with("GATEWAY_RECONCILE_EVENTS", "off")
+        .with("GATEWAY_RECONCILE_SUBSCRIPTIONS", "off");
+    let gateway = world.options.serve();
+    let (_, report) = run(&world.options, &["check"]);
+    assert!(report.contains("no synchronous standby"), "it is told beforehand: {report}");
+    // What is applied is in the ledger; the inbox alone has what is not.
+    runtime.block_on(ledger.refuse());
+    let kept = post(&gateway, &stripe, 0..EVENTS);
+    pair.until_caught_up();
+    pair.cut_off();
+    let last = post(&gateway, &stripe, EVENTS..2 * EVENTS);
+    pair.fail_over();
+    let stored: BTreeSet<String> = pair.ask_primary("SELECT event_id FROM gateway_inbox.entries").into_iter().collect();
+    assert_eq!(stored, kept, "what the standby had, and no more");
+    gateway.until(|health| health["ready"] == true);
+    runtime.block_on(ledger.listen_again());
+    let (code, said) = run(&world.options, &["reconcile", "events", "--since", "1d", "--json"]);
+    assert_eq!(code, 0, "{said}");
+    let report: Value =
+        serde_json::from_str(said.get(said.find('{').unwrap()..=said.rfind('}').unwrap()).unwrap()).unwrap();
+    assert!(report.to_string().contains(&format!("\"missing\":{EVENTS}")), "it tells how many were lost: {report}");
+    crate::world::until_idle(&gateway);
+    assert!(world.book.events().is_superset(&(&kept | &last)), "each is in the record");
+}
