@@ -26,6 +26,7 @@ mod retention;
 mod route;
 mod secrets;
 pub mod shadow;
+mod spill;
 pub mod stripe_setup;
 mod traces;
 pub mod transfer;
@@ -259,7 +260,7 @@ pub async fn start_on(
     // Listening comes first: a port that is taken must not cost the time to open a large inbox.
     let listeners = Listeners::open(config, inherited).await?;
     let (webhooks, admin) = listeners.addresses(config)?;
-    let (inbox, threads) = options::open_inbox(config, clock.clone()).map_err(StartError::Inbox)?;
+    let (inbox, threads) = options::open_receiving_inbox(config, clock.clone()).map_err(StartError::Inbox)?;
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
     let context = Context {
         inbox: inbox.clone(),
@@ -268,7 +269,9 @@ pub async fn start_on(
         instruments: instruments.clone(),
     };
     let mut supervisor = Supervisor::new(shutdown.clone(), readiness.clone());
-    housekeeping::prepare(&inbox, inbox_latch, &mut supervisor, &shutdown).await.map_err(StartError::InboxDatabase)?;
+    housekeeping::prepare(&inbox, inbox_latch, &instruments, &mut supervisor, &shutdown)
+        .await
+        .map_err(StartError::InboxDatabase)?;
     problems::start(config.http.console_url.as_ref(), &ledger, &context, &mut supervisor, &shutdown).await;
     let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
     supervisor.start("ledger upkeep", upkeep);

@@ -38,6 +38,7 @@ mod report;
 mod retention;
 mod search;
 mod selection;
+mod spill;
 mod state;
 mod stats;
 mod steps;
@@ -76,6 +77,7 @@ pub use report::{EntryReport, Intervention};
 pub use retention::{Retention, Swept};
 pub use search::{PAGE_ENTRIES_MAX, Page};
 pub use selection::{Selection, SelectionError, VALUES_MAX};
+pub use spill::Emptied;
 pub use state::StateName;
 pub use stats::WriterStats;
 pub use steps::{PastStep, STEPS_KEPT, STEPS_MAX, StepKind};
@@ -84,6 +86,7 @@ pub use submitted::{SubmittedEntry, SubmittedProcess};
 
 use local::{AfterAMove, LocalInbox};
 use postgres::PostgresInbox;
+use spill::Spill;
 
 use crate::domain::clock::Clock;
 
@@ -120,6 +123,8 @@ impl InboxOptions {
 #[derive(Clone, Debug)]
 pub struct Inbox {
     store: Store,
+    /// Takes deliveries while a database does not.
+    spill: Option<Arc<Spill>>,
     bells: Bells,
     clock: Clock,
 }
@@ -192,22 +197,29 @@ impl Inbox {
     /// again, each with one more crash on its record.
     pub fn open(options: &InboxOptions, clock: Clock) -> Result<(Self, InboxThreads), OpenError> {
         let (local, threads) = local::open(options, &clock, AfterAMove::Refuse)?;
-        Ok((Self { store: Store::Local(local), bells: Bells::default(), clock }, threads))
+        Ok((Self { store: Store::Local(local), spill: None, bells: Bells::default(), clock }, threads))
     }
 
     /// As [`Inbox::open`], for a move: also a file that was left, which no gateway opens.
     pub fn open_for_move(options: &InboxOptions, clock: Clock) -> Result<(Self, InboxThreads), OpenError> {
         let (local, threads) = local::open(options, &clock, AfterAMove::Open)?;
-        Ok((Self { store: Store::Local(local), bells: Bells::default(), clock }, threads))
+        Ok((Self { store: Store::Local(local), spill: None, bells: Bells::default(), clock }, threads))
     }
 
     /// An inbox in PostgreSQL, and the thread that stores what arrives. It connects when it is first used; see
     /// [`Inbox::prepare`].
     pub fn shared(options: &PostgresInboxOptions, clock: Clock) -> Result<(Self, InboxThreads), OpenError> {
+        let (spill, mut threads) = match &options.spill {
+            Some(file) => {
+                let (local, threads) = local::open(file, &clock, AfterAMove::Refuse)?;
+                (Some(Arc::new(Spill::new(local))), threads)
+            }
+            // Nothing that happens to a database makes this process unfit.
+            None => (None, InboxThreads { threads: Vec::new(), fatal: watch::channel(None).1, check: None }),
+        };
         let (postgres, thread) = PostgresInbox::open(options, clock.clone())?;
-        // Nothing that happens to a database makes this process unfit.
-        let threads = InboxThreads { threads: vec![thread], fatal: watch::channel(None).1, check: None };
-        Ok((Self { store: Store::Postgres(postgres), bells: Bells::default(), clock }, threads))
+        threads.threads.push(thread);
+        Ok((Self { store: Store::Postgres(postgres), spill, bells: Bells::default(), clock }, threads))
     }
 
     /// Whether other gateways may work on the same entries.

@@ -116,7 +116,7 @@ impl Health {
     /// Ready: every latch released, not draining, the inbox takes writes. A colony or a ledger that is down changes nothing
     /// here: webhooks are still made durable, and work that cannot be done now waits in the colony.
     fn is_ready(&self) -> bool {
-        let takes_writes = self.receiving.as_ref().is_none_or(|receiving| receiving.inbox.stats().writable());
+        let takes_writes = self.receiving.as_ref().is_none_or(|receiving| receiving.inbox.takes_deliveries());
         self.readiness.is_ready() && takes_writes
     }
 
@@ -181,7 +181,13 @@ async fn components(State(health): State<Health>) -> Response {
     };
     // Read once, so that the status is that of the components beside it.
     let (ready, components) = (health.is_ready(), health.instruments.board.read());
-    let level = if inbox_answers { health.level(ready, &components) } else { Level::Down };
+    let takes = health.receiving.as_ref().is_some_and(|receiving| receiving.inbox.takes_deliveries());
+    let level = match (inbox_answers, takes) {
+        (true, _) => health.level(ready, &components),
+        // Webhooks are stored beside it meanwhile, and nothing is worked on.
+        (false, true) => health.level(ready, &components).max(Level::Degraded),
+        (false, false) => Level::Down,
+    };
     let answer = HealthAnswer { status: level, version: env!("CARGO_PKG_VERSION"), ready, receiving, components };
     (code(level), Json(answer)).into_response()
 }

@@ -38,6 +38,7 @@ pub async fn run(config: &Config, clock: &Clock) -> CheckReport {
     for findings in [database, colony, ledger, stripe, clocks] {
         components.extend(findings);
     }
+    components.extend(inbox::spill(config));
     components.push(keys::probe(config, clock));
     components.push(machine::disk(config));
     components.push(machine::files(config));

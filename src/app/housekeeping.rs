@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::spill::SpillWatch;
 use crate::config::InboxConfig;
 use crate::domain::disk;
 use crate::inbox::{Inbox, InboxError, Retention};
 use crate::ledger::Ledger;
 use crate::lifecycle::{Latch, Shutdown, Supervisor};
 use crate::revenue::guardian::Guardian;
+use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 
 /// How often an inbox that refused a write is asked whether it takes one again.
@@ -77,6 +79,7 @@ pub(super) async fn run(
 pub(super) async fn prepare(
     inbox: &Inbox,
     latch: Latch,
+    instruments: &Instruments,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) -> Result<(), InboxError> {
@@ -89,17 +92,33 @@ pub(super) async fn prepare(
         Err(InboxError::Unfit(_)) => return prepared,
         Err(error) => {
             let error = error as &dyn std::error::Error;
-            tracing::error!(error, "inbox: not ready yet; webhooks are answered 503");
+            tracing::error!(
+                error,
+                "inbox: not ready yet; webhooks are answered 503, unless inbox.spill_dir takes them"
+            );
         }
         Ok(()) => {}
     }
-    supervisor.start("inbox database", attend(inbox.clone(), latch, prepared.is_ok(), shutdown.clone()));
+    // What has a place for webhooks meanwhile is ready for them.
+    let latch = match inbox.spilled().await {
+        Ok(Some(_)) => {
+            latch.release();
+            None
+        }
+        _ => Some(latch),
+    };
+    let spill = SpillWatch::new(inbox.clone(), instruments.clone());
+    supervisor.start("inbox database", attend(inbox.clone(), (latch, spill), prepared.is_ok(), shutdown.clone()));
     Ok(())
 }
 
-/// Asks the inbox's database again while it takes nothing.
-async fn attend(inbox: Inbox, latch: Latch, is_prepared: bool, shutdown: Shutdown) -> Result<(), Infallible> {
-    let mut waiting = Some(latch);
+/// Asks the inbox's database again while it takes nothing, and brings it what came meanwhile.
+async fn attend(
+    inbox: Inbox,
+    (mut waiting, mut spill): (Option<Latch>, SpillWatch),
+    is_prepared: bool,
+    shutdown: Shutdown,
+) -> Result<(), Infallible> {
     let mut is_prepared = is_prepared;
     loop {
         if is_prepared && let Some(latch) = waiting.take() {
@@ -116,6 +135,7 @@ async fn attend(inbox: Inbox, latch: Latch, is_prepared: bool, shutdown: Shutdow
             // The inbox logs when writes succeed again; until then there is nothing new to say.
             let _ = inbox.probe().await;
         }
+        spill.attend(is_prepared).await;
     }
 }
 

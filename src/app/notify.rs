@@ -228,7 +228,11 @@ impl Watch {
         if !self.inbox.stats().writable() {
             let standing = Standing {
                 title: "the inbox takes no writes".to_owned(),
-                detail: "Webhooks are answered 503, and Stripe repeats them.".to_owned(),
+                detail: if self.inbox.takes_deliveries() {
+                    "Webhooks are stored in inbox.spill_dir meanwhile; nothing is worked on.".to_owned()
+                } else {
+                    "Webhooks are answered 503, and Stripe repeats them.".to_owned()
+                },
                 action: "`colony-gateway check` says whether its disk is full or broken, or its database away."
                     .to_owned(),
             };

@@ -33,6 +33,16 @@ pub fn open_inbox(config: &Config, clock: Clock) -> Result<(Inbox, InboxThreads)
     Inbox::shared(&database_options(config, url), clock)
 }
 
+/// As [`open_inbox`], for a gateway: with the file that takes deliveries while a database does not.
+pub(super) fn open_receiving_inbox(config: &Config, clock: Clock) -> Result<(Inbox, InboxThreads), OpenError> {
+    let (Some(url), Some(directory)) = (&config.inbox.url, &config.inbox.spill_dir) else {
+        return open_inbox(config, clock);
+    };
+    refuse_left_behind(&config.inbox.data_dir)?;
+    let spill = InboxOptions { directory: directory.clone(), ..inbox_options(config) };
+    Inbox::shared(&PostgresInboxOptions { spill: Some(spill), ..database_options(config, url) }, clock)
+}
+
 /// How the configuration wants a database used.
 pub(super) fn database_options(config: &Config, url: &Secret) -> PostgresInboxOptions {
     PostgresInboxOptions {

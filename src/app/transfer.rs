@@ -7,7 +7,7 @@ use super::options::{database_options, inbox_options};
 use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
-use crate::inbox::{FILE_NAME, Inbox, InboxThreads, MoveError, Moved, MovedTo};
+use crate::inbox::{FILE_NAME, Inbox, InboxThreads, MoveError, Moved, MovedTo, counts_in};
 use crate::postgres::Address;
 
 /// Which of the two is left.
@@ -57,6 +57,22 @@ fn name_of(url: &Secret) -> anyhow::Result<String> {
     Ok(format!("{place}/{}", address.database()))
 }
 
+/// What stands beside the database would be left behind.
+fn refuse_spilled(config: &Config) -> anyhow::Result<()> {
+    let Some(directory) = config.inbox.spill_dir.as_ref().filter(|directory| directory.join(FILE_NAME).exists()) else {
+        return Ok(());
+    };
+    let counts = counts_in(directory)?;
+    let standing = counts.backlog() + counts.dead + counts.quarantined;
+    anyhow::ensure!(
+        standing == 0,
+        "{standing} deliveries stand in {} that the database does not have yet: start the gateway until `colony-gateway check` shows \
+         none there, then move",
+        directory.display()
+    );
+    Ok(())
+}
+
 fn url(config: &Config) -> anyhow::Result<&Secret> {
     config.inbox.url.as_ref().context("name the database: give its URL, or set GATEWAY_INBOX_URL")
 }
@@ -71,6 +87,7 @@ pub async fn transfer(
     clock: &Clock,
     told: impl Fn(Moved),
 ) -> anyhow::Result<(Moved, String, String)> {
+    refuse_spilled(config)?;
     let database = Place::database(config, url(config)?, clock)?;
     let file = Place::file(config, clock).await?;
     let (from, into) = match direction {

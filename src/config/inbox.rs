@@ -17,6 +17,12 @@ const URL: Setting = setting(
     "PostgreSQL for the inbox instead of a file: postgres://user:password@host/database, several hosts between commas, with \
      ?sslmode=verify-full beyond private networks. For gateways that share an inbox, or whose disks do not last.",
 );
+const SPILL_DIR: Setting = setting(
+    "inbox.spill_dir",
+    "GATEWAY_INBOX_SPILL_DIR",
+    "Directory, on a disk that survives restarts, of a file that takes webhooks while the inbox's database is away. Unset: they are \
+     answered 503.",
+);
 const ALLOW_UNSAFE: Setting = setting(
     "inbox.allow_unsafe",
     "GATEWAY_INBOX_ALLOW_UNSAFE",
@@ -59,6 +65,8 @@ pub struct InboxConfig {
     pub data_dir: PathBuf,
     /// `postgres://…` of an inbox that several gateways share, or whose gateway has no disk; `None`: a file of the directory.
     pub url: Option<Secret>,
+    /// Directory of a file that takes deliveries while that database does not.
+    pub spill_dir: Option<PathBuf>,
     /// Whether a database is taken that loses commits when the power fails; for tests.
     pub allows_unsafe: bool,
     /// Bound on the inbox file, beyond which no new event is taken; `None`: the disk. Its log comes on top: about 32 MiB.
@@ -81,6 +89,7 @@ pub(super) fn read(r: &mut Reader) -> InboxConfig {
     InboxConfig {
         data_dir: r.or(DATA_DIR, "data", path),
         url: r.secret(URL),
+        spill_dir: r.optional(SPILL_DIR, path),
         allows_unsafe: r.or(ALLOW_UNSAFE, "false", boolean),
         bytes_max: r.optional(BYTES_MAX, |text| match bytes(text)? {
             small if small < 1 << 20 => Err("must be at least 1MiB".to_owned()),
@@ -92,6 +101,18 @@ pub(super) fn read(r: &mut Reader) -> InboxConfig {
         keep_bodies: r.or(KEEP_BODIES, "35d", duration),
         keep_held_bodies: r.optional(KEEP_HELD_BODIES, |text| long_enough(duration(text)?)),
         keep_entries: r.or(KEEP_ENTRIES, "400d", duration),
+    }
+}
+
+/// A file beside a database, and not another one.
+pub(super) fn judge_spill(r: &mut Reader, inbox: &InboxConfig) {
+    let Some(directory) = &inbox.spill_dir else { return };
+    if inbox.url.is_none() {
+        let message = "is for an inbox in a database: an inbox in a file takes every webhook itself. Remove one of both settings \
+             once `colony-gateway check` shows that nothing stands there";
+        r.fault(SPILL_DIR.key, message);
+    } else if *directory == inbox.data_dir {
+        r.fault(SPILL_DIR.key, "must be another directory than data_dir, where the inbox of before may be");
     }
 }
 

@@ -181,6 +181,7 @@ impl Config {
         if inbox.url.is_some() {
             inbox::judge_shared(r, &inbox, &ledger);
         }
+        inbox::judge_spill(r, &inbox);
         if http.webhooks.append_timeout <= inbox.busy_timeout {
             let message = "must be longer than inbox.busy_timeout, or a slow commit is answered before it is known";
             r.fault("http.append_timeout", message);

@@ -1,7 +1,5 @@
 //! Taking in events. An answer comes after the commit that made the entry durable.
 
-use tokio::sync::oneshot;
-
 use super::entry::{NewEntry, Receipt};
 use super::{Inbox, InboxError, Store};
 
@@ -14,7 +12,7 @@ impl Inbox {
     pub async fn append(&self, entry: NewEntry) -> Result<Receipt, InboxError> {
         let receipt = match &self.store {
             Store::Local(local) => local.append(entry).await?,
-            Store::Postgres(postgres) => answered(postgres.try_append(entry)?).await?,
+            Store::Postgres(postgres) => self.append_or_spill(postgres, entry).await?,
         };
         if !receipt.is_duplicate() {
             self.wake();
@@ -34,7 +32,7 @@ impl Inbox {
                 }
                 let mut receipts = Vec::with_capacity(pending.len());
                 for receipt in pending {
-                    receipts.push(answered(receipt).await?);
+                    receipts.push(receipt.await.map_err(|_| InboxError::Closed)??);
                 }
                 receipts
             }
@@ -44,9 +42,4 @@ impl Inbox {
         }
         Ok(receipts)
     }
-}
-
-/// What the writer answers; it is closed if it answers nothing.
-async fn answered(receipt: oneshot::Receiver<Result<Receipt, InboxError>>) -> Result<Receipt, InboxError> {
-    receipt.await.map_err(|_| InboxError::Closed)?
 }

@@ -5,6 +5,8 @@
 //!
 //! The entry itself stays, without its body: event id, type, times and outcome name nobody.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::state::StateName;
@@ -42,6 +44,24 @@ impl Inbox {
     /// [`ERASE_BODIES_MAX`] after `after` (0: from the beginning). With `dry_run` it only looks. The writer goes on between
     /// the steps.
     pub async fn erase_step(
+        &self,
+        leads: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
+        after: i64,
+        dry_run: bool,
+    ) -> Result<EraseStep, InboxError> {
+        if self.spill.is_none() || after != 0 {
+            return self.erase_step_in_store(leads, after, dry_run).await;
+        }
+        // What stands beside the database belongs into it; what it refuses is told of as not settled.
+        self.empty_spill().await?;
+        let leads = Arc::new(leads);
+        let left = self.unsettled_in_spill(&leads).await?;
+        let mut step = self.erase_step_in_store(move |body: &[u8]| leads(body), after, dry_run).await?;
+        step.unsettled.extend(left);
+        Ok(step)
+    }
+
+    async fn erase_step_in_store(
         &self,
         leads: impl Fn(&[u8]) -> bool + Send + 'static,
         after: i64,

@@ -122,6 +122,11 @@ impl InboxError {
         }
     }
 
+    /// Whether the store takes nothing now, whatever it is given.
+    pub(super) const fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::ReadOnly(_) | Self::Full(_) | Self::Overloaded)
+    }
+
     /// Stable name for metrics and logs.
     pub const fn code(&self) -> &'static str {
         match self {

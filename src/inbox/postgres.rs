@@ -15,6 +15,7 @@ mod database;
 mod deeds;
 mod fault;
 mod lease;
+mod leave;
 mod links;
 mod look;
 mod numbers;
@@ -38,6 +39,7 @@ use self::lease::Mark;
 use self::links::{LinkOptions, Links};
 use self::numbers::Numbers;
 use self::retain::Cursor;
+use super::InboxOptions;
 use super::carry::MOVED_MARK;
 use super::entry::{NewEntry, Receipt};
 use super::error::{InboxError, OpenError};
@@ -69,6 +71,8 @@ pub struct PostgresInboxOptions {
     pub allows_unsafe: bool,
     /// Whose time counts: the database's, or in tests a clock of their own.
     pub time: Time,
+    /// A file of this machine that takes deliveries while the database does not.
+    pub spill: Option<InboxOptions>,
 }
 
 /// Whose time counts.
@@ -91,6 +95,7 @@ impl PostgresInboxOptions {
             group_max: 512,
             allows_unsafe: false,
             time: Time::Database,
+            spill: None,
         }
     }
 }
@@ -117,6 +122,20 @@ pub(super) struct Core {
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// An entry that was not stored, with the reason.
+#[derive(Debug)]
+pub(super) struct NotStored {
+    pub(super) error: InboxError,
+    /// To be stored elsewhere; nothing when the store is closed.
+    pub(super) entry: Option<Box<NewEntry>>,
+}
+
+impl From<NotStored> for InboxError {
+    fn from(refused: NotStored) -> Self {
+        refused.error
     }
 }
 
@@ -163,24 +182,23 @@ impl PostgresInbox {
         Ok((Self { core, arrivals }, thread))
     }
 
-    /// Asks for an entry to be stored, unless too many wait.
-    pub(super) fn try_append(
-        &self,
-        entry: NewEntry,
-    ) -> Result<oneshot::Receiver<Result<Receipt, InboxError>>, InboxError> {
+    /// Stores an entry, unless too many wait.
+    pub(super) async fn store(&self, entry: NewEntry) -> Result<Receipt, NotStored> {
         let (reply, answer) = oneshot::channel();
         self.arrivals.try_send(Arrival { entry, reply }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => InboxError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => InboxError::Closed,
+            mpsc::error::TrySendError::Full(Arrival { entry, .. }) => {
+                NotStored { error: InboxError::Overloaded, entry: Some(Box::new(entry)) }
+            }
+            mpsc::error::TrySendError::Closed(_) => NotStored { error: InboxError::Closed, entry: None },
         })?;
-        Ok(answer)
+        answer.await.unwrap_or(Err(NotStored { error: InboxError::Closed, entry: None }))
     }
 
-    /// As [`Self::try_append`], but waits for room.
+    /// Asks for an entry to be stored as soon as there is room. What comes of it is told later.
     pub(super) async fn append(
         &self,
         entry: NewEntry,
-    ) -> Result<oneshot::Receiver<Result<Receipt, InboxError>>, InboxError> {
+    ) -> Result<oneshot::Receiver<Result<Receipt, NotStored>>, InboxError> {
         let (reply, answer) = oneshot::channel();
         self.arrivals.send(Arrival { entry, reply }).await.map_err(|_| InboxError::Closed)?;
         Ok(answer)
@@ -205,8 +223,8 @@ impl Core {
             }
         }
         let rows = asked?.rows;
-        if let Some(moved) = rows.get(1).map(carry::moved) {
-            return Err(carry::refusal(moved).into());
+        if let Some(moved) = rows.get(1).map(leave::moved) {
+            return Err(leave::refusal(moved).into());
         }
         let found: Option<i64> = rows.first().map(|row| row.get(1));
         match found {
@@ -245,6 +263,15 @@ impl Core {
         self.ahead.store(self.clock.now().millis().saturating_sub(database), Ordering::Relaxed);
     }
 
+    /// How far this machine's clock is before the database's, in milliseconds.
+    pub(super) async fn ask_time(&self) -> Result<i64, InboxError> {
+        let question = concat!("SELECT ", schema::now!());
+        if let Some(row) = self.links.run(question, &[(&self.time(), Type::INT8)]).await?.rows.first() {
+            self.note_time(row.get(0));
+        }
+        Ok(self.ahead.load(Ordering::Relaxed))
+    }
+
     /// A time of the database's as this machine's clock showed it, for whoever compares it with that clock.
     fn here(&self, database: i64) -> Timestamp {
         Timestamp::from_millis(database.saturating_add(self.ahead.load(Ordering::Relaxed)))
@@ -263,7 +290,10 @@ impl Core {
                 self.stats.failures.fetch_add(1, Ordering::Relaxed);
                 if self.stats.writable.swap(false, Ordering::Relaxed) {
                     let error = error as &dyn std::error::Error;
-                    tracing::error!(error, "inbox: cannot write; webhooks are answered 503");
+                    tracing::error!(
+                        error,
+                        "inbox: the database takes no writes; webhooks are answered 503, unless inbox.spill_dir takes them"
+                    );
                 }
             }
         }
@@ -294,7 +324,7 @@ impl Core {
         if probed.is_ok()
             && let Some(moved) = self.moved_to().await?
         {
-            probed = Err(carry::refusal(moved).into());
+            probed = Err(leave::refusal(moved).into());
         }
         self.wrote(probed.as_ref().err());
         probed

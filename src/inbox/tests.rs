@@ -45,6 +45,7 @@ mod model;
 mod operate;
 mod plans;
 mod shared;
+mod spill;
 mod steps;
 
 on_every_store! {

@@ -160,6 +160,8 @@ metrics! {
     inbox_failures: counter("colony_gateway_inbox_failures_total");
     /// 1 while the inbox takes writes, 0 while it cannot.
     inbox_writable: gauge("colony_gateway_inbox_writable");
+    /// Deliveries that stand in `inbox.spill_dir` until the database of the inbox takes them.
+    inbox_spilled: gauge("colony_gateway_inbox_spilled");
     /// Events brought to their end, by outcome.
     outcomes: counters("colony_gateway_events_ended_total", "outcome", &[&OutcomeName::NAMES[..], &["retried"]].concat());
     /// Events that the Guardian looked at in this process, by what it decided.

@@ -159,6 +159,40 @@ async fn a_database_that_is_away_is_told_and_webhooks_are_taken_again_when_it_is
     assert_eq!(second.post(&event("evt_3")).status, 200);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_with_a_disk_takes_webhooks_while_the_database_is_away_and_brings_them_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = Database::create(Flavour::Durable).await;
+    let mut proxy = Proxy::start(([127, 0, 0, 1], database.port()).into()).await;
+    let behind = database.url().replace(&database.port().to_string(), &proxy.address().port().to_string());
+    let options = options(&directory.path().join("data"), &database)
+        .with("GATEWAY_INBOX_URL", behind)
+        .with("GATEWAY_INBOX_SPILL_DIR", directory.path().join("spill").display());
+    let gateway = options.serve();
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    gateway.until_idle();
+    proxy.refuse().await;
+    for id in ["evt_2", "evt_3", "evt_2"] {
+        assert_eq!(gateway.post(&event(id)).status, 200);
+    }
+    let health = gateway.until(|health| health["components"]["spill"]["status"] == "degraded");
+    assert_eq!((gateway.get("/readyz").status, &health["status"]), (200, &"degraded".into()), "{health}");
+    gateway.kill();
+    let gateway = options.serve();
+    assert_eq!(gateway.post(&event("evt_4")).status, 200, "a start finds it away, too");
+    gateway.until(|_| gateway.metric("colony_gateway_inbox_spilled") == 3);
+    let (_, report, _) = run(&options, &["check", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let found = report["components"].as_array().unwrap().iter().find(|found| found["component"] == "inbox spill");
+    assert!(found.unwrap()["detail"].as_str().unwrap().starts_with("3 deliveries stand in it"), "{report}");
+    proxy.listen_again().await;
+    gateway.until(|health| health["components"]["spill"]["status"] == "ok" && health["inbox"]["settled"] == 4);
+    assert_eq!(gateway.metric("colony_gateway_inbox_spilled"), 0);
+    assert_eq!(ids(&database, "SELECT id FROM gateway.events").await.len(), 4);
+    let (code, _, stderr) = run(&options.with("GATEWAY_INBOX_URL", ""), &["config", "check"]);
+    assert!(code == 2 && stderr.contains("inbox.spill_dir"), "{stderr}");
+}
+
 #[tokio::test]
 async fn what_would_break_a_promise_of_a_shared_inbox_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use super::Diagnosis;
 use crate::config::Config;
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
-use crate::inbox::{Counts, DatabaseReport, Inbox};
+use crate::inbox::{Counts, DatabaseReport, FILE_NAME, Inbox, counts_in};
 
 const NAME: &str = "inbox database";
 
@@ -60,6 +60,26 @@ async fn asked(config: &Config, clock: &Clock, ask: impl AsyncFnOnce(&Inbox) -> 
     drop(inbox);
     let _ = tokio::task::spawn_blocking(move || threads.join()).await;
     Some(finding)
+}
+
+/// What stands in the file that takes webhooks while the database is away; nothing without one.
+pub(super) fn spill(config: &Config) -> Option<Diagnosis> {
+    const NAME: &str = "inbox spill";
+    let directory = config.inbox.spill_dir.as_ref()?;
+    if !directory.join(FILE_NAME).exists() {
+        return Some(Diagnosis::ok(NAME, "a gateway makes the file when it starts"));
+    }
+    Some(match counts_in(directory) {
+        Ok(counts) => match counts.backlog() + counts.dead + counts.quarantined {
+            0 => Diagnosis::ok(NAME, "nothing stands in it"),
+            standing => Diagnosis::degraded(
+                NAME,
+                format!("{standing} deliveries stand in it, acknowledged and not in the database yet"),
+                "see that the gateway runs and reaches the database of GATEWAY_INBOX_URL; until then keep this disk",
+            ),
+        },
+        Err(error) => Diagnosis::down(NAME, chain(&error), "do what it says, and start the gateway again"),
+    })
 }
 
 pub(super) fn judge(backlog: u64, oldest: Option<Duration>, dead: u64, quarantined: u64) -> Diagnosis {

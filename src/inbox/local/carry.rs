@@ -63,6 +63,11 @@ impl LocalInbox {
         self.ask(TakeIn { entries }).await
     }
 
+    /// Removes entries that are stored elsewhere; how many were there.
+    pub(in crate::inbox) async fn remove(&self, numbers: Vec<i64>) -> Result<u64, InboxError> {
+        self.ask(Remove { numbers }).await
+    }
+
     pub(in crate::inbox) async fn marks(&self) -> Result<Vec<(String, i64)>, InboxError> {
         self.read(|connection| {
             let mut statement =
@@ -300,6 +305,36 @@ fn add_order(connection: &Connection, entry: i64, order: &CarriedOrder) -> rusql
         )?
         .execute(params![entry, order.action, order.at, order.by, order.note, order.was, order.untold])?;
     Ok(())
+}
+
+/// Entries that are stored elsewhere.
+struct Remove {
+    numbers: Vec<i64>,
+}
+
+impl Request for Remove {
+    /// How many were there.
+    type Done = u64;
+
+    fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<u64> {
+        let mut removed = 0;
+        for number in &self.numbers {
+            let question = "SELECT state FROM entries WHERE id = ?1";
+            let state = file.connection.prepare_cached(question)?.query_row([number], |row| row.get(0)).optional()?;
+            let Some(state) = state else { continue };
+            event_ids::forget(&file.connection, *number)?;
+            for table in ["bodies WHERE entry", "orders WHERE entry", "entries WHERE id"] {
+                file.connection.prepare_cached(&format!("DELETE FROM {table} = ?1"))?.execute([number])?;
+            }
+            file.count(state, -1);
+            removed += 1;
+        }
+        // A number that was removed is not given out again.
+        file.connection
+            .prepare_cached("UPDATE counters SET value = ?1 WHERE name = 'next_entry'")?
+            .execute([file.next_entry()])?;
+        Ok(removed)
+    }
 }
 
 /// Marks of another inbox.

@@ -19,7 +19,7 @@ use super::super::state::StateName;
 use super::fault::{Fault, Unknown};
 use super::pace::Pace;
 use super::schema::{durable, now};
-use super::{BIGINTS, Core, TEXTS, text};
+use super::{BIGINTS, Core, NotStored, TEXTS, text};
 use crate::domain::ids::EntryId;
 
 /// Groups on their way at once. One connection alone would have a closed loop of clients wait for each other in two halves.
@@ -31,7 +31,7 @@ const TRIES_MAX: u32 = 4;
 /// An entry on its way, with the place to answer to.
 pub(super) struct Arrival {
     pub(super) entry: NewEntry,
-    pub(super) reply: oneshot::Sender<Result<Receipt, InboxError>>,
+    pub(super) reply: oneshot::Sender<Result<Receipt, NotStored>>,
 }
 
 const INSERT: &str = concat!(
@@ -118,9 +118,12 @@ async fn answer(core: Arc<Core>, group: Vec<Arrival>) -> usize {
     let receipts = core.store_each(&entries).await;
     let stored = receipts.iter().filter(|receipt| receipt.is_ok()).count();
     core.stats.appended.fetch_add(stored as u64, Ordering::Relaxed);
+    let count = entries.len();
     // Whoever asked may have gone; what is committed stays committed.
-    replies.into_iter().zip(receipts).for_each(|(reply, receipt)| drop(reply.send(receipt)));
-    entries.len()
+    replies.into_iter().zip(receipts).zip(entries).for_each(|((reply, receipt), entry)| {
+        drop(reply.send(receipt.map_err(|error| NotStored { error, entry: Some(Box::new(entry)) })));
+    });
+    count
 }
 
 /// An event of an endpoint.

@@ -1,7 +1,4 @@
-//! Carrying entries into the database and out of it.
-//!
-//! A database that is left gets its tables renamed: whatever gateway still works on it fails at once and answers 503, and what is
-//! carried changes no more. A mark tells where the entries went.
+//! Carrying entries into the database, and out of one that is left (see [`super::leave`]).
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,25 +6,20 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::super::carry::{Carried, CarriedOrder, MOVED_MARK, MovedTo, PAGE_ENTRIES, shown};
+use super::super::carry::{Carried, CarriedOrder, PAGE_ENTRIES};
 use super::super::error::InboxError;
 use super::super::state::StateName;
 use super::append::Key;
 use super::fault::Fault;
 use super::numbers::Numbers;
 use super::schema::{durable, now};
-use super::{BIGINTS, Core, TEXTS, number_of, schema, text};
+use super::{BIGINTS, Core, TEXTS, number_of, text};
 use crate::domain::clock::Timestamp;
 use crate::domain::outcome::Awaited;
 use crate::postgres::Parameter;
 
-/// Times that a statement is tried that another stood in the way of, or whose answer was lost.
+/// Times that a page is tried of which a number was taken, or an entry removed meanwhile.
 const TRIES_MAX: u32 = 4;
-
-/// Tables of entries. The marks stay.
-const TABLES: [&str; 4] = ["entries", "work", "ended", "orders"];
-
-const MOVED: &str = "SELECT name, value FROM gateway_inbox.marks WHERE starts_with(name, $1)";
 
 /// Stores entries of another inbox as they are, but for waits that another machine's clock measured.
 const INSERT: &str = concat!(
@@ -103,63 +95,6 @@ const ORDERS_OF: &str = "
     SELECT entry, action, at, by, note, was, untold FROM gateway_inbox.moved_orders WHERE entry = ANY ($1) ORDER BY entry, id";
 
 impl Core {
-    pub(in crate::inbox) async fn moved_to(&self) -> Result<Option<MovedTo>, InboxError> {
-        match self.links.run(MOVED, &[(&MOVED_MARK, Type::TEXT)]).await {
-            Ok(answer) => Ok(answer.rows.first().map(moved)),
-            Err(fault) if fault.is_missing_table() => Ok(None),
-            Err(fault) => Err(fault.into()),
-        }
-    }
-
-    pub(in crate::inbox) async fn begin_leaving(&self, to: &str) -> Result<(), InboxError> {
-        let renames = TABLES.map(|table| format!("ALTER TABLE gateway_inbox.{table} RENAME TO moved_{table};"));
-        let name = quoted(&format!("{MOVED_MARK}{to}"));
-        let statements =
-            format!("{} INSERT INTO gateway_inbox.marks (name, value) VALUES ({name}, 1);", renames.concat());
-        self.change_tables(&statements, |moved| moved.is_some()).await
-    }
-
-    pub(in crate::inbox) async fn give_up_leaving(&self) -> Result<(), InboxError> {
-        let renames = TABLES.map(|table| format!("ALTER TABLE gateway_inbox.moved_{table} RENAME TO {table};"));
-        self.change_tables(&format!("{} {}", renames.concat(), forget_moved()), |moved| moved.is_none()).await
-    }
-
-    pub(in crate::inbox) async fn empty(&self) -> Result<(), InboxError> {
-        let drops = TABLES.map(|table| format!("DROP TABLE gateway_inbox.moved_{table};"));
-        let marks = "DELETE FROM gateway_inbox.marks WHERE name <> 'format';";
-        let statements = [drops.concat().as_str(), marks, schema::CREATE].concat();
-        self.change_tables(&statements, |moved| moved.is_none()).await
-    }
-
-    /// Changes tables that gateways may be using, so that one of both has to try again. Where an answer is lost, `is_done` tells.
-    async fn change_tables(
-        &self,
-        statements: &str,
-        is_done: impl Fn(Option<&MovedTo>) -> bool,
-    ) -> Result<(), InboxError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let Err(fault) = self.links.run_all(statements).await else { return Ok(()) };
-            if is_done(self.moved_to().await?.as_ref()) {
-                return Ok(());
-            }
-            if tries >= TRIES_MAX {
-                return Err(fault.into());
-            }
-        }
-    }
-
-    pub(in crate::inbox) async fn end_leaving(&self) -> Result<(), InboxError> {
-        let statement = concat!(
-            "WITH ended AS (UPDATE gateway_inbox.marks SET value = 2 WHERE starts_with(name, $1) RETURNING 1) SELECT ",
-            durable!(),
-            " FROM ended"
-        );
-        self.links.run_durably(statement, &[(&MOVED_MARK, Type::TEXT)]).await?;
-        Ok(())
-    }
-
     pub(in crate::inbox) async fn carried(&self, after: i64) -> Result<Vec<Carried>, InboxError> {
         let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&number_of(PAGE_ENTRIES), Type::INT8)];
         let rows = self.links.run(ENTRIES, &parameters).await?.rows;
@@ -336,37 +271,6 @@ fn key(entry: &Carried) -> Key<'_> {
 /// Length of a body as it was signed.
 fn size(entry: &Carried) -> i64 {
     entry.body.as_ref().map_or(0, |(body, bytes)| bytes.unwrap_or_else(|| number_of(body.len())))
-}
-
-/// Where a row of [`MOVED`] says that the entries went.
-pub(super) fn moved(row: &Row) -> MovedTo {
-    let place = row.get::<_, &str>(0).strip_prefix(MOVED_MARK).unwrap_or_default().to_owned();
-    MovedTo { place, is_done: row.get::<_, i64>(1) == 2 }
-}
-
-/// Why gateways are not to work on the database any more.
-pub(super) fn refusal(MovedTo { place, is_done }: MovedTo) -> Fault {
-    let place = shown(&place);
-    Fault::unfit(if is_done {
-        format!(
-            "its entries were moved to {place}: work with that file, or run `colony-gateway inbox move --to` there to have them \
-             here again"
-        )
-    } else {
-        format!(
-            "its entries are being moved to {place}: run `colony-gateway inbox move --from` there again, or give the move up with \
-             `colony-gateway inbox move --from --give-up`"
-        )
-    })
-}
-
-fn forget_moved() -> String {
-    format!("DELETE FROM gateway_inbox.marks WHERE starts_with(name, {});", quoted(MOVED_MARK))
-}
-
-/// A text as it stands in a statement.
-fn quoted(text: &str) -> String {
-    format!("'{}'", super::text(text).replace('\'', "''"))
 }
 
 fn read(row: &Row) -> Carried {

@@ -142,7 +142,10 @@ impl Links {
             if self.stats.writable.swap(false, Ordering::Relaxed) {
                 let error = InboxError::from(fault.clone());
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "inbox: the database does not answer; webhooks are answered 503");
+                tracing::error!(
+                    error,
+                    "inbox: the database does not answer; webhooks are answered 503, unless inbox.spill_dir takes them"
+                );
             }
         }
         fault

@@ -1,0 +1,162 @@
+//! A local file that takes deliveries while the database of an inbox takes none, and is emptied into it afterwards.
+//!
+//! Guarantees: those of an inbox file for what it holds: a delivery is acknowledged after its fsync. What is emptied leaves the file only
+//! after the commit in the database, which knows an event that comes twice; so a kill at any point costs nothing but the repetition.
+//! Nothing is worked on in the file.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::carry::Carried;
+use super::entry::{NewEntry, Receipt};
+use super::erase::Unsettled;
+use super::error::InboxError;
+use super::local::LocalInbox;
+use super::postgres::PostgresInbox;
+use super::{Inbox, Store};
+
+/// The file, beside the database's handle.
+#[derive(Debug)]
+pub(super) struct Spill {
+    local: LocalInbox,
+    /// One empties it at a time.
+    emptying: Mutex<()>,
+}
+
+/// What became of a file that was to be emptied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Emptied {
+    /// Deliveries that are in the database now.
+    pub carried: u64,
+    /// Deliveries that the database refuses. They stay.
+    pub refused: u64,
+}
+
+impl Spill {
+    pub(super) fn new(local: LocalInbox) -> Self {
+        Self { local, emptying: Mutex::new(()) }
+    }
+
+    /// How many deliveries stand in it.
+    async fn standing(&self) -> Result<u64, InboxError> {
+        let counts = self.local.counts().await?;
+        Ok(counts.backlog() + counts.settled + counts.dead + counts.quarantined)
+    }
+
+    async fn empty(&self, postgres: &PostgresInbox) -> Result<Emptied, InboxError> {
+        let _one = self.emptying.lock().await;
+        let (mut emptied, mut after) = (Emptied::default(), i64::MIN);
+        loop {
+            let mut page = self.local.carried(after).await?;
+            let Some(last) = page.last() else { return Ok(emptied) };
+            after = last.number;
+            // Times in the database are the database's.
+            let ahead = postgres.core.ask_time().await?;
+            for entry in &mut page {
+                entry.put_back(ahead);
+            }
+            match postgres.core.take_in(&page).await {
+                Ok(_) => emptied.carried += self.remove(&page).await?,
+                // One that is refused takes no neighbour with it.
+                Err(InboxError::Storage(_)) => {
+                    for entry in page.chunks(1) {
+                        match postgres.core.take_in(entry).await {
+                            Ok(_) => emptied.carried += self.remove(entry).await?,
+                            Err(InboxError::Storage(_)) => emptied.refused += 1,
+                            Err(error) => return Err(error),
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn remove(&self, entries: &[Carried]) -> Result<u64, InboxError> {
+        self.local.remove(entries.iter().map(|entry| entry.number).collect()).await
+    }
+}
+
+impl Carried {
+    /// As it would stand by a clock that is so many milliseconds behind the one that it was written by.
+    fn put_back(&mut self, ahead: i64) {
+        self.received_at = self.received_at.saturating_sub(ahead);
+        for time in [&mut self.due_at, &mut self.ended_at].into_iter().flatten() {
+            *time = time.saturating_sub(ahead);
+        }
+    }
+}
+
+impl Inbox {
+    /// Stores a delivery in the database, or in the file while the database takes none.
+    pub(super) async fn append_or_spill(
+        &self,
+        postgres: &PostgresInbox,
+        entry: NewEntry,
+    ) -> Result<Receipt, InboxError> {
+        let Some(spill) = &self.spill else { return Ok(postgres.store(entry).await?) };
+        // Once it is known to be away, nobody waits for it.
+        if !postgres.core.stats.writable() {
+            return spill.local.append(entry).await;
+        }
+        match postgres.store(entry).await {
+            Ok(receipt) => Ok(receipt),
+            Err(refused) => match refused.entry {
+                Some(entry) if refused.error.is_away() => spill.local.append(*entry).await,
+                _ => Err(refused.error),
+            },
+        }
+    }
+
+    /// Deliveries in the file that lead to a person.
+    pub(super) async fn unsettled_in_spill<F>(&self, leads: &Arc<F>) -> Result<Vec<Unsettled>, InboxError>
+    where
+        F: Fn(&[u8]) -> bool + Send + Sync + 'static,
+    {
+        let (mut found, mut after) = (Vec::new(), 0);
+        let Some(spill) = &self.spill else { return Ok(found) };
+        loop {
+            let leads = Arc::clone(leads);
+            let step = spill.local.erase_step(move |body: &[u8]| leads(body), after, true).await?;
+            found.extend(step.unsettled);
+            match step.last {
+                Some(last) => after = last,
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// Whether deliveries are taken: by the store itself, or by the file beside it.
+    pub fn takes_deliveries(&self) -> bool {
+        self.stats().writable() || self.spill.as_ref().is_some_and(|spill| spill.local.stats().writable())
+    }
+
+    /// How many deliveries stand in the file that takes them while the database does not; nothing without such a file.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub async fn spilled(&self) -> Result<Option<u64>, InboxError> {
+        match &self.spill {
+            Some(spill) => spill.standing().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Carries what stands in the file into the database. Can be interrupted at any point.
+    ///
+    /// # Errors
+    /// When the database or the file does not do its part; what is left stays in the file.
+    pub async fn empty_spill(&self) -> Result<Emptied, InboxError> {
+        match (&self.store, &self.spill) {
+            (Store::Postgres(postgres), Some(spill)) => {
+                let emptied = spill.empty(postgres).await?;
+                if emptied.carried > 0 {
+                    self.wake();
+                }
+                Ok(emptied)
+            }
+            _ => Ok(Emptied::default()),
+        }
+    }
+}

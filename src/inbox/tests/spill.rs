@@ -1,0 +1,151 @@
+//! Deliveries while the database of an inbox is away: stored beside it, brought to it once, whatever ends the process meanwhile.
+
+use testkit::proxy::Proxy;
+
+use super::*;
+
+/// A deadline that no machine is too slow for.
+const LONG: Duration = Duration::from_mins(2);
+
+/// An inbox in a database behind a line that can be taken away, with a file beside it.
+struct Beside {
+    database: Fixture,
+    proxy: Proxy,
+    directory: TempDir,
+    open: Option<(Inbox, InboxThreads)>,
+}
+
+impl Beside {
+    async fn new() -> Self {
+        let database = Fixture::postgres().await;
+        let port = database.database.as_ref().unwrap().port();
+        let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await;
+        let mut beside = Self { database, proxy, directory: tempfile::tempdir().unwrap(), open: None };
+        beside.reopen();
+        beside
+    }
+
+    fn reopen(&mut self) {
+        self.close();
+        let database = self.database.database.as_ref().unwrap();
+        let (port, behind) = (database.port().to_string(), self.proxy.address().port().to_string());
+        let options = PostgresInboxOptions {
+            time: Time::Clock,
+            allows_unsafe: true,
+            deadline: LONG,
+            spill: Some(InboxOptions::new(self.directory.path())),
+            ..PostgresInboxOptions::new(Secret::new(database.url().replace(&port, &behind)))
+        };
+        self.open = Some(Inbox::shared(&options, self.database.clock.clone()).unwrap());
+    }
+
+    fn close(&mut self) {
+        if let Some((inbox, threads)) = self.open.take() {
+            drop(inbox);
+            threads.join();
+        }
+    }
+
+    fn inbox(&self) -> &Inbox {
+        &self.open.as_ref().unwrap().0
+    }
+
+    async fn append(&self, id: &str) -> Receipt {
+        self.inbox().append(entry(id)).await.unwrap()
+    }
+
+    async fn spilled(&self) -> u64 {
+        self.inbox().spilled().await.unwrap().unwrap()
+    }
+
+    /// The line is there again, and the inbox knows it.
+    async fn back(&mut self) {
+        self.proxy.listen_again().await;
+        while self.inbox().probe().await.is_err() {}
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_deliveries_are_stored_beside_it_and_brought_to_it_once_afterwards() {
+    let mut beside = Beside::new().await;
+    assert!(!beside.append("evt_1").await.is_duplicate());
+    beside.proxy.refuse().await;
+    assert!(!beside.append("evt_2").await.is_duplicate(), "it is as durable as the disk makes it");
+    assert!(!beside.inbox().stats().writable() && beside.inbox().takes_deliveries());
+    assert!(!beside.append("evt_1").await.is_duplicate(), "nobody can tell");
+    let malformed = NewEntry::malformed(EndpointName::new("stripe"), "not JSON".into(), delivery(b"\xff"));
+    beside.inbox().append(malformed).await.unwrap();
+    assert!(beside.inbox().empty_spill().await.is_err());
+    // Over a restart that finds the database away, too.
+    beside.reopen();
+    assert_eq!(beside.spilled().await, 3);
+    assert!(beside.append("evt_2").await.is_duplicate());
+    beside.back().await;
+    assert!(!beside.append("evt_3").await.is_duplicate(), "into the database again");
+    assert_eq!(beside.inbox().empty_spill().await.unwrap(), Emptied { carried: 3, refused: 0 });
+    assert_eq!((beside.spilled().await, beside.inbox().empty_spill().await.unwrap()), (0, Emptied::default()));
+    let counts = beside.database.counts().await;
+    assert_eq!((counts.waiting, counts.quarantined), (3, 1));
+    let leased = beside.database.lease(10).await;
+    assert!(leased.iter().all(|leased| leased.body.as_ref() == body(leased.event_id.as_str())), "as they were signed");
+    // The file takes an event again that went through it.
+    beside.proxy.refuse().await;
+    assert!(!beside.append("evt_2").await.is_duplicate());
+    assert_eq!(beside.spilled().await, 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_being_emptied_when_the_process_ends_loses_nothing_and_repeats_nothing() {
+    let mut beside = Beside::new().await;
+    beside.proxy.refuse().await;
+    for number in 0..450 {
+        beside.append(&format!("evt_{number}")).await;
+    }
+    beside.back().await;
+    let (mut random, mut breaks) = (fastrand::Rng::with_seed(18), 0);
+    while beside.spilled().await > 0 {
+        let polls = random.u32(1..12 + 2 * breaks);
+        if super::carry::some_of(beside.inbox().empty_spill(), polls).await.is_none() {
+            breaks += 1;
+            beside.reopen();
+        }
+    }
+    assert!(breaks > 0, "it was never broken off");
+    let counts = beside.database.counts().await;
+    assert_eq!(counts, Counts { waiting: 450, oldest: Some(START), ..Counts::default() });
+}
+
+#[tokio::test]
+async fn a_delivery_that_the_database_refuses_holds_up_no_other_and_is_found_by_an_erasure() {
+    let mut beside = Beside::new().await;
+    beside.proxy.refuse().await;
+    for id in ["evt_1", "evt_bad", "evt_2"] {
+        beside.append(id).await;
+    }
+    let database = beside.database.database.clone().unwrap();
+    database.run("ALTER TABLE gateway_inbox.entries ADD CHECK (event_id <> 'evt_bad')").await;
+    beside.back().await;
+    assert_eq!(beside.inbox().empty_spill().await.unwrap(), Emptied { carried: 2, refused: 1 });
+    assert_eq!((beside.spilled().await, beside.database.counts().await.waiting), (1, 2));
+    let leads = |body: &[u8]| body.windows(7).any(|window| window == b"evt_bad");
+    let step = beside.inbox().erase_step(leads, 0, false).await.unwrap();
+    assert_eq!((step.erased, step.unsettled.len()), (0, 1), "{step:?}");
+    assert_eq!(step.unsettled[0].event_id, "evt_bad");
+}
+
+#[tokio::test]
+async fn an_erasure_brings_the_deliveries_to_the_database_first() {
+    let mut beside = Beside::new().await;
+    beside.proxy.refuse().await;
+    beside.append("evt_theirs").await;
+    assert!(beside.inbox().erase_step(|_| true, 0, false).await.is_err(), "it waits for the database");
+    beside.back().await;
+    let step = beside.inbox().erase_step(|_| true, 0, false).await.unwrap();
+    assert_eq!((step.unsettled.len(), beside.spilled().await), (1, 0), "{step:?}");
+}
