@@ -4,8 +4,10 @@
 //! inbox that is being left, or was, is worked on by no gateway; an event that the other inbox knows already stays as it
 //! is there, and the orders of people about it are added. Numbers of entries change on the way, nothing else that is told of them.
 
+use super::deeds::{DEEDS_PAGE_MAX, PastDeed};
 use super::error::OpenError;
 use super::state::StateName;
+use super::steps::PastStep;
 use super::{Inbox, InboxError, Store};
 
 /// Most entries of a page.
@@ -57,6 +59,8 @@ pub(super) struct Carried {
     pub(super) body: Option<(Vec<u8>, Option<i64>)>,
     /// What people ordered about it, the oldest first.
     pub(super) orders: Vec<CarriedOrder>,
+    /// What became of it until now, the oldest first.
+    pub(super) steps: Vec<PastStep>,
 }
 
 /// An order that was carried out.
@@ -182,6 +186,9 @@ impl Inbox {
             moved.known += entries.saturating_sub(fresh);
             told(moved);
         }
+        for page in self.all_deeds().await.map_err(from)?.chunks(DEEDS_PAGE_MAX) {
+            into.take_in_deeds(page.to_vec()).await.map_err(taken)?;
+        }
         let marks = self.marks().await.map_err(from)?;
         into.take_in_marks(marks.into_iter().filter(|(name, _)| is_carried(name)).collect()).await.map_err(taken)?;
         self.end_leaving().await.map_err(from)?;
@@ -258,6 +265,28 @@ impl Inbox {
         match &self.store {
             Store::Local(local) => local.take_in(entries).await,
             Store::Postgres(postgres) => postgres.core.take_in(&entries).await,
+        }
+    }
+
+    /// All that people did, the oldest first.
+    async fn all_deeds(&self) -> Result<Vec<PastDeed>, InboxError> {
+        let mut all = Vec::new();
+        loop {
+            let before = all.last().map(|deed: &PastDeed| deed.id);
+            let page = self.deeds(before, DEEDS_PAGE_MAX).await?;
+            if page.is_empty() {
+                all.reverse();
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+    }
+
+    /// Stores what people did, the oldest first. What is there already is not stored again.
+    async fn take_in_deeds(&self, deeds: Vec<PastDeed>) -> Result<(), InboxError> {
+        match &self.store {
+            Store::Local(local) => local.take_in_deeds(deeds).await,
+            Store::Postgres(postgres) => postgres.core.take_in_deeds(&deeds).await,
         }
     }
 

@@ -9,9 +9,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::checks::{self, FILE_NAME, classify};
 use super::file::InboxFile;
 use super::queue::{Request, Weight};
-use super::{LocalInbox, event_ids};
+use super::{LocalInbox, event_ids, steps};
 use crate::domain::clock::Timestamp;
 use crate::inbox::carry::{Carried, CarriedOrder, MovedTo, PAGE_BYTES, PAGE_ENTRIES, shown};
+use crate::inbox::deeds::{Deed, PastDeed};
 use crate::inbox::error::{InboxError, OpenError};
 use crate::inbox::state::StateName;
 
@@ -66,6 +67,10 @@ impl LocalInbox {
     /// Removes entries that are stored elsewhere; how many were there.
     pub(in crate::inbox) async fn remove(&self, numbers: Vec<i64>) -> Result<u64, InboxError> {
         self.ask(Remove { numbers }).await
+    }
+
+    pub(in crate::inbox) async fn take_in_deeds(&self, deeds: Vec<PastDeed>) -> Result<(), InboxError> {
+        self.ask(Deeds { deeds }).await
     }
 
     pub(in crate::inbox) async fn marks(&self) -> Result<Vec<(String, i64)>, InboxError> {
@@ -125,6 +130,7 @@ fn carried(connection: &Connection, after: i64) -> rusqlite::Result<Vec<Carried>
     {
         let mut entry = read(row)?;
         entry.orders = orders(connection, entry.number)?;
+        entry.steps = steps::of_entry(connection, entry.number)?;
         bytes += entry.body.as_ref().map_or(0, |(body, _)| body.len());
         page.push(entry);
     }
@@ -162,6 +168,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Carried> {
         action_note: row.get(23)?,
         body: body.map(|body| (body, bytes)),
         orders: Vec::new(),
+        steps: Vec::new(),
     })
 }
 
@@ -215,6 +222,7 @@ impl Request for Leave {
                     "UPDATE counters SET value = max(value, (SELECT coalesce(max(id), 0) + 1 FROM entries)) WHERE name = 'next_entry';
                      DELETE FROM entries; DELETE FROM bodies; DELETE FROM orders; DELETE FROM event_ids;
                      DELETE FROM event_ids_new;
+                     DELETE FROM steps; DELETE FROM deeds;
                      DELETE FROM counters WHERE name LIKE 'mark.%' AND name <> 'mark.identity'; DROP TABLE moved;",
                 )
             }
@@ -292,6 +300,21 @@ fn insert(file: &mut InboxFile, number: i64, entry: &Carried) -> rusqlite::Resul
             .prepare_cached("INSERT INTO bodies (entry, body, bytes) VALUES (?1, ?2, ?3)")?
             .execute(params![number, body, bytes])?;
     }
+    for step in &entry.steps {
+        file.connection
+            .prepare_cached(
+                "INSERT INTO steps (entry, at, last, times, kind, code, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                number,
+                step.at.millis(),
+                step.last.millis(),
+                i64::try_from(step.times).unwrap_or(i64::MAX),
+                step.kind.as_str(),
+                step.code,
+                step.reason,
+            ])?;
+    }
     file.entered(entry.state);
     Ok(())
 }
@@ -305,6 +328,28 @@ fn add_order(connection: &Connection, entry: i64, order: &CarriedOrder) -> rusql
         )?
         .execute(params![entry, order.action, order.at, order.by, order.note, order.was, order.untold])?;
     Ok(())
+}
+
+/// What people did elsewhere.
+struct Deeds {
+    deeds: Vec<PastDeed>,
+}
+
+impl Request for Deeds {
+    type Done = ();
+
+    fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<()> {
+        let mut statement = file.connection.prepare_cached(
+            "INSERT INTO deeds (at, who, role, peer, via, action, what, dry_run, result, note)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+             WHERE NOT EXISTS (SELECT 1 FROM deeds WHERE at = ?1 AND who = ?2 AND action = ?6 AND what = ?7)",
+        )?;
+        for PastDeed { at, deed, .. } in &self.deeds {
+            let Deed { who, role, peer, via, action, what, dry_run, result, note } = deed;
+            statement.execute(params![at.millis(), who, role, peer, via, action, what, dry_run, result, note])?;
+        }
+        Ok(())
+    }
 }
 
 /// Entries that are stored elsewhere.

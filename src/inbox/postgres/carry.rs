@@ -13,7 +13,7 @@ use super::append::Key;
 use super::fault::Fault;
 use super::numbers::Numbers;
 use super::schema::{durable, now};
-use super::{BIGINTS, Core, TEXTS, number_of, text};
+use super::{BIGINTS, Core, TEXTS, number_of, steps, text};
 use crate::domain::clock::Timestamp;
 use crate::domain::outcome::Awaited;
 use crate::postgres::Parameter;
@@ -43,6 +43,11 @@ const INSERT: &str = concat!(
     " + 10000), g.size, g.process_id, g.attempts, g.crashes, g.code, g.reason, g.released_at, g.replayed_at, g.action, g.action_at,
             g.action_by, g.action_note
         FROM given g JOIN fresh f ON f.id = g.id WHERE g.state < 3
+    ), told AS (
+        INSERT INTO gateway_inbox.steps (entry, number, at, last, times, kind, code, reason)
+        SELECT s.entry, s.number, s.at, s.last, s.times, s.kind, s.code, s.reason
+        FROM unnest($29, $30, $31, $32, $33, $34, $35, $36) AS s (entry, number, at, last, times, kind, code, reason)
+        JOIN fresh f ON f.id = s.entry
     ), ended AS (
         INSERT INTO gateway_inbox.ended (id, state, ended_at, has_body, code, reason, process_id, attempts, crashes, released_at,
                                          replayed_at, action, action_at, action_by, action_note)
@@ -111,8 +116,10 @@ impl Core {
                 untold: row.get(6),
             });
         }
+        let mut steps = self.steps_of(&numbers).await?;
         for entry in &mut page {
             entry.orders = orders.remove(&entry.number).unwrap_or_default();
+            entry.steps = steps.remove(&entry.number).unwrap_or_default();
         }
         Ok(page)
     }
@@ -129,6 +136,11 @@ impl Core {
             let stored = match self.insert_carried(&open, &numbers).await {
                 Err(fault) if fault.is_taken_number() && tries < TRIES_MAX => {
                     self.carried.move_on();
+                    continue;
+                }
+                // Databases of earlier releases lack a table until it is first needed.
+                Err(fault) if fault.is_missing_table() && tries == 1 => {
+                    self.links.run_all(steps::CREATE).await?;
                     continue;
                 }
                 stored => stored?,
@@ -176,6 +188,7 @@ impl Core {
             entries.iter().map(|entry| i16::try_from(entry.state.number()).unwrap_or_default()).collect();
         let due: Vec<i64> = entries.iter().map(|entry| entry.due_at.unwrap_or(entry.received_at)).collect();
         let sizes: Vec<i64> = entries.iter().map(|entry| size(entry)).collect();
+        let steps = Steps::of(entries, numbers);
         let answer = self
             .links
             .run_durably(
@@ -209,6 +222,14 @@ impl Core {
                     (&times(|entry| entry.action_at), BIGINTS),
                     (&maybe(|entry| entry.action_by.as_deref()), TEXTS),
                     (&maybe(|entry| entry.action_note.as_deref()), TEXTS),
+                    (&steps.entries, BIGINTS),
+                    (&steps.places, Type::INT4_ARRAY),
+                    (&steps.at, BIGINTS),
+                    (&steps.last, BIGINTS),
+                    (&steps.times, BIGINTS),
+                    (&steps.kinds, TEXTS),
+                    (&steps.codes, TEXTS),
+                    (&steps.reasons, TEXTS),
                 ],
             )
             .await?;
@@ -264,6 +285,38 @@ impl Core {
     }
 }
 
+/// Columns of what became of entries.
+#[derive(Default)]
+struct Steps<'a> {
+    entries: Vec<i64>,
+    places: Vec<i32>,
+    at: Vec<i64>,
+    last: Vec<i64>,
+    times: Vec<i64>,
+    kinds: Vec<&'a str>,
+    codes: Vec<Option<&'a str>>,
+    reasons: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Steps<'a> {
+    fn of(entries: &[&'a Carried], numbers: &[i64]) -> Self {
+        let mut steps = Self::default();
+        for (entry, number) in entries.iter().zip(numbers) {
+            for (place, step) in (0_i32..).zip(&entry.steps) {
+                steps.entries.push(*number);
+                steps.places.push(place);
+                steps.at.push(step.at.millis());
+                steps.last.push(step.last.millis());
+                steps.times.push(i64::try_from(step.times).unwrap_or(i64::MAX));
+                steps.kinds.push(step.kind.as_str());
+                steps.codes.push(step.code.as_deref());
+                steps.reasons.push(text(&step.reason));
+            }
+        }
+        steps
+    }
+}
+
 fn key(entry: &Carried) -> Key<'_> {
     (&entry.event_id, &entry.endpoint)
 }
@@ -312,5 +365,6 @@ fn read(row: &Row) -> Carried {
         action_note: row.get(23),
         body: row.get::<_, Option<Vec<u8>>>(24).map(|body| (body, row.get(25))),
         orders: Vec::new(),
+        steps: Vec::new(),
     }
 }

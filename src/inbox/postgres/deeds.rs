@@ -1,13 +1,16 @@
 //! What people did, in the database: one table that all gateways write.
 
+use std::borrow::Cow;
+
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::super::deeds::{DEEDS_KEPT, DEEDS_MAX, Deed, PastDeed};
 use super::super::error::InboxError;
 use super::fault::Fault;
+use super::numbers::Numbers;
 use super::schema::{durable, now};
-use super::{Core, millis, number_of, text};
+use super::{BIGINTS, Core, TEXTS, millis, number_of, text};
 use crate::domain::clock::Timestamp;
 use crate::postgres::Parameter;
 
@@ -45,6 +48,23 @@ const NOTE: &str = concat!(
     SELECT ",
     durable!(),
     ", (SELECT count(*) FROM noted), (SELECT count(*) FROM removed)"
+);
+
+/// Deeds of another inbox, but for those that are there.
+const TAKE_IN: &str = concat!(
+    "WITH given AS (
+        SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            AS g (id, at, who, role, peer, via, action, what, dry_run, result, note)
+    ), added AS (
+        INSERT INTO gateway_inbox.deeds (id, at, who, role, peer, via, action, what, dry_run, result, note)
+        SELECT * FROM given g WHERE NOT EXISTS (
+            SELECT 1 FROM gateway_inbox.deeds d
+            WHERE d.at = g.at AND d.who = g.who AND d.action = g.action AND d.what = g.what)
+        ON CONFLICT (id) DO NOTHING RETURNING id
+    )
+    SELECT id, ",
+    durable!(),
+    " FROM added"
 );
 
 const DEEDS: &str = "
@@ -85,6 +105,42 @@ impl Core {
             (&REMOVED_MAX, Type::INT8),
         ];
         self.links.run_durably(NOTE, &parameters).await.map(drop)
+    }
+
+    pub(in crate::inbox) async fn take_in_deeds(&self, deeds: &[PastDeed]) -> Result<(), InboxError> {
+        match self.try_to_take_in(deeds).await {
+            Err(fault) if fault.is_missing_table() => {
+                self.links.run_all(CREATE).await?;
+                Ok(self.try_to_take_in(deeds).await?)
+            }
+            taken => Ok(taken?),
+        }
+    }
+
+    async fn try_to_take_in(&self, deeds: &[PastDeed]) -> Result<(), Fault> {
+        // They are shown in the order of their numbers.
+        let numbers = Numbers::default();
+        let ids: Vec<i64> = deeds.iter().flat_map(|deed| numbers.next(1, deed.at)).collect();
+        let times: Vec<i64> = deeds.iter().map(|deed| deed.at.millis()).collect();
+        let column = |of: fn(&Deed) -> &str| deeds.iter().map(|past| text(of(&past.deed))).collect::<Vec<_>>();
+        let maybe = |of: fn(&Deed) -> Option<&str>| {
+            deeds.iter().map(|past| of(&past.deed).map(text)).collect::<Vec<Option<Cow<'_, str>>>>()
+        };
+        let dry_runs: Vec<bool> = deeds.iter().map(|past| past.deed.dry_run).collect();
+        let parameters: [Parameter<'_>; 11] = [
+            (&ids, BIGINTS),
+            (&times, BIGINTS),
+            (&column(|deed| &deed.who), TEXTS),
+            (&column(|deed| &deed.role), TEXTS),
+            (&maybe(|deed| deed.peer.as_deref()), TEXTS),
+            (&column(|deed| &deed.via), TEXTS),
+            (&column(|deed| &deed.action), TEXTS),
+            (&column(|deed| &deed.what), TEXTS),
+            (&dry_runs, Type::BOOL_ARRAY),
+            (&maybe(|deed| deed.result.as_deref()), TEXTS),
+            (&maybe(|deed| deed.note.as_deref()), TEXTS),
+        ];
+        self.links.run_durably(TAKE_IN, &parameters).await.map(drop)
     }
 
     pub(in crate::inbox) async fn deeds(&self, before: i64, most: usize) -> Result<Vec<PastDeed>, InboxError> {

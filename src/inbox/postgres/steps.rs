@@ -1,7 +1,7 @@
 //! Steps of entries, in the database.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -97,6 +97,23 @@ impl Core {
             let error = InboxError::from(fault);
             tracing::warn!(error = &error as &dyn std::error::Error, "inbox: steps of entries are not kept");
         }
+    }
+
+    /// As [`Self::steps`], of several entries.
+    pub(super) async fn steps_of(&self, entries: &[i64]) -> Result<HashMap<i64, Vec<PastStep>>, Fault> {
+        const STEPS_OF: &str = "
+            SELECT at, last, times, kind, code, reason, entry FROM gateway_inbox.steps WHERE entry = ANY ($1)
+            ORDER BY entry, number";
+        let rows = match self.links.run(STEPS_OF, &[(&entries, BIGINTS)]).await {
+            Ok(answer) => answer.rows,
+            Err(fault) if fault.is_missing_table() => Vec::new(),
+            Err(fault) => return Err(fault),
+        };
+        let mut steps: HashMap<i64, Vec<PastStep>> = HashMap::new();
+        for row in &rows {
+            steps.entry(row.get(6)).or_default().push(step(row));
+        }
+        Ok(steps)
     }
 
     pub(super) async fn steps(&self, entry: i64) -> Result<Vec<PastStep>, Fault> {

@@ -62,6 +62,20 @@ async fn fill(fixture: &Fixture) {
     fixture.inbox().append(malformed).await.unwrap();
     fixture.inbox().append(entry_of(&large_body("evt_large", 100_000))).await.unwrap();
     fixture.inbox().set_mark("reconcile.cursor", 42).await.unwrap();
+    for what in ["1 entry", "2 entries"] {
+        fixture.inbox().note_deed(deed(what)).await.unwrap();
+    }
+}
+
+/// Something that a person did.
+fn deed(what: &str) -> Deed {
+    let (who, role) = ("ada".to_owned(), "operator".to_owned());
+    let (via, action, what) = ("console".to_owned(), "replay".to_owned(), what.to_owned());
+    Deed { who, role, peer: None, via, action, what, dry_run: false, result: Some("done".to_owned()), note: None }
+}
+
+async fn deeds(inbox: &Inbox) -> Vec<String> {
+    inbox.deeds(None, 10).await.unwrap().into_iter().map(|past| past.deed.what).collect()
 }
 
 struct Both {
@@ -107,6 +121,7 @@ async fn an_inbox_in_every_state_is_carried_into_a_database_and_back_and_is_told
     assert_eq!((stories(both.database.inbox()).await, both.database.counts().await), (before, counts));
     assert_eq!(both.database.inbox().mark("reconcile.cursor").await.unwrap(), Some(42));
     assert_eq!(both.database.inbox().untold_drops().await.unwrap().len(), 1, "the ledger is told of the drop");
+    assert_eq!(deeds(both.database.inbox()).await, ["2 entries", "1 entry"], "and what people did");
     // The file is left: no gateway opens it.
     both.file.close();
     let refused = Inbox::open(&both.file.options, both.file.clock.clone()).map(|_| ()).unwrap_err();
@@ -143,6 +158,7 @@ async fn an_inbox_in_every_state_is_carried_into_a_database_and_back_and_is_told
     assert!(both.database.inbox().append(entry("evt_late")).await.is_err());
     assert!(matches!(both.database.inbox().prepare().await, Err(InboxError::Unfit(_))));
     assert!(matches!(both.database.inbox().probe().await, Err(InboxError::Unfit(_))));
+    assert_eq!(deeds(both.file.inbox()).await, ["2 entries", "1 entry"]);
     // A gateway goes on with the file, and numbers of before are not given again.
     both.file.reopen();
     assert!(both.file.append("evt_new").await.is_duplicate());
