@@ -272,7 +272,7 @@ pub async fn start_on(
     housekeeping::prepare(&inbox, inbox_latch, &instruments, &mut supervisor, &shutdown)
         .await
         .map_err(StartError::InboxDatabase)?;
-    problems::start(config.http.console_url.as_ref(), &ledger, &context, &mut supervisor, &shutdown).await;
+    let access = problems::start(config.http.console_url.as_ref(), &ledger, &context, &mut supervisor, &shutdown).await;
     let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
     supervisor.start("ledger upkeep", upkeep);
     retention::start(config, &ledger, &context, &mut supervisor, &shutdown);
@@ -298,7 +298,8 @@ pub async fn start_on(
     };
     renewables.announce();
     let orders = reconcile.as_ref().map(|runner| runner.handle.clone());
-    notify::start(config, &context, orders.clone(), &mut supervisor, &shutdown).map_err(StartError::Notify)?;
+    let told_of = (access, orders.clone());
+    notify::start(config, &context, told_of, &mut supervisor, &shutdown).map_err(StartError::Notify)?;
     let asked = (Arc::clone(&renewables.ledger), orders, renewables.stripe.clone());
     let desk = desk::lay_out(&renewables, validator, inbox.clock());
     let control = operators.map(|known| started.control(known, &context, asked, desk, (&mut supervisor, &shutdown)));

@@ -6,7 +6,8 @@ LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$
     WITH unowned AS MATERIALIZED (
         SELECT s.id, s.customer_id, s.account, s.livemode, s.status, s.tier, g.user_id, g.preference,
-            CASE WHEN g.withheld THEN 'withheld'
+            CASE WHEN g.user_id IS NULL AND s.raw ? 'erased' THEN 'erased'
+                WHEN g.withheld THEN 'withheld'
                 WHEN g.user_id IS NOT NULL THEN 'unfit'
                 WHEN g.claimed THEN 'contested'
                 ELSE 'unnamed' END AS reason
@@ -14,6 +15,10 @@ AS $$
         WHERE s.entitles AND (g.withheld OR g.user_id IS NULL OR EXISTS (
             SELECT FROM gateway.user_access a
             WHERE a.user_id = g.user_id AND NOT a.shown AND a.fault LIKE 'the user''s id does not fit%'))
+          -- A person who dropped what a rule held has decided, until another event of it is held.
+          AND NOT (g.withheld
+              AND EXISTS (SELECT FROM gateway.events e WHERE e.object_id = s.id AND e.outcome = 'dropped')
+              AND NOT EXISTS (SELECT FROM gateway.events e WHERE e.object_id = s.id AND e.outcome = 'quarantined'))
     )
     SELECT pg_catalog.jsonb_build_object(
         'unowned', (SELECT coalesce(pg_catalog.jsonb_agg(

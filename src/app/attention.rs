@@ -4,9 +4,9 @@
 //! The ledger is asked, not followed: what others wrote into it counts as well. Looking costs it a walk over its
 //! subscriptions, so that the wait between two looks grows with the time that one takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::dispatch::Context;
@@ -14,6 +14,7 @@ use crate::domain::clock::Clock;
 use crate::inbox::{AlertGroup, Inbox};
 use crate::ledger::report::{Attention, NotShown, Reason, StateOfRecord};
 use crate::lifecycle::{Shutdown, Supervisor};
+use crate::notify::{Matter, MatterKind, Standing};
 use crate::revenue::rows::Severity;
 use crate::telemetry::health::{Board, Level};
 use crate::telemetry::instruments::Instruments;
@@ -34,6 +35,55 @@ const SHARE: u32 = 100;
 /// Subscriptions named on the health board and in an alert; the rest is counted.
 pub(super) const NAMED_MAX: u32 = 3;
 
+/// Subscriptions that messages name one by one; the rest is counted.
+const TOLD_MAX: u32 = 100;
+
+/// What the ledger told last, for those who tell people; nothing while it does not answer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Latest(Arc<Mutex<Option<Attention>>>);
+
+impl Latest {
+    fn set(&self, attention: Option<Attention>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = attention;
+    }
+
+    /// What is open, one matter a subscription: of each people are told, whatever else is open. Nothing when it is not known.
+    pub(super) fn matters(&self) -> Option<BTreeMap<Matter, Standing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(matters)
+    }
+}
+
+fn matters(attention: &Attention) -> BTreeMap<Matter, Standing> {
+    let mut open = BTreeMap::new();
+    for one in &attention.unowned {
+        let standing = Standing {
+            title: format!("{} is paid for and gives no user access ({})", one.id, one.reason),
+            detail: format!("It is a subscription of {}.", one.customer_id.as_deref().unwrap_or("no customer")),
+            action: format!("To do: {}.", one.reason.advice()),
+        };
+        open.insert(Matter::new(MatterKind::Access, &one.id), standing);
+    }
+    let all: u64 = attention.reasons.values().sum();
+    let rest = all.saturating_sub(attention.unowned.len() as u64);
+    if rest > 0 {
+        let standing = Standing {
+            title: "many more subscriptions are paid for and give no user access".to_owned(),
+            detail: format!("There are {rest} besides those that messages name."),
+            action: "`colony-gateway inbox problems` lists them, and says what to do.".to_owned(),
+        };
+        open.insert(Matter::new(MatterKind::Access, "more"), standing);
+    }
+    if let Some(said) = not_shown(attention) {
+        let standing = Standing {
+            title: "users are not shown as they are in the public tables".to_owned(),
+            detail: format!("{said}."),
+            action: "`colony-gateway inbox problems` names them, and says what to do.".to_owned(),
+        };
+        open.insert(Matter::new(MatterKind::Access, NOT_SHOWN), standing);
+    }
+    open
+}
+
 /// Watches the ledger.
 struct Watch {
     /// Knows which gateway says what.
@@ -44,6 +94,7 @@ struct Watch {
     clock: Clock,
     /// Where the console shows it.
     page: Option<String>,
+    latest: Latest,
 }
 
 /// Starts the watch.
@@ -53,10 +104,13 @@ pub(super) fn start(
     context: &Context,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
-) {
+) -> Latest {
+    let latest = Latest::default();
     let Instruments { metrics, board, clock, .. } = context.instruments.clone();
-    let watch = Watch { inbox: context.inbox.clone(), ledger: Arc::clone(ledger), metrics, board, clock, page };
+    let (inbox, ledger) = (context.inbox.clone(), Arc::clone(ledger));
+    let watch = Watch { inbox, ledger, metrics, board, clock, page, latest: latest.clone() };
     supervisor.start("access", watch.run(shutdown.clone()));
+    latest
 }
 
 impl Watch {
@@ -70,15 +124,16 @@ impl Watch {
                 () = shutdown.draining() => return Ok(()),
             }
             let started = self.clock.instant();
-            match self.ledger.attention(NAMED_MAX).await {
-                Ok(attention) => {
-                    self.say(open.as_ref(), &attention).await;
-                    self.publish(&attention);
-                    open = Some(attention);
-                }
+            if let Ok(attention) = self.ledger.attention(TOLD_MAX).await {
+                self.say(open.as_ref(), &attention).await;
+                self.publish(&attention);
+                self.latest.set(Some(attention.clone()));
+                open = Some(attention);
+            } else {
                 // A ledger that does not answer is told of by the component that writes to it. What it said before is
                 // not known to be so any more.
-                Err(_) => self.board.clear(COMPONENT),
+                self.board.clear(COMPONENT);
+                self.latest.set(None);
             }
             wait = LOOK.max(self.clock.instant().duration_since(started) * SHARE);
         }
@@ -198,8 +253,6 @@ fn say(before: &Attention, now: &Attention, to_say: &BTreeSet<String>, console: 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::ledger::report::Unowned;
     use crate::ledger::shadow::Waiting;

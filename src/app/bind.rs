@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::domain::ids::EventId;
+use crate::ledger::person::Subject;
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::{LedgerError, Outcome};
 use crate::revenue::rows::{ClaimRank, ClaimRow, EventFacts, Rank, RawJson, Standing, Version};
@@ -50,6 +51,12 @@ pub enum BindRefused {
     /// No identifier, or one that no user has here.
     #[error("`{0}` cannot be a user's id: {1}")]
     User(String, &'static str),
+    /// A tombstone of the user keeps every word from taking effect.
+    #[error(
+        "the data of `{0}` was erased on request, so that nothing is bound to this user: if the person has come back, run \
+         `colony-gateway erase --user {0} --forget` first"
+    )]
+    Erased(String),
     /// The ledger has recorded it and keeps what it has.
     #[error("the ledger answers {0}; nothing was changed")]
     NotApplied(&'static str),
@@ -67,6 +74,11 @@ pub async fn bind(
 ) -> Result<Bound, BindRefused> {
     let rank = rank_of(&word.subject).ok_or_else(|| BindRefused::Subject(word.subject.clone()))?;
     let user = user_of(&word.user, config.revenue.uuid_users)?;
+    if let Ok(subject) = Subject::user(&user)
+        && ledger.find_person(&subject).await?.erased_before
+    {
+        return Err(BindRefused::Erased(user));
+    }
     let now = clock.now();
     let mut hash = Sha256::new();
     hash.update(format!("{}\n{user}\n{now}", word.subject));

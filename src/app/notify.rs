@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::turns::Turns;
+use super::attention::Latest;
 use super::check::keys;
 use crate::config::{Config, ConsoleUrl, NotifyConfig, WatchedFile};
 use crate::dispatch::Context;
@@ -36,13 +37,13 @@ const KEY_LOOKS: u64 = 600;
 const FILE_NAME: &str = "notifications.json";
 
 /// Components whose matters are told under another kind, or that are the messages' own.
-const NOT_TOLD: [&str; 2] = ["problems", outbox::COMPONENT];
+const NOT_TOLD: [&str; 3] = ["problems", "access", outbox::COMPONENT];
 
 /// Starts looking and sending, if messages go anywhere. The returned error is of the settings.
 pub(super) fn start(
     config: &Config,
     context: &Context,
-    reconcile: Option<Handle>,
+    (access, reconcile): (Latest, Option<Handle>),
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
 ) -> Result<(), SetupError> {
@@ -61,6 +62,7 @@ pub(super) fn start(
         settings: config.notify.clone(),
         console: config.http.console_url.clone(),
         files: config.files.clone(),
+        access,
         reconcile,
         outbox,
         tracker: Tracker::new(config.notify.after, told(&file)),
@@ -116,6 +118,7 @@ struct Watch {
     /// Where the console is, for links.
     console: Option<ConsoleUrl>,
     files: Vec<WatchedFile>,
+    access: Latest,
     reconcile: Option<Handle>,
     outbox: Outbox,
     tracker: Tracker,
@@ -158,6 +161,10 @@ impl Watch {
             open.extend(self.problems.clone());
         } else {
             unknown.push(MatterKind::Problem);
+        }
+        match self.access.matters() {
+            Some(matters) => open.extend(matters),
+            None => unknown.push(MatterKind::Access),
         }
         match self.inbox.counts().await {
             Ok(counts) => open.extend(self.backlog(counts.oldest, counts.backlog(), now)),
@@ -218,12 +225,10 @@ impl Watch {
             if component.status == Level::Ok || NOT_TOLD.contains(&name) {
                 continue;
             }
-            let (kind, title) = match name {
-                "access" => (MatterKind::Access, "users pay and do not have what they should".to_owned()),
-                _ => (MatterKind::Component, format!("{name} is {}", component.status.as_str())),
-            };
+            let title = format!("{name} is {}", component.status.as_str());
             let action = "`colony-gateway check` says what to do.".to_owned();
-            open.insert(Matter::new(kind, name), Standing { title, detail: component.detail, action });
+            let standing = Standing { title, detail: component.detail, action };
+            open.insert(Matter::new(MatterKind::Component, name), standing);
         }
         if !self.inbox.stats().writable() {
             let standing = Standing {

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attention::{self, Latest};
 use crate::config::ConsoleUrl;
 use crate::dispatch::Context;
 use crate::inbox::{AlertGroup, Inbox, ProblemCounts};
@@ -36,11 +37,11 @@ pub(super) async fn start(
     context: &Context,
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
-) {
+) -> Latest {
     let Context { inbox, instruments, .. } = context.clone();
     let watch = Watch::begin(inbox, instruments.metrics, instruments.board, console.map(page)).await;
     supervisor.start("problems", watch.run(shutdown.clone()));
-    super::attention::start(console.map(page), ledger, context, supervisor, shutdown);
+    attention::start(console.map(page), ledger, context, supervisor, shutdown)
 }
 
 /// The page of the console that shows what waits for a person.

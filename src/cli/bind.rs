@@ -44,6 +44,7 @@ pub async fn run(args: BindArgs, sources: &Sources, clock: Clock) -> anyhow::Res
     let ledger = app::open_ledger(&config, &clock).await?;
     let by = ["USER", "LOGNAME"].iter().find_map(|name| sources.environment.get(*name)).cloned();
     let BindArgs { subject, user, reason } = args;
+    let bound_user = user.clone();
     let word = Word { subject: subject.clone(), user, by: by.clone(), reason: reason.clone() };
     let bound = bind(&config, &*ledger, &clock, word).await?;
     tracing::info!(
@@ -56,9 +57,13 @@ pub async fn run(args: BindArgs, sources: &Sources, clock: Clock) -> anyhow::Res
         "command"
     );
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{subject} is bound, as {}", bound.event_id)?;
+    writeln!(out, "{subject} belongs to {bound_user} now (kept as {})", bound.event_id)?;
     if !bound.known {
-        writeln!(out, "The ledger does not know this subscription yet; the word waits for it. Is the id right?")?;
+        writeln!(
+            out,
+            "No event of {subject} has arrived yet. The binding is kept and takes effect when one does; check the id. A wrong one does \
+             no harm: bind the right one."
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

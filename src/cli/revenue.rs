@@ -1,6 +1,7 @@
 //! `revenue`: what recurs, what came in, and who has what, from the state of record.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -12,10 +13,12 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::ledger::report::{REPORT_LINES_MAX, SubscriptionLine, Summary};
 use stripe_events::money::Currency;
 
+const DAY_SECONDS: i64 = 86_400;
+
 /// Arguments of `revenue`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct RevenueArgs {
-    /// Days of daily revenue, at most 10000.
+    /// Days of daily revenue, today (UTC) among them; at most 10000.
     #[arg(long, default_value = "30")]
     pub days: u32,
 
@@ -85,7 +88,11 @@ impl<'a> Access<'a> {
 pub async fn run(args: RevenueArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = Config::for_tools(sources)?;
     let ledger = app::open_ledger(&config, &clock).await?;
-    let summary = ledger.summary(args.days).await?;
+    let mut summary = ledger.summary(args.days).await?;
+    let today = clock.now();
+    let first = day(Timestamp::from_seconds(today.seconds() - i64::from(args.days.saturating_sub(1)) * DAY_SECONDS));
+    // The ledger counts days that had money, and quiet ones are days too.
+    summary.daily.retain(|line| line.day >= first);
     let lines = ledger.subscriptions(REPORT_LINES_MAX).await?;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -93,12 +100,22 @@ pub async fn run(args: RevenueArgs, sources: &Sources, clock: Clock) -> anyhow::
         serde_json::to_writer_pretty(&mut out, &document)?;
         writeln!(out)?;
     } else {
-        print(&mut out, &summary, &lines)?;
+        print(&mut out, &summary, &lines, (&first, &day(today)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(out: &mut impl std::io::Write, summary: &Summary, lines: &[SubscriptionLine]) -> std::io::Result<()> {
+/// The day of a moment, in UTC, as the ledger writes days.
+fn day(at: Timestamp) -> String {
+    at.to_string().chars().take_while(|character| *character != 'T').collect()
+}
+
+fn print(
+    out: &mut impl std::io::Write,
+    summary: &Summary,
+    lines: &[SubscriptionLine],
+    days: (&str, &str),
+) -> std::io::Result<()> {
     let counts = &summary.counts;
     writeln!(
         out,
@@ -127,12 +144,12 @@ fn print(out: &mut impl std::io::Write, summary: &Summary, lines: &[Subscription
         }
     }
     writeln!(out, "{}", left_out(summary, lines))?;
-    daily(out, summary)?;
+    daily(out, summary, days)?;
     Ok(())
 }
 
 /// One's own money; what connected accounts took in is in the JSON, by account.
-fn daily(out: &mut impl std::io::Write, summary: &Summary) -> std::io::Result<()> {
+fn daily(out: &mut impl std::io::Write, summary: &Summary, (first, last): (&str, &str)) -> std::io::Result<()> {
     let outside = "not Stripe's";
     writeln!(out, "\n{:<5} {:<10} {:>18} {:>18} {:>18} {outside:>18}", "mode", "day", "in", "out", "net")?;
     for line in summary.daily.iter().filter(|line| line.account.is_none()) {
@@ -146,6 +163,7 @@ fn daily(out: &mut impl std::io::Write, summary: &Summary) -> std::io::Result<()
             line.day
         )?;
     }
+    writeln!(out, "from {first} to {last}, UTC; a day that is not here had no money")?;
     let accounts: BTreeSet<&str> = summary.daily.iter().filter_map(|line| line.account.as_deref()).collect();
     if !accounts.is_empty() {
         writeln!(out, "without the money of {} connected accounts, which --json lists", accounts.len())?;
@@ -157,23 +175,37 @@ fn daily(out: &mut impl std::io::Write, summary: &Summary) -> std::io::Result<()
 /// told as long as `lines` are all there are.
 fn left_out(summary: &Summary, lines: &[SubscriptionLine]) -> String {
     let shown: u64 = summary.recurring.iter().map(|line| line.subscriptions).sum();
-    let left = summary.counts.subscriptions.saturating_sub(shown);
-    let shown = format!("{shown} subscriptions entitle their user now; a trial is one of them and brings nothing yet");
-    if left == 0 {
-        return shown;
+    let others = summary.counts.subscriptions.saturating_sub(shown);
+    let mut said = format!("{shown} subscriptions give access now, trials among them, which bring nothing yet");
+    if others == 0 {
+        return said;
     }
+    let without_access = lines.iter().filter(|line| !line.entitles);
+    let (counted, left): (Vec<_>, Vec<_>) = without_access.partition(|line| line.mrr_minor != 0);
     let complete = u64::try_from(lines.len()) == Ok(summary.counts.subscriptions);
+    if !complete || u64::try_from(counted.len() + left.len()) != Ok(others) {
+        // Writing to a String does not fail.
+        let _ = write!(said, ". {others} more give none");
+        return said;
+    }
+    if !counted.is_empty() {
+        let (number, statuses) = (counted.len(), statuses(&counted));
+        let _ = write!(said, ". {number} more recur and give none now (held by a rule, paused or late): {statuses}");
+    }
+    if !left.is_empty() {
+        let _ = write!(said, ". {} more are left out: {}", left.len(), statuses(&left));
+    }
+    said
+}
+
+/// How many there are of each of Stripe's statuses.
+fn statuses(lines: &[&SubscriptionLine]) -> String {
     let mut by_status: BTreeMap<&str, u64> = BTreeMap::new();
-    for line in lines.iter().filter(|line| !line.entitles) {
+    for line in lines {
         *by_status.entry(&line.status).or_default() += 1;
     }
-    let statuses = if complete && by_status.values().sum::<u64>() == left {
-        let statuses: Vec<String> = by_status.iter().map(|(status, number)| format!("{number} {status}")).collect();
-        format!(": {}", statuses.join(", "))
-    } else {
-        String::new()
-    };
-    format!("{shown}. {left} more do not and are left out{statuses}")
+    let named: Vec<String> = by_status.iter().map(|(status, number)| format!("{number} {status}")).collect();
+    named.join(", ")
 }
 
 const fn mode(livemode: bool) -> &'static str {
@@ -234,10 +266,29 @@ mod tests {
             line("d", "canceled", false),
         ];
         let text = left_out(&summary, &lines);
-        assert!(text.ends_with("3 more do not and are left out: 2 canceled, 1 incomplete"), "{text}");
-        assert!(text.contains("a trial is one of them"), "{text}");
+        assert!(text.ends_with("3 more are left out: 2 canceled, 1 incomplete"), "{text}");
+        assert!(text.contains("trials among them"), "{text}");
         // With a part of the lines no status is counted.
-        assert!(left_out(&summary, &lines[..3]).ends_with("are left out"));
+        assert!(left_out(&summary, &lines[..3]).ends_with("3 more give none"));
+    }
+
+    #[test]
+    fn what_is_in_the_amounts_and_gives_no_access_is_not_said_to_be_left_out() {
+        let summary = Summary {
+            counts: Counts { subscriptions: 2, ..Counts::default() },
+            recurring: vec![RecurringLine {
+                livemode: true,
+                account: None,
+                tier: None,
+                currency: None,
+                subscriptions: 1,
+                mrr_minor: 251_500,
+            }],
+            daily: Vec::new(),
+        };
+        let held = SubscriptionLine { mrr_minor: 250_000, ..line("b", "active", false) };
+        let text = left_out(&summary, &[line("a", "active", true), held]);
+        assert!(text.contains("1 more recur and give none now") && !text.contains("left out"), "{text}");
     }
 
     #[test]

@@ -177,13 +177,15 @@ pub enum Reason {
     Contested,
     /// The user's id does not fit the columns of the public tables.
     Unfit,
-    /// A rule holds the event that would give it.
+    /// A rule holds the event that would give it, and nobody has decided about that event yet.
     Withheld,
+    /// The person's data was erased on request, and Stripe still collects.
+    Erased,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Unnamed, Self::Contested, Self::Unfit, Self::Withheld];
+    pub const ALL: [Self; 5] = [Self::Unnamed, Self::Contested, Self::Unfit, Self::Withheld, Self::Erased];
 
     /// The name in reports, metrics and alerts.
     pub const fn as_str(self) -> &'static str {
@@ -192,6 +194,7 @@ impl Reason {
             Self::Contested => "contested",
             Self::Unfit => "unfit",
             Self::Withheld => "withheld",
+            Self::Erased => "erased",
         }
     }
 
@@ -211,8 +214,12 @@ impl Reason {
                  `colony-gateway bind SUBSCRIPTION --user USER` with an id that fits"
             }
             Self::Withheld => {
-                "a rule holds the event: `inbox release` vouches for it; after a change of the rules `inbox replay`, or \
-                 `reconcile --subscriptions`"
+                "a rule holds an event of it: `colony-gateway inbox release EVENT` if it is genuine, `inbox drop EVENT` if \
+                 it is not, `inbox replay EVENT` after a change of the rules; `reconcile subscriptions` asks Stripe again"
+            }
+            Self::Erased => {
+                "the person's data was erased, and Stripe still collects: cancel the subscription at Stripe; if the \
+                 person has come back, `colony-gateway erase --forget` and then `bind SUBSCRIPTION --user USER`"
             }
         }
     }

@@ -104,10 +104,11 @@ impl Tracker {
             if now.since(gone) < after {
                 return true;
             }
-            let minutes = gone.since(followed.since).as_secs() / 60;
+            let lasted = gone.since(followed.since).as_secs();
+            let lasted = if lasted < 120 { format!("{lasted} s") } else { format!("{} minutes", lasted / 60) };
             let standing = Standing {
                 title: followed.title.clone(),
-                detail: format!("It is over. It lasted {minutes} minutes, since {}.", seconds(followed.since)),
+                detail: format!("It is over. It lasted {lasted}, since {}.", seconds(followed.since)),
                 action: String::new(),
             };
             news.push(message(matter, News::Resolved, &standing, gone));

@@ -69,7 +69,10 @@ fn a_customer_who_pays_without_naming_a_user_is_a_problem_until_an_operator_says
     }
     let (code, stdout, stderr) = run(&options, &["bind", "sub_1", "--user", "user_2", "--reason", "asked them"]);
     assert_eq!(code, 0, "{stderr}");
-    assert!(stdout.contains("sub_1 is bound") && stderr.contains("audit") && stderr.contains("asked them"), "{stderr}");
+    assert!(
+        stdout.contains("sub_1 belongs to ") && stderr.contains("audit") && stderr.contains("asked them"),
+        "{stderr}"
+    );
     gateway.until(|health| health["components"]["access"]["status"] == "ok");
     gateway.until(|_| gateway.metric(r#"colony_gateway_unowned_subscriptions{reason="unnamed"}"#) == 0);
     // The next renewal, which names nobody or another, changes nothing.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use colony_gateway::domain::clock::Clock;
-use colony_gateway::ledger::report::SubscriptionLine;
+use colony_gateway::ledger::report::{Reason, SubscriptionLine};
 use colony_gateway::revenue::guardian::{Guardian, Rules};
 use colony_gateway::revenue::project::Settings;
 use colony_gateway::revenue::tiers::Tiers;
 use colony_gateway::revenue::validator::Validator;
+use colony_gateway::revenue::verdict::Verdict;
 use serde_json::{Value, json};
 
 use crate::contract::permutations;
@@ -135,6 +136,35 @@ async fn what_access_follows_is_said_where_it_is_not_known(store: &dyn Store) {
             assert_eq!(undecided(store).await, 0, "{other}, later, in the order {order:?}");
         }
     }
+}
+
+/// What a rule holds is a problem until a person decides, and again when something else of the subscription is held.
+async fn what_a_person_dropped_is_no_problem_any_more(store: &dyn Store) {
+    let validator = validator();
+    let month = EPOCH_SECONDS + 2_000_000;
+    store.clear().await;
+    for (id, seconds) in [("evt_a", 1), ("evt_b", 5)] {
+        let event = told(id, seconds, "active", "price_gold", month, ATTACK, Value::Null);
+        let held = validator.validate(&[event]).await;
+        store.ledger().apply(&held).await.unwrap();
+        let attention = store.ledger().attention(10).await.unwrap();
+        assert_eq!(attention.reasons.into_iter().collect::<Vec<_>>(), [(Reason::Withheld, 1)], "{id}");
+        // The inbox knows no more of an event than this.
+        let mut event = held[0].event().cloned().unwrap();
+        event.object_id = None;
+        store.ledger().apply(&[Verdict::Drop { event, reason: "dropped by ana".to_owned() }]).await.unwrap();
+        let attention = store.ledger().attention(10).await.unwrap();
+        assert!(attention.reasons.is_empty() && attention.unowned.is_empty(), "{id}: {attention:?}");
+        let lines = store.ledger().subscriptions(10).await.unwrap();
+        assert!(!lines[0].entitles, "it gives nothing all the same");
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_dropped_is_no_problem_any_more_on_every_store() {
+    what_a_person_dropped_is_no_problem_any_more(&Sqlite::hasty()).await;
+    what_a_person_dropped_is_no_problem_any_more(&Postgres::direct(Flavour::Plain).await).await;
+    what_a_person_dropped_is_no_problem_any_more(&Postgres::rest().await).await;
 }
 
 #[tokio::test]

@@ -1,15 +1,19 @@
 //! Erasing a person's data, on every store: what goes, what stays, and what does not come back.
 
+use colony_gateway::app::bind::{BindRefused, Word, bind};
 use colony_gateway::app::erase::{EraseRefused, ErasureOrder, ErasureReport, InboxSide, erase};
+use colony_gateway::config::{Config, Sources};
+use colony_gateway::domain::clock::Clock;
 use colony_gateway::inbox::EraseStep;
 use colony_gateway::ledger::erase::{ERASE_EVENTS_MAX, ERASED_PERSON};
 use colony_gateway::ledger::person::{PERSON_IDS_MAX, Person, Subject};
+use colony_gateway::ledger::report::Reason;
 use colony_gateway::ledger::{BoxFuture, LedgerErrorKind, Outcome};
 use colony_gateway::revenue::rows::{RawJson, RevenueKind};
 use colony_gateway::revenue::verdict::Verdict;
 use serde_json::{Value, json};
 
-use crate::plans::{Planned, event};
+use crate::plans::{Planned, at, event};
 use crate::postgres::Flavour;
 use crate::stores::{Contents, Postgres, Sqlite, Store, TABLES};
 
@@ -185,6 +189,41 @@ async fn late_events_bring_nothing_back(store: &dyn Store) {
         Planned::new("evt_back", "customer.created", 60).customer("cus_back", false).customer_user("cus_back", ANN);
     store.ledger().apply(&[back.verdict()]).await.unwrap();
     assert_eq!(holding(&store.contents().await, ANN).iter().filter(|line| line.starts_with("claims")).count(), 1);
+}
+
+/// Stripe goes on to collect from a person whose data was erased: the advice is to end that, and no longer to bind.
+async fn who_still_pays_is_told_of_as_erased(store: &dyn Store) {
+    store.clear().await;
+    let raw = json!({"id": "sub_eve", "object": "subscription", "customer": "cus_eve", "metadata": {"userId": BOB}});
+    let active = |id: &str, at: i64| {
+        about(Planned::new(id, "customer.subscription.updated", at), &raw)
+            .subscription_user("sub_eve", BOB)
+            .subscription("sub_eve", "cus_eve", "active", |row| {
+                row.entitles = true;
+                row.raw = RawJson::from_value(&raw);
+                row.metadata_user_id = Some(BOB.to_owned());
+            })
+            .verdict()
+    };
+    store.ledger().apply(&[active("evt_1", 1)]).await.unwrap();
+    assert!(store.ledger().attention(10).await.unwrap().reasons.is_empty());
+    run(store, &ErasureOrder { include_active: true, ..order(user(BOB)) }).await;
+    for late in ["evt_2", "evt_3"] {
+        let attention = store.ledger().attention(10).await.unwrap();
+        assert_eq!(attention.reasons.into_iter().collect::<Vec<_>>(), [(Reason::Erased, 1)], "before {late}");
+        store.ledger().apply(&[active(late, 10)]).await.unwrap();
+    }
+    let config = Config::for_tools(&Sources::default()).unwrap();
+    let word = Word { subject: "sub_eve".to_owned(), user: BOB.to_owned(), by: None, reason: None };
+    let refused = bind(&config, store.ledger(), &Clock::manual(at(20)), word).await;
+    assert!(matches!(refused, Err(BindRefused::Erased(_))), "a word without effect is not taken: {refused:?}");
+}
+
+#[tokio::test]
+async fn who_still_pays_is_told_of_as_erased_on_every_store() {
+    who_still_pays_is_told_of_as_erased(&Sqlite::hasty()).await;
+    who_still_pays_is_told_of_as_erased(&Postgres::direct(Flavour::Supabase).await).await;
+    who_still_pays_is_told_of_as_erased(&Postgres::rest().await).await;
 }
 
 fn shared(contents: &Contents) -> Vec<(&'static str, Vec<String>)> {

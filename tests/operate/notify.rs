@@ -44,9 +44,14 @@ impl Receiver {
 
     /// The next message about a problem.
     pub(crate) async fn problem(&self) -> Value {
+        self.next("problem").await
+    }
+
+    /// The next message of a kind.
+    async fn next(&self, kind: &str) -> Value {
         loop {
             while let Some(message) = { self.got.0.lock().unwrap().pop_front() } {
-                if message["kind"] == "problem" {
+                if message["kind"] == kind {
                     return message;
                 }
             }
@@ -94,4 +99,25 @@ async fn a_problem_is_told_when_it_opens_and_when_it_is_over_and_a_restart_tells
     gateway.until(|_| !is_kept());
     gateway.signal("TERM");
     assert!(gateway.wait().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_payer_without_access_is_told_of_whoever_else_waits() {
+    let (directory, receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
+    let options = Options::new(&directory.path().join("data"))
+        .with("GATEWAY_NOTIFY_WEBHOOK_URL", &receiver.url)
+        .with("GATEWAY_NOTIFY_WEBHOOK_SECRET", "whsec_for_the_messages_of_tests")
+        .with("GATEWAY_NOTIFY_AFTER", "1ms");
+    let gateway = options.serve();
+    for name in ["sub_one", "sub_two"] {
+        let paid = serde_json::json!({
+            "id": format!("evt_{name}"), "object": "event", "type": "customer.subscription.updated", "livemode": true,
+            "created": 1_700_000_000, "api_version": "2025-03-31.basil",
+            "data": {"object": {"id": name, "object": "subscription", "customer": "cus_1", "status": "active",
+                "created": 1_700_000_000, "metadata": {}, "items": {"object": "list", "data": []}}}});
+        assert_eq!(gateway.post(&paid.to_string()).status, 200);
+        let told = receiver.next("access").await;
+        assert_eq!((&told["news"], &told["key"]), (&Value::from("opened"), &Value::from(name)), "{told}");
+        assert!(told["detail"].as_str().unwrap().contains("cus_1"), "{told}");
+    }
 }

@@ -214,7 +214,7 @@ fn tell(out: &mut impl Write, story: &EntryStory) -> std::io::Result<()> {
         row("step", &format!("{}{code} at {}{again}: {}", step.kind, step.at, step.reason))?;
     }
     match &story.body {
-        None => row("body", "removed by retention"),
+        None => row("body", "removed: it was older than the retention, or its person was erased"),
         Some(body) => body_lines(out, body),
     }
 }

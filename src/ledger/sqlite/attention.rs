@@ -12,9 +12,13 @@ use crate::revenue::rows::Severity;
 /// A mirror of `gateway.attention`. Nothing of this file is public, so every user fits.
 const UNOWNED: &str = "
     SELECT s.id, s.customer_id, s.account, s.livemode, s.status, s.tier, g.user_id,
-        CASE WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
+        CASE WHEN g.user_id IS NULL AND json_extract(s.raw, '$.erased') THEN 'erased'
+            WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
     FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
     WHERE s.entitles AND (g.withheld OR g.user_id IS NULL)
+        AND NOT (g.withheld
+            AND EXISTS (SELECT 1 FROM events e WHERE e.object_id = s.id AND e.outcome = 'dropped')
+            AND NOT EXISTS (SELECT 1 FROM events e WHERE e.object_id = s.id AND e.outcome = 'quarantined'))
     ORDER BY g.preference DESC, s.id";
 
 /// What ought to give somebody access and does not, and how many findings there are, read in one snapshot.
