@@ -11,6 +11,7 @@ mod drops;
 pub mod erase;
 pub mod evidence;
 mod housekeeping;
+mod ledger_standing;
 mod listen;
 mod manager;
 pub mod notify;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use drops::tell_drops;
+use ledger_standing::LedgerStanding;
 use listen::{Listeners, Routes};
 pub use options::{inbox_options, open_inbox};
 pub use rehearse::rehearse;
@@ -47,9 +49,10 @@ use traces::Traces;
 
 use crate::admin::{Operators, SHARED_OPERATOR};
 use crate::backup::BackupError;
-use crate::config::{Config, ConfigError, InForce, Sources};
+use crate::config::{Config, ConfigError, InForce, LedgerConfig, Sources};
 use crate::dispatch::Context;
 use crate::dispatch::switch::{RouteSwitch, Wish};
+use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::domain::ledger_id::LedgerId;
 use crate::domain::route::{Route, RouteInForce};
@@ -90,6 +93,11 @@ pub enum StartError {
     /// The inbox's database is not to be used as it is.
     #[error(transparent)]
     InboxDatabase(InboxError),
+    /// A command was to look into an embedded ledger that no gateway has made.
+    #[error(
+        "there is no ledger at {path}: set DATABASE_URL, or GATEWAY_DATA_DIR to the gateway's directory, or start the gateway once"
+    )]
+    NoLedger { path: std::path::PathBuf },
     /// The ledger cannot be opened.
     #[error("cannot open the ledger")]
     Ledger(#[source] crate::ledger::LedgerError),
@@ -151,7 +159,7 @@ impl StartError {
             // Before anybody is asked, this is a URL that cannot be read.
             Self::Ledger(error) => error.kind == LedgerErrorKind::Auth,
             Self::Inbox(OpenError::Path { source, .. }) | Self::Directory { source, .. } => is_lasting(source),
-            Self::Listen { .. } | Self::Inbox(_) | Self::Restore(_) => false,
+            Self::Listen { .. } | Self::NoLedger { .. } | Self::Inbox(_) | Self::Restore(_) => false,
         }
     }
 }
@@ -173,46 +181,68 @@ pub struct Gateway {
     traces: Traces,
 }
 
-/// Opens the state of record that the configuration names. One that lacks migrations is refused; one that cannot be
-/// reached is not, since webhooks are stored without it.
-pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
+/// Opens the state of record that the configuration names, for what works into it: an embedded one is made where there is none.
+/// One that lacks migrations is refused; one that cannot be reached is not, since webhooks are stored without it.
+pub async fn make_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     let ledger = prepare_ledger(config, clock)?;
     check_ledger(config, &*ledger).await?;
     Ok(ledger)
 }
 
+/// As [`make_ledger`], for a command, which makes none: an empty ledger in the wrong place would answer for the gateway's.
+pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
+    require_ledger(config)?;
+    make_ledger(config, clock).await
+}
+
 /// As [`open_ledger`], for questions about everybody that a person waits for: each answer may take a minute.
 pub async fn open_ledger_for_a_person(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
-    finish_restore(config).map_err(StartError::Restore)?;
+    require_ledger(config)?;
     let ledger = pipeline::ledger_within(config, clock, PERSON_WAITS_MAX)?;
     check_ledger(config, &*ledger).await?;
     Ok(ledger)
 }
 
-/// Refuses a ledger that is not the one that this configuration means.
-async fn is_meant(config: &Config, ledger: &dyn StateOfRecord) -> Result<(), StartError> {
-    let (migrated, mode) = tokio::join!(check_ledger(config, ledger), shadow::check(config, ledger));
-    migrated?;
-    Ok(mode?)
+/// Refuses to go on without the file of an embedded ledger.
+fn require_ledger(config: &Config) -> Result<(), StartError> {
+    finish_restore(config).map_err(StartError::Restore)?;
+    match &config.ledger {
+        LedgerConfig::Sqlite { path } if !path.exists() => {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            Err(StartError::NoLedger { path })
+        }
+        LedgerConfig::Sqlite { .. } | LedgerConfig::Postgres { .. } | LedgerConfig::Supabase { .. } => Ok(()),
+    }
 }
 
-/// Refuses a ledger that lacks migrations or is not the expected one, and tells of one that does not answer.
-async fn check_ledger(config: &Config, ledger: &dyn StateOfRecord) -> Result<(), StartError> {
-    match tokio::time::timeout(LEDGER_CHECK_MAX, ledger.check()).await {
+/// Refuses a ledger that is not the one that this configuration means. Gives why it is of no use yet.
+async fn is_meant(config: &Config, ledger: &dyn StateOfRecord) -> Result<Option<String>, StartError> {
+    let (checked, mode) = tokio::join!(check_ledger(config, ledger), shadow::check(config, ledger));
+    let doubt = checked?;
+    mode?;
+    Ok(doubt)
+}
+
+/// Refuses a ledger that lacks migrations or is not the expected one, and tells of one that does not answer: gives why.
+async fn check_ledger(config: &Config, ledger: &dyn StateOfRecord) -> Result<Option<String>, StartError> {
+    const MEANING: &str = "the ledger does not answer as it should; entries will wait";
+    let doubt = match tokio::time::timeout(LEDGER_CHECK_MAX, ledger.check()).await {
         Ok(Err(error)) if error.kind == LedgerErrorKind::Schema => return Err(StartError::Ledger(error)),
         Ok(Err(error)) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the ledger does not answer yet; entries will wait"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "{MEANING}");
+            Some(chain(&error))
         }
-        Err(_) => tracing::warn!("the ledger does not answer yet; entries will wait"),
-        Ok(Ok(())) => {}
+        Err(_) => {
+            let doubt = format!("no answer within {} s", LEDGER_CHECK_MAX.as_secs());
+            tracing::warn!(error = doubt, "{MEANING}");
+            Some(doubt)
+        }
+        Ok(Ok(())) => None,
+    };
+    if let Some(expected) = &config.ledger_expectation.id {
+        expect(ledger, expected).await?;
     }
-    match &config.ledger_expectation.id {
-        Some(expected) => expect(ledger, expected).await,
-        None => Ok(()),
-    }
+    Ok(doubt)
 }
 
 /// Makes ready the state of record that the configuration names, for [`start_on`], without asking it anything.
@@ -311,7 +341,9 @@ pub async fn start_on(
     supervisor.start("housekeeping", housework);
     supervisor.start("inbox", housekeeping::watch(threads.fatal(), shutdown.clone()));
     listener_latch.release();
-    is_meant(config, &*renewables.ledger).await?;
+    let doubt = is_meant(config, &*renewables.ledger).await?;
+    let standing = LedgerStanding::begin(board.clone(), renewables.clock.clone(), doubt);
+    supervisor.start("ledger standing", standing.run(Arc::clone(&renewables.ledger), shutdown.clone()));
     let config = config.clone();
     Ok(Gateway { webhooks, admin, inbox, switch, shutdown, renewables, board, config, supervisor, threads, traces })
 }

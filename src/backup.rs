@@ -141,6 +141,12 @@ pub enum BackupError {
         /// The file.
         path: PathBuf,
     },
+    /// A gateway runs where a restore is to put its files.
+    #[error("a gateway runs on {path}: stop it, then restore")]
+    Running {
+        /// Its data directory.
+        path: PathBuf,
+    },
     /// There is no inbox to copy.
     #[error("there is no inbox at {path}: set GATEWAY_DATA_DIR to the gateway's directory")]
     NoInbox {

@@ -39,7 +39,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::app::StartError;
-use crate::config::{ConfigError, Sources};
+use crate::config::{Config, ConfigError, Sources};
 use crate::domain::clock::Clock;
 
 /// Exit code for a configuration that is refused, as for wrong arguments.
@@ -161,6 +161,20 @@ pub fn main(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> Ex
     code
 }
 
+/// The settings for a command, with a word about secrets that were left out.
+fn tools(sources: &Sources) -> Result<Config, ConfigError> {
+    let config = Config::for_tools(sources)?;
+    tell_unusable(&config);
+    Ok(config)
+}
+
+/// Names secrets that a command does without, so that it is known what it may miss.
+fn tell_unusable(config: &Config) {
+    for fault in &config.unusable {
+        eprintln!("warning: {fault}. This command goes on without it; a gateway that runs keeps the old one");
+    }
+}
+
 async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> ExitCode {
     let sources = Sources { environment, file: cli.config };
     let result = match cli.command {
@@ -171,7 +185,7 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
         Command::Keys(command) => keys::run(command, &sources, &clock).await,
         Command::Colony(command) => colony::run(command, &sources).await,
         Command::Dev(args) => dev::run(args, sources, clock).await,
-        Command::Simulate(args) => simulate::run(args, clock).await,
+        Command::Simulate(args) => simulate::run(args, &sources, clock).await,
         Command::Send(args) => send::run(args, &sources, &clock).await,
         Command::Tail(args) => tail::run(args, &sources, &clock).await,
         Command::Inbox(command) => inbox::run(command, &sources, &clock).await,

@@ -66,6 +66,11 @@ async fn within(component: &'static str, probe: impl Future<Output = Vec<Diagnos
 
 fn settings(config: &Config) -> Diagnosis {
     const NAME: &str = "configuration";
+    if !config.unusable.is_empty() {
+        let faults: Vec<String> = config.unusable.iter().map(ToString::to_string).collect();
+        let detail = format!("{}. A gateway that runs keeps the old one; a start is refused", faults.join("; "));
+        return Diagnosis::degraded(NAME, detail, "put the secret into the file; the gateway reads it by itself");
+    }
     match config.warnings.as_slice() {
         [] => Diagnosis::ok(NAME, "no warnings"),
         [first, rest @ ..] => {

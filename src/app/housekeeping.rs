@@ -45,6 +45,7 @@ pub(super) async fn run(
     guardian: Arc<Guardian>,
     shutdown: Shutdown,
 ) -> Result<(), Infallible> {
+    observe_disk(directory.clone(), &metrics).await;
     remember_last_webhook(&inbox, &metrics).await;
     let mut rounds = 0_u32;
     loop {
@@ -58,6 +59,7 @@ pub(super) async fn run(
         }
         let decided = guardian.counts();
         metrics.guardian.of("approved").absolute(decided.approved);
+        metrics.guardian.of("flagged").absolute(decided.flagged);
         metrics.guardian.of("blocked").absolute(decided.blocked);
         if rounds.is_multiple_of(UPKEEP_ROUNDS) {
             metrics.upkeep();

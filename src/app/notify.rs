@@ -16,7 +16,7 @@ use super::check::keys;
 use crate::config::{Config, ConsoleUrl, NotifyConfig, WatchedFile};
 use crate::dispatch::Context;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, ProblemGroup, StateName};
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::notify::{
     Matter, MatterKind, Message, Outbox, SetupError, Standing, Told, Tracker, channels, digest, outbox,
@@ -108,6 +108,24 @@ fn told(file: &Path) -> Vec<Told> {
         }
     };
     serde_json::from_slice(&text).unwrap_or_default()
+}
+
+/// Entries that wait for a person for one reason.
+fn problem(group: &ProblemGroup) -> Standing {
+    let ProblemGroup { state, code, event_type, count, sample_entry, sample_reason, .. } = group;
+    let (events, are) = if *count == 1 { ("event", "is") } else { ("events", "are") };
+    let state = match state {
+        StateName::Quarantined => "held back",
+        _ => "given up",
+    };
+    let entry = sample_entry.map(|entry| format!(" The last is entry {entry}")).unwrap_or_default();
+    let why = sample_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let last = if entry.is_empty() { entry } else { format!("{entry}{why}.") };
+    Standing {
+        title: format!("{event_type} waits for a person ({code})"),
+        detail: format!("{count} {events} ({event_type}) {are} {state} as {code}. Nothing is lost.{last}"),
+        action: "`colony-gateway inbox problems` says what to do.".to_owned(),
+    }
 }
 
 struct Watch {
@@ -202,16 +220,12 @@ impl Watch {
         if self.commits == Some(commits) && !self.inbox.is_shared() {
             return true;
         }
-        let Ok(counts) = self.inbox.problem_counts().await else { return false };
-        let standing = |code: &str, kind: &str, entries: u64| Standing {
-            title: format!("{kind} waits for a person ({code})"),
-            detail: format!("{entries} entries of type {kind} ended with the code {code}. Nothing of them is lost."),
-            action: "`colony-gateway inbox problems` says why, and what to do.".to_owned(),
-        };
-        self.problems = counts
+        let Ok(problems) = self.inbox.problems().await else { return false };
+        self.problems = problems
+            .groups
             .iter()
-            .map(|((code, kind), entries)| {
-                (Matter::new(MatterKind::Problem, format!("{code} {kind}")), standing(code, kind, *entries))
+            .map(|group| {
+                (Matter::new(MatterKind::Problem, format!("{} {}", group.code, group.event_type)), problem(group))
             })
             .collect();
         self.commits = Some(commits);

@@ -29,7 +29,10 @@ pub(super) fn tell(config: &Config, works: bool, board: &Board, clock: &Clock) {
     }
     let names = unneeded(config, works).join(", ");
     if !names.is_empty() {
-        tracing::warn!(settings = names, "keys of owners are set here, which serving does not need: take them away");
+        tracing::warn!(
+            settings = names,
+            "keys of owners: take {names} out of the service's settings, which serving does not need"
+        );
         board.set(COMPONENT, Level::Ok, format!("set here, and serving does not need them: {names}"), clock.now());
     }
 }

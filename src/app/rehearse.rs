@@ -9,20 +9,53 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use super::{StartError, pipeline, route};
-use crate::config::{Config, LedgerConfig};
+use crate::config::{Config, ConfigError, Fault, LedgerConfig};
+use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 
-/// # Errors
-/// The first thing for which `serve` would not start.
-pub fn rehearse(config: &Config, clock: &Clock) -> Result<(), StartError> {
-    let stripe = pipeline::stripe(config, clock)?;
-    pipeline::validator(config, stripe, clock)?;
-    match &config.ledger {
-        LedgerConfig::Sqlite { path } => writable(path.parent().unwrap_or(Path::new(".")))?,
-        LedgerConfig::Postgres { .. } | LedgerConfig::Supabase { .. } => drop(pipeline::ledger(config, clock)?),
-    }
-    route::check(config)?;
-    writable(&config.inbox.data_dir)
+/// All for which `serve` would not start. What one step needs of another that failed is left out.
+pub fn rehearse(config: &Config, clock: &Clock) -> Vec<Fault> {
+    steps(config, clock).into_iter().flat_map(faults).collect()
+}
+
+fn steps(config: &Config, clock: &Clock) -> Vec<StartError> {
+    let mut refused = Vec::new();
+    let stripe = pipeline::stripe(config, clock).unwrap_or_else(|error| {
+        refused.push(error);
+        None
+    });
+    let ledger = match &config.ledger {
+        LedgerConfig::Sqlite { path } => writable(path.parent().unwrap_or(Path::new("."))),
+        LedgerConfig::Postgres { .. } | LedgerConfig::Supabase { .. } => pipeline::ledger(config, clock).map(drop),
+    };
+    let others = [
+        pipeline::validator(config, stripe, clock).map(drop),
+        ledger,
+        route::check(config).map_err(StartError::Config),
+        writable(&config.inbox.data_dir),
+    ];
+    refused.extend(others.into_iter().filter_map(Result::err));
+    refused
+}
+
+/// What is to be corrected, by the name of its setting.
+fn faults(error: StartError) -> Vec<Fault> {
+    let setting = match &error {
+        StartError::Config(_) => "",
+        StartError::Stripe(_) => "STRIPE_SECRET_KEY",
+        StartError::Rules(_) => "GATEWAY_GUARDIAN_RULES",
+        StartError::Ledger(_) => "DATABASE_URL",
+        StartError::Directory { .. } => "GATEWAY_DATA_DIR",
+        _ => "settings",
+    };
+    let message = match error {
+        StartError::Config(ConfigError(faults)) => return faults,
+        StartError::Stripe(source) => chain(&source),
+        StartError::Rules(source) => chain(&source),
+        StartError::Ledger(source) => chain(&source),
+        other => chain(&other),
+    };
+    vec![Fault { setting: setting.to_owned(), message }]
 }
 
 /// Whether files can be made in a directory, or the directory itself where it is not there yet.
@@ -51,7 +84,7 @@ mod tests {
         }
         environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config = Config::for_serve(&Sources { environment, file: None }).expect("well-formed settings");
-        rehearse(&config, &Clock::system())
+        steps(&config, &Clock::system()).into_iter().next().map_or(Ok(()), Err)
     }
 
     #[tokio::test]

@@ -64,7 +64,10 @@ pub fn restore(
     // Before anything else is done.
     std::fs::File::open(path).map_err(BackupError::file(path, "cannot be read"))?;
     private_directory(data_dir)?;
-    let _claim = inbox::claim(data_dir).map_err(BackupError::Inbox)?;
+    let _claim = inbox::claim(data_dir).map_err(|error| match error {
+        OpenError::Locked { .. } => BackupError::Running { path: data_dir.clone() },
+        other => BackupError::Inbox(other),
+    })?;
     swap::finish_claimed(target)?;
     let mut staging = Staged::default();
     let manifest = archive::extract(age, path, identities, |manifest| {

@@ -84,7 +84,7 @@ async fn reach_shared(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
 }
 
 /// Whether a gateway answers at an admin listener.
-async fn runs_at(listen: SocketAddr) -> bool {
+pub(super) async fn runs_at(listen: SocketAddr) -> bool {
     let Ok(client) = outbound::client(LOOK_MAX).no_proxy().build() else { return false };
     let Ok(answer) = client.get(format!("http://{}/health", local(listen))).send().await else { return false };
     // Bees have no route; other programs have other answers.

@@ -45,7 +45,7 @@ pub struct BackupArgs {
 
 /// Writes the archive and says what is in it.
 pub async fn run(args: BackupArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?;
+    let config = crate::cli::tools(sources)?;
     refuse_shared(
         &config,
         "a backup of this machine would hold no event: back up that database (the schema gateway_inbox), from one moment with \

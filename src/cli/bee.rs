@@ -39,7 +39,7 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;
     // Before a file is made that nobody wants.
     bees::require_a_ledger(&config)?;
-    let ledger = app::open_ledger(&config, &clock).await?;
+    let ledger = app::make_ledger(&config, &clock).await?;
     let ledger_name = ledger.name();
     let mut house = bees::start(&config, ledger, clock).await?;
     house.reload_at(hangups, sources.clone(), manager.clone());

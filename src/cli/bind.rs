@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::app;
 use crate::app::bind::{Word, bind};
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::clock::Clock;
 use crate::telemetry::logging;
 
@@ -39,7 +39,7 @@ pub struct BindArgs {
 
 /// Says the word to the ledger.
 pub async fn run(args: BindArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?;
+    let config = crate::cli::tools(sources)?;
     logging::install(config.log.format, "warn,audit=info").context("log.format")?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let by = ["USER", "LOGNAME"].iter().find_map(|name| sources.environment.get(*name)).cloned();

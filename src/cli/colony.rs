@@ -14,7 +14,7 @@ use colonies::identity::{IdentityId, PrivateKey};
 
 use crate::app::bees::{Approval, Approver, Candidate, candidates};
 use crate::app::colony::{client, key, name};
-use crate::config::{ColonyConfig, Config, Sources};
+use crate::config::{ColonyConfig, Sources};
 use crate::domain::causes::chain;
 use crate::lifecycle::Signals;
 
@@ -77,7 +77,7 @@ impl FromStr for NamedId {
 
 pub async fn run(command: ColonyCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
     let ColonyCommand::Setup(args) = command;
-    let config = Config::for_tools(sources)?.colony;
+    let config = crate::cli::tools(sources)?.colony;
     let (client, colony) = (client(&config)?, name(&config)?);
     let owner_key = key(config.colony_key.as_ref(), "COLONIES_COLONY_PRVKEY", "the key of the colony's owner")?;
     let user_key = key(config.user_key.as_ref(), "COLONIES_USER_PRVKEY", "the key of the gateway's user")?;

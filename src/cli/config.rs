@@ -7,9 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use super::MISCONFIGURED;
 use crate::app;
-use crate::config::{Config, Sources, reference};
+use crate::config::{Config, ConfigError, Fault, Sources, reference};
 use crate::domain::clock::Clock;
 use crate::domain::private;
 use crate::ledger::postgres::PostgresConfig;
@@ -21,8 +20,8 @@ const ESCAPES: &str =
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Do what `serve` does, short of serving: read and check everything, rules, keys and directories among it. Starts nothing,
-    /// makes nothing, and asks nobody.
+    /// Read and check all settings, rules, keys and directories as `serve` does, without starting anything or connecting to
+    /// anything. Names every fault at once.
     Check,
     /// Print every setting with its value and where it came from. Secrets are not shown.
     Show,
@@ -53,32 +52,44 @@ pub fn run(command: &ConfigCommand, sources: &Sources, clock: &Clock) -> anyhow:
 
 fn check(sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
-    let config = Config::for_serve(sources)?;
+    let (config, mut faults) = Config::examine(sources);
+    let mut add = |fault: Fault| {
+        let bare = |name: &str| name.strip_suffix("_FILE").unwrap_or(name).to_owned();
+        // What is wrong with a setting was said; what follows from it need not be.
+        if !faults.iter().any(|known| bare(&known.setting) == bare(&fault.setting)) {
+            faults.push(fault);
+        }
+    };
     for warning in &config.warnings {
         writeln!(out, "warning: {warning}")?;
     }
     for note in &config.unencrypted {
         writeln!(out, "note: {note}")?;
     }
-    if let Some(url) = config.ledger.database() {
+    for (setting, url) in [
+        ("DATABASE_URL", config.ledger.database()),
+        ("GATEWAY_LEDGER_OWNER_URL", config.ledger_expectation.owner_url.as_ref()),
+    ] {
+        let Some(url) = url else { continue };
         let database = PostgresConfig::new(url.clone());
         if let Err(error) = database.address() {
             let doubt = database.url_doubt().map(|doubt| format!(" ({doubt})")).unwrap_or_default();
-            writeln!(out, "refused: {}{doubt}. {ESCAPES}", error.message)?;
-            return Ok(ExitCode::from(MISCONFIGURED));
-        }
-        if let Some(doubt) = database.url_doubt() {
-            writeln!(out, "warning: DATABASE_URL: {doubt}. {ESCAPES}")?;
+            add(Fault { setting: setting.to_owned(), message: format!("{}{doubt}. {ESCAPES}", error.message) });
+        } else if let Some(doubt) = database.url_doubt() {
+            writeln!(out, "warning: {setting}: {doubt}. {ESCAPES}")?;
         }
     }
-    app::rehearse(&config, clock)?;
+    app::rehearse(&config, clock).into_iter().for_each(add);
+    if !faults.is_empty() {
+        return Err(ConfigError(faults).into());
+    }
     writeln!(out, "ok: {} endpoint(s), ready to serve", config.endpoints.len())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn show(sources: &Sources) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
-    let config = Config::for_tools(sources)?;
+    let config = crate::cli::tools(sources)?;
     let width =
         |text: fn(&crate::config::Shown) -> &str| config.shown.iter().map(|shown| text(shown).len()).max().unwrap_or(0);
     let (key, variable) = (width(|shown| shown.key), width(|shown| shown.variable));

@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::admin::wire::LoginCode;
-use crate::cli::admin::AdminClient;
-use crate::config::{Config, Sources};
+use crate::cli::admin::{AdminClient, local, runs_at};
+use crate::config::Sources;
 
 pub const NOTES: &str = "The link logs in once, within a minute, as the operator whose token GATEWAY_ADMIN_TOKEN is. For a gateway on another
 machine, bring its admin listener here first, then name it with --admin:
@@ -21,10 +21,17 @@ pub struct ConsoleArgs {
 }
 
 pub async fn run(args: ConsoleArgs, sources: &Sources) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?;
-    let client = match &args.admin {
-        Some(url) => AdminClient::at(url, &config)?,
-        None => AdminClient::new(&config)?,
+    let config = crate::cli::tools(sources)?;
+    let client = if let Some(url) = &args.admin {
+        AdminClient::at(url, &config)?
+    } else {
+        let address = local(config.http.admin_listen);
+        anyhow::ensure!(
+            config.http.admin_token.is_some(),
+            "set GATEWAY_ADMIN_TOKEN to the token of the gateway at {address}{}",
+            if runs_at(config.http.admin_listen).await { "" } else { ", and start it: nothing answers there" }
+        );
+        AdminClient::new(&config)?
     };
     let code: LoginCode = client.post("/admin/console/codes", &()).await?;
     writeln!(std::io::stdout(), "{}", client.url(&code.path))?;

@@ -167,7 +167,7 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
     }
     logging::install(config.log.format, &config.log.filter).context("log.filter")?;
     let signals = Signals::listen().context("cannot listen for signals")?;
-    let ledger = app::open_ledger(&config, &clock).await?;
+    let ledger = app::make_ledger(&config, &clock).await?;
     let gateway = app::start(&config, Arc::clone(&ledger), clock.clone()).await?;
     print_urls(&args, &gateway, &config, colony.as_ref())?;
 

@@ -9,7 +9,7 @@ use super::admin::{AdminClient, Reach, reach};
 use crate::admin::wire::EraseStepOrder;
 use crate::app;
 use crate::app::erase::{EraseRefused, ErasureOrder, ErasureReport, InboxSide, erase};
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::clock::Clock;
 use crate::inbox::{EraseStep, Inbox};
 use crate::ledger::BoxFuture;
@@ -32,7 +32,8 @@ takes the tombstone away.
 Out of reach, and for you to see to: Stripe (delete the customer there), backups (they age out), a Colonies server's
 history of processes, SQLite's logs until the gateway is restarted, and in PostgreSQL old row versions until VACUUM.
 
-Works on a running gateway (GATEWAY_ADMIN_TOKEN) and on a stopped one. May be run again at any time.";
+Works on a running gateway (GATEWAY_ADMIN_TOKEN) and on a stopped one. May be run again at any time. The exit code is 1 when
+nothing leads to the person.";
 
 /// Arguments of `erase`.
 #[derive(Clone, Debug, clap::Args)]
@@ -74,7 +75,7 @@ pub struct EraseArgs {
 
 /// Erases and says what went.
 pub async fn run(args: EraseArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?;
+    let config = crate::cli::tools(sources)?;
     logging::install(config.log.format, "warn,audit=info").context("log.format")?;
     let subject = args.user.clone().or_else(|| args.customer.clone()).context("name --user or --customer")?;
     let ledger = app::open_ledger(&config, &clock).await?;
@@ -115,7 +116,7 @@ pub async fn run(args: EraseArgs, sources: &Sources, clock: Clock) -> anyhow::Re
     } else {
         print(&report, order.subject.kind())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if leads_nowhere(&report) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn audit(action: &'static str, subject: &Subject, reason: Option<&str>) {
@@ -128,6 +129,12 @@ fn print_json(report: &ErasureReport) -> anyhow::Result<()> {
     serde_json::to_writer_pretty(&mut out, report)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// Whether nothing is known of the person, now or before: the id may be wrong.
+fn leads_nowhere(report: &ErasureReport) -> bool {
+    let found = report.inbox_bodies + report.unsettled + report.ledger_events > 0;
+    !found && report.ids.iter().sum::<usize>() <= 1 && !report.erased_before
 }
 
 fn print(report: &ErasureReport, kind: &str) -> std::io::Result<()> {
@@ -148,7 +155,8 @@ fn print(report: &ErasureReport, kind: &str) -> std::io::Result<()> {
     writeln!(out, "  inbox    bodies: {}", report.inbox_bodies)?;
     writeln!(out, "  ledger   payloads of events: {}", report.ledger_events)?;
     writeln!(out, "           reduced customers: {}, subscriptions: {}", rows.customers, rows.subscriptions)?;
-    writeln!(out, "           links to the user: {}, amounts that named the user: {}", rows.bindings, rows.revenue)?;
+    writeln!(out, "           links from Stripe's ids to the user: {}", rows.bindings)?;
+    writeln!(out, "           amounts that no longer name the user, kept for accounting: {}", rows.revenue)?;
     if report.unsettled > 0 {
         let again = if report.dry_run { "would be left" } else { "were left (run this again then)" };
         writeln!(out, "entries that are not settled and {again}: {}", report.unsettled)?;
@@ -159,9 +167,7 @@ fn print(report: &ErasureReport, kind: &str) -> std::io::Result<()> {
     if rows.not_shown > 0 {
         writeln!(out, "a public table could not be brought up to date: run this again")?;
     }
-    let found =
-        report.ids.iter().sum::<usize>() > 1 || report.inbox_bodies + report.unsettled + report.ledger_events > 0;
-    if !found && !report.erased_before {
+    if leads_nowhere(report) {
         writeln!(out, "Nothing here leads to this {kind}: is the id right?")?;
         if !report.dry_run {
             writeln!(out, "A tombstone was left all the same; --forget takes it away.")?;

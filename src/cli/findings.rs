@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::app;
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::ledger::report::{FindingLine, FindingsWanted, REPORT_LINES_MAX, Severity, Unowned};
 
@@ -68,12 +68,13 @@ struct Document<'a> {
 
 /// Asks the ledger and prints what it says.
 pub async fn run(args: FindingsArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?;
+    let config = crate::cli::tools(sources)?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let limit = args.limit.min(REPORT_LINES_MAX);
     let severity = args.severity.map(Severity::from);
     let wanted = FindingsWanted { code: args.code.clone(), severity, subject: args.subject.clone() };
-    let findings = ledger.findings(&wanted, limit).await?;
+    // One more than is shown tells whether there is more.
+    let mut findings = ledger.findings(&wanted, limit.saturating_add(1).min(REPORT_LINES_MAX)).await?;
     let attention = ledger.attention(REPORT_LINES_MAX).await?;
     let asked = args.code.as_deref().is_none_or(|code| code == NO_ACCESS)
         && severity.is_none_or(|severity| severity == Severity::Critical);
@@ -82,6 +83,8 @@ pub async fn run(args: FindingsArgs, sources: &Sources, clock: Clock) -> anyhow:
         asked && subject.is_none_or(|subject| subject == one.id || one.customer_id.as_deref() == Some(subject))
     };
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let is_more = findings.len() > most;
+    findings.truncate(most);
     let present: Vec<&Unowned> = attention.unowned.iter().filter(fits).take(most).collect();
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -101,8 +104,8 @@ pub async fn run(args: FindingsArgs, sources: &Sources, clock: Clock) -> anyhow:
         let FindingLine { code, severity, subject, detail, event_id, event_type, .. } = line;
         writeln!(out, "{:<8}  {code:<22}  {subject}  {detail}  ({event_type} {event_id}, {at})", severity.as_str())?;
     }
-    if findings.len() == most {
-        writeln!(out, "perhaps there are more: --limit shows them")?;
+    if is_more {
+        writeln!(out, "there is more: a larger --limit shows it")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::clock::Clock;
 use desk::Desk;
 pub(super) use filter::Filter;
@@ -52,8 +52,8 @@ pub enum EntriesCommand {
     /// Apply quarantined entries whatever rules say; their bindings replace what is bound.
     #[command(after_help = EXIT_CODES)]
     Release(ChangeArgs),
-    /// Decide that entries are never applied. They stay in the inbox, with the reason, and the ledger takes their events from
-    /// nobody any more, until a replay names them.
+    /// Decide that entries are never applied. They stay in the inbox, with the reason. Nothing applies them later, except
+    /// `inbox replay` with the event's id.
     ///
     /// Without --state or ids, dead and quarantined entries are meant.
     #[command(after_help = EXIT_CODES)]
@@ -180,7 +180,7 @@ pub async fn run(command: InboxCommand, sources: &Sources, clock: &Clock) -> any
         InboxCommand::Entries(command) => command,
         InboxCommand::Move(args) => return transfer::run(args, sources, clock).await,
     };
-    let config = Config::for_tools(sources)?;
+    let config = crate::cli::tools(sources)?;
     let by = ["USER", "LOGNAME"].iter().find_map(|name| sources.environment.get(*name)).cloned();
     let connection = match &command {
         EntriesCommand::List(args) => &args.connection,

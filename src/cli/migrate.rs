@@ -130,5 +130,10 @@ pub(super) async fn connect(config: &Config) -> anyhow::Result<Link> {
              string). The embedded ledger needs no migrations and has no public tables"
         );
     };
-    PostgresConfig::new(url.clone()).connect().await.context("cannot connect to the database of DATABASE_URL")
+    let setting = match config.ledger_expectation.owner_url {
+        Some(_) => "GATEWAY_LEDGER_OWNER_URL",
+        None => "DATABASE_URL",
+    };
+    let linked = PostgresConfig::new(url.clone()).connect().await;
+    linked.with_context(|| format!("cannot connect to the database of {setting}"))
 }

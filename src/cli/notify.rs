@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::app;
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::clock::Clock;
 
 /// What to do with notifications.
@@ -19,7 +19,7 @@ pub enum NotifyCommand {
 /// Runs the command.
 pub async fn run(command: NotifyCommand, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     let NotifyCommand::Test = command;
-    let config = Config::for_tools(sources)?;
+    let config = crate::cli::tools(sources)?;
     let results = app::notify::test(&config, clock).await?;
     anyhow::ensure!(
         !results.is_empty(),

@@ -81,7 +81,8 @@ fn beginning(text: &str) -> Result<Moment, String> {
 pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     // Counting again needs all that `serve` needs: tiers, fields and days of grace are rules too, and without the gateway's own
     // settings right rows would be replaced by wrong ones.
-    let config = Config::for_serve(sources)?;
+    let config = Config::for_serve_tools(sources)?;
+    crate::cli::tell_unusable(&config);
     let what = match args.what {
         WhatArg::Events => ReconcileScope::Events,
         WhatArg::Subscriptions => ReconcileScope::Subscriptions,

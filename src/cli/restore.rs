@@ -9,7 +9,7 @@ use crate::backup::age::Age;
 use crate::backup::keys::Identities;
 use crate::backup::restore::{FileFate, Restored, rehearse, restore};
 use crate::backup::{INBOX, KEYS, LEDGER, Target};
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::clock::{Clock, Timestamp};
 
 /// How late Stripe may still deliver an event.
@@ -51,7 +51,7 @@ pub struct RestoreArgs {
 /// Checks the archive, puts its files into place and says what to do next.
 pub async fn run(args: RestoreArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let keys = named_keys(sources);
-    let config = Config::for_tools(&without_missing(sources, &keys))?;
+    let config = crate::cli::tools(&without_missing(sources, &keys))?;
     refuse_shared(
         &config,
         "what an archive holds would be read by no gateway. Unset it to restore a gateway with a file",

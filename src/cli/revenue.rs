@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::app;
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::ledger::report::{REPORT_LINES_MAX, SubscriptionLine, Summary};
 use stripe_events::money::Currency;
@@ -86,7 +86,7 @@ impl<'a> Access<'a> {
 
 /// Asks the ledger and prints what it says.
 pub async fn run(args: RevenueArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?;
+    let config = crate::cli::tools(sources)?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let mut summary = ledger.summary(args.days).await?;
     let today = clock.now();

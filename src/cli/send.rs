@@ -11,8 +11,9 @@ use anyhow::Context as _;
 use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
 
+use super::MISCONFIGURED;
 use super::admin::local;
-use crate::config::{Config, Sources};
+use crate::config::{Config, LedgerConfig, Sources};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
@@ -49,7 +50,7 @@ pub struct SendArgs {
     event: EventArgs,
 
     /// Send the event that this file holds, byte for byte; - reads standard input.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["kind", "user", "tier", "api_version"], required_unless_present = "kind")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kind", "user", "tier", "api_version"])]
     file: Option<PathBuf>,
 
     /// Give the event of the file a new id and the present as its time, so that it is no duplicate.
@@ -84,6 +85,10 @@ pub struct SendArgs {
 
 /// Makes the event, sends it, and prints the answer.
 pub async fn run(args: SendArgs, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
+    if args.file.is_none() && !args.event.is_named() {
+        eprintln!("error: name a type, such as invoice.paid, or the file of an event with --file");
+        return Ok(ExitCode::from(MISCONFIGURED));
+    }
     let body = match &args.file {
         Some(file) => from_file(file, &args, clock)?,
         None => args.event.make(&args.changes, clock)?,
@@ -94,7 +99,7 @@ pub async fn run(args: SendArgs, sources: &Sources, clock: &Clock) -> anyhow::Re
         writeln!(out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let config = Config::for_tools(sources)?;
+    let config = crate::cli::tools(sources)?;
     let secrets = secrets(&args, sources)?;
     let url = match &args.url {
         Some(url) => url.clone(),
@@ -105,7 +110,15 @@ pub async fn run(args: SendArgs, sources: &Sources, clock: &Clock) -> anyhow::Re
         "cannot post to {url}: give an http:// or https:// URL with a host"
     );
     let answer = post(&url, &secrets, body.clone(), clock).await?;
-    tell(&body, &url, &answer, args.json)?;
+    // Of a gateway elsewhere it is not known where its ledger is.
+    let access = match &config.ledger {
+        _ if args.url.is_some() => "",
+        LedgerConfig::Sqlite { .. } => "; `colony-gateway revenue --json` says who has access",
+        LedgerConfig::Postgres { .. } | LedgerConfig::Supabase { .. } => {
+            "; the table public.subscriptions says who has access"
+        }
+    };
+    tell(&body, &url, &answer, (args.json, access))?;
     Ok(if answer.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -148,10 +161,7 @@ fn secrets(args: &SendArgs, sources: &Sources) -> anyhow::Result<Vec<Secret>> {
             let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
             Some(Secret::new(text.as_str()))
         }
-        (None, None) => {
-            let given = Config::secrets(sources)?;
-            given.into_iter().find(|secret| secret.variable == "STRIPE_WEBHOOK_SECRET").map(|secret| secret.text)
-        }
+        (None, None) => Config::secret(sources, "STRIPE_WEBHOOK_SECRET")?,
     };
     let text = text.context(
         "there is no secret to sign with: set STRIPE_WEBHOOK_SECRET as the gateway has it, or give --secret or --secret-file",
@@ -197,7 +207,7 @@ async fn post(url: &Url, secrets: &[Secret], body: Vec<u8>, clock: &Clock) -> an
     Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
-fn tell(sent: &[u8], url: &Url, answer: &Answer, as_json: bool) -> anyhow::Result<()> {
+fn tell(sent: &[u8], url: &Url, answer: &Answer, (as_json, access): (bool, &str)) -> anyhow::Result<()> {
     let event: Value = serde_json::from_slice(sent).unwrap_or_default();
     let word = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
     let (id, kind) = (word(&event["id"]), word(&event["type"]));
@@ -216,7 +226,7 @@ fn tell(sent: &[u8], url: &Url, answer: &Answer, as_json: bool) -> anyhow::Resul
     }
     writeln!(out, "{} {}", answer.status, answer.body.trim())?;
     if answer.status.is_success() {
-        writeln!(out, "`colony-gateway inbox show {id}` tells what became of it")?;
+        writeln!(out, "`colony-gateway inbox show {id}` tells what became of it{access}")?;
     } else if answer.status == StatusCode::BAD_REQUEST {
         writeln!(
             out,

@@ -63,6 +63,7 @@ pub struct ReportArgs {
 
 pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = Config::for_owner(sources)?;
+    crate::cli::tell_unusable(&config);
     let ledger = app::open_ledger_for_a_person(&config, &clock).await?;
     let Some(is_shadow) = ledger.is_shadow().await? else {
         anyhow::bail!("the embedded ledger has no public tables: set DATABASE_URL, or SUPABASE_URL and its key");

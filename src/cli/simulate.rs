@@ -14,7 +14,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reqwest::Url;
 use tokio_util::sync::CancellationToken;
 
+use super::admin::local;
 use super::traffic::{CONCURRENCY_MAX, Driver, Holdings, StandIn, Stats, TrafficOptions};
+use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
 use stripe_events::simulator::{
@@ -36,9 +38,9 @@ const UNDECIDED_AGES: std::ops::RangeInclusive<u64> = 285..=300;
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct SimulateArgs {
-    /// Endpoint to post to.
-    #[arg(long, default_value = "http://127.0.0.1:8080/webhooks/stripe")]
-    pub url: Url,
+    /// Endpoint to post to. Without it, the gateway of this machine (`GATEWAY_LISTEN`).
+    #[arg(long)]
+    pub url: Option<Url>,
 
     /// Signing secret of the endpoint, whsec_…; several, separated by commas, sign like a secret that is being
     /// rolled.
@@ -147,7 +149,7 @@ fn with_secret_file(mut args: SimulateArgs) -> anyhow::Result<SimulateArgs> {
 
 /// Runs the traffic to its end or to an interrupt, and prints the summary. The exit code is 0 if every answer was as
 /// expected and 1 otherwise.
-pub async fn run(args: SimulateArgs, clock: Clock) -> anyhow::Result<ExitCode> {
+pub async fn run(args: SimulateArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     if UNDECIDED_AGES.contains(&args.age) {
         bail!(
             "--age {}: whether that is too old depends on the network; choose less than 285 or more than 300",
@@ -157,7 +159,7 @@ pub async fn run(args: SimulateArgs, clock: Clock) -> anyhow::Result<ExitCode> {
     let args = with_secret_file(args)?;
     let seed = args.seed.unwrap_or_else(|| clock.now().millis().unsigned_abs());
     let stop = CancellationToken::new();
-    let driver = Driver::new(traffic_options(&args), clock.clone(), stop.clone())?;
+    let driver = Driver::new(traffic_options(&args, url(&args, sources)?), clock.clone(), stop.clone())?;
     let stand_in = match args.api_listen {
         Some(address) => Some(StandIn::start(address).await?),
         None => None,
@@ -238,9 +240,17 @@ fn deliveries(
     )
 }
 
-fn traffic_options(args: &SimulateArgs) -> TrafficOptions {
+/// The endpoint that was named, or that of the gateway of this machine.
+fn url(args: &SimulateArgs, sources: &Sources) -> anyhow::Result<Url> {
+    match &args.url {
+        Some(url) => Ok(url.clone()),
+        None => Ok(format!("http://{}/webhooks/stripe", local(Config::listen(sources)?)).parse()?),
+    }
+}
+
+fn traffic_options(args: &SimulateArgs, url: Url) -> TrafficOptions {
     TrafficOptions {
-        url: args.url.clone(),
+        url,
         secrets: args.secret.clone(),
         rate: args.rate,
         concurrency: args.concurrency,

@@ -12,7 +12,7 @@ use reqwest::Url;
 use super::hidden;
 use crate::app::stripe_setup::{EVENTS_MAPPED, EndpointAdmin, WebhookEndpoint};
 use crate::app::stripe_setup::{SetupPlan, StripeSetup, fingerprints, make, plan, secrets_in};
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::secret::Secret;
 
 /// Longest key that is read.
@@ -71,7 +71,7 @@ pub async fn run(command: StripeCommand, sources: &Sources) -> anyhow::Result<Ex
     // The file is what this command makes, so that it need not be there yet.
     let mut known = sources.clone();
     known.environment.remove("STRIPE_WEBHOOK_SECRET_FILE");
-    let config = Config::for_tools(&known)?;
+    let config = crate::cli::tools(&known)?;
     let configured = sources.environment.get("STRIPE_WEBHOOK_SECRET_FILE").map(|path| PathBuf::from(path.trim()));
     let secret_file = args.secret_file.clone().or(configured);
     let secret_file =

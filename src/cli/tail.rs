@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use super::admin::{AdminClient, Reach, Refusal, reach};
 use super::inbox::{Connection, Filter, entry_line};
 use crate::admin::wire::ListQuery;
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::clock::Clock;
 use crate::domain::ids::EntryId;
 use crate::inbox::{Listed, ListedPage, PAGE_ENTRIES_MAX, Selection, StateName};
@@ -46,7 +46,7 @@ pub struct TailArgs {
 
 /// Shows entries until it is interrupted, which is its success.
 pub async fn run(args: TailArgs, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?;
+    let config = crate::cli::tools(sources)?;
     let selection = args.filter.selection(clock)?;
     let client = match &args.connection.admin {
         Some(url) => AdminClient::at(url, &config)?,

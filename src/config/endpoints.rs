@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::reader::{Reader, did_you_mean};
+use super::fault::did_you_mean;
+use super::reader::Reader;
 use super::setting::{Form, Setting, setting};
 use crate::domain::ids::EndpointName;
 use crate::domain::secret::Secret;
@@ -63,8 +64,10 @@ const RESERVED: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
 pub(super) fn read(reader: &mut Reader, tolerance: Duration, required: bool) -> Vec<Endpoint> {
     let mut endpoints = Vec::new();
     let mode = reader.or(MODE, "any", parse_mode);
-    if let Some(text) = reader.secret(WEBHOOK_SECRET) {
-        let secrets = secrets(reader, WEBHOOK_SECRET.variable, &text);
+    let text = reader.secret(WEBHOOK_SECRET);
+    // An endpoint whose secrets are broken is one all the same, for a command that needs none of them.
+    if text.is_some() || reader.has_fault(WEBHOOK_SECRET.variable) {
+        let secrets = text.map(|text| secrets(reader, WEBHOOK_SECRET.variable, &text)).unwrap_or_default();
         endpoints.push(Endpoint {
             name: EndpointName::new("stripe"),
             paths: DEFAULT_PATHS.map(str::to_owned).to_vec(),
@@ -119,7 +122,7 @@ fn from_table(reader: &mut Reader, place: &str, mut table: toml::Table, toleranc
     for key in table.keys() {
         let names = || ENDPOINT_KEYS.iter().map(|known| known.name);
         let (meant, known) = (did_you_mean(key, names()), names().collect::<Vec<_>>().join(", "));
-        reader.fault(format!("{place}.{key}"), format!("no such setting{meant}; an endpoint has {known}"));
+        reader.fault(format!("{place}.{key}"), format!("no such setting{meant} An endpoint has {known}"));
     }
     let (Some(name), Some(path)) = (name, path) else {
         reader.fault(place, "needs a name and a path");
@@ -162,6 +165,7 @@ fn text(reader: &mut Reader, place: &str, table: &mut toml::Table, key: &str) ->
 
 fn table_secrets(reader: &mut Reader, place: &str, table: &mut toml::Table) -> Vec<SigningSecret> {
     let mut all = Vec::new();
+    let mut is_named = false;
     match table.remove("secrets") {
         None => {}
         Some(toml::Value::Array(items)) if items.iter().all(toml::Value::is_str) => {
@@ -174,17 +178,26 @@ fn table_secrets(reader: &mut Reader, place: &str, table: &mut toml::Table) -> V
     }
     if let Some(path) = text(reader, place, table, "secrets_file") {
         let name = format!("{place}.secrets_file");
+        is_named = true;
         reader.watch("endpoint.secrets_file", &path);
         match std::fs::read_to_string(&path) {
             Ok(content) => {
-                let lines =
-                    content.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(",");
-                all.extend(secrets(reader, &name, &Secret::new(lines)));
+                let lines = (1..).zip(content.lines().map(str::trim)).filter(|(_, line)| !line.is_empty());
+                let items: Vec<_> =
+                    lines.flat_map(|(number, line)| line.split(',').map(move |item| (number, item))).collect();
+                let (good, faults) = parsed(&items);
+                if items.is_empty() {
+                    reader.fault_of_secret(&name, format!("{path} is empty"));
+                }
+                for (line, message) in faults {
+                    reader.fault_of_secret(&name, format!("{path}, line {line}: {message}"));
+                }
+                all.extend(good);
             }
-            Err(error) => reader.fault(name, format!("{path} cannot be read: {error}")),
+            Err(error) => reader.fault_of_secret(name, format!("{path} cannot be read: {error}")),
         }
     }
-    if all.is_empty() {
+    if all.is_empty() && !is_named {
         reader.fault(place, "needs secrets or secrets_file");
     }
     all
@@ -192,30 +205,46 @@ fn table_secrets(reader: &mut Reader, place: &str, table: &mut toml::Table) -> V
 
 /// One secret, or several between commas.
 fn secrets(reader: &mut Reader, name: &str, text: &Secret) -> Vec<SigningSecret> {
-    let mut parsed = Vec::new();
-    let items: Vec<&str> = text.expose().trim().split(',').collect();
-    if items.len() > SECRETS_MAX {
-        reader.fault(name, format!("at most {SECRETS_MAX} secrets"));
-    }
-    for item in items.into_iter().take(SECRETS_MAX) {
-        match SigningSecret::parse(item) {
-            Ok((secret, _)) => {
-                if is_signing_secret(item.trim()) {
-                    parsed.push(secret);
-                } else {
-                    let message =
-                        "is no signing secret: Stripe's begin with whsec_ and have letters and digits after it";
-                    reader.fault(name, message);
-                }
-            }
-            Err(error) => reader.fault(name, error.to_string()),
-        }
+    let mut line = 1;
+    let item = |item| {
+        let place = item_line(line, item);
+        line += item.matches('\n').count();
+        (place, item)
+    };
+    let items: Vec<(usize, &str)> = text.expose().trim_end().split(',').map(item).collect();
+    let (good, faults) = parsed(&items);
+    for (line, message) in faults {
+        reader.fault_in_line(name, Some(line), message);
     }
     // A file's final line break is normal; anything else was probably copied along by mistake.
     if text.expose().trim_end_matches(['\n', '\r']).trim() != text.expose().trim_end_matches(['\n', '\r']) {
         reader.warn(name, "white space around a secret was removed");
     }
-    parsed
+    good
+}
+
+/// The line on which an item begins whose text begins on line `from`.
+fn item_line(from: usize, item: &str) -> usize {
+    from + item[..item.len() - item.trim_start().len()].matches('\n').count()
+}
+
+/// The secrets among items, each with its line; of the others the line and what is wrong.
+fn parsed(items: &[(usize, &str)]) -> (Vec<SigningSecret>, Vec<(usize, String)>) {
+    let (mut good, mut faults) = (Vec::new(), Vec::new());
+    if items.len() > SECRETS_MAX {
+        faults.push((items[SECRETS_MAX].0, format!("at most {SECRETS_MAX} secrets")));
+    }
+    for (line, item) in items.iter().take(SECRETS_MAX) {
+        match SigningSecret::parse(item) {
+            Ok((secret, _)) if is_signing_secret(item.trim()) => good.push(secret),
+            Ok(_) => {
+                let message = "is no signing secret: Stripe's begin with whsec_ and have letters and digits after it";
+                faults.push((*line, message.to_owned()));
+            }
+            Err(error) => faults.push((*line, error.to_string())),
+        }
+    }
+    (good, faults)
 }
 
 /// Whether it has the form of Stripe's signing secrets. Anything else is a file of something else, or a part of one.

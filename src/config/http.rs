@@ -236,7 +236,7 @@ pub struct WebhookBounds {
 }
 
 pub(super) fn read(r: &mut Reader) -> HttpConfig {
-    let listen = r.or(LISTEN, "0.0.0.0:8080", address);
+    let listen = listen(r);
     let (admin_listen, admin_token, operators) = (admin_listen(r), admin_token(r), operators::read(r));
     // In the order in which `config show` has them.
     let connections_max = r.or(CONNECTIONS_MAX, "4096", number(1, 100_000));
@@ -308,6 +308,10 @@ fn admin_hosts(r: &mut Reader) -> Vec<String> {
         Ok(hosts)
     });
     hosts.unwrap_or_default()
+}
+
+pub(super) fn listen(r: &mut Reader) -> SocketAddr {
+    r.or(LISTEN, "0.0.0.0:8080", address)
 }
 
 pub(super) fn admin_listen(r: &mut Reader) -> SocketAddr {

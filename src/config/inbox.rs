@@ -88,7 +88,7 @@ pub struct InboxConfig {
 pub(super) fn read(r: &mut Reader) -> InboxConfig {
     InboxConfig {
         data_dir: r.or(DATA_DIR, "data", path),
-        url: r.secret(URL),
+        url: r.secret_of_place(URL),
         spill_dir: r.optional(SPILL_DIR, path),
         allows_unsafe: r.or(ALLOW_UNSAFE, "false", boolean),
         bytes_max: r.optional(BYTES_MAX, |text| match bytes(text)? {

@@ -135,7 +135,7 @@ pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> (LedgerConfig, LedgerEx
         _ => Err("must be auto, sqlite, postgres or supabase".to_owned()),
     });
     let path = r.optional(SQLITE_PATH, |text| Ok(PathBuf::from(text)));
-    let database = r.secret(DATABASE_URL);
+    let database = r.secret_of_place(DATABASE_URL);
     let connections = r.or(CONNECTIONS, "4", super::parse::number(1, 100));
     let supabase = r.optional(SUPABASE_URL, |text| {
         if text.starts_with("https://") || text.starts_with("http://") {
@@ -144,26 +144,33 @@ pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> (LedgerConfig, LedgerEx
             Err("must be a URL, such as https://<project>.supabase.co".to_owned())
         }
     });
-    let key = r.secret(SUPABASE_KEY).map(trimmed);
+    let key = r.secret_of_place(SUPABASE_KEY).map(trimmed);
     let id = r.optional(ID, |text| {
         LedgerId::try_from(text.to_owned()).map_err(|error| format!("{error}; `migrate` and `check` tell it"))
     });
     let is_named = kind != "auto" || path.is_some() || database.is_some() || supabase.is_some();
-    let owner_url = r.secret(OWNER_URL);
+    let owner_url = r.secret_of_place(OWNER_URL);
     let runtime_role = r.optional(RUNTIME_ROLE, |text| Ok(text.to_owned()));
     let expectation = LedgerExpectation { is_named, id, owner_url, runtime_role };
     let sqlite = LedgerConfig::Sqlite { path: path.unwrap_or_else(|| data_dir.join("ledger.db")) };
     let ledger = match (kind.as_str(), database, supabase) {
         ("auto" | "postgres", Some(url), _) => LedgerConfig::Postgres { url, connections },
         ("postgres", None, _) => {
-            r.fault("DATABASE_URL", "ledger.kind is postgres: set it to postgres://user:password@host/database");
+            if !r.has_fault("DATABASE_URL") {
+                r.fault("DATABASE_URL", "ledger.kind is postgres: set it to postgres://user:password@host/database");
+            }
             sqlite
         }
         ("auto" | "supabase", database, Some(url)) => {
             if let Some(key) = key {
                 LedgerConfig::Supabase { url, key, database }
             } else {
-                r.fault("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_URL is set: the service_role key is needed to write");
+                if !r.has_fault("SUPABASE_SERVICE_ROLE_KEY") {
+                    r.fault(
+                        "SUPABASE_SERVICE_ROLE_KEY",
+                        "SUPABASE_URL is set: the service_role key is needed to write",
+                    );
+                }
                 sqlite
             }
         }

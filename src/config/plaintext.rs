@@ -12,9 +12,10 @@ use std::str::FromStr;
 use reqwest::Url;
 
 use super::colony::ColonyConfig;
+use super::fault::Fault;
 use super::ledger::LedgerConfig;
 use super::notify::NotifyConfig;
-use super::reader::{Fault, Reader};
+use super::reader::Reader;
 use super::setting::{Setting, setting};
 use crate::domain::network::Distance;
 use crate::domain::secret::Secret;
@@ -197,7 +198,7 @@ pub(super) fn judge(r: &mut Reader, lines: &Lines<'_>) -> (PlaintextAllowed, Vec
             PlaintextVerdict::Refused(message) if channel == Channel::Colony && !lines.is_colony_called() => {
                 note(message);
             }
-            PlaintextVerdict::Refused(message) => r.fault(variable, message),
+            PlaintextVerdict::Refused(message) => r.refuse(variable, message),
         }
     }
     (allowed, notes)

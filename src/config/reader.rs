@@ -1,9 +1,9 @@
 //! Reads settings one by one from layered sources and collects what is wrong with them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::fault::{Fault, did_you_mean};
 use super::setting::Setting;
 use super::watched::WatchedFile;
 use crate::domain::secret::Secret;
@@ -24,33 +24,6 @@ pub struct Sources {
     /// The configuration file, if any.
     pub file: Option<PathBuf>,
 }
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Name of the setting as the user wrote it.
-    pub setting: String,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.setting, self.message)
-    }
-}
-
-#[derive(Debug)]
-pub struct ConfigError(pub Vec<Fault>);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in the configuration:", if self.0.len() == 1 { "1 fault" } else { "faults" })?;
-        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 /// A setting as `config show` prints it; secrets are redacted before they get here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +52,29 @@ pub(super) struct Findings {
     pub(super) warnings: Vec<Fault>,
     pub(super) files: Vec<WatchedFile>,
     pub(super) secrets: Vec<GivenSecret>,
+    /// Secrets whose files hold nothing of use; for a command, which may do without them.
+    pub(super) unusable: Vec<Fault>,
+    /// All else that is wrong.
+    pub(super) faults: Vec<Fault>,
+}
+
+/// Who reads the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// A process that stays: what it is given has to be right.
+    Strict,
+    /// A command, which reads the rest when the file of a secret that it may not need is broken.
+    Lenient,
+}
+
+/// The file that a secret came from.
+#[derive(Clone, Debug)]
+struct SecretFile {
+    /// The variable that names it.
+    name: String,
+    path: PathBuf,
+    /// Whether every command needs the secret: without it, another place would be taken for the one that is meant.
+    is_needed: bool,
 }
 
 /// A secret as it was given, for `keys export`.
@@ -107,6 +103,9 @@ pub(super) struct Reader {
     read_keys: BTreeSet<&'static str>,
     read_variables: BTreeSet<&'static str>,
     pub(super) faults: Vec<Fault>,
+    /// Which of the faults are of files of secrets that a command may do without.
+    tolerable: BTreeSet<usize>,
+    secret_files: BTreeMap<&'static str, SecretFile>,
     shown: Vec<Shown>,
     warnings: Vec<Fault>,
     files: Vec<WatchedFile>,
@@ -123,6 +122,8 @@ impl Reader {
             read_keys: BTreeSet::new(),
             read_variables: BTreeSet::from([CONFIG_VARIABLE]),
             faults: Vec::new(),
+            tolerable: BTreeSet::new(),
+            secret_files: BTreeMap::new(),
             shown: Vec::new(),
             warnings: Vec::new(),
             files: Vec::new(),
@@ -145,7 +146,37 @@ impl Reader {
         }
     }
 
+    /// Notes what is wrong with a setting. Of a secret that came from a file, it is the file's fault.
     pub(super) fn fault(&mut self, setting: impl Into<String>, message: impl Into<String>) {
+        self.fault_in_line(setting, None, message);
+    }
+
+    /// As [`Self::fault`], with the line of the secret's file.
+    pub(super) fn fault_in_line(
+        &mut self,
+        setting: impl Into<String>,
+        line: Option<usize>,
+        message: impl Into<String>,
+    ) {
+        let (setting, message) = (setting.into(), message.into());
+        let Some(file) = self.secret_files.get(&*setting).cloned() else { return self.refuse(setting, message) };
+        let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
+        let message = format!("{}{line}: {message}", file.path.display());
+        self.fault_of_file(file.is_needed, file.name, message);
+    }
+
+    /// Notes what is wrong with the file of a secret that a command may do without.
+    pub(super) fn fault_of_secret(&mut self, setting: impl Into<String>, message: impl Into<String>) {
+        self.fault_of_file(false, setting, message);
+    }
+
+    fn fault_of_file(&mut self, is_needed: bool, setting: impl Into<String>, message: impl Into<String>) {
+        self.tolerable.extend((!is_needed).then_some(self.faults.len()));
+        self.refuse(setting, message);
+    }
+
+    /// Notes what no command may go on with.
+    pub(super) fn refuse(&mut self, setting: impl Into<String>, message: impl Into<String>) {
         self.faults.push(Fault { setting: setting.into(), message: message.into() });
     }
 
@@ -248,35 +279,31 @@ impl Reader {
 
     /// A secret: from the environment, from the file that `<NAME>_FILE` names, or from the configuration file.
     pub(super) fn secret(&mut self, setting: Setting) -> Option<Secret> {
+        self.secret_for(setting, false)
+    }
+
+    /// A secret that says where the gateway's data is: no command goes on without it and looks elsewhere.
+    pub(super) fn secret_of_place(&mut self, setting: Setting) -> Option<Secret> {
+        self.secret_for(setting, true)
+    }
+
+    fn secret_for(&mut self, setting: Setting, is_needed: bool) -> Option<Secret> {
         self.declare(setting, None, true);
         let direct = self.find(setting);
         let mut from_file = None;
         for name in std::iter::once(setting.variable).chain(setting.aliases.iter().copied()) {
             let name = format!("{name}_FILE");
-            if let Some(path) = self.environment.get(&name).filter(|path| !path.trim().is_empty()).cloned() {
-                from_file = Some((name, path));
+            if let Some(path) = self.environment.get(&name).filter(|path| !path.trim().is_empty()) {
+                from_file = Some(SecretFile { name, path: PathBuf::from(path.trim()), is_needed });
                 break;
             }
         }
         match (direct, from_file) {
-            (Some(direct), Some((name, _))) if direct.origin == "environment" => {
-                self.fault(name, format!("{} is set too: set one of them", direct.name));
+            (Some(direct), Some(file)) if direct.origin == "environment" => {
+                self.refuse(file.name, format!("{} is set too: set one of them", direct.name));
                 None
             }
-            (_, Some((name, path))) => match self.read_watched(setting.variable, path.trim()) {
-                Ok(text) if text.trim().is_empty() => {
-                    self.fault(name, format!("{} is empty", path.trim()));
-                    None
-                }
-                Ok(text) => {
-                    self.show(setting, "(redacted)".to_owned(), format!("{name} {}", path.trim()));
-                    Some(self.give(setting, text, Some(PathBuf::from(path.trim()))))
-                }
-                Err(error) => {
-                    self.fault(name, format!("{} cannot be read: {error}", path.trim()));
-                    None
-                }
-            },
+            (_, Some(file)) => self.secret_in(setting, file),
             (Some(direct), None) => {
                 self.show(setting, "(redacted)".to_owned(), direct.origin);
                 Some(self.give(setting, direct.text, None))
@@ -288,6 +315,22 @@ impl Reader {
         }
     }
 
+    fn secret_in(&mut self, setting: Setting, file: SecretFile) -> Option<Secret> {
+        let SecretFile { name, path, is_needed } = file.clone();
+        let read = self.read_watched(setting.variable, &path);
+        let message = match read {
+            Ok(text) if text.trim().is_empty() => format!("{} is empty", path.display()),
+            Ok(text) => {
+                self.show(setting, "(redacted)".to_owned(), format!("{name} {}", path.display()));
+                self.secret_files.insert(setting.variable, file);
+                return Some(self.give(setting, text, Some(path)));
+            }
+            Err(error) => format!("{} cannot be read: {error}", path.display()),
+        };
+        self.fault_of_file(is_needed, name, message);
+        None
+    }
+
     fn give(&mut self, setting: Setting, text: String, file: Option<PathBuf>) -> Secret {
         // The line break that a file ends with is no part of a secret.
         let secret = Secret::new(text.trim_end_matches(['\n', '\r']));
@@ -295,7 +338,7 @@ impl Reader {
         secret
     }
 
-    fn read_watched(&mut self, setting: &'static str, path: &str) -> std::io::Result<String> {
+    fn read_watched(&mut self, setting: &'static str, path: &Path) -> std::io::Result<String> {
         self.watch(setting, path);
         std::fs::read_to_string(path)
     }
@@ -305,14 +348,14 @@ impl Reader {
         self.files.push(WatchedFile::new(setting, path));
     }
 
-    /// Faults of keys that nobody read, then the verdict.
-    pub(super) fn finish(mut self) -> Result<Findings, ConfigError> {
+    /// Faults of keys that nobody read, then all that was found.
+    pub(super) fn finish(mut self, reading: Reading) -> Findings {
         let unknown_keys: Vec<String> =
             self.file.keys().filter(|key| !self.read_keys.contains(key.as_str())).cloned().collect();
         let file = self.file_path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         for key in unknown_keys {
             let meant = did_you_mean(&key, self.read_keys.iter().copied());
-            self.fault(key, format!("no such setting (in {file}){meant}; `colony-gateway config show` lists all"));
+            self.fault(key, format!("no such setting (in {file}){meant} `config show` lists all"));
         }
         let known = &self.read_variables;
         let unknown_variables: Vec<String> = self
@@ -327,33 +370,22 @@ impl Reader {
         for name in unknown_variables {
             let (stem, suffix) = name.strip_suffix("_FILE").map_or((name.as_str(), ""), |stem| (stem, "_FILE"));
             let meant = did_you_mean(stem, self.read_variables.iter().copied()).replace('?', &format!("{suffix}?"));
-            self.fault(name, format!("no such setting{meant}; `colony-gateway config show` lists all"));
+            self.fault(name, format!("no such setting{meant} `config show` lists all"));
         }
-        if !self.faults.is_empty() {
-            return Err(ConfigError(self.faults));
-        }
-        Ok(Findings {
+        let is_left = |place: &usize| reading == Reading::Lenient && self.tolerable.contains(place);
+        let (unusable, faults): (Vec<_>, Vec<_>) =
+            self.faults.into_iter().enumerate().partition(|(place, _)| is_left(place));
+        let plain = |faults: Vec<(usize, Fault)>| faults.into_iter().map(|(_, fault)| fault).collect();
+        Findings {
             declared: self.declared,
             shown: self.shown,
             warnings: self.warnings,
             files: self.files,
             secrets: self.secrets,
-        })
+            unusable: plain(unusable),
+            faults: plain(faults),
+        }
     }
-}
-
-/// A question for the name that was probably meant; nothing when no name is near.
-pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    /// From 0, nothing alike, to 1. Two wrong letters of ten are at its border.
-    const LIKENESS_MIN: f64 = 0.8;
-    let likeness = |name: &str| strsim::normalized_damerau_levenshtein(written, name);
-    known
-        .into_iter()
-        .map(|name| (likeness(name), name))
-        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, name)| format!(": did you mean {name}?"))
-        .unwrap_or_default()
 }
 
 fn flatten(prefix: &str, table: toml::Table, into: &mut BTreeMap<String, toml::Value>) {

@@ -126,6 +126,11 @@ pub(super) fn read(r: &mut Reader) -> RevenueConfig {
 /// One price id, or several between commas.
 fn price_ids(text: &str) -> Result<Vec<String>, String> {
     let ids: Vec<String> = text.split(',').map(|id| id.trim().to_owned()).collect();
+    if let Some(product) = ids.iter().find(|id| id.starts_with("prod_")) {
+        return Err(format!(
+            "{product} is a product: name its price (price_…), which Stripe's dashboard shows below it"
+        ));
+    }
     if ids.iter().all(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')) {
         Ok(ids)
     } else {

@@ -7,6 +7,7 @@ use super::backup::BackupConfig;
 use super::colony::{self, ColonyConfig};
 use super::dispatch::{self, DispatchConfig};
 use super::endpoints;
+use super::fault::{ConfigError, Fault};
 use super::heartbeat;
 use super::http::{self, HttpConfig};
 use super::inbox::{self, InboxConfig};
@@ -15,7 +16,7 @@ use super::log::{self, LogConfig};
 use super::notify::{self, NotifyConfig};
 use super::parse::duration;
 use super::plaintext::{self, PlaintextAllowed};
-use super::reader::{ConfigError, DEFAULT, Declared, Fault, Findings, GivenSecret, Reader, Shown, Sources};
+use super::reader::{DEFAULT, Declared, Findings, GivenSecret, Reader, Reading, Shown, Sources};
 use super::reconcile::{self, ReconcileConfig};
 use super::revenue::{self, RevenueConfig};
 use super::setting::{Form, Setting, setting};
@@ -74,6 +75,8 @@ pub struct Config {
     pub shown: Vec<Shown>,
     /// Oddities that do not prevent a start.
     pub warnings: Vec<Fault>,
+    /// Secrets whose files hold nothing of use and that were left out, for a command. A start is refused with them.
+    pub unusable: Vec<Fault>,
     /// Files that secrets and rules came from, to read them again when they change.
     pub files: Vec<WatchedFile>,
 }
@@ -82,23 +85,36 @@ pub struct Config {
 struct Asked {
     declared: Vec<Declared>,
     secrets: Vec<GivenSecret>,
+    faults: Vec<Fault>,
 }
 
 impl Config {
     /// Reads every setting. Serving without a webhook endpoint is a fault.
     pub fn for_serve(sources: &Sources) -> Result<Self, ConfigError> {
-        Self::read(sources, true)
+        Self::read(sources, true, Reading::Strict)
     }
 
-    /// Reads every setting for a command that receives no webhooks.
+    /// As [`Self::for_serve`], for a command that needs what serving needs, but no secret that it does not use itself.
+    pub fn for_serve_tools(sources: &Sources) -> Result<Self, ConfigError> {
+        Self::read(sources, true, Reading::Lenient)
+    }
+
+    /// Reads every setting for a command that receives no webhooks. Secrets whose files hold nothing of use are left out and
+    /// listed, unless they say where the gateway's data is.
     pub fn for_tools(sources: &Sources) -> Result<Self, ConfigError> {
-        Self::read(sources, false)
+        Self::read(sources, false, Reading::Lenient)
+    }
+
+    /// What [`Self::for_serve`] reads, as far as it can be read, with all that is wrong.
+    pub fn examine(sources: &Sources) -> (Self, Vec<Fault>) {
+        let (config, asked) = Self::read_all(sources, true, Reading::Strict);
+        (config, asked.faults)
     }
 
     /// Reads every setting for bees alone. Where no address is set they take another than a gateway beside them does:
     /// whichever starts first must not keep the other from starting.
     pub fn for_bees(sources: &Sources) -> Result<Self, ConfigError> {
-        let mut config = Self::read(sources, false)?;
+        let mut config = Self::read(sources, false, Reading::Strict)?;
         if config.is_default("http.admin_listen") {
             config.http.admin_listen.set_port(BEE_ADMIN_PORT);
         }
@@ -121,30 +137,51 @@ impl Config {
 
     /// The secrets of this configuration as they were given, those of `[[endpoint]]` tables apart.
     pub fn secrets(sources: &Sources) -> Result<Vec<GivenSecret>, ConfigError> {
-        Self::read_all(sources, false).map(|(_, asked)| asked.secrets)
+        match Self::read_all(sources, false, Reading::Strict).1 {
+            Asked { secrets, faults, .. } if faults.is_empty() => Ok(secrets),
+            Asked { faults, .. } => Err(ConfigError(faults)),
+        }
+    }
+
+    /// One of these secrets; a fault when it is given and holds nothing of use.
+    pub fn secret(sources: &Sources, variable: &str) -> Result<Option<Secret>, ConfigError> {
+        let (config, Asked { secrets, faults, .. }) = Self::read_all(sources, false, Reading::Lenient);
+        let is_its = |fault: &Fault| fault.setting.strip_suffix("_FILE") == Some(variable);
+        let faults: Vec<Fault> = faults.into_iter().chain(config.unusable.into_iter().filter(is_its)).collect();
+        if !faults.is_empty() {
+            return Err(ConfigError(faults));
+        }
+        Ok(secrets.into_iter().find(|secret| secret.variable == variable).map(|secret| secret.text))
     }
 
     /// Every setting that there is, in the order in which `config show` has them.
     pub fn declared() -> Vec<Declared> {
-        match Self::read_all(&Sources::default(), false) {
-            Ok((_, asked)) => asked.declared,
-            Err(error) => unreachable!("defaults are refused: {error}"),
-        }
+        Self::read_all(&Sources::default(), false, Reading::Strict).1.declared
     }
 
     /// Where the admin listener is. Reads no secret and minds no other setting, so that a health check does not fail with
     /// one that is being replaced.
     pub fn admin_listen(sources: &Sources) -> Result<SocketAddr, ConfigError> {
+        Self::address(sources, http::admin_listen)
+    }
+
+    /// Where webhooks are received, in the same way.
+    pub fn listen(sources: &Sources) -> Result<SocketAddr, ConfigError> {
+        Self::address(sources, http::listen)
+    }
+
+    fn address(sources: &Sources, read: fn(&mut Reader) -> SocketAddr) -> Result<SocketAddr, ConfigError> {
         let mut reader = Reader::new(sources);
-        let address = http::admin_listen(&mut reader);
+        let address = read(&mut reader);
         if reader.faults.is_empty() { Ok(address) } else { Err(ConfigError(reader.faults)) }
     }
 
-    fn read(sources: &Sources, serves: bool) -> Result<Self, ConfigError> {
-        Self::read_all(sources, serves).map(|(config, _)| config)
+    fn read(sources: &Sources, serves: bool, reading: Reading) -> Result<Self, ConfigError> {
+        let (config, asked) = Self::read_all(sources, serves, reading);
+        if asked.faults.is_empty() { Ok(config) } else { Err(ConfigError(asked.faults)) }
     }
 
-    fn read_all(sources: &Sources, serves: bool) -> Result<(Self, Asked), ConfigError> {
+    fn read_all(sources: &Sources, serves: bool, reading: Reading) -> (Self, Asked) {
         let mut reader = Reader::new(sources);
         let r = &mut reader;
         let http = http::read(r);
@@ -186,7 +223,7 @@ impl Config {
             let message = "must be longer than inbox.busy_timeout, or a slow commit is answered before it is known";
             r.fault("http.append_timeout", message);
         }
-        let Findings { declared, shown, warnings, files, secrets } = reader.finish()?;
+        let Findings { declared, shown, warnings, files, secrets, unusable, faults } = reader.finish(reading);
         let config = Self {
             http,
             endpoints,
@@ -210,9 +247,10 @@ impl Config {
             shutdown_deadline,
             shown,
             warnings,
+            unusable,
             files,
         };
-        Ok((config, Asked { declared, secrets }))
+        (config, Asked { declared, secrets, faults })
     }
 }
 

@@ -48,6 +48,7 @@ struct Now {
     rules: Vec<RuleRow>,
     decisions: Vec<DecisionRow>,
     approved: Count,
+    flagged: Count,
     blocked: Count,
     since: Moment,
 }
@@ -168,6 +169,7 @@ fn live(console: &Console) -> Result<Live, Failure> {
         rules: control.rules().into_iter().map(rule).collect(),
         decisions: guardian.latest().into_iter().take(DECISIONS_MAX).map(decision).collect(),
         approved: Count(counts.approved),
+        flagged: Count(counts.flagged),
         blocked: Count(counts.blocked),
         since: Moment(control.desk.since),
     };

@@ -84,7 +84,6 @@ impl Pump {
         board: Board,
         clock: Clock,
     ) -> Self {
-        board.set("ledger", Level::Ok, "not asked yet", clock.now());
         board.set(COMPONENT, Level::Ok, "works", clock.now());
         let pause = Pause::new(clock.clone());
         let (front, tracer) = (Front::default(), Tracer::default());
@@ -338,7 +337,8 @@ impl Pump {
     }
 
     fn ledger_up(&self) {
-        if self.board.set("ledger", Level::Ok, "takes entries", self.clock.now()) {
+        let is_first = !self.board.knows("ledger");
+        if self.board.set("ledger", Level::Ok, "takes entries", self.clock.now()) && !is_first {
             tracing::info!("the ledger takes entries again");
         }
     }

@@ -176,7 +176,9 @@ impl Problem {
             Self::Invalid { .. } => "The request makes no sense.",
             Self::InvalidRequest => "The body is not what this path takes; openapi.yaml describes it.",
             Self::Busy => "A run is under way already. Try again when it has ended.",
-            Self::NotConfigured => "The gateway runs without STRIPE_SECRET_KEY, which this needs.",
+            Self::NotConfigured => {
+                "The gateway has no STRIPE_SECRET_KEY: set one (a restricted key that may read), and restart it."
+            }
             Self::Internal => "Something went wrong here. Try again later.",
         }
     }

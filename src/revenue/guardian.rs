@@ -115,10 +115,10 @@ impl Guardian {
         Review::under(&self.rules(), event, surroundings)
     }
 
-    /// Counts what became of an event, and writes the line that operators search for when it is held back. The line
-    /// names the event and the rule, nothing of the customer.
-    pub fn count(&self, event: &Event, blocking: Option<&Decision>) {
-        let Some(decision) = blocking else { return self.counters.approve() };
+    /// Counts what became of an event, and writes the line that operators search for when it is held back or flagged. The
+    /// line names the event and the rule, nothing of the customer.
+    pub fn count(&self, event: &Event, blocking: Option<&Decision>, decisions: &[Decision]) {
+        let Some(decision) = blocking else { return self.count_passed(event, decisions) };
         self.counters.block();
         tracing::warn!(
             event_id = %event.id,
@@ -144,7 +144,22 @@ impl Guardian {
         self.hits.latest()
     }
 
-    /// How many events were looked at, held back and let pass since the start.
+    /// A rule that only flags is tried so: what it would hold is counted, and named in the log.
+    fn count_passed(&self, event: &Event, decisions: &[Decision]) {
+        let flags = decisions.iter().filter(|decision| decision.action == Action::Flag);
+        let Some(decision) = most_severe(flags) else { return self.counters.approve() };
+        self.counters.flag();
+        tracing::info!(
+            event_id = %event.id,
+            event_type = %event.kind,
+            rule = %decision.rule,
+            severity = decision.severity.as_str(),
+            reason = %decision.reason,
+            "Guardian flagged"
+        );
+    }
+
+    /// How many events were looked at, held back, flagged and let pass since the start.
     pub fn counts(&self) -> Counts {
         self.counters.read()
     }

@@ -217,7 +217,7 @@ impl Validator {
         }
         if let Some(decision) = review.foreign().cloned() {
             if occasion.is_arrival() {
-                self.guardian.count(&event, Some(&decision));
+                self.guardian.count(&event, Some(&decision), &[]);
             }
             return Candidate::Decided(quarantine(&event, body, decision, review.decisions));
         }
@@ -323,7 +323,7 @@ impl Validator {
         }));
         let Ok(verdict) = projected else { return Look::Decided(self.hold_back(passed, failed())) };
         if passed.occasion.is_arrival() {
-            self.guardian.count(event, passed.suspicion.as_ref());
+            self.guardian.count(event, passed.suspicion.as_ref(), &passed.decisions);
         }
         Look::Decided(verdict)
     }
@@ -331,7 +331,7 @@ impl Validator {
     /// Quarantines an event for what came to light after the Guardian had let it pass.
     fn hold_back(&self, passed: Passed, decision: Decision) -> Verdict {
         if passed.occasion.is_arrival() {
-            self.guardian.count(&passed.event, Some(&decision));
+            self.guardian.count(&passed.event, Some(&decision), &[]);
         }
         let mut decisions = passed.decisions;
         decisions.push(decision.clone());

@@ -51,6 +51,25 @@ impl Board {
         changed
     }
 
+    /// As [`Self::set`], by one who gives way to others: only where what stands there is what it said last, or nothing does. True
+    /// when it was written.
+    pub fn follow(&self, name: &'static str, said: Option<&str>, now: (Level, &str), at: Timestamp) -> bool {
+        let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = board.get(name);
+        if before.is_some_and(|component| said != Some(&component.detail)) {
+            return false;
+        }
+        let (status, detail) = (now.0, now.1.to_owned());
+        let since = before.filter(|component| component.status == status).map_or(at, |component| component.since);
+        board.insert(name, Component { status, detail, since });
+        true
+    }
+
+    /// Whether anything is known of a component.
+    pub fn knows(&self, name: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+    }
+
     /// Takes a component off the board, of which nothing is known any more.
     pub fn clear(&self, name: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);

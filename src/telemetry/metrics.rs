@@ -13,7 +13,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-pub use open::{OpenCounters, OpenGauges, VALUES_MAX};
+pub use open::{LateGauge, OpenCounters, OpenGauges, VALUES_MAX};
 use registry::Registry;
 pub use registry::{CounterFamily, GaugeFamily};
 
@@ -23,8 +23,10 @@ use crate::domain::outcome::{JobEnd, OutcomeName, ProblemCode, Returned, StateNa
 use crate::domain::route::Route;
 
 /// Seconds: from an acknowledgement on a fast disk to the longest back-off.
-const SECONDS: [f64; 16] =
-    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
+const SECONDS: [f64; 19] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+    600.0,
+];
 
 /// Entries in a batch.
 const ENTRIES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
@@ -106,6 +108,9 @@ macro_rules! kind {
     (gauge) => {
         Gauge
     };
+    (late_gauge) => {
+        LateGauge
+    };
     (histogram) => {
         Histogram
     };
@@ -164,8 +169,8 @@ metrics! {
     inbox_spilled: gauge("colony_gateway_inbox_spilled");
     /// Events brought to their end, by outcome.
     outcomes: counters("colony_gateway_events_ended_total", "outcome", &[&OutcomeName::NAMES[..], &["retried"]].concat());
-    /// Events that the Guardian looked at in this process, by what it decided.
-    guardian: counters("colony_gateway_guardian_events_total", "decision", &["approved", "blocked"]);
+    /// Events that the Guardian looked at in this process, by what it decided: of what passes, `flagged` is what a rule marked.
+    guardian: counters("colony_gateway_guardian_events_total", "decision", &["approved", "flagged", "blocked"]);
     /// Entries in a batch, whichever route it took.
     batch_entries: histogram("colony_gateway_batch_entries");
     /// Seconds a lease waited for more events.
@@ -274,8 +279,8 @@ metrics! {
     /// Events made before this moment have no payload in the ledger any more, but for those that are still needed, in seconds
     /// since the Unix epoch; 0 where payloads are kept for ever, or before the first pass.
     payloads_expired_to: gauge("colony_gateway_payloads_expired_to_timestamp_seconds");
-    /// Bytes that the disk of the inbox still takes.
-    disk_free: gauge("colony_gateway_inbox_disk_free_bytes");
+    /// Bytes that the disk of the inbox still takes; absent until that was measured.
+    disk_free: late_gauge("colony_gateway_inbox_disk_free_bytes");
     /// Seconds since the file of a secret was written, by its setting.
     secret_age: open_gauges("colony_gateway_secret_age_seconds", "secret");
     /// Times that a key was used: a secret of an endpoint (`webhook:` and its fingerprint) verified a delivery, a key of a

@@ -310,7 +310,7 @@ fn a_restore_waits_for_its_user_to_say_so_and_keeps_what_it_replaces() {
     let mut gateway = stopped.options.serve();
     let (code, _, stderr) = stopped.restore(&stopped.archive, &["--force"]);
     assert_eq!(code, 1);
-    assert!(stderr.contains("in use by another gateway"), "{stderr}");
+    assert!(stderr.contains("a gateway runs on") && stderr.contains("stop it, then restore"), "{stderr}");
     assert_eq!(gateway.post(&event("evt_later")).status, 200);
     gateway.until_idle();
     gateway.signal("TERM");

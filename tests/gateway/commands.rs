@@ -126,12 +126,98 @@ fn config_check_tells_good_from_bad() {
     let refused = options.clone().with("DATABASE_URL", "postgres://u:hunter#2@db.example/x");
     let (code, stdout, stderr) = run(&refused, &["config", "check"]);
     assert!(
-        code == 2 && stdout.contains("# as %23") && !format!("{stdout}{stderr}").contains("hunter"),
+        code == 2 && stderr.contains("# as %23") && !format!("{stdout}{stderr}").contains("hunter"),
         "{stdout}{stderr}"
     );
     let doubtful = options.with("DATABASE_URL", "postgres://u:50%off@db.example/x?sslmode=require");
     let (code, stdout, _) = run(&doubtful, &["config", "check"]);
     assert!(code == 0 && stdout.contains("write % as %25"), "{stdout}");
+}
+
+#[test]
+fn config_check_names_every_fault_at_once_whichever_part_finds_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path())
+        .with("GATEWAY_LINGER", "5")
+        .with("STRIPE_SECRET_KEY", "abc")
+        .with("GATEWAY_GUARDIAN_RULES", "/nonexistent/rules.toml")
+        .with("GATEWAY_LEDGER_OWNER_URL", "postgress://u:p@127.0.0.1/x");
+    let (code, _, stderr) = run(&options, &["config", "check"]);
+    assert!(code == 2 && stderr.contains("4 faults"), "{stderr}");
+    for name in ["GATEWAY_LINGER: ", "STRIPE_SECRET_KEY: ", "GATEWAY_GUARDIAN_RULES: ", "GATEWAY_LEDGER_OWNER_URL: "] {
+        assert!(stderr.contains(name), "{name} is not in {stderr}");
+    }
+    assert!(!stderr.contains("DATABASE_URL: "), "{stderr}");
+}
+
+#[test]
+fn commands_make_no_ledger_and_say_where_they_looked() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path()).with("GATEWAY_ADMIN_TOKEN", "a-token-of-the-tests");
+    let commands: [&[&str]; 6] = [
+        &["revenue"],
+        &["findings"],
+        &["bind", "sub_1", "--user", "u1"],
+        &["erase", "--user", "u1"],
+        &["reconcile", "counts"],
+        &["shadow", "report"],
+    ];
+    for command in commands {
+        let (code, stdout, stderr) = run(&options, command);
+        assert!(code == 1 && stderr.contains("there is no ledger at /"), "{command:?}: {code} {stdout}{stderr}");
+        assert!(stderr.contains("DATABASE_URL") && stderr.contains("GATEWAY_DATA_DIR"), "{stderr}");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn a_broken_secret_keeps_no_operator_from_work_and_check_names_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("webhook");
+    std::fs::write(&secret, "whsec_tests").unwrap();
+    let options = Options::new(&directory.path().join("data"))
+        .with("STRIPE_WEBHOOK_SECRET", "")
+        .with("STRIPE_WEBHOOK_SECRET_FILE", secret.display())
+        .with("GATEWAY_ADMIN_TOKEN", "a-token-of-the-tests");
+    let gateway = options.serve();
+    std::fs::write(&secret, "garbage\n").unwrap();
+    let beside = options.with("GATEWAY_ADMIN_LISTEN", gateway.admin).with("GATEWAY_LISTEN", gateway.webhooks);
+    let place = format!("{}, line 1", secret.display());
+    for command in [&["inbox", "list"] as &[&str], &["inbox", "problems"], &["revenue"]] {
+        let (code, _, stderr) = run(&beside, command);
+        assert!(code == 0 && stderr.contains(&place), "{command:?}: {code} {stderr}");
+    }
+    let (code, report, _) = run(&beside, &["check"]);
+    assert!(code == 1 && report.contains(&place) && report.contains("keeps the old one"), "{code} {report}");
+    let health = gateway.until(|health| health["components"]["settings"]["status"] == "degraded");
+    assert!(health["components"]["settings"]["detail"].as_str().unwrap().contains(&place), "{health}");
+    let (code, _, stderr) = run(&beside, &["send", "invoice.paid"]);
+    assert!(code == 2 && stderr.contains(&place), "{code} {stderr}");
+    drop(gateway);
+    assert_eq!(run(&beside, &["serve"]).0, 2, "a start is refused");
+}
+
+#[test]
+fn a_ledger_that_refuses_its_role_is_degraded_before_the_first_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Options::new(directory.path()).with("DATABASE_URL", "postgres://nobody@127.0.0.1:1/x").serve();
+    assert_eq!(gateway.health()["components"]["ledger"]["status"], "degraded", "{}", gateway.health());
+    assert_eq!(gateway.get("/readyz").status, 200);
+}
+
+#[test]
+fn a_list_says_that_there_is_more_only_when_there_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path());
+    let gateway = options.serve();
+    for number in 1..=2 {
+        assert_eq!(gateway.post(&crate::gateway::event(&format!("evt_{number}"))).status, 200);
+    }
+    gateway.until_idle();
+    gateway.kill();
+    let is_more =
+        |limit: &str| run(&options, &["inbox", "list", "--limit", limit]).1.contains("there is more: --after 2");
+    assert_eq!((is_more("1"), is_more("2"), is_more("3")), (true, false, false));
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn what_cannot_be_sent_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options::new(directory.path());
     let (code, _, stderr) = run(&options, &["send", "invoice.payed"]);
-    assert!(code == 1 && stderr.contains("did you mean invoice.paid?"), "{stderr}");
+    assert!(code == 1 && stderr.contains("Did you mean invoice.paid?"), "{stderr}");
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{closed}/webhooks/stripe");
     let (code, _, stderr) = run(&options, &["send", "invoice.paid", "--url", &url]);

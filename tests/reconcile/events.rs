@@ -267,6 +267,8 @@ async fn what_was_dropped_stays_so_also_when_the_ledger_has_lost_it() {
     let directory = site.directory.path().display().to_string();
     let environment = [("GATEWAY_DATA_DIR".to_owned(), directory)].into();
     let config = Config::for_tools(&Sources { environment, file: None }).unwrap();
+    assert!(colony_gateway::app::tell_drops(&config, &site.inbox).await.is_err(), "a command makes no ledger");
+    let _made = SqliteLedger::open(&site.directory.path().join("ledger.db"), clock.clone()).unwrap();
     colony_gateway::app::tell_drops(&config, &site.inbox).await.unwrap();
     assert_eq!(site.inbox.untold_drops().await.unwrap(), []);
     // A process of the colony that still had it ends now.

@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use clap::Parser;
 use colony_gateway::cli::simulate::{self, SimulateArgs};
 use colony_gateway::cli::traffic::{ATTEMPTS_MAX, Driver, Snapshot, TrafficOptions, UNEXPECTED_KEPT};
+use colony_gateway::config::Sources;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::stripe::simulator::{
@@ -177,7 +178,7 @@ async fn simulated(endpoint: &Endpoint, args: &[&str]) -> ExitCode {
     let url = endpoint.url("/webhooks/stripe").to_string();
     let fixed = ["simulate", "--secret", SECRET, "--url", &url];
     let program = Program::try_parse_from([&fixed, args].concat()).expect("the arguments are good");
-    simulate::run(program.args, Clock::system()).await.expect("it runs to its end")
+    simulate::run(program.args, &Sources::default(), Clock::system()).await.expect("it runs to its end")
 }
 
 #[tokio::test]

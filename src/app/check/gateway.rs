@@ -15,6 +15,9 @@ use crate::inbox::{self, Counts};
 /// Longest wait for an answer of the gateway.
 const ANSWER_MAX: Duration = Duration::from_secs(4);
 
+/// Components of the process that the report finds out about by itself, and tells in a line of their own.
+const TOLD_BELOW: [&str; 2] = ["access", "problems"];
+
 pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     const NAME: &str = "gateway";
     let address = config.http.admin_listen;
@@ -43,7 +46,7 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     };
     let mut gateway = match health["status"].as_str() {
         Some("ok") => Diagnosis::ok(NAME, detail),
-        Some("degraded") => Diagnosis::degraded(NAME, troubles(&health), "see the component below, and the log"),
+        Some("degraded") => Diagnosis::degraded(NAME, troubles(&health), "see the components below, and the log"),
         _ => Diagnosis::down(NAME, troubles(&health), "see the log of the gateway"),
     };
     if version != env!("CARGO_PKG_VERSION") {
@@ -56,8 +59,8 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
         None => Diagnosis::none("inbox", "bees have none"),
     };
     let owners = health["components"][crate::app::owner_keys::COMPONENT]["detail"].as_str().map(|detail| {
-        let action =
-            "take them from this service; `colony setup`, `migrate` and few other commands need them, for a moment";
+        let action = "take them out of the service's settings; `colony setup`, `migrate` and few other commands need them, for a \
+                      moment";
         Diagnosis::degraded("owner keys", detail, action)
     });
     [gateway, inbox].into_iter().chain(owners).collect()
@@ -67,8 +70,13 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
 fn troubles(health: &Value) -> String {
     let components = health["components"].as_object().into_iter().flatten();
     let bad = components.filter(|(_, component)| component["status"] != "ok");
-    let bad: Vec<String> =
-        bad.map(|(name, component)| format!("{name}: {}", component["detail"].as_str().unwrap_or_default())).collect();
+    let tell = |(name, component): (&String, &Value)| {
+        if TOLD_BELOW.contains(&&**name) {
+            return format!("{name} (see below)");
+        }
+        format!("{name}: {}", component["detail"].as_str().unwrap_or_default())
+    };
+    let bad: Vec<String> = bad.map(tell).collect();
     let waiting = health["waiting_for"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let waiting = waiting.map(|latch| format!("waits for {latch}"));
     let all: Vec<String> = bad.into_iter().chain(waiting).collect();

@@ -22,13 +22,18 @@ pub(super) async fn list(desk: &Desk, args: &ListArgs, clock: &Clock) -> anyhow:
     let limit = args.limit as usize;
     let mut listed = ListedPage { entries: Vec::new(), next: args.after.map(EntryId) };
     loop {
-        let left = (limit - listed.entries.len()).min(PAGE_ENTRIES_MAX);
+        // One more than is shown tells whether there is more.
+        let left = (limit + 1 - listed.entries.len()).min(PAGE_ENTRIES_MAX);
         let page = desk.list(&selection, listed.next, left, args.reveal).await?;
         listed.entries.extend(page.entries);
         listed.next = page.next;
-        if listed.next.is_none() || listed.entries.len() >= limit {
+        if listed.next.is_none() || listed.entries.len() > limit {
             break;
         }
+    }
+    if listed.entries.len() > limit {
+        listed.entries.truncate(limit);
+        listed.next = listed.entries.last().map(|last| last.entry.entry);
     }
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -45,7 +50,7 @@ pub(super) async fn list(desk: &Desk, args: &ListArgs, clock: &Clock) -> anyhow:
         writeln!(out, "{}", line(&listed.entry))?;
     }
     if let Some(next) = listed.next {
-        writeln!(out, "there may be more: --after {next}")?;
+        writeln!(out, "there is more: --after {next}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -104,7 +109,9 @@ pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode
 /// Lists subscriptions that entitle and give no user access, with what can be done about it.
 fn access_lines(out: &mut impl Write, access: &Attention) -> std::io::Result<()> {
     for (reason, count) in &access.reasons {
-        writeln!(out, "{count} subscriptions entitle and give no user access: {reason}")?;
+        let what =
+            if *count == 1 { "subscription is paid for and gives" } else { "subscriptions are paid for and give" };
+        writeln!(out, "{count} {what} no user access ({reason})")?;
         for one in access.unowned.iter().filter(|one| one.reason == *reason) {
             let customer = one.customer_id.as_deref().unwrap_or("no customer");
             let user = one.user_id.as_deref().map(|user| format!(", user {user}")).unwrap_or_default();

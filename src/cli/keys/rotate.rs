@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use super::{file_of, public_file};
 use crate::app;
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::job::keys::Role;
 use crate::job::keys::quiet::rotate_executor_at_rest;
 use crate::job::keys::rotate::{
@@ -116,7 +116,7 @@ pub(super) async fn run(args: &RotateArgs, sources: &Sources) -> anyhow::Result<
 }
 
 async fn identity(holder: Holder, path: &std::path::Path, sources: &Sources) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?.colony;
+    let config = crate::cli::tools(sources)?.colony;
     let (client, colony) = (app::colony::client(&config)?, app::colony::name(&config)?);
     let Rotated { old, new } = match holder {
         Holder::User => rotate_identity(&client, &colony, holder, path).await?,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::file_of;
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::clock::Clock;
 use crate::job::attestation::PublicKey;
 use crate::job::keys::files::{self, KeyFileError};
@@ -26,7 +26,7 @@ pub(super) fn run(args: &ShowArgs, sources: &Sources, clock: &Clock) -> anyhow::
     let mut shown = 0_usize;
     let config = match &args.dir {
         Some(_) => None,
-        None => Some(Config::for_tools(sources)?.colony),
+        None => Some(crate::cli::tools(sources)?.colony),
     };
     for role in Role::ALL {
         let file = match &args.dir {
@@ -65,7 +65,10 @@ pub(super) fn run(args: &ShowArgs, sources: &Sources, clock: &Clock) -> anyhow::
         }
     }
     if shown == 0 {
-        writeln!(out, "no keys; make them with `keys generate`")?;
+        writeln!(
+            out,
+            "no keys of a colony: none are needed on the direct route (`keys generate` makes them for a colony)"
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

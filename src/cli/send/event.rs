@@ -41,13 +41,18 @@ pub(super) struct EventArgs {
 }
 
 impl EventArgs {
+    /// Whether a type was given.
+    pub(super) const fn is_named(&self) -> bool {
+        self.kind.is_some()
+    }
+
     /// The body of the event.
     pub(super) fn make(&self, changes: &[Change], clock: &Clock) -> anyhow::Result<Vec<u8>> {
         let kind = self.kind.as_deref().context("name a type, such as invoice.paid, or a --file")?;
         if !SAMPLE_TYPES.contains(&kind) {
             let meant = did_you_mean(kind, SAMPLE_TYPES);
             anyhow::bail!(
-                "cannot make {kind}{meant}. The types are:\n  {}\nSend any other with --file",
+                "cannot make {kind}{meant} The types are:\n  {}\nSend any other with --file",
                 SAMPLE_TYPES.join("\n  ")
             );
         }

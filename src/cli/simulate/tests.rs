@@ -23,7 +23,12 @@ fn the_arguments_are_well_formed() {
 fn the_defaults_deliver_everything_once() {
     let args = parse(&[]).expect("a secret is enough");
     assert_eq!((args.duplicate, args.bad_signature, args.out_of_order, args.age), (0.0, 0.0, 0, 0));
-    assert_eq!(args.url.path(), "/webhooks/stripe");
+    let url = |listen: Option<&str>| {
+        let environment = listen.map(|listen| ("GATEWAY_LISTEN".to_owned(), listen.to_owned())).into_iter().collect();
+        url(&args, &Sources { environment, file: None }).expect("an address").to_string()
+    };
+    assert_eq!(url(None), "http://127.0.0.1:8080/webhooks/stripe");
+    assert_eq!(url(Some("0.0.0.0:9")), "http://127.0.0.1:9/webhooks/stripe", "as `send` does");
     assert_eq!(args.api_version, ApiVersions::Mixed);
 }
 
@@ -66,7 +71,7 @@ fn several_secrets_are_separated_by_commas_and_never_shown() {
 #[tokio::test]
 async fn an_age_that_may_be_answered_either_way_is_refused() {
     let args = parse(&["--age", "300"]).expect("a number");
-    let error = run(args, Clock::system()).await.expect_err("undecided").to_string();
+    let error = run(args, &Sources::default(), Clock::system()).await.expect_err("undecided").to_string();
     assert!(error.contains("less than 285 or more than 300"), "{error}");
 }
 
@@ -87,10 +92,10 @@ fn secrets_come_from_the_file_that_the_gateway_reads_them_from() {
 async fn a_missing_secret_and_a_wrong_scheme_are_told() {
     let mut args = parse(&[]).expect("defaults");
     args.secret.clear();
-    let error = run(args.clone(), Clock::system()).await.expect_err("no secret").to_string();
+    let error = run(args.clone(), &Sources::default(), Clock::system()).await.expect_err("no secret").to_string();
     assert!(error.contains("STRIPE_WEBHOOK_SECRET"), "{error}");
-    args.url = "ftp://127.0.0.1/".parse().expect("a URL");
+    args.url = Some("ftp://127.0.0.1/".parse().expect("a URL"));
     args.secret.push(Secret::new("whsec_a"));
-    let error = run(args, Clock::system()).await.expect_err("no FTP").to_string();
+    let error = run(args, &Sources::default(), Clock::system()).await.expect_err("no FTP").to_string();
     assert!(error.contains("http://"), "{error}");
 }

@@ -115,7 +115,7 @@ fn the_name_that_was_probably_meant_is_asked_for_and_no_far_one() {
     ] {
         let fault = faults.iter().find(|fault| fault.starts_with(start));
         let fault = fault.unwrap_or_else(|| panic!("{start} is not in {faults:#?}"));
-        let said = fault.split_once("did you mean ").and_then(|(_, rest)| rest.split(';').next());
+        let said = fault.split_once("Did you mean ").and_then(|(_, rest)| rest.split(' ').next());
         assert_eq!(said, meant, "{fault}");
     }
 }
@@ -242,4 +242,69 @@ fn what_late_events_need_is_kept_for_longer_than_stripe_lists_them() {
     let config = read(&kept, None).unwrap();
     assert_eq!(config.keep_payloads, Some(Duration::from_hours(35 * 24)));
     assert_eq!(config.inbox.keep_held_bodies, Some(Duration::from_hours(400 * 24)));
+}
+
+/// A file with this text, and the setting that names it.
+fn secret_file(text: &str) -> (tempfile::NamedTempFile, String) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let path = file.path().display().to_string();
+    (file, path)
+}
+
+#[test]
+fn a_broken_file_of_a_secret_is_named_with_its_line_and_keeps_no_command_from_the_rest() {
+    let (_webhook, webhook) = secret_file("whsec_one,\nsomething else\n");
+    let (_token, token) = secret_file("short\n");
+    let (_endpoint, endpoint) = secret_file("whsec_two\n\noops\n");
+    let table = format!("[[endpoint]]\nname = \"a\"\npath = \"/a\"\nsecrets_file = \"{endpoint}\"\n");
+    let given = [
+        ("STRIPE_WEBHOOK_SECRET_FILE", &*webhook),
+        ("GATEWAY_ADMIN_TOKEN_FILE", &*token),
+        ("STRIPE_SECRET_KEY_FILE", "/nonexistent/key"),
+    ];
+    let expected = [
+        format!("STRIPE_WEBHOOK_SECRET_FILE: {webhook}, line 2: "),
+        format!("GATEWAY_ADMIN_TOKEN_FILE: {token}: must be at least"),
+        format!("endpoint[0].secrets_file: {endpoint}, line 3: is no signing secret"),
+        "STRIPE_SECRET_KEY_FILE: /nonexistent/key cannot be read".to_owned(),
+    ];
+    let (sources, _file) = sources(&given, Some(&table));
+    let refused: Vec<String> = Config::for_serve(&sources).unwrap_err().0.iter().map(ToString::to_string).collect();
+    let config = Config::for_tools(&sources).unwrap();
+    let left: Vec<String> = config.unusable.iter().map(ToString::to_string).collect();
+    for (said, who) in [(&refused, "serve"), (&left, "a command")] {
+        assert_eq!(said.len(), expected.len(), "{who}: {said:#?}");
+        for start in &expected {
+            assert!(said.iter().any(|fault| fault.starts_with(start)), "{who}: {start} is not in {said:#?}");
+        }
+    }
+    assert_eq!(
+        (config.endpoints.len(), config.stripe.key.is_none()),
+        (2, true),
+        "the endpoints are there all the same"
+    );
+    assert!(Config::secrets(&sources).is_err(), "an export must be whole");
+}
+
+#[test]
+fn no_command_goes_on_without_the_secret_that_says_where_the_data_is() {
+    for name in [
+        "DATABASE_URL_FILE",
+        "SUPABASE_SERVICE_ROLE_KEY_FILE",
+        "GATEWAY_INBOX_URL_FILE",
+        "GATEWAY_LEDGER_OWNER_URL_FILE",
+    ] {
+        let mut given = vec![(name, "/nonexistent/secret")];
+        given.extend(name.starts_with("SUPABASE").then_some(("SUPABASE_URL", "https://a.supabase.co")));
+        let (sources, _) = sources(&given, None);
+        let refused = Config::for_tools(&sources).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.starts_with("1 fault") && refused.contains(name), "{refused}");
+    }
+}
+
+#[test]
+fn a_product_is_not_taken_for_a_price() {
+    let refused = faults(&[SECRET, ("STRIPE_PRICE_GOLD", "price_1,prod_1")], None);
+    assert!(refused[0].starts_with("STRIPE_PRICE_GOLD: prod_1 is a product: name its price"), "{refused:?}");
 }

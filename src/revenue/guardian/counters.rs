@@ -6,16 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct Counters {
     approved: AtomicU64,
+    flagged: AtomicU64,
     blocked: AtomicU64,
 }
 
 /// A reading of [`Counters`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Events looked at: the sum of the other two.
+    /// Events looked at: the sum of the others.
     pub total: u64,
-    /// Events let pass, flagged ones included.
+    /// Events let pass without a word.
     pub approved: u64,
+    /// Events let pass that a rule flagged.
+    pub flagged: u64,
     /// Events held back.
     pub blocked: u64,
 }
@@ -25,12 +28,18 @@ impl Counters {
         self.approved.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn flag(&self) {
+        self.flagged.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn block(&self) {
         self.blocked.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn read(&self) -> Counts {
-        let (approved, blocked) = (self.approved.load(Ordering::Relaxed), self.blocked.load(Ordering::Relaxed));
-        Counts { total: approved.saturating_add(blocked), approved, blocked }
+        let [approved, flagged, blocked] =
+            [&self.approved, &self.flagged, &self.blocked].map(|count| count.load(Ordering::Relaxed));
+        let total = approved.saturating_add(flagged).saturating_add(blocked);
+        Counts { total, approved, flagged, blocked }
     }
 }

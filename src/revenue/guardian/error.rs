@@ -26,8 +26,13 @@ pub enum RulesError {
         mistake: Box<Self>,
     },
     /// Not TOML, or not of the form of rules.
-    #[error("the rules cannot be understood: {}", .0.message())]
-    Form(Box<toml::de::Error>),
+    #[error("the rules cannot be understood: {problem}")]
+    Form {
+        /// What is wrong, in the words of the file.
+        problem: String,
+        /// Where, in bytes.
+        place: Option<usize>,
+    },
     /// A built-in rule that there is not.
     #[error("there is no built-in rule `{0}`; there are {known}", known = known_rules())]
     UnknownBuiltin(String),
@@ -84,11 +89,19 @@ pub enum RulesError {
 }
 
 impl RulesError {
+    /// A text that is not of the form of rules.
+    pub(super) fn of_form(error: &toml::de::Error, text: &str) -> Self {
+        let place = error.span().map(|span| span.start);
+        let message = error.message();
+        let problem = place.and_then(|place| in_words(message, key_before(text, place)?));
+        Self::Form { problem: problem.unwrap_or_else(|| message.to_owned()), place }
+    }
+
     /// As found in a file with this text.
     pub(super) fn of_file(self, path: &std::path::Path, text: &str) -> Self {
         // A mistake that is none of form names its rule, which stands in the file once.
         let place = match &self {
-            Self::Form(error) => error.span().map(|span| span.start),
+            Self::Form { place, .. } => *place,
             Self::Setting { rule, .. }
             | Self::Bound { rule, .. }
             | Self::Condition { rule, .. }
@@ -109,4 +122,30 @@ impl RulesError {
 
 fn known_rules() -> String {
     BUILTIN_RULES.map(BuiltinRule::id).join(", ")
+}
+
+/// The key whose value begins at `place`.
+fn key_before(text: &str, place: usize) -> Option<&str> {
+    let before = text.get(..place)?.trim_end().strip_suffix('=')?.trim_end();
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    before.rsplit(|letter| !is_plain(letter)).next().filter(|key| !key.is_empty())
+}
+
+/// What the reader of TOML says of a value, for people who do not know its types.
+fn in_words(message: &str, key: &str) -> Option<String> {
+    if let Some((given, known)) =
+        message.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, expected one of "))
+    {
+        let words: Vec<&str> = known.split(", ").map(|word| word.trim_matches('`')).collect();
+        let (last, others) = words.split_last()?;
+        return Some(format!("`{key}` must be {} or {last}, not `{given}`", others.join(", ")));
+    }
+    let wanted = match message.rsplit_once("expected ")?.1 {
+        "i64" | "u32" | "usize" => "a whole number, such as 100_000",
+        "a boolean" => "true or false",
+        "a string" => "text",
+        "a sequence" => "a list",
+        _ => return None,
+    };
+    Some(format!("`{key}` must be {wanted}"))
 }

@@ -111,7 +111,7 @@ impl Default for Rules {
 impl Rules {
     /// Understands a TOML text.
     pub fn parse(toml: &str) -> Result<Self, RulesError> {
-        let text: RulesText = toml::from_str(toml).map_err(|source| RulesError::Form(Box::new(source)))?;
+        let text: RulesText = toml::from_str(toml).map_err(|error| RulesError::of_form(&error, toml))?;
         let mut rules = Self::default();
         for (id, settings) in text.builtin {
             rules.set(&id, settings)?;

@@ -33,7 +33,7 @@ fn look(guardian: &Guardian, value: &Value) -> Review {
         &event,
         Surroundings { body_bytes: body.len(), tiers: &tiers, user_fields: &UserFields::default(), now },
     );
-    guardian.count(&event, review.blocking());
+    guardian.count(&event, review.blocking(), &review.decisions);
     review
 }
 
@@ -51,7 +51,7 @@ fn an_ordinary_event_passes_without_a_word() {
     let guardian = Guardian::default();
     assert_eq!(look(&guardian, &invoice()).decisions, []);
     assert_eq!(look(&guardian, &subscription("price_g", "or")).decisions, []);
-    assert_eq!(guardian.counts(), Counts { total: 2, approved: 2, blocked: 0 });
+    assert_eq!(guardian.counts(), Counts { total: 2, approved: 2, flagged: 0, blocked: 0 });
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_rule_of_the_file_flags_holds_back_and_vouches() {
     let friend = with(invoice(), "/data/object", "customer", json!("cus_friend"));
     let friend = with(friend, "/data/object/metadata", "q", json!("' OR 1=1 --"));
     assert_eq!(actions(&look(&guardian, &friend)), [("friend", Action::Allow)]);
-    assert_eq!(guardian.counts(), Counts { total: 2, approved: 1, blocked: 1 });
+    assert_eq!(guardian.counts(), Counts { total: 2, approved: 1, flagged: 0, blocked: 1 });
 }
 
 /// Collects what is logged.
@@ -237,6 +237,40 @@ fn a_block_is_logged_by_its_phrase_without_customer_data() {
     assert_eq!(line["event_id"], "evt_1");
     assert_eq!(line["rule"], "injection_script");
     assert!(!text.contains("lea") && !text.contains("cus_1"), "{text}");
+}
+
+#[test]
+fn what_a_rule_only_flags_is_counted_and_named_in_the_log() {
+    let rule = "[[rule]]\nid = 'large'\naction = 'flag'\nreason = 'above 10.00'\n\
+                all = [{ path = 'data.object.amount_paid', above = 1000 }]";
+    let guardian = Guardian::new(Rules::parse(rule).unwrap());
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().event_format(JsonLine).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || look(&guardian, &invoice()));
+    let line: Value = serde_json::from_slice(&log.0.lock().unwrap()).unwrap();
+    assert_eq!((&line["message"], &line["level"]), (&json!("Guardian flagged"), &json!("INFO")), "{line}");
+    assert_eq!(
+        (&line["event_id"], &line["rule"], &line["reason"]),
+        (&json!("evt_1"), &json!("large"), &json!("above 10.00"))
+    );
+    assert_eq!(guardian.counts(), Counts { total: 1, approved: 0, flagged: 1, blocked: 0 });
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_told_in_the_words_of_the_file() {
+    let rule = |action: &str, rest: &str| format!("[[rule]]\nid = 'r'\naction = '{action}'\n{rest}");
+    for (text, expected) in [
+        (rule("flag", "all = [{ path = 'a', above = 'x' }]"), "`above` must be a whole number, such as 100_000"),
+        (rule("flag", "all = [{ path = 'a', above = 1.5 }]"), "`above` must be a whole number, such as 100_000"),
+        (rule("hold", "all = [{ path = 'a', above = 1 }]"), "`action` must be allow, flag or quarantine, not `hold`"),
+        (rule("flag", "severity = 'bad'\nall = []"), "`severity` must be info, warning or critical, not `bad`"),
+        (rule("flag", "types = 'invoice.*'"), "`types` must be a list"),
+        ("[builtin.livemode]\nexpect = 'yes'".to_owned(), "`expect` must be true or false"),
+    ] {
+        let error = Rules::parse(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected} is not in {error}");
+    }
 }
 
 #[test]

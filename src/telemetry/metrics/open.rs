@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
@@ -71,6 +71,27 @@ impl OpenGauges {
     }
 }
 
+/// A gauge that is not there before something is known: 0 would be taken for a measurement. Clones share it.
+#[derive(Clone)]
+pub struct LateGauge(Arc<Late>);
+
+struct Late {
+    recorder: Arc<PrometheusRecorder>,
+    name: &'static str,
+    gauge: OnceLock<Gauge>,
+}
+
+impl LateGauge {
+    pub(super) fn new(recorder: Arc<PrometheusRecorder>, name: &'static str) -> Self {
+        Self(Arc::new(Late { recorder, name, gauge: OnceLock::new() }))
+    }
+
+    pub fn set(&self, to: f64) {
+        let Late { recorder, name, gauge } = &*self.0;
+        gauge.get_or_init(|| recorder.register_gauge(&Key::from_static_name(name), &METADATA)).set(to);
+    }
+}
+
 impl<T> fmt::Debug for Family<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Family").field("name", &self.name).finish_non_exhaustive()
@@ -81,6 +102,14 @@ impl<T> fmt::Debug for Family<T> {
 mod tests {
     use super::super::Metrics;
     use super::*;
+
+    #[test]
+    fn what_was_not_measured_is_not_there() {
+        let (metrics, name) = (Metrics::new(), "colony_gateway_inbox_disk_free_bytes");
+        assert!(!metrics.render().contains(name));
+        metrics.disk_free.set(7.0);
+        assert!(metrics.render().contains(&format!("{name} 7")));
+    }
 
     #[test]
     fn values_beyond_the_bound_count_together() {

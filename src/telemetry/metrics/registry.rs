@@ -5,7 +5,7 @@ use std::sync::Arc;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Recorder};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::open::{METADATA, OpenCounters, OpenGauges};
+use super::open::{LateGauge, METADATA, OpenCounters, OpenGauges};
 
 /// Counters of one name, by the value of one label.
 #[derive(Clone)]
@@ -52,6 +52,12 @@ impl Registry<'_> {
         let (key, help) = Self::describe(name, help);
         self.0.describe_gauge(key, None, help);
         self.0.register_gauge(&Key::from_static_name(name), &METADATA)
+    }
+
+    pub(super) fn late_gauge(&self, name: &'static str, help: &'static str) -> LateGauge {
+        let (key, help) = Self::describe(name, help);
+        self.0.describe_gauge(key, None, help);
+        LateGauge::new(Arc::clone(self.0), name)
     }
 
     pub(super) fn histogram(&self, name: &'static str, help: &'static str) -> Histogram {
