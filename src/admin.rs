@@ -24,7 +24,7 @@ pub use audit::{Act, Audit, AuditKeeper};
 pub use codes::LoginCodes;
 pub use control::{
     BreakerWish, Control, ENTRIES_NAMED_MAX, Operation, OperationRunner, OperationState, Operations, RuleInForce,
-    Trial, TrialEnd, TrialRules, TrialSubject,
+    Trial, TrialEnd, TrialRules, TrialSubject, may_be_a_user,
 };
 pub use desk::{CheckRun, Checked, Checks, Desk, ExecutorLine, Executors, KeyLine, ProcessLine, StripeEndpoint};
 pub use health::{Health, Receiving};

@@ -11,6 +11,7 @@ mod drops;
 pub mod erase;
 pub mod evidence;
 mod housekeeping;
+mod index;
 mod ledger_standing;
 mod listen;
 mod manager;
@@ -307,6 +308,7 @@ pub async fn start_on(
     supervisor.start("ledger upkeep", upkeep);
     retention::start(config, &ledger, &context, &mut supervisor, &shutdown);
     drops::start(&ledger, &inbox, &mut supervisor, &shutdown);
+    index::start(&inbox, &mut supervisor, &shutdown);
     let reconcile = stripe.clone().map(|api| {
         let parts = (api, inbox.clone(), Arc::clone(&ledger), Arc::clone(&validator));
         reconcile::runner(config, parts, Arc::clone(&metrics), board.clone(), clock)

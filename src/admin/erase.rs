@@ -39,8 +39,12 @@ async fn erase(
     }
     let fingerprints: Vec<String> = step.person.subjects().map(|subject| subject.fingerprint()).collect();
     let person = step.person;
+    let ids = person.ids();
     let erased = control.context.inbox.erase_step(move |body| person.is_in(body), step.after, step.dry_run).await;
     let erased = erased.map_err(Problem::InboxUnavailable)?;
+    if !step.dry_run && (step.after == 0 || erased.last.is_none()) {
+        control.context.inbox.forget_references(ids).await.map_err(Problem::InboxUnavailable)?;
+    }
     if !step.dry_run && erased.erased > 0 {
         let persons = fingerprints.join(" ");
         let (by, peer) = (&*who.name, who.peer());

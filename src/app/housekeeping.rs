@@ -207,6 +207,12 @@ async fn sweep(inbox: &Inbox, retention: Retention, metrics: &Metrics, shutdown:
     if held_bodies > 0 {
         tracing::info!(target: "audit", action = "retention", who = "gateway", held_bodies, "inbox: removed bodies of entries that waited for a person");
     }
+    if entries > 0
+        && let Err(error) = inbox.forget_references(Vec::new()).await
+    {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "inbox: what led to removed entries is forgotten later");
+    }
     if bodies + entries > 0 {
         tracing::info!(bodies, entries, "inbox: removed what retention no longer keeps");
     }

@@ -185,7 +185,14 @@ struct Local(Inbox);
 impl InboxSide for Local {
     fn step<'a>(&'a self, person: &'a Person, after: i64, dry_run: bool) -> BoxFuture<'a, anyhow::Result<EraseStep>> {
         let person = person.clone();
-        Box::pin(async move { Ok(self.0.erase_step(move |body| person.is_in(body), after, dry_run).await?) })
+        Box::pin(async move {
+            let ids = person.ids();
+            let step = self.0.erase_step(move |body| person.is_in(body), after, dry_run).await?;
+            if !dry_run && (after == 0 || step.last.is_none()) {
+                self.0.forget_references(ids).await?;
+            }
+            Ok(step)
+        })
     }
 }
 

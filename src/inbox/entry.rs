@@ -140,6 +140,11 @@ impl NewEntry {
     }
 
     /// The columns `body` and `bytes` of `bodies`.
+    /// The body as it came.
+    pub(super) fn body(&self) -> &[u8] {
+        self.origin.body()
+    }
+
     pub(super) fn stored_body(&self) -> (&[u8], Option<usize>) {
         self.packed.columns(self.origin.body())
     }

@@ -28,6 +28,7 @@ mod orders;
 mod probe;
 mod problems;
 mod queue;
+mod references;
 mod report;
 mod retention;
 pub(super) mod schema;
@@ -53,6 +54,7 @@ pub use inspect::{Contents, FORMAT_KNOWN, counts_in, inspect};
 pub(super) use open::open;
 
 use self::queue::{Asked, Message, Pending, Request};
+use self::references::References;
 use super::error::InboxError;
 use super::stats::WriterStats;
 
@@ -61,6 +63,8 @@ use super::stats::WriterStats;
 pub(super) struct LocalInbox {
     messages: mpsc::Sender<Message>,
     reader: Arc<Mutex<Connection>>,
+    /// Nothing where it could not be made.
+    references: Option<Arc<References>>,
     stats: Arc<WriterStats>,
 }
 

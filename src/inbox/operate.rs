@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{DIGEST_PREFIX, NewEntry};
 use super::order::{Action, NOTE_BYTES_MAX, Order, Refusal};
+use super::reference::references;
 use super::search::Direction;
 use super::selection::Selection;
 use super::state::StateName;
@@ -110,11 +111,22 @@ impl Inbox {
         order: &Order,
         is_named: bool,
     ) -> Result<Result<(), Refusal>, InboxError> {
+        let references = references(None, Some(fetched.body()));
         let done = match &self.store {
             Store::Local(local) => local.refetched(entry, fetched, order.clone(), is_named).await?,
             Store::Postgres(postgres) => postgres.core.refetched(entry, &fetched, order, is_named).await?,
         };
         self.urge();
+        if done.is_ok() {
+            let indexed = match &self.store {
+                Store::Local(local) => local.index_again(entry.0, references).await,
+                Store::Postgres(postgres) => postgres.core.index_again(entry.0, references).await,
+            };
+            if let Err(error) = indexed {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(entry = entry.0, error, "inbox: ids of the new body do not lead to its entry");
+            }
+        }
         Ok(done)
     }
 

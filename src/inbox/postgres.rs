@@ -21,6 +21,7 @@ mod look;
 mod numbers;
 mod operate;
 mod pace;
+mod references;
 mod retain;
 mod schema;
 mod steps;

@@ -46,6 +46,26 @@ pub(super) struct Window {
     pub(super) last: Option<i64>,
 }
 
+/// Where a search by reference looks next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// At what the index leads to.
+    Indexed,
+    /// At what the index does not cover yet.
+    Rest,
+}
+
+impl Part {
+    /// From `after` on, where the index covers all up to `covered`.
+    pub(super) fn next(direction: Direction, after: Option<i64>, covered: i64) -> Self {
+        let is_rest = match direction {
+            Direction::Newest => after.is_none_or(|after| after > covered.saturating_add(1)),
+            Direction::Oldest => after.is_some_and(|after| after >= covered),
+        };
+        if is_rest { Self::Rest } else { Self::Indexed }
+    }
+}
+
 impl Inbox {
     /// A page of entries, newest first, from after `after`.
     pub async fn select(
@@ -87,6 +107,28 @@ impl Inbox {
         match &self.store {
             Store::Local(local) => local.bodies(entries, bytes_max).await,
             Store::Postgres(postgres) => postgres.core.bodies(&entries, bytes_max).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_goes_from_the_rest_to_the_index_or_the_other_way_and_meets_no_entry_twice() {
+        use Direction::{Newest, Oldest};
+        let cases = [
+            (Newest, None, Part::Rest),
+            (Newest, Some(12), Part::Rest),
+            (Newest, Some(11), Part::Indexed),
+            (Newest, Some(3), Part::Indexed),
+            (Oldest, None, Part::Indexed),
+            (Oldest, Some(9), Part::Indexed),
+            (Oldest, Some(10), Part::Rest),
+        ];
+        for (direction, after, part) in cases {
+            assert_eq!(Part::next(direction, after, 10), part, "{direction:?} after {after:?}");
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Which entries are meant: by id, event, type, state, code, endpoint, user, customer and time.
+//! Which entries are meant: by id, event, type, state, code, endpoint, user, customer, what they refer to, and time.
 
 use serde::{Deserialize, Serialize};
 use stripe_events::ID_BYTES_MAX;
 
+use super::reference::{Reference, references};
 use super::report::EntryReport;
 use super::state::StateName;
 use super::subject::Subject;
@@ -35,6 +36,9 @@ pub struct Selection {
     pub users: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub customers: Vec<String>,
+    /// What entries refer to: objects of Stripe's, users, processes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refs: Vec<String>,
     /// Received no earlier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
@@ -79,6 +83,7 @@ impl Selection {
             ("endpoints", &self.endpoints),
             ("users", &self.users),
             ("customers", &self.customers),
+            ("refs", &self.refs),
         ];
         if self.entries.len() > VALUES_MAX {
             return Err(SelectionError::TooMany("entries"));
@@ -105,6 +110,18 @@ impl Selection {
 
     /// Whether bodies decide, too.
     pub(super) fn wants_bodies(&self) -> bool {
+        !self.users.is_empty() || !self.customers.is_empty() || !self.refs.is_empty()
+    }
+
+    /// What leads to all that is meant, where an index of references helps.
+    pub(super) fn leads(&self) -> Option<Vec<Reference>> {
+        let kinds = [&self.refs, &self.customers, &self.users];
+        let first = kinds.into_iter().find(|ids| !ids.is_empty()).filter(|_| !self.is_by_id())?;
+        Some(first.iter().map(|id| Reference::to(id)).collect())
+    }
+
+    /// Whether an entry that the index leads to needs a look at its body.
+    pub(super) fn wants_bodies_of_indexed(&self) -> bool {
         !self.users.is_empty() || !self.customers.is_empty()
     }
 
@@ -127,7 +144,13 @@ impl Selection {
     }
 
     /// Whether an entry with this body is meant.
-    pub(super) fn fits_body(&self, body: &[u8]) -> bool {
+    pub(super) fn fits_body(&self, entry: &EntryReport, body: &[u8]) -> bool {
+        if !self.refs.is_empty() {
+            let named = references(entry.process.as_deref(), Some(body));
+            if !self.refs.iter().any(|id| named.contains(&Reference::to(id))) {
+                return false;
+            }
+        }
         let subject = Subject::of(body);
         let user = |user: &String| subject.users.iter().any(|named| named.eq_ignore_ascii_case(user));
         (self.users.is_empty() || self.users.iter().any(user))

@@ -44,6 +44,7 @@ mod format;
 mod model;
 mod operate;
 mod plans;
+mod references;
 mod shared;
 mod spill;
 mod steps;

@@ -124,6 +124,12 @@ impl Person {
         self.len() == 0
     }
 
+    /// All of them.
+    pub fn ids(&self) -> Vec<String> {
+        let all = [&self.users, &self.customers, &self.subscriptions, &self.objects];
+        all.into_iter().flatten().cloned().collect()
+    }
+
     /// Users and customers: those whose return is looked for.
     pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         let users = self.users.iter().cloned().map(Subject::User);

@@ -11,7 +11,7 @@ use crate::admin::audit::{Act, Audit};
 use crate::admin::who::Who;
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
-use crate::inbox::{Action, EntryStory, InboxError, Order, OrderStep, Refusal, Selection};
+use crate::inbox::{Action, EntryStory, InboxError, Order, OrderStep, Refusal, Selection, is_reference};
 
 /// Steps that one request makes. Whoever wants more asks again, from where it ended.
 const STEPS_MAX: usize = 5;
@@ -61,9 +61,18 @@ pub(super) fn told(selection: &Selection) -> String {
     serde_json::to_string(&without_people(selection)).unwrap_or_default()
 }
 
+/// Whether an id may be one of a user: it is made like none of Stripe's, nor like a process of the colony.
+pub fn may_be_a_user(id: &str) -> bool {
+    let is_process = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    !is_process && !is_reference(id)
+}
+
 pub(super) fn without_people(selection: &Selection) -> Selection {
-    let users = selection.users.iter().map(|_| "(redacted)".to_owned()).collect();
-    Selection { users, ..selection.clone() }
+    let hidden = |ids: &[String], hides: fn(&str) -> bool| {
+        ids.iter().map(|id| if hides(id) { "(redacted)".to_owned() } else { id.clone() }).collect()
+    };
+    let (users, refs) = (hidden(&selection.users, |_| true), hidden(&selection.refs, may_be_a_user));
+    Selection { users, refs, ..selection.clone() }
 }
 
 /// Whether an order makes sense, whatever it finds.

@@ -54,6 +54,7 @@ impl fmt::Display for ListQuery {
             ("endpoint", &chosen.endpoints),
             ("user", &chosen.users),
             ("customer", &chosen.customers),
+            ("ref", &chosen.refs),
         ];
         for (name, values) in texts {
             for value in values {
@@ -89,10 +90,11 @@ impl ListQuery {
 
     fn set(&mut self, name: &str, encoded: &str) -> Result<(), QueryError> {
         let chosen = &mut self.selection;
-        if name == "user" {
+        if name == "user" || name == "ref" {
             // Of all values only a user's name can have a comma, which is then encoded.
-            for user in encoded.split(',') {
-                chosen.users.push(decode(user)?);
+            let chosen = if name == "user" { &mut chosen.users } else { &mut chosen.refs };
+            for id in encoded.split(',') {
+                chosen.push(decode(id)?);
             }
             return Ok(());
         }
@@ -187,6 +189,7 @@ mod tests {
             endpoints: vec!["stripe".to_owned()],
             users: vec!["a&b +é%=?#,".to_owned(), "x".to_owned()],
             customers: vec!["cus_1".to_owned()],
+            refs: vec!["in_1".to_owned(), "a,b".to_owned()],
             since: Some(Timestamp::from_seconds(5)),
             until: Some(Timestamp::from_seconds(6)),
         };

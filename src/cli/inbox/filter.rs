@@ -38,6 +38,10 @@ pub(in crate::cli) struct Filter {
     /// Stripe's customers, cus_….
     #[arg(long, value_delimiter = ',')]
     customer: Vec<String>,
+    /// What entries refer to: an invoice, payment, charge, refund, subscription or customer of Stripe's, a user, or a process of
+    /// the colony.
+    #[arg(long = "ref", value_name = "ID", value_delimiter = ',')]
+    refs: Vec<String>,
     /// Received no earlier: a time such as 2026-01-02T03:04:05Z, or how long ago, such as 90m, 2h or 3d.
     #[arg(long, value_name = "TIME")]
     since: Option<Moment>,
@@ -73,6 +77,7 @@ impl Filter {
             endpoints: self.endpoint.clone(),
             users: self.user.clone(),
             customers: self.customer.clone(),
+            refs: self.refs.clone(),
             since: self.since.map(|since| since.before(now)),
             until: self.until.map(|until| until.before(now)),
         };

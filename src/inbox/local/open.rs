@@ -12,6 +12,7 @@ use super::carry::{self, AfterAMove};
 use super::checks::{self, Depth, FILE_NAME, classify};
 use super::claim::{Claim, claim, restore_journal};
 use super::file::InboxFile;
+use super::references::References;
 use super::schema::{APPLICATION_ID, BESIDES, CREATE, FORMAT, PAGE_BYTES, UPGRADES};
 use super::writer::Writer;
 use super::{LocalInbox, checkpoint, lease};
@@ -58,9 +59,10 @@ pub(in crate::inbox) fn open(
     secure(&path, &file)?;
     let reader = checks::read_only(&path, options.busy_timeout)?;
     let checker = if large { Some(checks::read_only(&path, options.busy_timeout)?) } else { None };
+    let references = References::open(directory, &reader).map(Arc::new);
     let checkpointer = Connection::open(&path).map_err(|source| classify(&path, source))?;
     leave_log(&checkpointer).map_err(|source| classify(&path, source))?;
-    start(options, clock, Parts { path: &path, claim, file, reader, checker, checkpointer })
+    start(options, clock, Parts { path: &path, claim, file, reader, references, checker, checkpointer })
 }
 
 struct Parts<'a> {
@@ -68,6 +70,7 @@ struct Parts<'a> {
     claim: Claim,
     file: InboxFile,
     reader: Connection,
+    references: Option<Arc<References>>,
     checker: Option<Connection>,
     checkpointer: Connection,
 }
@@ -107,7 +110,8 @@ fn start(options: &InboxOptions, clock: &Clock, parts: Parts<'_>) -> Result<(Loc
         _claim: parts.claim,
     };
     threads.push(spawn("inbox-writer", Box::new(move || writer.run()))?);
-    let inbox = LocalInbox { messages, reader: Arc::new(Mutex::new(parts.reader)), stats };
+    let inbox =
+        LocalInbox { messages, reader: Arc::new(Mutex::new(parts.reader)), references: parts.references, stats };
     Ok((inbox, InboxThreads { threads, fatal, check }))
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::LocalInbox;
 use super::body;
@@ -15,7 +15,9 @@ use super::report::{COLUMNS, report};
 use crate::domain::ids::EntryId;
 use crate::inbox::body::Unpacker;
 use crate::inbox::error::InboxError;
-use crate::inbox::search::{Direction, WINDOW_BODIES, WINDOW_ROWS, Window};
+use crate::inbox::reference::WINDOW_CANDIDATES;
+use crate::inbox::report::EntryReport;
+use crate::inbox::search::{Direction, Part, WINDOW_BODIES, WINDOW_ROWS, Window};
 use crate::inbox::selection::Selection;
 use crate::inbox::state::StateName;
 
@@ -27,7 +29,27 @@ impl LocalInbox {
         after: Option<EntryId>,
         limit: usize,
     ) -> Result<Window, InboxError> {
-        self.read(move |connection| window(connection, &selection, direction, after, limit)).await
+        let Some((leads, covered)) = selection.leads().zip(self.covered().await?) else {
+            return self.read(move |connection| window(connection, &selection, direction, (after, None), limit)).await;
+        };
+        match Part::next(direction, after.map(|after| after.0), covered) {
+            Part::Rest => {
+                let floor = (direction == Direction::Newest).then_some(covered);
+                let look =
+                    move |connection: &mut Connection| window(connection, &selection, direction, (after, floor), limit);
+                let Window { found, last } = self.read(look).await?;
+                // What the index covers comes next.
+                Ok(Window { found, last: last.or(floor.map(|covered| covered + 1)) })
+            }
+            Part::Indexed => {
+                let ids = self.led_to(leads, direction, after, covered).await?;
+                let is_last = ids.len() < WINDOW_CANDIDATES;
+                let Window { found, last } =
+                    self.read(move |connection| among(connection, &selection, &ids, limit)).await?;
+                let rest = (direction == Direction::Oldest).then_some(covered);
+                Ok(Window { found, last: if last.is_none() && is_last { rest } else { last } })
+            }
+        }
     }
 
     pub(in crate::inbox) async fn bodies(
@@ -76,12 +98,12 @@ fn named(connection: &Connection, selection: &Selection) -> rusqlite::Result<Has
     Ok(ids)
 }
 
-/// Looks at the next rows, oldest or newest first. Stops early once `limit` entries are found.
+/// Looks at the next rows after `after` and above `floor`, oldest or newest first. Stops early once `limit` entries are found.
 fn window(
     connection: &Connection,
     selection: &Selection,
     direction: Direction,
-    after: Option<EntryId>,
+    (after, floor): (Option<EntryId>, Option<i64>),
     limit: usize,
 ) -> rusqlite::Result<Window> {
     let (compare, order) = match direction {
@@ -98,27 +120,69 @@ fn window(
         (index(selection).to_owned(), WINDOW_ROWS)
     };
     let rows_max = ids.max(WINDOW_ROWS);
-    let sql = format!("SELECT {COLUMNS} FROM entries WHERE id {compare} ? {condition} ORDER BY id {order} LIMIT ?");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM entries WHERE id {compare} ? AND id > ? {condition} ORDER BY id {order} LIMIT ?"
+    );
     let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query(params_from_iter([start, i64::try_from(rows_max).unwrap_or(i64::MAX)]))?;
-    let (mut found, mut last, mut seen, mut bodies) = (Vec::new(), None, 0, 0);
-    let mut unpacker = Unpacker::default();
+    let bounds = [start, floor.unwrap_or(i64::MIN), i64::try_from(rows_max).unwrap_or(i64::MAX)];
+    let mut rows = statement.query(params_from_iter(bounds))?;
+    let mut look = Look::new(connection, selection);
+    let mut seen = 0;
     while let Some(row) = rows.next()? {
-        let entry = report(row)?;
         seen += 1;
-        last = Some(entry.entry.0);
-        let mut fits = selection.fits(&entry);
-        if fits && selection.wants_bodies() {
-            bodies += 1;
-            fits = body::of_entry(connection, &mut unpacker, entry.entry.0)?
-                .is_some_and(|body| selection.fits_body(&body));
-        }
-        if fits {
-            found.push(entry);
-        }
-        if found.len() >= limit || bodies >= WINDOW_BODIES {
-            return Ok(Window { found, last });
+        if look.at(report(row)?, limit)? {
+            return Ok(look.window);
         }
     }
-    Ok(Window { found, last: last.filter(|_| seen == rows_max) })
+    let last = look.window.last.filter(|_| seen == rows_max);
+    Ok(Window { last, ..look.window })
+}
+
+/// Looks at the entries that the index leads to, in this order.
+fn among(connection: &Connection, selection: &Selection, ids: &[i64], limit: usize) -> rusqlite::Result<Window> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1"))?;
+    let mut look = Look { wants_bodies: selection.wants_bodies_of_indexed(), ..Look::new(connection, selection) };
+    for id in ids {
+        // One that is gone leads nowhere.
+        if let Some(entry) = statement.query_row([id], report).optional()?
+            && look.at(entry, limit)?
+        {
+            return Ok(look.window);
+        }
+    }
+    let last = ids.last().copied().filter(|_| ids.len() == WINDOW_CANDIDATES);
+    Ok(Window { last, ..look.window })
+}
+
+/// A look at one entry after the other.
+struct Look<'a> {
+    connection: &'a Connection,
+    selection: &'a Selection,
+    wants_bodies: bool,
+    unpacker: Unpacker,
+    bodies: usize,
+    window: Window,
+}
+
+impl<'a> Look<'a> {
+    fn new(connection: &'a Connection, selection: &'a Selection) -> Self {
+        let window = Window { found: Vec::new(), last: None };
+        let wants_bodies = selection.wants_bodies();
+        Self { connection, selection, wants_bodies, unpacker: Unpacker::default(), bodies: 0, window }
+    }
+
+    /// Takes an entry that is meant; tells whether the window is full.
+    fn at(&mut self, entry: EntryReport, limit: usize) -> rusqlite::Result<bool> {
+        self.window.last = Some(entry.entry.0);
+        let mut fits = self.selection.fits(&entry);
+        if fits && self.wants_bodies {
+            self.bodies += 1;
+            fits = body::of_entry(self.connection, &mut self.unpacker, entry.entry.0)?
+                .is_some_and(|body| self.selection.fits_body(&entry, &body));
+        }
+        if fits {
+            self.window.found.push(entry);
+        }
+        Ok(self.window.found.len() >= limit || self.bodies >= WINDOW_BODIES)
+    }
 }

@@ -15,6 +15,7 @@ use super::super::known::Held;
 use super::super::newest::{EntryState, EntryView};
 use super::super::orders::PastOrder;
 use super::super::problems::{GROUPS_MAX, ProblemCounts, ProblemGroup, Problems, advice};
+use super::super::reference::WINDOW_CANDIDATES;
 use super::super::report::{EntryReport, Intervention};
 use super::super::search::{Direction, WINDOW_BODIES, WINDOW_ROWS, Window};
 use super::super::selection::Selection;
@@ -84,12 +85,13 @@ const OLDEST_UNATTENDED: &str = "
     ORDER BY w.id LIMIT 1";
 
 impl Core {
-    /// Looks at the next rows, oldest or newest first. Stops early once `limit` entries are found.
-    pub(in crate::inbox) async fn window(
+    /// Looks at the next rows after `after` and above `floor`, oldest or newest first. Stops early once `limit` entries are
+    /// found.
+    pub(super) async fn plain(
         &self,
         selection: &Selection,
         direction: Direction,
-        after: Option<EntryId>,
+        (after, floor): (Option<EntryId>, Option<i64>),
         limit: usize,
     ) -> Result<Window, InboxError> {
         let (compare, order) = match direction {
@@ -112,22 +114,57 @@ impl Core {
         let named: Vec<i64> = selection.entries.iter().map(|entry| entry.0).collect();
         let rows_max = number_of(WINDOW_ROWS.max(named.len() + selection.events.len() * ENDPOINTS_MAX));
         let statement = format!(
-            "{REPORTS} WHERE e.id {compare} $1 {place} AND (cardinality($3::bigint[]) >= 0 OR cardinality($4::text[]) >= 0)
+            "{REPORTS} WHERE e.id {compare} $1 AND e.id > $5 {place} AND (cardinality($3::bigint[]) >= 0 OR cardinality($4::text[]) >= 0)
              ORDER BY e.id {order} LIMIT $2"
         );
-        let parameters: [Parameter<'_>; 4] =
-            [(&start, Type::INT8), (&rows_max, Type::INT8), (&named, BIGINTS), (&selection.events, TEXTS)];
+        let parameters: [Parameter<'_>; 5] = [
+            (&start, Type::INT8),
+            (&rows_max, Type::INT8),
+            (&named, BIGINTS),
+            (&selection.events, TEXTS),
+            (&floor.unwrap_or(-1), Type::INT8),
+        ];
         let rows = self.links.run(&statement, &parameters).await?.rows;
+        let is_full = number_of(rows.len()) == rows_max;
+        self.chosen(selection, (&rows, is_full), selection.wants_bodies(), limit).await
+    }
+
+    /// Looks at the entries that the index leads to.
+    pub(super) async fn among(
+        &self,
+        selection: &Selection,
+        direction: Direction,
+        ids: &[i64],
+        limit: usize,
+    ) -> Result<Window, InboxError> {
+        let order = if direction == Direction::Newest { "DESC" } else { "ASC" };
+        let statement = format!("{REPORTS} WHERE e.id = ANY ($1) ORDER BY e.id {order}");
+        let rows = self.links.run(&statement, &[(&ids, BIGINTS)]).await?.rows;
+        let mut window = self.chosen(selection, (&rows, false), selection.wants_bodies_of_indexed(), limit).await?;
+        if window.last.is_none() && ids.len() == WINDOW_CANDIDATES {
+            window.last = ids.last().copied();
+        }
+        Ok(window)
+    }
+
+    /// Those of the rows that are meant, and the last that was looked at, if there may be more. Rows that a window is full of
+    /// have others behind them.
+    async fn chosen(
+        &self,
+        selection: &Selection,
+        (rows, is_full): (&[Row], bool),
+        wants_bodies: bool,
+        limit: usize,
+    ) -> Result<Window, InboxError> {
         let (mut found, mut last, mut bodies) = (Vec::new(), None, 0);
-        let seen = number_of(rows.len());
-        for row in &rows {
+        for row in rows {
             let entry = report(row);
             last = Some(entry.entry.0);
             let mut fits = selection.fits(&entry);
-            if fits && selection.wants_bodies() {
+            if fits && wants_bodies {
                 bodies += 1;
                 let body = self.bodies_of(&[entry.entry]).await?.remove(&entry.entry.0);
-                fits = body.is_some_and(|body| selection.fits_body(&body));
+                fits = body.is_some_and(|body| selection.fits_body(&entry, &body));
             }
             if fits {
                 found.push(entry);
@@ -136,7 +173,7 @@ impl Core {
                 return Ok(Window { found, last });
             }
         }
-        Ok(Window { found, last: last.filter(|_| seen == rows_max) })
+        Ok(Window { found, last: last.filter(|_| is_full) })
     }
 
     /// Bodies of entries that still have them, by their numbers.

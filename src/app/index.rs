@@ -1,0 +1,72 @@
+//! Fills the inbox's index of references in idle moments, so that searches by customer, user and object need not look at every
+//! entry.
+//!
+//! Guarantees: while much comes in it takes a small part of the time; what it has not reached yet is searched without it.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use crate::domain::causes::chain;
+use crate::inbox::Inbox;
+use crate::lifecycle::{Shutdown, Supervisor};
+
+/// How often it looks whether there is something to do.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Entries that are worth a step; fewer wait for the round that takes all.
+const WORTH_A_STEP: usize = 500;
+
+/// Looks between two that take whatever is there.
+const ROUNDS: u32 = 6;
+
+/// Entries that come in between two looks and mean that others need the machine.
+const BUSY: u64 = 1000;
+
+/// After a step, for so many times as long as it took, others have the machine.
+const REST: u32 = 4;
+
+/// Least rest, and the wait after a fault.
+const REST_MIN: Duration = Duration::from_millis(20);
+const FAULT_WAIT: Duration = Duration::from_mins(1);
+
+/// Starts filling it.
+pub(super) fn start(inbox: &Inbox, supervisor: &mut Supervisor, shutdown: &Shutdown) {
+    supervisor.start_in_background("inbox index", run(inbox.clone(), shutdown.clone()));
+}
+
+async fn run(inbox: Inbox, shutdown: Shutdown) -> Result<(), Infallible> {
+    let mut rounds = 0_u32;
+    let mut before = inbox.stats().appended();
+    let mut wait = LOOK;
+    let mut has_failed = false;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shutdown.draining() => return Ok(()),
+        }
+        let appended = inbox.stats().appended();
+        let is_busy = appended.saturating_sub(before) >= BUSY;
+        before = appended;
+        let least = if rounds.is_multiple_of(ROUNDS) { 1 } else { WORTH_A_STEP };
+        rounds = rounds.wrapping_add(1);
+        let began = inbox.clock().instant();
+        wait = match inbox.index_step(least).await {
+            Ok(step) => {
+                has_failed = false;
+                let took = inbox.clock().instant().duration_since(began);
+                if step.more && !is_busy { (took * REST).max(REST_MIN) } else { LOOK }
+            }
+            Err(error) => {
+                if !has_failed {
+                    let error = chain(&error);
+                    tracing::warn!(
+                        error,
+                        "inbox: the index of references waits; searches look at every entry meanwhile"
+                    );
+                }
+                has_failed = true;
+                FAULT_WAIT
+            }
+        };
+    }
+}

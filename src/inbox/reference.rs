@@ -1,0 +1,149 @@
+//! What entries refer to, by ids: the index that leads a search to them, whichever store keeps it.
+//!
+//! Guarantees: an append costs nothing, since the index is filled later, step by step, behind a cursor; a search looks through the
+//! index at what is behind the cursor and at the rest itself, so that it finds the same with and without. What is kept of an id is
+//! a part of its digest: the index names nobody. It is made of what is in the inbox, and may be lost.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::subject::Subject;
+use super::{Inbox, InboxError, Store};
+
+/// Most ids that lead to one entry.
+pub const REFERENCES_MAX: usize = 64;
+
+/// Most entries of one step.
+pub const INDEX_STEP_MAX: usize = 1000;
+
+/// How long the index waits for an entry to come to its end, so that it knows the process that had it.
+pub(super) const END_WAIT: Duration = Duration::from_mins(10);
+
+/// Entries that the index leads to, looked at in one go.
+pub(super) const WINDOW_CANDIDATES: usize = 500;
+
+/// How deep in a body ids are looked for.
+const DEPTH_MAX: usize = 12;
+
+/// How the ids of those objects of Stripe's begin that people search by. Prices and products stand in every event, and lead
+/// nowhere.
+const PREFIXES: [&str; 14] = ["ch", "cn", "cs", "cus", "dp", "du", "ii", "in", "pi", "py", "pyr", "re", "seti", "sub"];
+
+/// Fields in which people write: an id there is none of Stripe's.
+const WRITTEN: [&str; 4] = ["client_reference_id", "description", "metadata", "name"];
+
+/// What is kept of an id. Capital letters make no difference, as with users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Reference(pub(super) i64);
+
+impl Reference {
+    pub(super) fn to(id: &str) -> Self {
+        let digest = Sha256::new().chain_update("colony-gateway reference ").chain_update(id.to_ascii_lowercase());
+        let digest = digest.finalize();
+        Self(digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes)))
+    }
+}
+
+/// What leads to an entry: the ids in its body, the users that it names, and the process that had it.
+pub(super) fn references(process: Option<&str>, body: Option<&[u8]>) -> BTreeSet<Reference> {
+    let mut found: BTreeSet<Reference> = process.map(Reference::to).into_iter().collect();
+    let Some(body) = body else { return found };
+    let subject = Subject::of(body);
+    found.extend(subject.users.iter().map(|user| Reference::to(user)));
+    let named = [&subject.object_id, &subject.customer, &subject.subscription];
+    found.extend(named.into_iter().flatten().map(|id| Reference::to(id)));
+    if let Ok(value) = serde_json::from_slice(body) {
+        collect(&value, DEPTH_MAX, &mut found);
+    }
+    found
+}
+
+fn collect(value: &Value, depth: usize, found: &mut BTreeSet<Reference>) {
+    if depth == 0 || found.len() >= REFERENCES_MAX {
+        return;
+    }
+    match value {
+        Value::String(text) if is_reference(text) => {
+            found.insert(Reference::to(text));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, depth - 1, found)),
+        Value::Object(fields) => {
+            let own = fields.iter().filter(|(name, _)| !WRITTEN.contains(&name.as_str()));
+            own.for_each(|(_, value)| collect(value, depth - 1, found));
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Whether it is made like the id of an object that people search by.
+pub fn is_reference(text: &str) -> bool {
+    let Some((prefix, rest)) = text.split_once('_') else { return false };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    PREFIXES.contains(&prefix) && !rest.is_empty() && rest.bytes().all(is_plain)
+}
+
+/// What a step of filling the index came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexStep {
+    /// Entries that are behind the cursor now and were not before.
+    pub entries: usize,
+    /// There are more that could be.
+    pub more: bool,
+}
+
+impl Inbox {
+    /// Takes the next entries into the index, at most [`INDEX_STEP_MAX`], if at least `least` wait for it.
+    ///
+    /// # Errors
+    /// When the store does not take it; a search goes on without.
+    pub async fn index_step(&self, least: usize) -> Result<IndexStep, InboxError> {
+        match &self.store {
+            Store::Local(local) => local.index_step(least, self.clock.now()).await,
+            Store::Postgres(postgres) => postgres.core.index_step(least).await,
+        }
+    }
+
+    /// Forgets what leads to entries by these ids, and what is kept of entries that are gone.
+    pub async fn forget_references(&self, ids: Vec<String>) -> Result<(), InboxError> {
+        let references = ids.iter().map(|id| Reference::to(id)).collect();
+        match &self.store {
+            Store::Local(local) => local.forget_references(references).await,
+            Store::Postgres(postgres) => postgres.core.forget_references(references).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ids_of_objects_users_and_the_process_lead_to_an_entry_and_words_of_people_do_not() {
+        let event = json!({"id": "evt_1", "data": {"object": {
+            "id": "in_1", "object": "invoice", "customer": {"id": "cus_1", "email": "sub_x@example.com"},
+            "payments": {"data": [{"payment": {"payment_intent": "pi_1", "charge": "ch_1"}}]},
+            "lines": {"data": [{"price": {"id": "price_1"}, "description": "sub_written"}]},
+            "metadata": {"userId": "User-7", "note": "cus_of_another_system"}}}});
+        let found = references(Some("ab12"), Some(event.to_string().as_bytes()));
+        for id in ["in_1", "cus_1", "pi_1", "ch_1", "user-7", "USER-7", "ab12"] {
+            assert!(found.contains(&Reference::to(id)), "{id}");
+        }
+        for id in ["evt_1", "price_1", "sub_written", "cus_of_another_system", "sub_x@example.com", "invoice"] {
+            assert!(!found.contains(&Reference::to(id)), "{id}");
+        }
+        assert_eq!(references(None, Some(b"no JSON")), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_leads_to_one_entry_is_bounded() {
+        let ids: Vec<String> = (0..REFERENCES_MAX * 2).map(|number| format!("in_{number}")).collect();
+        let event = json!({"data": {"object": {"id": "in_0", "object": "invoice", "customer": "cus_1", "more": ids}}});
+        let found = references(None, Some(event.to_string().as_bytes()));
+        assert!(found.len() <= REFERENCES_MAX && found.contains(&Reference::to("cus_1")), "{}", found.len());
+    }
+}
