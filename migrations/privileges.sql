@@ -41,7 +41,7 @@ BEGIN
             'gateway_refresh', 'gateway_set_shadow') AS is_owners
         FROM pg_catalog.pg_proc p
         WHERE p.pronamespace = 'public'::pg_catalog.regnamespace AND p.proname IN (
-            'gateway_apply_batch', 'gateway_attention', 'gateway_check', 'gateway_erase', 'gateway_expire_payloads',
+            'gateway_apply_batch', 'gateway_attention', 'gateway_check', 'gateway_desk', 'gateway_erase', 'gateway_expire_payloads',
             'gateway_findings',
             'gateway_is_shadow', 'gateway_known_events',
             'gateway_old_owners', 'gateway_recount', 'gateway_refresh', 'gateway_rehearse', 'gateway_set_shadow', 'gateway_shadow_report', 'gateway_subscription_facts',

@@ -12,6 +12,7 @@ mod erase;
 mod health;
 pub mod host;
 mod operator;
+mod people;
 mod reconcile;
 mod who;
 pub mod wire;
@@ -64,6 +65,7 @@ fn routes(health: Health, control: Option<Arc<Control>>) -> Router {
         let access = axum::middleware::from_fn_with_state(Arc::clone(&control), access::layer);
         let behind_a_token = control::routes(Arc::clone(&control))
             .merge(erase::routes(Arc::clone(&control)))
+            .merge(people::routes(Arc::clone(&control)))
             .merge(reconcile::routes(control));
         router = router.merge(behind_a_token.layer(access));
     }

@@ -21,6 +21,7 @@ pub mod owner_keys;
 mod pipeline;
 mod problems;
 pub mod reconcile;
+mod recurring;
 mod rehearse;
 mod reload;
 mod restore;
@@ -309,6 +310,7 @@ pub async fn start_on(
     retention::start(config, &ledger, &context, &mut supervisor, &shutdown);
     drops::start(&ledger, &inbox, &mut supervisor, &shutdown);
     index::start(&inbox, &mut supervisor, &shutdown);
+    recurring::start(&ledger, &mut supervisor, &shutdown);
     let reconcile = stripe.clone().map(|api| {
         let parts = (api, inbox.clone(), Arc::clone(&ledger), Arc::clone(&validator));
         reconcile::runner(config, parts, Arc::clone(&metrics), board.clone(), clock)

@@ -19,6 +19,7 @@ mod left_to_build;
 pub mod migrate;
 pub mod moment;
 pub mod notify;
+pub mod person;
 pub mod projections;
 pub mod reconcile;
 pub mod reference;
@@ -97,6 +98,8 @@ pub enum Command {
     Shadow(shadow::ShadowCommand),
     /// Print what recurs and what came in.
     Revenue(revenue::RevenueArgs),
+    /// Say what a person has and why, or why not.
+    Person(person::PersonArgs),
     /// List what does not add up, and subscriptions whose user lacks what was paid for.
     Findings(findings::FindingsArgs),
     /// Say whose a subscription or a customer is.
@@ -194,6 +197,7 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
         Command::Reconcile(args) => reconcile::run(args, &sources, clock).await,
         Command::Shadow(command) => shadow::run(command, &sources, clock).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,
+        Command::Person(args) => person::run(args, &sources, clock).await,
         Command::Findings(args) => findings::run(args, &sources, clock).await,
         Command::Bind(args) => bind::run(args, &sources, clock).await,
         Command::Erase(args) => erase::run(args, &sources, clock).await,

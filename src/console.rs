@@ -9,6 +9,8 @@ mod audit;
 mod body;
 mod chart;
 mod colony;
+mod csv;
+mod days;
 mod entries;
 mod entry;
 mod failure;
@@ -23,12 +25,15 @@ mod live;
 mod login;
 mod order;
 mod overview;
+mod person;
 mod problems;
 mod reconcile;
+mod revenue;
 mod search;
 mod series;
 mod session;
 mod settings;
+mod subscriptions;
 mod theme;
 
 use std::sync::Arc;
@@ -71,6 +76,12 @@ pub fn router(control: Arc<Control>, health: Health, series: Series, settings: S
         .route("/console/entries/{id}", get(entry::show))
         .route("/console/entries/{id}/reveal", post(entry::reveal))
         .route("/console/problems", get(problems::show))
+        .route("/console/people/{id}", get(person::show))
+        .route("/console/people/{id}/reveal", post(person::reveal))
+        .route(revenue::PATH, get(revenue::show))
+        .route("/console/revenue.csv", get(revenue::export))
+        .route(subscriptions::PATH, get(subscriptions::show))
+        .route("/console/subscriptions.csv", get(subscriptions::export))
         .route("/console/orders", get(order::preview).post(order::give))
         .route("/console/operations", get(order::operations))
         .route("/console/operations/{id}", get(order::operation))

@@ -10,10 +10,13 @@
 pub mod audit;
 mod batch;
 mod call;
+pub mod desk;
 mod driver;
 pub mod erase;
 pub mod expiry;
+pub mod explain;
 mod functions;
+mod lines;
 pub mod migrations;
 mod order;
 pub mod person;

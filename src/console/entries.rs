@@ -15,6 +15,7 @@ use super::frame::Frame;
 use super::gate::{LIVE, Visit};
 use super::html::{Count, Dotted, EventName, Moment, Page, State as StateMark};
 use super::live::{Live, shown};
+use crate::admin::may_be_a_user;
 use crate::admin::wire::ListQuery;
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
@@ -109,6 +110,7 @@ struct Fields {
     codes: String,
     endpoints: String,
     customers: String,
+    refs: String,
     since: String,
 }
 
@@ -126,6 +128,7 @@ impl Fields {
             codes: only(&selection.codes),
             endpoints: only(&selection.endpoints),
             customers: only(&selection.customers),
+            refs: only(&selection.refs),
             since: selection.since.map(|at| at.to_string()).unwrap_or_default(),
         }
     }
@@ -154,7 +157,7 @@ pub(super) async fn list(
     let invalid = |error: crate::admin::wire::QueryError| Problem::Invalid { detail: error.to_string() };
     let wanted = ListQuery::parse(&filters(&query, &[LIVE, UP_TO, "reveal"])).map_err(invalid)?;
     // The user of an event is what a viewer does not see.
-    if !wanted.selection.users.is_empty() {
+    if !wanted.selection.users.is_empty() || wanted.selection.refs.iter().any(|id| may_be_a_user(id)) {
         visitor.who.may_reveal()?;
     }
     let up_to = number(&query, UP_TO);
@@ -254,6 +257,7 @@ fn chips(selection: &Selection) -> Vec<Chip> {
     add("entry", selection.entries.iter().map(ToString::to_string).collect(), &|rest| rest.entries.clear());
     add("endpoint", selection.endpoints.clone(), &|rest| rest.endpoints.clear());
     add("customer", selection.customers.clone(), &|rest| rest.customers.clear());
+    add("refers to", selection.refs.clone(), &|rest| rest.refs.clear());
     add("user", selection.users.clone(), &|rest| rest.users.clear());
     add("received from", of(selection.since), &|rest| rest.since = None);
     add("received before", of(selection.until), &|rest| rest.until = None);

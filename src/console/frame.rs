@@ -24,10 +24,12 @@ pub(super) struct Way {
 }
 
 /// The pages, in the order in which they stand.
-const WAYS: [Way; 9] = [
+const WAYS: [Way; 11] = [
     Way { name: "Overview", path: "/console", key: 'o' },
     Way { name: "Entries", path: "/console/entries", key: 'e' },
     Way { name: "Problems", path: "/console/problems", key: 'p' },
+    Way { name: "Revenue", path: "/console/revenue", key: 'r' },
+    Way { name: "Subscriptions", path: "/console/subscriptions", key: 's' },
     Way { name: "Colony", path: "/console/colony", key: 'c' },
     Way { name: "Guardian", path: "/console/guardian", key: 'g' },
     Way { name: "Reconcile", path: "/console/reconcile", key: 't' },

@@ -6,6 +6,7 @@ use askama::Template;
 use askama::filters::{Escaper as _, Html, HtmlSafe};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use stripe_events::money::Currency;
 
 use super::failure::Failure;
 use crate::domain::clock::Timestamp;
@@ -135,6 +136,11 @@ impl fmt::Display for EventName {
         Html.write_escaped_str(&mut *f, short.unwrap_or(&self.0))?;
         f.write_str(if short.is_some() { "…</span>" } else { "" })
     }
+}
+
+/// An amount as on a price tag; without a currency, the bare number.
+pub(super) fn tag(minor: i64, currency: Option<&str>) -> String {
+    currency.and_then(Currency::parse).map_or_else(|| minor.to_string(), |currency| currency.tag(minor))
 }
 
 /// How long something took, as a person reads it.

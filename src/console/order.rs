@@ -17,7 +17,7 @@ use super::gate::{LIVE, Visit};
 use super::html::{Count, Dotted, EventName, Moment, Page, Prose, State};
 use super::live::{Live, shown};
 use crate::admin::wire::ListQuery;
-use crate::admin::{ENTRIES_NAMED_MAX, Operation};
+use crate::admin::{ENTRIES_NAMED_MAX, Operation, may_be_a_user};
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
 use crate::inbox::{Action, Order, OrderStep, OrderedEntry, Refusal, Selection};
@@ -144,7 +144,7 @@ pub(super) async fn preview(
         Some(operation) => undo(&console, operation)?,
         None => selection(&query)?,
     };
-    if !selection.users.is_empty() {
+    if !selection.users.is_empty() || selection.refs.iter().any(|id| may_be_a_user(id)) {
         visitor.who.may_reveal()?;
     }
     // What comes in between the look and the order is not meant.

@@ -83,6 +83,9 @@ pub enum Problem {
     /// What is asked for needs a setting that is missing.
     #[error("not configured")]
     NotConfigured,
+    /// The ledger gave no answer to a question of an operator's.
+    #[error("ledger silent")]
+    LedgerSilent,
     #[error("internal error")]
     Internal,
 }
@@ -127,6 +130,7 @@ impl Problem {
             Self::NoSuchEntry => "no_such_entry",
             Self::Busy => "busy",
             Self::NotConfigured => "not_configured",
+            Self::LedgerSilent => "ledger_unavailable",
             Self::Internal => "internal",
         }
     }
@@ -141,9 +145,11 @@ impl Problem {
             Self::PeerNotListed | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Overloaded | Self::InboxUnavailable(_) | Self::InboxTimeout | Self::ShuttingDown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Overloaded
+            | Self::InboxUnavailable(_)
+            | Self::InboxTimeout
+            | Self::LedgerSilent
+            | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound | Self::NoSuchEntry => StatusCode::NOT_FOUND,
@@ -179,6 +185,9 @@ impl Problem {
             Self::NotConfigured => {
                 "The gateway has no STRIPE_SECRET_KEY: set one (a restricted key that may read), and restart it."
             }
+            Self::LedgerSilent => {
+                "The ledger gave no answer in time. Webhooks are taken all the same; `check` says what is wrong. Try again later."
+            }
             Self::Internal => "Something went wrong here. Try again later.",
         }
     }
@@ -206,6 +215,7 @@ impl Problem {
             | Self::NoSuchEntry
             | Self::Busy
             | Self::NotConfigured
+            | Self::LedgerSilent
             | Self::Internal => "",
         }
     }

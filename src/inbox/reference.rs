@@ -2,7 +2,7 @@
 //!
 //! Guarantees: an append costs nothing, since the index is filled later, step by step, behind a cursor; a search looks through the
 //! index at what is behind the cursor and at the rest itself, so that it finds the same with and without. What is kept of an id is
-//! a part of its digest: the index names nobody. It is made of what is in the inbox, and may be lost.
+//! a part of its digest: the index names no one. It is made of what is in the inbox, and may be lost.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

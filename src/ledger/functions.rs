@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
 use super::batch::{Answer, empty, encode, parts};
 use super::call::Call;
+use super::desk::{self, Business, Desk, Noted, PersonReport, SubscriptionPage, SubscriptionsWanted, Whom};
 use super::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
 use super::expiry::{EXPIRE_EVENTS_MAX, Expired, Expiry, Place};
 use super::migrations::{Caller, Installed, encoding_fault, missing_error, none_ran};
@@ -53,6 +54,14 @@ pub(super) trait Transport: Send + Sync + fmt::Debug {
     ) -> impl Future<Output = Result<T, LedgerError>> + Send {
         let document = request.document(Self::NAME);
         async move { self.ask(Call::of("gateway_recount").json("request", &document?)).await }
+    }
+
+    /// Asks what people ask about persons and money.
+    fn desk<T: Answered>(&self, request: desk::Request<'_>) -> impl Future<Output = Result<T, LedgerError>> + Send {
+        async move {
+            let document = request.document(Self::NAME)?;
+            self.ask(Call::of("gateway_desk").json("request", &document)).await
+        }
     }
 
     /// Takes a step of an erasure.
@@ -174,6 +183,27 @@ impl<T: Transport> Audit for FunctionLedger<T> {
         let call = Call::of("gateway_take_lease").text("wanted", ask.name).text("who", &ask.holder);
         let call = call.number("seconds", i64::try_from(ask.seconds()).ok());
         Box::pin(self.transport.ask(call.number("reached_ms", ask.covered.map(Timestamp::millis))))
+    }
+}
+
+impl<T: Transport> Desk for FunctionLedger<T> {
+    fn person<'a>(&'a self, whom: &'a Whom) -> BoxFuture<'a, Result<PersonReport, LedgerError>> {
+        Box::pin(self.transport.desk(desk::Request::person(whom)))
+    }
+
+    fn business(&self, days: u32) -> BoxFuture<'_, Result<Business, LedgerError>> {
+        Box::pin(self.transport.desk(desk::Request::business(days)))
+    }
+
+    fn subscription_page<'a>(
+        &'a self,
+        wanted: &'a SubscriptionsWanted,
+    ) -> BoxFuture<'a, Result<SubscriptionPage, LedgerError>> {
+        Box::pin(self.transport.desk(desk::Request::subscriptions(wanted)))
+    }
+
+    fn note_recurring(&self) -> BoxFuture<'_, Result<Noted, LedgerError>> {
+        Box::pin(self.transport.desk(desk::Request::Note))
     }
 }
 

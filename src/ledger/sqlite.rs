@@ -10,6 +10,7 @@ mod attention;
 mod audit;
 mod bindings;
 mod claims;
+mod desk;
 mod entries;
 mod erase;
 mod erased;
@@ -36,6 +37,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::fault::fault;
 use super::audit::{Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey};
+use super::desk::{Business, Desk, Noted, PersonReport, SubscriptionPage, SubscriptionsWanted, Whom};
 use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{OldOwner, Rehearsed, Shadow, ShadowReport, Switched};
 use super::witness::{Testimony, Witness};
@@ -192,6 +194,31 @@ impl Audit for SqliteLedger {
     fn lease<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<LeaseAnswer, LedgerError>> {
         let (ask, now) = (ask.clone(), self.clock.now());
         Box::pin(self.call(move |connection| audit::lease(connection, &ask, now)))
+    }
+}
+
+impl Desk for SqliteLedger {
+    fn person<'a>(&'a self, whom: &'a Whom) -> BoxFuture<'a, Result<PersonReport, LedgerError>> {
+        let whom = whom.clone();
+        Box::pin(self.call(move |connection| desk::person(connection, &whom)))
+    }
+
+    fn business(&self, days: u32) -> BoxFuture<'_, Result<Business, LedgerError>> {
+        let now = self.clock.now();
+        Box::pin(self.call(move |connection| desk::business(connection, days, now)))
+    }
+
+    fn subscription_page<'a>(
+        &'a self,
+        wanted: &'a SubscriptionsWanted,
+    ) -> BoxFuture<'a, Result<SubscriptionPage, LedgerError>> {
+        let wanted = wanted.clone();
+        Box::pin(self.call(move |connection| desk::page(connection, &wanted)))
+    }
+
+    fn note_recurring(&self) -> BoxFuture<'_, Result<Noted, LedgerError>> {
+        let now = self.clock.now();
+        Box::pin(self.call(move |connection| desk::note(connection, now)))
     }
 }
 

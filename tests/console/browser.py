@@ -14,6 +14,7 @@ import pathlib
 import re
 import secrets
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from playwright.sync_api import sync_playwright
 
 SECRET = "whsec_browser"
 ANA, BEN = secrets.token_hex(16), secrets.token_hex(16)
-PERSONAL = ["Ada Lovelace", "ada@example.com", "user_of_ada"]
+PERSONAL = ["Ada Lovelace", "ada@example.com", "user_of_ada", "user_of_bea"]
 ATTACK = "\"><img src=x onerror=\"window.attacked=1\"><script>window.attacked=1</script><b hx-post='/console/logout/all' hx-trigger='load'>"
 WIDTHS = {"wide": {"width": 1280, "height": 900}, "narrow": {"width": 390, "height": 844}}
 PATIENCE = 60_000
@@ -37,6 +38,13 @@ action = "quarantine"
 reason = "the user is none of those expected"
 types = ["checkout.session.completed"]
 all = [{ path = "data.object.metadata.userId", one_of = ["user_of_ada"] }]
+
+[[rule]]
+id = "gift"
+action = "quarantine"
+reason = "gifts are looked at by a person"
+types = ["customer.subscription.created"]
+all = [{ path = "data.object.metadata.gift", equals = "yes" }]
 """
 
 faults = []
@@ -73,8 +81,10 @@ def gateway(directory):
         "GATEWAY_LISTEN": f"127.0.0.1:{webhooks}",
         "GATEWAY_ADMIN_LISTEN": f"127.0.0.1:{admin}",
         "USE_COLONY_OS": "false",
+        "STRIPE_PRICE_SILVER": "price_silver",
+        "STRIPE_PRICE_GOLD": "price_gold",
     }
-    log = open(pathlib.Path(directory, "log"), "w")
+    log = open(pathlib.Path(directory, "log"), "a")
     process = subprocess.Popen([os.environ["CONSOLE_PROGRAM"], "serve"], env=environment, stdout=log, stderr=log)
     try:
         until(lambda: ready(admin), "the gateway is ready")
@@ -123,6 +133,49 @@ def session(number, user):
         "customer_details": {"name": "Ada Lovelace", "email": "ada@example.com"}, "metadata": {"userId": user}})
 
 
+def subscription(number, price, amount, **metadata):
+    """A subscription of a customer of its own; the metadata says whose it is."""
+    item = {"id": f"si_{number}", "object": "subscription_item", "quantity": 1, "current_period_start": 1_795_000_000,
+            "current_period_end": 1_797_592_000, "price": {
+                "id": f"price_{price}", "object": "price", "product": f"prod_{price}", "currency": "cad", "unit_amount": amount,
+                "recurring": {"interval": "month", "interval_count": 1, "usage_type": "licensed"}}}
+    return event(number, "customer.subscription.created", {
+        "id": f"sub_{number}", "object": "subscription", "status": "active", "customer": f"cus_{number}", "currency": "cad",
+        "created": 1_795_000_000, "start_date": 1_795_000_000, "cancel_at_period_end": False, "metadata": metadata,
+        "items": {"object": "list", "data": [item], "has_more": False}})
+
+
+def paid(number, amount, day):
+    """An invoice of the subscription of this number, paid so many days ago."""
+    at = int(time.time()) - day * 86_400
+    return event(number + 10_000 + day, "invoice.paid", {
+        "id": f"in_{number}_{day}", "object": "invoice", "status": "paid", "customer": f"cus_{number}", "currency": "cad",
+        "amount_paid": amount, "amount_due": amount, "total": amount, "created": at, "status_transitions": {"paid_at": at},
+        "billing_reason": "subscription_cycle", "customer_email": "ada@example.com", "lines": {"object": "list", "data": []},
+        "parent": {"type": "subscription_details", "subscription_details": {"subscription": f"sub_{number}"}}})
+
+
+def settled(admin):
+    return re.search(r'"waiting":0,"leased":0,"submitted":0', urllib.request.urlopen(f"{admin}/health").read().decode())
+
+
+# Entries that died.
+DIED = 12
+
+
+def die(directory):
+    """Has entries be given up as a gateway gives them up while the database is away for longer than it tries."""
+    with gateway(directory) as (webhooks, admin, _):
+        for number in range(500, 500 + DIED):
+            post(webhooks, event(number, "product.updated", {"id": f"prod_{number}", "object": "product"}))
+        until(lambda: settled(admin), "all entries are settled")
+    with contextlib.closing(sqlite3.connect(pathlib.Path(directory, "inbox.db"))) as inbox:
+        inbox.execute("""UPDATE entries SET state = 4, code = 'attempts_exhausted', attempts = 16,
+            reason = 'the ledger did not answer: the database was away' WHERE event_type = 'product.updated'""")
+        inbox.execute("UPDATE tally SET entries = (SELECT count(*) FROM entries e WHERE e.state = tally.state)")
+        inbox.commit()
+
+
 def seed(webhooks, admin):
     """A little of everything: applied, held, malformed, hostile, personal. Tells the number of entries."""
     for number in range(1, 61):
@@ -138,8 +191,15 @@ def seed(webhooks, admin):
             "id": ATTACK, "object": ATTACK, "status": ATTACK, "metadata": {ATTACK: ATTACK}}))
     for number in range(3):
         post(webhooks, f"no JSON {number} {ATTACK}".encode())
-    settled = re.compile(r'"waiting":0,"leased":0,"submitted":0')
-    until(lambda: settled.search(urllib.request.urlopen(f"{admin}/health").read().decode()), "all entries are settled")
+    for number in range(700, 708):
+        price, amount = ("gold", 2900) if number % 3 == 0 else ("silver", 999)
+        post(webhooks, subscription(number, price, amount, userId="user_of_ada" if number == 700 else f"user_{number}"))
+        for day in range(number - 700, 28, 5):
+            post(webhooks, paid(number, amount, day))
+    post(webhooks, subscription(720, "gold", 2900, userId="user_of_bea", gift="yes"))
+    post(webhooks, subscription(721, "unknown", 500, userId="user_721"))
+    post(webhooks, subscription(722, "silver", 999))
+    until(lambda: settled(admin), "all entries are settled")
 
 
 class Watched:
@@ -200,6 +260,13 @@ def screens(admin, page):
         "problems": "/console/problems",
         "order": "/console/orders?action=release&state=quarantined&type=checkout.*",
         "operation": "/console/operations/1",
+        "person": "/console/people/cus_700",
+        "withheld": "/console/people/sub_720",
+        "nobody": "/console/people/cus_nobody",
+        "revenue": "/console/revenue",
+        "quarter": "/console/revenue?days=90",
+        "subscriptions": "/console/subscriptions",
+        "idle": "/console/subscriptions?list=idle",
         "colony": "/console/colony",
         "guardian": "/console/guardian",
         "reconcile": "/console/reconcile",
@@ -280,7 +347,7 @@ def as_viewer(browser, admin, paths):
         text = watched.page.content()
         for personal in PERSONAL:
             check(personal not in text, f"viewer: {personal} stands in {screen}")
-    for path in ("/console/orders", "/console/entries/1/reveal", "/console/logout/all", "/console/operations/1/stop",
+    for path in ("/console/orders", "/console/entries/1/reveal", "/console/people/cus_700/reveal", "/console/logout/all", "/console/operations/1/stop",
                  "/console/colony/route", "/console/reconcile", "/console/guardian/try", "/console/settings/check"):
         status = watched.page.evaluate("(path) => fetch(path, {method: 'POST'}).then((answer) => answer.status)", path)
         check(status == 403, f"viewer: POST {path} is answered {status}")
@@ -352,6 +419,53 @@ def operates(browser, admin, state, shots, axe, held):
         context.close()
 
 
+def tasks(browser, admin, state):
+    """Three tasks as somebody solves them who has never seen it: from the overview, by what is to be seen and the search box."""
+    context = browser.new_context(storage_state=state, viewport=WIDTHS["wide"])
+    watched = Watched(context.new_page(), admin)
+    page = watched.page
+
+    def overview():
+        page.goto(f"{admin}/console")
+        page.get_by_role("heading", name="Overview").wait_for()
+
+    def look_up(wanted):
+        page.get_by_role("searchbox").fill(wanted)
+        page.keyboard.press("Enter")
+
+    # Why has this user no access?
+    overview()
+    look_up("user_of_bea")
+    page.get_by_text("No access: the one subscription gives none.").wait_for()
+    page.get_by_text("A rule holds the event that would give access.").wait_for()
+    check("user_of_bea" not in page.url, f"a user stands in the address {page.url}")
+    page.locator("tr", has_text="gifts are looked at by a person").locator("a[data-row]").first.click()
+    page.get_by_role("heading", name="What happened").wait_for()
+    page.get_by_text("gifts are looked at by a person").first.wait_for()
+    watched.judge("task: no access")
+    # Release what is held.
+    overview()
+    page.get_by_role("link", name="Problems").click()
+    group = page.locator("section.problem", has_text="gifts are looked at by a person")
+    group.get_by_role("link", name="Release all…").click()
+    page.get_by_role("button", name=re.compile("^Release")).click()
+    page.get_by_text("1 changed of 1").wait_for()
+    look_up("user_of_bea")
+    page.get_by_text("Person").first.wait_for()
+    until(lambda: page.reload() and "Access, by one subscription." in page.inner_text("main"), "the released event gives access")
+    watched.judge("task: release")
+    # Replay everything that died while the database was away.
+    overview()
+    page.locator("dl.tiles div", has_text="Waiting for you").get_by_role("link").click()
+    group = page.locator("section.problem", has_text="the database was away")
+    group.get_by_role("link", name="Replay all…").click()
+    page.get_by_text(f"{DIED} of {DIED} would be replayed").wait_for()
+    page.get_by_role("button", name=re.compile("^Replay")).click()
+    page.get_by_text(f"{DIED} changed of {DIED}").wait_for()
+    watched.judge("task: replay")
+    context.close()
+
+
 def by_link(browser, admin, environment):
     """The link that the command prints logs in. Scripts press its button by themselves; it is there for browsers without."""
     environment = {**environment, "GATEWAY_ADMIN_TOKEN": ANA}
@@ -375,7 +489,10 @@ def main():
         shots.mkdir(parents=True, exist_ok=True)
     axe = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as directory, gateway(directory) as (webhooks, admin, environment):
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        die(directory)
+        webhooks, admin, environment = stack.enter_context(gateway(directory))
         seed(webhooks, admin)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=os.environ["CONSOLE_CHROMIUM"], args=["--no-sandbox"])
@@ -405,6 +522,7 @@ def main():
             operates(browser, admin, state, shots, axe, paths["held"])
             as_viewer(browser, admin, paths)
             lives(browser, admin, webhooks, state, paths["held"])
+            tasks(browser, admin, state)
             browser.close()
     print(f"the console in a browser: {len(faults)} faults, {time.monotonic() - began:.0f} s")
     sys.exit(1 if faults else 0)

@@ -5,7 +5,7 @@ use axum::http::{Method, StatusCode, header};
 use crate::world::{ANA, BEN, HOST, PERSONAL, World};
 
 /// Every path that a page links to, for an inbox with one held entry.
-const PAGES: [&str; 18] = [
+const PAGES: [&str; 25] = [
     "/console",
     "/console?span=24h",
     "/console/entries",
@@ -15,6 +15,13 @@ const PAGES: [&str; 18] = [
     "/console/orders?action=release&entry=1",
     "/console/orders?action=drop&state=quarantined",
     "/console/operations/1",
+    "/console/people/cus_1",
+    "/console/people/sub_1",
+    "/console/revenue",
+    "/console/revenue?book=live.cad.own&days=90",
+    "/console/subscriptions",
+    "/console/subscriptions?list=idle",
+    "/console/subscriptions.csv",
     "/console/operations",
     "/console/colony",
     "/console/guardian?entry=1",
@@ -26,8 +33,9 @@ const PAGES: [&str; 18] = [
     "/console/nothing",
 ];
 
-const CHANGES: [(&str, &str); 12] = [
+const CHANGES: [(&str, &str); 13] = [
     ("/console/entries/1/reveal", "reason=ticket"),
+    ("/console/people/cus_1/reveal", "reason=ticket"),
     ("/console/orders", "action=release&selection=entry%3D1"),
     ("/console/operations/1/stop", ""),
     ("/console/colony/route", "wish=direct"),
@@ -66,6 +74,7 @@ async fn without_a_session_there_is_the_login_alone() {
 async fn a_viewer_sees_every_page_masked_and_changes_nothing() {
     let mut world = World::new();
     world.store_personal("evt_1", Some("misrouted")).await;
+    world.subscribe().await;
     let (ana, ben) = (world.login(ANA).await, world.login(BEN).await);
     let ana = &*ana;
     world
@@ -88,8 +97,10 @@ async fn a_viewer_sees_every_page_masked_and_changes_nothing() {
                 let answer = world.send(&ben, path, form).await;
                 assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
             }
-            let by_user = world.page(&ben, "/console/entries?user=user_of_ada").await;
-            assert_eq!(by_user.status, StatusCode::FORBIDDEN, "whose an event is, is hidden from him");
+            for by_user in ["entries?user=user_of_ada", "entries?ref=user_of_ada", "search?q=user_of_ada"] {
+                let answer = world.page(&ben, &format!("/console/{by_user}")).await;
+                assert_eq!(answer.status, StatusCode::FORBIDDEN, "whose an event is, is hidden from him: {by_user}");
+            }
             assert_eq!(world.inbox.counts().await.unwrap().quarantined, 1, "nothing has changed");
             assert_eq!(world.send(&ben, "/console/theme", "theme=dark").await.status, StatusCode::SEE_OTHER);
             assert_eq!(world.send(&ben, "/console/logout", "").await.status, StatusCode::SEE_OTHER);
@@ -224,13 +235,18 @@ async fn a_list_stays_as_it_is_and_counts_what_is_new() {
 async fn an_id_leads_to_what_it_names() {
     let world = World::new();
     world.store_personal("evt_1", None).await;
+    world.subscribe().await;
     let ana = world.login(ANA).await;
     for (wanted, location) in [
         ("1", "/console/entries/1"),
         ("%231", "/console/entries/1"),
         ("evt_1", "/console/entries/1"),
         ("evt_9", "/console/entries?event=evt_9"),
-        ("cus_1", "/console/entries?customer=cus_1"),
+        ("cus_1", "/console/people/cus_1"),
+        ("sub_1", "/console/people/sub_1"),
+        ("user_of_ada", "/console/people/cus_1"),
+        ("USER_OF_NOBODY", ""),
+        ("in_9", "/console/entries?ref=in_9"),
         ("", "/console/entries"),
     ] {
         let answer = world.page(&ana, &format!("/console/search?q={wanted}")).await;
@@ -238,4 +254,42 @@ async fn an_id_leads_to_what_it_names() {
     }
     assert_eq!(world.page(&ana, "/console/search?q=9").await.status, StatusCode::NOT_FOUND);
     assert_eq!(world.page(&ana, "/console/search?q=ada%40example.com").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_person_is_explained_and_named_only_once_revealed() {
+    let world = World::new();
+    world.store_personal("evt_1", Some("misrouted")).await;
+    world.subscribe().await;
+    let ana = world.login(ANA).await;
+    let page = world.page(&ana, "/console/people/cus_1").await.text;
+    assert!(page.contains("Access, by one subscription.") && page.contains("sub_1"), "{page}");
+    assert!(page.contains("/console/entries/1"), "what the inbox has of the customer: {page}");
+    assert!(page.contains("999") || page.contains("9.99"), "the money: {page}");
+    assert_eq!(
+        world.page(&ana, "/console/people/user_of_ada").await.status,
+        StatusCode::NOT_FOUND,
+        "no user in addresses"
+    );
+    assert_eq!(world.send(&ana, "/console/people/cus_1/reveal", "reason=").await.status, StatusCode::BAD_REQUEST);
+    let revealed = world.send(&ana, "/console/people/cus_1/reveal", "reason=ticket+17").await;
+    assert!(revealed.status == StatusCode::OK && revealed.text.contains("user_of_ada"), "{}", revealed.text);
+    assert_eq!(revealed.header(header::CACHE_CONTROL), "no-store");
+    let nobody = world.page(&ana, "/console/people/cus_9").await.text;
+    assert!(nobody.contains("No access: nothing leads to a subscription."), "{nobody}");
+}
+
+#[tokio::test]
+async fn money_is_shown_book_by_book_and_kept_as_a_file() {
+    let world = World::new();
+    world.subscribe().await;
+    let ana = world.login(ANA).await;
+    let page = world.page(&ana, "/console/revenue").await.text;
+    assert!(page.contains("Live CAD") && page.contains("silver") && page.contains("9.99"), "{page}");
+    let file = world.page(&ana, "/console/revenue.csv?what=recurring").await;
+    assert_eq!(file.header(header::CONTENT_TYPE), "text/csv; charset=utf-8");
+    assert!(file.text.contains("live,,silver,cad,1,999"), "{}", file.text);
+    let file = world.page(&ana, "/console/subscriptions.csv").await.text;
+    assert!(file.contains("sub_1,true,,cus_1,active,true,silver,cad,999"), "{file}");
+    assert_eq!(world.page(&ana, "/console/subscriptions?list=nothing").await.status, StatusCode::NOT_FOUND);
 }

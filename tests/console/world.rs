@@ -22,11 +22,13 @@ use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::ids::{EndpointName, EntryId};
 use colony_gateway::domain::route::{Route, RouteInForce};
 use colony_gateway::inbox::{Deed, Door, Inbox, InboxOptions, InboxThreads, NewEntry};
+use colony_gateway::ledger::Outcome;
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::lifecycle::{Readiness, Shutdown};
 use colony_gateway::reconcile::{self, ReconcileOrder};
 use colony_gateway::revenue::guardian::{Guardian, Rules};
 use colony_gateway::revenue::project;
+use colony_gateway::revenue::rows::RevenueKind;
 use colony_gateway::revenue::validator::Validator;
 use colony_gateway::stripe::envelope::Envelope;
 use colony_gateway::stripe::signature::{SigningSecret, check_header};
@@ -41,6 +43,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::plans::Planned;
 use tokio::sync::mpsc;
 
 pub(crate) const ANA: &str = "token-of-ana-0123456789";
@@ -202,6 +205,16 @@ impl World {
             "metadata": {"userId": user, email: name}, "address": {"line1": street}},
             "previous_attributes": {"email": email, "metadata": {"userId": user}}}});
         self.store(&event, code).await
+    }
+
+    /// Has the customer `cus_1` be a user with a subscription and a payment.
+    pub(crate) async fn subscribe(&self) {
+        let planned = Planned::new("evt_subscribed", "customer.subscription.created", 1)
+            .subscription("sub_1", "cus_1", "active", |_| {})
+            .subscription_user("sub_1", PERSONAL[2])
+            .money(RevenueKind::Invoice, "in_1", 999, |row| row.customer_id = Some("cus_1".to_owned()));
+        let outcomes = self.control.ledger.apply(&[planned.verdict()]).await.unwrap();
+        assert_eq!(outcomes, [Outcome::Applied]);
     }
 
     /// Asks for a path with these headers besides the host.

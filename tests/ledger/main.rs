@@ -7,6 +7,7 @@
 mod agreement;
 mod cases;
 mod contract;
+mod desk;
 mod direct;
 mod doubt_cases;
 mod erase;

@@ -78,6 +78,7 @@ macro_rules! files {
             file!(Kind::Tables { version: 2 }, "identity", "0002_identity"),
             file!(Kind::Tables { version: 3 }, "retention", "0003_retention"),
             file!(Kind::Tables { version: 4 }, "form", "0004_form"),
+            file!(Kind::Tables { version: 5 }, "recurring_history", "0005_recurring_history"),
             $(file!($what $name),)*
             file!(Kind::Privileges, "privileges", "privileges"),
         ]
@@ -202,6 +203,14 @@ pub const ALL: &[File] = files![
     function "subscription_facts",
     function "subscriptions_after",
     function "take_lease",
+    // Persons and money, for people.
+    function "person_customers",
+    function "person_subscriptions",
+    function "person",
+    function "business",
+    function "subscription_page",
+    function "note_recurring",
+    function "desk",
     // Shadow mode.
     function "note_before",
     function "give_back_rows",
@@ -222,6 +231,7 @@ pub const ALL: &[File] = files![
     entry "gateway_apply_batch",
     entry "gateway_attention",
     entry "gateway_check",
+    entry "gateway_desk",
     entry "gateway_erase",
     entry "gateway_expire_payloads",
     entry "gateway_findings",

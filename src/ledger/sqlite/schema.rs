@@ -50,6 +50,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
         other => return Err(unknown(other)),
     }
     transaction.execute_batch(super::audit::LEASES).map_err(fault)?;
+    transaction.execute_batch(super::desk::HISTORY).map_err(fault)?;
     super::witness::identify(&transaction)?;
     super::expiry::prepare(&transaction)?;
     transaction.commit().map_err(fault)

@@ -1,0 +1,45 @@
+-- What recurs, now and on each of the last days; the money of these days; what began and what ended; what gives no user access, and
+-- prices that are in no map. Modes, accounts and currencies are never added up.
+CREATE OR REPLACE FUNCTION gateway.business(days integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = '' SET jit = off
+AS $$
+    WITH today AS (SELECT (pg_catalog.now() AT TIME ZONE 'UTC')::date AS day),
+    moved AS (
+        SELECT s.livemode, s.account, s.currency, m.day, m.began, s.id
+        FROM gateway.stripe_subscriptions s CROSS JOIN LATERAL (VALUES
+            ((coalesce(s.started_at, s.created) AT TIME ZONE 'UTC')::date, true),
+            ((s.ended_at AT TIME ZONE 'UTC')::date, false)) AS m (day, began)
+        WHERE m.day > (SELECT t.day FROM today t) - days
+    ),
+    idle AS (
+        SELECT s.livemode, s.account, s.currency, s.mrr_minor,
+            CASE WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
+        FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants g ON g.id = s.id
+        WHERE s.entitles AND (g.withheld OR g.user_id IS NULL)
+    )
+    SELECT pg_catalog.jsonb_build_object(
+        'day', (SELECT t.day FROM today t),
+        'recurring', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') FROM gateway.recurring_revenue r),
+        'history', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                'day', h.day, 'livemode', h.livemode, 'account', nullif(h.account, ''), 'tier', nullif(h.tier, ''),
+                'currency', nullif(h.currency, ''), 'subscriptions', h.subscriptions, 'mrr_minor', h.mrr_minor)
+                ORDER BY h.day, h.tier), '[]')
+            FROM gateway.recurring_history h WHERE h.day > (SELECT t.day FROM today t) - days),
+        'daily', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(d) ORDER BY d.day), '[]')
+            FROM gateway.daily_revenue d WHERE d.day > (SELECT t.day FROM today t) - days),
+        'moved', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(m) ORDER BY m.day), '[]') FROM (
+            SELECT x.livemode, x.account, x.currency, x.day, pg_catalog.count(*) FILTER (WHERE x.began) AS began,
+                pg_catalog.count(*) FILTER (WHERE NOT x.began) AS ended
+            FROM moved x GROUP BY 1, 2, 3, 4) m),
+        'idle', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(i) ORDER BY i.reason), '[]') FROM (
+            SELECT x.livemode, x.account, x.currency, x.reason, pg_catalog.count(*) AS subscriptions,
+                pg_catalog.sum(x.mrr_minor)::bigint AS mrr_minor
+            FROM idle x GROUP BY 1, 2, 3, 4) i),
+        'unmapped', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(u) ORDER BY u.subscriptions DESC, u.price), '[]') FROM (
+            SELECT s.livemode, s.account, s.currency, s.price_id AS price, pg_catalog.count(*) AS subscriptions,
+                pg_catalog.sum(s.mrr_minor)::bigint AS mrr_minor
+            FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants g ON g.id = s.id
+            WHERE g.entitles AND g.tier IS NULL GROUP BY 1, 2, 3, 4
+            ORDER BY pg_catalog.count(*) DESC, 4 LIMIT 50) u),
+        'orphans', (SELECT pg_catalog.count(*) FROM gateway.subscription_grants g WHERE g.user_id IS NULL))
+$$;

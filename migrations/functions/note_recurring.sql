@@ -1,0 +1,18 @@
+-- Notes what recurs now as that of this day (UTC), in place of what was noted earlier on it. Two at once note the same.
+CREATE OR REPLACE FUNCTION gateway.note_recurring() RETURNS jsonb
+LANGUAGE plpgsql SET search_path = '' SET jit = off
+AS $$
+DECLARE
+    today date := (pg_catalog.now() AT TIME ZONE 'UTC')::date;
+    lines bigint;
+BEGIN
+    DELETE FROM gateway.recurring_history h WHERE h.day = today;
+    INSERT INTO gateway.recurring_history (day, livemode, account, tier, currency, subscriptions, mrr_minor)
+    SELECT today, r.livemode, coalesce(r.account, ''), coalesce(r.tier, ''), coalesce(r.currency, ''), r.subscriptions, r.mrr_minor
+    FROM gateway.recurring_revenue r
+    ON CONFLICT (day, livemode, account, tier, currency) DO UPDATE
+        SET subscriptions = excluded.subscriptions, mrr_minor = excluded.mrr_minor;
+    GET DIAGNOSTICS lines = ROW_COUNT;
+    RETURN pg_catalog.jsonb_build_object('day', today, 'lines', lines);
+END
+$$;

@@ -1,0 +1,79 @@
+-- What there is about a user, or about the person to whom a customer or a subscription leads: at most `most` rows of each kind, the newest.
+-- A customer of whom several users claim to be leads to none of them further.
+CREATE OR REPLACE FUNCTION gateway.person(kind text, given text, most integer) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = '' SET jit = off
+AS $$
+DECLARE
+    users text[] := '{}';
+    customers text[] := '{}';
+    subs text[] := '{}';
+    keys text[];
+    told text[];
+BEGIN
+    IF kind = 'user' THEN
+        users := ARRAY[given];
+    ELSIF kind = 'customer' THEN
+        customers := ARRAY[given];
+    ELSE
+        subs := ARRAY[given];
+        customers := ARRAY(SELECT s.customer_id FROM gateway.stripe_subscriptions s
+                           WHERE s.id = given AND s.customer_id IS NOT NULL);
+    END IF;
+    IF kind <> 'user' THEN
+        users := ARRAY(
+            SELECT DISTINCT c.user_id FROM gateway.claims c
+            WHERE c.subject = ANY (customers || subs || ARRAY(
+                SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = ANY (customers) LIMIT most))
+            ORDER BY 1 LIMIT most);
+    END IF;
+    IF pg_catalog.cardinality(users) = 1 THEN
+        customers := ARRAY(
+            SELECT pg_catalog.unnest(customers)
+            UNION SELECT c.subject FROM gateway.claims c WHERE c.user_id = users[1] AND c.rank IN (10, 30, 40, 50, 60) LIMIT most);
+        subs := ARRAY(
+            SELECT pg_catalog.unnest(subs)
+            UNION SELECT c.subject FROM gateway.claims c WHERE c.user_id = users[1] AND c.rank NOT IN (10, 30, 40, 50, 60)
+            LIMIT most);
+    END IF;
+    subs := ARRAY(
+        SELECT pg_catalog.unnest(subs)
+        UNION SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = ANY (customers) LIMIT most);
+    -- Who pays for the user's subscriptions.
+    customers := ARRAY(
+        SELECT pg_catalog.unnest(customers)
+        UNION SELECT s.customer_id FROM gateway.stripe_subscriptions s
+        WHERE s.id = ANY (subs) AND s.customer_id IS NOT NULL LIMIT most);
+    keys := ARRAY(
+        SELECT r.key FROM gateway.revenue_entries r WHERE r.customer_id = ANY (customers)
+        ORDER BY r.occurred_at DESC, r.key LIMIT most);
+    keys := ARRAY(
+        SELECT pg_catalog.unnest(keys)
+        UNION SELECT x.key FROM gateway.revenue_entries x
+        WHERE x.payment_id IN (SELECT r.payment_id FROM gateway.revenue_entries r WHERE r.key = ANY (keys)));
+    told := ARRAY(
+        SELECT e.id FROM gateway.events e WHERE e.object_id = ANY (subs || customers || keys)
+        ORDER BY e.created DESC, e.id LIMIT most);
+    RETURN pg_catalog.jsonb_build_object(
+        'users', users, 'customers', gateway.person_customers(customers),
+        'subscriptions', gateway.person_subscriptions(subs),
+        'access', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                'user_id', a.user_id, 'subscription_id', a.subscription_id, 'status', a.status, 'tier', a.tier,
+                'entitles', a.entitles, 'shown', a.shown, 'attempts', a.attempts, 'fault', a.fault,
+                'retry_at_ms', gateway.millis(a.retry_at))), '[]')
+            FROM gateway.user_access a WHERE a.user_id = ANY (users)),
+        'claims', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(c) ORDER BY c.rank DESC, c.subject, c.user_id), '[]') FROM (
+            SELECT c.subject, c.rank, c.user_id, c.evidence, c.version FROM gateway.claims c
+            WHERE c.subject = ANY (subs || customers) ORDER BY c.rank DESC, c.subject, c.user_id LIMIT most) c),
+        'money', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(m) ORDER BY m.occurred_at_ms DESC, m.key), '[]') FROM (
+            SELECT r.kind, r.key, r.amount_minor, r.currency, r.account, r.livemode, r.status, r.invoice_id, r.payment_id,
+                r.subscription_id, r.customer_id, gateway.millis(r.occurred_at) AS occurred_at_ms
+            FROM gateway.revenue_entries r WHERE r.key = ANY (keys) ORDER BY r.occurred_at DESC, r.key LIMIT most) m),
+        'events', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(e) ORDER BY e.created_ms DESC, e.id), '[]') FROM (
+            SELECT e.id, e.type, e.object_id, e.outcome, e.rule, e.reason, gateway.millis(e.created) AS created_ms
+            FROM gateway.events e WHERE e.id = ANY (told)) e),
+        'findings', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(f) ORDER BY f.code, f.event_id), '[]') FROM (
+            SELECT f.event_id, f.code, f.severity, f.subject, f.detail FROM gateway.findings f
+            WHERE f.event_id = ANY (told) LIMIT most) f),
+        'shadow', gateway.is_shadow(), 'has_tables', true);
+END
+$$;

@@ -1,0 +1,32 @@
+-- A page of subscriptions without their users, by falling id, from before `before` on. At most 2,000 are looked at, so that a page may
+-- be short and still have a next one.
+CREATE OR REPLACE FUNCTION gateway.subscription_page(chosen text, before text, most integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = '' SET jit = off
+AS $$
+    WITH looked AS MATERIALIZED (
+        SELECT s.id FROM gateway.stripe_subscriptions s WHERE before IS NULL OR s.id < (before COLLATE "C")
+        ORDER BY s.id DESC LIMIT 2000
+    ), meant AS MATERIALIZED (
+        SELECT s.id, s.livemode, s.account, s.customer_id, s.status, s.currency, s.mrr_minor, s.will_cancel, s.price_id, g.entitles,
+            g.tier, g.user_id IS NOT NULL AS has_user, gateway.millis(s.current_period_end) AS current_period_end_ms,
+            gateway.millis(s.grace_ends_at) AS grace_ends_at_ms, gateway.millis(s.ended_at) AS ended_at_ms,
+            CASE WHEN NOT s.entitles THEN NULL WHEN g.withheld THEN 'withheld' WHEN g.user_id IS NOT NULL THEN NULL
+                WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
+        FROM looked l JOIN gateway.stripe_subscriptions s ON s.id = l.id
+        JOIN gateway.subscription_grants g ON g.id = l.id
+        WHERE CASE chosen
+            WHEN 'active' THEN g.entitles
+            WHEN 'ending' THEN g.entitles AND s.will_cancel
+            WHEN 'late' THEN s.late_since IS NOT NULL AND s.ended_at IS NULL
+            WHEN 'idle' THEN s.entitles AND (g.withheld OR g.user_id IS NULL)
+            WHEN 'unmapped' THEN g.entitles AND g.tier IS NULL
+            WHEN 'ended' THEN s.ended_at IS NOT NULL
+            ELSE true END
+        ORDER BY s.id DESC LIMIT most
+    )
+    SELECT pg_catalog.jsonb_build_object(
+        'subscriptions', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(m) ORDER BY m.id DESC), '[]') FROM meant m),
+        'next', CASE
+            WHEN (SELECT pg_catalog.count(*) FROM meant) = most THEN (SELECT pg_catalog.min(m.id) FROM meant m)
+            WHEN (SELECT pg_catalog.count(*) FROM looked) = 2000 THEN (SELECT pg_catalog.min(l.id) FROM looked l) END)
+$$;

@@ -1,0 +1,204 @@
+//! Why a person has what there is, and why not more: the answer of a support desk, made of what the ledger holds.
+//!
+//! Guarantees: names no user; each reason says what it means and what can be done about it.
+
+use serde::Serialize;
+
+use super::desk::{PersonReport, PersonSubscription};
+use super::lines::Reason;
+use crate::domain::clock::Timestamp;
+
+/// What a person has, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Some subscription gives access now.
+    pub has_access: bool,
+    /// One sentence for the whole.
+    pub words: String,
+    pub lines: Vec<Line>,
+}
+
+/// What one subscription, or the lack of one, has to do with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// `sub_…`; empty where it is about the person.
+    pub subject: String,
+    /// It gives access.
+    pub gives: bool,
+    pub why: String,
+    /// What can be done; empty where nothing need be.
+    pub advice: &'static str,
+}
+
+/// Explains what there is at `now`.
+pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
+    let mut lines: Vec<Line> = report.subscriptions.iter().map(|one| of_subscription(one, now)).collect();
+    if report.subscriptions.is_empty() {
+        let advice = "if the person has paid, look for the payment's events: `colony-gateway inbox list --ref ID`, and at Stripe \
+                      whether the payment belongs to a subscription; `reconcile subscriptions` brings what never arrived";
+        let why = "The ledger knows no subscription that leads here.".to_owned();
+        lines.push(Line { subject: String::new(), gives: false, why, advice });
+    }
+    if report.users.len() > 1 {
+        let why = format!("Claims name {} users.", report.users.len());
+        lines.push(Line { subject: String::new(), gives: false, why, advice: remedy(Reason::Contested) });
+    }
+    for access in report.access.iter().filter(|access| !access.shown && access.fault.is_some()) {
+        let fault = access.fault.as_deref().unwrap_or_default();
+        let why = format!("The public tables do not show it: {fault}.");
+        let advice = "mend what the reason names; it is tried again by itself, and `colony-gateway findings` tells of it until then";
+        lines.push(Line { subject: access.subscription_id.clone().unwrap_or_default(), gives: false, why, advice });
+    }
+    if report.shadow {
+        let why = "Shadow mode is on: the public tables are not written.".to_owned();
+        lines.push(Line { subject: String::new(), gives: false, why, advice: "" });
+    }
+    let giving = report.subscriptions.iter().filter(|one| one.gives && one.user_id.is_some()).count();
+    let words = match (giving, report.subscriptions.len()) {
+        (0, 0) => "No access: nothing leads to a subscription.".to_owned(),
+        (0, 1) => "No access: the one subscription gives none.".to_owned(),
+        (0, all) => format!("No access: none of {all} subscriptions gives any."),
+        (1, 1) => "Access, by one subscription.".to_owned(),
+        (giving, all) => format!("Access, by {giving} of {all} subscriptions."),
+    };
+    Explanation { has_access: giving > 0, words, lines }
+}
+
+fn of_subscription(one: &PersonSubscription, now: Timestamp) -> Line {
+    let (gives, why, advice) = judge(one, now);
+    Line { subject: one.id.clone(), gives, why, advice }
+}
+
+fn judge(one: &PersonSubscription, now: Timestamp) -> (bool, String, &'static str) {
+    if one.withheld {
+        return (false, "A rule holds the event that would give access.".to_owned(), remedy(Reason::Withheld));
+    }
+    if one.entitles && one.user_id.is_none() {
+        let (reason, why) = if one.claimed {
+            (Reason::Contested, "Claims about its customer name several users, so that it belongs to none of them.")
+        } else {
+            (Reason::Unnamed, "Nothing names its user.")
+        };
+        return (false, why.to_owned(), remedy(reason));
+    }
+    if one.gives {
+        let tier = one.given_tier.as_deref().map_or_else(
+            || "a price that is in no map, so without a tier".to_owned(),
+            |tier| format!("the tier {tier}"),
+        );
+        let end = match (one.will_cancel, one.cancel_at_ms.or(one.current_period_end_ms)) {
+            (true, Some(at)) => format!(" It ends at {}.", day(at)),
+            _ => String::new(),
+        };
+        let late = one.grace_ends_at_ms.map(|at| format!(" The payer is late: access ends at {}.", day(at)));
+        let advice = if one.given_tier.is_none() { "name the price in the map of prices to tiers" } else { "" };
+        return (true, format!("It is {}, and gives {tier}.{end}{}", one.status, late.unwrap_or_default()), advice);
+    }
+    (false, without_access(one, now), advice_for(&one.status))
+}
+
+/// What can be done, without what is wrong, which the sentence before says.
+fn remedy(reason: Reason) -> &'static str {
+    let advice = reason.advice();
+    advice.split_once(": ").map_or(advice, |(_, remedy)| remedy)
+}
+
+/// Why a subscription gives nothing that a user may own.
+fn without_access(one: &PersonSubscription, now: Timestamp) -> String {
+    if let Some(ended) = one.ended_at_ms {
+        return format!("It ended at {}.", day(ended));
+    }
+    if let Some(grace) = one.grace_ends_at_ms.filter(|grace| *grace <= now.millis()) {
+        return format!("It is {}: the payer is late, and the time to pay was over at {}.", one.status, day(grace));
+    }
+    if let Some(from) = one.access_from_ms.filter(|from| *from > now.millis()) {
+        return format!("It is paused until {}.", day(from));
+    }
+    if let Some(pause) = &one.pause_behavior {
+        return format!("Its payments are paused ({pause}).");
+    }
+    match one.status.as_str() {
+        "incomplete" => "It is incomplete: the first payment has not succeeded.".to_owned(),
+        "incomplete_expired" => "The first payment never succeeded, and Stripe gave it up.".to_owned(),
+        "past_due" | "unpaid" => format!("It is {}: an invoice was not paid.", one.status),
+        "paused" => "It is paused: the trial ended without a way to pay.".to_owned(),
+        "canceled" => "It was cancelled.".to_owned(),
+        status => format!("Its status is {status}, which gives no access."),
+    }
+}
+
+fn advice_for(status: &str) -> &'static str {
+    match status {
+        "incomplete" | "past_due" | "unpaid" => {
+            "the payer has to pay the open invoice; Stripe's event then gives access by itself"
+        }
+        _ => "",
+    }
+}
+
+/// A moment to the minute, in UTC.
+fn day(millis: i64) -> String {
+    let text = Timestamp::from_millis(millis).to_string().replace('T', " ");
+    format!("{} UTC", text.get(..16).unwrap_or(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscription(status: &str) -> PersonSubscription {
+        let line = serde_json::json!({
+            "id": "sub_1", "account": null, "livemode": true, "customer_id": "cus_1", "status": status, "entitles": status == "active",
+            "tier": "gold", "version": "1.0", "source": "payload", "currency": "cad", "mrr_minor": 999, "price_id": null,
+            "will_cancel": false, "partial": false, "pause_behavior": null, "started_at_ms": null,
+            "current_period_end_ms": null, "cancel_at_ms": null, "canceled_at_ms": null, "ended_at_ms": null,
+            "trial_end_ms": null, "late_since_ms": null, "grace_ends_at_ms": null, "access_from_ms": null,
+            "user_id": "zoe-1", "claimed": true, "doubted": false, "withheld": false, "gives": status == "active",
+            "given_tier": "gold", "vouched": null});
+        serde_json::from_value(line).unwrap()
+    }
+
+    fn explained(one: PersonSubscription) -> Explanation {
+        let report =
+            PersonReport { users: vec!["zoe-1".to_owned()], subscriptions: vec![one], ..PersonReport::default() };
+        explain(&report, Timestamp::from_seconds(1_800_000_000))
+    }
+
+    #[test]
+    fn each_way_to_have_nothing_is_told_with_what_can_be_done_and_without_a_name() {
+        let active = subscription("active");
+        assert!(explained(active.clone()).has_access);
+        let cases = [
+            (PersonSubscription { withheld: true, gives: false, ..active.clone() }, "A rule holds", "inbox release"),
+            (PersonSubscription { user_id: None, claimed: false, ..active.clone() }, "Nothing names", "bind"),
+            (PersonSubscription { user_id: None, ..active.clone() }, "several users", "bind"),
+            (
+                PersonSubscription { ended_at_ms: Some(1_700_000_000_000), ..subscription("canceled") },
+                "ended at 2023-11-14",
+                "",
+            ),
+            (subscription("incomplete"), "first payment", "has to pay"),
+            (subscription("past_due"), "not paid", "has to pay"),
+            (
+                PersonSubscription { grace_ends_at_ms: Some(1_700_000_000_000), ..subscription("past_due") },
+                "time to pay was over",
+                "has to pay",
+            ),
+            (
+                PersonSubscription { access_from_ms: Some(1_900_000_000_000), ..subscription("paused") },
+                "paused until",
+                "",
+            ),
+            (subscription("something_new"), "something_new", ""),
+        ];
+        for (one, why, advice) in cases {
+            let told = explained(one);
+            let line = told.lines.first().unwrap();
+            assert!(!told.has_access && !line.gives, "{line:?}");
+            assert!(line.why.contains(why) && line.advice.contains(advice), "{line:?}");
+            assert!(!format!("{told:?}").contains("zoe-1"), "{told:?}");
+        }
+        let nothing = explain(&PersonReport::default(), Timestamp::from_seconds(1));
+        assert!(!nothing.has_access && nothing.lines[0].why.contains("no subscription"), "{nothing:?}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Lines that several reports share: what recurs, the money of a day, and why a subscription gives nobody anything.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a subscription that entitles gives nobody anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Nothing names a user.
+    Unnamed,
+    /// Claims about its customer name several users.
+    Contested,
+    /// The user's id does not fit the columns of the public tables.
+    Unfit,
+    /// A rule holds the event that would give it, and nobody has decided about that event yet.
+    Withheld,
+    /// The person's data was erased on request, and Stripe still collects.
+    Erased,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Unnamed, Self::Contested, Self::Unfit, Self::Withheld, Self::Erased];
+
+    /// The name in reports, metrics and alerts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unnamed => "unnamed",
+            Self::Contested => "contested",
+            Self::Unfit => "unfit",
+            Self::Withheld => "withheld",
+            Self::Erased => "erased",
+        }
+    }
+
+    /// What an operator can do about it.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Unnamed => {
+                "nothing names the user: `colony-gateway bind SUBSCRIPTION --user USER`, and let the checkout write \
+                 `userId` into the metadata of the subscription"
+            }
+            Self::Contested => {
+                "claims about the customer name several users: `colony-gateway bind SUBSCRIPTION --user USER` for this \
+                 one, `bind CUSTOMER --user USER` for all that no claim of their own gives to somebody"
+            }
+            Self::Unfit => {
+                "the user's id does not fit the type of the public tables: change the type of their column, or \
+                 `colony-gateway bind SUBSCRIPTION --user USER` with an id that fits"
+            }
+            Self::Withheld => {
+                "a rule holds an event of it: `colony-gateway inbox release EVENT` if it is genuine, `inbox drop EVENT` if \
+                 it is not, `inbox replay EVENT` after a change of the rules; `reconcile subscriptions` asks Stripe again"
+            }
+            Self::Erased => {
+                "the person's data was erased, and Stripe still collects: cancel the subscription at Stripe; if the \
+                 person has come back, `colony-gateway erase --forget` and then `bind SUBSCRIPTION --user USER`"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What recurs, for one mode, account, tier and currency. What recurs on a connected account is somebody else's money.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecurringLine {
+    /// False for test mode.
+    pub livemode: bool,
+    /// Connected account; `None` for one's own.
+    pub account: Option<String>,
+    /// Tier; `None` is a price that is in no map.
+    pub tier: Option<String>,
+    /// ISO 4217 code in lower case.
+    pub currency: Option<String>,
+    /// Subscriptions that entitle their user now.
+    pub subscriptions: u64,
+    /// What they bring in a month, in minor units.
+    pub mrr_minor: i64,
+}
+
+/// Money of one account, mode, day and currency, in minor units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayLine {
+    /// Connected account whose money it is; `None` for one's own. Never add up both.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// False for test mode.
+    pub livemode: bool,
+    /// Day in UTC, as `YYYY-MM-DD`.
+    pub day: String,
+    /// ISO 4217 code in lower case.
+    pub currency: String,
+    /// What came in: invoices and payments.
+    pub gross_minor: i64,
+    /// What went out: refunds and disputes; zero or negative.
+    pub returned_minor: i64,
+    /// The sum of both.
+    pub net_minor: i64,
+    /// Of what came in, what came around Stripe: invoices paid out of band.
+    #[serde(default)]
+    pub outside_minor: i64,
+}

@@ -1,0 +1,43 @@
+-- The mirror of `gateway.business`.
+WITH bounds AS (
+    SELECT date(:now / 1000, 'unixepoch') AS today, date(:now / 1000, 'unixepoch', '-' || :days || ' days') AS first
+), moved AS (
+    SELECT livemode, account, currency, date(coalesce(started_at, created) / 1000, 'unixepoch') AS day, 1 AS began
+    FROM stripe_subscriptions WHERE coalesce(started_at, created) IS NOT NULL
+    UNION ALL
+    SELECT livemode, account, currency, date(ended_at / 1000, 'unixepoch'), 0
+    FROM stripe_subscriptions WHERE ended_at IS NOT NULL
+), idle AS (
+    SELECT s.livemode, s.account, s.currency, s.mrr_minor,
+        CASE WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
+    FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
+    WHERE s.entitles AND (g.withheld OR g.user_id IS NULL)
+)
+SELECT json_object(
+    'day', (SELECT today FROM bounds),
+    'recurring', (SELECT json_group_array(json_object('livemode', json(iif(livemode, 'true', 'false')), 'account', account,
+            'tier', tier, 'currency', currency, 'subscriptions', subscriptions, 'mrr_minor', mrr_minor))
+        FROM recurring_revenue),
+    'history', (SELECT json_group_array(json_object('day', day, 'livemode', json(iif(livemode, 'true', 'false')),
+            'account', nullif(account, ''), 'tier', nullif(tier, ''), 'currency', nullif(currency, ''),
+            'subscriptions', subscriptions, 'mrr_minor', mrr_minor))
+        FROM (SELECT * FROM recurring_history WHERE day > (SELECT first FROM bounds) ORDER BY day, tier)),
+    'daily', (SELECT json_group_array(json_object('account', account, 'livemode', json(iif(livemode, 'true', 'false')), 'day', day,
+            'currency', currency, 'gross_minor', gross_minor, 'returned_minor', returned_minor, 'net_minor', net_minor,
+            'outside_minor', outside_minor))
+        FROM (SELECT * FROM daily_revenue WHERE day > (SELECT first FROM bounds) ORDER BY day)),
+    'moved', (SELECT json_group_array(json_object('day', day, 'livemode', json(iif(livemode, 'true', 'false')), 'account', account,
+            'currency', currency, 'began', began, 'ended', ended))
+        FROM (SELECT livemode, account, currency, day, sum(began) AS began, sum(1 - began) AS ended FROM moved
+              WHERE day > (SELECT first FROM bounds) GROUP BY 1, 2, 3, 4 ORDER BY day)),
+    'idle', (SELECT json_group_array(json_object('livemode', json(iif(livemode, 'true', 'false')), 'account', account,
+            'currency', currency, 'reason', reason, 'subscriptions', subscriptions, 'mrr_minor', mrr_minor))
+        FROM (SELECT livemode, account, currency, reason, count(*) AS subscriptions, sum(mrr_minor) AS mrr_minor FROM idle
+              GROUP BY 1, 2, 3, 4 ORDER BY reason)),
+    'unmapped', (SELECT json_group_array(json_object('livemode', json(iif(livemode, 'true', 'false')), 'account', account,
+            'currency', currency, 'price', price, 'subscriptions', subscriptions, 'mrr_minor', mrr_minor))
+        FROM (SELECT s.livemode, s.account, s.currency, s.price_id AS price, count(*) AS subscriptions,
+                sum(s.mrr_minor) AS mrr_minor
+              FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id WHERE g.entitles AND g.tier IS NULL
+              GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 4 LIMIT 50)),
+    'orphans', (SELECT count(*) FROM subscription_grants WHERE user_id IS NULL))

@@ -1,0 +1,89 @@
+//! What people ask about persons and money, from the SQLite file; and what is noted of each day.
+//!
+//! A mirror of `gateway.person`, `gateway.business`, `gateway.subscription_page` and `gateway.note_recurring`. Each answer is made by
+//! SQLite as one document, read in one snapshot.
+
+use rusqlite::{Connection, TransactionBehavior, named_params};
+use serde::de::DeserializeOwned;
+
+use super::NAME;
+use super::fault::fault;
+use crate::domain::clock::Timestamp;
+use crate::ledger::desk::{
+    BUSINESS_DAYS_MAX, Business, Noted, PERSON_ROWS_MAX, PersonReport, SUBSCRIPTIONS_MAX, SubscriptionPage,
+    SubscriptionsWanted, Whom,
+};
+use crate::ledger::{LedgerError, LedgerErrorKind};
+
+/// What recurred on each day, and the way to one customer's money. Made when they are missing, also in files of before.
+pub(super) const HISTORY: &str = "
+CREATE TABLE IF NOT EXISTS recurring_history (
+    day TEXT NOT NULL,
+    livemode INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    tier TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    subscriptions INTEGER NOT NULL,
+    mrr_minor INTEGER NOT NULL,
+    PRIMARY KEY (day, livemode, account, tier, currency)
+) STRICT;
+CREATE INDEX IF NOT EXISTS revenue_entries_by_customer ON revenue_entries (customer_id) WHERE customer_id IS NOT NULL;
+";
+
+const PERSON: &str = include_str!("person.sql");
+const BUSINESS: &str = include_str!("business.sql");
+const PAGE: &str = include_str!("subscription_page.sql");
+
+/// What there is about a person.
+pub(super) fn person(connection: &mut Connection, whom: &Whom) -> Result<PersonReport, LedgerError> {
+    let snapshot = connection.transaction().map_err(fault)?;
+    let parameters = named_params! {":kind": whom.kind(), ":given": whom.id(), ":most": PERSON_ROWS_MAX};
+    let text: rusqlite::Result<String> =
+        snapshot.prepare_cached(PERSON).and_then(|mut asked| asked.query_row(parameters, |row| row.get(0)));
+    read(&text.map_err(fault)?)
+}
+
+/// What recurs, and the last days.
+pub(super) fn business(connection: &mut Connection, days: u32, now: Timestamp) -> Result<Business, LedgerError> {
+    let snapshot = connection.transaction().map_err(fault)?;
+    let parameters = named_params! {":days": days.min(BUSINESS_DAYS_MAX), ":now": now.millis()};
+    let text: rusqlite::Result<String> =
+        snapshot.prepare_cached(BUSINESS).and_then(|mut asked| asked.query_row(parameters, |row| row.get(0)));
+    read(&text.map_err(fault)?)
+}
+
+/// A page of subscriptions.
+pub(super) fn page(connection: &mut Connection, wanted: &SubscriptionsWanted) -> Result<SubscriptionPage, LedgerError> {
+    let snapshot = connection.transaction().map_err(fault)?;
+    let most = wanted.most.clamp(1, SUBSCRIPTIONS_MAX);
+    let parameters = named_params! {":chosen": wanted.chosen.as_str(), ":before": wanted.before, ":most": most};
+    let text: rusqlite::Result<String> =
+        snapshot.prepare_cached(PAGE).and_then(|mut asked| asked.query_row(parameters, |row| row.get(0)));
+    read(&text.map_err(fault)?)
+}
+
+/// Notes what recurs now as that of this day.
+pub(super) fn note(connection: &mut Connection, now: Timestamp) -> Result<Noted, LedgerError> {
+    let write = |connection: &mut Connection| -> rusqlite::Result<Noted> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let day: String =
+            transaction.query_row("SELECT date(?1 / 1000, 'unixepoch')", [now.millis()], |row| row.get(0))?;
+        transaction.prepare_cached("DELETE FROM recurring_history WHERE day = ?1")?.execute([&day])?;
+        let lines = transaction
+            .prepare_cached(
+                "INSERT INTO recurring_history (day, livemode, account, tier, currency, subscriptions, mrr_minor)
+                 SELECT ?1, livemode, coalesce(account, ''), coalesce(tier, ''), coalesce(currency, ''), subscriptions, mrr_minor
+                 FROM recurring_revenue",
+            )?
+            .execute([&day])?;
+        transaction.commit()?;
+        Ok(Noted { day, lines: lines as u64 })
+    };
+    write(connection).map_err(fault)
+}
+
+fn read<T: DeserializeOwned>(document: &str) -> Result<T, LedgerError> {
+    serde_json::from_str(document).map_err(|error| {
+        LedgerError::new(NAME, LedgerErrorKind::Schema, "the file's own answer cannot be read").caused_by(error)
+    })
+}

@@ -1,0 +1,77 @@
+-- The mirror of `gateway.person`.
+WITH given_customers AS (
+    SELECT :given AS id WHERE :kind = 'customer'
+    UNION SELECT customer_id FROM stripe_subscriptions WHERE :kind = 'subscription' AND id = :given AND customer_id IS NOT NULL
+), users AS MATERIALIZED (
+    SELECT :given AS id WHERE :kind = 'user'
+    UNION SELECT c.user_id FROM claims c WHERE :kind <> 'user' AND c.subject IN (
+        SELECT :given UNION SELECT id FROM given_customers
+        UNION SELECT s.id FROM stripe_subscriptions s WHERE s.customer_id IN (SELECT id FROM given_customers))
+    ORDER BY 1 LIMIT :most
+), only_user AS MATERIALIZED (
+    SELECT min(id) AS id FROM users HAVING count(*) = 1
+), own_customers AS (
+    SELECT id FROM given_customers
+    UNION SELECT c.subject FROM claims c JOIN only_user u ON c.user_id = u.id WHERE c.rank IN (10, 30, 40, 50, 60)
+), subs AS MATERIALIZED (
+    SELECT :given AS id WHERE :kind = 'subscription'
+    UNION SELECT c.subject FROM claims c JOIN only_user u ON c.user_id = u.id WHERE c.rank NOT IN (10, 30, 40, 50, 60)
+    UNION SELECT s.id FROM stripe_subscriptions s WHERE s.customer_id IN (SELECT id FROM own_customers)
+    LIMIT :most
+), customers AS MATERIALIZED (
+    SELECT id FROM own_customers
+    UNION SELECT customer_id FROM stripe_subscriptions WHERE id IN (SELECT id FROM subs) AND customer_id IS NOT NULL
+    LIMIT :most
+), own_money AS MATERIALIZED (
+    SELECT key, payment_id FROM revenue_entries WHERE customer_id IN (SELECT id FROM customers)
+    ORDER BY occurred_at DESC, key LIMIT :most
+), keys AS MATERIALIZED (
+    SELECT key FROM own_money
+    UNION SELECT r.key FROM revenue_entries r WHERE r.payment_id IN (SELECT payment_id FROM own_money)
+), told AS MATERIALIZED (
+    SELECT id, type, object_id, outcome, rule, reason, created FROM events WHERE object_id IN (
+        SELECT id FROM subs UNION SELECT id FROM customers UNION SELECT key FROM keys)
+    ORDER BY created DESC, id LIMIT :most
+)
+SELECT json_object(
+    'users', (SELECT json_group_array(id) FROM users),
+    'customers', (SELECT json_group_array(json_object('id', i.id, 'known', json(iif(c.id IS NOT NULL, 'true', 'false')),
+            'account', c.account, 'livemode', CASE WHEN c.id IS NOT NULL THEN json(iif(c.livemode, 'true', 'false')) END,
+            'deleted', json(iif(c.deleted, 'true', 'false')),
+            'delinquent', CASE WHEN c.delinquent IS NOT NULL THEN json(iif(c.delinquent, 'true', 'false')) END,
+            'balance_minor', c.balance_minor, 'currency', c.currency))
+        FROM (SELECT id FROM customers ORDER BY id) i LEFT JOIN stripe_customers c ON c.id = i.id),
+    'subscriptions', (SELECT json_group_array(json(line)) FROM (
+        SELECT json_object('id', s.id, 'account', s.account, 'livemode', json(iif(s.livemode, 'true', 'false')),
+            'customer_id', s.customer_id, 'status', s.status, 'entitles', json(iif(s.entitles, 'true', 'false')), 'tier', s.tier,
+            'version', s.version, 'source', s.source, 'currency', s.currency, 'mrr_minor', s.mrr_minor, 'price_id', s.price_id,
+            'will_cancel', json(iif(s.will_cancel, 'true', 'false')), 'partial', json(iif(s.partial, 'true', 'false')),
+            'pause_behavior', s.pause_behavior, 'started_at_ms', coalesce(s.started_at, s.created),
+            'current_period_end_ms', s.current_period_end, 'cancel_at_ms', s.cancel_at, 'canceled_at_ms', s.canceled_at,
+            'ended_at_ms', s.ended_at, 'trial_end_ms', s.trial_end, 'late_since_ms', s.late_since,
+            'grace_ends_at_ms', s.grace_ends_at, 'access_from_ms', s.access_from, 'user_id', g.user_id,
+            'claimed', json(iif(g.claimed, 'true', 'false')), 'doubted', json(iif(g.doubted, 'true', 'false')),
+            'withheld', json(iif(g.withheld, 'true', 'false')), 'gives', json(iif(g.entitles, 'true', 'false')),
+            'given_tier', g.tier,
+            'vouched', CASE WHEN v.id IS NOT NULL THEN json_object('status', v.status,
+                'entitles', json(iif(v.entitles, 'true', 'false')), 'tier', v.tier, 'version', v.version) END) AS line
+        FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
+        LEFT JOIN vouched_subscriptions v ON v.id = s.id AND g.doubted
+        WHERE s.id IN (SELECT id FROM subs) ORDER BY g.preference DESC, s.id)),
+    'access', json('[]'),
+    'claims', (SELECT json_group_array(json_object('subject', subject, 'rank', rank, 'user_id', user_id, 'evidence', evidence,
+            'version', version))
+        FROM (SELECT * FROM claims WHERE subject IN (SELECT id FROM subs UNION SELECT id FROM customers)
+              ORDER BY rank DESC, subject, user_id LIMIT :most)),
+    'money', (SELECT json_group_array(json_object('kind', kind, 'key', key, 'amount_minor', amount_minor, 'currency', currency,
+            'account', account, 'livemode', json(iif(livemode, 'true', 'false')), 'status', status, 'invoice_id', invoice_id,
+            'payment_id', payment_id, 'subscription_id', subscription_id, 'customer_id', customer_id,
+            'occurred_at_ms', occurred_at))
+        FROM (SELECT * FROM revenue_entries WHERE key IN (SELECT key FROM keys) ORDER BY occurred_at DESC, key LIMIT :most)),
+    'events', (SELECT json_group_array(json_object('id', id, 'type', type, 'object_id', object_id, 'outcome', outcome, 'rule', rule,
+            'reason', reason, 'created_ms', created))
+        FROM (SELECT * FROM told ORDER BY created DESC, id)),
+    'findings', (SELECT json_group_array(json_object('event_id', event_id, 'code', code, 'severity', severity, 'subject', subject,
+            'detail', detail))
+        FROM (SELECT * FROM findings WHERE event_id IN (SELECT id FROM told) ORDER BY code, event_id LIMIT :most)),
+    'shadow', json('false'), 'has_tables', json('false'))
