@@ -1,6 +1,6 @@
 -- The comparison as one document: everything counted, by kind and by cause, and the first `most` differences.
 CREATE OR REPLACE FUNCTION gateway.shadow_report(most integer) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = ''
+LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$
     WITH found AS MATERIALIZED (SELECT * FROM gateway.shadow_differences())
     SELECT pg_catalog.jsonb_build_object(
