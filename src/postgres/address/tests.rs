@@ -1,3 +1,5 @@
+//! Which URLs are read as what: all forms that were taken before, and what is refused.
+
 use super::*;
 
 /// Surroundings with some variables and no servers of this machine.
