@@ -107,7 +107,11 @@ async fn a_move_that_is_killed_again_and_again_carries_everything_once_and_so_do
     assert!(log.contains("inbox move --to"), "it says what to do: {log}");
     // Once, so that the tables are there to be counted.
     let pool = database.sessions();
-    let before = in_file(directory.path());
+    // The gateway was killed: an entry that it had leased waits again where it is carried to.
+    let before = in_file(directory.path())
+        .into_iter()
+        .map(|line| line.replacen(" stripe 1 ", " stripe 0 ", 1))
+        .collect::<BTreeSet<_>>();
     assert_eq!(i64::try_from(before.len()).unwrap(), ENTRIES);
     let in_tables = async || pool.value::<i64>("SELECT count(*) FROM gateway_inbox.entries").await.unwrap_or(0);
     let kills = kill_until_done(&shared, &["inbox", "move", "--to"], in_tables).await;

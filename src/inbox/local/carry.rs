@@ -204,10 +204,9 @@ impl Request for Leave {
     fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<()> {
         match self {
             Self::Begin(place) => {
-                file.connection.execute_batch(
-                    "CREATE TABLE moved (place TEXT NOT NULL, is_done INTEGER NOT NULL, at INTEGER NOT NULL)",
-                )?;
-                let insert = "INSERT INTO moved (place, is_done, at) VALUES (?1, 0, ?2)";
+                let table = "CREATE TABLE IF NOT EXISTS moved (place TEXT NOT NULL, is_done INTEGER NOT NULL, at INTEGER NOT NULL)";
+                file.connection.execute_batch(table)?;
+                let insert = "INSERT INTO moved SELECT ?1, 0, ?2 WHERE NOT EXISTS (SELECT 1 FROM moved)";
                 file.connection.execute(insert, params![place, now.millis()]).map(|_| ())
             }
             Self::End => file.connection.execute("UPDATE moved SET is_done = 1, at = ?1", [now.millis()]).map(|_| ()),
