@@ -210,7 +210,8 @@ impl Request for Leave {
                 file.connection.execute(insert, params![place, now.millis()]).map(|_| ())
             }
             Self::End => file.connection.execute("UPDATE moved SET is_done = 1, at = ?1", [now.millis()]).map(|_| ()),
-            Self::GiveUp => file.connection.execute_batch("DROP TABLE moved"),
+            // A caller that went away may have had this done already.
+            Self::GiveUp => file.connection.execute_batch("DROP TABLE IF EXISTS moved"),
             Self::Empty => {
                 for state in StateName::ALL {
                     let question = "SELECT count(*) FROM entries WHERE state = ?1";
@@ -222,7 +223,7 @@ impl Request for Leave {
                      DELETE FROM entries; DELETE FROM bodies; DELETE FROM orders; DELETE FROM event_ids;
                      DELETE FROM event_ids_new;
                      DELETE FROM steps; DELETE FROM deeds;
-                     DELETE FROM counters WHERE name LIKE 'mark.%' AND name <> 'mark.identity'; DROP TABLE moved;",
+                     DELETE FROM counters WHERE name LIKE 'mark.%' AND name <> 'mark.identity'; DROP TABLE IF EXISTS moved;",
                 )
             }
         }
