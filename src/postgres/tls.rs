@@ -37,13 +37,15 @@ pub enum TlsError {
 pub(super) fn settings(address: &Address) -> Result<Tls, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let lenient = |authorities| Arc::new(Lenient { provider: Arc::clone(&provider), authorities });
     let verifier: Arc<dyn ServerCertVerifier> = match address.proof() {
-        Proof::None => Arc::new(Anybody(provider)),
+        Proof::None => lenient(None),
         proof @ (Proof::Authority | Proof::Name) => {
-            let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities(address.roots())?), provider)
+            let roots = Arc::new(authorities(address.roots())?);
+            let strict = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
                 .build()
                 .map_err(|error| TlsError::NoAuthority(error.to_string()))?;
-            if proof == Proof::Authority { Arc::new(AnyName(inner)) } else { inner }
+            if proof == Proof::Authority { lenient(Some(strict)) } else { strict }
         }
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
@@ -82,50 +84,17 @@ fn contents(pem: &Pem) -> Result<Cow<'_, [u8]>, pem::Error> {
     }
 }
 
-/// Takes any server, as `sslmode=require` has it.
+/// Asks for less proof than a name that an authority vouches for. That the server has the key of its certificate is proven
+/// all the same.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct Lenient {
+    provider: Arc<CryptoProvider>,
+    /// An authority of these has to vouch for the certificate, whatever name it has, as `sslmode=verify-ca` has it; without any,
+    /// every server is taken, as `sslmode=require` has it.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
 }
 
-/// Takes a certificate that an authority vouches for, whatever name it has, as `sslmode=verify-ca` has it.
-#[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -134,7 +103,8 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.0.verify_server_cert(certificate, others, name, ocsp, now) {
+        let Some(authorities) = &self.authorities else { return Ok(ServerCertVerified::assertion()) };
+        match authorities.verify_server_cert(certificate, others, name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -148,7 +118,8 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, known)
     }
 
     fn verify_tls13_signature(
@@ -157,11 +128,12 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, known)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
