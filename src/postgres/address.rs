@@ -72,11 +72,8 @@ pub enum Pem {
 impl Pem {
     fn of(value: &str) -> Self {
         let text = value.trim();
-        if text.starts_with("-----BEGIN") && text.ends_with("-----") {
-            Self::Text(text.to_owned())
-        } else {
-            Self::File(PathBuf::from(value))
-        }
+        // With other lines before and behind it is no path either, and may hold a key.
+        if text.contains("-----BEGIN") { Self::Text(text.to_owned()) } else { Self::File(PathBuf::from(value)) }
     }
 }
 
@@ -205,7 +202,8 @@ struct Said {
 
 impl Said {
     fn by_variables(around: &Surroundings<'_>) -> Self {
-        let said = around.variable;
+        // One that is empty says nothing, as with libpq.
+        let said = |name: &str| (around.variable)(name).filter(|value| !value.is_empty());
         Self {
             hosts: said("PGHOST"),
             addresses: said("PGHOSTADDR"),
@@ -300,7 +298,8 @@ fn read(url: &str, around: &Surroundings<'_>) -> Result<Address, AddressError> {
     let roots = query.roots.or(variables.roots).filter(|roots| !roots.is_empty());
     let (mode, proof) = mode(query.mode.or(variables.mode), roots.as_deref())?;
     // There is no TLS over sockets of this machine, and no need of it.
-    let is_remote = config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_)));
+    let is_remote =
+        !config.get_hostaddrs().is_empty() || config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_)));
     config.ssl_mode(if is_remote { mode } else { SslMode::Disable });
     let identity = match (query.certificate.or(variables.certificate), query.key.or(variables.key)) {
         (Some(certificate), Some(key)) => Some((Pem::of(&certificate), Pem::of(&key))),

@@ -213,3 +213,35 @@ fn another_user_or_password_leads_to_the_same_place() {
         assert!(!is_same("postgres://u@h/x", other), "{other}");
     }
 }
+
+#[test]
+fn an_address_beside_a_socket_is_reached_with_the_proof_that_was_asked_for() {
+    let address = read_alone("postgres:///x?host=/run/postgresql&hostaddr=10.0.0.5&sslmode=verify-full").unwrap();
+    assert_eq!((address.config.get_ssl_mode(), address.proof), (SslMode::Require, Proof::Name));
+}
+
+#[test]
+fn a_key_among_other_lines_is_no_path_and_is_never_shown() {
+    let key = "Bag Attributes\n-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n";
+    let address =
+        read_with("postgres://u:p@h/x?sslmode=require", &[("PGSSLCERT", "/c.pem"), ("PGSSLKEY", key)]).unwrap();
+    assert!(!format!("{:?}", address.identity).contains("hunter2"));
+}
+
+#[test]
+fn a_variable_that_is_empty_says_nothing() {
+    for name in [
+        "PGHOST",
+        "PGHOSTADDR",
+        "PGPORT",
+        "PGUSER",
+        "PGDATABASE",
+        "PGSSLMODE",
+        "PGSSLROOTCERT",
+        "PGSSLCERT",
+        "PGSSLKEY",
+    ] {
+        let given = read_with("postgres://u:p@h/x", &[(name, "")]).map(|address| shown(&address));
+        assert_eq!(given.unwrap(), "u:p@h:5432/x prefer", "{name}");
+    }
+}
