@@ -14,7 +14,7 @@ use colony_gateway::revenue::verdict::Verdict;
 use serde_json::{Value, json};
 
 use crate::contract::permutations;
-use crate::plans::{EPOCH_SECONDS, at};
+use crate::plans::{EPOCH_SECONDS, Planned, at};
 use crate::postgres::Flavour;
 use crate::stores::{Postgres, Sqlite, Store};
 
@@ -160,8 +160,35 @@ async fn what_a_person_dropped_is_no_problem_any_more(store: &dyn Store) {
     }
 }
 
+/// What was dropped once hides nothing of what is held for another reason later.
+async fn a_drop_hides_no_later_hold(store: &dyn Store) {
+    store.clear().await;
+    let held = |id: &str, at: i64, status: &str, object: &str| {
+        Planned::new(id, "customer.subscription.updated", at)
+            .subscription("sub_1", "cus_1", status, |_| {})
+            .with(|plan| plan.event.object_id = Some(object.to_owned()))
+            .suspect()
+            .verdict()
+    };
+    let drop = |id: &str| {
+        let event = crate::plans::event(id, "customer.subscription.updated", 0);
+        Verdict::Drop { event, reason: "dropped by ana".to_owned() }
+    };
+    let withheld = async || store.ledger().attention(10).await.unwrap().reasons.get(&Reason::Withheld).copied();
+    store.ledger().apply(&[held("evt_a", 1, "incomplete", "sub_1")]).await.unwrap();
+    store.ledger().apply(&[drop("evt_a")]).await.unwrap();
+    // An invoice was paid, and what was fetched says that the subscription is active.
+    store.ledger().apply(&[held("evt_b", 5, "active", "in_1")]).await.unwrap();
+    assert_eq!(withheld().await, Some(1));
+    store.ledger().apply(&[drop("evt_b")]).await.unwrap();
+    assert_eq!(withheld().await, None, "this was decided, too");
+}
+
 #[tokio::test]
 async fn what_a_person_dropped_is_no_problem_any_more_on_every_store() {
+    for store in [&Sqlite::hasty() as &dyn Store, &Postgres::direct(Flavour::Plain).await] {
+        a_drop_hides_no_later_hold(store).await;
+    }
     what_a_person_dropped_is_no_problem_any_more(&Sqlite::hasty()).await;
     what_a_person_dropped_is_no_problem_any_more(&Postgres::direct(Flavour::Plain).await).await;
     what_a_person_dropped_is_no_problem_any_more(&Postgres::rest().await).await;

@@ -17,7 +17,8 @@ const UNOWNED: &str = "
     FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
     WHERE s.entitles AND (g.withheld OR g.user_id IS NULL)
         AND NOT (g.withheld
-            AND EXISTS (SELECT 1 FROM events e WHERE e.object_id = s.id AND e.outcome = 'dropped')
+            AND EXISTS (SELECT 1 FROM events e WHERE e.outcome = 'dropped'
+                AND e.id = substr(s.version, 47, instr(substr(s.version, 47) || ' ', ' ') - 1))
             AND NOT EXISTS (SELECT 1 FROM events e WHERE e.object_id = s.id AND e.outcome = 'quarantined'))
     ORDER BY g.preference DESC, s.id";
 
