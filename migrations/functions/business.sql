@@ -13,7 +13,8 @@ AS $$
     ),
     idle AS (
         SELECT s.livemode, s.account, s.currency, s.mrr_minor,
-            CASE WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
+            CASE WHEN g.user_id IS NULL AND s.raw ? 'erased' THEN 'erased'
+                WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
         FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants g ON g.id = s.id
         WHERE s.entitles AND (g.withheld OR g.user_id IS NULL)
     )

@@ -12,7 +12,7 @@ AS $$
         'trial_end_ms', gateway.millis(s.trial_end), 'late_since_ms', gateway.millis(s.late_since),
         'grace_ends_at_ms', gateway.millis(s.grace_ends_at), 'access_from_ms', gateway.millis(s.access_from),
         'user_id', g.user_id, 'claimed', g.claimed, 'doubted', g.doubted, 'withheld', g.withheld, 'gives', g.entitles,
-        'given_tier', g.tier,
+        'erased', s.raw ? 'erased', 'given_tier', g.tier,
         'vouched', CASE WHEN v.id IS NOT NULL THEN pg_catalog.jsonb_build_object(
             'status', v.status, 'entitles', v.entitles, 'tier', v.tier, 'version', v.version) END)
         ORDER BY g.preference DESC, s.id), '[]')

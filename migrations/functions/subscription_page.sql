@@ -10,7 +10,8 @@ AS $$
         SELECT s.id, s.livemode, s.account, s.customer_id, s.status, s.currency, s.mrr_minor, s.will_cancel, s.price_id, g.entitles,
             g.tier, g.user_id IS NOT NULL AS has_user, gateway.millis(s.current_period_end) AS current_period_end_ms,
             gateway.millis(s.grace_ends_at) AS grace_ends_at_ms, gateway.millis(s.ended_at) AS ended_at_ms,
-            CASE WHEN NOT s.entitles THEN NULL WHEN g.withheld THEN 'withheld' WHEN g.user_id IS NOT NULL THEN NULL
+            CASE WHEN NOT s.entitles THEN NULL WHEN g.user_id IS NULL AND s.raw ? 'erased' THEN 'erased'
+                WHEN g.withheld THEN 'withheld' WHEN g.user_id IS NOT NULL THEN NULL
                 WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
         FROM looked l JOIN gateway.stripe_subscriptions s ON s.id = l.id
         JOIN gateway.subscription_grants g ON g.id = l.id

@@ -51,12 +51,16 @@ pub enum BindRefused {
     /// No identifier, or one that no user has here.
     #[error("`{0}` cannot be a user's id: {1}")]
     User(String, &'static str),
-    /// A tombstone of the user keeps every word from taking effect.
+    /// A tombstone keeps the word from taking effect.
     #[error(
-        "the data of `{0}` was erased on request, so that nothing is bound to this user: if the person has come back, run \
-         `colony-gateway erase --user {0} --forget` first"
+        "the data of the {kind} `{id}` was erased on request, so that nothing is bound here: if the person has come back, run \
+         `colony-gateway erase --{kind} {id} --forget` first"
     )]
-    Erased(String),
+    Erased {
+        /// `user` or `customer`.
+        kind: &'static str,
+        id: String,
+    },
     /// The ledger has recorded it and keeps what it has.
     #[error("the ledger answers {0}; nothing was changed")]
     NotApplied(&'static str),
@@ -74,10 +78,16 @@ pub async fn bind(
 ) -> Result<Bound, BindRefused> {
     let rank = rank_of(&word.subject).ok_or_else(|| BindRefused::Subject(word.subject.clone()))?;
     let user = user_of(&word.user, config.revenue.uuid_users)?;
-    if let Ok(subject) = Subject::user(&user)
-        && ledger.find_person(&subject).await?.erased_before
-    {
-        return Err(BindRefused::Erased(user));
+    let mut persons = vec![("user", Subject::user(&user))];
+    if rank.is_of_customer() {
+        persons.push(("customer", Subject::customer(&word.subject)));
+    }
+    for (kind, person) in persons {
+        if let Ok(person) = person
+            && ledger.find_person(&person).await?.erased_before
+        {
+            return Err(BindRefused::Erased { kind, id: person.id().to_owned() });
+        }
     }
     let now = clock.now();
     let mut hash = Sha256::new();

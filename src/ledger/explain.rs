@@ -70,6 +70,10 @@ fn of_subscription(one: &PersonSubscription, now: Timestamp) -> Line {
 }
 
 fn judge(one: &PersonSubscription, now: Timestamp) -> (bool, String, &'static str) {
+    if one.entitles && one.user_id.is_none() && one.erased {
+        let why = "The person's data was erased, and Stripe still collects.";
+        return (false, why.to_owned(), remedy(Reason::Erased));
+    }
     if one.withheld {
         return (false, "A rule holds the event that would give access.".to_owned(), remedy(Reason::Withheld));
     }
@@ -153,7 +157,7 @@ mod tests {
             "will_cancel": false, "partial": false, "pause_behavior": null, "started_at_ms": null,
             "current_period_end_ms": null, "cancel_at_ms": null, "canceled_at_ms": null, "ended_at_ms": null,
             "trial_end_ms": null, "late_since_ms": null, "grace_ends_at_ms": null, "access_from_ms": null,
-            "user_id": "zoe-1", "claimed": true, "doubted": false, "withheld": false, "gives": status == "active",
+            "user_id": "zoe-1", "claimed": true, "doubted": false, "withheld": false, "erased": false, "gives": status == "active",
             "given_tier": "gold", "vouched": null});
         serde_json::from_value(line).unwrap()
     }
@@ -172,6 +176,7 @@ mod tests {
             (PersonSubscription { withheld: true, gives: false, ..active.clone() }, "A rule holds", "inbox release"),
             (PersonSubscription { user_id: None, claimed: false, ..active.clone() }, "Nothing names", "bind"),
             (PersonSubscription { user_id: None, ..active.clone() }, "several users", "bind"),
+            (PersonSubscription { user_id: None, erased: true, ..active.clone() }, "was erased", "at Stripe"),
             (
                 PersonSubscription { ended_at_ms: Some(1_700_000_000_000), ..subscription("canceled") },
                 "ended at 2023-11-14",

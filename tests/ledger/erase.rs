@@ -5,7 +5,9 @@ use colony_gateway::app::erase::{EraseRefused, ErasureOrder, ErasureReport, Inbo
 use colony_gateway::config::{Config, Sources};
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::inbox::EraseStep;
+use colony_gateway::ledger::desk::Whom;
 use colony_gateway::ledger::erase::{ERASE_EVENTS_MAX, ERASED_PERSON};
+use colony_gateway::ledger::explain::explain;
 use colony_gateway::ledger::person::{PERSON_IDS_MAX, Person, Subject};
 use colony_gateway::ledger::report::Reason;
 use colony_gateway::ledger::{BoxFuture, LedgerErrorKind, Outcome};
@@ -216,7 +218,15 @@ async fn who_still_pays_is_told_of_as_erased(store: &dyn Store) {
     let config = Config::for_tools(&Sources::default()).unwrap();
     let word = Word { subject: "sub_eve".to_owned(), user: BOB.to_owned(), by: None, reason: None };
     let refused = bind(&config, store.ledger(), &Clock::manual(at(20)), word).await;
-    assert!(matches!(refused, Err(BindRefused::Erased(_))), "a word without effect is not taken: {refused:?}");
+    assert!(matches!(refused, Err(BindRefused::Erased { kind: "user", .. })), "a word without effect: {refused:?}");
+    let word = Word { subject: "cus_eve".to_owned(), user: ANN.to_owned(), by: None, reason: None };
+    let refused = bind(&config, store.ledger(), &Clock::manual(at(20)), word).await;
+    assert!(matches!(refused, Err(BindRefused::Erased { kind: "customer", .. })), "of the customer: {refused:?}");
+    let person = store.ledger().person(&Whom::Subscription("sub_eve".to_owned())).await.unwrap();
+    let told = explain(&person, at(20));
+    assert!(told.lines[0].advice.contains("cancel the subscription at Stripe"), "{told:?}");
+    let business = store.ledger().business(10).await.unwrap();
+    assert_eq!(business.idle.iter().map(|line| line.reason).collect::<Vec<_>>(), [Reason::Erased]);
 }
 
 #[tokio::test]

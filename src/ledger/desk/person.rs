@@ -114,6 +114,9 @@ pub struct PersonSubscription {
     pub doubted: bool,
     /// A rule keeps it from giving what it would.
     pub withheld: bool,
+    /// The data of its person was erased on request.
+    #[serde(default)]
+    pub erased: bool,
     /// Whether it gives access now.
     pub gives: bool,
     /// The tier that it gives.

@@ -9,7 +9,8 @@ WITH bounds AS (
     FROM stripe_subscriptions WHERE ended_at IS NOT NULL
 ), idle AS (
     SELECT s.livemode, s.account, s.currency, s.mrr_minor,
-        CASE WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
+        CASE WHEN g.user_id IS NULL AND json_extract(s.raw, '$.erased') THEN 'erased'
+            WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
     FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
     WHERE s.entitles AND (g.withheld OR g.user_id IS NULL)
 )

@@ -52,7 +52,7 @@ SELECT json_object(
             'grace_ends_at_ms', s.grace_ends_at, 'access_from_ms', s.access_from, 'user_id', g.user_id,
             'claimed', json(iif(g.claimed, 'true', 'false')), 'doubted', json(iif(g.doubted, 'true', 'false')),
             'withheld', json(iif(g.withheld, 'true', 'false')), 'gives', json(iif(g.entitles, 'true', 'false')),
-            'given_tier', g.tier,
+            'erased', json(iif(json_extract(s.raw, '$.erased'), 'true', 'false')), 'given_tier', g.tier,
             'vouched', CASE WHEN v.id IS NOT NULL THEN json_object('status', v.status,
                 'entitles', json(iif(v.entitles, 'true', 'false')), 'tier', v.tier, 'version', v.version) END) AS line
         FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id

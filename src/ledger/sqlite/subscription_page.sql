@@ -4,7 +4,8 @@ WITH looked AS MATERIALIZED (
 ), meant AS MATERIALIZED (
     SELECT s.id, s.livemode, s.account, s.customer_id, s.status, s.currency, s.mrr_minor, s.will_cancel, s.price_id, g.entitles,
         g.tier, g.user_id IS NOT NULL AS has_user, s.current_period_end, s.grace_ends_at, s.ended_at,
-        CASE WHEN NOT s.entitles THEN NULL WHEN g.withheld THEN 'withheld' WHEN g.user_id IS NOT NULL THEN NULL
+        CASE WHEN NOT s.entitles THEN NULL WHEN g.user_id IS NULL AND json_extract(s.raw, '$.erased') THEN 'erased'
+            WHEN g.withheld THEN 'withheld' WHEN g.user_id IS NOT NULL THEN NULL
             WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
     FROM looked l JOIN stripe_subscriptions s ON s.id = l.id JOIN subscription_grants g ON g.id = l.id
     WHERE CASE :chosen
