@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::app;
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::ledger::desk::{PersonReport, Whom};
 use crate::ledger::explain::{Explanation, explain};
@@ -24,7 +24,7 @@ pub struct PersonArgs {
 
 /// Asks the ledger and prints what it says.
 pub async fn run(args: PersonArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    let config = Config::for_tools(sources)?;
+    let config = crate::cli::tools(sources)?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let report = ledger.person(&Whom::named(&args.who)).await?;
     let told = explain(&report, clock.now());

@@ -13,7 +13,7 @@ use super::migrate::connect;
 use crate::app;
 use crate::app::evidence::Gathered;
 use crate::app::shadow::Prediction;
-use crate::config::{Config, Sources};
+use crate::config::{Config, ConfigError, Sources};
 use crate::domain::clock::Clock;
 use crate::ledger::report::{NotShown, StateOfRecord};
 use crate::ledger::shadow::GivenBack;
@@ -61,6 +61,11 @@ pub struct ReportArgs {
     pub json: bool,
 }
 
+/// Refuses a key of Stripe's that is set and cannot be used: without what Stripe says, weaker evidence would decide who has access.
+fn needs_its_key(sources: &Sources) -> Result<(), ConfigError> {
+    Config::secret(sources, "STRIPE_SECRET_KEY").map(drop)
+}
+
 pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = Config::for_owner(sources)?;
     crate::cli::tell_unusable(&config);
@@ -81,12 +86,14 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
             }
         }
         ShadowCommand::Claim => {
+            needs_its_key(sources)?;
             let gathered = app::evidence::gather(&config, &*ledger, &clock).await?;
             print_gathered(&mut out, &gathered)?;
             return Ok(if gathered.left_total == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         ShadowCommand::End(args) => {
             if is_shadow {
+                needs_its_key(sources)?;
                 print_gathered(&mut out, &app::evidence::gather(&config, &*ledger, &clock).await?)?;
             }
             return take_over(&mut out, &config, &*ledger, is_shadow, args).await;
