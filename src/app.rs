@@ -183,7 +183,7 @@ pub struct Gateway {
     traces: Traces,
 }
 
-/// Opens the state of record that the configuration names, for what works into it: an embedded one is made where there is none.
+/// Opens the state of record that the configuration names, for `serve`, `bee` and `dev`, and makes an embedded one if its file is missing.
 /// One that lacks migrations is refused; one that cannot be reached is not, since webhooks are stored without it.
 pub async fn make_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     let ledger = prepare_ledger(config, clock)?;

@@ -72,6 +72,7 @@ pub fn router(control: Arc<Control>, health: Health, series: Series, settings: S
     let nowhere = || async { Failure::from(crate::door::Problem::NotFound) };
     let pages = Router::new()
         .route(overview::PATH, get(overview::show))
+        .route("/console/", get(overview::show))
         .route("/console/entries", get(entries::list))
         .route("/console/entries/{id}", get(entry::show))
         .route("/console/entries/{id}/reveal", post(entry::reveal))

@@ -204,7 +204,7 @@ where
     })
 }
 
-/// Leases and settles until none of so many entries is left, whoever settled them. Tells how many it did.
+/// Leases and settles entries until `left`, which all gateways share, is zero. Returns how many this one settled.
 async fn work(inbox: Inbox, left: Arc<AtomicU64>) -> anyhow::Result<u64> {
     let request = LeaseRequest { entries_max: BATCH, bytes_max: 16 << 20, duration: Duration::from_mins(1) };
     let mut done = 0;

@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Entries that are worth a step; fewer wait for the round that takes all.
 const WORTH_A_STEP: usize = 500;
 
-/// Looks between two that take whatever is there.
+/// Every so many looks, one takes even a few entries.
 const ROUNDS: u32 = 6;
 
 /// Entries that come in between two looks and mean that others need the machine.

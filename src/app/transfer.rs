@@ -27,7 +27,7 @@ struct Place {
 }
 
 impl Place {
-    /// The file of the data directory, made where there is none.
+    /// The inbox file of the data directory. Makes it if it is missing.
     async fn file(config: &Config, clock: &Clock) -> anyhow::Result<Self> {
         finish_restore(config)?;
         let (options, clock) = (inbox_options(config), clock.clone());

@@ -348,7 +348,7 @@ impl Reader {
         self.files.push(WatchedFile::new(setting, path));
     }
 
-    /// Faults of keys that nobody read, then all that was found.
+    /// Adds a fault for each key of the file that is no setting, and returns all faults.
     pub(super) fn finish(mut self, reading: Reading) -> Findings {
         let unknown_keys: Vec<String> =
             self.file.keys().filter(|key| !self.read_keys.contains(key.as_str())).cloned().collect();

@@ -5,8 +5,9 @@ use axum::http::{Method, StatusCode, header};
 use crate::world::{ANA, BEN, HOST, PERSONAL, World};
 
 /// Every path that a page links to, for an inbox with one held entry.
-const PAGES: [&str; 25] = [
+const PAGES: [&str; 26] = [
     "/console",
+    "/console/",
     "/console?span=24h",
     "/console/entries",
     "/console/entries?state=quarantined&type=customer.*",

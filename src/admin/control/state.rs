@@ -119,7 +119,7 @@ impl Control {
     /// Closes a breaker, opens it, or has it probe.
     ///
     /// # Errors
-    /// When there is none of this name.
+    /// No breaker has this name.
     pub fn turn_breaker(&self, who: &Who, name: &str, wish: BreakerWish) -> Result<(&'static str, &Breaker), Problem> {
         let (name, breaker) = self.breakers.iter().find(|(known, _)| *known == name).ok_or(Problem::NotFound)?;
         let changed = match wish {
