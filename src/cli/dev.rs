@@ -10,31 +10,35 @@ mod console;
 mod inbox;
 mod live;
 mod place;
+mod problems;
+mod session;
 mod summary;
+mod welcome;
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use reqwest::Url;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::colony::{DevColony, without_colony};
 use self::place::temporary_directory;
-use super::traffic::{Driver, StandIn, Stats, TrafficOptions};
+use self::problems::Problems;
+use self::session::{Session, Traffic};
+use super::traffic::{Driver, StandIn, TrafficOptions};
 use crate::app::{self, Gateway};
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
-use crate::inbox::Inbox;
-use crate::ledger::report::StateOfRecord;
-use crate::lifecycle::{Shutdown, Signals, Stop};
+use crate::lifecycle::{Signals, Stop};
 use crate::telemetry::logging;
 use stripe_events::envelope::PayloadKind;
 use stripe_events::simulator::{Deliveries, DeliveryOptions, Expected, Options, SPAN, Simulator, Tier};
@@ -54,10 +58,8 @@ const DEV_KEY: &str = "rk_test_dev_everybody_knows_this_key";
 /// Requests at a time of the built-in simulator.
 const CONCURRENCY: usize = 16;
 
-/// Longest wait for the backlog to be brought to the ledger at the end.
-const SETTLE_MAX: Duration = Duration::from_mins(1);
-
 /// Arguments of `dev`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Clone, Debug, clap::Args)]
 pub struct DevArgs {
     /// Keep the state in this directory; a temporary one without it.
@@ -108,6 +110,10 @@ pub struct DevArgs {
     #[arg(long, conflicts_with = "events")]
     pub no_simulator: bool,
 
+    /// Leave out the problems that are there to be solved in the console. Only a run without --events makes them.
+    #[arg(long)]
+    pub no_problems: bool,
+
     /// A signing secret that is taken besides the built-in one, as `stripe listen --print-secret` prints it.
     #[arg(long, value_name = "WHSEC")]
     pub secret: Option<String>,
@@ -121,21 +127,40 @@ pub struct DevArgs {
     pub admin_listen: SocketAddr,
 }
 
+impl DevArgs {
+    /// Whether there is something to solve: whole events only, and never in a run that adds up what it sent and ends.
+    const fn makes_problems(&self) -> bool {
+        !self.no_problems && self.events.is_none() && !self.no_simulator && !self.thin
+    }
+}
+
 /// Ends `dev` by signal or when the events are through.
 #[derive(Debug)]
 struct StopDev {
     signals: Signals,
+    /// Ends the traffic: the first signal leaves time for what is on its way.
+    deliveries: Option<CancellationToken>,
+    /// The signal that ended it.
+    signal: Option<&'static str>,
     finished: CancellationToken,
     told: bool,
 }
 
 impl Stop for StopDev {
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            signal = self.signals.next() => signal,
-            () = self.finished.cancelled(), if !self.told => {
-                self.told = true;
-                "all events delivered"
+        loop {
+            tokio::select! {
+                signal = self.signals.next() => match self.deliveries.take() {
+                    Some(deliveries) if !self.told => {
+                        deliveries.cancel();
+                        self.signal = Some(signal);
+                    }
+                    _ => return signal,
+                },
+                () = self.finished.cancelled(), if !self.told => {
+                    self.told = true;
+                    return self.signal.unwrap_or("all events delivered");
+                }
             }
         }
     }
@@ -169,29 +194,51 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
     let signals = Signals::listen().context("cannot listen for signals")?;
     let ledger = app::make_ledger(&config, &clock).await?;
     let gateway = app::start(&config, Arc::clone(&ledger), clock.clone()).await?;
-    print_urls(&args, &gateway, &config, colony.as_ref())?;
+    tracing::info!(webhooks = %gateway.webhooks, admin = %gateway.admin, "ready");
+    welcome::print(&args, &gateway, &config, colony.as_ref())?;
 
     let expected = Arc::new(Mutex::new(Expected::default()));
     let finished = CancellationToken::new();
     let mut session = JoinSet::new();
-    let traffic = traffic(&args, &gateway, &expected, stripe.as_ref(), &clock)?;
+    let deliveries = gateway.shutdown.token().child_token();
+    let traffic = traffic(&args, &gateway, (&expected, &deliveries), stripe.as_ref(), &clock)?;
     let stats = traffic.as_ref().map(|(driver, _)| driver.stats());
+    let unfinished = Arc::new(AtomicU64::new(0));
     let watch = Session {
         inbox: gateway.inbox.clone(),
         ledger: Arc::clone(&ledger),
         shutdown: gateway.shutdown.clone(),
+        deliveries: deliveries.clone(),
         finished: finished.clone(),
+        unfinished: Arc::clone(&unfinished),
         stats: stats.clone(),
         clock: clock.clone(),
     };
     session.spawn(watch.run(traffic));
-    let stop = StopDev { signals, finished, told: false };
+    let beside = Arc::new(AtomicU64::new(0));
+    if args.makes_problems() {
+        let problems = Problems {
+            url: webhook_url(&gateway)?,
+            clock: clock.clone(),
+            bee: colony.as_ref().map(DevColony::dying_bee).transpose()?,
+            taken: Arc::clone(&beside),
+        };
+        session.spawn(problems.make(gateway.shutdown.token().clone()));
+    }
+    let deliveries = stats.is_some().then_some(deliveries);
+    let stop = StopDev { signals, deliveries, signal: None, finished, told: false };
     let ending = gateway.run(stop, config.shutdown_deadline).await;
     while let Some(ended) = session.join_next().await {
         ended.context("the simulator broke")??;
     }
     let expected = expected.lock().map_err(|_| anyhow::anyhow!("the simulator broke"))?.clone();
-    let agrees = summary::print(&*ledger, &expected, stats.as_deref(), temporary.is_some()).await?;
+    let sent = summary::Sent {
+        expected: &expected,
+        beside: beside.load(Ordering::Relaxed),
+        unfinished: unfinished.load(Ordering::Relaxed),
+        stats: stats.as_deref(),
+    };
+    let agrees = summary::print(&*ledger, &sent, temporary.is_some()).await?;
     drop(ledger);
     let through = summary::print_route(colony.as_ref(), expected.events()).await?;
     if let Some(colony) = colony {
@@ -201,57 +248,14 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(ending.code().max(1)) })
 }
 
-/// Drives the traffic and the live line beside the gateway.
-struct Session {
-    inbox: Inbox,
-    ledger: Arc<dyn StateOfRecord>,
-    shutdown: Shutdown,
-    finished: CancellationToken,
-    stats: Option<Arc<Stats>>,
-    clock: Clock,
-}
-
-type Traffic = (Driver, Box<dyn Iterator<Item = stripe_events::simulator::Delivery> + Send>);
-
-impl Session {
-    async fn run(self, traffic: Option<Traffic>) -> anyhow::Result<()> {
-        let live = live::Live::new(self.inbox.clone(), self.ledger, self.stats, self.clock);
-        let deliver = async {
-            match traffic {
-                Some((driver, deliveries)) => driver.run(deliveries).await.context("the simulator broke"),
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = live.show() => {}
-            delivered = deliver => {
-                delivered?;
-                settled(&self.inbox).await?;
-            }
-            () = self.shutdown.draining() => {}
-        }
-        live.finish();
-        self.finished.cancel();
-        Ok(())
-    }
-}
-
-/// Waits until nothing is on its way any more.
-async fn settled(inbox: &Inbox) -> anyhow::Result<()> {
-    let wait = async {
-        while inbox.counts().await?.backlog() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Ok::<(), crate::inbox::InboxError>(())
-    };
-    tokio::time::timeout(SETTLE_MAX, wait).await.context("the backlog was not brought to the ledger in time")??;
-    Ok(())
+fn webhook_url(gateway: &Gateway) -> anyhow::Result<Url> {
+    format!("http://{}/webhooks/stripe", gateway.webhooks).parse().context("the gateway's URL")
 }
 
 fn traffic(
     args: &DevArgs,
     gateway: &Gateway,
-    expected: &Arc<Mutex<Expected>>,
+    (expected, stop): (&Arc<Mutex<Expected>>, &CancellationToken),
     stripe: Option<&StandIn>,
     clock: &Clock,
 ) -> anyhow::Result<Option<Traffic>> {
@@ -266,14 +270,14 @@ fn traffic(
     };
     let rate = args.rate.or(usual);
     let options = TrafficOptions {
-        url: format!("http://{}/webhooks/stripe", gateway.webhooks).parse().context("the gateway's URL")?,
+        url: webhook_url(gateway)?,
         secrets: vec![Secret::new(DEV_SECRET)],
         rate,
         concurrency: NonZeroUsize::new(CONCURRENCY).context("concurrency")?,
         timeout: Duration::from_secs(30),
         expected: Some(Arc::clone(expected)),
     };
-    let driver = Driver::new(options, clock.clone(), gateway.shutdown.token().clone())?;
+    let driver = Driver::new(options, clock.clone(), stop.clone())?;
     let simulated = Options {
         seed,
         users: args.users,
@@ -343,9 +347,9 @@ async fn dev_config(
     Ok(config)
 }
 
-/// The address, or one with a free port when it is in use.
+/// The address, or one with a free port when it is in use or names none.
 async fn free(address: SocketAddr) -> anyhow::Result<SocketAddr> {
-    if TcpListener::bind(address).await.is_ok() {
+    if address.port() != 0 && TcpListener::bind(address).await.is_ok() {
         return Ok(address);
     }
     let any = SocketAddr::new(address.ip(), 0);
@@ -359,41 +363,4 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
         Ok(_) => Err("dev's secret is public: loopback addresses only".to_owned()),
         Err(_) => Err("must be an address and a port, such as 127.0.0.1:8080".to_owned()),
     }
-}
-
-fn print_urls(args: &DevArgs, gateway: &Gateway, config: &Config, colony: Option<&DevColony>) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "colony-gateway {} (dev)", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  webhooks  http://{}/webhooks/stripe", gateway.webhooks)?;
-    writeln!(out, "  health    http://{}/health", gateway.admin)?;
-    writeln!(out, "  metrics   http://{}/metrics", gateway.admin)?;
-    console::print(&mut out, gateway, config, args.events.is_some())?;
-    match colony {
-        Some(colony) => writeln!(out, "  colony    {} (embedded, {} bees)", colony.url(), colony.bees)?,
-        None => writeln!(out, "  colony    none: events are applied directly")?,
-    }
-    writeln!(out, "  secret    {DEV_SECRET}")?;
-    if let Some(traces) = &config.traces {
-        writeln!(out, "  traces    to {}", traces.url)?;
-    }
-    writeln!(out, "  data      {}", config.inbox.data_dir.display())?;
-    if !args.no_simulator && args.events.is_some() {
-        return Ok(out.flush()?);
-    }
-    let url = format!("http://{}/webhooks/stripe", gateway.webhooks);
-    writeln!(
-        out,
-        "\nSend one event of your own:\n  colony-gateway send invoice.paid --user ada --url {url} --secret {DEV_SECRET}"
-    )?;
-    if args.secret.is_none() {
-        writeln!(
-            out,
-            "Take events of your Stripe test account: end this, and let the Stripe CLI pass them on\n  \
-             colony-gateway dev --no-simulator --secret \"$(stripe listen --print-secret)\"\n  stripe listen --forward-to {url}\n"
-        )?;
-    } else {
-        writeln!(out, "Pass on events of your Stripe test account:\n  stripe listen --forward-to {url}\n")?;
-    }
-    out.flush()?;
-    Ok(())
 }

@@ -172,12 +172,14 @@ fn secrets(args: &SendArgs, sources: &Sources) -> anyhow::Result<Vec<Secret>> {
     Ok(secrets)
 }
 
-struct Answer {
-    status: StatusCode,
-    body: String,
+/// What the endpoint said.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: String,
 }
 
-async fn post(url: &Url, secrets: &[Secret], body: Vec<u8>, clock: &Clock) -> anyhow::Result<Answer> {
+/// Posts one body as Stripe does.
+pub(super) async fn post(url: &Url, secrets: &[Secret], body: Vec<u8>, clock: &Clock) -> anyhow::Result<Answer> {
     let mut client = outbound::client(ANSWER_MAX);
     if url.scheme() == "http" {
         // Certificates are not needed, and a host of this machine is behind no proxy.

@@ -6,6 +6,7 @@ mod access;
 mod answers;
 mod backup;
 mod commands;
+mod dev;
 mod durability;
 mod erase;
 mod hostile;

@@ -87,7 +87,12 @@ impl Options {
 
     /// Starts `serve`; its log when it ends before it is ready.
     pub fn try_serve(&self) -> Result<Gateway, Vec<String>> {
-        let mut child = self.command().arg("serve").stderr(Stdio::piped()).spawn().expect("the binary starts");
+        self.try_start(&["serve"])
+    }
+
+    /// Starts a command that serves; its log when it ends before it is ready.
+    pub fn try_start(&self, arguments: &[&str]) -> Result<Gateway, Vec<String>> {
+        let mut child = self.command().args(arguments).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("piped");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (ready, is_ready) = mpsc::channel();

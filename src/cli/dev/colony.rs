@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use colonies::client::Member;
+use colonies::client::{Client, Member, Owner};
 use colonies::identity::PrivateKey;
 use colonies::messages::Statistics;
 use colonies::server::{EmbeddedServer, ServerOptions};
 use tokio_util::sync::CancellationToken;
 
+use super::problems::DyingBee;
 use crate::app::colony::{client, server_clock};
 use crate::config::{ColonyConfig, Config, Sources};
 use crate::domain::clock::Clock;
@@ -24,7 +25,10 @@ const BEES: &str = "2";
 #[derive(Debug)]
 pub(super) struct DevColony {
     server: EmbeddedServer,
+    client: Client,
+    owner: Owner,
     gateway: Member,
+    executor_type: String,
     pub(super) bees: usize,
 }
 
@@ -90,11 +94,22 @@ impl DevColony {
         client.add_colony(&server_key, COLONY, owner_key.id()).await.context("cannot add the colony")?;
         let owner = client.owner(COLONY, owner_key);
         owner.add_user("gateway", user_key.id()).await.context("cannot add the gateway to the colony")?;
-        Ok(Self { server, gateway: client.member(COLONY, user_key), bees: config.bees })
+        let gateway = client.member(COLONY, user_key);
+        Ok(Self { server, client, owner, gateway, executor_type: config.executor_type, bees: config.bees })
     }
 
     pub(super) fn url(&self) -> String {
         self.server.url()
+    }
+
+    /// A bee with a key of its own, which is not in the colony yet.
+    pub(super) fn dying_bee(&self) -> anyhow::Result<DyingBee> {
+        let key = PrivateKey::generate().context("the operating system gives no randomness")?;
+        Ok(DyingBee {
+            owner: self.owner.clone(),
+            member: self.client.member(COLONY, Arc::new(key)),
+            executor_type: self.executor_type.clone(),
+        })
     }
 
     /// Its processes by state, as far as it remembers them.

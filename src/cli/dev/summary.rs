@@ -12,14 +12,20 @@ use stripe_events::simulator::Expected;
 /// Subscriptions printed; the others are counted.
 const ROWS_PRINTED: usize = 10;
 
+/// What was sent to the gateway.
+pub(super) struct Sent<'a> {
+    pub(super) expected: &'a Expected,
+    /// Events that were sent besides, as problems to solve.
+    pub(super) beside: u64,
+    /// Entries that were still on their way when the run was broken off.
+    pub(super) unfinished: u64,
+    pub(super) stats: Option<&'a Stats>,
+}
+
 /// Prints the summary and tells whether everything is as it should be. A kept data directory may hold what an earlier run
 /// left, so that only a temporary one is compared in the totals.
-pub(super) async fn print(
-    ledger: &dyn StateOfRecord,
-    expected: &Expected,
-    stats: Option<&Stats>,
-    fresh: bool,
-) -> anyhow::Result<bool> {
+pub(super) async fn print(ledger: &dyn StateOfRecord, sent: &Sent<'_>, fresh: bool) -> anyhow::Result<bool> {
+    let Sent { expected, beside, unfinished, stats } = *sent;
     let summary = ledger.summary(REPORT_LINES_MAX).await?;
     let subscriptions = ledger.subscriptions(REPORT_LINES_MAX).await?;
     let mut out = std::io::stdout().lock();
@@ -29,9 +35,17 @@ pub(super) async fn print(
         good &= deliveries(&mut out, &sent)?;
     }
     rows(&mut out, &summary, &subscriptions)?;
-    if stats.is_some() {
-        let differences = differences(&summary, &subscriptions, expected, fresh);
+    if stats.is_some() && unfinished > 0 {
+        writeln!(
+            out,
+            "\n{unfinished} events were still on their way when you stopped it, so that nothing is added up"
+        )?;
+    } else if stats.is_some() {
+        let differences = differences(&summary, &subscriptions, expected, fresh.then_some(beside));
         writeln!(out)?;
+        if beside > 0 {
+            writeln!(out, "{beside} events besides were problems to solve; they are not part of the sum")?;
+        }
         if differences.is_empty() {
             writeln!(
                 out,
