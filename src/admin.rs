@@ -3,6 +3,7 @@
 //! Without a configured operator the paths of orders do not exist.
 
 mod access;
+mod asked;
 mod attempts;
 mod audit;
 mod codes;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
+pub use asked::asked;
 pub use audit::{Act, Audit, AuditKeeper};
 pub use codes::LoginCodes;
 pub use control::{

@@ -9,6 +9,7 @@ use axum::{Extension, Json, Router};
 use serde::Serialize;
 
 use super::Control;
+use super::asked;
 use super::audit::Act;
 use super::who::Who;
 use crate::door::Problem;
@@ -60,8 +61,7 @@ async fn show(
         tracing::info!(target: "audit", action = "reveal", who = by, peer, person, "admin");
         control.audit.note(&who, Act::new("reveal", format!("person {person}")));
     }
-    let asked = tokio::time::timeout(LEDGER_ANSWER_MAX, control.ledger.person(&whom)).await;
-    let report = asked.ok().and_then(Result::ok).ok_or(Problem::LedgerSilent)?;
+    let report = asked(LEDGER_ANSWER_MAX, control.ledger.person(&whom)).await?;
     let report = if reveal { report } else { report.masked() };
     let told = explain(&report, control.context.inbox.clock().now());
     Ok(Json(PersonView { has_access: told.has_access, words: told.words, why: told.lines, report }))

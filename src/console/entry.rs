@@ -17,7 +17,7 @@ use super::frame::Frame;
 use super::gate::{Visit, Visitor};
 use super::html::{EventName, Moment, Page, Prose, State as StateMark, took};
 use super::live::{Live, shown};
-use crate::admin::ProcessLine;
+use crate::admin::{ProcessLine, asked};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EntryId, ProcessId};
 use crate::domain::outcome::StateName;
@@ -151,10 +151,10 @@ fn path(entry: EntryId) -> String {
 
 async fn live(console: &Console, story: EntryStory) -> Result<Live, Failure> {
     let entry = story.entry.entry;
-    let asked = [story.entry.event_id.clone()];
-    let word = match tokio::time::timeout(LEDGER_ANSWER_MAX, console.control.ledger.witness(&asked)).await {
-        Ok(Ok(testimony)) => testimony.events.into_iter().next().map_or(Word::Unknown, Word::Recorded),
-        Ok(Err(_)) | Err(_) => Word::NoAnswer,
+    let event = [story.entry.event_id.clone()];
+    let word = match asked(LEDGER_ANSWER_MAX, console.control.ledger.witness(&event)).await {
+        Ok(testimony) => testimony.events.into_iter().next().map_or(Word::Unknown, Word::Recorded),
+        Err(_) => Word::NoAnswer,
     };
     let process = match (&story.entry.process, &console.control.desk.executors) {
         (Some(process), Some(executors)) => executors.process(&ProcessId::new(process.as_str())).await,
@@ -211,8 +211,7 @@ async fn page(console: &Console, visitor: &Visitor, story: EntryStory, revealed:
 async fn findings(console: &Console, story: &EntryStory) -> Option<Vec<FindingLine>> {
     let subject = story.body.as_ref().and_then(|body| body.subject.object_id.clone());
     let wanted = FindingsWanted { subject: Some(subject?), ..FindingsWanted::default() };
-    let asked = console.control.ledger.findings(&wanted, FINDINGS_MAX);
-    let mut found = tokio::time::timeout(LEDGER_ANSWER_MAX, asked).await.ok()?.ok()?;
+    let mut found = asked(LEDGER_ANSWER_MAX, console.control.ledger.findings(&wanted, FINDINGS_MAX)).await.ok()?;
     found.retain(|finding| finding.event_id == story.entry.event_id);
     Some(found)
 }

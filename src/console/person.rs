@@ -17,7 +17,7 @@ use super::form::Form;
 use super::frame::Frame;
 use super::gate::{Visit, Visitor};
 use super::html::{Dotted, Moment, Page, Prose, tag};
-use crate::admin::Act;
+use crate::admin::{Act, asked};
 use crate::domain::clock::Timestamp;
 use crate::door::Problem;
 use crate::inbox::Selection;
@@ -150,10 +150,9 @@ pub(super) async fn reveal(
 /// What the ledger holds.
 ///
 /// # Errors
-/// When it gives no answer in time.
+/// When it gives no answer in time, or an error.
 pub(super) async fn report(console: &Console, whom: &Whom) -> Result<PersonReport, Failure> {
-    let asked = tokio::time::timeout(LEDGER_ANSWER_MAX, console.control.ledger.person(whom)).await;
-    asked.ok().and_then(Result::ok).ok_or_else(|| Problem::LedgerSilent.into())
+    Ok(asked(LEDGER_ANSWER_MAX, console.control.ledger.person(whom)).await?)
 }
 
 fn named(id: &str) -> Result<Whom, Failure> {

@@ -14,7 +14,7 @@ use super::frame::Frame;
 use super::gate::Visit;
 use super::html::{Count, Moment, Page, Prose, State as StateMark};
 use super::live::{Live, shown};
-use crate::admin::Operation;
+use crate::admin::{Operation, asked};
 use crate::domain::outcome::StateName;
 use crate::door::Problem;
 use crate::inbox::{ProblemGroup, Selection};
@@ -96,8 +96,7 @@ pub(super) async fn show(
 ) -> Result<Response, Failure> {
     let control = &console.control;
     let problems = control.context.inbox.problems().await.map_err(Problem::InboxUnavailable)?;
-    let asked = tokio::time::timeout(LEDGER_ANSWER_MAX, control.ledger.attention(NAMED_MAX)).await;
-    let attention = asked.ok().and_then(Result::ok);
+    let attention = asked(LEDGER_ANSWER_MAX, control.ledger.attention(NAMED_MAX)).await.ok();
     let told = Overview {
         entries: Count(problems.entries),
         groups: problems.groups.into_iter().map(Group::from).collect(),

@@ -18,6 +18,7 @@ use super::form::Form;
 use super::frame::Frame;
 use super::gate::Visit;
 use super::html::{Page, Prose, tag};
+use crate::admin::asked;
 use crate::door::Problem;
 use crate::ledger::desk::{Business, IdleLine, UnmappedLine};
 use crate::ledger::report::RecurringLine;
@@ -118,8 +119,7 @@ struct RevenuePage {
 }
 
 async fn ask(console: &Console, days: u32) -> Result<Business, Failure> {
-    let asked = tokio::time::timeout(LEDGER_ANSWER_MAX, console.control.ledger.business(days)).await;
-    asked.ok().and_then(Result::ok).ok_or_else(|| Problem::LedgerSilent.into())
+    Ok(asked(LEDGER_ANSWER_MAX, console.control.ledger.business(days)).await?)
 }
 
 /// `GET /console/revenue`

@@ -86,6 +86,9 @@ pub enum Problem {
     /// The ledger gave no answer to a question of an operator's.
     #[error("ledger silent")]
     LedgerSilent,
+    /// The ledger answered a question of an operator's with an error, which the log has.
+    #[error("ledger failed")]
+    LedgerFailed,
     #[error("internal error")]
     Internal,
 }
@@ -131,6 +134,7 @@ impl Problem {
             Self::Busy => "busy",
             Self::NotConfigured => "not_configured",
             Self::LedgerSilent => "ledger_unavailable",
+            Self::LedgerFailed => "ledger_failed",
             Self::Internal => "internal",
         }
     }
@@ -149,6 +153,7 @@ impl Problem {
             | Self::InboxUnavailable(_)
             | Self::InboxTimeout
             | Self::LedgerSilent
+            | Self::LedgerFailed
             | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -188,6 +193,9 @@ impl Problem {
             Self::LedgerSilent => {
                 "The ledger gave no answer in time. Webhooks are taken all the same; `check` says what is wrong. Try again later."
             }
+            Self::LedgerFailed => {
+                "The ledger answered with an error, which stands in the log; `check` says what is wrong. Webhooks are taken all the same."
+            }
             Self::Internal => "Something went wrong here. Try again later.",
         }
     }
@@ -216,6 +224,7 @@ impl Problem {
             | Self::Busy
             | Self::NotConfigured
             | Self::LedgerSilent
+            | Self::LedgerFailed
             | Self::Internal => "",
         }
     }

@@ -10,6 +10,7 @@ use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::{BODY_BYTES_MAX, Control};
+use crate::admin::asked;
 use crate::admin::audit::Act;
 use crate::admin::who::Who;
 use crate::admin::wire::{Resumed, Waiting};
@@ -73,8 +74,8 @@ pub(super) fn routes(control: Arc<Control>) -> Router {
 
 async fn problems(State(control): State<Arc<Control>>) -> Result<Json<Waiting>, Problem> {
     let problems = control.context.inbox.problems().await.map_err(Problem::InboxUnavailable)?;
-    let asked = tokio::time::timeout(LEDGER_ANSWER_MAX, control.ledger.attention(SUBSCRIPTIONS_NAMED_MAX)).await;
-    Ok(Json(Waiting { problems, access: asked.ok().and_then(Result::ok) }))
+    let access = asked(LEDGER_ANSWER_MAX, control.ledger.attention(SUBSCRIPTIONS_NAMED_MAX)).await.ok();
+    Ok(Json(Waiting { problems, access }))
 }
 
 async fn resume(State(control): State<Arc<Control>>, Extension(who): Extension<Who>) -> Result<Json<Resumed>, Problem> {
