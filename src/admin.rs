@@ -15,6 +15,7 @@ pub mod host;
 mod operator;
 mod people;
 mod reconcile;
+mod turn;
 mod who;
 pub mod wire;
 
@@ -32,6 +33,7 @@ pub use control::{
 pub use desk::{CheckRun, Checked, Checks, Desk, ExecutorLine, Executors, KeyLine, ProcessLine, StripeEndpoint};
 pub use health::{Health, Receiving};
 pub use operator::Operators;
+pub use turn::Turn;
 pub use who::{SHARED as SHARED_OPERATOR, Via, Who};
 
 use crate::door::{Problem, RequestLog, finish};

@@ -10,6 +10,7 @@ pub use checks::{CheckRun, Checked, Checks, StripeEndpoint};
 pub use executors::{ExecutorLine, Executors, ProcessLine};
 pub use keys::KeyLine;
 
+use super::turn::Turn;
 use crate::config::InForce;
 use crate::domain::clock::Timestamp;
 use crate::revenue::validator::Validator;
@@ -23,6 +24,10 @@ pub struct Desk {
     /// With the rules in force.
     pub validator: Arc<Validator>,
     pub checks: Checks,
+    /// Trying rules, which may take long.
+    pub trials: Turn,
+    /// Asking the ledger for the next part of a file.
+    pub exports: Turn,
     /// Those of the colony; nothing without one.
     pub executors: Option<Executors>,
 }

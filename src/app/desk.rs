@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::check;
 use super::secrets::Renewables;
-use crate::admin::{Checks, Desk, Executors};
+use crate::admin::{Checks, Desk, Executors, Turn};
 use crate::domain::clock::Clock;
 use crate::revenue::validator::Validator;
 
@@ -22,6 +22,8 @@ pub(super) fn lay_out(renewables: &Renewables, validator: Arc<Validator>, clock:
         settings,
         validator,
         checks: Checks::new(Arc::new(run), renewables.stripe.clone(), paths),
+        trials: Turn::default(),
+        exports: Turn::default(),
         executors: colony.map(|keys| Executors::new(keys.member.clone(), clock.clone())),
     }
 }

@@ -357,7 +357,7 @@ pub(super) async fn export(
         let now = business.recurring.iter().map(|line| row(&business.day, line));
         let rows: Vec<Vec<String>> = past.chain(now).collect();
         let head = ["day", "mode", "account", "tier", "currency", "subscriptions", "mrr_minor"];
-        return Ok(Csv { name: "recurring".to_owned(), text: table(&head, &rows) }.into_response());
+        return Ok(Csv { name: "recurring".to_owned(), text: table(&head, &rows), rest: None }.into_response());
     }
     let row = |line: &crate::ledger::report::DayLine| {
         let minor = [line.gross_minor, line.returned_minor, line.net_minor, line.outside_minor];
@@ -366,5 +366,5 @@ pub(super) async fn export(
     };
     let rows: Vec<Vec<String>> = business.daily.iter().map(row).collect();
     let head = ["day", "mode", "account", "currency", "in_minor", "out_minor", "net_minor", "not_stripes_minor"];
-    Ok(Csv { name: "revenue".to_owned(), text: table(&head, &rows) }.into_response())
+    Ok(Csv { name: "revenue".to_owned(), text: table(&head, &rows), rest: None }.into_response())
 }

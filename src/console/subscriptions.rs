@@ -1,6 +1,6 @@
 //! Subscriptions, list by list, without their users; and the same as a file for spreadsheets.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use askama::Template;
 use axum::Extension;
@@ -8,20 +8,24 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 
 use super::Console;
-use super::csv::{Csv, table};
+use super::csv::{Csv, Part, Rest, Table};
 use super::failure::Failure;
 use super::form::Form;
 use super::frame::Frame;
 use super::gate::Visit;
 use super::html::{Moment, Page, tag};
+use crate::admin::asked;
 use crate::domain::clock::Timestamp;
 use crate::door::Problem;
 use crate::ledger::desk::{Chosen, SUBSCRIPTIONS_MAX, SubscriptionPage, SubscriptionRow, SubscriptionsWanted};
 
 pub(super) const PATH: &str = "/console/subscriptions";
 
-/// Longest wait for the ledger.
+/// Longest wait for the ledger's answer to one question.
 const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Longest time that a file may take, over a slow line too.
+const EXPORT_MAX: Duration = Duration::from_mins(10);
 
 /// Rows of a page.
 const ROWS: u32 = 50;
@@ -77,9 +81,8 @@ fn wanted(query: Option<String>) -> Result<SubscriptionsWanted, Failure> {
     Ok(SubscriptionsWanted { chosen, before, most: ROWS })
 }
 
-async fn ask(console: &Console, wanted: &SubscriptionsWanted) -> Result<SubscriptionPage, Failure> {
-    let asked = tokio::time::timeout(LEDGER_ANSWER_MAX, console.control.ledger.subscription_page(wanted)).await;
-    asked.ok().and_then(Result::ok).ok_or_else(|| Problem::LedgerSilent.into())
+async fn ask(console: &Console, wanted: &SubscriptionsWanted) -> Result<SubscriptionPage, Problem> {
+    asked(LEDGER_ANSWER_MAX, console.control.ledger.subscription_page(wanted)).await
 }
 
 /// `GET /console/subscriptions`
@@ -112,48 +115,89 @@ fn row(line: SubscriptionRow) -> Row {
     }
 }
 
-/// `GET /console/subscriptions.csv`
+/// `GET /console/subscriptions.csv`, made while it is taken. Files that are made at once ask the ledger in turn.
 pub(super) async fn export(
     State(console): State<Console>,
     Extension(_): Visit,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let mut wanted = wanted(query)?;
-    wanted.most = SUBSCRIPTIONS_MAX;
-    let mut rows = Vec::new();
-    for _ in 0..PAGES_MAX {
-        let page = ask(&console, &wanted).await?;
-        rows.extend(page.subscriptions.into_iter().map(cells));
-        wanted.before = page.next;
-        if wanted.before.is_none() {
-            break;
-        }
-    }
-    if let Some(before) = &wanted.before {
-        rows.push(vec![format!("more follow below {before}")]);
-    }
-    let head = [
-        "subscription",
-        "livemode",
-        "account",
-        "customer",
-        "status",
-        "gives_access",
-        "tier",
-        "currency",
-        "mrr_minor",
-        "will_cancel",
-        "price",
-        "has_user",
-        "until",
-        "gives_nothing_because",
-    ];
-    Ok(Csv { name: format!("subscriptions-{}", wanted.chosen.as_str()), text: table(&head, &rows) }.into_response())
+    let wanted = SubscriptionsWanted { most: SUBSCRIPTIONS_MAX, ..wanted(query)? };
+    let name = format!("subscriptions-{}", wanted.chosen.as_str());
+    let began = console.control.context.inbox.clock().instant();
+    let Part { text, rest } = Export { console, wanted, began, pages: 0 }.part().await?;
+    Ok(Csv { name, text, rest }.into_response())
 }
 
-fn cells(line: SubscriptionRow) -> Vec<String> {
+/// A file that is being made.
+struct Export {
+    console: Console,
+    /// From where it goes on.
+    wanted: SubscriptionsWanted,
+    began: Instant,
+    /// Those that are in it.
+    pages: usize,
+}
+
+impl Export {
+    /// The next page as rows, the first one with the head.
+    async fn part(mut self) -> Result<Part, Problem> {
+        let mut table = if self.pages == 0 { Table::new(&HEAD) } else { Table::more(HEAD.len()) };
+        let page = self.page().await?;
+        for line in page.subscriptions {
+            table.row(&cells(line));
+        }
+        (self.wanted.before, self.pages) = (page.next, self.pages + 1);
+        let rest = match &self.wanted.before {
+            Some(before) if self.pages == PAGES_MAX => {
+                table.row(&[format!("more follow below {before}")]);
+                None
+            }
+            Some(_) => Some(self.rest()),
+            None => None,
+        };
+        Ok(Part { text: table.text, rest })
+    }
+
+    fn rest(self) -> Rest {
+        Box::pin(self.part())
+    }
+
+    async fn page(&self) -> Result<SubscriptionPage, Problem> {
+        let control = &self.console.control;
+        let took = control.context.inbox.clock().instant().duration_since(self.began);
+        let page = async {
+            let _turn = control.desk.exports.wait().await;
+            ask(&self.console, &self.wanted).await
+        };
+        tokio::time::timeout(EXPORT_MAX.saturating_sub(took), page).await.unwrap_or_else(|_| {
+            let (pages, most) = (self.pages, EXPORT_MAX.as_secs());
+            tracing::warn!(pages, most_seconds = most, "a file of subscriptions took too long and was broken off");
+            Err(Problem::LedgerSilent)
+        })
+    }
+}
+
+/// What [`cells`] are.
+const HEAD: [&str; 14] = [
+    "subscription",
+    "livemode",
+    "account",
+    "customer",
+    "status",
+    "gives_access",
+    "tier",
+    "currency",
+    "mrr_minor",
+    "will_cancel",
+    "price",
+    "has_user",
+    "until",
+    "gives_nothing_because",
+];
+
+fn cells(line: SubscriptionRow) -> [String; HEAD.len()] {
     let until = line.ended_at_ms.or(line.grace_ends_at_ms).or(line.current_period_end_ms);
-    vec![
+    [
         line.id,
         line.livemode.to_string(),
         line.account.unwrap_or_default(),

@@ -186,7 +186,7 @@ impl Problem {
             Self::NoSuchEntry => "There is no entry of this number.",
             Self::Invalid { .. } => "The request makes no sense.",
             Self::InvalidRequest => "The body is not what this path takes; openapi.yaml describes it.",
-            Self::Busy => "A run is under way already. Try again when it has ended.",
+            Self::Busy => "The gateway is at work of this kind already. Try again when it has ended.",
             Self::NotConfigured => {
                 "The gateway has no STRIPE_SECRET_KEY: set one (a restricted key that may read), and restart it."
             }

@@ -1,5 +1,7 @@
 //! Every route by role and method.
 
+use std::time::Duration;
+
 use axum::http::{Method, StatusCode, header};
 
 use crate::world::{ANA, BEN, HOST, PERSONAL, World};
@@ -293,4 +295,23 @@ async fn money_is_shown_book_by_book_and_kept_as_a_file() {
     let file = world.page(&ana, "/console/subscriptions.csv").await.text;
     assert!(file.contains("sub_1,true,,cus_1,active,true,silver,cad,999"), "{file}");
     assert_eq!(world.page(&ana, "/console/subscriptions?list=nothing").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_file_of_subscriptions_has_all_pages_and_the_ledger_is_asked_for_one_at_a_time() {
+    let world = World::new();
+    world.subscribe_many(501).await;
+    let ana = world.login(ANA).await;
+    let turn = world.control.desk.exports.take().unwrap();
+    let file = world.page(&ana, "/console/subscriptions.csv");
+    tokio::pin!(file);
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut file).await;
+    assert!(early.is_err(), "another file has its turn");
+    drop(turn);
+    let file = file.await;
+    assert_eq!((file.status, file.header(header::CONTENT_TYPE)), (StatusCode::OK, "text/csv; charset=utf-8"));
+    let lines: Vec<&str> = file.text.split_terminator("\r\n").collect();
+    assert_eq!(lines.len(), 502, "a head and all rows");
+    assert!(lines[0].starts_with("subscription,") && lines[1].starts_with("sub_500,"), "{} {}", lines[0], lines[1]);
+    assert!(lines.iter().all(|line| line.split(',').count() == 14) && lines[501].starts_with("sub_000,"));
 }

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use bytes::Bytes;
 use colony_gateway::admin::{
-    Audit, AuditKeeper, Checks, Control, Desk, Health, OperationRunner, Operations, Operators, Receiving,
+    Audit, AuditKeeper, Checks, Control, Desk, Health, OperationRunner, Operations, Operators, Receiving, Turn,
 };
 use colony_gateway::bees::roster::Roster;
 use colony_gateway::config::{Config, InForce, Sources};
@@ -98,12 +98,7 @@ impl World {
     pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = Clock::manual(START);
-        let operators = format!("ana operator {ANA}, ben viewer {BEN}");
-        let mut environment: std::collections::BTreeMap<String, String> =
-            [("STRIPE_WEBHOOK_SECRET".to_owned(), SECRET.to_owned()), ("GATEWAY_OPERATORS".to_owned(), operators)]
-                .into();
-        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let config = Config::for_serve(&Sources { environment, file: None }).unwrap();
+        let config = Self::settings(variables);
         let (inbox, threads) = Inbox::open(&InboxOptions::new(directory.path()), clock.clone()).unwrap();
         let (metrics, board) = (Metrics::new(), Board::default());
         let instruments = Instruments { metrics, board, clock: clock.clone(), tracer: Tracer::default() };
@@ -217,6 +212,32 @@ impl World {
         assert_eq!(outcomes, [Outcome::Applied]);
     }
 
+    /// Has this many users a subscription each, `sub_000` and on.
+    pub(crate) async fn subscribe_many(&self, count: usize) {
+        let planned = |number: usize| {
+            let id = format!("sub_{number:03}");
+            Planned::new(&format!("evt_{id}"), "customer.subscription.created", 1)
+                .subscription(&id, &format!("cus_{number:03}"), "active", |_| {})
+                .subscription_user(&id, &format!("user_{number:03}"))
+                .verdict()
+        };
+        let verdicts: Vec<_> = (0..count).map(planned).collect();
+        for verdicts in verdicts.chunks(100) {
+            let outcomes = self.control.ledger.apply(verdicts).await.unwrap();
+            assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Applied), "{outcomes:?}");
+        }
+    }
+
+    /// Settings with these variables.
+    pub(crate) fn settings(variables: &[(&str, &str)]) -> Config {
+        let operators = format!("ana operator {ANA}, ben viewer {BEN}");
+        let mut environment: std::collections::BTreeMap<String, String> =
+            [("STRIPE_WEBHOOK_SECRET".to_owned(), SECRET.to_owned()), ("GATEWAY_OPERATORS".to_owned(), operators)]
+                .into();
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Config::for_serve(&Sources { environment, file: None }).unwrap()
+    }
+
     /// Asks for a path with these headers besides the host.
     pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
@@ -280,6 +301,8 @@ fn desk(config: &Config, clock: &Clock) -> Desk {
         settings: InForce::new(config),
         validator: Arc::new(Validator::new(settings, guardian, clock.clone())),
         checks: Checks::new(Arc::new(run), None, Vec::new()),
+        trials: Turn::default(),
+        exports: Turn::default(),
         executors: None,
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::admin::turn::Turn;
 use crate::domain::renewable::Renewable;
 use crate::door::Problem;
 use crate::stripe::api::{StripeApi, WebhookEndpoint};
@@ -57,7 +58,7 @@ pub struct Checks {
     /// Paths that are served here.
     paths: Arc<[String]>,
     last: Renewable<Option<Checked>>,
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turn: Turn,
 }
 
 impl fmt::Debug for Checks {
@@ -68,7 +69,7 @@ impl fmt::Debug for Checks {
 
 impl Checks {
     pub fn new(run: CheckRun, stripe: Option<Arc<StripeApi>>, paths: Vec<String>) -> Self {
-        Self { run, stripe, paths: paths.into(), last: None.into(), turn: Arc::default() }
+        Self { run, stripe, paths: paths.into(), last: None.into(), turn: Turn::default() }
     }
 
     /// The last one since the start.
@@ -81,7 +82,7 @@ impl Checks {
     /// # Errors
     /// [`Problem::Busy`] while another is made.
     pub async fn make(&self) -> Result<Checked, Problem> {
-        let _turn = self.turn.try_lock().map_err(|_| Problem::Busy)?;
+        let _turn = self.turn.take()?;
         let (report, endpoints) = tokio::join!((self.run)(), self.endpoints());
         let (endpoints, silence) = match endpoints {
             Ok(endpoints) => (endpoints, None),
