@@ -61,7 +61,7 @@ pub(super) async fn layer(State(console): State<Console>, mut request: Request, 
     let refreshed = if is_live(&request) { None } else { console.sessions.refresh(&session) };
     let refreshed = refreshed.and_then(|value| set_cookie(request.headers(), Some(&value)));
     let theme = Theme::of(request.headers());
-    let here = request.uri().path_and_query().map_or("/console", |path| path.as_str()).to_owned();
+    let here = here(&request, looks).to_owned();
     request.extensions_mut().insert(Visitor { who, theme, here });
     let mut response = next.run(request).await;
     if let Some(cookie) = refreshed
@@ -70,6 +70,15 @@ pub(super) async fn layer(State(console): State<Console>, mut request: Request, 
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// The page of a request, to come back to by a link. What was posted below a page leads to the page.
+fn here(request: &Request, looks: bool) -> &str {
+    if looks {
+        request.uri().path_and_query().map_or("/console", |path| path.as_str())
+    } else {
+        request.uri().path().rsplit_once('/').map_or("/console", |(page, _)| page)
+    }
 }
 
 /// Before what needs no session: a page of another site logs nobody in.

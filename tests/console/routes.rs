@@ -123,6 +123,10 @@ async fn an_operator_reveals_with_a_reason_and_never_by_a_link() {
     for personal in PERSONAL {
         assert!(revealed.text.contains(personal), "{personal} is not there");
     }
+    assert!(
+        revealed.text.contains(r#"name="next" value="/console/entries/1""#),
+        "the colours lead to what can be opened"
+    );
     for path in ["/console/entries/1?reveal=true", "/console/entries?reveal=true", "/console/entries/1/reveal"] {
         let text = world.page(&ana, path).await.text;
         assert!(PERSONAL.iter().all(|personal| !text.contains(personal)), "{path}");
