@@ -147,10 +147,14 @@ fn subject(fields: &Fields) -> Result<TrialSubject, String> {
 
 fn rules(fields: &Fields) -> Result<TrialRules, String> {
     match (fields.from.as_str(), fields.rules.is_empty()) {
-        ("file", _) => Ok(TrialRules::File),
+        ("file", true) => Ok(TrialRules::File),
         ("pasted", true) => Err("Paste the rules that are to be tried.".to_owned()),
         ("pasted", false) => Ok(TrialRules::Pasted(fields.rules.clone())),
-        _ => Ok(TrialRules::InForce),
+        (_, true) => Ok(TrialRules::InForce),
+        (_, false) => {
+            let trouble = "Rules are pasted, and others are chosen. Choose those pasted below, or empty their field.";
+            Err(trouble.to_owned())
+        }
     }
 }
 

@@ -16,12 +16,13 @@ mod lines;
 mod rules;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use self::builtin::{BUILTIN_RULES, BuiltinRule};
 pub use self::counters::{Counters, Counts};
-pub use self::error::{CUSTOM_RULES_MAX, RulesError};
+pub use self::error::{CUSTOM_RULES_MAX, RULES_BYTES_MAX, RulesError};
 pub use self::hits::{Hit, LATEST_MAX, PastDecision};
 pub use self::lines::RuleLine;
 pub use self::rules::Rules;
@@ -187,24 +188,36 @@ impl Guardian {
     /// # Errors
     /// When it cannot be read or has a mistake.
     pub fn read_file(&self, path: &Path) -> Result<Rules, RulesError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| RulesError::Read { path: path.display().to_string(), source })?;
+        let text = text(path).map_err(|source| RulesError::Read { path: path.display().to_string(), source })?;
         self.read(&text).map_err(|error| error.of_file(path, &text))
     }
 
     /// Puts the rules of a TOML text into force. When it has a mistake, the rules stay as they are.
     pub fn reload(&self, toml: &str) -> Result<(), RulesError> {
-        let rules = self.read(toml)?;
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.take(self.read(toml)?);
         Ok(())
     }
 
     /// Puts the rules of a TOML file into force. When it cannot be read or has a mistake, the rules stay as they are.
     pub fn reload_file(&self, path: &Path) -> Result<(), RulesError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| RulesError::Read { path: path.display().to_string(), source })?;
-        self.reload(&text).map_err(|error| error.of_file(path, &text))
+        self.take(self.read_file(path)?);
+        Ok(())
     }
+
+    fn take(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+}
+
+/// The text of a file, or as much of it as shows that it is too long.
+fn text(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(RULES_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > RULES_BYTES_MAX {
+        // The cut may be inside a letter, and what is too long is refused whatever it says.
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]

@@ -118,10 +118,20 @@ async fn rules_are_tried_on_an_event_and_stay_as_they_are() {
         ("event=nonsense", "no event"),
         ("entry=1&from=pasted", "Paste the rules"),
         ("entry=1&from=pasted&rules=nonsense", "The rules are refused"),
+        ("entry=1&rules=nonsense", "Rules are pasted, and others are chosen."),
+        ("entry=1&from=file", "GATEWAY_GUARDIAN_RULES names none"),
     ] {
         let page = world.send(&ana, "/console/guardian/try", form).await;
         assert!(page.status == StatusCode::OK && page.text.contains(why), "{form}: {}", page.text);
     }
+    assert!(held.contains(r#"name="next" value="/console/guardian""#), "the colours lead to what can be opened");
+    let turn = world.control.desk.trials.take().unwrap();
+    assert_eq!(
+        world.send(&ana, "/console/guardian/try", "entry=1").await.status,
+        StatusCode::CONFLICT,
+        "one at a time"
+    );
+    drop(turn);
     let guardian = world.control.desk.validator.guardian();
     assert_eq!((guardian.counts().total, guardian.latest().len()), (0, 0), "nothing was counted");
     assert!(guardian.rules().lines().iter().any(|rule| rule.id == "not_expected"), "nor put into force");

@@ -1,17 +1,20 @@
 //! Rules tried on an event, without putting them into force.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::Control;
 use crate::admin::audit::Act;
 use crate::admin::who::Who;
+use crate::config::InForce;
 use crate::domain::causes::chain;
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
-use crate::revenue::guardian::{Rules, RulesError};
+use crate::revenue::guardian::Rules;
 use crate::revenue::rows::Decision;
-use crate::revenue::validator::Tried;
+use crate::revenue::validator::{Tried, Validator};
 
 /// Largest event that is tried, in bytes.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
@@ -103,13 +106,15 @@ impl Control {
     /// tried: an event or rules that make no sense.
     ///
     /// # Errors
-    /// When the inbox does not answer, or there is no such entry.
+    /// When the inbox does not answer, or there is no such entry; [`Problem::Busy`] while another trial goes on.
     pub async fn try_rules(
         &self,
         who: &Who,
         subject: TrialSubject,
         rules: TrialRules,
     ) -> Result<Result<Trial, String>, Problem> {
+        // Rules are as large and as slow as who wrote them likes, within bounds.
+        let turn = self.desk.trials.take()?;
         let (what, body) = match subject {
             TrialSubject::Entry(entry) => (format!("entry {entry}"), self.body(entry).await?),
             TrialSubject::Pasted(body) => ("a pasted event".to_owned(), Some(body)),
@@ -117,11 +122,17 @@ impl Control {
         let Some(body) = body.filter(|body| body.len() <= EVENT_BYTES_MAX) else {
             return Ok(Err("The body is not there any more, or too large to be tried.".to_owned()));
         };
-        let rules = match self.rules_of(rules).await? {
-            Ok(rules) => rules,
-            Err(error) => return Ok(Err(format!("The rules are refused: {}.", chain(&error)))),
+        let (validator, settings) = (Arc::clone(&self.desk.validator), self.desk.settings.clone());
+        let work = move || {
+            // A request that is given up leaves its trial to its end, and none begins beside it.
+            let _turn = turn;
+            let rules = read(&validator, &settings, rules)?;
+            Ok(validator.try_rules(&body, rules.as_ref()).map(Trial::from))
         };
-        let tried = self.desk.validator.try_rules(&body, rules.as_ref()).map(Trial::from);
+        let tried = match tokio::task::spawn_blocking(work).await.map_err(|_| Problem::Internal)? {
+            Ok(tried) => tried,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
         let result = tried.as_ref().map_or("no event", |trial| trial.end.words());
         let (by, peer) = (&*who.name, who.peer());
         tracing::info!(target: "audit", action = "try_rules", who = by, peer, what, "admin");
@@ -135,19 +146,18 @@ impl Control {
         let bodies = inbox.bodies(vec![entry], EVENT_BYTES_MAX).await.map_err(Problem::InboxUnavailable)?;
         Ok(bodies.into_iter().next().flatten().map(Bytes::from))
     }
+}
 
-    /// The rules that are meant; nothing for those in force.
-    async fn rules_of(&self, rules: TrialRules) -> Result<Result<Option<Rules>, RulesError>, Problem> {
-        let guardian = self.desk.validator.guardian().clone();
-        let read = match rules {
-            TrialRules::InForce => return Ok(Ok(None)),
-            TrialRules::Pasted(text) => guardian.read(&text),
-            TrialRules::File => {
-                let path = self.desk.settings.latest().revenue.guardian_rules.clone().ok_or(Problem::NotConfigured)?;
-                let read = tokio::task::spawn_blocking(move || guardian.read_file(&path));
-                read.await.map_err(|_| Problem::Internal)?
-            }
-        };
-        Ok(read.map(Some))
-    }
+/// The rules that are meant, nothing for those in force; or why there are none, for the person who tries.
+fn read(validator: &Validator, settings: &InForce, rules: TrialRules) -> Result<Option<Rules>, String> {
+    let guardian = validator.guardian();
+    let read = match rules {
+        TrialRules::InForce => return Ok(None),
+        TrialRules::Pasted(text) => guardian.read(&text),
+        TrialRules::File => match &settings.latest().revenue.guardian_rules {
+            Some(path) => guardian.read_file(path),
+            None => return Err("There is no file of rules: GATEWAY_GUARDIAN_RULES names none.".to_owned()),
+        },
+    };
+    read.map(Some).map_err(|error| format!("The rules are refused: {}.", chain(&error)))
 }

@@ -9,8 +9,24 @@ use super::error::RulesError;
 /// Most values that one path may reach in an event; a wildcard stops there.
 const PLACES_MAX: usize = 1000;
 
-/// Largest compiled pattern, in bytes.
-const PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// Most values of one `one_of` or `none_of`.
+pub(super) const VALUES_MAX: usize = 10_000;
+
+/// What a compiled pattern is counted as, in bytes: the first of these that holds it. The last is the largest that is taken.
+const PATTERN_BYTES: [usize; 3] = [16 * 1024, 64 * 1024, 256 * 1024];
+
+/// Largest of all compiled patterns together, in bytes.
+const PATTERNS_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What is left for the patterns of one set of rules, in bytes.
+#[derive(Debug)]
+pub(super) struct PatternRoom(usize);
+
+impl Default for PatternRoom {
+    fn default() -> Self {
+        Self(PATTERNS_BYTES_MAX)
+    }
+}
 
 /// A condition as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,19 +70,45 @@ enum Test {
     Matches(Box<Regex>),
 }
 
+impl PatternRoom {
+    /// The compiled pattern; nothing where there is no room left for it.
+    fn compile(&mut self, pattern: &str) -> Result<Option<Regex>, regex::Error> {
+        let mut built = Ok(None);
+        for bytes in PATTERN_BYTES {
+            match RegexBuilder::new(pattern).size_limit(bytes).build() {
+                Ok(regex) => {
+                    let left = self.0.checked_sub(bytes);
+                    self.0 = left.unwrap_or(0);
+                    return Ok(left.map(|_| regex));
+                }
+                Err(error @ regex::Error::CompiledTooBig(_)) => built = Err(error),
+                Err(error) => return Err(error),
+            }
+        }
+        built
+    }
+}
+
 impl Condition {
-    /// Understands a written condition of the rule `rule`.
-    pub(super) fn compile(written: ConditionText, rule: &str) -> Result<Self, RulesError> {
+    /// Understands a written condition of the rule `rule`, and takes what its pattern needs from `room`.
+    pub(super) fn compile(written: ConditionText, rule: &str, room: &mut PatternRoom) -> Result<Self, RulesError> {
         let bad = |problem: String| RulesError::Condition { rule: rule.to_owned(), problem };
         if written.path.split('.').any(str::is_empty) {
             return Err(bad(format!("path `{}` has an empty key", written.path)));
         }
-        let pattern = |pattern: String| {
-            let built = RegexBuilder::new(&pattern).size_limit(PATTERN_BYTES_MAX).build();
-            let source = |source| RulesError::Pattern { rule: rule.to_owned(), source: Box::new(source) };
-            built.map(|regex| Test::Matches(Box::new(regex))).map_err(source)
+        let values = [&written.one_of, &written.none_of].into_iter().flatten().map(Vec::len).max();
+        if let Some(values) = values.filter(|values| *values > VALUES_MAX) {
+            return Err(bad(format!("path `{}` has {values} values; at most {VALUES_MAX} are allowed", written.path)));
+        }
+        let matches = match &written.matches {
+            None => None,
+            Some(pattern) => {
+                let source = |source| RulesError::Pattern { rule: rule.to_owned(), source: Box::new(source) };
+                let regex = room.compile(pattern).map_err(source)?;
+                let full = || bad(format!("all patterns together need more than {PATTERNS_BYTES_MAX} bytes"));
+                Some(Test::Matches(Box::new(regex.ok_or_else(full)?)))
+            }
         };
-        let matches = written.matches.map(pattern).transpose()?;
         let tests: Vec<Test> = [
             written.present.map(Test::Present),
             written.equals.map(|value| Test::OneOf(vec![value])),
@@ -149,7 +191,7 @@ mod tests {
     use super::*;
 
     fn condition(toml: &str) -> Result<Condition, RulesError> {
-        Condition::compile(toml::from_str(toml).unwrap(), "r")
+        Condition::compile(toml::from_str(toml).unwrap(), "r", &mut PatternRoom::default())
     }
 
     #[test]
@@ -182,6 +224,15 @@ mod tests {
         }
         assert!(matches!(condition("path = 'a'\nmatches = '('"), Err(RulesError::Pattern { .. })));
         assert!(matches!(condition("path = 'a'\nmatches = '\\w{1000}{1000}'"), Err(RulesError::Pattern { .. })));
+    }
+
+    #[test]
+    fn all_patterns_together_have_a_bound() {
+        let mut room = PatternRoom(PATTERN_BYTES[2] + PATTERN_BYTES[0]);
+        let mut fits = |pattern: &str| room.compile(pattern).unwrap().is_some();
+        assert!(fits("^a$"), "a small one is counted as one");
+        assert!(fits("[a-z]{2000}"), "a large one, too");
+        assert!(!fits("^b$"));
     }
 
     #[test]

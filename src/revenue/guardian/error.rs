@@ -2,6 +2,9 @@
 
 use super::builtin::{BUILTIN_RULES, BuiltinRule};
 
+/// Longest text of rules, in bytes.
+pub const RULES_BYTES_MAX: usize = 1024 * 1024;
+
 /// Most rules in one file.
 pub const CUSTOM_RULES_MAX: usize = 200;
 
@@ -55,6 +58,9 @@ pub enum RulesError {
     /// An identifier that is empty, taken, or not made of letters, digits, `_` and `-`.
     #[error("rule id `{0}` is taken or not 1 to 64 letters, digits, `_` or `-`")]
     Id(String),
+    /// A text that is longer than one is read.
+    #[error("the rules are longer than {RULES_BYTES_MAX} bytes")]
+    TooLong,
     /// More rules than are checked for each event.
     #[error("{0} rules; at most {CUSTOM_RULES_MAX} are allowed")]
     TooMany(usize),
@@ -113,7 +119,7 @@ impl RulesError {
                 let names = [format!("'{rule}'"), format!("\"{rule}\""), format!("builtin.{rule}")];
                 names.iter().filter_map(|name| text.find(name)).min()
             }
-            Self::Read { .. } | Self::File { .. } | Self::TooMany(_) => None,
+            Self::Read { .. } | Self::File { .. } | Self::TooLong | Self::TooMany(_) => None,
         };
         let line = place.and_then(|place| text.get(..place)).map(|before| before.matches('\n').count() + 1);
         Self::File { path: path.display().to_string(), line, mistake: Box::new(self) }

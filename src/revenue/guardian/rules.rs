@@ -28,11 +28,14 @@ use serde::Deserialize;
 
 use super::Surroundings;
 use super::builtin::{BUILTIN_RULES, BuiltinRule};
-use super::condition::{Condition, ConditionText};
-use super::error::{CUSTOM_RULES_MAX, RulesError};
+use super::condition::{Condition, ConditionText, PatternRoom};
+use super::error::{CUSTOM_RULES_MAX, RULES_BYTES_MAX, RulesError};
 use super::glance::{Bounds, Glance};
 use crate::revenue::rows::{Action, Decision, Severity};
 use crate::stripe::event::Event;
+
+/// Most conditions of one rule.
+pub(super) const CONDITIONS_MAX: usize = 100;
 
 /// A compiled set of rules.
 #[derive(Clone, Debug)]
@@ -111,6 +114,9 @@ impl Default for Rules {
 impl Rules {
     /// Understands a TOML text.
     pub fn parse(toml: &str) -> Result<Self, RulesError> {
+        if toml.len() > RULES_BYTES_MAX {
+            return Err(RulesError::TooLong);
+        }
         let text: RulesText = toml::from_str(toml).map_err(|error| RulesError::of_form(&error, toml))?;
         let mut rules = Self::default();
         for (id, settings) in text.builtin {
@@ -119,8 +125,9 @@ impl Rules {
         if text.rules.len() > CUSTOM_RULES_MAX {
             return Err(RulesError::TooMany(text.rules.len()));
         }
+        let mut room = PatternRoom::default();
         for rule in text.rules {
-            let rule = CustomRule::compile(rule)?;
+            let rule = CustomRule::compile(rule, &mut room)?;
             if BuiltinRule::named(&rule.id).is_some() || rules.custom.iter().any(|known| known.id == rule.id) {
                 return Err(RulesError::Id(rule.id));
             }
@@ -231,7 +238,7 @@ impl Rules {
 }
 
 impl CustomRule {
-    fn compile(text: RuleText) -> Result<Self, RulesError> {
+    fn compile(text: RuleText, room: &mut PatternRoom) -> Result<Self, RulesError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if !(1..=64).contains(&text.id.len()) || !text.id.bytes().all(plain) {
             return Err(RulesError::Id(text.id));
@@ -239,8 +246,12 @@ impl CustomRule {
         if text.all.is_empty() {
             return Err(RulesError::Unconditional(text.id));
         }
+        if text.all.len() > CONDITIONS_MAX {
+            let problem = format!("{} conditions; at most {CONDITIONS_MAX} are allowed", text.all.len());
+            return Err(RulesError::Condition { rule: text.id, problem });
+        }
         let RuleText { id, action, severity, reason, types, exempts, all } = text;
-        let conditions = all.into_iter().map(|condition| Condition::compile(condition, &id));
+        let conditions = all.into_iter().map(|condition| Condition::compile(condition, &id, room));
         let all = conditions.collect::<Result<_, _>>()?;
         let reason = if reason.is_empty() { format!("rule `{id}` matched") } else { reason };
         Ok(Self { id, action, severity, reason, types, exempts, all })

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::condition::VALUES_MAX;
+use super::rules::CONDITIONS_MAX;
 use super::*;
 use crate::revenue::rows::Severity;
 use crate::telemetry::json_line::JsonLine;
@@ -299,6 +301,26 @@ fn a_bad_file_keeps_the_rules_and_says_why() {
     }
     assert!(guardian.reload_file(Path::new("does/not/exist.toml")).is_err());
     assert_eq!(actions(&look(&guardian, &invoice())), [("livemode", Action::Quarantine)]);
+}
+
+#[test]
+fn rules_have_bounds_of_their_own_and_together() {
+    let guardian = Guardian::default();
+    let rule = |rest: &str| format!("[[rule]]\nid = 'r'\naction = 'flag'\n{rest}");
+    let conditions = |count: usize| rule(&format!("all = [{}]", "{ path = 'a', above = 1 },".repeat(count)));
+    let values = |count: usize| rule(&format!("all = [{{ path = 'a', none_of = [{}] }}]", "1,".repeat(count)));
+    let long = |bytes: usize| format!("#{}", " ".repeat(bytes - 1));
+    for (within, beyond, why) in [
+        (conditions(CONDITIONS_MAX), conditions(CONDITIONS_MAX + 1), "rule `r`: 101 conditions; at most 100"),
+        (values(VALUES_MAX), values(VALUES_MAX + 1), "rule `r`: path `a` has 10001 values; at most 10000"),
+        (long(RULES_BYTES_MAX), long(RULES_BYTES_MAX + 1), "the rules are longer than 1048576 bytes"),
+    ] {
+        assert!(guardian.read(&within).is_ok(), "{why}");
+        let error = guardian.read(&beyond).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    let error = guardian.reload_file(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert!(error.contains("the rules are longer"), "a file without an end is not read to it: {error}");
 }
 
 #[test]
