@@ -103,9 +103,9 @@ impl Reload {
     }
 
     /// Keeps what came of a reading, to be shown.
-    fn note(&self, cause: &'static str, renewed: Renewed, new: Option<&Config>) {
+    fn note(&self, cause: &'static str, renewed: Renewed, took_route: bool, new: Option<&Config>) {
         let Renewed { taken, needs_restart, refused } = renewed;
-        let reread = Reread { at: self.clock.now(), cause, taken, needs_restart, refused };
+        let reread = Reread { at: self.clock.now(), cause, taken, needs_restart, refused, took_route };
         self.renewables.settings.note(reread, new.cloned());
     }
 
@@ -121,7 +121,7 @@ impl Reload {
             Ok(config) => config,
             Err(error) => {
                 counts.of("refused").increment(1);
-                self.note(cause, Renewed { refused: Some(chain(&error)), ..Renewed::default() }, None);
+                self.note(cause, Renewed { refused: Some(chain(&error)), ..Renewed::default() }, false, None);
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(cause, error, "settings refused, nothing changed; a restart would fail");
                 self.tell(Some(chain(error)));
@@ -129,17 +129,19 @@ impl Reload {
                 return None;
             }
         };
-        let mut switched = false;
+        let (mut switched, mut took_route) = (false, false);
         if let (Why::Hangup, Some(switch)) = (why, &self.switch) {
             let changed = switch.set(Wish::from_use_colony(new.colony.enabled));
             switched = changed;
+            // Without a route to the colony, which a start alone makes, there is nothing to turn to.
+            took_route = self.renewables.colony.is_some();
             tracing::info!(cause, use_colony = new.colony.enabled, changed, "settings read again");
         }
         let mut renewed = self.renewables.renew(old, &new);
         renewed.taken.extend(switched.then_some("USE_COLONY_OS"));
         let good = renewed.refused.is_none();
         self.tell(renewed.refused.clone());
-        self.note(cause, renewed, Some(&new));
+        self.note(cause, renewed, took_route, Some(&new));
         counts.of(if good { "ok" } else { "refused" }).increment(1);
         self.manager.ready(if good { "settings read again" } else { "some settings refused, see the log" });
         Some(new)

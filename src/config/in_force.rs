@@ -1,5 +1,6 @@
 //! The settings of a running process: as it started, as they were read last, and what came of reading them again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -38,6 +39,9 @@ pub struct Reread {
     pub needs_restart: Vec<&'static str>,
     /// Why something was refused; the old one stays in force.
     pub refused: Option<String>,
+    /// Whether the route was turned as `USE_COLONY_OS` says, which is not `taken` where it stood so already.
+    #[serde(skip)]
+    pub took_route: bool,
 }
 
 /// The settings of a process. Clones share them.
@@ -45,6 +49,8 @@ pub struct Reread {
 pub struct InForce {
     started: Arc<Config>,
     latest: Renewable<Config>,
+    /// By each variable of [`WITHOUT_RESTART`] the reading whose value of it is in force.
+    live: Renewable<BTreeMap<&'static str, Arc<Config>>>,
     reread: Renewable<Option<Reread>>,
 }
 
@@ -63,14 +69,42 @@ pub struct SettingLine {
     pub about: &'static str,
     /// Whether a change takes effect without a restart.
     pub is_live: bool,
-    /// What it will be after a restart, where that differs.
+    /// What it will be after a restart, where that differs; of one that is live, what was read and not taken over.
     pub after_restart: Option<String>,
+}
+
+impl Reread {
+    /// Whether the value of a setting that it read is in force now.
+    fn has_taken(&self, shown: &Shown) -> bool {
+        let has = |name: &str| self.taken.contains(&name);
+        has(shown.key)
+            || has(shown.variable)
+            || match shown.variable {
+                // Both say who the operators are, and one is named for both.
+                "GATEWAY_ADMIN_TOKEN" | "GATEWAY_OPERATORS" => has("GATEWAY_ADMIN_TOKEN") || has("GATEWAY_OPERATORS"),
+                // Its public half is among those to whom jobs are sealed.
+                "SEALING_PRVKEY" => has("SEALING_PUBKEYS") && !self.needs_restart.contains(&"SEALING_PRVKEY"),
+                "USE_COLONY_OS" => self.took_route,
+                _ => false,
+            }
+    }
 }
 
 impl InForce {
     pub fn new(config: &Config) -> Self {
         let started = Arc::new(config.clone());
-        Self { latest: Renewable::new(Arc::clone(&started)), started, reread: None.into() }
+        let live: BTreeMap<_, _> = WITHOUT_RESTART.map(|variable| (variable, Arc::clone(&started))).into();
+        Self { latest: Renewable::new(Arc::clone(&started)), started, live: live.into(), reread: None.into() }
+    }
+
+    /// The settings of the start: the mode, the stores and the endpoints in force, these with the secrets in use.
+    pub fn started(&self) -> &Config {
+        &self.started
+    }
+
+    /// The settings whose value of this variable is in force; of others they may say what is not.
+    pub fn of(&self, variable: &str) -> Arc<Config> {
+        Arc::clone(self.live.get().get(variable).unwrap_or(&self.started))
     }
 
     /// The settings as they were read last, those that wait for a restart among them.
@@ -93,6 +127,12 @@ impl InForce {
             }
         }
         if let Some(latest) = latest {
+            let latest = Arc::new(latest);
+            let mut live = BTreeMap::clone(&self.live.get());
+            for shown in latest.shown.iter().filter(|shown| reread.has_taken(shown)) {
+                live.entry(shown.variable).and_modify(|holder| *holder = Arc::clone(&latest));
+            }
+            self.live.set(live);
             self.latest.set(latest);
         }
         self.reread.set(Some(reread));
@@ -103,10 +143,11 @@ impl InForce {
         let (declared, latest) = (Config::declared(), self.latest());
         let of = |shown: &[Shown], key: &str| shown.iter().find(|shown| shown.key == key).cloned();
         let line = |Declared { setting, default, .. }: Declared| {
-            let (then, now) = (of(&self.started.shown, setting.key)?, of(&latest.shown, setting.key)?);
             let is_live = WITHOUT_RESTART.contains(&setting.variable);
-            let after_restart = (!is_live && then.value != now.value).then(|| now.value.clone());
-            let Shown { value, origin, .. } = if is_live { now } else { then };
+            let (in_force, read) =
+                (of(&self.of(setting.variable).shown, setting.key)?, of(&latest.shown, setting.key)?);
+            let after_restart = (in_force.value != read.value).then_some(read.value);
+            let Shown { value, origin, .. } = in_force;
             let (key, variable, about) = (setting.key, setting.variable, setting.about);
             let value = Some(value).filter(|value| !value.is_empty());
             Some(SettingLine { key, variable, value, origin, default, about, is_live, after_restart })
@@ -145,7 +186,8 @@ mod tests {
         let (then, rules) = (line(&settings, "GATEWAY_SHUTDOWN_DEADLINE"), line(&settings, "GATEWAY_GUARDIAN_RULES"));
         assert_eq!((then.value.as_deref(), then.origin.as_str(), then.is_live), (Some("20s"), "environment", false));
         assert_eq!((rules.value, rules.is_live, rules.after_restart), (None, true, None));
-        let first = Reread { needs_restart: vec!["REDIS_URL"], ..Reread::default() };
+        let taken = vec!["revenue.guardian_rules"];
+        let first = Reread { needs_restart: vec!["REDIS_URL"], taken, ..Reread::default() };
         let changed = [("GATEWAY_SHUTDOWN_DEADLINE", "30s"), ("GATEWAY_GUARDIAN_RULES", "/etc/rules")];
         settings.note(first, Some(read(&changed)));
         settings.note(Reread { taken: vec!["STRIPE_SECRET_KEY"], ..Reread::default() }, None);
@@ -154,5 +196,30 @@ mod tests {
         assert_eq!((rules.value.as_deref(), rules.after_restart), (Some("/etc/rules"), None));
         assert_eq!(settings.reread().unwrap().needs_restart, ["REDIS_URL"]);
         assert!(!format!("{:?}", settings.lines()).contains("whsec_one"));
+    }
+
+    #[test]
+    fn what_was_read_and_not_taken_over_is_not_shown_as_in_force() {
+        let settings = InForce::new(&read(&[("GATEWAY_GUARDIAN_RULES", "/etc/rules"), ("GATEWAY_MODE", "live")]));
+        let refused = Reread { cause: "a file changed", refused: Some("the rules".to_owned()), ..Reread::default() };
+        let changed =
+            [("GATEWAY_GUARDIAN_RULES", "/etc/broken"), ("GATEWAY_MODE", "shadow"), ("USE_COLONY_OS", "false")];
+        settings.note(refused.clone(), Some(read(&changed)));
+        let shown = |variable| {
+            let line = line(&settings, variable);
+            (line.value, line.after_restart)
+        };
+        let of = |value: &str, after: &str| (Some(value.to_owned()), Some(after.to_owned()));
+        assert_eq!(shown("GATEWAY_GUARDIAN_RULES"), of("/etc/rules", "/etc/broken"));
+        assert_eq!(shown("GATEWAY_MODE"), of("live", "shadow"));
+        let unset = (None, Some("false".to_owned()));
+        assert_eq!(shown("USE_COLONY_OS"), unset, "the route is not taken over with a changed file");
+        assert!(settings.started().shadow.is_none() && settings.latest().shadow.is_some());
+        settings.note(refused, Some(read(&[("USE_COLONY_OS", "false")])));
+        assert_eq!(shown("GATEWAY_GUARDIAN_RULES"), of("/etc/rules", ""), "without a path the old rules stay");
+        let taken = vec!["revenue.guardian_rules"];
+        settings.note(Reread { taken, took_route: true, ..Reread::default() }, Some(read(&changed)));
+        assert_eq!(shown("GATEWAY_GUARDIAN_RULES"), (Some("/etc/broken".to_owned()), None));
+        assert_eq!(shown("USE_COLONY_OS"), (Some("false".to_owned()), None));
     }
 }

@@ -98,7 +98,7 @@ fn banners(console: &Console) -> Vec<String> {
             "Dispatch is paused: the ledger answers with errors that no rule knows. One entry now and then is a probe.";
         banners.push(pause.to_owned());
     }
-    if control.desk.settings.latest().shadow.is_some() {
+    if control.desk.settings.started().shadow.is_some() {
         banners.push("Shadow mode: no public table is written.".to_owned());
     }
     for (name, breaker) in &control.breakers {

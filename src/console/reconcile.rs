@@ -131,7 +131,7 @@ pub(super) async fn show(
     let page = ReconcilePage {
         frame: Frame::new(&console, &visitor, "Reconcile", "Reconcile").await,
         live,
-        is_shadow: console.control.desk.settings.latest().shadow.is_some(),
+        is_shadow: console.control.desk.settings.started().shadow.is_some(),
         may_change: visitor.may_change(),
     };
     Ok(Page(page).into_response())

@@ -170,7 +170,7 @@ fn finding(diagnosis: Diagnosis) -> Finding {
 }
 
 fn served(console: &Console) -> Vec<Served> {
-    let config = console.control.desk.settings.latest();
+    let config = console.control.desk.settings.started();
     let served = config.endpoints.iter().map(|endpoint| {
         let prints = endpoint.secrets.get().iter().map(|secret| secret.fingerprint().to_string()).collect::<Vec<_>>();
         Served {
@@ -185,7 +185,7 @@ fn served(console: &Console) -> Vec<Served> {
 
 /// What runs here, in pairs.
 fn facts(console: &Console) -> Vec<(&'static str, String)> {
-    let config = console.control.desk.settings.latest();
+    let config = console.control.desk.settings.started();
     let ledger = match &config.ledger {
         LedgerConfig::Sqlite { .. } => "SQLite, in a file of this machine",
         LedgerConfig::Postgres { .. } => "PostgreSQL",

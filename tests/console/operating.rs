@@ -1,6 +1,7 @@
 //! The screens for operating: what they show, what they change, and what an audit keeps of it.
 
 use axum::http::{StatusCode, header};
+use colony_gateway::config::Reread;
 use colony_gateway::dispatch::switch::Wish;
 use colony_gateway::domain::breaker::BreakerState;
 use colony_gateway::inbox::Deed;
@@ -182,4 +183,27 @@ async fn the_report_of_check_is_made_by_an_operator_and_seen_by_all() {
     let seen = world.page(&ben, "/console/settings").await.text;
     assert!(seen.contains("rotate <code>STRIPE_SECRET_KEY</code>") && seen.contains("▲"), "{seen}");
     assert!(seen.contains("cannot be asked without STRIPE_SECRET_KEY"), "{seen}");
+}
+
+#[tokio::test]
+async fn what_was_read_and_waits_for_a_restart_is_not_shown_as_in_force() {
+    let (old, new) = ("rk_test_hidden0123456789", "rk_test_another0123456789");
+    let world = World::with(&[("STRIPE_SECRET_KEY", old)]);
+    let ben = world.login(BEN).await;
+    let keys = async || {
+        let keys = world.control.keys().await.unwrap();
+        keys.into_iter().find(|key| key.setting == "STRIPE_SECRET_KEY").unwrap().fingerprint
+    };
+    let before = keys().await;
+    let settings = &world.control.desk.settings;
+    let changed = World::settings(&[("STRIPE_SECRET_KEY", new), ("GATEWAY_MODE", "shadow")]);
+    settings.note(Reread { refused: Some("the key".to_owned()), ..Reread::default() }, Some(changed.clone()));
+    // The gateway writes all tables until it starts anew.
+    let page = world.page(&ben, "/console/reconcile").await.text;
+    assert!(page.contains("Off: the public tables are written") && !page.contains("Shadow mode:"), "{page}");
+    let page = world.page(&ben, "/console/settings?q=GATEWAY_MODE").await.text;
+    assert!(page.contains("shadow after a restart"), "{page}");
+    assert_eq!(keys().await, before, "the refused key is not in use");
+    settings.note(Reread { taken: vec!["STRIPE_SECRET_KEY"], ..Reread::default() }, Some(changed));
+    assert_ne!(keys().await, before);
 }

@@ -55,12 +55,12 @@ struct Counted {
 }
 
 impl Desk {
-    /// Every secret that is set. Looks at files, which may block. `metrics` is the text that Prometheus gets.
+    /// Every secret that is in use. Looks at files, which may block. `metrics` is the text that Prometheus gets.
     pub fn keys(&self, metrics: &str, now: Timestamp) -> Vec<KeyLine> {
-        let config = self.settings.latest();
         let mut lines = Vec::new();
         for one in Config::declared().iter().filter(|one| one.is_secret) {
             let variable = one.setting.variable;
+            let config = self.settings.of(variable);
             let Some(shown) = config.shown.iter().find(|shown| shown.variable == variable) else { continue };
             if shown.value.is_empty() {
                 continue;
@@ -71,7 +71,7 @@ impl Desk {
                 lines.push((line(variable, about, shown, written, fingerprint, now), counted));
             }
         }
-        lines.extend(of_tables(&config, now));
+        lines.extend(of_tables(self.settings.started(), now));
         self.count(lines, metrics, now)
     }
 
