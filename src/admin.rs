@@ -28,7 +28,7 @@ pub use audit::{Act, Audit, AuditKeeper};
 pub use codes::LoginCodes;
 pub use control::{
     BreakerWish, Control, ENTRIES_NAMED_MAX, Operation, OperationRunner, OperationState, Operations, RuleInForce,
-    Trial, TrialEnd, TrialRules, TrialSubject, may_be_a_user,
+    Trial, TrialEnd, TrialRules, TrialSubject, may_be_a_user, may_select,
 };
 pub use desk::{CheckRun, Checked, Checks, Desk, ExecutorLine, Executors, KeyLine, ProcessLine, StripeEndpoint};
 pub use health::{Health, Receiving};

@@ -99,7 +99,7 @@ pub fn router(control: Arc<Control>, health: Health, series: Series, settings: S
         .route("/console/settings", get(settings::show))
         .route("/console/settings/check", post(settings::check))
         .route("/console/audit", get(audit::show))
-        .route("/console/search", get(search::find))
+        .route(gate::SEARCH, get(search::find))
         .route("/console/theme", post(frame::set_theme))
         .route("/console/logout", post(login::logout))
         .route("/console/logout/all", post(login::logout_all))

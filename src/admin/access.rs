@@ -7,7 +7,6 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::audit::Act;
 use super::control::Control;
 use crate::config::OperatorRole;
 use crate::door::{Peer, Problem};
@@ -25,9 +24,7 @@ pub(super) async fn layer(State(control): State<Arc<Control>>, mut request: Requ
     // A login code changes nothing, and lets its holder do no more than the token does.
     let looks = matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == CODES_PATH;
     if !looks && who.role != OperatorRole::Operator {
-        let (name, peer, path) = (&*who.name, who.peer(), request.uri().path());
-        tracing::info!(target: "audit", action = "refused", who = name, peer, path, "admin");
-        control.audit.note(&who, Act::new("refused", path));
+        control.audit.refused(&who, &request);
         return Problem::Forbidden.into_response();
     }
     request.extensions_mut().insert(who);

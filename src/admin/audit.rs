@@ -1,13 +1,14 @@
 //! What people did, written down twice: as a line of the log, where it is done, and beside the entries, from here.
 //!
 //! Guarantees: writing it down holds nothing up and fails nothing; what could not be kept is told by the log; what was noted before
-//! the end is kept before the end. It names no customer.
+//! the end is kept before the end. It names no user.
 
 use std::convert::Infallible;
 
+use axum::extract::{MatchedPath, Request};
 use tokio::sync::mpsc;
 
-use super::who::Who;
+use super::who::{Via, Who};
 use crate::inbox::{Deed, Inbox};
 
 /// Deeds that wait to be written. One more is in the log alone.
@@ -73,6 +74,17 @@ impl Audit {
         if self.waiting.try_send(deed).is_err() {
             tracing::error!(action, "the audit takes no more: this is in the log alone");
         }
+    }
+
+    /// Takes note of a request that a viewer may not make: of the path that is served, since one as it was sent may name a user.
+    pub fn refused(&self, who: &Who, request: &Request) {
+        let (by, peer) = (&*who.name, who.peer());
+        let path = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+        match who.via {
+            Via::Api => tracing::info!(target: "audit", action = "refused", who = by, peer, path, "admin"),
+            Via::Console => tracing::info!(target: "audit", action = "refused", who = by, peer, path, "console"),
+        }
+        self.note(who, Act::new("refused", path));
     }
 }
 

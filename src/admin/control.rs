@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use desk::RuleInForce;
 pub use operations::{ENTRIES_NAMED_MAX, Operation, OperationRunner, OperationState, Operations};
-pub use orders::may_be_a_user;
+pub use orders::{may_be_a_user, may_select};
 pub use state::BreakerWish;
 pub use trial::{Trial, TrialEnd, TrialRules, TrialSubject};
 

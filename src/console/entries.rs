@@ -15,7 +15,7 @@ use super::frame::Frame;
 use super::gate::{LIVE, Visit};
 use super::html::{Count, Dotted, EventName, Moment, Page, State as StateMark};
 use super::live::{Live, shown};
-use crate::admin::may_be_a_user;
+use crate::admin::may_select;
 use crate::admin::wire::ListQuery;
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
@@ -156,10 +156,7 @@ pub(super) async fn list(
     let query = query.unwrap_or_default();
     let invalid = |error: crate::admin::wire::QueryError| Problem::Invalid { detail: error.to_string() };
     let wanted = ListQuery::parse(&filters(&query, &[LIVE, UP_TO, "reveal"])).map_err(invalid)?;
-    // The user of an event is what a viewer does not see.
-    if !wanted.selection.users.is_empty() || wanted.selection.refs.iter().any(|id| may_be_a_user(id)) {
-        visitor.who.may_reveal()?;
-    }
+    may_select(&visitor.who, &wanted.selection)?;
     let up_to = number(&query, UP_TO);
     let (rows, up_to) = rows(&console, &wanted, up_to).await?;
     let mut again = wanted.to_string();

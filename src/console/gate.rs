@@ -11,12 +11,15 @@ use super::Console;
 use super::failure::Failure;
 use super::session::set_cookie;
 use super::theme::Theme;
-use crate::admin::{Act, Who};
+use crate::admin::Who;
 use crate::config::OperatorRole;
 use crate::door::Peer;
 
 /// What a viewer may post: nothing of it changes what others see.
 const FOR_VIEWERS: [&str; 2] = ["/console/logout", "/console/theme"];
+
+/// Where the box in every header leads.
+pub(super) const SEARCH: &str = "/console/search";
 
 /// Marks the request of a page that renews itself. It is no sign of a person.
 pub(super) const LIVE: &str = "live";
@@ -51,11 +54,8 @@ pub(super) async fn layer(State(console): State<Console>, mut request: Request, 
     };
     let peer = request.extensions().get::<Peer>().map(|peer| peer.address());
     let who = session.who(peer);
-    let path = request.uri().path();
-    if !looks && who.role != OperatorRole::Operator && !FOR_VIEWERS.contains(&path) {
-        let (name, peer) = (&*who.name, who.peer());
-        tracing::info!(target: "audit", action = "refused", who = name, peer, path, "console");
-        console.control.audit.note(&who, Act::new("refused", path));
+    if !looks && who.role != OperatorRole::Operator && !FOR_VIEWERS.contains(&request.uri().path()) {
+        console.control.audit.refused(&who, &request);
         return Failure::from(crate::door::Problem::Forbidden).into_response();
     }
     let refreshed = if is_live(&request) { None } else { console.sessions.refresh(&session) };
@@ -119,7 +119,11 @@ fn to_login(request: &Request, looks: bool) -> Response {
     if !looks {
         return Failure::NoSession.into_response();
     }
-    let next = request.uri().path_and_query().map_or("/console", |path| path.as_str());
+    let next = match request.uri().path() {
+        // What was typed may be the id of a user, which belongs into no other address.
+        SEARCH => SEARCH,
+        path => request.uri().path_and_query().map_or(path, |path| path.as_str()),
+    };
     Redirect::to(&format!("/console/login?next={}", utf8_percent_encode(next, NON_ALPHANUMERIC))).into_response()
 }
 

@@ -17,10 +17,10 @@ use super::gate::{LIVE, Visit};
 use super::html::{Count, Dotted, EventName, Moment, Page, Prose, State};
 use super::live::{Live, shown};
 use crate::admin::wire::ListQuery;
-use crate::admin::{ENTRIES_NAMED_MAX, Operation, may_be_a_user};
+use crate::admin::{ENTRIES_NAMED_MAX, Operation, may_select};
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
-use crate::inbox::{Action, Order, OrderStep, OrderedEntry, Refusal, Selection};
+use crate::inbox::{Action, Order, OrderedEntry, Refusal, Selection};
 
 const OPERATIONS: &str = "/console/operations";
 
@@ -144,25 +144,13 @@ pub(super) async fn preview(
         Some(operation) => undo(&console, operation)?,
         None => selection(&query)?,
     };
-    if !selection.users.is_empty() || selection.refs.iter().any(|id| may_be_a_user(id)) {
-        visitor.who.may_reveal()?;
-    }
+    may_select(&visitor.who, &selection)?;
     // What comes in between the look and the order is not meant.
     if !selection.is_by_id() && selection.until.is_none() {
         selection.until = Some(console.control.context.inbox.clock().now().plus(Duration::from_millis(1)));
     }
     let order = Order { action, by: visitor.who.orders(None), note: None };
-    let clock = console.control.context.inbox.clock();
-    let began = clock.instant();
-    let mut total = OrderStep::default();
-    let is_part = loop {
-        let step = console.control.order(&visitor.who, &selection, &order, true, total.next).await?;
-        total.entries.extend(step.entries);
-        total.next = step.next;
-        if total.next.is_none() || clock.instant().duration_since(began) > DRY_RUN_MAX {
-            break total.next.is_some();
-        }
-    };
+    let total = console.control.preview(&visitor.who, &selection, &order, DRY_RUN_MAX).await?;
     let (change, matched) = (total.changed(), total.entries.len());
     let stays = stays(total.entries.iter().filter_map(|entry| entry.refused).map(|refusal| (refusal, 1)));
     let (verb, done) = match action {
@@ -180,7 +168,7 @@ pub(super) async fn preview(
         matched: Count(matched as u64),
         stays,
         named: total.entries.into_iter().filter(|entry| entry.refused.is_none()).take(NAMED_MAX).map(Row::of).collect(),
-        is_part,
+        is_part: total.next.is_some(),
         selection: without_page(&selection),
         may_change: visitor.may_change(),
         needs_note: action == Action::Drop,

@@ -4,7 +4,7 @@ use axum::http::{StatusCode, header};
 use colony_gateway::config::Reread;
 use colony_gateway::dispatch::switch::Wish;
 use colony_gateway::domain::breaker::BreakerState;
-use colony_gateway::inbox::Deed;
+use colony_gateway::inbox::{Deed, STEP_ENTRIES_MAX};
 
 use crate::world::{ANA, BEN, PERSONAL, World};
 
@@ -17,20 +17,25 @@ async fn every_change_and_every_look_at_hidden_text_is_in_the_audit_with_who_and
     world
         .keeping(async |world: &mut World| {
             world.page(ana, "/console/orders?action=release&entry=1").await;
+            // A viewer's looks push nothing out of what is kept.
+            let looked = world.page(ben, "/console/orders?action=release&entry=1").await;
+            assert_eq!(looked.status, StatusCode::OK);
             world.send(ana, "/console/entries/1/reveal", "reason=ticket+17").await;
             world.send(ana, "/console/colony/route", "wish=direct").await;
             world.send(ana, "/console/colony/breakers/colony", "wish=open").await;
             world.send(ana, "/console/reconcile", "what=all&run=dry").await;
             world.send(ana, "/console/guardian/try", "entry=1").await;
             world.send(ben, "/console/colony/route", "wish=auto").await;
+            world.send(ben, "/console/people/user_of_ada/reveal", "reason=x").await;
             world.send(ana, "/console/logout/all", "").await;
-            let deeds = world.deeds(10).await;
+            let deeds = world.deeds(11).await;
             let told: Vec<(&str, &str, &str)> = deeds
                 .iter()
                 .map(|Deed { who, action, what, .. }| (who.as_str(), action.as_str(), what.as_str()))
                 .collect();
             let expected = [
                 ("ana", "logout_all", "everybody"),
+                ("ben", "refused", "/console/people/{id}/reveal"),
                 ("ben", "refused", "/console/colony/route"),
                 ("ana", "try_rules", "entry 1"),
                 ("ana", "reconcile", "all"),
@@ -39,14 +44,14 @@ async fn every_change_and_every_look_at_hidden_text_is_in_the_audit_with_who_and
                 ("ana", "reveal", "entry 1"),
             ];
             assert_eq!(told[..expected.len()], expected);
-            assert_eq!(deeds[6].note.as_deref(), Some("ticket 17"));
-            let dry = &deeds[7];
+            assert_eq!(deeds[7].note.as_deref(), Some("ticket 17"));
+            let dry = &deeds[8];
             assert_eq!((dry.action.as_str(), dry.dry_run), ("release", true));
             assert_eq!(dry.result.as_deref(), Some("would change 1 of 1"));
             assert!(
                 deeds.iter().all(|deed| deed.via == "console" && !PERSONAL.iter().any(|name| deed.what.contains(name)))
             );
-            assert_eq!((told[8].1, told[9].1), ("login", "login"));
+            assert_eq!((told.len(), told[9].1, told[10].1), (11, "login", "login"));
         })
         .await;
 }
@@ -183,6 +188,26 @@ async fn the_report_of_check_is_made_by_an_operator_and_seen_by_all() {
     let seen = world.page(&ben, "/console/settings").await.text;
     assert!(seen.contains("rotate <code>STRIPE_SECRET_KEY</code>") && seen.contains("▲"), "{seen}");
     assert!(seen.contains("cannot be asked without STRIPE_SECRET_KEY"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_dry_run_of_many_entries_is_one_line_of_the_audit() {
+    let mut world = World::new();
+    for number in 0..=STEP_ENTRIES_MAX {
+        world.store_personal(&format!("evt_{number}"), None).await;
+    }
+    let ana = &*world.login(ANA).await;
+    world
+        .keeping(async |world: &mut World| {
+            let preview = world.page(ana, "/console/orders?action=drop&state=waiting").await.text;
+            assert!(preview.contains("<b>201</b> of 201"), "{preview}");
+            world.send(ana, "/console/logout/all", "").await;
+            let deeds = world.deeds(3).await;
+            let told: Vec<&str> = deeds.iter().map(|deed| deed.action.as_str()).collect();
+            assert_eq!(told, ["logout_all", "drop", "login"]);
+            assert_eq!(deeds[1].result.as_deref(), Some("would change 201 of 201"));
+        })
+        .await;
 }
 
 #[tokio::test]

@@ -63,6 +63,8 @@ async fn without_a_session_there_is_the_login_alone() {
         let part = world.ask(Method::GET, path, &[("hx-request", "true")], "").await;
         assert_eq!((part.status, part.header("hx-redirect")), (StatusCode::UNAUTHORIZED, "/console/login"), "{path}");
     }
+    let searched = world.ask(Method::GET, "/console/search?q=user_of_ada", &[], "").await;
+    assert_eq!(searched.header(header::LOCATION), "/console/login?next=%2Fconsole%2Fsearch", "users are in no address");
     for (path, form) in CHANGES {
         assert_eq!(world.send("", path, form).await.status, StatusCode::UNAUTHORIZED, "{path}");
     }

@@ -27,7 +27,15 @@ fn a_viewer_looks_an_operator_changes_and_the_audit_knows_who_it_was() {
     assert_eq!(gateway.post("no JSON").status, 200);
     assert_eq!(gateway.post(&event("evt_1")).status, 200);
 
-    for (path, status) in [("/admin/problems", 200), ("/admin/entries", 200), ("/admin/entries?reveal=true", 403)] {
+    for (path, status) in [
+        ("/admin/problems", 200),
+        ("/admin/entries", 200),
+        ("/admin/entries?ref=cus_1", 200),
+        ("/admin/entries?reveal=true", 403),
+        // Whose an event is, is hidden from a viewer.
+        ("/admin/entries?user=user-of-ada", 403),
+        ("/admin/entries?ref=user-of-ada", 403),
+    ] {
         assert_eq!(ask(&gateway, "GET", path, BEN, "").status, status, "{path}");
     }
     let order = json!({"selection": {"states": ["quarantined"]}, "by": "mallory", "note": "garbage"}).to_string();
@@ -36,6 +44,7 @@ fn a_viewer_looks_an_operator_changes_and_the_audit_knows_who_it_was() {
         assert_eq!((refused.status, refused.problem().as_str()), (403, "forbidden"), "{path}");
     }
     assert_eq!(ask(&gateway, "PUT", "/admin/route", BEN, r#"{"wish":"direct"}"#).status, 403);
+    assert_eq!(ask(&gateway, "DELETE", "/admin/people/user-of-ada", BEN, "").status, 403);
     assert_eq!(ask(&gateway, "GET", "/admin/problems", "token-of-nobody-01234", "").status, 401);
 
     let dropped = ask(&gateway, "POST", "/admin/entries/drop", ANA, &order);
@@ -48,5 +57,7 @@ fn a_viewer_looks_an_operator_changes_and_the_audit_knows_who_it_was() {
     assert_eq!((&line["who"], &line["by"], &line["peer"]), (&json!("ana"), &json!("ana"), &json!("127.0.0.1")));
     assert_eq!(audit("reveal").expect("so is a look at bodies")["who"], "token");
     assert_eq!(audit("refused").expect("so is what a viewer tried")["who"], "ben");
+    assert!(log.iter().any(|line| line.contains("/admin/people/{id}")), "what was tried is told by its route");
+    assert!(!log.iter().any(|line| line.contains("user-of-ada")), "the log names no user");
     assert!(!log.iter().any(|line| [ANA, BEN, SHARED].iter().any(|token| line.contains(token))), "a token was logged");
 }

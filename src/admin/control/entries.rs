@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 
 use super::Control;
-use super::orders::{self, told};
+use super::orders::{self, may_select, told};
 use crate::admin::audit::Act;
 use crate::admin::who::Who;
 use crate::admin::wire::{EntriesOrder, ListQuery};
@@ -48,6 +48,7 @@ async fn list(
     if reveal {
         who.may_reveal()?;
     }
+    may_select(&who, &selection)?;
     let page = control.context.inbox.list(&selection, after, limit, reveal).await.map_err(Problem::InboxUnavailable)?;
     if reveal {
         let (selection, entries) = (told(&selection), page.entries.len());

@@ -226,10 +226,9 @@ impl OperationRunner {
 
     async fn work(&self, control: &Control, job: Job, shutdown: &Shutdown) {
         let Job { id, who, order, selection, stop } = job;
-        let (who, order, selection, refused) = (&who, &order, &selection, BTreeMap::new());
+        let (who, order, selection) = (&who, &order, &selection);
         self.shared.update(id, |operation| operation.state = OperationState::Running.as_str());
-        let kept = &control.audit;
-        let mut audit = OrderAudit { kept, who, order, selection, dry_run: false, matched: 0, changed: 0, refused };
+        let mut audit = OrderAudit::new(&control.audit, who, order, selection, false);
         let mut after = None;
         let (state, error) = loop {
             if stop.is_cancelled() || shutdown.is_draining() {

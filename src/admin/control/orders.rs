@@ -1,7 +1,7 @@
 //! Orders about entries and looks at bodies, for whoever takes them from an operator: the admin API and the console.
 //!
-//! Guarantees: each leaves an audit line, whichever way it ends; work on many entries leaves the inbox's writer to webhooks
-//! between its steps.
+//! Guarantees: each leaves an audit line in the log, whichever way it ends, and all but a viewer's dry runs one beside the entries;
+//! work on many entries leaves the inbox's writer to webhooks between its steps.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Control;
 use crate::admin::audit::{Act, Audit};
 use crate::admin::who::Who;
+use crate::config::OperatorRole;
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
 use crate::inbox::{Action, EntryStory, InboxError, Order, OrderStep, Refusal, Selection, is_reference};
@@ -48,6 +49,10 @@ impl Drop for OrderAudit<'_> {
             refused = refused.values().sum::<usize>(),
             "admin"
         );
+        // The kept ones are a bounded number, from which a viewer's looks must not push what operators did.
+        if *dry_run && who.role != OperatorRole::Operator {
+            return;
+        }
         let would = if *dry_run { "would change" } else { "changed" };
         let changed = if *dry_run { *matched - refused.values().sum::<usize>() } else { *changed };
         let act =
@@ -65,6 +70,17 @@ pub(super) fn told(selection: &Selection) -> String {
 pub fn may_be_a_user(id: &str) -> bool {
     let is_process = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     !is_process && !is_reference(id)
+}
+
+/// Whether a person may ask for these entries. Whose an event is, is hidden from a viewer, so that asking by a user is, too.
+///
+/// # Errors
+/// [`Problem::Forbidden`] for a viewer and a selection that names a user, or what may be one.
+pub fn may_select(who: &Who, selection: &Selection) -> Result<(), Problem> {
+    if selection.users.is_empty() && !selection.refs.iter().any(|id| may_be_a_user(id)) {
+        return Ok(());
+    }
+    who.may_reveal()
 }
 
 pub(super) fn without_people(selection: &Selection) -> Selection {
@@ -90,7 +106,17 @@ pub(super) fn check(selection: &Selection, all: bool, order: &Order) -> Result<(
     Ok(())
 }
 
-impl OrderAudit<'_> {
+impl<'a> OrderAudit<'a> {
+    pub(super) fn new(
+        kept: &'a Audit,
+        who: &'a Who,
+        order: &'a Order,
+        selection: &'a Selection,
+        dry_run: bool,
+    ) -> Self {
+        Self { kept, who, order, selection, dry_run, matched: 0, changed: 0, refused: BTreeMap::new() }
+    }
+
     /// Counts what a step did.
     pub(super) fn add(&mut self, step: &OrderStep) {
         self.matched += step.entries.len();
@@ -116,24 +142,49 @@ impl Control {
         dry_run: bool,
         after: Option<EntryId>,
     ) -> Result<OrderStep, Problem> {
-        let refused = BTreeMap::new();
-        let kept = &self.audit;
-        let mut audit = OrderAudit { kept, who, order, selection, dry_run, matched: 0, changed: 0, refused };
+        let mut audit = OrderAudit::new(&self.audit, who, order, selection, dry_run);
+        // Each refetched entry takes a question to Stripe, which whoever asks would wait for.
+        let goes_on = |steps| steps < STEPS_MAX && order.action != Action::Refetch;
+        self.walk(&mut audit, after, goes_on).await
+    }
+
+    /// What an order would do to all that a selection means, or to as much of it as is looked at in this time.
+    ///
+    /// # Errors
+    /// As [`Self::order`].
+    pub async fn preview(
+        &self,
+        who: &Who,
+        selection: &Selection,
+        order: &Order,
+        most: Duration,
+    ) -> Result<OrderStep, Problem> {
+        let mut audit = OrderAudit::new(&self.audit, who, order, selection, true);
+        let clock = self.context.inbox.clock();
+        let began = clock.instant();
+        self.walk(&mut audit, None, |_| clock.instant().duration_since(began) <= most).await
+    }
+
+    /// Step after step, as long as `goes_on` says so of the number of steps made.
+    async fn walk(
+        &self,
+        audit: &mut OrderAudit<'_>,
+        after: Option<EntryId>,
+        goes_on: impl Fn(usize) -> bool + Send,
+    ) -> Result<OrderStep, Problem> {
         let mut total = OrderStep { entries: Vec::new(), next: after };
-        for number in 0..STEPS_MAX {
-            if number > 0 {
-                tokio::time::sleep(STEP_PAUSE).await;
-            }
-            let step = self.step(selection, order, dry_run, total.next).await?;
+        let mut steps = 0;
+        loop {
+            let step = self.step(audit.selection, audit.order, audit.dry_run, total.next).await?;
             audit.add(&step);
             total.entries.extend(step.entries);
             total.next = step.next;
-            // Each refetched entry takes a question to Stripe, which whoever asks would wait for.
-            if total.next.is_none() || order.action == Action::Refetch {
-                break;
+            steps += 1;
+            if total.next.is_none() || !goes_on(steps) {
+                return Ok(total);
             }
+            tokio::time::sleep(STEP_PAUSE).await;
         }
-        Ok(total)
     }
 
     /// One step of an order, counted.
