@@ -26,6 +26,7 @@ pub type CheckRun = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = CheckReport> + S
 pub struct StripeEndpoint {
     /// `we_…`
     pub id: String,
+    /// Scheme, host and path. What else an address holds may let its reader in.
     pub url: String,
     pub is_enabled: bool,
     /// Nothing for the account's default.
@@ -106,7 +107,8 @@ impl Checks {
         let is_ours = self.paths.iter().any(|path| path == endpoint.path());
         let missing = endpoint.missing().into_iter().map(str::to_owned).collect();
         let events = endpoint.events.len();
-        let WebhookEndpoint { id, url, enabled, api_version, livemode, .. } = endpoint;
+        let url = endpoint.address();
+        let WebhookEndpoint { id, enabled, api_version, livemode, .. } = endpoint;
         StripeEndpoint { id, url, is_enabled: enabled, api_version, livemode, events, missing, is_ours }
     }
 }

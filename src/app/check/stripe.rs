@@ -84,7 +84,7 @@ fn judge_endpoints(config: &Config, endpoints: &[WebhookEndpoint], livemode: Opt
     };
     let endpoint = *disabled;
     let version = endpoint.api_version.as_deref().unwrap_or("the account's default");
-    let detail = format!("{} {}, API version {version}", endpoint.id, endpoint.url);
+    let detail = format!("{} {}, API version {version}", endpoint.id, endpoint.address());
     if !endpoint.enabled {
         let action = "enable it in Stripe's dashboard, then fetch what was missed (`colony-gateway reconcile`)";
         return Diagnosis::down(ENDPOINT, format!("{detail}: switched off"), action);

@@ -100,9 +100,24 @@ impl WebhookEndpoint {
 
     /// Path of the URL.
     pub fn path(&self) -> &str {
-        let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
-        let path = rest.find('/').map_or("/", |at| &rest[at..]);
-        path.split(['?', '#']).next().unwrap_or(path)
+        self.parts().2
+    }
+
+    /// The URL as it may be shown: scheme, host and path. A user, a query or a fragment may hold what lets a reader in.
+    pub fn address(&self) -> String {
+        let (scheme, host, path) = self.parts();
+        let path = if path == "/" { "" } else { path };
+        format!("{scheme}{host}{path}")
+    }
+
+    /// Scheme with its slashes, host with its port, and path of the URL.
+    fn parts(&self) -> (&str, &str, &str) {
+        let shown = self.url.split(['?', '#']).next().unwrap_or_default();
+        let begin = shown.find("://").map_or(0, |at| at + "://".len());
+        let (scheme, rest) = shown.split_at(begin);
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        (scheme, host, if path.is_empty() { "/" } else { path })
     }
 
     /// Types of event of [`EVENTS_NEEDED`] that are not sent.
@@ -141,6 +156,18 @@ mod tests {
         }));
         assert_eq!((endpoint.path(), endpoint.enabled, endpoint.livemode), ("/webhooks/stripe", false, Some(true)));
         assert_eq!(endpoint.missing().len(), EVENTS_NEEDED.len() - 2);
+        for (url, shown, path) in [
+            (
+                "https://ada:secret@hooks.example.com:8443/in/1?token=secret#secret",
+                "https://hooks.example.com:8443/in/1",
+                "/in/1",
+            ),
+            ("https://hooks.example.com?token=/secret", "https://hooks.example.com", "/"),
+            ("https://hooks.example.com/a@b", "https://hooks.example.com/a@b", "/a@b"),
+        ] {
+            let endpoint = WebhookEndpoint::read(&json!({"url": url, "enabled_events": []}));
+            assert_eq!((endpoint.address().as_str(), endpoint.path()), (shown, path));
+        }
         let all = WebhookEndpoint::read(&json!({"url": "https://pay.example.com", "enabled_events": ["*"]}));
         assert_eq!((all.path(), all.missing().len()), ("/", 0));
     }
