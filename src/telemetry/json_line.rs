@@ -11,6 +11,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::domain::causes::chain;
+
 /// Formats events as JSON, one a line. Spans are not told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JsonLine;
@@ -94,6 +96,11 @@ impl Visit for FieldWriter<'_, '_> {
             Text(line).write_str(value)?;
             line.write_char('"')
         });
+    }
+
+    /// With its causes: what is on top seldom says why.
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.record_str(field, &chain(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -192,6 +199,16 @@ mod tests {
         assert_eq!(line["whole"].as_f64(), Some(2.0));
         line["whole"] = json!(2.0);
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the answer cannot be read")]
+        struct Unreadable(#[source] std::io::Error);
+        let error = Unreadable(std::io::Error::other("connection reset"));
+        let lines = logged(|| tracing::warn!(error = &error as &dyn std::error::Error, "trying again"));
+        assert_eq!(lines[0]["error"], "the answer cannot be read: connection reset");
     }
 
     #[test]
