@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(pace.enough(1, start + QUIET * 2), 1, "that was long ago");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_group_is_filled_up_to_what_it_waits_for_and_goes_at_the_end_of_the_wait_at_the_latest() {
         const LONG: Duration = Duration::from_mins(10);
         let (sender, mut arrivals) = mpsc::channel(64);
