@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::app::transfer::{Direction, give_up, transfer};
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::domain::clock::Clock;
 use crate::inbox::Moved;
 
@@ -42,7 +42,7 @@ pub(super) async fn run(args: MoveArgs, sources: &Sources, clock: &Clock) -> any
         sources.environment.remove("GATEWAY_INBOX_URL_FILE");
         sources.environment.insert("GATEWAY_INBOX_URL".to_owned(), url);
     }
-    let config = Config::for_tools(&sources)?;
+    let config = crate::cli::tools(&sources)?;
     let mut out = std::io::stdout();
     if args.give_up {
         match give_up(&config, direction, clock).await? {
