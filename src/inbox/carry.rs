@@ -323,7 +323,8 @@ pub(super) fn shown(place: &str) -> String {
     place.split_once(IDENTITY_END).map_or(place, |(_, name)| name).to_owned()
 }
 
-/// Whether a mark goes with the entries. What was said of problems is said anew by whoever finds them.
+/// Whether a mark goes with the entries. What was said of problems is said anew by whoever finds them, and the index of references
+/// is made anew.
 fn is_carried(name: &str) -> bool {
-    !OWN_MARKS.contains(&name) && !name.starts_with("alert:") && !name.starts_with(MOVED_MARK)
+    !OWN_MARKS.contains(&name) && !["alert:", "refs.", MOVED_MARK].into_iter().any(|start| name.starts_with(start))
 }

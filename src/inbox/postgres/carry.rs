@@ -21,7 +21,8 @@ use crate::postgres::Parameter;
 /// Times that a page is tried of which a number was taken, or an entry removed meanwhile.
 const TRIES_MAX: u32 = 4;
 
-/// Stores entries of another inbox as they are, but for waits that another machine's clock measured.
+/// Stores entries of another inbox as they are, but for waits that another machine's clock measured. The index of references goes back
+/// to `$37`, after which they all are, and a step of it that is on its way takes nothing (see [`super::references`]).
 const INSERT: &str = concat!(
     "WITH given AS (
         SELECT * FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
@@ -54,6 +55,12 @@ const INSERT: &str = concat!(
         SELECT g.id, g.state, coalesce(g.ended_at, g.received_at), g.body IS NOT NULL, g.code, g.reason, g.process_id, g.attempts,
             g.crashes, g.released_at, g.replayed_at, g.action, g.action_at, g.action_by, g.action_note
         FROM given g JOIN fresh f ON f.id = g.id WHERE g.state >= 3
+    ), counted AS (
+        INSERT INTO gateway_inbox.marks AS m (name, value) SELECT 'refs.carried', 1 WHERE EXISTS (SELECT 1 FROM fresh)
+        ON CONFLICT (name) DO UPDATE SET value = m.value + 1 RETURNING 1
+    ), uncovered AS (
+        INSERT INTO gateway_inbox.marks AS m (name, value) SELECT 'refs.covered', 0 FROM counted
+        ON CONFLICT (name) DO UPDATE SET value = least(m.value, $37) RETURNING 1
     )
     SELECT id, ",
     durable!(),
@@ -189,6 +196,7 @@ impl Core {
         let due: Vec<i64> = entries.iter().map(|entry| entry.due_at.unwrap_or(entry.received_at)).collect();
         let sizes: Vec<i64> = entries.iter().map(|entry| size(entry)).collect();
         let steps = Steps::of(entries, numbers);
+        let before = numbers.iter().min().map_or(i64::MAX, |first| first - 1);
         let answer = self
             .links
             .run_durably(
@@ -230,6 +238,7 @@ impl Core {
                     (&steps.kinds, TEXTS),
                     (&steps.codes, TEXTS),
                     (&steps.reasons, TEXTS),
+                    (&before, Type::INT8),
                 ],
             )
             .await?;

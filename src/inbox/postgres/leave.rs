@@ -44,9 +44,9 @@ impl Core {
 
     pub(in crate::inbox) async fn empty(&self) -> Result<(), InboxError> {
         let drops = TABLES.map(|table| format!("DROP TABLE gateway_inbox.moved_{table};"));
-        // Those of what became of entries, and of what people did, are made when they are needed.
+        // Those of what became of entries, of what people did, and the index of references are made when they are needed.
         let more = "DROP TABLE IF EXISTS gateway_inbox.steps; DROP TABLE IF EXISTS gateway_inbox.deeds;
-            DELETE FROM gateway_inbox.marks WHERE name <> 'format';";
+            DROP TABLE IF EXISTS gateway_inbox.refs; DELETE FROM gateway_inbox.marks WHERE name <> 'format';";
         let statements = [drops.concat().as_str(), more, schema::CREATE].concat();
         self.change_tables(&statements, |moved| moved.is_none()).await
     }

@@ -1,7 +1,8 @@
 //! The index of references of an inbox in PostgreSQL: a table that any gateway fills, behind a mark that all share.
 //!
 //! Guarantees: an inbox of before has the table made with the first step, and a role that may not make it searches without;
-//! two gateways that take the same step do no harm. Numbers are made by gateways, so that one with a late clock may put an entry
+//! two gateways that take the same step do no harm, and entries that are carried in behind what it covers have it go back there.
+//! Numbers are made by gateways, so that one with a late clock may put an entry
 //! behind others: the index waits a minute for it.
 
 use std::collections::BTreeSet;
@@ -40,10 +41,17 @@ const CREATE: &str = "
 /// The mark with the last entry that the index covers.
 const COVERED: &str = "refs.covered";
 
-/// The mark, where there is a table.
+/// The mark that counts pages of entries that were carried in. A step that one came into takes nothing.
+const CARRIED: &str = "refs.carried";
+
+/// Both marks, where there is a table.
 const ASK_COVERED: &str = "
-    SELECT coalesce((SELECT value FROM gateway_inbox.marks WHERE name = $1), 0)
+    SELECT coalesce((SELECT value FROM gateway_inbox.marks WHERE name = $1), 0),
+        (SELECT value FROM gateway_inbox.marks WHERE name = $2)
     WHERE to_regclass('gateway_inbox.refs') IS NOT NULL";
+
+/// Has the count be there, so that it can be locked. Waits for a page that is just carried in.
+const COUNT: &str = "INSERT INTO gateway_inbox.marks (name, value) VALUES ($1, 0) ON CONFLICT (name) DO NOTHING";
 
 const WAITING: &str = "SELECT count(*) FROM (SELECT 1 FROM gateway_inbox.entries WHERE id > $1 LIMIT $2) AS w";
 
@@ -58,13 +66,18 @@ const NEXT: &str = concat!(
     WHERE e.id > $2 ORDER BY e.id LIMIT $3"
 );
 
+/// Takes a step, unless a page was carried in since the count was `$7`. Whoever carries one in changes the count first, too.
 const TAKE: &str = "
-    WITH kept AS (
+    WITH same AS (
+        SELECT 1 AS one FROM gateway_inbox.marks WHERE name = $6 AND value = $7 FOR UPDATE
+    ), kept AS (
         INSERT INTO gateway_inbox.refs (span, ref, entry)
         SELECT r.span::integer, r.ref, r.entry FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (span, ref, entry)
+        WHERE EXISTS (SELECT 1 FROM same)
         ON CONFLICT (span, ref, entry) DO NOTHING RETURNING 1)
-    INSERT INTO gateway_inbox.marks (name, value) VALUES ($4, $5)
-    ON CONFLICT (name) DO UPDATE SET value = greatest(gateway_inbox.marks.value, excluded.value)";
+    INSERT INTO gateway_inbox.marks (name, value) SELECT $4, $5::bigint FROM same
+    ON CONFLICT (name) DO UPDATE SET value = greatest(gateway_inbox.marks.value, excluded.value)
+    RETURNING 1";
 
 const SPANS: &str = "SELECT coalesce(min(span), 0)::bigint, coalesce(max(span), -1)::bigint FROM gateway_inbox.refs";
 
@@ -83,8 +96,13 @@ const AGAIN: &str = "
 impl Core {
     /// The last entry that the index covers; nothing without an index.
     async fn covered(&self) -> Result<Option<i64>, InboxError> {
-        let rows = self.links.run(ASK_COVERED, &[(&COVERED, Type::TEXT)]).await?.rows;
-        Ok(rows.first().map(|row| row.get(0)))
+        Ok(self.standing().await?.map(|(covered, _)| covered))
+    }
+
+    /// The last entry that the index covers, and how many pages were carried in, where they are counted.
+    async fn standing(&self) -> Result<Option<(i64, Option<i64>)>, InboxError> {
+        let rows = self.links.run(ASK_COVERED, &[(&COVERED, Type::TEXT), (&CARRIED, Type::TEXT)]).await?.rows;
+        Ok(rows.first().map(|row| (row.get(0), row.get(1))))
     }
 
     /// Looks at the next entries of a selection that the index may lead to.
@@ -147,9 +165,16 @@ impl Core {
     }
 
     pub(in crate::inbox) async fn index_step(&self, least: usize) -> Result<IndexStep, InboxError> {
-        let Some(from) = self.covered().await? else {
-            self.links.run_all(CREATE).await?;
-            return Ok(IndexStep { entries: 0, more: true });
+        let (from, carried) = match self.standing().await? {
+            Some((from, Some(carried))) => (from, carried),
+            Some((_, None)) => {
+                self.links.run(COUNT, &[(&CARRIED, Type::TEXT)]).await?;
+                return Ok(IndexStep { entries: 0, more: true });
+            }
+            None => {
+                self.links.run_all(CREATE).await?;
+                return Ok(IndexStep { entries: 0, more: true });
+            }
         };
         let most = number_of(INDEX_STEP_MAX);
         let rows = self.links.run(WAITING, &[(&from, Type::INT8), (&most, Type::INT8)]).await?.rows;
@@ -179,9 +204,20 @@ impl Core {
             }
         }
         if taken > 0 {
-            let parameters: [Parameter<'_>; 5] =
-                [(&spans, BIGINTS), (&refs, BIGINTS), (&entries, BIGINTS), (&COVERED, Type::TEXT), (&last, Type::INT8)];
-            self.links.run(TAKE, &parameters).await?;
+            let parameters: [Parameter<'_>; 7] = [
+                (&spans, BIGINTS),
+                (&refs, BIGINTS),
+                (&entries, BIGINTS),
+                (&COVERED, Type::TEXT),
+                (&last, Type::INT8),
+                (&CARRIED, Type::TEXT),
+                (&carried, Type::INT8),
+            ];
+            let answer = self.links.run(TAKE, &parameters).await?;
+            if answer.rows.is_empty() {
+                // What was carried in meanwhile may stand before the entries that were read.
+                return Ok(IndexStep { entries: 0, more: true });
+            }
         }
         Ok(IndexStep { entries: taken, more: !is_last })
     }

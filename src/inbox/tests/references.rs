@@ -210,3 +210,59 @@ async fn an_index_of_another_inbox_or_one_that_is_damaged_is_made_anew() {
     assert_eq!(fixture.index().await, 1, "made anew");
     assert_eq!(fixture.found(&refs(&["cus_b"])).await, ["evt_2"]);
 }
+
+/// Entries that are carried in have numbers of the time of their receipt, which the index may have passed.
+#[tokio::test]
+async fn what_is_carried_into_a_database_is_found_by_reference_also_behind_what_the_index_covers() {
+    let mut file = Fixture::new();
+    file.refer("evt_old", "cus_a", "u").await;
+    file.settle_all().await;
+    file.index().await;
+    let database = Fixture::postgres().await;
+    database.clock.advance(DAY);
+    database.refer("evt_new", "cus_a", "u").await;
+    database.settle_all().await;
+    assert_eq!(database.index().await, 1);
+    file.inbox().move_into(database.inbox(), ("the file", "db/x"), |_| {}).await.unwrap();
+    assert_eq!(database.found(&refs(&["cus_a"])).await, ["evt_new", "evt_old"], "without the index");
+    assert!(database.index().await >= 1);
+    assert_eq!(database.found(&refs(&["cus_a"])).await, ["evt_new", "evt_old"], "and with it");
+    // And back, where the numbers are others.
+    file.close();
+    file.open = Some(Inbox::open_for_move(&file.options, file.clock.clone()).unwrap());
+    database.inbox().move_into(file.inbox(), ("db/x", "the file"), |_| {}).await.unwrap();
+    file.clock.advance(2 * DAY);
+    file.reopen();
+    file.index().await;
+    assert_eq!(file.found(&refs(&["cus_a"])).await.len(), 2);
+    file.close();
+    file.open = Some(Inbox::open_for_move(&file.options, file.clock.clone()).unwrap());
+    file.inbox().move_into(database.inbox(), ("the file", "db/x"), |_| {}).await.unwrap();
+    assert_eq!(database.found(&refs(&["cus_a"])).await.len(), 2);
+    assert_eq!(database.index().await, 2, "of an index that began anew");
+    assert_eq!(database.found(&refs(&["cus_a"])).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_step_that_entries_are_carried_into_meanwhile_takes_nothing() {
+    let fixture = Fixture::postgres().await;
+    fixture.refer("evt_1", "cus_a", "u").await;
+    fixture.settle_all().await;
+    assert_eq!(fixture.index().await, 1);
+    fixture.refer("evt_2", "cus_a", "u").await;
+    fixture.settle_all().await;
+    fixture.clock.advance(2 * MINUTE);
+    let admin = fixture.database.as_ref().unwrap().sessions();
+    let mut carrying = admin.begin().await.unwrap();
+    carrying.execute("UPDATE gateway_inbox.marks SET value = value + 1 WHERE name = 'refs.carried'").await.unwrap();
+    let inbox = fixture.inbox().clone();
+    let mut steps = tokio::task::JoinSet::new();
+    steps.spawn(async move { inbox.index_step(1).await.unwrap() });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    while admin.value::<i64>(waits).await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    carrying.commit().await.unwrap();
+    assert_eq!(steps.join_next().await.unwrap().unwrap(), IndexStep { entries: 0, more: true });
+    assert_eq!(fixture.index().await, 1, "the next one does");
+}
