@@ -9,6 +9,7 @@
 
 mod alerts;
 mod append;
+mod away;
 mod carry;
 mod conclude;
 mod database;
@@ -209,6 +210,14 @@ impl PostgresInbox {
 impl Core {
     /// Makes the tables where they are missing.
     pub(super) async fn prepare(&self) -> Result<(), InboxError> {
+        let prepared = self.make_ready().await;
+        if let Err(error) = &prepared {
+            self.links.failed(error);
+        }
+        prepared
+    }
+
+    async fn make_ready(&self) -> Result<(), InboxError> {
         const QUESTION: &str = "
             SELECT name, value FROM gateway_inbox.marks WHERE name = $1 OR starts_with(name, $2) ORDER BY name = $1 DESC";
         let ask = || async {
@@ -283,21 +292,26 @@ impl Core {
         match error {
             None => {
                 self.stats.commits.fetch_add(1, Ordering::Relaxed);
+                self.links.away.is_back();
                 if !self.stats.writable.swap(true, Ordering::Relaxed) {
                     tracing::info!("inbox: writes succeed again");
                 }
             }
             Some(error) => {
                 self.stats.failures.fetch_add(1, Ordering::Relaxed);
-                if self.stats.writable.swap(false, Ordering::Relaxed) {
-                    let error = error as &dyn std::error::Error;
-                    tracing::error!(
-                        error,
-                        "inbox: the database takes no writes; webhooks are answered 503, unless inbox.spill_dir takes them"
-                    );
-                }
+                self.links.failed(error);
             }
         }
+    }
+
+    /// Whether the database is known to be away, so that what arrives may stand beside it.
+    pub(super) fn is_away(&self) -> bool {
+        self.links.away.is_known()
+    }
+
+    /// Whether what is refused with this error may stand beside the database.
+    pub(super) fn may_stand_beside(&self, error: &InboxError) -> bool {
+        error.is_away() && self.links.away.may_be()
     }
 
     /// The number under a name, if it was ever set.

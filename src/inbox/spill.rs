@@ -4,6 +4,7 @@
 //! after the commit in the database, which knows an event that comes twice; so a kill at any point costs nothing but the repetition.
 //! Nothing is worked on in the file.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -20,8 +21,8 @@ use super::{Inbox, Store};
 #[derive(Debug)]
 pub(super) struct Spill {
     local: LocalInbox,
-    /// One empties it at a time.
-    emptying: Mutex<()>,
+    /// One empties it at a time, and knows what the database refused before.
+    emptying: Mutex<BTreeSet<i64>>,
 }
 
 /// What became of a file that was to be emptied.
@@ -35,7 +36,7 @@ pub struct Emptied {
 
 impl Spill {
     pub(super) fn new(local: LocalInbox) -> Self {
-        Self { local, emptying: Mutex::new(()) }
+        Self { local, emptying: Mutex::default() }
     }
 
     /// How many deliveries stand in it.
@@ -45,11 +46,15 @@ impl Spill {
     }
 
     async fn empty(&self, postgres: &PostgresInbox) -> Result<Emptied, InboxError> {
-        let _one = self.emptying.lock().await;
+        let mut refused_before = self.emptying.lock().await;
+        let mut refused = BTreeSet::new();
         let (mut emptied, mut after) = (Emptied::default(), i64::MIN);
         loop {
             let mut page = self.local.carried(after).await?;
-            let Some(last) = page.last() else { return Ok(emptied) };
+            let Some(last) = page.last() else {
+                *refused_before = refused;
+                return Ok(emptied);
+            };
             after = last.number;
             // Times in the database are the database's.
             let ahead = postgres.core.ask_time().await?;
@@ -60,10 +65,17 @@ impl Spill {
                 Ok(_) => emptied.carried += self.remove(&page).await?,
                 // One that is refused takes no neighbour with it.
                 Err(InboxError::Storage(_)) => {
-                    for entry in page.chunks(1) {
-                        match postgres.core.take_in(entry).await {
-                            Ok(_) => emptied.carried += self.remove(entry).await?,
-                            Err(InboxError::Storage(_)) => emptied.refused += 1,
+                    for entry in &page {
+                        let alone = std::slice::from_ref(entry);
+                        match postgres.core.take_in(alone).await {
+                            Ok(_) => emptied.carried += self.remove(alone).await?,
+                            Err(error @ InboxError::Storage(_)) => {
+                                if !refused_before.contains(&entry.number) {
+                                    tell_refused(entry, &error);
+                                }
+                                refused.insert(entry.number);
+                                emptied.refused += 1;
+                            }
                             Err(error) => return Err(error),
                         }
                     }
@@ -76,6 +88,15 @@ impl Spill {
     async fn remove(&self, entries: &[Carried]) -> Result<u64, InboxError> {
         self.local.remove(entries.iter().map(|entry| entry.number).collect()).await
     }
+}
+
+fn tell_refused(entry: &Carried, error: &InboxError) {
+    let (error, event_id) = (error as &dyn std::error::Error, entry.event_id.as_str());
+    tracing::error!(
+        error,
+        event_id,
+        "inbox: the database refuses a delivery that came while it was away; it stands in inbox.spill_dir and is given to it again"
+    );
 }
 
 impl Carried {
@@ -97,13 +118,13 @@ impl Inbox {
     ) -> Result<Receipt, InboxError> {
         let Some(spill) = &self.spill else { return Ok(postgres.store(entry).await?) };
         // Once it is known to be away, nobody waits for it.
-        if !postgres.core.stats.writable() {
+        if postgres.core.is_away() {
             return spill.local.append(entry).await;
         }
         match postgres.store(entry).await {
             Ok(receipt) => Ok(receipt),
             Err(refused) => match refused.entry {
-                Some(entry) if refused.error.is_away() => spill.local.append(*entry).await,
+                Some(entry) if postgres.core.may_stand_beside(&refused.error) => spill.local.append(*entry).await,
                 _ => Err(refused.error),
             },
         }
@@ -129,7 +150,21 @@ impl Inbox {
 
     /// Whether deliveries are taken: by the store itself, or by the file beside it.
     pub fn takes_deliveries(&self) -> bool {
-        self.stats().writable() || self.spill.as_ref().is_some_and(|spill| spill.local.stats().writable())
+        match (&self.store, &self.spill) {
+            (Store::Postgres(postgres), Some(spill)) if postgres.core.is_away() => spill.local.stats().writable(),
+            _ => self.stats().writable(),
+        }
+    }
+
+    /// Asks the file again that takes deliveries while the database does not, if it refused one.
+    ///
+    /// # Errors
+    /// When it still takes none.
+    pub async fn probe_spill(&self) -> Result<(), InboxError> {
+        match &self.spill {
+            Some(spill) if !spill.local.stats().writable() => spill.local.probe().await,
+            _ => Ok(()),
+        }
     }
 
     /// How many deliveries stand in the file that takes them while the database does not; nothing without such a file.

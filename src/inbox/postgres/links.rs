@@ -13,6 +13,7 @@ use tokio_postgres::error::SqlState;
 
 use super::super::error::InboxError;
 use super::super::stats::WriterStats;
+use super::away::Away;
 use super::fault::{Fault, Unknown};
 use crate::postgres::{Link, Parameter, Place, Pool};
 
@@ -57,11 +58,12 @@ pub(super) struct Links {
     /// When the database last refused or dropped a connection, so that not every caller runs into it.
     refused: Mutex<Option<(Instant, Fault)>>,
     stats: Arc<WriterStats>,
+    pub(super) away: Away,
 }
 
 impl Links {
     pub(super) fn new(options: LinkOptions, stats: Arc<WriterStats>) -> Self {
-        Self { options, refused: Mutex::default(), stats }
+        Self { options, refused: Mutex::default(), stats, away: Away::default() }
     }
 
     /// Runs a statement that changes nothing, or that may be run twice: a connection that turns out to be dead is replaced once.
@@ -135,18 +137,29 @@ impl Links {
         Ok(link)
     }
 
+    /// Takes note that the database did not do what it was asked for, and says so the first time.
+    pub(super) fn failed(&self, error: &InboxError) {
+        let is_refused = self.away.failed(error);
+        let was_writable = self.stats.writable.swap(false, Ordering::Relaxed);
+        let error = error as &dyn std::error::Error;
+        if is_refused {
+            tracing::error!(
+                error,
+                "inbox: the database is not to be used as it is; webhooks are answered 503 meanwhile"
+            );
+        } else if was_writable {
+            tracing::error!(
+                error,
+                "inbox: the database takes no writes; webhooks are answered 503, unless inbox.spill_dir takes them"
+            );
+        }
+    }
+
     /// Notes that the database cannot be reached or used.
     fn note(&self, fault: Fault) -> Fault {
         if matches!(fault.unknown(), Some(Unknown::Connection)) || fault.is_unfit() {
             *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), fault.clone()));
-            if self.stats.writable.swap(false, Ordering::Relaxed) {
-                let error = InboxError::from(fault.clone());
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(
-                    error,
-                    "inbox: the database does not answer; webhooks are answered 503, unless inbox.spill_dir takes them"
-                );
-            }
+            self.failed(&InboxError::from(fault.clone()));
         }
         fault
     }

@@ -33,7 +33,10 @@ impl Beside {
             time: Time::Clock,
             allows_unsafe: true,
             deadline: LONG,
-            spill: Some(InboxOptions::new(self.directory.path())),
+            spill: Some(InboxOptions {
+                busy_timeout: Duration::from_millis(50),
+                ..InboxOptions::new(self.directory.path())
+            }),
             ..PostgresInboxOptions::new(Secret::new(database.url().replace(&port, &behind)))
         };
         self.open = Some(Inbox::shared(&options, self.database.clock.clone()).unwrap());
@@ -148,4 +151,42 @@ async fn an_erasure_brings_the_deliveries_to_the_database_first() {
     beside.back().await;
     let step = beside.inbox().erase_step(|_| true, 0, false).await.unwrap();
     assert_eq!((step.unsettled.len(), beside.spilled().await), (1, 0), "{step:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_beside_a_database_whose_entries_were_moved() {
+    let mut beside = Beside::new().await;
+    beside.append("evt_1").await;
+    beside.database.inbox().begin_leaving("0123@the file").await.unwrap();
+    assert!(beside.inbox().append(entry("evt_2")).await.is_err());
+    assert!(beside.inbox().append(entry("evt_2")).await.is_err(), "nor when it is known");
+    assert!(!beside.inbox().takes_deliveries());
+    assert!(matches!(beside.inbox().probe().await, Err(InboxError::Unfit(_))));
+    beside.proxy.refuse().await;
+    for _ in 0..2 {
+        assert!(beside.inbox().append(entry("evt_2")).await.is_err(), "it was not to be used when it last answered");
+    }
+    assert_eq!(beside.spilled().await, 0);
+    // Until the move is given up.
+    beside.proxy.listen_again().await;
+    beside.database.inbox().give_up_move("db/x").await.unwrap();
+    while beside.inbox().probe().await.is_err() {}
+    beside.proxy.refuse().await;
+    beside.append("evt_2").await;
+    assert_eq!(beside.spilled().await, 1);
+}
+
+#[tokio::test]
+async fn a_file_that_refused_a_delivery_is_asked_again() {
+    let mut beside = Beside::new().await;
+    beside.proxy.refuse().await;
+    beside.append("evt_1").await;
+    let blocker = Connection::open(beside.directory.path().join("inbox.db")).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(matches!(beside.inbox().append(entry("evt_2")).await, Err(InboxError::Busy(_))));
+    assert!(beside.inbox().probe_spill().await.is_err());
+    assert!(!beside.inbox().takes_deliveries());
+    blocker.execute_batch("COMMIT").unwrap();
+    beside.inbox().probe_spill().await.unwrap();
+    assert!(beside.inbox().takes_deliveries());
 }
