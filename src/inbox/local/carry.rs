@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::checks::{self, FILE_NAME, classify};
+use super::erase::overwriting;
 use super::file::InboxFile;
 use super::queue::{Request, Weight};
 use super::{LocalInbox, event_ids, steps};
@@ -362,6 +363,18 @@ impl Request for Remove {
     type Done = u64;
 
     fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<u64> {
+        // An erasure does not look here for what is removed already.
+        let removed = overwriting(file, |file| self.remove(file))?;
+        // A number that was removed is not given out again.
+        file.connection
+            .prepare_cached("UPDATE counters SET value = ?1 WHERE name = 'next_entry'")?
+            .execute([file.next_entry()])?;
+        Ok(removed)
+    }
+}
+
+impl Remove {
+    fn remove(&self, file: &mut InboxFile) -> rusqlite::Result<u64> {
         let mut removed = 0;
         for number in &self.numbers {
             let question = "SELECT state FROM entries WHERE id = ?1";
@@ -374,10 +387,6 @@ impl Request for Remove {
             file.count(state, -1);
             removed += 1;
         }
-        // A number that was removed is not given out again.
-        file.connection
-            .prepare_cached("UPDATE counters SET value = ?1 WHERE name = 'next_entry'")?
-            .execute([file.next_entry()])?;
         Ok(removed)
     }
 }

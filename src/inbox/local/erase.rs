@@ -77,12 +77,19 @@ impl Request for EraseBodies {
     type Done = u64;
 
     fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<u64> {
-        let connection = &file.connection;
-        connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
-        let removed = remove(connection, &self.entries);
-        connection.pragma_update_and_check(None, "secure_delete", "OFF", |_| Ok(()))?;
-        removed
+        overwriting(file, |file| remove(&file.connection, &self.entries))
     }
+}
+
+/// Has what is removed be overwritten in the file.
+pub(super) fn overwriting<T>(
+    file: &mut InboxFile,
+    change: impl FnOnce(&mut InboxFile) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    file.connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
+    let changed = change(file);
+    file.connection.pragma_update_and_check(None, "secure_delete", "OFF", |_| Ok(()))?;
+    changed
 }
 
 fn remove(connection: &Connection, entries: &[EntryId]) -> rusqlite::Result<u64> {

@@ -190,3 +190,23 @@ async fn a_file_that_refused_a_delivery_is_asked_again() {
     beside.inbox().probe_spill().await.unwrap();
     assert!(beside.inbox().takes_deliveries());
 }
+
+#[tokio::test]
+async fn a_file_tells_nothing_of_the_deliveries_that_were_taken_from_it() {
+    let mut beside = Beside::new().await;
+    beside.proxy.refuse().await;
+    beside.append("evt_theirs").await;
+    beside.append("evt_kept").await;
+    let database = beside.database.database.clone().unwrap();
+    database.run("ALTER TABLE gateway_inbox.entries ADD CHECK (event_id <> 'evt_kept')").await;
+    beside.back().await;
+    assert_eq!(beside.inbox().empty_spill().await.unwrap(), Emptied { carried: 1, refused: 1 });
+    beside.close();
+    let file = std::fs::read(beside.directory.path().join("inbox.db")).unwrap();
+    let holds = |id: &str| {
+        let entry = entry(id);
+        let (stored, _) = entry.stored_body();
+        file.windows(stored.len()).any(|window| window == stored)
+    };
+    assert_eq!((holds("evt_theirs"), holds("evt_kept")), (false, true), "free pages still tell");
+}
