@@ -42,7 +42,7 @@ use std::time::Duration;
 pub use drops::tell_drops;
 use ledger_standing::LedgerStanding;
 use listen::{Listeners, Routes};
-pub use options::{inbox_options, open_inbox};
+pub use options::{inbox_options, open_inbox, open_receiving_inbox};
 pub use rehearse::rehearse;
 use reload::Reload;
 pub use restore::finish_restore;

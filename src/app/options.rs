@@ -33,8 +33,12 @@ pub fn open_inbox(config: &Config, clock: Clock) -> Result<(Inbox, InboxThreads)
     Inbox::shared(&database_options(config, url), clock)
 }
 
-/// As [`open_inbox`], for a gateway: with the file that takes deliveries while a database does not.
-pub(super) fn open_receiving_inbox(config: &Config, clock: Clock) -> Result<(Inbox, InboxThreads), OpenError> {
+/// As [`open_inbox`], for a gateway, or to see to all deliveries: with the file that takes some while a database does not, which is
+/// made where there is none.
+///
+/// # Errors
+/// As those of [`open_inbox`]; [`OpenError::Locked`] while another gateway has that file.
+pub fn open_receiving_inbox(config: &Config, clock: Clock) -> Result<(Inbox, InboxThreads), OpenError> {
     let (Some(url), Some(directory)) = (&config.inbox.url, &config.inbox.spill_dir) else {
         return open_inbox(config, clock);
     };

@@ -83,6 +83,25 @@ async fn reach_shared(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
     Ok(Reach::Stopped(inbox, threads))
 }
 
+/// As [`reach`], with what stands beside a database that was away, which a gateway here may have open.
+pub(super) async fn reach_all(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
+    let spill = config.inbox.spill_dir.as_ref().filter(|_| config.inbox.url.is_some());
+    if !spill.is_some_and(|directory| directory.join(crate::inbox::FILE_NAME).exists())
+        || (runs_at(config.http.admin_listen).await && config.http.admin_token.is_some())
+    {
+        return reach(config, clock).await;
+    }
+    let (opened, clock) = (config.clone(), clock.clone());
+    match tokio::task::spawn_blocking(move || app::open_receiving_inbox(&opened, clock)).await? {
+        Ok((inbox, threads)) => {
+            eprintln!("reading the inbox in GATEWAY_INBOX_URL, with what stands in inbox.spill_dir");
+            Ok(Reach::Stopped(inbox, threads))
+        }
+        Err(OpenError::Locked { .. }) => Ok(Reach::Running(AdminClient::new(config)?)),
+        Err(error) => Err(error).context("cannot open the inbox"),
+    }
+}
+
 /// Whether a gateway answers at an admin listener.
 pub(super) async fn runs_at(listen: SocketAddr) -> bool {
     let Ok(client) = outbound::client(LOOK_MAX).no_proxy().build() else { return false };

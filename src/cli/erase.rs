@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::admin::{AdminClient, Reach, reach};
+use super::admin::{AdminClient, Reach, reach_all};
 use crate::admin::wire::EraseStepOrder;
 use crate::app;
 use crate::app::erase::{EraseRefused, ErasureOrder, ErasureReport, InboxSide, erase};
@@ -29,8 +29,11 @@ personal data and without the link, with the finding erased_person. A later deli
 inbox.keep_bodies has passed or this is run again. A person who comes back under the same id has no access until --forget
 takes the tombstone away.
 
+Where the inbox is in a database, deliveries that stand in inbox.spill_dir here are brought to it first.
+
 Out of reach, and for you to see to: Stripe (delete the customer there), backups (they age out), a Colonies server's
-history of processes, SQLite's logs until the gateway is restarted, and in PostgreSQL old row versions until VACUUM.
+history of processes, SQLite's logs until the gateway is restarted, in PostgreSQL old row versions until VACUUM, and what stands in
+inbox.spill_dir of gateways elsewhere (run this again when their /health shows none there).
 
 Works on a running gateway (GATEWAY_ADMIN_TOKEN) and on a stopped one. May be run again at any time. The exit code is 1 when
 nothing leads to the person.";
@@ -92,7 +95,7 @@ pub async fn run(args: EraseArgs, sources: &Sources, clock: Clock) -> anyhow::Re
         include_unsettled: args.include_unsettled,
         include_active: args.include_active,
     };
-    let report = match reach(&config, &clock).await? {
+    let report = match reach_all(&config, &clock).await? {
         Reach::Running(client) => erase(&Remote(client), &*ledger, &order).await,
         Reach::Stopped(inbox, threads) => {
             let side = Local(inbox);

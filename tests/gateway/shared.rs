@@ -193,6 +193,30 @@ async fn a_gateway_with_a_disk_takes_webhooks_while_the_database_is_away_and_bri
     assert!(code == 2 && stderr.contains("inbox.spill_dir"), "{stderr}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_with_the_gateway_stopped_finds_what_stands_beside_the_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = Database::create(Flavour::Durable).await;
+    let mut proxy = Proxy::start(([127, 0, 0, 1], database.port()).into()).await;
+    let behind = database.url().replace(&database.port().to_string(), &proxy.address().port().to_string());
+    let options = options(&directory.path().join("data"), &database)
+        .with("GATEWAY_INBOX_SPILL_DIR", directory.path().join("spill").display());
+    let gateway = options.clone().with("GATEWAY_INBOX_URL", behind).serve();
+    assert_eq!(gateway.post(&event("evt_0")).status, 200);
+    gateway.until_idle();
+    proxy.refuse().await;
+    let body = event("evt_1").replace("\"object\":{", "\"object\":{\"customer\":\"cus_ann\",");
+    assert!(body.contains("cus_ann"), "{body}");
+    assert_eq!(gateway.post(&body).status, 200);
+    let (code, _, stderr) = run(&options, &["erase", "--customer", "cus_ann"]);
+    assert!(code == 1 && stderr.contains("GATEWAY_ADMIN_TOKEN"), "the gateway has the file: {stderr}");
+    gateway.kill();
+    let (code, _, stderr) = run(&options, &["erase", "--customer", "cus_ann"]);
+    assert!(code == 1 && stderr.contains("evt_1"), "it is not settled: {stderr}");
+    let carried = ids(&database, "SELECT event_id FROM gateway_inbox.entries").await;
+    assert_eq!(carried, BTreeSet::from(["evt_0".to_owned(), "evt_1".to_owned()]));
+}
+
 #[tokio::test]
 async fn what_would_break_a_promise_of_a_shared_inbox_is_refused() {
     let directory = tempfile::tempdir().unwrap();
