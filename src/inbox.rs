@@ -27,6 +27,7 @@ mod lease;
 mod list;
 mod local;
 mod marks;
+mod moving;
 mod newest;
 mod operate;
 mod order;
@@ -56,7 +57,6 @@ use tokio::sync::{Notify, watch};
 
 pub use alerts::{AlertGroup, MessageTurns};
 pub use awaiting::Suspects;
-pub use carry::{MoveError, Moved, MovedTo};
 pub use conclude::{Concluded, Conclusion, Refused};
 pub use counts::Counts;
 pub use database::DatabaseReport;
@@ -67,7 +67,10 @@ pub use error::{Cause, InboxError, OpenError};
 pub use known::Held;
 pub use lease::{CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};
 pub use list::{Listed, ListedPage, PAGE_BODY_BYTES_MAX};
-pub use local::{Claim, Contents, FILE_NAME, FORMAT_KNOWN, claim, counts_in, inspect, moved_from, restore_journal};
+pub use local::{
+    Claim, Contents, FILE_NAME, FORMAT_KNOWN, claim, counts_in, inspect, is_half_filled, moved_from, restore_journal,
+};
+pub use moving::{MoveError, Moved, MovedTo};
 pub use newest::{EntryState, EntryView};
 pub use operate::{OrderStep, OrderedEntry, STEP_ENTRIES_MAX};
 pub use order::{Action, NOTE_BYTES_MAX, Order, Refusal};

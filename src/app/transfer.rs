@@ -7,7 +7,7 @@ use super::options::{database_options, inbox_options};
 use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
-use crate::inbox::{FILE_NAME, Inbox, InboxThreads, MoveError, Moved, MovedTo, counts_in};
+use crate::inbox::{FILE_NAME, Inbox, InboxThreads, MoveError, Moved, MovedTo, counts_in, is_half_filled};
 use crate::postgres::Address;
 
 /// Which of the two is left.
@@ -101,18 +101,47 @@ pub async fn transfer(
     Ok((moved?, names.0, names.1))
 }
 
-/// Gives a move up that has begun. Tells where to, if one had.
+/// Gives a move up that has begun, on the side that was being left and in the file of the data directory, where that was being
+/// filled. Tells where the entries were to go, if something was given up.
 ///
 /// # Errors
 /// When the inbox that was being left cannot be opened, or the move was finished.
 pub async fn give_up(config: &Config, direction: Direction, clock: &Clock) -> anyhow::Result<Option<MovedTo>> {
-    let from = match direction {
-        Direction::ToDatabase => Place::file(config, clock).await?,
-        Direction::FromDatabase => Place::database(config, url(config)?, clock)?,
-    };
-    let given_up = from.inbox.give_up_move(&from.name).await;
-    from.close().await;
-    Ok(given_up?)
+    match direction {
+        Direction::ToDatabase => {
+            let file = Place::file(config, clock).await?;
+            // Where none is named, nothing is known of a move that was finished.
+            let database = config.inbox.url.as_ref().map(|url| Place::database(config, url, clock)).transpose()?;
+            let there = database.as_ref().map(|place| (&place.inbox, place.name.as_str()));
+            let given_up = file.inbox.give_up_move(&file.name, there).await;
+            file.close().await;
+            if let Some(database) = database {
+                database.close().await;
+            }
+            Ok(given_up?)
+        }
+        Direction::FromDatabase => {
+            // First the file: a database that is lost gives nothing up.
+            let arrival = give_up_arrival(config, clock).await?;
+            let database = Place::database(config, url(config)?, clock)?;
+            let given_up = database.inbox.give_up_move(&database.name, None).await;
+            database.close().await;
+            Ok(given_up?.or(arrival))
+        }
+    }
+}
+
+/// Has gateways work with the file of the data directory although not all has come that was to.
+async fn give_up_arrival(config: &Config, clock: &Clock) -> anyhow::Result<Option<MovedTo>> {
+    let directory = &config.inbox.data_dir;
+    if !directory.join(FILE_NAME).exists() || !is_half_filled(directory)? {
+        return Ok(None);
+    }
+    let file = Place::file(config, clock).await?;
+    let was_filled = file.inbox.give_up_arrival().await;
+    let to = MovedTo { place: file.name.clone(), is_done: false };
+    file.close().await;
+    Ok(was_filled?.then_some(to))
 }
 
 #[cfg(test)]

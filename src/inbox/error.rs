@@ -57,6 +57,12 @@ pub enum OpenError {
          give the move up with `colony-gateway inbox move --to --give-up`"
     )]
     Moving { path: PathBuf, place: String },
+    /// It is to hold what another inbox held, and a part of that is still there.
+    #[error(
+        "inbox {path} is being filled from {place}, and not all of it is here: run `colony-gateway inbox move --from` again, or \
+         give the move up with `colony-gateway inbox move --from --give-up`"
+    )]
+    HalfFilled { path: PathBuf, place: String },
     /// The URL of an inbox in PostgreSQL cannot be read.
     #[error("the URL of the inbox's database cannot be read: {message}")]
     Url { message: String },

@@ -20,6 +20,7 @@ mod file;
 mod inspect;
 mod known;
 mod lease;
+mod leave;
 mod marks;
 mod newest;
 pub(super) mod open;
@@ -46,11 +47,11 @@ use std::sync::{Arc, Mutex};
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
-pub(super) use carry::AfterAMove;
-pub use carry::moved_from;
 pub use checks::FILE_NAME;
 pub use claim::{Claim, claim, restore_journal};
 pub use inspect::{Contents, FORMAT_KNOWN, counts_in, inspect};
+pub(super) use leave::AfterAMove;
+pub use leave::{is_half_filled, moved_from};
 pub(super) use open::open;
 
 use self::queue::{Asked, Message, Pending, Request};

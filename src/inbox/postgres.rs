@@ -42,9 +42,9 @@ use self::links::{LinkOptions, Links};
 use self::numbers::Numbers;
 use self::retain::Cursor;
 use super::InboxOptions;
-use super::carry::MOVED_MARK;
 use super::entry::{NewEntry, Receipt};
 use super::error::{InboxError, OpenError};
+use super::moving::MOVED_MARK;
 use super::stats::WriterStats;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::secret::Secret;
@@ -317,8 +317,12 @@ impl Core {
     /// The number under a name, if it was ever set.
     pub(super) async fn mark(&self, name: &str) -> Result<Option<i64>, InboxError> {
         let question = "SELECT value FROM gateway_inbox.marks WHERE name = $1";
-        let rows = self.links.run(question, &[(&name, Type::TEXT)]).await?.rows;
-        Ok(rows.first().map(|row| row.get(0)))
+        match self.links.run(question, &[(&name, Type::TEXT)]).await {
+            Ok(answer) => Ok(answer.rows.first().map(|row| row.get(0))),
+            // Before the first gateway has made the tables.
+            Err(fault) if fault.is_missing_table() => Ok(None),
+            Err(fault) => Err(fault.into()),
+        }
     }
 
     pub(super) async fn set_mark(&self, name: &str, value: i64) -> Result<(), InboxError> {

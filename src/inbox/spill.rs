@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::carry::Carried;
+use super::carry::{Carried, Extent};
 use super::entry::{NewEntry, Receipt};
 use super::erase::Unsettled;
 use super::error::InboxError;
@@ -50,7 +50,7 @@ impl Spill {
         let mut refused = BTreeSet::new();
         let (mut emptied, mut after) = (Emptied::default(), i64::MIN);
         loop {
-            let mut page = self.local.carried(after).await?;
+            let mut page = self.local.carried(after, Extent::All).await?;
             let Some(last) = page.last() else {
                 *refused_before = refused;
                 return Ok(emptied);

@@ -13,9 +13,12 @@ use crate::inbox::Moved;
 pub(super) const NOTES: &str = "Stop the gateway of the file first; for the way back, all gateways of the database (one that still runs
 answers 503 from then on). Entries in every state go, with their bodies, orders, problems and the cursor of the comparison with Stripe.
 A move that was interrupted, by a kill or a power cut too, is run again and goes on; nothing is carried twice. The inbox that was left
-says where its entries went, and no gateway starts on it, until they are moved back.
+says where its entries went, and no gateway starts on it, until they are moved back; nor does one on a file that is not filled yet.
 
-Several files can be moved into one database. An event that it knows already stays as it is there.";
+Several files can be moved into one database. An event that it knows already stays as it is there.
+
+What is moved back replaces what the other side still has. If that side's entries never came here, because the database was made anew
+or an older copy was restored, nothing is changed: give the move up on that side, then move again.";
 
 /// Arguments of `inbox move`.
 #[derive(Clone, Debug, Args)]
@@ -27,7 +30,8 @@ pub struct MoveArgs {
     /// Carry all that is in this PostgreSQL into the file of the data directory. Without a URL, from that of `GATEWAY_INBOX_URL`.
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", group = "direction")]
     from: Option<String>,
-    /// Give a move up that has begun and cannot be finished: gateways may work on the inbox that was being left again.
+    /// Give a move up that has begun and cannot be finished, or whose entries the database has lost: gateways may work on the inbox
+    /// that was being left again, and on a file that was being filled.
     #[arg(long)]
     give_up: bool,
 }

@@ -1,62 +1,28 @@
-//! Carrying entries out of an inbox file and into one. A file that is left says where its entries went, in a table of its own that no
-//! other file has, and is opened by no gateway.
-
-use std::path::Path;
-use std::time::Duration;
+//! Carrying entries out of an inbox file and into one. What is noted of a whole move is in [`super::leave`].
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::checks::{self, FILE_NAME, classify};
 use super::erase::overwriting;
 use super::file::InboxFile;
 use super::queue::{Request, Weight};
 use super::{LocalInbox, event_ids, steps};
 use crate::domain::clock::Timestamp;
-use crate::inbox::carry::{Carried, CarriedOrder, MovedTo, PAGE_BYTES, PAGE_ENTRIES, shown};
+use crate::inbox::carry::{Carried, CarriedOrder, Extent, PAGE_BYTES, PAGE_ENTRIES};
 use crate::inbox::deeds::{Deed, PastDeed};
-use crate::inbox::error::{InboxError, OpenError};
+use crate::inbox::error::InboxError;
 use crate::inbox::state::StateName;
-
-/// Whether a file is opened whose entries were moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::inbox) enum AfterAMove {
-    Refuse,
-    Open,
-}
-
-/// How long a look waits for a program that holds the file's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 const ENTRIES: &str = "
     SELECT id, endpoint, event_id, event_type, account, livemode, source, secret, received_at, traceparent, state, due_at, ended_at,
         attempts, crashes, process_id, code, reason, released_at, replayed_at, action, action_at, action_by, action_note, body, bytes
-    FROM entries LEFT JOIN bodies ON entry = id WHERE id > ?1 ORDER BY id LIMIT ?2";
+    FROM entries LEFT JOIN bodies ON entry = id WHERE id > ?1 AND (?3 OR state <> ?4)
+    ORDER BY id LIMIT ?2";
 
 impl LocalInbox {
-    pub(in crate::inbox) async fn moved_to(&self) -> Result<Option<MovedTo>, InboxError> {
-        self.read(|connection| moved_to(connection)).await
-    }
-
-    pub(in crate::inbox) async fn begin_leaving(&self, to: String) -> Result<(), InboxError> {
-        self.ask(Leave::Begin(to)).await
-    }
-
-    pub(in crate::inbox) async fn end_leaving(&self) -> Result<(), InboxError> {
-        self.ask(Leave::End).await
-    }
-
-    pub(in crate::inbox) async fn give_up_leaving(&self) -> Result<(), InboxError> {
-        self.ask(Leave::GiveUp).await
-    }
-
-    pub(in crate::inbox) async fn empty(&self) -> Result<(), InboxError> {
-        self.ask(Leave::Empty).await
-    }
-
-    pub(in crate::inbox) async fn carried(&self, after: i64) -> Result<Vec<Carried>, InboxError> {
+    pub(in crate::inbox) async fn carried(&self, after: i64, extent: Extent) -> Result<Vec<Carried>, InboxError> {
         self.read(move |connection| {
             let transaction = connection.transaction()?;
-            carried(&transaction, after)
+            carried(&transaction, after, extent)
         })
         .await
     }
@@ -89,43 +55,10 @@ impl LocalInbox {
     }
 }
 
-/// Where the entries of a file went, or are on their way to.
-pub(super) fn moved_to(connection: &Connection) -> rusqlite::Result<Option<MovedTo>> {
-    let question = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'moved')";
-    if !connection.query_row(question, [], |row| row.get::<_, bool>(0))? {
-        return Ok(None);
-    }
-    let read = |row: &Row<'_>| Ok(MovedTo { place: row.get(0)?, is_done: row.get(1)? });
-    connection.query_row("SELECT place, is_done FROM moved", [], read).optional()
-}
-
-/// Refuses a file whose entries were moved, or are being.
-pub(super) fn refuse_moved(path: &Path, connection: &Connection) -> Result<(), OpenError> {
-    match moved_to(connection).map_err(|source| classify(path, source))? {
-        None => Ok(()),
-        Some(MovedTo { place, is_done }) => {
-            let (path, place) = (path.to_owned(), shown(&place));
-            Err(if is_done { OpenError::Moved { path, place } } else { OpenError::Moving { path, place } })
-        }
-    }
-}
-
-/// Where the entries of the file in a directory went. Changes nothing, and blocks.
-///
-/// # Errors
-/// When there is no inbox in the directory, or none that this version reads.
-pub fn moved_from(directory: &Path) -> Result<Option<MovedTo>, OpenError> {
-    let path = directory.join(FILE_NAME);
-    let connection = checks::read_only(&path, BUSY_TIMEOUT)?;
-    checks::format(&path, &connection)?;
-    let moved = moved_to(&connection).map_err(|source| classify(&path, source))?;
-    Ok(moved.map(|to| MovedTo { place: shown(&to.place), ..to }))
-}
-
-fn carried(connection: &Connection, after: i64) -> rusqlite::Result<Vec<Carried>> {
+fn carried(connection: &Connection, after: i64, extent: Extent) -> rusqlite::Result<Vec<Carried>> {
     let (mut page, mut bytes) = (Vec::new(), 0);
     let mut statement = connection.prepare_cached(ENTRIES)?;
-    let mut rows = statement.query(params![after, PAGE_ENTRIES])?;
+    let mut rows = statement.query(params![after, PAGE_ENTRIES, extent == Extent::All, StateName::Settled])?;
     while bytes < PAGE_BYTES
         && let Some(row) = rows.next()?
     {
@@ -187,48 +120,6 @@ fn orders(connection: &Connection, entry: i64) -> rusqlite::Result<Vec<CarriedOr
         })
     })?;
     orders.collect()
-}
-
-/// What is noted of a move away.
-enum Leave {
-    /// To this place.
-    Begin(String),
-    End,
-    GiveUp,
-    /// All entries are elsewhere, and come back from there.
-    Empty,
-}
-
-impl Request for Leave {
-    type Done = ();
-
-    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<()> {
-        match self {
-            Self::Begin(place) => {
-                let table = "CREATE TABLE IF NOT EXISTS moved (place TEXT NOT NULL, is_done INTEGER NOT NULL, at INTEGER NOT NULL)";
-                file.connection.execute_batch(table)?;
-                let insert = "INSERT INTO moved SELECT ?1, 0, ?2 WHERE NOT EXISTS (SELECT 1 FROM moved)";
-                file.connection.execute(insert, params![place, now.millis()]).map(|_| ())
-            }
-            Self::End => file.connection.execute("UPDATE moved SET is_done = 1, at = ?1", [now.millis()]).map(|_| ()),
-            // A caller that went away may have had this done already.
-            Self::GiveUp => file.connection.execute_batch("DROP TABLE IF EXISTS moved"),
-            Self::Empty => {
-                for state in StateName::ALL {
-                    let question = "SELECT count(*) FROM entries WHERE state = ?1";
-                    let entries: i64 = file.connection.query_row(question, [state], |row| row.get(0))?;
-                    file.count(state, -entries);
-                }
-                file.connection.execute_batch(
-                    "UPDATE counters SET value = max(value, (SELECT coalesce(max(id), 0) + 1 FROM entries)) WHERE name = 'next_entry';
-                     DELETE FROM entries; DELETE FROM bodies; DELETE FROM orders; DELETE FROM event_ids;
-                     DELETE FROM event_ids_new;
-                     DELETE FROM steps; DELETE FROM deeds;
-                     DELETE FROM counters WHERE name LIKE 'mark.%' AND name <> 'mark.identity'; DROP TABLE IF EXISTS moved;",
-                )
-            }
-        }
-    }
 }
 
 /// Entries of another inbox.

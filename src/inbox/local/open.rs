@@ -8,10 +8,10 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, watch};
 
-use super::carry::{self, AfterAMove};
 use super::checks::{self, Depth, FILE_NAME, classify};
 use super::claim::{Claim, claim, restore_journal};
 use super::file::InboxFile;
+use super::leave::{self, AfterAMove};
 use super::references::References;
 use super::schema::{APPLICATION_ID, BESIDES, CREATE, FORMAT, PAGE_BYTES, UPGRADES};
 use super::writer::Writer;
@@ -50,7 +50,7 @@ pub(in crate::inbox) fn open(
     let connection = connect(&path, options)?;
     let large = check(&path, &connection)?;
     if after_a_move == AfterAMove::Refuse {
-        carry::refuse_moved(&path, &connection)?;
+        leave::refuse_moved(&path, &connection)?;
     }
     let mut file = lease::recover(connection, clock.now()).map_err(|source| classify(&path, source))?;
     if let Some(bytes_max) = options.bytes_max {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::super::carry::{Carried, CarriedOrder, PAGE_ENTRIES};
+use super::super::carry::{Carried, CarriedOrder, Extent, PAGE_ENTRIES};
 use super::super::error::InboxError;
 use super::super::state::StateName;
 use super::append::Key;
@@ -101,14 +101,15 @@ const ENTRIES: &str = "
         coalesce(w.action_note, d.action_note), e.body, e.bytes
     FROM gateway_inbox.moved_entries e
     LEFT JOIN gateway_inbox.moved_work w ON w.id = e.id LEFT JOIN gateway_inbox.moved_ended d ON d.id = e.id
-    WHERE e.id > $1 ORDER BY e.id LIMIT $2";
+    WHERE e.id > $1 AND ($3 OR d.state IS DISTINCT FROM 3) ORDER BY e.id LIMIT $2";
 
 const ORDERS_OF: &str = "
     SELECT entry, action, at, by, note, was, untold FROM gateway_inbox.moved_orders WHERE entry = ANY ($1) ORDER BY entry, id";
 
 impl Core {
-    pub(in crate::inbox) async fn carried(&self, after: i64) -> Result<Vec<Carried>, InboxError> {
-        let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&number_of(PAGE_ENTRIES), Type::INT8)];
+    pub(in crate::inbox) async fn carried(&self, after: i64, extent: Extent) -> Result<Vec<Carried>, InboxError> {
+        let parameters: [Parameter<'_>; 3] =
+            [(&after, Type::INT8), (&number_of(PAGE_ENTRIES), Type::INT8), (&(extent == Extent::All), Type::BOOL)];
         let rows = self.links.run(ENTRIES, &parameters).await?.rows;
         let mut page: Vec<Carried> = rows.iter().map(read).collect();
         let numbers: Vec<i64> = page.iter().map(|entry| entry.number).collect();

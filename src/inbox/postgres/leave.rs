@@ -6,8 +6,8 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::super::carry::{MOVED_MARK, MovedTo, shown};
 use super::super::error::InboxError;
+use super::super::moving::{MOVED_MARK, MovedTo, shown};
 use super::fault::Fault;
 use super::schema::durable;
 use super::{Core, schema};
@@ -34,12 +34,19 @@ impl Core {
         let name = quoted(&format!("{MOVED_MARK}{to}"));
         let statements =
             format!("{} INSERT INTO gateway_inbox.marks (name, value) VALUES ({name}, 1);", renames.concat());
-        self.change_tables(&statements, |moved| moved.is_some()).await
+        self.change_tables(&statements, |moved| moved.is_some_and(|moved| moved.place == to)).await
     }
 
-    pub(in crate::inbox) async fn give_up_leaving(&self) -> Result<(), InboxError> {
+    /// Gives a move up that stands as it is given. Where it does not, nothing changes: a division by zero ends the transaction, which
+    /// every engine knows.
+    pub(in crate::inbox) async fn give_up_leaving(&self, to: &MovedTo) -> Result<(), InboxError> {
+        let (name, value) = (quoted(&format!("{MOVED_MARK}{}", to.place)), value_of(to.is_done));
+        let forget = format!(
+            "WITH gone AS (DELETE FROM gateway_inbox.marks WHERE name = {name} AND value = {value} RETURNING 1)
+             SELECT 1 / count(*) FROM gone;"
+        );
         let renames = TABLES.map(|table| format!("ALTER TABLE gateway_inbox.moved_{table} RENAME TO {table};"));
-        self.change_tables(&format!("{} {}", renames.concat(), forget_moved()), |moved| moved.is_none()).await
+        self.change_tables(&format!("{forget} {}", renames.concat()), |moved| moved.is_none()).await
     }
 
     pub(in crate::inbox) async fn empty(&self) -> Result<(), InboxError> {
@@ -70,21 +77,28 @@ impl Core {
         }
     }
 
-    pub(in crate::inbox) async fn end_leaving(&self) -> Result<(), InboxError> {
+    /// False if no move to that place had begun.
+    pub(in crate::inbox) async fn end_leaving(&self, to: &str) -> Result<bool, InboxError> {
         let statement = concat!(
-            "WITH ended AS (UPDATE gateway_inbox.marks SET value = 2 WHERE starts_with(name, $1) RETURNING 1) SELECT ",
+            "WITH ended AS (UPDATE gateway_inbox.marks SET value = $2 WHERE name = $1 RETURNING 1) SELECT ",
             durable!(),
             " FROM ended"
         );
-        self.links.run_durably(statement, &[(&MOVED_MARK, Type::TEXT)]).await?;
-        Ok(())
+        let name = format!("{MOVED_MARK}{}", super::text(to));
+        let answer = self.links.run_durably(statement, &[(&name, Type::TEXT), (&value_of(true), Type::INT8)]).await?;
+        Ok(!answer.rows.is_empty())
     }
+}
+
+/// Value of the mark.
+const fn value_of(is_done: bool) -> i64 {
+    if is_done { 2 } else { 1 }
 }
 
 /// Where a row of [`MOVED`] says that the entries went.
 pub(super) fn moved(row: &Row) -> MovedTo {
     let place = row.get::<_, &str>(0).strip_prefix(MOVED_MARK).unwrap_or_default().to_owned();
-    MovedTo { place, is_done: row.get::<_, i64>(1) == 2 }
+    MovedTo { place, is_done: row.get::<_, i64>(1) == value_of(true) }
 }
 
 /// Why gateways are not to work on the database any more.
@@ -101,10 +115,6 @@ pub(super) fn refusal(MovedTo { place, is_done }: MovedTo) -> Fault {
              `colony-gateway inbox move --from --give-up`"
         )
     })
-}
-
-fn forget_moved() -> String {
-    format!("DELETE FROM gateway_inbox.marks WHERE starts_with(name, {});", quoted(MOVED_MARK))
 }
 
 /// A text as it stands in a statement.

@@ -230,8 +230,8 @@ async fn a_move_that_has_begun_is_finished_or_given_up_before_a_gateway_works_on
     let refused = Inbox::open(&both.file.options, both.file.clock.clone()).map(|_| ()).unwrap_err();
     assert!(matches!(refused, OpenError::Moving { .. }), "{refused}");
     both.file.reopen_for_move();
-    assert_eq!(both.file.inbox().give_up_move("the file").await.unwrap().unwrap().place, "db/x");
-    assert_eq!(both.file.inbox().give_up_move("the file").await.unwrap(), None);
+    assert_eq!(both.file.inbox().give_up_move("the file", None).await.unwrap().unwrap().place, "db/x");
+    assert_eq!(both.file.inbox().give_up_move("the file", None).await.unwrap(), None);
     both.file.reopen();
     assert_eq!(both.file.counts().await.waiting, 1);
     both.file.reopen_for_move();
@@ -240,10 +240,10 @@ async fn a_move_that_has_begun_is_finished_or_given_up_before_a_gateway_works_on
     both.database.inbox().begin_leaving("0123@the file").await.unwrap();
     assert!(both.database.inbox().append(entry("evt_3")).await.is_err());
     assert!(matches!(both.to_database().await, Err(MoveError::Begun { .. })));
-    assert_eq!(both.database.inbox().give_up_move("db/x").await.unwrap().unwrap().place, "the file");
+    assert_eq!(both.database.inbox().give_up_move("db/x", None).await.unwrap().unwrap().place, "the file");
     assert!(!both.database.append("evt_3").await.is_duplicate());
     assert_eq!(both.to_database().await.unwrap(), Moved { entries: 1, known: 0 });
-    assert!(matches!(both.file.inbox().give_up_move("the file").await, Err(MoveError::Elsewhere { .. })));
+    assert!(matches!(both.file.inbox().give_up_move("the file", None).await, Err(MoveError::Elsewhere { .. })));
 }
 
 #[tokio::test]
@@ -268,4 +268,148 @@ async fn files_of_several_gateways_are_moved_into_one_database_and_orders_are_ke
     let story = both.database.inbox().story(entry, false).await.unwrap().unwrap();
     assert_eq!(story.orders.len(), 1, "what a person ordered is known there");
     assert_eq!(both.database.inbox().mark("reconcile.cursor").await.unwrap(), Some(7), "nothing is left out");
+}
+
+/// A database at the same address that knows nothing.
+async fn made_anew(database: &Fixture) {
+    database.database.as_ref().unwrap().run("DROP SCHEMA gateway_inbox CASCADE").await;
+    database.inbox().prepare().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_database_has_lost_that_an_inbox_was_moved_to_is_not_removed_where_it_came_from() {
+    let mut both = Both::new().await;
+    both.file.append("evt_1").await;
+    both.to_database().await.unwrap();
+    made_anew(&both.database).await;
+    both.database.append("evt_2").await;
+    let refused = both.to_file().await.unwrap_err();
+    assert!(matches!(refused, MoveError::NeverArrived { .. }), "{refused}");
+    assert!(!both.database.append("evt_3").await.is_duplicate(), "nothing was changed");
+    assert_eq!(both.file.counts().await.waiting, 1);
+    // The file is worked on again, and takes what came since.
+    let there = Some((both.database.inbox(), "db/y"));
+    let elsewhere = both.file.inbox().give_up_move("the file", there).await;
+    assert!(matches!(elsewhere, Err(MoveError::Elsewhere { .. })), "another database is no reason");
+    let there = Some((both.database.inbox(), "db/x"));
+    assert_eq!(both.file.inbox().give_up_move("the file", there).await.unwrap().unwrap().place, "db/x");
+    both.file.reopen_for_move();
+    assert_eq!(both.to_file().await.unwrap(), Moved { entries: 2, known: 0 });
+    both.file.reopen();
+    assert_eq!(both.file.counts().await.waiting, 3);
+}
+
+#[tokio::test]
+async fn a_move_that_was_finished_is_given_up_by_no_one_who_asks_a_database_that_has_all_of_it() {
+    let both = Both::new().await;
+    both.file.append("evt_1").await;
+    both.to_database().await.unwrap();
+    let there = Some((both.database.inbox(), "db/x"));
+    let refused = both.file.inbox().give_up_move("the file", there).await;
+    assert!(matches!(refused, Err(MoveError::Elsewhere { .. })), "{refused:?}");
+}
+
+/// As where an older copy of the database was restored.
+#[tokio::test]
+async fn what_is_not_settled_and_not_known_where_it_went_is_not_lost_on_the_way_back() {
+    let mut both = Both::new().await;
+    for id in ["evt_known", "evt_settled", "evt_lost"] {
+        both.file.append(id).await;
+    }
+    let leased = both.file.lease(3).await;
+    let settled = leased.into_iter().filter(|leased| leased.event_id.as_str() == "evt_settled").collect();
+    both.file.settle(settled).await;
+    both.file.reopen_for_move();
+    for _ in 0..2 {
+        both.to_database().await.unwrap();
+        let lose = "WITH lost AS (DELETE FROM gateway_inbox.entries WHERE event_id = 'evt_lost' RETURNING id)
+            DELETE FROM gateway_inbox.work w USING lost l WHERE w.id = l.id";
+        both.database.database.as_ref().unwrap().run(lose).await;
+        both.to_file().await.unwrap();
+        let counts = both.file.counts().await;
+        assert_eq!((counts.waiting, counts.settled), (2, 1));
+        assert!(both.file.append("evt_lost").await.is_duplicate());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_moves_to_different_places_one_fails_and_so_does_one_that_was_given_up_meanwhile() {
+    let both = Both::new().await;
+    both.database.append("evt_1").await;
+    both.database.inbox().begin_leaving("0123@one").await.unwrap();
+    let second = both.database.inbox().begin_leaving("4567@two").await;
+    assert!(second.is_err(), "it goes to one already");
+    assert!(matches!(both.to_file().await, Err(MoveError::Begun { .. })));
+    both.database.inbox().give_up_move("db/x", None).await.unwrap();
+    assert_eq!(both.database.counts().await.waiting, 1);
+    both.file.append("evt_2").await;
+    // Between the last page and the end.
+    let told = |_| {
+        let give_up = both.file.inbox().give_up_move("the file", None);
+        let given_up = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(give_up));
+        assert!(given_up.unwrap().is_some());
+    };
+    let moved = both.file.inbox().move_into(both.database.inbox(), ("the file", "db/x"), told).await;
+    assert!(matches!(moved, Err(MoveError::GivenUp { .. })), "{moved:?}");
+    assert_eq!(both.to_database().await.unwrap(), Moved { entries: 0, known: 1 }, "after all");
+}
+
+#[tokio::test]
+async fn no_gateway_starts_on_a_file_that_is_not_filled_yet() {
+    let mut both = Both::new().await;
+    for number in 0..250 {
+        both.database.append(&format!("evt_{number}")).await;
+    }
+    let mut polls = 1;
+    while both.file.counts().await.waiting == 0 {
+        let moving = both.to_file();
+        assert!(some_of(moving, polls).await.is_none(), "it was broken off on the way");
+        polls += 1;
+    }
+    let is_refused = |file: &mut Fixture| {
+        file.close();
+        let opened = Inbox::open(&file.options, file.clock.clone());
+        let refused = matches!(&opened, Err(OpenError::HalfFilled { place, .. }) if place == "db/x");
+        if let Ok((inbox, threads)) = opened {
+            drop(inbox);
+            threads.join();
+        }
+        refused
+    };
+    assert!(is_refused(&mut both.file));
+    both.file.reopen_for_move();
+    let (away, places) = (both.file.inbox(), ("the file", "db/y"));
+    let refused = away.move_into(both.database.inbox(), places, |_| {}).await;
+    assert!(matches!(refused, Err(MoveError::HalfFilled { .. })), "nor is it moved on");
+    both.to_file().await.unwrap();
+    assert!(!is_refused(&mut both.file));
+    both.file.reopen();
+    assert_eq!(both.file.counts().await.waiting, 250);
+}
+
+/// The end of a command that was killed came after the next one had begun, which was killed too.
+#[tokio::test]
+async fn a_move_whose_end_overtook_its_beginning_is_finished_by_running_it_again() {
+    let both = Both::new().await;
+    both.file.append("evt_1").await;
+    both.to_database().await.unwrap();
+    let again = "UPDATE gateway_inbox.marks SET value = 1 WHERE starts_with(name, 'came from ')";
+    both.database.database.as_ref().unwrap().run(again).await;
+    assert!(matches!(both.to_file().await, Err(MoveError::NeverArrived { .. })), "it is not sure that all came");
+    assert_eq!(both.to_database().await.unwrap(), Moved { entries: 0, known: 1 });
+    assert_eq!(both.to_file().await.unwrap(), Moved { entries: 1, known: 0 });
+}
+
+#[tokio::test]
+async fn a_file_that_was_being_filled_is_worked_on_when_the_move_was_given_up() {
+    let mut both = Both::new().await;
+    both.database.append("evt_1").await;
+    both.file.inbox().set_mark("came from db/x", 1).await.unwrap();
+    both.file.close();
+    assert!(is_half_filled(both.file.directory.path()).unwrap());
+    both.file.reopen_for_move();
+    assert!(both.file.inbox().give_up_arrival().await.unwrap());
+    assert!(!both.file.inbox().give_up_arrival().await.unwrap(), "once");
+    both.file.reopen();
+    both.file.append("evt_1").await;
 }

@@ -169,7 +169,7 @@ async fn nothing_is_acknowledged_beside_a_database_whose_entries_were_moved() {
     assert_eq!(beside.spilled().await, 0);
     // Until the move is given up.
     beside.proxy.listen_again().await;
-    beside.database.inbox().give_up_move("db/x").await.unwrap();
+    beside.database.inbox().give_up_move("db/x", None).await.unwrap();
     while beside.inbox().probe().await.is_err() {}
     beside.proxy.refuse().await;
     beside.append("evt_2").await;

@@ -1,0 +1,371 @@
+//! A move of an inbox: the order of its parts, what each side notes of it, and giving it up.
+//!
+//! Guarantees: it can be interrupted at any point and done again; an inbox that is being left, or was, is worked on by no gateway, and
+//! neither is a file that is being filled; of an inbox that takes its entries back nothing is removed before it is sure that they
+//! had arrived, and nothing unsettled that is not known where they went; of two commands at once one fails.
+//!
+//! A place is named by a file's own number, or by a database's address. Addresses can be given to another database and files can be
+//! restored from older copies, so that both sides note the move: the one that is left where its entries went, the other one where they
+//! came from.
+
+use super::carry::Extent;
+use super::deeds::DEEDS_PAGE_MAX;
+use super::error::OpenError;
+use super::{Inbox, InboxError, Store};
+
+/// Mark with a random number that a file is known by in the database that its entries came from.
+pub(super) const IDENTITY_MARK: &str = "identity";
+
+/// What the name of the mark begins with that says where the entries of a database went; the rest is the place. Its value is 1 while
+/// they are carried, and 2 afterwards.
+pub(super) const MOVED_MARK: &str = "moved to ";
+
+/// What the name of the mark begins with that says which inbox came here; the rest is a file's number or a database's address.
+pub(super) const CAME_MARK: &str = "came from ";
+
+/// Value of that mark while entries are carried.
+pub(super) const ARRIVING: i64 = 1;
+
+/// Its value when all had come.
+pub(super) const ARRIVED: i64 = 2;
+
+/// Marks that belong to the place and not to what is in it.
+const OWN_MARKS: [&str; 3] = ["format", "probe", IDENTITY_MARK];
+
+/// Where entries are, or went, in words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedTo {
+    pub place: String,
+    /// All of them went. Otherwise a part did, and the move is to be done again.
+    pub is_done: bool,
+}
+
+/// What a move carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Entries that the other inbox did not know.
+    pub entries: u64,
+    /// Entries whose events it knew: from an attempt before this one, or because another gateway received them too.
+    pub known: u64,
+}
+
+/// Why entries were not carried.
+#[derive(Debug, thiserror::Error)]
+pub enum MoveError {
+    #[error("cannot open the inbox")]
+    Open(#[source] OpenError),
+    #[error("the inbox that is being left ({place}) does not do what it is asked; run the same command again")]
+    From {
+        place: String,
+        #[source]
+        source: InboxError,
+    },
+    #[error("the inbox that entries are carried into ({place}) does not take them; run the same command again")]
+    Into {
+        place: String,
+        #[source]
+        source: InboxError,
+    },
+    /// The inbox went elsewhere before.
+    #[error("the inbox of {from} was moved to {} already: move it back from there", to.place)]
+    Elsewhere { from: String, to: MovedTo },
+    /// A move in the other direction, or to another place, has begun.
+    #[error(
+        "a move of the inbox of {from} to {} has begun and is not finished: run that command again, or give it up with \
+         `inbox move … --give-up`",
+        to.place
+    )]
+    Begun { from: String, to: MovedTo },
+    /// The inbox that is to be left holds a part of another one.
+    #[error(
+        "the inbox of {here} is being filled from {place}, and not all of it is here: run `inbox move --from` again, or give that \
+         move up with `inbox move --from … --give-up`"
+    )]
+    HalfFilled { here: String, place: String },
+    /// All of `into` came to the place of `from` once, and what is there now is something else.
+    #[error(
+        "the inbox of {into} was moved to {from}, and that place knows nothing of it: it was made anew, or an older copy was \
+         restored there. Nothing was changed, since the move would remove what is in {into}. Have {into} be worked on again with \
+         `inbox move --to … --give-up`, then move"
+    )]
+    NeverArrived { from: String, into: String },
+    /// Another command gave it up before it was finished.
+    #[error(
+        "the move of the inbox of {from} was given up meanwhile: gateways may work on it again, and what was carried to {into} stays \
+         there too. Run the same command again to move it after all"
+    )]
+    GivenUp { from: String, into: String },
+}
+
+impl MoveError {
+    fn gone(from: &str, to: &MovedTo) -> Self {
+        let (from, to) = (from.to_owned(), MovedTo { place: shown(&to.place), is_done: to.is_done });
+        if to.is_done { Self::Elsewhere { from, to } } else { Self::Begun { from, to } }
+    }
+}
+
+impl Inbox {
+    /// Where the entries of this inbox went.
+    pub(super) async fn moved_to(&self) -> Result<Option<MovedTo>, InboxError> {
+        match &self.store {
+            Store::Local(local) => local.moved_to().await,
+            Store::Postgres(postgres) => postgres.core.moved_to().await,
+        }
+    }
+
+    /// Carries all entries, orders and marks into another inbox, and has this one be left. Can be interrupted at any point and done
+    /// again. `here` and `there` name the two for people.
+    ///
+    /// # Errors
+    /// When one of the two does not do its part; what was carried stays carried, and the same call goes on.
+    pub async fn move_into(
+        &self,
+        into: &Self,
+        (here, there): (&str, &str),
+        told: impl Fn(Moved),
+    ) -> Result<Moved, MoveError> {
+        let from = |source| MoveError::From { place: here.to_owned(), source };
+        let taken = |source| MoveError::Into { place: there.to_owned(), source };
+        if let Some(place) = self.half_filled_from().await.map_err(from)? {
+            return Err(MoveError::HalfFilled { here: here.to_owned(), place });
+        }
+        // The name that a file goes by lasts, whatever machine or path it is at.
+        let to = format!("{}{there}", into.identity().await.map_err(taken)?);
+        let back = format!("{}{here}", self.identity().await.map_err(from)?);
+        let left = self.moved_to().await.map_err(from)?;
+        match &left {
+            Some(known) if !same_place(&known.place, &to) => return Err(MoveError::gone(here, known)),
+            // What was asked for by a command that was killed may be done after the next one has begun: it is finished once more.
+            Some(known) if known.is_done && !into.is_filled_from(&back).await.map_err(taken)? => {
+                return Ok(Moved::default());
+            }
+            _ => {}
+        }
+        let is_back = self.takes_back(into, (&back, &to), (here, there)).await?;
+        // What cannot be written to is found out before the inbox is closed to gateways.
+        if !is_back {
+            into.prepare().await.map_err(taken)?;
+        }
+        let noted = match left {
+            Some(known) => known.place,
+            None if is_back => {
+                self.take_in_all(into, Extent::Unsettled, (&from, &taken), |_| {}).await?;
+                self.leave_for(&to, (here, there)).await?
+            }
+            None => self.leave_for(&to, (here, there)).await?,
+        };
+        if !into.is_filled_from(&back).await.map_err(taken)? {
+            into.set_mark(came_mark(&back), ARRIVING).await.map_err(taken)?;
+        }
+        if is_back {
+            into.empty().await.map_err(taken)?;
+            into.prepare().await.map_err(taken)?;
+        }
+        let moved = into.take_in_all(self, Extent::All, (&taken, &from), told).await?;
+        for page in self.all_deeds().await.map_err(from)?.chunks(DEEDS_PAGE_MAX) {
+            into.take_in_deeds(page.to_vec()).await.map_err(taken)?;
+        }
+        let marks = self.marks().await.map_err(from)?;
+        into.take_in_marks(marks.into_iter().filter(is_carried).collect()).await.map_err(taken)?;
+        into.set_mark(came_mark(&back), ARRIVED).await.map_err(taken)?;
+        if self.end_leaving(&noted).await.map_err(from)? {
+            return Ok(moved);
+        }
+        into.set_mark(came_mark(&back), ARRIVING).await.map_err(taken)?;
+        Err(MoveError::GivenUp { from: here.to_owned(), into: there.to_owned() })
+    }
+
+    /// Whether the other inbox takes back what came here once, so that what it still has is to be removed first. `back` and `to` are the
+    /// places of this and of the other one.
+    async fn takes_back(
+        &self,
+        into: &Self,
+        (back, to): (&str, &str),
+        (here, there): (&str, &str),
+    ) -> Result<bool, MoveError> {
+        let taken = |source| MoveError::Into { place: there.to_owned(), source };
+        let Some(known) = into.moved_to().await.map_err(taken)? else { return Ok(false) };
+        if !known.is_done || !same_place(&known.place, back) {
+            return Err(MoveError::gone(there, &known));
+        }
+        let from = |source| MoveError::From { place: here.to_owned(), source };
+        if self.has_all_of(to).await.map_err(from)? {
+            return Ok(true);
+        }
+        Err(MoveError::NeverArrived { from: here.to_owned(), into: there.to_owned() })
+    }
+
+    /// Takes in the entries of another inbox, page by page. What goes wrong is told as the fault of one or the other.
+    async fn take_in_all(
+        &self,
+        other: &Self,
+        extent: Extent,
+        (own, others): (&impl Fn(InboxError) -> MoveError, &impl Fn(InboxError) -> MoveError),
+        told: impl Fn(Moved),
+    ) -> Result<Moved, MoveError> {
+        let (mut moved, mut after) = (Moved::default(), i64::MIN);
+        loop {
+            let page = other.carried(after, extent).await.map_err(others)?;
+            let Some(last) = page.last().map(|entry| entry.number) else { return Ok(moved) };
+            after = last;
+            let entries = page.len() as u64;
+            let fresh = self.take_in(page).await.map_err(own)?;
+            moved.entries += fresh;
+            moved.known += entries.saturating_sub(fresh);
+            told(moved);
+        }
+    }
+
+    /// Has this inbox be left; the place as it is noted.
+    async fn leave_for(&self, to: &str, (here, there): (&str, &str)) -> Result<String, MoveError> {
+        let from = |source| MoveError::From { place: here.to_owned(), source };
+        let begun = self.begin_leaving(to).await;
+        // Another command may have been quicker.
+        match self.moved_to().await.map_err(from)? {
+            Some(known) if same_place(&known.place, to) => Ok(known.place),
+            Some(known) => Err(MoveError::gone(here, &known)),
+            None => {
+                begun.map_err(from)?;
+                Err(MoveError::GivenUp { from: here.to_owned(), into: there.to_owned() })
+            }
+        }
+    }
+
+    /// Gives a move from here up that has begun: gateways may work on this inbox again. What was carried stays where it went too;
+    /// the ledger takes each event once. A move that was finished is given up only if the inbox that it went to, `there` with its
+    /// name, knows nothing of it any more.
+    ///
+    /// # Errors
+    /// Those of the store; [`MoveError::Elsewhere`] when the move was finished.
+    pub async fn give_up_move(&self, here: &str, there: Option<(&Self, &str)>) -> Result<Option<MovedTo>, MoveError> {
+        let from = |source| MoveError::From { place: here.to_owned(), source };
+        let Some(to) = self.moved_to().await.map_err(from)? else { return Ok(None) };
+        if to.is_done && !self.is_unknown_to(there, &to, here).await? {
+            return Err(MoveError::gone(here, &to));
+        }
+        let given_up = match &self.store {
+            Store::Local(local) => local.give_up_leaving().await,
+            Store::Postgres(postgres) => postgres.core.give_up_leaving(&to).await,
+        };
+        // Another command may have finished it, or begun one to another place.
+        match self.moved_to().await.map_err(from)? {
+            None => Ok(Some(MovedTo { place: shown(&to.place), ..to })),
+            Some(now) if now == to => Err(given_up.map_or_else(from, |()| MoveError::gone(here, &now))),
+            Some(now) => Err(MoveError::gone(here, &now)),
+        }
+    }
+
+    /// Whether the inbox that all entries of this one went to says that they never came, or has lost them.
+    async fn is_unknown_to(&self, there: Option<(&Self, &str)>, to: &MovedTo, here: &str) -> Result<bool, MoveError> {
+        let Some((there, name)) = there else { return Ok(false) };
+        let taken = |source| MoveError::Into { place: name.to_owned(), source };
+        if !same_place(&to.place, &format!("{}{name}", there.identity().await.map_err(taken)?)) {
+            return Ok(false);
+        }
+        let from = |source| MoveError::From { place: here.to_owned(), source };
+        let back = format!("{}{here}", self.identity().await.map_err(from)?);
+        Ok(!there.has_all_of(&back).await.map_err(taken)?)
+    }
+
+    /// Whether all of the inbox of that place came here, by a move that was finished.
+    async fn has_all_of(&self, place: &str) -> Result<bool, InboxError> {
+        Ok(self.mark(came_mark(place)).await? == Some(ARRIVED))
+    }
+
+    /// Whether a move from that place to here has begun and is not finished.
+    async fn is_filled_from(&self, place: &str) -> Result<bool, InboxError> {
+        Ok(self.mark(came_mark(place)).await? == Some(ARRIVING))
+    }
+
+    /// The place that a file is being filled from, as long as not all of it is here. A database is worked on meanwhile: nothing in it
+    /// depends on what is still to come.
+    async fn half_filled_from(&self) -> Result<Option<String>, InboxError> {
+        if self.is_shared() {
+            return Ok(None);
+        }
+        let marks = self.marks().await?.into_iter().filter(|(_, value)| *value == ARRIVING);
+        let mut places = marks.filter_map(|(name, _)| name.strip_prefix(CAME_MARK).map(str::to_owned));
+        Ok(places.next())
+    }
+
+    /// Gives up that a file is filled from elsewhere: it is worked on with what came. Tells whether it was being filled.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn give_up_arrival(&self) -> Result<bool, InboxError> {
+        match &self.store {
+            Store::Local(local) => local.give_up_arrival().await,
+            Store::Postgres(_) => Ok(false),
+        }
+    }
+
+    /// Removes everything: all of it is in the inbox that it was moved to.
+    async fn empty(&self) -> Result<(), InboxError> {
+        match &self.store {
+            Store::Local(local) => local.empty().await,
+            Store::Postgres(postgres) => postgres.core.empty().await,
+        }
+    }
+
+    /// What a file is known by; nothing for a database, whose address does not change with the machine that asks.
+    async fn identity(&self) -> Result<String, InboxError> {
+        if self.is_shared() {
+            return Ok(String::new());
+        }
+        let number = if let Some(number) = self.mark(IDENTITY_MARK).await? {
+            number
+        } else {
+            let made = fastrand::i64(1..i64::MAX);
+            self.set_mark(IDENTITY_MARK, made).await?;
+            made
+        };
+        Ok(format!("{number:016x}{IDENTITY_END}"))
+    }
+
+    /// Notes that no gateway may work on this inbox any more. From here on nothing in it changes.
+    pub(super) async fn begin_leaving(&self, to: &str) -> Result<(), InboxError> {
+        match &self.store {
+            Store::Local(local) => local.begin_leaving(to.to_owned()).await,
+            Store::Postgres(postgres) => postgres.core.begin_leaving(to).await,
+        }
+    }
+
+    /// Notes that all of it is at the place that was noted; false if the move was given up.
+    async fn end_leaving(&self, to: &str) -> Result<bool, InboxError> {
+        match &self.store {
+            Store::Local(local) => local.end_leaving(to.to_owned()).await,
+            Store::Postgres(postgres) => postgres.core.end_leaving(to).await,
+        }
+    }
+}
+
+/// What stands between the number of a file and its name for people.
+const IDENTITY_END: char = '@';
+
+/// Whether both name one place: a file by its number, a database by its name.
+fn same_place(one: &str, other: &str) -> bool {
+    match (one.split_once(IDENTITY_END), other.split_once(IDENTITY_END)) {
+        (Some((one, _)), Some((other, _))) => one == other,
+        (None, None) => one == other,
+        _ => false,
+    }
+}
+
+/// A place for people.
+pub(super) fn shown(place: &str) -> String {
+    place.split_once(IDENTITY_END).map_or(place, |(_, name)| name).to_owned()
+}
+
+/// The mark that says of an inbox that it came.
+fn came_mark(place: &str) -> String {
+    let lasting = place.split_once(IDENTITY_END).map_or(place, |(number, _)| number);
+    format!("{CAME_MARK}{lasting}")
+}
+
+/// Whether a mark goes with the entries. What was said of problems is said anew by whoever finds them, and the index of references
+/// is made anew. What had come here all is where this goes, too.
+fn is_carried((name, value): &(String, i64)) -> bool {
+    let is_own = OWN_MARKS.contains(&name.as_str())
+        || ["alert:", "refs.", MOVED_MARK].into_iter().any(|start| name.starts_with(start));
+    !is_own && (!name.starts_with(CAME_MARK) || *value == ARRIVED)
+}
