@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::colony::{DevColony, without_colony};
+use self::colony::{DevColony, stay_here};
 use self::place::temporary_directory;
 use self::problems::Problems;
 use self::session::{Session, Traffic};
@@ -168,19 +168,11 @@ impl Stop for StopDev {
 
 /// Runs until the events are through or a signal comes, and prints the summary. The exit code is 0 when the state of
 /// record is what the simulated events add up to.
-pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    let temporary = match &args.data_dir {
-        Some(_) => None,
-        None => Some(temporary_directory(&clock)?),
-    };
+pub async fn run(args: DevArgs, mut sources: Sources, clock: Clock) -> anyhow::Result<ExitCode> {
+    let temporary = if args.data_dir.is_none() { Some(temporary_directory(&clock)?) } else { None };
     let directory = args.data_dir.clone().or_else(|| temporary.as_ref().map(|temporary| temporary.0.clone()));
-    let mut sources = sources;
-    // What is simulated has no business in an inbox of others.
-    for elsewhere in ["GATEWAY_INBOX_URL", "GATEWAY_INBOX_URL_FILE"] {
-        sources.environment.remove(elsewhere);
-    }
     let colony = if args.direct {
-        without_colony(&mut sources);
+        stay_here(&mut sources);
         None
     } else {
         Some(DevColony::start(&mut sources, clock.clone()).await?)
@@ -217,12 +209,8 @@ pub async fn run(args: DevArgs, sources: Sources, clock: Clock) -> anyhow::Resul
     session.spawn(watch.run(traffic));
     let beside = Arc::new(AtomicU64::new(0));
     if args.makes_problems() {
-        let problems = Problems {
-            url: webhook_url(&gateway)?,
-            clock: clock.clone(),
-            bee: colony.as_ref().map(DevColony::dying_bee).transpose()?,
-            taken: Arc::clone(&beside),
-        };
+        let bee = colony.as_ref().map(DevColony::dying_bee).transpose()?;
+        let problems = Problems { url: webhook_url(&gateway)?, clock: clock.clone(), bee, taken: Arc::clone(&beside) };
         session.spawn(problems.make(gateway.shutdown.token().clone()));
     }
     let deliveries = stats.is_some().then_some(deliveries);

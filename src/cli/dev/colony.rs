@@ -32,8 +32,10 @@ pub(super) struct DevColony {
     pub(super) bees: usize,
 }
 
-/// Settings of a colony elsewhere, which `dev` does not touch.
-const ELSEWHERE: [&str; 22] = [
+/// Settings of a colony and an inbox elsewhere: what is simulated has no business there.
+const ELSEWHERE: [&str; 24] = [
+    "GATEWAY_INBOX_URL",
+    "GATEWAY_INBOX_URL_FILE",
     "COLONIES_SERVER_HOST",
     "COLONIES_SERVER_PORT",
     "COLONIES_TLS",
@@ -58,8 +60,8 @@ const ELSEWHERE: [&str; 22] = [
     "SEALING_PUBKEYS_FILE",
 ];
 
-/// Takes every colony out of the settings, so that entries go the direct route.
-pub(super) fn without_colony(sources: &mut Sources) {
+/// Takes every colony and every other inbox out of the settings, so that entries go the direct route from `dev`'s own inbox.
+pub(super) fn stay_here(sources: &mut Sources) {
     for name in ELSEWHERE {
         sources.environment.remove(name);
     }
@@ -77,7 +79,7 @@ impl DevColony {
         // It outlives the gateway, whose bees close what they have in hand while it drains.
         let server = EmbeddedServer::start(options, CancellationToken::new()).await?;
 
-        without_colony(sources);
+        stay_here(sources);
         let mut set = |name: &str, value: &str| drop(sources.environment.insert(name.to_owned(), value.to_owned()));
         set("USE_COLONY_OS", "true");
         set("COLONIES_SERVER_HOST", &server.url());
