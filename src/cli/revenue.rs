@@ -144,6 +144,10 @@ fn print(
         let (tier, monthly) = (line.tier.as_deref().unwrap_or("-"), tag(line.mrr_minor, line.currency.as_deref()));
         writeln!(out, "{:<5} {tier:<10} {:>14} {monthly:>18}", mode(line.livemode), line.subscriptions)?;
     }
+    for ((livemode, currency), (subscriptions, mrr_minor)) in sums(summary) {
+        let monthly = tag(mrr_minor, currency);
+        writeln!(out, "{:<5} {:<10} {subscriptions:>14} {monthly:>18}", mode(livemode), "all tiers")?;
+    }
     let mut theirs = summary.recurring.iter().filter_map(|line| Some((line.account.as_deref()?, line))).peekable();
     if theirs.peek().is_some() {
         writeln!(out, "\nWhat recurs on connected accounts, which is not your money:")?;
@@ -160,6 +164,18 @@ fn print(
     writeln!(out, "{}", left_out(summary, lines))?;
     daily(out, summary, first)?;
     Ok(())
+}
+
+/// Subscriptions and what recurs in minor units, by mode and currency, where several tiers make it up. Nothing is added up over
+/// modes or currencies.
+fn sums(summary: &Summary) -> BTreeMap<(bool, Option<&str>), (u64, i64)> {
+    let mut sums = BTreeMap::new();
+    for line in summary.recurring.iter().filter(|line| line.account.is_none()) {
+        let sum: &mut (usize, u64, i64) = sums.entry((line.livemode, line.currency.as_deref())).or_default();
+        *sum = (sum.0 + 1, sum.1 + line.subscriptions, sum.2.saturating_add(line.mrr_minor));
+    }
+    sums.retain(|_, (tiers, ..)| *tiers > 1);
+    sums.into_iter().map(|(place, (_, subscriptions, mrr_minor))| (place, (subscriptions, mrr_minor))).collect()
 }
 
 /// One's own money; what connected accounts took in is in the JSON, by account.
@@ -278,6 +294,29 @@ mod tests {
             mrr_minor,
         }];
         Summary { counts, recurring, daily: Vec::new() }
+    }
+
+    #[test]
+    fn tiers_are_added_up_and_neither_modes_nor_currencies_are() {
+        let line = |livemode, tier: &str, currency: &str, account: Option<&str>, mrr_minor| RecurringLine {
+            livemode,
+            account: account.map(str::to_owned),
+            tier: Some(tier.to_owned()),
+            currency: Some(currency.to_owned()),
+            subscriptions: 2,
+            mrr_minor,
+        };
+        let summary = Summary {
+            recurring: vec![
+                line(true, "gold", "cad", None, 4000),
+                line(true, "silver", "cad", None, 1500),
+                line(true, "gold", "usd", None, 700),
+                line(false, "gold", "cad", None, 90),
+                line(true, "bronze", "cad", Some("acct_1"), 5),
+            ],
+            ..summary(9, 0)
+        };
+        assert_eq!(sums(&summary), BTreeMap::from([((true, Some("cad")), (4, 5500))]));
     }
 
     #[test]
