@@ -16,7 +16,9 @@ AS $$
         'vouched', CASE WHEN v.id IS NOT NULL THEN pg_catalog.jsonb_build_object(
             'status', v.status, 'entitles', v.entitles, 'tier', v.tier, 'version', v.version) END)
         ORDER BY g.preference DESC, s.id), '[]')
-    FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants g ON g.id = s.id
+    FROM gateway.stripe_subscriptions s
+    -- Each by its key: what they give is not worked out for all there are.
+    CROSS JOIN LATERAL (SELECT x.* FROM gateway.subscription_grants x WHERE x.id = s.id OFFSET 0) g
     LEFT JOIN gateway.vouched_subscriptions v ON v.id = s.id AND g.doubted
     WHERE s.id = ANY (ids)
 $$;

@@ -29,5 +29,6 @@ AS $$
             'metadata_user', s.metadata_user_id))), '[]')
     FROM pg_catalog.jsonb_array_elements_text(ids) asked
     JOIN gateway.stripe_subscriptions s ON s.id = asked
-    JOIN gateway.subscription_grants o ON o.id = s.id
+    -- Each by its key: what they give is not worked out for all there are.
+    CROSS JOIN LATERAL (SELECT x.* FROM gateway.subscription_grants x WHERE x.id = s.id OFFSET 0) o
 $$;

@@ -14,7 +14,8 @@ AS $$
                 WHEN g.withheld THEN 'withheld' WHEN g.user_id IS NOT NULL THEN NULL
                 WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
         FROM looked l JOIN gateway.stripe_subscriptions s ON s.id = l.id
-        JOIN gateway.subscription_grants g ON g.id = l.id
+        -- Each by its key: what they give is not worked out for all there are.
+        CROSS JOIN LATERAL (SELECT x.* FROM gateway.subscription_grants x WHERE x.id = l.id OFFSET 0) g
         WHERE CASE chosen
             WHEN 'active' THEN g.entitles
             WHEN 'ending' THEN g.entitles AND s.will_cancel

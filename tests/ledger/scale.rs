@@ -1,9 +1,11 @@
 //! The batch function at one million subscriptions: it looks rows up through indexes, and reads no more of them than
-//! the batch concerns. So do a takeover and the look at what needs a person. Prints how long batches of 1, 16 and 256 events
+//! the batch concerns. So do a takeover, the look at what needs a person and those at a person and a page of subscriptions. Prints how long batches of 1, 16 and 256 events
 //! take; asserts nothing about time.
 
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::domain::secret::Secret;
+use colony_gateway::ledger::audit::Audit as _;
+use colony_gateway::ledger::desk::{Desk as _, SubscriptionsWanted, Whom};
 use colony_gateway::ledger::migrations::migrate_in_shadow;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::Reports as _;
@@ -97,9 +99,15 @@ async fn the_batch_function_uses_indexes_at_a_million_subscriptions() {
         eprintln!("a batch of {length} events: {:?} at best of 8", best.unwrap_or_default());
     }
 
+    let page =
+        ledger.subscription_page(&SubscriptionsWanted { most: 2, ..SubscriptionsWanted::default() }).await.unwrap();
+    assert_eq!(page.subscriptions.len(), 2);
     store.database.run(&format!("{EXPLAIN} SELECT pg_stat_reset()")).await;
     let explained = PostgresLedger::new(&config).unwrap();
     explained.apply(&batch(start, 256)).await.unwrap();
+    let person = explained.person(&Whom::Subscription("sub_1".to_owned())).await.unwrap();
+    assert_eq!((person.users.len(), person.subscriptions.len()), (1, 1));
+    assert_eq!(explained.subscription_facts(&["sub_1".to_owned()]).await.unwrap().len(), 1);
     explained.close().await;
 
     let plans = store.database.server_log();
