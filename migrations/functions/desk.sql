@@ -1,4 +1,4 @@
--- What people ask about persons and money (`src/ledger/desk.rs` has the form of each request), and what is noted for them.
+-- What people ask about persons, events and money (`src/ledger/desk.rs` has the form of each request), and what is noted for them.
 CREATE OR REPLACE FUNCTION gateway.desk(request jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -8,6 +8,8 @@ BEGIN
         WHEN 'business' THEN gateway.business((request ->> 'days')::integer)
         WHEN 'subscriptions' THEN gateway.subscription_page(
             request ->> 'chosen', request ->> 'before', (request ->> 'most')::integer)
+        WHEN 'event' THEN gateway.event_report(
+            request ->> 'id', gateway.ids_of(request, 'objects'), (request ->> 'most')::integer)
         WHEN 'note' THEN gateway.note_recurring()
     END;
 END

@@ -1,15 +1,20 @@
-//! What people ask about persons and money: what a user has and why, what recurs, what came and went. Answers are bounded, and made
+//! What people ask about persons, events and money: what a user has and why, what an event did, what recurs, what came and went. Answers are bounded, and made
 //! where the rows are.
 //!
 //! Guarantees: of all questions here only that about a person names users; nothing is added up over modes, accounts or
 //! currencies; what is noted of a day are sums alone.
 
+mod event;
 mod person;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::event::{
+    Age, Content, EVENT_OBJECTS_MAX, EventCustomer, EventDecision, EventFinding, EventMoney, EventRecord, EventReport,
+    EventSubscription, EventWanted, PublicTables, RowVersion,
+};
 pub use self::person::{
     PersonAccess, PersonClaim, PersonCustomer, PersonEvent, PersonFinding, PersonMoney, PersonReport,
     PersonSubscription, PersonVouched,
@@ -17,7 +22,7 @@ pub use self::person::{
 use super::lines::{DayLine, Reason, RecurringLine};
 use super::{BoxFuture, LedgerError};
 
-/// Most rows of one kind that are told of a person.
+/// Most rows of one kind that are told of a person, or of an event.
 pub const PERSON_ROWS_MAX: u32 = 50;
 
 /// Most days that are looked back on.
@@ -39,6 +44,9 @@ pub trait Desk: Send + Sync + fmt::Debug {
         &'a self,
         wanted: &'a SubscriptionsWanted,
     ) -> BoxFuture<'a, Result<SubscriptionPage, LedgerError>>;
+
+    /// What there is of an event, without users. Of an event that is not recorded, what stands of its objects.
+    fn event<'a>(&'a self, wanted: &'a EventWanted) -> BoxFuture<'a, Result<EventReport, LedgerError>>;
 
     /// Notes what recurs now as that of this day, in place of what was noted earlier on it.
     fn note_recurring(&self) -> BoxFuture<'_, Result<Noted, LedgerError>>;
@@ -236,6 +244,7 @@ pub(super) enum Request<'a> {
     Person { kind: &'static str, id: &'a str, most: u32 },
     Business { days: u32 },
     Subscriptions { chosen: &'static str, before: Option<&'a str>, most: u32 },
+    Event { id: &'a str, objects: &'a [String], most: u32 },
     Note,
 }
 
@@ -251,6 +260,10 @@ impl<'a> Request<'a> {
     pub(super) fn subscriptions(wanted: &'a SubscriptionsWanted) -> Self {
         let most = wanted.most.clamp(1, SUBSCRIPTIONS_MAX);
         Self::Subscriptions { chosen: wanted.chosen.as_str(), before: wanted.before.as_deref(), most }
+    }
+
+    pub(super) fn event(wanted: &'a EventWanted) -> Self {
+        Self::Event { id: &wanted.id, objects: &wanted.objects, most: PERSON_ROWS_MAX }
     }
 
     /// As JSON.

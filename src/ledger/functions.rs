@@ -11,7 +11,9 @@ use serde::de::DeserializeOwned;
 use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
 use super::batch::{Answer, empty, encode, parts};
 use super::call::Call;
-use super::desk::{self, Business, Desk, Noted, PersonReport, SubscriptionPage, SubscriptionsWanted, Whom};
+use super::desk::{
+    self, Business, Desk, EventReport, EventWanted, Noted, PersonReport, SubscriptionPage, SubscriptionsWanted, Whom,
+};
 use super::erase::{Erasure, EventsStep, Found, Marked, Request, RowsErased};
 use super::expiry::{EXPIRE_EVENTS_MAX, Expired, Expiry, Place};
 use super::migrations::{Caller, Installed, encoding_fault, missing_error, none_ran};
@@ -56,7 +58,7 @@ pub(super) trait Transport: Send + Sync + fmt::Debug {
         async move { self.ask(Call::of("gateway_recount").json("request", &document?)).await }
     }
 
-    /// Asks what people ask about persons and money.
+    /// Asks what people ask about persons, events and money.
     fn desk<T: Answered>(&self, request: desk::Request<'_>) -> impl Future<Output = Result<T, LedgerError>> + Send {
         async move {
             let document = request.document(Self::NAME)?;
@@ -200,6 +202,10 @@ impl<T: Transport> Desk for FunctionLedger<T> {
         wanted: &'a SubscriptionsWanted,
     ) -> BoxFuture<'a, Result<SubscriptionPage, LedgerError>> {
         Box::pin(self.transport.desk(desk::Request::subscriptions(wanted)))
+    }
+
+    fn event<'a>(&'a self, wanted: &'a EventWanted) -> BoxFuture<'a, Result<EventReport, LedgerError>> {
+        Box::pin(self.transport.desk(desk::Request::event(wanted)))
     }
 
     fn note_recurring(&self) -> BoxFuture<'_, Result<Noted, LedgerError>> {

@@ -37,7 +37,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::fault::fault;
 use super::audit::{Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey};
-use super::desk::{Business, Desk, Noted, PersonReport, SubscriptionPage, SubscriptionsWanted, Whom};
+use super::desk::{
+    Business, Desk, EventReport, EventWanted, Noted, PersonReport, SubscriptionPage, SubscriptionsWanted, Whom,
+};
 use super::report::{Attention, FindingLine, FindingsWanted, REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use super::shadow::{OldOwner, Rehearsed, Shadow, ShadowReport, Switched};
 use super::witness::{Testimony, Witness};
@@ -214,6 +216,11 @@ impl Desk for SqliteLedger {
     ) -> BoxFuture<'a, Result<SubscriptionPage, LedgerError>> {
         let wanted = wanted.clone();
         Box::pin(self.call(move |connection| desk::page(connection, &wanted)))
+    }
+
+    fn event<'a>(&'a self, wanted: &'a EventWanted) -> BoxFuture<'a, Result<EventReport, LedgerError>> {
+        let wanted = wanted.clone();
+        Box::pin(self.call(move |connection| desk::event(connection, &wanted)))
     }
 
     fn note_recurring(&self) -> BoxFuture<'_, Result<Noted, LedgerError>> {

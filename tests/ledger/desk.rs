@@ -1,10 +1,12 @@
 //! What people ask about persons and money: the same answer from every store.
 
 use colony_gateway::domain::clock::Timestamp;
-use colony_gateway::ledger::desk::{Chosen, PersonReport, SubscriptionsWanted, Whom};
+use colony_gateway::ledger::desk::{
+    Age, Chosen, Content, EventReport, EventWanted, PersonReport, PublicTables, RowVersion, SubscriptionsWanted, Whom,
+};
 use colony_gateway::ledger::explain::explain;
 use colony_gateway::ledger::report::{Reason, StateOfRecord};
-use colony_gateway::revenue::rows::{ClaimRank, RevenueKind};
+use colony_gateway::revenue::rows::{Action, ClaimRank, Decision, Finding, RevenueKind, Severity};
 use colony_gateway::revenue::verdict::Verdict;
 
 use crate::plans::{Planned, at};
@@ -181,4 +183,145 @@ async fn what_an_erased_person_had_is_told_of_nobody() {
     let report = store.ledger().person(&Whom::User("ann".to_owned())).await.unwrap();
     assert_eq!(ids(&report), (Vec::new(), Vec::new()));
     assert!(!explain(&report, Timestamp::from_seconds(1_800_000_000)).has_access);
+}
+
+/// What became of a subscription, in events: it began, ended a month of lateness, and the event of that came last.
+fn story() -> Vec<Verdict> {
+    let about = |event: &str, second: i64, status: &str| {
+        Planned::new(event, "customer.subscription.updated", second)
+            .subscription("sub_1", "cus_1", status, |_| {})
+            .with(|plan| plan.event.object_id = Some("sub_1".to_owned()))
+    };
+    let held = Planned::new("evt_held", "customer.subscription.created", 5)
+        .subscription("sub_2", "cus_2", "active", |_| {})
+        .with(|plan| {
+            let (severity, reason) = (Severity::Warning, "a large one".to_owned());
+            plan.decisions = vec![Decision { rule: "large".to_owned(), severity, action: Action::Quarantine, reason }];
+            let (code, subject) = ("currency".to_owned(), "sub_2".to_owned());
+            plan.findings = vec![Finding { code, severity, subject, detail: "in cad".to_owned() }];
+        })
+        .suspect();
+    let contested = Planned::new("evt_contested", "customer.updated", 6)
+        .subscription("sub_3", "cus_3", "active", |_| {})
+        .customer("cus_3", false)
+        .claim(ClaimRank::Customer, "cus_3", "bob")
+        .claim(ClaimRank::Customer, "cus_3", "eve")
+        .with(|plan| plan.event.object_id = Some("cus_3".to_owned()));
+    let paid = Planned::new("evt_paid", "invoice.paid", 7)
+        .money(RevenueKind::Invoice, "in_1", 999, |row| row.customer_id = Some("cus_1".to_owned()))
+        .money(RevenueKind::Part, "pi_1:in_1", 999, |row| {
+            row.payment_id = Some("pi_1".to_owned());
+            row.invoice_id = Some("in_1".to_owned());
+        });
+    vec![
+        about("evt_new", 3, "active").subscription_user("sub_1", "ann").customer("cus_1", false).verdict(),
+        about("evt_old", 1, "past_due").verdict(),
+        held.verdict(),
+        contested.verdict(),
+        paid.verdict(),
+        Verdict::Drop {
+            event: Planned::new("evt_dropped", "customer.subscription.updated", 9).plan.event,
+            reason: "a test".to_owned(),
+        },
+    ]
+}
+
+/// What is told of an event, and what of it every store tells alike.
+async fn event(ledger: &dyn StateOfRecord, id: &str, objects: &[&str]) -> EventReport {
+    let objects = objects.iter().map(|id| (*id).to_owned()).collect();
+    let mut report = ledger.event(&EventWanted::new(id, objects)).await.unwrap();
+    assert!(report.event.as_ref().is_none_or(|event| event.recorded_at_ms > 0), "{report:?}");
+    let text = serde_json::to_string(&report).unwrap();
+    assert!(["ann", "bob", "eve"].iter().all(|user| !text.contains(&format!("\"{user}\""))), "a user is named: {text}");
+    report.has_tables = false;
+    report.event.iter_mut().for_each(|event| event.recorded_at_ms = 0);
+    report.subscriptions.iter_mut().for_each(|one| one.tables = None);
+    report
+}
+
+fn outcome(report: &EventReport) -> &str {
+    report.event.as_ref().map_or("", |event| event.outcome.as_str())
+}
+
+/// Each event by what it refers to.
+async fn events(ledger: &dyn StateOfRecord) -> Vec<EventReport> {
+    let newest = event(ledger, "evt_new", &["sub_1", "cus_1"]).await;
+    assert_eq!((outcome(&newest), newest.subscriptions.len(), newest.customers.len()), ("applied", 1, 1));
+    let line = &newest.subscriptions[0].line;
+    assert!(line.gives && line.user_id.as_deref() == Some("(hidden)"), "{line:?}");
+    assert_eq!(newest.age("evt_new", RowVersion(&line.version)), Age::Own);
+    assert_eq!(newest.age("evt_new", RowVersion(&newest.customers[0].version)), Age::Own);
+
+    let stale = event(ledger, "evt_old", &[]).await;
+    assert_eq!((outcome(&stale), stale.subscriptions.len()), ("stale", 1), "its own object is looked for in any case");
+    let version = RowVersion(&stale.subscriptions[0].line.version);
+    assert_eq!((version.event(), stale.age("evt_old", version)), ("evt_new", Age::Newer));
+
+    let held = event(ledger, "evt_held", &["sub_2", "cus_2", "sub_unknown"]).await;
+    let record = held.event.as_ref().unwrap();
+    assert_eq!(
+        (outcome(&held), record.rule.as_deref(), record.content),
+        ("quarantined", Some("large"), Content::Whole)
+    );
+    assert_eq!((held.decisions[0].action.as_str(), held.findings[0].code.as_str()), ("quarantine", "currency"));
+    let line = &held.subscriptions[0].line;
+    assert!(line.entitles && line.withheld && !line.gives && line.vouched.is_none(), "{line:?}");
+
+    let contested = event(ledger, "evt_contested", &["cus_3"]).await;
+    let only = &contested.subscriptions[0];
+    assert!(
+        only.line.claimed && only.line.user_id.is_none() && !only.is_named,
+        "the customer's, not named by it: {only:?}"
+    );
+
+    let paid = event(ledger, "evt_paid", &["in_1", "pi_1", "cus_1"]).await;
+    let money: Vec<(&str, &str, i64)> =
+        paid.money.iter().map(|row| (row.kind.as_str(), row.key.as_str(), row.amount_minor)).collect();
+    assert_eq!(money, [("invoice", "in_1", 999), ("part", "pi_1:in_1", 999)]);
+    assert!(paid.money.iter().all(|row| paid.age("evt_paid", RowVersion(&row.version)) == Age::Own), "{paid:?}");
+    assert_eq!(paid.age("evt_paid", RowVersion(&paid.customers[0].version)), Age::Older);
+
+    let dropped = event(ledger, "evt_dropped", &["sub_1"]).await;
+    let reason = dropped.event.as_ref().and_then(|event| event.reason.as_deref());
+    assert_eq!((outcome(&dropped), reason), ("dropped", Some("a test")));
+    let unknown = event(ledger, "evt_unknown", &["sub_1"]).await;
+    assert_eq!((outcome(&unknown), unknown.subscriptions.len()), ("", 1));
+    assert_eq!(unknown.age("evt_unknown", RowVersion(&unknown.subscriptions[0].line.version)), Age::Unknown);
+    vec![newest, stale, held, contested, paid, dropped, unknown]
+}
+
+#[tokio::test]
+async fn every_store_tells_the_same_of_an_event_and_names_no_user() {
+    let sqlite = Sqlite::new();
+    let direct = Postgres::direct(Flavour::Supabase).await;
+    let rest = Postgres::rest().await;
+    let stores: [&dyn Store; 3] = [&sqlite, &direct, &rest];
+    let mut told = Vec::new();
+    for store in stores {
+        for verdict in story() {
+            store.ledger().apply(&[verdict]).await.unwrap();
+        }
+        told.push(events(store.ledger()).await);
+    }
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[1], told[2]);
+    let report = direct.ledger().event(&EventWanted::new("evt_new", Vec::new())).await.unwrap();
+    assert!(report.has_tables && report.subscriptions[0].tables.is_some(), "{report:?}");
+    assert_ne!(report.subscriptions[0].tables, Some(PublicTables::Another));
+}
+
+#[tokio::test]
+async fn an_event_whose_payload_is_gone_says_why() {
+    for store in [&Sqlite::new() as &dyn Store, &Postgres::direct(Flavour::Plain).await] {
+        let ledger = store.ledger();
+        ledger.apply(&story()).await.unwrap();
+        let whom = colony_gateway::ledger::person::Subject::user("ann").unwrap();
+        let found = ledger.find_person(&whom).await.unwrap();
+        ledger.erase_events(&found.person, "", false).await.unwrap();
+        let erased = event(ledger, "evt_new", &[]).await;
+        assert_eq!(erased.event.map(|event| event.content), Some(Content::Erased));
+        ledger.expire_payloads(at(86_400), None).await.unwrap();
+        let expired = event(ledger, "evt_paid", &[]).await;
+        assert_eq!(expired.event.map(|event| event.content), Some(Content::Expired));
+    }
 }

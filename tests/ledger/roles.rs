@@ -5,7 +5,7 @@ use std::time::Duration;
 use colony_gateway::domain::clock::Timestamp;
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::audit::{Audit as _, LeaseAsk};
-use colony_gateway::ledger::desk::{Desk as _, SubscriptionsWanted, Whom};
+use colony_gateway::ledger::desk::{Desk as _, EventWanted, SubscriptionsWanted, Whom};
 use colony_gateway::ledger::erase::Erasure as _;
 use colony_gateway::ledger::expiry::Expiry as _;
 use colony_gateway::ledger::migrations::{RoleName, Wanted, migrate, migrate_to};
@@ -56,6 +56,7 @@ async fn all_that_serving_calls_is_answered() {
     ledger.business(7).await.unwrap();
     assert_eq!(ledger.note_recurring().await.unwrap().lines, 1);
     assert_eq!(ledger.subscription_page(&SubscriptionsWanted::default()).await.unwrap().subscriptions.len(), 1);
+    ledger.event(&EventWanted::new("evt_1", Vec::new())).await.unwrap();
     ledger.findings(&FindingsWanted::default(), 10).await.unwrap();
     assert_eq!(ledger.known_events(&["evt_1".to_owned()]).await.unwrap(), ["evt_1"]);
     ledger.witness(&["evt_1".to_owned()]).await.unwrap();

@@ -1,11 +1,11 @@
 //! The batch function at one million subscriptions: it looks rows up through indexes, and reads no more of them than
-//! the batch concerns. So do a takeover, the look at what needs a person and those at a person and a page of subscriptions. Prints how long batches of 1, 16 and 256 events
+//! the batch concerns. So do a takeover, the look at what needs a person and those at a person, an event and a page of subscriptions. Prints how long batches of 1, 16 and 256 events
 //! take; asserts nothing about time.
 
 use colony_gateway::domain::clock::Clock;
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::audit::Audit as _;
-use colony_gateway::ledger::desk::{Desk as _, SubscriptionsWanted, Whom};
+use colony_gateway::ledger::desk::{Desk as _, EventWanted, SubscriptionsWanted, Whom};
 use colony_gateway::ledger::migrations::migrate_in_shadow;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::Reports as _;
@@ -105,6 +105,9 @@ async fn the_batch_function_uses_indexes_at_a_million_subscriptions() {
     store.database.run(&format!("{EXPLAIN} SELECT pg_stat_reset()")).await;
     let explained = PostgresLedger::new(&config).unwrap();
     explained.apply(&batch(start, 256)).await.unwrap();
+    let objects = ["sub_1", "cus_1", "in_1", "pi_1"].map(str::to_owned).to_vec();
+    let report = explained.event(&EventWanted::new("evt_1", objects)).await.unwrap();
+    assert_eq!((report.subscriptions.len(), report.customers.len(), report.money.len()), (1, 1, 1));
     let person = explained.person(&Whom::Subscription("sub_1".to_owned())).await.unwrap();
     assert_eq!((person.users.len(), person.subscriptions.len()), (1, 1));
     assert_eq!(explained.subscription_facts(&["sub_1".to_owned()]).await.unwrap().len(), 1);

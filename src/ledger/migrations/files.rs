@@ -203,12 +203,13 @@ pub const ALL: &[File] = files![
     function "subscription_facts",
     function "subscriptions_after",
     function "take_lease",
-    // Persons and money, for people.
+    // Persons, events and money, for people.
     function "person_customers",
     function "person_subscriptions",
     function "person",
     function "business",
     function "subscription_page",
+    function "event_report",
     function "note_recurring",
     function "desk",
     // Shadow mode.

@@ -1,7 +1,9 @@
-//! What people ask about persons and money, from the SQLite file; and what is noted of each day.
+//! What people ask about persons, events and money, from the SQLite file; and what is noted of each day.
 //!
-//! A mirror of `gateway.person`, `gateway.business`, `gateway.subscription_page` and `gateway.note_recurring`. Each answer is made by
+//! A mirror of `gateway.person`, `gateway.event_report`, `gateway.business`, `gateway.subscription_page` and `gateway.note_recurring`. Each answer is made by
 //! SQLite as one document, read in one snapshot.
+
+use std::sync::LazyLock;
 
 use rusqlite::{Connection, TransactionBehavior, named_params};
 use serde::de::DeserializeOwned;
@@ -9,9 +11,10 @@ use serde::de::DeserializeOwned;
 use super::NAME;
 use super::fault::fault;
 use crate::domain::clock::Timestamp;
+use crate::ledger::audit::id_list;
 use crate::ledger::desk::{
-    BUSINESS_DAYS_MAX, Business, Noted, PERSON_ROWS_MAX, PersonReport, SUBSCRIPTIONS_MAX, SubscriptionPage,
-    SubscriptionsWanted, Whom,
+    BUSINESS_DAYS_MAX, Business, EventReport, EventWanted, Noted, PERSON_ROWS_MAX, PersonReport, SUBSCRIPTIONS_MAX,
+    SubscriptionPage, SubscriptionsWanted, Whom,
 };
 use crate::ledger::{LedgerError, LedgerErrorKind};
 
@@ -30,16 +33,32 @@ CREATE TABLE IF NOT EXISTS recurring_history (
 CREATE INDEX IF NOT EXISTS revenue_entries_by_customer ON revenue_entries (customer_id) WHERE customer_id IS NOT NULL;
 ";
 
-const PERSON: &str = include_str!("person.sql");
+static PERSON: LazyLock<String> = LazyLock::new(|| with_subscriptions(include_str!("person.sql")));
+static EVENT: LazyLock<String> = LazyLock::new(|| with_subscriptions(include_str!("event_report.sql")));
 const BUSINESS: &str = include_str!("business.sql");
 const PAGE: &str = include_str!("subscription_page.sql");
+
+/// A statement with that of subscriptions in it.
+fn with_subscriptions(statement: &str) -> String {
+    statement.replace("SUBSCRIPTION_LINES", include_str!("person_subscriptions.sql"))
+}
 
 /// What there is about a person.
 pub(super) fn person(connection: &mut Connection, whom: &Whom) -> Result<PersonReport, LedgerError> {
     let snapshot = connection.transaction().map_err(fault)?;
     let parameters = named_params! {":kind": whom.kind(), ":given": whom.id(), ":most": PERSON_ROWS_MAX};
     let text: rusqlite::Result<String> =
-        snapshot.prepare_cached(PERSON).and_then(|mut asked| asked.query_row(parameters, |row| row.get(0)));
+        snapshot.prepare_cached(&PERSON).and_then(|mut asked| asked.query_row(parameters, |row| row.get(0)));
+    read(&text.map_err(fault)?)
+}
+
+/// What there is of an event.
+pub(super) fn event(connection: &mut Connection, wanted: &EventWanted) -> Result<EventReport, LedgerError> {
+    let snapshot = connection.transaction().map_err(fault)?;
+    let objects = id_list(&wanted.objects);
+    let parameters = named_params! {":wanted": wanted.id, ":ids": objects, ":most": PERSON_ROWS_MAX};
+    let text: rusqlite::Result<String> =
+        snapshot.prepare_cached(&EVENT).and_then(|mut asked| asked.query_row(parameters, |row| row.get(0)));
     read(&text.map_err(fault)?)
 }
 
