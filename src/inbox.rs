@@ -77,7 +77,7 @@ pub use order::{Action, NOTE_BYTES_MAX, Order, Refusal};
 pub use orders::{DROPS_TOLD_MAX, PastOrder, UntoldDrop};
 pub use postgres::{PostgresInboxOptions, Time};
 pub use problems::{GROUPS_MAX, ProblemCounts, ProblemGroup, Problems, advice};
-pub use reference::{INDEX_STEP_MAX, IndexStep, REFERENCES_MAX, is_reference};
+pub use reference::{INDEX_STEP_MAX, IndexStep, REFERENCES_MAX, is_reference, objects_of};
 pub use report::{EntryReport, Intervention};
 pub use retention::{Retention, Swept};
 pub use search::{PAGE_ENTRIES_MAX, Page};

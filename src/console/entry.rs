@@ -1,4 +1,6 @@
-//! One event: how it came, what became of it and why, what the ledger says, what people decided, and its body.
+//! One event: how it came, what became of it and why, what the ledger has of it, what people decided, and its body.
+
+mod ledger;
 
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use axum::body::Body as RequestBody;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 
+use self::ledger::LedgerWord;
 use super::Console;
 use super::body::{Body, Change};
 use super::entries::{self, Row, without_page};
@@ -17,18 +20,14 @@ use super::frame::Frame;
 use super::gate::{Visit, Visitor};
 use super::html::{EventName, Moment, Page, Prose, State as StateMark, took};
 use super::live::{Live, shown};
-use crate::admin::{ProcessLine, asked};
+use crate::admin::ProcessLine;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EntryId, ProcessId};
 use crate::domain::outcome::StateName;
 use crate::door::Problem;
 use crate::inbox::{Action, EntryStory, Order, PastOrder, PastStep, Selection, StepKind, advice};
-use crate::ledger::report::{FindingLine, FindingsWanted};
-use crate::ledger::witness::Recorded;
+use crate::ledger::desk::{EventFinding, EventReport};
 use crate::revenue::rows::Decision;
-
-/// Longest wait for the ledger. The page comes without its word.
-const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// Longest reason for a look at a body, in bytes.
 const REASON_BYTES_MAX: usize = 500;
@@ -41,9 +40,6 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Entries of the same event that are named.
 const SIBLINGS_MAX: usize = 20;
-
-/// Findings about its object that are looked through for those of the event.
-const FINDINGS_MAX: u32 = 200;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -63,14 +59,6 @@ struct Offer {
     refused: Option<Prose<&'static str>>,
 }
 
-/// What the ledger says of the event.
-#[derive(Debug)]
-enum Word {
-    Recorded(Recorded),
-    Unknown,
-    NoAnswer,
-}
-
 /// The part that renews itself.
 #[derive(Template)]
 #[template(path = "entry_state.html")]
@@ -80,7 +68,7 @@ struct Standing {
     steps: Vec<Step>,
     took: Option<String>,
     advice: Option<Prose<&'static str>>,
-    word: Word,
+    ledger: LedgerWord,
 }
 
 #[derive(Template)]
@@ -97,7 +85,7 @@ struct EntryPage {
     /// What the rules in force say of it now; nothing where it is no event.
     rules: Option<Vec<Decision>>,
     /// What checks found; nothing where the ledger gave no answer.
-    findings: Option<Vec<FindingLine>>,
+    findings: Option<Vec<EventFinding>>,
     /// The entries of the same endpoint, and of the same customer.
     of_endpoint: String,
     of_customer: String,
@@ -119,7 +107,9 @@ pub(super) async fn show(
     let story = console.control.context.inbox.story(entry, false).await.map_err(Problem::InboxUnavailable)?;
     let story = story.ok_or(Problem::NoSuchEntry)?;
     if let Some(shown) = shown(&query.unwrap_or_default()) {
-        return Ok(live(&console, story).await?.answer(shown));
+        let body = body(&console, entry).await?;
+        let answer = ledger::ask(&console, &story, body.as_deref()).await;
+        return Ok(live(&console, story, body.as_deref(), &answer).await?.answer(shown));
     }
     page(&console, &visitor, story, false).await
 }
@@ -149,13 +139,20 @@ fn path(entry: EntryId) -> String {
     format!("/console/entries/{entry}")
 }
 
-async fn live(console: &Console, story: EntryStory) -> Result<Live, Failure> {
+/// The body of an entry; nothing where retention has removed it.
+async fn body(console: &Console, entry: EntryId) -> Result<Option<Vec<u8>>, Failure> {
+    let bodies = console.control.context.inbox.bodies(vec![entry], BODY_BYTES_MAX).await;
+    Ok(bodies.map_err(Problem::InboxUnavailable)?.into_iter().next().flatten())
+}
+
+async fn live(
+    console: &Console,
+    story: EntryStory,
+    body: Option<&[u8]>,
+    answer: &Result<EventReport, Problem>,
+) -> Result<Live, Failure> {
     let entry = story.entry.entry;
-    let event = [story.entry.event_id.clone()];
-    let word = match asked(LEDGER_ANSWER_MAX, console.control.ledger.witness(&event)).await {
-        Ok(testimony) => testimony.events.into_iter().next().map_or(Word::Unknown, Word::Recorded),
-        Err(_) => Word::NoAnswer,
-    };
+    let ledger = LedgerWord::of(answer, &story, body, console.control.context.inbox.clock().now());
     let process = match (&story.entry.process, &console.control.desk.executors) {
         (Some(process), Some(executors)) => executors.process(&ProcessId::new(process.as_str())).await,
         _ => None,
@@ -167,7 +164,7 @@ async fn live(console: &Console, story: EntryStory) -> Result<Live, Failure> {
         steps: steps(&story, process.as_ref()),
         took: story.took_ms.map(took),
         advice,
-        word,
+        ledger,
         story,
     };
     Live::of(&standing, &path(entry), "")
@@ -176,25 +173,24 @@ async fn live(console: &Console, story: EntryStory) -> Result<Live, Failure> {
 async fn page(console: &Console, visitor: &Visitor, story: EntryStory, revealed: bool) -> Result<Response, Failure> {
     let inbox = &console.control.context.inbox;
     let entry = story.entry.entry;
-    let bodies = inbox.bodies(vec![entry], BODY_BYTES_MAX).await.map_err(Problem::InboxUnavailable)?;
-    let bytes = bodies.into_iter().next().flatten();
+    let bytes = body(console, entry).await?;
+    let answer = ledger::ask(console, &story, bytes.as_deref()).await;
     let rules = bytes.as_deref().and_then(|body| console.control.desk.validator.try_rules(body, None).ok());
     let body = Body::of(bytes.as_deref(), revealed);
     let same = Selection { events: vec![story.entry.event_id.clone()], ..Selection::default() };
     let siblings = inbox.select(&same, None, SIBLINGS_MAX).await.map_err(Problem::InboxUnavailable)?;
     let siblings = siblings.entries.into_iter().filter(|other| other.entry != entry).map(Row::of).collect();
     let list = |selection| format!("{}?{}", entries::PATH, without_page(&selection));
-    let findings = findings(console, &story).await;
     let customer = story.body.as_ref().and_then(|body| body.subject.customer.clone());
     let page = EntryPage {
         frame: Frame::new(console, visitor, "Entries", format!("Entry {entry}")).await,
-        live: live(console, story.clone()).await?,
+        live: live(console, story.clone(), bytes.as_deref(), &answer).await?,
         offers: if visitor.may_change() { offers(console, entry).await? } else { Vec::new() },
         siblings,
         event: EventName(story.entry.event_id.clone()),
         changes: body.changes(),
         rules: rules.map(|tried| tried.review.decisions),
-        findings,
+        findings: answer.ok().map(|report| report.findings),
         body,
         of_endpoint: list(Selection { endpoints: vec![story.entry.endpoint.clone()], ..Selection::default() }),
         of_customer: list(Selection { customers: customer.into_iter().collect(), ..Selection::default() }),
@@ -205,15 +201,6 @@ async fn page(console: &Console, visitor: &Visitor, story: EntryStory, revealed:
         story,
     };
     Ok(Page(page).into_response())
-}
-
-/// What checks found of this event about its object.
-async fn findings(console: &Console, story: &EntryStory) -> Option<Vec<FindingLine>> {
-    let subject = story.body.as_ref().and_then(|body| body.subject.object_id.clone());
-    let wanted = FindingsWanted { subject: Some(subject?), ..FindingsWanted::default() };
-    let mut found = asked(LEDGER_ANSWER_MAX, console.control.ledger.findings(&wanted, FINDINGS_MAX)).await.ok()?;
-    found.retain(|finding| finding.event_id == story.entry.event_id);
-    Some(found)
 }
 
 /// Each order as a dry run.

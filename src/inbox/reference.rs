@@ -56,33 +56,66 @@ pub(super) fn references(process: Option<&str>, body: Option<&[u8]>) -> BTreeSet
     let named = [&subject.object_id, &subject.customer, &subject.subscription];
     found.extend(named.into_iter().flatten().map(|id| Reference::to(id)));
     if let Ok(value) = serde_json::from_slice(body) {
-        collect(&value, DEPTH_MAX, &mut found);
+        collect(&value, DEPTH_MAX, &mut |id| {
+            if found.len() < REFERENCES_MAX && is_reference(id) {
+                found.insert(Reference::to(id));
+            }
+            found.len() < REFERENCES_MAX
+        });
     }
     found
 }
 
-fn collect(value: &Value, depth: usize, found: &mut BTreeSet<Reference>) {
-    if depth == 0 || found.len() >= REFERENCES_MAX {
-        return;
+/// The objects of Stripe's that the body of an event refers to, at most `most`: first its own with its customer and its subscription,
+/// then the others in the order of the body.
+pub fn objects_of(body: &[u8], most: usize) -> Vec<String> {
+    let subject = Subject::of(body);
+    let mut found: Vec<String> = Vec::new();
+    let mut add = |id: &str| {
+        if found.len() < most && !found.iter().any(|known| known == id) {
+            found.push(id.to_owned());
+        }
+        found.len() < most
+    };
+    for id in [&subject.object_id, &subject.customer, &subject.subscription].into_iter().flatten() {
+        add(id);
+    }
+    if let Ok(value) = serde_json::from_slice(body) {
+        collect(&value, DEPTH_MAX, &mut |id| !(is_reference(id) || is_part(id)) || add(id));
+    }
+    found
+}
+
+/// Offers the texts of a body to `take`, without those in which people write, until it wants no more.
+fn collect(value: &Value, depth: usize, take: &mut dyn FnMut(&str) -> bool) -> bool {
+    if depth == 0 {
+        return true;
     }
     match value {
-        Value::String(text) if is_reference(text) => {
-            found.insert(Reference::to(text));
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, depth - 1, found)),
+        Value::String(text) => take(text),
+        Value::Array(items) => items.iter().all(|item| collect(item, depth - 1, take)),
         Value::Object(fields) => {
-            let own = fields.iter().filter(|(name, _)| !WRITTEN.contains(&name.as_str()));
-            own.for_each(|(_, value)| collect(value, depth - 1, found));
+            let mut own = fields.iter().filter(|(name, _)| !WRITTEN.contains(&name.as_str()));
+            own.all(|(_, value)| collect(value, depth - 1, take))
         }
-        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
     }
 }
 
 /// Whether it is made like the id of an object that people search by.
 pub fn is_reference(text: &str) -> bool {
+    is_id(text, &PREFIXES)
+}
+
+/// Whether it is made like the id of what a payment gave to an invoice.
+fn is_part(text: &str) -> bool {
+    is_id(text, &["inpay"])
+}
+
+fn is_id(text: &str, prefixes: &[&str]) -> bool {
     let Some((prefix, rest)) = text.split_once('_') else { return false };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    PREFIXES.contains(&prefix) && !rest.is_empty() && rest.bytes().all(is_plain)
+    prefixes.contains(&prefix) && !rest.is_empty() && rest.bytes().all(is_plain)
 }
 
 /// What a step of filling the index came to.
@@ -137,6 +170,24 @@ mod tests {
             assert!(!found.contains(&Reference::to(id)), "{id}");
         }
         assert_eq!(references(None, Some(b"no JSON")), BTreeSet::new());
+    }
+
+    #[test]
+    fn the_objects_of_a_body_are_its_own_and_those_that_it_names_and_no_more_than_asked_for() {
+        let event = json!({"id": "evt_1", "data": {"object": {
+            "payments": {"data": [{"id": "inpay_1", "payment": {"payment_intent": "pi_1"}}]},
+            "id": "in_1", "object": "invoice", "customer": "cus_1", "price": "price_1",
+            "parent": {"subscription_details": {"subscription": "sub_1", "metadata": {"userId": "sub_of_a_person"}}}}}});
+        let body = event.to_string();
+        let objects = objects_of(body.as_bytes(), 50);
+        assert_eq!(objects[..3], ["in_1", "cus_1", "sub_1"]);
+        assert_eq!(objects[3..].iter().collect::<BTreeSet<_>>().len(), 2, "{objects:?}");
+        assert!(["inpay_1", "pi_1"].iter().all(|id| objects[3..].iter().any(|known| known == id)), "{objects:?}");
+        assert_eq!(objects_of(body.as_bytes(), 4).len(), 4);
+        let thin =
+            json!({"id": "evt_2", "object": "v2.core.event", "related_object": {"id": "cus_2", "type": "customer"}});
+        assert_eq!(objects_of(thin.to_string().as_bytes(), 50), ["cus_2"]);
+        assert_eq!(objects_of(b"no JSON", 50), Vec::<String>::new());
     }
 
     #[test]

@@ -102,7 +102,7 @@ fn judge(one: &PersonSubscription, now: Timestamp) -> (bool, String, &'static st
 }
 
 /// What can be done, without what is wrong, which the sentence before says.
-fn remedy(reason: Reason) -> &'static str {
+pub fn remedy(reason: Reason) -> &'static str {
     let advice = reason.advice();
     advice.split_once(": ").map_or(advice, |(_, remedy)| remedy)
 }

@@ -68,7 +68,8 @@ pub(crate) struct World {
     /// Orders of comparisons with Stripe, which are not carried out here.
     pub(crate) comparisons: mpsc::Receiver<ReconcileOrder>,
     _threads: InboxThreads,
-    _directory: TempDir,
+    /// Where its files are.
+    pub(crate) directory: TempDir,
 }
 
 /// An answer.
@@ -129,18 +130,7 @@ impl World {
         let series = console::Series::open(directory.path().join("series"), clock.clone());
         let router = console::router(Arc::clone(&control), health, series, settings);
         let (shutdown, runner, keeper) = (Shutdown::default(), Some(runner), Some(keeper));
-        Self {
-            router,
-            inbox,
-            clock,
-            control,
-            shutdown,
-            runner,
-            keeper,
-            comparisons,
-            _threads: threads,
-            _directory: directory,
-        }
+        Self { router, inbox, clock, control, shutdown, runner, keeper, comparisons, _threads: threads, directory }
     }
 
     /// Writes down what people do while `work` goes on.
