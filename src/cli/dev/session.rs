@@ -52,22 +52,30 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
-        let delivered = tokio::select! {
-            () = live.show() => Ok(()),
-            delivered = deliver => delivered,
+        let run = async {
+            tokio::select! {
+                () = live.show() => {}
+                delivered = deliver => delivered?,
+            }
+            if self.deliveries.is_cancelled() {
+                // What a person broke off may stay in the inbox.
+                settled(&self.inbox, SETTLE_INTERRUPTED_MAX).await.or(Ok(()))
+            } else {
+                settled(&self.inbox, SETTLE_MAX).await
+            }
+        };
+        let ended = tokio::select! {
+            ended = run => ended,
+            // The gateway stops at once, and settles nothing more.
             () = self.shutdown.draining() => Ok(()),
         };
-        let settled = match (delivered, self.deliveries.is_cancelled()) {
-            (Err(error), _) => Err(error),
-            (Ok(()), false) => settled(&self.inbox, SETTLE_MAX).await,
-            // What a person broke off may stay in the inbox.
-            (Ok(()), true) => settled(&self.inbox, SETTLE_INTERRUPTED_MAX).await.or(Ok(())),
-        };
-        let counts = self.inbox.counts().await.unwrap_or_default();
-        self.unfinished.store(counts.backlog(), Ordering::Relaxed);
+        let counts = self.inbox.counts().await.context("the inbox does not tell what is still on its way");
+        if let Ok(counts) = &counts {
+            self.unfinished.store(counts.backlog(), Ordering::Relaxed);
+        }
         live.finish();
         self.finished.cancel();
-        settled
+        ended.and(counts.map(drop))
     }
 }
 
