@@ -30,39 +30,19 @@ pub async fn asked<T>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
     use crate::ledger::LedgerErrorKind;
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::json_line::captured::logged;
 
     #[test]
     fn an_error_is_told_as_one_and_the_log_has_its_causes() {
-        let log = Log::default();
-        let writer = log.clone();
-        let lines = crate::telemetry::json_line::JsonLine;
-        let subscriber = tracing_subscriber::fmt().event_format(lines).with_writer(move || writer.clone()).finish();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let failed = tracing::subscriber::with_default(subscriber, || {
+        let (failed, text) = logged(|| {
             let error = LedgerError::new("test", LedgerErrorKind::Schema, "a column is missing");
             let error = error.caused_by(std::io::Error::other("no such column: rank"));
             runtime.block_on(asked::<()>(Duration::from_secs(1), std::future::ready(Err(error))))
         });
         assert!(matches!(failed, Err(Problem::LedgerFailed)), "{failed:?}");
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         assert!(text.contains("no such column: rank") && text.contains("schema"), "{text}");
         let silent = runtime.block_on(asked::<()>(Duration::from_secs(1), std::future::pending()));
         assert!(matches!(silent, Err(Problem::LedgerSilent)), "{silent:?}");

@@ -135,41 +135,47 @@ impl Write for Text<'_, '_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod captured {
+    //! What is logged while something is done, for tests.
+
+    use std::io;
     use std::sync::{Arc, Mutex};
 
-    use serde_json::{Value, json};
-    use tracing_subscriber::fmt::MakeWriter;
-
-    use super::*;
+    use super::JsonLine;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
 
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
 
-    impl MakeWriter<'_> for Lines {
-        type Writer = Self;
-
-        fn make_writer(&self) -> Self {
-            self.clone()
-        }
+    /// What `act` returns, and the lines that it logged on this thread.
+    pub(crate) fn logged<T>(act: impl FnOnce() -> T) -> (T, String) {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().event_format(JsonLine).with_writer(move || writer.clone()).finish();
+        let returned = tracing::subscriber::with_default(subscriber, act);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        (returned, text)
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
 
     fn logged(log: impl FnOnce()) -> Vec<Value> {
-        let lines = Lines::default();
-        let subscriber = tracing_subscriber::fmt().event_format(JsonLine).with_writer(lines.clone()).finish();
-        tracing::subscriber::with_default(subscriber, log);
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let ((), text) = captured::logged(log);
         assert!(text.ends_with('\n') && text.is_ascii() != text.contains('é'), "{text}");
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

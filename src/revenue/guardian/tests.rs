@@ -6,7 +6,7 @@ use super::condition::VALUES_MAX;
 use super::rules::CONDITIONS_MAX;
 use super::*;
 use crate::revenue::rows::Severity;
-use crate::telemetry::json_line::JsonLine;
+use crate::telemetry::json_line::captured::logged;
 
 const NOW: i64 = 1_767_225_600;
 
@@ -205,34 +205,15 @@ fn a_rule_of_the_file_flags_holds_back_and_vouches() {
     assert_eq!(guardian.counts(), Counts { total: 2, approved: 1, flagged: 0, blocked: 1 });
 }
 
-/// Collects what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_block_is_logged_by_its_phrase_without_customer_data() {
     let value = with(invoice(), "/data/object", "customer_email", json!("lea@exemple.test"));
     let value = with(value, "/data/object/metadata", "note", json!("<script>lea</script>"));
     let guardian = Guardian::new(Rules::parse("[builtin.injection_script]\naction = 'quarantine'").unwrap());
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().event_format(JsonLine).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, || {
+    let (_, text) = logged(|| {
         look(&guardian, &value);
-        look(&guardian, &invoice());
+        look(&guardian, &invoice())
     });
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let [line] = &lines[..] else { panic!("{text}") };
     assert_eq!(line["message"], "Guardian blocked");
@@ -246,11 +227,8 @@ fn what_a_rule_only_flags_is_counted_and_named_in_the_log() {
     let rule = "[[rule]]\nid = 'large'\naction = 'flag'\nreason = 'above 10.00'\n\
                 all = [{ path = 'data.object.amount_paid', above = 1000 }]";
     let guardian = Guardian::new(Rules::parse(rule).unwrap());
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().event_format(JsonLine).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, || look(&guardian, &invoice()));
-    let line: Value = serde_json::from_slice(&log.0.lock().unwrap()).unwrap();
+    let (_, text) = logged(|| look(&guardian, &invoice()));
+    let line: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&line["message"], &line["level"]), (&json!("Guardian flagged"), &json!("INFO")), "{line}");
     assert_eq!(
         (&line["event_id"], &line["rule"], &line["reason"]),
