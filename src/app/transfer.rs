@@ -123,9 +123,16 @@ pub async fn give_up(config: &Config, direction: Direction, clock: &Clock) -> an
         Direction::FromDatabase => {
             // First the file: a database that is lost gives nothing up.
             let arrival = give_up_arrival(config, clock).await?;
+            // Without a file, nothing is known of a move that was finished.
+            let has_file = config.inbox.data_dir.join(FILE_NAME).exists();
+            let file = if has_file { Some(Place::file(config, clock).await?) } else { None };
+            let there = file.as_ref().map(|place| (&place.inbox, place.name.as_str()));
             let database = Place::database(config, url(config)?, clock)?;
-            let given_up = database.inbox.give_up_move(&database.name, None).await;
+            let given_up = database.inbox.give_up_move(&database.name, there).await;
             database.close().await;
+            if let Some(file) = file {
+                file.close().await;
+            }
             Ok(given_up?.or(arrival))
         }
     }

@@ -82,13 +82,18 @@ pub enum MoveError {
          move up with `inbox move --from … --give-up`"
     )]
     HalfFilled { here: String, place: String },
-    /// All of `into` came to the place of `from` once, and what is there now is something else.
+    /// All of `left` came to `place` once, and what is there now is something else.
     #[error(
-        "the inbox of {into} was moved to {from}, and that place knows nothing of it: it was made anew, or an older copy was \
-         restored there. Nothing was changed, since the move would remove what is in {into}. Have {into} be worked on again with \
-         `inbox move --to … --give-up`, then move"
+        "the inbox of {left} was moved to {place}, and that place knows nothing of it: it was made anew, or an older copy was \
+         restored there. The entries are still in {left}, and nothing was changed. Let gateways work on {left} again with \
+         `{give_up}`, then move"
     )]
-    NeverArrived { from: String, into: String },
+    NeverArrived {
+        left: String,
+        place: String,
+        /// The command that gives the move of `left` up.
+        give_up: &'static str,
+    },
     /// Another command gave it up before it was finished.
     #[error(
         "the move of the inbox of {from} was given up meanwhile: gateways may work on it again, and what was carried to {into} stays \
@@ -137,7 +142,10 @@ impl Inbox {
             Some(known) if !same_place(&known.place, &to) => return Err(MoveError::gone(here, known)),
             // What was asked for by a command that was killed may be done after the next one has begun: it is finished once more.
             Some(known) if known.is_done && !into.is_filled_from(&back).await.map_err(taken)? => {
-                return Ok(Moved::default());
+                if into.has_all_of(&back).await.map_err(taken)? {
+                    return Ok(Moved::default());
+                }
+                return Err(self.never_arrived((here, there)));
             }
             _ => {}
         }
@@ -192,7 +200,14 @@ impl Inbox {
         if self.has_all_of(to).await.map_err(from)? {
             return Ok(true);
         }
-        Err(MoveError::NeverArrived { from: here.to_owned(), into: there.to_owned() })
+        Err(into.never_arrived((there, here)))
+    }
+
+    /// Why this inbox, which was moved to `place`, is neither moved again nor emptied.
+    fn never_arrived(&self, (left, place): (&str, &str)) -> MoveError {
+        let give_up =
+            if self.is_shared() { "inbox move --from … --give-up" } else { "inbox move --to … --give-up" };
+        MoveError::NeverArrived { left: left.to_owned(), place: place.to_owned(), give_up }
     }
 
     /// Takes in the entries of another inbox, page by page. What goes wrong is told as the fault of one or the other.
@@ -362,8 +377,8 @@ fn came_mark(place: &str) -> String {
     format!("{CAME_MARK}{lasting}")
 }
 
-/// Whether a mark goes with the entries. What was said of problems is said anew by whoever finds them, and the index of references
-/// is made anew. What had come here all is where this goes, too.
+/// Whether a mark goes with the entries. The next gateway tells of problems again and fills the index of references again, so that
+/// their marks stay. The marks of inboxes that came here go along, as their entries do.
 fn is_carried((name, value): &(String, i64)) -> bool {
     let is_own = OWN_MARKS.contains(&name.as_str())
         || ["alert:", "refs.", MOVED_MARK].into_iter().any(|start| name.starts_with(start));

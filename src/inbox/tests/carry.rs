@@ -287,6 +287,8 @@ async fn what_a_database_has_lost_that_an_inbox_was_moved_to_is_not_removed_wher
     assert!(matches!(refused, MoveError::NeverArrived { .. }), "{refused}");
     assert!(!both.database.append("evt_3").await.is_duplicate(), "nothing was changed");
     assert_eq!(both.file.counts().await.waiting, 1);
+    let again = both.to_database().await;
+    assert!(matches!(again, Err(MoveError::NeverArrived { .. })), "nor is it told as moved: {again:?}");
     // The file is worked on again, and takes what came since.
     let there = Some((both.database.inbox(), "db/y"));
     let elsewhere = both.file.inbox().give_up_move("the file", there).await;
@@ -297,6 +299,22 @@ async fn what_a_database_has_lost_that_an_inbox_was_moved_to_is_not_removed_wher
     assert_eq!(both.to_file().await.unwrap(), Moved { entries: 2, known: 0 });
     both.file.reopen();
     assert_eq!(both.file.counts().await.waiting, 3);
+}
+
+#[tokio::test]
+async fn what_a_file_has_lost_that_a_database_was_moved_to_is_worked_on_again_in_the_database() {
+    let both = Both::new().await;
+    both.database.append("evt_1").await;
+    both.to_file().await.unwrap();
+    // As where an older copy of the file is restored.
+    both.file.inbox().set_mark("came from db/x", 0).await.unwrap();
+    let refused = both.to_file().await.unwrap_err().to_string();
+    assert!(refused.contains("inbox move --from … --give-up"), "{refused}");
+    let refused = both.to_database().await.unwrap_err().to_string();
+    assert!(refused.contains("inbox move --from … --give-up"), "{refused}");
+    let there = Some((both.file.inbox(), "the file"));
+    assert!(both.database.inbox().give_up_move("db/x", there).await.unwrap().is_some());
+    assert_eq!(both.database.counts().await.waiting, 1);
 }
 
 #[tokio::test]
