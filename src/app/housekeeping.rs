@@ -133,7 +133,7 @@ async fn attend(
         }
         if !is_prepared {
             is_prepared = inbox.prepare().await.is_ok();
-        } else if !inbox.stats().writable() {
+        } else if inbox.is_to_be_probed() {
             // The inbox logs when writes succeed again; until then there is nothing new to say.
             let _ = inbox.probe().await;
         }

@@ -52,7 +52,7 @@ impl Spill {
         loop {
             let mut page = self.local.carried(after, Extent::All).await?;
             let Some(last) = page.last() else {
-                *refused_before = refused;
+                refused_before.retain(|number| refused.contains(number));
                 return Ok(emptied);
             };
             after = last.number;
@@ -70,7 +70,7 @@ impl Spill {
                         match postgres.core.take_in(alone).await {
                             Ok(_) => emptied.carried += self.remove(alone).await?,
                             Err(error @ InboxError::Storage(_)) => {
-                                if !refused_before.contains(&entry.number) {
+                                if refused_before.insert(entry.number) {
                                     tell_refused(entry, &error);
                                 }
                                 refused.insert(entry.number);
@@ -153,6 +153,14 @@ impl Inbox {
         match (&self.store, &self.spill) {
             (Store::Postgres(postgres), Some(spill)) if postgres.core.is_away() => spill.local.stats().writable(),
             _ => self.stats().writable(),
+        }
+    }
+
+    /// Whether the database is to be asked again whether it takes writes: it did not when it was last used, or is taken to be away.
+    pub fn is_to_be_probed(&self) -> bool {
+        match &self.store {
+            Store::Postgres(postgres) => !self.stats().writable() || postgres.core.is_away(),
+            Store::Local(_) => !self.stats().writable(),
         }
     }
 

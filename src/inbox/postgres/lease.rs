@@ -118,7 +118,16 @@ impl Core {
                 self.give_back_lost().await?;
                 return Ok(Taken { entries: Vec::new(), next_due: Some(self.clock.now()) });
             }
-            answer => answer?.rows,
+            Ok(answer) => answer.rows,
+            Err(fault) => {
+                let is_without_tables = fault.is_missing_table();
+                let error = InboxError::from(fault);
+                // Its entries may have been moved: the next look finds out, before anything is to stand beside it.
+                if is_without_tables {
+                    self.wrote(Some(&error));
+                }
+                return Err(error);
+            }
         };
         self.mark.looked(mark, rows.first().map(|row| row.get(13)));
         let mut unpacker = Unpacker::default();

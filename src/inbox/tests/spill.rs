@@ -154,6 +154,20 @@ async fn an_erasure_brings_the_deliveries_to_the_database_first() {
 }
 
 #[tokio::test]
+async fn a_quiet_gateway_notices_that_entries_were_moved_before_the_database_goes_away() {
+    let mut beside = Beside::new().await;
+    beside.append("evt_1").await;
+    beside.database.inbox().begin_leaving("0123@the file").await.unwrap();
+    let request = LeaseRequest { entries_max: 1, bytes_max: 1 << 20, duration: MINUTE };
+    assert!(beside.inbox().lease(request).await.is_err());
+    assert!(beside.inbox().is_to_be_probed(), "the next look asks why");
+    assert!(matches!(beside.inbox().probe().await, Err(InboxError::Unfit(_))));
+    beside.proxy.refuse().await;
+    assert!(beside.inbox().append(entry("evt_2")).await.is_err());
+    assert_eq!(beside.spilled().await, 0);
+}
+
+#[tokio::test]
 async fn nothing_is_acknowledged_beside_a_database_whose_entries_were_moved() {
     let mut beside = Beside::new().await;
     beside.append("evt_1").await;
