@@ -55,12 +55,12 @@ const INSERT: &str = concat!(
         SELECT g.id, g.state, coalesce(g.ended_at, g.received_at), g.body IS NOT NULL, g.code, g.reason, g.process_id, g.attempts,
             g.crashes, g.released_at, g.replayed_at, g.action, g.action_at, g.action_by, g.action_note
         FROM given g JOIN fresh f ON f.id = g.id WHERE g.state >= 3
-    ), counted AS (
-        INSERT INTO gateway_inbox.marks AS m (name, value) SELECT 'refs.carried', 1 WHERE EXISTS (SELECT 1 FROM fresh)
-        ON CONFLICT (name) DO UPDATE SET value = m.value + 1 RETURNING 1
-    ), uncovered AS (
-        INSERT INTO gateway_inbox.marks AS m (name, value) SELECT 'refs.covered', 0 FROM counted
-        ON CONFLICT (name) DO UPDATE SET value = least(m.value, $37) RETURNING 1
+    ), noted AS (
+        INSERT INTO gateway_inbox.marks AS m (name, value)
+        SELECT first.name, first.value FROM (VALUES ('refs.carried', 1::bigint), ('refs.covered', 0)) AS first (name, value)
+        WHERE EXISTS (SELECT 1 FROM fresh) ORDER BY first.name
+        ON CONFLICT (name) DO UPDATE SET value = CASE m.name WHEN 'refs.carried' THEN m.value + 1 ELSE least(m.value, $37) END
+        RETURNING 1
     )
     SELECT id, ",
     durable!(),
