@@ -23,8 +23,9 @@ BEGIN
                 'is_named', x.one ->> 'id' = ANY (objects),
                 'tables', (SELECT CASE
                         WHEN a.fault LIKE 'the user''s id does not fit%' THEN 'unfit'
-                        WHEN a.subscription_id IS DISTINCT FROM x.one ->> 'id' THEN 'another'
-                        WHEN a.shown THEN 'shown' WHEN a.fault IS NULL THEN 'waits' ELSE 'refused' END
+                        WHEN NOT a.shown THEN CASE WHEN a.fault IS NULL THEN 'waits' ELSE 'refused' END
+                        WHEN a.subscription_id <> x.one ->> 'id' THEN 'another'
+                        WHEN a.subscription_id IS NOT NULL THEN 'shown' END
                     FROM gateway.user_access a WHERE a.user_id = x.one ->> 'user_id')) ORDER BY x.place), '[]')
             FROM pg_catalog.jsonb_array_elements(gateway.person_subscriptions(objects || payers_subscriptions))
                 WITH ORDINALITY AS x (one, place)),

@@ -7,6 +7,8 @@ use serde::Serialize;
 use super::desk::{PersonReport, PersonSubscription};
 use super::lines::Reason;
 use crate::domain::clock::Timestamp;
+use crate::domain::outcome::DROPPED;
+use crate::revenue::rows::event_of_sort_key;
 
 /// What a person has, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub struct Line {
 
 /// Explains what there is at `now`.
 pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
-    let mut lines: Vec<Line> = report.subscriptions.iter().map(|one| of_subscription(one, now)).collect();
+    let mut lines: Vec<Line> = report.subscriptions.iter().map(|one| of_subscription(one, report, now)).collect();
     if report.subscriptions.is_empty() {
         let advice = "if the person has paid, look for the payment's events: `colony-gateway inbox list --ref ID`, and at Stripe \
                       whether the payment belongs to a subscription; `reconcile subscriptions` brings what never arrived";
@@ -64,8 +66,14 @@ pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
     Explanation { has_access: giving > 0, words, lines }
 }
 
-fn of_subscription(one: &PersonSubscription, now: Timestamp) -> Line {
-    let (gives, why, advice) = judge(one, now);
+fn of_subscription(one: &PersonSubscription, report: &PersonReport, now: Timestamp) -> Line {
+    let event = event_of_sort_key(&one.version);
+    let (gives, why, advice) =
+        if one.withheld && report.events.iter().any(|known| known.id == event && known.outcome == DROPPED) {
+            (false, "A rule held the event that would give access, and a person dropped it.".to_owned(), "")
+        } else {
+            judge(one, now)
+        };
     Line { subject: one.id.clone(), gives, why, advice }
 }
 
@@ -166,6 +174,25 @@ mod tests {
         let report =
             PersonReport { users: vec!["zoe-1".to_owned()], subscriptions: vec![one], ..PersonReport::default() };
         explain(&report, Timestamp::from_seconds(1_800_000_000))
+    }
+
+    #[test]
+    fn what_a_person_dropped_asks_for_no_decision_any_more() {
+        let version = format!("{}evt_1 2026-03-25.dahlia", "0".repeat(46));
+        let held = PersonSubscription { withheld: true, gives: false, version, ..subscription("active") };
+        let event = |id: &str, outcome: &str| {
+            let record = serde_json::json!({"type": "x", "outcome": outcome, "rule": null, "reason": null, "created_ms": 1,
+                "recorded_at_ms": 1, "content": "whole"});
+            serde_json::from_value::<crate::ledger::desk::EventRecord>(record).unwrap().of_person(id)
+        };
+        let told = |events| {
+            let report = PersonReport { subscriptions: vec![held.clone()], events, ..PersonReport::default() };
+            explain(&report, Timestamp::from_seconds(1_800_000_000)).lines.remove(0)
+        };
+        let dropped = told(vec![event("evt_1", "dropped")]);
+        assert!(dropped.why.contains("a person dropped it") && dropped.advice.is_empty(), "{dropped:?}");
+        let other = told(vec![event("evt_1", "quarantined"), event("evt_2", "dropped")]);
+        assert!(other.why.contains("A rule holds") && other.advice.contains("inbox release"), "{other:?}");
     }
 
     #[test]

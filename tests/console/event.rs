@@ -3,6 +3,7 @@
 use colony_gateway::domain::ids::EntryId;
 use colony_gateway::ledger::Outcome;
 use colony_gateway::ledger::person::Subject;
+use colony_gateway::revenue::verdict::Verdict;
 use serde_json::json;
 use testkit::plans::Planned;
 
@@ -72,6 +73,12 @@ async fn what_a_rule_holds_is_told_with_what_it_keeps_from_users() {
         held.contains("A rule holds the event that would give access.") && held.contains("inbox release"),
         "{held}"
     );
+    let event = testkit::plans::event("evt_held", "customer.subscription.updated", 1);
+    let drop = Verdict::Drop { event, reason: "a test".to_owned() };
+    world.control.ledger.apply(&[drop]).await.unwrap();
+    let dropped = seen(&world, entry).await;
+    assert!(dropped.contains("Recorded: dropped") && dropped.contains("and a person dropped it."), "{dropped}");
+    assert!(dropped.contains("<b>this event</b>") && !dropped.contains("inbox release"), "{dropped}");
 }
 
 #[tokio::test]

@@ -311,6 +311,26 @@ async fn every_store_tells_the_same_of_an_event_and_names_no_user() {
 }
 
 #[tokio::test]
+async fn what_public_tables_refuse_is_told_of_each_subscription_of_the_user() {
+    let store = Postgres::direct(Flavour::Supabase).await;
+    let user = "00000000-0000-4000-8000-00000000a11e";
+    for (second, sub, status) in [(1, "sub_better", "active"), (2, "sub_lesser", "canceled")] {
+        let bought = Planned::new(&format!("evt_{sub}"), "customer.subscription.updated", second)
+            .subscription(sub, "cus_1", status, |_| {})
+            .subscription_user(sub, user);
+        store.ledger().apply(&[bought.verdict()]).await.unwrap();
+    }
+    let told = async || {
+        let objects = vec!["sub_better".to_owned(), "sub_lesser".to_owned()];
+        let report = store.ledger().event(&EventWanted::new("evt_sub_lesser", objects)).await.unwrap();
+        report.subscriptions.iter().map(|one| one.tables).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [Some(PublicTables::Shown), Some(PublicTables::Another)]);
+    store.database.run("UPDATE gateway.user_access SET shown = false, fault = 'no such profile'").await;
+    assert_eq!(told().await, [Some(PublicTables::Refused); 2], "they show neither");
+}
+
+#[tokio::test]
 async fn an_event_whose_payload_is_gone_says_why() {
     for store in [&Sqlite::new() as &dyn Store, &Postgres::direct(Flavour::Plain).await] {
         let ledger = store.ledger();

@@ -167,7 +167,7 @@ fn meaning(event: &EventRecord) -> &'static str {
         "stale" => "All that it says was known from newer events already.",
         "ignored" => "Nothing is made of events of this type.",
         "quarantined" => "A rule holds it: it gives no access until a person releases it.",
-        "dropped" => "A person decided that it is not applied.",
+        "dropped" => "A person dropped it: it gives no user access.",
         _ => "",
     }
 }
@@ -274,7 +274,8 @@ fn access_of(report: &EventReport, id: &str, now: Timestamp) -> Vec<AccessLine> 
     if subscriptions.is_empty() {
         return Vec::new();
     }
-    let told = explain(&PersonReport { subscriptions, ..PersonReport::default() }, now);
+    let events = report.event.iter().map(|event| event.of_person(id)).collect();
+    let told = explain(&PersonReport { subscriptions, events, ..PersonReport::default() }, now);
     let line = |(one, line): (&EventSubscription, Line)| {
         let is_unfit = line.gives && one.tables == Some(PublicTables::Unfit);
         let (why, advice) = if is_unfit {
@@ -298,9 +299,9 @@ fn access_of(report: &EventReport, id: &str, now: Timestamp) -> Vec<AccessLine> 
 const fn tables(tables: PublicTables) -> &'static str {
     match tables {
         PublicTables::Shown => "The public tables show it.",
-        PublicTables::Waits => "The public tables will show it in a moment.",
+        PublicTables::Waits => "The public tables will show in a moment what its user has.",
         PublicTables::Refused => {
-            "The public tables do not take it, and it is tried again: the page of the person says why."
+            "The public tables do not take what its user has, and it is tried again: the page of the person says why."
         }
         PublicTables::Another => "The public tables show another subscription of the same user.",
         // The line itself says so.

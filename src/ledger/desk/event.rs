@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::PersonSubscription;
+use super::{PersonEvent, PersonSubscription};
 use crate::ledger::order::moment_of;
 use crate::revenue::rows::{Severity, event_of_sort_key};
 
@@ -81,6 +81,21 @@ pub struct EventRecord {
     pub content: Content,
 }
 
+impl EventRecord {
+    /// As it stands among the events of a person; `id` is its own.
+    pub fn of_person(&self, id: &str) -> PersonEvent {
+        PersonEvent {
+            id: id.to_owned(),
+            kind: self.kind.clone(),
+            object_id: None,
+            outcome: self.outcome.clone(),
+            rule: self.rule.clone(),
+            reason: self.reason.clone(),
+            created_ms: self.created_ms,
+        }
+    }
+}
+
 /// What is left of the payload of a recorded event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,9 +125,9 @@ pub struct EventSubscription {
 pub enum PublicTables {
     /// They show it.
     Shown,
-    /// They are to show it, and will.
+    /// They will show what its user has.
     Waits,
-    /// They are to show it, and did not take it.
+    /// They did not take what its user has.
     Refused,
     /// Their columns cannot take the user's id.
     Unfit,
