@@ -165,15 +165,20 @@ impl Export {
     async fn page(&self) -> Result<SubscriptionPage, Problem> {
         let control = &self.console.control;
         let took = control.context.inbox.clock().instant().duration_since(self.began);
-        let page = async {
-            let _turn = control.desk.exports.wait().await;
-            ask(&self.console, &self.wanted).await
+        // A restart waits for no file.
+        if self.console.health.readiness.is_draining() {
+            return Err(Problem::ShuttingDown);
+        }
+        let turn = async {
+            let left = EXPORT_MAX.checked_sub(took)?;
+            tokio::time::timeout(left, control.desk.exports.wait()).await.ok()
         };
-        tokio::time::timeout(EXPORT_MAX.saturating_sub(took), page).await.unwrap_or_else(|_| {
+        let Some(_turn) = turn.await else {
             let (pages, most) = (self.pages, EXPORT_MAX.as_secs());
             tracing::warn!(pages, most_seconds = most, "a file of subscriptions took too long and was broken off");
-            Err(Problem::LedgerSilent)
-        })
+            return Err(Problem::Busy);
+        };
+        ask(&self.console, &self.wanted).await
     }
 }
 

@@ -320,4 +320,7 @@ async fn a_file_of_subscriptions_has_all_pages_and_the_ledger_is_asked_for_one_a
     assert_eq!(lines.len(), 502, "a head and all rows");
     assert!(lines[0].starts_with("subscription,") && lines[1].starts_with("sub_500,"), "{} {}", lines[0], lines[1]);
     assert!(lines.iter().all(|line| line.split(',').count() == 14) && lines[501].starts_with("sub_000,"));
+    world.readiness.drain();
+    let refused = world.page(&ana, "/console/subscriptions.csv").await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "a restart waits for no file");
 }

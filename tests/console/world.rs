@@ -68,6 +68,7 @@ pub(crate) struct World {
     /// Orders of comparisons with Stripe, which are not carried out here.
     pub(crate) comparisons: mpsc::Receiver<ReconcileOrder>,
     _threads: InboxThreads,
+    pub(crate) readiness: Readiness,
     /// Where its files are.
     pub(crate) directory: TempDir,
 }
@@ -111,7 +112,8 @@ impl World {
         let open = Backoff { first: Duration::from_secs(2), max: Duration::from_secs(5) };
         let breaker = Breaker::new(BreakerSettings { failures: 1, open, probes: 1 }, clock.clone());
         let receiving = Some(Receiving { inbox: inbox.clone(), route: in_force.clone() });
-        let health = Health { readiness: Readiness::default(), instruments: instruments.clone(), receiving };
+        let readiness = Readiness::default();
+        let health = Health { readiness: readiness.clone(), instruments: instruments.clone(), receiving };
         let control = Arc::new(Control {
             operators: Operators::of(&config.http, clock.clone()).unwrap(),
             context: Context { inbox: inbox.clone(), switch, in_force, instruments },
@@ -130,7 +132,19 @@ impl World {
         let series = console::Series::open(directory.path().join("series"), clock.clone());
         let router = console::router(Arc::clone(&control), health, series, settings);
         let (shutdown, runner, keeper) = (Shutdown::default(), Some(runner), Some(keeper));
-        Self { router, inbox, clock, control, shutdown, runner, keeper, comparisons, _threads: threads, directory }
+        Self {
+            router,
+            inbox,
+            clock,
+            control,
+            shutdown,
+            runner,
+            keeper,
+            comparisons,
+            _threads: threads,
+            readiness,
+            directory,
+        }
     }
 
     /// Writes down what people do while `work` goes on.
