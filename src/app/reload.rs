@@ -129,16 +129,16 @@ impl Reload {
                 return None;
             }
         };
-        let (mut switched, mut took_route) = (false, false);
+        let (mut changed, mut took_route) = (false, false);
         if let (Why::Hangup, Some(switch)) = (why, &self.switch) {
-            let changed = switch.set(Wish::from_use_colony(new.colony.enabled));
-            switched = changed;
+            changed = switch.set(Wish::from_use_colony(new.colony.enabled));
             // Without a route to the colony, which a start alone makes, there is nothing to turn to.
             took_route = self.renewables.colony.is_some();
-            tracing::info!(cause, use_colony = new.colony.enabled, changed, "settings read again");
+            tracing::info!(cause, use_colony = new.colony.enabled, changed, took_route, "settings read again");
         }
         let mut renewed = self.renewables.renew(old, &new);
-        renewed.taken.extend(switched.then_some("USE_COLONY_OS"));
+        let told = if took_route { &mut renewed.taken } else { &mut renewed.needs_restart };
+        told.extend(changed.then_some("USE_COLONY_OS"));
         let good = renewed.refused.is_none();
         self.tell(renewed.refused.clone());
         self.note(cause, renewed, took_route, Some(&new));
