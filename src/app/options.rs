@@ -33,8 +33,8 @@ pub fn open_inbox(config: &Config, clock: Clock) -> Result<(Inbox, InboxThreads)
     Inbox::shared(&database_options(config, url), clock)
 }
 
-/// As [`open_inbox`], for a gateway, or to see to all deliveries: with the file that takes some while a database does not, which is
-/// made where there is none.
+/// As [`open_inbox`], for a gateway, or to see to all deliveries: opens also the file that takes deliveries while the database is
+/// away, and makes it if it is missing.
 ///
 /// # Errors
 /// As those of [`open_inbox`]; [`OpenError::Locked`] while another gateway has that file.

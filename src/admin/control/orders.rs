@@ -143,7 +143,7 @@ impl Control {
         after: Option<EntryId>,
     ) -> Result<OrderStep, Problem> {
         let mut audit = OrderAudit::new(&self.audit, who, order, selection, dry_run);
-        // Each refetched entry takes a question to Stripe, which whoever asks would wait for.
+        // A refetch asks Stripe about each entry, and the caller waits: one step is enough.
         let goes_on = |steps| steps < STEPS_MAX && order.action != Action::Refetch;
         self.walk(&mut audit, after, goes_on).await
     }

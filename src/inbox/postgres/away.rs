@@ -1,7 +1,7 @@
 //! Whether what arrives is to stand beside the database for a while, because the database is away.
 //!
-//! Guarantees: a database that a person has to see to first, such as one whose entries were moved, has nothing stand beside it: nobody
-//! would bring it in. That lasts until a write succeeds, also when the database cannot be reached meanwhile.
+//! Guarantees: nothing stands beside a database that a person has to see to first, such as one whose entries were moved, since it
+//! would never be brought in. That lasts until a write succeeds, also when the database cannot be reached meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,7 +28,7 @@ impl Away {
         matches!(error, InboxError::Unfit(_)) && !self.is_unfit.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether the database is away, so that nobody need ask it first.
+    /// Whether the database is known to be away: the gateway then does not ask it first.
     pub(super) fn is_known(&self) -> bool {
         self.is_away.load(Ordering::Relaxed) && self.may_be()
     }

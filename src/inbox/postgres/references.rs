@@ -66,7 +66,7 @@ const NEXT: &str = concat!(
     WHERE e.id > $2 ORDER BY e.id LIMIT $3"
 );
 
-/// Takes a step, unless a page was carried in since the count was `$7`. Whoever carries one in changes the count first, too.
+/// Takes a step, unless a page was carried in since the count was `$7`. Carrying a page in changes the count in the same statement.
 const TAKE: &str = "
     WITH same AS (
         SELECT 1 AS one FROM gateway_inbox.marks WHERE name = $6 AND value = $7 FOR UPDATE
