@@ -34,7 +34,7 @@ pub(crate) struct Colony {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark takes its targets from the environment, as tests do")]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

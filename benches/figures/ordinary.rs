@@ -1,8 +1,8 @@
 //! What an event costs, and how long it takes until it is recorded, at ordinary rates; beside a handler that checks the
 //! signature and writes one `INSERT … ON CONFLICT` an event before it answers.
 //!
-//! CPU is that of the whole machine without this process: gateway or handler, PostgreSQL and, where the environment names one, a
-//! real Colonies server. So it counts only while nothing else runs; a row tells what the host of the machine took meanwhile.
+//! CPU is that of gateway or handler, of PostgreSQL and, where the environment names their processes, of a real Colonies server and its
+//! database. A row tells what the host of the machine took.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::gateway::Options;
 use crate::inserts::TABLE;
 use crate::load::{Latencies, open};
 use crate::postgres::{Database, Flavour};
-use crate::process::{Ledger, Machine, Process};
+use crate::process::{Ledger, Process, Spent};
 use crate::report::{Reach, Row};
 use crate::throughput;
 
@@ -49,9 +49,9 @@ fn sample(
     run: impl FnOnce(Duration) -> anyhow::Result<Latencies>,
 ) -> anyhow::Result<Sample> {
     let seconds = bench.sized(30, 8);
-    let before = Machine::now()?;
+    let before = Spent::now()?;
     let latencies = run(Duration::from_secs(seconds.into()))?;
-    let spent = Machine::now()?.since(before);
+    let spent = Spent::now()?.since(before);
     let cpu = spent.busy * 10_000.0 / f64::from(rate * seconds);
     let sample = Sample { cpu, p99: latencies.permille(990), stolen: spent.stolen * 100.0 };
     eprintln!("  {what} at {rate}/s: {cpu:.1} s for 10,000, p99 {:.1} ms, {:.0} % stolen", sample.p99, sample.stolen);
@@ -168,10 +168,10 @@ fn closed(bench: &Bench) -> anyhow::Result<f64> {
     direct::migrate(bench, directory.path(), &ledger)?;
     let process = Process::gateway(bench, directory.path(), &ledger)?;
     let events = events::events(bench.sized(20_000, 5000), bench.clock.now());
-    let before = Machine::now()?;
+    let before = Spent::now()?;
     events::post_all(process.webhooks, &events)?;
     process.until_settled(events.len(), &bench.clock)?;
-    let spent = Machine::now()?.since(before);
+    let spent = Spent::now()?.since(before);
     let count = u32::try_from(events.len())?;
     let cpu = spent.busy * 10_000.0 / f64::from(count);
     eprintln!("  direct, all at once: {cpu:.1} s for 10,000");

@@ -13,6 +13,7 @@ use colony_gateway::domain::clock::Clock;
 use serde_json::Value;
 
 use crate::Bench;
+use crate::colony::variable;
 use crate::gateway::{SECRET, get, request};
 
 /// Longest wait for anything.
@@ -198,17 +199,21 @@ impl Process {
     }
 }
 
-/// What the machine has spent so far, in seconds.
+/// What has been spent so far, in seconds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Machine {
-    /// CPU of all programs but this one, and of the system for them.
+pub(crate) struct Spent {
+    /// CPU of all that this process has started, such as gateways and PostgreSQL, and of the processes that [`OTHERS`] names; and of the
+    /// system for them. Other programs on the machine do not count.
     pub(crate) busy: f64,
     /// What the host of a virtual machine took, as a share of all once it is a difference.
     pub(crate) stolen: f64,
     all: f64,
 }
 
-impl Machine {
+/// Process ids of servers that were there before, separated by spaces: a Colonies server and its database. Their children count too.
+const OTHERS: &str = "COLONIES_TEST_PIDS";
+
+impl Spent {
     /// # Errors
     /// When the system does not tell.
     pub(crate) fn now() -> anyhow::Result<Self> {
@@ -218,9 +223,10 @@ impl Machine {
         let [user, nice, system, idle, waiting, irq, soft, stolen, ..] = ticks[..] else {
             bail!("no times in {line}");
         };
-        let busy = (user + nice + system + irq + soft) / TICKS - cpu_seconds(std::process::id())?;
         let all = (user + nice + system + idle + waiting + irq + soft + stolen) / TICKS;
-        Ok(Self { busy, stolen: stolen / TICKS, all })
+        let others = variable(OTHERS).unwrap_or_default();
+        let others = others.split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>().context(OTHERS)?;
+        Ok(Self { busy: families(std::process::id(), &others)?, stolen: stolen / TICKS, all })
     }
 
     /// What was spent since.
@@ -230,14 +236,55 @@ impl Machine {
     }
 }
 
+/// Seconds of CPU of everything below a process, and of others with everything below them. A child that has ended counts with its
+/// parent: PostgreSQL has a process a connection.
+fn families(parent: u32, others: &[u32]) -> anyhow::Result<f64> {
+    let mut processes = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // It may have ended since.
+        if let Ok(times) = Times::of(id) {
+            processes.insert(id, times);
+        }
+    }
+    let counts = |mut id: u32| {
+        let mut is_itself = true;
+        loop {
+            if others.contains(&id) || (id == parent && !is_itself) {
+                return true;
+            }
+            let Some(times) = processes.get(&id).filter(|_| id != parent) else { return false };
+            (id, is_itself) = (times.parent, false);
+        }
+    };
+    Ok(processes.iter().filter(|(id, _)| counts(**id)).map(|(_, times)| times.own + times.ended).sum())
+}
+
+/// What the system says of a process, in seconds.
+struct Times {
+    parent: u32,
+    /// Its own, and the system's for it.
+    own: f64,
+    /// The same of children that have ended and were waited for.
+    ended: f64,
+}
+
+impl Times {
+    fn of(process: u32) -> anyhow::Result<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+        // The name in parentheses may hold anything.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u32>().ok()).context("no number");
+        let seconds = |first: usize| {
+            Ok::<_, anyhow::Error>(f64::from(number(first)?) / TICKS + f64::from(number(first + 1)?) / TICKS)
+        };
+        Ok(Self { parent: number(1)?, own: seconds(11)?, ended: seconds(13)? })
+    }
+}
+
 /// Seconds of CPU of a process so far, its own and the system's for it.
 fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The name in parentheses may hold anything.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-    let (user, system) = (ticks(11).context("no time")?, ticks(12).context("no time")?);
-    Ok((user + system) / TICKS)
+    Ok(Times::of(process)?.own)
 }
 
 impl Drop for Process {

@@ -1,8 +1,8 @@
 //! The inbox in PostgreSQL: the store alone beside one INSERT an event, whole gateways beside a handler that does that INSERT, what a whole life costs
 //! the database, and what a large inbox changes.
 //!
-//! PostgreSQL fsyncs each commit. "1 ms" is a commit that takes so long, as on network disks: `commit_delay`. Its CPU is that of the whole
-//! machine without this process, so that it counts only while nothing else runs.
+//! PostgreSQL fsyncs each commit. "1 ms" is a commit that takes so long, as on network disks: `commit_delay`. PostgreSQL's CPU
+//! is that of its own processes.
 
 use std::time::Duration;
 

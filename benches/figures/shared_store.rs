@@ -14,7 +14,7 @@ use crate::Bench;
 use crate::inboxes::Deliveries;
 use crate::inserts::Inserts;
 use crate::postgres::Database;
-use crate::process::Machine;
+use crate::process::Spent;
 use crate::requests::Requests;
 
 /// Those who lease and conclude.
@@ -57,10 +57,10 @@ pub(crate) struct Size {
 
 /// Measures what runs, which tells how many events it was about.
 fn measured(bench: &Bench, what: &str, run: impl FnOnce() -> anyhow::Result<u64>) -> anyhow::Result<Life> {
-    let (before, begun) = (Machine::now()?, bench.clock.instant());
+    let (before, begun) = (Spent::now()?, bench.clock.instant());
     let events = run()?;
     let took = bench.clock.instant().duration_since(begun);
-    let life = Life { events, took, busy: Machine::now()?.since(before).busy };
+    let life = Life { events, took, busy: Spent::now()?.since(before).busy };
     eprintln!("  {what}: {:.0}/s, {:.0} µs of the database's CPU for one", life.rate(), life.database_cpu());
     Ok(life)
 }
