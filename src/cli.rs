@@ -46,6 +46,20 @@ use crate::domain::clock::Clock;
 /// Exit code for a configuration that is refused, as for wrong arguments.
 const MISCONFIGURED: u8 = 2;
 
+/// Exit code of a command that did all that it was asked to and found something that is left to decide about, so that a script takes
+/// neither an error for that nor that for an error.
+const SOMETHING_LEFT: u8 = 3;
+
+/// What exit codes mean, unless a command's own help says it more closely.
+const EXIT_CODES: &str = "Exit codes:
+  0  done, or in order; commands that list end so whatever they list
+  1  not done, or only in part: an error says why
+  2  the command line or the configuration is refused
+  3  done, and something is left to decide about: changes that `migrate --plan` names, differences that `reconcile` found,
+     a no go of `shadow report`. After `serve` and `bee`: stopped with work in hand, which resumes at the next start
+
+`check` has 0, 1 and 2 for healthy, degraded and down, as monitoring tools know them.";
+
 /// Version, commit and day of the commit.
 pub const VERSION: &str = env!("COLONY_GATEWAY_VERSION");
 
@@ -53,7 +67,7 @@ pub const VERSION: &str = env!("COLONY_GATEWAY_VERSION");
 ///
 /// Every setting is an environment variable or a key of the configuration file; `config show` lists all of them.
 #[derive(Debug, Parser)]
-#[command(version = VERSION, propagate_version = true, max_term_width = 100)]
+#[command(version = VERSION, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Configuration file (TOML). The environment goes before it.
     #[arg(long, global = true, env = "GATEWAY_CONFIG", value_name = "FILE")]
@@ -83,6 +97,7 @@ pub enum Command {
     /// Show entries as they come in and as they end, until interrupted.
     Tail(tail::TailArgs),
     /// Bring the database of the state of record up to date.
+    #[command(after_help = migrate::EXIT_CODES)]
     Migrate(migrate::MigrateArgs),
     /// Show and switch the public tables that are kept up to date for the app.
     #[command(subcommand)]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use super::SOMETHING_LEFT;
 use super::admin::{AdminClient, Reach, reach_all};
 use crate::admin::wire::EraseStepOrder;
 use crate::app;
@@ -35,7 +36,7 @@ Out of reach, and for you to see to: Stripe (delete the customer there), backups
 history of processes, SQLite's logs until the gateway is restarted, in PostgreSQL old row versions until VACUUM, and what stands in
 inbox.spill_dir of gateways elsewhere (run this again when their /health shows none there).
 
-Works on a running gateway (GATEWAY_ADMIN_TOKEN) and on a stopped one. May be run again at any time. The exit code is 1 when
+Works on a running gateway (GATEWAY_ADMIN_TOKEN) and on a stopped one. May be run again at any time. The exit code is 3 when
 nothing leads to the person.";
 
 /// Arguments of `erase`.
@@ -119,7 +120,7 @@ pub async fn run(args: EraseArgs, sources: &Sources, clock: Clock) -> anyhow::Re
     } else {
         print(&report, order.subject.kind())?;
     }
-    Ok(if leads_nowhere(&report) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if leads_nowhere(&report) { ExitCode::from(SOMETHING_LEFT) } else { ExitCode::SUCCESS })
 }
 
 fn audit(action: &'static str, subject: &Subject, reason: Option<&str>) {

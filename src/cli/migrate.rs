@@ -10,7 +10,7 @@ use anyhow::Context as _;
 
 use export::Exported;
 
-use super::left_to_build;
+use super::{SOMETHING_LEFT, left_to_build};
 use crate::config::{Config, ConfigError, Fault, Sources};
 use crate::domain::clock::Clock;
 use crate::ledger::migrations::{self, Plan, RoleName, Standing, Touch, Wanted};
@@ -18,10 +18,16 @@ use crate::ledger::postgres::PostgresConfig;
 use crate::ledger::projections;
 use crate::postgres::Link;
 
+pub const EXIT_CODES: &str = "Exit codes:
+  0  done; with --plan: nothing would run
+  1  not done: an error says why
+  2  the command line or the configuration is refused
+  3  with --plan: something would run";
+
 /// Arguments of `migrate`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct MigrateArgs {
-    /// Say which tables, functions and views would change, and change nothing. The exit code is 1 when something would.
+    /// Say which tables, functions and views would change, and change nothing. The exit code is 3 when something would.
     #[arg(long)]
     pub plan: bool,
     /// Print it all as one file for psql or Supabase's tool, and change nothing. Needs no database.
@@ -119,7 +125,7 @@ fn show(out: &mut impl std::io::Write, plan: &Plan) -> anyhow::Result<ExitCode> 
         writeln!(out, "{:<48} would be built beside the writers of public.subscriptions", left.what)?;
     }
     writeln!(out, "{applied} of {} files are applied", migrations::ALL.len())?;
-    Ok(if waits { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if waits { ExitCode::from(SOMETHING_LEFT) } else { ExitCode::SUCCESS })
 }
 
 /// A connection to the database that is the state of record, with the settings of [`Config::for_owner`].

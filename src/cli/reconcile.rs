@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::admin::{AdminClient, Reach, Refusal, reach};
+use super::SOMETHING_LEFT;
 use super::moment::Moment;
 use crate::app::reconcile::{recount_once, run_once};
 use crate::config::{Config, Sources};
@@ -20,8 +21,9 @@ use crate::reconcile::{
 
 pub const EXIT_CODES: &str = "Exit codes:
   0  in order, or brought in order
-  1  differences are left (with --dry-run: there are some), or the run ended early; the next goes on where it stopped
-  2  the configuration or the arguments are refused
+  1  the run ended early, and an error says why; the next goes on where it stopped
+  2  the command line or the configuration is refused
+  3  the run came to its end and differences are left (with --dry-run: there are some)
 
 Needs STRIPE_SECRET_KEY, except for `counts`. A running gateway is asked to do it (GATEWAY_ADMIN_TOKEN), after a run that is under way;
 otherwise it is done here, and events that were missing wait in the inbox for the gateway's start. Stripe lists events
@@ -109,7 +111,11 @@ pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow
     } else {
         print(&mut out, &report, is_stopped)?;
     }
-    Ok(if report.is_in_order() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match report {
+        _ if report.is_in_order() => ExitCode::SUCCESS,
+        _ if report.ended_early() => ExitCode::FAILURE,
+        _ => ExitCode::from(SOMETHING_LEFT),
+    })
 }
 
 /// Compares with Stripe. Tells also whether no gateway runs.

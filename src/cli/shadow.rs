@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use self::report::Finds;
-use super::left_to_build;
+use super::{SOMETHING_LEFT, left_to_build};
 use super::migrate::connect;
 use crate::app;
 use crate::app::evidence::Gathered;
@@ -30,14 +30,15 @@ pub enum ShadowCommand {
     /// `GATEWAY_MODE=shadow`; until then the database takes nothing from them, and what they receive waits.
     Begin,
     /// Look for the users of payers whom no event names: in the checkout sessions that Stripe keeps (with `STRIPE_SECRET_KEY`), and in rows
-    /// of the old tables that users cannot write. What is found weighs less than what events say. The exit code is 1 when some are left.
+    /// of the old tables that users cannot write. What is found weighs less than what events say. The exit code is 3 when some are left, and 1 when
+    /// Stripe did not tell all.
     Claim,
     /// Say what a takeover would change, for whom and why, and rehearse it: whom the public tables would not take. Ends with go (exit
-    /// code 0) or no go (1): no go when somebody who pays would not get it, or when a difference is not of the old system's making.
+    /// code 0) or no go (3): no go when somebody who pays would not get it, or when a difference is not of the old system's making.
     Report(ReportArgs),
     /// Switch the database to live and write what users have to the public tables. Says first how many that is, and stops when some
     /// who pay would not get it. Start the gateways with `GATEWAY_MODE=live` afterwards; until then what they receive waits. Can be
-    /// repeated.
+    /// repeated. The exit code is 1 when it stopped, and 3 when it took over and users cannot be shown whom `shadow report` had not named.
     End(EndArgs),
 }
 
@@ -89,7 +90,11 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
             needs_its_key(sources)?;
             let gathered = app::evidence::gather(&config, &*ledger, &clock).await?;
             print_gathered(&mut out, &gathered)?;
-            return Ok(if gathered.left_total == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(match gathered.left_total {
+                0 => ExitCode::SUCCESS,
+                _ if gathered.fault.is_some() => ExitCode::FAILURE,
+                _ => ExitCode::from(SOMETHING_LEFT),
+            });
         }
         ShadowCommand::End(args) => {
             if is_shadow {
@@ -109,7 +114,8 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
             } else {
                 report::print(&mut out, &finds)?;
             }
-            return Ok(if finds.obstacles().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            let goes = finds.obstacles().is_empty();
+            return Ok(if goes { ExitCode::SUCCESS } else { ExitCode::from(SOMETHING_LEFT) });
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -197,5 +203,5 @@ async fn take_over(
         writeln!(out, "{} users cannot be shown yet: `colony-gateway inbox problems` says why", entitled + others)?;
     }
     let foreseen = usize::try_from(entitled + others).is_ok_and(|number| number <= prediction.refused.len());
-    Ok(if foreseen { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if foreseen { ExitCode::SUCCESS } else { ExitCode::from(SOMETHING_LEFT) })
 }

@@ -223,6 +223,14 @@ impl SubscriptionsReport {
 }
 
 impl ReconcileReport {
+    /// A part of it broke off, so that it is not known what is left.
+    pub fn ended_early(&self) -> bool {
+        let events = self.events.as_ref().and_then(|events| events.error.as_ref());
+        let subscriptions = self.subscriptions.as_ref().and_then(|subscriptions| subscriptions.error.as_ref());
+        let counts = self.counts.as_ref().and_then(|counts| counts.error.as_ref());
+        events.or(subscriptions).or(counts).is_some()
+    }
+
     /// Nothing failed, and no difference is left.
     pub fn is_in_order(&self) -> bool {
         self.events.as_ref().is_none_or(|events| events.is_in_order(self.dry_run))

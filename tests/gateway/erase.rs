@@ -157,7 +157,7 @@ fn an_id_that_leads_nowhere_is_said_to_and_its_tombstone_can_be_taken_away() {
     let options = options(directory.path());
     stop(options.serve());
     let (code, stdout, _) = run(&options, &["erase", "--user", "nobody"]);
-    assert_eq!(code, 1, "a script must not take it for done");
+    assert_eq!(code, 3, "a script must not take it for done");
     assert!(stdout.contains("is the id right?") && stdout.contains("--forget"), "{stdout}");
     assert!(run(&options, &["erase", "--user", "nobody", "--forget"]).1.contains("is taken away"));
     assert!(run(&options, &["erase", "--user", "nobody", "--forget"]).1.contains("there was no tombstone"));
