@@ -62,7 +62,7 @@ pub use counts::Counts;
 pub use database::DatabaseReport;
 pub use deeds::{DEEDS_KEPT, DEEDS_MAX, DEEDS_PAGE_MAX, Deed, PastDeed};
 pub use entry::{Door, NewEntry, Receipt, Source};
-pub use erase::{ERASE_BODIES_MAX, EraseStep, Unsettled};
+pub use erase::{ERASE_BODIES_MAX, ERASED, EraseStep, Unsettled};
 pub use error::{Cause, InboxError, OpenError};
 pub use known::Held;
 pub use lease::{CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};

@@ -27,7 +27,7 @@ const DOTS: &str = "•••";
 /// A body that can be looked at.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// Retention has removed it.
+    /// Retention or an erasure has removed it.
     Removed,
     Tree(Tree),
     /// Revealed, and no JSON or too large for a tree.

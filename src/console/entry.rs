@@ -25,7 +25,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EntryId, ProcessId};
 use crate::domain::outcome::StateName;
 use crate::door::Problem;
-use crate::inbox::{Action, EntryStory, Order, PastOrder, PastStep, Selection, StepKind, advice};
+use crate::inbox::{Action, ERASED, EntryStory, Order, PastOrder, PastStep, Selection, StepKind, advice};
 use crate::ledger::desk::{EventFinding, EventReport};
 use crate::revenue::rows::Decision;
 
@@ -94,6 +94,8 @@ struct EntryPage {
     may_change: bool,
     revealed: bool,
     hides_after: u32,
+    /// When its person was erased, where that is why there is no body.
+    erased: Option<Moment>,
 }
 
 /// `GET /console/entries/{id}`
@@ -139,7 +141,7 @@ fn path(entry: EntryId) -> String {
     format!("/console/entries/{entry}")
 }
 
-/// The body of an entry; nothing where retention has removed it.
+/// The body of an entry; nothing where retention or an erasure has removed it.
 async fn body(console: &Console, entry: EntryId) -> Result<Option<Vec<u8>>, Failure> {
     let bodies = console.control.context.inbox.bodies(vec![entry], BODY_BYTES_MAX).await;
     Ok(bodies.map_err(Problem::InboxUnavailable)?.into_iter().next().flatten())
@@ -198,6 +200,7 @@ async fn page(console: &Console, visitor: &Visitor, story: EntryStory, revealed:
         may_change: visitor.may_change(),
         revealed,
         hides_after: REVEALED_SECONDS,
+        erased: story.erased.map(Moment),
         story,
     };
     Ok(Page(page).into_response())
@@ -278,8 +281,11 @@ fn history(story: &EntryStory) -> Vec<Step> {
     let order = |order: &PastOrder| {
         let by = order.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
         let note = order.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
-        let title = format!("Ordered: {}{by}{note}", order.action);
-        (order.at, Step { at: Some(Moment(order.at)), title, detail: format!("It {}.", order.was), is_bad: false })
+        let (title, detail) = match order.action.as_str() {
+            ERASED => ("Its person was erased".to_owned(), "The body was removed.".to_owned()),
+            action => (format!("Ordered: {action}{by}{note}"), format!("It {}.", order.was)),
+        };
+        (order.at, Step { at: Some(Moment(order.at)), title, detail, is_bad: false })
     };
     // An end that it still stands at is told last, by its state.
     let is_told = |step: &PastStep| {

@@ -3,7 +3,8 @@
 //! What is not settled stays, whoever it names: nothing that was acknowledged may be lost before it is applied. Such
 //! entries are listed, and an erasure that is run again when they are settled finds their bodies.
 //!
-//! The entry itself stays, without its body: event id, type, times and outcome name nobody.
+//! The entry itself stays, without its body: event id, type, times and outcome name nobody. Among its orders it says when its person
+//! was erased.
 
 use std::sync::Arc;
 
@@ -11,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::state::StateName;
 use super::{Inbox, InboxError, Store};
+
+/// The action of the order that an erasure leaves at an entry whose body it removed.
+pub const ERASED: &str = "erase";
 
 /// Most bodies looked at in one step.
 pub const ERASE_BODIES_MAX: usize = 256;

@@ -66,7 +66,7 @@ pub enum Refusal {
     NotAtStripe,
     /// Stripe did not answer.
     StripeSilent,
-    /// Retention has removed the body.
+    /// Retention or an erasure has removed the body.
     BodyRemoved,
     Gone,
 }
@@ -81,7 +81,7 @@ impl Refusal {
             Self::HeldAtDoor => "the door held it back and would do so again: `inbox release` or `inbox drop` it",
             Self::NothingToApply => "there is no event in it: only `inbox drop` makes sense",
             Self::BodyRemoved => {
-                "retention has removed its body: `inbox refetch` takes it from Stripe, which has the events of 30 days"
+                "retention or an erasure has removed its body: `inbox refetch` takes it from Stripe, which has the events of 30 days"
             }
             Self::Dropped => "it was dropped: only an order that names it takes it up again",
             Self::NotAtStripe => {

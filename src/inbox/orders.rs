@@ -15,7 +15,7 @@ pub const DROPS_TOLD_MAX: usize = 100;
 /// An order that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastOrder {
-    /// `replay`, `release`, `drop` or `refetch`.
+    /// `replay`, `release`, `drop`, `refetch`, or `erase` where an erasure removed the body.
     pub action: String,
     pub at: Timestamp,
     /// Who, as far as known.

@@ -102,7 +102,7 @@ impl Inbox {
     }
 
     /// Bodies of entries, whole, as long as they fit into `bytes_max` together; the first comes whatever its size.
-    /// Gives those that fit, in order; nothing stands for a body that retention has removed.
+    /// Gives those that fit, in order; nothing stands for a body that retention or an erasure has removed.
     pub async fn bodies(&self, entries: Vec<EntryId>, bytes_max: usize) -> Result<Vec<Option<Vec<u8>>>, InboxError> {
         match &self.store {
             Store::Local(local) => local.bodies(entries, bytes_max).await,

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::erase::ERASED;
+use super::order::Action;
 use super::orders::PastOrder;
 use super::report::EntryReport;
 use super::steps::PastStep;
 use super::subject::Subject;
 use super::{Inbox, InboxError, Store};
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
 
 /// What a user's id is replaced by.
@@ -32,8 +35,11 @@ pub struct EntryStory {
     pub entry: EntryReport,
     /// How long it took from the receipt to the end, in milliseconds.
     pub took_ms: Option<u64>,
-    /// The body; nothing when retention has removed it.
+    /// The body; nothing when retention or an erasure has removed it.
     pub body: Option<BodyReport>,
+    /// When its person was erased, where that is why there is no body.
+    #[serde(default)]
+    pub erased: Option<Timestamp>,
     /// All that people ordered about it, the oldest first.
     #[serde(default)]
     pub orders: Vec<PastOrder>,
@@ -62,8 +68,15 @@ impl EntryStory {
     ) -> Self {
         let took = entry.ended.map(|ended| ended.since(entry.received));
         let took_ms = took.as_ref().map(Duration::as_millis).and_then(|millis| u64::try_from(millis).ok());
-        Self { entry, took_ms, body, orders, steps }
+        let erased = if body.is_none() { erased(&orders) } else { None };
+        Self { entry, took_ms, body, erased, orders, steps }
     }
+}
+
+/// When the body was erased that there was last. Stripe may have been asked for it since.
+fn erased(orders: &[PastOrder]) -> Option<Timestamp> {
+    let is_of_body = |order: &&PastOrder| order.action == ERASED || order.action == Action::Refetch.as_str();
+    orders.iter().rfind(is_of_body).filter(|order| order.action == ERASED).map(|order| order.at)
 }
 
 impl Inbox {
@@ -73,5 +86,24 @@ impl Inbox {
             Store::Local(local) => local.story(entry, reveal).await,
             Store::Postgres(postgres) => postgres.core.story(entry, reveal).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(action: &str, second: i64) -> PastOrder {
+        let at = Timestamp::from_seconds(second);
+        PastOrder { action: action.to_owned(), at, by: None, note: None, was: "was settled".to_owned() }
+    }
+
+    #[test]
+    fn what_was_fetched_again_was_not_erased_since() {
+        let (erase, refetch) = (order(ERASED, 1), order("refetch", 2));
+        assert_eq!(erased(&[erase.clone(), order("replay", 3)]), Some(Timestamp::from_seconds(1)));
+        assert_eq!(erased(&[erase.clone(), refetch.clone()]), None);
+        assert_eq!(erased(&[erase, refetch, order(ERASED, 4)]), Some(Timestamp::from_seconds(4)));
+        assert_eq!(erased(&[]), None);
     }
 }

@@ -39,6 +39,7 @@ mod awaiting;
 mod bodies;
 mod carry;
 mod deeds;
+mod erase;
 mod event_ids;
 mod format;
 mod model;

@@ -57,6 +57,10 @@ fn a_persons_data_is_gone_from_every_file_of_a_running_gateway() {
     assert_eq!((&report["inbox_bodies"], &report["ledger_events"]), (&1.into(), &1.into()), "{report}");
     assert_eq!(report["ledger_rows"]["bindings"], 1, "{report}");
 
+    // What is left of the entry says why its body is gone.
+    let (code, shown, said) = run(&command, &["inbox", "show", "evt_1"]);
+    assert!(code == 0 && shown.contains("removed: its person was erased on 2"), "{shown}{said}");
+
     // The audit lines, here and there, tell the fingerprint and not the id.
     let customer = Subject::customer("cus_ann").unwrap().fingerprint();
     let user = Subject::user("ann-1").unwrap().fingerprint();

@@ -221,9 +221,17 @@ fn tell(out: &mut impl Write, story: &EntryStory) -> std::io::Result<()> {
         row("step", &format!("{}{code} at {}{again}: {}", step.kind, step.at, step.reason))?;
     }
     match &story.body {
-        None => row("body", "removed: it was older than the retention, or its person was erased"),
         Some(body) => body_lines(out, body),
+        None => match story.erased {
+            Some(at) => row("body", &format!("removed: its person was erased on {}", day(at))),
+            None => row("body", "removed: it was older than the retention"),
+        },
     }
+}
+
+/// The day of a moment, in UTC.
+fn day(at: Timestamp) -> String {
+    at.to_string().chars().take_while(|character| *character != 'T').collect()
 }
 
 fn body_lines(out: &mut impl Write, body: &BodyReport) -> std::io::Result<()> {

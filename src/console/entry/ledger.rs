@@ -118,7 +118,10 @@ impl LedgerWord {
             );
         }
         if body.is_none() {
-            words.push("Retention has removed the body from the inbox, so that only the object of the event is looked for here.");
+            words.push(match story.erased {
+                Some(_) => "The body was removed from the inbox when its person was erased, so that only the object of the event is looked for here.",
+                None => "Retention has removed the body from the inbox, so that only the object of the event is looked for here.",
+            });
         }
         if rows.is_empty() {
             words.push("None of its objects has a row in the ledger.");

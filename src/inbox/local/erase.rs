@@ -3,7 +3,8 @@
 //! What is not settled stays, whoever it names: nothing that was acknowledged may be lost before it is applied. Such
 //! entries are listed, and an erasure that is run again when they are settled finds their bodies.
 //!
-//! The entry itself stays, without its body: event id, type, times and outcome name nobody.
+//! The entry itself stays, without its body: event id, type, times and outcome name nobody. Among its orders it says when its person
+//! was erased.
 
 use rusqlite::{Connection, params};
 
@@ -13,7 +14,7 @@ use super::queue::Request;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
 use crate::inbox::body::Unpacker;
-use crate::inbox::erase::{ERASE_BODIES_MAX, ERASE_BYTES_MAX, EraseStep, Unsettled};
+use crate::inbox::erase::{ERASE_BODIES_MAX, ERASE_BYTES_MAX, ERASED, EraseStep, Unsettled};
 use crate::inbox::error::InboxError;
 use crate::inbox::state::StateName;
 
@@ -76,8 +77,8 @@ struct EraseBodies {
 impl Request for EraseBodies {
     type Done = u64;
 
-    fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<u64> {
-        overwriting(file, |file| remove(&file.connection, &self.entries))
+    fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<u64> {
+        overwriting(file, |file| remove(&file.connection, &self.entries, now))
     }
 }
 
@@ -92,13 +93,20 @@ pub(super) fn overwriting<T>(
     changed
 }
 
-fn remove(connection: &Connection, entries: &[EntryId]) -> rusqlite::Result<u64> {
+fn remove(connection: &Connection, entries: &[EntryId], now: Timestamp) -> rusqlite::Result<u64> {
     let mut statement = connection.prepare_cached(
         "DELETE FROM bodies WHERE entry = ?1 AND EXISTS (SELECT 1 FROM entries WHERE id = ?1 AND state = ?2)",
     )?;
+    let mut note = connection.prepare_cached(
+        "INSERT INTO orders (entry, action, at, was)
+         SELECT id, ?2, ?3, 'was settled' || coalesce(', ' || code, '') FROM entries WHERE id = ?1",
+    )?;
     let mut removed = 0;
     for entry in entries {
-        removed += statement.execute(params![entry.0, StateName::Settled])? as u64;
+        if statement.execute(params![entry.0, StateName::Settled])? > 0 {
+            note.execute(params![entry.0, ERASED, now.millis()])?;
+            removed += 1;
+        }
     }
     Ok(removed)
 }

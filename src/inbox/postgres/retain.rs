@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio_postgres::types::Type;
 
 use super::super::body::Unpacker;
-use super::super::erase::{ERASE_BODIES_MAX, ERASE_BYTES_MAX, EraseStep, Unsettled};
+use super::super::erase::{ERASE_BODIES_MAX, ERASE_BYTES_MAX, ERASED, EraseStep, Unsettled};
 use super::super::error::InboxError;
 use super::super::retention::{Retention, SWEEP_ROWS_MAX, Swept};
 use super::super::state::StateName;
@@ -49,12 +49,24 @@ const LOOK: &str = "
     LEFT JOIN gateway_inbox.work w ON w.id = e.id LEFT JOIN gateway_inbox.ended d ON d.id = e.id
     WHERE e.id > $1 AND e.body IS NOT NULL ORDER BY e.id LIMIT $2";
 
-const ERASE: &str = "
-    WITH settled AS (UPDATE gateway_inbox.ended SET has_body = false WHERE id = ANY ($1) AND state = 3 RETURNING id),
+/// Empties entries `$2`, and notes it under the numbers `$3` as an order `$4`. A number that another gateway was quicker to use costs
+/// the note and not the erasure.
+const ERASE: &str = concat!(
+    "WITH t AS (SELECT ",
+    now!(),
+    " AS now), given AS (SELECT * FROM unnest($2, $3) AS g (id, number)),
+    settled AS (
+        UPDATE gateway_inbox.ended d SET has_body = false FROM given g WHERE d.id = g.id AND d.state = 3
+        RETURNING d.id, d.code, g.number),
     emptied AS (
         UPDATE gateway_inbox.entries e SET body = NULL, bytes = NULL FROM settled s
-        WHERE e.id = s.id AND e.body IS NOT NULL RETURNING 1)
-    SELECT count(*) FROM emptied";
+        WHERE e.id = s.id AND e.body IS NOT NULL RETURNING e.id, s.code, s.number),
+    noted AS (
+        INSERT INTO gateway_inbox.orders (id, entry, action, at, was)
+        SELECT m.number, m.id, $4, t.now, 'was settled' || coalesce(', ' || m.code, '') FROM emptied m, t
+        ON CONFLICT (id) DO NOTHING)
+    SELECT count(*) FROM emptied"
+);
 
 /// Where the search for entries to remove goes on.
 #[derive(Debug, Default)]
@@ -155,7 +167,14 @@ impl Core {
         }
         step.erased = settled.len() as u64;
         if !dry_run && !settled.is_empty() {
-            let rows = self.links.run(ERASE, &[(&settled, BIGINTS)]).await?.rows;
+            let numbers = self.numbers.next(settled.len(), self.clock.now());
+            let parameters: [Parameter<'_>; 4] = [
+                (&self.time(), Type::INT8),
+                (&settled, BIGINTS),
+                (&numbers, BIGINTS),
+                (&ERASED, Type::TEXT),
+            ];
+            let rows = self.links.run(ERASE, &parameters).await?.rows;
             step.erased = rows.first().map_or(0, |row| u64::try_from(row.get::<_, i64>(0)).unwrap_or(0));
         }
         Ok(step)
