@@ -9,6 +9,7 @@ pub mod colony;
 pub mod completions;
 pub mod config;
 pub mod console;
+mod deeds;
 pub mod dev;
 pub mod erase;
 pub mod findings;
@@ -208,7 +209,7 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
         Command::Tail(args) => tail::run(args, &sources, &clock).await,
         Command::Inbox(command) => inbox::run(command, &sources, &clock).await,
         Command::Migrate(args) => migrate::run(args, &sources, &clock).await,
-        Command::Projections(command) => projections::run(command, &sources).await,
+        Command::Projections(command) => projections::run(command, &sources, &clock).await,
         Command::Reconcile(args) => reconcile::run(args, &sources, clock).await,
         Command::Shadow(command) => shadow::run(command, &sources, clock).await,
         Command::Revenue(args) => revenue::run(args, &sources, clock).await,

@@ -81,8 +81,12 @@ impl Audit {
         let (by, peer) = (&*who.name, who.peer());
         let path = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
         match who.via {
-            Via::Api => tracing::info!(target: "audit", action = "refused", who = by, peer, path, "admin"),
-            Via::Console => tracing::info!(target: "audit", action = "refused", who = by, peer, path, "console"),
+            Via::Api | Via::Command => {
+                tracing::info!(target: "audit", action = "refused", who = by, peer, path, "admin");
+            }
+            Via::Console => {
+                tracing::info!(target: "audit", action = "refused", who = by, peer, path, "console");
+            }
         }
         self.note(who, Act::new("refused", path));
     }

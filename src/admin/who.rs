@@ -17,6 +17,8 @@ named! {
         Api = "api",
         /// The console, by a session.
         Console = "console",
+        /// A command that did it by itself and told the gateway.
+        Command = "command",
     }
 }
 

@@ -10,6 +10,7 @@ pub use query::{ListQuery, QueryError};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
+use crate::domain::named::named;
 use crate::inbox::{Problems, Selection};
 use crate::ledger::person::Person;
 use crate::ledger::report::Attention;
@@ -77,6 +78,41 @@ pub struct Waiting {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Resumed {
     pub was_paused: bool,
+}
+
+named! {
+    /// What commands do to the ledger by themselves.
+    pub enum CommandAction {
+        Bind = "bind",
+        Erase = "erase",
+        ForgetErasure = "forget_erasure",
+        Projections = "projections",
+        Reconcile = "reconcile",
+        ShadowBegin = "shadow_begin",
+        ShadowClaim = "shadow_claim",
+        ShadowEnd = "shadow_end",
+    }
+}
+
+/// Body of `POST /admin/audit`: what a command did to the ledger. Answered with [`DeedNoted`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandDeed {
+    pub action: CommandAction,
+    /// What it was done to, without people.
+    pub what: String,
+    /// What came of it.
+    #[serde(default)]
+    pub result: Option<String>,
+    /// Why, in the operator's words.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// Answer to `POST /admin/audit`: under which name the deed is kept.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DeedNoted {
+    pub who: String,
 }
 
 /// Body of `POST /admin/erase`. Answered with [`crate::inbox::EraseStep`].

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use super::deeds;
+use crate::admin::wire::{CommandAction, CommandDeed};
 use crate::app;
 use crate::app::bind::{Word, bind};
 use crate::config::Sources;
@@ -17,7 +19,7 @@ its customer's, and references. About a customer it stands above all that is sai
 alone whose own metadata or session names a user: a parent may pay for two.
 
 The later of two words holds. What was said, when, by whom and why is kept with the events of the ledger
-(type gateway.bind). `inbox problems` lists subscriptions that need it.
+(type gateway.bind), and that it was said in the gateway's audit. `inbox problems` lists subscriptions that need it.
 
 Works on a running gateway and on a stopped one: the word goes to the ledger.";
 
@@ -42,7 +44,7 @@ pub async fn run(args: BindArgs, sources: &Sources, clock: Clock) -> anyhow::Res
     let config = crate::cli::tools(sources)?;
     logging::install(config.log.format, "warn,audit=info").context("log.format")?;
     let ledger = app::open_ledger(&config, &clock).await?;
-    let by = ["USER", "LOGNAME"].iter().find_map(|name| sources.environment.get(*name)).cloned();
+    let by = deeds::who(sources);
     let BindArgs { subject, user, reason } = args;
     let bound_user = user.clone();
     let word = Word { subject: subject.clone(), user, by: by.clone(), reason: reason.clone() };
@@ -56,6 +58,13 @@ pub async fn run(args: BindArgs, sources: &Sources, clock: Clock) -> anyhow::Res
         reason = reason.as_deref(),
         "command"
     );
+    let told = CommandDeed {
+        action: CommandAction::Bind,
+        what: subject.clone(),
+        result: Some(format!("kept as {}", bound.event_id)),
+        note: reason,
+    };
+    deeds::keep(&config, sources, &clock, told).await;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{subject} belongs to {bound_user} now (kept as {})", bound.event_id)?;
     if !bound.known {

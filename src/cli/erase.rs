@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::SOMETHING_LEFT;
+use super::{SOMETHING_LEFT, deeds};
 use super::admin::{AdminClient, Reach, reach_all};
-use crate::admin::wire::EraseStepOrder;
+use crate::admin::wire::{CommandAction, CommandDeed, EraseStepOrder};
 use crate::app;
 use crate::app::erase::{EraseRefused, ErasureOrder, ErasureReport, InboxSide, erase};
 use crate::config::Sources;
@@ -86,6 +86,14 @@ pub async fn run(args: EraseArgs, sources: &Sources, clock: Clock) -> anyhow::Re
     if args.forget {
         let marked = ledger.unmark_erased(&Person::of(&subject)).await?;
         audit("forget_erasure", &subject, args.reason.as_deref());
+        let result = if marked > 0 { "taken away" } else { "there was none" };
+        let told = CommandDeed {
+            action: CommandAction::ForgetErasure,
+            what: format!("{} {}", subject.kind(), subject.fingerprint()),
+            result: Some(result.to_owned()),
+            note: args.reason,
+        };
+        deeds::keep(&config, sources, &clock, told).await;
         let said = if marked > 0 { "the tombstone is taken away" } else { "there was no tombstone" };
         writeln!(std::io::stdout(), "{said}")?;
         return Ok(ExitCode::SUCCESS);
@@ -114,6 +122,14 @@ pub async fn run(args: EraseArgs, sources: &Sources, clock: Clock) -> anyhow::Re
     let report = report?;
     if !report.dry_run {
         audit("erase", &order.subject, args.reason.as_deref());
+        let (bodies, events) = (report.inbox_bodies, report.ledger_events);
+        let told = CommandDeed {
+            action: CommandAction::Erase,
+            what: format!("{} {}", order.subject.kind(), report.fingerprint),
+            result: Some(format!("bodies: {bodies}, payloads of events: {events}")),
+            note: args.reason,
+        };
+        deeds::keep(&config, sources, &clock, told).await;
     }
     if args.json {
         print_json(&report)?;

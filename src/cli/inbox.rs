@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::deeds;
 use crate::config::Sources;
 use crate::domain::clock::Clock;
 use desk::Desk;
@@ -181,7 +182,7 @@ pub async fn run(command: InboxCommand, sources: &Sources, clock: &Clock) -> any
         InboxCommand::Move(args) => return transfer::run(args, sources, clock).await,
     };
     let config = crate::cli::tools(sources)?;
-    let by = ["USER", "LOGNAME"].iter().find_map(|name| sources.environment.get(*name)).cloned();
+    let by = deeds::who(sources);
     let connection = match &command {
         EntriesCommand::List(args) => &args.connection,
         EntriesCommand::Problems(args) => &args.connection,

@@ -3,9 +3,11 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use super::left_to_build;
+use super::{deeds, left_to_build};
+use crate::admin::wire::{CommandAction, CommandDeed};
 use super::migrate::connect;
 use crate::config::{Config, Sources};
+use crate::domain::clock::Clock;
 use crate::ledger::projections::{self, LatePayers, Mode, PublicTable};
 
 /// Subcommands of `projections`.
@@ -31,8 +33,9 @@ pub enum ProjectionsCommand {
 }
 
 /// Runs one of them. All need `GATEWAY_LEDGER_OWNER_URL` or `DATABASE_URL` with a role that owns the schema `gateway`.
-pub async fn run(command: ProjectionsCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
-    let mut connection = connect(&Config::for_owner(sources)?).await?;
+pub async fn run(command: ProjectionsCommand, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
+    let config = Config::for_owner(sources)?;
+    let mut connection = connect(&config).await?;
     let mut out = std::io::stdout().lock();
     match command {
         ProjectionsCommand::Show => {}
@@ -50,6 +53,10 @@ pub async fn run(command: ProjectionsCommand, sources: &Sources) -> anyhow::Resu
     if shown_anew {
         projections::refresh(&mut connection).await?;
     }
+    if let Some(what) = changed(command) {
+        let told = CommandDeed { action: CommandAction::Projections, what, result: None, note: None };
+        deeds::keep(&config, sources, clock, told).await;
+    }
     for (projection, mode, written) in projections::read(&mut connection).await? {
         let state = match (mode, written) {
             (Mode::Off, _) => "not written",
@@ -64,4 +71,14 @@ pub async fn run(command: ProjectionsCommand, sources: &Sources) -> anyhow::Resu
     let told = projections::late_payers(&mut connection).await?;
     writeln!(out, "late payers who keep access are told as `{}`", told.as_str())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a command changes, for the audit.
+fn changed(command: ProjectionsCommand) -> Option<String> {
+    match command {
+        ProjectionsCommand::Show => None,
+        ProjectionsCommand::Set { table, mode } => Some(format!("public.{} {mode}", table.as_str())),
+        ProjectionsCommand::LatePayers { told } => Some(format!("late payers {}", told.as_str())),
+        ProjectionsCommand::Refresh => Some("all worked out anew".to_owned()),
+    }
 }

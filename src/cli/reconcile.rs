@@ -9,8 +9,9 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::admin::{AdminClient, Reach, Refusal, reach};
-use super::SOMETHING_LEFT;
 use super::moment::Moment;
+use super::{SOMETHING_LEFT, deeds};
+use crate::admin::wire::{CommandAction, CommandDeed};
 use crate::app::reconcile::{recount_once, run_once};
 use crate::config::{Config, Sources};
 use crate::domain::clock::{Clock, Timestamp};
@@ -101,9 +102,20 @@ pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow
     let (report, is_stopped) = if what == ReconcileScope::Counts {
         (recount_once(&config, args.dry_run, &clock, |report| show(&bar, report)).await?, false)
     } else {
-        compare(&config, order, &bar, clock).await?
+        compare(&config, order, &bar, clock.clone()).await?
     };
     bar.finish_and_clear();
+    // A gateway that did it has it in its audit.
+    if !args.dry_run && (is_stopped || what == ReconcileScope::Counts) {
+        let verdict = if report.is_in_order() { "in order" } else { "not in order" };
+        let told = CommandDeed {
+            action: CommandAction::Reconcile,
+            what: format!("{what:?}").to_lowercase(),
+            result: Some(verdict.to_owned()),
+            note: None,
+        };
+        deeds::keep(&config, sources, &clock, told).await;
+    }
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &report)?;

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use self::report::Finds;
-use super::{SOMETHING_LEFT, left_to_build};
+use super::{SOMETHING_LEFT, deeds, left_to_build};
 use super::migrate::connect;
+use crate::admin::wire::{CommandAction, CommandDeed};
 use crate::app;
 use crate::app::evidence::Gathered;
 use crate::app::shadow::Prediction;
@@ -85,11 +86,14 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
                 None if !is_shadow => writeln!(out, "nothing was taken over here, so that nothing is given back")?,
                 None => {}
             }
+            deeds::keep(&config, sources, &clock, told(CommandAction::ShadowBegin, None)).await;
         }
         ShadowCommand::Claim => {
             needs_its_key(sources)?;
             let gathered = app::evidence::gather(&config, &*ledger, &clock).await?;
             print_gathered(&mut out, &gathered)?;
+            let found = format!("found {}, left {}", gathered.sessions + gathered.rows, gathered.left_total);
+            deeds::keep(&config, sources, &clock, told(CommandAction::ShadowClaim, Some(found))).await;
             return Ok(match gathered.left_total {
                 0 => ExitCode::SUCCESS,
                 _ if gathered.fault.is_some() => ExitCode::FAILURE,
@@ -101,7 +105,12 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
                 needs_its_key(sources)?;
                 print_gathered(&mut out, &app::evidence::gather(&config, &*ledger, &clock).await?)?;
             }
-            return take_over(&mut out, &config, &*ledger, is_shadow, args).await;
+            let (code, transactions) = take_over(&mut out, &config, &*ledger, is_shadow, args).await?;
+            if let Some(transactions) = transactions {
+                let written = format!("live; transactions: {transactions}");
+                deeds::keep(&config, sources, &clock, told(CommandAction::ShadowEnd, Some(written))).await;
+            }
+            return Ok(code);
         }
         ShadowCommand::Report(args) => {
             let report = ledger.shadow_report(args.most).await?;
@@ -163,14 +172,19 @@ fn print_given_back(out: &mut impl std::io::Write, given_back: &GivenBack) -> st
     Ok(())
 }
 
-/// Says how many it is about, and takes over.
+/// A deed for the audit.
+fn told(action: CommandAction, result: Option<String>) -> CommandDeed {
+    CommandDeed { action, what: "the database".to_owned(), result, note: None }
+}
+
+/// Says how many it is about, and takes over. Tells also how many transactions that took, if it took over.
 async fn take_over(
     out: &mut impl std::io::Write,
     config: &Config,
     ledger: &dyn StateOfRecord,
     is_shadow: bool,
     args: EndArgs,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<(ExitCode, Option<u64>)> {
     let prediction = if is_shadow { app::shadow::predict(ledger).await? } else { Prediction::default() };
     if is_shadow {
         let (refused, unowned) = (prediction.refused.len(), prediction.unowned);
@@ -186,7 +200,7 @@ async fn take_over(
                 "nothing was changed: `colony-gateway shadow report` names them and says what to do; `--anyway` takes over all \
                  the same"
             )?;
-            return Ok(ExitCode::FAILURE);
+            return Ok((ExitCode::FAILURE, None));
         }
     }
     ledger.set_shadow(false).await?;
@@ -203,5 +217,5 @@ async fn take_over(
         writeln!(out, "{} users cannot be shown yet: `colony-gateway inbox problems` says why", entitled + others)?;
     }
     let foreseen = usize::try_from(entitled + others).is_ok_and(|number| number <= prediction.refused.len());
-    Ok(if foreseen { ExitCode::SUCCESS } else { ExitCode::from(SOMETHING_LEFT) })
+    Ok((if foreseen { ExitCode::SUCCESS } else { ExitCode::from(SOMETHING_LEFT) }, Some(transactions)))
 }

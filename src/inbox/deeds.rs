@@ -29,7 +29,7 @@ pub struct Deed {
     pub role: String,
     /// Address that it came from, as far as a trusted proxy tells.
     pub peer: Option<String>,
-    /// `console` or `api`.
+    /// `console`, `api` or `command`.
     pub via: String,
     /// What kind of thing: `replay`, `reveal`, `route`, `login`…
     pub action: String,

@@ -81,12 +81,30 @@ fn a_customer_who_pays_without_naming_a_user_is_a_problem_until_an_operator_says
     assert_eq!(users(&options), expected);
     assert_eq!(gateway.health()["inbox"]["quarantined"], 0);
 
+    // The gateway's audit has a word that it did not say itself, and so has the inbox when none runs. Neither names the user.
+    let here = options.clone().with("GATEWAY_ADMIN_LISTEN", gateway.admin);
+    let (code, _, stderr) = run(&here, &["bind", "sub_1", "--user", "user_2", "--reason", "again"]);
+    assert!(code == 0 && !stderr.contains("audit does not have this"), "{stderr}");
+    gateway.until(|_| gateway.log().iter().any(|line| line.contains("\"action\":\"bind\"") && line.contains("sub_1")));
+
     gateway.signal("TERM");
     assert_eq!(gateway.wait().code(), Some(0));
+    let deeds = || -> Vec<(String, String, String, Option<String>)> {
+        let inbox = rusqlite::Connection::open(directory.path().join("inbox.db")).unwrap();
+        let mut deeds = inbox.prepare("SELECT who, via, what || ' ' || result, note FROM deeds WHERE action = 'bind'").unwrap();
+        let deeds = deeds.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
+        deeds.map(Result::unwrap).collect()
+    };
+    let kept = deeds();
+    let [(who, via, what, note)] = kept.as_slice() else { panic!("{kept:?}") };
+    assert_eq!((who.as_str(), via.as_str(), note.as_deref()), ("token", "command", Some("again")));
+    assert!(what.starts_with("sub_1 kept as gateway:bind:") && !what.contains("user_2"), "{what}");
     assert!(run(&options, &["inbox", "problems"]).1.contains("nothing waits for a person"));
     // A word about the customer leaves a subscription alone that names a user itself.
     assert_eq!(run(&options, &["bind", "cus_1", "--user", "user_9"]).0, 0);
     assert_eq!(users(&options), expected);
     assert_eq!(run(&options, &["bind", "sub_1", "--user", "user_4"]).0, 0);
     assert_eq!(users(&options)[0].1, "user_4");
+    let last = deeds().pop().unwrap();
+    assert_eq!((last.0.as_str(), last.1.as_str()), ("ana", "command"));
 }

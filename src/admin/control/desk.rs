@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -10,11 +11,15 @@ use serde::Serialize;
 use super::Control;
 use crate::admin::audit::Act;
 use crate::admin::desk::{Checked, KeyLine};
-use crate::admin::who::Who;
+use crate::admin::who::{Via, Who};
+use crate::admin::wire::{CommandDeed, DeedNoted};
 use crate::config::{Reread, SettingLine};
 use crate::door::Problem;
 use crate::inbox::{DEEDS_PAGE_MAX, PastDeed};
 use crate::revenue::guardian::{PastDecision, RuleLine};
+
+/// Longest body that tells a deed, in bytes.
+const DEED_BYTES_MAX: usize = 16 * 1024;
 
 /// Deeds on a page, unless a query says how many.
 const DEEDS: usize = 100;
@@ -63,8 +68,9 @@ struct GuardianView {
 pub(super) fn routes(control: Arc<Control>) -> Router {
     let only_get = || async { Problem::MethodNotAllowed { allow: "GET" } };
     let only_post = || async { Problem::MethodNotAllowed { allow: "POST" } };
+    let both = || async { Problem::MethodNotAllowed { allow: "GET, POST" } };
     Router::new()
-        .route("/admin/audit", get(audit).fallback(only_get))
+        .route("/admin/audit", get(audit).post(tell).fallback(both))
         .route("/admin/keys", get(keys).fallback(only_get))
         .route("/admin/settings", get(settings).fallback(only_get))
         .route("/admin/check", post(check).fallback(only_post))
@@ -91,6 +97,23 @@ async fn audit(State(control): State<Arc<Control>>, RawQuery(query): RawQuery) -
     }
     let (deeds, next) = control.deeds(before, limit).await?;
     Ok(Json(AuditPage { deeds, next }))
+}
+
+/// Takes note of what a command did to the ledger. It is kept under the name of the token, whatever the command says.
+async fn tell(
+    State(control): State<Arc<Control>>,
+    Extension(who): Extension<Who>,
+    body: Body,
+) -> Result<Json<DeedNoted>, Problem> {
+    let body = to_bytes(body, DEED_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+    let deed: CommandDeed = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
+    let CommandDeed { action, what, result, note } = deed;
+    let who = Who { via: Via::Command, ..who };
+    let (by, peer, action) = (&*who.name, who.peer(), action.as_str());
+    tracing::info!(target: "audit", action, who = by, peer, what, result, note, "command");
+    let act = Act { result, note: note.as_deref(), ..Act::new(action, what) };
+    control.audit.note(&who, act);
+    Ok(Json(DeedNoted { who: who.name.to_string() }))
 }
 
 async fn keys(State(control): State<Arc<Control>>) -> Result<Json<Keys>, Problem> {
