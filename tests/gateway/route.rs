@@ -11,7 +11,9 @@ use colony_gateway::job::attestation::Signer;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::{Gateway, Options, event};
+use crate::gateway::{Gateway, Options, event, request};
+
+const TOKEN: &str = "a-token-for-the-tests-only";
 
 /// An embedded server on a runtime of its own, with a colony and a user.
 pub(crate) struct Colony {
@@ -55,6 +57,21 @@ impl Colony {
     pub(crate) fn options(&self, data: &Path) -> Options {
         let options = Options::new(data);
         self.environment.iter().fold(options, |options, (name, value)| options.with(name, value))
+    }
+
+    /// The same as keys of the configuration file below `[colony]`.
+    fn keys(&self) -> Vec<(&'static str, &str)> {
+        let key = |variable: &str| match variable {
+            "COLONIES_SERVER_HOST" => "servers",
+            "COLONIES_COLONY_NAME" => "name",
+            "COLONIES_COLONY_PRVKEY" => "colony_key",
+            "COLONIES_USER_PRVKEY" => "user_key",
+            "COLONIES_EXECUTOR_PRVKEY" => "executor_key",
+            "ATTESTATION_PRVKEY" => "attestation_key",
+            "POLL_TIMEOUT" => "poll_timeout",
+            other => panic!("{other} has no key here"),
+        };
+        self.environment.iter().map(|(name, value)| (key(name), value.as_str())).collect()
     }
 
     /// Processes that bees closed as successful.
@@ -134,6 +151,52 @@ fn a_gateway_that_is_switched_off_waits_for_a_hangup_to_use_its_colony() {
     assert_eq!(method(&gateway, "evt_2"), "colony_os");
     gateway.until_idle();
     assert_eq!((colony.successful(), events(&directory)), (1, 2));
+}
+
+/// What the last reading of the settings took over, and what it left to a restart.
+fn reread(gateway: &Gateway) -> (Vec<String>, Vec<String>) {
+    let question = format!(
+        "GET /admin/settings HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    let settings = request(gateway.admin, question.as_bytes()).json();
+    let names = |list: &str| serde_json::from_value(settings["reread"][list].clone()).unwrap_or_default();
+    (names("taken"), names("needs_restart"))
+}
+
+#[test]
+fn the_colonys_switch_is_taken_over_where_there_is_a_route_and_waits_for_a_restart_where_there_is_none() {
+    let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
+    let file = directory.path().join("gateway.toml");
+    let keys: Vec<String> = colony.keys().iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
+    let keys = keys.join("\n");
+    let write = |enabled: bool, keys: &str| {
+        std::fs::write(&file, format!("[colony]\nenabled = {enabled}\n{keys}")).unwrap();
+    };
+    let told = "USE_COLONY_OS".to_owned();
+    let options = Options::new(directory.path()).with("GATEWAY_CONFIG", file.display()).with("GATEWAY_ADMIN_TOKEN", TOKEN);
+
+    // A start without a colony makes no route, so that the switch turns to nothing.
+    write(false, "");
+    let mut gateway = options.serve();
+    write(true, &keys);
+    gateway.signal("HUP");
+    gateway.until(|_| !reread(&gateway).1.is_empty());
+    let (taken, waits) = reread(&gateway);
+    assert!(waits.contains(&told) && !taken.contains(&told), "{taken:?} {waits:?}");
+    assert_eq!(method(&gateway, "evt_1"), "direct");
+    gateway.until_idle();
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait().code(), Some(0));
+
+    // The restart makes the route, and from then on the switch is taken over.
+    let gateway = through_colony(&options);
+    write(false, &keys);
+    gateway.signal("HUP");
+    gateway.until(|_| reread(&gateway).0.contains(&told));
+    assert!(!reread(&gateway).1.contains(&told), "{:?}", reread(&gateway));
+    assert_eq!(method(&gateway, "evt_2"), "direct");
+    gateway.until_idle();
+    assert_eq!(events(&directory), 2);
 }
 
 #[test]
