@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod causes;
 pub mod clock;
+pub mod counted;
 pub mod disk;
 pub mod ids;
 pub mod ledger_id;

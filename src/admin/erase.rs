@@ -14,6 +14,7 @@ use super::Control;
 use super::audit::Act;
 use super::who::Who;
 use super::wire::EraseStepOrder;
+use crate::domain::counted::counted;
 use crate::door::Problem;
 use crate::inbox::EraseStep;
 use crate::ledger::person::PERSON_IDS_MAX;
@@ -49,7 +50,7 @@ async fn erase(
         let persons = fingerprints.join(" ");
         let (by, peer) = (&*who.name, who.peer());
         tracing::info!(target: "audit", action = "erase", who = by, peer, persons, bodies = erased.erased, "admin");
-        control.audit.note(&who, Act::new("erase", persons).with_result(format!("{} bodies", erased.erased)));
+        control.audit.note(&who, Act::new("erase", persons).with_result(counted(erased.erased, "body", "bodies")));
     }
     Ok(Json(erased))
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use crate::dispatch::Context;
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::inbox::{AlertGroup, Inbox};
-use crate::ledger::report::{Attention, NotShown, Reason, StateOfRecord};
+use crate::ledger::report::{Attention, Reason, StateOfRecord};
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::notify::{Matter, MatterKind, Standing};
 use crate::revenue::rows::Severity;
@@ -68,7 +69,7 @@ fn matters(attention: &Attention) -> BTreeMap<Matter, Standing> {
     if rest > 0 {
         let standing = Standing {
             title: "many more subscriptions are paid for and give no user access".to_owned(),
-            detail: format!("There are {rest} besides those that messages name."),
+            detail: format!("Besides those that messages name: {rest}."),
             action: "`colony-gateway inbox problems` lists them, and says what to do.".to_owned(),
         };
         open.insert(Matter::new(MatterKind::Access, "more"), standing);
@@ -186,13 +187,8 @@ pub(super) fn tell(attention: &Attention) -> (Level, String) {
 
 /// Users whom the public tables do not show as they are.
 fn not_shown(attention: &Attention) -> Option<String> {
-    let NotShown { entitled, others } = attention.not_shown;
     let first = attention.waiting.first()?;
-    Some(format!(
-        "{} users are not shown as they are in the public tables, {entitled} of whom pay ({})",
-        entitled + others,
-        first.fault
-    ))
+    Some(format!("{} ({})", attention.not_shown, first.fault))
 }
 
 fn unowned(attention: &Attention) -> Option<String> {
@@ -208,7 +204,8 @@ fn unowned(attention: &Attention) -> Option<String> {
         .collect();
     let rest = all.saturating_sub(named.len() as u64);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    Some(format!("{all} subscriptions entitle and give no user access: {}{more}", named.join(", ")))
+    let which = counted(all, "subscription entitles and gives", "subscriptions entitle and give");
+    Some(format!("{which} no user access: {}{more}", named.join(", ")))
 }
 
 /// What gateways among them know alerts by.
@@ -254,6 +251,7 @@ fn say(before: &Attention, now: &Attention, to_say: &BTreeSet<String>, console: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::report::NotShown;
     use crate::ledger::report::Unowned;
     use crate::ledger::shadow::Waiting;
 
@@ -287,6 +285,6 @@ mod tests {
         let not_shown = NotShown { entitled: 1, others: 2 };
         let (level, detail) = tell(&Attention { waiting: vec![waiting], not_shown, ..Attention::default() });
         assert_eq!(level, Level::Degraded);
-        assert!(detail.contains("3 users") && detail.contains("1 of whom pay (no profile)"), "{detail}");
+        assert!(detail.contains("3 users") && detail.contains("1 of whom pays (no profile)"), "{detail}");
     }
 }

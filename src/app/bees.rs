@@ -21,6 +21,7 @@ use crate::bees::{KeySource, Pool, PoolOptions, Tools};
 use crate::config::{ColonyConfig, Config, ConfigError, InForce, Sources};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::door;
 use crate::job::completion::Completions;
 use crate::ledger::Ledger;
@@ -270,7 +271,7 @@ impl BeeHouse {
 
     /// Tells the service manager that the bees are at work, that they live, and that they stop.
     pub fn tell(&mut self, manager: Notifier) {
-        let status = format!("{} bees", self.config.colony.bees.max(1));
+        let status = counted(self.config.colony.bees.max(1), "bee", "bees");
         let told = manager::tell(manager, status, manager::LifeSign::Runtime, self.shutdown.clone());
         self.supervisor.start("service manager", told);
     }

@@ -16,6 +16,7 @@ use super::check::keys;
 use crate::config::{Config, ConsoleUrl, NotifyConfig, WatchedFile};
 use crate::dispatch::Context;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::counted::counted;
 use crate::inbox::{Inbox, ProblemGroup, StateName};
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::notify::{
@@ -265,8 +266,11 @@ impl Watch {
         let is_old = self.settings.backlog.is_some_and(|limit| age > limit);
         is_old.then(|| {
             let standing = Standing {
-                title: format!("entries wait for more than {} minutes", age.as_secs() / 60),
-                detail: format!("{waiting} entries are on their way. Nothing is lost; access comes late."),
+                title: format!("entries wait for more than {}", counted(age.as_secs() / 60, "minute", "minutes")),
+                detail: format!(
+                    "{} way. Nothing is lost; access comes late.",
+                    counted(waiting, "entry is on its", "entries are on their")
+                ),
                 action: "Look at the ledger, the colony and the bees with `colony-gateway check`.".to_owned(),
             };
             (Matter::new(MatterKind::Backlog, "oldest"), standing)
@@ -282,7 +286,7 @@ impl Watch {
         let silent = now.since(last);
         let standing = || {
             Standing {
-            title: format!("no webhook for {} hours", silent.as_secs() / 3600),
+            title: format!("no webhook for {}", counted(silent.as_secs() / 3600, "hour", "hours")),
             detail: format!("The last event came at {}.", Timestamp::from_seconds(last.seconds())),
             action: "Look at the endpoint in Stripe's dashboard (`colony-gateway check` asks for it), and at the proxy before the \
                      gateway. `colony-gateway reconcile` fetches what was missed."
@@ -300,8 +304,8 @@ impl Watch {
         let (ended, report) = (status.ended?, status.report?);
         let events = report.events.filter(|events| events.missing > 0 && !report.dry_run)?;
         let standing = Standing {
-            title: format!("{} events of Stripe's never arrived", events.missing),
-            detail: format!("The comparison with Stripe took {} of them in.", events.inserted),
+            title: format!("{} never arrived", counted(events.missing, "event of Stripe's", "events of Stripe's")),
+            detail: format!("The comparison with Stripe found what was missing and took in {}.", events.inserted),
             action: "Look at the endpoint in Stripe's dashboard: does it fail, or was it switched off?".to_owned(),
         };
         Some((Matter::new(MatterKind::MissedEvents, ended), standing))
@@ -312,7 +316,7 @@ impl Watch {
         let Ok(due) = tokio::task::spawn_blocking(move || keys::due(&files, now)).await else { return };
         let standing = |setting: &str, days: u64| Standing {
             title: format!("{setting} is due to be rotated"),
-            detail: format!("Its file is {days} days old."),
+            detail: format!("Its file is {} old.", counted(days, "day", "days")),
             action: "The runbook has a section for each key (\"Keys\").".to_owned(),
         };
         self.keys = due

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::attention::{self, Latest};
 use crate::config::ConsoleUrl;
 use crate::dispatch::Context;
+use crate::domain::counted::counted;
 use crate::inbox::{AlertGroup, Inbox, ProblemCounts};
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
@@ -155,8 +156,9 @@ fn tell(open: &ProblemCounts) -> (Level, String) {
     let named: Vec<String> =
         open.iter().take(NAMED_MAX).map(|((code, kind), count)| format!("{count} {kind} ({code})")).collect();
     let more = open.len().saturating_sub(NAMED_MAX);
-    let rest = if more > 0 { format!(" and {more} kinds more") } else { String::new() };
-    (Level::Degraded, format!("{}{rest} wait for a person: `inbox problems` says what to do", named.join(", ")))
+    let rest = if more > 0 { format!(" and {}", counted(more, "more kind", "more kinds")) } else { String::new() };
+    let wait = if open.len() == 1 && open.values().sum::<u64>() == 1 { "waits" } else { "wait" };
+    (Level::Degraded, format!("{}{rest} {wait} for a person: `inbox problems` says what to do", named.join(", ")))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -222,6 +224,6 @@ mod tests {
         assert_eq!(tell(&counts(&[])).0, Level::Ok);
         let (level, detail) = tell(&counts(&[("a", "w", 1), ("a", "x", 2), ("b", "y", 3), ("c", "z", 4)]));
         assert_eq!(level, Level::Degraded);
-        assert!(detail.starts_with("1 w (a), 2 x (a), 3 y (b) and 1 kinds more wait"), "{detail}");
+        assert!(detail.starts_with("1 w (a), 2 x (a), 3 y (b) and 1 more kind wait"), "{detail}");
     }
 }

@@ -8,6 +8,7 @@ use super::LEDGER_CHECK_MAX;
 use crate::config::Config;
 use crate::dispatch::Context;
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::ledger::LedgerError;
 use crate::ledger::report::StateOfRecord;
 use crate::ledger::shadow::{Rehearsed, ShadowReport, Waiting};
@@ -112,7 +113,8 @@ impl Compare {
             different,
             "shadow: compared; `colony-gateway shadow report` shows what differs"
         );
-        let detail = format!("no public table is written; {} differences from what stands there", report.total());
+        let differences = counted(report.total(), "difference", "differences");
+        let detail = format!("no public table is written; {differences} from what stands there");
         self.board.set(COMPONENT, Level::Ok, detail, self.clock.now());
     }
 }

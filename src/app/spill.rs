@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
+use crate::domain::counted::counted;
 use crate::inbox::{Emptied, Inbox};
 use crate::telemetry::health::Level;
 use crate::telemetry::instruments::Instruments;
@@ -74,13 +75,15 @@ fn tell(standing: u64, refused: u64) -> (Level, String) {
         _ if refused > 0 => (
             Level::Degraded,
             format!(
-                "{standing} deliveries stand in inbox.spill_dir, {refused} of which the database refuses: its log says why"
+                "{} in inbox.spill_dir, {refused} of which the database refuses: its log says why",
+                counted(standing, "delivery stands", "deliveries stand")
             ),
         ),
         _ => (
             Level::Degraded,
             format!(
-                "{standing} deliveries stand in inbox.spill_dir until the inbox's database is back; nothing is lost"
+                "{} in inbox.spill_dir until the inbox's database is back; nothing is lost",
+                counted(standing, "delivery stands", "deliveries stand")
             ),
         ),
     }

@@ -6,6 +6,7 @@ use super::finish_restore;
 use super::options::{database_options, inbox_options};
 use crate::config::Config;
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::domain::secret::Secret;
 use crate::inbox::{FILE_NAME, Inbox, InboxThreads, MoveError, Moved, MovedTo, counts_in, is_half_filled};
 use crate::postgres::Address;
@@ -66,8 +67,9 @@ fn refuse_spilled(config: &Config) -> anyhow::Result<()> {
     let standing = counts.backlog() + counts.dead + counts.quarantined;
     anyhow::ensure!(
         standing == 0,
-        "{standing} deliveries stand in {} that the database does not have yet: start the gateway until `colony-gateway check` shows \
+        "{} in {} that the database does not have yet: start the gateway until `colony-gateway check` shows \
          none there, then move",
+        counted(standing, "delivery stands", "deliveries stand"),
         directory.display()
     );
     Ok(())

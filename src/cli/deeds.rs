@@ -47,7 +47,9 @@ async fn open(config: &Config, clock: &Clock) -> anyhow::Result<(Inbox, InboxThr
     }
     let (config, clock) = (config.clone(), clock.clone());
     match tokio::task::spawn_blocking(move || app::open_inbox(&config, clock)).await? {
-        Err(OpenError::Locked { .. }) => anyhow::bail!("a gateway elsewhere has the inbox: set GATEWAY_ADMIN_LISTEN as it has it"),
+        Err(OpenError::Locked { .. }) => {
+            anyhow::bail!("a gateway elsewhere has the inbox: set GATEWAY_ADMIN_LISTEN as it has it")
+        }
         opened => opened.context("cannot open the inbox"),
     }
 }

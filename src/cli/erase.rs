@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::{SOMETHING_LEFT, deeds};
 use super::admin::{AdminClient, Reach, reach_all};
+use super::{SOMETHING_LEFT, deeds};
 use crate::admin::wire::{CommandAction, CommandDeed, EraseStepOrder};
 use crate::app;
 use crate::app::erase::{EraseRefused, ErasureOrder, ErasureReport, InboxSide, erase};

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use super::migrate::connect;
 use super::{deeds, left_to_build};
 use crate::admin::wire::{CommandAction, CommandDeed};
-use super::migrate::connect;
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
 use crate::ledger::projections::{self, LatePayers, Mode, PublicTable};

@@ -15,6 +15,7 @@ use crate::admin::wire::{CommandAction, CommandDeed};
 use crate::app::reconcile::{recount_once, run_once};
 use crate::config::{Config, Sources};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::counted::counted;
 use crate::reconcile::{
     EventsReport, MendedRows, ReconcileOrder, ReconcileReport, ReconcileScope, ReconcileStatus, RecountReport,
     SubscriptionsReport,
@@ -212,16 +213,17 @@ fn bar() -> ProgressBar {
 fn show(bar: &ProgressBar, report: &ReconcileReport) {
     if let Some(counts) = &report.counts {
         bar.set_length(0);
-        let (events, rows, differ) = (counts.events, counts.rows, counts.total());
-        bar.set_message(format!("counts: {events} events, {rows} rows compared, {differ} differ"));
+        let (events, rows) = (counted(counts.events, "event", "events"), counted(counts.rows, "row", "rows"));
+        bar.set_message(format!("counts: {events}, {rows} compared, different: {}", counts.total()));
     } else if let Some(subscriptions) = &report.subscriptions {
         let differ = subscriptions.missing + subscriptions.different;
         bar.set_length(0);
-        bar.set_message(format!("subscriptions: {} compared, {differ} differ", subscriptions.seen));
+        bar.set_message(format!("subscriptions: {} compared, different: {differ}", subscriptions.seen));
     } else if let Some(events) = &report.events {
         bar.set_length(events.span_seconds.0);
         bar.set_position(events.span_seconds.1);
-        bar.set_message(format!("events: {} pages, {} seen, {} missing", events.pages, events.seen, events.missing));
+        let pages = counted(events.pages, "page", "pages");
+        bar.set_message(format!("events: {pages}, {} seen, {} missing", events.seen, events.missing));
     }
 }
 
@@ -249,17 +251,24 @@ fn print_events(
     writeln!(out, "events from {} to {}", text(&events.from), text(&events.to))?;
     writeln!(
         out,
-        "  {} pages, {} seen: {} known, {} in the inbox, {} of no mapped type, {} of no endpoint here, {} missing",
-        events.pages, events.seen, events.known, events.in_hand, events.unmapped, events.foreign, events.missing
+        "  {}, {} seen: {} known, {} in the inbox, {} of no mapped type, {} of no endpoint here, {} missing",
+        counted(events.pages, "page", "pages"),
+        events.seen,
+        events.known,
+        events.in_hand,
+        events.unmapped,
+        events.foreign,
+        events.missing
     )?;
     if events.dropped > 0 {
-        writeln!(out, "  {} were dropped by a person and stay so", events.dropped)?;
+        let dropped = counted(events.dropped, "was dropped by a person and stays", "were dropped by a person and stay");
+        writeln!(out, "  {dropped} so")?;
     }
     if !dry_run {
         writeln!(out, "  {} taken in; cursor at {}", events.inserted, text(&events.cursor))?;
     }
     if is_stopped && events.inserted > 0 {
-        writeln!(out, "  they wait in the inbox: start the gateway")?;
+        writeln!(out, "  what was taken in waits in the inbox: start the gateway")?;
     }
     if let Some(before) = &events.lost_before {
         writeln!(
@@ -278,9 +287,9 @@ fn print_subscriptions(out: &mut impl std::io::Write, report: &SubscriptionsRepo
     writeln!(out, "subscriptions")?;
     writeln!(
         out,
-        "  {} pages, {} seen: {} in order, {} missing, {} different; {} repaired, {} overtaken, {} failed; {} unknown at \
+        "  {}, {} seen: {} in order, {} missing, {} different; {} repaired, {} overtaken, {} failed; {} unknown at \
          Stripe",
-        report.pages,
+        counted(report.pages, "page", "pages"),
         report.seen,
         report.in_order,
         report.missing,
@@ -309,9 +318,13 @@ fn print_counts(out: &mut impl std::io::Write, report: &RecountReport, dry_run: 
     writeln!(out, "counts")?;
     writeln!(
         out,
-        "  {} events: {} counted again, {} without a payload, {} that Stripe was asked about, {} refused; {} rows of money \
-         compared",
-        report.events, report.counted, report.without_payload, report.asked_of_stripe, report.refused, report.rows
+        "  {}: {} counted again, {} without a payload, {} that Stripe was asked about, {} refused; {} of money compared",
+        counted(report.events, "event", "events"),
+        report.counted,
+        report.without_payload,
+        report.asked_of_stripe,
+        report.refused,
+        counted(report.rows, "row", "rows")
     )?;
     let end = if dry_run { "to be mended" } else { "mended" };
     writeln!(out, "  {} {end}, {} overtaken", report.total(), report.overtaken)?;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::app;
 use crate::config::Sources;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::counted::counted;
 use crate::ledger::report::{REPORT_LINES_MAX, SubscriptionLine, Summary};
 use stripe_events::money::Currency;
 
@@ -133,11 +134,16 @@ fn print(
     let counts = &summary.counts;
     writeln!(
         out,
-        "{} events, {} subscriptions ({} without a known user), {} quarantined, {} findings",
-        counts.events, counts.subscriptions, counts.orphans, counts.quarantined, counts.findings
+        "{}, {} ({} without a known user), {} quarantined, {}",
+        counted(counts.events, "event", "events"),
+        counted(counts.subscriptions, "subscription", "subscriptions"),
+        counts.orphans,
+        counts.quarantined,
+        counted(counts.findings, "finding", "findings")
     )?;
     if counts.not_shown > 0 {
-        writeln!(out, "{} users whom the public tables do not show yet: see gateway.user_access", counts.not_shown)?;
+        let users = counted(counts.not_shown, "user", "users");
+        writeln!(out, "{users} whom the public tables do not show yet: see gateway.user_access")?;
     }
     writeln!(out, "\n{:<5} {:<10} {:>14} {:>18}", "mode", "tier", "subscriptions", "monthly")?;
     for line in summary.recurring.iter().filter(|line| line.account.is_none()) {
@@ -196,7 +202,8 @@ fn daily(out: &mut impl std::io::Write, summary: &Summary, first: &str) -> std::
     writeln!(out, "since {first}, UTC; a day that is not here had no money")?;
     let accounts: BTreeSet<&str> = summary.daily.iter().filter_map(|line| line.account.as_deref()).collect();
     if !accounts.is_empty() {
-        writeln!(out, "without the money of {} connected accounts, which --json lists", accounts.len())?;
+        let theirs = counted(accounts.len(), "connected account", "connected accounts");
+        writeln!(out, "without the money of {theirs}, which --json lists")?;
     }
     Ok(())
 }
@@ -206,24 +213,29 @@ fn daily(out: &mut impl std::io::Write, summary: &Summary, first: &str) -> std::
 fn left_out(summary: &Summary, lines: &[SubscriptionLine]) -> String {
     let shown: u64 = summary.recurring.iter().map(|line| line.subscriptions).sum();
     let others = summary.counts.subscriptions.saturating_sub(shown);
-    let mut said = format!("{shown} subscriptions give access now, trials among them, which bring nothing yet");
+    let giving = counted(shown, "subscription gives", "subscriptions give");
+    let mut said = format!("{giving} access now, trials among them, which bring nothing yet");
     if others == 0 {
         return said;
     }
     let without_access = lines.iter().filter(|line| !line.entitles);
-    let (counted, left): (Vec<_>, Vec<_>) = without_access.partition(|line| line.mrr_minor != 0);
+    let (recurring, left): (Vec<_>, Vec<_>) = without_access.partition(|line| line.mrr_minor != 0);
     let complete = u64::try_from(lines.len()) == Ok(summary.counts.subscriptions);
-    if !complete || u64::try_from(counted.len() + left.len()) != Ok(others) {
+    if !complete || u64::try_from(recurring.len() + left.len()) != Ok(others) {
         // Writing to a String does not fail.
-        let _ = write!(said, ". {others} more give none");
+        let _ = write!(said, ". {} none", counted(others, "more gives", "more give"));
         return said;
     }
-    if !counted.is_empty() {
-        let (number, statuses) = (counted.len(), statuses(&counted));
-        let _ = write!(said, ". {number} more recur and give none now (held by a rule, paused or late): {statuses}");
+    if !recurring.is_empty() {
+        let (number, statuses) = (recurring.len(), statuses(&recurring));
+        let _ = write!(
+            said,
+            ". {} none now (held by a rule, paused or late): {statuses}",
+            counted(number, "more recurs and gives", "more recur and give")
+        );
     }
     if !left.is_empty() {
-        let _ = write!(said, ". {} more are left out: {}", left.len(), statuses(&left));
+        let _ = write!(said, ". {} left out: {}", counted(left.len(), "more is", "more are"), statuses(&left));
     }
     said
 }
@@ -340,7 +352,7 @@ mod tests {
         let summary = summary(2, 251_500);
         let held = SubscriptionLine { mrr_minor: 250_000, ..line("b", "active", false) };
         let text = left_out(&summary, &[line("a", "active", true), held]);
-        assert!(text.contains("1 more recur and give none now") && !text.contains("left out"), "{text}");
+        assert!(text.contains("1 more recurs and gives none now") && !text.contains("left out"), "{text}");
     }
 
     #[test]

@@ -8,14 +8,15 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use self::report::Finds;
-use super::{SOMETHING_LEFT, deeds, left_to_build};
 use super::migrate::connect;
+use super::{SOMETHING_LEFT, deeds, left_to_build};
 use crate::admin::wire::{CommandAction, CommandDeed};
 use crate::app;
 use crate::app::evidence::Gathered;
 use crate::app::shadow::Prediction;
 use crate::config::{Config, ConfigError, Sources};
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::ledger::report::{NotShown, StateOfRecord};
 use crate::ledger::shadow::GivenBack;
 
@@ -136,17 +137,21 @@ fn print_gathered(out: &mut impl std::io::Write, gathered: &Gathered) -> std::io
     if sessions + rows > 0 {
         writeln!(
             out,
-            "users were found in {sessions} checkout sessions of Stripe's and in {rows} rows of the old tables"
+            "users were found in {} of Stripe's and in {} of the old tables",
+            counted(*sessions, "checkout session", "checkout sessions"),
+            counted(*rows, "row", "rows")
         )?;
     }
     if let Some(fault) = fault {
-        writeln!(out, "Stripe did not tell the sessions of {unasked} subscriptions: {fault}")?;
+        let subscriptions = counted(*unasked, "subscription", "subscriptions");
+        writeln!(out, "Stripe did not tell the sessions of {subscriptions}: {fault}")?;
     }
     if *left_total > 0 {
         let named: Vec<&str> = left.iter().take(3).map(|one| one.id.as_str()).collect();
         writeln!(
             out,
-            "{left_total} subscriptions are paid for and name no user, such as {}: `colony-gateway bind` says whose they are",
+            "{} no user, such as {}: `colony-gateway bind` says who has what is paid for",
+            counted(*left_total, "subscription is paid for and names", "subscriptions are paid for and name"),
             named.join(", ")
         )?;
     }
@@ -158,12 +163,18 @@ fn print_given_back(out: &mut impl std::io::Write, given_back: &GivenBack) -> st
     let GivenBack { removed, restored, kept, kept_users, left } = given_back;
     writeln!(
         out,
-        "{restored} rows of the public tables say again what they said before the takeover, {removed} are gone"
+        "{} before the takeover; removed: {removed}",
+        counted(
+            *restored,
+            "row of the public tables says again what it said",
+            "rows of the public tables say again what they said"
+        )
     )?;
     if *kept > 0 {
         let named = kept_users.len() as u64;
         let more = if *kept > named { format!(" and {} more", kept - named) } else { String::new() };
-        writeln!(out, "{kept} users have bought, changed or ended something since; their rows stay as they are:")?;
+        let users = counted(*kept, "user has", "users have");
+        writeln!(out, "{users} bought, changed or ended something since, so that these rows stay as they are:")?;
         writeln!(out, "  {}{more}", kept_users.join(", "))?;
     }
     for thing in left {
@@ -190,9 +201,9 @@ async fn take_over(
         let (refused, unowned) = (prediction.refused.len(), prediction.unowned);
         writeln!(
             out,
-            "{} users would be written; {refused} of them cannot be shown wholly, and {unowned} subscriptions are paid for and \
-             give no user access",
-            prediction.users
+            "{} would be written, of whom {refused} cannot be shown wholly; {} no user access",
+            counted(prediction.users, "user", "users"),
+            counted(unowned, "subscription is paid for and gives", "subscriptions are paid for and give")
         )?;
         if !prediction.is_whole() && !args.anyway {
             writeln!(
@@ -211,10 +222,12 @@ async fn take_over(
     }
     let transactions = app::shadow::show_all(ledger, |_| {}).await?;
     let NotShown { entitled, others } = ledger.attention(0).await?.not_shown;
-    writeln!(out, "the database is live; what users have was written in {transactions} transactions")?;
+    let written = counted(transactions, "transaction", "transactions");
+    writeln!(out, "the database is live; what users have was written in {written}")?;
     writeln!(out, "start the gateways with GATEWAY_MODE=live")?;
     if entitled + others > 0 {
-        writeln!(out, "{} users cannot be shown yet: `colony-gateway inbox problems` says why", entitled + others)?;
+        let users = counted(entitled + others, "user", "users");
+        writeln!(out, "{users} cannot be shown yet: `colony-gateway inbox problems` says why")?;
     }
     let foreseen = usize::try_from(entitled + others).is_ok_and(|number| number <= prediction.refused.len());
     Ok((if foreseen { ExitCode::SUCCESS } else { ExitCode::from(SOMETHING_LEFT) }, Some(transactions)))

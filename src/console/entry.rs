@@ -22,6 +22,7 @@ use super::html::{EventName, Moment, Page, Prose, State as StateMark, took};
 use super::live::{Live, shown};
 use crate::admin::ProcessLine;
 use crate::domain::clock::Timestamp;
+use crate::domain::counted::counted;
 use crate::domain::ids::{EntryId, ProcessId};
 use crate::domain::outcome::StateName;
 use crate::door::Problem;
@@ -253,7 +254,11 @@ fn steps(story: &EntryStory, process: Option<&ProcessLine>) -> Vec<Step> {
     let mut steps = vec![step(Some(entry.received), "Received and durable", how, false)];
     steps.extend(history(story));
     if entry.attempts > 0 || entry.crashes > 0 {
-        let detail = format!("{} failed attempts, {} crashes of the process meanwhile.", entry.attempts, entry.crashes);
+        let detail = format!(
+            "{}, {} of the process meanwhile.",
+            counted(entry.attempts, "failed attempt", "failed attempts"),
+            counted(entry.crashes, "crash", "crashes")
+        );
         steps.push(step(None, "Tried", detail, true));
     }
     if let Some(id) = &entry.process {

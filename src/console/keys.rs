@@ -12,6 +12,7 @@ use super::gate::Visit;
 use super::html::{Count, Moment, Page, Prose};
 use crate::admin::KeyLine;
 use crate::config::Reread;
+use crate::domain::counted::counted;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
@@ -72,7 +73,6 @@ pub(super) async fn show(State(console): State<Console>, Extension(visitor): Vis
 fn days(days: u64) -> String {
     match days {
         0 => "today".to_owned(),
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
+        days => counted(days, "day", "days"),
     }
 }

@@ -18,6 +18,7 @@ use crate::admin::{Operation, asked};
 use crate::domain::outcome::StateName;
 use crate::door::Problem;
 use crate::inbox::{ProblemGroup, Selection};
+use crate::ledger::report::NotShown;
 
 const PATH: &str = "/console/problems";
 
@@ -77,7 +78,7 @@ struct Overview {
     may_change: bool,
     /// Nothing when the ledger gave no answer.
     unowned: Option<Vec<Unowned>>,
-    not_shown: u64,
+    not_shown: Option<NotShown>,
     operations: Vec<Operation>,
 }
 
@@ -101,7 +102,7 @@ pub(super) async fn show(
         entries: Count(problems.entries),
         groups: problems.groups.into_iter().map(Group::from).collect(),
         may_change: visitor.may_change(),
-        not_shown: attention.as_ref().map_or(0, |told| told.not_shown.entitled + told.not_shown.others),
+        not_shown: attention.as_ref().map(|told| told.not_shown).filter(|users| users.entitled + users.others > 0),
         unowned: attention.map(|told| {
             let unowned = told.unowned.into_iter();
             unowned.map(|line| Unowned { why: Prose(line.reason.advice()), id: line.id }).collect()

@@ -17,6 +17,7 @@ use super::gate::Visit;
 use super::html::{Count, Moment, Page, took};
 use super::live::{Live, shown};
 use crate::domain::clock::Timestamp;
+use crate::domain::counted::counted;
 use crate::door::Problem;
 use crate::ledger::shadow::ShadowReport;
 use crate::reconcile::{
@@ -78,7 +79,7 @@ struct Now {
     /// `2 h 5 min`
     age: String,
     /// Days that are left before Stripe lists no more what was not compared.
-    days_left: u64,
+    days_left: String,
     is_late: bool,
     horizon: u64,
     progress: Option<(u64, u64)>,
@@ -152,7 +153,7 @@ fn now(console: &Console) -> Option<Now> {
         // To the minute, so that the page does not change for it alone.
         cursor: age.map(|age| Moment(Timestamp::from_seconds(now.minus(age).seconds() / 60 * 60))),
         age: took(u64::try_from(age.unwrap_or_default().as_millis()).unwrap_or(u64::MAX) / 60_000 * 60_000),
-        days_left: left.as_secs() / DAY_SECONDS,
+        days_left: counted(left.as_secs() / DAY_SECONDS, "day is left", "days are left"),
         is_late: age.is_some_and(|age| age > HORIZON_WARNING),
         horizon: HORIZON.as_secs() / DAY_SECONDS,
         progress: progress.map(|events| (events.span_seconds.1, events.span_seconds.0)).filter(|(_, all)| *all > 0),
@@ -227,18 +228,18 @@ fn run_row(run: PastRun) -> RunRow {
     let mut found = Vec::new();
     if let Some(events) = &report.events {
         what.push("events");
-        found.push(format!("{} of {} events never arrived", events.missing, events.seen));
+        found.push(format!("{} of {} never arrived", events.missing, counted(events.seen, "event", "events")));
         found.extend(events.error.clone());
     }
     if let Some(subscriptions) = &report.subscriptions {
         what.push("subscriptions");
         let wrong = subscriptions.missing + subscriptions.different;
-        found.push(format!("{wrong} of {} subscriptions differed", subscriptions.seen));
+        found.push(format!("{wrong} of {} differed", counted(subscriptions.seen, "subscription", "subscriptions")));
         found.extend(subscriptions.error.clone());
     }
     if let Some(counts) = &report.counts {
         what.push("counts");
-        found.push(format!("{} rows were wrong", counts.total()));
+        found.push(counted(counts.total(), "row was wrong", "rows were wrong"));
         found.extend(counts.error.clone());
     }
     let millis = u64::try_from(ended.since(began).as_millis()).unwrap_or(u64::MAX);
@@ -289,7 +290,7 @@ pub(super) async fn shadow(State(console): State<Console>, Extension(visitor): V
         let named = count.subjects.iter().filter(|subject| subject.starts_with("sub_"));
         CauseRow {
             rows: Count(count.rows),
-            sentence: count.cause.as_sentence(),
+            sentence: count.cause.as_sentence(count.rows),
             blocks: count.cause.blocks(),
             subjects: named.take(SUBJECTS_MAX).cloned().collect::<Vec<_>>().join(", "),
         }

@@ -19,6 +19,7 @@ use super::frame::Frame;
 use super::gate::Visit;
 use super::html::{Page, Prose, tag};
 use crate::admin::asked;
+use crate::domain::counted::counted;
 use crate::door::Problem;
 use crate::ledger::desk::{Business, IdleLine, UnmappedLine};
 use crate::ledger::report::RecurringLine;
@@ -145,7 +146,7 @@ pub(super) async fn show(
     let page = RevenuePage {
         frame: Frame::new(&console, &visitor, "Revenue", "Revenue").await,
         books: books.iter().map(|one| tab(*one == book, one.words(), one, span)).collect(),
-        spans: SPANS.map(|days| tab(days == span, format!("{days} days"), &book, days)).into(),
+        spans: SPANS.map(|days| tab(days == span, counted(days, "day", "days"), &book, days)).into(),
         words: book.words(),
         is_foreign: book.account.is_some(),
         tiles: view.tiles(span),

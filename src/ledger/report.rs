@@ -16,6 +16,7 @@ use super::recount::Recount;
 use super::shadow::{Shadow, Waiting};
 use super::witness::Witness;
 use super::{BoxFuture, Ledger, LedgerError};
+use crate::domain::counted::counted;
 pub use crate::revenue::rows::Severity;
 
 /// Most lines that [`Reports::subscriptions`] returns, and most days that [`Reports::summary`] goes back.
@@ -123,6 +124,17 @@ pub struct NotShown {
     pub entitled: u64,
     /// Those whose access has ended and may still stand there.
     pub others: u64,
+}
+
+impl fmt::Display for NotShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let users = counted(
+            self.entitled + self.others,
+            "user is not shown as they are in the public tables",
+            "users are not shown as they are in the public tables",
+        );
+        write!(f, "{users}, {}", counted(self.entitled, "of whom pays", "of whom pay"))
+    }
 }
 
 /// What lets users read or write more of a public table than they should.

@@ -142,41 +142,94 @@ pub enum Cause {
 
 impl Cause {
     /// What it means, after the number of rows.
-    pub const fn as_sentence(self) -> &'static str {
+    pub const fn as_sentence(self, rows: u64) -> &'static str {
+        let (one, several) = self.sentences();
+        if rows == 1 { one } else { several }
+    }
+
+    /// What it means of one row, and of several.
+    const fn sentences(self) -> (&'static str, &'static str) {
         match self {
-            Self::LatePayer => {
-                "late payers get access: Stripe still collects, the old system took access with the first failed payment"
+            Self::LatePayer => (
+                "late payer gets access: Stripe still collects, the old system took access with the first failed payment",
+                "late payers get access: Stripe still collects, the old system took access with the first failed payment",
+            ),
+            Self::Trial => (
+                "trial gets access: the old system took every status but `active` for cancelled",
+                "trials get access: the old system took every status but `active` for cancelled",
+            ),
+            Self::MissedPurchase => {
+                ("purchase gets access that the old system missed", "purchases get access that the old system missed")
             }
-            Self::Trial => "trials get access: the old system took every status but `active` for cancelled",
-            Self::MissedPurchase => "purchases get access that the old system missed",
-            Self::MissedEnd => "subscriptions lose access: they have ended at Stripe, which the old system missed",
-            Self::NoRow => "subscriptions without access get a row that the old system never wrote",
-            Self::Renewal => "periods are brought up to date: the old system missed renewals or wrote no period",
-            Self::LocalTime => {
-                "periods are put right: the old system wrote local time as UTC, so that they are whole hours off"
+            Self::MissedEnd => (
+                "subscription loses access: it has ended at Stripe, which the old system missed",
+                "subscriptions lose access: they have ended at Stripe, which the old system missed",
+            ),
+            Self::NoRow => (
+                "subscription without access gets a row that the old system never wrote",
+                "subscriptions without access get a row that the old system never wrote",
+            ),
+            Self::Renewal => (
+                "period is brought up to date: the old system missed a renewal or wrote no period",
+                "periods are brought up to date: the old system missed renewals or wrote no period",
+            ),
+            Self::LocalTime => (
+                "period is put right: the old system wrote local time as UTC, so that it is whole hours off",
+                "periods are put right: the old system wrote local time as UTC, so that they are whole hours off",
+            ),
+            Self::NoTier => (
+                "tier is written where the old system wrote none and readers compare with `free`",
+                "tiers are written where the old system wrote none and readers compare with `free`",
+            ),
+            Self::Tier => (
+                "tier becomes the one that was sold: the old system wrote its own default",
+                "tiers become those that were sold: the old system wrote its own default",
+            ),
+            Self::Plan => (
+                "plan is written, which the old system does not write",
+                "plans are written, which the old system does not write",
+            ),
+            Self::Words => {
+                ("word changes that means the same to readers", "words change that mean the same to readers")
             }
-            Self::NoTier => "tiers are written where the old system wrote none and readers compare with `free`",
-            Self::Tier => "tiers become those that were sold: the old system wrote its own default",
-            Self::Plan => "plans are written, which the old system does not write",
-            Self::Words => "words change that mean the same to readers",
-            Self::UnknownAccess => {
+            Self::UnknownAccess => (
+                "row gives access by a subscription that Stripe does not know here (a demo row, another account or mode); it stays as \
+                 it is",
                 "rows give access by a subscription that Stripe does not know here (a demo row, another account or mode); they \
-                 stay as they are"
-            }
-            Self::UnknownRow => "rows of subscriptions that Stripe does not know here stay as they are",
-            Self::Unnamed => {
+                 stay as they are",
+            ),
+            Self::UnknownRow => (
+                "row of a subscription that Stripe does not know here stays as it is",
+                "rows of subscriptions that Stripe does not know here stay as they are",
+            ),
+            Self::Unnamed | Self::AnotherUser | Self::TierUnmapped | Self::Ahead | Self::Other => self.obstacle(),
+        }
+    }
+
+    /// Of what a takeover should wait for.
+    const fn obstacle(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unnamed => (
+                "subscription names no user at Stripe, the old row does: nobody would keep this row up to date. \
+                 `colony-gateway shadow claim` looks for its user, `bind` says whose it is",
                 "subscriptions name no user at Stripe, the old rows do: nobody would keep these rows up to date. \
-                 `colony-gateway shadow claim` looks for their users, `bind` says whose they are"
-            }
-            Self::AnotherUser => {
-                "rows are of another user than Stripe names: find out who is right, and `colony-gateway bind` the subscription"
-            }
-            Self::TierUnmapped => {
+                 `colony-gateway shadow claim` looks for their users, `bind` says whose they are",
+            ),
+            Self::AnotherUser => (
+                "row is of another user than Stripe names: find out who is right, and `colony-gateway bind` the subscription",
+                "rows are of another user than Stripe names: find out who is right, and `colony-gateway bind` the subscription",
+            ),
+            Self::TierUnmapped => (
+                "tier would become `premium`, as no STRIPE_PRICE_… names the price: set it, or see whether the old word means \
+                 something else",
                 "tiers would become `premium`, as no STRIPE_PRICE_… names the price: set it, or see whether the old word means \
-                 something else"
-            }
-            Self::Ahead => "rows are of a later time than what is known here: `colony-gateway reconcile all`",
-            Self::Other => "rows differ for no reason that is known",
+                 something else",
+            ),
+            Self::Ahead => (
+                "row is of a later time than what is known here: `colony-gateway reconcile all`",
+                "rows are of a later time than what is known here: `colony-gateway reconcile all`",
+            ),
+            _ => ("row differs for no reason that is known", "rows differ for no reason that is known"),
         }
     }
 

@@ -12,6 +12,7 @@ use super::handle::{Handle, claim, lock};
 use super::report::{ReconcileOrder, ReconcileReport, ReconcileScope};
 use super::{HORIZON, HORIZON_WARNING, Reconciler, RunTerms};
 use crate::domain::clock::Timestamp;
+use crate::domain::counted::counted;
 use crate::ledger::audit::{LeaseAnswer, LeaseAsk};
 use crate::lifecycle::Shutdown;
 use crate::revenue::RULES;
@@ -267,7 +268,9 @@ impl Runner {
             self.metrics.reconcile_repaired.increment(subscriptions.repaired);
             faults.extend(subscriptions.error.as_ref().map(|error| format!("subscriptions: {error}")));
             let left = subscriptions.failed + subscriptions.unknown_at_stripe;
-            faults.extend((left > 0).then(|| format!("{left} subscriptions differ and were not repaired")));
+            faults.extend((left > 0).then(|| {
+                counted(left, "subscription differs and was not repaired", "subscriptions differ and were not repaired")
+            }));
         }
         if let Some(counts) = &report.counts {
             faults.extend(counts.error.as_ref().map(|error| format!("counts: {error}")));
@@ -358,7 +361,10 @@ impl Runner {
                 let fault = fault.as_deref().unwrap_or("no run has come to its end");
                 (
                     Level::Degraded,
-                    format!("events were last compared {days} days ago, and Stripe lists {horizon} days: {fault}"),
+                    format!(
+                        "events were last compared {} ago, and Stripe lists {horizon} days: {fault}",
+                        counted(days, "day", "days")
+                    ),
                 )
             }
             (false, Some(fault), _) => (Level::Degraded, fault.clone()),

@@ -91,7 +91,8 @@ fn a_customer_who_pays_without_naming_a_user_is_a_problem_until_an_operator_says
     assert_eq!(gateway.wait().code(), Some(0));
     let deeds = || -> Vec<(String, String, String, Option<String>)> {
         let inbox = rusqlite::Connection::open(directory.path().join("inbox.db")).unwrap();
-        let mut deeds = inbox.prepare("SELECT who, via, what || ' ' || result, note FROM deeds WHERE action = 'bind'").unwrap();
+        let mut deeds =
+            inbox.prepare("SELECT who, via, what || ' ' || result, note FROM deeds WHERE action = 'bind'").unwrap();
         let deeds = deeds.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
         deeds.map(Result::unwrap).collect()
     };

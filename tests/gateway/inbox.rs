@@ -168,7 +168,7 @@ fn a_dead_entry_is_replayed_when_the_fault_is_gone_and_what_should_never_apply_i
     }
     inbox(&options, &gateway, &["drop", "--event", "evt_2", "--reason", "a test of the shop"]);
     let replayed = inbox(&options, &gateway, &["replay", "--code", "ledger_rejected", "--since", "1h"]);
-    assert!(replayed.contains("1 of 1 entries changed"), "{replayed}");
+    assert!(replayed.contains("1 of 1 entry changed"), "{replayed}");
     gateway.until(|health| health["inbox"]["settled"] == 2);
     assert_eq!(number(directory.path(), "SELECT COUNT(*) FROM revenue_entries"), 1);
     let applied = "SELECT COUNT(*) FROM events WHERE outcome <> 'dropped'";

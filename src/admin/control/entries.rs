@@ -12,6 +12,7 @@ use super::orders::{self, may_select, told};
 use crate::admin::audit::Act;
 use crate::admin::who::Who;
 use crate::admin::wire::{EntriesOrder, ListQuery};
+use crate::domain::counted::counted;
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
 use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep};
@@ -54,7 +55,7 @@ async fn list(
         let (selection, entries) = (told(&selection), page.entries.len());
         let (by, peer) = (&*who.name, who.peer());
         tracing::info!(target: "audit", action = "reveal", who = by, peer, selection, entries, "admin");
-        control.audit.note(&who, Act::new("reveal", selection).with_result(format!("{entries} entries")));
+        control.audit.note(&who, Act::new("reveal", selection).with_result(counted(entries, "entry", "entries")));
     }
     Ok(Json(page))
 }

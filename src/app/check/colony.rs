@@ -12,6 +12,7 @@ use crate::bees::heartbeat;
 use crate::config::{ColonyConfig, Config};
 use crate::domain::causes::chain;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::counted::counted;
 use crate::domain::secret::Secret;
 
 /// An executor that asked for work this long ago at most is at work: longer than the longest poll.
@@ -93,7 +94,10 @@ async fn server(config: &Config) -> Result<(Diagnosis, Option<Member>), Diagnosi
     match member.statistics().await {
         Ok(statistics) => {
             let (waiting, running) = (statistics.waitingprocesses, statistics.runningprocesses);
-            let detail = format!("version {version}, {colony}: member, {waiting} processes waiting, {running} running");
+            let detail = format!(
+                "version {version}, {colony}: member, {} waiting, {running} running",
+                counted(waiting, "process", "processes")
+            );
             if waiting > 0 && running == 0 && is_stuck(&member).await {
                 let action =
                     "look at the bees: does one take jobs, with this colony's type and a key that it believes?";
@@ -133,7 +137,7 @@ fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Diagnosis
         return Diagnosis::down(NAME, "unknown while the colony cannot be asked", "mend the colony first");
     };
     let (awake, pending) = (bees.iter().filter(|bee| is_at_work(bee, clock)).count(), waiting(bees));
-    let detail = format!("{} executors of type {kind}, {awake} seen within 2 min", bees.len());
+    let detail = format!("{} of type {kind}, {awake} seen within 2 min", counted(bees.len(), "executor", "executors"));
     if let Some((name, id)) = pending {
         let action =
             format!("run `colony-gateway colony setup --executor {name}={id}` where COLONIES_COLONY_PRVKEY is");

@@ -7,6 +7,7 @@ use super::Diagnosis;
 use crate::config::Config;
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::inbox::{Counts, DatabaseReport, FILE_NAME, Inbox, counts_in};
 
 const NAME: &str = "inbox database";
@@ -74,7 +75,10 @@ pub(super) fn spill(config: &Config) -> Option<Diagnosis> {
             0 => Diagnosis::ok(NAME, "nothing stands in it"),
             standing => Diagnosis::degraded(
                 NAME,
-                format!("{standing} deliveries stand in it, acknowledged and not in the database yet"),
+                format!(
+                    "{} in it, acknowledged and not in the database yet",
+                    counted(standing, "delivery stands", "deliveries stand")
+                ),
                 "see that the gateway runs and reaches the database of GATEWAY_INBOX_URL; until then keep this disk",
             ),
         },

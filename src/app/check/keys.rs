@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Diagnosis;
 use crate::config::{Config, FileMark, KEY_AGE_MAX, WatchedFile};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::counted::counted;
 
 /// A file that is watched and holds no secret.
 const RULES: &str = "GATEWAY_GUARDIAN_RULES";
@@ -35,7 +36,11 @@ pub(super) fn probe(config: &Config, clock: &Clock) -> Diagnosis {
     let Some((oldest, setting)) = ages.last().copied() else {
         return Diagnosis::none(NAME, "no secret comes from a file: ages are unknown, and a change needs a restart");
     };
-    let detail = format!("{} in files, the oldest {setting} with {} days", ages.len(), oldest.as_secs() / DAY);
+    let detail = format!(
+        "{} in files, the oldest {setting} with {}",
+        ages.len(),
+        counted(oldest.as_secs() / DAY, "day", "days")
+    );
     if oldest > KEY_AGE_MAX {
         return Diagnosis::degraded(NAME, detail, format!("rotate {setting}"));
     }

@@ -8,6 +8,7 @@ use crate::app::pipeline;
 use crate::config::{Config, LedgerConfig};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::inbox;
 use crate::ledger::postgres::PostgresConfig;
 use crate::ledger::report::{LeftToBuild, RecurringLine, StateOfRecord};
@@ -82,8 +83,8 @@ fn modes(recurring: &[RecurringLine]) -> Option<Diagnosis> {
     let (live, test) = (entitle(true), entitle(false));
     (live > 0 && test > 0).then(|| {
         let detail = format!(
-            "{test} subscriptions of test mode give access beside {live} of live mode, to users without a live subscription: a \
-             test card pays for them"
+            "{} access beside {live} of live mode, to users without a live subscription: a test card pays for that",
+            counted(test, "subscription of test mode gives", "subscriptions of test mode give")
         );
         let action = "set GATEWAY_STRIPE_MODE=live (or `mode` of the endpoint), and give test mode a gateway and a database of its own";
         Diagnosis::degraded("modes", detail, action)
@@ -117,8 +118,9 @@ async fn stopped(config: &Config, error: &LedgerError) -> Option<Diagnosis> {
     let place = config.ledger.database().and_then(|url| Address::read(url.expose()).ok()?.place());
     let place = place.filter(|_| error.kind == LedgerErrorKind::Unavailable && is_refused(error))?;
     let waiting = match waiting(config).await {
-        Some(1) => "; 1 entry waits and goes on by itself".to_owned(),
-        Some(count) if count > 0 => format!("; {count} entries wait and go on by themselves"),
+        Some(count) if count > 0 => {
+            format!("; {}", counted(count, "entry waits and goes on by itself", "entries wait and go on by themselves"))
+        }
         Some(_) | None => String::new(),
     };
     let detail = format!("{place} refuses connections: the database is not running{waiting}");
@@ -151,7 +153,9 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
             let id = ledger.witness(&[]).await.map_or_else(|_| "unknown".to_owned(), |said| said.ledger.to_string());
             let stay = config.keep_payloads.map_or_else(
                 || "for ever".to_owned(),
-                |keep| format!("{} days, those that are still needed longer", keep.as_secs() / 86_400),
+                |keep| {
+                    format!("{}, those that are still needed longer", counted(keep.as_secs() / 86_400, "day", "days"))
+                },
             );
             let detail = format!("{name} {id}, reachable, all migrations are in; payloads of events stay {stay}");
             let reachable = Diagnosis::ok(NAME, detail);

@@ -8,6 +8,7 @@ use colonies::messages::{Process, ProcessState};
 
 use super::Diagnosis;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::counted::counted;
 use crate::job::completion;
 
 /// A refusal this long ago is history.
@@ -49,7 +50,11 @@ fn judge(failed: &[Process], now: Timestamp) -> Option<Diagnosis> {
     let named: Vec<String> = said.into_iter().take(NAMED_MAX).collect();
     let action = "other_ledger: give that bee the gateway's database; attestation_…: its public keys and its clock; \
                   sealed_…: its key of sealed jobs. Its log has the same line";
-    let detail = format!("bees refused {count} jobs within 15 min ({}); they went the direct route", named.join(", "));
+    let detail = format!(
+        "bees refused {} within 15 min ({}); what was refused went the direct route",
+        counted(count, "job", "jobs"),
+        named.join(", ")
+    );
     Some(Diagnosis::degraded("jobs", detail, action))
 }
 
@@ -77,6 +82,9 @@ mod tests {
         let old = failed("other_ledger: no", LATELY + Duration::from_secs(1));
         assert_eq!(judge(&[lost.clone(), old], NOW), None);
         let found = judge(&[lost, failed("other_ledger: no", LATELY)], NOW).unwrap();
-        assert!(found.detail.contains("refused 1 jobs") && found.detail.contains("0af3: other_ledger"), "{found:?}");
+        assert!(
+            found.detail.contains("refused 1 job within") && found.detail.contains("0af3: other_ledger"),
+            "{found:?}"
+        );
     }
 }

@@ -7,6 +7,7 @@ use crate::app::pipeline;
 use crate::config::Config;
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::stripe::api::{ApiError, EventsQuery, Scope, StripeApi, SubscriptionsQuery, WebhookEndpoint};
 
 /// Longest wait for one answer of Stripe's.
@@ -79,7 +80,8 @@ fn judge_endpoints(config: &Config, endpoints: &[WebhookEndpoint], livemode: Opt
     let paths: Vec<&str> = config.endpoints.iter().flat_map(|ours| ours.paths.iter().map(String::as_str)).collect();
     let ours: Vec<&WebhookEndpoint> = endpoints.iter().filter(|endpoint| paths.contains(&endpoint.path())).collect();
     let Some(disabled) = ours.iter().find(|endpoint| !endpoint.enabled).or(ours.first()) else {
-        let detail = format!("none of the account's {} endpoints posts to a path that is served here", endpoints.len());
+        let all = counted(endpoints.len(), "endpoint", "endpoints");
+        let detail = format!("of the account's {all} none posts to a path that is served here");
         return Diagnosis::degraded(ENDPOINT, detail, "add https://<your host>/webhooks/stripe in Stripe's dashboard");
     };
     let endpoint = *disabled;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::counted::counted;
 use crate::ledger::report::{SubscriptionLine, Summary};
 use stripe_events::simulator::Expected;
 
@@ -42,7 +43,7 @@ pub fn differences(
     if let Some(besides) = besides {
         money(summary, expected, &mut differences);
         if summary.counts.events != expected.events() + besides {
-            differences.push(format!("{} events are recorded", summary.counts.events));
+            differences.push(counted(summary.counts.events, "event is recorded", "events are recorded"));
         }
     }
     differences

@@ -6,6 +6,7 @@ use super::agreement::differences;
 use super::colony::DevColony;
 use crate::cli::revenue::tag;
 use crate::cli::traffic::{Snapshot, Stats};
+use crate::domain::counted::counted;
 use crate::ledger::report::{REPORT_LINES_MAX, StateOfRecord, SubscriptionLine, Summary};
 use stripe_events::simulator::Expected;
 
@@ -38,22 +39,32 @@ pub(super) async fn print(ledger: &dyn StateOfRecord, sent: &Sent<'_>, fresh: bo
     if stats.is_some() && unfinished > 0 {
         writeln!(
             out,
-            "\n{unfinished} events were still on their way when you stopped it, so that nothing is added up"
+            "\n{} way when you stopped it, so that nothing is added up",
+            counted(unfinished, "event was still on its", "events were still on their")
         )?;
     } else if stats.is_some() {
         let differences = differences(&summary, &subscriptions, expected, fresh.then_some(beside));
         writeln!(out)?;
         if beside > 0 {
-            writeln!(out, "{beside} events besides were problems to solve; they are not part of the sum")?;
+            writeln!(
+                out,
+                "{} of the sum",
+                counted(
+                    beside,
+                    "event besides was a problem to solve; it is not part",
+                    "events besides were problems to solve; they are not part"
+                )
+            )?;
         }
         if differences.is_empty() {
             writeln!(
                 out,
-                "{} events applied once each: the state of record is what they add up to",
-                expected.events()
+                "{} applied once each: the state of record is what they add up to",
+                counted(expected.events(), "event", "events")
             )?;
         } else {
-            writeln!(out, "the state of record is NOT what {} events add up to:", expected.events())?;
+            let events = counted(expected.events(), "event adds", "events add");
+            writeln!(out, "the state of record is NOT what {events} up to:")?;
             differences.iter().try_for_each(|difference| writeln!(out, "  {difference}"))?;
             good = false;
         }
@@ -73,8 +84,10 @@ pub(super) async fn print_route(colony: Option<&DevColony>, events: u64) -> anyh
     let closed = processes.successfulprocesses;
     writeln!(
         out,
-        "route: colony_os, {closed} processes closed by {} bees, {} failed",
-        colony.bees, processes.failedprocesses
+        "route: colony_os, {} closed by {}, {} failed",
+        counted(closed, "process", "processes"),
+        counted(colony.bees, "bee", "bees"),
+        processes.failedprocesses
     )?;
     Ok(processes.failedprocesses == 0 && (closed > 0 || events == 0))
 }
@@ -84,8 +97,10 @@ fn deliveries(out: &mut impl std::io::Write, sent: &Snapshot) -> std::io::Result
     writeln!(out)?;
     writeln!(
         out,
-        "delivered {} events, {} of them twice, with {} forgeries refused; p99 {p99:.1} ms",
-        sent.genuine, sent.duplicates, sent.forged
+        "delivered {}, {} of them twice, with {} refused; p99 {p99:.1} ms",
+        counted(sent.genuine, "event", "events"),
+        sent.duplicates,
+        counted(sent.forged, "forgery", "forgeries")
     )?;
     for sample in &sent.samples {
         writeln!(out, "  unexpected: {sample}")?;
@@ -97,8 +112,13 @@ fn rows(out: &mut impl std::io::Write, summary: &Summary, subscriptions: &[Subsc
     let counts = &summary.counts;
     writeln!(
         out,
-        "ledger: {} events, {} subscriptions ({} without a known user), {} customers, {} amounts, {} findings",
-        counts.events, counts.subscriptions, counts.orphans, counts.customers, counts.revenue_entries, counts.findings
+        "ledger: {}, {} ({} without a known user), {}, {}, {}",
+        counted(counts.events, "event", "events"),
+        counted(counts.subscriptions, "subscription", "subscriptions"),
+        counts.orphans,
+        counted(counts.customers, "customer", "customers"),
+        counted(counts.revenue_entries, "amount", "amounts"),
+        counted(counts.findings, "finding", "findings")
     )?;
     if !subscriptions.is_empty() {
         writeln!(out)?;

@@ -6,6 +6,7 @@ use super::colony::DevColony;
 use super::{DEV_SECRET, DevArgs, console};
 use crate::app::Gateway;
 use crate::config::Config;
+use crate::domain::counted::counted;
 
 /// Prints the addresses, the way into the console, and what to send.
 pub(super) fn print(
@@ -21,7 +22,9 @@ pub(super) fn print(
     writeln!(out, "  metrics   http://{}/metrics", gateway.admin)?;
     console::print(&mut out, gateway, config, args.events.is_some())?;
     match colony {
-        Some(colony) => writeln!(out, "  colony    {} (embedded, {} bees)", colony.url(), colony.bees)?,
+        Some(colony) => {
+            writeln!(out, "  colony    {} (embedded, {})", colony.url(), counted(colony.bees, "bee", "bees"))?;
+        }
         None => writeln!(out, "  colony    none: events are applied directly")?,
     }
     if args.makes_problems() {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::ChangeArgs;
 use super::desk::Desk;
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::inbox::{Action, Order, OrderedEntry, Refusal, Selection};
 
 /// Between two steps, so that a gateway that runs takes webhooks first.
@@ -130,14 +131,15 @@ fn say(report: &ChangeReport, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let ChangeReport { action, dry_run, matched, changed, refused, entries } = report;
+    let entries_matched = counted(*matched, "entry", "entries");
     if *dry_run {
         let possible = matched - refused.values().sum::<usize>();
-        writeln!(out, "{action}: {possible} of {matched} entries would change; nothing was changed")?;
+        writeln!(out, "{action}: {possible} of {entries_matched} would change; nothing was changed")?;
     } else {
-        writeln!(out, "{action}: {changed} of {matched} entries changed")?;
+        writeln!(out, "{action}: {changed} of {entries_matched} changed")?;
     }
     for (refusal, count) in refused {
-        writeln!(out, "{count} left as they are: {}", refusal.explain())?;
+        writeln!(out, "{}: {}", counted(*count, "left as it is", "left as they are"), refusal.explain())?;
     }
     for entry in entries {
         writeln!(out, "  entry {} ({}, {})", entry.entry, entry.event_id, entry.state.as_str())?;

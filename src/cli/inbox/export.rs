@@ -12,6 +12,7 @@ use super::Connection;
 use super::desk::Desk;
 use super::filter::Filter;
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::inbox::{PAGE_ENTRIES_MAX, Selection};
 
 /// Arguments of `inbox export`.
@@ -41,7 +42,7 @@ pub(super) async fn run(desk: &Desk, args: &ExportArgs, clock: &Clock) -> anyhow
             let entries = write(desk, &selection, args.reveal, &mut file).await?;
             let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
             file.sync_all().with_context(|| format!("cannot write {}", path.display()))?;
-            eprintln!("{entries} entries written to {}", path.display());
+            eprintln!("{} written to {}", counted(entries, "entry", "entries"), path.display());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ use super::desk::Desk;
 use super::{ListArgs, ShowArgs};
 use crate::admin::wire::Waiting;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::counted::counted;
 use crate::domain::ids::EntryId;
 use crate::inbox::{BodyReport, EntryReport, EntryStory, ListedPage, PAGE_ENTRIES_MAX, ProblemGroup, Selection};
 use crate::ledger::report::{Attention, NotShown};
@@ -101,7 +102,8 @@ pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode
     }
     let told: u64 = problems.groups.iter().map(|group| group.count).sum();
     if told < problems.entries {
-        writeln!(out, "and {} entries of other kinds", problems.entries - told)?;
+        let others = counted(problems.entries - told, "entry", "entries");
+        writeln!(out, "and {others} of other kinds")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -109,9 +111,8 @@ pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode
 /// Lists subscriptions that entitle and give no user access, with what can be done about it.
 fn access_lines(out: &mut impl Write, access: &Attention) -> std::io::Result<()> {
     for (reason, count) in &access.reasons {
-        let what =
-            if *count == 1 { "subscription is paid for and gives" } else { "subscriptions are paid for and give" };
-        writeln!(out, "{count} {what} no user access ({reason})")?;
+        let which = counted(*count, "subscription is paid for and gives", "subscriptions are paid for and give");
+        writeln!(out, "{which} no user access ({reason})")?;
         for one in access.unowned.iter().filter(|one| one.reason == *reason) {
             let customer = one.customer_id.as_deref().unwrap_or("no customer");
             let user = one.user_id.as_deref().map(|user| format!(", user {user}")).unwrap_or_default();
@@ -124,11 +125,7 @@ fn access_lines(out: &mut impl Write, access: &Attention) -> std::io::Result<()>
     }
     let NotShown { entitled, others } = access.not_shown;
     if entitled + others > 0 {
-        writeln!(
-            out,
-            "{} users are not shown as they are in the public tables, {entitled} of whom pay",
-            entitled + others
-        )?;
+        writeln!(out, "{}", access.not_shown)?;
         for one in &access.waiting {
             let what = one.subscription_id.as_deref().unwrap_or("no subscription");
             writeln!(out, "  {} ({what}): {}", one.user_id, one.fault)?;
@@ -200,7 +197,7 @@ fn tell(out: &mut impl Write, story: &EntryStory) -> std::io::Result<()> {
     if let Some(reason) = &entry.reason {
         row("reason", reason)?;
     }
-    row("attempts", &format!("{} failed, {} crashes", entry.attempts, entry.crashes))?;
+    row("attempts", &format!("{} failed, {}", entry.attempts, counted(entry.crashes, "crash", "crashes")))?;
     if let Some(process) = &entry.process {
         row("process", process)?;
     }

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::app::transfer::{Direction, give_up, transfer};
 use crate::config::Sources;
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::inbox::Moved;
 
 pub(super) const NOTES: &str = "Stop the gateway of the file first; for the way back, all gateways of the database (one that still runs
@@ -60,10 +61,11 @@ pub(super) async fn run(args: MoveArgs, sources: &Sources, clock: &Clock) -> any
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let told = |moved: Moved| eprintln!("{} entries carried", moved.entries + moved.known);
+    let told = |moved: Moved| eprintln!("{} carried", counted(moved.entries + moved.known, "entry", "entries"));
     let (moved, from, into) = transfer(&config, direction, clock, told).await?;
     let Moved { entries, known } = moved;
-    writeln!(out, "all of {from} is in {into}: {entries} entries were carried now, {known} were known there")?;
+    let carried = counted(entries, "entry was carried", "entries were carried");
+    writeln!(out, "all of {from} is in {into}: {carried} now; known there: {known}")?;
     let next = match direction {
         Direction::ToDatabase => "set GATEWAY_INBOX_URL to that database and start the gateway",
         Direction::FromDatabase => "remove GATEWAY_INBOX_URL from its settings and start the one gateway of that file",

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::app::shadow::Prediction;
 use crate::domain::clock::Timestamp;
+use crate::domain::counted::counted;
 use crate::ledger::report::Attention;
 use crate::ledger::shadow::{Cause, CauseCount, Difference, ShadowReport};
 
@@ -26,17 +27,18 @@ impl Finds {
         let unowned: u64 = self.attention.reasons.values().sum();
         if unowned > 0 {
             found.push(format!(
-                "{unowned} subscriptions are paid for and would give no user access: `colony-gateway inbox problems`"
+                "{} paid for and would give no user access: `colony-gateway inbox problems`",
+                counted(unowned, "subscription is", "subscriptions are")
             ));
         }
         if !self.prediction.refused.is_empty() {
             found.push(format!(
-                "{} users could not be shown wholly; their reasons stand above",
-                self.prediction.refused.len()
+                "{} could not be shown wholly; the reasons stand above",
+                counted(self.prediction.refused.len(), "user", "users")
             ));
         }
         for count in self.report.causes.iter().filter(|count| count.cause.blocks()) {
-            found.push(format!("{} {}", count.rows, count.cause.as_sentence()));
+            found.push(format!("{} {}", count.rows, count.cause.as_sentence(count.rows)));
         }
         found
     }
@@ -72,8 +74,10 @@ pub(super) fn print(out: &mut impl Write, finds: &Finds) -> std::io::Result<()> 
     let mode = if *shadow { "shadow" } else { "live" };
     writeln!(
         out,
-        "mode {mode}; compared with {} rows of subscriptions, {} of subscription_tiers, {} of user_profiles",
-        compared.subscriptions, compared.subscription_tiers, compared.user_profiles
+        "mode {mode}; compared with {} of subscriptions, {} of subscription_tiers, {} of user_profiles",
+        counted(compared.subscriptions, "row", "rows"),
+        compared.subscription_tiers,
+        compared.user_profiles
     )?;
     writeln!(out, "public.subscriptions {}", use_of(form))?;
     causes(out, &finds.report.causes)?;
@@ -109,7 +113,7 @@ fn causes(out: &mut impl Write, causes: &[CauseCount]) -> std::io::Result<()> {
     )?;
     for CauseCount { cause, rows, subjects } in causes {
         let more = if *rows > subjects.len() as u64 { ", …" } else { "" };
-        writeln!(out, "  {rows:>6} {} [{}{more}]", cause.as_sentence(), subjects.join(", "))?;
+        writeln!(out, "  {rows:>6} {} [{}{more}]", cause.as_sentence(*rows), subjects.join(", "))?;
     }
     Ok(())
 }

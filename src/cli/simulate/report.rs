@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::traffic::Snapshot;
+use crate::domain::counted::counted;
 
 /// What came of the traffic.
 #[derive(Clone, Debug)]
@@ -53,12 +54,27 @@ impl SimulationReport {
             &format!("{} in {:.1} s ({:.0} a second)", result.sent, self.took.as_secs_f64(), self.per_second()),
         )?;
         let (genuine, duplicates, forged) = (result.genuine, result.duplicates, result.forged);
-        line("as expected", &format!("{genuine} events, {duplicates} duplicates, {forged} forgeries"))?;
+        line(
+            "as expected",
+            &format!(
+                "{}, {}, {}",
+                counted(genuine, "event", "events"),
+                counted(duplicates, "duplicate", "duplicates"),
+                counted(forged, "forgery", "forgeries")
+            ),
+        )?;
         line("2xx", &result.accepted.to_string())?;
         line("4xx", &result.refused.to_string())?;
         line("5xx", &result.failed.to_string())?;
         if result.other + result.unanswered > 0 {
-            line("other", &format!("{} answers, {} requests without an answer", result.other, result.unanswered))?;
+            line(
+                "other",
+                &format!(
+                    "{}, {} without an answer",
+                    counted(result.other, "answer", "answers"),
+                    counted(result.unanswered, "request", "requests")
+                ),
+            )?;
         }
         line("retried", &result.retried.to_string())?;
         if result.abandoned > 0 {

@@ -168,12 +168,8 @@ impl Core {
         step.erased = settled.len() as u64;
         if !dry_run && !settled.is_empty() {
             let numbers = self.numbers.next(settled.len(), self.clock.now());
-            let parameters: [Parameter<'_>; 4] = [
-                (&self.time(), Type::INT8),
-                (&settled, BIGINTS),
-                (&numbers, BIGINTS),
-                (&ERASED, Type::TEXT),
-            ];
+            let parameters: [Parameter<'_>; 4] =
+                [(&self.time(), Type::INT8), (&settled, BIGINTS), (&numbers, BIGINTS), (&ERASED, Type::TEXT)];
             let rows = self.links.run(ERASE, &parameters).await?.rows;
             step.erased = rows.first().map_or(0, |row| u64::try_from(row.get::<_, i64>(0)).unwrap_or(0));
         }
