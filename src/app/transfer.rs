@@ -1,5 +1,7 @@
 //! The inbox from a file into a database, or back: both are opened, with no gateway on the file.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 
 use super::finish_restore;
@@ -104,23 +106,28 @@ pub async fn transfer(
 }
 
 /// Gives a move up that has begun, on the side that was being left and in the file of the data directory, where that was being
-/// filled. Tells where the entries were to go, if something was given up.
+/// filled. With `is_lost`, also one that was finished, unless what it went to is found. Tells where the entries were to go, if something
+/// was given up.
 ///
 /// # Errors
 /// When the inbox that was being left cannot be opened, or the move was finished.
-pub async fn give_up(config: &Config, direction: Direction, clock: &Clock) -> anyhow::Result<Option<MovedTo>> {
+pub async fn give_up(
+    config: &Config,
+    direction: Direction,
+    clock: &Clock,
+    is_lost: bool,
+) -> anyhow::Result<Option<MovedTo>> {
     match direction {
         Direction::ToDatabase => {
             let file = Place::file(config, clock).await?;
             // Where none is named, nothing is known of a move that was finished.
             let database = config.inbox.url.as_ref().map(|url| Place::database(config, url, clock)).transpose()?;
-            let there = database.as_ref().map(|place| (&place.inbox, place.name.as_str()));
-            let given_up = file.inbox.give_up_move(&file.name, there).await;
+            let given_up = leave_off(&file, database.as_ref(), is_lost).await;
             file.close().await;
             if let Some(database) = database {
                 database.close().await;
             }
-            Ok(given_up?)
+            given_up
         }
         Direction::FromDatabase => {
             // First the file: a database that is lost gives nothing up.
@@ -128,15 +135,32 @@ pub async fn give_up(config: &Config, direction: Direction, clock: &Clock) -> an
             // Without a file, nothing is known of a move that was finished.
             let has_file = config.inbox.data_dir.join(FILE_NAME).exists();
             let file = if has_file { Some(Place::file(config, clock).await?) } else { None };
-            let there = file.as_ref().map(|place| (&place.inbox, place.name.as_str()));
             let database = Place::database(config, url(config)?, clock)?;
-            let given_up = database.inbox.give_up_move(&database.name, there).await;
+            let given_up = leave_off(&database, file.as_ref(), is_lost).await;
             database.close().await;
             if let Some(file) = file {
                 file.close().await;
             }
             Ok(given_up?.or(arrival))
         }
+    }
+}
+
+/// Gives up that `left` is left for `there`.
+async fn leave_off(left: &Place, there: Option<&Place>, is_lost: bool) -> anyhow::Result<Option<MovedTo>> {
+    let asked = there.map(|place| (&place.inbox, place.name.as_str()));
+    match left.inbox.give_up_move(&left.name, asked).await {
+        Err(MoveError::Elsewhere { to, .. }) if is_lost => {
+            // A file at the same path may be another one, which its own number tells.
+            anyhow::ensure!(
+                there.is_some_and(|there| there.name == to.place) || !Path::new(&to.place).exists(),
+                "nothing was given up: {} is there. Name its directory with GATEWAY_DATA_DIR and move the inbox back, or put the file away",
+                to.place
+            );
+            Ok(left.inbox.give_up_lost_move(&left.name, asked).await?)
+        }
+        Err(MoveError::Into { .. }) if is_lost => Ok(left.inbox.give_up_lost_move(&left.name, asked).await?),
+        given_up => Ok(given_up?),
     }
 }
 

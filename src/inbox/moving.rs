@@ -1,4 +1,4 @@
-//! A move of an inbox: the order of its parts, what each side notes of it, and giving it up.
+//! A move of an inbox: the order of its parts, and what each side notes of it. Giving it up: `moving/give_up.rs`.
 //!
 //! Guarantees: it can be interrupted at any point and done again; an inbox that is being left, or was, is worked on by no gateway, and
 //! neither is a file that is being filled; of an inbox that takes its entries back nothing is removed before it is sure that they
@@ -7,6 +7,8 @@
 //! A place is named by a file's own number, or by a database's address. Addresses can be given to another database and files can be
 //! restored from older copies, so that both sides note the move: the one that is left where its entries went, the other one where they
 //! came from.
+
+mod give_up;
 
 use super::carry::Extent;
 use super::deeds::DEEDS_PAGE_MAX;
@@ -67,7 +69,11 @@ pub enum MoveError {
         source: InboxError,
     },
     /// The inbox went elsewhere before.
-    #[error("the inbox of {from} was moved to {} already: move it back from there", to.place)]
+    #[error(
+        "the inbox of {from} was moved to {} already: move it back from there. Where that is lost altogether, `inbox move … --give-up \
+         --lost` has gateways work on this one again",
+        to.place
+    )]
     Elsewhere { from: String, to: MovedTo },
     /// A move in the other direction, or to another place, has begun.
     #[error(
@@ -246,42 +252,6 @@ impl Inbox {
         }
     }
 
-    /// Gives a move from here up that has begun: gateways may work on this inbox again. What was carried stays where it went too;
-    /// the ledger takes each event once. A move that was finished is given up only if the inbox that it went to, `there` with its
-    /// name, knows nothing of it any more.
-    ///
-    /// # Errors
-    /// Those of the store; [`MoveError::Elsewhere`] when the move was finished.
-    pub async fn give_up_move(&self, here: &str, there: Option<(&Self, &str)>) -> Result<Option<MovedTo>, MoveError> {
-        let from = |source| MoveError::From { place: here.to_owned(), source };
-        let Some(to) = self.moved_to().await.map_err(from)? else { return Ok(None) };
-        if to.is_done && !self.is_unknown_to(there, &to, here).await? {
-            return Err(MoveError::gone(here, &to));
-        }
-        let given_up = match &self.store {
-            Store::Local(local) => local.give_up_leaving().await,
-            Store::Postgres(postgres) => postgres.core.give_up_leaving(&to).await,
-        };
-        // Another command may have finished it, or begun one to another place.
-        match self.moved_to().await.map_err(from)? {
-            None => Ok(Some(MovedTo { place: shown(&to.place), ..to })),
-            Some(now) if now == to => Err(given_up.map_or_else(from, |()| MoveError::gone(here, &now))),
-            Some(now) => Err(MoveError::gone(here, &now)),
-        }
-    }
-
-    /// Whether the inbox that all entries of this one went to says that they never came, or has lost them.
-    async fn is_unknown_to(&self, there: Option<(&Self, &str)>, to: &MovedTo, here: &str) -> Result<bool, MoveError> {
-        let Some((there, name)) = there else { return Ok(false) };
-        let taken = |source| MoveError::Into { place: name.to_owned(), source };
-        if !same_place(&to.place, &format!("{}{name}", there.identity().await.map_err(taken)?)) {
-            return Ok(false);
-        }
-        let from = |source| MoveError::From { place: here.to_owned(), source };
-        let back = format!("{}{here}", self.identity().await.map_err(from)?);
-        Ok(!there.has_all_of(&back).await.map_err(taken)?)
-    }
-
     /// Whether all of the inbox of that place came here, by a move that was finished.
     async fn has_all_of(&self, place: &str) -> Result<bool, InboxError> {
         Ok(self.mark(came_mark(place)).await? == Some(ARRIVED))
@@ -301,17 +271,6 @@ impl Inbox {
         let marks = self.marks().await?.into_iter().filter(|(_, value)| *value == ARRIVING);
         let mut places = marks.filter_map(|(name, _)| name.strip_prefix(CAME_MARK).map(str::to_owned));
         Ok(places.next())
-    }
-
-    /// Gives up that a file is filled from elsewhere: it is worked on with what came. Tells whether it was being filled.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn give_up_arrival(&self) -> Result<bool, InboxError> {
-        match &self.store {
-            Store::Local(local) => local.give_up_arrival().await,
-            Store::Postgres(_) => Ok(false),
-        }
     }
 
     /// Removes everything: all of it is in the inbox that it was moved to.

@@ -173,7 +173,8 @@ fn the_colonys_switch_is_taken_over_where_there_is_a_route_and_waits_for_a_resta
         std::fs::write(&file, format!("[colony]\nenabled = {enabled}\n{keys}")).unwrap();
     };
     let told = "USE_COLONY_OS".to_owned();
-    let options = Options::new(directory.path()).with("GATEWAY_CONFIG", file.display()).with("GATEWAY_ADMIN_TOKEN", TOKEN);
+    let options =
+        Options::new(directory.path()).with("GATEWAY_CONFIG", file.display()).with("GATEWAY_ADMIN_TOKEN", TOKEN);
 
     // A start without a colony makes no route, so that the switch turns to nothing.
     write(false, "");

@@ -150,3 +150,36 @@ async fn a_move_that_is_killed_again_and_again_carries_everything_once_and_so_do
     assert_eq!(gateway.post(&event("evt_after")).status, 200);
     assert_eq!(gateway.health()["inbox"]["dead"], ENTRIES / 5);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_is_worked_on_again_when_a_person_says_that_the_file_it_went_to_is_lost() {
+    let (directory, lost) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let database = Database::create(Flavour::Durable).await;
+    let shared =
+        Options::new(directory.path()).with("DATABASE_URL", database.url()).with("GATEWAY_INBOX_URL", database.url());
+    assert_eq!(run(&shared, &["migrate"]).0, 0);
+    let mut gateway = shared.serve();
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    gateway.until_idle();
+    gateway.signal("TERM");
+    assert!(gateway.wait().success());
+    let moved = Options { data: lost.path().to_owned(), ..shared.clone() };
+    let (code, _, stderr) = run(&moved, &["inbox", "move", "--from"]);
+    assert_eq!(code, 0, "{stderr}");
+
+    let give_up = ["inbox", "move", "--from", "--give-up"];
+    let by_word = ["inbox", "move", "--from", "--give-up", "--lost"];
+    let (code, _, stderr) = run(&shared, &give_up);
+    assert!(code == 1 && stderr.contains("--give-up --lost"), "{stderr}");
+    // It is not lost, whether its directory is named or not.
+    let (code, _, stderr) = run(&shared, &by_word);
+    assert!(code == 1 && stderr.contains("is there"), "{stderr}");
+    let (code, _, stderr) = run(&moved, &by_word);
+    assert!(code == 1 && stderr.contains("was moved to"), "{stderr}");
+    drop(lost);
+    let (code, stdout, stderr) = run(&shared, &by_word);
+    assert!(code == 0 && stdout.contains("given up") && stdout.contains("reconcile events"), "{stdout}{stderr}");
+    let gateway = shared.serve();
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    assert_eq!(gateway.until_idle()["inbox"]["settled"], 1, "it is known");
+}

@@ -19,7 +19,8 @@ says where its entries went, and no gateway starts on it, until they are moved b
 Several files can be moved into one database. An event that it knows already stays as it is there.
 
 What is moved back replaces what the other side still has. If that side's entries never came here, because the database was made anew
-or an older copy was restored, nothing is changed: give the move up on that side, then move again.";
+or an older copy was restored, nothing is changed: give the move up on that side, then move again. An inbox that was moved away and
+whose new place is lost altogether is worked on again after --give-up --lost.";
 
 /// Arguments of `inbox move`.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +36,10 @@ pub struct MoveArgs {
     /// that was being left again, and on a file that was being filled.
     #[arg(long)]
     give_up: bool,
+    /// With --give-up: the inbox that all entries went to is lost altogether, such as a file with its disk. Gateways may work on the inbox
+    /// that was left again, with what it had then. Refused where the other inbox is found and has all of it.
+    #[arg(long, requires = "give_up")]
+    lost: bool,
 }
 
 pub(super) async fn run(args: MoveArgs, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
@@ -50,7 +55,14 @@ pub(super) async fn run(args: MoveArgs, sources: &Sources, clock: &Clock) -> any
     let config = crate::cli::tools(&sources)?;
     let mut out = std::io::stdout();
     if args.give_up {
-        match give_up(&config, direction, clock).await? {
+        match give_up(&config, direction, clock, args.lost).await? {
+            Some(to) if to.is_done && args.lost => writeln!(
+                out,
+                "given up: gateways may work on this inbox again, with what it had when all of it went to {}. Entries that came there \
+                 since are lost with it: start the gateway, then `colony-gateway reconcile events --since 30d` fetches what Stripe \
+                 still lists",
+                to.place
+            )?,
             Some(to) => writeln!(
                 out,
                 "given up: gateways may work on this inbox again. What was carried to {} stays there too; the ledger takes each \

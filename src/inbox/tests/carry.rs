@@ -327,6 +327,26 @@ async fn a_move_that_was_finished_is_given_up_by_no_one_who_asks_a_database_that
     assert!(matches!(refused, Err(MoveError::Elsewhere { .. })), "{refused:?}");
 }
 
+#[tokio::test]
+async fn a_database_whose_entries_went_to_a_file_that_is_lost_is_worked_on_again_on_the_operators_word_alone() {
+    let both = Both::new().await;
+    both.database.append("evt_1").await;
+    both.to_file().await.unwrap();
+    let there = Some((both.file.inbox(), "the file"));
+    let found = both.database.inbox().give_up_lost_move("db/x", there).await;
+    assert!(matches!(found, Err(MoveError::Elsewhere { .. })), "what is found is not lost: {found:?}");
+    let unsaid = both.database.inbox().give_up_move("db/x", None).await.unwrap_err().to_string();
+    assert!(unsaid.contains("--give-up --lost"), "{unsaid}");
+    // A new file in its place is another one.
+    let anew = Fixture::new();
+    let there = Some((anew.inbox(), "the file"));
+    let given_up = both.database.inbox().give_up_lost_move("db/x", there).await.unwrap().unwrap();
+    assert_eq!((given_up.place.as_str(), given_up.is_done), ("the file", true));
+    assert_eq!(both.database.counts().await.waiting, 1);
+    assert!(both.database.append("evt_1").await.is_duplicate() && !both.database.append("evt_2").await.is_duplicate());
+    assert_eq!(both.database.inbox().give_up_lost_move("db/x", None).await.unwrap(), None);
+}
+
 /// As where an older copy of the database was restored.
 #[tokio::test]
 async fn what_is_not_settled_and_not_known_where_it_went_is_not_lost_on_the_way_back() {
