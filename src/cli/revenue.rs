@@ -294,6 +294,21 @@ mod tests {
         assert_eq!(firsts, ["2026-11-27", "2026-11-26", "2026-10-31"]);
     }
 
+    /// A day of UTC has 86,400 seconds all year, also where clocks are put forward or back.
+    #[test]
+    fn no_day_is_left_out_and_none_comes_twice_when_zones_change_their_clocks() {
+        // The zones of Europe and America put clocks forward and back within these days.
+        let now = Timestamp::parse_rfc3339("2026-11-02T00:30:00Z").unwrap();
+        let days: Vec<String> = (1..=400).map(|days| first_day(now, days)).collect();
+        for (one, before) in days.iter().zip(&days[1..]) {
+            let noon = |day: &str| Timestamp::parse_rfc3339(&format!("{day}T12:00:00Z")).unwrap();
+            assert_eq!(noon(one).since(noon(before)).as_secs(), 86_400, "{before}, {one}");
+        }
+        for day in ["2026-03-08", "2026-03-29", "2026-10-25", "2026-11-01"] {
+            assert_eq!(days.iter().filter(|one| *one == day).count(), 1, "{day}");
+        }
+    }
+
     /// So many subscriptions, one of which gives access.
     fn summary(subscriptions: u64, mrr_minor: i64) -> Summary {
         let counts = Counts { subscriptions, ..Counts::default() };

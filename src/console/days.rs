@@ -155,6 +155,9 @@ mod tests {
             (&["2026-02-27", "2026-02-28", "2026-03-01"].map(str::to_owned)[..], Some(1))
         );
         assert_eq!(days.place("2026-02-01"), None);
+        // Days are those of UTC, which puts no clock forward or back.
+        assert_eq!(Days::up_to("2026-03-09", 3).0, ["2026-03-07", "2026-03-08", "2026-03-09"]);
+        assert_eq!(Days::up_to("2026-11-02", 3).0, ["2026-10-31", "2026-11-01", "2026-11-02"]);
         let series = vec![Series { name: "gold".to_owned(), values: vec![Some(100), None, Some(-100)] }];
         let chart = DayChart::of(("net", "Net"), &days, Unit::Money(Some("cad")), String::new(), &series);
         assert_eq!(chart.lines[0].path.matches('M').count(), 2, "{:?}", chart.lines);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
+use colony_gateway::domain::clock::Timestamp;
 use colony_gateway::domain::limits::BATCH_ENTRIES_MAX;
 use colony_gateway::ledger::Outcome;
 use colony_gateway::ledger::report::{Counts, DayLine, RecurringLine, SubscriptionLine};
@@ -17,7 +18,7 @@ type Clause = for<'a> fn(&'a dyn Store) -> Pin<Box<dyn Future<Output = ()> + 'a>
 
 /// Every clause, each on an emptied store.
 pub(crate) async fn holds(store: &dyn Store) {
-    let clauses: [(&str, Clause); 17] = [
+    let clauses: [(&str, Clause); 18] = [
         ("a duplicate changes nothing", |store| Box::pin(duplicates(store))),
         ("an older version is recorded and changes nothing", |store| Box::pin(older_versions(store))),
         ("an event without rows is applied", |store| Box::pin(events_without_rows(store))),
@@ -33,6 +34,7 @@ pub(crate) async fn holds(store: &dyn Store) {
         ("an orphan heals", |store| Box::pin(orphans(store))),
         ("a full batch", |store| Box::pin(full_batches(store))),
         ("the summary adds up", |store| Box::pin(summaries(store))),
+        ("days are those of UTC where a zone changes its clocks", |store| Box::pin(days_of_changed_clocks(store))),
         ("money counts once", |store| Box::pin(money_counts_once(store))),
         ("a refund total counts what single refunds leave", |store| Box::pin(refund_totals(store))),
     ];
@@ -395,6 +397,42 @@ async fn summaries(store: &dyn Store) {
     assert_eq!(summary.daily, days);
     assert_eq!(store.ledger().summary(1).await.unwrap().daily, days[..2]);
     assert_eq!(summary.counts.revenue_entries, 4);
+}
+
+/// Toronto, where the databases of the tests are, puts its clocks forward on 8 March and back on 1 November 2026.
+async fn days_of_changed_clocks(store: &dyn Store) {
+    let moments = [
+        // Late in the evening of the 7th there, the last second of a day of UTC and the first of the next, both sides of the hour that
+        // is left out.
+        ("2026-03-08T04:30:00Z", "2026-03-08"),
+        ("2026-03-08T06:59:59Z", "2026-03-08"),
+        ("2026-03-08T07:00:00Z", "2026-03-08"),
+        ("2026-03-08T23:59:59Z", "2026-03-08"),
+        ("2026-03-09T00:00:00Z", "2026-03-09"),
+        ("2026-03-09T03:59:59Z", "2026-03-09"),
+        // The hour that comes twice, and the end of that day there.
+        ("2026-10-31T23:59:59Z", "2026-10-31"),
+        ("2026-11-01T05:30:00Z", "2026-11-01"),
+        ("2026-11-01T06:30:00Z", "2026-11-01"),
+        ("2026-11-02T00:00:00Z", "2026-11-02"),
+        ("2026-11-02T04:30:00Z", "2026-11-02"),
+    ];
+    let mut expected: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut batch = Vec::new();
+    for (number, (moment, day)) in moments.into_iter().enumerate() {
+        let at = Timestamp::parse_rfc3339(moment).unwrap();
+        let planned = Planned::new(&format!("evt_{number}"), "x", 0);
+        let key = format!("in_{number}");
+        batch.push(planned.money(RevenueKind::Invoice, &key, 100, |row| row.occurred_at = at).verdict());
+        *expected.entry(day).or_default() += 100;
+    }
+    apply(store, &batch).await;
+    let summary = store.ledger().summary(100).await.unwrap();
+    let found: BTreeMap<&str, i64> = summary.daily.iter().map(|line| (line.day.as_str(), line.net_minor)).collect();
+    assert_eq!((found, summary.daily.len()), (expected.clone(), expected.len()));
+    // Of the last days none is counted twice for an hour that came twice.
+    let last: Vec<String> = store.ledger().summary(3).await.unwrap().daily.into_iter().map(|line| line.day).collect();
+    assert_eq!(last, ["2026-11-02", "2026-11-01", "2026-10-31"]);
 }
 
 async fn net(store: &dyn Store) -> i64 {
