@@ -186,3 +186,26 @@ mod rules {
         assert_eq!(links("[a](b.md) and\n```\n[c](d.md)\n```\n[`e`](f.md#g \"title\")"), ["b.md", "f.md#g"]);
     }
 }
+
+/// Commands that print JSON on demand, by their names.
+fn printing_json(command: &clap::Command, above: &str, found: &mut Vec<String>) {
+    for command in command.get_subcommands() {
+        let name = format!("{above}{}", command.get_name());
+        if command.get_arguments().any(|argument| argument.get_long() == Some("json")) {
+            found.push(name.clone());
+        }
+        printing_json(command, &format!("{name} "), found);
+    }
+}
+
+#[test]
+fn every_command_that_prints_json_has_its_example() {
+    let page = std::fs::read_to_string(root().join("docs/json.md")).unwrap();
+    let mut commands = Vec::new();
+    printing_json(&Cli::command(), "", &mut commands);
+    let shown = |name: &String| page.contains(&format!("\n## {name}\n"));
+    // These print the same.
+    let like_replay = |name: &str| matches!(name, "inbox release" | "inbox drop" | "inbox refetch");
+    let missing: Vec<_> = commands.iter().filter(|name| !shown(name) && !like_replay(name)).collect();
+    assert!(commands.len() > 10 && missing.is_empty(), "not in docs/json.md: {missing:?}");
+}

@@ -108,6 +108,25 @@ fn message() -> Message {
     }
 }
 
+/// The example of a message in `docs/json.md`.
+fn documented() -> Value {
+    testkit::examples::example("The webhook of alerts")
+}
+
+#[test]
+fn the_page_names_every_kind_of_message() {
+    use MatterKind::{Access, Backlog, Component, KeyDue, MissedEvents, NoWebhook, Problem};
+    let page = testkit::examples::page();
+    let row = |field: &str| page.lines().find(|line| line.starts_with(&format!("| `{field}` |"))).unwrap();
+    for news in [News::Opened, News::Resolved, News::Happened, News::Several, News::Test] {
+        let name = serde_json::to_value(news).unwrap();
+        assert!(row("news").contains(&format!("`{}`", name.as_str().unwrap())), "{name}");
+    }
+    for kind in [Problem, Access, Component, Backlog, NoWebhook, MissedEvents, KeyDue] {
+        assert!(row("kind").contains(&format!("`{}`", kind.as_str())), "{}", kind.as_str());
+    }
+}
+
 #[tokio::test]
 async fn every_channel_gets_the_message_in_its_own_form() {
     let (mut slack, mut discord) = (Receiver::start(&[]).await, Receiver::start(&[204]).await);
@@ -151,6 +170,8 @@ async fn every_channel_gets_the_message_in_its_own_form() {
     );
     assert!(verified.is_ok(), "what checks Stripe's signatures checks these");
     let body: Value = serde_json::from_slice(&got.body).unwrap();
+    let names = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(names(&body), names(&documented()), "docs/json.md");
     assert_eq!(
         body,
         serde_json::json!({

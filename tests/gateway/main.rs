@@ -11,6 +11,7 @@ mod durability;
 mod erase;
 mod hostile;
 mod inbox;
+mod json;
 mod operators;
 mod route;
 mod rules;

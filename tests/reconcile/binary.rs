@@ -171,6 +171,7 @@ async fn the_command_works_with_a_running_gateway_and_with_a_stopped_one() {
     let (code, stdout, stderr) = run(&options, &["reconcile", "all", "--json"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     let report: Value = serde_json::from_str(&stdout).unwrap();
+    testkit::examples::assert_as_documented("reconcile", &report);
     assert_eq!((&report["events"]["inserted"], &report["subscriptions"]["seen"]), (&120.into(), &0.into()));
     gateway.until_idle();
     gateway.signal("TERM");

@@ -267,6 +267,7 @@ async fn an_operator_runs_beside_the_old_system_and_takes_over() {
     assert!(stdout.contains("no go:\n  3 users could not be shown wholly"), "{stdout}");
     let (code, stdout, _) = run(&shadow, &["shadow", "report", "--json"]);
     let report: Value = serde_json::from_str(&stdout).unwrap();
+    testkit::examples::assert_as_documented("shadow report", &report);
     assert_eq!((code, &report["shadow"], &report["go"]), (3, &true.into(), &false.into()));
     assert_eq!(report["not_shown"].as_array().map(Vec::len), Some(3));
     assert_eq!(dump(&pool).await, before, "byte-identical");

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 pub mod bees;
 pub mod collector;
+pub mod examples;
 pub mod gateway;
 pub mod generations;
 pub mod merge;
