@@ -60,8 +60,11 @@ pub(super) struct Renewed {
 type Taken = anyhow::Result<Option<Renewal>>;
 
 impl Renewables {
-    /// Makes the keys in use known to the metrics, so that one that is never used shows too.
+    /// Makes the keys in use known to the metrics, so that one that is never used shows too, and where the console is opened.
     pub(super) fn announce(&self) {
+        if let Some(url) = &self.settings.latest().http.console_url {
+            self.metrics.know_console(url.as_str());
+        }
         for endpoint in &self.endpoints {
             for secret in endpoint.secrets.get().iter() {
                 self.metrics.know_key("webhook", secret.fingerprint());

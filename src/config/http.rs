@@ -100,8 +100,8 @@ const CONSOLE: Setting = setting(
 const CONSOLE_URL: Setting = setting(
     "http.console_url",
     "GATEWAY_CONSOLE_URL",
-    "Address under which people open the console, such as `https://gateway.example.com`. Messages and log lines then carry a \
-     link to the page that shows the matter.",
+    "Address under which people open the console, such as `https://gateway.example.com`. Messages, alerts and log lines then \
+     carry a link to the page that shows the matter.",
 );
 const ADMIN_LISTEN: Setting = setting(
     "http.admin_listen",
@@ -142,6 +142,11 @@ pub struct HttpConfig {
 pub struct ConsoleUrl(String);
 
 impl ConsoleUrl {
+    /// Without a slash at its end, and without `/console`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// A link to a page: `/console/keys`.
     pub fn link(&self, page: &str) -> String {
         format!("{}{page}", self.0)

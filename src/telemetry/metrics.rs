@@ -291,6 +291,8 @@ metrics! {
     key_last_use: open_gauges("colony_gateway_key_last_use_timestamp_seconds", "key");
     /// Times that settings and secrets were read again, by result.
     reloads: counters("colony_gateway_reloads_total", "result", &["ok", "refused"]);
+    /// Always 1; where people open the console is the label. Absent where `GATEWAY_CONSOLE_URL` is not set.
+    console: open_gauges("colony_gateway_console_info", "url");
     /// Always 1; the version is the label.
     build_info: gauges("colony_gateway_build_info", "version", &[env!("CARGO_PKG_VERSION")]);
 }
@@ -308,6 +310,11 @@ impl Metrics {
         let name = format!("{kind}:{id}");
         drop(self.key_uses.of(&name));
         drop(self.key_last_use.of(&name));
+    }
+
+    /// Says where people open the console: alerts make their links of it.
+    pub fn know_console(&self, url: &str) {
+        self.console.of(url).set(1.0);
     }
 
     /// A registry of its own with every metric at zero.

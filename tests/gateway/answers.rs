@@ -122,6 +122,16 @@ fn the_public_listener_tells_a_status_only_and_the_admin_listener_the_components
 }
 
 #[test]
+fn the_metrics_say_where_the_console_is_opened_as_far_as_that_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = options(&directory).with("GATEWAY_CONSOLE_URL", "https://gateway.example.com/console/").serve();
+    assert_eq!(gateway.metric(r#"colony_gateway_console_info{url="https://gateway.example.com"}"#), 1);
+    drop(gateway);
+    let gateway = options(&directory).serve();
+    assert!(!gateway.admin_get("/metrics").body.contains("colony_gateway_console_info{"));
+}
+
+#[test]
 fn one_address_can_serve_everything() {
     let directory = tempfile::tempdir().unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
