@@ -307,6 +307,7 @@ fn history(story: &EntryStory) -> Vec<Step> {
             StepKind::RetryAlone => "Tried, to be tried again alone",
             StepKind::AwaitsStripe => "Waits for Stripe",
             StepKind::AwaitsBee => "Waits for a bee",
+            StepKind::LeaseEnded => "Its lease ended without a result",
             StepKind::Dead => "Given up",
             StepKind::Quarantined => "Held back",
         };

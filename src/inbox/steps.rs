@@ -1,5 +1,5 @@
-//! What became of an entry that was not settled at its first try: a row each time that it had to wait again, was given up or held
-//! back. Beside the orders of people, this is the entry's history.
+//! What became of an entry that was not settled at its first try: a row each time that it had to wait again, was left by what worked
+//! on it, was given up or held back. Beside the orders of people, this is the entry's history.
 //!
 //! Guarantees: an entry that is settled at once has none; the same thing several times in a row is one row with a count; an entry
 //! has at most [`STEPS_MAX`]; none stays longer than [`STEPS_KEPT`]. A crash of the machine may forget the last ones, as it does the
@@ -31,6 +31,8 @@ named! {
         RetryAlone = "retry_alone",
         AwaitsStripe = "awaits_stripe",
         AwaitsBee = "awaits_bee",
+        /// Its lease was found over without a result.
+        LeaseEnded = "lease_ended",
         Dead = "dead",
         Quarantined = "quarantined",
     }
@@ -54,6 +56,15 @@ pub(super) struct Step<'a> {
     pub(super) kind: StepKind,
     pub(super) code: Option<&'a str>,
     pub(super) reason: &'a str,
+}
+
+impl Step<'_> {
+    /// Of an entry whose holder said nothing more. It is noted when that is found out: at the next lease, or at the next start.
+    pub(super) const LEASE_ENDED: Self = Self {
+        kind: StepKind::LeaseEnded,
+        code: None,
+        reason: "the process that worked on it died, was stopped, or took longer than its lease",
+    };
 }
 
 impl Conclusion {

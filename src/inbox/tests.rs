@@ -342,6 +342,9 @@ async fn an_entry_that_kills_its_process_is_isolated_and_then_given_up() {
     assert_eq!((counts.settled, counts.dead, counts.backlog()), (1, 1, 0));
     let newest = fixture.inbox().newest(10).await.unwrap();
     assert!(matches!(&newest[1].state, EntryState::Dead { code, .. } if code == "crash_loop"), "{newest:?}");
+    let story = fixture.inbox().story(newest[1].entry, false).await.unwrap().unwrap();
+    let steps: Vec<_> = story.steps.iter().map(|step| (step.kind, step.times)).collect();
+    assert_eq!(steps, [(StepKind::LeaseEnded, CRASHES_MAX.unsigned_abs()), (StepKind::Dead, 1)]);
 }
 
 #[tokio::test]

@@ -9,14 +9,17 @@ use super::LocalInbox;
 use super::file::InboxFile;
 use super::queue::Request;
 use super::schema::live;
+use super::steps;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId};
 use crate::domain::outcome::ProblemCode;
 use crate::domain::trace::TraceContext;
 use crate::inbox::body::Unpacker;
+use crate::inbox::conclude::Conclusion;
 use crate::inbox::error::InboxError;
 use crate::inbox::lease::{CRASHES_ALONE, CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};
 use crate::inbox::state::StateName;
+use crate::inbox::steps::Step;
 
 impl LocalInbox {
     /// Leases the entries that are due, oldest due first, with their bodies. An entry that was held during several
@@ -134,7 +137,8 @@ fn choose(file: &mut InboxFile, request: &LeaseRequest, now: Timestamp) -> rusql
     }
     for id in crashing {
         let reason = format!("worked on alone when the gateway died, {CRASHES_MAX} times");
-        file.end(id, (StateName::Waiting, StateName::Dead), now, ProblemCode::CrashLoop.as_str(), Some(&reason))?;
+        let dead = Conclusion::Dead { code: ProblemCode::CrashLoop.as_str().to_owned(), reason };
+        dead.apply(file, id, StateName::Waiting, now)?;
     }
     Ok(chosen)
 }
@@ -217,12 +221,15 @@ pub(super) fn recover(connection: Connection, now: Timestamp) -> rusqlite::Resul
 impl InboxFile {
     /// Leases that ended by `until` are void; whoever held them crashed or stalled.
     fn return_leased(&mut self, now: Timestamp, until: i64) -> rusqlite::Result<()> {
-        let returned = self.connection.prepare_cached(live::RETURN_LEASED)?.execute(params![
-            now.millis(),
-            until,
-            CRASHES_ALONE
-        ])?;
-        let returned = i64::try_from(returned).unwrap_or(0);
+        let returned: Vec<i64> = self
+            .connection
+            .prepare_cached(live::RETURN_LEASED)?
+            .query_map(params![now.millis(), until, CRASHES_ALONE], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for entry in &returned {
+            steps::note(&self.connection, *entry, Step::LEASE_ENDED, now)?;
+        }
+        let returned = i64::try_from(returned.len()).unwrap_or(0);
         self.count(StateName::Leased, -returned);
         self.count(StateName::Waiting, returned);
         Ok(())

@@ -147,7 +147,7 @@ pub(in crate::inbox) mod live {
     pub(in crate::inbox) const RETURN_LEASED: &str = "
         UPDATE entries INDEXED BY entries_due SET state = 0, due_at = ?1, lease_token = NULL,
             crashes = crashes + IIF(code = 'awaits_answer' AND crashes >= ?3, 0, 1), code = NULLIF(code, 'awaits_answer')
-        WHERE state = 1 AND state < 3 AND due_at <= ?2";
+        WHERE state = 1 AND state < 3 AND due_at <= ?2 RETURNING id";
 
     /// Shortens waits and polls that last longer than `?1`.
     pub(in crate::inbox) const DUE_NO_LATER: &str = "

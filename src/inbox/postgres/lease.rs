@@ -14,6 +14,7 @@ use super::super::body::Unpacker;
 use super::super::conclude::Conclusion;
 use super::super::error::InboxError;
 use super::super::lease::{CRASHES_ALONE, CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};
+use super::super::steps::Step;
 use super::schema::{forgettable, now};
 use super::{BIGINTS, Core, Time, millis};
 use crate::domain::ids::{EndpointName, EntryId, EventId};
@@ -30,7 +31,7 @@ const LEASE: &str = concat!(
     "WITH t AS (SELECT ",
     now!(),
     " AS now), due AS MATERIALIZED (
-        SELECT w.id, w.size, w.due_at,
+        SELECT w.id, w.size, w.due_at, w.state,
             w.crashes + CASE WHEN w.state = 1 AND NOT (w.code IS NOT DISTINCT FROM 'awaits_answer' AND w.crashes >= 2)
                         THEN 1 ELSE 0 END AS crashes
         FROM gateway_inbox.work w
@@ -52,7 +53,7 @@ const LEASE: &str = concat!(
         RETURNING w.id, w.attempts, w.crashes, w.code, w.released_at, w.replayed_at
     )
     SELECT k.id, e.endpoint, e.event_id, e.event_type, k.attempts, k.crashes, k.code, e.received_at, k.released_at,
-        k.replayed_at, e.traceparent, e.body, e.bytes, d.due_at, ",
+        k.replayed_at, e.traceparent, e.body, e.bytes, d.due_at, d.state = 1, ",
     forgettable!(),
     " FROM taken k JOIN gateway_inbox.entries e ON e.id = k.id JOIN due d ON d.id = k.id ORDER BY d.due_at, k.id"
 );
@@ -130,6 +131,8 @@ impl Core {
             }
         };
         self.mark.looked(mark, rows.first().map(|row| row.get(13)));
+        let left: Vec<_> = rows.iter().filter(|row| row.get(14)).map(|row| (row.get(0), Step::LEASE_ENDED)).collect();
+        self.note_all(&left).await;
         let mut unpacker = Unpacker::default();
         let (mut entries, mut crashing) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in rows {

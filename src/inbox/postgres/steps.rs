@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 
 use super::super::conclude::Conclusion;
 use super::super::error::InboxError;
-use super::super::steps::{PastStep, STEPS_KEPT, STEPS_MAX, STEPS_REMOVED_MAX, StepKind};
+use super::super::steps::{PastStep, STEPS_KEPT, STEPS_MAX, STEPS_REMOVED_MAX, Step, StepKind};
 use super::fault::Fault;
 use super::schema::{forgettable, now};
 use super::{BIGINTS, Core, TEXTS, millis, text};
@@ -63,11 +63,15 @@ const STEPS: &str =
     "SELECT at, last, times, kind, code, reason FROM gateway_inbox.steps WHERE entry = $1 ORDER BY number";
 
 impl Core {
-    /// Writes down the steps of those entries that were changed. What cannot be written is told by the log: the entries are as they
-    /// should be.
+    /// Writes down the steps of those entries that were changed.
     pub(super) async fn note_steps(&self, told: &[(i64, i64, &Conclusion)], done: &HashSet<i64>) {
         let steps = told.iter().filter(|(entry, _, _)| done.contains(entry));
         let steps: Vec<_> = steps.filter_map(|(entry, _, told)| Some((*entry, told.step()?))).collect();
+        self.note_all(&steps).await;
+    }
+
+    /// Writes down steps. What cannot be written is told by the log: the entries are as they should be.
+    pub(super) async fn note_all(&self, steps: &[(i64, Step<'_>)]) {
         if steps.is_empty() {
             return;
         }

@@ -16,7 +16,7 @@ fn live_entries_are_found_by_an_index_in_the_order_that_is_asked_for() {
     let connection = Connection::open(fixture.file()).unwrap();
     let cases = [
         (live::DUE, "SEARCH entries USING INDEX entries_due (state=? AND due_at<?)"),
-        (live::RETURN_LEASED, "SEARCH entries USING INDEX entries_due (state=? AND due_at<?)"),
+        (live::RETURN_LEASED, "SEARCH entries USING COVERING INDEX entries_due (state=? AND due_at<?)"),
         (live::DUE_NO_LATER, "SEARCH entries USING INDEX entries_due (state=? AND due_at>?)"),
         (live::NEXT_DUE, "SEARCH entries USING COVERING INDEX entries_due (state=?)"),
         // In order of the index, up to the first that fits.

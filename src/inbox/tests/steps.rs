@@ -6,6 +6,7 @@ use crate::inbox::{STEPS_KEPT, STEPS_MAX, StepKind};
 on_every_store! {
     an_entry_that_is_settled_at_once_has_no_steps,
     what_is_the_same_several_times_in_a_row_is_one_step,
+    a_lease_that_ends_without_a_result_is_a_step,
     an_entry_has_a_bounded_number_of_steps,
     steps_are_forgotten_after_their_time,
 }
@@ -54,6 +55,21 @@ async fn what_is_the_same_several_times_in_a_row_is_one_step(fixture: Fixture) {
     let story = fixture.inbox().story(entry, false).await.unwrap().unwrap();
     assert_eq!((story.steps[0].at, story.steps[0].last), (START, START.plus(MINUTE)));
     assert_eq!(story.steps[3].code.as_deref(), Some("ledger_rejected"));
+}
+
+async fn a_lease_that_ends_without_a_result_is_a_step(fixture: Fixture) {
+    let entry = fixture.append("evt_1").await.entry();
+    for _ in 0..2 {
+        assert_eq!(fixture.lease(1).await.len(), 1);
+        fixture.clock.advance(MINUTE);
+    }
+    let settled = fixture.lease(1).await;
+    assert_eq!(settled[0].crashes, 2);
+    fixture.settle(settled).await;
+    let story = fixture.inbox().story(entry, false).await.unwrap().unwrap();
+    let [step] = story.steps.as_slice() else { panic!("{:?}", story.steps) };
+    assert_eq!((step.kind, step.times), (StepKind::LeaseEnded, 2));
+    assert_eq!((step.at, step.last), (START.plus(MINUTE), START.plus(MINUTE * 2)));
 }
 
 async fn an_entry_has_a_bounded_number_of_steps(fixture: Fixture) {
