@@ -1,6 +1,6 @@
 //! What travels between the admin listener and the commands that use it: one form for both ends. `openapi.yaml` describes it.
 //!
-//! What a path shows of another room (an entry's story, problems, a step of an order) is that room's own type.
+//! What a path shows of another room (an entry's story, what the ledger has of its event, problems, a step of an order) is that room's own type.
 
 mod query;
 
@@ -11,7 +11,8 @@ pub use query::{ListQuery, QueryError};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
 use crate::domain::named::named;
-use crate::inbox::{Problems, Selection};
+use crate::inbox::{EntryStory, Problems, Selection};
+use crate::ledger::desk::EventReport;
 use crate::ledger::person::Person;
 use crate::ledger::report::Attention;
 
@@ -63,6 +64,19 @@ pub struct LoginCode {
     /// Path of the console that takes it.
     pub path: String,
     pub expires: Timestamp,
+}
+
+/// Answer to `GET /admin/entries/{id}`: an entry, and what the ledger has of its event.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ShownEntry {
+    #[serde(flatten)]
+    pub story: EntryStory,
+    /// Nothing where the ledger gave no answer.
+    #[serde(default)]
+    pub ledger: Option<EventReport>,
+    /// Code of the problem, where it gave none.
+    #[serde(default)]
+    pub ledger_fault: Option<String>,
 }
 
 /// Answer to `GET /admin/problems`: everything that waits for a person.

@@ -26,8 +26,8 @@ use crate::domain::counted::counted;
 use crate::domain::ids::{EntryId, ProcessId};
 use crate::domain::outcome::StateName;
 use crate::door::Problem;
-use crate::inbox::{Action, ERASED, EntryStory, Order, PastOrder, PastStep, Selection, StepKind, advice};
-use crate::ledger::desk::{EventFinding, EventReport};
+use crate::inbox::{Action, ERASED, EntryStory, Order, PastOrder, PastStep, Selection, StepKind, advice, objects_of};
+use crate::ledger::desk::{EVENT_OBJECTS_MAX, EventFinding, EventReport};
 use crate::revenue::rows::Decision;
 
 /// Longest reason for a look at a body, in bytes.
@@ -35,9 +35,6 @@ const REASON_BYTES_MAX: usize = 500;
 
 /// How long a revealed body stays on the screen, in seconds.
 const REVEALED_SECONDS: u32 = 60;
-
-/// Largest body that is read for its page, in bytes; deliveries are smaller.
-const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Entries of the same event that are named.
 const SIBLINGS_MAX: usize = 20;
@@ -110,8 +107,8 @@ pub(super) async fn show(
     let story = console.control.context.inbox.story(entry, false).await.map_err(Problem::InboxUnavailable)?;
     let story = story.ok_or(Problem::NoSuchEntry)?;
     if let Some(shown) = shown(&query.unwrap_or_default()) {
-        let body = body(&console, entry).await?;
-        let answer = ledger::ask(&console, &story, body.as_deref()).await;
+        let body = console.control.body(entry).await?;
+        let answer = ask(&console, &story, body.as_deref()).await;
         return Ok(live(&console, story, body.as_deref(), &answer).await?.answer(shown));
     }
     page(&console, &visitor, story, false).await
@@ -142,10 +139,10 @@ fn path(entry: EntryId) -> String {
     format!("/console/entries/{entry}")
 }
 
-/// The body of an entry; nothing where retention or an erasure has removed it.
-async fn body(console: &Console, entry: EntryId) -> Result<Option<Vec<u8>>, Failure> {
-    let bodies = console.control.context.inbox.bodies(vec![entry], BODY_BYTES_MAX).await;
-    Ok(bodies.map_err(Problem::InboxUnavailable)?.into_iter().next().flatten())
+/// Asks for all that the ledger has of the event of an entry with this body.
+async fn ask(console: &Console, story: &EntryStory, body: Option<&[u8]>) -> Result<EventReport, Problem> {
+    let objects = body.map(|body| objects_of(body, EVENT_OBJECTS_MAX)).unwrap_or_default();
+    console.control.event(&story.entry.event_id, objects).await
 }
 
 async fn live(
@@ -176,8 +173,8 @@ async fn live(
 async fn page(console: &Console, visitor: &Visitor, story: EntryStory, revealed: bool) -> Result<Response, Failure> {
     let inbox = &console.control.context.inbox;
     let entry = story.entry.entry;
-    let bytes = body(console, entry).await?;
-    let answer = ledger::ask(console, &story, bytes.as_deref()).await;
+    let bytes = console.control.body(entry).await?;
+    let answer = ask(console, &story, bytes.as_deref()).await;
     let rules = bytes.as_deref().and_then(|body| console.control.desk.validator.try_rules(body, None).ok());
     let body = Body::of(bytes.as_deref(), revealed);
     let same = Selection { events: vec![story.entry.event_id.clone()], ..Selection::default() };

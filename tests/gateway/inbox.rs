@@ -287,6 +287,28 @@ fn a_list_over_many_pages_gives_each_entry_once_while_others_arrive() {
 }
 
 #[test]
+fn an_entry_comes_with_what_the_ledger_has_of_its_event_and_without_it_where_it_is_silent() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path());
+    let gateway = options.serve();
+    post(&gateway, &event("evt_1"));
+    gateway.until_idle();
+    let shown = call(&gateway, "GET", "/admin/entries/1", Some(TOKEN), "").json();
+    assert_eq!((&shown["event_id"], &shown["ledger_fault"]), (&"evt_1".into(), &Value::Null), "{shown}");
+    assert_eq!(shown["ledger"]["event"]["outcome"], shown["outcome"], "{shown}");
+    let text = inbox(&options, &gateway, &["show", "evt_1"]);
+    let outcome = shown["outcome"].as_str().unwrap();
+    assert!(text.contains(&format!("ledger       {outcome} at ")), "{text}");
+
+    let file = Connection::open(directory.path().join("ledger.db")).unwrap();
+    file.execute_batch("ALTER TABLE guardian_decisions RENAME TO elsewhere").unwrap();
+    let shown = call(&gateway, "GET", "/admin/entries/1", Some(TOKEN), "").json();
+    assert_eq!((&shown["state"], &shown["ledger"]), (&"settled".into(), &Value::Null), "{shown}");
+    assert_eq!(shown["ledger_fault"], "ledger_failed", "{shown}");
+    assert!(inbox(&options, &gateway, &["show", "evt_1"]).contains("ledger       gave no answer: ledger_failed"));
+}
+
+#[test]
 fn nobody_without_the_token_sees_or_changes_anything_and_wrong_requests_say_why() {
     let directory = tempfile::tempdir().unwrap();
     let with_token = options(directory.path());

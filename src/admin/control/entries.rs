@@ -1,6 +1,7 @@
 //! `/admin/entries`: finding entries, looking at one, and replaying, releasing, dropping or refetching them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, RawQuery, State};
@@ -9,16 +10,24 @@ use axum::{Extension, Json, Router};
 
 use super::Control;
 use super::orders::{self, may_select, told};
+use crate::admin::asked;
 use crate::admin::audit::Act;
 use crate::admin::who::Who;
-use crate::admin::wire::{EntriesOrder, ListQuery};
+use crate::admin::wire::{EntriesOrder, ListQuery, ShownEntry};
 use crate::domain::counted::counted;
 use crate::domain::ids::EntryId;
 use crate::door::Problem;
-use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep};
+use crate::inbox::{Action, ListedPage, Order, OrderStep, objects_of};
+use crate::ledger::desk::{EVENT_OBJECTS_MAX, EventReport, EventWanted};
 
 /// Longest body of a change, in bytes: room for as many ids as a selection may name.
 const BODY_BYTES_MAX: usize = 512 * 1024;
+
+/// Longest wait for what the ledger has of an event. The entry is shown without it.
+const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Largest body that is read for what it refers to, in bytes; deliveries are smaller.
+const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The error of a selection or of a query, for the operator.
 fn invalid(error: impl std::fmt::Display) -> Problem {
@@ -65,7 +74,7 @@ async fn show(
     Path(entry): Path<String>,
     RawQuery(query): RawQuery,
     Extension(who): Extension<Who>,
-) -> Result<Json<EntryStory>, Problem> {
+) -> Result<Json<ShownEntry>, Problem> {
     let entry = EntryId(entry.parse().map_err(|_| Problem::NoSuchEntry)?);
     let ListQuery { selection, reveal, .. } = ListQuery::parse(&query.unwrap_or_default()).map_err(invalid)?;
     if !selection.is_empty() {
@@ -76,7 +85,34 @@ async fn show(
     } else {
         control.context.inbox.story(entry, false).await.map_err(Problem::InboxUnavailable)?
     };
-    story.map(Json).ok_or(Problem::NoSuchEntry)
+    let story = story.ok_or(Problem::NoSuchEntry)?;
+    let body = control.body(entry).await?;
+    let objects = body.map(|body| objects_of(&body, EVENT_OBJECTS_MAX)).unwrap_or_default();
+    let (ledger, ledger_fault) = match control.event(&story.entry.event_id, objects).await {
+        Ok(report) if reveal => (Some(report), None),
+        Ok(report) => (Some(report.masked()), None),
+        Err(problem) => (None, Some(problem.code().to_owned())),
+    };
+    Ok(Json(ShownEntry { story, ledger, ledger_fault }))
+}
+
+impl Control {
+    /// The body of an entry; nothing where retention has removed it.
+    ///
+    /// # Errors
+    /// When the inbox does not answer.
+    pub async fn body(&self, entry: EntryId) -> Result<Option<Vec<u8>>, Problem> {
+        let bodies = self.context.inbox.bodies(vec![entry], ENTRY_BYTES_MAX).await;
+        Ok(bodies.map_err(Problem::InboxUnavailable)?.into_iter().next().flatten())
+    }
+
+    /// All that the ledger has of an event and of the objects that it names, in one question.
+    ///
+    /// # Errors
+    /// When the ledger gives no answer in time, or an error.
+    pub async fn event(&self, event: &str, objects: Vec<String>) -> Result<EventReport, Problem> {
+        asked(LEDGER_ANSWER_MAX, self.ledger.event(&EventWanted::new(event, objects))).await
+    }
 }
 
 async fn replay(control: State<Arc<Control>>, who: Extension<Who>, body: Body) -> Result<Json<OrderStep>, Problem> {

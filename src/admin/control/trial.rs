@@ -116,7 +116,7 @@ impl Control {
         // Rules are as large and as slow as who wrote them likes, within bounds.
         let turn = self.desk.trials.take()?;
         let (what, body) = match subject {
-            TrialSubject::Entry(entry) => (format!("entry {entry}"), self.body(entry).await?),
+            TrialSubject::Entry(entry) => (format!("entry {entry}"), self.to_try(entry).await?),
             TrialSubject::Pasted(body) => ("a pasted event".to_owned(), Some(body)),
         };
         let Some(body) = body.filter(|body| body.len() <= EVENT_BYTES_MAX) else {
@@ -140,7 +140,8 @@ impl Control {
         Ok(tried.map_err(|error| format!("{}.", chain(&error))))
     }
 
-    async fn body(&self, entry: EntryId) -> Result<Option<Bytes>, Problem> {
+    /// The body of an entry, which there has to be.
+    async fn to_try(&self, entry: EntryId) -> Result<Option<Bytes>, Problem> {
         let inbox = &self.context.inbox;
         inbox.story(entry, false).await.map_err(Problem::InboxUnavailable)?.ok_or(Problem::NoSuchEntry)?;
         let bodies = inbox.bodies(vec![entry], EVENT_BYTES_MAX).await.map_err(Problem::InboxUnavailable)?;

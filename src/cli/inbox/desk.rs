@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::Connection;
-use crate::admin::wire::{EntriesOrder, ListQuery, Resumed, Waiting};
+use crate::admin::wire::{EntriesOrder, ListQuery, Resumed, ShownEntry, Waiting};
 use crate::app;
 use crate::cli::admin::{AdminClient, Reach, reach};
 use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::domain::ids::EntryId;
-use crate::inbox::{Action, EntryStory, ListedPage, Order, OrderStep, Selection};
+use crate::inbox::{Action, Inbox, ListedPage, Order, OrderStep, Selection, objects_of};
+use crate::ledger::desk::{EVENT_OBJECTS_MAX, EventReport, EventWanted};
 
 /// Most subscriptions named among the problems; the rest is counted.
 const SUBSCRIPTIONS_NAMED_MAX: u32 = 100;
@@ -58,11 +59,25 @@ impl Desk {
     }
 
     /// `None` when there is no such entry.
-    pub(super) async fn story(&self, entry: EntryId, reveal: bool) -> anyhow::Result<Option<EntryStory>> {
+    pub(super) async fn story(&self, entry: EntryId, reveal: bool) -> anyhow::Result<Option<ShownEntry>> {
         match &self.reach {
             Reach::Running(client) => client.get(&format!("/admin/entries/{entry}?reveal={reveal}")).await.map(Some),
-            Reach::Stopped(inbox, _) => Ok(inbox.story(entry, reveal).await?),
+            Reach::Stopped(inbox, _) => {
+                let Some(story) = inbox.story(entry, reveal).await? else { return Ok(None) };
+                let ledger = self.event(inbox, entry, &story.entry.event_id).await?;
+                let ledger_fault = ledger.is_none().then(|| "ledger_unavailable".to_owned());
+                let ledger = ledger.map(|report| if reveal { report } else { report.masked() });
+                Ok(Some(ShownEntry { story, ledger, ledger_fault }))
+            }
         }
+    }
+
+    /// What the ledger has of the event of an entry; nothing where it does not answer.
+    async fn event(&self, inbox: &Inbox, entry: EntryId, event: &str) -> anyhow::Result<Option<EventReport>> {
+        let body = inbox.bodies(vec![entry], usize::MAX).await?.into_iter().next().flatten();
+        let objects = body.map(|body| objects_of(&body, EVENT_OBJECTS_MAX)).unwrap_or_default();
+        let Ok(ledger) = app::open_ledger(&self.config, inbox.clock()).await else { return Ok(None) };
+        Ok(ledger.event(&EventWanted::new(event, objects)).await.ok())
     }
 
     pub(super) async fn problems(&self) -> anyhow::Result<Waiting> {

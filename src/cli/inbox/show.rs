@@ -7,11 +7,12 @@ use anyhow::Context as _;
 
 use super::desk::Desk;
 use super::{ListArgs, ShowArgs};
-use crate::admin::wire::Waiting;
+use crate::admin::wire::{ShownEntry, Waiting};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::counted::counted;
 use crate::domain::ids::EntryId;
-use crate::inbox::{BodyReport, EntryReport, EntryStory, ListedPage, PAGE_ENTRIES_MAX, ProblemGroup, Selection};
+use crate::inbox::{BodyReport, EntryReport, ListedPage, PAGE_ENTRIES_MAX, ProblemGroup, Selection};
+use crate::ledger::desk::EventReport;
 use crate::ledger::report::{Attention, NotShown};
 
 /// Characters of a reason in a list.
@@ -161,19 +162,20 @@ pub(super) async fn one(desk: &Desk, args: &ShowArgs) -> anyhow::Result<ExitCode
     };
     anyhow::ensure!(!entries.is_empty(), "the inbox holds no event {}", args.which);
     for entry in entries {
-        let story = desk.story(entry, args.reveal).await?.with_context(|| format!("there is no entry {entry}"))?;
+        let shown = desk.story(entry, args.reveal).await?.with_context(|| format!("there is no entry {entry}"))?;
         let mut out = std::io::stdout().lock();
         if args.json {
-            serde_json::to_writer_pretty(&mut out, &story)?;
+            serde_json::to_writer_pretty(&mut out, &shown)?;
             writeln!(out)?;
         } else {
-            tell(&mut out, &story)?;
+            tell(&mut out, &shown)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(out: &mut impl Write, story: &EntryStory) -> std::io::Result<()> {
+fn tell(out: &mut impl Write, shown: &ShownEntry) -> std::io::Result<()> {
+    let ShownEntry { story, ledger, ledger_fault } = shown;
     let entry = &story.entry;
     let mut row = |name: &str, value: &str| writeln!(out, "{name:<12} {value}");
     row("entry", &entry.entry.to_string())?;
@@ -217,6 +219,11 @@ fn tell(out: &mut impl Write, story: &EntryStory) -> std::io::Result<()> {
         let again = if step.times > 1 { format!(", {} times until {}", step.times, step.last) } else { String::new() };
         row("step", &format!("{}{code} at {}{again}: {}", step.kind, step.at, step.reason))?;
     }
+    match (ledger, ledger_fault) {
+        (Some(report), _) => ledger_rows(&mut row, report)?,
+        (None, Some(fault)) => row("ledger", &format!("gave no answer: {fault}"))?,
+        (None, None) => {}
+    }
     match &story.body {
         Some(body) => body_lines(out, body),
         None => match story.erased {
@@ -229,6 +236,29 @@ fn tell(out: &mut impl Write, story: &EntryStory) -> std::io::Result<()> {
 /// The day of a moment, in UTC.
 fn day(at: Timestamp) -> String {
     at.to_string().chars().take_while(|character| *character != 'T').collect()
+}
+
+/// What the ledger recorded, and what the subscriptions of the event give now.
+fn ledger_rows(row: &mut impl FnMut(&str, &str) -> std::io::Result<()>, report: &EventReport) -> std::io::Result<()> {
+    match &report.event {
+        None => row("ledger", "has not recorded the event")?,
+        Some(event) => {
+            let rule = event.rule.as_ref().map(|rule| format!(", rule {rule}")).unwrap_or_default();
+            let reason = event.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let at = Timestamp::from_millis(event.recorded_at_ms);
+            row("ledger", &format!("{} at {at}{rule}{reason}", event.outcome))?;
+        }
+    }
+    for subscription in &report.subscriptions {
+        let line = &subscription.line;
+        let gives = match &line.given_tier {
+            Some(tier) if line.gives => format!("gives {tier}"),
+            _ if line.gives => "gives access".to_owned(),
+            _ => format!("gives nothing, `colony-gateway person {}` says why", line.id),
+        };
+        row("access", &format!("{} ({}) {gives}", line.id, line.status))?;
+    }
+    Ok(())
 }
 
 fn body_lines(out: &mut impl Write, body: &BodyReport) -> std::io::Result<()> {

@@ -2,27 +2,19 @@
 //!
 //! Guarantee: names no user. A ledger that gives no answer is told as that, never as one that has nothing.
 
-use std::time::Duration;
-
 use askama::Template;
 use stripe_events::envelope::{Envelope, PayloadKind};
 
-use super::super::Console;
 use super::super::html::{Moment, Prose, tag};
-use crate::admin::asked;
 use crate::domain::clock::Timestamp;
 use crate::domain::outcome::StateName;
 use crate::door::Problem;
-use crate::inbox::{EntryStory, objects_of};
+use crate::inbox::EntryStory;
 use crate::ledger::desk::{
-    Age, Content, EVENT_OBJECTS_MAX, EventDecision, EventRecord, EventReport, EventSubscription, EventWanted,
-    PersonReport, PublicTables, RowVersion,
+    Age, Content, EventDecision, EventRecord, EventReport, EventSubscription, PersonReport, PublicTables, RowVersion,
 };
 use crate::ledger::explain::{Line, explain, remedy};
 use crate::ledger::report::Reason;
-
-/// Longest wait for the ledger. The page comes without its word.
-const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// What the ledger has of the event.
 #[derive(Debug, Template)]
@@ -75,16 +67,6 @@ struct AccessLine {
     tables: &'static str,
     /// What gives access beside the truth, where a rule held an event of the subscription.
     vouched: Option<Source>,
-}
-
-/// Asks for all that the ledger has of an event, in one question.
-///
-/// # Errors
-/// When it gives no answer in time, or an error.
-pub(super) async fn ask(console: &Console, story: &EntryStory, body: Option<&[u8]>) -> Result<EventReport, Problem> {
-    let objects = body.map(|body| objects_of(body, EVENT_OBJECTS_MAX)).unwrap_or_default();
-    let wanted = EventWanted::new(&story.entry.event_id, objects);
-    asked(LEDGER_ANSWER_MAX, console.control.ledger.event(&wanted)).await
 }
 
 impl LedgerWord {
