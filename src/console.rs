@@ -42,6 +42,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::admin::{Control, Health, host};
+use entry::Outlines;
 use failure::Failure;
 pub use series::Series;
 use session::Sessions;
@@ -62,13 +63,15 @@ struct Console {
     health: Health,
     sessions: Sessions,
     series: Series,
+    outlines: Outlines,
     plaintext: bool,
 }
 
 /// All pages, complete with their guards.
 pub fn router(control: Arc<Control>, health: Health, series: Series, settings: Settings) -> Router {
     let sessions = Sessions::new(control.context.inbox.clock().clone());
-    let console = Console { control, health, sessions, series, plaintext: settings.plaintext };
+    let console =
+        Console { control, health, sessions, series, outlines: Outlines::default(), plaintext: settings.plaintext };
     let nowhere = || async { Failure::from(crate::door::Problem::NotFound) };
     let pages = Router::new()
         .route(overview::PATH, get(overview::show))

@@ -1,7 +1,9 @@
 //! One event: how it came, what became of it and why, what the ledger has of it, what people decided, and its body.
 
 mod ledger;
+mod outline;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -11,6 +13,8 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 
 use self::ledger::LedgerWord;
+use self::outline::Outline;
+pub(super) use self::outline::Outlines;
 use super::Console;
 use super::body::{Body, Change};
 use super::entries::{self, Row, without_page};
@@ -26,8 +30,8 @@ use crate::domain::counted::counted;
 use crate::domain::ids::{EntryId, ProcessId};
 use crate::domain::outcome::StateName;
 use crate::door::Problem;
-use crate::inbox::{Action, ERASED, EntryStory, Order, PastOrder, PastStep, Selection, StepKind, advice, objects_of};
-use crate::ledger::desk::{EVENT_OBJECTS_MAX, EventFinding, EventReport};
+use crate::inbox::{Action, ERASED, EntryStory, Order, PastOrder, PastStep, Selection, StepKind, advice};
+use crate::ledger::desk::{EventFinding, EventReport};
 use crate::revenue::rows::Decision;
 
 /// Longest reason for a look at a body, in bytes.
@@ -103,14 +107,19 @@ pub(super) async fn show(
     Path(entry): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let entry = number(&entry)?;
-    let story = console.control.context.inbox.story(entry, false).await.map_err(Problem::InboxUnavailable)?;
-    let story = story.ok_or(Problem::NoSuchEntry)?;
+    let (entry, inbox) = (number(&entry)?, &console.control.context.inbox);
     if let Some(shown) = shown(&query.unwrap_or_default()) {
-        let body = console.control.body(entry).await?;
-        let answer = ask(&console, &story, body.as_deref()).await;
-        return Ok(live(&console, story, body.as_deref(), &answer).await?.answer(shown));
+        let story = inbox.story_without_body(entry).await.map_err(Problem::InboxUnavailable)?;
+        let story = story.ok_or(Problem::NoSuchEntry)?;
+        let outline = match console.outlines.of(entry, inbox.clock().now()) {
+            Some(known) => known,
+            None => outline(&console, entry, console.control.body(entry).await?.as_deref()),
+        };
+        let answer = ask(&console, &story, &outline).await;
+        return Ok(live(&console, story, &outline, &answer).await?.answer(shown));
     }
+    let story = inbox.story(entry, false).await.map_err(Problem::InboxUnavailable)?;
+    let story = story.ok_or(Problem::NoSuchEntry)?;
     page(&console, &visitor, story, false).await
 }
 
@@ -139,20 +148,26 @@ fn path(entry: EntryId) -> String {
     format!("/console/entries/{entry}")
 }
 
-/// Asks for all that the ledger has of the event of an entry with this body.
-async fn ask(console: &Console, story: &EntryStory, body: Option<&[u8]>) -> Result<EventReport, Problem> {
-    let objects = body.map(|body| objects_of(body, EVENT_OBJECTS_MAX)).unwrap_or_default();
-    console.control.event(&story.entry.event_id, objects).await
+/// What a body refers to, kept for when the page renews itself.
+fn outline(console: &Console, entry: EntryId, body: Option<&[u8]>) -> Arc<Outline> {
+    let outline = Arc::new(Outline::of(body));
+    console.outlines.keep(entry, Arc::clone(&outline), console.control.context.inbox.clock().now());
+    outline
+}
+
+/// Asks for all that the ledger has of the event of an entry whose body refers to this.
+async fn ask(console: &Console, story: &EntryStory, outline: &Outline) -> Result<EventReport, Problem> {
+    console.control.event(&story.entry.event_id, outline.objects.clone()).await
 }
 
 async fn live(
     console: &Console,
     story: EntryStory,
-    body: Option<&[u8]>,
+    outline: &Outline,
     answer: &Result<EventReport, Problem>,
 ) -> Result<Live, Failure> {
     let entry = story.entry.entry;
-    let ledger = LedgerWord::of(answer, &story, body, console.control.context.inbox.clock().now());
+    let ledger = LedgerWord::of(answer, &story, outline, console.control.context.inbox.clock().now());
     let process = match (&story.entry.process, &console.control.desk.executors) {
         (Some(process), Some(executors)) => executors.process(&ProcessId::new(process.as_str())).await,
         _ => None,
@@ -174,7 +189,8 @@ async fn page(console: &Console, visitor: &Visitor, story: EntryStory, revealed:
     let inbox = &console.control.context.inbox;
     let entry = story.entry.entry;
     let bytes = console.control.body(entry).await?;
-    let answer = ask(console, &story, bytes.as_deref()).await;
+    let outline = outline(console, entry, bytes.as_deref());
+    let answer = ask(console, &story, &outline).await;
     let rules = bytes.as_deref().and_then(|body| console.control.desk.validator.try_rules(body, None).ok());
     let body = Body::of(bytes.as_deref(), revealed);
     let same = Selection { events: vec![story.entry.event_id.clone()], ..Selection::default() };
@@ -184,7 +200,7 @@ async fn page(console: &Console, visitor: &Visitor, story: EntryStory, revealed:
     let customer = story.body.as_ref().and_then(|body| body.subject.customer.clone());
     let page = EntryPage {
         frame: Frame::new(console, visitor, "Entries", format!("Entry {entry}")).await,
-        live: live(console, story.clone(), bytes.as_deref(), &answer).await?,
+        live: live(console, story.clone(), &outline, &answer).await?,
         offers: if visitor.may_change() { offers(console, entry).await? } else { Vec::new() },
         siblings,
         event: EventName(story.entry.event_id.clone()),

@@ -26,6 +26,7 @@ mod references;
 mod retain;
 mod schema;
 mod steps;
+mod story;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, Ordering};

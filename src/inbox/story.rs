@@ -35,7 +35,7 @@ pub struct EntryStory {
     pub entry: EntryReport,
     /// How long it took from the receipt to the end, in milliseconds.
     pub took_ms: Option<u64>,
-    /// The body; nothing when retention or an erasure has removed it.
+    /// The body; nothing when retention or an erasure has removed it, or when it was not asked for.
     pub body: Option<BodyReport>,
     /// When its person was erased, where that is why there is no body.
     #[serde(default)]
@@ -49,14 +49,23 @@ pub struct EntryStory {
 }
 
 impl BodyReport {
-    /// Of a body; with `reveal`, the whole of it.
-    pub(super) fn of(body: &[u8], reveal: bool) -> Self {
+    /// Of a body, the whole of it if that was asked for.
+    pub(super) fn of(body: &[u8], read: BodyRead) -> Self {
+        let reveal = read == BodyRead::Whole;
         let mut subject = Subject::of(body);
         if !reveal {
             subject.users.iter_mut().for_each(|user| REDACTED.clone_into(user));
         }
         Self { bytes: body.len(), subject, content: reveal.then(|| String::from_utf8_lossy(body).into_owned()) }
     }
+}
+
+/// What is read of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyRead {
+    Nothing,
+    InShort,
+    Whole,
 }
 
 impl EntryStory {
@@ -82,9 +91,18 @@ fn erased(orders: &[PastOrder]) -> Option<Timestamp> {
 impl Inbox {
     /// Everything about one entry; `None` when there is none of this number. With `reveal`, its body too.
     pub async fn story(&self, entry: EntryId, reveal: bool) -> Result<Option<EntryStory>, InboxError> {
+        self.read_story(entry, if reveal { BodyRead::Whole } else { BodyRead::InShort }).await
+    }
+
+    /// As [`Self::story`], without its body, which is not read.
+    pub async fn story_without_body(&self, entry: EntryId) -> Result<Option<EntryStory>, InboxError> {
+        self.read_story(entry, BodyRead::Nothing).await
+    }
+
+    async fn read_story(&self, entry: EntryId, read: BodyRead) -> Result<Option<EntryStory>, InboxError> {
         match &self.store {
-            Store::Local(local) => local.story(entry, reveal).await,
-            Store::Postgres(postgres) => postgres.core.story(entry, reveal).await,
+            Store::Local(local) => local.story(entry, read).await,
+            Store::Postgres(postgres) => postgres.core.story(entry, read).await,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What the page of one event tells of the ledger.
 
+use std::time::Duration;
+
 use colony_gateway::domain::ids::EntryId;
 use colony_gateway::ledger::Outcome;
 use colony_gateway::ledger::person::Subject;
@@ -7,6 +9,7 @@ use colony_gateway::revenue::verdict::Verdict;
 use serde_json::json;
 use testkit::plans::Planned;
 
+use crate::tables::USER;
 use crate::world::{BEN, World};
 
 /// Stores the event of a subscription `sub_1` of `cus_1`.
@@ -28,7 +31,7 @@ async fn apply(world: &World, id: &str, second: i64, change: impl FnOnce(Planned
 }
 
 /// The page of an entry as a viewer sees it, and the part of it that renews itself.
-async fn seen(world: &World, entry: EntryId) -> String {
+pub(crate) async fn seen(world: &World, entry: EntryId) -> String {
     let ben = world.login(BEN).await;
     let path = format!("/console/entries/{entry}");
     let page = world.page(&ben, &path).await.text;
@@ -37,7 +40,9 @@ async fn seen(world: &World, entry: EntryId) -> String {
         |text: &str| text[text.find("What the ledger has").unwrap()..].split("</div>").next().unwrap().to_owned();
     let part = told(&part);
     assert_eq!(told(&page), part, "the part that renews itself says the same");
-    assert!(!page.contains("user_of_ada"), "a user is named: {page}");
+    for user in ["user_of_ada", USER] {
+        assert!(!page.contains(user), "a user is named: {page}");
+    }
     part
 }
 
@@ -105,4 +110,24 @@ async fn an_erased_event_bytes_that_are_none_and_a_failing_ledger_have_sentences
     let failed = seen(&world, entry).await;
     assert!(failed.contains("answered with an error") && failed.contains("is not known now"), "{failed}");
     assert!(!failed.contains("Recorded") && !failed.contains("has not recorded"), "{failed}");
+}
+
+#[tokio::test]
+async fn a_page_that_stays_open_does_not_read_the_body_again_and_notices_in_time_that_it_was_removed() {
+    const GONE: &str = "Retention has removed the body";
+    let world = World::new();
+    let entry = store(&world, "evt_1").await;
+    let ben = world.login(BEN).await;
+    let (page, part) = (format!("/console/entries/{entry}"), format!("/console/entries/{entry}?live=0"));
+    assert!(!world.page(&ben, &page).await.text.contains(GONE));
+    let file = rusqlite::Connection::open(world.directory.path().join("inbox.db")).unwrap();
+    assert_eq!(file.execute("DELETE FROM bodies", []).unwrap(), 1);
+    assert!(!world.page(&ben, &part).await.text.contains(GONE), "it is known from when the page was opened");
+    world.clock.advance(Duration::from_mins(10));
+    assert!(world.page(&ben, &part).await.text.contains(GONE));
+
+    let told = seen(&world, entry).await;
+    assert!(told.contains(GONE) && told.contains("still on its way"), "{told}");
+    let page = world.page(&ben, &page).await.text;
+    assert!(page.contains("<h2>Body</h2>\n<p class=\"empty\">Retention has removed the body.</p>"), "{page}");
 }

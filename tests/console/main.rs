@@ -7,4 +7,5 @@ mod hostile;
 mod operating;
 mod routes;
 mod sessions;
+mod tables;
 mod world;

@@ -1,5 +1,6 @@
 //! A console over an inbox and a ledger on real files, asked as a browser asks.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use colony_gateway::domain::ids::{EndpointName, EntryId};
 use colony_gateway::domain::route::{Route, RouteInForce};
 use colony_gateway::inbox::{Deed, Door, Inbox, InboxOptions, InboxThreads, NewEntry};
 use colony_gateway::ledger::Outcome;
+use colony_gateway::ledger::report::StateOfRecord;
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::lifecycle::{Readiness, Shutdown};
 use colony_gateway::reconcile::{self, ReconcileOrder};
@@ -98,6 +100,17 @@ impl World {
     }
 
     pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
+        Self::over(variables, |directory, clock| {
+            Arc::new(SqliteLedger::open(&directory.join("ledger.db"), clock.clone()).unwrap())
+        })
+    }
+
+    /// Over a ledger of another kind.
+    pub(crate) fn on(ledger: Arc<dyn StateOfRecord>) -> Self {
+        Self::over(&[], |_, _| ledger)
+    }
+
+    fn over(variables: &[(&str, &str)], ledger: impl FnOnce(&Path, &Clock) -> Arc<dyn StateOfRecord>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = Clock::manual(START);
         let config = Self::settings(variables);
@@ -117,7 +130,7 @@ impl World {
         let control = Arc::new(Control {
             operators: Operators::of(&config.http, clock.clone()).unwrap(),
             context: Context { inbox: inbox.clone(), switch, in_force, instruments },
-            ledger: Arc::new(SqliteLedger::open(&directory.path().join("ledger.db"), clock.clone()).unwrap()),
+            ledger: ledger(directory.path(), &clock),
             pause: Pause::new(clock.clone()),
             breakers: vec![("colony", breaker)],
             bees: Roster::new(["hive-1".to_owned()], START),

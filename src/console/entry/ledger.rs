@@ -3,9 +3,9 @@
 //! Guarantee: names no user. A ledger that gives no answer is told as that, never as one that has nothing.
 
 use askama::Template;
-use stripe_events::envelope::{Envelope, PayloadKind};
 
 use super::super::html::{Moment, Prose, tag};
+use super::outline::Outline;
 use crate::domain::clock::Timestamp;
 use crate::domain::outcome::StateName;
 use crate::door::Problem;
@@ -70,11 +70,11 @@ struct AccessLine {
 }
 
 impl LedgerWord {
-    /// Of the ledger's answer about the event of an entry, and the entry's body.
+    /// Of the ledger's answer about the event of an entry, and what the entry's body refers to.
     pub(super) fn of(
         answer: &Result<EventReport, Problem>,
         story: &EntryStory,
-        body: Option<&[u8]>,
+        outline: &Outline,
         now: Timestamp,
     ) -> Self {
         let (recorded, rows, access, decisions) = (None, Vec::new(), Vec::new(), Vec::new());
@@ -94,12 +94,12 @@ impl LedgerWord {
             None => vec![unrecorded(story)],
         };
         words.extend(report.event.as_ref().and_then(|event| gone(event.content)));
-        if body.is_some_and(is_thin) {
+        if outline.is_thin {
             words.push(
                 "It named its object alone; what the ledger has of it is what Stripe answered about that object.",
             );
         }
-        if body.is_none() {
+        if outline.is_removed {
             words.push(match story.erased {
                 Some(_) => "The body was removed from the inbox when its person was erased, so that only the object of the event is looked for here.",
                 None => "Retention has removed the body from the inbox, so that only the object of the event is looked for here.",
@@ -186,10 +186,6 @@ const fn gone(content: Content) -> Option<&'static str> {
             "The data of its person was erased on request: the ledger keeps which event it was, and nothing of what it said.",
         ),
     }
-}
-
-fn is_thin(body: &[u8]) -> bool {
-    Envelope::read(body).is_ok_and(|envelope| envelope.payload == PayloadKind::Thin)
 }
 
 /// What stands of the objects that an event names.

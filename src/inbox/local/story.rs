@@ -7,11 +7,15 @@ use super::{LocalInbox, body, orders, steps};
 use crate::domain::ids::EntryId;
 use crate::inbox::body::Unpacker;
 use crate::inbox::error::InboxError;
-use crate::inbox::story::{BodyReport, EntryStory};
+use crate::inbox::story::{BodyRead, BodyReport, EntryStory};
 
 impl LocalInbox {
-    /// Everything about one entry; `None` when there is none of this number. With `reveal`, its body too.
-    pub(in crate::inbox) async fn story(&self, entry: EntryId, reveal: bool) -> Result<Option<EntryStory>, InboxError> {
+    /// Everything about one entry; `None` when there is none of this number.
+    pub(in crate::inbox) async fn story(
+        &self,
+        entry: EntryId,
+        read: BodyRead,
+    ) -> Result<Option<EntryStory>, InboxError> {
         self.read(move |connection| {
             let transaction = connection.transaction()?;
             let found = transaction
@@ -19,8 +23,11 @@ impl LocalInbox {
                 .query_row([entry.0], report)
                 .optional()?;
             let Some(found) = found else { return Ok(None) };
-            let body = body::of_entry(&transaction, &mut Unpacker::default(), entry.0)?
-                .map(|body| BodyReport::of(&body, reveal));
+            let body = match read {
+                BodyRead::Nothing => None,
+                BodyRead::InShort | BodyRead::Whole => body::of_entry(&transaction, &mut Unpacker::default(), entry.0)?,
+            };
+            let body = body.map(|body| BodyReport::of(&body, read));
             let orders = orders::of_entry(&transaction, entry.0)?;
             let steps = steps::of_entry(&transaction, entry.0)?;
             Ok(Some(EntryStory::new(found, body, orders, steps)))

@@ -13,14 +13,12 @@ use super::super::counts::Counts;
 use super::super::error::InboxError;
 use super::super::known::Held;
 use super::super::newest::{EntryState, EntryView};
-use super::super::orders::PastOrder;
 use super::super::problems::{GROUPS_MAX, ProblemCounts, ProblemGroup, Problems, advice};
 use super::super::reference::WINDOW_CANDIDATES;
 use super::super::report::{EntryReport, Intervention};
 use super::super::search::{Direction, WINDOW_BODIES, WINDOW_ROWS, Window};
 use super::super::selection::Selection;
 use super::super::state::StateName;
-use super::super::story::{BodyReport, EntryStory};
 use super::{BIGINTS, Core, TEXTS, number_of};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
@@ -42,8 +40,6 @@ const REPORTS: &str = "
     LEFT JOIN gateway_inbox.work w ON w.id = e.id LEFT JOIN gateway_inbox.ended d ON d.id = e.id";
 
 const BODIES: &str = "SELECT e.id, e.body, e.bytes FROM gateway_inbox.entries e WHERE e.id = ANY ($1)";
-
-const ORDERS: &str = "SELECT action, at, by, note, was FROM gateway_inbox.orders WHERE entry = $1 ORDER BY id";
 
 const HOLDS: &str = "
     SELECT e.event_id, bool_or(w.id IS NOT NULL OR d.state > 3), bool_or(d.code IS DISTINCT FROM 'dropped')
@@ -211,21 +207,6 @@ impl Core {
         let statement = format!("{REPORTS} WHERE e.id = ANY ($1) ORDER BY e.id");
         let rows = self.links.run(&statement, &[(&ids, BIGINTS)]).await?.rows;
         Ok(rows.iter().map(|row| (report(row), row.get(23))).collect())
-    }
-
-    pub(in crate::inbox) async fn story(&self, entry: EntryId, reveal: bool) -> Result<Option<EntryStory>, InboxError> {
-        let Some((report, _)) = self.reports(&[entry]).await?.pop() else { return Ok(None) };
-        let body = self.bodies_of(&[entry]).await?.remove(&entry.0).map(|body| BodyReport::of(&body, reveal));
-        let rows = self.links.run(ORDERS, &[(&entry.0, Type::INT8)]).await?.rows;
-        let order = |row: &Row| PastOrder {
-            action: row.get(0),
-            at: Timestamp::from_millis(row.get(1)),
-            by: row.get(2),
-            note: row.get(3),
-            was: row.get(4),
-        };
-        let steps = self.steps(entry.0).await?;
-        Ok(Some(EntryStory::new(report, body, rows.iter().map(order).collect(), steps)))
     }
 
     pub(in crate::inbox) async fn newest(&self, limit: u32) -> Result<Vec<EntryView>, InboxError> {
