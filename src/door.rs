@@ -12,6 +12,7 @@ mod quiet;
 mod server;
 mod shares;
 mod site;
+mod stall;
 mod trace;
 mod webhook;
 

@@ -1,4 +1,5 @@
-//! Accepting connections under bounds: how many, how many of one sender, how large a head, how long a head may take.
+//! Accepting connections under bounds: how many, how many of one sender, how large a head, how long a head may take, how long an
+//! answer may wait for its reader.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::connections::{Admission, Connections, State};
 use super::peer::Peer;
 use super::site::Site;
+use super::stall::{STALL_MAX, Stalling};
 use crate::config::ConnectionBounds;
 use crate::telemetry::metrics::Metrics;
 
@@ -134,7 +136,7 @@ async fn connection(
         .header_read_timeout(bounds.head_timeout)
         .max_buf_size(bounds.head_bytes_max)
         .max_headers(bounds.headers_max)
-        .serve_connection(TokioIo::new(stream), answer);
+        .serve_connection(TokioIo::new(Stalling::new(stream, STALL_MAX)), answer);
     let fresh = tokio::time::sleep(fresh_for);
     tokio::pin!(connection, fresh);
     let last_moment = async {
