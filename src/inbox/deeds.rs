@@ -1,7 +1,8 @@
 //! What people did here: orders, looks at hidden text, logins. Kept beside the entries, so that all gateways of a shared inbox
 //! show the same.
 //!
-//! Guarantees: nothing is changed once it is written; the newest [`DEEDS_MAX`] stay, none for longer than [`DEEDS_KEPT`].
+//! Guarantees: nothing is changed once it is written; the newest [`DEEDS_MAX`] that changed or revealed something stay, and the newest
+//! [`LIGHT_DEEDS_MAX`] others, so that no number of logins pushes an order out; none stays for longer than [`DEEDS_KEPT`].
 
 use std::time::Duration;
 
@@ -11,8 +12,19 @@ use super::operate::short;
 use super::{Inbox, InboxError, Store};
 use crate::domain::clock::Timestamp;
 
-/// Most that are kept. One more removes the oldest.
+/// Most that are kept of those that changed or revealed something. One more removes the oldest.
 pub const DEEDS_MAX: usize = 50_000;
+
+/// Most that are kept of all others: what viewers did, dry runs, logins.
+pub(super) const LIGHT_DEEDS_MAX: usize = 5_000;
+
+/// Whether a row of a store is light, as [`Deed::is_light`] says.
+macro_rules! light {
+    () => {
+        "(role = 'viewer' OR dry_run OR action IN ('login', 'logout', 'console_code', 'refused'))"
+    };
+}
+pub(super) use light;
 
 /// How long each is kept.
 pub const DEEDS_KEPT: Duration = Duration::from_hours(24 * 400);
@@ -52,6 +64,17 @@ pub struct PastDeed {
 }
 
 impl Deed {
+    /// Whether it changed and revealed nothing.
+    pub(super) fn is_light(&self) -> bool {
+        let comes_or_goes = ["login", "logout", "console_code", "refused"].contains(&self.action.as_str());
+        self.role == "viewer" || self.dry_run || comes_or_goes
+    }
+
+    /// How many such deeds are kept.
+    pub(super) fn most(&self) -> usize {
+        if self.is_light() { LIGHT_DEEDS_MAX } else { DEEDS_MAX }
+    }
+
     /// With every text as long as it may be.
     fn bounded(self) -> Self {
         let short = |text: String| short(&text).to_owned();

@@ -6,11 +6,21 @@ use super::LocalInbox;
 use super::file::InboxFile;
 use super::queue::Request;
 use crate::domain::clock::Timestamp;
-use crate::inbox::deeds::{DEEDS_KEPT, DEEDS_MAX, Deed, PastDeed};
+use crate::inbox::deeds::{DEEDS_KEPT, DEEDS_MAX, Deed, LIGHT_DEEDS_MAX, PastDeed, light};
 use crate::inbox::error::InboxError;
 
-/// Oldest deeds that one more removes at most, so that webhooks do not wait.
+/// Oldest deeds that are removed at once at most, so that webhooks do not wait.
 const REMOVED_MAX: i64 = 100;
+
+/// Counting takes long beside writing one: this many come in between, and as many fewer stay.
+const COUNT_EVERY: usize = 50;
+
+/// Removes the oldest that are light (`?1`), but for `?2`, at most `?3`.
+const REMOVE: &str = concat!(
+    "DELETE FROM deeds WHERE id IN (SELECT id FROM deeds WHERE ",
+    light!(),
+    " = ?1 ORDER BY id DESC LIMIT ?3 OFFSET ?2)"
+);
 
 impl LocalInbox {
     pub(in crate::inbox) async fn note_deed(&self, deed: Deed) -> Result<(), InboxError> {
@@ -36,14 +46,21 @@ impl Request for Note {
                          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let values = params![now.millis(), who, role, peer, via, action, what, dry_run, result, note];
         file.connection.prepare_cached(statement)?.execute(values)?;
-        // Numbers are given in order, without gaps.
-        let oldest = file.connection.last_insert_rowid().saturating_sub(i64::try_from(DEEDS_MAX).unwrap_or(i64::MAX));
+        if file.connection.last_insert_rowid() % number(COUNT_EVERY) == 0 {
+            for (is_light, most) in [(true, LIGHT_DEEDS_MAX), (false, DEEDS_MAX)] {
+                let kept = number(most.saturating_sub(COUNT_EVERY));
+                file.connection.prepare_cached(REMOVE)?.execute(params![is_light, kept, REMOVED_MAX])?;
+            }
+        }
         let since = now.minus(DEEDS_KEPT).millis();
-        file.connection.prepare_cached("DELETE FROM deeds WHERE id <= ?1")?.execute([oldest])?;
         let statement = "DELETE FROM deeds WHERE at < ?1 AND id IN (SELECT id FROM deeds ORDER BY id LIMIT ?2)";
         file.connection.prepare_cached(statement)?.execute(params![since, REMOVED_MAX])?;
         Ok(())
     }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn deeds(connection: &Connection, before: i64, most: usize) -> rusqlite::Result<Vec<PastDeed>> {

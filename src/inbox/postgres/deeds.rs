@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::super::deeds::{DEEDS_KEPT, DEEDS_MAX, Deed, PastDeed};
+use super::super::deeds::{DEEDS_KEPT, Deed, PastDeed, light};
 use super::super::error::InboxError;
 use super::fault::Fault;
 use super::numbers::Numbers;
@@ -34,7 +34,8 @@ CREATE INDEX IF NOT EXISTS deeds_at ON gateway_inbox.deeds (at);";
 /// Oldest deeds that one more removes at most, so that the bound holds again after it was lowered.
 const REMOVED_MAX: i64 = 100;
 
-/// `$1` the time of a test, `$2` number, `$3` to `$11` the deed, `$12` how long it is kept, `$13` how many are.
+/// `$1` the time of a test, `$2` number, `$3` to `$11` the deed, `$12` how long it is kept, `$13` how many are that are as light as
+/// this one (`$15`), `$14` how many are removed at most.
 const NOTE: &str = concat!(
     "WITH moment AS (SELECT ",
     now!(),
@@ -43,7 +44,9 @@ const NOTE: &str = concat!(
         SELECT $2, at, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM moment ON CONFLICT (id) DO NOTHING RETURNING 1
     ), old AS (
         (SELECT id FROM gateway_inbox.deeds WHERE at < (SELECT at FROM moment) - $12 ORDER BY at LIMIT $14)
-        UNION (SELECT id FROM gateway_inbox.deeds ORDER BY id DESC OFFSET $13 - 1 LIMIT $14)
+        UNION (SELECT id FROM gateway_inbox.deeds WHERE ",
+    light!(),
+    " = $15 ORDER BY id DESC OFFSET $13 - 1 LIMIT $14)
     ), removed AS (DELETE FROM gateway_inbox.deeds WHERE id IN (SELECT id FROM old) RETURNING 1)
     SELECT ",
     durable!(),
@@ -87,8 +90,8 @@ impl Core {
         let Deed { who, role, peer, via, action, what, dry_run, result, note } = deed;
         let clean = |given: &Option<String>| given.as_deref().map(|given| text(given).into_owned());
         let (who, what, peer, result, note) = (text(who), text(what), clean(peer), clean(result), clean(note));
-        let (time, kept, most) = (self.time(), millis(DEEDS_KEPT), number_of(DEEDS_MAX));
-        let parameters: [Parameter<'_>; 14] = [
+        let (time, kept, most) = (self.time(), millis(DEEDS_KEPT), number_of(deed.most()));
+        let parameters: [Parameter<'_>; 15] = [
             (&time, Type::INT8),
             (&number, Type::INT8),
             (&&*who, Type::TEXT),
@@ -103,6 +106,7 @@ impl Core {
             (&kept, Type::INT8),
             (&most, Type::INT8),
             (&REMOVED_MAX, Type::INT8),
+            (&deed.is_light(), Type::BOOL),
         ];
         self.links.run_durably(NOTE, &parameters).await.map(drop)
     }
