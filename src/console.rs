@@ -23,6 +23,7 @@ mod html;
 mod keys;
 mod live;
 mod login;
+mod making;
 mod order;
 mod overview;
 mod person;
@@ -77,6 +78,7 @@ pub fn router(control: Arc<Control>, health: Health, series: Series, settings: S
         .route(overview::PATH, get(overview::show))
         .route("/console/", get(overview::show))
         .route("/console/entries", get(entries::list))
+        .route("/console/entries.csv", get(entries::export))
         .route("/console/entries/{id}", get(entry::show))
         .route("/console/entries/{id}/reveal", post(entry::reveal))
         .route("/console/problems", get(problems::show))

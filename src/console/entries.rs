@@ -1,6 +1,8 @@
 //! The list of entries: what is filtered stands in the URL, rows stay where they are while they are read, and what came in
 //! meanwhile is counted.
 
+mod file;
+
 use std::fmt::Write as _;
 
 use askama::Template;
@@ -8,11 +10,12 @@ use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 
+pub(super) use self::file::export;
 use super::Console;
 use super::failure::Failure;
 use super::form::filters;
 use super::frame::Frame;
-use super::gate::{LIVE, Visit};
+use super::gate::{LIVE, Visit, Visitor};
 use super::html::{Count, Dotted, EventName, Moment, Page, State as StateMark};
 use super::live::{Live, shown};
 use crate::admin::may_select;
@@ -112,6 +115,7 @@ struct Fields {
     customers: String,
     refs: String,
     since: String,
+    until: String,
 }
 
 /// A state to choose.
@@ -130,6 +134,7 @@ impl Fields {
             customers: only(&selection.customers),
             refs: only(&selection.refs),
             since: selection.since.map(|at| at.to_string()).unwrap_or_default(),
+            until: selection.until.map(|at| at.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -147,6 +152,14 @@ fn only(values: &[String]) -> String {
     }
 }
 
+/// What a query asks for, if this visitor may.
+fn wanted(visitor: &Visitor, query: &str) -> Result<ListQuery, Failure> {
+    let invalid = |error: crate::admin::wire::QueryError| Problem::Invalid { detail: error.to_string() };
+    let wanted = ListQuery::parse(&filters(query, &[LIVE, UP_TO, "reveal"])).map_err(invalid)?;
+    may_select(&visitor.who, &wanted.selection)?;
+    Ok(wanted)
+}
+
 /// `GET /console/entries`
 pub(super) async fn list(
     State(console): State<Console>,
@@ -154,9 +167,7 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     let query = query.unwrap_or_default();
-    let invalid = |error: crate::admin::wire::QueryError| Problem::Invalid { detail: error.to_string() };
-    let wanted = ListQuery::parse(&filters(&query, &[LIVE, UP_TO, "reveal"])).map_err(invalid)?;
-    may_select(&visitor.who, &wanted.selection)?;
+    let wanted = wanted(&visitor, &query)?;
     let up_to = number(&query, UP_TO);
     let (rows, up_to) = rows(&console, &wanted, up_to).await?;
     let mut again = wanted.to_string();

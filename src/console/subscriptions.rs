@@ -1,6 +1,6 @@
 //! Subscriptions, list by list, without their users; and the same as a file for spreadsheets.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use askama::Template;
 use axum::Extension;
@@ -14,6 +14,7 @@ use super::form::Form;
 use super::frame::Frame;
 use super::gate::Visit;
 use super::html::{Moment, Page, tag};
+use super::making::Making;
 use crate::admin::asked;
 use crate::domain::clock::Timestamp;
 use crate::door::Problem;
@@ -23,9 +24,6 @@ pub(super) const PATH: &str = "/console/subscriptions";
 
 /// Longest wait for the ledger's answer to one question.
 const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(10);
-
-/// Longest time that a file may take, over a slow line too.
-const EXPORT_MAX: Duration = Duration::from_mins(10);
 
 /// Rows of a page.
 const ROWS: u32 = 50;
@@ -115,7 +113,7 @@ fn row(line: SubscriptionRow) -> Row {
     }
 }
 
-/// `GET /console/subscriptions.csv`, made while it is taken. Files that are made at once ask the ledger in turn.
+/// `GET /console/subscriptions.csv`, made while it is taken.
 pub(super) async fn export(
     State(console): State<Console>,
     Extension(_): Visit,
@@ -123,17 +121,16 @@ pub(super) async fn export(
 ) -> Result<Response, Failure> {
     let wanted = SubscriptionsWanted { most: SUBSCRIPTIONS_MAX, ..wanted(query)? };
     let name = format!("subscriptions-{}", wanted.chosen.as_str());
-    let began = console.control.context.inbox.clock().instant();
-    let Part { text, rest } = Export { console, wanted, began, pages: 0 }.part().await?;
+    let making = Making::begin(console, "subscriptions");
+    let Part { text, rest } = Export { making, wanted, pages: 0 }.part().await?;
     Ok(Csv { name, text, rest }.into_response())
 }
 
 /// A file that is being made.
 struct Export {
-    console: Console,
+    making: Making,
     /// From where it goes on.
     wanted: SubscriptionsWanted,
-    began: Instant,
     /// Those that are in it.
     pages: usize,
 }
@@ -142,7 +139,9 @@ impl Export {
     /// The next page as rows, the first one with the head.
     async fn part(mut self) -> Result<Part, Problem> {
         let mut table = if self.pages == 0 { Table::new(&HEAD) } else { Table::more(HEAD.len()) };
-        let page = self.page().await?;
+        let turn = self.making.turn().await?;
+        let page = ask(&self.making.console, &self.wanted).await?;
+        drop(turn);
         for line in page.subscriptions {
             table.row(&cells(line));
         }
@@ -160,25 +159,6 @@ impl Export {
 
     fn rest(self) -> Rest {
         Box::pin(self.part())
-    }
-
-    async fn page(&self) -> Result<SubscriptionPage, Problem> {
-        let control = &self.console.control;
-        let took = control.context.inbox.clock().instant().duration_since(self.began);
-        // A restart waits for no file.
-        if self.console.health.readiness.is_draining() {
-            return Err(Problem::ShuttingDown);
-        }
-        let turn = async {
-            let left = EXPORT_MAX.checked_sub(took)?;
-            tokio::time::timeout(left, control.desk.exports.wait()).await.ok()
-        };
-        let Some(_turn) = turn.await else {
-            let (pages, most) = (self.pages, EXPORT_MAX.as_secs());
-            tracing::warn!(pages, most_seconds = most, "a file of subscriptions took too long and was broken off");
-            return Err(Problem::Busy);
-        };
-        ask(&self.console, &self.wanted).await
     }
 }
 

@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode, header};
 use crate::world::{ANA, BEN, HOST, PERSONAL, World};
 
 /// Every path that a page links to, for an inbox with one held entry.
-const PAGES: [&str; 26] = [
+const PAGES: [&str; 27] = [
     "/console",
     "/console/",
     "/console?span=24h",
@@ -25,6 +25,7 @@ const PAGES: [&str; 26] = [
     "/console/subscriptions",
     "/console/subscriptions?list=idle",
     "/console/subscriptions.csv",
+    "/console/entries.csv",
     "/console/operations",
     "/console/colony",
     "/console/guardian?entry=1",
@@ -102,7 +103,12 @@ async fn a_viewer_sees_every_page_masked_and_changes_nothing() {
                 let answer = world.send(&ben, path, form).await;
                 assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
             }
-            for by_user in ["entries?user=user_of_ada", "entries?ref=user_of_ada", "search?q=user_of_ada"] {
+            for by_user in [
+                "entries?user=user_of_ada",
+                "entries?ref=user_of_ada",
+                "entries.csv?user=user_of_ada",
+                "search?q=user_of_ada",
+            ] {
                 let answer = world.page(&ben, &format!("/console/{by_user}")).await;
                 assert_eq!(answer.status, StatusCode::FORBIDDEN, "whose an event is, is hidden from him: {by_user}");
             }
@@ -323,4 +329,29 @@ async fn a_file_of_subscriptions_has_all_pages_and_the_ledger_is_asked_for_one_a
     world.readiness.drain();
     let refused = world.page(&ana, "/console/subscriptions.csv").await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "a restart waits for no file");
+}
+
+#[tokio::test]
+async fn a_file_of_entries_has_all_that_a_filter_matches_and_no_text_of_customers() {
+    let world = World::new();
+    for number in 0..1001 {
+        world
+            .store(
+                &serde_json::json!({"id": format!("evt_{number}"), "object": "event", "type": "product.created"}),
+                None,
+            )
+            .await;
+    }
+    world.store_personal("evt_held", Some("misrouted")).await;
+    let ben = world.login(BEN).await;
+    let file = world.page(&ben, "/console/entries.csv").await.text;
+    let lines: Vec<&str> = file.split_terminator("\r\n").collect();
+    assert_eq!(lines.len(), 1003, "a head and all rows");
+    assert!(lines[0].starts_with("entry,event,type,state,") && lines[1002].starts_with("1,evt_0,"), "{}", lines[1002]);
+    assert!(lines[1].starts_with("1002,evt_held,customer.updated,quarantined,"), "{}", lines[1]);
+    assert!(lines.iter().all(|line| line.split(',').count() == 16) && !PERSONAL.iter().any(|text| file.contains(text)));
+    let held = world.page(&ben, "/console/entries.csv?state=quarantined").await.text;
+    assert_eq!(held.split_terminator("\r\n").count(), 2, "{held}");
+    let page = world.page(&ben, "/console/entries?state=quarantined&until=2027-01-01T00:00:00Z").await.text;
+    assert!(page.contains("/console/entries.csv?state=quarantined&#38;until=2027-01-01T00%3A00%3A00Z"), "{page}");
 }
