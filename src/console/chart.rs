@@ -9,6 +9,12 @@ use super::series::{Column, Point};
 const WIDTH: f32 = 720.0;
 const HEIGHT: f32 = 150.0;
 
+/// How long a point alone is drawn.
+const LONE: f32 = 6.0;
+
+/// In the place of a value that is not known.
+const UNKNOWN: &str = "–";
+
 /// Most points drawn of one line; more are merged.
 const DRAWN_MAX: usize = 360;
 
@@ -101,12 +107,14 @@ impl Chart {
         let top = round_up(greatest);
         let mut lines: Vec<Line> = Vec::new();
         for ((name, _), values) in plan.lines.iter().zip(&columns) {
-            let now = last(values).map_or_else(|| "–".to_owned(), |value| plan.unit.text(value));
+            let now = last(values).map_or_else(|| UNKNOWN.to_owned(), |value| plan.unit.text(value));
             lines.push(Line { name, look: lines.len() + 1, path: path(values, top), now });
         }
+        let when = if step * (chunk as f64) < 60.0 { "now" } else { "lately" };
         let sentence = match (lines.first(), greatest > 0.0) {
             (Some(first), true) => {
-                format!("{} now, at most {} in this time", first.now, plan.unit.text(greatest))
+                let value = if first.now == UNKNOWN { "nothing" } else { &first.now };
+                format!("{value} {when}, at most {} in this time", plan.unit.text(greatest))
             }
             _ => "nothing in this time".to_owned(),
         };
@@ -134,22 +142,24 @@ fn round_up(value: f32) -> f32 {
     step * power
 }
 
-/// A line as SVG draws it; gaps stay gaps.
+/// A line as SVG draws it; gaps stay gaps, and a point alone is a short stroke.
 #[expect(clippy::cast_precision_loss, reason = "a chart has some hundred points")]
 fn path(values: &[Option<f32>], top: f32) -> String {
-    let mut path = String::new();
     let across = WIDTH / (values.len().max(2) - 1) as f32;
-    let mut before: Option<usize> = None;
-    for (at, value) in values.iter().enumerate() {
-        let Some(value) = value else { continue };
-        let command = if before.is_some_and(|before| at - before <= BRIDGED_MAX) { 'L' } else { 'M' };
-        let (x, y) = (at as f32 * across, HEIGHT - (value / top).clamp(0.0, 1.0) * HEIGHT);
-        // Writing to memory does not fail. A point alone is drawn as a short stroke.
-        let _ = write!(path, "{command}{x:.1} {y:.1}");
-        if command == 'M' {
-            path.push_str("h.1");
-        }
-        before = Some(at);
+    let known: Vec<(usize, f32)> = values.iter().enumerate().filter_map(|(at, value)| Some((at, (*value)?))).collect();
+    let is_near = |one: usize, next: usize| next - one <= BRIDGED_MAX;
+    let mut path = String::new();
+    for (place, (at, value)) in known.iter().enumerate() {
+        let before = place.checked_sub(1).and_then(|before| known.get(before));
+        let follows = before.is_some_and(|(before, _)| is_near(*before, *at));
+        let leads = known.get(place + 1).is_some_and(|(next, _)| is_near(*at, *next));
+        let (x, y) = (*at as f32 * across, HEIGHT - (value / top).clamp(0.0, 1.0) * HEIGHT);
+        // Writing to memory does not fail.
+        let _ = match (follows, leads) {
+            (true, _) => write!(path, "L{x:.1} {y:.1}"),
+            (false, true) => write!(path, "M{x:.1} {y:.1}"),
+            (false, false) => write!(path, "M{:.1} {y:.1}h{LONE}", (x - LONE / 2.0).clamp(0.0, WIDTH - LONE)),
+        };
     }
     path
 }
@@ -162,7 +172,7 @@ fn rows(plan: &Plan, columns: &[Vec<Option<f32>>], step: f64) -> Vec<Row> {
         let text = |values: &Vec<Option<f32>>| {
             let slice = values.get(end.saturating_sub(every)..end).unwrap_or_default();
             let greatest = slice.iter().flatten().copied().reduce(f32::max);
-            greatest.map_or_else(|| "–".to_owned(), |value| plan.unit.text(value))
+            greatest.map_or_else(|| UNKNOWN.to_owned(), |value| plan.unit.text(value))
         };
         let seconds = (length - end) as f64 * step;
         let ago = match seconds {
@@ -186,6 +196,7 @@ mod tests {
         let path = path(&values, 5.0);
         assert_eq!(path.matches('M').count(), 2, "{path}");
         assert_eq!(path.matches('L').count(), 1, "{path}");
+        assert!(path.ends_with("M714.0 30.0h6"), "a point alone can be seen: {path}");
         let edges = [0.0, 0.3, 1.2, 34.0, 900.0].map(|value| digits(round_up(value)));
         assert_eq!(edges, ["1", "0.5", "2", "50", "1000"]);
     }

@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::assets::{PATHS, Paths};
+use super::theme::Theme;
 use crate::door::Problem;
 
 /// Why there is no page.
@@ -25,9 +26,27 @@ impl From<Problem> for Failure {
     }
 }
 
+/// What its page says. It goes with the answer, so that the page can look as its reader wants pages to look.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    status: StatusCode,
+    title: String,
+    detail: String,
+}
+
+impl Told {
+    pub(super) fn page(&self, theme: Theme) -> String {
+        let Self { status, title, detail } = self;
+        let page = FailurePage { theme, assets: &PATHS, status: status.as_u16(), title, detail };
+        // Templates of fixed parts write to memory, which cannot fail.
+        page.render().unwrap_or_default()
+    }
+}
+
 #[derive(Template)]
 #[template(path = "failure.html")]
 struct FailurePage<'a> {
+    theme: Theme,
     assets: &'static Paths,
     status: u16,
     title: &'a str,
@@ -57,15 +76,14 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, title, detail) = self.parts();
-        let page = FailurePage { assets: &PATHS, status: status.as_u16(), title, detail };
-        // Templates of fixed parts write to memory, which cannot fail.
-        let text = page.render().unwrap_or_default();
+        let told = Told { status, title: title.to_owned(), detail: detail.to_owned() };
         // Of the problem's answer stays what the log and a browser need.
         let mut response = match self {
             Self::Problem(problem) => problem.into_response(),
             Self::ForeignPage | Self::NoSession => status.into_response(),
         };
-        *response.body_mut() = Body::from(text);
+        *response.body_mut() = Body::from(told.page(Theme::default()));
+        response.extensions_mut().insert(told);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         headers.remove(header::CONTENT_LENGTH);

@@ -1,10 +1,14 @@
 //! Headers of every answer of the console: a browser takes scripts, styles and data from the gateway alone, keeps no page, and
 //! tells no other site.
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+
+use super::failure::Told;
+use super::theme::Theme;
 
 /// Everything from here, nothing inline, no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -20,7 +24,11 @@ const ALWAYS: [(HeaderName, HeaderValue); 5] = [
 
 /// Around every path of the console.
 pub(super) async fn layer(request: Request, next: Next) -> Response {
+    let theme = Theme::of(request.headers());
     let mut response = next.run(request).await;
+    if let Some(told) = response.extensions_mut().remove::<Told>().filter(|_| theme != Theme::default()) {
+        *response.body_mut() = Body::from(told.page(theme));
+    }
     let headers = response.headers_mut();
     headers.extend(ALWAYS);
     // Assets say themselves how long they keep.
