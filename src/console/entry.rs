@@ -278,7 +278,9 @@ fn steps(story: &EntryStory, process: Option<&ProcessLine>) -> Vec<Step> {
         let told = process.map(told).unwrap_or_default();
         steps.push(step(None, "Given to the colony", format!("Process {id}{told}."), false));
     }
-    let is_known = entry.due.is_some() && story.steps.last().map(|step| &step.reason) == entry.reason.as_ref();
+    let is_step = entry.due.is_some() && story.steps.last().map(|step| &step.reason) == entry.reason.as_ref();
+    // A drop says what it dropped, as the order before it does.
+    let is_known = is_step || story.orders.last().map(|order| &order.was) == entry.reason.as_ref();
     let reason = if is_known { String::new() } else { entry.reason.clone().unwrap_or_default() };
     let (title, is_bad) = match entry.state {
         StateName::Waiting => ("Waits for its next attempt", false),
