@@ -22,6 +22,7 @@ mod deeds;
 mod entry;
 mod erase;
 mod error;
+mod generation;
 mod known;
 mod lease;
 mod list;

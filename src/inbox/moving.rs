@@ -2,7 +2,8 @@
 //!
 //! Guarantees: it can be interrupted at any point and done again; an inbox that is being left, or was, is worked on by no gateway, and
 //! neither is a file that is being filled; of an inbox that takes its entries back nothing is removed before it is sure that they
-//! had arrived, and nothing unsettled that is not known where they went; of two commands at once one fails.
+//! had arrived, and nothing unsettled that is not known where they went, unless it is sure that all had come there (see
+//! [`super::generation`]); of two commands at once one fails.
 //!
 //! A place is named by a file's own number, or by a database's address. Addresses can be given to another database and files can be
 //! restored from older copies, so that both sides note the move: the one that is left where its entries went, the other one where they
@@ -13,6 +14,7 @@ mod give_up;
 use super::carry::Extent;
 use super::deeds::DEEDS_PAGE_MAX;
 use super::error::OpenError;
+use super::generation::TO_MARK;
 use super::{Inbox, InboxError, Store};
 
 /// Mark with a random number that a file is known by in the database that its entries came from.
@@ -160,13 +162,15 @@ impl Inbox {
         if !is_back {
             into.prepare().await.map_err(taken)?;
         }
-        let noted = match left {
-            Some(known) => known.place,
-            None if is_back => {
+        let noted = if let Some(known) = left {
+            known.place
+        } else {
+            // What came and was settled and forgotten since is not to come back as it was.
+            if is_back && !self.has_last_move_of(into, lasting(&to), lasting(&back)).await.map_err(from)? {
                 self.take_in_all(into, Extent::Unsettled, (&from, &taken), |_| {}).await?;
-                self.leave_for(&to, (here, there)).await?
             }
-            None => self.leave_for(&to, (here, there)).await?,
+            self.number_move(lasting(&to)).await.map_err(from)?;
+            self.leave_for(&to, (here, there)).await?
         };
         if !into.is_filled_from(&back).await.map_err(taken)? {
             into.set_mark(came_mark(&back), ARRIVING).await.map_err(taken)?;
@@ -181,6 +185,8 @@ impl Inbox {
         }
         let marks = self.marks().await.map_err(from)?;
         into.take_in_marks(marks.into_iter().filter(is_carried).collect()).await.map_err(taken)?;
+        let number = self.number_of_move(lasting(&to)).await.map_err(from)?;
+        into.note_move(lasting(&back), number).await.map_err(taken)?;
         into.set_mark(came_mark(&back), ARRIVED).await.map_err(taken)?;
         if self.end_leaving(&noted).await.map_err(from)? {
             return Ok(moved);
@@ -330,16 +336,20 @@ pub(super) fn shown(place: &str) -> String {
     place.split_once(IDENTITY_END).map_or(place, |(_, name)| name).to_owned()
 }
 
+/// What of a place's name stays the same, whatever machine or path it is at.
+fn lasting(place: &str) -> &str {
+    place.split_once(IDENTITY_END).map_or(place, |(number, _)| number)
+}
+
 /// The mark that says of an inbox that it came.
 fn came_mark(place: &str) -> String {
-    let lasting = place.split_once(IDENTITY_END).map_or(place, |(number, _)| number);
-    format!("{CAME_MARK}{lasting}")
+    format!("{CAME_MARK}{}", lasting(place))
 }
 
 /// Whether a mark goes with the entries. The next gateway tells of problems again and fills the index of references again, so that
 /// their marks stay. The marks of inboxes that came here go along, as their entries do.
 fn is_carried((name, value): &(String, i64)) -> bool {
     let is_own = OWN_MARKS.contains(&name.as_str())
-        || ["alert:", "refs.", MOVED_MARK].into_iter().any(|start| name.starts_with(start));
+        || ["alert:", "refs.", MOVED_MARK, TO_MARK].into_iter().any(|start| name.starts_with(start));
     !is_own && (!name.starts_with(CAME_MARK) || *value == ARRIVED)
 }

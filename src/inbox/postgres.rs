@@ -11,6 +11,7 @@ mod alerts;
 mod append;
 mod away;
 mod carry;
+mod carry_orders;
 mod conclude;
 mod database;
 mod deeds;

@@ -11,7 +11,6 @@ use super::super::error::InboxError;
 use super::super::state::StateName;
 use super::append::Key;
 use super::fault::Fault;
-use super::numbers::Numbers;
 use super::schema::{durable, now};
 use super::{BIGINTS, Core, TEXTS, number_of, steps, text};
 use crate::domain::clock::Timestamp;
@@ -65,21 +64,6 @@ const INSERT: &str = concat!(
     SELECT id, ",
     durable!(),
     " FROM fresh"
-);
-
-/// Adds orders, but for those that are there: an entry has one of a kind at a time.
-const ORDERS: &str = concat!(
-    "WITH given AS (
-        SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS g (id, entry, action, at, by, note, was, untold)
-    ), added AS (
-        INSERT INTO gateway_inbox.orders (id, entry, action, at, by, note, was, untold)
-        SELECT id, entry, action, at, by, note, was, untold FROM given g
-        WHERE NOT EXISTS (SELECT 1 FROM gateway_inbox.orders o WHERE o.entry = g.entry AND o.action = g.action AND o.at = g.at)
-        RETURNING id
-    )
-    SELECT id, ",
-    durable!(),
-    " FROM added"
 );
 
 const MARKS: &str = concat!(
@@ -173,7 +157,10 @@ impl Core {
                 return Err(Fault::not_durable().into());
             }
         }
-        self.add_orders(entries, &here).await?;
+        let of_entry = |entry: &'_ Carried| here.get(&key(entry)).copied();
+        let orders = entries.iter().filter_map(|entry| of_entry(entry).map(|number| (number, entry)));
+        let orders = orders.flat_map(|(number, entry)| entry.orders.iter().map(move |order| (number, order)));
+        self.take_in_orders(orders.collect()).await?;
         self.mark.forget();
         Ok(fresh)
     }
@@ -244,42 +231,6 @@ impl Core {
             )
             .await?;
         Ok(answer.rows.iter().map(|row| row.get(0)).collect())
-    }
-
-    async fn add_orders(&self, entries: &[Carried], here: &HashMap<Key<'_>, i64>) -> Result<(), InboxError> {
-        let of_entry = |entry: &'_ Carried| here.get(&key(entry)).copied();
-        let orders: Vec<(i64, &CarriedOrder)> = entries
-            .iter()
-            .filter_map(|entry| of_entry(entry).map(|number| (number, entry)))
-            .flat_map(|(number, entry)| entry.orders.iter().map(move |order| (number, order)))
-            .collect();
-        if orders.is_empty() {
-            return Ok(());
-        }
-        // They are shown in the order of their numbers.
-        let numbers = Numbers::default();
-        let ids: Vec<i64> =
-            orders.iter().flat_map(|(_, order)| numbers.next(1, Timestamp::from_millis(order.at))).collect();
-        let of: Vec<i64> = orders.iter().map(|(entry, _)| *entry).collect();
-        let actions: Vec<&str> = orders.iter().map(|(_, order)| order.action.as_str()).collect();
-        let times: Vec<i64> = orders.iter().map(|(_, order)| order.at).collect();
-        let by: Vec<Option<Cow<'_, str>>> = orders.iter().map(|(_, order)| order.by.as_deref().map(text)).collect();
-        let notes: Vec<Option<Cow<'_, str>>> =
-            orders.iter().map(|(_, order)| order.note.as_deref().map(text)).collect();
-        let was: Vec<Cow<'_, str>> = orders.iter().map(|(_, order)| text(&order.was)).collect();
-        let untold: Vec<bool> = orders.iter().map(|(_, order)| order.untold).collect();
-        let parameters: [Parameter<'_>; 8] = [
-            (&ids, BIGINTS),
-            (&of, BIGINTS),
-            (&actions, TEXTS),
-            (&times, BIGINTS),
-            (&by, TEXTS),
-            (&notes, TEXTS),
-            (&was, TEXTS),
-            (&untold, Type::BOOL_ARRAY),
-        ];
-        self.links.run_durably(ORDERS, &parameters).await?;
-        Ok(())
     }
 
     pub(in crate::inbox) async fn marks(&self) -> Result<Vec<(String, i64)>, InboxError> {

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use super::super::deeds::{DEEDS_KEPT, Deed, PastDeed, light};
 use super::super::error::InboxError;
 use super::fault::Fault;
-use super::numbers::Numbers;
+use super::numbers::{PROBES_MAX, lasting};
 use super::schema::{durable, now};
 use super::{BIGINTS, Core, TEXTS, millis, number_of, text};
 use crate::domain::clock::Timestamp;
@@ -63,12 +63,19 @@ const TAKE_IN: &str = concat!(
         SELECT * FROM given g WHERE NOT EXISTS (
             SELECT 1 FROM gateway_inbox.deeds d
             WHERE d.at = g.at AND d.who = g.who AND d.action = g.action AND d.what = g.what)
-        ON CONFLICT (id) DO NOTHING RETURNING id
+        ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id
     )
     SELECT id, ",
     durable!(),
     " FROM added"
 );
+
+/// Which deeds are not there.
+const MISSING: &str = "
+    SELECT g.n FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS g (at, who, action, what, n)
+    WHERE NOT EXISTS (
+        SELECT 1 FROM gateway_inbox.deeds d
+        WHERE d.at = g.at AND d.who = g.who AND d.action = g.action AND d.what = g.what)";
 
 const DEEDS: &str = "
     SELECT id, at, who, role, peer, via, action, what, dry_run, result, note FROM gateway_inbox.deeds
@@ -112,25 +119,52 @@ impl Core {
     }
 
     pub(in crate::inbox) async fn take_in_deeds(&self, deeds: &[PastDeed]) -> Result<(), InboxError> {
-        match self.try_to_take_in(deeds).await {
-            Err(fault) if fault.is_missing_table() => {
-                self.links.run_all(CREATE).await?;
-                Ok(self.try_to_take_in(deeds).await?)
+        let mut deeds: Vec<(u64, &PastDeed)> = in_order(deeds);
+        for probe in 0..PROBES_MAX {
+            let added = match self.try_to_take_in(&deeds, probe).await {
+                Err(fault) if fault.is_missing_table() && probe == 0 => {
+                    self.links.run_all(CREATE).await?;
+                    self.try_to_take_in(&deeds, probe).await?
+                }
+                added => added?,
+            };
+            if added == deeds.len() {
+                return Ok(());
             }
-            taken => Ok(taken?),
+            let missing = self.missing_deeds(&deeds).await?;
+            deeds = missing.into_iter().filter_map(|n| deeds.get(n).copied()).collect();
+            if deeds.is_empty() {
+                return Ok(());
+            }
         }
+        Err(Fault::unfit("the numbers of deeds of one moment are all taken").into())
     }
 
-    async fn try_to_take_in(&self, deeds: &[PastDeed]) -> Result<(), Fault> {
+    /// Places of those that are not there.
+    async fn missing_deeds(&self, deeds: &[(u64, &PastDeed)]) -> Result<Vec<usize>, Fault> {
+        let times: Vec<i64> = deeds.iter().map(|(_, deed)| deed.at.millis()).collect();
+        let column = |of: fn(&Deed) -> &str| deeds.iter().map(|(_, past)| text(of(&past.deed))).collect::<Vec<_>>();
+        let parameters: [Parameter<'_>; 4] = [
+            (&times, BIGINTS),
+            (&column(|deed| &deed.who), TEXTS),
+            (&column(|deed| &deed.action), TEXTS),
+            (&column(|deed| &deed.what), TEXTS),
+        ];
+        let answer = self.links.run(MISSING, &parameters).await?;
+        Ok(answer.rows.iter().filter_map(|row| usize::try_from(row.get::<_, i64>(0) - 1).ok()).collect())
+    }
+
+    /// How many were added. As for orders, the number of a deed follows from what it is.
+    async fn try_to_take_in(&self, deeds: &[(u64, &PastDeed)], probe: i64) -> Result<usize, Fault> {
         // They are shown in the order of their numbers.
-        let numbers = Numbers::default();
-        let ids: Vec<i64> = deeds.iter().flat_map(|deed| numbers.next(1, deed.at)).collect();
-        let times: Vec<i64> = deeds.iter().map(|deed| deed.at.millis()).collect();
-        let column = |of: fn(&Deed) -> &str| deeds.iter().map(|past| text(of(&past.deed))).collect::<Vec<_>>();
+        let told: Vec<(i64, u64)> = deeds.iter().map(|(place, past)| (past.at.millis(), *place)).collect();
+        let ids = lasting(&told, probe);
+        let times: Vec<i64> = deeds.iter().map(|(_, deed)| deed.at.millis()).collect();
+        let column = |of: fn(&Deed) -> &str| deeds.iter().map(|(_, past)| text(of(&past.deed))).collect::<Vec<_>>();
         let maybe = |of: fn(&Deed) -> Option<&str>| {
-            deeds.iter().map(|past| of(&past.deed).map(text)).collect::<Vec<Option<Cow<'_, str>>>>()
+            deeds.iter().map(|(_, past)| of(&past.deed).map(text)).collect::<Vec<Option<Cow<'_, str>>>>()
         };
-        let dry_runs: Vec<bool> = deeds.iter().map(|past| past.deed.dry_run).collect();
+        let dry_runs: Vec<bool> = deeds.iter().map(|(_, past)| past.deed.dry_run).collect();
         let parameters: [Parameter<'_>; 11] = [
             (&ids, BIGINTS),
             (&times, BIGINTS),
@@ -144,7 +178,7 @@ impl Core {
             (&maybe(|deed| deed.result.as_deref()), TEXTS),
             (&maybe(|deed| deed.note.as_deref()), TEXTS),
         ];
-        self.links.run_durably(TAKE_IN, &parameters).await.map(drop)
+        Ok(self.links.run_durably(TAKE_IN, &parameters).await?.rows.len())
     }
 
     pub(in crate::inbox) async fn deeds(&self, before: i64, most: usize) -> Result<Vec<PastDeed>, InboxError> {
@@ -155,6 +189,16 @@ impl Core {
             Err(fault) => Err(fault.into()),
         }
     }
+}
+
+/// Deeds, the oldest first, each with its place among those of its millisecond.
+fn in_order(deeds: &[PastDeed]) -> Vec<(u64, &PastDeed)> {
+    let mut last = (Timestamp::from_millis(i64::MIN), 0);
+    let placed = |past: &'_ PastDeed| {
+        last = if last.0 == past.at { (past.at, last.1 + 1) } else { (past.at, 0) };
+        last.1
+    };
+    deeds.iter().map(placed).zip(deeds).collect()
 }
 
 fn deed(row: &Row) -> PastDeed {

@@ -4,6 +4,7 @@
 //! up, so that its own entries are in order and two gateways hardly ever meet; where they do, the database refuses and new
 //! numbers are drawn. All are below 2^53, so that programs that read JSON numbers as doubles get them right.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use crate::domain::clock::Timestamp;
@@ -16,6 +17,40 @@ const PLACE_BITS: u32 = 22;
 
 /// Places at which a second may begin; the rest is room to count up.
 const BEGINNINGS: i64 = 1 << (PLACE_BITS - 1);
+
+/// Places of a millisecond, for numbers that follow from what they are for.
+const PLACES_OF_A_MILLI: u64 = 1 << 12;
+
+const _: () = assert!(1000 * PLACES_OF_A_MILLI < 1 << PLACE_BITS);
+
+/// Numbers that follow from what they are for: from the milliseconds of its time, and a hash or place that tells it from others of that
+/// time. A statement that is given again while the first one is still on its way thus meets it, and stores nothing a second time. `probe`
+/// counts how often other rows were found at these numbers.
+pub(super) fn lasting(of: &[(i64, u64)], probe: i64) -> Vec<i64> {
+    let mut given = HashSet::with_capacity(of.len());
+    let number = |(at, hash): &(i64, u64)| {
+        let second = (at.div_euclid(1000) - BEGIN).max(0);
+        let milli = u64::try_from(at.rem_euclid(1000)).unwrap_or_default();
+        let place = milli * PLACES_OF_A_MILLI + hash % PLACES_OF_A_MILLI;
+        let mut number = (second << PLACE_BITS) + i64::try_from(place).unwrap_or_default() + probe;
+        while !given.insert(number) {
+            number += 1;
+        }
+        number
+    };
+    of.iter().map(number).collect()
+}
+
+/// Times that other rows may be found at the numbers of what is stored.
+pub(super) const PROBES_MAX: i64 = 256;
+
+/// A hash of texts that is the same in every process and release: FNV-1a, with its high bits mixed into the low ones.
+pub(super) fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
+    let bytes = texts.into_iter().flat_map(|text| text.bytes().chain([0xff]));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    hash ^ (hash >> 32)
+}
 
 /// Gives out numbers.
 #[derive(Debug, Default)]
@@ -64,5 +99,18 @@ mod tests {
             numbers.move_on();
         }
         assert!(numbers.next(0, Timestamp::from_seconds(1_800_000_000)).is_empty());
+    }
+
+    #[test]
+    fn numbers_that_follow_from_what_they_are_for_are_the_same_again_grow_with_time_and_never_meet() {
+        let of: Vec<(i64, u64)> =
+            (0..500).map(|n| (1_800_000_000_000 + n / 250, hash([n.to_string().as_str()]))).collect();
+        let numbers = lasting(&of, 0);
+        assert_eq!(numbers, lasting(&of, 0));
+        assert_eq!(numbers.iter().collect::<HashSet<_>>().len(), 500);
+        assert!(numbers[..250].iter().max() < numbers[250..].iter().min());
+        assert!(numbers.iter().all(|number| *number < 1 << 53));
+        assert_eq!(lasting(&of[..1], 3), [numbers[0] + 3]);
+        assert_ne!(hash(["a", "b"]), hash(["ab", ""]));
     }
 }

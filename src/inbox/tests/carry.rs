@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::shared::until;
 use super::*;
+use crate::inbox::carry::Extent;
 
 /// Everything that is told of all entries, but for their numbers; the oldest first.
 async fn stories(inbox: &Inbox) -> Vec<Value> {
@@ -360,7 +362,8 @@ async fn what_is_not_settled_and_not_known_where_it_went_is_not_lost_on_the_way_
     both.file.reopen_for_move();
     for _ in 0..2 {
         both.to_database().await.unwrap();
-        let lose = "WITH lost AS (DELETE FROM gateway_inbox.entries WHERE event_id = 'evt_lost' RETURNING id)
+        let lose = "WITH lost AS (DELETE FROM gateway_inbox.entries WHERE event_id = 'evt_lost' RETURNING id),
+                older AS (UPDATE gateway_inbox.marks SET value = value - 1 WHERE starts_with(name, 'move from '))
             DELETE FROM gateway_inbox.work w USING lost l WHERE w.id = l.id";
         both.database.database.as_ref().unwrap().run(lose).await;
         both.to_file().await.unwrap();
@@ -450,4 +453,81 @@ async fn a_file_that_was_being_filled_is_worked_on_when_the_move_was_given_up() 
     assert!(!both.file.inbox().give_up_arrival().await.unwrap(), "once");
     both.file.reopen();
     both.file.append("evt_1").await;
+}
+
+#[tokio::test]
+async fn what_was_settled_and_forgotten_where_it_went_does_not_come_back_as_it_was() {
+    let mut both = Both::new().await;
+    let retention = Retention { bodies: MINUTE, held_bodies: None, entries: MINUTE };
+    both.file.append("evt_1").await;
+    for waiting in [1, 0] {
+        both.to_database().await.unwrap();
+        assert_eq!(both.database.counts().await.waiting, waiting);
+        both.database.clock.advance(MINUTE);
+        let leased = both.database.lease(10).await;
+        both.database.settle(leased).await;
+        both.database.clock.advance(MINUTE * 2);
+        while both.database.inbox().sweep(retention).await.unwrap() != Swept::default() {}
+        assert_eq!(both.to_file().await.unwrap(), Moved::default());
+        both.file.reopen();
+        assert_eq!(both.file.counts().await, Counts::default(), "it was decided there");
+        // And so the other way.
+        both.file.append("evt_2").await;
+        both.file.reopen_for_move();
+        both.to_database().await.unwrap();
+        both.to_file().await.unwrap();
+        both.file.reopen();
+        let leased = both.file.lease(10).await;
+        both.file.settle(leased).await;
+        both.file.clock.advance(MINUTE * 2);
+        while both.file.inbox().sweep(retention).await.unwrap() != Swept::default() {}
+        both.file.reopen_for_move();
+    }
+}
+
+/// What a command that was killed left on its way, beside the command that is run again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_people_did_is_carried_once_also_by_two_statements_that_see_nothing_of_each_other() {
+    let both = Both::new().await;
+    fill(&both.file).await;
+    let page = both.file.inbox().carried(i64::MIN, Extent::All).await.unwrap();
+    let past = both.file.inbox().all_deeds().await.unwrap();
+    let orders = page.iter().map(|entry| entry.orders.len()).sum::<usize>();
+    let database = both.database.database.clone().unwrap();
+    // Entries without their orders; then whatever adds orders or deeds waits after it has looked.
+    let mut bare = page.clone();
+    bare.iter_mut().for_each(|entry| entry.orders.clear());
+    both.database.inbox().take_in(bare).await.unwrap();
+    let gates = ["orders", "deeds"].map(|table| {
+        format!(
+            "CREATE TRIGGER gate BEFORE INSERT ON gateway_inbox.{table} FOR EACH STATEMENT EXECUTE FUNCTION gate();"
+        )
+    });
+    let gate = "CREATE TABLE gate (n bigint); INSERT INTO gate VALUES (1);
+        CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 FROM gate FOR SHARE; RETURN NULL; END $$;";
+    database.run(&[gate, &gates.concat()].concat()).await;
+    let admin = database.sessions();
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    for is_of_orders in [true, false] {
+        let mut holder = admin.begin().await.unwrap();
+        holder.execute("SELECT 1 FROM gate FOR UPDATE").await.unwrap();
+        let mut commands = tokio::task::JoinSet::new();
+        for _ in 0..2 {
+            let (inbox, page, past) = (both.database.inbox().clone(), page.clone(), past.clone());
+            commands.spawn(async move {
+                if is_of_orders { inbox.take_in(page).await.map(drop) } else { inbox.take_in_deeds(past).await }
+            });
+        }
+        until(|| async { admin.value::<i64>(waiting).await.unwrap() == 2 }).await;
+        holder.rollback().await.unwrap();
+        for done in commands.join_all().await {
+            done.unwrap();
+        }
+    }
+    let count = |table: &str| format!("SELECT count(*) FROM gateway_inbox.{table}");
+    let (carried, noted): (i64, i64) =
+        (admin.value(count("orders")).await.unwrap(), admin.value(count("deeds")).await.unwrap());
+    assert_eq!((carried, noted), (i64::try_from(orders).unwrap(), i64::try_from(past.len()).unwrap()));
+    assert!(orders > 0 && past.len() == 2);
 }

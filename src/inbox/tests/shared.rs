@@ -396,7 +396,7 @@ async fn nothing_is_acknowledged_that_no_standby_has_whoever_cancels_and_whoever
 }
 
 /// Asks until it is so.
-async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
+pub(super) async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
     let waiting = async {
         while !is_so().await {
             tokio::task::yield_now().await;
