@@ -28,9 +28,10 @@ mod retain;
 mod schema;
 mod steps;
 mod story;
+mod time;
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ use self::lease::Mark;
 use self::links::{LinkOptions, Links};
 use self::numbers::Numbers;
 use self::retain::Cursor;
+use self::time::Clocks;
 use super::InboxOptions;
 use super::entry::{NewEntry, Receipt};
 use super::error::{InboxError, OpenError};
@@ -114,8 +116,7 @@ pub(super) struct Core {
     /// Tokens of leases whose answers were lost.
     lost_leases: Mutex<Vec<i64>>,
     swept: Cursor,
-    /// How far this machine's clock is before the database's, in milliseconds.
-    ahead: AtomicI64,
+    clocks: Clocks,
     /// This life of this gateway.
     run: i64,
     clock: Clock,
@@ -171,7 +172,7 @@ impl PostgresInbox {
             mark: Mark::default(),
             lost_leases: Mutex::default(),
             swept: Cursor::default(),
-            ahead: AtomicI64::new(0),
+            clocks: Clocks::default(),
             run: fastrand::i64(1..i64::MAX),
             clock,
             time: options.time,
@@ -270,23 +271,16 @@ impl Core {
         }
     }
 
-    /// Takes note of what time it is in the database.
-    fn note_time(&self, database: i64) {
-        self.ahead.store(self.clock.now().millis().saturating_sub(database), Ordering::Relaxed);
-    }
-
     /// How far this machine's clock is before the database's, in milliseconds.
     pub(super) async fn ask_time(&self) -> Result<i64, InboxError> {
         let question = concat!("SELECT ", schema::now!());
-        if let Some(row) = self.links.run(question, &[(&self.time(), Type::INT8)]).await?.rows.first() {
-            self.note_time(row.get(0));
-        }
-        Ok(self.ahead.load(Ordering::Relaxed))
+        let rows = self.links.run(question, &[(&self.time(), Type::INT8)]).await?.rows;
+        Ok(rows.first().map_or_else(|| self.clocks.ahead(), |row| self.clock.now().millis() - row.get::<_, i64>(0)))
     }
 
     /// A time of the database's as this machine's clock showed it, for whoever compares it with that clock.
     fn here(&self, database: i64) -> Timestamp {
-        Timestamp::from_millis(database.saturating_add(self.ahead.load(Ordering::Relaxed)))
+        Timestamp::from_millis(database.saturating_add(self.clocks.ahead()))
     }
 
     /// Takes note of whether the last write succeeded.

@@ -63,6 +63,8 @@ on_every_store! {
     only_the_process_that_holds_an_entry_concludes_it,
     an_entry_that_is_to_come_alone_comes_without_neighbours,
     the_oldest_unattended_entry_is_submitted_or_waits_without_having_failed,
+    a_clock_set_back_does_not_hold_entries_up,
+    a_clock_set_back_while_nobody_ran_does_not_hold_entries_up,
 }
 
 const START: Timestamp = Timestamp::from_seconds(1_700_000_000);
@@ -347,22 +349,24 @@ async fn an_entry_that_kills_its_process_is_isolated_and_then_given_up() {
     assert_eq!(steps, [(StepKind::LeaseEnded, CRASHES_MAX.unsigned_abs()), (StepKind::Dead, 1)]);
 }
 
-#[tokio::test]
-async fn a_clock_set_back_does_not_hold_entries_up() {
-    let fixture = Fixture::new();
+/// What is leased by this one request, or by the next one: a database's clock is noticed with an answer.
+async fn lease_soon(fixture: &Fixture) -> Vec<Leased> {
+    let leased = fixture.lease(1).await;
+    if leased.is_empty() { fixture.lease(1).await } else { leased }
+}
+
+async fn a_clock_set_back_does_not_hold_entries_up(fixture: Fixture) {
     fixture.append("evt_1").await;
     assert!(fixture.lease(0).await.is_empty());
     fixture.clock.set(START.minus(Duration::from_hours(1)));
-    assert_eq!(ids(&fixture.lease(1).await), ["evt_1"]);
+    assert_eq!(ids(&lease_soon(&fixture).await), ["evt_1"]);
 }
 
-#[tokio::test]
-async fn a_clock_set_back_while_nobody_ran_does_not_hold_entries_up() {
-    let mut fixture = Fixture::new();
+async fn a_clock_set_back_while_nobody_ran_does_not_hold_entries_up(mut fixture: Fixture) {
     fixture.append("evt_1").await;
     fixture.clock.set(START.minus(Duration::from_hours(1)));
     fixture.reopen();
-    assert_eq!(ids(&fixture.lease(1).await), ["evt_1"]);
+    assert_eq!(ids(&lease_soon(&fixture).await), ["evt_1"]);
 }
 
 /// A wait that was measured on another clock than the one in force when it is read lasts no longer for that.

@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -17,6 +18,7 @@ use super::super::lease::{CRASHES_ALONE, CRASHES_MAX, Lease, LeaseRequest, Lease
 use super::super::steps::Step;
 use super::schema::{forgettable, now};
 use super::{BIGINTS, Core, Time, millis};
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId};
 use crate::domain::outcome::{Awaited, ProblemCode};
 use crate::domain::trace::TraceContext;
@@ -108,10 +110,7 @@ impl Core {
         let answer = self.links.run(LEASE, &parameters).await;
         // What it took would wait for the end of a lease that nobody knows of, and a crash be counted where none was.
         if !matches!(&answer, Ok(answer) if !answer.is_again) {
-            let mut lost = self.lost_leases.lock().unwrap_or_else(PoisonError::into_inner);
-            if lost.len() < LOST_MAX {
-                lost.push(token);
-            }
+            self.lose(token);
         }
         let rows = match answer {
             // With the first answer lost, the token is good for entries that are not known here.
@@ -145,21 +144,42 @@ impl Core {
                 entries.push(leased);
             }
         }
-        if !crashing.is_empty() {
-            self.conclude(&crashing).await?;
-        }
-        let mark = self.mark.low();
-        let rows = self.links.run(NEXT_DUE, &[(&self.time(), Type::INT8), (&mark, Type::INT8)]).await?.rows;
-        let next_due = rows.first().and_then(|row| {
-            self.note_time(row.get(1));
-            row.get::<_, Option<i64>>(0).map(|due| self.here(due))
-        });
+        let next_due = match self.after(&crashing, request.duration).await {
+            Ok(next_due) => next_due,
+            // Nobody will know of what was taken.
+            Err(error) => {
+                self.lose(token);
+                return Err(error);
+            }
+        };
         let look_again = self.clock.now().plus(LOOK_AGAIN);
         let next_due = match self.time {
             Time::Clock => next_due,
             Time::Database => Some(next_due.map_or(look_again, |due| due.min(look_again))),
         };
         Ok(Taken { entries, next_due })
+    }
+
+    /// Gives up what seems to kill its gateway, and tells when the next entry is due, by this machine's clock.
+    async fn after(&self, crashing: &[(Lease, Conclusion)], lease: Duration) -> Result<Option<Timestamp>, InboxError> {
+        if !crashing.is_empty() {
+            self.conclude(crashing).await?;
+        }
+        let (mark, asked) = (self.mark.low(), Instant::now());
+        let rows = self.links.run(NEXT_DUE, &[(&self.time(), Type::INT8), (&mark, Type::INT8)]).await?.rows;
+        let Some(row) = rows.first() else { return Ok(None) };
+        if self.follow_clock(row.get(1), asked, lease).await? {
+            return Ok(Some(self.clock.now()));
+        }
+        Ok(row.get::<_, Option<i64>>(0).map(|due| self.here(due)))
+    }
+
+    /// Remembers a token that nobody holds.
+    fn lose(&self, token: i64) {
+        let mut lost = self.lost_leases.lock().unwrap_or_else(PoisonError::into_inner);
+        if lost.len() < LOST_MAX {
+            lost.push(token);
+        }
     }
 
     /// Gives back what is leased by nobody's token.
@@ -219,7 +239,7 @@ fn count(number: usize) -> i64 {
 /// A snapshot that somebody holds (a dump, a report) keeps the rows of what was settled since, and each lease would walk over all
 /// of them. What became due below the mark meanwhile, such as an entry whose commit took long, is found by the next look without.
 #[derive(Debug, Default)]
-pub(super) struct Mark(std::sync::Mutex<Option<(tokio::time::Instant, i64)>>);
+pub(super) struct Mark(std::sync::Mutex<Option<(Instant, i64)>>);
 
 impl Mark {
     fn low(&self) -> i64 {
@@ -230,7 +250,7 @@ impl Mark {
     fn looked(&self, from: i64, first: Option<i64>) {
         let mut mark = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match (from == i64::MIN, first) {
-            (true, Some(first)) => *mark = Some((tokio::time::Instant::now(), first)),
+            (true, Some(first)) => *mark = Some((Instant::now(), first)),
             (false, Some(first)) => {
                 if let Some((_, mark)) = mark.as_mut() {
                     *mark = first;

@@ -58,6 +58,19 @@ async fn a_start_voids_no_lease_and_a_gateway_that_died_loses_its_own_in_time() 
     assert_eq!(other.settle(again).await, [Concluded::Done]);
 }
 
+/// A file's are void after a restart; here a holder that is gone is known by the time alone.
+#[tokio::test]
+async fn a_clock_set_back_makes_no_lease_of_a_gateway_that_died_longer() {
+    let fixture = Fixture::postgres().await;
+    fixture.append("evt_1").await;
+    assert_eq!(fixture.lease(1).await.len(), 1);
+    fixture.clock.set(START.minus(Duration::from_hours(1)));
+    // Its holder is alive, or is not.
+    assert!(lease_soon(&fixture).await.is_empty());
+    fixture.clock.advance(MINUTE);
+    assert_eq!(ids(&lease_soon(&fixture).await), ["evt_1"]);
+}
+
 #[tokio::test]
 async fn an_entry_that_kills_every_gateway_comes_alone_and_is_given_up() {
     let one = Fixture::postgres().await;
@@ -281,6 +294,32 @@ async fn a_lease_whose_answer_was_lost_is_given_back_and_counts_no_crash() {
     assert!(lease().await.unwrap().entries.is_empty(), "nobody knows what the first answer said");
     let taken = lease().await.unwrap();
     assert_eq!((ids(&taken.entries), taken.entries[0].crashes, proxy.broken()), (vec!["evt_1"], 0, 1));
+    drop(inbox);
+    threads.join();
+}
+
+#[tokio::test]
+async fn what_a_request_took_that_fails_after_it_is_given_back_and_counts_no_crash() {
+    let fixture = Fixture::postgres().await;
+    for id in ["evt_1", "evt_2"] {
+        fixture.append(id).await;
+    }
+    let database = fixture.database.clone().unwrap();
+    let crashing = "UPDATE gateway_inbox.work w SET state = 1, crashes = 7
+        FROM gateway_inbox.entries e WHERE e.id = w.id AND e.event_id = 'evt_1'";
+    database.run(crashing).await;
+    let options =
+        PostgresInboxOptions { time: Time::Clock, deadline: Duration::from_secs(2), ..options(&database.url()) };
+    let (inbox, threads) = Inbox::shared(&options, fixture.clock.clone()).unwrap();
+    let request = LeaseRequest { entries_max: 8, bytes_max: 1 << 20, duration: MINUTE };
+    let admin = database.sessions();
+    let mut holder = admin.begin().await.unwrap();
+    // The first of them is to be given up, and that cannot be noted.
+    holder.execute("LOCK TABLE gateway_inbox.ended").await.unwrap();
+    assert!(inbox.lease(request).await.is_err());
+    holder.rollback().await.unwrap();
+    let taken = inbox.lease(request).await.unwrap().entries;
+    assert_eq!((ids(&taken), taken[0].crashes), (vec!["evt_2"], 0));
     drop(inbox);
     threads.join();
 }
