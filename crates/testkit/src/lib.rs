@@ -13,12 +13,14 @@
 use std::path::PathBuf;
 
 pub mod bees;
+pub mod bouncer;
 pub mod collector;
 pub mod examples;
 pub mod gateway;
 pub mod generations;
 pub mod merge;
 pub mod namespace;
+mod node;
 pub mod pair;
 pub mod plans;
 pub mod pooler;
@@ -27,6 +29,7 @@ pub mod proxy;
 pub mod raw_http;
 pub mod redis;
 pub mod rest;
+pub mod solo;
 pub mod sql;
 pub mod stripe_api;
 pub mod stripe_endpoints;

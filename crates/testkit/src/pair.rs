@@ -1,77 +1,50 @@
 //! Two PostgreSQL servers of one cluster: a primary whose commits wait for its standby, which can be cut off, promoted and made
 //! anew. For tests of what is acknowledged while that happens.
-//!
-//! As with [`crate::postgres`], a shell stands watch: nothing outlives the tests.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use crate::postgres::{Account, binary, free_port};
-
-/// Longest wait for a state of the servers.
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::node::{House, Node, ask, until};
 
 /// The database of both.
 const DATABASE: &str = "inbox";
 
-/// Ends the servers and removes their files when the test process is gone.
-const WATCH: &str = r#"
-    dir=$1
-    cat >/dev/null
-    for file in "$dir"/*/postmaster.pid; do
-        if [ -f "$file" ]; then kill -INT "$(head -n 1 "$file")"; fi
-    done
-    tries=0
-    while [ $tries -lt 100 ] && ls "$dir"/*/postmaster.pid >/dev/null 2>&1; do sleep 0.1; tries=$((tries + 1)); done
-    rm -rf "$dir"
-"#;
-
-/// A server of the pair.
-#[derive(Debug)]
-struct Node {
-    data: PathBuf,
-    port: u16,
-}
+/// Settings of both.
+const SETTINGS: [&str; 4] = ["fsync=on", "full_page_writes=on", "synchronous_commit=on", "shared_buffers=64MB"];
 
 /// A primary and its standby.
 #[derive(Debug)]
 pub struct Pair {
-    dir: PathBuf,
-    account: Account,
+    house: House,
     nodes: [Node; 2],
     primary: usize,
     is_synchronous: bool,
-    _watch: Child,
-    _lifeline: ChildStdin,
+    environment: Vec<(String, String)>,
 }
 
 impl Pair {
     /// Starts both; commits of the primary wait for the standby from here on. Blocks, as all of this does.
     pub fn start() -> Self {
-        Self::start_as(true)
+        Self::start_as(true, |_| Vec::new())
+    }
+
+    /// As [`Self::start`], with more in the environment of the servers. The directory is theirs.
+    pub fn start_with(environment: impl FnOnce(&Path) -> Vec<(String, String)>) -> Self {
+        Self::start_as(true, environment)
     }
 
     /// Starts both; commits of the primary wait for nothing, and the standby follows as it can.
     pub fn start_asynchronous() -> Self {
-        Self::start_as(false)
+        Self::start_as(false, |_| Vec::new())
     }
 
-    fn start_as(is_synchronous: bool) -> Self {
-        let account = Account::for_server();
-        let dir = tempfile::Builder::new().prefix("gateway-pair-").tempdir().expect("a temporary directory").keep();
-        account.own(&dir);
-        let mut watch = account.command(Path::new("/bin/sh"));
-        watch.current_dir("/").args(["-c", WATCH, "watch"]).arg(&dir);
-        let mut watch =
-            watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh runs");
-        let lifeline = watch.stdin.take().expect("standard input is piped");
-        let node = |name: &str| Node { data: dir.join(name), port: free_port() };
-        let nodes = [node("one"), node("two")];
-        account.copy(&account.template(&dir), &nodes[0].data);
-        let pair = Self { dir, account, nodes, primary: 0, is_synchronous, _watch: watch, _lifeline: lifeline };
+    fn start_as(is_synchronous: bool, environment: impl FnOnce(&Path) -> Vec<(String, String)>) -> Self {
+        let house = House::new("gateway-pair-");
+        let nodes = [house.node("one"), house.node("two")];
+        house.fill(&nodes[0]);
+        let environment = environment(&house.dir);
+        let pair = Self { house, nodes, primary: 0, is_synchronous, environment };
         pair.serve(0);
         pair.ask_in(0, "postgres", &format!("CREATE DATABASE {DATABASE}"));
         // Copied with all else, so that it holds for each of them as the primary; read once there is a standby.
@@ -88,6 +61,21 @@ impl Pair {
     pub fn url(&self) -> String {
         let [one, two] = &self.nodes;
         format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{DATABASE}", one.port, two.port)
+    }
+
+    /// The ports of both.
+    pub fn ports(&self) -> [u16; 2] {
+        [self.nodes[0].port, self.nodes[1].port]
+    }
+
+    /// The port of the primary.
+    pub fn primary_port(&self) -> u16 {
+        self.nodes[self.primary].port
+    }
+
+    /// The name of the database of both.
+    pub fn database(&self) -> &'static str {
+        DATABASE
     }
 
     fn standby(&self) -> usize {
@@ -157,7 +145,7 @@ impl Pair {
     pub fn fail_over(&mut self) {
         self.crash(self.primary);
         let standby = self.standby();
-        self.control(standby, &["-w", "promote"]);
+        self.house.control(&self.nodes[standby], &["-w", "promote"], &[]).expect("it is promoted");
         self.primary = standby;
         self.make_standby();
         self.until_in_sync();
@@ -171,55 +159,25 @@ impl Pair {
     fn make_standby(&self) {
         let node = &self.nodes[self.standby()];
         let _ = fs::remove_dir_all(&node.data);
-        let copied = self
-            .account
-            .command(&binary("pg_basebackup"))
-            .current_dir("/")
-            .args(["--no-sync", "--checkpoint=fast", "--wal-method=stream", "-d", &self.primary_address(), "-D"])
-            .arg(&node.data)
-            .output()
-            .expect("pg_basebackup runs");
-        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let (from, to) = (self.primary_address(), node.data.display().to_string());
+        let copy = ["--no-sync", "--checkpoint=fast", "--wal-method=stream", "-d", &from, "-D", &to];
+        self.house.run("pg_basebackup", &copy);
         let settings = node.data.join("postgresql.auto.conf");
         let mut text = fs::read_to_string(&settings).expect("a server has settings");
         writeln!(text, "primary_conninfo = '{}'", self.primary_address()).expect("a text takes text");
         fs::write(&settings, text).expect("settings can be written");
         let signal = node.data.join("standby.signal");
         fs::write(&signal, "").expect("the data directory can be written");
-        self.account.own(&signal);
+        self.house.account.own(&signal);
         self.serve(self.standby());
     }
 
     fn serve(&self, node: usize) {
-        let Node { data, port } = &self.nodes[node];
-        let options = format!(
-            "-p {port} -h 127.0.0.1 -k {} -c fsync=on -c full_page_writes=on -c synchronous_commit=on -c max_connections=200 \
-             -c shared_buffers=64MB",
-            self.dir.display()
-        );
-        let log = data.with_extension("log").display().to_string();
-        self.control(node, &["-w", "-t", "60", "-l", &log, "-o", &options, "start"]);
+        self.house.serve(&self.nodes[node], &SETTINGS, &self.environment).expect("the server starts");
     }
 
     fn crash(&self, node: usize) {
-        self.control(node, &["-w", "-m", "immediate", "stop"]);
-    }
-
-    fn control(&self, node: usize, arguments: &[&str]) {
-        let done = self
-            .account
-            .command(&binary("pg_ctl"))
-            .current_dir("/")
-            .arg("-D")
-            .arg(&self.nodes[node].data)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .expect("pg_ctl runs");
-        let log = fs::read_to_string(self.nodes[node].data.with_extension("log")).unwrap_or_default();
-        assert!(done.success(), "pg_ctl {arguments:?}: {log}");
+        self.house.crash(&self.nodes[node]);
     }
 
     fn ask(&self, node: usize, sql: &str) -> Vec<String> {
@@ -227,20 +185,6 @@ impl Pair {
     }
 
     fn ask_in(&self, node: usize, database: &str, sql: &str) -> Vec<String> {
-        let url = format!("postgres://postgres@127.0.0.1:{}/{database}", self.nodes[node].port);
-        let mut psql = Command::new(binary("psql"));
-        psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &url]);
-        let output = psql.args(["--command", sql]).stdin(Stdio::null()).output().expect("psql runs");
-        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test waits by the machine's own clock")]
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "it is not so yet: {what}");
-        std::thread::yield_now();
+        ask(self.nodes[node].port, database, sql)
     }
 }

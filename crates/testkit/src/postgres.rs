@@ -135,6 +135,31 @@ impl Database {
         database
     }
 
+    /// An empty database whose files are in a directory of this machine that any account may write to. To be removed by
+    /// [`Self::remove`] before the directory is.
+    pub async fn create_at(flavour: Flavour, name: &str, directory: &Path) -> Self {
+        let server = tokio::task::spawn_blocking(move || Server::of(flavour)).await.expect("the server starts");
+        let place = directory.join("space");
+        fs::create_dir(&place).expect("the directory can be written");
+        Account::for_server().own(&place);
+        let mut admin = Session::open(&server.url("postgres")).await;
+        let space = format!("CREATE TABLESPACE {name} LOCATION '{}'", place.display());
+        admin.execute(space).await.expect("a directory of the server's account");
+        create_database(&mut admin, &format!("{name} TABLESPACE {name}")).await;
+        admin.close().await;
+        Self { server, name: name.to_owned() }
+    }
+
+    /// Removes a database and its directory's tablespace.
+    pub async fn remove(&self) {
+        let mut admin = Session::open(&self.server.url("postgres")).await;
+        for statement in ["DROP DATABASE IF EXISTS", "DROP TABLESPACE IF EXISTS"] {
+            let with = if statement.contains("DATABASE") { " WITH (FORCE)" } else { "" };
+            admin.execute(format!("{statement} {}{with}", self.name)).await.expect("nothing is in the way");
+        }
+        admin.close().await;
+    }
+
     /// Connection string, as the superuser.
     pub fn url(&self) -> String {
         self.server.url(&self.name)
@@ -288,9 +313,14 @@ impl Account {
 
     pub(crate) fn copy(&self, from: &Path, to: &Path) {
         run(Command::new("cp").arg("-R").arg(from).arg(to));
-        run(Command::new("chmod").args(["-R", "u=rwX,go="]).arg(to));
+        self.give(to);
+    }
+
+    /// Gives a path and all below it to the account, and to no other.
+    pub(crate) fn give(&self, path: &Path) {
+        run(Command::new("chmod").args(["-R", "u=rwX,go="]).arg(path));
         if let Self::Postgres { uid, gid } = self {
-            run(Command::new("chown").arg("-R").arg(format!("{uid}:{gid}")).arg(to));
+            run(Command::new("chown").arg("-R").arg(format!("{uid}:{gid}")).arg(path));
         }
     }
 
