@@ -2,36 +2,42 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
-use std::process::Command;
-
-use rusqlite::Connection;
 
 use crate::gateway::{Options, connect, event, post, read_reply, signature};
+use crate::place::Place;
 
-/// Event ids in an inbox file, of a gateway that is stopped or running.
-fn stored(data: &Path) -> BTreeSet<String> {
-    let connection = Connection::open(data.join("inbox.db")).unwrap();
-    let mut statement = connection.prepare("SELECT event_id FROM entries").unwrap();
-    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+/// Tests of what a gateway promises, each once a store of its inbox.
+macro_rules! on_every_store {
+    ($($test:ident),* $(,)?) => {
+        mod in_a_file {
+            $(#[test]
+            fn $test() {
+                super::$test(&crate::place::Place::file());
+            })*
+        }
+
+        mod in_postgres {
+            $(#[test]
+            fn $test() {
+                super::$test(&crate::place::Place::postgres());
+            })*
+        }
+    };
 }
 
-/// Holds the write lock of a database, so that nothing can be committed to it.
-fn hold(file: &Path) -> Connection {
-    let connection = Connection::open(file).unwrap();
-    connection.busy_timeout(crate::gateway::PATIENCE).unwrap();
-    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-    connection
+on_every_store! {
+    a_200_is_never_sent_before_the_commit,
+    an_inbox_that_cannot_commit_answers_503_and_goes_on_when_it_can,
+    a_backlog_survives_a_kill_and_is_brought_to_the_ledger_by_the_next_start,
+    a_ledger_that_is_down_never_fails_a_webhook,
+    killed_under_load_again_and_again_it_keeps_every_event_it_acknowledged,
+    a_full_disk_is_answered_503_and_outlived,
 }
 
-#[test]
-fn a_200_is_never_sent_before_the_commit() {
-    let directory = tempfile::tempdir().unwrap();
-    let gateway = Options::new(directory.path())
-        .with("GATEWAY_INBOX_BUSY_TIMEOUT", "60s")
-        .with("GATEWAY_APPEND_TIMEOUT", "90s")
-        .serve();
-    let held = hold(&directory.path().join("inbox.db"));
+fn a_200_is_never_sent_before_the_commit(place: &Place) {
+    let gateway =
+        place.options().with("GATEWAY_INBOX_BUSY_TIMEOUT", "60s").with("GATEWAY_APPEND_TIMEOUT", "90s").serve();
+    let held = place.hold_inbox();
     let body = event("evt_between_append_and_commit");
     let mut stream = connect(gateway.webhooks);
     stream.write_all(&post("/webhook", &[("stripe-signature", &signature(&body))], body.as_bytes())).unwrap();
@@ -45,18 +51,16 @@ fn a_200_is_never_sent_before_the_commit() {
     gateway.kill();
     drop(held);
     assert!(read_reply(&mut stream).is_none(), "an answer for an event that was never stored");
-    assert!(stored(directory.path()).is_empty());
 
-    let gateway = Options::new(directory.path()).serve();
+    let gateway = place.options().serve();
     assert_eq!(gateway.post(&body).status, 200);
-    assert_eq!(stored(directory.path()).len(), 1);
+    gateway.until_idle();
+    assert_eq!(place.stored().len(), 1);
 }
 
-#[test]
-fn an_inbox_that_cannot_commit_answers_503_and_goes_on_when_it_can() {
-    let directory = tempfile::tempdir().unwrap();
-    let gateway = Options::new(directory.path()).with("GATEWAY_INBOX_BUSY_TIMEOUT", "50ms").serve();
-    let held = hold(&directory.path().join("inbox.db"));
+fn an_inbox_that_cannot_commit_answers_503_and_goes_on_when_it_can(place: &Place) {
+    let gateway = place.options().with("GATEWAY_INBOX_BUSY_TIMEOUT", place.short_wait()).serve();
+    let held = place.hold_inbox();
     let refused = gateway.post(&event("evt_1"));
     assert_eq!((refused.status, refused.problem().as_str()), (503, "inbox_unavailable"));
     assert_eq!(refused.headers["retry-after"], "5");
@@ -67,12 +71,9 @@ fn an_inbox_that_cannot_commit_answers_503_and_goes_on_when_it_can() {
     assert_eq!(gateway.until_idle()["inbox"]["settled"], 1);
 }
 
-#[test]
-fn a_backlog_survives_a_kill_and_is_brought_to_the_ledger_by_the_next_start() {
-    let directory = tempfile::tempdir().unwrap();
-    let options = Options::new(directory.path());
-    let gateway = options.serve();
-    let ledger = hold(&directory.path().join("ledger.db"));
+fn a_backlog_survives_a_kill_and_is_brought_to_the_ledger_by_the_next_start(place: &Place) {
+    let gateway = place.options().serve();
+    let ledger = place.hold_ledger();
     let ids: BTreeSet<String> = (0..50).map(|number| format!("evt_{number}")).collect();
     for id in &ids {
         assert_eq!(gateway.post(&event(id)).status, 200);
@@ -80,24 +81,15 @@ fn a_backlog_survives_a_kill_and_is_brought_to_the_ledger_by_the_next_start() {
     assert_eq!(gateway.health()["inbox"]["settled"], 0);
     gateway.kill();
     drop(ledger);
-    assert_eq!(stored(directory.path()), ids);
-    let gateway = options.serve();
+    assert_eq!(place.stored(), ids);
+    let gateway = place.options().serve();
     assert_eq!(gateway.until_idle()["inbox"]["settled"], 50);
-    assert_eq!(applied(directory.path()), ids);
+    assert_eq!(place.applied(), ids);
 }
 
-/// Event ids in the embedded ledger.
-fn applied(data: &Path) -> BTreeSet<String> {
-    let connection = Connection::open(data.join("ledger.db")).unwrap();
-    let mut statement = connection.prepare("SELECT id FROM events").unwrap();
-    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
-}
-
-#[test]
-fn a_ledger_that_is_down_never_fails_a_webhook() {
-    let directory = tempfile::tempdir().unwrap();
-    let gateway = Options::new(directory.path()).serve();
-    let ledger = hold(&directory.path().join("ledger.db"));
+fn a_ledger_that_is_down_never_fails_a_webhook(place: &Place) {
+    let gateway = place.options().serve();
+    let ledger = place.hold_ledger();
     for number in 0..20 {
         assert_eq!(gateway.post(&event(&format!("evt_{number}"))).status, 200);
     }
@@ -106,16 +98,13 @@ fn a_ledger_that_is_down_never_fails_a_webhook() {
     assert_eq!(gateway.get("/health").status, 200);
     drop(ledger);
     assert_eq!(gateway.until_idle()["inbox"]["settled"], 20);
-    assert_eq!(gateway.health()["components"]["ledger"]["status"], "ok");
+    gateway.until(|health| health["components"]["ledger"]["status"] == "ok");
 }
 
-#[test]
-fn killed_under_load_again_and_again_it_keeps_every_event_it_acknowledged() {
-    let directory = tempfile::tempdir().unwrap();
-    let options = Options::new(directory.path());
+fn killed_under_load_again_and_again_it_keeps_every_event_it_acknowledged(place: &Place) {
     let mut acknowledged = BTreeSet::new();
-    for round in 0..5 {
-        let gateway = options.serve();
+    for round in 0..place.rounds() {
+        let gateway = place.options().serve();
         let address = gateway.webhooks;
         let senders: Vec<_> = (0..4)
             .map(|sender| {
@@ -147,11 +136,65 @@ fn killed_under_load_again_and_again_it_keeps_every_event_it_acknowledged() {
         }
     }
     assert!(acknowledged.len() >= 50, "{}", acknowledged.len());
-    assert!(stored(directory.path()).is_superset(&acknowledged), "acknowledged and lost");
-    let gateway = options.serve();
+    assert!(place.stored().is_superset(&acknowledged), "acknowledged and lost");
+    let gateway = place.options().serve();
     let health = gateway.until_idle();
     assert_eq!((&health["inbox"]["dead"], &health["inbox"]["quarantined"]), (&0.into(), &0.into()));
-    assert!(applied(directory.path()).is_superset(&acknowledged), "acknowledged and never applied");
+    assert!(place.applied().is_superset(&acknowledged), "acknowledged and never applied");
+}
+
+/// As providers make it before its disk is full. What a file does then is tested with the faults of the disk.
+#[test]
+fn a_database_that_became_read_only_is_answered_503_and_outlived() {
+    let place = Place::postgres();
+    let gateway = place.options().with("GATEWAY_INBOX_BUSY_TIMEOUT", place.short_wait()).serve();
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    gateway.until_idle();
+    let held = place.make_read_only();
+    let refused = gateway.post(&event("evt_2"));
+    assert_eq!((refused.status, refused.problem().as_str()), (503, "inbox_unavailable"));
+    assert_eq!((gateway.get("/livez").status, gateway.get("/readyz").status), (200, 503));
+    drop(held);
+    gateway.until(|health| health["ready"] == true);
+    assert_eq!(gateway.post(&event("evt_2")).status, 200);
+    assert_eq!(gateway.until_idle()["inbox"]["settled"], 2);
+    assert_eq!(place.applied().len(), 2);
+}
+
+/// An event that compression makes little smaller.
+fn large(id: &str, bytes: usize) -> String {
+    let filler: String = std::iter::repeat_with(fastrand::alphanumeric).take(bytes).collect();
+    let event = event(id);
+    let open = event.strip_suffix('}').expect("an object");
+    format!(r#"{open},"filler":"{filler}"}}"#)
+}
+
+fn a_full_disk_is_answered_503_and_outlived(place: &Place) {
+    let Some(small) = place.on_a_small_disk() else {
+        eprintln!("skipped: mounting a small disk needs root; the faults of the disk itself are tested in any case");
+        return;
+    };
+    let gateway = small.options().serve();
+    let mut acknowledged = BTreeSet::new();
+    let refused = (0..400).find_map(|number| {
+        let id = format!("evt_{number}");
+        let reply = gateway.post(&large(&id, 200_000));
+        if reply.status == 200 {
+            acknowledged.insert(id);
+            None
+        } else {
+            Some(reply)
+        }
+    });
+    let refused = refused.expect("the disk never filled up");
+    assert_eq!((refused.status, refused.problem().as_str()), (503, "inbox_unavailable"));
+    assert_eq!(gateway.get("/livez").status, 200);
+    small.make_room();
+    gateway.until(|health| health["ready"] == true);
+    assert_eq!(gateway.post(&event("evt_after")).status, 200);
+    acknowledged.insert("evt_after".to_owned());
+    gateway.until_idle();
+    assert_eq!(small.applied(), acknowledged);
 }
 
 #[test]
@@ -180,69 +223,6 @@ fn two_gateways_cannot_share_a_data_directory() {
     let _first = Options::new(directory.path()).serve();
     let log = Options::new(directory.path()).try_serve().err().expect("it does not start").join("\n");
     assert!(log.contains("in use by another gateway"), "{log}");
-}
-
-/// A file system of a few megabytes, where the tests may mount one.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
-            .arg(directory.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
-        mounted.then_some(Self(directory))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
-/// An event that compression makes little smaller.
-fn large(id: &str, bytes: usize) -> String {
-    let filler: String = std::iter::repeat_with(fastrand::alphanumeric).take(bytes).collect();
-    let event = event(id);
-    let open = event.strip_suffix('}').expect("an object");
-    format!(r#"{open},"filler":"{filler}"}}"#)
-}
-
-#[test]
-fn a_full_disk_is_answered_503_and_outlived() {
-    let Some(disk) = SmallDisk::mount() else {
-        eprintln!("skipped: mounting a small disk needs root; the inbox's own bound is tested in any case");
-        return;
-    };
-    let elsewhere = tempfile::tempdir().unwrap();
-    let data = disk.0.path().join("data");
-    let gateway =
-        Options::new(&data).with("GATEWAY_LEDGER_SQLITE_PATH", elsewhere.path().join("ledger.db").display()).serve();
-    let filler = disk.0.path().join("filler");
-    std::fs::write(&filler, vec![0; 2 * 1024 * 1024]).unwrap();
-    let mut acknowledged = BTreeSet::new();
-    let refused = (0..100).find_map(|number| {
-        let id = format!("evt_{number}");
-        let reply = gateway.post(&large(&id, 200_000));
-        if reply.status == 200 {
-            acknowledged.insert(id);
-            None
-        } else {
-            Some(reply)
-        }
-    });
-    let refused = refused.expect("the disk never filled up");
-    assert_eq!((refused.status, refused.problem().as_str()), (503, "inbox_unavailable"));
-    assert_eq!(gateway.get("/livez").status, 200);
-    std::fs::remove_file(&filler).unwrap();
-    gateway.until(|health| health["ready"] == true);
-    assert_eq!(gateway.post(&event("evt_after")).status, 200);
-    acknowledged.insert("evt_after".to_owned());
-    gateway.until_idle();
-    assert_eq!(applied(elsewhere.path()), acknowledged);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod hostile;
 mod inbox;
 mod json;
 mod operators;
+mod place;
 mod route;
 mod rules;
 mod send;

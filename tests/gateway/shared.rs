@@ -74,57 +74,6 @@ async fn a_gateway_that_is_killed_takes_nothing_with_it_and_its_neighbour_goes_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_200_is_never_sent_before_the_commit_in_the_database() {
-    let directory = tempfile::tempdir().unwrap();
-    let database = Database::create(Flavour::Durable).await;
-    let options = options(directory.path(), &database)
-        .with("GATEWAY_INBOX_BUSY_TIMEOUT", "60s")
-        .with("GATEWAY_APPEND_TIMEOUT", "90s");
-    let gateway = options.serve();
-    let sessions = database.sessions();
-    let mut holder = sessions.begin().await.unwrap();
-    holder.execute("LOCK TABLE gateway_inbox.entries IN SHARE MODE").await.unwrap();
-    let body = event("evt_between_append_and_commit");
-    let mut stream = crate::gateway::connect(gateway.webhooks);
-    stream.write_all(&post("/webhook", &[("stripe-signature", &signature(&body))], body.as_bytes())).unwrap();
-    // A commit is impossible as long as the lock is held, so an answer now could only be a lie.
-    gateway.until_in_hand(1);
-    stream.set_nonblocking(true).unwrap();
-    let early = std::io::Read::read(&mut stream, &mut [0]);
-    assert_eq!(early.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-    stream.set_nonblocking(false).unwrap();
-    gateway.kill();
-    holder.rollback().await.unwrap();
-    assert!(read_reply(&mut stream).is_none(), "an answer for an event of which nobody knew");
-    let gateway = options.serve();
-    assert_eq!(gateway.post(&body).status, 200);
-    gateway.until_idle();
-    assert_eq!(ids(&database, "SELECT event_id FROM gateway_inbox.entries").await.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_under_load_again_and_again_a_lone_gateway_keeps_every_event_it_acknowledged_in_the_database() {
-    let directory = tempfile::tempdir().unwrap();
-    let database = Database::create(Flavour::Durable).await;
-    let options = options(directory.path(), &database);
-    let mut acknowledged = BTreeSet::new();
-    for round in 0..3 {
-        let gateway = options.serve();
-        let senders = [0, 1, 2, 3].map(|sender| send(&gateway, round * 4_000_000 + sender * 1_000_000, 1_000_000));
-        let settled = (round as u64 + 1) * 20;
-        gateway.until(|health| health["inbox"]["settled"].as_u64().unwrap_or(0) >= settled);
-        gateway.kill();
-        acknowledged.extend(senders.into_iter().flat_map(|sender| sender.join().unwrap()));
-    }
-    let stored = ids(&database, "SELECT event_id FROM gateway_inbox.entries").await;
-    assert!(stored.is_superset(&acknowledged), "acknowledged and lost");
-    let gateway = options.serve();
-    let health = gateway.until_idle();
-    assert_eq!((&health["inbox"]["dead"], &health["inbox"]["quarantined"]), (&0.into(), &0.into()), "{health}");
-    assert_eq!(ids(&database, "SELECT id FROM gateway.events").await, stored, "and each is in the ledger");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_away_is_told_and_webhooks_are_taken_again_when_it_is_back() {
     let directory = tempfile::tempdir().unwrap();
     let database = Database::create(Flavour::Durable).await;
