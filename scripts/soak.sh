@@ -2,12 +2,14 @@
 # Breaks everything for a while and says whether anything was lost: ./scripts/soak.sh [MINUTES] [SEED]
 #
 # Runs the tests of tests/faults again and again, with other random choices each time: kills, power cuts, failing disks,
-# jumping clocks, broken networks, long outages. Ends by itself after MINUTES (10 without) and the test that is running
-# then, prints one table, and exits with 1 if anything was lost, took effect twice or failed. With a SEED the first pass
-# makes the choices of a pass before; every pass prints its own. Only loopback is used.
+# jumping clocks, broken networks, long outages; of the gateway, and of the PostgreSQL that holds its inbox. Ends by itself
+# after MINUTES (10 without) and the test that is running then, prints one table, and exits with 1 if anything was lost,
+# took effect twice or failed. With a SEED the first pass makes the choices of a pass before; every pass prints its own.
+# Only loopback is used.
 #
 # SOAK_ROUNDS multiplies the rounds within each test (default 3), SOAK_FILTER names the tests to run (a part of their
-# names), SOAK_PROFILE=release builds with optimisation, which is slower to build and breaks at other moments.
+# names: three_gateways is all that can break around an inbox that gateways share), SOAK_PROFILE=release builds with
+# optimisation, which is slower to build and breaks at other moments.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -59,6 +59,22 @@ pub(crate) struct Figures {
     pub(crate) lost: u64,
 }
 
+impl Figures {
+    /// Prints them, and appends them where they are collected; the line.
+    pub(crate) fn tell(&self) -> String {
+        let line = serde_json::to_string(self).unwrap();
+        println!("{line}");
+        // What the account's own test does is nobody's figures.
+        if let Some(file) = figures_file()
+            && !self.scenario.is_empty()
+        {
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+            file.write_all(format!("{line}\n").as_bytes()).unwrap();
+        }
+        line
+    }
+}
+
 impl Account {
     /// Takes note of an answer; tells whether the delivery has come to its end.
     pub(crate) fn answered(&mut self, delivery: &Delivery, reply: Option<&Reply>) -> bool {
@@ -107,15 +123,7 @@ impl Account {
         figures.refused = self.refusals() + self.unanswered;
         figures.lost = lost.len() as u64;
         figures.repeated = if lost.is_empty() { wrong.len() as u64 } else { 0 };
-        let line = serde_json::to_string(&figures).unwrap();
-        println!("{line}");
-        // What the account's own test does is nobody's figures.
-        if let Some(file) = figures_file()
-            && !figures.scenario.is_empty()
-        {
-            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
-            file.write_all(format!("{line}\n").as_bytes()).unwrap();
-        }
+        let line = figures.tell();
         assert!(self.forged.is_empty(), "forgeries were let in: {:?}", self.forged);
         assert!(lost.is_empty(), "acknowledged and lost: {lost:?}\n{line}");
         assert!(invented.is_empty(), "applied and never acknowledged: {invented:?}\n{line}");

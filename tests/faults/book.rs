@@ -8,6 +8,7 @@ use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::report::{REPORT_LINES_MAX, Reports, SubscriptionLine, Summary};
 use colony_gateway::ledger::sqlite::SqliteLedger;
+use testkit::sql::Sessions;
 use tokio::runtime::Runtime;
 
 use crate::postgres::{Database, Flavour};
@@ -18,6 +19,8 @@ pub(crate) enum Book {
     Sqlite(PathBuf),
     /// On a server of the tests.
     Postgres(Database),
+    /// On a server of this test's own, by its URL.
+    Own(String),
 }
 
 /// A runtime for one question.
@@ -39,10 +42,8 @@ impl Book {
                 let mut statement = connection.prepare("SELECT id FROM events").unwrap();
                 statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
             }
-            Self::Postgres(database) => block_on(async {
-                let ids: Vec<String> = database.sessions().values("SELECT id FROM gateway.events").await.unwrap();
-                ids.into_iter().collect()
-            }),
+            Self::Postgres(database) => asked(&database.sessions()),
+            Self::Own(url) => asked(&Sessions::new(url)),
         }
     }
 
@@ -51,16 +52,23 @@ impl Book {
         block_on(async {
             match self {
                 Self::Sqlite(path) => read(&SqliteLedger::open(path, Clock::system()).unwrap()).await,
-                Self::Postgres(database) => {
-                    let config = PostgresConfig::new(Secret::new(database.url()));
-                    let ledger = PostgresLedger::new(&config).unwrap();
-                    let read = read(&ledger).await;
-                    ledger.close().await;
-                    read
-                }
+                Self::Postgres(database) => reported(&database.url()).await,
+                Self::Own(url) => reported(url).await,
             }
         })
     }
+}
+
+fn asked(sessions: &Sessions) -> BTreeSet<String> {
+    let ids: Vec<String> = block_on(sessions.values("SELECT id FROM gateway.events")).unwrap();
+    ids.into_iter().collect()
+}
+
+async fn reported(url: &str) -> (Summary, Vec<SubscriptionLine>) {
+    let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(url))).unwrap();
+    let read = read(&ledger).await;
+    ledger.close().await;
+    read
 }
 
 async fn read(reports: &impl Reports) -> (Summary, Vec<SubscriptionLine>) {

@@ -69,6 +69,12 @@ fn a_clock_that_jumps_on_the_colony_route() {
     clock_jumps("clock, colony", World::sqlite().with_colony());
 }
 
+/// Signatures alone are judged by the gateway's clock then; what waits, waits by the database's.
+#[test]
+fn a_clock_that_jumps_before_an_inbox_in_postgres() {
+    clock_jumps("clock, inbox in PostgreSQL", World::postgres().with_inbox_in_postgres());
+}
+
 /// Entries that wait for a ledger do not wait an hour longer because the clock was set back while nobody ran.
 #[test]
 fn entries_of_a_later_time_are_worked_on_by_a_process_that_starts_earlier() {

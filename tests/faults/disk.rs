@@ -52,10 +52,29 @@ pub(crate) struct Disk {
     library: PathBuf,
 }
 
-/// A write, or a cut of the file's length, that was not synced.
-enum Pending {
+/// A write, or a change of the file's length, that was not synced.
+pub(crate) enum Pending {
     Write(usize, Vec<u8>),
     Truncate(usize),
+    /// At least so long.
+    Grow(usize),
+}
+
+impl Pending {
+    /// Has it last.
+    pub(crate) fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write(offset, written) => {
+                let end = offset + written.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*offset..end].copy_from_slice(written);
+            }
+            Self::Truncate(length) => bytes.resize(*length, 0),
+            Self::Grow(length) => bytes.resize(bytes.len().max(*length), 0),
+        }
+    }
 }
 
 /// How much of what was not synced is there after a power cut.
@@ -71,6 +90,27 @@ pub(crate) enum Luck {
     Sectors(f64),
 }
 
+/// Builds a library of this folder that is loaded before the C library.
+pub(crate) fn build(source: &str, library: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults").join(source);
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(library).arg(source).arg("-ldl");
+    let built = compiler.output().expect("a C compiler named cc");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+impl Luck {
+    /// Any of them.
+    pub(crate) fn draw(random: &mut fastrand::Rng) -> Self {
+        match random.u8(..8) {
+            0 | 1 => Self::Nothing,
+            2 => Self::Everything,
+            3 | 4 => Self::Prefix,
+            _ => Self::Sectors(random.f64()),
+        }
+    }
+}
+
 impl Disk {
     /// The disk of a data directory, which it makes; its own files are kept below `place`.
     pub(crate) fn new(place: &Path, data: &Path) -> Self {
@@ -78,16 +118,17 @@ impl Disk {
         let shadow = place.join("shadow");
         fs::create_dir(&shadow).unwrap();
         let (library, control_path) = (place.join("fault_shim.so"), place.join("control"));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/fault_shim.c");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl");
-        let built = compiler.output().expect("a C compiler named cc");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        build("fault_shim.c", &library);
         let control = File::options().create(true).truncate(true).read(true).write(true).open(&control_path).unwrap();
         control.set_len(FIELDS * 8).unwrap();
         let disk = Self { directory: data.canonicalize().unwrap(), shadow, control_path, control, library };
         disk.set(Control::CutAfter, -1);
         disk
+    }
+
+    /// The library, and the file by which it is told what to do.
+    pub(crate) fn files(&self) -> [&Path; 2] {
+        [&self.library, &self.control_path]
     }
 
     /// With these, a process has its files here and its time from here.
@@ -113,13 +154,7 @@ impl Disk {
 
     /// What may be there after a power cut now. The process must have ended.
     pub(crate) fn image(&self, random: &mut fastrand::Rng) -> Image {
-        let luck = match random.u8(..8) {
-            0 | 1 => Luck::Nothing,
-            2 => Luck::Everything,
-            3 | 4 => Luck::Prefix,
-            _ => Luck::Sectors(random.f64()),
-        };
-        self.image_of(luck, random)
+        self.image_of(Luck::draw(random), random)
     }
 
     /// What is there after a power cut with this luck.
@@ -162,30 +197,37 @@ impl Disk {
     }
 
     fn contents(&self, name: &str, luck: Luck, random: &mut fastrand::Rng) -> Vec<u8> {
-        let mut bytes = fs::read(self.shadow.join(name)).unwrap_or_default();
+        let bytes = fs::read(self.shadow.join(name)).unwrap_or_default();
         let pending = records(&fs::read(self.shadow.join(format!("{name}.pending"))).unwrap_or_default());
-        let whole = match luck {
-            Luck::Nothing => 0,
-            Luck::Everything | Luck::Sectors(_) => pending.len(),
-            Luck::Prefix => random.usize(..=pending.len()),
-        };
-        let chance = if let Luck::Sectors(chance) = luck { chance } else { 1.0 };
-        for (number, change) in pending.iter().enumerate() {
-            let torn = matches!(luck, Luck::Prefix) && number == whole;
-            if number > whole || number == whole && !torn {
-                break;
-            }
-            match change {
-                Pending::Truncate(length) if !torn && random.f64() < chance => bytes.resize(*length, 0),
-                Pending::Truncate(_) => {}
-                Pending::Write(offset, written) => {
-                    let end = if torn { random.usize(..=written.len()) } else { written.len() };
-                    sectors(&mut bytes, *offset, &written[..end], chance, random);
-                }
+        mixed(&bytes, &pending, luck, random)
+    }
+}
+
+/// What is there of a file after a power cut: what lasts, and some of what was not synced.
+pub(crate) fn mixed(durable: &[u8], pending: &[Pending], luck: Luck, random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut bytes = durable.to_vec();
+    let whole = match luck {
+        Luck::Nothing => 0,
+        Luck::Everything | Luck::Sectors(_) => pending.len(),
+        Luck::Prefix => random.usize(..=pending.len()),
+    };
+    let chance = if let Luck::Sectors(chance) = luck { chance } else { 1.0 };
+    for (number, change) in pending.iter().enumerate() {
+        let torn = matches!(luck, Luck::Prefix) && number == whole;
+        if number > whole || number == whole && !torn {
+            break;
+        }
+        match change {
+            Pending::Truncate(length) if !torn && random.f64() < chance => bytes.resize(*length, 0),
+            Pending::Grow(length) if !torn && random.f64() < chance => bytes.resize(bytes.len().max(*length), 0),
+            Pending::Truncate(_) | Pending::Grow(_) => {}
+            Pending::Write(offset, written) => {
+                let end = if torn { random.usize(..=written.len()) } else { written.len() };
+                sectors(&mut bytes, *offset, &written[..end], chance, random);
             }
         }
-        bytes
     }
+    bytes
 }
 
 /// Writes the sectors of one write that reached the disk.

@@ -59,6 +59,17 @@ fn killed_on_the_direct_route_with_a_ledger_in_postgres() {
 }
 
 #[test]
+fn killed_on_the_direct_route_with_the_inbox_in_postgres() {
+    kill_gateway("kill, direct, inbox in PostgreSQL", &World::postgres().with_inbox_in_postgres(), 5, None);
+}
+
+#[test]
+fn killed_on_the_colony_route_with_the_inbox_in_postgres() {
+    let world = World::postgres().with_colony().with_inbox_in_postgres();
+    kill_gateway("kill, colony, inbox in PostgreSQL", &world, 3, None);
+}
+
+#[test]
 fn killed_on_the_colony_route_together_with_its_bees() {
     kill_gateway("kill, colony, bees inside", &World::sqlite().with_colony(), 6, None);
 }

@@ -83,15 +83,23 @@ impl Load {
         Self::of(seed, events(seed, None))
     }
 
+    /// As [`Self::start`], with most events delivered twice, in any order: to two gateways, or to one at once.
+    pub(crate) fn start_overlapping(seed: u64) -> Self {
+        Self::with(seed, events(seed, None), (0.8, 40))
+    }
+
     /// Senders of these events.
     pub(crate) fn of(seed: u64, events: impl Iterator<Item = SimulatedEvent> + Send + 'static) -> Self {
-        let plan = DeliveryOptions {
-            seed,
-            duplicates: 0.1,
-            out_of_order: 16,
-            bad_signatures: 0.02,
-            ..DeliveryOptions::default()
-        };
+        Self::with(seed, events, (0.1, 16))
+    }
+
+    fn with(
+        seed: u64,
+        events: impl Iterator<Item = SimulatedEvent> + Send + 'static,
+        (duplicates, out_of_order): (f64, usize),
+    ) -> Self {
+        let plan =
+            DeliveryOptions { seed, duplicates, out_of_order, bad_signatures: 0.02, ..DeliveryOptions::default() };
         let closing = Arc::new(AtomicBool::new(false));
         let is_closing = Arc::clone(&closing);
         let mut events = events;
@@ -156,6 +164,11 @@ impl Load {
     /// Waits until this many events are acknowledged.
     pub(crate) fn until_acknowledged(&self, events: u64) {
         self.until(|state| state.account.acknowledged.len() as u64 >= events);
+    }
+
+    /// As [`Self::until_acknowledged`], or until everything was sent.
+    pub(crate) fn until_acknowledged_or_sent(&self, events: u64) {
+        self.until(|state| state.is_sent() || state.account.acknowledged.len() as u64 >= events);
     }
 
     /// Genuine deliveries that were answered with this status so far.

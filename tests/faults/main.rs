@@ -23,7 +23,11 @@ mod cuts;
 mod disk;
 #[cfg(target_os = "linux")]
 mod disks;
+#[cfg(target_os = "linux")]
+mod drive;
 mod flood;
+#[cfg(target_os = "linux")]
+mod hand;
 mod kills;
 mod liars;
 #[cfg(target_os = "linux")]
@@ -32,9 +36,16 @@ mod load;
 mod network;
 mod outages;
 mod rounds;
+#[cfg(target_os = "linux")]
+mod servers;
+#[cfg(target_os = "linux")]
 mod shared;
+#[cfg(target_os = "linux")]
+mod site;
 mod standby;
 mod stripe;
+#[cfg(target_os = "linux")]
+mod told;
 mod world;
 
 use testkit::{bees as bee, gateway, postgres, proxy, redis, rest, stripe_api};

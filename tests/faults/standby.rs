@@ -7,13 +7,15 @@ use serde_json::{Value, json};
 use testkit::pair::Pair;
 use tokio::runtime::Runtime;
 
+use crate::account::Figures;
 use crate::gateway::{Gateway, Options};
 use crate::proxy::Proxy;
+use crate::rounds::Rounds;
 use crate::stripe_api::{KEY, StripeStandIn};
 use crate::world::World;
 
-/// Events before the standby is cut off, and as many afterwards.
-const EVENTS: i64 = 20;
+/// Most events before the standby is cut off, and afterwards.
+const EVENTS_MAX: i64 = 30;
 
 fn run(options: &Options, arguments: &[&str]) -> (i32, String) {
     let output = options.command().args(arguments).output().unwrap();
@@ -54,25 +56,39 @@ fn a_standby_that_nothing_waited_for_loses_the_last_moments_and_the_comparison_w
         .with("GATEWAY_STRIPE_API_URL", &stripe.base_url)
         .with("GATEWAY_RECONCILE_EVENTS", "off")
         .with("GATEWAY_RECONCILE_SUBSCRIPTIONS", "off");
+    let mut rounds = Rounds::of(1);
+    let scenario = "an asynchronous standby is promoted".to_owned();
+    let mut figures = Figures { scenario, seed: rounds.seed, ..Figures::default() };
     let gateway = world.options.serve();
     let (_, report) = run(&world.options, &["check"]);
     assert!(report.contains("no synchronous standby"), "it is told beforehand: {report}");
-    // What is applied is in the ledger; the inbox alone has what is not.
-    runtime.block_on(ledger.refuse());
-    let kept = post(&gateway, &stripe, 0..EVENTS);
-    pair.until_caught_up();
-    pair.cut_off();
-    let last = post(&gateway, &stripe, EVENTS..2 * EVENTS);
-    pair.fail_over();
-    let stored: BTreeSet<String> = pair.ask_primary("SELECT event_id FROM gateway_inbox.entries").into_iter().collect();
-    assert_eq!(stored, kept, "what the standby had, and no more");
-    gateway.until(|health| health["ready"] == true);
-    runtime.block_on(ledger.listen_again());
-    let (code, said) = run(&world.options, &["reconcile", "events", "--since", "1d", "--json"]);
-    assert_eq!(code, 0, "{said}");
-    let report: Value =
-        serde_json::from_str(said.get(said.find('{').unwrap()..=said.rfind('}').unwrap()).unwrap()).unwrap();
-    assert!(report.to_string().contains(&format!("\"missing\":{EVENTS}")), "it tells how many were lost: {report}");
-    crate::world::until_idle(&gateway);
-    assert!(world.book.events().is_superset(&(&kept | &last)), "each is in the record");
+    let (mut sent, mut all) = (0, BTreeSet::new());
+    for _ in 0..rounds.number {
+        // What is applied is in the ledger; the inbox alone has what is not.
+        runtime.block_on(ledger.refuse());
+        let (first, second) = (rounds.random.i64(1..=EVENTS_MAX), rounds.random.i64(1..=EVENTS_MAX));
+        all.extend(post(&gateway, &stripe, sent..sent + first));
+        let kept = all.clone();
+        pair.until_caught_up();
+        pair.cut_off();
+        all.extend(post(&gateway, &stripe, sent + first..sent + first + second));
+        sent += first + second;
+        pair.fail_over();
+        let stored: BTreeSet<String> =
+            pair.ask_primary("SELECT event_id FROM gateway_inbox.entries").into_iter().collect();
+        assert_eq!(stored, kept, "what the standby had, and no more");
+        gateway.until(|health| health["ready"] == true);
+        runtime.block_on(ledger.listen_again());
+        let (code, said) = run(&world.options, &["reconcile", "events", "--since", "1d", "--json"]);
+        assert_eq!(code, 0, "{said}");
+        let report: Value =
+            serde_json::from_str(said.get(said.find('{').unwrap()..=said.rfind('}').unwrap()).unwrap()).unwrap();
+        assert!(report.to_string().contains(&format!("\"missing\":{second}")), "it tells how many were lost: {report}");
+        crate::world::until_idle(&gateway);
+        assert_eq!(world.book.events(), all, "each is in the record");
+        figures.rounds += 1;
+        figures.faults += 1;
+    }
+    let (acknowledged, applied) = (all.len() as u64, world.book.events().len() as u64);
+    Figures { acknowledged, applied, ..figures }.tell();
 }

@@ -11,6 +11,7 @@ use crate::bee::Bees;
 use crate::book::Book;
 use crate::colony::Colony;
 use crate::gateway::{Gateway, Options, get, read_reply};
+use crate::postgres::{Database, Flavour};
 
 /// Everything but the processes under test.
 pub(crate) struct World {
@@ -52,10 +53,20 @@ impl World {
 
     /// A ledger in PostgreSQL, with its tables.
     pub(crate) fn postgres() -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let book = Book::postgres();
         let Book::Postgres(database) = &book else { unreachable!("made above") };
-        let options = settings(&directory).with("DATABASE_URL", database.url());
+        let url = database.url();
+        Self::migrated(book, &url)
+    }
+
+    /// Ledger and inbox in one database, on a server of this test's own.
+    pub(crate) fn on(url: &str) -> Self {
+        Self::migrated(Book::Own(url.to_owned()), url).with_inbox(url)
+    }
+
+    fn migrated(book: Book, url: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = settings(&directory).with("DATABASE_URL", url);
         let migrated = options.command().arg("migrate").output().unwrap();
         assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         Self { book, colony: None, options, directory }
@@ -68,9 +79,16 @@ impl World {
         Self { options, colony: Some(colony), ..self }
     }
 
-    /// With the inbox in a database.
+    /// With the inbox in a database. What a gateway held that died comes back to the others soon.
     pub(crate) fn with_inbox(self, url: &str) -> Self {
-        Self { options: self.options.clone().with("GATEWAY_INBOX_URL", url), ..self }
+        let options = self.options.clone().with("GATEWAY_INBOX_URL", url);
+        Self { options: options.with("GATEWAY_LEASE", "5s").with("GATEWAY_LEDGER_TIMEOUT", "2s"), ..self }
+    }
+
+    /// With the inbox in a database of its own on the tests' server, whose commits are synced.
+    pub(crate) fn with_inbox_in_postgres(self) -> Self {
+        let database = tokio::runtime::Runtime::new().unwrap().block_on(Database::create(Flavour::Durable));
+        self.with_inbox(&database.url())
     }
 
     /// Puts the ledger's file elsewhere.
@@ -126,11 +144,12 @@ fn recognised(inbox: &Path) -> u64 {
 pub(crate) fn until_idle(gateway: &Gateway) -> serde_json::Value {
     let mut backlog = i64::MAX;
     loop {
+        // Nothing is known of an inbox that is away.
         let left = |health: &serde_json::Value| {
-            ["waiting", "leased", "submitted"].iter().map(|state| health["inbox"][state].as_i64().unwrap()).sum::<i64>()
+            ["waiting", "leased", "submitted"].iter().map(|state| health["inbox"][state].as_i64()).sum::<Option<i64>>()
         };
-        let health = gateway.until(|health| left(health) == 0 || left(health) < backlog);
-        backlog = left(&health);
+        let health = gateway.until(|health| left(health).is_some_and(|left| left == 0 || left < backlog));
+        backlog = left(&health).unwrap();
         if backlog == 0 {
             return health;
         }

@@ -38,7 +38,7 @@ pub(crate) enum Held {
     /// A lock of a file.
     File(#[expect(dead_code, reason = "kept for its lock")] Connection),
     /// A lock of a table.
-    Table(Option<Session>),
+    Table(Option<Box<Session>>),
     /// A database that takes no writes.
     ReadOnly(Database),
 }
@@ -187,7 +187,7 @@ fn hold_table(database: &Database, tables: &str) -> Held {
         session.execute(format!("BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE")).await.unwrap();
         session
     });
-    Held::Table(Some(session))
+    Held::Table(Some(Box::new(session)))
 }
 
 /// As providers do it: for new connections, and those that stand are ended.

@@ -65,9 +65,9 @@ impl House {
 
     /// Starts a server; what its log says when it does not come up.
     pub(crate) fn serve(&self, node: &Node, settings: &[&str], environment: &[(String, String)]) -> Result<(), String> {
-        let settings: String = settings.iter().map(|setting| format!(" -c {setting}")).collect();
+        let settings = settings.join(" -c ");
         let options =
-            format!("-p {} -h 127.0.0.1 -k {} -c max_connections=200{settings}", node.port, self.dir.display());
+            format!("-p {} -h 127.0.0.1 -k {} -c max_connections=200 -c {settings}", node.port, self.dir.display());
         let log = node.data.with_extension("log").display().to_string();
         self.control(node, &["-w", "-t", "60", "-l", &log, "-o", &options, "start"], environment)
     }
@@ -75,19 +75,6 @@ impl House {
     /// Ends a server at once, as a crash does.
     pub(crate) fn crash(&self, node: &Node) {
         self.control(node, &["-w", "-m", "immediate", "stop"], &[]).expect("it ends");
-    }
-
-    /// Ends every process of a server by SIGKILL.
-    pub(crate) fn kill(&self, node: &Node) {
-        let Some(first) = postmaster(node) else { return };
-        // Stopped, it makes no more of them.
-        signal("STOP", &[first]);
-        let processes = [children(first), vec![first]].concat();
-        signal("KILL", &processes);
-        until("every process of the server is gone", || {
-            !processes.iter().any(|process| Path::new(&format!("/proc/{process}")).exists())
-        });
-        let _ = fs::remove_file(node.data.join("postmaster.pid"));
     }
 
     pub(crate) fn control(
@@ -119,6 +106,19 @@ impl House {
         let output = command.current_dir("/").args(arguments).output().expect("the program runs");
         assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// Ends every process of a server by SIGKILL.
+pub(crate) fn kill(node: &Node) {
+    let Some(first) = postmaster(node) else { return };
+    // Stopped, it makes no more of them.
+    signal("STOP", &[first]);
+    let processes = [children(first), vec![first]].concat();
+    signal("KILL", &processes);
+    until("every process of the server is gone", || {
+        !processes.iter().any(|process| Path::new(&format!("/proc/{process}")).exists())
+    });
+    let _ = fs::remove_file(node.data.join("postmaster.pid"));
 }
 
 /// The server's first process.

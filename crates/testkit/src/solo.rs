@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::node::{House, Node, ask, postmaster};
+use crate::node::{House, Node, ask, kill, postmaster};
 use crate::postgres::free_port;
 
 /// The database on it.
@@ -81,7 +81,7 @@ impl Solo {
 
     /// Ends every process of it by SIGKILL.
     pub fn kill(&self) {
-        self.house.kill(&self.node);
+        kill(&self.node);
     }
 
     /// Asks its database. One line a row.
@@ -94,7 +94,7 @@ impl Solo {
         let node = Node { data: self.node.data.clone(), port: self.look };
         self.house.serve(&node, &[&SETTINGS[..], &["fsync=off"]].concat(), &[]).expect("the server starts");
         let answers = questions.iter().map(|question| ask(self.look, DATABASE, question)).collect();
-        self.house.kill(&node);
+        kill(&node);
         answers
     }
 

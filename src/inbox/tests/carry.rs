@@ -496,7 +496,9 @@ async fn what_people_did_is_carried_once_also_by_two_statements_that_see_nothing
     let database = both.database.database.clone().unwrap();
     // Entries without their orders; then whatever adds orders or deeds waits after it has looked.
     let mut bare = page.clone();
-    bare.iter_mut().for_each(|entry| entry.orders.clear());
+    for entry in &mut bare {
+        entry.orders.clear();
+    }
     both.database.inbox().take_in(bare).await.unwrap();
     let gates = ["orders", "deeds"].map(|table| {
         format!(
