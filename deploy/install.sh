@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Installs colony-gateway under systemd: user, directories, program, units, documents. Can run again at any time; what an
-# operator wrote or chose (settings, secrets, what is enabled and running) stays.
+# Installs colony-gateway under systemd: user, directories, program, units, documents. You can run it again at any time; it keeps
+# your settings and secrets, and what is enabled and running.
 #
 #   deploy/install.sh --binary target/release/colony-gateway
 #
-#   --binary FILE   the program; without it, the one that is installed stays
-#   --root DIR      install below DIR and touch no running system
+#   --binary FILE   the program; without it, the installed one stays
+#   --root DIR      install below DIR and do not touch the running system
 #   --help          print this
 #
-# Secrets are files of /etc/colony-gateway/credentials, called like the setting in lower case (stripe_webhook_secret,
-# database_url, and what `colony-gateway keys generate --dir` writes). secrets.sh hands each service those that it needs: run
-# `gatewayctl secrets` after adding or removing one.
+# Secrets are files in /etc/colony-gateway/credentials, named like the setting in lower case (stripe_webhook_secret, database_url,
+# and the files that `colony-gateway keys generate --dir` writes). secrets.sh gives each service the secrets that it needs: run
+# `gatewayctl secrets` after you add or remove one.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=common.sh

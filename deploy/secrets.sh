@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Hands each secret to the services that need it, and to no other. Run it (`gatewayctl secrets`) after adding or removing a file of
+# Gives each secret to the services that need it, and to no other. Run it (`gatewayctl secrets`) after you add or remove a file in
 # /etc/colony-gateway/credentials, then restart the services. The first run makes the admin token.
 #
-#   deploy/secrets.sh [--root DIR]    DIR is where the installation is; /, unless it is said
+#   deploy/secrets.sh [--root DIR]    the installation is below DIR; by default below /
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=common.sh

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Replaces the program of a running installation and keeps the way back.
+# Replaces the program of a running installation and keeps the old one, so that you can go back.
 #
-#   deploy/upgrade.sh --binary FILE    the new program; the one before stays as colony-gateway.previous
+#   deploy/upgrade.sh --binary FILE    installs the new program and keeps the old one as colony-gateway.previous
 #   deploy/upgrade.sh --rollback       exchanges the two
 #
-# colony-gateway.previous is always a program that was ready: one that did not become ready, or that was not ready when it was
-# replaced, never takes its place.
+# colony-gateway.previous is always a program that was ready. A program that did not become ready, or that was not ready when it
+# was replaced, never takes its place.
 #
-#   --force          also when the gateway is not ready now
+#   --force          upgrade even if the gateway is not ready now
 #   --no-migrate     do not bring the database up to date first
 #   --wait SECONDS   how long the gateway may take to become ready (default 120)
 #   --root DIR       the installation is below DIR
 #   --help           print this
 #
-# The gateway has to be ready before and after. If it does not become ready with the new program, the previous one comes
-# back by itself and the exit code is 1. Webhooks wait in the socket meanwhile. Migrations only add, so that the previous
-# program works with a database that is newer.
+# The gateway must be ready before and after. If it does not become ready with the new program, the script brings the previous
+# program back and exits with 1. During the restart, webhooks wait in the socket. The previous program works with the newer
+# database, because migrations only add to it.
 #
-# RESTART_COMMAND replaces `systemctl restart` of the services that run; ADMIN_ADDRESS is 127.0.0.1:9090 unless set.
+# RESTART_COMMAND replaces `systemctl restart` of the running services; ADMIN_ADDRESS is 127.0.0.1:9090 unless set.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=common.sh
