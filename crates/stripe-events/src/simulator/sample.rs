@@ -88,7 +88,7 @@ pub fn sample(kind: &str, options: SampleOptions) -> Option<SimulatedEvent> {
         let mut life = Life::begin(world, ids.clone(), random, start);
         life.belong_to(&user, &customer, tier, Currency::Usd);
         while let Some(mut draft) = life.next() {
-            if draft.kind != kind {
+            if draft.kind != kind || tier.is_some_and(|tier| sells_another(&draft.object, tier)) {
                 continue;
             }
             let moved = Moved { from: start, by: now.seconds() - draft.at, subscription: &subscription };
@@ -102,6 +102,12 @@ pub fn sample(kind: &str, options: SampleOptions) -> Option<SimulatedEvent> {
         }
     }
     None
+}
+
+/// Whether an object names the price of a tier that was not asked for: customers of stories change their tiers.
+fn sells_another(object: &Value, tier: Tier) -> bool {
+    let text = object.to_string();
+    Tier::ALL.iter().any(|other| *other != tier && text.contains(other.price_id()))
 }
 
 /// A story's object, brought to another moment and to the user's own subscription.
@@ -182,6 +188,14 @@ mod tests {
         let event = made("customer.subscription.created", 4);
         let end = event["data"]["object"]["items"]["data"][0]["current_period_end"].as_i64().unwrap();
         assert!(end > NOW.seconds() && end < NOW.seconds() + 60 * DAY, "{end}");
+    }
+
+    #[test]
+    fn the_tier_that_was_asked_for_is_the_one_that_is_sold() {
+        for (kind, seed) in (0..60).flat_map(|seed| [("customer.subscription.updated", seed), ("invoice.paid", seed)]) {
+            let object = made(kind, seed)["data"]["object"].clone();
+            assert!(!sells_another(&object, Tier::Gold), "{kind} {seed}: {object}");
+        }
     }
 
     #[test]
