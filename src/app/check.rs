@@ -21,6 +21,9 @@ pub use ready::{NotReady, ready};
 
 pub use crate::telemetry::diagnosis::{CheckReport, CheckStatus, Diagnosis};
 
+/// Whether payers have access, told by the process and by the ledger.
+const ACCESS: &str = "access";
+
 /// Longest wait for one component.
 pub const PROBE_MAX: Duration = Duration::from_secs(8);
 
@@ -38,6 +41,7 @@ pub async fn run(config: &Config, clock: &Clock) -> CheckReport {
     for findings in [database, colony, ledger, stripe, clocks] {
         components.extend(findings);
     }
+    one_word_on_access(&mut components);
     components.extend(inbox::spill(config));
     components.push(keys::probe(config, clock));
     components.push(machine::disk(config));
@@ -55,6 +59,17 @@ fn overall(components: &[Diagnosis], receives: bool) -> CheckStatus {
         _ => finding.status,
     };
     components.iter().map(weight).max().unwrap_or(CheckStatus::Ok).max(CheckStatus::Ok)
+}
+
+/// What the ledger itself says of access goes before what the process said of it. The settings of this command may lead to
+/// another ledger than the process has, or to none.
+fn one_word_on_access(components: &mut Vec<Diagnosis>) {
+    let is_access = |one: &Diagnosis| one.component == ACCESS;
+    if components.iter().filter(|one| is_access(one)).count() > 1
+        && let Some(place) = components.iter().position(is_access)
+    {
+        components.remove(place);
+    }
 }
 
 async fn within(component: &'static str, probe: impl Future<Output = Vec<Diagnosis>>) -> Vec<Diagnosis> {
@@ -102,6 +117,17 @@ mod tests {
         assert_eq!((overall(&found, true), overall(&found, false)), (CheckStatus::Degraded, CheckStatus::Down));
         let found = [Diagnosis::down("ledger", "", ""), Diagnosis::ok("colony", "")];
         assert_eq!(overall(&found, true), CheckStatus::Down);
+    }
+
+    #[test]
+    fn what_the_ledger_says_of_access_stands_alone_and_what_the_process_says_stands_where_there_is_no_other() {
+        let process = Diagnosis::degraded(ACCESS, "process", "");
+        let mut found = vec![process.clone(), Diagnosis::ok("ledger", ""), Diagnosis::ok(ACCESS, "ledger")];
+        one_word_on_access(&mut found);
+        assert_eq!(found.iter().map(|one| &*one.detail).collect::<Vec<_>>(), ["", "ledger"]);
+        let mut found = vec![process, Diagnosis::none("ledger", "")];
+        one_word_on_access(&mut found);
+        assert_eq!(found.len(), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Diagnosis;
 use super::inbox::{entries, judge};
+use super::{ACCESS, Diagnosis};
 use crate::config::Config;
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
@@ -16,7 +16,7 @@ use crate::inbox::{self, Counts};
 const ANSWER_MAX: Duration = Duration::from_secs(4);
 
 /// Components of the process that the report finds out about by itself, and tells in a line of their own.
-const TOLD_BELOW: [&str; 2] = ["access", "problems"];
+const TOLD_BELOW: [&str; 2] = [ACCESS, "problems"];
 
 pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     const NAME: &str = "gateway";
@@ -63,7 +63,12 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
                       moment";
         Diagnosis::degraded("owner keys", detail, action)
     });
-    [gateway, inbox].into_iter().chain(owners).collect()
+    let access = &health["components"][ACCESS];
+    let access = (access.is_object() && access["status"] != "ok").then(|| {
+        let action = "`colony-gateway inbox problems` says what to do for each";
+        Diagnosis::degraded(ACCESS, text(&access["detail"]), action)
+    });
+    [gateway, inbox].into_iter().chain(owners).chain(access).collect()
 }
 
 /// What the process says of its components that are not well.
@@ -86,8 +91,8 @@ fn troubles(health: &Value) -> String {
 fn running(inbox: &Value) -> Diagnosis {
     let count = |name: &str| inbox[name].as_u64().unwrap_or_default();
     if inbox.is_null() || inbox["writable"] == false {
-        let action = "make room on its disk or mend it, or its database; Stripe repeats what was refused";
-        return Diagnosis::down("inbox", "it takes no writes: webhooks are answered 503", action);
+        let action = "free space on its disk, or repair the disk or the database; Stripe repeats refused webhooks";
+        return Diagnosis::down("inbox", "the inbox takes no writes: webhooks get 503", action);
     }
     let backlog = count("waiting") + count("leased") + count("submitted");
     let oldest = inbox["oldest_seconds"].as_f64().map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
@@ -110,9 +115,7 @@ async fn stopped(config: &Config, clock: &Clock) -> Diagnosis {
             finding.detail.push_str(" (read from the file; no gateway runs on it)");
             finding
         }
-        Ok(Err(error)) => {
-            Diagnosis::down(NAME, chain(&error), "restore it from a backup, or ask for the file to be mended")
-        }
+        Ok(Err(error)) => Diagnosis::down(NAME, chain(&error), "follow docs/runbook.md, \"Inbox damaged\""),
         Err(_) => Diagnosis::down(NAME, "cannot be read", "see the log"),
     }
 }
