@@ -158,7 +158,7 @@ impl StartError {
                 | OpenError::Moving { .. },
             )
             | Self::InboxDatabase(_) => true,
-            // Before anybody is asked, this is a URL that cannot be read.
+            // Before any server is asked, this is a URL that cannot be read.
             Self::Ledger(error) => error.kind == LedgerErrorKind::Auth,
             Self::Inbox(OpenError::Path { source, .. }) | Self::Directory { source, .. } => is_lasting(source),
             Self::Listen { .. } | Self::NoLedger { .. } | Self::Inbox(_) | Self::Restore(_) => false,

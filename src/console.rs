@@ -1,8 +1,8 @@
 //! The console: pages for operators, rendered here, on the admin listener. `/console/…`
 //!
-//! Guarantees: a GET changes nothing; what changes something comes from a page of this console and from an operator, not a
-//! viewer; every page is complete without JavaScript, and nothing is fetched from elsewhere; text of customers is escaped
-//! wherever it stands. Orders are those of the admin API, by the same calls.
+//! Guarantees: a GET changes nothing; only an operator, not a viewer, can change something, and only from a page of this
+//! console; every page is complete without JavaScript and loads nothing from elsewhere; customers' text is escaped everywhere.
+//! It gives the same orders as the admin API, by the same calls.
 
 mod assets;
 mod audit;

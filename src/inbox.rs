@@ -154,7 +154,7 @@ struct Bells {
     drops: Arc<Notify>,
 }
 
-/// The inbox's threads, for whoever supervises the process.
+/// The inbox's threads, for the supervisor of the process.
 pub struct InboxThreads {
     threads: Vec<std::thread::JoinHandle<()>>,
     fatal: watch::Receiver<Option<String>>,

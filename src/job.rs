@@ -174,7 +174,7 @@ fn read_encoding(name: &str) -> Option<(&str, bool)> {
     }
 }
 
-/// The job with its position in a trace, for whoever runs it to go on from. Changes nothing of what is attested.
+/// The job with its position in a trace, from which the bee goes on. It is not part of the attested content.
 #[must_use]
 pub fn traced(mut spec: FunctionSpec, trace: Option<TraceContext>) -> FunctionSpec {
     if let Some(trace) = trace {
@@ -275,7 +275,7 @@ pub enum JobRejection {
     /// Another function than the one that bees run.
     #[error("the function is not `{FUNCTION}`")]
     OtherFunction,
-    /// Submitted by somebody else than a gateway, or by one without a key.
+    /// Submitted by a member that is not a gateway, or by a gateway without a key.
     #[error("the job carries no attestation")]
     NotAttested,
     /// The attestation lacks a field, or has one that is not text or not known.

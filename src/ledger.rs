@@ -1,8 +1,8 @@
 //! The state of record: one contract, several stores.
 //!
-//! A store applies a batch of verdicts in one transaction: either all of its effects are there or none. It is
-//! idempotent by event id and keeps the row with the greatest version, so a batch whose outcome is unknown (a lost
-//! reply, a killed process) is simply applied again.
+//! A store applies a batch of verdicts in one transaction: all of its effects, or none. It is idempotent by event id and keeps
+//! the row with the greatest version, so a batch whose outcome is unknown (a lost reply, a killed process) is simply applied
+//! again.
 //!
 //! The stores decide nothing about what a row should be: that is done in [`crate::revenue`]. They keep, per key, the
 //! row with the greatest version, keep claims as a set, and join on reading.

@@ -82,7 +82,7 @@ impl Pipeline {
     /// in the same order what became of each. Spans of the work belong to `place`.
     ///
     /// # Errors
-    /// When nothing was applied, or nobody knows: the ledger's error, no answer within `timeout`, or a panic.
+    /// When nothing was applied, or the effect is unknown: the ledger's error, no answer within `timeout`, or a panic.
     pub async fn apply(
         &self,
         events: Vec<(Bytes, Occasion)>,

@@ -1,4 +1,4 @@
-//! The way to a PostgreSQL database, for whatever has tables there: reading its URL, TLS, connections, a few of them kept open.
+//! The connection to a PostgreSQL database, for every module that has tables there: its URL, TLS, and a few open connections.
 //!
 //! Statements go in one trip and without a name, so that a pooler in transaction mode may stand between. Nothing is ever cancelled: a
 //! call that is given up loses its connection. Statements and what they carry are never logged.

@@ -6,8 +6,8 @@
 //! or recorded in the ledger; a page that cannot be read ends the run with an error and leaves the cursor where it is. A
 //! subscription is repaired under the fence that every fetched one has, so that a repair never overwrites what is newer.
 //!
-//! The cursor stands in the inbox file, because it vouches for the entries of that file: a gateway that has lost its disk
-//! has lost the cursor too, and compares all that Stripe still lists. Whose turn it is stands in the ledger, as a lease.
+//! The cursor is in the inbox file, because it vouches for the entries of that file: a gateway that has lost its disk has lost
+//! the cursor too, and compares all that Stripe still lists. The ledger records whose turn it is, as a lease.
 
 mod bounds;
 mod events;

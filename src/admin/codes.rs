@@ -1,4 +1,4 @@
-//! Codes that log the holder of a token into the console once, so that no token stands in a link.
+//! Codes that log the holder of a token into the console once, so that links contain no token.
 //!
 //! Guarantees: a code is good for a minute and for one login; only its digest is kept; a bounded number is open at a time.
 

@@ -55,7 +55,7 @@ pub struct Control {
     pub reconcile: Option<Handle>,
     /// Fetching damaged events anew; without a Stripe key there is none.
     pub refetch: Option<Refetcher>,
-    /// Orders that go on in the gateway, whoever watches.
+    /// Orders that go on in the gateway, even without a watcher.
     pub operations: Operations,
     /// What people did.
     pub audit: Audit,

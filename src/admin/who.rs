@@ -7,7 +7,7 @@ use crate::config::OperatorRole;
 use crate::domain::named::named;
 use crate::door::Problem;
 
-/// Name of the holder of the one shared token, who may be anybody.
+/// Name for the holder of the shared token, who may be any person.
 pub const SHARED: &str = "token";
 
 named! {

@@ -42,7 +42,8 @@ pub struct Gathered {
     pub unasked: u64,
     /// Why.
     pub fault: Option<String>,
-    /// Subscriptions that are paid for and still name nobody, those of greatest preference first; at most [`REPORT_LINES_MAX`].
+    /// Subscriptions that are paid for and still name no user, those of greatest preference first; at most
+    /// [`REPORT_LINES_MAX`].
     pub left: Vec<Unowned>,
     /// How many they are, those beyond that bound included.
     pub left_total: u64,
@@ -95,7 +96,7 @@ struct Claim {
     account: Option<String>,
 }
 
-/// Subscriptions that name nobody, as many as a report names, and how many there are.
+/// Subscriptions that name no user, as many as a report lists, and their number.
 async fn unnamed(ledger: &dyn StateOfRecord) -> Result<(Vec<Unowned>, u64), LedgerError> {
     let attention = ledger.attention(REPORT_LINES_MAX).await?;
     let total = attention.reasons.get(&Reason::Unnamed).copied().unwrap_or(0);

@@ -1,7 +1,7 @@
-//! What the health board says of the ledger before the first batch: what the start heard of it, and what it answers after that.
+//! The ledger on the health board before the first batch: what it answered at the start, and what it answers afterwards.
 //!
-//! Guarantee: a ledger that was not asked stands nowhere, and one that refuses or does not answer is degraded before the first
-//! event comes. As soon as a batch was tried, what became of it is the truth, and this falls silent.
+//! Guarantee: a ledger that was not asked is not on the board, and one that refuses or does not answer is degraded before the
+//! first event arrives. After the first batch, the batches report the ledger and this module stops.
 
 use std::convert::Infallible;
 use std::sync::Arc;

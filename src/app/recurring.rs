@@ -1,6 +1,6 @@
-//! Notes what recurs on each day, so that it can be looked back on: by the gateway whose turn it is, several times a day.
+//! Notes the recurring revenue of each day for later charts. The gateway whose turn it is does so several times a day.
 //!
-//! Guarantees: the last note of a day stands; a day on which no gateway ran has none.
+//! Guarantees: the last note of a day counts; a day on which no gateway ran has no note.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! Where the files of an archive belong, by their names.
 //!
-//! A record of moves names files and never paths: what a record says cannot reach anything but the files of this
-//! configuration, whoever wrote it.
+//! A record of moves names files and never paths: a record, even a forged one, can reach only the files of this configuration.
 
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! A consistent copy of a SQLite file that another process may be writing.
 //!
 //! All steps read one snapshot, pinned by a read transaction: without it every commit of the writer would start the copy
-//! over. The writer commits meanwhile and its checkpoints go on; only the log cannot start over until the copy is done,
-//! which is why the time of a copy has a bound.
+//! over. The writer goes on to commit and to checkpoint. Only its log cannot start over until the copy is done, so the time of
+//! a copy is bounded.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const STEP_PAGES: i32 = 256;
 /// Longest copy. The log of the inbox grows until it ends.
 const COPY_MAX: Duration = Duration::from_mins(30);
 
-/// How long to wait for a lock: an inbox that was not closed in order is recovered by whoever reads it first.
+/// How long to wait for a lock: the first reader of an inbox that was not closed in order recovers it.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// Copies `source` to the new file `copy`, which is complete without a log.
@@ -42,7 +42,7 @@ fn take_with(
     from.execute_batch("BEGIN").map_err(failed)?;
     from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
     let mut to = Connection::open(copy).map_err(failed)?;
-    // Synced when it is in the archive; nobody needs this file after a crash.
+    // It is synced in the archive; after a crash this file is not needed.
     to.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(())).map_err(failed)?;
     to.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
     let began = clock.instant();

@@ -1,8 +1,8 @@
 //! Putting restored files into place so that a kill at any point leaves the old state or the new one.
 //!
 //! The new files lie beside their targets. A journal that lists the moves is then written and flushed: that is the moment
-//! of the change. The moves follow, each of which can be repeated; whoever opens the data directory next carries them to
-//! the end before anything else, so nobody ever sees half of them.
+//! of the change. The moves follow, and each can be repeated. The next program that opens the data directory finishes them
+//! first, so no program sees half of them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -48,7 +48,7 @@ pub fn finish(target: &Target) -> Result<bool, BackupError> {
     finish_claimed(target)
 }
 
-/// As [`finish`], for whoever has claimed the directory.
+/// As [`finish`], for a program that has claimed the directory.
 pub(super) fn finish_claimed(target: &Target) -> Result<bool, BackupError> {
     let path = inbox::restore_journal(&target.data_dir);
     if !is_there(&path)? {

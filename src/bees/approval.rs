@@ -1,7 +1,7 @@
-//! Makes bees members of their colony for them: what the colony's owner does, so that no bee needs the owner's key.
+//! Makes bees members of their colony with the owner's key, so that no bee needs that key.
 //!
-//! A bee is known by its name and one of the ids that its keys give ([`KeySource`]). An executor of that name with another
-//! id is somebody else's and is never approved.
+//! A bee is known by its name and one of the ids that its keys give ([`KeySource`]). It never approves an executor of that name
+//! with another id, which is not ours.
 
 use std::collections::BTreeMap;
 

@@ -169,7 +169,7 @@ impl Link {
         Ok(open)
     }
 
-    /// Sends commands and waits for the answers. A connection that was idle may be gone without anybody having noticed, so
+    /// Sends commands and waits for the answers. An idle connection may be gone unnoticed, so
     /// a fault on an old one is followed by one more try on a new one.
     async fn send(&mut self, pipeline: &Pipeline) -> Result<(), LinkError> {
         let was_open = self.open.is_some();

@@ -33,7 +33,7 @@ const SUMMARY_DAYS: u32 = 30;
 pub(super) enum Finished {
     /// Every event has an outcome, or is left to the gateway.
     Worked(JobResult),
-    /// An answer for whoever asked.
+    /// An answer for the asking member.
     Answered(Vec<Value>),
     /// Nobody who may had attested it.
     Rejected(JobRejection),
@@ -74,7 +74,7 @@ impl Bench {
             return self.summary(&**reports, deadline).await;
         }
         let since = self.tracer.moment();
-        // Known since before the first poll, so that this asks nobody.
+        // Known since before the first poll, so this asks no server.
         let ledger = match self.ledger.get().await {
             Ok(ledger) => ledger,
             Err(error) => return Finished::OutOfTime(OutOfTime { last: Some(error) }),

@@ -122,7 +122,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Sets bees up. Calls nobody yet.
+    /// Sets bees up. Calls no server yet.
     ///
     /// # Errors
     /// When an option is outside its range.
@@ -178,7 +178,7 @@ impl Pool {
         Ok(Self { bees: (0..count).map(bee).collect(), states: states.clone(), verifier, restart, clock })
     }
 
-    /// How each bee is, for whoever shows it.
+    /// The state of each bee, for health and the console.
     pub fn roster(&self) -> Roster {
         self.states.roster()
     }

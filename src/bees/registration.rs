@@ -59,7 +59,7 @@ pub(super) enum NotRegistered {
 }
 
 impl NotRegistered {
-    /// Whether it passes without anybody doing anything.
+    /// Whether it passes by itself.
     pub(super) fn passes(&self) -> bool {
         match self {
             Self::Waiting { .. }

@@ -1,4 +1,4 @@
-//! How each bee of this process is, for whoever shows it. Reading changes nothing.
+//! The state of each bee of this process, for health, metrics and the console. Reading changes nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -101,7 +101,7 @@ impl BeeStates {
         states
     }
 
-    /// The same for whoever shows it.
+    /// The same for health and the console.
     pub(super) fn roster(&self) -> Roster {
         self.roster.clone()
     }

@@ -1,8 +1,8 @@
 //! Brings the events of one job to the ledger before a deadline, and finds among them those that cannot be brought.
 //!
-//! A fault of the ledger is waited out, as long as the deadline lets. What the ledger refuses is cut in halves until the
-//! event that causes it stands alone; the same is done with a call that panics, or that keeps timing out while others
-//! pass. So one event never fails its neighbours, and everything may be done twice, which the ledger recognises.
+//! It waits for a ledger with a fault, until the deadline. If the ledger refuses a batch, it cuts the batch in halves until the
+//! event that causes it is alone. It does the same with a call that panics, or that keeps timing out while others pass. So one
+//! event never fails its neighbours. Work may be done twice, which the ledger recognises.
 
 use std::time::{Duration, Instant};
 

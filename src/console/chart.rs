@@ -1,4 +1,4 @@
-//! Charts: drawn here, so that they are there without a script, follow the theme, and are told in a sentence and a table too.
+//! Charts. The server draws them, so that they need no script and follow the theme, and adds a sentence and a table.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,4 @@
-//! The list of entries: what is filtered stands in the URL, rows stay where they are while they are read, and what came in
-//! meanwhile is counted.
+//! The list of entries. The URL holds the filter, rows do not move while a person reads them, and the page counts new entries.
 
 mod file;
 

@@ -1,4 +1,4 @@
-//! What stands around every page: the ways to the others, the search, who is logged in, and what everybody should know now.
+//! The frame of every page: links to the other pages, the search, who is logged in, and notices for everyone.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};

@@ -81,7 +81,7 @@ fn here(request: &Request, looks: bool) -> &str {
     }
 }
 
-/// Before what needs no session: a page of another site logs nobody in.
+/// Before what needs no session: a page of another site cannot log a person in.
 pub(super) async fn own_pages_only(request: Request, next: Next) -> Response {
     if !is_safe(request.method()) && !is_from_here(request.headers()) {
         return Failure::ForeignPage.into_response();

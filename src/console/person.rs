@@ -1,6 +1,6 @@
 //! The support desk: what a person has now and why, or why not; masked until an operator reveals it with a reason.
 //!
-//! A person is named by a customer or a subscription of Stripe's. The user's own id stands in no address.
+//! A person is named by a customer or a subscription of Stripe's. No address contains the user's own id.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What waits for a person: entries that were given up or held back, grouped by why, and subscriptions that give nobody anything.
+//! What waits for a person: entries that were given up or held back, grouped by reason, and paid subscriptions that give no
+//! user access.
 
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ impl From<ProblemGroup> for Group {
     }
 }
 
-/// A subscription that should give somebody something.
+/// A subscription that should give a user access.
 #[derive(Debug)]
 struct Unowned {
     id: String,

@@ -59,7 +59,7 @@ fn draw() -> Result<Zeroizing<[u8; 32]>, NoChance> {
 }
 
 impl Sessions {
-    /// With a key that no other process has. Without chance nobody can log in until [`Self::end_all`] finds some.
+    /// With a key that no other process has. Without randomness no person can log in until [`Self::end_all`] finds some.
     pub(super) fn new(clock: Clock) -> Self {
         let key = draw().unwrap_or_else(|NoChance| Zeroizing::new([0; 32]));
         Self { key: key.into(), clock }

@@ -148,7 +148,7 @@ impl ColonyRoute {
     pub(super) async fn way(&self, draining: &CancellationToken) -> Option<Way> {
         let mut changes = self.settler.routing.changes();
         if self.settler.routing.is_unasked() {
-            // The task that confirms asks at its start; a batch that goes direct meanwhile would be nobody's wish.
+            // The task that confirms asks at its start; a batch that goes direct until then would be wrong.
             let answered = async { while self.settler.routing.is_unasked() && changes.changed().await.is_ok() {} };
             tokio::select! {
                 _ = tokio::time::timeout(FIRST_ANSWER_MAX, answered) => {}

@@ -63,7 +63,7 @@ impl Front {
 }
 
 impl Leases {
-    /// When there is something to lease again. Told once: whoever is told waits for it.
+    /// When there is something to lease again. It tells only once, because the pump that is told waits for it.
     pub(super) fn take_next(&mut self) -> Next {
         std::mem::take(&mut self.next)
     }

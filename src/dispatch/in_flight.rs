@@ -68,7 +68,7 @@ impl InFlight {
         Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
-    /// A place, as soon as one is free, first come, first served. Never resolves to nothing: nobody closes the semaphore.
+    /// A place, as soon as one is free, first come, first served. Always resolves to a place: the semaphore is never closed.
     pub(super) async fn slot(&self) -> Option<Slot> {
         Arc::clone(&self.slots).acquire_owned().await.ok()
     }

@@ -135,7 +135,7 @@ impl Pause {
         self.lock().suspects.keys().copied().collect()
     }
 
-    /// Tells whoever waits that something changed.
+    /// Tells waiting tasks that something changed.
     pub fn notify(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }

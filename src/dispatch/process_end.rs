@@ -35,7 +35,7 @@ const STRIPE_WAIT_S: (u64, u64) = (1, 64);
 /// Where a process stands.
 #[derive(Debug)]
 pub(super) enum ProcessEnd {
-    /// Not at its end, or nobody could say.
+    /// Not finished, or unknown.
     Open,
     /// A bee of this program ran it.
     Done(JobResult),
@@ -198,7 +198,7 @@ impl Ended {
     }
 }
 
-/// Takes entries back from a process that nobody brought to its end in time.
+/// Takes entries back from a process that no bee finished in time.
 pub(super) fn take_back(entries: Vec<SubmittedEntry>) -> Vec<Ended> {
     let ended = |entry: SubmittedEntry| Ended {
         entry: entry.entry,

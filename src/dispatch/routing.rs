@@ -1,4 +1,4 @@
-//! Decides which way entries go, and keeps the answer where everybody reads it.
+//! Decides which route entries take, and publishes the answer to all parts of the program.
 //!
 //! Entries go through the colony unless the operator says otherwise, the server fails (first circuit breaker), jobs are
 //! not brought to their end in time (second one), or the oldest entry has waited too long. Each reason ends by itself:
@@ -116,7 +116,7 @@ impl Routing {
         routing
     }
 
-    /// The circuit breakers, for whoever shows or resets them.
+    /// The circuit breakers, for the code that shows or resets them.
     pub(super) fn breakers(&self) -> [(&'static str, Breaker); 2] {
         [("colony", self.0.server.clone()), ("bees", self.0.bees.clone())]
     }
@@ -153,7 +153,7 @@ impl Routing {
         self.0.switch.get() == Wish::Auto
     }
 
-    /// Whether nobody knows yet how the server is: it has neither answered nor failed.
+    /// Whether the state of the server is unknown: it has neither answered nor failed.
     pub(super) fn is_unasked(&self) -> bool {
         self.is_wished()
             && !self.0.has_answered.load(Ordering::Relaxed)
@@ -245,7 +245,7 @@ impl Routing {
         self.0.clock.now().since(received) > self.0.after
     }
 
-    /// Takes note of the oldest entry that nobody in this process works on.
+    /// Takes note of the oldest entry that this process does not work on.
     pub(super) fn note_oldest(&self, received: Option<Timestamp>) {
         let is_overdue = received.is_some_and(|received| self.is_too_old(received));
         self.0.is_overdue.store(is_overdue, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! A circuit breaker: after a row of failures it lets nobody through for a while, then one probe at a time.
+//! A circuit breaker: after several failures in a row it lets no call through for a while, then one probe at a time.
 //!
 //! It keeps a caller from waiting for a service that is down, and a service that is coming up from being run over. It
 //! decides nothing about what a failure is: the caller says so through the [`Permit`] that it was given. A permit that
@@ -27,14 +27,14 @@ named! {
     pub enum BreakerState {
         /// Lets everybody through.
         Closed = "closed",
-        /// Lets nobody through.
+        /// Lets no call through.
         Open = "open",
         /// Lets one probe through at a time.
         HalfOpen = "half_open",
     }
 }
 
-/// The breaker lets nobody through.
+/// The breaker lets no call through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the circuit breaker is open for another {retry_after:?}")]
 pub struct BreakerOpen {

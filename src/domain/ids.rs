@@ -1,4 +1,4 @@
-//! One type an identifier, so that one cannot stand where another is meant.
+//! One type for each kind of identifier, so that code cannot use one in place of another.
 
 use std::fmt;
 

@@ -69,7 +69,7 @@ named! {
         Stripe = "awaits_stripe",
         /// A bee that may ask Stripe about its object, since this gateway has no key. Also while a process has it.
         Bee = "awaits_bee",
-        /// The answer of whoever has its batch: the ledger, or the Colonies server. Only while it is leased.
+        /// The answer of the program that has its batch: the ledger, or the Colonies server. Only while it is leased.
         Answer = "awaits_answer",
     }
 }
@@ -106,7 +106,7 @@ named! {
     pub enum JobEnd {
         /// With an outcome for every event, or nearly.
         Closed = "closed",
-        /// The ledger knew every event of it: a lease that was lost after the work, or a job that somebody replayed.
+        /// The ledger knew every event of it: a lease that was lost after the work, or a job that was replayed.
         Recognised = "recognised",
         /// Its attestation was not believed.
         Rejected = "rejected",

@@ -12,7 +12,7 @@ static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     address: IpAddr,
-    /// A trusted proxy that names nobody. It may speak for all senders, so that no share binds it.
+    /// A trusted proxy that names no sender. It may speak for all senders, so no share limits it.
     is_proxy: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The first spans of an event: its delivery, and in it the commit.
 //!
-//! A trace begins here whatever the request says: the door is open to everybody, and a `traceparent` from outside could
-//! choose ids and sampling. What is refused before its signature is known to be good leaves no span, for the same reason;
-//! the log and the metrics have it.
+//! A trace begins here whatever the request says: anyone can post to the door, and a `traceparent` from outside could choose
+//! ids and sampling. What is refused before its signature is known to be good leaves no span, for the same reason; the log and
+//! the metrics have it.
 
 use axum::http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! A note on leases: whoever holds them only waits for the answer of another program.
+//! A note on leases: their holder only waits for the answer of another program.
 //!
 //! A process that dies then was not killed by what it waited with. The note is a commit more, so it is for entries that were held
 //! during a crash before; of the others one crash too many is counted, which has them noted from then on.

@@ -30,7 +30,7 @@ pub enum Conclusion {
         after: Duration,
         /// Whether this counts as a failed attempt of this entry. It does not when a dependency was down.
         counted: bool,
-        /// Why, for whoever looks at the entry meanwhile.
+        /// Why, shown with the entry until then.
         reason: String,
     },
     /// Try again later, alone: it was in a batch that failed, and must not take neighbours with it again. Counts as a
@@ -38,7 +38,7 @@ pub enum Conclusion {
     RetryAlone {
         /// Not before so much time has passed.
         after: Duration,
-        /// Why, for whoever looks at the entry meanwhile.
+        /// Why, shown with the entry until then.
         reason: String,
     },
     /// Try again later, because Stripe has still to answer about its object. Costs no attempt, and does not make the colony
@@ -46,7 +46,7 @@ pub enum Conclusion {
     AwaitStripe {
         /// Not before so much time has passed.
         after: Duration,
-        /// Why, for whoever looks at the entry meanwhile.
+        /// Why, shown with the entry until then.
         reason: String,
     },
     /// Try again later, because only a bee may be able to ask Stripe about its object. Costs no attempt, does not make the colony
@@ -54,7 +54,7 @@ pub enum Conclusion {
     AwaitBee {
         /// Not before so much time has passed.
         after: Duration,
-        /// Why, for whoever looks at the entry meanwhile.
+        /// Why, shown with the entry until then.
         reason: String,
     },
     /// A process of a Colonies server has it now. Nobody leases it until the process is concluded.
@@ -70,7 +70,7 @@ pub enum Conclusion {
 pub enum Concluded {
     /// The lease was held and the entry changed.
     Done,
-    /// The lease had been lost: nothing changed, and whoever holds the entry now decides.
+    /// The lease had been lost: nothing changed, and the present holder of the entry decides.
     LeaseLost,
 }
 

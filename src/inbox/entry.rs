@@ -133,7 +133,7 @@ impl NewEntry {
         Self::new(endpoint, head, door, Origin::Delivery(delivery))
     }
 
-    /// The body is compressed here, by whoever appends, and not by the writer, for whom everybody waits.
+    /// The appending thread compresses the body here, and not the writer, for which all threads wait.
     fn new(endpoint: EndpointName, head: Head, door: Door, origin: Origin) -> Self {
         let packed = Packed::new(origin.body());
         Self { endpoint, head, source: origin.source(), door, origin, trace: None, packed }

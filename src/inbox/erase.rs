@@ -1,9 +1,9 @@
 //! Erasing a person's data from the inbox: bodies of settled entries that lead to the person.
 //!
-//! What is not settled stays, whoever it names: nothing that was acknowledged may be lost before it is applied. Such
-//! entries are listed, and an erasure that is run again when they are settled finds their bodies.
+//! An entry that is not settled stays, even if it names the person: nothing that was acknowledged may be lost before it is
+//! applied. Such entries are listed, and an erasure that is run again when they are settled finds their bodies.
 //!
-//! The entry itself stays, without its body: event id, type, times and outcome name nobody. Among its orders it says when its person
+//! The entry itself stays, without its body: event id, type, times and outcome name no person. Among its orders it says when its person
 //! was erased.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Lists and exports of entries, page by page, with their bodies when somebody asks for them.
+//! Lists and exports of entries, page by page, with their bodies on request.
 
 use serde::{Deserialize, Serialize};
 

@@ -278,7 +278,7 @@ impl Core {
         Ok(rows.first().map_or_else(|| self.clocks.ahead(), |row| self.clock.now().millis() - row.get::<_, i64>(0)))
     }
 
-    /// A time of the database's as this machine's clock showed it, for whoever compares it with that clock.
+    /// A time of the database's as this machine's clock showed it, for comparison with that clock.
     fn here(&self, database: i64) -> Timestamp {
         Timestamp::from_millis(database.saturating_add(self.clocks.ahead()))
     }

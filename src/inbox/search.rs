@@ -1,8 +1,8 @@
 //! Searching entries, page by page.
 //!
-//! Guarantees: paging by key, so that each entry comes once whatever arrives or changes meanwhile; a page looks at a
-//! bounded number of rows and bodies and gives the reader's connection back between bounded windows, so that webhooks
-//! and pumps do not wait for a search. A page may therefore be short, or empty, and still have a next one.
+//! Guarantees: paging by key, so that each entry comes once, even if others arrive or change; a page looks at a bounded number
+//! of rows and bodies and gives the reader's connection back between bounded windows, so that webhooks and pumps do not wait
+//! for a search. A page may therefore be short, or empty, and still have a next one.
 
 use serde::{Deserialize, Serialize};
 

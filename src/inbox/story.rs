@@ -1,4 +1,4 @@
-//! Everything about one entry, with a short account of its body, or the whole of it when somebody asks for that.
+//! Everything about one entry, with a short account of its body, or with the whole body on request.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Whom and what the body of an event is about, as far as a search or a short account of it needs.
 //!
 //! Reads ids, names of types and states only: nothing that names or describes a person, but for the seller's own user
-//! ids, which an account of a body leaves out unless somebody asks to see it. What events mean is `revenue`'s.
+//! ids, which an account of a body contains only on request. What events mean is `revenue`'s.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

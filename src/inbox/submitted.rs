@@ -54,7 +54,7 @@ impl Inbox {
     }
 
     /// Ends the stay of entries with a process. Tells per entry, in order, whether that process still held it; one that
-    /// is held by another, or by nobody, is not changed.
+    /// is held by another process, or by none, is not changed.
     pub async fn conclude_submitted(
         &self,
         process: ProcessId,

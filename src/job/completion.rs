@@ -126,7 +126,7 @@ impl JobResult {
         vec![serde_json::to_value(self).unwrap_or_default()]
     }
 
-    /// Reads the output of a process that anybody may have closed.
+    /// Reads the output of a process that any member may have closed.
     ///
     /// # Errors
     /// When it is anything else than the result of one job.
@@ -147,7 +147,7 @@ pub const CODE_UNKNOWN: &str = "failed_by_bee";
 /// Longest code, in bytes.
 const CODE_BYTES_MAX: usize = 64;
 
-/// Code and reason from the errors of a process that was closed as failed, which anybody may have done. A bee writes
+/// Code and reason from the errors of a process that was closed as failed, by any member. A bee writes
 /// `<code>: <reason>`; a code has lower-case letters, digits and underscores.
 pub fn read_failure(errors: &[String]) -> (String, String) {
     let is_code = |text: &str| {

@@ -69,7 +69,7 @@ impl Role {
         }
     }
 
-    /// Environment variable of the public part, where somebody reads one.
+    /// Environment variable of the public part, if a program reads one.
     pub const fn public_variable(self) -> Option<&'static str> {
         match self {
             Self::Server => Some("COLONIES_SERVER_ID"),

@@ -34,8 +34,8 @@ pub trait Audit: Send + Sync + fmt::Debug {
         livemode: bool,
     ) -> BoxFuture<'a, Result<Vec<SubscriptionKey>, LedgerError>>;
 
-    /// Takes or keeps the lease under a name, if nobody else has it, for so long from now by the ledger's own clock;
-    /// zero gives it back. `covered`, if it is later than what is noted there, is noted whoever has the lease.
+    /// Takes or keeps the lease under a name, unless another holder has it, for so long from now by the ledger's own clock;
+    /// zero gives it back. `covered`, if it is later than what is noted there, is noted, even if another holder has the lease.
     ///
     /// A row and no advisory lock: a lock belongs to a session, which a transaction pooler and Supabase's REST layer do
     /// not offer, and SQLite has none. Two holders at once, after a clock jumped, do double work and no harm.
@@ -90,7 +90,7 @@ pub struct LeaseAsk {
 pub struct LeaseAnswer {
     /// Whoever asked has it.
     pub mine: bool,
-    /// Until when somebody has it, in milliseconds since the Unix epoch.
+    /// Until when it is held, in milliseconds since the Unix epoch.
     pub until_ms: i64,
     /// Moment up to which some holder has done the work.
     pub covered_ms: Option<i64>,

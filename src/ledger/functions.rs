@@ -1,7 +1,7 @@
 //! The ledgers in PostgreSQL: every question and every change is a call of one of the gateway's functions there.
 //!
-//! What is asked, and what the answers mean, stands here once. How a call reaches the database, and what a fault on the way
-//! means, is the [`Transport`]'s: [`super::postgres`] or [`super::supabase`].
+//! This module alone has the questions and the meaning of the answers. How a call reaches the database, and what a fault on the
+//! way means, is the [`Transport`]'s: [`super::postgres`] or [`super::supabase`].
 
 use std::collections::BTreeMap;
 use std::fmt;

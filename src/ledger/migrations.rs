@@ -2,8 +2,8 @@
 //!
 //! The files under `migrations/` are plain SQL: numbered ones for tables, which run once, and one a function or view, which
 //! runs whenever its text changed. [`print()`] makes one file of them all, so that Supabase's own tool or `psql` can run
-//! them too. What ran is recorded with the checksum of its text. A run is one transaction: either all of it is there or
-//! nothing. Statements go as plain text, so a transaction pooler is no hindrance. What would hold up the writers of a large
+//! them too. What ran is recorded with the checksum of its text. A run is one transaction: it takes effect as a whole, or not
+//! at all. Statements go as plain text, so a transaction pooler is no hindrance. What would hold up the writers of a large
 //! public table is left to [`build`], which comes after it.
 //!
 //! Guarantees nothing about tables that are not the gateway's beyond what `gateway.prepare_subscriptions` does.

@@ -83,10 +83,10 @@ pub struct Counts {
     pub not_shown: u64,
 }
 
-/// What a person should look at beside events: what ought to give somebody access and does not.
+/// What a person should look at besides events: subscriptions that should give a user access and do not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attention {
-    /// Subscriptions that entitle by what Stripe says and give nobody anything, those of greatest preference first.
+    /// Subscriptions that are active at Stripe and give no user access, those of greatest preference first.
     pub unowned: Vec<Unowned>,
     /// How many there are, by reason, named or not.
     pub reasons: BTreeMap<Reason, u64>,
@@ -160,7 +160,7 @@ impl fmt::Display for WeakPolicy {
     }
 }
 
-/// A subscription that entitles and gives nobody anything.
+/// A subscription that entitles and gives no user access.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unowned {
     /// `sub_…`

@@ -1,8 +1,8 @@
 //! Shadow mode: the truth is kept, no public table is written, and what would be written is compared with what another
 //! system writes there.
 //!
-//! The switch stands in the database, so that every gateway, bee and transport obeys it; a batch also says which mode its
-//! sender is in, and the database refuses one that differs. On SQLite nothing is public and there is nothing to switch.
+//! The switch is in the database, so that every gateway, bee and transport obeys it; a batch also says which mode its sender is
+//! in, and the database refuses one that differs. On SQLite nothing is public and there is nothing to switch.
 
 use std::fmt;
 

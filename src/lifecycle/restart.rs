@@ -41,7 +41,7 @@ pub struct BudgetSpent {
     pub source: BoxError,
 }
 
-/// A task ended although nobody asked it to.
+/// A task ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 #[error("it ended by itself")]
 struct EndedByItself;

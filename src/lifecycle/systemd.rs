@@ -1,7 +1,7 @@
 //! Tells the service manager how the process is (`sd_notify(3)`): ready, reading settings again, stopping, alive.
 //!
 //! The protocol is a datagram of `NAME=value` lines to the socket that `NOTIFY_SOCKET` names. Without that variable
-//! everything here does nothing. A message that the manager does not take at once is dropped: nobody waits for it.
+//! everything here does nothing. It drops a message that the manager does not take at once, and never waits.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -10,7 +10,7 @@ use crate::ledger::{Disposition, LedgerError, LedgerErrorKind, Outcome};
 #[derive(Debug)]
 pub enum Failure {
     Ledger(LedgerError),
-    /// A bug met an event that nobody thought of.
+    /// A bug met an event of an unexpected shape.
     Panicked,
 }
 

@@ -1,5 +1,4 @@
-//! The search for the events in a batch that cannot be applied: what is refused as a whole is cut in halves until the
-//! culprit stands alone.
+//! The search for the events in a batch that cannot be applied: it cuts a refused batch in halves until the culprit is alone.
 
 use std::ops::Range;
 

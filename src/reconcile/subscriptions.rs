@@ -1,7 +1,7 @@
 //! Subscriptions as Stripe lists them against the truth table.
 //!
 //! What differs is written as a fetched subscription with the time at which the listing began, through the same call as
-//! events are. A row that something newer has changed meanwhile stays. What Stripe does not list is reported and left.
+//! events are. It keeps a row that something newer has changed, and only reports subscriptions that Stripe does not list.
 
 use std::collections::HashSet;
 

@@ -1,8 +1,8 @@
-//! Whose subscription it is, told from all claims.
+//! Decides from all claims whose a subscription is.
 //!
 //! The strongest rank decides; the rank of a claim says what it is about ([`ClaimRank`]). Of several claims of one rank
 //! about a subscription the newer holds, so that a seller may move it to another user. Claims of one rank about a
-//! customer that name several users are contested: they give the subscription to nobody, and weaker ranks are asked.
+//! customer that name several users are contested: none of them counts, and the next weaker rank decides.
 //!
 //! The stores carry this rule in their own language (the view `subscription_owners`) and are tested against it.
 

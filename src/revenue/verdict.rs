@@ -34,7 +34,7 @@ pub enum Verdict {
         decisions: Vec<Decision>,
     },
     /// A person decided that the event is never applied: record that, unless it was applied before. From then on the event is
-    /// a duplicate, whoever brings it, until a person replays or releases it.
+    /// a duplicate on every route, until a person replays or releases it.
     Drop {
         /// What the inbox knows of the event; its payload is not among it.
         event: EventFacts,
@@ -85,7 +85,7 @@ pub struct Plan {
     /// The event.
     pub event: EventFacts,
     /// The rule that holds the event. Facts are written all the same and a store answers `Quarantined`; nothing that the
-    /// plan says gives access to anybody.
+    /// plan says gives access to any user.
     pub suspicion: Option<Suspicion>,
     /// A person has released the event from quarantine: apply it also if it was recorded as quarantined.
     pub released: bool,

@@ -1,8 +1,8 @@
 //! Log lines on their way to a file or a pipe: gathered in memory and written by a thread, many at once.
 //!
-//! Guarantees: nobody who logs waits for whoever reads the log, and the memory is bounded; lines keep their order. When the
-//! reader is too slow, lines of level info and below are lost first, and a line tells how many. Does not: keep lines that
-//! a crash of the process finds in memory, which are those of the last [`GATHER`].
+//! Guarantees: a thread that logs never waits for the reader of the log; the memory is bounded; lines keep their order. When
+//! the reader is too slow, lines of level info and below are lost first, and a line tells how many. Does not: keep lines that a
+//! crash of the process finds in memory, which are those of the last [`GATHER`].
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// Hands over what is written; blocks while nobody takes it.
+    /// Hands over what is written; blocks until it is taken.
     struct Pipe(mpsc::SyncSender<Vec<u8>>);
 
     impl Write for Pipe {
@@ -195,7 +195,7 @@ mod tests {
         let (sender, receiver) = mpsc::sync_channel(0);
         let queue = LogQueue::start(Pipe(sender)).unwrap();
         let line = vec![b'x'; 1024];
-        // From here on the thread holds a line that nobody takes from it.
+        // From here on the thread holds a line that is not taken from it.
         plain(&queue).write_all(&line).unwrap();
         while !queue.shared.lock().lines.is_empty() {
             std::thread::yield_now();

@@ -1,4 +1,4 @@
-//! Every metric of the gateway, in one place, with its help text, on a registry of its own.
+//! Every metric of the gateway, in one place, with its help text, on a separate registry.
 //!
 //! Labels are bounded: their values are fixed here and start at zero, so that a rate is defined from the first scrape.
 
@@ -202,7 +202,7 @@ metrics! {
     route: gauges("colony_gateway_route", "route", &Route::NAMES);
     /// 1 for the state of the circuit breaker before the Colonies server.
     colony_breaker: gauges("colony_gateway_colony_breaker", "state", &BreakerState::NAMES);
-    /// 1 for the state of the circuit breaker that opens when nobody brings submitted jobs to their end.
+    /// 1 for the state of the circuit breaker that opens when no bee finishes submitted jobs.
     bees_breaker: gauges("colony_gateway_bees_breaker", "state", &BreakerState::NAMES);
     /// Jobs submitted, by result: ok, or the kind of error.
     submissions: counters("colony_gateway_submissions_total", "result", &[
@@ -238,7 +238,7 @@ metrics! {
     bee_registrations: counter("colony_gateway_bee_registrations_total");
     /// Comparisons with Stripe that came to an end, by result: unrepaired left differences, failed ended early.
     reconcile_runs: counters("colony_gateway_reconcile_runs_total", "result", &["ok", "unrepaired", "failed"]);
-    /// Events that Stripe lists and nobody here knew.
+    /// Events that Stripe lists and the gateway did not know.
     reconcile_missing: counter("colony_gateway_reconcile_missing_total");
     /// Of these, taken into the inbox.
     reconcile_inserted: counter("colony_gateway_reconcile_inserted_total");

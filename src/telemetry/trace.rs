@@ -1,4 +1,4 @@
-//! Traces: what became of one event, from its delivery to the ledger, for whoever runs an OpenTelemetry collector.
+//! Traces: what happened to one event, from its delivery to the ledger, for an OpenTelemetry collector.
 //!
 //! Guarantees: without a collector configured nothing of it exists: a [`Tracer`] that is off makes spans that are nothing,
 //! allocate nothing and read no clock. With one, the end of a span never waits: it is handed to a bounded queue or

@@ -3,8 +3,8 @@
 //! Guarantees: every call ends within a deadline; a reply is never read beyond a byte bound; an error says whether
 //! the server may have acted ([`ClientError::may_have_acted`]) and what to do about it ([`ClientError::disposition`]).
 //! A call is sent again, to the next server, only when it provably reached none. Does not: retry anything else, keep
-//! a circuit breaker, or log bodies and keys. Dropping the future of a call leaves its outcome unknown; dropping an
-//! assignment may leave a process leased to nobody until its lease ends.
+//! a circuit breaker, or log bodies and keys. Dropping the future of a call leaves its outcome unknown; dropping an assignment
+//! may leave a process leased, without a worker, until its lease ends.
 
 mod endpoint;
 mod error;

@@ -1,4 +1,4 @@
-//! `/admin/operations`: orders about all that a selection means, carried out in the gateway, whoever still watches.
+//! `/admin/operations`: orders about all entries of a selection. The gateway carries them out even if the browser is closed.
 //!
 //! Guarantees: one runs at a time, in steps between which webhooks come first; each can be stopped between two steps, and ends
 //! there when the gateway drains; each leaves one audit line when it ends, whichever way. What they were is kept in memory, a
@@ -251,7 +251,7 @@ impl OperationRunner {
                 () = shutdown.draining() => {}
             }
         };
-        // The audit comes before anybody hears of the end.
+        // The audit line comes before any reader sees the end.
         drop(audit);
         let now = self.shared.clock.now();
         self.shared.update(id, |operation| {

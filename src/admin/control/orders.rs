@@ -1,4 +1,4 @@
-//! Orders about entries and looks at bodies, for whoever takes them from an operator: the admin API and the console.
+//! Orders about entries and looks at bodies, for the admin API and the console, which take them from operators.
 //!
 //! Guarantees: each leaves an audit line in the log, whichever way it ends, and all but a viewer's dry runs one beside the entries;
 //! work on many entries leaves the inbox's writer to webhooks between its steps.

@@ -12,7 +12,7 @@ use crate::domain::ids::EntryId;
 use crate::domain::text::percent_decoded;
 use crate::inbox::{PAGE_ENTRIES_MAX, Selection};
 
-/// Entries on a page when nobody says how many.
+/// Entries on a page by default.
 const LIMIT: usize = 50;
 
 /// What a value keeps in a query: letters, digits, and what is never special (RFC 3986, section 2.3).

@@ -1,6 +1,7 @@
-//! What the ledger has of an event, in words: what it recorded, what stands of the objects of the event, and what users got of it.
+//! What the ledger has of an event, in words: what it recorded, the present state of the event's objects, and what users got
+//! from it.
 //!
-//! Guarantee: names no user. A ledger that gives no answer is told as that, never as one that has nothing.
+//! Guarantee: names no user. It reports a ledger that does not answer as such, never as one that has nothing.
 
 use askama::Template;
 

@@ -1,8 +1,8 @@
 //! The checkpoint thread: moves committed pages from the log into the file while the writer goes on committing.
 //!
-//! A passive checkpoint waits for nobody, but commits wait for the disk while it syncs what it moved: so pages are moved in
-//! small steps. It leaves what was committed meanwhile; when the log is long, the writer moves that little rest between two
-//! commits, after which the log starts over instead of growing.
+//! A passive checkpoint waits for no reader or writer, but commits wait for the disk while it syncs what it moved: so pages are
+//! moved in small steps. It leaves later commits; when the log is long, the writer moves that little rest between two commits,
+//! after which the log starts over instead of growing.
 
 use std::sync::mpsc::Receiver;
 

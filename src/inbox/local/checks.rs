@@ -1,4 +1,4 @@
-//! Checks of an inbox file, whoever opens it: whether it is one, of a known format, and undamaged.
+//! Checks of an inbox file, for every program that opens it: whether it is an inbox, of a known format, and undamaged.
 
 use std::path::Path;
 use std::time::Duration;

@@ -117,7 +117,7 @@ fn choose(file: &mut InboxFile, request: &LeaseRequest, now: Timestamp) -> rusql
         let mut bytes_left = request.bytes_max;
         while let Some(row) = rows.next()? {
             let (id, crashes): (i64, i64) = (row.get(0)?, row.get(1)?);
-            // A length that is none is damage: such an entry comes alone, and is given up by whoever reads it.
+            // A length that is none is damage: such an entry comes alone, and its reader gives it up.
             let bytes = row.get::<_, Option<i64>>(2)?.unwrap_or(0);
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             if crashes >= CRASHES_MAX {
@@ -219,7 +219,7 @@ pub(super) fn recover(connection: Connection, now: Timestamp) -> rusqlite::Resul
 }
 
 impl InboxFile {
-    /// Leases that ended by `until` are void; whoever held them crashed or stalled.
+    /// Leases that ended by `until` are void; their holders crashed or stalled.
     fn return_leased(&mut self, now: Timestamp, until: i64) -> rusqlite::Result<()> {
         let returned: Vec<i64> = self
             .connection

@@ -1,7 +1,7 @@
 //! Marks: numbers under a name, in the same file as the entries and written by the same thread.
 //!
-//! A cursor kept here speaks of the entries that are here: whoever restores an older copy of the file has the older cursor
-//! with it, and whoever loses the file loses the cursor too.
+//! A cursor kept here speaks of the entries that are here: an older copy of the file brings its older cursor back, and a lost
+//! file takes the cursor with it.
 
 use rusqlite::{OptionalExtension, params};
 

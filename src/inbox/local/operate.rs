@@ -1,7 +1,8 @@
 //! What a person does to entries: replay, release, drop. In small transactions of the writer, so that webhooks do not wait.
 //!
 //! Guarantees: nothing is deleted; what was dropped stays so until an order names it; an entry that is being
-//! worked on is not touched; who did what, when and why stays in the row, and all orders in `orders`. What the changed entries mean for the ledger is decided by whoever leases them.
+//! worked on is not touched; who did what, when and why stays in the row, and all orders in `orders`. The worker that leases
+//! the changed entries decides what they mean for the ledger.
 
 use rusqlite::{Connection, OptionalExtension, params};
 

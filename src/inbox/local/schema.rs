@@ -163,7 +163,7 @@ pub(in crate::inbox) mod live {
         WHERE state < 3 ORDER BY id LIMIT 1";
 
     /// When the oldest entry was received that is submitted, or waits and never failed. One that waits for Stripe is in
-    /// nobody else's hands, and one that waits for a bee has nowhere else to go.
+    /// no other worker's hands, and one that waits for a bee has nowhere else to go.
     pub(in crate::inbox) const OLDEST_UNATTENDED: &str = "
         SELECT received_at FROM entries INDEXED BY entries_live
         WHERE state < 3 AND (state = 2 OR (state = 0 AND attempts = 0 AND replayed_at IS NULL AND released_at IS NULL

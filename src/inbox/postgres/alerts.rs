@@ -10,7 +10,7 @@ use super::schema::now;
 use super::{Core, TEXTS, millis};
 use crate::postgres::Parameter;
 
-/// `$1` opened, `$2` resolved; gives those that nobody said before.
+/// `$1` opened, `$2` resolved; returns those that no gateway has reported.
 const SAY: &str = "
     WITH opened AS (
         INSERT INTO gateway_inbox.marks (name, value) SELECT name, 1 FROM unnest($1::text[]) AS g (name) ORDER BY name

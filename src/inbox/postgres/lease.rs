@@ -1,4 +1,4 @@
-//! Leases: whichever gateway asks first works on what is due, whoever received it.
+//! Leases: the gateway that asks first works on due entries, even if another one received them.
 //!
 //! A token is random and only compared: a counter could give the same one twice, since leases wait for no disk. A lease whose time
 //! is over is taken by the next who asks, with one more crash on record.
@@ -108,7 +108,7 @@ impl Core {
         ];
         self.give_back_lost().await?;
         let answer = self.links.run(LEASE, &parameters).await;
-        // What it took would wait for the end of a lease that nobody knows of, and a crash be counted where none was.
+        // What it took would wait for the end of an unknown lease, and a crash be counted where none was.
         if !matches!(&answer, Ok(answer) if !answer.is_again) {
             self.lose(token);
         }
@@ -182,7 +182,7 @@ impl Core {
         }
     }
 
-    /// Gives back what is leased by nobody's token.
+    /// Gives back entries whose lease has no holder.
     async fn give_back_lost(&self) -> Result<(), InboxError> {
         let lost = self.lost_leases.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if lost.is_empty() {
@@ -236,7 +236,7 @@ fn count(number: usize) -> i64 {
 
 /// Below what due time nothing was due when it was last looked.
 ///
-/// A snapshot that somebody holds (a dump, a report) keeps the rows of what was settled since, and each lease would walk over all
+/// An open snapshot (of a dump or a report) keeps the rows of what was settled since, and each lease would walk over all
 /// of them. What became due below the mark meanwhile, such as an entry whose commit took long, is found by the next look without.
 #[derive(Debug, Default)]
 pub(super) struct Mark(std::sync::Mutex<Option<(Instant, i64)>>);

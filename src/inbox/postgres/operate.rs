@@ -1,6 +1,6 @@
 //! Orders of people, and what of them the ledger has still to be told.
 //!
-//! An order is checked on what an entry looks like and carried out only if it still looks so; one that changed meanwhile is looked at
+//! An order is checked on what an entry looks like and carried out only if it still looks so; one that has changed is looked at
 //! again.
 
 use tokio_postgres::Row;
@@ -73,7 +73,7 @@ const TAKE_UP: &str = ordered!(
     "false"
 );
 
-/// Whether it is the event that is dropped, and not one of its deliveries: nobody works on it by another endpoint.
+/// Whether it is the event that is dropped, and not one of its deliveries: no worker has it by another endpoint.
 macro_rules! is_dropped_event {
     () => {
         "EXISTS (SELECT 1 FROM gateway_inbox.entries e WHERE e.id = m.id AND e.event_id NOT LIKE 'sha256:%' AND NOT EXISTS (

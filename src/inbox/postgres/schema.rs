@@ -1,8 +1,8 @@
 //! The tables of an inbox in PostgreSQL.
 //!
-//! `entries` is written once. What is not ended stands in `work`, which is small, so that a change of state touches nothing that is
-//! indexed by event; what is ended stands in `ended`, which is narrow. An entry is in exactly one of the two. Numbers are made by
-//! gateways (see [`super::numbers`]); times are milliseconds since the Unix epoch by the database's clock.
+//! `entries` is written once. Unfinished entries are in `work`, which is small, so that a change of state touches nothing that
+//! is indexed by event. Finished entries are in `ended`, which is narrow. An entry is in exactly one of the two. Numbers are
+//! made by gateways (see [`super::numbers`]); times are milliseconds since the Unix epoch by the database's clock.
 //!
 //! Nothing here needs more than PostgreSQL-compatible engines share: no sequence, no extension, no partition, no trigger.
 
@@ -17,7 +17,7 @@ pub(super) const CREATE_SCHEMA: &str = "CREATE SCHEMA gateway_inbox;";
 
 /// Makes the tables that are missing. Can be run again, and by several gateways at once: a conflict is repeated.
 ///
-/// `size` is the length of a body as it was signed, for whoever leases by bytes. `holder` is the gateway that asks about a
+/// `size` is the length of a body as it was signed, for leases that count bytes. `holder` is the gateway that asks about a
 /// submitted entry's process. `token` is a random number, good for one lease. The rest is as in the inbox file.
 pub(super) const CREATE: &str = r#"
 CREATE TABLE IF NOT EXISTS gateway_inbox.entries (

@@ -26,7 +26,7 @@ impl PublicKey {
     /// Reads a key from hex or base64.
     ///
     /// # Errors
-    /// When the text is no key, or one that would accept signatures of anybody.
+    /// When the text is not a key, or is one that would accept anyone's signature.
     pub fn parse(text: &str) -> Result<Self, AttestationKeyError> {
         let bytes = key_bytes(text).ok_or(AttestationKeyError::Text)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| AttestationKeyError::NotAPoint)?;
@@ -148,7 +148,7 @@ pub enum AttestationKeyError {
     /// Not a public key of Ed25519.
     #[error("the 32 bytes are not a public key of Ed25519")]
     NotAPoint,
-    /// A key of small order, whose signatures anybody can make.
+    /// A key of small order, for which anyone can make signatures.
     #[error("this public key would accept signatures of anybody")]
     Weak,
 }

@@ -134,7 +134,7 @@ pub fn load(role: Role, path: &Path) -> Result<KeyPair, KeyFileError> {
     KeyPair::read(role, &read(path)?.secret).map_err(|source| KeyFileError::Key { path: path.to_owned(), source })
 }
 
-/// A file under a name that nobody looks for, removed when it goes out of use.
+/// A file under a name that no program looks for, removed after use.
 struct Temporary(PathBuf);
 
 impl Temporary {
@@ -157,7 +157,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After a rename it is gone already; a file that stays behind is private and harms nobody.
+        // After a rename it is gone already; a file that stays behind is private and does no harm.
         let _ = fs::remove_file(&self.0);
     }
 }

@@ -4,8 +4,8 @@
 //! the owner pauses the colony's assignments, the executors finish what they hold, their ids change, and assignments go on,
 //! whatever came of it. Submitting goes on all the time.
 //!
-//! Does not: know whether somebody else had paused the colony before; it goes on afterwards all the same. A process that is
-//! killed meanwhile leaves the colony paused: another run, or `resume`, ends that.
+//! Does not: know whether the colony was paused before; it resumes assignments in any case. If the command is killed, the
+//! colony stays paused until another run, or `resume`, ends the pause.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ async fn known(client: &Client, colony: &str, keys: &[PrivateKey]) -> Result<Opt
             Err(error) => return Err(error.into()),
         }
     }
-    // Nobody holds anything under a key that nobody knows; the rotation itself says what to do.
+    // No executor holds a process under an unknown key; the rotation itself says what to do.
     Ok(None)
 }
 

@@ -1,4 +1,4 @@
-//! What there is of one event, as the ledger tells it: what became of it, and what stands now of the objects that it refers to.
+//! What the ledger has of one event: its outcome, and the present state of the objects that it refers to.
 //!
 //! Guarantees: names no user; it is asked about a bounded number of objects, each by its key.
 

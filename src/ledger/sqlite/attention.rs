@@ -22,7 +22,7 @@ const UNOWNED: &str = "
             AND NOT EXISTS (SELECT 1 FROM events e WHERE e.object_id = s.id AND e.outcome = 'quarantined'))
     ORDER BY g.preference DESC, s.id";
 
-/// What ought to give somebody access and does not, and how many findings there are, read in one snapshot.
+/// Subscriptions that should give a user access and do not, and the number of findings, read in one snapshot.
 pub(super) fn attention(connection: &mut Connection, most: u32) -> Result<Attention, LedgerError> {
     let read = |connection: &mut Connection| -> rusqlite::Result<Attention> {
         let snapshot = connection.transaction()?;

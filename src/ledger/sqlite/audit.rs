@@ -109,7 +109,7 @@ pub(super) fn after(
     read(connection).map_err(fault)
 }
 
-/// Takes or keeps a lease, if nobody else has it.
+/// Takes or keeps a lease, unless another holder has it.
 pub(super) fn lease(connection: &mut Connection, ask: &LeaseAsk, now: Timestamp) -> Result<LeaseAnswer, LedgerError> {
     let write = |connection: &mut Connection| -> rusqlite::Result<LeaseAnswer> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

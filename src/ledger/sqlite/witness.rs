@@ -31,7 +31,7 @@ pub(super) fn identify(transaction: &Transaction<'_>) -> Result<(), LedgerError>
         .map_err(fault)
 }
 
-/// What was dropped is done: for whoever brings it, it is a duplicate.
+/// A dropped event is done: on every route it is a duplicate.
 const WITNESS: &str = "
     SELECT id, iif(outcome = 'dropped', 'duplicate', outcome), rule, reason FROM events WHERE id = ?1";
 

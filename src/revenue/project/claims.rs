@@ -47,7 +47,7 @@ impl<'a> Projection<'a> {
         self.plan.claims.push(ClaimRow { subject, user_id, rank, evidence, version });
     }
 
-    /// The user that an object's metadata names. One that names nobody (`undefined`) is a finding.
+    /// The user that an object's metadata names. A name that is no id (`undefined`) is a finding.
     pub(super) fn user_in(&mut self, metadata: Object<'a>, subject: &str) -> Option<NamedUser<'a>> {
         let fields = &self.context.settings.user_fields;
         if fields.name_nobody(metadata) {

@@ -102,7 +102,7 @@ pub struct SubscriptionRow {
     /// Moment it will end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel_at: Option<Timestamp>,
-    /// Moment somebody asked for the end.
+    /// Moment at which the end was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canceled_at: Option<Timestamp>,
     /// Moment it ended.

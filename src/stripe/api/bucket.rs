@@ -1,7 +1,7 @@
 //! A token bucket: so many requests a second, with as many at once after a rest.
 //!
-//! It only computes: who takes a token is told how long to wait for it. The wait is bounded by what the taker allows,
-//! so nobody queues without a bound.
+//! It only computes: who takes a token is told how long to wait for it. The taker bounds the wait, so no queue grows without a
+//! bound.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(super) struct TokenBucket {
     gap: Duration,
     /// Tokens that a rest can save up.
     burst: u32,
-    /// When the next token would be there if nobody had rested (the "virtual schedule" of ATM's GCRA).
+    /// When the next token would be available without any rest (the "virtual schedule" of ATM's GCRA).
     next: Mutex<Timestamp>,
 }
 

@@ -1,7 +1,7 @@
 //! Long-polls that wait for a process or for the end of a pause.
 //!
-//! Guarantees: nobody polls the state. One process wakes one waiting call that may have it, and a call that is dropped
-//! after it was woken passes the wake-up on, which [`Notify`] promises. How many may wait is bounded.
+//! Guarantees: no call polls the state. One process wakes one waiting call that may have it, and a call that is dropped after
+//! it was woken passes the wake-up on, which [`Notify`] promises. How many may wait is bounded.
 //!
 //! Why no process is missed: a call joins before it looks at the state, so a process that comes after the look finds
 //! the call here, and one that came before is found by the look.
