@@ -124,13 +124,13 @@ pub enum BackupError {
         why: String,
     },
     /// No recipient of the form that is understood.
-    #[error("{text:?} is no recipient: it begins with age1 and is what `age-keygen` prints as the public key")]
+    #[error("{text:?} is not a recipient: give the public key that `age-keygen` prints, which begins with age1")]
     Recipient {
         /// What was given.
         text: String,
     },
     /// The identity file holds no identity.
-    #[error("{path} holds no identity: it has a line AGE-SECRET-KEY-1…, as `age-keygen -o` writes it")]
+    #[error("{path} holds no identity: give the file that `age-keygen -o` wrote, with a line AGE-SECRET-KEY-1…")]
     Identity {
         /// The file.
         path: PathBuf,
@@ -154,7 +154,7 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// Something is in the way of a restore.
-    #[error("{path} is there: a restore replaces it with --force and keeps it under another name")]
+    #[error("{path} exists: give --force to replace it; the restore keeps the old file under another name")]
     InTheWay {
         /// The file.
         path: PathBuf,
@@ -180,7 +180,10 @@ pub enum BackupError {
         source: rusqlite::Error,
     },
     /// The copy took too long.
-    #[error("copying {path} took longer than {minutes} minutes, and the inbox's log grows meanwhile: given up")]
+    #[error(
+        "copying {path} took longer than {minutes} minutes and was given up, because the inbox's log grows during \
+             a copy: try again at a quieter time"
+    )]
     TooSlow {
         /// The database.
         path: PathBuf,
@@ -188,7 +191,7 @@ pub enum BackupError {
         minutes: u64,
     },
     /// Not an archive of this program.
-    #[error("{path} is no backup of colony-gateway: {why}")]
+    #[error("{path} is not a backup of colony-gateway: {why}")]
     Foreign {
         /// The file.
         path: PathBuf,

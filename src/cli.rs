@@ -70,7 +70,7 @@ pub const VERSION: &str = env!("COLONY_GATEWAY_VERSION");
 #[derive(Debug, Parser)]
 #[command(version = VERSION, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Configuration file (TOML). The environment goes before it.
+    /// Configuration file (TOML). The environment wins over it.
     #[arg(long, global = true, env = "GATEWAY_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -82,10 +82,10 @@ pub struct Cli {
 /// Subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Receive webhooks and bring them to the ledger.
+    /// Run the gateway: receive webhooks and write their events to the ledger.
     #[command(after_help = serve::EXIT_CODES)]
     Serve,
-    /// Take jobs off the colony and bring their events to the ledger, without a gateway.
+    /// Run only bees: take jobs from the colony and write their events to the ledger.
     #[command(after_help = bee::SETTINGS)]
     Bee,
     /// Run everything embedded, with simulated traffic: nothing to install, nothing to configure.
@@ -95,36 +95,36 @@ pub enum Command {
     /// Post one signed event to a webhook endpoint, by its type or from a file, and print the answer.
     #[command(after_help = send::NOTES)]
     Send(send::SendArgs),
-    /// Show entries as they come in and as they end, until interrupted.
+    /// Show entries as they arrive and as they end, until interrupted.
     Tail(tail::TailArgs),
-    /// Bring the database of the state of record up to date.
+    /// Bring the ledger's database up to date.
     #[command(after_help = migrate::EXIT_CODES)]
     Migrate(migrate::MigrateArgs),
-    /// Show and switch the public tables that are kept up to date for the app.
+    /// Show which public tables the gateway keeps up to date for the app, and change it.
     #[command(subcommand)]
     Projections(projections::ProjectionsCommand),
-    /// Look at the inbox, and decide about what waits for a person.
+    /// Look at the inbox, and decide about entries that wait for a person.
     #[command(subcommand)]
     Inbox(inbox::InboxCommand),
-    /// Compare with Stripe and bring in order what differs: events that never arrived, subscriptions that changed unseen.
+    /// Compare with Stripe and repair the differences: events that never arrived, subscriptions that changed unseen.
     #[command(after_help = reconcile::EXIT_CODES)]
     Reconcile(reconcile::ReconcileArgs),
     /// Run beside another system without writing what it writes, and compare.
     #[command(subcommand)]
     Shadow(shadow::ShadowCommand),
-    /// Print what recurs and what came in.
+    /// Print monthly recurring revenue and the money of each day.
     Revenue(revenue::RevenueArgs),
-    /// Say what a person has and why, or why not.
+    /// Say what access a person has and why, or why the person has none.
     Person(person::PersonArgs),
-    /// List what does not add up, and subscriptions whose user lacks what was paid for.
+    /// List what does not add up, and paid subscriptions that give no user access.
     Findings(findings::FindingsArgs),
-    /// Say whose a subscription or a customer is.
+    /// Give a subscription or a customer to a user.
     #[command(after_help = bind::NOTES)]
     Bind(bind::BindArgs),
     /// Write a consistent, encrypted copy of the gateway's files. The gateway may be running.
     #[command(after_help = backup::NOTES)]
     Backup(backup::BackupArgs),
-    /// Bring the gateway's files back from a backup.
+    /// Restore the gateway's files from a backup.
     #[command(after_help = restore::NOTES)]
     Restore(restore::RestoreArgs),
     /// Remove a person's data, on request (GDPR, Law 25). What accounting needs stays.
@@ -133,7 +133,7 @@ pub enum Command {
     /// Print a link that opens the console of a running gateway.
     #[command(after_help = console::NOTES)]
     Console(console::ConsoleArgs),
-    /// Report how every component is: the daily look.
+    /// Report the state of every component.
     #[command(visible_alias = "doctor", after_help = check::EXIT_CODES)]
     Check(check::CheckArgs),
     /// Make, show, replace and export keys.
@@ -145,10 +145,10 @@ pub enum Command {
     /// Set up the webhook endpoint at Stripe.
     #[command(subcommand)]
     Stripe(stripe::StripeCommand),
-    /// Try the messages that people get when something needs one.
+    /// Try the messages that the gateway sends about problems.
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
-    /// Check, show or begin the configuration.
+    /// Check or show the configuration, or write a first one.
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Print a script that completes commands and options in a shell.

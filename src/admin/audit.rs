@@ -72,7 +72,7 @@ impl Audit {
             note: note.map(str::to_owned),
         };
         if self.waiting.try_send(deed).is_err() {
-            tracing::error!(action, "the audit takes no more: this is in the log alone");
+            tracing::error!(action, "the audit cannot keep up: this is only in the log");
         }
     }
 
@@ -102,7 +102,7 @@ impl AuditKeeper {
             let action = deed.action.clone();
             if let Err(error) = self.inbox.note_deed(deed).await {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(action, error, "the audit cannot be kept: this is in the log alone");
+                tracing::error!(action, error, "the audit cannot be written: this is only in the log");
             }
         }
         Ok(())

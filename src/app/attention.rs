@@ -1,8 +1,8 @@
-//! One alert per reason for which subscriptions that entitle give no user access: says when the first is there, and when the
+//! One alert per reason for which paid subscriptions give no user access: reports the first such subscription, and when the
 //! last is gone.
 //!
-//! The ledger is asked, not followed: what others wrote into it counts as well. Looking costs it a walk over its
-//! subscriptions, so that the wait between two looks grows with the time that one takes.
+//! It asks the ledger instead of following events, so that writes of other programs count as well. A look costs the ledger a
+//! walk over its subscriptions, so the wait between two looks grows with the time that a look takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -76,7 +76,7 @@ fn matters(attention: &Attention) -> BTreeMap<Matter, Standing> {
     }
     if let Some(said) = not_shown(attention) {
         let standing = Standing {
-            title: "users are not shown as they are in the public tables".to_owned(),
+            title: "the public tables do not show some users correctly".to_owned(),
             detail: format!("{said}."),
             action: "`colony-gateway inbox problems` names them, and says what to do.".to_owned(),
         };
@@ -180,7 +180,10 @@ impl Watch {
 pub(super) fn tell(attention: &Attention) -> (Level, String) {
     let said: Vec<String> = [unowned(attention), not_shown(attention)].into_iter().flatten().collect();
     if said.is_empty() {
-        return (Level::Ok, "every subscription that entitles has a user, and the public tables show all".to_owned());
+        return (
+            Level::Ok,
+            "every subscription that gives access has a user, and the public tables show all".to_owned(),
+        );
     }
     (Level::Degraded, format!("{}; `inbox problems` says what to do", said.join("; ")))
 }
@@ -223,7 +226,7 @@ fn say(before: &Attention, now: &Attention, to_say: &BTreeSet<String>, console: 
             users = now.not_shown.entitled,
             fault = now.waiting.first().map(|one| one.fault.as_str()),
             console,
-            "problem opened: users pay and the public tables do not show it, see `inbox problems`"
+            "problem opened: users pay and the public tables do not show it; see `inbox problems`"
         ),
         (1.., 0) => tracing::info!(code = NOT_SHOWN, "problem resolved"),
         _ => {}
@@ -240,7 +243,7 @@ fn say(before: &Attention, now: &Attention, to_say: &BTreeSet<String>, console: 
             subscription = named.map(|one| one.id.as_str()),
             customer = named.and_then(|one| one.customer_id.as_deref()),
             console,
-            "problem opened: subscriptions entitle and give no user access, see `inbox problems`"
+            "problem opened: subscriptions are paid for and give no user access; see `inbox problems`"
         );
     }
     for reason in before.keys().filter(|reason| !now.reasons.contains_key(*reason) && is_to_say(reason)) {

@@ -226,7 +226,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
         }
         Err(error) => {
             let (address, error) = (config.http.admin_listen, &error as &dyn std::error::Error);
-            tracing::warn!(%address, error, "no metrics and health: cannot listen on http.admin_listen");
+            tracing::warn!(%address, error, "no metrics and no health: cannot listen on http.admin_listen");
             None
         }
     };
@@ -235,7 +235,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     Ok(BeeHouse { admin, shutdown, renewables, board, config: config.clone(), clock, supervisor, traces })
 }
 
-/// Bees on their own that were told of no ledger would write to a file that nobody reads.
+/// Separate bees without a configured ledger would write to a file that no gateway reads.
 ///
 /// # Errors
 /// When no setting says where the ledger is, although one says where the colony is.
@@ -249,7 +249,7 @@ pub fn require_a_ledger(config: &Config) -> Result<(), ConfigError> {
     Err(fault("DATABASE_URL", message))
 }
 
-/// Keeps recorded durations from piling up where nobody scrapes.
+/// Keeps recorded durations from piling up if no scraper reads them.
 async fn upkeep(metrics: Arc<Metrics>, shutdown: Shutdown) -> Result<(), Infallible> {
     let mut ticks = tokio::time::interval(UPKEEP);
     loop {

@@ -35,7 +35,8 @@ pub fn client(config: &ColonyConfig) -> Result<Client, ConfigError> {
         config.servers.as_deref().ok_or_else(|| missing(SERVERS, "the host or URL of the Colonies server"))?;
     let servers = ServerUrl::parse_list(servers, config.port, config.tls).map_err(|error| fault(SERVERS, error))?;
     for server in servers.iter().filter(|server| server.is_exposed()) {
-        tracing::warn!(%server, "calls leave this machine unencrypted, and the protocol has nothing against replay: use TLS");
+        tracing::warn!(%server, "calls leave this machine unencrypted, and the protocol does not prevent replays: use \
+                                 TLS");
     }
     let roots = config.tls_roots.clone().map_or(Roots::System, Roots::File);
     let user_agent = concat!("colony-gateway/", env!("CARGO_PKG_VERSION")).to_owned();

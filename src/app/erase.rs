@@ -1,7 +1,7 @@
-//! Erasing a person's data everywhere: the order of the parts, whoever has the inbox.
+//! Erasing a person's data everywhere: the order of the parts, for an inbox in a file or in a database.
 //!
-//! Tombstones first, so that nothing comes back while the rest goes on; the link to the user last, so that an erasure
-//! that was interrupted finds the person again.
+//! Tombstones come first, so that no data comes back during the rest. The link to the user comes last, so that the next run of
+//! an interrupted erasure finds the person again.
 
 use serde::Serialize;
 
@@ -63,9 +63,9 @@ pub enum EraseRefused {
          --include-active: the access that the gateway shows ends then, while Stripe goes on charging"
     )]
     Active(u64),
-    #[error("the ledger did not do its part; run this again, it goes on where it can")]
+    #[error("the ledger did not finish its part; run the command again, it goes on from there")]
     Ledger(#[from] LedgerError),
-    #[error("the inbox did not do its part; run this again, it goes on where it can")]
+    #[error("the inbox did not finish its part; run the command again, it goes on from there")]
     Inbox(#[source] anyhow::Error),
 }
 

@@ -61,7 +61,7 @@ async fn run(inbox: Inbox, shutdown: Shutdown) -> Result<(), Infallible> {
                     let error = chain(&error);
                     tracing::warn!(
                         error,
-                        "inbox: the index of references waits; searches look at every entry meanwhile"
+                        "inbox: the index of references waits; until then searches look at every entry"
                     );
                 }
                 has_failed = true;

@@ -104,7 +104,7 @@ fn told(file: &Path) -> Vec<Told> {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "notifications: what was told is not known");
+            tracing::warn!(error = &error as &dyn std::error::Error, "notifications: cannot read what was sent before");
             return Vec::new();
         }
     };
@@ -249,7 +249,8 @@ impl Watch {
             let standing = Standing {
                 title: "the inbox takes no writes".to_owned(),
                 detail: if self.inbox.takes_deliveries() {
-                    "Webhooks are stored in inbox.spill_dir meanwhile; nothing is worked on.".to_owned()
+                    "Webhooks are stored in inbox.spill_dir until it takes writes again; no entry is worked on."
+                        .to_owned()
                 } else {
                     "Webhooks are answered 503, and Stripe repeats them.".to_owned()
                 },
@@ -334,7 +335,7 @@ impl Watch {
         match saved.await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "notifications: what was told is not kept");
+                tracing::warn!(error = &error as &dyn std::error::Error, "notifications: cannot note what was sent");
                 false
             }
             Err(_) => false,

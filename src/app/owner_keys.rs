@@ -31,7 +31,7 @@ pub(super) fn tell(config: &Config, works: bool, board: &Board, clock: &Clock) {
     if !names.is_empty() {
         tracing::warn!(
             settings = names,
-            "keys of owners: take {names} out of the service's settings, which serving does not need"
+            "owners' keys: remove {names} from the service's settings, because serving does not need them"
         );
         board.set(COMPONENT, Level::Ok, format!("set here, and serving does not need them: {names}"), clock.now());
     }

@@ -145,7 +145,7 @@ impl Watch {
 }
 
 fn warn(error: &crate::inbox::InboxError) {
-    tracing::warn!(error = error as &dyn std::error::Error, "inbox does not tell what waits for a person");
+    tracing::warn!(error = error as &dyn std::error::Error, "the inbox cannot be asked what waits for a person");
 }
 
 /// What the health board says.
@@ -186,7 +186,7 @@ impl Change<'_> {
                     event_type,
                     entries,
                     console,
-                    "problem opened: entries wait for a person, see `inbox problems`"
+                    "problem opened: entries wait for a person; see `inbox problems`"
                 );
             }
             Self::Resolved { code, event_type } => tracing::info!(code, event_type, "problem resolved"),

@@ -1,4 +1,4 @@
-//! The file that takes webhooks while the inbox's database is away: it is emptied when the database is back, and told of meanwhile.
+//! The file that takes webhooks while the inbox's database is away: reports it, and empties it when the database is back.
 
 use std::time::Duration;
 
@@ -56,13 +56,13 @@ impl SpillWatch {
         match self.inbox.empty_spill().await {
             Ok(Emptied { carried, refused }) => {
                 if carried > 0 {
-                    tracing::info!(carried, "inbox: brought to the database what came while it was away");
+                    tracing::info!(carried, "inbox: moved the deliveries of inbox.spill_dir into the database");
                 }
                 self.refused = refused;
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "inbox: what came while the database was away waits on");
+                tracing::warn!(error, "inbox: deliveries still wait in inbox.spill_dir for the database");
             }
         }
     }

@@ -38,14 +38,14 @@ pub struct StripeSetup {
 pub enum SetupFailure {
     #[error(transparent)]
     Stripe(#[from] EndpointAdminError),
-    #[error("the secret cannot be kept in {path}, so that nothing was changed at Stripe")]
+    #[error("the secret cannot be written to {path}; nothing was changed at Stripe")]
     File {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
     /// The endpoint that was just made was removed again.
-    #[error("the secret could not be kept in {path}; the endpoint {endpoint} that was just made is {fate}")]
+    #[error("the secret could not be written to {path}; the new endpoint {endpoint} is {fate}")]
     Lost {
         path: PathBuf,
         endpoint: String,

@@ -27,7 +27,7 @@ use crate::telemetry::metrics::Metrics;
 /// Waits while calls fail.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(15) };
 
-/// Waits while somebody has to do something, such as to approve the bee.
+/// Waits for a person to act, such as to approve the bee.
 const PATIENCE: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(15) };
 
 /// An empty answer that comes sooner than this was no long poll; the rest is waited here.
@@ -241,7 +241,11 @@ impl Bee {
             }
         };
         for process in running.iter().filter(|process| process.assignedexecutorid == member.id().as_str()) {
-            tracing::info!(bee = self.name(), process = process.processid, "found a lease whose grant was not heard");
+            tracing::info!(
+                bee = self.name(),
+                process = process.processid,
+                "found a lease whose assignment was lost on the way"
+            );
             match self.work_on(member, process, asked).await {
                 Membership::Kept => {}
                 other @ (Membership::Lost | Membership::Elsewhere) => return other,
@@ -315,7 +319,8 @@ impl Bee {
             }
             Closed::Lost => {
                 self.states.ended(self.number, JobEnd::LeaseLost);
-                tracing::info!(bee = self.name(), process = %id, "the lease was lost before closing; others decide");
+                tracing::info!(bee = self.name(), process = %id, "the lease expired before the process was closed; \
+                    another bee decides");
                 Membership::Kept
             }
             Closed::Unclosed(error) => {

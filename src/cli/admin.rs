@@ -94,7 +94,7 @@ pub(super) async fn reach_all(config: &Config, clock: &Clock) -> anyhow::Result<
     let (opened, clock) = (config.clone(), clock.clone());
     match tokio::task::spawn_blocking(move || app::open_receiving_inbox(&opened, clock)).await? {
         Ok((inbox, threads)) => {
-            eprintln!("reading the inbox in GATEWAY_INBOX_URL, with what stands in inbox.spill_dir");
+            eprintln!("reading the inbox in GATEWAY_INBOX_URL, and the deliveries in inbox.spill_dir");
             Ok(Reach::Stopped(inbox, threads))
         }
         Err(OpenError::Locked { .. }) => Ok(Reach::Running(AdminClient::new(config)?)),
@@ -124,8 +124,8 @@ impl AdminClient {
     pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
         let Some(token) = config.http.admin_token.clone() else {
             anyhow::bail!(
-                "a gateway runs on this inbox: set GATEWAY_ADMIN_TOKEN to the token it was started with. Where it was started \
-                 without one, start it again with GATEWAY_ADMIN_TOKEN and set the same here, or stop it first"
+                "a gateway runs on this inbox: set GATEWAY_ADMIN_TOKEN to the token that the gateway was started \
+                 with. If it was started without a token, restart it with one, or stop it first"
             );
         };
         Self::to(format!("http://{}", local(config.http.admin_listen)), token)
@@ -187,7 +187,7 @@ impl AdminClient {
         let text = answer.text().await.context("the gateway's answer broke off")?;
         if status.is_success() {
             return serde_json::from_str(&text)
-                .context("the gateway's answer is not understood: is it of another version?");
+                .context("this program does not understand the gateway's answer: do both have the same version?");
         }
         Err(refusal(status, &text).into())
     }

@@ -13,15 +13,15 @@ use crate::config::{Config, LedgerConfig, Sources};
 use crate::domain::clock::Clock;
 use crate::job::keys::{Role, rotate};
 
-pub const NOTES: &str = "What is in it: the inbox, the embedded ledger (a ledger in PostgreSQL or Supabase has backups of its own), and the
-key files that the environment names (COLONIES_*_PRVKEY_FILE, ATTESTATION_*_FILE, SEALING_*_FILE). Not in it: Stripe's secrets, database
-URLs and the configuration file, which belong to your secret store.
+pub const NOTES: &str = "The archive contains the inbox, the embedded ledger, and the key files that the environment names (COLONIES_*_PRVKEY_FILE,
+ATTESTATION_*_FILE, SEALING_*_FILE). It does not contain a ledger in PostgreSQL or Supabase, which the database's own tools back up. Nor
+does it contain Stripe's secrets, database URLs and the configuration file: keep these in your secret store.
 
-The program `age` encrypts it and must be on PATH (apt install age, brew install age).
+The program `age` encrypts the archive and must be on PATH (apt install age, brew install age).
 
-It runs beside the gateway, as the gateway's user, and needs as much room in the data directory as the copies take. For a
-timer, set GATEWAY_BACKUP_RECIPIENTS and see deploy/systemd. `age-keygen -o KEYFILE` makes a key: its public half is the
-recipient, KEYFILE opens the backups and belongs on another machine. Try a restore now and then: `restore --dry-run`.";
+Run the command as the gateway's user; the gateway may be running. The data directory needs room for the copies. For a timer,
+set GATEWAY_BACKUP_RECIPIENTS and see deploy/systemd. `age-keygen -o KEYFILE` makes a key and prints its public half, which is
+the recipient. Keep KEYFILE, which opens the backups, on another machine. Try a restore now and then: `restore --dry-run`.";
 
 /// Arguments of `backup`.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,11 +30,11 @@ pub struct BackupArgs {
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
 
-    /// Whom it is encrypted for, `age1…`; may be given several times. More come from `GATEWAY_BACKUP_RECIPIENTS`.
+    /// Public key to encrypt it for, `age1…`; may be given several times. More come from `GATEWAY_BACKUP_RECIPIENTS`.
     #[arg(long, value_name = "RECIPIENT")]
     pub recipient: Vec<String>,
 
-    /// A file of recipients, one a line; lines that begin with # say nothing.
+    /// A file of recipients, one per line. Lines that begin with # are comments.
     #[arg(long, value_name = "FILE")]
     pub recipients_file: Option<PathBuf>,
 
@@ -92,7 +92,7 @@ pub(super) fn say_contents(out: &mut impl std::io::Write, manifest: &backup::Man
     writeln!(out, "  inbox of {}, entries: {total}{by_state}", manifest.created)?;
     match manifest.ledger_events {
         Some(events) => writeln!(out, "  embedded ledger, events: {events}"),
-        None => writeln!(out, "  no ledger: it is elsewhere, back it up there"),
+        None => writeln!(out, "  no ledger: it is in a database, back it up there"),
     }
 }
 

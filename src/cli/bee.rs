@@ -13,16 +13,17 @@ use crate::telemetry::logging;
 
 pub const SETTINGS: &str = "Settings that bees need:
   COLONIES_SERVER_HOST, COLONIES_COLONY_NAME   the colony
-  COLONIES_EXECUTOR_PRVKEY                     who the bees are; every bee beyond the first follows from it. They wait until
-                                               `colony setup` has approved them, and say what to run
-  ATTESTATION_PUBKEYS                          the gateways whose jobs they believe
-  BEE_COUNT                                    how many
-  EXECUTOR_NAME                                their name; each process needs one of its own, which it has by default:
+  COLONIES_EXECUTOR_PRVKEY                     the bees' key, from which the keys of all bees follow. Bees wait until
+                                               `colony setup` has approved them, and print the command
+  ATTESTATION_PUBKEYS                          the gateways whose jobs they accept
+  BEE_COUNT                                    the number of bees
+  EXECUTOR_NAME                                their name, a different one for each process. The default differs already:
                                                bees-<host>-<digits of the key>
-  GATEWAY_ADMIN_LISTEN                         metrics and health; 127.0.0.1:9092 unless it is set
-not needed, and better kept elsewhere:
+  GATEWAY_ADMIN_LISTEN                         metrics and health; by default 127.0.0.1:9092
+Not needed, and better kept elsewhere:
   COLONIES_COLONY_PRVKEY                       with it, bees approve themselves, also after ten minutes of silence
-and those of the ledger and of the revenue rules, as for `serve`: bees whose ledger is not the gateway's refuse its jobs. Exit codes are those of `serve`.";
+Also the settings of the ledger and of the revenue rules, as for `serve`: bees with another ledger than the gateway refuse its
+jobs. Exit codes are those of `serve`.";
 
 /// Starts the bees and runs until a signal.
 pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
@@ -37,7 +38,7 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let signals = Signals::listen().context("cannot listen for signals")?;
     let manager = Notifier::new(&sources.environment).context("cannot tell the service manager anything")?;
     let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;
-    // Before a file is made that nobody wants.
+    // Before an unwanted file is made.
     bees::require_a_ledger(&config)?;
     let ledger = app::make_ledger(&config, &clock).await?;
     let ledger_name = ledger.name();

@@ -14,14 +14,14 @@ use crate::domain::clock::Clock;
 use crate::telemetry::logging;
 
 /// For `--help`.
-pub const NOTES: &str = "About a subscription, the word stands above all that events say: its own metadata, that of its checkout session,
-its customer's, and references. About a customer it stands above all that is said of the customer, and leaves subscriptions
-alone whose own metadata or session names a user: a parent may pay for two.
+pub const NOTES: &str = "A binding of a subscription outranks everything that events say: metadata of the subscription, of its checkout session and
+of its customer, and references. A binding of a customer outranks everything that events say of the customer. It does not
+change subscriptions whose own metadata or session names a user, because a parent may pay for two children.
 
 The later of two words holds. What was said, when, by whom and why is kept with the events of the ledger
 (type gateway.bind), and that it was said in the gateway's audit. `inbox problems` lists subscriptions that need it.
 
-Works on a running gateway and on a stopped one: the word goes to the ledger.";
+The command writes to the ledger, so it works whether the gateway runs or not.";
 
 /// Arguments of `bind`.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,16 +30,16 @@ pub struct BindArgs {
     #[arg(value_name = "sub_…|cus_…")]
     pub subject: String,
 
-    /// The user of the app whose it is.
+    /// The app's user to whom it belongs.
     #[arg(long, value_name = "ID")]
     pub user: String,
 
-    /// Why; kept with the word.
+    /// Why; kept with the binding.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 }
 
-/// Says the word to the ledger.
+/// Writes the binding to the ledger.
 pub async fn run(args: BindArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = crate::cli::tools(sources)?;
     logging::install(config.log.format, "warn,audit=info").context("log.format")?;
@@ -70,8 +70,8 @@ pub async fn run(args: BindArgs, sources: &Sources, clock: Clock) -> anyhow::Res
     if !bound.known {
         writeln!(
             out,
-            "No event of {subject} has arrived yet. The binding is kept and takes effect when one does; check the id. A wrong one does \
-             no harm: bind the right one."
+            "No event about {subject} has arrived yet: check the id. The gateway keeps the binding, which takes \
+             effect when an event arrives. If the id was wrong, bind the right one; the wrong one does no harm."
         )?;
     }
     Ok(ExitCode::SUCCESS)

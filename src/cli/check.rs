@@ -27,7 +27,8 @@ pub struct CheckArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Only ask the process on this machine whether it is ready, for health checks of containers. Prints nothing but why not.
+    /// Only ask the process on this machine whether it is ready, for health checks of containers. Prints only why it is not
+    /// ready.
     #[arg(long, conflicts_with = "json")]
     pub ready: bool,
 }

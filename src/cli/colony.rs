@@ -1,4 +1,4 @@
-//! `colony setup`: makes the colony, the gateway's user and its bees members on a Colonies server, or finds that they are there and
+//! `colony setup`: adds the colony, the gateway's user and its bees on a Colonies server, or checks that existing ones are
 //! ours.
 
 use std::io::Write;
@@ -21,21 +21,21 @@ use crate::lifecycle::Signals;
 /// What to do with the colony.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ColonyCommand {
-    /// Add the colony, the gateway's user and its bees where they are missing. Running it again changes nothing.
+    /// Add the colony, the gateway's user and its bees if they are missing. You can run it again at any time.
     #[command(after_help = SETTINGS)]
     Setup(SetupArgs),
 }
 
 const SETTINGS: &str = "Settings that it needs:
   COLONIES_SERVER_HOST, COLONIES_COLONY_NAME
-  COLONIES_SERVER_PRVKEY   the server owner's key, to add the colony; not needed when it exists
-  COLONIES_COLONY_PRVKEY   the colony owner's key; needed here alone
+  COLONIES_SERVER_PRVKEY   the server owner's key, to add the colony; not needed if the colony exists
+  COLONIES_COLONY_PRVKEY   the colony owner's key; only this command needs it
   COLONIES_USER_PRVKEY     the gateway's key
 and, to approve bees:
-  COLONIES_EXECUTOR_PRVKEY the bees' key, from which the ids of all of them follow
-  EXECUTOR_TYPE, BEE_COUNT as the bees have them, and their EXECUTOR_NAME, unless --bees names them
-A bee that waits for approval says which --executor it is. The server removes a bee that is silent for ten minutes; it waits again
-then, until this command runs again: with --every, it approves such bees by itself.";
+  COLONIES_EXECUTOR_PRVKEY the bees' key, from which the ids of all bees follow
+  EXECUTOR_TYPE, BEE_COUNT as in the bees' settings, and their EXECUTOR_NAME, unless --bees names them
+A bee that waits for approval prints its --executor. The server removes a bee that is silent for ten minutes, and the bee then waits
+until you run this command again. With --every, the command keeps running and approves such bees.";
 
 /// Arguments of `colony setup`.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,10 +46,10 @@ pub struct SetupArgs {
     /// Approve the bees of these names (their `EXECUTOR_NAME`s), `BEE_COUNT` of each. Needs `COLONIES_EXECUTOR_PRVKEY`.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub bees: Vec<String>,
-    /// Approve one executor by its name and id, as a bee that waits tells them. May be given several times.
+    /// Approve one executor by its name and id, as a waiting bee prints them. May be given several times.
     #[arg(long, value_name = "NAME=ID")]
     pub executor: Vec<NamedId>,
-    /// Go on until a signal, and approve the bees again every so many seconds when the server has removed them.
+    /// Keep running, and every so many seconds approve bees again that the server has removed.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub every: Option<u64>,
 }
@@ -156,7 +156,7 @@ async fn add_user(
         }
         Err(error) => return Err(error).context("cannot add the user"),
     };
-    // Whoever has the name already may be somebody else.
+    // The present holder of the name may be another member.
     match client.member(colony, Arc::clone(user_key)).statistics().await {
         Ok(_) => Ok(added),
         Err(error @ ClientError::NotMember { .. }) => Err(error).with_context(|| {
@@ -213,7 +213,7 @@ async fn keep_approved(
             Ok(_) => is_away = false,
             Err(error) if !is_away => {
                 is_away = true;
-                writeln!(out, "the bees cannot be looked at, and are again in {} s: {error:#}", every.as_secs())?;
+                writeln!(out, "cannot look at the bees, trying again in {} s: {error:#}", every.as_secs())?;
             }
             Err(_) => {}
         }

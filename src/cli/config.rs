@@ -25,9 +25,9 @@ pub enum ConfigCommand {
     Check,
     /// Print every setting with its value and where it came from. Secrets are not shown.
     Show,
-    /// Write a configuration file to start from: every setting with its default and what it is for, switched off.
+    /// Write a configuration file to start from: every setting with its default and its purpose, commented out.
     Init {
-        /// File to make, readable by you alone. One that is there stays as it is. Without it, the file is printed.
+        /// File to make, readable only by you. An existing file is not changed. Without it, print the file.
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
@@ -125,13 +125,13 @@ fn init(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     };
     private::new_file(file, text.as_bytes()).with_context(|| {
         if file.exists() {
-            format!("{} is there already and stays as it is: name another file, or remove this one", file.display())
+            format!("{} exists already and was not changed: name another file, or remove this one", file.display())
         } else {
             format!("cannot write {}", file.display())
         }
     })?;
     let file = file.display();
-    writeln!(out, "wrote {file}: take the # away before what you change, then run")?;
+    writeln!(out, "wrote {file}: remove the # before each setting that you change, then run")?;
     writeln!(out, "  colony-gateway --config {file} config check")?;
     Ok(ExitCode::SUCCESS)
 }

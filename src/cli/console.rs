@@ -7,8 +7,8 @@ use crate::admin::wire::LoginCode;
 use crate::cli::admin::{AdminClient, local, runs_at};
 use crate::config::Sources;
 
-pub const NOTES: &str = "The link logs in once, within a minute, as the operator whose token GATEWAY_ADMIN_TOKEN is. For a gateway on another
-machine, bring its admin listener here first, then name it with --admin:
+pub const NOTES: &str = "The link works once, within a minute, and logs you in as the operator whose token is in GATEWAY_ADMIN_TOKEN. For a gateway
+on another machine, forward its admin listener to this machine first, then name it with --admin:
   ssh -L 9090:127.0.0.1:9090 HOST
   kubectl port-forward statefulset/colony-gateway 9090";
 

@@ -62,11 +62,11 @@ const CONCURRENCY: usize = 16;
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Clone, Debug, clap::Args)]
 pub struct DevArgs {
-    /// Keep the state in this directory; a temporary one without it.
+    /// Keep the state in this directory. Without it, in a temporary one.
     #[arg(long, value_name = "DIRECTORY")]
     pub data_dir: Option<PathBuf>,
 
-    /// Deliver this many events, print a summary and end; go on until interrupted without it.
+    /// Deliver this many events, print a summary and end. Without it, go on until interrupted.
     #[arg(long)]
     pub events: Option<NonZeroU64>,
 
@@ -74,7 +74,7 @@ pub struct DevArgs {
     #[arg(long, default_value = "25")]
     pub users: NonZeroU32,
 
-    /// Deliveries a second; with --events as fast as they are answered, otherwise 20, and with --thin 10.
+    /// Deliveries a second. By default as fast as they are answered with --events, 10 with --thin, and 20 otherwise.
     #[arg(long, value_parser = super::simulate::rate)]
     pub rate: Option<f64>,
 
@@ -86,11 +86,11 @@ pub struct DevArgs {
     #[arg(long, default_value = "16")]
     pub out_of_order: usize,
 
-    /// Share of events that are accompanied by a forged delivery, which must be refused.
+    /// Share of events that come with a forged delivery, which must be refused.
     #[arg(long, default_value = "2%", value_parser = super::simulate::share)]
     pub bad_signature: f64,
 
-    /// The same seed makes the same customers and stories; drawn from the time without it.
+    /// The same seed makes the same customers and stories. Without it, the time is the seed.
     #[arg(long)]
     pub seed: Option<u64>,
 
@@ -102,7 +102,7 @@ pub struct DevArgs {
     #[arg(long)]
     pub direct: bool,
 
-    /// Keep the inbox in this PostgreSQL (`postgres://…`), which must hold none yet.
+    /// Keep the inbox in this PostgreSQL (`postgres://…`), which must hold no entries.
     #[arg(long, value_name = "URL")]
     pub inbox: Option<String>,
 
@@ -110,19 +110,19 @@ pub struct DevArgs {
     #[arg(long, conflicts_with = "events")]
     pub no_simulator: bool,
 
-    /// Leave out the problems that are there to be solved in the console. Only a run without --events makes them.
+    /// Make no problems to solve in the console. Only a run without --events makes them.
     #[arg(long)]
     pub no_problems: bool,
 
-    /// A signing secret that is taken besides the built-in one, as `stripe listen --print-secret` prints it.
+    /// A signing secret to accept besides the built-in one, as `stripe listen --print-secret` prints it.
     #[arg(long, value_name = "WHSEC")]
     pub secret: Option<String>,
 
-    /// Address for webhooks; a free port is taken when it is in use. Loopback only.
+    /// Address for webhooks, on loopback. If its port is in use, `dev` takes a free one.
     #[arg(long, default_value = "127.0.0.1:8080", value_parser = loopback)]
     pub listen: SocketAddr,
 
-    /// Address for metrics and health; a free port is taken when it is in use. Loopback only.
+    /// Address for metrics, health and the console, on loopback. If its port is in use, `dev` takes a free one.
     #[arg(long, default_value = "127.0.0.1:9090", value_parser = loopback)]
     pub admin_listen: SocketAddr,
 }
@@ -224,6 +224,7 @@ pub async fn run(args: DevArgs, mut sources: Sources, clock: Clock) -> anyhow::R
         expected: &expected,
         beside: beside.load(Ordering::Relaxed),
         unfinished: unfinished.load(Ordering::Relaxed),
+        endless: args.events.is_none(),
         stats: stats.as_deref(),
     };
     let agrees = summary::print(&*ledger, &sent, temporary.is_some()).await?;
@@ -348,7 +349,7 @@ async fn free(address: SocketAddr) -> anyhow::Result<SocketAddr> {
 fn loopback(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_loopback() => Ok(address),
-        Ok(_) => Err("dev's secret is public: loopback addresses only".to_owned()),
+        Ok(_) => Err("the secret of `dev` is public, so it listens on loopback addresses only".to_owned()),
         Err(_) => Err("must be an address and a port, such as 127.0.0.1:8080".to_owned()),
     }
 }

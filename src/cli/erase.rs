@@ -17,27 +17,27 @@ use crate::ledger::BoxFuture;
 use crate::ledger::person::{Person, Subject};
 use crate::telemetry::logging;
 
-pub const NOTES: &str = "What goes: bodies of the inbox, payloads of events and raw objects of customers and subscriptions in the ledger (names,
-e-mail and postal addresses, cards, metadata), down to ids, types and times; users named by metadata; the links from Stripe's
+pub const NOTES: &str = "Erased: bodies in the inbox; payloads of events and raw objects of customers and subscriptions in the ledger (names, e-mail
+and postal addresses, cards, metadata), except for ids, types and times; users that metadata names; the links from Stripe's
 customers and subscriptions to the user.
-What stays: the records that accounting needs, which are amounts, currencies, dates, states and Stripe's ids. Rows of your own
-tables stay too; public.subscriptions then shows the user as one without a subscription, and goes with your user.
-What is never removed: an entry that is not settled, since nothing unapplied may be lost. Such entries are listed and the command
-refuses; with --include-unsettled it erases the rest, and is to be run again when they are settled.
+Kept: the records that accounting needs, which are amounts, currencies, dates, states and Stripe's ids; and the rows of your own
+tables. public.subscriptions then shows the user without a subscription; its row goes when you delete the user.
+Refused: entries that are not settled, because no unapplied event may be lost. The command lists them and erases nothing. With
+--include-unsettled it erases the rest; run it again when those entries are settled.
 
-A tombstone stays, the SHA-256 of each id: the ledger records what comes later (a redelivery, a replay, `reconcile`) without
-personal data and without the link, with the finding erased_person. A later delivery's body stays in the inbox until
-inbox.keep_bodies has passed or this is run again. A person who comes back under the same id has no access until --forget
-takes the tombstone away.
+A tombstone stays: the SHA-256 of each id. If data of the person arrives later (a redelivery, a replay, `reconcile`), the ledger
+records it without personal data and without the link, with the finding erased_person. The body of a later delivery stays in the
+inbox for inbox.keep_bodies, or until you run this again. A person who comes back under the same id has no access until --forget
+removes the tombstone.
 
-Where the inbox is in a database, deliveries that stand in inbox.spill_dir here are brought to it first.
+If the inbox is in a database, the command first moves deliveries from this machine's inbox.spill_dir into it.
 
-Out of reach, and for you to see to: Stripe (delete the customer there), backups (they age out), a Colonies server's
-history of processes, SQLite's logs until the gateway is restarted, in PostgreSQL old row versions until VACUUM, and what stands in
-inbox.spill_dir of gateways elsewhere (run this again when their /health shows none there).
+Out of reach, so take care of them yourself: Stripe (delete the customer there), backups, a Colonies server's history of
+processes, SQLite's logs until the gateway restarts, old row versions in PostgreSQL until VACUUM, and inbox.spill_dir of gateways
+elsewhere (run this again when their /health shows no deliveries there).
 
-Works on a running gateway (GATEWAY_ADMIN_TOKEN) and on a stopped one. May be run again at any time. The exit code is 3 when
-nothing leads to the person.";
+Works whether the gateway runs (with GATEWAY_ADMIN_TOKEN) or not. You can run it again at any time. The exit code is 3 if the
+gateway has nothing of the person.";
 
 /// Arguments of `erase`.
 #[derive(Clone, Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub struct EraseArgs {
     #[arg(long, value_name = "cus_…", value_parser = Subject::customer)]
     pub customer: Option<Subject>,
 
-    /// Say what would go and change nothing.
+    /// Say what would be erased, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
 
@@ -60,15 +60,15 @@ pub struct EraseArgs {
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 
-    /// Erase the rest although entries of the person are not settled. These stay; run it again later.
+    /// Erase the rest although entries of the person are not settled. These entries stay; run the command again later.
     #[arg(long)]
     pub include_unsettled: bool,
 
-    /// Erase although subscriptions still entitle the person.
+    /// Erase although the person still has active subscriptions.
     #[arg(long)]
     pub include_active: bool,
 
-    /// The person has come back: take the tombstone away. What was erased stays erased.
+    /// The person has come back: remove the tombstone. Erased data stays erased.
     #[arg(long, conflicts_with_all = ["dry_run", "include_unsettled", "include_active"])]
     pub forget: bool,
 
@@ -188,9 +188,9 @@ fn print(report: &ErasureReport, kind: &str) -> std::io::Result<()> {
         writeln!(out, "a public table could not be brought up to date: run this again")?;
     }
     if leads_nowhere(report) {
-        writeln!(out, "Nothing here leads to this {kind}: is the id right?")?;
+        writeln!(out, "The gateway has nothing of this {kind}: is the id right?")?;
         if !report.dry_run {
-            writeln!(out, "A tombstone was left all the same; --forget takes it away.")?;
+            writeln!(out, "It keeps a tombstone all the same; --forget removes it.")?;
         }
     }
     if !report.dry_run {

@@ -1,4 +1,4 @@
-//! `findings`: what does not add up, and which subscriptions give nobody what they should.
+//! `findings`: what does not add up, and paid subscriptions that give no user access.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -13,15 +13,15 @@ use crate::ledger::report::{FindingLine, FindingsWanted, REPORT_LINES_MAX, Sever
 /// Arguments of `findings`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FindingsArgs {
-    /// Findings with this code alone, such as `invoice_total` or `no_access`.
+    /// Only findings with this code, such as `invoice_total` or `no_access`.
     #[arg(long)]
     pub code: Option<String>,
 
-    /// Findings that are so bad alone.
+    /// Only findings of this severity.
     #[arg(long, value_enum)]
     pub severity: Option<SeverityArg>,
 
-    /// Findings about this object alone.
+    /// Only findings about this object.
     #[arg(long, value_name = "ID")]
     pub subject: Option<String>,
 

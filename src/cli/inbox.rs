@@ -21,7 +21,7 @@ pub(super) use show::line as entry_line;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
-  1  not done, or only in part: what was refused is listed
+  1  not done, or only in part: refused entries are listed
   2  the command line or the configuration is refused";
 
 /// Subcommands of `inbox`.
@@ -30,7 +30,7 @@ const EXIT_CODES: &str = "Exit codes:
 pub enum InboxCommand {
     #[command(flatten)]
     Entries(EntriesCommand),
-    /// Carry the inbox of a stopped gateway from its file into a database that gateways share, or back.
+    /// Move the inbox of a stopped gateway from its file into a database that gateways share, or back.
     #[command(after_help = transfer::NOTES)]
     Move(transfer::MoveArgs),
 }
@@ -40,34 +40,34 @@ pub enum InboxCommand {
 pub enum EntriesCommand {
     /// List entries, newest first.
     List(ListArgs),
-    /// List what waits for a person, grouped by reason, with what can be done about it.
+    /// List what waits for a person, grouped by reason, with what to do.
     Problems(ProblemsArgs),
     /// Show everything about one entry, named by its number or by its event's id.
     Show(ShowArgs),
     /// Try entries again, also ones that were applied: what the state of record lost is written again, nothing is
     /// counted twice.
     ///
-    /// Without --state or ids, dead and quarantined entries are meant. What was dropped is meant only when it is named.
+    /// Without --state or ids, this selects dead and quarantined entries. It selects dropped entries only if you name them.
     #[command(after_help = EXIT_CODES)]
     Replay(ChangeArgs),
-    /// Apply quarantined entries whatever rules say; their bindings replace what is bound.
+    /// Apply quarantined entries whatever the rules say. The users that they name replace earlier bindings.
     #[command(after_help = EXIT_CODES)]
     Release(ChangeArgs),
     /// Decide that entries are never applied. They stay in the inbox, with the reason. Nothing applies them later, except
     /// `inbox replay` with the event's id.
     ///
-    /// Without --state or ids, dead and quarantined entries are meant.
+    /// Without --state or ids, this selects dead and quarantined entries.
     #[command(after_help = EXIT_CODES)]
     Drop(DropArgs),
-    /// Try entries again with the bodies that Stripe has, in place of those that are damaged or removed.
+    /// Fetch bodies from Stripe again in place of damaged or removed ones, and try the entries again.
     ///
-    /// Needs `STRIPE_SECRET_KEY`. Stripe has the events of 30 days. Without --state or ids, dead and quarantined entries are
-    /// meant; what was dropped is meant only when it is named.
+    /// Needs `STRIPE_SECRET_KEY`. Stripe has the events of 30 days. Without --state or ids, this selects dead and quarantined
+    /// entries. It selects dropped entries only if you name them.
     #[command(after_help = EXIT_CODES)]
     Refetch(ChangeArgs),
     /// Have a paused gateway try at once.
     Resume(Connection),
-    /// Write entries as JSON, one a line.
+    /// Write entries as JSON, one per line.
     Export(export::ExportArgs),
 }
 
@@ -87,13 +87,13 @@ pub struct Connection {
 /// Arguments of `inbox list`.
 #[derive(Clone, Debug, Args)]
 pub struct ListArgs {
-    /// Group dead and quarantined entries by reason instead, as `inbox problems`.
+    /// Group dead and quarantined entries by reason, as `inbox problems` does.
     #[arg(long, conflicts_with_all = ["limit", "after", "reveal"])]
     groups: bool,
     /// Most entries.
     #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// Go on after this entry, as the line before said.
+    /// Continue after this entry, as the last line of the list before says.
     #[arg(long, value_name = "ENTRY")]
     after: Option<i64>,
     /// Show bodies too, with all personal data in them. Needs --json.
@@ -137,7 +137,7 @@ pub struct ShowArgs {
 /// Arguments of `inbox replay`, `inbox release` and `inbox refetch`.
 #[derive(Clone, Debug, Args)]
 pub struct ChangeArgs {
-    /// All entries that the command can be meant for. Needed when nothing else is selected.
+    /// Select all entries that the command can change. Required if nothing else selects entries.
     #[arg(long)]
     all: bool,
     /// Say what would be done, and change nothing.
@@ -158,7 +158,7 @@ pub struct ChangeArgs {
 /// Arguments of `inbox drop`.
 #[derive(Clone, Debug, Args)]
 pub struct DropArgs {
-    /// All dead and quarantined entries. Needed when nothing else is selected.
+    /// Select all dead and quarantined entries. Required if nothing else selects entries.
     #[arg(long)]
     all: bool,
     /// Say what would be done, and change nothing.

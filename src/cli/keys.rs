@@ -22,10 +22,10 @@ pub enum KeysCommand {
     Generate(generate::GenerateArgs),
     /// Show ids, public keys and ages. Secret parts are not shown.
     Show(show::ShowArgs),
-    /// Replace a key without a gap. May be interrupted at any step and run again.
+    /// Replace a key without a gap. If it is interrupted at any step, run it again.
     #[command(after_help = rotate::STEPS)]
     Rotate(rotate::RotateArgs),
-    /// Write the secrets of this configuration in the form that a place of deployment takes.
+    /// Write the secrets of this configuration in the form that systemd, Kubernetes, GitHub or a file of variables needs.
     #[command(after_help = export::FORMATS)]
     Export(export::ExportArgs),
 }

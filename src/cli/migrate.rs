@@ -27,18 +27,18 @@ pub const EXIT_CODES: &str = "Exit codes:
 /// Arguments of `migrate`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct MigrateArgs {
-    /// Say which tables, functions and views would change, and change nothing. The exit code is 3 when something would.
+    /// Say which tables, functions and views would change, and change nothing. The exit code is 3 if something would.
     #[arg(long)]
     pub plan: bool,
-    /// Print it all as one file for psql or Supabase's tool, and change nothing. Needs no database.
+    /// Print all migrations as one file for psql or Supabase's tool, and change nothing. Needs no database.
     #[arg(long, conflicts_with = "plan")]
     pub print: bool,
     /// Write it all as one file into this directory of migrations, named as Supabase's tool has them, and change nothing else. Where the
     /// newest export says the same, nothing is written. Needs no database.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["plan", "print"])]
     pub export: Option<PathBuf>,
-    /// Let this role of the database call what `serve` and `bee` call, and nothing else. It has to be there. Those that were named before
-    /// keep it. Also `GATEWAY_LEDGER_RUNTIME_ROLE`.
+    /// Let this role of the database call what `serve` and `bee` call, and nothing else. The role must exist. Roles that you
+    /// named before keep their rights. Also `GATEWAY_LEDGER_RUNTIME_ROLE`.
     #[arg(long, value_name = "ROLE")]
     pub runtime_role: Option<RoleName>,
 }
@@ -71,7 +71,7 @@ pub async fn run(args: MigrateArgs, sources: &Sources, clock: &Clock) -> anyhow:
     if ran.is_empty() {
         writeln!(out, "nothing to do: all {} files are applied", migrations::ALL.len())?;
     }
-    writeln!(out, "this ledger is {}", migrations::identity(&mut connection).await?)?;
+    writeln!(out, "identity of this ledger: {}", migrations::identity(&mut connection).await?)?;
     if let Some(role) = &wanted.runtime_role {
         writeln!(out, "the role {role} may call what `serve` and `bee` call: give them its URL")?;
     }
@@ -115,8 +115,8 @@ fn show(out: &mut impl std::io::Write, plan: &Plan) -> anyhow::Result<ExitCode> 
         Touch::Made => writeln!(out, "{:<48} would be made", "table public.subscriptions")?,
         Touch::Completed => writeln!(
             out,
-            "{:<48} would be completed: columns that it lacks, indexes (of a large one beside its writers), policies and a \
-             trigger; one for fans of creators gets the trigger alone",
+            "{:<48} would get missing columns, indexes (built beside its writers if it is large), policies and a \
+             trigger; a table for fans of creators gets only the trigger",
             "table public.subscriptions"
         )?,
     }

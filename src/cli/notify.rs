@@ -12,7 +12,7 @@ use crate::domain::clock::Clock;
 /// What to do with notifications.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum NotifyCommand {
-    /// Send a message through every channel that is configured, and say which took it. The exit code is 1 when one did not.
+    /// Send a message through every configured channel, and say which took it. The exit code is 1 if one did not.
     Test,
 }
 
@@ -23,7 +23,8 @@ pub async fn run(command: NotifyCommand, sources: &Sources, clock: &Clock) -> an
     let results = app::notify::test(&config, clock).await?;
     anyhow::ensure!(
         !results.is_empty(),
-        "no channel is set: set GATEWAY_NOTIFY_SLACK_URL, _DISCORD_URL, _TEAMS_URL, _WEBHOOK_URL or _SMTP_URL as the gateway has it"
+        "no channel is set: set GATEWAY_NOTIFY_SLACK_URL, _DISCORD_URL, _TEAMS_URL, _WEBHOOK_URL or _SMTP_URL to the \
+         gateway's value"
     );
     let mut out = std::io::stdout().lock();
     for (channel, result) in &results {

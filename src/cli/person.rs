@@ -41,10 +41,11 @@ pub async fn run(args: PersonArgs, sources: &Sources, clock: Clock) -> anyhow::R
 fn print(out: &mut impl std::io::Write, report: &PersonReport, told: &Explanation) -> std::io::Result<()> {
     writeln!(out, "{}", told.words)?;
     for line in &told.lines {
-        let subject = if line.subject.is_empty() { String::new() } else { format!("{} ", line.subject) };
+        let subject = if line.subject.is_empty() { String::new() } else { format!("{}: ", line.subject) };
         writeln!(out, "  {} {subject}{}", if line.gives { "+" } else { "-" }, line.why)?;
         if !line.advice.is_empty() {
-            writeln!(out, "      {}", line.advice)?;
+            let to_copy = if line.subject.is_empty() { "SUBSCRIPTION" } else { &line.subject };
+            writeln!(out, "      to do: {}", line.advice.replace("SUBSCRIPTION", to_copy))?;
         }
     }
     let customers: Vec<&str> = report.customers.iter().map(|customer| customer.id.as_str()).collect();
@@ -52,7 +53,7 @@ fn print(out: &mut impl std::io::Write, report: &PersonReport, told: &Explanatio
     writeln!(out, "\nusers      {}", list(&report.users.iter().map(String::as_str).collect::<Vec<_>>()))?;
     writeln!(out, "customers  {}", list(&customers))?;
     for claim in &report.claims {
-        writeln!(out, "claim      {} is {}'s, says {}", claim.subject, claim.user_id, claim.evidence)?;
+        writeln!(out, "claim      {} belongs to {} ({})", claim.subject, claim.user_id, claim.evidence)?;
     }
     for line in report.money.iter().take(10) {
         let at = Timestamp::from_millis(line.occurred_at_ms);

@@ -13,22 +13,22 @@ use crate::ledger::projections::{self, LatePayers, Mode, PublicTable};
 /// Subcommands of `projections`.
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
 pub enum ProjectionsCommand {
-    /// Print each public table, whether it is written, and whether it is there.
+    /// Print each public table, whether it exists, and whether the gateway writes it.
     Show,
-    /// Say whether a public table is written, then bring it up to date.
+    /// Choose whether the gateway writes a public table, then bring it up to date.
     Set {
         /// `subscriptions`, `subscription_tiers` or `user_profiles`.
         table: PublicTable,
         /// auto (where a table of the expected shape is there and used for the platform), on or off.
         mode: Mode,
     },
-    /// Say what readers are told of late payers who keep access, then bring the public tables up to date. What Stripe says stands
-    /// in the gateway's own tables either way.
+    /// Choose the status that readers see for late payers who keep access, then bring the public tables up to date. The
+    /// gateway's own tables keep Stripe's status either way.
     LatePayers {
         /// active (the default: readers ask for it) or `past_due`.
         told: LatePayers,
     },
-    /// Work out anew what every user has and show it: after a public table was changed by hand.
+    /// Compute again what every user has, and write it to the public tables. Use it after a public table was changed by hand.
     Refresh,
 }
 
@@ -69,7 +69,7 @@ pub async fn run(command: ProjectionsCommand, sources: &Sources, clock: &Clock) 
         writeln!(out, "public.{:<20} {mode:<5} {state}", projection.as_str())?;
     }
     let told = projections::late_payers(&mut connection).await?;
-    writeln!(out, "late payers who keep access are told as `{}`", told.as_str())?;
+    writeln!(out, "late payers who keep access are shown as `{}`", told.as_str())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -27,14 +27,14 @@ pub const EXIT_CODES: &str = "Exit codes:
   2  the command line or the configuration is refused
   3  the run came to its end and differences are left (with --dry-run: there are some)
 
-Needs STRIPE_SECRET_KEY, except for `counts`. A running gateway is asked to do it (GATEWAY_ADMIN_TOKEN), after a run that is under way;
-otherwise it is done here, and events that were missing wait in the inbox for the gateway's start. Stripe lists events
-for 30 days.
+Needs STRIPE_SECRET_KEY, except for `counts`. If a gateway runs, the command asks it to do the run (GATEWAY_ADMIN_TOKEN), after any
+run that is under way. Otherwise the command compares by itself, and missing events wait in the inbox until the gateway starts.
+Stripe lists events for 30 days.
 
-`counts` asks the ledger alone. Run it with the settings of the gateway, since tiers, fields and days of grace are rules too, and
-with --dry-run first. It mends rows of money, links, subscriptions and customers that older releases made by
-older rules of events whose payload is still here. Rows of which the payload is gone, what was fetched from Stripe, and what a
-person decided stay as they are. A gateway does it by itself once, after an upgrade that brings other rules.";
+`counts` asks only the ledger. Run it with the gateway's settings, because tiers, fields and days of grace are rules too, and with
+--dry-run first. It corrects rows of money, links, subscriptions and customers that older releases made by other rules, if their
+events' payloads are still here. It does not change rows without a payload, rows that were fetched from Stripe, and decisions of
+people. After an upgrade with other rules, the gateway does this once by itself.";
 
 /// How often a running gateway is asked how far it is.
 const ASK: Duration = Duration::from_millis(300);
@@ -51,7 +51,7 @@ pub struct ReconcileArgs {
     #[arg(long, value_name = "TIME", value_parser = beginning)]
     pub since: Option<Moment>,
 
-    /// Find out what differs and change nothing.
+    /// Show the differences and change nothing.
     #[arg(long)]
     pub dry_run: bool,
 
@@ -63,11 +63,11 @@ pub struct ReconcileArgs {
 /// What to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum WhatArg {
-    /// Events that Stripe lists and nobody here knows.
+    /// Events that Stripe lists and the gateway does not know.
     Events,
     /// Subscriptions that differ from what Stripe has.
     Subscriptions,
-    /// Rows that older rules made of stored payloads; Stripe is not asked.
+    /// Rows that older rules made from stored payloads. Does not ask Stripe.
     Counts,
     /// All of them.
     All,
@@ -182,12 +182,10 @@ async fn through_gateway(
         let status: ReconcileStatus = client.get("/admin/reconcile").await?;
         anyhow::ensure!(
             status.runs >= ordered.runs,
-            "the gateway was restarted during the run; what was done is kept, order it again"
+            "the gateway was restarted during the run; what was done is kept, start the run again"
         );
         if status.runs > ordered.runs {
-            anyhow::bail!(
-                "the run has ended and another began; `GET /admin/reconcile` and the log tell what came of it"
-            );
+            anyhow::bail!("the run has ended and another began; `GET /admin/reconcile` and the log show its result");
         }
         match status.report {
             Some(report) if !status.running => return Ok(report),

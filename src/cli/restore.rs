@@ -15,18 +15,17 @@ use crate::domain::clock::{Clock, Timestamp};
 /// How late Stripe may still deliver an event.
 const STRIPE_RETRIES: Duration = Duration::from_hours(72);
 
-pub const NOTES: &str = "Stop the gateway first. Everything is checked before anything is replaced: the encryption, every digest, both databases,
-their formats. What is replaced stays beside it as <name>.before-restore-<time>. A kill at any point leaves the old files
-or the new ones: the next start finishes what had begun.
+pub const NOTES: &str = "Stop the gateway first. The command checks everything before it replaces anything: the encryption, every digest, both
+databases and their formats. It keeps each replaced file as <name>.before-restore-<time>. If it is killed, the gateway has
+either the old files or the new ones; the next start finishes the restore.
 
-Key files that are there and differ are kept, since a key may have been rotated after the backup; --force replaces them too.
+It keeps existing key files that differ from the backup, because you may have rotated a key since; --force replaces them too.
 
-Afterwards, events that were acknowledged after the backup are missing here: `reconcile --since <time>` fetches them from
-Stripe, which keeps events for 30 days. Entries that were waiting at the time of the backup may have been applied since: they
-are worked on again, and the ledger takes each event once. An inbox and an embedded ledger of one archive fit together: what
-the inbox calls settled is in the ledger.
+Afterwards run `reconcile --since <time>`, which fetches the events that were acknowledged after the backup from Stripe. Stripe
+keeps events for 30 days. The gateway works again on entries that were waiting at the time of the backup; the ledger takes each
+event once. Inbox and embedded ledger of one archive fit together: the ledger has every event that the inbox calls settled.
 
-Persons whose data was erased after the backup come back with it: run `erase` for them again.";
+The backup brings back the data of persons who were erased after it: run `erase` for them again.";
 
 /// Arguments of `restore`.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,11 +38,11 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "KEYFILE")]
     pub identity: PathBuf,
 
-    /// Check everything and change nothing, beside a running gateway too. The databases are unpacked into TMPDIR for it.
+    /// Check everything and change nothing. The gateway may be running. The databases are unpacked into TMPDIR.
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Replace the files that are there. They are kept under another name.
+    /// Replace existing files. The old ones are kept under another name.
     #[arg(long)]
     pub force: bool,
 }
@@ -131,15 +130,18 @@ fn say_next(out: &mut impl std::io::Write, restored: &Restored) -> std::io::Resu
         }
     }
     if !restored.lines.iter().any(|line| line.name == LEDGER && line.fate != FileFate::LeftOut) {
-        writeln!(out, "  the archive's {INBOX} fits the ledger as it is elsewhere; nothing is restored there")?;
+        writeln!(
+            out,
+            "  the ledger is in a database, which this does not restore; the archive's {INBOX} fits it as it is"
+        )?;
     }
     writeln!(out, "  colony-gateway serve")?;
     writeln!(out, "  colony-gateway reconcile --since {}", whole_second(made.minus(STRIPE_RETRIES)))?;
     writeln!(out, "  colony-gateway erase … for every person whose data was erased after {}", manifest.created)?;
     writeln!(
         out,
-        "The second fetches from Stripe what was acknowledged after the backup; it begins three days earlier, because \
-         Stripe may deliver that late. What was applied already is not applied again."
+        "`reconcile` fetches from Stripe the events that were acknowledged after the backup. It begins three days \
+         earlier, because Stripe may deliver that late. No event is applied twice."
     )
 }
 

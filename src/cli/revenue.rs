@@ -156,7 +156,7 @@ fn print(
     }
     let mut theirs = summary.recurring.iter().filter_map(|line| Some((line.account.as_deref()?, line))).peekable();
     if theirs.peek().is_some() {
-        writeln!(out, "\nWhat recurs on connected accounts, which is not your money:")?;
+        writeln!(out, "\nRecurring revenue of connected accounts, which is not your money:")?;
         for (account, line) in theirs {
             let (tier, monthly) = (line.tier.as_deref().unwrap_or("-"), tag(line.mrr_minor, line.currency.as_deref()));
             writeln!(
@@ -199,7 +199,7 @@ fn daily(out: &mut impl std::io::Write, summary: &Summary, first: &str) -> std::
             line.day
         )?;
     }
-    writeln!(out, "since {first}, UTC; a day that is not here had no money")?;
+    writeln!(out, "since {first}, UTC; a day without a line had no money")?;
     let accounts: BTreeSet<&str> = summary.daily.iter().filter_map(|line| line.account.as_deref()).collect();
     if !accounts.is_empty() {
         let theirs = counted(accounts.len(), "connected account", "connected accounts");
@@ -214,7 +214,7 @@ fn left_out(summary: &Summary, lines: &[SubscriptionLine]) -> String {
     let shown: u64 = summary.recurring.iter().map(|line| line.subscriptions).sum();
     let others = summary.counts.subscriptions.saturating_sub(shown);
     let giving = counted(shown, "subscription gives", "subscriptions give");
-    let mut said = format!("{giving} access now, trials among them, which bring nothing yet");
+    let mut said = format!("{giving} access now, including trials, which bring no money yet");
     if others == 0 {
         return said;
     }
@@ -357,7 +357,7 @@ mod tests {
         ];
         let text = left_out(&summary, &lines);
         assert!(text.ends_with("3 more are left out: 2 canceled, 1 incomplete"), "{text}");
-        assert!(text.contains("trials among them"), "{text}");
+        assert!(text.contains("including trials"), "{text}");
         // With a part of the lines no status is counted.
         assert!(left_out(&summary, &lines[..3]).ends_with("3 more give none"));
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::MISCONFIGURED;
 use super::admin::local;
-use crate::config::{Config, LedgerConfig, Sources};
+use crate::config::{Config, Sources};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
@@ -110,15 +110,9 @@ pub async fn run(args: SendArgs, sources: &Sources, clock: &Clock) -> anyhow::Re
         "cannot post to {url}: give an http:// or https:// URL with a host"
     );
     let answer = post(&url, &secrets, body.clone(), clock).await?;
-    // Of a gateway elsewhere it is not known where its ledger is.
-    let access = match &config.ledger {
-        _ if args.url.is_some() => "",
-        LedgerConfig::Sqlite { .. } => "; `colony-gateway revenue --json` says who has access",
-        LedgerConfig::Postgres { .. } | LedgerConfig::Supabase { .. } => {
-            "; the table public.subscriptions says who has access"
-        }
-    };
-    tell(&body, &url, &answer, (args.json, access))?;
+    // The ledger of a gateway elsewhere is not known here, nor are the users of an event from a file.
+    let user = (args.url.is_none() && args.file.is_none()).then(|| args.event.user());
+    tell(&body, &url, &answer, (args.json, user))?;
     Ok(if answer.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -140,7 +134,7 @@ fn from_file(file: &PathBuf, args: &SendArgs, clock: &Clock) -> anyhow::Result<V
     }
     anyhow::ensure!(
         body.len() as u64 <= FILE_BYTES_MAX,
-        "the event is larger than 4 MiB: Stripe sends none of that size"
+        "the event is larger than 4 MiB: Stripe sends no event of that size"
     );
     if !args.fresh && args.changes.is_empty() {
         return Ok(body);
@@ -164,7 +158,8 @@ fn secrets(args: &SendArgs, sources: &Sources) -> anyhow::Result<Vec<Secret>> {
         (None, None) => Config::secret(sources, "STRIPE_WEBHOOK_SECRET")?,
     };
     let text = text.context(
-        "there is no secret to sign with: set STRIPE_WEBHOOK_SECRET as the gateway has it, or give --secret or --secret-file",
+        "there is no secret to sign with: set STRIPE_WEBHOOK_SECRET to the gateway's value, or give --secret or \
+         --secret-file",
     )?;
     let items = text.expose().split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
     let secrets: Vec<Secret> = items.map(Secret::new).collect();
@@ -209,7 +204,7 @@ pub(super) async fn post(url: &Url, secrets: &[Secret], body: Vec<u8>, clock: &C
     Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
-fn tell(sent: &[u8], url: &Url, answer: &Answer, (as_json, access): (bool, &str)) -> anyhow::Result<()> {
+fn tell(sent: &[u8], url: &Url, answer: &Answer, (as_json, user): (bool, Option<&str>)) -> anyhow::Result<()> {
     let event: Value = serde_json::from_slice(sent).unwrap_or_default();
     let word = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
     let (id, kind) = (word(&event["id"]), word(&event["type"]));
@@ -228,11 +223,15 @@ fn tell(sent: &[u8], url: &Url, answer: &Answer, (as_json, access): (bool, &str)
     }
     writeln!(out, "{} {}", answer.status, answer.body.trim())?;
     if answer.status.is_success() {
-        writeln!(out, "`colony-gateway inbox show {id}` tells what became of it{access}")?;
+        writeln!(out, "`colony-gateway inbox show {id}` shows what happened to it")?;
+        if let Some(user) = user {
+            writeln!(out, "`colony-gateway person {user}` shows what the user has")?;
+        }
     } else if answer.status == StatusCode::BAD_REQUEST {
         writeln!(
             out,
-            "the endpoint did not take it as signed: is this its signing secret, and is this machine's clock right?"
+            "the endpoint refused the signature: check that this is its signing secret and that this machine's clock \
+             is right"
         )?;
     }
     Ok(())

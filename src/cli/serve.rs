@@ -11,10 +11,10 @@ use crate::lifecycle::{Ending, Hangups, Inherited, Notifier, Signals};
 use crate::telemetry::logging;
 
 pub const EXIT_CODES: &str = "Exit codes:
-  0  ended in order: everything in hand was finished
+  0  stopped, with all work finished
   1  could not start, or a part that the gateway needs failed
   2  the configuration is refused
-  3  the shutdown deadline passed, or a second signal came, with work in hand; nothing is lost, it resumes at the next start";
+  3  stopped with unfinished work, after the shutdown deadline or a second signal; nothing is lost, it resumes at the next start";
 
 /// Starts the gateway and runs until a signal.
 pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {

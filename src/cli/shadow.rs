@@ -27,27 +27,27 @@ use crate::ledger::shadow::GivenBack;
 /// that owns the schema (`GATEWAY_LEDGER_OWNER_URL`) or by the service role.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ShadowCommand {
-    /// Switch the database to shadow mode: no public table is written any more. After a takeover, the rows that the gateway made are
-    /// removed and those that it replaced are restored; what is not undone is listed. Gateways must be started again with
-    /// `GATEWAY_MODE=shadow`; until then the database takes nothing from them, and what they receive waits.
+    /// Switch the database to shadow mode, in which no public table is written. After a takeover, this removes the rows that the
+    /// gateway made, restores those that it replaced, and lists the rest. Restart the gateways with `GATEWAY_MODE=shadow`; until
+    /// then the database takes nothing from them, and their entries wait.
     Begin,
     /// Look for the users of payers whom no event names: in the checkout sessions that Stripe keeps (with `STRIPE_SECRET_KEY`), and in rows
     /// of the old tables that users cannot write. What is found weighs less than what events say. The exit code is 3 when some are left, and 1 when
     /// Stripe did not tell all.
     Claim,
-    /// Say what a takeover would change, for whom and why, and rehearse it: whom the public tables would not take. Ends with go (exit
-    /// code 0) or no go (3): no go when somebody who pays would not get it, or when a difference is not of the old system's making.
+    /// Say what a takeover would change, for whom and why, and rehearse it to find users whom the public tables would refuse. Ends with
+    /// go (exit code 0), or with no go (3) if a paying user would not get access or the old system did not cause a difference.
     Report(ReportArgs),
-    /// Switch the database to live and write what users have to the public tables. Says first how many that is, and stops when some
-    /// who pay would not get it. Start the gateways with `GATEWAY_MODE=live` afterwards; until then what they receive waits. Can be
-    /// repeated. The exit code is 1 when it stopped, and 3 when it took over and users cannot be shown whom `shadow report` had not named.
+    /// Switch the database to live and write what users have to the public tables. First says how many users that is, and stops if
+    /// some who pay would not get access. Restart the gateways with `GATEWAY_MODE=live` afterwards; until then their entries wait. You
+    /// can run it again. The exit code is 1 when it stopped, and 3 when it took over and users cannot be shown whom `shadow report` had not named.
     End(EndArgs),
 }
 
 /// Arguments of `shadow end`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct EndArgs {
-    /// Take over although some who pay would not get what they pay for.
+    /// Take over even if some who pay would not get access.
     #[arg(long)]
     pub anyway: bool,
 }
@@ -84,7 +84,7 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
             writeln!(out, "the database {was} in shadow mode: start the gateways with GATEWAY_MODE=shadow")?;
             match switched.given_back {
                 Some(given_back) => print_given_back(&mut out, &given_back)?,
-                None if !is_shadow => writeln!(out, "nothing was taken over here, so that nothing is given back")?,
+                None if !is_shadow => writeln!(out, "nothing was taken over here, so there is nothing to give back")?,
                 None => {}
             }
             deeds::keep(&config, sources, &clock, told(CommandAction::ShadowBegin, None)).await;
@@ -144,7 +144,7 @@ fn print_gathered(out: &mut impl std::io::Write, gathered: &Gathered) -> std::io
     }
     if let Some(fault) = fault {
         let subscriptions = counted(*unasked, "subscription", "subscriptions");
-        writeln!(out, "Stripe did not tell the sessions of {subscriptions}: {fault}")?;
+        writeln!(out, "Stripe did not list the sessions of {subscriptions}: {fault}")?;
     }
     if *left_total > 0 {
         let named: Vec<&str> = left.iter().take(3).map(|one| one.id.as_str()).collect();

@@ -42,8 +42,7 @@ pub struct SimulateArgs {
     #[arg(long)]
     pub url: Option<Url>,
 
-    /// Signing secret of the endpoint, whsec_…; several, separated by commas, sign like a secret that is being
-    /// rolled.
+    /// Signing secret of the endpoint, whsec_…. Several, separated by commas, sign as Stripe does while a secret is rolled.
     #[arg(long, env = "STRIPE_WEBHOOK_SECRET", hide_env_values = true, value_delimiter = ',', value_parser = secret)]
     pub secret: Vec<Secret>,
 
@@ -63,8 +62,8 @@ pub struct SimulateArgs {
     #[arg(long)]
     pub endless: bool,
 
-    /// Make thin events (Stripe's endive), which name their objects. Whoever receives them asks a stand-in of Stripe's API for
-    /// these, which listens on --api-listen.
+    /// Make thin events (Stripe's endive), which only name their objects. The gateway fetches the objects from a stand-in of
+    /// Stripe's API, which listens on --api-listen.
     #[arg(long, conflicts_with = "api_version", requires = "api_listen")]
     pub thin: bool,
 
@@ -81,7 +80,7 @@ pub struct SimulateArgs {
     #[arg(long, default_value = "mixed", value_parser = api_version)]
     pub api_version: ApiVersions,
 
-    /// Deliveries a second; as fast as they are answered without it.
+    /// Deliveries a second. Without it, as fast as they are answered.
     #[arg(long, value_parser = rate)]
     pub rate: Option<f64>,
 
@@ -101,11 +100,11 @@ pub struct SimulateArgs {
     #[arg(long, default_value = "0")]
     pub age: u64,
 
-    /// Share of events that are accompanied by a forged delivery: 0.1 or 10%.
+    /// Share of events that come with a forged delivery: 0.1 or 10%.
     #[arg(long, default_value = "0", value_parser = share)]
     pub bad_signature: f64,
 
-    /// The same seed makes the same customers and stories; drawn from the time without it.
+    /// The same seed makes the same customers and stories. Without it, the time is the seed.
     #[arg(long)]
     pub seed: Option<u64>,
 
@@ -259,7 +258,7 @@ fn traffic_options(args: &SimulateArgs, url: Url) -> TrafficOptions {
     }
 }
 
-/// Hidden where nobody watches.
+/// Hidden if the output is not a terminal.
 fn progress_bar(args: &SimulateArgs) -> ProgressBar {
     let bar = if args.endless { ProgressBar::no_length() } else { ProgressBar::new(args.events.get()) };
     let style = ProgressStyle::with_template("{elapsed_precise} [{wide_bar}] {pos}/{len} events  {per_sec}  {msg}");

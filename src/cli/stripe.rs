@@ -18,30 +18,30 @@ use crate::domain::secret::Secret;
 /// Longest key that is read.
 const KEY_BYTES_MAX: u64 = 1024;
 
-pub const NOTES: &str = "The key needs write access to webhook endpoints and nothing else. It comes from --key-file or from standard
-input, is used for this command and is kept nowhere: make it in Stripe's dashboard, and remove it there afterwards.
+pub const NOTES: &str = "The key needs write access to webhook endpoints and nothing else. Make it in Stripe's dashboard, and remove it there
+afterwards. The command reads it from --key-file or from standard input, and stores it nowhere.
 
   colony-gateway stripe setup --url https://pay.example.com/webhooks/stripe --secret-file /etc/colony-gateway/stripe_webhook_secret
 
-Point STRIPE_WEBHOOK_SECRET_FILE of the gateway to that file. A gateway that runs takes the secret over within seconds. Run it again
-at any time: what is in order stays. --roll makes a second endpoint with a new secret, keeps both secrets in the file, lets both
-endpoints send for --overlap and then disables the old one. Events that come twice are applied once.";
+Point STRIPE_WEBHOOK_SECRET_FILE of the gateway to that file. A running gateway uses the secret within seconds. You can run the
+command again at any time; it changes only what is not in order. --roll makes a second endpoint with a new secret, keeps both
+secrets in the file, lets both endpoints send for --overlap and then disables the old one. The gateway applies each event once.";
 
 /// What to do at Stripe.
 #[derive(Clone, Debug, Subcommand)]
 pub enum StripeCommand {
-    /// Make or adopt the webhook endpoint, with just the events that are needed, and keep its signing secret in a file.
+    /// Make or adopt the webhook endpoint with just the events that the gateway needs, and write its signing secret to a file.
     #[command(after_help = NOTES)]
     Setup(SetupArgs),
 }
 
 #[derive(Clone, Debug, Args)]
 pub struct SetupArgs {
-    /// Address that Stripe is to post to, such as <https://pay.example.com/webhooks/stripe>.
+    /// Address that Stripe posts to, such as `https://pay.example.com/webhooks/stripe`.
     #[arg(long)]
     url: Url,
 
-    /// File for the signing secret, for its owner alone. Without it, the one that `STRIPE_WEBHOOK_SECRET_FILE` names.
+    /// File for the signing secret, readable only by its owner. Without it, the one that `STRIPE_WEBHOOK_SECRET_FILE` names.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
 
@@ -77,7 +77,7 @@ pub async fn run(command: StripeCommand, sources: &Sources) -> anyhow::Result<Ex
     let secret_file =
         secret_file.context("name the file for the secret with --secret-file, or set STRIPE_WEBHOOK_SECRET_FILE")?;
     let is_local = args.url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127."));
-    anyhow::ensure!(args.url.scheme() == "https" || is_local, "Stripe posts to https:// addresses alone");
+    anyhow::ensure!(args.url.scheme() == "https" || is_local, "Stripe posts only to https:// addresses");
     let admin = EndpointAdmin::new(key(&args)?, &config.stripe.base_url)?;
     let setup = StripeSetup {
         url: args.url.to_string(),

@@ -35,7 +35,7 @@ pub struct TailArgs {
     /// Entries to begin with.
     #[arg(long, short = 'n', default_value = "10", value_parser = clap::value_parser!(u16).range(0..=500))]
     lines: u16,
-    /// Print JSON, one entry a line.
+    /// Print JSON, one entry per line.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use super::setting::{Setting, setting};
 const RECIPIENTS: Setting = setting(
     "backup.recipients",
     "GATEWAY_BACKUP_RECIPIENTS",
-    "Public age keys (age1…) that backups are encrypted to, several between commas.",
+    "Public age keys (age1…) to encrypt backups for, separated by commas.",
 );
 
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
-//! Settings of everything that has to do with a Colonies server: where it is, who we are there, jobs, bees, fallback.
+//! Settings for the Colonies server: its address, our identities there, jobs, bees, fallback.
 //!
 //! Most names are those of the gateway's predecessor and of the Colonies tools, so that one environment serves all.
-//! Texts of keys and addresses are handed on as they are; whoever uses them parses them.
+//! It passes texts of keys and addresses on unchanged; the modules that use them parse them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use crate::domain::secret::Secret;
 const SERVERS: Setting = setting(
     "colony.servers",
     "COLONIES_SERVER_HOST",
-    "Host or URL of the Colonies server, or several of a cluster between commas.",
+    "Host or URL of the Colonies server, or several of a cluster, separated by commas.",
 );
 const ENABLED: Setting = setting(
     "colony.enabled",
     "USE_COLONY_OS",
-    "Whether events go through the colony. Unset: when a server is named. `false` applies events \
-     directly, whatever else is set.",
+    "Whether events go through the colony. Unset: if a server is named. `false` applies events directly, whatever \
+     else is set.",
 )
 .takes(Form::Boolean);
 const EXECUTOR_NAME: Setting =
@@ -30,17 +30,17 @@ const USER_KEY: Setting =
     setting("colony.user_key", "COLONIES_USER_PRVKEY", "Private key of the user that submits jobs.")
         .or(&["COLONIES_PRVKEY"]);
 const EXECUTOR_KEY: Setting =
-    setting("colony.executor_key", "COLONIES_EXECUTOR_PRVKEY", "Private key of the executor that the bees are.");
+    setting("colony.executor_key", "COLONIES_EXECUTOR_PRVKEY", "Private key of the bees' executor.");
 const SEALING_KEY: Setting = setting(
     "colony.sealing_key",
     "SEALING_PRVKEY",
-    "Private keys with which bees open sealed jobs, several between commas.",
+    "Private keys with which bees open sealed jobs, separated by commas.",
 );
 const PORT: Setting =
-    setting("colony.port", "COLONIES_SERVER_PORT", "Port of Colonies servers whose address names none.")
+    setting("colony.port", "COLONIES_SERVER_PORT", "Port of Colonies servers if their address names none.")
         .takes(Form::Integer { min: 1, max: 65535 });
 const TLS: Setting =
-    setting("colony.tls", "COLONIES_TLS", "Whether to speak TLS with servers whose address has no scheme.")
+    setting("colony.tls", "COLONIES_TLS", "Whether to use TLS with servers whose address has no scheme.")
         .takes(Form::Boolean)
         .or(&["COLONIES_SERVER_TLS"]);
 const TLS_ROOTS: Setting = setting(
@@ -52,13 +52,13 @@ const NAME: Setting = setting("colony.name", "COLONIES_COLONY_NAME", "Name of th
 const COLONY_KEY: Setting = setting(
     "colony.colony_key",
     "COLONIES_COLONY_PRVKEY",
-    "Private key of the colony's owner, for `colony setup`. Serving does without it; bees that have it \
-     approve themselves.",
+    "Private key of the colony's owner, for `colony setup`. The gateway does not need it; bees that have it approve \
+     themselves.",
 );
 const SERVER_KEY: Setting = setting(
     "colony.server_key",
     "COLONIES_SERVER_PRVKEY",
-    "Private key of the Colonies server's owner, for `colony setup`. Serving never needs it.",
+    "Private key of the Colonies server's owner, for `colony setup`. The gateway never needs it.",
 );
 const EXECUTOR_TYPE: Setting = setting("colony.executor_type", "EXECUTOR_TYPE", "Type of the executors that run jobs.");
 const POLL_TIMEOUT: Setting = setting(
@@ -80,17 +80,17 @@ const ATTESTATION_KEY: Setting =
 const ATTESTATION_PUBKEYS: Setting = setting(
     "colony.attestation_pubkeys",
     "ATTESTATION_PUBKEYS",
-    "Public keys whose attestations bees believe, several between commas.",
+    "Public keys whose attestations bees accept, separated by commas.",
 );
 const SEALING_PUBKEYS: Setting = setting(
     "colony.sealing_pubkeys",
     "SEALING_PUBKEYS",
-    "Public keys of the bees to which jobs are sealed, several between commas.",
+    "Public keys of the bees, to which the gateway seals jobs, separated by commas.",
 );
 const SEAL_JOBS: Setting = setting(
     "colony.seal_jobs",
     "GATEWAY_COLONY_SEAL_JOBS",
-    "Whether jobs are sealed to the bees. `auto`: when there are keys for it.",
+    "Whether the gateway seals jobs to the bees. `auto`: if there are keys for it.",
 )
 .takes(Form::Words(&["auto", "true", "false"]));
 const LEASE: Setting = setting(
@@ -108,14 +108,14 @@ const RETRIES: Setting = setting(
 const RESUBMISSIONS_MAX: Setting = setting(
     "colony.resubmissions_max",
     "GATEWAY_COLONY_RESUBMISSIONS_MAX",
-    "How often the events of processes that lost all leases are submitted again before their entries are \
+    "How often the gateway submits the events of processes that lost all leases again, before it marks their entries \
      dead.",
 )
 .takes(Form::Integer { min: 1, max: 1000 });
 const FALLBACK_AFTER: Setting = setting(
     "colony.fallback_after",
     "GATEWAY_COLONY_FALLBACK_AFTER",
-    "Events that wait longer than this for the colony are applied directly.",
+    "The gateway applies events directly if they wait longer than this for the colony.",
 )
 .takes(Form::Duration);
 const LINGER: Setting = setting(
@@ -127,7 +127,7 @@ const LINGER: Setting = setting(
 const PROCESSES_MAX: Setting = setting(
     "colony.processes_max",
     "GATEWAY_COLONY_PROCESSES_MAX",
-    "Most processes in flight. Beyond it entries wait, so that batches grow.",
+    "Most processes in flight. Beyond it entries wait, and batches grow.",
 )
 .takes(Form::Integer { min: 1, max: 1024 });
 const STATUS_FIRST: Setting = setting(
@@ -249,7 +249,7 @@ pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
         r.fault("colony.status_max", "must not be shorter than colony.status_first");
     }
     if colony.fallback_after <= colony.lease {
-        let message = "must be longer than colony.lease, or work is taken from bees that are at it";
+        let message = "must be longer than colony.lease, or bees lose jobs that they still work on";
         r.fault("colony.fallback_after", message);
     }
     if enabled && serves {
@@ -272,7 +272,7 @@ fn require(r: &mut Reader, colony: &ColonyConfig) {
         (colony.attestation_key.is_some(), "ATTESTATION_PRVKEY", "the key that attests jobs (`keys generate`)"),
     ];
     for (is_there, name, what) in needs {
-        // A fault of the setting itself was reported already; nobody needs to hear that it is missing too.
+        // A fault of the setting itself was reported already; do not report it as missing too.
         if !is_there && !r.has_fault(name) {
             r.fault(name, format!("the colony is in use and this is not set: set it to {what}, {off}"));
         }

@@ -7,8 +7,9 @@ use super::reader::Reader;
 use super::setting::{Form, Setting, setting};
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 
-const WORKERS: Setting = setting("dispatch.workers", "GATEWAY_DISPATCH_WORKERS", "Batches in hand at once.")
-    .takes(Form::Integer { min: 1, max: 64 });
+const WORKERS: Setting =
+    setting("dispatch.workers", "GATEWAY_DISPATCH_WORKERS", "Batches that the gateway works on at once.")
+        .takes(Form::Integer { min: 1, max: 64 });
 const BATCH_ENTRIES: Setting =
     setting("dispatch.batch_entries_max", "GATEWAY_BATCH_ENTRIES_MAX", "Most entries in a batch.")
         .takes(Form::Integer { min: 1, max: 256 });
@@ -46,7 +47,7 @@ const RETRY_MAX: Setting =
 /// From the inbox to the ledger.
 #[derive(Clone, Copy, Debug)]
 pub struct DispatchConfig {
-    /// Batches in hand at once.
+    /// Batches that the gateway works on at once.
     pub workers: usize,
     /// Most entries in a batch.
     pub batch_entries_max: usize,

@@ -15,9 +15,9 @@ use stripe_events::signature::SigningSecret;
 const WEBHOOK_SECRET: Setting = setting(
     "stripe.webhook_secret",
     "STRIPE_WEBHOOK_SECRET",
-    "Signing secrets of the webhook endpoint (whsec_…), two between commas while one is rolled.",
+    "Signing secrets of the webhook endpoint (whsec_…); two, separated by a comma, while you roll one.",
 );
-const MODE: Setting = setting("stripe.mode", "GATEWAY_STRIPE_MODE", "Events of which mode are taken.")
+const MODE: Setting = setting("stripe.mode", "GATEWAY_STRIPE_MODE", "Mode of the events that the gateway takes.")
     .takes(Form::Words(&["live", "test", "any"]));
 
 /// A key of an `[[endpoint]]` table.
@@ -37,13 +37,13 @@ const fn key(name: &'static str, about: &'static str, example: &'static str) -> 
 pub const ENDPOINT_KEYS: [EndpointKey; 7] = [
     key("name", "Name of the endpoint, in logs and with entries.", "\"connect\""),
     key("path", "Path that Stripe posts to.", "\"/webhooks/stripe/connect\""),
-    key("mode", "Events of which mode are taken: `live`, `test` or `any`, the default.", "\"any\""),
+    key("mode", "Mode of the events that the gateway takes: `live`, `test` or `any`, the default.", "\"any\""),
     key("payload", "`snapshot`, the default, or `thin` for thin events.", "\"snapshot\""),
-    key("connect", "Whether the events are those of connected accounts. Unset: both.", "true"),
+    key("connect", "Whether the events come from connected accounts. Unset: both.", "true"),
     key("secrets", "Signing secrets (whsec_…).", "[\"whsec_…\"]"),
     key(
         "secrets_file",
-        "File with the signing secrets, one a line, in place of `secrets`.",
+        "File with the signing secrets, one per line, instead of `secrets`.",
         "\"/etc/colony-gateway/connect\"",
     ),
 ];

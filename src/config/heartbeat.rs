@@ -8,7 +8,7 @@ use crate::outbound::redis_address;
 const REDIS_URL: Setting = setting(
     "heartbeat.redis_url",
     "REDIS_URL",
-    "Redis to which bees report, with its password: redis://… or rediss://…. Unset: they do not report.",
+    "Redis for the bees' heartbeats, with its password: redis://… or rediss://…. Unset: no heartbeats.",
 )
 .or(&["UPSTASH_REDIS_URL"]);
 

@@ -16,32 +16,32 @@ const LISTEN: Setting = setting("http.listen", "GATEWAY_LISTEN", "Address for we
 const CONNECTIONS_MAX: Setting = setting(
     "http.connections_max",
     "GATEWAY_CONNECTIONS_MAX",
-    "Most connections of a listener. One more takes the place of the oldest idle one.",
+    "Most connections of a listener. One more replaces the oldest idle one.",
 )
 .takes(Form::Integer { min: 1, max: 100_000 });
 const REQUESTS_MAX: Setting =
-    setting("http.requests_max", "GATEWAY_REQUESTS_MAX", "Most webhook requests in hand. One more is answered 503.")
+    setting("http.requests_max", "GATEWAY_REQUESTS_MAX", "Most webhook requests at a time. One more gets 503.")
         .takes(Form::Integer { min: 1, max: 100_000 });
 const BODY_BYTES_IN_HAND_MAX: Setting = setting(
     "http.body_bytes_in_hand_max",
     "GATEWAY_BODY_BYTES_IN_HAND_MAX",
-    "Most bytes of large bodies in hand, of all requests together: up to 1GiB. More are answered 503.",
+    "Most bytes of large bodies at a time, over all requests: up to 1GiB. Beyond it, requests get 503.",
 )
 .takes(Form::Bytes);
 const SMALL_BODIES_IN_HAND_MAX: Setting = setting(
     "http.small_bodies_in_hand_max",
     "GATEWAY_SMALL_BODIES_IN_HAND_MAX",
-    "Most bytes of small bodies in hand, which large ones never take: up to 1GiB.",
+    "Most bytes of small bodies at a time, which large bodies never use: up to 1GiB.",
 )
 .takes(Form::Bytes);
 const HEAD_BYTES_MAX: Setting = setting(
     "http.head_bytes_max",
     "GATEWAY_HEAD_BYTES_MAX",
-    "Largest head of a request, in bytes. A larger one is answered 431.",
+    "Largest head of a request, in bytes. A larger one gets 431.",
 )
 .takes(Form::Integer { min: 8192, max: 1 << 20 });
 const HEADERS_MAX: Setting =
-    setting("http.headers_max", "GATEWAY_HEADERS_MAX", "Most headers of a request. More are answered 431.")
+    setting("http.headers_max", "GATEWAY_HEADERS_MAX", "Most headers of a request. More get 431.")
         .takes(Form::Integer { min: 8, max: 1000 });
 const HEAD_TIMEOUT: Setting = setting(
     "http.head_timeout",
@@ -64,37 +64,37 @@ const BODY_STALL_TIMEOUT: Setting = setting(
 const APPEND_TIMEOUT: Setting = setting(
     "http.append_timeout",
     "GATEWAY_APPEND_TIMEOUT",
-    "Longest wait for the commit of a delivery; longer than `inbox.busy_timeout`. Then the answer is 503.",
+    "Longest wait for the commit of a delivery, after which it gets 503. Must be longer than `inbox.busy_timeout`.",
 )
 .takes(Form::Duration);
 const PEER_SHARE: Setting = setting(
     "http.peer_share",
     "GATEWAY_PEER_SHARE",
-    "What one sender may have of connections, requests and bytes in hand, in percent.",
+    "Share of connections, requests and bytes that one sender may use, in percent.",
 )
 .takes(Form::Integer { min: 1, max: 100 });
 const TRUSTED_PROXIES: Setting = setting(
     "http.trusted_proxies",
     "GATEWAY_TRUSTED_PROXIES",
-    "Proxies whose X-Forwarded-For is believed: addresses and networks between commas, `loopback`, \
+    "Proxies whose X-Forwarded-For the gateway believes: addresses and networks, separated by commas, `loopback`, \
      `private` or `none`.",
 );
 const WEBHOOK_PEERS: Setting = setting(
     "http.webhook_peers",
     "GATEWAY_WEBHOOK_PEERS",
-    "Addresses and networks that may send webhooks, between commas. Unset: all.",
+    "Addresses and networks that may send webhooks, separated by commas. Unset: all.",
 );
 const ADMIN_HOSTS: Setting = setting(
     "http.admin_hosts",
     "GATEWAY_ADMIN_HOSTS",
-    "Names under which the admin listener may be asked for, between commas, besides names that no public \
-     registry gives out.",
+    "Host names under which the admin listener answers, separated by commas, besides names that no public registry \
+     gives out.",
 );
 const CONSOLE: Setting = setting(
     "http.console",
     "GATEWAY_CONSOLE",
-    "Where the console is served: `auto` on an admin listener of its own, `on` also where webhooks come in by the \
-     same address.",
+    "Where the gateway serves the console: `auto` on a separate admin listener, `on` also if webhooks use the same \
+     address.",
 )
 .takes(Form::Words(&["auto", "on", "off"]));
 const CONSOLE_URL: Setting = setting(
@@ -112,7 +112,7 @@ const ADMIN_LISTEN: Setting = setting(
 const ADMIN_TOKEN: Setting = setting(
     "http.admin_token",
     "GATEWAY_ADMIN_TOKEN",
-    "Token for everything that changes or reveals something: at least 16 characters, made at random.",
+    "Token for everything that changes or reveals something: at least 16 random characters.",
 );
 
 #[derive(Clone, Debug)]
@@ -211,9 +211,9 @@ impl Share {
 pub struct ConnectionBounds {
     /// Most connections. For one more the oldest idle one is closed; when all are busy, it is answered 503 and closed.
     pub connections_max: usize,
-    /// Largest head of a request, in bytes. A larger one is answered 431.
+    /// Largest head of a request, in bytes. A larger one gets 431.
     pub head_bytes_max: usize,
-    /// Most headers of a request. More are answered 431.
+    /// Most headers of a request. More get 431.
     pub headers_max: usize,
     /// From the first byte, or the end of the last request, to the end of a head: also how long an idle connection is kept.
     pub head_timeout: Duration,
@@ -257,7 +257,9 @@ pub(super) fn read(r: &mut Reader) -> HttpConfig {
     let peer_share = Share(r.or(PEER_SHARE, "25", number(1, 100)));
     let proxies = r.or(TRUSTED_PROXIES, "loopback", networks);
     let webhook_peers = r.optional(WEBHOOK_PEERS, |text| match networks(text)? {
-        none if none == Networks::default() => Err("names no address; without it, everybody may send".to_owned()),
+        none if none == Networks::default() => {
+            Err("names no address; remove the setting to accept every sender".to_owned())
+        }
         networks => Ok(networks),
     });
     HttpConfig {

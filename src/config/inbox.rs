@@ -14,25 +14,27 @@ const DATA_DIR: Setting =
 const URL: Setting = setting(
     "inbox.url",
     "GATEWAY_INBOX_URL",
-    "PostgreSQL for the inbox instead of a file: postgres://user:password@host/database, several hosts between commas, with \
-     ?sslmode=verify-full beyond private networks. For gateways that share an inbox, or whose disks do not last.",
+    "PostgreSQL for the inbox instead of a file: postgres://user:password@host/database, with several hosts separated \
+     by commas, and with ?sslmode=verify-full outside private networks. For gateways that share an inbox, or whose \
+     disks do not last.",
 );
 const SPILL_DIR: Setting = setting(
     "inbox.spill_dir",
     "GATEWAY_INBOX_SPILL_DIR",
-    "Directory, on a disk that survives restarts, of a file that takes webhooks while the inbox's database is away. Unset: they are \
-     answered 503.",
+    "Directory, on a disk that survives restarts, for a file that takes webhooks while the inbox's database is away. \
+     Unset: they get 503.",
 );
 const ALLOW_UNSAFE: Setting = setting(
     "inbox.allow_unsafe",
     "GATEWAY_INBOX_ALLOW_UNSAFE",
-    "Whether a database for the inbox is taken that loses commits in a power cut (fsync or full_page_writes off). For tests.",
+    "Whether the gateway accepts an inbox database that loses commits in a power cut (fsync or full_page_writes off). \
+     For tests.",
 )
 .takes(Form::Boolean);
 const BYTES_MAX: Setting = setting(
     "inbox.bytes_max",
     "GATEWAY_INBOX_BYTES_MAX",
-    "Largest inbox file, at least 1MiB; beyond it no new event is taken. Unset: what the disk has.",
+    "Largest inbox file, at least 1MiB. Beyond it the gateway takes no new event. Unset: as much as the disk has.",
 )
 .takes(Form::Bytes);
 const QUEUE_MAX: Setting =
@@ -47,16 +49,16 @@ const BUSY_TIMEOUT: Setting = setting(
 )
 .takes(Form::Duration);
 const KEEP_BODIES: Setting =
-    setting("inbox.keep_bodies", "GATEWAY_INBOX_KEEP_BODIES", "How long bodies of settled entries are kept.")
+    setting("inbox.keep_bodies", "GATEWAY_INBOX_KEEP_BODIES", "How long the inbox keeps bodies of settled entries.")
         .takes(Form::Duration);
 const KEEP_HELD_BODIES: Setting = setting(
     "inbox.keep_held_bodies",
     "GATEWAY_INBOX_KEEP_HELD_BODIES",
-    "How long bodies of entries that wait for a person are kept: at least 35d. Unset: for ever.",
+    "How long the inbox keeps bodies of entries that wait for a person: at least 35d. Unset: for ever.",
 )
 .takes(Form::Duration);
 const KEEP_ENTRIES: Setting =
-    setting("inbox.keep_entries", "GATEWAY_INBOX_KEEP_ENTRIES", "How long settled entries are kept.")
+    setting("inbox.keep_entries", "GATEWAY_INBOX_KEEP_ENTRIES", "How long the inbox keeps settled entries.")
         .takes(Form::Duration);
 
 #[derive(Clone, Debug)]
@@ -77,11 +79,11 @@ pub struct InboxConfig {
     pub group_max: usize,
     /// How long a commit waits for another program that holds the file.
     pub busy_timeout: Duration,
-    /// How long bodies of settled entries are kept.
+    /// How long the inbox keeps bodies of settled entries.
     pub keep_bodies: Duration,
     /// How long bodies of entries that wait for a person are kept; `None`: for ever.
     pub keep_held_bodies: Option<Duration>,
-    /// How long settled entries are kept.
+    /// How long the inbox keeps settled entries.
     pub keep_entries: Duration,
 }
 
@@ -112,7 +114,7 @@ pub(super) fn judge_spill(r: &mut Reader, inbox: &InboxConfig) {
              once `colony-gateway check` shows that nothing stands there";
         r.fault(SPILL_DIR.key, message);
     } else if *directory == inbox.data_dir {
-        r.fault(SPILL_DIR.key, "must be another directory than data_dir, where the inbox of before may be");
+        r.fault(SPILL_DIR.key, "must be another directory than data_dir, which may hold an earlier inbox");
     }
 }
 

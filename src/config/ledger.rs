@@ -13,8 +13,8 @@ use crate::domain::secret::Secret;
 const KIND: Setting = setting(
     "ledger.kind",
     "GATEWAY_LEDGER",
-    "Where the state of record is. `auto`: a database URL, then Supabase, then a file of this machine, \
-     whichever is set first.",
+    "Where the ledger is. `auto`: PostgreSQL if a database URL is set, else Supabase if it is set, else a file on \
+     this machine.",
 )
 .takes(Form::Words(&["auto", "sqlite", "postgres", "supabase"]));
 const SQLITE_PATH: Setting = setting(
@@ -25,8 +25,8 @@ const SQLITE_PATH: Setting = setting(
 const DATABASE_URL: Setting = setting(
     "ledger.database_url",
     "DATABASE_URL",
-    "Database of the state of record: postgres://user:password@host/database, with ?sslmode=verify-full \
-     beyond private networks.",
+    "Database of the ledger: postgres://user:password@host/database, with ?sslmode=verify-full outside private \
+     networks.",
 );
 const CONNECTIONS: Setting =
     setting("ledger.connections", "GATEWAY_LEDGER_CONNECTIONS", "Most connections to the database.")
@@ -40,16 +40,15 @@ const SUPABASE_KEY: Setting =
 const ID: Setting = setting(
     "ledger.id",
     "GATEWAY_LEDGER_ID",
-    "Identity that the ledger must have, as `migrate` and `check` tell it. Another ledger is refused.",
+    "Identity that the ledger must have, as `migrate` and `check` print it. The gateway refuses another ledger.",
 );
 const OWNER_URL: Setting = setting(
     "ledger.owner_url",
     "GATEWAY_LEDGER_OWNER_URL",
-    "Database URL of the role that owns the schema, for `migrate`, `projections` and `shadow`. Services \
-     never need it.",
+    "Database URL of the role that owns the schema, for `migrate`, `projections` and `shadow`. Services never need it.",
 );
 const RUNTIME_ROLE: Setting =
-    setting("ledger.runtime_role", "GATEWAY_LEDGER_RUNTIME_ROLE", "Role that `migrate` lets run the gateway.");
+    setting("ledger.runtime_role", "GATEWAY_LEDGER_RUNTIME_ROLE", "Role that `migrate` allows to run the gateway.");
 const KEEP_PAYLOADS: Setting = setting(
     "ledger.keep_payloads",
     "GATEWAY_LEDGER_KEEP_PAYLOADS",
@@ -59,8 +58,8 @@ const KEEP_PAYLOADS: Setting = setting(
 const SECRET_KEY: Setting = setting(
     "stripe.secret_key",
     "STRIPE_SECRET_KEY",
-    "Stripe's API key, sk_… or rk_… with read access. Unset: events are taken as they come, and nothing \
-     is compared.",
+    "Stripe's API key, sk_… or rk_… with read access. Unset: the gateway takes events as they arrive and compares \
+     nothing.",
 );
 const API_URL: Setting =
     setting("stripe.api_url", "GATEWAY_STRIPE_API_URL", "Address of Stripe's API; a stand-in for tests.");

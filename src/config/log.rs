@@ -10,7 +10,7 @@ const FORMAT: Setting =
 const FILTER: Setting = setting(
     "log.filter",
     "GATEWAY_LOG",
-    "What is logged: a level, or levels by module such as `info,colony_gateway::inbox=debug`.",
+    "What to log: a level, or levels by module such as `info,colony_gateway::inbox=debug`.",
 )
 .or(&["RUST_LOG"]);
 

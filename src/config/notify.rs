@@ -10,28 +10,25 @@ use super::reader::Reader;
 use super::setting::{Form, Setting, setting};
 use crate::domain::secret::Secret;
 
-const SLACK_URL: Setting = setting(
-    "notify.slack_url",
-    "GATEWAY_NOTIFY_SLACK_URL",
-    "Incoming webhook of Slack that messages about problems go to.",
-);
+const SLACK_URL: Setting =
+    setting("notify.slack_url", "GATEWAY_NOTIFY_SLACK_URL", "Incoming webhook of Slack, for messages about problems.");
 const DISCORD_URL: Setting =
-    setting("notify.discord_url", "GATEWAY_NOTIFY_DISCORD_URL", "Webhook of a Discord channel that messages go to.");
+    setting("notify.discord_url", "GATEWAY_NOTIFY_DISCORD_URL", "Webhook of a Discord channel, for messages.");
 const TEAMS_URL: Setting = setting(
     "notify.teams_url",
     "GATEWAY_NOTIFY_TEAMS_URL",
-    "Address of a Microsoft Teams workflow (\"when a Teams webhook request is received\") that messages go to.",
+    "Address of a Microsoft Teams workflow (\"when a Teams webhook request is received\") for messages.",
 );
 const WEBHOOK_URL: Setting = setting(
     "notify.webhook_url",
     "GATEWAY_NOTIFY_WEBHOOK_URL",
-    "Address of a program of yours that gets messages as JSON, signed with `notify.webhook_secret`.",
+    "Address of your own program, which gets messages as JSON, signed with `notify.webhook_secret`.",
 );
 const WEBHOOK_SECRET: Setting = setting(
     "notify.webhook_secret",
     "GATEWAY_NOTIFY_WEBHOOK_SECRET",
-    "Secret that messages to `notify.webhook_url` are signed with, as Stripe signs webhooks, in the header \
-     `Colony-Gateway-Signature`: at least 16 characters, made at random.",
+    "Secret that signs messages to `notify.webhook_url` in the header `Colony-Gateway-Signature`, as Stripe signs \
+     webhooks: at least 16 random characters.",
 );
 const SMTP_URL: Setting = setting(
     "notify.smtp_url",
@@ -44,25 +41,26 @@ const EMAIL_FROM: Setting = setting(
     "Sender of mails, such as `Gateway <gateway@example.com>`.",
 );
 const EMAIL_TO: Setting =
-    setting("notify.email_to", "GATEWAY_NOTIFY_EMAIL_TO", "Addresses that mails go to, several between commas.");
+    setting("notify.email_to", "GATEWAY_NOTIFY_EMAIL_TO", "Recipients of mails, separated by commas.");
 const NAME: Setting =
-    setting("notify.name", "GATEWAY_NOTIFY_NAME", "What messages call this gateway. Unset: the name of the host.");
+    setting("notify.name", "GATEWAY_NOTIFY_NAME", "Name of this gateway in messages. Unset: the name of the host.");
 const AFTER: Setting = setting(
     "notify.after",
     "GATEWAY_NOTIFY_AFTER",
-    "How long something lasts before it is told, and how long it is over before that is told.",
+    "How long a problem lasts before a message reports it, and how long it is over before a message says so.",
 )
 .takes(Form::Duration);
 const BACKLOG: Setting = setting(
     "notify.backlog",
     "GATEWAY_NOTIFY_BACKLOG",
-    "Age of the oldest waiting entry from which a message is sent, or `off`.",
+    "Age of the oldest waiting entry at which the gateway sends a message, or `off`.",
 )
 .takes(Form::DurationOr(&["off"]));
 const NO_WEBHOOK: Setting = setting(
     "notify.no_webhook",
     "GATEWAY_NOTIFY_NO_WEBHOOK",
-    "Time without any webhook after which a message is sent, or `off`. Four times your longest quiet night is a good choice.",
+    "Time without any webhook after which the gateway sends a message, or `off`. Four times your longest quiet night \
+     is a good choice.",
 )
 .takes(Form::DurationOr(&["off"]));
 

@@ -7,8 +7,8 @@ use crate::domain::secret::Secret;
 const OPERATORS: Setting = setting(
     "http.operators",
     "GATEWAY_OPERATORS",
-    "Operators with tokens of their own: `name role token`, one a line or between commas. A `viewer` \
-     looks, an `operator` also reveals and changes.",
+    "Operators, each with a token: `name role token`, one per line or separated by commas. A `viewer` may look; an \
+     `operator` may also reveal and change.",
 );
 
 /// Shortest token; shorter ones can be guessed.

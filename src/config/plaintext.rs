@@ -25,8 +25,8 @@ use crate::telemetry::trace::TraceSettings;
 const ALLOW_PLAINTEXT: Setting = setting(
     "network.allow_plaintext",
     "GATEWAY_ALLOW_PLAINTEXT",
-    "What may go unencrypted beyond loopback and private networks: some of `admin`, `database`, \
-     `supabase`, `colony`, `redis`, `traces`, `notify`, `console` between commas, `all` or `none`.",
+    "What may go unencrypted outside loopback and private networks: any of `admin`, `database`, `supabase`, `colony`, \
+     `redis`, `traces`, `notify`, `console`, separated by commas, `all` or `none`.",
 );
 
 /// What a connection is for. Its word is what the setting takes.

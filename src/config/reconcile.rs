@@ -10,8 +10,7 @@ use stripe_events::ID_BYTES_MAX;
 const EVENTS: Setting = setting(
     "reconcile.events",
     "GATEWAY_RECONCILE_EVENTS",
-    "Time between two comparisons of events with Stripe: at most 20d, or `off`. Needs \
-     `stripe.secret_key`.",
+    "Time between two comparisons of events with Stripe: at most 20d, or `off`. Needs `stripe.secret_key`.",
 )
 .takes(Form::DurationOr(&["off", "0"]));
 const SUBSCRIPTIONS: Setting = setting(
@@ -23,13 +22,13 @@ const SUBSCRIPTIONS: Setting = setting(
 const GRACE: Setting = setting(
     "reconcile.grace",
     "GATEWAY_RECONCILE_GRACE",
-    "Events younger than this may still be on their way as webhooks.",
+    "Events younger than this may still arrive as webhooks, and are not compared.",
 )
 .takes(Form::DurationOr(&["off", "0"]));
 const ACCOUNTS: Setting = setting(
     "reconcile.accounts",
     "GATEWAY_RECONCILE_ACCOUNTS",
-    "Connected accounts that are compared too (acct_…), between commas.",
+    "Connected accounts to compare too (acct_…), separated by commas.",
 );
 
 /// Most connected accounts whose lists are read.
@@ -41,7 +40,7 @@ pub struct ReconcileConfig {
     pub events: Option<Duration>,
     /// Between two runs over subscriptions; `None`: only when ordered.
     pub subscriptions: Option<Duration>,
-    /// Events younger than this may still be on their way as webhooks.
+    /// Events younger than this may still arrive as webhooks, and are not compared.
     pub grace: Duration,
     /// Connected accounts whose lists are read besides our own.
     pub accounts: Vec<String>,

@@ -35,7 +35,7 @@ pub fn file() -> String {
         "# Settings of colony-gateway (TOML). `colony-gateway --config FILE …` reads this file, as GATEWAY_CONFIG=FILE does.\n\
          #\n\
          # Every setting is switched off by the # before it and has its default as the value. To change one, take the # away.\n\
-         # The environment variable that is named with it goes before this file. A secret is better kept in a file of its own:\n\
+         # If the environment variable named with a setting is set, it wins. A secret is better kept in a file of its own:\n\
          # the variable's name with _FILE at its end names that file.\n",
     );
     let declared = Config::declared();
@@ -91,7 +91,7 @@ pub fn page() -> String {
         "# Settings\n\n\
          `colony-gateway reference settings` prints this page from the program itself.\n\n\
          Every setting is an environment variable or a key of the configuration file (TOML, `--config FILE` or `GATEWAY_CONFIG`). The\n\
-         environment goes before the file. A secret can also come from a file: the variable's name with `_FILE` at its end names it.\n\
+         environment wins over the file. A secret can also come from a file: the variable's name with `_FILE` at its end names it.\n\
          `config init` writes a file with all of this, `config schema` prints its schema for editors, `config show` says which values are\n\
          in force and where they come from, `config check` reports everything that is wrong.\n",
     );

@@ -12,17 +12,17 @@ use crate::revenue::grace::Grace;
 const PRICE_BRONZE: Setting = setting(
     "stripe.price_bronze",
     "STRIPE_PRICE_BRONZE",
-    "Stripe price ids (price_…) that stand for the tier bronze, several between commas.",
+    "Stripe price ids (price_…) of the tier bronze, separated by commas.",
 );
 const PRICE_SILVER: Setting = setting(
     "stripe.price_silver",
     "STRIPE_PRICE_SILVER",
-    "Stripe price ids (price_…) that stand for the tier silver, several between commas.",
+    "Stripe price ids (price_…) of the tier silver, separated by commas.",
 );
 const PRICE_GOLD: Setting = setting(
     "stripe.price_gold",
     "STRIPE_PRICE_GOLD",
-    "Stripe price ids (price_…) that stand for the tier gold, several between commas.",
+    "Stripe price ids (price_…) of the tier gold, separated by commas.",
 );
 const GUARDIAN_RULES: Setting = setting(
     "revenue.guardian_rules",
@@ -32,7 +32,7 @@ const GUARDIAN_RULES: Setting = setting(
 const USER_IDS: Setting = setting(
     "revenue.user_ids",
     "GATEWAY_USER_IDS",
-    "What ids of users look like. `auto` and `any` take any word; `uuid` takes UUIDs alone.",
+    "Which ids of users the gateway accepts. `auto` and `any` accept any word; `uuid` accepts only UUIDs.",
 )
 .takes(Form::Words(&["auto", "uuid", "any"]));
 const UNPAID_ENTITLES: Setting = setting(
@@ -44,7 +44,7 @@ const UNPAID_ENTITLES: Setting = setting(
 const FIELDS: Setting = setting(
     "revenue.user_fields",
     "GATEWAY_USER_FIELDS",
-    "Fields of Stripe metadata that name a user, between commas, the first of them first.",
+    "Fields of Stripe metadata that name a user, in order, separated by commas.",
 );
 const REFERENCE_IS_USER: Setting =
     setting("revenue.reference_is_user", "GATEWAY_REFERENCE_IS_USER", "Whether `client_reference_id` names a user.")

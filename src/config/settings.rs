@@ -28,11 +28,11 @@ use crate::stripe::endpoint::Endpoint;
 use crate::telemetry::trace::TraceSettings;
 
 const TOLERANCE: Setting =
-    setting("stripe.tolerance", "GATEWAY_STRIPE_TOLERANCE", "Oldest signature that is taken.").takes(Form::Duration);
+    setting("stripe.tolerance", "GATEWAY_STRIPE_TOLERANCE", "Greatest age of a signature.").takes(Form::Duration);
 const SHUTDOWN_DEADLINE: Setting = setting(
     "shutdown_deadline",
     "GATEWAY_SHUTDOWN_DEADLINE",
-    "How long work in hand may take after the signal to stop.",
+    "How long unfinished work may take after the signal to stop.",
 )
 .takes(Form::Duration);
 

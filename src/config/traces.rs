@@ -19,15 +19,15 @@ const OTLP_ENDPOINT: Setting = setting(
 const ENDPOINT: Setting = setting(
     "traces.endpoint",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "Where traces go, with its whole path. Goes before `otlp.endpoint`.",
+    "Where traces go, with the whole path. Wins over `otlp.endpoint`.",
 );
 const OTLP_HEADERS: Setting = setting(
     "otlp.headers",
     "OTEL_EXPORTER_OTLP_HEADERS",
-    "Headers for the collector, such as a token: name=value, several between commas.",
+    "Headers for the collector, such as a token: name=value, separated by commas.",
 );
 const HEADERS: Setting =
-    setting("traces.headers", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "Headers for traces. Go before `otlp.headers`.");
+    setting("traces.headers", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "Headers for traces. Win over `otlp.headers`.");
 const OTLP_TIMEOUT: Setting = setting(
     "otlp.timeout",
     "OTEL_EXPORTER_OTLP_TIMEOUT",
@@ -37,15 +37,14 @@ const OTLP_TIMEOUT: Setting = setting(
 const TIMEOUT: Setting = setting(
     "traces.timeout",
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
-    "Longest request with traces, at most 60s. A plain number is milliseconds. Goes before \
-     `otlp.timeout`.",
+    "Longest request with traces, at most 60s. A plain number is milliseconds. Wins over `otlp.timeout`.",
 )
 .takes(Form::NumberOrText);
 const SERVICE_NAME: Setting = setting("traces.service_name", "OTEL_SERVICE_NAME", "Name of the service in traces.");
 const RESOURCE_ATTRIBUTES: Setting = setting(
     "traces.resource_attributes",
     "OTEL_RESOURCE_ATTRIBUTES",
-    "Attributes of every trace: name=value, several between commas.",
+    "Attributes of every trace: name=value, separated by commas.",
 );
 const SAMPLER_ARG: Setting = setting(
     "traces.sampler_arg",
@@ -61,13 +60,10 @@ const DISABLED: Setting = setting("traces.disabled", "OTEL_SDK_DISABLED", "Switc
 const OTLP_PROTOCOL: Setting = setting(
     "otlp.protocol",
     "OTEL_EXPORTER_OTLP_PROTOCOL",
-    "Protocol of the collector; only `http/protobuf` is spoken.",
+    "Protocol of the collector; the gateway speaks only `http/protobuf`.",
 );
-const PROTOCOL: Setting = setting(
-    "traces.protocol",
-    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-    "Protocol for traces. Goes before `otlp.protocol`.",
-);
+const PROTOCOL: Setting =
+    setting("traces.protocol", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "Protocol for traces. Wins over `otlp.protocol`.");
 
 /// Path of traces below the endpoint of a collector (OTLP, "OTLP/HTTP Request").
 const TRACES_PATH: &str = "v1/traces";
@@ -99,7 +95,7 @@ pub(super) fn read(r: &mut Reader) -> Option<TraceSettings> {
     });
     let disabled = r.or(DISABLED, "false", boolean);
     let url = exact.or_else(|| base.map(|base| below(&base))).filter(|_| exported && !disabled)?;
-    // One that is set for everything is nobody's business here while traces are off.
+    // One that is set for all signals does not matter here while traces are off.
     if let Some((_, variable)) = protocol.filter(|(protocol, _)| protocol != SPOKEN) {
         let ports = "which collectors take on port 4318; grpc and http/json are not spoken";
         r.fault(variable, format!("must be {SPOKEN}, {ports}"));

@@ -1,7 +1,7 @@
-//! What charts show: the gateway's own metrics, read now and then, so that charts and Prometheus cannot disagree.
+//! The data of charts: the gateway's own metrics, read at intervals, so that charts and Prometheus cannot disagree.
 //!
-//! Guarantees: memory is bounded; a time of which nothing is known is a gap and not zero; reading happens beside the threads that
-//! answer, every ten seconds, and every two while somebody looks. They are kept in a file of their own, written once a minute.
+//! Guarantees: memory is bounded; a time without data is a gap and not zero; reading does not use the threads that answer. It
+//! reads every ten seconds, or every two while a page is open, and writes its file once a minute.
 
 mod file;
 mod reading;
@@ -20,10 +20,10 @@ use crate::admin::Health;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::lifecycle::Shutdown;
 
-/// Between two readings while nobody looks.
+/// Between two readings while no page is open.
 const REST: Duration = Duration::from_secs(10);
 
-/// The same while somebody looks.
+/// The same while a page is open.
 const WATCHED: Duration = Duration::from_secs(2);
 
 /// How long a look lasts.
@@ -88,7 +88,7 @@ impl Series {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the charts of before cannot be read: they begin anew");
+                tracing::warn!(error, "the stored charts cannot be read: new ones begin");
             }
         }
         let kept = Arc::new(Mutex::new(Kept { rings, last: None }));
@@ -99,7 +99,7 @@ impl Series {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The points of a span up to now, the oldest first; nothing where nothing is known. Notes that somebody looks.
+    /// The points of a span up to now, the oldest first; nothing where nothing is known. Notes that a page is open.
     pub(super) fn points(&self, span: Span) -> Vec<Option<Point>> {
         let now = self.clock.now();
         self.looked.store(now.millis(), Ordering::Relaxed);
@@ -150,7 +150,7 @@ impl Series {
         }
     }
 
-    /// Waits, and less when somebody begins to look.
+    /// Waits, and less when a page is opened.
     async fn waited(&self, wait: Duration) {
         let mut left = wait;
         while !left.is_zero() {

@@ -37,7 +37,7 @@ pub(super) struct Worked {
     pub(super) conclusions: Vec<(Lease, Conclusion)>,
     /// Why the ledger took nothing more, if so.
     pub(super) down: Option<Down>,
-    /// Why nobody knows what to do, if so: entries failed one by one, in a way that no rule knows.
+    /// Why it is unknown what to do, if so: entries failed one by one, with an unknown error.
     pub(super) unknown: Option<LedgerError>,
     /// Whether the ledger took anything.
     pub(super) progress: bool,
@@ -204,7 +204,12 @@ impl Batch<'_> {
             Judgement::Suspect { again_after } => {
                 let (event_id, entry) = (leased.event_id.as_str(), leased.lease.entry().0);
                 let fault = &error as &dyn std::error::Error;
-                tracing::warn!(event_id, entry, error = fault, "an error that no rule knows: the entry is tried again");
+                tracing::warn!(
+                    event_id,
+                    entry,
+                    error = fault,
+                    "the ledger answers with an unknown error: the entry is tried again"
+                );
                 again_after
             }
             Judgement::LedgerAtFault { again_after } => {

@@ -1,11 +1,11 @@
 //! Brings the entries of submitted processes to their end.
 //!
 //! Bees in this program say when they have closed a process; about all others the server is asked, a few at a time and
-//! each ever more rarely. A process that nobody brings to its end in time loses its entries, which then go the direct
-//! route; the ledger keeps apart what both do.
+//! each ever more rarely. If no bee finishes a process in time, the process loses its entries, which then take the direct
+//! route; the ledger takes each event once.
 //!
 //! Guarantees: an entry ends only by the result of the process that holds it, which the inbox checks and the ledger bears
-//! out; an inbox, a ledger or a server that fails meanwhile only delays that. It keeps the route's decision up to date.
+//! out; a fault of the inbox, the ledger or the server only delays that. It keeps the route's decision up to date.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -129,7 +129,10 @@ impl Confirm {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "inbox does not tell what was submitted");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the inbox cannot be asked what was submitted"
+                );
             }
         }
     }
@@ -192,7 +195,7 @@ impl Confirm {
     }
 
     fn ask(&mut self, process: ProcessId) {
-        // While the breaker is open nobody is asked, but for its probe.
+        // While the breaker is open, it asks the server only as a probe.
         let Some(permit) = self.settler.routing.admit_question() else { return };
         self.asking.insert(process.clone());
         let (member, settler) = (self.member.get(), self.settler.clone());

@@ -134,7 +134,7 @@ impl Pump {
             let Taken { entries: leased, next_due } = match self.inbox.lease(request).await {
                 Ok(taken) => taken,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "inbox gives out no entries");
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the inbox gives no entries");
                     failures += 1;
                     pause(PAUSE.wait(failures, &mut random), &draining).await;
                     continue;
@@ -143,7 +143,7 @@ impl Pump {
             let since = self.clock.instant();
             front.note((leased.len(), entries_max), next_due, (self.clock.now(), since));
             if leased.is_empty() {
-                // A pump that waits keeps no place in the colony, and nobody from probing: both are given back here.
+                // A waiting pump must keep neither a place in the colony nor the right to probe: it gives both back here.
                 continue;
             }
             drop(front);
@@ -256,7 +256,7 @@ impl Pump {
                 );
                 if self.board.set(COMPONENT, Level::Degraded, detail, self.clock.now()) {
                     let error = error as &dyn std::error::Error;
-                    tracing::error!(error, "dispatch paused: the ledger answers with an error that no rule knows");
+                    tracing::error!(error, "dispatch paused: the ledger answers with an unknown error");
                 }
             }
             // Says nothing about the next batch.
@@ -273,7 +273,7 @@ impl Pump {
         }
     }
 
-    /// Waits until a probe may be due, or until somebody ends the pause.
+    /// Waits until a probe may be due, or until an operator ends the pause.
     async fn wait_out(&self, open: BreakerOpen, draining: &CancellationToken) {
         let mut changes = self.pause.changes();
         tokio::select! {
@@ -331,7 +331,7 @@ impl Pump {
         if self.board.set("ledger", Level::Degraded, &detail, self.clock.now()) {
             tracing::error!(
                 error = &down.error as &dyn std::error::Error,
-                "the ledger takes nothing; webhooks are still stored, and their entries wait"
+                "the ledger takes no entries; webhooks are still stored, and their entries wait"
             );
         }
     }

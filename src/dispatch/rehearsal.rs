@@ -36,12 +36,12 @@ impl Stage {
     pub(super) async fn run(self, permit: Permit) {
         match self.attempt().await {
             Ok(()) => {
-                tracing::info!("a bee has done a rehearsal: jobs are submitted again");
+                tracing::info!("a bee finished the rehearsal: jobs are submitted again");
                 permit.succeed();
                 self.routing.said(&Say::Good);
             }
             Err(why) => {
-                tracing::warn!(why, "a rehearsal was not done; entries go on the direct route");
+                tracing::warn!(why, "no bee finished the rehearsal; entries stay on the direct route");
                 permit.fail();
                 self.routing.said(&Say::Bad(why));
             }
@@ -63,7 +63,7 @@ impl Stage {
             // By both clocks, so that one that is set back meanwhile does not keep entries from the colony for as long.
             let took = self.clock.now().since(started).max(self.clock.instant().duration_since(begun));
             if took > time_max {
-                // It would only be done for nobody.
+                // Its result would have no reader.
                 drop(member.cancel(&process).await);
                 return Err("no bee brought a rehearsal to its end in time".to_owned());
             }

@@ -1,8 +1,8 @@
 //! Ends entries by the end of the process that holds them.
 //!
 //! Guarantee: an entry ends only by the result of the process that holds it, which the inbox checks, and only when the ledger
-//! knows its event or a bee of this program brought it there. An inbox or a ledger that fails meanwhile only delays that:
-//! the entries stay with the process.
+//! knows its event or a bee of this program brought it there. A fault of the inbox or the ledger only delays that: the entries
+//! stay with the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,8 +125,8 @@ impl Settler {
                 Worth::Lie => {
                     tracing::error!(
                         %process, executor = name, entries,
-                        "a process says that events took effect, and the ledger does not know them: its bee, or the server \
-                         itself, is not to be believed; the events are applied directly"
+                        "a process says that events took effect, but the ledger does not have them: do not trust its \
+                         bee or the server; the events are applied directly"
                     );
                     Say::Lie(format!("executor {name} said that events took effect which the ledger does not know"))
                 }
@@ -134,7 +134,7 @@ impl Settler {
             ProcessEnd::Refused { code, .. } => {
                 tracing::error!(
                     %process, executor = name, code, entries,
-                    "a bee refused a job, which says something about the bee or about a key; the events are applied directly"
+                    "a bee refused a job: check the bee and the keys; the events are applied directly"
                 );
                 Say::Bad(format!("executor {name} refused a job ({code})"))
             }
@@ -171,7 +171,7 @@ impl Settler {
         self.metrics.processes_in_flight.set(self.in_flight.len() as f64);
     }
 
-    /// Takes the entries from a process that nobody brings to its end. True when it holds none any more.
+    /// Takes the entries from a process that no bee finishes. True if it holds none any more.
     pub(super) async fn take_back(&self, process: &ProcessId) -> bool {
         let taken = async {
             let entries = self.inbox.entries_of(process.clone()).await?;
@@ -229,5 +229,5 @@ impl Settler {
 
 fn put_off(process: &ProcessId, error: &InboxError) {
     let error = error as &dyn std::error::Error;
-    tracing::warn!(%process, error, "inbox takes no conclusions; the process is looked at again");
+    tracing::warn!(%process, error, "the inbox cannot record results; the process is looked at again");
 }

@@ -15,7 +15,7 @@ pub struct Network {
 
 /// No network of the form that is understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no address and no network, such as 203.0.113.7, 10.0.0.0/8 or 2001:db8::/32")]
+#[error("{0:?} is neither an address nor a network, such as 203.0.113.7, 10.0.0.0/8 or 2001:db8::/32")]
 pub struct NetworkError(String);
 
 impl FromStr for Network {
@@ -124,7 +124,7 @@ impl Distance {
         }
     }
 
-    /// By name, without asking anybody: an address in text, or a name that no public registry gives out. Names without a dot
+    /// By name, without a look-up: an address in text, or a name that no public registry gives out. Names without a dot
     /// are those of a container network or of the local search domain.
     pub fn to_host(host: &str) -> Self {
         const PRIVATE_ENDINGS: [&str; 6] = [".local", ".internal", ".lan", ".home.arpa", ".svc", ".cluster.local"];

@@ -1,7 +1,7 @@
 //! The one mapping from errors to answers: RFC 9457 problem documents with a stable `code`.
 //!
-//! What the sender is told helps an honest sender and nobody else. The inner reason goes to the log line and the metrics
-//! through [`LoggedReason`], never into the body.
+//! The answer helps an honest sender and no attacker. The inner reason goes to the log line and the metrics through
+//! [`LoggedReason`], never into the body.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -74,7 +74,7 @@ pub enum Problem {
         /// What is wrong with it, for the operator.
         detail: String,
     },
-    /// There is no entry of this number.
+    /// There is no entry with this number.
     #[error("no such entry")]
     NoSuchEntry,
     /// What is asked for is under way already.
@@ -183,7 +183,7 @@ impl Problem {
             Self::TooManyAttempts => "Too many wrong tokens came from this address. Try again in some seconds.",
             Self::Forbidden => "This operator may look, and not do this: it needs the role `operator`.",
             Self::Unauthorized => "This path needs the admin token: Authorization: Bearer <token>.",
-            Self::NoSuchEntry => "There is no entry of this number.",
+            Self::NoSuchEntry => "There is no entry with this number.",
             Self::Invalid { .. } => "The request makes no sense.",
             Self::InvalidRequest => "The body is not what this path takes; openapi.yaml describes it.",
             Self::Busy => "The gateway is at work of this kind already. Try again when it has ended.",

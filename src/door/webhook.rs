@@ -231,7 +231,7 @@ fn count(metrics: &Metrics, receipt: &Receipt, held: Option<&'static str>, event
                 event_id = event.map(|event| event.id.as_str()),
                 entry = receipt.entry().0,
                 reason,
-                "delivery stored and held: it needs a person"
+                "delivery stored and held for a person"
             );
             "held"
         }

@@ -58,13 +58,13 @@ pub struct Moved {
 pub enum MoveError {
     #[error("cannot open the inbox")]
     Open(#[source] OpenError),
-    #[error("the inbox that is being left ({place}) does not do what it is asked; run the same command again")]
+    #[error("the inbox that the entries leave ({place}) failed; run the same command again")]
     From {
         place: String,
         #[source]
         source: InboxError,
     },
-    #[error("the inbox that entries are carried into ({place}) does not take them; run the same command again")]
+    #[error("the inbox that the entries go to ({place}) does not take them; run the same command again")]
     Into {
         place: String,
         #[source]

@@ -76,7 +76,7 @@ impl Refusal {
     pub const fn explain(self) -> &'static str {
         match self {
             Self::OnItsWay => "it is on its way already",
-            Self::Settled => "it is settled: nothing is left to drop",
+            Self::Settled => "it is settled already: there is nothing to drop",
             Self::NotQuarantined => "it is not in quarantine: `inbox replay` tries it again",
             Self::HeldAtDoor => "the door held it back and would do so again: `inbox release` or `inbox drop` it",
             Self::NothingToApply => "there is no event in it: only `inbox drop` makes sense",

@@ -49,8 +49,8 @@ pub type ProblemCounts = BTreeMap<(String, String), u64>;
 pub fn advice(state: StateName, code: &str) -> &'static str {
     match code.parse().ok() {
         Some(ProblemCode::Malformed) => {
-            "signed bytes that are no event: look at one with `inbox show --reveal`, then `inbox drop`; a proxy that \
-             changes bodies, or a secret shared with another sender, is the usual cause"
+            "the signed content is not a Stripe event: look at one with `inbox show --reveal`, then `inbox drop`; the \
+             usual cause is a proxy that changes bodies, or a secret that another sender uses too"
         }
         Some(ProblemCode::Misrouted) => {
             "the endpoint is set up for the other payload style: correct it in Stripe or in the configuration, then \
@@ -68,25 +68,27 @@ pub fn advice(state: StateName, code: &str) -> &'static str {
              `inbox replay`, or `inbox drop` what Stripe does not have"
         }
         Some(ProblemCode::ProjectionFailed | ProblemCode::PipelinePanicked) => {
-            "a fault of the gateway: report it with the event's type and API version; `inbox replay` after an upgrade"
+            "the gateway has a bug: report it with the event's type and API version; `inbox replay` after an upgrade"
         }
         Some(ProblemCode::LedgerRejected) => {
             "the database refuses the rows: remove the constraint or trigger that the reason names, then `inbox replay`"
         }
         Some(ProblemCode::LedgerUnknown) => {
-            "the database refuses this event alone, by a code that no rule knows: read its log, then `inbox replay`"
+            "the database refuses only this event, with an error that the gateway does not know: read the database's \
+             log, then `inbox replay`"
         }
         Some(ProblemCode::AttemptsExhausted) => {
-            "every attempt failed: read the reason, mend the cause, then `inbox replay`"
+            "every attempt failed: read the reason, remove the cause, then `inbox replay`"
         }
         Some(ProblemCode::CrashLoop) => {
-            "the gateway died each time it worked on the event: look for kills for memory; `inbox replay` after an upgrade"
+            "the gateway died each time it worked on the event: check whether it ran out of memory; `inbox replay` \
+             after an upgrade"
         }
         None if state == StateName::Quarantined => {
-            "a rule of the Guardian holds it: what it says about money and states is written, and it gives no user access; \
-             `inbox release` if it is genuine, `inbox drop` if not; `inbox replay` after a change of the rules"
+            "a rule of the Guardian holds it: the gateway records its money and states, but gives no access for it; \
+             `inbox release` if it is genuine, `inbox drop` if not, `inbox replay` after you changed the rules"
         }
-        None => "read the reason, mend the cause, then `inbox replay`; `inbox drop` if it should never be applied",
+        None => "read the reason, remove the cause, then `inbox replay`; `inbox drop` if it should never be applied",
     }
 }
 

@@ -59,7 +59,7 @@ pub enum SelectionError {
     #[error("a type may end with .* and has no other *: {0}")]
     Pattern(String),
     /// The window of time is empty.
-    #[error("nothing lies between since and until")]
+    #[error("since must be before until")]
     Window,
 }
 

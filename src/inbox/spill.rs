@@ -95,7 +95,7 @@ fn tell_refused(entry: &Carried, error: &InboxError) {
     tracing::error!(
         error,
         event_id,
-        "inbox: the database refuses a delivery that came while it was away; it stands in inbox.spill_dir and is given to it again"
+        "inbox: the database refuses a delivery from inbox.spill_dir; the gateway keeps it there and tries again"
     );
 }
 
@@ -117,7 +117,7 @@ impl Inbox {
         entry: NewEntry,
     ) -> Result<Receipt, InboxError> {
         let Some(spill) = &self.spill else { return Ok(postgres.store(entry).await?) };
-        // Once it is known to be away, nobody waits for it.
+        // Once it is known to be away, no delivery waits for it.
         if postgres.core.is_away() {
             return spill.local.append(entry).await;
         }

@@ -36,9 +36,10 @@ pub struct Line {
 pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
     let mut lines: Vec<Line> = report.subscriptions.iter().map(|one| of_subscription(one, report, now)).collect();
     if report.subscriptions.is_empty() {
-        let advice = "if the person has paid, look for the payment's events: `colony-gateway inbox list --ref ID`, and at Stripe \
-                      whether the payment belongs to a subscription; `reconcile subscriptions` brings what never arrived";
-        let why = "The ledger knows no subscription that leads here.".to_owned();
+        let advice = "if the person has paid, look for the payment's events with `colony-gateway inbox list --ref \
+                      ID`, and check at Stripe whether the payment belongs to a subscription; `reconcile \
+                      subscriptions` fetches subscriptions that never arrived";
+        let why = "The ledger has no subscription for this id.".to_owned();
         lines.push(Line { subject: String::new(), gives: false, why, advice });
     }
     if report.users.len() > 1 {
@@ -48,7 +49,8 @@ pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
     for access in report.access.iter().filter(|access| !access.shown && access.fault.is_some()) {
         let fault = access.fault.as_deref().unwrap_or_default();
         let why = format!("The public tables do not show it: {fault}.");
-        let advice = "mend what the reason names; it is tried again by itself, and `colony-gateway findings` tells of it until then";
+        let advice = "remove the cause; the gateway tries again by itself, and `colony-gateway findings` lists it \
+                      until then";
         lines.push(Line { subject: access.subscription_id.clone().unwrap_or_default(), gives: false, why, advice });
     }
     if report.shadow {
@@ -57,7 +59,7 @@ pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
     }
     let giving = report.subscriptions.iter().filter(|one| one.gives && one.user_id.is_some()).count();
     let words = match (giving, report.subscriptions.len()) {
-        (0, 0) => "No access: nothing leads to a subscription.".to_owned(),
+        (0, 0) => "No access: there is no subscription for this id.".to_owned(),
         (0, 1) => "No access: the one subscription gives none.".to_owned(),
         (0, all) => format!("No access: none of {all} subscriptions gives any."),
         (1, 1) => "Access, by one subscription.".to_owned(),
@@ -87,9 +89,9 @@ fn judge(one: &PersonSubscription, now: Timestamp) -> (bool, String, &'static st
     }
     if one.entitles && one.user_id.is_none() {
         let (reason, why) = if one.claimed {
-            (Reason::Contested, "Claims about its customer name several users, so that it belongs to none of them.")
+            (Reason::Contested, "Claims about its customer name several users, so it belongs to none of them.")
         } else {
-            (Reason::Unnamed, "Nothing names its user.")
+            (Reason::Unnamed, "No event names its user.")
         };
         return (false, why.to_owned(), remedy(reason));
     }
@@ -201,7 +203,7 @@ mod tests {
         assert!(explained(active.clone()).has_access);
         let cases = [
             (PersonSubscription { withheld: true, gives: false, ..active.clone() }, "A rule holds", "inbox release"),
-            (PersonSubscription { user_id: None, claimed: false, ..active.clone() }, "Nothing names", "bind"),
+            (PersonSubscription { user_id: None, claimed: false, ..active.clone() }, "No event names", "bind"),
             (PersonSubscription { user_id: None, ..active.clone() }, "several users", "bind"),
             (PersonSubscription { user_id: None, erased: true, ..active.clone() }, "was erased", "at Stripe"),
             (

@@ -1,10 +1,10 @@
-//! Lines that several reports share: what recurs, the money of a day, and why a subscription gives nobody anything.
+//! Lines that several reports share: recurring revenue, the money of a day, and why a subscription gives no user access.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a subscription that entitles gives nobody anything.
+/// Why a subscription that entitles gives no user access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -14,7 +14,7 @@ pub enum Reason {
     Contested,
     /// The user's id does not fit the columns of the public tables.
     Unfit,
-    /// A rule holds the event that would give it, and nobody has decided about that event yet.
+    /// A rule holds the event that would give it, and no person has decided about that event yet.
     Withheld,
     /// The person's data was erased on request, and Stripe still collects.
     Erased,
@@ -39,24 +39,25 @@ impl Reason {
     pub const fn advice(self) -> &'static str {
         match self {
             Self::Unnamed => {
-                "nothing names the user: `colony-gateway bind SUBSCRIPTION --user USER`, and let the checkout write \
-                 `userId` into the metadata of the subscription"
+                "no event names the user: run `colony-gateway bind SUBSCRIPTION --user USER`, and have the checkout \
+                 write `userId` into the metadata of the subscription"
             }
             Self::Contested => {
-                "claims about the customer name several users: `colony-gateway bind SUBSCRIPTION --user USER` for this \
-                 one, `bind CUSTOMER --user USER` for all that no claim of their own gives to somebody"
+                "claims about the customer name several users: run `colony-gateway bind SUBSCRIPTION --user USER` for \
+                 this one, or `bind CUSTOMER --user USER` for all of the customer's subscriptions that name no user"
             }
             Self::Unfit => {
                 "the user's id does not fit the type of the public tables: change the type of their column, or \
                  `colony-gateway bind SUBSCRIPTION --user USER` with an id that fits"
             }
             Self::Withheld => {
-                "a rule holds an event of it: `colony-gateway inbox release EVENT` if it is genuine, `inbox drop EVENT` if \
-                 it is not, `inbox replay EVENT` after a change of the rules; `reconcile subscriptions` asks Stripe again"
+                "a rule holds an event of the subscription: run `colony-gateway inbox release EVENT` if it is \
+                 genuine, `inbox drop EVENT` if it is not, or `inbox replay EVENT` after you changed the rules; \
+                 `reconcile subscriptions` asks Stripe again"
             }
             Self::Erased => {
                 "the person's data was erased, and Stripe still collects: cancel the subscription at Stripe; if the \
-                 person has come back, `colony-gateway erase --forget` and then `bind SUBSCRIPTION --user USER`"
+                 person has come back, run `colony-gateway erase --forget` and then `bind SUBSCRIPTION --user USER`"
             }
         }
     }
@@ -68,7 +69,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What recurs, for one mode, account, tier and currency. What recurs on a connected account is somebody else's money.
+/// Recurring revenue of one mode, account, tier and currency. That of a connected account is not the operator's money.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecurringLine {
     /// False for test mode.

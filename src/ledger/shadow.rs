@@ -212,7 +212,7 @@ impl Cause {
             Self::Unnamed => (
                 "subscription names no user at Stripe, the old row does: nobody would keep this row up to date. \
                  `colony-gateway shadow claim` looks for its user, `bind` says whose it is",
-                "subscriptions name no user at Stripe, the old rows do: nobody would keep these rows up to date. \
+                "subscriptions name no user at Stripe, the old rows do: no program would keep these rows up to date. \
                  `colony-gateway shadow claim` looks for their users, `bind` says whose they are",
             ),
             Self::AnotherUser => (

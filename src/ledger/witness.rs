@@ -73,11 +73,7 @@ impl Identity {
         let before = self.known.lock().unwrap_or_else(PoisonError::into_inner).replace(testimony.ledger.clone());
         if let Some(before) = before.filter(|before| *before != testimony.ledger) {
             let now = testimony.ledger.as_str();
-            tracing::error!(
-                before = before.as_str(),
-                now,
-                "the ledger is another one than before: jobs are for the new one"
-            );
+            tracing::error!(before = before.as_str(), now, "the ledger has changed: jobs are now for the new one");
         }
         Ok(testimony)
     }

@@ -126,7 +126,7 @@ impl Supervisor {
             }
         };
         let left: Vec<&str> = self.names.values().copied().collect();
-        tracing::warn!(reason, ?left, "dropping what is in hand");
+        tracing::warn!(reason, ?left, "dropping unfinished work");
         self.tasks.shutdown().await;
         Ending::CutShort
     }
@@ -141,7 +141,7 @@ impl Supervisor {
         match result {
             Ok(()) if self.shutdown.is_draining() => false,
             Ok(()) => {
-                tracing::error!(task, "a task ended that the process needs: shutting down");
+                tracing::error!(task, "a task that the process needs has ended: shutting down");
                 true
             }
             Err(error) => {
@@ -154,7 +154,7 @@ impl Supervisor {
 
 /// Where the wish to stop comes from.
 pub trait Stop: Send + fmt::Debug {
-    /// Resolves with the reason each time somebody wants the process to end.
+    /// Resolves with the reason at each request to end the process.
     fn next(&mut self) -> impl Future<Output = &'static str> + Send;
 }
 

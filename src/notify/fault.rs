@@ -13,7 +13,7 @@ pub enum SetupError {
     /// The URL of the mail server. It is not shown, since it holds a password.
     #[error("GATEWAY_NOTIFY_SMTP_URL is refused: write smtps://user:password@host:465, or smtp://…:587?tls=required")]
     Smtp,
-    #[error("{0} is no address of mail")]
+    #[error("{0} is not an email address")]
     Address(String),
 }
 

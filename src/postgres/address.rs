@@ -1,7 +1,7 @@
 //! Where a database is and how it is reached: its URL with what PostgreSQL's own variables add, as libpq means them.
 //!
-//! The driver's own reader takes what stands behind the first `@` of a URL for its host, refuses a URL for what it does not know, and
-//! does not know the stricter modes of TLS. So URLs are read here, and the driver gets what was read.
+//! The driver's own reader takes everything after the first `@` of a URL for the host, refuses a URL with unknown parameters,
+//! and does not know the stricter modes of TLS. So this module reads URLs and gives the driver the result.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -37,9 +37,9 @@ pub enum AddressError {
     Form,
     #[error("sslmode is one of disable, allow, prefer, require, verify-ca and verify-full")]
     Mode,
-    #[error("sslrootcert=system goes with sslmode=verify-full alone")]
+    #[error("sslrootcert=system works only with sslmode=verify-full")]
     WeakSystem,
-    #[error("sslcert and sslkey go together")]
+    #[error("sslcert and sslkey must be set together")]
     HalfACertificate,
     #[error("hosts, addresses and ports differ in number")]
     Numbers,
@@ -54,7 +54,7 @@ impl From<Malformed> for AddressError {
 /// Whether, and how, a server proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// Not at all: whoever stands between can be the server.
+    /// Not at all: a machine in between can pose as the server.
     None,
     /// By a certificate that an authority vouches for, whatever name it has.
     Authority,

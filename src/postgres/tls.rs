@@ -24,7 +24,7 @@ pub enum TlsError {
         #[source]
         source: pem::Error,
     },
-    #[error("no authority vouches for servers here: name one with sslrootcert, or install the system's ({0})")]
+    #[error("this machine trusts no certificate authority: name one with sslrootcert, or install the system's ({0})")]
     NoAuthority(String),
     #[error("TLS cannot be set up as the URL wants it: {0}")]
     Unusable(#[from] Error),

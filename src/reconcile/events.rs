@@ -1,4 +1,4 @@
-//! Events that Stripe lists and nobody here knows.
+//! Events that Stripe lists and the gateway does not know.
 //!
 //! Stripe lists the newest first and the work has to go from the oldest on, so that a cursor can follow it. So the time
 //! since the cursor is cut into windows of a few pages, the oldest first; a window is read whole, compared, put into the
@@ -101,13 +101,13 @@ impl Reconciler {
                     account = list.scope.account,
                     from = %known,
                     to = %horizon,
-                    "reconcile: Stripe no longer lists the events of this time; subscriptions are compared all the same, \
-                     payments of this time have to be compared with an export of Stripe's dashboard"
+                    "reconcile: Stripe no longer lists the events of this time: the gateway still compares \
+                     subscriptions; compare the payments of this time with an export of Stripe's dashboard"
                 );
                 report.lost_before = Some(horizon.to_string());
             }
             let from = wanted.max(horizon).min(to);
-            // Nothing before the horizon can be had, so whoever begins there leaves no gap.
+            // Stripe lists nothing before the horizon, so a comparison that begins there leaves no gap.
             let follows = from <= cursor.unwrap_or(horizon).max(horizon);
             report.from = Some(report.from.take().map_or(from.to_string(), |known| known.min(from.to_string())));
             report.span_seconds.0 += to.since(from).as_secs();

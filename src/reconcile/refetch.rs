@@ -53,7 +53,7 @@ impl Refetcher {
             Err(error) => {
                 let event_id = &story.entry.event_id;
                 let cause = &error as &dyn std::error::Error;
-                tracing::warn!(event_id, error = cause, "Stripe gave no event to take in the place of the one here");
+                tracing::warn!(event_id, error = cause, "Stripe has no event to replace the one here");
                 return Ok(Err(if error.is_verdict() { Refusal::NotAtStripe } else { Refusal::StripeSilent }));
             }
         };

@@ -167,7 +167,10 @@ impl Runner {
                 return None;
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "reconcile: cannot ask whose turn it is");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "reconcile: cannot find out which gateway compares"
+                );
                 state.fault = Some(format!("the ledger cannot be asked whose turn it is: {error}"));
                 self.metrics.reconcile_runs.of("failed").increment(1);
                 self.put_off(what, state, now, true);

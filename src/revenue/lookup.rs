@@ -240,7 +240,7 @@ impl Lookup {
                 answered,
                 cause,
                 error,
-                "Stripe left questions open; payloads are applied as they are, and events without one wait"
+                "Stripe did not answer all questions; payloads are applied as they are, and events without one wait"
             );
         }
         answers

@@ -121,7 +121,7 @@ async fn rules_are_tried_on_an_event_and_stay_as_they_are() {
     for (form, why) in [
         ("", "Name an entry, or paste an event."),
         ("entry=1&event=%7B%7D", "not both"),
-        ("event=nonsense", "no event"),
+        ("event=nonsense", "not a Stripe event"),
         ("entry=1&from=pasted", "Paste the rules"),
         ("entry=1&from=pasted&rules=nonsense", "The rules are refused"),
         ("entry=1&rules=nonsense", "Rules are pasted, and others are chosen."),

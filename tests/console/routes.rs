@@ -291,7 +291,7 @@ async fn a_person_is_explained_and_named_only_once_revealed() {
     assert!(revealed.status == StatusCode::OK && revealed.text.contains("user_of_ada"), "{}", revealed.text);
     assert_eq!(revealed.header(header::CACHE_CONTROL), "no-store");
     let nobody = world.page(&ana, "/console/people/cus_9").await.text;
-    assert!(nobody.contains("No access: nothing leads to a subscription."), "{nobody}");
+    assert!(nobody.contains("No access: there is no subscription for this id."), "{nobody}");
 }
 
 #[tokio::test]

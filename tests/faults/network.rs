@@ -239,7 +239,7 @@ fn a_broken_network_before_stripe() {
         .with("GATEWAY_RECONCILE_SUBSCRIPTIONS", "off");
     let load = Load::of(rounds.seed, known.into_iter());
     let unanswered = |gateway: &Gateway| {
-        gateway.log().iter().filter(|line| line.contains("Stripe left questions open")).count() as u64
+        gateway.log().iter().filter(|line| line.contains("Stripe did not answer all questions")).count() as u64
     };
     let line = Line { scenario: "network, Stripe", runtime, proxy, hits: unanswered, rest: 2 * known_events };
     line.break_in_every_way(&world, load, rounds);

@@ -73,7 +73,7 @@ fn partial(gateway: &Gateway) -> usize {
     let is_partial = |line: &String| {
         let line: Value = serde_json::from_str(line).unwrap();
         let (answered, asked) = (line["answered"].as_u64(), line["asked"].as_u64());
-        line["message"].as_str().is_some_and(|message| message.starts_with("Stripe left questions open"))
+        line["message"].as_str().is_some_and(|message| message.starts_with("Stripe did not answer all questions"))
             && answered > Some(0)
             && answered < asked
     };

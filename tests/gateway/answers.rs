@@ -74,7 +74,7 @@ fn what_cannot_be_worked_on_is_acknowledged_kept_and_counted() {
     assert_eq!((health["inbox"]["quarantined"].as_u64(), health["inbox"]["settled"].as_u64()), (Some(3), Some(0)));
     assert_eq!(gateway.metric(r#"colony_gateway_deliveries_held_total{reason="misrouted"}"#), 1);
     assert_eq!(gateway.metric(r#"colony_gateway_deliveries_held_total{reason="malformed"}"#), 2);
-    assert!(gateway.whole_log().iter().any(|line| line.contains("needs a person")));
+    assert!(gateway.whole_log().iter().any(|line| line.contains("held for a person")));
 }
 
 #[test]

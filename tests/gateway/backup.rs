@@ -245,7 +245,7 @@ fn what_is_no_good_backup_is_refused_with_the_reason_and_nothing_is_touched() {
     }
     for foreign in [b"".as_slice(), b"PK\x03\x04 something else entirely", &[0x5a; 5000]] {
         let message = stopped.refuses(&stopped.write("foreign", foreign));
-        assert!(message.contains("no backup of colony-gateway") || message.contains("incomplete"), "{message}");
+        assert!(message.contains("not a backup of colony-gateway") || message.contains("incomplete"), "{message}");
     }
     let message = stopped.refuses(&stopped.forge(&serde_json::json!({"format": 2, "new": true}), &[]));
     assert!(message.contains("is of format 2 (archive), this program knows up to 1"), "{message}");
@@ -396,7 +396,7 @@ fn a_backup_is_never_written_unencrypted_and_never_over_another() {
     assert!(stderr.contains("never written unencrypted") && !to.exists(), "{stderr}");
     let (code, _, stderr) = run(&stopped.options, &["backup", "--to", &text(&to), "--recipient", "ssh-rsa AAAA"]);
     assert_eq!(code, 1);
-    assert!(stderr.contains("is no recipient"), "{stderr}");
+    assert!(stderr.contains("is not a recipient"), "{stderr}");
 
     let recipients = stopped.write("recipients", format!("# us\n\n{}\n", stopped.key.recipient).as_bytes());
     let good = std::fs::read(&stopped.archive).unwrap();

@@ -95,7 +95,7 @@ fn config_init_makes_a_private_file_once_which_is_a_configuration() {
     assert_eq!(run(&options, &["--config", path, "config", "check"]).0, 0);
     std::fs::write(&file, "mode = \"live\"\n").unwrap();
     let (code, _, stderr) = run(&options, &["config", "init", path]);
-    assert!(code == 1 && stderr.contains("stays as it is"), "{stderr}");
+    assert!(code == 1 && stderr.contains("exists already and was not changed"), "{stderr}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mode = \"live\"\n");
 }
 

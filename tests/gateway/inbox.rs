@@ -164,7 +164,7 @@ fn a_dead_entry_is_replayed_when_the_fault_is_gone_and_what_should_never_apply_i
     for refused in [&["replay"][..], &["release"], &["drop", "--reason", "x"]] {
         let (code, _, stderr) = try_inbox(&options, &gateway, refused);
         assert_eq!(code, 1);
-        assert!(stderr.contains("name entries or say --all"), "{stderr}");
+        assert!(stderr.contains("name entries, or give --all"), "{stderr}");
     }
     inbox(&options, &gateway, &["drop", "--event", "evt_2", "--reason", "a test of the shop"]);
     let replayed = inbox(&options, &gateway, &["replay", "--code", "ledger_rejected", "--since", "1h"]);

@@ -206,5 +206,5 @@ async fn dev_does_its_main_job_with_the_inbox_in_a_database_that_it_is_given() {
     assert!(stdout.contains("500 events applied once each") && stdout.contains("route: colony_os, "), "{stdout}");
     assert!(ids(&database, "SELECT event_id FROM gateway_inbox.entries").await.len() >= 500);
     let (code, _, stderr) = dev("1");
-    assert!(code == 1 && stderr.contains("give `dev` one of its own"), "{stderr}");
+    assert!(code == 1 && stderr.contains("give `dev` an empty one"), "{stderr}");
 }

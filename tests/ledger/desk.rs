@@ -93,7 +93,7 @@ fn check(reports: &[PersonReport]) {
     let told = explain(ann, now);
     assert!(told.has_access && told.words.contains("1 of 2"), "{told:?}");
     for (report, words) in
-        [(unnamed, "Nothing names"), (contested, "several users"), (held, "A rule holds"), (nobody, "no subscription")]
+        [(unnamed, "No event names"), (contested, "several users"), (held, "A rule holds"), (nobody, "no subscription")]
     {
         let told = explain(report, now);
         assert!(!told.has_access && told.lines[0].why.contains(words), "{words}: {told:?}");

@@ -34,7 +34,7 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     let settings = &config.colony;
     if !settings.enabled && settings.servers.is_none() {
         let mut findings = vec![
-            Diagnosis::none("colony", "USE_COLONY_OS is off: entries go the direct route"),
+            Diagnosis::none("colony", "USE_COLONY_OS is off: entries take the direct route"),
             Diagnosis::none("bees", "no colony"),
         ];
         findings.push(hearts(config, &[]).await);
@@ -46,9 +46,7 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
             refused = super::refusals::probe(&member, &settings.executor_type, clock).await;
             (colony, Ok(member.executors().await.ok()))
         }
-        Ok((colony, None)) => {
-            (colony, Err(Diagnosis::none("bees", "no key here with which the colony could be asked")))
-        }
+        Ok((colony, None)) => (colony, Err(Diagnosis::none("bees", "there is no key here to ask the colony with"))),
         Err(colony) => (colony, Ok(None)),
     };
     let bees = bees.map(|bees| {
@@ -81,7 +79,8 @@ async fn server(config: &Config) -> Result<(Diagnosis, Option<Member>), Diagnosi
     };
     let client = parts::client(settings).map_err(misconfigured)?;
     if let Err(error) = client.health().await {
-        let action = "start or reach the Colonies server; entries go the direct route meanwhile";
+        let action = "start the Colonies server or repair the connection to it; until then entries take the direct \
+                      route";
         return Err(Diagnosis::down(NAME, chain(&error), action));
     }
     let version = client.version().await.map(|version| version.buildversion).unwrap_or_default();
@@ -134,7 +133,7 @@ async fn is_stuck(member: &Member) -> bool {
 fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Diagnosis {
     const NAME: &str = "bees";
     let Some(bees) = bees else {
-        return Diagnosis::down(NAME, "unknown while the colony cannot be asked", "mend the colony first");
+        return Diagnosis::down(NAME, "unknown, because the colony cannot be asked", "mend the colony first");
     };
     let (awake, pending) = (bees.iter().filter(|bee| is_at_work(bee, clock)).count(), waiting(bees));
     let detail = format!("{} of type {kind}, {awake} seen within 2 min", counted(bees.len(), "executor", "executors"));

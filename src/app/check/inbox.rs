@@ -12,7 +12,7 @@ use crate::inbox::{Counts, DatabaseReport, FILE_NAME, Inbox, counts_in};
 
 const NAME: &str = "inbox database";
 
-const MEND: &str = "look at the database of GATEWAY_INBOX_URL and the way to it; until then webhooks are answered 503";
+const MEND: &str = "check the database of GATEWAY_INBOX_URL and the connection to it; until then webhooks get 503";
 
 /// Entries on their way from which on the backlog needs a look.
 const BACKLOG_MAX: u64 = 100;
@@ -54,7 +54,11 @@ async fn asked(config: &Config, clock: &Clock, ask: impl AsyncFnOnce(&Inbox) -> 
     let (inbox, threads) = match crate::app::open_inbox(config, clock.clone()) {
         Ok(opened) => opened,
         Err(error) => {
-            return Some(Diagnosis::down(NAME, chain(&error), "do what it says, and start the gateway again"));
+            return Some(Diagnosis::down(
+                NAME,
+                chain(&error),
+                "do what the message says, then start the gateway again",
+            ));
         }
     };
     let finding = ask(&inbox).await;
@@ -79,10 +83,11 @@ pub(super) fn spill(config: &Config) -> Option<Diagnosis> {
                     "{} in it, acknowledged and not in the database yet",
                     counted(standing, "delivery stands", "deliveries stand")
                 ),
-                "see that the gateway runs and reaches the database of GATEWAY_INBOX_URL; until then keep this disk",
+                "make sure that the gateway runs and reaches the database of GATEWAY_INBOX_URL; keep this disk until \
+                 then",
             ),
         },
-        Err(error) => Diagnosis::down(NAME, chain(&error), "do what it says, and start the gateway again"),
+        Err(error) => Diagnosis::down(NAME, chain(&error), "do what the message says, then start the gateway again"),
     })
 }
 
@@ -103,12 +108,16 @@ fn tell(report: &DatabaseReport) -> Diagnosis {
     let DatabaseReport { version, is_writable, is_prepared, standbys } = report;
     if !is_writable {
         let detail = format!("PostgreSQL {version}, which takes no writes");
-        return Diagnosis::down(NAME, detail, "name the primary in GATEWAY_INBOX_URL, or all hosts between commas");
+        return Diagnosis::down(
+            NAME,
+            detail,
+            "name the primary in GATEWAY_INBOX_URL, or all hosts, separated by commas",
+        );
     }
     let waits = match standbys {
         Some(names) => format!("a commit waits for standbys ({names})"),
-        None => "no synchronous standby: what the last moments brought is lost with the server's disk, and `reconcile` fetches it \
-                 from Stripe again"
+        None => "no synchronous standby: if the server's disk is lost, so are the events of the last moments, which \
+                 `reconcile` fetches from Stripe again"
             .to_owned(),
     };
     let tables = if *is_prepared { "" } else { "; a gateway makes the tables when it starts" };

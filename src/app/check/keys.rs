@@ -34,7 +34,7 @@ pub(super) fn probe(config: &Config, clock: &Clock) -> Diagnosis {
     let mut ages: Vec<(Duration, &str)> = secrets.filter_map(age).collect();
     ages.sort_unstable();
     let Some((oldest, setting)) = ages.last().copied() else {
-        return Diagnosis::none(NAME, "no secret comes from a file: ages are unknown, and a change needs a restart");
+        return Diagnosis::none(NAME, "no secret is in a file: their ages are unknown, and a change needs a restart");
     };
     let detail = format!(
         "{} in files, the oldest {setting} with {}",

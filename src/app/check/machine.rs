@@ -35,10 +35,8 @@ pub(super) fn disk(config: &Config) -> Diagnosis {
         Ok(room) => {
             let detail = format!("{} MiB free of {} in {}", room.free / MIB, room.total / MIB, directory.display());
             match room.free {
-                free if free < ROOM_NONE => {
-                    Diagnosis::down(NAME, detail, "make room: webhooks are about to be refused")
-                }
-                free if free < ROOM_LOW => Diagnosis::degraded(NAME, detail, "make room, or shorten the retention"),
+                free if free < ROOM_NONE => Diagnosis::down(NAME, detail, "free space: webhooks will soon be refused"),
+                free if free < ROOM_LOW => Diagnosis::degraded(NAME, detail, "free space, or shorten the retention"),
                 _ => Diagnosis::ok(NAME, detail),
             }
         }
@@ -53,7 +51,7 @@ pub(super) fn files(config: &Config) -> Diagnosis {
         Err(_) if !directory.exists() => Diagnosis::none(NAME, format!("{} is not there yet", directory.display())),
         Err(error) => Diagnosis::degraded(NAME, format!("{}: {error}", directory.display()), "check GATEWAY_DATA_DIR"),
         Ok(exposed) => match exposed.as_slice() {
-            [] => Diagnosis::ok(NAME, format!("only their owner can read those in {}", directory.display())),
+            [] => Diagnosis::ok(NAME, format!("only their owner can read the files in {}", directory.display())),
             [(first, mode), rest @ ..] => {
                 let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
                 let detail = format!("others can read or change {} (mode {mode:04o}){more}", first.display());
@@ -76,7 +74,7 @@ pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     if places.is_empty() {
         return vec![Diagnosis::none(
             NAME,
-            "there is no other clock to compare with: neither STRIPE_SECRET_KEY nor a colony is set",
+            "there is nothing to compare the clock with: neither STRIPE_SECRET_KEY nor a colony is set",
         )];
     }
     for place in places {
@@ -91,7 +89,7 @@ pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
             _ => Diagnosis::ok(NAME, detail),
         }];
     }
-    vec![Diagnosis::none(NAME, "no server that was asked tells the time")]
+    vec![Diagnosis::none(NAME, "no server gave the time")]
 }
 
 /// The time of a server, whatever else it answers.

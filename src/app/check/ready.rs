@@ -31,7 +31,7 @@ pub enum NotReady {
     #[error("no answer from {address} within {} s", ANSWER_MAX.as_secs())]
     TimedOut { address: SocketAddr },
     /// It starts or stops, or is something else.
-    #[error("{address} answered {answer:?}: it starts or stops, or is no colony-gateway")]
+    #[error("{address} answered {answer:?}: it is starting or stopping, or it is not a colony-gateway")]
     Answered { address: SocketAddr, answer: String },
 }
 
@@ -74,7 +74,7 @@ mod tests {
             assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
             match text {
                 Some(text) => stream.write_all(text.as_bytes()).await.unwrap(),
-                // Until whoever asks hangs up.
+                // Until the asking side hangs up.
                 None => drop(stream.read_to_end(&mut Vec::new()).await),
             }
             drop(stream);

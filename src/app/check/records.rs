@@ -18,13 +18,13 @@ use crate::telemetry::health::Level;
 
 const NAME: &str = "ledger";
 
-/// Whether every subscription that entitles gives somebody access and is shown, and whether users can do too much.
+/// Whether every subscription that entitles gives a user access and is shown, and whether users can do too much.
 async fn access(ledger: &dyn StateOfRecord) -> Vec<Diagnosis> {
     const NAME: &str = "access";
     let attention = match ledger.attention(NAMED_MAX).await {
         Ok(attention) => attention,
         Err(error) => {
-            return vec![Diagnosis::degraded(NAME, chain(&error), "look at the database and the way to it")];
+            return vec![Diagnosis::degraded(NAME, chain(&error), "check the database and the connection to it")];
         }
     };
     let mut diagnoses = vec![match tell(&attention) {
@@ -61,7 +61,7 @@ async fn role(ledger: &dyn StateOfRecord) -> Option<Diagnosis> {
     let caller = ledger.caller().await.ok()??;
     let role = &caller.role;
     Some(match caller.excess() {
-        None => Diagnosis::ok(NAME, format!("{role} may call the gateway's functions, and write nothing by itself")),
+        None => Diagnosis::ok(NAME, format!("{role} may call the gateway's functions and write to no table directly")),
         Some(excess) => {
             let action = "make a role that runs the gateway and name it to `colony-gateway migrate --runtime-role`; \
                           docs/runbook.md, \"Two roles of the database\"";
@@ -131,7 +131,10 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     if let LedgerConfig::Sqlite { path } = &config.ledger
         && !path.exists()
     {
-        return vec![Diagnosis::none(NAME, format!("embedded, made at the first start in {}", path.display()))];
+        return vec![Diagnosis::none(
+            NAME,
+            format!("embedded; the gateway makes it at its first start in {}", path.display()),
+        )];
     }
     let ledger = match pipeline::ledger(config, clock) {
         Ok(ledger) => ledger,
@@ -183,7 +186,7 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
                 | LedgerErrorKind::TimedOut
                 | LedgerErrorKind::Conflict
                 | LedgerErrorKind::Rejected
-                | LedgerErrorKind::Unknown => "look at the database and the way to it; entries wait in the inbox",
+                | LedgerErrorKind::Unknown => "check the database and the connection to it; entries wait in the inbox",
             };
             Diagnosis::down(NAME, chain(&error), action)
         }

@@ -20,8 +20,8 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     let api = match pipeline::stripe(config, clock) {
         Ok(Some(api)) => api,
         Ok(None) => {
-            let detail = "STRIPE_SECRET_KEY is not set: events are taken as they come";
-            return vec![Diagnosis::none(KEY, detail), Diagnosis::none(ENDPOINT, "cannot be asked without a key")];
+            let detail = "STRIPE_SECRET_KEY is not set: the gateway takes events as they arrive";
+            return vec![Diagnosis::none(KEY, detail), Diagnosis::none(ENDPOINT, "unknown without a key")];
         }
         Err(error) => return vec![Diagnosis::down(KEY, chain(&error), "copy the key again from Stripe's dashboard")],
     };
@@ -64,7 +64,7 @@ fn judge_key(api: &StripeApi, error: Option<&ApiError>, lacking: &[&str]) -> Dia
             return Diagnosis::down(KEY, format!("{mode}, {}", chain(error)), action);
         }
         Some(error) if !matches!(error, ApiError::Auth { .. }) => {
-            let action = "look at the network and at status.stripe.com; events are taken as they come meanwhile";
+            let action = "check the network and status.stripe.com; until then the gateway takes events as they arrive";
             return Diagnosis::degraded(KEY, chain(error), action);
         }
         Some(_) | None => {}

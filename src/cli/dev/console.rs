@@ -22,12 +22,20 @@ pub(super) fn add_operator(config: &mut Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints a link, and what to do when it is used up. `ends` says that the gateway ends by itself.
+/// The token of the operator whom `dev` made, unless operators are configured.
+pub(super) fn token(config: &Config) -> Option<&str> {
+    let made = config.http.operators.iter().find(|operator| operator.name == OPERATOR)?;
+    Some(made.token.expose())
+}
+
+/// Prints a link, and how to log in when it is used up. `ends` says that the gateway ends by itself.
 pub(super) fn print(out: &mut impl Write, gateway: &Gateway, config: &Config, ends: bool) -> io::Result<()> {
     let Some(link) = gateway.console_link() else { return Ok(()) };
     writeln!(out, "  console   {link}")?;
-    let token = config.http.operators.iter().find(|operator| operator.name == OPERATOR);
-    let token = token.map_or("your own token", |operator| operator.token.expose());
-    let stays = if ends { "; without --events it stays open" } else { "" };
-    writeln!(out, "            once, within a minute; after that log in with {token}{stays}")
+    let token = token(config).map_or("your own token".to_owned(), |token| format!("the token {token}"));
+    writeln!(out, "            the link works once, within a minute; after that, log in with {token}")?;
+    if ends {
+        writeln!(out, "            this run ends by itself: leave out --events to look around in the console")?;
+    }
+    Ok(())
 }

@@ -20,6 +20,6 @@ pub(super) async fn put_into(config: &mut Config, url: &str, clock: &Clock) -> a
     let newest = looked.await.context("--inbox");
     drop(inbox);
     tokio::task::spawn_blocking(move || threads.join()).await?;
-    anyhow::ensure!(newest?.is_empty(), "--inbox: there are entries in this database: give `dev` one of its own");
+    anyhow::ensure!(newest?.is_empty(), "--inbox: this database holds entries: give `dev` an empty one");
     Ok(())
 }

@@ -69,7 +69,7 @@ impl Session {
             // The gateway stops at once, and settles nothing more.
             () = self.shutdown.draining() => Ok(()),
         };
-        let counts = self.inbox.counts().await.context("the inbox does not tell what is still on its way");
+        let counts = self.inbox.counts().await.context("the inbox cannot be asked what is unfinished");
         if let Ok(counts) = &counts {
             self.unfinished.store(counts.backlog(), Ordering::Relaxed);
         }

@@ -20,13 +20,15 @@ pub(super) struct Sent<'a> {
     pub(super) beside: u64,
     /// Entries that were still on their way when the run was broken off.
     pub(super) unfinished: u64,
+    /// Whether the run went on until it was stopped, so that a person may have sent events too.
+    pub(super) endless: bool,
     pub(super) stats: Option<&'a Stats>,
 }
 
 /// Prints the summary and tells whether everything is as it should be. A kept data directory may hold what an earlier run
 /// left, so that only a temporary one is compared in the totals.
 pub(super) async fn print(ledger: &dyn StateOfRecord, sent: &Sent<'_>, fresh: bool) -> anyhow::Result<bool> {
-    let Sent { expected, beside, unfinished, stats } = *sent;
+    let Sent { expected, beside, unfinished, endless, stats } = *sent;
     let summary = ledger.summary(REPORT_LINES_MAX).await?;
     let subscriptions = ledger.subscriptions(REPORT_LINES_MAX).await?;
     let mut out = std::io::stdout().lock();
@@ -43,7 +45,9 @@ pub(super) async fn print(ledger: &dyn StateOfRecord, sent: &Sent<'_>, fresh: bo
             counted(unfinished, "event was still on its", "events were still on their")
         )?;
     } else if stats.is_some() {
-        let differences = differences(&summary, &subscriptions, expected, fresh.then_some(beside));
+        let others = if endless { summary.counts.events.saturating_sub(expected.events() + beside) } else { 0 };
+        let totals = (fresh && others == 0).then_some(beside);
+        let differences = differences(&summary, &subscriptions, expected, totals);
         writeln!(out)?;
         if beside > 0 {
             writeln!(

@@ -29,7 +29,7 @@ pub(super) fn print(
     }
     if args.makes_problems() {
         let bee = if colony.is_some() { ", a bee that dies with a job" } else { "" };
-        writeln!(out, "  problems  a held event, a payer whom two users claim{bee}: solve them in the console")?;
+        writeln!(out, "  problems  a held event, a payment that two users claim{bee}: solve them in the console")?;
     }
     writeln!(out, "  secret    {DEV_SECRET}")?;
     if let Some(traces) = &config.traces {
@@ -40,18 +40,25 @@ pub(super) fn print(
         return Ok(out.flush()?);
     }
     let url = format!("http://{}/webhooks/stripe", gateway.webhooks);
-    writeln!(
-        out,
-        "\nSend one event of your own:\n  colony-gateway send invoice.paid --user ada --url {url} --secret {DEV_SECRET}"
-    )?;
+    writeln!(out, "\nUse the commands in another terminal:")?;
+    let data_dir = std::path::absolute(&config.inbox.data_dir)?;
+    writeln!(out, "  export GATEWAY_DATA_DIR='{}'", data_dir.display())?;
+    writeln!(out, "  export GATEWAY_LISTEN={} GATEWAY_ADMIN_LISTEN={}", gateway.webhooks, gateway.admin)?;
+    writeln!(out, "  export STRIPE_WEBHOOK_SECRET={DEV_SECRET}")?;
+    if let Some(token) = console::token(config) {
+        writeln!(out, "  export GATEWAY_ADMIN_TOKEN={token}")?;
+    }
+    writeln!(out, "  colony-gateway inbox problems")?;
+    writeln!(out, "  colony-gateway send customer.subscription.updated --user ada --tier gold --set status=active")?;
+    writeln!(out, "  colony-gateway person ada")?;
     if args.secret.is_none() {
         writeln!(
             out,
-            "Take events of your Stripe test account: end this, and let the Stripe CLI pass them on\n  \
+            "\nTake events of your Stripe test account: stop this run, and have the Stripe CLI pass the events on\n  \
              colony-gateway dev --no-simulator --secret \"$(stripe listen --print-secret)\"\n  stripe listen --forward-to {url}\n"
         )?;
     } else {
-        writeln!(out, "Pass on events of your Stripe test account:\n  stripe listen --forward-to {url}\n")?;
+        writeln!(out, "\nPass on events of your Stripe test account:\n  stripe listen --forward-to {url}\n")?;
     }
     out.flush()?;
     Ok(())

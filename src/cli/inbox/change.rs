@@ -41,7 +41,7 @@ pub(super) async fn run(
     let selection = filter.selection(clock)?;
     anyhow::ensure!(
         !selection.is_empty() || all,
-        "nothing is selected: name entries or say --all (with --dry-run to see what that means)"
+        "nothing is selected: name entries, or give --all (with --dry-run to see which entries that means)"
     );
     let blank = note.as_deref().is_some_and(|note| note.trim().is_empty());
     anyhow::ensure!(action != Action::Drop || !blank, "--reason must say why");

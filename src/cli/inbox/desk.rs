@@ -95,7 +95,7 @@ impl Desk {
         }
     }
 
-    /// The next steps of a change: how many at once is for whoever answers to say.
+    /// The next steps of a change; the answering side says how many at once.
     pub(super) async fn operate(
         &self,
         selection: &Selection,
@@ -148,7 +148,7 @@ impl Desk {
                 writeln!(std::io::stdout(), "{said}")?;
             }
             Reach::Stopped(..) => {
-                writeln!(std::io::stdout(), "no gateway runs here: a pause ends with the process, start it again")?;
+                writeln!(std::io::stdout(), "no gateway runs here, so nothing is paused: start the gateway")?;
             }
         }
         Ok(ExitCode::SUCCESS)

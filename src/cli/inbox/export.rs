@@ -21,7 +21,7 @@ pub struct ExportArgs {
     /// Write bodies too, with all personal data in them.
     #[arg(long)]
     reveal: bool,
-    /// File to write, readable by its owner alone; it must not be there yet. Without it, standard output.
+    /// File to write, readable only by its owner; it must not exist yet. Without it, standard output.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

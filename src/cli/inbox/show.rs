@@ -95,8 +95,11 @@ pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode
             writeln!(out, "nothing waits for a person")?;
         }
         Some(access) => access_lines(&mut out, access)?,
-        None if problems.groups.is_empty() => writeln!(out, "no entry waits for a person; the ledger does not answer")?,
-        None => writeln!(out, "the ledger does not answer: whether subscriptions give no user access is not known\n")?,
+        None if problems.groups.is_empty() => writeln!(
+            out,
+            "no entry waits for a person; the ledger does not answer, so payers without access are not known"
+        )?,
+        None => writeln!(out, "the ledger does not answer, so payers without access are not known\n")?,
     }
     for group in &problems.groups {
         group_lines(&mut out, group)?;
@@ -133,8 +136,8 @@ fn access_lines(out: &mut impl Write, access: &Attention) -> std::io::Result<()>
         }
         writeln!(
             out,
-            "  to do: mend what the reason names (make the profile, let the column take the word); each is tried again by itself, \
-             at once with `colony-gateway projections refresh`\n"
+            "  to do: remove the cause (make the profile, let the column take the word); the gateway tries again by \
+             itself, or at once with `colony-gateway projections refresh`\n"
         )?;
     }
     Ok(())

@@ -11,29 +11,30 @@ use crate::domain::clock::Clock;
 use crate::domain::counted::counted;
 use crate::inbox::Moved;
 
-pub(super) const NOTES: &str = "Stop the gateway of the file first; for the way back, all gateways of the database (one that still runs
-answers 503 from then on). Entries in every state go, with their bodies, orders, problems and the cursor of the comparison with Stripe.
-A move that was interrupted, by a kill or a power cut too, is run again and goes on; nothing is carried twice. The inbox that was left
-says where its entries went, and no gateway starts on it, until they are moved back; nor does one on a file that is not filled yet.
+pub(super) const NOTES: &str = "For --to, stop the gateway of the file first. For --from, stop all gateways of the database; one that still runs answers 503
+from then on. The command moves entries in every state with their bodies, orders, problems and the cursor of the comparison with
+Stripe. If a kill or a power cut interrupts it, run it again; it moves nothing twice. The inbox that was left records where its
+entries went, and no gateway starts on it until they are moved back. No gateway starts on a file that is only partly filled.
 
-Several files can be moved into one database. An event that it knows already stays as it is there.
+You can move several files into one database. If the database knows an event already, it keeps its own entry.
 
-What is moved back replaces what the other side still has. If that side's entries never came here, because the database was made anew
-or an older copy was restored, nothing is changed: give the move up on that side, then move again. An inbox that was moved away and
+Entries that are moved back replace those that the other side still has. If that side's entries never arrived here, because the
+database is a new one or an older copy, the command changes nothing: give the move up on that side, then move again. An inbox that was moved away and
 whose new place is lost altogether is worked on again after --give-up --lost.";
 
 /// Arguments of `inbox move`.
 #[derive(Clone, Debug, Args)]
 #[command(group(clap::ArgGroup::new("direction").required(true)))]
 pub struct MoveArgs {
-    /// Carry the file of the data directory into this PostgreSQL (`postgres://…`). Without a URL, into that of `GATEWAY_INBOX_URL`.
+    /// Move the file of the data directory into this PostgreSQL (`postgres://…`). Without a URL, into that of
+    /// `GATEWAY_INBOX_URL`.
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", group = "direction")]
     to: Option<String>,
-    /// Carry all that is in this PostgreSQL into the file of the data directory. Without a URL, from that of `GATEWAY_INBOX_URL`.
+    /// Move everything in this PostgreSQL into the file of the data directory. Without a URL, from that of `GATEWAY_INBOX_URL`.
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", group = "direction")]
     from: Option<String>,
-    /// Give a move up that has begun and cannot be finished, or whose entries the database has lost: gateways may work on the inbox
-    /// that was being left again, and on a file that was being filled.
+    /// Give up a move that cannot be finished, or whose entries the database has lost. Gateways may then work again on the
+    /// inbox that the entries were leaving, and on a file that was being filled.
     #[arg(long)]
     give_up: bool,
     /// With --give-up: the inbox that all entries went to is lost altogether, such as a file with its disk. Gateways may work on the inbox

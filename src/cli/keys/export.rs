@@ -1,7 +1,6 @@
 //! `keys export`: the secrets of a configuration for a place of deployment.
 //!
-//! A secret is written to private files or to a pipe, never to a terminal unless asked for, and never stands on a command
-//! line.
+//! It writes secrets to private files or to a pipe, to a terminal only if asked, and never puts one on a command line.
 
 mod formats;
 
@@ -34,11 +33,11 @@ pub struct ExportArgs {
     #[arg(long, value_enum)]
     pub format: Format,
 
-    /// File (env, kubernetes) or directory (systemd, github) to write. Files that are there stay, and are an error.
+    /// File (env, kubernetes) or directory (systemd, github) to write. Existing files stay, and are an error.
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
 
-    /// Only these, by the names of their variables.
+    /// Only these secrets, by the names of their variables.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
 
@@ -54,7 +53,7 @@ pub struct ExportArgs {
     #[arg(long)]
     pub namespace: Option<String>,
 
-    /// Print secrets although the output is a terminal.
+    /// Print secrets even if the output is a terminal.
     #[arg(long)]
     pub reveal: bool,
 }
@@ -89,7 +88,7 @@ pub(super) fn run(args: &ExportArgs, sources: &Sources) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes to a private file, or to the output unless somebody looks at it.
+/// Writes to a private file, or to the output unless that is a terminal.
 fn hand_out(args: &ExportArgs, text: &Secret) -> anyhow::Result<()> {
     if let Some(path) = &args.out {
         files::write_new(path, text, Access::Owner)?;

@@ -14,12 +14,12 @@ use crate::job::keys::{KeyPair, Role, env_file};
 /// Arguments of `keys generate`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GenerateArgs {
-    /// Which keys; all of them without any.
+    /// Which keys. Without any, all of them.
     #[arg(value_enum)]
     pub roles: Vec<RoleName>,
 
-    /// Write each key to a file of its own in this directory, readable by its owner alone. Keys that are there stay. Without it
-    /// they are printed, but not into a file that others can read.
+    /// Write each key to a separate file in this directory, readable only by its owner. Existing keys stay. Without it, print
+    /// the keys, but never into a file that others can read.
     #[arg(long, value_name = "DIRECTORY")]
     pub dir: Option<PathBuf>,
 }

@@ -23,28 +23,28 @@ use crate::lifecycle::Signals;
 const LEASE_LATE: Duration = Duration::from_secs(5);
 
 pub(super) const STEPS: &str =
-    "A user or an executor gets its new key in one run: the next key is written beside the current one
-(<file>.next), the colony is told, and the file is replaced. Bees read their file again; those of an executor that have
-keys of their own are told too. A gateway reads its file again within seconds.
+    "A user or an executor gets its new key in one run: the command writes the next key beside the current one (<file>.next), tells
+the colony, and replaces the file. It also tells the colony of bees that have keys derived from an executor's. Bees and gateways
+read their files again within seconds.
 
-With COLONIES_COLONY_PRVKEY, the rotation of an executor pauses the colony's assignments, waits until its bees hold no
-process (a lease at most), and lets assignments go on afterwards, whatever came of it: a Colonies server of version 1.9.12
-ends with a fault of its own when an executor's id changes at the very moment in which it closes a process. Without that
-key, stop the bees before and start them afterwards. Entries wait meanwhile.
+With COLONIES_COLONY_PRVKEY, the rotation of an executor pauses the colony's assignments, waits until the executor's bees hold no
+process (at most one lease), and in every case resumes assignments afterwards. The pause is needed because a Colonies server of
+version 1.9.12 crashes if an executor's id changes while it closes a process. Without that key, stop the bees before the rotation
+and start them afterwards. Until then, entries wait.
 
-The key of attestations needs an overlap, in three runs:
+The attestation key needs an overlap, in three runs:
   prepare   makes the next key and adds it to the trusted ones; give ATTESTATION_PUBKEYS to all bees
   switch    the next key signs
   retire    no longer trusts the old key; run it when jobs from before the switch are done (the metric
-            colony_gateway_key_uses_total of the old key stands still)
-The key of sealed jobs needs one too. Jobs are sealed to all keys in SEALING_PUBKEYS, and bees that have their key from a file read
-the next one and the one before beside it by themselves:
+            colony_gateway_key_uses_total of the old key does not grow)
+The sealing key needs an overlap, too. Gateways seal jobs to all keys in SEALING_PUBKEYS. Bees that have their key in a file also
+read the next and the previous key beside it:
   prepare   makes the next key and adds it to the public ones; give <file>.next to all bees, then SEALING_PUBKEYS to all gateways
   switch    the next key becomes the current one; give the files to all bees
-  retire    seals to the old key no longer and removes it; give SEALING_PUBKEYS to all gateways
+  retire    no longer seals to the old key, and removes it; give SEALING_PUBKEYS to all gateways
 
-Gateways and bees take over keys from files (ATTESTATION_PRVKEY_FILE, ATTESTATION_PUBKEYS_FILE) within seconds; those that
-have them in the environment need a restart.";
+Gateways and bees use new keys in files (ATTESTATION_PRVKEY_FILE, ATTESTATION_PUBKEYS_FILE) within seconds. If the keys are in the
+environment, restart them.";
 
 /// Arguments of `keys rotate`.
 #[derive(Clone, Debug, clap::Args)]
@@ -137,7 +137,7 @@ async fn identity(holder: Holder, path: &std::path::Path, sources: &Sources) -> 
     let mut out = std::io::stdout().lock();
     writeln!(out, "the id {old} is now {new}; the key is in {}", path.display())?;
     if holder == Holder::User {
-        writeln!(out, "a gateway that has the key from this file takes it over within seconds; restart others")?;
+        writeln!(out, "a gateway that reads this file uses the new key within seconds; restart the others")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -67,7 +67,7 @@ pub(super) fn run(args: &ShowArgs, sources: &Sources, clock: &Clock) -> anyhow::
     if shown == 0 {
         writeln!(
             out,
-            "no keys of a colony: none are needed on the direct route (`keys generate` makes them for a colony)"
+            "no colony keys are set, and the direct route needs none (`keys generate` makes them for a colony)"
         )?;
     }
     Ok(ExitCode::SUCCESS)

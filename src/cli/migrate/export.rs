@@ -47,7 +47,7 @@ pub(super) fn export(directory: &Path, text: &str, clock: &Clock) -> anyhow::Res
         now
     } else {
         after(&newest)
-            .with_context(|| format!("the migration {newest} is of no time, so that nothing comes behind it"))?
+            .with_context(|| format!("the name of the migration {newest} has no time, so no later one can follow it"))?
     };
     let path = directory.join(format!("{}{SUFFIX}", digits(at)));
     let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);

@@ -46,6 +46,11 @@ impl EventArgs {
         self.kind.is_some()
     }
 
+    /// The user that the event is about.
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
     /// The body of the event.
     pub(super) fn make(&self, changes: &[Change], clock: &Clock) -> anyhow::Result<Vec<u8>> {
         let kind = self.kind.as_deref().context("name a type, such as invoice.paid, or a --file")?;

@@ -84,17 +84,14 @@ pub(super) fn print(out: &mut impl Write, finds: &Finds) -> std::io::Result<()> 
     differences(out, &finds.report)?;
     refused(out, &finds.prediction)?;
     if !finds.attention.policies.is_empty() {
-        writeln!(out, "\nWhat users can do in the public tables and should not:")?;
+        writeln!(out, "\nWhat users can do in the public tables but should not:")?;
         for weak in finds.attention.policies.iter().take(NAMED_MAX) {
             writeln!(out, "  {weak}")?;
         }
     }
     let obstacles = finds.obstacles();
     if obstacles.is_empty() {
-        return writeln!(
-            out,
-            "\ngo: each difference is of the old system's making, and all who pay would get what they pay for"
-        );
+        return writeln!(out, "\ngo: the old system caused each difference, and every paying user would get access");
     }
     writeln!(out, "\nno go:")?;
     for obstacle in obstacles {

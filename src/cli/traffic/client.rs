@@ -1,4 +1,4 @@
-//! The HTTP client that stands for Stripe's.
+//! The HTTP client that plays Stripe's part.
 
 use reqwest::{Client, Response};
 

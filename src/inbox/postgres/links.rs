@@ -143,10 +143,7 @@ impl Links {
         let was_writable = self.stats.writable.swap(false, Ordering::Relaxed);
         let error = error as &dyn std::error::Error;
         if is_refused {
-            tracing::error!(
-                error,
-                "inbox: the database is not to be used as it is; webhooks are answered 503 meanwhile"
-            );
+            tracing::error!(error, "inbox: the database cannot be used as it is; webhooks get 503");
         } else if was_writable {
             tracing::error!(
                 error,

@@ -149,6 +149,6 @@ pub enum AttestationKeyError {
     #[error("the 32 bytes are not a public key of Ed25519")]
     NotAPoint,
     /// A key of small order, for which anyone can make signatures.
-    #[error("this public key would accept signatures of anybody")]
+    #[error("this public key would accept anyone's signatures")]
     Weak,
 }

@@ -232,7 +232,7 @@ pub enum RotateError {
     #[error(transparent)]
     File(#[from] KeyFileError),
     /// The server did not answer or refused.
-    #[error("the colony did not take the new key; run it again")]
+    #[error("the colony did not accept the new key; run the command again")]
     Call(#[from] ClientError),
     /// The colony knows neither key.
     #[error(
@@ -246,13 +246,13 @@ pub enum RotateError {
         next: PathBuf,
     },
     /// The executors did not finish what they hold.
-    #[error("the bees still hold work after {} s; nothing was changed, try again when less is going on", patience.as_secs())]
+    #[error("the bees still hold work after {} s; nothing was changed, try again at a quieter time", patience.as_secs())]
     Busy {
         /// How long was waited.
         patience: std::time::Duration,
     },
     /// Somebody wanted it to stop.
-    #[error("interrupted; run it again")]
+    #[error("interrupted; run the command again")]
     Interrupted,
     /// Assignments could not be let go on.
     #[error("assignments of the colony {colony} are still paused: run this again when the server answers")]

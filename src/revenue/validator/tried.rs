@@ -10,7 +10,7 @@ use crate::stripe::event::{Event, ParseError};
 #[derive(Debug, thiserror::Error)]
 pub enum Untried {
     /// It is no event.
-    #[error("this is no event of Stripe's")]
+    #[error("this is not a Stripe event")]
     NoEvent(#[source] ParseError),
     /// A rule failed on it, which would hold it back.
     #[error("a rule failed on this event: it would be held back")]

@@ -107,11 +107,11 @@ pub struct Exporting {
 }
 
 impl Exporting {
-    /// Exports what is left, within `time`, and ends. To be called when nobody begins spans any more.
+    /// Exports what is left, within `time`, and ends. Call it when no more spans begin.
     pub async fn finish(mut self, time: Duration) {
         self.stop.cancel();
         if tokio::time::timeout(time, self.task.join_next()).await.is_err() {
-            tracing::warn!("traces: the collector was too slow for what was left of them");
+            tracing::warn!("traces: the collector was too slow, and the remaining spans are lost");
         }
         self.task.shutdown().await;
     }
@@ -178,7 +178,7 @@ fn client(settings: &TraceSettings) -> Result<Client, TraceSetupError> {
     client.build().map_err(TraceSetupError::Client)
 }
 
-/// Trusts the system's roots. Without https nobody is asked for a certificate, and a system without roots will do.
+/// Trusts the system's roots. Without https no certificate is checked, and a system without roots will do.
 fn tls(https: bool) -> Result<rustls::ClientConfig, TraceSetupError> {
     let mut roots = rustls::RootCertStore::empty();
     if https {
@@ -392,7 +392,7 @@ mod tests {
         let metrics = Metrics::new();
         let (tracer, exporting) =
             start(&settings(listener.local_addr().unwrap()), "tests", Arc::clone(&metrics)).unwrap();
-        // Nothing is awaited here, so nobody empties the queue.
+        // Nothing is awaited here, so nothing empties the queue.
         for _ in 0..SPANS_QUEUED_MAX {
             drop(tracer.begin("kept", SpanKind::Internal, ROOT));
         }
