@@ -267,8 +267,7 @@ fn steps(story: &EntryStory, process: Option<&ProcessLine>) -> Vec<Step> {
     let mut steps = vec![step(Some(entry.received), "Received and durable", how, false)];
     steps.extend(history(story));
     if entry.attempts > 0 || entry.crashes > 0 {
-        let detail =
-            format!(
+        let detail = format!(
             "{}, {} of the process during work on it.",
             counted(entry.attempts, "failed attempt", "failed attempts"),
             counted(entry.crashes, "crash", "crashes")

@@ -264,7 +264,7 @@ async fn an_operator_runs_beside_the_old_system_and_takes_over() {
     assert!(stdout.contains("mode shadow") && stdout.contains("has no row in subscription_tiers"), "{stdout}");
     assert!(stdout.contains("purchases get access that the old system missed"), "{stdout}");
     assert!(stdout.contains("the user has no row in public.user_profiles yet"), "{stdout}");
-    assert!(stdout.contains("no go:\n  3 users could not be shown wholly"), "{stdout}");
+    assert!(stdout.contains("no go:\n  3 users could not be shown completely"), "{stdout}");
     let (code, stdout, _) = run(&shadow, &["shadow", "report", "--json"]);
     let report: Value = serde_json::from_str(&stdout).unwrap();
     testkit::examples::assert_as_documented("shadow report", &report);
@@ -276,7 +276,7 @@ async fn an_operator_runs_beside_the_old_system_and_takes_over() {
 
     let (code, stdout, _) = run(&live, &["shadow", "end"]);
     assert_eq!(code, 1, "{stdout}");
-    assert!(stdout.contains("3 users would be written, of whom 3 cannot be shown wholly"), "{stdout}");
+    assert!(stdout.contains("3 users would be written, of whom 3 cannot be shown completely"), "{stdout}");
     assert!(stdout.contains("nothing was changed"), "{stdout}");
     assert_eq!(dump(&pool).await, before, "byte-identical");
     let (code, stdout, stderr) = run(&live, &["shadow", "end", "--anyway"]);

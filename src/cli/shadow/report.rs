@@ -33,7 +33,7 @@ impl Finds {
         }
         if !self.prediction.refused.is_empty() {
             found.push(format!(
-                "{} could not be shown wholly; the reasons stand above",
+                "{} could not be shown completely; the reasons are above",
                 counted(self.prediction.refused.len(), "user", "users")
             ));
         }
