@@ -60,6 +60,7 @@ async fn replies_that_are_lost_after_the_server_acted_have_no_second_effect() {
     let (plan, completions) = world.gateway().told();
     let gateway = plan.start();
     let bees = world.bees(Some(completions));
+    gateway.until_route(Route::ColonyOs).await;
     for round in 0..4 {
         world.proxy.set(Mode::LoseReplies, 1);
         gateway.receive_new(&world, 5).await;
@@ -84,6 +85,8 @@ async fn replies_that_are_lost_after_the_server_acted_have_no_second_effect() {
 async fn requests_that_are_lost_go_the_direct_route_at_once() {
     let world = World::new().await;
     let gateway = world.gateway().start();
+    // The question at its start would be what is lost.
+    gateway.until_route(Route::ColonyOs).await;
     world.proxy.set(Mode::LoseRequests, 1);
     gateway.receive_new(&world, 1).await;
     gateway.until_settled().await;
