@@ -25,6 +25,10 @@ BEGIN
     IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'batches are applied at the isolation level read committed' USING ERRCODE = 'GW003';
     END IF;
+    -- What is told as applied is settled in an inbox for good: a commit that waits for no disk could be lost after that.
+    IF pg_catalog.current_setting('synchronous_commit') IN ('off', 'local') THEN
+        PERFORM pg_catalog.set_config('synchronous_commit', 'on', true);
+    END IF;
     IF NOT batch ? 'payloads' THEN
         batch := gateway.with_payloads(batch);
     END IF;

@@ -19,7 +19,8 @@ const DELIVERIES: u64 = 100;
 /// Outcomes of each power cut that are looked at; the server goes on with what became of the last.
 const OUTCOMES: u64 = 2;
 
-/// What a server has to do. What it is told of single commits is the gateway's word: it asks for more than this server's default.
+/// What a server has to do. Which commits wait for the disk is the gateway's word, for the inbox and for the ledger: it asks for more than
+/// this server's default.
 const SAFE: [&str; 3] = ["fsync=on", "full_page_writes=on", "synchronous_commit=off"];
 
 const EIO: i64 = 5;
