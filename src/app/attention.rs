@@ -69,7 +69,7 @@ fn matters(attention: &Attention) -> BTreeMap<Matter, Standing> {
     if rest > 0 {
         let standing = Standing {
             title: "many more subscriptions are paid for and give no user access".to_owned(),
-            detail: format!("Besides those that messages name: {rest}."),
+            detail: format!("Subscriptions that no message names: {rest}."),
             action: "`colony-gateway inbox problems` lists them, and says what to do.".to_owned(),
         };
         open.insert(Matter::new(MatterKind::Access, "more"), standing);
@@ -207,7 +207,7 @@ fn unowned(attention: &Attention) -> Option<String> {
         .collect();
     let rest = all.saturating_sub(named.len() as u64);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    let which = counted(all, "subscription entitles and gives", "subscriptions entitle and give");
+    let which = counted(all, "subscription is paid for and gives", "subscriptions are paid for and give");
     Some(format!("{which} no user access: {}{more}", named.join(", ")))
 }
 
@@ -288,6 +288,6 @@ mod tests {
         let not_shown = NotShown { entitled: 1, others: 2 };
         let (level, detail) = tell(&Attention { waiting: vec![waiting], not_shown, ..Attention::default() });
         assert_eq!(level, Level::Degraded);
-        assert!(detail.contains("3 users") && detail.contains("1 of whom pays (no profile)"), "{detail}");
+        assert!(detail.contains("3 users (1 of whom pays)") && detail.contains("(no profile)"), "{detail}");
     }
 }

@@ -18,8 +18,8 @@ pub const NOTES: &str = "A binding of a subscription outranks everything that ev
 of its customer, and references. A binding of a customer outranks everything that events say of the customer. It does not
 change subscriptions whose own metadata or session names a user, because a parent may pay for two children.
 
-The later of two words holds. What was said, when, by whom and why is kept with the events of the ledger
-(type gateway.bind), and that it was said in the gateway's audit. `inbox problems` lists subscriptions that need it.
+A later binding replaces an earlier one. The ledger keeps each binding with its time, author and reason as an event of type
+gateway.bind, and the gateway's audit notes it. `inbox problems` lists subscriptions that need a binding.
 
 The command writes to the ledger, so it works whether the gateway runs or not.";
 

@@ -22,10 +22,10 @@ use crate::reconcile::{
 };
 
 pub const EXIT_CODES: &str = "Exit codes:
-  0  in order, or brought in order
-  1  the run ended early, and an error says why; the next goes on where it stopped
+  0  no differences, or all were repaired
+  1  the run ended early, and an error says why; the next run goes on where it stopped
   2  the command line or the configuration is refused
-  3  the run came to its end and differences are left (with --dry-run: there are some)
+  3  the run completed, and differences remain (with --dry-run: there are some)
 
 Needs STRIPE_SECRET_KEY, except for `counts`. If a gateway runs, the command asks it to do the run (GATEWAY_ADMIN_TOKEN), after any
 run that is under way. Otherwise the command compares by itself, and missing events wait in the inbox until the gateway starts.

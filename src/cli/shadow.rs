@@ -31,16 +31,17 @@ pub enum ShadowCommand {
     /// gateway made, restores those that it replaced, and lists the rest. Restart the gateways with `GATEWAY_MODE=shadow`; until
     /// then the database takes nothing from them, and their entries wait.
     Begin,
-    /// Look for the users of payers whom no event names: in the checkout sessions that Stripe keeps (with `STRIPE_SECRET_KEY`), and in rows
-    /// of the old tables that users cannot write. What is found weighs less than what events say. The exit code is 3 when some are left, and 1 when
-    /// Stripe did not tell all.
+    /// Look for the users of payers whom no event names: in Stripe's checkout sessions (with `STRIPE_SECRET_KEY`), and in rows of the
+    /// old tables that users cannot write. These findings weigh less than events. The exit code is 3 if payers without a user remain,
+    /// and 1 if Stripe did not list all sessions.
     Claim,
     /// Say what a takeover would change, for whom and why, and rehearse it to find users whom the public tables would refuse. Ends with
     /// go (exit code 0), or with no go (3) if a paying user would not get access or the old system did not cause a difference.
     Report(ReportArgs),
     /// Switch the database to live and write what users have to the public tables. First says how many users that is, and stops if
     /// some who pay would not get access. Restart the gateways with `GATEWAY_MODE=live` afterwards; until then their entries wait. You
-    /// can run it again. The exit code is 1 when it stopped, and 3 when it took over and users cannot be shown whom `shadow report` had not named.
+    /// can run it again. The exit code is 1 if it stopped, and 3 if it took over and more users cannot be shown than
+    /// `shadow report` predicted.
     End(EndArgs),
 }
 
@@ -137,7 +138,7 @@ fn print_gathered(out: &mut impl std::io::Write, gathered: &Gathered) -> std::io
     if sessions + rows > 0 {
         writeln!(
             out,
-            "users were found in {} of Stripe's and in {} of the old tables",
+            "found users in {} of Stripe's and in {} of the old tables",
             counted(*sessions, "checkout session", "checkout sessions"),
             counted(*rows, "row", "rows")
         )?;
@@ -150,7 +151,7 @@ fn print_gathered(out: &mut impl std::io::Write, gathered: &Gathered) -> std::io
         let named: Vec<&str> = left.iter().take(3).map(|one| one.id.as_str()).collect();
         writeln!(
             out,
-            "{} no user, such as {}: `colony-gateway bind` says who has what is paid for",
+            "{} no user, such as {}: give each to a user with `colony-gateway bind`",
             counted(*left_total, "subscription is paid for and names", "subscriptions are paid for and name"),
             named.join(", ")
         )?;
@@ -164,11 +165,7 @@ fn print_given_back(out: &mut impl std::io::Write, given_back: &GivenBack) -> st
     writeln!(
         out,
         "{} before the takeover; removed: {removed}",
-        counted(
-            *restored,
-            "row of the public tables says again what it said",
-            "rows of the public tables say again what they said"
-        )
+        counted(*restored, "row of the public tables is as it was", "rows of the public tables are as they were")
     )?;
     if *kept > 0 {
         let named = kept_users.len() as u64;
@@ -201,7 +198,7 @@ async fn take_over(
         let (refused, unowned) = (prediction.refused.len(), prediction.unowned);
         writeln!(
             out,
-            "{} would be written, of whom {refused} cannot be shown wholly; {} no user access",
+            "{} would be written; {refused} of them cannot be shown completely; {} no user access",
             counted(prediction.users, "user", "users"),
             counted(unowned, "subscription is paid for and gives", "subscriptions are paid for and give")
         )?;

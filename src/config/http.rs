@@ -100,8 +100,8 @@ const CONSOLE: Setting = setting(
 const CONSOLE_URL: Setting = setting(
     "http.console_url",
     "GATEWAY_CONSOLE_URL",
-    "Address under which people open the console, such as `https://gateway.example.com`. Messages, alerts and log lines then \
-     carry a link to the page that shows the matter.",
+    "Address at which people open the console, such as `https://gateway.example.com`. Messages, alerts and log lines then \
+     link to the page in question.",
 );
 const ADMIN_LISTEN: Setting = setting(
     "http.admin_listen",

@@ -117,7 +117,7 @@ pub struct LeftToBuild {
     pub statement: Option<String>,
 }
 
-/// Users whom the public tables do not show as they are. None in shadow mode, nor where nothing is public.
+/// Users whom the public tables do not show correctly. None in shadow mode, nor where nothing is public.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotShown {
     /// Those who pay and do not get what they pay for.
@@ -128,12 +128,11 @@ pub struct NotShown {
 
 impl fmt::Display for NotShown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let users = counted(
-            self.entitled + self.others,
-            "user is not shown as they are in the public tables",
-            "users are not shown as they are in the public tables",
-        );
-        write!(f, "{users}, {}", counted(self.entitled, "of whom pays", "of whom pay"))
+        let all = self.entitled + self.others;
+        let users = counted(all, "user", "users");
+        let pay = counted(self.entitled, "of whom pays", "of whom pay");
+        let are = if all == 1 { "is" } else { "are" };
+        write!(f, "{users} ({pay}) {are} not shown correctly in the public tables")
     }
 }
 

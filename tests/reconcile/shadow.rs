@@ -276,7 +276,7 @@ async fn an_operator_runs_beside_the_old_system_and_takes_over() {
 
     let (code, stdout, _) = run(&live, &["shadow", "end"]);
     assert_eq!(code, 1, "{stdout}");
-    assert!(stdout.contains("3 users would be written, of whom 3 cannot be shown completely"), "{stdout}");
+    assert!(stdout.contains("3 users would be written; 3 of them cannot be shown completely"), "{stdout}");
     assert!(stdout.contains("nothing was changed"), "{stdout}");
     assert_eq!(dump(&pool).await, before, "byte-identical");
     let (code, stdout, stderr) = run(&live, &["shadow", "end", "--anyway"]);

@@ -37,7 +37,7 @@ pub(super) fn probe(config: &Config, clock: &Clock) -> Diagnosis {
         return Diagnosis::none(NAME, "no secret is in a file: their ages are unknown, and a change needs a restart");
     };
     let detail = format!(
-        "{} in files, the oldest {setting} with {}",
+        "{} in files; the oldest, {setting}, is {} old",
         ages.len(),
         counted(oldest.as_secs() / DAY, "day", "days")
     );

@@ -41,7 +41,7 @@ pub(super) async fn print(ledger: &dyn StateOfRecord, sent: &Sent<'_>, fresh: bo
     if stats.is_some() && unfinished > 0 {
         writeln!(
             out,
-            "\n{} way when you stopped it, so that nothing is added up",
+            "\n{} way when you stopped it, so nothing is compared",
             counted(unfinished, "event was still on its", "events were still on their")
         )?;
     } else if stats.is_some() {
@@ -55,8 +55,8 @@ pub(super) async fn print(ledger: &dyn StateOfRecord, sent: &Sent<'_>, fresh: bo
                 "{} of the sum",
                 counted(
                     beside,
-                    "event besides was a problem to solve; it is not part",
-                    "events besides were problems to solve; they are not part"
+                    "more event was a problem to solve; it is not part",
+                    "more events were problems to solve; they are not part"
                 )
             )?;
         }

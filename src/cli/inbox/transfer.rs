@@ -12,15 +12,15 @@ use crate::domain::counted::counted;
 use crate::inbox::Moved;
 
 pub(super) const NOTES: &str = "For --to, stop the gateway of the file first. For --from, stop all gateways of the database; one that still runs answers 503
-from then on. The command moves entries in every state with their bodies, orders, problems and the cursor of the comparison with
-Stripe. If a kill or a power cut interrupts it, run it again; it moves nothing twice. The inbox that was left records where its
+from then on. The command moves entries in every state with their bodies and orders, the audit, and the cursor of the comparison
+with Stripe. If a kill or a power cut interrupts it, run it again; it moves nothing twice. The inbox that was left records where its
 entries went, and no gateway starts on it until they are moved back. No gateway starts on a file that is only partly filled.
 
 You can move several files into one database. If the database knows an event already, it keeps its own entry.
 
 Entries that are moved back replace those that the other side still has. If that side's entries never arrived here, because the
-database is a new one or an older copy, the command changes nothing: give the move up on that side, then move again. An inbox that was moved away and
-whose new place is lost altogether is worked on again after --give-up --lost.";
+database is a new one or an older copy, the command changes nothing: give the move up on that side, then move again. If the new
+place of an inbox is lost altogether, --give-up --lost lets gateways work again on the inbox that was left.";
 
 /// Arguments of `inbox move`.
 #[derive(Clone, Debug, Args)]
@@ -37,8 +37,9 @@ pub struct MoveArgs {
     /// inbox that the entries were leaving, and on a file that was being filled.
     #[arg(long)]
     give_up: bool,
-    /// With --give-up: the inbox that all entries went to is lost altogether, such as a file with its disk. Gateways may work on the inbox
-    /// that was left again, with what it had then. Refused where the other inbox is found and has all of it.
+    /// With --give-up: the inbox that all entries went to is lost altogether, such as a file with its disk. Gateways may then work
+    /// again on the inbox that was left, with the entries that it had at the move. Refused if the other inbox is found with all
+    /// entries.
     #[arg(long, requires = "give_up")]
     lost: bool,
 }
@@ -59,15 +60,15 @@ pub(super) async fn run(args: MoveArgs, sources: &Sources, clock: &Clock) -> any
         match give_up(&config, direction, clock, args.lost).await? {
             Some(to) if to.is_done && args.lost => writeln!(
                 out,
-                "given up: gateways may work on this inbox again, with what it had when all of it went to {}. Entries that came there \
-                 since are lost with it: start the gateway, then `colony-gateway reconcile events --since 30d` fetches what Stripe \
-                 still lists",
+                "given up: gateways may work on this inbox again, with the entries that it had when they were moved to {}. Entries that \
+                 arrived there later are lost: start the gateway, then run `colony-gateway reconcile events --since 30d` to fetch \
+                 those that Stripe still lists",
                 to.place
             )?,
             Some(to) => writeln!(
                 out,
-                "given up: gateways may work on this inbox again. What was carried to {} stays there too; the ledger takes each \
-                 event once",
+                "given up: gateways may work on this inbox again. Entries that were moved to {} stay there too; the ledger takes \
+                 each event once",
                 to.place
             )?,
             None => writeln!(out, "no move from here has begun")?,
