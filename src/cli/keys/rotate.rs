@@ -24,13 +24,13 @@ const LEASE_LATE: Duration = Duration::from_secs(5);
 
 pub(super) const STEPS: &str =
     "A user or an executor gets its new key in one run: the command writes the next key beside the current one (<file>.next), tells
-the colony, and replaces the file. It also tells the colony of bees that have keys derived from an executor's. Bees and gateways
-read their files again within seconds.
+the colony, and replaces the file. If bees have keys that are derived from the executor's key, the command replaces their ids too.
+Bees and gateways read their files again within seconds.
 
 With COLONIES_COLONY_PRVKEY, the rotation of an executor pauses the colony's assignments, waits until the executor's bees hold no
-process (at most one lease), and in every case resumes assignments afterwards. The pause is needed because a Colonies server of
-version 1.9.12 crashes if an executor's id changes while it closes a process. Without that key, stop the bees before the rotation
-and start them afterwards. Until then, entries wait.
+process (at most one lease), and resumes assignments afterwards, even if the rotation failed. The pause is needed because a
+Colonies server of version 1.9.12 crashes if an executor's id changes while it closes a process. Without that key, stop the bees
+before the rotation and start them afterwards. Until then, entries wait.
 
 The attestation key needs an overlap, in three runs:
   prepare   makes the next key and adds it to the trusted ones; give ATTESTATION_PUBKEYS to all bees
@@ -53,16 +53,16 @@ pub struct RotateArgs {
     #[arg(value_enum)]
     pub key: RotatedKey,
 
-    /// Step of a rotation of attestations or of sealed jobs.
+    /// Step of the rotation, for `attestation` and `sealing`.
     #[arg(value_enum, required_if_eq_any([("key", "attestation"), ("key", "sealing")]))]
     pub step: Option<RotationStep>,
 
-    /// File of the key; without it, the one that the environment names (`COLONIES_USER_PRVKEY_FILE` and the like).
+    /// File of the key. Without it, the file that the environment names (`COLONIES_USER_PRVKEY_FILE` and the like).
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 
-    /// File of the public keys; without it, `ATTESTATION_PUBKEYS_FILE` or `attestation_pubkeys` beside the key, and for sealed
-    /// jobs `SEALING_PUBKEYS_FILE` or `sealing_pubkeys`.
+    /// File of the public keys. Without it, `ATTESTATION_PUBKEYS_FILE` or `attestation_pubkeys` beside the key; for sealed jobs,
+    /// `SEALING_PUBKEYS_FILE` or `sealing_pubkeys` beside the key.
     #[arg(long, value_name = "FILE")]
     pub trusted: Option<PathBuf>,
 }
@@ -70,24 +70,24 @@ pub struct RotateArgs {
 /// Keys that can be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RotatedKey {
-    /// Of the gateway.
+    /// The gateway's key, which submits jobs.
     User,
-    /// Of the bees.
+    /// The bees' key, which takes jobs.
     Executor,
-    /// Of attestations.
+    /// The gateway's signature over jobs.
     Attestation,
-    /// Of sealed jobs.
+    /// The key that bees open sealed jobs with.
     Sealing,
 }
 
 /// Steps of a rotation with an overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RotationStep {
-    /// Make the next key and trust it, or seal to it too.
+    /// Make the next key, and trust it or seal to it as well.
     Prepare,
-    /// Sign or open with it.
+    /// Sign or open with the next key.
     Switch,
-    /// Trust the old one no longer, or seal to it no longer.
+    /// No longer trust the old key or seal to it.
     Retire,
 }
 
