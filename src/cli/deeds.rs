@@ -1,6 +1,6 @@
-//! What a command did to the ledger by itself, told to the audit beside the inbox: there stands what people do through a gateway.
+//! Notes in the audit beside the inbox what a command did to the ledger by itself. The gateway notes there what people do through it.
 //!
-//! Guarantees: nothing fails by it, and what could not be kept is said. It names no user.
+//! Guarantees: a command never fails because of this; if the audit cannot keep the deed, a note says so. It names no user.
 
 use anyhow::Context as _;
 
@@ -11,15 +11,15 @@ use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
 use crate::inbox::{Deed, FILE_NAME, Inbox, InboxThreads, OpenError};
 
-/// Who runs a command, as the shell says.
+/// The user who runs the command, by the shell's word.
 pub(super) fn who(sources: &Sources) -> Option<String> {
     ["USER", "LOGNAME"].iter().find_map(|name| sources.environment.get(*name)).cloned()
 }
 
-/// Has the gateway that runs here keep a deed; without one, keeps it in the inbox of this configuration.
+/// Gives a deed to the gateway that runs here. Without one, writes it into the inbox of this configuration.
 pub(super) async fn keep(config: &Config, sources: &Sources, clock: &Clock, deed: CommandDeed) {
     if let Err(error) = try_to_keep(config, sources, clock, deed).await {
-        eprintln!("note: the gateway's audit does not have this: {error:#}");
+        eprintln!("note: the gateway's audit does not contain this: {error:#}");
     }
 }
 
@@ -33,12 +33,12 @@ async fn try_to_keep(config: &Config, sources: &Sources, clock: &Clock, deed: Co
     let (inbox, threads) = open(config, clock).await.with_context(nowhere)?;
     let kept = inbox.note_deed(deed).await;
     drop(inbox);
-    // Nothing is left to say when the thread that waits breaks.
+    // If the waiting thread breaks, there is nothing left to report.
     let _ = tokio::task::spawn_blocking(move || threads.join()).await;
     Ok(kept?)
 }
 
-/// The inbox of this configuration. Makes none, and takes none that a gateway has.
+/// Opens the inbox of this configuration. Creates none, and opens none that a gateway uses.
 async fn open(config: &Config, clock: &Clock) -> anyhow::Result<(Inbox, InboxThreads)> {
     if config.inbox.url.is_none() {
         let file = config.inbox.data_dir.join(FILE_NAME);
@@ -48,13 +48,15 @@ async fn open(config: &Config, clock: &Clock) -> anyhow::Result<(Inbox, InboxThr
     let (config, clock) = (config.clone(), clock.clone());
     match tokio::task::spawn_blocking(move || app::open_inbox(&config, clock)).await? {
         Err(OpenError::Locked { .. }) => {
-            anyhow::bail!("a gateway elsewhere has the inbox: set GATEWAY_ADMIN_LISTEN as it has it")
+            anyhow::bail!(
+                "a gateway with another admin address uses the inbox: set GATEWAY_ADMIN_LISTEN to that gateway's address"
+            )
         }
         opened => opened.context("cannot open the inbox"),
     }
 }
 
-/// Of a command that no gateway answers for, the shell says who ran it.
+/// The deed of a command without a gateway, which knows its user only from the shell.
 pub(super) fn done_here(deed: CommandDeed, who: Option<String>) -> Deed {
     let CommandDeed { action, what, result, note } = deed;
     Deed {

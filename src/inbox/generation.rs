@@ -1,25 +1,25 @@
-//! Numbers of moves, by which an inbox that takes its entries back knows that all of them had come to the very inbox that is left.
+//! Numbers of moves. By them an inbox that takes its entries back knows that all of them arrived in the very inbox that is being left.
 //!
-//! Guarantees: the numbers of both sides are the same only where that move was finished, and what came is there or was removed since, as
-//! retention does. They differ where one side is an older copy; then what is not settled is looked for on both.
+//! Guarantees: both sides have the same number only if that move was finished, and its entries are still there or were removed since,
+//! for example by retention. The numbers differ if one side is an older copy; then both sides are searched for unsettled entries.
 
 use super::{Inbox, InboxError};
 
-/// What the name of the mark begins with that an inbox which is left numbers its move with; the rest is the place that it goes to.
+/// Prefix of the mark with the number of a move, in the inbox that is left. The rest of the name is the place that it goes to.
 pub(super) const TO_MARK: &str = "move to ";
 
-/// What the name of the mark begins with that the other side keeps the number in; the rest is the place that it came from.
+/// Prefix of the mark with that number on the other side. The rest of the name is the place that the entries came from.
 const FROM_MARK: &str = "move from ";
 
 impl Inbox {
-    /// Gives a move from here to a place a number that no other move has.
+    /// Gives a move from here to that place a random number, which no other move has.
     pub(super) async fn number_move(&self, to: &str) -> Result<i64, InboxError> {
         let number = fastrand::i64(1..i64::MAX);
         self.set_mark(format!("{TO_MARK}{to}"), number).await?;
         Ok(number)
     }
 
-    /// The number of the move from here to a place. One that an earlier release began is numbered now.
+    /// The number of the move from here to a place. A move that an earlier release began gets its number now.
     pub(super) async fn number_of_move(&self, to: &str) -> Result<i64, InboxError> {
         match self.mark(format!("{TO_MARK}{to}")).await? {
             Some(number) => Ok(number),
@@ -27,7 +27,7 @@ impl Inbox {
         }
     }
 
-    /// Notes that all of the move with this number is here.
+    /// Notes that all entries of the move with this number are here.
     pub(super) async fn note_move(&self, from: &str, number: i64) -> Result<(), InboxError> {
         self.set_mark(format!("{FROM_MARK}{from}"), number).await
     }

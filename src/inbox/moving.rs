@@ -1,9 +1,9 @@
 //! A move of an inbox: the order of its parts, and what each side notes of it. Giving it up: `moving/give_up.rs`.
 //!
-//! Guarantees: it can be interrupted at any point and done again; an inbox that is being left, or was, is worked on by no gateway, and
-//! neither is a file that is being filled; of an inbox that takes its entries back nothing is removed before it is sure that they
-//! had arrived, and nothing unsettled that is not known where they went, unless it is sure that all had come there (see
-//! [`super::generation`]); of two commands at once one fails.
+//! Guarantees: a move can be interrupted at any point and done again. No gateway works on an inbox that is being left or was left, nor
+//! on a file that is being filled. An inbox that takes its entries back removes nothing until it is sure that they had arrived on the
+//! other side. It also keeps unsettled entries that the other side does not know, unless it is sure that all had arrived there (see
+//! [`super::generation`]). If two commands run at once, one of them fails.
 //!
 //! A place is named by a file's own number, or by a database's address. Addresses can be given to another database and files can be
 //! restored from older copies, so that both sides note the move: the one that is left where its entries went, the other one where they
@@ -104,8 +104,8 @@ pub enum MoveError {
     },
     /// Another command gave it up before it was finished.
     #[error(
-        "the move of the inbox of {from} was given up meanwhile: gateways may work on it again, and what was carried to {into} stays \
-         there too. Run the same command again to move it after all"
+        "the move of the inbox of {from} was given up in the meantime: gateways may work on it again, and entries that were moved to \
+         {into} stay there too. Run the same command again to move it after all"
     )]
     GivenUp { from: String, into: String },
 }

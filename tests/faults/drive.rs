@@ -1,6 +1,6 @@
 //! The disk of a database server: the test's side of `tests/faults/server_shim.c`.
 //!
-//! The server's processes tell of every change; what is there after a power cut follows from the log of them (see [`crate::told`]).
+//! The server's processes record every change in a log. What is on the disk after a power cut follows from this log (see [`crate::told`]).
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -15,13 +15,13 @@ use crate::told::{Node, State, read};
 /// The fields of `struct control`, in its order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Control {
-    /// What writes fail with.
+    /// The error that writes fail with.
     WriteErrno,
-    /// What syncs fail with.
+    /// The error that syncs fail with.
     SyncErrno,
     /// How many syncs fail.
     SyncFailures,
-    /// Operations that were made to fail so far.
+    /// Operations that the shim made fail so far.
     Failures,
 }
 
@@ -33,12 +33,12 @@ pub(crate) struct Drive {
     log: PathBuf,
     control: File,
     environment: Vec<(String, String)>,
-    /// What was there, and would be after any power cut, when the log began.
+    /// The files at the beginning of the log; any power cut would leave them.
     base: Vec<Node>,
 }
 
 impl Drive {
-    /// The disk of a new server, which is down.
+    /// The disk of a new server that does not run yet.
     pub(crate) fn new() -> Self {
         let solo = Solo::new();
         let place = solo.dir().to_owned();
@@ -62,20 +62,20 @@ impl Drive {
         Self { solo, log, control: control_file, environment, base }
     }
 
-    /// Starts the server; what its log says when it does not come up.
+    /// Starts the server. If it does not come up, the error is the text of its log.
     pub(crate) fn start(&self, settings: &[&str]) -> Result<(), String> {
         self.solo.start(settings, &self.environment)
     }
 
-    /// Starts the server again if it has given up. To be asked again: it may be about to.
+    /// Starts the server again if it has given up. Call this repeatedly: the server may be about to give up.
     pub(crate) fn revive(&self, settings: &[&str]) {
         if !self.solo.is_up() {
-            // What is in its way for the moment is not the next time.
+            // The next call may succeed: the obstacle is gone by then.
             let _ = self.start(settings);
         }
     }
 
-    /// Changes a field, at once.
+    /// Changes a field; this takes effect at once.
     pub(crate) fn set(&self, field: Control, value: i64) {
         self.control.write_all_at(&value.to_ne_bytes(), field as u64 * 8).unwrap();
     }
@@ -87,25 +87,26 @@ impl Drive {
         i64::from_ne_bytes(bytes)
     }
 
-    /// How much the server has told of so far.
+    /// Length of the log so far, in bytes.
     pub(crate) fn told(&self) -> u64 {
         fs::metadata(&self.log).unwrap().len()
     }
 
-    /// Fails unless all that the server told of is what its files have: else nothing that follows from it would mean anything. It must
-    /// have ended in order, so that nothing was done and not told.
+    /// Fails unless the log agrees with the server's files: otherwise no conclusion from the log would mean anything. The server must have
+    /// stopped cleanly, so that every change is in the log.
     pub(crate) fn verify(&self) {
         let wrong = self.state(self.told()).differs(&read(&self.solo.data()));
-        assert!(wrong.is_empty(), "not as it was told: {wrong:?}");
+        assert!(wrong.is_empty(), "files that differ from the log: {wrong:?}");
     }
 
-    /// Has the log tell of what killed processes did and did not tell any more: the next ones see it. Every process must have ended.
+    /// Adds to the log the changes that killed processes made but did not log, because the next processes see them. Every process must
+    /// have ended.
     pub(crate) fn catch_up(&self) {
         let untold = self.state(self.told()).untold(&read(&self.solo.data()));
         File::options().append(true).open(&self.log).unwrap().write_all(&untold).unwrap();
     }
 
-    /// What may be there if the power fails when the server has told of this much. Every process of it must have ended.
+    /// The possible disk contents if the power fails when the log has this length. Every process of the server must have ended.
     pub(crate) fn state(&self, told: u64) -> State {
         let mut state = State::of(&self.base);
         let log = fs::read(&self.log).unwrap();
@@ -113,7 +114,7 @@ impl Drive {
         state
     }
 
-    /// The power comes back on what is there with this luck.
+    /// Puts the files in place that the power cut leaves with this luck.
     pub(crate) fn restore(&mut self, state: &State, luck: Luck, random: &mut fastrand::Rng) {
         let data = self.solo.data();
         for entry in fs::read_dir(&data).unwrap() {
@@ -124,7 +125,7 @@ impl Drive {
         self.solo.give(&data);
     }
 
-    /// The log begins anew, with what is there now.
+    /// Begins a new log with the present files.
     pub(crate) fn begin(&mut self) {
         self.base = read(&self.solo.data());
         File::options().write(true).open(&self.log).unwrap().set_len(0).unwrap();

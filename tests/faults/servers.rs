@@ -1,7 +1,7 @@
-//! The disk of the database that holds the inbox: power cuts, a full disk, one that became read-only, one that fails. As for the inbox
-//! file (`cuts`, `disks`), what was acknowledged is there after every one of them, and is applied once.
+//! Faults of the disk of the inbox's database: power cuts, and a disk that is full, becomes read-only or fails. As with the inbox file
+//! (`cuts`, `disks`), every acknowledged event is there afterwards and is applied once.
 //!
-//! Inbox and ledger are in one database, as the smallest set-up has them, so that one cut takes both.
+//! Inbox and ledger share one database, as in the smallest set-up, so one power cut hits both.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ use crate::load::Load;
 use crate::rounds::Rounds;
 use crate::world::World;
 
-/// Deliveries that a life of the server may take.
+/// Deliveries between two starts of the server.
 const DELIVERIES: u64 = 100;
 
-/// Outcomes of each power cut that are looked at; the server goes on with what became of the last.
+/// Outcomes of each power cut that are checked. The server goes on with the last one.
 const OUTCOMES: u64 = 2;
 
-/// What a server has to do. Which commits wait for the disk is the gateway's word, for the inbox and for the ledger: it asks for more than
-/// this server's default.
+/// Settings of a safe server. `synchronous_commit` may be off by default: the gateway asks for commits that wait for the disk, for the
+/// inbox and for the ledger.
 const SAFE: [&str; 3] = ["fsync=on", "full_page_writes=on", "synchronous_commit=off"];
 
 const EIO: i64 = 5;
@@ -54,7 +54,7 @@ impl Site {
         load.target(&self.gateways.iter().map(|(_, gateway)| gateway.webhooks).collect::<Vec<_>>());
     }
 
-    /// The machine of a gateway goes down with the server's.
+    /// Kills a gateway and starts it again, as if its machine had gone down with the server's.
     fn kill(&mut self, chosen: usize) {
         let (options, gateway) = self.gateways.remove(chosen);
         gateway.kill();
@@ -77,7 +77,7 @@ impl Site {
     }
 }
 
-/// Everything acknowledged is in the inbox, and what the inbox takes for settled is in the ledger.
+/// Checks that every acknowledged event is in the inbox, and every settled one in the ledger.
 fn check([stored, settled, applied]: [Vec<String>; 3], acknowledged: &BTreeSet<String>, case: &str) {
     let [stored, settled, applied] = [stored, settled, applied].map(|ids| ids.into_iter().collect::<BTreeSet<_>>());
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
@@ -98,7 +98,7 @@ fn after_every_power_cut_of_the_database_everything_that_was_acknowledged_is_the
     site.aim(&load);
     let scenario = "power cut, PostgreSQL".to_owned();
     let mut figures = Figures { scenario, seed: rounds.seed, ..Figures::default() };
-    // What the server went through, for when something was lost.
+    // What happened to the server so far, for the message of a failure.
     let mut history = Vec::new();
     for _ in 0..rounds.number {
         load.allow(DELIVERIES);
@@ -109,19 +109,20 @@ fn after_every_power_cut_of_the_database_everything_that_was_acknowledged_is_the
             load.allow(DELIVERIES / 4);
             load.until_acknowledged(load.acknowledged() + 1);
         }
-        // What is told of after this was not waited for by what was acknowledged before it.
+        // No acknowledgement so far depends on what the log gets after this.
         let acknowledged = load.acknowledged_ids();
         let told = site.drive.told();
         site.drive.solo.kill();
-        // Nothing is sent until the power is back: it would all be refused.
+        // Send nothing until the power is back: it would all be refused.
         load.target(&[]);
         figures.rounds += 1;
         figures.kills += 1;
-        // Now and then only the processes die, and what they had not synced stays in danger.
+        // Now and then only the processes die, and their unsynced writes can still be lost by a later power cut.
         if figures.rounds == 1 || rounds.random.u8(..4) > 0 {
             let whole = site.drive.told();
             for outcome in 1..=OUTCOMES {
-                // At any moment until the last process was gone. What is gone on with has all that was answered until then.
+                // The power may fail at any moment until the last process is gone. The server goes on with the last outcome, which must
+                // have everything that was acknowledged until then.
                 let is_last = outcome == OUTCOMES;
                 let moment = if is_last { whole } else { rounds.random.u64(told..=whole) };
                 let state = site.drive.state(moment);
@@ -150,14 +151,14 @@ fn after_every_power_cut_of_the_database_everything_that_was_acknowledged_is_the
     site.drive.verify();
 }
 
-/// The model of the power cut sees a server that does not sync, and a gateway that does not ask it to.
+/// Shows that the model of the power cut notices a server that does not sync, with a gateway that accepts this.
 #[test]
 fn a_database_that_syncs_nothing_loses_what_was_acknowledged_in_a_power_cut() {
     let mut rounds = Rounds::of(1);
     let hasty = ["fsync=off", "full_page_writes=off"];
     let mut site = Site::new(&hasty, |options| options.with("GATEWAY_INBOX_ALLOW_UNSAFE", "true"));
     let load = Load::start(rounds.seed);
-    // What there is to be lost is only what came since.
+    // From here on, only later events can be lost.
     site.drive.solo.kill();
     site.drive.begin();
     site.drive.start(&hasty).expect("the server recovers");
@@ -173,7 +174,7 @@ fn a_database_that_syncs_nothing_loses_what_was_acknowledged_in_a_power_cut() {
     assert!(acknowledged.difference(&stored).count() > 0, "nothing was lost");
 }
 
-/// Whether gateways outlive a fault of the server's writes and go on when it is over.
+/// Checks that gateways survive a fault of the server's writes, and go on when it is over.
 fn outlives(scenario: &str, errno: i64) {
     let rounds = Rounds::of(2);
     let site = Site::new(&SAFE, |options| options.with("GATEWAY_INBOX_BUSY_TIMEOUT", "1s"));
@@ -186,7 +187,7 @@ fn outlives(scenario: &str, errno: i64) {
         let (known, failures) = (load.answered(503), site.drive.get(Control::Failures));
         site.drive.set(Control::WriteErrno, errno);
         load.allow(DELIVERIES);
-        // A disk that is full takes what its files have room for.
+        // A full disk still accepts what fits into existing files.
         load.until_account_or_sent(|account| {
             account.answers.get(&503).is_some_and(|times| *times >= known + DELIVERIES)
         });
@@ -213,7 +214,7 @@ fn a_database_whose_disk_became_read_only_is_answered_503_until_it_can_be_writte
     outlives("disk, read-only, PostgreSQL", EROFS);
 }
 
-/// A server whose sync fails ends all its processes and recovers from what it sees, which the disk may not have.
+/// After a failed sync, the server ends all its processes and recovers from the files that it sees. The disk may not have these contents.
 #[test]
 fn after_a_failed_sync_of_the_database_everything_is_there_even_after_a_power_cut() {
     let mut rounds = Rounds::of(2);

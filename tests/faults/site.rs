@@ -1,4 +1,4 @@
-//! The surroundings of three gateways that share an inbox in PostgreSQL, and what can be done to them.
+//! Three gateways that share an inbox in PostgreSQL, their surroundings, and the faults that a test can cause.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -15,16 +15,16 @@ use crate::load::Load;
 use crate::proxy::{Mode, Proxy};
 use crate::world::World;
 
-/// Times that statements are disturbed in a round of that kind.
+/// Number of disturbances in a round of `Fault::Statements`.
 const DISTURBANCES: u32 = 6;
 
-/// Connections that break in a round of that kind.
+/// Number of connections that break in a round of `Fault::LostAnswers`.
 const BREAKS: i64 = 4;
 
-/// Deliveries that commits wait for while the standby is cut off.
+/// Deliveries that are sent during a fault.
 const DELIVERIES: u64 = 60;
 
-/// What is done in a round.
+/// The fault of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     /// A gateway is killed and started again.
@@ -35,13 +35,13 @@ pub(crate) enum Fault {
     SlowCommits,
     /// The primary ends at once and starts again.
     Crash,
-    /// The standby is cut off, what waits for it is cancelled, and the primary restarts at once.
+    /// The standby is cut off, commits that wait for it are cancelled, and the primary restarts at once.
     Restart,
-    /// The same, and the primary is lost: the standby takes its place.
+    /// The same, but the primary is lost and the standby takes its place.
     FailOver,
     /// The pooler is killed and started again.
     Pooler,
-    /// The network of a gateway is cut, or holds what is sent.
+    /// The network of a gateway is cut, or delays everything until it is mended.
     Network,
     /// Answers of the database are lost on the way, or break off, in the middle of a commit.
     LostAnswers,
@@ -67,7 +67,7 @@ impl Fault {
     ];
 }
 
-/// Everything that three gateways share, and they themselves.
+/// The three gateways and everything that they share.
 pub(crate) struct Site {
     pub(crate) pair: Pair,
     pub(crate) world: World,
@@ -75,7 +75,7 @@ pub(crate) struct Site {
     places: Vec<Options>,
     bouncer: Option<Bouncer>,
     namespace: Option<Namespace>,
-    /// Before both servers, on the third gateway's way.
+    /// In front of both servers; only the third gateway connects through them.
     proxies: [Proxy; 2],
     gateway_clock: Hand,
     database_clock: Hand,
@@ -143,7 +143,7 @@ impl Site {
         }
     }
 
-    /// Whether this machine can do it.
+    /// Whether this machine can cause this fault.
     pub(crate) fn has(&self, fault: Fault) -> bool {
         match fault {
             Fault::Pooler => self.bouncer.is_some(),
@@ -151,7 +151,7 @@ impl Site {
         }
     }
 
-    /// Has deliveries go to all gateways.
+    /// Sends deliveries to all gateways.
     pub(crate) fn aim(&self, load: &Load) {
         load.target(&self.addresses());
     }
@@ -160,7 +160,7 @@ impl Site {
         self.gateways.iter().map(|gateway| gateway.webhooks).collect()
     }
 
-    /// Breaks something and mends it, under load.
+    /// Causes the fault under load, and mends it.
     pub(crate) fn strike(&mut self, fault: Fault, load: &Load, random: &mut fastrand::Rng, figures: &mut Figures) {
         match fault {
             Fault::Gateway => {
@@ -192,7 +192,7 @@ impl Site {
                 self.pair.fail_over();
                 let primary = self.pair.primary_port();
                 if let Some(bouncer) = &mut self.bouncer {
-                    // As a person points it elsewhere.
+                    // A person would point the pooler at the new primary.
                     bouncer.restart(primary);
                 }
             }
@@ -208,7 +208,7 @@ impl Site {
         figures.faults += 1;
     }
 
-    /// Cuts the standby off, until some commit waits for it, and cancels some of what waits.
+    /// Cuts the standby off, waits until a commit waits for it, and cancels some of the waiting statements.
     fn cut_off(&self, load: &Load, random: &mut fastrand::Rng) {
         load.allow(DELIVERIES);
         self.pair.cut_off();
@@ -217,7 +217,7 @@ impl Site {
     }
 
     fn cut_network(&self, load: &Load, random: &mut fastrand::Rng) {
-        // Either nothing arrives, or it does and the answer does not; a line that is cut tells of neither.
+        // Either the request does not arrive, or its answer does not. A cut line does not show which.
         let namespace = self.namespace.as_ref().filter(|_| random.u8(..4) > 0);
         match namespace {
             Some(namespace) => namespace.cut(),
@@ -240,7 +240,7 @@ impl Site {
         let before = broken();
         self.proxies.iter().for_each(|proxy| proxy.set(mode, BREAKS));
         load.allow(DELIVERIES);
-        // The third gateway looks for work at any rate.
+        // The third gateway looks for work even without deliveries.
         self.gateways[2].until(|_| broken() >= before + 2);
         self.proxies.iter().for_each(|proxy| proxy.set(Mode::Pass, 0));
     }
@@ -255,7 +255,7 @@ impl Site {
         self.gateway_clock.turn(0);
     }
 
-    /// Forward all leases are over at once; back again nothing is due that was before.
+    /// After a jump forward, all leases end at once. After a jump back, entries that were due are not due any more.
     fn turn_database_clock(&self, load: &Load, random: &mut fastrand::Rng) {
         for jump in jumps(random) {
             self.database_clock.turn(jump);

@@ -1,8 +1,9 @@
-//! What a server told of its disk, in a log of records (see `tests/faults/server_shim.c`), and what of it is there after a power cut.
+//! Reads the log in which a server records changes of its disk (see `tests/faults/server_shim.c`), and finds the possible contents after a
+//! power cut.
 //!
-//! Of the writes since a file's last sync each sector is there or not, as for the inbox file (see [`crate::disk`]). Names of files change
-//! in the order in which they were changed, as journals of file systems have it: a sync of a file or directory has all changes done up
-//! to its own.
+//! Each sector that was written since a file's last sync may or may not be there, as for the inbox file (see [`crate::disk`]). Changes
+//! of file names last in their order, as in the journal of a file system: a sync of a file or directory makes all changes of names
+//! last, up to its own latest one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -11,10 +12,10 @@ use std::path::Path;
 
 use crate::disk::{Luck, Pending, mixed};
 
-/// Bytes of a record before what follows it.
+/// Bytes of a record's head, before its names and contents.
 const RECORD: usize = 56;
 
-/// What each record begins with.
+/// The bytes with which each record begins.
 const MARK: [u8; 8] = 0x5ee7_a31d_b94c_0f68_i64.to_ne_bytes();
 
 /// Kinds of records, as `server_shim.c` has them.
@@ -30,14 +31,14 @@ const LINK: i64 = 9;
 const MAKE: i64 = 10;
 const REMOVE: i64 = 11;
 
-/// What PostgreSQL writes through stdio or in memory, and makes anew at a start.
+/// Files that PostgreSQL writes through stdio or in memory, and creates again at each start.
 const NOT_FOLLOWED: [&str; 3] = ["pg_stat", "pg_dynshmem", "postmaster."];
 
-/// A file or directory that lasts.
+/// A file or directory on the disk.
 pub(crate) struct Node {
     name: String,
     inode: i64,
-    /// Nothing for a directory.
+    /// `None` for a directory.
     bytes: Option<Vec<u8>>,
 }
 
@@ -49,10 +50,12 @@ struct Object {
 }
 
 impl Object {
-    /// Its contents as the processes see them.
+    /// The contents that the processes see.
     fn seen(&self) -> Vec<u8> {
         let mut bytes = self.durable.clone();
-        self.pending.iter().for_each(|change| change.apply(&mut bytes));
+        for change in &self.pending {
+            change.apply(&mut bytes);
+        }
         bytes
     }
 }
@@ -72,18 +75,18 @@ enum Change {
     Rename(String, String),
 }
 
-/// What may be there after a power cut at the end of a log.
+/// The possible contents of the disk after a power cut at the end of a log.
 pub(crate) struct State {
     objects: Vec<Object>,
     by_inode: HashMap<i64, usize>,
-    /// Names as the processes see them.
+    /// The names that the processes see.
     seen: BTreeMap<String, usize>,
-    /// Names that last.
+    /// The names that survive a power cut.
     named: BTreeMap<String, usize>,
     changes: Vec<Change>,
 }
 
-/// Everything below a directory, but for what speaks of the running server.
+/// Everything below a directory, except for the file of the running server's process id.
 pub(crate) fn read(directory: &Path) -> Vec<Node> {
     let (mut nodes, mut open) = (Vec::new(), vec![directory.to_owned()]);
     while let Some(folder) = open.pop() {
@@ -106,7 +109,7 @@ pub(crate) fn read(directory: &Path) -> Vec<Node> {
 }
 
 impl State {
-    /// What is there when a log begins.
+    /// The state at the beginning of a log.
     pub(crate) fn of(base: &[Node]) -> Self {
         let mut state = Self {
             objects: Vec::new(),
@@ -130,7 +133,7 @@ impl State {
         self.objects.len() - 1
     }
 
-    /// Takes a log in. A process that was killed may have left a part of a record, of which no other one knew anything.
+    /// Reads a log. A killed process may have left a part of a record; no other process has seen that change.
     pub(crate) fn follow(&mut self, log: &[u8]) {
         let field = |at: usize| Some(i64::from_ne_bytes(log.get(at..at + 8)?.try_into().ok()?));
         let is_start = |at: usize| log.get(at..at + MARK.len()) == Some(&MARK);
@@ -157,7 +160,7 @@ impl State {
     fn tell(&mut self, kind: i64, inode: i64, offset: usize, first: &str, second: &str, written: &[u8]) {
         let known = self.by_inode.get(&inode).copied();
         match kind {
-            // Also told by those who found it there, since they may be heard before the one who made it.
+            // Processes that find a file log this too, because their record may come before that of the process that created it.
             CREATE | MAKE => {
                 if known.is_none() || known != self.seen.get(first).copied() {
                     let object = self.make(inode, kind == MAKE);
@@ -200,10 +203,12 @@ impl State {
         self.changes.push(Change::Add(name.to_owned(), object));
     }
 
-    /// Has a file's contents, or a directory's names, last.
+    /// Makes a file's contents, or a directory's names, last.
     fn sync(&mut self, object: usize) {
         let file = &mut self.objects[object];
-        std::mem::take(&mut file.pending).iter().for_each(|change| change.apply(&mut file.durable));
+        for change in std::mem::take(&mut file.pending) {
+            change.apply(&mut file.durable);
+        }
         let names: Vec<&str> =
             self.seen.iter().filter(|(_, known)| **known == object).map(|(name, _)| name.as_str()).collect();
         let is_directory = file.is_directory;
@@ -219,7 +224,7 @@ impl State {
         }
     }
 
-    /// Names of files that are there and not as they were told of.
+    /// Names of the files on the disk that differ from the log.
     pub(crate) fn differs(&self, there: &[Node]) -> Vec<String> {
         let is_followed = |name: &str| {
             !NOT_FOLLOWED.iter().any(|start| name.starts_with(start)) && !name.ends_with("pg_internal.init")
@@ -233,7 +238,7 @@ impl State {
         followed.filter(differs).map(|node| node.name.clone()).collect()
     }
 
-    /// Records of what is there and was not told.
+    /// Records for the changes on the disk that the log lacks.
     pub(crate) fn untold(&self, there: &[Node]) -> Vec<u8> {
         let mut log = Vec::new();
         let names: BTreeSet<&str> = there.iter().map(|node| node.name.as_str()).collect();
@@ -254,7 +259,7 @@ impl State {
         log
     }
 
-    /// Writes what is there after the power cut.
+    /// Writes the files that the power cut leaves.
     pub(crate) fn write(&self, directory: &Path, luck: Luck, random: &mut fastrand::Rng) {
         let mut named = self.named.clone();
         let changed = match luck {
@@ -262,8 +267,10 @@ impl State {
             Luck::Everything => self.changes.len(),
             Luck::Prefix | Luck::Sectors(_) => random.usize(..=self.changes.len()),
         };
-        self.changes[..changed].iter().for_each(|change| change.apply(&mut named));
-        // In order, so that a directory comes before what is in it.
+        for change in &self.changes[..changed] {
+            change.apply(&mut named);
+        }
+        // In order of names, so that a directory comes before its files.
         for (name, object) in named {
             let (path, object) = (directory.join(&name), &self.objects[object]);
             if name == "postmaster.pid" {
@@ -292,7 +299,7 @@ impl Change {
     }
 }
 
-/// Whether a name is directly in a directory; the whole of it has no name.
+/// Whether a file is directly in a directory. The server's own directory has the empty name.
 fn is_in(name: &str, directory: &str) -> bool {
     name.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| !rest.contains('/'))
 }

@@ -84,7 +84,7 @@ fn a_customer_who_pays_without_naming_a_user_is_a_problem_until_an_operator_says
     // The gateway's audit has a word that it did not say itself, and so has the inbox when none runs. Neither names the user.
     let here = options.clone().with("GATEWAY_ADMIN_LISTEN", gateway.admin);
     let (code, _, stderr) = run(&here, &["bind", "sub_1", "--user", "user_2", "--reason", "again"]);
-    assert!(code == 0 && !stderr.contains("audit does not have this"), "{stderr}");
+    assert!(code == 0 && !stderr.contains("audit does not contain this"), "{stderr}");
     gateway.until(|_| gateway.log().iter().any(|line| line.contains("\"action\":\"bind\"") && line.contains("sub_1")));
 
     gateway.signal("TERM");

@@ -1,4 +1,4 @@
-//! Where a gateway of these tests has its inbox and its ledger: files of its own, or one database.
+//! The places of inbox and ledger in these tests: files of the gateway's own, or one database for both.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -16,10 +16,10 @@ use crate::commands::run;
 use crate::gateway::Options;
 use crate::postgres::{Database, Flavour};
 
-/// Bytes of a small disk that are there to be given back.
+/// Bytes on a small disk that a test can free.
 const FILLER: usize = 2 * 1024 * 1024;
 
-/// Bytes that a database has before anything is in it, and some more.
+/// Size of an empty database, and some more, in bytes.
 const DATABASE_BYTES: usize = 12 * 1024 * 1024;
 
 /// A place for one gateway.
@@ -33,17 +33,17 @@ enum Store {
     Postgres { inbox: Database, ledger: Database },
 }
 
-/// Something that is in the way until it is dropped.
+/// An obstacle that lasts until it is dropped.
 pub(crate) enum Held {
     /// A lock of a file.
     File(#[expect(dead_code, reason = "kept for its lock")] Connection),
     /// A lock of a table.
     Table(Option<Box<Session>>),
-    /// A database that takes no writes.
+    /// A database that refuses writes.
     ReadOnly(Database),
 }
 
-/// For questions and locks.
+/// Runs the tests' own queries and locks.
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
@@ -70,12 +70,12 @@ impl Place {
         place
     }
 
-    /// How a gateway is started here.
+    /// The options of a gateway at this place.
     pub(crate) fn options(&self) -> Options {
         let options = Options::new(self.directory.path());
         match &self.store {
             Store::File => options,
-            // What a gateway held that was killed comes back soon.
+            // Entries that a killed gateway held come back soon.
             Store::Postgres { inbox, ledger } => options
                 .with("DATABASE_URL", ledger.url())
                 .with("GATEWAY_INBOX_URL", inbox.url())
@@ -84,7 +84,7 @@ impl Place {
         }
     }
 
-    /// A wait for the store that is soon over, and long enough where nothing is in the way.
+    /// A short timeout of the store that is still long enough without an obstacle.
     pub(crate) fn short_wait(&self) -> &'static str {
         match &self.store {
             Store::File => "50ms",
@@ -92,7 +92,7 @@ impl Place {
         }
     }
 
-    /// How often something is done that takes a start each time.
+    /// Number of rounds, for tests that start a gateway in each round.
     pub(crate) fn rounds(&self) -> u64 {
         match &self.store {
             Store::File => 5,
@@ -100,7 +100,7 @@ impl Place {
         }
     }
 
-    /// Ids of the events in the inbox, of a gateway that is stopped or running.
+    /// Ids of the events in the inbox, whether the gateway runs or not.
     pub(crate) fn stored(&self) -> BTreeSet<String> {
         match &self.store {
             Store::File => ids(&self.file_of("inbox.db"), "SELECT event_id FROM entries"),
@@ -116,7 +116,7 @@ impl Place {
         }
     }
 
-    /// Nothing can be committed to the inbox for as long as this is held.
+    /// Blocks commits to the inbox until the result is dropped.
     pub(crate) fn hold_inbox(&self) -> Held {
         match &self.store {
             Store::File => hold(&self.file_of("inbox.db")),
@@ -124,7 +124,7 @@ impl Place {
         }
     }
 
-    /// Nothing can be committed to the ledger for as long as this is held.
+    /// Blocks commits to the ledger until the result is dropped.
     pub(crate) fn hold_ledger(&self) -> Held {
         match &self.store {
             Store::File => hold(&self.file_of("ledger.db")),
@@ -132,7 +132,7 @@ impl Place {
         }
     }
 
-    /// The database of the inbox takes no writes for as long as this is held, and may be read.
+    /// Makes the database of the inbox read-only until the result is dropped.
     pub(crate) fn make_read_only(&self) -> Held {
         let Store::Postgres { inbox, .. } = &self.store else { unreachable!("asked of a database") };
         set_read_only(inbox, true);
@@ -143,7 +143,7 @@ impl Place {
         self.directory.path().join(name)
     }
 
-    /// The same on a disk of a few megabytes, for the inbox at least; nothing where the tests may not mount one.
+    /// A place like this on a disk of a few megabytes, at least for the inbox. `None` if the tests may not mount a disk.
     pub(crate) fn on_a_small_disk(&self) -> Option<SmallDisk> {
         match &self.store {
             Store::File => SmallDisk::mount(2 * FILLER, |_| Self::file()),
@@ -173,7 +173,7 @@ impl Drop for Held {
     }
 }
 
-/// Holds the write lock of a file, so that nothing can be committed to it.
+/// Holds the write lock of a file, which blocks commits.
 fn hold(file: &Path) -> Held {
     let connection = Connection::open(file).unwrap();
     connection.busy_timeout(crate::gateway::PATIENCE).unwrap();
@@ -190,7 +190,7 @@ fn hold_table(database: &Database, tables: &str) -> Held {
     Held::Table(Some(Box::new(session)))
 }
 
-/// As providers do it: for new connections, and those that stand are ended.
+/// Makes a database read-only as providers do: for new connections, and it ends the existing ones.
 fn set_read_only(database: &Database, is_so: bool) {
     let is_so = if is_so { "on" } else { "off" };
     runtime().block_on(async {
@@ -216,7 +216,7 @@ fn values(database: &Database, question: &str) -> BTreeSet<String> {
     ids.into_iter().collect()
 }
 
-/// A place on a file system of a few megabytes. The ledger of a file is elsewhere.
+/// A place on a file system of a few megabytes. If the inbox is a file, the ledger is on another disk.
 pub(crate) struct SmallDisk {
     place: Place,
     disk: TempDir,
@@ -235,12 +235,12 @@ impl SmallDisk {
         }
         fs::set_permissions(disk.path(), Permissions::from_mode(0o777)).unwrap();
         let place = make(disk.path());
-        // Last, so that what is there at first has room.
+        // Last, so that the first files have room.
         fs::write(disk.path().join("filler"), vec![0; FILLER]).unwrap();
         Some(Self { place, disk })
     }
 
-    /// How a gateway is started here.
+    /// The options of a gateway at this place.
     pub(crate) fn options(&self) -> Options {
         let options = self.place.options();
         match &self.place.store {
@@ -258,7 +258,7 @@ impl SmallDisk {
         self.place.applied()
     }
 
-    /// Gives some of it back.
+    /// Frees some space.
     pub(crate) fn make_room(&self) {
         fs::remove_file(self.disk.path().join("filler")).unwrap();
     }

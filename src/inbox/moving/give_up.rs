@@ -1,18 +1,18 @@
-//! Giving a move up: one that has begun, or one whose other inbox has lost what came, or is lost itself.
+//! Gives a move up: an unfinished one, or a finished one whose other inbox lost the entries or is lost itself.
 //!
-//! Guarantees: what was carried stays where it went too, since the ledger takes each event once; a finished move is given up only where
-//! the other inbox says that it has nothing of it, or a person says that it is lost and it cannot be found.
+//! Guarantees: entries that were moved stay on the other side too, which is safe because the ledger takes each event once. A finished
+//! move is given up only if the other inbox has nothing of it, or if a person says that it is lost and it cannot be found.
 
 use super::super::{Inbox, InboxError, Store};
 use super::{MoveError, MovedTo, same_place, shown};
 
 impl Inbox {
-    /// Gives a move from here up that has begun: gateways may work on this inbox again. What was carried stays where it went too;
-    /// the ledger takes each event once. A move that was finished is given up only if the inbox that it went to, `there` with its
-    /// name, knows nothing of it any more.
+    /// Gives up a move from here: gateways may work on this inbox again. Entries that were moved stay on the other side too; the ledger
+    /// takes each event once. A finished move is given up only if the inbox that it went to (`there`, with its name) no longer
+    /// knows anything of it.
     ///
     /// # Errors
-    /// Those of the store; [`MoveError::Elsewhere`] when the move was finished.
+    /// Those of the store; [`MoveError::Elsewhere`] if the move was finished.
     pub async fn give_up_move(&self, here: &str, there: Option<(&Self, &str)>) -> Result<Option<MovedTo>, MoveError> {
         let from = |source| MoveError::From { place: here.to_owned(), source };
         let Some(to) = self.moved_to().await.map_err(from)? else { return Ok(None) };
@@ -22,11 +22,11 @@ impl Inbox {
         self.stay(here, to).await
     }
 
-    /// As [`Self::give_up_move`], also of a move that was finished, on the operator's word that the inbox it went to is lost altogether.
-    /// Where that inbox can be asked and has all, it is not lost.
+    /// Like [`Self::give_up_move`], but also gives up a finished move if the operator says that the inbox it went to is lost altogether.
+    /// If that inbox can be asked and has all entries, it is not lost.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Self::give_up_move`].
     pub async fn give_up_lost_move(
         &self,
         here: &str,
@@ -44,7 +44,7 @@ impl Inbox {
         self.stay(here, to).await
     }
 
-    /// Has gateways work on this inbox again, which was left for another place.
+    /// Lets gateways work again on this inbox, which was left for another place.
     async fn stay(&self, here: &str, to: MovedTo) -> Result<Option<MovedTo>, MoveError> {
         let from = |source| MoveError::From { place: here.to_owned(), source };
         let given_up = match &self.store {
@@ -59,7 +59,7 @@ impl Inbox {
         }
     }
 
-    /// Whether the inbox that all entries of this one went to says that they never came, or has lost them.
+    /// Whether the inbox to which all entries of this one went never received them, or has lost them.
     async fn is_unknown_to(&self, there: Option<(&Self, &str)>, to: &MovedTo, here: &str) -> Result<bool, MoveError> {
         let Some((there, name)) = there else { return Ok(false) };
         let taken = |source| MoveError::Into { place: name.to_owned(), source };
@@ -71,7 +71,8 @@ impl Inbox {
         Ok(!there.has_all_of(&back).await.map_err(taken)?)
     }
 
-    /// Gives up that a file is filled from elsewhere: it is worked on with what came. Tells whether it was being filled.
+    /// Stops waiting for the rest of a file that is being filled: gateways may work on it with the entries that arrived. Returns whether it
+    /// was being filled.
     ///
     /// # Errors
     /// Those of the store.

@@ -1,8 +1,9 @@
-//! What time it is in the database, as its answers tell, and what is done when that goes back.
+//! Follows the database's clock by its answers, and moves times back when that clock goes back.
 //!
-//! Waits and leases are times of the database's clock. Where that is set back, or where a standby takes over whose clock is behind, all of
-//! them would be longer by as much: an entry would wait for an hour that was received an hour ahead. A gateway that notices moves them
-//! back too. Several gateways may do so at once: nothing is due earlier than now for it, and no lease is shorter than a new one.
+//! Waits and leases are times of the database's clock. If that clock is set back, or if a standby with a slower clock takes over, all of
+//! them get longer by the difference: after an hour back, a retry that was due now waits for another hour. A gateway that notices
+//! this moves the times back too. Several gateways may do so at once: this makes no entry due before now, and no lease shorter than a
+//! new one.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,13 +17,14 @@ use super::schema::{forgettable, now};
 use super::{Core, Time, millis};
 use crate::postgres::Parameter;
 
-/// How far a clock may go back before anything is done about it: a shorter time is waited for.
+/// How far the clock may go back, in milliseconds, before the times are moved. A shorter difference is just waited for.
 const BACK_MIN: i64 = 2000;
 
-/// Entries that one statement looks at.
+/// Most entries that one statement looks at.
 const PAGE: i64 = 5000;
 
-/// `$2` how far the clock went back, `$3` duration of a lease, `$4` the last entry that was looked at, `$5` how many are.
+/// Parameters: `$2` how far the clock went back, `$3` duration of a lease, `$4` the last entry of the previous page, `$5` entries in a
+/// page.
 const MOVE_BACK: &str = concat!(
     "WITH t AS (SELECT ",
     now!(),
@@ -36,29 +38,29 @@ const MOVE_BACK: &str = concat!(
     forgettable!()
 );
 
-/// When the newest entry was received.
+/// The time at which the newest entry was received.
 const NEWEST: &str = "SELECT received_at FROM gateway_inbox.entries ORDER BY id DESC LIMIT 1";
 
-/// The database's clock, as far as it is known here.
+/// What this gateway knows of the database's clock.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    /// How far this machine's clock is before the database's, in milliseconds.
+    /// How far this machine's clock is ahead of the database's, in milliseconds.
     ahead: AtomicI64,
     /// The latest answer, and when it came.
     last: Mutex<Option<(Instant, i64)>>,
 }
 
-/// What time it should be in the database at least.
+/// The earliest time that the database's clock should show.
 enum Least {
     At(i64),
-    /// It was asked before the latest answer came.
+    /// The question was asked before the latest answer came.
     Unsure,
     /// There was no answer yet.
     Unknown,
 }
 
 impl Clocks {
-    /// How far this machine's clock is before the database's, in milliseconds.
+    /// How far this machine's clock is ahead of the database's, in milliseconds.
     pub(super) fn ahead(&self) -> i64 {
         self.ahead.load(Ordering::Relaxed)
     }
@@ -74,14 +76,14 @@ impl Clocks {
 }
 
 impl Core {
-    /// Takes note of what time it is in the database, by an answer to what was asked at `asked`, and has nothing wait longer where its
-    /// clock went back. `lease` is the duration of one. Tells whether it went back.
+    /// Notes the database's time from the answer to a question that was asked at `asked`. If the clock went back, moves waits and leases
+    /// back too. `lease` is the duration of a lease. Returns whether the clock went back.
     pub(super) async fn follow_clock(&self, database: i64, asked: Instant, lease: Duration) -> Result<bool, Fault> {
         self.clocks.ahead.store(self.clock.now().millis().saturating_sub(database), Ordering::Relaxed);
         let least = match self.clocks.least(asked, self.time) {
             Least::At(least) => least,
             Least::Unsure => return Ok(false),
-            // It may have gone back while this gateway did not run.
+            // The clock may have gone back while this gateway did not run.
             Least::Unknown => {
                 let rows = self.links.run(NEWEST, &[]).await?.rows;
                 rows.first().map_or(database, |row| row.get(0))
@@ -94,15 +96,15 @@ impl Core {
             tracing::warn!(
                 seconds,
                 entries,
-                "inbox: the clock of the database went back, and so does what waits for a time"
+                "inbox: the database's clock went back, so the times that entries wait for were moved back too"
             );
         }
-        // Not before: what was not done is found out again.
+        // Only now: if moving them fails, the next answer shows the jump again.
         *self.clocks.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), database));
         Ok(back > BACK_MIN)
     }
 
-    /// How many entries were moved.
+    /// Moves waits and leases back. Returns the number of entries that it changed.
     async fn move_back(&self, back: i64, lease: Duration) -> Result<i64, Fault> {
         let (time, lease) = (self.time(), millis(lease));
         let (mut after, mut entries) = (i64::MIN, 0);
