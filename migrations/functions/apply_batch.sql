@@ -41,6 +41,10 @@ BEGIN
     END IF;
     SELECT j.outcomes, j.known, j.refused, j.doubtful INTO outcomes, known, refused, doubtful
     FROM gateway.judge(batch) j;
+    IF known <> '{}' THEN
+        PERFORM gateway.await_standby(ARRAY(
+            SELECT e.id FROM pg_catalog.jsonb_to_recordset(batch -> 'events') AS e (n integer, id text) WHERE e.n = ANY (known)));
+    END IF;
     subscriptions := gateway.touched(batch, refused);
     doubted := CASE WHEN batch -> 'subscriptions' <> '[]' THEN gateway.merge_doubts(batch, refused) ELSE '{}' END;
     IF doubtful <> '{}' THEN

@@ -2,14 +2,17 @@
 -- that is not in the list is not recorded. (The identity is read by its key: a scan of the table, which callers forbid, is priced so
 -- high that the server compiles the statement first, which takes hundreds of milliseconds.)
 CREATE OR REPLACE FUNCTION gateway.witness(ids jsonb) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = ''
+LANGUAGE plpgsql SET search_path = ''
 AS $$
-    SELECT pg_catalog.jsonb_build_object(
+BEGIN
+    PERFORM gateway.await_standby(ARRAY(SELECT pg_catalog.jsonb_array_elements_text(ids)));
+    RETURN pg_catalog.jsonb_build_object(
         'ledger', (SELECT i.id FROM gateway.identity i WHERE i.only_row),
         'events', (
             SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                 'id', e.id, 'rule', e.rule, 'reason', e.reason,
                 -- What was dropped is done: for whoever brings it, it is a duplicate.
                 'outcome', CASE e.outcome WHEN 'dropped' THEN 'duplicate' ELSE e.outcome END)), '[]')
-            FROM pg_catalog.jsonb_array_elements_text(ids) asked JOIN gateway.events e ON e.id = asked))
+            FROM pg_catalog.jsonb_array_elements_text(ids) asked JOIN gateway.events e ON e.id = asked));
+END
 $$;

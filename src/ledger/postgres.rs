@@ -130,8 +130,13 @@ impl Transport for Direct {
 }
 
 async fn value<T: Answered>(link: &mut Link, call: &Call<'_>) -> Result<T, LedgerError> {
-    let rows = link.run(&call.as_statement(), &call.parameters()).await.map_err(fault)?.rows;
-    let row = rows.first().ok_or_else(no_row)?;
+    let answer = link.run(&call.as_statement(), &call.parameters()).await.map_err(fault)?;
+    if answer.has_warned {
+        // A wait for a standby that is cancelled ends as a success with a warning.
+        let message = "the server ended a wait for its standby early, so that the commit may be lost in a failover: it is repeated";
+        return Err(LedgerError::new(NAME, LedgerErrorKind::TimedOut, message));
+    }
+    let row = answer.rows.first().ok_or_else(no_row)?;
     row.try_get::<_, Json<T>>(0).map(|Json(value)| value).map_err(fault)
 }
 

@@ -43,7 +43,8 @@ impl fmt::Debug for Link {
 #[derive(Debug)]
 pub struct Answer {
     pub rows: Vec<Row>,
-    /// The server warned of something: whether the statement is as durable as it should be is not known.
+    /// The server itself warned of something: whether the statement is as durable as it should be is not known. What a function warns
+    /// of, such as a trigger of the app's, does not count.
     pub has_warned: bool,
 }
 
@@ -147,7 +148,8 @@ async fn drive<T>(
             biased;
             message = poll_fn(|cx| connection.poll_message(cx)) => match message {
                 Some(Ok(AsyncMessage::Notice(notice))) => {
-                    *has_warned |= notice.parsed_severity() == Some(Severity::Warning);
+                    // A function says where it was. The server, at the end of a commit, was in none.
+                    *has_warned |= notice.parsed_severity() == Some(Severity::Warning) && notice.where_().is_none();
                     continue;
                 }
                 Some(Ok(_)) => continue,

@@ -24,6 +24,7 @@ mod recount;
 mod roles;
 mod scale;
 mod sqlite;
+mod standby;
 mod stores;
 mod supabase;
 mod takeover;

@@ -181,6 +181,7 @@ pub const ALL: &[File] = files![
     function "merge_money",
     function "record_events",
     function "with_payloads",
+    function "await_standby",
     function "apply_batch",
     // Payloads that are no longer kept.
     function "needed_payloads",
