@@ -177,8 +177,11 @@ fn takes(one: &Declared) -> String {
     }
 }
 
+/// A cell of a table. Between ticks a `<` is itself; elsewhere it would begin a tag.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
+    let parts = text.split('`').enumerate();
+    let parts = parts.map(|(place, part)| if place % 2 == 0 { part.replace('<', "&lt;") } else { part.to_owned() });
+    parts.collect::<Vec<_>>().join("`").replace('|', "\\|")
 }
 
 /// A comment in lines of a readable length.
