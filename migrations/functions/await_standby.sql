@@ -1,6 +1,6 @@
--- Has the commit of whoever calls wait for a standby that has these events, where commits wait for one. An event whose own commit was not
--- waited for to its end, since the wait was cancelled or the server restarted, is visible although no standby has it. A lock of it is
--- written to the log after it, so that the commit of the lock waits for both.
+-- Makes the caller's commit wait until a standby has these events, on servers whose commits wait for a standby. If the wait of an event's
+-- own commit was cancelled, or the server restarted meanwhile, the event is visible although no standby has it. The lock that this
+-- function takes follows the event in the log, so the caller's commit waits for both.
 CREATE OR REPLACE FUNCTION gateway.await_standby(ids text[]) RETURNS void
 LANGUAGE plpgsql
 AS $$

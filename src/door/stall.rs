@@ -1,7 +1,8 @@
 //! Senders that do not read what they asked for: an answer goes on by [`STEP_BYTES`], or ends, within a time, or the connection is
 //! closed.
 //!
-//! The kernel takes small answers at once, whoever reads them. A large one waits for its reader, with a task and a connection.
+//! The kernel takes a small answer at once, even if the client never reads it. A large answer waits for its reader, and holds a task and a
+//! connection.
 
 use std::io;
 use std::pin::Pin;
@@ -122,7 +123,7 @@ mod tests {
         };
         tokio::select! {
             done = writes => done,
-            () = reads => panic!("nobody closes it"),
+            () = reads => panic!("the reader stays until the write has ended"),
         }
     }
 

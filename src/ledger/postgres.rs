@@ -133,7 +133,8 @@ async fn value<T: Answered>(link: &mut Link, call: &Call<'_>) -> Result<T, Ledge
     let answer = link.run(&call.as_statement(), &call.parameters()).await.map_err(fault)?;
     if answer.has_warned {
         // A wait for a standby that is cancelled ends as a success with a warning.
-        let message = "the server ended a wait for its standby early, so that the commit may be lost in a failover: it is repeated";
+        let message =
+            "the server ended a wait for its standby early, so a failover may lose the commit: doing it again is safe";
         return Err(LedgerError::new(NAME, LedgerErrorKind::TimedOut, message));
     }
     let row = answer.rows.first().ok_or_else(no_row)?;

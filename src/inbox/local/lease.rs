@@ -117,7 +117,7 @@ fn choose(file: &mut InboxFile, request: &LeaseRequest, now: Timestamp) -> rusql
         let mut bytes_left = request.bytes_max;
         while let Some(row) = rows.next()? {
             let (id, crashes): (i64, i64) = (row.get(0)?, row.get(1)?);
-            // A length that is none is damage: such an entry comes alone, and its reader gives it up.
+            // A negative length means damage: such an entry comes alone, and its reader gives it up.
             let bytes = row.get::<_, Option<i64>>(2)?.unwrap_or(0);
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             if crashes >= CRASHES_MAX {
