@@ -59,11 +59,14 @@ BEGIN
     FOREACH object IN ARRAY doubted LOOP
         PERFORM gateway.settle('vouched_subscriptions', object);
     END LOOP;
-    IF EXISTS (SELECT FROM gateway.stripe_subscriptions s WHERE s.grace_days IS NOT NULL)
-        OR doubted <> '{}' AND EXISTS (SELECT FROM gateway.vouched_subscriptions v WHERE v.grace_days IS NOT NULL) THEN
-        PERFORM gateway.set_grace(subscriptions);
+    IF subscriptions <> '{}' THEN
+        IF EXISTS (SELECT FROM gateway.stripe_subscriptions s WHERE s.grace_days IS NOT NULL)
+            OR doubted <> '{}' AND EXISTS (SELECT FROM gateway.vouched_subscriptions v WHERE v.grace_days IS NOT NULL) THEN
+            PERFORM gateway.set_grace(subscriptions);
+        END IF;
     END IF;
     PERFORM gateway.project(gateway.touched_users(subscriptions));
-    RETURN (SELECT coalesce(pg_catalog.jsonb_agg(o.value), '[]') FROM pg_catalog.jsonb_each(outcomes) o);
+    -- Not a query, which would have to be set up.
+    RETURN pg_catalog.jsonb_path_query_array(outcomes, '$.*');
 END
 $$;

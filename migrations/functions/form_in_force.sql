@@ -9,17 +9,18 @@ DECLARE
     form gateway.shown_form;
     how record;
     body text;
-    -- Triggers of these tables are not the gateway's and may name tables without their schema.
-    path text := CASE WHEN EXISTS (
-            SELECT FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND t.tgrelid IN (
-                pg_catalog.to_regclass('public.subscriptions'), pg_catalog.to_regclass('public.subscription_tiers'),
-                pg_catalog.to_regclass('public.user_profiles')))
-        THEN 'pg_catalog, public, extensions, pg_temp' ELSE '''''' END;
+    path text;
 BEGIN
     SELECT * INTO form FROM gateway.shown_form f WHERE f.only_row AND f.stamp = present;
     IF FOUND THEN
         RETURN form;
     END IF;
+    -- Triggers of these tables are not the gateway's and may name tables without their schema.
+    path := CASE WHEN EXISTS (
+            SELECT FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND t.tgrelid IN (
+                pg_catalog.to_regclass('public.subscriptions'), pg_catalog.to_regclass('public.subscription_tiers'),
+                pg_catalog.to_regclass('public.user_profiles')))
+        THEN 'pg_catalog, public, extensions, pg_temp' ELSE '''''' END;
     form := ROW(true, present, 'text', gateway.columns_of('public.subscriptions')
         ?& ARRAY['subscriber_id', 'creator_id', 'stripe_subscription_id'] AND gateway.is_guarded(), NULL, NULL);
     BEGIN

@@ -8,13 +8,18 @@ DECLARE
     subscriptions text[];
     found text[];
     timed text[];
+    late text[];
     object text;
     form gateway.shown_form;
     others text[] := '{}';
 BEGIN
-    timed := ARRAY(
-        SELECT s.id FROM gateway.stripe_subscriptions s
-        WHERE s.recheck_at <= pg_catalog.now() ORDER BY s.recheck_at LIMIT 64);
+    SELECT ARRAY(
+            SELECT s.id FROM gateway.stripe_subscriptions s
+            WHERE s.recheck_at <= pg_catalog.now() ORDER BY s.recheck_at LIMIT 64),
+        ARRAY(
+            SELECT a.user_id FROM gateway.user_access a
+            WHERE NOT a.shown AND a.retry_at <= pg_catalog.now() ORDER BY a.retry_at LIMIT 16)
+    INTO timed, late;
     IF timed <> '{}' THEN
         FOREACH object IN ARRAY timed LOOP
             PERFORM gateway.set_recheck(object);
@@ -58,9 +63,9 @@ BEGIN
             users := ARRAY(SELECT a.user_id FROM gateway.user_access a WHERE a.user_id = ANY (users));
         END IF;
     END IF;
-    users := users || ARRAY(
-        SELECT a.user_id FROM gateway.user_access a
-        WHERE NOT a.shown AND a.retry_at <= pg_catalog.now() AND a.user_id <> ALL (users) ORDER BY a.retry_at LIMIT 16);
+    IF late <> '{}' THEN
+        users := users || ARRAY(SELECT u FROM pg_catalog.unnest(late) u WHERE u <> ALL (users));
+    END IF;
     IF users <> '{}' THEN
         PERFORM gateway.show(users, form);
     END IF;

@@ -4,6 +4,9 @@ CREATE OR REPLACE FUNCTION gateway.touched_users(subscriptions text[]) RETURNS t
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
+    IF subscriptions = '{}' THEN
+        RETURN '{}';
+    END IF;
     RETURN ARRAY(
         SELECT c.user_id
         FROM pg_catalog.unnest(subscriptions) AS s (id)
