@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::NAME;
@@ -32,6 +33,8 @@ const STATEMENTS_MAX: usize = 64;
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
     connection.busy_timeout(BUSY_WAIT).map_err(fault)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Otherwise SQLite plans statements anew for some of the values that they are given.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(fault)?;
     // A database in memory answers `memory` here and is none the worse for it.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(fault)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
