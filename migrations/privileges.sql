@@ -1,9 +1,9 @@
--- Who may do what: the owner and Supabase's service role may call the entries, a role that runs the gateway those that `serve` and
--- `bee` call, and no other role anything.
+-- Who may do what. The owner and Supabase's service role may call all entries. A role that runs the gateway may call those that
+-- `serve` and `bee` call. No other role may call anything.
 --
--- Entries run with the owner's rights, so that the caller needs none on the tables, and with an empty search path, so that
--- no table or function put in the caller's way can stand in for one of the gateway's. Applied last, whenever anything
--- changed, and whenever `colony_gateway.runtime_role` names a role; `colony_gateway.callers` are those that were named before.
+-- Entries run with the owner's rights, so that the caller needs none on the tables. Their search path is empty, so that no table
+-- or function put in the caller's way can stand in for one of the gateway's. This file runs last, whenever anything changed or
+-- `colony_gateway.runtime_role` names a role. `colony_gateway.callers` are the roles named in earlier runs.
 
 DO $$
 DECLARE
@@ -37,7 +37,7 @@ BEGIN
     END IF;
     FOR entry IN
         SELECT p.oid::pg_catalog.regprocedure AS routine, p.proname IN (
-            -- Ending and beginning shadow mode is the owner's.
+            -- Only the owner ends and begins shadow mode.
             'gateway_refresh', 'gateway_set_shadow') AS is_owners
         FROM pg_catalog.pg_proc p
         WHERE p.pronamespace = 'public'::pg_catalog.regnamespace AND p.proname IN (
@@ -66,7 +66,7 @@ BEGIN
     REVOKE ALL ON SCHEMA gateway FROM PUBLIC;
     REVOKE ALL ON ALL TABLES IN SCHEMA gateway FROM PUBLIC;
     REVOKE ALL ON ALL FUNCTIONS IN SCHEMA gateway FROM PUBLIC;
-    -- A second wall, should somebody expose the schema: without a policy nobody but the owner sees a row.
+    -- A second wall in case the schema is exposed: without a policy only the owner sees a row.
     FOR relation IN
         SELECT c.relname FROM pg_catalog.pg_class c
         WHERE c.relnamespace = 'gateway'::pg_catalog.regnamespace AND c.relkind = 'r' AND NOT c.relrowsecurity
@@ -76,5 +76,5 @@ BEGIN
 END
 $$;
 
--- PostgREST keeps a list of functions; this makes it look again.
+-- PostgREST keeps a list of functions; this makes it read them again.
 NOTIFY pgrst, 'reload schema';

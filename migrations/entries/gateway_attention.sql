@@ -1,4 +1,4 @@
--- What a person should look at beside events.
+-- What a person should look at besides events.
 CREATE OR REPLACE FUNCTION public.gateway_attention(most integer) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ''
 AS $$ SELECT gateway.attention(most) $$;

@@ -1,5 +1,5 @@
--- What is here: the numbered files that ran, and the texts that each definition has had, the present one last, the
--- encoding of the database, and what the caller may do beside calling entries. Changes nothing.
+-- What the database has: the numbered files that ran, the texts that each definition has had with the present one last, the
+-- encoding, and what the caller may do besides calling entries. Changes nothing.
 CREATE OR REPLACE FUNCTION public.gateway_check() RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ''
 AS $$
@@ -19,7 +19,7 @@ AS $$
                     WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'v')
                         AND pg_catalog.has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')))
             FROM pg_catalog.pg_roles r, pg_catalog.pg_namespace n
-            -- Here the current user is the owner; the caller logged in, or was chosen by a REST layer.
+            -- In here the current user is the owner. The caller is the role that logged in or that a REST layer chose.
             WHERE n.nspname = 'gateway' AND r.rolname = coalesce(
                 nullif(pg_catalog.current_setting('role', true), 'none'), SESSION_USER)))
 $$;

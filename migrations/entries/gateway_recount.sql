@@ -1,4 +1,4 @@
--- A step of a recount. The planner is told what it is told about a batch.
+-- A step of a recount, with the planner settings of a batch.
 CREATE OR REPLACE FUNCTION public.gateway_recount(request jsonb) RETURNS jsonb
 LANGUAGE sql SECURITY DEFINER SET search_path = '' SET lock_timeout = '3s'
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off

@@ -1,6 +1,6 @@
--- What a person should look at beside events: subscriptions that should give somebody access and do not, and users whom the public
--- tables do not take, at most `most` of each named; how many findings there are; policies that let users do too much; what
--- is left to build.
+-- What a person should look at besides events. It names at most `most` subscriptions that should give access and do not, and at
+-- most `most` users that the public tables do not take. It counts the findings, and lists policies that let users do too much and
+-- what is left to build.
 CREATE OR REPLACE FUNCTION gateway.attention(most integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$
@@ -15,7 +15,7 @@ AS $$
         WHERE s.entitles AND (g.withheld OR g.user_id IS NULL OR EXISTS (
             SELECT FROM gateway.user_access a
             WHERE a.user_id = g.user_id AND NOT a.shown AND a.fault LIKE 'the user''s id does not fit%'))
-          -- A person who dropped the event that makes it entitle has decided, until another event of it is held.
+          -- Whoever dropped the event that makes it entitle has decided already, until another event of it is held.
           AND NOT (g.withheld
               AND EXISTS (SELECT FROM gateway.events e WHERE e.id = gateway.event_of(s.version) AND e.outcome = 'dropped')
               AND NOT EXISTS (SELECT FROM gateway.events e WHERE e.object_id = s.id AND e.outcome = 'quarantined'))
@@ -28,7 +28,7 @@ AS $$
             FROM (SELECT u.reason, pg_catalog.count(*) AS number FROM unowned u GROUP BY 1) r),
         'findings', (SELECT coalesce(pg_catalog.jsonb_object_agg(f.severity, f.number), '{}')
             FROM (SELECT f.severity, pg_catalog.count(*) AS number FROM gateway.findings f GROUP BY 1) f),
-        -- Those who wait for their first turn have no fault yet, as all have in shadow mode.
+        -- Users that wait for their first turn have no fault yet. In shadow mode that is all of them.
         'not_shown', (SELECT pg_catalog.jsonb_build_object(
                 'entitled', pg_catalog.count(*) FILTER (WHERE a.entitles),
                 'others', pg_catalog.count(*) FILTER (WHERE NOT a.entitles))

@@ -1,6 +1,6 @@
--- The best subscription of each user, in the words of the public tables: of `subscriptions`, whose owners stand in `owners`
--- in the same order. `others` are subscriptions that are not the platform's: rows of `public.subscriptions` already hold
--- them for a creator. What a subscription gives is told as in the view `subscription_grants`.
+-- The best subscription of each user, in the words of the public tables. `owners` lists the owner of each of `subscriptions`, in
+-- the same order. `others` are subscriptions that are not the platform's, because rows of `public.subscriptions` already hold
+-- them for a creator. The view `subscription_grants` has the same rule for what a subscription gives.
 CREATE OR REPLACE FUNCTION gateway.best_of_users(owners text[], subscriptions text[], others text[])
 RETURNS TABLE (
     user_id text, subscription_id text, customer_id text, status text, tier text, entitles boolean,
@@ -27,11 +27,11 @@ AS $$
         CROSS JOIN LATERAL (
             SELECT t.id, t.customer_id, t.current_period_start, t.current_period_end, t.canceled_at, t.projected_status, t.tier,
                 t.gives, CASE WHEN t.gives = t.entitles THEN t.preference
-                -- Without access it stands where one of its status does: `mode.1.tier.status…` is `mode.0.status.tier…` then.
+                -- Without access it ranks with others of its status: `mode.1.tier.status…` becomes `mode.0.status.tier…`.
                 ELSE pg_catalog.left(t.preference, 2) || '0.' || pg_catalog.substr(t.preference, 8, 2) || '.'
                     || pg_catalog.substr(t.preference, 5, 2) || pg_catalog.substr(t.preference, 10) END AS place
             FROM (
-                -- Not all columns: each is a part of the plan that is set up for every batch.
+                -- Only these columns, because PostgreSQL sets up every named column again for each batch.
                 SELECT t.id, t.customer_id, t.current_period_start, t.current_period_end, t.canceled_at, t.projected_status,
                     t.tier, t.entitles, t.preference, t.entitles AND coalesce(t.access_from <= pg_catalog.now(), true)
                     AND coalesce(t.grace_ends_at > pg_catalog.now(), true) AS gives

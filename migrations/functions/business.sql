@@ -1,5 +1,5 @@
--- What recurs, now and on each of the last days; the money of these days; what began and what ended; what gives no user access, and
--- prices that are in no map. Modes, accounts and currencies are never added up.
+-- Recurring revenue now and on each of the last days, the money of these days, what began and ended, what gives no user access,
+-- and prices that no tier is mapped to. Modes, accounts and currencies are never added up.
 CREATE OR REPLACE FUNCTION gateway.business(days integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$

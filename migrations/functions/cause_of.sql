@@ -1,5 +1,5 @@
--- Why a row says something else than would be shown: `gives` and `gave` tell whether it gives access here and there, `raw` is
--- Stripe's status. The words are those of `ledger::shadow::Cause`.
+-- Why a row differs from what the gateway would show. `gives` tells whether the gateway's row gives access and `gave` whether the
+-- other one does; `raw` is Stripe's status. The words are those of `ledger::shadow::Cause`.
 CREATE OR REPLACE FUNCTION gateway.cause_of(
     kind text, field text, here text, there text, raw text, gives boolean, gave boolean) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = ''

@@ -1,9 +1,9 @@
--- The events that are not `refused` and of which at least one row is newer than what is there and than what events
--- before them in the batch bring; and, as `rows`, the events that have rows at all. `doubtful` are subscriptions and customers
--- of which the greatest version is not enough: several contents of one moment and kind that events tell (the first 24 letters
--- of a version, fetched ones apart), or contents that list only a part. See `gateway.settle`.
+-- The events that are not `refused` and have at least one row newer than what is stored and than what earlier events of the batch
+-- bring; and, as `rows`, the events that have rows at all. `doubtful` are subscriptions and customers for which the greatest
+-- version does not decide: either events tell several contents of one moment and kind (the first 24 letters of a version; fetched
+-- contents are apart), or a content lists only a part. See `gateway.settle`.
 --
--- A statement for each list, and none for a list that is empty: setting up one statement over all lists took longer than running it.
+-- Each list that has rows is asked by a statement of its own. Setting up one statement over all lists takes longer than running it.
 CREATE OR REPLACE FUNCTION gateway.changing_events(
     batch jsonb, refused integer[], OUT changing integer[], OUT rows integer[], OUT doubtful text[])
 LANGUAGE plpgsql STABLE
@@ -26,7 +26,7 @@ BEGIN
                     OR p.version <> p.mate AND pg_catalog.left(p.version, 24) = pg_catalog.left(p.mate, 24)))
         INTO newer, present, unclear
         FROM (
-            -- The outcome of an event that a rule holds is known; the others change the vouched state or nothing.
+            -- A rule holds a suspect event, so its outcome is known. The others change the vouched state or nothing.
             SELECT d.n, d.id, d.version, d.suspect, t.version AS stored, d.partial OR coalesce(t.tied OR t.partial, false) AS doubt,
                 CASE WHEN EXISTS (SELECT FROM gateway.doubted_subscriptions x WHERE x.id = d.id)
                     THEN (SELECT v.version FROM gateway.vouched_subscriptions v WHERE v.id = d.id)

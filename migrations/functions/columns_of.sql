@@ -1,4 +1,4 @@
--- Columns of a table that can be written, with their types; empty when there is no such table.
+-- The columns of a table that the gateway can write, with their types; empty without such a table.
 CREATE OR REPLACE FUNCTION gateway.columns_of(relation text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$

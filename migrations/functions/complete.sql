@@ -1,5 +1,5 @@
--- Puts what the newest content that listed all items says in the place of what the present one, which lists a part, may lack:
--- a better tier, and a greater monthly amount; in the truth, or in the vouched state.
+-- Completes a content that lists only a part of its items, in the truth or in the vouched state. The newest content that listed
+-- all of them may have a better tier or a greater monthly amount: those are taken over.
 CREATE OR REPLACE FUNCTION gateway.complete(object text, is_vouched boolean) RETURNS void
 LANGUAGE plpgsql
 AS $$

@@ -1,4 +1,5 @@
--- What people ask about persons, events and money (`src/ledger/desk.rs` has the form of each request), and what is noted for them.
+-- Answers questions about persons, events and money, and notes what these answers need (`src/ledger/desk.rs` has the form of each
+-- request).
 CREATE OR REPLACE FUNCTION gateway.desk(request jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$

@@ -1,5 +1,5 @@
--- In how many fields two objects differ. A field that is absent is null; a list is one field: how many Stripe says that there
--- are, beside those that it shows, is not among the previous values. As `distance` in `src/revenue/order.rs`.
+-- In how many fields two objects differ. An absent field counts as null. A list is one field and only the entries in it are
+-- compared: how many entries there are in all is not among the previous values. As `distance` in `src/revenue/order.rs`.
 CREATE OR REPLACE FUNCTION gateway.distance(a jsonb, b jsonb) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE
 AS $$

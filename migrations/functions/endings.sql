@@ -1,13 +1,13 @@
--- The places of the contents with which the best orders of a set end, and what does not fit within the best of these orders.
--- The contents of a set are numbered from 1: what was there `befores` and `afters` each; an order begins at one of `starts`,
--- if there are any. As `endings` in `src/revenue/order.rs`, which tells why.
+-- The places of the contents with which the best orders of a set end, and how much does not fit within the best of these orders.
+-- Contents are numbered from 1; `befores` and `afters` are the object before and after each. An order begins at one of `starts`,
+-- if there are any. As `endings` in `src/revenue/order.rs`, which explains the rule.
 CREATE OR REPLACE FUNCTION gateway.endings(
     starts jsonb[], befores jsonb[], afters jsonb[], OUT ends integer[], OUT misfits bigint)
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
     many integer := pg_catalog.cardinality(afters);
-    -- More than the steps of any order add up to: what adds up over the whole order stands above what does within the set.
+    -- Greater than the steps of any order add up to, so that the sum over the whole order decides before the sum within the set.
     weight CONSTANT bigint := 1048576;
     between bigint[] := '{}';
     -- For each set of contents, as bits, and each of them: the best order of the set that ends with it.

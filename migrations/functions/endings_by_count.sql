@@ -1,6 +1,6 @@
--- As `gateway.endings`, of more contents than all orders are looked at of: every content that came up was left again, but for
--- the last. Contents that are alike count as one, and what is there more often than it was left is where the set ends. As
--- `by_count` in `src/revenue/order.rs`.
+-- As `gateway.endings`, for sets too large to try every order. Every content that was reached was left again, except the last. So
+-- the set ends in a content that was reached more often than it was left; contents that are alike count as one. As `by_count` in
+-- `src/revenue/order.rs`.
 CREATE OR REPLACE FUNCTION gateway.endings_by_count(
     starts jsonb[], befores jsonb[], afters jsonb[], OUT ends integer[], OUT misfits bigint)
 LANGUAGE plpgsql IMMUTABLE

@@ -1,13 +1,13 @@
 -- Erases a person's data, step by step: find, mark, events, rows (`src/ledger/erase.rs` has the form of each request).
 --
--- What goes: the payloads of events and the raw objects of customers and subscriptions, down to ids, types and times;
--- users named by metadata; the bindings to the user. What stays are the records of accounting: amounts, currencies, dates,
--- states and Stripe's identifiers.
+-- The payloads of events and the raw objects of customers and subscriptions are reduced to ids, types and times. Users named by
+-- metadata and the bindings to the user are removed. The records of accounting stay: amounts, currencies, dates, states and
+-- Stripe's identifiers.
 CREATE OR REPLACE FUNCTION gateway.erase(request jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$
 BEGIN
-    -- What a person was told of stays so: a commit that waits for no disk could be lost after that.
+    -- The operator is told that the data is gone, so the commit has to survive a crash: it waits for the disk.
     IF pg_catalog.current_setting('synchronous_commit') IN ('off', 'local') THEN
         PERFORM pg_catalog.set_config('synchronous_commit', 'on', true);
     END IF;

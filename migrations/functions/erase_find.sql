@@ -1,4 +1,4 @@
--- The ids that lead to a person, whether subscriptions entitle the person, and whether the subject was erased before.
+-- The ids that lead to a person, how many of the subscriptions entitle the person, and whether the subject was erased before.
 CREATE OR REPLACE FUNCTION gateway.erase_find(subject jsonb, most integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
@@ -11,7 +11,8 @@ DECLARE
 BEGIN
     IF subject ->> 'kind' = 'user' THEN
         users := ARRAY[given];
-        -- A customer of whom others claim to be the user is not this person's alone, and what pays for them stays.
+        -- If others claim the customer too, it is not this person's alone. The customer stays, and so does what pays for the
+        -- others.
         customers := ARRAY(
             SELECT c.subject FROM gateway.claims c
             WHERE c.user_id = given AND c.rank IN (10, 30, 40, 50, 60)
@@ -30,7 +31,7 @@ BEGIN
     ELSE
         customers := ARRAY[given];
     END IF;
-    -- Subscriptions of a customer, but for those that belong to another user.
+    -- Subscriptions of a customer, except those that belong to another user.
     subscriptions := ARRAY(
         SELECT pg_catalog.unnest(subscriptions)
         UNION
@@ -41,7 +42,7 @@ BEGIN
             WHERE b.kind = 'subscription_customer' AND b.to_id = ANY (customers)
         ) x
         WHERE users = '{}' OR coalesce((SELECT o.user_id FROM gateway.owners(ARRAY[x.id]) o), given) = ANY (users));
-    -- Invoices and payments, then refunds and disputes of these payments.
+    -- Invoices and payments, and then the refunds and disputes of these payments.
     WITH own AS (
         SELECT r.key, r.payment_id, r.charge_id, r.invoice_id FROM gateway.revenue_entries r
         WHERE r.customer_id = ANY (customers) OR r.subscription_id = ANY (subscriptions) OR r.user_id = ANY (users)
@@ -57,7 +58,7 @@ BEGIN
     SELECT coalesce(pg_catalog.array_agg(f.id), '{}') INTO objects FROM found f;
     IF pg_catalog.cardinality(customers) + pg_catalog.cardinality(subscriptions) + pg_catalog.cardinality(objects)
        > most THEN
-        RAISE EXCEPTION 'more than % ids lead there: that is no person', most USING ERRCODE = '22023';
+        RAISE EXCEPTION 'more than % ids belong to this subject, which is too many for one person', most USING ERRCODE = '22023';
     END IF;
     RETURN pg_catalog.jsonb_build_object(
         'person', pg_catalog.jsonb_build_object(

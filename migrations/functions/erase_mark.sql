@@ -1,5 +1,5 @@
--- Leaves or takes away the tombstones of a person's users and customers. Under the lock of batches, so that the next
--- batch sees it.
+-- Writes or removes the tombstones of a person's users and customers, under the lock of batches, so that the next batch sees
+-- them.
 CREATE OR REPLACE FUNCTION gateway.erase_mark(person jsonb, there boolean) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$

@@ -1,5 +1,4 @@
--- Reduces the person's rows and cuts the claims of the user. What the public tables show of the user is then what is true
--- of one without a subscription.
+-- Reduces the person's rows and removes the user's claims. The public tables then show the user as one without a subscription.
 CREATE OR REPLACE FUNCTION gateway.erase_rows(person jsonb, dry_run boolean) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -51,8 +50,8 @@ BEGIN
         END IF;
         DELETE FROM gateway.rows_before b WHERE b.user_id = ANY (users);
         DELETE FROM gateway.access_before b WHERE b.user_id = ANY (users);
-        -- The row says nothing any more, unless a public table could not be brought up to date. An id that does not fit
-        -- the type of the public tables is in none of them.
+        -- The row says nothing any more, unless a public table could not be updated. A user whose id does not fit the type of the
+        -- public tables is in none of them.
         DELETE FROM gateway.user_access a
         WHERE a.user_id = ANY (users) AND (a.shown OR a.fault LIKE 'the user''s id does not fit%');
         SELECT pg_catalog.count(*) INTO hidden FROM gateway.user_access a WHERE a.user_id = ANY (users);
@@ -60,7 +59,7 @@ BEGIN
             RAISE EXCEPTION 'a dry run' USING ERRCODE = 'GW009';
         END IF;
     EXCEPTION
-        -- All of the block is undone; what it counted is not.
+        -- This undoes the whole block except the counts in its variables.
         WHEN SQLSTATE 'GW009' THEN NULL;
     END;
     RETURN pg_catalog.jsonb_build_object(

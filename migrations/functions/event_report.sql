@@ -1,5 +1,6 @@
--- What there is of the event `wanted`, and what stands now of the objects `ids` and of its own: at most `most` rows of a kind. Of an event
--- about a customer, what the customer's subscriptions give too. Names no user: of an owner it says only that there is one.
+-- What the ledger has about the event `wanted`, and what it now holds about the objects `ids` and the event's own: at most `most`
+-- rows of a kind. For an event about a customer, also what the customer's subscriptions give. It names no user: it says only
+-- whether there is an owner.
 CREATE OR REPLACE FUNCTION gateway.event_report(wanted text, ids text[], most integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = '' SET jit = off
 AS $$

@@ -1,5 +1,5 @@
--- The events of a batch, by their `n`, that name a person whose data was erased: in the event, or in rows that were
--- fetched, or as the customer of the payment that they are about.
+-- The events of a batch, by their `n`, that name a person whose data was erased. The event may name the person itself, or in rows
+-- that were fetched, or as the customer of the payment that it is about.
 CREATE OR REPLACE FUNCTION gateway.events_of_erased(batch jsonb) RETURNS integer[]
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$

@@ -1,6 +1,6 @@
--- Reduces the payloads of events of before `reached` among the next `most` of those that have one, from behind the place
--- {"at", "id"} on: created in microseconds, and id. What may still decide what a row is stays whole. The answer is {"last",
--- "reduced"}: the last place looked at, and how many were reduced.
+-- Reduces old payloads. It looks at the next `most` events from before `reached` that still have a payload, after the place
+-- {"at", "id"}: creation time in microseconds, and id. A payload that may still decide what a row is stays whole. The answer is
+-- {"last", "reduced"}: the last place looked at, and how many payloads were reduced.
 CREATE OR REPLACE FUNCTION gateway.expire_payloads(reached timestamptz, after jsonb, most integer) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -12,7 +12,7 @@ DECLARE
     last jsonb;
     reduced integer;
 BEGIN
-    -- As batches do, so that no contents come while it is decided which are needed.
+    -- Under the lock of batches, so that no contents arrive while this decides which are needed.
     PERFORM pg_catalog.pg_advisory_xact_lock(7449369);
     SELECT pg_catalog.array_agg(x.id ORDER BY x.created, x.id),
            (pg_catalog.array_agg(pg_catalog.jsonb_build_object(

@@ -1,6 +1,6 @@
--- Which of these subscriptions are not of the platform: a row of `public.subscriptions` holds them for a creator. `owners` are
--- their users in the same order; a row of another subscriber says nothing about them, nor does one that users could have
--- written.
+-- Which of these subscriptions are not the platform's, because a row of `public.subscriptions` holds them for a creator. `owners`
+-- are their users, in the same order. A row of another subscriber says nothing about them, and neither does one that users could
+-- have written.
 CREATE OR REPLACE FUNCTION gateway.fan_subscriptions(owners text[], subscriptions text[]) RETURNS text[]
 LANGUAGE plpgsql STABLE
 AS $$

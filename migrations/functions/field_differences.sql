@@ -1,4 +1,4 @@
--- One row a field that two rows do not share; nothing for null on both sides.
+-- One row per field in which two rows differ; none for null on both sides.
 CREATE OR REPLACE FUNCTION gateway.field_differences(here jsonb, there jsonb)
 RETURNS TABLE (field text, here_says text, there_says text)
 LANGUAGE sql IMMUTABLE SET search_path = ''

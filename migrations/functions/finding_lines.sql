@@ -1,4 +1,4 @@
--- Findings that fit all that is given of `code`, `severity` and `subject`, those of the latest events first.
+-- Findings that match each of `code`, `severity` and `subject` that is given, those of the latest events first.
 CREATE OR REPLACE FUNCTION gateway.finding_lines(wanted jsonb, most integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = ''
 AS $$

@@ -1,4 +1,4 @@
--- What is kept of an id: enough to recognise it.
+-- The trace that stays of an erased id: enough to recognise the id, not to read it.
 CREATE OR REPLACE FUNCTION gateway.fingerprint(kind text, id text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = ''
 AS $$

@@ -1,4 +1,4 @@
--- Whether a user's id can stand in a column of this type.
+-- Whether a column of this type can hold the user's id.
 CREATE OR REPLACE FUNCTION gateway.fits(user_id text, type text) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 AS $$

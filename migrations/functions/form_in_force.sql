@@ -1,7 +1,7 @@
--- What the public tables are, under this stamp of `gateway.form_stamp`. Where it is another than before, that is worked out, and
--- `gateway.show_rows` is made of it: a function of its own, so that its statements are planned once a connection.
+-- The form of the public tables under this stamp of `gateway.form_stamp`. When the stamp has changed, this works out the form and
+-- makes `gateway.show_rows` from it: a function of its own, so that its statements are planned once a connection.
 --
--- A form that cannot be worked out has a fault, which `gateway.show_now` tells: the truth goes on without the tables.
+-- If the form cannot be worked out, it has a fault and `gateway.show_now` raises it. The truth is written all the same.
 CREATE OR REPLACE FUNCTION gateway.form_in_force(present text) RETURNS gateway.shown_form
 LANGUAGE plpgsql
 AS $$
@@ -15,7 +15,7 @@ BEGIN
     IF FOUND THEN
         RETURN form;
     END IF;
-    -- Triggers of these tables are not the gateway's and may name tables without their schema.
+    -- Triggers of these tables are not the gateway's, and may name tables without their schema.
     path := CASE WHEN EXISTS (
             SELECT FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND t.tgrelid IN (
                 pg_catalog.to_regclass('public.subscriptions'), pg_catalog.to_regclass('public.subscription_tiers'),
@@ -30,7 +30,7 @@ BEGIN
             '$2 := (' || how.tiers || E');\n',
             (SELECT pg_catalog.string_agg(s || E';\n', '' ORDER BY n)
              FROM pg_catalog.unnest(how.statements) WITH ORDINALITY AS u (s, n)),
-            -- A constraint or trigger that is put off to the commit would take the truth down with it.
+            -- A constraint or trigger that is deferred to the commit would take the truth down with it.
             E'SET CONSTRAINTS ALL IMMEDIATE;\nRETURN (', coalesce(how.lacking, 'NULL'), E');\nEND');
         IF body IS DISTINCT FROM (SELECT p.prosrc FROM pg_catalog.pg_proc p
                 WHERE p.oid = pg_catalog.to_regprocedure('gateway.show_rows(text[], jsonb)')) THEN

@@ -1,6 +1,6 @@
--- Changes with whatever the form of the public tables depends on: switches of the gateway, columns and their types, CHECK constraints,
--- triggers, policies, and what users may write. A row of a catalogue is told by the transaction that wrote it, which costs a fraction of
--- reading what it says.
+-- A text that changes with everything the form of the public tables depends on: the gateway's switches, columns and their types,
+-- CHECK constraints, triggers, policies, and what users may write. It names a catalogue row by the transaction that wrote it,
+-- which costs a fraction of reading the row.
 CREATE OR REPLACE FUNCTION gateway.form_stamp() RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
@@ -25,7 +25,7 @@ BEGIN
         UNION ALL SELECT t.xmin, 0 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = ANY (relations) AND NOT t.tgisinternal
         UNION ALL SELECT p.xmin, 0 FROM pg_catalog.pg_policy p WHERE p.polrelid = subscriptions
     ) x;
-    -- Types that are not PostgreSQL's own may change their names, words and conditions.
+    -- Types that are not PostgreSQL's own may change in name, words and conditions.
     IF own_types IS NOT NULL THEN
         rows := pg_catalog.concat_ws(' ', rows, (
             SELECT pg_catalog.string_agg(x.xmin::text, ' ')
@@ -35,7 +35,7 @@ BEGIN
                 UNION ALL SELECT c.xmin FROM pg_catalog.pg_constraint c WHERE c.contypid = ANY (own_types)
             ) x));
     END IF;
-    -- Where the rows of the tables decide, no catalogue tells.
+    -- Where the rows of the tables decide, no catalogue tells of a change.
     IF subscriptions IS NOT NULL AND tiers IS NOT NULL AND EXISTS (
             SELECT FROM gateway.projections p
             WHERE p.name = 'subscriptions' AND p.form IS NULL AND NOT p.made AND p.mode <> 'on') THEN

@@ -1,6 +1,6 @@
--- The way back from a takeover: removes the rows that the gateway made and restores what it replaced. Users whose access has
--- changed since keep what they have in a table that the other system wrote before, as it goes on writing there; in one that it
--- did not write nobody would. What is not undone is listed.
+-- The way back from a takeover: removes the rows that the gateway made and restores those that it replaced. A user whose access
+-- has changed since keeps the present access in a table that the other system wrote before, because that system will go on
+-- writing it. In other tables such a row would be left without a writer, so it goes. The answer lists what is not undone.
 CREATE OR REPLACE FUNCTION gateway.give_back() RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -16,7 +16,7 @@ DECLARE
     kept boolean := false;
     number bigint;
 BEGIN
-    -- Triggers of these tables are not the gateway's and may name tables without their schema.
+    -- Triggers of these tables are not the gateway's, and may name tables without their schema.
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, public, extensions, pg_temp', true);
     FOR place IN
         SELECT * FROM (VALUES ('subscriptions', 'id'), ('subscription_tiers', 'stripe_subscription_id'), ('user_profiles', 'id'))
@@ -37,7 +37,7 @@ BEGIN
                     RAISE;
                 END IF;
                 left_over := left_over || pg_catalog.format(
-                    'public.%s stays as it is: a constraint or trigger refused to have it back (%s)', place.relation, SQLSTATE);
+                    'public.%s stays as it is: a constraint or trigger refused its former rows (%s)', place.relation, SQLSTATE);
         END;
     END LOOP;
     IF gateway.columns_of('public.subscription_tiers') ?& ARRAY['id', 'creator_id', 'name', 'price']

@@ -1,6 +1,6 @@
--- Brings the rows of one public table back to what they said before the takeover, except those of users in `changed`: removes the
--- rows that the gateway made, and restores what it replaced in others. Periods and customers stay, which are facts. Returns
--- how many rows were removed and restored.
+-- Brings the rows of one public table back to what they said before the takeover, except those of users in `changed`. It removes
+-- the rows that the gateway made and restores what it replaced in others. Periods and customers stay, because they are facts.
+-- Returns how many rows it removed and restored.
 CREATE OR REPLACE FUNCTION gateway.give_back_rows(relation text, key text, changed text[], INOUT counts jsonb)
 LANGUAGE plpgsql
 AS $$
@@ -21,7 +21,7 @@ BEGIN
         'SELECT FROM gateway.rows_before b WHERE b.relation = %2$L AND b.place = (t.%3$I::text COLLATE "C"))',
         owner, relation, key);
     IF relation = 'user_profiles' THEN
-        -- Profiles are the users'; those that said nothing of a purchase say nothing again.
+        -- Profiles belong to the users. Those that said nothing of a purchase before say nothing of it again.
         EXECUTE pg_catalog.format(
             'UPDATE public.user_profiles t SET is_premium = false %s %s WHERE t.is_premium AND %s',
             CASE WHEN columns ? 'plan' THEN ', plan = ''free''' END,
@@ -35,7 +35,7 @@ BEGIN
             made := made || ' AND EXISTS (SELECT FROM gateway.stripe_subscriptions s '
                 'WHERE s.id = (t.stripe_subscription_id COLLATE "C"))';
         END IF;
-        -- Counters of triggers follow a row that ceases to be active, not one that goes.
+        -- Triggers that count react to a row that stops being active, not to one that is deleted.
         EXECUTE pg_catalog.format('UPDATE public.%I t SET status = %L WHERE t.status::text = %L AND %s',
             relation, words ->> 'canceled', words ->> 'active', made) USING changed;
         EXECUTE pg_catalog.format('DELETE FROM public.%I t WHERE %s', relation, made) USING changed;
@@ -57,7 +57,7 @@ BEGIN
                    WHERE a.attrelid = pg_catalog.to_regclass('public.' || give_back_rows.relation) AND a.attnum > 0
                      AND NOT a.attisdropped),
         key);
-    -- What may stand once is taken away first, and a row whose tier changes ceases to be active for the counters' sake.
+    -- Unique values are taken away first. A row whose tier changes stops being active, for the sake of triggers that count.
     IF relation = 'subscriptions' THEN
         EXECUTE pg_catalog.format(
             'UPDATE public.subscriptions t SET stripe_subscription_id = NULL, status = %L %s '

@@ -1,7 +1,7 @@
--- Only the service role and the owner write rows of the platform and Stripe ids; users read their own. The policies that
--- forbid are restrictive: they hold whatever the table's own policies allow. Stripe ids are kept by a trigger, since a
--- policy does not see what stood there: users may go on changing rows that have one. Its function is made here, as a
--- trigger would not let a definition be replaced.
+-- Only the service role and the owner write rows of the platform and Stripe ids; users read their own. The policies that forbid
+-- are restrictive: they hold whatever the table's own policies allow. A trigger protects Stripe ids, because a policy does not
+-- see the old row and users may go on changing rows that have an id. This function makes the trigger's function itself: as a
+-- definition of its own it could not be replaced while the trigger uses it.
 CREATE OR REPLACE FUNCTION gateway.guard_subscriptions() RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$

@@ -1,15 +1,15 @@
--- Indexes of `public.subscriptions`, and the `user_id` that readers filter on. Where rows have subscriber and creator, platform rows
--- are those in which both are the same user. They get it; rows of a creator's subscribers keep it empty, so that a reader who
--- expects one active row finds one.
+-- Indexes of `public.subscriptions`, and the `user_id` that readers filter on. Where rows have a subscriber and a creator,
+-- platform rows are those in which both are the same user. Only they get the `user_id`, so that a reader who expects one active
+-- row finds one.
 --
--- All of that holds up the table's writers, for as long as it is large. On a large one it is left to what comes after the transaction
--- (`gateway.left_to_build`); until then the gateway works, and searches the table. A partitioned table counts as small: PostgreSQL
--- builds no index of one beside its writers.
+-- This holds up the table's writers, the longer the larger the table is. On a large table it is left for after the transaction
+-- (`gateway.left_to_build`). Until then the gateway works, but searches the whole table. A partitioned table counts as small,
+-- because PostgreSQL cannot build an index of one beside its writers.
 CREATE OR REPLACE FUNCTION gateway.index_subscriptions() RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
 DECLARE
-    -- In bytes: some hundred thousand rows, of which the indexes are built within a second.
+    -- In bytes. That is some hundred thousand rows, whose indexes are built within a second.
     small_max CONSTANT bigint := 16 * 1024 * 1024;
     lacking record;
 BEGIN
@@ -22,7 +22,7 @@ BEGIN
         RETURN;
     END IF;
     FOR lacking IN SELECT l.what, l.statement FROM gateway.left_to_build() l WHERE l.statement LIKE '% INDEX %' LOOP
-        -- Not in one condition: where rows are users', the columns are not there.
+        -- Two conditions, because tables whose rows belong to a user lack these columns.
         IF lacking.statement LIKE 'CREATE UNIQUE %' THEN
             IF EXISTS (SELECT FROM public.subscriptions s WHERE s.subscriber_id = s.creator_id
                        GROUP BY s.subscriber_id HAVING pg_catalog.count(*) > 1) THEN
@@ -35,7 +35,7 @@ BEGIN
         EXECUTE pg_catalog.replace(lacking.statement, ' CONCURRENTLY', '');
     END LOOP;
     IF gateway.names_users() THEN
-        -- Triggers of the table are not the gateway's and may name tables without their schema.
+        -- Triggers of the table are not the gateway's, and may name tables without their schema.
         PERFORM pg_catalog.set_config('search_path', 'pg_catalog, public, extensions, pg_temp', true);
         UPDATE public.subscriptions SET user_id = subscriber_id
         WHERE subscriber_id = creator_id AND user_id IS NULL;

@@ -1,4 +1,5 @@
--- Whether users can put no Stripe id into `public.subscriptions`: the guards are there, or nobody but the owner may write.
+-- Whether users are kept from putting a Stripe id into `public.subscriptions`: by the trigger, or because they may not write at
+-- all.
 CREATE OR REPLACE FUNCTION gateway.is_guarded() RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$

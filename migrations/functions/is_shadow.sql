@@ -1,7 +1,7 @@
 -- Whether the database is in shadow mode.
 --
--- The condition lets the index be used: batches run with sequential scans priced so high that one, of a single row even,
--- would be compiled at every call.
+-- The condition lets PostgreSQL use the index. Batches price a sequential scan so high that the server would compile even one of
+-- a single row, at every call.
 CREATE OR REPLACE FUNCTION gateway.is_shadow() RETURNS boolean
 LANGUAGE plpgsql STABLE
 AS $$

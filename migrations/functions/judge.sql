@@ -1,21 +1,20 @@
--- What becomes of each event, by its `n`. The rows of `refused` events are not merged; `known` events are not recorded;
--- `doubtful` objects are to be settled.
+-- What becomes of each event, by its `n`. The rows of `refused` events are not merged, `known` events are not recorded, and
+-- `gateway.settle` decides `doubtful` objects.
 --
--- An event that is known is a duplicate, unless a person asks for it again (`replayed`). What that means, by what is recorded
--- of the event:
+-- An event that is known is a duplicate, unless a person asks for it again (`replayed`). Then it depends on what is recorded:
 --   nothing             as if it came for the first time
 --   quarantined         judged anew: applied when nothing holds it back any more
 --   dropped             as if it came for the first time: a person who dropped it asks for it by name
 --   anything else       its rows are merged again by their version, so that what was lost or is older is written again
 --                       and what is newer stays. Nothing is counted twice, since rows have their keys. The outcome is
 --                       `applied` when a row changed, else `duplicate`.
--- An event that a person drops is recorded as dropped when it is new or quarantined, and is a duplicate when it was applied
--- before. One that was dropped is a duplicate from then on, whoever brings it.
--- An event to be applied that comes with a rule is one that the rule holds: its facts are merged, and it is quarantined. One
--- that was applied before was vouched for, whatever rules say now.
+-- An event that a person drops is recorded as dropped if it is new or quarantined. If it was applied before, it is a duplicate.
+-- Once dropped it is a duplicate from then on, whoever brings it.
+-- An event to be applied that comes with a rule is held by that rule: its facts are merged, and it is quarantined. One that was
+-- applied before was vouched for, whatever rules say now.
 --
--- An event whose payload comes in another API version than the one that is recorded says what it says in its own way: its rows
--- are merged like those of one that is replayed. What a rule holds of it stays held.
+-- A payload may come in another API version than the recorded one. It is another rendering of the event, so its rows are merged
+-- as on a replay. If a rule holds the event, it stays held.
 CREATE OR REPLACE FUNCTION gateway.judge(
     batch jsonb, OUT outcomes jsonb, OUT known integer[], OUT refused integer[], OUT doubtful text[])
 LANGUAGE plpgsql STABLE
@@ -23,9 +22,9 @@ AS $$
 DECLARE
     changing integer[];
     with_rows integer[];
-    -- Events that were applied before, replayed or rendered otherwise.
+    -- Events that were applied before and are replayed or come in another rendering.
     again integer[];
-    -- What is recorded of events that stay in quarantine, or dropped.
+    -- The recorded outcome of events that stay in quarantine or dropped.
     held jsonb;
 BEGIN
     SELECT coalesce(pg_catalog.array_agg(j.n) FILTER (WHERE NOT j.is_open), '{}'),
@@ -77,7 +76,7 @@ BEGIN
     INTO outcomes
     FROM pg_catalog.jsonb_to_recordset(batch -> 'events') AS e (n integer, verdict text, rule text, reason text);
 
-    -- Of what was applied before, only a new outcome is recorded.
+    -- Events that were applied before are recorded again only if their outcome is new.
     IF again <> '{}' THEN
         known := ARRAY(
             SELECT n FROM pg_catalog.unnest(known) n

@@ -1,5 +1,5 @@
--- Keeps what a batch says of the objects in doubt, and what is there of them: of contents of one second, and of ones that list
--- a part only, the greatest version may not be the one that holds. `gateway.settle` decides, and removes what is needless.
+-- Keeps the contents of the objects in doubt: those in the batch and those already stored. Among contents of one second, and
+-- those that list only a part, the greatest version may not be the right one. `gateway.settle` decides and removes the others.
 CREATE OR REPLACE FUNCTION gateway.keep_contents(batch jsonb, refused integer[], doubtful text[]) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -13,7 +13,7 @@ BEGIN
             'raw', batch #> ARRAY['payloads', d ->> 'n', 'data', 'object']) || d || '{"tied": false}') r
         WHERE d ->> 'id' = ANY (doubtful) AND (d ->> 'n')::integer <> ALL (refused)
         ON CONFLICT DO NOTHING;
-        -- What follows from other events is worked out anew.
+        -- Derived from other events, and worked out again.
         UPDATE gateway.kept_subscriptions k SET tied = false, late_since = NULL, grace_ends_at = NULL, recheck_at = NULL
         WHERE k.id = ANY (doubtful);
     END IF;

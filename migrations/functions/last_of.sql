@@ -1,6 +1,6 @@
--- The last of `tied`, contents of one second as `gateway.told` gives them, each with its `version`; `earlier` are the moments
--- before as `gateway.moments_before` gives them. `proof` says how sure that is: `whole`, `likely` or `open`. As `last` in
--- `src/revenue/order.rs`, which tells the rule; it is a function of the sets alone.
+-- The last of `tied`, contents of one second as `gateway.told` gives them, each with its `version`. `earlier` are the moments
+-- before, as `gateway.moments_before` gives them. `proof` says how sure the result is: `whole`, `likely` or `open`. It depends on
+-- the sets alone. As `last` in `src/revenue/order.rs`, which explains the rule.
 CREATE OR REPLACE FUNCTION gateway.last_of(earlier jsonb, tied jsonb, OUT version text, OUT proof text)
 LANGUAGE plpgsql IMMUTABLE
 AS $$
@@ -19,7 +19,7 @@ BEGIN
         befores := ARRAY(SELECT t -> 'before' FROM pg_catalog.jsonb_array_elements(moment -> 'contents') t);
         afters := ARRAY(SELECT t -> 'after' FROM pg_catalog.jsonb_array_elements(moment -> 'contents') t);
         IF (moment -> 'aside')::boolean THEN
-            -- Without any other the order starts anywhere.
+            -- With no other start, the order may start anywhere.
             IF starts <> '{}' THEN
                 starts := starts || afters;
             END IF;

@@ -1,6 +1,6 @@
--- What `public.subscriptions` lacks beside its columns and policies, and the statements that bring it, in their order. Each is to
--- run by itself, outside a transaction, and holds up none of the table's writers. Without a statement is an index that another
--- session builds at this moment. Rows without their user are told of only beside an index: looking for them reads the table.
+-- What `public.subscriptions` lacks besides its columns and policies, and the statements that add it, in their order. Run each by
+-- itself, outside a transaction; none holds up the table's writers. An index that another session is building has no statement.
+-- Rows without their user are reported only along with an index that is missing, because looking for them reads the whole table.
 CREATE OR REPLACE FUNCTION gateway.left_to_build() RETURNS TABLE (what text, statement text)
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
@@ -37,7 +37,7 @@ BEGIN
     LOOP
         IF NOT lacks AND gateway.names_users() THEN
             what := 'user_id of platform rows';
-            -- A few megabytes in a transaction, so that no row is locked for long.
+            -- One transaction takes a few megabytes, so that it locks no row for long.
             statement := $fill$
 DO $do$
 DECLARE
@@ -62,7 +62,7 @@ $fill$;
         what := index.name;
         statement := NULL;
         IF index.is_there AND NOT index.is_being_built THEN
-            -- Left by a build that was broken off.
+            -- An interrupted build left it behind.
             statement := 'DROP INDEX CONCURRENTLY IF EXISTS public.' || index.name;
             RETURN NEXT;
         END IF;

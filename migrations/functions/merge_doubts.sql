@@ -1,6 +1,6 @@
--- Keeps what the batch says of the vouched state of subscriptions of which a rule holds an event, now or before, and tells
--- which these are: `gateway.settle` makes the state of it once the events are recorded. Goes before the truth is merged: what
--- is there of a subscription of which no event was held before is made of vouched events alone, and is copied.
+-- Keeps what the batch says of the vouched state of doubted subscriptions: those of which a rule holds an event, now or before.
+-- Returns them; `gateway.settle` makes their state once the events are recorded. This runs before the truth is merged: if no
+-- event of a subscription was held before, what is stored stems from vouched events alone, and is copied.
 CREATE OR REPLACE FUNCTION gateway.merge_doubts(batch jsonb, refused integer[]) RETURNS text[]
 LANGUAGE plpgsql
 AS $$
@@ -40,7 +40,7 @@ BEGIN
         'raw', batch #> ARRAY['payloads', d ->> 'n', 'data', 'object']) || d || '{"tied": false}') r
     WHERE d ->> 'id' = ANY (doubted) AND NOT (d ->> 'suspect')::boolean AND (d ->> 'n')::integer <> ALL (refused)
     ON CONFLICT DO NOTHING;
-    -- What follows from other events is worked out anew.
+    -- Derived from other events, and worked out again.
     UPDATE gateway.kept_vouched k SET tied = false, late_since = NULL, grace_ends_at = NULL, recheck_at = NULL
     WHERE k.id = ANY (doubted);
     RETURN doubted;

@@ -1,5 +1,5 @@
--- Merges the money, and records findings. What a row says of other objects never changes, nor what came around Stripe: the
--- names and the greatest such amount are kept whichever version has them, because one may lack what another has.
+-- Merges the money, and records findings. The other objects that a row names never change, nor does the amount that came around
+-- Stripe. One version may lack what another has, so the names and the greatest such amount are kept whichever version has them.
 CREATE OR REPLACE FUNCTION gateway.merge_money(batch jsonb, refused integer[]) RETURNS void
 LANGUAGE plpgsql
 AS $$

@@ -1,4 +1,5 @@
--- Merges the truth: subscriptions and customers, what claims them, and what others tell of them. A statement costs its start also when there is nothing for it to do.
+-- Merges the truth: subscriptions and customers, who claims them, and what other objects tell of them. Each statement runs only
+-- if there is something for it to do, because starting one costs time too.
 CREATE OR REPLACE FUNCTION gateway.merge_truth(batch jsonb, refused integer[]) RETURNS void
 LANGUAGE plpgsql
 AS $$

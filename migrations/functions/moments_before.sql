@@ -1,6 +1,6 @@
 -- What events say of an object's moments before the one at `reached` of the rank `reached_rank`, the oldest first, each with its
--- `contents`: back to one of a single event that is not `aside`, which an announcement of a change in its own second is. Events
--- without their payload tell nothing. `kinds` is what the types of events about the object look like.
+-- `contents`. It goes back to a moment of a single event that is not `aside`: a moment is aside if it only announces a change in
+-- its own second. Events without their payload tell nothing. `kinds` is a pattern of the types of events about the object.
 CREATE OR REPLACE FUNCTION gateway.moments_before(
     object text, kinds text, reached timestamptz, reached_rank integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -24,7 +24,7 @@ BEGIN
             WHERE NOT EXISTS (SELECT FROM placed later
                               WHERE later.events = 1 AND NOT later.aside AND (later.created, later.rank) > (p.created, p.rank))
         ), told AS MATERIALIZED (
-            -- Once each, and of no others: reading a payload is what costs.
+            -- Each payload once, and only those needed: reading them is the expensive part.
             SELECT n.created, n.rank, n.aside, (
                 SELECT pg_catalog.jsonb_agg(gateway.told(e.payload))
                 FROM before b JOIN gateway.events e ON e.id = b.id

@@ -1,5 +1,5 @@
--- Whether platform rows of `public.subscriptions` can be given the user of their subscriber: both columns are there, of one type, and
--- the user is not worked out by the table itself.
+-- Whether the gateway can write the subscriber as the user of platform rows of `public.subscriptions`: both columns are there and
+-- of one type, and the table does not compute the user itself.
 CREATE OR REPLACE FUNCTION gateway.names_users() RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$

@@ -1,10 +1,10 @@
--- Which of these events have a payload that may still decide what a row is, when later events come that are newer than
--- `reached`. Of events about a subscription or customer these are
---   - those of the moment up to which a later order can reach back: the last one before `reached` that has a single event, and
---     all after it;
---   - those by which it is told which of the contents that are kept is the last: of their moment, and as far back from it.
--- Of all other events none: what they say stands in rows. As `needed` in `src/ledger/expiry.rs`; what reads these payloads is
--- `gateway.settle` with `gateway.moments_before`.
+-- Which of these events have a payload that may still decide what a row is when events newer than `reached` arrive. Of events
+-- about a subscription or customer these are
+--   - the moment up to which a later order can reach back, which is the last one before `reached` with a single event, and all
+--     moments after it;
+--   - those that tell which of the kept contents is the last: their moment, and as far back from it.
+-- No other payload is needed, because rows hold what it says. As `needed` in `src/ledger/expiry.rs`; `gateway.settle` reads these
+-- payloads through `gateway.moments_before`.
 CREATE OR REPLACE FUNCTION gateway.needed_payloads(events text[], reached timestamptz) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
@@ -43,7 +43,7 @@ BEGIN
                 SELECT k.version FROM gateway.kept_subscriptions k WHERE k.id = a.object
                 UNION ALL SELECT k.version FROM gateway.kept_vouched k WHERE k.id = a.object
                 UNION ALL SELECT k.version FROM gateway.kept_customers k WHERE k.id = a.object) v
-            -- Nothing is compared with what was fetched.
+            -- Fetched contents are not compared with events.
             WHERE pg_catalog.substr(v.version, 24, 1) < '4'
         ), spans AS MATERIALIZED (
             SELECT r.object, r.moment AS until, coalesce(

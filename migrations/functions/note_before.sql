@@ -1,5 +1,5 @@
--- Notes what the public tables say of users, as far as the gateway is about to write it, and what users have now: what
--- `gateway.give_back` needs. Rows are noted by their id, of `subscription_tiers` by Stripe's.
+-- Notes what `gateway.give_back` will need: the fields of users' rows in the public tables that the gateway is about to write,
+-- and the access that users have now. A row is noted under its id, one of `subscription_tiers` under Stripe's id.
 CREATE OR REPLACE FUNCTION gateway.note_before() RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -35,7 +35,7 @@ BEGIN
     END LOOP;
     INSERT INTO gateway.access_before
     SELECT a.user_id, a.subscription_id, a.status, a.tier, a.entitles FROM gateway.user_access a;
-    -- The rows of a catalogue that stand for the platform's tiers, so that those made later are known.
+    -- The catalogue's rows for the platform's tiers, so that the way back can tell those made later.
     columns := gateway.columns_of('public.subscription_tiers');
     IF columns ?& ARRAY['id', 'creator_id', 'name', 'price'] THEN
         INSERT INTO gateway.rows_before (relation, place, fields)

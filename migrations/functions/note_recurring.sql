@@ -1,4 +1,5 @@
--- Notes what recurs now as that of this day (UTC), in place of what was noted earlier on it. Two at once note the same.
+-- Notes the present recurring revenue as that of this day (UTC), in place of an earlier note of the day. Two runs at once note
+-- the same.
 CREATE OR REPLACE FUNCTION gateway.note_recurring() RETURNS jsonb
 LANGUAGE plpgsql SET search_path = '' SET jit = off
 AS $$

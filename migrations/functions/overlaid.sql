@@ -1,5 +1,5 @@
--- `base` with the fields of `patch` in place of its own: objects field by field, all else as a whole. As `overlaid` in
--- `src/revenue/order.rs`.
+-- `base` with the fields of `patch` in place of its own: objects are merged field by field, everything else is replaced as a
+-- whole. As `overlaid` in `src/revenue/order.rs`.
 CREATE OR REPLACE FUNCTION gateway.overlaid(base jsonb, patch jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE
 AS $$

@@ -1,5 +1,5 @@
--- What there is about a user, or about the person to whom a customer or a subscription leads: at most `most` rows of each kind, the newest.
--- A customer of whom several users claim to be leads to none of them further.
+-- What the ledger has about a user, or about the person to whom a customer or a subscription leads: at most the newest `most`
+-- rows of each kind. If several users claim a customer, it leads on to none of them.
 CREATE OR REPLACE FUNCTION gateway.person(kind text, given text, most integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = '' SET jit = off
 AS $$
@@ -38,7 +38,7 @@ BEGIN
     subs := ARRAY(
         SELECT pg_catalog.unnest(subs)
         UNION SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = ANY (customers) LIMIT most);
-    -- Who pays for the user's subscriptions.
+    -- The customers that pay for the user's subscriptions.
     customers := ARRAY(
         SELECT pg_catalog.unnest(customers)
         UNION SELECT s.customer_id FROM gateway.stripe_subscriptions s

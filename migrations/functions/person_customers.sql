@@ -1,4 +1,4 @@
--- These customers of Stripe's, as the truth has them.
+-- These Stripe customers, as the truth has them.
 CREATE OR REPLACE FUNCTION gateway.person_customers(ids text[]) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = ''
 AS $$

@@ -1,4 +1,4 @@
--- These subscriptions: what Stripe says of each, what is vouched for, and what it gives to whom.
+-- These subscriptions: what Stripe says of each, what is vouched for, and what each gives to which user.
 CREATE OR REPLACE FUNCTION gateway.person_subscriptions(ids text[]) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = ''
 AS $$
@@ -17,7 +17,7 @@ AS $$
             'status', v.status, 'entitles', v.entitles, 'tier', v.tier, 'version', v.version) END)
         ORDER BY g.preference DESC, s.id), '[]')
     FROM gateway.stripe_subscriptions s
-    -- Each by its key: what they give is not worked out for all there are.
+    -- Looked up by key, so that the view does not work out the grants of all subscriptions.
     CROSS JOIN LATERAL (SELECT x.* FROM gateway.subscription_grants x WHERE x.id = s.id OFFSET 0) g
     LEFT JOIN gateway.vouched_subscriptions v ON v.id = s.id AND g.doubted
     WHERE s.id = ANY (ids)

@@ -1,4 +1,4 @@
--- Words that mean the same in the generations of the tables.
+-- One spelling for words that mean the same in the generations of the tables.
 CREATE OR REPLACE FUNCTION gateway.plain_word(word text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = ''
 AS $$

@@ -1,5 +1,5 @@
--- The row of a creator's catalogue that stands for a tier of the platform, made when it is missing. Readers embed it
--- for the name of the tier. The price is that of the subscription, within what the catalogue allows.
+-- The row of a creators' catalogue that stands for a tier of the platform, made if it is missing. Readers embed it to get the
+-- tier's name. Its price is that of the subscription, but at least the catalogue's minimum.
 CREATE OR REPLACE FUNCTION gateway.platform_tier(tier text, subscription text) RETURNS uuid
 LANGUAGE plpgsql SET search_path = ''
 AS $$

@@ -1,9 +1,9 @@
--- Makes or completes `public.subscriptions`, the table that legacy readers ask, unless its projection is off or another
--- system keeps it (shadow mode). Run by `migrate` when it changes.
+-- Makes or completes `public.subscriptions`, the table that legacy readers query, unless its projection is off or another system
+-- keeps it (shadow mode). `migrate` runs this when it changes.
 --
--- Where the table is there, of whatever generation, it only gets columns, indexes, restrictive policies and a trigger.
--- Nothing is dropped, renamed or retyped. One that is not used for the platform gets the guard of its Stripe ids alone. Without
--- Supabase's roles the policies that need them are left out.
+-- A table that is already there, of whatever generation, only gets columns, indexes, restrictive policies and a trigger. Nothing
+-- is dropped, renamed or retyped. A table that is not used for the platform only gets the guard of its Stripe ids. Without
+-- Supabase's roles, the policies that need them are left out.
 CREATE OR REPLACE FUNCTION gateway.prepare_subscriptions() RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -20,7 +20,7 @@ BEGIN
         form = CASE found WHEN 'users' THEN NULL WHEN 'absent' THEN 'pairs' ELSE found END, made = p.made OR found = 'absent'
     WHERE p.name = 'subscriptions';
     IF relation IS NULL THEN
-        -- A tier is a row where there is a table of them, so that readers can embed it.
+        -- If tiers have a table, the tier is a reference to it, so that readers can embed it.
         SELECT pg_catalog.format_type(a.atttypid, NULL) || ' REFERENCES public.subscription_tiers (id) ON DELETE SET NULL'
         INTO tiers
         FROM pg_catalog.pg_index i
@@ -48,7 +48,7 @@ BEGIN
         ALTER TABLE public.subscriptions ENABLE ROW LEVEL SECURITY;
     ELSIF (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid = relation) NOT IN ('r', 'p') THEN
         RAISE EXCEPTION 'public.subscriptions is not a table'
-            USING HINT = 'Rename it, or keep it: UPDATE gateway.projections SET mode = ''off'' '
+            USING HINT = 'Rename it, or keep it and switch this projection off: UPDATE gateway.projections SET mode = ''off'' '
                          'WHERE name = ''subscriptions''.';
     ELSIF found = 'fans' THEN
         PERFORM gateway.guard_subscriptions();

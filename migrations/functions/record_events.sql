@@ -1,6 +1,6 @@
--- Records the events that are not `known` with what became of them, and all that rules said about them. Of several renderings
--- of one event the payload of the newest API version is recorded. Of an event that was dropped, what the inbox told may be all
--- that is here: when it is applied after all, its own words take their place.
+-- Records the events that are not `known` with their outcome, and everything that rules said about them. Of several renderings of
+-- one event, the payload of the newest API version is recorded. For a dropped event the ledger may have only what the inbox told
+-- of it. If such an event is applied after all, its own data replaces that.
 CREATE OR REPLACE FUNCTION gateway.record_events(batch jsonb, known integer[], outcomes jsonb) RETURNS void
 LANGUAGE plpgsql
 AS $$

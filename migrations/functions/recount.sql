@@ -1,5 +1,5 @@
--- What a recount asks: pages of events, of money and of links, contents that differ, and mending (`src/ledger/recount.rs` has
--- the form of each request).
+-- Answers the requests of a recount: pages of events, of money and of links, contents that differ, and mending
+-- (`src/ledger/recount.rs` has the form of each request).
 CREATE OR REPLACE FUNCTION gateway.recount(request jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$

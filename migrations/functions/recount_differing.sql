@@ -1,6 +1,6 @@
 -- Which of the contents in `request`, {"subscriptions", "customers"}, are held under the same version and say something else.
--- Left out are Stripe's object, which no rule makes, and what follows from several rows. What is tied or partial may be
--- completed in the row itself; there its contents are compared where they are kept.
+-- Stripe's object is not compared, because no rule makes it, nor is what follows from several rows. A tied or partial row may
+-- have been completed, so its contents are compared where they are kept.
 CREATE OR REPLACE FUNCTION gateway.recount_differing(request jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$

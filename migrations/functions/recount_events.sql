@@ -1,5 +1,5 @@
--- The next `most` events behind the id `start`, no more of them than have about so many `bytes` of payload, but at least one.
--- The payload of what was applied or ignored goes along, where it is kept.
+-- The next `most` events after the id `start`, but no more than about `bytes` of payload, and at least one. Applied, stale and
+-- ignored events come with their payload if it is still kept.
 CREATE OR REPLACE FUNCTION gateway.recount_events(start text, most integer, bytes bigint) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = ''
 AS $$

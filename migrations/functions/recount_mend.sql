@@ -1,7 +1,7 @@
--- Makes the changes of a recount, as batches are made, and tells of each whether it was made: {"money", "links", "contents"},
--- each a list of flags. A row is replaced when it still is what was found, and by what stands on a payload that is still here.
--- Contents of subscriptions and customers lose their version, so that the replays in `batch` write them again by the rules that
--- every batch has.
+-- Makes the changes of a recount under the lock of batches, and tells of each whether it was made: {"money", "links",
+-- "contents"}, each a list of flags. A row is replaced only if it is still the one that was found and the new one stands on a
+-- payload that is still here. Contents of subscriptions and customers lose their version, so that the replays in `batch` write
+-- them again by the rules of every batch.
 CREATE OR REPLACE FUNCTION gateway.recount_mend(request jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -74,14 +74,14 @@ BEGIN
     IF contents @> 'true' THEN
         PERFORM gateway.apply_batch(request -> 'batch');
         FOR change IN SELECT c FROM pg_catalog.jsonb_array_elements(request -> 'contents') c LOOP
-            -- What lost its version may have been kept beside the row once more.
+            -- The batch may have kept the row without a version once more beside the new one.
             EXECUTE pg_catalog.format('DELETE FROM gateway.%I k WHERE k.id = $1 AND k.version = ''''',
                 'kept_' || (change ->> 'truth')) USING change ->> 'id';
             DELETE FROM gateway.kept_vouched k WHERE k.id = change ->> 'id' AND k.version = '';
             EXECUTE pg_catalog.format('SELECT count(*) FROM gateway.%I t WHERE t.id = $1 AND t.version = ''''',
                 'stripe_' || (change ->> 'truth')) INTO found_rows USING change ->> 'id';
             IF found_rows > 0 THEN
-                RAISE EXCEPTION 'a content that was to be written again was not';
+                RAISE EXCEPTION 'the replays of this step left out a content that they had to write: nothing of the step was changed';
             END IF;
         END LOOP;
     END IF;

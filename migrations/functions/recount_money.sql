@@ -1,4 +1,4 @@
--- A row of money from the form in which a recount tells of it, with moments in milliseconds.
+-- A row of money from the form that a recount uses, with moments in milliseconds.
 CREATE OR REPLACE FUNCTION gateway.recount_money(told jsonb) RETURNS gateway.revenue_entries
 LANGUAGE sql STABLE SET search_path = ''
 AS $$

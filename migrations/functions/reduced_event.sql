@@ -1,6 +1,6 @@
--- What is left of an event: which one it was, of which type and when, and the id of its object. `mark` says why: `erased`, or
--- `expired`. Of one that has expired the status of its object is left too, by which it is known since when a late payer is late. As
--- `reduced_event` in `src/ledger/person.rs` and `expired_event` in `src/ledger/expiry.rs`.
+-- What is left of an event: its id, type and time, and the id of its object. `mark` says why: `erased` or `expired`. An expired
+-- event also keeps the status of its object, which tells since when a late payer is late. As `reduced_event` in
+-- `src/ledger/person.rs` and `expired_event` in `src/ledger/expiry.rs`.
 CREATE OR REPLACE FUNCTION gateway.reduced_event(document jsonb, mark text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = ''
 AS $$

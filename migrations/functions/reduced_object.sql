@@ -1,4 +1,4 @@
--- What is left of an object: which one it was.
+-- What is left of an erased object: its id and kind.
 CREATE OR REPLACE FUNCTION gateway.reduced_object(document jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = ''
 AS $$

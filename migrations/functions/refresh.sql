@@ -1,5 +1,5 @@
--- Works out anew what users have: after a projection was switched on, or when a public table was changed by hand.
--- Takes the users that come after `after`, `most` of them; answers with the last of these, or null when there are none.
+-- Works out again what users have, after a projection was switched on or a public table was changed by hand. Takes `most` users
+-- after `after`. Answers with the last of them, or null when there are none.
 CREATE OR REPLACE FUNCTION gateway.refresh(after text DEFAULT '', most integer DEFAULT 1000) RETURNS text
 LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
     SET enable_material = off SET plan_cache_mode = force_generic_plan SET jit = off

@@ -1,5 +1,5 @@
--- Rehearses the takeover: writes what the users after `after` have, `most` of them, as it would be written, notes whom the public
--- tables would not take, and undoes all of it. Answers with the last user, or null when there are none, and those users.
+-- Rehearses the takeover: shows `most` users after `after` as if shadow mode had ended, notes which of them the public tables
+-- refuse, and undoes it all. Answers with the last user, or null when there are none, and with the users refused.
 CREATE OR REPLACE FUNCTION gateway.rehearse(after text, most integer) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
     SET enable_material = off SET plan_cache_mode = force_generic_plan SET jit = off
@@ -22,7 +22,7 @@ BEGIN
         INTO refused FROM gateway.user_access a WHERE a.user_id = ANY (users) AND a.fault IS NOT NULL;
         RAISE EXCEPTION 'a rehearsal' USING ERRCODE = 'GW009';
     EXCEPTION
-        -- All of the block is undone; what it found is not.
+        -- This undoes the whole block except what its variables hold.
         WHEN SQLSTATE 'GW009' THEN NULL;
     END;
     RETURN pg_catalog.jsonb_build_object(

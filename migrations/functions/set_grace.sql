@@ -1,6 +1,7 @@
--- Works out until when late payers have access, by the truth and by the vouched state: `grace_days` from the first event of
--- being late since the last that told of another status; where no event tells it, from what the content says, or from its own
--- moment. For the vouched state events that a rule holds tell nothing. Only where the operator has set days at all.
+-- Works out until when late payers have access, by the truth and by the vouched state. The grace lasts `grace_days` from the
+-- first late event after the last event that told of another status. If no event tells it, it starts where the content says, or
+-- else at the content's own moment. Events that a rule holds tell nothing about the vouched state. Subscriptions without
+-- `grace_days` are left alone.
 CREATE OR REPLACE FUNCTION gateway.set_grace(subscriptions text[]) RETURNS void
 LANGUAGE plpgsql
 AS $$

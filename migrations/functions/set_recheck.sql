@@ -1,5 +1,5 @@
--- Notes when time alone changes next what a subscription gives: a pause ends, or a late payer's grace, by its truth or by its
--- vouched state.
+-- Notes the next moment at which time alone changes what a subscription gives: a pause or a late payer's grace ends, in the truth
+-- or in the vouched state.
 CREATE OR REPLACE FUNCTION gateway.set_recheck(object text) RETURNS void
 LANGUAGE plpgsql
 AS $$

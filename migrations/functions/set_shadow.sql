@@ -1,6 +1,6 @@
--- Switches shadow mode. When it ends, what the public tables say is noted, and `public.subscriptions` is made or completed; what
--- users have is shown by `gateway.refresh`, user by user, after this has committed. When it begins after such a takeover, the
--- tables are given back.
+-- Switches shadow mode. When it ends, this notes what the public tables say, and makes or completes `public.subscriptions`. After
+-- the commit, `gateway.refresh` shows what users have, page by page. When shadow mode begins after such a takeover, the tables
+-- are given back.
 CREATE OR REPLACE FUNCTION gateway.set_shadow(wanted boolean) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$

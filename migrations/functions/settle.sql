@@ -1,11 +1,14 @@
--- Says which of the contents that are kept of an object its row is, after its events were recorded. Tells whether the row is
--- another than before. `truth` is `stripe_subscriptions`, `stripe_customers` or `vouched_subscriptions`.
+-- Decides which of an object's kept contents its row is, after its events were recorded. Returns whether the row changed. `truth`
+-- is `stripe_subscriptions`, `stripe_customers` or `vouched_subscriptions`.
 --
--- Kept are all contents of the newest moment and kind, where there are several (`gateway.last_of` tells the last of them), and,
--- where one of them lists only a part of its items, the newest content that listed all; of the vouched state, of which the row
--- is made here alone, also a single one. Of several renderings of one event the newest is kept. All that depends on the set of
--- contents alone. The finding about an undecided order is about the present row: it goes when something newer comes. Of the
--- vouched state there is one only where what the contents give differs. As `src/ledger/sqlite/settle.rs`; a version's first 24 letters are its moment and kind.
+-- These contents are kept: all of the newest moment and kind if there are several (`gateway.last_of` tells the last of them); and
+-- if one of them lists only a part of its items, also the newest content that listed all. The vouched state is made here alone,
+-- so of it even a single content is kept. Of several renderings of one event the newest is kept. The result depends on the set of
+-- contents alone.
+--
+-- The finding about an undecided order is about the present row, and goes when something newer comes. The vouched state has such
+-- a finding only if the contents give different things. As `src/ledger/sqlite/settle.rs`; a version's first 24 letters are its
+-- moment and kind.
 CREATE OR REPLACE FUNCTION gateway.settle(truth text, object text) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
@@ -17,7 +20,7 @@ DECLARE
     newest text;
     tied text[];
     any_partial boolean;
-    -- What the contents of the newest moment give.
+    -- How many different things the contents of the newest moment give.
     preferences bigint;
     winner text;
     proof text := 'whole';
@@ -53,7 +56,7 @@ BEGIN
     DELETE FROM gateway.findings f
     WHERE f.code = undecided AND f.subject = object
       AND f.event_id = ANY (ARRAY(SELECT gateway.event_of(v) FROM pg_catalog.unnest(kept) v));
-    -- Of what was fetched, the one that was asked for last.
+    -- Of fetched contents, the one whose request was sent last.
     IF pg_catalog.substr(newest, 24, 1) >= '4' THEN
         tied := tied[pg_catalog.cardinality(tied):];
     END IF;

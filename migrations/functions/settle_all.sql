@@ -1,4 +1,4 @@
--- Settles the objects in doubt. The outcomes, in which an event that changed a row by that is no longer stale.
+-- Settles the objects in doubt. Returns the outcomes: an event that changed a row this way is no longer stale.
 CREATE OR REPLACE FUNCTION gateway.settle_all(
     batch jsonb, refused integer[], doubtful text[], outcomes jsonb) RETURNS jsonb
 LANGUAGE plpgsql

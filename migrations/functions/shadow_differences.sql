@@ -1,4 +1,4 @@
--- Where what would be shown and what another system has written differ, and why. Identifiers, no personal data.
+-- Where the gateway would show something else than another system has written, and why. Identifiers, no personal data.
 CREATE OR REPLACE FUNCTION gateway.shadow_differences()
 RETURNS TABLE (
     relation text, kind text, subject text, field text, here_says text, there_says text, cause text)

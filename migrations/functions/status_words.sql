@@ -1,5 +1,5 @@
--- The word of a public table for each status that the gateway tells: the first of those that mean the same to a reader and that
--- the column takes. Readers ask for what gives access; what does not is told as near to the truth as there is a word for it.
+-- The word that a public table uses for each of the gateway's statuses: the first one that the column takes among those that mean
+-- the same to a reader. Readers query for the words that give access. The others are as close to the truth as the column allows.
 CREATE OR REPLACE FUNCTION gateway.status_words(relation text, spellings text[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE
 AS $$

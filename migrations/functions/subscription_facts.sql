@@ -1,4 +1,4 @@
--- What is held about these subscriptions. The names are those of `src/ledger/audit.rs`.
+-- What the ledger holds about these subscriptions. The names are those of `src/ledger/audit.rs`.
 CREATE OR REPLACE FUNCTION gateway.subscription_facts(ids jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = ''
 AS $$
@@ -29,6 +29,6 @@ AS $$
             'metadata_user', s.metadata_user_id))), '[]')
     FROM pg_catalog.jsonb_array_elements_text(ids) asked
     JOIN gateway.stripe_subscriptions s ON s.id = asked
-    -- Each by its key: what they give is not worked out for all there are.
+    -- Looked up by key, so that the view does not work out the grants of all subscriptions.
     CROSS JOIN LATERAL (SELECT x.* FROM gateway.subscription_grants x WHERE x.id = s.id OFFSET 0) o
 $$;

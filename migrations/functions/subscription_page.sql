@@ -1,5 +1,5 @@
--- A page of subscriptions without their users, by falling id, from before `before` on. At most 2,000 are looked at, so that a page may
--- be short and still have a next one.
+-- A page of subscriptions without their users, by descending id, starting below `before`. It looks at 2,000 at most, so a page
+-- may be short and still have a next one.
 CREATE OR REPLACE FUNCTION gateway.subscription_page(chosen text, before text, most integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$
@@ -14,7 +14,7 @@ AS $$
                 WHEN g.withheld THEN 'withheld' WHEN g.user_id IS NOT NULL THEN NULL
                 WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
         FROM looked l JOIN gateway.stripe_subscriptions s ON s.id = l.id
-        -- Each by its key: what they give is not worked out for all there are.
+        -- Looked up by key, so that the view does not work out the grants of all subscriptions.
         CROSS JOIN LATERAL (SELECT x.* FROM gateway.subscription_grants x WHERE x.id = l.id OFFSET 0) g
         WHERE CASE chosen
             WHEN 'active' THEN g.entitles

@@ -5,10 +5,10 @@
 --   pairs   subscriber and creator; rows in which both are the same user are those of the platform;
 --   fans    the same columns, for fans of creators alone: what users have of the platform stands in `subscription_tiers`.
 --
--- Columns do not tell the last two apart. Where a row per Stripe subscription stands in `subscription_tiers`, the rows decide: the
--- table is used for the platform if it has rows of it with a Stripe id. Where users can write rows, only an id that Stripe has
--- told of counts. What was found when the table was prepared stays until the next takeover;
--- one that the gateway made is the platform's.
+-- Columns do not tell the last two apart. If `subscription_tiers` has one row per Stripe subscription, the rows decide: the table
+-- is used for the platform if it has platform rows with a Stripe id. Where users can write rows, only an id that Stripe has told
+-- of counts. The form found when the table was prepared stays until the next takeover; a table that the gateway made is the
+-- platform's.
 CREATE OR REPLACE FUNCTION gateway.subscriptions_form() RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$

@@ -1,4 +1,4 @@
--- The subscriptions of users: of those that claims may give to a user, the ones that are the user's.
+-- The subscriptions of these users: of all that claims may give to a user, those that are the user's by the rule of owners.
 CREATE OR REPLACE FUNCTION gateway.subscriptions_of(users text[]) RETURNS TABLE (user_id text, id text)
 LANGUAGE sql STABLE
 AS $$
@@ -18,6 +18,6 @@ AS $$
         CROSS JOIN LATERAL (
             SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = c.subject OFFSET 0) s
     )) o
-    -- An object finds its keys by halving; an array is read from its beginning for each row.
+    -- An object finds its keys by binary search; an array would be read from its beginning for each row.
     WHERE (SELECT pg_catalog.jsonb_object_agg(u, true) FROM pg_catalog.unnest(users) u) ? o.user_id
 $$;

@@ -1,4 +1,4 @@
--- Makes the content that is kept under `winner` the row of an object. Tells whether that is another than before.
+-- Makes the content that is kept under `winner` the row of an object. Returns whether the row changed.
 CREATE OR REPLACE FUNCTION gateway.take_kept(truth text, object text, winner text, is_tied boolean) RETURNS boolean
 LANGUAGE plpgsql
 AS $$

@@ -1,4 +1,4 @@
--- Takes or keeps a lease, if nobody else has it; no seconds give it back.
+-- Takes or keeps a lease unless another holder has it. With zero seconds it gives the lease back.
 CREATE OR REPLACE FUNCTION gateway.take_lease(wanted text, who text, seconds integer, reached_ms bigint) RETURNS jsonb
 LANGUAGE sql SET search_path = ''
 AS $$

@@ -1,5 +1,5 @@
 -- What an event tells of an object: how it was `before` and `after`. Lists that old API versions embed in a customer are left
--- out, for they change without an event that says so. As `Told` in `src/revenue/order.rs`.
+-- out, because they change without an event that says so. As `Told` in `src/revenue/order.rs`.
 CREATE OR REPLACE FUNCTION gateway.told(event_payload jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE
 AS $$

@@ -1,4 +1,4 @@
--- Subscriptions whose owner or access the rows of events that are not `refused` may change.
+-- Subscriptions whose owner or access may change by the rows of events that are not `refused`.
 CREATE OR REPLACE FUNCTION gateway.touched(batch jsonb, refused integer[]) RETURNS text[]
 LANGUAGE plpgsql STABLE
 AS $$

@@ -1,5 +1,5 @@
--- The users whose access these subscriptions may change: those whom claims about them or their customers name, and those who
--- are shown one of them. A user who is shown another one loses nothing with these.
+-- The users whose access these subscriptions may change: those whom claims about them or their customers name, and those who are
+-- shown one of them.
 CREATE OR REPLACE FUNCTION gateway.touched_users(subscriptions text[]) RETURNS text[]
 LANGUAGE plpgsql STABLE
 AS $$

@@ -1,4 +1,4 @@
--- The type of user identifiers here: that of the tables that are already there, else text.
+-- The type of user ids here: that of the tables that already exist, else text.
 CREATE OR REPLACE FUNCTION gateway.user_id_type() RETURNS text
 LANGUAGE sql STABLE SET search_path = ''
 AS $$

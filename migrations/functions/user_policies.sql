@@ -1,4 +1,4 @@
--- The permissive policies of a table that let users in: those of `anon`, `authenticated` or everybody, unless they hold for the
+-- The permissive policies of a table that let users in: those for `anon`, `authenticated` or every role, except policies for the
 -- service role alone.
 CREATE OR REPLACE FUNCTION gateway.user_policies(relation text)
 RETURNS TABLE (policy name, command text, reads text, writes text)

@@ -1,4 +1,4 @@
--- Users that a document names in the fields that name users; a UUID in lower case.
+-- The users that a document names in the fields for users; a UUID is in lower case.
 CREATE OR REPLACE FUNCTION gateway.users_in(document jsonb) RETURNS SETOF text
 LANGUAGE sql IMMUTABLE SET search_path = ''
 AS $$

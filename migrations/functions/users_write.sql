@@ -1,4 +1,5 @@
--- Whether users can write rows of a table: a role of theirs may, and no policy keeps all of them from it.
+-- Whether users can write rows of a table: one of their roles has the right, and row level security does not keep all of them
+-- out.
 CREATE OR REPLACE FUNCTION gateway.users_write(relation text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = ''
 AS $$

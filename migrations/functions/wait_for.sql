@@ -1,4 +1,4 @@
--- Leaves users waiting, each time for longer: from a minute to a day.
+-- Makes users wait, each time for longer: from a minute to a day.
 CREATE OR REPLACE FUNCTION gateway.wait_for(users text[], reason text) RETURNS void
 LANGUAGE plpgsql
 AS $$

@@ -1,5 +1,5 @@
--- What lets users read or write more of the public tables than they should, with what to do about it. The gateway changes no policy
--- that is there.
+-- Policies that let users read or write more of the public tables than they should, with a remedy for each. The gateway itself
+-- changes no existing policy.
 CREATE OR REPLACE FUNCTION gateway.weak_policies()
 RETURNS TABLE (relation text, policy text, problem text, remedy text)
 LANGUAGE sql STABLE SET search_path = ''

@@ -1,4 +1,4 @@
--- A batch of a release before, in which each event has its payload, in the form of `public.gateway_apply_batch`.
+-- Brings a batch of an earlier release, in which each event has its payload, into the form of `public.gateway_apply_batch`.
 CREATE OR REPLACE FUNCTION gateway.with_payloads(batch jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE
 AS $$

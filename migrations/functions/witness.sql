@@ -1,6 +1,6 @@
--- Which ledger this is, and what is recorded of these events: {"ledger", "events": [{id, outcome, rule, reason}]}. An event
--- that is not in the list is not recorded. (The identity is read by its key: a scan of the table, which callers forbid, is priced so
--- high that the server compiles the statement first, which takes hundreds of milliseconds.)
+-- Which ledger this is, and what it has recorded of these events: {"ledger", "events": [{id, outcome, rule, reason}]}. An event
+-- that is missing from the list is not recorded. (The identity is read by its key. Callers forbid scans, so a scan of the table
+-- is priced so high that the server compiles the statement first, which takes hundreds of milliseconds.)
 CREATE OR REPLACE FUNCTION gateway.witness(ids jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -11,7 +11,7 @@ BEGIN
         'events', (
             SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                 'id', e.id, 'rule', e.rule, 'reason', e.reason,
-                -- What was dropped is done: for whoever brings it, it is a duplicate.
+                -- A dropped event is done: to a sender it is a duplicate.
                 'outcome', CASE e.outcome WHEN 'dropped' THEN 'duplicate' ELSE e.outcome END)), '[]')
             FROM pg_catalog.jsonb_array_elements_text(ids) asked JOIN gateway.events e ON e.id = asked));
 END

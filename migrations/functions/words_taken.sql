@@ -1,4 +1,4 @@
--- Which of these words a column takes: those that its type and the CHECK constraints that name it alone allow.
+-- Which of these words a column takes, by its type and by the CHECK constraints on that column alone.
 CREATE OR REPLACE FUNCTION gateway.words_taken(relation text, attribute text, words text[]) RETURNS text[]
 LANGUAGE plpgsql STABLE
 AS $$

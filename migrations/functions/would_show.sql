@@ -1,5 +1,5 @@
--- What would be shown of each subscription: `platform` is the one that stands for its user. `raw` is Stripe's status, `gives`
--- whether it gives access.
+-- What the gateway would show of each subscription. `platform` says whether it is the one that stands for its user. `raw` is
+-- Stripe's status, `gives` whether it gives access.
 CREATE OR REPLACE FUNCTION gateway.would_show()
 RETURNS TABLE (id text, platform boolean, projected boolean, raw text, gives boolean, says jsonb)
 LANGUAGE sql STABLE SET search_path = ''

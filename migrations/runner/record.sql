@@ -1,4 +1,4 @@
--- Records what is here now, as `colony_gateway.shipment` says, and lets those read the views again who could before.
+-- Records what the database now has, as `colony_gateway.shipment` says, and gives roles their rights on the views back.
 
 INSERT INTO gateway.migrations (version, name, checksum)
 SELECT s.version, s.name, s.checksum
@@ -20,7 +20,7 @@ ON CONFLICT (name) DO UPDATE SET
     kind = excluded.kind, checksum = excluded.checksum, release = excluded.release, applied_at = CASE
         WHEN d.checksum = excluded.checksum THEN d.applied_at ELSE excluded.applied_at END;
 
--- What these definitions make of the public tables is to be worked out anew.
+-- The form of the public tables may follow from other definitions now, so the next batch works it out again.
 UPDATE gateway.shown_form SET stamp = '';
 
 DO $$

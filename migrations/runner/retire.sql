@@ -1,7 +1,7 @@
--- Makes room for functions and views of another text: removes the old ones, since a changed signature would leave them
--- beside the new ones, or not let these be made. Runs after the numbered files and before the definitions.
+-- Makes room for functions and views whose text changed by removing the old ones. With a changed signature an old one would stay
+-- beside the new one, or keep it from being made. Runs after the numbered files and before the definitions.
 --
--- `colony_gateway.shipment` is what is to be here in the end: {"release", "migrations": [{version, name, checksum}],
+-- `colony_gateway.shipment` is what the database should have in the end: {"release", "migrations": [{version, name, checksum}],
 -- "definitions": [{name, kind, checksum}]}.
 
 DO $$
@@ -33,14 +33,15 @@ BEGIN
         LEFT JOIN pg_catalog.jsonb_to_recordset(shipment -> 'definitions') AS s (name text, checksum text)
             ON s.name = d.name
         WHERE s.checksum IS DISTINCT FROM d.checksum);
-    -- Roles that run the gateway lose what they may call with the functions that are made anew: they are told to what comes after.
+    -- Roles that run the gateway lose their rights along with the functions. Their names are passed on, so that `privileges.sql`
+    -- grants them again.
     PERFORM pg_catalog.set_config('colony_gateway.callers', (
         SELECT coalesce(pg_catalog.jsonb_agg(DISTINCT pg_catalog.pg_get_userbyid(a.grantee)), '[]')::text
         FROM pg_catalog.pg_proc p
         CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) a
         WHERE p.pronamespace = 'public'::pg_catalog.regnamespace AND p.proname = 'gateway_apply_batch'
             AND a.privilege_type = 'EXECUTE' AND a.grantee NOT IN (0, p.proowner)), true);
-    -- A view may stand on another, so all of them go when one does. Who was allowed to read them is told to what comes after.
+    -- A view may use another, so all of them go when one does. The rights to read them are passed on to `record.sql`.
     IF EXISTS (SELECT FROM gateway.definitions d WHERE d.kind = 'view' AND d.name = ANY (gone)) THEN
         PERFORM pg_catalog.set_config('colony_gateway.grants', (
             SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(

@@ -1,8 +1,8 @@
--- Money that counts, each row with the amount that it counts with, and what of that came around Stripe. A mirror of the code in
--- `revenue::counting`; the rules stand in `revenue::rows`.
+-- Money that counts: each row with the amount that it counts with, and how much of that came around Stripe. Mirrors the code in
+-- `revenue::counting`; `revenue::rows` has the rules.
 CREATE OR REPLACE VIEW gateway.counted_revenue AS
 WITH
--- The payment intent of each charge that some row names together with it.
+-- The payment intent of each charge, where some row names both.
 names AS (
     SELECT charge_id, pg_catalog.max(payment_id) AS payment FROM gateway.revenue_entries
     WHERE charge_id IS NOT NULL AND payment_id <> charge_id
@@ -19,7 +19,7 @@ links AS MATERIALIZED (
     FROM gateway.payment_links l LEFT JOIN names n ON n.charge_id = l.payment_id
     GROUP BY 1, 2
 ),
--- The same part can be told under two ids; the larger word counts.
+-- Two ids can tell of the same part; the larger amount counts.
 parts AS MATERIALIZED (
     SELECT * FROM (
         SELECT e.*, coalesce(e.payment, e.key) AS name,
@@ -28,8 +28,8 @@ parts AS MATERIALIZED (
         FROM entries e WHERE e.kind = 'part' AND e.invoice_id IS NOT NULL) p
     WHERE place = 1
 ),
--- `outside` is what parts say that came around Stripe, `claim` what the invoice alone says of it: that counts as far as no
--- payment through Stripe is found for it. `room` is what no part tells of.
+-- `outside` is the amount that parts say came around Stripe. `claim` is what only the invoice says of it, and counts as far as no
+-- payment through Stripe is found for it. `room` is the amount that no part accounts for.
 invoices AS MATERIALIZED (
     SELECT i.key, i.account, i.livemode, i.currency, i.customer_id, i.occurred_at, i.amount_minor,
         least(i.amount_minor, coalesce(p.outside, 0)) AS outside,
@@ -41,7 +41,7 @@ invoices AS MATERIALIZED (
     ) p ON p.invoice_id = i.key
     WHERE i.kind = 'invoice'
 ),
--- An invoice tells no more than was paid on it: what was overpaid counts with the payment.
+-- An invoice accounts for no more than was paid on it: an overpaid amount counts with the payment.
 told_by_parts AS MATERIALIZED (
     SELECT name, pg_catalog.sum(told) AS told, pg_catalog.sum(promised) AS promised
     FROM (
@@ -64,7 +64,7 @@ payments AS MATERIALIZED (
     ) p LEFT JOIN told_by_parts t ON t.name = p.name
     WHERE p.place = 1
 ),
--- Links of which no part tells, between what is known.
+-- Links for which there is no part, between known payments and invoices.
 named AS MATERIALIZED (
     SELECT l.payment AS name, l.invoice_id, i.key AS known
     FROM links l
@@ -89,7 +89,7 @@ followed AS (
         AND (i.key = h.invoice_id OR pg_catalog.length(h.invoice_id) = 25) AND i.currency = p.currency
         AND (i.customer_id IS NULL OR p.customer_id IS NULL OR i.customer_id = p.customer_id)
 ),
--- The better evidence first, as far as there is room.
+-- Better evidence goes first, as far as there is room.
 tells AS MATERIALIZED (
     SELECT f.name, f.invoice, greatest(0, least(f.wanted, f.room + f.wanted - pg_catalog.sum(f.wanted) OVER (
         PARTITION BY f.invoice ORDER BY f.evidence DESC, f.name ROWS UNBOUNDED PRECEDING))) AS told
@@ -108,7 +108,7 @@ left_of_invoices AS MATERIALIZED (
     SELECT i.*, i.room - coalesce(t.told, 0) AS left_over
     FROM invoices i LEFT JOIN (SELECT invoice, pg_catalog.sum(told) AS told FROM tells GROUP BY 1) t ON t.invoice = i.key
 ),
--- What no event links: the same account, mode, customer, currency and amount, and no gap longer than the window.
+-- Pairs that no event links: the same account, mode, customer, currency and amount, and no gap longer than the window.
 sides AS (
     SELECT 1 AS is_payment, 0 AS claims, key, account, livemode, customer_id, currency, rest - promised AS amount, occurred_at
     FROM left_of_payments WHERE customer_id IS NOT NULL AND rest > promised
@@ -140,7 +140,7 @@ placed AS (
 matched AS MATERIALIZED (
     SELECT is_payment, key FROM placed WHERE place <= CASE WHEN is_payment = 1 THEN invoices ELSE payments END
 ),
--- Refunds: the release of what was not captured is none.
+-- Refunds. Releasing an amount that was never captured is not a refund.
 refunds AS MATERIALIZED (
     SELECT r.*, p.amount_minor AS captured,
         CASE WHEN p.name IS NULL THEN r.amount_minor

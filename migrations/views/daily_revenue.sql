@@ -1,5 +1,5 @@
--- Money by account (none is one's own), mode, day (UTC) and currency, in minor units; what went out is negative. Of what came
--- in, `outside_minor` came around Stripe.
+-- Money by account (null is the operator's own), mode, day (UTC) and currency, in minor units; outgoing money is negative.
+-- `outside_minor` is how much of the incoming money came around Stripe.
 CREATE OR REPLACE VIEW gateway.daily_revenue AS
 SELECT c.account, c.livemode, (c.occurred_at AT TIME ZONE 'UTC')::date AS day, c.currency,
     coalesce(pg_catalog.sum(c.amount_minor) FILTER (WHERE c.kind IN ('invoice', 'payment', 'part')), 0)::bigint

@@ -1,5 +1,5 @@
--- Monthly recurring revenue by mode, account, tier and currency, in minor units. What recurs on a connected account is somebody
--- else's money.
+-- Monthly recurring revenue by mode, account, tier and currency, in minor units. Revenue on a connected account belongs to that
+-- account.
 CREATE OR REPLACE VIEW gateway.recurring_revenue AS
 SELECT a.livemode, a.account, a.tier, a.currency,
     pg_catalog.count(*) FILTER (WHERE a.entitles) AS subscriptions,

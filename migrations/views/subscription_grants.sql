@@ -1,12 +1,13 @@
--- Whose each subscription is and what it gives. The owner is told by the strongest claim: of several claims of one rank
--- about a subscription by the newer (within a second by what the subscription's row names), while claims of one rank about
--- a customer that name several users count for nobody. What a subscription gives is what its truth and its vouched state
--- both give: the lesser of the two, by preference, and of two tiers the lower. Time counts: a late payer's grace may be over,
--- a pause may have ended.
+-- The owner of each subscription and what it gives.
+--
+-- The strongest claim tells the owner. Among claims of one rank about a subscription the newer one wins, and within a second the
+-- one that the subscription's row names. Claims of one rank about a customer count for no user if they name several. A
+-- subscription gives what its truth and its vouched state both give: the lesser of the two by preference, and the lower of two
+-- tiers. Time counts: a late payer's grace or a pause may have ended.
 CREATE OR REPLACE VIEW gateway.subscription_grants AS
 WITH timed AS (
     SELECT t.*, CASE WHEN t.gives = t.full_entitles THEN t.full_preference
-            -- Without access it stands where one of its status does: `mode.1.tier.status…` is `mode.0.status.tier…` then.
+            -- Without access it ranks with others of its status: `mode.1.tier.status…` becomes `mode.0.status.tier…`.
             ELSE pg_catalog.left(t.full_preference, 2) || '0.' || pg_catalog.substr(t.full_preference, 8, 2) || '.'
                 || pg_catalog.substr(t.full_preference, 5, 2) || pg_catalog.substr(t.full_preference, 10) END AS preference,
         t.gives AS entitles
@@ -47,7 +48,7 @@ SELECT a.id,
      ORDER BY c.rank DESC, pg_catalog.left(c.version, 24) DESC, c.user_id IS NOT DISTINCT FROM a.present DESC,
          c.version DESC, c.user_id
      LIMIT 1) AS user_id,
-    -- A count, since the planner reads a table from its beginning for the first of what it takes for many.
+    -- A count, because for EXISTS the planner would read a table from its beginning if it expects many matches.
     (SELECT pg_catalog.count(*) FROM gateway.claims c WHERE c.subject = ANY (ARRAY[a.id, a.payer])) > 0 AS claimed,
     a.doubted, a.withheld, a.entitles,
     CASE WHEN a.held THEN a.vouched_status ELSE a.projected_status END AS projected_status,

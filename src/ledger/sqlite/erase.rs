@@ -24,7 +24,7 @@ impl Erasure for SqliteLedger {
         Box::pin(self.call(move |connection| {
             let found = find(connection, &subject).map_err(fault)?;
             if found.person.len() > PERSON_IDS_MAX {
-                let message = format!("more than {PERSON_IDS_MAX} ids lead there: that is no person");
+                let message = format!("more than {PERSON_IDS_MAX} ids belong to this subject, which is too many for one person");
                 return Err(LedgerError::new(NAME, LedgerErrorKind::Rejected, message));
             }
             Ok(found)
