@@ -48,43 +48,44 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Name for logs, metrics and health: `sqlite`, `postgres` or `supabase`.
     fn name(&self) -> &'static str;
 
-    /// Whether batches are applied within this program, by its own code. Otherwise the answer of another one is waited for.
+    /// Whether this program's own code applies batches. If not, another program does, and the caller waits for its answer.
     fn is_in_this_program(&self) -> bool {
         false
     }
 
-    /// Applies a batch in one transaction and tells, in the same order, what became of each event.
-    /// Nothing of the batch is applied when it fails.
+    /// Applies a batch in one transaction and tells, in the same order, what became of each event. If it fails, nothing of
+    /// the batch is applied.
     fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>>;
 
-    /// Cheap question whether the ledger would take a batch now. Changes nothing. A ledger that lacks migrations
-    /// answers with [`LedgerErrorKind::Schema`] and names them.
+    /// A cheap question whether the ledger would take a batch now. Changes nothing. A ledger that lacks migrations answers
+    /// with [`LedgerErrorKind::Schema`] and names them.
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>>;
 
-    /// As whom it is asked, and what that role may do; `None` where there are no roles, or the database does not tell.
+    /// The role that the ledger is used as, and what that role may do; `None` where there are no roles, or the database
+    /// does not tell.
     fn caller(&self) -> BoxFuture<'_, Result<Option<migrations::Caller>, LedgerError>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// Takes other credentials, of the form that it was made with, for calls from now on. `Err`: they cannot be right, and
-    /// the old ones stay.
+    /// Takes new credentials, in the form that it was made with, for later calls. On `Err` they cannot be right, and the
+    /// old ones stay.
     fn renew(&self, _secret: &Secret) -> Result<Renewal, LedgerError> {
         Ok(Renewal::NeedsRestart)
     }
 
-    /// Tries again what waits in the store itself and is due: users whom the public tables could not take yet. Each batch
-    /// does that too; this is for when none comes. A store without public tables has nothing to do.
+    /// Tries again for users whom the public tables could not take yet and whose turn has come. Each batch does this too;
+    /// this call is for times without batches. A store without public tables has nothing to do.
     fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }
 
-/// What became of other credentials.
+/// What became of new credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// They are in use.
     Done,
-    /// Only a restart can take them, since they lead somewhere else.
+    /// Only a restart can take them, because they lead to another place.
     NeedsRestart,
 }
 
@@ -132,7 +133,7 @@ impl Outcome {
         self.name().as_str()
     }
 
-    /// The name with the code and the reason of what needs a person, for the way to another process.
+    /// The name, with code and reason for an event that a person should look at, to pass on to another process.
     pub fn into_parts(self) -> (OutcomeName, Option<String>, Option<String>) {
         let name = self.name();
         match self {
@@ -143,7 +144,7 @@ impl Outcome {
         }
     }
 
-    /// What [`Self::into_parts`] took apart. What has no code goes by the name of its outcome.
+    /// Puts together again what [`Self::into_parts`] took apart. Without a code, the outcome's name serves as one.
     pub fn from_parts(name: OutcomeName, code: Option<String>, reason: Option<String>) -> Self {
         let code = code.unwrap_or_else(|| name.as_str().to_owned());
         let reason = reason.unwrap_or_default();
@@ -229,13 +230,13 @@ pub enum Disposition {
     },
     /// The data is at fault: the same batch would fail again. Find the event that causes it.
     GiveUp,
-    /// Nobody knows what is at fault. Find out whether one event is, and otherwise ask no more than now and then; no event
-    /// pays for it with an attempt.
+    /// It is unknown what is at fault. Find out whether one event is; otherwise ask only now and then. This costs no event
+    /// an attempt.
     Probe,
 }
 
 impl LedgerError {
-    /// An error without a cause of its own.
+    /// An error without a source.
     pub fn new(ledger: &'static str, kind: LedgerErrorKind, message: impl Into<String>) -> Self {
         Self { ledger, kind, message: message.into(), source: None }
     }

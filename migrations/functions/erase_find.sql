@@ -58,7 +58,7 @@ BEGIN
     SELECT coalesce(pg_catalog.array_agg(f.id), '{}') INTO objects FROM found f;
     IF pg_catalog.cardinality(customers) + pg_catalog.cardinality(subscriptions) + pg_catalog.cardinality(objects)
        > most THEN
-        RAISE EXCEPTION 'more than % ids belong to this subject, which is too many for one person', most USING ERRCODE = '22023';
+        RAISE EXCEPTION 'more than % ids belong to this subject: too many for one person', most USING ERRCODE = '22023';
     END IF;
     RETURN pg_catalog.jsonb_build_object(
         'person', pg_catalog.jsonb_build_object(

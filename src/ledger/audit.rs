@@ -18,10 +18,10 @@ pub const AUDIT_IDS_MAX: usize = 1000;
 
 /// Questions that every ledger answers.
 pub trait Audit: Send + Sync + fmt::Debug {
-    /// Which of these events are recorded, whatever became of them. At most [`AUDIT_IDS_MAX`] are asked for.
+    /// Which of these events are recorded, whatever became of them. Asks for [`AUDIT_IDS_MAX`] at most.
     fn known_events<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<String>, LedgerError>>;
 
-    /// What is held about these subscriptions, in no order; nothing for those that are not there.
+    /// What the ledger holds about these subscriptions, in no order. Unknown ones are left out.
     fn subscription_facts<'a>(
         &'a self,
         ids: &'a [String],
@@ -34,10 +34,10 @@ pub trait Audit: Send + Sync + fmt::Debug {
         livemode: bool,
     ) -> BoxFuture<'a, Result<Vec<SubscriptionKey>, LedgerError>>;
 
-    /// Takes or keeps the lease under a name, unless another holder has it, for so long from now by the ledger's own clock;
-    /// zero gives it back. `covered`, if it is later than what is noted there, is noted, even if another holder has the lease.
+    /// Takes or keeps the lease under a name for a span from now, by the ledger's own clock, unless another holder has it.
+    /// A span of zero gives it back. A `covered` later than the one noted is noted even if another holder has the lease.
     ///
-    /// A row and no advisory lock: a lock belongs to a session, which a transaction pooler and Supabase's REST layer do
+    /// A row and not an advisory lock: a lock belongs to a session, which transaction poolers and Supabase's REST layer do
     /// not offer, and SQLite has none. Two holders at once, after a clock jumped, do double work and no harm.
     fn lease<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<LeaseAnswer, LedgerError>>;
 }
@@ -53,11 +53,11 @@ pub struct SubscriptionFacts {
     pub user_id: Option<String>,
     /// Users that the subscription's own metadata has named.
     pub claimed_by: Vec<String>,
-    /// A rule held an event of it.
+    /// Whether a rule held an event of it.
     pub doubted: bool,
-    /// The present content is vouched for.
+    /// Whether the present content is vouched for.
     pub vouched: bool,
-    /// What is compared, by the names of `compared`.
+    /// The values to compare, by their names in `compared`.
     pub values: Map<String, Value>,
 }
 
@@ -72,12 +72,12 @@ pub struct SubscriptionKey {
     pub created_ms: Option<i64>,
 }
 
-/// A wish for a lease.
+/// A request for a lease.
 #[derive(Clone, Debug)]
 pub struct LeaseAsk {
     /// What is leased.
     pub name: &'static str,
-    /// Who asks.
+    /// The holder that asks.
     pub holder: String,
     /// For how long; zero gives it back.
     pub span: Duration,
@@ -88,29 +88,29 @@ pub struct LeaseAsk {
 /// Who has a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseAnswer {
-    /// Whoever asked has it.
+    /// Whether the caller has it.
     pub mine: bool,
     /// Until when it is held, in milliseconds since the Unix epoch.
     pub until_ms: i64,
-    /// Moment up to which some holder has done the work.
+    /// The moment up to which holders have done the work.
     pub covered_ms: Option<i64>,
 }
 
 impl SubscriptionFacts {
-    /// What a row says otherwise, by name.
+    /// The names of the fields in which a row differs.
     pub fn differences(&self, row: &SubscriptionRow, prices: Vec<String>) -> Vec<&'static str> {
         let held = |name: &str| self.values.get(name).unwrap_or(&Value::Null);
         let given = compared(row, prices);
         given.into_iter().filter(|(name, value)| held(name) != value).map(|(name, _)| name).collect()
     }
 
-    /// Moment of the version: what is held is known to be true of it.
+    /// The moment of the version: what the ledger holds was true then.
     pub fn at(&self) -> Option<Timestamp> {
         self.version.split('.').nth(1)?.parse().ok().map(Timestamp::from_millis)
     }
 }
 
-/// What of a row is compared. Left out are its version, its source and what follows from the rest.
+/// The fields of a row that are compared: not its version, its source, or what follows from the rest.
 fn compared(row: &SubscriptionRow, mut prices: Vec<String>) -> Vec<(&'static str, Value)> {
     let time = |moment: Option<Timestamp>| moment.map_or(Value::Null, |moment| moment.millis().into());
     let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::String);
@@ -155,7 +155,7 @@ fn compared(row: &SubscriptionRow, mut prices: Vec<String>) -> Vec<(&'static str
     ]
 }
 
-/// The identifiers as a JSON array, no more than may be asked for.
+/// The identifiers as a JSON array, up to the bound on a question.
 pub(super) fn id_list(ids: &[String]) -> String {
     Value::from(ids.iter().take(AUDIT_IDS_MAX).cloned().collect::<Vec<_>>()).to_string()
 }

@@ -31,7 +31,7 @@ enum Place {
     Known(Outcome),
     /// The answer for this `n`.
     Sent(usize),
-    /// The same event as that sent as this `n`.
+    /// The same event as the one sent as this `n`.
     Again(usize),
 }
 
@@ -103,7 +103,7 @@ pub(super) struct Answer {
     reason: Option<String>,
 }
 
-/// The document of a batch without events. Applying it shows users who wait.
+/// The document of a batch without events. Applying it shows users that wait.
 pub(super) fn empty(shadow: bool) -> String {
     let mut document = format!("{{\"shadow\":{shadow},\"payloads\":{{}}");
     for table in
@@ -116,13 +116,13 @@ pub(super) fn empty(shadow: bool) -> String {
     document + "}"
 }
 
-/// The places of a batch in the parts that are sent one after the other: one, unless an event comes in several API versions.
-/// Each rendering has evidence of its own, and a document holds an event once.
+/// The places of a batch, in parts that are sent one after the other. There are several parts only if an event comes in
+/// several API versions: each rendering has evidence of its own, but a document holds an event once.
 pub(super) fn parts(batch: &[Verdict]) -> Vec<Vec<usize>> {
     let mut renderings: HashMap<&EventId, Vec<Option<&str>>> = HashMap::with_capacity(batch.len());
     let mut parts: Vec<Vec<usize>> = vec![Vec::with_capacity(batch.len())];
     for (n, verdict) in batch.iter().enumerate() {
-        // What a person decides is about all renderings: it goes with the first.
+        // A person's decision is about all renderings, so it goes with the first part.
         let rendered = verdict.event().filter(|_| !matches!(verdict, Verdict::Drop { .. }));
         let part = rendered.map_or(0, |event| {
             let known = renderings.entry(&event.id).or_default();
@@ -169,8 +169,8 @@ pub(super) fn encode<'a>(
     Ok(Encoded { document: text, places })
 }
 
-/// Which of several verdicts about one event is sent: one that a person released, else one that a person replayed, else
-/// the first.
+/// Which of several verdicts about one event is sent: the one that a person released, else the one that a person replayed,
+/// else the first.
 fn choose<'a>(batch: &[&'a Verdict]) -> HashMap<&'a EventId, usize> {
     let wish = |verdict: &Verdict| match verdict {
         Verdict::Apply(plan) => (plan.released, plan.replayed),
@@ -239,23 +239,23 @@ impl<'a> Document<'a> {
 }
 
 impl Encoded {
-    /// Says in the document that its sender is in shadow mode.
+    /// Marks in the document that its sender is in shadow mode.
     pub(super) fn in_shadow(mut self, shadow: bool) -> Self {
         if let Some(document) = self.document.as_mut().filter(|_| shadow) {
-            // Behind the brace that opens the object, which holds more.
+            // After the brace that opens the object; the object has other fields, so the comma fits.
             document.insert_str(1, "\"shadow\":true,");
         }
         self
     }
 
-    /// The document, to be a part of another one.
+    /// The document, as a part of another one.
     pub(super) fn into_document(self, ledger: &'static str) -> Result<Option<Box<RawValue>>, LedgerError> {
         self.document.map(RawValue::from_string).transpose().map_err(|error| {
             LedgerError::new(ledger, LedgerErrorKind::Rejected, "the batch cannot be written as JSON").caused_by(error)
         })
     }
 
-    /// The outcomes, in the order of the batch, from what the function answered.
+    /// The outcomes, in the order of the batch, from the function's answers.
     pub(super) fn decode(self, ledger: &'static str, answers: Vec<Answer>) -> Result<Vec<Outcome>, LedgerError> {
         let answers: HashMap<usize, Answer> = answers.into_iter().map(|answer| (answer.n, answer)).collect();
         let outcome = |n: usize| {
@@ -285,11 +285,11 @@ impl Encoded {
 
 impl Answer {
     fn outcome(&self) -> Option<Outcome> {
-        // Recorded, and nothing is made of it.
+        // The event was recorded as dropped.
         if self.outcome == DROPPED {
             return Some(Outcome::Ignored);
         }
-        // What fails is no verdict of the database's: it answers with an error, or with nothing.
+        // The database never answers that an event failed: it answers with an error, or not at all.
         let name = self.outcome.parse().ok().filter(|name| *name != OutcomeName::Failed)?;
         Some(Outcome::from_parts(name, Some(self.rule.clone().unwrap_or_default()), self.reason.clone()))
     }

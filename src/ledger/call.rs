@@ -31,7 +31,7 @@ impl<'a> Call<'a> {
         Self { function, arguments: Vec::new() }
     }
 
-    /// With a document, which has to be JSON.
+    /// With a document, which must be JSON.
     pub(super) fn json(self, name: &'static str, document: &'a str) -> Self {
         self.with(name, Argument::Json(JsonText(document)))
     }
@@ -62,8 +62,8 @@ impl<'a> Call<'a> {
         format!("{{{}}}", self.arguments.iter().map(one).collect::<Vec<_>>().join(","))
     }
 
-    /// The call as one statement, whose parameters are [`Self::parameters`]. What has a fixed form stands in it; with parameters in
-    /// place of text the server reads a batch once, and not a second time as a part of the statement.
+    /// The call as one statement, whose parameters are [`Self::parameters`]. Arguments of a fixed form are written into it.
+    /// The others are parameters, so that the server reads a batch once, and not a second time as a part of the statement.
     pub(super) fn as_statement(&self) -> String {
         let mut number = 0;
         let arguments = self.arguments.iter().map(|(name, argument)| {

@@ -22,43 +22,44 @@ pub use self::person::{
 use super::lines::{DayLine, Reason, RecurringLine};
 use super::{BoxFuture, LedgerError};
 
-/// Most rows of one kind that are told of a person, or of an event.
+/// Most rows of one kind in an answer about a person or an event.
 pub const PERSON_ROWS_MAX: u32 = 50;
 
-/// Most days that are looked back on.
+/// Most days that an answer goes back.
 pub const BUSINESS_DAYS_MAX: u32 = 1000;
 
 /// Most subscriptions on a page.
 pub const SUBSCRIPTIONS_MAX: u32 = 500;
 
-/// Questions of people, and what is noted for them.
+/// Questions that people ask, and the notes that answer them.
 pub trait Desk: Send + Sync + fmt::Debug {
-    /// What there is about a person. A person of whom nothing is known has nothing.
+    /// What the ledger has about a person; an empty report if it knows nothing.
     fn person<'a>(&'a self, whom: &'a Whom) -> BoxFuture<'a, Result<PersonReport, LedgerError>>;
 
-    /// What recurs, and the last `days` days, at most [`BUSINESS_DAYS_MAX`].
+    /// Recurring revenue, and the last `days` days, at most [`BUSINESS_DAYS_MAX`].
     fn business(&self, days: u32) -> BoxFuture<'_, Result<Business, LedgerError>>;
 
-    /// A page of subscriptions without their users, by falling id.
+    /// A page of subscriptions without their users, by descending id.
     fn subscription_page<'a>(
         &'a self,
         wanted: &'a SubscriptionsWanted,
     ) -> BoxFuture<'a, Result<SubscriptionPage, LedgerError>>;
 
-    /// What there is of an event, without users. Of an event that is not recorded, what stands of its objects.
+    /// What the ledger has about an event, without users. If the event is not recorded, what it holds about the event's
+    /// objects.
     fn event<'a>(&'a self, wanted: &'a EventWanted) -> BoxFuture<'a, Result<EventReport, LedgerError>>;
 
-    /// Notes what recurs now as that of this day, in place of what was noted earlier on it.
+    /// Notes the present recurring revenue as that of this day, in place of an earlier note of the day.
     fn note_recurring(&self) -> BoxFuture<'_, Result<Noted, LedgerError>>;
 }
 
-/// Who is asked about.
+/// The person that a question is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 pub enum Whom {
     /// A user of the app, by the app's own id.
     User(String),
-    /// The person to whom a customer of Stripe's leads.
+    /// The person to whom a Stripe customer leads.
     Customer(String),
     /// The person to whom a subscription leads.
     Subscription(String),
@@ -96,9 +97,9 @@ impl Whom {
 pub struct Business {
     /// This day, `YYYY-MM-DD`.
     pub day: String,
-    /// What recurs now.
+    /// Recurring revenue now.
     pub recurring: Vec<RecurringLine>,
-    /// What recurred on each day that was noted, the earliest first.
+    /// Recurring revenue of each noted day, the earliest first.
     pub history: Vec<HistoryLine>,
     /// Money by day, the earliest first.
     pub daily: Vec<DayLine>,
@@ -106,13 +107,13 @@ pub struct Business {
     pub moved: Vec<MovedLine>,
     /// Subscriptions that entitle and give no user access.
     pub idle: Vec<IdleLine>,
-    /// Prices that are in no map, of subscriptions that entitle.
+    /// Prices that no tier is mapped to, of subscriptions that entitle.
     pub unmapped: Vec<UnmappedLine>,
     /// Subscriptions in any status without a user.
     pub orphans: u64,
 }
 
-/// What recurred on a day.
+/// Recurring revenue of a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryLine {
     pub day: String,
@@ -142,7 +143,7 @@ pub struct IdleLine {
     pub mrr_minor: i64,
 }
 
-/// A price that is in no map.
+/// A price that no tier is mapped to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnmappedLine {
     pub livemode: bool,
@@ -153,11 +154,11 @@ pub struct UnmappedLine {
     pub mrr_minor: i64,
 }
 
-/// Which subscriptions.
+/// Which subscriptions a page should have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionsWanted {
     pub chosen: Chosen,
-    /// Those of lower id alone.
+    /// Only those with a lower id.
     pub before: Option<String>,
     /// At most [`SUBSCRIPTIONS_MAX`].
     pub most: u32,
@@ -176,7 +177,7 @@ pub enum Chosen {
     Late,
     /// They entitle and give no user access.
     Idle,
-    /// Their price is in no map.
+    /// No tier is mapped to their price.
     Unmapped,
     Ended,
 }
@@ -226,11 +227,11 @@ pub struct SubscriptionRow {
     pub current_period_end_ms: Option<i64>,
     pub grace_ends_at_ms: Option<i64>,
     pub ended_at_ms: Option<i64>,
-    /// Why it gives no user access, where it should.
+    /// Why it gives no user access although it should.
     pub reason: Option<Reason>,
 }
 
-/// What was noted.
+/// The note that was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noted {
     pub day: String,
@@ -266,7 +267,6 @@ impl<'a> Request<'a> {
         Self::Event { id: &wanted.id, objects: &wanted.objects, most: PERSON_ROWS_MAX }
     }
 
-    /// As JSON.
     pub(super) fn document(&self, ledger: &'static str) -> Result<String, LedgerError> {
         serde_json::to_string(self).map_err(|error| {
             let kind = super::LedgerErrorKind::Rejected;

@@ -7,17 +7,17 @@ use crate::ledger::LedgerErrorKind as Kind;
 use crate::ledger::sqlstate::{self, Refusal};
 use crate::postgres::{AddressError, Class, Closed, ConnectError, TlsError, class_of};
 
-/// Name of the ledger that is reached over the driver, in logs, metrics and errors.
+/// Name of the ledger behind the driver, in logs, metrics and errors.
 pub(super) const NAME: &str = "postgres";
 
-/// What the operator does about an answer that is not one.
+/// Advice for an answer that the program cannot read.
 const OTHER_RELEASE: &str = "an answer of unknown form: run `colony-gateway migrate` with the release that you run";
 
-/// The ledger error for an error of the driver, with what the operator does about it.
+/// The ledger error for an error of the driver, with advice to the operator.
 pub(super) fn fault(error: Error) -> LedgerError {
     let (kind, message) = classify(&error);
     let fault = LedgerError::new(NAME, kind, message);
-    // The driver's own error also holds the row that was refused.
+    // The driver's own error also quotes the row that was refused.
     match error.as_db_error() {
         Some(said) => fault.caused_by(Refusal::new(None, Some(said.code().code().to_owned()), Some(said.message()))),
         None => fault.caused_by(error),
@@ -43,7 +43,7 @@ fn of_class(class: Class) -> (Kind, &'static str) {
         }
         Class::Unsendable => (Kind::Rejected, "the batch cannot be sent"),
         Class::Unreadable => (Kind::Schema, OTHER_RELEASE),
-        // What a later driver adds is not held against the events.
+        // A class that a later driver adds is not held against the events.
         Class::Unknown | Class::Refused => (Kind::Unknown, "the driver reports a fault that no rule knows"),
     }
 }
@@ -58,17 +58,17 @@ fn of_code(code: &str, message: &str) -> (Kind, String) {
     (kind, if hint.is_empty() { format!("refused with {code}") } else { format!("refused with {code}: {hint}") })
 }
 
-/// The URL cannot be read.
+/// The error for a URL that cannot be read.
 pub(super) fn unreadable(error: AddressError) -> LedgerError {
     LedgerError::new(NAME, Kind::Auth, format!("DATABASE_URL cannot be read: {error}"))
 }
 
-/// The URL asks for TLS that cannot be had here.
+/// The error for TLS that the URL asks for and that is not available here.
 pub(super) fn no_tls(error: &TlsError) -> LedgerError {
     LedgerError::new(NAME, Kind::Auth, format!("DATABASE_URL cannot be used: {error}"))
 }
 
-/// There is no connection.
+/// The error for a connection that failed.
 pub(super) fn unconnected(error: ConnectError) -> LedgerError {
     match error {
         ConnectError::Tls(error) => no_tls(&error),
@@ -76,18 +76,18 @@ pub(super) fn unconnected(error: ConnectError) -> LedgerError {
     }
 }
 
-/// No connection within the time for it.
+/// The error for a connection that took too long.
 pub(super) fn no_connection() -> LedgerError {
     let message = "no connection in time: the server cannot be reached, or all connections are in use";
     LedgerError::new(NAME, Kind::Unavailable, message)
 }
 
-/// The ledger was closed.
+/// The error after the ledger was closed.
 pub(super) fn closed(error: Closed) -> LedgerError {
     LedgerError::new(NAME, Kind::Unavailable, "the connection is closed").caused_by(error)
 }
 
-/// An answer without the row that it should have.
+/// The error for an answer that lacks its row.
 pub(super) fn no_row() -> LedgerError {
     LedgerError::new(NAME, Kind::Schema, OTHER_RELEASE)
 }

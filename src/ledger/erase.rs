@@ -21,7 +21,7 @@ pub const ERASE_EVENTS_MAX: u32 = 500;
 /// Finding of an event that named an erased person and was recorded without personal data.
 pub const ERASED_PERSON: &str = "erased_person";
 
-/// What that finding says.
+/// The detail of that finding.
 pub(super) const ERASED_DETAIL: &str =
     "names a person whose data was erased: recorded without personal data and without a link to the user";
 
@@ -30,10 +30,10 @@ pub trait Erasure: Send + Sync + fmt::Debug {
     /// The identifiers that lead to a person. Changes nothing.
     fn find_person<'a>(&'a self, subject: &'a Subject) -> BoxFuture<'a, Result<Found, LedgerError>>;
 
-    /// Leaves tombstones of the person's users and customers. From then on nothing personal of them is recorded.
+    /// Writes tombstones for the person's users and customers. From then on nothing personal about them is recorded.
     fn mark_erased<'a>(&'a self, person: &'a Person) -> BoxFuture<'a, Result<(), LedgerError>>;
 
-    /// Takes the tombstones of a person away who has come back. What was erased stays erased.
+    /// Removes the tombstones of a person who has come back. Erased data stays erased.
     fn unmark_erased<'a>(&'a self, person: &'a Person) -> BoxFuture<'a, Result<u64, LedgerError>>;
 
     /// Reduces the person's events among the next [`ERASE_EVENTS_MAX`] after the id `after` (empty: from the beginning).
@@ -49,7 +49,7 @@ pub trait Erasure: Send + Sync + fmt::Debug {
     fn erase_rows<'a>(&'a self, person: &'a Person, dry_run: bool) -> BoxFuture<'a, Result<RowsErased, LedgerError>>;
 }
 
-/// Who was found.
+/// The person that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// The identifiers; the subject itself is always among them.
@@ -96,7 +96,7 @@ pub(super) enum Request<'a> {
     Rows { person: &'a Person, dry_run: bool },
 }
 
-/// What `mark` and `unmark` answer.
+/// The answer to `mark` and `unmark`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Marked {
     pub(super) marked: u64,
@@ -111,7 +111,6 @@ impl<'a> Request<'a> {
         Self::Events { person, after, most: ERASE_EVENTS_MAX, dry_run }
     }
 
-    /// As JSON.
     pub(super) fn document(&self, ledger: &'static str) -> Result<String, LedgerError> {
         serde_json::to_string(self).map_err(|error| {
             let kind = super::LedgerErrorKind::Rejected;

@@ -22,8 +22,8 @@ pub const EXPIRE_EVENTS_MAX: u32 = 200;
 
 /// Reducing payloads, on every ledger.
 pub trait Expiry: Send + Sync + fmt::Debug {
-    /// Reduces what is no longer needed among the next [`EXPIRE_EVENTS_MAX`] events made at or before `before` that have a
-    /// payload, from behind the place `after` on (`None`: from the beginning). In one transaction; repeating it is harmless.
+    /// Looks at the next [`EXPIRE_EVENTS_MAX`] events made at or before `before` that still have a payload, after the place
+    /// `after` (`None`: from the beginning), and reduces those no longer needed. One transaction; repeating it is harmless.
     fn expire_payloads<'a>(
         &'a self,
         before: Timestamp,
@@ -68,7 +68,7 @@ pub(super) fn expired_event(event: &Value) -> Value {
     left
 }
 
-/// Whether the payload of an event is gone, for one reason or the other. Of what came from an erased person later, only the
+/// Whether the payload of an event is gone, for either reason. If the event came from an erased person later, only the
 /// payload itself says so.
 pub fn is_reduced(payload: &Value) -> bool {
     ["erased", "expired"].iter().any(|mark| payload.get(mark).is_some())
@@ -77,8 +77,9 @@ pub fn is_reduced(payload: &Value) -> bool {
 /// A moment of an object: milliseconds since the Unix epoch, and the rank of its events.
 pub(super) type Moment = (i64, u8);
 
-/// The spans of moments of an object whose payloads are needed, both ends included. `moments` are those up to the cutoff, with
-/// the number of their events; `reaching` are the moments of the contents that are kept beside a row. As `gateway.needed_payloads`.
+/// The spans of moments of an object whose payloads are needed, both ends included. `moments` are those up to the cutoff,
+/// with the number of their events. `reaching` are the moments of the contents kept beside a row. As
+/// `gateway.needed_payloads`.
 pub(super) fn needed(moments: &BTreeMap<Moment, usize>, reaching: &[Moment]) -> Vec<(Moment, Moment)> {
     const ANY: Moment = (i64::MAX, u8::MAX);
     let is_aside =
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn contents_that_stand_above_later_events_keep_what_they_are_compared_with() {
-        // An end stands above what comes later, and two contents of its second are kept.
+        // The row has the end, which outranks later updates, and two contents of its second are kept.
         let moments = [((1, 2), 1), ((2, 3), 2), ((5, 2), 1)];
         assert!(is_needed(&moments, &[(2, 3)], (1, 2)));
         assert!(!is_needed(&moments, &[], (1, 2)));

@@ -20,19 +20,19 @@ pub struct Explanation {
     pub lines: Vec<Line>,
 }
 
-/// What one subscription, or the lack of one, has to do with it.
+/// One subscription and what it gives, or a remark about the person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// `sub_…`; empty where it is about the person.
+    /// `sub_…`; empty if the line is about the person.
     pub subject: String,
-    /// It gives access.
+    /// Whether it gives access.
     pub gives: bool,
     pub why: String,
-    /// What can be done; empty where nothing need be.
+    /// What the operator can do; empty if there is nothing to do.
     pub advice: &'static str,
 }
 
-/// Explains what there is at `now`.
+/// Explains the report as of `now`.
 pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
     let mut lines: Vec<Line> = report.subscriptions.iter().map(|one| of_subscription(one, report, now)).collect();
     if report.subscriptions.is_empty() {
@@ -111,13 +111,13 @@ fn judge(one: &PersonSubscription, now: Timestamp) -> (bool, String, &'static st
     (false, without_access(one, now), advice_for(&one.status))
 }
 
-/// What can be done, without what is wrong, which the sentence before says.
+/// The advice alone; the sentence before says what is wrong.
 pub fn remedy(reason: Reason) -> &'static str {
     let advice = reason.advice();
     advice.split_once(": ").map_or(advice, |(_, remedy)| remedy)
 }
 
-/// Why a subscription gives nothing that a user may own.
+/// Why a subscription gives nothing, whoever its user may be.
 fn without_access(one: &PersonSubscription, now: Timestamp) -> String {
     if let Some(ended) = one.ended_at_ms {
         return format!("It ended at {}.", day(ended));

@@ -27,19 +27,19 @@ use crate::domain::secret::Secret;
 use crate::ledger::person::{Person, Subject};
 use crate::revenue::verdict::{Plan, Verdict};
 
-/// A way to the gateway's functions. Each call is one transaction, is answered within a deadline or not at all, and its
-/// faults are told as what they mean for a batch.
+/// A way to the gateway's functions. Each call is one transaction. It is answered within a deadline or fails, and its
+/// errors say what they mean for a batch.
 pub(super) trait Transport: Send + Sync + fmt::Debug {
     /// Name of the ledger in logs, metrics and errors.
     const NAME: &'static str;
 
-    /// Calls a function and reads its one answer, which is JSON.
+    /// Calls a function and reads its answer, which is one JSON value.
     fn call<T: Answered>(&self, call: &Call<'_>) -> impl Future<Output = Result<T, LedgerError>> + Send;
 
     /// As [`Ledger::renew`].
     fn renew(&self, secret: &Secret) -> Result<Renewal, LedgerError>;
 
-    /// As [`Transport::call`], with a call that was made for it.
+    /// As [`Transport::call`], but owns the call.
     fn ask<T: Answered>(&self, call: Call<'_>) -> impl Future<Output = Result<T, LedgerError>> + Send {
         async move { self.call(&call).await }
     }
@@ -58,7 +58,7 @@ pub(super) trait Transport: Send + Sync + fmt::Debug {
         async move { self.ask(Call::of("gateway_recount").json("request", &document?)).await }
     }
 
-    /// Asks what people ask about persons, events and money.
+    /// Answers a question about persons, events and money.
     fn desk<T: Answered>(&self, request: desk::Request<'_>) -> impl Future<Output = Result<T, LedgerError>> + Send {
         async move {
             let document = request.document(Self::NAME)?;
@@ -75,7 +75,7 @@ pub(super) trait Transport: Send + Sync + fmt::Debug {
     }
 }
 
-/// What an answer can be read as.
+/// A type that an answer can be read as.
 pub(super) trait Answered: DeserializeOwned + Send + Unpin + 'static {}
 
 impl<T: DeserializeOwned + Send + Unpin + 'static> Answered for T {}
@@ -84,7 +84,7 @@ impl<T: DeserializeOwned + Send + Unpin + 'static> Answered for T {}
 #[derive(Debug)]
 pub struct FunctionLedger<T> {
     pub(super) transport: T,
-    /// Whoever sends is in shadow mode; the database refuses batches when it is not.
+    /// Whether the sender is in shadow mode. The database refuses batches if it disagrees.
     pub(super) shadow: bool,
 }
 

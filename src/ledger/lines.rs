@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Nothing names a user.
+    /// No event names a user.
     Unnamed,
     /// Claims about its customer name several users.
     Contested,
@@ -16,12 +16,11 @@ pub enum Reason {
     Unfit,
     /// A rule holds the event that would give it, and no person has decided about that event yet.
     Withheld,
-    /// The person's data was erased on request, and Stripe still collects.
+    /// The person's data was erased on request, and Stripe still collects money.
     Erased,
 }
 
 impl Reason {
-    /// All of them.
     pub const ALL: [Self; 5] = [Self::Unnamed, Self::Contested, Self::Unfit, Self::Withheld, Self::Erased];
 
     /// The name in reports, metrics and alerts.
@@ -74,9 +73,9 @@ impl fmt::Display for Reason {
 pub struct RecurringLine {
     /// False for test mode.
     pub livemode: bool,
-    /// Connected account; `None` for one's own.
+    /// Connected account; `None` for the operator's own.
     pub account: Option<String>,
-    /// Tier; `None` is a price that is in no map.
+    /// Tier; `None` for a price that no tier is mapped to.
     pub tier: Option<String>,
     /// ISO 4217 code in lower case.
     pub currency: Option<String>,
@@ -89,7 +88,7 @@ pub struct RecurringLine {
 /// Money of one account, mode, day and currency, in minor units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayLine {
-    /// Connected account whose money it is; `None` for one's own. Never add up both.
+    /// Connected account whose money it is; `None` for the operator's own. Never add up both.
     #[serde(default)]
     pub account: Option<String>,
     /// False for test mode.
@@ -98,13 +97,13 @@ pub struct DayLine {
     pub day: String,
     /// ISO 4217 code in lower case.
     pub currency: String,
-    /// What came in: invoices and payments.
+    /// Incoming money: invoices and payments.
     pub gross_minor: i64,
-    /// What went out: refunds and disputes; zero or negative.
+    /// Outgoing money: refunds and disputes; zero or negative.
     pub returned_minor: i64,
     /// The sum of both.
     pub net_minor: i64,
-    /// Of what came in, what came around Stripe: invoices paid out of band.
+    /// The incoming money that came around Stripe: invoices paid out of band.
     #[serde(default)]
     pub outside_minor: i64,
 }

@@ -31,25 +31,25 @@ use super::report::LeftToBuild;
 use super::{LedgerError, LedgerErrorKind};
 use crate::postgres::Link;
 
-/// The public table that a run can touch.
+/// The public table that a run may change.
 const PUBLIC_TABLE: &str = "public.subscriptions";
 
-/// What the operator does about a role that may not migrate.
+/// Advice for a role that may not migrate.
 const OWNERS: &str = ". Migrations run as the role that owns the schema gateway, or that is to own it and may create schemas: set \
                       GATEWAY_LEDGER_OWNER_URL to its URL, or DATABASE_URL for this command";
 
 /// What [`migrate`] would do.
 #[derive(Debug)]
 pub struct Plan {
-    /// Every file, and every definition that is in none.
+    /// Every file, and every definition in the database that no file has.
     pub steps: Vec<Step>,
-    /// What would become of `public.subscriptions`.
+    /// What a run would do to `public.subscriptions`.
     pub public_table: Touch,
-    /// What it lacks, and would be built beside its writers; what comes with the pending steps is not in it.
+    /// What the table lacks and a run would build beside its writers; not what the pending steps will add to that.
     pub left: Vec<LeftToBuild>,
 }
 
-/// What a run does to `public.subscriptions`. No other public table is ever touched by one.
+/// What a run does to `public.subscriptions`. It never touches another public table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {
     /// Nothing.
@@ -60,8 +60,7 @@ pub enum Touch {
     Completed,
 }
 
-/// What [`migrate`] would do. Changes nothing. `shadow`: whether a database that is new to the gateway would begin in shadow
-/// mode.
+/// What [`migrate`] would do. Changes nothing. `shadow` says whether a new database would begin in shadow mode.
 pub async fn plan(link: &mut Link, shadow: bool) -> Result<Plan, LedgerError> {
     require_utf8(link).await?;
     let recorded = recorded(link).await?;
@@ -86,25 +85,25 @@ async fn touch(link: &mut Link, recorded: &RunnerRecord, shadow: bool) -> Result
     Ok(if is_so(link, &question).await? { Touch::Completed } else { Touch::Made })
 }
 
-/// As [`migrate_to`], to a live database without a role of its own that runs the gateway.
+/// As [`migrate_to`], for a database in live mode, without a role of its own for the gateway.
 pub async fn migrate(link: &mut Link) -> Result<Vec<String>, LedgerError> {
     migrate_to(link, &Wanted::default()).await
 }
 
-/// As [`migrate`], and leaves a database that is new to the gateway in shadow mode.
+/// As [`migrate`], but a new database begins in shadow mode.
 pub async fn migrate_in_shadow(link: &mut Link) -> Result<Vec<String>, LedgerError> {
     migrate_to(link, &Wanted { shadow: true, ..Wanted::default() }).await
 }
 
-/// Runs what is pending, in one transaction, and returns what ran. A second run finds nothing to do, and neither does one
-/// on a database that a later release has migrated; a role that is named may call the entries afterwards either way.
+/// Runs the pending files in one transaction and returns what ran. A second run finds nothing to do, nor does a run on a
+/// database that a later release has migrated. A named role may call the entries afterwards in any case.
 pub async fn migrate_to(link: &mut Link, wanted: &Wanted) -> Result<Vec<String>, LedgerError> {
     require_utf8(link).await?;
     link.run_all("BEGIN").await.map_err(fault)?;
     let ran = run_pending(link, wanted).await;
     let end = if ran.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = link.run_all(end).await.map_err(fault);
-    // Why nothing was changed says more than that the end of it failed as well.
+    // The first error says why nothing was changed; an error of the rollback would add nothing.
     let ran = ran?;
     ended.map(|()| ran)
 }
@@ -130,7 +129,7 @@ async fn run_pending(link: &mut Link, wanted: &Wanted) -> Result<Vec<String>, Le
         run_unless_applied(link, &before, file, &mut done).await?;
     }
     run(link, "the removal of old definitions", RETIRE).await?;
-    // Not as before: views go together.
+    // Read again: views are removed together, so the earlier list no longer holds.
     let left = recorded(link).await?;
     for file in ALL.iter().filter(|file| matches!(file.kind, Kind::View | Kind::Function)) {
         run_unless_applied(link, &left, file, &mut done).await?;
@@ -146,7 +145,7 @@ async fn run_pending(link: &mut Link, wanted: &Wanted) -> Result<Vec<String>, Le
     Ok(done)
 }
 
-/// The identity of a ledger that has its tables.
+/// The identity of a ledger whose tables exist.
 pub async fn identity(link: &mut Link) -> Result<String, LedgerError> {
     let rows = rows(link, "SELECT id FROM gateway.identity").await?;
     rows.first().ok_or_else(no_row)?.try_get("id").map_err(fault)
@@ -167,7 +166,7 @@ async fn run_unless_applied(
 
 async fn run(link: &mut Link, label: &str, sql: &str) -> Result<(), LedgerError> {
     let failed = |error: tokio_postgres::Error| {
-        // What the database says of a table's definition is what the operator needs, and quotes no rows.
+        // The operator needs what the database says of a definition, and it quotes no rows.
         let said = error.as_db_error().map(|error| error.message().to_owned());
         let mut error = fault(error);
         let said = said.unwrap_or_else(|| error.message.clone());
@@ -178,7 +177,7 @@ async fn run(link: &mut Link, label: &str, sql: &str) -> Result<(), LedgerError>
     link.run_all(sql).await.map_err(failed)
 }
 
-/// A database that takes any bytes for text, or that cannot hold every name, would spoil or refuse what customers write.
+/// A database that takes any bytes for text, or cannot hold every name, would spoil or refuse what customers write.
 async fn require_utf8(link: &mut Link) -> Result<(), LedgerError> {
     let rows = rows(link, "SELECT pg_catalog.current_setting('server_encoding') AS encoding").await?;
     let row = rows.first().ok_or_else(no_row)?;
@@ -218,7 +217,7 @@ async fn rows(link: &mut Link, statement: &str) -> Result<Vec<Row>, LedgerError>
     link.rows(statement).await.map_err(fault)
 }
 
-/// The answer to a question that has one row.
+/// The answer to a question with one row.
 async fn is_so(link: &mut Link, question: &str) -> Result<bool, LedgerError> {
     let rows = rows(link, question).await?;
     rows.first().ok_or_else(no_row)?.try_get("answer").map_err(fault)

@@ -3,13 +3,13 @@
 use crate::revenue::order::Proof;
 use crate::revenue::rows::{Finding, SORT_KEY_CLASS, Severity};
 
-/// Code of the finding that the last of several contents is not known. PostgreSQL's functions say the same.
+/// Code of the finding that the last of several contents is unknown. PostgreSQL's functions use the same.
 pub(super) const ORDER_UNDECIDED: &str = "order_undecided";
 
-/// Code of the finding that the last of several contents is not known by which a held subscription gives access.
+/// Code of the finding that the last of several contents is unknown, on which the access by a held subscription depends.
 pub(super) const VOUCHED_UNDECIDED: &str = "vouched_order_undecided";
 
-/// What is found about an order that is not proven.
+/// The finding for an order that is not proven.
 pub(super) fn finding(proof: Proof, subject: &str) -> Option<Finding> {
     let (severity, detail) = match proof {
         Proof::Whole => return None,
@@ -26,7 +26,7 @@ pub(super) fn finding(proof: Proof, subject: &str) -> Option<Finding> {
     Some(Finding { code, severity, subject, detail })
 }
 
-/// As [`finding`], of the vouched state of a subscription, where what the contents give differs.
+/// As [`finding`], for the vouched state of a subscription whose contents give different things.
 pub(super) fn vouched_finding(proof: Proof, subject: &str) -> Option<Finding> {
     let found = finding(proof, subject)?;
     let detail = "events of one second that no rule holds do not tell which of them is the last; access follows the likeliest of \

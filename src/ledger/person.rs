@@ -16,10 +16,10 @@ pub const PERSON_IDS_MAX: usize = 50_000;
 /// Longest identifier, in bytes.
 const ID_BYTES_MAX: usize = 255;
 
-/// Where the seller's code names the user.
+/// The fields in which the seller's code names the user.
 const USER_FIELDS: [&str; 3] = ["userId", "user_id", "client_reference_id"];
 
-/// Whose data is to be erased.
+/// The subject of an erasure.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 pub enum Subject {
@@ -30,7 +30,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// A user. A UUID is taken in lower case, as events are.
+    /// A user. A UUID becomes lower case, as in events.
     ///
     /// # Errors
     /// What is wrong with the text.
@@ -71,7 +71,7 @@ impl Subject {
         }
     }
 
-    /// What is kept of the identifier: enough to recognise it, not to tell it. SHA-256 as hexadecimal text.
+    /// The trace that stays of the identifier: enough to recognise it, not to read it. SHA-256 as hexadecimal text.
     pub fn fingerprint(&self) -> String {
         fingerprint(self.kind(), self.id())
     }
@@ -83,7 +83,7 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// The fingerprint of an identifier of a kind. `gateway.fingerprint` of the migrations is the same.
+/// The fingerprint of an identifier of a kind. `gateway.fingerprint` of the migrations computes the same.
 pub fn fingerprint(kind: &str, id: &str) -> String {
     hex::encode(Sha256::digest(format!("colony-gateway erasure {kind} {id}")))
 }
@@ -106,7 +106,7 @@ impl fmt::Debug for Person {
 }
 
 impl Person {
-    /// Of whom nothing more is known.
+    /// A person of whom only the subject is known.
     pub fn of(subject: &Subject) -> Self {
         let mut person = Self::default();
         match subject {
@@ -124,20 +124,19 @@ impl Person {
         self.len() == 0
     }
 
-    /// All of them.
     pub fn ids(&self) -> Vec<String> {
         let all = [&self.users, &self.customers, &self.subscriptions, &self.objects];
         all.into_iter().flatten().cloned().collect()
     }
 
-    /// Users and customers: those whose return is looked for.
+    /// Users and customers, whose return later events may show.
     pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         let users = self.users.iter().cloned().map(Subject::User);
         users.chain(self.customers.iter().cloned().map(Subject::Customer))
     }
 
     /// Whether a document leads to the person: any text in it is one of the Stripe ids, or a field that names users names
-    /// one of the users. Bytes that are no JSON are searched for the ids in quotes.
+    /// one of the users. Bytes that are not JSON are searched for the ids in quotes.
     pub fn is_in(&self, document: &[u8]) -> bool {
         if let Ok(value) = serde_json::from_slice(document) {
             return self.is_in_value(&value);
@@ -163,7 +162,7 @@ impl Person {
     }
 }
 
-/// Users and customers that a document names.
+/// Adds the users and customers that a document names.
 pub fn subjects_in(value: &Value, found: &mut BTreeSet<Subject>) {
     match value {
         Value::String(text) => found.extend(Subject::customer(text)),
@@ -193,7 +192,7 @@ fn normal(id: &str) -> String {
     if is_uuid { id.to_ascii_lowercase() } else { id.to_owned() }
 }
 
-/// What is left of an event: which one it was, of which type and when, and the id of its object.
+/// What is left of an event: its id, type and time, and the id of its object.
 pub fn reduced_event(event: &Value) -> Value {
     let mut left = kept(event, &["id", "object", "type", "created", "livemode", "api_version", "account"]);
     let object = event.get("data").and_then(|data| data.get("object")).unwrap_or(&Value::Null);
@@ -202,7 +201,7 @@ pub fn reduced_event(event: &Value) -> Value {
     Value::Object(left)
 }
 
-/// What is left of a Stripe object: which one it was.
+/// What is left of a Stripe object: its id and kind.
 pub fn reduced_object(object: &Value) -> Value {
     let mut left = kept(object, &["id", "object"]);
     left.insert("erased".to_owned(), Value::Bool(true));

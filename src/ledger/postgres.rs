@@ -12,7 +12,7 @@ use super::{LedgerError, LedgerErrorKind, Renewal};
 use crate::domain::secret::Secret;
 use crate::postgres::{Address, Json, Link, Pool};
 
-/// Longest wait for one host to take a connection, where there is time for it.
+/// Longest wait for one host to accept a connection, if the deadline leaves time for it.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// How to reach the database.
@@ -24,18 +24,18 @@ pub struct PostgresConfig {
     pub connections: u32,
     /// Longest wait for a connection and, after that, for an answer.
     pub deadline: Duration,
-    /// Whoever sends is in shadow mode; the database refuses batches when it is not.
+    /// Whether the sender is in shadow mode. The database refuses batches if it disagrees.
     pub shadow: bool,
 }
 
 impl PostgresConfig {
-    /// Four connections and ten seconds.
+    /// With four connections and ten seconds.
     pub fn new(url: Secret) -> Self {
         Self { url, connections: 4, deadline: Duration::from_secs(10), shadow: false }
     }
 
-    /// What in the URL is probably not what was meant: the driver reads it, and a character of the password that should be
-    /// escaped moves where the host begins or ends.
+    /// A probable mistake in the URL, which the driver can still read: an unescaped character of the password moves where
+    /// the host begins or ends.
     pub fn url_doubt(&self) -> Option<&'static str> {
         let url = self.url.expose().trim();
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -53,7 +53,7 @@ impl PostgresConfig {
         percent.then_some("a % is not followed by two hexadecimal digits: it is not escaped")
     }
 
-    /// Whether a connection can be had.
+    /// Opens a connection to see whether it can.
     pub async fn knock(&self) -> Result<(), LedgerError> {
         let knocked = tokio::time::timeout(self.deadline, async {
             self.connect().await?.close().await;
@@ -62,7 +62,7 @@ impl PostgresConfig {
         knocked.await.unwrap_or_else(|_| Err(no_connection()))
     }
 
-    /// A single connection, e.g. for migrations.
+    /// A single connection, such as for migrations.
     pub async fn connect(&self) -> Result<Link, LedgerError> {
         Link::open(&self.address()?).await.map_err(unconnected)
     }
@@ -85,14 +85,14 @@ pub struct Direct {
 }
 
 impl PostgresLedger {
-    /// A ledger that connects when it is first used. Fails for a URL that cannot be read, and for certificates that cannot.
+    /// A ledger that connects when it is first used. Fails for a URL or certificates that cannot be read.
     pub fn new(config: &PostgresConfig) -> Result<Self, LedgerError> {
         let connections = usize::try_from(config.connections).unwrap_or(usize::MAX);
         let pool = Pool::new(config.address()?, connections).map_err(|error| no_tls(&error))?;
         Ok(Self { transport: Direct { pool, deadline: config.deadline }, shadow: config.shadow })
     }
 
-    /// Waits until the connections that are not in use are closed; calls after this fail.
+    /// Waits until idle connections are closed. Later calls fail.
     pub async fn close(&self) {
         self.transport.pool.close().await;
     }
@@ -109,7 +109,7 @@ impl Transport for Direct {
         });
         let (place, mut link) = taken.await.unwrap_or_else(|_| Err(no_connection()))?;
         let Ok(answer) = tokio::time::timeout(self.deadline, value(&mut link, call)).await else {
-            // The connection still waits for the answer to this statement, and goes with it.
+            // The connection still waits for the answer to this statement, so it is closed.
             let message = format!("no answer within {} s", self.deadline.as_secs_f32());
             return Err(LedgerError::new(NAME, LedgerErrorKind::TimedOut, message));
         };
@@ -117,7 +117,7 @@ impl Transport for Direct {
         answer
     }
 
-    /// For connections that are opened from now on; those that are open were let in already.
+    /// Applies to connections opened from now on; open ones are already let in.
     fn renew(&self, secret: &Secret) -> Result<Renewal, LedgerError> {
         let config = PostgresConfig { deadline: self.deadline, ..PostgresConfig::new(secret.clone()) };
         let address = config.address()?;
@@ -132,7 +132,7 @@ impl Transport for Direct {
 async fn value<T: Answered>(link: &mut Link, call: &Call<'_>) -> Result<T, LedgerError> {
     let answer = link.run(&call.as_statement(), &call.parameters()).await.map_err(fault)?;
     if answer.has_warned {
-        // A wait for a standby that is cancelled ends as a success with a warning.
+        // When a wait for a standby is cancelled, the statement ends as a success with a warning.
         let message =
             "the server ended a wait for its standby early, so a failover may lose the commit: doing it again is safe";
         return Err(LedgerError::new(NAME, LedgerErrorKind::TimedOut, message));

@@ -16,7 +16,7 @@ use crate::postgres::Link;
 /// A public table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublicTable {
-    /// `public.subscriptions`: one platform row a user.
+    /// `public.subscriptions`: one platform row per user.
     Subscriptions,
     /// `public.subscription_tiers` in its second meaning: one row per Stripe subscription.
     SubscriptionTiers,
@@ -25,7 +25,6 @@ pub enum PublicTable {
 }
 
 impl PublicTable {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Subscriptions, Self::SubscriptionTiers, Self::UserProfiles];
 
     /// The table's name.
@@ -41,25 +40,25 @@ impl PublicTable {
 /// Whether a projection is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Where a table of the expected shape is there.
+    /// If a table of the expected shape exists.
     Auto,
-    /// Always; without the table, users wait and say so.
+    /// Always; if the table is missing, users wait with that as the reason.
     On,
     /// Never.
     Off,
 }
 
-/// What readers are told of a late payer who keeps access.
+/// The status that readers see of a late payer who keeps access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LatePayers {
-    /// `active`, as readers ask for it.
+    /// `active`, as readers query for it.
     Active,
     /// `past_due`, as Stripe says.
     PastDue,
 }
 
 impl LatePayers {
-    /// As it stands in `gateway.operation`.
+    /// Its name in `gateway.operation`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -109,10 +108,10 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What the database raises where a projection is on and its table is not there.
+/// Code that the database raises if a projection is on and its table is missing.
 const TABLE_MISSING: &str = "GW002";
 
-/// Each projection with its mode, and whether there is a table of the expected shape that is written.
+/// Each projection with its mode, and whether its table exists in the expected shape and is written.
 pub async fn read(link: &mut Link) -> Result<Vec<(PublicTable, Mode, bool)>, LedgerError> {
     let mut found = Vec::with_capacity(PublicTable::ALL.len());
     for projection in PublicTable::ALL {
@@ -130,7 +129,7 @@ pub async fn read(link: &mut Link) -> Result<Vec<(PublicTable, Mode, bool)>, Led
     Ok(found)
 }
 
-/// What lets users read or write more of the public tables than they should.
+/// Policies that let users read or write more of the public tables than they should.
 pub async fn weak_policies(link: &mut Link) -> Result<Vec<WeakPolicy>, LedgerError> {
     let statement = "SELECT relation, policy, problem, remedy FROM gateway.weak_policies() ORDER BY 1, 2, 3";
     let rows = link.rows(statement).await.map_err(fault)?;
@@ -141,21 +140,21 @@ pub async fn weak_policies(link: &mut Link) -> Result<Vec<WeakPolicy>, LedgerErr
     rows.iter().map(read).collect::<Result<_, _>>().map_err(fault)
 }
 
-/// Sets what readers are told of late payers; [`refresh`] tells it.
+/// Sets what readers see of late payers; [`refresh`] then shows it.
 pub async fn set_late_payers(link: &mut Link, told: LatePayers) -> Result<(), LedgerError> {
     let statement = format!("UPDATE gateway.operation SET late_payers = '{}'", told.as_str());
     link.run_all(&statement).await.map_err(fault)
 }
 
-/// What readers are told of late payers.
+/// What readers see of late payers.
 pub async fn late_payers(link: &mut Link) -> Result<LatePayers, LedgerError> {
     let rows = link.rows("SELECT late_payers FROM gateway.operation").await.map_err(fault)?;
     let told = rows.first().map(|row| row.try_get::<_, &str>(0)).transpose().map_err(fault)?;
     Ok(told.and_then(|told| told.parse().ok()).unwrap_or(LatePayers::Active))
 }
 
-/// Sets whether a projection is written, and completes `public.subscriptions` when it is to be; what that table is used for is
-/// looked at anew. What is there already is brought up to date by [`refresh`].
+/// Sets whether a projection is written, and completes `public.subscriptions` if it is. How that table is used is found out
+/// again. [`refresh`] updates the rows that exist.
 pub async fn set(link: &mut Link, projection: PublicTable, mode: Mode) -> Result<(), LedgerError> {
     let name = projection.as_str();
     let statements = format!(
@@ -165,8 +164,8 @@ pub async fn set(link: &mut Link, projection: PublicTable, mode: Mode) -> Result
     link.run_all(&statements).await.map_err(fault)
 }
 
-/// Works out anew what every user has and shows it: after [`set`], or when a public table was changed by hand. Goes
-/// user by user in the order of their ids, a thousand in a transaction, and returns the number of transactions.
+/// Works out again what every user has, and shows it: after [`set`], or after a public table was changed by hand. Takes
+/// users in the order of their ids, a thousand in a transaction, and returns the number of transactions.
 pub async fn refresh(link: &mut Link) -> Result<u64, LedgerError> {
     let mut transactions = 0;
     let mut last = String::new();

@@ -15,10 +15,10 @@ use super::{BoxFuture, LedgerError};
 use crate::revenue::rows::{CustomerRow, PaymentLink, RawJson, RevenueRow, SubscriptionRow};
 use crate::revenue::verdict::{Plan, Verdict};
 
-/// Most events of a page, and so most plans of one question.
+/// Most events of a page, and so most plans in one question.
 pub const RECOUNT_EVENTS_MAX: u32 = 100;
 
-/// About as many bytes of payloads are in a page at most, unless a single one has more.
+/// About how many bytes of payloads a page has at most, unless a single payload is larger.
 pub const RECOUNT_BYTES_MAX: usize = 4 << 20;
 
 /// Most rows of a page, and so most changes of one call.
@@ -39,23 +39,23 @@ pub trait Recount: Send + Sync + fmt::Debug {
     /// Changes nothing.
     fn differing<'a>(&'a self, plans: &'a [Plan]) -> BoxFuture<'a, Result<Vec<Content>, LedgerError>>;
 
-    /// Makes the changes, in one transaction. Tells of each whether it was made.
+    /// Makes the changes, in one transaction, and tells of each whether it was made.
     fn mend<'a>(&'a self, mending: &'a Mending) -> BoxFuture<'a, Result<Mended, LedgerError>>;
 }
 
-/// An event as it is recorded.
+/// A recorded event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredEvent {
     /// `evt_…`
     pub id: String,
     /// Identifier of its object.
     pub object_id: Option<String>,
-    /// The payload, of an event that was applied or ignored; nothing where it is gone, and of one that a person has
-    /// dropped or has still to judge.
+    /// The payload if the event was applied, stale or ignored. Nothing if the payload is gone, or if a person dropped the
+    /// event or has still to judge it.
     pub payload: Option<Value>,
 }
 
-/// A row of money as it is held, or as it should be. Moments in milliseconds since the Unix epoch.
+/// A row of money, as the ledger holds it or as it should be. Moments in milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the columns of `RevenueRow`")]
 pub struct Money {
@@ -106,7 +106,7 @@ impl From<&RevenueRow> for Money {
     }
 }
 
-/// A link between payment and invoice as it is held, or as it should be.
+/// A link between payment and invoice, as the ledger holds it or as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the columns of `PaymentLink`")]
 pub struct Link {
@@ -123,7 +123,7 @@ impl From<&PaymentLink> for Link {
     }
 }
 
-/// Which truth a content is of.
+/// The kind of object that a content is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -132,10 +132,9 @@ pub enum TruthKind {
     Customers,
 }
 
-/// A content of a subscription or customer, as the version that it is held under names it.
+/// A content of a subscription or customer, named by its version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Content {
-    /// Which truth.
     pub truth: TruthKind,
     /// `sub_…` or `cus_…`
     pub id: String,
@@ -143,29 +142,29 @@ pub struct Content {
     pub version: String,
 }
 
-/// A row in the place of another. Without `held` the row is missing, without `now` there should be none.
+/// A row in place of another. Without `held` the row is missing; without `now` there should be none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change<T> {
-    /// As it was found.
+    /// The row as it was found.
     pub held: Option<T>,
-    /// As it should be.
+    /// The row as it should be.
     pub now: Option<T>,
 }
 
-/// What is to be changed.
+/// The changes to make.
 #[derive(Clone, Debug, Default)]
 pub struct Mending {
     /// Rows of money, at most [`RECOUNT_ROWS_MAX`].
     pub money: Vec<Change<Money>>,
     /// Links, at most as many.
     pub links: Vec<Change<Link>>,
-    /// Contents to be written anew, each by a verdict of `batch`.
+    /// Contents to write again, each by a verdict of `batch`.
     pub contents: Vec<Content>,
     /// The replays that write the contents; see [`replay`].
     pub batch: Vec<Verdict>,
 }
 
-/// Which of the changes were made, in their order. What was not made had become another meanwhile.
+/// Which of the changes were made, in their order. A change is not made if its row has changed in the meantime.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mended {
     /// Of the rows of money.
@@ -176,8 +175,8 @@ pub struct Mended {
     pub contents: Vec<bool>,
 }
 
-/// What of a plan writes its subscriptions and customers again, and nothing else. `None` while a rule holds the event: what
-/// it says waits for a person.
+/// A verdict that writes a plan's subscriptions and customers again, and nothing else. `None` while a rule holds the event,
+/// because its content waits for a person.
 pub fn replay(plan: &Plan) -> Option<Verdict> {
     if plan.suspicion.is_some() || (plan.subscriptions.is_empty() && plan.customers.is_empty()) {
         return None;
@@ -214,7 +213,7 @@ pub(super) enum Request<'a> {
         money: &'a [Change<Money>],
         links: &'a [Change<Link>],
         contents: &'a [Content],
-        /// As `public.gateway_apply_batch` takes it.
+        /// In the form that `public.gateway_apply_batch` takes.
         batch: Option<&'a RawValue>,
         shadow: bool,
     },
@@ -235,7 +234,7 @@ impl<'a> Request<'a> {
         Self::Links { payment, invoice, most: RECOUNT_ROWS_MAX }
     }
 
-    /// Without Stripe's objects, which no rule makes.
+    /// Without Stripe's objects, because no rule makes them.
     pub(super) fn differing(plans: &[Plan]) -> Self {
         let raw = RawJson::from_value(&Value::Null);
         let subscriptions = plans.iter().flat_map(|plan| &plan.subscriptions);
@@ -246,7 +245,6 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// As JSON.
     pub(super) fn document(&self, ledger: &'static str) -> Result<String, LedgerError> {
         serde_json::to_string(self).map_err(|error| {
             let kind = super::LedgerErrorKind::Rejected;

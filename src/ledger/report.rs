@@ -22,7 +22,7 @@ pub use crate::revenue::rows::Severity;
 /// Most lines that [`Reports::subscriptions`] returns, and most days that [`Reports::summary`] goes back.
 pub const REPORT_LINES_MAX: u32 = 10_000;
 
-/// Questions that every ledger answers. They change nothing and may be a moment behind.
+/// Questions that every ledger answers. They change nothing, and the answers may be a moment old.
 pub trait Reports: Send + Sync + fmt::Debug {
     /// Counts, recurring revenue, and the money of the last `days` days that had any (at most [`REPORT_LINES_MAX`]).
     fn summary(&self, days: u32) -> BoxFuture<'_, Result<Summary, LedgerError>>;
@@ -30,10 +30,11 @@ pub trait Reports: Send + Sync + fmt::Debug {
     /// Subscriptions with their users, those of greatest preference first, at most `limit` and [`REPORT_LINES_MAX`].
     fn subscriptions(&self, limit: u32) -> BoxFuture<'_, Result<Vec<SubscriptionLine>, LedgerError>>;
 
-    /// What a person should look at beside events, with at most `most` and [`REPORT_LINES_MAX`] subscriptions named.
+    /// What a person should look at besides events. It names at most `most` and [`REPORT_LINES_MAX`] subscriptions.
     fn attention(&self, most: u32) -> BoxFuture<'_, Result<Attention, LedgerError>>;
 
-    /// Findings that fit all that is asked for, those of the latest events first, at most `most` and [`REPORT_LINES_MAX`].
+    /// Findings that match everything that is asked for, those of the latest events first, at most `most` and
+    /// [`REPORT_LINES_MAX`].
     fn findings<'a>(
         &'a self,
         wanted: &'a FindingsWanted,
@@ -51,9 +52,10 @@ impl<T: Ledger + Reports + Audit + Desk + Erasure + Expiry + Recount + Shadow + 
 pub struct Summary {
     /// How many rows there are.
     pub counts: Counts,
-    /// Subscriptions that entitle a user now, by mode, account, tier and currency: one's own first.
+    /// Subscriptions that entitle a user now, by mode, account, tier and currency, with the operator's own account first.
     pub recurring: Vec<RecurringLine>,
-    /// Money by account, mode, day (UTC) and currency, the latest day first and one's own account before others.
+    /// Money by account, mode, day (UTC) and currency, with the latest day first and the operator's own account before
+    /// others.
     pub daily: Vec<DayLine>,
 }
 
@@ -94,16 +96,17 @@ pub struct Attention {
     pub findings: BTreeMap<Severity, u64>,
     /// Subscriptions in any status without a user.
     pub orphans: u64,
-    /// Users whom the public tables do not show, or not wholly.
+    /// Users whom the public tables do not show, or not completely.
     #[serde(default)]
     pub not_shown: NotShown,
     /// The first of them, those with access first.
     #[serde(default)]
     pub waiting: Vec<Waiting>,
-    /// What lets users read or write more of the public tables than they should.
+    /// Policies that let users read or write more of the public tables than they should.
     #[serde(default)]
     pub policies: Vec<WeakPolicy>,
-    /// What `public.subscriptions` lacks, in the order in which it is to be built. Without it all is shown, and more slowly.
+    /// What `public.subscriptions` lacks, in the order in which to build it. Without it everything is shown, but more
+    /// slowly.
     #[serde(default)]
     pub left: Vec<LeftToBuild>,
 }
@@ -111,18 +114,18 @@ pub struct Attention {
 /// An index, or rows, that a large public table lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftToBuild {
-    /// The index, or what the rows lack.
+    /// The name of the index, or what the rows lack.
     pub what: String,
-    /// A statement that brings it, to run by itself and outside a transaction; nothing while another session is at it.
+    /// A statement that adds it, to run by itself and outside a transaction; `None` while another session is building it.
     pub statement: Option<String>,
 }
 
-/// Users whom the public tables do not show correctly. None in shadow mode, nor where nothing is public.
+/// Users whom the public tables do not show correctly. None in shadow mode, or without public tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotShown {
-    /// Those who pay and do not get what they pay for.
+    /// Users who pay and do not get what they pay for.
     pub entitled: u64,
-    /// Those whose access has ended and may still stand there.
+    /// Users whose access has ended, although the tables may still show it.
     pub others: u64,
 }
 
@@ -136,12 +139,12 @@ impl fmt::Display for NotShown {
     }
 }
 
-/// What lets users read or write more of a public table than they should.
+/// A policy that lets users read or write more of a public table than they should.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeakPolicy {
     /// Table in `public`.
     pub relation: String,
-    /// The policy; nothing where there is no row level security.
+    /// The policy; `None` if row level security is off.
     pub policy: Option<String>,
     /// What it lets them do.
     pub problem: String,
@@ -174,18 +177,17 @@ pub struct Unowned {
     pub status: String,
     /// Tier, where it is known.
     pub tier: Option<String>,
-    /// The user, where one is named that is of no use.
+    /// The user, if one is named whom the tables cannot show.
     pub user_id: Option<String>,
     /// Why it gives nothing.
     pub reason: Reason,
 }
 
-/// Which findings are asked for; what is not given is not asked about.
+/// Which findings are asked for; `None` matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FindingsWanted {
     /// Stable code.
     pub code: Option<String>,
-    /// How bad.
     pub severity: Option<Severity>,
     /// Stripe's id of the object concerned.
     pub subject: Option<String>,
@@ -202,7 +204,6 @@ pub struct FindingLine {
     pub created_ms: i64,
     /// Stable code.
     pub code: String,
-    /// How bad.
     pub severity: Severity,
     /// Stripe's id of the object concerned.
     pub subject: String,
@@ -226,7 +227,7 @@ pub struct SubscriptionLine {
     pub status: String,
     /// Status for legacy readers.
     pub projected_status: Option<String>,
-    /// Whether the user has what the tier gives, now.
+    /// Whether the subscription gives its user access now.
     pub entitles: bool,
     /// Tier, where it is known.
     pub tier: Option<String>,
@@ -234,26 +235,26 @@ pub struct SubscriptionLine {
     pub currency: Option<String>,
     /// What it brings in a month, in minor units.
     pub mrr_minor: i64,
-    /// End of the period that was paid last, in milliseconds since the Unix epoch.
+    /// End of the current period, in milliseconds since the Unix epoch.
     pub current_period_end_ms: Option<i64>,
     /// `payload` or `fetch`.
     pub source: String,
-    /// Connected account; `None` for one's own.
+    /// Connected account; `None` for the operator's own.
     #[serde(default)]
     pub account: Option<String>,
-    /// Ends by itself: at the end of its period, or at a moment that is set.
+    /// Whether it ends by itself: at the end of its period, or at a set moment.
     #[serde(default)]
     pub will_cancel: bool,
-    /// Goes on with another period unless something happens.
+    /// Whether it goes on with another period unless something happens.
     #[serde(default)]
     pub will_renew: bool,
     /// Until when a late payer keeps access, in milliseconds since the Unix epoch; `None`: without end, or not late.
     #[serde(default)]
     pub grace_ends_at_ms: Option<i64>,
-    /// Only a part of its items is known: tier and monthly amount are incomplete.
+    /// Whether only a part of its items is known: tier and monthly amount are then incomplete.
     #[serde(default)]
     pub partial: bool,
-    /// How many items it has, those that are not known included.
+    /// How many items it has, including unknown ones.
     #[serde(default)]
     pub items: i64,
 }

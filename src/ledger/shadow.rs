@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BoxFuture, LedgerError};
 
-/// Most differences that a report shows one by one; all are counted.
+/// Most differences that a report lists; it counts all of them.
 pub const SHADOW_LINES_MAX: u32 = 10_000;
 
 /// Users that are shown in one transaction when shadow mode ends.
@@ -18,19 +18,19 @@ pub const REFRESH_USERS: u32 = 500;
 
 /// The switch and the comparison.
 pub trait Shadow: Send + Sync + fmt::Debug {
-    /// Whether the database is in shadow mode; `None` where nothing is public.
+    /// Whether the database is in shadow mode; `None` without public tables.
     fn is_shadow(&self) -> BoxFuture<'_, Result<Option<bool>, LedgerError>>;
 
-    /// Switches shadow mode. After it ended, [`Shadow::refresh`] shows what users have. When it begins after a takeover, the
+    /// Switches shadow mode. After it ends, [`Shadow::refresh`] shows what users have. If it begins after a takeover, the
     /// public tables are given back.
     fn set_shadow(&self, wanted: bool) -> BoxFuture<'_, Result<Switched, LedgerError>>;
 
-    /// Shows what the users after `after` have, at most [`REFRESH_USERS`]; answers with the last of them, or nothing when
-    /// there are none left.
+    /// Shows what the users after `after` have, at most [`REFRESH_USERS`]. Answers with the last of them, or `None` when
+    /// none are left.
     fn refresh<'a>(&'a self, after: &'a str) -> BoxFuture<'a, Result<Option<String>, LedgerError>>;
 
-    /// Whom the other system's rows name for subscriptions and customers without a user, at most [`SHADOW_LINES_MAX`]. Rows that
-    /// users can write are left out.
+    /// The users whom the other system's rows name for subscriptions and customers without a user, at most
+    /// [`SHADOW_LINES_MAX`]. Rows that users can write are left out.
     fn old_owners(&self) -> BoxFuture<'_, Result<Vec<OldOwner>, LedgerError>>;
 
     /// Rehearses the takeover of the users after `after`, at most [`REFRESH_USERS`], and undoes it.
@@ -43,16 +43,16 @@ pub trait Shadow: Send + Sync + fmt::Debug {
 /// What the switch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switched {
-    /// What became of the public tables where a takeover was taken back; nothing where there was none.
+    /// What became of the public tables if a takeover was reversed; `None` if there was no takeover.
     pub given_back: Option<GivenBack>,
 }
 
-/// What became of the public tables when a takeover was taken back.
+/// What became of the public tables when a takeover was reversed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenBack {
-    /// Rows that the gateway had made, and that are gone.
+    /// Rows that the gateway had made and now removed.
     pub removed: u64,
-    /// Rows that say again what they said before.
+    /// Rows that say again what they said before the takeover.
     pub restored: u64,
     /// Users whose access has changed since the takeover: their rows stay.
     pub kept: u64,
@@ -62,10 +62,9 @@ pub struct GivenBack {
     pub left: Vec<String>,
 }
 
-/// A user whom the public tables do not take, or not wholly.
+/// A user whom the public tables do not take, or not completely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// The user.
     pub user_id: String,
     /// The subscription that stands for the user.
     pub subscription_id: Option<String>,
@@ -80,7 +79,6 @@ pub struct Waiting {
 pub struct OldOwner {
     /// `sub_…` or `cus_…`
     pub subject: String,
-    /// The user.
     pub user_id: String,
     /// Table and column.
     pub place: String,
@@ -91,13 +89,13 @@ pub struct OldOwner {
 pub struct Rehearsed {
     /// The last user; nothing when there were none.
     pub last: Option<String>,
-    /// How many users it was.
+    /// How many users were rehearsed.
     pub users: u64,
-    /// Those whom the public tables would not take, or not wholly.
+    /// Users whom the public tables would not take, or not completely.
     pub refused: Vec<Waiting>,
 }
 
-/// Why a row says something else than would be shown.
+/// Why a row differs from what the gateway would show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -109,23 +107,23 @@ pub enum Cause {
     MissedPurchase,
     /// Ended at Stripe, and the other system missed it.
     MissedEnd,
-    /// The other system wrote no row of what gives no access.
+    /// A subscription without access, of which the other system wrote no row.
     NoRow,
-    /// Periods of the past, or none.
+    /// The row has an earlier period, or none.
     Renewal,
-    /// Periods that are off by the difference to UTC.
+    /// The row's period is off by the difference to UTC.
     LocalTime,
-    /// No tier where readers compare with `free`.
+    /// The row has no tier where readers compare with `free`.
     NoTier,
-    /// Another tier than was sold.
+    /// The row has another tier than was sold.
     Tier,
     /// The other system does not write `plan`.
     Plan,
-    /// Another word that gives the same.
+    /// The row uses another word that gives the same access.
     Words,
-    /// Access by a subscription that Stripe does not know here.
+    /// The row gives access by a subscription that the gateway does not know.
     UnknownAccess,
-    /// A row without access, of a subscription that Stripe does not know here.
+    /// A row without access, of a subscription that the gateway does not know.
     UnknownRow,
     /// Stripe names no user; the row does.
     Unnamed,
@@ -133,7 +131,7 @@ pub enum Cause {
     AnotherUser,
     /// The gateway has no tier for the price; the row has one.
     TierUnmapped,
-    /// The row is of a later time than what the gateway knows.
+    /// The row is later than what the gateway knows.
     Ahead,
     /// None of these.
     #[serde(other)]
@@ -141,13 +139,13 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What it means, after the number of rows.
+    /// A sentence that says what it means, to follow the number of rows.
     pub const fn as_sentence(self, rows: u64) -> &'static str {
         let (one, several) = self.sentences();
         if rows == 1 { one } else { several }
     }
 
-    /// What it means of one row, and of several.
+    /// The sentences for one row and for several.
     const fn sentences(self) -> (&'static str, &'static str) {
         match self {
             Self::LatePayer => (
@@ -206,7 +204,7 @@ impl Cause {
         }
     }
 
-    /// Of what a takeover should wait for.
+    /// The sentences for causes that a takeover should wait for.
     const fn obstacle(self) -> (&'static str, &'static str) {
         match self {
             Self::Unnamed => (
@@ -233,7 +231,7 @@ impl Cause {
         }
     }
 
-    /// Whether a takeover should wait for it. The others are of the old system's making.
+    /// Whether a takeover should wait for it. The others come from the old system.
     pub const fn blocks(self) -> bool {
         matches!(self, Self::Unnamed | Self::AnotherUser | Self::TierUnmapped | Self::Ahead | Self::Other)
     }
@@ -242,15 +240,14 @@ impl Cause {
 /// How many differences have one cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CauseCount {
-    /// The cause.
     pub cause: Cause,
     /// Differences, in all tables and fields.
     pub rows: u64,
-    /// The first few rows they are in: `sub_…`, or of profiles the user.
+    /// The first few rows: `sub_…`, or the user for profiles.
     pub subjects: Vec<String>,
 }
 
-/// What is shown here and what stands there.
+/// What the gateway would show, compared with the public tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShadowReport {
     /// Whether the database is in shadow mode.
@@ -287,7 +284,6 @@ pub struct ShadowCount {
     pub kind: String,
     /// What differs: `status`, `tier`, `period_end` and the like.
     pub field: Option<String>,
-    /// How many.
     pub count: u64,
 }
 
@@ -302,11 +298,10 @@ pub struct Difference {
     pub subject: String,
     /// What differs.
     pub field: Option<String>,
-    /// What would be shown.
+    /// What the gateway would show.
     pub here_says: Option<String>,
-    /// What stands there.
+    /// What the table says.
     pub there_says: Option<String>,
-    /// Why.
     pub cause: Cause,
 }
 

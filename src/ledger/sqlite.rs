@@ -51,7 +51,7 @@ use crate::revenue::verdict::Verdict;
 /// Name of this ledger in logs, metrics and errors.
 const NAME: &str = "sqlite";
 
-/// Most calls that wait for the thread; one more is answered with [`LedgerErrorKind::Overload`].
+/// Most calls that wait for the thread. One more gets [`LedgerErrorKind::Overload`].
 pub const QUEUE_CALLS_MAX: usize = 64;
 
 type Work = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -68,13 +68,13 @@ pub struct SqliteLedger {
 impl SqliteLedger {
     /// Opens the file, creating it and its tables when they are not there.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, LedgerError> {
-        // SQLite says better than this what is wrong with a file that cannot be made.
+        // If the file cannot be made, SQLite's own error says better why.
         let _ = private::file(path);
         let connection = Connection::open(path).map_err(fault)?;
         Self::start(connection, clock)
     }
 
-    /// A ledger that ends with this value.
+    /// A ledger in memory, which ends with this value.
     pub fn in_memory(clock: Clock) -> Result<Self, LedgerError> {
         let connection = Connection::open_in_memory().map_err(fault)?;
         Self::start(connection, clock)
@@ -103,7 +103,7 @@ impl SqliteLedger {
     ) -> Result<T, LedgerError> {
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(move |connection| {
-            // The caller may have given up waiting; the work is done all the same.
+            // The caller may have given up waiting; the work is done in any case.
             let _ = answer.send(work(connection));
         });
         let ended = || LedgerError::new(NAME, LedgerErrorKind::Unavailable, "its thread has ended: restart");
@@ -236,7 +236,7 @@ impl Witness for SqliteLedger {
     }
 }
 
-/// Nothing of it is public, so there is nothing to switch, to show or to compare.
+/// A file has no public tables, so there is nothing to switch, show or compare.
 impl Shadow for SqliteLedger {
     fn is_shadow(&self) -> BoxFuture<'_, Result<Option<bool>, LedgerError>> {
         Box::pin(std::future::ready(Ok(None)))

@@ -12,7 +12,7 @@ use super::LedgerErrorKind as Kind;
 /// Most characters of the database's own message that are kept.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// What the database or the REST layer said, less the fields that quote rows: the cause that ledger errors carry.
+/// What the database or the REST layer said, without the fields that quote rows: the source of ledger errors.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: Option<u16>,
@@ -21,7 +21,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Keeps the status of the reply, the error code and the beginning of the message, as far as there are any.
+    /// Keeps the status of the reply, the error code and the beginning of the message, as far as they are known.
     pub(super) fn new(status: Option<u16>, code: Option<String>, message: Option<&str>) -> Self {
         let message = message.map(|message| message.chars().take(MESSAGE_CHARS_MAX).collect());
         Self { status, code, message }
@@ -39,19 +39,19 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Code that the gateway's own function raises for a batch it cannot read.
+/// Code that the gateway's own function raises if it cannot read a batch.
 const MALFORMED_BATCH: &str = "GW001";
 
-/// Code that the gateway's own function raises when a transaction could not see what was committed before it.
+/// Code that the gateway's own function raises if its transaction could not see earlier commits.
 const ISOLATION: &str = "GW003";
 
-/// Code that the gateway's own function raises when sender and database are not both, or neither, in shadow mode.
+/// Code that the gateway's own function raises if sender and database differ about shadow mode.
 const SHADOW: &str = "GW004";
 
 /// Code that the migrations raise for a role that cannot run the gateway.
 const ROLE: &str = "GW006";
 
-/// Class of the fault and a hint for the operator; empty when there is nothing to do but wait.
+/// Class of the fault and a hint to the operator; empty if waiting is all there is to do.
 pub(super) fn classify(code: &str) -> (Kind, &'static str) {
     exact(code)
         .or_else(|| of_class(code))

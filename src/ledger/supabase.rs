@@ -22,7 +22,7 @@ use crate::outbound::{self, ReadError};
 /// Name of this ledger in logs, metrics and errors.
 const NAME: &str = "supabase";
 
-/// Largest reply that is read, in bytes: the longest list of subscriptions, at some 500 bytes a line, and more.
+/// Largest reply that is read, in bytes: more than the longest list of subscriptions, at some 500 bytes a line.
 pub const REPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How to reach the project.
@@ -34,7 +34,7 @@ pub struct SupabaseConfig {
     pub key: Secret,
     /// Longest wait for a whole reply.
     pub deadline: Duration,
-    /// Whoever sends is in shadow mode; the database refuses batches when it is not.
+    /// Whether the sender is in shadow mode. The database refuses batches if it disagrees.
     pub shadow: bool,
 }
 
@@ -101,7 +101,7 @@ impl Transport for Rest {
     }
 }
 
-/// The base of function calls. Whatever path the URL has is kept, without a `/rest/v1` at its end.
+/// The base of function calls. It keeps the URL's path, without a `/rest/v1` at its end.
 fn functions_url(text: &str) -> Result<Url, LedgerError> {
     let refuse = |why: &str| {
         let message = format!("SUPABASE_URL {why}: it has the form https://<project>.supabase.co");
@@ -137,7 +137,7 @@ fn headers(key: &Secret) -> Result<HeaderMap, LedgerError> {
     Ok(headers)
 }
 
-/// The body, unless it is larger than the cap.
+/// The body, unless it is larger than the bound.
 async fn read(response: Response) -> Result<Bytes, LedgerError> {
     outbound::read(response, REPLY_BYTES_MAX).await.map_err(|error| match error {
         ReadError::TooLarge => {

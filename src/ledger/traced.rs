@@ -4,7 +4,7 @@ use super::{Ledger, LedgerError, Outcome};
 use crate::revenue::verdict::Verdict;
 use crate::telemetry::trace::{Place, SpanKind};
 
-/// Applies a batch as [`Ledger::apply`] does, as a part of what `place` says.
+/// Applies a batch as [`Ledger::apply`] does, within the trace of `place`.
 ///
 /// # Errors
 /// Those of the ledger.

@@ -11,13 +11,13 @@ use super::{BoxFuture, LedgerError};
 use crate::domain::ledger_id::LedgerId;
 use crate::domain::outcome::OutcomeName;
 
-/// A ledger that says what it knows. No more than [`super::audit::AUDIT_IDS_MAX`] events are asked about at once.
+/// A ledger that tells what it has recorded. A question has at most [`super::audit::AUDIT_IDS_MAX`] events.
 pub trait Witness: Send + Sync + fmt::Debug {
-    /// Which ledger this is, and what is recorded of those of these events that it knows, in no order.
+    /// Which ledger this is, and what it has recorded of these events, in no order. Unknown events are left out.
     fn witness<'a>(&'a self, events: &'a [String]) -> BoxFuture<'a, Result<Testimony, LedgerError>>;
 }
 
-/// What a ledger says.
+/// The answer of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Testimony {
     pub ledger: LedgerId,
@@ -28,7 +28,7 @@ pub struct Testimony {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     pub id: String,
-    /// Applied, stale, ignored or quarantined; duplicate for what was dropped.
+    /// Applied, stale, ignored or quarantined; duplicate for a dropped event.
     pub outcome: OutcomeName,
     /// The rule that holds it in quarantine.
     pub rule: Option<String>,
@@ -36,7 +36,7 @@ pub struct Recorded {
     pub reason: Option<String>,
 }
 
-/// The identity of a ledger, asked for once. Clones share what they learned.
+/// The identity of a ledger, which is asked only once. Clones share the answer.
 #[derive(Clone, Debug)]
 pub struct Identity {
     ledger: Arc<dyn Witness>,
@@ -48,12 +48,12 @@ impl Identity {
         Self { ledger, known: Arc::default() }
     }
 
-    /// The identity as far as it is known.
+    /// The identity, if it is known.
     pub fn known(&self) -> Option<LedgerId> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The identity; asks the ledger for it the first time.
+    /// The identity. Asks the ledger the first time.
     ///
     /// # Errors
     /// Those of the ledger.

@@ -10,10 +10,10 @@ use super::{PersonEvent, PersonSubscription};
 use crate::ledger::order::moment_of;
 use crate::revenue::rows::{Severity, event_of_sort_key};
 
-/// Most objects that are asked about with an event.
+/// Most objects in a question about an event.
 pub const EVENT_OBJECTS_MAX: usize = 50;
 
-/// An event that is asked about, and the objects that it refers to.
+/// An event to ask about, and the objects that it refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventWanted {
     pub(in crate::ledger) id: String,
@@ -28,12 +28,12 @@ impl EventWanted {
     }
 }
 
-/// What there is of an event, at most 50 rows of a kind but for subscriptions, of which there may be twice as many.
+/// What the ledger has about an event: at most 50 rows of a kind, and twice as many subscriptions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventReport {
-    /// What is recorded of it; nothing where it is not.
+    /// What is recorded of it; `None` if it is not recorded.
     pub event: Option<EventRecord>,
-    /// Subscriptions that it refers to; of an event about a customer, all of the customer's. Those that give most first.
+    /// Subscriptions that it refers to, those that give most first. For an event about a customer, all of the customer's.
     pub subscriptions: Vec<EventSubscription>,
     pub customers: Vec<EventCustomer>,
     pub money: Vec<EventMoney>,
@@ -41,14 +41,14 @@ pub struct EventReport {
     pub findings: Vec<EventFinding>,
     /// What rules said of it when it was applied.
     pub decisions: Vec<EventDecision>,
-    /// The public tables are not written now.
+    /// Whether the ledger is in shadow mode, in which it does not write the public tables.
     pub shadow: bool,
     /// Whether this ledger has public tables at all.
     pub has_tables: bool,
 }
 
 impl EventReport {
-    /// Without the words of checks, which may quote an event.
+    /// Leaves out the words of checks, which may quote an event.
     #[must_use]
     pub fn masked(mut self) -> Self {
         self.findings
@@ -57,7 +57,7 @@ impl EventReport {
         self
     }
 
-    /// Where a row that stands comes from, seen from the event `id`.
+    /// Where a row comes from, compared with the event `id`.
     pub fn age(&self, id: &str, row: RowVersion<'_>) -> Age {
         if row.event() == id {
             return Age::Own;
@@ -91,7 +91,7 @@ pub struct EventRecord {
 }
 
 impl EventRecord {
-    /// As it stands among the events of a person; `id` is its own.
+    /// The same as one of a person's events, under its `id`.
     pub fn of_person(&self, id: &str) -> PersonEvent {
         PersonEvent {
             id: id.to_owned(),
@@ -116,15 +116,15 @@ pub enum Content {
     Erased,
 }
 
-/// A subscription: what stands of it, and what it gives.
+/// A subscription: what the ledger holds about it, and what it gives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventSubscription {
-    /// Of its user it says only that there is one.
+    /// It says only whether there is a user.
     #[serde(flatten)]
     pub line: PersonSubscription,
-    /// The event refers to it, and not only to its customer.
+    /// Whether the event refers to the subscription itself, and not only to its customer.
     pub is_named: bool,
-    /// What the public tables make of it; nothing without an owner, or without such tables.
+    /// What the public tables make of it; `None` without an owner, or without such tables.
     pub tables: Option<PublicTables>,
 }
 
@@ -140,32 +140,32 @@ pub enum PublicTables {
     Refused,
     /// Their columns cannot take the user's id.
     Unfit,
-    /// They show of its user a subscription that gives more.
+    /// They show another subscription of its user, which gives more.
     Another,
 }
 
-/// What stands of a customer of Stripe's.
+/// What the ledger holds about a Stripe customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventCustomer {
     /// `cus_…`
     pub id: String,
-    /// Sort key of the version that stands.
+    /// Sort key of the row's version.
     pub version: String,
     /// `payload` or `fetch`.
     pub source: String,
-    /// Connected account; `None` for one's own.
+    /// Connected account; `None` for the operator's own.
     pub account: Option<String>,
     pub livemode: bool,
     pub deleted: bool,
 }
 
-/// An amount under the object that speaks of it.
+/// An amount, under the object that it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventMoney {
     /// `invoice`, `payment`, `part`, `refund`, `refund_total` or `dispute`.
     pub kind: String,
     pub key: String,
-    /// Sort key of the version that stands.
+    /// Sort key of the row's version.
     pub version: String,
     pub amount_minor: i64,
     pub currency: String,
@@ -193,23 +193,23 @@ pub struct EventDecision {
     pub reason: String,
 }
 
-/// The version of a row that stands.
+/// The version of a row.
 #[derive(Clone, Copy, Debug)]
 pub struct RowVersion<'a>(pub &'a str);
 
 impl<'a> RowVersion<'a> {
-    /// The event that the row comes from. What the gateway made itself has no id of Stripe's.
+    /// The event that the row comes from. A version that the gateway made itself has no Stripe id here.
     pub fn event(self) -> &'a str {
         event_of_sort_key(self.0)
     }
 
-    /// The moment of its content, in milliseconds since the Unix epoch: of the event, or of Stripe's answer.
+    /// The moment of its content, in milliseconds since the Unix epoch: that of the event, or of Stripe's answer.
     pub fn at_ms(self) -> Option<i64> {
         moment_of(self.0).map(|(at, _)| at)
     }
 }
 
-/// Where a row that stands comes from, seen from an event.
+/// Where a row comes from, compared with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Age {
     /// From the event itself.

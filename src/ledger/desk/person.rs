@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::revenue::rows::Severity;
 
-/// What there is about a person, at most 50 rows of a kind.
+/// What the ledger has about a person, at most 50 rows of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonReport {
-    /// Users that claims name; several where a customer's claims contradict each other.
+    /// Users that claims name; several if a customer's claims contradict each other.
     pub users: Vec<String>,
     pub customers: Vec<PersonCustomer>,
     /// Those that give most first.
     pub subscriptions: Vec<PersonSubscription>,
-    /// What the public tables are to show of each user. Nothing where there are no public tables.
+    /// What the public tables should show of each user; empty where there are no public tables.
     pub access: Vec<PersonAccess>,
     /// The strongest first.
     pub claims: Vec<PersonClaim>,
@@ -20,16 +20,16 @@ pub struct PersonReport {
     pub money: Vec<PersonMoney>,
     /// Recorded events about these objects, the latest first.
     pub events: Vec<PersonEvent>,
-    /// What does not add up in these events.
+    /// Contradictions and doubts in these events.
     pub findings: Vec<PersonFinding>,
-    /// The public tables are not written now.
+    /// Whether the ledger is in shadow mode, in which it does not write the public tables.
     pub shadow: bool,
     /// Whether this ledger has public tables at all.
     pub has_tables: bool,
 }
 
 impl PersonReport {
-    /// With a number in the place of each user.
+    /// Replaces each user by a number.
     #[must_use]
     pub fn masked(mut self) -> Self {
         let users = std::mem::take(&mut self.users);
@@ -42,7 +42,7 @@ impl PersonReport {
         }
         for access in &mut self.access {
             access.user_id = mask(&access.user_id);
-            // A database may name the row that it refuses.
+            // The database's message may name the row that it refuses.
             access.fault = access.fault.take().map(|_| "hidden until users are revealed".to_owned());
         }
         for claim in &mut self.claims {
@@ -53,19 +53,19 @@ impl PersonReport {
     }
 }
 
-/// A customer of Stripe's.
+/// A Stripe customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonCustomer {
     /// `cus_…`
     pub id: String,
-    /// Whether an event of the customer itself has come in.
+    /// Whether an event about the customer itself has arrived.
     pub known: bool,
-    /// Connected account; `None` for one's own.
+    /// Connected account; `None` for the operator's own.
     pub account: Option<String>,
     pub livemode: Option<bool>,
     pub deleted: bool,
     pub delinquent: Option<bool>,
-    /// Minor units; what Stripe takes off the next invoice is negative.
+    /// Minor units; negative if Stripe will deduct it from the next invoice.
     pub balance_minor: Option<i64>,
     pub currency: Option<String>,
 }
@@ -89,11 +89,11 @@ pub struct PersonSubscription {
     /// `payload` or `fetch`.
     pub source: String,
     pub currency: Option<String>,
-    /// A month's, in minor units.
+    /// Of a month, in minor units.
     pub mrr_minor: i64,
     pub price_id: Option<String>,
     pub will_cancel: bool,
-    /// Only a part of its items is known.
+    /// Whether only a part of its items is known.
     pub partial: bool,
     pub pause_behavior: Option<String>,
     /// Moments in milliseconds since the Unix epoch.
@@ -108,20 +108,20 @@ pub struct PersonSubscription {
     pub access_from_ms: Option<i64>,
     /// The owner.
     pub user_id: Option<String>,
-    /// Claims name a user.
+    /// Whether claims name a user.
     pub claimed: bool,
-    /// A rule held an event of it.
+    /// Whether a rule held an event of it.
     pub doubted: bool,
-    /// A rule keeps it from giving what it would.
+    /// Whether a rule keeps it from giving what it would give.
     pub withheld: bool,
-    /// The data of its person was erased on request.
+    /// Whether the data of its person was erased on request.
     #[serde(default)]
     pub erased: bool,
     /// Whether it gives access now.
     pub gives: bool,
     /// The tier that it gives.
     pub given_tier: Option<String>,
-    /// The content that no rule holds, where it was doubted.
+    /// The content that no rule holds, if a rule ever held an event.
     pub vouched: Option<PersonVouched>,
 }
 
@@ -134,7 +134,7 @@ pub struct PersonVouched {
     pub version: String,
 }
 
-/// What the public tables are to show of a user.
+/// What the public tables should show of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonAccess {
     pub user_id: String,
@@ -142,7 +142,7 @@ pub struct PersonAccess {
     pub status: String,
     pub tier: String,
     pub entitles: bool,
-    /// The tables show it.
+    /// Whether the tables show it.
     pub shown: bool,
     pub attempts: i64,
     /// Why not yet.
@@ -162,7 +162,7 @@ pub struct PersonClaim {
     pub version: String,
 }
 
-/// An amount under the object that speaks of it.
+/// An amount, under the object that it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonMoney {
     /// `invoice`, `payment`, `part`, `refund`, `refund_total` or `dispute`.
@@ -194,7 +194,7 @@ pub struct PersonEvent {
     pub created_ms: i64,
 }
 
-/// Something that does not add up.
+/// A contradiction or doubt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonFinding {
     pub event_id: String,

@@ -2,12 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
-/// What a file is, and with that when it runs.
+/// What kind a file is, and so when it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Tables: a numbered file that runs once.
     Tables {
-        /// Its number.
         version: i64,
     },
     /// A view of the schema `gateway`, made anew when its text changed.
@@ -33,9 +32,8 @@ impl Kind {
 /// One file of `migrations/`.
 #[derive(Debug)]
 pub struct File {
-    /// What it is.
     pub kind: Kind,
-    /// The name of what it defines, with its schema; of a numbered file what stands behind the number.
+    /// The name of what it defines, with its schema; for a numbered file, the name after the number.
     pub name: &'static str,
     /// The statements.
     pub sql: &'static str,
@@ -47,7 +45,7 @@ impl File {
         hex::encode(Sha256::digest(self.sql.as_bytes()))
     }
 
-    /// What people call it: `0001_tables`, or the name of the definition.
+    /// The name for people: `0001_tables`, or that of the definition.
     pub fn label(&self) -> String {
         match self.kind {
             Kind::Tables { version } => format!("{version:04}_{}", self.name),
@@ -85,7 +83,7 @@ macro_rules! files {
     };
 }
 
-/// Every file. What is written in SQL comes after what it is made of, since the database looks at it when it is made.
+/// Every file. SQL definitions come after those they use, because the database checks them when it makes them.
 pub const ALL: &[File] = files![
     // For people and reports.
     view "subscription_grants",
@@ -95,17 +93,17 @@ pub const ALL: &[File] = files![
     view "recurring_revenue",
     view "counted_revenue",
     view "daily_revenue",
-    // What others ask.
+    // For other functions.
     function "columns_of",
     function "is_shadow",
     function "millis",
-    // Who else may write the public tables, and what they are used for.
+    // Who else may write the public tables, and how they are used.
     function "user_policies",
     function "users_write",
     function "is_guarded",
     function "subscriptions_form",
     function "projection",
-    // The public table that legacy readers ask.
+    // The public table that legacy readers query.
     function "user_id_type",
     function "names_users",
     function "left_to_build",
@@ -253,16 +251,16 @@ pub const ALL: &[File] = files![
     entry "gateway_witness",
 ];
 
-/// Removes definitions of another text; between the numbered files and the definitions.
+/// Removes definitions whose text changed; runs between the numbered files and the definitions.
 pub(super) const RETIRE: &str = include_str!("../../../migrations/runner/retire.sql");
 
-/// Records what is there now; after the definitions.
+/// Records what the database then has; runs after the definitions.
 pub(super) const RECORD: &str = include_str!("../../../migrations/runner/record.sql");
 
-/// Makes or completes the public table that legacy readers ask; at the end, when one of [`PREPARING`] ran.
+/// Makes or completes the public table that legacy readers query; runs at the end if one of [`PREPARING`] ran.
 pub(super) const PREPARE: &str = "SELECT gateway.prepare_subscriptions();\n";
 
-/// Shows what a run within a transaction leaves; at its end, for those who run it with a tool of theirs.
+/// Shows what a run in a transaction leaves to build; at its end, for people who run it with another tool.
 pub(super) const LEFT: &str =
     "SELECT what, statement AS \"run each by itself, outside a transaction\" FROM gateway.left_to_build();\n";
 

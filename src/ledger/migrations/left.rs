@@ -14,14 +14,14 @@ use crate::ledger::report::LeftToBuild;
 use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::postgres::Link;
 
-/// Longest wait for a lock, of which the longest is that for transactions of the app that are open. Nothing waits behind it but other
-/// changes of the table's form, and vacuuming it.
+/// Longest wait for a lock. The lock waits for the app's open transactions. Behind it wait only other changes of the
+/// table's form, and vacuuming.
 pub const LOCK_MAX: Duration = Duration::from_mins(5);
 
 /// Longest build: an hour is some hundred million rows.
 const BUILD_MAX: &str = "1h";
 
-/// What became of one thing that was left.
+/// What became of one statement that was left.
 #[derive(Debug)]
 pub enum Built {
     /// It is there.
@@ -34,7 +34,7 @@ pub enum Built {
     Failed(LedgerError),
 }
 
-/// What is left, in the order in which it is to be done. Nothing where the functions are not there that tell it.
+/// What is left, in the order in which to do it; empty if the database has no function yet that tells it.
 pub async fn left(link: &mut Link) -> Result<Vec<LeftToBuild>, LedgerError> {
     if !is_so(link, "SELECT pg_catalog.to_regprocedure('gateway.left_to_build()') IS NOT NULL AS answer").await? {
         return Ok(Vec::new());
@@ -46,8 +46,8 @@ pub async fn left(link: &mut Link) -> Result<Vec<LeftToBuild>, LedgerError> {
     found.iter().map(read).collect::<Result<_, _>>().map_err(fault)
 }
 
-/// Does what is left, outside a transaction, and tells what became of each. One that fails does not keep the next from its turn.
-/// `lock_max`: the longest wait for a lock, [`LOCK_MAX`] but in tests.
+/// Runs what is left, outside a transaction, and tells what became of each. If one fails, the next still gets its turn.
+/// `lock_max` is the longest wait for a lock: [`LOCK_MAX`], except in tests.
 ///
 /// # Errors
 /// When the database does not tell what is left.
@@ -60,13 +60,13 @@ pub async fn build(
     if left.is_empty() {
         return Ok(());
     }
-    // Each by itself: several statements at once would be one transaction.
+    // Each by itself, because several statements at once would be one transaction.
     link.run_all(&format!("SET lock_timeout = {}", lock_max.as_millis())).await.map_err(fault)?;
     link.run_all(&format!("SET statement_timeout = '{BUILD_MAX}'")).await.map_err(fault)?;
     for one in &left {
         tell(one, &build_one(link, lock_max, one).await);
     }
-    // A pooler may hand the session to others.
+    // A pooler may hand the session on, so the settings are reset.
     for setting in ["lock_timeout", "statement_timeout"] {
         link.run_all(&format!("RESET {setting}")).await.map_err(fault)?;
     }
@@ -78,7 +78,7 @@ async fn build_one(link: &mut Link, lock_max: Duration, left: &LeftToBuild) -> B
     let Err(error) = link.run_all(statement).await else { return Built::Done };
     let code = error.code().cloned();
     if statement.starts_with("CREATE ") {
-        // What is left of it would cost every write. When this fails too, the next run replaces it.
+        // An unfinished index would cost every write. If removing it fails too, the next run replaces it.
         let leftover = format!("DROP INDEX CONCURRENTLY IF EXISTS public.{}", left.what);
         drop(link.run_all(&leftover).await);
     }

@@ -40,19 +40,19 @@ impl FromStr for RoleName {
     }
 }
 
-/// Who calls, and what that role may do beside calling the gateway's entries.
+/// The role that calls, and what it may do besides calling the gateway's entries.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Caller {
     pub role: String,
     pub is_superuser: bool,
-    /// It owns the schema `gateway`, or may act for the role that does.
+    /// Whether it owns the schema `gateway`, or may act for its owner.
     pub is_owner: bool,
-    /// It may write to tables of the schema, or make things there.
+    /// Whether it may write to tables of the schema, or make objects there.
     pub writes: bool,
 }
 
 impl Caller {
-    /// What is more than `serve` and `bee` need; nothing when there is nothing.
+    /// What the role may do beyond the needs of `serve` and `bee`; `None` if nothing.
     pub fn excess(&self) -> Option<&'static str> {
         match self {
             Self { is_superuser: true, .. } => Some("is a superuser"),

@@ -7,20 +7,19 @@ use serde_json::{Value, json};
 use super::files::{ALL, Kind, LEFT, PREPARE, RECORD, RETIRE};
 use super::role::RoleName;
 
-/// What a run is to leave behind, beside the files.
+/// What a run should leave behind, besides the files.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// A database that is new to the gateway begins in shadow mode, with its public tables untouched. One that is not new stays in
-    /// the mode that it is in.
+    /// Whether a new database begins in shadow mode, with its public tables untouched. An existing one stays in its mode.
     pub shadow: bool,
-    /// The role of `serve` and `bee`, which may call what they call. Those that were named before keep it.
+    /// The role of `serve` and `bee`, which may then call what they call. Roles named earlier keep that right.
     pub runtime_role: Option<RoleName>,
 }
 
 /// Key of the advisory lock under which one migration runs at a time: "gateway" in ASCII.
 const LOCK: i64 = 0x0067_6174_6577_6179;
 
-/// The release whose files these are, without what may follow its three numbers.
+/// The release that has these files, without anything after its three numbers.
 pub(super) const RELEASE: &str = concat!(
     env!("CARGO_PKG_VERSION_MAJOR"),
     ".",
@@ -29,11 +28,11 @@ pub(super) const RELEASE: &str = concat!(
     env!("CARGO_PKG_VERSION_PATCH")
 );
 
-/// The beginning of a run, within its transaction: bounds, the lock, and what is to be there in the end. A migration that
-/// cannot get a lock on a busy table gives up rather than make the table's readers queue behind it.
+/// The beginning of a run, within its transaction: bounds, the lock, and what the database should have in the end. A
+/// migration that cannot lock a busy table gives up, so that the table's readers do not queue behind it.
 pub(super) fn begin(wanted: &Wanted) -> String {
     let shadow = if wanted.shadow { "on" } else { "off" };
-    // Nothing in a name of a role ends a literal.
+    // The name of a role has no character that could end a literal.
     let runtime = wanted.runtime_role.as_ref().map_or("", RoleName::as_str);
     format!(
         "SET LOCAL lock_timeout = '15s';\n\
@@ -48,7 +47,7 @@ pub(super) fn begin(wanted: &Wanted) -> String {
     )
 }
 
-/// Every file with its checksum. Holds names and digits alone, so that it may stand between dollar quotes.
+/// Every file with its checksum. It consists of names and digits, so that it fits between dollar quotes.
 fn shipment() -> Value {
     let migrations = ALL.iter().filter_map(|file| match file.kind {
         Kind::Tables { version } => Some(json!({"version": version, "name": file.name, "checksum": file.checksum()})),
@@ -65,7 +64,7 @@ fn shipment() -> Value {
     })
 }
 
-/// All of it as one file for `psql` or Supabase's tool, in one transaction. It may run again.
+/// The whole run as one file for `psql` or Supabase's tool, in one transaction. It may run again.
 pub fn print(wanted: &Wanted) -> String {
     let before = |kind| matches!(kind, Kind::Tables { .. });
     let within = |kind| matches!(kind, Kind::View | Kind::Function);

@@ -9,19 +9,19 @@ use super::role::Caller;
 use super::script::RELEASE;
 use crate::ledger::{LedgerError, LedgerErrorKind};
 
-/// Missing files that an error names; the others are counted.
+/// How many missing files an error names; it counts the others.
 const NAMED_MAX: usize = 5;
 
 /// How a file stands in a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// There, with the text of this program.
+    /// The database has it, with this program's text.
     Applied,
-    /// Not there: would run.
+    /// The database lacks it: it would run.
     Pending,
-    /// A definition of another text: would be replaced.
+    /// The database has another text: it would be replaced.
     Changed,
-    /// A definition that this program does not have: would be removed.
+    /// This program does not have this definition: it would be removed.
     Gone,
     /// A numbered file that was edited after it ran.
     Edited,
@@ -32,11 +32,10 @@ pub enum Standing {
 pub struct Step {
     /// The file or definition, as people call it.
     pub label: String,
-    /// How it stands.
     pub standing: Standing,
 }
 
-/// What `public.gateway_check` answers.
+/// The answer of `public.gateway_check`.
 #[derive(Debug, Default, Deserialize)]
 pub struct Installed {
     /// Numbers of the files that ran.
@@ -47,7 +46,7 @@ pub struct Installed {
     pub(super) release: Option<String>,
     /// Encoding of the database.
     pub(in crate::ledger) encoding: Option<String>,
-    /// Who asks; not told by functions of before.
+    /// The caller; functions of earlier releases do not tell it.
     pub(in crate::ledger) caller: Option<Caller>,
 }
 
@@ -58,7 +57,7 @@ impl Installed {
         self.release.as_deref().is_some_and(|release| numbers(release) > numbers(RELEASE))
     }
 
-    /// Whether this text of the file is there, or was before a later one took its place.
+    /// Whether the database has this text of the file, or had it before a later one.
     fn has_had(&self, file: &File) -> bool {
         match file.kind {
             Kind::Tables { version } => self.migrations.contains(&version),
@@ -92,7 +91,7 @@ pub(in crate::ledger) fn missing_error(ledger: &'static str, installed: &Install
     })
 }
 
-/// The error of a database whose function that tells the migrations is itself missing: none of them has run.
+/// The error of a database without the function that tells the migrations: none of them has run.
 pub(in crate::ledger) fn none_ran(ledger: &'static str, error: LedgerError) -> LedgerError {
     match missing_error(ledger, &Installed::default()) {
         Some(missing) if error.kind == LedgerErrorKind::Schema => missing.caused_by(error),
@@ -100,7 +99,7 @@ pub(in crate::ledger) fn none_ran(ledger: &'static str, error: LedgerError) -> L
     }
 }
 
-/// What the tables of the runner hold.
+/// What the runner's tables hold.
 #[derive(Debug, Default)]
 pub(super) struct RunnerRecord {
     /// Number and checksum of each file that ran.
@@ -125,7 +124,7 @@ impl RunnerRecord {
         }
     }
 
-    /// Every file and every definition that is here and in no file.
+    /// Every file, and every definition in the database that no file has.
     pub(super) fn steps(&self) -> Vec<Step> {
         if self.is_later() {
             let applied = |file: &File| Step { label: file.label(), standing: Standing::Applied };
@@ -136,12 +135,12 @@ impl RunnerRecord {
         files.chain(gone.map(|name| Step { label: name.clone(), standing: Standing::Gone })).collect()
     }
 
-    /// Whether a later release has migrated the database: then nothing is left for this one.
+    /// Whether a later release has migrated the database. Then this one has nothing to do.
     pub(super) fn is_later(&self) -> bool {
         Installed { release: self.release.clone(), ..Installed::default() }.is_later()
     }
 
-    /// Whether `public.subscriptions` has to be prepared anew once these are applied.
+    /// Whether `public.subscriptions` has to be prepared again once these are applied.
     pub(super) fn prepares(&self) -> bool {
         let mut deciding = ALL.iter().filter(|file| PREPARING.contains(&file.name));
         !self.is_later() && deciding.any(|file| self.standing(file) != Standing::Applied)

@@ -11,7 +11,7 @@ use crate::ledger::{LedgerError, Outcome};
 use crate::revenue::rows::{Decision, EventFacts};
 use crate::revenue::verdict::{Plan, Suspicion, Verdict};
 
-/// Applies the batch; nothing of it is there when this fails.
+/// Applies the batch. If this fails, nothing of it is there.
 pub(super) fn apply(
     connection: &mut Connection,
     batch: &[Verdict],
@@ -77,7 +77,7 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
     Ok(outcome)
 }
 
-/// What becomes of an event that is recorded; `None` where it is judged anew, because a person asks for it or drops it.
+/// What becomes of an event that is recorded; `None` if it is judged again, because a person asks for it or drops it.
 fn known_one(
     transaction: &Transaction<'_>,
     verdict: &Verdict,
@@ -93,11 +93,11 @@ fn known_one(
         (State::Quarantined { .. } | State::Dropped, verdict) if verdict.reopens() => return Ok(None),
         (State::Quarantined { .. }, Verdict::Drop { .. }) => return Ok(None),
         (State::Dropped, Verdict::Drop { .. }) => return Ok(Some(Outcome::Ignored)),
-        // What was applied was vouched for; a rule that would hold it now changes nothing about that.
+        // An applied event was vouched for; a rule that would hold it now does not change that.
         (State::Applied, Verdict::Apply(plan)) if (plan.replayed || otherwise) && plan.suspicion.is_none() => {
             return write_again(transaction, plan, now).map(Some);
         }
-        // The facts that another rendering of a held event tells.
+        // Another rendering of a held event may tell more facts.
         (State::Quarantined { .. }, Verdict::Apply(plan)) if otherwise && plan.suspicion.is_some() => {
             let merged = merge(transaction, plan)?;
             settle_all(transaction, plan, merged)?;
@@ -107,7 +107,7 @@ fn known_one(
     Ok(Some(known.outcome()))
 }
 
-/// Settles what takes several events of the plan's objects. Tells whether a row became another by that.
+/// Settles what depends on several events of the plan's objects. Returns whether a row changed.
 fn settle_all(transaction: &Transaction<'_>, plan: &Plan, merged: Merged) -> rusqlite::Result<bool> {
     let mut changed = false;
     if merged.doubtful {
@@ -127,7 +127,7 @@ fn settle_all(transaction: &Transaction<'_>, plan: &Plan, merged: Merged) -> rus
     Ok(changed)
 }
 
-/// Writes the rows of a plan. What a rule holds is written too, and waits for a person. Tells also what is to be settled.
+/// Writes the rows of a plan, including those of an event that a rule holds. Also returns what has to be settled.
 fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<(Outcome, Merged)> {
     record_decisions(transaction, &plan.event, &plan.decisions)?;
     let merged = merge(transaction, plan)?;

@@ -9,7 +9,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::report::{Attention, FindingLine, FindingsWanted, Reason, Unowned};
 use crate::revenue::rows::Severity;
 
-/// A mirror of `gateway.attention`. Nothing of this file is public, so every user fits.
+/// Mirrors `gateway.attention`. A file has no public tables, so every user fits.
 const UNOWNED: &str = "
     SELECT s.id, s.customer_id, s.account, s.livemode, s.status, s.tier, g.user_id,
         CASE WHEN g.user_id IS NULL AND json_extract(s.raw, '$.erased') THEN 'erased'
@@ -22,7 +22,7 @@ const UNOWNED: &str = "
             AND NOT EXISTS (SELECT 1 FROM events e WHERE e.object_id = s.id AND e.outcome = 'quarantined'))
     ORDER BY g.preference DESC, s.id";
 
-/// Subscriptions that should give a user access and do not, and the number of findings, read in one snapshot.
+/// Subscriptions that should give a user access and do not, and the number of findings, from one snapshot.
 pub(super) fn attention(connection: &mut Connection, most: u32) -> Result<Attention, LedgerError> {
     let read = |connection: &mut Connection| -> rusqlite::Result<Attention> {
         let snapshot = connection.transaction()?;
@@ -42,7 +42,7 @@ pub(super) fn attention(connection: &mut Connection, most: u32) -> Result<Attent
     read(connection).map_err(fault)
 }
 
-/// Findings that fit all that is asked for, those of the latest events first.
+/// Findings that match everything that is asked for, those of the latest events first.
 pub(super) fn findings(
     connection: &mut Connection,
     wanted: &FindingsWanted,

@@ -8,7 +8,7 @@ use crate::domain::clock::Timestamp;
 use crate::ledger::LedgerError;
 use crate::ledger::audit::{AUDIT_IDS_MAX, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey};
 
-/// The table of leases. Made when it is missing, also in files of releases before it.
+/// The table of leases, also added to files of earlier releases that lack it.
 pub(super) const LEASES: &str = "
 CREATE TABLE IF NOT EXISTS leases (
     name TEXT PRIMARY KEY,
@@ -55,7 +55,7 @@ const FACTS: &str = "
         'latest_invoice', s.latest_invoice_id, 'metadata_user', s.metadata_user_id)
     FROM stripe_subscriptions s JOIN subscription_grants o ON o.id = s.id WHERE s.id = ?1";
 
-/// What is held about the subscriptions.
+/// What the ledger holds about the subscriptions.
 pub(super) fn facts(connection: &mut Connection, ids: &[String]) -> Result<Vec<SubscriptionFacts>, LedgerError> {
     let read = |connection: &mut Connection| -> rusqlite::Result<Vec<SubscriptionFacts>> {
         let snapshot = connection.transaction()?;

@@ -1,4 +1,4 @@
--- The mirror of `gateway.business`.
+-- Mirrors `gateway.business`.
 WITH bounds AS (
     SELECT date(:now / 1000, 'unixepoch') AS today, date(:now / 1000, 'unixepoch', '-' || :days || ' days') AS first
 ), moved AS (

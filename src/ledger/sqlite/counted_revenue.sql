@@ -1,5 +1,5 @@
--- Money that counts, each row with the amount that it counts with, and what of that came around Stripe. A mirror of
--- `revenue::counting` and of `gateway.counted_revenue`; the rules stand in `revenue::rows`. MATCH_WINDOW is put in as
+-- Money that counts: each row with the amount that it counts with, and how much of that came around Stripe. Mirrors
+-- `revenue::counting` and `gateway.counted_revenue`; `revenue::rows` has the rules. MATCH_WINDOW stands for a number of
 -- milliseconds.
 CREATE VIEW counted_revenue AS
 WITH

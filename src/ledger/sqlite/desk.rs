@@ -18,7 +18,7 @@ use crate::ledger::desk::{
 };
 use crate::ledger::{LedgerError, LedgerErrorKind};
 
-/// What recurred on each day, and the way to one customer's money. Made when they are missing, also in files of before.
+/// Recurring revenue by day, and an index of one customer's money, also added to files of earlier releases that lack them.
 pub(super) const HISTORY: &str = "
 CREATE TABLE IF NOT EXISTS recurring_history (
     day TEXT NOT NULL,
@@ -38,12 +38,12 @@ static EVENT: LazyLock<String> = LazyLock::new(|| with_subscriptions(include_str
 const BUSINESS: &str = include_str!("business.sql");
 const PAGE: &str = include_str!("subscription_page.sql");
 
-/// A statement with that of subscriptions in it.
+/// Puts the statement about subscriptions into another statement.
 fn with_subscriptions(statement: &str) -> String {
     statement.replace("SUBSCRIPTION_LINES", include_str!("person_subscriptions.sql"))
 }
 
-/// What there is about a person.
+/// What the ledger has about a person.
 pub(super) fn person(connection: &mut Connection, whom: &Whom) -> Result<PersonReport, LedgerError> {
     let snapshot = connection.transaction().map_err(fault)?;
     let parameters = named_params! {":kind": whom.kind(), ":given": whom.id(), ":most": PERSON_ROWS_MAX};
@@ -52,7 +52,7 @@ pub(super) fn person(connection: &mut Connection, whom: &Whom) -> Result<PersonR
     read(&text.map_err(fault)?)
 }
 
-/// What there is of an event.
+/// What the ledger has about an event.
 pub(super) fn event(connection: &mut Connection, wanted: &EventWanted) -> Result<EventReport, LedgerError> {
     let snapshot = connection.transaction().map_err(fault)?;
     let objects = id_list(&wanted.objects);
@@ -62,7 +62,7 @@ pub(super) fn event(connection: &mut Connection, wanted: &EventWanted) -> Result
     read(&text.map_err(fault)?)
 }
 
-/// What recurs, and the last days.
+/// Recurring revenue, and the last days.
 pub(super) fn business(connection: &mut Connection, days: u32, now: Timestamp) -> Result<Business, LedgerError> {
     let snapshot = connection.transaction().map_err(fault)?;
     let parameters = named_params! {":days": days.min(BUSINESS_DAYS_MAX), ":now": now.millis()};
@@ -81,7 +81,7 @@ pub(super) fn page(connection: &mut Connection, wanted: &SubscriptionsWanted) ->
     read(&text.map_err(fault)?)
 }
 
-/// Notes what recurs now as that of this day.
+/// Notes the present recurring revenue as that of this day.
 pub(super) fn note(connection: &mut Connection, now: Timestamp) -> Result<Noted, LedgerError> {
     let write = |connection: &mut Connection| -> rusqlite::Result<Noted> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

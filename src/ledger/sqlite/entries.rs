@@ -6,7 +6,7 @@ use rusqlite::{Transaction, params};
 use crate::domain::ids::EventId;
 use crate::revenue::rows::{Decision, Finding, PaymentLink, RevenueRow};
 
-/// Keeps the amount with the greatest version, and the names and the amount around Stripe that any version has; returns the
+/// Keeps the amount with the greatest version, and the names and the amount around Stripe that any version has. Returns the
 /// number of rows whose version changed.
 pub(super) fn merge_revenue(transaction: &Transaction<'_>, row: &RevenueRow) -> rusqlite::Result<usize> {
     let changed = transaction.prepare_cached(MERGE_REVENUE)?.execute(params![
@@ -54,7 +54,8 @@ ON CONFLICT (kind, key) DO UPDATE SET version = excluded.version, as_of = exclud
     customer_id = coalesce(max(t.customer_id, excluded.customer_id), t.customer_id, excluded.customer_id)
 WHERE excluded.version > t.version";
 
-/// What a row says of other objects never changes, nor what came around Stripe, and one version may lack what another has.
+/// The other objects that a row names never change, nor does the amount that came around Stripe. One version may lack what
+/// another has.
 const MERGE_NAMES: &str = "
 UPDATE revenue_entries SET payment_id = coalesce(max(payment_id, ?3), payment_id, ?3),
     charge_id = coalesce(max(charge_id, ?4), charge_id, ?4),
@@ -84,7 +85,7 @@ pub(super) fn record_finding(transaction: &Transaction<'_>, event: &EventId, row
     Ok(())
 }
 
-/// Records what a rule said; a later word of the same rule replaces the earlier one.
+/// Records what a rule said. A later decision of the same rule replaces the earlier one.
 pub(super) fn record_decision(transaction: &Transaction<'_>, event: &EventId, row: &Decision) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(

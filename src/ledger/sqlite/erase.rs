@@ -24,7 +24,7 @@ impl Erasure for SqliteLedger {
         Box::pin(self.call(move |connection| {
             let found = find(connection, &subject).map_err(fault)?;
             if found.person.len() > PERSON_IDS_MAX {
-                let message = format!("more than {PERSON_IDS_MAX} ids belong to this subject, which is too many for one person");
+                let message = format!("more than {PERSON_IDS_MAX} ids belong to this subject: too many for one person");
                 return Err(LedgerError::new(NAME, LedgerErrorKind::Rejected, message));
             }
             Ok(found)
@@ -58,7 +58,7 @@ impl Erasure for SqliteLedger {
         Box::pin(self.call(move |connection| {
             let erased = zeroing(connection, |connection| rows(connection, &person, dry_run)).map_err(fault)?;
             if !dry_run {
-                // A reader in another process can be in the way; the log is emptied another time then.
+                // A reader in another process can be in the way. Then the log is emptied another time.
                 connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(fault)?;
             }
             Ok(erased)
@@ -66,7 +66,7 @@ impl Erasure for SqliteLedger {
     }
 }
 
-/// Has what `work` overwrites be zeroed in the file.
+/// Makes SQLite overwrite with zeros what `work` removes.
 pub(super) fn zeroing<T>(
     connection: &mut Connection,
     work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
@@ -90,7 +90,8 @@ fn find(connection: &Connection, subject: &Subject) -> rusqlite::Result<Found> {
     };
     let mut person = Person::of(subject);
     if let Subject::User(user) = subject {
-        // A customer of whom others claim to be the user is not this person's alone, and what pays for them stays.
+        // If others claim the customer too, it is not this person's alone. The customer stays, and so does what pays for
+        // the others.
         person.customers = ids(
             "SELECT c.subject FROM claims c
              WHERE c.user_id = ?1 AND c.rank IN (10, 30, 40, 50, 60)
@@ -109,7 +110,7 @@ fn find(connection: &Connection, subject: &Subject) -> rusqlite::Result<Found> {
             user,
         )?;
     }
-    // Subscriptions of a customer, but for those that belong to another user.
+    // Subscriptions of a customer, except those that belong to another user.
     let mine = |sql: &str| {
         format!(
             "SELECT x.id FROM ({sql}) x LEFT JOIN subscription_owners o ON o.id = x.id
@@ -136,7 +137,7 @@ fn find(connection: &Connection, subject: &Subject) -> rusqlite::Result<Found> {
     Ok(Found { person, entitling, erased_before })
 }
 
-/// Invoices and payments of the person, then refunds and disputes of these payments.
+/// The person's invoices and payments, and then the refunds and disputes of these payments.
 fn objects(connection: &Connection, person: &Person) -> rusqlite::Result<BTreeSet<String>> {
     let mut statement = connection.prepare_cached(
         "WITH own AS (

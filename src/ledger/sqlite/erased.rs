@@ -53,7 +53,7 @@ fn names_erased(transaction: &Transaction<'_>, verdict: &Verdict) -> rusqlite::R
     Ok(false)
 }
 
-/// Rows that were fetched from Stripe may name whom the event does not.
+/// Rows fetched from Stripe may name persons whom the event does not.
 fn subjects_of_rows(plan: &Plan, subjects: &mut BTreeSet<Subject>) {
     let mut customer = |id: Option<&String>| subjects.extend(id.cloned().map(Subject::Customer));
     plan.subscriptions.iter().for_each(|row| customer(row.customer_id.as_ref()));

@@ -1,4 +1,4 @@
--- The mirror of `gateway.event_report`. There are no public tables.
+-- Mirrors `gateway.event_report`. There are no public tables.
 WITH own AS MATERIALIZED (
     SELECT object_id AS id FROM events WHERE id = :wanted AND object_id IS NOT NULL
 ), objects AS MATERIALIZED (

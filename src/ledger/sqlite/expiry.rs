@@ -15,7 +15,7 @@ use crate::ledger::order::moment_of;
 use crate::ledger::{BoxFuture, LedgerError};
 use crate::revenue::rows::Rank;
 
-/// Which events no longer have their payload. Added where it is missing, also in files of releases before it.
+/// Marks the events that no longer have their payload. The column is also added to files of earlier releases that lack it.
 pub(super) fn prepare(transaction: &Transaction<'_>) -> Result<(), LedgerError> {
     let add = || -> rusqlite::Result<()> {
         let there: bool = transaction.query_row(
@@ -55,7 +55,7 @@ struct Event {
 }
 
 impl Event {
-    /// The table of the truth about its object, where contents of one second are put in order.
+    /// The table of the truth about its object, if that table puts contents of one second in order.
     fn truth(&self) -> Option<&'static Truth> {
         if self.kind.starts_with("customer.subscription.") {
             Some(&SUBSCRIPTIONS)
@@ -104,7 +104,7 @@ fn expire(connection: &mut Connection, before: Timestamp, after: Option<&Place>)
     Ok(expired)
 }
 
-/// The next events that have a payload.
+/// The next events that still have a payload.
 fn next(transaction: &Transaction<'_>, before: Timestamp, after: Option<&Place>) -> rusqlite::Result<Vec<Event>> {
     let (at, id) = after.map_or((i64::MIN, ""), |place| (place.at.div_euclid(1000), place.id.as_str()));
     let mut statement = transaction.prepare_cached(
@@ -142,7 +142,7 @@ fn needed_of(
         let mut statement = transaction.prepare_cached(&format!("SELECT version FROM {table} WHERE id = ?1"))?;
         for version in statement.query_map([object], |row| row.get::<_, String>(0))? {
             let version = version?;
-            // Nothing is compared with what was fetched.
+            // Fetched contents are not compared with events.
             reaching.extend(moment_of(&version).filter(|_| is_told(&version)));
         }
     }

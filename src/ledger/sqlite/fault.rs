@@ -5,7 +5,7 @@ use rusqlite::{Error, ErrorCode};
 use super::NAME;
 use crate::ledger::{LedgerError, LedgerErrorKind as Kind};
 
-/// The ledger error for an error of SQLite, with what the operator does about it.
+/// The ledger error for an error of SQLite, with advice to the operator.
 pub(super) fn fault(error: Error) -> LedgerError {
     let (kind, hint) = classify(&error);
     let message = if hint.is_empty() { "SQLite refused".to_owned() } else { format!("SQLite refused: {hint}") };
@@ -14,7 +14,8 @@ pub(super) fn fault(error: Error) -> LedgerError {
 
 fn classify(error: &Error) -> (Kind, &'static str) {
     let Some(code) = error.sqlite_error_code() else {
-        // Not SQLite's own: a column of an unexpected type, a parameter count. Another release made the file.
+        // Not an error of SQLite's own, but a column of an unexpected type or a wrong number of parameters: another release
+        // made the file.
         return (Kind::Schema, "the file is from another release");
     };
     match code {
@@ -30,7 +31,7 @@ fn classify(error: &Error) -> (Kind, &'static str) {
         ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed => (Kind::Storage, "the disk reports errors"),
         ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig => (Kind::Rejected, ""),
         ErrorCode::InternalMalfunction => (Kind::Storage, "an internal fault"),
-        // The enumeration is open: what a later SQLite adds is not held against the events.
+        // A code that a later SQLite adds is not held against the events.
         _ => (Kind::Unknown, "a code that no rule knows"),
     }
 }

@@ -9,11 +9,11 @@ use super::fault::fault;
 use super::schema::{SCHEMA_VERSION, unknown, version};
 use crate::ledger::{LedgerError, LedgerErrorKind};
 
-/// Reads a file through: whether it is an undamaged ledger of the format of this release. Returns the number of events
-/// in it. Blocks.
+/// Reads a file through and checks that it is an undamaged ledger in this release's format. Returns the number of its
+/// events. Blocks.
 ///
 /// # Errors
-/// When it is not.
+/// If it is not.
 pub fn inspect(path: &Path) -> Result<u64, LedgerError> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(fault)?;
     let found = version(&connection)?;

@@ -1,4 +1,4 @@
--- The mirror of `gateway.person`.
+-- Mirrors `gateway.person`.
 WITH given_customers AS (
     SELECT :given AS id WHERE :kind = 'customer'
     UNION SELECT customer_id FROM stripe_subscriptions WHERE :kind = 'subscription' AND id = :given AND customer_id IS NOT NULL

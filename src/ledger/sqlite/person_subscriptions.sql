@@ -1,4 +1,4 @@
--- The mirror of `gateway.person_subscriptions`, up to the condition that says which.
+-- Mirrors `gateway.person_subscriptions`, up to the condition that chooses the subscriptions.
 SELECT json_object('id', s.id, 'account', s.account, 'livemode', json(iif(s.livemode, 'true', 'false')),
     'customer_id', s.customer_id, 'status', s.status, 'entitles', json(iif(s.entitles, 'true', 'false')), 'tier', s.tier,
     'version', s.version, 'source', s.source, 'currency', s.currency, 'mrr_minor', s.mrr_minor, 'price_id', s.price_id,

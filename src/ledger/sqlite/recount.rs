@@ -56,7 +56,7 @@ fn events(connection: &Connection, after: &str) -> rusqlite::Result<Vec<StoredEv
         if !found.is_empty() && bytes > RECOUNT_BYTES_MAX {
             break;
         }
-        // What is no JSON was never an event's.
+        // Text that is not JSON was never the payload of an event.
         let payload = payload.and_then(|payload| serde_json::from_str::<Value>(&payload).ok());
         found.push(StoredEvent { id: row.get(0)?, object_id: row.get(1)?, payload });
     }
@@ -134,7 +134,7 @@ fn mend(connection: &mut Connection, mending: &Mending, now: Timestamp) -> Resul
     })
 }
 
-/// `None`, and nothing is changed, when the replays do not write what they were to write.
+/// `None`, and nothing is changed, if the replays do not write what they had to write.
 fn mend_within(connection: &mut Connection, mending: &Mending, now: Timestamp) -> rusqlite::Result<Option<Mended>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let money = mending.money.iter().map(|change| mend_money(&transaction, change));
@@ -150,7 +150,7 @@ fn mend_within(connection: &mut Connection, mending: &Mending, now: Timestamp) -
     if mended.contents.contains(&true) {
         apply::apply_within(&transaction, &mending.batch, now)?;
         for content in &mending.contents {
-            // What lost its version may have been kept beside the row once more.
+            // The replay may have kept the row without a version once more beside the new one.
             for kept in kept_tables(content.truth) {
                 let sql = format!("DELETE FROM {kept} WHERE id = ?1 AND version = ''");
                 transaction.prepare_cached(&sql)?.execute([&content.id])?;
@@ -180,7 +180,7 @@ const fn kept_tables(truth: TruthKind) -> &'static [&'static str] {
     }
 }
 
-/// Takes a content its version, so that a replay writes it again. Tells whether it was held.
+/// Removes the version of a content, so that a replay writes it again. Returns whether the ledger held it.
 fn forget(transaction: &Transaction<'_>, content: &Content) -> rusqlite::Result<bool> {
     let table = truth_table(content.truth);
     let mut changed = transaction

@@ -6,7 +6,7 @@ use super::fault::fault;
 use crate::ledger::LedgerError;
 use crate::ledger::report::{Counts, DayLine, RecurringLine, SubscriptionLine, Summary};
 
-/// The state of record at a glance, read in one snapshot.
+/// The state of record at a glance, from one snapshot.
 pub(super) fn summary(connection: &mut Connection, days: u32) -> Result<Summary, LedgerError> {
     let read = |connection: &mut Connection| {
         let snapshot = connection.transaction()?;

@@ -16,8 +16,8 @@ use crate::revenue::rows::MATCH_WINDOW;
 
 /// Version of the tables, in `PRAGMA user_version`.
 ///
-/// It grows with every change of the tables or views. Files of before are not converted: this store keeps no more than
-/// Stripe lists again, or than a backup has.
+/// It grows with every change of the tables or views. Older files are not converted: this store keeps only what Stripe can
+/// list again, or what a backup has.
 pub(super) const SCHEMA_VERSION: i32 = 4;
 
 /// The view that tells which money counts.
@@ -26,7 +26,7 @@ const COUNTED_REVENUE: &str = include_str!("counted_revenue.sql");
 /// How long a transaction waits for another process to let go of the file.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
-/// Statements kept prepared: more than there are, so none is prepared twice.
+/// How many statements stay prepared: more than there are, so that none is prepared twice.
 const STATEMENTS_MAX: usize = 64;
 
 /// Sets the connection up and creates what is missing.
@@ -35,7 +35,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // Otherwise SQLite plans statements anew for some of the values that they are given.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(fault)?;
-    // A database in memory answers `memory` here and is none the worse for it.
+    // A database in memory answers `memory` here, which does no harm.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(fault)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
     secure(connection)?;
@@ -59,8 +59,9 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
     transaction.commit().map_err(fault)
 }
 
-/// What a process before wrote and did not sync is visible, but the disk may not have it. Moved into the file it is written
-/// and synced anew, before an event is taken for recorded because of it. A disk too full for that still syncs the log.
+/// A process before may have written without syncing. That is visible, but perhaps not on disk. Moving it from the log into
+/// the file writes and syncs it again, before it serves as proof that an event is recorded. If the disk is too full for
+/// that, the log is synced.
 fn secure(connection: &Connection) -> Result<(), LedgerError> {
     match connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
@@ -74,7 +75,7 @@ fn secure(connection: &Connection) -> Result<(), LedgerError> {
     }
 }
 
-/// Whether the file is there and of this release.
+/// Whether the file exists in this release's format.
 pub(super) fn check(connection: &mut Connection) -> Result<(), LedgerError> {
     match version(connection)? {
         SCHEMA_VERSION => Ok(()),
@@ -102,7 +103,7 @@ pub(super) fn unknown(version: i32) -> LedgerError {
     LedgerError::new(NAME, LedgerErrorKind::Schema, message)
 }
 
-/// Whose data was erased, by fingerprint.
+/// The persons whose data was erased, by fingerprint.
 const ERASURES: &str = "
 CREATE TABLE erasures (
     kind TEXT NOT NULL,
@@ -112,7 +113,7 @@ CREATE TABLE erasures (
 ) STRICT;
 ";
 
-/// Columns of `stripe_subscriptions`, and of the table beside it that keeps contents while it is open which of them holds.
+/// Columns of `stripe_subscriptions`, and of the table that keeps contents while it is open which of them is right.
 const SUBSCRIPTION_COLUMNS: &str = "
     id TEXT NOT NULL,
     version TEXT NOT NULL,
@@ -177,7 +178,7 @@ const CUSTOMER_COLUMNS: &str = "
     tied INTEGER NOT NULL DEFAULT 0,
     raw TEXT NOT NULL";
 
-/// The truth about each object of Stripe, and what is kept beside it.
+/// The truth about each Stripe object, and the contents kept beside it.
 fn truth() -> String {
     format!(
         "
@@ -286,8 +287,8 @@ CREATE TABLE guardian_decisions (
 ) STRICT;
 ";
 
-/// What the contents of a table give at this moment: a late payer's grace may be over, a pause may have ended. Without access a
-/// subscription stands where one of its status does: `mode.1.tier.status…` is `mode.0.status.tier…` then.
+/// What the contents of a table give at this moment: a late payer's grace or a pause may have ended. Without access a
+/// subscription ranks with others of its status: `mode.1.tier.status…` becomes `mode.0.status.tier…`.
 fn timed(table: &str) -> String {
     format!(
         "SELECT t.id, t.customer_id, t.metadata_user_id, t.projected_status, t.tier, t.gives AS entitles,
@@ -302,9 +303,9 @@ fn timed(table: &str) -> String {
     )
 }
 
-/// Whose each subscription is and what it gives: a mirror of `gateway.subscription_grants`. The owner is the rule of
-/// `revenue::owners`. What a subscription gives is what its truth and its vouched state both give: the lesser of the two,
-/// by preference, and of two tiers the lower.
+/// The owner of each subscription and what it gives. Mirrors `gateway.subscription_grants`; `revenue::owners` has the rule
+/// for the owner. A subscription gives what its truth and its vouched state both give: the lesser of the two by preference,
+/// and the lower of two tiers.
 fn grants() -> String {
     let (truth, vouched) = (timed("stripe_subscriptions"), timed("vouched_subscriptions"));
     format!(
@@ -357,7 +358,7 @@ FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id;
     )
 }
 
-/// Money that counts, by day, and what recurs.
+/// Money that counts, by day, and recurring revenue.
 fn views() -> String {
     let counted = COUNTED_REVENUE.replace("MATCH_WINDOW", &MATCH_WINDOW.as_millis().to_string());
     format!(

@@ -23,7 +23,7 @@ use crate::ledger::order::{ORDER_UNDECIDED, VOUCHED_UNDECIDED, finding, moment_o
 use crate::revenue::order::{self, Moment, Proof, Told};
 use crate::revenue::rows::{Rank, SORT_KEY_CLASS, SORT_KEY_EVENT, event_of_sort_key};
 
-/// Settles what is kept of an object, after its events were recorded. Tells whether the row is another than before.
+/// Settles an object's kept contents, after its events were recorded. Returns whether the row changed.
 pub(super) fn settle(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<bool> {
     let (table, kept) = (truth.table, truth.kept);
     forget_finding(transaction, truth, id)?;
@@ -39,7 +39,7 @@ pub(super) fn settle(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> 
     let newest = contents.last().map(|(version, _)| class(version)).unwrap_or_default();
     let mut tied: Vec<&(String, bool)> = contents.iter().filter(|(version, _)| class(version) == newest).collect();
     if !is_told(&newest) {
-        // Of what was fetched, the one that was asked for last.
+        // Of fetched contents, the one whose request was sent last.
         tied.drain(..tied.len().saturating_sub(1));
     }
     if tied.is_empty() {
@@ -79,7 +79,7 @@ pub(super) fn settle(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> 
     Ok(before != held(transaction)?)
 }
 
-/// Removes what a newer content made needless, or a newer rendering of the same event.
+/// Removes contents that a newer content, or a newer rendering of the same event, made needless.
 fn trim(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<()> {
     let kept = truth.kept;
     let same = format!("{} = {}", event_of("o.version"), event_of(&format!("{kept}.version")));
@@ -106,7 +106,7 @@ fn event_of(version: &str) -> String {
     format!("substr({version}, {SORT_KEY_EVENT} + 1, instr(substr({version}, {SORT_KEY_EVENT} + 1) || ' ', ' ') - 1)")
 }
 
-/// Removes the finding about an order, which stands under one of the events whose contents are kept.
+/// Removes the finding about an order. It is recorded under one of the events whose contents are kept.
 fn forget_finding(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<()> {
     let code = if truth.is_vouched() { VOUCHED_UNDECIDED } else { ORDER_UNDECIDED };
     let sql = format!(
@@ -161,8 +161,8 @@ fn read(version: String, payload: &Value) -> Told {
     Told::new(version, data.get("object").unwrap_or(&Value::Null), data.get("previous_attributes"))
 }
 
-/// What events say of the object's moments before the one at `at` (in milliseconds) of the rank `rank`, the oldest first:
-/// back to one of a single event that is no announcement of a change in its own second.
+/// What events say of the object's moments before the one at `at` (in milliseconds) of the rank `rank`, the oldest first.
+/// It goes back to a moment of a single event that is not a mere announcement of a change in its own second.
 fn earlier(transaction: &Transaction<'_>, truth: &Truth, id: &str, at: i64, rank: u8) -> rusqlite::Result<Vec<Moment>> {
     let sql = format!(
         "SELECT id, type, created FROM events
@@ -209,7 +209,7 @@ fn earlier(transaction: &Transaction<'_>, truth: &Truth, id: &str, at: i64, rank
         .collect()
 }
 
-/// Puts what the newest content that listed all items says in the place of what the present one may lack.
+/// Takes over what the newest content that listed all items says and the present one may lack.
 fn complete(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Result<()> {
     let Truth { table, kept, .. } = truth;
     let whole = format!("FROM {kept} WHERE id = ?1 AND NOT partial ORDER BY version DESC LIMIT 1");
@@ -228,9 +228,9 @@ fn complete(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite:
     transaction.prepare_cached(&sql)?.execute([id]).map(drop)
 }
 
-/// Works out until when a late payer has access, by the truth and by the vouched state: `grace_days` from the first event of
-/// being late since the last that told of another status; where no event tells it, from what the content says, or from its own
-/// moment. For the vouched state events that a rule holds tell nothing.
+/// Works out until when a late payer has access, by the truth and by the vouched state. The grace lasts `grace_days` from
+/// the first late event after the last event that told of another status. If no event tells it, it starts where the content
+/// says, or else at the content's own moment. Events that a rule holds tell nothing about the vouched state.
 pub(super) fn set_grace(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
     for (table, told) in [("stripe_subscriptions", "1"), ("vouched_subscriptions", "e.outcome <> 'quarantined'")] {
         let limited: bool = transaction
@@ -245,7 +245,7 @@ pub(super) fn set_grace(transaction: &Transaction<'_>, id: &str) -> rusqlite::Re
     Ok(())
 }
 
-/// As [`set_grace`], of a row that is there in `table`; `told` says which events `e` tell of it.
+/// As [`set_grace`], for a row in `table`; `told` says which events `e` count for it.
 fn set_grace_of(transaction: &Transaction<'_>, table: &str, told: &str, id: &str) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(&format!(

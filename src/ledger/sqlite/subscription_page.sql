@@ -1,4 +1,4 @@
--- The mirror of `gateway.subscription_page`.
+-- Mirrors `gateway.subscription_page`.
 WITH looked AS MATERIALIZED (
     SELECT id FROM stripe_subscriptions WHERE :before IS NULL OR id < :before ORDER BY id DESC LIMIT 2000
 ), meant AS MATERIALIZED (

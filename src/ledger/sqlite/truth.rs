@@ -9,14 +9,14 @@ use crate::domain::clock::Timestamp;
 use crate::ledger::order::moment_of;
 use crate::revenue::rows::{CustomerRow, ProjectedStatus, Rank, SORT_KEY_CLASS, SubscriptionRow};
 
-/// What became of a row that was to be merged.
+/// What became of a row to merge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Merged {
     /// Rows that changed.
     pub(super) changed: usize,
-    /// The contents that were kept have to be settled.
+    /// Whether kept contents have to be settled.
     pub(super) doubtful: bool,
-    /// A rule holds an event of the subscription, now or before: its vouched state has to be settled.
+    /// Whether a rule holds an event of the subscription, now or before. Then its vouched state has to be settled.
     pub(super) doubted: bool,
 }
 
@@ -28,14 +28,14 @@ impl Merged {
     }
 }
 
-/// A table of the truth and the one beside it that keeps contents.
+/// A table of the truth, and the one that keeps contents beside it.
 #[derive(Debug)]
 pub(super) struct Truth {
     pub(super) table: &'static str,
     pub(super) kept: &'static str,
-    /// What the types of events about these objects look like.
+    /// A pattern of the types of events about these objects.
     pub(super) kinds: &'static str,
-    /// Columns that a row is written to; the store adds those that follow from several rows.
+    /// Columns that a row is written to. The store adds those that follow from several rows.
     columns: &'static [&'static str],
     /// Columns that the store works out, with their value in a fresh row.
     own: &'static [&'static str],
@@ -94,8 +94,8 @@ pub(super) const SUBSCRIPTIONS: Truth = Truth {
     own: &["tied = 0", "late_since = NULL", "grace_ends_at = NULL"],
 };
 
-/// The newest contents of events that no rule holds, of subscriptions of which a rule held one. Its rows are made of the
-/// contents that are kept alone.
+/// The vouched state of subscriptions of which a rule held an event: the newest contents of events that no rule holds. Its
+/// rows are made from the kept contents alone.
 pub(super) const VOUCHED: Truth = Truth { table: "vouched_subscriptions", kept: "kept_vouched", ..SUBSCRIPTIONS };
 
 pub(super) const CUSTOMERS: Truth = Truth {
@@ -136,7 +136,7 @@ impl Truth {
         )
     }
 
-    /// Merges a row, after having kept what may be needed again.
+    /// Merges a row, after keeping what may be needed again.
     fn put(
         &self,
         transaction: &Transaction<'_>,
@@ -165,24 +165,24 @@ impl Truth {
     fn keep(&self, transaction: &Transaction<'_>, id: &str, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
         let insert = format!("{} ON CONFLICT (id, version) DO NOTHING", self.insert(self.kept));
         transaction.prepare_cached(&insert)?.execute(values)?;
-        // What follows from other events is worked out anew.
+        // Derived from other events, and worked out again.
         let own = format!("UPDATE {} SET {} WHERE id = ?1", self.kept, self.own.join(", "));
         transaction.prepare_cached(&own)?.execute([id]).map(drop)
     }
 
-    /// Whether a content is held under the same version and says something else. What is tied or partial may be completed in
-    /// the row itself; there its contents are compared where they are kept.
+    /// Whether a content is held under the same version and says something else. A tied or partial row may have been
+    /// completed, so its contents are compared where they are kept.
     fn differs(&self, connection: &Connection, values: &[&dyn ToSql]) -> rusqlite::Result<bool> {
         let plain = format!("AND NOT ({})", self.in_doubt());
         Ok(self.differs_in(connection, self.table, &plain, values)? || self.differs_where_kept(connection, values)?)
     }
 
-    /// As [`Self::differs`], of the contents that are kept.
+    /// As [`Self::differs`], for the kept contents.
     fn differs_where_kept(&self, connection: &Connection, values: &[&dyn ToSql]) -> rusqlite::Result<bool> {
         self.differs_in(connection, self.kept, "", values)
     }
 
-    /// Compares all columns but the last, which is Stripe's object: no rule makes it.
+    /// Compares all columns except the last one, which is Stripe's object: no rule makes it.
     fn differs_in(
         &self,
         connection: &Connection,
@@ -203,7 +203,7 @@ impl Truth {
         self.table == VOUCHED.table
     }
 
-    /// Whether contents of a row are kept, as an expression.
+    /// Whether a row's contents are kept, as an expression.
     fn in_doubt(&self) -> &'static str {
         if self.has_parts() { "tied OR partial" } else { "tied" }
     }
@@ -214,7 +214,7 @@ impl Truth {
     }
 }
 
-/// Whether contents of this moment and kind are told by events, and not fetched.
+/// Whether contents of this moment and kind come from events, and were not fetched.
 pub(super) fn is_told(class: &str) -> bool {
     moment_of(class).is_some_and(|(_, rank)| rank < Rank::Fetched as u8)
 }
@@ -223,7 +223,7 @@ fn millis(moment: Option<Timestamp>) -> Option<i64> {
     moment.map(Timestamp::millis)
 }
 
-/// Hands on the version of a subscription and its values, in the order of the columns.
+/// Passes on the version of a subscription and its values, in the order of the columns.
 fn with_subscription<T>(row: &SubscriptionRow, then: impl FnOnce(&str, &[&dyn ToSql]) -> T) -> T {
     let version = row.version.sort_key();
     let values: &[&dyn ToSql] = rusqlite::params![
@@ -275,7 +275,7 @@ fn with_subscription<T>(row: &SubscriptionRow, then: impl FnOnce(&str, &[&dyn To
     then(&version, values)
 }
 
-/// Keeps the subscription with the greatest version, and beside it what vouches for one of which a rule holds an event.
+/// Keeps the subscription with the greatest version, and beside it the vouched state if a rule held an event of it.
 pub(super) fn merge_subscription(
     transaction: &Transaction<'_>,
     row: &SubscriptionRow,
@@ -294,7 +294,7 @@ pub(super) fn merge_subscription(
     })
 }
 
-/// Hands on the version of a customer and its values, in the order of the columns.
+/// Passes on the version of a customer and its values, in the order of the columns.
 fn with_customer<T>(row: &CustomerRow, then: impl FnOnce(&str, &[&dyn ToSql]) -> T) -> T {
     let version = row.version.sort_key();
     let values: &[&dyn ToSql] = rusqlite::params![

@@ -9,7 +9,7 @@ use crate::ledger::audit::AUDIT_IDS_MAX;
 use crate::ledger::witness::{Recorded, Testimony};
 use crate::ledger::{LedgerError, LedgerErrorKind};
 
-/// The table of the identity. Made when it is missing, also in files of releases before it.
+/// The table of the identity, also added to files of earlier releases that lack it.
 const IDENTITY: &str = "
 CREATE TABLE IF NOT EXISTS identity (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),

@@ -60,7 +60,7 @@ fn of_postgrest(code: &str) -> (Kind, &'static str) {
         _ if code.starts_with("PGRST1") || code.starts_with("PGRST2") => {
             (Kind::Schema, "the REST layer does not take the call: run `colony-gateway migrate`, check SUPABASE_URL")
         }
-        // Group 0 is the layer's own connection.
+        // Group 0 is about the layer's own connection to the database.
         _ if code.starts_with("PGRST0") => (Kind::Unavailable, ""),
         _ => (Kind::Unknown, "a code that no rule knows: read the REST layer's log"),
     }
