@@ -19,6 +19,7 @@ pub mod tiers;
 pub mod validator;
 pub mod verdict;
 
-/// Number of the rules by which events become rows. A program that has a greater one than the last recount counts all rows
-/// again once. Raise it when a payload that is stored would become other rows of money, subscriptions or customers than before.
+/// Number of the rules by which events become rows. If a program's number is greater than that of the last recount, it
+/// counts all rows again once. Raise it when stored payloads would give other rows of money, subscriptions or customers
+/// than before.
 pub const RULES: i64 = 1;

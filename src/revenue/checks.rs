@@ -15,7 +15,7 @@ use crate::stripe::event::{Event, Family};
 use crate::stripe::object::Object;
 use crate::stripe::payment::shows_releases_as_refunds;
 
-/// Adds to a plan what does not add up in its event.
+/// Adds to a plan the contradictions and doubts in its event.
 pub fn check(event: &Event, context: Context<'_>, plan: &mut Plan) {
     let object = context.related.map_or(event.object(), |fetched| Object::new(&fetched.object));
     let fetched = context.subscription.map(|fetched| Object::new(&fetched.object));
@@ -38,7 +38,7 @@ pub fn check(event: &Event, context: Context<'_>, plan: &mut Plan) {
             subscription::check_against_invoice(fetched, object, &mut findings);
         }
     }
-    // What was fetched takes the place of the event's own object.
+    // A fetched subscription takes the place of the event's own object.
     if event.family != Family::Subscription || fetched.is_none() {
         lists::check(object, &mut findings);
     }

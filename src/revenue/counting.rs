@@ -11,18 +11,17 @@ use std::collections::BTreeMap;
 
 use super::rows::{Evidence, PaymentLink, RevenueKind, RevenueRow};
 
-/// A row and what of it counts.
+/// A row, and how much of it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted<'a> {
-    /// The row.
     pub row: &'a RevenueRow,
     /// Minor units that count, signed.
     pub amount_minor: i64,
-    /// Of them, what came around Stripe.
+    /// How much of that came around Stripe.
     pub outside_minor: i64,
 }
 
-/// What counts of merged rows and links; rows that count with nothing are left out.
+/// The amounts of merged rows and links that count. Rows that count with nothing are left out.
 pub fn count<'a>(rows: &'a [RevenueRow], links: &'a [PaymentLink]) -> Vec<Counted<'a>> {
     let book = Book::new(rows, links);
     let mut counted = incoming::count(&book, rows);
@@ -31,7 +30,7 @@ pub fn count<'a>(rows: &'a [RevenueRow], links: &'a [PaymentLink]) -> Vec<Counte
     counted
 }
 
-/// The rows, found by what they speak of.
+/// The rows, by the objects that they are about.
 struct Book<'a> {
     names: BTreeMap<&'a str, &'a str>,
     payments: BTreeMap<&'a str, &'a RevenueRow>,
@@ -51,7 +50,7 @@ impl<'a> Book<'a> {
                         *known = row;
                     }
                 }
-                // The same part can be told under two ids; the larger word counts.
+                // Two ids can tell of the same part; the larger amount counts.
                 RevenueKind::Part => {
                     let Some(invoice) = row.invoice_id.as_deref() else { continue };
                     let known = book.parts.entry((book.payment(row).unwrap_or(&row.key), invoice)).or_insert(row);
@@ -81,7 +80,7 @@ impl<'a> Book<'a> {
     }
 }
 
-/// The payment intent of each charge that some row names together with it.
+/// The payment intent of each charge, where some row names both.
 fn names(rows: &[RevenueRow]) -> BTreeMap<&str, &str> {
     let mut names = BTreeMap::new();
     for row in rows {

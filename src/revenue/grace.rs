@@ -11,14 +11,14 @@ use super::tiers::Tiers;
 /// Longest grace, in days.
 pub const GRACE_DAYS_MAX: u16 = 365;
 
-/// The operator's rules: `gold=30, silver/send_invoice=45, *=14`. The rule that says the most about a subscription holds: one for its
-/// tier and its way of collecting, else one for its tier, else one for its way of collecting, else the one for all.
+/// The operator's rules: `gold=30, silver/send_invoice=45, *=14`. The most specific rule holds: first one for the tier and
+/// the way of collecting, then one for the tier, then one for the way of collecting, then the one for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grace(Vec<Rule>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
-    /// `None`: any, also none.
+    /// `None`: any tier, or no tier.
     tier: Option<String>,
     /// `None`: either.
     method: Option<&'static str>,
@@ -30,8 +30,8 @@ struct Rule {
 const METHODS: [&str; 2] = ["charge_automatically", "send_invoice"];
 
 impl Grace {
-    /// Days that a late payer with this tier keeps access; `None`: without end. A way of collecting that is not told is
-    /// Stripe's default, `charge_automatically`.
+    /// Days that a late payer with this tier keeps access; `None`: without end. Without a way of collecting, Stripe's
+    /// default holds: `charge_automatically`.
     pub fn days(&self, tier: Option<&str>, method: Option<&str>) -> Option<u16> {
         let method = method.unwrap_or(METHODS[0]);
         let fits = |rule: &&Rule| {

@@ -37,31 +37,31 @@ use crate::stripe::metadata::UserFields;
 #[derive(Debug)]
 pub struct Guardian {
     rules: RwLock<Arc<Rules>>,
-    /// Mode that events must be of where the rules do not say it.
+    /// The mode that events must have where the rules do not say it.
     livemode: Option<bool>,
     counters: Counters,
     hits: hits::Hits,
 }
 
-/// What a look at an event came to.
+/// The result of looking at an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Review {
-    /// What the rules said, without those that had nothing to say.
+    /// The decisions of the rules that had something to say.
     pub decisions: Vec<Decision>,
 }
 
 impl Review {
-    /// What `rules` say about an event, whatever is in force.
+    /// The decisions of `rules` about an event, whatever rules are in force.
     pub fn under(rules: &Rules, event: &Event, surroundings: Surroundings<'_>) -> Self {
         Self { decisions: rules.inspect(event, surroundings) }
     }
 
-    /// The decision that holds the event back: the most severe; of equals, the first.
+    /// The decision that holds the event back: the most severe, and among equals the first.
     pub fn blocking(&self) -> Option<&Decision> {
         most_severe(self.decisions.iter().filter(|decision| decision.action == Action::Quarantine))
     }
 
-    /// The decision for which nothing of the event may be applied: it is foreign, or cannot be understood.
+    /// The decision that forbids to apply anything of the event, because it is foreign or cannot be understood.
     pub fn foreign(&self) -> Option<&Decision> {
         let is_about_origin =
             |decision: &&Decision| BuiltinRule::named(&decision.rule).is_some_and(BuiltinRule::is_about_origin);
@@ -79,11 +79,9 @@ fn most_severe<'a>(decisions: impl Iterator<Item = &'a Decision>) -> Option<&'a 
 pub struct Surroundings<'a> {
     /// Length of the event's body, in bytes.
     pub body_bytes: usize,
-    /// Tiers and prices.
     pub tiers: &'a Tiers,
     /// Fields of metadata that name a user.
     pub user_fields: &'a UserFields,
-    /// The time.
     pub now: Timestamp,
 }
 
@@ -104,20 +102,20 @@ impl Guardian {
         }
     }
 
-    /// Expects events of this mode, such as that of the configured key, unless the rules say which they expect.
+    /// Expects events of this mode, such as that of the configured key, unless the rules say which mode to expect.
     #[must_use]
     pub fn expecting_livemode(self, livemode: bool) -> Self {
         let rules = Rules::clone(&self.rules()).expecting_livemode(livemode);
         Self { rules: RwLock::new(Arc::new(rules)), livemode: Some(livemode), ..self }
     }
 
-    /// Looks at an event. Counts nothing: see [`Guardian::count`].
+    /// Looks at an event. This counts nothing: see [`Guardian::count`].
     pub fn inspect(&self, event: &Event, surroundings: Surroundings<'_>) -> Review {
         Review::under(&self.rules(), event, surroundings)
     }
 
-    /// Counts what became of an event, and writes the line that operators search for when it is held back or flagged. The
-    /// line names the event and the rule, nothing of the customer.
+    /// Counts the outcome of an event. If the event is held back or flagged, writes the log line that operators search for.
+    /// The line names the event and the rule, and nothing of the customer.
     pub fn count(&self, event: &Event, blocking: Option<&Decision>, decisions: &[Decision]) {
         let Some(decision) = blocking else { return self.count_passed(event, decisions) };
         self.counters.block();
@@ -130,7 +128,7 @@ impl Guardian {
         );
     }
 
-    /// Takes note of what rules said about an event that came in.
+    /// Remembers what rules said about an event that came in.
     pub fn note(&self, event: &Event, decisions: &[Decision], at: Timestamp) {
         self.hits.note(event, decisions, at);
     }
@@ -140,12 +138,12 @@ impl Guardian {
         self.hits.by_rule()
     }
 
-    /// What rules said last, the latest first, at most [`LATEST_MAX`].
+    /// The latest decisions of the rules, the newest first, at most [`LATEST_MAX`].
     pub fn latest(&self) -> Vec<PastDecision> {
         self.hits.latest()
     }
 
-    /// A rule that only flags is tried so: what it would hold is counted, and named in the log.
+    /// Operators try a rule by letting it only flag: this counts what it would hold, and names it in the log.
     fn count_passed(&self, event: &Event, decisions: &[Decision]) {
         let flags = decisions.iter().filter(|decision| decision.action == Action::Flag);
         let Some(decision) = most_severe(flags) else { return self.counters.approve() };
@@ -167,14 +165,14 @@ impl Guardian {
 
     /// The rules in force.
     pub fn rules(&self) -> Arc<Rules> {
-        // A panic while the lock is held cannot leave half a pointer behind, so a poisoned lock is still good.
+        // A panic while the lock is held cannot leave half a pointer behind, so a poisoned lock is still usable.
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The rules of a TOML text as they would be in force here.
+    /// Reads a TOML text and gives the rules that would then be in force.
     ///
     /// # Errors
-    /// When it has a mistake.
+    /// If it has a mistake.
     pub fn read(&self, toml: &str) -> Result<Rules, RulesError> {
         let rules = Rules::parse(toml)?;
         Ok(match self.livemode {
@@ -183,22 +181,22 @@ impl Guardian {
         })
     }
 
-    /// As [`Self::read`], of a file.
+    /// As [`Self::read`], for a file.
     ///
     /// # Errors
-    /// When it cannot be read or has a mistake.
+    /// If the file cannot be read or has a mistake.
     pub fn read_file(&self, path: &Path) -> Result<Rules, RulesError> {
         let text = text(path).map_err(|source| RulesError::Read { path: path.display().to_string(), source })?;
         self.read(&text).map_err(|error| error.of_file(path, &text))
     }
 
-    /// Puts the rules of a TOML text into force. When it has a mistake, the rules stay as they are.
+    /// Puts the rules of a TOML text into force. If it has a mistake, the rules stay as they are.
     pub fn reload(&self, toml: &str) -> Result<(), RulesError> {
         self.take(self.read(toml)?);
         Ok(())
     }
 
-    /// Puts the rules of a TOML file into force. When it cannot be read or has a mistake, the rules stay as they are.
+    /// Puts the rules of a TOML file into force. If the file cannot be read or has a mistake, the rules stay as they are.
     pub fn reload_file(&self, path: &Path) -> Result<(), RulesError> {
         self.take(self.read_file(path)?);
         Ok(())
@@ -209,12 +207,12 @@ impl Guardian {
     }
 }
 
-/// The text of a file, or as much of it as shows that it is too long.
+/// The text of a file, or enough of it to show that it is too long.
 fn text(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(RULES_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > RULES_BYTES_MAX {
-        // The cut may be inside a letter, and what is too long is refused whatever it says.
+        // The cut may be inside a letter. That does not matter, because a text this long is refused anyway.
         return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
     String::from_utf8(bytes).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))

@@ -19,13 +19,13 @@ use crate::stripe::event::{Event, Family, Related};
 use crate::stripe::invoice::Invoice;
 use crate::stripe::payment::{PaidInvoice, PaymentIds, paid_invoice};
 
-/// Longest time spent on asking for one batch. Half of the time in which an event should be done.
+/// Longest time spent asking for one batch: half of the time in which an event should be done.
 pub const LOOKUP_TIME_MAX: Duration = Duration::from_millis(2500);
 
-/// An event that waits for an answer is looked at again no sooner than this.
+/// The earliest time after which an event that waits for an answer is looked at again.
 const ASK_AGAIN_MIN: Duration = Duration::from_secs(1);
 
-/// And no later, whatever Stripe or the breaker says, so that a short outage does not cost a long wait.
+/// The latest, whatever Stripe or the breaker says, so that a short outage does not cost a long wait.
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Most questions under way at once.
@@ -45,19 +45,19 @@ pub(super) struct Lookup {
 pub struct LookupCounts {
     /// Questions that batches had.
     pub asked: u64,
-    /// Those that Stripe answered in time, "there is none" included.
+    /// Questions that Stripe answered in time, including "there is none".
     pub answered: u64,
 }
 
-/// What is asked of Stripe, in the order in which it is asked: without its object a thin event cannot be applied at
-/// all, without the others an event can.
+/// A question to Stripe, in the order of asking. A thin event cannot be applied without its object; other events can be
+/// applied without an answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Question {
     Related(Scope, Related),
-    /// The object of an event that Stripe could not make, by the id of the thin event that tells of it.
+    /// The object of an event that Stripe could not make, by the id of the thin event that reports it.
     Failure(Scope, String),
     Subscription(Scope, String),
-    /// What a payment intent gave to invoices.
+    /// How much a payment intent gave to which invoices.
     GivenBy(Scope, String),
     Rest(Scope, Rest),
 }
@@ -65,32 +65,32 @@ enum Question {
 #[derive(Debug)]
 enum Answer {
     Object(Fetched),
-    /// What the lost event was about, with the object where it is one that is mapped.
+    /// The subject of the lost event, with the object if it is one that is mapped.
     Failure(Related, Option<Fetched>),
     Given(Vec<Fetched>),
     Rest(Vec<Value>),
 }
 
-/// What Stripe answered.
+/// The answers of Stripe.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     given: BTreeMap<Question, Answer>,
-    /// What Stripe said no to, with its words.
+    /// Questions that Stripe refused, with its words.
     refused: BTreeMap<Question, String>,
-    /// What got no answer.
+    /// Questions without an answer.
     open: BTreeSet<Question>,
-    /// It is of no use to ask again sooner.
+    /// The wait after which asking again makes sense.
     again_after: Duration,
 }
 
-/// What is known of the object that an event does not hold.
+/// What is known of an object that its event does not include.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AboutObject<'a> {
-    /// There is no key that may be asked.
+    /// No key may be asked with.
     NotAsked,
     /// Stripe gave no answer.
     Open { after: Duration },
-    /// Stripe's own "no".
+    /// Stripe refused, in these words.
     No(&'a str),
 }
 
@@ -115,7 +115,7 @@ impl Answers {
         self.object(&subscription(event)?)
     }
 
-    /// What the event's payment gave to invoices; nothing also where Stripe was not asked or did not say.
+    /// How much the event's payment gave to which invoices; also empty if Stripe was not asked or did not say.
     pub(super) fn given(&self, event: &Event) -> &[Fetched] {
         match payment(event).and_then(|question| self.given.get(&question)) {
             Some(Answer::Given(given)) => given,
@@ -123,7 +123,7 @@ impl Answers {
         }
     }
 
-    /// What the event was about that Stripe could not make and tells of with this one.
+    /// The subject of the event that Stripe could not make and reports with this one.
     pub(super) fn failure(&self, event: &Event) -> Option<&Related> {
         match self.given.get(&related(event)?)? {
             Answer::Failure(related, _) => Some(related),
@@ -131,7 +131,7 @@ impl Answers {
         }
     }
 
-    /// The event with the lists of its object whole, where Stripe gave what they lack.
+    /// The event with complete lists in its object, if Stripe gave the missing parts.
     pub(super) fn completed(&self, event: &Event) -> Option<Event> {
         let mut completed = None;
         for question in lists(event) {
@@ -166,7 +166,7 @@ fn related(event: &Event) -> Option<Question> {
     Some(Question::Related(scope(event), related.clone()))
 }
 
-/// A subscription that has ended stays as it is, so there is no use in asking for it.
+/// A subscription that has ended no longer changes, so asking for it is pointless.
 fn subscription(event: &Event) -> Option<Question> {
     let object = event.object();
     let id = match event.family {
@@ -192,7 +192,7 @@ pub(super) fn lists_a_part(event: &Event) -> bool {
     !lists(event).is_empty()
 }
 
-/// What the lists of an invoice or a charge lack. A subscription is fetched as a whole.
+/// The missing parts of the lists of an invoice or a charge. A subscription is fetched as a whole.
 fn lists(event: &Event) -> Vec<Question> {
     let lists = match event.family {
         Family::Invoice | Family::Charge => api::missing(event.object()),
@@ -201,7 +201,7 @@ fn lists(event: &Event) -> Vec<Question> {
     lists.into_iter().map(|rest| Question::Rest(scope(event), rest)).collect()
 }
 
-/// Which invoices a payment paid matters when money came in and the event does not say.
+/// When money came in, it matters which invoices the payment paid; this asks if the event does not say.
 fn payment(event: &Event) -> Option<Question> {
     let object = event.object();
     let ids = match event.family {
@@ -222,7 +222,7 @@ impl Lookup {
         LookupCounts { asked: self.asked.load(Ordering::Relaxed), answered: self.answered.load(Ordering::Relaxed) }
     }
 
-    /// Asks for what the events leave open.
+    /// Asks Stripe for everything that the events leave open.
     pub(super) async fn ask_for<'a>(&self, events: impl Iterator<Item = &'a Event>) -> Answers {
         let questions: BTreeSet<Question> = events.flat_map(|event| self.questions(event)).collect();
         if questions.is_empty() {
@@ -246,7 +246,7 @@ impl Lookup {
         answers
     }
 
-    /// What an event leaves open that this key may be asked for.
+    /// The questions that an event leaves open and that this key may ask.
     fn questions(&self, event: &Event) -> impl Iterator<Item = Question> + use<> {
         let foreign = matches!((event.livemode, self.api.livemode()), (Some(event), Some(key)) if event != key);
         let questions =
@@ -282,7 +282,7 @@ impl Lookup {
                     }
                     last_error = Some(error);
                 }
-                // A question that panicked is one that was not answered.
+                // A question whose task panicked counts as not answered.
                 Some(Err(_)) => {}
                 None => return (answers, last_error),
             }

@@ -17,7 +17,8 @@
 
 use serde_json::{Map, Value};
 
-/// Most contents of one second whose orders are all looked at. Of more it is counted how often each came up and was left.
+/// Most contents of one second for which every order is tried. For larger sets, `by_count` counts how often each content
+/// was reached and left.
 pub const EXACT_MAX: usize = 8;
 
 /// Lists that old API versions embed in a customer: they change without an event that says so.
@@ -30,7 +31,7 @@ pub struct Told {
     pub version: String,
     /// The object after the change.
     pub after: Value,
-    /// The object before it: the same, but for what the event says was different.
+    /// The object before it: the same, except for what the event says was different.
     pub before: Value,
 }
 
@@ -39,8 +40,8 @@ pub struct Told {
 pub struct Moment {
     /// What its events tell.
     pub contents: Vec<Told>,
-    /// Whether they only announce a change of the second of the next moment. Such a content is from before that change, but
-    /// others of the second may have come before it.
+    /// Whether they only announce a change in the second of the next moment. Such a content is from before that change, but
+    /// other contents of the second may have come earlier still.
     pub is_aside: bool,
 }
 
@@ -49,7 +50,6 @@ pub struct Moment {
 pub struct Last {
     /// Its version.
     pub version: String,
-    /// How sure that is.
     pub proof: Proof,
 }
 
@@ -58,14 +58,14 @@ pub struct Last {
 pub enum Proof {
     /// Every content follows from the one before it.
     Whole,
-    /// The likeliest order, between whose contents something was changed that no event of the set tells.
+    /// The likeliest order: between its contents something changed that no event of the set tells.
     Likely,
     /// Several contents may be the last: the greatest version was taken.
     Open,
 }
 
 impl Told {
-    /// From an event's object and its `previous_attributes`, where it has some.
+    /// From an event's object and its `previous_attributes`, if it has any.
     pub fn new(version: String, object: &Value, previous: Option<&Value>) -> Self {
         let plain = |value: &Value| match value {
             Value::Object(fields) => {
@@ -80,7 +80,8 @@ impl Told {
     }
 }
 
-/// `base` with the fields of `patch` in place of its own: objects field by field, all else as a whole.
+/// `base` with the fields of `patch` in place of its own: objects are merged field by field, everything else is replaced as
+/// a whole.
 fn overlaid(base: &Value, patch: &Value) -> Value {
     match (base, patch) {
         (Value::Object(base), Value::Object(patch)) => {
@@ -96,8 +97,8 @@ fn overlaid(base: &Value, patch: &Value) -> Value {
     }
 }
 
-/// In how many fields two objects differ. A field that is absent is `null`; a list is one field: how many Stripe says that
-/// there are, beside those that it shows, is not among the previous values.
+/// In how many fields two objects differ. An absent field counts as `null`. A list is one field and only the entries in it
+/// are compared: how many entries there are in all is not among the previous values.
 fn distance(a: &Value, b: &Value) -> u64 {
     let shown = |value: &'_ Value| value.get("data").is_some_and(Value::is_array);
     match (a, b) {
@@ -113,8 +114,8 @@ fn distance(a: &Value, b: &Value) -> u64 {
     }
 }
 
-/// Whether two values within a list say the same. A field that only one of them has says nothing: previous values are
-/// sometimes rendered with fewer.
+/// Whether two values within a list are the same. A field that only one of them has does not count, because previous values
+/// are sometimes rendered with fewer fields.
 fn alike(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
@@ -126,16 +127,16 @@ fn alike(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// A step of an order: what adds up over all of it, and what of that lies within the set.
+/// A step of an order: the sum over the whole order, and the part of it within the set.
 type Steps = (u64, u64);
 
 /// The last of `tied`, contents of one second. `earlier` are the contents of the moments before it, the oldest moment
-/// first, as far as they are needed: back to a moment with a single content that is not aside.
+/// first. They go back as far as needed: to a moment with a single content that is not aside.
 pub fn last(earlier: &[Moment], tied: &[Told]) -> Option<Last> {
     let starts = earlier.iter().fold(Vec::new(), |starts, moment| {
         match (moment.is_aside, starts.is_empty()) {
             (false, _) => endings(&starts, &moment.contents).0,
-            // Without any other the order starts anywhere.
+            // With no other start, the order may start anywhere.
             (true, true) => starts,
             (true, false) => starts.into_iter().chain(&moment.contents).collect(),
         }
@@ -151,7 +152,7 @@ pub fn last(earlier: &[Moment], tied: &[Told]) -> Option<Last> {
     Some(Last { version: taken.version.clone(), proof })
 }
 
-/// The contents with which the best orders of a set end, and what does not fit within the best of these orders.
+/// The contents with which the best orders of a set end, and how much does not fit within the best of these orders.
 fn endings<'a>(starts: &[&Told], tied: &'a [Told]) -> (Vec<&'a Told>, u64) {
     let step = |from: &Told, to: &Told| distance(&from.after, &to.before);
     if tied.len() > EXACT_MAX {
@@ -182,8 +183,8 @@ fn endings<'a>(starts: &[&Told], tied: &'a [Told]) -> (Vec<&'a Told>, u64) {
     (ends.map(|(one, _)| one).collect(), least.1)
 }
 
-/// As [`endings`], of more contents than all orders are looked at of: every content that came up was left again, but for the
-/// last. Contents that are alike count as one, and what is there more often than it was left is where the set ends.
+/// As [`endings`], for sets too large to try every order. Every content that was reached was left again, except the last.
+/// So the set ends in a content that was reached more often than it was left; contents that are alike count as one.
 fn by_count<'a>(starts: &[&Told], tied: &'a [Told]) -> (Vec<&'a Told>, u64) {
     let mut states: Vec<(&Value, i64)> = Vec::new();
     if let Some((first, rest)) = starts.split_first()

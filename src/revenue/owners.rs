@@ -10,23 +10,23 @@ use std::collections::BTreeMap;
 
 use super::rows::{ClaimRank, ClaimRow};
 
-/// Length of the part of a version's sort key that tells the moment and the kind of a content. Within it the content that
-/// the subscription's row has is the later one.
+/// Length of the part of a version's sort key that tells the moment and the kind of a content. Among contents that share
+/// it, the one in the subscription's row is the later one.
 pub const MOMENT_KEY_BYTES: usize = 24;
 
-/// Whose a subscription is.
+/// The owner of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner<'a> {
-    /// This user's.
+    /// This user owns it.
     User(&'a str),
-    /// Nothing names a user.
+    /// No claim names a user.
     Unnamed,
     /// Only claims that contradict each other name users.
     Contested,
 }
 
-/// The owner of `subscription`, of which `customer` pays, among `claims` about anything. `present` is the user that the
-/// metadata of the subscription's row names; it breaks ties within a second.
+/// The owner of `subscription`, paid by `customer`, among `claims` about anything. `present` is the user that the metadata
+/// of the subscription's row names; it breaks ties within a second.
 pub fn owner<'a>(
     claims: impl IntoIterator<Item = &'a ClaimRow>,
     subscription: &str,
@@ -104,12 +104,12 @@ mod tests {
         assert_eq!(of(&moved), Owner::User("new"));
         let contested = [claim(ClaimRank::Customer, "old", 1), claim(ClaimRank::Customer, "new", 2)];
         assert_eq!(of(&contested), Owner::Contested);
-        // What an operator says about the customer ends it, and the last word of several holds.
+        // An operator's word about the customer decides it, and of several the last.
         let mut decided = contested.to_vec();
         decided.push(claim(ClaimRank::OperatorOfCustomer, "first", 3));
         decided.push(claim(ClaimRank::OperatorOfCustomer, "second", 4));
         assert_eq!(of(&decided), Owner::User("second"));
-        // A subscription with a claim of its own goes on.
+        // A subscription with a claim of its own keeps its owner.
         decided.push(claim(ClaimRank::Session, "child", 0));
         assert_eq!(of(&decided), Owner::User("child"));
     }

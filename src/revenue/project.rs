@@ -35,8 +35,8 @@ pub struct Settings {
     pub tiers: Tiers,
     /// Whether a user keeps access while Stripe calls the subscription `unpaid`, that is, after it gave up collecting.
     pub unpaid_entitles: bool,
-    /// Whether subscriptions on connected accounts (events with an `account`) give their users a tier on the platform.
-    /// Without it they are recorded and counted, and no public table shows them.
+    /// Whether subscriptions on connected accounts (events with an `account`) give their users a tier on the platform. If
+    /// not, they are recorded and counted, but no public table shows them.
     pub connect_entitles: bool,
     /// Whether a pause of collection takes access away until it ends.
     pub pause_withholds: bool,
@@ -46,17 +46,17 @@ pub struct Settings {
     pub user_ids: UserIds,
     /// Fields of metadata that name a user.
     pub user_fields: UserFields,
-    /// Whether `client_reference_id` of a session is a cart or a partner here, and never a user.
+    /// Whether `client_reference_id` of a session names a cart or a partner here, and never a user.
     pub references_name_others: bool,
 }
 
 /// What the identifiers of users look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UserIds {
-    /// Any word.
+    /// Any text without spaces.
     #[default]
     Any,
-    /// UUIDs, as Supabase makes them. Anything else names no user.
+    /// UUIDs, as Supabase makes them. Other text names no user.
     Uuid,
 }
 
@@ -69,25 +69,26 @@ pub struct Context<'a> {
     pub related: Option<&'a Fetched>,
     /// The subscription that the event names.
     pub subscription: Option<&'a Fetched>,
-    /// What the event's payment gave to invoices (`invoice_payment`), where the event does not say it and Stripe did.
+    /// The event's `invoice_payment`s: how much its payment gave to which invoices, if Stripe said it and the event does
+    /// not.
     pub given: &'a [Fetched],
     /// When a person released the event from quarantine.
     pub released_at: Option<Timestamp>,
-    /// A rule holds the event: facts are written, nothing is granted.
+    /// Whether a rule holds the event: then facts are written, but nothing is granted.
     pub is_suspect: bool,
 }
 
-/// An object and what is known of its age.
+/// An object, and what is known of its age.
 #[derive(Clone, Copy, Debug)]
 struct Content<'a> {
     object: Object<'a>,
     source: Source,
     at: Timestamp,
-    /// Of what was fetched: the moment of the fetch, which may be before that of the event that led to it.
+    /// For a fetched object: the moment of the fetch, which may be before that of the event that led to it.
     progress: u64,
 }
 
-/// The facts of an event that was read from `body`.
+/// The facts of an event that was parsed from `body`.
 pub fn facts(event: &Event, body: &[u8]) -> EventFacts {
     let object_id = event.object().at("id").id().map(str::to_owned);
     EventFacts {
@@ -130,7 +131,7 @@ pub fn project(event: &Event, facts: EventFacts, context: Context<'_>) -> Plan {
     projection.plan
 }
 
-/// A plan in the making.
+/// A plan under construction.
 struct Projection<'a> {
     event: &'a Event,
     context: Context<'a>,
@@ -148,7 +149,7 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// A fetch that an event led to is no older than the event, whatever the two clocks say.
+    /// A fetch that an event led to is not older than the event, whatever the two clocks say.
     fn fetched(&self, fetched: &'a Fetched) -> Content<'a> {
         let at = fetched.began.max(self.event.created);
         let progress = u64::try_from(fetched.began.millis()).unwrap_or(0);
@@ -164,8 +165,8 @@ impl<'a> Projection<'a> {
         Version { standing, at: content.at, rank, progress: content.progress, event: self.event.id.clone(), rendering }
     }
 
-    /// Notes what this content tells of a subscription. The first word of an event counts; a second that differs is a
-    /// finding, because a plan must not contradict itself.
+    /// Notes what this content tells of a subscription. The first statement of an event counts. A second one that differs
+    /// is a finding, because a plan must not contradict itself.
     fn bind(&mut self, kind: BindingKind, from: &str, to: &str, evidence: String, content: Content<'_>) {
         if let Some(first) = self.plan.bindings.iter().find(|row| row.kind == kind && row.from_id == from) {
             if first.to_id != to {
@@ -187,7 +188,7 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// A row of money about the object here. `None`, with a finding, when amount or currency cannot be read.
+    /// A row of money about the object here. `None`, with a finding, if amount or currency cannot be read.
     fn money(
         &mut self,
         kind: RevenueKind,
@@ -241,7 +242,7 @@ impl<'a> Projection<'a> {
         self.plan.revenue.push(row);
     }
 
-    /// Notes that a payment paid an invoice. Better evidence stands above, whatever is newer.
+    /// Notes that a payment paid an invoice. Better evidence wins over newer evidence.
     fn link(&mut self, payment_id: &str, invoice_id: &str, evidence: Evidence, content: Content<'_>) {
         let known = |link: &PaymentLink| link.payment_id == payment_id && link.invoice_id == invoice_id;
         if self.plan.links.iter().any(known) {
@@ -256,8 +257,8 @@ impl<'a> Projection<'a> {
         self.plan.links.push(PaymentLink { payment_id, invoice_id, evidence, version });
     }
 
-    /// Whether the object here is in a version that shows the release of an authorisation as a refund. Stripe is asked
-    /// in a newer one.
+    /// Whether the object here is in an API version that shows the release of an authorisation as a refund. Requests to
+    /// Stripe use a newer one.
     fn shows_releases_as_refunds(&self, content: Content<'_>) -> bool {
         content.source == Source::Payload && shows_releases_as_refunds(self.event.api_version.as_deref())
     }

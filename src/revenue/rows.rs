@@ -45,52 +45,52 @@ pub struct EventFacts {
     pub api_version: Option<String>,
     /// Identifier of the event's object; `invoice.upcoming` has none.
     pub object_id: Option<String>,
-    /// The whole event. Written apart from what is known of it.
+    /// The whole event. Written separately from its facts.
     #[serde(skip_serializing)]
     pub payload: RawJson,
 }
 
-/// Place of a row's content in the history of its object: a total order, so that two stores that have seen the same
-/// events agree. Compared field by field, in the order of the fields.
+/// Place of a row's content in the history of its object. This is a total order, so that two stores that have seen the same
+/// events agree. The fields are compared in their order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// What the content itself says about its place, whatever the clocks say.
+    /// What the content itself says about its place, independent of clocks.
     pub standing: Standing,
-    /// Moment the content is known to be true of: the event's `created`, or the time the fetch began.
+    /// The moment at which the content is known to be true: the event's `created`, or the time the fetch began.
     pub at: Timestamp,
     /// Breaks ties within a moment.
     pub rank: Rank,
-    /// Breaks ties within a moment between contents of the same rank by something that grows in an object's life, such
-    /// as the amount refunded so far; zero where there is nothing of the kind. Of a subscription it is the end of the
-    /// period, which counts only where `previous_attributes` tell no order.
+    /// Breaks ties within a moment between contents of the same rank by a value that grows in an object's life, such as the
+    /// amount refunded so far; zero if there is no such value. For a subscription it is the end of the period, which counts
+    /// only where `previous_attributes` tell no order.
     pub progress: u64,
-    /// Breaks the ties that are left.
+    /// Breaks the remaining ties.
     pub event: EventId,
-    /// API version that the event's payload was rendered in. Endpoints of several versions get one event in several
-    /// renderings: that of the newest is its content, whichever came first. `None` where it is not told, and for what is
-    /// no payload.
+    /// API version of the event's payload. Endpoints of several versions get one event in several renderings. The newest
+    /// rendering is its content, whichever came first. `None` if the version is unknown, and for contents without a
+    /// payload.
     pub rendering: Option<String>,
 }
 
-/// Part of the order that needs no clock: states that are only ever left, and states that are never left.
+/// The part of the order that needs no clock: states that Stripe never returns to, and states that never end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Anything else replaces it: a subscription that is `incomplete` (Stripe never returns to it), or an amount
-    /// told by another object than the payment itself.
+    /// Anything else replaces it: an `incomplete` subscription (Stripe never returns to it), or an amount told by another
+    /// object than the payment itself.
     Provisional = 0,
     /// The ordinary case: the later moment wins.
     Current = 1,
-    /// Never left: `canceled`, `incomplete_expired`, a deleted customer, a link that cannot change.
+    /// It never ends: `canceled`, `incomplete_expired`, a deleted customer, a link that cannot change.
     Final = 2,
 }
 
-/// What the content of a row came from. Later ones win a tie in time.
+/// Where the content of a row came from. In a tie, later ones win.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     /// Payload of a `….created` event.
     Created = 0,
-    /// Payload of a `….trial_will_end` event, which Stripe also sends when a trial is ended early: before the update that
-    /// ends it.
+    /// Payload of a `….trial_will_end` event. Stripe also sends it when a trial is ended early, before the update that ends
+    /// it.
     Announced = 1,
     /// Payload of any other event.
     Updated = 2,
@@ -114,11 +114,11 @@ impl Rank {
     }
 }
 
-/// Length of the part of a sort key that tells the moment and the kind of a content: standing, time and rank. Contents
-/// that share it are tied, and [`crate::revenue::order`] tells which of them is the last.
+/// Length of the part of a sort key that tells the moment and the kind of a content: standing, time and rank. Contents that
+/// share it are tied, and [`crate::revenue::order`] decides which of them is the last.
 pub const SORT_KEY_CLASS: usize = 24;
 
-/// Length of all of a sort key but the identifier of the event, which a space and the rendering may follow.
+/// Length of a sort key up to the identifier of the event. A space and the rendering may follow the identifier.
 pub const SORT_KEY_EVENT: usize = 46;
 
 /// The event of a sort key.
@@ -133,7 +133,7 @@ impl Version {
         let mut key =
             format!("{}.{at:020}.{}.{:020}.{}", self.standing as u8, self.rank as u8, self.progress, self.event);
         if let Some(rendering) = &self.rendering {
-            // Below every letter of an identifier, so that one event's keys stay together.
+            // A space sorts before every letter of an identifier, so that one event's keys stay together.
             key.push(' ');
             key.push_str(rendering);
         }

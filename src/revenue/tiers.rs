@@ -16,13 +16,12 @@ pub enum TiersError {
     /// More than the ranks have room for.
     #[error("{0} tiers are configured; at most {TIERS_MAX} can be told apart")]
     TooMany(usize),
-    /// A name stands twice, perhaps once as an alias (`argent` is `silver`, `or` is `gold`).
+    /// A name is there twice, perhaps once as an alias (`argent` is `silver`, `or` is `gold`).
     #[error("tier `{0}` is named twice")]
     Twice(String),
-    /// A price buys a tier that is not there.
+    /// A price buys a tier that does not exist.
     #[error("price `{price}` buys tier `{tier}`, which is not configured; add it to the tiers or correct the name")]
     Unknown {
-        /// The price.
         price: String,
         /// The tier it names.
         tier: String,
@@ -32,11 +31,11 @@ pub enum TiersError {
     Ambiguous(String),
 }
 
-/// Most tiers that can be told apart.
+/// Most tiers that ranks have room for.
 pub const TIERS_MAX: usize = 99;
 
 impl Default for Tiers {
-    /// Bronze, silver and gold, and no price known.
+    /// Bronze, silver and gold, without prices.
     fn default() -> Self {
         let order = ["bronze", "silver", "gold"].map(str::to_owned).to_vec();
         Self { order, by_price: BTreeMap::new(), fallback: None }
@@ -44,8 +43,8 @@ impl Default for Tiers {
 }
 
 impl Tiers {
-    /// Tiers named from the least to the best, pairs of a price (or plan) and the tier it buys, and the tier of a
-    /// subscription of which neither price nor metadata tells one.
+    /// The tiers' names from the least to the best, pairs of a price (or plan) and the tier it buys, and the tier of a
+    /// subscription if neither price nor metadata tells one.
     pub fn new<'a>(
         order: impl IntoIterator<Item = &'a str>,
         prices: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -85,7 +84,7 @@ impl Tiers {
         self.index(name).map(|index| self.order[index].as_str())
     }
 
-    /// The tier of what nothing else is known of.
+    /// The tier of a subscription if nothing else tells one.
     pub fn fallback(&self) -> Option<&str> {
         self.fallback.map(|index| self.order[index].as_str())
     }
@@ -106,7 +105,7 @@ impl Tiers {
     }
 }
 
-/// The name in lower case; the predecessor's French names in English.
+/// The name in lower case, with the predecessor's French names in English.
 fn canonical(name: &str) -> String {
     match name.trim().to_lowercase().as_str() {
         "argent" => "silver".to_owned(),

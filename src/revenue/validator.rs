@@ -33,45 +33,46 @@ pub use super::lookup::{LOOKUP_TIME_MAX, LOOKUPS_IN_FLIGHT_MAX, LookupCounts};
 /// Rule that holds back an event whose projection failed. It should never be seen.
 pub const PROJECTION_FAILED: &str = ProblemCode::ProjectionFailed.as_str();
 
-/// Rule that holds back a thin event whose object Stripe does not have, or cannot be asked for: there is nothing to apply.
+/// Rule that holds back a thin event whose object Stripe does not have or cannot be asked for. Then there is nothing to
+/// apply.
 pub const OBJECT_UNKNOWN: &str = ProblemCode::ObjectUnknown.as_str();
 
-/// An event that waits for a bee with a key is offered to the colony again after this.
+/// How long until an event that waits for a bee with a key is offered to the colony again.
 const BEES_AGAIN: Duration = Duration::from_secs(30);
 
-/// Why an event is looked at. The default is that it came in.
+/// Why an event is looked at. By default, because it arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occasion {
-    /// A person has released it from quarantine, at this time: no rule holds it again, and the user that it names is the
+    /// The time at which a person released it from quarantine. No rule holds it again, and the user that it names is the
     /// operator's own word of this moment.
     pub released_at: Option<Timestamp>,
-    /// A person wants it applied again, though it may have been.
+    /// Whether a person wants it applied again, even if it was applied before.
     pub replayed: bool,
 }
 
 impl Occasion {
-    /// Looked at for the first time; only then is it counted.
+    /// Whether it is looked at for the first time. Only then is it counted.
     fn is_arrival(self) -> bool {
         self == Self::default()
     }
 }
 
-/// Who else may ask Stripe for the object of an event, where this process has no key that may.
+/// Other processes that may ask Stripe for the object of an event, if this one has no key for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OtherKeys {
-    /// No other process: what cannot be asked here cannot be known.
+    /// There are none: an object that cannot be asked for here stays unknown.
     #[default]
     None,
     /// The bees of a colony may have one.
     Bees,
 }
 
-/// Why an event that does not hold its object has no verdict yet.
+/// Why an event without its object has no verdict yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
-    /// Stripe was asked, and gave no answer.
+    /// Stripe was asked, but gave no answer.
     ByStripe,
-    /// There is no key here, and bees may have one.
+    /// This process has no key, but bees may have one.
     WithoutKey,
 }
 
@@ -84,21 +85,21 @@ pub struct Validator {
     lookup: Option<Lookup>,
 }
 
-/// What looking at an event came to.
+/// The result of looking at an event.
 #[derive(Clone, Debug)]
 pub enum Look {
     Decided(Verdict),
-    /// The event does not hold its object, and it is not known yet what Stripe says about it. That says nothing about the event.
+    /// The event lacks its object, and Stripe's answer is not known yet. That says nothing about the event.
     Unanswered {
         event: EventFacts,
         why: Unanswered,
-        /// It is of no use to ask again sooner.
+        /// The wait after which asking again makes sense.
         after: Duration,
     },
 }
 
 impl Look {
-    /// The verdict; of an event that waits for Stripe, what it would be if there were nothing to wait for.
+    /// The verdict. For an event that waits for Stripe, the verdict that it would get without waiting.
     fn verdict(self) -> Verdict {
         match self {
             Self::Decided(verdict) => verdict,
@@ -112,15 +113,15 @@ impl Look {
     }
 }
 
-/// An event on its way to a verdict.
+/// An event that will get a verdict.
 enum Candidate {
-    /// The verdict is there.
+    /// It has its verdict.
     Decided(Verdict),
-    /// Let pass; what Stripe knows may be asked.
+    /// The rules let it pass, and Stripe may be asked.
     Passed(Passed),
 }
 
-/// An event that was let pass, or of which only the facts are written.
+/// An event that passed, or of which only the facts are written.
 struct Passed {
     event: Event,
     body: Bytes,
@@ -136,20 +137,20 @@ impl Validator {
         Self { settings, guardian, clock, lookup: None }
     }
 
-    /// Asks Stripe for what events leave open: the subscription they name, which is then written as it is now and not
-    /// as it was when the event was made; the invoice a payment paid; the object of a thin event.
+    /// Asks Stripe for what events leave open: the subscription that they name, which is then written as it is now and not
+    /// as it was when the event was made; the invoice that a payment paid; the object of a thin event.
     #[must_use]
     pub fn with_stripe(mut self, api: Arc<StripeApi>) -> Self {
         self.lookup = Some(Lookup::new(api, self.clock.clone()));
         self
     }
 
-    /// Whether Stripe is asked from here.
+    /// Whether this process asks Stripe.
     pub fn asks_stripe(&self) -> bool {
         self.lookup.is_some()
     }
 
-    /// Questions asked of Stripe and answered since the start; zeros without a key.
+    /// How many questions Stripe was asked and answered since the start; zeros without a key.
     pub fn lookup_counts(&self) -> LookupCounts {
         self.lookup.as_ref().map(Lookup::counts).unwrap_or_default()
     }
@@ -164,8 +165,8 @@ impl Validator {
         self.run(events.iter().map(|body| (body, Occasion::default()))).await
     }
 
-    /// The verdicts about events that a person has released from quarantine: no rule holds them again, they are not
-    /// counted again, and the users that they name are the operator's word. What is no event at all is rejected still.
+    /// The verdicts about events that a person released from quarantine. No rule holds them again, they are not counted
+    /// again, and the users that they name are the operator's word. A body that is not an event at all is still rejected.
     pub async fn release(&self, events: &[Bytes]) -> Vec<Verdict> {
         let occasion = Occasion { released_at: Some(self.clock.now()), replayed: false };
         self.run(events.iter().map(|body| (body, occasion))).await
@@ -176,7 +177,7 @@ impl Validator {
         self.run(events.iter().map(|(body, occasion)| (body, *occasion))).await
     }
 
-    /// As [`Self::decide`], for those who can wait: an event that Stripe has still to be asked about has no verdict.
+    /// As [`Self::decide`], for callers that can wait: an event about which Stripe has still to be asked has no verdict.
     pub async fn look(&self, events: &[(Bytes, Occasion)], others: OtherKeys) -> Vec<Look> {
         self.look_at(events.iter().map(|(body, occasion)| (body, *occasion)), others).await
     }
@@ -225,14 +226,14 @@ impl Validator {
         Candidate::Passed(Passed { event, body: body.clone(), occasion, decisions: review.decisions, suspicion })
     }
 
-    /// What the rules say about an event; `None` when a rule panicked.
+    /// The decisions of the rules about an event; `None` if a rule panicked.
     fn inspect(&self, event: &Event, body_bytes: usize) -> Option<Review> {
         let Settings { tiers, user_fields, .. } = &self.settings;
         let surroundings = Surroundings { body_bytes, tiers, user_fields, now: self.clock.now() };
         catch_unwind(AssertUnwindSafe(|| self.guardian.inspect(event, surroundings))).ok()
     }
 
-    /// What was fetched on account of an event is looked at like an event about it: an answer of Stripe's vouches for
+    /// Objects that were fetched for an event are inspected as if an event were about them: an answer of Stripe vouches for
     /// nothing that a rule holds.
     fn inspect_answers(&self, passed: &mut Passed, related: Option<&Fetched>, answers: &Answers) {
         if passed.occasion.released_at.is_some() || passed.suspicion.is_some() {
@@ -252,7 +253,7 @@ impl Validator {
         }
     }
 
-    /// Asks Stripe what the events need, each thing once.
+    /// Asks Stripe for everything that the events need, each object once.
     async fn look_up(&self, candidates: &[Candidate]) -> Answers {
         let Some(lookup) = &self.lookup else { return Answers::default() };
         let passed = candidates.iter().filter_map(|candidate| match candidate {
@@ -278,7 +279,7 @@ impl Validator {
                     let event = project::facts(event, &passed.body);
                     return Look::Unanswered { event, why: Unanswered::ByStripe, after };
                 }
-                // What a person asks for again is looked at here alone, and must come to an end.
+                // An event that a person asks for again is looked at only here, so it must get a verdict.
                 AboutObject::NotAsked if others == OtherKeys::Bees && passed.occasion.is_arrival() => {
                     let event = project::facts(event, &passed.body);
                     return Look::Unanswered { event, why: Unanswered::WithoutKey, after: BEES_AGAIN };
@@ -307,7 +308,7 @@ impl Validator {
             if event.family == Family::Other {
                 let decisions = passed.decisions.clone();
                 return match passed.suspicion.clone() {
-                    // Nothing of it would be written but the event itself.
+                    // Only the event itself would be written.
                     Some(Decision { rule, reason, .. }) => {
                         Verdict::Quarantine { event: facts, rule, reason, decisions }
                     }
@@ -328,7 +329,7 @@ impl Validator {
         Look::Decided(verdict)
     }
 
-    /// Quarantines an event for what came to light after the Guardian had let it pass.
+    /// Quarantines an event for something found after the Guardian had let it pass.
     fn hold_back(&self, passed: Passed, decision: Decision) -> Verdict {
         if passed.occasion.is_arrival() {
             self.guardian.count(&passed.event, Some(&decision), &[]);

@@ -10,38 +10,36 @@ use super::rows::{
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
-    /// Genuine: write these rows. Where a rule holds the event ([`Plan::suspicion`]) they grant nothing until a person
+    /// Genuine: write these rows. If a rule holds the event ([`Plan::suspicion`]), they grant nothing until a person
     /// releases it.
     Apply(Box<Plan>),
     /// Trusted, but the gateway maps nothing from this type: record it.
     Ignore {
-        /// The event.
         event: EventFacts,
-        /// What Guardian rules said that did not hold it back.
+        /// Decisions of Guardian rules that did not hold it back.
         decisions: Vec<Decision>,
-        /// A person has released or replayed the event: record this also if it was recorded as quarantined.
+        /// Whether a person released or replayed the event. Then it is recorded even if it was recorded as quarantined.
         reopen: bool,
     },
     /// Not an event of ours, or one that cannot be understood: record the decisions, write nothing else.
     Quarantine {
-        /// The event.
         event: EventFacts,
         /// Identifier of the rule that decided.
         rule: String,
         /// What the rule found, without customer data.
         reason: String,
-        /// All that Guardian rules said, the deciding one included.
+        /// All decisions of Guardian rules, including the deciding one.
         decisions: Vec<Decision>,
     },
     /// A person decided that the event is never applied: record that, unless it was applied before. From then on the event is
     /// a duplicate on every route, until a person replays or releases it.
     Drop {
-        /// What the inbox knows of the event; its payload is not among it.
+        /// What the inbox knows of the event, without its payload.
         event: EventFacts,
         /// Who dropped it, when and why.
         reason: String,
     },
-    /// Not an event at all; no retry can mend it. There is nothing to record it under.
+    /// Not an event at all, so no retry can mend it. It has no id to record it under.
     Reject {
         /// Stable code.
         code: &'static str,
@@ -82,31 +80,28 @@ pub struct Suspicion {
 /// The rows that one event writes. Within one plan no two rows of a list share a key.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
-    /// The event.
     pub event: EventFacts,
-    /// The rule that holds the event. Facts are written all the same and a store answers `Quarantined`; nothing that the
-    /// plan says gives access to any user.
+    /// The rule that holds the event. Facts are written in any case, and a store answers `Quarantined`. Nothing in the plan
+    /// gives any user access.
     pub suspicion: Option<Suspicion>,
-    /// A person has released the event from quarantine: apply it also if it was recorded as quarantined.
+    /// Whether a person released the event from quarantine. Then it is applied even if it was recorded as quarantined.
     pub released: bool,
-    /// A person has asked for the event again: judge it anew if it was recorded as quarantined, and merge its rows again
-    /// by their version if it was applied before, so that what the store lost is written again.
+    /// Whether a person asked for the event again. Then it is judged again if it was recorded as quarantined. If it was
+    /// applied before, its rows are merged again by their version, so that rows that the store lost are written again.
     pub replayed: bool,
     /// Subscriptions, at most a few.
     pub subscriptions: Vec<SubscriptionRow>,
-    /// Customers.
     pub customers: Vec<CustomerRow>,
     /// What the event says about users; nothing while a rule holds it.
     pub claims: Vec<ClaimRow>,
-    /// What the event tells of subscriptions that are not its object.
+    /// What the event tells of subscriptions other than its object.
     pub bindings: Vec<BindingRow>,
-    /// Money.
     pub revenue: Vec<RevenueRow>,
     /// Which payments paid which invoices.
     pub links: Vec<PaymentLink>,
-    /// What does not add up.
+    /// Contradictions and doubts.
     pub findings: Vec<Finding>,
-    /// What Guardian rules said.
+    /// What Guardian rules decided.
     pub decisions: Vec<Decision>,
 }
 

@@ -13,14 +13,14 @@ pub(super) fn check(object: Object<'_>, findings: &mut Vec<Finding>) {
     currency_is_the_customers(object, findings);
 }
 
-/// The lines, when all are listed, less all discounts (those of single lines too, which `subtotal` has taken off
-/// already) and credits before tax, with tax that is added and shipping, make the total.
+/// If all lines are listed, they make the total, less all discounts (also those of single lines, which `subtotal` already
+/// lacks) and credits before tax, plus added tax and shipping.
 fn lines_make_the_total(object: Object<'_>, findings: &mut Vec<Finding>) {
     let (invoice, lines) = (Invoice(object), object.at("lines"));
     let listed = i64::try_from(lines.items().count()).unwrap_or(i64::MAX);
     let whole =
         listed > 0 && lines.is_whole_list() && lines.at("total_count").integer().is_none_or(|count| count <= listed);
-    // Discounts of old invoices are told only by the coupon, which is not worth computing anew.
+    // Old invoices tell of discounts only by the coupon, which is not worth computing.
     let told = object.at("total_discount_amounts").is_some() || !object.at("discount").is_some();
     let (Some(lines), Some(total)) = (sum(lines.items()).filter(|_| whole && told), object.at("total").integer())
     else {
@@ -28,7 +28,7 @@ fn lines_make_the_total(object: Object<'_>, findings: &mut Vec<Finding>) {
     };
     let parts = (invoice.discount(), invoice.pretax_credit(), invoice.exclusive_tax());
     let (Some(discount), Some(credit), Some(tax)) = parts else { return };
-    // Tax on shipping is in the sum of taxes or in the shipping's own total, by the kind of tax.
+    // Depending on the kind of tax, tax on shipping is in the sum of taxes or in the shipping's own total.
     let shipping = ["shipping_cost.amount_total", "shipping_cost.amount_subtotal"];
     let shipping = shipping.map(|place| object.path(place).integer().unwrap_or(0));
     let made = |shipping: i64| {

@@ -4,7 +4,7 @@ use super::finding;
 use crate::revenue::rows::{Finding, Severity};
 use crate::stripe::object::Object;
 
-/// Lists that are read, what depends on them, and how bad it is when a part is missing.
+/// Lists that the gateway reads, what depends on each, and how bad a missing part is.
 const LISTS: [(&str, &str, &str, Severity); 4] = [
     (
         "items",

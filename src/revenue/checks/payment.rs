@@ -5,7 +5,7 @@ use crate::revenue::rows::{Finding, Severity};
 use crate::stripe::object::Object;
 use crate::stripe::payment::{captured, refund_failed};
 
-/// `with_releases`: in the event's API version what was authorised and not captured is refunded too.
+/// `with_releases`: in the event's API version, releasing an authorised amount that was not captured counts as a refund.
 pub(super) fn check_charge(object: Object<'_>, with_releases: bool, findings: &mut Vec<Finding>) {
     let id = object.at("id").id();
     let (Some(captured), Some(refunded)) = (captured(object), object.at("amount_refunded").integer()) else { return };

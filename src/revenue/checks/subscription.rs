@@ -7,7 +7,7 @@ use crate::stripe::metadata;
 use crate::stripe::object::Object;
 use crate::stripe::subscription::Subscription;
 
-/// `object` is a subscription, of an event or fetched.
+/// `object` is a subscription from an event, or a fetched one.
 pub(super) fn check(object: Object<'_>, settings: &Settings, findings: &mut Vec<Finding>) {
     let id = object.at("id").id();
     tier_is_the_prices(object, settings, findings);
@@ -25,7 +25,7 @@ pub(super) fn check(object: Object<'_>, settings: &Settings, findings: &mut Vec<
 
 fn tier_is_the_prices(object: Object<'_>, settings: &Settings, findings: &mut Vec<Finding>) {
     let (id, tiers) = (object.at("id").id(), &settings.tiers);
-    // What is not listed may buy another.
+    // An item that is not listed may buy another tier.
     let whole = !object.at("items").is_partial_list();
     let items = Subscription(object).items();
     let prices: Vec<&str> = items.iter().filter_map(|item| item.price_id()).collect();

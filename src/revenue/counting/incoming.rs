@@ -11,20 +11,20 @@ use crate::stripe::payment::hint_names;
 /// An invoice and how its amount divides.
 struct Invoice<'a> {
     row: &'a RevenueRow,
-    /// What came around Stripe, as parts tell.
+    /// The amount that parts say came around Stripe.
     outside: i64,
-    /// What came around Stripe by the invoice's own word alone. It counts as far as no payment is found for it.
+    /// The amount that only the invoice says came around Stripe. It counts as far as no payment is found for it.
     claim: i64,
-    /// What no part tells of.
+    /// The amount that no part accounts for.
     room: i64,
 }
 
-/// A payment and what is left of it.
+/// A payment, and what is left of it.
 struct Payment<'a> {
     row: &'a RevenueRow,
-    /// What no known invoice tells.
+    /// The amount that no known invoice accounts for.
     rest: i64,
-    /// Of the rest, what belongs to invoices that are not known yet.
+    /// How much of the rest belongs to invoices that are not known yet.
     promised: i64,
 }
 
@@ -83,8 +83,8 @@ fn invoices<'a>(book: &Book<'a>, rows: &'a [RevenueRow]) -> BTreeMap<&'a str, In
     with_room.collect()
 }
 
-/// Payments with what the parts of known invoices leave of them. An invoice tells no more than was paid on it: what was
-/// overpaid is the customer's credit, and counts with the payment.
+/// Payments, with the amount that the parts of known invoices leave of them. An invoice accounts for no more than was paid
+/// on it: an overpaid amount is the customer's credit, and counts with the payment.
 fn payments<'a>(book: &Book<'a>, invoices: &BTreeMap<&str, Invoice<'_>>) -> BTreeMap<&'a str, Payment<'a>> {
     let mut through: BTreeMap<&str, i64> =
         invoices.iter().map(|(id, invoice)| (*id, invoice.row.amount_minor.saturating_sub(invoice.outside))).collect();
@@ -108,7 +108,7 @@ fn payments<'a>(book: &Book<'a>, invoices: &BTreeMap<&str, Invoice<'_>>) -> BTre
     payments.collect()
 }
 
-/// What links tell: for each invoice the better evidence first, as far as there is room.
+/// Follows links: for each invoice the better evidence goes first, as far as there is room.
 fn follow_links<'a>(
     book: &Book<'a>,
     invoices: &mut BTreeMap<&'a str, Invoice<'a>>,
@@ -135,8 +135,8 @@ fn follow_links<'a>(
     }
 }
 
-/// Links between payments and invoices that are known, of which no part tells: invoice, evidence and payment, the better
-/// evidence first.
+/// Links between known payments and invoices for which there is no part: invoice, evidence and payment, the better evidence
+/// first.
 fn followed<'a>(
     book: &Book<'a>,
     invoices: &BTreeMap<&'a str, Invoice<'a>>,

@@ -8,20 +8,21 @@ use crate::revenue::rows::{MATCH_WINDOW, RevenueRow};
 pub(super) struct Side<'a> {
     pub(super) row: &'a RevenueRow,
     pub(super) is_payment: bool,
-    /// An invoice that says itself that some of it came around Stripe: of several it is the last to be told by a payment.
+    /// Whether the invoice itself says that some of it came around Stripe. Among several invoices such a one is the last to
+    /// be matched with a payment.
     pub(super) claims: bool,
     /// Minor units.
     pub(super) amount: i64,
 }
 
-/// What was taken for the same money, by key.
+/// Invoices and payments that were taken for the same money, by key.
 #[derive(Default)]
 pub(super) struct Matched<'a> {
     pub(super) payments: BTreeSet<&'a str>,
     pub(super) invoices: BTreeSet<&'a str>,
 }
 
-/// Payments that are told by an invoice, and these invoices.
+/// Payments that an invoice accounts for, and these invoices.
 pub(super) fn matched<'a>(sides: impl Iterator<Item = Side<'a>>) -> Matched<'a> {
     let mut groups: BTreeMap<_, Vec<Side<'_>>> = BTreeMap::new();
     for side in sides.filter(|side| side.amount > 0) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Book, Counted};
 use crate::revenue::rows::{RevenueKind, RevenueRow};
 
-/// What went back of one payment.
+/// What was returned of one payment.
 #[derive(Default)]
 struct Returned<'a> {
     singles: Vec<&'a RevenueRow>,
@@ -62,8 +62,8 @@ impl<'a> Returned<'a> {
         }
     }
 
-    /// The refund that is the release of what was not captured: of those of just that amount the first, one that says
-    /// itself that it moved nothing before the others.
+    /// The refund that releases the amount that was not captured: the first of exactly that amount, and before all others
+    /// one that says itself that it moved nothing.
     fn release(&self, payment: Option<&RevenueRow>) -> Option<&'a str> {
         let uncaptured = payment.map_or(0, |payment| payment.uncaptured_minor);
         let fits = self.singles.iter().filter(|row| row.uncaptured_minor > 0 && row.uncaptured_minor == uncaptured);
@@ -71,7 +71,7 @@ impl<'a> Returned<'a> {
     }
 }
 
-/// What a total says that moved: without what was released, where it has that.
+/// The money that a total says moved, without a released amount if the total includes one.
 fn moved_in_total(total: &RevenueRow, payment: Option<&RevenueRow>) -> i64 {
     let uncaptured = payment.map_or(0, |payment| payment.uncaptured_minor);
     if uncaptured > 0 && total.uncaptured_minor >= uncaptured {

@@ -9,9 +9,9 @@ pub enum BuiltinRule {
     Structure,
     /// Identifiers are plain text; the event's begins with `evt_`.
     IdForm,
-    /// Objects' identifiers begin as those of their kind do.
+    /// Identifiers of objects begin with the prefix of their kind.
     IdPrefix,
-    /// The event is of the expected mode, and so is its object.
+    /// The event and its object are of the expected mode.
     Livemode,
     /// The event is of an allowed account.
     Account,
@@ -21,7 +21,7 @@ pub enum BuiltinRule {
     PriceTier,
     /// The price is known.
     PriceUnknown,
-    /// Metadata that names a user names one.
+    /// Metadata that should name a user does name one.
     UserForm,
     /// Amounts are whole and not negative.
     AmountForm,
@@ -86,7 +86,7 @@ impl BuiltinRule {
         }
     }
 
-    /// What it asks, for people.
+    /// What it checks, for people.
     pub const fn about(self) -> &'static str {
         match self {
             Self::Structure => "the event holds the object that its type promises",
@@ -114,8 +114,8 @@ impl BuiltinRule {
         BUILTIN_RULES.into_iter().find(|rule| rule.id() == id)
     }
 
-    /// What it does unless the file says otherwise. Rules that a real payment could trip over only flag: ordinary texts look
-    /// like attacks often enough, and text is only ever a parameter here.
+    /// Its action unless the file says otherwise. Rules that a real payment could trip over only flag: ordinary texts look
+    /// like attacks often enough, and the gateway only ever passes text as a parameter.
     pub const fn action(self) -> Action {
         match self {
             Self::Structure
@@ -138,9 +138,9 @@ impl BuiltinRule {
         }
     }
 
-    /// Whether what it finds is no event of ours, or none that can be understood. Nothing of such an event is applied. Every
-    /// other rule, the operator's own included, is about content: the facts of an event that it holds are written, and only
-    /// what the event would grant is withheld.
+    /// Whether the rule is about the origin: it finds events that are foreign or cannot be understood. Nothing of such an
+    /// event is applied. All other rules, including the operator's own, are about content: the facts of an event that they
+    /// hold are written, and only what the event would grant is withheld.
     pub const fn is_about_origin(self) -> bool {
         match self {
             Self::Structure | Self::IdForm | Self::Livemode | Self::Account | Self::AmountForm => true,
@@ -159,7 +159,7 @@ impl BuiltinRule {
         }
     }
 
-    /// How bad it is, unless the file says otherwise.
+    /// Its severity unless the file says otherwise.
     pub const fn severity(self) -> Severity {
         match self {
             Self::Structure | Self::IdForm | Self::Livemode | Self::Account | Self::AmountForm | Self::CurrencyForm => {
@@ -178,7 +178,7 @@ impl BuiltinRule {
         }
     }
 
-    /// Names of the settings it has beside action and severity.
+    /// Names of its settings besides action and severity.
     pub(super) const fn settings(self) -> &'static [&'static str] {
         match self {
             Self::Livemode => &["expect"],

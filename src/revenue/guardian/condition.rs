@@ -6,19 +6,20 @@ use serde_json::Value;
 
 use super::error::RulesError;
 
-/// Most values that one path may reach in an event; a wildcard stops there.
+/// Most values that one path may reach in an event; a wildcard stops at this number.
 const PLACES_MAX: usize = 1000;
 
 /// Most values of one `one_of` or `none_of`.
 pub(super) const VALUES_MAX: usize = 10_000;
 
-/// What a compiled pattern is counted as, in bytes: the first of these that holds it. The last is the largest that is taken.
+/// The sizes, in bytes, as which compiled patterns count: the smallest that fits the pattern. A pattern beyond the last is
+/// refused.
 const PATTERN_BYTES: [usize; 3] = [16 * 1024, 64 * 1024, 256 * 1024];
 
 /// Largest of all compiled patterns together, in bytes.
 const PATTERNS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// What is left for the patterns of one set of rules, in bytes.
+/// The room left for the patterns of one set of rules, in bytes.
 #[derive(Debug)]
 pub(super) struct PatternRoom(usize);
 
@@ -28,13 +29,13 @@ impl Default for PatternRoom {
     }
 }
 
-/// A condition as it is written.
+/// A condition as the file has it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConditionText {
-    /// Keys separated by dots, from the event; `*` is every item of a list or every field of an object.
+    /// Keys from the event down, separated by dots; `*` is every item of a list or every field of an object.
     path: String,
-    /// Whether the place must hold something.
+    /// Whether the place must have a value.
     present: Option<bool>,
     equals: Option<Scalar>,
     one_of: Option<Vec<Scalar>>,
@@ -71,7 +72,7 @@ enum Test {
 }
 
 impl PatternRoom {
-    /// The compiled pattern; nothing where there is no room left for it.
+    /// The compiled pattern; `None` if there is no room left for it.
     fn compile(&mut self, pattern: &str) -> Result<Option<Regex>, regex::Error> {
         let mut built = Ok(None);
         for bytes in PATTERN_BYTES {
@@ -90,7 +91,7 @@ impl PatternRoom {
 }
 
 impl Condition {
-    /// Understands a written condition of the rule `rule`, and takes what its pattern needs from `room`.
+    /// Reads a condition of the rule `rule`, and takes the room for its pattern from `room`.
     pub(super) fn compile(written: ConditionText, rule: &str, room: &mut PatternRoom) -> Result<Self, RulesError> {
         let bad = |problem: String| RulesError::Condition { rule: rule.to_owned(), problem };
         if written.path.split('.').any(str::is_empty) {
@@ -132,7 +133,7 @@ impl Condition {
         }
     }
 
-    /// Whether it holds for an event: for any of the places that the path reaches.
+    /// Whether the condition holds for any of the places that the path reaches in an event.
     pub(super) fn holds(&self, event: &Value) -> bool {
         let mut places = Vec::new();
         reach(event, &self.path, &mut places);
@@ -161,7 +162,7 @@ fn number(value: &Value) -> Option<i64> {
     crate::stripe::object::Object::new(value).integer()
 }
 
-/// Collects what a path reaches, without `null`.
+/// Collects the values that a path reaches, without `null`.
 fn reach<'a>(value: &'a Value, path: &[String], places: &mut Vec<&'a Value>) {
     if places.len() >= PLACES_MAX {
         return;

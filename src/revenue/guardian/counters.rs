@@ -15,9 +15,9 @@ pub struct Counters {
 pub struct Counts {
     /// Events looked at: the sum of the others.
     pub total: u64,
-    /// Events let pass without a word.
+    /// Events that passed without a remark.
     pub approved: u64,
-    /// Events let pass that a rule flagged.
+    /// Events that passed, but that a rule flagged.
     pub flagged: u64,
     /// Events held back.
     pub blocked: u64,

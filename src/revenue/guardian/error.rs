@@ -14,7 +14,7 @@ pub enum RulesError {
     /// The file cannot be read.
     #[error("rules file {path} cannot be read")]
     Read {
-        /// Where it should be.
+        /// The file's path.
         path: String,
         /// Why.
         #[source]
@@ -24,58 +24,53 @@ pub enum RulesError {
     #[error("rules file {path}{}: {mistake}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
     File {
         path: String,
-        /// Where the mistake is, counted from 1; nothing when it is not in one line.
+        /// The line of the mistake, from 1; `None` if it is not in one line.
         line: Option<usize>,
         mistake: Box<Self>,
     },
     /// Not TOML, or not of the form of rules.
     #[error("the rules cannot be understood: {problem}")]
     Form {
-        /// What is wrong, in the words of the file.
+        /// The mistake, in the words of the file.
         problem: String,
-        /// Where, in bytes.
+        /// Its place, in bytes.
         place: Option<usize>,
     },
-    /// A built-in rule that there is not.
+    /// No built-in rule has this name.
     #[error("there is no built-in rule `{0}`; there are {known}", known = known_rules())]
     UnknownBuiltin(String),
     /// A setting that the built-in rule does not have.
     #[error("built-in rule `{rule}` has no setting `{setting}`")]
     Setting {
-        /// The rule.
         rule: String,
-        /// The setting.
         setting: &'static str,
     },
     /// A bound that makes no sense.
     #[error("built-in rule `{rule}`: {problem}")]
     Bound {
-        /// The rule.
         rule: String,
         /// What is wrong.
         problem: &'static str,
     },
-    /// An identifier that is empty, taken, or not made of letters, digits, `_` and `-`.
+    /// An identifier that is empty, already used, or not made of letters, digits, `_` and `-`.
     #[error("rule id `{0}` is taken or not 1 to 64 letters, digits, `_` or `-`")]
     Id(String),
-    /// A text that is longer than one is read.
+    /// A text that is too long to be read.
     #[error("the rules are longer than {RULES_BYTES_MAX} bytes")]
     TooLong,
-    /// More rules than are checked for each event.
+    /// More rules than the Guardian checks for each event.
     #[error("{0} rules; at most {CUSTOM_RULES_MAX} are allowed")]
     TooMany(usize),
     /// A condition that cannot be checked.
     #[error("rule `{rule}`: {problem}")]
     Condition {
-        /// The rule.
         rule: String,
         /// What is wrong.
         problem: String,
     },
-    /// A pattern that is no regular expression, or too large a one.
+    /// A pattern that is not a regular expression, or too large.
     #[error("rule `{rule}`: the pattern cannot be used")]
     Pattern {
-        /// The rule.
         rule: String,
         /// Why.
         #[source]
@@ -84,10 +79,9 @@ pub enum RulesError {
     /// A rule that would hold for every event.
     #[error("rule `{0}` has no conditions: write at least one under `all`")]
     Unconditional(String),
-    /// `exempts` on a rule that does not allow, or naming no rule.
+    /// `exempts` on a rule that does not allow, or that names no rule.
     #[error("rule `{rule}`: `exempts` needs action `allow` and names of rules, not `{name}`")]
     Exempts {
-        /// The rule.
         rule: String,
         /// What it would exempt from.
         name: String,
@@ -95,7 +89,7 @@ pub enum RulesError {
 }
 
 impl RulesError {
-    /// A text that is not of the form of rules.
+    /// An error about the form of a text.
     pub(super) fn of_form(error: &toml::de::Error, text: &str) -> Self {
         let place = error.span().map(|span| span.start);
         let message = error.message();
@@ -103,9 +97,9 @@ impl RulesError {
         Self::Form { problem: problem.unwrap_or_else(|| message.to_owned()), place }
     }
 
-    /// As found in a file with this text.
+    /// The same error, with its place in this file.
     pub(super) fn of_file(self, path: &std::path::Path, text: &str) -> Self {
-        // A mistake that is none of form names its rule, which stands in the file once.
+        // Other mistakes name their rule, and a file has each rule once.
         let place = match &self {
             Self::Form { place, .. } => *place,
             Self::Setting { rule, .. }
@@ -137,7 +131,7 @@ fn key_before(text: &str, place: usize) -> Option<&str> {
     before.rsplit(|letter| !is_plain(letter)).next().filter(|key| !key.is_empty())
 }
 
-/// What the reader of TOML says of a value, for people who do not know its types.
+/// The TOML reader's message about a value, for people who do not know its types.
 fn in_words(message: &str, key: &str) -> Option<String> {
     if let Some((given, known)) =
         message.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, expected one of "))

@@ -39,7 +39,7 @@ impl Default for Bounds {
             // Stripe keeps events for 30 days; older ones can only come from an archive.
             past_days: 35,
             future_seconds: 300,
-            // Stripe's own largest amount in most currencies is eight digits, in a few it is more.
+            // In most currencies, Stripe's own largest amount has eight digits; in a few it has more.
             amount_max: 99_999_999,
             amount_max_by_currency: BTreeMap::from([("idr".to_owned(), 999_999_999_999)]),
             currencies: None,
@@ -53,7 +53,7 @@ impl Default for Bounds {
 const AMOUNTS: [&str; 7] =
     ["amount", "amount_paid", "amount_due", "amount_total", "amount_received", "amount_captured", "amount_refunded"];
 
-/// One look at an event, for all rules to ask.
+/// One look at an event, which all rules share.
 pub(super) struct Glance<'a> {
     event: &'a Event,
     object: Object<'a>,
@@ -66,7 +66,7 @@ impl<'a> Glance<'a> {
     pub(super) fn at(event: &'a Event, surroundings: Surroundings<'a>, bounds: &'a Bounds) -> Self {
         let object = event.object();
         let mut injections = Vec::new();
-        // Of what is not mapped nothing is written but the event itself.
+        // Of objects that are not mapped, the gateway writes only the event itself.
         if event.family != Family::Other
             && let Some(value) = object.value()
         {
@@ -75,7 +75,7 @@ impl<'a> Glance<'a> {
         Self { event, object, surroundings, bounds, injections }
     }
 
-    /// What a rule has against the event.
+    /// What a rule finds wrong with the event.
     pub(super) fn ask(&self, rule: BuiltinRule) -> Option<String> {
         match rule {
             BuiltinRule::Structure => self.structure(),
@@ -255,7 +255,7 @@ fn depth(value: &Value) -> usize {
     }
 }
 
-/// Looks into all metadata below a value, and into the buyer's reference. The parser bounds the recursion.
+/// Searches all metadata below a value, and the buyer's reference. The parser bounds the recursion.
 fn scan(value: &Value, found: &mut Vec<(Kind, String)>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| scan(item, found)),
@@ -282,7 +282,7 @@ fn scan_metadata(metadata: Object<'_>, found: &mut Vec<(Kind, String)>) {
     }
 }
 
-/// A metadata key, unless it could say more than the name of a field.
+/// A metadata key, unless it could be more than the name of a field.
 fn shown(key: &str) -> &str {
     let plain = key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     if plain { key } else { "(field)" }

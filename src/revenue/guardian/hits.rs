@@ -11,10 +11,10 @@ use crate::domain::clock::Timestamp;
 use crate::revenue::rows::{Action, Decision, Severity};
 use crate::stripe::event::Event;
 
-/// Decisions that are remembered.
+/// How many decisions are remembered.
 pub const LATEST_MAX: usize = 50;
 
-/// Rules that are counted. Each reload may bring others; those beyond are not.
+/// How many rules are counted. Each reload may bring other rules; those beyond this number are not counted.
 const RULES_MAX: usize = 1000;
 
 /// How often a rule had something to say since the start.
@@ -24,7 +24,7 @@ pub struct Hit {
     pub last: Timestamp,
 }
 
-/// One thing that a rule said.
+/// One decision of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PastDecision {
     pub at: Timestamp,

@@ -52,7 +52,7 @@ static SET: LazyLock<RegexSet> = LazyLock::new(|| {
         .expect("the patterns are constants and a test compiles them")
 });
 
-/// What a text looks like: the first kind that a pattern finds.
+/// The attack that a text looks like: the first kind that a pattern finds.
 pub(super) fn look(text: &str) -> Option<Kind> {
     let mut end = text.len().min(TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {

@@ -9,18 +9,18 @@ use crate::revenue::rows::{Action, Severity};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RuleLine {
     pub id: String,
-    /// Made by the operator's file, and not one of the built-in ones.
+    /// Whether it comes from the operator's file, and is not a built-in rule.
     pub is_own: bool,
     pub action: Action,
     pub severity: Severity,
     /// What it is about.
     pub about: String,
-    /// Types of event that it looks at; empty for all.
+    /// The event types that it looks at; empty for all.
     pub types: Vec<String>,
 }
 
 impl Rules {
-    /// All rules, the built-in ones first, in the order in which they are asked.
+    /// All rules in the order in which they are asked, the built-in ones first.
     pub fn lines(&self) -> Vec<RuleLine> {
         let builtin = self.builtin().iter().map(|(rule, action, severity)| RuleLine {
             id: rule.id().to_owned(),

@@ -66,7 +66,7 @@ struct RulesText {
     rules: Vec<RuleText>,
 }
 
-/// Settings of a built-in rule; which of them it has is checked when they are applied.
+/// Settings of a built-in rule. Applying them checks whether the rule has them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BuiltinText {
@@ -112,7 +112,7 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Understands a TOML text.
+    /// Reads a TOML text.
     pub fn parse(toml: &str) -> Result<Self, RulesError> {
         if toml.len() > RULES_BYTES_MAX {
             return Err(RulesError::TooLong);
@@ -145,7 +145,7 @@ impl Rules {
         &self.custom
     }
 
-    /// These rules with the mode that events must be of, unless they already say it.
+    /// These rules, with the mode that events must have, unless they already say it.
     #[must_use]
     pub(super) fn expecting_livemode(mut self, livemode: bool) -> Self {
         self.bounds.livemode.get_or_insert(livemode);
@@ -211,7 +211,7 @@ impl Rules {
         Ok(())
     }
 
-    /// What the rules say about an event, without those that have nothing to say.
+    /// The decisions of the rules that have something to say about an event.
     pub(super) fn inspect(&self, event: &Event, surroundings: Surroundings<'_>) -> Vec<Decision> {
         let matching: Vec<&CustomRule> = self.custom.iter().filter(|rule| rule.holds(event)).collect();
         let exempt = |id: &str| matching.iter().any(|rule| rule.exempts.iter().any(|name| name == id));

@@ -108,7 +108,7 @@ fn what_people_write_is_flagged_and_holds_nothing_unless_an_operator_says_so() {
     let rules = Rules::parse("[builtin.injection_path]\naction = 'quarantine'").unwrap();
     let value = with(invoice(), "/data/object/metadata", "page", json!("../../gold"));
     let review = look(&Guardian::new(rules), &value);
-    // It says something about the content, so the event is ours all the same.
+    // The rule is about the content, so the event is still ours.
     assert!(review.blocking().is_some() && review.foreign().is_none(), "{review:?}");
 }
 
@@ -125,7 +125,7 @@ fn only_what_is_not_ours_or_cannot_be_understood_is_foreign() {
         action = 'quarantine'
         severity = 'critical'
     ";
-    // A rule about the origin goes before one about content that is as severe.
+    // Among rules of equal severity, one about the origin goes before one about content.
     let review = look(&Guardian::new(Rules::parse(rules).unwrap()), &invoice());
     assert_eq!(review.foreign().map(|decision| decision.rule.as_str()), Some("account"));
     let review = look(&Guardian::default(), &with(invoice(), "/data/object", "currency", json!("$")));

@@ -9,7 +9,7 @@ fn told(version: &str, object: Value, previous: Value) -> Told {
     Told::new(version.to_owned(), &object, (!previous.is_null()).then_some(&previous))
 }
 
-/// The answer, which no order of the set may change.
+/// The answer, which must not depend on the order of the set.
 fn answer(earlier: &[Moment], tied: &[Told]) -> (String, Proof) {
     let last = last(earlier, tied).unwrap();
     let mut turned: Vec<Told> = tied.to_vec();
@@ -69,7 +69,7 @@ fn a_cancellation_that_was_undone_is_told_from_one_made_again_by_what_was_before
     let thrice = [cancel("a"), undo("c"), cancel("b")];
     assert_eq!(answer(&[], &thrice), is("b", Proof::Whole));
     assert_eq!(answer(&[moment(vec![running.clone()])], &thrice), is("b", Proof::Whole));
-    // The same happened in the second before: what was there before that tells it for both.
+    // The same happened in the second before: the state before that decides both.
     assert_eq!(answer(&[moment(vec![running]), moment(vec![cancel("x"), undo("y")])], &tied), is("a", Proof::Whole));
 }
 
@@ -106,7 +106,7 @@ fn lists_are_compared_as_a_whole_and_by_the_fields_that_both_renderings_have() {
         told("a", json!({"items": {"data": [1, 2]}, "x": 2}), json!({"items": {"data": [1]}})),
     ];
     assert_eq!(answer(&[], &more), is("a", Proof::Whole));
-    // An item was added and another taken off: only the items of before are told, and not how many there were.
+    // An item was added and another removed: the event tells only the former items, not how many there were.
     let swapped = [
         told("b", json!({"items": {"data": [1, 2], "total_count": 2}}), json!({"items": {"data": [1]}})),
         told("a", json!({"items": {"data": [2], "total_count": 1}}), json!({"items": {"data": [1, 2]}})),
@@ -140,7 +140,7 @@ fn more_than_can_be_looked_at_in_every_order_are_still_a_chain() {
     for length in [EXACT_MAX, EXACT_MAX + 1, 60] {
         assert_eq!(answer(&[], &chain(length)), is(&format!("{:03}", ((length - 1) * 7) % 101), Proof::Whole));
     }
-    // A button that was pressed again and again: only what was there before tells where that ended.
+    // A button that was pressed again and again: only the state before tells where that ended.
     let pressed = |on: bool, times: usize| -> Vec<Told> {
         let press = |n: usize| {
             let is_on = n.is_multiple_of(2) != on;
@@ -159,7 +159,7 @@ fn more_than_can_be_looked_at_in_every_order_are_still_a_chain() {
     let mut gap = chain(12);
     gap.remove(5);
     assert_eq!(answer(&[], &gap).1, Proof::Open);
-    // Back where it began, and nothing tells where that was.
+    // The changes lead back to the beginning, and no event tells where that was.
     let mut circle = chain(EXACT_MAX);
     circle.push(told("200", json!({"n": 0}), json!({"n": EXACT_MAX})));
     assert_eq!(answer(&[], &circle), is("200", Proof::Open));

@@ -20,8 +20,8 @@ impl<'a> Projection<'a> {
         self.claim_at(rank, subject, user, place, version);
     }
 
-    /// As [`Self::claim`], of evidence that is not of the content's own time. Of several users that one event names for
-    /// one subject with equal weight the first counts, because a plan must not contradict itself.
+    /// As [`Self::claim`], for evidence from another time than the content's. If one event names several users for one
+    /// subject with equal weight, the first counts, because a plan must not contradict itself.
     pub(super) fn claim_at(
         &mut self,
         rank: ClaimRank,
@@ -47,7 +47,7 @@ impl<'a> Projection<'a> {
         self.plan.claims.push(ClaimRow { subject, user_id, rank, evidence, version });
     }
 
-    /// The user that an object's metadata names. A name that is no id (`undefined`) is a finding.
+    /// The user that an object's metadata names. A name that is not an id (`undefined`) is a finding.
     pub(super) fn user_in(&mut self, metadata: Object<'a>, subject: &str) -> Option<NamedUser<'a>> {
         let fields = &self.context.settings.user_fields;
         if fields.name_nobody(metadata) {
@@ -57,21 +57,21 @@ impl<'a> Projection<'a> {
         fields.user(metadata)
     }
 
-    /// The user that a session's reference names, unless references name something else here.
+    /// The user that a session's reference names, unless references are configured to name something else.
     pub(super) fn reference(&self, session: Object<'a>) -> Option<NamedUser<'a>> {
         let place = session.at("client_reference_id");
         let id = metadata::user_id(place).filter(|_| !self.context.settings.references_name_others)?;
         Some(NamedUser { id, field: "client_reference_id" })
     }
 
-    /// What a rule holds says nothing about access.
+    /// An event that a rule holds says nothing about access.
     pub(super) fn withhold_grants(&mut self) {
         self.plan.claims.clear();
         self.plan.bindings.retain(|row| row.kind != BindingKind::SubscriptionTier);
     }
 
-    /// A person vouches for the event: the user that the seller's code names there is the operator's own word, about the
-    /// subscription where there is one. The moment of the release is its version, so that a retry says the same.
+    /// A person vouches for the event, so the user that the seller's code names there becomes the operator's own word,
+    /// about the subscription if there is one. Its version is the moment of the release, so that a retry says the same.
     pub(super) fn take_for_the_operators_word(&mut self, released_at: Timestamp) {
         let event = self.event.id.clone();
         let version = Version {

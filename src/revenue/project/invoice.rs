@@ -8,7 +8,7 @@ use crate::stripe::payment::{InvoicePayment, PaymentIds};
 impl<'a> Projection<'a> {
     pub(super) fn invoice(&mut self, content: Content<'a>) {
         let (object, invoice) = (content.object, Invoice(content.object));
-        // `invoice.upcoming` has no identifier; it is not mapped, but a thin event could bring anything.
+        // `invoice.upcoming` has no identifier. It is not mapped, but a thin event could bring any object.
         let Some(id) = object.at("id").id() else { return };
         let (customer, subscription) = (object.customer().id(), invoice.subscription_id());
         self.invoice_claims(content, id);
@@ -28,8 +28,8 @@ impl<'a> Projection<'a> {
         if let Some(user) = self.user_in(invoice.subscription_metadata(), id)
             && let Some(subscription) = subscription
         {
-            // Stripe copies it when the invoice is made and leaves it when the invoice is finalised: what is paid later is
-            // no newer for that.
+            // Stripe copies the metadata when it makes the invoice, and no longer after it is finalised. A later payment
+            // makes the copy no newer.
             let mut copied = ["status_transitions.finalized_at", "created"].into_iter();
             let at = copied.find_map(|place| object.path(place).time()).unwrap_or(content.at);
             let version =
@@ -46,7 +46,7 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// What was paid on an invoice, and what it says about the payments.
+    /// The amount paid on an invoice, and what the invoice says about the payments.
     fn paid_invoice(&mut self, id: &str, subscription: Option<&str>, content: Content<'a>) {
         let (object, invoice) = (content.object, Invoice(content.object));
         let named = invoice.named_payment();
@@ -77,8 +77,8 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// What a payment gave to an invoice, which is `owner` where an invoice lists it; `payer` is the payment where it was
-    /// asked for by it.
+    /// How much a payment gave to an invoice. `owner` is the invoice that lists the part; `payer` is the payment, if it was
+    /// asked for by the payment.
     pub(super) fn part(
         &mut self,
         payment: InvoicePayment<'a>,
@@ -96,7 +96,7 @@ impl<'a> Projection<'a> {
         let key =
             object.at("id").id().map_or_else(|| format!("{}:{invoice}", ids.key().unwrap_or_default()), str::to_owned);
         let Some(amount) = payment.amount() else {
-            // An allocation without its amount still says which invoice it was.
+            // An allocation without an amount still says which invoice it is for.
             if let Some(payment) = ids.key() {
                 self.link(payment, invoice, Evidence::Named, content);
             }

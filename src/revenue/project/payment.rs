@@ -22,21 +22,21 @@ impl<'a> Projection<'a> {
             } else {
                 captured(object)
             };
-            // A refund long after says nothing new of the payment, only perhaps something first; nor does a charge that
-            // does not say how much of it was captured.
+            // A refund long afterwards says nothing new about the payment, though it may be the first to tell of it. The
+            // same goes for a charge that does not say how much of it was captured.
             let tells = matches!(self.event.classic_kind(), "charge.succeeded" | "charge.captured");
             let told = captured.is_none_or(|captured| captured.told);
             let standing = if tells && told { Standing::Current } else { Standing::Provisional };
             self.payment(&ids, captured, content, standing);
         }
         self.refund_total(&ids, content);
-        // Until 2022-11-15 a charge carried its refunds. They are its own, whether they name it or not.
+        // Until 2022-11-15 a charge carried its refunds. They belong to it even if they do not name it.
         for refund in object.at("refunds").items() {
             self.refund_of(Content { object: refund, ..content }, ids);
         }
     }
 
-    /// All that was refunded of a charge so far.
+    /// The total refunded of a charge so far.
     fn refund_total(&mut self, ids: &PaymentIds<'_>, content: Content<'a>) {
         let (Some(key), refunded) = (ids.key(), content.object.at("amount_refunded").integer().unwrap_or(0)) else {
             return;
@@ -62,7 +62,7 @@ impl<'a> Projection<'a> {
         self.payment(&PaymentIds::of_intent(object), received(object), content, Standing::Current);
     }
 
-    /// A payment by itself, with what it says about an invoice.
+    /// A payment, with what it says about an invoice.
     fn payment(&mut self, ids: &PaymentIds<'_>, came: Option<Captured>, content: Content<'a>, standing: Standing) {
         let Some(key) = ids.key() else { return };
         match paid_invoice(content.object) {
@@ -82,7 +82,7 @@ impl<'a> Projection<'a> {
         {
             row.occurred_at = self.event.created;
         }
-        // Of two moments of one second, the one with more captured is the later.
+        // Of two states in one second, the one with more captured is the later one.
         row.version.progress = row.amount_minor.unsigned_abs();
         row.uncaptured_minor = came.map_or(0, |came| came.rest);
         row.payment_id = Some(key.to_owned());
@@ -94,7 +94,7 @@ impl<'a> Projection<'a> {
         self.refund_of(content, PaymentIds::default());
     }
 
-    /// A refund, which is known by its id; `owner` is the charge that lists it.
+    /// A refund with its own id; `owner` is the charge that lists it.
     fn refund_of(&mut self, content: Content<'a>, owner: PaymentIds<'_>) {
         let object = content.object;
         let Some(id) = object.at("id").id() else { return };
@@ -117,7 +117,7 @@ impl<'a> Projection<'a> {
         let Some(id) = object.at("id").id() else { return };
         let moved = dispute.taken().and_then(i64::checked_neg);
         let Some(mut row) = self.money(RevenueKind::Dispute, id, moved, content, Standing::Current) else { return };
-        // Four events can tell of one second; what the dispute has come to says more than what they are called.
+        // Four events can be of one second. What the dispute has come to tells their order better than their types.
         row.version.progress = dispute.progress();
         if content.source == Source::Payload {
             row.version.rank = Rank::Updated;

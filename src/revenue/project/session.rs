@@ -8,12 +8,12 @@ impl<'a> Projection<'a> {
     pub(super) fn session(&mut self, content: Content<'a>) {
         let object = content.object;
         let (customer, subscription) = (object.customer().id(), object.at("subscription").id());
-        // Nobody bought anything in a session that expired: what it names proves nothing.
+        // An expired session bought nothing, so what it names proves nothing.
         if self.event.classic_kind() == "checkout.session.expired" {
             return;
         }
         let id = object.at("id").id().unwrap_or_default();
-        // The seller's code writes metadata; a buyer can set the reference in the address of a payment link.
+        // The seller's code writes metadata, but a buyer can set the reference in the address of a payment link.
         if let Some(user) = self.user_in(object.at("metadata"), id) {
             let place = "checkout.session.metadata";
             self.session_claims([ClaimRank::Session, ClaimRank::Purchase], &user, place, content);
@@ -36,7 +36,7 @@ impl<'a> Projection<'a> {
         self.fetched_subscription(subscription);
     }
 
-    /// A session speaks of the subscription that it made and, with less weight, of the customer.
+    /// A session tells of the subscription that it made and, with less weight, of the customer.
     fn session_claims(
         &mut self,
         [of_subscription, of_customer]: [ClaimRank; 2],
@@ -52,15 +52,15 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// The session's total is the amount of the invoice or the payment that it names; whichever of them tells its
-    /// amount itself replaces this.
+    /// The session's total is the amount of the invoice or the payment that it names. Once either of them tells its amount
+    /// itself, that replaces this one.
     fn session_money(&mut self, content: Content<'a>) {
         let object = content.object;
         if object.at("payment_status").word() != Some("paid") {
             return;
         }
         let (invoice, intent) = (object.at("invoice").id(), object.at("payment_intent").id());
-        // A session without an invoice is no knowledge that there will be none: a receipt can be written afterwards.
+        // A session without an invoice does not prove that there will be none: a receipt can follow.
         if let (Some(intent), Some(invoice)) = (intent, invoice) {
             self.link(intent, invoice, Evidence::Named, content);
         }

@@ -13,30 +13,30 @@ use crate::stripe::money::{AMOUNT_MAX, Currency, Decimal};
 use crate::stripe::object::Object;
 use crate::stripe::subscription::{Item, Subscription};
 
-/// Longest time to pay that is taken for one, in days.
+/// Longest plausible time to pay, in days.
 const DAYS_UNTIL_DUE_MAX: u64 = 3650;
 
-/// What a status means. Statuses that Stripe may add are kept as they are and mean nothing.
+/// The meaning of a status. Statuses that Stripe adds later are kept as they are and mean nothing.
 struct Meaning {
     projected: Option<ProjectedStatus>,
     entitles: bool,
     standing: Standing,
-    /// Preference among a user's subscriptions, the best highest.
+    /// Its rank among a user's subscriptions; the best is the highest.
     rank: u8,
-    /// Recurring revenue counts.
+    /// Whether recurring revenue counts.
     recurs: bool,
-    /// Another period follows.
+    /// Whether another period follows.
     renews: bool,
 }
 
 /// What a content gives its user.
 struct Gives {
-    /// Sold on a connected account that does not count here.
+    /// Whether it was sold on a connected account that gives nothing here.
     foreign: bool,
-    /// Collection is paused.
+    /// Whether collection is paused.
     pausing: bool,
     entitles: bool,
-    /// When access resumes, where a pause withholds it.
+    /// When access resumes, if a pause withholds it.
     access_from: Option<Timestamp>,
 }
 
@@ -58,8 +58,8 @@ fn meaning(status: &str, settings: &Settings) -> Option<Meaning> {
     Some(Meaning { projected, entitles, standing, rank, recurs, renews })
 }
 
-/// The tier of a subscription with the item that gives it: the best over the items. A price in the map decides; else
-/// the metadata of the price, the product or the plan, of the item and of the subscription; else the fallback.
+/// The tier of a subscription with the item that gives it: the best over the items. A price with a configured tier decides;
+/// else the metadata of the price, the product or the plan, of the item and of the subscription; else the fallback.
 fn tier_of<'a, 'b>(object: Object<'a>, settings: &'b Settings) -> (Option<&'b str>, Option<Item<'a>>) {
     let tiers = &settings.tiers;
     let mut best: (Option<&str>, Option<Item<'_>>) = (None, None);
@@ -81,14 +81,14 @@ fn tier_of<'a, 'b>(object: Object<'a>, settings: &'b Settings) -> (Option<&'b st
 }
 
 impl<'a> Projection<'a> {
-    /// What is fetched takes the place of the event's own object.
+    /// A fetched subscription takes the place of the event's own object.
     pub(super) fn subscription_event(&mut self, own: Content<'a>) {
         if !self.fetched_subscription(own.object.at("id").id()) {
             self.subscription(own);
         }
     }
 
-    /// Adds the subscription `id` as it was fetched, if it was. Tells whether.
+    /// Adds the subscription `id` as fetched, if it was. Returns whether it was.
     pub(super) fn fetched_subscription(&mut self, id: Option<&str>) -> bool {
         let Some(fetched) = self.context.subscription else { return false };
         let content = self.fetched(fetched);
@@ -107,17 +107,17 @@ impl<'a> Projection<'a> {
         let Some(row) = self.subscription_row(content) else { return };
         let object = content.object;
         if let Some(user) = self.user_in(object.at("metadata"), &row.id) {
-            // Not of the customer: a parent may pay for two users.
+            // The claim is not about the customer, because a parent may pay for two users.
             self.claim(ClaimRank::Subscription, &row.id, &user, "subscription.metadata", content);
         }
         self.plan.subscriptions.push(row);
     }
 
-    /// Whether a content gives access, and whether a pause of collection stands in the way. A pause that ended before the
-    /// moment of the content is over, whether or not Stripe has said so.
+    /// Whether a content gives access, and whether a pause of collection stops that. A pause that ended before the moment
+    /// of the content is over, whether or not Stripe has said so.
     fn gives(&self, content: Content<'a>, meaning: Option<&Meaning>) -> Gives {
         let (subscription, settings) = (Subscription(content.object), self.context.settings);
-        // What a creator sells on a connected account gives nothing on the platform.
+        // A subscription that a creator sells on a connected account gives nothing on the platform.
         let foreign = self.event.account.is_some() && !settings.connect_entitles;
         let resumes_at = subscription.resumes_at();
         let pausing = subscription.collection_paused() && resumes_at.is_none_or(|end| end > content.at);
@@ -207,8 +207,8 @@ impl<'a> Projection<'a> {
 }
 
 impl Projection<'_> {
-    /// When a subscription that is late now became so, as far as this event tells. An update that changed the status tells
-    /// it exactly. What was fetched cannot; its latest invoice was due then, or its period began.
+    /// When a subscription that is late now became late, as far as this event tells. An update that changed the status
+    /// tells it exactly. A fetch cannot; its latest invoice was due then, or its period began.
     fn late_hint(&self, subscription: Subscription<'_>) -> Option<Timestamp> {
         let own = self.event.object();
         if self.event.family == Family::Subscription
@@ -227,9 +227,9 @@ impl Projection<'_> {
     }
 }
 
-/// A live subscription stands above any of test mode, so that a test never speaks over what a user pays for. Then one
-/// that entitles stands above one that does not. Among those that do, the better tier comes first; among those that do
-/// not, the livelier status. Then the later made, then the identifier, so that no two are equal.
+/// A live subscription ranks above any of test mode, so that a test never overrides what a user pays for. Then one that
+/// entitles ranks above one that does not. Among those that entitle, the better tier comes first; among the others, the
+/// livelier status. Then comes the one made later, and at last the identifier, so that no two are equal.
 fn preference(
     livemode: bool,
     entitles: bool,
@@ -245,7 +245,8 @@ fn preference(
     }
 }
 
-/// The subscription as an event would show it: what was expanded for the checks is an identifier again. `None` where nothing was.
+/// The subscription as an event would show it: objects expanded for the checks become identifiers again. `None` if none
+/// was.
 fn collapsed(raw: &Value) -> Option<Value> {
     let expanded = |key: &'static str| Some((key, Object::new(raw.get(key)?).at("id").id()?.to_owned()));
     let ids: Vec<_> = ["customer", "customer_account", "latest_invoice"].into_iter().filter_map(expanded).collect();
@@ -258,7 +259,7 @@ fn collapsed(raw: &Value) -> Option<Value> {
     })
 }
 
-/// What all items cost in a month, in minor units, rounded once.
+/// The monthly price of all items together, in minor units, rounded once.
 fn monthly(subscription: Subscription<'_>) -> i64 {
     let items = subscription.items().into_iter().filter_map(Item::monthly);
     let sum = items.fold(Decimal::ZERO, |sum, amount| sum.plus(amount).unwrap_or(sum));

@@ -17,23 +17,23 @@ pub struct CustomerRow {
     pub account: Option<String>,
     /// False for test mode.
     pub livemode: bool,
-    /// Stripe has deleted it.
+    /// Whether Stripe has deleted it.
     pub deleted: bool,
     /// Currency that the customer is billed in, ISO 4217 in lower case.
     pub currency: Option<String>,
-    /// An invoice is overdue.
+    /// Whether an invoice is overdue.
     pub delinquent: Option<bool>,
     /// Credit (negative) or debt in minor units, applied to the next invoice.
     pub balance_minor: Option<i64>,
     /// User named by the customer's own metadata: evidence, not the owner.
     pub metadata_user_id: Option<String>,
-    /// The customer as Stripe gave it. Not written where the payload of the event has it.
+    /// The customer as Stripe gave it. Not sent if the event's payload already includes it.
     #[serde(skip_serializing_if = "RawJson::is_in_payload")]
     pub raw: RawJson,
 }
 
-/// Something that another object tells of a subscription: key (`kind`, `from_id`), merged by the greatest `version`. It
-/// names no user; see [`super::ClaimRow`].
+/// What another object tells of a subscription: key (`kind`, `from_id`), merged by the greatest `version`. It names no
+/// user; see [`super::ClaimRow`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BindingRow {
     /// What is bound to what.
@@ -42,7 +42,7 @@ pub struct BindingRow {
     pub from_id: String,
     /// `cus_…` or a tier, by kind.
     pub to_id: String,
-    /// Where in the event it was said, e.g. `checkout.session.metadata`.
+    /// Where in the event it was found, e.g. `checkout.session.metadata`.
     pub evidence: String,
     /// Place of the evidence in time.
     pub version: Version,
@@ -54,8 +54,8 @@ pub struct BindingRow {
 pub enum BindingKind {
     /// A subscription to a customer.
     SubscriptionCustomer,
-    /// A subscription to the tier that its checkout session names. Readers take it where the subscription's own row
-    /// has no tier, as happens when no price map is configured.
+    /// A subscription to the tier that its checkout session names. It counts if the subscription's own row has no tier,
+    /// such as when no tiers are configured for prices.
     SubscriptionTier,
 }
 

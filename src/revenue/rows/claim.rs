@@ -6,7 +6,7 @@ use super::Version;
 
 /// One claim: key (`subject`, `rank`, `user_id`), merged by the greatest `version`.
 ///
-/// Claims are kept as a set. None is refused because another says otherwise; [`crate::revenue::owners`] tells the owner
+/// Claims are kept as a set. No claim is refused because another contradicts it. [`crate::revenue::owners`] finds the owner
 /// from all of them, so the order in which they came does not matter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClaimRow {
@@ -16,19 +16,19 @@ pub struct ClaimRow {
     pub user_id: String,
     /// How much the evidence weighs.
     pub rank: ClaimRank,
-    /// Where it was said, e.g. `checkout.session.client_reference_id`.
+    /// Where it was found, e.g. `checkout.session.client_reference_id`.
     pub evidence: String,
     /// Place of the evidence in time.
     pub version: Version,
 }
 
-/// How much a claim weighs. The rank tells what the claim is about, too: a subscription or a customer. A stronger one
-/// stands above a weaker one, and what is said about a subscription itself above what its customer lends it.
+/// How much a claim weighs, and whether it is about a subscription or a customer. A stronger claim wins over a weaker one,
+/// and a claim about the subscription itself over one that it has from its customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClaimRank {
     /// The predecessor's own rows, which users cannot write, about a customer.
     PredecessorOfCustomer = 10,
-    /// The same about a subscription.
+    /// The same, about a subscription.
     Predecessor = 15,
     /// `client_reference_id` of a session of the customer. Anyone can put it into the address of a payment link.
     ReferenceOfCustomer = 30,
@@ -69,13 +69,13 @@ impl ClaimRank {
     }
 
     /// Whether several users at this rank contradict each other. A customer has one user, and no event tells which of two
-    /// is right; a subscription may be moved, and an operator may change their mind: there the newer word holds.
+    /// is right. A subscription may be moved, and an operator may change their mind: there the newer claim holds.
     pub const fn can_be_contested(self) -> bool {
         self.is_of_customer() && !matches!(self, Self::OperatorOfCustomer)
     }
 
-    /// The rank of the operator's word about what a claim of this rank is about, where a person who releases the event
-    /// vouches for it. A reference is not the seller's word, so a release makes it no stronger.
+    /// The rank that a claim of this rank gets as the operator's word, when a person who releases the event vouches for it.
+    /// A reference is not the seller's word, so a release makes it no stronger.
     pub(crate) const fn when_released(self) -> Option<Self> {
         match self {
             Self::Subscription | Self::Session | Self::Invoice => Some(Self::Operator),

@@ -37,13 +37,13 @@ use serde::Serialize;
 use super::Version;
 use crate::domain::clock::Timestamp;
 
-/// Longest gap between invoices and payments without any link that are taken for the same money.
+/// Longest gap between invoices and payments without a link that are still taken for the same money.
 pub const MATCH_WINDOW: Duration = Duration::from_hours(1);
 
-/// An amount of money, key (`kind`, `key`), merged by the greatest `version`; of `payment_id`, `charge_id`,
-/// `customer_id` and `outside_minor`, which never change, the greatest that any version has is kept.
+/// An amount of money, key (`kind`, `key`), merged by the greatest `version`. `payment_id`, `charge_id`, `customer_id` and
+/// `outside_minor` never change, so the greatest value of any version is kept.
 ///
-/// The user, where `user_id` is not set, is that of the binding of `subscription_id`, else of `customer_id`.
+/// If `user_id` is not set, the user is that of `subscription_id`, else that of `customer_id`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RevenueRow {
     /// What kind of money.
@@ -52,21 +52,21 @@ pub struct RevenueRow {
     pub key: String,
     /// Place of this content in the object's history.
     pub version: Version,
-    /// Moment the content is known to be true of (the time in `version`).
+    /// The moment at which the content is known to be true (the time in `version`).
     pub as_of: Timestamp,
     /// Connected account, if any.
     pub account: Option<String>,
     /// False for test mode; never add up both.
     pub livemode: bool,
-    /// Minor units of `currency`; negative is money that went out.
+    /// Minor units of `currency`; outgoing money is negative.
     pub amount_minor: i64,
-    /// Of the amount, what came around Stripe; only on `invoice` and `part` rows.
+    /// How much of the amount came around Stripe; only on `invoice` and `part` rows.
     pub outside_minor: i64,
-    /// On `payment` rows what was authorised and not captured. On `refund` and `refund_total` rows of old API versions the
-    /// amount, positive: it may be the release of what was not captured. A refund that says itself that it moved nothing
-    /// has it while `amount_minor` is zero.
+    /// On `payment` rows, the amount that was authorised and not captured. On `refund` and `refund_total` rows of old API
+    /// versions, the amount, as a positive number: it may be the release of an amount that was not captured. If a refund
+    /// says itself that it moved nothing, it has its amount here and zero in `amount_minor`.
     pub uncaptured_minor: i64,
-    /// A refund that failed or was canceled: its amount, positive. A total told before may still hold it.
+    /// The amount of a refund that failed or was canceled, as a positive number. An earlier total may still include it.
     pub voided_minor: i64,
     /// ISO 4217 code in lower case.
     pub currency: String,
@@ -74,13 +74,13 @@ pub struct RevenueRow {
     pub occurred_at: Timestamp,
     /// Payment it belongs to: `pi_…`, else `ch_…`. For `payment` rows the same as `key`.
     pub payment_id: Option<String>,
-    /// `ch_…`, where it is known.
+    /// `ch_…`, if known.
     pub charge_id: Option<String>,
-    /// `in_…`, where it is known.
+    /// `in_…`, if known.
     pub invoice_id: Option<String>,
-    /// `sub_…`, where it is known.
+    /// `sub_…`, if known.
     pub subscription_id: Option<String>,
-    /// `cus_…`, where it is known.
+    /// `cus_…`, if known.
     pub customer_id: Option<String>,
     /// User named by the object itself, for payments of guests.
     pub user_id: Option<String>,
@@ -92,18 +92,17 @@ pub struct RevenueRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RevenueKind {
-    /// A paid invoice: all that was paid on it.
+    /// A paid invoice: the total paid on it.
     Invoice,
-    /// A payment by itself.
+    /// A payment.
     Payment,
-    /// What a payment, or money around Stripe, gave to one invoice.
+    /// The amount that a payment, or money around Stripe, gave to one invoice.
     Part,
     /// One refund.
     Refund,
-    /// All that was refunded of a charge so far, where Stripe does not say by which refunds. Its key is that of the
-    /// payment.
+    /// The total refunded of a charge so far, if Stripe does not say by which refunds. It has the payment's key.
     RefundTotal,
-    /// A dispute: what the bank took back.
+    /// A dispute: the amount that the bank took back.
     Dispute,
 }
 
@@ -121,26 +120,25 @@ impl RevenueKind {
     }
 }
 
-/// That a payment paid an invoice: key (`payment_id`, `invoice_id`), merged by the greatest `version`. How much of it is
-/// told by `part` rows.
+/// A payment that paid an invoice: key (`payment_id`, `invoice_id`), merged by the greatest `version`. `part` rows tell how
+/// much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PaymentLink {
     /// `pi_…` or `ch_…`
     pub payment_id: String,
-    /// `in_…`; of a hint perhaps only its first characters.
+    /// `in_…`; in a hint perhaps only its first characters.
     pub invoice_id: String,
-    /// What says so.
     pub evidence: Evidence,
-    /// Place of the evidence: the better stands above the other.
+    /// Place of the evidence: better evidence wins.
     pub version: Version,
 }
 
-/// What says that a payment paid an invoice.
+/// The evidence that a payment paid an invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Evidence {
-    /// A reference that Stripe cuts, and that a seller can write too.
+    /// A reference that Stripe cuts off, and that a seller can write too.
     Hint = 1,
-    /// The invoice names the payment, the payment the invoice, or a session both.
+    /// The invoice names the payment, the payment names the invoice, or a session names both.
     Named = 2,
 }
 

@@ -23,8 +23,8 @@ pub struct RawJson {
 }
 
 impl RawJson {
-    /// The document in `text`, of which `parsed` is the meaning. The text is kept when it can be; otherwise the
-    /// meaning is written anew with every NUL replaced by U+FFFD.
+    /// The document in `text`, which was parsed as `parsed`. The text is kept if possible. Otherwise `parsed` is written
+    /// out, with every NUL replaced by U+FFFD.
     pub fn new(text: &[u8], parsed: &Value) -> Self {
         if !holds_nul(text)
             && let Ok(text) = std::str::from_utf8(text)
@@ -35,14 +35,14 @@ impl RawJson {
         Self::from_value(parsed)
     }
 
-    /// The document that `value` is, with every NUL replaced by U+FFFD.
+    /// The document for `value`, with every NUL replaced by U+FFFD.
     pub fn from_value(value: &Value) -> Self {
         let raw = serde_json::value::to_raw_value(&without_nul(value));
-        // Only a map key that is no string can fail, and a `Value` has none.
+        // Only a map key that is not a string can fail, and a `Value` has none.
         Self::of(raw.unwrap_or_else(|_| RawValue::NULL.to_owned()))
     }
 
-    /// As [`RawJson::from_value`], of what the payload of the row's event holds as its object.
+    /// As [`RawJson::from_value`], for the object in the payload of the row's event.
     pub fn in_payload(value: &Value) -> Self {
         Self { is_in_payload: true, ..Self::from_value(value) }
     }
@@ -51,12 +51,11 @@ impl RawJson {
         Self { text, is_in_payload: false }
     }
 
-    /// Whether the payload of the row's event holds the document as its object, so that it need not be sent beside it.
+    /// Whether the document is the object in the payload of the row's event, so that it need not be sent twice.
     pub(super) fn is_in_payload(&self) -> bool {
         self.is_in_payload
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         self.text.get()
     }

@@ -2,26 +2,24 @@
 
 use serde::Serialize;
 
-/// Something in an event that does not add up. Never blocks the write. Key (event id, `code`, `subject`); every event
-/// has its own, so there is nothing to merge.
+/// A contradiction or doubt in an event. It never blocks the write. Key (event id, `code`, `subject`). Every event has its
+/// own findings, so there is nothing to merge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Stable code, e.g. `invoice_total`.
     pub code: String,
-    /// How bad.
     pub severity: Severity,
-    /// Stripe's id of the object concerned; empty when it has none.
+    /// Stripe's id of the object concerned; empty if it has none.
     pub subject: String,
     /// What was expected and what was found: amounts and ids, no customer data.
     pub detail: String,
 }
 
-/// What a Guardian rule said about an event. Key (event id, `rule`).
+/// The decision of a Guardian rule about an event. Key (event id, `rule`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decision {
     /// Identifier of the rule.
     pub rule: String,
-    /// How bad.
     pub severity: Severity,
     /// What was done.
     pub action: Action,
@@ -52,7 +50,7 @@ impl Severity {
     }
 }
 
-/// What a rule does to the event it matches.
+/// What a rule does with an event that it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -60,7 +58,7 @@ pub enum Action {
     Allow,
     /// Applied; the decision is recorded.
     Flag,
-    /// Grants nothing until a person releases it; not applied at all where a rule about the origin says it.
+    /// The event grants nothing until a person releases it. If the rule is about the origin, nothing of it is applied.
     Quarantine,
 }
 

@@ -7,10 +7,10 @@ use crate::domain::clock::Timestamp;
 
 /// One row per Stripe subscription, key `id`, merged by the greatest `version`.
 ///
-/// The user is not in this row for readers: it is told by all claims about this `id` and `customer_id` (see
-/// [`crate::revenue::owners`]). A row whose user is unknown is an orphan; it waits here and heals when a claim comes.
+/// This row does not tell readers the user: all claims about this `id` and `customer_id` do (see
+/// [`crate::revenue::owners`]). A row whose user is unknown is an orphan. It waits here until a claim names its user.
 ///
-/// What a user has is the row with the greatest `preference` among the user's rows whose `projected_status` is set.
+/// A user has what the row with the greatest `preference` gives, among the user's rows whose `projected_status` is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "a flat row: each is a column of its own")]
 pub struct SubscriptionRow {
@@ -28,26 +28,26 @@ pub struct SubscriptionRow {
     /// `cus_…`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer_id: Option<String>,
-    /// Stripe's status as it came, also when it is one that Stripe added since.
+    /// Stripe's status as it came, even if Stripe added it later.
     pub status: String,
-    /// Status for the predecessor's readers; `None` is not projected (`incomplete`, statuses not known here, and
-    /// subscriptions on connected accounts unless they are configured to count).
+    /// Status for the predecessor's readers. `None` is not shown: `incomplete`, unknown statuses, and subscriptions on
+    /// connected accounts unless configured to count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projected_status: Option<ProjectedStatus>,
-    /// Whether the user has what the tier gives, but for what time takes or gives: not before `access_from`, and of a
-    /// late payer not after the end of the grace, which stores work out from `grace_days` and all events (`late_since`).
+    /// Whether the user has what the tier gives, apart from time. Access does not begin before `access_from`. A late
+    /// payer's access ends with the grace, which stores work out from `grace_days` and all events (`late_since`).
     pub entitles: bool,
-    /// While a pause of collection withholds access: the moment at which it resumes.
+    /// The moment at which access resumes, while a pause of collection withholds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_from: Option<Timestamp>,
     /// Text whose byte order (in Postgres under `COLLATE "C"`) is the order of preference among a user's
     /// subscriptions; no two subscriptions share it.
     pub preference: String,
-    /// Best tier among the items: `bronze`, `silver`, `gold` or a name from the configuration. `None`: the price is
-    /// in no map and no metadata names a tier.
+    /// Best tier among the items: `bronze`, `silver`, `gold` or a name from the configuration. `None`: no tier is mapped to
+    /// the price and no metadata names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
-    /// Place of the tier among those configured, from 1; 0 for none.
+    /// Place of the tier among the configured ones, from 1; 0 for none.
     pub tier_rank: i64,
     /// Price (or plan) of the item that decides the tier, else of the first item.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,42 +70,42 @@ pub struct SubscriptionRow {
     /// Intervals in one billing period.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval_count: Option<i64>,
-    /// Number of items, those that are not listed included.
+    /// Number of items, including those that are not listed.
     pub items: i64,
-    /// Only a part of the items is listed. Tier and monthly amount are those of that part; stores put a better tier and a
-    /// greater amount of the newest content that listed all in their place.
+    /// Whether only a part of the items is listed. Tier and monthly amount are then those of that part. If the newest
+    /// content that listed all items has a better tier or a greater amount, stores use that.
     pub partial: bool,
-    /// What all items together cost in a month, in minor units, before discounts and tax; zero unless it recurs now
-    /// (`active` or `past_due`, collection not paused). Metered and tiered items count nothing.
+    /// The monthly price of all items together, in minor units, before discounts and tax. Zero unless it recurs now
+    /// (`active` or `past_due`, and collection not paused). Metered and tiered items count nothing.
     pub mrr_minor: i64,
-    /// What recurs from `pause_resumes_at` on, where that moment lies ahead.
+    /// The amount that recurs from `pause_resumes_at` on, if that moment is in the future.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed_mrr_minor: Option<i64>,
     /// When the subscription was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
-    /// When it started or will be taken to have started.
+    /// When it started, or the start that Stripe was told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// Start of the period that was paid last; the earliest over the items.
+    /// Start of the current period; the earliest over the items.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_period_start: Option<Timestamp>,
     /// End of that period; the latest over the items.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_period_end: Option<Timestamp>,
-    /// Ends by itself: `cancel_at_period_end`, or `cancel_at` is set.
+    /// Whether it ends by itself: `cancel_at_period_end` is true, or `cancel_at` is set.
     pub will_cancel: bool,
-    /// Goes on with another period unless something happens: alive and not about to end by itself.
+    /// Whether it goes on with another period unless something happens: it is alive and not about to end by itself.
     pub will_renew: bool,
-    /// Set to end with the period.
+    /// Whether it will end with the period.
     pub cancel_at_period_end: bool,
-    /// Moment it will end.
+    /// The moment at which it will end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel_at: Option<Timestamp>,
-    /// Moment at which the end was requested.
+    /// The moment at which the end was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canceled_at: Option<Timestamp>,
-    /// Moment it ended.
+    /// The moment at which it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
     /// Start of the trial.
@@ -114,7 +114,7 @@ pub struct SubscriptionRow {
     /// End of the trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial_end: Option<Timestamp>,
-    /// `pause_collection.behavior` while collection is paused; the status stays `active` then.
+    /// `pause_collection.behavior` while collection is paused; the status stays `active`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_behavior: Option<String>,
     /// When collection resumes by itself.
@@ -123,10 +123,10 @@ pub struct SubscriptionRow {
     /// `charge_automatically` or `send_invoice`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collection_method: Option<String>,
-    /// Days that a late payer keeps access, counted from the first event of being late; `None`: without end, or not late.
+    /// Days that a late payer keeps access, counted from the first late event; `None`: without end, or not late.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace_days: Option<i64>,
-    /// When the time of being late began as far as the content itself tells; for stores that know no event of it.
+    /// When the payment became late, as far as the content itself tells; for stores that know no event of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_hint: Option<Timestamp>,
     /// `in_…` of the latest invoice.
@@ -135,7 +135,7 @@ pub struct SubscriptionRow {
     /// User named by the subscription's own metadata: evidence, not the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata_user_id: Option<String>,
-    /// The subscription as Stripe gave it. Not written where the payload of the event has it.
+    /// The subscription as Stripe gave it. Not sent if the event's payload already includes it.
     #[serde(skip_serializing_if = "RawJson::is_in_payload")]
     pub raw: RawJson,
 }
@@ -146,7 +146,7 @@ pub struct SubscriptionRow {
 pub enum Source {
     /// The event's own object.
     Payload,
-    /// Asked of Stripe.
+    /// Fetched from Stripe.
     Fetch,
 }
 
@@ -160,7 +160,7 @@ impl Source {
     }
 }
 
-/// Status in the predecessor's vocabulary.
+/// A status in the predecessor's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectedStatus {

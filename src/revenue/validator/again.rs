@@ -11,29 +11,30 @@ use crate::revenue::rows::Decision;
 use crate::revenue::verdict::{Plan, Suspicion};
 use crate::stripe::event::{Event, Family};
 
-/// What a stored payload comes to.
+/// The rows that a stored payload gives.
 #[derive(Clone, Debug)]
 pub struct Again {
-    /// The rows that stand on the payload itself.
+    /// The rows that the payload itself gives.
     pub plan: Plan,
-    /// Whether these are all that the event wrote. Where the object lists only a part, the rest may have been asked of Stripe.
+    /// Whether these are all the rows that the event wrote. If the object lists only a part, the rest may have come from
+    /// Stripe.
     pub is_whole: bool,
 }
 
-/// Why a stored payload tells nothing of what its event wrote.
+/// Why a stored payload does not tell what its event wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Untold {
-    /// It does not hold its object, which was asked of Stripe.
+    /// It lacks its object, which came from Stripe.
     Thin,
-    /// It is not an event of ours by today's rules, or it cannot be read.
+    /// By today's rules it is a foreign event, or it cannot be read.
     Refused,
 }
 
 impl Validator {
-    /// What the payload of an event that was applied comes to by today's rules. Nothing is counted and nothing is asked.
+    /// The rows that the payload of an applied event gives by today's rules. Counts nothing and asks for nothing.
     ///
     /// # Errors
-    /// Where the payload tells nothing of what the event wrote.
+    /// If the payload does not tell what the event wrote.
     pub fn again(&self, body: &Bytes) -> Result<Again, Untold> {
         let event = Event::parse(body).map_err(|_| Untold::Refused)?;
         let review = self.inspect(&event, body.len()).ok_or(Untold::Refused)?;

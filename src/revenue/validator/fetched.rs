@@ -19,18 +19,18 @@ use crate::stripe::api::Fetched;
 use crate::stripe::event::{Event, Family};
 use crate::stripe::object::Object;
 
-/// Type under which such verdicts are recorded in the ledger's events.
+/// The event type under which the ledger records such verdicts.
 pub const LISTED_KIND: &str = "gateway.subscription.listed";
 
-/// What such ids begin with; Stripe's begin with `evt_`.
+/// The beginning of such ids. Stripe's begin with `evt_`.
 pub const LISTED_ID_PREFIX: &str = "gateway:subscription:";
 
-/// The form of id that rules expect of an event that Stripe made; never recorded.
+/// The form of id that rules expect of an event made by Stripe. It is never recorded.
 const RULES_ID: &str = "evt_";
 
 impl Validator {
-    /// The verdict about a subscription as it was listed, fenced by the time the listing began. `replaces` is the version
-    /// that the ledger holds, if it holds one.
+    /// The verdict about a listed subscription, fenced by the time the listing began. `replaces` is the version that the
+    /// ledger holds, if it holds one.
     pub fn listed(&self, fetched: &Fetched, account: Option<&str>, replaces: Option<&str>) -> Verdict {
         let object = Object::new(&fetched.object);
         let Some(subscription) = object.at("id").id().filter(|_| object.at("status").word().is_some()) else {
@@ -45,7 +45,7 @@ impl Validator {
         });
         let mut event = Event {
             id: EventId::new(RULES_ID),
-            // What rules and projection know it as.
+            // The type by which rules and projection know it.
             kind: "customer.subscription.updated".to_owned(),
             family: Family::Subscription,
             account: account.map(str::to_owned),
@@ -98,7 +98,7 @@ impl Validator {
     }
 }
 
-/// A fetched object as the event about it that rules understand.
+/// A fetched object in the form of an event about it, which rules understand.
 pub(super) fn as_event(of: &Event, family: Family, fetched: &Fetched) -> Event {
     let kind = match family {
         Family::Subscription => "customer.subscription.updated".to_owned(),

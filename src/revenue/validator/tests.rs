@@ -12,7 +12,7 @@ fn validator() -> Validator {
     Validator::new(Settings::default(), Arc::new(Guardian::default()), clock)
 }
 
-/// Holds what looks like script.
+/// Holds events that look like script.
 fn strict() -> Validator {
     let validator = validator();
     validator.guardian().reload("[builtin.injection_script]\naction = 'quarantine'").unwrap();
@@ -72,7 +72,7 @@ async fn a_released_event_is_applied_and_says_so() {
     let [Verdict::Apply(plan)] = &verdicts[..] else { panic!("{verdicts:?}") };
     assert!(plan.released && plan.suspicion.is_none());
     assert_eq!(plan.decisions[0].action, Action::Flag);
-    // What the event says, and the operator's word for it.
+    // The event's own claim, and the operator's word for it.
     let claims: Vec<_> = plan.claims.iter().map(|claim| (claim.rank, claim.version.rank)).collect();
     let expected = [(ClaimRank::Purchase, Rank::Updated), (ClaimRank::OperatorOfCustomer, Rank::Released)];
     assert_eq!(claims, expected);
@@ -107,7 +107,7 @@ async fn each_event_of_a_batch_is_looked_at_for_its_own_reason() {
     };
     assert!(plan.released && plan.replayed && *reopen);
     assert!(held.suspicion.is_some() && held.replayed);
-    // The same release says the same whenever it is asked for again.
+    // The same release says the same, however often it is asked for.
     let words = plan.claims.iter().filter(|claim| claim.rank == ClaimRank::OperatorOfCustomer);
     assert_eq!(words.map(|claim| claim.version.at).collect::<Vec<_>>(), [at]);
     assert_eq!(validator.guardian().counts().total, 0, "what a person asks for again is not counted again");

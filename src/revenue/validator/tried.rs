@@ -6,18 +6,18 @@ use super::Validator;
 use crate::revenue::guardian::{Review, Rules, Surroundings};
 use crate::stripe::event::{Event, ParseError};
 
-/// Why there is nothing to say.
+/// Why the rules say nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Untried {
-    /// It is no event.
+    /// The body is not an event.
     #[error("this is not a Stripe event")]
     NoEvent(#[source] ParseError),
-    /// A rule failed on it, which would hold it back.
+    /// A rule failed on it. In service, that holds the event back.
     #[error("a rule failed on this event: it would be held back")]
     Failed,
 }
 
-/// What rules said.
+/// What the rules said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
     pub event_id: String,
@@ -26,10 +26,10 @@ pub struct Tried {
 }
 
 impl Validator {
-    /// Looks at an event under `rules`, or under those in force. Counts nothing, asks no one, changes nothing.
+    /// Looks at an event under `rules`, or under those in force. Counts nothing, asks no other service and changes nothing.
     ///
     /// # Errors
-    /// When it is no event, or a rule fails on it.
+    /// If it is not an event, or a rule fails on it.
     pub fn try_rules(&self, body: &[u8], rules: Option<&Rules>) -> Result<Tried, Untried> {
         let event = Event::parse(body).map_err(Untried::NoEvent)?;
         let (tiers, user_fields) = (&self.settings.tiers, &self.settings.user_fields);
