@@ -99,14 +99,14 @@ use crate::domain::clock::Clock;
 /// How to open an inbox.
 #[derive(Clone, Debug)]
 pub struct InboxOptions {
-    /// Directory of the inbox file and its lock; made when it does not exist.
+    /// Directory of the inbox file and its lock; created if it does not exist.
     pub directory: PathBuf,
     /// Most requests waiting for the writer. One more is refused with [`InboxError::Overloaded`].
     pub queue_max: usize,
     /// Most requests in one commit.
     pub group_max: usize,
-    /// The inbox refuses to grow beyond this many bytes, as on a full disk; a part of them is kept for work on the
-    /// entries that it has. `None`: the disk is the bound.
+    /// The inbox refuses to grow beyond this many bytes, as on a full disk. It keeps a part of them for work on the entries
+    /// that it has. `None`: only the disk is the bound.
     pub bytes_max: Option<u64>,
     /// How long a commit waits for another program that holds the file's lock (`sqlite3`, a backup).
     pub busy_timeout: Duration,
@@ -129,28 +129,28 @@ impl InboxOptions {
 #[derive(Clone, Debug)]
 pub struct Inbox {
     store: Store,
-    /// Takes deliveries while a database does not.
+    /// Takes deliveries while the database takes none.
     spill: Option<Arc<Spill>>,
     bells: Bells,
     clock: Clock,
 }
 
-/// Where the entries are. Each store does the same by the same names; what is common to them stands in the files of this folder.
+/// The place of the entries. Both stores do the same under the same names; this folder's files have what they share.
 #[derive(Clone, Debug)]
 enum Store {
-    /// A file of this gateway alone.
+    /// A file that belongs to this gateway alone.
     Local(LocalInbox),
     /// A database that several gateways share.
     Postgres(PostgresInbox),
 }
 
-/// What those who work on entries are woken by, in this process.
+/// What wakes those who work on entries in this process.
 #[derive(Clone, Debug, Default)]
 struct Bells {
     arrivals: Arc<Notify>,
-    /// Rung when a person waits.
+    /// Rings when a person waits.
     urgent: Arc<Notify>,
-    /// Rung when there may be drops to tell the ledger.
+    /// Rings when the ledger may have to be told of drops.
     drops: Arc<Notify>,
 }
 
@@ -169,8 +169,8 @@ impl std::fmt::Debug for InboxThreads {
 }
 
 impl InboxThreads {
-    /// Resolves with the reason when the inbox can no longer keep its promise and the process has to stop.
-    /// Never resolves otherwise.
+    /// Resolves with the reason when the inbox can no longer keep its promise and the process must stop. Never resolves
+    /// otherwise.
     pub fn fatal(&self) -> impl Future<Output = String> + Send + 'static {
         let mut fatal = self.fatal.clone();
         async move {
@@ -185,7 +185,8 @@ impl InboxThreads {
         }
     }
 
-    /// Waits until everything queued is committed and the file is closed. Call after the last [`Inbox`] was dropped.
+    /// Waits until everything in the queue is committed and the file is closed. Call this after the last [`Inbox`] was
+    /// dropped.
     pub fn join(self) {
         if let Some(check) = &self.check {
             check.interrupt();
@@ -199,14 +200,14 @@ impl InboxThreads {
 }
 
 impl Inbox {
-    /// Opens or creates the inbox file and starts its threads. Entries that a previous process held leases on are waiting
-    /// again, each with one more crash on its record.
+    /// Opens or creates the inbox file and starts its threads. Entries that an earlier process had leased wait again, each
+    /// with one more crash on its record.
     pub fn open(options: &InboxOptions, clock: Clock) -> Result<(Self, InboxThreads), OpenError> {
         let (local, threads) = local::open(options, &clock, AfterAMove::Refuse)?;
         Ok((Self { store: Store::Local(local), spill: None, bells: Bells::default(), clock }, threads))
     }
 
-    /// As [`Inbox::open`], for a move: also a file that was left, which no gateway opens.
+    /// As [`Inbox::open`], for a move. This also opens a file that was left, which no gateway opens.
     pub fn open_for_move(options: &InboxOptions, clock: Clock) -> Result<(Self, InboxThreads), OpenError> {
         let (local, threads) = local::open(options, &clock, AfterAMove::Open)?;
         Ok((Self { store: Store::Local(local), spill: None, bells: Bells::default(), clock }, threads))
@@ -220,7 +221,7 @@ impl Inbox {
                 let (local, threads) = local::open(file, &clock, AfterAMove::Refuse)?;
                 (Some(Arc::new(Spill::new(local))), threads)
             }
-            // Nothing that happens to a database makes this process unfit.
+            // Whatever happens to a database, this process can go on.
             None => (None, InboxThreads { threads: Vec::new(), fatal: watch::channel(None).1, check: None }),
         };
         let (postgres, thread) = PostgresInbox::open(options, clock.clone())?;
@@ -233,10 +234,10 @@ impl Inbox {
         matches!(self.store, Store::Postgres(_))
     }
 
-    /// Makes the tables of an inbox in PostgreSQL where they are missing.
+    /// Makes the tables of an inbox in PostgreSQL if they are missing.
     ///
     /// # Errors
-    /// [`InboxError::Unfit`] when a person has to change something first; otherwise it may be tried again.
+    /// [`InboxError::Unfit`] if a person has to change something first; after other errors the caller may try again.
     pub async fn prepare(&self) -> Result<(), InboxError> {
         match &self.store {
             Store::Local(_) => Ok(()),
@@ -254,7 +255,7 @@ impl Inbox {
         self.bells.arrivals.notified().await;
     }
 
-    /// As [`Inbox::wake`], for what a person waits for: ends one wait for [`Inbox::urged`] too.
+    /// As [`Inbox::wake`], for something that a person waits for: also ends one wait for [`Inbox::urged`].
     pub fn urge(&self) {
         self.bells.urgent.notify_one();
         self.wake();
@@ -273,7 +274,7 @@ impl Inbox {
         }
     }
 
-    /// The clock entries are timed with.
+    /// The clock that times entries.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::{Inbox, InboxError, Store};
 
-/// Alerts of one kind, by the names of what they are about.
+/// Alerts of one kind. The names say what each is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertGroup {
     /// Entries that wait for a person.
     Problems,
     /// Subscriptions and users whose access is not as it should be.
     Access,
-    /// What people are written to about.
+    /// Matters of the messages that people get.
     Messages,
 }
 
@@ -26,20 +26,22 @@ impl AlertGroup {
     }
 }
 
-/// A message that was claimed and not noted as sent is another gateway's after this time: its own may have died.
+/// How long a claim on a message holds. If its gateway has not noted it as sent by then, that gateway may have died, and
+/// another takes over.
 pub(super) const CLAIM: Duration = Duration::from_mins(5);
 
-/// Which messages this gateway is to send.
+/// The messages that this gateway should send.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageTurns {
-    /// It, and no other.
+    /// This gateway sends them, and no other does.
     pub mine: BTreeSet<String>,
-    /// Another gateway has claimed them and not sent them yet: ask again. All others were sent.
+    /// Another gateway has claimed them but not sent them yet: ask again. All others were sent.
     pub pending: BTreeSet<String>,
 }
 
 impl Inbox {
-    /// Claims messages about what opened and what is over. One that cannot ask sends all: twice is better than never.
+    /// Claims messages about matters that opened or are over. A gateway that cannot ask sends all: twice is better than
+    /// never.
     pub async fn claim_messages(&self, opened: BTreeSet<String>, resolved: BTreeSet<String>) -> MessageTurns {
         let all = || MessageTurns { mine: opened.union(&resolved).cloned().collect(), pending: BTreeSet::new() };
         match &self.store {
@@ -50,7 +52,7 @@ impl Inbox {
         }
     }
 
-    /// Notes that messages about what opened were sent.
+    /// Notes that messages about these open matters were sent.
     ///
     /// # Errors
     /// Those of the store.
@@ -61,8 +63,8 @@ impl Inbox {
         }
     }
 
-    /// Which of the alerts that opened or were resolved this gateway is to say. One that cannot ask says all: twice is better than
-    /// never.
+    /// Which of the alerts that opened or were resolved this gateway should report. A gateway that cannot ask reports all:
+    /// twice is better than never.
     pub async fn alerts_to_say(
         &self,
         group: AlertGroup,
@@ -79,8 +81,8 @@ impl Inbox {
         }
     }
 
-    /// Forgets what was said of alerts other than these, which are open: what was resolved while no gateway ran is said when it
-    /// opens again.
+    /// Forgets which alerts were reported, except the open ones given here. If an alert was resolved while no gateway ran,
+    /// it is then reported when it opens again.
     ///
     /// # Errors
     /// Those of the store.

@@ -8,7 +8,7 @@ impl Inbox {
     /// A duplicate gets the receipt of the entry that is already durable.
     ///
     /// # Errors
-    /// [`InboxError::Overloaded`] at once when the queue is full; otherwise why the entry is not durable.
+    /// [`InboxError::Overloaded`] at once if the queue is full; otherwise the reason why the entry is not durable.
     pub async fn append(&self, entry: NewEntry) -> Result<Receipt, InboxError> {
         let receipt = match &self.store {
             Store::Local(local) => local.append(entry).await?,
@@ -20,8 +20,8 @@ impl Inbox {
         Ok(receipt)
     }
 
-    /// Stores listed events in this order, and resolves when all of them are durable. Waits for room in the queue, so
-    /// that webhooks are not refused for it. After an error some of them may be durable; storing them again does no harm.
+    /// Stores listed events in this order, and resolves when all of them are durable. It waits for room in the queue, so
+    /// that it does not crowd out webhooks. After an error some events may be durable; storing them again does no harm.
     pub async fn append_listed(&self, entries: Vec<NewEntry>) -> Result<Vec<Receipt>, InboxError> {
         let receipts = match &self.store {
             Store::Local(local) => local.append_listed(entries).await?,

@@ -13,7 +13,7 @@ use super::lease::{Lease, Leased};
 use super::{Inbox, Store};
 use crate::domain::outcome::Awaited;
 
-/// The leases of a batch that are worth a note.
+/// The leases of a batch for which a note is worthwhile.
 #[derive(Clone, Debug)]
 pub struct Suspects {
     inbox: Inbox,
@@ -22,7 +22,7 @@ pub struct Suspects {
 }
 
 impl Suspects {
-    /// Those of a batch that were held during a crash before.
+    /// The leases of a batch whose entries were held during an earlier crash.
     pub fn among(inbox: &Inbox, leased: &[Leased]) -> Self {
         let suspects = leased.iter().filter(|leased| leased.crashes > 0);
         let held = suspects.map(|Leased { lease: Lease { entry, token }, .. }| (entry.0, *token)).collect();
@@ -33,17 +33,17 @@ impl Suspects {
         self.held.is_empty()
     }
 
-    /// Takes note that another program has the batch, and that nothing is done here but to wait for its answer.
+    /// Notes that another program has the batch, and that this one only waits for its answer.
     pub async fn wait(&self) {
         self.note(Some(Awaited::Answer)).await;
     }
 
-    /// Takes note that they are worked on here again.
+    /// Notes that this process works on them again.
     pub async fn work(&self) {
         self.note(None).await;
     }
 
-    /// An inbox that takes no note counts a crash too many at worst.
+    /// If the inbox cannot take the note, the worst is that it counts a crash too many.
     async fn note(&self, awaited: Option<Awaited>) {
         if self.is_empty() {
             return;

@@ -14,24 +14,24 @@ use zstd::dict::{DecoderDictionary, EncoderDictionary};
 use zstd::zstd_safe::CParameter;
 
 /// Made by `zstd --train-cover --maxdict=16384 --dictID=32769` from simulated events, up to 60 of each type. It is part of
-/// the format and never changes: a better one gets a number of its own beside it.
+/// the format and never changes: a better one would get its own number beside it.
 const DICTIONARY: &[u8] = include_bytes!("stripe_events.zdict");
 
 /// With this dictionary, higher levels gain less than a tenth.
 const LEVEL: i32 = 1;
 
-/// No longer body is compressed; a length beyond it is damage.
+/// Longer bodies are not compressed. A stored length beyond this means damage.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 static ENCODER: LazyLock<EncoderDictionary<'static>> = LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, LEVEL));
 static DECODER: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(DICTIONARY));
 
 thread_local! {
-    /// Setting one up takes longer than compressing a body.
+    /// Setting up a compressor takes longer than compressing a body.
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// A body in the form in which it is stored; nothing when that is the body itself.
+/// A body in the form in which it is stored; `None` if that is the body itself.
 #[derive(Debug)]
 pub(super) struct Packed(Option<Vec<u8>>);
 
@@ -67,8 +67,8 @@ fn compressor() -> std::io::Result<Compressor<'static>> {
 pub(super) struct Unpacker(Option<Decompressor<'static>>);
 
 impl Unpacker {
-    /// The body of an entry from its columns. A frame that is damaged comes as it is stored: it is no text, so that the
-    /// entry is given up for a person to look at, and its neighbours are not held up.
+    /// The body of an entry from its columns. A damaged frame is returned as it is stored. As it is not text, its entry is
+    /// given up for a person to look at, and does not hold up its neighbours.
     pub(super) fn unpack(&mut self, entry: i64, stored: &[u8], bytes: Option<i64>) -> Vec<u8> {
         let Some(bytes) = bytes else { return stored.to_vec() };
         self.try_unpack(stored, usize::try_from(bytes).unwrap_or(usize::MAX)).unwrap_or_else(|error| {

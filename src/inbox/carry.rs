@@ -12,14 +12,14 @@ use super::{Inbox, InboxError, Store};
 /// Most entries of a page.
 pub(super) const PAGE_ENTRIES: usize = 200;
 
-/// A page of a file ends when it has this many bytes of bodies.
+/// A page of a file ends once it has this many bytes of bodies.
 pub(super) const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Which entries are carried.
+/// Which entries to carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
     All,
-    /// Those that are not settled.
+    /// Only those that are not settled.
     Unsettled,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Carried {
     pub(super) secret: String,
     pub(super) received_at: i64,
     pub(super) traceparent: Option<String>,
-    /// Anything but leased: what was, waits.
+    /// Never leased: a leased entry waits.
     pub(super) state: StateName,
     pub(super) due_at: Option<i64>,
     pub(super) ended_at: Option<i64>,
@@ -52,11 +52,11 @@ pub(super) struct Carried {
     pub(super) action_at: Option<i64>,
     pub(super) action_by: Option<String>,
     pub(super) action_note: Option<String>,
-    /// As it is stored, with its length where it is compressed. `None`: retention or an erasure removed it.
+    /// As it is stored, with its length if it is compressed. `None`: retention or an erasure removed it.
     pub(super) body: Option<(Vec<u8>, Option<i64>)>,
-    /// What people ordered about it, the oldest first.
+    /// What people ordered for it, the oldest first.
     pub(super) orders: Vec<CarriedOrder>,
-    /// What became of it until now, the oldest first.
+    /// Its steps so far, the oldest first.
     pub(super) steps: Vec<PastStep>,
 }
 
@@ -80,7 +80,7 @@ impl Inbox {
         }
     }
 
-    /// Stores entries of another inbox; how many of them were not known. Resolves when all of them are durable.
+    /// Stores entries of another inbox, and returns how many of them were new. Resolves when all of them are durable.
     pub(super) async fn take_in(&self, entries: Vec<Carried>) -> Result<u64, InboxError> {
         match &self.store {
             Store::Local(local) => local.take_in(entries).await,
@@ -88,7 +88,7 @@ impl Inbox {
         }
     }
 
-    /// All that people did, the oldest first.
+    /// Everything that people did, the oldest first.
     pub(super) async fn all_deeds(&self) -> Result<Vec<PastDeed>, InboxError> {
         let mut all = Vec::new();
         loop {
@@ -102,7 +102,7 @@ impl Inbox {
         }
     }
 
-    /// Stores what people did, the oldest first. What is there already is not stored again.
+    /// Stores what people did, the oldest first. Deeds that are already there are not stored again.
     pub(super) async fn take_in_deeds(&self, deeds: Vec<PastDeed>) -> Result<(), InboxError> {
         match &self.store {
             Store::Local(local) => local.take_in_deeds(deeds).await,
@@ -117,7 +117,7 @@ impl Inbox {
         }
     }
 
-    /// Stores marks of another inbox. Of two the smaller stays: a cursor then stands before all that it speaks of.
+    /// Stores marks of another inbox. Of two values the smaller stays: a cursor is then before everything that it is about.
     pub(super) async fn take_in_marks(&self, marks: Vec<(String, i64)>) -> Result<(), InboxError> {
         match &self.store {
             Store::Local(local) => local.take_in_marks(marks).await,

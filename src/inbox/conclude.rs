@@ -7,7 +7,7 @@ use super::{Inbox, InboxError, Store};
 use crate::domain::ids::ProcessId;
 use crate::domain::outcome::Settled;
 
-/// How a lease, or the stay with a process, ends.
+/// How a lease ends, or an entry's stay with a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conclusion {
     /// Done.
@@ -19,48 +19,48 @@ pub enum Conclusion {
     Quarantine {
         /// The rule.
         code: String,
-        /// What it found.
+        /// What the rule found.
         reason: String,
     },
     /// No retry can mend it.
     Dead { code: String, reason: String },
-    /// Try again later. The wait begins when the inbox stores it, so that a clock that jumps before that cannot stretch it.
+    /// Try again later. The wait begins when the inbox stores it, so that an earlier jump of the clock cannot stretch it.
     Retry {
-        /// Not before so much time has passed.
+        /// The shortest wait.
         after: Duration,
         /// Whether this counts as a failed attempt of this entry. It does not when a dependency was down.
         counted: bool,
-        /// Why, shown with the entry until then.
+        /// Why; shown with the entry until then.
         reason: String,
     },
-    /// Try again later, alone: it was in a batch that failed, and must not take neighbours with it again. Counts as a
-    /// failed attempt.
+    /// Try again later and alone: the entry was in a batch that failed, and must not take neighbours with it again. This
+    /// counts as a failed attempt.
     RetryAlone {
-        /// Not before so much time has passed.
+        /// The shortest wait.
         after: Duration,
-        /// Why, shown with the entry until then.
+        /// Why; shown with the entry until then.
         reason: String,
     },
-    /// Try again later, because Stripe has still to answer about its object. Costs no attempt, and does not make the colony
-    /// look slow.
+    /// Try again later, because Stripe has still to answer about its object. This costs no attempt, and does not make the
+    /// colony look slow.
     AwaitStripe {
-        /// Not before so much time has passed.
+        /// The shortest wait.
         after: Duration,
-        /// Why, shown with the entry until then.
+        /// Why; shown with the entry until then.
         reason: String,
     },
-    /// Try again later, because only a bee may be able to ask Stripe about its object. Costs no attempt, does not make the colony
-    /// look slow, and is not too old for the colony.
+    /// Try again later, because only a bee may be able to ask Stripe about its object. This costs no attempt and does not
+    /// make the colony look slow, and the entry is never too old for the colony.
     AwaitBee {
-        /// Not before so much time has passed.
+        /// The shortest wait.
         after: Duration,
-        /// Why, shown with the entry until then.
+        /// Why; shown with the entry until then.
         reason: String,
     },
-    /// A process of a Colonies server has it now. Nobody leases it until the process is concluded.
+    /// A process of a Colonies server has it now. No worker leases it until the process is concluded.
     Submitted {
         process: ProcessId,
-        /// After how long to ask the server about it.
+        /// How long to wait before asking the server about it.
         poll_after: Duration,
     },
 }
@@ -70,21 +70,21 @@ pub enum Conclusion {
 pub enum Concluded {
     /// The lease was held and the entry changed.
     Done,
-    /// The lease had been lost: nothing changed, and the present holder of the entry decides.
+    /// The lease had been lost. Nothing changed, and the present holder of the entry decides.
     LeaseLost,
 }
 
-/// Conclusions that the inbox could not store. The leases still hold until they end.
+/// Conclusions that the inbox could not store. The leases hold until they end.
 #[derive(Debug)]
 pub struct Refused {
     pub error: InboxError,
-    /// What to offer again; empty when the inbox is closed.
+    /// The conclusions to offer again; empty if the inbox is closed.
     pub conclusions: Vec<(Lease, Conclusion)>,
 }
 
 impl Inbox {
-    /// Ends leases. Tells per lease, in order, whether it was still held; one that was lost changes nothing. A refusal
-    /// gives the leases back, to be concluded later.
+    /// Ends leases. Returns for each lease, in order, whether it was still held; a lost one changes nothing. A refusal
+    /// returns the leases, to be concluded later.
     pub async fn conclude(&self, conclusions: Vec<(Lease, Conclusion)>) -> Result<Vec<Concluded>, Refused> {
         if conclusions.is_empty() {
             return Ok(Vec::new());
@@ -98,7 +98,7 @@ impl Inbox {
             },
         };
         if waits {
-            // Whoever waits for the next due time knows nothing of this one.
+            // A worker that waits for the next due time does not know of this one.
             self.wake();
         }
         Ok(concluded)
@@ -106,13 +106,13 @@ impl Inbox {
 }
 
 impl Conclusion {
-    /// Whether the entry is due again later.
+    /// Whether the entry will be due again.
     const fn waits(&self) -> bool {
         matches!(self, Self::Retry { .. } | Self::RetryAlone { .. } | Self::AwaitStripe { .. } | Self::AwaitBee { .. })
     }
 
-    /// What became of an event is found out again: the ledger knows it. That a process has it is not: another would be
-    /// submitted for the same events, and the colony work twice.
+    /// The outcome of an event can be found out again, because the ledger knows it. That a process has the event cannot:
+    /// another process would be submitted for it, and the colony would work twice.
     pub(super) const fn must_survive(&self) -> bool {
         matches!(self, Self::Submitted { .. })
     }

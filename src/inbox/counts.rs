@@ -7,11 +7,11 @@ use crate::domain::clock::Timestamp;
 /// Number of entries in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Wait for an attempt.
+    /// Entries that wait for an attempt.
     pub waiting: u64,
-    /// Being worked on.
+    /// Entries that are being worked on.
     pub leased: u64,
-    /// With a process of a Colonies server.
+    /// Entries with a process of a Colonies server.
     pub submitted: u64,
     /// Done and still kept.
     pub settled: u64,
@@ -19,9 +19,9 @@ pub struct Counts {
     pub dead: u64,
     /// Held back.
     pub quarantined: u64,
-    /// When the oldest entry that is not ended was received.
+    /// When the oldest unfinished entry was received.
     pub oldest: Option<Timestamp>,
-    /// There are so many that some of these numbers are estimates.
+    /// Whether some of these numbers are estimates, because there are so many.
     pub is_estimate: bool,
 }
 
@@ -48,14 +48,14 @@ impl Counts {
         }
     }
 
-    /// Entries on their way.
+    /// Unfinished entries.
     pub fn backlog(&self) -> u64 {
         self.waiting + self.leased + self.submitted
     }
 }
 
 impl Inbox {
-    /// Number of entries in each state and the age of the oldest that waits.
+    /// The number of entries in each state, and the age of the oldest waiting one.
     pub async fn counts(&self) -> Result<Counts, InboxError> {
         match &self.store {
             Store::Local(local) => local.counts().await,
@@ -63,8 +63,8 @@ impl Inbox {
         }
     }
 
-    /// When the oldest entry was received that is submitted, or waits without having failed. Tells whether entries
-    /// get stuck on their route.
+    /// When the oldest entry was received that is submitted, or waits without having failed. It tells whether entries get
+    /// stuck on their route.
     pub async fn oldest_unattended(&self) -> Result<Option<Timestamp>, InboxError> {
         match &self.store {
             Store::Local(local) => local.oldest_unattended().await,

@@ -12,10 +12,10 @@ use super::operate::short;
 use super::{Inbox, InboxError, Store};
 use crate::domain::clock::Timestamp;
 
-/// Most that are kept of those that changed or revealed something. One more removes the oldest.
+/// Most deeds kept that changed or revealed something. One more removes the oldest.
 pub const DEEDS_MAX: usize = 50_000;
 
-/// Most that are kept of all others: what viewers did, dry runs, logins.
+/// Most deeds kept of all others: what viewers did, dry runs, logins.
 pub(super) const LIGHT_DEEDS_MAX: usize = 5_000;
 
 /// Whether a row of a store is light, as [`Deed::is_light`] says.
@@ -26,29 +26,29 @@ macro_rules! light {
 }
 pub(super) use light;
 
-/// How long each is kept.
+/// How long a deed is kept.
 pub const DEEDS_KEPT: Duration = Duration::from_hours(24 * 400);
 
-/// Most on a page.
+/// Most deeds on a page.
 pub const DEEDS_PAGE_MAX: usize = 500;
 
-/// One thing that a person did.
+/// Something that a person did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deed {
     /// Name of the operator.
     pub who: String,
     /// `operator` or `viewer`.
     pub role: String,
-    /// Address that it came from, as far as a trusted proxy tells.
+    /// The address it came from, if a trusted proxy tells it.
     pub peer: Option<String>,
     /// `console`, `api` or `command`.
     pub via: String,
-    /// What kind of thing: `replay`, `reveal`, `route`, `login`…
+    /// The kind of deed: `replay`, `reveal`, `route`, `login`…
     pub action: String,
-    /// What it was done to, without people.
+    /// What it was done to, without persons.
     pub what: String,
     pub dry_run: bool,
-    /// What came of it.
+    /// The result.
     pub result: Option<String>,
     /// Why, in the operator's words.
     pub note: Option<String>,
@@ -64,7 +64,7 @@ pub struct PastDeed {
 }
 
 impl Deed {
-    /// Whether it changed and revealed nothing.
+    /// Whether it neither changed nor revealed anything.
     pub(super) fn is_light(&self) -> bool {
         let comes_or_goes = ["login", "logout", "console_code", "refused"].contains(&self.action.as_str());
         self.role == "viewer" || self.dry_run || comes_or_goes
@@ -75,7 +75,7 @@ impl Deed {
         if self.is_light() { LIGHT_DEEDS_MAX } else { DEEDS_MAX }
     }
 
-    /// With every text as long as it may be.
+    /// With every text cut to its bound.
     fn bounded(self) -> Self {
         let short = |text: String| short(&text).to_owned();
         let Self { who, role, peer, via, action, what, dry_run, result, note } = self;
@@ -94,10 +94,10 @@ impl Deed {
 }
 
 impl Inbox {
-    /// Writes down what a person did. Resolves when it is durable.
+    /// Records what a person did. Resolves when it is durable.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// If the store does not take it.
     pub async fn note_deed(&self, deed: Deed) -> Result<(), InboxError> {
         let deed = deed.bounded();
         match &self.store {
@@ -106,10 +106,10 @@ impl Inbox {
         }
     }
 
-    /// What people did, the latest first, before the one with this number, at most `most` and [`DEEDS_PAGE_MAX`].
+    /// What people did, the latest first, from before the deed with this number, at most `most` and [`DEEDS_PAGE_MAX`].
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// If the store does not answer.
     pub async fn deeds(&self, before: Option<i64>, most: usize) -> Result<Vec<PastDeed>, InboxError> {
         let (before, most) = (before.unwrap_or(i64::MAX), most.min(DEEDS_PAGE_MAX));
         match &self.store {

@@ -12,7 +12,7 @@ use crate::stripe::signature::VerifiedDelivery;
 
 const MALFORMED: &str = ProblemCode::Malformed.as_str();
 
-/// What the id of an entry begins with that holds no event.
+/// The beginning of an entry's id if the entry has no event.
 pub(super) const DIGEST_PREFIX: &str = "sha256:";
 
 /// Where an entry came from.
@@ -20,7 +20,7 @@ pub(super) const DIGEST_PREFIX: &str = "sha256:";
 pub enum Source {
     /// A delivery by Stripe.
     Webhook,
-    /// Stripe's list of events: no delivery of it had come in.
+    /// Stripe's list of events, for an event that was never delivered.
     Reconcile,
 }
 
@@ -34,7 +34,7 @@ impl Source {
     }
 }
 
-/// What the door already knows about a delivery's fate.
+/// What the door already knows about the further way of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Door {
     /// To be worked on.
@@ -48,12 +48,12 @@ pub enum Door {
     },
 }
 
-/// How an event is known to be Stripe's.
+/// How we know that an event is Stripe's.
 #[derive(Debug)]
 pub(super) enum Origin {
-    /// By its signature.
+    /// It was signed.
     Delivery(VerifiedDelivery),
-    /// Stripe's API listed it, over TLS and under the gateway's key.
+    /// Stripe's API listed it, over TLS and for the gateway's key.
     Listed(FetchedEvent),
 }
 
@@ -72,7 +72,7 @@ impl Origin {
         }
     }
 
-    /// What vouches for it: the fingerprint of the secret, or the API.
+    /// The evidence: the fingerprint of the secret, or the API.
     pub(super) fn voucher(&self) -> String {
         match self {
             Self::Delivery(delivery) => delivery.secret().to_string(),
@@ -81,15 +81,15 @@ impl Origin {
     }
 }
 
-/// What is known of an event by its head.
+/// What the head of an event tells.
 #[derive(Debug)]
 enum Head {
     Read(Arc<Envelope>),
-    /// Signed bytes that are no event go by their digest.
+    /// Signed bytes that are not an event, identified by their digest.
     Malformed(String),
 }
 
-/// An event on its way into the inbox. Made from a [`VerifiedDelivery`] or a [`FetchedEvent`], and from nothing else.
+/// An event for the inbox. It can be made only from a [`VerifiedDelivery`] or a [`FetchedEvent`].
 #[derive(Debug)]
 pub struct NewEntry {
     pub(super) endpoint: EndpointName,
@@ -102,7 +102,7 @@ pub struct NewEntry {
 }
 
 impl NewEntry {
-    /// With the position in a trace from which the work on it follows.
+    /// With the position in a trace that the work on it continues.
     #[must_use]
     pub fn traced(self, trace: Option<TraceContext>) -> Self {
         Self { trace, ..self }
@@ -117,14 +117,14 @@ impl NewEntry {
         Self::new(endpoint, Head::Read(envelope.into()), door, Origin::Delivery(delivery))
     }
 
-    /// An event that Stripe lists and the ledger does not know. Where the inbox holds it as settled, the ledger has lost
-    /// it since, and the entry is worked on once more.
+    /// An event that Stripe lists and the ledger does not know. If the inbox holds it as settled, the ledger has lost it
+    /// since, and the entry is worked on once more.
     pub fn listed(endpoint: EndpointName, event: FetchedEvent) -> Self {
         let head = Head::Read(Arc::new(event.envelope().clone()));
         Self::new(endpoint, head, Door::Open, Origin::Listed(event))
     }
 
-    /// Signed bytes that are not an event. Kept under their digest, for a person to look at.
+    /// Signed bytes that are not an event. The inbox keeps them under their digest, for a person to look at.
     pub fn malformed(endpoint: EndpointName, reason: String, delivery: VerifiedDelivery) -> Self {
         use sha2::{Digest, Sha256};
         let digest = hex::encode(Sha256::digest(delivery.body()));
@@ -133,13 +133,12 @@ impl NewEntry {
         Self::new(endpoint, head, door, Origin::Delivery(delivery))
     }
 
-    /// The appending thread compresses the body here, and not the writer, for which all threads wait.
+    /// The appending thread compresses the body here. The writer does not, because all threads wait for it.
     fn new(endpoint: EndpointName, head: Head, door: Door, origin: Origin) -> Self {
         let packed = Packed::new(origin.body());
         Self { endpoint, head, source: origin.source(), door, origin, trace: None, packed }
     }
 
-    /// The columns `body` and `bytes` of `bodies`.
     /// The body as it came.
     pub(super) fn body(&self) -> &[u8] {
         self.origin.body()
@@ -176,7 +175,7 @@ impl NewEntry {
     }
 }
 
-/// Proof that an entry is durable. Made after the commit and nowhere else; only this becomes a 200.
+/// Proof that an entry is durable. Made only after the commit; nothing else becomes a 200.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Receipt {
     entry: EntryId,
@@ -194,7 +193,7 @@ impl Receipt {
         self.entry
     }
 
-    /// The event was already durable before this delivery.
+    /// Whether the event was already durable before this delivery.
     pub fn is_duplicate(&self) -> bool {
         self.duplicate
     }

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::state::StateName;
 use super::{Inbox, InboxError, Store};
 
-/// The action of the order that an erasure leaves at an entry whose body it removed.
+/// The action of the order that an erasure leaves with an entry whose body it removed.
 pub const ERASED: &str = "erase";
 
 /// Most bodies looked at in one step.
 pub const ERASE_BODIES_MAX: usize = 256;
 
-/// A step ends when it has read this many bytes of bodies.
+/// A step ends once it has read this many bytes of bodies.
 pub(super) const ERASE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// One step over the bodies.
@@ -27,26 +27,26 @@ pub(super) const ERASE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub struct EraseStep {
     /// Number of the last entry looked at; `None` when there are no more.
     pub last: Option<i64>,
-    /// Bodies that were removed, or would be.
+    /// Bodies that the step removed, or would remove.
     pub erased: u64,
-    /// Entries that lead to the person and are not settled. Nothing of them was changed.
+    /// Entries that lead to the person and are not settled. The step changed nothing of them.
     pub unsettled: Vec<Unsettled>,
 }
 
-/// An entry that waits for its end.
+/// An unfinished entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unsettled {
     pub entry: i64,
     pub event_id: String,
     pub event_type: String,
-    /// Where it stands: anywhere but settled.
+    /// Its state: any but settled.
     pub state: StateName,
 }
 
 impl Inbox {
-    /// Removes the bodies of settled entries that lead to the person, which `leads` tells of a body, among the next
-    /// [`ERASE_BODIES_MAX`] after `after` (0: from the beginning). With `dry_run` it only looks. The writer goes on between
-    /// the steps.
+    /// Removes the bodies of settled entries that lead to the person. It looks at the next [`ERASE_BODIES_MAX`] after
+    /// `after` (0: from the beginning), and `leads` judges each body. With `dry_run` it only looks. The writer goes on
+    /// between the steps.
     pub async fn erase_step(
         &self,
         leads: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
@@ -56,7 +56,7 @@ impl Inbox {
         if self.spill.is_none() || after != 0 {
             return self.erase_step_in_store(leads, after, dry_run).await;
         }
-        // What stands beside the database belongs into it; what it refuses is told of as not settled.
+        // Deliveries in the file beside the database belong into it. Those that it refuses are reported as not settled.
         self.empty_spill().await?;
         let leads = Arc::new(leads);
         let left = self.unsettled_in_spill(&leads).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
-/// Why the inbox could not be opened. Each says what to do; the process does not start.
+/// Why the inbox could not be opened. Each error says what to do, and the process does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Directory or file cannot be used.
@@ -28,7 +28,7 @@ pub enum OpenError {
         "{path} is the record of a restore that was interrupted: run `colony-gateway restore` again, or start the gateway, which finishes it"
     )]
     Restoring { path: PathBuf },
-    /// Somebody else's database.
+    /// The database of another program.
     #[error("{path} is a database, but not an inbox of colony-gateway: choose another data directory")]
     Foreign { path: PathBuf },
     /// Written by a newer program.
@@ -39,25 +39,25 @@ pub enum OpenError {
         /// Newest format this program knows.
         known: i64,
     },
-    /// The inbox is set to be in a database, and the file of before still holds something.
+    /// The inbox is configured to be in a database, but the earlier file still holds unsettled entries.
     #[error(
         "inbox {path} holds entries that are not settled ({left}), and GATEWAY_INBOX_URL has the gateway work on others: run \
          `colony-gateway inbox move --to` once, which carries them there, then start the gateway"
     )]
     LeftBehind { path: PathBuf, left: u64 },
-    /// All entries of the file went elsewhere.
+    /// All entries of the file went to another place.
     #[error(
         "inbox {path} was moved to {place}: set GATEWAY_INBOX_URL to that database, or stop its gateways and run \
          `colony-gateway inbox move --from` to have all of it here again"
     )]
     Moved { path: PathBuf, place: String },
-    /// Some of them did.
+    /// Some of its entries went to another place.
     #[error(
         "inbox {path} is being moved to {place}, and not all of it is there: run `colony-gateway inbox move --to` again, or \
          give the move up with `colony-gateway inbox move --to --give-up`"
     )]
     Moving { path: PathBuf, place: String },
-    /// It is to hold what another inbox held, and a part of that is still there.
+    /// It is to receive the entries of another inbox, some of which are still there.
     #[error(
         "inbox {path} is being filled from {place}, and not all of it is here: run `colony-gateway inbox move --from` again, or \
          give the move up with `colony-gateway inbox move --from --give-up`"
@@ -71,7 +71,7 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    /// Anything else SQLite reports.
+    /// Any other error of SQLite.
     #[error("inbox {path} cannot be opened: check that the directory is writable and the disk is not full")]
     Sqlite {
         path: PathBuf,
@@ -80,10 +80,10 @@ pub enum OpenError {
     },
 }
 
-/// What the store itself says.
+/// The store's own error.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
-/// Why the inbox did not do what it was asked. Nothing was acknowledged and nothing that was durable is lost.
+/// Why the inbox did not do what it was asked. It acknowledged nothing, and lost nothing that was durable.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum InboxError {
     /// The disk or the configured bound is reached.
@@ -103,10 +103,10 @@ pub enum InboxError {
     /// Any other failure of the store.
     #[error("inbox cannot be written or read")]
     Storage(#[source] Cause),
-    /// The database of an inbox in PostgreSQL gives no answer.
+    /// The database of an inbox in PostgreSQL does not answer.
     #[error("the inbox's database cannot be reached")]
     Unreachable(#[source] Cause),
-    /// The database of an inbox in PostgreSQL is not to be used as it is. A person has to change it, or the setting.
+    /// The database of an inbox in PostgreSQL must not be used as it is. A person has to change it, or the setting.
     #[error("the inbox's database cannot be used")]
     Unfit(#[source] Cause),
     /// The writer has stopped.
@@ -115,7 +115,7 @@ pub enum InboxError {
 }
 
 impl InboxError {
-    /// Classifies SQLite's error.
+    /// Classifies an error of SQLite.
     pub(super) fn from_sqlite(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error_code();
         let error: Cause = Arc::new(error);
@@ -152,8 +152,8 @@ impl InboxError {
 /// Why the process has to end after a failed fsync.
 pub(super) const FSYNC_FAILED: &str = "the disk failed to store the inbox; restarting replays its log";
 
-/// After a failed fsync the kernel may have dropped the pages and answer the next one with success. Only a restart, which
-/// replays the log, is safe.
+/// After a failed fsync the kernel may have dropped the pages, and then reports success for the next one. Only a restart is
+/// safe, because it replays the log.
 pub(super) fn is_failed_fsync(error: &rusqlite::Error) -> bool {
     matches!(
         error,

@@ -5,10 +5,10 @@
 
 use super::{Inbox, InboxError};
 
-/// Prefix of the mark with the number of a move, in the inbox that is left. The rest of the name is the place that it goes to.
+/// Prefix of the mark that holds the number of a move, in the inbox that is left. The rest of the name is the destination.
 pub(super) const TO_MARK: &str = "move to ";
 
-/// Prefix of the mark with that number on the other side. The rest of the name is the place that the entries came from.
+/// Prefix of the mark that holds this number on the other side. The rest of the name is where the entries came from.
 const FROM_MARK: &str = "move from ";
 
 impl Inbox {

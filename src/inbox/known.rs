@@ -8,7 +8,7 @@ use crate::domain::ids::EntryId;
 /// How the inbox holds an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// On its way, or kept for a person.
+    /// Unfinished, or kept for a person.
     Open,
     /// Done.
     Settled,
@@ -17,7 +17,7 @@ pub enum Held {
 }
 
 impl Inbox {
-    /// Which of these events are here, by whichever endpoint they came.
+    /// Which of these events the inbox holds, whatever endpoint they came by.
     pub async fn holds(&self, ids: Vec<String>) -> Result<BTreeMap<String, Held>, InboxError> {
         match &self.store {
             Store::Local(local) => local.holds(ids).await,
@@ -25,7 +25,7 @@ impl Inbox {
         }
     }
 
-    /// The entries that hold an event, one an endpoint.
+    /// The entries that hold an event, one per endpoint.
     pub async fn entries_of_event(&self, event_id: String) -> Result<Vec<EntryId>, InboxError> {
         match &self.store {
             Store::Local(local) => local.entries_of_event(event_id).await,

@@ -9,16 +9,16 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId};
 use crate::domain::trace::TraceContext;
 
-/// An entry that was held during this many crashes comes alone from then on.
+/// An entry that was held during this many crashes is leased alone from then on.
 pub(super) const CRASHES_ALONE: i64 = 2;
 
-/// An entry that was worked on, in the end alone, during this many crashes is given up as `crash_loop`.
+/// An entry that was worked on during this many crashes, in the end alone, is given up as `crash_loop`.
 pub const CRASHES_MAX: i64 = 8;
 
 /// The right to conclude one entry. Cannot be copied; concluding consumes it.
 ///
-/// The token is a fence: it was given to no other lease, and a conclusion counts only while the store still holds the same
-/// one. A holder that was stalled past its time therefore changes nothing.
+/// The token is a fence: no other lease got it, and a conclusion counts only while the store still holds the same token. So
+/// a holder that was stalled past its time changes nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lease {
     pub(super) entry: EntryId,
@@ -41,12 +41,12 @@ pub struct LeaseRequest {
     pub duration: Duration,
 }
 
-/// What a lease took.
+/// The result of leasing.
 #[derive(Debug)]
 pub struct Taken {
-    /// The leased entries, oldest due first.
+    /// The leased entries; those due first come first.
     pub entries: Vec<Leased>,
-    /// When the next of the entries that were left is due, if one waits.
+    /// When the next of the remaining entries is due, if one waits.
     pub next_due: Option<Timestamp>,
 }
 
@@ -61,7 +61,7 @@ pub struct Leased {
     pub event_type: String,
     /// Failed attempts so far.
     pub attempts: u32,
-    /// Times that its holder died, since it was last concluded.
+    /// How often its holder died since it was last concluded.
     pub crashes: u32,
     /// Whether it waited for Stripe's answer about its object.
     pub awaited_stripe: bool,
@@ -71,7 +71,7 @@ pub struct Leased {
     pub received: Timestamp,
     /// When a person released it from quarantine.
     pub released: Option<Timestamp>,
-    /// A person wants it applied again, though it may have been.
+    /// Whether a person wants it applied again, even if it was applied before.
     pub replayed: bool,
     /// The delivery's position in its trace.
     pub trace: Option<TraceContext>,
@@ -80,15 +80,15 @@ pub struct Leased {
 }
 
 impl Leased {
-    /// Whether a person asked for it: then it takes the direct route, which alone knows what was asked.
+    /// Whether a person asked for it. Then it takes the direct route, because only that knows what was asked.
     pub fn is_asked_for(&self) -> bool {
         self.replayed || self.released.is_some()
     }
 }
 
 impl Inbox {
-    /// Leases the entries that are due, oldest due first, with their bodies. An entry that was held during several
-    /// crashes comes alone, so that it cannot take neighbours with it.
+    /// Leases the entries that are due, with their bodies; those due first come first. An entry that was held during
+    /// several crashes is leased alone, so that it cannot take neighbours with it.
     pub async fn lease(&self, request: LeaseRequest) -> Result<Taken, InboxError> {
         match &self.store {
             Store::Local(local) => local.lease(request).await,

@@ -7,19 +7,19 @@ use super::selection::Selection;
 use super::{Inbox, InboxError};
 use crate::domain::ids::EntryId;
 
-/// Most bytes of bodies on one page of a list, but for one body that is larger alone.
+/// Most bytes of bodies on one page of a list, unless a single body is larger.
 pub const PAGE_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// An entry of a list or an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
-    /// All but the body.
+    /// Everything except the body.
     #[serde(flatten)]
     pub entry: EntryReport,
-    /// The body as it was signed, when it was asked for and is still there.
+    /// The body as it was signed, if it was asked for and is still there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The same where the body is not UTF-8.
+    /// The same for a body that is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
 }
@@ -46,7 +46,7 @@ impl Listed {
 }
 
 impl Inbox {
-    /// A page of entries, newest first, from after `after`; with `reveal` with their bodies, as many as fit into
+    /// A page of entries after `after`, newest first. With `reveal` also their bodies, as many as fit into
     /// [`PAGE_BODY_BYTES_MAX`].
     pub async fn list(
         &self,
@@ -60,7 +60,7 @@ impl Inbox {
         if reveal {
             bodies = self.bodies(page.entries.iter().map(|entry| entry.entry).collect(), PAGE_BODY_BYTES_MAX).await?;
         }
-        // A page that does not fit ends early, and the next one begins there.
+        // A page whose bodies do not fit ends early, and the next one begins there.
         let fit = if reveal { bodies.len() } else { page.entries.len() };
         let cut = (fit < page.entries.len()).then(|| page.entries.get(fit.saturating_sub(1)).map(|last| last.entry));
         let next = cut.unwrap_or(page.next);

@@ -64,7 +64,7 @@ use super::stats::WriterStats;
 pub(super) struct LocalInbox {
     messages: mpsc::Sender<Message>,
     reader: Arc<Mutex<Connection>>,
-    /// Nothing where it could not be made.
+    /// `None` if the index could not be made.
     references: Option<Arc<References>>,
     stats: Arc<WriterStats>,
 }

@@ -14,7 +14,7 @@ impl Inbox {
         }
     }
 
-    /// Sets the number under a name. Resolves when it is durable, and with it everything that was before.
+    /// Sets the number under a name. Resolves when it is durable, together with everything before it.
     pub async fn set_mark(&self, name: impl Into<String>, value: i64) -> Result<(), InboxError> {
         match &self.store {
             Store::Local(local) => local.set_mark(name.into(), value).await,

@@ -17,30 +17,30 @@ use super::error::OpenError;
 use super::generation::TO_MARK;
 use super::{Inbox, InboxError, Store};
 
-/// Mark with a random number that a file is known by in the database that its entries came from.
+/// Mark with a random number that identifies a file in the database that its entries came from.
 pub(super) const IDENTITY_MARK: &str = "identity";
 
-/// What the name of the mark begins with that says where the entries of a database went; the rest is the place. Its value is 1 while
-/// they are carried, and 2 afterwards.
+/// Prefix of the mark that says where the entries of a database went; the rest of its name is the place. Its value is 1
+/// while entries are carried, and 2 afterwards.
 pub(super) const MOVED_MARK: &str = "moved to ";
 
-/// What the name of the mark begins with that says which inbox came here; the rest is a file's number or a database's address.
+/// Prefix of the mark that says which inbox came here; the rest of its name is a file's number or a database's address.
 pub(super) const CAME_MARK: &str = "came from ";
 
 /// Value of that mark while entries are carried.
 pub(super) const ARRIVING: i64 = 1;
 
-/// Its value when all had come.
+/// Its value once all entries had come.
 pub(super) const ARRIVED: i64 = 2;
 
-/// Marks that belong to the place and not to what is in it.
+/// Marks that belong to the place and not to its entries.
 const OWN_MARKS: [&str; 3] = ["format", "probe", IDENTITY_MARK];
 
-/// Where entries are, or went, in words for people.
+/// Where entries are going, or went, in words for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedTo {
     pub place: String,
-    /// All of them went. Otherwise a part did, and the move is to be done again.
+    /// Whether all of them went. Otherwise only a part did, and the move must be run again.
     pub is_done: bool,
 }
 
@@ -49,7 +49,7 @@ pub struct MovedTo {
 pub struct Moved {
     /// Entries that the other inbox did not know.
     pub entries: u64,
-    /// Entries whose events it knew: from an attempt before this one, or because another gateway received them too.
+    /// Entries whose events it knew already: from an earlier attempt, or because another gateway received them too.
     pub known: u64,
 }
 
@@ -70,7 +70,7 @@ pub enum MoveError {
         #[source]
         source: InboxError,
     },
-    /// The inbox went elsewhere before.
+    /// The inbox went to another place before.
     #[error(
         "the inbox of {from} was moved to {} already: move it back from there. Where that is lost altogether, `inbox move … --give-up \
          --lost` has gateways work on this one again",
@@ -84,13 +84,13 @@ pub enum MoveError {
         to.place
     )]
     Begun { from: String, to: MovedTo },
-    /// The inbox that is to be left holds a part of another one.
+    /// The inbox to leave holds a part of another one.
     #[error(
         "the inbox of {here} is being filled from {place}, and not all of it is here: run `inbox move --from` again, or give that \
          move up with `inbox move --from … --give-up`"
     )]
     HalfFilled { here: String, place: String },
-    /// All of `left` came to `place` once, and what is there now is something else.
+    /// All of `left` once came to `place`, but that place now holds something else.
     #[error(
         "the inbox of {left} was moved to {place}, and that place knows nothing of it: it was made anew, or an older copy was \
          restored there. The entries are still in {left}, and nothing was changed. Let gateways work on {left} again with \
@@ -126,11 +126,11 @@ impl Inbox {
         }
     }
 
-    /// Carries all entries, orders and marks into another inbox, and has this one be left. Can be interrupted at any point and done
-    /// again. `here` and `there` name the two for people.
+    /// Carries all entries, orders and marks into another inbox, after which this one is left. It can be interrupted at any
+    /// point and run again. `here` and `there` are the names of the two for people.
     ///
     /// # Errors
-    /// When one of the two does not do its part; what was carried stays carried, and the same call goes on.
+    /// If one of the two fails. What was carried stays carried, and the same call continues.
     pub async fn move_into(
         &self,
         into: &Self,
@@ -142,13 +142,13 @@ impl Inbox {
         if let Some(place) = self.half_filled_from().await.map_err(from)? {
             return Err(MoveError::HalfFilled { here: here.to_owned(), place });
         }
-        // The name that a file goes by lasts, whatever machine or path it is at.
+        // The name of a file stays the same, whatever its machine or path.
         let to = format!("{}{there}", into.identity().await.map_err(taken)?);
         let back = format!("{}{here}", self.identity().await.map_err(from)?);
         let left = self.moved_to().await.map_err(from)?;
         match &left {
             Some(known) if !same_place(&known.place, &to) => return Err(MoveError::gone(here, known)),
-            // What was asked for by a command that was killed may be done after the next one has begun: it is finished once more.
+            // A killed command may have finished after the next one had begun. Then the move is finished once more.
             Some(known) if known.is_done && !into.is_filled_from(&back).await.map_err(taken)? => {
                 if into.has_all_of(&back).await.map_err(taken)? {
                     return Ok(Moved::default());
@@ -158,14 +158,14 @@ impl Inbox {
             _ => {}
         }
         let is_back = self.takes_back(into, (&back, &to), (here, there)).await?;
-        // What cannot be written to is found out before the inbox is closed to gateways.
+        // A place that cannot be written to should fail before the inbox is closed to gateways.
         if !is_back {
             into.prepare().await.map_err(taken)?;
         }
         let noted = if let Some(known) = left {
             known.place
         } else {
-            // What came and was settled and forgotten since is not to come back as it was.
+            // Entries that came and were settled and forgotten since must not come back in their old state.
             if is_back && !self.has_last_move_of(into, lasting(&to), lasting(&back)).await.map_err(from)? {
                 self.take_in_all(into, Extent::Unsettled, (&from, &taken), |_| {}).await?;
             }
@@ -195,8 +195,8 @@ impl Inbox {
         Err(MoveError::GivenUp { from: here.to_owned(), into: there.to_owned() })
     }
 
-    /// Whether the other inbox takes back what came here once, so that what it still has is to be removed first. `back` and `to` are the
-    /// places of this and of the other one.
+    /// Whether the other inbox takes back entries that once came here, so that what it still has must be removed first.
+    /// `back` and `to` are the places of this inbox and of the other one.
     async fn takes_back(
         &self,
         into: &Self,
@@ -222,7 +222,7 @@ impl Inbox {
         MoveError::NeverArrived { left: left.to_owned(), place: place.to_owned(), give_up }
     }
 
-    /// Takes in the entries of another inbox, page by page. What goes wrong is told as the fault of one or the other.
+    /// Takes in the entries of another inbox, page by page. An error says which of the two failed.
     async fn take_in_all(
         &self,
         other: &Self,
@@ -243,7 +243,7 @@ impl Inbox {
         }
     }
 
-    /// Has this inbox be left; the place as it is noted.
+    /// Marks this inbox as left, and returns the place as it is noted.
     async fn leave_for(&self, to: &str, (here, there): (&str, &str)) -> Result<String, MoveError> {
         let from = |source| MoveError::From { place: here.to_owned(), source };
         let begun = self.begin_leaving(to).await;
@@ -258,7 +258,7 @@ impl Inbox {
         }
     }
 
-    /// Whether all of the inbox of that place came here, by a move that was finished.
+    /// Whether all of the inbox of that place came here, by a finished move.
     async fn has_all_of(&self, place: &str) -> Result<bool, InboxError> {
         Ok(self.mark(came_mark(place)).await? == Some(ARRIVED))
     }
@@ -268,8 +268,8 @@ impl Inbox {
         Ok(self.mark(came_mark(place)).await? == Some(ARRIVING))
     }
 
-    /// The place that a file is being filled from, as long as not all of it is here. A database is worked on meanwhile: nothing in it
-    /// depends on what is still to come.
+    /// The place that a file is being filled from, while some of it is still missing. A database is in use all the time:
+    /// nothing in it depends on entries that are yet to come.
     async fn half_filled_from(&self) -> Result<Option<String>, InboxError> {
         if self.is_shared() {
             return Ok(None);
@@ -279,7 +279,7 @@ impl Inbox {
         Ok(places.next())
     }
 
-    /// Removes everything: all of it is in the inbox that it was moved to.
+    /// Removes everything, because all of it is in the inbox that it was moved to.
     async fn empty(&self) -> Result<(), InboxError> {
         match &self.store {
             Store::Local(local) => local.empty().await,
@@ -287,7 +287,7 @@ impl Inbox {
         }
     }
 
-    /// What a file is known by; nothing for a database, whose address does not change with the machine that asks.
+    /// The identity of a file; empty for a database, whose address is the same from every machine.
     async fn identity(&self) -> Result<String, InboxError> {
         if self.is_shared() {
             return Ok(String::new());
@@ -310,7 +310,7 @@ impl Inbox {
         }
     }
 
-    /// Notes that all of it is at the place that was noted; false if the move was given up.
+    /// Notes that everything is at the noted place; false if the move was given up.
     async fn end_leaving(&self, to: &str) -> Result<bool, InboxError> {
         match &self.store {
             Store::Local(local) => local.end_leaving(to.to_owned()).await,
@@ -319,7 +319,7 @@ impl Inbox {
     }
 }
 
-/// What stands between the number of a file and its name for people.
+/// The character between the number of a file and its name for people.
 const IDENTITY_END: char = '@';
 
 /// Whether both name one place: a file by its number, a database by its name.
@@ -336,18 +336,18 @@ pub(super) fn shown(place: &str) -> String {
     place.split_once(IDENTITY_END).map_or(place, |(_, name)| name).to_owned()
 }
 
-/// What of a place's name stays the same, whatever machine or path it is at.
+/// The part of a place's name that stays the same, whatever the machine or path.
 fn lasting(place: &str) -> &str {
     place.split_once(IDENTITY_END).map_or(place, |(number, _)| number)
 }
 
-/// The mark that says of an inbox that it came.
+/// The mark that says that an inbox came here.
 fn came_mark(place: &str) -> String {
     format!("{CAME_MARK}{}", lasting(place))
 }
 
-/// Whether a mark goes with the entries. The next gateway tells of problems again and fills the index of references again, so that
-/// their marks stay. The marks of inboxes that came here go along, as their entries do.
+/// Whether a mark goes with the entries. The next gateway reports problems again and fills the index of references again,
+/// so those marks stay. The marks of inboxes that came here go along, as their entries do.
 fn is_carried((name, value): &(String, i64)) -> bool {
     let is_own = OWN_MARKS.contains(&name.as_str())
         || ["alert:", "refs.", MOVED_MARK, TO_MARK].into_iter().any(|start| name.starts_with(start));

@@ -27,7 +27,7 @@ pub enum EntryState {
         /// Earliest time of the next attempt.
         due: Timestamp,
     },
-    /// Somebody works on it.
+    /// A worker has it.
     Leased {
         /// When the lease ends.
         until: Timestamp,
@@ -51,7 +51,7 @@ pub enum EntryState {
         at: Timestamp,
         /// The rule.
         code: String,
-        /// What it found.
+        /// What the rule found.
         reason: String,
     },
 }

@@ -18,7 +18,7 @@ use crate::domain::ids::EntryId;
 /// Most entries changed in one transaction.
 pub const STEP_ENTRIES_MAX: usize = 200;
 
-/// An entry that an order means.
+/// An entry that an order applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderedEntry {
     pub entry: EntryId,
@@ -26,7 +26,7 @@ pub struct OrderedEntry {
     pub event_type: String,
     pub state: StateName,
     pub code: Option<String>,
-    /// Why it was left as it is; absent when it was changed.
+    /// Why it was not changed; absent if it was.
     pub refused: Option<Refusal>,
 }
 
@@ -35,7 +35,7 @@ pub struct OrderedEntry {
 pub struct OrderStep {
     /// The entries that the selection chose.
     pub entries: Vec<OrderedEntry>,
-    /// The next step begins after this entry; absent when there is none.
+    /// The next step begins after this entry; absent if there is none.
     pub next: Option<EntryId>,
 }
 
@@ -46,19 +46,19 @@ impl OrderStep {
     }
 }
 
-/// Whether an entry goes by the id of an event, and not by a digest of bytes that are none.
+/// Whether an entry has the id of an event, and not the digest of bytes that are not one.
 pub(super) fn is_event(event_id: &str) -> bool {
     !event_id.starts_with(DIGEST_PREFIX)
 }
 
-/// The beginning of a text that is not longer than may be kept.
+/// The text, cut to the longest that is kept.
 pub(super) fn short(text: &str) -> &str {
     text.get(..text.floor_char_boundary(NOTE_BYTES_MAX)).unwrap_or(text)
 }
 
 impl Inbox {
-    /// Does what is ordered to the next entries of a selection, oldest first: at most [`STEP_ENTRIES_MAX`] of them, in one
-    /// transaction. Call again from `next` until there is none. With `dry_run` nothing is changed.
+    /// Carries out an order for the next entries of a selection, oldest first: at most [`STEP_ENTRIES_MAX`] of them, in one
+    /// transaction. Call again from `next` until there is none. With `dry_run` nothing changes.
     ///
     /// A selection that names neither entries nor states means [`Action::usual_states`].
     pub async fn operate(
@@ -85,7 +85,7 @@ impl Inbox {
         let mut step = OrderStep { entries, next: page.next };
         let entries: Vec<EntryId> =
             step.entries.iter().filter(|entry| entry.refused.is_none()).map(|entry| entry.entry).collect();
-        // What is to be fetched comes one by one, through `refetched`.
+        // Bodies to fetch come one by one, through `refetched`.
         if dry_run || action == Action::Refetch || entries.is_empty() {
             return Ok(step);
         }
@@ -93,7 +93,7 @@ impl Inbox {
             Store::Local(local) => local.operate(entries, order.clone(), is_named).await?,
             Store::Postgres(postgres) => postgres.core.operate(&entries, order, is_named).await?,
         };
-        // What changed between the look and the transaction is told as it was found there.
+        // An entry that changed between the look and the transaction is reported as the transaction found it.
         for (entry, done) in step.entries.iter_mut().filter(|entry| entry.refused.is_none()).zip(operated) {
             entry.refused = done.err();
         }
@@ -131,7 +131,7 @@ impl Inbox {
         Ok(done)
     }
 
-    /// Has entries that wait for their next attempt tried now. Tells how many.
+    /// Makes entries that wait for their next attempt due now. Returns how many.
     pub async fn hasten(&self, entries: Vec<EntryId>) -> Result<usize, InboxError> {
         let mut hastened = 0;
         for entries in entries.chunks(STEP_ENTRIES_MAX) {

@@ -9,26 +9,26 @@ use crate::domain::outcome::{DROPPED, ProblemCode};
 /// Longest note and name kept with an entry, in bytes.
 pub const NOTE_BYTES_MAX: usize = 500;
 
-/// Codes of what the door holds back. The ledger has not seen such an event, and no rule will ever let it pass.
+/// Codes of events that the door holds back. The ledger has not seen such an event, and no rule will ever let it pass.
 const HELD_AT_DOOR: [ProblemCode; 4] =
     [ProblemCode::Malformed, ProblemCode::Misrouted, ProblemCode::ModeMismatch, ProblemCode::AccountMismatch];
 
 named! {
-    /// What is to be done.
+    /// What to do.
     pub enum Action {
-        /// A new attempt, as if it had just come in; also for what was applied before.
+        /// A new attempt, as if it had just come in; also for an event that was applied before.
         Replay = "replay",
-        /// Applied whatever rules say.
+        /// Apply it, whatever rules say.
         Release = "release",
-        /// Never applied.
+        /// Never apply it.
         Drop = "drop",
-        /// A replay with the body that Stripe has, in place of one that is damaged or gone.
+        /// A replay with the body that Stripe has, in place of a damaged or missing one.
         Refetch = "refetch",
     }
 }
 
 impl Action {
-    /// The states that are meant when a selection names neither entries nor states.
+    /// The states of a selection that names neither entries nor states.
     pub const fn usual_states(self) -> &'static [StateName] {
         match self {
             Self::Replay | Self::Drop | Self::Refetch => &[StateName::Dead, StateName::Quarantined],
@@ -41,7 +41,7 @@ impl Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     pub action: Action,
-    /// Who, as far as known.
+    /// The operator, as far as known.
     pub by: Option<String>,
     pub note: Option<String>,
 }
@@ -50,15 +50,15 @@ pub struct Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// It is on its way already.
+    /// It already waits or is being worked on.
     OnItsWay,
-    /// It is settled: there is nothing to drop.
+    /// It is settled, so there is nothing to drop.
     Settled,
-    /// It is not in quarantine: there is nothing to release.
+    /// It is not in quarantine, so there is nothing to release.
     NotQuarantined,
-    /// The door held it back, and would do so again: release or drop it.
+    /// The door held it back and would do so again: release or drop it.
     HeldAtDoor,
-    /// There is no event in it.
+    /// It has no event.
     NothingToApply,
     /// It was dropped, and the order does not name it.
     Dropped,
@@ -66,7 +66,7 @@ pub enum Refusal {
     NotAtStripe,
     /// Stripe did not answer.
     StripeSilent,
-    /// Retention or an erasure has removed the body.
+    /// Retention or an erasure removed the body.
     BodyRemoved,
     Gone,
 }
@@ -93,21 +93,21 @@ impl Refusal {
     }
 }
 
-/// How an entry stands, as far as an order asks.
+/// The state of an entry, as far as an order depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing<'a> {
     pub(super) state: StateName,
     /// Code, or outcome.
     pub(super) code: Option<&'a str>,
     pub(super) has_body: bool,
-    /// It has the id of an event, not a digest of bytes.
+    /// Whether it has the id of an event, not the digest of bytes.
     pub(super) is_event: bool,
-    /// The order names it by its number or its event.
+    /// Whether the order names it by its number or its event.
     pub(super) is_named: bool,
 }
 
 impl Action {
-    /// Whether it makes sense for an entry that stands so.
+    /// Whether the order makes sense for an entry in this state.
     pub(super) fn check(self, entry: Standing<'_>) -> Result<(), Refusal> {
         let Standing { state, code, has_body, is_event, is_named } = entry;
         let at_door = code.and_then(|code| code.parse().ok()).is_some_and(|code| HELD_AT_DOOR.contains(&code));

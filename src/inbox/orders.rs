@@ -9,7 +9,7 @@ use super::{Inbox, InboxError, Store};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EventId;
 
-/// Most drops that are told at once.
+/// Most drops that the ledger is told at once.
 pub const DROPS_TOLD_MAX: usize = 100;
 
 /// An order that was carried out.
@@ -18,14 +18,14 @@ pub struct PastOrder {
     /// `replay`, `release`, `drop`, `refetch`, or `erase` where an erasure removed the body.
     pub action: String,
     pub at: Timestamp,
-    /// Who, as far as known.
+    /// The operator, as far as known.
     pub by: Option<String>,
     pub note: Option<String>,
-    /// How the entry stood before, with its reason.
+    /// The state of the entry before, with its reason.
     pub was: String,
 }
 
-/// An event that a person dropped and of which the ledger does not know that yet.
+/// An event that a person dropped and that the ledger does not know of yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UntoldDrop {
     /// Number of the order.
@@ -41,7 +41,7 @@ pub struct UntoldDrop {
 }
 
 impl Inbox {
-    /// Drops that the ledger has still to be told, the oldest first, at most [`DROPS_TOLD_MAX`].
+    /// Drops that the ledger must still be told, the oldest first, at most [`DROPS_TOLD_MAX`].
     pub async fn untold_drops(&self) -> Result<Vec<UntoldDrop>, InboxError> {
         match &self.store {
             Store::Local(local) => local.untold_drops().await,
@@ -57,7 +57,7 @@ impl Inbox {
         }
     }
 
-    /// Has the drops of these events told again: the ledger has lost them.
+    /// Marks the drops of these events to be told again, because the ledger has lost them.
     pub async fn tell_drops_again(&self, events: Vec<String>) -> Result<(), InboxError> {
         match &self.store {
             Store::Local(local) => local.tell_drops_again(events).await?,

@@ -73,25 +73,25 @@ pub struct PostgresInboxOptions {
     pub queue_max: usize,
     /// Most events in one commit.
     pub group_max: usize,
-    /// Whether a server is taken that loses commits when the power fails.
+    /// Whether to accept a server that loses commits when the power fails.
     pub allows_unsafe: bool,
-    /// Whose time counts: the database's, or in tests a clock of their own.
+    /// Whose clock counts: the database's, or in tests their own.
     pub time: Time,
-    /// A file of this machine that takes deliveries while the database does not.
+    /// A file on this machine that takes deliveries while the database takes none.
     pub spill: Option<InboxOptions>,
 }
 
-/// Whose time counts.
+/// Whose clock counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
     /// The database's.
     Database,
-    /// That of the clock that the inbox is opened with.
+    /// The clock that the inbox is opened with.
     Clock,
 }
 
 impl PostgresInboxOptions {
-    /// Eight connections, and five seconds for a statement.
+    /// With eight connections, and five seconds for a statement.
     pub fn new(url: Secret) -> Self {
         Self {
             url,
@@ -106,18 +106,18 @@ impl PostgresInboxOptions {
     }
 }
 
-/// What every part of the store works with.
+/// What all parts of the store share.
 pub(super) struct Core {
     links: Links,
     numbers: Numbers,
-    /// Of entries that come from another inbox, by the time of their receipt.
+    /// For entries from another inbox, by the time of their receipt.
     carried: Numbers,
     mark: Mark,
     /// Tokens of leases whose answers were lost.
     lost_leases: Mutex<Vec<i64>>,
     swept: Cursor,
     clocks: Clocks,
-    /// This life of this gateway.
+    /// Identifies this run of the gateway.
     run: i64,
     clock: Clock,
     time: Time,
@@ -130,11 +130,11 @@ impl std::fmt::Debug for Core {
     }
 }
 
-/// An entry that was not stored, with the reason.
+/// An entry that was not stored, and why.
 #[derive(Debug)]
 pub(super) struct NotStored {
     pub(super) error: InboxError,
-    /// To be stored elsewhere; nothing when the store is closed.
+    /// The entry, to store elsewhere; `None` if the store is closed.
     pub(super) entry: Option<Box<NewEntry>>,
 }
 
@@ -152,7 +152,7 @@ pub(super) struct PostgresInbox {
 }
 
 impl PostgresInbox {
-    /// Reads the options. Connects when it is first used. The thread stores what arrives until every handle is gone.
+    /// Reads the options. Connects when it is first used. The thread stores arrivals until every handle is gone.
     pub(super) fn open(
         options: &PostgresInboxOptions,
         clock: Clock,
@@ -187,7 +187,7 @@ impl PostgresInbox {
         Ok((Self { core, arrivals }, thread))
     }
 
-    /// Stores an entry, unless too many wait.
+    /// Stores an entry, unless too many are waiting.
     pub(super) async fn store(&self, entry: NewEntry) -> Result<Receipt, NotStored> {
         let (reply, answer) = oneshot::channel();
         self.arrivals.try_send(Arrival { entry, reply }).map_err(|refused| match refused {
@@ -199,7 +199,7 @@ impl PostgresInbox {
         answer.await.unwrap_or(Err(NotStored { error: InboxError::Closed, entry: None }))
     }
 
-    /// Asks for an entry to be stored as soon as there is room. What comes of it is told later.
+    /// Asks to store an entry as soon as there is room. The result comes later.
     pub(super) async fn append(
         &self,
         entry: NewEntry,
@@ -211,7 +211,7 @@ impl PostgresInbox {
 }
 
 impl Core {
-    /// Makes the tables where they are missing.
+    /// Makes the tables if they are missing.
     pub(super) async fn prepare(&self) -> Result<(), InboxError> {
         let prepared = self.make_ready().await;
         if let Err(error) = &prepared {
@@ -228,7 +228,7 @@ impl Core {
         };
         let mut asked = ask().await;
         if asked.as_ref().is_err_and(Fault::is_missing_table) {
-            // Of several gateways that do this at once one may see what another has made by half.
+            // If several gateways do this at once, one may see what another has made only by half.
             let made = self.make_tables().await;
             asked = ask().await;
             if asked.as_ref().is_err_and(Fault::is_missing_table) {
@@ -253,7 +253,7 @@ impl Core {
         }
     }
 
-    /// Makes schema and tables. A role that owns the schema need not own the database.
+    /// Makes the schema and the tables. A role that owns the schema need not own the database.
     async fn make_tables(&self) -> Result<(), Fault> {
         let tables = [schema::CREATE, deeds::CREATE, steps::CREATE].concat();
         let rows = self.links.run("SELECT to_regnamespace('gateway_inbox') IS NOT NULL", &[]).await?.rows;
@@ -263,7 +263,7 @@ impl Core {
         self.links.run_all(&[schema::CREATE_SCHEMA, &tables].concat()).await
     }
 
-    /// Time for a statement; nothing where the database's counts.
+    /// The time for a statement; `None` if the database's counts.
     fn time(&self) -> Option<i64> {
         match self.time {
             Time::Database => None,
@@ -271,19 +271,19 @@ impl Core {
         }
     }
 
-    /// How far this machine's clock is before the database's, in milliseconds.
+    /// How far this machine's clock is ahead of the database's, in milliseconds.
     pub(super) async fn ask_time(&self) -> Result<i64, InboxError> {
         let question = concat!("SELECT ", schema::now!());
         let rows = self.links.run(question, &[(&self.time(), Type::INT8)]).await?.rows;
         Ok(rows.first().map_or_else(|| self.clocks.ahead(), |row| self.clock.now().millis() - row.get::<_, i64>(0)))
     }
 
-    /// A time of the database's as this machine's clock showed it, for comparison with that clock.
+    /// A time of the database as this machine's clock showed it, for comparison with that clock.
     fn here(&self, database: i64) -> Timestamp {
         Timestamp::from_millis(database.saturating_add(self.clocks.ahead()))
     }
 
-    /// Takes note of whether the last write succeeded.
+    /// Notes whether the last write succeeded.
     fn wrote(&self, error: Option<&InboxError>) {
         match error {
             None => {
@@ -300,12 +300,12 @@ impl Core {
         }
     }
 
-    /// Whether the database is known to be away, so that what arrives may stand beside it.
+    /// Whether the database is known to be away, so that arrivals may go into the file beside it.
     pub(super) fn is_away(&self) -> bool {
         self.links.away.is_known()
     }
 
-    /// Whether what is refused with this error may stand beside the database.
+    /// Whether an arrival that is refused with this error may go into the file beside the database.
     pub(super) fn may_stand_beside(&self, error: &InboxError) -> bool {
         error.is_away() && self.links.away.may_be()
     }
@@ -315,7 +315,7 @@ impl Core {
         let question = "SELECT value FROM gateway_inbox.marks WHERE name = $1";
         match self.links.run(question, &[(&name, Type::TEXT)]).await {
             Ok(answer) => Ok(answer.rows.first().map(|row| row.get(0))),
-            // Before the first gateway has made the tables.
+            // The first gateway has not made the tables yet.
             Err(fault) if fault.is_missing_table() => Ok(None),
             Err(fault) => Err(fault.into()),
         }
@@ -335,7 +335,7 @@ impl Core {
     /// Whether the database takes writes.
     pub(super) async fn probe(&self) -> Result<(), InboxError> {
         let mut probed = self.set_mark("probe", 0).await;
-        // The tables of what was moved away are gone, and this one is not.
+        // After a move away the entries' tables are gone, but this one is not.
         if probed.is_ok()
             && let Some(moved) = self.moved_to().await?
         {
@@ -346,22 +346,22 @@ impl Core {
     }
 }
 
-/// Why the URL of an inbox in PostgreSQL cannot be used.
+/// The error for the URL of an inbox in PostgreSQL that cannot be used.
 fn unusable(error: &impl std::error::Error) -> OpenError {
     OpenError::Url { message: error.to_string() }
 }
 
-/// Milliseconds of a duration, as columns have them.
+/// Milliseconds of a duration, in the type of the columns.
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A number of things, as columns have them.
+/// A number of things, in the type of the columns.
 fn number_of(things: usize) -> i64 {
     i64::try_from(things).unwrap_or(i64::MAX)
 }
 
-/// A text as PostgreSQL takes it: without zero bytes.
+/// A text that PostgreSQL accepts: without zero bytes.
 fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { Cow::Borrowed(text) }
 }

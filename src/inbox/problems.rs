@@ -10,7 +10,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
 use crate::domain::outcome::ProblemCode;
 
-/// Most groups told; what is beyond is counted only.
+/// Most groups that are listed; entries beyond them are only counted.
 pub const GROUPS_MAX: usize = 500;
 
 /// Entries that ended the same way, for the same reason.
@@ -23,11 +23,11 @@ pub struct ProblemGroup {
     pub count: u64,
     /// When the first of them ended so.
     pub oldest: Timestamp,
-    /// When the last of them did.
+    /// When the last of them ended so.
     pub newest: Timestamp,
     /// The last of them.
     pub sample_entry: Option<EntryId>,
-    /// Why that one ended so.
+    /// The reason of that one.
     pub sample_reason: Option<String>,
     /// What an operator can do about it.
     pub advice: String,
@@ -101,7 +101,7 @@ impl Inbox {
         }
     }
 
-    /// How many entries wait for a person, by code and event type. Reads an index only.
+    /// How many entries wait for a person, by code and event type. Reads only an index.
     pub async fn problem_counts(&self) -> Result<ProblemCounts, InboxError> {
         match &self.store {
             Store::Local(local) => local.problem_counts().await,

@@ -19,23 +19,23 @@ pub const REFERENCES_MAX: usize = 64;
 /// Most entries of one step.
 pub const INDEX_STEP_MAX: usize = 1000;
 
-/// How long the index waits for an entry to come to its end, so that it knows the process that had it.
+/// How long the index waits for an entry to end, so that it knows the process that had it.
 pub(super) const END_WAIT: Duration = Duration::from_mins(10);
 
-/// Entries that the index leads to, looked at in one go.
+/// Most entries from the index that are looked at in one go.
 pub(super) const WINDOW_CANDIDATES: usize = 500;
 
-/// How deep in a body ids are looked for.
+/// How deep in a body the search for ids goes.
 const DEPTH_MAX: usize = 12;
 
-/// How the ids of those objects of Stripe's begin that people search by. Prices and products stand in every event, and lead
-/// nowhere.
+/// Prefixes of the ids of Stripe objects that people search by. Prices and products are in every event, so they are of no
+/// use here.
 const PREFIXES: [&str; 14] = ["ch", "cn", "cs", "cus", "dp", "du", "ii", "in", "pi", "py", "pyr", "re", "seti", "sub"];
 
-/// Fields in which people write: an id there is none of Stripe's.
+/// Fields that people write: an id in them does not come from Stripe.
 const WRITTEN: [&str; 4] = ["client_reference_id", "description", "metadata", "name"];
 
-/// What is kept of an id. Capital letters make no difference, as with users.
+/// The trace of an id in the index. Capital letters make no difference, as with users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Reference(pub(super) i64);
 
@@ -47,7 +47,7 @@ impl Reference {
     }
 }
 
-/// What leads to an entry: the ids in its body, the users that it names, and the process that had it.
+/// The references of an entry: the ids in its body, the users that it names, and the process that had it.
 pub(super) fn references(process: Option<&str>, body: Option<&[u8]>) -> BTreeSet<Reference> {
     let mut found: BTreeSet<Reference> = process.map(Reference::to).into_iter().collect();
     let Some(body) = body else { return found };
@@ -66,8 +66,8 @@ pub(super) fn references(process: Option<&str>, body: Option<&[u8]>) -> BTreeSet
     found
 }
 
-/// The objects of Stripe's that the body of an event refers to, at most `most`: first its own with its customer and its subscription,
-/// then the others in the order of the body.
+/// The Stripe objects that the body of an event refers to, at most `most`: first its own object with customer and
+/// subscription, then the others in the order of the body.
 pub fn objects_of(body: &[u8], most: usize) -> Vec<String> {
     let subject = Subject::of(body);
     let mut found: Vec<String> = Vec::new();
@@ -86,7 +86,7 @@ pub fn objects_of(body: &[u8], most: usize) -> Vec<String> {
     found
 }
 
-/// Offers the texts of a body to `take`, without those in which people write, until it wants no more.
+/// Offers the texts of a body to `take`, without those that people write, until it wants no more.
 fn collect(value: &Value, depth: usize, take: &mut dyn FnMut(&str) -> bool) -> bool {
     if depth == 0 {
         return true;
@@ -102,12 +102,12 @@ fn collect(value: &Value, depth: usize, take: &mut dyn FnMut(&str) -> bool) -> b
     }
 }
 
-/// Whether it is made like the id of an object that people search by.
+/// Whether it looks like the id of an object that people search by.
 pub fn is_reference(text: &str) -> bool {
     is_id(text, &PREFIXES)
 }
 
-/// Whether it is made like the id of what a payment gave to an invoice.
+/// Whether it looks like the id of an invoice payment.
 fn is_part(text: &str) -> bool {
     is_id(text, &["inpay"])
 }
@@ -118,12 +118,12 @@ fn is_id(text: &str, prefixes: &[&str]) -> bool {
     prefixes.contains(&prefix) && !rest.is_empty() && rest.bytes().all(is_plain)
 }
 
-/// What a step of filling the index came to.
+/// The result of a step of filling the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IndexStep {
-    /// Entries that are behind the cursor now and were not before.
+    /// Entries that the cursor passed in this step.
     pub entries: usize,
-    /// There are more that could be.
+    /// Whether there are more that it could pass.
     pub more: bool,
 }
 
@@ -131,7 +131,7 @@ impl Inbox {
     /// Takes the next entries into the index, at most [`INDEX_STEP_MAX`], if at least `least` wait for it.
     ///
     /// # Errors
-    /// When the store does not take it; a search goes on without.
+    /// If the store does not take it. A search works without it.
     pub async fn index_step(&self, least: usize) -> Result<IndexStep, InboxError> {
         match &self.store {
             Store::Local(local) => local.index_step(least, self.clock.now()).await,
@@ -139,7 +139,7 @@ impl Inbox {
         }
     }
 
-    /// Forgets what leads to entries by these ids, and what is kept of entries that are gone.
+    /// Forgets the references by these ids, and those to entries that are gone.
     pub async fn forget_references(&self, ids: Vec<String>) -> Result<(), InboxError> {
         let references = ids.iter().map(|id| Reference::to(id)).collect();
         match &self.store {

@@ -6,13 +6,13 @@ use super::state::StateName;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
 
-/// What a person did to an entry last.
+/// What a person last did to an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intervention {
     /// `replay`, `release` or `drop`.
     pub action: String,
     pub at: Timestamp,
-    /// Who, as far as known.
+    /// The operator, as far as known.
     pub by: Option<String>,
     pub note: Option<String>,
 }
@@ -23,11 +23,11 @@ pub struct EntryReport {
     pub entry: EntryId,
     /// The endpoint it came in by.
     pub endpoint: String,
-    /// The event's id; `sha256:…` for bytes that were no event.
+    /// The event's id; `sha256:…` for bytes that are not an event.
     pub event_id: String,
     pub event_type: String,
     pub account: Option<String>,
-    /// False in test mode.
+    /// False for test mode.
     pub livemode: Option<bool>,
     /// How it came in.
     pub source: String,
@@ -36,17 +36,17 @@ pub struct EntryReport {
     /// When it became durable.
     pub received: Timestamp,
     pub state: StateName,
-    /// When it wants attention: its next attempt, the end of its lease, or the next question about its process.
+    /// When it needs attention: for its next attempt, the end of its lease, or the next question about its process.
     pub due: Option<Timestamp>,
     /// Failed attempts.
     pub attempts: u32,
-    /// Times that the gateway died while it was worked on.
+    /// How often the gateway died while working on it.
     pub crashes: u32,
     /// The process of a Colonies server that has or had it.
     pub process: Option<String>,
     /// When it was settled, given up or held back.
     pub ended: Option<Timestamp>,
-    /// What became of it, when settled: `applied`, `stale`, `duplicate`, `ignored` or `dropped`.
+    /// Its outcome once settled: `applied`, `stale`, `duplicate`, `ignored` or `dropped`.
     pub outcome: Option<String>,
     /// Why it is dead or quarantined: a stable code.
     pub code: Option<String>,
@@ -56,6 +56,6 @@ pub struct EntryReport {
     pub released: Option<Timestamp>,
     /// When a person last replayed it.
     pub replayed: Option<Timestamp>,
-    /// What a person did to it last.
+    /// What a person last did to it.
     pub intervention: Option<Intervention>,
 }

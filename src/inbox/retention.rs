@@ -8,14 +8,14 @@ use super::{Inbox, InboxError, Store};
 /// Rows looked at in one sweep, so that it never holds up the writer.
 pub(super) const SWEEP_ROWS_MAX: usize = 500;
 
-/// How long entries are kept, counted from the time they came to their end.
+/// How long entries are kept after they end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Bodies of settled entries, dropped ones among them.
+    /// Bodies of settled entries, including dropped ones.
     pub bodies: Duration,
     /// Bodies of dead and quarantined entries; `None`: for ever.
     pub held_bodies: Option<Duration>,
-    /// Everything else; also how long a duplicate is recognised here (the ledger recognises it for ever).
+    /// Everything else. That is also how long the inbox recognises a duplicate (the ledger always does).
     pub entries: Duration,
 }
 
@@ -26,12 +26,12 @@ pub struct Swept {
     /// Bodies of dead and quarantined entries.
     pub held_bodies: usize,
     pub entries: usize,
-    /// There is more to look at: sweep again.
+    /// Whether there is more to look at: then sweep again.
     pub more: bool,
 }
 
 impl Inbox {
-    /// Removes what [`Retention`] no longer keeps, one bounded batch. Call again while it removed something.
+    /// Removes what [`Retention`] no longer keeps, in one bounded batch. Call again while it removed something.
     pub async fn sweep(&self, retention: Retention) -> Result<Swept, InboxError> {
         match &self.store {
             Store::Local(local) => local.sweep(retention).await,

@@ -32,31 +32,31 @@ pub struct Page {
     pub next: Option<EntryId>,
 }
 
-/// From which end entries are looked at.
+/// At which end to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     Newest,
     Oldest,
 }
 
-/// What one look came to.
+/// The result of one look.
 pub(super) struct Window {
     pub(super) found: Vec<EntryReport>,
-    /// The last row looked at; nothing when there are no more.
+    /// The last row looked at; `None` if there are no more.
     pub(super) last: Option<i64>,
 }
 
-/// Where a search by reference looks next.
+/// The next part of a search by reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// At what the index leads to.
+    /// Entries that the index leads to.
     Indexed,
-    /// At what the index does not cover yet.
+    /// Entries that the index does not cover yet.
     Rest,
 }
 
 impl Part {
-    /// From `after` on, where the index covers all up to `covered`.
+    /// The part after `after`, if the index covers everything up to `covered`.
     pub(super) fn next(direction: Direction, after: Option<i64>, covered: i64) -> Self {
         let is_rest = match direction {
             Direction::Newest => after.is_none_or(|after| after > covered.saturating_add(1)),
@@ -67,7 +67,7 @@ impl Part {
 }
 
 impl Inbox {
-    /// A page of entries, newest first, from after `after`.
+    /// A page of entries after `after`, newest first.
     pub async fn select(
         &self,
         selection: &Selection,
@@ -101,8 +101,8 @@ impl Inbox {
         Ok(page)
     }
 
-    /// Bodies of entries, whole, as long as they fit into `bytes_max` together; the first comes whatever its size.
-    /// Gives those that fit, in order; nothing stands for a body that retention or an erasure has removed.
+    /// Whole bodies of entries, as long as they fit into `bytes_max` together; the first is included whatever its size.
+    /// Returns those that fit, in order, with `None` for a body that retention or an erasure removed.
     pub async fn bodies(&self, entries: Vec<EntryId>, bytes_max: usize) -> Result<Vec<Option<Vec<u8>>>, InboxError> {
         match &self.store {
             Store::Local(local) => local.bodies(entries, bytes_max).await,

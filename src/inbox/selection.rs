@@ -13,7 +13,8 @@ use crate::domain::ids::EntryId;
 /// Most values of one kind in a selection.
 pub const VALUES_MAX: usize = 1000;
 
-/// Which entries. Conditions of different kinds all hold, values of one kind are alternatives; none selects everything.
+/// Which entries. Conditions of different kinds must all hold, and values of one kind are alternatives. An empty selection
+/// means every entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
@@ -36,10 +37,10 @@ pub struct Selection {
     pub users: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub customers: Vec<String>,
-    /// What entries refer to: objects of Stripe's, users, processes.
+    /// References of entries: Stripe objects, users, processes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refs: Vec<String>,
-    /// Received no earlier.
+    /// Received at this time or later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// Received earlier than this.
@@ -52,10 +53,10 @@ pub struct Selection {
 pub enum SelectionError {
     #[error("at most {VALUES_MAX} {0} can be named at once")]
     TooMany(&'static str),
-    /// A value that cannot be one.
+    /// A value that cannot be right.
     #[error("{0} must have 1 to {ID_BYTES_MAX} bytes")]
     Length(&'static str),
-    /// A `*` elsewhere than at the end of a type.
+    /// A `*` that is not at the end of a type.
     #[error("a type may end with .* and has no other *: {0}")]
     Pattern(String),
     /// The window of time is empty.
@@ -74,7 +75,7 @@ impl Selection {
         !self.entries.is_empty() || !self.events.is_empty()
     }
 
-    /// Checks what came from outside.
+    /// Checks a selection from outside.
     pub fn check(&self) -> Result<(), SelectionError> {
         let texts = [
             ("events", &self.events),
@@ -108,24 +109,24 @@ impl Selection {
         Ok(())
     }
 
-    /// Whether bodies decide, too.
+    /// Whether bodies have to be read too.
     pub(super) fn wants_bodies(&self) -> bool {
         !self.users.is_empty() || !self.customers.is_empty() || !self.refs.is_empty()
     }
 
-    /// What leads to all that is meant, where an index of references helps.
+    /// The references that lead to all entries meant, if the index helps.
     pub(super) fn leads(&self) -> Option<Vec<Reference>> {
         let kinds = [&self.refs, &self.customers, &self.users];
         let first = kinds.into_iter().find(|ids| !ids.is_empty()).filter(|_| !self.is_by_id())?;
         Some(first.iter().map(|id| Reference::to(id)).collect())
     }
 
-    /// Whether an entry that the index leads to needs a look at its body.
+    /// Whether the body of an entry that the index leads to must be read.
     pub(super) fn wants_bodies_of_indexed(&self) -> bool {
         !self.users.is_empty() || !self.customers.is_empty()
     }
 
-    /// Whether an entry is meant, as far as its row tells.
+    /// Whether the selection means an entry, as far as its row tells.
     pub(super) fn fits(&self, entry: &EntryReport) -> bool {
         let among = |values: &[String], value: &str| values.is_empty() || values.iter().any(|known| known == value);
         let is_type = |kind: &String| match kind.strip_suffix('*') {
@@ -143,7 +144,7 @@ impl Selection {
             && self.until.is_none_or(|until| entry.received < until)
     }
 
-    /// Whether an entry with this body is meant.
+    /// Whether the selection means an entry with this body.
     pub(super) fn fits_body(&self, entry: &EntryReport, body: &[u8]) -> bool {
         if !self.refs.is_empty() {
             let named = references(entry.process.as_deref(), Some(body));

@@ -21,16 +21,16 @@ use super::{Inbox, Store};
 #[derive(Debug)]
 pub(super) struct Spill {
     local: LocalInbox,
-    /// One empties it at a time, and knows what the database refused before.
+    /// Only one task empties it at a time, and knows which deliveries the database refused before.
     emptying: Mutex<BTreeSet<i64>>,
 }
 
-/// What became of a file that was to be emptied.
+/// The result of emptying the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Emptied {
     /// Deliveries that are in the database now.
     pub carried: u64,
-    /// Deliveries that the database refuses. They stay.
+    /// Deliveries that the database refuses. They stay in the file.
     pub refused: u64,
 }
 
@@ -39,7 +39,7 @@ impl Spill {
         Self { local, emptying: Mutex::default() }
     }
 
-    /// How many deliveries stand in it.
+    /// How many deliveries are in it.
     async fn standing(&self) -> Result<u64, InboxError> {
         let counts = self.local.counts().await?;
         Ok(counts.backlog() + counts.settled + counts.dead + counts.quarantined)
@@ -56,14 +56,14 @@ impl Spill {
                 return Ok(emptied);
             };
             after = last.number;
-            // Times in the database are the database's.
+            // The database keeps times by its own clock.
             let ahead = postgres.core.ask_time().await?;
             for entry in &mut page {
                 entry.put_back(ahead);
             }
             match postgres.core.take_in(&page).await {
                 Ok(_) => emptied.carried += self.remove(&page).await?,
-                // One that is refused takes no neighbour with it.
+                // A refused delivery must not take its neighbours with it.
                 Err(InboxError::Storage(_)) => {
                     for entry in &page {
                         let alone = std::slice::from_ref(entry);
@@ -100,7 +100,7 @@ fn tell_refused(entry: &Carried, error: &InboxError) {
 }
 
 impl Carried {
-    /// As it would stand by a clock that is so many milliseconds behind the one that it was written by.
+    /// The entry with its times by a clock that is so many milliseconds behind the one that wrote it.
     fn put_back(&mut self, ahead: i64) {
         self.received_at = self.received_at.saturating_sub(ahead);
         for time in [&mut self.due_at, &mut self.ended_at].into_iter().flatten() {
@@ -117,7 +117,7 @@ impl Inbox {
         entry: NewEntry,
     ) -> Result<Receipt, InboxError> {
         let Some(spill) = &self.spill else { return Ok(postgres.store(entry).await?) };
-        // Once it is known to be away, no delivery waits for it.
+        // Once the database is known to be away, no delivery waits for it.
         if postgres.core.is_away() {
             return spill.local.append(entry).await;
         }
@@ -148,7 +148,7 @@ impl Inbox {
         }
     }
 
-    /// Whether deliveries are taken: by the store itself, or by the file beside it.
+    /// Whether deliveries are accepted: by the store itself, or by the file beside it.
     pub fn takes_deliveries(&self) -> bool {
         match (&self.store, &self.spill) {
             (Store::Postgres(postgres), Some(spill)) if postgres.core.is_away() => spill.local.stats().writable(),
@@ -156,7 +156,8 @@ impl Inbox {
         }
     }
 
-    /// Whether the database is to be asked again whether it takes writes: it did not when it was last used, or is taken to be away.
+    /// Whether to ask the database again whether it takes writes, because it did not when last used, or is taken to be
+    /// away.
     pub fn is_to_be_probed(&self) -> bool {
         match &self.store {
             Store::Postgres(postgres) => !self.stats().writable() || postgres.core.is_away(),
@@ -164,10 +165,10 @@ impl Inbox {
         }
     }
 
-    /// Asks the file again that takes deliveries while the database does not, if it refused one.
+    /// Asks the file beside the database again, if it refused a delivery.
     ///
     /// # Errors
-    /// When it still takes none.
+    /// If it still takes none.
     pub async fn probe_spill(&self) -> Result<(), InboxError> {
         match &self.spill {
             Some(spill) if !spill.local.stats().writable() => spill.local.probe().await,
@@ -175,7 +176,7 @@ impl Inbox {
         }
     }
 
-    /// How many deliveries stand in the file that takes them while the database does not; nothing without such a file.
+    /// How many deliveries are in the file beside the database; `None` without such a file.
     ///
     /// # Errors
     /// Those of the file.
@@ -186,10 +187,10 @@ impl Inbox {
         }
     }
 
-    /// Carries what stands in the file into the database. Can be interrupted at any point.
+    /// Carries the deliveries in the file into the database. Can be interrupted at any point.
     ///
     /// # Errors
-    /// When the database or the file does not do its part; what is left stays in the file.
+    /// If the database or the file fails. The remaining deliveries stay in the file.
     pub async fn empty_spill(&self) -> Result<Emptied, InboxError> {
         match (&self.store, &self.spill) {
             (Store::Postgres(postgres), Some(spill)) => {

@@ -28,7 +28,7 @@ impl WriterStats {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Appends committed, duplicates among them.
+    /// Appends committed, including duplicates.
     pub fn appended(&self) -> u64 {
         self.appended.load(Ordering::Relaxed)
     }

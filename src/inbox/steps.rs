@@ -13,25 +13,25 @@ use super::conclude::Conclusion;
 use crate::domain::clock::Timestamp;
 use crate::domain::named::named;
 
-/// Most rows of an entry. What comes after them is in its state alone.
+/// Most rows of an entry. Later steps show only in its state.
 pub const STEPS_MAX: u32 = 64;
 
-/// How long each is kept.
+/// How long a step is kept.
 pub const STEPS_KEPT: Duration = Duration::from_hours(24 * 90);
 
-/// Oldest rows that one more removes at most.
+/// Most of the oldest rows that one new row removes.
 pub(super) const STEPS_REMOVED_MAX: u32 = 100;
 
 named! {
-    /// What became of it.
+    /// What happened to it.
     pub enum StepKind {
-        /// To be tried again.
+        /// It will be tried again.
         Retry = "retry",
-        /// To be tried again without neighbours.
+        /// It will be tried again, without neighbours.
         RetryAlone = "retry_alone",
         AwaitsStripe = "awaits_stripe",
         AwaitsBee = "awaits_bee",
-        /// Its lease was found over without a result.
+        /// Its lease had ended without a result.
         LeaseEnded = "lease_ended",
         Dead = "dead",
         Quarantined = "quarantined",
@@ -42,7 +42,7 @@ named! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastStep {
     pub at: Timestamp,
-    /// When it was so for the last time in a row.
+    /// When it last happened in a row.
     pub last: Timestamp,
     pub times: u64,
     pub kind: StepKind,
@@ -50,7 +50,7 @@ pub struct PastStep {
     pub reason: String,
 }
 
-/// A step to be written down.
+/// A step to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step<'a> {
     pub(super) kind: StepKind,
@@ -59,7 +59,8 @@ pub(super) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Of an entry whose holder said nothing more. It is noted when that is found out: at the next lease, or at the next start.
+    /// The step of an entry whose holder said nothing more. It is noted when that is found out: at the next lease, or at
+    /// the next start.
     pub(super) const LEASE_ENDED: Self = Self {
         kind: StepKind::LeaseEnded,
         code: None,
@@ -68,7 +69,7 @@ impl Step<'_> {
 }
 
 impl Conclusion {
-    /// The step that it is; nothing for what settles, or gives to the colony.
+    /// The step that a conclusion is; `None` if it settles the entry or gives it to the colony.
     pub(super) fn step(&self) -> Option<Step<'_>> {
         let step = |kind, code, reason| Some(Step { kind, code, reason });
         match self {

@@ -14,42 +14,42 @@ use super::{Inbox, InboxError, Store};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EntryId;
 
-/// What a user's id is replaced by.
+/// The text in place of a user's id.
 const REDACTED: &str = "(redacted)";
 
-/// A body, told in short or whole.
+/// A body, summarised or whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyReport {
     pub bytes: usize,
-    /// What it is about; user ids only when the body was asked for.
+    /// What it is about; with user ids only if the body was asked for.
     pub subject: Subject,
-    /// The body as it was signed, when it was asked for. Bytes that are not UTF-8 are replaced.
+    /// The body as it was signed, if it was asked for. Bytes that are not UTF-8 are replaced.
     pub content: Option<String>,
 }
 
 /// An entry with its body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryStory {
-    /// All else.
+    /// Everything else.
     #[serde(flatten)]
     pub entry: EntryReport,
     /// How long it took from the receipt to the end, in milliseconds.
     pub took_ms: Option<u64>,
-    /// The body; nothing when retention or an erasure has removed it, or when it was not asked for.
+    /// The body; `None` if retention or an erasure removed it, or if it was not asked for.
     pub body: Option<BodyReport>,
-    /// When its person was erased, where that is why there is no body.
+    /// When its person was erased, if that is why there is no body.
     #[serde(default)]
     pub erased: Option<Timestamp>,
-    /// All that people ordered about it, the oldest first.
+    /// Everything that people ordered for it, the oldest first.
     #[serde(default)]
     pub orders: Vec<PastOrder>,
-    /// What became of it where it was not settled at once, the oldest first.
+    /// Its steps if it was not settled at once, the oldest first.
     #[serde(default)]
     pub steps: Vec<PastStep>,
 }
 
 impl BodyReport {
-    /// Of a body, the whole of it if that was asked for.
+    /// The report of a body, with the whole body if that was asked for.
     pub(super) fn of(body: &[u8], read: BodyRead) -> Self {
         let reveal = read == BodyRead::Whole;
         let mut subject = Subject::of(body);
@@ -60,7 +60,7 @@ impl BodyReport {
     }
 }
 
-/// What is read of a body.
+/// How much of a body to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyRead {
     Nothing,
@@ -82,19 +82,19 @@ impl EntryStory {
     }
 }
 
-/// When the body was erased that there was last. Stripe may have been asked for it since.
+/// When the last body was erased. Stripe may have been asked for it since.
 fn erased(orders: &[PastOrder]) -> Option<Timestamp> {
     let is_of_body = |order: &&PastOrder| order.action == ERASED || order.action == Action::Refetch.as_str();
     orders.iter().rfind(is_of_body).filter(|order| order.action == ERASED).map(|order| order.at)
 }
 
 impl Inbox {
-    /// Everything about one entry; `None` when there is none of this number. With `reveal`, its body too.
+    /// Everything about one entry; `None` if no entry has this number. With `reveal`, its body too.
     pub async fn story(&self, entry: EntryId, reveal: bool) -> Result<Option<EntryStory>, InboxError> {
         self.read_story(entry, if reveal { BodyRead::Whole } else { BodyRead::InShort }).await
     }
 
-    /// As [`Self::story`], without its body, which is not read.
+    /// As [`Self::story`], without reading the body.
     pub async fn story_without_body(&self, entry: EntryId) -> Result<Option<EntryStory>, InboxError> {
         self.read_story(entry, BodyRead::Nothing).await
     }

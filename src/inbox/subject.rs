@@ -19,7 +19,7 @@ pub struct Subject {
     /// Type of its object, such as `invoice`.
     pub object: Option<String>,
     pub object_id: Option<String>,
-    /// What the object says of its state.
+    /// The object's status.
     pub status: Option<String>,
     pub customer: Option<String>,
     pub subscription: Option<String>,
@@ -30,11 +30,11 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Of an event's body; of anything else, nothing.
+    /// The subject of an event's body; empty for anything else.
     pub fn of(body: &[u8]) -> Self {
         let Ok(value) = serde_json::from_slice::<Value>(body) else { return Self::default() };
         let event = Object::new(&value);
-        // A thin event names its object and does not hold it.
+        // A thin event names its object but does not include it.
         let related = event.at("related_object");
         let object = event.path("data.object");
         let word = |place: Object<'_>| place.word().map(str::to_owned);
@@ -60,7 +60,7 @@ impl Subject {
     }
 }
 
-/// The users that metadata and the reference of a session name, each once.
+/// The users named by metadata and by a session's reference, each once.
 fn users(object: Object<'_>) -> Vec<String> {
     let places =
         [object.at("metadata"), Invoice(object).subscription_metadata(), object.path("subscription_data.metadata")];

@@ -15,7 +15,7 @@ pub struct SubmittedProcess {
     pub process: ProcessId,
     /// How many entries it holds.
     pub entries: u64,
-    /// When the oldest of them was received that could go another way; `None` when none could.
+    /// When the oldest of them was received that could go another way; `None` if none could.
     pub oldest: Option<Timestamp>,
     /// When to ask the server about it.
     pub poll: Timestamp,
@@ -36,8 +36,8 @@ pub struct SubmittedEntry {
 }
 
 impl Inbox {
-    /// Processes that hold entries, at most `limit`, by the time at which to ask about them. Of an inbox that several gateways
-    /// share, those that this one is to ask about.
+    /// Processes that hold entries, at most `limit`, by the time of the next question about them. If several gateways share
+    /// the inbox, only those that this one should ask about.
     pub async fn submitted(&self, limit: u32) -> Result<Vec<SubmittedProcess>, InboxError> {
         match &self.store {
             Store::Local(local) => local.submitted(limit).await,
@@ -53,8 +53,8 @@ impl Inbox {
         }
     }
 
-    /// Ends the stay of entries with a process. Tells per entry, in order, whether that process still held it; one that
-    /// is held by another process, or by none, is not changed.
+    /// Ends the stay of entries with a process. Returns for each entry, in order, whether that process still held it. An
+    /// entry that another process or none holds is not changed.
     pub async fn conclude_submitted(
         &self,
         process: ProcessId,
@@ -69,7 +69,7 @@ impl Inbox {
         }
     }
 
-    /// Sets after how long to ask about processes next.
+    /// Sets how long to wait before asking about processes again.
     pub async fn postpone(&self, polls: Vec<(ProcessId, Duration)>) -> Result<(), InboxError> {
         if polls.is_empty() {
             return Ok(());

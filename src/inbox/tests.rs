@@ -16,7 +16,7 @@ use crate::domain::secret::Secret;
 use crate::stripe::envelope::Envelope;
 use crate::stripe::tests::delivery;
 
-/// Tests of what every store promises, each once a store.
+/// Tests of what every store promises, each once per store.
 macro_rules! on_every_store {
     ($($test:ident),* $(,)?) => {
         mod in_a_file {
@@ -167,7 +167,7 @@ fn body(id: &str) -> Vec<u8> {
     format!(r#"{{"id":"{id}","object":"event","type":"invoice.paid","livemode":true}}"#).into_bytes()
 }
 
-/// A body that compression makes little smaller.
+/// A body that compression hardly makes smaller.
 fn large_body(id: &str, bytes: usize) -> Vec<u8> {
     let filler: String = std::iter::repeat_with(fastrand::alphanumeric).take(bytes).collect();
     format!(r#"{{"id":"{id}","object":"event","type":"invoice.paid","livemode":true,"filler":"{filler}"}}"#)
@@ -218,7 +218,7 @@ async fn a_receipt_never_precedes_the_commit() {
     let inbox = fixture.inbox().clone();
     let mut append = tokio::task::JoinSet::new();
     append.spawn(async move { inbox.append(entry("evt_1")).await.map(|receipt| receipt.entry()) });
-    // The blocker sees everything that is committed. As long as it holds the lock, nothing can be.
+    // The blocker would see everything that is committed. While it holds the lock, nothing can be.
     tokio::task::yield_now().await;
     assert!(append.try_join_next().is_none());
     let stored: i64 = blocker.query_row("SELECT COUNT(*) FROM entries", [], |row| row.get(0)).unwrap();
@@ -349,7 +349,7 @@ async fn an_entry_that_kills_its_process_is_isolated_and_then_given_up() {
     assert_eq!(steps, [(StepKind::LeaseEnded, CRASHES_MAX.unsigned_abs()), (StepKind::Dead, 1)]);
 }
 
-/// What is leased by this one request, or by the next one: a database's clock is noticed with an answer.
+/// The entries leased by this request, or by the next one: a gateway notices a database's clock only with an answer.
 async fn lease_soon(fixture: &Fixture) -> Vec<Leased> {
     let leased = fixture.lease(1).await;
     if leased.is_empty() { fixture.lease(1).await } else { leased }
@@ -369,7 +369,7 @@ async fn a_clock_set_back_while_nobody_ran_does_not_hold_entries_up(mut fixture:
     assert_eq!(ids(&lease_soon(&fixture).await), ["evt_1"]);
 }
 
-/// A wait that was measured on another clock than the one in force when it is read lasts no longer for that.
+/// A wait was measured on one clock and is read by another: it must not last longer for that.
 #[tokio::test]
 async fn no_order_of_jumps_writes_and_starts_stretches_a_wait() {
     const HOUR: Duration = Duration::from_hours(1);
@@ -439,7 +439,7 @@ async fn a_full_inbox_refuses_keeps_running_and_recovers() {
     assert_eq!(ids(&fixture.lease(10).await), ["evt_after"]);
 }
 
-/// Small bodies are the worst case: their entries grow most, for their size, by what becomes of them.
+/// Small bodies are the worst case: by their end, their entries grow most for their size.
 #[tokio::test]
 async fn a_full_inbox_takes_all_of_its_small_entries_through_a_process_to_their_end() {
     let mut fixture = Fixture::with(|options| options.bytes_max = Some(1 << 20));
@@ -490,7 +490,7 @@ async fn its_files_are_private_whatever_the_umask() {
     threads.join();
 }
 
-/// What a database says of an event can be long, and in a full file there is least room for it.
+/// The database's message about an event can be long, and a full file has least room for it.
 #[tokio::test]
 async fn a_full_inbox_takes_reasons_of_any_length() {
     let mut fixture = Fixture::with(|options| options.bytes_max = Some(1 << 20));
@@ -550,7 +550,8 @@ async fn the_queue_is_bounded_and_says_overloaded() {
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut appends = tokio::task::JoinSet::new();
     let (mut asked, mut overloaded) = (0, 0);
-    // The writer holds what it took before it blocked, however much that is; the queue holds two; the rest is refused at once.
+    // The writer holds what it took before it blocked, however much that is. The queue holds two. The rest is refused at
+    // once.
     while overloaded == 0 {
         for _ in 0..20 {
             let (inbox, id) = (fixture.inbox().clone(), format!("evt_{asked}"));

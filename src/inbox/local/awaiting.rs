@@ -42,7 +42,7 @@ impl Request for Note {
         Ok(())
     }
 
-    /// It is about processes that die; a power cut is no entry's fault either.
+    /// The note is about processes that die; a power cut is no entry's fault either.
     fn must_survive(&self) -> bool {
         false
     }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::inbox::body::Unpacker;
 
-/// The body of an entry, unless retention or an erasure has removed it.
+/// The body of an entry, unless retention or an erasure removed it.
 pub(super) fn of_entry(
     connection: &Connection,
     unpacker: &mut Unpacker,

@@ -31,7 +31,7 @@ impl LocalInbox {
         self.ask(TakeIn { entries }).await
     }
 
-    /// Removes entries that are stored elsewhere; how many were there.
+    /// Removes entries that are now stored elsewhere. Returns how many were there.
     pub(in crate::inbox) async fn remove(&self, numbers: Vec<i64>) -> Result<u64, InboxError> {
         self.ask(Remove { numbers }).await
     }
@@ -85,7 +85,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Carried> {
         secret: row.get(7)?,
         received_at: row.get(8)?,
         traceparent: row.get(9)?,
-        // A lease ended when the file was opened.
+        // Opening the file ended all leases.
         state: row.get(10)?,
         due_at: row.get(11)?,
         ended_at: row.get(12)?,
@@ -128,7 +128,7 @@ struct TakeIn {
 }
 
 impl Request for TakeIn {
-    /// How many were not known.
+    /// How many were new.
     type Done = u64;
 
     fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<u64> {
@@ -211,7 +211,7 @@ fn insert(file: &mut InboxFile, number: i64, entry: &Carried) -> rusqlite::Resul
     Ok(())
 }
 
-/// Adds an order, unless it is there: an entry has one of a kind at a time.
+/// Adds an order unless it is there: an entry has one order of a kind at a time.
 fn add_order(connection: &Connection, entry: i64, order: &CarriedOrder) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -244,7 +244,7 @@ impl Request for Deeds {
     }
 }
 
-/// Entries that are stored elsewhere.
+/// Entries that are now stored elsewhere.
 struct Remove {
     numbers: Vec<i64>,
 }
@@ -254,9 +254,9 @@ impl Request for Remove {
     type Done = u64;
 
     fn apply(&self, file: &mut InboxFile, _: Timestamp) -> rusqlite::Result<u64> {
-        // An erasure does not look here for what is removed already.
+        // An erasure does not look here for bodies that are already removed.
         let removed = overwriting(file, |file| self.remove(file))?;
-        // A number that was removed is not given out again.
+        // The number of a removed entry is not given out again.
         file.connection
             .prepare_cached("UPDATE counters SET value = ?1 WHERE name = 'next_entry'")?
             .execute([file.next_entry()])?;

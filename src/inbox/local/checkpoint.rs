@@ -15,16 +15,16 @@ use crate::inbox::error::{FSYNC_FAILED, is_failed_fsync};
 /// What the writer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// Move what there is.
+    /// Move what is there.
     Step,
-    /// Move all but a little, so that the writer can let the log start over.
+    /// Move all but a little, so that the writer can start the log over.
     Finish,
 }
 
 /// A checkpoint that moved fewer pages than this leaves the writer little to do.
 const REST_PAGES: i64 = 64;
 
-/// Most checkpoints before the writer moves the rest. Each leaves only what was committed while it ran.
+/// Most checkpoints before the writer moves the rest. Each leaves only the commits made while it ran.
 const ROUNDS_MAX: u32 = 4;
 
 /// Runs until the writer is gone.
@@ -35,7 +35,7 @@ pub(super) fn run(
     fatal: &watch::Sender<Option<String>>,
 ) {
     while let Ok(extent) = extents.recv() {
-        // After a failed fsync another one could seem to succeed: the log has to stay as it is until the restart.
+        // After a failed fsync another one could seem to succeed, so the log stays as it is until the restart.
         if fatal.borrow().is_some() {
             return;
         }
@@ -46,7 +46,7 @@ pub(super) fn run(
         match moved {
             Ok(()) if extent == Extent::Step => {}
             Ok(()) => {
-                // A full queue means that the writer is busy: the next checkpoint asks again.
+                // A full queue means that the writer is busy. The next checkpoint asks again.
                 if let Some(writer) = writer.upgrade() {
                     drop(writer.try_send(Message::FinishCheckpoint));
                 }
@@ -65,12 +65,12 @@ pub(super) fn run(
     }
 }
 
-/// Moves what there is, and tells how many pages of the log are in the file by now.
+/// Moves what is there, and returns how many pages of the log are now in the file.
 fn step(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))
 }
 
-/// Moves the log into the file, and what was committed meanwhile, until little is left or commits come too fast.
+/// Moves the log into the file, including commits made in the meantime, until little is left or commits come too fast.
 fn move_bulk(connection: &Connection, fatal: &watch::Sender<Option<String>>) -> rusqlite::Result<()> {
     let mut moved = 0;
     for _ in 0..ROUNDS_MAX {

@@ -11,7 +11,7 @@ use crate::inbox::error::OpenError;
 /// The file of the inbox in its directory.
 pub const FILE_NAME: &str = "inbox.db";
 
-/// Opens a file that stays as it is.
+/// Opens a file without changing it.
 pub(super) fn read_only(path: &Path, busy_timeout: Duration) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|source| classify(path, source))?;
@@ -22,7 +22,7 @@ pub(super) fn read_only(path: &Path, busy_timeout: Duration) -> Result<Connectio
 /// The format of an inbox file.
 ///
 /// # Errors
-/// When the file is another program's, or a newer one's.
+/// If the file belongs to another program, or to a newer one.
 pub(super) fn format(path: &Path, connection: &Connection) -> Result<i64, OpenError> {
     if number(path, connection, "application_id")? != APPLICATION_ID {
         return Err(OpenError::Foreign { path: path.to_owned() });
@@ -39,12 +39,12 @@ pub(super) fn number(path: &Path, connection: &Connection, pragma: &str) -> Resu
     connection.pragma_query_value(None, pragma, |row| row.get(0)).map_err(|source| classify(path, source))
 }
 
-/// How thoroughly a file is read.
+/// How thoroughly to read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
     /// Pages and rows.
     Quick,
-    /// Whether indexes fit them, too.
+    /// Also whether indexes match them.
     Full,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn damage(connection: &Connection, depth: Depth) -> rusqlite::Result<
     Ok(finding.filter(|finding| finding != "ok"))
 }
 
-/// What an error of SQLite says about the file.
+/// What an error of SQLite means for opening the file.
 pub(super) fn classify(path: &Path, source: rusqlite::Error) -> OpenError {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     match source.sqlite_error_code() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::inbox::error::OpenError;
 
-/// The right to the inbox of a directory: no gateway starts on it while this lives.
+/// The right to the inbox of a directory. While it exists, no gateway starts on that inbox.
 #[derive(Debug)]
 pub struct Claim(#[expect(dead_code, reason = "held for its lock")] File);
 
@@ -21,7 +21,7 @@ pub fn claim(directory: &Path) -> Result<Claim, OpenError> {
         message: "the lock file cannot be written; check the directory's owner and that the disk is not read-only",
         source,
     };
-    // Never through a link that another put there.
+    // Never through a link that another user put there.
     let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(0o600).custom_flags(flags);
@@ -33,7 +33,7 @@ pub fn claim(directory: &Path) -> Result<Claim, OpenError> {
     }
 }
 
-/// Record of a restore that has begun to move files. While it is there nothing opens the inbox.
+/// Record of a restore that has begun to move files. While it is there, no program opens the inbox.
 pub fn restore_journal(directory: &Path) -> PathBuf {
     directory.join("restore.journal")
 }

@@ -10,13 +10,13 @@ use crate::inbox::error::InboxError;
 use crate::inbox::state::StateName;
 
 impl LocalInbox {
-    /// Number of entries in each state and the age of the oldest that waits.
+    /// The number of entries in each state, and the age of the oldest waiting one.
     pub(in crate::inbox) async fn counts(&self) -> Result<Counts, InboxError> {
         self.read(counts).await
     }
 
-    /// When the oldest entry was received that is submitted, or waits without having failed. Tells whether entries
-    /// get stuck on their route.
+    /// When the oldest entry was received that is submitted, or waits without having failed. It tells whether entries get
+    /// stuck on their route.
     pub(in crate::inbox) async fn oldest_unattended(&self) -> Result<Option<Timestamp>, InboxError> {
         self.read(oldest_unattended).await
     }
@@ -40,8 +40,8 @@ pub(super) fn counts(connection: &mut Connection) -> rusqlite::Result<Counts> {
     Ok(Counts { waiting, leased, submitted, settled, dead, quarantined, oldest, is_estimate: false })
 }
 
-/// When the oldest entry was received that nobody works on in this process: submitted, or waiting and never failed (one
-/// that failed waits for its own reasons, one that a person asked for takes the direct route anyway).
+/// When the oldest entry was received that this process does not work on: one that is submitted, or waits and never failed.
+/// (An entry that failed has its own reasons to wait, and one that a person asked for takes the direct route anyway.)
 fn oldest_unattended(connection: &mut Connection) -> rusqlite::Result<Option<Timestamp>> {
     let oldest = connection.prepare_cached(live::OLDEST_UNATTENDED)?.query_row([], |row| row.get(0)).optional()?;
     Ok(oldest.map(Timestamp::from_millis))

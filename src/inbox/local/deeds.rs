@@ -9,13 +9,14 @@ use crate::domain::clock::Timestamp;
 use crate::inbox::deeds::{DEEDS_KEPT, DEEDS_MAX, Deed, LIGHT_DEEDS_MAX, PastDeed, light};
 use crate::inbox::error::InboxError;
 
-/// Oldest deeds that are removed at once at most, so that webhooks do not wait.
+/// Most of the oldest deeds that are removed at once, so that webhooks do not wait.
 const REMOVED_MAX: i64 = 100;
 
-/// Counting takes long beside writing one: this many come in between, and as many fewer stay.
+/// Counting takes long compared with writing one deed. So it is done once in this many, and the bound is lower by that
+/// number.
 const COUNT_EVERY: usize = 50;
 
-/// Removes the oldest that are light (`?1`), but for `?2`, at most `?3`.
+/// Removes the oldest deeds of the weight `?1`, except the newest `?2`, at most `?3`.
 const REMOVE: &str = concat!(
     "DELETE FROM deeds WHERE id IN (SELECT id FROM deeds WHERE ",
     light!(),
@@ -32,7 +33,7 @@ impl LocalInbox {
     }
 }
 
-/// Asks to write a deed down.
+/// Asks to record a deed.
 struct Note {
     deed: Deed,
 }

@@ -19,9 +19,9 @@ use crate::inbox::error::InboxError;
 use crate::inbox::state::StateName;
 
 impl LocalInbox {
-    /// Removes the bodies of settled entries that lead to the person, which `leads` tells of a body, among the next
-    /// [`ERASE_BODIES_MAX`] after `after` (0: from the beginning). With `dry_run` it only looks. The writer goes on between
-    /// the steps.
+    /// Removes the bodies of settled entries that lead to the person. It looks at the next [`ERASE_BODIES_MAX`] after
+    /// `after` (0: from the beginning), and `leads` judges each body. With `dry_run` it only looks. The writer goes on
+    /// between the steps.
     pub(in crate::inbox) async fn erase_step(
         &self,
         leads: impl Fn(&[u8]) -> bool + Send + 'static,
@@ -69,7 +69,7 @@ fn look(
     Ok((step, settled))
 }
 
-/// Asks to remove bodies of entries that are settled, and to zero what they leave.
+/// Asks to remove bodies of settled entries, and to zero the space that they leave.
 struct EraseBodies {
     entries: Vec<EntryId>,
 }
@@ -82,7 +82,7 @@ impl Request for EraseBodies {
     }
 }
 
-/// Has what is removed be overwritten in the file.
+/// Makes SQLite overwrite in the file what `work` removes.
 pub(super) fn overwriting<T>(
     file: &mut InboxFile,
     change: impl FnOnce(&mut InboxFile) -> rusqlite::Result<T>,
@@ -124,7 +124,7 @@ mod tests {
     use crate::stripe::tests::delivery;
 
     fn body(number: usize, customer: &str, filler: usize) -> String {
-        // What repeats would be stored in no room at all.
+        // Text that repeats would be compressed to almost nothing.
         let filler: String = (0..filler).map(|_| fastrand::alphanumeric()).collect();
         format!(
             r#"{{"id":"evt_{number}","object":"event","type":"x","livemode":true,"data":{{"object":{{"customer":"{customer}",
@@ -145,7 +145,7 @@ mod tests {
         inbox.conclude(leased.into_iter().map(settle).collect()).await.unwrap();
     }
 
-    /// All steps; the sum, and the number of steps.
+    /// Takes all steps. Returns the sum, the unsettled entries and the number of steps.
     async fn erase_all(inbox: &Inbox, customer: &str, dry_run: bool) -> (u64, Vec<Unsettled>, usize) {
         let names = |customer: String| move |body: &[u8]| String::from_utf8_lossy(body).contains(&customer);
         let (mut erased, mut unsettled, mut steps, mut after) = (0, Vec::new(), 0, 0);

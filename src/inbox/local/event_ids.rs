@@ -7,10 +7,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Ids in the small table at which it is merged. A merge of so many takes about 2 ms, all of them within one commit.
+/// How many ids the small table holds when it is merged. Merging so many takes about 2 ms, all within one commit.
 const MERGED_AT: i64 = 512;
 
-/// Selects the entries of the event with id `?1`, one an endpoint.
+/// Selects the entries of the event with id `?1`, one per endpoint.
 pub(super) const ENTRIES_OF_EVENT: &str =
     "SELECT entry FROM event_ids WHERE event_id = ?1 UNION ALL SELECT entry FROM event_ids_new WHERE event_id = ?1";
 
@@ -19,7 +19,7 @@ pub(super) fn count_new(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT COUNT(*) FROM event_ids_new", [], |row| row.get(0))
 }
 
-/// Claims an event of an endpoint for an entry. The entry that holds it already, if there is one; then nothing changes.
+/// Claims an event of an endpoint for an entry. If another entry already holds it, returns that entry and changes nothing.
 pub(super) fn claim(
     connection: &Connection,
     event_id: &str,
@@ -47,7 +47,7 @@ pub(super) fn claim(
         .map(Some)
 }
 
-/// Forgets the event of an entry that is about to be removed.
+/// Forgets the event of an entry that will be removed.
 pub(super) fn forget(connection: &Connection, entry: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -64,7 +64,7 @@ pub(super) fn forget(connection: &Connection, entry: i64) -> rusqlite::Result<()
     Ok(())
 }
 
-/// Merges the small table into the large one when it is full. Returns how many ids it holds then.
+/// Merges the small table into the large one when it is full. Returns how many ids it then holds.
 pub(super) fn merge_full(connection: &Connection, new: i64) -> rusqlite::Result<i64> {
     if new < MERGED_AT {
         return Ok(new);

@@ -19,10 +19,10 @@ pub const FORMAT_KNOWN: i64 = FORMAT;
 /// How long a look waits for a program that holds the file's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Number of entries in each state, from the file of a gateway that may or may not run. Blocks.
+/// The number of entries in each state, from the file of a gateway that may be running. Blocks.
 ///
 /// # Errors
-/// When there is no inbox in the directory, or none that this version reads.
+/// If the directory has no inbox, or none that this version can read.
 pub fn counts_in(directory: &Path) -> Result<Counts, OpenError> {
     let path = directory.join(FILE_NAME);
     let mut connection = checks::read_only(&path, BUSY_TIMEOUT)?;
@@ -38,10 +38,10 @@ pub struct Contents {
     pub entries: BTreeMap<String, u64>,
 }
 
-/// Reads a copy through: whether it is an inbox, of a known format, undamaged, and one moment of its life. Blocks.
+/// Reads a copy through and checks that it is an inbox in a known format, undamaged, and from one moment. Blocks.
 ///
 /// # Errors
-/// When it is not.
+/// If it is not.
 pub fn inspect(path: &Path) -> Result<Contents, OpenError> {
     let classify = |source| classify(path, source);
     let connection = checks::read_only(path, BUSY_TIMEOUT)?;

@@ -12,12 +12,12 @@ use crate::inbox::known::Held;
 use crate::inbox::state::StateName;
 
 impl LocalInbox {
-    /// Which of these events are here, by whichever endpoint they came.
+    /// Which of these events the inbox holds, whatever endpoint they came by.
     pub(in crate::inbox) async fn holds(&self, ids: Vec<String>) -> Result<BTreeMap<String, Held>, InboxError> {
         self.read(move |connection| holds(connection, &ids)).await
     }
 
-    /// The entries that hold an event, one an endpoint.
+    /// The entries that hold an event, one per endpoint.
     pub(in crate::inbox) async fn entries_of_event(&self, event_id: String) -> Result<Vec<EntryId>, InboxError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(ENTRIES_OF_EVENT)?;

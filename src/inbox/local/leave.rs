@@ -15,7 +15,7 @@ use crate::inbox::error::{InboxError, OpenError};
 use crate::inbox::moving::{ARRIVING, CAME_MARK, IDENTITY_MARK, MovedTo, shown};
 use crate::inbox::state::StateName;
 
-/// Whether a file is opened whose entries were moved, or that is being filled.
+/// Whether to open a file whose entries were moved, or that is being filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::inbox) enum AfterAMove {
     Refuse,
@@ -43,7 +43,7 @@ impl LocalInbox {
         self.ask(Leave::GiveUp).await.map(drop)
     }
 
-    /// False if it was not being filled.
+    /// False if the file was not being filled.
     pub(in crate::inbox) async fn give_up_arrival(&self) -> Result<bool, InboxError> {
         self.ask(Leave::GiveUpArrival).await
     }
@@ -53,7 +53,7 @@ impl LocalInbox {
     }
 }
 
-/// Where the entries of a file went, or are on their way to.
+/// The place to which a file's entries went, or are going.
 fn moved_to(connection: &Connection) -> rusqlite::Result<Option<MovedTo>> {
     let question = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'moved')";
     if !connection.query_row(question, [], |row| row.get::<_, bool>(0))? {
@@ -63,14 +63,14 @@ fn moved_to(connection: &Connection) -> rusqlite::Result<Option<MovedTo>> {
     connection.query_row("SELECT place, is_done FROM moved", [], read).optional()
 }
 
-/// Where a file is being filled from.
+/// The place that a file is being filled from.
 fn filled_from(connection: &Connection) -> rusqlite::Result<Option<String>> {
     let question =
         "SELECT substr(name, length(?1) + 1) FROM counters WHERE substr(name, 1, length(?1)) = ?1 AND value = ?2";
     connection.query_row(question, params![format!("mark.{CAME_MARK}"), ARRIVING], |row| row.get(0)).optional()
 }
 
-/// Refuses a file whose entries were moved, or are being, and one that is being filled.
+/// Refuses a file whose entries were moved or are being moved, and one that is being filled.
 pub(super) fn refuse_moved(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     let faulty = |source| classify(path, source);
     if let Some(MovedTo { place, is_done }) = moved_to(connection).map_err(faulty)? {
@@ -83,19 +83,19 @@ pub(super) fn refuse_moved(path: &Path, connection: &Connection) -> Result<(), O
     }
 }
 
-/// Where the entries of the file in a directory went. Changes nothing, and blocks.
+/// The place to which the entries of the file in a directory went. Changes nothing, and blocks.
 ///
 /// # Errors
-/// When there is no inbox in the directory, or none that this version reads.
+/// If the directory has no inbox, or none that this version can read.
 pub fn moved_from(directory: &Path) -> Result<Option<MovedTo>, OpenError> {
     let moved = look(directory, moved_to)?;
     Ok(moved.map(|to| MovedTo { place: shown(&to.place), ..to }))
 }
 
-/// Whether the file in a directory is being filled from elsewhere. Changes nothing, and blocks.
+/// Whether the file in a directory is being filled from another place. Changes nothing, and blocks.
 ///
 /// # Errors
-/// As those of [`moved_from`].
+/// Those of [`moved_from`].
 pub fn is_half_filled(directory: &Path) -> Result<bool, OpenError> {
     Ok(look(directory, filled_from)?.is_some())
 }
@@ -107,20 +107,20 @@ fn look<T>(directory: &Path, ask: fn(&Connection) -> rusqlite::Result<T>) -> Res
     ask(&connection).map_err(|source| classify(&path, source))
 }
 
-/// What is noted of a move.
+/// A note about a move.
 enum Leave {
-    /// To this place.
+    /// The entries go to this place.
     Begin(String),
-    /// All is at this place.
+    /// All entries are at this place.
     End(String),
     GiveUp,
     GiveUpArrival,
-    /// All entries are elsewhere, and come back from there.
+    /// All entries are in another place, and come back from there.
     Empty,
 }
 
 impl Request for Leave {
-    /// Whether something was noted.
+    /// Whether there was something to note.
     type Done = bool;
 
     fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<bool> {
@@ -138,7 +138,7 @@ impl Request for Leave {
                 }
                 _ => 0,
             },
-            // A caller that went away may have had this done already.
+            // The caller may be gone, and this may already have been done for it.
             Self::GiveUp => {
                 connection.execute_batch("DROP TABLE IF EXISTS moved")?;
                 1
@@ -156,7 +156,7 @@ impl Request for Leave {
     }
 }
 
-/// Removes all but what the file is, and from where it is being filled.
+/// Removes everything except what identifies the file and where it is being filled from.
 fn empty(file: &mut InboxFile) -> rusqlite::Result<()> {
     for state in StateName::ALL {
         let question = "SELECT count(*) FROM entries WHERE state = ?1";

@@ -18,7 +18,7 @@ impl LocalInbox {
         self.read(move |connection| connection.query_row(question, [&name], |row| row.get(0)).optional()).await
     }
 
-    /// Sets the number under a name. Resolves when it is durable, and with it everything that was before.
+    /// Sets the number under a name. Resolves when it is durable, together with everything before it.
     pub(in crate::inbox) async fn set_mark(&self, name: String, value: i64) -> Result<(), InboxError> {
         self.ask(Mark { name, value }).await
     }

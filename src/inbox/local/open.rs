@@ -22,7 +22,7 @@ use crate::inbox::error::{InboxError, OpenError};
 use crate::inbox::stats::WriterStats;
 use crate::inbox::{InboxOptions, InboxThreads};
 
-/// A file up to this size is read through before the start; a larger one is checked while the gateway runs.
+/// A file up to this size is read through before the start. A larger one is checked while the gateway runs.
 const CHECK_AT_START_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 pub(in crate::inbox) fn open(
@@ -120,7 +120,7 @@ fn connect(path: &Path, options: &InboxOptions) -> Result<Connection, OpenError>
         let connection = Connection::open(path)?;
         leave_log(&connection)?;
         connection.busy_timeout(options.busy_timeout)?;
-        // The page size takes effect only before the first table, so on an existing file this changes nothing.
+        // The page size takes effect only before the first table, so this changes nothing for an existing file.
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -134,14 +134,14 @@ fn connect(path: &Path, options: &InboxOptions) -> Result<Connection, OpenError>
     configure().map_err(|source| classify(path, source))
 }
 
-/// Closing must not move the log into the file: one that is refused as damaged stays as it was found. The writer moves the
-/// log itself when it ends in order.
+/// Closing must not move the log into the file, so that a file refused as damaged stays as it was found. The writer moves
+/// the log itself when it ends in order.
 fn leave_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(|_| ())
 }
 
-/// Makes the tables in a new file; refuses what is damaged, foreign or newer. Tells whether the file is too large to be
-/// read through now.
+/// Makes the tables in a new file, and refuses a file that is damaged, foreign or newer. Returns whether the file is too
+/// large to be read through now.
 fn check(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
     let classify = |source| classify(path, source);
     let pragma = |name: &str| checks::number(path, connection, name);
@@ -165,7 +165,7 @@ fn check(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
     Ok(large)
 }
 
-/// Brings a file of the format `found` through those of `upgrades` that come after it, whole or not at all.
+/// Brings a file in the format `found` through the `upgrades` that follow it, all of them or none.
 pub(in crate::inbox) fn upgrade(connection: &Connection, found: i64, upgrades: &[&str]) -> rusqlite::Result<()> {
     let formats = (1_i64..).zip(upgrades).filter(|(format, _)| *format >= found);
     let (reached, statements) =
@@ -184,9 +184,9 @@ pub(in crate::inbox) fn upgrade(connection: &Connection, found: i64, upgrades: &
     result
 }
 
-/// What the process before wrote and did not sync is visible, but the disk may not have it, and may have given up on it
-/// after a failed fsync. Moved into the file it is written and synced anew, before a delivery is acknowledged because its
-/// event is known. A disk too full for that still syncs the log.
+/// A process before may have written without syncing. That is visible, but perhaps not on disk, and after a failed fsync
+/// the kernel may have dropped it. Moving it from the log into the file writes and syncs it again, before a delivery is
+/// acknowledged because its event is known. If the disk is too full for that, the log is synced.
 fn secure(path: &Path, inbox: &InboxFile) -> Result<(), OpenError> {
     let Err(error) = inbox.checkpoint() else { return Ok(()) };
     if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DiskFull) {
@@ -205,7 +205,7 @@ fn check_large(connection: &Connection, fatal: &watch::Sender<Option<String>>) {
     let finding = match checks::damage(connection, Depth::Quick).map_err(InboxError::from_sqlite) {
         Ok(finding) => finding,
         Err(InboxError::Damaged(error)) => Some(error.to_string()),
-        // Interrupted at shutdown, or a fault that the writer meets too and reports.
+        // The check was interrupted at shutdown, or met a fault that the writer will meet and report.
         Err(_) => None,
     };
     if let Some(finding) = finding {

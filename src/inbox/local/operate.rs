@@ -32,7 +32,7 @@ impl LocalInbox {
         self.read(move |connection| consider(connection, entries, action, is_named)).await
     }
 
-    /// Carries an order out. In order: whether the entry was changed, or why not.
+    /// Carries out an order. Returns for each entry, in order, whether it was changed, or why not.
     pub(in crate::inbox) async fn operate(
         &self,
         entries: Vec<EntryId>,
@@ -52,13 +52,13 @@ impl LocalInbox {
         self.ask(Refetch { entry, fetched, order, is_named }).await
     }
 
-    /// Has waiting entries tried now. Tells how many.
+    /// Makes waiting entries due now. Returns how many.
     pub(in crate::inbox) async fn hasten(&self, entries: Vec<EntryId>) -> Result<usize, InboxError> {
         self.ask(Hasten { entries }).await
     }
 }
 
-/// What would become of entries.
+/// What an order would do to entries.
 fn consider(
     connection: &Connection,
     entries: Vec<EntryReport>,
@@ -89,7 +89,7 @@ fn consider(
     entries.into_iter().map(consider).collect()
 }
 
-/// Asks to do what a person ordered, to entries that stand as they have to.
+/// Asks to carry out what a person ordered, for entries in the right state.
 struct Operate {
     entries: Vec<EntryId>,
     order: Order,
@@ -97,7 +97,7 @@ struct Operate {
 }
 
 impl Request for Operate {
-    /// In order: whether the entry was changed, or why not.
+    /// For each entry, in order: whether it was changed, or why not.
     type Done = Vec<Result<(), Refusal>>;
 
     fn apply(&self, file: &mut InboxFile, now: Timestamp) -> rusqlite::Result<Self::Done> {
@@ -147,7 +147,7 @@ fn operate(
     if let Err(refusal) = order.action.check(standing) {
         return Ok(Err(refusal));
     }
-    // How it stood before is part of its story.
+    // Its former state is part of its story.
     let before = match (code, reason) {
         (Some(code), Some(reason)) => format!("was {from}, {code}: {reason}"),
         (Some(code), None) => format!("was {from}, {code}"),
@@ -196,7 +196,7 @@ fn has_body(connection: &Connection, entry: i64) -> rusqlite::Result<bool> {
         .query_row([entry], |row| row.get(0))
 }
 
-/// Asks to try waiting entries now instead of later. Leaves no mark on them.
+/// Asks to try waiting entries now instead of later. Leaves no trace in them.
 struct Hasten {
     entries: Vec<EntryId>,
 }

@@ -29,7 +29,7 @@ impl LocalInbox {
     }
 }
 
-/// Writes down an order that is being carried out. `untold` marks a drop that the ledger is to be told.
+/// Records an order that is being carried out. `untold` marks a drop that the ledger must be told.
 pub(super) fn record(
     connection: &Connection,
     entry: i64,
@@ -38,7 +38,7 @@ pub(super) fn record(
     untold: bool,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    // An order that takes up a dropped entry again takes back what was not told yet.
+    // An order that takes up a dropped entry again cancels the untold drop.
     connection.prepare_cached("UPDATE orders SET untold = 0 WHERE entry = ?1 AND untold = 1")?.execute([entry])?;
     connection
         .prepare_cached(
@@ -48,8 +48,8 @@ pub(super) fn record(
     Ok(())
 }
 
-/// Whether another endpoint received the event too, and no person dropped it there: then it is this delivery that is
-/// dropped, and not the event.
+/// Whether another endpoint received the event too, and no person dropped it there. Then only this delivery is dropped, and
+/// not the event.
 pub(super) fn lives_elsewhere(connection: &Connection, event_id: &str, entry: i64) -> rusqlite::Result<bool> {
     let question = format!(
         "SELECT EXISTS (SELECT 1 FROM entries WHERE id IN ({ENTRIES_OF_EVENT}) AND id <> ?2 AND code IS NOT 'dropped')"
@@ -73,7 +73,7 @@ pub(super) fn of_entry(connection: &Connection, entry: i64) -> rusqlite::Result<
     orders.collect()
 }
 
-/// Forgets the orders about an entry that retention removes; false while the ledger has to be told of one.
+/// Forgets the orders about an entry that retention removes. Returns false while the ledger has yet to be told of one.
 pub(super) fn forget(connection: &Connection, entry: i64) -> rusqlite::Result<bool> {
     let untold: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM orders WHERE entry = ?1 AND untold = 1)")?

@@ -56,7 +56,7 @@ impl LocalInbox {
         .await
     }
 
-    /// How many entries wait for a person, by code and event type. Reads an index only.
+    /// How many entries wait for a person, by code and event type. Reads only an index.
     pub(in crate::inbox) async fn problem_counts(&self) -> Result<ProblemCounts, InboxError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(

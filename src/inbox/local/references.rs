@@ -24,13 +24,13 @@ use crate::inbox::state::StateName;
 /// The file beside the inbox.
 const FILE_NAME: &str = "inbox-references.db";
 
-/// Version of its tables; one of another version is made anew.
+/// Version of its tables. A file of another version is made again.
 const FORMAT: i64 = 1;
 
-/// Entries of one span: 2 to this power.
+/// A span has 2 to this power entries.
 const SPAN_BITS: i64 = 16;
 
-/// Bodies read while nothing else can be read.
+/// How many bodies are read before another reader gets its turn.
 const READ_AT_ONCE: usize = 200;
 
 const CREATE: &str = "
@@ -56,7 +56,7 @@ pub(super) struct References {
     is_broken: AtomicBool,
 }
 
-/// An entry that is to be taken in.
+/// An entry to take in.
 struct Next {
     entry: i64,
     event_id: String,
@@ -64,7 +64,7 @@ struct Next {
 }
 
 impl References {
-    /// Opens the index of an inbox, or makes it anew. Nothing without one: the disk may be full.
+    /// Opens the index of an inbox, or makes it again. `None` if that fails, such as on a full disk.
     pub(super) fn open(directory: &Path, inbox: &Connection) -> Option<Self> {
         let path = directory.join(FILE_NAME);
         let usable = Self::connect(&path).and_then(|opened| Ok(opened.is_of(inbox)?.then_some(opened)));
@@ -76,7 +76,7 @@ impl References {
     }
 
     fn connect(path: &Path) -> rusqlite::Result<Self> {
-        // SQLite says better than this what is wrong with a file that cannot be made.
+        // If the file cannot be made, SQLite's own error says better why.
         let _ = private::file(path);
         let writer = Connection::open(path)?;
         writer.pragma_update(None, "journal_mode", "WAL")?;
@@ -88,7 +88,7 @@ impl References {
         Ok(Self { path, writer: Mutex::new(writer), reader: Mutex::new(reader), is_broken: AtomicBool::new(false) })
     }
 
-    /// Whether it is of this format and was made beside this inbox: the last entry that it covers is there, as it was.
+    /// Whether it has this format and belongs to this inbox: the last entry that it covers is there and unchanged.
     fn is_of(&self, inbox: &Connection) -> rusqlite::Result<bool> {
         let own = lock(&self.writer);
         if own.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? != FORMAT {
@@ -101,7 +101,7 @@ impl References {
         inbox.query_row(there, params![entry, event_id], |row| row.get(0))
     }
 
-    /// The last entry that it covers; nothing when it is of no use.
+    /// The last entry that it covers; 0 if it covers none.
     fn covered(&self) -> rusqlite::Result<i64> {
         covered(&lock(&self.reader))
     }
@@ -125,7 +125,7 @@ impl References {
             Direction::Oldest => ("SELECT min(span) FROM refs WHERE span >= ?1", "ASC", ">"),
         };
         let start = after.unwrap_or(if direction == Direction::Newest { i64::MAX } else { i64::MIN });
-        // Numbers, so nothing can be put into the statement.
+        // Numbers only, so no text can get into the statement.
         let list: Vec<String> = leads.iter().map(|Reference(number)| number.to_string()).collect();
         let mut statement = reader.prepare(&format!(
             "SELECT DISTINCT entry FROM refs WHERE span = ?1 AND ref IN ({}) AND entry {compare} ?2 AND entry <= ?3
@@ -147,7 +147,7 @@ impl References {
         Ok(found)
     }
 
-    /// Takes the next entries in. Bodies are read in small parts, so that others can read meanwhile.
+    /// Takes in the next entries. Reads bodies in small parts, so that others can read in between.
     fn step(&self, inbox: &Mutex<Connection>, least: usize, now: Timestamp) -> rusqlite::Result<IndexStep> {
         let mut own = lock(&self.writer);
         let from = covered(&own)?;
@@ -183,7 +183,7 @@ impl References {
         Ok(IndexStep { entries: next.len(), more: !is_last })
     }
 
-    /// What leads to an entry that has another body now, where the index has passed it.
+    /// Adds what leads to an entry with a new body, if the index has already passed it.
     fn again(&self, entry: i64, found: &BTreeSet<Reference>) -> rusqlite::Result<()> {
         let own = lock(&self.writer);
         if covered(&own)? < entry {
@@ -194,10 +194,10 @@ impl References {
         found.iter().try_for_each(|Reference(number)| statement.execute([span_of(entry), *number, entry]).map(drop))
     }
 
-    /// Forgets what leads somewhere by these, and spans that hold no entry any more.
+    /// Forgets the references by these ids, and spans that hold no entry any more.
     fn forget(&self, inbox: &Mutex<Connection>, gone: &[Reference]) -> rusqlite::Result<()> {
         let mut own = lock(&self.writer);
-        // What is forgotten is overwritten.
+        // SQLite overwrites what it removes.
         own.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
         let transaction = own.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut from = i64::MIN;
@@ -222,7 +222,7 @@ impl References {
 }
 
 impl LocalInbox {
-    /// The last entry that the index covers; nothing without an index.
+    /// The last entry that the index covers; `None` without an index.
     pub(super) async fn covered(&self) -> Result<Option<i64>, InboxError> {
         self.look_up(References::covered).await
     }
@@ -255,7 +255,7 @@ impl LocalInbox {
         self.look_up(move |index| index.forget(&reader, &gone)).await.map(drop)
     }
 
-    /// Asks the index, off the runtime. Nothing without an index, and from its first fault on.
+    /// Asks the index, off the runtime. `None` without an index, and from its first fault on.
     async fn look_up<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&References) -> rusqlite::Result<T> + Send + 'static,
@@ -269,7 +269,7 @@ impl LocalInbox {
                 && !index.is_broken.swap(true, Ordering::Relaxed)
             {
                 tell(error);
-                // The next start makes it anew.
+                // The next start makes it again.
                 remove(&index.path);
             }
             answer.ok()
@@ -290,7 +290,7 @@ fn remove(path: &Path) {
     for end in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(end);
-        // What is left is found to be of no use again.
+        // A file that stays is found useless again at the next start.
         let _ = std::fs::remove_file(name);
     }
 }
@@ -308,7 +308,7 @@ const fn span_of(entry: i64) -> i64 {
     entry >> SPAN_BITS
 }
 
-/// Reads entries after `after`, up to the first that is young and not at its end; tells whether it was met, or there are no more.
+/// Reads entries after `after`, up to the first that is young and unfinished. Returns whether it met that entry or the end.
 fn read(inbox: &Connection, after: i64, now: Timestamp, next: &mut Vec<Next>) -> rusqlite::Result<bool> {
     let mut statement = inbox.prepare_cached(
         "SELECT id, event_id, state, received_at, process_id, body, bytes

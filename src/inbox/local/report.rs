@@ -7,7 +7,7 @@ use crate::domain::ids::EntryId;
 use crate::inbox::report::{EntryReport, Intervention};
 use crate::inbox::state::StateName;
 
-/// Columns in the order in which [`report`] reads them.
+/// The columns that [`report`] reads, in their order.
 pub(super) const COLUMNS: &str =
     "id, endpoint, event_id, event_type, account, livemode, source, secret, received_at, state,
     due_at, attempts, crashes, process_id, ended_at, code, reason, released_at, replayed_at, action, action_at,

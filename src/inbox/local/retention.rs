@@ -12,7 +12,7 @@ use crate::inbox::retention::{Retention, SWEEP_ROWS_MAX, Swept};
 use crate::inbox::state::StateName;
 
 impl LocalInbox {
-    /// Removes what [`Retention`] no longer keeps, one bounded batch. Call again while it removed something.
+    /// Removes what [`Retention`] no longer keeps, in one bounded batch. Call again while it removed something.
     pub(in crate::inbox) async fn sweep(&self, retention: Retention) -> Result<Swept, InboxError> {
         self.ask(retention).await
     }
@@ -25,7 +25,7 @@ impl Request for Retention {
         let swept = sweep(&file.connection, &mut file.sweep, self, now)?;
         if swept.entries > 0 {
             file.count(StateName::Settled, -i64::try_from(swept.entries).unwrap_or(0));
-            // The largest number may be among what was removed, and is not given out again.
+            // The largest number may be among those removed, and is not given out again.
             file.connection
                 .prepare_cached("UPDATE counters SET value = ?1 WHERE name = 'next_entry'")?
                 .execute([file.next_entry()])?;
@@ -104,7 +104,8 @@ fn rows(connection: &Connection, sql: &str, after: i64) -> rusqlite::Result<Vec<
     rows.collect()
 }
 
-/// Removes what is due of the rows and moves the cursor; true when the next sweep has more to do. Ids grow with the time of
+/// Removes the rows that are due and moves the cursor. Returns true if the next sweep has more to do. Ids grow with the
+/// time of receipt, so the first row received after the cutoff ends the pass.
 /// receipt, so the first row received after the cutoff ends the pass.
 fn pass(
     rows: &[Row],
@@ -138,7 +139,7 @@ mod tests {
     use crate::stripe::envelope::Envelope;
     use crate::stripe::tests::delivery;
 
-    /// Settled entries with bodies, written past the writer.
+    /// Writes settled entries with bodies, without the writer.
     fn fill(options: &InboxOptions, entries: i64, settled: Timestamp) {
         let mut connection = Connection::open(options.directory.join("inbox.db")).unwrap();
         let transaction = connection.transaction().unwrap();
@@ -183,7 +184,7 @@ mod tests {
         let retention = Retention { bodies: day * 35, held_bodies: None, entries: day * 400 };
         let (mut rounds, mut bodies, mut entries) = (0, 0, 0);
         loop {
-            // Both wait at the writer; the webhook's answer comes before the next batch can be asked for.
+            // Both wait for the writer. The webhook gets its answer before the next batch can be asked for.
             let (swept, receipt) = tokio::join!(inbox.sweep(retention), inbox.append(entry(rounds)));
             let swept = swept.unwrap();
             assert!(!receipt.unwrap().is_duplicate());

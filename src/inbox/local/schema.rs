@@ -8,29 +8,29 @@
 /// Marks the file as ours: `CGIN` in ASCII.
 pub(super) const APPLICATION_ID: i64 = 0x4347_494e;
 
-/// Format this program writes. Older ones are brought up to it by [`UPGRADES`] when they are opened.
+/// The format that this program writes. [`UPGRADES`] bring older files to it when they are opened.
 pub(in crate::inbox) const FORMAT: i64 = 1;
 
-/// Statements that bring a file of a format to the next one; the first are those for format 1. A release that changes
-/// [`CREATE`] adds its own here and counts [`FORMAT`] up, so that a new file and an old one end with the same tables.
+/// Statements that bring a file of one format to the next; the first are those for format 1. A release that changes
+/// [`CREATE`] adds its own statements here and raises [`FORMAT`], so that new and old files end with the same tables.
 pub(in crate::inbox) const UPGRADES: &[&str] = &[];
 
-/// Bytes in a page of a new file. A commit writes each page that it touches to the log as a whole, so that small groups
-/// want small pages; ten compressed bodies share one of this size. Written for an entry by a whole gateway at 2,000 requests
-/// a second, in groups of one or two: 57 KB with 8192, 32 KB with 4096; with 64 connections at full load: 9.8 and 7.5 KB.
+/// Bytes in a page of a new file. A commit writes each page that it touches to the log as a whole, so small groups need
+/// small pages. Ten compressed bodies share one of this size. A whole gateway at 2,000 requests a second, in groups of one
+/// or two, wrote per entry 57 KB with 8192 and 32 KB with 4096; with 64 connections at full load it wrote 9.8 and 7.5 KB.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
 /// A new file. Times are milliseconds since the Unix epoch.
 ///
-/// `due_at` is when an entry wants attention: for a waiting one the next attempt, for a leased one the end of the lease,
-/// for a submitted one the next poll. `released_at` and `replayed_at` are when a person last did that: the entry then
-/// takes the direct route. `action`, `action_at`, `action_by` and `action_note` say what a person did last.
-/// `traceparent` is the delivery's position in its trace, where there is one (W3C Trace Context). `bytes` is the length of a
-/// body that is stored compressed, and is null for one that is stored as it is; see [`super::body`]. `code` of an entry that is
-/// not at its end says what it waits for ([`Awaited`](crate::domain::outcome::Awaited)); mostly nothing.
+/// `due_at` is when an entry needs attention: a waiting one at its next attempt, a leased one at the end of its lease, a
+/// submitted one at its next poll. `released_at` and `replayed_at` are when a person last did that; the entry then takes
+/// the direct route. `action`, `action_at`, `action_by` and `action_note` say what a person last did. `traceparent` is the
+/// delivery's position in its trace, if it has one (W3C Trace Context). `bytes` is the length of a body that is stored
+/// compressed, and null for one stored as it is; see [`super::body`]. The `code` of an unfinished entry says what it waits
+/// for ([`Awaited`](crate::domain::outcome::Awaited)), and is mostly null.
 ///
-/// `orders` is all that people ordered about an entry, with how it stood before; `untold` is 1 for a drop that the ledger has
-/// still to be told.
+/// `orders` is everything that people ordered for an entry, with the state before; `untold` is 1 for a drop that the ledger
+/// must still be told.
 pub(in crate::inbox) const CREATE: &str = "
 CREATE TABLE entries (
     id           INTEGER PRIMARY KEY,
@@ -105,7 +105,8 @@ CREATE TABLE counters (
 INSERT INTO counters (name, value) VALUES ('next_entry', 1), ('next_token', 1);
 ";
 
-/// What every file has besides, made when it is opened: earlier programs do without it, so that it is no new format.
+/// Tables that every file has besides, made when it is opened. Earlier programs can do without them, so they are no new
+/// format.
 pub(in crate::inbox) const BESIDES: &str = "
 CREATE TABLE IF NOT EXISTS deeds (
     id      INTEGER PRIMARY KEY,
@@ -133,17 +134,17 @@ CREATE TABLE IF NOT EXISTS steps (
 CREATE INDEX IF NOT EXISTS steps_of_entry ON steps (entry);
 ";
 
-/// Statements about live entries that run often. Each names its index, so that it is refused rather than carried out by
-/// walking over all entries, of which there may be millions. SQLite takes a partial index only when its condition stands
-/// in the statement word for word: `state = 0` alone does not do.
+/// Statements about live entries that run often. Each names its index, so that SQLite refuses it rather than walking over
+/// all entries, of which there may be millions. SQLite takes a partial index only if its condition is in the statement word
+/// for word: `state = 0` alone is not enough.
 pub(in crate::inbox) mod live {
     /// Waiting entries that are due by `?1`, in order of their due time, at most `?2`.
     pub(in crate::inbox) const DUE: &str = "
         SELECT id, crashes, (SELECT COALESCE(bytes, length(body)) FROM bodies WHERE entry = id) FROM entries INDEXED BY entries_due
         WHERE state = 0 AND state < 3 AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
 
-    /// Makes entries whose lease ended by `?2` due at `?1`, with one more crash. Whoever died while the ledger or the Colonies
-    /// server had the batch did not die of an entry in it: such a crash has the entry come alone, and no more.
+    /// Makes entries whose lease ended by `?2` due at `?1`, with one more crash. If the holder died while the ledger or the
+    /// Colonies server had the batch, no entry in it caused that: such a crash only makes the entry be leased alone.
     pub(in crate::inbox) const RETURN_LEASED: &str = "
         UPDATE entries INDEXED BY entries_due SET state = 0, due_at = ?1, lease_token = NULL,
             crashes = crashes + IIF(code = 'awaits_answer' AND crashes >= ?3, 0, 1), code = NULLIF(code, 'awaits_answer')
@@ -162,8 +163,8 @@ pub(in crate::inbox) mod live {
         SELECT COALESCE(replayed_at, released_at, received_at) FROM entries INDEXED BY entries_live
         WHERE state < 3 ORDER BY id LIMIT 1";
 
-    /// When the oldest entry was received that is submitted, or waits and never failed. One that waits for Stripe is in
-    /// no other worker's hands, and one that waits for a bee has nowhere else to go.
+    /// When the oldest entry was received that is submitted, or waits and never failed. An entry that waits for Stripe is
+    /// in no other worker's hands, and one that waits for a bee has no other way.
     pub(in crate::inbox) const OLDEST_UNATTENDED: &str = "
         SELECT received_at FROM entries INDEXED BY entries_live
         WHERE state < 3 AND (state = 2 OR (state = 0 AND attempts = 0 AND replayed_at IS NULL AND released_at IS NULL

@@ -38,7 +38,7 @@ impl LocalInbox {
                 let look =
                     move |connection: &mut Connection| window(connection, &selection, direction, (after, floor), limit);
                 let Window { found, last } = self.read(look).await?;
-                // What the index covers comes next.
+                // The part that the index covers comes next.
                 Ok(Window { found, last: last.or(floor.map(|covered| covered + 1)) })
             }
             Part::Indexed => {
@@ -73,7 +73,7 @@ impl LocalInbox {
     }
 }
 
-/// What restricts the rows by an index.
+/// The index that the statement must use.
 fn index(selection: &Selection) -> &'static str {
     let within =
         |states: &[StateName]| !selection.states.is_empty() && selection.states.iter().all(|s| states.contains(s));
@@ -86,7 +86,7 @@ fn index(selection: &Selection) -> &'static str {
     }
 }
 
-/// The ids of entries that are named one by one.
+/// The numbers of entries that a selection names one by one.
 fn named(connection: &Connection, selection: &Selection) -> rusqlite::Result<HashSet<i64>> {
     let mut ids: HashSet<i64> = selection.entries.iter().map(|entry| entry.0).collect();
     let mut statement = connection.prepare_cached(ENTRIES_OF_EVENT)?;
@@ -98,7 +98,8 @@ fn named(connection: &Connection, selection: &Selection) -> rusqlite::Result<Has
     Ok(ids)
 }
 
-/// Looks at the next rows after `after` and above `floor`, oldest or newest first. Stops early once `limit` entries are found.
+/// Looks at the next rows after `after` and above `floor`, oldest or newest first. Stops early once it has found `limit`
+/// entries.
 fn window(
     connection: &Connection,
     selection: &Selection,
@@ -113,7 +114,7 @@ fn window(
     let start = after.map_or(if direction == Direction::Newest { i64::MAX } else { i64::MIN }, |after| after.0);
     let (condition, ids) = if selection.is_by_id() {
         let ids = named(connection, selection)?;
-        // Numbers, so nothing can be put into the statement.
+        // Numbers only, so no text can get into the statement.
         let list: Vec<String> = ids.iter().map(ToString::to_string).collect();
         (format!("AND id IN ({})", list.join(", ")), ids.len())
     } else {
@@ -143,7 +144,7 @@ fn among(connection: &Connection, selection: &Selection, ids: &[i64], limit: usi
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1"))?;
     let mut look = Look { wants_bodies: selection.wants_bodies_of_indexed(), ..Look::new(connection, selection) };
     for id in ids {
-        // One that is gone leads nowhere.
+        // An entry that is gone is skipped.
         if let Some(entry) = statement.query_row([id], report).optional()?
             && look.at(entry, limit)?
         {
@@ -154,7 +155,7 @@ fn among(connection: &Connection, selection: &Selection, ids: &[i64], limit: usi
     Ok(Window { last, ..look.window })
 }
 
-/// A look at one entry after the other.
+/// Looks at one entry after the other.
 struct Look<'a> {
     connection: &'a Connection,
     selection: &'a Selection,
@@ -171,7 +172,7 @@ impl<'a> Look<'a> {
         Self { connection, selection, wants_bodies, unpacker: Unpacker::default(), bodies: 0, window }
     }
 
-    /// Takes an entry that is meant; tells whether the window is full.
+    /// Takes an entry if the selection means it. Returns whether the window is full.
     fn at(&mut self, entry: EntryReport, limit: usize) -> rusqlite::Result<bool> {
         self.window.last = Some(entry.entry.0);
         let mut fits = self.selection.fits(&entry);

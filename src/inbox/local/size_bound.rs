@@ -7,14 +7,14 @@
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
-/// Bytes by which an entry may grow on its way, with the indexes over it: it is leased, gets the id of a process (64
-/// characters, in two places), an outcome, perhaps a reason. Pages that were split are not full, which is counted too.
+/// How many bytes an entry may grow until its end, including the indexes over it: it is leased, and gets the id of a
+/// process (64 characters, in two places), an outcome, perhaps a reason. Split pages are not full, which is counted too.
 const GROWTH: u64 = 512;
 
-/// Pages left for everything else, such as merging the newest event ids.
+/// Pages left for all other writes, such as merging the newest event ids.
 const SPARE_PAGES: u64 = 16;
 
-/// What the file may grow to.
+/// The size that the file may grow to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SizeBound {
     page_bytes: u64,
@@ -25,16 +25,16 @@ impl SizeBound {
     /// Bounds a file.
     ///
     /// # Errors
-    /// SQLite's.
+    /// Those of SQLite.
     pub(super) fn new(connection: &Connection, bytes_max: u64) -> rusqlite::Result<Self> {
         let page_bytes = pragma(connection, "PRAGMA page_size")?.max(512);
         Ok(Self { page_bytes, pages_max: bytes_max / page_bytes })
     }
 
-    /// Whether there is room for so many bytes beside what is kept for so many unfinished entries.
+    /// Whether there is room for so many bytes besides the reserve for so many unfinished entries.
     ///
     /// # Errors
-    /// `SQLITE_FULL` when there is not.
+    /// `SQLITE_FULL` if there is not.
     pub(super) fn check(&self, connection: &Connection, bytes: usize, unfinished: u64) -> rusqlite::Result<()> {
         let free = pragma(connection, "PRAGMA freelist_count")?;
         let used = pragma(connection, "PRAGMA page_count")?.saturating_sub(free);

@@ -12,8 +12,7 @@ impl ToSql for StateName {
 }
 
 impl FromSql for StateName {
-    /// A number that stands for no state is damage. Such an entry shows as waiting, rather than making the page
-    /// unreadable that it is on.
+    /// A number that means no state is damage. Such an entry shows as waiting, so that its page can still be read.
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let number = value.as_i64()?;
         Ok(Self::ALL.into_iter().find(|state| state.number() == number).unwrap_or(Self::Waiting))

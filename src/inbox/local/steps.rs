@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use crate::domain::clock::Timestamp;
 use crate::inbox::steps::{PastStep, STEPS_KEPT, STEPS_MAX, STEPS_REMOVED_MAX, Step, StepKind};
 
-/// Writes down a step of an entry: one that is the same as the last is counted there.
+/// Records a step of an entry. If it is the same as the last one, that one is counted up.
 pub(super) fn note(connection: &Connection, entry: i64, step: Step<'_>, now: Timestamp) -> rusqlite::Result<()> {
     let Step { kind, code, reason } = step;
     let again = connection

@@ -10,7 +10,7 @@ use crate::inbox::error::InboxError;
 use crate::inbox::story::{BodyRead, BodyReport, EntryStory};
 
 impl LocalInbox {
-    /// Everything about one entry; `None` when there is none of this number.
+    /// Everything about one entry; `None` if no entry has this number.
     pub(in crate::inbox) async fn story(
         &self,
         entry: EntryId,

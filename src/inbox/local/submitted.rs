@@ -17,7 +17,7 @@ use crate::inbox::state::StateName;
 use crate::inbox::submitted::{SubmittedEntry, SubmittedProcess};
 
 impl LocalInbox {
-    /// Processes that hold entries, at most `limit`, by the time at which to ask about them.
+    /// Processes that hold entries, at most `limit`, by the time of the next question about them.
     pub(in crate::inbox) async fn submitted(&self, limit: u32) -> Result<Vec<SubmittedProcess>, InboxError> {
         self.read(move |connection| submitted(connection, limit)).await
     }
@@ -27,8 +27,8 @@ impl LocalInbox {
         self.read(move |connection| entries_of(connection, &process)).await
     }
 
-    /// Ends the stay of entries with a process. Tells per entry, in order, whether that process still held it; one that
-    /// is held by another process, or by none, is not changed.
+    /// Ends the stay of entries with a process. Returns for each entry, in order, whether that process still held it. An
+    /// entry that another process or none holds is not changed.
     pub(in crate::inbox) async fn conclude_submitted(
         &self,
         process: ProcessId,
@@ -37,7 +37,7 @@ impl LocalInbox {
         self.ask(ConcludeSubmitted { process, conclusions }).await
     }
 
-    /// Sets after how long to ask about processes next.
+    /// Sets how long to wait before asking about processes again.
     pub(in crate::inbox) async fn postpone(&self, polls: Vec<(ProcessId, Duration)>) -> Result<(), InboxError> {
         self.ask(Postpone { polls }).await
     }
@@ -66,7 +66,7 @@ impl Request for ConcludeSubmitted {
         self.conclusions.iter().map(conclude).collect()
     }
 
-    /// A process whose end was forgotten is asked about again.
+    /// If this is forgotten, the server is asked about the process again.
     fn must_survive(&self) -> bool {
         self.conclusions.iter().any(|(_, conclusion)| conclusion.must_survive())
     }
@@ -94,7 +94,7 @@ impl Request for Postpone {
     }
 }
 
-/// Processes that hold entries, the ones to ask about first.
+/// Processes that hold entries, with those to ask about first.
 fn submitted(connection: &mut Connection, limit: u32) -> rusqlite::Result<Vec<SubmittedProcess>> {
     let mut statement = connection.prepare_cached(
         "SELECT process_id, COUNT(*), MIN(iif(code IS 'awaits_bee', NULL, received_at)), MIN(due_at) AS poll FROM entries

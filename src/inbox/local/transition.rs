@@ -9,7 +9,7 @@ use crate::domain::outcome::Awaited;
 use crate::inbox::state::StateName;
 
 impl InboxFile {
-    /// Back to waiting until `due`, with so many more failed attempts and so many crashes on record.
+    /// Back to waiting until `due`, with so many more failed attempts and crashes on record.
     pub(super) fn wait(
         &mut self,
         id: i64,
@@ -47,7 +47,7 @@ impl InboxFile {
         Ok(())
     }
 
-    /// To an end. `code` is the outcome of what is settled.
+    /// To an end. For a settled entry, `code` is the outcome.
     pub(super) fn end(
         &mut self,
         id: i64,

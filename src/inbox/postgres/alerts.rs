@@ -10,7 +10,7 @@ use super::schema::now;
 use super::{Core, TEXTS, millis};
 use crate::postgres::Parameter;
 
-/// `$1` opened, `$2` resolved; returns those that no gateway has reported.
+/// `$1` opened, `$2` resolved; returns those that no gateway has reported yet.
 const SAY: &str = "
     WITH opened AS (
         INSERT INTO gateway_inbox.marks (name, value) SELECT name, 1 FROM unnest($1::text[]) AS g (name) ORDER BY name
@@ -18,13 +18,13 @@ const SAY: &str = "
     ), resolved AS (DELETE FROM gateway_inbox.marks WHERE name = ANY ($2) RETURNING name)
     SELECT name FROM opened UNION SELECT name FROM resolved";
 
-/// `$1` open ones, `$2` what the names of the group begin with.
+/// `$1` open ones, `$2` the beginning of the group's names.
 const FORGET: &str = "DELETE FROM gateway_inbox.marks WHERE starts_with(name, $2) AND NOT name = ANY ($1)";
 
-/// A mark of a message: the time at which it was claimed, or this when it was sent.
+/// Value of a message's mark once it was sent. Before that, it is the time of the claim.
 const SENT: i64 = 1;
 
-/// `$2` names, `$3` how long a claim holds. Gives those that are claimed now, and those that are claimed by another.
+/// `$2` names, `$3` how long a claim holds. Returns those claimed now, and those that another gateway has claimed.
 const CLAIM_OPENED: &str = concat!(
     "WITH t AS (SELECT ",
     now!(),

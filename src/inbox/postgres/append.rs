@@ -22,13 +22,13 @@ use super::schema::{durable, now};
 use super::{BIGINTS, Core, NotStored, TEXTS, text};
 use crate::domain::ids::EntryId;
 
-/// Groups on their way at once. One connection alone would have a closed loop of clients wait for each other in two halves.
+/// Groups in progress at once. With one connection alone, a closed loop of clients would wait for each other in two halves.
 const GROUPS_MAX: usize = 4;
 
-/// Times that a group is tried whose effect is not known.
+/// How often a group is tried whose effect is unknown.
 const TRIES_MAX: u32 = 4;
 
-/// An entry on its way, with the place to answer to.
+/// An arriving entry, and where to answer.
 pub(super) struct Arrival {
     pub(super) entry: NewEntry,
     pub(super) reply: oneshot::Sender<Result<Receipt, NotStored>>,
@@ -66,7 +66,7 @@ const LOCK: &str = concat!(
       ORDER BY e.event_id, e.endpoint FOR UPDATE OF e"
 );
 
-/// Puts settled entries back to waiting, with the body that Stripe lists. Those that a person dropped stay so.
+/// Makes settled entries wait again, with the body that Stripe lists. Those that a person dropped stay dropped.
 const AGAIN: &str = concat!(
     "WITH given AS (SELECT * FROM unnest($2, $3, $4, $5) AS g (id, body, bytes, size)),
     again AS (
@@ -89,7 +89,7 @@ const AGAIN: &str = concat!(
     " FROM again"
 );
 
-/// Stores what arrives, until every handle is gone and all is answered.
+/// Stores arrivals until every handle is gone and all are answered.
 pub(super) async fn run(core: Arc<Core>, mut arrivals: mpsc::Receiver<Arrival>, group_max: usize) {
     let (mut groups, mut pace) = (JoinSet::new(), Pace::default());
     let (mut is_open, mut on_their_way) = (true, 0_usize);
@@ -111,7 +111,7 @@ pub(super) async fn run(core: Arc<Core>, mut arrivals: mpsc::Receiver<Arrival>, 
     }
 }
 
-/// Stores a group and answers it. Tells how many were in it.
+/// Stores a group and answers it. Returns how many were in it.
 async fn answer(core: Arc<Core>, group: Vec<Arrival>) -> usize {
     let (entries, replies): (Vec<NewEntry>, Vec<_>) =
         group.into_iter().map(|Arrival { entry, reply }| (entry, reply)).unzip();
@@ -119,7 +119,7 @@ async fn answer(core: Arc<Core>, group: Vec<Arrival>) -> usize {
     let stored = receipts.iter().filter(|receipt| receipt.is_ok()).count();
     core.stats.appended.fetch_add(stored as u64, Ordering::Relaxed);
     let count = entries.len();
-    // Whoever asked may have gone; what is committed stays committed.
+    // The asker may be gone; what is committed stays committed.
     replies.into_iter().zip(receipts).zip(entries).for_each(|((reply, receipt), entry)| {
         drop(reply.send(receipt.map_err(|error| NotStored { error, entry: Some(Box::new(entry)) })));
     });
@@ -134,7 +134,8 @@ fn key(entry: &NewEntry) -> Key<'_> {
 }
 
 impl Core {
-    /// Stores entries; an answer each, in order. One that the database refuses takes no neighbour with it.
+    /// Stores entries and returns a result for each, in order. If the database refuses one, its neighbours are stored in
+    /// any case.
     async fn store_each(&self, entries: &[NewEntry]) -> Vec<Result<Receipt, InboxError>> {
         let stored = self.store(entries).await;
         self.wrote(stored.as_ref().err());
@@ -153,9 +154,9 @@ impl Core {
         }
     }
 
-    /// Stores entries; a receipt each, in order.
+    /// Stores entries and returns a receipt for each, in order.
     async fn store(&self, entries: &[NewEntry]) -> Result<Vec<Receipt>, InboxError> {
-        // The same event twice in a statement would be a conflict with itself.
+        // The same event twice in one statement would conflict with itself.
         let mut first: HashMap<Key<'_>, usize> = HashMap::with_capacity(entries.len());
         for (n, entry) in entries.iter().enumerate() {
             first.entry(key(entry)).or_insert(n);
@@ -175,7 +176,8 @@ impl Core {
                         known.insert(key(entry), (*number, false));
                     }
                 }
-                // Not as durable as it should be: what is there already is locked, which waits until it is.
+                // The commit is not as durable as it should be. Locking the rows that are already there waits until they
+                // are.
                 Ok(None) if tries < TRIES_MAX => continue,
                 Err(fault) if fault.is_taken_number() && tries < TRIES_MAX => {
                     self.numbers.move_on();
@@ -198,7 +200,7 @@ impl Core {
                     }
                 }
             }
-            // What was removed between the two statements is stored now.
+            // A row removed between the two statements is stored now.
             let left: Vec<(usize, i64)> = open
                 .iter()
                 .copied()
@@ -219,7 +221,7 @@ impl Core {
         Ok(entries.iter().enumerate().map(receipt).collect())
     }
 
-    /// Inserts entries; the numbers of those that are new. Nothing if the server warned.
+    /// Inserts entries and returns the numbers of the new ones. `None` if the server warned.
     async fn insert(&self, entries: &[&NewEntry], numbers: &[i64]) -> Result<Option<Vec<i64>>, Fault> {
         let column = |of: fn(&NewEntry) -> &str| entries.iter().map(|entry| of(entry)).collect::<Vec<&str>>();
         let endpoints = column(|entry| entry.endpoint.as_str());
@@ -262,7 +264,7 @@ impl Core {
         Ok((!answer.has_warned).then(|| answer.rows.iter().map(|row| row.get(0)).collect()))
     }
 
-    /// Locks the rows of events that are there, so that they are as durable as a commit can make them. Nothing if the server
+    /// Locks the rows of existing events, so that they are as durable as a commit can make them. `None` if the server
     /// warned.
     pub(super) async fn lock(&self, keys: &[Key<'_>]) -> Result<Option<HashMap<(String, String), i64>>, Fault> {
         let (events, endpoints): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
@@ -271,7 +273,7 @@ impl Core {
         Ok((!answer.has_warned).then(|| rows.collect()))
     }
 
-    /// Has settled entries worked on again that Stripe lists and the ledger does not know. Tells which.
+    /// Makes settled entries that Stripe lists and the ledger does not know wait again. Returns which.
     async fn work_again(
         &self,
         entries: &[NewEntry],
@@ -302,7 +304,7 @@ impl Core {
     }
 }
 
-/// What the door holds an entry for.
+/// Why the door holds an entry.
 fn held(entry: &NewEntry) -> Option<(&str, &str)> {
     match &entry.door {
         Door::Open => None,
@@ -324,5 +326,5 @@ fn not_durable() -> InboxError {
     Fault::not_durable().into()
 }
 
-/// The state of what the door holds back.
+/// The state of an entry that the door holds back.
 const _: () = assert!(StateName::Quarantined.number() == 5 && StateName::Waiting.number() == 0);

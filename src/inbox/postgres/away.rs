@@ -11,7 +11,7 @@ use super::super::error::InboxError;
 #[derive(Debug, Default)]
 pub(super) struct Away {
     is_away: AtomicBool,
-    /// Not to be used, when it last answered.
+    /// Whether it was unfit for use when it last answered.
     is_unfit: AtomicBool,
 }
 
@@ -22,18 +22,18 @@ impl Away {
         self.is_unfit.store(false, Ordering::Relaxed);
     }
 
-    /// An attempt failed. Tells whether it is news that the database is not to be used.
+    /// An attempt failed. Returns whether it is news that the database is unfit for use.
     pub(super) fn failed(&self, error: &InboxError) -> bool {
         self.is_away.store(error.is_away(), Ordering::Relaxed);
         matches!(error, InboxError::Unfit(_)) && !self.is_unfit.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether the database is known to be away: the gateway then does not ask it first.
+    /// Whether the database is known to be away. The gateway then does not ask it first.
     pub(super) fn is_known(&self) -> bool {
         self.is_away.load(Ordering::Relaxed) && self.may_be()
     }
 
-    /// Whether what the database does not take for now may stand beside it.
+    /// Whether deliveries that the database does not take for now may go into the file beside it.
     pub(super) fn may_be(&self) -> bool {
         !self.is_unfit.load(Ordering::Relaxed)
     }

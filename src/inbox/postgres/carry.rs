@@ -17,11 +17,12 @@ use crate::domain::clock::Timestamp;
 use crate::domain::outcome::Awaited;
 use crate::postgres::Parameter;
 
-/// Times that a page is tried of which a number was taken, or an entry removed meanwhile.
+/// How often a page is tried if a number was taken, or an entry was removed in the meantime.
 const TRIES_MAX: u32 = 4;
 
-/// Stores entries of another inbox as they are, but for waits that another machine's clock measured. The index of references goes back
-/// to `$37`, after which they all are, and a step of it that is on its way takes nothing (see [`super::references`]).
+/// Stores entries of another inbox unchanged, except for waits that another machine's clock measured. The index of
+/// references goes back to `$37`, before all of them, and a step of it in progress takes nothing (see
+/// [`super::references`]).
 const INSERT: &str = concat!(
     "WITH given AS (
         SELECT * FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
@@ -146,7 +147,7 @@ impl Core {
             if rest.is_empty() {
                 break;
             }
-            // Known ones count once they are as durable as a commit can make them.
+            // Known entries count once they are as durable as a commit can make them.
             let locked = self.lock(&rest).await?.ok_or_else(Fault::not_durable)?;
             for key in rest {
                 if let Some(number) = locked.get(&(key.0.to_owned(), key.1.to_owned())) {
@@ -165,7 +166,7 @@ impl Core {
         Ok(fresh)
     }
 
-    /// Inserts entries; the numbers of those that are new.
+    /// Inserts entries and returns the numbers of the new ones.
     async fn insert_carried(&self, entries: &[&Carried], numbers: &[i64]) -> Result<Vec<i64>, Fault> {
         let texts = |of: fn(&Carried) -> &str| entries.iter().map(|entry| of(entry)).collect::<Vec<&str>>();
         let maybe = |of: fn(&Carried) -> Option<&str>| {
@@ -241,12 +242,12 @@ impl Core {
     pub(in crate::inbox) async fn take_in_marks(&self, marks: &[(String, i64)]) -> Result<(), InboxError> {
         let (names, values): (Vec<&str>, Vec<i64>) = marks.iter().map(|(name, value)| (name.as_str(), *value)).unzip();
         self.links.run_durably(MARKS, &[(&names, TEXTS), (&values, BIGINTS)]).await?;
-        // A commit of its own: with it, all before it is as durable as the server makes it.
+        // A separate commit. It makes everything before it as durable as the server can.
         self.set_mark("probe", 0).await
     }
 }
 
-/// Columns of what became of entries.
+/// The steps of entries, in columns.
 #[derive(Default)]
 struct Steps<'a> {
     entries: Vec<i64>,

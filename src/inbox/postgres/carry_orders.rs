@@ -15,7 +15,7 @@ use super::schema::durable;
 use super::{BIGINTS, Core, TEXTS, text};
 use crate::postgres::Parameter;
 
-/// Adds orders, but for those that are there: an entry has one of a kind at a time.
+/// Adds orders except those already there: an entry has one order of a kind at a time.
 const ORDERS: &str = concat!(
     "WITH given AS (
         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS g (id, entry, action, at, by, note, was, untold)
@@ -30,13 +30,13 @@ const ORDERS: &str = concat!(
     " FROM added"
 );
 
-/// Which orders are not there.
+/// Which orders are missing.
 const MISSING: &str = "
     SELECT g.n FROM unnest($1, $2, $3) WITH ORDINALITY AS g (entry, action, at, n)
     WHERE NOT EXISTS (SELECT 1 FROM gateway_inbox.orders o WHERE o.entry = g.entry AND o.action = g.action AND o.at = g.at)";
 
 impl Core {
-    /// Adds orders of entries. Those that are there stay as they are.
+    /// Adds orders of entries. Existing ones stay as they are.
     pub(super) async fn take_in_orders(&self, mut orders: Vec<(i64, &CarriedOrder)>) -> Result<(), InboxError> {
         for probe in 0..PROBES_MAX {
             if orders.is_empty() || self.add_orders(&orders, probe).await? == orders.len() {
@@ -50,7 +50,7 @@ impl Core {
 
     /// How many were added.
     async fn add_orders(&self, orders: &[(i64, &CarriedOrder)], probe: i64) -> Result<usize, Fault> {
-        // They are shown in the order of their numbers.
+        // Orders are shown in the order of their numbers.
         let told: Vec<(i64, u64)> = orders
             .iter()
             .map(|(entry, order)| (order.at, hash([entry.to_string().as_str(), order.action.as_str()])))
@@ -75,7 +75,7 @@ impl Core {
         Ok(self.links.run_durably(ORDERS, &parameters).await?.rows.len())
     }
 
-    /// Places of those that are not there.
+    /// Places of the missing ones.
     async fn missing(&self, orders: &[(i64, &CarriedOrder)]) -> Result<Vec<usize>, Fault> {
         let (of, actions, times) = columns(orders);
         let answer = self.links.run(MISSING, &[(&of, BIGINTS), (&actions, TEXTS), (&times, BIGINTS)]).await?;
@@ -84,7 +84,7 @@ impl Core {
     }
 }
 
-/// What an order is known by, in columns: entry, action, time.
+/// What identifies an order, in columns: entry, action, time.
 fn columns<'a>(orders: &[(i64, &'a CarriedOrder)]) -> (Vec<i64>, Vec<&'a str>, Vec<i64>) {
     let of = orders.iter().map(|(entry, _)| *entry).collect();
     let actions = orders.iter().map(|(_, order)| order.action.as_str()).collect();

@@ -21,20 +21,20 @@ use crate::domain::outcome::Awaited;
 use crate::domain::trace::TraceContext;
 use crate::postgres::Parameter;
 
-/// Time after which another gateway asks about a process whose own does not.
+/// Time after which another gateway asks about a process if its own gateway does not.
 const TAKE_OVER: Duration = Duration::from_secs(10);
 
-/// Processes that are taken over at once.
+/// Most processes that are taken over at once.
 const TAKE_OVER_MAX: i64 = 256;
 
-/// What an entry comes to.
+/// The end of an entry.
 struct End<'a> {
     state: StateName,
     code: &'a str,
     reason: Option<&'a str>,
 }
 
-/// What an entry goes on with.
+/// How an entry goes on.
 struct Wait<'a> {
     state: StateName,
     after: Duration,
@@ -80,13 +80,13 @@ fn next(conclusion: &Conclusion) -> Next<'_> {
     }
 }
 
-/// Whether a conclusion has to be there after a crash of the database. A warning that a standby may not have it is not heeded:
-/// what is forgotten is done once more, and the ledger knows it.
+/// Whether a conclusion must survive a crash of the database. A warning that a standby may lack it is ignored: what is
+/// forgotten is done once more, and the ledger knows it.
 fn must_survive(conclusion: &Conclusion) -> bool {
     matches!(conclusion, Conclusion::Submitted { .. } | Conclusion::Quarantine { .. } | Conclusion::Dead { .. })
 }
 
-/// Who holds the entries: leases by their tokens, or a process.
+/// The holder of the entries: leases by their tokens, or a process.
 #[derive(Clone, Copy)]
 enum Holder<'a> {
     Leases,
@@ -156,7 +156,7 @@ const POSTPONE: &str = concat!(
     " FROM changed"
 );
 
-/// Takes over processes that another gateway does not ask about any more. The lowest entry of a process stands for it, so that two
+/// Takes over processes that another gateway no longer asks about. The lowest entry of a process stands for it, so that two
 /// gateways do not get a part each.
 const TAKE_OVER_PROCESSES: &str = concat!(
     "WITH late AS (

@@ -4,7 +4,7 @@ use super::super::database::DatabaseReport;
 use super::super::error::InboxError;
 use super::Core;
 
-/// Settings that another engine does not know read as nothing.
+/// Settings that another engine does not know read as null.
 const LOOK: &str = "
     SELECT current_setting('server_version'), coalesce(current_setting('transaction_read_only', true), 'off') <> 'on',
         to_regclass('gateway_inbox.marks') IS NOT NULL, nullif(current_setting('synchronous_standby_names', true), '')";

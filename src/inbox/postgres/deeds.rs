@@ -31,11 +31,11 @@ CREATE TABLE IF NOT EXISTS gateway_inbox.deeds (
 );
 CREATE INDEX IF NOT EXISTS deeds_at ON gateway_inbox.deeds (at);";
 
-/// Oldest deeds that one more removes at most, so that the bound holds again after it was lowered.
+/// Most of the oldest deeds that one new deed removes, so that the bound holds again after it was lowered.
 const REMOVED_MAX: i64 = 100;
 
-/// `$1` the time of a test, `$2` number, `$3` to `$11` the deed, `$12` how long it is kept, `$13` how many are that are as light as
-/// this one (`$15`), `$14` how many are removed at most.
+/// `$1` the time of a test, `$2` the number, `$3` to `$11` the deed, `$12` how long deeds are kept, `$13` how many of the
+/// same weight as this one (`$15`) are kept, `$14` how many are removed at most.
 const NOTE: &str = concat!(
     "WITH moment AS (SELECT ",
     now!(),
@@ -53,7 +53,7 @@ const NOTE: &str = concat!(
     ", (SELECT count(*) FROM noted), (SELECT count(*) FROM removed)"
 );
 
-/// Deeds of another inbox, but for those that are there.
+/// Deeds of another inbox, except those already there.
 const TAKE_IN: &str = concat!(
     "WITH given AS (
         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
@@ -70,7 +70,7 @@ const TAKE_IN: &str = concat!(
     " FROM added"
 );
 
-/// Which deeds are not there.
+/// Which deeds are missing.
 const MISSING: &str = "
     SELECT g.n FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS g (at, who, action, what, n)
     WHERE NOT EXISTS (
@@ -140,7 +140,7 @@ impl Core {
         Err(Fault::unfit("the numbers of deeds of one moment are all taken").into())
     }
 
-    /// Places of those that are not there.
+    /// Places of the missing ones.
     async fn missing_deeds(&self, deeds: &[(u64, &PastDeed)]) -> Result<Vec<usize>, Fault> {
         let times: Vec<i64> = deeds.iter().map(|(_, deed)| deed.at.millis()).collect();
         let column = |of: fn(&Deed) -> &str| deeds.iter().map(|(_, past)| text(of(&past.deed))).collect::<Vec<_>>();
@@ -154,9 +154,9 @@ impl Core {
         Ok(answer.rows.iter().filter_map(|row| usize::try_from(row.get::<_, i64>(0) - 1).ok()).collect())
     }
 
-    /// How many were added. As for orders, the number of a deed follows from what it is.
+    /// How many were added. As with orders, the number of a deed follows from its content.
     async fn try_to_take_in(&self, deeds: &[(u64, &PastDeed)], probe: i64) -> Result<usize, Fault> {
-        // They are shown in the order of their numbers.
+        // Deeds are shown in the order of their numbers.
         let told: Vec<(i64, u64)> = deeds.iter().map(|(place, past)| (past.at.millis(), *place)).collect();
         let ids = lasting(&told, probe);
         let times: Vec<i64> = deeds.iter().map(|(_, deed)| deed.at.millis()).collect();

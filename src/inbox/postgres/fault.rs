@@ -17,7 +17,7 @@ pub(super) struct Fault {
     error: InboxError,
 }
 
-/// Why it is not known whether the statement took effect.
+/// Why it is unknown whether the statement took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unknown {
     /// The connection was refused or broke.
@@ -26,7 +26,7 @@ pub(super) enum Unknown {
     Late,
 }
 
-/// What a text says, as a cause.
+/// A text as an error's source.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Said(String);
@@ -40,7 +40,7 @@ impl Fault {
             Some(code) if code.code().starts_with("57P") || code.code().starts_with("08") => Some(Unknown::Connection),
             Some(_) => None,
         };
-        // What a statement was about stands in the detail of an error; its message names no data.
+        // The detail of an error has the statement's data; its message names none.
         let cause: Cause = match error.as_db_error() {
             Some(said) => Arc::new(Said(format!("{}: {}", said.code().code(), said.message()))),
             None => Arc::new(Said(chain(error))),
@@ -62,14 +62,14 @@ impl Fault {
         Self { unknown: Some(Unknown::Late), code: None, constraint: None, error: InboxError::Unreachable(cause) }
     }
 
-    /// What a server warns of that gave up waiting for its standbys.
+    /// The server warned that it gave up waiting for its standbys.
     pub(super) fn not_durable() -> Self {
         let cause =
             Arc::new(Said("the server did not wait for its standbys, so that its word may not last".to_owned()));
         Self { unknown: Some(Unknown::Late), code: None, constraint: None, error: InboxError::Unreachable(cause) }
     }
 
-    /// The database is not to be used as it is.
+    /// The database must not be used as it is.
     pub(super) fn unfit(why: impl Into<String>) -> Self {
         Self { unknown: None, code: None, constraint: None, error: InboxError::Unfit(Arc::new(Said(why.into()))) }
     }
@@ -86,13 +86,13 @@ impl Fault {
         matches!(self.error, InboxError::Unfit(_))
     }
 
-    /// Whether a row with the same number of an entry was there.
+    /// Whether another row already has the number of an entry.
     pub(super) fn is_taken_number(&self) -> bool {
         self.code.as_ref() == Some(&SqlState::UNIQUE_VIOLATION)
             && self.constraint.as_deref().is_some_and(|name| name.ends_with("_pkey"))
     }
 
-    /// Whether the tables are not there, or not as this program knows them.
+    /// Whether the tables are missing, or not as this program knows them.
     pub(super) fn is_missing_table(&self) -> bool {
         self.code.as_ref().is_some_and(|code| {
             [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME, SqlState::UNDEFINED_COLUMN].contains(code)

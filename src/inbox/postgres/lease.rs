@@ -24,11 +24,11 @@ use crate::domain::outcome::{Awaited, ProblemCode};
 use crate::domain::trace::TraceContext;
 use crate::postgres::Parameter;
 
-/// How long leases look only behind the mark below which nothing was due.
+/// How long leases look only above the mark below which nothing was due.
 const MARK_FOR: Duration = Duration::from_secs(2);
 
-/// `$2` entries at most, `$3` bytes at most, `$4` token, `$5` duration, `$6` mark. Rows that are not taken are unlocked by the end of
-/// the statement.
+/// At most `$2` entries and `$3` bytes; `$4` token, `$5` duration, `$6` mark. The end of the statement unlocks rows that
+/// were not taken.
 const LEASE: &str = concat!(
     "WITH t AS (SELECT ",
     now!(),
@@ -71,17 +71,17 @@ const GIVE_BACK: &str = concat!(
     " FROM given"
 );
 
-/// When the next entry is due, or the next lease over, and what time it is in the database.
+/// When the next entry is due, or the next lease ends, and the database's time.
 const NEXT_DUE: &str =
     concat!("SELECT (SELECT min(due_at) FROM gateway_inbox.work WHERE state IN (0, 1) AND due_at >= $2), ", now!());
 
-/// An entry that another gateway received is found after this time at the latest.
+/// The latest time after which an entry that another gateway received is found.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Leases with lost answers that are remembered; what others took comes back when their time is over.
+/// How many leases with lost answers are remembered. Entries of others come back when their time is over.
 const LOST_MAX: usize = 64;
 
-/// `$2` ids, `$3` tokens, `$4` what is waited for.
+/// `$2` ids, `$3` tokens, `$4` what the holder waits for.
 const NOTE: &str = concat!(
     "WITH noted AS (
         UPDATE gateway_inbox.work w SET code = $3 FROM unnest($1, $2) AS g (id, token)
@@ -108,12 +108,12 @@ impl Core {
         ];
         self.give_back_lost().await?;
         let answer = self.links.run(LEASE, &parameters).await;
-        // What it took would wait for the end of an unknown lease, and a crash be counted where none was.
+        // Otherwise the entries would wait for the end of a lease that has no holder, and a crash would be counted.
         if !matches!(&answer, Ok(answer) if !answer.is_again) {
             self.lose(token);
         }
         let rows = match answer {
-            // With the first answer lost, the token is good for entries that are not known here.
+            // The first answer was lost, so the token also holds entries that are unknown here.
             Ok(answer) if answer.is_again => {
                 self.give_back_lost().await?;
                 return Ok(Taken { entries: Vec::new(), next_due: Some(self.clock.now()) });
@@ -122,7 +122,8 @@ impl Core {
             Err(fault) => {
                 let is_without_tables = fault.is_missing_table();
                 let error = InboxError::from(fault);
-                // Its entries may have been moved: the next look finds out, before anything is to stand beside it.
+                // Its entries may have been moved. The next look finds that out, before a delivery goes into the file
+                // beside it.
                 if is_without_tables {
                     self.wrote(Some(&error));
                 }
@@ -146,7 +147,7 @@ impl Core {
         }
         let next_due = match self.after(&crashing, request.duration).await {
             Ok(next_due) => next_due,
-            // Nobody will know of what was taken.
+            // No worker will know of the entries it took.
             Err(error) => {
                 self.lose(token);
                 return Err(error);
@@ -160,7 +161,7 @@ impl Core {
         Ok(Taken { entries, next_due })
     }
 
-    /// Gives up what seems to kill its gateway, and tells when the next entry is due, by this machine's clock.
+    /// Gives up entries that seem to kill their gateway, and returns when the next entry is due, by this machine's clock.
     async fn after(&self, crashing: &[(Lease, Conclusion)], lease: Duration) -> Result<Option<Timestamp>, InboxError> {
         if !crashing.is_empty() {
             self.conclude(crashing).await?;
@@ -174,7 +175,7 @@ impl Core {
         Ok(row.get::<_, Option<i64>>(0).map(|due| self.here(due)))
     }
 
-    /// Remembers a token that nobody holds.
+    /// Remembers a token without a holder.
     fn lose(&self, token: i64) {
         let mut lost = self.lost_leases.lock().unwrap_or_else(PoisonError::into_inner);
         if lost.len() < LOST_MAX {
@@ -225,7 +226,7 @@ impl Core {
     }
 }
 
-/// A token that was never given, to be compared and nothing else.
+/// A token that was never given out, only for comparison.
 fn draw_token() -> i64 {
     fastrand::i64(1..i64::MAX)
 }
@@ -234,10 +235,11 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Below what due time nothing was due when it was last looked.
+/// Below this due time, the last look found nothing due.
 ///
-/// An open snapshot (of a dump or a report) keeps the rows of what was settled since, and each lease would walk over all
-/// of them. What became due below the mark meanwhile, such as an entry whose commit took long, is found by the next look without.
+/// An open snapshot (of a dump or a report) keeps the rows of entries settled since, and each lease would walk over all of
+/// them. An entry that becomes due below the mark in the meantime, such as one whose commit took long, is found by the next
+/// look without the mark.
 #[derive(Debug, Default)]
 pub(super) struct Mark(std::sync::Mutex<Option<(Instant, i64)>>);
 
@@ -260,7 +262,7 @@ impl Mark {
         }
     }
 
-    /// Has the next lease look everywhere.
+    /// Makes the next lease look everywhere.
     pub(super) fn forget(&self) {
         *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
     }

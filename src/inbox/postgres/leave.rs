@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::schema::durable;
 use super::{Core, schema};
 
-/// Times that tables are changed that others use, or of which the answer was lost.
+/// How often a change of tables is tried that other gateways use, or whose answer was lost.
 const TRIES_MAX: u32 = 4;
 
 /// Tables of entries. The marks stay.
@@ -37,8 +37,8 @@ impl Core {
         self.change_tables(&statements, |moved| moved.is_some_and(|moved| moved.place == to)).await
     }
 
-    /// Gives a move up that stands as it is given. Where it does not, nothing changes: a division by zero ends the transaction, which
-    /// every engine knows.
+    /// Gives up a move if it is as given. If not, nothing changes: a division by zero ends the transaction, which works on
+    /// every engine.
     pub(in crate::inbox) async fn give_up_leaving(&self, to: &MovedTo) -> Result<(), InboxError> {
         let (name, value) = (quoted(&format!("{MOVED_MARK}{}", to.place)), value_of(to.is_done));
         let forget = format!(
@@ -51,14 +51,15 @@ impl Core {
 
     pub(in crate::inbox) async fn empty(&self) -> Result<(), InboxError> {
         let drops = TABLES.map(|table| format!("DROP TABLE gateway_inbox.moved_{table};"));
-        // Those of what became of entries, of what people did, and the index of references are made when they are needed.
+        // The tables of steps and deeds and the index of references are made when they are needed.
         let more = "DROP TABLE IF EXISTS gateway_inbox.steps; DROP TABLE IF EXISTS gateway_inbox.deeds;
             DROP TABLE IF EXISTS gateway_inbox.refs; DELETE FROM gateway_inbox.marks WHERE name <> 'format';";
         let statements = [drops.concat().as_str(), more, schema::CREATE].concat();
         self.change_tables(&statements, |moved| moved.is_none()).await
     }
 
-    /// Changes tables that gateways may be using, so that one of both has to try again. Where an answer is lost, `is_done` tells.
+    /// Changes tables that gateways may be using, so that either side may have to try again. If an answer is lost,
+    /// `is_done` tells.
     async fn change_tables(
         &self,
         statements: &str,
@@ -95,13 +96,13 @@ const fn value_of(is_done: bool) -> i64 {
     if is_done { 2 } else { 1 }
 }
 
-/// Where a row of [`MOVED`] says that the entries went.
+/// Where the entries went, from a row of [`MOVED`].
 pub(super) fn moved(row: &Row) -> MovedTo {
     let place = row.get::<_, &str>(0).strip_prefix(MOVED_MARK).unwrap_or_default().to_owned();
     MovedTo { place, is_done: row.get::<_, i64>(1) == value_of(true) }
 }
 
-/// Why gateways are not to work on the database any more.
+/// Why gateways may not work on the database any more.
 pub(super) fn refusal(MovedTo { place, is_done }: MovedTo) -> Fault {
     let place = shown(&place);
     Fault::unfit(if is_done {
@@ -117,7 +118,7 @@ pub(super) fn refusal(MovedTo { place, is_done }: MovedTo) -> Fault {
     })
 }
 
-/// A text as it stands in a statement.
+/// A text as a literal of a statement.
 fn quoted(text: &str) -> String {
     format!("'{}'", super::text(text).replace('\'', "''"))
 }

@@ -20,7 +20,7 @@ use crate::postgres::{Link, Parameter, Place, Pool};
 /// Wait before another connection is tried after one was refused.
 const RECONNECT: Duration = Duration::from_millis(250);
 
-/// Times that a statement is repeated that another transaction was in the way of.
+/// How often a statement is repeated that conflicts with another transaction.
 const CONFLICTS_MAX: u32 = 20;
 
 /// Whether a server that says so loses commits when the power fails, and whether it stores its data as PostgreSQL does.
@@ -39,17 +39,17 @@ pub(super) struct LinkOptions {
     pub(super) pool: Pool,
     /// Longest wait for the answer to a statement, connecting included.
     pub(super) deadline: Duration,
-    /// Whether a server is taken that loses commits when the power fails.
+    /// Whether to accept a server that loses commits when the power fails.
     pub(super) allows_unsafe: bool,
 }
 
-/// What a statement came to.
+/// The result of a statement.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) rows: Vec<Row>,
-    /// The server warned of something: whether the statement is as durable as it should be is not known.
+    /// The server warned of something, so the statement may not be as durable as it should be.
     pub(super) has_warned: bool,
-    /// The statement may have run once before, with an answer that was lost.
+    /// The statement may have run once before, with a lost answer.
     pub(super) is_again: bool,
 }
 
@@ -66,7 +66,8 @@ impl Links {
         Self { options, refused: Mutex::default(), stats, away: Away::default() }
     }
 
-    /// Runs a statement that changes nothing, or that may be run twice: a connection that turns out to be dead is replaced once.
+    /// Runs a statement that changes nothing, or that may run twice: if the connection turns out to be dead, it is replaced
+    /// once.
     pub(super) async fn run(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Answer, Fault> {
         let started = Instant::now();
         let run = async {
@@ -105,7 +106,7 @@ impl Links {
         }
     }
 
-    /// As [`Self::run`], for what has to be as durable as the server makes it: a warning is an error.
+    /// As [`Self::run`], for statements that must be as durable as the server can make them: a warning is an error.
     pub(super) async fn run_durably(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Answer, Fault> {
         let answer = self.run(statement, parameters).await?;
         if answer.has_warned { Err(Fault::not_durable()) } else { Ok(answer) }
@@ -137,7 +138,7 @@ impl Links {
         Ok(link)
     }
 
-    /// Takes note that the database did not do what it was asked for, and says so the first time.
+    /// Notes that the database did not do what it was asked, and logs it the first time.
     pub(super) fn failed(&self, error: &InboxError) {
         let is_refused = self.away.failed(error);
         let was_writable = self.stats.writable.swap(false, Ordering::Relaxed);
@@ -162,7 +163,7 @@ impl Links {
     }
 }
 
-/// Refuses a server that loses what it committed when the power fails.
+/// Refuses a server that loses commits when the power fails.
 async fn refuse_unsafe(link: &mut Link) -> Result<(), Fault> {
     let ask = |error: tokio_postgres::Error| Fault::of(&error);
     let rows = link.run(STORAGE, &[]).await.map_err(ask)?.rows;
@@ -180,12 +181,12 @@ async fn refuse_unsafe(link: &mut Link) -> Result<(), Fault> {
     ))
 }
 
-/// Whether another transaction was in the way, so that the statement did nothing and may be repeated.
+/// Whether another transaction was in the way. Then the statement did nothing and may be repeated.
 fn is_conflict(code: &SqlState) -> bool {
     *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED
 }
 
-/// Whether the server is not the one to ask any more: it shuts down, or is a standby.
+/// Whether the server can no longer be used: it shuts down, or is a standby.
 fn ends_connection(code: &SqlState) -> bool {
     code.code().starts_with("08") || code.code().starts_with("57P") || *code == SqlState::READ_ONLY_SQL_TRANSACTION
 }

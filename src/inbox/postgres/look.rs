@@ -25,10 +25,10 @@ use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
 use crate::domain::outcome::Awaited;
 use crate::postgres::Parameter;
 
-/// Rows that a count reads; beyond it is an estimate.
+/// Rows that a count reads; a larger count is an estimate.
 const COUNTED_MAX: i64 = 10_000;
 
-/// An entry wherever it stands, in the order in which [`report`] reads it. Restricted behind the joins.
+/// An entry in any state, in the columns that [`report`] reads. Conditions follow the joins.
 const REPORTS: &str = "
     SELECT e.id, e.endpoint, e.event_id, e.event_type, e.account, e.livemode, e.source, e.secret, e.received_at,
         coalesce(w.state, d.state, 0::smallint), w.due_at, coalesce(w.attempts, d.attempts, 0), coalesce(w.crashes, d.crashes, 0),
@@ -58,13 +58,13 @@ const PROBLEM_COUNTS: &str = "
     FROM gateway_inbox.ended d JOIN gateway_inbox.entries e ON e.id = d.id WHERE d.state > 3
     GROUP BY d.state, d.code, e.event_type";
 
-/// Entries in work by state, of the first so many; ended ones by state.
+/// Entries in work by state, among the first so many; ended ones by state.
 const COUNTS: &str = "
     SELECT state, count(*) FROM (SELECT state FROM gateway_inbox.work LIMIT $1) AS w GROUP BY state
     UNION ALL SELECT 3::smallint, count(*) FROM (SELECT 1 FROM gateway_inbox.ended WHERE state = 3 LIMIT $1) AS d
     UNION ALL SELECT state, count(*) FROM (SELECT state FROM gateway_inbox.ended WHERE state > 3 LIMIT $1) AS d GROUP BY state";
 
-/// What the last vacuum knew of the number of rows.
+/// The number of rows as the last vacuum knew it.
 const ESTIMATES: &str = "
     SELECT relname::text, reltuples::bigint FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -81,8 +81,8 @@ const OLDEST_UNATTENDED: &str = "
     ORDER BY w.id LIMIT 1";
 
 impl Core {
-    /// Looks at the next rows after `after` and above `floor`, oldest or newest first. Stops early once `limit` entries are
-    /// found.
+    /// Looks at the next rows after `after` and above `floor`, oldest or newest first. Stops early once it has found
+    /// `limit` entries.
     pub(super) async fn plain(
         &self,
         selection: &Selection,
@@ -143,8 +143,8 @@ impl Core {
         Ok(window)
     }
 
-    /// Those of the rows that are meant, and the last that was looked at, if there may be more. Rows that a window is full of
-    /// have others behind them.
+    /// The rows that the selection means, and the last row looked at if there may be more. If a window is full, more rows
+    /// follow.
     async fn chosen(
         &self,
         selection: &Selection,
@@ -308,7 +308,7 @@ impl Core {
     }
 }
 
-/// Endpoints that one event may have come in by, as far as a window makes room for them.
+/// How many endpoints one event may have come in by, as far as a window makes room for them.
 const ENDPOINTS_MAX: usize = 64;
 
 fn state(number: i16) -> StateName {
@@ -373,5 +373,5 @@ fn view(report: EntryReport) -> EntryView {
     }
 }
 
-/// What statements compare with is what rows hold.
+/// The statements compare with what rows hold.
 const _: () = assert!(Awaited::Stripe.as_str().len() == "awaits_stripe".len());

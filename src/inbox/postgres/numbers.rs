@@ -15,17 +15,17 @@ const BEGIN: i64 = 1_577_836_800;
 /// Bits of the place within a second.
 const PLACE_BITS: u32 = 22;
 
-/// Places at which a second may begin; the rest is room to count up.
+/// Places at which a second may begin. The other half is room to count up.
 const BEGINNINGS: i64 = 1 << (PLACE_BITS - 1);
 
-/// Places of a millisecond, for numbers that follow from what they are for.
+/// Places of a millisecond, for numbers derived from content.
 const PLACES_OF_A_MILLI: u64 = 1 << 12;
 
 const _: () = assert!(1000 * PLACES_OF_A_MILLI < 1 << PLACE_BITS);
 
-/// Numbers that follow from what they are for: from the milliseconds of its time, and a hash or place that tells it from others of that
-/// time. A statement that is given again while the first one is still on its way thus meets it, and stores nothing a second time. `probe`
-/// counts how often other rows were found at these numbers.
+/// Numbers derived from content: from the milliseconds of its time, and a hash or place that tells it from others of that
+/// time. If a statement is sent again while the first one is still running, it meets the same numbers and stores nothing
+/// twice. `probe` counts how often other rows already had these numbers.
 pub(super) fn lasting(of: &[(i64, u64)], probe: i64) -> Vec<i64> {
     let mut given = HashSet::with_capacity(of.len());
     let number = |(at, hash): &(i64, u64)| {
@@ -41,7 +41,7 @@ pub(super) fn lasting(of: &[(i64, u64)], probe: i64) -> Vec<i64> {
     of.iter().map(number).collect()
 }
 
-/// Times that other rows may be found at the numbers of what is stored.
+/// How often other rows may already have the numbers of what is stored.
 pub(super) const PROBES_MAX: i64 = 256;
 
 /// A hash of texts that is the same in every process and release: FNV-1a, with its high bits mixed into the low ones.
@@ -57,7 +57,7 @@ pub(super) fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
 pub(super) struct Numbers(Mutex<i64>);
 
 impl Numbers {
-    /// So many numbers, in order, and after all that were given out before.
+    /// So many numbers, in order, and after all given out before.
     pub(super) fn next(&self, count: usize, now: Timestamp) -> Vec<i64> {
         let second = (now.millis().div_euclid(1000) - BEGIN).max(0);
         let fresh = (second << PLACE_BITS) + fastrand::i64(0..BEGINNINGS);
@@ -76,7 +76,7 @@ impl Numbers {
         numbers
     }
 
-    /// Goes on elsewhere in the second: another gateway counts here.
+    /// Goes on at another place of the second, because another gateway counts here.
     pub(super) fn move_on(&self) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *last += fastrand::i64(1..BEGINNINGS);

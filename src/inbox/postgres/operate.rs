@@ -23,14 +23,14 @@ use crate::domain::outcome::ProblemCode;
 use crate::postgres::Parameter;
 use crate::stripe::event::Event;
 
-/// Times that an order is given whose effect is not known.
+/// How often an order is given whose effect is unknown.
 const TRIES_MAX: u32 = 4;
 
-/// Times that an entry is looked at that changes all the while.
+/// How often an entry is looked at that keeps changing.
 const LOOKS_MAX: usize = 3;
 
-/// What is recorded of an order about the entries that a statement calls `moved`. `$2` ids, `$3` states and `$4` codes as they were
-/// seen, `$5` how they stood, `$6` numbers of the orders, `$7` action, `$8` who, `$9` note.
+/// Records an order for the entries that a statement calls `moved`. `$2` ids, `$3` states and `$4` codes as they were seen,
+/// `$5` the former states as text, `$6` numbers of the orders, `$7` action, `$8` operator, `$9` note.
 macro_rules! ordered {
     ($move:expr, $untold:expr) => {
         concat!(
@@ -52,11 +52,11 @@ macro_rules! ordered {
     };
 }
 
-/// The entries of orders, with a lock on what is recorded of them.
+/// The entries of orders, with a lock on the records of these orders.
 const FIND_ORDERS: &str =
     concat!("SELECT entry, ", durable!(), " FROM gateway_inbox.orders WHERE id = ANY ($1) ORDER BY id FOR UPDATE");
 
-/// Ended entries that wait again: replayed, released, or fetched again.
+/// Makes ended entries wait again: replayed, released, or fetched again.
 const TAKE_UP: &str = ordered!(
     "moved AS (
         DELETE FROM gateway_inbox.ended d USING given g
@@ -73,7 +73,7 @@ const TAKE_UP: &str = ordered!(
     "false"
 );
 
-/// Whether it is the event that is dropped, and not one of its deliveries: no worker has it by another endpoint.
+/// Whether the event itself is dropped, and not just one delivery: no worker has it by another endpoint.
 macro_rules! is_dropped_event {
     () => {
         "EXISTS (SELECT 1 FROM gateway_inbox.entries e WHERE e.id = m.id AND e.event_id NOT LIKE 'sha256:%' AND NOT EXISTS (
@@ -139,7 +139,7 @@ const TELL_AGAIN: &str = concat!(
     " FROM told"
 );
 
-/// An entry with how it stood.
+/// An entry, with the state in which it was seen.
 struct Seen {
     entry: i64,
     state: StateName,
@@ -148,7 +148,7 @@ struct Seen {
 }
 
 impl Core {
-    /// What would become of entries.
+    /// What an order would do to entries.
     pub(in crate::inbox) async fn consider(
         &self,
         entries: &[EntryId],
@@ -185,7 +185,7 @@ impl Core {
         Ok(action.check(standing(report, has_body, is_named)).err())
     }
 
-    /// Carries an order out. In order: whether the entry was changed, or why not.
+    /// Carries out an order. Returns for each entry, in order, whether it was changed, or why not.
     pub(in crate::inbox) async fn operate(
         &self,
         entries: &[EntryId],
@@ -221,7 +221,7 @@ impl Core {
         Ok(done)
     }
 
-    /// Moves entries that stand as they were seen. Tells which.
+    /// Moves entries that are still as they were seen. Returns which.
     async fn carry_out(&self, seen: &[Seen], order: &Order) -> Result<Vec<i64>, InboxError> {
         let is_waiting = |seen: &&Seen| seen.state == StateName::Waiting;
         let (waiting, ended): (Vec<&Seen>, Vec<&Seen>) = seen.iter().partition(is_waiting);
@@ -254,8 +254,8 @@ impl Core {
         Ok(moved)
     }
 
-    /// Carries an order out; the entries that it changed. Where the answer was lost, or the server warned that it may not last, the
-    /// rows of the order tell: a lock on them is as durable as a commit.
+    /// Carries out an order and returns the entries that it changed. If the answer was lost, or the server warned that it
+    /// may not last, the rows of the order tell: a lock on them is as durable as a commit.
     async fn order(
         &self,
         statement: &str,
@@ -289,7 +289,7 @@ impl Core {
         order: &Order,
         is_named: bool,
     ) -> Result<Result<(), Refusal>, InboxError> {
-        // The body first: a gateway that takes the entry up at once has to find it.
+        // The body goes first, because a gateway may take up the entry at once.
         let Some((report, has_body)) = self.reports(&[entry]).await?.pop() else { return Ok(Err(Refusal::Gone)) };
         if let Err(refusal) = order.action.check(standing(&report, has_body, is_named)) {
             return Ok(Err(refusal));
@@ -340,7 +340,7 @@ impl Core {
 impl Seen {
     fn of(report: &EntryReport) -> Self {
         let told = report.code.as_deref().or(report.outcome.as_deref());
-        // How it stood before is part of its story.
+        // Its former state is part of its story.
         let was = match (told, report.reason.as_deref()) {
             (Some(code), Some(reason)) => format!("was {}, {code}: {reason}", report.state),
             (Some(code), None) => format!("was {}, {code}", report.state),

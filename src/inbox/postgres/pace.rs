@@ -9,19 +9,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-/// Longest wait for more arrivals. Of the ten milliseconds in which a webhook is to be answered at ordinary rates.
+/// Longest wait for more arrivals, out of the ten milliseconds in which a webhook is answered at ordinary rates.
 const LINGER: Duration = Duration::from_millis(2);
 
-/// A group of so many waits for no more: its share of a commit is small already.
+/// A group this large waits for no more: its share of a commit is already small.
 const ENOUGH: usize = 16;
 
-/// What was on its way at once is forgotten after this time without arrivals.
+/// After this time without arrivals, the number at once is forgotten.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// Parts of one arrival that the memory counts in, so that it fades over several groups.
+/// Parts of one arrival in which the memory counts, so that it fades over several groups.
 const PARTS: usize = 8;
 
-/// Remembers how many arrivals were on their way at once.
+/// Remembers how many arrivals came at once.
 #[derive(Debug)]
 pub(super) struct Pace {
     linger: Duration,
@@ -37,7 +37,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Fills a group that has begun, with so many others on their way.
+    /// Fills a group that has begun, while so many others are in progress.
     pub(super) async fn fill<T>(
         &mut self,
         group: &mut Vec<T>,

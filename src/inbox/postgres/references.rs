@@ -21,7 +21,7 @@ use super::{BIGINTS, Core, millis, number_of};
 use crate::domain::ids::EntryId;
 use crate::postgres::Parameter;
 
-/// Entries of one span: 2 to this power, which are the numbers of 18 hours.
+/// A span has 2 to this power numbers, which are those of 18 hours.
 const SPAN_BITS: i64 = 38;
 
 /// How long the index waits for entries with lower numbers.
@@ -41,21 +41,22 @@ const CREATE: &str = "
 /// The mark with the last entry that the index covers.
 const COVERED: &str = "refs.covered";
 
-/// The mark that counts pages of entries that were carried in. A step that one came into takes nothing.
+/// The mark that counts pages of entries carried in. An index step during which one arrived takes nothing.
 const CARRIED: &str = "refs.carried";
 
-/// Both marks, where there is a table.
+/// Both marks, if there is a table.
 const ASK_COVERED: &str = "
     SELECT coalesce((SELECT value FROM gateway_inbox.marks WHERE name = $1), 0),
         (SELECT value FROM gateway_inbox.marks WHERE name = $2)
     WHERE to_regclass('gateway_inbox.refs') IS NOT NULL";
 
-/// Has the count be there, so that it can be locked. Waits for a page that is just carried in.
+/// Creates the counter if it is missing, so that it can be locked. Waits for a page that is being carried in.
 const COUNT: &str = "INSERT INTO gateway_inbox.marks (name, value) VALUES ($1, 0) ON CONFLICT (name) DO NOTHING";
 
 const WAITING: &str = "SELECT count(*) FROM (SELECT 1 FROM gateway_inbox.entries WHERE id > $1 LIMIT $2) AS w";
 
-/// The next `$3` entries after `$2`, and whether each may be taken in: it is at its end or has waited `$5`, and is older than `$4`.
+/// The next `$3` entries after `$2`, and whether each may be taken in: it is at its end or has waited `$5`, and is older
+/// than `$4`.
 const NEXT: &str = concat!(
     "SELECT e.id, coalesce(w.process_id, d.process_id), e.body, e.bytes,
         e.received_at <= t.now - $4 AND (d.id IS NOT NULL OR e.received_at <= t.now - $5)
@@ -66,7 +67,8 @@ const NEXT: &str = concat!(
     WHERE e.id > $2 ORDER BY e.id LIMIT $3"
 );
 
-/// Takes a step, unless a page was carried in since the count was `$7`. Carrying a page in changes the count in the same statement.
+/// Takes a step, unless a page was carried in since the count was `$7`. Carrying in a page changes the count in the same
+/// statement.
 const TAKE: &str = "
     WITH same AS (
         SELECT 1 AS one FROM gateway_inbox.marks WHERE name = $6 AND value = $7 FOR UPDATE
@@ -94,12 +96,12 @@ const AGAIN: &str = "
     SELECT $1::bigint::integer, r.ref, $2 FROM unnest($3::bigint[]) AS r (ref) ON CONFLICT (span, ref, entry) DO NOTHING";
 
 impl Core {
-    /// The last entry that the index covers; nothing without an index.
+    /// The last entry that the index covers; `None` without an index.
     async fn covered(&self) -> Result<Option<i64>, InboxError> {
         Ok(self.standing().await?.map(|(covered, _)| covered))
     }
 
-    /// The last entry that the index covers, and how many pages were carried in, where they are counted.
+    /// The last entry that the index covers, and how many pages were carried in, if they are counted.
     async fn standing(&self) -> Result<Option<(i64, Option<i64>)>, InboxError> {
         let rows = self.links.run(ASK_COVERED, &[(&COVERED, Type::TEXT), (&CARRIED, Type::TEXT)]).await?.rows;
         Ok(rows.first().map(|row| (row.get(0), row.get(1))))
@@ -123,7 +125,7 @@ impl Core {
             Part::Rest => {
                 let floor = (direction == Direction::Newest).then_some(covered);
                 let Window { found, last } = self.plain(selection, direction, (after, floor), limit).await?;
-                // What the index covers comes next.
+                // The part that the index covers comes next.
                 Ok(Window { found, last: last.or(floor.map(|covered| covered + 1)) })
             }
             Part::Indexed => {
@@ -146,7 +148,7 @@ impl Core {
         let leads: Vec<i64> = leads.iter().map(|Reference(number)| *number).collect();
         let (compare, order) = if direction == Direction::Newest { ("<", "DESC") } else { (">", "ASC") };
         let start = after.map_or(if direction == Direction::Newest { i64::MAX } else { -1 }, |after| after.0);
-        // A span after the other, each by its index: over all of them at once a database would read the whole of it.
+        // One span after the other, each by its index: for all of them at once a database would read the whole index.
         let statement = format!(
             "SELECT DISTINCT f.entry
              FROM (SELECT coalesce(min(span), 0) AS first, coalesce(max(span), -1) AS last FROM gateway_inbox.refs) AS b
@@ -215,7 +217,7 @@ impl Core {
             ];
             let answer = self.links.run(TAKE, &parameters).await?;
             if answer.rows.is_empty() {
-                // What was carried in meanwhile may stand before the entries that were read.
+                // Entries carried in since may come before the entries that were read.
                 return Ok(IndexStep { entries: 0, more: true });
             }
         }
@@ -233,7 +235,7 @@ impl Core {
         Ok(self.links.run(NEXT, &parameters).await?.rows)
     }
 
-    /// What leads to an entry that has another body now, where the index has passed it.
+    /// Adds what leads to an entry with a new body, if the index has already passed it.
     pub(in crate::inbox) async fn index_again(&self, entry: i64, found: BTreeSet<Reference>) -> Result<(), InboxError> {
         if self.covered().await?.is_some_and(|covered| covered >= entry) {
             let (span, found) =

@@ -13,7 +13,7 @@ use super::schema::now;
 use super::{BIGINTS, Core, millis, number_of};
 use crate::postgres::Parameter;
 
-/// Removes bodies of `$3` states that ended `$2` ago, at most `$4`.
+/// Removes bodies of entries that came to one of the states `$3` at least `$2` ago, at most `$4`.
 const BODIES: &str = concat!(
     "WITH old AS (
         SELECT id FROM gateway_inbox.ended
@@ -27,14 +27,14 @@ const BODIES: &str = concat!(
     SELECT (SELECT count(*) FROM emptied), (SELECT count(*) FROM old)"
 );
 
-/// The next `$2` entries after `$1`, with what became of them.
+/// The next `$2` entries after `$1`, with their ends.
 const OLD: &str = "
     SELECT e.id, e.received_at, d.state, d.ended_at,
         EXISTS (SELECT 1 FROM gateway_inbox.orders o WHERE o.entry = e.id AND o.untold)
     FROM gateway_inbox.entries e LEFT JOIN gateway_inbox.ended d ON d.id = e.id
     WHERE e.id > $1 ORDER BY e.id LIMIT $2";
 
-/// Removes entries that are settled still.
+/// Removes entries that are still settled.
 const FORGET: &str = "
     WITH gone AS (DELETE FROM gateway_inbox.ended WHERE id = ANY ($1) AND state = 3 RETURNING id),
     orders AS (DELETE FROM gateway_inbox.orders o USING gone g WHERE o.entry = g.id),
@@ -49,8 +49,8 @@ const LOOK: &str = "
     LEFT JOIN gateway_inbox.work w ON w.id = e.id LEFT JOIN gateway_inbox.ended d ON d.id = e.id
     WHERE e.id > $1 AND e.body IS NOT NULL ORDER BY e.id LIMIT $2";
 
-/// Empties entries `$2`, and notes it under the numbers `$3` as an order `$4`. A number that another gateway was quicker to use costs
-/// the note and not the erasure.
+/// Empties entries `$2`, and notes it under the numbers `$3` as an order `$4`. If another gateway was quicker to use a
+/// number, the note is lost, but not the erasure.
 const ERASE: &str = concat!(
     "WITH t AS (SELECT ",
     now!(),
@@ -68,7 +68,7 @@ const ERASE: &str = concat!(
     SELECT count(*) FROM emptied"
 );
 
-/// Where the search for entries to remove goes on.
+/// The place where the search for entries to remove continues.
 #[derive(Debug, Default)]
 pub(super) struct Cursor(Mutex<i64>);
 
@@ -92,7 +92,7 @@ impl Core {
         let (mut old, mut next, mut is_over) = (Vec::new(), after, is_last);
         for row in &rows {
             let (id, received): (i64, i64) = (row.get(0), row.get(1));
-            // Numbers grow with the time of receipt, but for seconds in which several gateways wrote.
+            // Numbers grow with the time of receipt, except within seconds in which several gateways wrote.
             if received > cutoff {
                 is_over = true;
                 break;

@@ -12,13 +12,13 @@ pub(super) const FORMAT: i64 = 1;
 /// Name of the mark with the version of the tables.
 pub(super) const FORMAT_MARK: &str = "format";
 
-/// Makes the schema. Only the owner of the database may, even where it is there already.
+/// Makes the schema. Only the owner of the database may run this, even if the schema exists.
 pub(super) const CREATE_SCHEMA: &str = "CREATE SCHEMA gateway_inbox;";
 
-/// Makes the tables that are missing. Can be run again, and by several gateways at once: a conflict is repeated.
+/// Makes the missing tables. It can be run again, and by several gateways at once: a conflict is repeated.
 ///
 /// `size` is the length of a body as it was signed, for leases that count bytes. `holder` is the gateway that asks about a
-/// submitted entry's process. `token` is a random number, good for one lease. The rest is as in the inbox file.
+/// submitted entry's process. `token` is a random number, valid for one lease. The rest is as in the inbox file.
 pub(super) const CREATE: &str = r#"
 CREATE TABLE IF NOT EXISTS gateway_inbox.entries (
     id          bigint PRIMARY KEY,
@@ -95,15 +95,15 @@ CREATE TABLE IF NOT EXISTS gateway_inbox.marks (
 INSERT INTO gateway_inbox.marks (name, value) VALUES ('format', 1) ON CONFLICT (name) DO NOTHING;
 "#;
 
-/// The time of a statement: its first parameter where a test gives one, else the database's clock.
+/// The time of a statement: its first parameter if a test gives one, else the database's clock.
 macro_rules! now {
     () => {
         "coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
     };
 }
 
-/// Has the commit of a statement wait for the log, and for standbys where the server waits for some, whatever another client
-/// of a pooler left behind. To be selected by the statement.
+/// Makes the commit of a statement wait for the log, and for standbys if the server waits for some, whatever settings
+/// another client of a pooler left behind. The statement must select it.
 macro_rules! durable {
     () => {
         "set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
@@ -111,7 +111,7 @@ macro_rules! durable {
     };
 }
 
-/// Has the commit of a statement wait for nothing: what it did may be forgotten.
+/// Makes the commit of a statement wait for nothing: its effect may be forgotten.
 macro_rules! forgettable {
     () => {
         "set_config('synchronous_commit', 'off', true)"

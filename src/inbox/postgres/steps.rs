@@ -30,8 +30,8 @@ CREATE TABLE IF NOT EXISTS gateway_inbox.steps (
 );
 CREATE INDEX IF NOT EXISTS steps_last ON gateway_inbox.steps (last);";
 
-/// `$1` the time of a test, `$2` to `$5` entries with kind, code and reason, `$6` most steps of an entry, `$7` how long they are kept,
-/// `$8` how many are removed at once.
+/// `$1` the time of a test, `$2` to `$5` entries with kind, code and reason, `$6` most steps of an entry, `$7` how long
+/// they are kept, `$8` how many are removed at once.
 const NOTE: &str = concat!(
     "WITH moment AS (SELECT ",
     now!(),
@@ -63,14 +63,14 @@ const STEPS: &str =
     "SELECT at, last, times, kind, code, reason FROM gateway_inbox.steps WHERE entry = $1 ORDER BY number";
 
 impl Core {
-    /// Writes down the steps of those entries that were changed.
+    /// Records the steps of those entries that were changed.
     pub(super) async fn note_steps(&self, told: &[(i64, i64, &Conclusion)], done: &HashSet<i64>) {
         let steps = told.iter().filter(|(entry, _, _)| done.contains(entry));
         let steps: Vec<_> = steps.filter_map(|(entry, _, told)| Some((*entry, told.step()?))).collect();
         self.note_all(&steps).await;
     }
 
-    /// Writes down steps. What cannot be written is told by the log: the entries are as they should be.
+    /// Records steps. If that fails, only the log says so, because the entries themselves are right.
     pub(super) async fn note_all(&self, steps: &[(i64, Step<'_>)]) {
         if steps.is_empty() {
             return;
@@ -103,7 +103,7 @@ impl Core {
         }
     }
 
-    /// As [`Self::steps`], of several entries.
+    /// As [`Self::steps`], for several entries.
     pub(super) async fn steps_of(&self, entries: &[i64]) -> Result<HashMap<i64, Vec<PastStep>>, Fault> {
         const STEPS_OF: &str = "
             SELECT at, last, times, kind, code, reason, entry FROM gateway_inbox.steps WHERE entry = ANY ($1)

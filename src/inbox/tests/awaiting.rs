@@ -45,7 +45,7 @@ async fn an_entry_that_kills_its_process_after_an_answer_came_is_given_up_all_th
         let suspects = Suspects::among(fixture.inbox(), &leased);
         suspects.wait().await;
         suspects.work().await;
-        // It holds the inbox.
+        // It keeps the inbox open.
         drop(suspects);
         fixture.reopen();
     }

@@ -10,7 +10,7 @@ use super::*;
 use crate::domain::limits::WEBHOOK_BODY_BYTES_MAX;
 use crate::stripe::simulator::{Options, Simulator};
 
-/// What is read of a body that was stored.
+/// Stores a body and reads it again.
 fn round(body: &[u8]) -> Vec<u8> {
     let packed = Packed::new(body);
     let (stored, bytes) = packed.columns(body);
@@ -47,8 +47,8 @@ fn stripes_events_take_a_quarter_of_their_room() {
     assert!(after * 4 < before, "{before} bytes became {after}");
 }
 
-/// A frame that the command line tool wrote with the dictionary. Files in the field are full of such: whoever changes the
-/// dictionary, even by a byte, cannot read them any more.
+/// A frame that the command line tool wrote with the dictionary. Existing files are full of such frames: if the dictionary
+/// changes, even by a byte, they can no longer be read.
 #[test]
 fn what_earlier_releases_stored_can_be_read() {
     let frame = "28b52ffd2601808b3d0200e87b226964223a222c2e747275652c7b222c696e5f31222c223a227d7d7d0efc10f9201ba8dccb32ee7a557f3141a0ee7edf8a2c1f08336234f1472ce75ed2750e5a5362ae48c822f8bf8c";
@@ -56,7 +56,7 @@ fn what_earlier_releases_stored_can_be_read() {
     assert_eq!(Unpacker::default().unpack(1, &hex::decode(frame).unwrap(), Some(139)), body);
 }
 
-/// Changes the stored bodies past the writer.
+/// Changes the stored bodies without the writer.
 fn change(fixture: &Fixture, statement: &str, values: impl rusqlite::Params) {
     assert_eq!(Connection::open(fixture.file()).unwrap().execute(statement, values).unwrap(), 1);
 }

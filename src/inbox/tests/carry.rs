@@ -6,7 +6,7 @@ use super::shared::until;
 use super::*;
 use crate::inbox::carry::Extent;
 
-/// Everything that is told of all entries, but for their numbers; the oldest first.
+/// Everything about all entries except their numbers, the oldest first.
 async fn stories(inbox: &Inbox) -> Vec<Value> {
     let mut told = Vec::new();
     for view in inbox.newest(1000).await.unwrap().into_iter().rev() {
@@ -129,7 +129,7 @@ async fn an_inbox_in_every_state_is_carried_into_a_database_and_back_and_is_told
     let refused = Inbox::open(&both.file.options, both.file.clock.clone()).map(|_| ()).unwrap_err();
     assert!(matches!(&refused, OpenError::Moved { place, .. } if place == "db/x"), "{refused}");
     assert_eq!(moved_from(both.file.directory.path()).unwrap().unwrap().place, "db/x");
-    // Life goes on in the database: one is concluded, one is leased, one comes.
+    // Life goes on in the database: one entry is concluded, one is leased, one arrives.
     both.database.clock.advance(Duration::from_secs(12));
     assert_eq!(both.database.inbox().submitted(10).await.unwrap().len(), 1, "its process is asked about again");
     let away = both.database.inbox().entries_of(ProcessId::new("p1")).await.unwrap();
@@ -154,14 +154,14 @@ async fn an_inbox_in_every_state_is_carried_into_a_database_and_back_and_is_told
         after.iter().map(leased_as_waiting).collect::<Vec<_>>(),
         before.iter().map(leased_as_waiting).collect::<Vec<_>>()
     );
-    // Whoever still works on the database does nothing more.
+    // A worker that still uses the database changes nothing more.
     let settle = held.into_iter().map(|held| (held.lease, Conclusion::Settle { outcome: Settled::Applied })).collect();
     assert!(both.database.inbox().conclude(settle).await.is_err());
     assert!(both.database.inbox().append(entry("evt_late")).await.is_err());
     assert!(matches!(both.database.inbox().prepare().await, Err(InboxError::Unfit(_))));
     assert!(matches!(both.database.inbox().probe().await, Err(InboxError::Unfit(_))));
     assert_eq!(deeds(both.file.inbox()).await, ["2 entries", "1 entry"]);
-    // A gateway goes on with the file, and numbers of before are not given again.
+    // A gateway goes on with the file, and earlier numbers are not given out again.
     both.file.reopen();
     assert!(both.file.append("evt_new").await.is_duplicate());
     assert!(both.file.append("evt_newer").await.entry().0 > 20);
@@ -184,7 +184,8 @@ async fn a_move_that_is_broken_off_anywhere_and_run_again_carries_everything_onc
         let before = stories(from.inbox()).await;
         let mut breaks = 0;
         loop {
-            // A step is as far as it gets without waiting; what is dropped then is as good as killed. Later ones get further.
+            // A step goes as far as it gets without waiting; dropping it then is as good as killing it. Later attempts get
+            // further.
             let steps = random.u32(1..20 + 4 * breaks);
             let moving = async { if into_database { both.to_database().await } else { both.to_file().await } };
             match some_of(moving, steps).await {
@@ -206,7 +207,7 @@ async fn a_move_that_is_broken_off_anywhere_and_run_again_carries_everything_onc
     }
 }
 
-/// Polls a future so often; nothing if it has not ended by then.
+/// Polls a future so often. Returns `None` if it has not ended by then.
 pub(super) async fn some_of<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
     let mut future = std::pin::pin!(future);
     let mut left = polls;
@@ -291,7 +292,7 @@ async fn what_a_database_has_lost_that_an_inbox_was_moved_to_is_not_removed_wher
     assert_eq!(both.file.counts().await.waiting, 1);
     let again = both.to_database().await;
     assert!(matches!(again, Err(MoveError::NeverArrived { .. })), "nor is it told as moved: {again:?}");
-    // The file is worked on again, and takes what came since.
+    // The file is worked on again, and receives what arrived since.
     let there = Some((both.database.inbox(), "db/y"));
     let elsewhere = both.file.inbox().give_up_move("the file", there).await;
     assert!(matches!(elsewhere, Err(MoveError::Elsewhere { .. })), "another database is no reason");
@@ -308,7 +309,7 @@ async fn what_a_file_has_lost_that_a_database_was_moved_to_is_worked_on_again_in
     let both = Both::new().await;
     both.database.append("evt_1").await;
     both.to_file().await.unwrap();
-    // As where an older copy of the file is restored.
+    // As after restoring an older copy of the file.
     both.file.inbox().set_mark("came from db/x", 0).await.unwrap();
     let refused = both.to_file().await.unwrap_err().to_string();
     assert!(refused.contains("inbox move --from … --give-up"), "{refused}");
@@ -339,7 +340,7 @@ async fn a_database_whose_entries_went_to_a_file_that_is_lost_is_worked_on_again
     assert!(matches!(found, Err(MoveError::Elsewhere { .. })), "what is found is not lost: {found:?}");
     let unsaid = both.database.inbox().give_up_move("db/x", None).await.unwrap_err().to_string();
     assert!(unsaid.contains("--give-up --lost"), "{unsaid}");
-    // A new file in its place is another one.
+    // A new file in its place is another inbox.
     let anew = Fixture::new();
     let there = Some((anew.inbox(), "the file"));
     let given_up = both.database.inbox().give_up_lost_move("db/x", there).await.unwrap().unwrap();
@@ -349,7 +350,7 @@ async fn a_database_whose_entries_went_to_a_file_that_is_lost_is_worked_on_again
     assert_eq!(both.database.inbox().give_up_lost_move("db/x", None).await.unwrap(), None);
 }
 
-/// As where an older copy of the database was restored.
+/// As after restoring an older copy of the database.
 #[tokio::test]
 async fn what_is_not_settled_and_not_known_where_it_went_is_not_lost_on_the_way_back() {
     let mut both = Both::new().await;
@@ -471,7 +472,7 @@ async fn what_was_settled_and_forgotten_where_it_went_does_not_come_back_as_it_w
         assert_eq!(both.to_file().await.unwrap(), Moved::default());
         both.file.reopen();
         assert_eq!(both.file.counts().await, Counts::default(), "it was decided there");
-        // And so the other way.
+        // The same in the other direction.
         both.file.append("evt_2").await;
         both.file.reopen_for_move();
         both.to_database().await.unwrap();
@@ -485,7 +486,7 @@ async fn what_was_settled_and_forgotten_where_it_went_does_not_come_back_as_it_w
     }
 }
 
-/// What a command that was killed left on its way, beside the command that is run again.
+/// A killed command left a statement running, beside the command that is run again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_people_did_is_carried_once_also_by_two_statements_that_see_nothing_of_each_other() {
     let both = Both::new().await;
@@ -494,7 +495,7 @@ async fn what_people_did_is_carried_once_also_by_two_statements_that_see_nothing
     let past = both.file.inbox().all_deeds().await.unwrap();
     let orders = page.iter().map(|entry| entry.orders.len()).sum::<usize>();
     let database = both.database.database.clone().unwrap();
-    // Entries without their orders; then whatever adds orders or deeds waits after it has looked.
+    // The entries come without their orders. Then whichever statement adds orders or deeds waits after it has looked.
     let mut bare = page.clone();
     for entry in &mut bare {
         entry.orders.clear();

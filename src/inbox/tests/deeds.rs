@@ -48,7 +48,7 @@ async fn what_people_did_is_forgotten_after_its_time_and_long_texts_are_cut(fixt
     assert_eq!((page.len(), page[0].deed.what.len()), (1, 500));
 }
 
-/// Has a store hold so many more deeds like the newest, of a day ago.
+/// Fills a store with so many more deeds like the newest, a day old.
 async fn fill(fixture: &Fixture, count: usize) {
     let columns = "at, who, role, peer, via, action, what, dry_run, result, note";
     match &fixture.database {

@@ -10,7 +10,7 @@ fn shuffled() -> Vec<String> {
     (0..EVENTS).map(|number| format!("evt_{:04}", number * 601 % EVENTS)).collect()
 }
 
-/// Appends a hundred at once, so that they come in groups. In the order of the ids.
+/// Appends a hundred at a time, so that they come in groups, in the order of the ids.
 async fn append_all(fixture: &Fixture, ids: &[String]) -> Vec<Receipt> {
     let mut receipts = Vec::with_capacity(ids.len());
     for some in ids.chunks(100) {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Upgrades as a later release could have them: for files of format 1 and of format 2.
+/// Upgrades that a later release could have: for files of format 1 and of format 2.
 const LATER: [&str; 2] = [
     "ALTER TABLE entries ADD COLUMN note TEXT; UPDATE entries SET note = 'was here';",
     "CREATE TABLE notes (entry INTEGER PRIMARY KEY, note TEXT NOT NULL);
@@ -28,7 +28,7 @@ fn format_of(file: &Path) -> i64 {
     Connection::open(file).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
 }
 
-/// The file of an inbox with one entry that was closed in order.
+/// The file of an inbox with one entry, closed in order.
 async fn closed_file(directory: &Path) -> PathBuf {
     let (inbox, threads) = Inbox::open(&InboxOptions::new(directory), Clock::manual(START)).unwrap();
     inbox.append(entry("evt_1")).await.unwrap();

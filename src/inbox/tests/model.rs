@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// Lives that are led, and steps of each.
+/// How many lives there are, and steps in each.
 const LIVES: u64 = 8;
 const STEPS: usize = 120;
 
@@ -18,7 +18,7 @@ enum State {
     Ended(StateName),
 }
 
-/// A lease that some gateway holds, or believes to hold.
+/// A lease that a gateway holds, or believes to hold.
 struct Held {
     number: u64,
     event: String,
@@ -80,7 +80,8 @@ impl World {
         let (gateway, most) = (self.gateway(), self.random.usize(1..6));
         let now = self.now();
         if !self.is_shared() {
-            // A file voids what is over when it is asked; in a database it holds until another takes it.
+            // A file voids ended leases when it is asked for more. In a database a lease holds until another worker takes
+            // the entry.
             for state in self.model.values_mut() {
                 if matches!(state, State::Leased { until, .. } if *until <= now) {
                     *state = State::Waiting { due: now };
@@ -114,7 +115,7 @@ impl World {
         let (conclusion, next) = self.conclusion();
         let concluded = self.gateways[gateway].inbox().conclude(vec![(lease, conclusion)]).await.unwrap();
         if is_held {
-            // Whose time is over and who was not replaced may conclude: it is the token that counts.
+            // A holder whose time is over and who was not replaced may conclude: only the token counts.
             assert_eq!(concluded, [Concluded::Done], "{event}");
             self.model.insert(event, next);
         } else {
@@ -181,7 +182,7 @@ impl World {
         }
     }
 
-    /// A gateway dies and starts again. What it held it holds no more; a file's leases are void at once.
+    /// A gateway dies and starts again, without what it held. A file's leases are void at once.
     fn restart(&mut self) {
         let (gateway, now) = (self.gateway(), self.now());
         self.gateways[gateway].reopen();

@@ -164,7 +164,7 @@ async fn a_replay_is_a_new_life_whatever_state_the_entry_had(fixture: Fixture) {
         assert!(story.reason.unwrap().starts_with("was "));
         let intervention = story.intervention.unwrap();
         assert_eq!((intervention.action.as_str(), intervention.by.as_deref()), ("replay", Some("ana")));
-        // On its way it is left alone, and the lease of its earlier life concludes nothing.
+        // While an entry is being worked on it is left alone, and the lease of its earlier life concludes nothing.
         let leased = fixture.lease(9).await;
         assert!(leased[0].replayed && leased[0].received == fixture.clock.now());
         assert_eq!(fixture.operate(&by_id, Action::Replay).await.entries[0].refused, Some(Refusal::OnItsWay));
@@ -209,7 +209,7 @@ async fn a_release_is_remembered_for_every_later_life(mut fixture: Fixture) {
     assert_eq!((ids(&leased), leased[0].released, leased[0].replayed), (vec!["evt_1"], Some(released), false));
     drop(leased);
     fixture.reopen();
-    // In a file the lease ended with its gateway; elsewhere its time has to be over.
+    // In a file the lease ended with its gateway; in a database its time must be over.
     fixture.clock.advance(MINUTE);
     fixture.end(Conclusion::Settle { outcome: Settled::Applied }).await;
     fixture.clock.advance(MINUTE);
@@ -283,7 +283,7 @@ async fn the_ledger_is_told_of_a_drop_until_it_knows_and_of_no_delivery_whose_ev
     fixture.reopen();
     let untold = fixture.inbox().untold_drops().await.unwrap();
     assert_eq!((untold.len(), untold[0].event_id.as_str(), untold[0].by.as_deref()), (1, "evt_1", Some("ana")));
-    // Retention waits until it is told.
+    // Retention waits until the ledger was told.
     fixture.clock.advance(40 * DAY);
     let retention = Retention { bodies: DAY, held_bodies: None, entries: DAY };
     fixture.inbox().sweep(retention).await.unwrap();

@@ -3,7 +3,7 @@
 use super::super::local::schema::live;
 use super::*;
 
-/// How SQLite would carry out a statement, a line a step.
+/// How SQLite would carry out a statement, one line per step.
 fn plan(connection: &Connection, statement: &str) -> Vec<String> {
     let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
     let nothing = vec![0; plan.parameter_count()];
@@ -19,7 +19,7 @@ fn live_entries_are_found_by_an_index_in_the_order_that_is_asked_for() {
         (live::RETURN_LEASED, "SEARCH entries USING COVERING INDEX entries_due (state=? AND due_at<?)"),
         (live::DUE_NO_LATER, "SEARCH entries USING INDEX entries_due (state=? AND due_at>?)"),
         (live::NEXT_DUE, "SEARCH entries USING COVERING INDEX entries_due (state=?)"),
-        // In order of the index, up to the first that fits.
+        // In the order of the index, up to the first that fits.
         (live::OLDEST, "SCAN entries USING INDEX entries_live"),
         (live::OLDEST_UNATTENDED, "SCAN entries USING INDEX entries_live"),
     ];

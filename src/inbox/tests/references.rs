@@ -34,7 +34,7 @@ impl Fixture {
         }
     }
 
-    /// Takes everything in that can be; tells how many entries that were.
+    /// Takes in everything that can be, and returns how many entries that were.
     async fn index(&self) -> usize {
         self.clock.advance(2 * MINUTE);
         let mut entries = 0;
@@ -87,12 +87,12 @@ async fn a_search_by_reference_finds_the_same_with_the_index_as_without(mut fixt
     for (selection, expected) in &cases {
         assert_eq!(&fixture.found(selection).await, expected, "with: {selection:?}");
     }
-    // What came in since is found too.
+    // Entries that arrived since are found too.
     fixture.refer("evt_4", "cus_a", "Ann").await;
     assert_eq!(fixture.found(&refs(&["cus_a"])).await, ["evt_4", "evt_3", "evt_1"]);
     fixture.reopen();
     assert_eq!(fixture.found(&refs(&["cus_a"])).await, ["evt_4", "evt_3", "evt_1"], "after a restart");
-    // Without a body only the index knows.
+    // Without a body, only the index knows.
     let held = Retention { bodies: Duration::ZERO, held_bodies: None, entries: DAY };
     fixture.inbox().sweep(held).await.unwrap();
     assert_eq!(fixture.found(&refs(&["in_evt_2"])).await, ["evt_2"]);
@@ -211,7 +211,7 @@ async fn an_index_of_another_inbox_or_one_that_is_damaged_is_made_anew() {
     assert_eq!(fixture.found(&refs(&["cus_b"])).await, ["evt_2"]);
 }
 
-/// Entries that are carried in have numbers of the time of their receipt, which the index may have passed.
+/// Entries that are carried in get numbers by the time of their receipt, which the index may have passed.
 #[tokio::test]
 async fn what_is_carried_into_a_database_is_found_by_reference_also_behind_what_the_index_covers() {
     let mut file = Fixture::new();
@@ -227,7 +227,7 @@ async fn what_is_carried_into_a_database_is_found_by_reference_also_behind_what_
     assert_eq!(database.found(&refs(&["cus_a"])).await, ["evt_new", "evt_old"], "without the index");
     assert!(database.index().await >= 1);
     assert_eq!(database.found(&refs(&["cus_a"])).await, ["evt_new", "evt_old"], "and with it");
-    // And back, where the numbers are others.
+    // And back, where the numbers differ.
     file.close();
     file.open = Some(Inbox::open_for_move(&file.options, file.clock.clone()).unwrap());
     database.inbox().move_into(file.inbox(), ("db/x", "the file"), |_| {}).await.unwrap();

@@ -58,7 +58,7 @@ async fn a_start_voids_no_lease_and_a_gateway_that_died_loses_its_own_in_time() 
     assert_eq!(other.settle(again).await, [Concluded::Done]);
 }
 
-/// A file's are void after a restart; here a holder that is gone is known by the time alone.
+/// A file's leases are void after a restart. Here, only time tells that a holder is gone.
 #[tokio::test]
 async fn a_clock_set_back_makes_no_lease_of_a_gateway_that_died_longer() {
     let fixture = Fixture::postgres().await;
@@ -227,7 +227,7 @@ async fn gateways_that_start_at_once_make_the_tables_once() {
         let options = options(&database.url());
         starts.spawn(async move {
             let (inbox, threads) = Inbox::shared(&options, Clock::system()).unwrap();
-            // One that lost a race asks again, as a gateway does.
+            // A gateway that lost a race asks again.
             while inbox.prepare().await.is_err() {}
             let receipt = inbox.append(entry("evt_1")).await.unwrap();
             drop(inbox);
@@ -256,7 +256,7 @@ async fn what_an_answer_that_was_lost_did_is_found_out() {
         let dead = Conclusion::Dead { code: "x".to_owned(), reason: "zero \0 bytes".to_owned() };
         assert_eq!(fixture.inbox().conclude(vec![(leased.lease, dead)]).await.unwrap(), [Concluded::Done]);
     }
-    // Somebody holds the row until the order is on its way to it, so that it is the order's own answer that is lost.
+    // A session holds the row until the order is on its way to it, so that the order's own answer is lost.
     let admin = fixture.database.as_ref().unwrap().sessions();
     let mut holder = admin.begin().await.unwrap();
     holder.execute("SELECT 1 FROM gateway_inbox.ended FOR UPDATE").await.unwrap();
@@ -314,7 +314,7 @@ async fn what_a_request_took_that_fails_after_it_is_given_back_and_counts_no_cra
     let request = LeaseRequest { entries_max: 8, bytes_max: 1 << 20, duration: MINUTE };
     let admin = database.sessions();
     let mut holder = admin.begin().await.unwrap();
-    // The first of them is to be given up, and that cannot be noted.
+    // The first of them should be given up, but that cannot be recorded.
     holder.execute("LOCK TABLE gateway_inbox.ended").await.unwrap();
     assert!(inbox.lease(request).await.is_err());
     holder.rollback().await.unwrap();
@@ -324,7 +324,7 @@ async fn what_a_request_took_that_fails_after_it_is_given_back_and_counts_no_cra
     threads.join();
 }
 
-/// The clocks of gateways may be wrong by hours; what they share is timed by the database.
+/// The clocks of gateways may be wrong by hours. The database times what they share.
 #[tokio::test]
 async fn gateways_whose_clocks_differ_share_one_time_and_each_reads_it_as_its_own() {
     const HOURS: Duration = Duration::from_hours(5);
@@ -340,7 +340,7 @@ async fn gateways_whose_clocks_differ_share_one_time_and_each_reads_it_as_its_ow
     for ((receiver, _, _), (worker, _, clock)) in [(&gateways[0], &gateways[1]), (&gateways[1], &gateways[0])] {
         let id = format!("evt_{}", clock.now());
         receiver.append(entry_of(&body(&id))).await.unwrap();
-        // What time it is there is learned with the first lease.
+        // The first lease tells the time there.
         let taken = worker.lease(request()).await.unwrap();
         let [leased] = taken.entries.try_into().unwrap();
         assert!(receiver.lease(request()).await.unwrap().entries.is_empty(), "it is held, whatever a clock says");
@@ -400,7 +400,7 @@ async fn of_gateways_that_write_to_people_one_sends_and_another_does_when_that_o
     assert_eq!(claim(&other, &["a"], &[]).await, turns(&["a"], &[]), "it opened again");
 }
 
-/// The trap that a plain look at a duplicate falls into: the row is visible, and no standby has it.
+/// The trap in a plain look at a duplicate: the row is visible, but no standby has it.
 #[tokio::test]
 async fn nothing_is_acknowledged_that_no_standby_has_whoever_cancels_and_whoever_asks() {
     let database = Database::create(Flavour::Durable).await;
@@ -409,7 +409,7 @@ async fn nothing_is_acknowledged_that_no_standby_has_whoever_cancels_and_whoever
     one.prepare().await.unwrap();
     let admin = database.sessions();
     let waiting = || async {
-        // Whoever waits for the standby holds its locks, and others wait for those.
+        // A session that waits for the standby holds its locks, and others wait for those.
         let question = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' OR wait_event_type = 'Lock'";
         admin.value::<i64>(question).await.unwrap()
     };
@@ -434,7 +434,7 @@ async fn nothing_is_acknowledged_that_no_standby_has_whoever_cancels_and_whoever
     tokio::task::spawn_blocking(move || (first.join(), second.join())).await.unwrap();
 }
 
-/// Asks until it is so.
+/// Asks until the answer is yes.
 pub(super) async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
     let waiting = async {
         while !is_so().await {

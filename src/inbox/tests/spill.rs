@@ -7,7 +7,7 @@ use super::*;
 /// A deadline that no machine is too slow for.
 const LONG: Duration = Duration::from_mins(2);
 
-/// An inbox in a database behind a line that can be taken away, with a file beside it.
+/// An inbox in a database behind a connection that can be cut, with a file beside it.
 struct Beside {
     database: Fixture,
     proxy: Proxy,
@@ -61,7 +61,7 @@ impl Beside {
         self.inbox().spilled().await.unwrap().unwrap()
     }
 
-    /// The line is there again, and the inbox knows it.
+    /// The connection is back, and the inbox knows it.
     async fn back(&mut self) {
         self.proxy.listen_again().await;
         while self.inbox().probe().await.is_err() {}
@@ -85,7 +85,7 @@ async fn while_the_database_is_away_deliveries_are_stored_beside_it_and_brought_
     let malformed = NewEntry::malformed(EndpointName::new("stripe"), "not JSON".into(), delivery(b"\xff"));
     beside.inbox().append(malformed).await.unwrap();
     assert!(beside.inbox().empty_spill().await.is_err());
-    // Over a restart that finds the database away, too.
+    // This also survives a restart that finds the database away.
     beside.reopen();
     assert_eq!(beside.spilled().await, 3);
     assert!(beside.append("evt_2").await.is_duplicate());
@@ -97,7 +97,7 @@ async fn while_the_database_is_away_deliveries_are_stored_beside_it_and_brought_
     assert_eq!((counts.waiting, counts.quarantined), (3, 1));
     let leased = beside.database.lease(10).await;
     assert!(leased.iter().all(|leased| leased.body.as_ref() == body(leased.event_id.as_str())), "as they were signed");
-    // The file takes an event again that went through it.
+    // The file accepts an event again that already went through it.
     beside.proxy.refuse().await;
     assert!(!beside.append("evt_2").await.is_duplicate());
     assert_eq!(beside.spilled().await, 1);

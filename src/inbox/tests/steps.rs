@@ -12,7 +12,7 @@ on_every_store! {
 }
 
 impl Fixture {
-    /// Has what is due end so.
+    /// Ends everything that is due in this way.
     async fn come_to(&self, conclusion: Conclusion) {
         let leased = self.lease(10).await;
         assert!(!leased.is_empty());
