@@ -32,14 +32,13 @@ pub use webhook::Webhooks;
 use crate::stripe::endpoint::Endpoint;
 use webhook::Intake;
 
-/// What the public listener serves: the webhook paths, and a finished router for any other path.
+/// Builds the public listener: the webhook paths, and a finished router for all other paths.
 pub fn site(webhooks: Webhooks, endpoints: Vec<Endpoint>, others: Router) -> Site {
     let log = RequestLog::new(webhooks.instruments.clone(), true);
     Site::new(Intake::new(webhooks, endpoints, log), others)
 }
 
-/// Completes a router: paths that it does not have and panics are answered with a [`Problem`], and every request leaves a
-/// line.
+/// Completes a router: answers unknown paths and panics with a [`Problem`], and logs a line for every request.
 pub fn finish(router: Router, log: RequestLog) -> Router {
     router
         .fallback(|| async { Problem::NotFound })

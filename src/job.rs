@@ -39,19 +39,19 @@ pub const FUNCTION: &str = "validate_revenue";
 /// Label of the gateway's processes, to find them by.
 pub const LABEL: &str = "stripe";
 
-/// Name of the keyword argument that tells the encoding of a batch.
+/// Name of the keyword argument for the encoding of a batch.
 const ENCODING_KWARG: &str = "encoding";
 
-/// Encoding of a job that holds no events.
+/// Encoding of a job without events.
 const REHEARSAL: &str = "rehearsal";
 
-/// What `kwargs.encoding` begins with when the argument is sealed; the encoding of what is in it follows.
+/// Prefix of `kwargs.encoding` if the argument is sealed. The encoding of its content follows.
 const SEALED: &str = "sealed";
 
-/// Name of the keyword argument that tells a job's position in a trace (W3C Trace Context). Not attested.
+/// Name of the keyword argument for a job's position in a trace (W3C Trace Context). Not attested.
 const TRACE_KWARG: &str = "traceparent";
 
-/// How a job is to be run.
+/// The terms on which a job runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// Name of the colony.
@@ -60,10 +60,10 @@ pub struct Terms {
     pub executor_type: String,
     /// Higher runs first, -50000 to 50000.
     pub priority: i64,
-    /// How long a lease lasts, in whole seconds, at least one. It is finite: a lost reply to an assignment must not
+    /// How long a lease lasts, in whole seconds, at least one. It is finite, so that a lost reply to an assignment cannot
     /// hold the process for ever.
     pub lease: Duration,
-    /// Leases that may expire, beyond the first, before the process fails.
+    /// How many leases may expire, beyond the first, before the process fails.
     pub retries: u32,
 }
 
@@ -80,7 +80,7 @@ impl Terms {
     }
 }
 
-/// Who makes jobs, and for whom.
+/// The sender of jobs, and whom they are for.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender<'a> {
     pub terms: &'a Terms,
@@ -89,14 +89,14 @@ pub struct Sender<'a> {
     pub ledger: &'a LedgerId,
     /// Id of the colony's user that submits.
     pub submitter: &'a str,
-    /// The bees' keys, to which the events are sealed; without them they travel as they are.
+    /// The bees' keys, to which the events are sealed. Without them the events travel as they are.
     pub recipients: Option<&'a Recipients>,
 }
 
 /// Puts events, given as JSON texts, into one attested job.
 ///
 /// # Errors
-/// When the events do not fit in one job, or the system gives no randomness.
+/// If the events do not fit in one job, or the system gives no randomness.
 pub fn seal(sender: &Sender<'_>, events: &[&str], now: Timestamp) -> Result<FunctionSpec, SealError> {
     let encoded = batch::encode(events)?;
     let encoding = encoding_name(encoded.encoding.as_str(), sender.recipients.is_some());
@@ -107,7 +107,7 @@ pub fn seal(sender: &Sender<'_>, events: &[&str], now: Timestamp) -> Result<Func
     attested(sender, text, encoding, now)
 }
 
-/// A job with this argument.
+/// An attested job with this argument.
 fn attested(sender: &Sender<'_>, text: String, encoding: String, now: Timestamp) -> Result<FunctionSpec, SealError> {
     let Sender { terms, signer, ledger, submitter, .. } = *sender;
     let claim = Claim {
@@ -129,7 +129,7 @@ fn attested(sender: &Sender<'_>, text: String, encoding: String, now: Timestamp)
         args: vec![Value::String(text)],
         kwargs,
         priority: terms.priority,
-        // An expired wait would fail the process, and the server checks only some of them.
+        // A wait that expires would fail the process, and the server checks only some of them.
         maxwaittime: -1,
         maxexectime: i64::try_from(terms.lease.as_secs().max(1)).unwrap_or(i64::MAX),
         maxretries: i64::from(terms.retries),
@@ -143,11 +143,11 @@ fn attested(sender: &Sender<'_>, text: String, encoding: String, now: Timestamp)
     })
 }
 
-/// A job without events, by which a gateway finds out whether bees do its jobs again. A bee verifies it as it does any
-/// other, opens it if it is sealed, asks its ledger which one it is, and answers with an empty result.
+/// A job without events, by which a gateway finds out whether bees do its jobs again. A bee verifies it like any other,
+/// opens it if it is sealed, asks its ledger which one it is, and answers with an empty result.
 ///
 /// # Errors
-/// When the system gives no randomness.
+/// If the system gives no randomness.
 pub fn rehearsal(sender: &Sender<'_>, now: Timestamp) -> Result<FunctionSpec, SealError> {
     let text = match sender.recipients {
         Some(recipients) => recipients.seal(&[])?,
@@ -156,7 +156,7 @@ pub fn rehearsal(sender: &Sender<'_>, now: Timestamp) -> Result<FunctionSpec, Se
     attested(sender, text, encoding_name(REHEARSAL, sender.recipients.is_some()), now)
 }
 
-/// The value of `kwargs.encoding`; empty where nothing has to be said.
+/// The value of `kwargs.encoding`; empty if there is nothing to say.
 fn encoding_name(inner: &str, is_sealed: bool) -> String {
     match (inner, is_sealed) {
         (inner, false) => inner.to_owned(),
@@ -165,7 +165,7 @@ fn encoding_name(inner: &str, is_sealed: bool) -> String {
     }
 }
 
-/// The encoding of what the argument of a job holds, by its name, and whether that is sealed.
+/// The encoding of an argument's content by its name, and whether the argument is sealed.
 fn read_encoding(name: &str) -> Option<(&str, bool)> {
     match name.strip_prefix(SEALED) {
         None => Some((name, false)),
@@ -174,7 +174,7 @@ fn read_encoding(name: &str) -> Option<(&str, bool)> {
     }
 }
 
-/// The job with its position in a trace, from which the bee goes on. It is not part of the attested content.
+/// The job with its position in a trace, which the bee continues. It is not part of the attested content.
 #[must_use]
 pub fn traced(mut spec: FunctionSpec, trace: Option<TraceContext>) -> FunctionSpec {
     if let Some(trace) = trace {
@@ -183,7 +183,7 @@ pub fn traced(mut spec: FunctionSpec, trace: Option<TraceContext>) -> FunctionSp
     spec
 }
 
-/// The position in a trace that a process came with. Nobody vouches for it; whatever is not well-formed is none.
+/// The position in a trace that came with a process. It is not attested, and a malformed one is ignored.
 pub fn trace_of(process: &Process) -> Option<TraceContext> {
     process.spec.kwargs.get(TRACE_KWARG)?.as_str().and_then(TraceContext::parse)
 }
@@ -200,21 +200,21 @@ pub enum SealError {
     /// No nonce.
     #[error("the operating system gives no randomness")]
     Randomness(#[source] getrandom::Error),
-    /// The attestation cannot be written as JSON, which does not happen.
+    /// The attestation cannot be written as JSON. This does not happen.
     #[error("the attestation cannot be written")]
     Json(#[source] serde_json::Error),
 }
 
-/// What a believed job holds.
+/// The content of a verified job.
 #[derive(Debug)]
 pub struct Opened {
-    /// The events in their order; none in a rehearsal, and at least one in any other job.
+    /// The events in their order. A rehearsal has none, and any other job at least one.
     pub events: Vec<Box<RawValue>>,
     /// Who attested it, and when.
     pub attested: Verified,
 }
 
-/// Who reads jobs.
+/// The reader of jobs.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
     /// Name of the colony.
@@ -229,7 +229,7 @@ pub struct Reader<'a> {
 /// Verifies a process that was assigned to a bee, then decodes its events.
 ///
 /// # Errors
-/// See [`JobRejection`]. None is mended by trying again.
+/// See [`JobRejection`]. Trying again mends none of them.
 pub fn open(process: &Process, reader: &Reader<'_>, now: Timestamp) -> Result<Opened, JobRejection> {
     let spec = &process.spec;
     if spec.funcname != FUNCTION {
@@ -272,31 +272,31 @@ pub fn open(process: &Process, reader: &Reader<'_>, now: Timestamp) -> Result<Op
 /// Why a process is not run.
 #[derive(Debug, thiserror::Error)]
 pub enum JobRejection {
-    /// Another function than the one that bees run.
+    /// It calls another function than the one that bees run.
     #[error("the function is not `{FUNCTION}`")]
     OtherFunction,
-    /// Submitted by a member that is not a gateway, or by a gateway without a key.
+    /// A member that is not a gateway submitted it, or a gateway without a key.
     #[error("the job carries no attestation")]
     NotAttested,
-    /// The attestation lacks a field, or has one that is not text or not known.
+    /// The attestation lacks a field, or has one that is unknown or not text.
     #[error("the job's attestation is malformed")]
     MalformedAttestation(#[source] serde_json::Error),
-    /// The attestation is no text, as those of earlier releases were.
+    /// The attestation is not text. Those of earlier releases were not.
     #[error("the job's attestation is not a text: gateway and bees must be of the same release")]
     AttestationForm,
-    /// The encoding is not known.
+    /// The encoding is unknown.
     #[error("the encoding of the job is not known")]
     UnknownEncoding,
-    /// Not exactly one argument, or one that is not text.
+    /// It does not have exactly one argument that is text.
     #[error("a job has exactly one argument, a text")]
     Arguments,
-    /// The attestation is not believed.
+    /// The attestation is not trusted.
     #[error(transparent)]
     Attestation(#[from] Rejection),
-    /// Attested by a gateway, but not to be opened here.
+    /// A gateway attested it, but it cannot be opened here.
     #[error(transparent)]
     Sealed(#[from] OpenError),
-    /// Attested by a gateway, but no batch.
+    /// A gateway attested it, but it is not a batch.
     #[error(transparent)]
     Batch(#[from] DecodeError),
 }
@@ -327,7 +327,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_seconds(1_795_280_627);
     const EVENT: &str = "{ \"id\": \"evt_1\", \"amount\": 9007199254740993, \"note\": \"é <b>&\" }";
 
-    /// Id of the gateway's user, as the server tells it.
+    /// Id of the gateway's user, as the server reports it.
     const USER: &str = "3fc05cf3df4b494e95d6a3d297a34f19938f7daa7422ab0d4f794454133341ac";
 
     struct Gateway {
@@ -373,7 +373,7 @@ mod tests {
             seal(&sender, events, NOW).expect("the events fit")
         }
 
-        /// A job by the keys of another gateway, in the form of this one.
+        /// A job of this form, made with the keys of another gateway.
         fn spec_like(&self, other: &Self) -> FunctionSpec {
             let terms = Terms::new("rec", "finance-worker");
             let recipients = self.recipients.as_ref();
@@ -386,7 +386,7 @@ mod tests {
             Reader { colony: "rec", ledger: &self.ledger, verifier: &self.verifier, openers: &self.openers }
         }
 
-        /// What a bee makes of a spec after its way over the server, which re-encodes it.
+        /// What a bee gets from a spec after the server has re-encoded it.
         fn open(&self, spec: &FunctionSpec) -> Result<Vec<String>, &'static str> {
             let spec = serde_json::from_str(&serde_json::to_string(spec).expect("a spec can be written"));
             let process = Process { spec: spec.expect("a spec can be read"), ..submitted() };

@@ -11,16 +11,16 @@ use colonies::messages::{Executor, ExecutorState};
 
 use super::keys::{KeySource, UnusableKey};
 
-/// A bee that is to be approved.
+/// A bee to approve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     pub name: String,
-    /// Ids by which it may be known, the likeliest first.
+    /// Ids that it may have, the likeliest first.
     ids: Vec<IdentityId>,
 }
 
 impl Candidate {
-    /// One whose id is known, as a bee that waits tells it.
+    /// A bee whose id is known, such as one that waits and reports it.
     pub fn known(name: impl Into<String>, id: IdentityId) -> Self {
         Self { name: name.into(), ids: vec![id] }
     }
@@ -28,7 +28,7 @@ impl Candidate {
     /// The bees `<pool>-1`, `<pool>-2` and so on that share an executor's key.
     ///
     /// # Errors
-    /// When the key cannot be read.
+    /// If the key cannot be read.
     pub fn of_pool(keys: &KeySource, pool: &str, count: usize) -> Result<Vec<Self>, UnusableKey> {
         let candidate = |number: usize| {
             let name = format!("{pool}-{number}");
@@ -42,16 +42,16 @@ impl Candidate {
 /// What was done for a bee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Approval {
-    /// Nothing: it may work already.
+    /// Nothing: it is already approved.
     There,
-    /// It was known, and waited or had been removed.
+    /// It was approved: the colony knew it, but it waited or had been removed.
     Approved,
-    /// It was made known and approved.
+    /// It was added and approved.
     Added,
 }
 
 impl Approval {
-    /// In a report.
+    /// The name in a report.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::There => "there, and approved",
@@ -78,7 +78,7 @@ pub enum NotApproved {
     Call(#[from] ClientError),
 }
 
-/// Approves bees: `user` looks, `owner` acts.
+/// Approves bees: `user` reads, and `owner` acts.
 #[derive(Debug)]
 pub struct Approver {
     pub user: Member,
@@ -87,10 +87,10 @@ pub struct Approver {
 }
 
 impl Approver {
-    /// Approves each that is not, and tells what became of each.
+    /// Approves each bee that is not approved yet, and tells what was done for each.
     ///
     /// # Errors
-    /// When the colony does not say who its executors are.
+    /// If the colony does not say which executors it has.
     pub async fn approve(
         &self,
         candidates: &[Candidate],
@@ -112,7 +112,7 @@ impl Approver {
             if named().next().is_some() {
                 return Err(NotApproved::NameTaken);
             }
-            // One key stands for one executor.
+            // One key belongs to one executor.
             let is_free = |id: &&IdentityId| !executors.iter().any(|executor| is_id_of(executor, id));
             let id = candidate.ids.iter().find(is_free).ok_or(NotApproved::NoKeyLeft)?;
             let added = self.owner.add_executor(&candidate.name, &self.executor_type, id).await?;
@@ -127,7 +127,7 @@ impl Approver {
         match executor.state {
             ExecutorState::Approved => Ok(Approval::There),
             ExecutorState::Rejected => Err(NotApproved::Rejected),
-            // Silent for ten minutes, or removed by the owner: to the server both are the same.
+            // It was silent for ten minutes, or the owner removed it: to the server both are the same.
             ExecutorState::Pending | ExecutorState::Unregistered => {
                 self.owner.approve_executor(&candidate.name).await?;
                 Ok(Approval::Approved)

@@ -30,13 +30,13 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), max: Durat
 /// Waits for a person to act, such as to approve the bee.
 const PATIENCE: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(15) };
 
-/// An empty answer that comes sooner than this was no long poll; the rest is waited here.
+/// An empty answer that comes sooner than this was not a long poll; the bee waits for the rest of the time.
 const EMPTY_POLL_MIN: Duration = Duration::from_millis(250);
 
-/// A bee whose ledger is not the one that jobs are for tries no sooner again: it would only take jobs from others.
+/// How long a bee waits when all jobs are for another ledger than its own: it would only take jobs from others.
 const ELSEWHERE_PAUSE: Duration = Duration::from_mins(5);
 
-/// Lease of a process that has none of its own, and longest that is used of one.
+/// Lease of a process that has none, and the longest part of a longer one that is used.
 const LEASE_MAX: Duration = Duration::from_mins(15);
 
 /// The margin is never more than this part of a lease.
@@ -44,14 +44,14 @@ const MARGIN_PART: u32 = 3;
 
 #[derive(Clone, Debug)]
 pub(super) struct Bee {
-    /// Its place among the bees of its pool.
+    /// Its number in its pool.
     pub(super) number: usize,
     pub(super) registration: Registration,
     pub(super) bench: Bench,
     pub(super) states: BeeStates,
     /// Longest wait of one poll.
     pub(super) poll: Duration,
-    /// End of the lease that is kept free for closing.
+    /// The end of a lease, which is kept free for closing.
     pub(super) margin: Duration,
     pub(super) completions: Option<Completions>,
 }
@@ -61,7 +61,7 @@ pub(super) struct Bee {
 enum Membership {
     Kept,
     Lost,
-    /// Kept, and the colony's jobs are for another ledger.
+    /// It does, but the colony's jobs are for another ledger.
     Elsewhere,
 }
 
@@ -69,7 +69,7 @@ impl Bee {
     /// Runs until draining begins, then finishes the job in hand.
     pub(super) async fn run(self, draining: CancellationToken) -> Result<(), Infallible> {
         let mut random = fastrand::Rng::new();
-        // Bees of one pool, and of pools that were started together, do not all call at once.
+        // Bees of one pool, or of pools started together, must not all call at once.
         pause(BACKOFF.wait(1, &mut random), &draining).await;
         self.know_the_ledger(&draining, &mut random).await;
         while let Some(member) = self.registered(&draining, &mut random).await {
@@ -92,7 +92,7 @@ impl Bee {
         &self.bench.metrics
     }
 
-    /// Waits until the ledger has said which one it is: without that no job can be judged.
+    /// Waits until the ledger has said which one it is: before that, no job can be judged.
     async fn know_the_ledger(&self, draining: &CancellationToken, random: &mut fastrand::Rng) {
         let mut attempts = 0;
         while !draining.is_cancelled() {
@@ -113,7 +113,7 @@ impl Bee {
         }
     }
 
-    /// A member of the colony; nothing when draining began first.
+    /// The bee as a member of the colony; `None` if draining began first.
     async fn registered(&self, draining: &CancellationToken, random: &mut fastrand::Rng) -> Option<Member> {
         let mut attempts = 0;
         loop {
@@ -134,7 +134,7 @@ impl Bee {
         }
     }
 
-    /// Notes why the bee is no member; logs it once.
+    /// Records why the bee is not a member, and logs it once.
     fn report(&self, error: &NotRegistered) {
         let text = chain(error);
         if error.passes() {
@@ -146,7 +146,7 @@ impl Bee {
         }
     }
 
-    /// Takes and does jobs until draining begins or the colony does not know the bee any more.
+    /// Takes and does jobs until draining begins or the colony no longer knows the bee.
     async fn poll(&self, member: &Member, draining: &CancellationToken, random: &mut fastrand::Rng) -> Membership {
         let clock = &self.bench.clock;
         let mut failures = 0;
@@ -193,7 +193,7 @@ impl Bee {
         Membership::Kept
     }
 
-    /// What is left of the shortest poll.
+    /// The rest of the shortest poll.
     fn rest_of(&self, asked: Instant) -> Duration {
         EMPTY_POLL_MIN.saturating_sub(self.bench.clock.instant().duration_since(asked))
     }
@@ -224,8 +224,8 @@ impl Bee {
         Membership::Kept
     }
 
-    /// Works on what the server assigned to this bee in a poll whose answer did not arrive. The lease began after
-    /// `asked`, so it ends no sooner than counted from there.
+    /// Works on a process that the server assigned to this bee in a poll whose answer did not arrive. The lease began after
+    /// `asked`, so counting from there cannot overrun it.
     async fn reclaim(&self, member: &Member, asked: Instant) -> Membership {
         let search = Search {
             state: ProcessState::Running,
@@ -254,7 +254,7 @@ impl Bee {
         Membership::Kept
     }
 
-    /// Works on a process whose lease began at `leased` by this bee's own clock, or a little before.
+    /// Works on a process whose lease began at about `leased`, by this bee's own clock.
     async fn work_on(&self, member: &Member, process: &Process, leased: Instant) -> Membership {
         self.states.set(self.number, BeeState::Working);
         let lease = process.lease().unwrap_or(LEASE_MAX).min(LEASE_MAX);
@@ -345,7 +345,7 @@ impl Bee {
         closing::close(member, id, closing, end, &self.bench.clock).await
     }
 
-    /// Tells the gateway in this program. A channel that is full or gone is no error: polling finds the process.
+    /// Tells the gateway in this program. A full or closed channel is no error, because polling finds the process.
     fn tell(&self, id: &ProcessId, result: Option<JobResult>) {
         if let (Some(completions), Some(result)) = (&self.completions, result) {
             let _ = completions.try_send(Completed { process: id.clone(), result });
@@ -353,7 +353,7 @@ impl Bee {
     }
 }
 
-/// What the work came to: nothing, when the ledger knew every event before.
+/// How the job ended: without effect if the ledger knew every event before.
 fn end_of(result: &JobResult) -> JobEnd {
     let is_known = |event: &EventResult| event.outcome == OutcomeName::Duplicate;
     let recognised = !result.events.is_empty() && result.events.iter().all(is_known);

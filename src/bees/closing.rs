@@ -14,7 +14,7 @@ const ATTEMPTS_MAX: u32 = 20;
 /// Waits between them.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(15) };
 
-/// How a process is closed.
+/// How to close a process.
 pub(super) enum Closing<'a> {
     Successful(&'a [serde_json::Value]),
     Failed(&'a str),
@@ -23,9 +23,9 @@ pub(super) enum Closing<'a> {
 /// How closing went.
 pub(super) enum Closed {
     Done,
-    /// The lease was lost: others decide.
+    /// The lease was lost, so others decide.
     Lost,
-    /// Nobody knows.
+    /// It is unknown whether the process was closed.
     Unclosed(ClientError),
 }
 

@@ -26,7 +26,7 @@ use crate::telemetry::metrics::Metrics;
 /// Name of the stream of telemetry.
 pub const STREAM: &str = "executor:telemetry";
 
-/// About as many lines are kept in the stream: a week of one bee.
+/// About how many lines the stream keeps: a week of one bee.
 pub const STREAM_LINES_MAX: u32 = 10_000;
 
 /// How long a heartbeat counts, as monitors expect it.
@@ -38,7 +38,7 @@ const STATS_TTL: Duration = Duration::from_hours(1);
 /// When heartbeats are sent and how long that may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rhythm {
-    /// Between two heartbeats; shorter than half of [`HEARTBEAT_TTL`] or one that is lost is missed.
+    /// Time between two heartbeats. It must be less than half of [`HEARTBEAT_TTL`], so that one may be lost.
     pub every: Duration,
     /// Longest wait for a connection, and for an answer.
     pub patience: Duration,
@@ -60,7 +60,7 @@ pub struct Pulse {
     pub seen: Timestamp,
     /// Processes that it brought to an end.
     pub done: u64,
-    /// Processes that it was assigned and could not bring to an end.
+    /// Processes that it was assigned and did not bring to an end.
     pub failed: u64,
     /// How long the last one took.
     pub last: Option<Duration>,
@@ -68,7 +68,7 @@ pub struct Pulse {
 
 /// Where the pulses of bees come from.
 pub trait Pulses: Send + Sync + fmt::Debug {
-    /// Those bees that show life.
+    /// The bees that show signs of life.
     fn pulses(&self) -> Vec<Pulse>;
 }
 
@@ -85,7 +85,7 @@ impl Heartbeat {
     /// Connects to nothing yet.
     ///
     /// # Errors
-    /// When the address cannot be used.
+    /// If the address cannot be used.
     pub fn new(
         url: &Secret,
         pulses: Arc<dyn Pulses>,
@@ -107,7 +107,7 @@ impl Heartbeat {
             }
             let pulses = self.pulses.pulses();
             let Some(pipeline) = commands(&pulses, self.clock.now()) else {
-                // Bees that have just begun are not made to wait for a whole round.
+                // Bees that have just begun must not wait for a whole round.
                 ticks.reset_after(self.rhythm.every.min(FIRST_LOOK));
                 continue;
             };
@@ -131,20 +131,20 @@ impl Heartbeat {
     }
 }
 
-/// How often bees without a pulse are looked at again.
+/// How soon to look again at bees without a pulse.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// It did not answer in time.
+    /// Redis did not answer in time.
     #[error("Redis does not answer within {0:?}")]
     TimedOut(Duration),
-    /// It cannot be reached, or refuses.
+    /// Redis cannot be reached, or refuses.
     #[error("Redis")]
     Redis(#[from] RedisError),
 }
 
-/// A connection that is made when it is needed and dropped after a fault.
+/// A connection that is made when needed and dropped after a fault.
 #[derive(Debug)]
 struct Link {
     client: Client,
@@ -169,8 +169,8 @@ impl Link {
         Ok(open)
     }
 
-    /// Sends commands and waits for the answers. An idle connection may be gone unnoticed, so
-    /// a fault on an old one is followed by one more try on a new one.
+    /// Sends commands and waits for the answers. An idle connection may be gone unnoticed, so a fault on an old one is
+    /// followed by one more try on a new one.
     async fn send(&mut self, pipeline: &Pipeline) -> Result<(), LinkError> {
         let was_open = self.open.is_some();
         match self.attempt(pipeline).await {
@@ -180,7 +180,7 @@ impl Link {
     }
 
     async fn attempt(&mut self, pipeline: &Pipeline) -> Result<(), LinkError> {
-        // Twice: once for the connection with its first words, once for the answers.
+        // Twice the patience: once to connect and introduce itself, once for the answers.
         let bound = self.patience * 2;
         let sent = tokio::time::timeout(bound, async {
             let mut connection = self.connection().await?;
@@ -197,7 +197,7 @@ impl Link {
     }
 }
 
-/// What is written for these bees; nothing without any.
+/// The commands that write these pulses; `None` without any.
 fn commands(pulses: &[Pulse], now: Timestamp) -> Option<Pipeline> {
     if pulses.is_empty() {
         return None;
@@ -229,7 +229,7 @@ fn heartbeat_key(executor: &str) -> String {
     format!("executor:{executor}:heartbeat")
 }
 
-/// As Python's `datetime.utcnow().isoformat()` writes it.
+/// In the form of Python's `datetime.utcnow().isoformat()`.
 fn naive_utc(at: Timestamp) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
     let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.millis()) * 1_000_000);
@@ -240,14 +240,14 @@ fn naive_utc(at: Timestamp) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub executor: String,
-    /// How long ago it beat; nothing when its two minutes are over.
+    /// How long ago it beat; `None` once its two minutes are over.
     pub age: Option<Duration>,
 }
 
 /// Asks for the heartbeats of these executors.
 ///
 /// # Errors
-/// When Redis cannot be asked.
+/// If Redis cannot be asked.
 pub async fn find(url: &Secret, executors: &[String], patience: Duration) -> Result<Vec<Found>, LinkError> {
     let invalid = |_| RedisError::from((redis::ErrorKind::InvalidClientConfig, "REDIS_URL cannot be used"));
     let mut link = Link::new(url, patience).map_err(invalid)?;
@@ -263,7 +263,7 @@ pub async fn find(url: &Secret, executors: &[String], patience: Duration) -> Res
     };
     let left = tokio::time::timeout(bound, asked).await.map_err(|_| LinkError::TimedOut(bound))??;
     let found = executors.iter().zip(left).map(|(executor, left)| {
-        // Negative: there is none.
+        // A negative number means that there is none.
         let left = u64::try_from(left).ok().map(Duration::from_millis);
         Found { executor: executor.clone(), age: left.map(|left| HEARTBEAT_TTL.saturating_sub(left)) }
     });

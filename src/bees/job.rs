@@ -22,28 +22,28 @@ use crate::pipeline::{self, End, Judged};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
-/// Function that answers with the state of record at a glance, where it is offered.
+/// The function that answers with the state of record at a glance, if it is offered.
 pub const SUMMARY_FUNCTION: &str = "revenue_summary";
 
 /// Days that the summary goes back.
 const SUMMARY_DAYS: u32 = 30;
 
-/// How the work on a process came out.
+/// How the work on a process ended.
 #[derive(Debug)]
 pub(super) enum Finished {
     /// Every event has an outcome, or is left to the gateway.
     Worked(JobResult),
     /// An answer for the asking member.
     Answered(Vec<Value>),
-    /// Nobody who may had attested it.
+    /// It was not attested by a trusted gateway.
     Rejected(JobRejection),
-    /// The time was up: another bee shall try.
+    /// Time ran out: another bee should try.
     OutOfTime(OutOfTime),
-    /// The question could not be answered.
+    /// The bee could not answer the question.
     Unanswerable(&'static str),
 }
 
-/// What the bees of a pool share to do their work.
+/// What the bees of a pool share for their work.
 #[derive(Clone, Debug)]
 pub(super) struct Bench {
     pub(super) colony: Arc<str>,
@@ -52,7 +52,7 @@ pub(super) struct Bench {
     /// Which ledger the events of jobs go to.
     pub(super) ledger: Identity,
     pub(super) work: Work,
-    /// Where summaries come from; not offered without.
+    /// Where summaries come from; without it, none are offered.
     pub(super) reports: Option<Arc<dyn Reports>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
@@ -66,7 +66,7 @@ impl Bench {
         std::iter::once(job::FUNCTION).chain(summary).collect()
     }
 
-    /// Works on a process until it is done or `deadline` is there.
+    /// Works on a process until it is done or `deadline` has come.
     pub(super) async fn run(&self, process: &Process, deadline: Instant) -> Finished {
         if process.spec.funcname == SUMMARY_FUNCTION
             && let Some(reports) = &self.reports
@@ -74,7 +74,7 @@ impl Bench {
             return self.summary(&**reports, deadline).await;
         }
         let since = self.tracer.moment();
-        // Known since before the first poll, so this asks no server.
+        // The bee learned this before its first poll, so it asks no server.
         let ledger = match self.ledger.get().await {
             Ok(ledger) => ledger,
             Err(error) => return Finished::OutOfTime(OutOfTime { last: Some(error) }),
@@ -104,7 +104,7 @@ impl Bench {
         }
     }
 
-    /// A job without events asks whether everything that a job needs is there.
+    /// A job without events checks that everything is there that a job needs.
     async fn rehearse(&self, deadline: Instant) -> Finished {
         let left = deadline.saturating_duration_since(self.clock.instant());
         match tokio::time::timeout(left, self.ledger.testify(&[])).await {
@@ -141,7 +141,7 @@ impl Bench {
                     let (outcome, code, reason) = outcome.into_parts();
                     results.push(EventResult { event, outcome, code, reason });
                 }
-                // Left to the gateway, which sends it again.
+                // The event is left to the gateway, which sends it again.
                 End::Unanswered { .. } => unanswered.push(event),
             }
         }

@@ -25,13 +25,13 @@ pub enum KeySource {
     File(PathBuf),
 }
 
-/// The executor's key cannot be used.
+/// Why the executor's key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableKey {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] KeyFileError),
-    /// What it holds is no key.
+    /// The text in it is not a key.
     #[error("the executor's key in {} cannot be used", path.display())]
     Key {
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum UnusableKey {
 }
 
 impl KeySource {
-    /// The keys by which the bee `name` may be known, the likeliest first. Reads a file of some bytes, if any.
+    /// The keys that the bee `name` may be known by, the likeliest first. If there is a key file, this reads it.
     pub(super) fn candidates(&self, name: &str, is_first: bool) -> Result<Vec<Arc<PrivateKey>>, UnusableKey> {
         let executor_keys = match self {
             Self::Given(key) => vec![Arc::clone(key)],

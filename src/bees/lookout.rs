@@ -19,7 +19,7 @@ const LOOK_MAX: Duration = Duration::from_secs(3);
 /// Most jobs looked at.
 const JOBS_MAX: u32 = 20;
 
-/// The bees' own ledger, when jobs wait in the colony and all of them are for another one.
+/// The ledger that the waiting jobs are for, if jobs wait in the colony and none is for the bees' own ledger.
 pub(super) async fn wrong_ledger(bee: &Bee) -> Option<LedgerId> {
     tokio::time::timeout(LOOK_MAX, look(bee)).await.ok().flatten()
 }
@@ -34,14 +34,14 @@ async fn look(bee: &Bee) -> Option<LedgerId> {
         match job::open(process, &reader, bee.bench.clock.now()) {
             Ok(_) => return None,
             Err(JobRejection::Attestation(Rejection::OtherLedger)) => others += 1,
-            // Says nothing about the ledger.
+            // An error says nothing about the ledger.
             Err(_) => {}
         }
     }
     (others > 0).then_some(ledger)
 }
 
-/// Jobs that wait for bees of this type, as far as the colony knows one of the bee's keys.
+/// Jobs that wait for bees of this type, if the colony knows one of the bee's keys.
 async fn waiting(bee: &Bee, client: &Client) -> Option<Vec<Process>> {
     let search = Search {
         state: ProcessState::Waiting,

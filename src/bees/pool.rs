@@ -45,7 +45,7 @@ pub struct PoolOptions {
     pub count: usize,
     /// Longest wait of one poll, from one second to [`POLL_WAIT_MAX`].
     pub poll: Duration,
-    /// End of a lease that is kept free for closing; at most a third of the lease is.
+    /// The end of a lease, which is kept free for closing; at most a third of the lease.
     pub margin: Duration,
     pub call_timeout: Duration,
     /// What happens to bees that break.
@@ -53,7 +53,7 @@ pub struct PoolOptions {
 }
 
 impl PoolOptions {
-    /// One bee with the usual bounds: 10 s a poll, 5 s of margin, 20 s a ledger call.
+    /// One bee with the usual bounds: polls of 10 s, a margin of 5 s, ledger calls of 20 s.
     pub fn new(colony: impl Into<String>, executor_type: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             colony: colony.into(),
@@ -68,14 +68,14 @@ impl PoolOptions {
     }
 }
 
-/// What the bees of a pool work with.
+/// The tools that the bees of a pool share.
 #[derive(Clone)]
 pub struct Tools {
     pub client: Client,
     pub keys: KeySource,
     /// Key of the colony's owner, with which bees approve themselves.
     pub owner: Option<Arc<PrivateKey>>,
-    /// Believes attestations. One for all bees of a process, so that they see each other's nonces.
+    /// Verifies attestations. All bees of a process share one, so that they see each other's nonces.
     pub verifier: Arc<Verifier>,
     /// Opens sealed jobs.
     pub openers: Arc<Openers>,
@@ -83,10 +83,10 @@ pub struct Tools {
     pub pipeline: Pipeline,
     /// Which state of record that is.
     pub ledger: Arc<dyn Witness>,
-    /// Where the function [`super::SUMMARY_FUNCTION`] takes its answer from; without it, it is not offered. Every member
-    /// of the colony may ask for it.
+    /// Where the function [`super::SUMMARY_FUNCTION`] takes its answer from. Without it, the function is not offered. Every
+    /// member of the colony may call it.
     pub reports: Option<Arc<dyn Reports>>,
-    /// Where a gateway in the same program hears of processes that were closed.
+    /// Tells a gateway in the same program of processes that were closed.
     pub completions: Option<Completions>,
     pub instruments: Instruments,
 }
@@ -106,7 +106,7 @@ pub enum PoolError {
     /// The name cannot be used.
     #[error("EXECUTOR_NAME must have 1 to {NAME_BYTES_MAX} bytes, without colons and white space")]
     Name,
-    /// The wait of a poll is outside its range.
+    /// The poll's wait is outside its range.
     #[error("POLL_TIMEOUT must be from 1s to {POLL_WAIT_MAX:?}, not {poll:?}")]
     Poll { poll: Duration },
 }
@@ -125,13 +125,13 @@ impl Pool {
     /// Sets bees up. Calls no server yet.
     ///
     /// # Errors
-    /// When an option is outside its range.
+    /// If an option is outside its range.
     pub fn new(options: PoolOptions, tools: Tools) -> Result<Self, PoolError> {
         let PoolOptions { colony, executor_type, name, count, poll, margin, call_timeout, restart } = options;
         if !(1..=BEES_MAX).contains(&count) {
             return Err(PoolError::Count { count });
         }
-        // The server puts a colon between the names of colony and executor.
+        // The server joins the names of colony and executor with a colon.
         let is_plain = |letter: char| letter != ':' && !letter.is_whitespace() && !letter.is_control();
         if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_plain) {
             return Err(PoolError::Name);
@@ -183,24 +183,24 @@ impl Pool {
         self.states.roster()
     }
 
-    /// The ledger of these bees, when jobs wait in the colony and all of them are for another one. Takes some seconds at
-    /// most; what cannot be known yet is nothing.
+    /// The ledger that the waiting jobs are for, if jobs wait in the colony and none is for the bees' own ledger. Takes
+    /// some seconds at most; `None` if it cannot be known yet.
     pub async fn wrong_ledger(&self) -> Option<LedgerId> {
         lookout::wrong_ledger(self.bees.first()?).await
     }
 
-    /// What decides which gateways the bees believe.
+    /// Decides which gateways the bees trust.
     pub fn verifier(&self) -> &Arc<Verifier> {
         &self.verifier
     }
 
-    /// How each bee is, for heartbeats.
+    /// The state of each bee, for heartbeats.
     pub fn pulses(&self) -> Arc<dyn Pulses> {
         Arc::new(self.states.clone())
     }
 
-    /// Starts the bees as tasks of `supervisor`. They run until `shutdown` drains and finish what they have in hand. One
-    /// that breaks is started again.
+    /// Starts the bees as tasks of `supervisor`. They run until `shutdown` drains, and finish the jobs in hand. A bee that
+    /// breaks is started again.
     pub fn start(self, supervisor: &mut Supervisor, shutdown: &Shutdown) {
         for bee in self.bees {
             let draining = shutdown.token().clone();

@@ -23,11 +23,11 @@ pub(super) struct Registration {
     pub(super) keys: KeySource,
     /// Key of the colony's owner.
     pub(super) owner: Option<Arc<PrivateKey>>,
-    /// What it answers to.
+    /// The functions that it answers to.
     pub(super) functions: Vec<&'static str>,
 }
 
-/// Why the bee is no member yet.
+/// Why the bee is not a member yet.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotRegistered {
     /// The owner has to act.
@@ -36,7 +36,7 @@ pub(super) enum NotRegistered {
          {name}={id}` where COLONIES_COLONY_PRVKEY is, with EXECUTOR_TYPE={executor_type}"
     )]
     Waiting { name: String, executor_type: Arc<str>, colony: Arc<str>, id: String },
-    /// Somebody else has the name.
+    /// Another executor has the name.
     #[error(
         "the name {name} belongs to an executor with another key; give these bees another EXECUTOR_NAME, or remove that \
          executor from the colony {colony}"
@@ -45,7 +45,7 @@ pub(super) enum NotRegistered {
     /// The executor is of another type.
     #[error("{name} is registered as {found} and not as {expected}; remove it from the colony or change EXECUTOR_TYPE")]
     OtherType { name: String, found: String, expected: Arc<str> },
-    /// The owner said no.
+    /// The owner rejected it.
     #[error("the colony's owner rejected {name}; approve it to let it work")]
     Rejected { name: String },
     /// The key is a user's.
@@ -59,7 +59,7 @@ pub(super) enum NotRegistered {
 }
 
 impl NotRegistered {
-    /// Whether it passes by itself.
+    /// Whether it resolves itself.
     pub(super) fn passes(&self) -> bool {
         match self {
             Self::Waiting { .. }
@@ -76,7 +76,7 @@ impl NotRegistered {
     }
 }
 
-/// What a key stands for in the colony.
+/// The owner of a key in the colony.
 enum Place {
     /// This bee, approved.
     Here,
@@ -88,7 +88,7 @@ enum Place {
 }
 
 impl Registration {
-    /// Becomes a member, or finds that it is one.
+    /// Becomes a member, or finds that it already is one.
     pub(super) async fn register(&self) -> Result<Member, NotRegistered> {
         let mut unknown = None;
         for key in self.keys.candidates(&self.name, self.is_first)? {
@@ -111,7 +111,7 @@ impl Registration {
         self.approved(member).await
     }
 
-    /// Has the executor approved, which carries our id already: a stranger who took the name is never approved.
+    /// Approves the executor with our name. It already has our id, so a stranger who took the name is never approved.
     async fn approved(&self, member: Member) -> Result<Member, NotRegistered> {
         let Some(owner) = self.owner() else { return Err(self.waiting(&member)) };
         owner.approve_executor(&self.name).await?;
@@ -136,7 +136,7 @@ impl Registration {
     }
 
     async fn place(&self, member: &Member) -> Result<Place, NotRegistered> {
-        // Answered to members in any state.
+        // The server answers this to members in any state.
         let executors = match member.executors().await {
             Ok(executors) => executors,
             Err(ClientError::NotMember { .. } | ClientError::NotApproved { .. }) => return Ok(Place::Unknown),
@@ -161,13 +161,13 @@ impl Registration {
         }
         match executor.state {
             ExecutorState::Approved => Ok(Place::Here),
-            // Silent for ten minutes, or removed by the owner: to the server both are the same.
+            // It was silent for ten minutes, or the owner removed it: to the server both are the same.
             ExecutorState::Pending | ExecutorState::Unregistered => Ok(Place::Pending),
             ExecutorState::Rejected => Err(NotRegistered::Rejected { name: self.name.clone() }),
         }
     }
 
-    /// Adds the functions that the colony does not have of this bee.
+    /// Adds this bee's functions that the colony does not know yet.
     async fn tell_functions(&self, member: Member) -> Result<Member, NotRegistered> {
         let known = member.functions(&self.name).await?;
         for function in &self.functions {

@@ -12,9 +12,9 @@ pub struct BeeReport {
     pub name: String,
     /// `starting`, `waiting`, `idle`, `working`, `paused` or `failing`.
     pub state: &'static str,
-    /// What keeps it from working, if anything.
+    /// The reason why it cannot work, if any.
     pub detail: Option<String>,
-    /// Since when it has this state.
+    /// When it entered this state.
     pub since: Timestamp,
 }
 
@@ -23,13 +23,13 @@ pub struct BeeReport {
 pub struct Roster(Arc<Mutex<Vec<BeeReport>>>);
 
 impl Roster {
-    /// Bees of these names that have not begun.
+    /// Bees with these names that have not begun.
     pub fn new(names: impl IntoIterator<Item = String>, now: Timestamp) -> Self {
         let bee = |name| BeeReport { name, state: "starting", detail: None, since: now };
         Self(Arc::new(Mutex::new(names.into_iter().map(bee).collect())))
     }
 
-    /// Writes how the bee with this number is.
+    /// Records the state of the bee with this number.
     pub fn set(&self, bee: usize, state: &'static str, detail: Option<&str>, now: Timestamp) {
         let mut bees = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(report) = bees.get_mut(bee) {

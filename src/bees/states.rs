@@ -14,7 +14,7 @@ use crate::telemetry::metrics::Metrics;
 pub(super) enum BeeState {
     /// Not registered yet.
     Starting,
-    /// Somebody has to do something before it may work.
+    /// A person has to do something before it may work.
     Waiting(String),
     /// Polls.
     Idle,
@@ -22,7 +22,7 @@ pub(super) enum BeeState {
     Working,
     /// The colony's owner paused assignments.
     Paused,
-    /// Calls fail; it tries again by itself.
+    /// Its calls fail; it tries again by itself.
     Failing(String),
 }
 
@@ -41,7 +41,7 @@ impl BeeState {
 
     const NAMES: [&'static str; 6] = ["starting", "waiting", "idle", "working", "paused", "failing"];
 
-    /// What keeps it from working, if anything.
+    /// The reason why it cannot work, if any.
     fn trouble(&self) -> Option<&str> {
         match self {
             Self::Starting | Self::Idle | Self::Working => None,
@@ -51,10 +51,11 @@ impl BeeState {
     }
 }
 
-/// A bee that polls, or tries to, and gave no sign for this long is stuck. Longer than any poll, call or wait between calls.
+/// A bee that polls, or tries to, and showed no sign of life for this long is stuck. It is longer than any poll, call or
+/// wait between calls.
 const SILENCE_MAX: Duration = Duration::from_mins(3);
 
-/// A bee with a job in hand may be silent for the longest lease.
+/// A bee with a job may be silent for the longest lease.
 const SILENCE_AT_WORK_MAX: Duration = Duration::from_mins(17);
 
 /// What is known of one bee.
@@ -68,8 +69,8 @@ struct Record {
 }
 
 impl Record {
-    /// Whether it gave a sign of life lately. One that waits for a person lives, but does no work: no heartbeat is what
-    /// monitors know for that.
+    /// Whether it showed a sign of life lately. A bee that waits for a person is alive but does no work. Monitors know only
+    /// a missing heartbeat for that.
     fn is_alive(&self, now: Timestamp) -> bool {
         let bound = match self.state {
             BeeState::Starting | BeeState::Waiting(_) => return false,
@@ -106,7 +107,7 @@ impl BeeStates {
         self.roster.clone()
     }
 
-    /// Writes how the bee with this number is. True when it was otherwise before.
+    /// Records the state of the bee with this number. Returns whether it changed.
     pub(super) fn set(&self, number: usize, state: BeeState) -> bool {
         let mut bees = self.bees.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(bee) = bees.get_mut(number) else { return false };
@@ -120,7 +121,7 @@ impl BeeStates {
         true
     }
 
-    /// Counts a process that the bee was assigned, by how it ended (as in the metric `bee_jobs`).
+    /// Counts a process assigned to the bee by its end, as in the metric `bee_jobs`.
     pub(super) fn ended(&self, number: usize, end: JobEnd) {
         self.metrics.bee_jobs.of(end.as_str()).increment(1);
         let mut bees = self.bees.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +151,7 @@ impl BeeStates {
         let able = states.iter().filter(|state| state.trouble().is_none()).count();
         let level = match able {
             able if able == states.len() => Level::Ok,
-            // Jobs wait in the colony meanwhile: nothing is lost.
+            // Jobs wait in the colony in the meantime, so nothing is lost.
             0 | 1.. => Level::Degraded,
         };
         let trouble = states.iter().find_map(|state| state.trouble());

@@ -10,15 +10,15 @@ use crate::job;
 use crate::pipeline::Judged;
 use crate::telemetry::trace::{Cause, Moment, Place, Span, SpanKind, Tracer};
 
-/// What is told of an event that is left to the gateway.
+/// The outcome in a span of an event that is left to the gateway.
 pub(super) const UNDECIDED: &str = "undecided";
 
-/// What a bee does with one process. Ends when it is dropped; nothing while tracing is off.
+/// The span of a bee's work on one process. It ends when dropped, and does nothing while tracing is off.
 #[derive(Debug, Default)]
 pub(super) struct JobSpan(Span);
 
 impl JobSpan {
-    /// Begins where the bee got the process, which its attestation let pass.
+    /// Begins when the bee got the process and had verified its attestation.
     pub(super) fn begin(tracer: &Tracer, since: Moment, process: &Process, events: usize) -> Self {
         if !tracer.is_on() {
             return Self::default();
@@ -34,7 +34,7 @@ impl JobSpan {
         self.0.place()
     }
 
-    /// Counts the events by what became of them.
+    /// Counts the events by outcome.
     pub(super) fn outcomes(&mut self, judged: &[Option<Judged>]) {
         const KEYS: [(&str, &str); 7] = [
             (OutcomeName::Applied.as_str(), "gateway.outcome.applied"),
@@ -56,7 +56,7 @@ impl JobSpan {
         }
     }
 
-    /// Notes that the time was up.
+    /// Records that time ran out.
     pub(super) fn out_of_time(&mut self) {
         self.0.failed("out_of_time");
     }

@@ -17,10 +17,10 @@ use crate::telemetry::trace::Place;
 /// Waits between calls while the ledger takes nothing.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(3) };
 
-/// Calls that may time out or conflict before the events in them are suspected.
+/// How many calls may time out or conflict before the events in them are suspected.
 const SUSPECT_AFTER: u32 = 2;
 
-/// Calls that fit in the time of a job, at least: a single slow one must not use up the lease.
+/// How many calls must fit in a job's time: a single slow one must not use up the lease.
 const CALLS_MIN: u32 = 4;
 
 /// The work of all bees of a pool.
@@ -31,10 +31,10 @@ pub(super) struct Work {
     pub(super) clock: Clock,
 }
 
-/// The deadline passed with events undone; the others may have been applied.
+/// The deadline passed before all events were done. Some may have been applied.
 #[derive(Debug)]
 pub(super) struct OutOfTime {
-    /// What the ledger said last.
+    /// The ledger's last error.
     pub(super) last: Option<LedgerError>,
 }
 
@@ -42,14 +42,14 @@ pub(super) struct OutOfTime {
 enum Next {
     Again(Duration),
     Halve,
-    /// The events are left to the gateway, which sends them again.
+    /// Leave the events to the gateway, which sends them again.
     Leave,
     Fail,
 }
 
 impl Work {
-    /// What became of each event, in order. Nothing where it stayed open: the event, and no other, kept timing out; the
-    /// gateway sends it again. Spans of the work belong to `place`.
+    /// The outcome of each event, in order. `None` if it stayed open because that event alone kept timing out; the gateway
+    /// sends it again. Spans of the work belong to `place`.
     pub(super) async fn run(
         &self,
         events: &[Bytes],

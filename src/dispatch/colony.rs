@@ -36,19 +36,19 @@ use crate::pipeline::OtherKeys;
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 
-/// Longest wait for the ledger to say which one it is, which happens once. Entries go the direct route meanwhile.
+/// Longest wait for the ledger to say which one it is, which happens once. In the meantime entries go the direct route.
 const IDENTITY_MAX: Duration = Duration::from_secs(3);
 
-/// Longest wait of entries, at the start, for the first answer of the server. They go the direct route after it.
+/// Longest wait of entries, at the start, for the server's first answer. After it they go the direct route.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Bounds of the colony route.
 #[derive(Clone, Copy, Debug)]
 pub struct ColonyOptions {
     pub processes_max: usize,
-    /// How often the events of processes whose leases were all lost are submitted again; at least one.
+    /// How often events are submitted again when their process lost all leases; at least once.
     pub resubmissions_max: u32,
-    /// Times between questions about one process: they start at `first` and double up to `max`.
+    /// Times between questions about one process. They begin at `first` and double up to `max`.
     pub status: Backoff,
     /// When entries go the direct route instead.
     pub fallback: FallbackOptions,
@@ -59,16 +59,16 @@ pub struct ColonyOptions {
 pub struct ColonyRoute {
     submitter: Submitter,
     options: ColonyOptions,
-    /// The other end of the route, with the handles that both ends work with.
+    /// The other end of the route, with the handles that both ends use.
     settler: Settler,
 }
 
-/// Where the next batch goes.
+/// The way of the next batch.
 #[derive(Debug)]
 pub(super) enum Way {
     /// Into one job.
     Colony { slot: Slot, admission: Admission },
-    /// To the ledger, by this process.
+    /// Directly to the ledger, from this process.
     Direct,
 }
 
@@ -83,10 +83,10 @@ enum SubmitError {
     Seal(#[source] SealError),
     #[error("sealing the job panicked")]
     Panicked,
-    /// Nobody knows yet which ledger the job would be for.
+    /// It is not known yet which ledger the job would be for.
     #[error("the ledger does not say which one it is")]
     Ledger(#[source] LedgerError),
-    /// The server did not take it, or did not say so.
+    /// The server did not take the job, or did not say that it did.
     #[error("the job was not submitted")]
     Client(#[source] ClientError),
 }
@@ -101,8 +101,8 @@ impl SubmitError {
 }
 
 impl ColonyRoute {
-    /// A route, and the task that confirms what it submits, by the word of `ledger`. The task gets the completions of the bees in this program,
-    /// if there are any.
+    /// A route, and the task that confirms by the word of `ledger` what the route submits. The task gets the completions of
+    /// the bees in this program, if there are any.
     pub fn new(
         submitter: Submitter,
         options: ColonyOptions,
@@ -128,27 +128,27 @@ impl ColonyRoute {
         (Self { submitter, options, settler }, confirm)
     }
 
-    /// The circuit breakers that decide about the route, by name.
+    /// The circuit breakers of the route, by name.
     pub fn breakers(&self) -> [(&'static str, Breaker); 2] {
         self.settler.routing.breakers()
     }
 
-    /// The route of the next batch, as far as it is known before its turn.
+    /// The route of the next batch, as far as it is known beforehand.
     pub(super) fn in_force(&self) -> Route {
         self.settler.routing.in_force()
     }
 
-    /// Who besides this process may ask Stripe: the bees, as long as the colony is meant to be used.
+    /// Who besides this process may ask Stripe: the bees, while the colony is meant to be used.
     pub(super) fn other_keys(&self) -> OtherKeys {
         if self.settler.routing.is_wished() { OtherKeys::Bees } else { OtherKeys::None }
     }
 
-    /// Decides about the next batch; waits while the colony is in use and holds as many processes as it may. `None`
-    /// when draining began.
+    /// Decides about the next batch. Waits while the colony is in use and holds as many processes as it may. `None` if
+    /// draining began.
     pub(super) async fn way(&self, draining: &CancellationToken) -> Option<Way> {
         let mut changes = self.settler.routing.changes();
         if self.settler.routing.is_unasked() {
-            // The task that confirms asks at its start; a batch that goes direct until then would be wrong.
+            // The task that confirms asks the server when it starts. A batch should not go direct before that answer.
             let answered = async { while self.settler.routing.is_unasked() && changes.changed().await.is_ok() {} };
             tokio::select! {
                 _ = tokio::time::timeout(FIRST_ANSWER_MAX, answered) => {}
@@ -180,15 +180,16 @@ impl ColonyRoute {
         }
     }
 
-    /// Whether an entry takes the direct route now, whatever is in force: a person asked for it, which a job cannot say, the
-    /// colony said about it what cannot be believed, or it says for too long that Stripe does not answer.
+    /// Whether an entry takes the direct route now, whatever route is in force. That is so if a person asked for it, which
+    /// a job cannot say, or if the colony said something unbelievable about it, or says for too long that Stripe does not
+    /// answer.
     pub(super) fn leaves_out(&self, leased: &Leased) -> bool {
         self.settler.doubts.take(leased.lease.entry())
             || leased.is_asked_for()
             || (leased.awaited_stripe && self.settler.routing.is_too_old(leased.received))
     }
 
-    /// Submits a batch and hands its entries to the process. What cannot go this way comes back.
+    /// Submits a batch and hands its entries to the process. Returns those that cannot go this way.
     pub(super) async fn carry(
         &self,
         slot: Slot,
@@ -196,7 +197,7 @@ impl ColonyRoute {
         leased: Vec<Leased>,
         random: &mut fastrand::Rng,
     ) -> Result<(), Vec<Leased>> {
-        // What only a bee may be able to do has no other way, however old it is.
+        // An entry that only a bee may be able to do has no other way, however old it is.
         if leased.iter().any(|leased| !leased.awaits_bee && self.settler.routing.is_too_old(leased.received)) {
             return Err(leased);
         }
@@ -215,7 +216,7 @@ impl ColonyRoute {
                 let (entries, fault) = (leased.len(), &error as &dyn std::error::Error);
                 tracing::warn!(entries, error = fault, "not submitted; the entries go the direct route");
                 match &error {
-                    // This job is at fault, not the server: nothing is said about the next one.
+                    // This job is at fault and not the server, so it says nothing about the next one.
                     SubmitError::NotText
                     | SubmitError::Seal(_)
                     | SubmitError::Panicked
@@ -254,7 +255,7 @@ impl ColonyRoute {
         });
         let ledger = ledger.map_err(SubmitError::Ledger)?;
         suspects.work().await;
-        // One member for both: the job says who submits it.
+        // Both must be the same member, because the job names its submitter.
         let member = self.submitter.member.get();
         let spec = job::traced(self.seal(leased, ledger, member.id().as_str().to_owned()).await?, trace);
         suspects.wait().await;
@@ -262,7 +263,7 @@ impl ColonyRoute {
         Ok(process.id())
     }
 
-    /// Compressing a large batch takes milliseconds, which other tasks must not wait for.
+    /// Compressing a large batch takes milliseconds, for which other tasks must not wait.
     async fn seal(&self, leased: &[Leased], ledger: LedgerId, submitter: String) -> Result<FunctionSpec, SubmitError> {
         let bodies: Vec<bytes::Bytes> = leased.iter().map(|leased| leased.body.clone()).collect();
         let recipients = self.submitter.recipients.get();
@@ -291,7 +292,7 @@ impl ColonyRoute {
         let conclusions = leased.into_iter().map(submitted).collect();
         let concluded = conclude::conclude(&self.settler.inbox, conclusions, random).await;
         if !concluded.contains(&Concluded::Done) {
-            // Nothing is with the process: the leases ended meanwhile, or the inbox takes nothing and they will.
+            // The process holds no entries: either their leases have ended, or the inbox takes nothing and they will end.
             return;
         }
         let early = self.settler.in_flight.enter(process.clone(), slot, bees);
@@ -302,7 +303,7 @@ impl ColonyRoute {
         }
     }
 
-    /// A process is not asked about sooner than this.
+    /// The earliest time to ask about a process.
     fn first_poll(&self) -> Duration {
         self.options.status.first
     }

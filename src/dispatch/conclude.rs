@@ -13,11 +13,11 @@ const REASON_BYTES_MAX: usize = 500;
 /// Waits while the ledger or the inbox cannot be used.
 pub(super) const PAUSE: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(10) };
 
-/// How often conclusions are offered to an inbox that refuses them. After that the leases end by themselves, and the
-/// entries are worked on again, which the ledger recognises.
+/// How often conclusions are offered to an inbox that refuses them. After that the leases end by themselves. The entries
+/// are then worked on again, and the ledger recognises their events.
 const ATTEMPTS_MAX: u32 = 10;
 
-/// Tells per lease, in order, what it came to; nothing when the inbox took none of it.
+/// Returns for each lease, in order, what its conclusion came to; `None` if the inbox took none of them.
 pub(super) async fn conclude(
     inbox: &Inbox,
     mut conclusions: Vec<(Lease, Conclusion)>,
@@ -45,7 +45,7 @@ pub(super) async fn conclude(
     Vec::new()
 }
 
-/// How an entry ends by what became of its event.
+/// How an entry ends by the outcome of its event.
 pub(super) fn by_outcome(outcome: Outcome) -> Conclusion {
     match outcome {
         Outcome::Applied => Conclusion::Settle { outcome: Settled::Applied },
@@ -62,14 +62,14 @@ pub(super) fn await_stripe(after: Duration) -> Conclusion {
     Conclusion::AwaitStripe { after, reason: "Stripe gave no answer about the object of the event".to_owned() }
 }
 
-/// Back to the inbox until a bee can have it, who may have the key that is not here.
+/// Back to the inbox until a bee can take it, which may have the key that is missing here.
 pub(super) fn await_bee(after: Duration) -> Conclusion {
     let reason = "the event does not hold its object, and this gateway has no key to ask Stripe for it: it waits for a bee of the \
                   colony, which may have one";
     Conclusion::AwaitBee { after, reason: reason.to_owned() }
 }
 
-/// The beginning of a reason that is not longer than may be kept.
+/// A reason, cut to the longest that is kept.
 pub(super) fn short(reason: &str) -> String {
     reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned()
 }

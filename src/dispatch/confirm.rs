@@ -29,7 +29,7 @@ use crate::job::completion::Completed;
 /// Most calls to the server at once, for questions and cancellations together.
 const CALLS_MAX: usize = 8;
 
-/// Looks at the processes in flight lie no further apart, and no closer together.
+/// The shortest and longest time between two looks at the processes in flight.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// Most processes looked at in one round.
@@ -49,15 +49,15 @@ pub struct Confirm {
     status: Backoff,
     settler: Settler,
     completions: Option<mpsc::Receiver<Completed>>,
-    /// When it was last looked for processes of gateways that are gone.
+    /// When it last looked for processes of gateways that are gone.
     looked: Instant,
-    /// Processes that the server is asked about right now.
+    /// Processes that it is asking the server about now.
     asking: HashSet<ProcessId>,
     calls: JoinSet<CallEnd>,
     stage: Stage,
-    /// The rehearsal that goes on, if any.
+    /// The rehearsal in progress, if any.
     rehearsals: JoinSet<()>,
-    /// The one question that finds out how the server is.
+    /// The one question that finds out the server's state.
     probes: JoinSet<()>,
 }
 
@@ -87,8 +87,8 @@ impl Confirm {
         Self { member, status, settler, completions, looked, asking, calls, stage, rehearsals, probes }
     }
 
-    /// Runs until draining begins, and then until the bees of this program are gone, so that what they bring to its end
-    /// is not done again after the next start.
+    /// Runs until draining begins, and then until the bees of this program are gone. Otherwise the next start would repeat
+    /// work that they finish in the meantime.
     pub async fn run(mut self, draining: CancellationToken) -> Result<(), Infallible> {
         let mut wishes = self.settler.routing.switch().changes();
         let look = (self.status.first / 2).clamp(LOOKS.0, LOOKS.1);
@@ -104,7 +104,7 @@ impl Confirm {
                 Some(_) = self.rehearsals.join_next() => {}
                 Some(_) = self.probes.join_next() => {}
                 _ = looks.tick() => self.look().await,
-                // The switch lives as long as the routing, which this task holds.
+                // The sender of this channel lives as long as the routing, which this task holds.
                 _ = wishes.changed() => self.settler.routing.refresh(),
                 () = draining.cancelled() => break,
             }
@@ -117,7 +117,7 @@ impl Confirm {
         Ok(())
     }
 
-    /// Takes up the processes that an earlier life of the gateway submitted.
+    /// Takes over the processes that an earlier run of the gateway submitted.
     async fn resume(&self) {
         match self.settler.inbox.submitted(PROCESSES_MAX).await {
             Ok(processes) => {
@@ -145,7 +145,7 @@ impl Confirm {
             Err(_) => self.settler.routing.refresh(),
         }
         self.probe();
-        // Of a shared inbox there may be processes of gateways that are gone.
+        // A shared inbox may have processes of gateways that are gone.
         if self.settler.in_flight.len() == 0 && !self.is_time_to_take_over() {
             return;
         }
@@ -166,7 +166,7 @@ impl Confirm {
         }
     }
 
-    /// Whether to look for processes that another gateway submitted and asks about no more.
+    /// Whether to look for processes that another gateway submitted and no longer asks about.
     fn is_time_to_take_over(&mut self) -> bool {
         let now = self.settler.clock.instant();
         let is_time = self.settler.inbox.is_shared() && now.duration_since(self.looked) >= LOOKS.1;
@@ -176,7 +176,7 @@ impl Confirm {
         is_time
     }
 
-    /// Finds out by itself how server and bees are, when that is not known: no event has to come for it.
+    /// Finds out the state of server and bees if it is not known, so that no event has to try it out.
     fn probe(&mut self) {
         if self.probes.is_empty()
             && let Some(permit) = self.settler.routing.admit_server_probe()
@@ -199,7 +199,7 @@ impl Confirm {
         let Some(permit) = self.settler.routing.admit_question() else { return };
         self.asking.insert(process.clone());
         let (member, settler) = (self.member.get(), self.settler.clone());
-        // The ledger is asked within the call: one that is slow holds up this process and no other.
+        // The call also asks the ledger, so that a slow ledger holds up only this process.
         self.calls.spawn(async move {
             let answer = member.process(&process).await;
             settler.routing.called(permit, answer.as_ref().err().filter(|error| error.blames_server()));
@@ -224,12 +224,12 @@ impl Confirm {
         }
         let asked = self.settler.in_flight.asked(&process);
         let after = self.status.ceiling(asked.saturating_add(1));
-        // An inbox that refuses this is asked to look again at once, which is what would happen anyway.
+        // If the inbox refuses this, the process is looked at again at once, which does no harm.
         let _ = self.settler.inbox.postpone(vec![(process, after)]).await;
     }
 
-    /// Nobody came round to this process: its entries go the direct route. The process is cancelled if that is still
-    /// possible, to spare the bees; if not, the ledger recognises what they do.
+    /// No bee took this process in time, so its entries go the direct route. The process is cancelled if that is still
+    /// possible, to spare the bees. If not, the ledger recognises what they do.
     async fn take_back(&mut self, process: SubmittedProcess) {
         let SubmittedProcess { process, entries, .. } = process;
         if !self.settler.take_back(&process).await {
@@ -249,7 +249,7 @@ impl Confirm {
     }
 }
 
-/// The next completion; never resolves when there are no bees in this program, or no more.
+/// The next completion. Never resolves if this program has no bees, or no longer has any.
 async fn told(completions: &mut Option<mpsc::Receiver<Completed>>) -> Completed {
     if let Some(receiver) = completions {
         if let Some(completed) = receiver.recv().await {

@@ -8,9 +8,9 @@ use crate::telemetry::instruments::Instruments;
 #[derive(Clone, Debug)]
 pub struct Context {
     pub inbox: Inbox,
-    /// Which way entries are wished to go.
+    /// The route that the operator wants.
     pub switch: RouteSwitch,
-    /// Which way they go.
+    /// The route that entries take.
     pub in_force: RouteInForce,
     pub instruments: Instruments,
 }

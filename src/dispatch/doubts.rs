@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::domain::ids::EntryId;
 use crate::telemetry::metrics::Metrics;
 
-/// Most entries that are kept in mind. Beyond it only the breaker keeps entries from the colony.
+/// Most entries that are remembered. Beyond them only the breaker keeps entries from the colony.
 const ENTRIES_MAX: usize = 16_384;
 
 /// Longest name of an executor in a log line or a label, in bytes: the length of an id.
@@ -33,7 +33,7 @@ impl Doubts {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The entry goes the direct route next time.
+    /// Sends the entry by the direct route next time.
     pub(super) fn send_direct(&self, entry: EntryId) {
         let mut entries = self.lock();
         if entries.len() < ENTRIES_MAX {
@@ -41,23 +41,23 @@ impl Doubts {
         }
     }
 
-    /// Whether the entry is to go the direct route. It is forgotten with the answer.
+    /// Whether the entry should go the direct route. Answering forgets it.
     pub(super) fn take(&self, entry: EntryId) -> bool {
         self.lock().remove(&entry)
     }
 
-    /// An executor said what is not so, or refused what others run.
+    /// Suspects an executor that said something untrue, or refused jobs that others run.
     pub(super) fn suspect(&self, executor: &str) {
         self.metrics.suspect_bees.of(&name_of(executor)).set(1.0);
     }
 
-    /// An executor did what it said.
+    /// Clears an executor that did what it said.
     pub(super) fn clear(&self, executor: &str) {
         self.metrics.suspect_bees.of(&name_of(executor)).set(0.0);
     }
 }
 
-/// The id of an executor as it may be shown: a server may call it anything.
+/// The id of an executor in a form that is safe to show: a server may call it anything.
 pub(super) fn name_of(executor: &str) -> String {
     let plain = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     let name: String = executor.chars().filter(plain).take(EXECUTOR_BYTES_MAX).collect();

@@ -10,10 +10,10 @@ use crate::domain::breaker::Permit;
 use crate::domain::ids::ProcessId;
 use crate::job::completion::{Completed, JobResult};
 
-/// Completions that are kept for processes not known yet: a bee may be done before the submission is recorded.
+/// How many completions are kept for unknown processes: a bee may be done before the submission is recorded.
 const EARLY_MAX: usize = 256;
 
-/// Looks into the inbox in which a process must be missing before its place is given away.
+/// How many looks into the inbox must miss a process before its place is given away.
 const MISSING_MAX: u32 = 2;
 
 /// A place for one process in flight, free again when this is dropped.
@@ -33,7 +33,7 @@ struct Known {
 
 #[derive(Debug)]
 struct Process {
-    /// Freed when the process is removed.
+    /// Released when the process is removed.
     _slot: Option<Slot>,
     bees: Option<Permit>,
     asked: u32,
@@ -47,7 +47,7 @@ pub(super) enum Say {
     Good,
     /// They do not, for this reason.
     Bad(String),
-    /// They, or the server, said what is not so.
+    /// They, or the server, said something untrue.
     Lie(String),
     /// Nothing.
     Nothing,
@@ -68,12 +68,12 @@ impl InFlight {
         Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
-    /// A place, as soon as one is free, first come, first served. Always resolves to a place: the semaphore is never closed.
+    /// Waits for a free place, first come, first served. Always resolves to a place, because the semaphore is never closed.
     pub(super) async fn slot(&self) -> Option<Slot> {
         Arc::clone(&self.slots).acquire_owned().await.ok()
     }
 
-    /// Takes note of a process that holds entries from now on. Gives its result if that was here before.
+    /// Notes a process that holds entries from now on. Returns its result if that arrived before.
     pub(super) fn enter(&self, process: ProcessId, slot: Slot, bees: Permit) -> Option<JobResult> {
         let mut known = self.lock();
         let place = known.early.iter().position(|completed| completed.process == process);
@@ -82,14 +82,14 @@ impl InFlight {
         early
     }
 
-    /// Takes note of a process of an earlier life of the gateway. It gets a place if one is free; the bound then holds
-    /// again as such processes end.
+    /// Notes a process of an earlier run of the gateway. It gets a place if one is free. The bound holds again once such
+    /// processes have ended.
     pub(super) fn resume(&self, process: ProcessId) {
         let slot = self.try_slot();
         self.lock().processes.entry(process).or_insert(Process { _slot: slot, bees: None, asked: 0, missing: 0 });
     }
 
-    /// The result of a process that is in flight; kept for later when it is not.
+    /// Returns the completion of a process in flight; keeps it for later if the process is unknown.
     pub(super) fn told(&self, completed: Completed) -> Option<Completed> {
         let mut known = self.lock();
         if known.processes.contains_key(&completed.process) {
@@ -102,7 +102,7 @@ impl InFlight {
         None
     }
 
-    /// Counts a question about a process and tells how many there were.
+    /// Counts a question about a process, and returns how many there were.
     pub(super) fn asked(&self, process: &ProcessId) -> u32 {
         self.lock().processes.get_mut(process).map_or(1, |process| {
             process.asked = process.asked.saturating_add(1);
@@ -120,7 +120,7 @@ impl InFlight {
         }
     }
 
-    /// Forgets processes that the inbox no longer knows, seen by two looks in a row (one may have come in between).
+    /// Forgets processes that two looks in a row did not find in the inbox (one look may have been too early).
     pub(super) fn keep(&self, known: &HashSet<&ProcessId>) {
         self.lock().processes.retain(|id, process| {
             process.missing = if known.contains(id) { 0 } else { process.missing + 1 };

@@ -20,7 +20,7 @@ use crate::domain::ids::EntryId;
 /// Waits between probes, and between attempts of one suspect.
 const WAITS: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_mins(5) };
 
-/// Most suspects remembered. One that is forgotten is suspected anew.
+/// Most suspects remembered. A forgotten one is suspected anew.
 const SUSPECTS_MAX: usize = 1024;
 
 #[derive(Clone, Debug)]
@@ -40,19 +40,19 @@ struct Evidence {
 
 #[derive(Clone, Copy, Debug)]
 struct Suspect {
-    /// Successes before its first failure.
+    /// How many successes there were before its first failure.
     successes: u64,
     failures: u32,
 }
 
-/// What the failure of one entry, alone, comes to.
+/// What the failure of one entry, alone, means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// It failed before, and the ledger took others meanwhile: it is at fault itself.
+    /// It failed before, and the ledger took others in the meantime, so the entry itself is at fault.
     Guilty,
     /// It may be at fault. Try it again after this, with others in between.
     Suspect { again_after: Duration },
-    /// It is not the only one: the ledger is at fault.
+    /// Several entries fail, so the ledger is at fault.
     LedgerAtFault { again_after: Duration },
 }
 
@@ -71,17 +71,17 @@ impl Pause {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leave to work: on anything, or while it is paused on one entry as a probe.
+    /// Permission to work: on anything, or during a pause on one entry as a probe.
     pub fn admit(&self) -> Result<Permit, BreakerOpen> {
         self.breaker.admit()
     }
 
-    /// Whether nothing but probes is worked on.
+    /// Whether only probes are worked on.
     pub fn is_paused(&self) -> bool {
         self.breaker.state() != BreakerState::Closed
     }
 
-    /// Takes note that the ledger took something.
+    /// Notes that the ledger took something.
     pub fn succeeded(&self) {
         let mut inner = self.lock();
         inner.last_success = Some(self.clock.instant());
@@ -93,7 +93,7 @@ impl Pause {
         self.lock().last_success
     }
 
-    /// Entries came to their end.
+    /// Clears entries that came to their end.
     pub fn acquit(&self, entries: impl IntoIterator<Item = EntryId>) {
         let mut inner = self.lock();
         if !inner.suspects.is_empty() {
@@ -122,7 +122,7 @@ impl Pause {
         if others { Judgement::LedgerAtFault { again_after } } else { Judgement::Suspect { again_after } }
     }
 
-    /// Has a probe go out at once. True when it was paused.
+    /// Sends a probe at once. Returns whether dispatch was paused.
     pub fn resume(&self) -> bool {
         let paused = self.is_paused();
         self.breaker.probe_now();
@@ -130,7 +130,7 @@ impl Pause {
         paused
     }
 
-    /// The entries that are suspected.
+    /// The suspected entries.
     pub fn suspects(&self) -> Vec<EntryId> {
         self.lock().suspects.keys().copied().collect()
     }
@@ -140,7 +140,7 @@ impl Pause {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Tells of every [`Pause::notify`] from now on.
+    /// Reports every [`Pause::notify`] from now on.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }

@@ -18,36 +18,36 @@ use crate::job::completion::{self, EventResult, JobResult};
 use crate::ledger::Outcome;
 use crate::ledger::witness::Recorded;
 
-/// What the server says about a process whose leases were all lost.
+/// The server's words for a process that lost all its leases.
 const LEASES_LOST: &str = "Maximum execution time limit exceeded";
 
-/// Codes of bees whose clock does not fit the gateway's. They say nothing about the events, and a new attestation or the
-/// direct route mends it.
+/// Codes of bees whose clock differs too much from the gateway's. They say nothing about the events. A new attestation or
+/// the direct route helps.
 const CLOCKS_DIFFER: [&str; 2] = ["attestation_too_old", "attestation_from_the_future"];
 
-/// An entry that came back without a verdict waits this long, so that a colony that answers nonsense is not asked in a
-/// tight loop.
+/// How long an entry waits that came back without a verdict, so that a colony with nonsense answers is not asked in a tight
+/// loop.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Shortest and longest wait of an entry for Stripe, in whole seconds: powers of two.
 const STRIPE_WAIT_S: (u64, u64) = (1, 64);
 
-/// Where a process stands.
+/// The state of a process.
 #[derive(Debug)]
 pub(super) enum ProcessEnd {
     /// Not finished, or unknown.
     Open,
     /// A bee of this program ran it.
     Done(JobResult),
-    /// A bee ran it, says the server.
+    /// The server says that a bee ran it.
     Ran(JobResult),
-    /// A bee ended it unrun.
+    /// A bee closed it without running it.
     Refused { code: String, reason: String },
-    /// A bee ended it unrun, because its clock and that of the attestation are too far apart.
+    /// A bee closed it without running it, because its clock and that of the attestation differ too much.
     ClocksDiffer { reason: String },
-    /// Every bee that took it let its lease end.
+    /// Every bee that took it let its lease expire.
     LeasesLost,
-    /// Nothing is known of its events; the ledger decides about them.
+    /// Nothing is known of its events, so the ledger decides.
     Lost { why: Returned, detail: String },
 }
 
@@ -59,7 +59,7 @@ impl ProcessEnd {
             Err(ClientError::UnknownProcess { message }) => {
                 return Self::Lost { why: Returned::UnknownProcess, detail: message };
             }
-            // Any other error says something about the call and nothing about the process.
+            // Any other error is about the call and says nothing about the process.
             Err(_) => return Self::Open,
         };
         match process.state {
@@ -102,11 +102,11 @@ pub(super) enum What {
     Returned(Returned),
 }
 
-/// What the ledger has recorded of events, by their id.
+/// What the ledger has recorded of events, by their ids.
 pub(super) type Record = HashMap<String, Recorded>;
 
-/// The conclusions about the entries of a process that ended at `now`. `record` is asked for what [`claimed`] names, and for
-/// nothing else. `resubmissions_max` bounds how often the events of a process whose leases were lost are tried again.
+/// The conclusions about the entries of a process that ended at `now`. `record` only needs the events that [`claimed`]
+/// names. `resubmissions_max` bounds how often events are tried again when their process lost its leases.
 pub(super) fn conclusions(
     end: &ProcessEnd,
     record: &Record,
@@ -156,7 +156,7 @@ pub(super) fn conclusions(
     entries.into_iter().map(ended).collect()
 }
 
-/// The events among these entries of which the ledger has to be asked before the process may end them.
+/// The events that the ledger must confirm before the process may end their entries.
 pub(super) fn claimed(end: &ProcessEnd, entries: &[SubmittedEntry]) -> Vec<String> {
     let ProcessEnd::Ran(result) = end else { return Vec::new() };
     let results = by_event(&result.events);
@@ -164,14 +164,14 @@ pub(super) fn claimed(end: &ProcessEnd, entries: &[SubmittedEntry]) -> Vec<Strin
     ids.map(str::to_owned).collect()
 }
 
-/// What a process turned out to be, by what became of its entries.
+/// What a process was worth, judged by its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Worth {
-    /// It says that events took effect of which the ledger knows nothing.
+    /// It claims effects for events of which the ledger knows nothing.
     Lie,
-    /// It brought nothing to an end that it claims to have.
+    /// It ended none of the events that it claims to have ended.
     Nothing,
-    /// What it says is so.
+    /// Its claims are true.
     Good,
 }
 
@@ -188,7 +188,8 @@ pub(super) fn worth(ends: &[Ended]) -> Worth {
 }
 
 impl Ended {
-    /// Whether the entry is to go the direct route now: the colony said what cannot be believed, or had its chances.
+    /// Whether the entry should go the direct route now, because the colony said something unbelievable or has used up its
+    /// chances.
     pub(super) fn goes_direct(&self) -> bool {
         match (self.what, &self.conclusion) {
             (What::Returned(Returned::Refused | Returned::NotRecorded | Returned::Unproven), _)
@@ -213,7 +214,7 @@ pub(super) fn take_back(entries: Vec<SubmittedEntry>) -> Vec<Ended> {
     entries.into_iter().map(ended).collect()
 }
 
-/// Results by event id. Where a bee contradicts itself, what needs a person wins.
+/// Results by event id. If a bee contradicts itself, the result that needs a person wins.
 fn by_event(events: &[EventResult]) -> HashMap<&str, &EventResult> {
     let needs_person = |result: &EventResult| match result.outcome {
         OutcomeName::Quarantined | OutcomeName::Failed => true,
@@ -233,7 +234,7 @@ fn by_result(result: &EventResult) -> (What, Conclusion) {
     at_end(Outcome::from_parts(result.outcome, result.code.clone(), result.reason.clone()))
 }
 
-/// What a bee says, as far as the ledger bears it out. Where the two differ, the ledger's word holds.
+/// A bee's result, as far as the ledger confirms it. If the two differ, the ledger is right.
 fn by_record(result: &EventResult, recorded: Option<&Recorded>) -> (What, Conclusion) {
     match (result.outcome, recorded) {
         (OutcomeName::Failed, None) => {
@@ -250,9 +251,9 @@ fn by_record(result: &EventResult, recorded: Option<&Recorded>) -> (What, Conclu
     }
 }
 
-/// How long an entry waits for Stripe that was received then: about as long again as it has waited so far. So a short outage
-/// costs a short wait, and a long one few jobs. The wait ends at a multiple of its length, so that entries that have waited as
-/// long are due at one moment and go into one job.
+/// How long an entry received at that time waits for Stripe: about as long as it has waited so far. So a short outage costs
+/// a short wait, and a long one few jobs. The wait ends at a multiple of its length, so that entries that have waited
+/// equally long are due at the same moment and go into one job.
 fn stripe_wait(received: Timestamp, now: Timestamp) -> Duration {
     let (shortest, longest) = STRIPE_WAIT_S;
     let step = now.since(received).as_secs().clamp(shortest, longest).next_power_of_two() * 1000;
@@ -271,7 +272,7 @@ fn returned(why: Returned, reason: &str) -> (What, Conclusion) {
     (What::Returned(why), retry)
 }
 
-/// Back to the inbox, to be submitted without neighbours: any of them may be the culprit.
+/// Back to the inbox, to be submitted without neighbours, because any of them may be the culprit.
 fn alone(why: Returned, reason: &str) -> (What, Conclusion) {
     (What::Returned(why), Conclusion::RetryAlone { after: Duration::ZERO, reason: reason.to_owned() })
 }

@@ -17,10 +17,10 @@ use crate::job::completion::{self, JobResult};
 use crate::job::{self, Sender, Terms};
 use crate::ledger::witness::Identity;
 
-/// Beyond the lease, a rehearsal that no bee has done by then has failed.
+/// Time beyond the lease after which a rehearsal has failed if no bee has done it.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What a rehearsal is made of.
+/// Everything that a rehearsal needs.
 #[derive(Clone, Debug)]
 pub(super) struct Stage {
     pub(super) submitter: Submitter,
@@ -32,7 +32,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Lets one job be done and reports it by the permit, which is that of the bees' breaker.
+    /// Submits one job, and reports by the permit of the bees' breaker whether it was done.
     pub(super) async fn run(self, permit: Permit) {
         match self.attempt().await {
             Ok(()) => {
@@ -60,10 +60,10 @@ impl Stage {
             {
                 return end;
             }
-            // By both clocks, so that one that is set back meanwhile does not keep entries from the colony for as long.
+            // By both clocks, so that setting one back does not keep entries from the colony for as long.
             let took = self.clock.now().since(started).max(self.clock.instant().duration_since(begun));
             if took > time_max {
-                // Its result would have no reader.
+                // A result would have no reader any more.
                 drop(member.cancel(&process).await);
                 return Err("no bee brought a rehearsal to its end in time".to_owned());
             }
@@ -74,7 +74,7 @@ impl Stage {
         let ledger =
             self.ledger.get().await.map_err(|error| format!("the ledger does not say which one it is: {error}"))?;
         let (member, signer) = (self.submitter.member.get(), self.submitter.signer.get());
-        // Another one is made when it is lost.
+        // If this one is lost, another is made.
         let terms = Terms { retries: 0, ..self.submitter.terms.clone() };
         let (submitter, recipients) = (member.id().as_str(), self.submitter.recipients.get());
         let recipients = recipients.as_ref().as_ref();
@@ -87,7 +87,7 @@ impl Stage {
     }
 }
 
-/// How it ended, if it did.
+/// How it ended, if it has.
 fn end_of(process: &Process) -> Option<Result<(), String>> {
     match process.state {
         ProcessState::Waiting | ProcessState::Running => None,

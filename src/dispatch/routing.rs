@@ -30,11 +30,11 @@ const COMPONENT: &str = "colony";
 /// When entries leave the colony's route, and when they return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FallbackOptions {
-    /// Age from which an entry goes the direct route, and with it all others.
+    /// Once an entry is this old, it and all others go the direct route.
     pub after: Duration,
     /// Opens when the server fails.
     pub server: BreakerSettings,
-    /// Opens when submitted jobs do not come to their end in time.
+    /// Opens when submitted jobs do not end in time.
     pub bees: BreakerSettings,
 }
 
@@ -52,7 +52,7 @@ impl FallbackOptions {
     }
 }
 
-/// Leave to submit one job.
+/// Permission to submit one job.
 #[derive(Debug)]
 pub(super) struct Admission {
     /// For the submission.
@@ -61,7 +61,7 @@ pub(super) struct Admission {
     pub(super) bees: Permit,
 }
 
-/// The decision. Clones share it.
+/// Decides about the route. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Routing(Arc<Shared>);
 
@@ -73,13 +73,13 @@ struct Shared {
     bees: Breaker,
     after: Duration,
     is_overdue: AtomicBool,
-    /// The server has answered once.
+    /// Whether the server has ever answered.
     has_answered: AtomicBool,
-    /// The last call failed. As long as that is so, what was known before it is not known any more.
+    /// Whether the last call failed. While that is so, earlier knowledge of the server does not count.
     has_failed: AtomicBool,
-    /// What the server did last that was wrong.
+    /// The server's last fault.
     fault: Mutex<String>,
-    /// What the bees did last that was wrong.
+    /// The bees' last fault.
     bees_fault: Mutex<String>,
     changes: watch::Sender<Route>,
     metrics: Arc<Metrics>,
@@ -116,7 +116,7 @@ impl Routing {
         routing
     }
 
-    /// The circuit breakers, for the code that shows or resets them.
+    /// The circuit breakers, for code that shows or resets them.
     pub(super) fn breakers(&self) -> [(&'static str, Breaker); 2] {
         [("colony", self.0.server.clone()), ("bees", self.0.bees.clone())]
     }
@@ -125,17 +125,17 @@ impl Routing {
         &self.0.switch
     }
 
-    /// The route of the next batch, as far as it is known without asking for leave.
+    /// The route of the next batch, as far as it is known without asking for permission.
     pub(super) fn in_force(&self) -> Route {
         self.0.in_force.get()
     }
 
-    /// Tells of every change of the route from now on.
+    /// Reports every change of the route from now on.
     pub(super) fn changes(&self) -> watch::Receiver<Route> {
         self.0.changes.subscribe()
     }
 
-    /// Leave to submit a job, if jobs are to be submitted.
+    /// Permission to submit a job, if jobs may be submitted.
     pub(super) fn admit(&self) -> Option<Admission> {
         let is_possible = self.is_wished()
             && self.0.has_answered.load(Ordering::Relaxed)
@@ -153,16 +153,16 @@ impl Routing {
         self.0.switch.get() == Wish::Auto
     }
 
-    /// Whether the state of the server is unknown: it has neither answered nor failed.
+    /// Whether the state of the server is unknown, because it has neither answered nor failed.
     pub(super) fn is_unasked(&self) -> bool {
         self.is_wished()
             && !self.0.has_answered.load(Ordering::Relaxed)
             && self.0.fault.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Leave to find out how the server is, when that is not known: it never answered, the last call failed, or the
-    /// breaker's wait is over. A server that fails before the traffic pauses would otherwise pass for a sound one until
-    /// the next event comes.
+    /// Permission to find out the server's state if it is unknown: it never answered, the last call failed, or the
+    /// breaker's wait is over. Without this, a server that fails just before traffic pauses would pass for a sound one
+    /// until the next event comes.
     pub(super) fn admit_server_probe(&self) -> Option<Permit> {
         let is_known = self.0.has_answered.load(Ordering::Relaxed)
             && !self.0.has_failed.load(Ordering::Relaxed)
@@ -170,8 +170,8 @@ impl Routing {
         if self.is_wished() && !is_known { self.0.server.admit().ok() } else { None }
     }
 
-    /// Leave to find out whether bees do jobs again, when they did not and the wait is over. Asks nothing of a server that
-    /// is not well itself.
+    /// Permission to find out whether bees do jobs again, after they did not and the wait is over. This asks nothing of a
+    /// server that has trouble itself.
     pub(super) fn admit_rehearsal(&self) -> Option<Permit> {
         let is_asked = self.is_wished()
             && self.0.has_answered.load(Ordering::Relaxed)
@@ -180,12 +180,12 @@ impl Routing {
         if is_asked { self.0.bees.admit().ok() } else { None }
     }
 
-    /// Leave to ask the server something.
+    /// Permission to ask the server a question.
     pub(super) fn admit_question(&self) -> Option<Permit> {
         self.0.server.admit().ok()
     }
 
-    /// Tells how a call went. Only what is the server's fault opens its breaker, or a refusal that all jobs would meet.
+    /// Reports the result of a call. Only a fault of the server opens its breaker, or a refusal that would meet all jobs.
     pub(super) fn called(&self, permit: Permit, error: Option<&ClientError>) {
         let was_unasked = self.is_unasked();
         match error {
@@ -209,13 +209,13 @@ impl Routing {
         }
         self.refresh();
         if was_unasked {
-            // Those who wait for the first answer, whatever it was.
+            // Wakes tasks that wait for the first answer, whatever it was.
             self.0.changes.send_modify(|_| ());
         }
     }
 
-    /// Tells how a probe of [`Self::admit_server_probe`] went. A server that answers a question is there again, but only a
-    /// job that it takes forgives the jobs that it did not take: while the breaker is closed its count goes on.
+    /// Reports the result of a probe by [`Self::admit_server_probe`]. A server that answers a question is back. But only a
+    /// job that it takes clears its count of refused jobs, which continues while the breaker is closed.
     pub(super) fn probed(&self, permit: Permit, error: Option<&ClientError>) {
         if error.is_none() && !permit.is_probe() && self.0.has_answered.load(Ordering::Relaxed) {
             self.0.has_failed.store(false, Ordering::Relaxed);
@@ -226,8 +226,7 @@ impl Routing {
         }
     }
 
-    /// Takes note of what the end of a process says about the bees. One that told a lie closes the route for the longest
-    /// wait there is.
+    /// Notes what the end of a process says about the bees. A lie closes the route for the longest wait there is.
     pub(super) fn said(&self, say: &Say) {
         if let Say::Bad(why) | Say::Lie(why) = say {
             self.0.bees_fault.lock().unwrap_or_else(PoisonError::into_inner).clone_from(why);
@@ -240,19 +239,19 @@ impl Routing {
         self.refresh();
     }
 
-    /// Whether an entry that was received then is too old for the colony.
+    /// Whether an entry received at that time is too old for the colony.
     pub(super) fn is_too_old(&self, received: Timestamp) -> bool {
         self.0.clock.now().since(received) > self.0.after
     }
 
-    /// Takes note of the oldest entry that this process does not work on.
+    /// Notes the oldest entry that this process does not work on.
     pub(super) fn note_oldest(&self, received: Option<Timestamp>) {
         let is_overdue = received.is_some_and(|received| self.is_too_old(received));
         self.0.is_overdue.store(is_overdue, Ordering::Relaxed);
         self.refresh();
     }
 
-    /// Brings the answer up to date.
+    /// Updates the route in force.
     pub(super) fn refresh(&self) {
         let shared = &*self.0;
         let (route, level, detail) = self.judge();

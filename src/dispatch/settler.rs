@@ -22,7 +22,7 @@ use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
-/// Longest wait for the ledger's word about one process.
+/// Longest wait for the ledger's answer about one process.
 const TESTIMONY_MAX: Duration = Duration::from_secs(10);
 
 /// Ends entries by the end of their process. Clones share it.
@@ -34,14 +34,14 @@ pub(super) struct Settler {
     pub(super) routing: Routing,
     pub(super) doubts: Doubts,
     pub(super) resubmissions_max: u32,
-    /// The ledger did not answer the last time.
+    /// Whether the ledger failed to answer the last time.
     pub(super) is_silent: Arc<AtomicBool>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
     pub(super) tracer: Tracer,
 }
 
-/// Why a process is not at its end yet.
+/// Why a process has not ended yet.
 #[derive(Debug, thiserror::Error)]
 enum NotEnded {
     #[error("the inbox takes no conclusions")]
@@ -51,8 +51,8 @@ enum NotEnded {
 }
 
 impl Settler {
-    /// A bee in this program has closed a process. It said so without a server between, and its own calls of the ledger
-    /// are what it tells of: nobody needs to be asked.
+    /// A bee in this program has closed a process. It tells so directly, by its own calls of the ledger, so there is no one
+    /// else to ask.
     pub(super) async fn told(&self, completed: Completed) {
         if let Some(Completed { process, result }) = self.in_flight.told(completed)
             && self.settle(&process, ProcessEnd::Done(result), "").await
@@ -61,8 +61,8 @@ impl Settler {
         }
     }
 
-    /// True when the process is at its end. What inbox or ledger refuse now is found again by polling. `executor` is the
-    /// one that had it, by the server's word.
+    /// Returns whether the process has ended. If inbox or ledger refuse now, polling finds it again. `executor` is the one
+    /// that had it, according to the server.
     pub(super) async fn settle(&self, process: &ProcessId, process_end: ProcessEnd, executor: &str) -> bool {
         if matches!(process_end, ProcessEnd::Open) {
             return false;
@@ -111,7 +111,7 @@ impl Settler {
         Ok(testimony.events.into_iter().map(|recorded| (recorded.id.clone(), recorded)).collect())
     }
 
-    /// What the end of a process says about the bee that had it, and about the colony.
+    /// Judges the bee that had the process, and the colony, by the end of the process.
     fn judge(&self, process: &ProcessId, end: &ProcessEnd, ends: &[Ended], executor: &str) {
         let (entries, name) = (ends.len(), name_of(executor));
         let say = match end {
@@ -138,7 +138,7 @@ impl Settler {
                 );
                 Say::Bad(format!("executor {name} refused a job ({code})"))
             }
-            // Until the clocks are right, entries go the direct route.
+            // Until the clocks agree, entries go the direct route.
             ProcessEnd::ClocksDiffer { reason } => {
                 tracing::error!(
                     %process, executor = name, reason,
@@ -171,7 +171,7 @@ impl Settler {
         self.metrics.processes_in_flight.set(self.in_flight.len() as f64);
     }
 
-    /// Takes the entries from a process that no bee finishes. True if it holds none any more.
+    /// Takes the entries from a process that no bee finishes. Returns whether it holds none any more.
     pub(super) async fn take_back(&self, process: &ProcessId) -> bool {
         let taken = async {
             let entries = self.inbox.entries_of(process.clone()).await?;
@@ -197,7 +197,7 @@ impl Settler {
     ) -> Result<Vec<Ended>, InboxError> {
         let spans = SettledSpans::begin(&self.tracer, process, &entries);
         let ends = end(entries);
-        // Before they wait again: a pump may be faster than this.
+        // Before they wait again, because a pump may be faster than this.
         for ended in ends.iter().filter(|ended| ended.goes_direct()) {
             self.doubts.send_direct(ended.entry);
         }

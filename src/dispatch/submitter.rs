@@ -7,15 +7,15 @@ use crate::job::Terms;
 use crate::job::attestation::Signer;
 use crate::job::sealing::Recipients;
 
-/// Who submits jobs, how they are attested and sealed, and how they are to be run.
+/// Who submits jobs, how they are attested and sealed, and on what terms they run.
 #[derive(Clone, Debug)]
 pub struct Submitter {
-    /// The user of the colony that submits. Replaced after a rotation of its key.
+    /// The colony's user that submits. Replaced after a rotation of its key.
     pub member: Renewable<Member>,
-    /// Attests jobs. Replaced likewise.
+    /// Attests jobs. Also replaced after a rotation.
     pub signer: Renewable<Signer>,
-    /// The bees to which jobs are sealed, if they are. Replaced likewise.
+    /// The bees to which jobs are sealed, if they are. Also replaced after a rotation.
     pub recipients: Renewable<Option<Recipients>>,
-    /// How jobs are to be run.
+    /// The terms on which jobs run.
     pub terms: Terms,
 }

@@ -13,19 +13,19 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// The wish behind `USE_COLONY_OS`.
+    /// The wish that `USE_COLONY_OS` expresses.
     pub const fn from_use_colony(enabled: bool) -> Self {
         if enabled { Self::Auto } else { Self::Direct }
     }
 }
 
-/// The operator's switch, thrown at run time. Clones share it. It takes effect with the next batch; what a colony holds
-/// by then comes to its end there.
+/// The operator's switch at run time. Clones share it. It takes effect with the next batch; jobs that a colony already has
+/// come to their end there.
 #[derive(Clone, Debug)]
 pub struct RouteSwitch(Arc<watch::Sender<Wish>>);
 
 impl RouteSwitch {
-    /// A switch in a position.
+    /// A switch in this position.
     pub fn new(wish: Wish) -> Self {
         Self(Arc::new(watch::Sender::new(wish)))
     }
@@ -34,12 +34,12 @@ impl RouteSwitch {
         *self.0.borrow()
     }
 
-    /// Throws it. True when it stood otherwise.
+    /// Throws it. Returns whether it was in another position.
     pub fn set(&self, wish: Wish) -> bool {
         self.0.send_if_modified(|now| std::mem::replace(now, wish) != wish)
     }
 
-    /// Tells of every change from now on.
+    /// Reports every change from now on.
     pub fn changes(&self) -> watch::Receiver<Wish> {
         self.0.subscribe()
     }

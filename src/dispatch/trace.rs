@@ -10,12 +10,12 @@ use crate::domain::trace::TraceContext;
 use crate::inbox::{Leased, SubmittedEntry};
 use crate::telemetry::trace::{Cause, Moment, Place, Span, SpanKind, Tracer};
 
-/// The spans of one attempt or one submission. They end when it is dropped; nothing while tracing is off.
+/// The spans of one attempt or one submission. They end when dropped, and do nothing while tracing is off.
 #[derive(Debug, Default)]
 pub(super) struct AttemptSpans {
-    /// Of all entries together.
+    /// One span of all entries together.
     whole: Span,
-    /// Of each entry, in order; empty when there is one, whose span is the whole.
+    /// One span of each entry, in order; empty if there is one entry, whose span is the whole.
     each: Vec<Span>,
 }
 
@@ -44,22 +44,22 @@ impl AttemptSpans {
         Self { whole, each: group.iter().map(begin).collect() }
     }
 
-    /// Where the parts of the work belong.
+    /// Where parts of the work belong in the trace.
     pub(super) fn place(&self) -> Place {
         self.whole.place()
     }
 
-    /// What goes on elsewhere follows from here.
+    /// The position from which work in other processes continues the trace.
     pub(super) fn context(&self) -> Option<TraceContext> {
         self.whole.context()
     }
 
-    /// Notes a text with every span.
+    /// Adds a text to every span.
     pub(super) fn text(&mut self, key: &'static str, value: &str) {
         self.spans().for_each(|span| span.text(key, value));
     }
 
-    /// Notes what became of each entry.
+    /// Adds the outcome of each entry.
     pub(super) fn outcomes<'a>(&mut self, outcomes: impl Iterator<Item = &'a str>) {
         let alone = self.each.is_empty().then_some(&mut self.whole);
         for (span, outcome) in alone.into_iter().chain(&mut self.each).zip(outcomes) {
@@ -67,7 +67,7 @@ impl AttemptSpans {
         }
     }
 
-    /// Notes that all of it failed.
+    /// Records that all of it failed.
     pub(super) fn failed(&mut self, code: &str) {
         self.spans().for_each(|span| span.failed(code));
     }
@@ -86,30 +86,30 @@ fn described(mut span: Span, leased: &Leased, route: Route) -> Span {
     span
 }
 
-/// Spans of what became of the entries that a process held. Nothing while tracing is off.
+/// Spans of the outcomes of a process's entries. They do nothing while tracing is off.
 #[derive(Debug)]
 pub(super) struct SettledSpans {
     tracer: Tracer,
     process: ProcessId,
     since: Moment,
-    /// Those whose delivery was traced.
+    /// The entries whose delivery was traced.
     entries: Vec<SubmittedEntry>,
 }
 
 impl SettledSpans {
-    /// Begins where the end of the process is known.
+    /// Begins when the end of the process is known.
     pub(super) fn begin(tracer: &Tracer, process: &ProcessId, entries: &[SubmittedEntry]) -> Self {
         let is_traced = |entry: &&SubmittedEntry| tracer.is_on() && entry.trace.is_some();
         let entries = entries.iter().filter(is_traced).cloned().collect();
         Self { tracer: tracer.clone(), process: process.clone(), since: tracer.moment(), entries }
     }
 
-    /// An entry came to its end.
+    /// Records that an entry came to its end.
     pub(super) fn ended(&self, entry: EntryId, outcome: &str) {
         self.settle(entry).text("gateway.outcome", outcome);
     }
 
-    /// An entry came back without one.
+    /// Records that an entry came back without an outcome.
     pub(super) fn returned(&self, entry: EntryId, reason: &str) {
         self.settle(entry).failed(reason);
     }

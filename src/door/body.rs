@@ -10,15 +10,15 @@ use super::shares::Place;
 use crate::config::WebhookBounds;
 use crate::domain::limits::WEBHOOK_BODY_BYTES_MAX;
 
-/// Bodies up to this size are copied out of the connection's buffer, which then serves the next request as it is. Otherwise
-/// the connection would need a new buffer, which is several times as large as most bodies, for each request.
+/// Bodies up to this size are copied out of the connection's buffer, which then serves the next request unchanged.
+/// Otherwise the connection would need a new buffer for each request, several times as large as most bodies.
 const COPIED_BYTES_MAX: usize = 16 * 1024;
 
-/// Bytes by which a body goes on, or it ends, within [`WebhookBounds::body_stall_timeout`]. Who holds a large body back at
-/// its last byte holds it no longer than that.
+/// How many bytes of a body must arrive within [`WebhookBounds::body_stall_timeout`], unless it ends. A sender that holds
+/// back the last byte of a large body is cut off by this too.
 const STEP_BYTES: usize = 4 * 1024;
 
-/// Reads a whole body, chunked or not. A large body that comes in one piece is not copied. Its bytes are counted at `place`.
+/// Reads a whole body, chunked or not. A large body in one piece is not copied. Its bytes are counted at `place`.
 pub(super) async fn read<B>(body: B, place: &mut Place<'_>, bounds: &WebhookBounds) -> Result<Bytes, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
@@ -42,7 +42,7 @@ async fn within<T>(deadline: Duration, reading: impl Future<Output = Result<T, P
 
 struct Reading<B> {
     body: B,
-    /// All there is, as long as it came in one piece.
+    /// The whole body, as long as it came in one piece.
     first: Bytes,
     rest: BytesMut,
 }
@@ -51,7 +51,7 @@ impl<B> Reading<B>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    /// Reads a step on; false at the end.
+    /// Reads one step further. Returns false at the end.
     async fn step(&mut self, place: &mut Place<'_>) -> Result<bool, Problem> {
         let mut gone = 0;
         while gone < STEP_BYTES {
@@ -114,7 +114,7 @@ mod tests {
         read(body, &mut place, &bounds).await
     }
 
-    /// A body in pieces, as chunked transfer brings it: without a size known in advance.
+    /// A body in pieces, as in chunked transfer: its size is not known in advance.
     fn pieces(sizes: &[usize]) -> Body {
         let (mut sender, channel) = Channel::<Bytes>::new(sizes.len().max(1));
         for size in sizes {

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::peer::{Peer, PeerKey};
 
-/// Silent connections that one look at all of them finds to make room, the oldest first, so that a flood does not have each new
-/// connection cost such a look.
+/// How many silent connections one look at all of them finds, the oldest first, to make room. In a flood, not every new
+/// connection must cost such a look.
 const FOUND_MAX: usize = 64;
 
-/// Marks a connection as busy, in the place of the moment since which it is idle.
+/// Marks a connection as busy, in place of the moment since which it is idle.
 const BUSY: u64 = 0;
 
-/// What a connection says of itself. Idle is every connection that has no request in hand, a head included.
+/// What a connection reports of itself. It is idle if it has no request in hand, not even a head.
 #[derive(Debug)]
 pub(super) struct State {
     idle_since: AtomicU64,
@@ -41,7 +41,7 @@ impl State {
         self.idle_since.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Ends when the connection is to make room.
+    /// Resolves when the connection must make room.
     pub(super) async fn displaced(&self) {
         self.displaced.cancelled().await;
     }
@@ -51,13 +51,13 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Connections {
     open: HashMap<Id, Open>,
-    /// Of those that have a share, how many each has open.
+    /// How many connections each sender with a share has open.
     peers: HashMap<PeerKey, usize>,
-    /// What the last look found: of all connections, or of a sender at its share.
+    /// The result of the last look: at all connections, or at those of a sender at its share.
     found: HashMap<Option<PeerKey>, VecDeque<(Id, Idle)>>,
     max: usize,
     share: usize,
-    /// Counts what became idle, so that moments can be compared. Begins after [`BUSY`].
+    /// Counts events of becoming idle, so that moments can be compared. Begins after [`BUSY`].
     clock: Arc<AtomicU64>,
 }
 
@@ -67,7 +67,7 @@ struct Open {
     state: Arc<State>,
 }
 
-/// In which order idle connections make room.
+/// The order in which idle connections make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Idle {
     has_delivered: bool,
@@ -75,7 +75,7 @@ struct Idle {
 }
 
 impl Open {
-    /// Nothing while it is busy.
+    /// `None` while it is busy.
     fn idle(&self) -> Option<Idle> {
         let since = self.state.idle_since.load(Ordering::Relaxed);
         let has_delivered = self.state.has_delivered.load(Ordering::Relaxed);
@@ -83,7 +83,7 @@ impl Open {
     }
 }
 
-/// What became of a connection that wants in.
+/// What becomes of a new connection.
 #[derive(Debug)]
 pub(super) enum Admission {
     Admitted(Arc<State>),
@@ -103,7 +103,7 @@ impl Connections {
         self.open.len()
     }
 
-    /// Makes room for a connection, which is to be [entered](Self::enter) then.
+    /// Makes room for a connection, which must then be [entered](Self::enter).
     pub(super) fn admit(&mut self, peer: Peer) -> Admission {
         let key = peer.key();
         let its = key.and_then(|key| self.peers.get(&key)).copied().unwrap_or(0);
@@ -134,7 +134,7 @@ impl Connections {
         self.open.insert(task, Open { peer, state });
     }
 
-    /// A connection ended. One that was displaced is not counted any more already.
+    /// A connection ended. A displaced one is already no longer counted.
     pub(super) fn ended(&mut self, task: Id) {
         let Some(peer) = self.open.remove(&task).and_then(|open| open.peer) else { return };
         if let Some(number) = self.peers.get_mut(&peer) {
@@ -146,7 +146,7 @@ impl Connections {
         }
     }
 
-    /// Closes the oldest idle connection, of a sender or of all; false when all of them are busy.
+    /// Closes the oldest idle connection, of a sender or of all. Returns false if all are busy.
     fn displace(&mut self, of: Option<PeerKey>) -> bool {
         let Some(oldest) = self.next_found(of).or_else(|| self.look(of)) else { return false };
         if let Some(open) = self.open.get(&oldest) {
@@ -156,7 +156,7 @@ impl Connections {
         true
     }
 
-    /// The next that the last look found and that said nothing since.
+    /// The next connection of the last look that has been silent since.
     fn next_found(&mut self, of: Option<PeerKey>) -> Option<Id> {
         let (open, found) = (&self.open, self.found.get_mut(&of)?);
         std::iter::from_fn(|| found.pop_front())
@@ -164,8 +164,8 @@ impl Connections {
             .map(|(task, _)| task)
     }
 
-    /// Looks at all of them for the oldest, and keeps what else it finds. Only silent ones: of those that delivered, each is the
-    /// last resort anew.
+    /// Looks at all of them for the oldest, and remembers other silent ones. Connections that delivered are not remembered:
+    /// they are the last resort each time.
     fn look(&mut self, of: Option<PeerKey>) -> Option<Id> {
         let is_meant = |open: &Open| of.is_none() || open.peer == of;
         let idle = self.open.iter().filter(|(_, open)| is_meant(open));
@@ -189,7 +189,7 @@ mod tests {
         Peer::connected([192, 0, 2, last].into(), &Networks::default())
     }
 
-    /// Connections with tasks that do nothing, by which they are known.
+    /// Connections and their tasks, which do nothing but identify them.
     struct World {
         connections: Connections,
         tasks: JoinSet<()>,
@@ -243,7 +243,7 @@ mod tests {
         let sixth = world.connect(peer(6)).unwrap();
         let closed = [&second, &third, &fourth, &fifth, &sixth].map(|state| is_closed(state));
         assert_eq!(closed, [false, false, true, false, false]);
-        // The newest are silent, and one that delivered goes after them.
+        // The newest connections are silent, and one that delivered comes after them.
         for _ in 0..10 {
             world.connect(peer(7)).unwrap();
         }

@@ -17,7 +17,7 @@ use crate::stripe::envelope::Envelope;
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 
-/// What is told of a stored delivery.
+/// What the line says of a stored delivery.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
     pub(super) result: &'static str,
@@ -26,18 +26,18 @@ pub(super) struct Stored {
     pub(super) trace: Option<TraceContext>,
 }
 
-/// Longest method that is told as it came, in bytes; standard ones are shorter. A head may hold one of 16 KB.
+/// Longest method that is logged unchanged, in bytes; standard ones are shorter. A head may hold one of 16 KB.
 const METHOD_BYTES_MAX: usize = 16;
 
 #[derive(Clone, Debug)]
 pub struct RequestLog {
     instruments: Instruments,
-    /// Whether everybody reaches the listener. Refused requests there count as webhook requests.
+    /// Whether everyone can reach the listener. Refused requests there count as webhook requests.
     public: bool,
     quiet: Arc<Quiet>,
 }
 
-/// The line of a request that has begun.
+/// The line of a request in progress.
 pub(super) struct RequestLine<'a> {
     log: &'a RequestLog,
     started: Instant,
@@ -47,12 +47,12 @@ pub(super) struct RequestLine<'a> {
 }
 
 impl RequestLog {
-    /// Of a public listener, or of one that operators have for themselves, where every line is told but those of wrong tokens.
+    /// The log of a public listener, or of one for operators, which logs every request except those with wrong tokens.
     pub fn new(instruments: Instruments, public: bool) -> Self {
         Self { instruments, public, quiet: Arc::default() }
     }
 
-    /// Begins a line. The path is one that is configured, never as sent: that could hold anything.
+    /// Begins a line. The path is a configured one, never the one sent, which could hold anything.
     pub(super) fn begin<'a>(&'a self, method: Method, path: &'a str, peer: Option<Peer>) -> RequestLine<'a> {
         RequestLine { log: self, started: self.instruments.clock.instant(), method, path, peer }
     }
@@ -110,13 +110,13 @@ impl RequestLine<'_> {
     }
 }
 
-/// A method, cut where it is none of the known ones.
+/// A method, cut if it is not a known one.
 fn short(method: &Method) -> &str {
     // Methods are ASCII.
     method.as_str().get(..METHOD_BYTES_MAX).unwrap_or(method.as_str())
 }
 
-/// For every path that the router answers.
+/// The layer for every path that the router answers.
 pub(super) async fn layer(State(log): State<RequestLog>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().cloned();
     let peer = request.extensions().get::<Peer>().copied();

@@ -12,12 +12,12 @@ static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     address: IpAddr,
-    /// A trusted proxy that names no sender. It may speak for all senders, so no share limits it.
+    /// Whether it is a trusted proxy that names no sender. It may act for all senders, so no share limits it.
     is_proxy: bool,
 }
 
-/// What one sender's use is counted under: an IPv4 address, or a network of IPv6, of which each customer of a provider has
-/// at least one.
+/// The key under which one sender's use is counted: an IPv4 address, or a network of IPv6, of which each customer of a
+/// provider has at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PeerKey(IpAddr);
 
@@ -28,8 +28,8 @@ impl Peer {
         Self { address, is_proxy: proxies.contain(address) }
     }
 
-    /// The sender of a request. What a trusted proxy added to `X-Forwarded-For` stands last; before it stands what others
-    /// claim, which counts as far as they are trusted too.
+    /// The sender of a request. The last entry of `X-Forwarded-For` is what a trusted proxy added. Entries before it are
+    /// claims of others, which count as far as these are trusted too.
     pub(super) fn of_request(self, headers: &HeaderMap, proxies: &Networks) -> Self {
         if !self.is_proxy {
             return self;
@@ -51,7 +51,7 @@ impl Peer {
         self.address
     }
 
-    /// Under what its use is counted; nothing for what speaks for many.
+    /// The key under which its use is counted; `None` for a sender that acts for many.
     pub(super) fn key(self) -> Option<PeerKey> {
         /// Bits of an IPv6 address that name a network.
         const NETWORK_BITS: u32 = 64;
@@ -62,7 +62,7 @@ impl Peer {
     }
 }
 
-/// An address, as proxies write it: some add the port.
+/// An address as proxies write it: some add the port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     bare.parse().ok().or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))

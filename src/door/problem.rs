@@ -10,16 +10,16 @@ use serde::Serialize;
 use crate::inbox::InboxError;
 use crate::stripe::signature::SignatureError;
 
-/// Seconds after which a sender that was turned away may come again.
+/// Seconds after which a rejected sender may try again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// An answer that is not a success.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The signature is missing or not good, for whatever reason.
+    /// The signature is missing or wrong, for whatever reason.
     #[error("invalid signature")]
     InvalidSignature(#[source] SignatureError),
-    /// The body is larger than the cap.
+    /// The body is larger than allowed.
     #[error("body too large")]
     BodyTooLarge,
     /// The connection broke inside the body.
@@ -31,27 +31,27 @@ pub enum Problem {
     /// Too many requests are in hand.
     #[error("overloaded")]
     Overloaded,
-    /// The sender alone has as much in hand as one sender may have.
+    /// The sender alone has as many requests in hand as one sender may have.
     #[error("too much from one sender")]
     PeerOverShare,
-    /// The endpoint takes webhooks of certain addresses only, and this is none of them.
+    /// The endpoint takes webhooks only from listed addresses, and this is not one.
     #[error("sender not listed")]
     PeerNotListed,
     /// The event could not be made durable.
     #[error("inbox unavailable")]
     InboxUnavailable(#[source] InboxError),
-    /// The event was not durable within the request's time; it may become so.
+    /// The event was not durable within the request's time; it may still become so.
     #[error("inbox did not answer in time")]
     InboxTimeout,
     /// The process is about to end.
     #[error("shutting down")]
     ShuttingDown,
-    /// The request was made under a name that is not the admin listener's.
+    /// The request used a host name that is not the admin listener's.
     #[error("unknown host")]
     UnknownHost,
     #[error("method not allowed")]
     MethodNotAllowed {
-        /// What is allowed, for the `Allow` header.
+        /// The allowed methods, for the `Allow` header.
         allow: &'static str,
     },
     #[error("not found")]
@@ -59,41 +59,41 @@ pub enum Problem {
     /// The token is missing or wrong.
     #[error("unauthorized")]
     Unauthorized,
-    /// So many wrong tokens came from this address that none is looked at now.
+    /// Too many wrong tokens came from this address, so none is checked now.
     #[error("too many attempts")]
     TooManyAttempts,
-    /// The operator may look, and not do this.
+    /// The operator may look, but not do this.
     #[error("forbidden")]
     Forbidden,
-    /// The body of an admin request is not what the path takes.
+    /// The body of an admin request does not match what the path takes.
     #[error("invalid request")]
     InvalidRequest,
-    /// A request to an admin path that is understood and makes no sense.
+    /// An admin request that can be read but makes no sense.
     #[error("invalid request: {detail}")]
     Invalid {
-        /// What is wrong with it, for the operator.
+        /// The fault, for the operator.
         detail: String,
     },
     /// There is no entry with this number.
     #[error("no such entry")]
     NoSuchEntry,
-    /// What is asked for is under way already.
+    /// The same operation is already in progress.
     #[error("busy")]
     Busy,
-    /// What is asked for needs a setting that is missing.
+    /// A setting that the request needs is missing.
     #[error("not configured")]
     NotConfigured,
-    /// The ledger gave no answer to a question of an operator's.
+    /// The ledger did not answer an operator's question.
     #[error("ledger silent")]
     LedgerSilent,
-    /// The ledger answered a question of an operator's with an error, which the log has.
+    /// The ledger answered an operator's question with an error, which is in the log.
     #[error("ledger failed")]
     LedgerFailed,
     #[error("internal error")]
     Internal,
 }
 
-/// What the log line and the metrics know of an answer, and its body does not.
+/// What the log line and the metrics say about an answer, and its body does not.
 #[derive(Clone, Debug)]
 pub(super) struct LoggedReason {
     pub(super) code: &'static str,

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines of one kind in a [`WINDOW`]; the metrics count what is left out.
+/// Most lines of one kind in a [`WINDOW`]; the metrics count those left out.
 const LINES_MAX: u32 = 30;
 
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// Counts lines by kind, of which there are as many as codes of problems.
+/// Counts lines by kind. There are as many kinds as codes of problems.
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     windows: Mutex<HashMap<&'static str, Window>>,
@@ -23,7 +23,7 @@ struct Window {
 }
 
 impl Quiet {
-    /// Whether a line may be written, and then how many of its kind were left out since the last one.
+    /// Whether a line may be written, and then how many of its kind were left out since the last.
     pub(super) fn admit(&self, kind: &'static str, now: Instant) -> Option<u64> {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let window = windows.entry(kind).or_insert(Window { began: now, lines: 0, left_out: 0 });

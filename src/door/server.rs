@@ -22,20 +22,19 @@ use super::stall::{STALL_MAX, Stalling};
 use crate::config::ConnectionBounds;
 use crate::telemetry::metrics::Metrics;
 
-/// Sent to a connection that finds all others busy, before anything of it is read.
+/// The answer to a connection that finds all others busy, before anything is read from it.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
 content-type: application/problem+json\r\ncontent-length: 109\r\n\r\n\
 {\"type\":\"about:blank\",\"title\":\"Too many requests at once. Try again later.\",\"status\":503,\"code\":\"overloaded\"}";
 
-/// Pause after a failed accept (out of file handles, say), so that it is not tried in a tight loop.
+/// Pause after a failed accept (out of file handles, say), to avoid a tight loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// When draining begins, connections younger than this get the rest of it for their request: some round trips. Whoever
-/// connected a moment ago is about to speak, and would be hung up on without an answer.
+/// When draining begins, connections younger than this get the rest of it for their request: some round trips. A client
+/// that connected a moment ago is about to send, and would otherwise be cut off without an answer.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
-/// Serves until draining begins, then finishes the requests in hand and returns. Connections are counted in `metrics`, if
-/// given.
+/// Serves until draining begins, then finishes the requests in hand and returns. Counts connections in `metrics`, if given.
 pub async fn serve(
     listener: TcpListener,
     site: impl Into<Site>,
@@ -127,7 +126,7 @@ async fn connection(
         state.busy();
         let is_post = request.method() == Method::POST;
         let response = site.answer(request, peer, &bounds.proxies).await;
-        // On the listener that floods reach, only a signed delivery is answered so.
+        // On the listener that floods reach, only a signed delivery gets this answer.
         state.idle(is_post && response.status() == StatusCode::OK);
         Ok::<_, Infallible>(response)
     });
@@ -144,7 +143,7 @@ async fn connection(
         fresh.await;
     };
     let result = tokio::select! {
-        // What has come is looked at before the connection makes room.
+        // Data that has arrived is read before the connection makes room.
         biased;
         result = &mut connection => result,
         () = state.displaced() => return,
@@ -154,12 +153,12 @@ async fn connection(
         }
     };
     if let Err(error) = result {
-        // Senders go away as they like; the request log has what became of their requests.
+        // Senders disconnect as they like; the request log has the outcomes of their requests.
         tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
     }
 }
 
-/// Says why in one packet if the socket takes it at once; a sender that does not read is not waited for.
+/// Says why in one packet if the socket takes it at once. A sender that does not read is not waited for.
 fn refuse(stream: &TcpStream) {
     drop(stream.try_write(TOO_MANY));
 }
@@ -188,7 +187,7 @@ mod tests {
     use crate::config::Share;
     use crate::domain::network::Networks;
 
-    /// What a client hears that connected before draining began and speaks after it.
+    /// What a client receives that connected before draining began and sends after it.
     async fn heard(fresh_for: Duration) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -212,7 +211,7 @@ mod tests {
             }
             draining.cancel();
             if fresh_for.is_zero() {
-                // Until it is hung up on.
+                // Until the server closes the connection.
                 stream.readable().await.unwrap();
             }
             drop(stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await);

@@ -31,11 +31,11 @@ struct Use {
 #[derive(Debug, Default)]
 struct Books {
     all: Use,
-    /// Senders that have something in hand, so no more than there are requests.
+    /// Senders with something in hand, so never more than there are requests.
     peers: HashMap<PeerKey, Use>,
 }
 
-/// A request in hand, with the bytes of its body. Dropping it gives everything back.
+/// A request in hand, with its body's bytes. Dropping it gives everything back.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     shares: &'a Shares,
@@ -50,7 +50,7 @@ impl Use {
             && self.large_bytes <= bounds.large_bytes
     }
 
-    /// With `new` in the place of `old`.
+    /// The use with `new` in place of `old`.
     fn exchanged(self, old: Self, new: Self) -> Self {
         let exchange = |all: usize, old: usize, new: usize| (all + new).saturating_sub(old);
         Self {
@@ -77,7 +77,7 @@ impl Shares {
         Self { all, each, books: Mutex::default() }
     }
 
-    /// Takes a request in hand.
+    /// Admits a request.
     pub(super) fn enter(&self, peer: Peer) -> Result<Place<'_>, Problem> {
         let mut place = Place { shares: self, peer: peer.key(), held: Use::default() };
         place.exchange(Use { requests: 1, ..Use::default() })?;
@@ -91,7 +91,7 @@ impl Shares {
     fn exchange(&self, peer: Option<PeerKey>, old: Use, new: Use) -> Result<(), Problem> {
         let mut books = self.books();
         let all = books.all.exchanged(old, new);
-        // What shrinks is never refused.
+        // A body that shrinks is never refused.
         let shrinks = new.within(old);
         if !shrinks && !all.within(self.all) {
             return Err(Problem::Overloaded);
@@ -118,8 +118,8 @@ impl Shares {
 }
 
 impl Place<'_> {
-    /// Makes room for a body of so many bytes so far. One that outgrows the small ones is counted with the large ones, as a
-    /// whole.
+    /// Makes room for a body that has so many bytes so far. A body that outgrows the small ones counts as a large one, with
+    /// all its bytes.
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
         let held = if bytes <= SMALL_BODY_BYTES_MAX {
             Use { small_bytes: bytes, large_bytes: 0, ..self.held }
@@ -138,7 +138,7 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        // What shrinks is never refused.
+        // A body that shrinks is never refused.
         let _ = self.exchange(Use::default());
     }
 }
@@ -178,7 +178,7 @@ mod tests {
         let shares = shares(100, 64 * KIB, 4096 * KIB);
         let mut large: Vec<_> = (0..4).map(|_| shares.enter(proxy()).unwrap()).collect();
         for one in &mut large {
-            // They begin small, as chunked ones do.
+            // They begin small, as chunked bodies do.
             one.hold(KIB).unwrap();
             one.hold(1024 * KIB).unwrap();
         }

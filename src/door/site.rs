@@ -21,7 +21,7 @@ impl Site {
         Self { intake: Some(intake), others: TowerToHyperService::new(others) }
     }
 
-    /// Answers a request, whatever it asks for, of the sender that connected.
+    /// Answers a request of a connected sender, for any path.
     pub(super) async fn answer(&self, mut request: Request<Incoming>, peer: Peer, proxies: &Networks) -> Response {
         let peer = peer.of_request(request.headers(), proxies);
         if let Some(intake) = &self.intake
@@ -30,7 +30,7 @@ impl Site {
             return intake.answer(found, request, peer).await;
         }
         request.extensions_mut().insert(peer);
-        // On the heap, so that deliveries do not carry room for it.
+        // On the heap, so that deliveries need no room for it.
         match Box::pin(self.others.call(request)).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -12,18 +12,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Longest time in which an answer goes on by less than [`STEP_BYTES`].
+/// Longest time in which the client takes less than [`STEP_BYTES`] of an answer.
 pub(super) const STALL_MAX: Duration = Duration::from_mins(1);
 
-/// By how much an answer goes on at least, unless that is the end of it.
+/// How much of an answer the client must take at least, unless that is its end.
 const STEP_BYTES: usize = 8 * 1024;
 
-/// A stream whose writes end with an error when the other side does not take them.
+/// A stream whose writes fail if the other side does not take them.
 #[derive(Debug)]
 pub(super) struct Stalling<S> {
     stream: S,
     stall_max: Duration,
-    /// Since the other side last took all, or a step: when that is too long, and how much it took. Nothing while it takes all.
+    /// Set while the other side does not take everything: when the wait is too long, and how much it took since it last
+    /// took all, or a step.
     waits: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
@@ -32,7 +33,7 @@ impl<S> Stalling<S> {
         Self { stream, stall_max, waits: None }
     }
 
-    /// What a write comes to that the stream answered so.
+    /// The result of a write to which the stream gave this answer.
     fn judge(&mut self, written: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if written.is_pending() {
             let stall_max = self.stall_max;
@@ -78,7 +79,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         self.stream.is_write_vectored()
     }
 
-    /// Asked for when all was written.
+    /// Called when everything is written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if flushed.is_ready() {
@@ -101,7 +102,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Writes so many bytes to a reader who takes `step` each ten seconds, and tells what becomes of it and when.
+    /// Writes so many bytes to a reader who takes `step` every ten seconds. Returns the result and when it came.
     async fn write(bytes: usize, step: usize) -> (io::Result<()>, Duration) {
         let (here, mut there) = tokio::io::duplex(1024);
         let mut stream = Stalling::new(here, STALL_MAX);

@@ -12,13 +12,13 @@ use crate::inbox::Receipt;
 use crate::stripe::envelope::Envelope;
 use crate::telemetry::trace::{Cause, Moment, Span, SpanKind, Tracer};
 
-/// The span of a delivery whose signature is good. Nothing while tracing is off.
+/// The span of a delivery with a valid signature. Does nothing while tracing is off.
 pub(super) struct Delivery {
     span: Span,
 }
 
 impl Delivery {
-    /// Begins where the request `arrived`. The path is the one configured, never as sent.
+    /// Begins when the request `arrived`. The path is the configured one, never the one sent.
     pub(super) fn begin(
         tracer: &Tracer,
         arrived: Moment,
@@ -41,12 +41,12 @@ impl Delivery {
         Self { span }
     }
 
-    /// From where the work on the event goes on.
+    /// The position from which the work on the event continues the trace.
     pub(super) fn context(&self) -> Option<TraceContext> {
         self.span.context()
     }
 
-    /// The part of it in which the inbox makes the event durable. Ends when it is dropped.
+    /// The span in which the inbox makes the event durable. Ends when it is dropped.
     pub(super) fn commit(&self) -> Span {
         self.span.place().begin("inbox commit", SpanKind::Internal)
     }
@@ -57,7 +57,7 @@ impl Delivery {
         self.span.text("gateway.result", result);
     }
 
-    /// Ends with a problem, which is handed on.
+    /// Ends with a problem, which it returns.
     pub(super) fn failed(mut self, problem: Problem) -> Problem {
         self.status(problem.status());
         self.span.failed(problem.code());

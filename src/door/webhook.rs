@@ -40,9 +40,9 @@ pub struct Webhooks {
     pub route: RouteInForce,
     pub instruments: Instruments,
     pub bounds: WebhookBounds,
-    /// What one sender may have of the bounds.
+    /// The share of the bounds that one sender may use.
     pub peer_share: Share,
-    /// Who may send; `None`: everybody.
+    /// Who may send; `None` means everyone.
     pub peers: Option<Networks>,
 }
 
@@ -54,13 +54,13 @@ pub(super) struct Intake {
     log: RequestLog,
 }
 
-/// An answer, and what the log line tells of it.
+/// An answer, and what the log line says of it.
 struct Acknowledged {
     response: Response,
     stored: Stored,
 }
 
-/// The only way to a 200. The body is what the predecessor's callers know.
+/// The only place that makes a 200. The predecessor's callers know this body.
 fn acknowledge(
     receipt: &Receipt,
     route: &RouteInForce,
@@ -89,7 +89,7 @@ impl Intake {
         Self { endpoints: paths, shares: Shares::new(&webhooks.bounds, webhooks.peer_share), webhooks, log }
     }
 
-    /// The configured path that a request asks for, if it is one, and its endpoint. Proxies add a slash at the end.
+    /// The configured path that a request asks for, and its endpoint. Proxies may add a slash at the end.
     pub(super) fn find(&self, path: &str) -> Option<(&str, &Endpoint)> {
         let found = self.endpoints.get_key_value(path);
         let found = found.or_else(|| self.endpoints.get_key_value(path.strip_suffix('/')?));
@@ -189,7 +189,7 @@ impl Intake {
     }
 }
 
-/// A panic is answered as a problem, as the router does it for other paths.
+/// Turns a panic into a problem, as the router does for other paths.
 async fn unpanicked<T>(answer: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
     let mut answer = pin!(answer);
     std::future::poll_fn(|context| {
@@ -201,7 +201,7 @@ async fn unpanicked<T>(answer: impl Future<Output = Result<T, Problem>>) -> Resu
     .await
 }
 
-/// Counts a request as in hand until it is dropped, on whichever way.
+/// Counts a request as in hand until dropped, however it ends.
 struct InHand<'a>(&'a Metrics);
 
 impl<'a> InHand<'a> {
@@ -217,7 +217,7 @@ impl Drop for InHand<'_> {
     }
 }
 
-/// Counts a stored delivery and names what became of it.
+/// Counts a stored delivery, and returns the name of its outcome.
 fn count(metrics: &Metrics, receipt: &Receipt, held: Option<&'static str>, event: Option<&Envelope>) -> &'static str {
     if receipt.is_duplicate() {
         return "duplicate";

@@ -56,7 +56,7 @@ pub const ALGORITHM: &str = "Ed25519";
 /// Name of the keyword argument that carries it.
 pub const KWARG: &str = "attestation";
 
-/// An attestation as it travels. Nothing of it is trusted before [`Verifier::verify`].
+/// An attestation in transit. Nothing in it is trusted before [`Verifier::verify`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attestation {
@@ -77,18 +77,18 @@ pub struct Attestation {
 }
 
 impl Attestation {
-    /// The text that travels.
+    /// The text form in transit.
     ///
     /// # Errors
-    /// None happens: all fields are strings.
+    /// None occur, because all fields are strings.
     pub fn to_text(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
     }
 
-    /// Reads the text that travelled.
+    /// Reads the text form.
     ///
     /// # Errors
-    /// When it is not the JSON of an attestation, field by field.
+    /// If it is not the JSON of an attestation, field by field.
     pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }

@@ -18,29 +18,29 @@ use serde_json::value::RawValue;
 
 use crate::domain::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 
-/// Most bytes of an encoded argument: the largest batch, if nothing of it could be compressed, in base64.
+/// Most bytes of an encoded argument: the largest batch in base64, if none of it could be compressed.
 pub const ENCODED_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// Most bytes of a decompressed array: the events, the commas between them and the brackets.
 const ARRAY_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_ENTRIES_MAX + 1;
 
-/// The usual level: higher ones cost the pump more time than they save the server.
+/// The level of compression. Higher ones cost the pump more time than they save the server.
 const LEVEL: i32 = 3;
 
-/// The decoder refuses frames that want more than 2^23 bytes of history. The encoder's level uses at most 2^22.
+/// The decoder refuses frames that need more than 2^23 bytes of history. The encoder's level uses at most 2^22.
 const WINDOW_LOG_MAX: u32 = 23;
 
-/// How the argument of a job holds its events.
+/// The form in which the argument of a job holds its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// One event, as it is.
+    /// One event, unchanged.
     Plain,
     /// An array of events, compressed.
     ZstdJson,
 }
 
 impl Encoding {
-    /// The value of `kwargs.encoding`; empty where the argument is plain and nothing is said.
+    /// The value of `kwargs.encoding`; empty for a plain argument.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Plain => "",
@@ -61,7 +61,7 @@ impl Encoding {
 /// Events as bytes, before they are put into the argument of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// One event as it is, or a compressed array.
+    /// One event unchanged, or a compressed array.
     pub bytes: Vec<u8>,
     /// How to read them.
     pub encoding: Encoding,
@@ -71,7 +71,7 @@ impl Encoded {
     /// The argument of a job that is not sealed.
     ///
     /// # Errors
-    /// None happens: an event is text, and everything else becomes it.
+    /// None occur: an event is text, and everything else becomes text.
     pub fn into_text(self) -> Result<String, EncodeError> {
         match self.encoding {
             Encoding::Plain => String::from_utf8(self.bytes).map_err(|_| EncodeError::NotText),
@@ -80,10 +80,10 @@ impl Encoded {
     }
 }
 
-/// Encodes events, given as JSON texts: one as it is, several together.
+/// Encodes events, given as JSON texts: a single one unchanged, several together.
 ///
 /// # Errors
-/// When there is none, there are more or larger ones than a batch may hold, or one is not JSON.
+/// If there is none, if there are more or larger ones than a batch may hold, or if one is not JSON.
 pub fn encode(events: &[&str]) -> Result<Encoded, EncodeError> {
     if events.len() > BATCH_ENTRIES_MAX {
         return Err(EncodeError::TooMany { count: events.len() });
@@ -93,7 +93,7 @@ pub fn encode(events: &[&str]) -> Result<Encoded, EncodeError> {
         return Err(EncodeError::TooLarge { bytes });
     }
     let events = events.iter().enumerate().map(|(index, event)| {
-        // Proves that the text is one document, so that it cannot smuggle a second one into the array.
+        // Proves that the text is a single document, so that it cannot smuggle a second one into the array.
         let document: &RawValue =
             serde_json::from_str(event).map_err(|source| EncodeError::NotJson { index, source })?;
         Ok(document.get())
@@ -140,15 +140,15 @@ pub enum EncodeError {
     /// An event is not UTF-8, which its type rules out.
     #[error("an event is not text")]
     NotText,
-    /// The compressor failed, for want of memory.
+    /// The compressor failed, for lack of memory.
     #[error("the batch cannot be compressed")]
     Compress(#[source] std::io::Error),
 }
 
-/// Decodes the argument of a job that is not sealed to its events, in their order. There is at least one.
+/// Decodes the argument of an unsealed job to its events, in their order. There is at least one.
 ///
 /// # Errors
-/// When the text is not what the encoding says, or exceeds a bound.
+/// If the text does not match its encoding, or exceeds a bound.
 pub fn decode(text: &str, encoding: Encoding) -> Result<Vec<Box<RawValue>>, DecodeError> {
     match encoding {
         Encoding::Plain => decode_bytes(text.as_bytes(), encoding),
@@ -161,7 +161,7 @@ pub fn decode(text: &str, encoding: Encoding) -> Result<Vec<Box<RawValue>>, Deco
     }
 }
 
-/// As [`decode`], of the bytes of a job.
+/// As [`decode`], for the bytes of a job.
 ///
 /// # Errors
 /// As [`decode`].
@@ -182,7 +182,7 @@ pub fn decode_bytes(bytes: &[u8], encoding: Encoding) -> Result<Vec<Box<RawValue
     }
 }
 
-/// Decompresses up to the bound of an array and refuses what goes on beyond it.
+/// Decompresses up to the bound of an array, and refuses a longer one.
 fn decompress(compressed: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed).map_err(DecodeError::Zstd)?;
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(DecodeError::Zstd)?;
@@ -192,12 +192,12 @@ fn decompress(compressed: &[u8]) -> Result<Vec<u8>, DecodeError> {
     if array.len() > ARRAY_BYTES_MAX { Err(DecodeError::TooLarge { limit: ARRAY_BYTES_MAX }) } else { Ok(array) }
 }
 
-/// Cuts an array into its documents, leaving each as it is.
+/// Cuts an array into its documents, and leaves each unchanged.
 fn events_of(array: &str) -> Result<Vec<Box<RawValue>>, DecodeError> {
     struct Events;
 
     impl<'de> Visitor<'de> for Events {
-        /// Nothing when there are too many.
+        /// `None` if there are too many.
         type Value = Option<Vec<Box<RawValue>>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -227,7 +227,7 @@ fn events_of(array: &str) -> Result<Vec<Box<RawValue>>, DecodeError> {
     }
 }
 
-/// Why an argument holds no events.
+/// Why an argument does not give events.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// More bytes than allowed, before or after decompression.
@@ -264,7 +264,7 @@ mod tests {
 
     use super::*;
 
-    /// What any re-encoding would change: order, white space, numbers, escapes, a repeated key.
+    /// A text that any re-encoding would change: order, white space, numbers, escapes, a repeated key.
     const ODD: &str = "{\n  \"z\": 9007199254740993, \"a\":1.0,\"é\":\"\\u00e9 <b>&\\/\",\n  \"a\" : 1E2 , \"n\":[ ]}";
 
     fn texts(events: &[Box<RawValue>]) -> Vec<&str> {

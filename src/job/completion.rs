@@ -23,13 +23,13 @@ use crate::domain::ids::ProcessId;
 use crate::domain::limits::BATCH_ENTRIES_MAX;
 use crate::domain::outcome::OutcomeName;
 
-/// Longest reason or code in a result, in bytes; the rest is cut off.
+/// Longest reason or code in a result, in bytes; longer ones are cut.
 pub const RESULT_TEXT_BYTES_MAX: usize = 500;
 
-/// Completions that may wait for the gateway to take them. Beyond that they are dropped: polling finds them.
+/// How many completions may wait for the gateway. More are dropped, because polling finds them.
 pub const COMPLETIONS_MAX: usize = 1024;
 
-/// What a bee in this program sends when it has closed a process. Use `try_send`: a full or closed channel is no error,
+/// Where a bee in this program reports a process that it has closed. Use `try_send`: a full or closed channel is no error,
 /// because polling finds what was not sent.
 pub type Completions = mpsc::Sender<Completed>;
 
@@ -38,7 +38,7 @@ pub type Completions = mpsc::Sender<Completed>;
 pub struct Completed {
     /// The process.
     pub process: ProcessId,
-    /// What became of its events.
+    /// The outcomes of its events.
     pub result: JobResult,
 }
 
@@ -47,15 +47,15 @@ pub fn channel() -> (Completions, mpsc::Receiver<Completed>) {
     mpsc::channel(COMPLETIONS_MAX)
 }
 
-/// What became of the events of one job.
+/// The outcomes of one job's events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobResult {
     /// How often each outcome occurs, for people who look at the process.
     #[serde(flatten)]
     pub counts: Counts,
-    /// One for each event that was brought to an end.
+    /// One for each event that came to its end.
     pub events: Vec<EventResult>,
-    /// Ids of those that were left alone, because Stripe gave no answer about their objects.
+    /// Ids of events that were left alone, because Stripe gave no answer about their objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<String>,
 }
@@ -64,26 +64,25 @@ pub struct JobResult {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
-    /// Changed the state of record.
+    /// They changed the state of record.
     pub applied: u32,
-    /// Older than what is stored.
+    /// They were older than what is stored.
     pub stale: u32,
-    /// Applied before.
+    /// They had been applied before.
     pub duplicate: u32,
-    /// Of a type that nothing is made of.
+    /// The gateway maps nothing from their type.
     pub ignored: u32,
-    /// Held back by a rule.
+    /// A rule holds them back.
     pub quarantined: u32,
-    /// Beyond mending.
+    /// No retry can mend them.
     pub failed: u32,
 }
 
-/// What became of one event.
+/// The outcome of one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventResult {
     /// The event's id.
     pub event: String,
-    /// What became of it.
     pub outcome: OutcomeName,
     /// Stable code of a rule or a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +113,7 @@ impl JobResult {
         Self { counts, events, unanswered: Vec::new() }
     }
 
-    /// With events that Stripe was asked about in vain.
+    /// Adds events about which Stripe did not answer.
     #[must_use]
     pub fn with_unanswered(self, unanswered: Vec<String>) -> Self {
         Self { unanswered, ..self }
@@ -122,14 +121,14 @@ impl JobResult {
 
     /// The output of the process.
     pub fn to_output(&self) -> Vec<Value> {
-        // Strings and small numbers only: writing them as JSON cannot fail.
+        // Only strings and small numbers, so writing them as JSON cannot fail.
         vec![serde_json::to_value(self).unwrap_or_default()]
     }
 
-    /// Reads the output of a process that any member may have closed.
+    /// Reads the output of a process, which any member may have closed.
     ///
     /// # Errors
-    /// When it is anything else than the result of one job.
+    /// If it is not the result of one job.
     pub fn from_output(output: &[Value]) -> Result<Self, OutputError> {
         let [value] = output else { return Err(OutputError::Elements { count: output.len() }) };
         let result: Self = Deserialize::deserialize(value).map_err(OutputError::NotAResult)?;
@@ -141,14 +140,14 @@ impl JobResult {
     }
 }
 
-/// Code of a failure that names none.
+/// Code of a failure without one.
 pub const CODE_UNKNOWN: &str = "failed_by_bee";
 
 /// Longest code, in bytes.
 const CODE_BYTES_MAX: usize = 64;
 
-/// Code and reason from the errors of a process that was closed as failed, by any member. A bee writes
-/// `<code>: <reason>`; a code has lower-case letters, digits and underscores.
+/// Code and reason from the errors of a process that any member may have closed as failed. A bee writes `<code>: <reason>`;
+/// a code has lower-case letters, digits and underscores.
 pub fn read_failure(errors: &[String]) -> (String, String) {
     let is_code = |text: &str| {
         (1..=CODE_BYTES_MAX).contains(&text.len())
@@ -164,19 +163,19 @@ pub fn read_failure(errors: &[String]) -> (String, String) {
     (code.to_owned(), reason)
 }
 
-/// Why the output of a process says nothing about its events.
+/// Why the output of a process tells nothing about its events.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// Not one element.
+    /// It does not have exactly one element.
     #[error("the output has {count} elements and not one")]
     Elements {
         /// How many.
         count: usize,
     },
-    /// Not an object of the known form.
+    /// It is not an object of the known form.
     #[error("the output is not the result of a job")]
     NotAResult(#[source] serde_json::Error),
-    /// More events than a job holds.
+    /// It has more events than a job may hold.
     #[error("the output names {count} events, more than a job holds")]
     TooMany {
         /// How many.

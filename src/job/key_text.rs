@@ -10,7 +10,7 @@ pub(super) const KEY_BYTES: usize = 32;
 /// Hex digits of a key's short name.
 pub(super) const KID_DIGITS: usize = 16;
 
-/// 32 bytes from 64 hex digits or from base64, with or without its padding; white space around is ignored.
+/// 32 bytes from 64 hex digits or from base64, with or without padding. White space around the text is ignored.
 pub(super) fn key_bytes(text: &str) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
     let text = text.trim_ascii();
     let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);

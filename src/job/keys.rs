@@ -31,7 +31,7 @@ pub enum Role {
     Executor,
     /// The gateway's signature over jobs.
     Attestation,
-    /// What bees open sealed jobs with.
+    /// The key with which bees open sealed jobs.
     Sealing,
 }
 
@@ -74,7 +74,7 @@ impl Role {
         match self {
             Self::Server => Some("COLONIES_SERVER_ID"),
             Self::Colony => Some("COLONIES_COLONY_ID"),
-            // Servers and bees are never told these: they follow from the signatures.
+            // Servers and bees derive these from signatures, so no setting tells them.
             Self::User | Self::Executor => None,
             Self::Attestation => Some("ATTESTATION_PUBKEYS"),
             Self::Sealing => Some("SEALING_PUBKEYS"),
@@ -86,7 +86,7 @@ impl Role {
         self.secret_variable().to_ascii_lowercase()
     }
 
-    /// Who needs the key, for the reader of an env file.
+    /// Who needs the key, for readers of an env file.
     const fn purpose(self) -> &'static str {
         match self {
             Self::Server => "Owner of the Colonies server: for the server itself and for `colony setup`.",
@@ -102,7 +102,6 @@ impl Role {
 /// A key with its role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPair {
-    /// What it is for.
     pub role: Role,
     /// The secret part, as hex.
     pub secret: Secret,
@@ -116,7 +115,7 @@ impl KeyPair {
     /// Makes a new key.
     ///
     /// # Errors
-    /// When the operating system gives no randomness.
+    /// If the operating system gives no randomness.
     pub fn generate(role: Role) -> Result<Self, getrandom::Error> {
         match role {
             Role::Server | Role::Colony | Role::User | Role::Executor => {
@@ -130,7 +129,7 @@ impl KeyPair {
     /// Reads the secret part.
     ///
     /// # Errors
-    /// When the text is no key of that role.
+    /// If the text is not a key of that role.
     pub fn read(role: Role, secret: &Secret) -> Result<Self, KeyPairError> {
         match role {
             Role::Server | Role::Colony | Role::User | Role::Executor => PrivateKey::from_hex(secret.expose())
@@ -163,7 +162,7 @@ impl KeyPair {
         Self { role: Role::Sealing, secret: key.to_hex(), public, kid: Some(kid) }
     }
 
-    /// Whether this is a key from the public examples of Colonies, which everybody has.
+    /// Whether this key is in the public examples of Colonies, so that everyone has it.
     pub fn is_published(&self) -> bool {
         /// Ids of server, colony and user in the examples of the Colonies repository.
         const EXAMPLES: [&str; 3] = [
@@ -181,7 +180,6 @@ pub enum KeyPairError {
     /// Not the key of an identity.
     #[error("this is not the key of a {role}")]
     Identity {
-        /// The role.
         role: &'static str,
         /// What is wrong.
         #[source]

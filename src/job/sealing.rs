@@ -51,7 +51,7 @@ const INFO: &[u8] = b"colony-gateway job v1";
 /// Bytes of a content key.
 const KEY_BYTES: usize = 32;
 
-/// Used with one content key once.
+/// One nonce suffices, because each content key is used once.
 const NONCE: [u8; 12] = [0; 12];
 
 type Public = <X25519HkdfSha256 as Kem>::PublicKey;
@@ -76,7 +76,7 @@ pub(super) struct SealedKey {
     key: String,
 }
 
-/// Those to whom jobs are sealed: one key, and another during a rotation.
+/// The recipients of sealed jobs: one key, and another during a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipients(Vec<RecipientKey>);
 
@@ -96,7 +96,7 @@ pub enum RecipientsError {
 pub enum SealingError {
     #[error("the operating system gives no randomness")]
     Randomness(#[source] getrandom::Error),
-    /// The recipient's key is of no use, or there are too many bytes.
+    /// The recipient's key is useless, or there are too many bytes.
     #[error("the job cannot be sealed to the key {kid}")]
     Recipient { kid: String },
     #[error("the events cannot be encrypted")]
@@ -105,10 +105,10 @@ pub enum SealingError {
     Json(#[source] serde_json::Error),
 }
 
-/// Why a sealed job is not opened.
+/// Why a sealed job cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Longer than any job.
+    /// It is longer than any job.
     #[error("the sealed job is larger than {SEALED_BYTES_MAX} bytes")]
     TooLarge,
     #[error("the sealed job is not of the known form")]
@@ -117,12 +117,12 @@ pub enum OpenError {
     Algorithm,
     #[error("a part of the sealed job is not base64")]
     Base64(#[source] base64::DecodeError),
-    /// None of the keys is this bee's.
+    /// It is sealed to none of this bee's keys.
     #[error(
         "the job is sealed to others ({kids}), and not to the keys of this bee ({own}): compare SEALING_PUBKEYS of the gateway with `keys show` here"
     )]
     NotForUs { kids: String, own: String },
-    /// The key is ours and does not open it.
+    /// The key is ours but does not open it.
     #[error("the sealed job does not open with the key that it names")]
     Damaged,
 }
@@ -139,7 +139,7 @@ impl OpenError {
 
 impl Recipients {
     /// # Errors
-    /// When there are none, or more than a job can have.
+    /// If there are none, or more than a job can have.
     pub fn new(mut keys: Vec<RecipientKey>) -> Result<Self, RecipientsError> {
         keys.sort_by(|one, other| one.kid().cmp(other.kid()));
         keys.dedup();
@@ -157,7 +157,7 @@ impl Recipients {
     /// Seals bytes into the argument of a job.
     ///
     /// # Errors
-    /// When the system gives no randomness, or a key is of no use.
+    /// If the system gives no randomness, or a key is useless.
     pub fn seal(&self, plaintext: &[u8]) -> Result<String, SealingError> {
         let mut content = Zeroizing::new([0_u8; KEY_BYTES]);
         getrandom::fill(content.as_mut_slice()).map_err(SealingError::Randomness)?;
@@ -195,7 +195,7 @@ impl Sealed {
         if sealed.alg == ALGORITHM { Ok(sealed) } else { Err(OpenError::Algorithm) }
     }
 
-    /// The key that one of these opens.
+    /// A sealed key that one of these keys opens.
     pub(super) fn key_for<'a>(&'a self, keys: &'a [OpeningKey]) -> Option<(&'a SealedKey, &'a OpeningKey)> {
         let of = |sealed: &'a SealedKey| Some((sealed, keys.iter().find(|key| key.public().kid() == sealed.kid)?));
         self.keys.iter().take(RECIPIENTS_MAX).find_map(of)

@@ -11,7 +11,7 @@ use crate::revenue::validator::Validator;
 use crate::revenue::verdict::Verdict;
 use crate::telemetry::metrics::Metrics;
 
-/// What the ledger does with a call that holds an event.
+/// The ledger's answer to a call with a certain event.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Reject,

@@ -23,16 +23,16 @@ const OPTIONS: BatchOptions = BatchOptions {
     backoff: Backoff { first: Duration::from_secs(1), max: Duration::from_secs(1) },
 };
 
-/// A thin event, which names its object.
+/// A thin event, which only names its object.
 const THIN: &str = r#"{"id": "evt_thin", "object": "v2.core.event", "type": "v1.customer.subscription.updated",
     "created": "2023-11-14T22:13:20.000Z", "livemode": false,
     "related_object": {"id": "sub_1", "type": "subscription", "url": "/v1/subscriptions/sub_1"}}"#;
 
-/// A snapshot event, which needs nobody.
+/// A snapshot event, for which Stripe need not be asked.
 const WHOLE: &str = r#"{"id": "evt_whole", "object": "event", "type": "product.created", "created": 1700000000,
     "livemode": false, "data": {"object": {"id": "prod_1", "object": "product"}}}"#;
 
-/// The address of nobody.
+/// An address at which no server listens.
 fn nowhere() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())

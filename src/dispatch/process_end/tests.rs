@@ -44,7 +44,7 @@ fn record(outcomes: &[Option<OutcomeName>]) -> Record {
     outcomes.iter().enumerate().filter_map(recorded).collect()
 }
 
-/// The process ran, and its bee says so of `evt_0`, `evt_1` and so on.
+/// The process ran, and its bee reports these outcomes of `evt_0`, `evt_1` and so on.
 fn ran(outcomes: &[&str]) -> ProcessEnd {
     let events: Vec<_> = outcomes
         .iter()
@@ -223,7 +223,7 @@ fn an_event_that_stripe_was_asked_about_in_vain_waits_for_stripe_and_says_nothin
 
 #[test]
 fn waits_for_stripe_grow_with_their_age_and_meet() {
-    // Events that came within a minute, each asked about whenever it is due, for an hour.
+    // Events that arrived within one minute, each asked about whenever it is due, for an hour.
     let hour = Duration::from_hours(1);
     let (mut moments, mut longest) = (std::collections::BTreeSet::new(), Duration::ZERO);
     for number in 0..600 {

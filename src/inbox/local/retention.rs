@@ -106,7 +106,6 @@ fn rows(connection: &Connection, sql: &str, after: i64) -> rusqlite::Result<Vec<
 
 /// Removes the rows that are due and moves the cursor. Returns true if the next sweep has more to do. Ids grow with the
 /// time of receipt, so the first row received after the cutoff ends the pass.
-/// receipt, so the first row received after the cutoff ends the pass.
 fn pass(
     rows: &[Row],
     cursor: &mut i64,

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 /// Separates these signatures from any other use of the same key.
 const DOMAIN: &[u8] = b"colony-gateway attestation v2\0";
 
-/// What an attestation vouches for.
+/// The content that an attestation vouches for.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     /// Name of the colony.
@@ -16,7 +16,7 @@ pub struct Claim<'a> {
     pub submitter: &'a str,
     /// Name of the function.
     pub function: &'a str,
-    /// How the arguments are encoded, empty when nothing is said.
+    /// How the arguments are encoded; empty if nothing is said.
     pub encoding: &'a str,
     /// The arguments.
     pub args: &'a [&'a str],
@@ -27,7 +27,7 @@ pub(super) fn bytes(claim: Claim<'_>, kid: &str, issued_at: &str, nonce: &str) -
     let mut bytes = DOMAIN.to_vec();
     let said = [claim.colony, claim.ledger, claim.submitter, claim.function, claim.encoding, kid, issued_at, nonce];
     for field in said {
-        // Four bytes of length hold any text that fits in a message; a longer one is cut, which only harms itself.
+        // Four bytes of length suffice for any text that fits in a message. A longer one is cut, which only harms itself.
         let length = u32::try_from(field.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(field.as_bytes());

@@ -26,17 +26,17 @@ impl PublicKey {
     /// Reads a key from hex or base64.
     ///
     /// # Errors
-    /// When the text is not a key, or is one that would accept anyone's signature.
+    /// If the text is not a key, or is one for which anyone can make signatures.
     pub fn parse(text: &str) -> Result<Self, AttestationKeyError> {
         let bytes = key_bytes(text).ok_or(AttestationKeyError::Text)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| AttestationKeyError::NotAPoint)?;
         if key.is_weak() { Err(AttestationKeyError::Weak) } else { Ok(Self::new(key)) }
     }
 
-    /// Reads a list of keys with commas or white space between them, as `ATTESTATION_PUBKEYS` has it. May be empty.
+    /// Reads a list of keys with commas or white space between them, as in `ATTESTATION_PUBKEYS`. May be empty.
     ///
     /// # Errors
-    /// As [`PublicKey::parse`], for the first that is wrong.
+    /// As [`PublicKey::parse`], for the first wrong one.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, AttestationKeyError> {
         let items = text.split(|letter: char| letter == ',' || letter.is_whitespace());
         items.filter(|item| !item.is_empty()).map(Self::parse).collect()
@@ -76,7 +76,7 @@ impl Signer {
     /// Reads the secret seed from hex or base64.
     ///
     /// # Errors
-    /// Names what is wrong with the text, never the text itself.
+    /// Names the fault in the text, never the text itself.
     pub fn parse(seed: &Secret) -> Result<Self, AttestationKeyError> {
         let seed = key_bytes(seed.expose()).ok_or(AttestationKeyError::Text)?;
         Ok(Self::from_seed(&seed))
@@ -85,7 +85,7 @@ impl Signer {
     /// Makes a new key from the operating system's randomness.
     ///
     /// # Errors
-    /// When the system gives none.
+    /// If the system gives none.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut seed = Zeroizing::new([0_u8; KEY_BYTES]);
         getrandom::fill(seed.as_mut_slice())?;
@@ -111,7 +111,7 @@ impl Signer {
     /// Vouches for a claim, at the time `now`.
     ///
     /// # Errors
-    /// When the operating system gives no randomness for the nonce.
+    /// If the operating system gives no randomness for the nonce.
     pub fn attest(&self, claim: Claim<'_>, now: Timestamp) -> Result<Attestation, getrandom::Error> {
         let mut nonce = [0_u8; NONCE_BYTES];
         getrandom::fill(&mut nonce)?;

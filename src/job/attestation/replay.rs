@@ -18,9 +18,9 @@ type Nonce = [u8; NONCE_BYTES];
 #[derive(Debug)]
 pub(super) struct ReplayGuard {
     capacity: usize,
-    /// SHA-256 of the process's id: ids come from the server and have no bound of their own.
+    /// SHA-256 of the process's id, because ids come from the server and may be of any length.
     processes: HashMap<Nonce, [u8; 32]>,
-    /// The nonces by the order in which they came, with the time after which they are too old anyway.
+    /// The nonces in the order of their arrival, with the time after which they are too old anyway.
     order: VecDeque<(Timestamp, Nonce)>,
     forgotten: u64,
 }
@@ -30,7 +30,7 @@ impl ReplayGuard {
         Self { capacity: capacity.get(), processes: HashMap::new(), order: VecDeque::new(), forgotten: 0 }
     }
 
-    /// Whether the nonce is new or comes with the process that it came with before.
+    /// Whether the nonce is new, or comes with the same process as before.
     pub(super) fn admit(&mut self, nonce: Nonce, process: &ProcessId, expires: Timestamp, now: Timestamp) -> bool {
         let process = Sha256::digest(process.as_str().as_bytes()).into();
         if let Some(known) = self.processes.get(&nonce) {
@@ -50,7 +50,7 @@ impl ReplayGuard {
         true
     }
 
-    /// Nonces forgotten before their time, for want of room.
+    /// How many nonces were forgotten before their time, for lack of room.
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten
     }

@@ -15,28 +15,28 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProcessId;
 use crate::domain::renewable::Renewable;
 
-/// Oldest attestation that is believed, unless configured. A job may wait through a long outage of the bees.
+/// Oldest attestation that is accepted, unless configured. A job may wait through a long outage of the bees.
 pub const MAX_AGE: Duration = Duration::from_hours(24);
 
-/// How far an attestation may lie in the future, unless configured: clocks differ.
+/// How far in the future an attestation may be, unless configured: clocks differ.
 pub const FUTURE_SKEW: Duration = Duration::from_mins(2);
 
-/// Nonces that are remembered, unless configured; some 8 MB when full.
+/// How many nonces are remembered, unless configured; some 8 MB when full.
 pub const REPLAY_NONCES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// Most keys that are trusted at once.
 pub const TRUSTED_KEYS_MAX: usize = 16;
 
-/// What is believed.
+/// What to trust.
 #[derive(Clone, Debug)]
 pub struct Trust {
     /// Public keys of the gateways, several during a rotation.
     pub keys: Vec<PublicKey>,
     /// Oldest attestation.
     pub max_age: Duration,
-    /// How far one may lie in the future.
+    /// How far in the future one may be.
     pub future_skew: Duration,
-    /// Nonces that are remembered.
+    /// How many nonces are remembered.
     pub replay_nonces: NonZeroUsize,
 }
 
@@ -47,7 +47,7 @@ impl Trust {
     }
 }
 
-/// Believes or rejects attestations. Shared by all bees of a process, so that they see each other's nonces.
+/// Accepts or rejects attestations. All bees of a process share it, so that they see each other's nonces.
 #[derive(Debug)]
 pub struct Verifier {
     keys: Renewable<BTreeMap<String, Trusted>>,
@@ -56,18 +56,18 @@ pub struct Verifier {
     seen: Mutex<ReplayGuard>,
 }
 
-/// A key that is believed.
+/// A trusted key.
 #[derive(Clone, Debug)]
 struct Trusted {
     key: PublicKey,
-    /// No longer than this; without an end when nothing is said.
+    /// When the trust ends; `None` if it does not.
     until: Option<Timestamp>,
 }
 
 /// Why a verifier cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifierError {
-    /// Nobody is trusted.
+    /// No key is trusted.
     #[error("no public key of attestations is trusted, so every job would be rejected; name at least one")]
     NoKey,
     /// More keys than a rotation needs.
@@ -78,7 +78,7 @@ pub enum VerifierError {
     },
 }
 
-/// An attestation that was believed.
+/// An attestation that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// Short name of the key.
@@ -88,10 +88,10 @@ pub struct Verified {
 }
 
 impl Verifier {
-    /// Trusts what is given.
+    /// Trusts the given keys.
     ///
     /// # Errors
-    /// When no key or too many are given.
+    /// If no key or too many are given.
     pub fn new(trust: Trust) -> Result<Self, VerifierError> {
         Ok(Self {
             keys: by_kid(trust.keys)?.into(),
@@ -101,20 +101,20 @@ impl Verifier {
         })
     }
 
-    /// Trusts these keys from now on and no others. Nonces that were seen stay seen.
+    /// From now on trusts only these keys. Nonces seen before are still known.
     ///
     /// # Errors
-    /// When no key or too many are given; the old ones then stay trusted.
+    /// If no key or too many are given; the old ones then stay trusted.
     pub fn renew(&self, keys: Vec<PublicKey>) -> Result<(), VerifierError> {
         self.keys.set(by_kid(keys)?);
         Ok(())
     }
 
-    /// Trusts these keys from now on. Those that were trusted before and are not among them are believed until `until`, for
-    /// jobs that they attested and that still wait; as many as there is room for. Nonces that were seen stay seen.
+    /// Trusts these keys from now on. Keys trusted before and no longer listed are accepted until `until`, for jobs that
+    /// they attested and that still wait; as many as there is room for. Nonces seen before are still known.
     ///
     /// # Errors
-    /// When no key or too many are given; the old ones then stay trusted as they were.
+    /// If no key or too many are given; the old ones then stay trusted as they were.
     pub fn replace(&self, keys: Vec<PublicKey>, until: Timestamp) -> Result<(), VerifierError> {
         let mut trusted = by_kid(keys)?;
         for (kid, before) in self.keys.get().iter() {
@@ -127,17 +127,17 @@ impl Verifier {
         Ok(())
     }
 
-    /// The keys that are trusted, and those whose time runs out or has run out.
+    /// The trusted keys, including those whose time runs out or has run out.
     pub fn keys(&self) -> Vec<PublicKey> {
         self.keys.get().values().map(|trusted| trusted.key.clone()).collect()
     }
 
-    /// Believes that a trusted gateway attested `claim` for `process`, or says why not. Who submitted the process and which
-    /// ledger this is are told by the claim; that the attestation names others is said only when it is genuine. Remembers the
-    /// nonce of what is believed; the same process may be verified again.
+    /// Accepts that a trusted gateway attested `claim` for `process`, or says why not. The claim names the submitter of the
+    /// process and this ledger. Only if the attestation is genuine does an error say that it names others. The nonce of an
+    /// accepted one is remembered; the same process may be verified again.
     ///
     /// # Errors
-    /// See [`Rejection`]. None is mended by trying again.
+    /// See [`Rejection`]. Trying again mends none of them.
     pub fn verify(
         &self,
         attestation: &Attestation,
@@ -157,7 +157,7 @@ impl Verifier {
         let said = Claim { ledger: &attestation.ledger, submitter: &attestation.submitter, ..claim };
         let bytes = canonical::bytes(said, &attestation.kid, &attestation.iat, &attestation.nonce);
         key.key.verify_strict(&bytes, &Signature::from_bytes(&signature)).map_err(|_| Rejection::Signature)?;
-        // Only now is anything of the attestation worth an answer of its own, or memory.
+        // Only a genuine attestation deserves a detailed answer, or memory.
         let expires = issued_at.plus(self.max_age);
         if expires < now {
             return Err(Rejection::TooOld { age: now.since(issued_at) });
@@ -165,7 +165,7 @@ impl Verifier {
         if issued_at > now.plus(self.future_skew) {
             return Err(Rejection::FromTheFuture { ahead: issued_at.since(now) });
         }
-        // Before its nonce is remembered: a thief who is faster must not make the genuine job look like the stolen one.
+        // This comes before its nonce is remembered: a faster thief must not make the genuine job look like the stolen one.
         if attestation.submitter != claim.submitter {
             return Err(Rejection::OtherSubmitter);
         }
@@ -179,8 +179,8 @@ impl Verifier {
         Ok(Verified { kid: attestation.kid.clone(), issued_at })
     }
 
-    /// Nonces that were forgotten before their time, for want of room. Growing means that replays may go unnoticed
-    /// here and are left to the ledger.
+    /// How many nonces were forgotten before their time, for lack of room. If this grows, replays may pass unnoticed here,
+    /// and it is left to the ledger to recognise them.
     pub fn forgotten_nonces(&self) -> u64 {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).forgotten()
     }
@@ -194,7 +194,7 @@ fn by_kid(keys: Vec<PublicKey>) -> Result<BTreeMap<String, Trusted>, VerifierErr
     }
 }
 
-/// Whole seconds, written in the one way there is.
+/// Whole seconds, in the one form that is allowed.
 fn issued_at(text: &str) -> Result<Timestamp, Rejection> {
     let seconds: i64 = text.parse().map_err(|_| Rejection::Malformed { field: "iat" })?;
     if seconds < 0 || seconds.to_string() != text {
@@ -212,43 +212,42 @@ fn lower_hex<const N: usize>(text: &str, field: &'static str) -> Result<[u8; N],
     Ok(bytes)
 }
 
-/// Why an attestation is not believed.
+/// Why an attestation is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// The scheme is not Ed25519.
     #[error("the attestation is not of the scheme {ALGORITHM}")]
     Algorithm,
-    /// A field is not written as it must be.
+    /// A field does not have the required form.
     #[error("the field `{field}` of the attestation is malformed")]
     Malformed {
-        /// The field.
         field: &'static str,
     },
     /// The key is not trusted, or no longer.
     #[error("the attestation is by a key that is not trusted")]
     UnknownKey,
-    /// The signature does not fit the job.
+    /// The signature does not match the job.
     #[error("the attestation's signature does not fit the job")]
     Signature,
-    /// Made too long ago.
+    /// It was made too long ago.
     #[error("the attestation is {} s old", age.as_secs())]
     TooOld {
         /// Its age.
         age: Duration,
     },
-    /// Made later than clocks may differ.
+    /// It was made later than clocks may differ.
     #[error("the attestation lies {} s in the future; compare the clocks", ahead.as_secs())]
     FromTheFuture {
-        /// How far.
+        /// How far in the future.
         ahead: Duration,
     },
-    /// Submitted by another member of the colony than the gateway that attested it.
+    /// Another member of the colony submitted it than the gateway that attested it.
     #[error("the job was submitted by another member of the colony than the gateway that attested it")]
     OtherSubmitter,
-    /// For another ledger than that of the bee.
+    /// It is for another ledger than the bee's.
     #[error("the job is for another ledger than the one that this bee writes to; compare DATABASE_URL and the like")]
     OtherLedger,
-    /// Seen before with another process.
+    /// It was seen before with another process.
     #[error("the attestation belongs to another process")]
     Replayed,
 }

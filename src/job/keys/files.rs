@@ -19,9 +19,9 @@ pub const KEY_FILE_BYTES_MAX: usize = 4096;
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Its owner alone.
+    /// Only its owner.
     Owner,
-    /// Everybody: it holds public keys.
+    /// Everyone, because it holds public keys.
     Everybody,
 }
 
@@ -46,10 +46,10 @@ impl KeyFile {
 /// Writes a file that must not exist yet.
 ///
 /// # Errors
-/// [`KeyFileError::Exists`] when it does; [`KeyFileError::Write`] when the disk refuses.
+/// [`KeyFileError::Exists`] if it does; [`KeyFileError::Write`] if the disk refuses.
 pub fn write_new(path: &Path, text: &Secret, access: Access) -> Result<(), KeyFileError> {
     let temporary = Temporary::write(path, text, access)?;
-    // Unlike a rename, a link never replaces what is there.
+    // A link never replaces an existing file, as a rename would.
     match fs::hard_link(&temporary.0, path) {
         Ok(()) => flush_directory(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -59,19 +59,19 @@ pub fn write_new(path: &Path, text: &Secret, access: Access) -> Result<(), KeyFi
     }
 }
 
-/// Writes a file in place of the one that may be there.
+/// Writes a file, and replaces an existing one.
 ///
 /// # Errors
-/// When the disk refuses; the old file is then still there.
+/// If the disk refuses. The old file is then still there.
 pub fn replace(path: &Path, text: &Secret, access: Access) -> Result<(), KeyFileError> {
     let temporary = Temporary::write(path, text, access)?;
     promote(&temporary.0, path)
 }
 
-/// Gives the file `from` the name `to`, in place of the one that may be there.
+/// Renames the file `from` to `to`, and replaces an existing one.
 ///
 /// # Errors
-/// When the disk refuses; both files are then still there.
+/// If the disk refuses. Both files are then still there.
 pub fn promote(from: &Path, to: &Path) -> Result<(), KeyFileError> {
     fs::rename(from, to).map_err(|source| KeyFileError::Write { path: to.to_owned(), source })?;
     flush_directory(to)
@@ -80,7 +80,7 @@ pub fn promote(from: &Path, to: &Path) -> Result<(), KeyFileError> {
 /// Reads a key file.
 ///
 /// # Errors
-/// When it cannot be read or is too long for a key.
+/// If it cannot be read or is too long for a key.
 pub fn read(path: &Path) -> Result<KeyFile, KeyFileError> {
     let failed = |source| KeyFileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
@@ -97,11 +97,11 @@ pub fn read(path: &Path) -> Result<KeyFile, KeyFileError> {
     Ok(KeyFile { secret, modified, exposed: is_exposed(&metadata) })
 }
 
-/// Reads the key of a file, or makes one and writes it when there is no file. The second field tells whether it was
-/// made. May be interrupted and repeated.
+/// Reads the key of a file, or makes and writes one if there is no file. The second field tells whether it was made. May be
+/// interrupted and repeated.
 ///
 /// # Errors
-/// When the file cannot be read or written, or holds no key of that role.
+/// If the file cannot be read or written, or its text is not a key of that role.
 pub fn ensure(role: Role, path: &Path) -> Result<(KeyPair, bool), KeyFileError> {
     match load(role, path) {
         Err(KeyFileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
@@ -110,13 +110,13 @@ pub fn ensure(role: Role, path: &Path) -> Result<(KeyPair, bool), KeyFileError> 
     let pair = KeyPair::generate(role).map_err(KeyFileError::Randomness)?;
     match write_new(path, &pair.secret, Access::Owner) {
         Ok(()) => Ok((pair, true)),
-        // Somebody else was faster; theirs is the key.
+        // Another process was faster, so its key is the right one.
         Err(KeyFileError::Exists { .. }) => load(role, path).map(|pair| (pair, false)),
         Err(error) => Err(error),
     }
 }
 
-/// As [`ensure`], for the usual name of the role's file in a directory, which is made when it is missing.
+/// As [`ensure`], for the role's usual file name in a directory, which is made if it is missing.
 ///
 /// # Errors
 /// As [`ensure`].
@@ -129,12 +129,12 @@ pub fn ensure_in(directory: &Path, role: Role) -> Result<(KeyPair, PathBuf, bool
 /// Reads the key of a file.
 ///
 /// # Errors
-/// When the file cannot be read or holds no key of that role.
+/// If the file cannot be read, or its text is not a key of that role.
 pub fn load(role: Role, path: &Path) -> Result<KeyPair, KeyFileError> {
     KeyPair::read(role, &read(path)?.secret).map_err(|source| KeyFileError::Key { path: path.to_owned(), source })
 }
 
-/// A file under a name that no program looks for, removed after use.
+/// A file with a name that no program looks for, removed after use.
 struct Temporary(PathBuf);
 
 impl Temporary {
@@ -157,7 +157,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After a rename it is gone already; a file that stays behind is private and does no harm.
+        // After a rename it is already gone. A file that stays behind is private and does no harm.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -177,7 +177,7 @@ fn create_new(path: &Path, _access: Access) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-/// Makes a directory that its owner alone may enter, unless it is there.
+/// Makes a directory that only its owner may enter, unless it exists.
 ///
 /// # Errors
 /// The system's own.
@@ -187,7 +187,7 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Makes a directory, unless it is there.
+/// Makes a directory, unless it exists.
 ///
 /// # Errors
 /// The system's own.
@@ -224,7 +224,6 @@ pub enum KeyFileError {
     /// It cannot be read.
     #[error("the key file {} cannot be read", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
         /// Why.
         #[source]
@@ -233,7 +232,6 @@ pub enum KeyFileError {
     /// It cannot be written.
     #[error("the key file {} cannot be written", path.display())]
     Write {
-        /// The file.
         path: PathBuf,
         /// Why.
         #[source]
@@ -242,19 +240,16 @@ pub enum KeyFileError {
     /// It exists.
     #[error("the key file {} exists; a key is never overwritten, move it away if it is not needed", path.display())]
     Exists {
-        /// The file.
         path: PathBuf,
     },
     /// It is too long for a key.
     #[error("the file {} is longer than any key file ({KEY_FILE_BYTES_MAX} bytes)", path.display())]
     TooLong {
-        /// The file.
         path: PathBuf,
     },
-    /// It holds no such key.
+    /// It does not hold such a key.
     #[error("the key file {} cannot be used", path.display())]
     Key {
-        /// The file.
         path: PathBuf,
         /// Why.
         #[source]

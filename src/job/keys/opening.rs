@@ -19,12 +19,12 @@ use crate::job::sealing::{OpenError, OpeningKey, RECIPIENTS_MAX, Sealed, Sealing
 /// Opens sealed jobs.
 #[derive(Debug)]
 pub struct Openers {
-    /// Where the keys are read again; nothing when they were given once.
+    /// The file from which keys are read again; `None` if they were given once.
     file: Option<PathBuf>,
     keys: Mutex<Vec<OpeningKey>>,
 }
 
-/// The keys of sealed jobs cannot be used.
+/// Why the keys of sealed jobs cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableKeys {
     #[error(transparent)]
@@ -40,30 +40,30 @@ pub enum UnusableKeys {
 }
 
 impl Openers {
-    /// Keys that were given as a text, with commas or white space between them.
+    /// Keys given as text, with commas or white space between them.
     ///
     /// # Errors
-    /// When one of them is none.
+    /// If one of them is not a key.
     pub fn given(text: &Secret) -> Result<Self, UnusableKeys> {
         let items = text.expose().split(|letter: char| letter == ',' || letter.is_whitespace());
         let keys = items.filter(|item| !item.is_empty()).map(|item| OpeningKey::parse(&Secret::new(item)));
         Ok(Self { file: None, keys: Mutex::new(keys.collect::<Result<_, _>>()?) })
     }
 
-    /// The key of a file, with those that a rotation put beside it.
+    /// The key of a file, and those that a rotation put beside it.
     ///
     /// # Errors
-    /// When the file cannot be read, or one of them holds no key.
+    /// If the file cannot be read, or one of them is not a key.
     pub fn of_file(path: &Path) -> Result<Self, UnusableKeys> {
         Ok(Self { keys: Mutex::new(read(path)?), file: Some(path.to_owned()) })
     }
 
-    /// The keys as they are known now.
+    /// The keys that are known now.
     pub fn keys(&self) -> Vec<OpeningKey> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Opens the argument of a sealed job. Reads files of some bytes when it is sealed to no key that is known.
+    /// Opens the argument of a sealed job. If it is sealed to no known key, this reads the key files again.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -88,7 +88,7 @@ impl Openers {
     }
 }
 
-/// As much of a name as a genuine one has.
+/// A key's name, cut to the length of a genuine one.
 fn short(kid: &str) -> &str {
     &kid[..kid.floor_char_boundary(KID_DIGITS)]
 }

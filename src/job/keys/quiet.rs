@@ -19,21 +19,21 @@ use super::Role;
 use super::files;
 use super::rotate::{RotateError, Rotated, next_path, private_key, rotate_executor};
 
-/// Between two looks at what the executors hold.
+/// Time between two looks at what the executors hold.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Between two attempts to let assignments go on.
+/// Time between two attempts to resume assignments.
 const RESUME_PAUSE: Duration = Duration::from_secs(1);
 
-/// Most attempts to let assignments go on.
+/// Most attempts to resume assignments.
 const RESUME_ATTEMPTS_MAX: u32 = 10;
 
 /// As [`rotate_executor`], with the colony's assignments paused. Waits at most `patience` for the executors to finish, and
-/// gives up when `stop` resolves; both change nothing.
+/// gives up when `stop` resolves. In both cases nothing changes.
 ///
 /// # Errors
-/// As [`rotate_executor`]; [`RotateError::Busy`] when the executors still work after `patience`;
-/// [`RotateError::StillPaused`] when assignments could not be let go on.
+/// Those of [`rotate_executor`]; [`RotateError::Busy`] if the executors still work after `patience`;
+/// [`RotateError::StillPaused`] if assignments could not be resumed.
 pub async fn rotate_executor_at_rest(
     client: &Client,
     owner: &Owner,
@@ -42,7 +42,7 @@ pub async fn rotate_executor_at_rest(
     stop: impl Future<Output = ()>,
 ) -> Result<Rotated, RotateError> {
     if let Err(error) = owner.pause_assignments().await {
-        // The answer may have been lost.
+        // The pause may be in effect although its answer was lost.
         if error.may_have_acted() {
             resume(owner).await?;
         }
@@ -81,7 +81,7 @@ async fn rotate_at_rest(
     rotate_executor(client, colony, path).await
 }
 
-/// Whether an executor of these keys, or one whose key follows from them, holds a process.
+/// Whether an executor with one of these keys, or with one derived from them, holds a process.
 async fn holds_work(client: &Client, colony: &str, keys: &[PrivateKey]) -> Result<bool, RotateError> {
     let search = Search { state: ProcessState::Running, count: PROCESSES_COUNT_MAX, ..Search::default() };
     let Some(member) = known(client, colony, keys).await? else { return Ok(false) };
@@ -94,12 +94,12 @@ async fn holds_work(client: &Client, colony: &str, keys: &[PrivateKey]) -> Resul
             })
     };
     let running = member.processes(&search).await?;
-    // A full page may hide some of ours behind those of others.
+    // A full page may hide some of our processes behind those of others.
     let full = u32::try_from(running.len()).is_ok_and(|count| count >= PROCESSES_COUNT_MAX);
     Ok(full || running.iter().any(|process| ours(&process.assignedexecutorid)))
 }
 
-/// Whichever of the keys the colony knows.
+/// The member with the first key that the colony knows.
 async fn known(client: &Client, colony: &str, keys: &[PrivateKey]) -> Result<Option<Member>, RotateError> {
     for key in keys {
         let member = client.member(colony, Arc::new(key.clone()));
@@ -109,7 +109,7 @@ async fn known(client: &Client, colony: &str, keys: &[PrivateKey]) -> Result<Opt
             Err(error) => return Err(error.into()),
         }
     }
-    // No executor holds a process under an unknown key; the rotation itself says what to do.
+    // No executor holds a process under an unknown key. The rotation itself will say what to do.
     Ok(None)
 }
 

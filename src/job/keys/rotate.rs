@@ -25,9 +25,9 @@ use crate::job::sealing::SealingKeyError;
 /// Whose id is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// A user's. Its key submits jobs.
+    /// A user, whose key submits jobs.
     User,
-    /// An executor's. What it holds under the old id comes back after its lease.
+    /// An executor. Processes that it holds under the old id come back after their lease.
     Executor,
 }
 
@@ -73,7 +73,7 @@ pub async fn rotate_identity(
         Holder::Executor => member.change_executor_id(&rotated.new).await,
     };
     if let Err(error) = changed {
-        // Either an earlier run got this far, or the answer to this one was lost: ask as the new identity.
+        // Either an earlier run got this far, or the answer to this one was lost. Asking as the new identity tells.
         let in_doubt = matches!(error, ClientError::NotMember { .. }) || error.may_have_acted();
         if !in_doubt {
             return Err(error.into());
@@ -91,9 +91,9 @@ pub async fn rotate_identity(
     Ok(rotated)
 }
 
-/// Replaces the key of an executor in the colony and in the file `path`, and with it that of every bee whose key follows
-/// from it and its name. The bees go first: while the file still holds the current key, another run finds those that
-/// are left.
+/// Replaces the key of an executor in the colony and in the file `path`, and with it that of every bee whose key is derived
+/// from it and its name. The bees go first: while the file still has the current key, another run finds those that are
+/// left.
 ///
 /// Stop the bees first. Colonies 1.9.12 dies of a nil pointer when an id changes between the check and the execution of
 /// a close: it looks the executor up by its old id (`CloseSuccessful` in `colonies_controller.go`).
@@ -129,17 +129,17 @@ pub async fn rotate_executor(client: &Client, colony: &str, path: &Path) -> Resu
 /// The keys during a rotation of attestations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlap {
-    /// Signs now.
+    /// The key that signs now.
     pub current: PublicKey,
-    /// Will sign.
+    /// The key that will sign.
     pub next: PublicKey,
 }
 
-/// First step: makes the next key of attestations and adds it to the file of trusted public keys. Give that file to
-/// every bee before [`switch_attestation`].
+/// First step: makes the next key of attestations and adds it to the file of trusted public keys. Every bee must have that
+/// file before [`switch_attestation`].
 ///
 /// # Errors
-/// When a file cannot be read or written.
+/// If a file cannot be read or written.
 pub fn prepare_attestation(path: &Path, trusted: &Path) -> Result<Overlap, RotateError> {
     let current = public_key(&files::load(Role::Attestation, path)?)?;
     let (next, _) = files::ensure(Role::Attestation, &next_path(path))?;
@@ -157,10 +157,10 @@ pub fn prepare_attestation(path: &Path, trusted: &Path) -> Result<Overlap, Rotat
     Ok(Overlap { current, next })
 }
 
-/// Second step: the next key becomes the one that signs. Returns it.
+/// Second step: makes the next key the one that signs, and returns it.
 ///
 /// # Errors
-/// [`RotateError::NotPrepared`] when there is no next key or it is not trusted yet.
+/// [`RotateError::NotPrepared`] if there is no next key or it is not trusted yet.
 pub fn switch_attestation(path: &Path, trusted: &Path) -> Result<PublicKey, RotateError> {
     let next_path = next_path(path);
     let next = match files::load(Role::Attestation, &next_path) {
@@ -177,11 +177,11 @@ pub fn switch_attestation(path: &Path, trusted: &Path) -> Result<PublicKey, Rota
     Ok(next)
 }
 
-/// Last step: no longer trusts any key but the one that signs and, if prepared, the next. Returns those that were
-/// removed. Wait until no job that they attested can still be waiting.
+/// Last step: trusts only the key that signs and the next one, if it is prepared. Returns the removed keys. Before that,
+/// wait until no job that they attested can still be waiting.
 ///
 /// # Errors
-/// When a file cannot be read or written.
+/// If a file cannot be read or written.
 pub fn retire_attestation(path: &Path, trusted: &Path) -> Result<Vec<PublicKey>, RotateError> {
     let mut needed = vec![public_key(&files::load(Role::Attestation, path)?)?];
     match files::load(Role::Attestation, &next_path(path)) {
@@ -248,34 +248,34 @@ pub enum RotateError {
     /// The executors did not finish what they hold.
     #[error("the bees still hold work after {} s; nothing was changed, try again at a quieter time", patience.as_secs())]
     Busy {
-        /// How long was waited.
+        /// How long the rotation waited.
         patience: std::time::Duration,
     },
-    /// Somebody wanted it to stop.
+    /// The caller stopped it.
     #[error("interrupted; run the command again")]
     Interrupted,
-    /// Assignments could not be let go on.
+    /// Assignments could not be resumed.
     #[error("assignments of the colony {colony} are still paused: run this again when the server answers")]
     StillPaused {
         /// The colony.
         colony: String,
-        /// What the server says.
+        /// The server's error.
         #[source]
         source: ClientError,
     },
-    /// There is no next key that is trusted.
+    /// There is no trusted next key.
     #[error("the next key {} is missing or not in use yet; prepare the rotation first", path.display())]
     NotPrepared {
         /// File of the next key.
         path: PathBuf,
     },
-    /// A file holds no key of an identity.
+    /// A file does not hold the key of an identity.
     #[error("this is not the key of an identity")]
     Identity(#[source] KeyError),
-    /// A file holds no key of attestations.
+    /// A file does not hold a key of attestations.
     #[error("this is not a key of attestations")]
     Attestation(#[source] AttestationKeyError),
-    /// A file holds no key of sealed jobs.
+    /// A file does not hold a key of sealed jobs.
     #[error("this is not a key for sealing jobs")]
     Sealing(#[source] SealingKeyError),
 }

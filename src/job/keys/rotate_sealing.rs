@@ -21,18 +21,18 @@ pub struct SealingOverlap {
     pub next: RecipientKey,
 }
 
-/// File of the key before, beside that of the current one.
+/// File of the previous key, beside that of the current one.
 pub fn before_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(path.as_os_str());
     name.push(".before");
     PathBuf::from(name)
 }
 
-/// First step: makes the next key and adds it to the file of public keys. Give the next key to every bee before
-/// the gateways get that file; those that read one file together need nothing.
+/// First step: makes the next key and adds it to the file of public keys. Every bee must have the next key before the
+/// gateways get that file. Bees and gateways that read one file together need nothing.
 ///
 /// # Errors
-/// When a file cannot be read or written.
+/// If a file cannot be read or written.
 pub fn prepare_sealing(path: &Path, public: &Path) -> Result<SealingOverlap, RotateError> {
     let current = public_key(&files::load(Role::Sealing, path)?)?;
     let (next, _) = files::ensure(Role::Sealing, &next_path(path))?;
@@ -50,11 +50,11 @@ pub fn prepare_sealing(path: &Path, public: &Path) -> Result<SealingOverlap, Rot
     Ok(SealingOverlap { current, next })
 }
 
-/// Second step: the next key becomes the current one, and the current one is kept for the jobs that are sealed to it alone.
-/// Returns the new one.
+/// Second step: makes the next key the current one, and keeps the former one for jobs that are sealed to it alone. Returns
+/// the new current key.
 ///
 /// # Errors
-/// [`RotateError::NotPrepared`] when there is no next key or nothing is sealed to it yet.
+/// [`RotateError::NotPrepared`] if there is no next key or nothing is sealed to it yet.
 pub fn switch_sealing(path: &Path, public: &Path) -> Result<RecipientKey, RotateError> {
     let next_path = next_path(path);
     let next = match files::load(Role::Sealing, &next_path) {
@@ -67,17 +67,17 @@ pub fn switch_sealing(path: &Path, public: &Path) -> Result<RecipientKey, Rotate
     if !read_public(public)?.contains(&next) {
         return Err(RotateError::NotPrepared { path: next_path });
     }
-    // The current key has both names before it loses its own.
+    // The current key gets its second name before it loses its own.
     files::replace(&before_path(path), &files::read(path)?.secret, Access::Owner)?;
     files::promote(&next_path, path)?;
     Ok(next)
 }
 
-/// Last step: nothing is sealed to any key but the current one and, if prepared, the next, and the one before is removed.
-/// Returns the public keys that were removed. Wait until no job that was sealed to them alone can still be waiting.
+/// Last step: seals only to the current key and the next one, if it is prepared, and removes the previous key. Returns the
+/// removed public keys. Before that, wait until no job sealed to them alone can still be waiting.
 ///
 /// # Errors
-/// When a file cannot be read or written.
+/// If a file cannot be read or written.
 pub fn retire_sealing(path: &Path, public: &Path) -> Result<Vec<RecipientKey>, RotateError> {
     let mut needed = vec![public_key(&files::load(Role::Sealing, path)?)?];
     match files::load(Role::Sealing, &next_path(path)) {
@@ -121,7 +121,7 @@ mod tests {
     use crate::job::keys::opening::Openers;
     use crate::job::sealing::Recipients;
 
-    /// Whether bees with the key's file open what is sealed to the public keys as they are in their file now.
+    /// Whether bees with the key's file can open jobs sealed to the public keys that are in their file now.
     fn opens(bees: &Openers, public: &Path) -> bool {
         let recipients = Recipients::new(read_public(public).unwrap()).unwrap();
         bees.open(&recipients.seal(b"{}").unwrap()).is_ok()

@@ -25,20 +25,20 @@ impl RecipientKey {
     /// Reads a key from hex or base64.
     ///
     /// # Errors
-    /// When the text is no key, or one to which nothing can be sealed.
+    /// If the text is not a key, or is one to which nothing can be sealed.
     pub fn parse(text: &str) -> Result<Self, SealingKeyError> {
         let bytes = key_bytes(text).ok_or(SealingKeyError::Text)?;
         let key = Public::from_bytes(bytes.as_slice()).map_err(|_| SealingKeyError::NotAKey)?;
-        // Points of small order are found by using them.
+        // Only use shows a point of small order.
         hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(&OpModeS::Base, &key, INFO, &[], &[])
             .map_err(|_| SealingKeyError::NotAKey)?;
         Ok(Self::new(key))
     }
 
-    /// Reads a list of keys with commas or white space between them, as `SEALING_PUBKEYS` has it. May be empty.
+    /// Reads a list of keys with commas or white space between them, as in `SEALING_PUBKEYS`. May be empty.
     ///
     /// # Errors
-    /// As [`RecipientKey::parse`], for the first that is wrong.
+    /// As [`RecipientKey::parse`], for the first wrong one.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, SealingKeyError> {
         let items = text.split(|letter: char| letter == ',' || letter.is_whitespace());
         items.filter(|item| !item.is_empty()).map(Self::parse).collect()
@@ -81,7 +81,7 @@ impl fmt::Debug for RecipientKey {
     }
 }
 
-/// Opens what was sealed to its public part. `Debug` shows only that.
+/// Opens what was sealed to its public part. `Debug` shows only that part.
 #[derive(Clone)]
 pub struct OpeningKey {
     key: Private,
@@ -92,7 +92,7 @@ impl OpeningKey {
     /// Reads the secret key from hex or base64.
     ///
     /// # Errors
-    /// Names what is wrong with the text, never the text itself.
+    /// Names the fault in the text, never the text itself.
     pub fn parse(text: &Secret) -> Result<Self, SealingKeyError> {
         let bytes = key_bytes(text.expose()).ok_or(SealingKeyError::Text)?;
         Self::from_bytes(&bytes)
@@ -101,7 +101,7 @@ impl OpeningKey {
     /// Makes a new key from the operating system's randomness.
     ///
     /// # Errors
-    /// When the system gives none.
+    /// If the system gives none.
     #[expect(clippy::missing_panics_doc, reason = "any 32 bytes are a secret key of X25519")]
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);

@@ -211,14 +211,14 @@ fn a_key_that_was_replaced_is_believed_until_its_time_is_over() {
     let by_old = |now| verifier.verify(&old.attest(CLAIM, NOW).unwrap(), CLAIM, &process(), now).map(|_| ());
     assert_eq!([by_old(NOW), by_old(until)], [Ok(()), Ok(())]);
     assert_eq!(by_old(until.plus(second)), Err(Rejection::UnknownKey));
-    // Another replacement does not give it more time.
+    // Another replacement gives it no more time.
     let newer = Signer::generate().unwrap();
     verifier.replace(vec![newer.public().clone()], until.plus(second * 60)).unwrap();
     assert_eq!(by_old(until.plus(second)), Err(Rejection::UnknownKey));
     for signer in [&new, &newer] {
         verifier.verify(&signer.attest(CLAIM, NOW).unwrap(), CLAIM, &process(), until.plus(second)).unwrap();
     }
-    // A list of all that are trusted ends it at once.
+    // A list of all trusted keys ends it at once.
     verifier.renew(vec![newer.public().clone()]).unwrap();
     assert_eq!(by_old(NOW), Err(Rejection::UnknownKey));
 }
