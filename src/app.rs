@@ -74,7 +74,7 @@ use crate::telemetry::trace::TraceSetupError;
 /// Longest wait for an answer of the ledger that a person asked for.
 const PERSON_WAITS_MAX: Duration = Duration::from_mins(1);
 
-/// Longest wait for the ledger before a start goes on without its word.
+/// Longest wait for the ledger before a start goes on without its answer.
 const LEDGER_CHECK_MAX: Duration = Duration::from_secs(3);
 
 /// Why the gateway did not start.
@@ -92,10 +92,10 @@ pub enum StartError {
     /// The inbox cannot be opened.
     #[error("cannot open the inbox")]
     Inbox(#[source] OpenError),
-    /// The inbox's database is not to be used as it is.
+    /// The inbox's database must not be used as it is.
     #[error(transparent)]
     InboxDatabase(InboxError),
-    /// A command was to look into an embedded ledger that no gateway has made.
+    /// A command wants to read an embedded ledger that no gateway has made.
     #[error(
         "there is no ledger at {path}: set DATABASE_URL, or GATEWAY_DATA_DIR to the gateway's directory, or start the gateway once"
     )]
@@ -106,16 +106,16 @@ pub enum StartError {
     /// The key or address of Stripe's API is refused.
     #[error("cannot use STRIPE_SECRET_KEY")]
     Stripe(#[source] ApiConfigError),
-    /// The tiers make no sense.
+    /// The tiers are inconsistent.
     #[error("cannot use the tiers")]
     Tiers(#[source] TiersError),
     /// The Guardian's rules file is refused.
     #[error("cannot use revenue.guardian_rules")]
     Rules(#[source] RulesError),
-    /// A restore that was interrupted cannot be carried to its end.
+    /// An interrupted restore cannot be finished.
     #[error("cannot finish a restore that was interrupted")]
     Restore(#[source] BackupError),
-    /// A setting is missing or makes no sense.
+    /// A setting is missing or wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Traces cannot be exported as configured.
@@ -137,7 +137,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether a person has to change a setting or a file before another start can do better.
+    /// Whether a person has to change a setting or a file before another start can succeed.
     pub fn is_misconfiguration(&self) -> bool {
         let is_lasting = |source: &io::Error| {
             use io::ErrorKind::{IsADirectory, NotADirectory, PermissionDenied};
@@ -158,7 +158,7 @@ impl StartError {
                 | OpenError::Moving { .. },
             )
             | Self::InboxDatabase(_) => true,
-            // Before any server is asked, this is a URL that cannot be read.
+            // No server has been asked yet, so this is a URL that cannot be read.
             Self::Ledger(error) => error.kind == LedgerErrorKind::Auth,
             Self::Inbox(OpenError::Path { source, .. }) | Self::Directory { source, .. } => is_lasting(source),
             Self::Listen { .. } | Self::NoLedger { .. } | Self::Inbox(_) | Self::Restore(_) => false,
@@ -172,7 +172,7 @@ pub struct Gateway {
     /// Where metrics and health are served.
     pub admin: SocketAddr,
     pub inbox: Inbox,
-    /// Sends entries the direct route, or lets them go through the colony again. Has no effect without a colony.
+    /// Sends entries the direct route, or through the colony again. Without a colony it has no effect.
     pub switch: RouteSwitch,
     pub shutdown: Shutdown,
     renewables: Renewables,
@@ -183,21 +183,22 @@ pub struct Gateway {
     traces: Traces,
 }
 
-/// Opens the state of record that the configuration names, for `serve`, `bee` and `dev`, and makes an embedded one if its file is missing.
-/// One that lacks migrations is refused; one that cannot be reached is not, since webhooks are stored without it.
+/// Opens the state of record that the configuration names, for `serve`, `bee` and `dev`, and makes an embedded one if its
+/// file is missing. Refuses a ledger that lacks migrations. Accepts one that cannot be reached, because webhooks can be
+/// stored without it.
 pub async fn make_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     let ledger = prepare_ledger(config, clock)?;
     check_ledger(config, &*ledger).await?;
     Ok(ledger)
 }
 
-/// As [`make_ledger`], for a command, which makes none: an empty ledger in the wrong place would answer for the gateway's.
+/// As [`make_ledger`], for a command, but makes no ledger: an empty one in the wrong place would pass for the gateway's.
 pub async fn open_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     require_ledger(config)?;
     make_ledger(config, clock).await
 }
 
-/// As [`open_ledger`], for questions about everybody that a person waits for: each answer may take a minute.
+/// As [`open_ledger`], for questions about everyone that a person waits for: each answer may take a minute.
 pub async fn open_ledger_for_a_person(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     require_ledger(config)?;
     let ledger = pipeline::ledger_within(config, clock, PERSON_WAITS_MAX)?;
@@ -205,7 +206,7 @@ pub async fn open_ledger_for_a_person(config: &Config, clock: &Clock) -> Result<
     Ok(ledger)
 }
 
-/// Refuses to go on without the file of an embedded ledger.
+/// Refuses to go on if the file of an embedded ledger is missing.
 fn require_ledger(config: &Config) -> Result<(), StartError> {
     finish_restore(config).map_err(StartError::Restore)?;
     match &config.ledger {
@@ -217,7 +218,7 @@ fn require_ledger(config: &Config) -> Result<(), StartError> {
     }
 }
 
-/// Refuses a ledger that is not the one that this configuration means. Gives why it is of no use yet.
+/// Refuses a ledger that is not the one that this configuration means. Returns why it cannot be used yet, if so.
 async fn is_meant(config: &Config, ledger: &dyn StateOfRecord) -> Result<Option<String>, StartError> {
     let (checked, mode) = tokio::join!(check_ledger(config, ledger), shadow::check(config, ledger));
     let doubt = checked?;
@@ -225,7 +226,7 @@ async fn is_meant(config: &Config, ledger: &dyn StateOfRecord) -> Result<Option<
     Ok(doubt)
 }
 
-/// Refuses a ledger that lacks migrations or is not the expected one, and tells of one that does not answer: gives why.
+/// Refuses a ledger that lacks migrations or is not the expected one. If it does not answer, returns why.
 async fn check_ledger(config: &Config, ledger: &dyn StateOfRecord) -> Result<Option<String>, StartError> {
     const MEANING: &str = "the ledger does not answer as it should; entries will wait";
     let doubt = match tokio::time::timeout(LEDGER_CHECK_MAX, ledger.check()).await {
@@ -247,13 +248,13 @@ async fn check_ledger(config: &Config, ledger: &dyn StateOfRecord) -> Result<Opt
     Ok(doubt)
 }
 
-/// Makes ready the state of record that the configuration names, for [`start_on`], without asking it anything.
+/// Prepares the state of record that the configuration names, for [`start_on`], without asking it anything.
 pub fn prepare_ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     finish_restore(config).map_err(StartError::Restore)?;
     pipeline::ledger(config, clock)
 }
 
-/// Refuses a ledger that is not the expected one. One that does not answer is looked at by those who need to know.
+/// Refuses a ledger that is not the expected one. If it does not answer, code that depends on it asks again.
 async fn expect(ledger: &dyn StateOfRecord, expected: &LedgerId) -> Result<(), StartError> {
     match tokio::time::timeout(LEDGER_CHECK_MAX, ledger.witness(&[])).await {
         Ok(Ok(testimony)) if testimony.ledger != *expected => {
@@ -267,13 +268,13 @@ async fn expect(ledger: &dyn StateOfRecord, expected: &LedgerId) -> Result<(), S
     }
 }
 
-/// Starts everything, on sockets of its own. What is started stops again when an error is returned.
+/// Starts everything, on new sockets. On an error, everything started stops again.
 pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<Gateway, StartError> {
     start_on(config, ledger, clock, Inherited::default()).await
 }
 
-/// As [`start`], on the sockets that were inherited where there are some. Webhooks are received as soon as the inbox is open;
-/// then the ledger is asked whether it is the one that is meant.
+/// As [`start`], on inherited sockets where there are some. Webhooks are received as soon as the inbox is open. Only then
+/// is the ledger asked whether it is the right one.
 pub async fn start_on(
     config: &Config,
     ledger: Arc<dyn StateOfRecord>,
@@ -289,7 +290,7 @@ pub async fn start_on(
     let (tracer, traces) = Traces::start(config, "colony-gateway", &metrics)?;
     let instruments = Instruments { metrics: Arc::clone(&metrics), board: board.clone(), clock: clock.clone(), tracer };
 
-    // Listening comes first: a port that is taken must not cost the time to open a large inbox.
+    // Listening comes first: a port in use should fail before a large inbox is opened.
     let listeners = Listeners::open(config, inherited).await?;
     let (webhooks, admin) = listeners.addresses(config)?;
     let (inbox, threads) = options::open_receiving_inbox(config, clock.clone()).map_err(StartError::Inbox)?;
@@ -353,7 +354,7 @@ pub async fn start_on(
 }
 
 impl Gateway {
-    /// A link into the console, good for a minute and one login, for the first operator; nothing without a console.
+    /// A link into the console, valid for a minute and one login, for the first operator; `None` without a console.
     pub fn console_link(&self) -> Option<String> {
         let http = &self.config.http;
         let name = http.operators.first().map_or(SHARED_OPERATOR, |operator| operator.name.as_str());
@@ -376,20 +377,20 @@ impl Gateway {
         self.supervisor.start("reload", reload.run(self.config.clone(), hangups, self.shutdown.clone()));
     }
 
-    /// Tells the service manager that the gateway serves, that it lives as long as the inbox's writer answers, and that it
-    /// stops.
+    /// Tells the service manager when the gateway serves and when it stops, and that it lives as long as the inbox's writer
+    /// answers.
     pub fn tell(&mut self, manager: Notifier) {
         let status = format!("receiving webhooks on {}", self.webhooks);
         let pulse = manager::LifeSign::Inbox(self.inbox.clone());
         self.supervisor.start("service manager", manager::tell(manager, status, pulse, self.shutdown.clone()));
     }
 
-    /// Runs until `stop` says so or something fails, and ends in order: listeners, pumps, the inbox, then traces.
+    /// Runs until `stop` says so or something fails. Ends in this order: listeners, pumps, the inbox, traces.
     pub async fn run(self, stop: impl Stop, deadline: Duration) -> Ending {
         let Self { inbox, supervisor, threads, traces, .. } = self;
         drop(inbox);
         let ending = supervisor.run(stop, traces.rest_of(deadline)).await;
-        // The last handles went with the tasks; the writer commits what is queued and closes the file.
+        // The last handles are gone with the tasks. The writer commits what is queued and closes the file.
         let closed = tokio::task::spawn_blocking(move || threads.join()).await;
         traces.finish(ending, deadline).await;
         if closed.is_ok() { ending } else { Ending::Failed }

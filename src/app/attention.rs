@@ -24,22 +24,22 @@ use crate::telemetry::metrics::Metrics;
 /// Name on the health board.
 const COMPONENT: &str = "access";
 
-/// What an alert of users is about whom the public tables do not show.
+/// Subject of the alert about users whom the public tables do not show.
 const NOT_SHOWN: &str = "not_shown";
 
 /// Shortest wait between two looks.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// A look may take this part of the time at most.
+/// A look may take at most this part of the time.
 const SHARE: u32 = 100;
 
-/// Subscriptions named on the health board and in an alert; the rest is counted.
+/// How many subscriptions the health board and alerts name; the others are counted.
 pub(super) const NAMED_MAX: u32 = 3;
 
-/// Subscriptions that messages name one by one; the rest is counted.
+/// How many subscriptions messages name one by one; the others are counted.
 const TOLD_MAX: u32 = 100;
 
-/// What the ledger told last, for those who tell people; nothing while it does not answer.
+/// What the ledger last reported, for messages to people; `None` while it does not answer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Latest(Arc<Mutex<Option<Attention>>>);
 
@@ -48,7 +48,7 @@ impl Latest {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = attention;
     }
 
-    /// What is open, one matter a subscription: of each people are told, whatever else is open. Nothing when it is not known.
+    /// The open matters, one per subscription: each gets its own message. `None` if they are not known.
     pub(super) fn matters(&self) -> Option<BTreeMap<Matter, Standing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(matters)
     }
@@ -87,13 +87,13 @@ fn matters(attention: &Attention) -> BTreeMap<Matter, Standing> {
 
 /// Watches the ledger.
 struct Watch {
-    /// Knows which gateway says what.
+    /// Decides which gateway reports what.
     inbox: Inbox,
     ledger: Arc<dyn StateOfRecord>,
     metrics: Arc<Metrics>,
     board: Board,
     clock: Clock,
-    /// Where the console shows it.
+    /// The console's page about it.
     page: Option<String>,
     latest: Latest,
 }
@@ -131,8 +131,8 @@ impl Watch {
                 self.latest.set(Some(attention.clone()));
                 open = Some(attention);
             } else {
-                // A ledger that does not answer is told of by the component that writes to it. What it said before is
-                // not known to be so any more.
+                // The component that writes to the ledger reports that it does not answer. Its last report may no longer be
+                // true.
                 self.board.clear(COMPONENT);
                 self.latest.set(None);
             }
@@ -140,7 +140,7 @@ impl Watch {
         }
     }
 
-    /// Says what changed, unless another gateway has. At the first look, what was said of and is no more is forgotten.
+    /// Reports changes, unless another gateway has. The first look forgets reported alerts that are over.
     async fn say(&self, before: Option<&Attention>, now: &Attention) {
         let names_now = names(now);
         if before.is_none()
@@ -176,7 +176,7 @@ impl Watch {
     }
 }
 
-/// What the health board and `check` say.
+/// The text for the health board and `check`.
 pub(super) fn tell(attention: &Attention) -> (Level, String) {
     let said: Vec<String> = [unowned(attention), not_shown(attention)].into_iter().flatten().collect();
     if said.is_empty() {
@@ -188,7 +188,7 @@ pub(super) fn tell(attention: &Attention) -> (Level, String) {
     (Level::Degraded, format!("{}; `inbox problems` says what to do", said.join("; ")))
 }
 
-/// Users whom the public tables do not show as they are.
+/// Users whom the public tables do not show correctly.
 fn not_shown(attention: &Attention) -> Option<String> {
     let first = attention.waiting.first()?;
     Some(format!("{} ({})", attention.not_shown, first.fault))
@@ -211,13 +211,13 @@ fn unowned(attention: &Attention) -> Option<String> {
     Some(format!("{which} no user access: {}{more}", named.join(", ")))
 }
 
-/// What gateways among them know alerts by.
+/// The names by which gateways tell alerts apart.
 fn names(attention: &Attention) -> BTreeSet<String> {
     let reasons = attention.reasons.keys().map(|reason| reason.as_str().to_owned());
     reasons.chain((attention.not_shown.entitled > 0).then(|| NOT_SHOWN.to_owned())).collect()
 }
 
-/// Says of what is named in `to_say` that it opened or is resolved.
+/// Reports that the alerts named in `to_say` opened or are resolved.
 fn say(before: &Attention, now: &Attention, to_say: &BTreeSet<String>, console: Option<&str>) {
     match (before.not_shown.entitled, now.not_shown.entitled) {
         _ if !to_say.contains(NOT_SHOWN) => {}

@@ -33,10 +33,10 @@ use crate::telemetry::health::Board;
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::Metrics;
 
-/// Hex digits of the key's id in the name of bees that were given none.
+/// How many hex digits of the key's id go into the default name of bees.
 const NAME_DIGITS: usize = 8;
 
-/// Longest part of such a name that comes from the machine's, in bytes: as long as a label of DNS is.
+/// How many bytes of the machine's name go into such a name, at most: the length of a DNS label.
 const HOST_BYTES_MAX: usize = 63;
 
 /// How often recorded durations are folded together.
@@ -45,7 +45,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Sets up `count` bees as configured. The caller starts them.
 ///
 /// # Errors
-/// When a setting that bees need is missing or makes no sense.
+/// If a setting that bees need is missing or wrong.
 pub(super) fn pool(
     config: &Config,
     count: usize,
@@ -82,11 +82,11 @@ pub(super) fn pool(
     Pool::new(options, tools).map_err(|error| fault("bees", error))
 }
 
-/// The bees that `colony setup` approves: `BEE_COUNT` (one at least) of each of these names or, without any, of `EXECUTOR_NAME`. None
-/// where no name is given, or no key from which their ids follow.
+/// The bees that `colony setup` approves: `BEE_COUNT` (at least one) of each of these names or, without names, of
+/// `EXECUTOR_NAME`. None if there is no name, or no key from which their ids derive.
 ///
 /// # Errors
-/// When the key is missing although names are given, or cannot be read.
+/// If names are given but the key is missing or cannot be read.
 pub fn candidates(colony: &ColonyConfig, names: &[String]) -> Result<Vec<Candidate>, ConfigError> {
     let names = match (names, &colony.executor_name) {
         ([], Some(name)) if colony.executor_key.is_some() => std::slice::from_ref(name),
@@ -101,7 +101,7 @@ pub fn candidates(colony: &ColonyConfig, names: &[String]) -> Result<Vec<Candida
     Ok(bees.map_err(|error| fault("COLONIES_EXECUTOR_PRVKEY", chain(&error)))?.concat())
 }
 
-/// What [`pool`] would refuse.
+/// Checks for everything that [`pool`] would refuse.
 pub(super) fn check(colony: &ColonyConfig) -> Result<(), ConfigError> {
     let owner = match &colony.colony_key {
         Some(_) => Some(key(colony.colony_key.as_ref(), "COLONIES_COLONY_PRVKEY", "")?),
@@ -112,13 +112,13 @@ pub(super) fn check(colony: &ColonyConfig) -> Result<(), ConfigError> {
     verifier(colony).map(drop)
 }
 
-/// What the machine or the container calls itself; empty where the system does not say.
+/// The name of the machine or container; empty if the system does not tell.
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The name of bees that were given none: of the host and the key, so that neither several hosts with one key nor several keys
-/// on one host meet under one name, nor bees alone and those of a gateway beside them. Containers have host names of their own.
+/// The default name of bees, from the host and the key. So several hosts with one key do not share a name, nor several keys
+/// on one host, nor separate bees and those of a gateway. Containers have their own host names.
 fn name_of(host: &str, id: &str, alone: bool) -> String {
     let label = host.split('.').next().unwrap_or_default();
     let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '-' || *letter == '_';
@@ -128,7 +128,7 @@ fn name_of(host: &str, id: &str, alone: bool) -> String {
     if label.is_empty() { format!("{kind}-{id}") } else { format!("{kind}-{label}-{id}") }
 }
 
-/// The executor's key, with its id. Without one, it follows from the key of the colony's owner.
+/// The executor's key, with its id. Without one, it derives from the key of the colony's owner.
 fn executor_keys(config: &ColonyConfig, owner: Option<&PrivateKey>) -> Result<(KeySource, String), ConfigError> {
     const KEY: &str = "COLONIES_EXECUTOR_PRVKEY";
     let key = match (&config.executor_key, owner) {
@@ -143,7 +143,7 @@ fn executor_keys(config: &ColonyConfig, owner: Option<&PrivateKey>) -> Result<(K
     Ok((keys, id))
 }
 
-/// Starts bees, and their heartbeat where there is a Redis for it.
+/// Starts bees, and their heartbeat if there is a Redis for it.
 pub(super) fn release(
     pool: Pool,
     config: &Config,
@@ -163,7 +163,7 @@ pub(super) fn release(
 
 #[derive(Debug)]
 pub struct BeeHouse {
-    /// Where metrics and health are served; nothing when the address was taken.
+    /// Where metrics and health are served; `None` if the address was in use.
     pub admin: Option<SocketAddr>,
     pub shutdown: Shutdown,
     renewables: Renewables,
@@ -174,11 +174,11 @@ pub struct BeeHouse {
     traces: Traces,
 }
 
-/// Starts bees alone. `BEE_COUNT=0`, which a gateway without bees has, is one bee here. Several such processes may share a
-/// machine: the one that finds the admin address taken works without.
+/// Starts separate bees. `BEE_COUNT=0`, as set for a gateway without bees, means one bee here. Several such processes may
+/// share a machine: one that finds the admin address in use works without it.
 ///
 /// # Errors
-/// When the configuration lacks something that bees need.
+/// If the configuration lacks something that bees need.
 pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock) -> Result<BeeHouse, StartError> {
     super::shadow::check(config, &*ledger).await?;
     let (shutdown, readiness) = (Shutdown::default(), Readiness::default());
@@ -235,12 +235,12 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     Ok(BeeHouse { admin, shutdown, renewables, board, config: config.clone(), clock, supervisor, traces })
 }
 
-/// Separate bees without a configured ledger would write to a file that no gateway reads.
+/// Without a configured ledger, separate bees would write to a file that no gateway reads.
 ///
 /// # Errors
-/// When no setting says where the ledger is, although one says where the colony is.
+/// If a setting names the colony, but none names the ledger.
 pub fn require_a_ledger(config: &Config) -> Result<(), ConfigError> {
-    // Without a colony there is nothing that they could do; that is said by itself.
+    // Without a colony they have nothing to do, which another check reports.
     if config.ledger_expectation.is_named || config.colony.servers.is_none() {
         return Ok(());
     }
@@ -249,7 +249,7 @@ pub fn require_a_ledger(config: &Config) -> Result<(), ConfigError> {
     Err(fault("DATABASE_URL", message))
 }
 
-/// Keeps recorded durations from piling up if no scraper reads them.
+/// Keeps recorded durations from piling up if no scraper collects them.
 async fn upkeep(metrics: Arc<Metrics>, shutdown: Shutdown) -> Result<(), Infallible> {
     let mut ticks = tokio::time::interval(UPKEEP);
     loop {
@@ -269,7 +269,7 @@ impl BeeHouse {
         self.supervisor.start("reload", reload.run(self.config.clone(), hangups, self.shutdown.clone()));
     }
 
-    /// Tells the service manager that the bees are at work, that they live, and that they stop.
+    /// Tells the service manager when the bees are at work, that they live, and when they stop.
     pub fn tell(&mut self, manager: Notifier) {
         let status = counted(self.config.colony.bees.max(1), "bee", "bees");
         let told = manager::tell(manager, status, manager::LifeSign::Runtime, self.shutdown.clone());

@@ -17,15 +17,14 @@ use crate::revenue::verdict::{Plan, Verdict};
 use crate::stripe::metadata;
 use crate::stripe::object::Object;
 
-/// Type under which such a word is recorded in the ledger's events.
+/// The event type under which the ledger records an operator's word.
 const KIND: &str = "gateway.bind";
 
-/// What an operator says.
+/// An operator's statement about a user.
 #[derive(Clone, Debug)]
 pub struct Word {
     /// `sub_…` or `cus_…`
     pub subject: String,
-    /// The user.
     pub user: String,
     /// Who says it.
     pub by: Option<String>,
@@ -33,22 +32,22 @@ pub struct Word {
     pub reason: Option<String>,
 }
 
-/// What became of it.
+/// What became of the word.
 #[derive(Clone, Debug)]
 pub struct Bound {
-    /// Id under which it is recorded.
+    /// The id under which it is recorded.
     pub event_id: String,
-    /// The ledger knows the subscription; of a customer, that is not asked.
+    /// Whether the ledger knows the subscription. A customer is not looked up.
     pub known: bool,
 }
 
-/// Why a word was not taken.
+/// Why a word was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BindRefused {
-    /// Neither a subscription nor a customer.
+    /// It is neither a subscription nor a customer.
     #[error("`{0}` is neither a subscription (sub_…) nor a customer (cus_…)")]
     Subject(String),
-    /// No identifier, or one that no user has here.
+    /// It is not an identifier, or not one that a user can have here.
     #[error("`{0}` cannot be a user's id: {1}")]
     User(String, &'static str),
     /// A tombstone keeps the word from taking effect.
@@ -61,15 +60,15 @@ pub enum BindRefused {
         kind: &'static str,
         id: String,
     },
-    /// The ledger has recorded it and keeps what it has.
+    /// The ledger recorded it, but keeps what it had.
     #[error("the ledger answers {0}; nothing was changed")]
     NotApplied(&'static str),
-    /// The ledger did not take it.
+    /// The ledger did not accept it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
 
-/// Records the word. It stands above all that events say about the same subject, until another word.
+/// Records the word. It outranks everything that events say about the same subject, until another word.
 pub async fn bind(
     config: &Config,
     ledger: &dyn StateOfRecord,

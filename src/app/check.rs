@@ -21,7 +21,7 @@ pub use ready::{NotReady, ready};
 
 pub use crate::telemetry::diagnosis::{CheckReport, CheckStatus, Diagnosis};
 
-/// Whether payers have access, told by the process and by the ledger.
+/// Whether payers have access, reported by the process and by the ledger.
 const ACCESS: &str = "access";
 
 /// Longest wait for one component.
@@ -51,8 +51,8 @@ pub async fn run(config: &Config, clock: &Clock) -> CheckReport {
     CheckReport { status, version: env!("CARGO_PKG_VERSION"), checked_at: clock.now().to_string(), components }
 }
 
-/// The worst of all. What a gateway can do without, a colony and its bees, makes it no worse than degraded: entries go the
-/// direct route.
+/// The worst of all. A gateway can do without a colony and its bees, because entries then go the direct route. So these
+/// make the result degraded at most.
 fn overall(components: &[Diagnosis], receives: bool) -> CheckStatus {
     let weight = |finding: &Diagnosis| match finding.component {
         "colony" | "bees" if receives => finding.status.min(CheckStatus::Degraded),
@@ -61,8 +61,8 @@ fn overall(components: &[Diagnosis], receives: bool) -> CheckStatus {
     components.iter().map(weight).max().unwrap_or(CheckStatus::Ok).max(CheckStatus::Ok)
 }
 
-/// What the ledger itself says of access goes before what the process said of it. The settings of this command may lead to
-/// another ledger than the process has, or to none.
+/// The ledger's own report about access replaces that of the process. But the settings of this command may name another
+/// ledger than the process uses, or none.
 fn one_word_on_access(components: &mut Vec<Diagnosis>) {
     let is_access = |one: &Diagnosis| one.component == ACCESS;
     if components.iter().filter(|one| is_access(one)).count() > 1

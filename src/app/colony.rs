@@ -16,7 +16,7 @@ use crate::job::attestation::{PublicKey, Signer, Trust, Verifier};
 use crate::job::keys::opening::Openers;
 use crate::job::sealing::{RecipientKey, Recipients};
 
-/// One fault of the configuration.
+/// A single configuration fault.
 pub(crate) fn fault(setting: &str, message: impl fmt::Display) -> ConfigError {
     ConfigError(vec![Fault { setting: setting.to_owned(), message: format!("{message}") }])
 }
@@ -25,10 +25,10 @@ fn missing(setting: &str, what: &str) -> ConfigError {
     fault(setting, format!("is not set: set it to {what}"))
 }
 
-/// A client of the servers that are set. Connects to nothing yet.
+/// A client of the configured servers. Connects to nothing yet.
 ///
 /// # Errors
-/// When no server is set, or it makes no sense.
+/// If no server is set, or the setting is wrong.
 pub fn client(config: &ColonyConfig) -> Result<Client, ConfigError> {
     const SERVERS: &str = "COLONIES_SERVER_HOST";
     let servers =
@@ -44,33 +44,33 @@ pub fn client(config: &ColonyConfig) -> Result<Client, ConfigError> {
         .map_err(|error| fault(SERVERS, chain(&error)))
 }
 
-/// Makes an embedded server go by our clock.
+/// Lets an embedded server use our clock.
 pub fn server_clock(clock: &Clock) -> colonies::server::Clock {
     let clock = clock.clone();
     colonies::server::Clock::new(move || Moment::from_millis(clock.now().millis()))
 }
 
-/// Name of the colony.
+/// The colony's name.
 ///
 /// # Errors
-/// When it is not set.
+/// If it is not set.
 pub fn name(config: &ColonyConfig) -> Result<String, ConfigError> {
     config.colony.clone().ok_or_else(|| missing("COLONIES_COLONY_NAME", "the name of the colony"))
 }
 
-/// A key that has to be there.
+/// A required key.
 ///
 /// # Errors
-/// When it is not set or is none.
+/// If it is not set, or not a key.
 pub fn key(key: Option<&Secret>, variable: &str, what: &str) -> Result<Arc<PrivateKey>, ConfigError> {
     let key = key.ok_or_else(|| missing(variable, &format!("{what} (`keys generate` makes one)")))?;
     PrivateKey::from_hex(key.expose()).map(Arc::new).map_err(|error| fault(variable, error))
 }
 
-/// What attests jobs.
+/// The signer of jobs.
 ///
 /// # Errors
-/// When the key is not set or is none.
+/// If the key is not set, or not a key.
 pub fn signer(config: &ColonyConfig) -> Result<Signer, ConfigError> {
     const KEY: &str = "ATTESTATION_PRVKEY";
     let seed = config.attestation_key.as_ref();
@@ -80,18 +80,18 @@ pub fn signer(config: &ColonyConfig) -> Result<Signer, ConfigError> {
 
 const KEYS: &str = "ATTESTATION_PUBKEYS";
 
-/// Believes the public keys that are set and, where this program attests jobs itself, its own.
+/// Trusts the configured public keys and, if this program attests jobs itself, its own.
 ///
 /// # Errors
-/// When there is no key to believe, or one is malformed.
+/// If there is no key to trust, or one is malformed.
 pub fn verifier(config: &ColonyConfig) -> Result<Verifier, ConfigError> {
     Verifier::new(Trust::new(trusted(config)?)).map_err(|error| fault(KEYS, error))
 }
 
-/// The keys that are believed.
+/// The trusted keys.
 ///
 /// # Errors
-/// As [`verifier`].
+/// Those of [`verifier`].
 pub(super) fn trusted(config: &ColonyConfig) -> Result<Vec<PublicKey>, ConfigError> {
     let mut keys = PublicKey::parse_list(config.attestation_pubkeys.as_deref().unwrap_or_default())
         .map_err(|error| fault(KEYS, error))?;
@@ -109,11 +109,11 @@ pub(super) fn trusted(config: &ColonyConfig) -> Result<Vec<PublicKey>, ConfigErr
 
 const SEALING_KEYS: &str = "SEALING_PUBKEYS";
 
-/// Those to whom jobs are sealed: the public keys that are set or, without any, the bees of this program. Nothing when jobs go
-/// as they are.
+/// The recipients of sealed jobs: the configured public keys or, without any, the bees of this program. `None` if jobs are
+/// not sealed.
 ///
 /// # Errors
-/// When a key is malformed, or there are too many.
+/// If a key is malformed, or there are too many.
 pub fn recipients(config: &ColonyConfig) -> Result<Option<Recipients>, ConfigError> {
     if config.seals_jobs == Some(false) {
         return Ok(None);
@@ -128,10 +128,10 @@ pub fn recipients(config: &ColonyConfig) -> Result<Option<Recipients>, ConfigErr
     Recipients::new(keys).map(Some).map_err(|error| fault(SEALING_KEYS, error))
 }
 
-/// What bees open sealed jobs with; no key where none is set.
+/// The keys with which bees open sealed jobs; empty if none is set.
 ///
 /// # Errors
-/// When a key is malformed or its file cannot be read.
+/// If a key is malformed or its file cannot be read.
 pub fn openers(config: &ColonyConfig) -> Result<Openers, ConfigError> {
     let openers = match (&config.sealing_key, &config.sealing_key_file) {
         (Some(_), Some(path)) => Openers::of_file(path),

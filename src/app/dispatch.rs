@@ -20,18 +20,18 @@ use crate::revenue::validator::Validator;
 use crate::stripe::api::StripeApi;
 use crate::telemetry::instruments::Instruments;
 
-/// What operators see and change of dispatch.
+/// The parts of dispatch that operators see and change.
 pub(super) struct Started {
     pause: Pause,
     breakers: Vec<(&'static str, Breaker)>,
     bees: Roster,
-    /// What of the colony route can be renewed.
+    /// The keys of the colony route that can be renewed.
     pub(super) keys: Option<ColonyKeys>,
     pub(super) verifier: Option<Arc<Verifier>>,
 }
 
 impl Started {
-    /// What an operator with the token may see and change, with the task that carries out what goes on by itself.
+    /// The parts that an operator with the token may see and change, with the task that carries out operations.
     pub(super) fn control(
         self,
         operators: Operators,
@@ -53,7 +53,7 @@ impl Started {
     }
 }
 
-/// Starts what brings entries to their end: pumps, and with a colony the task that confirms, and bees.
+/// Starts everything that brings entries to their end: pumps, and with a colony the task that confirms, and bees.
 pub(super) fn start(
     config: &Config,
     context: Context,

@@ -24,7 +24,7 @@ use crate::revenue::verdict::Verdict;
 /// Waits while the ledger does not answer.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), max: Duration::from_secs(30) };
 
-/// Why drops are not told.
+/// Why the ledger was not told of drops.
 #[derive(Debug, thiserror::Error)]
 enum TellError {
     #[error(transparent)]
@@ -33,13 +33,13 @@ enum TellError {
     Ledger(#[from] LedgerError),
 }
 
-/// Starts telling.
+/// Starts telling the ledger of drops.
 pub(super) fn start(ledger: &Arc<dyn StateOfRecord>, inbox: &Inbox, supervisor: &mut Supervisor, shutdown: &Shutdown) {
     let ledger = Arc::clone(ledger) as Arc<dyn Ledger>;
     supervisor.start("dropped events", run(inbox.clone(), ledger, shutdown.clone()));
 }
 
-/// Tells drops as they come, until draining begins.
+/// Tells the ledger of drops as they come, until draining begins.
 async fn run(inbox: Inbox, ledger: Arc<dyn Ledger>, shutdown: Shutdown) -> Result<(), Infallible> {
     let mut random = fastrand::Rng::new();
     let mut failures = 0_u32;
@@ -70,10 +70,10 @@ async fn run(inbox: Inbox, ledger: Arc<dyn Ledger>, shutdown: Shutdown) -> Resul
     }
 }
 
-/// Tells what was dropped while no gateway ran.
+/// Tells the ledger of entries dropped while no gateway ran.
 ///
 /// # Errors
-/// Why the ledger does not know yet. It is told when the gateway starts.
+/// Why the ledger does not know yet. The next start of the gateway tells it.
 pub async fn tell_drops(config: &Config, inbox: &Inbox) -> Result<(), String> {
     let ledger = super::open_ledger(config, inbox.clock()).await.map_err(|error: StartError| chain(&error))?;
     tell(inbox, &*ledger).await.map_err(|error| chain(&error))

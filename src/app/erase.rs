@@ -13,20 +13,20 @@ use crate::ledger::{BoxFuture, LedgerError};
 /// Most unsettled entries that a report lists.
 const LISTED_MAX: usize = 50;
 
-/// The inbox, opened here or over the admin listener of a running gateway.
+/// The inbox, opened here or reached over the admin listener of a running gateway.
 pub trait InboxSide: Send + Sync {
     /// One step; see [`crate::inbox::Inbox::erase_step`].
     fn step<'a>(&'a self, person: &'a Person, after: i64, dry_run: bool) -> BoxFuture<'a, anyhow::Result<EraseStep>>;
 }
 
-/// What to erase, and what to put up with.
+/// What to erase, and in spite of what.
 #[derive(Clone, Debug)]
 pub struct ErasureOrder {
     pub subject: Subject,
     pub dry_run: bool,
-    /// Go on although entries of the person are not settled; they are left as they are.
+    /// Whether to go on although entries of the person are not settled. These are left as they are.
     pub include_unsettled: bool,
-    /// Go on although subscriptions entitle the person.
+    /// Whether to go on although subscriptions entitle the person.
     pub include_active: bool,
 }
 
@@ -35,14 +35,14 @@ pub struct ErasureOrder {
 pub struct ErasureReport {
     pub fingerprint: String,
     pub dry_run: bool,
-    /// The subject had been erased before.
+    /// Whether the subject was erased before.
     pub erased_before: bool,
     /// Identifiers that lead to the person: users, customers, subscriptions, and objects such as payments.
     pub ids: [usize; 4],
     /// Subscriptions that entitle the person now.
     pub entitling: u64,
     pub inbox_bodies: u64,
-    /// Entries that are not settled and were left.
+    /// Unsettled entries that were left.
     pub unsettled: u64,
     pub unsettled_entries: Vec<Unsettled>,
     pub ledger_events: u64,
@@ -69,7 +69,7 @@ pub enum EraseRefused {
     Inbox(#[source] anyhow::Error),
 }
 
-/// The entries of a refusal, a line each.
+/// The entries of a refusal, one per line.
 fn lines(report: &ErasureReport) -> String {
     let line = |one: &Unsettled| format!("  {} {} {} {}", one.entry, one.state, one.event_id, one.event_type);
     let mut lines: Vec<String> = report.unsettled_entries.iter().map(line).collect();
@@ -80,11 +80,11 @@ fn lines(report: &ErasureReport) -> String {
     lines.join("\n")
 }
 
-/// Erases, or tells what it would erase.
+/// Erases, or reports what it would erase.
 ///
 /// # Errors
-/// [`EraseRefused::Unsettled`] and [`EraseRefused::Active`] before anything was changed; a fault of a store at any point,
-/// after which the same order can be given again.
+/// [`EraseRefused::Unsettled`] and [`EraseRefused::Active`] before anything was changed; a fault of a store at any point.
+/// After a fault the same order can be given again.
 pub async fn erase(
     inbox: &dyn InboxSide,
     ledger: &dyn StateOfRecord,

@@ -22,7 +22,7 @@ use crate::stripe::api::{ApiError, Scope, StripeApi};
 use crate::stripe::metadata;
 use crate::stripe::object::Object;
 
-/// Type under which such evidence is recorded in the ledger's events.
+/// The event type under which the ledger records such evidence.
 const KIND: &str = "gateway.evidence";
 
 /// Time for the sessions of one subscription.
@@ -38,29 +38,29 @@ pub struct Gathered {
     pub sessions: u64,
     /// Claims from rows of the old tables.
     pub rows: u64,
-    /// Subscriptions whose sessions Stripe did not tell of, with the reason of the last.
+    /// Subscriptions about whose sessions Stripe did not answer; the reason of the last is in `fault`.
     pub unasked: u64,
     /// Why.
     pub fault: Option<String>,
-    /// Subscriptions that are paid for and still name no user, those of greatest preference first; at most
+    /// Subscriptions that are paid for but still name no user, those of greatest preference first; at most
     /// [`REPORT_LINES_MAX`].
     pub left: Vec<Unowned>,
-    /// How many they are, those beyond that bound included.
+    /// How many there are, including those beyond that bound.
     pub left_total: u64,
 }
 
-/// Why it broke off.
+/// Why the search broke off.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
-    /// The ledger did not take or tell it.
+    /// The ledger did not answer, or did not accept the claims.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// No client could be made of the settings.
+    /// The settings do not give a client.
     #[error(transparent)]
     Start(#[from] super::StartError),
 }
 
-/// Looks for users, first in Stripe's sessions if there is a key, then in the old tables, and records what it finds.
+/// Searches for users, first in Stripe's sessions if there is a key, then in the old tables, and records what it finds.
 pub async fn gather(config: &Config, ledger: &dyn StateOfRecord, clock: &Clock) -> Result<Gathered, EvidenceError> {
     let mut gathered = Gathered::default();
     let mut claims = Vec::new();
@@ -111,7 +111,7 @@ async fn from_sessions(config: &Config, api: &StripeApi, one: &Unowned) -> Resul
     let revenue = &config.revenue;
     for object in &page.objects {
         let session = Object::new(object);
-        // What expired bought nothing, and a session of another subscription is none of this one's.
+        // An expired session bought nothing, and one of another subscription says nothing about this one.
         if session.at("subscription").id() != Some(one.id.as_str()) || session.at("status").word() == Some("expired") {
             continue;
         }

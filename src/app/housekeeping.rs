@@ -27,13 +27,13 @@ const LEDGER_UPKEEP: Duration = Duration::from_mins(1);
 /// Rounds between two foldings of the histograms.
 const UPKEEP_ROUNDS: u32 = 5;
 
-/// Rounds between two looks at what retention no longer keeps.
+/// Rounds between two searches for data that retention no longer keeps.
 const SWEEP_ROUNDS: u32 = 600;
 
-/// Between two batches of a sweep, so that webhooks come first.
+/// Pause between two batches of a sweep, so that webhooks come first.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
-/// What is kept how long.
+/// How long everything is kept.
 pub(super) fn retention(config: &InboxConfig) -> Retention {
     Retention { bodies: config.keep_bodies, held_bodies: config.keep_held_bodies, entries: config.keep_entries }
 }
@@ -54,7 +54,7 @@ pub(super) async fn run(
             () = shutdown.draining() => return Ok(()),
         }
         if !inbox.is_shared() && !inbox.stats().writable() {
-            // The writer logs when writes succeed again; until then there is nothing new to say.
+            // The writer logs when writes succeed again. Until then there is nothing new to report.
             let _ = inbox.probe().await;
         }
         let decided = guardian.counts();
@@ -72,12 +72,12 @@ pub(super) async fn run(
     }
 }
 
-/// Has the inbox say that it is ready: a file at once, a database as soon as it has answered and has its tables. From then on a
-/// database that took no write is asked again, ever so often, so that webhooks are taken as soon as it is back. Neither the port nor
-/// the start waits for it.
+/// Marks the inbox as ready: a file at once, a database as soon as it has answered and has its tables. From then on, a
+/// database that took no write is asked again and again, so that webhooks are accepted as soon as it is back. Neither the
+/// port nor the start waits for it.
 ///
 /// # Errors
-/// When the database answers and is not to be used.
+/// If the database answers but must not be used.
 pub(super) async fn prepare(
     inbox: &Inbox,
     latch: Latch,
@@ -101,7 +101,7 @@ pub(super) async fn prepare(
         }
         Ok(()) => {}
     }
-    // What has a place for webhooks meanwhile is ready for them.
+    // An inbox with a file for webhooks in the meantime is ready for them.
     let latch = match inbox.spilled().await {
         Ok(Some(_)) => {
             latch.release();
@@ -114,7 +114,7 @@ pub(super) async fn prepare(
     Ok(())
 }
 
-/// Asks the inbox's database again while it takes nothing, and brings it what came meanwhile.
+/// Asks the inbox's database again while it takes nothing, and brings it the deliveries that came in the meantime.
 async fn attend(
     inbox: Inbox,
     (mut waiting, mut spill): (Option<Latch>, SpillWatch),
@@ -134,14 +134,14 @@ async fn attend(
         if !is_prepared {
             is_prepared = inbox.prepare().await.is_ok();
         } else if inbox.is_to_be_probed() {
-            // The inbox logs when writes succeed again; until then there is nothing new to say.
+            // The inbox logs when writes succeed again. Until then there is nothing new to report.
             let _ = inbox.probe().await;
         }
         spill.attend(is_prepared).await;
     }
 }
 
-/// A restart must not look like a day without webhooks.
+/// After a restart, the last webhook is still known: it must not look like a day without webhooks.
 async fn remember_last_webhook(inbox: &Inbox, metrics: &Metrics) {
     if let Some(last) = inbox.newest(1).await.ok().and_then(|newest| newest.into_iter().next()) {
         metrics.last_webhook.set(last.received.as_seconds());
@@ -155,7 +155,7 @@ async fn observe_disk(directory: PathBuf, metrics: &Metrics) {
     }
 }
 
-/// Has the ledger try again what waits in it, now and then, until draining begins. Its faults are seen where batches are
+/// Makes the ledger try again what waits in it, now and then, until draining begins. Its faults show where batches are
 /// applied.
 pub(super) async fn ledger_upkeep(ledger: Arc<dyn Ledger>, shutdown: Shutdown) -> Result<(), Infallible> {
     loop {
@@ -169,7 +169,7 @@ pub(super) async fn ledger_upkeep(ledger: Arc<dyn Ledger>, shutdown: Shutdown) -
     }
 }
 
-/// The inbox met a fault that only a restart can mend.
+/// A fault of the inbox that only a restart can mend.
 #[derive(Debug, thiserror::Error)]
 #[error("inbox: {0}")]
 pub(super) struct InboxFatal(String);

@@ -10,26 +10,26 @@ use crate::domain::causes::chain;
 use crate::inbox::Inbox;
 use crate::lifecycle::{Shutdown, Supervisor};
 
-/// How often it looks whether there is something to do.
+/// How often it checks for something to do.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Entries that are worth a step; fewer wait for the round that takes all.
+/// How many entries make a step worthwhile; fewer wait for the round that takes all.
 const WORTH_A_STEP: usize = 500;
 
-/// Every so many looks, one takes even a few entries.
+/// One in so many looks takes even a few entries.
 const ROUNDS: u32 = 6;
 
-/// Entries that come in between two looks and mean that others need the machine.
+/// How many new entries between two looks mean that other work needs the machine.
 const BUSY: u64 = 1000;
 
-/// After a step, for so many times as long as it took, others have the machine.
+/// After a step, other work has the machine for so many times as long as the step took.
 const REST: u32 = 4;
 
-/// Least rest, and the wait after a fault.
+/// Shortest rest, and the wait after a fault.
 const REST_MIN: Duration = Duration::from_millis(20);
 const FAULT_WAIT: Duration = Duration::from_mins(1);
 
-/// Starts filling it.
+/// Starts filling the index.
 pub(super) fn start(inbox: &Inbox, supervisor: &mut Supervisor, shutdown: &Shutdown) {
     supervisor.start_in_background("inbox index", run(inbox.clone(), shutdown.clone()));
 }

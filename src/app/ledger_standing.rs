@@ -13,16 +13,16 @@ use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::Shutdown;
 use crate::telemetry::health::{Board, Level};
 
-/// Name on the health board, which batches write to as well.
+/// Name on the health board, to which batches also report.
 const COMPONENT: &str = "ledger";
 
-/// Between two questions to a ledger that did not answer well.
+/// Time between two questions to a ledger that did not answer well.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Longest wait for its answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// What was said last, and to whom.
+/// The last report to the board.
 pub(super) struct LedgerStanding {
     board: Board,
     clock: Clock,
@@ -30,14 +30,15 @@ pub(super) struct LedgerStanding {
 }
 
 impl LedgerStanding {
-    /// Says what the start heard: nothing wrong, or why the ledger is no use yet.
+    /// Reports the result of the start: nothing wrong, or why the ledger cannot be used yet.
     pub(super) fn begin(board: Board, clock: Clock, doubt: Option<String>) -> Self {
         let mut standing = Self { board, clock, said: None };
         standing.say(doubt);
         standing
     }
 
-    /// Asks again until the ledger answers or a batch has told, and then waits for draining: a task that ends stops the process.
+    /// Asks again until the ledger answers or a batch has reported. Then it waits for draining, because a task that ends
+    /// stops the process.
     pub(super) async fn run(mut self, ledger: Arc<dyn StateOfRecord>, shutdown: Shutdown) -> Result<(), Infallible> {
         tokio::select! {
             () = self.settle(&*ledger) => shutdown.draining().await,
@@ -68,7 +69,7 @@ impl LedgerStanding {
         self.board.read().get(COMPONENT).is_some_and(|component| component.status != Level::Ok)
     }
 
-    /// False when others have said something since.
+    /// Returns false if other parts have reported since.
     fn say(&mut self, doubt: Option<String>) -> bool {
         let (level, detail) = match doubt {
             None => (Level::Ok, "answers".to_owned()),

@@ -14,13 +14,13 @@ use crate::dispatch::Context;
 use crate::door::{self, Webhooks};
 use crate::lifecycle::{Inherited, Readiness, Shutdown, Supervisor};
 
-/// What the charts of the console are kept in.
+/// File that keeps the charts of the console.
 const SERIES_FILE: &str = "console-series";
 
 pub(super) struct Routes {
     webhooks: Webhooks,
     health: Health,
-    /// What an operator with the token orders; nothing of it is there without a token.
+    /// The orders of an operator with the token; `None` without a token.
     control: Option<Arc<Control>>,
 }
 
@@ -36,14 +36,14 @@ impl Routes {
     }
 }
 
-/// One for webhooks and probes, one for metrics and health, or one for all.
+/// One listener for webhooks and probes and one for metrics and health, or one for all.
 pub(super) struct Listeners {
     webhooks: TcpListener,
     admin: Option<TcpListener>,
 }
 
 impl Listeners {
-    /// Takes over what was inherited and opens the rest.
+    /// Takes over inherited listeners and opens the others.
     pub(super) async fn open(config: &Config, inherited: Inherited) -> Result<Self, StartError> {
         let http = &config.http;
         let webhooks = listener(inherited.webhooks, http.listen, "http.listen").await?;
@@ -57,7 +57,7 @@ impl Listeners {
         Ok(Self { webhooks, admin })
     }
 
-    /// Where they listen, which the system may have chosen.
+    /// Their addresses, which the system may have chosen.
     pub(super) fn addresses(&self, config: &Config) -> Result<(SocketAddr, SocketAddr), StartError> {
         let address = |listener: &TcpListener, setting, address| {
             listener.local_addr().map_err(|source| StartError::Listen { address, setting, source })
@@ -93,7 +93,7 @@ impl Listeners {
     }
 }
 
-/// Webhooks come in by a shared listener, from the whole internet as a rule.
+/// Webhooks arrive at a shared listener, usually from the whole internet.
 pub(super) const fn is_console_on(place: ConsolePlace, is_shared: bool) -> bool {
     match place {
         ConsolePlace::Auto => !is_shared,
@@ -102,7 +102,7 @@ pub(super) const fn is_console_on(place: ConsolePlace, is_shared: bool) -> bool 
     }
 }
 
-/// The pages of the console, and the task that reads what its charts show.
+/// The pages of the console, and the task that collects the data of its charts.
 fn pages(
     config: &Config,
     health: &Health,

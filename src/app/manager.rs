@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::inbox::{Inbox, InboxError};
 use crate::lifecycle::{Notifier, Shutdown};
 
-/// What must answer for the process to count as alive, besides the runtime.
+/// The part that must answer for the process to count as alive, besides the runtime.
 pub(super) enum LifeSign {
-    /// The writer of the inbox: it has to answer, be it that its disk is full. A database that hangs is no reason to start the process
-    /// again, which would not mend it.
+    /// The writer of the inbox. Any answer counts, even that its disk is full. A hanging database is no reason to restart
+    /// the process, which would not help.
     Inbox(Inbox),
     Runtime,
 }
@@ -27,7 +27,7 @@ impl LifeSign {
     }
 }
 
-/// Says that the process is ready, feeds the watchdog while the pulse beats, and says when draining begins.
+/// Reports that the process is ready, feeds the watchdog while there is a sign of life, and reports when draining begins.
 pub(super) async fn tell(
     manager: Notifier,
     status: String,

@@ -25,22 +25,22 @@ use crate::notify::{
 use crate::reconcile::Handle;
 use crate::telemetry::health::{Board, Level};
 
-/// Between two looks.
+/// Time between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A look may take this part of the time at most.
+/// A look may take at most this part of the time.
 const SHARE: u32 = 20;
 
-/// Looks between two at the ages of keys.
+/// How many looks pass between two at the ages of keys.
 const KEY_LOOKS: u64 = 600;
 
-/// File in the data directory that holds what people were told of.
+/// File in the data directory that records the messages people have received.
 const FILE_NAME: &str = "notifications.json";
 
-/// Components whose matters are told under another kind, or that are the messages' own.
+/// Components whose matters are reported under another kind, or that belong to the messages themselves.
 const NOT_TOLD: [&str; 3] = ["problems", "access", outbox::COMPONENT];
 
-/// Starts looking and sending, if messages go anywhere. The returned error is of the settings.
+/// Starts looking and sending, if messages are sent anywhere. The returned error is about the settings.
 pub(super) fn start(
     config: &Config,
     context: &Context,
@@ -80,7 +80,7 @@ pub(super) fn start(
     Ok(())
 }
 
-/// Sends one message through every channel, at once and without a queue. What became of it, by channel.
+/// Sends one message through every channel, at once and without a queue. Returns the result of each channel.
 pub async fn test(config: &Config, clock: &Clock) -> Result<Vec<(&'static str, Result<(), String>)>, SetupError> {
     let message = Message::test(clock.now());
     let gateway = name(&config.notify);
@@ -92,13 +92,13 @@ pub async fn test(config: &Config, clock: &Clock) -> Result<Vec<(&'static str, R
     Ok(results)
 }
 
-/// What messages call this gateway.
+/// The name of this gateway in messages.
 fn name(settings: &NotifyConfig) -> String {
     let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
     settings.name.clone().unwrap_or_else(host)
 }
 
-/// What people were told of before. A file that cannot be read is one that says nothing: then it is told again.
+/// The matters that people were told of before. If the file cannot be read, they are told again.
 fn told(file: &Path) -> Vec<Told> {
     let text = match std::fs::read(file) {
         Ok(text) => text,
@@ -134,7 +134,7 @@ struct Watch {
     board: Board,
     clock: Clock,
     settings: NotifyConfig,
-    /// Where the console is, for links.
+    /// The console's address, for links.
     console: Option<ConsoleUrl>,
     files: Vec<WatchedFile>,
     access: Latest,
@@ -145,11 +145,11 @@ struct Watch {
     looks: u64,
     file: PathBuf,
     started: Timestamp,
-    /// What waits for a person, as of `commits`.
+    /// The entries that wait for a person, as of `commits`.
     problems: BTreeMap<Matter, Standing>,
     commits: Option<u64>,
     keys: BTreeMap<Matter, Standing>,
-    /// Whether what people were told of differs from the file.
+    /// Whether the file lags behind what people were told.
     unsaved: bool,
 }
 
@@ -203,7 +203,7 @@ impl Watch {
         }
         let told = self.tracker.told();
         self.unsaved |= told != before;
-        // What is kept as told was sent or given up: a crash before that tells it again.
+        // Only matters that were sent or given up are kept as told. After a crash before that, people are told again.
         if self.outbox.is_idle() {
             self.turns.sent(&self.inbox).await;
             self.unsaved = self.unsaved && !self.save().await;
@@ -214,10 +214,10 @@ impl Watch {
         }
     }
 
-    /// Brings what waits for a person up to date; false when the inbox does not tell.
+    /// Updates what waits for a person. Returns false if the inbox does not answer.
     async fn look_at_problems(&mut self) -> bool {
         let commits = self.inbox.stats().commits();
-        // In a shared inbox others write too.
+        // In a shared inbox, other gateways write too.
         if self.commits == Some(commits) && !self.inbox.is_shared() {
             return true;
         }
@@ -233,7 +233,7 @@ impl Watch {
         true
     }
 
-    /// Components that are not well. The inbox is none on the board.
+    /// Components with trouble. The inbox is not one on the board.
     fn components(&self) -> BTreeMap<Matter, Standing> {
         let mut open = BTreeMap::new();
         for (name, component) in self.board.read() {
@@ -278,11 +278,11 @@ impl Watch {
         })
     }
 
-    /// Whether nothing came for too long; nothing when the inbox does not tell.
+    /// Whether no webhook came for too long; `None` if the inbox does not answer.
     async fn silence(&self, now: Timestamp) -> Option<BTreeMap<Matter, Standing>> {
         let Some(limit) = self.settings.no_webhook else { return Some(BTreeMap::new()) };
         let newest = self.inbox.newest(1).await.ok()?;
-        // Before the first one, the time since the start counts.
+        // Before the first webhook, the time since the start counts.
         let last = newest.first().map_or(self.started, |newest| newest.received);
         let silent = now.since(last);
         let standing = || {
@@ -299,7 +299,7 @@ impl Watch {
         )
     }
 
-    /// What the last comparison found that never arrived.
+    /// Events that never arrived, according to the last comparison.
     fn missed(&self) -> Option<(Matter, Standing)> {
         let status = self.reconcile.as_ref()?.status();
         let (ended, report) = (status.ended?, status.report?);
@@ -326,7 +326,7 @@ impl Watch {
             .collect();
     }
 
-    /// Keeps what people were told of; false when that failed.
+    /// Saves what people were told of. Returns false if that fails.
     async fn save(&self) -> bool {
         let (file, told) = (self.file.clone(), self.tracker.told());
         let saved = tokio::task::spawn_blocking(move || {

@@ -11,7 +11,7 @@ use crate::inbox::{
     FILE_NAME, Inbox, InboxOptions, InboxThreads, OpenError, PostgresInboxOptions, counts_in, moved_from,
 };
 
-/// How the configuration wants the inbox opened.
+/// How to open the inbox, according to the configuration.
 pub fn inbox_options(config: &Config) -> InboxOptions {
     InboxOptions {
         directory: config.inbox.data_dir.clone(),
@@ -22,22 +22,22 @@ pub fn inbox_options(config: &Config) -> InboxOptions {
     }
 }
 
-/// Opens the inbox that the configuration names: a file of the data directory, or a database, which is reached when it is first
-/// asked. Blocks for a moment on a file of before.
+/// Opens the inbox that the configuration names: a file of the data directory, or a database, which is reached when it is
+/// first used. Blocks for a moment on an earlier file.
 ///
 /// # Errors
-/// When it cannot be opened, or a file holds what a database would have everybody forget.
+/// If it cannot be opened, or if a file still has entries that would be forgotten because of the database.
 pub fn open_inbox(config: &Config, clock: Clock) -> Result<(Inbox, InboxThreads), OpenError> {
     let Some(url) = &config.inbox.url else { return Inbox::open(&inbox_options(config), clock) };
     refuse_left_behind(&config.inbox.data_dir)?;
     Inbox::shared(&database_options(config, url), clock)
 }
 
-/// As [`open_inbox`], for a gateway, or to see to all deliveries: opens also the file that takes deliveries while the database is
-/// away, and makes it if it is missing.
+/// As [`open_inbox`], for a gateway, or to handle all deliveries. Also opens the file that takes deliveries while the
+/// database is away, and makes it if it is missing.
 ///
 /// # Errors
-/// As those of [`open_inbox`]; [`OpenError::Locked`] while another gateway has that file.
+/// Those of [`open_inbox`]; [`OpenError::Locked`] while another gateway has that file.
 pub fn open_receiving_inbox(config: &Config, clock: Clock) -> Result<(Inbox, InboxThreads), OpenError> {
     let (Some(url), Some(directory)) = (&config.inbox.url, &config.inbox.spill_dir) else {
         return open_inbox(config, clock);
@@ -47,7 +47,7 @@ pub fn open_receiving_inbox(config: &Config, clock: Clock) -> Result<(Inbox, Inb
     Inbox::shared(&PostgresInboxOptions { spill: Some(spill), ..database_options(config, url) }, clock)
 }
 
-/// How the configuration wants a database used.
+/// How to use a database, according to the configuration.
 pub(super) fn database_options(config: &Config, url: &Secret) -> PostgresInboxOptions {
     PostgresInboxOptions {
         queue_max: config.inbox.queue_max,
@@ -58,7 +58,7 @@ pub(super) fn database_options(config: &Config, url: &Secret) -> PostgresInboxOp
     }
 }
 
-/// A file that still holds something would be worked on by no gateway and be shown by none, unless all of it was moved.
+/// No gateway would work on an earlier file, and none would show it. So it must be empty or moved.
 fn refuse_left_behind(directory: &Path) -> Result<(), OpenError> {
     let path = directory.join(FILE_NAME);
     if !path.exists() {

@@ -4,13 +4,13 @@ use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::telemetry::health::{Board, Level};
 
-/// Component of `/health` under which they are named, for `check`.
+/// Component of `/health` that names them, for `check`.
 pub const COMPONENT: &str = "owner_keys";
 
-/// Settings with keys of owners that a service does not need. `works`: whether bees run in it.
+/// Settings with owners' keys that a service does not need. `works` says whether bees run in it.
 fn unneeded(config: &Config, works: bool) -> Vec<&'static str> {
     let colony = &config.colony;
-    // Without a key of their own, bees have one that follows from the owner's; with both they approve themselves, by choice.
+    // Bees without a key of their own use one derived from the owner's. With both keys, they approve themselves by choice.
     let owners = colony.colony_key.is_some() && !works;
     let given = [
         (owners, "COLONIES_COLONY_PRVKEY"),
@@ -20,7 +20,7 @@ fn unneeded(config: &Config, works: bool) -> Vec<&'static str> {
     given.into_iter().filter_map(|(is_given, name)| is_given.then_some(name)).collect()
 }
 
-/// Tells of them in the log and in health. They change nothing about how the service is.
+/// Reports them in the log and in health. They do not change the state of the service.
 pub(super) fn tell(config: &Config, works: bool, board: &Board, clock: &Clock) {
     if works && config.colony.colony_key.is_some() && config.colony.executor_key.is_some() {
         tracing::info!(

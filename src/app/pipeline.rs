@@ -20,7 +20,7 @@ use crate::stripe::api::{ApiSettings, StripeApi};
 /// Tiers on sale, from the least to the best.
 const TIERS: [&str; 3] = ["bronze", "silver", "gold"];
 
-/// Asks Stripe, if there is a key.
+/// The client of Stripe's API, if there is a key.
 pub(super) fn stripe(config: &Config, clock: &Clock) -> Result<Option<Arc<StripeApi>>, StartError> {
     let Some(key) = &config.stripe.key else { return Ok(None) };
     let settings = ApiSettings { base_url: config.stripe.base_url.clone(), ..ApiSettings::new(key.clone()) };
@@ -60,12 +60,12 @@ pub(super) fn validator(config: &Config, api: Option<Arc<StripeApi>>, clock: &Cl
 /// Longest wait for an answer of the ledger.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// The state of record that the configuration names. Nobody is asked yet.
+/// The state of record that the configuration names. It is not asked anything yet.
 pub(super) fn ledger(config: &Config, clock: &Clock) -> Result<Arc<dyn StateOfRecord>, StartError> {
     ledger_within(config, clock, ANSWER_MAX)
 }
 
-/// The same, whose answers may take so long.
+/// The same, with this time for answers.
 pub(super) fn ledger_within(
     config: &Config,
     clock: &Clock,

@@ -22,16 +22,16 @@ use crate::telemetry::metrics::{Metrics, problem_codes};
 /// Name on the health board.
 const COMPONENT: &str = "problems";
 
-/// Between two looks.
+/// Time between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A look may take this part of the time at most: a slow one is followed by a longer wait.
+/// A look may take at most this part of the time: a slow one is followed by a longer wait.
 const SHARE: u32 = 20;
 
-/// Kinds named on the health board; the rest is counted.
+/// How many kinds the health board names; the others are counted.
 const NAMED_MAX: usize = 3;
 
-/// Starts the watches over all that waits for a person, in the inbox and in the ledger.
+/// Starts the watches over everything that waits for a person, in the inbox and in the ledger.
 pub(super) async fn start(
     console: Option<&ConsoleUrl>,
     ledger: &Arc<dyn StateOfRecord>,
@@ -56,12 +56,12 @@ struct Watch {
     board: Board,
     open: ProblemCounts,
     commits: Option<u64>,
-    /// Where the console shows them.
+    /// The console's page about them.
     page: Option<String>,
 }
 
 impl Watch {
-    /// Takes note of what waited before the start; that was said when it happened.
+    /// Notes what waited before the start. That was reported when it happened.
     async fn begin(inbox: Inbox, metrics: Arc<Metrics>, board: Board, page: Option<String>) -> Self {
         let mut watch = Self { inbox, metrics, board, open: ProblemCounts::new(), commits: None, page };
         match watch.inbox.problem_counts().await {
@@ -104,7 +104,7 @@ impl Watch {
 
     async fn look(&mut self) {
         let commits = self.inbox.stats().commits();
-        // In a shared inbox others write too.
+        // In a shared inbox, other gateways write too.
         if self.commits == Some(commits) && !self.inbox.is_shared() {
             return;
         }
@@ -119,7 +119,7 @@ impl Watch {
         }
     }
 
-    /// Says what changed, unless another gateway has.
+    /// Reports changes, unless another gateway has.
     async fn say(&self, changes: &[Change<'_>]) {
         let of = |is_opened: bool| {
             let these = changes.iter().filter(move |change| matches!(change, Change::Opened { .. }) == is_opened);
@@ -148,7 +148,7 @@ fn warn(error: &crate::inbox::InboxError) {
     tracing::warn!(error = error as &dyn std::error::Error, "the inbox cannot be asked what waits for a person");
 }
 
-/// What the health board says.
+/// The text for the health board.
 fn tell(open: &ProblemCounts) -> (Level, String) {
     if open.is_empty() {
         return (Level::Ok, "nothing waits for a person".to_owned());
@@ -167,7 +167,7 @@ enum Change<'a> {
     Resolved { code: &'a str, event_type: &'a str },
 }
 
-/// What an alert about a kind is known by among gateways.
+/// The name by which gateways tell the alert about a kind apart.
 fn name((code, event_type): &(String, String)) -> String {
     format!("{code}:{event_type}")
 }

@@ -22,7 +22,7 @@ use crate::telemetry::metrics::Metrics;
 /// Waits between attempts at one page.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(30) };
 
-/// What the work is done with.
+/// The parts that a comparison uses.
 type Parts = (Arc<StripeApi>, Inbox, Arc<dyn StateOfRecord>, Arc<Validator>);
 
 fn reconciler(config: &Config, (api, inbox, ledger, validator): Parts, clock: Clock) -> Reconciler {
@@ -31,13 +31,14 @@ fn reconciler(config: &Config, (api, inbox, ledger, validator): Parts, clock: Cl
     Reconciler { api, inbox, ledger, validator, endpoints, accounts, scratch, backoff: BACKOFF, clock }
 }
 
-/// Where a recount keeps its scratch file: the data directory, or the system's temporary one if this machine has no data directory.
+/// Where a recount keeps its scratch file: the data directory, or the system's temporary one if this machine has no data
+/// directory.
 fn scratch(config: &Config) -> PathBuf {
     let directory = &config.inbox.data_dir;
     if directory.is_dir() { directory.clone() } else { std::env::temp_dir() }
 }
 
-/// The task beside a gateway. Takes orders also when it runs by itself at no interval.
+/// The task of a gateway. It takes orders even if no interval is set for it to run by itself.
 pub(super) fn runner(config: &Config, parts: Parts, metrics: Arc<Metrics>, board: Board, clock: Clock) -> Runner {
     let (handle, orders) = reconcile::handle();
     let settings = &config.reconcile;
@@ -45,23 +46,23 @@ pub(super) fn runner(config: &Config, parts: Parts, metrics: Arc<Metrics>, board
     Runner { reconciler: Arc::new(reconciler(config, parts, clock)), schedule, handle, orders, metrics, board }
 }
 
-/// Compares with Stripe by itself and when it is ordered to, if there is a key.
+/// Compares with Stripe by itself and on orders, if there is a key.
 pub(super) fn start(reconcile: Option<Runner>, supervisor: &mut Supervisor, shutdown: &Shutdown) {
     if let Some(runner) = reconcile {
         supervisor.start_in_background("reconcile", runner.run(shutdown.clone()));
     }
 }
 
-/// What fetches damaged events anew, for an inbox that no gateway has open; nothing without a key.
+/// Fetches damaged events again, for an inbox that no gateway has open; `None` without a key.
 pub fn refetcher(config: &Config, inbox: Inbox) -> Result<Option<Refetcher>, StartError> {
     let api = pipeline::stripe(config, inbox.clock())?;
     Ok(api.map(|api| Refetcher { api, inbox }))
 }
 
-/// One run over an inbox that no gateway has open.
+/// Runs once over an inbox that no gateway has open.
 ///
 /// # Errors
-/// When the ledger cannot be opened or there is no key; what goes wrong later stands in the report.
+/// If the ledger cannot be opened or there is no key. Later errors are in the report.
 pub async fn run_once(
     config: &Config,
     inbox: Inbox,
@@ -76,10 +77,10 @@ pub async fn run_once(
     Ok(Some(reconciler.run(RunTerms::ordered(order), tell).await))
 }
 
-/// Counts again, with the ledger alone: a gateway may run beside it, and Stripe is not asked.
+/// Counts again, with only the ledger: a gateway may run at the same time, and Stripe is not asked.
 ///
 /// # Errors
-/// When the ledger cannot be opened; what goes wrong later stands in the report.
+/// If the ledger cannot be opened. Later errors are in the report.
 pub async fn recount_once(
     config: &Config,
     dry_run: bool,

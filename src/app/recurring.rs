@@ -14,14 +14,14 @@ use crate::lifecycle::{Shutdown, Supervisor};
 /// Name of the lease.
 const LEASE: &str = "recurring_history";
 
-/// Between the start and the first note, and between two notes.
+/// Time between the start and the first note, and between two notes.
 const FIRST: Duration = Duration::from_mins(1);
 const BETWEEN: Duration = Duration::from_mins(30);
 
-/// For how long another gateway leaves it to this one.
+/// How long other gateways leave it to this one.
 const SPAN: Duration = Duration::from_mins(29);
 
-/// Starts noting.
+/// Starts noting recurring revenue.
 pub(super) fn start(ledger: &Arc<dyn StateOfRecord>, supervisor: &mut Supervisor, shutdown: &Shutdown) {
     supervisor.start_in_background("recurring history", run(Arc::clone(ledger), shutdown.clone()));
 }
@@ -36,7 +36,7 @@ async fn run(ledger: Arc<dyn StateOfRecord>, shutdown: Shutdown) -> Result<(), I
         }
         wait = BETWEEN;
         if let Err(error) = note(&*ledger, &holder).await {
-            // The next note of the day takes its place, and the ledger's faults are told where batches are applied.
+            // The next note of the day replaces it, and the ledger's faults are reported where batches are applied.
             tracing::debug!(error = &error as &dyn std::error::Error, "ledger: what recurs today is noted later");
         }
     }

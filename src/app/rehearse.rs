@@ -13,7 +13,7 @@ use crate::config::{Config, ConfigError, Fault, LedgerConfig};
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 
-/// All for which `serve` would not start. What one step needs of another that failed is left out.
+/// Every reason for which `serve` would not start. Steps that depend on a failed one are left out.
 pub fn rehearse(config: &Config, clock: &Clock) -> Vec<Fault> {
     steps(config, clock).into_iter().flat_map(faults).collect()
 }
@@ -38,7 +38,7 @@ fn steps(config: &Config, clock: &Clock) -> Vec<StartError> {
     refused
 }
 
-/// What is to be corrected, by the name of its setting.
+/// The faults to correct, each by the name of its setting.
 fn faults(error: StartError) -> Vec<Fault> {
     let setting = match &error {
         StartError::Config(_) => "",
@@ -58,7 +58,7 @@ fn faults(error: StartError) -> Vec<Fault> {
     vec![Fault { setting: setting.to_owned(), message }]
 }
 
-/// Whether files can be made in a directory, or the directory itself where it is not there yet.
+/// Whether files can be created in a directory, or the directory itself if it does not exist yet.
 fn writable(directory: &Path) -> Result<(), StartError> {
     let refused = |source: io::Error| StartError::Directory { path: directory.to_owned(), source };
     let there = directory.ancestors().find(|path| path.as_os_str().is_empty() || path.symlink_metadata().is_ok());

@@ -16,19 +16,19 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::lifecycle::{Hangups, Notifier, Shutdown};
 use crate::telemetry::health::{Board, Level};
 
-/// Name on the health board, once settings were read again.
+/// Name on the health board, after settings were read again.
 const COMPONENT: &str = "settings";
 
-/// How often files are looked at.
+/// How often files are checked.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// What a hangup or a changed file may change.
+/// The parts that a hangup or a changed file may change.
 #[derive(Clone, Debug)]
 pub(super) struct Reload {
     pub(super) sources: Sources,
-    /// How settings are read for this process.
+    /// How this process reads settings.
     pub(super) read: fn(&Sources) -> Result<Config, ConfigError>,
-    /// Changed at hangups only: a new key must not undo what an operator decided.
+    /// Only a hangup changes it: a new key must not undo an operator's decision.
     pub(super) switch: Option<RouteSwitch>,
     pub(super) renewables: Renewables,
     pub(super) manager: Notifier,
@@ -60,7 +60,7 @@ impl Reload {
             }
             marks = seen;
             let (reload, old) = (Arc::clone(&this), Arc::clone(&current));
-            // Reads files, which may be slow.
+            // This reads files, which may be slow.
             match tokio::task::spawn_blocking(move || reload.reload(why, &old)).await {
                 Ok(Some(new)) => {
                     marks = new.files.iter().map(|file| file.mark).collect();
@@ -72,7 +72,7 @@ impl Reload {
         }
     }
 
-    /// Marks of all files, and their ages into the metrics.
+    /// Returns the marks of all files, and records their ages in the metrics.
     async fn look(self: &Arc<Self>, config: &Arc<Config>) -> Vec<Option<FileMark>> {
         let (this, config) = (Arc::clone(self), Arc::clone(config));
         let look = move || {
@@ -90,7 +90,7 @@ impl Reload {
         Some(mark)
     }
 
-    /// Says on the board whether a restart would find settings that it can start with.
+    /// Reports on the board whether a restart would find valid settings.
     fn tell(&self, refused: Option<String>) {
         let now = self.clock.now();
         match refused {
@@ -102,14 +102,14 @@ impl Reload {
         }
     }
 
-    /// Keeps what came of a reading, to be shown.
+    /// Records the result of a reading, for display.
     fn note(&self, cause: &'static str, renewed: Renewed, took_route: bool, new: Option<&Config>) {
         let Renewed { taken, needs_restart, refused } = renewed;
         let reread = Reread { at: self.clock.now(), cause, taken, needs_restart, refused, took_route };
         self.renewables.settings.note(reread, new.cloned());
     }
 
-    /// The new settings, if they are taken.
+    /// The new settings, if they are accepted.
     fn reload(&self, why: Why, old: &Config) -> Option<Config> {
         let counts = &self.renewables.metrics.reloads;
         let cause = match why {
@@ -132,7 +132,7 @@ impl Reload {
         let (mut changed, mut took_route) = (false, false);
         if let (Why::Hangup, Some(switch)) = (why, &self.switch) {
             changed = switch.set(Wish::from_use_colony(new.colony.enabled));
-            // Without a route to the colony, which a start alone makes, there is nothing to turn to.
+            // Without a route to the colony, which only a start makes, there is nothing to switch to.
             took_route = self.renewables.colony.is_some();
             tracing::info!(cause, use_colony = new.colony.enabled, changed, took_route, "settings read again");
         }

@@ -4,10 +4,10 @@ use crate::backup::{self, BackupError, KeyPlace, Target};
 use crate::config::{Config, LedgerConfig};
 use crate::job::keys::rotate::next_path;
 
-/// To be called before the inbox or the embedded ledger is opened.
+/// Call this before the inbox or the embedded ledger is opened.
 ///
 /// # Errors
-/// When another program holds the data directory, what is to be moved is not this user's own, or a file cannot be moved.
+/// If another program holds the data directory, if a file to move belongs to another user, or if a file cannot be moved.
 pub fn finish_restore(config: &Config) -> Result<(), BackupError> {
     if backup::finish(&target(config))? {
         tracing::warn!("a restore had been interrupted; it is finished now");
@@ -15,7 +15,7 @@ pub fn finish_restore(config: &Config) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Where the files of an archive belong in this configuration.
+/// The places of an archive's files in this configuration.
 fn target(config: &Config) -> Target {
     let ledger = match &config.ledger {
         LedgerConfig::Sqlite { path } => Some(path.clone()),

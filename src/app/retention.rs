@@ -15,14 +15,14 @@ use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::telemetry::instruments::Instruments;
 
-/// Between the start and the first pass, and between two passes.
+/// Time between the start and the first pass, and between two passes.
 const PASS: Duration = Duration::from_hours(1);
 const FIRST_PASS: Duration = Duration::from_mins(1);
 
-/// Between two steps, so that events come first.
+/// Pause between two steps, so that events come first.
 const STEP_PAUSE: Duration = Duration::from_millis(100);
 
-/// Starts the passes, where the operator set a time.
+/// Starts the passes, if the operator set a time.
 pub(super) fn start(
     config: &Config,
     ledger: &Arc<dyn StateOfRecord>,
@@ -69,7 +69,7 @@ async fn run(
     }
 }
 
-/// One walk over what has a payload. How many were reduced, also where an error ended it.
+/// Walks once over everything with a payload. Returns how many were reduced, even if an error ended it.
 async fn pass(
     ledger: &dyn Expiry,
     before: Timestamp,

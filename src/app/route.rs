@@ -23,8 +23,8 @@ pub(super) struct Wired {
     pub(super) keys: ColonyKeys,
 }
 
-/// Wires the route when the colony is in use, and also when it is switched off but complete, so that it can be switched
-/// on without a restart.
+/// Wires the route if the colony is in use, or if it is switched off but complete, so that it can be switched on without a
+/// restart.
 pub(super) fn wire(
     config: &Config,
     context: Context,
@@ -67,8 +67,8 @@ pub(super) fn wire(
     Ok(Some(Wired { route, confirm, bees, keys }))
 }
 
-/// The bees to which jobs are sealed. A server that is given jobs as they are keeps them, which is worth a warning unless
-/// somebody wants it so.
+/// The bees to which jobs are sealed. A server keeps unsealed jobs in the clear, which deserves a warning unless the
+/// operator chose it.
 fn recipients(settings: &ColonyConfig) -> Result<Option<Recipients>, ConfigError> {
     let recipients = colony::recipients(settings)?;
     if recipients.is_none() && settings.enabled && settings.seals_jobs.is_none() {
@@ -80,7 +80,7 @@ fn recipients(settings: &ColonyConfig) -> Result<Option<Recipients>, ConfigError
     Ok(recipients)
 }
 
-/// What [`wire`] would refuse.
+/// Checks for everything that [`wire`] would refuse.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     let settings = &config.colony;
     if !config.shadow.is_none_or(|shadow| shadow.colony) || (!settings.enabled && !is_complete(settings)) {

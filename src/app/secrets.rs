@@ -29,7 +29,7 @@ pub(super) struct ColonyKeys {
     pub(super) recipients: Renewable<Option<Recipients>>,
 }
 
-/// What can be given anew, as the running parts hold it.
+/// The running parts that can take new secrets.
 #[derive(Clone, Debug)]
 pub(super) struct Renewables {
     pub(super) guardian: Arc<Guardian>,
@@ -41,26 +41,27 @@ pub(super) struct Renewables {
     pub(super) verifier: Option<Arc<Verifier>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
-    /// What is shown of all settings.
+    /// The settings as they are shown.
     pub(super) settings: InForce,
 }
 
-/// What became of settings that were read again.
+/// The result of reading settings again.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Renewed {
     /// Settings whose new values are in use.
     pub(super) taken: Vec<&'static str>,
-    /// Settings that changed and wait for a restart.
+    /// Settings that changed but need a restart.
     pub(super) needs_restart: Vec<&'static str>,
-    /// The first that was refused, and why.
+    /// The first setting that was refused, and why.
     pub(super) refused: Option<String>,
 }
 
-/// What became of one secret; nothing when it did not change.
+/// What became of one secret; `None` if it did not change.
 type Taken = anyhow::Result<Option<Renewal>>;
 
 impl Renewables {
-    /// Makes the keys in use known to the metrics, so that one that is never used shows too, and where the console is opened.
+    /// Makes the keys in use known to the metrics, so that one that is never used shows too, and likewise the console's
+    /// address.
     pub(super) fn announce(&self) {
         if let Some(url) = &self.settings.latest().http.console_url {
             self.metrics.know_console(url.as_str());
@@ -81,9 +82,9 @@ impl Renewables {
         Ok(Some(Renewal::Done))
     }
 
-    /// The whole set of an endpoint changes at once, so that during an overlap both secrets are taken.
+    /// An endpoint's secrets all change at once, so that during an overlap both are accepted.
     fn webhook_secrets(&self, new: &Config) -> Option<Renewal> {
-        // Bees receive nothing, whatever the environment that they share with a gateway names.
+        // Bees receive nothing, even if the environment that they share with a gateway names endpoints.
         if self.endpoints.is_empty() {
             return None;
         }
@@ -112,7 +113,7 @@ impl Renewables {
         }
         match &self.operators {
             Some(operators) if operators.renew(new) => Some(Renewal::Done),
-            // The paths behind a token come and go at a start only.
+            // Paths behind a token appear or disappear only at a start.
             _ => Some(Renewal::NeedsRestart),
         }
     }
@@ -152,8 +153,8 @@ impl Renewables {
         }
     }
 
-    /// With `ATTESTATION_PUBKEYS` that list is all that is trusted, besides the own key. Without it a key that this process
-    /// signed with is believed for as long as a job that it attested may be on its way.
+    /// With `ATTESTATION_PUBKEYS`, only that list and the process's own key are trusted. Without it, a former key of this
+    /// process stays trusted for as long as a job that it attested may be under way.
     fn trust(&self, old: &Config, new: &Config) -> Taken {
         let (old, new) = (&old.colony, &new.colony);
         let same = old.attestation_pubkeys == new.attestation_pubkeys && old.attestation_key == new.attestation_key;
@@ -165,7 +166,7 @@ impl Renewables {
         if new.attestation_pubkeys.is_some() {
             verifier.renew(keys)?;
         } else {
-            // A job that no bee took by then goes the direct route, and one that was taken has its lease.
+            // By then, a job that no bee took has gone the direct route, and one that was taken still has its lease.
             verifier.replace(keys, self.clock.now().plus(new.fallback_after + new.lease))?;
         }
         Ok(Some(Renewal::Done))
@@ -178,13 +179,13 @@ impl Renewables {
                 keys.signer.set(colony::signer(&new.colony)?);
                 Ok(Some(Renewal::Done))
             }
-            // Bees alone sign nothing.
+            // Separate bees sign nothing.
             None => Ok(None),
             Some(_) => Ok(Some(Renewal::NeedsRestart)),
         }
     }
 
-    /// To whom jobs are sealed. What bees open them with is read by themselves, where it is in a file.
+    /// The recipients of sealed jobs. Bees read their own opening keys again, if these are in a file.
     fn recipients(&self, old: &Config, new: &Config) -> Taken {
         let (old, new) = (&old.colony, &new.colony);
         let same = old.sealing_pubkeys == new.sealing_pubkeys && old.sealing_key == new.sealing_key;
@@ -196,7 +197,7 @@ impl Renewables {
         Ok(Some(Renewal::Done))
     }
 
-    /// Bees that were given their key in the environment keep it until a restart.
+    /// Bees whose key came from the environment keep it until a restart.
     fn opening_key(&self, old: &Config, new: &Config) -> Option<Renewal> {
         let is_read_again = new.colony.sealing_key_file.is_some() && old.colony.sealing_key_file.is_some();
         let changed = old.colony.sealing_key != new.colony.sealing_key;
@@ -217,7 +218,7 @@ impl Renewables {
         }
     }
 
-    /// Takes over what differs between two configurations.
+    /// Takes over the differences between two configurations.
     pub(super) fn renew(&self, old: &Config, new: &Config) -> Renewed {
         // Trust comes before signatures: no job may be signed with a key that the bees beside do not know yet.
         let results = [
@@ -261,12 +262,12 @@ impl Renewables {
     }
 }
 
-/// What only a start takes.
+/// A value that only a restart changes.
 fn fixed<T: PartialEq>(old: Option<&T>, new: Option<&T>) -> Option<Renewal> {
     (old != new).then_some(Renewal::NeedsRestart)
 }
 
-/// Which of the two settings of operators changed.
+/// Which of the two operator settings changed.
 fn operators_setting(old: &Config, new: &Config) -> &'static str {
     if old.http.operators == new.http.operators { "GATEWAY_ADMIN_TOKEN" } else { "GATEWAY_OPERATORS" }
 }
@@ -294,7 +295,7 @@ mod tests {
     const CLAIM: Claim<'_> =
         Claim { colony: "rec", ledger: "l", submitter: "s", function: "f", encoding: "", args: &["{}"] };
 
-    /// The settings of a gateway with this key of attestations and, if so, this list of trusted ones.
+    /// Settings of a gateway with this attestation key and this list of trusted keys, if given.
     fn settings(key: &Signer, trusted: Option<&Signer>) -> Config {
         let mut environment: std::collections::BTreeMap<String, String> =
             [("STRIPE_WEBHOOK_SECRET".to_owned(), "whsec_one".to_owned())].into();

@@ -18,13 +18,13 @@ use crate::telemetry::metrics::Metrics;
 
 const COMPONENT: &str = "shadow";
 
-/// Before the first comparison, so that what waits in the inbox at the start is there.
+/// The wait before the first comparison, so that entries waiting in the inbox at the start are included.
 const FIRST: Duration = Duration::from_secs(10);
 
 /// Kinds of difference, as the metric names them.
 const KINDS: [&str; 3] = ["missing_there", "missing_here", "different"];
 
-/// Configuration and database differ about shadow mode. Batches would be refused.
+/// Configuration and database differ about shadow mode, so batches would be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModeError {
     /// The database writes its public tables.
@@ -41,7 +41,8 @@ pub enum ModeError {
     DatabaseIsShadow,
 }
 
-/// Refuses a configuration that differs from the database. One that cannot be reached now refuses the batches later.
+/// Refuses a configuration that differs from the database. If the database cannot be reached now, it refuses the batches
+/// later.
 pub(super) async fn check(config: &Config, ledger: &dyn StateOfRecord) -> Result<(), ModeError> {
     let Ok(Ok(Some(database))) = tokio::time::timeout(LEDGER_CHECK_MAX, ledger.is_shadow()).await else {
         return Ok(());
@@ -53,7 +54,7 @@ pub(super) async fn check(config: &Config, ledger: &dyn StateOfRecord) -> Result
     }
 }
 
-/// Starts comparing, in shadow mode.
+/// Starts comparing in shadow mode.
 pub(super) fn start(
     config: &Config,
     context: &Context,
@@ -119,28 +120,28 @@ impl Compare {
     }
 }
 
-/// What a takeover would meet.
+/// The result that a takeover would have.
 #[derive(Clone, Debug, Default)]
 pub struct Prediction {
     /// Users whose rows would be written.
     pub users: u64,
-    /// Those whom the public tables would not take, or not wholly.
+    /// Users whom the public tables would not take, or not completely.
     pub refused: Vec<Waiting>,
     /// Subscriptions that are paid for and would give no user access.
     pub unowned: u64,
 }
 
 impl Prediction {
-    /// Whether everybody who pays would get what they pay for.
+    /// Whether everyone who pays would get what they pay for.
     pub fn is_whole(&self) -> bool {
         self.refused.is_empty() && self.unowned == 0
     }
 }
 
-/// Rehearses the takeover, user by user, and undoes it.
+/// Rehearses the takeover, in batches of users, and undoes it.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// If the database refuses or cannot be reached.
 pub async fn predict(ledger: &dyn StateOfRecord) -> Result<Prediction, LedgerError> {
     let mut prediction =
         Prediction { unowned: ledger.attention(0).await?.reasons.values().sum(), ..Prediction::default() };
@@ -156,19 +157,19 @@ pub async fn predict(ledger: &dyn StateOfRecord) -> Result<Prediction, LedgerErr
     }
 }
 
-/// Ends shadow mode and shows what users have; tells after each transaction. Can be repeated when it breaks off.
+/// Ends shadow mode and shows what users have. Reports after each transaction. If it breaks off, it can be repeated.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached. What was shown stays.
+/// If the database refuses or cannot be reached. Rows already shown stay.
 pub async fn end(ledger: &dyn StateOfRecord, tell: impl FnMut(u64)) -> Result<u64, LedgerError> {
     ledger.set_shadow(false).await?;
     show_all(ledger, tell).await
 }
 
-/// Shows what users have, user by user; tells after each transaction.
+/// Shows what users have, and reports after each transaction.
 ///
 /// # Errors
-/// As [`end`].
+/// Those of [`end`].
 pub async fn show_all(ledger: &dyn StateOfRecord, mut tell: impl FnMut(u64)) -> Result<u64, LedgerError> {
     let (mut last, mut transactions) = (String::new(), 0);
     while let Some(user) = ledger.refresh(&last).await? {

@@ -11,16 +11,16 @@ use crate::telemetry::instruments::Instruments;
 /// Name on the health board.
 const COMPONENT: &str = "spill";
 
-/// How often the database is given again what it refused.
+/// How often the database is offered again what it refused.
 const AGAIN: Duration = Duration::from_mins(1);
 
-/// Follows the file.
+/// Watches the file.
 pub(super) struct SpillWatch {
     inbox: Inbox,
     instruments: Instruments,
-    /// Deliveries that the database refused when it was last given them.
+    /// Deliveries that the database refused the last time.
     refused: u64,
-    /// When it was last given what stands in the file.
+    /// When it was last offered what is in the file.
     given: Option<Timestamp>,
 }
 
@@ -29,15 +29,15 @@ impl SpillWatch {
         Self { inbox, instruments, refused: 0, given: None }
     }
 
-    /// Looks at the file, asks it again if it refused a delivery, and empties it if the database takes writes.
+    /// Looks at the file, tests it again if it refused a delivery, and empties it if the database takes writes.
     #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
     pub(super) async fn attend(&mut self, is_prepared: bool) {
-        // The file logs when writes succeed again; until then there is nothing new to say.
+        // The file logs when writes succeed again. Until then there is nothing new to report.
         let _ = self.inbox.probe_spill().await;
         let Ok(Some(standing)) = self.inbox.spilled().await else { return };
         self.refused = self.refused.min(standing);
         let now = self.instruments.clock.now();
-        // A person may have mended what had the database refuse some of them.
+        // A person may have removed the reason for which the database refused some of them.
         let is_due = standing > self.refused
             || (standing > 0 && self.given.is_none_or(|given| given > now || now.since(given) >= AGAIN));
         let standing = if is_due && is_prepared && self.inbox.stats().writable() {
@@ -68,7 +68,7 @@ impl SpillWatch {
     }
 }
 
-/// What the health board says.
+/// The text for the health board.
 fn tell(standing: u64, refused: u64) -> (Level, String) {
     match standing {
         0 => (Level::Ok, "nothing stands in inbox.spill_dir".to_owned()),

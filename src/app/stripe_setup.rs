@@ -18,22 +18,22 @@ use crate::stripe::signature::SigningSecret;
 /// Most secrets that stay in the file; the oldest go first.
 const SECRETS_MAX: usize = 3;
 
-/// What is wanted.
+/// The setup that the operator wants.
 #[derive(Clone, Debug)]
 pub struct StripeSetup {
-    /// Where Stripe is to post.
+    /// Where Stripe should post.
     pub url: String,
-    /// Where the signing secret is to be, and perhaps is.
+    /// The file for the signing secret, which may already have it.
     pub secret_file: PathBuf,
     /// Whether the endpoint gets the events of connected accounts.
     pub connect: bool,
-    /// Whether a new secret takes the place of the one in use.
+    /// Whether a new secret replaces the one in use.
     pub roll: bool,
-    /// How long both endpoints send before the old one is disabled: the gateway takes the new secret over meanwhile.
+    /// How long both endpoints send before the old one is disabled. In that time the gateway takes over the new secret.
     pub overlap: Duration,
 }
 
-/// Why it could not be done.
+/// Why the setup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupFailure {
     #[error(transparent)]
@@ -55,27 +55,28 @@ pub enum SetupFailure {
     },
 }
 
-/// What there is to do, in order.
+/// The steps to take, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetupPlan {
-    /// Endpoint that stays and is brought in order; without one, a new one is made.
+    /// The endpoint that stays and is corrected; without one, a new one is made.
     pub keep: Option<WebhookEndpoint>,
-    /// Whether something of it differs from what is wanted.
+    /// Whether it differs from what the operator wants.
     pub changes: bool,
-    /// Whether it is known that the file holds its secret.
+    /// Whether the file is known to have its secret.
     pub is_proven: bool,
-    /// Endpoints that post to the same address and send nothing any more afterwards.
+    /// Endpoints that post to the same address and will be disabled.
     pub disable: Vec<WebhookEndpoint>,
 }
 
-/// Compares what Stripe has with what is wanted. `fingerprints` are those of the secrets in the file, the newest first.
+/// Compares Stripe's endpoints with the wanted setup. `fingerprints` are those of the secrets in the file, the newest
+/// first.
 pub fn plan(setup: &StripeSetup, endpoints: Vec<WebhookEndpoint>, fingerprints: &[String]) -> SetupPlan {
     let mut ours: Vec<WebhookEndpoint> = endpoints.into_iter().filter(|endpoint| endpoint.url == setup.url).collect();
     let place = |endpoint: &WebhookEndpoint| {
         let secret = endpoint.secret_fingerprint.as_ref()?;
         fingerprints.iter().position(|known| known == secret)
     };
-    // The one whose secret is the newest of the file; else one that sends, made before such notes were taken.
+    // The endpoint with the newest secret in the file; else one that sends, from before such notes were made.
     let proven = (0..ours.len()).filter(|at| place(&ours[*at]).is_some()).min_by_key(|at| place(&ours[*at]));
     let silent = |endpoint: &WebhookEndpoint| endpoint.secret_fingerprint.is_none() && !fingerprints.is_empty();
     let unproven = || (0..ours.len()).find(|at| ours[*at].enabled && silent(&ours[*at]));
@@ -92,7 +93,7 @@ pub fn plan(setup: &StripeSetup, endpoints: Vec<WebhookEndpoint>, fingerprints: 
     }
 }
 
-/// The secrets of the file, the newest first; none where there is no file.
+/// The secrets in the file, the newest first; empty if there is no file.
 pub fn secrets_in(file: &Path) -> io::Result<Vec<Secret>> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
@@ -104,13 +105,13 @@ pub fn secrets_in(file: &Path) -> io::Result<Vec<Secret>> {
     Ok(items.map(Secret::new).collect())
 }
 
-/// What tells secrets apart in endpoints' notes, logs and metrics.
+/// The fingerprints by which endpoints' notes, logs and metrics tell secrets apart.
 pub fn fingerprints(secrets: &[Secret]) -> Vec<String> {
     let parsed = secrets.iter().filter_map(|secret| SigningSecret::parse(secret.expose()).ok());
     parsed.map(|(secret, _)| secret.fingerprint().to_string()).collect()
 }
 
-/// Makes an endpoint and keeps its secret, before those that the file has.
+/// Makes an endpoint and saves its secret, before the secrets already in the file.
 pub async fn make(admin: &EndpointAdmin, setup: &StripeSetup) -> Result<WebhookEndpoint, SetupFailure> {
     let path = &setup.secret_file;
     let refused = |source| SetupFailure::File { path: path.clone(), source };
@@ -128,7 +129,7 @@ pub async fn make(admin: &EndpointAdmin, setup: &StripeSetup) -> Result<WebhookE
         };
         return Err(SetupFailure::Lost { path: path.clone(), endpoint: id, fate, source });
     }
-    // Without the note another run cannot know whose the secret is, and says so.
+    // Without the note, another run cannot know which endpoint has the secret, and says so.
     if let Some(fingerprint) = fingerprints(&secrets[..1]).first() {
         admin.note(&id, fingerprint).await?;
     }
@@ -153,7 +154,7 @@ mod tests {
         }
     }
 
-    /// What stays, whether it is changed, whether its secret is known, and what is disabled.
+    /// The endpoint that stays, whether it changes, whether its secret is known, and which ones are disabled.
     fn planned(roll: bool, endpoints: &[WebhookEndpoint], known: &[&str]) -> (Option<String>, bool, bool, Vec<String>) {
         let setup = StripeSetup {
             url: URL.to_owned(),

@@ -9,10 +9,10 @@ use crate::lifecycle::Ending;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::{self, Exporting, FLUSH_MAX, Tracer};
 
-/// Least part of a shutdown's time that is left to what is in hand.
+/// Least part of a shutdown's time that is left for work in hand.
 const WORK_PART: u32 = 2;
 
-/// What exports the traces of this process, if anything does.
+/// Exports the traces of this process, if a collector is set.
 #[derive(Debug)]
 pub(super) struct Traces(Option<Exporting>);
 
@@ -25,7 +25,7 @@ impl Traces {
         Ok((tracer, Self(Some(exporting))))
     }
 
-    /// The time that work in hand may take of a shutdown's, so that both fit.
+    /// How much of a shutdown's time the work in hand may take, so that both fit.
     pub(super) fn rest_of(&self, deadline: Duration) -> Duration {
         match &self.0 {
             Some(_) => deadline.saturating_sub(FLUSH_MAX.min(deadline / WORK_PART)),
@@ -33,7 +33,7 @@ impl Traces {
         }
     }
 
-    /// Exports what is left, unless the process was told to hurry.
+    /// Exports the remaining spans, unless the process was told to hurry.
     pub(super) async fn finish(self, ending: Ending, deadline: Duration) {
         let Some(exporting) = self.0 else { return };
         match ending {

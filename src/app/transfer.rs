@@ -48,7 +48,7 @@ impl Place {
     async fn close(self) {
         let Self { inbox, threads, .. } = self;
         drop(inbox);
-        // Nothing is left to say when the thread that waits breaks.
+        // If the waiting thread breaks, there is nothing left to report.
         let _ = tokio::task::spawn_blocking(move || threads.join()).await;
     }
 }
@@ -60,7 +60,7 @@ fn name_of(url: &Secret) -> anyhow::Result<String> {
     Ok(format!("{place}/{}", address.database()))
 }
 
-/// What stands beside the database would be left behind.
+/// Deliveries in the file beside the database would be left behind.
 fn refuse_spilled(config: &Config) -> anyhow::Result<()> {
     let Some(directory) = config.inbox.spill_dir.as_ref().filter(|directory| directory.join(FILE_NAME).exists()) else {
         return Ok(());
@@ -81,10 +81,10 @@ fn url(config: &Config) -> anyhow::Result<&Secret> {
     config.inbox.url.as_ref().context("name the database: give its URL, or set GATEWAY_INBOX_URL")
 }
 
-/// Carries all of one inbox into the other, and tells how far it is. Gives the names of both.
+/// Carries all of one inbox into the other, and reports its progress. Returns the names of both.
 ///
 /// # Errors
-/// When one of them cannot be opened, or does not do its part. The same call goes on with what is left.
+/// If one of them cannot be opened or fails. The same call continues with the rest.
 pub async fn transfer(
     config: &Config,
     direction: Direction,
@@ -105,12 +105,12 @@ pub async fn transfer(
     Ok((moved?, names.0, names.1))
 }
 
-/// Gives a move up that has begun, on the side that was being left and in the file of the data directory, where that was being
-/// filled. With `is_lost`, also one that was finished, unless what it went to is found. Tells where the entries were to go, if something
-/// was given up.
+/// Gives up a move that has begun, on the side that was being left and in the file of the data directory if that was being
+/// filled. With `is_lost`, also gives up a finished move, unless its destination is found. Returns where the entries were
+/// going, if something was given up.
 ///
 /// # Errors
-/// When the inbox that was being left cannot be opened, or the move was finished.
+/// If the inbox that was being left cannot be opened, or the move was finished.
 pub async fn give_up(
     config: &Config,
     direction: Direction,
@@ -120,7 +120,7 @@ pub async fn give_up(
     match direction {
         Direction::ToDatabase => {
             let file = Place::file(config, clock).await?;
-            // Where none is named, nothing is known of a move that was finished.
+            // If no database is configured, a finished move cannot be verified.
             let database = config.inbox.url.as_ref().map(|url| Place::database(config, url, clock)).transpose()?;
             let given_up = leave_off(&file, database.as_ref(), is_lost).await;
             file.close().await;
@@ -130,9 +130,9 @@ pub async fn give_up(
             given_up
         }
         Direction::FromDatabase => {
-            // First the file: a database that is lost gives nothing up.
+            // The file goes first, because a lost database gives up nothing.
             let arrival = give_up_arrival(config, clock).await?;
-            // Without a file, nothing is known of a move that was finished.
+            // Without a file, a finished move cannot be verified.
             let has_file = config.inbox.data_dir.join(FILE_NAME).exists();
             let file = if has_file { Some(Place::file(config, clock).await?) } else { None };
             let database = Place::database(config, url(config)?, clock)?;
@@ -146,12 +146,12 @@ pub async fn give_up(
     }
 }
 
-/// Gives up that `left` is left for `there`.
+/// Gives up leaving `left` for `there`.
 async fn leave_off(left: &Place, there: Option<&Place>, is_lost: bool) -> anyhow::Result<Option<MovedTo>> {
     let asked = there.map(|place| (&place.inbox, place.name.as_str()));
     match left.inbox.give_up_move(&left.name, asked).await {
         Err(MoveError::Elsewhere { to, .. }) if is_lost => {
-            // A file at the same path may be another one, which its own number tells.
+            // The file at the same path may be another one; its own number tells.
             anyhow::ensure!(
                 there.is_some_and(|there| there.name == to.place) || !Path::new(&to.place).exists(),
                 "nothing was given up: {} is there. Name its directory with GATEWAY_DATA_DIR and move the inbox back, or put the file away",
@@ -164,7 +164,7 @@ async fn leave_off(left: &Place, there: Option<&Place>, is_lost: bool) -> anyhow
     }
 }
 
-/// Has gateways work with the file of the data directory although not all has come that was to.
+/// Lets gateways work with the file of the data directory, although not everything has arrived that was expected.
 async fn give_up_arrival(config: &Config, clock: &Clock) -> anyhow::Result<Option<MovedTo>> {
     let directory = &config.inbox.data_dir;
     if !directory.join(FILE_NAME).exists() || !is_half_filled(directory)? {

@@ -15,16 +15,16 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::counted::counted;
 use crate::domain::secret::Secret;
 
-/// An executor that asked for work this long ago at most is at work: longer than the longest poll.
+/// An executor that asked for work within this time is at work. It is longer than the longest poll.
 const SEEN_MAX: Duration = Duration::from_mins(2);
 
-/// A bee that was silent for longer is gone, as after scaling down, and is not missed.
+/// A bee that was silent for longer is gone, such as after scaling down, and is not missed.
 const GONE_AFTER: Duration = Duration::from_hours(1);
 
-/// Bees that have not been at work yet have so long from when they were made known.
+/// How long new bees have, after they were added, to be at work.
 const START_MAX: Duration = Duration::from_mins(1);
 
-/// Between two looks at the processes: what waits at both, while none runs, is stuck.
+/// Time between two looks at the processes. If some wait at both and none runs, they are stuck.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 
 /// Longest wait for Redis.
@@ -55,7 +55,7 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
             bees
         })
     });
-    // Those that are gone, as after scaling down, have no heartbeat and need none.
+    // Bees that are gone, such as after scaling down, have no heartbeat and need none.
     let at_work = bees.iter().flatten().flatten().filter(|bee| is_at_work(bee, clock));
     let names: Vec<String> = at_work.map(|bee| bee.executorname.clone()).collect();
     let bees = bees.map_or_else(|none| none, |bees| judge_bees(bees.as_deref(), &settings.executor_type, clock));
@@ -64,13 +64,13 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     findings
 }
 
-/// The key that this machine has in the colony: a gateway's user, or the executor of bees alone.
+/// This machine's key in the colony: that of a gateway's user, or of the executor of separate bees.
 fn own_key(settings: &ColonyConfig) -> Option<(&Secret, &'static str)> {
     let user = settings.user_key.as_ref().map(|key| (key, "COLONIES_USER_PRVKEY"));
     user.or(settings.executor_key.as_ref().map(|key| (key, "COLONIES_EXECUTOR_PRVKEY")))
 }
 
-/// The server, and who we are there.
+/// The server, and this machine's member there.
 async fn server(config: &Config) -> Result<(Diagnosis, Option<Member>), Diagnosis> {
     const NAME: &str = "colony";
     let settings = &config.colony;
@@ -118,12 +118,12 @@ async fn server(config: &Config) -> Result<(Diagnosis, Option<Member>), Diagnosi
     }
 }
 
-/// Whether an executor is one of the bees, and was neither removed nor turned away.
+/// Whether an executor is one of the bees, and was neither removed nor rejected.
 fn is_ours(bee: &Executor, kind: &str) -> bool {
     bee.executortype == kind && !matches!(bee.state, ExecutorState::Unregistered | ExecutorState::Rejected)
 }
 
-/// Whether processes still wait, and none runs, a little later.
+/// Whether a little later processes still wait and none runs.
 async fn is_stuck(member: &Member) -> bool {
     tokio::time::sleep(SECOND_LOOK).await;
     let again = member.statistics().await;
@@ -144,7 +144,7 @@ fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Diagnosis
     }
     let silent = silent(bees, clock);
     if awake == 0 {
-        // They register first, and ask for work then.
+        // Bees register first, and then ask for work.
         if silent.is_empty() && bees.iter().any(|bee| is_starting(bee, clock)) {
             return Diagnosis::ok(NAME, format!("{detail}; they are starting"));
         }
@@ -157,7 +157,7 @@ fn judge_bees(bees: Option<&[Executor]>, kind: &str, clock: &Clock) -> Diagnosis
     Diagnosis::ok(NAME, detail)
 }
 
-/// Bees that were at work within the hour and have been silent for minutes.
+/// Bees that were at work within the hour and have now been silent for minutes.
 fn silent<'a>(bees: &'a [Executor], clock: &Clock) -> Vec<&'a str> {
     let is_silent = |bee: &&Executor| {
         let silence = heard(bee).map(|heard| clock.now().since(heard));
@@ -167,7 +167,7 @@ fn silent<'a>(bees: &'a [Executor], clock: &Clock) -> Vec<&'a str> {
     bees.iter().filter(is_silent).map(|bee| bee.executorname.as_str()).collect()
 }
 
-/// Whether a bee was made known so lately that it need not have asked for work.
+/// Whether a bee was added so recently that it need not have asked for work.
 fn is_starting(bee: &Executor, clock: &Clock) -> bool {
     let known = bee.commissiontime.0.map(|moment| Timestamp::from_millis(moment.millis()));
     bee.state == ExecutorState::Approved && known.is_some_and(|known| clock.now().since(known) <= START_MAX)
@@ -177,12 +177,12 @@ fn heard(bee: &Executor) -> Option<Timestamp> {
     bee.lastheardfromtime.0.map(|heard| Timestamp::from_millis(heard.millis()))
 }
 
-/// Whether a bee is approved and asked for work not long ago.
+/// Whether a bee is approved and has asked for work recently.
 fn is_at_work(bee: &Executor, clock: &Clock) -> bool {
     bee.state == ExecutorState::Approved && heard(bee).is_some_and(|heard| clock.now().since(heard) <= SEEN_MAX)
 }
 
-/// Name and id of one that the owner has not approved.
+/// Name and id of a bee that the owner has not approved.
 fn waiting(bees: &[Executor]) -> Option<(&str, &str)> {
     let pending = bees.iter().find(|bee| bee.state == ExecutorState::Pending);
     pending.map(|bee| (bee.executorname.as_str(), bee.executorid.as_str()))

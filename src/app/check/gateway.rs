@@ -15,7 +15,7 @@ use crate::inbox::{self, Counts};
 /// Longest wait for an answer of the gateway.
 const ANSWER_MAX: Duration = Duration::from_secs(4);
 
-/// Components of the process that the report finds out about by itself, and tells in a line of their own.
+/// Components of the process that the report checks itself, and reports in separate lines.
 const TOLD_BELOW: [&str; 2] = [ACCESS, "problems"];
 
 pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
@@ -71,7 +71,7 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     [gateway, inbox].into_iter().chain(owners).chain(access).collect()
 }
 
-/// What the process says of its components that are not well.
+/// The process's components that have trouble.
 fn troubles(health: &Value) -> String {
     let components = health["components"].as_object().into_iter().flatten();
     let bad = components.filter(|(_, component)| component["status"] != "ok");
@@ -126,7 +126,7 @@ async fn ask(address: SocketAddr, path: &str) -> Option<(u16, Value)> {
     Some((answer.status().as_u16(), answer.json().await.unwrap_or_default()))
 }
 
-/// Where to reach a listener from this machine.
+/// The address of a listener from this machine.
 pub(super) fn local(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -14,13 +14,13 @@ const NAME: &str = "inbox database";
 
 const MEND: &str = "check the database of GATEWAY_INBOX_URL and the connection to it; until then webhooks get 503";
 
-/// Entries on their way from which on the backlog needs a look.
+/// From this many unfinished entries on, the backlog needs attention.
 const BACKLOG_MAX: u64 = 100;
 
-/// Age of the oldest entry from which on it needs a look.
+/// From this age of the oldest entry on, it needs attention.
 const AGE_MAX: Duration = Duration::from_mins(5);
 
-/// What the database says; nothing where the inbox is a file.
+/// The report of the database; `None` if the inbox is a file.
 pub(super) async fn database(config: &Config, clock: &Clock) -> Option<Diagnosis> {
     asked(config, clock, async |inbox| match inbox.database().await {
         Ok(Some(report)) => tell(&report),
@@ -30,7 +30,7 @@ pub(super) async fn database(config: &Config, clock: &Clock) -> Option<Diagnosis
     .await
 }
 
-/// What is in it, for a machine on which no gateway runs.
+/// The entries, for a machine on which no gateway runs.
 pub(super) async fn entries(config: &Config, clock: &Clock) -> Option<Diagnosis> {
     asked(config, clock, async |inbox| match inbox.counts().await {
         Ok(counts) => {
@@ -67,7 +67,7 @@ async fn asked(config: &Config, clock: &Clock, ask: impl AsyncFnOnce(&Inbox) -> 
     Some(finding)
 }
 
-/// What stands in the file that takes webhooks while the database is away; nothing without one.
+/// The deliveries in the file that takes webhooks while the database is away; `None` without such a file.
 pub(super) fn spill(config: &Config) -> Option<Diagnosis> {
     const NAME: &str = "inbox spill";
     let directory = config.inbox.spill_dir.as_ref()?;

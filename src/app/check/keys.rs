@@ -7,12 +7,12 @@ use crate::config::{Config, FileMark, KEY_AGE_MAX, WatchedFile};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::counted::counted;
 
-/// A file that is watched and holds no secret.
+/// A watched file that holds no secret.
 const RULES: &str = "GATEWAY_GUARDIAN_RULES";
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// Secrets whose files are older than they should be, and by the age in days. Blocks.
+/// Secrets whose files are older than they should be, with their ages in days. Blocks.
 pub(in crate::app) fn due(files: &[WatchedFile], now: Timestamp) -> Vec<(&'static str, u64)> {
     let secrets = files.iter().filter(|file| file.setting != RULES);
     let age = |file: &WatchedFile| Some((file.setting, now.since(FileMark::of(&file.path)?.written?)));

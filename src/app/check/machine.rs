@@ -12,10 +12,10 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::{disk, private};
 use crate::outbound;
 
-/// Less room than this needs a look.
+/// With less room than this, the disk needs attention.
 const ROOM_LOW: u64 = 1 << 30;
 
-/// With less room than this webhooks are about to be refused.
+/// With less room than this, webhooks are about to be refused.
 const ROOM_NONE: u64 = 64 << 20;
 
 /// Clocks may differ by this much; a Date header has whole seconds.
@@ -43,7 +43,7 @@ pub(super) fn disk(config: &Config) -> Diagnosis {
     }
 }
 
-/// Whether others on this machine can read what customers' data is in.
+/// Whether other users of this machine can read files with customers' data.
 pub(super) fn files(config: &Config) -> Diagnosis {
     const NAME: &str = "files";
     let directory = &config.inbox.data_dir;
@@ -92,14 +92,14 @@ pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     vec![Diagnosis::none(NAME, "no server gave the time")]
 }
 
-/// The time of a server, whatever else it answers.
+/// The time of a server, whatever its answer is.
 async fn date_at(url: &str) -> Option<Timestamp> {
     let mut client = outbound::client(ANSWER_MAX);
     if url.starts_with("http://") {
         client = client.no_proxy();
     }
     let answer = client.build().ok()?.get(url).send().await.ok()?;
-    // HTTP writes GMT where RFC 2822 wants an offset or one of its names; GMT is one of them.
+    // HTTP writes GMT, and RFC 2822 requires an offset or one of its zone names, which include GMT.
     let date = OffsetDateTime::parse(answer.headers().get(DATE)?.to_str().ok()?, &Rfc2822).ok()?;
     Some(Timestamp::from_seconds(date.unix_timestamp()))
 }

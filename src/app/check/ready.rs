@@ -12,16 +12,16 @@ use tokio::net::TcpStream;
 
 use super::gateway::local;
 
-/// Longest wait for the answer. A health check of a container waits longer than that for this program.
+/// Longest wait for the answer. A container's health check waits longer than that for this program.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 
-/// Bytes of the answer that are read: `HTTP/1.1 200`.
+/// How many bytes of the answer are read: `HTTP/1.1 200`.
 const STATUS_END: usize = 12;
 
 /// Why the process is not ready.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
-    /// Nobody is there, or it is no HTTP server.
+    /// No process listens there, or it is not an HTTP server.
     #[error("no answer at {address}: nothing runs here, or GATEWAY_ADMIN_LISTEN is not what it was started with")]
     NoAnswer {
         address: SocketAddr,
@@ -30,7 +30,7 @@ pub enum NotReady {
     },
     #[error("no answer from {address} within {} s", ANSWER_MAX.as_secs())]
     TimedOut { address: SocketAddr },
-    /// It starts or stops, or is something else.
+    /// It is starting or stopping, or is something else.
     #[error("{address} answered {answer:?}: it is starting or stopping, or it is not a colony-gateway")]
     Answered { address: SocketAddr, answer: String },
 }
@@ -38,7 +38,7 @@ pub enum NotReady {
 /// Asks `/readyz` of the process whose admin listener has this address.
 ///
 /// # Errors
-/// When it is not ready, for whatever reason.
+/// If it is not ready, for whatever reason.
 pub async fn ready(admin_listen: SocketAddr) -> Result<(), NotReady> {
     let address = local(admin_listen);
     match tokio::time::timeout(ANSWER_MAX, status(address)).await {
@@ -64,17 +64,17 @@ mod tests {
 
     use super::*;
 
-    /// Asks a listener that answers with `text` and closes; that says nothing without one.
+    /// Asks a listener that answers with `text` and closes; without a text it does not answer.
     async fn asked(text: Option<&'static str>) -> Result<(), NotReady> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answer = async {
             let (mut stream, _) = listener.accept().await.unwrap();
-            // Hanging up on a question that was not read would take the answer back.
+            // Closing while the question is unread would cancel the answer.
             assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
             match text {
                 Some(text) => stream.write_all(text.as_bytes()).await.unwrap(),
-                // Until the asking side hangs up.
+                // Until the asking side closes.
                 None => drop(stream.read_to_end(&mut Vec::new()).await),
             }
             drop(stream);

@@ -41,7 +41,7 @@ async fn access(ledger: &dyn StateOfRecord) -> Vec<Diagnosis> {
     diagnoses
 }
 
-/// Says when a large public table lacks its indexes.
+/// Reports that a large public table lacks its indexes.
 fn left(left: &[LeftToBuild]) -> Option<Diagnosis> {
     let named: Vec<&str> = left.iter().map(|left| left.what.as_str()).collect();
     (!named.is_empty()).then(|| {
@@ -55,7 +55,7 @@ fn left(left: &[LeftToBuild]) -> Option<Diagnosis> {
     })
 }
 
-/// Whether the role may do more than run the gateway. Nothing where that is not told.
+/// Whether the role may do more than run the gateway. `None` if that is unknown.
 async fn role(ledger: &dyn StateOfRecord) -> Option<Diagnosis> {
     const NAME: &str = "database role";
     let caller = ledger.caller().await.ok()??;
@@ -74,7 +74,7 @@ async fn role(ledger: &dyn StateOfRecord) -> Option<Diagnosis> {
     })
 }
 
-/// Says when subscriptions of test mode give access beside live ones, for a test card pays for them.
+/// Reports that test mode subscriptions give access beside live ones, because anyone can pay for those with a test card.
 fn modes(recurring: &[RecurringLine]) -> Option<Diagnosis> {
     let entitle = |livemode: bool| {
         let of_mode = recurring.iter().filter(|line| line.livemode == livemode && line.account.is_none());
@@ -91,7 +91,7 @@ fn modes(recurring: &[RecurringLine]) -> Option<Diagnosis> {
     })
 }
 
-/// Whether the machine is there and nothing listens.
+/// Whether the machine is there but nothing listens.
 fn is_refused(error: &LedgerError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -103,7 +103,7 @@ fn is_refused(error: &LedgerError) -> bool {
     false
 }
 
-/// Entries on their way, by the inbox of this machine; nothing where there is none.
+/// Unfinished entries in the inbox of this machine; `None` if it has none.
 async fn waiting(config: &Config) -> Option<u64> {
     let directory = config.inbox.data_dir.clone();
     if !directory.join(inbox::FILE_NAME).exists() {
@@ -113,7 +113,7 @@ async fn waiting(config: &Config) -> Option<u64> {
     Some(counts.backlog())
 }
 
-/// What a database is told to be whose machine is there while nothing listens.
+/// Describes a database whose machine is there but where nothing listens.
 async fn stopped(config: &Config, error: &LedgerError) -> Option<Diagnosis> {
     let place = config.ledger.database().and_then(|url| Address::read(url.expose()).ok()?.place());
     let place = place.filter(|_| error.kind == LedgerErrorKind::Unavailable && is_refused(error))?;

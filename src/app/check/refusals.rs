@@ -11,16 +11,16 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::counted::counted;
 use crate::job::completion;
 
-/// A refusal this long ago is history.
+/// Older refusals are history.
 const LATELY: Duration = Duration::from_mins(15);
 
-/// Most failed processes looked at, the newest first.
+/// Most failed processes that are read, the newest first.
 const LOOK_MAX: u32 = 50;
 
 /// Most bees and codes named.
 const NAMED_MAX: usize = 3;
 
-/// What the server knows of refused jobs; nothing when there are none lately, or it does not say.
+/// Refused jobs that the server knows of; `None` if there are none lately, or it does not tell.
 pub(super) async fn probe(member: &Member, kind: &str, clock: &Clock) -> Option<Diagnosis> {
     let search =
         Search { state: ProcessState::Failed, count: LOOK_MAX, executor_type: kind.to_owned(), ..Search::default() };
@@ -35,7 +35,7 @@ fn judge(failed: &[Process], now: Timestamp) -> Option<Diagnosis> {
     let mut count = 0_usize;
     for process in failed.iter().filter(is_late) {
         let (code, _) = completion::read_failure(&process.errors);
-        // A lease that was lost is no refusal.
+        // A lost lease is not a refusal.
         if code == completion::CODE_UNKNOWN {
             continue;
         }

@@ -10,7 +10,7 @@ use crate::domain::clock::Clock;
 use crate::domain::counted::counted;
 use crate::stripe::api::{ApiError, EventsQuery, Scope, StripeApi, SubscriptionsQuery, WebhookEndpoint};
 
-/// Longest wait for one answer of Stripe's.
+/// Longest wait for one answer of Stripe.
 const ANSWER_MAX: Duration = Duration::from_secs(PROBE_MAX.as_secs() - 1);
 
 const KEY: &str = "stripe key";

@@ -8,19 +8,19 @@ use crate::domain::clock::Timestamp;
 use crate::inbox::{AlertGroup, Inbox};
 use crate::notify::{Matter, MatterKind, Message, News, Told, Tracker};
 
-/// Looks between two at what was told and is open nowhere any more.
+/// How many looks pass between two searches for told matters that are no longer open anywhere.
 const FORGET_LOOKS: u64 = 60;
 
-/// After the start, time beyond two waits for the end of a matter in which the other gateways have told that it is over.
+/// After the start, how long beyond two waits for the end of a matter the other gateways have to report that it is over.
 const FORGET_AFTER: Duration = Duration::from_mins(1);
 
-/// What this gateway claimed and has not told yet.
+/// Messages that this gateway claimed and has not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     claimed: BTreeSet<String>,
 }
 
-/// Whether every gateway sees the same of it. What is not well in a gateway, and its keys, are its own.
+/// Whether every gateway sees the same matter. Trouble in one gateway, and its keys, are its own.
 const fn is_shared(kind: MatterKind) -> bool {
     match kind {
         MatterKind::Problem | MatterKind::Access | MatterKind::Backlog | MatterKind::NoWebhook => true,
@@ -28,7 +28,7 @@ const fn is_shared(kind: MatterKind) -> bool {
     }
 }
 
-/// What gateways among them know a matter by.
+/// The name by which gateways tell a matter apart.
 fn name(matter: &Matter) -> String {
     format!("{}:{}", matter.kind.as_str(), matter.key)
 }
@@ -38,7 +38,7 @@ fn shared_name(message: &Message) -> Option<String> {
 }
 
 impl Turns {
-    /// The messages that this gateway sends. What another one has claimed and not sent yet is looked at again.
+    /// The messages that this gateway sends. Those that another gateway has claimed and not sent yet are looked at again.
     pub(super) async fn mine(&mut self, inbox: &Inbox, tracker: &mut Tracker, news: Vec<Message>) -> Vec<Message> {
         let names = |is_over: bool| {
             let these = news.iter().filter(move |message| (message.news == News::Resolved) == is_over);
@@ -67,14 +67,15 @@ impl Turns {
         mine
     }
 
-    /// Notes that all that was claimed was sent or given up.
+    /// Notes that everything claimed was sent or given up.
     pub(super) async fn sent(&mut self, inbox: &Inbox) {
         if !self.claimed.is_empty() && inbox.messages_sent(self.claimed.clone()).await.is_ok() {
             self.claimed.clear();
         }
     }
 
-    /// Now and then forgets what gateways told that are gone, and that is over since: it is told when it opens again.
+    /// Now and then forgets matters that are over and that gateways now gone had reported: when they open again, they are
+    /// reported.
     pub(super) async fn forget<'a>(
         &self,
         inbox: &Inbox,
