@@ -39,21 +39,21 @@ pub use who::{SHARED as SHARED_OPERATOR, Via, Who};
 use crate::door::{Problem, RequestLog, finish};
 pub use crate::stripe::api::API_VERSION as STRIPE_API_VERSION;
 
-/// What the public listener serves beside deliveries: the probes, which tell a status only.
+/// The public listener's routes besides deliveries: the probes, which return only a status.
 pub fn public_router(health: Health) -> Router {
     let log = RequestLog::new(health.instruments.clone(), true);
     finish(health::status_routes(health), log)
 }
 
-/// What the admin listener serves: metrics, the full health, and with a token what an operator orders. It answers under names
-/// that are private, and under `hosts`. `console` has the pages, if there are any.
+/// The admin listener's routes: metrics, the full health, and with a token the operator's orders. It answers under private
+/// names and under `hosts`. `console` has the pages, if there are any.
 pub fn admin_router(health: Health, control: Option<Arc<Control>>, hosts: &[String], console: Router) -> Router {
     let log = RequestLog::new(health.instruments.clone(), false);
     let named = axum::middleware::from_fn_with_state(Arc::from(hosts), host::layer);
     finish(routes(health, control).merge(console).fallback(nowhere).layer(named), log)
 }
 
-/// Everything but deliveries on one address, for when public and admin listener are the same.
+/// Everything but deliveries, if the public and the admin listener are the same.
 pub fn combined_router(health: Health, control: Option<Arc<Control>>, console: Router) -> Router {
     let log = RequestLog::new(health.instruments.clone(), true);
     finish(routes(health, control).merge(console), log)

@@ -48,16 +48,16 @@ use failure::Failure;
 pub use series::Series;
 use session::Sessions;
 
-/// What the configuration says about the console.
+/// The console's part of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Names under which it answers, beside those that no public registry gives out.
+    /// Names under which it answers, besides those that no public registry gives out.
     pub hosts: Vec<String>,
-    /// Whether it may be used over plain HTTP under other names than the machine's own.
+    /// Whether it may be used over plain HTTP under names other than the machine's own.
     pub plaintext: bool,
 }
 
-/// What the pages are made from.
+/// Everything that the pages need.
 #[derive(Clone, Debug)]
 struct Console {
     control: Arc<Control>,
@@ -68,7 +68,7 @@ struct Console {
     plaintext: bool,
 }
 
-/// All pages, complete with their guards.
+/// All pages, with their guards.
 pub fn router(control: Arc<Control>, health: Health, series: Series, settings: Settings) -> Router {
     let sessions = Sessions::new(control.context.inbox.clock().clone());
     let console =

@@ -6,10 +6,10 @@ use crate::domain::causes::chain;
 use crate::door::Problem;
 use crate::ledger::LedgerError;
 
-/// The ledger's answer to `question`, waited for no longer than `most`.
+/// The ledger's answer to `question`, within `most`.
 ///
 /// # Errors
-/// [`Problem::LedgerSilent`] without an answer in time, [`Problem::LedgerFailed`] for an error, which the log has.
+/// [`Problem::LedgerSilent`] without an answer in time, [`Problem::LedgerFailed`] for an error, which is in the log.
 pub async fn asked<T>(
     most: Duration,
     question: impl Future<Output = Result<T, LedgerError>> + Send,

@@ -5,16 +5,17 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What one wrong token costs its address.
+/// How much one wrong token costs its address.
 const COST: Duration = Duration::from_millis(100);
 
-/// What an address may owe before its wrong tokens are answered late. A person mistypes; a script begins with old tokens.
+/// How much an address may owe before the answers to its wrong tokens are delayed. A person mistypes; a script begins with
+/// old tokens.
 const FREE: Duration = Duration::from_secs(3);
 
-/// What it may owe before nothing of it is looked at.
+/// How much it may owe before its tokens are no longer checked.
 const DEBT_MAX: Duration = Duration::from_secs(8);
 
-/// Addresses that are told apart at a time. Those that come when there are more share one account.
+/// How many addresses are told apart at a time. Further ones share one account.
 const ADDRESSES_MAX: usize = 1024;
 
 /// Until when each address has paid for its wrong tokens.
@@ -24,7 +25,7 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Whether a token of this address is looked at now.
+    /// Whether a token from this address is checked now.
     pub(super) fn admit(&self, address: Option<IpAddr>, now: Instant) -> bool {
         let paid_at = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
         let debt =
@@ -33,7 +34,7 @@ impl Attempts {
         debt(key) < DEBT_MAX
     }
 
-    /// A token of this address was wrong: how long its answer is to wait.
+    /// Notes a wrong token from this address. Returns how long its answer should wait.
     pub(super) fn failed(&self, address: Option<IpAddr>, now: Instant) -> Duration {
         let mut paid_at = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
         if paid_at.len() >= ADDRESSES_MAX {

@@ -11,30 +11,30 @@ use tokio::sync::mpsc;
 use super::who::{Via, Who};
 use crate::inbox::{Deed, Inbox};
 
-/// Deeds that wait to be written. One more is in the log alone.
+/// How many deeds may wait to be recorded. Further ones are only in the log.
 const WAITING_MAX: usize = 1024;
 
-/// Takes note of what people do. Clones share it.
+/// Notes what people do. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Audit {
     waiting: mpsc::Sender<Deed>,
 }
 
-/// Writes down what was noted.
+/// Records the noted deeds.
 #[derive(Debug)]
 pub struct AuditKeeper {
     waiting: mpsc::Receiver<Deed>,
     inbox: Inbox,
 }
 
-/// What a person did.
+/// Something that a person did.
 #[derive(Debug, Default)]
 pub struct Act<'a> {
     pub action: &'a str,
-    /// What it was done to, without people.
+    /// The object it was done to, without persons.
     pub what: String,
     pub dry_run: bool,
-    /// What came of it.
+    /// The result.
     pub result: Option<String>,
     /// Why, in the operator's words.
     pub note: Option<&'a str>,
@@ -57,7 +57,7 @@ impl Audit {
         (Self { waiting }, AuditKeeper { waiting: taken, inbox })
     }
 
-    /// Takes note of an act.
+    /// Notes an act.
     pub fn note(&self, who: &Who, act: Act<'_>) {
         let Act { action, what, dry_run, result, note } = act;
         let deed = Deed {
@@ -76,7 +76,8 @@ impl Audit {
         }
     }
 
-    /// Takes note of a request that a viewer may not make: of the path that is served, since one as it was sent may name a user.
+    /// Notes a request that a viewer may not make. It keeps the path of the route, because the path as sent may name a
+    /// user.
     pub fn refused(&self, who: &Who, request: &Request) {
         let (by, peer) = (&*who.name, who.peer());
         let path = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
@@ -93,10 +94,10 @@ impl Audit {
 }
 
 impl AuditKeeper {
-    /// Writes down what comes until all who could note something are gone.
+    /// Records deeds until every handle that could note one is gone.
     ///
     /// # Errors
-    /// None.
+    /// None occur.
     pub async fn run(mut self) -> Result<(), Infallible> {
         while let Some(deed) = self.waiting.recv().await {
             let action = deed.action.clone();

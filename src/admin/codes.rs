@@ -11,13 +11,13 @@ use sha2::{Digest, Sha256};
 use super::wire::LoginCode;
 use crate::domain::clock::{Clock, Timestamp};
 
-/// How long a code is good.
+/// How long a code is valid.
 const CODE_LIFE: Duration = Duration::from_mins(1);
 
-/// Codes that are open at a time. One more closes the oldest.
+/// How many codes are open at a time. One more closes the oldest.
 const CODES_MAX: usize = 64;
 
-/// Bytes of chance in a code.
+/// Random bytes in a code.
 const CODE_BYTES: usize = 16;
 
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ impl LoginCodes {
         Self { open: Arc::default(), clock }
     }
 
-    /// Opens a code for an operator. Nothing when the system gives no chance.
+    /// Opens a code for an operator. `None` if the system gives no randomness.
     pub fn issue(&self, name: Arc<str>) -> Option<LoginCode> {
         let mut bytes = [0; CODE_BYTES];
         getrandom::fill(&mut bytes).ok()?;
@@ -52,7 +52,7 @@ impl LoginCodes {
         Some(LoginCode { path: format!("/console/login?code={code}"), code, expires })
     }
 
-    /// The operator of a code that is open. It is closed by that.
+    /// Closes an open code and returns its operator.
     pub fn redeem(&self, code: &str) -> Option<Arc<str>> {
         let (now, digest): (_, [u8; 32]) = (self.clock.now(), Sha256::digest(code).into());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -41,7 +41,7 @@ use crate::reconcile::{Handle, Refetcher};
 /// Longest body of a change, in bytes.
 const BODY_BYTES_MAX: usize = 1024;
 
-/// What an operator with the token may change.
+/// The parts that an operator with the token may change.
 #[derive(Clone, Debug)]
 pub struct Control {
     pub operators: Operators,
@@ -51,15 +51,15 @@ pub struct Control {
     /// The circuit breakers, by name; none without a colony.
     pub breakers: Vec<(&'static str, Breaker)>,
     pub bees: Roster,
-    /// Comparing with Stripe; without a Stripe key there is none.
+    /// Compares with Stripe; `None` without a Stripe key.
     pub reconcile: Option<Handle>,
-    /// Fetching damaged events anew; without a Stripe key there is none.
+    /// Fetches damaged events again; `None` without a Stripe key.
     pub refetch: Option<Refetcher>,
-    /// Orders that go on in the gateway, even without a watcher.
+    /// Orders that continue in the gateway, even if no client watches.
     pub operations: Operations,
     /// What people did.
     pub audit: Audit,
-    /// How the gateway is set up.
+    /// The gateway's set-up.
     pub desk: Desk,
 }
 
@@ -118,7 +118,7 @@ impl Control {
         RouteView { wish: name(self.context.switch.get()), in_force: self.context.in_force.get().as_str() }
     }
 
-    /// Throws the switch between the routes. True when it stood otherwise.
+    /// Throws the switch between the routes. Returns whether it was in another position.
     pub fn turn_route(&self, who: &Who, wish: Wish) -> bool {
         let changed = self.context.switch.set(wish);
         let (by, peer) = (&*who.name, who.peer());

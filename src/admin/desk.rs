@@ -15,7 +15,7 @@ use crate::config::InForce;
 use crate::domain::clock::Timestamp;
 use crate::revenue::validator::Validator;
 
-/// What is known of the set-up. Clones share it.
+/// What is known about the set-up. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Desk {
     /// When the process began to count.
@@ -24,10 +24,10 @@ pub struct Desk {
     /// With the rules in force.
     pub validator: Arc<Validator>,
     pub checks: Checks,
-    /// Trying rules, which may take long.
+    /// The turn to try rules, which may take long.
     pub trials: Turn,
-    /// Asking the ledger for the next part of a file.
+    /// The turn to ask the ledger for the next part of a file.
     pub exports: Turn,
-    /// Those of the colony; nothing without one.
+    /// The executors of the colony; `None` without one.
     pub executors: Option<Executors>,
 }

@@ -18,23 +18,23 @@ use crate::lifecycle::Readiness;
 use crate::telemetry::health::{Component, Level, worst};
 use crate::telemetry::instruments::Instruments;
 
-/// What health and metrics are read from.
+/// The sources of health and metrics.
 #[derive(Clone, Debug)]
 pub struct Health {
     pub readiness: Readiness,
     pub instruments: Instruments,
-    /// Nothing in a process that only works.
+    /// `None` in a process that only works.
     pub receiving: Option<Receiving>,
 }
 
-/// What a process has that receives webhooks.
+/// The parts of a process that receives webhooks.
 #[derive(Clone, Debug)]
 pub struct Receiving {
     pub inbox: Inbox,
     pub route: RouteInForce,
 }
 
-/// `/livez`, `/readyz`, and `/health` with the status alone.
+/// `/livez`, `/readyz`, and `/health` with only the status.
 pub(super) fn status_routes(health: Health) -> Router {
     probes(health.clone()).route("/health", get(status).fallback(only_get).with_state(health))
 }
@@ -80,7 +80,7 @@ struct HealthAnswer {
 struct ReceivingAnswer {
     waiting_for: Vec<&'static str>,
     route: &'static str,
-    /// Nothing when the inbox cannot be asked.
+    /// `None` if the inbox does not answer.
     inbox: Option<InboxAnswer>,
 }
 
@@ -93,13 +93,13 @@ struct InboxAnswer {
     settled: u64,
     dead: u64,
     quarantined: u64,
-    /// Whether there are so many that some of these are estimates.
+    /// Whether some of these are estimates, because there are so many.
     estimated: bool,
     oldest_seconds: Option<f64>,
 }
 
 impl Health {
-    /// The metrics as Prometheus gets them.
+    /// The metrics for Prometheus.
     pub async fn metrics(&self) -> String {
         if let Some(receiving) = &self.receiving {
             receiving.observe(&self.instruments).await;
@@ -107,20 +107,20 @@ impl Health {
         self.instruments.metrics.render()
     }
 
-    /// Whether it is ready, its level, and how each component is.
+    /// Whether the process is ready, its level, and the state of each component.
     pub fn standing(&self) -> (bool, Level, BTreeMap<&'static str, Component>) {
         let (ready, components) = (self.is_ready(), self.instruments.board.read());
         (ready, self.level(ready, &components), components)
     }
 
-    /// Ready: every latch released, not draining, the inbox takes writes. A colony or a ledger that is down changes nothing
-    /// here: webhooks are still made durable, and work that cannot be done now waits in the colony.
+    /// Ready means: every latch is released, the process is not draining, and the inbox takes writes. A colony or a ledger
+    /// that is down changes nothing here: webhooks are still made durable, and their work waits.
     fn is_ready(&self) -> bool {
         let takes_writes = self.receiving.as_ref().is_none_or(|receiving| receiving.inbox.takes_deliveries());
         self.readiness.is_ready() && takes_writes
     }
 
-    /// The level of one look at everything. A process that receives is never down for what one of its other parts says.
+    /// The overall level. A process that receives webhooks is never down because of another part.
     fn level(&self, ready: bool, components: &BTreeMap<&'static str, Component>) -> Level {
         match (ready, &self.receiving) {
             (false, _) => Level::Down,
@@ -179,12 +179,12 @@ async fn components(State(health): State<Health>) -> Response {
         }
         None => None,
     };
-    // Read once, so that the status is that of the components beside it.
+    // Read once, so that the status matches the components beside it.
     let (ready, components) = (health.is_ready(), health.instruments.board.read());
     let takes = health.receiving.as_ref().is_some_and(|receiving| receiving.inbox.takes_deliveries());
     let level = match (inbox_answers, takes) {
         (true, _) => health.level(ready, &components),
-        // Webhooks are stored beside it meanwhile, and nothing is worked on.
+        // Webhooks are stored in the file beside the database, but nothing is worked on.
         (false, true) => health.level(ready, &components).max(Level::Degraded),
         (false, false) => Level::Down,
     };
@@ -197,7 +197,7 @@ async fn metrics(State(health): State<Health>) -> Response {
 }
 
 impl Receiving {
-    /// Gauges are read when they are asked for.
+    /// Gauges are read when they are requested.
     #[expect(clippy::cast_precision_loss, reason = "gauges are doubles; counts stay far below 2^53")]
     async fn observe(&self, instruments: &Instruments) {
         let (metrics, stats) = (&instruments.metrics, self.inbox.stats());

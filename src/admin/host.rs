@@ -20,7 +20,7 @@ pub async fn layer(State(hosts): State<Arc<[String]>>, request: Request, next: N
         (Some(only), None) => Some(String::from_utf8_lossy(only.as_bytes()).into_owned()),
         (Some(_), Some(_)) => return Problem::UnknownHost.into_response(),
     };
-    // Without a name there was no browser.
+    // Without a name, the client was not a browser.
     if given.is_none_or(|given| is_ours(&given, &hosts)) {
         next.run(request).await
     } else {

@@ -23,13 +23,13 @@ use crate::door::{Peer, Problem};
 pub struct Operators {
     known: Renewable<Vec<OperatorConfig>>,
     attempts: Arc<Attempts>,
-    /// Codes that log into the console.
+    /// Login codes of the console.
     pub codes: LoginCodes,
     clock: Clock,
 }
 
 impl Operators {
-    /// Those that a configuration names; none without one.
+    /// The operators that a configuration names; `None` if it names none.
     pub fn of(http: &HttpConfig, clock: Clock) -> Option<Self> {
         let known = known(http);
         let attempts = Arc::default();
@@ -37,7 +37,8 @@ impl Operators {
         (!known.is_empty()).then(|| Self { known: known.into(), attempts, codes, clock })
     }
 
-    /// From now on those that this configuration names, for all clones. False when it names none: then nothing changes.
+    /// Replaces the operators by those of this configuration, for all clones. Returns false and changes nothing if it names
+    /// none.
     pub fn renew(&self, http: &HttpConfig) -> bool {
         let known = known(http);
         let any = !known.is_empty();
@@ -47,7 +48,7 @@ impl Operators {
         any
     }
 
-    /// Asks for a token in the headers of a request.
+    /// Requires a token in the headers of a request.
     pub(super) async fn authorize(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Who, Problem> {
         let given = headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes).unwrap_or_default();
         match given.strip_prefix(b"Bearer ") {
@@ -56,10 +57,11 @@ impl Operators {
         }
     }
 
-    /// Whose token this is. Compares digests with all of them, so that the time says nothing about a token, its length included.
+    /// The operator with this token. Compares digests with all of them, so that the time reveals nothing about a token, not
+    /// even its length.
     ///
     /// # Errors
-    /// [`Problem::Unauthorized`], or [`Problem::TooManyAttempts`] when so many were wrong that none is looked at.
+    /// [`Problem::Unauthorized`], or [`Problem::TooManyAttempts`] after so many wrong ones that none is checked.
     pub async fn identify(&self, given: &[u8], peer: Option<Peer>) -> Result<Who, Problem> {
         let address = peer.map(Peer::address);
         if !self.attempts.admit(address, self.clock.instant()) {
@@ -80,7 +82,7 @@ impl Operators {
         found.ok_or(Problem::Unauthorized)
     }
 
-    /// The operator of this name, as configured now.
+    /// The operator with this name, as configured now.
     pub fn named(&self, name: &str) -> Option<OperatorConfig> {
         self.known.get().iter().find(|operator| operator.name == name).cloned()
     }

@@ -16,7 +16,7 @@ use crate::door::Problem;
 use crate::ledger::desk::{PersonReport, Whom};
 use crate::ledger::explain::{Line, explain};
 
-/// Longest id that is asked about, in characters; Stripe's and the app's have at most 255 bytes.
+/// Longest id in a question, in characters; Stripe's and the app's have at most 255 bytes.
 const ID_MAX: usize = 255;
 
 /// Longest wait for the ledger.

@@ -42,7 +42,7 @@ impl Control {
     /// Orders a comparison with Stripe.
     ///
     /// # Errors
-    /// [`Problem::NotConfigured`] without a key of Stripe's, [`Problem::Busy`] while one goes on.
+    /// [`Problem::NotConfigured`] without a Stripe key, [`Problem::Busy`] during another run.
     pub fn compare(&self, who: &Who, order: ReconcileOrder) -> Result<ReconcileStatus, Problem> {
         let status = handle(self)?.start(order).map_err(|error| match error {
             OrderRefused::Busy => Problem::Busy,

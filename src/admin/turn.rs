@@ -6,20 +6,20 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::door::Problem;
 
-/// A turn that one has at a time. Clones are the same turn.
+/// A turn that only one caller has at a time. Clones are the same turn.
 #[derive(Clone, Debug, Default)]
 pub struct Turn(Arc<Mutex<()>>);
 
 impl Turn {
-    /// The turn, until what is returned is dropped.
+    /// Takes the turn until the result is dropped.
     ///
     /// # Errors
-    /// [`Problem::Busy`] while another has it.
+    /// [`Problem::Busy`] while another caller has it.
     pub fn take(&self) -> Result<OwnedMutexGuard<()>, Problem> {
         Arc::clone(&self.0).try_lock_owned().map_err(|_| Problem::Busy)
     }
 
-    /// The turn, after all who asked for it before.
+    /// Waits for the turn, after all who asked before.
     pub async fn wait(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.0).lock_owned().await
     }

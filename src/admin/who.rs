@@ -13,11 +13,11 @@ pub const SHARED: &str = "token";
 named! {
     /// How an operator reached the gateway.
     pub enum Via {
-        /// The admin API, by its token: scripts and commands.
+        /// The admin API with its token: scripts and commands.
         Api = "api",
-        /// The console, by a session.
+        /// The console with a session.
         Console = "console",
-        /// A command that did it by itself and told the gateway.
+        /// A command that acted by itself and told the gateway.
         Command = "command",
     }
 }
@@ -28,17 +28,17 @@ pub struct Who {
     pub name: Arc<str>,
     pub role: OperatorRole,
     pub via: Via,
-    /// Where the request came from, as far as a trusted proxy tells.
+    /// The address of the request, if a trusted proxy tells it.
     pub peer: Option<IpAddr>,
 }
 
 impl Who {
-    /// Who orders something: the operator of this name. A shared token has no name, so that what its user says counts.
+    /// The name under which an order is given: the operator's. A shared token has no name, so the claimed one counts.
     pub fn orders(&self, claimed: Option<String>) -> Option<String> {
         if &*self.name == SHARED { claimed } else { Some(self.name.to_string()) }
     }
 
-    /// Only an operator sees what is masked for a viewer.
+    /// Whether this operator may see what is masked for a viewer.
     pub fn may_reveal(&self) -> Result<(), Problem> {
         if self.role == OperatorRole::Operator { Ok(()) } else { Err(Problem::Forbidden) }
     }

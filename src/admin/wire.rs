@@ -22,18 +22,18 @@ use crate::ledger::report::Attention;
 pub struct EntriesOrder {
     #[serde(default)]
     pub selection: Selection,
-    /// Stands for a selection that names nothing.
+    /// Means every entry; for a selection that names nothing.
     #[serde(default)]
     pub all: bool,
-    /// Who orders it; kept with the entries.
+    /// Who orders it. The entries keep the name.
     #[serde(default)]
     pub by: Option<String>,
-    /// Why; kept with the entries. A drop needs it.
+    /// Why. The entries keep the reason. A drop needs one.
     #[serde(default)]
     pub note: Option<String>,
     #[serde(default)]
     pub dry_run: bool,
-    /// Where the last step ended.
+    /// The entry at which the last step ended.
     #[serde(default)]
     pub after: Option<EntryId>,
 }
@@ -46,35 +46,35 @@ pub struct OperationOrder {
     pub action: String,
     #[serde(default)]
     pub selection: Selection,
-    /// Stands for a selection that names nothing.
+    /// Means every entry; for a selection that names nothing.
     #[serde(default)]
     pub all: bool,
-    /// Who orders it; kept with the entries.
+    /// Who orders it. The entries keep the name.
     #[serde(default)]
     pub by: Option<String>,
-    /// Why; kept with the entries. A drop needs it.
+    /// Why. The entries keep the reason. A drop needs one.
     #[serde(default)]
     pub note: Option<String>,
 }
 
-/// Answer to `POST /admin/console/codes`: a code that logs into the console once, within a minute.
+/// Answer to `POST /admin/console/codes`: a code for one login to the console, within a minute.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LoginCode {
     pub code: String,
-    /// Path of the console that takes it.
+    /// The console's path that takes it.
     pub path: String,
     pub expires: Timestamp,
 }
 
-/// Answer to `GET /admin/entries/{id}`: an entry, and what the ledger has of its event.
+/// Answer to `GET /admin/entries/{id}`: an entry, and what the ledger has about its event.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ShownEntry {
     #[serde(flatten)]
     pub story: EntryStory,
-    /// Nothing where the ledger gave no answer.
+    /// `None` if the ledger did not answer.
     #[serde(default)]
     pub ledger: Option<EventReport>,
-    /// Code of the problem, where it gave none.
+    /// Code of the problem, if it did not answer.
     #[serde(default)]
     pub ledger_fault: Option<String>,
 }
@@ -84,7 +84,7 @@ pub struct ShownEntry {
 pub struct Waiting {
     #[serde(flatten)]
     pub problems: Problems,
-    /// What the ledger says; nothing when it does not answer.
+    /// What the ledger reports; `None` if it does not answer.
     pub access: Option<Attention>,
 }
 
@@ -95,7 +95,7 @@ pub struct Resumed {
 }
 
 named! {
-    /// What commands do to the ledger by themselves.
+    /// What a command may do to the ledger by itself.
     pub enum CommandAction {
         Bind = "bind",
         Erase = "erase",
@@ -113,9 +113,9 @@ named! {
 #[serde(deny_unknown_fields)]
 pub struct CommandDeed {
     pub action: CommandAction,
-    /// What it was done to, without people.
+    /// The object it was done to, without persons.
     pub what: String,
-    /// What came of it.
+    /// The result.
     #[serde(default)]
     pub result: Option<String>,
     /// Why, in the operator's words.
@@ -123,7 +123,7 @@ pub struct CommandDeed {
     pub note: Option<String>,
 }
 
-/// Answer to `POST /admin/audit`: under which name the deed is kept.
+/// Answer to `POST /admin/audit`: the name under which the deed is kept.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DeedNoted {
     pub who: String,
@@ -134,7 +134,7 @@ pub struct DeedNoted {
 #[serde(deny_unknown_fields)]
 pub struct EraseStepOrder {
     pub person: Person,
-    /// Number of the entry where the last step ended; 0 at the beginning.
+    /// Number of the entry at which the last step ended; 0 at the beginning.
     #[serde(default)]
     pub after: i64,
     #[serde(default)]

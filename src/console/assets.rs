@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-/// How long a browser may keep what never changes under its path.
+/// How long a browser may keep a file whose path changes with its content.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 /// Digits of the hash in a path.
@@ -26,7 +26,7 @@ struct Asset {
     hash: String,
 }
 
-/// Where pages find them.
+/// The paths that pages use.
 #[derive(Debug)]
 pub(super) struct Paths {
     pub(super) style: String,
@@ -56,7 +56,7 @@ pub(super) static PATHS: LazyLock<Paths> = LazyLock::new(|| {
     Paths { style: path("console.css"), script: path("console.js"), htmx: path("htmx.min.js"), icon: path("icon.svg") }
 });
 
-/// `/console/assets/{hash}/{name}`. What has another hash is another file.
+/// `/console/assets/{hash}/{name}`. Another hash means another file.
 pub(super) async fn serve(Path((hash, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name && asset.hash == hash) else {
         return StatusCode::NOT_FOUND.into_response();
@@ -77,7 +77,7 @@ pub(super) async fn serve(Path((hash, name)): Path<(String, String)>, headers: H
 mod tests {
     use super::*;
 
-    /// As published: THIRD-PARTY.md says where.
+    /// The file as published; THIRD-PARTY.md says where.
     const PUBLISHED: [(&str, &str); 1] =
         [("htmx.min.js", "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130")];
 

@@ -27,7 +27,7 @@ struct Row {
     past: PastDeed,
 }
 
-/// What it was done to, for people: a selection as its filters.
+/// The object of a deed in words: a selection as its filters.
 fn words(what: &str) -> String {
     let Ok(Value::Object(filters)) = serde_json::from_str(what) else { return what.to_owned() };
     let text = |value: &Value| match value {

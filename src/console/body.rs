@@ -13,26 +13,26 @@ use serde_json::Value;
 
 use mask::Place;
 
-/// Most nodes of a tree; what is beyond is counted.
+/// Most nodes of a tree; those beyond are counted.
 const NODES_MAX: usize = 5000;
 
-/// Larger bodies are no tree, but text, once they are revealed.
+/// Larger bodies are shown as text, not as a tree, once they are revealed.
 const TREE_BYTES_MAX: usize = 256 * 1024;
 
-/// Levels that are open at first.
+/// How many levels are open at first.
 const OPEN_DEPTH: usize = 2;
 
 const DOTS: &str = "•••";
 
-/// A body that can be looked at.
+/// A body as it can be shown.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// Retention or an erasure has removed it.
+    /// Retention or an erasure removed it.
     Removed,
     Tree(Tree),
-    /// Revealed, and no JSON or too large for a tree.
+    /// Revealed, but not JSON, or too large for a tree.
     Text(String),
-    /// The same, and not revealed.
+    /// The same, but not revealed.
     Hidden {
         bytes: usize,
     },
@@ -64,7 +64,7 @@ impl Body {
         }
     }
 
-    /// What the event replaced, before and after, as far as it says so.
+    /// The values that the event replaced, before and after, as far as it tells them.
     pub(super) fn changes(&self) -> Vec<Change> {
         let Self::Tree(Tree { value, revealed }) = self else { return Vec::new() };
         let (before, after) = (value.pointer("/data/previous_attributes"), value.pointer("/data/object"));
@@ -76,7 +76,7 @@ impl Body {
     }
 }
 
-/// Most changes that are told.
+/// Most changes that are listed.
 const CHANGES_MAX: usize = 100;
 
 fn compare(path: &str, before: &Value, after: Option<&Value>, place: Place<'_>, changes: &mut Vec<Change>) {

@@ -9,10 +9,10 @@ use super::series::{Column, Point};
 const WIDTH: f32 = 720.0;
 const HEIGHT: f32 = 150.0;
 
-/// How long a point alone is drawn.
+/// Length of the stroke for a single point.
 const LONE: f32 = 6.0;
 
-/// In the place of a value that is not known.
+/// Shown for an unknown value.
 const UNKNOWN: &str = "–";
 
 /// Most points drawn of one line; more are merged.
@@ -21,10 +21,10 @@ const DRAWN_MAX: usize = 360;
 /// Rows of the table.
 const ROWS: usize = 10;
 
-/// Points missing in a row that are bridged: a reading every ten seconds fills every fifth time of two.
+/// Longest gap in points that a line bridges: a reading every ten seconds fills every fifth point of two seconds.
 const BRIDGED_MAX: usize = 6;
 
-/// What numbers of a chart are.
+/// The unit of a chart's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     PerSecond,
@@ -43,7 +43,7 @@ impl Unit {
     }
 }
 
-/// As many digits as a person reads.
+/// The number with as many digits as a person needs.
 fn digits(value: f32) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
@@ -60,13 +60,13 @@ fn digits(value: f32) -> String {
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) name: &'static str,
-    /// Its look: a number, of colour and of dashes.
+    /// Its look: a number for colour and dashes.
     pub(super) look: usize,
     pub(super) path: String,
     pub(super) now: String,
 }
 
-/// A row of the table: how long ago, and the values.
+/// A row of the table: the age, and the values.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) ago: String,
@@ -79,12 +79,12 @@ pub(super) struct Chart {
     pub(super) title: &'static str,
     pub(super) sentence: Prose<String>,
     pub(super) lines: Vec<Line>,
-    /// At the upper edge.
+    /// The value at the upper edge.
     pub(super) top: String,
     pub(super) rows: Vec<Row>,
 }
 
-/// What a chart is about.
+/// The content of a chart.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) id: &'static str,
@@ -94,7 +94,7 @@ pub(super) struct Plan {
 }
 
 impl Chart {
-    /// Of points that lie `step` seconds apart, the oldest first.
+    /// A chart of points `step` seconds apart, the oldest first.
     #[expect(clippy::cast_precision_loss, reason = "some points are merged into one")]
     pub(super) fn of(plan: &Plan, points: &[Option<Point>], step: f64) -> Self {
         let chunk = points.len().div_ceil(DRAWN_MAX).max(1);
@@ -132,7 +132,7 @@ fn last(values: &[Option<f32>]) -> Option<f32> {
     values.iter().rev().take(BRIDGED_MAX).find_map(|value| *value)
 }
 
-/// The next 1, 2 or 5 with its zeros, so that the edge is a number that people know.
+/// The next 1, 2 or 5 followed by zeros, so that the edge is a familiar number.
 fn round_up(value: f32) -> f32 {
     if value <= 0.0 {
         return 1.0;
@@ -142,7 +142,7 @@ fn round_up(value: f32) -> f32 {
     step * power
 }
 
-/// A line as SVG draws it; gaps stay gaps, and a point alone is a short stroke.
+/// A line as an SVG path. Gaps stay gaps, and a single point is a short stroke.
 #[expect(clippy::cast_precision_loss, reason = "a chart has some hundred points")]
 fn path(values: &[Option<f32>], top: f32) -> String {
     let across = WIDTH / (values.len().max(2) - 1) as f32;

@@ -24,7 +24,7 @@ use crate::telemetry::labelled::labelled;
 
 const PATH: &str = "/console/colony";
 
-/// Processes that are listed.
+/// Most processes that are listed.
 const PROCESSES_MAX: u32 = 100;
 
 const REJECTED: &str = "colony_gateway_jobs_rejected_total";
@@ -53,7 +53,7 @@ struct ExecutorRow {
     kind: String,
     state: &'static str,
     heard: Option<Moment>,
-    /// It said what the ledger does not know, or refused a job.
+    /// Whether it claimed something that the ledger does not know, or refused a job.
     is_suspect: bool,
 }
 
@@ -65,7 +65,7 @@ struct ProcessRow {
     asked: Moment,
 }
 
-/// Something that was counted, by its reason.
+/// A count with its reason.
 #[derive(Debug)]
 struct Reason {
     name: String,
@@ -73,7 +73,7 @@ struct Reason {
     means: &'static str,
 }
 
-/// The part that renews itself.
+/// The part of the page that renews itself.
 #[expect(clippy::struct_excessive_bools, reason = "what a page asks about: each is a question of its own")]
 #[derive(Template)]
 #[template(path = "colony_now.html")]
@@ -85,7 +85,7 @@ struct Now {
     breakers: Vec<BreakerRow>,
     bees: Vec<BeeRow>,
     executors: Option<Vec<ExecutorRow>>,
-    /// Why the server does not tell them.
+    /// Why the server does not list them.
     silence: Option<String>,
     processes: Vec<ProcessRow>,
     more: bool,
@@ -176,7 +176,7 @@ fn process(process: SubmittedProcess) -> ProcessRow {
     ProcessRow { id: process.to_string(), entries: Count(entries), oldest: oldest.map(Moment), asked: Moment(poll) }
 }
 
-/// What was counted at all, the most first.
+/// The non-zero counts, the greatest first.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts far below 2^53")]
 fn reasons(counted: BTreeMap<String, f64>, explain: fn(&str) -> &'static str) -> Vec<Reason> {
     let mut counted: Vec<(String, f64)> = counted.into_iter().filter(|(_, count)| *count > 0.0).collect();
@@ -185,7 +185,7 @@ fn reasons(counted: BTreeMap<String, f64>, explain: fn(&str) -> &'static str) ->
     counted.into_iter().map(reason).collect()
 }
 
-/// What a rejected job means.
+/// The meaning of a rejected job.
 fn explain_rejection(reason: &str) -> &'static str {
     match reason {
         "other_function" => "another function than `validate_revenue`: another program uses this type of executor",
@@ -201,7 +201,7 @@ fn explain_rejection(reason: &str) -> &'static str {
     }
 }
 
-/// What the return of entries means.
+/// The meaning of returned entries.
 fn explain_return(reason: &str) -> &'static str {
     match reason {
         "leases_lost" => "each bee that took the process let its lease end",
@@ -256,7 +256,7 @@ pub(super) async fn turn_breaker(
     Ok(Redirect::to(PATH))
 }
 
-/// The text of a reason, with its code apart.
+/// The text of a reason, with its code separate.
 impl Reason {
     fn prose(&self) -> Prose<&'static str> {
         Prose(self.means)

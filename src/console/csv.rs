@@ -10,26 +10,26 @@ use hyper::body::Frame;
 
 use crate::door::Problem;
 
-/// A file to keep.
+/// A file for download.
 pub(super) struct Csv {
-    /// Without its ending. Made of letters, digits and dashes.
+    /// Without its extension. It has letters, digits and dashes.
     pub(super) name: String,
     pub(super) text: String,
-    /// More of it; nothing where the text is all.
+    /// The rest of the file; `None` if the text is all.
     pub(super) rest: Option<Rest>,
 }
 
 /// Makes the next part of a file.
 pub(super) type Rest = Pin<Box<dyn Future<Output = Result<Part, Problem>> + Send>>;
 
-/// A part of a file, and what makes the one after it.
+/// A part of a file, and what makes the next.
 pub(super) struct Part {
     pub(super) text: String,
     pub(super) rest: Option<Rest>,
 }
 
-/// A file that is made while it is taken, so that no more than a part is in memory. A part that cannot be made breaks the answer
-/// off, so that the browser takes the file for what it is: not whole.
+/// A file that is made while it is downloaded, so that only one part is in memory. If a part cannot be made, the answer is
+/// broken off, so that the browser knows that the file is incomplete.
 struct Parts {
     first: Option<String>,
     rest: Option<Rest>,
@@ -66,7 +66,7 @@ impl IntoResponse for Csv {
     }
 }
 
-/// A table with its head. A spreadsheet runs what begins like a formula, so that such a text gets a mark before it.
+/// A table with its head. A spreadsheet would run text that looks like a formula, so such text gets a mark in front.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new(head);
     for row in rows {
@@ -87,12 +87,12 @@ impl Table {
         Self { text: format!("{}\r\n", head.join(",")), columns: head.len() }
     }
 
-    /// More rows of a table whose head stands in an earlier part.
+    /// More rows of a table whose head is in an earlier part.
     pub(super) fn more(columns: usize) -> Self {
         Self { text: String::new(), columns }
     }
 
-    /// Adds a row, with empty cells where it has fewer than the head.
+    /// Adds a row, padded with empty cells to the width of the head.
     pub(super) fn row(&mut self, row: &[String]) {
         for at in 0..self.columns.max(row.len()) {
             self.text.push_str(if at > 0 { "," } else { "" });

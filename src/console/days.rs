@@ -9,16 +9,16 @@ use crate::domain::clock::Timestamp;
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 150.0;
 
-/// How long a day alone is drawn.
+/// Length of the stroke for a single day.
 const STROKE: f64 = 8.0;
 
-/// Lines that look different from each other.
+/// How many lines look different from each other.
 const LOOKS: usize = 4;
 
 /// Days of the table.
 const ROWS: usize = 14;
 
-/// The days that are shown, the earliest first, as `YYYY-MM-DD`.
+/// The days shown, the earliest first, as `YYYY-MM-DD`.
 #[derive(Debug)]
 pub(super) struct Days(Vec<String>);
 
@@ -33,7 +33,7 @@ impl Days {
         Self((0..count).rev().map(day).collect())
     }
 
-    /// Where a day stands.
+    /// The place of a day.
     pub(super) fn place(&self, day: &str) -> Option<usize> {
         self.0.binary_search_by(|known| known.as_str().cmp(day)).ok()
     }
@@ -43,7 +43,7 @@ impl Days {
     }
 }
 
-/// What numbers of a chart are.
+/// The unit of a chart's numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unit<'a> {
     /// Minor units of a currency.
@@ -60,7 +60,7 @@ impl Unit<'_> {
     }
 }
 
-/// Values of one name, a day each; nothing for a day of which nothing is known.
+/// Values under one name, one per day; `None` for a day without a known value.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
     pub(super) name: String,
@@ -90,7 +90,7 @@ pub(super) struct DayChart {
     pub(super) sentence: String,
     pub(super) top: String,
     pub(super) lines: Vec<Line>,
-    /// The latest first.
+    /// The newest first.
     pub(super) rows: Vec<Row>,
 }
 
@@ -121,7 +121,7 @@ impl DayChart {
     }
 }
 
-/// A line as SVG draws it; gaps stay gaps, and a day alone is a short stroke.
+/// A line as an SVG path. Gaps stay gaps, and a single day is a short stroke.
 #[expect(clippy::cast_precision_loss, reason = "a drawing is coarser than any loss")]
 fn path(values: &[Option<i64>], low: i64, high: i64) -> String {
     let across = WIDTH / (values.len().max(2) - 1) as f64;
@@ -155,7 +155,7 @@ mod tests {
             (&["2026-02-27", "2026-02-28", "2026-03-01"].map(str::to_owned)[..], Some(1))
         );
         assert_eq!(days.place("2026-02-01"), None);
-        // Days are those of UTC, which puts no clock forward or back.
+        // Days are in UTC, which has no daylight saving time.
         assert_eq!(Days::up_to("2026-03-09", 3).0, ["2026-03-07", "2026-03-08", "2026-03-09"]);
         assert_eq!(Days::up_to("2026-11-02", 3).0, ["2026-10-31", "2026-11-01", "2026-11-02"]);
         let series = vec![Series { name: "gold".to_owned(), values: vec![Some(100), None, Some(-100)] }];

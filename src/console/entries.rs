@@ -25,13 +25,13 @@ use crate::inbox::{Counts, EntryReport, Listed, Selection, StateName};
 
 pub(super) const PATH: &str = "/console/entries";
 
-/// Field of a query that says up to which entry a page was when it was opened.
+/// Query field with the newest entry of the page when it was first opened.
 const UP_TO: &str = "upto";
 
 /// Most new entries that are counted.
 const NEW_MAX: usize = 99;
 
-/// Characters of a reason in the list.
+/// How many characters of a reason the list shows.
 const REASON_CHARS: usize = 90;
 
 /// One row.
@@ -42,7 +42,7 @@ pub(super) struct Row {
     pub(super) received: Moment,
     pub(super) kind: Dotted,
     pub(super) event: EventName,
-    /// What became of it, or why not yet.
+    /// Its outcome, or why there is none yet.
     pub(super) result: String,
 }
 
@@ -62,7 +62,7 @@ impl Row {
     }
 }
 
-/// A filter in force, and the list without it.
+/// A filter in force, with a link to the list without it.
 #[derive(Debug)]
 struct Chip {
     name: &'static str,
@@ -71,7 +71,7 @@ struct Chip {
     without: String,
 }
 
-/// A list that is often wanted.
+/// A list that people often want.
 #[derive(Debug)]
 struct Preset {
     name: &'static str,
@@ -80,12 +80,12 @@ struct Preset {
     is_open: bool,
 }
 
-/// The part that renews itself.
+/// The part of the page that renews itself.
 #[derive(Template)]
 #[template(path = "entries_rows.html")]
 struct List {
     rows: Vec<Row>,
-    /// `12 new`, and where they are.
+    /// `12 new`, and a link to them.
     new: Option<(String, String)>,
     older: Option<String>,
     is_filtered: bool,
@@ -100,12 +100,12 @@ struct EntriesPage {
     fields: Fields,
     states: Vec<Choice>,
     live: Live,
-    /// The filters as a query, for the actions on all of them.
+    /// The filters as a query, for actions on all of the list.
     filters: String,
     may_change: bool,
 }
 
-/// What the fields of the filter hold.
+/// The contents of the filter's fields.
 #[derive(Debug)]
 struct Fields {
     types: String,
@@ -143,7 +143,7 @@ fn choices(selection: &Selection) -> Vec<Choice> {
     StateName::ALL.into_iter().map(choice).collect()
 }
 
-/// What a field of the filter holds: several alternatives stand in the chips alone.
+/// The content of a filter's field. Several alternatives show only in the chips.
 fn only(values: &[String]) -> String {
     match values {
         [one] => one.clone(),
@@ -151,7 +151,7 @@ fn only(values: &[String]) -> String {
     }
 }
 
-/// What a query asks for, if this visitor may.
+/// What a query asks for, if this visitor may ask for it.
 fn wanted(visitor: &Visitor, query: &str) -> Result<ListQuery, Failure> {
     let invalid = |error: crate::admin::wire::QueryError| Problem::Invalid { detail: error.to_string() };
     let wanted = ListQuery::parse(&filters(query, &[LIVE, UP_TO, "reveal"])).map_err(invalid)?;
@@ -192,7 +192,7 @@ pub(super) async fn list(
     Ok(Page(page).into_response())
 }
 
-/// The rows of a page, and up to which entry it is. The first page, opened again, begins where it began.
+/// The rows of a page, and its newest entry. When the first page is opened again, it begins where it began.
 async fn rows(console: &Console, wanted: &ListQuery, up_to: Option<i64>) -> Result<(List, Option<i64>), Failure> {
     let inbox = &console.control.context.inbox;
     let select = async |after, limit| inbox.list(&wanted.selection, after, limit, false).await;

@@ -40,7 +40,7 @@ const REASON_BYTES_MAX: usize = 500;
 /// How long a revealed body stays on the screen, in seconds.
 const REVEALED_SECONDS: u32 = 60;
 
-/// Entries of the same event that are named.
+/// Most other entries of the same event that are listed.
 const SIBLINGS_MAX: usize = 20;
 
 /// Something that happened.
@@ -52,7 +52,7 @@ struct Step {
     is_bad: bool,
 }
 
-/// What a person may order.
+/// An order that a person may give.
 #[derive(Debug)]
 struct Offer {
     action: Action,
@@ -61,7 +61,7 @@ struct Offer {
     refused: Option<Prose<&'static str>>,
 }
 
-/// The part that renews itself.
+/// The part of the page that renews itself.
 #[derive(Template)]
 #[template(path = "entry_state.html")]
 struct Standing {
@@ -84,19 +84,19 @@ struct EntryPage {
     siblings: Vec<Row>,
     body: Body,
     changes: Vec<Change>,
-    /// What the rules in force say of it now; nothing where it is no event.
+    /// What the rules in force say of it now; `None` if it is not an event.
     rules: Option<Vec<Decision>>,
-    /// What checks found; nothing where the ledger gave no answer.
+    /// What checks found; `None` if the ledger did not answer.
     findings: Option<Vec<EventFinding>>,
-    /// The entries of the same endpoint, and of the same customer.
+    /// Links to the entries of the same endpoint, and of the same customer.
     of_endpoint: String,
     of_customer: String,
-    /// Where Stripe shows the event.
+    /// Link to the event at Stripe.
     dashboard: Option<String>,
     may_change: bool,
     revealed: bool,
     hides_after: u32,
-    /// When its person was erased, where that is why there is no body.
+    /// When its person was erased, if that is why there is no body.
     erased: Option<Moment>,
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn show(
     page(&console, &visitor, story, false).await
 }
 
-/// `POST /console/entries/{id}/reveal`: the page with its body, for a reason, once.
+/// `POST /console/entries/{id}/reveal`: shows the page with its body, for a reason, once.
 pub(super) async fn reveal(
     State(console): State<Console>,
     Extension(visitor): Visit,
@@ -148,14 +148,14 @@ fn path(entry: EntryId) -> String {
     format!("/console/entries/{entry}")
 }
 
-/// What a body refers to, kept for when the page renews itself.
+/// The references in a body, kept for when the page renews itself.
 fn outline(console: &Console, entry: EntryId, body: Option<&[u8]>) -> Arc<Outline> {
     let outline = Arc::new(Outline::of(body));
     console.outlines.keep(entry, Arc::clone(&outline), console.control.context.inbox.clock().now());
     outline
 }
 
-/// Asks for all that the ledger has of the event of an entry whose body refers to this.
+/// Asks for everything that the ledger has about the event of an entry whose body has these references.
 async fn ask(console: &Console, story: &EntryStory, outline: &Outline) -> Result<EventReport, Problem> {
     console.control.event(&story.entry.event_id, outline.objects.clone()).await
 }
@@ -220,7 +220,7 @@ async fn page(console: &Console, visitor: &Visitor, story: EntryStory, revealed:
     Ok(Page(page).into_response())
 }
 
-/// Each order as a dry run.
+/// Each order, tried as a dry run.
 async fn offers(console: &Console, entry: EntryId) -> Result<Vec<Offer>, Failure> {
     let labels = [
         (Action::Replay, "Replay"),
@@ -250,7 +250,7 @@ fn dashboard(story: &EntryStory) -> Option<String> {
     is_plain.then(|| format!("https://dashboard.stripe.com/{mode}events/evt_{event}"))
 }
 
-/// What is known of its life, in order.
+/// The known steps of its life, in order.
 fn steps(story: &EntryStory, process: Option<&ProcessLine>) -> Vec<Step> {
     let entry = &story.entry;
     let step = |at: Option<Timestamp>, title: &str, detail: String, is_bad| Step {
@@ -279,7 +279,7 @@ fn steps(story: &EntryStory, process: Option<&ProcessLine>) -> Vec<Step> {
         steps.push(step(None, "Given to the colony", format!("Process {id}{told}."), false));
     }
     let is_step = entry.due.is_some() && story.steps.last().map(|step| &step.reason) == entry.reason.as_ref();
-    // A drop says what it dropped, as the order before it does.
+    // A drop says what it dropped, and so does the order before it.
     let is_known = is_step || story.orders.last().map(|order| &order.was) == entry.reason.as_ref();
     let reason = if is_known { String::new() } else { entry.reason.clone().unwrap_or_default() };
     let (title, is_bad) = match entry.state {
@@ -296,7 +296,7 @@ fn steps(story: &EntryStory, process: Option<&ProcessLine>) -> Vec<Step> {
     steps
 }
 
-/// Orders of people, and tries that did not settle it, in order.
+/// Orders of people and unsuccessful attempts, in order.
 fn history(story: &EntryStory) -> Vec<Step> {
     let order = |order: &PastOrder| {
         let by = order.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
@@ -307,7 +307,7 @@ fn history(story: &EntryStory) -> Vec<Step> {
         };
         (order.at, Step { at: Some(Moment(order.at)), title, detail, is_bad: false })
     };
-    // An end that it still stands at is told last, by its state.
+    // The end that it is still at comes last, with its state.
     let is_told = |step: &PastStep| {
         let is_end = matches!(step.kind, StepKind::Dead | StepKind::Quarantined);
         is_end && story.entry.ended.is_some() && story.entry.code == step.code

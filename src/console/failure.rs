@@ -12,7 +12,7 @@ use crate::door::Problem;
 /// Why there is no page.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// As the admin API says it.
+    /// A problem in the words of the admin API.
     Problem(Problem),
     /// The request did not come from a page of this console.
     ForeignPage,
@@ -26,7 +26,7 @@ impl From<Problem> for Failure {
     }
 }
 
-/// What its page says. It goes with the answer, so that the page can look as its reader wants pages to look.
+/// The text of its page. It goes with the answer, so that the page can have its reader's theme.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     status: StatusCode,
@@ -77,7 +77,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, title, detail) = self.parts();
         let told = Told { status, title: title.to_owned(), detail: detail.to_owned() };
-        // Of the problem's answer stays what the log and a browser need.
+        // The problem's answer keeps what the log and a browser need.
         let mut response = match self {
             Self::Problem(problem) => problem.into_response(),
             Self::ForeignPage | Self::NoSession => status.into_response(),

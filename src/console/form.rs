@@ -9,7 +9,7 @@ use crate::door::Problem;
 /// Longest body of a form, in bytes: a note, a selection, and room.
 const FORM_BYTES_MAX: usize = 64 * 1024;
 
-/// Fields in the order in which they came.
+/// Fields in their order.
 #[derive(Debug, Default)]
 pub(super) struct Form(Vec<(String, String)>);
 
@@ -19,14 +19,14 @@ impl Form {
         Self::read_up_to(body, FORM_BYTES_MAX).await
     }
 
-    /// As [`Self::read`], of at most `bytes_max` bytes.
+    /// As [`Self::read`], up to `bytes_max` bytes.
     pub(super) async fn read_up_to(body: Body, bytes_max: usize) -> Result<Self, Failure> {
         let body = to_bytes(body, bytes_max).await.map_err(|_| Problem::InvalidRequest)?;
         let text = std::str::from_utf8(&body).map_err(|_| Problem::InvalidRequest)?;
         Self::parse(text).ok_or_else(|| Problem::InvalidRequest.into())
     }
 
-    /// Nothing for what is not percent-encoded UTF-8.
+    /// `None` for text that is not percent-encoded UTF-8.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let decode = |text: &str| percent_decoded(&text.replace('+', " "));
@@ -37,14 +37,14 @@ impl Form {
         decoded.collect::<Option<_>>().map(Self)
     }
 
-    /// The first field of this name, without space around it; nothing when that is empty.
+    /// The first field of this name, without surrounding space; `None` if it is empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
         Some(value.trim()).filter(|value| !value.is_empty())
     }
 }
 
-/// The parts of a query that are filters: without those of `mine`, and without fields that were left empty.
+/// The filters of a query: its fields without those of `mine` and without empty ones.
 pub(super) fn filters(query: &str, mine: &[&str]) -> String {
     let kept = query.split('&').filter(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

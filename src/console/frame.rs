@@ -14,16 +14,16 @@ use crate::config::OperatorRole;
 use crate::dispatch::switch::Wish;
 use crate::domain::breaker::BreakerState;
 
-/// A way to another page.
+/// A link to another page.
 #[derive(Debug)]
 pub(super) struct Way {
     pub(super) name: &'static str,
     pub(super) path: &'static str,
-    /// The letter after `g` that leads there.
+    /// The letter after `g` that leads to it.
     pub(super) key: char,
 }
 
-/// The pages, in the order in which they stand.
+/// The pages, in the order of the menu.
 const WAYS: [Way; 11] = [
     Way { name: "Overview", path: "/console", key: 'o' },
     Way { name: "Entries", path: "/console/entries", key: 'e' },
@@ -44,15 +44,15 @@ pub(super) struct Frame {
     pub(super) assets: &'static Paths,
     pub(super) ways: &'static [Way],
     pub(super) title: String,
-    /// Name of the way that is open.
+    /// Name of the page that is open.
     pub(super) open: &'static str,
     pub(super) name: String,
     pub(super) role: &'static str,
     pub(super) theme: Theme,
     pub(super) next_theme: Theme,
-    /// The page itself, to come back to.
+    /// The page's own path, to come back to.
     pub(super) here: String,
-    /// What everybody should know now.
+    /// What everyone should know now.
     pub(super) banners: Vec<String>,
     /// Entries that wait for a person.
     pub(super) problems: u64,

@@ -15,21 +15,21 @@ use crate::admin::Who;
 use crate::config::OperatorRole;
 use crate::door::Peer;
 
-/// What a viewer may post: nothing of it changes what others see.
+/// Paths to which a viewer may post. They change nothing that others see.
 const FOR_VIEWERS: [&str; 2] = ["/console/logout", "/console/theme"];
 
-/// Where the box in every header leads.
+/// The target of the search box in every header.
 pub(super) const SEARCH: &str = "/console/search";
 
-/// Marks the request of a page that renews itself. It is no sign of a person.
+/// Marks requests of a page that renews itself. They do not show that a person is there.
 pub(super) const LIVE: &str = "live";
 
-/// Who asks for a page, and how it is to look.
+/// The visitor of a page, and how the page should look.
 #[derive(Clone, Debug)]
 pub(super) struct Visitor {
     pub(super) who: Who,
     pub(super) theme: Theme,
-    /// The page, to come back to.
+    /// The page's path, to come back to.
     pub(super) here: String,
 }
 
@@ -40,10 +40,10 @@ impl Visitor {
     }
 }
 
-/// In every handler behind the gate.
+/// An argument of every handler behind the gate.
 pub(super) type Visit = Extension<Visitor>;
 
-/// Before every page that needs a session.
+/// Guards every page that needs a session.
 pub(super) async fn layer(State(console): State<Console>, mut request: Request, next: Next) -> Response {
     let looks = is_safe(request.method());
     if !looks && !is_from_here(request.headers()) {
@@ -72,7 +72,7 @@ pub(super) async fn layer(State(console): State<Console>, mut request: Request, 
     response
 }
 
-/// The page of a request, to come back to by a link. What was posted below a page leads to the page.
+/// The page of a request, to come back to by a link. A path that was posted to leads to its page.
 fn here(request: &Request, looks: bool) -> &str {
     if looks {
         request.uri().path_and_query().map_or("/console", |path| path.as_str())
@@ -81,7 +81,7 @@ fn here(request: &Request, looks: bool) -> &str {
     }
 }
 
-/// Before what needs no session: a page of another site cannot log a person in.
+/// Guards paths that need no session: a page of another site cannot log a person in.
 pub(super) async fn own_pages_only(request: Request, next: Next) -> Response {
     if !is_safe(request.method()) && !is_from_here(request.headers()) {
         return Failure::ForeignPage.into_response();
@@ -93,8 +93,8 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Whether a page of this console asks. Browsers say so where they trust the connection, and name the page's origin
-/// otherwise.
+/// Whether the request comes from a page of this console. Browsers say so if they trust the connection, and otherwise name
+/// the page's origin.
 fn is_from_here(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site.as_bytes() == b"same-origin";
@@ -110,7 +110,7 @@ fn is_live(request: &Request) -> bool {
     query.split('&').any(|pair| pair.split('=').next() == Some(LIVE))
 }
 
-/// A page leads to the login and back; a part of a page has the whole page go there.
+/// A page redirects to the login and back. For a part of a page, the whole page must go there.
 fn to_login(request: &Request, looks: bool) -> Response {
     if request.headers().contains_key("hx-request") {
         let to = [("hx-redirect", HeaderValue::from_static("/console/login"))];
@@ -120,7 +120,7 @@ fn to_login(request: &Request, looks: bool) -> Response {
         return Failure::NoSession.into_response();
     }
     let next = match request.uri().path() {
-        // What was typed may be the id of a user, which belongs into no other address.
+        // The search text may be the id of a user, which must not get into another address.
         SEARCH => SEARCH,
         path => request.uri().path_and_query().map_or(path, |path| path.as_str()),
     };

@@ -19,10 +19,10 @@ use crate::revenue::guardian::PastDecision;
 
 const PATH: &str = "/console/guardian";
 
-/// Decisions that are shown; the admin API has more.
+/// Decisions shown; the admin API has more.
 const DECISIONS_MAX: usize = 20;
 
-/// Longest form of a trial, in bytes: an event, rules, and what percent-encoding makes of them.
+/// Longest form of a trial, in bytes: an event and rules, in percent encoding.
 const TRIAL_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 #[derive(Debug)]
@@ -36,12 +36,12 @@ struct RuleRow {
 struct DecisionRow {
     at: Moment,
     kind: Dotted,
-    /// Where the entry of the event is.
+    /// Link to the event's entry.
     link: String,
     decision: PastDecision,
 }
 
-/// The part that renews itself.
+/// The part of the page that renews itself.
 #[derive(Template)]
 #[template(path = "guardian_now.html")]
 struct Now {
@@ -53,11 +53,11 @@ struct Now {
     since: Moment,
 }
 
-/// What a person tried, and what came of it.
+/// A trial and its result.
 #[derive(Debug)]
 struct Tried {
     trial: Trial,
-    /// What was meant, in words.
+    /// What was tried, in words.
     subject: String,
     rules: &'static str,
 }
@@ -68,14 +68,14 @@ struct GuardianPage {
     frame: Frame,
     live: Live,
     tried: Option<Tried>,
-    /// Why there is nothing to say.
+    /// Why there is no result.
     trouble: Option<String>,
     has_file: bool,
     fields: Fields,
     may_change: bool,
 }
 
-/// What the fields of the form hold.
+/// The contents of the form's fields.
 #[derive(Debug, Default)]
 struct Fields {
     entry: String,
@@ -99,7 +99,7 @@ pub(super) async fn show(
     page(&console, &visitor, None, None, fields).await
 }
 
-/// `POST /console/guardian/try`. Nothing is put into force, counted or kept but the fact that it was tried.
+/// `POST /console/guardian/try`. Puts nothing into force and counts nothing. Only the audit notes that a person tried.
 pub(super) async fn attempt(
     State(console): State<Console>,
     Extension(visitor): Visit,

@@ -10,7 +10,7 @@ use axum::response::Response;
 use super::failure::Told;
 use super::theme::Theme;
 
-/// Everything from here, nothing inline, no frame around it.
+/// Everything comes from here, nothing is inline, and no frame may contain the page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -22,7 +22,7 @@ const ALWAYS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Around every path of the console.
+/// Wraps every path of the console.
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let theme = Theme::of(request.headers());
     let mut response = next.run(request).await;
@@ -31,7 +31,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
     }
     let headers = response.headers_mut();
     headers.extend(ALWAYS);
-    // Assets say themselves how long they keep.
+    // Assets say themselves how long they may be kept.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

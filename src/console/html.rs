@@ -28,7 +28,7 @@ impl<T: Template> IntoResponse for Page<T> {
     }
 }
 
-/// A moment in UTC, to the second. A script shows it in the browser's zone where a person wants that.
+/// A moment in UTC, to the second. A script shows it in the browser's time zone if a person wants that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment(pub(super) Timestamp);
 
@@ -42,7 +42,7 @@ impl fmt::Display for Moment {
     }
 }
 
-/// A state by a sign and a word, so that colour is never alone.
+/// A state as a sign and a word, so that colour is never the only mark.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State(pub(super) StateName);
 
@@ -63,7 +63,7 @@ impl fmt::Display for State {
     }
 }
 
-/// A whole number with its thousands apart.
+/// A whole number with its thousands separated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Count(pub(super) u64);
 
@@ -82,7 +82,7 @@ impl fmt::Display for Count {
     }
 }
 
-/// A text for people, with what stands between backticks as code.
+/// A text for people, with text between backticks as code.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prose<T>(pub(super) T);
 
@@ -100,7 +100,7 @@ impl<T: AsRef<str>> fmt::Display for Prose<T> {
     }
 }
 
-/// A name with dots, which may be broken after them.
+/// A name with dots, after which a line may break.
 #[derive(Clone, Debug)]
 pub(super) struct Dotted(pub(super) String);
 
@@ -116,11 +116,11 @@ impl fmt::Display for Dotted {
     }
 }
 
-/// The id of an event; of the digest that stands for one, the beginning.
+/// The id of an event, or the beginning of the digest in its place.
 #[derive(Clone, Debug)]
 pub(super) struct EventName(pub(super) String);
 
-/// Digits of a digest that tell it from others at a glance.
+/// How many digits tell digests apart at a glance.
 const DIGEST_DIGITS: usize = 12;
 
 impl HtmlSafe for EventName {}
@@ -138,12 +138,12 @@ impl fmt::Display for EventName {
     }
 }
 
-/// An amount as on a price tag; without a currency, the bare number.
+/// An amount as on a price tag; without a currency, only the number.
 pub(super) fn tag(minor: i64, currency: Option<&str>) -> String {
     currency.and_then(Currency::parse).map_or_else(|| minor.to_string(), |currency| currency.tag(minor))
 }
 
-/// How long something took, as a person reads it.
+/// A duration in a form that people read easily.
 pub(super) fn took(millis: u64) -> String {
     match millis {
         0..1000 => format!("{millis} ms"),

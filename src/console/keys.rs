@@ -27,7 +27,7 @@ struct Row {
     last_use: Option<Moment>,
 }
 
-/// What came of reading settings again.
+/// The result of reading settings again.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) at: Moment,

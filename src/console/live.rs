@@ -13,7 +13,7 @@ use crate::door::Problem;
 /// Digits of a digest: enough to tell two renderings of one part apart.
 const DIGITS: usize = 16;
 
-/// A part of a page, and where to ask for its next rendering.
+/// A part of a page, and the path of its next rendering.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) text: String,
@@ -30,7 +30,7 @@ impl Live {
         Ok(Self { text, url: format!("{path}?{LIVE}={digest}{query}") })
     }
 
-    /// The answer to a page that shows what has the digest `shown`.
+    /// The answer to a page that shows the rendering with the digest `shown`.
     pub(super) fn answer(self, shown: &str) -> Response {
         if self.url.split(['?', '&']).any(|pair| pair.strip_prefix("live=") == Some(shown)) {
             return StatusCode::NO_CONTENT.into_response();
@@ -48,7 +48,7 @@ struct Part<'a> {
     live: &'a Live,
 }
 
-/// The digest in a query, where a page asks for its next rendering.
+/// The digest in a query, if a page asks for its next rendering.
 pub(super) fn shown(query: &str) -> Option<&str> {
     query.split('&').find_map(|pair| pair.strip_prefix("live="))
 }

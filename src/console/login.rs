@@ -21,7 +21,7 @@ use crate::config::OperatorConfig;
 use crate::domain::network::Distance;
 use crate::door::{Peer, Problem};
 
-/// What the page has to say.
+/// What the page has to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     WrongToken,
@@ -84,7 +84,7 @@ struct LoginPage<'a> {
     next: &'a str,
 }
 
-/// Whether tokens may come to this name as they do.
+/// Whether tokens may be sent to this name over this connection.
 fn is_safe_way(console: &Console, headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.rsplit_once(':') {
@@ -100,7 +100,7 @@ fn page(headers: &HeaderMap, trouble: Option<Trouble>, code: Option<&str>, next:
     (trouble.map_or(StatusCode::OK, Trouble::status), Page(page)).into_response()
 }
 
-/// `GET /console/login`. A code in the link is not used up by looking at it.
+/// `GET /console/login`. Showing the page does not use up the code in its link.
 pub(super) async fn show(State(console): State<Console>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let form = Form::parse(&query.unwrap_or_default()).unwrap_or_default();
     let next = safe_next(form.get("next"));
@@ -161,7 +161,7 @@ pub(super) async fn logout(State(console): State<Console>, Extension(visitor): V
     (cookie, Redirect::to("/console/login")).into_response()
 }
 
-/// `POST /console/logout/all`: ends the sessions of everybody.
+/// `POST /console/logout/all`: ends everyone's sessions.
 pub(super) async fn logout_all(
     State(console): State<Console>,
     Extension(visitor): Visit,

@@ -10,13 +10,13 @@ use tokio::sync::OwnedMutexGuard;
 use super::Console;
 use crate::door::Problem;
 
-/// Longest time that a file may take, over a slow line too.
+/// Longest time for a file, even over a slow connection.
 const MAKING_MAX: Duration = Duration::from_mins(10);
 
-/// A file that is being made.
+/// A file in the making.
 pub(super) struct Making {
     pub(super) console: Console,
-    /// What it is a file of, for the log.
+    /// The kind of file, for the log.
     what: &'static str,
     began: Instant,
 }
@@ -27,10 +27,10 @@ impl Making {
         Self { console, what, began }
     }
 
-    /// The turn to ask for the next part.
+    /// Waits for the turn to ask for the next part.
     ///
     /// # Errors
-    /// When the gateway stops, or the file took too long.
+    /// If the gateway stops, or the file took too long.
     pub(super) async fn turn(&self) -> Result<OwnedMutexGuard<()>, Problem> {
         let control = &self.console.control;
         if self.console.health.readiness.is_draining() {

@@ -24,19 +24,19 @@ use crate::inbox::{Action, Order, OrderedEntry, Refusal, Selection};
 
 const OPERATIONS: &str = "/console/operations";
 
-/// Longest dry run. What it has not looked at by then is said.
+/// Longest dry run. If it has not looked at everything by then, the page says so.
 const DRY_RUN_MAX: Duration = Duration::from_secs(2);
 
-/// How long the answer to an order waits for its end, so that small ones show their result at once.
+/// How long the answer to an order waits for its end, so that small orders show their result at once.
 const END_MAX: Duration = Duration::from_secs(1);
 
-/// Entries named by a dry run.
+/// Most entries that a dry run lists.
 const NAMED_MAX: usize = 20;
 
-/// Fields of a query that are no filters.
+/// Query fields that are not filters.
 const MINE: [&str; 5] = ["action", "undo", LIVE, "reveal", "upto"];
 
-/// Entries left as they are, and why.
+/// Entries that the order would not change, and why.
 #[derive(Debug)]
 struct Stays {
     count: Count,
@@ -65,16 +65,16 @@ impl Row {
 struct PreviewPage {
     frame: Frame,
     action: Action,
-    /// `Drop`, on the button.
+    /// The word on the button, such as `Drop`.
     verb: &'static str,
-    /// `dropped`
+    /// The participle, such as `dropped`.
     done: &'static str,
     change: Count,
     matched: Count,
     stays: Vec<Stays>,
     /// The first of them.
     named: Vec<Row>,
-    /// There are more than were looked at.
+    /// Whether there are more than were looked at.
     is_part: bool,
     /// The selection as a query.
     selection: String,
@@ -99,7 +99,7 @@ struct OperationRow {
     operation: Operation,
 }
 
-/// The part that renews itself.
+/// The part of the page that renews itself.
 #[derive(Template)]
 #[template(path = "operations_list.html")]
 struct OperationList {
@@ -131,7 +131,7 @@ fn selection(query: &str) -> Result<Selection, Failure> {
     Ok(ListQuery::parse(&filters(query, &MINE)).map_err(invalid)?.selection)
 }
 
-/// `GET /console/orders`: what an order would do.
+/// `GET /console/orders`: shows what an order would do.
 pub(super) async fn preview(
     extract::State(console): extract::State<Console>,
     Extension(visitor): Visit,
@@ -145,7 +145,7 @@ pub(super) async fn preview(
         None => selection(&query)?,
     };
     may_select(&visitor.who, &selection)?;
-    // What comes in between the look and the order is not meant.
+    // The order must not include entries that arrive after the look.
     if !selection.is_by_id() && selection.until.is_none() {
         selection.until = Some(console.control.context.inbox.clock().now().plus(Duration::from_millis(1)));
     }
@@ -194,7 +194,7 @@ fn stays(refused: impl Iterator<Item = (Refusal, usize)>) -> Vec<Stays> {
         .collect()
 }
 
-/// `POST /console/orders`: gives the order and leads to its result.
+/// `POST /console/orders`: gives the order and redirects to its result.
 pub(super) async fn give(
     extract::State(console): extract::State<Console>,
     Extension(visitor): Visit,
@@ -206,7 +206,7 @@ pub(super) async fn give(
     let note = form.get("note").map(str::to_owned);
     let order = Order { action, by: visitor.who.orders(None), note };
     let id = console.control.operate(&visitor.who, selection, false, order)?;
-    // Without its end, the page shows how far it is.
+    // If it has not ended yet, the page shows its progress.
     let _ = tokio::time::timeout(END_MAX, console.control.operations.ended(id)).await;
     Ok(Redirect::to(&path(id)).into_response())
 }
@@ -215,7 +215,7 @@ fn path(id: u64) -> String {
     format!("{OPERATIONS}/{id}")
 }
 
-/// `GET /console/operations`: those that are remembered, the latest first.
+/// `GET /console/operations`: the remembered operations, the newest first.
 pub(super) async fn operations(
     extract::State(console): extract::State<Console>,
     Extension(visitor): Visit,

@@ -22,13 +22,13 @@ use crate::telemetry::health::{Component, Level};
 
 pub(super) const PATH: &str = "/console";
 
-/// Entries that are shown.
+/// Entries shown.
 const NEWEST: usize = 8;
 
-/// Known points from which an hour is worth showing; before that, five minutes are.
+/// From this many known points on, an hour is worth showing; before that, five minutes.
 const HOUR_FROM: usize = 30;
 
-/// What the gateway is, in words.
+/// The state of the gateway, in words.
 #[derive(Debug)]
 struct Verdict {
     level: Level,
@@ -60,7 +60,7 @@ struct Choice {
     is_open: bool,
 }
 
-/// The part that renews itself.
+/// The part of the page that renews itself.
 #[derive(Template)]
 #[template(path = "overview_now.html")]
 struct Now {
@@ -131,7 +131,7 @@ pub(super) async fn show(
     Ok(Page(OverviewPage { frame, live }).into_response())
 }
 
-/// An hour, once there is something of it.
+/// An hour, once there are enough points for it.
 fn usual_span(console: &Console) -> Span {
     let [minutes, hour, ..] = SPANS;
     let known = console.series.points(hour).iter().flatten().count();
@@ -234,7 +234,7 @@ fn tiles(console: &Console, counts: &Counts, recent: &[Option<Point>]) -> Vec<Ti
     ]
 }
 
-/// In coarse steps, so that a page does not change for it alone.
+/// In coarse steps, so that the page does not change only for this.
 fn age(seconds: u64) -> String {
     match seconds {
         0..10 => "seconds".to_owned(),

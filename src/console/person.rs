@@ -32,13 +32,13 @@ const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Longest reason for a look, in bytes.
 const REASON_BYTES_MAX: usize = 500;
 
-/// How long what was revealed stays on the screen, in seconds.
+/// How long revealed data stays on the screen, in seconds.
 const REVEALED_SECONDS: u32 = 60;
 
-/// Entries of the inbox that are shown.
+/// Most entries of the inbox that are shown.
 const ENTRIES_MAX: usize = 20;
 
-/// Why there is access, or none.
+/// Why the person has access, or has none.
 #[derive(Debug)]
 struct Why {
     subject: String,
@@ -48,11 +48,11 @@ struct Why {
     advice: Prose<&'static str>,
 }
 
-/// A user, perhaps behind dots.
+/// A user, perhaps masked by dots.
 #[derive(Clone, Debug)]
 struct User {
     place: usize,
-    /// The id, once it was revealed.
+    /// The id, if it was revealed.
     shown: Option<String>,
 }
 
@@ -62,7 +62,7 @@ struct Subscription {
     owner: Option<User>,
     monthly: String,
     until: Option<Moment>,
-    /// Since when what Stripe says of it holds.
+    /// Since when Stripe's statement about it is true.
     since: Option<Moment>,
     mark: &'static str,
     level: &'static str,
@@ -126,7 +126,7 @@ pub(super) async fn show(
     page(&console, &visitor, &id, false).await
 }
 
-/// `POST /console/people/{id}/reveal`: the page with the user's id, for a reason, once.
+/// `POST /console/people/{id}/reveal`: shows the page with the user's id, for a reason, once.
 pub(super) async fn reveal(
     State(console): State<Console>,
     Extension(visitor): Visit,
@@ -150,14 +150,14 @@ pub(super) async fn reveal(
 /// What the ledger holds.
 ///
 /// # Errors
-/// When it gives no answer in time, or an error.
+/// If it gives no answer in time, or an error.
 pub(super) async fn report(console: &Console, whom: &Whom) -> Result<PersonReport, Failure> {
     Ok(asked(LEDGER_ANSWER_MAX, console.control.ledger.person(whom)).await?)
 }
 
 fn named(id: &str) -> Result<Whom, Failure> {
     match Whom::named(id) {
-        // A user's id belongs into no address.
+        // The id of a user must not be in an address.
         Whom::User(_) => Err(Problem::NotFound.into()),
         whom => Ok(whom),
     }
@@ -165,7 +165,7 @@ fn named(id: &str) -> Result<Whom, Failure> {
 
 async fn page(console: &Console, visitor: &Visitor, id: &str, revealed: bool) -> Result<Response, Failure> {
     let report = report(console, &named(id)?).await?;
-    // What a database says of a row may name the user.
+    // A database's message about a row may name the user.
     let report = if revealed { report } else { report.masked() };
     let clock = console.control.context.inbox.clock();
     let told = explain(&report, clock.now());

@@ -23,13 +23,13 @@ use crate::ledger::report::NotShown;
 
 const PATH: &str = "/console/problems";
 
-/// Longest wait for the ledger. The entries of the inbox are told without it.
+/// Longest wait for the ledger. After that, only the inbox's entries are shown.
 const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// Subscriptions that are named.
+/// Most subscriptions that are named.
 const NAMED_MAX: u32 = 20;
 
-/// Operations that are listed.
+/// Most operations that are listed.
 const OPERATIONS_MAX: usize = 5;
 
 /// Entries that ended the same way.
@@ -77,7 +77,7 @@ struct Overview {
     entries: Count,
     groups: Vec<Group>,
     may_change: bool,
-    /// Nothing when the ledger gave no answer.
+    /// `None` if the ledger did not answer.
     unowned: Option<Vec<Unowned>>,
     not_shown: Option<NotShown>,
     operations: Vec<Operation>,

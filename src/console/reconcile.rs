@@ -28,17 +28,17 @@ use crate::telemetry::labelled;
 
 const PATH: &str = "/console/reconcile";
 
-/// Longest wait for the ledger's word about shadow mode.
+/// Longest wait for the ledger's answer about shadow mode.
 const SHADOW_MAX: Duration = Duration::from_secs(5);
 
-/// Subscriptions that are named of one cause.
+/// Most subscriptions named for one cause.
 const SUBJECTS_MAX: usize = 10;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 const CURSOR_AGE: &str = "colony_gateway_reconcile_cursor_age_seconds";
 
-/// A number with what it is.
+/// A number and its meaning.
 #[derive(Debug)]
 struct Figure {
     name: &'static str,
@@ -46,7 +46,7 @@ struct Figure {
     is_bad: bool,
 }
 
-/// What a run found, part by part.
+/// The results of a run, part by part.
 #[derive(Debug)]
 struct Report {
     title: String,
@@ -69,7 +69,7 @@ struct RunRow {
     is_in_order: bool,
 }
 
-/// The part that renews itself.
+/// The part of the page that renews itself.
 #[derive(Template)]
 #[template(path = "reconcile_now.html")]
 struct Now {
@@ -78,7 +78,7 @@ struct Now {
     cursor: Option<Moment>,
     /// `2 h 5 min`
     age: String,
-    /// Days that are left before Stripe lists no more what was not compared.
+    /// Days left until Stripe no longer lists events that were not compared.
     days_left: String,
     is_late: bool,
     horizon: u64,
@@ -91,7 +91,7 @@ struct Now {
 #[template(path = "reconcile.html")]
 struct ReconcilePage {
     frame: Frame,
-    /// Nothing without a key of Stripe's.
+    /// `None` without a Stripe key.
     live: Option<Live>,
     is_shadow: bool,
     may_change: bool,
@@ -110,7 +110,7 @@ struct CauseRow {
 #[template(path = "shadow.html")]
 struct ShadowPage {
     frame: Frame,
-    /// What the ledger says, or why it does not.
+    /// The ledger's report, or why there is none.
     report: Result<ShadowReport, String>,
     causes: Vec<CauseRow>,
     total: Count,
@@ -150,7 +150,7 @@ fn now(console: &Console) -> Option<Now> {
     Some(Now {
         is_running: status.running,
         leads: status.leads,
-        // To the minute, so that the page does not change for it alone.
+        // To the minute, so that the page does not change only for this.
         cursor: age.map(|age| Moment(Timestamp::from_seconds(now.minus(age).seconds() / 60 * 60))),
         age: took(u64::try_from(age.unwrap_or_default().as_millis()).unwrap_or(u64::MAX) / 60_000 * 60_000),
         days_left: counted(left.as_secs() / DAY_SECONDS, "day is left", "days are left"),
@@ -254,7 +254,7 @@ fn run_row(run: PastRun) -> RunRow {
     }
 }
 
-/// `POST /console/reconcile`: orders a run, or a dry one.
+/// `POST /console/reconcile`: orders a run, or a dry run.
 pub(super) async fn order(
     State(console): State<Console>,
     Extension(visitor): Visit,
@@ -276,7 +276,7 @@ pub(super) async fn order(
     Ok(Redirect::to(PATH))
 }
 
-/// `GET /console/shadow`: what a takeover would change, in words. Users are not named.
+/// `GET /console/shadow`: what a takeover would change, in words. Names no users.
 pub(super) async fn shadow(State(console): State<Console>, Extension(visitor): Visit) -> Result<Response, Failure> {
     let asked = tokio::time::timeout(SHADOW_MAX, console.control.ledger.shadow_report(0)).await;
     let report = match asked {
@@ -286,7 +286,7 @@ pub(super) async fn shadow(State(console): State<Console>, Extension(visitor): V
     };
     let causes = report.iter().flat_map(|report| &report.causes);
     let causes = causes.map(|count| {
-        // Of profiles the subject is a user, who is hidden.
+        // For profiles the subject is a user, who is hidden.
         let named = count.subjects.iter().filter(|subject| subject.starts_with("sub_"));
         CauseRow {
             rows: Count(count.rows),

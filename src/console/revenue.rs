@@ -29,18 +29,18 @@ pub(super) const PATH: &str = "/console/revenue";
 /// Longest wait for the ledger.
 const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// Days that can be looked back on.
+/// Numbers of days that a person can look back on.
 const SPANS: [u32; 3] = [30, 90, 365];
 
 /// Days of a file.
 const FILE_DAYS: u32 = 1000;
 
-/// What is never added up with another.
+/// Money that is never added up with other money.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Book {
-    /// Live before test.
+    /// Live comes before test.
     is_test: bool,
-    /// One's own before others.
+    /// The operator's own account comes before others.
     account: Option<String>,
     currency: Option<String>,
 }
@@ -50,7 +50,7 @@ impl Book {
         Self { is_test: !livemode, account: account.map(str::to_owned), currency: currency.map(str::to_owned) }
     }
 
-    /// In addresses.
+    /// The name in addresses.
     fn name(&self) -> String {
         let mode = if self.is_test { "test" } else { "live" };
         format!("{mode}.{}.{}", self.currency.as_deref().unwrap_or("-"), self.account.as_deref().unwrap_or("own"))
@@ -109,7 +109,7 @@ struct RevenuePage {
     spans: Vec<Tab>,
     words: String,
     day: String,
-    /// The account is a connected one.
+    /// Whether the account is a connected one.
     is_foreign: bool,
     tiles: Vec<Tile>,
     charts: Vec<DayChart>,
@@ -237,7 +237,7 @@ impl View<'_> {
         mine.filter_map(|line| Some((self.days.place(&line.day)?, count(line.began), count(line.ended)))).collect()
     }
 
-    /// What recurs by tier; of today what recurs now.
+    /// Recurring revenue by tier; for today, the present one.
     fn recurring_chart(&self) -> DayChart {
         let mut tiers: BTreeMap<String, Vec<Option<i64>>> = BTreeMap::new();
         let empty = || vec![None; self.days.len()];
@@ -337,7 +337,7 @@ impl View<'_> {
     }
 }
 
-/// `GET /console/revenue.csv`: money by day, or with `what=recurring` what recurred.
+/// `GET /console/revenue.csv`: money by day, or with `what=recurring` recurring revenue by day.
 pub(super) async fn export(
     State(console): State<Console>,
     Extension(_): Visit,

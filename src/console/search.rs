@@ -16,12 +16,12 @@ use crate::door::Problem;
 use crate::inbox::Selection;
 use crate::ledger::desk::Whom;
 
-/// What the box takes.
+/// What the search box accepts.
 const TAKEN: &str = "the number of an entry (1042), an id of Stripe's (evt_…, cus_…, sub_…, in_…, pi_…, ch_…, re_…), a process of the \
                      colony, or the id of a user; addresses of people lead nowhere";
 
-/// `GET /console/search`: to an entry by its number, to an event by its id, to a person by a customer, a subscription or a user, and
-/// to the entries that refer to anything else.
+/// `GET /console/search`: finds an entry by its number, an event by its id, and a person by a customer, a subscription or a
+/// user. For anything else it lists the entries that refer to it.
 pub(super) async fn find(
     State(console): State<Console>,
     Extension(visitor): Visit,
@@ -57,7 +57,7 @@ pub(super) async fn find(
     Ok(Redirect::to(&format!("{}?{}", entries::PATH, without_page(&selection))).into_response())
 }
 
-/// To the page of a user, by a customer or a subscription: the user's own id stays out of the address.
+/// Redirects to the page of a user, by a customer or a subscription, so that the user's own id stays out of the address.
 async fn by_user(console: &Console, visitor: &Visitor, user: &str) -> Result<Response, Failure> {
     let is_word = !user.contains(|c: char| c == '@' || c.is_whitespace() || c.is_control());
     if !is_word || user.len() > stripe_events::ID_BYTES_MAX {
@@ -69,7 +69,7 @@ async fn by_user(console: &Console, visitor: &Visitor, user: &str) -> Result<Res
     if let Some(id) = customer.or(report.subscriptions.first().map(|one| one.id.as_str())) {
         return Ok(Redirect::to(&format!("{}/{id}", person::PATH)).into_response());
     }
-    // What a rule holds names no user in the ledger, and stands in the inbox all the same.
+    // An event that a rule holds names no user in the ledger, but the inbox still has it.
     let inbox = &console.control.context.inbox;
     let chosen = Selection { users: vec![user.to_owned()], ..Selection::default() };
     let found = inbox.select(&chosen, None, 1).await.map_err(Problem::InboxUnavailable)?;

@@ -20,16 +20,16 @@ use crate::admin::Health;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::lifecycle::Shutdown;
 
-/// Between two readings while no page is open.
+/// Time between two readings while no page is open.
 const REST: Duration = Duration::from_secs(10);
 
 /// The same while a page is open.
 const WATCHED: Duration = Duration::from_secs(2);
 
-/// How long a look lasts.
+/// How long a page counts as open after its last request.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Between two writes of the file.
+/// Time between two writes of the file.
 const KEEP_EVERY: Duration = Duration::from_mins(1);
 
 /// A span of time that a chart can show.
@@ -37,9 +37,9 @@ const KEEP_EVERY: Duration = Duration::from_mins(1);
 pub(super) struct Span {
     /// Its name in a query and for people.
     pub(super) name: &'static str,
-    /// Seconds of a point.
+    /// Seconds per point.
     step: i64,
-    /// Points.
+    /// Number of points.
     length: usize,
 }
 
@@ -53,7 +53,7 @@ pub(super) const SPANS: [Span; 5] = [
 ];
 
 impl Span {
-    /// Seconds of a point.
+    /// Seconds per point.
     #[expect(clippy::cast_precision_loss, reason = "an hour at most")]
     pub(super) fn step(self) -> f64 {
         self.step as f64
@@ -80,7 +80,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// With what the file of an earlier run holds, if it can be read.
+    /// Begins with the points of an earlier run's file, if it can be read.
     pub fn open(file: PathBuf, clock: Clock) -> Self {
         let mut rings = [Ring::new(2, 150), Ring::new(10, 360), Ring::new(60, 1440), Ring::new(3600, 840)];
         match std::fs::read(&file) {
@@ -99,7 +99,7 @@ impl Series {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The points of a span up to now, the oldest first; nothing where nothing is known. Notes that a page is open.
+    /// The points of a span up to now, the oldest first; `None` where nothing is known. Notes that a page is open.
     pub(super) fn points(&self, span: Span) -> Vec<Option<Point>> {
         let now = self.clock.now();
         self.looked.store(now.millis(), Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Series {
         self.lock().last.as_ref().map(|(_, reading)| reading.clone())
     }
 
-    /// Takes a reading of `text` in.
+    /// Adds a reading of `text`.
     fn read(&self, text: &str) {
         let (now, reading) = (self.clock.now(), Reading::of(text));
         let mut kept = self.lock();
@@ -125,10 +125,10 @@ impl Series {
         kept.last = Some((now, reading));
     }
 
-    /// Reads the metrics until draining begins, and keeps what it knows.
+    /// Reads the metrics until draining begins, and saves the points.
     ///
     /// # Errors
-    /// None.
+    /// None occur.
     pub async fn run(self, health: Health, shutdown: Shutdown) -> Result<(), Infallible> {
         let mut kept_at = self.clock.instant();
         loop {
@@ -150,7 +150,7 @@ impl Series {
         }
     }
 
-    /// Waits, and less when a page is opened.
+    /// Waits, but less if a page is opened.
     async fn waited(&self, wait: Duration) {
         let mut left = wait;
         while !left.is_zero() {

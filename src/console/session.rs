@@ -20,10 +20,10 @@ use crate::domain::renewable::Renewable;
 /// Longest session.
 pub(super) const SESSION_MAX: Duration = Duration::from_hours(12);
 
-/// Longest time without a page that a person asked for.
+/// Longest time without a page that a person requested.
 pub(super) const IDLE_MAX: Duration = Duration::from_hours(1);
 
-/// After this the time of the last page is written anew.
+/// After this time, the time of the last page is written again.
 const REFRESH_AFTER: Duration = Duration::from_mins(1);
 
 /// Signs sessions. Clones share the key.
@@ -39,7 +39,7 @@ impl fmt::Debug for Sessions {
     }
 }
 
-/// What a good cookie says.
+/// The content of a valid cookie.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) operator: OperatorConfig,
@@ -47,7 +47,7 @@ pub(super) struct Session {
     seen: Timestamp,
 }
 
-/// The system gave no chance, without which no session is safe.
+/// The system gave no randomness, without which no session is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the system gives no random numbers")]
 pub(super) struct NoChance;
@@ -59,7 +59,7 @@ fn draw() -> Result<Zeroizing<[u8; 32]>, NoChance> {
 }
 
 impl Sessions {
-    /// With a key that no other process has. Without randomness no person can log in until [`Self::end_all`] finds some.
+    /// With a key that no other process has. Without randomness, no person can log in until [`Self::end_all`] gets some.
     pub(super) fn new(clock: Clock) -> Self {
         let key = draw().unwrap_or_else(|NoChance| Zeroizing::new([0; 32]));
         Self { key: key.into(), clock }
@@ -68,26 +68,26 @@ impl Sessions {
     /// Ends every session.
     ///
     /// # Errors
-    /// When there is no chance for a new key; then the old one stays.
+    /// If there is no randomness for a new key. Then the old one stays.
     pub(super) fn end_all(&self) -> Result<(), NoChance> {
         self.key.set(draw()?);
         Ok(())
     }
 
-    /// The text of a new session's cookie. Nothing without a key.
+    /// The cookie's text for a new session. `None` without a key.
     pub(super) fn begin(&self, operator: &OperatorConfig) -> Option<String> {
         let now = self.clock.now();
         self.sign(operator, now, now)
     }
 
-    /// The same session, seen now; nothing while that would say nothing new.
+    /// The same session, seen now; `None` if that would change nothing.
     pub(super) fn refresh(&self, session: &Session) -> Option<String> {
         let now = self.clock.now();
         let is_due = now.since(session.seen) >= REFRESH_AFTER;
         if is_due { self.sign(&session.operator, session.issued, now) } else { None }
     }
 
-    /// The session of a request, if its cookie is good.
+    /// The session of a request, if its cookie is valid.
     pub(super) fn of(&self, headers: &HeaderMap, operators: &Operators) -> Option<Session> {
         let given = cookie(headers, &name(headers))?;
         let (rest, mac) = given.rsplit_once(':')?;
@@ -108,7 +108,7 @@ impl Sessions {
         Some(format!("{text}:{}", hex::encode(mac)))
     }
 
-    /// Keyed by the process and by the operator's token.
+    /// Keyed by the process's key and the operator's token.
     fn mac(&self, operator: &OperatorConfig, text: &str) -> Option<Hmac<Sha256>> {
         let key = self.key.get();
         if key.iter().all(|byte| *byte == 0) {
@@ -129,7 +129,7 @@ impl Session {
     }
 }
 
-/// Name of the session's cookie. Cookies know no ports, and one machine may have the consoles of several gateways.
+/// Name of the session's cookie. Cookies ignore ports, and one machine may have the consoles of several gateways.
 fn name(headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let port =
@@ -144,13 +144,13 @@ pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
     pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
-/// Whether the browser speaks TLS, as far as the proxy before the gateway says. A browser that lies harms itself alone.
+/// Whether the browser uses TLS, as far as the proxy before the gateway says. A browser that lies only harms itself.
 pub(super) fn is_encrypted(headers: &HeaderMap) -> bool {
     let said = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok()).unwrap_or_default();
     said.rsplit(',').next().is_some_and(|last| last.trim().eq_ignore_ascii_case("https"))
 }
 
-/// The header that sets the session's cookie; that removes it, without a value.
+/// The header that sets the session's cookie, or removes it if there is no value.
 pub(super) fn set_cookie(headers: &HeaderMap, value: Option<&str>) -> Option<HeaderValue> {
     let secure = if is_encrypted(headers) { "; Secure" } else { "" };
     let (value, age) = value.map_or(("", 0), |value| (value, SESSION_MAX.as_secs()));

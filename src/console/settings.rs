@@ -39,7 +39,7 @@ struct Group {
 struct Finding {
     component: &'static str,
     status: &'static str,
-    /// The class that colours it, beside the sign.
+    /// The class for its colour, beside the sign.
     look: &'static str,
     mark: &'static str,
     detail: Prose<String>,
@@ -53,11 +53,11 @@ struct Report {
     status: &'static str,
     findings: Vec<Finding>,
     endpoints: Vec<StripeEndpoint>,
-    /// Why Stripe's endpoints are not known.
+    /// Why Stripe's endpoints are unknown.
     silence: Option<String>,
 }
 
-/// An endpoint that is served here.
+/// An endpoint of this gateway.
 #[derive(Debug)]
 struct Served {
     name: String,
@@ -110,7 +110,7 @@ pub(super) async fn show(
     Ok(Page(page).into_response())
 }
 
-/// `POST /console/settings/check`: makes the report, which takes some seconds at most, and leads to it.
+/// `POST /console/settings/check`: makes the report, which takes some seconds at most, and redirects to it.
 pub(super) async fn check(State(console): State<Console>, Extension(visitor): Visit) -> Result<Redirect, Failure> {
     console.control.check(&visitor.who).await?;
     Ok(Redirect::to(&format!("{PATH}#check")))
@@ -127,7 +127,7 @@ fn is_default(line: &SettingLine) -> bool {
     matches!(line.origin.as_str(), "default" | "unset") && line.after_restart.is_none()
 }
 
-/// By table, in the order of the manual.
+/// Settings by table, in the order of the manual.
 fn groups(lines: Vec<SettingLine>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for line in lines {
@@ -183,7 +183,7 @@ fn served(console: &Console) -> Vec<Served> {
     served.collect()
 }
 
-/// What runs here, in pairs.
+/// Facts about this process, in pairs.
 fn facts(console: &Console) -> Vec<(&'static str, String)> {
     let config = console.control.desk.settings.started();
     let ledger = match &config.ledger {

@@ -28,7 +28,7 @@ const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Rows of a page.
 const ROWS: u32 = 50;
 
-/// Most pages of a file: what is beyond is not in it, and the file says so.
+/// Most pages of a file. It lacks those beyond, and says so.
 const PAGES_MAX: usize = 200;
 
 /// A list to choose.
@@ -113,7 +113,7 @@ fn row(line: SubscriptionRow) -> Row {
     }
 }
 
-/// `GET /console/subscriptions.csv`, made while it is taken.
+/// `GET /console/subscriptions.csv`, made while it is downloaded.
 pub(super) async fn export(
     State(console): State<Console>,
     Extension(_): Visit,
@@ -126,12 +126,12 @@ pub(super) async fn export(
     Ok(Csv { name, text, rest }.into_response())
 }
 
-/// A file that is being made.
+/// A file in the making.
 struct Export {
     making: Making,
-    /// From where it goes on.
+    /// Where it continues.
     wanted: SubscriptionsWanted,
-    /// Those that are in it.
+    /// Pages already in it.
     pages: usize,
 }
 
@@ -162,7 +162,7 @@ impl Export {
     }
 }
 
-/// What [`cells`] are.
+/// The columns of [`cells`].
 const HEAD: [&str; 14] = [
     "subscription",
     "livemode",

@@ -4,10 +4,10 @@ use axum::http::HeaderMap;
 
 use super::session::cookie;
 
-/// Cookie that remembers how pages look.
+/// Cookie that remembers the theme.
 pub(super) const THEME_COOKIE: &str = "colony_console_theme";
 
-/// How pages look. The server writes it into the page, so that nothing flashes.
+/// The theme of pages. The server writes it into the page, so that nothing flashes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Theme {
     /// As the system has it.
@@ -34,7 +34,7 @@ impl Theme {
         cookie(headers, THEME_COOKIE).map(Self::parse).unwrap_or_default()
     }
 
-    /// What the button offers.
+    /// The theme that the button offers.
     pub(super) const fn next(self) -> Self {
         match self {
             Self::Auto => Self::Dark,

@@ -18,23 +18,23 @@ use crate::door::Problem;
 use crate::inbox::{DEEDS_PAGE_MAX, PastDeed};
 use crate::revenue::guardian::{PastDecision, RuleLine};
 
-/// Longest body that tells a deed, in bytes.
+/// Longest body of a reported deed, in bytes.
 const DEED_BYTES_MAX: usize = 16 * 1024;
 
-/// Deeds on a page, unless a query says how many.
+/// Deeds on a page, unless a query says otherwise.
 const DEEDS: usize = 100;
 
 #[derive(Serialize)]
 struct AuditPage {
     deeds: Vec<PastDeed>,
-    /// Where the next page begins; nothing on the last.
+    /// Where the next page begins; `None` on the last.
     next: Option<i64>,
 }
 
 #[derive(Serialize)]
 struct Keys {
     keys: Vec<KeyLine>,
-    /// What came of reading settings again; nothing when that was not done since the start.
+    /// The result of reading settings again; `None` if that has not happened since the start.
     reread: Option<Reread>,
 }
 
@@ -52,7 +52,7 @@ struct SettingsView {
 pub struct RuleInForce {
     #[serde(flatten)]
     pub rule: RuleLine,
-    /// Events that it had something to say about since the start, in this process.
+    /// How many events it decided about since the start, in this process.
     pub hits: u64,
     pub last_hit: Option<crate::domain::clock::Timestamp>,
 }
@@ -60,11 +60,11 @@ pub struct RuleInForce {
 #[derive(Serialize)]
 struct GuardianView {
     rules: Vec<RuleInForce>,
-    /// The latest decisions of this process, the last first.
+    /// The latest decisions of this process, the newest first.
     decisions: Vec<PastDecision>,
 }
 
-/// What is beside `/admin/entries`.
+/// The routes beside `/admin/entries`.
 pub(super) fn routes(control: Arc<Control>) -> Router {
     let only_get = || async { Problem::MethodNotAllowed { allow: "GET" } };
     let only_post = || async { Problem::MethodNotAllowed { allow: "POST" } };
@@ -99,7 +99,7 @@ async fn audit(State(control): State<Arc<Control>>, RawQuery(query): RawQuery) -
     Ok(Json(AuditPage { deeds, next }))
 }
 
-/// Takes note of what a command did to the ledger. It is kept under the name of the token, whatever the command says.
+/// Notes what a command did to the ledger. It is kept under the token's name, whatever the command says.
 async fn tell(
     State(control): State<Arc<Control>>,
     Extension(who): Extension<Who>,
@@ -136,10 +136,10 @@ async fn guardian(State(control): State<Arc<Control>>) -> Json<GuardianView> {
 }
 
 impl Control {
-    /// A page of what people did, the latest first, and where the next one begins.
+    /// A page of what people did, the newest first, and where the next page begins.
     ///
     /// # Errors
-    /// When the inbox does not answer.
+    /// If the inbox does not answer.
     pub async fn deeds(&self, before: Option<i64>, most: usize) -> Result<(Vec<PastDeed>, Option<i64>), Problem> {
         let most = most.clamp(1, DEEDS_PAGE_MAX);
         let deeds = self.context.inbox.deeds(before, most).await.map_err(Problem::InboxUnavailable)?;
@@ -150,7 +150,7 @@ impl Control {
     /// Every secret, without its value.
     ///
     /// # Errors
-    /// When the files cannot be looked at.
+    /// If the files cannot be checked.
     pub async fn keys(&self) -> Result<Vec<KeyLine>, Problem> {
         let (desk, now) = (self.desk.clone(), self.context.inbox.clock().now());
         let metrics = self.context.instruments.metrics.render();
@@ -160,7 +160,7 @@ impl Control {
     /// Makes the report of `check`.
     ///
     /// # Errors
-    /// [`Problem::Busy`] while another is made.
+    /// [`Problem::Busy`] while another report is made.
     pub async fn check(&self, who: &Who) -> Result<Checked, Problem> {
         let checked = self.desk.checks.make().await?;
         let (by, peer, status) = (&*who.name, who.peer(), checked.report.status.as_str());
@@ -169,7 +169,7 @@ impl Control {
         Ok(checked)
     }
 
-    /// The Guardian's rules, with how often each had something to say.
+    /// The Guardian's rules, with how many events each decided about.
     pub fn rules(&self) -> Vec<RuleInForce> {
         let guardian = self.desk.validator.guardian();
         let hits = guardian.hits();

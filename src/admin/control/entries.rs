@@ -23,10 +23,10 @@ use crate::ledger::desk::{EVENT_OBJECTS_MAX, EventReport, EventWanted};
 /// Longest body of a change, in bytes: room for as many ids as a selection may name.
 const BODY_BYTES_MAX: usize = 512 * 1024;
 
-/// Longest wait for what the ledger has of an event. The entry is shown without it.
+/// Longest wait for the ledger's answer about an event. After that the entry is shown without it.
 const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// Largest body that is read for what it refers to, in bytes; deliveries are smaller.
+/// Largest body that is searched for references, in bytes; deliveries are smaller.
 const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The error of a selection or of a query, for the operator.
@@ -97,19 +97,19 @@ async fn show(
 }
 
 impl Control {
-    /// The body of an entry; nothing where retention has removed it.
+    /// The body of an entry; `None` if retention removed it.
     ///
     /// # Errors
-    /// When the inbox does not answer.
+    /// If the inbox does not answer.
     pub async fn body(&self, entry: EntryId) -> Result<Option<Vec<u8>>, Problem> {
         let bodies = self.context.inbox.bodies(vec![entry], ENTRY_BYTES_MAX).await;
         Ok(bodies.map_err(Problem::InboxUnavailable)?.into_iter().next().flatten())
     }
 
-    /// All that the ledger has of an event and of the objects that it names, in one question.
+    /// Everything that the ledger has about an event and the objects that it names, in one question.
     ///
     /// # Errors
-    /// When the ledger gives no answer in time, or an error.
+    /// If the ledger gives no answer in time, or an error.
     pub async fn event(&self, event: &str, objects: Vec<String>) -> Result<EventReport, Problem> {
         asked(LEDGER_ANSWER_MAX, self.ledger.event(&EventWanted::new(event, objects))).await
     }

@@ -32,31 +32,31 @@ use crate::lifecycle::Shutdown;
 /// Longest body of an order, in bytes: room for as many ids as a selection may name.
 const BODY_BYTES_MAX: usize = 512 * 1024;
 
-/// Operations that wait for their turn. One more is refused.
+/// How many operations may wait for their turn. One more is refused.
 const QUEUE_MAX: usize = 16;
 
-/// Operations that are remembered after their end.
+/// How many ended operations are remembered.
 const KEPT_MAX: usize = 50;
 
-/// Entries that an operation remembers to have changed, so that they can be named again; it counts all.
+/// How many changed entries an operation remembers, to name them again. It counts all of them.
 pub const ENTRIES_NAMED_MAX: usize = 500;
 
 named! {
-    /// How far an operation is.
+    /// The progress of an operation.
     pub enum OperationState {
-        /// Waits for its turn.
+        /// It waits for its turn.
         Queued = "queued",
         Running = "running",
-        /// Through with all that was selected.
+        /// It has finished all selected entries.
         Done = "done",
-        /// A person or the end of the gateway stopped it; what it changed stays changed.
+        /// A person, or the end of the gateway, stopped it. What it changed stays changed.
         Stopped = "stopped",
-        /// It met an error; what it changed stays changed.
+        /// It met an error. What it changed stays changed.
         Failed = "failed",
     }
 }
 
-/// What an operation is at, without people.
+/// The state of an operation, without persons.
 #[derive(Clone, Debug, Serialize)]
 pub struct Operation {
     pub id: u64,
@@ -67,12 +67,12 @@ pub struct Operation {
     pub state: &'static str,
     pub ordered: Timestamp,
     pub ended: Option<Timestamp>,
-    /// Entries looked at that the selection means.
+    /// Entries that it looked at and that match the selection.
     pub matched: usize,
     pub changed: usize,
-    /// Those left as they are, by reason.
+    /// Entries that it did not change, by reason.
     pub refused: BTreeMap<Refusal, usize>,
-    /// The first of those that were changed.
+    /// The first entries that it changed.
     pub entries: Vec<EntryId>,
     /// Why it failed.
     pub error: Option<&'static str>,
@@ -114,7 +114,7 @@ pub struct Operations {
     jobs: mpsc::Sender<Job>,
 }
 
-/// Carries operations out.
+/// Carries out operations.
 #[derive(Debug)]
 pub struct OperationRunner {
     shared: Arc<Shared>,
@@ -141,10 +141,10 @@ impl Operations {
         (Self { shared: Arc::clone(&shared), jobs }, OperationRunner { shared, jobs: taken })
     }
 
-    /// Orders one and tells its number.
+    /// Orders an operation and returns its number.
     ///
     /// # Errors
-    /// [`Problem::Busy`] when too many wait already, [`Problem::ShuttingDown`] when the gateway ends.
+    /// [`Problem::Busy`] if too many are waiting, [`Problem::ShuttingDown`] if the gateway is ending.
     pub fn start(&self, who: Who, selection: Selection, order: Order) -> Result<u64, Problem> {
         let room = self.jobs.try_reserve().map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(()) => Problem::Busy,
@@ -176,7 +176,7 @@ impl Operations {
         Ok(id)
     }
 
-    /// The latest first.
+    /// The newest first.
     pub fn list(&self) -> Vec<Operation> {
         self.shared.lock().1.iter().map(|kept| kept.operation.clone()).collect()
     }
@@ -186,7 +186,7 @@ impl Operations {
         kept.1.iter().find(|kept| kept.operation.id == id).map(|kept| kept.operation.clone())
     }
 
-    /// Has one end before its next step. Nothing when it is not known.
+    /// Makes an operation end before its next step. `None` if it is unknown.
     pub fn stop(&self, id: u64) -> Option<Operation> {
         let kept = self.shared.lock();
         let found = kept.1.iter().find(|kept| kept.operation.id == id)?;
@@ -194,7 +194,7 @@ impl Operations {
         Some(found.operation.clone())
     }
 
-    /// Waits until one has ended, or is not known.
+    /// Waits until an operation has ended, or is unknown.
     pub async fn ended(&self, id: u64) {
         let mut changes = self.shared.changes.subscribe();
         while self.get(id).is_some_and(|operation| operation.is_open()) {
@@ -206,10 +206,10 @@ impl Operations {
 }
 
 impl OperationRunner {
-    /// Carries out what is ordered, one after the other, until draining begins.
+    /// Carries out orders one after the other, until draining begins.
     ///
     /// # Errors
-    /// None.
+    /// None occur.
     pub async fn run(mut self, control: Control, shutdown: Shutdown) -> Result<(), Infallible> {
         loop {
             let job = tokio::select! {
@@ -251,7 +251,7 @@ impl OperationRunner {
                 () = shutdown.draining() => {}
             }
         };
-        // The audit line comes before any reader sees the end.
+        // The audit line is written before any reader sees the end.
         drop(audit);
         let now = self.shared.clock.now();
         self.shared.update(id, |operation| {
@@ -324,10 +324,10 @@ async fn order(
 }
 
 impl Control {
-    /// Orders an operation and tells its number.
+    /// Orders an operation and returns its number.
     ///
     /// # Errors
-    /// When it makes no sense, needs a key of Stripe's that is not configured, or has too many before it.
+    /// If it makes no sense, needs a Stripe key that is not configured, or too many are waiting.
     pub fn operate(&self, who: &Who, selection: Selection, all: bool, order: Order) -> Result<u64, Problem> {
         super::orders::check(&selection, all, &order)?;
         if order.action == Action::Refetch && self.refetch.is_none() {
@@ -336,10 +336,10 @@ impl Control {
         self.operations.start(who.clone(), selection, order)
     }
 
-    /// Has an operation end before its next step.
+    /// Makes an operation end before its next step.
     ///
     /// # Errors
-    /// When there is none of this number.
+    /// If no operation has this number.
     pub fn stop_operation(&self, who: &Who, id: u64) -> Result<Operation, Problem> {
         let operation = self.operations.stop(id).ok_or(Problem::NotFound)?;
         let (by, peer) = (&*who.name, who.peer());

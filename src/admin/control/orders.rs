@@ -14,13 +14,13 @@ use crate::domain::ids::EntryId;
 use crate::door::Problem;
 use crate::inbox::{Action, EntryStory, InboxError, Order, OrderStep, Refusal, Selection, is_reference};
 
-/// Steps that one request makes. Whoever wants more asks again, from where it ended.
+/// Steps of one request. For more, the client asks again from where it ended.
 const STEPS_MAX: usize = 5;
 
-/// Between two steps, so that webhooks come first.
+/// Pause between two steps, so that webhooks come first.
 pub(super) const STEP_PAUSE: Duration = Duration::from_millis(20);
 
-/// One audit line, written when the work ends in whichever way, a request that was given up included.
+/// One audit line, written when the work ends for any reason, even if the request was given up.
 pub(super) struct OrderAudit<'a> {
     pub(super) kept: &'a Audit,
     pub(super) who: &'a Who,
@@ -49,7 +49,7 @@ impl Drop for OrderAudit<'_> {
             refused = refused.values().sum::<usize>(),
             "admin"
         );
-        // The kept ones are a bounded number, from which a viewer's looks must not push what operators did.
+        // Only a bounded number of deeds is kept, and a viewer's looks must not push out what operators did.
         if *dry_run && who.role != OperatorRole::Operator {
             return;
         }
@@ -61,21 +61,21 @@ impl Drop for OrderAudit<'_> {
     }
 }
 
-/// A selection for the log, without people.
+/// A selection for the log, without persons.
 pub(super) fn told(selection: &Selection) -> String {
     serde_json::to_string(&without_people(selection)).unwrap_or_default()
 }
 
-/// Whether an id may be one of a user: it is made like none of Stripe's, nor like a process of the colony.
+/// Whether an id may be that of a user, because it looks like neither a Stripe id nor a process of the colony.
 pub fn may_be_a_user(id: &str) -> bool {
     let is_process = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     !is_process && !is_reference(id)
 }
 
-/// Whether a person may ask for these entries. Whose an event is, is hidden from a viewer, so that asking by a user is, too.
+/// Whether a person may ask for these entries. A viewer must not see whose an event is, and so may not select by user.
 ///
 /// # Errors
-/// [`Problem::Forbidden`] for a viewer and a selection that names a user, or what may be one.
+/// [`Problem::Forbidden`] for a viewer whose selection names a user, or what may be one.
 pub fn may_select(who: &Who, selection: &Selection) -> Result<(), Problem> {
     if selection.users.is_empty() && !selection.refs.iter().any(|id| may_be_a_user(id)) {
         return Ok(());
@@ -117,7 +117,7 @@ impl<'a> OrderAudit<'a> {
         Self { kept, who, order, selection, dry_run, matched: 0, changed: 0, refused: BTreeMap::new() }
     }
 
-    /// Counts what a step did.
+    /// Adds the results of a step.
     pub(super) fn add(&mut self, step: &OrderStep) {
         self.matched += step.entries.len();
         for entry in &step.entries {
@@ -130,10 +130,10 @@ impl<'a> OrderAudit<'a> {
 }
 
 impl Control {
-    /// Does what is ordered to the next entries of a selection, a bounded number of them, and tells where to go on.
+    /// Carries out an order for the next entries of a selection, a bounded number of them, and returns where to continue.
     ///
     /// # Errors
-    /// When the inbox does not answer, or the order needs a key of Stripe's that is not configured.
+    /// If the inbox does not answer, or the order needs a Stripe key that is not configured.
     pub async fn order(
         &self,
         who: &Who,
@@ -143,15 +143,15 @@ impl Control {
         after: Option<EntryId>,
     ) -> Result<OrderStep, Problem> {
         let mut audit = OrderAudit::new(&self.audit, who, order, selection, dry_run);
-        // A refetch asks Stripe about each entry, and the caller waits: one step is enough.
+        // A refetch asks Stripe about each entry while the caller waits, so one step is enough.
         let goes_on = |steps| steps < STEPS_MAX && order.action != Action::Refetch;
         self.walk(&mut audit, after, goes_on).await
     }
 
-    /// What an order would do to all that a selection means, or to as much of it as is looked at in this time.
+    /// What an order would do to everything that a selection means, or to as much as can be looked at in this time.
     ///
     /// # Errors
-    /// As [`Self::order`].
+    /// Those of [`Self::order`].
     pub async fn preview(
         &self,
         who: &Who,
@@ -165,7 +165,7 @@ impl Control {
         self.walk(&mut audit, None, |_| clock.instant().duration_since(began) <= most).await
     }
 
-    /// Step after step, as long as `goes_on` says so of the number of steps made.
+    /// Makes one step after the other, as long as `goes_on` agrees to the number of steps made.
     async fn walk(
         &self,
         audit: &mut OrderAudit<'_>,
@@ -208,11 +208,10 @@ impl Control {
         Ok(step)
     }
 
-    /// Everything about one entry, its body included; `None` when there is none of this number. `reason` is kept with the
-    /// audit line.
+    /// Everything about one entry, including its body; `None` if no entry has this number. The audit line keeps `reason`.
     ///
     /// # Errors
-    /// When this operator may not see bodies, or the inbox does not answer.
+    /// If this operator may not see bodies, or the inbox does not answer.
     pub async fn reveal(&self, who: &Who, entry: EntryId, reason: Option<&str>) -> Result<Option<EntryStory>, Problem> {
         who.may_reveal()?;
         let story = self.context.inbox.story(entry, true).await.map_err(Problem::InboxUnavailable)?;

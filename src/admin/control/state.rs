@@ -19,10 +19,10 @@ use crate::domain::breaker::Breaker;
 use crate::domain::named::named;
 use crate::door::Problem;
 
-/// Most subscriptions named among the problems; the rest is counted.
+/// Most subscriptions named among the problems; the others are counted.
 const SUBSCRIPTIONS_NAMED_MAX: u32 = 100;
 
-/// Longest wait for the ledger. The entries of the inbox are told without it.
+/// Longest wait for the ledger. After that, only the inbox's entries are shown.
 const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Serialize)]
@@ -38,13 +38,13 @@ struct BreakerChange {
 }
 
 named! {
-    /// What an operator wants of a breaker.
+    /// What an operator wants a breaker to do.
     pub enum BreakerWish {
-        /// Let everybody through.
+        /// Let all calls through.
         Closed = "closed",
-        /// Let nothing through for its longest wait.
+        /// Let no call through for its longest wait.
         Open = "open",
-        /// Let one through now, to find out.
+        /// Let one call through now, to find out.
         Probe = "probe",
     }
 }
@@ -59,7 +59,7 @@ struct Bees {
     bees: Vec<BeeReport>,
 }
 
-/// What is beside `/admin/entries`.
+/// The routes beside `/admin/entries`.
 pub(super) fn routes(control: Arc<Control>) -> Router {
     let only_get = || async { Problem::MethodNotAllowed { allow: "GET" } };
     let only_post = || async { Problem::MethodNotAllowed { allow: "POST" } };
@@ -100,11 +100,11 @@ async fn change_breaker(
 }
 
 impl Control {
-    /// Ends a pause of dispatch; whether there was one. Entries that are suspected are tried again now too, or nothing might be
-    /// due for the probe.
+    /// Ends a pause of dispatch. Returns whether there was one. Suspected entries are tried again now too, because
+    /// otherwise none might be due for the probe.
     ///
     /// # Errors
-    /// When the inbox does not answer.
+    /// If the inbox does not answer.
     pub async fn resume(&self, who: &Who) -> Result<bool, Problem> {
         let suspects = self.pause.suspects();
         let hastened = self.context.inbox.hasten(suspects).await.map_err(Problem::InboxUnavailable)?;
@@ -117,10 +117,10 @@ impl Control {
         Ok(was_paused)
     }
 
-    /// Closes a breaker, opens it, or has it probe.
+    /// Closes a breaker, opens it, or makes it probe.
     ///
     /// # Errors
-    /// No breaker has this name.
+    /// If no breaker has this name.
     pub fn turn_breaker(&self, who: &Who, name: &str, wish: BreakerWish) -> Result<(&'static str, &Breaker), Problem> {
         let (name, breaker) = self.breakers.iter().find(|(known, _)| *known == name).ok_or(Problem::NotFound)?;
         let changed = match wish {

@@ -16,17 +16,17 @@ use crate::revenue::guardian::Rules;
 use crate::revenue::rows::Decision;
 use crate::revenue::validator::{Tried, Validator};
 
-/// Largest event that is tried, in bytes.
+/// Largest event in a trial, in bytes.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Which event.
+/// Which event to try.
 #[derive(Debug)]
 pub enum TrialSubject {
     Entry(EntryId),
     Pasted(Bytes),
 }
 
-/// Which rules.
+/// Which rules to try.
 #[derive(Debug)]
 pub enum TrialRules {
     InForce,
@@ -36,7 +36,7 @@ pub enum TrialRules {
     Pasted(String),
 }
 
-/// What would become of the event.
+/// The outcome that the event would have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialEnd {
@@ -44,9 +44,9 @@ pub enum TrialEnd {
     Applied,
     /// It would be applied, and the decisions recorded.
     Flagged,
-    /// Its facts would be written; what it grants would wait for a person.
+    /// Its facts would be written, and what it grants would wait for a person.
     Withheld,
-    /// Nothing of it would be written: it is not ours, or not to be understood.
+    /// Nothing of it would be written, because it is foreign or cannot be understood.
     HeldBack,
 }
 
@@ -61,7 +61,7 @@ impl TrialEnd {
         }
     }
 
-    /// The class that colours it.
+    /// The class for its colour.
     pub const fn look(self) -> &'static str {
         match self {
             Self::Applied => "ok",
@@ -70,7 +70,7 @@ impl TrialEnd {
         }
     }
 
-    /// The sign that stands beside the colour.
+    /// The sign beside the colour.
     pub const fn mark(self) -> &'static str {
         match self {
             Self::Applied => "●",
@@ -80,7 +80,7 @@ impl TrialEnd {
     }
 }
 
-/// What rules said of an event.
+/// The decisions of rules about an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trial {
     pub event_id: String,
@@ -102,18 +102,18 @@ impl From<Tried> for Trial {
 }
 
 impl Control {
-    /// Tries rules on an event. Counts nothing, applies nothing, puts nothing into force. The inner error is for the person who
-    /// tried: an event or rules that make no sense.
+    /// Tries rules on an event. Counts nothing, applies nothing and puts nothing into force. The inner error is for the
+    /// person who tried: the event or the rules make no sense.
     ///
     /// # Errors
-    /// When the inbox does not answer, or there is no such entry; [`Problem::Busy`] while another trial goes on.
+    /// If the inbox does not answer, or there is no such entry; [`Problem::Busy`] during another trial.
     pub async fn try_rules(
         &self,
         who: &Who,
         subject: TrialSubject,
         rules: TrialRules,
     ) -> Result<Result<Trial, String>, Problem> {
-        // Rules are as large and as slow as who wrote them likes, within bounds.
+        // Within bounds, rules may be large and slow.
         let turn = self.desk.trials.take()?;
         let (what, body) = match subject {
             TrialSubject::Entry(entry) => (format!("entry {entry}"), self.to_try(entry).await?),
@@ -124,7 +124,7 @@ impl Control {
         };
         let (validator, settings) = (Arc::clone(&self.desk.validator), self.desk.settings.clone());
         let work = move || {
-            // A request that is given up leaves its trial to its end, and none begins beside it.
+            // If the request is given up, its trial still runs to its end, and no other begins beside it.
             let _turn = turn;
             let rules = read(&validator, &settings, rules)?;
             Ok(validator.try_rules(&body, rules.as_ref()).map(Trial::from))
@@ -140,7 +140,7 @@ impl Control {
         Ok(tried.map_err(|error| format!("{}.", chain(&error))))
     }
 
-    /// The body of an entry, which there has to be.
+    /// The body of an entry, which must exist.
     async fn to_try(&self, entry: EntryId) -> Result<Option<Bytes>, Problem> {
         let inbox = &self.context.inbox;
         inbox.story(entry, false).await.map_err(Problem::InboxUnavailable)?.ok_or(Problem::NoSuchEntry)?;
@@ -149,7 +149,7 @@ impl Control {
     }
 }
 
-/// The rules that are meant, nothing for those in force; or why there are none, for the person who tries.
+/// The rules to try; `None` for those in force. The error tells the person why the rules are useless.
 fn read(validator: &Validator, settings: &InForce, rules: TrialRules) -> Result<Option<Rules>, String> {
     let guardian = validator.guardian();
     let read = match rules {

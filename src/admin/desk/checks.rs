@@ -21,33 +21,33 @@ const STRIPE_MAX: Duration = Duration::from_secs(7);
 /// Makes a report.
 pub type CheckRun = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = CheckReport> + Send>> + Send + Sync>;
 
-/// An endpoint as Stripe has it.
+/// A webhook endpoint at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StripeEndpoint {
     /// `we_…`
     pub id: String,
-    /// Scheme, host and path. What else an address holds may let its reader in.
+    /// Scheme, host and path. The rest of an address may let its reader in.
     pub url: String,
     pub is_enabled: bool,
-    /// Nothing for the account's default.
+    /// `None` for the account's default.
     pub api_version: Option<String>,
     pub livemode: Option<bool>,
-    /// How many types of event are sent.
+    /// How many types of event it sends.
     pub events: usize,
-    /// Types that are mapped here and not sent.
+    /// Types that the gateway maps and the endpoint does not send.
     pub missing: Vec<String>,
-    /// Posts to a path that is served here.
+    /// Whether it posts to a path of this gateway.
     pub is_ours: bool,
 }
 
-/// What was found.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Checked {
     #[serde(flatten)]
     pub report: CheckReport,
-    /// The account's webhook endpoints, as far as they are known.
+    /// The account's webhook endpoints, if they are known.
     pub endpoints: Vec<StripeEndpoint>,
-    /// Why they are not known.
+    /// Why they are unknown.
     pub silence: Option<String>,
 }
 
@@ -56,7 +56,7 @@ pub struct Checked {
 pub struct Checks {
     run: CheckRun,
     stripe: Option<Arc<StripeApi>>,
-    /// Paths that are served here.
+    /// The webhook paths of this gateway.
     paths: Arc<[String]>,
     last: Renewable<Option<Checked>>,
     turn: Turn,
@@ -73,15 +73,15 @@ impl Checks {
         Self { run, stripe, paths: paths.into(), last: None.into(), turn: Turn::default() }
     }
 
-    /// The last one since the start.
+    /// The last report since the start.
     pub fn last(&self) -> Option<Checked> {
         Option::clone(&self.last.get())
     }
 
-    /// Makes one.
+    /// Makes a report.
     ///
     /// # Errors
-    /// [`Problem::Busy`] while another is made.
+    /// [`Problem::Busy`] while another report is made.
     pub async fn make(&self) -> Result<Checked, Problem> {
         let _turn = self.turn.take()?;
         let (report, endpoints) = tokio::join!((self.run)(), self.endpoints());

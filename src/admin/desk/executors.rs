@@ -13,13 +13,13 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::ids::ProcessId;
 use crate::domain::renewable::Renewable;
 
-/// How long an answer is good.
+/// How long an answer is used.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// Longest wait for the server.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// Most that are told.
+/// Most executors that are listed.
 const EXECUTORS_MAX: usize = 200;
 
 /// One executor.
@@ -35,33 +35,32 @@ pub struct ExecutorLine {
     pub heard: Option<Timestamp>,
 }
 
-/// One process of the colony, as far as its server remembers it.
+/// One process of the colony, if its server still remembers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProcessLine {
     /// `waiting`, `running`, `success`, `failed` or `cancelled`.
     pub state: &'static str,
-    /// Name of the executor that holds or held it; its key's id where the name is not known.
+    /// Name of the executor that holds or held it; its key's id if the name is unknown.
     pub executor: Option<String>,
     /// From the submission to the lease.
     pub waited: Option<Duration>,
     /// From the lease to its end.
     pub ran: Option<Duration>,
-    /// Leases that ended without a result.
+    /// How many leases ended without a result.
     pub retries: u64,
 }
 
-/// The process that was asked about last, and when.
+/// The last process asked about, and when.
 type LastProcess = Option<(Instant, ProcessId, Option<ProcessLine>)>;
 
-/// What the server said, or why it did not.
+/// The server's answer, or why there is none.
 type Answer = Result<Vec<ExecutorLine>, String>;
 
-/// Asks for the executors. Clones share the answer.
+/// Asks the server for the executors. Clones share the answer.
 #[derive(Clone, Debug)]
 pub struct Executors {
     member: Renewable<Member>,
     known: Arc<Mutex<Option<(Instant, Answer)>>>,
-    /// The process that was asked about last.
     process: Arc<Mutex<LastProcess>>,
     clock: Clock,
 }
@@ -74,7 +73,7 @@ impl Executors {
     /// All executors of the colony, those that were heard last first.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// Why the server does not answer.
     pub async fn ask(&self) -> Answer {
         let mut known = self.known.lock().await;
         let now = self.clock.instant();
@@ -95,7 +94,7 @@ impl Executors {
 }
 
 impl Executors {
-    /// A process; nothing where the server does not answer or has forgotten it.
+    /// A process; `None` if the server does not answer or has forgotten it.
     pub async fn process(&self, id: &ProcessId) -> Option<ProcessLine> {
         let mut known = self.process.lock().await;
         if let Some((at, known, line)) = &*known

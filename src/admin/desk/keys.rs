@@ -16,13 +16,13 @@ use crate::job::keys::opening::Openers;
 use crate::job::sealing::RecipientKey;
 use crate::telemetry::labelled::labelled;
 
-/// How long a key may stand unused, while another of its kind is used, before it counts as not used any more.
+/// A key counts as unused after this time, if another of its kind is used.
 const UNUSED_AFTER: Duration = Duration::from_hours(24);
 
 const USES: &str = "colony_gateway_key_uses_total";
 const LAST_USES: &str = "colony_gateway_key_last_use_timestamp_seconds";
 
-/// Digits of a fingerprint that is made here.
+/// Digits of fingerprints that the gateway makes itself.
 const FINGERPRINT_DIGITS: usize = 8;
 
 /// One secret.
@@ -30,32 +30,32 @@ const FINGERPRINT_DIGITS: usize = 8;
 pub struct KeyLine {
     /// Variable of its setting, or the endpoint that has it.
     pub setting: String,
-    /// What it is for, in Markdown.
+    /// Its purpose, in Markdown.
     pub about: String,
-    /// `environment`, `file` (the configuration's), or a file of its own.
+    /// `environment`, `file` (the configuration's), or the path of its own file.
     pub source: String,
-    /// When its file was written; nothing where it has none of its own.
+    /// When its file was written; `None` without its own file.
     pub written: Option<Timestamp>,
     /// When it should be replaced.
     pub due: Option<Timestamp>,
     pub is_due: bool,
-    /// What tells it from others: a fingerprint, the id of a key. Nothing for what could be guessed from it.
+    /// A fingerprint or a key's id. `None` for a secret that could be guessed from it.
     pub fingerprint: Option<String>,
-    /// Uses since the start; nothing where they are not counted.
+    /// Uses since the start; `None` if they are not counted.
     pub uses: Option<u64>,
     pub last_use: Option<Timestamp>,
-    /// Others of its kind are used, and it is not.
+    /// Whether others of its kind are used and it is not.
     pub is_unused: bool,
 }
 
-/// A key by its kind in the metrics and its id there.
+/// A key, by its kind and id in the metrics.
 struct Counted {
     kind: &'static str,
     id: String,
 }
 
 impl Desk {
-    /// Every secret that is in use. Looks at files, which may block. `metrics` is the text that Prometheus gets.
+    /// Every secret in use. Reads files, which may block. `metrics` is the text for Prometheus.
     pub fn keys(&self, metrics: &str, now: Timestamp) -> Vec<KeyLine> {
         let mut lines = Vec::new();
         for one in Config::declared().iter().filter(|one| one.is_secret) {
@@ -75,7 +75,7 @@ impl Desk {
         self.count(lines, metrics, now)
     }
 
-    /// Adds what the metrics know of uses.
+    /// Adds the uses from the metrics.
     fn count(&self, lines: Vec<(KeyLine, Option<Counted>)>, metrics: &str, now: Timestamp) -> Vec<KeyLine> {
         let (uses, last) = (labelled(metrics, USES), labelled(metrics, LAST_USES));
         let moment = |key: &str| last.get(key).filter(|at| **at > 0.0).map(|at| seconds(*at));
@@ -136,7 +136,7 @@ fn line(
     }
 }
 
-/// Secrets of `[[endpoint]]` tables, and the files that they name.
+/// Secrets of `[[endpoint]]` tables, and the files they name.
 fn of_tables(config: &Config, now: Timestamp) -> Vec<(KeyLine, Option<Counted>)> {
     const FILE: &str = "endpoint.secrets_file";
     let has_default = config.shown.iter().any(|shown| shown.variable == WEBHOOK && !shown.value.is_empty());
@@ -161,7 +161,7 @@ fn of_tables(config: &Config, now: Timestamp) -> Vec<(KeyLine, Option<Counted>)>
 
 const WEBHOOK: &str = "STRIPE_WEBHOOK_SECRET";
 
-/// What tells the values of a setting from others, and how their uses are counted. One for each key that it holds.
+/// The ids of a setting's keys, and how their uses are counted. One for each key.
 fn names(config: &Config, variable: &str) -> Vec<(Option<String>, Option<Counted>)> {
     let colony = &config.colony;
     let counted = |kind, id: String| (Some(id.clone()), Some(Counted { kind, id }));
@@ -196,9 +196,9 @@ fn names(config: &Config, variable: &str) -> Vec<(Option<String>, Option<Counted
         "COLONIES_USER_PRVKEY" => identity(colony.user_key.as_ref()),
         "COLONIES_COLONY_PRVKEY" => identity(colony.colony_key.as_ref()),
         "COLONIES_EXECUTOR_PRVKEY" => identity(colony.executor_key.as_ref()),
-        // Stripe makes it at random, so that its digest tells nothing.
+        // Stripe makes it at random, so its digest reveals nothing.
         "STRIPE_SECRET_KEY" => vec![(config.stripe.key.as_ref().map(digest), None)],
-        // A person may have made it up: a digest would tell a guesser whether the guess is right.
+        // A person may have made it up, so a digest would tell a guesser whether a guess is right.
         _ => Vec::new(),
     };
     if names.is_empty() { vec![(None, None)] } else { names }

@@ -15,22 +15,22 @@ use crate::inbox::{PAGE_ENTRIES_MAX, Selection};
 /// Entries on a page by default.
 const LIMIT: usize = 50;
 
-/// What a value keeps in a query: letters, digits, and what is never special (RFC 3986, section 2.3).
+/// Characters that a query's value keeps: letters, digits, and those that are never special (RFC 3986, section 2.3).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A page of a list.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ListQuery {
     pub selection: Selection,
-    /// Number of the entry where the last page ended.
+    /// Number of the entry at which the last page ended.
     pub after: Option<EntryId>,
     /// Most entries on the page.
     pub limit: usize,
-    /// Whether names and other details of people are shown.
+    /// Whether names and other personal details are shown.
     pub reveal: bool,
 }
 
-/// Says which part of a query makes no sense, for the person who wrote it.
+/// The part of a query that is wrong, for the person who wrote it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct QueryError(String);
@@ -74,10 +74,10 @@ impl fmt::Display for ListQuery {
 }
 
 impl ListQuery {
-    /// Reads a query string. What is not known is refused, so that a misspelt filter does not show everything.
+    /// Reads a query string. Refuses unknown fields, so that a misspelt filter does not show everything.
     ///
     /// # Errors
-    /// Which part makes no sense, and why.
+    /// The part that is wrong, and why.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
         let mut query = Self { selection: Selection::default(), after: None, limit: LIMIT, reveal: false };
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -91,7 +91,7 @@ impl ListQuery {
     fn set(&mut self, name: &str, encoded: &str) -> Result<(), QueryError> {
         let chosen = &mut self.selection;
         if name == "user" || name == "ref" {
-            // Of all values only a user's name can have a comma, which is then encoded.
+            // Of all values, only a user's name can have a comma, which is then encoded.
             let chosen = if name == "user" { &mut chosen.users } else { &mut chosen.refs };
             for id in encoded.split(',') {
                 chosen.push(decode(id)?);
@@ -149,7 +149,7 @@ fn moment(name: &str, value: &str) -> Result<Timestamp, QueryError> {
         .ok_or_else(|| QueryError(format!("{name}: must be a time such as 2026-01-02T03:04:05Z")))
 }
 
-/// Undoes percent encoding, and the plus sign for a space.
+/// Decodes percent encoding, and plus signs as spaces.
 fn decode(text: &str) -> Result<String, QueryError> {
     percent_decoded(&text.replace('+', " "))
         .ok_or_else(|| QueryError("the query is not percent-encoded UTF-8".to_owned()))

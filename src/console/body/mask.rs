@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Below these, everything describes a person or was written by one.
+/// Below these fields, everything describes a person or was written by one.
 const PRIVATE: [&str; 22] = [
     "address",
     "billing_details",
@@ -28,7 +28,7 @@ const PRIVATE: [&str; 22] = [
     "verified_address",
 ];
 
-/// What a person or the seller's code may write into freely, and that may look like an id or a word.
+/// Fields that people or the seller's code may write freely. Their text may look like an id or a word.
 const WRITTEN: [&str; 17] = [
     "client_reference_id",
     "comment",
@@ -49,7 +49,7 @@ const WRITTEN: [&str; 17] = [
     "value",
 ];
 
-/// Numbers that are a customer's own.
+/// Numbers that belong to a customer.
 const OWN_NUMBERS: [&str; 3] = ["exp_month", "exp_year", "last4"];
 
 /// Fields whose text is one of Stripe's own words.
@@ -96,26 +96,26 @@ const WORDS: [&str; 40] = [
     "usage_type",
 ];
 
-/// How ids of Stripe's objects begin.
+/// Prefixes of the ids of Stripe objects.
 const IDS: [&str; 45] = [
     "acct", "ba", "bps", "btok", "card", "cbtxn", "ch", "cn", "cs", "cus", "di", "dp", "du", "evt", "fee", "fr",
     "gcus", "ii", "il", "in", "inpay", "li", "mandate", "payout", "pi", "plan", "pm", "po", "price", "prod", "promo",
     "py", "pyr", "re", "req", "seti", "setatt", "si", "src", "sub", "tr", "trr", "txn", "txr", "we",
 ];
 
-/// Longest text that is taken for an id or a word, in bytes.
+/// Longest text that may be an id or a word, in bytes.
 const SHORT_MAX: usize = 255;
 
 /// Longest name of a field that is shown below private places.
 const KEY_MAX: usize = 40;
 
-/// Where in a body a value stands.
+/// The place of a value in a body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     key: &'a str,
-    /// The field that holds this one.
+    /// The field that contains this one.
     parent: &'a str,
-    /// Below a place that describes people.
+    /// Whether it is below a place that describes people.
     private: bool,
     revealed: bool,
 }
@@ -125,19 +125,19 @@ impl<'a> Place<'a> {
         Self { key: "", parent: "", private: false, revealed }
     }
 
-    /// The field `key` of an object that stands here.
+    /// The field `key` of the object at this place.
     pub(super) fn below(self, key: &'a str) -> Self {
         Self { key, parent: self.key, private: self.private || PRIVATE.contains(&key), revealed: self.revealed }
     }
 
-    /// Whether the name of this field may be seen: one that is made like a name in a program.
+    /// Whether the name of this field may be shown: it looks like a name in a program.
     pub(super) fn shows_key(self) -> bool {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let is_name = !self.key.starts_with(|first: char| first.is_ascii_digit()) && !self.key.contains("__");
         self.revealed || self.key.len() <= KEY_MAX && self.key.bytes().all(is_plain) && is_name
     }
 
-    /// The text of a value that may be seen.
+    /// The text of a value, if it may be shown.
     pub(super) fn text(self, value: &Value) -> Option<String> {
         match value {
             Value::String(text) if self.revealed || self.shows(text) => Some(text.clone()),
@@ -149,7 +149,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Whether what stands here is a customer's own, whatever its form.
+    /// Whether the value here belongs to a customer, whatever its form.
     fn is_own(self) -> bool {
         self.private || OWN_NUMBERS.contains(&self.key)
     }
@@ -161,7 +161,7 @@ impl<'a> Place<'a> {
         let is_word =
             text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte));
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte));
-        // A code is Stripe's word where it is that of an error; elsewhere it is what a customer typed at the till.
+        // The code of an error is Stripe's own word. Elsewhere a code is what a customer typed at the checkout.
         let is_stripes = self.key != "code" || self.parent.ends_with("error");
         is_id(text)
             || WORDS.contains(&self.key) && is_stripes && is_word
@@ -171,7 +171,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Whether it is made like an id of Stripe's. What lets a browser act for a customer is made like one, and is none.
+/// Whether it looks like a Stripe id. A secret that lets a browser act for a customer looks like one too, but is not.
 fn is_id(text: &str) -> bool {
     let Some((prefix, rest)) = text.split_once('_') else { return false };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';

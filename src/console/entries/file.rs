@@ -14,10 +14,10 @@ use crate::domain::ids::EntryId;
 use crate::door::Problem;
 use crate::inbox::{EntryReport, Listed, PAGE_ENTRIES_MAX, Selection};
 
-/// Most rows of a file: what is beyond is not in it, and the file says so.
+/// Most rows of a file. It lacks those beyond, and says so.
 const ROWS_MAX: usize = 100_000;
 
-/// `GET /console/entries.csv`, made while it is taken.
+/// `GET /console/entries.csv`, made while it is downloaded.
 pub(in crate::console) async fn export(
     State(console): State<Console>,
     Extension(visitor): Visit,
@@ -33,9 +33,9 @@ pub(in crate::console) async fn export(
 struct Export {
     making: Making,
     selection: Selection,
-    /// From where it goes on; nothing at its beginning.
+    /// Where it continues; `None` at its beginning.
     after: Option<EntryId>,
-    /// Those that are in it.
+    /// Rows already in it.
     rows: usize,
 }
 
@@ -69,7 +69,7 @@ impl Export {
     }
 }
 
-/// What [`cells`] are.
+/// The columns of [`cells`].
 const HEAD: [&str; 16] = [
     "entry", "event", "type", "state", "received", "ended", "outcome", "code", "reason", "endpoint", "livemode",
     "account", "source", "attempts", "crashes", "process",

@@ -17,12 +17,12 @@ use crate::ledger::desk::{
 use crate::ledger::explain::{Line, explain, remedy};
 use crate::ledger::report::Reason;
 
-/// What the ledger has of the event.
+/// What the ledger has about the event.
 #[derive(Debug, Template)]
 #[template(path = "entry_ledger.html")]
 pub(super) struct LedgerWord {
     recorded: Option<RecordedLine>,
-    /// What that means, a sentence each.
+    /// Its meaning, in sentences.
     words: Vec<&'static str>,
     rows: Vec<RowLine>,
     access: Vec<AccessLine>,
@@ -37,19 +37,19 @@ struct RecordedLine {
     reason: Option<String>,
 }
 
-/// A row that stands.
+/// A row of the ledger.
 #[derive(Debug)]
 struct RowLine {
     kind: String,
     id: String,
-    /// The person's page, where there is one.
+    /// The path of the person's page, if there is one.
     path: Option<String>,
     is_test: bool,
     says: String,
     source: Source,
 }
 
-/// Where what stands comes from.
+/// The origin of a row.
 #[derive(Debug)]
 struct Source {
     words: &'static str,
@@ -58,7 +58,7 @@ struct Source {
     is_own: bool,
 }
 
-/// What a user has of a subscription, or why not.
+/// What a user has from a subscription, or why not.
 #[derive(Debug)]
 struct AccessLine {
     subject: String,
@@ -66,12 +66,12 @@ struct AccessLine {
     why: Prose<String>,
     advice: Prose<&'static str>,
     tables: &'static str,
-    /// What gives access beside the truth, where a rule held an event of the subscription.
+    /// What also decides about access beside the truth, if a rule held an event of the subscription.
     vouched: Option<Source>,
 }
 
 impl LedgerWord {
-    /// Of the ledger's answer about the event of an entry, and what the entry's body refers to.
+    /// From the ledger's answer about the event of an entry, and the references in the entry's body.
     pub(super) fn of(
         answer: &Result<EventReport, Problem>,
         story: &EntryStory,
@@ -146,7 +146,7 @@ const fn silence(problem: &Problem) -> &'static str {
     }
 }
 
-/// What an outcome means.
+/// The meaning of an outcome.
 fn meaning(event: &EventRecord) -> &'static str {
     match event.outcome.as_str() {
         "applied" => "It was taken into the record.",
@@ -189,7 +189,7 @@ const fn gone(content: Content) -> Option<&'static str> {
     }
 }
 
-/// What stands of the objects that an event names.
+/// The ledger's rows about the objects that an event names.
 fn rows_of(report: &EventReport, id: &str) -> Vec<RowLine> {
     let mut rows = Vec::new();
     for one in report.subscriptions.iter().filter(|one| one.is_named) {
@@ -232,7 +232,7 @@ fn person(id: &str) -> String {
     format!("{}/{id}", super::super::person::PATH)
 }
 
-/// Where a row that stands comes from, seen from the event `id`.
+/// The origin of a row, compared with the event `id`.
 fn source(report: &EventReport, id: &str, version: &str, is_fetched: bool) -> Source {
     let row = RowVersion(version);
     let age = report.age(id, row);
@@ -250,7 +250,7 @@ fn source(report: &EventReport, id: &str, version: &str, is_fetched: bool) -> So
     Source { words, event, is_own: age == Age::Own }
 }
 
-/// What each subscription gives now, and why not more.
+/// What each subscription gives now, and why no more.
 fn access_of(report: &EventReport, id: &str, now: Timestamp) -> Vec<AccessLine> {
     let subscriptions: Vec<_> = report.subscriptions.iter().map(|one| one.line.clone()).collect();
     if subscriptions.is_empty() {

@@ -14,23 +14,23 @@ use crate::domain::ids::EntryId;
 use crate::inbox::objects_of;
 use crate::ledger::desk::EVENT_OBJECTS_MAX;
 
-/// Pages of so many entries renew themselves without their bodies.
+/// How many entries' pages can renew themselves without reading their bodies.
 const KEPT_MAX: usize = 64;
 
-/// So late does a page that stays open notice that the body was removed.
+/// After this time, an open page notices that the body was removed.
 const KEPT_FOR: Duration = Duration::from_mins(10);
 
-/// What a body refers to.
+/// The references in a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outline {
     pub(super) objects: Vec<String>,
-    /// It names its object alone.
+    /// Whether it only names its object.
     pub(super) is_thin: bool,
     pub(super) is_removed: bool,
 }
 
 impl Outline {
-    /// Of a body; nothing stands for one that is removed.
+    /// The references in a body; empty for a removed one.
     pub(super) fn of(body: Option<&[u8]>) -> Self {
         let is_thin = |body| Envelope::read(body).is_ok_and(|envelope| envelope.payload == PayloadKind::Thin);
         Self {
@@ -41,7 +41,7 @@ impl Outline {
     }
 }
 
-/// Those of pages that were opened lately. Clones share them.
+/// The outlines of recently opened pages. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(in crate::console) struct Outlines(Arc<Mutex<VecDeque<Kept>>>);
 
@@ -53,7 +53,7 @@ struct Kept {
 }
 
 impl Outlines {
-    /// Keeps that of an entry in place of what was kept of it.
+    /// Keeps the outline of an entry, in place of an earlier one.
     pub(super) fn keep(&self, entry: EntryId, outline: Arc<Outline>, now: Timestamp) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|kept| kept.entry != entry);
@@ -63,7 +63,7 @@ impl Outlines {
         kept.push_back(Kept { entry, since: now, outline });
     }
 
-    /// That of an entry, if it is kept.
+    /// The outline of an entry, if it is kept.
     pub(super) fn of(&self, entry: EntryId, now: Timestamp) -> Option<Arc<Outline>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = kept.iter().find(|kept| kept.entry == entry && now.since(kept.since) < KEPT_FOR)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::ring::{COLUMNS, Point, Ring};
 
-/// Begins the file. Another layout has another one.
+/// The beginning of the file. Another layout would have another mark.
 const MARK: &[u8; 8] = b"series01";
 
 /// Bytes of a point: its number and its values.
@@ -44,7 +44,7 @@ pub(super) fn restore(bytes: &[u8], rings: &mut [Ring]) {
     }
 }
 
-/// Replaces the file, which its owner alone reads.
+/// Replaces the file, which only its owner can read.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     crate::domain::private::file(&new)?;

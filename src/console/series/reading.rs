@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::ring::{Column, Point};
 
-/// Bounds of a histogram's buckets, in seconds, with how many lie below each.
+/// Bounds of a histogram's buckets, in seconds, each with the number below it.
 type Buckets = Vec<(f64, f64)>;
 
-/// What charts and tiles need of the metrics.
+/// The metrics that charts and tiles need.
 #[derive(Clone, Debug, Default)]
 pub(in crate::console) struct Reading {
-    /// Sums over labels, by name and, where it matters, label.
+    /// Sums over labels, by name and, where it matters, by label.
     values: BTreeMap<String, f64>,
     ack: Buckets,
     settle: Buckets,
@@ -26,7 +26,7 @@ const LEDGER_ERRORS: &str = "colony_gateway_ledger_errors_total";
 const LAST_WEBHOOK: &str = "colony_gateway_last_webhook_timestamp_seconds";
 const DISK: &str = "colony_gateway_inbox_disk_free_bytes";
 
-/// States of entries on their way.
+/// States of unfinished entries.
 const ON_THEIR_WAY: [&str; 3] = ["waiting", "leased", "submitted"];
 
 impl Reading {
@@ -58,7 +58,7 @@ impl Reading {
         results.iter().map(|result| self.value(&format!("{REQUESTS} {result}"))).sum()
     }
 
-    /// Entries on their way.
+    /// Unfinished entries.
     fn backlog(&self) -> f64 {
         ON_THEIR_WAY.iter().map(|state| self.value(&format!("{ENTRIES} {state}"))).sum()
     }
@@ -73,7 +73,7 @@ impl Reading {
         self.values.get(DISK).copied()
     }
 
-    /// What happened since `before`, `passed` ago. Nothing where no time has passed.
+    /// The changes since `before`, which was `passed` ago. `None` if no time has passed.
     #[expect(clippy::cast_possible_truncation, reason = "charts need no more than the digits of a single")]
     pub(super) fn since(&self, before: &Self, passed: Duration) -> Option<Point> {
         let seconds = passed.as_secs_f64();
@@ -111,7 +111,7 @@ fn bound(label: &str) -> Option<f64> {
     if label == "+Inf" { Some(f64::INFINITY) } else { label.parse().ok() }
 }
 
-/// The quantile of what came between two readings, in seconds, as Prometheus works it out; nothing when nothing came.
+/// The quantile of the observations between two readings, in seconds, as Prometheus computes it; `None` if there were none.
 fn quantile(share: f64, now: &Buckets, then: &Buckets) -> Option<f64> {
     let before =
         |bound: f64| then.iter().find(|(known, _)| known.total_cmp(&bound).is_eq()).map_or(0.0, |(_, count)| *count);

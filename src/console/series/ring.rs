@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 
 use crate::domain::clock::Timestamp;
 
-/// What a point has of each time.
+/// The values of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::console) enum Column {
-    /// Deliveries a second that were stored.
+    /// Stored deliveries per second.
     Taken,
-    /// Duplicates a second.
+    /// Duplicates per second.
     Again,
-    /// Refused signatures a second.
+    /// Refused signatures per second.
     Refused,
-    /// Requests a second with any other answer.
+    /// Requests per second with any other answer.
     Failed,
     /// Median seconds to the answer.
     AckUsual,
@@ -21,17 +21,17 @@ pub(in crate::console) enum Column {
     AckSlow,
     /// 95th percentile of seconds from receipt to record.
     SettleSlow,
-    /// Entries on their way.
+    /// Unfinished entries.
     Backlog,
-    /// Calls of the ledger a second.
+    /// Calls of the ledger per second.
     LedgerCalls,
-    /// Those that failed.
+    /// Failed ones among them.
     LedgerErrors,
 }
 
 pub(super) const COLUMNS: usize = 10;
 
-/// The values of one time; not a number where nothing is known.
+/// The values at one time; NaN where nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::console) struct Point(pub(super) [f32; COLUMNS]);
 
@@ -48,7 +48,7 @@ impl Point {
         Some(self.0[column as usize]).filter(|value| value.is_finite())
     }
 
-    /// Takes another of the same time in: means of rates, and the greatest of what is slow.
+    /// Merges another point of the same time: means of rates, and maxima of durations.
     fn merge(&mut self, other: Self, weight: f32) {
         for (at, (value, new)) in self.0.iter_mut().zip(other.0).enumerate() {
             let is_greatest = at == Column::AckSlow as usize || at == Column::SettleSlow as usize;
@@ -66,14 +66,14 @@ impl Point {
 pub(in crate::console) struct Ring {
     step: i64,
     length: usize,
-    /// Number of the time since 1970, and its values; growing numbers.
+    /// Numbers of times since 1970 with their values, in ascending order.
     pub(super) points: VecDeque<(i64, Point)>,
     /// Points merged into the last.
     merged: f32,
 }
 
 impl Ring {
-    /// Of points of `step` seconds, at most `length`.
+    /// Points of `step` seconds, at most `length`.
     pub(super) fn new(step: i64, length: usize) -> Self {
         Self { step, length, points: VecDeque::new(), merged: 0.0 }
     }
@@ -89,7 +89,7 @@ impl Ring {
                 self.merged += 1.0;
                 values.merge(point, self.merged);
             }
-            // A clock that was set back: what it said before is not true any more.
+            // The clock was set back, so its earlier readings are no longer true.
             Some((last, _)) if *last > number => {
                 self.points.clear();
                 self.restore(number, point);
