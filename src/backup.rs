@@ -45,20 +45,20 @@ pub const LEDGER: &str = "ledger.db";
 /// Directory of the key files in an archive.
 pub const KEYS: &str = "keys/";
 
-/// What an archive holds. Its first file.
+/// What an archive contains. It is the archive's first file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Format of the archive.
     pub format: u32,
     /// Version of the program that wrote it.
     pub version: String,
-    /// When the copy of the inbox began, in RFC 3339. Whatever was acknowledged before is in it.
+    /// When the copy of the inbox began, in RFC 3339. It includes everything acknowledged before.
     pub created: String,
     /// Format of the inbox file.
     pub inbox_format: i64,
     /// Entries of the inbox by state.
     pub entries: BTreeMap<String, u64>,
-    /// Events in the embedded ledger; absent when the state of record is elsewhere.
+    /// Events in the embedded ledger; absent if the state of record is elsewhere.
     pub ledger_events: Option<u64>,
     /// The files, in the order in which they follow.
     pub files: Vec<FileNote>,
@@ -75,7 +75,7 @@ pub struct FileNote {
     pub sha256: String,
 }
 
-/// A key file that goes into the archive.
+/// A key file to put into the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPlace {
     /// Its name below [`KEYS`]: the variable that names it, in lower case.
@@ -84,7 +84,7 @@ pub struct KeyPlace {
     pub path: PathBuf,
 }
 
-/// What to copy.
+/// The files to copy.
 #[derive(Clone, Debug)]
 pub struct Sources {
     /// Directory of the inbox.
@@ -95,22 +95,22 @@ pub struct Sources {
     pub keys: Vec<KeyPlace>,
 }
 
-/// Why there is no backup, or nothing was restored. The target is as it was.
+/// Why there is no backup, or nothing was restored. The target is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// No recipient.
+    /// No recipient is given.
     #[error(
         "a backup is never written unencrypted: name a recipient with --recipient age1… or GATEWAY_BACKUP_RECIPIENTS \
          (`age-keygen -o KEYFILE` makes a key and prints its recipient; keep KEYFILE away from this machine)"
     )]
     NoRecipient,
-    /// The program that encrypts is not here.
+    /// The program that encrypts is not installed.
     #[error(
         "`age` is not on PATH, and backups are encrypted and opened by it: install it (apt install age, dnf install age, \
          brew install age; https://age-encryption.org)"
     )]
     NoAge,
-    /// The program that encrypts does not run.
+    /// The program that encrypts cannot be started.
     #[error("`age` cannot be started")]
     AgeNotStarted(#[source] io::Error),
     /// The program that encrypts failed.
@@ -118,30 +118,28 @@ pub enum BackupError {
     Age {
         /// The archive.
         path: PathBuf,
-        /// What it was to do.
+        /// The task that it had.
         what: &'static str,
-        /// What it said.
+        /// Its message.
         why: String,
     },
-    /// No recipient of the form that is understood.
+    /// A recipient does not have a known form.
     #[error("{text:?} is not a recipient: give the public key that `age-keygen` prints, which begins with age1")]
     Recipient {
-        /// What was given.
+        /// The text that was given.
         text: String,
     },
-    /// The identity file holds no identity.
+    /// The identity file does not hold an identity.
     #[error("{path} holds no identity: give the file that `age-keygen -o` wrote, with a line AGE-SECRET-KEY-1…")]
     Identity {
-        /// The file.
         path: PathBuf,
     },
-    /// The archive exists.
+    /// The archive already exists.
     #[error("{path} exists: choose another name, or overwrite it with --force")]
     Exists {
-        /// The file.
         path: PathBuf,
     },
-    /// A gateway runs where a restore is to put its files.
+    /// A gateway runs in the directory to restore into.
     #[error("a gateway runs on {path}: stop it, then restore")]
     Running {
         /// Its data directory.
@@ -150,19 +148,17 @@ pub enum BackupError {
     /// There is no inbox to copy.
     #[error("there is no inbox at {path}: set GATEWAY_DATA_DIR to the gateway's directory")]
     NoInbox {
-        /// Where it was looked for.
+        /// The directory that was searched.
         path: PathBuf,
     },
-    /// Something is in the way of a restore.
+    /// Existing files are in the way of a restore.
     #[error("{path} exists: give --force to replace it; the restore keeps the old file under another name")]
     InTheWay {
-        /// The file.
         path: PathBuf,
     },
     /// A file cannot be read or written.
     #[error("{path} {what}")]
     File {
-        /// The file.
         path: PathBuf,
         /// What failed.
         what: &'static str,
@@ -190,63 +186,57 @@ pub enum BackupError {
         /// The bound.
         minutes: u64,
     },
-    /// Not an archive of this program.
+    /// It is not an archive of this program.
     #[error("{path} is not a backup of colony-gateway: {why}")]
     Foreign {
-        /// The file.
         path: PathBuf,
-        /// What was found.
+        /// What it is instead.
         why: String,
     },
-    /// Encrypted for others.
+    /// It is encrypted for other identities.
     #[error("{path} is encrypted for another key: none of the identities given opens it")]
     WrongIdentity {
-        /// The archive.
         path: PathBuf,
     },
-    /// Damaged or cut short.
+    /// It is damaged or cut short.
     #[error("{path} is damaged or incomplete: {why}. Use another backup")]
     Damaged {
-        /// The archive.
         path: PathBuf,
-        /// What was found.
+        /// The damage that was found.
         why: String,
     },
-    /// Written by a newer program.
+    /// A newer program wrote it.
     #[error("{path} is of format {found} ({what}), this program knows up to {known}: use the program that wrote it")]
     Newer {
-        /// The archive.
         path: PathBuf,
-        /// Of what.
+        /// The part that is newer.
         what: &'static str,
         /// Its format.
         found: i64,
-        /// Newest format that is known here.
+        /// Newest format that this program knows.
         known: i64,
     },
-    /// The inbox is in use, or is not what it should be.
+    /// The inbox is in use, or damaged.
     #[error("cannot use the inbox")]
     Inbox(#[source] OpenError),
-    /// The embedded ledger is not what it should be.
+    /// The embedded ledger is damaged.
     #[error("cannot use the embedded ledger")]
     Ledger(#[source] LedgerError),
-    /// What a restore would move may be another's doing. Nothing was moved.
+    /// Another user may have put files where a restore would move them. Nothing was moved.
     #[error(
         "{path} is not what a restore of this user leaves: {why}. Nothing was moved. Find out who put it there; if it was a \
          restore, run the command as the user who ran that, or remove the file and restore again"
     )]
     Planted {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         why: String,
     },
-    /// The record of a restore that was interrupted cannot be read.
+    /// The record of an interrupted restore cannot be read.
     #[error(
         "{path} is the record of an interrupted restore, and it cannot be read: remove it and run the restore again"
     )]
     Journal {
-        /// The record.
         path: PathBuf,
         /// Why.
         #[source]
@@ -261,20 +251,20 @@ impl BackupError {
     }
 }
 
-/// What was written.
+/// The archive that was written.
 #[derive(Clone, Debug)]
 pub struct Written {
-    /// What it holds.
+    /// Its contents.
     pub manifest: Manifest,
     /// Size of the archive in bytes.
     pub bytes: u64,
 }
 
-/// Writes an archive to `to`, encrypted for `recipients`. A gateway may be running on the files. Needs as much room
-/// beside the inbox as the copies take; they are removed again. Blocks.
+/// Writes an archive to `to`, encrypted for `recipients`. A gateway may be running on the files. Needs room beside the inbox
+/// for the copies, which are removed again. Blocks.
 ///
 /// # Errors
-/// When anything cannot be read, copied or written; `to` is then as it was.
+/// If anything cannot be read, copied or written. Then `to` is unchanged.
 pub fn write(
     age: &age::Age,
     sources: &Sources,
@@ -296,7 +286,7 @@ pub fn write(
     snapshot::take(&inbox, &inbox_copy, clock)?;
     let contents = crate::inbox::inspect(&inbox_copy).map_err(BackupError::Inbox)?;
     let mut parts = vec![(INBOX.to_owned(), inbox_copy)];
-    // Second, so that what the copy of the inbox calls settled is in the copy of the ledger.
+    // The ledger comes second, so that its copy has everything that the copy of the inbox calls settled.
     let mut ledger_events = None;
     if let Some(ledger) = sources.ledger.as_ref().filter(|path| path.exists()) {
         let copy = scratch.path(LEDGER);
@@ -324,7 +314,7 @@ pub fn write(
     Ok(Written { manifest, bytes })
 }
 
-/// A moment as part of a file's name.
+/// A moment in the form for a file's name.
 fn stamp(moment: Timestamp) -> String {
     let text = moment.to_string();
     text.split('.').next().unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect()

@@ -7,23 +7,23 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::{Client, ClientBuilder, Response, redirect};
 
-/// A client whose connecting, and whose every call as a whole, end after `deadline`. It follows no redirect: what is sent is
-/// meant for the address that was configured, and most of it carries a key.
+/// A client that gives up connecting, and each call as a whole, after `deadline`. It follows no redirect: a request is
+/// meant for the configured address, and most requests carry a key.
 pub fn client(deadline: Duration) -> ClientBuilder {
     install_crypto();
     Client::builder().connect_timeout(deadline).timeout(deadline).redirect(redirect::Policy::none())
 }
 
-/// Has TLS use ring in this process. May be called at any time and again; a provider that was chosen before stays.
+/// Makes TLS use ring in this process. May be called repeatedly; an earlier choice of provider stays.
 pub fn install_crypto() {
-    // Fails when one is installed, which is as good.
+    // This fails if one is already installed, which is just as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Why an answer was not read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// It is longer than the bound. No more than the bound was kept.
+    /// It is longer than the bound. Only as much as the bound was kept.
     #[error("the answer is too large")]
     TooLarge,
     /// The connection broke off, or the deadline passed.
@@ -31,7 +31,7 @@ pub enum ReadError {
     Broken(#[from] reqwest::Error),
 }
 
-/// Reads the body of an answer, of at most so many bytes.
+/// Reads the body of an answer, up to so many bytes.
 pub async fn read(mut answer: Response, bytes_max: usize) -> Result<Bytes, ReadError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = answer.chunk().await? {

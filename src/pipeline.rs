@@ -38,22 +38,22 @@ pub struct Pipeline {
     clock: Clock,
 }
 
-/// What became of one event.
+/// The result for one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// The event's id, unless it is no event at all.
+    /// The event's id, unless the body is not an event.
     pub event: Option<EventId>,
     pub end: End,
 }
 
-/// What the work on one event came to.
+/// The result of the work on one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     Outcome(Outcome),
-    /// It is not known yet what Stripe says about its object: nothing is wrong with the event, and nothing of it was applied.
+    /// Stripe's answer about its object is not known yet. Nothing is wrong with the event, and nothing of it was applied.
     Unanswered {
         why: Unanswered,
-        /// It is of no use to ask again sooner.
+        /// The wait after which asking again makes sense.
         after: Duration,
     },
 }
@@ -73,16 +73,16 @@ impl Pipeline {
         Self { validator, ledger, metrics, clock }
     }
 
-    /// Whether Stripe is asked from here.
+    /// Whether this process asks Stripe.
     pub fn asks_stripe(&self) -> bool {
         self.validator.asks_stripe()
     }
 
-    /// Runs events through revenue and applies the verdicts, all or none. Each event comes with why it is looked at. Tells
-    /// in the same order what became of each. Spans of the work belong to `place`.
+    /// Validates events and applies the verdicts, all or none. Each event comes with the reason why it is looked at.
+    /// Returns the results in the same order. Spans of the work belong to `place`.
     ///
     /// # Errors
-    /// When nothing was applied, or the effect is unknown: the ledger's error, no answer within `timeout`, or a panic.
+    /// If nothing was applied, or the effect is unknown: the ledger's error, no answer within `timeout`, or a panic.
     pub async fn apply(
         &self,
         events: Vec<(Bytes, Occasion)>,
@@ -92,11 +92,11 @@ impl Pipeline {
         self.apply_noting(events, timeout, place, (OtherKeys::None, None)).await
     }
 
-    /// As [`Self::apply`], knowing who else may ask Stripe, and with what is to be done once when another program has the batch
-    /// and nothing is left to do here but to wait for its answer. It is not done where the ledger is in this program.
+    /// As [`Self::apply`], with other processes that may ask Stripe, and with a callback. It runs once another program has
+    /// the batch and this one only waits for the answer. If the ledger is in this program, it does not run.
     ///
     /// # Errors
-    /// As [`Self::apply`].
+    /// Those of [`Self::apply`].
     pub async fn apply_noting(
         &self,
         events: Vec<(Bytes, Occasion)>,
@@ -128,7 +128,7 @@ impl Pipeline {
         around: (OtherKeys, Option<BoxFuture<'static, ()>>),
     ) -> Result<Vec<Judged>, Failure> {
         let (this, expected) = (self.clone(), events.len());
-        // A task of its own, so that a panic comes back as a value.
+        // A separate task, so that a panic comes back as a value.
         let mut call = JoinSet::new();
         call.spawn(async move { this.run(&events, &place, around).await });
         let fault = |kind, message| Err(Failure::Ledger(LedgerError::new(self.ledger.name(), kind, message)));
@@ -175,7 +175,7 @@ impl Pipeline {
 }
 
 impl Pipeline {
-    /// A batch to the ledger. The first step of the call makes and sends the request; what comes after it waits.
+    /// Sends a batch to the ledger. The first step of the call makes and sends the request; what follows waits.
     async fn write(
         &self,
         verdicts: &[Verdict],
@@ -194,12 +194,12 @@ impl Pipeline {
     }
 }
 
-/// Whether the ledger cannot be reached or does not get round to anything.
+/// Whether the ledger cannot be reached or is too busy.
 const fn is_away(kind: LedgerErrorKind) -> bool {
     matches!(kind, LedgerErrorKind::Unavailable | LedgerErrorKind::Overload | LedgerErrorKind::TimedOut)
 }
 
-/// The id by which the gateway knows an event that revenue could not read, or was not asked about; empty when it has none.
+/// The gateway's id for an event that revenue could not read or did not see; empty if there is none.
 pub fn event_id(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Head {

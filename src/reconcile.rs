@@ -44,7 +44,7 @@ use crate::revenue::validator::Validator;
 use crate::stripe::api::{Scope, StripeApi};
 use crate::stripe::endpoint::Endpoint;
 
-/// Compares, and brings in order what differs.
+/// Compares, and corrects the differences.
 #[derive(Debug)]
 pub struct Reconciler {
     pub api: Arc<StripeApi>,
@@ -52,39 +52,39 @@ pub struct Reconciler {
     pub ledger: Arc<dyn StateOfRecord>,
     /// Makes rows of listed subscriptions.
     pub validator: Arc<Validator>,
-    /// To which of these a missing event belongs is found by its mode and account.
+    /// A missing event goes to the one of these that matches its mode and account.
     pub endpoints: Vec<Endpoint>,
     /// Connected accounts whose lists are read besides our own.
     pub accounts: Vec<String>,
-    /// Where there is room for the scratch file of a recount.
+    /// The directory for the scratch file of a recount.
     pub scratch: PathBuf,
     /// Waits between attempts at one page.
     pub backoff: Backoff,
     pub clock: Clock,
 }
 
-/// What a run is to do.
+/// The terms of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct RunTerms {
     pub order: ReconcileOrder,
     /// Events younger than this may still be on their way as webhooks and are left to the next run.
     pub grace: Duration,
-    /// Moment up to which another gateway is known to have compared events.
+    /// The moment up to which another gateway has compared events, if known.
     pub covered: Option<Timestamp>,
     /// Whether rows are counted again.
     pub recounts: bool,
 }
 
 impl RunTerms {
-    /// An operator's order: up to this moment.
+    /// For an operator's order, up to this moment.
     pub fn ordered(order: ReconcileOrder) -> Self {
         Self { order, grace: Duration::ZERO, covered: None, recounts: order.what.counts() }
     }
 }
 
 impl Reconciler {
-    /// Does what is ordered. Tells after each page what it has come to. Faults end the part that they concern and stand
-    /// in the report. Dropping the run between two of its steps loses nothing.
+    /// Does what is ordered, and reports its progress after each page. An error ends its part of the run and is in the
+    /// report. Dropping the run between two steps loses nothing.
     pub async fn run(&self, terms: RunTerms, mut tell: impl FnMut(&ReconcileReport) + Send) -> ReconcileReport {
         let order = terms.order;
         let mut report = ReconcileReport { dry_run: order.dry_run, ..ReconcileReport::default() };

@@ -18,19 +18,19 @@ use rustix::io::Errno;
 use super::BackupError;
 use super::keys::{Identities, Recipients};
 
-/// Longest wait for the program to take bytes, to give some, or to end.
+/// Longest wait for the program to accept bytes, to output some, or to end.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Most bytes that are read of what it says on standard error.
+/// Most bytes that are read from its standard error.
 const COMPLAINT_BYTES_MAX: u64 = 4096;
 
-/// Where programs are looked for when the environment does not say.
+/// Where programs are searched for if the environment does not say.
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin";
 
-/// Bytes that are gathered before they go through the pipe, which holds as many.
+/// How many bytes are collected before they go through the pipe, which holds as many.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Where the program is, and what it is given of the environment.
+/// The program's path, and the environment it gets.
 #[derive(Clone, Debug)]
 pub struct Age {
     program: PathBuf,
@@ -40,7 +40,7 @@ pub struct Age {
 }
 
 impl Age {
-    /// The program on `PATH`.
+    /// Finds the program on `PATH`.
     ///
     /// # Errors
     /// [`BackupError::NoAge`]
@@ -66,15 +66,15 @@ impl Age {
         started.map_err(cannot_start)
     }
 
-    /// Begins to decrypt a file. The keys go through standard input.
+    /// Begins to decrypt a file. The keys are passed on standard input.
     pub(super) fn decrypt(&self, archive: &Path, identities: &Identities) -> Result<Decrypting, BackupError> {
         let mut command = self.command("--decrypt");
-        // So that a name that begins with a dash is still a name.
+        // So that a name that begins with a dash is not taken for an option.
         command.args(["--identity", "-"]).arg(Path::new(".").join(archive)).stdout(Stdio::piped());
         let started = Running::start(&mut command, self.patience).and_then(|mut running| {
             let mut input = Pipe::new(running.child.stdin.take(), self.patience)?;
             match input.write_all(identities.text().as_bytes()) {
-                // A program that ends before it has read them says why.
+                // If the program ends before it has read them, it says why.
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
                 _ => drop(input),
             }
@@ -86,7 +86,7 @@ impl Age {
 
     fn command(&self, mode: &str) -> Command {
         let mut command = Command::new(&self.program);
-        // PATH and HOME are for its plugins. Everything else in the environment may be secret.
+        // Its plugins need PATH and HOME. Everything else in the environment may be secret.
         command.arg(mode).env_clear().env("PATH", &self.path);
         if let Some(home) = &self.home {
             command.env("HOME", home);
@@ -99,7 +99,7 @@ fn cannot_start(error: io::Error) -> BackupError {
     BackupError::AgeNotStarted(error)
 }
 
-/// Takes what is to be encrypted.
+/// Takes the bytes to encrypt.
 pub(super) struct Encrypting {
     input: BufWriter<Pipe>,
     running: Running,
@@ -116,19 +116,19 @@ impl Write for Encrypting {
 }
 
 impl Encrypting {
-    /// Waits until everything is encrypted and written. `written` tells whether everything was handed over; a fault of the
-    /// program goes before it, since it is the cause.
+    /// Waits until everything is encrypted and written. `written` tells whether all bytes were passed on. An error of the
+    /// program counts first, because it is the cause.
     pub(super) fn finish(mut self, written: io::Result<()>) -> Result<io::Result<()>, Complaint> {
         let written = written.and_then(|()| self.input.flush());
         let stalled = matches!(&written, Err(error) if error.kind() == io::ErrorKind::TimedOut);
-        // Dropped without being flushed again: the end of its input is what the program waits for.
+        // Dropped without another flush: the program waits for the end of its input.
         drop(self.input.into_parts());
         self.running.end(stalled)?;
         Ok(written)
     }
 }
 
-/// Gives what is decrypted, each part after it was verified.
+/// Returns the decrypted bytes, each part after its verification.
 pub(super) struct Decrypting {
     output: Pipe,
     running: Running,
@@ -152,22 +152,22 @@ impl Read for Decrypting {
 }
 
 impl Decrypting {
-    /// Whether any of it could be decrypted.
+    /// Whether anything could be decrypted.
     pub(super) fn gave_anything(&self) -> bool {
         self.bytes > 0
     }
 
-    /// What the program has to say, if its output came to an end. Otherwise it is stopped, and is not at fault.
+    /// Returns the program's complaint if its output came to an end. Otherwise the program is stopped and not to blame.
     pub(super) fn finish(self) -> Result<(), Complaint> {
         if self.at_end || self.stalled { self.running.end(self.stalled) } else { Ok(()) }
     }
 }
 
-/// What the program said when it failed.
+/// The message of the program when it failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Complaint(pub(super) String);
 
-/// The program. It is ended when this goes out of use.
+/// The running program. Dropping this ends it.
 struct Running {
     child: Child,
     complaint: Pipe,
@@ -181,10 +181,10 @@ impl Running {
         Ok(Self { child, complaint, patience })
     }
 
-    /// Waits for its end. One that `stalled`, or does not end in time, is killed.
+    /// Waits for its end. If it `stalled`, or does not end in time, it is killed.
     fn end(mut self, stalled: bool) -> Result<(), Complaint> {
         let mut said = Vec::new();
-        // Standard error is closed when the program ends.
+        // Standard error closes when the program ends.
         let ended = !stalled && (&mut self.complaint).take(COMPLAINT_BYTES_MAX).read_to_end(&mut said).is_ok();
         if !ended || said.len() as u64 == COMPLAINT_BYTES_MAX {
             // It may have ended just now.
@@ -203,13 +203,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail when it has ended already and was waited for.
+        // Both fail if it has already ended and was waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What the program said, on one line and without its name and where to report faults of it.
+/// The program's message in one line, without its name and without where to report bugs.
 fn short(said: &[u8]) -> Option<String> {
     let said = String::from_utf8_lossy(said);
     let lines = said.lines().map(|line| line.trim_start_matches("age: ").trim_start_matches("error: ").trim());
@@ -217,7 +217,7 @@ fn short(said: &[u8]) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("; "))
 }
 
-/// Our end of a pipe. Nothing waits on it for longer than `patience`: then it fails as timed out.
+/// Our end of a pipe. It fails as timed out after waiting for `patience`.
 struct Pipe {
     end: File,
     patience: Timespec,

@@ -50,20 +50,20 @@ fn header(bytes: u64) -> tar::Header {
     header
 }
 
-/// Opens an archive, hands out where each file goes (`None`: nowhere, it is only checked), writes the files there and
-/// checks all of it. The files are flushed. What was written stays when this fails; the caller removes it.
+/// Opens an archive, writes each file where `place` says (`None`: the file is only checked), and checks everything. The
+/// files are flushed. If this fails, the caller removes what was written.
 pub(super) fn extract(
     age: &Age,
     path: &Path,
     identities: &Identities,
     place: impl FnOnce(&Manifest) -> Result<Vec<Option<PathBuf>>, BackupError>,
 ) -> Result<Manifest, BackupError> {
-    // What it says of an archive that cannot be opened is better than what `age` makes of it.
+    // Opening it first gives a better error for an unreadable archive than `age` does.
     File::open(path).map_err(BackupError::file(path, "cannot be read"))?;
     let mut decrypting = age.decrypt(path, identities)?;
     let unpacked = unpack(&mut decrypting, path, place);
     let began = decrypting.gave_anything();
-    // An archive that ends too early does so because of what `age` found.
+    // If an archive ends too early, the message of `age` is the cause.
     decrypting.finish().map_err(|complaint| not_opened(path, complaint, began))?;
     unpacked
 }
@@ -89,7 +89,7 @@ fn unpack(
             None => copy(&mut entry, io::sink(), &note.name).map_err(unreadable)?.0,
             Some(place) => {
                 let (found, file) = copy(&mut entry, replace_private(place)?, &note.name).map_err(|error| {
-                    // A full disk is no fault of the archive.
+                    // A full disk is not a fault of the archive.
                     match error.kind() {
                         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                             BackupError::file(place, "cannot be written")(error)
@@ -133,7 +133,7 @@ fn manifest<R: Read>(path: &Path, entry: Option<io::Result<tar::Entry<'_, R>>>) 
     let mut text = Vec::new();
     entry.read_to_end(&mut text).map_err(damaged)?;
     let unreadable = |_| foreign("its manifest cannot be read");
-    // The format comes first: what else is in a newer manifest is not known here.
+    // The format comes first, because the rest of a newer manifest is unknown here.
     let any: serde_json::Value = serde_json::from_slice(&text).map_err(unreadable)?;
     let format = any.get("format").and_then(serde_json::Value::as_i64).unwrap_or(0);
     if format > i64::from(FORMAT) {
@@ -155,7 +155,7 @@ fn manifest<R: Read>(path: &Path, entry: Option<io::Result<tar::Entry<'_, R>>>) 
     Ok(manifest)
 }
 
-/// What `age` found wrong. It tells that by words alone; those that are not known here are passed on.
+/// The error that `age` found. It is recognised only by its words; unknown ones are passed on.
 fn not_opened(path: &Path, Complaint(why): Complaint, began: bool) -> BackupError {
     let path = path.to_owned();
     if why.contains("any of the recipients") {

@@ -14,12 +14,12 @@ pub const KEY_BYTES_MAX: u64 = 64 * 1024;
 /// Name of the directory for copies, in the data directory.
 const SCRATCH: &str = ".backup";
 
-/// Creates an empty file that its owner alone can read; it must not exist.
+/// Creates an empty file that only its owner can read. The file must not exist.
 pub(super) fn create_private(path: &Path) -> Result<File, BackupError> {
     open_private(path, OpenOptions::new().write(true).create_new(true))
 }
 
-/// Creates a file that its owner alone can read, in place of one that was left behind.
+/// Creates a file that only its owner can read, in place of one that was left behind.
 pub(super) fn replace_private(path: &Path) -> Result<File, BackupError> {
     remove(path)?;
     create_private(path)
@@ -34,7 +34,7 @@ fn open_private(path: &Path, options: &mut OpenOptions) -> Result<File, BackupEr
     options.open(path).map_err(BackupError::file(path, "cannot be created; check its directory and the disk"))
 }
 
-/// Removes a file if it is there.
+/// Removes a file if it exists.
 pub(super) fn remove(path: &Path) -> Result<(), BackupError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -54,8 +54,8 @@ pub(super) fn flush_directory_of(path: &Path) -> Result<(), BackupError> {
     flushed.map_err(BackupError::file(directory, "cannot be flushed to the disk"))
 }
 
-/// A directory for copies beside the inbox, which are as private as it. Removed when it goes out of use; one that a kill
-/// left behind is removed by the next backup. One backup at a time.
+/// A directory for copies beside the inbox, as private as the inbox. Dropping it removes it. If the program is killed, the
+/// next backup removes it. Only one backup runs at a time.
 pub(super) struct Scratch {
     directory: PathBuf,
     _lock: File,
@@ -91,7 +91,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What stays behind is private, and the next backup removes it.
+        // Remaining files are private, and the next backup removes them.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -119,7 +119,7 @@ pub(super) fn note(name: &str, path: &Path) -> Result<FileNote, BackupError> {
     Ok(digest.note(name).0)
 }
 
-/// Counts and digests what is written through it.
+/// Counts and hashes the bytes that are written through it.
 pub(super) struct Digest<W> {
     inner: W,
     bytes: u64,
@@ -151,7 +151,7 @@ impl<W: io::Write> io::Write for Digest<W> {
     }
 }
 
-/// A file that gets its name when it is complete.
+/// A file that gets its name only when it is complete.
 pub(super) struct NewFile {
     path: PathBuf,
     temporary: PathBuf,
@@ -179,7 +179,7 @@ impl NewFile {
         &self.file
     }
 
-    /// Flushes it and gives it its name, in place of a file that is there only when told to. Returns its size.
+    /// Flushes the file and gives it its name. Replaces an existing file only if told to. Returns its size.
     pub(super) fn publish(self, replace: bool) -> Result<u64, BackupError> {
         let failed = |path: &Path| BackupError::file(path, "cannot be written; is the disk full?");
         self.file.sync_all().map_err(failed(&self.path))?;
@@ -187,12 +187,12 @@ impl NewFile {
         if replace {
             fs::rename(&self.temporary, &self.path).map_err(failed(&self.path))?;
         } else {
-            // Unlike a rename, a link never replaces what is there.
+            // A link never replaces an existing file, as a rename would.
             match fs::hard_link(&self.temporary, &self.path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     return Err(BackupError::Exists { path: self.path.clone() });
                 }
-                // File systems without links, such as some network shares.
+                // This is for file systems without links, such as some network shares.
                 Err(_) if !self.path.exists() => {
                     fs::rename(&self.temporary, &self.path).map_err(failed(&self.path))?;
                 }
@@ -206,7 +206,7 @@ impl NewFile {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // After a rename it is gone already.
+        // After a rename it is already gone.
         let _ = fs::remove_file(&self.temporary);
     }
 }

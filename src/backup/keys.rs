@@ -7,15 +7,15 @@ use std::path::Path;
 use super::{BackupError, KEY_BYTES_MAX};
 use crate::domain::secret::Secret;
 
-/// Whom archives are encrypted for; at least one.
+/// The recipients of an archive; at least one.
 #[derive(Clone, Debug)]
 pub struct Recipients(Vec<String>);
 
 impl Recipients {
-    /// From texts as `age-keygen` prints them. Whether each is a key is for `age` to say.
+    /// From texts as `age-keygen` prints them. `age` itself decides whether each is a key.
     ///
     /// # Errors
-    /// When there is none, or one is of another form.
+    /// If there is none, or one has another form.
     pub fn parse<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Self, BackupError> {
         let read = |text: &str| {
             let is_one = text.starts_with("age1") && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
@@ -30,7 +30,7 @@ impl Recipients {
         self.0.len()
     }
 
-    /// Never.
+    /// Always false.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -40,7 +40,7 @@ impl Recipients {
     }
 }
 
-/// What opens archives: the text of a key file.
+/// The identities that open archives: the text of a key file.
 #[derive(Debug)]
 pub struct Identities(Secret);
 
@@ -48,7 +48,7 @@ impl Identities {
     /// From a file as `age-keygen -o` writes it.
     ///
     /// # Errors
-    /// When it cannot be read or holds none.
+    /// If it cannot be read or does not hold an identity.
     pub fn read(path: &Path) -> Result<Self, BackupError> {
         let file = File::open(path).map_err(BackupError::file(path, "cannot be read"))?;
         let mut text = String::new();

@@ -8,25 +8,25 @@ use serde::{Deserialize, Serialize};
 
 use super::{BackupError, INBOX, KEYS, KeyPlace, LEDGER};
 
-/// Behind the name of a file that is about to be put into place.
+/// Suffix of a file that will be moved into place.
 const STAGED: &str = ".restoring";
 
-/// Longest name of a key file and longest stamp, in bytes.
+/// Longest name of a key file, and longest stamp, in bytes.
 const NAME_BYTES_MAX: usize = 100;
 
-/// Where things go.
+/// The places of restored files.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Directory of the inbox.
     pub data_dir: PathBuf,
     /// File of the embedded ledger, if that is the state of record.
     pub ledger: Option<PathBuf>,
-    /// Where key files belong that the environment names. Others go to `keys/` in the data directory.
+    /// The places of key files that the environment names. Others go to `keys/` in the data directory.
     pub keys: Vec<KeyPlace>,
 }
 
 impl Target {
-    /// Where a file of an archive belongs; nothing for one that has no place here.
+    /// The place of a file of the archive; `None` if it has none here.
     pub(super) fn place(&self, name: &str) -> Option<PathBuf> {
         match (name, name.strip_prefix(KEYS)) {
             (INBOX, _) => Some(self.data_dir.join(INBOX)),
@@ -40,7 +40,7 @@ impl Target {
     }
 }
 
-/// A name without a way out of its directory.
+/// A name that does not lead out of its directory.
 fn is_plain(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len())
         && !name.starts_with('.')
@@ -54,12 +54,12 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Where the new file lies until it is put into place.
+/// The path of the new file until it is moved into place.
 pub(super) fn staged(place: &Path) -> PathBuf {
     beside(place, STAGED)
 }
 
-/// What a restore is about to move: names of an archive's files, and the moment, which names what is kept.
+/// What a restore will move: names of an archive's files, and the moment, which names the files that are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Record {
@@ -67,28 +67,28 @@ pub(super) struct Record {
     pub(super) stamp: String,
 }
 
-/// A file to put into place.
+/// A file to move into place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Move {
-    /// Where it lies.
+    /// Its present path.
     pub(super) staged: PathBuf,
-    /// Where it belongs.
+    /// Its final path.
     pub(super) target: PathBuf,
-    /// Where a file goes that is there.
+    /// The path for the file that it replaces.
     pub(super) aside: PathBuf,
-    /// A database, which may have a log beside it.
+    /// Whether it is a database, which may have a log beside it.
     pub(super) database: bool,
 }
 
 impl Record {
-    /// The moves in this configuration, keys first: they may be another user's to move, who then comes to an end with them.
+    /// The moves in this configuration, keys first, because perhaps only another user may move them.
     ///
     /// # Errors
-    /// When the record names anything but files of an archive.
+    /// If the record names anything but files of an archive.
     pub(super) fn moves(&self, target: &Target, journal: &Path) -> Result<Vec<Move>, BackupError> {
         let refuse = |why: String| BackupError::Planted { path: journal.to_owned(), why };
         if !is_plain(&self.stamp) {
-            return Err(refuse("its time is none".to_owned()));
+            return Err(refuse("its time is not valid".to_owned()));
         }
         let mut names: Vec<&String> = self.files.iter().collect();
         names.sort_by_key(|name| !name.starts_with(KEYS));
@@ -107,7 +107,7 @@ impl Record {
     }
 }
 
-/// Where a file is kept that is replaced.
+/// Where a replaced file is kept.
 pub(super) fn aside(place: &Path, stamp: &str) -> PathBuf {
     beside(place, &format!(".before-restore-{stamp}"))
 }

@@ -15,24 +15,24 @@ use crate::ledger::sqlite;
 /// What became of a file of the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileFate {
-    /// Put into place.
+    /// It was put into place.
     Placed,
-    /// Put into place; what was there is kept here.
+    /// It was put into place, and the former file is kept here.
     Replaced(PathBuf),
-    /// What is there is the same.
+    /// The existing file is the same.
     Same,
-    /// What is there differs and was kept.
+    /// The existing file differs and was kept.
     Kept,
-    /// Not used here.
+    /// It is not used here.
     LeftOut,
 }
 
-/// A file of the archive, where it belongs, and what became of it, or would.
+/// A file of the archive, its place, and what became of it, or would.
 #[derive(Clone, Debug)]
 pub struct FileLine {
     /// Its name in the archive.
     pub name: String,
-    /// Where it belongs.
+    /// Its place.
     pub path: PathBuf,
     /// What became of it.
     pub fate: FileFate,
@@ -41,17 +41,17 @@ pub struct FileLine {
 /// What was restored, or would be.
 #[derive(Clone, Debug)]
 pub struct Restored {
-    /// What the archive says of itself.
+    /// The archive's own description.
     pub manifest: Manifest,
-    /// File by file.
+    /// One line per file.
     pub lines: Vec<FileLine>,
 }
 
 /// Checks the archive and puts its files into place. Blocks.
 ///
 /// # Errors
-/// When the archive is not good, a gateway runs on the directory, or files are in the way that are not to be replaced
-/// (`force`). Nothing was changed then.
+/// If the archive is bad, a gateway runs on the directory, or files are in the way that may not be replaced (`force`). Then
+/// nothing was changed.
 pub fn restore(
     age: &Age,
     path: &Path,
@@ -61,7 +61,7 @@ pub fn restore(
     clock: &Clock,
 ) -> Result<Restored, BackupError> {
     let data_dir = &target.data_dir;
-    // Before anything else is done.
+    // Before anything else.
     std::fs::File::open(path).map_err(BackupError::file(path, "cannot be read"))?;
     private_directory(data_dir)?;
     let _claim = inbox::claim(data_dir).map_err(|error| match error {
@@ -78,17 +78,17 @@ pub fn restore(
     let stamp = stamp(clock.now());
     let (lines, files) = staging.plan(force, false, &stamp)?;
     let record = Record { files, stamp };
-    // From here on the files are the journal's: what it names must stay until it is moved.
+    // From here on the journal owns the files: those that it names must stay until they are moved.
     staging.hand_over(&record);
     swap::commit(target, &record, &mut || Ok(()))?;
     Ok(Restored { manifest, lines })
 }
 
-/// Checks the archive as [`restore`] does and tells what that would do. Changes nothing, beside a running gateway too: the
-/// databases are unpacked for the check into a private directory below `scratch`, which is removed again. Blocks.
+/// Checks the archive as [`restore`] does, and reports what that would do. It changes nothing and may run beside a gateway.
+/// For the check, the databases are unpacked into a private directory below `scratch`, which is removed again. Blocks.
 ///
 /// # Errors
-/// As [`restore`], but for what it does not touch.
+/// Those of [`restore`], except for files that it does not touch.
 pub fn rehearse(
     age: &Age,
     path: &Path,
@@ -114,7 +114,7 @@ pub fn rehearse(
     Ok(Restored { manifest, lines })
 }
 
-/// A private directory that goes when this does.
+/// A private directory. Dropping it removes it.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -131,7 +131,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What stays behind is private.
+        // Remaining files are private.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -145,19 +145,19 @@ fn inbox_is_known(path: &Path, manifest: &Manifest) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Files that wait beside their targets. Those that are still there when this goes out of use are removed.
+/// Files that wait beside their targets. Dropping this removes those that are still there.
 #[derive(Default)]
 struct Staged(Vec<Part>);
 
 struct Part {
     name: String,
     target: PathBuf,
-    /// `None`: left out.
+    /// `None` if it is left out.
     staged: Option<PathBuf>,
 }
 
 impl Staged {
-    /// Where a file of the archive is to be written until it is moved: beside its place.
+    /// Where to write a file of the archive until it is moved: beside its place.
     fn beside_its_place(&mut self, target: &Target, name: &str) -> Result<Option<PathBuf>, BackupError> {
         let place = target.place(name);
         if let Some(parent) = place.as_ref().and_then(|place| place.parent()) {
@@ -169,7 +169,7 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Where a file of the archive is to be written that goes nowhere.
+    /// Where to write a file of the archive that is only checked.
     fn within(&mut self, target: &Target, name: &str, scratch: &Scratch, number: usize) -> Option<PathBuf> {
         let place = target.place(name);
         let staged = place.as_ref().map(|_| scratch.0.join(number.to_string()));
@@ -182,7 +182,7 @@ impl Staged {
         self.0.push(Part { name: name.to_owned(), target, staged });
     }
 
-    /// Whether the databases are whole and of formats that are known here.
+    /// Whether the databases are undamaged and in known formats.
     fn check(&self, path: &Path) -> Result<(), BackupError> {
         for part in &self.0 {
             let Some(staged) = &part.staged else { continue };
@@ -195,7 +195,7 @@ impl Staged {
         Ok(())
     }
 
-    /// Removes what is not to be moved, and forgets the rest.
+    /// Removes the files that will not be moved, and no longer owns the others.
     fn hand_over(&mut self, record: &Record) {
         let is_moved = |part: &Part| record.files.contains(&part.name);
         let (moved, unused): (Vec<Part>, Vec<Part>) = std::mem::take(&mut self.0).into_iter().partition(is_moved);
@@ -203,7 +203,7 @@ impl Staged {
         drop(Self(unused));
     }
 
-    /// What to do with each file.
+    /// Decides what to do with each file.
     fn plan(&self, force: bool, dry_run: bool, stamp: &str) -> Result<(Vec<FileLine>, Vec<String>), BackupError> {
         let (mut lines, mut moved) = (Vec::new(), Vec::new());
         for part in &self.0 {
@@ -214,7 +214,7 @@ impl Staged {
                 None => FileFate::LeftOut,
                 Some(_) if !there => FileFate::Placed,
                 Some(staged) if is_key && same(staged, &part.target)? => FileFate::Same,
-                // A key that was rotated since the backup is the one that the colony knows.
+                // If a key was rotated since the backup, the existing one is what the colony knows.
                 Some(_) if is_key && !force => FileFate::Kept,
                 Some(_) if !force && !dry_run => return Err(BackupError::InTheWay { path: part.target.clone() }),
                 Some(_) => FileFate::Replaced(aside.clone()),
@@ -232,7 +232,7 @@ impl Drop for Staged {
     fn drop(&mut self) {
         for staged in self.0.iter().filter_map(|part| part.staged.as_ref()) {
             for path in [staged.clone(), beside(staged, "-wal"), beside(staged, "-shm"), beside(staged, "-journal")] {
-                // What stays behind is private, and the next restore replaces it.
+                // Remaining files are private, and the next restore replaces them.
                 let _ = files::remove(&path);
             }
         }
@@ -248,8 +248,7 @@ fn private_directory(path: &Path) -> Result<(), BackupError> {
     made.map_err(BackupError::file(path, "cannot be created"))
 }
 
-/// Refuses to write into a directory that its place was swapped for: one that a link stands for belongs to this user, or to
-/// the owner of the link's own directory.
+/// Refuses a directory that another user may have swapped: if the path is a link, the link must belong to this user.
 fn not_through_a_link(path: &Path) -> Result<(), BackupError> {
     let look = |path: &Path| std::fs::symlink_metadata(path).map_err(BackupError::file(path, "cannot be looked at"));
     let found = look(path)?;
@@ -261,7 +260,7 @@ fn not_through_a_link(path: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// What is wrong with the inbox of an archive, in words about the archive.
+/// A fault of an archive's inbox, in words about the archive.
 fn of_inbox(path: &Path, error: OpenError) -> BackupError {
     let path = path.to_owned();
     match error {

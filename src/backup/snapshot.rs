@@ -19,7 +19,7 @@ const STEP_PAGES: i32 = 256;
 /// Longest copy. The log of the inbox grows until it ends.
 const COPY_MAX: Duration = Duration::from_mins(30);
 
-/// How long to wait for a lock: the first reader of an inbox that was not closed in order recovers it.
+/// How long to wait for a lock. If an inbox was not closed in order, its first reader recovers it.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// Copies `source` to the new file `copy`, which is complete without a log.
@@ -27,7 +27,7 @@ pub(super) fn take(source: &Path, copy: &Path, clock: &Clock) -> Result<(), Back
     take_with(source, copy, (clock, COPY_MAX), |_| {})
 }
 
-/// As [`take`], within a time; calls `between` after each step.
+/// As [`take`], within a time limit. Calls `between` after each step.
 fn take_with(
     source: &Path,
     copy: &Path,
@@ -42,7 +42,7 @@ fn take_with(
     from.execute_batch("BEGIN").map_err(failed)?;
     from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
     let mut to = Connection::open(copy).map_err(failed)?;
-    // It is synced in the archive; after a crash this file is not needed.
+    // The archive syncs it; after a crash this file is not needed.
     to.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(())).map_err(failed)?;
     to.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
     let began = clock.instant();
@@ -60,7 +60,7 @@ fn take_with(
     }
     drop(backup);
     drop(to);
-    // The copy says of itself that it has a write-ahead log, as its source does.
+    // Like its source, the copy is marked as having a write-ahead log.
     let to = Connection::open(copy).map_err(failed)?;
     to.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(())).map_err(failed)?;
     to.close().map_err(|(_, error)| failed(error))
@@ -70,7 +70,7 @@ fn take_with(
 mod tests {
     use super::*;
 
-    /// A database with so many rows of a page each, with the settings of the inbox.
+    /// A database with so many rows of one page each, with the settings of the inbox.
     fn database(path: &Path, rows: i64) -> Connection {
         let connection = Connection::open(path).unwrap();
         connection.pragma_update(None, "journal_mode", "WAL").unwrap();
@@ -98,7 +98,7 @@ mod tests {
         let writer = database(&source, 2000);
         let mut steps = 0;
         take_with(&source, &copy, (&Clock::system(), COPY_MAX), |_| {
-            // Each step is followed by a commit: a copy that started over at each would never end.
+            // A commit follows each step: a copy that started over at each commit would never end.
             writer.execute("INSERT INTO t VALUES (?1, zeroblob(5000))", [10_000 + steps]).unwrap();
             let busy: i64 = writer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(0)).unwrap();
             assert_eq!(busy, 0, "the checkpoint had to wait");
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!((count(&copy), count(&source)), (2000, 2000 + steps));
         let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().flatten().map(|e| e.file_name()).collect();
         assert!(!names.iter().any(|name| name.to_string_lossy().starts_with("copy-")), "{names:?}");
-        // Once the copy is done the log starts over.
+        // Once the copy is done, the log starts over.
         let left: i64 = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(1)).unwrap();
         assert_eq!(left, 0);
     }

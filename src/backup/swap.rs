@@ -13,13 +13,13 @@ use super::files::{NewFile, flush_directory_of, remove};
 use super::places::{Move, Record, Target, beside};
 use crate::inbox;
 
-/// Longest record, in bytes. One that is longer was not written here.
+/// Longest record, in bytes. This program never writes a longer one.
 const RECORD_BYTES_MAX: u64 = 64 * 1024;
 
-/// Called before each step that changes the disk; an error there is as good as a kill.
+/// Runs before each step that changes the disk. An error there acts like a kill.
 pub(super) type Hook<'a> = &'a mut dyn FnMut() -> Result<(), BackupError>;
 
-/// Commits to the moves and makes them. The data directory is claimed by the caller.
+/// Commits to the moves and makes them. The caller has claimed the data directory.
 pub(super) fn commit(target: &Target, record: &Record, hook: Hook<'_>) -> Result<(), BackupError> {
     let path = inbox::restore_journal(&target.data_dir);
     let text = serde_json::to_vec(record).map_err(|source| BackupError::Journal { path: path.clone(), source })?;
@@ -34,11 +34,12 @@ pub(super) fn commit(target: &Target, record: &Record, hook: Hook<'_>) -> Result
     roll_forward(&path, &moves, hook)
 }
 
-/// Carries a restore that was interrupted to its end; tells whether there was one. To be called before the inbox or the
-/// embedded ledger is opened.
+/// Finishes an interrupted restore, and returns whether there was one. Call this before the inbox or the embedded ledger is
+/// opened.
 ///
 /// # Errors
-/// When a gateway or another restore holds the directory, the record is not this user's own, or a file cannot be moved.
+/// If a gateway or another restore holds the directory, if the record belongs to another user, or if a file cannot be
+/// moved.
 pub fn finish(target: &Target) -> Result<bool, BackupError> {
     let path = inbox::restore_journal(&target.data_dir);
     if !is_there(&path)? {
@@ -62,7 +63,7 @@ pub(super) fn finish_claimed(target: &Target) -> Result<bool, BackupError> {
     Ok(true)
 }
 
-/// Whether something has this name. What may not be looked at is an error, not a file that is gone.
+/// Whether something has this name. If that may not be checked, it is an error and not a missing file.
 fn is_there(path: &Path) -> Result<bool, BackupError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
@@ -71,7 +72,7 @@ fn is_there(path: &Path) -> Result<bool, BackupError> {
     }
 }
 
-/// Refuses what this user did not write: a link, a directory, a file of another user or with a second name.
+/// Refuses anything that this user did not write: a link, a directory, a file of another user or with a second name.
 fn own(path: &Path, bytes_max: Option<u64>) -> Result<(), BackupError> {
     let found = fs::symlink_metadata(path).map_err(BackupError::file(path, "cannot be looked at"))?;
     let us = rustix::process::geteuid().as_raw();
@@ -92,7 +93,7 @@ fn roll_forward(journal: &Path, moves: &[Move], hook: Hook<'_>) -> Result<(), Ba
         }
         own(&one.staged, None)?;
         if one.database {
-            // The log first: it must never lie beside another file than its own.
+            // The log goes first: it must never be beside another database than its own.
             rename_if_there(&beside(&one.target, "-wal"), &beside(&one.aside, "-wal"), hook)?;
             remove(&beside(&one.target, "-shm"))?;
         }
@@ -172,7 +173,7 @@ mod tests {
                 steps += 1;
                 if steps > fatal { Err(BackupError::NoRecipient) } else { Ok(()) }
             });
-            // Whoever comes next looks for a journal first, however often it is killed at that.
+            // Every start looks for a journal first, however often it is killed in the process.
             let was_interrupted = finish(&target(directory.path())).unwrap();
             assert!(!finish(&target(directory.path())).unwrap());
             assert!(is_old(directory.path()) ^ is_new(directory.path()), "after {fatal} steps");
@@ -241,7 +242,7 @@ mod tests {
         assert!(matches!(planted(&staged), BackupError::Planted { .. }));
     }
 
-    /// The test's own user is root in many containers; only root can give a file to another.
+    /// In many containers the test runs as root, and only root can give a file to another user.
     #[test]
     fn a_record_of_another_user_is_refused() {
         let directory = tempfile::tempdir().unwrap();

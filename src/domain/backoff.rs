@@ -13,13 +13,13 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The largest wait before attempt `attempt + 1`, when `attempt` attempts (at least one) have failed.
+    /// The largest wait before attempt `attempt + 1`, after `attempt` failed attempts (at least one).
     pub fn ceiling(&self, attempt: u32) -> Duration {
         let factor = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.max)
     }
 
-    /// A wait drawn from `0..=ceiling(attempt)`.
+    /// A random wait in `0..=ceiling(attempt)`.
     pub fn wait(&self, attempt: u32, random: &mut fastrand::Rng) -> Duration {
         let ceiling = u64::try_from(self.ceiling(attempt).as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(random.u64(0..=ceiling))

@@ -16,16 +16,16 @@ use super::named::named;
 pub struct BreakerSettings {
     /// Failures in a row that open it; at least one.
     pub failures: u32,
-    /// How long it stays open: the ceiling doubles with each probe that fails, up to the maximum.
+    /// How long it stays open. The ceiling doubles with each failed probe, up to the maximum.
     pub open: Backoff,
-    /// Probes in a row that must succeed before it closes; at least one.
+    /// How many probes in a row must succeed before it closes; at least one.
     pub probes: u32,
 }
 
 named! {
     /// What a breaker does now, for metrics and health.
     pub enum BreakerState {
-        /// Lets everybody through.
+        /// Lets all calls through.
         Closed = "closed",
         /// Lets no call through.
         Open = "open",
@@ -38,7 +38,7 @@ named! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the circuit breaker is open for another {retry_after:?}")]
 pub struct BreakerOpen {
-    /// When to ask again. Zero while another probe is out.
+    /// When to ask again. Zero while another probe is under way.
     pub retry_after: Duration,
 }
 
@@ -53,9 +53,9 @@ pub struct Breaker {
 #[derive(Debug)]
 struct Tally {
     phase: Phase,
-    /// Times it opened since it was last closed.
+    /// How often it opened since it was last closed.
     openings: u32,
-    /// Grows with each change of phase, so that a permit of an earlier phase cannot speak in a later one.
+    /// Grows with each change of phase, so that a permit of an earlier phase cannot act in a later one.
     epoch: u64,
 }
 
@@ -66,7 +66,7 @@ enum Phase {
     HalfOpen { probing: bool, succeeded: u32 },
 }
 
-/// Leave to make one call, to be given back with its result.
+/// Permission for one call, to be returned with the call's result.
 #[derive(Debug)]
 #[must_use = "a permit that is dropped says nothing about the call"]
 pub struct Permit {
@@ -86,7 +86,7 @@ impl Breaker {
         let now = self.clock.now();
         let mut inner = self.lock();
         if let Phase::Open { since, until } = inner.phase {
-            // A clock that was set back must not keep it open for the difference.
+            // If the clock was set back, the breaker must not stay open for the difference.
             if now < until && now >= since {
                 return Err(BreakerOpen { retry_after: until.since(now) });
             }
@@ -103,7 +103,7 @@ impl Breaker {
         Ok(Permit { breaker: self.clone(), epoch: inner.epoch, probe, spoken: false })
     }
 
-    /// Lets a probe through now instead of at the end of the wait. True when it was open.
+    /// Lets a probe through now instead of after the wait. Returns whether it was open.
     pub fn probe_now(&self) -> bool {
         let mut inner = self.lock();
         let open = matches!(inner.phase, Phase::Open { .. });
@@ -113,7 +113,7 @@ impl Breaker {
         open
     }
 
-    /// Closes it and forgets the failures before. True when it was not closed.
+    /// Closes it and forgets earlier failures. Returns whether it was not closed.
     pub fn close(&self) -> bool {
         let mut inner = self.lock();
         let changed = !matches!(inner.phase, Phase::Closed { .. });
@@ -122,7 +122,7 @@ impl Breaker {
         changed
     }
 
-    /// Opens it for its longest wait; after that it probes and closes by itself. True when it was not open.
+    /// Opens it for its longest wait. After that it probes and closes by itself. Returns whether it was not open.
     pub fn trip(&self) -> bool {
         let now = self.clock.now();
         let mut inner = self.lock();
@@ -188,12 +188,12 @@ impl Tally {
 }
 
 impl Permit {
-    /// Whether this is the one call that finds out how the service is.
+    /// Whether this is the one call that finds out the service's state.
     pub fn is_probe(&self) -> bool {
         self.probe
     }
 
-    /// The call did what it should, or failed for a reason that is not the service's.
+    /// The call succeeded, or failed for a reason that is not the service's.
     pub fn succeed(mut self) {
         self.speak(Some(true));
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// The error and what caused it, outermost first, between colons.
+/// The error and its causes, outermost first, separated by colons.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

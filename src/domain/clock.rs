@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub use stripe_events::Timestamp;
 
-/// Tells the time: the system's, or in tests one that only moves when told to.
+/// Tells the time: the system's, or in tests one that moves only when told to.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     manual: Option<Arc<AtomicI64>>,
@@ -17,7 +17,7 @@ impl Clock {
         Self { manual: None }
     }
 
-    /// A clock that stands still at `start` until [`Clock::advance`] or [`Clock::set`] moves it. Clones share it.
+    /// A clock that stays at `start` until [`Clock::advance`] or [`Clock::set`] moves it. Clones share it.
     pub fn manual(start: Timestamp) -> Self {
         Self { manual: Some(Arc::new(AtomicI64::new(start.millis()))) }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-/// `1 entry` or `5 entries`. What follows the number is given whole, so that a verb can go with it: `entry waits`, `entries wait`.
+/// `1 entry` or `5 entries`. Both words are given in full, so that they can include a verb: `entry waits`, `entries wait`.
 pub fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, one: &str, several: &str) -> String {
     let words = if count == N::from(1) { one } else { several };
     format!("{count} {words}")

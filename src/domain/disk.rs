@@ -15,7 +15,7 @@ pub struct Room {
 /// Asks the file system that holds `path`, which must exist. Blocks.
 ///
 /// # Errors
-/// The system's own.
+/// The system's error.
 pub fn room(path: &Path) -> io::Result<Room> {
     let disk = rustix::fs::statvfs(path)?;
     Ok(Room { free: disk.f_bavail.saturating_mul(disk.f_frsize), total: disk.f_blocks.saturating_mul(disk.f_frsize) })

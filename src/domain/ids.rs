@@ -44,7 +44,7 @@ text_id! {
     EndpointName
 }
 
-/// Row number of an entry in one gateway's inbox. Grows with time; never used again.
+/// Row number of an entry in one gateway's inbox. It grows with time and is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EntryId(pub i64);

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Which ledger this is: 32 lower-case hex digits, drawn when its tables were made. A copy of a ledger has those of the
-/// original.
+/// The identity of a ledger: 32 lower-case hex digits, drawn when its tables were made. A copy of a ledger has the
+/// original's identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LedgerId(String);
@@ -21,7 +21,7 @@ impl LedgerId {
     /// Draws one.
     ///
     /// # Errors
-    /// When the operating system gives no randomness.
+    /// If the operating system gives no randomness.
     pub fn draw() -> Result<Self, getrandom::Error> {
         let mut bytes = [0_u8; DIGITS / 2];
         getrandom::fill(&mut bytes)?;
@@ -35,7 +35,7 @@ impl fmt::Display for LedgerId {
     }
 }
 
-/// The text is no identity of a ledger.
+/// The text is not the identity of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the identity of a ledger is {DIGITS} lower-case hex digits")]
 pub struct NotALedgerId;

@@ -1,6 +1,6 @@
 //! Enums whose values have one stable name each: in files, on the wire, on the command line and in metrics.
 
-/// A text that is none of the names.
+/// A text that is not one of the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownName(pub &'static [&'static str]);
 
@@ -13,7 +13,7 @@ impl std::fmt::Display for UnknownName {
 
 impl std::error::Error for UnknownName {}
 
-/// Declares such an enum, so that no name stands twice.
+/// Declares such an enum, so that each name is written only once.
 macro_rules! named {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
@@ -69,7 +69,7 @@ mod tests {
     named! {
         enum Colour {
             Red = "red",
-            /// As the sky.
+            /// Like the sky.
             Blue = "light_blue",
         }
     }

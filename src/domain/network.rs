@@ -13,7 +13,7 @@ pub struct Network {
     prefix: u32,
 }
 
-/// No network of the form that is understood.
+/// The text is not a network in a known form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither an address nor a network, such as 203.0.113.7, 10.0.0.0/8 or 2001:db8::/32")]
 pub struct NetworkError(String);
@@ -35,7 +35,7 @@ impl FromStr for Network {
 }
 
 impl Network {
-    /// Whether an address is in it. An IPv4 address that came over IPv6 is the IPv4 address.
+    /// Whether the network contains an address. An IPv4 address mapped into IPv6 counts as the IPv4 address.
     pub fn contains(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         width(address) == width(self.address) && prefix(address, self.prefix) == prefix(self.address, self.prefix)
@@ -55,7 +55,7 @@ fn prefix(address: IpAddr, bits: u32) -> u128 {
     number.checked_shr(width - bits).unwrap_or(0)
 }
 
-/// Several networks. A copy is cheap.
+/// Several networks. Cloning is cheap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Arc<[Network]>);
 
@@ -68,7 +68,7 @@ impl Networks {
 impl FromStr for Networks {
     type Err = NetworkError;
 
-    /// Networks between commas or spaces. `loopback` and `private` stand for those that are called so; `none` for none.
+    /// Networks separated by commas or spaces. `loopback` and `private` mean the networks of that name; `none` means none.
     fn from_str(text: &str) -> Result<Self, NetworkError> {
         let mut networks = Vec::new();
         for part in text.split([',', ' ', '\n', '\t']).filter(|part| !part.is_empty()) {
@@ -91,10 +91,11 @@ const fn v6(first: u16, last: u16, prefix: u32) -> Network {
     Network { address: IpAddr::V6(std::net::Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, last)), prefix }
 }
 
-/// This machine.
+/// This machine's own addresses.
 const LOOPBACK: [Network; 2] = [v4(127, 0, 0, 0, 8), v6(0, 1, 128)];
 
-/// RFC 1918, link-local, the space that carriers and clouds share (RFC 6598), and unique local addresses (RFC 4193).
+/// RFC 1918, link-local, the address space that carriers and clouds share (RFC 6598), and unique local addresses (RFC
+/// 4193).
 const PRIVATE: [Network; 7] = [
     v4(10, 0, 0, 0, 8),
     v4(172, 16, 0, 0, 12),
@@ -105,11 +106,11 @@ const PRIVATE: [Network; 7] = [
     v6(0xfe80, 0, 10),
 ];
 
-/// How far away what an address names is.
+/// How far away a host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distance {
     Loopback,
-    /// A private network: what goes there crosses no other's lines, or so its owner says.
+    /// In a private network: traffic to it crosses only the owner's lines, or so the owner says.
     Private,
     Public,
 }
@@ -124,8 +125,8 @@ impl Distance {
         }
     }
 
-    /// By name, without a look-up: an address in text, or a name that no public registry gives out. Names without a dot
-    /// are those of a container network or of the local search domain.
+    /// By name, without a look-up: an address as text, or a name that no public registry gives out. Names without a dot
+    /// belong to a container network or the local search domain.
     pub fn to_host(host: &str) -> Self {
         const PRIVATE_ENDINGS: [&str; 6] = [".local", ".internal", ".lan", ".home.arpa", ".svc", ".cluster.local"];
         let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();

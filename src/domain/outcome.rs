@@ -7,11 +7,11 @@ named! {
     pub enum OutcomeName {
         /// At least one row changed, or the event was recorded as having nothing left to change.
         Applied = "applied",
-        /// Recorded; every row that it would write was newer already.
+        /// Recorded; every row that it would write was already newer.
         Stale = "stale",
         /// Applied before.
         Duplicate = "duplicate",
-        /// Recorded; nothing is made of its type.
+        /// Recorded; the gateway maps nothing from its type.
         Ignored = "ignored",
         /// A rule wants a person to look first.
         Quarantined = "quarantined",
@@ -30,7 +30,7 @@ named! {
     }
 }
 
-/// How an inbox and a ledger call the end of an event that a person dropped.
+/// The name in inbox and ledger for the end of an event that a person dropped.
 pub const DROPPED: &str = "dropped";
 
 impl From<Settled> for OutcomeName {
@@ -45,7 +45,7 @@ impl From<Settled> for OutcomeName {
 }
 
 named! {
-    /// Where an entry stands. Its place in the list is its number in the inbox file.
+    /// The state of an entry. Its place in the list is its number in the inbox file.
     pub enum StateName {
         /// Waits for an attempt.
         Waiting = "waiting",
@@ -63,11 +63,11 @@ named! {
 }
 
 named! {
-    /// What an entry that is not at its end waits for, other than its turn. Stands in its row where an ended one has its code.
+    /// What an unfinished entry waits for, other than its turn. It is in the row's field for the code of an ended entry.
     pub enum Awaited {
         /// Stripe's answer about its object.
         Stripe = "awaits_stripe",
-        /// A bee that may ask Stripe about its object, since this gateway has no key. Also while a process has it.
+        /// A bee that may ask Stripe about its object, because this gateway has no key. Also while a process has it.
         Bee = "awaits_bee",
         /// The answer of the program that has its batch: the ledger, or the Colonies server. Only while it is leased.
         Answer = "awaits_answer",
@@ -77,13 +77,13 @@ named! {
 named! {
     /// Why an entry came back from a process without an outcome.
     pub enum Returned {
-        /// Every bee that took the process let its lease end.
+        /// Every bee that took the process let its lease expire.
         LeasesLost = "leases_lost",
-        /// A bee refused the job, which says something about the bee or about a key.
+        /// A bee refused the job. The fault is the bee's or a key's.
         Refused = "refused",
-        /// The process says that the event took effect, and the ledger does not know it.
+        /// The process claims that the event took effect, but the ledger does not know it.
         NotRecorded = "not_recorded",
-        /// The process says that the event cannot be applied, and nothing proves it.
+        /// The process claims that the event cannot be applied, but nothing proves it.
         Unproven = "unproven",
         /// The server does not know the process any more.
         UnknownProcess = "unknown_process",
@@ -92,9 +92,9 @@ named! {
         NoResult = "no_result",
         /// The output says nothing about this event.
         Missing = "missing",
-        /// The bee left it alone, because Stripe gave no answer about its object.
+        /// The bee left the event alone, because Stripe gave no answer about its object.
         Unanswered = "unanswered",
-        /// No bee came round to the process in time.
+        /// No bee took the process in time.
         TooOld = "too_old",
         /// The bee's clock and the gateway's are too far apart.
         ClocksDiffer = "clocks_differ",
@@ -102,17 +102,17 @@ named! {
 }
 
 named! {
-    /// How a process ended that a bee was assigned.
+    /// How a process ended that was assigned to a bee.
     pub enum JobEnd {
-        /// With an outcome for every event, or nearly.
+        /// With an outcome for every event, or nearly every event.
         Closed = "closed",
-        /// The ledger knew every event of it: a lease that was lost after the work, or a job that was replayed.
+        /// The ledger knew all of its events, because a lease was lost after the work or a job was replayed.
         Recognised = "recognised",
-        /// Its attestation was not believed.
+        /// Its attestation was rejected.
         Rejected = "rejected",
         /// The server had given it to another bee.
         LeaseLost = "lease_lost",
-        /// Its lease was left to end.
+        /// Time ran out, and the lease was left to expire.
         OutOfTime = "out_of_time",
         /// With an answer to a question.
         Answered = "answered",
@@ -122,29 +122,29 @@ named! {
 }
 
 named! {
-    /// Codes of dead and quarantined entries that the gateway gives itself. All others are names of rules.
+    /// Codes that the gateway itself gives to dead and quarantined entries. All other codes are names of rules.
     pub enum ProblemCode {
-        /// The door: signed bytes that are no event.
+        /// The door: signed bytes that are not an event.
         Malformed = "malformed",
-        /// The door: the endpoint is set up for the other payload style.
+        /// The door: the endpoint is configured for the other payload style.
         Misrouted = "misrouted",
         /// The door: a test event on a live endpoint, or the other way round.
         ModeMismatch = "mode_mismatch",
         /// The door: an account that the endpoint does not expect.
         AccountMismatch = "account_mismatch",
-        /// The pipeline: Stripe could not be asked for the object.
+        /// The pipeline: the object is unknown, because Stripe could not be asked for it.
         ObjectUnknown = "object_unknown",
-        /// The pipeline: a fault of the gateway met the event.
+        /// The pipeline: a bug of the gateway met the event.
         ProjectionFailed = "projection_failed",
         /// The same, as a panic.
         PipelinePanicked = "pipeline_panicked",
         /// The ledger refuses the rows.
         LedgerRejected = "ledger_rejected",
-        /// The ledger refuses this event alone, by an error that no rule knows.
+        /// The ledger refuses only this event, with an error that no rule knows.
         LedgerUnknown = "ledger_unknown",
         /// Every attempt failed.
         AttemptsExhausted = "attempts_exhausted",
-        /// The gateway died each time that it worked on the event.
+        /// The gateway died each time it worked on the event.
         CrashLoop = "crash_loop",
     }
 }

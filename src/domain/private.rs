@@ -6,21 +6,21 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Bits of a mode that give others something: to read, to write, or to enter.
+/// Mode bits that let others read, write or enter.
 const OTHERS: u32 = 0o077;
 
-/// Makes a directory, with those above it, unless it is there.
+/// Makes a directory and its parents, unless it exists.
 ///
 /// # Errors
-/// The system's own.
+/// The system's error.
 pub fn directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Makes an empty file, unless there is one.
+/// Makes an empty file, unless it exists.
 ///
 /// # Errors
-/// The system's own.
+/// The system's error.
 pub fn file(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -28,31 +28,31 @@ pub fn file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a file with this content, on the disk when this returns. One that is there is never touched.
+/// Makes a file with this content, which is on disk when this returns. An existing file is never touched.
 ///
 /// # Errors
-/// The system's own; `AlreadyExists` when there is something of this name.
+/// The system's error; `AlreadyExists` if the name is taken.
 pub fn new_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
 
-/// The place for a file that is to be replaced as a whole, tried before there is a content: where this can be made, the content can
-/// be kept, short of a full disk.
+/// A file that will replace another one as a whole. It is made before there is any content: if that works, the content can
+/// be saved too, unless the disk fills up.
 #[derive(Debug)]
 pub struct Replacement {
     path: PathBuf,
     next: PathBuf,
-    /// Gone when it took the name of the file.
+    /// `None` once it has taken the file's name.
     file: Option<File>,
 }
 
 impl Replacement {
-    /// Makes an empty file beside the one that is to be replaced. What a crash left of one before goes.
+    /// Makes an empty file beside the one to replace. Removes an earlier one that a crash left.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub fn prepare(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
@@ -66,10 +66,10 @@ impl Replacement {
         Ok(Self { path, next, file: Some(file) })
     }
 
-    /// Puts the content in the place of the old one. When this returns, it is on the disk under the file's name.
+    /// Replaces the old content. When this returns, the new content is on disk under the file's name.
     ///
     /// # Errors
-    /// The system's own. The old content then stays.
+    /// The system's error. Then the old content stays.
     pub fn finish(mut self, content: &[u8]) -> io::Result<()> {
         let mut file = self.file.take().ok_or(io::ErrorKind::InvalidInput)?;
         let written = file.write_all(content).and_then(|()| file.sync_all());
@@ -86,29 +86,29 @@ impl Replacement {
 impl Drop for Replacement {
     fn drop(&mut self) {
         if self.file.is_some() {
-            // It holds nothing that was kept, and the next attempt removes it as well.
+            // It has no content that was saved, and the next attempt also removes it.
             let _ = std::fs::remove_file(&self.next);
         }
     }
 }
 
-/// The mode of what others can read, or nothing when they cannot.
+/// The file mode if others can read it, else `None`.
 fn exposed(found: &Metadata) -> Option<u32> {
     let mode = found.mode() & 0o777;
     (mode & OTHERS != 0).then_some(mode)
 }
 
-/// The mode of the file that is written to, when it is a file that others can read. A pipe or a terminal is none.
+/// The mode of the file being written to, if it is a file that others can read. Pipes and terminals do not count.
 pub fn exposed_file(open: impl AsFd) -> Option<u32> {
     let found = File::from(open.as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
     if found.is_file() { exposed(&found) } else { None }
 }
 
-/// Files of a directory that others can read, with their modes, when others can enter it. A directory that all may write in is
-/// among them.
+/// Files of a directory that others can read, with their modes, if others can enter it. A directory that everyone may write
+/// to is included.
 ///
 /// # Errors
-/// The system's own.
+/// The system's error.
 pub fn exposed_files(directory: &Path) -> io::Result<Vec<(PathBuf, u32)>> {
     let mode = std::fs::metadata(directory)?.mode() & 0o777;
     let mut found = Vec::new();

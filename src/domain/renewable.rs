@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// A value that all clones share and that may be replaced. Whoever took the value before keeps the old one to the end.
+/// A value that all clones share and that may be replaced. A caller that took the value before keeps the old one.
 pub struct Renewable<T>(Arc<RwLock<Arc<T>>>);
 
 impl<T> Renewable<T> {

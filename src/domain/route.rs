@@ -10,7 +10,7 @@ named! {
     pub enum Route {
         /// Through signed jobs on a Colonies server.
         ColonyOs = "colony_os",
-        /// Applied by this process.
+        /// Applied directly by this process.
         Direct = "direct",
     }
 }
@@ -30,7 +30,7 @@ impl RouteInForce {
         if self.0.load(Ordering::Relaxed) == Route::ColonyOs as u8 { Route::ColonyOs } else { Route::Direct }
     }
 
-    /// Sends the entries that follow another way.
+    /// Sends later entries another way.
     pub fn set(&self, route: Route) {
         self.0.store(route as u8, Ordering::Relaxed);
     }

@@ -14,7 +14,7 @@ impl Secret {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The secret itself. Every call is a place to ask whether it may be seen there.
+    /// The secret itself. At every call, ask whether it may be seen there.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-/// A whole number and its unit: `500ms`, `30s`, `5m`, `12h`, `35d`. `humantime` would take fractions, sums, years and a dozen
-/// spellings of each unit, which a settings file is better without.
+/// A whole number and its unit: `500ms`, `30s`, `5m`, `12h`, `35d`. `humantime` would also accept fractions, sums, years
+/// and a dozen spellings of each unit, which a settings file is better without.
 pub fn duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -20,9 +20,9 @@ pub fn duration(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(millis).map(Duration::from_millis)
 }
 
-/// Undoes percent encoding. Nothing for what is not whole, or no UTF-8 afterwards.
+/// Decodes percent encoding. `None` if an escape is incomplete or the result is not UTF-8.
 pub fn percent_decoded(text: &str) -> Option<String> {
-    // The library leaves what is not whole as it is.
+    // The library leaves incomplete escapes unchanged.
     let is_whole = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     if !text.split('%').skip(1).all(is_whole) {
         return None;

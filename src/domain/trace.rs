@@ -8,10 +8,10 @@ use std::fmt;
 /// Length of the text: version, trace, span and flags with dashes between them.
 const TEXT_BYTES: usize = 55;
 
-/// The one flag that has a meaning: the spans of this trace are recorded.
+/// The one flag with a meaning: the spans of this trace are recorded.
 const SAMPLED: u8 = 1;
 
-/// Which span of which trace caused what follows (<https://www.w3.org/TR/trace-context/#traceparent-header>).
+/// The span and trace that caused the work that follows (<https://www.w3.org/TR/trace-context/#traceparent-header>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceContext {
     trace: [u8; 16],
@@ -20,12 +20,12 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// A position; nothing when one of its ids is zero, which means none.
+    /// A position; `None` if one of its ids is zero, which means no id.
     pub fn new(trace: [u8; 16], span: [u8; 8], sampled: bool) -> Option<Self> {
         (trace != [0; 16] && span != [0; 8]).then_some(Self { trace, span, sampled })
     }
 
-    /// Reads `00-<32 hex digits>-<16 hex digits>-<2 hex digits>` with digits in lower case, and nothing else.
+    /// Reads exactly `00-<32 hex digits>-<16 hex digits>-<2 hex digits>` with lower-case digits.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != TEXT_BYTES || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return None;
@@ -55,14 +55,14 @@ impl TraceContext {
         self.sampled
     }
 
-    /// Id of the trace in hexadecimal digits, by which people find it.
+    /// Id of the trace in hexadecimal digits, for people to search by.
     pub fn trace_id(&self) -> String {
         hex::encode(self.trace)
     }
 }
 
 impl fmt::Display for TraceContext {
-    /// As [`TraceContext::parse`] reads it.
+    /// In the form that [`TraceContext::parse`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{}-{}-{:02x}", hex::encode(self.trace), hex::encode(self.span), u8::from(self.sampled))
     }

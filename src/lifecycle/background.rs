@@ -8,18 +8,20 @@ use std::io;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Niceness of the threads beside those that answer: about a third of their share when there is not enough for all.
+/// Niceness of the background threads: when the machine is busy, they get about a third of the share of the threads that
+/// answer.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 5;
 
-/// The runtime, once something needs it. Dropping it waits for nothing: what is to be finished was waited for before.
+/// The background runtime, started when first needed. Dropping it waits for nothing, because work to finish was waited for
+/// before.
 #[derive(Debug, Default)]
 pub(super) struct Background {
     runtime: Option<Runtime>,
 }
 
 impl Background {
-    /// Where to start tasks. The runtime around when the system refuses threads, which costs promptness and nothing else.
+    /// Where to start tasks. If the system refuses threads, this is the main runtime, and answers are only less prompt.
     pub(super) fn handle(&mut self) -> Handle {
         if self.runtime.is_none() {
             match start() {
@@ -46,9 +48,9 @@ fn start() -> io::Result<Runtime> {
     Builder::new_multi_thread().thread_name("background").enable_all().on_thread_start(step_back).build()
 }
 
-/// Lowers the priority of this thread. Where that is not allowed, it has the same as all.
+/// Lowers the priority of this thread. Where that is forbidden, the thread keeps its priority.
 fn step_back() {
-    // Elsewhere the call means the whole process.
+    // On other systems the call affects the whole process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::debug!(error = &error as &dyn std::error::Error, "the priority of background threads stays as it is");

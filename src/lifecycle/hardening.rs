@@ -3,11 +3,11 @@
 
 use std::io;
 
-/// No core dumps, and on Linux no look into memory and environment of this process by other programs of the same user
-/// (`PR_SET_DUMPABLE`). A core dump of a gateway holds its keys.
+/// Forbids core dumps. On Linux it also keeps other programs of the same user from reading this process's memory and
+/// environment (`PR_SET_DUMPABLE`). A core dump of a gateway contains its keys.
 ///
 /// # Errors
-/// When the system refuses; the process may go on.
+/// If the system refuses; the process may go on.
 pub fn forbid_core_dumps() -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;

@@ -14,7 +14,7 @@ struct Latches {
     draining: AtomicBool,
 }
 
-/// Something that has to happen before the process is ready. It happens when the latch is released.
+/// An event that must happen before the process is ready. Releasing the latch says that it has.
 #[derive(Debug)]
 #[must_use = "an unreleased latch keeps the process from becoming ready"]
 pub struct Latch {
@@ -23,24 +23,24 @@ pub struct Latch {
 }
 
 impl Readiness {
-    /// Adds something to wait for.
+    /// Adds an event to wait for.
     pub fn latch(&self, name: &'static str) -> Latch {
         self.0.open.fetch_add(1, Ordering::SeqCst);
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner).push(name);
         Latch { readiness: self.clone(), name }
     }
 
-    /// Every latch is released and draining has not begun.
+    /// Whether every latch is released and draining has not begun.
     pub fn is_ready(&self) -> bool {
         self.0.open.load(Ordering::SeqCst) == 0 && !self.is_draining()
     }
 
-    /// What is still waited for.
+    /// What it is still waiting for.
     pub fn waiting_for(&self) -> Vec<&'static str> {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Not ready any more, for good.
+    /// Makes it not ready, for good.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::SeqCst);
     }

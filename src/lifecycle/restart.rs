@@ -10,7 +10,7 @@ use super::{BoxError, Shutdown};
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
 
-/// How often and after which waits a task is started again.
+/// How often a task is started again, and after which waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
     pub backoff: Backoff,
@@ -41,7 +41,7 @@ pub struct BudgetSpent {
     pub source: BoxError,
 }
 
-/// A task ended without being asked to.
+/// A task ended without being told to.
 #[derive(Debug, thiserror::Error)]
 #[error("it ended by itself")]
 struct EndedByItself;
@@ -54,7 +54,7 @@ struct Budget {
 }
 
 impl Budget {
-    /// Counts a break at `now`: how many there were lately, or nothing when that is too many.
+    /// Counts a failure at `now`. Returns how many there were lately, or `None` if there were too many.
     fn spend(&mut self, now: Instant) -> Option<u32> {
         let window = self.policy.window;
         while self.recent.front().is_some_and(|at| now.saturating_duration_since(*at) > window) {
@@ -68,7 +68,7 @@ impl Budget {
     }
 }
 
-/// Runs what `make` makes until draining begins, again whenever it panics, fails or ends too early.
+/// Runs the task that `make` makes until draining begins, and again whenever it panics, fails or ends too early.
 pub(super) async fn keep_running<E, T>(
     name: &'static str,
     policy: RestartPolicy,
@@ -83,7 +83,7 @@ where
     let mut random = fastrand::Rng::new();
     let mut budget = Budget { policy, recent: VecDeque::new() };
     loop {
-        // A task of its own, so that a panic comes back as a value; dropped with this one.
+        // A separate task, so that a panic comes back as a value. It is dropped with this one.
         let mut task = JoinSet::new();
         task.spawn(make());
         let source: BoxError = match task.join_next().await {

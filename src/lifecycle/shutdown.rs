@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// Tells tasks about the two phases. Clones share it.
+/// Tells tasks about the two phases of a shutdown. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     drain: CancellationToken,

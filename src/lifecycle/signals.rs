@@ -12,7 +12,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts listening: from here on the signals no longer kill the process by themselves.
+    /// Starts listening. From here on these signals no longer kill the process.
     pub fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
@@ -31,7 +31,7 @@ impl Signals {
 pub struct Hangups(Signal);
 
 impl Hangups {
-    /// Starts listening: from here on the signal no longer kills the process.
+    /// Starts listening. From here on this signal no longer kills the process.
     pub fn listen() -> io::Result<Self> {
         signal(SignalKind::hangup()).map(Self)
     }

@@ -16,7 +16,7 @@ const WEBHOOKS: &str = "webhooks";
 /// Name of the socket for metrics, health and orders.
 const ADMIN: &str = "admin";
 
-/// Sockets to use instead of opening some.
+/// Sockets to use instead of opening new ones.
 #[derive(Debug, Default)]
 pub struct Inherited {
     pub webhooks: Option<TcpListener>,
@@ -27,12 +27,12 @@ pub struct Inherited {
 /// Why inherited sockets cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {
-    /// A name that says nothing here.
+    /// The name of a socket is unknown.
     #[error("the inherited socket `{name}` has no use: set FileDescriptorName=webhooks or =admin in its socket unit")]
     UnknownName { name: String },
     #[error("several inherited sockets are called `{name}`: one ListenStream=[::]:port takes IPv4 too")]
     Twice { name: &'static str },
-    /// It is no TCP socket, or the system refuses it.
+    /// It is not a TCP socket, or the system refuses it.
     #[error("the inherited socket `{name}` cannot be used: it must be a ListenStream= of TCP")]
     Socket {
         name: String,
@@ -42,10 +42,10 @@ pub enum InheritError {
 }
 
 impl Inherited {
-    /// Takes the sockets that were handed to this process, if any. To be called once.
+    /// Takes the sockets that were passed to this process, if any. Call it once.
     ///
     /// # Errors
-    /// When one of them is of no use.
+    /// If one of them is useless.
     pub fn take(environment: &BTreeMap<String, String>) -> Result<Self, InheritError> {
         let mut sockets = ListenFd::from_env();
         let names = environment.get("LISTEN_FDNAMES").map(String::as_str).unwrap_or_default();
@@ -59,7 +59,7 @@ impl Inherited {
             let (name, place) = match name {
                 WEBHOOKS => (WEBHOOKS, &mut inherited.webhooks),
                 ADMIN => (ADMIN, &mut inherited.admin),
-                // Without a name of its own, a socket has that of its unit.
+                // A single socket without a name has the name of its unit.
                 _ if sockets.len() == 1 => (WEBHOOKS, &mut inherited.webhooks),
                 name => return Err(InheritError::UnknownName { name: name.to_owned() }),
             };

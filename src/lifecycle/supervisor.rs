@@ -13,9 +13,9 @@ use crate::domain::clock::Clock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Everything in hand was finished.
+    /// All work in hand was finished.
     Clean,
-    /// The deadline passed or a second signal came with work in hand. Nothing is lost; it resumes with the next start.
+    /// The deadline passed or a second signal came during work. Nothing is lost: the work resumes with the next start.
     CutShort,
     /// A task that the process needs ended by itself.
     Failed,
@@ -47,8 +47,8 @@ impl Supervisor {
         Self { tasks: JoinSet::new(), names: HashMap::new(), shutdown, readiness, background: Background::default() }
     }
 
-    /// Starts a task that the process needs until draining begins. When it ends before that, for whatever reason, the
-    /// process drains and fails.
+    /// Starts a task that the process needs until draining begins. If it ends before that, for whatever reason, the process
+    /// drains and fails.
     pub fn start<E>(&mut self, name: &'static str, task: impl Future<Output = Result<(), E>> + Send + 'static)
     where
         E: std::error::Error + Send + Sync + 'static,
@@ -57,7 +57,7 @@ impl Supervisor {
         self.names.insert(handle.id(), name);
     }
 
-    /// As [`Self::start`], on threads beside those that answer requests, for work that computes.
+    /// As [`Self::start`], on background threads, for work that computes.
     pub fn start_in_background<E>(
         &mut self,
         name: &'static str,
@@ -69,8 +69,8 @@ impl Supervisor {
         self.names.insert(handle.id(), name);
     }
 
-    /// Starts a task in the background of which there are several: one that breaks is made again, within the budget of
-    /// `policy`. When that is spent, the process drains and fails.
+    /// Starts one of several background tasks of a kind. If it fails, it is made again, within the budget of `policy`. When
+    /// that is spent, the process drains and fails.
     pub fn start_again<E, T>(
         &mut self,
         name: &'static str,
@@ -84,8 +84,8 @@ impl Supervisor {
         self.start_in_background(name, keep_running(name, policy, make, self.shutdown.clone(), clock.clone()));
     }
 
-    /// Runs until every task has ended. `stop` resolving begins draining; resolving a second time, or `deadline`, drops
-    /// what is left.
+    /// Runs until every task has ended. The first time `stop` resolves, draining begins. The second time, or at `deadline`,
+    /// the remaining tasks are dropped.
     pub async fn run(mut self, mut stop: impl Stop, deadline: Duration) -> Ending {
         let mut failed = false;
         loop {
@@ -131,7 +131,7 @@ impl Supervisor {
         Ending::CutShort
     }
 
-    /// Logs the end of a task and tells whether it is a failure.
+    /// Logs the end of a task and returns whether it is a failure.
     fn ended(&mut self, ended: Result<(Id, Result<(), BoxError>), JoinError>) -> bool {
         let (id, result) = match ended {
             Ok((id, result)) => (id, result),
@@ -152,7 +152,7 @@ impl Supervisor {
     }
 }
 
-/// Where the wish to stop comes from.
+/// The source of requests to stop.
 pub trait Stop: Send + fmt::Debug {
     /// Resolves with the reason at each request to end the process.
     fn next(&mut self) -> impl Future<Output = &'static str> + Send;

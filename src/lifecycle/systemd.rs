@@ -14,10 +14,10 @@ use rustix::time::{ClockId, clock_gettime};
 /// Why the manager cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifyError {
-    /// The variable holds no address of a local socket.
+    /// The variable does not hold the address of a local socket.
     #[error("NOTIFY_SOCKET={0} is not the address of a local socket")]
     Address(String),
-    /// There is no socket to send from.
+    /// No socket could be made to send from.
     #[error("no socket for messages to the service manager")]
     Socket(#[source] io::Error),
 }
@@ -28,7 +28,7 @@ struct Manager {
     address: SocketAddr,
 }
 
-/// The way to the service manager. Clones share it.
+/// The connection to the service manager. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Notifier {
     manager: Option<Arc<Manager>>,
@@ -36,10 +36,10 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// The manager that the environment names; none without `NOTIFY_SOCKET`.
+    /// The manager that the environment names; it does nothing without `NOTIFY_SOCKET`.
     ///
     /// # Errors
-    /// When the variable makes no sense.
+    /// If the variable is wrong.
     pub fn new(environment: &BTreeMap<String, String>) -> Result<Self, NotifyError> {
         let Some(text) = environment.get("NOTIFY_SOCKET").filter(|text| !text.is_empty()) else {
             return Ok(Self::default());
@@ -51,7 +51,7 @@ impl Notifier {
         Ok(Self { manager: Some(Arc::new(Manager { socket, address })), watchdog })
     }
 
-    /// How often the manager wants to hear that the process lives, if it does. Tell it twice in that time.
+    /// How often the manager expects a sign of life, if it does. Send it twice in that time.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
@@ -61,15 +61,15 @@ impl Notifier {
         self.send(&format!("READY=1\nSTATUS={}", line(status)));
     }
 
-    /// Settings are being read again; [`Notifier::ready`] ends that.
+    /// The process reads its settings again, until [`Notifier::ready`].
     pub fn reloading(&self) {
-        // systemd wants the time of the beginning, by the clock that does not jump (Type=notify-reload).
+        // systemd needs the time of the beginning, by the clock that does not jump (Type=notify-reload).
         let now = clock_gettime(ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reading settings again"));
     }
 
-    /// The process finishes what it has in hand.
+    /// The process finishes its work in hand.
     pub fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=finishing what is in hand");
     }
@@ -92,7 +92,7 @@ fn line(status: &str) -> String {
     status.replace(['\n', '\r'], " ")
 }
 
-/// The address of the manager's socket: a path, or a name of the abstract kind that begins with `@`.
+/// The address of the manager's socket: a path, or an abstract name that begins with `@`.
 fn address(text: &str) -> Option<SocketAddr> {
     if let Some(name) = text.strip_prefix('@') {
         return abstract_address(name);
@@ -111,7 +111,7 @@ fn abstract_address(_name: &str) -> Option<SocketAddr> {
     None
 }
 
-/// The manager's patience, unless it is meant for another process.
+/// The manager's timeout, unless it is meant for another process.
 fn watchdog(environment: &BTreeMap<String, String>, own: u32) -> Option<Duration> {
     let number = |name: &str| environment.get(name).and_then(|text| text.parse::<u64>().ok());
     if environment.contains_key("WATCHDOG_PID") && number("WATCHDOG_PID") != Some(u64::from(own)) {

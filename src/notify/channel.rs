@@ -19,13 +19,13 @@ use crate::outbound;
 /// Longest wait that a receiver may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
 
-/// Most bytes read of an answer.
+/// Most bytes that are read from an answer.
 const ANSWER_BYTES_MAX: usize = 8 * 1024;
 
 /// Most characters of an answer in an error.
 const SAID_CHARS_MAX: usize = 200;
 
-/// A place that messages go to.
+/// A place to which messages are sent.
 #[derive(Debug)]
 pub enum Channel {
     Slack(Hook),
@@ -35,7 +35,7 @@ pub enum Channel {
     Email(Box<Email>),
 }
 
-/// A secret address that takes JSON.
+/// A secret address that accepts JSON.
 pub struct Hook {
     client: Client,
     url: Secret,
@@ -50,13 +50,13 @@ impl fmt::Debug for Hook {
 /// The channels of the settings.
 ///
 /// # Errors
-/// What is wrong with the settings, or that there is no HTTP client.
+/// What is wrong with the settings, or that no HTTP client could be made.
 pub fn channels(config: &NotifyConfig) -> Result<Vec<Channel>, SetupError> {
     let mut channels = Vec::new();
     let hook = |url: &Secret| {
         let mut client = outbound::client(SEND_MAX);
         if url.expose().starts_with("http://") {
-            // A host in the same network is behind no proxy, and has no certificate.
+            // A host in the same network is not behind a proxy, and needs no certificates.
             client = client.no_proxy().tls_certs_only([]);
         }
         let client = client.build().map_err(SetupError::Client)?;
@@ -116,7 +116,7 @@ impl Hook {
     }
 }
 
-/// Sends a request. The address is a secret, so that no error repeats it.
+/// Sends a request. No error repeats the address, because it is a secret.
 async fn post(request: RequestBuilder) -> Result<(), SendError> {
     let passing = |said: String| SendError { said, is_passing: true, retry_after: None };
     let answer = request.send().await.map_err(|error| {

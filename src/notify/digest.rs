@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use super::message::{Message, News, id};
 
-/// Messages of one look that are sent one by one.
+/// How many messages of one look are sent one by one.
 const SINGLE_MAX: usize = 5;
 
-/// Matters that a message about several names.
+/// How many matters a combined message names.
 const NAMED_MAX: usize = 20;
 
-/// The messages as they are, or one in place of many.
+/// The messages unchanged, or a single one in place of many.
 pub fn digest(messages: Vec<Message>) -> Vec<Message> {
     if messages.len() <= SINGLE_MAX {
         return messages;

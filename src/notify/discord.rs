@@ -9,6 +9,6 @@ const CONTENT_CHARS_MAX: usize = 2000;
 
 pub(super) fn payload(message: &Message, gateway: &str) -> Value {
     let content = format!("**{}**\n{}", message.headline(gateway), message.text());
-    // Nothing in a message may call people by name.
+    // No text in a message may mention people.
     json!({"content": clipped(&content, CONTENT_CHARS_MAX), "allowed_mentions": {"parse": []}})
 }

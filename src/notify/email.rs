@@ -12,7 +12,7 @@ use crate::config::EmailConfig;
 use crate::domain::causes::chain;
 use crate::outbound;
 
-/// A mail server, and who writes to whom.
+/// A mail server, with sender and recipients.
 pub struct Email {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
@@ -44,7 +44,7 @@ impl Email {
         let mut mail = Mail::builder()
             .from(self.from.clone())
             .subject(message.headline(gateway))
-            // The same in each attempt, so that a repetition is one mail.
+            // The same in each attempt, so that repeated attempts are one mail.
             .message_id(Some(format!("<{}@colony-gateway>", message.id)))
             .header(ContentType::TEXT_PLAIN);
         for to in &self.to {

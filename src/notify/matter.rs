@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 pub enum MatterKind {
     /// Entries of one code and event type wait for a person.
     Problem,
-    /// Subscriptions entitle and give no user access, or the public tables do not show it.
+    /// Subscriptions entitle but give no user access, or the public tables do not show it.
     Access,
-    /// A part of the gateway is not well: the ledger, the colony (its breakers among it), the comparison with Stripe.
+    /// A part of the gateway has trouble: the ledger, the colony (including its breakers), the comparison with Stripe.
     Component,
     /// Entries wait for longer than they should.
     Backlog,
-    /// Nothing came from Stripe for longer than it should.
+    /// Stripe sent nothing for longer than it should.
     NoWebhook,
     /// A comparison with Stripe found events that never arrived.
     MissedEvents,
-    /// A key is due to be rotated.
+    /// A key should be rotated.
     KeyDue,
 }
 
 impl MatterKind {
-    /// The page of the console that shows it.
+    /// The console's page about it.
     pub const fn page(self) -> &'static str {
         match self {
             Self::Problem | Self::Access => "/console/problems",
@@ -47,7 +47,7 @@ impl MatterKind {
         }
     }
 
-    /// Whether it lasts until it is over. What does not last happened once and is told at once.
+    /// Whether it lasts until it is over. Other matters happened once and are reported at once.
     pub const fn is_lasting(self) -> bool {
         match self {
             Self::Problem | Self::Access | Self::Component | Self::Backlog | Self::NoWebhook | Self::KeyDue => true,
@@ -56,7 +56,7 @@ impl MatterKind {
     }
 }
 
-/// One matter: of two that are equal only one is told.
+/// One matter. Of two equal ones only one is reported.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Matter {
     pub kind: MatterKind,
@@ -70,14 +70,14 @@ impl Matter {
     }
 }
 
-/// How a matter stands now, for people; without secrets and customers' data.
+/// The present state of a matter, for people; without secrets and customers' data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// A few words that name it.
+    /// A short title.
     pub title: String,
     /// What it is and what it means.
     pub detail: String,
-    /// What to do.
+    /// What the reader should do.
     pub action: String,
 }
 

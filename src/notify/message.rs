@@ -11,7 +11,7 @@ use crate::domain::clock::Timestamp;
 pub enum News {
     Opened,
     Resolved,
-    /// It happened, and there is nothing to be resolved.
+    /// It happened once, so nothing will be resolved.
     Happened,
     /// Several matters in one message.
     Several,
@@ -21,20 +21,20 @@ pub enum News {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
-    /// The same in each attempt, so that a receiver can tell a repetition.
+    /// The same in each attempt, so that a receiver can recognise a repetition.
     pub id: String,
     pub news: News,
-    /// Nothing in a test and where there are several.
+    /// `None` in a test, and if there are several matters.
     #[serde(flatten)]
     pub matter: Option<Matter>,
     pub title: String,
     pub detail: String,
-    /// What to do; empty where there is nothing.
+    /// What to do; empty if there is nothing to do.
     pub action: String,
-    /// The page of the console that shows the matter, where its address is known.
+    /// The console's page about the matter, if the console's address is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Since when, or when it happened.
+    /// Since when it lasts, or when it happened.
     pub at: Timestamp,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn id() -> String {
 }
 
 impl Message {
-    /// What a person who asks for a test gets.
+    /// The message for a test.
     pub fn test(at: Timestamp) -> Self {
         Self {
             id: id(),
@@ -58,12 +58,12 @@ impl Message {
         }
     }
 
-    /// The page of the console that shows what it is about.
+    /// The console's page about it.
     pub fn page(&self) -> &'static str {
         self.matter.as_ref().map_or("/console", |matter| matter.kind.page())
     }
 
-    /// The first line: what became of what, and where.
+    /// The first line: what happened to what, and where.
     pub fn headline(&self, gateway: &str) -> String {
         let title = &self.title;
         match self.news {
@@ -73,7 +73,7 @@ impl Message {
         }
     }
 
-    /// Everything below the first line.
+    /// The text below the first line.
     pub fn text(&self) -> String {
         let action = if self.action.is_empty() { String::new() } else { format!("\n\n{}", self.action) };
         let link = self.link.as_deref().map(|link| format!("\n\n{link}")).unwrap_or_default();
@@ -81,7 +81,7 @@ impl Message {
     }
 }
 
-/// At most so many characters of a text; what is cut off shows.
+/// The text, cut visibly to at most so many characters.
 pub(super) fn clipped(text: &str, chars_max: usize) -> String {
     if text.chars().count() <= chars_max {
         return text.to_owned();

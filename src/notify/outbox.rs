@@ -44,13 +44,13 @@ pub struct Outbox {
 #[derive(Debug)]
 struct Shared {
     instruments: Instruments,
-    /// Messages taken and neither sent nor given up.
+    /// Messages that were neither sent nor given up yet.
     pending: AtomicUsize,
-    /// What each channel last failed with.
+    /// The last error of each channel.
     faults: Mutex<BTreeMap<&'static str, Option<String>>>,
 }
 
-/// Sends what one queue has. To be run beside the gateway.
+/// Sends the messages of one queue. It runs beside the gateway.
 #[derive(Debug)]
 pub struct Worker {
     channel: Channel,
@@ -61,7 +61,7 @@ pub struct Worker {
 }
 
 impl Outbox {
-    /// An outbox and the workers behind it. `gateway` is what messages call this one.
+    /// An outbox and its workers. `gateway` is the name of this gateway in messages.
     pub fn new(channels: Vec<Channel>, gateway: &str, instruments: &Instruments) -> (Self, Vec<Worker>) {
         let faults = channels.iter().map(|channel| (channel.name(), None)).collect();
         let shared =
@@ -78,10 +78,10 @@ impl Outbox {
         (Self { queues, shared }, workers)
     }
 
-    /// Has a message sent to all channels.
+    /// Sends a message to all channels.
     pub fn send(&self, message: &Message) {
         for (channel, queue) in &self.queues {
-            // Before the worker can have sent it.
+            // This comes before the worker can have sent it.
             self.shared.pending.fetch_add(1, Ordering::SeqCst);
             if queue.try_send(message.clone()).is_err() {
                 self.shared.pending.fetch_sub(1, Ordering::SeqCst);
@@ -131,13 +131,13 @@ impl Worker {
         }
     }
 
-    /// Waits so long between attempts instead.
+    /// Uses these waits between attempts instead.
     #[cfg(test)]
     pub(super) fn with_backoff(self, backoff: Backoff) -> Self {
         Self { backoff, ..self }
     }
 
-    /// Sends until draining begins, then what is left once.
+    /// Sends until draining begins, and then tries each remaining message once.
     pub async fn run(mut self, shutdown: Shutdown) -> Result<(), Infallible> {
         loop {
             let message = tokio::select! {
@@ -185,7 +185,7 @@ impl Worker {
             if !error.is_passing || attempt >= ATTEMPTS_MAX {
                 return Err(error);
             }
-            // Whoever looks need not wait for the last attempt.
+            // The fault shows before the last attempt.
             self.shared.note(self.channel.name(), Some(error.said.clone()));
             let wait = self.backoff.wait(attempt, &mut fastrand::Rng::new());
             tokio::time::sleep(error.retry_after.unwrap_or_default().max(wait)).await;

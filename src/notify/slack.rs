@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::message::{Message, clipped};
 
-/// Longest text of a message that Slack shows whole.
+/// Longest text of a message that Slack shows in full.
 const TEXT_CHARS_MAX: usize = 3000;
 
 pub(super) fn payload(message: &Message, gateway: &str) -> Value {
@@ -12,7 +12,7 @@ pub(super) fn payload(message: &Message, gateway: &str) -> Value {
     json!({"text": clipped(&format!("*{headline}*\n{}", escaped(&message.text())), TEXT_CHARS_MAX)})
 }
 
-/// The three letters that have a meaning to Slack.
+/// Escapes the three characters that have a meaning in Slack.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::message::{Message, clipped};
 
-/// Far below the 28 KB that Teams takes.
+/// Far below the 28 KB that Teams accepts.
 const TEXT_CHARS_MAX: usize = 4000;
 
 pub(super) fn payload(message: &Message, gateway: &str) -> Value {

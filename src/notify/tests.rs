@@ -28,17 +28,17 @@ use crate::telemetry::trace::Tracer;
 
 const SECRET: &str = "whsec_for_the_messages_of_tests";
 
-/// Waits between attempts that no test notices.
+/// Waits too short for a test to notice.
 const AT_ONCE: Backoff = Backoff { first: Duration::from_micros(1), max: Duration::from_micros(1) };
 
-/// What a receiver got.
+/// A request that a receiver got.
 #[derive(Debug)]
 struct Got {
     headers: HeaderMap,
     body: Bytes,
 }
 
-/// Takes messages over HTTP; answers with these statuses first, then 200.
+/// Accepts messages over HTTP. Answers with these statuses first, then with 200.
 struct Receiver {
     url: String,
     got: mpsc::UnboundedReceiver<Got>,
@@ -234,7 +234,7 @@ async fn a_channel_that_never_answers_holds_up_nothing_and_its_queue_is_bounded(
     for worker in workers {
         tasks.spawn(worker.with_backoff(AT_ONCE).run(shutdown.clone()));
     }
-    // One is in hand and the queue takes as many as its bound.
+    // One message is in hand, and the queue takes as many as its bound.
     for _ in 0..outbox::QUEUED_MAX + 2 {
         outbox.send(&message());
         other.next().await;
@@ -244,7 +244,7 @@ async fn a_channel_that_never_answers_holds_up_nothing_and_its_queue_is_bounded(
     tasks.abort_all();
 }
 
-/// A mail server that takes what it is given: the commands and the lines of the mail.
+/// A mail server that accepts everything. Returns the commands and the lines of the mail.
 fn mail_server() -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = StdListener::bind("127.0.0.1:0").unwrap();
     let url = format!("smtp://gateway:pa55@{}", listener.local_addr().unwrap());

@@ -9,10 +9,10 @@ use super::matter::{Matter, MatterKind, Standing};
 use super::message::{Message, News, id};
 use crate::domain::clock::Timestamp;
 
-/// Most matters that are followed; more of them are left until others are over.
+/// Most matters that are followed. Others wait until some are over.
 const MATTERS_MAX: usize = 1000;
 
-/// A matter that people were told of, as it is remembered over a restart.
+/// A matter that people were told of, as it is kept over a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     #[serde(flatten)]
@@ -27,12 +27,12 @@ struct Followed {
     /// When it was first seen.
     since: Timestamp,
     is_told: bool,
-    /// Since when it is not open any more; nothing while it is.
+    /// Since when it is no longer open; `None` while it is.
     gone: Option<Timestamp>,
 }
 
-/// Follows matters. A matter is told once it lasted for the while that was set, and its end once that lasted as long, so that
-/// what comes and goes is told once.
+/// Follows matters. People are told of a matter once it has lasted for the configured time, and of its end once that has
+/// lasted as long. So a matter that comes and goes is reported once.
 #[derive(Debug)]
 pub struct Tracker {
     after: Duration,
@@ -40,7 +40,7 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Begins with what people were told of before.
+    /// Begins with the matters that people were told of before.
     pub fn new(after: Duration, told: Vec<Told>) -> Self {
         let followed = told
             .into_iter()
@@ -48,7 +48,7 @@ impl Tracker {
         Self { after, followed: followed.collect() }
     }
 
-    /// What people were told of and is not over.
+    /// The matters that people were told of and that are not over.
     pub fn told(&self) -> Vec<Told> {
         let told = self.followed.iter().filter(|(_, followed)| followed.is_told);
         told.map(|(matter, followed)| Told {
@@ -59,15 +59,15 @@ impl Tracker {
         .collect()
     }
 
-    /// Takes back that a matter was told: another tells it, or it is to be told at the next look.
+    /// Takes back that a matter was reported: another gateway reports it, or the next look should.
     pub fn untell(&mut self, matter: &Matter) {
         if let Some(followed) = self.followed.get_mut(matter) {
             followed.is_told = false;
         }
     }
 
-    /// Takes note of what is open now, and says what is to be told. Of the kinds in `unknown` nothing could be found out: they
-    /// stay as they are.
+    /// Notes the matters that are open now, and returns what to report. The state of the kinds in `unknown` could not be
+    /// found out, so they stay unchanged.
     pub fn look(&mut self, open: &BTreeMap<Matter, Standing>, unknown: &[MatterKind], now: Timestamp) -> Vec<Message> {
         let mut news = Vec::new();
         for (matter, standing) in open {

@@ -4,7 +4,7 @@ use redis::Client;
 
 use super::install_crypto;
 
-/// The address of Redis cannot be used. Does not repeat it: it holds the password.
+/// The address of Redis cannot be used. The error does not repeat it, because it holds the password.
 #[derive(Debug, thiserror::Error)]
 #[error("must be redis://[user:password@]host:port[/database], or rediss:// with TLS")]
 pub struct BadAddress;
@@ -12,11 +12,11 @@ pub struct BadAddress;
 /// A client for the Redis at `url`. Connects to nothing yet.
 ///
 /// # Errors
-/// When such an address is not taken.
+/// If such an address is not supported.
 pub fn client(url: &str) -> Result<Client, BadAddress> {
-    // Local sockets and other things that the library takes are not what monitors share.
+    // The library also supports local sockets and other transports, but monitors do not share those.
     let rest = url.strip_prefix("redis://").or_else(|| url.strip_prefix("rediss://")).ok_or(BadAddress)?;
-    // A fragment can switch off the check of certificates.
+    // A fragment can switch off the verification of certificates.
     if rest.contains('#') {
         return Err(BadAddress);
     }

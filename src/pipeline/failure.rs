@@ -6,7 +6,7 @@ use crate::domain::causes::chain;
 use crate::domain::outcome::ProblemCode;
 use crate::ledger::{Disposition, LedgerError, LedgerErrorKind, Outcome};
 
-/// Why a call came to nothing.
+/// Why a call failed.
 #[derive(Debug)]
 pub enum Failure {
     Ledger(LedgerError),
@@ -17,11 +17,11 @@ pub enum Failure {
 /// Who is at fault, and so what helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// An event among them: it is found by halving.
+    /// One of the events, which halving will find.
     Events,
-    /// The ledger: the same batch may pass, no sooner than `after`.
+    /// The ledger: the same batch may pass, but not before `after`.
     Ledger { after: Duration },
-    /// No rule knows.
+    /// It is unknown.
     Unknown,
 }
 
@@ -45,7 +45,7 @@ impl Failure {
         }
     }
 
-    /// What the ledger said, if it was asked.
+    /// The ledger's error, if it was asked.
     pub fn into_error(self) -> Option<LedgerError> {
         match self {
             Self::Ledger(error) => Some(error),
@@ -53,7 +53,7 @@ impl Failure {
         }
     }
 
-    /// What became of an event that was alone in its batch and is at fault itself.
+    /// The outcome of an event that was alone in its batch and is itself at fault.
     pub fn into_outcome(self) -> Outcome {
         let (code, reason) = match self {
             Self::Panicked => (
@@ -66,7 +66,7 @@ impl Failure {
     }
 }
 
-/// Whether a fault that looks like the ledger's can be that of the events: when they are alone while others pass.
+/// Whether a fault that looks like the ledger's can be the events' own: if they fail alone while others pass.
 pub fn may_be_the_events(kind: LedgerErrorKind) -> bool {
     match kind {
         LedgerErrorKind::TimedOut | LedgerErrorKind::Conflict | LedgerErrorKind::Unknown => true,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// The groups of a batch that are still to be tried.
+/// The groups of a batch that have yet to be tried.
 #[derive(Clone, Debug)]
 pub struct Groups(Vec<Range<usize>>);
 
@@ -12,7 +12,7 @@ impl Groups {
         Self(std::iter::once(0..events).collect())
     }
 
-    /// Puts the halves of a group back, so that the first is tried next.
+    /// Puts the halves of a group back; the first is tried next.
     pub fn halve(&mut self, group: &Range<usize>) {
         self.0.extend(halves(group));
     }
@@ -27,7 +27,7 @@ impl Iterator for Groups {
     }
 }
 
-/// The second half first, so that the first is taken off the stack first.
+/// In reverse order, because the groups are a stack and the first half should be taken next.
 fn halves(group: &Range<usize>) -> [Range<usize>; 2] {
     let middle = group.start + group.len() / 2;
     [middle..group.end, group.start..middle]

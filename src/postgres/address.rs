@@ -21,16 +21,16 @@ const PROGRAM: &str = "colony-gateway";
 /// The port of a URL that names none.
 const PORT: u16 = 5432;
 
-/// Folders where servers of this machine have their sockets, of which the first that has one is the host of a URL without a host.
+/// Folders in which local servers have their sockets. If a URL has no host, the first folder with a socket is the host.
 const SOCKETS: [&str; 3] = ["/var/run/postgresql", "/private/tmp", "/tmp"];
 
-/// The name for the system's authorities in place of a file.
+/// The name that means the system's authorities instead of a file.
 const SYSTEM: &str = "system";
 
-/// Time without traffic after which the system asks whether a connection is still there.
+/// Time without traffic after which the system checks whether a connection is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// Why a URL is not taken. Does not repeat it, as it holds the password.
+/// Why a URL is refused. The error does not repeat it, because it holds the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     #[error("it has the form postgres://user:password@host:port/database")]
@@ -51,18 +51,18 @@ impl From<Malformed> for AddressError {
     }
 }
 
-/// Whether, and how, a server proves who it is.
+/// Whether, and how, a server must prove its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Not at all: a machine in between can pose as the server.
     None,
-    /// By a certificate that an authority vouches for, whatever name it has.
+    /// By a certificate of a trusted authority, for any name.
     Authority,
-    /// The same, for the name of the host.
+    /// By a certificate of a trusted authority for the host's name.
     Name,
 }
 
-/// Certificates or a key: a file, or what stands in one.
+/// Certificates or a key: a file, or the text of one.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Pem {
     File(PathBuf),
@@ -72,7 +72,7 @@ pub enum Pem {
 impl Pem {
     fn of(value: &str) -> Self {
         let text = value.trim();
-        // With other lines before and behind it is no path either, and may hold a key.
+        // With other lines around it, it is not a path either, and may hold a key.
         if text.contains("-----BEGIN") { Self::Text(text.to_owned()) } else { Self::File(PathBuf::from(value)) }
     }
 }
@@ -96,8 +96,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads a URL. What it does not say is taken from `PGHOST`, `PGUSER` and the others that PostgreSQL's own programs read; a
-    /// parameter stands above the part of the URL that says the same.
+    /// Reads a URL. Missing parts come from `PGHOST`, `PGUSER` and the other variables that PostgreSQL's own programs read.
+    /// A parameter takes precedence over the same part of the URL.
     ///
     /// # Errors
     /// What is wrong with it, without the URL.
@@ -106,7 +106,7 @@ impl Address {
         read(url, &Surroundings { variable: &variable, has_socket: &|path| path.exists() })
     }
 
-    /// With the longest wait for one host to take a connection, and the longest silence of one after which it is given up.
+    /// Sets the longest wait for one host to accept a connection, and the longest silence before a connection is given up.
     #[must_use]
     pub fn within(mut self, connect: Duration, silence: Duration) -> Self {
         self.config.connect_timeout(connect).tcp_user_timeout(silence);
@@ -121,24 +121,24 @@ impl Address {
         self.proof
     }
 
-    /// The authorities to believe, instead of the system's.
+    /// The authorities to trust instead of the system's.
     pub(super) fn roots(&self) -> Option<&Pem> {
         self.roots.as_ref()
     }
 
-    /// The certificate by which the gateway proves who it is, and its key.
+    /// The certificate that proves the gateway's identity, and its key.
     pub(super) fn identity(&self) -> Option<&(Pem, Pem)> {
         self.identity.as_ref()
     }
 
-    /// Whether both lead to one database of one server, by whatever user, password and proof.
+    /// Whether both lead to the same database of the same server, with whatever user, password and proof.
     pub fn is_same_place(&self, other: &Self) -> bool {
         let database =
             |address: &Self| address.config.get_dbname().or_else(|| address.config.get_user()).map(str::to_owned);
         self.reached() == other.reached() && database(self) == database(other)
     }
 
-    /// Where connections go, in the order in which that is tried: an address where one is given beside the name.
+    /// The hosts to connect to, in their order: a given address takes the place of its name.
     fn reached(&self) -> Vec<(Host, u16)> {
         let (hosts, addresses) = (self.config.get_hosts(), self.config.get_hostaddrs());
         let ports = self.config.get_ports();
@@ -149,8 +149,8 @@ impl Address {
         hosts.iter().enumerate().map(host).collect()
     }
 
-    /// The hosts that are reached without insisting on TLS. With `sslmode=prefer`, which is what a URL without any means, whoever
-    /// stands between decides.
+    /// The hosts that are reached without requiring TLS. With `sslmode=prefer`, the default of a URL, a machine in between
+    /// can decide.
     pub fn plaintext_hosts(&self) -> Vec<String> {
         if self.config.get_ssl_mode() == SslMode::Require {
             return Vec::new();
@@ -167,7 +167,7 @@ impl Address {
         self.config.get_dbname().or_else(|| self.config.get_user()).unwrap_or_default()
     }
 
-    /// Hosts and ports, as people write them; nothing for sockets of this machine.
+    /// Hosts and ports in the usual form; `None` for local sockets.
     pub fn place(&self) -> Option<String> {
         let name = |(host, port)| match host {
             Host::Tcp(name) => Some(format!("{name}:{port}")),
@@ -178,13 +178,13 @@ impl Address {
     }
 }
 
-/// What the environment of the process has.
+/// The environment of the process.
 struct Surroundings<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
     has_socket: &'a dyn Fn(&Path) -> bool,
 }
 
-/// What is said beside user, password, hosts and database.
+/// The settings besides user, password, hosts and database.
 #[derive(Default)]
 struct Said {
     hosts: Option<String>,
@@ -202,7 +202,7 @@ struct Said {
 
 impl Said {
     fn by_variables(around: &Surroundings<'_>) -> Self {
-        // One that is empty says nothing, as with libpq.
+        // An empty one counts as missing, as in libpq.
         let said = |name: &str| (around.variable)(name).filter(|value| !value.is_empty());
         Self {
             hosts: said("PGHOST"),
@@ -212,7 +212,7 @@ impl Said {
             password: said("PGPASSWORD").map(String::into_bytes),
             database: said("PGDATABASE"),
             options: said("PGOPTIONS"),
-            // As ever, a mode that is no mode is none.
+            // An invalid mode is ignored, as before.
             mode: said("PGSSLMODE").and_then(|mode| mode_of(&mode).ok()),
             roots: said("PGSSLROOTCERT"),
             certificate: said("PGSSLCERT"),
@@ -236,7 +236,7 @@ impl Said {
                 "sslrootcert" | "ssl-root-cert" | "ssl-ca" => said.roots = text(),
                 "sslcert" | "ssl-cert" => said.certificate = text(),
                 "sslkey" | "ssl-key" => said.key = text(),
-                // What poolers and other programs write there, such as `pgbouncer=true`, is nothing to this one.
+                // Poolers and other programs write parameters there, such as `pgbouncer=true`, which mean nothing here.
                 name => {
                     if let Some(setting) = name.strip_prefix("options[").and_then(|name| name.strip_suffix(']')) {
                         let value = value.replace('\\', "\\\\").replace(' ', "\\ ");
@@ -268,7 +268,7 @@ fn read(url: &str, around: &Surroundings<'_>) -> Result<Address, AddressError> {
     let parts = Parts::of(url)?;
     let (query, variables) = (Said::by_query(&parts)?, Said::by_variables(around));
     let mut config = Config::new();
-    // The driver knows the user of the process where none is named.
+    // Without a user, the driver uses that of the process.
     if let Some(user) = query.user.or(parts.user.map(Cow::into_owned)).or(variables.user) {
         config.user(user);
     }
@@ -288,16 +288,16 @@ fn read(url: &str, around: &Surroundings<'_>) -> Result<Address, AddressError> {
     let of_url = of_url.map(|(name, port)| (if name.is_empty() { default(port) } else { name }, port));
     let (names, ports): (Vec<String>, Vec<Option<u16>>) = of_url.unzip();
     let names = query.hosts.or(Some(names.join(",")).filter(|names| !names.is_empty())).or(query.addresses.clone());
-    // An address of the environment is the host, as is its name where there is none.
+    // An address from the environment is the host; without one, its name is.
     let names = names.or(variables.addresses).or(variables.hosts).unwrap_or_else(|| default(None));
     Hosts::said(&names, query.addresses.as_deref(), ports, query.ports.as_deref())?.set(&mut config, port);
-    // Of several servers one takes writes.
+    // One of several servers takes writes.
     if config.get_hosts().len() > 1 {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     }
     let roots = query.roots.or(variables.roots).filter(|roots| !roots.is_empty());
     let (mode, proof) = mode(query.mode.or(variables.mode), roots.as_deref())?;
-    // There is no TLS over sockets of this machine, and no need of it.
+    // Local sockets have no TLS, and need none.
     let is_remote =
         !config.get_hostaddrs().is_empty() || config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_)));
     config.ssl_mode(if is_remote { mode } else { SslMode::Disable });
@@ -316,7 +316,7 @@ fn read(url: &str, around: &Surroundings<'_>) -> Result<Address, AddressError> {
     Ok(Address { config, proof, roots, identity })
 }
 
-/// How far TLS is insisted on. Authorities that are named are asked, unless TLS is not insisted on at all.
+/// How strictly TLS is required. Named authorities are used, unless TLS is not required at all.
 fn mode(said: Option<(SslMode, Proof)>, roots: Option<&str>) -> Result<(SslMode, Proof), AddressError> {
     Ok(match (said, roots) {
         (None, Some(SYSTEM)) => (SslMode::Require, Proof::Name),
@@ -326,7 +326,7 @@ fn mode(said: Option<(SslMode, Proof)>, roots: Option<&str>) -> Result<(SslMode,
     })
 }
 
-/// Hosts, with the addresses that are reached instead of looking them up.
+/// Hosts, with addresses that are used instead of looking them up.
 struct Hosts {
     names: Vec<String>,
     addresses: Vec<IpAddr>,
@@ -334,7 +334,7 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// As they stand between commas; ports that are said stand above those behind the names.
+    /// The hosts between commas. A separate list of ports takes precedence over ports behind the names.
     fn said(
         names: &str,
         addresses: Option<&str>,
@@ -355,7 +355,7 @@ impl Hosts {
         Ok(Self { names, addresses, ports })
     }
 
-    /// One port is that of all hosts.
+    /// A single port applies to all hosts.
     fn set(self, config: &mut Config, default: u16) {
         let of_all = self.ports.first().filter(|_| self.ports.len() == 1).copied().flatten();
         for (number, name) in self.names.into_iter().enumerate() {
@@ -373,7 +373,7 @@ fn default_host(port: u16, around: &Surroundings<'_>) -> String {
     SOCKETS.into_iter().find(has_socket).unwrap_or("localhost").to_owned()
 }
 
-/// The password that a file of the user has for the first host.
+/// The password for the first host in the user's password file.
 fn of_file(config: &Config, around: &Surroundings<'_>) -> Option<Vec<u8>> {
     let said = around.variable;
     let home = || said("HOME").map(|home| Path::new(&home).join(".pgpass"));

@@ -11,20 +11,20 @@ pub enum Class {
     Refused,
     /// The server cannot be reached, or the connection broke.
     Broken,
-    /// No TLS with the server, or not with the one that was meant.
+    /// There is no TLS with the server, or not with the intended one.
     Tls,
-    /// The server asks for a proof that was not given or is not known here.
+    /// The server requires a proof that was not given or is not supported.
     Login,
-    /// What was to be sent cannot be.
+    /// A value cannot be sent.
     Unsendable,
-    /// What the server says is not what it should say.
+    /// The server's answer is invalid.
     Unreadable,
-    /// What a later driver adds.
+    /// A class that a later driver adds.
     Unknown,
 }
 
-/// The kind of an error. The driver tells kinds apart in what it says and nowhere else; the tests below, and those of the callers, have
-/// each of them happen.
+/// The class of an error. The driver distinguishes classes only by its messages. The tests below, and those of the callers,
+/// provoke each of them.
 pub fn class_of(error: &Error) -> Class {
     if error.as_db_error().is_some() {
         return Class::Refused;
@@ -49,7 +49,7 @@ pub fn class_of(error: &Error) -> Class {
     }
 }
 
-/// An error and what it came from, in one line. For errors without a row in them: not for what the server says.
+/// An error and its causes in one line. For errors that quote no row, and so not for those of the server.
 pub fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -7,7 +7,7 @@ use bytes::{BufMut as _, BytesMut};
 use serde::de::DeserializeOwned;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-/// What stands before the text of a `jsonb` on the wire.
+/// The byte before the text of a `jsonb` on the wire.
 const VERSION: u8 = 1;
 
 /// A column of JSON, read.
@@ -33,7 +33,7 @@ impl<'a, T: DeserializeOwned> FromSql<'a> for Json<T> {
 pub struct JsonText<'a>(pub &'a str);
 
 impl fmt::Debug for JsonText<'_> {
-    /// What customers wrote is in it.
+    /// It may contain what customers wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes of JSON", self.0.len())
     }

@@ -21,11 +21,12 @@ use super::tls::{self, TlsError};
 /// A parameter with its type.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// A connection. Nothing drives it but the call that runs.
+/// A connection. Only the call in progress drives it.
 pub struct Link {
     client: Client,
     connection: Connection<Socket, Encrypted<Socket>>,
-    /// A call was given up or failed for another reason than its statement: what is read next may be its answer.
+    /// Whether a call was given up, or failed for a reason other than its statement. The next message may then be its
+    /// answer.
     is_spoiled: bool,
     /// When it was made.
     pub(super) made: Instant,
@@ -39,12 +40,12 @@ impl fmt::Debug for Link {
     }
 }
 
-/// What a statement came to.
+/// The result of a statement.
 #[derive(Debug)]
 pub struct Answer {
     pub rows: Vec<Row>,
-    /// The server itself warned of something: whether the statement is as durable as it should be is not known. What a function warns
-    /// of, such as a trigger of the app's, does not count.
+    /// Whether the server itself warned of something, so that the statement may not be as durable as it should be. Warnings
+    /// of functions, such as the app's triggers, do not count.
     pub has_warned: bool,
 }
 
@@ -58,7 +59,7 @@ pub enum ConnectError {
 }
 
 impl Link {
-    /// Connects to a database whose settings of TLS are used once.
+    /// Connects to a database, with TLS settings that are used once.
     pub async fn open(address: &Address) -> Result<Self, ConnectError> {
         Ok(Self::connect(address, &tls::settings(address)?).await?)
     }
@@ -71,8 +72,8 @@ impl Link {
         Ok(link)
     }
 
-    /// Reads what has come without having been asked for. What a server warns of when a connection begins (another version of
-    /// collations) says nothing about any statement, nor does what it says between two of them.
+    /// Reads messages that arrived without a request. Warnings at the beginning of a connection (such as another version of
+    /// collations), or between two statements, are not about any statement.
     async fn hear(&mut self) -> Result<(), Error> {
         poll_fn(|cx| {
             loop {
@@ -86,7 +87,7 @@ impl Link {
         .await
     }
 
-    /// Whether another call may be made, as far as can be told without asking the server: it has not hung up.
+    /// Whether another call may be made, as far as that is known without asking the server: it has not disconnected.
     pub async fn is_usable(&mut self) -> bool {
         !self.is_closed() && self.hear().await.is_ok() && !self.is_closed()
     }
@@ -95,7 +96,7 @@ impl Link {
         self.is_spoiled || self.client.is_closed()
     }
 
-    /// Runs one statement. When its future is dropped before its end, the link is of no use any more.
+    /// Runs one statement. If its future is dropped before the end, the link becomes useless.
     pub async fn run(&mut self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Answer, Error> {
         self.is_spoiled = true;
         let Self { client, connection, .. } = self;
@@ -109,7 +110,7 @@ impl Link {
         Ok(self.run(statement, &[]).await?.rows)
     }
 
-    /// Runs statements without parameters, in one transaction unless they say otherwise; rows are dropped.
+    /// Runs statements without parameters, in one transaction unless they say otherwise. Rows are dropped.
     pub async fn run_all(&mut self, statements: &str) -> Result<(), Error> {
         self.is_spoiled = true;
         let Self { client, connection, .. } = self;
@@ -117,26 +118,26 @@ impl Link {
         self.ended(done)
     }
 
-    /// What the server says of a statement leaves the link as good as it was.
+    /// An error that the server reports for a statement leaves the link usable.
     fn ended<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         let severity = |error: &Error| error.as_db_error().and_then(tokio_postgres::error::DbError::parsed_severity);
         self.is_spoiled = result.as_ref().is_err_and(|error| severity(error) != Some(Severity::Error));
         result
     }
 
-    /// Takes leave of the server.
+    /// Says goodbye to the server.
     pub async fn close(self) {
         let is_over = self.is_closed();
         let Self { client, mut connection, .. } = self;
         drop(client);
         if !is_over {
-            // However it ends, it is over.
+            // Whatever happens here, the connection is over.
             while let Some(Ok(_)) = poll_fn(|cx| connection.poll_message(cx)).await {}
         }
     }
 }
 
-/// Lets a call have its answer, and notes whether the server warned meanwhile.
+/// Drives the connection until a call has its answer, and notes whether the server warned meanwhile.
 async fn drive<T>(
     connection: &mut Connection<Socket, Encrypted<Socket>>,
     call: impl Future<Output = Result<T, Error>>,
@@ -148,7 +149,7 @@ async fn drive<T>(
             biased;
             message = poll_fn(|cx| connection.poll_message(cx)) => match message {
                 Some(Ok(AsyncMessage::Notice(notice))) => {
-                    // A function says where it was. The server, at the end of a commit, was in none.
+                    // A function's warning names its context. The server's own warning at the end of a commit has none.
                     *has_warned |= notice.parsed_severity() == Some(Severity::Warning) && notice.where_().is_none();
                     continue;
                 }
@@ -158,7 +159,7 @@ async fn drive<T>(
             },
             answer = &mut call => return answer,
         };
-        // The answer may have come before the end, and says more than that there is one.
+        // The answer may have come before the end, and says more than the end alone.
         let last = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
         return match (last, ended) {
             (Poll::Ready(answer), _) => answer,

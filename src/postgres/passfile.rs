@@ -3,10 +3,10 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// Whom a password is for, as the file names them: host, port, database and user.
+/// The fields of the file for a connection: host, port, database and user.
 pub(super) type Wanted<'a> = [&'a str; 4];
 
-/// The password that a file has for a connection. Nothing from a file that others than its owner can read.
+/// The password that a file has for a connection. Ignores a file that others than its owner can read.
 pub(super) fn password(file: &Path, wanted: Wanted<'_>) -> Option<String> {
     if std::fs::metadata(file).ok()?.mode() & 0o077 != 0 {
         tracing::warn!(file = %file.display(), "passwords are not taken from a file that others can read: chmod 600");
@@ -16,7 +16,7 @@ pub(super) fn password(file: &Path, wanted: Wanted<'_>) -> Option<String> {
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| of_line(line, wanted))
 }
 
-/// The password of a line, if it is for this connection. An asterisk is for all.
+/// The password of a line, if the line is for this connection. An asterisk matches everything.
 fn of_line(line: &str, wanted: Wanted<'_>) -> Option<String> {
     let mut rest = line;
     for one in wanted {
@@ -29,7 +29,7 @@ fn of_line(line: &str, wanted: Wanted<'_>) -> Option<String> {
     Some(unescaped(rest)).filter(|password| !password.is_empty())
 }
 
-/// The field at the beginning, and what is behind its colon.
+/// The first field, and the text after its colon.
 fn field(text: &str) -> Option<(String, &str)> {
     let mut is_escaped = false;
     let end = text.find(|letter| {
@@ -40,7 +40,7 @@ fn field(text: &str) -> Option<(String, &str)> {
     Some((unescaped(&text[..end]), &text[end + 1..]))
 }
 
-/// Without the backslashes that stand before colons and backslashes.
+/// The text without the backslashes that escape colons and backslashes.
 fn unescaped(text: &str) -> String {
     let mut is_escaped = false;
     text.chars()

@@ -15,13 +15,13 @@ use super::link::Link;
 use super::stream::Tls;
 use super::tls::{self, TlsError};
 
-/// Longest time that a connection is kept, so that one day all lead to where the name of the host leads by then.
+/// Longest time that a connection is kept, so that after a change of DNS all connections come to lead to the new address.
 const LIFE_MAX: Duration = Duration::from_mins(30);
 
-/// Longest time that a connection is kept without a call: something on the way may have forgotten it.
+/// Longest time that a connection is kept idle, because something on the way may have forgotten it.
 const REST_MAX: Duration = Duration::from_mins(10);
 
-/// There are no more calls: the pool was closed.
+/// The pool was closed, so it takes no more calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the connections are closed")]
 pub struct Closed;
@@ -47,32 +47,32 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// At most so many connections, the first of which is made by the first call.
+    /// At most so many connections. The first call makes the first one.
     pub fn new(address: Address, connections: usize) -> Result<Self, TlsError> {
         let tls = tls::settings(&address)?;
         let target = Mutex::new(Arc::new(Target { address, tls }));
         Ok(Self { target, places: Semaphore::new(connections.max(1)), idle: Mutex::default() })
     }
 
-    /// Where connections lead that are made from now on.
+    /// Where new connections lead.
     pub fn address(&self) -> Address {
         self.target().address.clone()
     }
 
-    /// Has connections that are made from now on lead elsewhere, or get there otherwise.
+    /// Makes new connections lead to another place, or get there in another way.
     pub fn lead_to(&self, address: Address) -> Result<(), TlsError> {
         let tls = tls::settings(&address)?;
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Target { address, tls });
         Ok(())
     }
 
-    /// A place for a call, once there is one. In the order in which it was asked for.
+    /// Waits for a place for a call, in the order of asking.
     pub async fn place(&self) -> Result<Place<'_>, Closed> {
         let permit = self.places.acquire().await.map_err(|_| Closed)?;
         Ok(Place { pool: self, _permit: permit })
     }
 
-    /// Lets no more calls begin, and takes leave of the server on connections that are not in use.
+    /// Lets no more calls begin, and closes idle connections.
     pub async fn close(&self) {
         self.places.close();
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
@@ -100,7 +100,8 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// A connection that is open and whose server has not hung up. The one that was used last: what is in use less often is let go.
+    /// An open connection whose server has not disconnected. It is the one used last, so that surplus ones become idle and
+    /// are closed.
     pub async fn idle(&self) -> Option<Link> {
         loop {
             let mut link = self.pool.newest_idle()?;
@@ -116,7 +117,7 @@ impl Place<'_> {
         Link::connect(&target.address, &target.tls).await
     }
 
-    /// One that is open, or a new one.
+    /// An open connection, or a new one.
     pub async fn link(&self) -> Result<Link, Error> {
         match self.idle().await {
             Some(link) => Ok(link),
@@ -124,7 +125,7 @@ impl Place<'_> {
         }
     }
 
-    /// Keeps a connection for another call, unless it is of no use any more.
+    /// Keeps a connection for another call, unless it is useless.
     pub fn keep(&self, mut link: Link) {
         link.rested = tokio::time::Instant::now();
         if !link.is_closed() {

@@ -50,7 +50,7 @@ impl TlsConnect<Socket> for TlsFor {
 pub(super) struct Encrypted<S>(Box<tokio_rustls::client::TlsStream<S>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
-    /// The password is proven without binding it to the channel.
+    /// The password is proven without binding the proof to the channel.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }

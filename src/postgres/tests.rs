@@ -12,13 +12,13 @@ fn address(url: &str) -> Address {
     Address::read(url).unwrap()
 }
 
-/// What a server says by this kind of message.
+/// A server's message of this kind.
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
     [&[kind], &length[..], body].concat()
 }
 
-/// The class of the fault of connecting to a server that answers what it hears first with this, and hangs up.
+/// The class of the error when connecting to a server that answers the first message with this and disconnects.
 async fn class(query: &str, answer: Vec<u8>) -> (Class, String) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -31,7 +31,7 @@ async fn class(query: &str, answer: Vec<u8>) -> (Class, String) {
         client.read_exact(&mut greeting).await.unwrap();
         client.write_all(&answer).await.unwrap();
         client.shutdown().await.unwrap();
-        // Hangs up once the client has, so that what was written is read.
+        // Disconnects after the client, so that the client reads what was written.
         drop(client.read_to_end(&mut Vec::new()).await);
     });
     let url = format!("postgres://u@127.0.0.1:{port}/x?sslmode={query}");
@@ -106,7 +106,7 @@ async fn a_connection_that_the_server_ended_meanwhile_is_replaced_unseen() {
     let mut link = place.link().await.unwrap();
     assert_eq!(process(&mut link).await, first, "it is kept");
     place.keep(link);
-    // Its last word is on its way before it leaves the list of processes.
+    // Its last message is sent before it leaves the list of processes.
     let mut other = Link::open(&address(&database.url())).await.unwrap();
     other.run("SELECT pg_terminate_backend($1)", &[(&first, Type::INT4)]).await.unwrap();
     let gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)";

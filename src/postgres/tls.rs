@@ -14,7 +14,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use super::address::{Address, Pem, Proof};
 use super::stream::Tls;
 
-/// Why there can be no TLS as the URL wants it.
+/// Why TLS is not possible as the URL wants it.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("{which} {pem:?} cannot be read: {source}")]
@@ -33,7 +33,7 @@ pub enum TlsError {
 /// TLS for one database. Files are read now, and not again.
 ///
 /// # Errors
-/// What is wrong with the authorities to believe, or with the gateway's own certificate.
+/// What is wrong with the trusted authorities, or with the gateway's own certificate.
 pub(super) fn settings(address: &Address) -> Result<Tls, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -61,7 +61,7 @@ pub(super) fn settings(address: &Address) -> Result<Tls, TlsError> {
     Ok(Tls(Arc::new(config)))
 }
 
-/// Those that are named, or the system's.
+/// The named authorities, or the system's.
 fn authorities(named: Option<&Pem>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     match named {
@@ -84,13 +84,13 @@ fn contents(pem: &Pem) -> Result<Cow<'_, [u8]>, pem::Error> {
     }
 }
 
-/// Asks for less proof than a name that an authority vouches for. That the server has the key of its certificate is proven
-/// all the same.
+/// Requires less proof than a trusted certificate for the host's name. The server must still prove that it has the key of
+/// its certificate.
 #[derive(Debug)]
 struct Lenient {
     provider: Arc<CryptoProvider>,
-    /// An authority of these has to vouch for the certificate, whatever name it has, as `sslmode=verify-ca` has it; without any,
-    /// every server is taken, as `sslmode=require` has it.
+    /// One of these authorities must have signed the certificate, for any name, as for `sslmode=verify-ca`. Without any,
+    /// every server is accepted, as for `sslmode=require`.
     authorities: Option<Arc<WebPkiServerVerifier>>,
 }
 

@@ -4,24 +4,25 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// The URL has not the form of one.
+/// The text does not have the form of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// The parts of a URL. What is empty is as if it was not there.
+/// The parts of a URL. An empty part counts as missing.
 #[derive(Default)]
 pub(super) struct Parts<'a> {
     pub(super) user: Option<Cow<'a, str>>,
-    /// Bytes: a password need not be text.
+    /// As bytes, because a password need not be text.
     pub(super) password: Option<Vec<u8>>,
     pub(super) hosts: Vec<(String, Option<u16>)>,
     pub(super) database: Option<Cow<'a, str>>,
-    /// Names and values behind the question mark, in their order.
+    /// Names and values after the question mark, in their order.
     pub(super) query: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl<'a> Parts<'a> {
-    /// Takes a URL apart. The user and password end at the last `@` before the first `/`, `?` or `#`; what follows a `#` is nothing.
+    /// Takes a URL apart. User and password end at the last `@` before the first `/`, `?` or `#`. Text after a `#` is
+    /// ignored.
     pub(super) fn of(url: &'a str) -> Result<Self, Malformed> {
         let url = url.trim();
         let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")).ok_or(Malformed)?;
@@ -43,7 +44,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// A host with its port. IPv6 stands in brackets, a folder of sockets has its slashes escaped.
+/// A host with its port. IPv6 is in brackets, and a folder of sockets has its slashes escaped.
 fn host(text: &str) -> Result<(String, Option<u16>), Malformed> {
     let (name, port) = match text.strip_prefix('[') {
         Some(text) => {
@@ -60,7 +61,7 @@ fn host(text: &str) -> Result<(String, Option<u16>), Malformed> {
 fn pair(text: &str) -> Result<(Cow<'_, str>, Cow<'_, str>), Malformed> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     let name = decoded(name)?.unwrap_or_default();
-    // Forms write a space as a plus sign, and options are words between spaces. A password with a plus sign is taken as it is.
+    // Forms encode a space as a plus sign, and options are words separated by spaces. A plus sign in a password stays.
     let value = if name == "options" { Cow::Owned(value.replace('+', " ")) } else { Cow::Borrowed(value) };
     let value = match value {
         Cow::Borrowed(value) => decoded(value)?.unwrap_or_default(),

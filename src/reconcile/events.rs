@@ -21,22 +21,22 @@ struct TimeWindow {
     last: i64,
 }
 
-/// What becomes of the cursor of an account.
+/// What happens to the cursor of an account.
 #[derive(Clone, Copy, Debug)]
 enum Cursor {
-    /// It follows the windows, from where it stands if it stands anywhere.
+    /// It follows the windows, from its place if it has one.
     Moves(Option<Timestamp>),
-    /// What is read does not begin where it stands, or nothing is to be changed.
+    /// It stays, because the reading does not begin at its place or nothing may be changed.
     Stays,
 }
 
 enum Read {
     Whole(Vec<FetchedEvent>, usize),
-    /// Too much: try with so many seconds.
+    /// Too much: try again with so many seconds.
     Shorten(i64),
 }
 
-/// One list of events: an account's, of one style. Each is gone through with a cursor of its own.
+/// One list of events: of one account and one style. Each has its own cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct List {
     style: PayloadKind,
@@ -58,15 +58,15 @@ impl List {
 }
 
 impl Reconciler {
-    /// The lists of events that some endpoint takes events of, for our own account and the connected ones. Snapshot and
-    /// thin events are in lists of their own.
+    /// The lists that have events for some endpoint, for our own account and the connected ones. Snapshot and thin events
+    /// are in separate lists.
     fn lists(&self) -> Vec<List> {
         let taken = |style: &PayloadKind| self.endpoints.iter().any(|endpoint| endpoint.payload == *style);
         let styles = [PayloadKind::Snapshot, PayloadKind::Thin].into_iter().filter(taken);
         styles.flat_map(|style| self.scopes().map(move |scope| List { style, scope })).collect()
     }
 
-    /// The oldest of all cursors; `None` while some list has none.
+    /// The oldest of all cursors; `None` while a list has none.
     pub async fn cursor(&self) -> Result<Option<Timestamp>, ReconcileError> {
         let mut oldest: Option<Timestamp> = None;
         for list in self.lists() {
@@ -160,7 +160,7 @@ impl Reconciler {
             report.span_seconds.1 = done_before + reached.since(from).as_secs();
             tell(report);
             first = window.last + 1;
-            // Twice as long holds about twice as much, which is still well below the bound.
+            // Twice the time holds about twice as much, which is still well below the bound.
             if pages * 4 <= WINDOW_PAGES_MAX {
                 span = span.saturating_mul(2);
             }
@@ -168,7 +168,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Reads a window whole, or finds that it is too much.
+    /// Reads a window completely, or finds that it is too much.
     async fn read(
         &self,
         list: &List,
@@ -203,7 +203,7 @@ impl Reconciler {
         }
     }
 
-    /// A page of a window, and where the next one begins if there is one.
+    /// A page of a window, and where the next one begins, if there is one.
     async fn page(
         &self,
         list: &List,
@@ -235,14 +235,14 @@ impl Reconciler {
         }
     }
 
-    /// Compares the events of a window and puts those that are missing into the inbox, the oldest first.
+    /// Compares the events of a window and puts missing ones into the inbox, the oldest first.
     async fn take_in(
         &self,
         mut events: Vec<FetchedEvent>,
         dry_run: bool,
         report: &mut EventsReport,
     ) -> Result<(), ReconcileError> {
-        // Of one second in the order reversed to Stripe's; of several, by time.
+        // Within one second this reverses Stripe's order; seconds are sorted by time.
         events.reverse();
         events.sort_by_key(FetchedEvent::created);
         for chunk in events.chunks(PAGE_MAX) {
@@ -278,7 +278,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Of the events those that neither the ledger nor the inbox knows.
+    /// The events that neither the ledger nor the inbox knows.
     async fn missing<'a>(
         &self,
         candidates: Vec<(&'a FetchedEvent, &'a Endpoint)>,
@@ -295,7 +295,8 @@ impl Reconciler {
         let unknown: Vec<String> = ids.iter().filter(|id| !known.contains(id)).cloned().collect();
         report.known += (ids.len() - unknown.len()) as u64;
         let held = self.stubbornly(|| self.inbox.holds(unknown.clone())).await?;
-        // What was on its way when the ledger was asked may have arrived since; what still has not, the ledger has lost.
+        // An event that was under way when the ledger was asked may have arrived since. The ledger has lost those that
+        // still have not.
         let settled: Vec<String> = unknown.iter().filter(|id| held.get(*id) == Some(&Held::Settled)).cloned().collect();
         let arrived = if settled.is_empty() {
             Vec::new()
@@ -303,7 +304,7 @@ impl Reconciler {
             self.stubbornly(|| self.ledger.known_events(&settled)).await?
         };
         report.known += arrived.len() as u64;
-        // What a person dropped stays so; a ledger that has lost that is told again.
+        // An event that a person dropped stays dropped. A ledger that lost that is told again.
         let is_dropped = |id: &String| held.get(id) == Some(&Held::Dropped);
         let dropped: Vec<String> = unknown.iter().filter(|id| is_dropped(id)).cloned().collect();
         report.dropped += dropped.len() as u64;
@@ -325,7 +326,7 @@ impl Reconciler {
         Ok(missing)
     }
 
-    /// The candidates without those thin events whose snapshot event the ledger has recorded: that was the same change.
+    /// The candidates without thin events whose snapshot event the ledger has recorded: that is the same change.
     async fn without_known_snapshots<'a>(
         &self,
         candidates: Vec<(&'a FetchedEvent, &'a Endpoint)>,
@@ -344,14 +345,14 @@ impl Reconciler {
         Ok(left)
     }
 
-    /// The first endpoint that takes an event of this form, mode and account: the one that its webhook would be held to.
+    /// The first endpoint that takes an event of this form, mode and account, by the rules for its webhook.
     fn endpoint_of(&self, event: &FetchedEvent) -> Option<&Endpoint> {
         self.endpoints.iter().find(|endpoint| endpoint.check(event.envelope()).is_ok())
     }
 }
 
-/// How many seconds a window should have, when its newest page shows that it holds far more than it may. That page may be
-/// a burst before which there is little, so the step is no longer than to an eighth.
+/// How many seconds a window should have if its newest page shows that it holds far more than it may. That page may be a
+/// burst with little before it, so the step goes down to an eighth at most.
 fn shorten(seconds: i64, newest: &[FetchedEvent]) -> Option<i64> {
     let (first, last) = (newest.first()?.created().seconds(), newest.last()?.created().seconds());
     let covered = (first - last + 1).clamp(1, seconds);

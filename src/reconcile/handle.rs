@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::report::{ReconcileOrder, ReconcileReport, ReconcileStatus};
 use crate::domain::clock::Timestamp;
 
-/// Orders runs and tells how they are. Clones share it.
+/// Orders runs and reports their state. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Handle {
     orders: mpsc::Sender<ReconcileOrder>,
@@ -16,7 +16,7 @@ pub struct Handle {
     past: Arc<Mutex<VecDeque<PastRun>>>,
 }
 
-/// Runs that are remembered.
+/// How many runs are remembered.
 const PAST_MAX: usize = 20;
 
 /// A run that ended.
@@ -28,7 +28,7 @@ pub struct PastRun {
     pub report: ReconcileReport,
 }
 
-/// Why an order was not taken.
+/// Why an order was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderRefused {
     /// A run is under way.
@@ -39,7 +39,7 @@ pub enum OrderRefused {
 }
 
 impl Handle {
-    /// Orders a run and tells its number.
+    /// Orders a run and returns its status.
     pub fn start(&self, order: ReconcileOrder) -> Result<ReconcileStatus, OrderRefused> {
         if !claim(&self.status) {
             return Err(OrderRefused::Busy);
@@ -51,12 +51,12 @@ impl Handle {
         Ok(self.status())
     }
 
-    /// Runs that ended since the start, the latest first.
+    /// Runs that ended since the start, the newest first.
     pub fn past(&self) -> Vec<PastRun> {
         self.past.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// The run under way has come to its end.
+    /// Notes the end of the present run.
     pub(super) fn finish(&self, report: &ReconcileReport, began: Timestamp, ended: Timestamp) {
         let mut status = lock(&self.status);
         status.running = false;
@@ -69,7 +69,7 @@ impl Handle {
         past.push_front(run);
     }
 
-    /// What there is to tell.
+    /// The present state.
     pub fn status(&self) -> ReconcileStatus {
         lock(&self.status).clone()
     }
@@ -79,7 +79,7 @@ pub(super) fn lock(status: &Mutex<ReconcileStatus>) -> MutexGuard<'_, ReconcileS
     status.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Claims the one run there may be.
+/// Claims the only run that is allowed at a time.
 pub(super) fn claim(status: &Mutex<ReconcileStatus>) -> bool {
     let mut status = lock(status);
     if status.running {
@@ -92,7 +92,7 @@ pub(super) fn claim(status: &Mutex<ReconcileStatus>) -> bool {
     true
 }
 
-/// A handle and what the runner needs of it. One order waits at most, because a second is refused.
+/// A handle, and the runner's end of it. At most one order waits, because a second is refused.
 pub fn handle() -> (Handle, mpsc::Receiver<ReconcileOrder>) {
     let (orders, taken) = mpsc::channel(1);
     (Handle { orders, status: Arc::default(), past: Arc::default() }, taken)

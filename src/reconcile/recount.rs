@@ -28,22 +28,22 @@ use crate::revenue::rows::{Rank, SORT_KEY_CLASS, SORT_KEY_EVENT, event_of_sort_k
 use crate::revenue::validator::{Again, Untold, Validator};
 use crate::revenue::verdict::Plan;
 
-/// Counts again, with nothing but a ledger: Stripe is not asked.
+/// Counts again, with only a ledger: Stripe is not asked.
 #[derive(Debug)]
 pub struct Recounter<'a> {
-    /// What is counted.
+    /// The ledger to count.
     pub ledger: &'a dyn StateOfRecord,
     /// Makes rows of payloads.
     pub validator: &'a Validator,
-    /// Where there is room for the scratch file.
+    /// The directory for the scratch file.
     pub scratch: &'a Path,
     /// Waits between attempts at one step.
     pub backoff: Backoff,
 }
 
 impl Recounter<'_> {
-    /// Counts, and mends what differs unless it is a dry run. Tells after each page what it has come to; a fault ends it and
-    /// stands in the report.
+    /// Counts, and corrects differences unless it is a dry run. Reports its progress after each page. An error ends it and
+    /// is in the report.
     pub async fn run(&self, dry_run: bool, mut tell: impl FnMut(&RecountReport) + Send) -> RecountReport {
         let mut report = RecountReport::default();
         let result = self.count(dry_run, &mut report, &mut tell).await;
@@ -78,7 +78,7 @@ impl Recounter<'_> {
         stubbornly(&self.backoff, step).await
     }
 
-    /// Adds the payloads of a page to what is counted; returns what they come to, each by itself.
+    /// Adds the payloads of a page to the count. Returns what each of them gives by itself.
     fn read(
         &self,
         scratch: &mut Scratch,
@@ -120,7 +120,7 @@ impl Recounter<'_> {
         Ok(plans)
     }
 
-    /// Subscriptions and customers: contents that are held under the version that a payload gives them.
+    /// Compares the contents of subscriptions and customers that are held under the version of a payload.
     async fn compare_truths(
         &self,
         plans: &[Plan],
@@ -276,7 +276,7 @@ impl Recounter<'_> {
     }
 }
 
-/// Whether a version is that of a payload that was counted, in the rendering that was.
+/// Whether a version is that of a counted payload, in the counted rendering.
 fn standing(scratch: &Scratch, version: &str) -> Result<Standing, ReconcileError> {
     let rank = version.get(SORT_KEY_CLASS - 1..SORT_KEY_CLASS).and_then(|rank| rank.parse::<u8>().ok());
     if rank.is_none_or(|rank| rank >= Rank::Fetched as u8) {

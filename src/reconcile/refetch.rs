@@ -10,13 +10,13 @@ use crate::domain::ids::{EndpointName, EntryId};
 use crate::inbox::{EntryReport, Inbox, InboxError, NewEntry, Order, OrderStep, Refusal, Selection};
 use crate::stripe::api::{ApiError, FetchedEvent, Scope, StripeApi};
 
-/// Most entries of one step: each is a question to Stripe.
+/// Most entries in one step, because each is a question to Stripe.
 pub const REFETCH_ENTRIES_MAX: usize = 20;
 
 /// Longest wait for one event.
 const FETCH_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Fetches events anew. Clones share the client.
+/// Fetches events again. Clones share the client.
 #[derive(Clone, Debug)]
 pub struct Refetcher {
     pub api: Arc<StripeApi>,
@@ -24,7 +24,7 @@ pub struct Refetcher {
 }
 
 impl Refetcher {
-    /// Does what is ordered to the next entries of a selection, as [`Inbox::operate`] does.
+    /// Carries out an order for the next entries of a selection, as [`Inbox::operate`] does.
     pub async fn operate(
         &self,
         selection: &Selection,

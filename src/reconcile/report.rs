@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Most differences that a report shows one by one; more are counted.
+/// Most differences that a report lists; more are only counted.
 const EXAMPLES_MAX: usize = 100;
 
 /// What to compare with Stripe.
@@ -14,7 +14,7 @@ pub enum ReconcileScope {
     /// Stripe's list of events of the last 30 days.
     Events,
     Subscriptions,
-    /// Rows that older rules made of payloads that are here; Stripe is not asked.
+    /// Rows that older rules made of payloads that are still here. Stripe is not asked.
     Counts,
     All,
 }
@@ -40,100 +40,100 @@ pub struct ReconcileOrder {
     /// Events made since then, in milliseconds since the Unix epoch; without it, since the cursor.
     #[serde(default)]
     pub since_ms: Option<i64>,
-    /// Find out only; change nothing.
+    /// Only find out, and change nothing.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReconcileReport {
-    /// Nothing was to be changed.
+    /// Whether nothing was to be changed.
     pub dry_run: bool,
-    /// About events, if they were asked for.
+    /// The part about events, if it was asked for.
     pub events: Option<EventsReport>,
-    /// About subscriptions, if they were asked for.
+    /// The part about subscriptions, if it was asked for.
     pub subscriptions: Option<SubscriptionsReport>,
-    /// About rows that older rules made, if they were counted again.
+    /// The part about rows of older rules, if they were counted again.
     #[serde(default)]
     pub counts: Option<RecountReport>,
 }
 
-/// What came of comparing events.
+/// The result of comparing events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsReport {
-    /// From when on events were compared, RFC 3339.
+    /// The beginning of the compared time, RFC 3339.
     pub from: Option<String>,
     pub to: Option<String>,
-    /// Everything older is durable here or recorded in the ledger; after the run.
+    /// After the run, everything older is durable here or recorded in the ledger.
     pub cursor: Option<String>,
     /// Seconds between `from` and `to`, over all accounts, and how many of them are done.
     pub span_seconds: (u64, u64),
     pub pages: u64,
     pub seen: u64,
-    /// Of a type that nothing is mapped from: not compared, since they change nothing.
+    /// Events of types from which nothing is mapped. They are not compared, because they change nothing.
     pub unmapped: u64,
-    /// That belong to no configured endpoint, by mode or account: not compared.
+    /// Events that belong to no configured endpoint, by mode or account. They are not compared.
     pub foreign: u64,
     pub known: u64,
-    /// In the inbox, on their way to the ledger or kept for a person.
+    /// Events in the inbox, on their way to the ledger or kept for a person.
     pub in_hand: u64,
-    /// Unknown to the ledger and dropped here by a person. They stay so, and the ledger is told.
+    /// Events that the ledger does not know and a person dropped here. They stay dropped, and the ledger is told.
     #[serde(default)]
     pub dropped: u64,
-    /// In neither, or settled here and unknown to the ledger.
+    /// Events that are in neither, or are settled here and unknown to the ledger.
     pub missing: u64,
-    /// Of these, put into the inbox.
+    /// How many of these were put into the inbox.
     pub inserted: u64,
-    /// Events older than this and younger than the cursor can no longer be listed by Stripe, RFC 3339.
+    /// Stripe can no longer list events that are older than this and newer than the cursor, RFC 3339.
     pub lost_before: Option<String>,
-    /// Why the run ended early. The cursor stands before what was not read.
+    /// Why the run ended early. The cursor is before everything that was not read.
     pub error: Option<String>,
 }
 
-/// What came of comparing subscriptions.
+/// The result of comparing subscriptions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriptionsReport {
     pub pages: u64,
     pub seen: u64,
-    /// The same here and there.
+    /// Subscriptions that are the same here and at Stripe.
     pub in_order: u64,
     pub missing: u64,
     pub different: u64,
-    /// Of missing and different ones, brought in order.
+    /// Missing and different ones that were corrected.
     pub repaired: u64,
-    /// Of missing and different ones, changed here by something newer meanwhile.
+    /// Missing and different ones that something newer changed here in the meantime.
     pub overtaken: u64,
-    /// Of missing and different ones, not brought in order.
+    /// Missing and different ones that were not corrected.
     pub failed: u64,
-    /// In the ledger, not at Stripe. Left as they are.
+    /// Subscriptions in the ledger that Stripe does not have. They are left as they are.
     pub unknown_at_stripe: u64,
     pub fields: BTreeMap<String, u64>,
-    /// The first of all those that were not in order.
+    /// The first ones with a difference.
     pub examples: Vec<Example>,
     /// Why the run ended early.
     pub error: Option<String>,
 }
 
-/// What came of counting again.
+/// The result of counting again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecountReport {
-    /// Events that were looked at.
+    /// Events looked at.
     pub events: u64,
-    /// Of these, counted again from their payload.
+    /// How many of these were counted again from their payload.
     pub counted: u64,
-    /// Of these, without one: it is gone, or a person has dropped the event or has still to judge it.
+    /// How many had none: it is gone, or a person has dropped the event or has still to judge it.
     pub without_payload: u64,
-    /// Of these, whose payload does not hold its object: Stripe was asked for it.
+    /// How many have a payload without its object, for which Stripe was asked.
     pub asked_of_stripe: u64,
-    /// Of these, no events of ours by today's rules.
+    /// How many are foreign events by today's rules.
     pub refused: u64,
     /// Rows of money and links that were compared.
     pub rows: u64,
-    /// What was mended or, of a dry run, is to be mended, by kind: `invoice`, `payment`, `part`, `refund`, `refund_total`,
+    /// Corrections made or, in a dry run, needed, by kind: `invoice`, `payment`, `part`, `refund`, `refund_total`,
     /// `dispute`, `link`, `subscription`, `customer`.
     pub mended: BTreeMap<String, MendedRows>,
-    /// Rows that became others while they were counted; the next run compares them.
+    /// Rows that changed while they were counted. The next run compares them.
     pub overtaken: u64,
     /// Why the run ended early.
     pub error: Option<String>,
@@ -143,19 +143,19 @@ pub struct RecountReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MendedRows {
     pub replaced: u64,
-    /// That were missing.
+    /// Rows that were missing.
     pub added: u64,
-    /// That no payload comes to.
+    /// Rows that no payload gives.
     pub removed: u64,
 }
 
 impl RecountReport {
-    /// The rows of a kind that were mended.
+    /// The corrected rows of a kind.
     pub fn of(&mut self, kind: &str) -> &mut MendedRows {
         self.mended.entry(kind.to_owned()).or_default()
     }
 
-    /// How many rows were mended, or are to be.
+    /// How many rows were corrected, or should be.
     pub fn total(&self) -> u64 {
         self.mended.values().map(|rows| rows.replaced + rows.added + rows.removed).sum()
     }
@@ -170,7 +170,7 @@ impl RecountReport {
         }
     }
 
-    /// Notes a change that was tried: whether there was a row before, and whether there is one now.
+    /// Notes an attempted change: whether there was a row before, and whether there is one now.
     pub(super) fn note(&mut self, kind: &str, before: bool, now: bool, made: bool) {
         match (made, before, now) {
             (false, _, _) => self.overtaken += 1,
@@ -180,13 +180,13 @@ impl RecountReport {
         }
     }
 
-    /// Nothing failed, and nothing is left to be mended.
+    /// Whether nothing failed and nothing is left to correct.
     pub fn is_in_order(&self, dry_run: bool) -> bool {
         self.error.is_none() && (!dry_run || self.total() == 0)
     }
 }
 
-/// A subscription that was not in order.
+/// A subscription with a difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Example {
     /// `sub_…`
@@ -199,7 +199,7 @@ pub struct Example {
 }
 
 impl EventsReport {
-    /// Nothing failed and nothing is out of reach.
+    /// Whether nothing failed and nothing is out of reach.
     pub fn is_in_order(&self, dry_run: bool) -> bool {
         let done = if dry_run { self.missing == 0 } else { self.missing == self.inserted };
         self.error.is_none() && self.lost_before.is_none() && done
@@ -207,13 +207,13 @@ impl EventsReport {
 }
 
 impl SubscriptionsReport {
-    /// Nothing failed, and no difference is left.
+    /// Whether nothing failed and no difference is left.
     pub fn is_in_order(&self) -> bool {
         let left = (self.missing + self.different).saturating_sub(self.repaired + self.overtaken);
         self.error.is_none() && left == 0 && self.unknown_at_stripe == 0
     }
 
-    /// Shows one, if there is room.
+    /// Adds an example, if there is room.
     pub fn show(&mut self, subscription: &str, found: &str, fields: Vec<String>, end: &str) {
         if self.examples.len() < EXAMPLES_MAX {
             let (subscription, found, end) = (subscription.to_owned(), found.to_owned(), end.to_owned());
@@ -223,7 +223,7 @@ impl SubscriptionsReport {
 }
 
 impl ReconcileReport {
-    /// A part of it broke off, so that it is not known what is left.
+    /// Whether a part broke off, so that the remaining differences are unknown.
     pub fn ended_early(&self) -> bool {
         let events = self.events.as_ref().and_then(|events| events.error.as_ref());
         let subscriptions = self.subscriptions.as_ref().and_then(|subscriptions| subscriptions.error.as_ref());
@@ -231,7 +231,7 @@ impl ReconcileReport {
         events.or(subscriptions).or(counts).is_some()
     }
 
-    /// Nothing failed, and no difference is left.
+    /// Whether nothing failed and no difference is left.
     pub fn is_in_order(&self) -> bool {
         self.events.as_ref().is_none_or(|events| events.is_in_order(self.dry_run))
             && self.subscriptions.as_ref().is_none_or(SubscriptionsReport::is_in_order)
@@ -239,16 +239,16 @@ impl ReconcileReport {
     }
 }
 
-/// What a gateway's reconciliation is at.
+/// The state of a gateway's reconciliation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReconcileStatus {
-    /// A run is under way.
+    /// Whether a run is in progress.
     pub running: bool,
-    /// Runs begun since the start; the one under way is the last.
+    /// Runs begun since the start; the present one is the last.
     pub runs: u64,
-    /// Whether this gateway's turn it is to reconcile by itself; unknown until it has asked the ledger.
+    /// Whether it is this gateway's turn to reconcile by itself; unknown until it has asked the ledger.
     pub leads: Option<bool>,
-    /// The run under way, or else the last one.
+    /// The present run, or else the last one.
     pub report: Option<ReconcileReport>,
     /// When that one ended, RFC 3339.
     pub ended: Option<String>,

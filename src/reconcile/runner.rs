@@ -23,34 +23,34 @@ const COMPONENT: &str = "reconcile";
 
 const LEASE: &str = "reconcile";
 
-/// Name of the mark that says when subscriptions were last compared to the end.
+/// Name of the mark with the time of the last complete comparison of subscriptions.
 const SUBSCRIPTIONS_MARK: &str = "reconcile.subscriptions";
 
-/// Name of the mark that says by which rules rows were last counted again to the end.
+/// Name of the mark with the rules of the last complete recount.
 const RULES_MARK: &str = "reconcile.rules";
 
-/// Name of the mark that tells gateways apart. It is the data directory's, so that a restart keeps its lease.
+/// Name of the mark that tells gateways apart. It belongs to the data directory, so that a restart keeps its lease.
 const GATEWAY_MARK: &str = "gateway";
 
-/// What a lease lasts beyond two intervals.
+/// How much longer than two intervals a lease lasts.
 const LEASE_SLACK: Duration = Duration::from_mins(5);
 
-/// Longest wait for the first run after the start, so that gateways that start together do not ask together.
+/// Longest wait for the first run after the start, so that gateways that start together do not ask at the same time.
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// Longest wait for the next run after one that failed.
 const RETRY_MAX: Duration = Duration::from_mins(5);
 
-/// How often cursor and lease are looked at between runs.
+/// How often cursor and lease are checked between runs.
 const LOOK: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// Between two runs over events; `None`: never by itself.
+    /// Time between two runs over events; `None`: never by itself.
     pub events: Option<Duration>,
-    /// Between two runs over subscriptions; `None`: never by itself.
+    /// Time between two runs over subscriptions; `None`: never by itself.
     pub subscriptions: Option<Duration>,
-    /// Events younger than this are left to the next run.
+    /// Events younger than this wait for the next run.
     pub grace: Duration,
 }
 
@@ -71,15 +71,15 @@ pub struct Runner {
     pub board: Board,
 }
 
-/// What the runner knows between runs.
+/// What the runner remembers between runs.
 struct RunnerState {
     holder: String,
     /// When the next run over events is due, by the monotonic clock.
     events_due: Option<Instant>,
-    /// Not before this, for subscriptions that failed.
+    /// The earliest time for subscriptions after a failure.
     subscriptions_not_before: Instant,
     lease: Option<LeaseAnswer>,
-    /// The last error, or what was left, for health.
+    /// The last error, or the remaining differences, for health.
     fault: Option<String>,
     random: fastrand::Rng,
 }
@@ -131,7 +131,7 @@ impl Runner {
         }
     }
 
-    /// What is due by now.
+    /// The part that is due now.
     async fn due(&self, state: &RunnerState) -> Option<ReconcileScope> {
         let now = self.reconciler.clock.instant();
         let events = state.events_due.is_some_and(|due| due <= now);
@@ -143,7 +143,7 @@ impl Runner {
             }
             Some(_) | None => false,
         };
-        // After the start subscriptions wait for the events, which bring most of them.
+        // After the start, subscriptions wait for the events, which bring most of them.
         match (events, subscriptions && state.events_due.is_none_or(|due| due <= now || state.lease.is_some())) {
             (true, true) => Some(ReconcileScope::All),
             (true, false) => Some(ReconcileScope::Events),
@@ -178,7 +178,7 @@ impl Runner {
             }
         }
         if !claim(&self.handle.status) {
-            // An operator's order waits in the queue.
+            // An operator's order is waiting in the queue.
             tokio::task::yield_now().await;
             return None;
         }
@@ -188,7 +188,7 @@ impl Runner {
         Some(self.perform(RunTerms { order, grace: self.schedule.grace, covered, recounts }, state, shutdown).await)
     }
 
-    /// Runs to the end, keeping the lease meanwhile if there is one.
+    /// Runs to the end. Keeps the lease in the meantime, if there is one.
     async fn perform(&mut self, terms: RunTerms, state: &mut RunnerState, shutdown: &Shutdown) -> End {
         let reconciler = Arc::clone(&self.reconciler);
         let status = Arc::clone(&self.handle.status);
@@ -201,7 +201,7 @@ impl Runner {
                 () = shutdown.draining() => return End::Drained,
                 () = tokio::time::sleep(LEASE_SLACK / 5) => {
                     if state.lease.as_ref().is_some_and(|lease| lease.mine) {
-                        // Whoever takes it over meanwhile does double work and no harm.
+                        // A gateway that takes it over in the meantime does double work and no harm.
                         let _ = self.ask_lease(state, None).await;
                     }
                 }
@@ -212,13 +212,13 @@ impl Runner {
         End::Done(Box::new(report))
     }
 
-    /// Whether this program derives rows by newer rules than those that the rows were last counted by: then they are counted
-    /// again once, without an order. A gateway that has lost its data directory does so too.
+    /// Whether this program makes rows by newer rules than the last recount. Then all rows are counted again once, without
+    /// an order. This also happens to a gateway that has lost its data directory.
     async fn has_newer_rules(&self) -> bool {
         self.reconciler.inbox.mark(RULES_MARK).await.is_ok_and(|mark| mark.is_none_or(|rules| rules < RULES))
     }
 
-    /// Counts a run and plans the next.
+    /// Counts a run and plans the next one.
     async fn conclude(&mut self, report: &ReconcileReport, state: &mut RunnerState) {
         let now = self.reconciler.clock.instant();
         let (events, subscriptions) = (report.events.as_ref(), report.subscriptions.as_ref());
@@ -254,7 +254,7 @@ impl Runner {
         }
     }
 
-    /// Counts and logs a run; what is wrong after it, if anything is.
+    /// Counts and logs a run. Returns what is wrong after it, if anything.
     fn tell(&self, report: &ReconcileReport, is_failed: bool) -> Option<String> {
         let (events, subscriptions) = (report.events.as_ref(), report.subscriptions.as_ref());
         let mut faults = Vec::new();
@@ -302,7 +302,7 @@ impl Runner {
         (!faults.is_empty()).then_some(why)
     }
 
-    /// Plans the next run: sooner after a failure, and never at the same moment as others.
+    /// Plans the next run: sooner after a failure, and never at the same moment as other gateways.
     fn put_off(&self, what: ReconcileScope, state: &mut RunnerState, now: Instant, failed: bool) {
         let wait = |interval: Duration, random: &mut fastrand::Rng| {
             let wait = if failed { interval.min(RETRY_MAX) } else { interval };
@@ -316,13 +316,14 @@ impl Runner {
         if what.subscriptions()
             && let Some(interval) = self.schedule.subscriptions
         {
-            // How long ago the last one was stands in the inbox; this keeps a failing or foreign one from being asked on.
+            // The inbox knows how long ago the last one was. This pause keeps a failing or foreign one from being tried all
+            // the time.
             let pause = wait(interval, &mut state.random).min(self.schedule.shortest().unwrap_or(interval));
             state.subscriptions_not_before = now + pause;
         }
     }
 
-    /// Takes or keeps the lease; tells whether it is ours.
+    /// Takes or keeps the lease. Returns whether it is ours.
     async fn ask_lease(
         &self,
         state: &mut RunnerState,
@@ -342,12 +343,12 @@ impl Runner {
     async fn give_back(&self, state: &RunnerState) {
         if state.lease.as_ref().is_some_and(|lease| lease.mine) {
             let ask = LeaseAsk { name: LEASE, holder: state.holder.clone(), span: Duration::ZERO, covered: None };
-            // If this fails the lease runs out by itself.
+            // If this fails, the lease expires by itself.
             let _ = self.reconciler.ledger.lease(&ask).await;
         }
     }
 
-    /// Shows how old the cursor is and what the last run left.
+    /// Reports how old the cursor is and what the last run left.
     async fn look(&self, state: &RunnerState) {
         let now = self.reconciler.clock.now();
         let own = self.reconciler.cursor().await.ok().flatten();
@@ -355,7 +356,7 @@ impl Runner {
         let cursor = own.max(shared);
         let age = cursor.map(|cursor| now.since(cursor));
         self.metrics.reconcile_cursor_age.set(age.unwrap_or_default().as_secs_f64());
-        // Whoever switched it off knows.
+        // An operator who switched it off knows that.
         let is_old = self.schedule.events.is_some() && age.is_some_and(|age| age > HORIZON_WARNING);
         let (level, detail) = match (is_old, &state.fault, &state.lease) {
             (true, fault, _) => {
@@ -383,14 +384,14 @@ impl Runner {
         }
     }
 
-    /// The number of this data directory, made when there is none.
+    /// The number of this data directory, made if there is none.
     async fn gateway_id(&self) -> String {
         let made = fastrand::Rng::new().i64(1..);
         let inbox = &self.reconciler.inbox;
         let number = if let Ok(Some(number)) = inbox.mark(GATEWAY_MARK).await {
             number
         } else {
-            // Without a note the number lasts as long as the process.
+            // If it cannot be saved, the number lasts as long as the process.
             let _ = inbox.set_mark(GATEWAY_MARK, made).await;
             made
         };

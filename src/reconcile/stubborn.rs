@@ -8,16 +8,16 @@ use crate::inbox::InboxError;
 use crate::ledger::{Disposition, LedgerError};
 use crate::stripe::api::{ApiDisposition, ApiError};
 
-/// Most attempts at one step, each of which is several requests of its own where Stripe is asked.
+/// Most attempts at one step. With Stripe, each of them is several requests.
 pub const ATTEMPTS_MAX: u32 = 5;
 
-/// Longest wait between two attempts, whatever is asked for.
+/// Longest wait between two attempts, whatever wait is requested.
 const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// Stripe did not give what was asked for.
+    /// Stripe did not give an answer.
     #[error("Stripe's list cannot be read")]
     Stripe(#[from] ApiError),
     /// The ledger did not answer.
@@ -26,19 +26,19 @@ pub enum ReconcileError {
     /// The inbox did not take the events.
     #[error("the inbox cannot be written or read")]
     Inbox(#[from] InboxError),
-    /// More events in one second than are held at once.
+    /// One second has more events than can be held at once.
     #[error("Stripe lists more than {} events of one second", super::SECOND_PAGES_MAX * crate::stripe::api::PAGE_MAX)]
     TooMany,
-    /// More subscriptions than are compared.
+    /// There are more subscriptions than can be compared.
     #[error("Stripe lists more than {} subscriptions", super::SUBSCRIPTIONS_MAX)]
     TooManySubscriptions,
-    /// The scratch file of a recount.
+    /// The scratch file of a recount failed.
     #[error("the scratch file in the data directory cannot be written or read")]
     Scratch(#[from] rusqlite::Error),
 }
 
 impl ReconcileError {
-    /// After which wait another attempt may succeed; `None` when none can.
+    /// The wait after which another attempt may succeed; `None` if none can.
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Stripe(error) => match error.disposition() {
@@ -64,7 +64,7 @@ impl ReconcileError {
     }
 }
 
-/// Does one step, again where that can help, at most [`ATTEMPTS_MAX`] times.
+/// Does one step, and repeats it where that can help, at most [`ATTEMPTS_MAX`] times.
 pub(super) async fn stubbornly<T, E, F>(
     backoff: &Backoff,
     mut step: impl FnMut() -> F + Send,
@@ -88,7 +88,7 @@ where
 }
 
 impl Reconciler {
-    /// As [`stubbornly`], with the waits of this one.
+    /// As [`stubbornly`], with this reconciler's waits.
     pub(super) async fn stubbornly<T, E, F>(&self, step: impl FnMut() -> F + Send) -> Result<T, ReconcileError>
     where
         E: Into<ReconcileError>,

@@ -31,7 +31,7 @@ impl Reconciler {
             let mut listed = HashSet::new();
             let mut livemode = self.api.livemode();
             let mut query = SubscriptionsQuery::default();
-            // By Stripe's clock, as what it lists is dated.
+            // By Stripe's clock, because that dates the list.
             let mut began: Option<Timestamp> = None;
             loop {
                 let page = self.stubbornly(|| self.api.subscriptions(&query, &scope, PAGE_TIME_MAX)).await?;
@@ -106,7 +106,7 @@ impl Reconciler {
         self.repair(repairs, page.began, report).await
     }
 
-    /// Writes what differs. When the ledger refuses the data of the whole, each is tried by itself.
+    /// Writes the differences. If the ledger refuses the data of all together, each is tried by itself.
     async fn repair(
         &self,
         repairs: Vec<Repair>,
@@ -165,7 +165,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Finds subscriptions of the ledger that the list lacked, and asks for the first of them by name.
+    /// Finds subscriptions of the ledger that the list lacked, and asks Stripe for the first of them one by one.
     async fn find_unknown(
         &self,
         scope: &Scope,
@@ -181,7 +181,7 @@ impl Reconciler {
             let Some(last) = keys.last() else { return Ok(()) };
             after.clone_from(&last.id);
             for key in keys {
-                // One that was made during the run came too late for the list.
+                // A subscription made during the run came too late for the list.
                 let is_new = key.created_ms.is_some_and(|created| Timestamp::from_millis(created) >= began);
                 if key.account != scope.account || is_new || listed.contains(&key.id) {
                     continue;
@@ -208,7 +208,7 @@ fn failed(report: &mut SubscriptionsReport, why: String) -> String {
     why
 }
 
-/// A subscription that is to be written.
+/// A subscription to write.
 struct Repair {
     id: String,
     held: Option<SubscriptionFacts>,
@@ -228,7 +228,7 @@ enum Comparison {
     Different(Vec<String>),
 }
 
-/// Compares what a verdict would write with what is held.
+/// Compares what a verdict would write with what the ledger holds.
 fn judge(verdict: &Verdict, held: Option<&SubscriptionFacts>, object: &Value) -> Comparison {
     let Some(held) = held else { return Comparison::Missing };
     let Verdict::Apply(plan) = verdict else { return Comparison::Different(vec!["held_back".to_owned()]) };
@@ -238,7 +238,8 @@ fn judge(verdict: &Verdict, held: Option<&SubscriptionFacts>, object: &Value) ->
         format!("{} x {quantity}", item.price_id().unwrap_or("-"))
     });
     let mut fields: Vec<String> = held.differences(row, prices.collect()).into_iter().map(str::to_owned).collect();
-    // What a rule holds is no reason to write again what is written; what none holds any more vouches for it.
+    // A rule that holds an event is no reason to write the same again. But if no rule holds the content any more, writing
+    // it vouches for it.
     if held.doubted && plan.suspicion.is_none() && !held.vouched {
         fields.push("vouched".to_owned());
     }

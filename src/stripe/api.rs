@@ -43,29 +43,29 @@ use crate::domain::renewable::Renewable;
 use crate::domain::secret::Secret;
 use crate::outbound;
 
-/// The API version that every request asks for, whatever the account's own is.
+/// The API version of every request, whatever the account's own version is.
 pub const API_VERSION: &str = "2025-09-30.clover";
 
-/// The version that requests to `/v2/…` ask for: the first in which objects of `/v1` have thin events for everyone, with
+/// The version of requests to `/v2/…`: the first in which objects of `/v1` have thin events for everyone, with
 /// `snapshot_event` and `changes`.
 pub const API_VERSION_2: &str = "2026-09-30.endive";
 
-/// Where Stripe is.
+/// The address of Stripe's API.
 pub const BASE_URL: &str = "https://api.stripe.com";
 
 /// Largest answer that is read, in bytes.
 pub const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Most attempts at one request, the first included.
+/// Most attempts at one request, including the first.
 pub const ATTEMPTS_MAX: u32 = 3;
 
 /// Longest wait for one attempt.
 pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Requests a second in live mode: a fifth of Stripe's limit, so that the seller's own requests keep their room.
+/// Requests per second in live mode: a fifth of Stripe's limit, so that the seller's own requests keep their room.
 pub const RATE_LIVE: u32 = 20;
 
-/// Requests a second in test mode.
+/// Requests per second in test mode.
 pub const RATE_TEST: u32 = 10;
 
 /// How requests are made.
@@ -75,7 +75,7 @@ pub struct ApiSettings {
     pub key: Secret,
     /// [`BASE_URL`], or a stand-in on this machine.
     pub base_url: String,
-    /// Requests a second; `None` for the rate of the key's mode.
+    /// Requests per second; `None` for the rate of the key's mode.
     pub rate: Option<u32>,
     /// Waits between attempts.
     pub backoff: Backoff,
@@ -93,7 +93,7 @@ impl ApiSettings {
     }
 }
 
-/// On whose behalf a request is made.
+/// The account on whose behalf a request is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope {
     /// Connected account, for `Stripe-Account`.
@@ -102,7 +102,7 @@ pub struct Scope {
     pub context: Option<String>,
 }
 
-/// An object as Stripe's API gave it.
+/// An object as Stripe's API returned it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fetched {
     /// The object.
@@ -111,7 +111,7 @@ pub struct Fetched {
     pub began: Timestamp,
 }
 
-/// Asks Stripe.
+/// The client of Stripe's API.
 #[derive(Debug)]
 pub struct StripeApi {
     http: Client,
@@ -126,14 +126,14 @@ pub struct StripeApi {
 }
 
 impl StripeApi {
-    /// Checks the settings; sends nothing.
+    /// Checks the settings, and sends nothing.
     pub fn new(settings: &ApiSettings, clock: Clock) -> Result<Self, ApiConfigError> {
         let base = base_url(&settings.base_url)?;
         let livemode = mode_of(settings.key.expose());
         let rate = settings.rate.unwrap_or(if livemode == Some(false) { RATE_TEST } else { RATE_LIVE });
         let mut http = outbound::client(ATTEMPT_TIME_MAX);
         if base.scheme() == "http" {
-            // A host on this machine is not behind the proxy that the environment may name.
+            // A host on this machine is not behind a proxy that the environment may name.
             http = http.no_proxy();
         }
         let http = http
@@ -155,11 +155,11 @@ impl StripeApi {
         })
     }
 
-    /// Takes another key for every request from now on. It must be for the same mode: objects of both modes in one state
-    /// of record belong to nobody's intention.
+    /// Takes another key for every later request. It must be for the same mode: no operator wants objects of both modes in
+    /// one state of record.
     ///
     /// # Errors
-    /// When it is no secret key, or of another mode. The old key then stays.
+    /// If it is not a secret key, or is for another mode. Then the old key stays.
     pub fn renew(&self, key: &Secret) -> Result<(), ApiConfigError> {
         let bearer = bearer(key)?;
         if mode_of(key.expose()) != self.livemode {
@@ -169,12 +169,12 @@ impl StripeApi {
         Ok(())
     }
 
-    /// The mode that the key is for; `None` when it does not say.
+    /// The mode that the key is for; `None` if it does not say.
     pub fn livemode(&self) -> Option<bool> {
         self.livemode
     }
 
-    /// What the circuit breaker does now, for health and metrics.
+    /// The state of the circuit breaker, for health and metrics.
     pub fn breaker_state(&self) -> BreakerState {
         self.breaker.state()
     }
@@ -191,7 +191,7 @@ impl StripeApi {
         if right { Ok(self.whole(fetched, scope, left).await) } else { Err(ApiError::Unexpected) }
     }
 
-    /// The object that a thin event is about. Its address comes with the event, so it is followed only to Stripe.
+    /// The object that a thin event is about. The event brings its address, which is followed only to Stripe.
     pub async fn related(&self, related: &Related, scope: &Scope, within: Duration) -> Result<Fetched, ApiError> {
         let url = self.base.join(&related.url).map_err(|_| ApiError::OffHost)?;
         let home = url.origin() == self.base.origin() && url.username().is_empty() && url.password().is_none();
@@ -208,7 +208,7 @@ impl StripeApi {
         Ok(self.whole(fetched, scope, left).await)
     }
 
-    /// The object of the event that Stripe could not make, and tells of with the thin event `id`.
+    /// The object of the event that Stripe could not make and reports with the thin event `id`.
     pub async fn generation_failure(
         &self,
         id: &str,
@@ -230,7 +230,8 @@ impl StripeApi {
         Ok((related, Some(object)))
     }
 
-    /// What a payment intent gave to invoices (`invoice_payment`), at most [`PAGE_MAX`] of them; nothing when it paid none.
+    /// How much a payment intent gave to which invoices (`invoice_payment`), at most [`PAGE_MAX`] of them; empty if it paid
+    /// none.
     pub async fn given_by(
         &self,
         payment_intent: &str,
@@ -253,7 +254,7 @@ impl StripeApi {
         EventPage::read(Page::read(self.get(url, scope, within).await?)?, scope)
     }
 
-    /// One page of the thin events of the last 30 days, newest first. They are in a list of their own.
+    /// One page of the thin events of the last 30 days, newest first. They have a separate list.
     pub async fn core_events(
         &self,
         query: &CoreEventsQuery,
@@ -265,8 +266,8 @@ impl StripeApi {
         CoreEventPage::read(self.get(url, scope, within).await?, scope)
     }
 
-    /// One page of subscriptions with their customers, the latest made first. Items beyond those of the page are asked for
-    /// within the same time.
+    /// One page of subscriptions with their customers, the newest first. Items beyond those of the page are fetched within
+    /// the same time.
     pub async fn subscriptions(
         &self,
         query: &SubscriptionsQuery,
@@ -293,7 +294,7 @@ impl StripeApi {
         Ok(page.objects.iter().map(WebhookEndpoint::read).collect())
     }
 
-    /// An address below the base. Identifiers come from events, so they may not climb out of their place.
+    /// An address below the base. Identifiers come from events, so they must not escape from their segment.
     fn address(&self, segments: &[&str]) -> Result<Url, ApiError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if segments.iter().any(|segment| segment.is_empty() || !segment.bytes().all(plain)) {
@@ -303,8 +304,8 @@ impl StripeApi {
     }
 }
 
-/// Whether the object is the one that a thin event names, with what its rows cannot be made without: another type under
-/// the same address, or one without a status, would become a wrong row or none.
+/// Whether this is the object that a thin event names, with the fields that its rows need. Another type at the same
+/// address, or an object without a status, would become a wrong row or none.
 fn is_whole(object: Object<'_>, related: &Related) -> bool {
     let deleted = object.at("deleted").flag() == Some(true);
     let family = Family::of_object(&related.kind);
@@ -319,7 +320,7 @@ fn is_whole(object: Object<'_>, related: &Related) -> bool {
         && (has_status || deleted)
 }
 
-/// The base address, which must be Stripe's protocol to a host elsewhere, or anything on this machine.
+/// The base address: https to a remote host, or anything on this machine.
 pub(super) fn base_url(text: &str) -> Result<Url, ApiConfigError> {
     let bad = || ApiConfigError::BaseUrl(text.to_owned());
     let mut url = Url::parse(text).map_err(|_| bad())?;

@@ -15,7 +15,7 @@ pub enum Mode {
     Live,
     /// Test mode and sandboxes.
     Test,
-    /// Either; for a gateway whose secrets cover both.
+    /// Either, for a gateway whose secrets cover both.
     Any,
 }
 
@@ -26,27 +26,27 @@ pub struct Endpoint {
     pub name: EndpointName,
     /// Paths it answers on, each starting with a slash.
     pub paths: Vec<String>,
-    /// Secrets that may have signed; several while one is rolled. A reload replaces them at once.
+    /// Secrets that may have signed; several during a roll. A reload replaces them at once.
     pub secrets: Renewable<Vec<SigningSecret>>,
     /// Mode of its events.
     pub mode: Mode,
     /// Form of its events.
     pub payload: PayloadKind,
-    /// Whether its events are those of connected accounts. `None`: both.
+    /// Whether its events are those of connected accounts; `None` for both.
     pub connect: Option<bool>,
-    /// How far a signature's time may lie from ours.
+    /// How far a signature's time may differ from ours.
     pub tolerance: Duration,
 }
 
-/// Why an event does not belong to the endpoint it came to. It is kept and acknowledged: a refusal would be retried for
-/// days and then cost the whole endpoint.
+/// Why an event does not belong to the endpoint at which it arrived. It is kept and acknowledged: Stripe would repeat a
+/// refused event for days and then disable the whole endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// Thin on a snapshot endpoint, or the reverse.
+    /// A thin event on a snapshot endpoint, or the reverse.
     Misrouted,
-    /// Live on a test endpoint, or the reverse.
+    /// A live event on a test endpoint, or the reverse.
     Mode,
-    /// Of a connected account where only our own belong, or the reverse.
+    /// An event of a connected account on an endpoint for our own, or the reverse.
     Account,
 }
 
@@ -60,7 +60,7 @@ impl Mismatch {
         }
     }
 
-    /// What the operator does about it.
+    /// Advice to the operator.
     pub const fn hint(self) -> &'static str {
         match self {
             Self::Misrouted => {

@@ -19,10 +19,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// Most bytes read of an answer.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most attempts at one request that did not get through.
+/// Most attempts at one request that fails to get through.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Most endpoints of one page; an account has at most 16 a mode.
+/// Most endpoints of one page; an account has at most 16 per mode.
 const PAGE: &str = "100";
 
 /// Why Stripe did not do it.
@@ -43,14 +43,14 @@ pub enum EndpointAdminError {
     Unexpected,
 }
 
-/// An endpoint that was just made, with what Stripe tells this once.
+/// A new endpoint, with the secret that Stripe tells only once.
 #[derive(Debug)]
 pub struct MadeEndpoint {
     pub endpoint: WebhookEndpoint,
     pub secret: Secret,
 }
 
-/// Writes to Stripe's list of endpoints.
+/// Changes the account's webhook endpoints.
 #[derive(Debug)]
 pub struct EndpointAdmin {
     http: Client,
@@ -61,7 +61,7 @@ pub struct EndpointAdmin {
 type Fields<'a> = Vec<(&'a str, &'a str)>;
 
 impl EndpointAdmin {
-    /// Checks the key and the address; sends nothing.
+    /// Checks the key and the address, and sends nothing.
     pub fn new(key: Secret, base: &str) -> Result<Self, EndpointAdminError> {
         let base = base_url(base)?;
         bearer(&key)?;
@@ -73,7 +73,7 @@ impl EndpointAdmin {
         Ok(Self { http, base, key })
     }
 
-    /// The mode that the key is for; nothing when it does not say.
+    /// The mode that the key is for; `None` if it does not say.
     pub fn livemode(&self) -> Option<bool> {
         mode_of(self.key.expose())
     }
@@ -98,19 +98,19 @@ impl EndpointAdmin {
         Ok(MadeEndpoint { endpoint: WebhookEndpoint::read(&answer), secret: Secret::new(secret) })
     }
 
-    /// Has an endpoint send just these events, and send at all.
+    /// Makes an endpoint send exactly these events, and enables it.
     pub async fn adopt(&self, id: &str, events: &[&str]) -> Result<WebhookEndpoint, EndpointAdminError> {
         let mut fields: Fields<'_> = vec![("disabled", "false")];
         fields.extend(events.iter().map(|event| ("enabled_events[]", *event)));
         self.call(Method::POST, &path(id)?, &fields).await.map(|answer| WebhookEndpoint::read(&answer))
     }
 
-    /// Notes with the endpoint which secret it signs with, by the secret's fingerprint.
+    /// Notes at the endpoint which secret it signs with, by the secret's fingerprint.
     pub async fn note(&self, id: &str, fingerprint: &str) -> Result<(), EndpointAdminError> {
         self.call(Method::POST, &path(id)?, &[(FINGERPRINT_FIELD, fingerprint)]).await.map(drop)
     }
 
-    /// Has an endpoint send nothing any more.
+    /// Disables an endpoint.
     pub async fn disable(&self, id: &str) -> Result<(), EndpointAdminError> {
         self.call(Method::POST, &path(id)?, &[("disabled", "true")]).await.map(drop)
     }
@@ -120,7 +120,7 @@ impl EndpointAdmin {
         self.call(Method::DELETE, &path(id)?, &[]).await.map(drop)
     }
 
-    /// One request, tried again when it did not get through. Stripe does it once, by the key of idempotency.
+    /// Sends one request, and repeats it if it did not get through. The idempotency key makes Stripe do it only once.
     async fn call(&self, method: Method, path: &str, fields: &[(&str, &str)]) -> Result<Value, EndpointAdminError> {
         let url = self.base.join(path).map_err(|_| EndpointAdminError::Unexpected)?;
         let once: String = std::iter::repeat_with(fastrand::alphanumeric).take(32).collect();
@@ -144,7 +144,7 @@ impl EndpointAdmin {
     }
 }
 
-/// Where the fingerprint of the secret is kept with an endpoint.
+/// Where an endpoint keeps the fingerprint of its secret.
 const FINGERPRINT_FIELD: &str = "metadata[colony_gateway_secret]";
 
 fn path(id: &str) -> Result<String, EndpointAdminError> {

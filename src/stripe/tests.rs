@@ -7,7 +7,7 @@ use stripe_events::Timestamp;
 use stripe_events::signature::{SigningSecret, VerifiedDelivery, check_header};
 use stripe_events::simulator::sign;
 
-/// A delivery of `body` with a good signature.
+/// A delivery of `body` with a valid signature.
 pub(crate) fn delivery(body: &[u8]) -> VerifiedDelivery {
     const SECRET: &str = "whsec_test_secret";
     let now = Timestamp::from_seconds(1_700_000_000);

@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-/// How a component is. The order is from well to bad.
+/// The state of a component, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckStatus {
-    /// Not set up, and nothing needs it.
+    /// It is not configured, and is not needed.
     NotConfigured,
     Ok,
-    /// Works, and needs a look.
+    /// It works, but needs attention.
     Degraded,
     Down,
 }
@@ -34,13 +34,13 @@ impl CheckStatus {
     }
 }
 
-/// What was found about one component.
+/// The findings about one component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
     pub component: &'static str,
     pub status: CheckStatus,
     pub detail: String,
-    /// What to do about it.
+    /// What the reader should do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
 }
@@ -67,7 +67,7 @@ impl Diagnosis {
     }
 }
 
-/// What was found about all of them.
+/// The findings about all components.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
     /// The worst of all components.

@@ -11,7 +11,7 @@ use crate::domain::clock::Timestamp;
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     Ok,
-    /// Works partly, or waits for something outside. Webhooks are still accepted.
+    /// It works partly, or waits for something outside. Webhooks are still accepted.
     Degraded,
     Down,
 }
@@ -26,7 +26,7 @@ impl Level {
     }
 }
 
-/// What a component last said.
+/// The last report of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct Component {
     pub status: Level,
@@ -41,7 +41,7 @@ pub struct Component {
 pub struct Board(Arc<Mutex<BTreeMap<&'static str, Component>>>);
 
 impl Board {
-    /// Writes how a component is. True when its status changed, which is when it is worth a log line.
+    /// Reports the state of a component. Returns whether its status changed, which deserves a log line.
     pub fn set(&self, name: &'static str, status: Level, detail: impl Into<String>, now: Timestamp) -> bool {
         let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = board.get(name).map(|component| (component.status, component.since));
@@ -51,8 +51,8 @@ impl Board {
         changed
     }
 
-    /// As [`Self::set`], by one who gives way to others: only where what stands there is what it said last, or nothing does. True
-    /// when it was written.
+    /// As [`Self::set`], for a part that yields to others: it writes only if the board still has its last report, or none.
+    /// Returns whether it did.
     pub fn follow(&self, name: &'static str, said: Option<&str>, now: (Level, &str), at: Timestamp) -> bool {
         let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = board.get(name);
@@ -65,12 +65,12 @@ impl Board {
         true
     }
 
-    /// Whether anything is known of a component.
+    /// Whether the board has a report of a component.
     pub fn knows(&self, name: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
     }
 
-    /// Takes a component off the board, of which nothing is known any more.
+    /// Removes a component from the board, because its state is no longer known.
     pub fn clear(&self, name: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
@@ -80,7 +80,7 @@ impl Board {
     }
 }
 
-/// The worst status of what was read from a board; `Ok` when that is nothing.
+/// The worst status in a reading of a board; `Ok` if it is empty.
 pub fn worst(components: &BTreeMap<&'static str, Component>) -> Level {
     components.values().map(|component| component.status).max().unwrap_or(Level::Ok)
 }

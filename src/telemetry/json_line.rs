@@ -13,7 +13,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::domain::causes::chain;
 
-/// Formats events as JSON, one a line. Spans are not told.
+/// Formats events as JSON, one per line. Spans are left out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JsonLine;
 
@@ -51,7 +51,7 @@ impl FieldWriter<'_, '_> {
     fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         self.write(field, |line| {
             line.write_char('"')?;
-            // Without anything to format this is one string.
+            // Without arguments to format, this is one string.
             match value.as_str() {
                 Some(text) => Text(line).write_str(text)?,
                 None => Text(line).write_fmt(value)?,
@@ -98,7 +98,7 @@ impl Visit for FieldWriter<'_, '_> {
         });
     }
 
-    /// With its causes: what is on top seldom says why.
+    /// With its causes, because the top error seldom says why.
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         self.record_str(field, &chain(value));
     }
@@ -108,7 +108,7 @@ impl Visit for FieldWriter<'_, '_> {
     }
 }
 
-/// What is written goes into a JSON string.
+/// Everything written goes into a JSON string.
 struct Text<'a, 'w>(&'a mut Writer<'w>);
 
 impl Write for Text<'_, '_> {
@@ -118,7 +118,7 @@ impl Write for Text<'_, '_> {
             if !matches!(byte, b'"' | b'\\' | 0..=0x1f) {
                 continue;
             }
-            // Those bytes are characters of their own in UTF-8.
+            // These bytes are always whole characters in UTF-8.
             self.0.write_str(&text[plain..at])?;
             plain = at + 1;
             match byte {
@@ -157,7 +157,7 @@ pub(crate) mod captured {
         }
     }
 
-    /// What `act` returns, and the lines that it logged on this thread.
+    /// Returns the result of `act`, and the lines that it logged on this thread.
     pub(crate) fn logged<T>(act: impl FnOnce() -> T) -> (T, String) {
         let lines = Lines::default();
         let writer = lines.clone();

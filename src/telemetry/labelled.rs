@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The values of the metric `name`, by the first of its labels; empty where there is no such metric.
+/// The values of the metric `name`, by its first label; empty if there is no such metric.
 pub fn labelled(text: &str, name: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once(' '));
     let values = lines.filter_map(|(labels, value)| Some((labels.split('"').nth(1)?.to_owned(), value.parse().ok()?)));

@@ -11,23 +11,23 @@ use std::time::Duration;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Most bytes in memory when a line of level info or below comes; one more is lost.
+/// Most bytes in memory when a line of level info or below is logged. Further lines are lost.
 pub const PLAIN_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most bytes in memory when a warning or an error comes.
+/// Most bytes in memory when a warning or an error is logged.
 pub const URGENT_BYTES_MAX: usize = 2 * PLAIN_BYTES_MAX;
 
-/// Target of the lines that tell what people ordered and looked at: `action`, `who`, `peer`, and what it was about. They count
-/// as urgent.
+/// Target of the lines about what people ordered and looked at: `action`, `who`, `peer`, and the object. They count as
+/// urgent.
 pub const AUDIT: &str = "audit";
 
-/// How long the thread gathers lines before it writes them. Warnings and errors are written at once.
+/// How long the thread collects lines before it writes them. Warnings and errors are written at once.
 pub const GATHER: Duration = Duration::from_millis(10);
 
 /// Longest wait for the last lines when the process ends.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// Where log lines go. Clones share it.
+/// The queue of log lines. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct LogQueue {
     shared: Arc<QueueOfLines>,
@@ -43,9 +43,9 @@ struct QueueOfLines {
 #[derive(Debug, Default)]
 struct QueuedLines {
     lines: Vec<u8>,
-    /// Lines lost since the last one that told so.
+    /// Lines lost since the last report of lost lines.
     lost: u64,
-    /// Somebody does not want to wait for more lines.
+    /// Whether a caller does not want to wait for more lines.
     hurry: bool,
     writing: bool,
 }
@@ -54,7 +54,7 @@ impl LogQueue {
     /// Starts the thread that writes to `sink`. It ends with the process.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the system gives no thread.
     pub fn start(sink: impl Write + Send + 'static) -> io::Result<Self> {
         let queue = Self::default();
         let shared = Arc::clone(&queue.shared);
@@ -62,7 +62,7 @@ impl LogQueue {
         Ok(queue)
     }
 
-    /// Waits until everything logged so far is written, at most a second.
+    /// Waits until everything logged so far is written, but at most a second.
     pub fn flush(&self) {
         let mut state = self.shared.lock();
         state.hurry = true;
@@ -92,7 +92,7 @@ impl QueueOfLines {
         }
     }
 
-    /// The thread. A sink that fails gets the next lines all the same: there is nowhere to complain.
+    /// Runs the thread. If the sink fails, it still gets the next lines, because there is nowhere to complain.
     fn write_all_to(&self, mut sink: impl Write) {
         let mut lines = Vec::new();
         loop {
@@ -107,7 +107,7 @@ impl QueueOfLines {
         }
     }
 
-    /// Waits for lines, then a little for more, and takes them all. Tells how many were lost.
+    /// Waits for lines, then a little for more, and takes them all. Returns how many were lost.
     fn take(&self, lines: &mut Vec<u8>) -> u64 {
         let state = self.lock();
         let state = self.filled.wait_while(state, |state| state.lines.is_empty() && !state.hurry);
@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// Hands over what is written; blocks until it is taken.
+    /// Passes on what is written, and blocks until it is taken.
     struct Pipe(mpsc::SyncSender<Vec<u8>>);
 
     impl Write for Pipe {
@@ -195,7 +195,7 @@ mod tests {
         let (sender, receiver) = mpsc::sync_channel(0);
         let queue = LogQueue::start(Pipe(sender)).unwrap();
         let line = vec![b'x'; 1024];
-        // From here on the thread holds a line that is not taken from it.
+        // From here on the thread holds a line that it cannot deliver.
         plain(&queue).write_all(&line).unwrap();
         while !queue.shared.lock().lines.is_empty() {
             std::thread::yield_now();

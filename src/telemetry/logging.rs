@@ -20,10 +20,10 @@ use super::log_queue::{AUDIT, LogQueue};
 /// The queue of this process, once there is one.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
-/// Form of the log lines.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     Pretty,
     /// Pretty on a terminal, JSON elsewhere.
@@ -48,7 +48,7 @@ pub fn check_filter(filter: &str) -> Result<(), ParseError> {
     EnvFilter::try_new(filter).map(|_| ())
 }
 
-/// Where lines go. Without a thread for the queue they are written as they come.
+/// Where lines are written. If the queue has no thread, they are written at once.
 fn writer(terminal: bool) -> BoxMakeWriter {
     if terminal {
         return BoxMakeWriter::new(std::io::stderr);
@@ -62,8 +62,8 @@ fn writer(terminal: bool) -> BoxMakeWriter {
 /// Bytes of a log file that may wait in memory for the disk.
 const UNWRITTEN_MAX: usize = 1024 * 1024;
 
-/// Standard error, which may be a file. The kernel would write that to the disk after half a minute, all at once, and
-/// commits of the inbox on the same disk would wait behind it. So the pages go bit by bit, and leave the page cache.
+/// Standard error, which may be a file. The kernel would write that to disk only after half a minute, all at once, and
+/// commits of the inbox on the same disk would wait for it. So the pages are written bit by bit, and leave the page cache.
 struct Unhurried {
     unwritten: usize,
 }
@@ -74,8 +74,8 @@ impl Write for Unhurried {
         self.unwritten += written;
         if self.unwritten >= UNWRITTEN_MAX {
             self.unwritten = 0;
-            // On Linux this starts writing what is not on the disk, and waits for nothing (posix_fadvise(2)). Anything but a
-            // file refuses it.
+            // On Linux this starts writing dirty pages to disk, and waits for nothing (posix_fadvise(2)). It fails for
+            // anything but a file.
             fadvise(io::stderr(), 0, None, Advice::DontNeed).ok();
         }
         Ok(written)
@@ -86,21 +86,21 @@ impl Write for Unhurried {
     }
 }
 
-/// Waits for the lines that are not written yet. To be called before the process ends, and before anything else is
-/// written to standard error.
+/// Waits for lines that are not written yet. Call this before the process ends, and before writing anything else to
+/// standard error.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush();
     }
 }
 
-/// What people order is told whatever the filter leaves out: a directive for a target goes before those for all, and in the place
-/// of one for the same.
+/// Adds the audit target to the filter, so that people's orders are always logged: a directive for a target takes
+/// precedence over general ones, and replaces one for the same target.
 fn audited(filter: EnvFilter) -> Result<EnvFilter, ParseError> {
     Ok(filter.add_directive(format!("{AUDIT}=info").parse()?))
 }
 
-/// Installs the subscriber for the whole process. Does nothing when one is installed already.
+/// Installs the subscriber for the whole process. Does nothing if one is already installed.
 pub fn install(format: LogFormat, filter: &str) -> Result<(), ParseError> {
     let filter = audited(EnvFilter::try_new(filter)?)?;
     let terminal = std::io::stderr().is_terminal();
@@ -112,7 +112,7 @@ pub fn install(format: LogFormat, filter: &str) -> Result<(), ParseError> {
     };
     let installed =
         if json { builder.event_format(JsonLine).try_init() } else { builder.with_ansi(terminal).try_init() };
-    // A second installation in one process happens in tests only; the first one stays.
+    // Only tests install a second one in the same process; the first one stays.
     drop(installed);
     Ok(())
 }

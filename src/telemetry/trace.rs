@@ -31,16 +31,16 @@ use crate::domain::trace::TraceContext;
 #[derive(Clone, Debug, Default)]
 pub struct Tracer(Option<SdkTracer>);
 
-/// When something began that may turn out to be worth a span; nothing while tracing is off.
+/// The beginning of something that may deserve a span; empty while tracing is off.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment(Option<SystemTime>);
 
-/// What a span follows from.
+/// The cause of a span.
 #[derive(Clone, Copy, Debug)]
 pub struct Cause<'a> {
-    /// The span that it is a part of. Without one it begins a trace.
+    /// The span that it is a part of; without one, it begins a trace.
     pub parent: Option<TraceContext>,
-    /// Spans of other traces that it has to do with. A span without a parent is recorded if one of them is.
+    /// Related spans of other traces. A span without a parent is recorded if one of them is.
     pub links: &'a [TraceContext],
 }
 
@@ -50,7 +50,8 @@ impl Tracer {
         self.0.is_some()
     }
 
-    /// Now. Spans carry times for people; nothing is decided by them, so that they need not come from the one clock.
+    /// The present time. Spans carry times only for people, and nothing depends on them, so they need not come from the
+    /// gateway's clock.
     pub fn moment(&self) -> Moment {
         Moment(self.0.as_ref().map(|_| opentelemetry::time::now()))
     }
@@ -76,21 +77,21 @@ impl Tracer {
     }
 }
 
-/// Links to spans that are recorded. Of those that are not, one is enough to tell the sampler.
+/// Links to recorded spans. One unrecorded span is enough to tell the sampler.
 fn worth_linking(contexts: &[TraceContext]) -> Vec<Link> {
     let link = |context: &TraceContext| Link::with_context(span_context(*context));
     let links: Vec<Link> = contexts.iter().filter(|context| context.is_sampled()).map(link).collect();
     if links.is_empty() { contexts.iter().take(1).map(link).collect() } else { links }
 }
 
-/// A position that came from another thread, process or time.
+/// A position from another thread, process or time.
 fn span_context(context: TraceContext) -> SpanContext {
     let flags = if context.is_sampled() { TraceFlags::SAMPLED } else { TraceFlags::default() };
     let (trace, span) = (TraceId::from_bytes(context.trace()), SpanId::from_bytes(context.span()));
     SpanContext::new(trace, span, flags, true, TraceState::NONE)
 }
 
-/// Something that takes time. Ends when it is dropped; nothing at all while tracing is off.
+/// A piece of work that takes time. Ends when dropped, and does nothing while tracing is off.
 #[derive(Debug, Default)]
 pub struct Span(Option<Box<Open>>);
 
@@ -105,7 +106,7 @@ impl Span {
         Self(Some(Box::new(Open { span, tracer: tracer.clone() })))
     }
 
-    /// Its position, to be stored or sent along.
+    /// Its position, to store or send along.
     pub fn context(&self) -> Option<TraceContext> {
         let context = self.0.as_ref()?.span.span_context();
         TraceContext::new(context.trace_id().to_bytes(), context.span_id().to_bytes(), context.is_sampled())
@@ -121,7 +122,7 @@ impl Span {
         }
     }
 
-    /// Notes a text. Never one that the log does not show.
+    /// Adds a text. It must never be one that the log does not show.
     pub fn text(&mut self, key: &'static str, value: &str) {
         self.set(|| KeyValue::new(key, value.to_owned()));
     }
@@ -130,7 +131,7 @@ impl Span {
         self.set(|| KeyValue::new(key, value.try_into().unwrap_or(i64::MAX)));
     }
 
-    /// Notes that it failed, by a stable code.
+    /// Records a failure by a stable code.
     pub fn failed(&mut self, code: &str) {
         self.text("error.type", code);
         if let Some(open) = &mut self.0 {
@@ -139,7 +140,7 @@ impl Span {
     }
 }
 
-/// Where the parts of a span belong. The default is nowhere, where spans are nothing.
+/// Where parts of a span belong. By default nowhere, and then their spans do nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Place(Option<(SdkTracer, SpanContext)>);
 

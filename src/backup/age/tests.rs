@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 
-/// Long enough for a program that is at work, and short enough to wait for one that is not.
+/// Long enough for a program that works, and short enough to wait for one that does not.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A program called `age` that does this.
+/// A program called `age` that runs this script.
 fn stand_in(script: &str) -> (tempfile::TempDir, Age) {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("age");
@@ -23,7 +23,7 @@ fn recipients() -> Recipients {
     Recipients::parse(["age1qqq"].into_iter()).unwrap()
 }
 
-/// Encrypts as many bytes; how it ended, and what was written.
+/// Encrypts so many bytes. Returns how it ended, and what was written.
 fn encrypt(age: &Age, bytes: usize) -> (Result<io::Result<()>, Complaint>, Vec<u8>) {
     let out = tempfile::NamedTempFile::new().unwrap();
     let mut encrypting = age.encrypt(&recipients(), out.as_file()).unwrap();
@@ -31,7 +31,7 @@ fn encrypt(age: &Age, bytes: usize) -> (Result<io::Result<()>, Complaint>, Vec<u
     (encrypting.finish(written), std::fs::read(out.path()).unwrap())
 }
 
-/// Decrypts; what came, and how it ended.
+/// Decrypts. Returns the output, and how it ended.
 fn decrypt(age: &Age) -> (io::Result<Vec<u8>>, Result<(), Complaint>) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, "AGE-SECRET-KEY-1PLANTED").unwrap();
@@ -83,7 +83,7 @@ fn a_program_that_talks_without_end_is_ended() {
 fn a_program_that_does_nothing_is_ended() {
     let (_directory, mut age) = stand_in("exec sleep 600");
     age.patience = SHORT;
-    // It takes nothing, does not end, and gives nothing.
+    // The program reads nothing, does not end, and writes nothing.
     for bytes in [1_000_000, 10] {
         assert!(encrypt(&age, bytes).0.unwrap_err().0.contains("did nothing"), "{bytes} bytes");
     }

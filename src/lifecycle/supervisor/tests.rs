@@ -110,7 +110,7 @@ async fn exit_codes_tell_the_endings_apart() {
 async fn work_in_the_background_does_not_hold_up_what_answers() {
     let (mut supervisor, shutdown, _) = supervisor();
     let (sender, receiver) = std::sync::mpsc::channel();
-    // Keeps its thread until the other task has had its turn.
+    // It keeps its thread until the other task has had its turn.
     let drain = shutdown.clone();
     supervisor.start_in_background("computes", async move {
         receiver.recv_timeout(Duration::from_mins(1)).map(|()| drain.drain())

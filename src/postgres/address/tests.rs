@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Surroundings with some variables and no servers of this machine.
+/// Reads a URL with some variables set and no local servers.
 fn read_with(url: &str, variables: &[(&str, &str)]) -> Result<Address, AddressError> {
     let variable =
         |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
@@ -13,7 +13,7 @@ fn read_alone(url: &str) -> Result<Address, AddressError> {
     read_with(url, &[])
 }
 
-/// All that was read: `user:password@host:port,…/database mode proof options`, as far as it is there.
+/// Everything that was read: `user:password@host:port,…/database mode proof options`, as far as it is there.
 fn shown(address: &Address) -> String {
     let config = &address.config;
     let text = |text: Option<&str>| text.unwrap_or("-").to_owned();
@@ -35,7 +35,7 @@ fn shown(address: &Address) -> String {
     format!("{user}:{}@{hosts}/{database} {mode}{options}", text(password.as_deref()))
 }
 
-/// URLs and what is read in them. Each of these was taken by `sqlx` as well, which read them before, and to the same end.
+/// URLs and what is read from them. `sqlx`, which read them before, accepted each of these with the same result.
 const URLS: [(&str, &str); 33] = [
     ("postgres://u:p@h/x", "u:p@h:5432/x prefer"),
     ("postgresql://u:p@h:6543/x", "u:p@h:6543/x prefer"),

@@ -43,7 +43,8 @@ fn acceptor(asks_clients: bool) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(builder.with_single_cert(chain_of(CERTIFICATE), key).unwrap()))
 }
 
-/// A server that lets everybody in who comes by TLS, or by TLS with a certificate. Its port, and what serves until it is dropped.
+/// A server that accepts everyone with TLS, or with TLS and a certificate. Returns its port, and the tasks that serve until
+/// dropped.
 async fn serve(asks_clients: bool) -> (u16, JoinSet<()>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -55,11 +56,11 @@ async fn serve(asks_clients: bool) -> (u16, JoinSet<()>) {
             let mut request = [0; 8];
             client.read_exact(&mut request).await.unwrap();
             client.write_all(b"S").await.unwrap();
-            // Who does not believe it hangs up.
+            // A client that does not trust the server disconnects.
             let Ok(mut client) = acceptor.accept(client).await else { continue };
             let mut greeting = [0; 512];
             if client.read(&mut greeting).await.is_ok_and(|read| read > 0) {
-                // Let in, and ready.
+                // Authentication is done, and the server is ready.
                 drop(client.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").await);
                 let_in.push(client);
             }
@@ -95,7 +96,7 @@ async fn a_server_is_believed_as_far_as_the_url_asks_for_proof() {
                 assert!(!is_let_in, "{host} {query}: {error:?}");
                 assert_eq!(class_of(&error), Class::Tls, "{host} {query}: {error:?}");
             }
-            // Where the system has no authorities there is nobody to vouch for a server.
+            // A system without authorities cannot verify any server.
             Err(ConnectError::Tls(error)) => {
                 assert!(matches!(error, TlsError::NoAuthority(_)) && !is_let_in, "{host} {query}: {error}");
             }

@@ -2,19 +2,19 @@
 
 use crate::ledger::recount::{Change, Link, Money};
 
-/// What is known of the version that a held row stands on.
+/// What is known of the version of a held row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// A payload that was counted: what it does not come to today, an older rule made of it.
+    /// Its payload was counted. A row that the payload no longer gives was made by an older rule.
     Counted,
-    /// A payload that was counted, of an event that may have written more, asked of Stripe.
+    /// Its payload was counted, but the event may have written more, from an answer of Stripe.
     Partly,
-    /// A payload that is gone or does not hold its object, what was fetched, or something newer than the recount.
+    /// Its payload is gone or lacks its object, or it was fetched, or it is newer than the recount.
     Unknown,
 }
 
-/// A row of money: as it is held, as all payloads together have it, and whether payloads that were not counted may have told
-/// something about its object.
+/// Judges a row of money: as it is held, as all payloads together give it, and whether payloads that were not counted may
+/// have told something about its object.
 pub(super) fn money(
     held: Option<Money>,
     today: Option<Money>,
@@ -29,7 +29,7 @@ pub(super) fn money(
         return None;
     }
     let only_grows = is_open || standing != Standing::Counted;
-    // What one version lacks another may have had: a name is replaced by another name, and never by none.
+    // One version may have a name that another lacks. So a name may be replaced by another name, but never by none.
     let name = |held: &Option<String>, today: &Option<String>| {
         if only_grows { held.clone().max(today.clone()) } else { today.clone().or_else(|| held.clone()) }
     };
@@ -44,7 +44,7 @@ pub(super) fn money(
     (now != held).then_some(Change { held: Some(held), now: Some(now) })
 }
 
-/// A link, likewise.
+/// The same for a link.
 pub(super) fn link(held: Option<Link>, today: Option<Link>, standing: Standing) -> Option<Change<Link>> {
     match (held, today) {
         (Some(held), Some(today)) => {
@@ -55,7 +55,7 @@ pub(super) fn link(held: Option<Link>, today: Option<Link>, standing: Standing) 
     }
 }
 
-/// Whether what the payloads come to is known to be the row's content.
+/// Whether the result of the payloads is known to be the row's content.
 fn is_known(held: &str, today: &str, standing: Standing) -> bool {
     match standing {
         Standing::Counted => true,

@@ -11,7 +11,7 @@ use crate::ledger::recount::{Link, Money};
 /// Most rows that are read at once.
 const PAGE: u32 = 500;
 
-/// What was counted so far.
+/// The count so far.
 #[derive(Debug)]
 pub(super) struct Scratch {
     connection: Connection,
@@ -34,16 +34,17 @@ impl Scratch {
     /// Makes one in `directory`.
     pub(super) fn new(directory: &Path) -> rusqlite::Result<Self> {
         let path = directory.join(format!("recount.{:016x}", fastrand::u64(..)));
-        // SQLite says better than this what is wrong with a file that cannot be made.
+        // If the file cannot be made, SQLite's own error says better why.
         let _ = private::file(&path);
         let connection = Connection::open(&path)?;
         let made = connection.execute_batch(TABLES);
-        // From here on it is there for this process alone.
+        // From here on only this process has it.
         let _ = std::fs::remove_file(&path);
         made.map(|()| Self { connection })
     }
 
-    /// Notes that the payload of an event was counted, in this rendering, and whether that is all that the event wrote.
+    /// Notes that the payload of an event was counted in this rendering, and whether that is everything that the event
+    /// wrote.
     pub(super) fn count_event(&mut self, event: &str, rendering: Option<&str>, whole: bool) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO counted (event, rendering, whole) VALUES (?1, ?2, ?3)")?
@@ -51,7 +52,7 @@ impl Scratch {
             .map(drop)
     }
 
-    /// Whether it was counted, and then whether that is all that it wrote.
+    /// Whether it was counted and, if so, whether that is everything that it wrote.
     pub(super) fn counted(&self, event: &str, rendering: Option<&str>) -> rusqlite::Result<Option<bool>> {
         self.connection
             .prepare_cached("SELECT whole FROM counted WHERE event = ?1 AND rendering IS ?2")?
@@ -75,8 +76,8 @@ impl Scratch {
         Ok(false)
     }
 
-    /// Adds a row of money, as a store merges it: the greatest version, and the names and the greatest amount around Stripe
-    /// that any version has.
+    /// Adds a row of money as a store merges it: the greatest version, and the names and the greatest amount around Stripe
+    /// of any version.
     pub(super) fn add_money(&mut self, row: Money) -> rusqlite::Result<()> {
         let known = self.money(&row.kind, &row.key)?;
         let row = match known {
@@ -103,7 +104,7 @@ impl Scratch {
         Ok(found.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Takes the row of money of this key out.
+    /// Removes the row of money with this key and returns it.
     pub(super) fn take_money(&mut self, kind: &str, key: &str) -> rusqlite::Result<Option<Money>> {
         let found = self.money(kind, key)?;
         if found.is_some() {
@@ -113,7 +114,7 @@ impl Scratch {
         Ok(found)
     }
 
-    /// Takes some of the rows of money out that are left; none when there are no more.
+    /// Removes some of the remaining rows of money and returns them; empty if there are no more.
     pub(super) fn take_some_money(&mut self) -> rusqlite::Result<Vec<Money>> {
         let left = self.some("SELECT row FROM money LIMIT ?1")?;
         for row in &left {
@@ -141,7 +142,7 @@ impl Scratch {
         Ok(found.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Takes a link out.
+    /// Removes a link and returns it.
     pub(super) fn take_link(&mut self, payment: &str, invoice: &str) -> rusqlite::Result<Option<Link>> {
         let found = self.link(payment, invoice)?;
         if found.is_some() {
@@ -152,7 +153,7 @@ impl Scratch {
         Ok(found)
     }
 
-    /// Takes some of the links out that are left; none when there are no more.
+    /// Removes some of the remaining links and returns them; empty if there are no more.
     pub(super) fn take_some_links(&mut self) -> rusqlite::Result<Vec<Link>> {
         let left = self.some("SELECT row FROM links LIMIT ?1")?;
         for row in &left {
@@ -169,11 +170,11 @@ impl Scratch {
         Ok(texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
     }
 
-    /// Does several things at once; without this each is a write of its own.
+    /// Does several things at once; otherwise each would be a separate write.
     pub(super) fn together<T>(&mut self, work: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         self.connection.execute_batch("BEGIN")?;
         let done = work(self);
-        // There is no journal to roll back with, and a recount that failed throws all of it away.
+        // There is no journal for a rollback, and a failed recount throws everything away.
         self.connection.execute_batch("COMMIT")?;
         done
     }

@@ -8,32 +8,32 @@ use std::time::Duration;
 
 use crate::domain::clock::{Clock, Timestamp};
 
-/// Hands out leave to send requests.
+/// Gives permission to send requests.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
     clock: Clock,
     /// Time between two tokens.
     gap: Duration,
-    /// Tokens that a rest can save up.
+    /// Tokens that can be saved up while no requests are sent.
     burst: u32,
-    /// When the next token would be available without any rest (the "virtual schedule" of ATM's GCRA).
+    /// When the next token would be available without savings (the "virtual schedule" of ATM's GCRA).
     next: Mutex<Timestamp>,
 }
 
 impl TokenBucket {
-    /// `rate` tokens a second; zero is taken for one.
+    /// `rate` tokens per second; zero counts as one.
     pub(super) fn new(rate: u32, clock: Clock) -> Self {
         let rate = rate.clamp(1, 1000);
         let next = Mutex::new(clock.now());
         Self { gap: Duration::from_secs(1) / rate, burst: rate, clock, next }
     }
 
-    /// Takes a token and tells how long to wait for it, unless that is longer than `most`.
+    /// Takes a token and returns how long to wait for it; `None` if that is longer than `most`.
     pub(super) fn take(&self, most: Duration) -> Option<Duration> {
         let now = self.clock.now();
         let mut next = self.lock();
         let saved = self.gap * (self.burst - 1);
-        // A rest saves tokens up to the burst; a clock that was set back starts anew instead of waiting it out.
+        // Idle time saves tokens up to the burst. If the clock was set back, this starts again instead of waiting.
         let mine = if *next > now.plus(Duration::from_mins(5)) { now } else { (*next).max(now.minus(saved)) };
         let wait = mine.since(now);
         if wait > most {
@@ -43,7 +43,7 @@ impl TokenBucket {
         Some(wait)
     }
 
-    /// Hands out nothing for a while: Stripe said that it was too much.
+    /// Gives no permission for a while, because Stripe said that it was too much.
     pub(super) fn pause(&self, pause: Duration) {
         let until = self.clock.now().plus(pause.min(Duration::from_mins(1)));
         let mut next = self.lock();

@@ -13,19 +13,19 @@ use std::time::{Duration, Instant};
 
 use crate::domain::clock::Timestamp;
 
-/// How far a date may be from what other answers say of Stripe's clock.
+/// How far a date may differ from what other answers say about Stripe's clock.
 pub const DATE_TOLERANCE: Duration = Duration::from_mins(5);
 
-/// Answers that are remembered.
+/// How many answers are remembered.
 const ANSWERS_MAX: usize = 8;
 
-/// The clock that times calls runs away from Stripe's by less than one part in so many.
+/// The clock that times calls drifts from Stripe's by less than one part in this many.
 const DRIFT: u32 = 10_000;
 
-/// Dates have whole seconds; a little more for clocks that differ among Stripe's machines.
+/// Dates have whole seconds. A little more is for Stripe's machines, whose clocks differ.
 const DATE_STEP: Duration = Duration::from_millis(1200);
 
-/// What answers said of Stripe's clock.
+/// What answers say about Stripe's clock.
 #[derive(Debug, Default)]
 pub(super) struct StripeClock {
     said: Mutex<Said>,
@@ -33,9 +33,9 @@ pub(super) struct StripeClock {
 
 #[derive(Debug, Default)]
 struct Said {
-    /// As the difference between Stripe's clock and this machine's, of the last answers.
+    /// The differences between Stripe's clock and this machine's, for the last answers.
     differences: VecDeque<i64>,
-    /// When a call began, and its fence: the one that says the most about others.
+    /// When a call began, and its fence: the call that tells the most about others.
     anchor: Option<(Instant, Timestamp)>,
 }
 
@@ -44,10 +44,10 @@ struct Said {
 pub(super) struct Outlier;
 
 impl StripeClock {
-    /// The moment, by Stripe's clock, before which a call did not begin that was `sent` then, `took` so long and was answered
-    /// with `date`, at `answered` by this machine's clock. Of two calls the later has the later moment. An answer is remembered
-    /// also when it is an outlier, so that the many of tomorrow may be right against the few of today; so it is when this
-    /// machine's clock is set.
+    /// The latest moment, by Stripe's clock, of which it is certain that the call did not begin before. The call was `sent`
+    /// then, `took` so long and was answered with `date`, at `answered` by this machine's clock. Of two calls, the later
+    /// one has the later moment. Even an outlier is remembered, so that many answers of tomorrow may outweigh a few of
+    /// today, such as after this machine's clock is set.
     pub(super) fn fence(
         &self,
         date: Timestamp,
@@ -70,7 +70,7 @@ impl StripeClock {
         }
         let own = date.minus(took);
         let known = said.anchor.map(|(at, fence)| moved(fence, at, sent));
-        // A date that is right is behind by less than a second. Where more is between them, one of the two was wrong.
+        // A correct date is behind by less than a second. If there is more between the two, one of them was wrong.
         if let Some(known) = known.filter(|known| *known > own && known.since(own) <= took + DATE_STEP) {
             return Ok(known);
         }
@@ -79,7 +79,7 @@ impl StripeClock {
     }
 }
 
-/// The fence of a call that began at `sent`, from that of one that began at `at`.
+/// The fence of a call that began at `sent`, derived from that of one that began at `at`.
 fn moved(fence: Timestamp, at: Instant, sent: Instant) -> Timestamp {
     let later = sent.saturating_duration_since(at);
     fence.plus(later.saturating_sub(later / DRIFT)).minus(at.saturating_duration_since(sent))
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn of_two_calls_of_one_second_the_later_has_the_later_fence() {
         let (clock, begin) = (StripeClock::default(), begin());
-        // Stripe's true time is the date of the first call and so many milliseconds.
+        // Stripe's true time is the date of the first call plus so many milliseconds.
         let fence = |at: u64, took: u64| {
             let date = Timestamp::from_seconds(DATE + i64::try_from((at + took) / 1000).unwrap());
             let answered = Timestamp::from_millis(i64::try_from(at + took).unwrap());

@@ -18,7 +18,7 @@ pub struct CoreEventsQuery {
     pub created_from: Option<Timestamp>,
     /// Only events made before this moment.
     pub created_before: Option<Timestamp>,
-    /// The page that the page before named; the first one without it.
+    /// The page that the previous page named; without it, the first.
     pub page: Option<String>,
 }
 
@@ -48,7 +48,7 @@ impl CoreEventsQuery {
 }
 
 impl CoreEventPage {
-    /// The page in an answer. What is no event fails it: to leave it out would be to lose it.
+    /// The page in an answer. An element that is not an event fails it: leaving it out would lose it.
     pub(super) fn read(fetched: Fetched, scope: &Scope) -> Result<Self, ApiError> {
         let next = match Object::new(&fetched.object).at("next_page_url").value() {
             None => None,
@@ -61,7 +61,8 @@ impl CoreEventPage {
     }
 }
 
-/// The token in the address of the next page. Only the token is taken, so that an answer cannot send the key elsewhere.
+/// The token in the address of the next page. Only the token is taken, so that an answer cannot send the key to another
+/// host.
 fn page_of(url: &Value) -> Option<String> {
     let base = Url::parse(super::BASE_URL).ok()?;
     let url = base.join(url.as_str()?).ok()?;

@@ -7,30 +7,30 @@ use crate::domain::breaker::BreakerOpen;
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiConfigError {
-    /// Not an address.
+    /// It is not an address.
     #[error("`{0}` is not the address of an API: write scheme and host, such as https://api.stripe.com")]
     BaseUrl(String),
-    /// Keys would travel in the clear.
+    /// Keys would travel unencrypted.
     #[error("`{0}` would send the key unencrypted: use https, or a host on this machine")]
     Plaintext(String),
-    /// Not a secret or restricted key.
+    /// It is not a secret or restricted key.
     #[error("the Stripe key must begin with sk_ or rk_ and be one line")]
     Key,
-    /// A key of test mode in place of one of live mode, or the reverse.
+    /// The key is for test mode and should be for live mode, or the reverse.
     #[error("the new Stripe key is of another mode than the old one: restart the gateway if that is meant")]
     OtherMode,
-    /// The HTTP client cannot be made, mostly because the machine has no root certificates.
+    /// The HTTP client cannot be made, usually because the machine has no root certificates.
     #[error("the HTTP client cannot be made")]
     Client(#[source] reqwest::Error),
 }
 
-/// Why a request brought nothing.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// Not sent: Stripe was down a moment ago.
+    /// It was not sent, because Stripe was down a moment ago.
     #[error("Stripe is not asked for now")]
     Refused(#[source] BreakerOpen),
-    /// Not sent: it would have had to wait for its turn beyond its deadline.
+    /// It was not sent, because its turn would have come after its deadline.
     #[error("too many requests to Stripe are waiting")]
     Busy,
     /// No answer before the deadline.
@@ -39,12 +39,11 @@ pub enum ApiError {
     /// The connection failed.
     #[error("Stripe cannot be reached")]
     Transport(#[source] reqwest::Error),
-    /// Too many requests, says Stripe.
+    /// Stripe says that there were too many requests.
     #[error("Stripe limits requests ({})", reason.as_str())]
     RateLimited {
-        /// Which limit.
         reason: RateLimit,
-        /// Stripe's wish, if it has one.
+        /// The wait that Stripe asks for, if any.
         retry_after: Option<Duration>,
     },
     /// The key is wrong, or may not read this.
@@ -55,7 +54,7 @@ pub enum ApiError {
     Auth {
         /// HTTP status, 401 or 403.
         status: u16,
-        /// Stripe's name of the request, for its support.
+        /// Stripe's id of the request, for its support.
         request_id: String,
     },
     /// There is no such object for this key.
@@ -68,27 +67,27 @@ pub enum ApiError {
         status: u16,
         /// `error.code` or `error.type` of the answer.
         code: String,
-        /// Stripe's name of the request, for its support.
+        /// Stripe's id of the request, for its support.
         request_id: String,
         /// What Stripe says about trying again.
         should_retry: Option<bool>,
     },
-    /// An answer larger than is read.
+    /// The answer is larger than the bound.
     #[error("Stripe's answer is larger than {} bytes", super::RESPONSE_BYTES_MAX)]
     TooLarge,
-    /// An answer that is not JSON.
+    /// The answer is not JSON.
     #[error("Stripe's answer is not JSON")]
     Json(#[source] serde_json::Error),
-    /// JSON, but not what was asked for.
+    /// The answer is JSON, but not of the expected form.
     #[error("Stripe's answer is not what was asked for")]
     Unexpected,
-    /// An answer whose date is far from that of other answers: what it says cannot be put in order.
+    /// The answer's date is far from that of other answers, so its content cannot be placed in order.
     #[error("the date of Stripe's answer is more than {} s from that of other answers", super::DATE_TOLERANCE.as_secs())]
     Clock,
-    /// An event names an address outside of Stripe's API.
+    /// An event names an address outside Stripe's API.
     #[error("the event names an address outside of Stripe's API; it was not followed")]
     OffHost,
-    /// An identifier that cannot be part of an address.
+    /// The identifier cannot be part of an address.
     #[error("the identifier cannot be part of an address")]
     BadId,
 }
@@ -96,7 +95,7 @@ pub enum ApiError {
 /// What the caller does about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiDisposition {
-    /// Stripe or the way to it is at fault: try again, no sooner than `after`.
+    /// Stripe or the network is at fault: try again, but not before `after`.
     Retry {
         /// Shortest wait.
         after: Duration,
@@ -106,7 +105,7 @@ pub enum ApiDisposition {
 }
 
 impl ApiError {
-    /// The retry decision, by Stripe's word where it gives one.
+    /// The retry decision, according to Stripe where it gives one.
     pub fn disposition(&self) -> ApiDisposition {
         let soon = ApiDisposition::Retry { after: Duration::ZERO };
         match self {
@@ -115,7 +114,7 @@ impl ApiError {
                 ApiDisposition::Retry { after: retry_after.unwrap_or(Duration::from_secs(1)) }
             }
             Self::Status { status, should_retry, .. } => {
-                // Without a word from Stripe: a conflict with another request passes, as do faults of its own.
+                // If Stripe does not say: a conflict with another request passes, and so do its own faults.
                 if should_retry.unwrap_or(*status == 409 || *status >= 500) { soon } else { ApiDisposition::GiveUp }
             }
             Self::Busy | Self::TimedOut | Self::Transport(_) => soon,
@@ -130,12 +129,12 @@ impl ApiError {
         }
     }
 
-    /// Whether it says something about the thing that was asked for, and will say so again: Stripe's own "no", or an
-    /// identifier that no request can be made of. All else is no answer: time may bring one.
+    /// Whether the error is about the object itself and will repeat: Stripe's own refusal, or an identifier that cannot be
+    /// requested. Any other error is no answer, and time may bring one.
     pub fn is_verdict(&self) -> bool {
         match self {
             Self::NotFound | Self::Unexpected | Self::TooLarge | Self::OffHost | Self::BadId => true,
-            // What Stripe refuses about the request, and what it asks to be left alone with.
+            // Refusals that are about the request, and requests to slow down, do not count.
             Self::Status { status, should_retry, .. } => {
                 (400..500).contains(status) && *status != 409 && *should_retry != Some(true)
             }
@@ -150,8 +149,8 @@ impl ApiError {
         }
     }
 
-    /// Whether it tells that Stripe cannot serve this gateway now, which is what the circuit breaker counts. A key that
-    /// is refused is refused for every request, so there is no use in asking on.
+    /// Whether it shows that Stripe cannot serve this gateway now, which is what the circuit breaker counts. A refused key
+    /// is refused for every request, so asking on is pointless.
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::TimedOut | Self::Transport(_) | Self::Auth { .. } | Self::Json(_) => true,
@@ -188,20 +187,20 @@ impl ApiError {
     }
 }
 
-/// Which of Stripe's limits was reached: the header `Stripe-Rate-Limited-Reason`.
+/// The limit of Stripe's that was reached: the header `Stripe-Rate-Limited-Reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateLimit {
-    /// Requests at once, over all of the API.
+    /// Concurrent requests, over the whole API.
     GlobalConcurrency,
-    /// Requests a second, over all of the API.
+    /// Requests per second, over the whole API.
     GlobalRate,
-    /// Requests at once to one endpoint.
+    /// Concurrent requests to one endpoint.
     EndpointConcurrency,
-    /// Requests a second to one endpoint.
+    /// Requests per second to one endpoint.
     EndpointRate,
-    /// A limit of one resource; also a lock on an object.
+    /// A limit of one resource, or a lock on an object.
     ResourceSpecific,
-    /// Stripe does not say, or says something new.
+    /// Stripe does not say, or names a new limit.
     Unknown,
 }
 
@@ -230,7 +229,7 @@ impl RateLimit {
         }
     }
 
-    /// Whether everybody has to slow down, not only who asks for this one object.
+    /// Whether all requests must slow down, not only those for this object.
     pub(super) const fn concerns_all(self) -> bool {
         match self {
             Self::GlobalConcurrency

@@ -33,8 +33,8 @@ pub struct EventPage {
 }
 
 impl FetchedEvent {
-    /// Reads a listed object. What a connected account's list holds does not name the account, as its webhooks do, so
-    /// the name is put in.
+    /// Reads a listed object. Webhooks of a connected account name the account, but its list does not, so the name is
+    /// added.
     pub(super) fn read(mut object: Value, scope: &Scope) -> Result<Self, ApiError> {
         if let (Some(account), Some(fields)) = (&scope.account, object.as_object_mut())
             && fields.get("account").is_none_or(Value::is_null)
@@ -58,7 +58,7 @@ impl FetchedEvent {
         self.created
     }
 
-    /// Whether rows can follow from it.
+    /// Whether rows can result from it.
     pub fn is_mapped(&self) -> bool {
         self.is_mapped
     }
@@ -69,8 +69,8 @@ impl FetchedEvent {
     }
 }
 
-/// Whether rows can follow from a listed event: by its type, or, of a thin one, by the object that it names. What a lost
-/// event was about has to be asked first.
+/// Whether rows can result from a listed event: by its type, or for a thin event by the object that it names. The subject
+/// of a lost event has to be asked for first.
 fn is_mapped(event: Object<'_>) -> bool {
     let kind = event.at("type").text().unwrap_or_default();
     let family = match Related::of(event) {
@@ -105,7 +105,7 @@ impl StripeApi {
 }
 
 impl EventPage {
-    /// The events of a page. A listed object that is no event fails the page: to leave it out would be to lose it.
+    /// The events of a page. A listed object that is not an event fails the page: leaving it out would lose it.
     pub(super) fn read(page: Page, scope: &Scope) -> Result<Self, ApiError> {
         let events = page.objects.into_iter().map(|object| FetchedEvent::read(object, scope));
         Ok(Self { events: events.collect::<Result<_, _>>()?, has_more: page.has_more })

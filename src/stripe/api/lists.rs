@@ -13,25 +13,25 @@ use super::{ApiError, Fetched, PAGE_MAX, Page, Scope, StripeApi};
 use crate::stripe::invoice::Invoice;
 use crate::stripe::object::Object;
 
-/// Most pages asked for of one list, of [`PAGE_MAX`] each.
+/// Most pages that are requested of one list, with [`PAGE_MAX`] each.
 pub const LIST_PAGES_MAX: usize = 10;
 
-/// Lists that are read, with the objects that have them.
+/// The lists that are read, each with its kind of object.
 const LISTS: [(&str, &str); 4] =
     [("subscription", "items"), ("charge", "refunds"), ("invoice", "lines"), ("invoice", "payments")];
 
-/// What a list lacks.
+/// The missing part of a list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rest {
     /// Field of the list in its object.
     pub field: &'static str,
-    /// The object.
+    /// The object's id.
     pub of: String,
-    /// The last that is listed.
+    /// The last listed item.
     after: Option<String>,
 }
 
-/// What the lists of an object lack.
+/// The missing parts of an object's lists.
 pub fn missing(object: Object<'_>) -> Vec<Rest> {
     let (kind, Some(id)) = (object.at("object").word(), object.at("id").id()) else { return Vec::new() };
     let lists = LISTS.into_iter().filter(|(owner, field)| kind == Some(*owner) && object.at(field).is_partial_list());
@@ -44,7 +44,7 @@ pub fn missing(object: Object<'_>) -> Vec<Rest> {
     rest.chain(hidden.then_some(all)).collect()
 }
 
-/// Puts the rest of a list where it belongs. The list is whole then.
+/// Adds the missing part to a list, which is then complete.
 pub fn complete(object: &mut Value, rest: &Rest, more: Vec<Value>) {
     if let Some(fields) = object.as_object_mut().filter(|fields| !fields.contains_key(rest.field)) {
         fields.insert(rest.field.to_owned(), json!({"object": "list", "data": [], "has_more": true}));
@@ -61,7 +61,7 @@ pub fn complete(object: &mut Value, rest: &Rest, more: Vec<Value>) {
 }
 
 impl StripeApi {
-    /// What a list lacks, as far as the bound allows.
+    /// The missing part of a list, as far as the bound allows.
     pub async fn rest(&self, rest: &Rest, scope: &Scope, within: Duration) -> Result<Vec<Value>, ApiError> {
         let begin = self.clock.instant();
         let (mut found, mut after) = (Vec::new(), rest.after.clone());
@@ -79,7 +79,7 @@ impl StripeApi {
         Err(ApiError::TooLarge)
     }
 
-    /// Where the part of a list is that comes after `after`.
+    /// The address of the part of a list after `after`.
     fn address_of(&self, rest: &Rest, after: Option<&str>) -> Result<Url, ApiError> {
         let (mut url, owner) = match rest.field {
             "items" => (self.address(&["v1", "subscription_items"])?, Some("subscription")),
@@ -94,7 +94,7 @@ impl StripeApi {
         Ok(url)
     }
 
-    /// An object with all of its lists whole, as far as Stripe says in time.
+    /// An object with all of its lists complete, as far as Stripe answers in time.
     pub(super) async fn whole(&self, mut fetched: Fetched, scope: &Scope, within: Duration) -> Fetched {
         let begin = self.clock.instant();
         for rest in missing(Object::new(&fetched.object)) {

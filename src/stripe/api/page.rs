@@ -13,15 +13,15 @@ pub const PAGE_MAX: usize = 100;
 /// Most event types that one query may name.
 pub const EVENT_TYPES_MAX: usize = 20;
 
-/// Which events to list. Events acknowledged once are listed too: what was lost after it was acknowledged is what
-/// reconciling is for.
+/// Which events to list. Acknowledged events are listed too, because reconciling looks for those that were lost afterwards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventsQuery {
     /// Only events made at this moment or later.
     pub created_from: Option<Timestamp>,
     /// Only events made at this moment or earlier.
     pub created_to: Option<Timestamp>,
-    /// Only these types; all when empty. Of more than [`EVENT_TYPES_MAX`] none are sent, and all events come.
+    /// Only these types; all if empty. If there are more than [`EVENT_TYPES_MAX`], none is sent and all events are
+    /// returned.
     pub types: Vec<String>,
     /// The page after (older than) this event.
     pub starting_after: Option<String>,
@@ -29,10 +29,9 @@ pub struct EventsQuery {
     pub ending_before: Option<String>,
 }
 
-/// Which subscriptions to list: of every status, canceled ones included.
+/// Which subscriptions to list. They may have any status, including canceled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionsQuery {
-    /// Only those of this customer.
     pub customer: Option<String>,
     /// The page after this subscription.
     pub starting_after: Option<String>,

@@ -19,7 +19,7 @@ use crate::stripe::object::{Object, without_nul};
 const DETAIL_BYTES_MAX: usize = 100;
 
 impl StripeApi {
-    /// Reads an object, in as many attempts as help, within the time given.
+    /// Reads an object, with as many attempts as help within the given time.
     pub(super) async fn get(&self, url: Url, scope: &Scope, within: Duration) -> Result<Fetched, ApiError> {
         let begin = self.clock.instant();
         let left = |begin: Instant| within.saturating_sub(self.clock.instant().saturating_duration_since(begin));
@@ -34,7 +34,7 @@ impl StripeApi {
                 ApiDisposition::GiveUp => return Err(error),
             };
             let wait = after.max(self.backoff.wait(attempt, &mut fastrand::Rng::new()));
-            // An open breaker or a full bucket will not be better in time; the caller may have another way.
+            // An open breaker or a full bucket will not recover in time, and the caller may have another way.
             let hopeless = matches!(error, ApiError::Refused(_) | ApiError::Busy);
             if hopeless || attempt >= ATTEMPTS_MAX || wait >= left(begin) {
                 return Err(error);
@@ -88,7 +88,7 @@ impl StripeApi {
         }
         let object: Value = serde_json::from_slice(&body).map_err(ApiError::Json)?;
         let object = if holds_nul(&body) { without_nul(&object) } else { object };
-        // Stripe dates its answers; what stands between may take the date away, and then there is only the own clock.
+        // Stripe dates its answers. A proxy in between may remove the date; then only our own clock is left.
         let date = headers.get(DATE).and_then(|value| Timestamp::parse_http_date(value.to_str().ok()?));
         let began = match date {
             Some(date) => self.stripe_clock.fence(date, sent, took, answered).map_err(|_| ApiError::Clock)?,
@@ -103,7 +103,7 @@ fn fault(error: reqwest::Error) -> ApiError {
     if error.is_timeout() { ApiError::TimedOut } else { ApiError::Transport(error.without_url()) }
 }
 
-/// What an answer other than success says.
+/// The error in an answer other than success.
 fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ApiError {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let request_id = clipped(header("request-id").unwrap_or("unknown"));
@@ -125,7 +125,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ApiError {
     }
 }
 
-/// At most so much of a text, of its printable ASCII.
+/// The printable ASCII of a text, up to the bound.
 fn clipped(text: &str) -> String {
     text.chars().filter(char::is_ascii_graphic).take(DETAIL_BYTES_MAX).collect()
 }

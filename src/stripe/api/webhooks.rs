@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::stripe::object::Object;
 
-/// Types of event that rows are made of. Others are stored and change nothing.
+/// Event types that rows are made from. Others are stored and change nothing.
 pub const EVENTS_NEEDED: [&str; 16] = [
     "charge.dispute.closed",
     "charge.dispute.created",
@@ -24,7 +24,7 @@ pub const EVENTS_NEEDED: [&str; 16] = [
     "refund.updated",
 ];
 
-/// Types of event that something is made of, which `stripe setup` asks for. One that only says again what another of them says
+/// Event types that are mapped, which `stripe setup` asks for. A type that only repeats another one
 /// (`invoice.payment_succeeded`) is not among them.
 pub const EVENTS_MAPPED: [&str; 34] = [
     "charge.captured",
@@ -68,17 +68,16 @@ pub const EVENTS_MAPPED: [&str; 34] = [
 pub struct WebhookEndpoint {
     /// `we_…`
     pub id: String,
-    /// Where Stripe posts.
+    /// The address to which Stripe posts.
     pub url: String,
-    /// Whether Stripe posts at all; it switches endpoints off that fail for days.
+    /// Whether Stripe posts at all: it disables endpoints that fail for days.
     pub enabled: bool,
     /// Types of event that are sent.
     pub events: Vec<String>,
-    /// API version of the events; the account's default without one.
+    /// API version of the events; `None` for the account's default.
     pub api_version: Option<String>,
-    /// Mode.
     pub livemode: Option<bool>,
-    /// Fingerprint of its secret, where `stripe setup` made it.
+    /// Fingerprint of its secret, if `stripe setup` made it.
     pub secret_fingerprint: Option<String>,
 }
 
@@ -103,7 +102,7 @@ impl WebhookEndpoint {
         self.parts().2
     }
 
-    /// The URL as it may be shown: scheme, host and path. A user, a query or a fragment may hold what lets a reader in.
+    /// The URL in a form that is safe to show: scheme, host and path. A user, a query or a fragment may let its reader in.
     pub fn address(&self) -> String {
         let (scheme, host, path) = self.parts();
         let path = if path == "/" { "" } else { path };
@@ -120,12 +119,12 @@ impl WebhookEndpoint {
         (scheme, host, if path.is_empty() { "/" } else { path })
     }
 
-    /// Types of event of [`EVENTS_NEEDED`] that are not sent.
+    /// The types of [`EVENTS_NEEDED`] that are not sent.
     pub fn missing(&self) -> Vec<&'static str> {
         self.lacks(&EVENTS_NEEDED)
     }
 
-    /// Types of event of these that are not sent.
+    /// The types among these that are not sent.
     pub fn lacks(&self, kinds: &[&'static str]) -> Vec<&'static str> {
         let sends = |kind: &&&str| self.events.iter().any(|event| event == "*" || event == **kind);
         kinds.iter().filter(|kind| !sends(kind)).copied().collect()

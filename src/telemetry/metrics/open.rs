@@ -9,10 +9,10 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 
 pub(super) const METADATA: Metadata<'static> = Metadata::new("colony_gateway", Level::INFO, None);
 
-/// Most values of one label; all beyond them count as `other`.
+/// Most values of one label. All others count as `other`.
 pub const VALUES_MAX: usize = 128;
 
-/// The metrics of one name, made when their label value is first seen.
+/// The metrics of one name, each made when its label value is first seen.
 struct Family<T> {
     recorder: Arc<PrometheusRecorder>,
     name: &'static str,
@@ -42,7 +42,7 @@ impl OpenCounters {
     pub(super) fn new(recorder: Arc<PrometheusRecorder>, name: &'static str, label: &'static str) -> Self {
         let make = |recorder: &PrometheusRecorder, key: &Key| {
             let counter = recorder.register_counter(key, &METADATA);
-            // Seen at zero before it grows, so that a rate is defined.
+            // It must be seen at zero before it grows, so that a rate is defined.
             counter.absolute(0);
             counter
         };
@@ -71,7 +71,7 @@ impl OpenGauges {
     }
 }
 
-/// A gauge that is not there before something is known: 0 would be taken for a measurement. Clones share it.
+/// A gauge that is absent until its value is known, because 0 would pass for a measurement. Clones share it.
 #[derive(Clone)]
 pub struct LateGauge(Arc<Late>);
 

@@ -10,16 +10,16 @@ use std::fs;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Ticks in a second of what `/proc` tells: `USER_HZ`, which is 100 for programs whatever the kernel was built with.
+/// Ticks per second in `/proc`: `USER_HZ`, which is 100 for programs, however the kernel was built.
 #[cfg(target_os = "linux")]
 const TICKS: f64 = 100.0;
 
-/// What the process uses. Nothing where the system does not tell.
+/// The resources that the process uses. `None` where the system does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Usage {
-    /// Memory that is not elsewhere, in bytes.
+    /// Resident memory, in bytes.
     resident_bytes: Option<f64>,
-    /// Time of processors, user and system, in seconds.
+    /// Processor time, user and system, in seconds.
     cpu_seconds: Option<f64>,
     open_fds: Option<f64>,
     /// Most open file descriptors.
@@ -67,7 +67,7 @@ fn resident_bytes(status: &str) -> Option<f64> {
     Some(double(kibibytes) * 1024.0)
 }
 
-/// Without the one that is open for counting.
+/// Without the descriptor that is open for counting.
 fn open_fds() -> Option<f64> {
     let directory = fs::read_dir("/proc/self/fd").or_else(|_| fs::read_dir("/dev/fd")).ok()?;
     Some(double(directory.count().saturating_sub(1) as u64))
@@ -76,7 +76,7 @@ fn open_fds() -> Option<f64> {
 #[cfg(target_os = "linux")]
 fn started() -> Option<f64> {
     use std::sync::OnceLock;
-    // Measured once, so that a clock that is set later does not look like a restart.
+    // Measured once, so that a later change of the clock does not look like a restart.
     static STARTED: OnceLock<Option<f64>> = OnceLock::new();
     *STARTED.get_or_init(|| {
         let ticks = started_ticks(&fs::read_to_string("/proc/self/stat").ok()?)?;
@@ -89,11 +89,11 @@ fn started() -> Option<f64> {
     None
 }
 
-/// From `/proc/self/stat`: ticks from the start of the machine to that of the process. The name of the program, which is in
-/// brackets, may hold anything.
+/// From `/proc/self/stat`: ticks from the start of the machine to that of the process. The program's name, in parentheses,
+/// may contain anything.
 #[cfg(target_os = "linux")]
 fn started_ticks(stat: &str) -> Option<u64> {
-    // The 22nd field; the state, behind the name, is the third.
+    // The 22nd field. The state, after the name, is the third.
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 

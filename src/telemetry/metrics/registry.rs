@@ -15,7 +15,7 @@ pub struct CounterFamily {
 }
 
 impl CounterFamily {
-    /// The counter of a value; values that were not declared count as `other`.
+    /// The counter of a value. Undeclared values count as `other`.
     pub fn of(&self, value: &str) -> &Counter {
         self.known.iter().find(|(known, _)| *known == value).map_or(&self.other, |(_, counter)| counter)
     }
@@ -34,7 +34,7 @@ impl GaugeFamily {
     }
 }
 
-/// Registers and describes. Every series of a family starts at zero.
+/// Registers metrics and their descriptions. Every series of a family starts at zero.
 pub(super) struct Registry<'a>(pub(super) &'a Arc<PrometheusRecorder>);
 
 impl Registry<'_> {

@@ -31,28 +31,28 @@ use crate::domain::limits::BATCH_ENTRIES_MAX;
 use crate::outbound;
 use crate::telemetry::metrics::Metrics;
 
-/// Most spans that wait for the collector. A span takes about a kilobyte.
+/// Most spans that wait for the collector. Each takes about a kilobyte.
 pub const SPANS_QUEUED_MAX: usize = 8192;
 
 /// Most spans in one request.
 const BATCH_SPANS_MAX: usize = 512;
 
-/// Longest wait of a span for others to go with it.
+/// Longest time that a span waits for others to join it.
 const GATHER_MAX: Duration = Duration::from_secs(1);
 
 /// Most tries of one batch.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Longest wait that a collector may ask for between them.
+/// Longest wait between attempts that a collector may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
-/// Waits between them when it asks for none.
+/// Waits between attempts if it asks for none.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(2) };
 
-/// Longest time that the end of a process may spend on what is left.
+/// Longest time that the end of a process may spend on remaining spans.
 pub const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// Most bytes read of an answer. A collector says how many spans it refused, and why in a sentence.
+/// Most bytes read from an answer. A collector says how many spans it refused, and why in a sentence.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Why spans cannot be exported.
@@ -61,13 +61,13 @@ pub enum TraceSetupError {
     /// The headers cannot be sent.
     #[error("OTEL_EXPORTER_OTLP_HEADERS {0}")]
     Headers(String),
-    /// Nobody is trusted to vouch for the collector.
+    /// No authority is trusted to vouch for the collector.
     #[error("this system has no root certificates, which an https collector needs; install ca-certificates")]
     NoRoots(#[source] Option<rustls_native_certs::Error>),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Tls(#[source] rustls::Error),
-    /// No HTTP client can be made.
+    /// No HTTP client could be made.
     #[error("no HTTP client can be made")]
     Client(#[source] reqwest::Error),
 }
@@ -99,7 +99,7 @@ impl SpanProcessor for SpanQueue {
     }
 }
 
-/// The exporter that runs. Dropping it ends it.
+/// The running exporter. Dropping it stops it.
 #[derive(Debug)]
 pub struct Exporting {
     stop: CancellationToken,
@@ -107,7 +107,7 @@ pub struct Exporting {
 }
 
 impl Exporting {
-    /// Exports what is left, within `time`, and ends. Call it when no more spans begin.
+    /// Exports the remaining spans within `time`, and ends. Call it when no more spans begin.
     pub async fn finish(mut self, time: Duration) {
         self.stop.cancel();
         if tokio::time::timeout(time, self.task.join_next()).await.is_err() {
@@ -117,10 +117,10 @@ impl Exporting {
     }
 }
 
-/// Starts exporting for a process that calls itself `service` unless the settings say otherwise. Nobody is asked yet.
+/// Starts exporting for a process named `service`, unless the settings name it otherwise. Contacts no server yet.
 ///
 /// # Errors
-/// When no client can be made of the settings.
+/// If the settings do not give a client.
 pub fn start(
     settings: &TraceSettings,
     service: &str,
@@ -147,7 +147,7 @@ pub fn start(
     Ok((Tracer(Some(provider.tracer_with_scope(scope))), Exporting { stop, task }))
 }
 
-/// What is said about this process with every batch.
+/// The description of this process that goes with every batch.
 fn resource(settings: &TraceSettings, service: &str) -> Resource {
     let mut attributes = vec![
         ("service.name".to_owned(), service.to_owned()),
@@ -172,13 +172,13 @@ fn client(settings: &TraceSettings) -> Result<Client, TraceSetupError> {
         .retry(reqwest::retry::never())
         .user_agent(concat!("colony-gateway/", env!("CARGO_PKG_VERSION")));
     if settings.url.scheme() == "http" {
-        // A collector beside this process is not behind the proxy that the environment may name.
+        // A collector beside this process is not behind a proxy that the environment may name.
         client = client.no_proxy();
     }
     client.build().map_err(TraceSetupError::Client)
 }
 
-/// Trusts the system's roots. Without https no certificate is checked, and a system without roots will do.
+/// Trusts the system's roots. Without https no certificate is checked, so a system without roots works too.
 fn tls(https: bool) -> Result<rustls::ClientConfig, TraceSetupError> {
     let mut roots = rustls::RootCertStore::empty();
     if https {
@@ -205,17 +205,17 @@ struct Exporter {
 enum ExportError {
     #[error("the collector does not answer")]
     NoAnswer(#[source] reqwest::Error),
-    /// An answer that is no success.
+    /// The answer was not a success.
     #[error("the collector answers {status}")]
     Status {
         status: StatusCode,
-        /// When it wants to be asked again.
+        /// When the collector wants to be asked again.
         retry_after: Option<Duration>,
     },
 }
 
 impl ExportError {
-    /// Whether another try may help (OTLP, "Failures").
+    /// Whether another attempt may help (OTLP, "Failures").
     fn passes(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
@@ -223,7 +223,7 @@ impl ExportError {
         }
     }
 
-    /// How long to wait before another try, when `attempt` have failed.
+    /// How long to wait before another attempt, after `attempt` failed ones.
     fn wait(&self, attempt: u32, random: &mut fastrand::Rng) -> Duration {
         match self {
             Self::Status { retry_after: Some(after), .. } => (*after).min(RETRY_AFTER_MAX),
@@ -276,7 +276,7 @@ impl Exporter {
         ExportTraceServiceRequest { resource_spans }.encode_to_vec()
     }
 
-    /// Tries until the batch is through, no try helps, or `stop` says that there is no time.
+    /// Tries until the batch is through, no attempt can help, or `stop` says that there is no time.
     async fn export(
         &self,
         batch: Vec<SpanData>,
@@ -320,7 +320,7 @@ impl Exporter {
     }
 }
 
-/// Waits for spans, then a little for more of them. Nothing is lost when it is cancelled. False when there will be none.
+/// Waits for spans, and then a little for more. Cancelling loses nothing. Returns false if no more will come.
 async fn gather(ended: &mut mpsc::Receiver<SpanData>, batch: &mut Vec<SpanData>) -> bool {
     if ended.recv_many(batch, BATCH_SPANS_MAX).await == 0 {
         return false;
@@ -332,7 +332,7 @@ async fn gather(ended: &mut mpsc::Receiver<SpanData>, batch: &mut Vec<SpanData>)
     true
 }
 
-/// Logs that the collector fails, once, and that it takes spans again.
+/// Logs once that the collector fails, and that it accepts spans again.
 fn report(failing: &mut bool, error: Option<&ExportError>) {
     match error {
         Some(error) if !*failing => {
@@ -392,7 +392,7 @@ mod tests {
         let metrics = Metrics::new();
         let (tracer, exporting) =
             start(&settings(listener.local_addr().unwrap()), "tests", Arc::clone(&metrics)).unwrap();
-        // Nothing is awaited here, so nothing empties the queue.
+        // There is no await here, so the queue is not emptied.
         for _ in 0..SPANS_QUEUED_MAX {
             drop(tracer.begin("kept", SpanKind::Internal, ROOT));
         }

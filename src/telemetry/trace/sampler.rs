@@ -10,7 +10,7 @@ const NAMES: &str =
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     root: Root,
-    /// Whether a span that follows from another is recorded if that is.
+    /// Whether a span with a parent is recorded exactly if its parent is.
     parent_based: bool,
 }
 
@@ -22,10 +22,10 @@ enum Root {
 }
 
 impl Sampling {
-    /// By the name of a sampler and the share of traces, from 0 to 1, that the ratio samplers record.
+    /// From the name of a sampler, and the share of traces, from 0 to 1, that the ratio samplers record.
     ///
     /// # Errors
-    /// When there is no such sampler.
+    /// If there is no such sampler.
     pub fn named(name: &str, ratio: f64) -> Result<Self, String> {
         let (root, parent_based) = match name {
             "always_on" => (Root::Always, false),
@@ -49,8 +49,8 @@ impl Sampling {
     }
 }
 
-/// Decides about a span without a parent as about the spans that it is linked to: the trace of a batch is recorded when
-/// that of one of its events is, so that a recorded event can be followed to its end.
+/// Treats a span without a parent like the spans that it is linked to: a batch's trace is recorded if that of one of its
+/// events is. So a recorded event can be followed to its end.
 #[derive(Clone, Debug)]
 pub(super) struct Following(Sampler);
 

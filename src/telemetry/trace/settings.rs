@@ -11,9 +11,9 @@ use crate::domain::text::percent_decoded;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceSettings {
-    /// Where batches of spans are posted, with its path.
+    /// The address, including its path, to which batches of spans are posted.
     pub url: Url,
-    /// Headers of each request, as `name=value` pairs between commas; they may hold a token.
+    /// Headers of each request, as `name=value` pairs separated by commas; they may contain a token.
     pub headers: Option<Secret>,
     /// Longest request.
     pub timeout: Duration,
@@ -23,10 +23,10 @@ pub struct TraceSettings {
     pub sampling: Sampling,
 }
 
-/// Reads `name=value` pairs between commas, with values percent-encoded, as the variables of OpenTelemetry have them.
+/// Reads `name=value` pairs separated by commas, with percent-encoded values, in the form of OpenTelemetry's variables.
 ///
 /// # Errors
-/// When one is no pair. The message does not repeat it.
+/// If one is not a pair. The message does not repeat it.
 pub fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let wrong = || "must be name=value, several between commas, values percent-encoded".to_owned();
     let pair = |part: &str| {
@@ -37,10 +37,10 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect()
 }
 
-/// Reads headers. Their values are marked as not to be shown.
+/// Reads headers, and marks their values as secret.
 ///
 /// # Errors
-/// When one cannot be a header. The message does not repeat it.
+/// If one cannot be a header. The message does not repeat it.
 pub fn header_map(text: &str) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (number, (name, value)) in pairs(text)?.into_iter().enumerate() {

@@ -34,7 +34,7 @@ impl Ended {
     }
 }
 
-/// A tracer whose spans are kept here.
+/// A tracer that keeps its spans here.
 pub(crate) fn tracer(sampler: &str, ratio: f64) -> (Tracer, Ended) {
     let ended = Ended::default();
     let sampling = Sampling::named(sampler, ratio).unwrap();
