@@ -44,14 +44,14 @@ use crate::app::StartError;
 use crate::config::{Config, ConfigError, Sources};
 use crate::domain::clock::Clock;
 
-/// Exit code for a configuration that is refused, as for wrong arguments.
+/// Exit code for a refused configuration, and for wrong arguments.
 const MISCONFIGURED: u8 = 2;
 
-/// Exit code of a command that did all that it was asked to and found something that is left to decide about, so that a script takes
-/// neither an error for that nor that for an error.
+/// Exit code of a command that did everything it was asked and found something that a person has to decide about. A script
+/// must not take that for an error, nor an error for that.
 const SOMETHING_LEFT: u8 = 3;
 
-/// What exit codes mean, unless a command's own help says it more closely.
+/// The meaning of exit codes, unless a command's own help is more specific.
 const EXIT_CODES: &str = "Exit codes:
   0  done, or in order; commands that list end so whatever they list
   1  not done, or only in part: an error says why
@@ -161,9 +161,10 @@ pub enum Command {
     Reference(reference::ReferenceArgs),
 }
 
-/// Starts the runtime and runs a command line in it. `environment` is the process's, handed in so that nothing else reads it.
+/// Starts the runtime and runs a command line in it. `environment` is the process's; it is passed in so that no other code
+/// reads it.
 ///
-/// The runtime stands here and not in `main.rs` because async code is compiled where it is polled: there, the whole gateway
+/// The runtime is here and not in `main.rs` because async code is compiled where it is polled: there, the whole gateway
 /// would be compiled a second time, as part of the binary.
 pub fn main(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -174,20 +175,20 @@ pub fn main(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> Ex
         }
     };
     let code = runtime.block_on(run(cli, environment, clock));
-    // What tasks still say while they are dropped.
+    // Tasks may still log while they are dropped.
     drop(runtime);
     crate::telemetry::logging::flush();
     code
 }
 
-/// The settings for a command, with a word about secrets that were left out.
+/// The settings for a command. Reports secrets that were left out.
 fn tools(sources: &Sources) -> Result<Config, ConfigError> {
     let config = Config::for_tools(sources)?;
     tell_unusable(&config);
     Ok(config)
 }
 
-/// Names secrets that a command does without, so that it is known what it may miss.
+/// Names the secrets that a command does without, so that the user knows what it may miss.
 fn tell_unusable(config: &Config) {
     for fault in &config.unusable {
         eprintln!("warning: {fault}. This command goes on without it; a gateway that runs keeps the old one");
@@ -229,10 +230,10 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
     crate::telemetry::logging::flush();
     match result {
         Ok(code) => code,
-        // Whoever read the output has seen enough, as `head` does.
+        // The reader of the output has seen enough, such as `head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // The chain of causes, on one line each, for people.
+            // The chain of causes, one per line, for people.
             eprintln!("error: {error}");
             error.chain().skip(1).for_each(|cause| eprintln!("  because: {cause}"));
             let starting = error.downcast_ref::<StartError>();
@@ -245,7 +246,7 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
     }
 }
 
-/// Only of what was written here: a connection to a server that broke is an error with a cause of its own.
+/// Only for output that this program wrote: a broken connection to a server has an error of its own.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let plain = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     let json = error.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);

@@ -18,7 +18,7 @@ use crate::outbound;
 /// Longest wait for an answer of the gateway.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
 
-/// Longest wait for a gateway that may run here.
+/// Longest wait for a gateway that may run on this machine.
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// Longest answer kept for an error message, in bytes.
@@ -34,9 +34,9 @@ pub(super) enum Reach {
     Stopped(Inbox, InboxThreads),
 }
 
-/// Finds out who has the inbox of this configuration, and says which one that is. A directory without an inbox is an error: a
-/// command makes none. The default directory is relative, and another one in another place: a gateway that runs is asked
-/// before it.
+/// Finds out whether a gateway or this command has the inbox of this configuration, and says which inbox that is. A
+/// directory without an inbox is an error, because commands make none. The default directory is relative and so differs
+/// from place to place; therefore a running gateway is asked first.
 pub(super) async fn reach(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
     if config.inbox.url.is_some() {
         return reach_shared(config, clock).await;
@@ -59,7 +59,7 @@ pub(super) async fn reach(config: &Config, clock: &Clock) -> anyhow::Result<Reac
     match opened {
         Ok((inbox, threads)) => {
             let elsewhere = is_named && runs_at(config.http.admin_listen).await;
-            // Who named the directory knows which it is, unless a gateway here has another.
+            // A user who named the directory knows which it is, unless a gateway here has another.
             if elsewhere || !is_named {
                 let other = if elsewhere { "; the gateway that runs here has another" } else { "" };
                 eprintln!("reading {}, on which no gateway runs{other}", file.display());
@@ -71,8 +71,8 @@ pub(super) async fn reach(config: &Config, clock: &Clock) -> anyhow::Result<Reac
     }
 }
 
-/// As [`reach`], for an inbox in PostgreSQL: a gateway that runs here is asked, since it tells the ledger what was ordered; without one
-/// the database is read from here, beside gateways elsewhere.
+/// As [`reach`], for an inbox in PostgreSQL. If a gateway runs here it is asked, because it tells the ledger of orders.
+/// Otherwise this command reads the database, beside gateways elsewhere.
 async fn reach_shared(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
     if runs_at(config.http.admin_listen).await && config.http.admin_token.is_some() {
         return Ok(Reach::Running(AdminClient::new(config)?));
@@ -83,7 +83,7 @@ async fn reach_shared(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
     Ok(Reach::Stopped(inbox, threads))
 }
 
-/// As [`reach`], with what stands beside a database that was away, which a gateway here may have open.
+/// As [`reach`], including the file beside a database that was away, which a gateway here may have open.
 pub(super) async fn reach_all(config: &Config, clock: &Clock) -> anyhow::Result<Reach> {
     let spill = config.inbox.spill_dir.as_ref().filter(|_| config.inbox.url.is_some());
     if !spill.is_some_and(|directory| directory.join(crate::inbox::FILE_NAME).exists())
@@ -106,7 +106,7 @@ pub(super) async fn reach_all(config: &Config, clock: &Clock) -> anyhow::Result<
 pub(super) async fn runs_at(listen: SocketAddr) -> bool {
     let Ok(client) = outbound::client(LOOK_MAX).no_proxy().build() else { return false };
     let Ok(answer) = client.get(format!("http://{}/health", local(listen))).send().await else { return false };
-    // Bees have no route; other programs have other answers.
+    // Bees have no route, and other programs answer differently.
     let health: serde_json::Value = answer.json().await.unwrap_or_default();
     health.get("route").is_some() && health.get("components").is_some()
 }
@@ -131,7 +131,7 @@ impl AdminClient {
         Self::to(format!("http://{}", local(config.http.admin_listen)), token)
     }
 
-    /// A gateway elsewhere, with the token that it was started with.
+    /// A gateway on another machine, with the token that it was started with.
     pub(super) fn at(url: &str, config: &Config) -> anyhow::Result<Self> {
         anyhow::ensure!(
             url.starts_with("http://") || url.starts_with("https://"),
@@ -160,7 +160,7 @@ impl AdminClient {
         format!("{}{path}", self.base)
     }
 
-    /// What is at `path`, which begins with a slash and may have a query.
+    /// Gets `path`, which begins with a slash and may have a query.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.call(Method::GET, path, None::<&()>).await
     }
@@ -202,12 +202,12 @@ pub(super) struct Refusal {
     said: String,
 }
 
-/// What a refusal means for the person at the command line.
+/// The meaning of a refusal for the person at the command line.
 fn refusal(status: StatusCode, text: &str) -> Refusal {
     let document: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let field = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
     let said = match (status, field("detail").or_else(|| field("title"))) {
-        // Without a token no path of orders is there.
+        // Without a token, the gateway does not serve the paths of orders.
         (StatusCode::NOT_FOUND, _) if field("code") == Some("not_found") => {
             "the gateway takes no orders, or is of another version: start it with GATEWAY_ADMIN_TOKEN and set the same here".to_owned()
         }
@@ -220,7 +220,7 @@ fn refusal(status: StatusCode, text: &str) -> Refusal {
     Refusal { code: field("code").unwrap_or_default().to_owned(), said }
 }
 
-/// Where to reach a listener from this machine.
+/// The address of a listener from this machine.
 pub(super) fn local(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -43,7 +43,7 @@ pub struct BackupArgs {
     pub force: bool,
 }
 
-/// Writes the archive and says what is in it.
+/// Writes the archive and reports its contents.
 pub async fn run(args: BackupArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = crate::cli::tools(sources)?;
     refuse_shared(
@@ -77,13 +77,13 @@ pub async fn run(args: BackupArgs, sources: &Sources, clock: Clock) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses for an inbox that is in a database, whose copies are the database's business.
+/// Refuses an inbox in a database, whose backups are the database's business.
 pub(super) fn refuse_shared(config: &Config, what: &str) -> anyhow::Result<()> {
     anyhow::ensure!(config.inbox.url.is_none(), "the inbox is in the database of GATEWAY_INBOX_URL: {what}");
     Ok(())
 }
 
-/// What an archive holds, for people.
+/// The contents of an archive, for people.
 pub(super) fn say_contents(out: &mut impl std::io::Write, manifest: &backup::Manifest) -> std::io::Result<()> {
     let total: u64 = manifest.entries.values().sum();
     let by_state = manifest.entries.iter().filter(|(_, count)| **count > 0);
@@ -103,7 +103,7 @@ pub(super) fn embedded_ledger(config: &Config) -> Option<PathBuf> {
     }
 }
 
-/// Where key files are, or belong: variable, name in the archive, place.
+/// The key files: variable, name in the archive, place.
 pub(super) fn named_keys(sources: &Sources) -> Vec<(String, KeyPlace)> {
     let aliases = |role: Role| if role == Role::User { Some("COLONIES_PRVKEY") } else { None };
     let variables = Role::ALL.into_iter().map(|role| (role.file_name(), [Some(role.secret_variable()), aliases(role)]));
@@ -124,7 +124,8 @@ pub(super) fn named_keys(sources: &Sources) -> Vec<(String, KeyPlace)> {
     found
 }
 
-/// Those that are there. One that is named and missing is refused with the configuration, but for the next of a rotation.
+/// The existing ones. A missing file that is named is refused along with the configuration, except for the next key of a
+/// rotation.
 fn existing_keys(sources: &Sources) -> Vec<KeyPlace> {
     named_keys(sources).into_iter().map(|(_, place)| place).filter(|place| place.path.exists()).collect()
 }

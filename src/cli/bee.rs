@@ -38,7 +38,7 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let signals = Signals::listen().context("cannot listen for signals")?;
     let manager = Notifier::new(&sources.environment).context("cannot tell the service manager anything")?;
     let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;
-    // Before an unwanted file is made.
+    // Before a file is made that is not wanted.
     bees::require_a_ledger(&config)?;
     let ledger = app::make_ledger(&config, &clock).await?;
     let ledger_name = ledger.name();

@@ -52,7 +52,7 @@ pub async fn run(args: CheckArgs, sources: &Sources, clock: Clock) -> anyhow::Re
     Ok(ExitCode::from(report.status.exit_code()))
 }
 
-/// Container engines know the exit codes 0 and 1 of a health check and no other, so that a refused setting is 1 here too.
+/// For a health check, container engines know only the exit codes 0 and 1, so a refused setting is 1 here too.
 async fn ready(sources: &Sources) -> ExitCode {
     let refused: anyhow::Error = match Config::admin_listen(sources) {
         Ok(address) => match check::ready(address).await {

@@ -90,7 +90,7 @@ pub async fn run(command: ColonyCommand, sources: &Sources) -> anyhow::Result<Ex
     writeln!(out, "server    {}", if version.buildversion.is_empty() { "reached" } else { &version.buildversion })?;
 
     let made = add_colony(&config, &client, &colony, &owner_key).await?;
-    // Adding the user is signed by the colony's owner, so that it also shows whose the colony is.
+    // The colony's owner signs the addition of the user, so this also shows whose colony it is.
     let added = add_user(&client, &colony, (&args.user_name, &owner_key, &user_key)).await?;
     writeln!(out, "colony    {colony}, owner {}: {}", owner_key.id(), if made { "added" } else { "there, and ours" })?;
     let verb = if added { "added" } else { "there, and ours" };
@@ -108,14 +108,14 @@ pub async fn run(command: ColonyCommand, sources: &Sources) -> anyhow::Result<Ex
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The bees that are to be approved.
+/// The bees to approve.
 fn named(config: &ColonyConfig, args: &SetupArgs) -> anyhow::Result<Vec<Candidate>> {
     let mut bees = candidates(config, &args.bees)?;
     bees.extend(args.executor.iter().map(|executor| Candidate::known(&executor.name, executor.id.clone())));
     Ok(bees)
 }
 
-/// Adds the colony, where the key of the server's owner is there. Tells whether it was added.
+/// Adds the colony, if the key of the server's owner is given. Returns whether it was added.
 async fn add_colony(
     config: &ColonyConfig,
     client: &Client,
@@ -136,7 +136,7 @@ async fn add_colony(
     }
 }
 
-/// Adds the gateway's user. Tells whether it was added.
+/// Adds the gateway's user. Returns whether it was added.
 async fn add_user(
     client: &Client,
     colony: &str,
@@ -168,8 +168,8 @@ async fn add_user(
     }
 }
 
-/// Approves bees and says what became of each; of those that were there only when `changes_only` is not set. Tells whether all
-/// of them may work.
+/// Approves bees and reports what was done for each; with `changes_only`, not for those already approved. Returns whether
+/// all of them may work.
 async fn approve(
     out: &mut impl Write,
     approver: &Approver,
@@ -193,7 +193,7 @@ async fn approve(
     Ok(whole)
 }
 
-/// Approves again what the server removed, until a signal. A server that does not answer is asked again.
+/// Approves bees again that the server removed, until a signal. Retries a server that does not answer.
 async fn keep_approved(
     out: &mut impl Write,
     approver: &Approver,
@@ -207,7 +207,7 @@ async fn keep_approved(
             () = tokio::time::sleep(every) => {}
             _ = signals.next() => return Ok(()),
         }
-        // A rotation may have given them another key.
+        // A rotation may have changed their key.
         let bees = named(config, args)?;
         match approve(out, approver, &bees, true).await {
             Ok(_) => is_away = false,

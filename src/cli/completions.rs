@@ -28,7 +28,7 @@ pub struct ManArgs {
 
 /// Prints the script.
 pub fn completions(args: CompletionsArgs, mut command: Command) -> anyhow::Result<ExitCode> {
-    // The generator takes errors of its output for mistakes in the program; a reader that has seen enough is none.
+    // The generator takes output errors for bugs of the program. A reader that has seen enough is not one.
     let (name, mut script) = (command.get_name().to_owned(), Vec::new());
     clap_complete::generate(args.shell, &mut command, name, &mut script);
     std::io::stdout().write_all(&script)?;

@@ -13,7 +13,7 @@ use crate::domain::clock::Clock;
 use crate::domain::private;
 use crate::ledger::postgres::PostgresConfig;
 
-/// What of a password has to be escaped in a URL.
+/// Characters of a password that must be escaped in a URL.
 const ESCAPES: &str =
     "In user and password write % as %25, @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and a space as %20";
 
@@ -35,7 +35,7 @@ pub enum ConfigCommand {
     Schema,
 }
 
-/// Runs the command. The exit code of `check` is 2 when something is refused.
+/// Runs the command. The exit code of `check` is 2 if something is refused.
 pub fn run(command: &ConfigCommand, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     match command {
         ConfigCommand::Check => check(sources, clock),
@@ -55,7 +55,7 @@ fn check(sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     let (config, mut faults) = Config::examine(sources);
     let mut add = |fault: Fault| {
         let bare = |name: &str| name.strip_suffix("_FILE").unwrap_or(name).to_owned();
-        // What is wrong with a setting was said; what follows from it need not be.
+        // The fault of this setting is already reported; its consequences need not be.
         if !faults.iter().any(|known| bare(&known.setting) == bare(&fault.setting)) {
             faults.push(fault);
         }
@@ -116,7 +116,7 @@ fn show(sources: &Sources) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the file to start from, or makes it.
+/// Prints the file to start from, or writes it.
 fn init(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (text, mut out) = (reference::file(), std::io::stdout().lock());
     let Some(file) = file else {

@@ -11,7 +11,7 @@ use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
 use crate::inbox::{Deed, FILE_NAME, Inbox, InboxThreads, OpenError};
 
-/// The user who runs the command, by the shell's word.
+/// The user who runs the command, according to the shell.
 pub(super) fn who(sources: &Sources) -> Option<String> {
     ["USER", "LOGNAME"].iter().find_map(|name| sources.environment.get(*name)).cloned()
 }
@@ -38,7 +38,7 @@ async fn try_to_keep(config: &Config, sources: &Sources, clock: &Clock, deed: Co
     Ok(kept?)
 }
 
-/// Opens the inbox of this configuration. Creates none, and opens none that a gateway uses.
+/// Opens the inbox of this configuration. Makes none, and opens none that a gateway uses.
 async fn open(config: &Config, clock: &Clock) -> anyhow::Result<(Inbox, InboxThreads)> {
     if config.inbox.url.is_none() {
         let file = config.inbox.data_dir.join(FILE_NAME);

@@ -43,16 +43,16 @@ use crate::telemetry::logging;
 use stripe_events::envelope::PayloadKind;
 use stripe_events::simulator::{Deliveries, DeliveryOptions, Expected, Options, SPAN, Simulator, Tier};
 
-/// Signing secret of `dev`. Everybody knows it, so `dev` serves loopback only.
+/// Signing secret of `dev`. It is public, so `dev` serves only loopback.
 const DEV_SECRET: &str = "whsec_dev_everybody_knows_this_secret";
 
-/// Deliveries a second when it runs until it is stopped.
+/// Deliveries per second if it runs until it is stopped.
 const RATE_ENDLESS: f64 = 20.0;
 
-/// Deliveries a second of thin events: less than Stripe answers a key of test mode.
+/// Deliveries per second of thin events: fewer than Stripe answers for a key of test mode.
 const RATE_THIN: f64 = 10.0;
 
-/// Key under which the stand-in of Stripe's API is asked.
+/// Key for the stand-in of Stripe's API.
 const DEV_KEY: &str = "rk_test_dev_everybody_knows_this_key";
 
 /// Requests at a time of the built-in simulator.
@@ -128,7 +128,7 @@ pub struct DevArgs {
 }
 
 impl DevArgs {
-    /// Whether there is something to solve: whole events only, and never in a run that adds up what it sent and ends.
+    /// Whether it makes problems to solve: only with whole events, and never in a run that ends and adds up what it sent.
     const fn makes_problems(&self) -> bool {
         !self.no_problems && self.events.is_none() && !self.no_simulator && !self.thin
     }
@@ -166,8 +166,8 @@ impl Stop for StopDev {
     }
 }
 
-/// Runs until the events are through or a signal comes, and prints the summary. The exit code is 0 when the state of
-/// record is what the simulated events add up to.
+/// Runs until the events are through or a signal comes, and prints the summary. The exit code is 0 if the state of record
+/// is what the simulated events add up to.
 pub async fn run(args: DevArgs, mut sources: Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let temporary = if args.data_dir.is_none() { Some(temporary_directory(&clock)?) } else { None };
     let directory = args.data_dir.clone().or_else(|| temporary.as_ref().map(|temporary| temporary.0.clone()));
@@ -307,7 +307,7 @@ async fn dev_config(
     set("GATEWAY_DATA_DIR", directory.display().to_string());
     set("GATEWAY_LEDGER", "sqlite".to_owned());
     set("GATEWAY_MODE", "live".to_owned());
-    // Simulated events are none of Stripe's, and Stripe's have no business here.
+    // Simulated events do not come from Stripe, and Stripe's events must not get in here.
     set("GATEWAY_RECONCILE_EVENTS", "off".to_owned());
     set("GATEWAY_RECONCILE_SUBSCRIPTIONS", "off".to_owned());
     set("GATEWAY_LISTEN", free(args.listen).await?.to_string());
@@ -336,7 +336,7 @@ async fn dev_config(
     Ok(config)
 }
 
-/// The address, or one with a free port when it is in use or names none.
+/// The address, or one with a free port if it is in use or names no port.
 async fn free(address: SocketAddr) -> anyhow::Result<SocketAddr> {
     if address.port() != 0 && TcpListener::bind(address).await.is_ok() {
         return Ok(address);

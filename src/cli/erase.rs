@@ -77,7 +77,7 @@ pub struct EraseArgs {
     pub json: bool,
 }
 
-/// Erases and says what went.
+/// Erases and reports what was erased.
 pub async fn run(args: EraseArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = crate::cli::tools(sources)?;
     logging::install(config.log.format, "warn,audit=info").context("log.format")?;
@@ -151,7 +151,7 @@ fn print_json(report: &ErasureReport) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether nothing is known of the person, now or before: the id may be wrong.
+/// Whether nothing is known of the person, now or before. Then the id may be wrong.
 fn leads_nowhere(report: &ErasureReport) -> bool {
     let found = report.inbox_bodies + report.unsettled + report.ledger_events > 0;
     !found && report.ids.iter().sum::<usize>() <= 1 && !report.erased_before

@@ -55,7 +55,7 @@ impl From<SeverityArg> for Severity {
     }
 }
 
-/// Code of what is true now and not told by one event: a subscription that entitles and gives no user access.
+/// Code of a finding that no single event tells, but that is true now: a subscription entitles and gives no user access.
 const NO_ACCESS: &str = "no_access";
 
 #[derive(Debug, Serialize)]
@@ -66,14 +66,14 @@ struct Document<'a> {
     findings: &'a [FindingLine],
 }
 
-/// Asks the ledger and prints what it says.
+/// Asks the ledger and prints its answer.
 pub async fn run(args: FindingsArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = crate::cli::tools(sources)?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let limit = args.limit.min(REPORT_LINES_MAX);
     let severity = args.severity.map(Severity::from);
     let wanted = FindingsWanted { code: args.code.clone(), severity, subject: args.subject.clone() };
-    // One more than is shown tells whether there is more.
+    // One more than is shown, to find out whether there are more.
     let mut findings = ledger.findings(&wanted, limit.saturating_add(1).min(REPORT_LINES_MAX)).await?;
     let attention = ledger.attention(REPORT_LINES_MAX).await?;
     let asked = args.code.as_deref().is_none_or(|code| code == NO_ACCESS)

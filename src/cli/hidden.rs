@@ -16,7 +16,7 @@ impl Hidden {
         let before = tcgetattr(&terminal)?;
         let mut during = before.clone();
         during.local_modes.remove(LocalModes::ECHO);
-        // What was typed before the question is no answer to it.
+        // Input typed before the question is not an answer to it.
         tcsetattr(&terminal, OptionalActions::Flush, &during)?;
         Ok(Self { terminal, before })
     }
@@ -36,7 +36,7 @@ pub(super) fn ask(question: &str) -> io::Result<String> {
     err.flush()?;
     let mut line = String::new();
     hidden.terminal.read_line(&mut line)?;
-    // The end of the line was not shown either.
+    // The line break was not shown either.
     writeln!(err)?;
     Ok(line)
 }

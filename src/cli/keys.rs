@@ -77,7 +77,7 @@ pub async fn run(command: KeysCommand, sources: &Sources, clock: &Clock) -> anyh
     }
 }
 
-/// Refuses to write secrets into a file that others can read. A redirection made it before this program could say anything.
+/// Refuses to write secrets into a file that others can read. A redirection creates the file before this program starts.
 fn refuse_exposed(out: &impl std::os::fd::AsFd) -> anyhow::Result<()> {
     let Some(mode) = exposed_file(out) else { return Ok(()) };
     anyhow::bail!(
@@ -93,7 +93,7 @@ fn file_of(sources: &Sources, variable: &str) -> Option<PathBuf> {
     (!path.is_empty()).then(|| PathBuf::from(path))
 }
 
-/// The file of the public keys of attestations or of sealed jobs: where the environment says, or beside the key's file.
+/// The file of the public keys of attestations or of sealed jobs: as the environment says, or beside the key's file.
 fn public_file(sources: &Sources, role: Role, key: &Path) -> PathBuf {
     let named = role.public_variable().and_then(|variable| file_of(sources, variable));
     named.unwrap_or_else(|| key.with_file_name(public_file_name(role)))

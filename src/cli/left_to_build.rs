@@ -7,14 +7,14 @@ use crate::ledger::migrations::{self, Built};
 use crate::ledger::report::LeftToBuild;
 use crate::postgres::Link;
 
-/// Builds it beside the table's writers and says what became of each. What cannot be built is no error: everything works without
-/// it, and `check` tells of it.
+/// Builds it beside the table's writers and reports what became of each part. A part that cannot be built is no error:
+/// everything works without it, and `check` reports it.
 pub(super) async fn build(out: &mut impl Write, connection: &mut Link) -> anyhow::Result<()> {
     let mut told = Vec::new();
     migrations::build(connection, migrations::LOCK_MAX, |left, built| told.push(line(left, built))).await?;
     let mut said = BTreeSet::new();
     for line in told {
-        // An index that is replaced is two statements.
+        // Replacing an index takes two statements.
         if said.insert(line.clone()) {
             writeln!(out, "{line}")?;
         }
@@ -35,7 +35,7 @@ fn line(left: &LeftToBuild, built: &Built) -> String {
     }
 }
 
-/// Says what to run where there is no connection to do it over.
+/// Prints what to run, if there is no connection to run it over.
 pub(super) fn print(out: &mut impl Write, left: &[LeftToBuild]) -> std::io::Result<()> {
     if left.is_empty() {
         return Ok(());

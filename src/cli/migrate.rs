@@ -43,7 +43,7 @@ pub struct MigrateArgs {
     pub runtime_role: Option<RoleName>,
 }
 
-/// Runs what is pending, or says what would run.
+/// Runs the pending files, or reports what would run.
 pub async fn run(args: MigrateArgs, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     let config = Config::for_owner(sources)?;
     let shadow = config.shadow.is_some();
@@ -92,7 +92,7 @@ fn runtime_role(named: Option<RoleName>, config: &Config) -> Result<Option<RoleN
     text.parse().map(Some).map_err(|message| ConfigError(vec![fault(message)]))
 }
 
-/// Prints what is not as it should be, and how many files are.
+/// Prints the files with a problem, and the number of the others.
 fn show(out: &mut impl std::io::Write, plan: &Plan) -> anyhow::Result<ExitCode> {
     let mut applied = 0;
     let mut waits = false;

@@ -22,7 +22,7 @@ pub struct PersonArgs {
     pub json: bool,
 }
 
-/// Asks the ledger and prints what it says.
+/// Asks the ledger and prints its answer.
 pub async fn run(args: PersonArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = crate::cli::tools(sources)?;
     let ledger = app::open_ledger(&config, &clock).await?;

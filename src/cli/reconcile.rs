@@ -36,7 +36,7 @@ Stripe lists events for 30 days.
 events' payloads are still here. It does not change rows without a payload, rows that were fetched from Stripe, and decisions of
 people. After an upgrade with other rules, the gateway does this once by itself.";
 
-/// How often a running gateway is asked how far it is.
+/// How often a running gateway is asked for its progress.
 const ASK: Duration = Duration::from_millis(300);
 
 /// Arguments of `reconcile`.
@@ -73,7 +73,7 @@ pub enum WhatArg {
     All,
 }
 
-/// A beginning that is now would leave nothing to compare.
+/// A beginning of now would leave nothing to compare.
 fn beginning(text: &str) -> Result<Moment, String> {
     match text.parse()? {
         Moment::Ago(Duration::ZERO) => Err("must be longer ago than nothing".to_owned()),
@@ -83,8 +83,8 @@ fn beginning(text: &str) -> Result<Moment, String> {
 
 /// Runs the command.
 pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
-    // Counting again needs all that `serve` needs: tiers, fields and days of grace are rules too, and without the gateway's own
-    // settings right rows would be replaced by wrong ones.
+    // Counting again needs everything that `serve` needs: tiers, fields and days of grace are rules too. Without the
+    // gateway's own settings, correct rows would be replaced by wrong ones.
     let config = Config::for_serve_tools(sources)?;
     crate::cli::tell_unusable(&config);
     let what = match args.what {
@@ -106,7 +106,7 @@ pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow
         compare(&config, order, &bar, clock.clone()).await?
     };
     bar.finish_and_clear();
-    // A gateway that did it has it in its audit.
+    // If a gateway did it, its audit already has it.
     if !args.dry_run && (is_stopped || what == ReconcileScope::Counts) {
         let verdict = if report.is_in_order() { "in order" } else { "not in order" };
         let told = CommandDeed {
@@ -131,7 +131,7 @@ pub async fn run(args: ReconcileArgs, sources: &Sources, clock: Clock) -> anyhow
     })
 }
 
-/// Compares with Stripe. Tells also whether no gateway runs.
+/// Compares with Stripe. Also returns whether no gateway runs.
 async fn compare(
     config: &Config,
     order: ReconcileOrder,
@@ -153,8 +153,8 @@ async fn compare(
     })
 }
 
-/// Orders the run. While another is under way, such as one that the gateway began by itself after its start, it waits for that
-/// one's end: it may have begun before what the order is about.
+/// Orders the run. If another is in progress, such as one that the gateway began by itself after its start, this waits for
+/// its end: it may have begun before the changes that the order is about.
 async fn order_when_free(client: &AdminClient, order: &ReconcileOrder) -> anyhow::Result<ReconcileStatus> {
     let mut has_waited = false;
     loop {

@@ -32,7 +32,7 @@ pub fn run(args: ReferenceArgs, command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The page of all commands: what `--help` says of each.
+/// The page of all commands, from the `--help` of each.
 pub fn commands_page(command: Command) -> String {
     let mut text = String::from(
         "# Commands\n\n\
@@ -44,7 +44,7 @@ pub fn commands_page(command: Command) -> String {
     text
 }
 
-/// Without the values that the environment has here.
+/// Without the values that this machine's environment has.
 fn shown(command: Command) -> Command {
     let command = command.mut_args(|argument| argument.hide_env_values(true));
     command.mut_subcommands(shown)

@@ -79,7 +79,7 @@ pub async fn run(args: RestoreArgs, sources: &Sources, clock: Clock) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-/// A machine that lost its files lacks those that the environment names too: they are what is restored.
+/// A machine that lost its files also lacks those that the environment names, because they are about to be restored.
 fn without_missing(sources: &Sources, keys: &[(String, crate::backup::KeyPlace)]) -> Sources {
     let mut sources = sources.clone();
     for (variable, place) in keys {

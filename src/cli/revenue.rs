@@ -85,14 +85,14 @@ impl<'a> Access<'a> {
     }
 }
 
-/// Asks the ledger and prints what it says.
+/// Asks the ledger and prints its answer.
 pub async fn run(args: RevenueArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = crate::cli::tools(sources)?;
     let ledger = app::open_ledger(&config, &clock).await?;
     let (first, today) = (first_day(clock.now(), args.days), first_day(clock.now(), 1));
     let mut asked = args.days;
     let mut summary = loop {
-        // The ledger counts days that had money. Those of Stripe's test clocks may be in the future, and come on top.
+        // The ledger counts days that had money. Those of Stripe's test clocks may be in the future and come in addition.
         let summary = ledger.summary(asked).await?;
         let needed = args.days.saturating_add(days_after(&summary, &today)).min(REPORT_LINES_MAX);
         if needed <= asked {
@@ -113,7 +113,7 @@ pub async fn run(args: RevenueArgs, sources: &Sources, clock: Clock) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-/// The first of the last `days` days in UTC, today among them, as the ledger writes days.
+/// The first of the last `days` days in UTC, including today, in the ledger's form.
 fn first_day(now: Timestamp, days: u32) -> String {
     let first = Timestamp::from_seconds(now.seconds() - i64::from(days.saturating_sub(1)) * DAY_SECONDS);
     first.to_string().chars().take_while(|character| *character != 'T').collect()
@@ -172,8 +172,8 @@ fn print(
     Ok(())
 }
 
-/// Subscriptions and what recurs in minor units, by mode and currency, where several tiers make it up. Nothing is added up over
-/// modes or currencies.
+/// Subscriptions and recurring revenue in minor units, by mode and currency, where several tiers contribute. Nothing is
+/// added up over modes or currencies.
 fn sums(summary: &Summary) -> BTreeMap<(bool, Option<&str>), (u64, i64)> {
     let mut sums = BTreeMap::new();
     for line in summary.recurring.iter().filter(|line| line.account.is_none()) {
@@ -184,7 +184,7 @@ fn sums(summary: &Summary) -> BTreeMap<(bool, Option<&str>), (u64, i64)> {
     sums.into_iter().map(|(place, (_, subscriptions, mrr_minor))| (place, (subscriptions, mrr_minor))).collect()
 }
 
-/// One's own money; what connected accounts took in is in the JSON, by account.
+/// The operator's own money. The JSON also has that of connected accounts, by account.
 fn daily(out: &mut impl std::io::Write, summary: &Summary, first: &str) -> std::io::Result<()> {
     let outside = "not Stripe's";
     writeln!(out, "\n{:<5} {:<10} {:>18} {:>18} {:>18} {outside:>18}", "mode", "day", "in", "out", "net")?;
@@ -208,8 +208,8 @@ fn daily(out: &mut impl std::io::Write, summary: &Summary, first: &str) -> std::
     Ok(())
 }
 
-/// Why the table of what recurs adds up to less than all subscriptions. The statuses of those that it leaves out are
-/// told as long as `lines` are all there are.
+/// Why the table of recurring revenue has fewer subscriptions than there are. It lists the statuses of those left out, if
+/// `lines` is complete.
 fn left_out(summary: &Summary, lines: &[SubscriptionLine]) -> String {
     let shown: u64 = summary.recurring.iter().map(|line| line.subscriptions).sum();
     let others = summary.counts.subscriptions.saturating_sub(shown);
@@ -254,7 +254,7 @@ const fn mode(livemode: bool) -> &'static str {
     if livemode { "live" } else { "test" }
 }
 
-/// An amount as on a price tag; without a currency, the bare number.
+/// An amount as on a price tag; without a currency, only the number.
 pub(super) fn tag(minor: i64, currency: Option<&str>) -> String {
     currency.and_then(Currency::parse).map_or_else(|| minor.to_string(), |currency| currency.tag(minor))
 }
@@ -294,10 +294,10 @@ mod tests {
         assert_eq!(firsts, ["2026-11-27", "2026-11-26", "2026-10-31"]);
     }
 
-    /// A day of UTC has 86,400 seconds all year, also where clocks are put forward or back.
+    /// A day in UTC has 86,400 seconds all year, even where daylight saving time begins or ends.
     #[test]
     fn no_day_is_left_out_and_none_comes_twice_when_zones_change_their_clocks() {
-        // The zones of Europe and America put clocks forward and back within these days.
+        // In Europe and America, daylight saving time begins or ends within these days.
         let now = Timestamp::parse_rfc3339("2026-11-02T00:30:00Z").unwrap();
         let days: Vec<String> = (1..=400).map(|days| first_day(now, days)).collect();
         for (one, before) in days.iter().zip(&days[1..]) {
@@ -309,7 +309,7 @@ mod tests {
         }
     }
 
-    /// So many subscriptions, one of which gives access.
+    /// So many subscriptions, of which one gives access.
     fn summary(subscriptions: u64, mrr_minor: i64) -> Summary {
         let counts = Counts { subscriptions, ..Counts::default() };
         let recurring = vec![RecurringLine {
@@ -358,7 +358,7 @@ mod tests {
         let text = left_out(&summary, &lines);
         assert!(text.ends_with("3 more are left out: 2 canceled, 1 incomplete"), "{text}");
         assert!(text.contains("including trials"), "{text}");
-        // With a part of the lines no status is counted.
+        // With only some of the lines, no status is counted.
         assert!(left_out(&summary, &lines[..3]).ends_with("3 more give none"));
     }
 

@@ -24,7 +24,7 @@ use stripe_events::simulator::sign_all;
 /// Longest wait for the answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// Most bytes read of an answer.
+/// Most bytes that are read from an answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Most bytes of a file: more than Stripe sends.
@@ -110,13 +110,13 @@ pub async fn run(args: SendArgs, sources: &Sources, clock: &Clock) -> anyhow::Re
         "cannot post to {url}: give an http:// or https:// URL with a host"
     );
     let answer = post(&url, &secrets, body.clone(), clock).await?;
-    // The ledger of a gateway elsewhere is not known here, nor are the users of an event from a file.
+    // The ledger of a gateway elsewhere is unknown here, and so are the users of an event from a file.
     let user = (args.url.is_none() && args.file.is_none()).then(|| args.event.user());
     tell(&body, &url, &answer, (args.json, user))?;
     Ok(if answer.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The event of a file. Only what was asked for is changed: a signature is over bytes.
+/// The event of a file. It is changed only where asked, because a signature is over bytes.
 fn from_file(file: &PathBuf, args: &SendArgs, clock: &Clock) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     if file.as_os_str() == "-" {
@@ -147,7 +147,7 @@ fn from_file(file: &PathBuf, args: &SendArgs, clock: &Clock) -> anyhow::Result<V
     Ok(serde_json::to_vec_pretty(&event)?)
 }
 
-/// The secrets to sign with: one that was given, or all that the configuration has, as Stripe does while one is rolled.
+/// The secrets to sign with: a given one, or all that the configuration has, as Stripe does during a roll.
 fn secrets(args: &SendArgs, sources: &Sources) -> anyhow::Result<Vec<Secret>> {
     let text = match (&args.secret, &args.secret_file) {
         (Some(secret), _) => Some(Secret::new(secret.as_str())),
@@ -177,7 +177,7 @@ pub(super) struct Answer {
 pub(super) async fn post(url: &Url, secrets: &[Secret], body: Vec<u8>, clock: &Clock) -> anyhow::Result<Answer> {
     let mut client = outbound::client(ANSWER_MAX);
     if url.scheme() == "http" {
-        // Certificates are not needed, and a host of this machine is behind no proxy.
+        // No certificates are needed, and a host on this machine is not behind a proxy.
         client = client.no_proxy().tls_certs_only([]);
     }
     let exposed: Vec<&str> = secrets.iter().map(Secret::expose).collect();

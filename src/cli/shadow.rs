@@ -65,7 +65,7 @@ pub struct ReportArgs {
     pub json: bool,
 }
 
-/// Refuses a key of Stripe's that is set and cannot be used: without what Stripe says, weaker evidence would decide who has access.
+/// Refuses a Stripe key that is set but useless: without Stripe's answers, weaker evidence would decide who has access.
 fn needs_its_key(sources: &Sources) -> Result<(), ConfigError> {
     Config::secret(sources, "STRIPE_SECRET_KEY").map(drop)
 }
@@ -132,7 +132,7 @@ pub async fn run(command: ShadowCommand, sources: &Sources, clock: Clock) -> any
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says whom evidence beside events names, and who is left.
+/// Reports which users the evidence beside events names, and which subscriptions remain.
 fn print_gathered(out: &mut impl std::io::Write, gathered: &Gathered) -> std::io::Result<()> {
     let Gathered { sessions, rows, unasked, fault, left, left_total } = gathered;
     if sessions + rows > 0 {
@@ -159,7 +159,7 @@ fn print_gathered(out: &mut impl std::io::Write, gathered: &Gathered) -> std::io
     Ok(())
 }
 
-/// Says what is as it was before the takeover, and what is not.
+/// Reports what is as it was before the takeover, and what is not.
 fn print_given_back(out: &mut impl std::io::Write, given_back: &GivenBack) -> std::io::Result<()> {
     let GivenBack { removed, restored, kept, kept_users, left } = given_back;
     writeln!(
@@ -185,7 +185,7 @@ fn told(action: CommandAction, result: Option<String>) -> CommandDeed {
     CommandDeed { action, what: "the database".to_owned(), result, note: None }
 }
 
-/// Says how many it is about, and takes over. Tells also how many transactions that took, if it took over.
+/// Says how many it concerns, and takes over. Also returns how many transactions that took, if it took over.
 async fn take_over(
     out: &mut impl std::io::Write,
     config: &Config,
@@ -212,7 +212,7 @@ async fn take_over(
         }
     }
     ledger.set_shadow(false).await?;
-    // Before users are shown: without its indexes a large table is searched for each of them.
+    // Before users are shown: without its indexes, a large table would be searched for each of them.
     match connect(config).await {
         Ok(mut connection) => left_to_build::build(out, &mut connection).await?,
         Err(_) => left_to_build::print(out, &ledger.attention(0).await?.left)?,

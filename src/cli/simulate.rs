@@ -28,7 +28,7 @@ use report::SimulationReport;
 /// How often the progress bar moves.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// Ages at which the answer depends on how long the request is under way.
+/// Ages at which the answer depends on how long the request takes.
 const UNDECIDED_AGES: std::ops::RangeInclusive<u64> = 285..=300;
 
 /// Post signed Stripe-shaped events to a webhook endpoint and check the answers.
@@ -134,7 +134,7 @@ pub enum ApiVersions {
     One(ApiVersion),
 }
 
-/// With the secrets of the file where none are given directly.
+/// Takes the secrets from the file if none are given directly.
 fn with_secret_file(mut args: SimulateArgs) -> anyhow::Result<SimulateArgs> {
     // Compose passes unset variables as empty ones.
     let file = args.secret_file.as_deref().map(str::trim).filter(|path| !path.is_empty());
@@ -190,7 +190,7 @@ pub async fn run(args: SimulateArgs, sources: &Sources, clock: Clock) -> anyhow:
     }
     bar.finish_and_clear();
     if let Some(stand_in) = stand_in {
-        // What was acknowledged is still to be asked for.
+        // The gateway may still ask for objects of acknowledged events.
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(args.api_linger)) => {}
             _ = tokio::signal::ctrl_c() => {}
@@ -202,7 +202,7 @@ pub async fn run(args: SimulateArgs, sources: &Sources, clock: Clock) -> anyhow:
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What is delivered. The objects of thin events are put into `holdings` when the events are made.
+/// The deliveries. The objects of thin events are put into `holdings` when the events are made.
 fn deliveries(
     args: &SimulateArgs,
     seed: u64,
@@ -239,7 +239,7 @@ fn deliveries(
     )
 }
 
-/// The endpoint that was named, or that of the gateway of this machine.
+/// The given endpoint, or that of the gateway on this machine.
 fn url(args: &SimulateArgs, sources: &Sources) -> anyhow::Result<Url> {
     match &args.url {
         Some(url) => Ok(url.clone()),

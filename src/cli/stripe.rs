@@ -68,7 +68,7 @@ pub struct SetupArgs {
 
 pub async fn run(command: StripeCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
     let StripeCommand::Setup(args) = command;
-    // The file is what this command makes, so that it need not be there yet.
+    // This command makes the file, so it need not exist yet.
     let mut known = sources.clone();
     known.environment.remove("STRIPE_WEBHOOK_SECRET_FILE");
     let config = crate::cli::tools(&known)?;
@@ -138,7 +138,7 @@ fn tell(setup: &StripeSetup, plan: &SetupPlan) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says so when it is not known that the file holds the secret of the endpoint that stays.
+/// Reports that the file may lack the secret of the endpoint that stays.
 fn doubt(setup: &StripeSetup, plan: &SetupPlan) -> anyhow::Result<()> {
     if let Some(endpoint) = plan.keep.as_ref().filter(|_| !plan.is_proven) {
         say(&format!(

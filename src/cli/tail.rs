@@ -18,16 +18,16 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::EntryId;
 use crate::inbox::{Listed, ListedPage, PAGE_ENTRIES_MAX, Selection, StateName};
 
-/// Between two looks.
+/// Time between two looks.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Between two looks at a gateway that does not answer.
+/// Time between two looks at a gateway that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Entries whose states are remembered, and that a look goes back over: the newest ones.
+/// How many of the newest entries a look covers and remembers with their states.
 const WATCHED_MAX: usize = 500;
 
-/// Pages of one look: more entries than that between two looks are counted and not shown.
+/// Most pages of one look. If there are more entries between two looks, the others are counted and not shown.
 const PAGES_MAX: usize = 5;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -44,7 +44,7 @@ pub struct TailArgs {
     filter: Filter,
 }
 
-/// Shows entries until it is interrupted, which is its success.
+/// Shows entries until it is interrupted, which counts as success.
 pub async fn run(args: TailArgs, sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
     let config = crate::cli::tools(sources)?;
     let selection = args.filter.selection(clock)?;
@@ -86,7 +86,7 @@ impl Tail {
                     is_away = false;
                     LOOK
                 }
-                // A refusal stays one; a gateway that is restarted comes back.
+                // A refusal is final, but a gateway that restarts comes back.
                 Err(error) if error.is::<Refusal>() || self.seen.is_none() || error.is::<std::io::Error>() => {
                     return Err(error);
                 }
@@ -134,9 +134,9 @@ impl Tail {
     }
 }
 
-/// Entries that are new or whose state is another one than it was, oldest first. What is remembered is brought up to date.
+/// Entries that are new or have another state than before, the oldest first. Updates what is remembered.
 fn changes<'a>(seen: &mut BTreeMap<EntryId, StateName>, newest_first: &'a [Listed]) -> Vec<&'a Listed> {
-    // What is older than all that is remembered was shown before, or came before the beginning.
+    // Entries older than all remembered ones were shown before, or arrived before the beginning.
     let oldest = (seen.len() >= WATCHED_MAX).then(|| seen.keys().next().copied()).flatten();
     let mut changed = Vec::new();
     for listed in newest_first.iter().rev() {
@@ -144,7 +144,7 @@ fn changes<'a>(seen: &mut BTreeMap<EntryId, StateName>, newest_first: &'a [Liste
         if oldest.is_some_and(|oldest| entry < oldest) {
             continue;
         }
-        // Being worked on is no news.
+        // That an entry is being worked on is no news.
         let told = if matches!(state, StateName::Leased | StateName::Submitted) { StateName::Waiting } else { state };
         if seen.insert(entry, told) != Some(told) {
             changed.push(listed);

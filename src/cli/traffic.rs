@@ -30,13 +30,13 @@ pub const CONCURRENCY_MAX: usize = 1024;
 /// Most attempts at one delivery. Stripe makes more, over days.
 pub const ATTEMPTS_MAX: u32 = 6;
 
-/// Longest wait that a `Retry-After` is followed for.
+/// Longest wait for which a `Retry-After` is followed.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
-/// Most bytes read of an answer; the connection is given up when there are more.
+/// Most bytes that are read from an answer. If there are more, the connection is given up.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// Waits after answers that name none.
+/// Waits after answers that name no wait.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(5) };
 
 /// Where and how to deliver.
@@ -105,7 +105,7 @@ enum AfterAnswer {
 }
 
 impl Driver {
-    /// Prepares to deliver. When `stop` is cancelled no new request is made and those in flight are awaited.
+    /// Prepares to deliver. When `stop` is cancelled, no new request is made, and those in flight are awaited.
     pub fn new(options: TrafficOptions, clock: Clock, stop: CancellationToken) -> Result<Self, TrafficError> {
         if !matches!(options.url.scheme(), "http" | "https") || options.url.host_str().is_none() {
             return Err(TrafficError::Url(options.url));
@@ -157,7 +157,7 @@ async fn work<I: Iterator<Item = Delivery> + Send>(shared: Arc<DriverParts>, sou
 }
 
 impl DriverParts {
-    /// False when the stop came first.
+    /// Returns false if the stop came first.
     async fn waits_for_its_turn(&self, number: u32, begun: Instant) -> bool {
         let Some(rate) = self.options.rate.filter(|rate| *rate > 0.0) else { return true };
         let turn = Duration::try_from_secs_f64(f64::from(number) / rate).unwrap_or(Duration::MAX);
@@ -165,7 +165,7 @@ impl DriverParts {
         self.pauses(turn.saturating_sub(late)).await
     }
 
-    /// False when the stop came first.
+    /// Returns false if the stop came first.
     async fn pauses(&self, wait: Duration) -> bool {
         if wait.is_zero() {
             return true;
@@ -244,7 +244,7 @@ impl DriverParts {
     }
 }
 
-/// What the answer asked for, within its bound, or a drawn wait.
+/// The wait that the answer asked for, within its bound, or a random wait.
 fn wait_before_retry(after: Option<Duration>, attempt: u32, random: &mut fastrand::Rng) -> Duration {
     after.map_or_else(|| BACKOFF.wait(attempt, random), |after| after.min(RETRY_AFTER_MAX))
 }
@@ -255,7 +255,7 @@ fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// The class of a transport error in a few words; its whole chain would repeat the URL for every delivery.
+/// The class of a transport error in a few words. Its full chain would repeat the URL for every delivery.
 fn kind_of(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
         "timed out"

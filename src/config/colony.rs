@@ -207,7 +207,7 @@ pub struct ColonyConfig {
     pub status_max: Duration,
 }
 
-/// Reads the settings. A colony in use by a gateway that `serves` has to be complete.
+/// Reads the settings. A colony that a `serve` uses must be complete.
 pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
     let servers = r.optional(SERVERS, text);
     let enabled = r.optional(ENABLED, boolean).unwrap_or(servers.is_some());
@@ -263,7 +263,7 @@ pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
     colony
 }
 
-/// What serving through a colony needs.
+/// Requires everything that serving through a colony needs.
 fn require(r: &mut Reader, colony: &ColonyConfig) {
     let off = "or set USE_COLONY_OS=false to apply events directly";
     let needs = [
@@ -273,7 +273,7 @@ fn require(r: &mut Reader, colony: &ColonyConfig) {
         (colony.attestation_key.is_some(), "ATTESTATION_PRVKEY", "the key that attests jobs (`keys generate`)"),
     ];
     for (is_there, name, what) in needs {
-        // A fault of the setting itself was reported already; do not report it as missing too.
+        // A fault of the setting itself is already reported, so it is not reported as missing too.
         if !is_there && !r.has_fault(name) {
             r.fault(name, format!("the colony is in use and this is not set: set it to {what}, {off}"));
         }
@@ -305,7 +305,7 @@ fn port(text: &str) -> Result<u16, String> {
     text.parse().ok().filter(|port| *port > 0).ok_or_else(|| "must be a port from 1 to 65535".to_owned())
 }
 
-/// Whole seconds, as the predecessor had it, or a duration with its unit.
+/// Whole seconds, as in the predecessor, or a duration with its unit.
 fn poll_timeout(text: &str) -> Result<Duration, String> {
     let wait = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

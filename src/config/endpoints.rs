@@ -33,7 +33,7 @@ const fn key(name: &'static str, about: &'static str, example: &'static str) -> 
     EndpointKey { name, about, example }
 }
 
-/// What an endpoint of the file has. Each needs a name, a path, and secrets in one of the two ways.
+/// The keys of an endpoint in the file. Each endpoint needs a name, a path, and secrets in one of the two ways.
 pub const ENDPOINT_KEYS: [EndpointKey; 7] = [
     key("name", "Name of the endpoint, in logs and with entries.", "\"connect\""),
     key("path", "Path that Stripe posts to.", "\"/webhooks/stripe/connect\""),
@@ -48,24 +48,24 @@ pub const ENDPOINT_KEYS: [EndpointKey; 7] = [
     ),
 ];
 
-/// Paths of the endpoint that the environment describes: ours, and those of what the gateway replaces.
+/// Paths of the endpoint that the environment describes: ours, and those of the systems that the gateway replaces.
 const DEFAULT_PATHS: [&str; 3] = ["/webhooks/stripe", "/webhook", "/.netlify/functions/stripe-webhook"];
 
-/// Most endpoints; Stripe allows 16 an account, and there may be several accounts.
+/// Most endpoints. Stripe allows 16 per account, and there may be several accounts.
 const ENDPOINTS_MAX: usize = 64;
 
-/// Most secrets of one endpoint. Stripe has two at most while one is rolled; a local `stripe listen` adds one.
+/// Most secrets of one endpoint. Stripe has at most two during a roll, and a local `stripe listen` adds one.
 const SECRETS_MAX: usize = 16;
 
 /// Paths that the gateway itself answers.
 const RESERVED: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
 
-/// Reads every endpoint. Without any there is nothing to serve, which is a fault when `required`.
+/// Reads every endpoint. Without any there is nothing to serve, which is a fault if `required`.
 pub(super) fn read(reader: &mut Reader, tolerance: Duration, required: bool) -> Vec<Endpoint> {
     let mut endpoints = Vec::new();
     let mode = reader.or(MODE, "any", parse_mode);
     let text = reader.secret(WEBHOOK_SECRET);
-    // An endpoint whose secrets are broken is one all the same, for a command that needs none of them.
+    // An endpoint with broken secrets still counts, for commands that need no secrets.
     if text.is_some() || reader.has_fault(WEBHOOK_SECRET.variable) {
         let secrets = text.map(|text| secrets(reader, WEBHOOK_SECRET.variable, &text)).unwrap_or_default();
         endpoints.push(Endpoint {
@@ -132,7 +132,7 @@ fn from_table(reader: &mut Reader, place: &str, mut table: toml::Table, toleranc
         reader.fault(format!("{place}.path"), "must be a plain path that starts with a slash");
         return None;
     }
-    // Requests with and without a slash at the end are for the same endpoint.
+    // Requests with and without a final slash are for the same endpoint.
     let path = match path.trim_end_matches('/') {
         "" => "/".to_owned(),
         plain => plain.to_owned(),
@@ -203,7 +203,7 @@ fn table_secrets(reader: &mut Reader, place: &str, table: &mut toml::Table) -> V
     all
 }
 
-/// One secret, or several between commas.
+/// One secret, or several separated by commas.
 fn secrets(reader: &mut Reader, name: &str, text: &Secret) -> Vec<SigningSecret> {
     let mut line = 1;
     let item = |item| {
@@ -216,19 +216,19 @@ fn secrets(reader: &mut Reader, name: &str, text: &Secret) -> Vec<SigningSecret>
     for (line, message) in faults {
         reader.fault_in_line(name, Some(line), message);
     }
-    // A file's final line break is normal; anything else was probably copied along by mistake.
+    // A final line break in a file is normal. Anything else was probably copied by mistake.
     if text.expose().trim_end_matches(['\n', '\r']).trim() != text.expose().trim_end_matches(['\n', '\r']) {
         reader.warn(name, "white space around a secret was removed");
     }
     good
 }
 
-/// The line on which an item begins whose text begins on line `from`.
+/// The line on which an item begins, whose text begins on line `from`.
 fn item_line(from: usize, item: &str) -> usize {
     from + item[..item.len() - item.trim_start().len()].matches('\n').count()
 }
 
-/// The secrets among items, each with its line; of the others the line and what is wrong.
+/// The secrets among items, each with its line, and for the others the line and the fault.
 fn parsed(items: &[(usize, &str)]) -> (Vec<SigningSecret>, Vec<(usize, String)>) {
     let (mut good, mut faults) = (Vec::new(), Vec::new());
     if items.len() > SECRETS_MAX {
@@ -247,7 +247,7 @@ fn parsed(items: &[(usize, &str)]) -> (Vec<SigningSecret>, Vec<(usize, String)>)
     (good, faults)
 }
 
-/// Whether it has the form of Stripe's signing secrets. Anything else is a file of something else, or a part of one.
+/// Whether it has the form of Stripe's signing secrets. Otherwise the file holds something else, or a part of a secret.
 fn is_signing_secret(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=_-".contains(&byte);
     text.strip_prefix("whsec_").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(is_plain))
@@ -262,7 +262,7 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
     }
 }
 
-/// Two endpoints on one path, or with one name, cannot be told apart.
+/// Two endpoints with the same path or name cannot be told apart.
 fn refuse_twins(reader: &mut Reader, endpoints: &[Endpoint]) {
     let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
     for endpoint in endpoints {

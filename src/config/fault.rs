@@ -30,9 +30,9 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The end of a sentence: with a question for the name that was probably meant, or none when no name is near.
+/// The end of a sentence: a question with the name that was probably meant, or nothing if no name is similar.
 pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    /// From 0, nothing alike, to 1. Two wrong letters of ten are at its border.
+    /// From 0 for nothing alike to 1. Two wrong letters of ten are just enough.
     const LIKENESS_MIN: f64 = 0.8;
     let likeness = |name: &str| strsim::normalized_damerau_levenshtein(written, name);
     known

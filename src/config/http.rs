@@ -142,7 +142,7 @@ pub struct HttpConfig {
 pub struct ConsoleUrl(String);
 
 impl ConsoleUrl {
-    /// Without a slash at its end, and without `/console`.
+    /// Without a final slash, and without `/console`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -200,7 +200,7 @@ impl Share {
         Self(percent)
     }
 
-    /// That much of a bound, and at least one.
+    /// This share of a bound, but at least one.
     pub fn of(self, bound: usize) -> usize {
         (bound.saturating_mul(self.0) / 100).max(1)
     }
@@ -243,7 +243,7 @@ pub struct WebhookBounds {
 pub(super) fn read(r: &mut Reader) -> HttpConfig {
     let listen = listen(r);
     let (admin_listen, admin_token, operators) = (admin_listen(r), admin_token(r), operators::read(r));
-    // In the order in which `config show` has them.
+    // In the order of `config show`.
     let connections_max = r.or(CONNECTIONS_MAX, "4096", number(1, 100_000));
     let requests_max = r.or(REQUESTS_MAX, "2048", number(1, 100_000));
     let body_bytes_in_hand_max = r.or(BODY_BYTES_IN_HAND_MAX, "32MiB", in_hand(WEBHOOK_BODY_BYTES_MAX));
@@ -290,9 +290,9 @@ pub(super) fn read(r: &mut Reader) -> HttpConfig {
     }
 }
 
-/// Bytes of bodies in hand, of which the largest single one must fit.
+/// A bound on the bytes of bodies in hand, into which the largest single body must fit.
 fn in_hand(largest: usize) -> impl Fn(&str) -> Result<usize, String> {
-    /// More than that is no bound.
+    /// A larger number would not be a bound.
     const MAX: usize = 1 << 30;
     move |text| match bytes(text).map(usize::try_from)? {
         Ok(bytes) if (largest..=MAX).contains(&bytes) => Ok(bytes),

@@ -9,8 +9,8 @@ use super::{Config, Declared, Shown};
 use crate::domain::clock::Timestamp;
 use crate::domain::renewable::Renewable;
 
-/// Settings that a running process takes over, by their variables: secrets, rules, and at a hangup the route. All others are
-/// those of the start.
+/// Variables of the settings that a running process takes over: secrets, rules, and at a hangup the route. All others keep
+/// the values of the start.
 const WITHOUT_RESTART: [&str; 13] = [
     "ATTESTATION_PRVKEY",
     "ATTESTATION_PUBKEYS",
@@ -74,15 +74,15 @@ pub struct SettingLine {
 }
 
 impl Reread {
-    /// Whether the value of a setting that it read is in force now.
+    /// Whether the value of a setting that was read is in force now.
     fn has_taken(&self, shown: &Shown) -> bool {
         let has = |name: &str| self.taken.contains(&name);
         has(shown.key)
             || has(shown.variable)
             || match shown.variable {
-                // Both say who the operators are, and one is named for both.
+                // Both settings define the operators, and one is named for both.
                 "GATEWAY_ADMIN_TOKEN" | "GATEWAY_OPERATORS" => has("GATEWAY_ADMIN_TOKEN") || has("GATEWAY_OPERATORS"),
-                // Its public half is among those to whom jobs are sealed.
+                // Its public half is among the recipients of sealed jobs.
                 "SEALING_PRVKEY" => has("SEALING_PUBKEYS") && !self.needs_restart.contains(&"SEALING_PRVKEY"),
                 "USE_COLONY_OS" => self.took_route,
                 _ => false,
@@ -97,27 +97,27 @@ impl InForce {
         Self { latest: Renewable::new(Arc::clone(&started)), started, live: live.into(), reread: None.into() }
     }
 
-    /// The settings of the start: the mode, the stores and the endpoints in force, these with the secrets in use.
+    /// The settings of the start: the mode, the stores and the endpoints in force, with the secrets now in use.
     pub fn started(&self) -> &Config {
         &self.started
     }
 
-    /// The settings whose value of this variable is in force; of others they may say what is not.
+    /// Settings in which the value of this variable is the one in force. Other values in them may not be.
     pub fn of(&self, variable: &str) -> Arc<Config> {
         Arc::clone(self.live.get().get(variable).unwrap_or(&self.started))
     }
 
-    /// The settings as they were read last, those that wait for a restart among them.
+    /// The settings as they were last read, including those that wait for a restart.
     pub fn latest(&self) -> Arc<Config> {
         self.latest.get()
     }
 
-    /// What came of the last reading since the start.
+    /// The result of the last reading since the start.
     pub fn reread(&self) -> Option<Reread> {
         Option::clone(&self.reread.get())
     }
 
-    /// Takes note of a reading; without a configuration it was refused as a whole.
+    /// Notes a reading. Without a configuration, it was refused as a whole.
     pub fn note(&self, reread: Reread, latest: Option<Config>) {
         let mut reread = reread;
         let before = self.reread().unwrap_or_default();

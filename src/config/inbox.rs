@@ -106,7 +106,7 @@ pub(super) fn read(r: &mut Reader) -> InboxConfig {
     }
 }
 
-/// A file beside a database, and not another one.
+/// Requires that the file is beside a database, and not the inbox itself.
 pub(super) fn judge_spill(r: &mut Reader, inbox: &InboxConfig) {
     let Some(directory) = &inbox.spill_dir else { return };
     if inbox.url.is_none() {
@@ -118,7 +118,7 @@ pub(super) fn judge_spill(r: &mut Reader, inbox: &InboxConfig) {
     }
 }
 
-/// What an inbox that several gateways share needs.
+/// Requires everything that an inbox needs that several gateways share.
 pub(super) fn judge_shared(r: &mut Reader, inbox: &InboxConfig, ledger: &LedgerConfig) {
     let mut fault = |message| r.fault(URL.key, message);
     if let LedgerConfig::Sqlite { .. } = ledger {

@@ -100,7 +100,7 @@ pub struct LedgerExpectation {
 }
 
 impl LedgerConfig {
-    /// `postgres://…` of the database that is the state of record, where it is known.
+    /// `postgres://…` of the database that is the state of record, if it is known.
     pub fn database(&self) -> Option<&Secret> {
         match self {
             Self::Sqlite { .. } => None,
@@ -109,7 +109,7 @@ impl LedgerConfig {
         }
     }
 
-    /// Has the database asked as its owner.
+    /// Makes the database be used as its owner.
     pub(super) fn owned_by(&mut self, owner: Secret) {
         match self {
             Self::Sqlite { .. } => {}
@@ -126,8 +126,8 @@ pub struct StripeConfig {
     pub base_url: String,
 }
 
-/// Reads where the state of record is. Named by `ledger.kind`, or by what is configured: a database URL, then Supabase,
-/// then the embedded one.
+/// Reads where the state of record is. `ledger.kind` names it, or else the first that is configured: a database URL, then
+/// Supabase, then the embedded one.
 pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> (LedgerConfig, LedgerExpectation) {
     let kind = r.or(KIND, "auto", |text| match text {
         "auto" | "sqlite" | "postgres" | "supabase" => Ok(text.to_owned()),
@@ -182,12 +182,12 @@ pub(super) fn ledger(r: &mut Reader, data_dir: &Path) -> (LedgerConfig, LedgerEx
     (ledger, expectation)
 }
 
-/// For how long payloads of events stay in the ledger; unset: for ever.
+/// How long payloads of events stay in the ledger; unset: for ever.
 pub(super) fn keep_payloads(r: &mut Reader) -> Option<Duration> {
     r.optional(KEEP_PAYLOADS, |text| long_enough(duration(text)?))
 }
 
-/// A time for which something is kept that a late event may need.
+/// A retention time for data that a late event may need.
 pub(super) fn long_enough(keep: Duration) -> Result<Duration, String> {
     if keep >= KEEP_MIN {
         return Ok(keep);
@@ -196,13 +196,13 @@ pub(super) fn long_enough(keep: Duration) -> Result<Duration, String> {
         .to_owned())
 }
 
-/// Without the line break that a file ends with.
+/// Without the final line break of a file.
 #[expect(clippy::needless_pass_by_value, reason = "a link of a chain")]
 fn trimmed(secret: Secret) -> Secret {
     Secret::new(secret.expose().trim())
 }
 
-/// Reads how Stripe is asked.
+/// Reads the settings for Stripe's API.
 pub(super) fn stripe(r: &mut Reader) -> StripeConfig {
     StripeConfig {
         key: r.secret(SECRET_KEY).map(trimmed),

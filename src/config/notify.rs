@@ -67,7 +67,7 @@ const NO_WEBHOOK: Setting = setting(
 /// Shortest secret; shorter ones can be guessed.
 const SECRET_BYTES_MIN: usize = 16;
 
-/// Most addresses of mail.
+/// Most mail addresses.
 const ADDRESSES_MAX: usize = 20;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,13 +98,13 @@ pub struct EmailConfig {
 }
 
 impl NotifyConfig {
-    /// Whether messages go anywhere.
+    /// Whether messages are sent anywhere.
     pub fn is_on(&self) -> bool {
         let Self { slack, discord, teams, webhook, email, .. } = self;
         [slack, discord, teams].into_iter().any(Option::is_some) || webhook.is_some() || email.is_some()
     }
 
-    /// The addresses that are called, with the setting of each, for the judgement of what goes unencrypted.
+    /// The addresses that are called, with their settings, to judge unencrypted connections.
     pub(super) fn lines(&self) -> Vec<(&'static str, &Secret)> {
         let mut lines: Vec<(&'static str, &Secret)> = Vec::new();
         lines.extend(self.slack.as_ref().map(|url| (SLACK_URL.variable, url)));
@@ -155,7 +155,7 @@ fn or_off(text: &str) -> Result<Option<Duration>, String> {
     duration(text).map(Some).map_err(|message| format!("{message}; off switches it off"))
 }
 
-/// An address that takes JSON. It is a secret, since who knows it can write there.
+/// An address that accepts JSON. It is secret, because anyone who knows it can write there.
 fn address(r: &mut Reader, names: Setting) -> Option<Secret> {
     let url = Secret::new(r.secret(names)?.expose().trim());
     let is_url = Url::parse(url.expose()).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());

@@ -56,7 +56,7 @@ pub(super) fn read(r: &mut Reader) -> Vec<OperatorConfig> {
     }
 }
 
-/// One operator a line, or between commas: name, role and token. The message of an error shows no token.
+/// One operator per line, or separated by commas: name, role and token. No error message shows a token.
 fn parse(text: &str) -> Result<Vec<OperatorConfig>, String> {
     let lines = text.split(['\n', ',']).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut operators: Vec<OperatorConfig> = Vec::new();

@@ -75,7 +75,7 @@ impl Channel {
         }
     }
 
-    /// What makes it safe.
+    /// What would make it safe.
     fn cure(self) -> &'static str {
         match self {
             Self::Admin => "name a loopback or private address, and reach it through a tunnel or a proxy with TLS",
@@ -98,7 +98,7 @@ pub struct PlaintextAllowed(BTreeSet<Channel>);
 impl FromStr for PlaintextAllowed {
     type Err = String;
 
-    /// Words between commas; `none`, or `all` of them.
+    /// Words separated by commas; `none`, or `all` of them.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut allowed = BTreeSet::new();
         for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
@@ -128,12 +128,12 @@ pub enum PlaintextVerdict {
 }
 
 impl PlaintextAllowed {
-    /// Whether a setting says that this channel may go unencrypted wherever it leads.
+    /// Whether the setting allows this channel to go unencrypted, wherever it leads.
     pub fn allows(&self, channel: Channel) -> bool {
         self.0.contains(&channel)
     }
 
-    /// Judges a connection that is not encrypted. `host` is a name or an address, as an URL has it.
+    /// Judges an unencrypted connection. `host` is a name or an address, as in a URL.
     pub fn judge(&self, channel: Channel, host: &str) -> PlaintextVerdict {
         let word = channel.word();
         let what: &dyn fmt::Display = match channel {
@@ -155,10 +155,10 @@ impl PlaintextAllowed {
         }
     }
 
-    /// The same for the URL of an admin listener that a command is to ask.
+    /// The same for the URL of an admin listener that a command will call.
     ///
     /// # Errors
-    /// The fault, when a token would go there unencrypted.
+    /// The fault, if a token would go there unencrypted.
     pub fn admin_url(&self, option: &str, url: &str) -> Result<Option<String>, Fault> {
         match http_host(url).map(|host| self.judge(Channel::Admin, &host)) {
             Some(PlaintextVerdict::Refused(message)) => Err(Fault { setting: option.to_owned(), message }),
@@ -185,8 +185,8 @@ pub(super) struct Lines<'a> {
     pub(super) notify: &'a NotifyConfig,
 }
 
-/// Reads the setting and judges all connections. What is refused is a fault. The rest that leaves private networks is listed: what
-/// the setting allows, and a colony that nothing here calls.
+/// Reads the setting and judges all connections. Refused ones are faults. The other ones that leave private networks are
+/// listed: those that the setting allows, and a colony that this program does not call.
 pub(super) fn judge(r: &mut Reader, lines: &Lines<'_>) -> (PlaintextAllowed, Vec<Fault>) {
     let allowed: PlaintextAllowed = r.or(ALLOW_PLAINTEXT, "none", str::parse);
     let mut notes = Vec::new();
@@ -205,15 +205,15 @@ pub(super) fn judge(r: &mut Reader, lines: &Lines<'_>) -> (PlaintextAllowed, Vec
 }
 
 impl Lines<'_> {
-    /// Whether the colony is in use, or can come into use while the program runs: an order switches the route, and bees ask
-    /// nobody.
+    /// Whether the colony is in use, or can come into use while the program runs: an order can switch the route, and bees
+    /// use it in any case.
     fn is_colony_called(&self) -> bool {
         let colony = self.colony;
         let keys = [&colony.attestation_key, &colony.executor_key, &colony.colony_key, &colony.server_key];
         colony.enabled || keys.into_iter().any(Option::is_some)
     }
 
-    /// Connections without encryption: their settings, and the hosts that they lead to.
+    /// Connections without encryption: their settings and hosts.
     fn unencrypted(&self) -> Vec<(Channel, &'static str, String)> {
         let mut found = vec![(Channel::Admin, "GATEWAY_ADMIN_LISTEN", self.admin.ip().to_string())];
         let databases = [
@@ -222,7 +222,7 @@ impl Lines<'_> {
             ("GATEWAY_LEDGER_OWNER_URL", self.owner_url),
         ];
         for (variable, url) in databases {
-            // One that cannot be read leads nowhere, and is refused elsewhere.
+            // An unreadable one leads nowhere, and is refused elsewhere.
             let address = url.and_then(|url| Address::read(url.expose()).ok());
             let hosts = address.map(|address| address.plaintext_hosts()).unwrap_or_default();
             found.extend(hosts.into_iter().map(|host| (Channel::Database, variable, host)));
@@ -243,8 +243,8 @@ impl Lines<'_> {
     }
 }
 
-/// The hosts of Colonies servers that are called without TLS. The client reads the list anew and refuses what it cannot read; a
-/// host without a scheme is one without TLS there, unless a setting says otherwise.
+/// The hosts of Colonies servers that are called without TLS. The client reads the list again and refuses what it cannot
+/// read. There, a host without a scheme is one without TLS, unless a setting says otherwise.
 fn colony_hosts(servers: &str, tls: bool) -> Vec<String> {
     let host = |item: &str| match item {
         url if url.contains("://") => http_host(url),
@@ -255,7 +255,7 @@ fn colony_hosts(servers: &str, tls: bool) -> Vec<String> {
     servers.split(',').map(str::trim).filter_map(host).collect()
 }
 
-/// The host of a receiver that gets messages without TLS. A mail server that need not take part in TLS is one.
+/// The host of a receiver that gets messages without TLS. A mail server that is not required to use TLS is one.
 fn plain_receiver(url: &str) -> Option<String> {
     let is_required =
         Url::parse(url).is_ok_and(|url| url.query_pairs().any(|pair| pair == ("tls".into(), "required".into())));
@@ -266,7 +266,7 @@ fn http_host(url: &str) -> Option<String> {
     plain_host(url, "http")
 }
 
-/// The host of a URL, where it has the scheme that means no TLS.
+/// The host of a URL, if it has the scheme that means no TLS.
 fn plain_host(url: &str, plain: &str) -> Option<String> {
     let url = Url::parse(url.trim()).ok().filter(|url| url.scheme() == plain)?;
     url.host_str().map(str::to_owned)

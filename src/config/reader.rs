@@ -8,10 +8,10 @@ use super::setting::Setting;
 use super::watched::WatchedFile;
 use crate::domain::secret::Secret;
 
-/// Environment variables that begin like this are ours, so an unknown one is a fault.
+/// Environment variables with this prefix are ours, so an unknown one is a fault.
 const PREFIX: &str = "GATEWAY_";
 
-/// Origin of a setting that nothing names.
+/// Origin of a setting that is not given.
 pub(super) const DEFAULT: &str = "default";
 
 /// Names the configuration file; read by the command line.
@@ -146,7 +146,7 @@ impl Reader {
         }
     }
 
-    /// Notes what is wrong with a setting. Of a secret that came from a file, it is the file's fault.
+    /// Notes a fault of a setting. If it is a secret from a file, the fault is the file's.
     pub(super) fn fault(&mut self, setting: impl Into<String>, message: impl Into<String>) {
         self.fault_in_line(setting, None, message);
     }
@@ -165,7 +165,7 @@ impl Reader {
         self.fault_of_file(file.is_needed, file.name, message);
     }
 
-    /// Notes what is wrong with the file of a secret that a command may do without.
+    /// Notes a fault in the file of a secret that a command may do without.
     pub(super) fn fault_of_secret(&mut self, setting: impl Into<String>, message: impl Into<String>) {
         self.fault_of_file(false, setting, message);
     }
@@ -175,12 +175,12 @@ impl Reader {
         self.refuse(setting, message);
     }
 
-    /// Notes what no command may go on with.
+    /// Notes a fault with which no command may go on.
     pub(super) fn refuse(&mut self, setting: impl Into<String>, message: impl Into<String>) {
         self.faults.push(Fault { setting: setting.into(), message: message.into() });
     }
 
-    /// Whether something is wrong with a setting already.
+    /// Whether a setting already has a fault.
     pub(super) fn has_fault(&self, setting: &str) -> bool {
         self.faults.iter().any(|fault| fault.setting.strip_suffix("_FILE").unwrap_or(&fault.setting) == setting)
     }
@@ -189,7 +189,7 @@ impl Reader {
         self.warnings.push(Fault { setting: setting.into(), message: message.into() });
     }
 
-    /// Takes a value out of the file that is no single setting, such as a list of tables.
+    /// Takes a value from the file that is not a single setting, such as a list of tables.
     pub(super) fn take(&mut self, key: &'static str) -> Option<toml::Value> {
         self.read_keys.insert(key);
         self.file.get(key).cloned()
@@ -271,7 +271,7 @@ impl Reader {
         }
     }
 
-    /// The file that `<NAME>_FILE` names, if the environment has one.
+    /// The file that `<NAME>_FILE` names, if the environment has it.
     pub(super) fn secret_file(&self, setting: Setting) -> Option<PathBuf> {
         let path = self.environment.get(&format!("{}_FILE", setting.variable))?.trim();
         (!path.is_empty()).then(|| PathBuf::from(path))
@@ -282,7 +282,7 @@ impl Reader {
         self.secret_for(setting, false)
     }
 
-    /// A secret that says where the gateway's data is: no command goes on without it and looks elsewhere.
+    /// A secret that says where the gateway's data is: a command must not go on without it and use another place.
     pub(super) fn secret_of_place(&mut self, setting: Setting) -> Option<Secret> {
         self.secret_for(setting, true)
     }
@@ -332,7 +332,7 @@ impl Reader {
     }
 
     fn give(&mut self, setting: Setting, text: String, file: Option<PathBuf>) -> Secret {
-        // The line break that a file ends with is no part of a secret.
+        // The final line break of a file is not part of a secret.
         let secret = Secret::new(text.trim_end_matches(['\n', '\r']));
         self.secrets.push(GivenSecret { variable: setting.variable, text: Secret::new(text), file });
         secret
@@ -343,12 +343,12 @@ impl Reader {
         std::fs::read_to_string(path)
     }
 
-    /// Notes a file that is to be read again when it changes.
+    /// Notes a file that must be read again when it changes.
     pub(super) fn watch(&mut self, setting: &'static str, path: impl Into<PathBuf>) {
         self.files.push(WatchedFile::new(setting, path));
     }
 
-    /// Adds a fault for each key of the file that is no setting, and returns all faults.
+    /// Adds a fault for each key of the file that is not a setting, and returns all faults.
     pub(super) fn finish(mut self, reading: Reading) -> Findings {
         let unknown_keys: Vec<String> =
             self.file.keys().filter(|key| !self.read_keys.contains(key.as_str())).cloned().collect();

@@ -56,7 +56,7 @@ pub(super) fn read(r: &mut Reader) -> ReconcileConfig {
     }
 }
 
-/// A duration, or `0` or `off` for none.
+/// A duration; `0` or `off` for none.
 fn interval(text: &str) -> Result<Option<Duration>, String> {
     match text {
         "0" | "off" => Ok(None),

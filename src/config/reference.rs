@@ -9,7 +9,7 @@ use super::{Config, Declared, ENDPOINT_KEYS, Form};
 /// Longest line of a comment in the file.
 const WIDTH: usize = 100;
 
-/// What the tables of the file are about, in the manual. The settings that stand in no table come first.
+/// The subjects of the file's tables, in the manual. Settings outside tables come first.
 const TABLES: [(&str, &str); 16] = [
     ("", "General"),
     ("http", "Listeners"),
@@ -29,7 +29,7 @@ const TABLES: [(&str, &str); 16] = [
     ("traces", "Traces (OpenTelemetry)"),
 ];
 
-/// A configuration file with every setting, switched off by a `#`, its default and what it is for.
+/// A configuration file with every setting, commented out, with its default and its purpose.
 pub fn file() -> String {
     let mut text = String::from(
         "# Settings of colony-gateway (TOML). `colony-gateway --config FILE …` reads this file, as GATEWAY_CONFIG=FILE does.\n\
@@ -125,7 +125,7 @@ pub fn page() -> String {
     text
 }
 
-/// Tables of the file: those of the manual's order first, then any other.
+/// Tables of the file: those of the manual first, in its order, and then any other.
 fn tables(declared: &[Declared]) -> Vec<&str> {
     let mut tables: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
     for one in declared {
@@ -150,7 +150,7 @@ fn variables(one: &Declared) -> impl Iterator<Item = &'static str> {
     std::iter::once(one.setting.variable).chain(one.setting.aliases.iter().copied())
 }
 
-/// Variables, and what the setting takes.
+/// The variables, and what the setting takes.
 fn names(one: &Declared) -> String {
     let secret = if one.is_secret {
         format!(" {}_FILE names a file that holds it.", one.setting.variable)
@@ -177,14 +177,14 @@ fn takes(one: &Declared) -> String {
     }
 }
 
-/// A cell of a table. Between ticks a `<` is itself; elsewhere it would begin a tag.
+/// A cell of a table. Between backticks a `<` stands for itself; elsewhere it would begin a tag.
 fn cell(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let parts = parts.map(|(place, part)| if place % 2 == 0 { part.replace('<', "&lt;") } else { part.to_owned() });
     parts.collect::<Vec<_>>().join("`").replace('|', "\\|")
 }
 
-/// A comment in lines of a readable length.
+/// A comment, broken into lines of readable length.
 fn comment(text: &mut String, about: &str) {
     let mut line = String::from("#");
     for word in about.split_whitespace() {
@@ -197,7 +197,7 @@ fn comment(text: &mut String, about: &str) {
     let _ = writeln!(text, "{line}");
 }
 
-/// A value as TOML has it.
+/// A value in the form of TOML.
 fn literal(value: &str, one: &Declared) -> String {
     let is_bare = match one.setting.form {
         Form::Boolean | Form::Integer { .. } => true,
@@ -207,12 +207,12 @@ fn literal(value: &str, one: &Declared) -> String {
     if is_bare { value.to_owned() } else { quoted(value) }
 }
 
-/// A text as TOML has it; what JSON escapes in one, TOML escapes alike.
+/// A text in the form of TOML, which escapes the same characters as JSON.
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// Stands for a value that has no default.
+/// A placeholder for a value without a default.
 fn placeholder(one: &Declared) -> String {
     match one.setting.form {
         Form::Boolean => "true".to_owned(),

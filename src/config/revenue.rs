@@ -123,7 +123,7 @@ pub(super) fn read(r: &mut Reader) -> RevenueConfig {
     }
 }
 
-/// One price id, or several between commas.
+/// One price id, or several separated by commas.
 fn price_ids(text: &str) -> Result<Vec<String>, String> {
     let ids: Vec<String> = text.split(',').map(|id| id.trim().to_owned()).collect();
     if let Some(product) = ids.iter().find(|id| id.starts_with("prod_")) {

@@ -42,12 +42,12 @@ pub(super) const fn setting(key: &'static str, variable: &'static str, about: &'
 }
 
 impl Setting {
-    /// Adds names of the predecessor.
+    /// Adds names that the predecessor used.
     pub(super) const fn or(self, aliases: &'static [&'static str]) -> Self {
         Self { aliases, ..self }
     }
 
-    /// Says what it takes, where that is not any text.
+    /// Says what form it takes, if that is not any text.
     pub(super) const fn takes(self, form: Form) -> Self {
         Self { form, ..self }
     }

@@ -36,7 +36,7 @@ const SHUTDOWN_DEADLINE: Setting = setting(
 )
 .takes(Form::Duration);
 
-/// Port of the admin listener of bees alone, unless it is set.
+/// Port of the admin listener of separate bees, unless it is set.
 const BEE_ADMIN_PORT: u16 = 9092;
 
 #[derive(Clone, Debug)]
@@ -99,19 +99,19 @@ impl Config {
         Self::read(sources, true, Reading::Lenient)
     }
 
-    /// Reads every setting for a command that receives no webhooks. Secrets whose files hold nothing of use are left out and
+    /// Reads every setting for a command that receives no webhooks. Secrets whose files are useless are left out and
     /// listed, unless they say where the gateway's data is.
     pub fn for_tools(sources: &Sources) -> Result<Self, ConfigError> {
         Self::read(sources, false, Reading::Lenient)
     }
 
-    /// What [`Self::for_serve`] reads, as far as it can be read, with all that is wrong.
+    /// Reads what [`Self::for_serve`] reads, as far as possible, and returns all faults.
     pub fn examine(sources: &Sources) -> (Self, Vec<Fault>) {
         let (config, asked) = Self::read_all(sources, true, Reading::Strict);
         (config, asked.faults)
     }
 
-    /// Reads every setting for bees alone. Where no address is set they take another than a gateway beside them does:
+    /// Reads every setting for separate bees. If no address is set, they use another one than a gateway beside them:
     /// whichever starts first must not keep the other from starting.
     pub fn for_bees(sources: &Sources) -> Result<Self, ConfigError> {
         let mut config = Self::read(sources, false, Reading::Strict)?;
@@ -121,7 +121,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads every setting for a command of the database's owner, who may have a URL of its own.
+    /// Reads every setting for a command of the database's owner, which may have its own URL.
     pub fn for_owner(sources: &Sources) -> Result<Self, ConfigError> {
         let mut config = Self::for_tools(sources)?;
         if let Some(owner) = config.ledger_expectation.owner_url.clone() {
@@ -130,12 +130,12 @@ impl Config {
         Ok(config)
     }
 
-    /// Whether a setting was left as it is.
+    /// Whether a setting has its default.
     pub fn is_default(&self, key: &str) -> bool {
         self.shown.iter().any(|shown| shown.key == key && shown.origin == DEFAULT)
     }
 
-    /// The secrets of this configuration as they were given, those of `[[endpoint]]` tables apart.
+    /// The secrets of this configuration as they were given, except those of `[[endpoint]]` tables.
     pub fn secrets(sources: &Sources) -> Result<Vec<GivenSecret>, ConfigError> {
         match Self::read_all(sources, false, Reading::Strict).1 {
             Asked { secrets, faults, .. } if faults.is_empty() => Ok(secrets),
@@ -143,7 +143,7 @@ impl Config {
         }
     }
 
-    /// One of these secrets; a fault when it is given and holds nothing of use.
+    /// One of these secrets. A useless value is a fault.
     pub fn secret(sources: &Sources, variable: &str) -> Result<Option<Secret>, ConfigError> {
         let (config, Asked { secrets, faults, .. }) = Self::read_all(sources, false, Reading::Lenient);
         let is_its = |fault: &Fault| fault.setting.strip_suffix("_FILE") == Some(variable);
@@ -154,18 +154,18 @@ impl Config {
         Ok(secrets.into_iter().find(|secret| secret.variable == variable).map(|secret| secret.text))
     }
 
-    /// Every setting that there is, in the order in which `config show` has them.
+    /// Every setting that exists, in the order of `config show`.
     pub fn declared() -> Vec<Declared> {
         Self::read_all(&Sources::default(), false, Reading::Strict).1.declared
     }
 
-    /// Where the admin listener is. Reads no secret and minds no other setting, so that a health check does not fail with
-    /// one that is being replaced.
+    /// The address of the admin listener. Reads no secret and ignores other settings, so that a health check does not fail
+    /// while one is being replaced.
     pub fn admin_listen(sources: &Sources) -> Result<SocketAddr, ConfigError> {
         Self::address(sources, http::admin_listen)
     }
 
-    /// Where webhooks are received, in the same way.
+    /// The address for webhooks, read in the same way.
     pub fn listen(sources: &Sources) -> Result<SocketAddr, ConfigError> {
         Self::address(sources, http::listen)
     }

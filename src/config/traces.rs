@@ -65,17 +65,17 @@ const OTLP_PROTOCOL: Setting = setting(
 const PROTOCOL: Setting =
     setting("traces.protocol", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "Protocol for traces. Wins over `otlp.protocol`.");
 
-/// Path of traces below the endpoint of a collector (OTLP, "OTLP/HTTP Request").
+/// Path of traces below a collector's endpoint (OTLP, "OTLP/HTTP Request").
 const TRACES_PATH: &str = "v1/traces";
 
-/// The protocol that is spoken.
+/// The supported protocol.
 const SPOKEN: &str = "http/protobuf";
 
-/// Longest request unless something else is set.
+/// Longest request, unless set.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
-/// How traces are exported; nothing while they are off. Of the settings that there are for everything that OpenTelemetry
-/// exports and for traces alone, the latter go first.
+/// How traces are exported; `None` while they are off. Where OpenTelemetry has a setting for all exports and one for
+/// traces, the latter takes precedence.
 pub(super) fn read(r: &mut Reader) -> Option<TraceSettings> {
     let base = r.optional(OTLP_ENDPOINT, endpoint);
     let exact = r.optional(ENDPOINT, endpoint);
@@ -95,7 +95,7 @@ pub(super) fn read(r: &mut Reader) -> Option<TraceSettings> {
     });
     let disabled = r.or(DISABLED, "false", boolean);
     let url = exact.or_else(|| base.map(|base| below(&base))).filter(|_| exported && !disabled)?;
-    // One that is set for all signals does not matter here while traces are off.
+    // While traces are off, a protocol set for all signals does not matter.
     if let Some((_, variable)) = protocol.filter(|(protocol, _)| protocol != SPOKEN) {
         let ports = "which collectors take on port 4318; grpc and http/json are not spoken";
         r.fault(variable, format!("must be {SPOKEN}, {ports}"));
@@ -118,7 +118,7 @@ fn headers(r: &mut Reader, names: Setting) -> Option<Secret> {
     Some(headers)
 }
 
-/// Protocols that were asked for, with their variables. That for traces decides.
+/// The requested protocols, with their variables. The one for traces decides.
 fn protocol(r: &mut Reader) -> Option<(String, &'static str)> {
     let mut asked = |names: Setting| r.optional(names, |text| Ok((text.to_owned(), names.variable)));
     let all = asked(OTLP_PROTOCOL);
@@ -138,14 +138,14 @@ fn endpoint(text: &str) -> Result<Url, String> {
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(wrong());
     }
-    // It is shown by `config show`.
+    // `config show` prints it.
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("must hold no user, password or query: credentials go into OTEL_EXPORTER_OTLP_HEADERS".to_owned());
     }
     Ok(url)
 }
 
-/// Milliseconds, as the variable has them, or a duration with its unit.
+/// Milliseconds, as in the variable, or a duration with its unit.
 fn timeout(text: &str) -> Result<Duration, String> {
     let parsed = match text.parse::<u64>() {
         Ok(millis) if millis > 0 => Ok(Duration::from_millis(millis)),

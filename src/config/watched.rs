@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::domain::clock::Timestamp;
 
-/// Keys are rotated every quarter at the latest.
+/// Keys should be rotated every quarter at the latest.
 pub const KEY_AGE_MAX: Duration = Duration::from_hours(24 * 92);
 
 /// A file that holds a secret or rules, to be read again when it changes.
@@ -36,7 +36,7 @@ pub struct FileMark {
 }
 
 impl FileMark {
-    /// The mark of a file; nothing when there is none. Blocks.
+    /// The mark of a file; `None` if it does not exist. Blocks.
     pub fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         let written = metadata.modified().ok().and_then(|moment| moment.duration_since(UNIX_EPOCH).ok());

@@ -9,8 +9,9 @@ use crate::domain::counted::counted;
 use crate::ledger::report::{SubscriptionLine, Summary};
 use stripe_events::simulator::Expected;
 
-/// Where rows and expectation differ: users' subscriptions and tiers, and the money, to the cent. Totals are compared only
-/// where the ledger was empty before and had so many events without money `besides`. `subscriptions` must be all that there are.
+/// The differences between rows and expectation: users' subscriptions and tiers, and the money, to the cent. Totals are
+/// compared only if the ledger was empty before and had so many events without money `besides`. `subscriptions` must be
+/// complete.
 pub fn differences(
     summary: &Summary,
     subscriptions: &[SubscriptionLine],

@@ -18,7 +18,7 @@ use crate::job::sealing::OpeningKey;
 
 const COLONY: &str = "dev";
 
-/// Bees, unless the user asks for another number.
+/// Number of bees, unless the user asks for another.
 const BEES: &str = "2";
 
 /// A colony that ends with this value.
@@ -32,7 +32,7 @@ pub(super) struct DevColony {
     pub(super) bees: usize,
 }
 
-/// Settings of a colony and an inbox elsewhere: what is simulated has no business there.
+/// Settings of a colony or an inbox elsewhere. Simulated events must not get there.
 const ELSEWHERE: [&str; 24] = [
     "GATEWAY_INBOX_URL",
     "GATEWAY_INBOX_URL_FILE",
@@ -60,7 +60,7 @@ const ELSEWHERE: [&str; 24] = [
     "SEALING_PUBKEYS_FILE",
 ];
 
-/// Takes every colony and every other inbox out of the settings, so that entries go the direct route from `dev`'s own inbox.
+/// Removes every colony and other inbox from the settings, so that entries go the direct route from `dev`'s own inbox.
 pub(super) fn stay_here(sources: &mut Sources) {
     for name in ELSEWHERE {
         sources.environment.remove(name);
@@ -69,14 +69,14 @@ pub(super) fn stay_here(sources: &mut Sources) {
 }
 
 impl DevColony {
-    /// Starts the server, adds the colony and the gateway's user, and puts all of it into the settings.
+    /// Starts the server, adds the colony and the gateway's user, and puts them into the settings.
     pub(super) async fn start(sources: &mut Sources, clock: Clock) -> anyhow::Result<Self> {
         let make = || PrivateKey::generate().map(Arc::new).context("the operating system gives no randomness");
         let (server_key, owner_key, user_key, executor_key) = (make()?, make()?, make()?, make()?);
         let attestation = Signer::generate().context("the operating system gives no randomness")?;
         let sealing = OpeningKey::generate().context("the operating system gives no randomness")?;
         let options = ServerOptions { clock: server_clock(&clock), ..ServerOptions::new(server_key.id().clone()) };
-        // It outlives the gateway, whose bees close what they have in hand while it drains.
+        // It outlives the gateway, whose bees close their work in hand while it drains.
         let server = EmbeddedServer::start(options, CancellationToken::new()).await?;
 
         stay_here(sources);
@@ -104,7 +104,7 @@ impl DevColony {
         self.server.url()
     }
 
-    /// A bee with a key of its own, which is not in the colony yet.
+    /// A bee with its own key, which is not in the colony yet.
     pub(super) fn dying_bee(&self) -> anyhow::Result<DyingBee> {
         let key = PrivateKey::generate().context("the operating system gives no randomness")?;
         Ok(DyingBee {
@@ -114,7 +114,7 @@ impl DevColony {
         })
     }
 
-    /// Its processes by state, as far as it remembers them.
+    /// Its processes by state, as far as the server remembers them.
     pub(super) async fn statistics(&self) -> anyhow::Result<Statistics> {
         self.gateway.statistics().await.context("the embedded colony gives no statistics")
     }

@@ -8,10 +8,10 @@ use crate::app::Gateway;
 use crate::config::{Config, OperatorConfig, OperatorRole};
 use crate::domain::secret::Secret;
 
-/// Name of the operator whom `dev` makes.
+/// Name of the operator that `dev` makes.
 const OPERATOR: &str = "dev";
 
-/// Adds an operator with a token of this run, unless some are configured.
+/// Adds an operator with a token for this run, unless operators are configured.
 pub(super) fn add_operator(config: &mut Config) -> anyhow::Result<()> {
     if config.http.operators.is_empty() && config.http.admin_token.is_none() {
         let mut token = [0; 16];
@@ -22,13 +22,13 @@ pub(super) fn add_operator(config: &mut Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The token of the operator whom `dev` made, unless operators are configured.
+/// The token of the operator that `dev` made, unless operators are configured.
 pub(super) fn token(config: &Config) -> Option<&str> {
     let made = config.http.operators.iter().find(|operator| operator.name == OPERATOR)?;
     Some(made.token.expose())
 }
 
-/// Prints a link, and how to log in when it is used up. `ends` says that the gateway ends by itself.
+/// Prints a link, and how to log in once it is used up. `ends` says that the gateway ends by itself.
 pub(super) fn print(out: &mut impl Write, gateway: &Gateway, config: &Config, ends: bool) -> io::Result<()> {
     let Some(link) = gateway.console_link() else { return Ok(()) };
     writeln!(out, "  console   {link}")?;

@@ -7,8 +7,8 @@ use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
 
-/// Has `dev` use this database for its inbox. A database that holds entries is refused: they would be simulated with, or a gateway
-/// elsewhere would work on what is simulated.
+/// Makes `dev` use this database for its inbox. Refuses a database with entries: the simulation would include them, or a
+/// gateway elsewhere would work on simulated entries.
 pub(super) async fn put_into(config: &mut Config, url: &str, clock: &Clock) -> anyhow::Result<()> {
     config.inbox.url = Some(Secret::new(url));
     config.inbox.allows_unsafe = true;

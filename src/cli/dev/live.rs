@@ -10,7 +10,7 @@ use crate::domain::clock::Clock;
 use crate::inbox::Inbox;
 use crate::ledger::report::StateOfRecord;
 
-/// Between two updates on a terminal.
+/// Time between two updates on a terminal.
 const REDRAW: Duration = Duration::from_millis(500);
 
 const LINE: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ impl Live {
             tick.tick().await;
             let line = self.line().await;
             let mut out = stdout().lock();
-            // A terminal that went away is no reason to stop serving.
+            // A closed terminal is no reason to stop serving.
             let _ = if self.terminal { write!(out, "\r\x1b[2K{line}") } else { writeln!(out, "{line}") };
             let _ = out.flush();
         }
@@ -71,7 +71,7 @@ impl Live {
         line
     }
 
-    /// Of the acknowledgements since the line before.
+    /// For the acknowledgements since the previous line.
     fn p99(&self) -> Option<Duration> {
         let latencies = self.stats.as_ref()?.snapshot().latencies;
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);

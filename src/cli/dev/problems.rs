@@ -17,16 +17,16 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::secret::Secret;
 use stripe_events::simulator::{ApiVersion, SampleOptions, Tier, sample};
 
-/// Paid, and has no access: a rule holds the event that says so.
+/// A user who paid but has no access, because a rule holds the event.
 const HELD: &str = "lea";
 
 /// Two users whom the same customer names.
 const CLAIMANTS: [&str; 2] = ["marc", "nora"];
 
-/// The executor that takes one job and is not heard of again.
+/// The executor that takes one job and is never heard of again.
 const DEAD_BEE: &str = "bee-that-died";
 
-/// How often the dying bee asks for a job, for a second each time.
+/// How often the dying bee asks for a job, each time for a second.
 const ASKS_MAX: u32 = 60;
 
 /// Makes the problems.
@@ -47,10 +47,10 @@ pub(super) struct DyingBee {
 }
 
 impl Problems {
-    /// Makes them, or leaves it when the gateway stops.
+    /// Makes them, or gives up when the gateway stops.
     ///
     /// # Errors
-    /// When the gateway or the colony does not take them.
+    /// If the gateway or the colony does not accept them.
     pub(super) async fn make(self, stop: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
             made = self.make_all() => made.context("the problems to solve cannot be made"),
@@ -89,7 +89,7 @@ impl DyingBee {
 fn events(now: Timestamp) -> anyhow::Result<Vec<Vec<u8>>> {
     let [one, other] = CLAIMANTS;
     let made = [
-        // An object of live mode in an event of test mode is no event of Stripe's.
+        // Stripe never sends an object of live mode in an event of test mode.
         event("customer.subscription.created", HELD, now, |object| {
             object["livemode"] = json!(true);
             object["status"] = json!("active");

@@ -18,7 +18,7 @@ use stripe_events::simulator::Delivery;
 /// Longest wait for the backlog to be brought to the ledger at the end.
 const SETTLE_MAX: Duration = Duration::from_mins(1);
 
-/// Longest wait for it after a signal: a person waits.
+/// Longest wait for it after a signal, because a person is waiting.
 const SETTLE_INTERRUPTED_MAX: Duration = Duration::from_secs(5);
 
 /// Drives the traffic and the live line beside the gateway.
@@ -36,14 +36,14 @@ pub(super) struct Session {
     pub(super) clock: Clock,
 }
 
-/// What delivers, and what is delivered.
+/// The deliverer and the deliveries.
 pub(super) type Traffic = (Driver, Box<dyn Iterator<Item = Delivery> + Send>);
 
 impl Session {
-    /// Delivers until there is nothing more or the deliveries are stopped, and waits for what is on its way.
+    /// Delivers until there is nothing more or the deliveries are stopped, and waits for unfinished entries.
     ///
     /// # Errors
-    /// When the simulator breaks, or what a run that ends by itself delivered is not settled in [`SETTLE_MAX`].
+    /// If the simulator breaks, or if a run that ends by itself leaves deliveries unsettled after [`SETTLE_MAX`].
     pub(super) async fn run(self, traffic: Option<Traffic>) -> anyhow::Result<()> {
         let live = live::Live::new(self.inbox.clone(), self.ledger, self.stats, self.clock);
         let deliver = async {
@@ -58,7 +58,7 @@ impl Session {
                 delivered = deliver => delivered?,
             }
             if self.deliveries.is_cancelled() {
-                // What a person broke off may stay in the inbox.
+                // After an interruption, entries may stay in the inbox.
                 settled(&self.inbox, SETTLE_INTERRUPTED_MAX).await.or(Ok(()))
             } else {
                 settled(&self.inbox, SETTLE_MAX).await
@@ -79,7 +79,7 @@ impl Session {
     }
 }
 
-/// Waits until nothing is on its way any more.
+/// Waits until all entries are finished.
 async fn settled(inbox: &Inbox, most: Duration) -> anyhow::Result<()> {
     let wait = async {
         while inbox.counts().await?.backlog() > 0 {

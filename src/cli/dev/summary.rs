@@ -25,8 +25,8 @@ pub(super) struct Sent<'a> {
     pub(super) stats: Option<&'a Stats>,
 }
 
-/// Prints the summary and tells whether everything is as it should be. A kept data directory may hold what an earlier run
-/// left, so that only a temporary one is compared in the totals.
+/// Prints the summary and returns whether everything is right. A kept data directory may have entries of an earlier run, so
+/// the totals are compared only for a temporary one.
 pub(super) async fn print(ledger: &dyn StateOfRecord, sent: &Sent<'_>, fresh: bool) -> anyhow::Result<bool> {
     let Sent { expected, beside, unfinished, endless, stats } = *sent;
     let summary = ledger.summary(REPORT_LINES_MAX).await?;
@@ -77,7 +77,7 @@ pub(super) async fn print(ledger: &dyn StateOfRecord, sent: &Sent<'_>, fresh: bo
     Ok(good)
 }
 
-/// Prints which way the events went, and tells whether the colony did its part.
+/// Prints which route the events took, and returns whether the colony did its part.
 pub(super) async fn print_route(colony: Option<&DevColony>, events: u64) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     let Some(colony) = colony else {

@@ -8,7 +8,7 @@ use crate::app::Gateway;
 use crate::config::Config;
 use crate::domain::counted::counted;
 
-/// Prints the addresses, the way into the console, and what to send.
+/// Prints the addresses, the link into the console, and example commands.
 pub(super) fn print(
     args: &DevArgs,
     gateway: &Gateway,

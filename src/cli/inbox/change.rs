@@ -13,7 +13,7 @@ use crate::domain::clock::Clock;
 use crate::domain::counted::counted;
 use crate::inbox::{Action, Order, OrderedEntry, Refusal, Selection};
 
-/// Between two steps, so that a gateway that runs takes webhooks first.
+/// Pause between two steps, so that a running gateway takes webhooks first.
 const STEP_PAUSE: Duration = Duration::from_millis(20);
 
 /// Refused entries that are listed; all are counted.
@@ -89,12 +89,12 @@ pub(super) async fn run(
     if !missing.is_empty() {
         eprintln!("the inbox holds no {}", missing.join(", "));
     }
-    // What was dropped and is not named is not meant.
+    // Dropped entries that were not named do not count.
     let done = report.matched > 0 && report.refused.keys().all(|refusal| *refusal == Refusal::Dropped);
     Ok(if done || (report.matched == 0 && !selection.is_by_id()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Entries and events that were named and are not there. Where another filter holds too, they may be there and not be meant.
+/// Named entries and events that do not exist. With another filter they may exist and only fail to match it.
 fn missing(selection: &Selection, found: &BTreeSet<String>) -> Vec<String> {
     let named_alone =
         Selection { entries: selection.entries.clone(), events: selection.events.clone(), ..Selection::default() };
@@ -107,7 +107,7 @@ fn missing(selection: &Selection, found: &BTreeSet<String>) -> Vec<String> {
     named.map(|(what, name)| format!("{what} {name}")).collect()
 }
 
-/// One line of a dry run, printed as it is found: there may be very many.
+/// One line of a dry run, printed as soon as it is found, because there may be very many.
 fn would(action: Action, entry: &OrderedEntry) -> std::io::Result<()> {
     let OrderedEntry { entry: id, event_id, event_type, state, code, refused } = entry;
     let what = match refused {

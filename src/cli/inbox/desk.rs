@@ -16,7 +16,7 @@ use crate::domain::ids::EntryId;
 use crate::inbox::{Action, Inbox, ListedPage, Order, OrderStep, Selection, objects_of};
 use crate::ledger::desk::{EVENT_OBJECTS_MAX, EventReport, EventWanted};
 
-/// Most subscriptions named among the problems; the rest is counted.
+/// Most subscriptions named among the problems; the others are counted.
 const SUBSCRIPTIONS_NAMED_MAX: u32 = 100;
 
 pub(super) struct Desk {
@@ -37,7 +37,7 @@ impl Desk {
     pub(super) async fn close(self) {
         if let Reach::Stopped(inbox, threads) = self.reach {
             drop(inbox);
-            // Nothing is left to say when the thread that waits breaks.
+            // If the waiting thread breaks, there is nothing left to report.
             let _ = tokio::task::spawn_blocking(move || threads.join()).await;
         }
     }
@@ -58,7 +58,7 @@ impl Desk {
         }
     }
 
-    /// `None` when there is no such entry.
+    /// `None` if there is no such entry.
     pub(super) async fn story(&self, entry: EntryId, reveal: bool) -> anyhow::Result<Option<ShownEntry>> {
         match &self.reach {
             Reach::Running(client) => client.get(&format!("/admin/entries/{entry}?reveal={reveal}")).await.map(Some),
@@ -72,7 +72,7 @@ impl Desk {
         }
     }
 
-    /// What the ledger has of the event of an entry; nothing where it does not answer.
+    /// What the ledger has about the event of an entry; `None` if it does not answer.
     async fn event(&self, inbox: &Inbox, entry: EntryId, event: &str) -> anyhow::Result<Option<EventReport>> {
         let body = inbox.bodies(vec![entry], usize::MAX).await?.into_iter().next().flatten();
         let objects = body.map(|body| objects_of(&body, EVENT_OBJECTS_MAX)).unwrap_or_default();
@@ -95,7 +95,7 @@ impl Desk {
         }
     }
 
-    /// The next steps of a change; the answering side says how many at once.
+    /// The next steps of a change. The answering side decides how many at once.
     pub(super) async fn operate(
         &self,
         selection: &Selection,
@@ -112,7 +112,7 @@ impl Desk {
                     Action::Refetch => "/admin/entries/refetch",
                 };
                 let (selection, by, note) = (selection.clone(), order.by.clone(), order.note.clone());
-                // Whether all was said was checked before.
+                // An earlier check made sure that the selection is complete.
                 client.post(path, &EntriesOrder { selection, all: true, by, note, dry_run, after }).await
             }
             Reach::Stopped(inbox, _) if order.action == Action::Refetch => {
@@ -124,7 +124,7 @@ impl Desk {
         }
     }
 
-    /// Tells the ledger what was dropped; a gateway that runs does so by itself.
+    /// Tells the ledger of drops. A running gateway does so by itself.
     pub(super) async fn tell_drops(&self) -> anyhow::Result<()> {
         let Reach::Stopped(inbox, _) = &self.reach else { return Ok(()) };
         if let Err(error) = app::tell_drops(&self.config, inbox).await {

@@ -48,7 +48,7 @@ pub(super) async fn run(desk: &Desk, args: &ExportArgs, clock: &Clock) -> anyhow
     Ok(ExitCode::SUCCESS)
 }
 
-/// A file for its owner alone from the first moment on.
+/// Creates a file that from the first moment only its owner can read.
 fn create(path: &Path) -> anyhow::Result<std::fs::File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

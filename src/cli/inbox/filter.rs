@@ -51,7 +51,7 @@ pub(in crate::cli) struct Filter {
 }
 
 impl Filter {
-    /// The selection that it means now.
+    /// The selection that it means at this time.
     pub(in crate::cli) fn selection(&self, clock: &Clock) -> anyhow::Result<Selection> {
         let now = clock.now();
         let (mut entries, mut events): (Vec<EntryId>, _) =
@@ -62,8 +62,7 @@ impl Filter {
                 Err(_) => events.push(which.clone()),
             }
         }
-        // Entries and events are alternatives to each other only when one is given as the other; both together would
-        // have to hold.
+        // In a selection, entries and events must both match. As alternatives, they must be given in the same form.
         anyhow::ensure!(
             entries.is_empty() || events.is_empty(),
             "name entries by their numbers or by their events' ids, not both in one command"

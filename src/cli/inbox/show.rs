@@ -15,16 +15,16 @@ use crate::inbox::{BodyReport, EntryReport, ListedPage, PAGE_ENTRIES_MAX, Proble
 use crate::ledger::desk::EventReport;
 use crate::ledger::report::{Attention, NotShown};
 
-/// Characters of a reason in a list.
+/// How many characters of a reason a list shows.
 const REASON_CHARS: usize = 60;
 
-/// Lists entries up to the limit, over as many pages as that takes.
+/// Lists entries up to the limit, over as many pages as needed.
 pub(super) async fn list(desk: &Desk, args: &ListArgs, clock: &Clock) -> anyhow::Result<ExitCode> {
     let selection = args.filter.selection(clock)?;
     let limit = args.limit as usize;
     let mut listed = ListedPage { entries: Vec::new(), next: args.after.map(EntryId) };
     loop {
-        // One more than is shown tells whether there is more.
+        // One more than is shown, to find out whether there are more.
         let left = (limit + 1 - listed.entries.len()).min(PAGE_ENTRIES_MAX);
         let page = desk.list(&selection, listed.next, left, args.reveal).await?;
         listed.entries.extend(page.entries);
@@ -80,7 +80,7 @@ pub(in crate::cli) fn line(entry: &EntryReport) -> String {
     )
 }
 
-/// Lists what waits for a person.
+/// Lists everything that waits for a person.
 pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode> {
     let waiting = desk.problems().await?;
     let mut out = std::io::stdout().lock();
@@ -112,7 +112,7 @@ pub(super) async fn problems(desk: &Desk, json: bool) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lists subscriptions that entitle and give no user access, with what can be done about it.
+/// Lists subscriptions that entitle but give no user access, with advice.
 fn access_lines(out: &mut impl Write, access: &Attention) -> std::io::Result<()> {
     for (reason, count) in &access.reasons {
         let which = counted(*count, "subscription is paid for and gives", "subscriptions are paid for and give");
@@ -241,7 +241,7 @@ fn day(at: Timestamp) -> String {
     at.to_string().chars().take_while(|character| *character != 'T').collect()
 }
 
-/// What the ledger recorded, and what the subscriptions of the event give now.
+/// What the ledger recorded, and what the event's subscriptions give now.
 fn ledger_rows(row: &mut impl FnMut(&str, &str) -> std::io::Result<()>, report: &EventReport) -> std::io::Result<()> {
     match &report.event {
         None => row("ledger", "has not recorded the event")?,

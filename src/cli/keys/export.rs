@@ -88,7 +88,7 @@ pub(super) fn run(args: &ExportArgs, sources: &Sources) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes to a private file, or to the output unless that is a terminal.
+/// Writes to a private file, or to standard output unless that is a terminal.
 fn hand_out(args: &ExportArgs, text: &Secret) -> anyhow::Result<()> {
     if let Some(path) = &args.out {
         files::write_new(path, text, Access::Owner)?;
@@ -131,7 +131,7 @@ fn systemd(args: &ExportArgs, secrets: &[GivenSecret]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has `systemd-creds` encrypt a secret, which it reads from a pipe.
+/// Lets `systemd-creds` encrypt a secret, which it reads from a pipe.
 fn encrypt(name: &str, secret: &Secret, path: &Path) -> anyhow::Result<()> {
     ensure!(!path.exists(), "{} exists; move it away if it is not needed", path.display());
     let mut child = Command::new("systemd-creds")

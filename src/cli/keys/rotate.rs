@@ -19,7 +19,7 @@ use crate::job::keys::rotate::{
 use crate::job::keys::rotate_sealing::{prepare_sealing, retire_sealing, switch_sealing};
 use crate::lifecycle::Signals;
 
-/// A Colonies server ends leases late by this much.
+/// How late a Colonies server ends leases.
 const LEASE_LATE: Duration = Duration::from_secs(5);
 
 pub(super) const STEPS: &str =

@@ -10,10 +10,10 @@ use anyhow::Context as _;
 
 use crate::domain::clock::{Clock, Timestamp};
 
-/// What stands behind the digits.
+/// The rest of the name, after the digits.
 const SUFFIX: &str = "_colony_gateway.sql";
 
-/// Digits that a name begins with: year, month, day, hour, minute, second.
+/// Number of digits at the beginning of a name: year, month, day, hour, minute, second.
 const DIGITS: usize = 14;
 
 /// What became of an export.
@@ -24,7 +24,7 @@ pub(super) enum Exported {
     Unchanged(PathBuf),
 }
 
-/// Writes the text behind all files of the directory.
+/// Writes the text as a file that sorts after all files of the directory.
 pub(super) fn export(directory: &Path, text: &str, clock: &Clock) -> anyhow::Result<Exported> {
     let cannot = || format!("cannot write into {}", directory.display());
     std::fs::create_dir_all(directory).with_context(cannot)?;
@@ -40,7 +40,7 @@ pub(super) fn export(directory: &Path, text: &str, clock: &Clock) -> anyhow::Res
             return Ok(Exported::Unchanged(path));
         }
     }
-    // Supabase's tool refuses a file that comes before one that ran.
+    // Supabase's tool refuses a file that sorts before one that has run.
     let newest = names.iter().filter_map(|name| version(name)).max().unwrap_or_default();
     let now = clock.now();
     let at = if digits(now) > newest {
@@ -67,7 +67,7 @@ fn digits(at: Timestamp) -> String {
     Timestamp::from_seconds(at.seconds()).to_string().chars().filter(char::is_ascii_digit).take(DIGITS).collect()
 }
 
-/// The second behind the one that the digits name; nothing when they name none.
+/// The second after the one that the digits name; `None` if they name none.
 fn after(digits: &str) -> Option<Timestamp> {
     let part = |from: usize, to: usize| digits.get(from..to);
     let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);

@@ -9,7 +9,7 @@ use crate::config::did_you_mean;
 use crate::domain::clock::Clock;
 use stripe_events::simulator::{ApiVersion, SAMPLE_TYPES, SampleOptions, Tier, sample};
 
-/// The user of events that name none.
+/// The user of events that name no user.
 const USER: &str = "ada";
 
 /// What to make.
@@ -103,14 +103,14 @@ impl FromStr for Change {
         if path.iter().any(String::is_empty) {
             return Err("must begin with a path such as status or metadata.order".to_owned());
         }
-        // Values of metadata are text at Stripe, whatever they look like.
+        // At Stripe, values of metadata are always text, whatever they look like.
         let is_metadata = path.len() > 1 && path[path.len() - 2] == "metadata";
         let read = serde_json::from_str(value).ok().filter(|_| !is_metadata);
         Ok(Self { path, value: read.unwrap_or_else(|| Value::from(value)) })
     }
 }
 
-/// Changes fields of the event's object. A number in a path is a place in a list that is there.
+/// Changes fields of the event's object. A number in a path is a place in an existing list.
 pub(super) fn set(event: &mut Value, changes: &[Change]) -> anyhow::Result<()> {
     for change in changes {
         let shown = change.path.join(".");

@@ -10,7 +10,7 @@ use crate::domain::counted::counted;
 use crate::ledger::report::Attention;
 use crate::ledger::shadow::{Cause, CauseCount, Difference, ShadowReport};
 
-/// Users and policies named, of each kind; the others are counted.
+/// How many users and policies of each kind are named; the others are counted.
 const NAMED_MAX: usize = 10;
 
 /// All that a report is made of.
@@ -21,7 +21,7 @@ pub(super) struct Finds {
 }
 
 impl Finds {
-    /// Why a takeover should wait; empty for go.
+    /// Why a takeover should wait; empty if it need not.
     pub(super) fn obstacles(&self) -> Vec<String> {
         let mut found = Vec::new();
         let unowned: u64 = self.attention.reasons.values().sum();
@@ -54,7 +54,7 @@ impl Finds {
     }
 }
 
-/// What the table of subscriptions is, and what becomes of it.
+/// How the table of subscriptions is used, and what becomes of it.
 fn use_of(form: &str) -> &'static str {
     match form {
         "absent" => "is not there; the takeover makes it",
@@ -130,7 +130,7 @@ fn differences(out: &mut impl Write, report: &ShadowReport) -> std::io::Result<(
     Ok(())
 }
 
-/// One difference in words.
+/// One difference as a sentence.
 fn sentence(line: &Difference) -> String {
     let Difference { relation, kind, subject, field, here_says, there_says, cause } = line;
     let text = |says: &Option<String>| match (says, field.as_deref()) {
@@ -151,7 +151,7 @@ fn sentence(line: &Difference) -> String {
     }
 }
 
-/// A word about causes that are easily taken for others.
+/// A remark about causes that are easily confused.
 fn remark(cause: Cause) -> &'static str {
     match cause {
         Cause::LatePayer => " (a late payer)",

@@ -26,7 +26,7 @@ impl SimulationReport {
         self.result.unexpected == 0 && self.result.sent > 0
     }
 
-    /// One JSON object on a line, or a table.
+    /// One line with a JSON object, or a table.
     pub(super) fn print(&self, out: &mut dyn Write, as_json: bool) -> io::Result<()> {
         if as_json { self.print_json(out) } else { self.print_table(out) }
     }
@@ -94,7 +94,7 @@ impl SimulationReport {
         self.result.sent as f64 / self.took.as_secs_f64().max(0.001)
     }
 
-    /// Milliseconds; 0 without any answer.
+    /// Milliseconds; 0 if there was no answer.
     fn quantile(&self, per_mille: u64) -> f64 {
         milliseconds(self.result.latencies.quantile(per_mille).unwrap_or_default())
     }

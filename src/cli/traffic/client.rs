@@ -5,8 +5,8 @@ use reqwest::{Client, Response};
 use super::{ANSWER_BYTES_MAX, CONCURRENCY_MAX, TrafficOptions};
 use crate::outbound::{self, ReadError};
 
-/// One client for all requests. Certificate authorities are loaded for `https` only, so that plain `http` works on
-/// systems that have none.
+/// One client for all requests. It loads certificate authorities only for `https`, so that plain `http` works on systems
+/// without any.
 pub(super) fn build(options: &TrafficOptions) -> reqwest::Result<Client> {
     let mut builder = outbound::client(options.timeout)
         .http1_only()
@@ -20,7 +20,7 @@ pub(super) fn build(options: &TrafficOptions) -> reqwest::Result<Client> {
     builder.build()
 }
 
-/// Reads the answer to its end, so that the connection can be used again, but no further than the bound.
+/// Reads the answer to its end, so that the connection can be used again, but not beyond the bound.
 pub(super) async fn drain(answer: Response) -> reqwest::Result<()> {
     match outbound::read(answer, ANSWER_BYTES_MAX).await {
         Ok(_) | Err(ReadError::TooLarge) => Ok(()),

@@ -15,10 +15,10 @@ use stripe_events::simulator::Held;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// Most objects that are held; the first are forgotten.
+/// Most objects that it holds; the oldest are forgotten.
 pub const OBJECTS_MAX: usize = 100_000;
 
-/// Lists that the gateway asks for. Simulated objects carry theirs whole, so nothing is missing.
+/// Lists that the gateway asks for. Simulated objects have their lists complete, so these are empty.
 const LISTS: [&str; 4] = ["/v1/invoice_payments", "/v1/subscription_items", "/v1/refunds", "/v1/events"];
 
 /// What Stripe holds. Clones share it.
@@ -33,7 +33,7 @@ struct Objects {
 }
 
 impl Holdings {
-    /// Holds an object as it is after an event.
+    /// Holds an object in its state after an event.
     pub fn hold(&self, held: &Held) {
         let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if objects.by_path.insert(held.path.clone(), held.content.clone()).is_none() {

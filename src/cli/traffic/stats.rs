@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use stripe_events::simulator::{Delivery, Role};
 
-/// Most descriptions of unexpected answers that are kept; the others are counted only.
+/// Most descriptions of unexpected answers that are kept; the others are only counted.
 pub const UNEXPECTED_KEPT: usize = 10;
 
-/// Powers of two of microseconds that latencies are told apart by; the last holds all that are longer (over 12 days).
+/// How many powers of two of microseconds are distinguished. The last also holds all longer latencies (over 12 days).
 const POWERS: usize = 40;
 
-/// Equal parts of each power of two: a latency is known to about 6 %.
+/// Equal parts of each power of two, so that a latency is known to about 6 %.
 const PARTS: usize = 16;
 
 #[derive(Debug, Default)]
@@ -73,14 +73,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Deliveries that came to their end.
+    /// Deliveries that have ended.
     pub fn finished(&self) -> u64 {
         self.genuine + self.duplicates + self.forged + self.unexpected + self.abandoned
     }
 }
 
 impl Stats {
-    /// The counters now. They are read one after the other while the traffic goes on.
+    /// The counters now. They are read one after the other while the traffic continues.
     pub fn snapshot(&self) -> Snapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Snapshot {
@@ -175,7 +175,7 @@ impl Histogram {
     }
 }
 
-/// Below [`PARTS`] each value has its own bucket; above, the power of two and its four next bits choose.
+/// Below [`PARTS`] each value has its own bucket. Above, the power of two and the next four bits choose it.
 fn bucket(micros: u64) -> usize {
     let parts = PARTS as u64;
     if micros < parts {
@@ -209,7 +209,7 @@ impl Latencies {
         self.max
     }
 
-    /// The latency that `per_mille` of a thousand do not exceed, to about 6 % too high; nothing without any.
+    /// The latency that `per_mille` of a thousand do not exceed, at most about 6 % too high; `None` if there are none.
     pub fn quantile(&self, per_mille: u64) -> Option<Duration> {
         let wanted = (self.count().saturating_mul(per_mille.min(1000))).div_ceil(1000).max(1);
         let mut seen = 0;
@@ -220,7 +220,7 @@ impl Latencies {
         Some(Duration::from_micros(bucket_end(at)).min(self.max))
     }
 
-    /// Those that came after `earlier` was read. [`Latencies::max`] stays that of all.
+    /// Those that came after `earlier` was read. [`Latencies::max`] still covers all.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = earlier.buckets.iter().copied().chain(std::iter::repeat(0));

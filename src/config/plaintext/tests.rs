@@ -11,7 +11,7 @@ fn read(environment: &[(&str, &str)]) -> Result<Vec<Fault>, Vec<Fault>> {
 
 const KEY: (&str, &str) = ("SUPABASE_SERVICE_ROLE_KEY", "eyJ");
 
-/// The setting, a value that leads beyond private networks, what allows it, and values that need no permission.
+/// The setting, a value that leads beyond private networks, the word that allows it, and values that need no permission.
 const TABLE: [(&str, &str, &str, &[&str]); 12] = [
     (
         "DATABASE_URL",

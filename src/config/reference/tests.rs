@@ -7,7 +7,7 @@ use regex::Regex;
 use super::*;
 use crate::config::{ConfigError, Sources};
 
-/// The settings as a file would have them.
+/// Reads the settings as if from a file.
 fn read(text: &str) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gateway.toml");
@@ -15,16 +15,16 @@ fn read(text: &str) -> Result<Config, ConfigError> {
     Config::for_tools(&Sources { environment: BTreeMap::new(), file: Some(path) })
 }
 
-/// Faults of one setting, when the environment has this value for it.
+/// Faults of one setting with this value in the environment.
 fn faults_of(one: &Declared, value: &str) -> Vec<String> {
     let environment = BTreeMap::from([(one.setting.variable.to_owned(), value.to_owned())]);
     let refused = Config::for_tools(&Sources { environment, file: None }).map_or_else(|error| error.0, |_| Vec::new());
-    // What another setting must be beside it is not of its form.
+    // Faults about combinations with other settings are not about its form.
     let form = refused.into_iter().filter(|fault| fault.setting == one.setting.variable);
     form.map(|fault| fault.message).collect()
 }
 
-/// The file with the settings switched on that have a default.
+/// The file with every setting switched on that has a default.
 fn switched_on(file: &str) -> String {
     let with_default: Vec<String> = Config::declared()
         .iter()
@@ -47,7 +47,7 @@ fn switched_on(file: &str) -> String {
     lines.join("\n")
 }
 
-/// What of a value is against a schema, by the words that [`schema`] uses; another word is a mistake in the schema.
+/// What in a value breaks a schema, by the words that [`schema`] uses; another word is a mistake in the schema.
 fn against(schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
     let is_a = |kind: &str| match kind {
         "object" => value.is_object(),

@@ -7,10 +7,10 @@ use anyhow::ensure;
 use crate::config::GivenSecret;
 use crate::domain::secret::Secret;
 
-/// Variables that hold several values.
+/// Variables with several values.
 const LISTS: [&str; 4] = ["STRIPE_WEBHOOK_SECRET", "ATTESTATION_PUBKEYS", "SEALING_PRVKEY", "SEALING_PUBKEYS"];
 
-/// One secret on one line: without the line break that its file ends with, lists with commas.
+/// One secret on one line: without the final line break of its file, and lists with commas.
 pub(super) fn one_line(secret: &GivenSecret) -> Secret {
     let text = secret.text.expose();
     if !LISTS.contains(&secret.variable) {
@@ -20,7 +20,7 @@ pub(super) fn one_line(secret: &GivenSecret) -> Secret {
     Secret::new(items.collect::<Vec<_>>().join(","))
 }
 
-/// A file of `NAME=value` lines that systemd, containers and shells read alike.
+/// A file of `NAME=value` lines that systemd, containers and shells read in the same way.
 pub(super) fn env(secrets: &[GivenSecret]) -> anyhow::Result<Secret> {
     let mut text = String::from("# Secrets of colony-gateway. Readable by its user alone.\n");
     for secret in secrets {
@@ -40,7 +40,7 @@ pub(super) fn env(secrets: &[GivenSecret]) -> anyhow::Result<Secret> {
     Ok(Secret::new(text))
 }
 
-/// A manifest of a Kubernetes Secret, one key a variable.
+/// A manifest of a Kubernetes Secret, one key per variable.
 pub(super) fn kubernetes(secrets: &[GivenSecret], name: &str, namespace: Option<&str>) -> anyhow::Result<Secret> {
     for part in [Some(name), namespace].into_iter().flatten() {
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -56,7 +56,7 @@ pub(super) fn kubernetes(secrets: &[GivenSecret], name: &str, namespace: Option<
     }
     text.push_str("type: Opaque\nstringData:\n");
     for secret in secrets {
-        // A JSON string is one of YAML too, whatever it holds.
+        // A JSON string is also one of YAML, whatever it contains.
         let _ = writeln!(text, "  {}: {}", secret.variable, serde_json::to_string(one_line(secret).expose())?);
     }
     Ok(Secret::new(text))
@@ -67,7 +67,7 @@ pub(super) fn file_name(secret: &GivenSecret) -> String {
     secret.variable.to_ascii_lowercase()
 }
 
-/// Text between single quotes for a shell.
+/// Text in single quotes for a shell.
 pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
