@@ -1,4 +1,4 @@
--- As `gateway.show_rows`, but leaves out the columns that `left_out` names by table.
+-- As `gateway.show_rows`, but for columns by table that are left out.
 CREATE OR REPLACE FUNCTION gateway.show_without(users text[], left_out jsonb) RETURNS text[]
 LANGUAGE plpgsql SET search_path = pg_catalog, public, extensions, pg_temp
 AS $$

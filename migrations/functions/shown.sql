@@ -1,6 +1,6 @@
--- How the public tables are written. `statements` take the users as `$1` and run in the order in which rows may refer to others.
--- `$2` is the object that the query `tiers` makes of the users. The query `lacking` gives the users for whom a table has no row.
--- `left_out` names columns by table that are not written.
+-- How the public tables are written, in the order in which rows may point to others: `statements` over `$1`, the users; `$2` is the
+-- object that the query `tiers` makes of them, `lacking` the query for the users that a table has no row for. `left_out` names columns
+-- by table that are not written.
 CREATE OR REPLACE FUNCTION gateway.shown(
     left_out jsonb, OUT statements text[], OUT tiers text, OUT lacking text, OUT id_type text)
 LANGUAGE plpgsql STABLE

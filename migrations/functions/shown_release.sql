@@ -1,6 +1,5 @@
--- The statement that removes the users' Stripe ids from rows that are not theirs, because an id must be unique: from the row of
--- the user who had it before, and from a row into which another user wrote it. `own` says which row `p` of the table is that of
--- `a`.
+-- The statement that takes Stripe ids that users have from rows that are not theirs, as an id may stand only once: from the user who
+-- had it before, and from one who wrote it into a row of their own. `own` says which row `p` of the table is that of `a`.
 CREATE OR REPLACE FUNCTION gateway.shown_release(id_type text, own text, canceled text) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$

@@ -1,5 +1,5 @@
--- The expression for the status that readers see of `a`, a row with `status` and `entitles`. With access it is `active`, because
--- readers query for that, unless late payers are shown apart. `words` are the table's own, `type` is that of the column.
+-- The expression that says what readers are told of `a`, a row with `status` and `entitles`: one who has access is `active`, as they
+-- ask for it, unless late payers are to be told apart. `words` are the table's own, `type` is that of the column.
 CREATE OR REPLACE FUNCTION gateway.shown_status(words jsonb, type text) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$

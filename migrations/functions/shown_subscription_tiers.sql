@@ -1,5 +1,5 @@
--- How `public.subscription_tiers` is written in its second meaning: one row per Stripe subscription, `cancelled` with two l. A
--- row gives its user no access any more once the subscription belongs to another user or to none.
+-- How `public.subscription_tiers` is written in its second meaning: one row per Stripe subscription, `cancelled` with two l. A row of
+-- these users whose subscription is another's by now, or nobody's, gives no access any more.
 CREATE OR REPLACE FUNCTION gateway.shown_subscription_tiers(columns jsonb) RETURNS text[]
 LANGUAGE plpgsql STABLE
 AS $$
@@ -34,7 +34,7 @@ BEGIN
         stamp,
         (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', n), ', ') FROM pg_catalog.unnest(names) n),
         (SELECT pg_catalog.string_agg(pg_catalog.format('excluded.%I', n), ', ') FROM pg_catalog.unnest(names) n)),
-    -- The table has no index by user, so this reads it once. Its rows look up users and owners in objects, by binary search.
+    -- The table is read once, for it has no index by user; its rows find users and owners in objects, by halving.
     pg_catalog.format(
         'WITH users AS MATERIALIZED (SELECT pg_catalog.jsonb_object_agg((%3$s)::text, x.user_id) AS of_ids '
         'FROM pg_catalog.unnest($1) AS x (user_id) WHERE gateway.fits(x.user_id, %4$L)), '

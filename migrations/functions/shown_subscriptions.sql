@@ -1,5 +1,5 @@
--- How the platform rows of `public.subscriptions` are written where rows have a subscriber and a creator: exactly one per user.
--- If tiers have rows, the query `tiers` makes `$2`, the row of each tier.
+-- How the platform rows of `public.subscriptions` are written, where these have subscriber and creator: exactly one a user. Where tiers have
+-- rows, the query `tiers` makes `$2`, the row of each tier.
 CREATE OR REPLACE FUNCTION gateway.shown_subscriptions(columns jsonb, OUT statements text[], OUT tiers text)
 LANGUAGE plpgsql STABLE
 AS $$
@@ -8,14 +8,14 @@ DECLARE
     words jsonb := gateway.status_words('public.subscriptions', ARRAY['canceled', 'cancelled']);
     status text := gateway.shown_status(words, columns ->> 'status');
     catalogue jsonb := gateway.columns_of('public.subscription_tiers');
-    -- A column and the expression for it, over `a`, what the user has.
+    -- Column and the expression it takes, over `a`, what the user has.
     wanted text[] := ARRAY[
         'user_id', 'a.u', 'status', status, 'tier', 'a.tier', 'stripe_subscription_id', 'a.subscription_id',
         'stripe_customer_id', 'a.customer_id', 'current_period_start', 'a.current_period_start',
         'current_period_end', 'a.current_period_end', 'canceled_at', 'a.canceled_at'];
     names text[];
     given text[];
-    -- What the users have, with the id in the table's type and, if tiers have rows, the row of the tier.
+    -- What the users have, with the id in the table's type and, where tiers have rows, the row of the tier.
     source text := 'SELECT x.*, %1$s AS u %2$s FROM gateway.user_access x '
                    'WHERE x.user_id = ANY ($1) AND gateway.fits(x.user_id, %3$L)';
     plain text := pg_catalog.format(source, gateway.as_public(id_type), '', id_type);
@@ -25,8 +25,8 @@ DECLARE
             THEN 'CASE WHEN x.entitles THEN ($2 ->> x.tier)::uuid END'
         WHEN catalogue ? 'stripe_subscription_id' THEN '(SELECT r.id FROM public.subscription_tiers r '
             'WHERE r.stripe_subscription_id = (x.subscription_id COLLATE pg_catalog."default"))' END;
-    -- The same with the place of each user's row. Every condition on that row is within an outer join, which fixes the order of
-    -- the lookups. The planner could turn round an UPDATE's own join, because it takes platform rows for a handful.
+    -- The same with the place of each user's row. Every condition on that row is within an outer join, which fixes what is
+    -- looked up by what; an UPDATE's own join could be turned round, since the planner takes platform rows for a handful.
     placed text := '(SELECT a.*, p.ctid AS place FROM (%s) a LEFT JOIN public.subscriptions p '
                    'ON p.subscriber_id = a.u AND p.creator_id = p.subscriber_id OFFSET 0) a '
                    'WHERE t.ctid = a.place AND t.subscriber_id IS NOT DISTINCT FROM a.u '
@@ -34,7 +34,7 @@ DECLARE
     stamp text := CASE WHEN columns ? 'updated_at' THEN ', updated_at = pg_catalog.now()' END;
 BEGIN
     IF ref LIKE '%$2%' THEN
-        -- Once per tier, not once per user.
+        -- Once a tier, not once a user.
         tiers := pg_catalog.format(
             'SELECT pg_catalog.jsonb_object_agg(t.tier, coalesce((SELECT c.id FROM public.subscription_tiers c '
             'WHERE c.creator_id IS NULL AND pg_catalog.lower(c.name) = t.tier ORDER BY c.id LIMIT 1), '
@@ -55,7 +55,7 @@ BEGIN
     FROM pg_catalog.generate_series(1, pg_catalog.cardinality(wanted), 2) i WHERE columns ? wanted[i];
 
     statements := ARRAY[
-        -- An id that moves from one user's row to another's is removed from the first one before.
+        -- An id that moves from one user's row to another's is taken away first.
         pg_catalog.format(
             'UPDATE public.subscriptions t SET stripe_subscription_id = NULL FROM %s AND t.stripe_subscription_id IS NOT NULL',
             pg_catalog.format(placed, plain || ' AND x.subscription_id IS NULL')),
@@ -66,8 +66,8 @@ BEGIN
             'IS NULL',
             (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(n), ', ') FROM pg_catalog.unnest(names) n),
             pg_catalog.array_to_string(given, ', '), source)];
-    -- The row keeps its reference to the tier when the user has nothing any more, because counting triggers of the table expect
-    -- it. They count rows that become active or stop being so. A row whose tier changes therefore stops being active first.
+    -- The catalogue's row of a tier stays when the user has nothing any more, as counters of the table expect. These count
+    -- rows that become active or cease to be, so that one whose tier changes ceases first.
     given := pg_catalog.array_replace(given, 'a.ref', 'coalesce(a.ref, t.tier_id)');
     IF ref IS NOT NULL AND columns ? 'tier_id' AND EXISTS (
             SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = 'public.subscriptions'::pg_catalog.regclass

@@ -1,4 +1,4 @@
--- How the flags of profiles are set. The query `lacking` gives the entitled users who have no profile yet.
+-- How the flags of profiles are set, and, as the query `lacking`, the entitled users who have no profile yet.
 CREATE OR REPLACE FUNCTION gateway.shown_user_profiles(columns jsonb, OUT statements text[], OUT lacking text)
 LANGUAGE plpgsql STABLE
 AS $$

@@ -1,5 +1,5 @@
--- How `public.subscriptions` is written where each row belongs to a `user_id` and a Stripe subscription. The row of the user's
--- best subscription says what the user has. No other row of the user is active, because readers expect one active row.
+-- How `public.subscriptions` is written where rows belong to a `user_id`, one for each Stripe subscription: the row of the user's best
+-- subscription says what the user has, and no other row of the user is active. Readers expect one active row.
 CREATE OR REPLACE FUNCTION gateway.shown_user_rows(columns jsonb) RETURNS text[]
 LANGUAGE plpgsql STABLE
 AS $$
