@@ -11,30 +11,30 @@ use colonies::messages::{Message, ReplyEnvelope, RequestEnvelope, SealedReply};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What becomes of the next request.
+/// What the server does with the next request.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Answer with a status and a body.
     Answer(u16, Vec<u8>),
-    /// Answer once the test comes to the barrier too.
+    /// Answer when the test reaches the barrier too.
     AnswerAfter(Arc<Barrier>, u16, Vec<u8>),
     /// Say nothing and keep the connection open.
     Silence,
     /// Read the request, then close the connection without a word.
     Hang,
-    /// Promise a longer body than is sent.
+    /// Promise a longer body than the one that follows.
     CutShort,
     /// Send a body without end.
     Flood,
 }
 
 impl Act {
-    /// The answer of a Colonies server that did what it was asked.
+    /// The answer of a Colonies server that did as it was asked.
     pub fn done<M: Message>(reply: &M::Reply) -> Self {
         Self::sealed(&ReplyEnvelope::success::<M>(reply).expect("a reply can be written"))
     }
 
-    /// The same answer, once the test comes to the barrier too.
+    /// The same answer, when the test reaches the barrier too.
     #[must_use]
     pub fn after(self, barrier: &Arc<Barrier>) -> Self {
         let Self::Answer(status, body) = self else { panic!("only an answer can wait") };
@@ -59,17 +59,17 @@ struct State {
     requests: Vec<(String, Vec<u8>)>,
 }
 
-/// The folder with the certificate and key of a server on loopback, and that of their authority.
+/// The folder with the certificate and key of a server on loopback, and of the authority that signed it.
 fn certificates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls")
 }
 
-/// The file with the authority that vouches for [`Scripted::start_tls`].
+/// The file of the authority that vouches for [`Scripted::start_tls`].
 pub fn authority() -> PathBuf {
     certificates().join("authority.pem")
 }
 
-/// The server. Lives until the test's process ends.
+/// A server that follows a script. It lives until the test's process ends.
 #[derive(Debug)]
 pub struct Scripted {
     port: u16,
@@ -78,7 +78,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Starts a plain server with its script.
+    /// Starts a plain server that follows the script.
     pub fn start(script: impl IntoIterator<Item = Act>) -> Self {
         Self::listen(script, None)
     }
@@ -110,7 +110,7 @@ impl Scripted {
         Self { port, tls: tls.is_some(), state }
     }
 
-    /// An address on which nobody listens.
+    /// An address on which nothing listens.
     pub fn nowhere() -> ServerUrl {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
@@ -122,7 +122,7 @@ impl Scripted {
         url(&format!("{scheme}://127.0.0.1:{}", self.port))
     }
 
-    /// Requests that arrived.
+    /// How many requests arrived.
     pub fn requests(&self) -> usize {
         with(&self.state, |state| state.requests.len())
     }
@@ -206,7 +206,7 @@ fn answer(stream: &mut impl Write, status: u16, body: &[u8]) -> std::io::Result<
     stream.flush()
 }
 
-/// First line and body of a request; nothing when the client went away.
+/// First line and body of a request; `None` if the client hung up.
 fn read_request(stream: &mut BufReader<impl Read>) -> Option<(String, Vec<u8>)> {
     let mut first = String::new();
     let mut length = 0;

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 /// Key of the embedded server's owner, a published development key.
 pub const SERVER_KEY: &str = "fcc79953d8a751bf41db661592dc34d30004b1a651ffa0725b03ac227641499d";
 
-/// Type of the executors that run the jobs here.
+/// Type of the executors that run the jobs in these tests.
 pub const KIND: &str = "finance-worker";
 
-/// How long something that the server does by itself may take until it shows.
+/// How long to wait for something that the server does by itself.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server under test.
@@ -29,9 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Target {
     url: String,
     server_key: Arc<PrivateKey>,
-    /// Silence after which an executor is removed; nothing when that takes too long to wait for.
+    /// Silence after which the server removes an executor; `None` if a test cannot wait for that long.
     stale_after: Option<Duration>,
-    /// Whether it assigns through one leader, which shows in a few answers.
+    /// Whether the server assigns through one leader, which a few answers show.
     is_exclusive: bool,
     /// With the time of its clock, in milliseconds since the Unix epoch.
     embedded: Option<Arc<(EmbeddedServer, Arc<AtomicI64>)>>,
@@ -44,7 +44,7 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// A fresh embedded server on a clock that tests move.
+    /// A fresh embedded server, whose clock the tests move.
     pub async fn embedded() -> Self {
         let server_key = key_of(SERVER_KEY);
         let now = Arc::new(AtomicI64::new(1_770_000_000_000));
@@ -57,12 +57,12 @@ impl Target {
         Self { url, server_key, stale_after, is_exclusive: true, embedded: Some(Arc::new((server, now))) }
     }
 
-    /// The embedded server, and the one that the environment names, if it does.
+    /// The embedded server, then the one that the environment names, if any.
     pub async fn all() -> impl Iterator<Item = Self> {
         std::iter::once(Self::embedded().await).chain(Self::given())
     }
 
-    /// The server that the environment names.
+    /// The server that the environment names, if any.
     pub fn given() -> Option<Self> {
         let url = variable("COLONIES_TEST_URL")?;
         let key = variable("COLONIES_TEST_SERVER_PRVKEY")
@@ -112,14 +112,14 @@ pub struct World {
     pub user: Member,
 }
 
-/// An executor: its key and its calls.
+/// An executor: its key, and its calls to the server.
 pub struct Bee {
     pub name: String,
     pub key: Arc<PrivateKey>,
     pub calls: Member,
 }
 
-/// A reply as it came over the wire.
+/// A reply as it arrived.
 #[derive(Debug)]
 pub struct Raw {
     pub status: u16,
@@ -142,7 +142,7 @@ impl Raw {
 impl World {
     pub async fn on(target: &Target) -> Self {
         let client = client(&target.url);
-        // Somebody else's provider is as good as ours.
+        // If another provider was installed before, it serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
         let (owner_key, user_key) = (key(), key());
@@ -169,7 +169,8 @@ impl World {
         self.target.is_exclusive
     }
 
-    /// Lets time pass for the server. The embedded one's clock is moved and its checks made; another one is waited for.
+    /// Lets time pass for the server. Moves the clock of an embedded server and runs its checks; waits for any
+    /// other server.
     pub async fn pass(&self, time: Duration) {
         match self.target.embedded.as_deref() {
             Some((server, now)) => {
@@ -181,7 +182,7 @@ impl World {
         }
     }
 
-    /// Whether time can be made to pass at will.
+    /// Whether a test can make time pass at will.
     pub fn controls_time(&self) -> bool {
         self.target.embedded.is_some()
     }
@@ -191,21 +192,21 @@ impl World {
         self.client.member(self.colony.as_str(), Arc::clone(key))
     }
 
-    /// An executor that waits for approval.
+    /// An executor that still waits for approval.
     pub async fn pending_bee(&self, name: &str, kind: &str) -> Bee {
         let key = key();
         self.owner.add_executor(name, kind, key.id()).await.unwrap();
         Bee { name: name.to_owned(), calls: self.member(&key), key }
     }
 
-    /// An executor that may work.
+    /// An approved executor.
     pub async fn bee_of(&self, name: &str, kind: &str) -> Bee {
         let bee = self.pending_bee(name, kind).await;
         self.owner.approve_executor(name).await.unwrap();
         bee
     }
 
-    /// An executor that may work, of the usual type.
+    /// An approved executor of the usual type.
     pub async fn bee(&self, name: &str) -> Bee {
         self.bee_of(name, KIND).await
     }
@@ -232,7 +233,7 @@ impl World {
         self.user.submit(self.job()).await.unwrap()
     }
 
-    /// A job submitted and taken by an executor.
+    /// A submitted job that the executor has taken.
     pub async fn taken_by(&self, bee: &Bee) -> Process {
         let submitted = self.submitted().await;
         let taken = bee.take().await;
@@ -245,7 +246,7 @@ impl World {
         self.user.process(&process.id()).await.unwrap()
     }
 
-    /// The process, as soon as it is in a state.
+    /// Waits until the process is in this state, and returns it.
     pub async fn once(&self, process: &Process, state: ProcessState) -> Process {
         let wait = async {
             loop {
@@ -265,7 +266,7 @@ impl World {
         self.send_text(kind, &message.to_string(), key).await
     }
 
-    /// Sends a payload as it is, signed.
+    /// Signs a payload and sends it as it is.
     pub async fn send_text(&self, kind: &str, payload: &str, key: &PrivateKey) -> Raw {
         let payload = STANDARD.encode(payload);
         let signature = key.sign(&payload);
@@ -306,7 +307,7 @@ impl World {
 }
 
 impl Bee {
-    /// The process that the executor gets, which must come.
+    /// The process that the executor gets. Fails if it gets none.
     pub async fn take(&self) -> Process {
         match self.calls.assign(PATIENCE).await.unwrap() {
             Assignment::Process(process) => *process,

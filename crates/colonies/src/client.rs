@@ -25,10 +25,10 @@ pub use member::{Assignment, Member, Owner, Search};
 pub use tls::{Roots, TlsError};
 use transport::Transport;
 
-/// Most servers of one cluster.
+/// The largest number of servers in a cluster.
 pub const SERVERS_MAX: usize = 16;
 
-/// Most bytes of a reply. One process holds at most one job, whose arguments come back escaped and in base64.
+/// Largest reply, in bytes. A process holds at most one job, but its arguments come back escaped and in base64.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Longest wait of one assignment, in whole seconds.
@@ -39,22 +39,22 @@ pub const POLL_WAIT_MAX: Duration = Duration::from_mins(1);
 pub struct Settings {
     /// The servers of one cluster, tried in turn.
     pub servers: Vec<ServerUrl>,
-    /// Whom to trust behind `https`.
+    /// The authorities to trust behind `https`.
     pub roots: Roots,
-    /// Deadline of a call, from its first byte to the last of its reply.
+    /// Deadline of a call, from its first byte to the last byte of the reply.
     pub call_timeout: Duration,
-    /// Part of the deadline in which a connection must stand.
+    /// How much of the deadline a connection may take to open.
     pub connect_timeout: Duration,
-    /// What an assignment may take beyond the wait that the server was asked for.
+    /// How much longer an assignment may take than the wait that the server was asked for.
     pub poll_margin: Duration,
-    /// Most bytes of a reply, at most [`REPLY_BYTES_MAX`].
+    /// Largest reply in bytes, at most [`REPLY_BYTES_MAX`].
     pub reply_bytes_max: usize,
-    /// What the `User-Agent` header says.
+    /// The value of the `User-Agent` header.
     pub user_agent: String,
 }
 
 impl Settings {
-    /// The usual bounds: 5 s a call, 2 s to connect, 5 s beyond a poll.
+    /// The usual bounds: 5 s for a call, 2 s to connect, 5 s on top of a poll.
     pub fn new(servers: Vec<ServerUrl>) -> Self {
         Self {
             servers,
@@ -87,13 +87,13 @@ impl Settings {
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// No server, or too many.
+    /// No server, or too many servers.
     #[error("name between 1 and {SERVERS_MAX} Colonies servers, not {count}")]
     Servers {
         /// How many were named.
         count: usize,
     },
-    /// Connecting may take the whole deadline.
+    /// Connecting could use up the whole deadline.
     #[error("the time-out for connecting ({connect:?}) must lie between zero and that of a call ({call:?})")]
     Timeouts {
         /// Time-out for connecting.
@@ -109,13 +109,13 @@ pub enum SetupError {
         /// Time-out for connecting.
         connect: Duration,
     },
-    /// The bound of replies is outside its range.
+    /// The bound on replies is out of range.
     #[error("the bound of a reply must lie between 1 and {REPLY_BYTES_MAX} bytes, not {bytes}")]
     ReplyBytes {
         /// The bound given.
         bytes: usize,
     },
-    /// The roots of trust cannot be read.
+    /// The trusted roots cannot be read.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The HTTP client cannot be made.
@@ -123,7 +123,7 @@ pub enum SetupError {
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A client. Clones share its connections.
+/// A client. Its clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
 
@@ -135,10 +135,10 @@ struct Inner {
 }
 
 impl Client {
-    /// Makes a client; connects to nothing yet. Reads the roots of trust if a server is behind `https`.
+    /// Makes a client, without connecting. Reads the trusted roots if a server is behind `https`.
     ///
     /// # Errors
-    /// When the settings contradict themselves or the roots cannot be read.
+    /// If the settings contradict each other or the roots cannot be read.
     pub fn new(settings: &Settings) -> Result<Self, SetupError> {
         settings.check()?;
         let transport = Transport::new(settings)?;
@@ -177,12 +177,12 @@ impl Client {
         result
     }
 
-    /// The server that is asked first.
+    /// The server that is asked first, as text.
     fn server(&self) -> String {
         self.0.transport.preferred().to_string()
     }
 
-    /// The deadline of an assignment that the server was asked to answer within `wait`.
+    /// The deadline of an assignment for which the server may wait this long.
     fn poll_deadline(&self, wait: Duration) -> Duration {
         wait + self.0.poll_margin
     }
@@ -199,7 +199,7 @@ impl Client {
     /// Asks whether a server is up. Changes nothing and needs no key.
     ///
     /// # Errors
-    /// When none of the servers says so.
+    /// If none of the servers says that it is up.
     pub async fn health(&self) -> Result<(), ClientError> {
         let answer = self.0.transport.health(self.0.call_timeout).await?;
         let result = reply::check_health(self.0.transport.server(answer.server), answer.status);
@@ -209,10 +209,10 @@ impl Client {
         result
     }
 
-    /// Adds a colony, signed by the server's owner.
+    /// Adds a colony. The server's owner signs the request.
     ///
     /// # Errors
-    /// [`ClientError::AlreadyExists`] when there is one of that name; see [`ClientError`] for the rest.
+    /// [`ClientError::AlreadyExists`] if a colony has this name already; see [`ClientError`] for the rest.
     pub async fn add_colony(&self, server: &PrivateKey, name: &str, owner: &IdentityId) -> Result<Colony, ClientError> {
         let colony = Colony { colonyid: owner.as_str().to_owned(), name: name.to_owned() };
         self.call(server, &AddColony { colony }).await

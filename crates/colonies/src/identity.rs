@@ -23,7 +23,7 @@ const PRIVATE_KEY_BYTES: usize = 32;
 /// Bytes of a signature: `r`, `s` and the recovery id.
 const SIGNATURE_BYTES: usize = 65;
 
-/// What derived keys are for; keeps them apart from everything else that is made with the key.
+/// The purpose of derived keys. It keeps them apart from everything else that is made with the key.
 const DERIVATION: &[u8] = b"colony-gateway derived key v1\0";
 
 /// Hex digits of an id.
@@ -38,7 +38,7 @@ impl IdentityId {
     /// Takes 64 hex digits, in either case.
     ///
     /// # Errors
-    /// When the text is anything else.
+    /// If the text is anything else.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         if text.len() == ID_HEX_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             Ok(Self(text.to_ascii_lowercase()))
@@ -69,7 +69,7 @@ impl fmt::Display for IdentityId {
 #[error("an identity's id is {ID_HEX_DIGITS} hex digits")]
 pub struct InvalidId;
 
-/// A private key, able to sign. `Debug` shows only the id.
+/// A private key, which can sign. `Debug` shows only the id.
 #[derive(Clone)]
 pub struct PrivateKey {
     key: SigningKey,
@@ -77,10 +77,10 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// Reads a key from 64 hex digits; white space around them is ignored.
+    /// Reads a key from 64 hex digits and ignores white space around them.
     ///
     /// # Errors
-    /// Names what is wrong with the text, never the text itself.
+    /// Says what is wrong with the text, but never repeats the text.
     pub fn from_hex(text: &str) -> Result<Self, KeyError> {
         let text = text.trim_ascii();
         if text.len() != 2 * PRIVATE_KEY_BYTES {
@@ -94,7 +94,7 @@ impl PrivateKey {
     /// Makes a new key from the operating system's randomness.
     ///
     /// # Errors
-    /// When the system gives none.
+    /// If the operating system provides none.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut bytes = Zeroizing::new([0_u8; PRIVATE_KEY_BYTES]);
         loop {
@@ -106,11 +106,12 @@ impl PrivateKey {
         }
     }
 
-    /// The key that follows from this one and a name: the same every time, and of no use to find this one.
+    /// Derives a key from this one and a name. It is the same every time and does not reveal this key.
     ///
-    /// It is the HMAC-SHA256 (RFC 2104), keyed with the 32 bytes of this key, of the text
-    /// `colony-gateway derived key v1`, a zero byte, the name in UTF-8, a zero byte, and one byte that counts up from 0
-    /// until the result is a private key, which it practically always is at once.
+    /// The derived key is the HMAC-SHA256 (RFC 2104), keyed with the 32 bytes of this key, of this text:
+    /// `colony-gateway derived key v1`, a zero byte, the name in UTF-8, a zero byte, and a counter byte. The
+    /// counter starts at 0 and goes up until the result is a valid private key, which the first result practically
+    /// always is.
     #[expect(clippy::missing_panics_doc, reason = "HMAC takes keys of any length, and 256 misses do not happen")]
     #[must_use]
     pub fn derive(&self, name: &str) -> Self {
@@ -137,13 +138,13 @@ impl PrivateKey {
         &self.id
     }
 
-    /// The key as 64 hex digits, for a file or an environment that may hold it.
+    /// The key as 64 hex digits, for a file or an environment that is safe to hold it.
     pub fn to_hex(&self) -> KeyHex {
         let bytes = Zeroizing::new(<[u8; PRIVATE_KEY_BYTES]>::from(self.key.to_bytes()));
         KeyHex(Zeroizing::new(hex::encode(bytes.as_slice())))
     }
 
-    /// Signs a payload text. Takes less than 0.1 ms of CPU for texts of some kilobytes; never fails.
+    /// Signs a payload. Takes less than 0.1 ms of CPU for a few kilobytes; never fails.
     pub fn sign(&self, payload: &str) -> String {
         let (signature, recovery) = self.key.sign_prehash_recoverable(&digest(payload));
         let mut bytes = [0_u8; SIGNATURE_BYTES];
@@ -159,12 +160,12 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// The text of a private key: wiped when dropped, and not shown by `Debug`.
+/// The text of a private key. It is wiped when dropped, and `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyHex(Zeroizing<String>);
 
 impl KeyHex {
-    /// The text itself. Every call is a place to ask whether it may be seen there.
+    /// The text itself. Check at every call that the secret may be seen there.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -185,19 +186,19 @@ pub enum KeyError {
         /// Bytes of the text.
         digits: usize,
     },
-    /// A character that is no hex digit.
+    /// A character is not a hex digit.
     #[error("a private key is 64 hex digits, this text has other characters")]
     NotHex,
-    /// Zero, or not below the order of the curve.
+    /// The number is zero, or not below the order of the curve.
     #[error("this private key is outside secp256k1's range; make a new one")]
     OutOfRange,
 }
 
-/// Tells who signed a payload text. A signature that was made over another text gives another id, not an error:
-/// compare the id with those that are known.
+/// Finds out who signed a payload. A signature over another text gives another id, not an error: compare the id
+/// with the ids you know.
 ///
 /// # Errors
-/// When the signature is malformed, or no key can have made it.
+/// If the signature is malformed, or no key can have made it.
 pub fn recover(payload: &str, signature: &str) -> Result<IdentityId, SignatureError> {
     let bytes = hex::decode(signature).map_err(SignatureError::NotHex)?;
     let bytes: [u8; SIGNATURE_BYTES] =
@@ -217,7 +218,7 @@ fn digest(payload: &str) -> [u8; 32] {
     Sha3_256::digest(payload.as_bytes()).into()
 }
 
-/// Why a signature names nobody.
+/// Why a signature does not lead to a key.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum SignatureError {
     /// Not hex text.
@@ -238,7 +239,8 @@ pub enum SignatureError {
     /// `r` or `s` is zero or not below the order of the curve.
     #[error("the numbers of the signature are outside secp256k1's range")]
     Scalars,
-    /// The larger of the two possible `s`, which the server refuses because anybody can make it from the other.
+    /// `s` is the larger of the two possible values. The server refuses it because anyone can compute it from the
+    /// smaller one.
     #[error("the signature is not in its lower form")]
     HighS,
     /// No public key fits the signature.
@@ -307,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_derived_key_is_the_known_one_for_its_name_and_no_other() {
-        // From Python's hmac module over the documented bytes.
+        // Computed with Python's hmac module over the documented bytes.
         let derived = key().derive("gateway-2");
         assert_eq!(derived.to_hex().expose(), DERIVED);
         assert_eq!(key().derive("gateway-2").id(), derived.id());

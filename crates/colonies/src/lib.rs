@@ -22,7 +22,7 @@ pub mod server;
 pub use moment::Moment;
 pub use process_id::ProcessId;
 
-/// The README's example is one that compiles.
+/// Compiles the example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -33,7 +33,7 @@ pub use time::WireTime;
 /// Most processes that one `getprocessesmsg` may ask for.
 pub const PROCESSES_COUNT_MAX: u32 = 100;
 
-/// A request: its type on the wire and what the server answers when it succeeds.
+/// A request: its type on the wire, and the server's answer if it succeeds.
 pub trait Message: Serialize + DeserializeOwned {
     /// Type of the message.
     const TYPE: MessageType;
@@ -41,7 +41,7 @@ pub trait Message: Serialize + DeserializeOwned {
     type Reply: Serialize + DeserializeOwned;
 }
 
-/// Reads null as the zero value, as Go does.
+/// Reads null as the default value, as Go does.
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -50,7 +50,7 @@ where
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Defines structs of the wire: every field may be missing or null.
+/// Defines structs of the wire, in which every field may be missing or null.
 macro_rules! wire {
     ($($(#[$meta:meta])* pub struct $name:ident {
         $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)*

@@ -21,7 +21,7 @@ impl Moment {
         Self(seconds.saturating_mul(1000))
     }
 
-    /// From RFC 3339 text with any number of fractional digits; finer than a millisecond is cut off.
+    /// From RFC 3339 text with any number of fractional digits. Fractions of a millisecond are cut off.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
@@ -43,7 +43,7 @@ impl Moment {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The time from `earlier` to this moment; zero when `earlier` is later.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Identifier that a server gave to a submitted job: 64 hex digits from a real one, but any text is taken.
+/// The identifier that a server gave to a submitted job. A real server's has 64 hex digits, but any text is taken.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProcessId(String);

@@ -48,24 +48,25 @@ use crate::identity::IdentityId;
 
 pub use clock::Clock;
 
-/// How a server is set up.
+/// How to set up a server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// Where it listens: a loopback address. Port 0 takes a free one.
+    /// The address to listen on, which must be loopback. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Id of the key that owns the server, which may add colonies.
+    /// Id of the key that owns the server. Its owner may add colonies.
     pub server_id: IdentityId,
-    /// The time that leases and waits end by.
+    /// The clock that ends leases and waits.
     pub clock: Clock,
-    /// How often, in the system's time, ended leases and waits are looked for. The real server does each second.
+    /// How often, in the system's time, the server looks for ended leases and waits. The real server looks every
+    /// second.
     pub tick: Duration,
-    /// An executor that was heard of but not for so long is removed.
+    /// The server removes an executor after this much silence, if it has heard of it before.
     pub stale_after: Duration,
-    /// Whether adding an executor whose name is taken replaces it, as `COLONIES_ALLOW_EXECUTOR_REREGISTER` does.
+    /// Whether a new executor replaces one of the same name, as with `COLONIES_ALLOW_EXECUTOR_REREGISTER`.
     pub allow_reregistration: bool,
-    /// How much it keeps and serves.
+    /// How much the server keeps and serves.
     pub bounds: Bounds,
-    /// What a server that ended remembered, to go on with it; nothing for a blank one.
+    /// The memory of a server that ended, to go on from; `None` for a blank server.
     pub memory: Option<Memory>,
 }
 
@@ -85,38 +86,38 @@ impl ServerOptions {
     }
 }
 
-/// How much a server keeps and serves at a time. What is over a bound is refused with 503 (a too long body with 413)
-/// and a text that names the bound, except finished processes, of which the oldest are forgotten.
+/// How much a server keeps, and serves at a time. It refuses a request over a bound with 503 (a body that is too
+/// long with 413) and a text that names the bound. Finished processes are the exception: it forgets the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Bytes of one request.
+    /// Largest request, in bytes.
     pub body_bytes_max: usize,
-    /// Requests whose bodies are read at the same time; further ones wait. With the bound of a body, this bounds the
-    /// memory of requests.
+    /// How many request bodies the server reads at the same time; further ones wait. Together with the bound of a
+    /// body, this limits the memory that requests take.
     pub bodies_max: usize,
-    /// Connections; further ones wait to be accepted.
+    /// Most connections; further ones wait until the server accepts them.
     pub connections_max: usize,
-    /// Longest wait for the headers of a request, which includes the idle time of a kept connection.
+    /// Longest wait for the headers of a request, including the idle time of a kept connection.
     pub headers_wait_max: Duration,
     /// Longest wait for the body of a request.
     pub body_wait_max: Duration,
-    /// Longest wait of one call for work; a longer one ends as if it had asked for this.
+    /// Longest wait of one call for work. The server shortens a longer wait to this.
     pub work_wait_max: Duration,
-    /// How long open connections may take to end after a stop.
+    /// How long open connections may take to end after the server stops.
     pub stop_wait_max: Duration,
-    /// Calls that wait for work.
+    /// Most calls that wait for work.
     pub waiters_max: usize,
-    /// Waiting and running processes.
+    /// Most waiting and running processes.
     pub open_processes_max: usize,
-    /// Bytes of the requests that made those.
+    /// Most bytes in the requests that made these processes.
     pub open_bytes_max: usize,
-    /// Finished processes.
+    /// Most finished processes.
     pub finished_processes_max: usize,
-    /// Bytes of the requests that made and closed those.
+    /// Most bytes in the requests that made and closed these processes.
     pub finished_bytes_max: usize,
-    /// Colonies, users and executors, of each.
+    /// Most colonies, most users and most executors.
     pub members_max: usize,
-    /// Functions of one executor.
+    /// Most functions of one executor.
     pub functions_max: usize,
 }
 
@@ -141,12 +142,12 @@ impl Default for Bounds {
     }
 }
 
-/// What a server remembers, beyond its end. A real server that is killed finds its database again; tests of that go
-/// on with the memory, tests of a server that forgot everything start a blank one.
+/// What a server remembers after its end. A real server that was killed finds its database again: tests of that
+/// case go on with this memory. Tests of a server that forgot everything start a blank one.
 #[derive(Clone, Debug)]
 pub struct Memory(Arc<Mutex<State>>);
 
-/// What the tasks of one server share.
+/// The state that the tasks of one server share.
 #[derive(Debug)]
 struct Shared {
     state: Arc<Mutex<State>>,
@@ -163,7 +164,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what is due by the clock.
+    /// Ends what is due by the clock.
     fn expire(&self) {
         let now = self.clock.now();
         let mut is_more = true;
@@ -181,7 +182,7 @@ impl Shared {
     }
 }
 
-/// A running server. Dropping it ends it like [`EmbeddedServer::kill`].
+/// A running server. Dropping it has the effect of [`EmbeddedServer::kill`].
 #[derive(Debug)]
 pub struct EmbeddedServer {
     addr: SocketAddr,
@@ -193,7 +194,7 @@ impl EmbeddedServer {
     /// Starts a server, which runs until it is stopped or `shutdown` is cancelled.
     ///
     /// # Errors
-    /// When the address is not a loopback one, or cannot be listened on.
+    /// If the address is not loopback, or the server cannot listen on it.
     pub async fn start(options: ServerOptions, shutdown: CancellationToken) -> Result<Self, StartError> {
         let ServerOptions { listen, server_id, clock, tick, stale_after, allow_reregistration, bounds, memory } =
             options;
@@ -226,37 +227,37 @@ impl EmbeddedServer {
         Ok(Self { addr, shared, tasks })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Where it listens, as a URL without a path.
+    /// The address it listens on, as a URL without a path.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// Looks for ended leases, ended waits and unheard executors now instead of at the next tick. A test with a manual
-    /// clock advances it and calls this.
+    /// Looks for ended leases, ended waits and silent executors now, without waiting for the next tick. A test with
+    /// a manual clock moves the clock and then calls this.
     pub fn tick(&self) {
         self.shared.expire();
     }
 
-    /// Waits until the server has ended by its shutdown token.
+    /// Waits until the shutdown token has ended the server.
     pub async fn ended(&mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Stops: nothing is accepted any more, waiting calls are answered with 503, calls under way end or are cut off
-    /// after [`Bounds::stop_wait_max`].
+    /// Stops the server. It accepts nothing more and answers waiting calls with 503. Calls under way end, or are
+    /// cut off after [`Bounds::stop_wait_max`].
     pub async fn stop(mut self) -> Memory {
         self.shared.stop.cancel();
         self.ended().await;
         Memory(Arc::clone(&self.shared.state))
     }
 
-    /// Ends at once, as if its process had been killed: every connection breaks, and calls under way are not answered.
-    /// What they changed stays in the memory. The address is free again when this returns.
+    /// Ends the server at once, as if its process had been killed: every connection breaks, and calls under way get
+    /// no answer. Their changes stay in the memory. The address is free again when this returns.
     pub async fn kill(mut self) -> Memory {
         self.tasks.shutdown().await;
         Memory(Arc::clone(&self.shared.state))
@@ -277,13 +278,13 @@ async fn keep_time(shared: Arc<Shared>, tick: Duration) {
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The protocol runs unencrypted here and has nothing against replay.
+    /// The protocol is unencrypted here and does not protect against replay.
     #[error("the embedded Colonies server listens on loopback only, not on {addr}; use 127.0.0.1 or a real server")]
     NotLoopback {
         /// The address asked for.
         addr: SocketAddr,
     },
-    /// The address cannot be had.
+    /// The server cannot listen on the address.
     #[error("the embedded Colonies server cannot listen on {addr}; is the port in use?")]
     Listen {
         /// The address asked for.

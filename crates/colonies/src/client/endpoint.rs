@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
-/// The API's port unless another is given.
+/// The port of the API unless the settings give another.
 pub const DEFAULT_PORT: u16 = 50080;
 
 /// Address of one server.
@@ -13,8 +13,8 @@ pub const DEFAULT_PORT: u16 = 50080;
 pub struct ServerUrl(Url);
 
 impl ServerUrl {
-    /// Reads a comma-separated list of hosts or URLs. An item's own scheme and port win over `port` and `tls`; without
-    /// any, a host stands for plain HTTP on port 50080 and a URL for the port of its scheme.
+    /// Reads a comma-separated list of hosts or URLs. An item's own scheme and port win over `port` and `tls`.
+    /// Without any of these, a host means plain HTTP on port 50080, and a URL means the port of its scheme.
     ///
     /// # Errors
     /// Names the item that is wrong.
@@ -61,7 +61,7 @@ impl ServerUrl {
         Ok(Self(url))
     }
 
-    /// Whether traffic leaves this machine unencrypted. The protocol has no protection against replay of its own.
+    /// Whether traffic leaves this machine unencrypted. The protocol itself does not protect against replay.
     pub fn is_exposed(&self) -> bool {
         self.0.scheme() == "http" && !self.is_loopback()
     }
@@ -98,7 +98,7 @@ impl fmt::Display for ServerUrl {
     }
 }
 
-/// Whether the text names a port, which a parsed URL no longer tells when it is the scheme's own.
+/// Whether the text names a port. A parsed URL cannot tell: it drops a port that is the default of its scheme.
 fn has_explicit_port(url: &str) -> bool {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
@@ -106,7 +106,7 @@ fn has_explicit_port(url: &str) -> bool {
     authority[host_end..].contains(':')
 }
 
-/// The item without anything that may be a password.
+/// The item without anything that could be a password.
 fn shown(item: &str) -> String {
     item.rsplit_once('@').map_or_else(|| item.to_owned(), |(_, host)| format!("…@{host}"))
 }
@@ -114,7 +114,7 @@ fn shown(item: &str) -> String {
 /// Why a list of servers cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServerUrlError {
-    /// Nothing between the commas.
+    /// There is nothing between the commas.
     #[error("no Colonies server is named; set COLONIES_SERVER_HOST to a host or a URL")]
     Empty,
     /// One item is wrong.

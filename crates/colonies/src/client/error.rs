@@ -8,34 +8,34 @@ use std::time::Duration;
 
 use crate::messages::OpenError;
 
-/// What the caller does about an error.
+/// What the caller should do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// The same call may succeed later, no sooner than `after`.
+    /// The same call may succeed later. Wait at least `after`.
     Retry {
-        /// Shortest wait.
+        /// The shortest wait.
         after: Duration,
     },
-    /// The same call fails again until somebody changes something.
+    /// The same call will fail until a person changes something.
     GiveUp {
-        /// Stable code for metrics, health and records.
+        /// Stable code for metrics, health reports and records.
         code: &'static str,
     },
 }
 
-/// Why a call did not succeed. `message` is what the server said.
+/// Why a call failed. `message` holds the server's own words.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No connection to any server; nothing was sent.
+    /// No connection to any server. Nothing was sent.
     #[error("no Colonies server can be reached, the last one tried was {server}")]
     Unreachable {
-        /// The last one tried.
+        /// The server that was tried last.
         server: String,
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// No complete reply within the deadline.
+    /// No complete reply before the deadline.
     #[error("the Colonies server {server} gave no complete reply within {deadline:?}")]
     TimedOut {
         /// The server.
@@ -43,7 +43,7 @@ pub enum ClientError {
         /// The deadline.
         deadline: Duration,
     },
-    /// The connection broke after it was made.
+    /// The connection broke after it had opened.
     #[error("the connection to the Colonies server {server} broke before the reply was complete")]
     Broken {
         /// The server.
@@ -52,7 +52,7 @@ pub enum ClientError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server, or a proxy before it, takes no more work now.
+    /// The server, or a proxy in front of it, takes no more work at the moment.
     #[error("the Colonies server {server} takes no calls now (status {status})")]
     Overloaded {
         /// The server.
@@ -60,17 +60,17 @@ pub enum ClientError {
         /// HTTP status.
         status: u16,
     },
-    /// The server failed in itself.
+    /// The server reported a fault of its own.
     #[error("the Colonies server {server} failed (status {status}): {message}")]
     ServerFault {
         /// The server.
         server: String,
         /// HTTP status.
         status: u16,
-        /// Its words, empty if it gave none.
+        /// The server's words; empty if it gave none.
         message: String,
     },
-    /// The reply is larger than allowed.
+    /// The reply is larger than the client allows.
     #[error("the reply of the Colonies server {server} is larger than {limit} bytes")]
     Oversized {
         /// The server.
@@ -78,7 +78,7 @@ pub enum ClientError {
         /// The bound.
         limit: usize,
     },
-    /// The reply is not one of a Colonies server.
+    /// The reply does not come from a Colonies server.
     #[error("the reply of {server} (status {status}) is not that of a Colonies server")]
     Malformed {
         /// The server.
@@ -89,7 +89,7 @@ pub enum ClientError {
         #[source]
         source: MalformedReply,
     },
-    /// A refusal in words that are not known, such as those of the server's database.
+    /// A refusal in words that this client does not know, such as an error of the server's database.
     #[error("the Colonies server refused (status {status}): {message}")]
     Unexpected {
         /// HTTP status.
@@ -97,25 +97,26 @@ pub enum ClientError {
         /// Its words.
         message: String,
     },
-    /// The poll ended without a process. Normal.
+    /// The poll ended without a process. This is normal.
     #[error("no process is waiting")]
     NothingWaiting,
     /// The colony's owner paused assignments.
     #[error("assignments are paused")]
     Paused,
-    /// The colony does not know this key: never added, pending, removed after ten silent minutes, or replaced.
+    /// The colony does not know this key: it was never added, is still pending, was replaced, or belongs to an
+    /// executor that the server removed after ten silent minutes.
     #[error("the colony does not know this key: {message}")]
     NotMember {
         /// The server's words.
         message: String,
     },
-    /// The executor is known and not approved.
+    /// The colony knows the executor but has not approved it.
     #[error("the executor is not approved: {message}")]
     NotApproved {
         /// The server's words.
         message: String,
     },
-    /// The key is not that of the owner whom the call needs.
+    /// The call needs the owner's key, and this is another.
     #[error("the key may not do this: {message}")]
     AccessDenied {
         /// The server's words.
@@ -127,31 +128,31 @@ pub enum ClientError {
         /// The server's words.
         message: String,
     },
-    /// The server has no such process: it was reset, or forgot it after its retention.
+    /// The server has no such process. It was reset, or its retention ran out.
     #[error("the server knows no such process: {message}")]
     UnknownProcess {
         /// The server's words.
         message: String,
     },
-    /// The colony has no such executor, or the key is not an executor's.
+    /// The colony has no such executor, or the key does not belong to an executor.
     #[error("the colony has no such executor: {message}")]
     UnknownExecutor {
         /// The server's words.
         message: String,
     },
-    /// The process belongs to another executor or to none: its lease ended.
+    /// The lease ended: the process belongs to another executor or to none.
     #[error("the lease of the process is lost: {message}")]
     LeaseLost {
         /// The server's words.
         message: String,
     },
-    /// The process ended in another way before.
+    /// The process had already ended in another way.
     #[error("the process had ended before: {message}")]
     AlreadyEnded {
         /// The server's words.
         message: String,
     },
-    /// What was to be added is there, perhaps with another id.
+    /// The thing to add exists already, perhaps with another id.
     #[error("it exists already: {message}")]
     AlreadyExists {
         /// The server's words.
@@ -170,25 +171,25 @@ pub enum ClientError {
     Encode(#[source] serde_json::Error),
 }
 
-/// What is wrong with a reply.
+/// Why a reply is malformed.
 #[derive(Debug, thiserror::Error)]
 pub enum MalformedReply {
-    /// No envelope.
+    /// The reply is not an envelope.
     #[error("it is not a Colonies envelope")]
     NotEnvelope(#[source] serde_json::Error),
-    /// An envelope with something else in it.
+    /// The envelope holds something else.
     #[error(transparent)]
     Payload(#[from] OpenError),
     /// A process without an id.
     #[error("its process has no id")]
     NoProcessId,
-    /// A status that does not fit the content.
+    /// The status does not fit the content.
     #[error("its status does not fit its content")]
     Status,
 }
 
 impl ClientError {
-    /// Stable name of the kind of error, for metrics, health and records.
+    /// Stable name of this kind of error, for metrics, health reports and records.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "unreachable",
@@ -215,10 +216,10 @@ impl ClientError {
         }
     }
 
-    /// The retry decision for the same call with the same key.
+    /// What to do about the same call with the same key.
     pub const fn disposition(&self) -> Disposition {
         match self {
-            // The server waited already.
+            // The server has waited already.
             Self::NothingWaiting | Self::Paused => Disposition::Retry { after: Duration::ZERO },
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. } => {
                 Disposition::Retry { after: Duration::from_millis(100) }
@@ -226,7 +227,7 @@ impl ClientError {
             Self::Overloaded { .. } | Self::ServerFault { .. } | Self::Unexpected { .. } => {
                 Disposition::Retry { after: Duration::from_secs(1) }
             }
-            // Somebody else than a Colonies server answers there; it may be repaired while we wait.
+            // Something other than a Colonies server answers there. It may be repaired meanwhile.
             Self::Oversized { .. } | Self::Malformed { .. } => Disposition::Retry { after: Duration::from_secs(5) },
             Self::NotMember { .. }
             | Self::NotApproved { .. }
@@ -242,8 +243,8 @@ impl ClientError {
         }
     }
 
-    /// Whether the server may have done what was asked although the call failed. When it may have submitted a job or
-    /// assigned a process, asking again can do it twice.
+    /// Whether the server may have acted although the call failed. If it may have submitted a job or assigned a
+    /// process, a second call can do so twice.
     pub const fn may_have_acted(&self) -> bool {
         match self {
             Self::TimedOut { .. }
@@ -270,8 +271,8 @@ impl ClientError {
         }
     }
 
-    /// Whether the fault is the server's own, so that another server of the cluster may do better and a circuit
-    /// breaker counts it.
+    /// Whether the server itself is at fault. Then another server of the cluster may do better, and a circuit
+    /// breaker counts the error.
     pub const fn blames_server(&self) -> bool {
         match self {
             Self::Unreachable { .. }

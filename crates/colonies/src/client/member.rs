@@ -31,22 +31,22 @@ pub enum Assignment {
     Process(Box<Process>),
     /// Nothing came within the wait.
     Nothing,
-    /// The colony's owner paused assignments for the whole wait.
+    /// The colony's owner had paused assignments for the whole wait.
     Paused,
 }
 
-/// Which processes to ask for. Empty texts match all.
+/// Which processes to ask for. An empty text matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Search {
     /// Their state.
     pub state: ProcessState,
-    /// Most to return; more than [`PROCESSES_COUNT_MAX`] is cut to it.
+    /// Most processes to return. A larger number is cut to [`PROCESSES_COUNT_MAX`].
     pub count: u32,
-    /// Type of executor in their conditions.
+    /// The type of executor that their conditions name.
     pub executor_type: String,
     /// Their label.
     pub label: String,
-    /// Name of who submitted them.
+    /// Name of the user or executor that submitted them.
     pub initiator: String,
 }
 
@@ -55,7 +55,7 @@ impl Member {
         Self { client, colony, key }
     }
 
-    /// Name of the colony.
+    /// Name of the colony of this identity.
     pub fn colony(&self) -> &str {
         &self.colony
     }
@@ -65,7 +65,7 @@ impl Member {
         self.key.id()
     }
 
-    /// The same identity's place with another key, after a rotation.
+    /// The same member with another key, after a rotation.
     #[must_use]
     pub fn with_key(&self, key: Arc<PrivateKey>) -> Self {
         Self { client: self.client.clone(), colony: Arc::clone(&self.colony), key }
@@ -75,20 +75,21 @@ impl Member {
         self.client.call(&self.key, message).await
     }
 
-    /// Submits a job and returns the process that the server made of it.
+    /// Submits a job and returns the process that the server made for it.
     ///
     /// # Errors
-    /// When [`ClientError::may_have_acted`], the server may hold the process nevertheless.
+    /// If [`ClientError::may_have_acted`], the server may hold the process all the same.
     pub async fn submit(&self, spec: FunctionSpec) -> Result<Process, ClientError> {
         self.call(&SubmitFunctionSpec { spec }).await.and_then(|process| self.with_id(process))
     }
 
-    /// Waits for a process and takes its lease. `wait` is cut to whole seconds from one to [`POLL_WAIT_MAX`].
-    /// The lease runs from about now for [`Process::lease`].
+    /// Waits for a process and takes its lease. `wait` is cut to whole seconds between one and [`POLL_WAIT_MAX`].
+    /// The lease starts about now and lasts for [`Process::lease`].
     ///
     /// # Errors
-    /// [`ClientError::NotMember`] when the executor is pending, removed or replaced. When
-    /// [`ClientError::may_have_acted`], a process may be leased to this executor until its lease ends.
+    /// [`ClientError::NotMember`] if the executor is pending, removed or replaced. If
+    /// [`ClientError::may_have_acted`], the server may have leased a process to this executor, which then stays
+    /// leased until the lease ends.
     pub async fn assign(&self, wait: Duration) -> Result<Assignment, ClientError> {
         let wait = Duration::from_secs(wait.clamp(Duration::from_secs(1), POLL_WAIT_MAX).as_secs());
         let timeout = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
@@ -101,18 +102,18 @@ impl Member {
         }
     }
 
-    /// Ends a process well. Doing it twice is harmless.
+    /// Closes a process as successful. Closing it twice is harmless.
     ///
     /// # Errors
-    /// [`ClientError::LeaseLost`] when the lease is over; another executor may be at work.
+    /// [`ClientError::LeaseLost`] if the lease is over; another executor may be at work.
     pub async fn close_successful(&self, process: &ProcessId, out: Vec<Value>) -> Result<(), ClientError> {
         self.call(&CloseSuccessful { processid: process.to_string(), out }).await.map(|_| ())
     }
 
-    /// Ends a process badly and for good; the server retries nothing after this.
+    /// Closes a process as failed, for good: the server retries nothing after this.
     ///
     /// # Errors
-    /// [`ClientError::LeaseLost`] when the lease is over; another executor may be at work.
+    /// [`ClientError::LeaseLost`] if the lease is over; another executor may be at work.
     pub async fn close_failed(&self, process: &ProcessId, errors: Vec<String>) -> Result<(), ClientError> {
         self.call(&CloseFailed { processid: process.to_string(), errors }).await.map(|_| ())
     }
@@ -120,14 +121,14 @@ impl Member {
     /// Asks for a process.
     ///
     /// # Errors
-    /// [`ClientError::UnknownProcess`] when the server has forgotten it or never knew it.
+    /// [`ClientError::UnknownProcess`] if the server has forgotten it or never knew it.
     pub async fn process(&self, process: &ProcessId) -> Result<Process, ClientError> {
         self.call(&GetProcess { processid: process.to_string() }).await.and_then(|process| self.with_id(process))
     }
 
-    /// Asks for processes: waiting ones as they will run, running ones by their start, ended ones from the newest end.
-    /// Of several filters the server uses one: executor type, else initiator, else label. Each process comes with its
-    /// arguments: the reply is large.
+    /// Asks for processes: waiting ones in the order in which they will run, running ones by their start, ended
+    /// ones with the latest first. The server uses only one filter: the type of executor, else the initiator, else
+    /// the label. The reply is large, because each process comes with its arguments.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -146,7 +147,7 @@ impl Member {
     /// Cancels a process.
     ///
     /// # Errors
-    /// [`ClientError::AlreadyEnded`] when it is too late.
+    /// [`ClientError::AlreadyEnded`] if the process has ended already.
     pub async fn cancel(&self, process: &ProcessId) -> Result<(), ClientError> {
         self.call(&CancelProcess { processid: process.to_string() }).await.map(|_| ())
     }
@@ -175,10 +176,10 @@ impl Member {
         self.call(&GetExecutors { colonyname: self.colony.to_string() }).await.map(|list| list.0)
     }
 
-    /// Tells that this executor runs a function. The server adds a record each time it is told.
+    /// Registers a function that this executor runs. The server adds a record with every call.
     ///
     /// # Errors
-    /// [`ClientError::UnknownExecutor`] when the executor was removed.
+    /// [`ClientError::UnknownExecutor`] if the executor was removed.
     pub async fn add_function(&self, name: &str, executor_type: &str, function: &str) -> Result<Function, ClientError> {
         let fun = Function {
             executorname: name.to_owned(),
@@ -199,26 +200,26 @@ impl Member {
         self.call(&message).await.map(|list| list.0)
     }
 
-    /// Replaces this user's id; from the answer on only the new key is known.
+    /// Replaces this user's id. After the answer the server knows only the new key.
     ///
     /// # Errors
-    /// [`ClientError::NotMember`] also when the change was made before.
+    /// [`ClientError::NotMember`], also if an earlier call has made the change.
     pub async fn change_user_id(&self, new: &IdentityId) -> Result<(), ClientError> {
         let message = ChangeUserId { colonyname: self.colony.to_string(), userid: new.to_string() };
         self.call(&message).await.map(|_| ())
     }
 
-    /// Replaces this executor's id; from the answer on only the new key is known. Processes that it holds stay with
-    /// the old id, so nobody can close them any more: their leases end and others take them.
+    /// Replaces this executor's id. After the answer the server knows only the new key. Its processes stay with the
+    /// old id, so it can no longer close them: their leases end and other executors take them.
     ///
     /// # Errors
-    /// [`ClientError::NotMember`] also when the change was made before.
+    /// [`ClientError::NotMember`], also if an earlier call has made the change.
     pub async fn change_executor_id(&self, new: &IdentityId) -> Result<(), ClientError> {
         let message = ChangeExecutorId { colonyname: self.colony.to_string(), executorid: new.to_string() };
         self.call(&message).await.map(|_| ())
     }
 
-    /// A process without an id cannot be found again; a server that sends one is none.
+    /// Refuses a process without an id: it could not be found again, and no Colonies server sends one.
     fn with_id(&self, process: Process) -> Result<Process, ClientError> {
         if process.processid.is_empty() {
             let server = self.client.server();
@@ -253,7 +254,7 @@ impl Owner {
     /// Adds a user.
     ///
     /// # Errors
-    /// [`ClientError::AlreadyExists`] when the name or the id is there, not necessarily together.
+    /// [`ClientError::AlreadyExists`] if the name or the id is taken, even if by different users.
     pub async fn add_user(&self, name: &str, id: &IdentityId) -> Result<User, ClientError> {
         let user = User {
             colonyname: self.colony.to_string(),
@@ -264,10 +265,10 @@ impl Owner {
         self.call(&AddUser { user }).await
     }
 
-    /// Adds an executor, which waits for approval.
+    /// Adds an executor, which then waits for approval.
     ///
     /// # Errors
-    /// [`ClientError::AlreadyExists`] when the name is there, perhaps with another id.
+    /// [`ClientError::AlreadyExists`] if the name is taken, perhaps with another id.
     pub async fn add_executor(
         &self,
         name: &str,
@@ -284,10 +285,10 @@ impl Owner {
         self.call(&AddExecutor { executor }).await
     }
 
-    /// Lets an executor take work. Doing it twice is harmless.
+    /// Lets an executor take work. Approving it twice is harmless.
     ///
     /// # Errors
-    /// [`ClientError::UnknownExecutor`] when there is none of that name.
+    /// [`ClientError::UnknownExecutor`] if no executor has this name.
     pub async fn approve_executor(&self, name: &str) -> Result<(), ClientError> {
         let message = ApproveExecutor { colonyname: self.colony.to_string(), executorname: name.to_owned() };
         self.call(&message).await.map(|_| ())
@@ -296,13 +297,13 @@ impl Owner {
     /// Removes an executor.
     ///
     /// # Errors
-    /// [`ClientError::UnknownExecutor`] when there is none of that name.
+    /// [`ClientError::UnknownExecutor`] if no executor has this name.
     pub async fn remove_executor(&self, name: &str) -> Result<(), ClientError> {
         let message = RemoveExecutor { colonyname: self.colony.to_string(), executorname: name.to_owned() };
         self.call(&message).await.map(|_| ())
     }
 
-    /// Stops assigning; submitting goes on.
+    /// Stops assignments. Members can still submit.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -310,7 +311,7 @@ impl Owner {
         self.call(&PauseAssignments { colonyname: self.colony.to_string() }).await.map(|_| ())
     }
 
-    /// Assigns again.
+    /// Resumes assignments.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -318,7 +319,7 @@ impl Owner {
         self.call(&ResumeAssignments { colonyname: self.colony.to_string() }).await.map(|_| ())
     }
 
-    /// Replaces the id of the colony's owner; from the answer on only the new key is known.
+    /// Replaces the id of the colony's owner. After the answer the server knows only the new key.
     ///
     /// # Errors
     /// See [`ClientError`].

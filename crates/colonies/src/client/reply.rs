@@ -15,7 +15,7 @@ const UNAVAILABLE: u16 = 503;
 /// Reads the answer to a message.
 pub(super) fn read<M: Message>(server: &ServerUrl, status: u16, body: &[u8]) -> Result<M::Reply, ClientError> {
     if M::TYPE == MessageType::GetColonyStatistics && status == OK && body.is_empty() {
-        // The one request that the real server leaves unanswered when a stranger signed it.
+        // This is the only request that the real server leaves unanswered if a stranger signed it.
         return Err(ClientError::NotMember { message: "the server gives strangers no statistics".to_owned() });
     }
     let envelope: ReplyEnvelope = match serde_json::from_slice(body) {
@@ -35,7 +35,7 @@ pub(super) fn check_health(server: &ServerUrl, status: u16) -> Result<(), Client
     if status == OK { Ok(()) } else { Err(foreign(server, status, MalformedReply::Status)) }
 }
 
-/// An answer that no Colonies server writes: of a proxy, or of something else altogether.
+/// The error for an answer that no Colonies server writes. It came from a proxy or from something else altogether.
 fn foreign(server: &ServerUrl, status: u16, source: MalformedReply) -> ClientError {
     let server = server.to_string();
     match status {
@@ -45,7 +45,7 @@ fn foreign(server: &ServerUrl, status: u16, source: MalformedReply) -> ClientErr
     }
 }
 
-/// Names a refusal. The texts are those of Colonies 1.9.12.
+/// Turns a refusal into an error. The texts are those of Colonies 1.9.12.
 fn refused(asked: MessageType, server: &ServerUrl, refusal: ErrorReply) -> ClientError {
     let ErrorReply { message, status } = refusal;
     match status {
@@ -63,7 +63,7 @@ fn refused(asked: MessageType, server: &ServerUrl, refusal: ErrorReply) -> Clien
 }
 
 fn bad_request(asked: MessageType, message: String) -> ClientError {
-    /// The server found fault with the request itself.
+    /// Texts with which the server rejects the request itself.
     const REJECTIONS: [&str; 8] = [
         "invalid JSON",
         "does not match payloadType",
@@ -96,7 +96,7 @@ fn bad_request(asked: MessageType, message: String) -> ClientError {
 }
 
 fn forbidden(message: String) -> ClientError {
-    /// The server found fault with the signature or the type of the request.
+    /// Texts with which the server rejects the signature or the type of the request.
     const REJECTIONS: [&str; 5] = [
         "Invalid signature",
         "encoding/hex:",

@@ -25,7 +25,7 @@ pub(super) fn config(roots: RootCertStore) -> Result<ClientConfig, TlsError> {
     Ok(builder.map_err(TlsError::Versions)?.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Reads the certificates. Blocks on the file system.
+/// Reads the trusted certificates. Blocks on the file system.
 pub(super) fn load(roots: &Roots) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     match roots {
@@ -50,13 +50,13 @@ pub(super) fn load(roots: &Roots) -> Result<RootCertStore, TlsError> {
     Ok(store)
 }
 
-/// Why there is nobody to trust.
+/// Why there is no authority to trust.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The operating system offers none.
     #[error("this system has no root certificates; install ca-certificates or name a file of roots")]
     NoSystemRoots {
-        /// The first fault, if there was one.
+        /// The first error, if there was one.
         #[source]
         source: Option<rustls_native_certs::Error>,
     },
@@ -65,7 +65,7 @@ pub enum TlsError {
     File {
         /// The file.
         path: PathBuf,
-        /// The fault.
+        /// Why.
         #[source]
         source: std::io::Error,
     },
@@ -74,7 +74,7 @@ pub enum TlsError {
     Pem {
         /// The file.
         path: PathBuf,
-        /// The fault.
+        /// Why.
         #[source]
         source: rustls::pki_types::pem::Error,
     },
@@ -83,7 +83,7 @@ pub enum TlsError {
     Certificate {
         /// The file.
         path: PathBuf,
-        /// The fault.
+        /// Why.
         #[source]
         source: rustls::Error,
     },

@@ -16,13 +16,13 @@ use super::endpoint::ServerUrl;
 use super::error::ClientError;
 use super::{Settings, SetupError, tls};
 
-/// An unused connection is closed after this, before load balancers do it at their end.
+/// Closes an unused connection after this time, before a load balancer closes it from its end.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// Most unused connections kept for one server.
+/// Most unused connections to keep for one server.
 const IDLE_CONNECTIONS_MAX: usize = 64;
 
-/// Probes a silent connection, so that a long poll notices a machine that is gone.
+/// Probes a silent connection, so that a long poll notices when the other machine is gone.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Transport {
         let roots = if settings.servers.iter().any(ServerUrl::is_https) {
             tls::load(&settings.roots)?
         } else {
-            // Nobody will be asked for a certificate; the HTTP client wants a TLS set-up all the same.
+            // No server is behind `https`, but the HTTP client insists on a TLS setup.
             rustls::RootCertStore::empty()
         };
         let mut builder = reqwest::Client::builder()
@@ -63,7 +63,7 @@ impl Transport {
             .retry(reqwest::retry::never())
             .user_agent(&settings.user_agent);
         if settings.servers.iter().all(ServerUrl::is_loopback) {
-            // A proxy of the environment cannot reach this machine's own loopback.
+            // A proxy from the environment cannot reach this machine's loopback.
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|source| SetupError::Http(source.into()))?;
@@ -84,7 +84,7 @@ impl Transport {
         &self.servers[self.preferred.load(Ordering::Relaxed)]
     }
 
-    /// Asks another server first from now on, unless somebody else has seen to that.
+    /// Asks another server first from now on, unless another call has already switched.
     pub(super) fn leave(&self, index: usize) {
         let next = (index + 1) % self.servers.len();
         let _ = self.preferred.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -167,7 +167,7 @@ impl Transport {
     }
 }
 
-/// Tells what never left this machine from what may have reached the server.
+/// Tells a request that never left this machine from one that may have reached the server.
 fn failure(server: &ServerUrl, deadline: Duration, error: reqwest::Error) -> ClientError {
     let server = server.to_string();
     let error = error.without_url();

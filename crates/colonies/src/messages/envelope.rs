@@ -16,11 +16,11 @@ use crate::identity::{self, IdentityId, PrivateKey, SignatureError};
 /// `payloadtype` of a reply that reports an error.
 const ERROR_TYPE: &str = "error";
 
-/// A request as it is posted.
+/// A request as the client posts it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestEnvelope {
-    /// Type of the message; an unknown one is the server's to refuse.
+    /// Type of the message. Refusing an unknown type is up to the server.
     pub payloadtype: String,
     /// Base64 of the message's JSON.
     pub payload: String,
@@ -32,14 +32,14 @@ impl RequestEnvelope {
     /// Encodes and signs a message.
     ///
     /// # Errors
-    /// When the message cannot be written as JSON, which no message of this crate does.
+    /// If the message cannot be written as JSON, which never happens with the messages of this crate.
     pub fn seal<M: Message>(key: &PrivateKey, message: &M) -> Result<Self, serde_json::Error> {
         let mut envelope = Self::unsigned(message)?;
         envelope.signature = key.sign(&envelope.payload);
         Ok(envelope)
     }
 
-    /// Encodes a message without a signature, for the few that need none.
+    /// Encodes a message without a signature, for the few requests that need none.
     ///
     /// # Errors
     /// As [`RequestEnvelope::seal`].
@@ -48,10 +48,10 @@ impl RequestEnvelope {
         Ok(Self { payloadtype: M::TYPE.as_str().to_owned(), payload, signature: String::new() })
     }
 
-    /// Who signed the request. Costs a public key recovery.
+    /// Recovers who signed the request. Costs a public key recovery.
     ///
     /// # Errors
-    /// When the signature names nobody.
+    /// If the signature does not lead to a key.
     pub fn signer(&self) -> Result<IdentityId, SignatureError> {
         identity::recover(&self.payload, &self.signature)
     }
@@ -59,7 +59,7 @@ impl RequestEnvelope {
     /// Decodes the message, which must repeat its own type.
     ///
     /// # Errors
-    /// When the payload is not base64, not the message's JSON, or of another type.
+    /// If the payload is not base64, is not the message's JSON, or has another type.
     pub fn open<M: Message>(&self) -> Result<M, OpenError> {
         /// The type alone.
         #[derive(Deserialize)]
@@ -79,7 +79,7 @@ impl RequestEnvelope {
     }
 }
 
-/// A reply as it is received.
+/// A reply as the client receives it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReplyEnvelope {
@@ -91,7 +91,7 @@ pub struct ReplyEnvelope {
     pub error: bool,
 }
 
-/// A reply that is ready to be written: the body, and the HTTP status that goes with it.
+/// A reply that is ready to be sent, with its HTTP status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedReply {
     /// HTTP status.
@@ -104,7 +104,7 @@ impl ReplyEnvelope {
     /// The answer to a request that succeeded.
     ///
     /// # Errors
-    /// When the answer cannot be written as JSON, which no answer of this crate does.
+    /// If the answer cannot be written as JSON, which never happens with the answers of this crate.
     pub fn success<M: Message>(answer: &M::Reply) -> Result<SealedReply, serde_json::Error> {
         let payload = STANDARD.encode(serde_json::to_vec(answer)?);
         let envelope = Self { payloadtype: M::TYPE.as_str().to_owned(), payload, error: false };
@@ -114,16 +114,16 @@ impl ReplyEnvelope {
     /// The answer to a request that failed.
     ///
     /// # Errors
-    /// None in practice: two plain fields are always writable.
+    /// None in practice: two plain fields can always be written.
     pub fn failure(status: u16, message: impl Into<String>) -> Result<SealedReply, serde_json::Error> {
         let payload = STANDARD.encode(serde_json::to_vec(&ErrorReply { message: message.into(), status })?);
         Ok(SealedReply { status, envelope: Self { payloadtype: ERROR_TYPE.to_owned(), payload, error: true } })
     }
 
-    /// Decodes the answer to a message: its reply, or what the server says went wrong.
+    /// Decodes the answer to a message: its reply, or the server's account of the failure.
     ///
     /// # Errors
-    /// When the payload is not base64, not the answer's JSON, or of another type.
+    /// If the payload is not base64, is not the answer's JSON, or has another type.
     pub fn open<M: Message>(&self) -> Result<Result<M::Reply, ErrorReply>, OpenError> {
         let json = STANDARD.decode(&self.payload).map_err(OpenError::Base64)?;
         if self.error {
@@ -136,7 +136,7 @@ impl ReplyEnvelope {
     }
 }
 
-/// What a server says when it refuses. The HTTP status repeats `status`.
+/// A server's refusal. The HTTP status repeats `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReply {
     /// Why, in the server's words.
@@ -145,7 +145,7 @@ pub struct ErrorReply {
     pub status: u16,
 }
 
-/// Why an envelope holds no such message.
+/// Why an envelope does not hold the expected message.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The payload is not base64.

@@ -47,9 +47,9 @@ wire! {
         pub commissiontime: WireTime,
         /// When it last asked for work. Ten minutes later the server removes it.
         pub lastheardfromtime: WireTime,
-        /// What it can do; empty asks for nothing.
+        /// What it can do. An empty value makes no claim.
         pub capabilities: Capabilities,
-        /// What it uses; empty for nothing.
+        /// What it uses; empty if nothing.
         pub allocations: Allocations,
     }
 
@@ -101,7 +101,7 @@ wire! {
         pub avgexectime: f64,
     }
 
-    /// What a colony holds.
+    /// What a colony holds, in numbers.
     pub struct Statistics {
         /// Colonies on the server.
         pub colonies: i64,
@@ -111,7 +111,7 @@ wire! {
         pub activeexecutors: i64,
         /// Executors that were removed.
         pub unregisteredexecutors: i64,
-        /// Processes that nobody took yet.
+        /// Processes that no executor has taken yet.
         pub waitingprocesses: i64,
         /// Processes under a lease.
         pub runningprocesses: i64,
@@ -133,7 +133,7 @@ wire! {
         pub cancelledworkflows: i64,
     }
 
-    /// What the server says of itself; both are empty in a server built from source.
+    /// What the server says about itself. Both texts are empty in a server built from source.
     pub struct Version {
         /// The server's version.
         pub buildversion: String,
@@ -148,12 +148,12 @@ wire! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "i64", try_from = "i64")]
 pub enum ExecutorState {
-    /// The colony's owner has not decided.
+    /// The colony's owner has not decided yet.
     #[default]
     Pending,
-    /// It may.
+    /// It may take work.
     Approved,
-    /// It may not.
+    /// It may not take work.
     Rejected,
     /// It was removed.
     Unregistered,
@@ -184,7 +184,7 @@ impl TryFrom<i64> for ExecutorState {
     }
 }
 
-/// A number that names no state.
+/// A number that stands for no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{number} is no state of {what}s")]
 pub struct InvalidState {
@@ -192,7 +192,7 @@ pub struct InvalidState {
     pub(super) number: i64,
 }
 
-/// An answer that says nothing beyond success: written as `{}`, read whatever it is.
+/// An answer that says only that the request succeeded. It is written as `{}` and read whatever it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Empty;
 
@@ -208,7 +208,7 @@ impl<'de> Deserialize<'de> for Empty {
     }
 }
 
-/// An answer that is a list; null is the empty one, as Go writes it.
+/// An answer that is a list. Go writes an empty list as null.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct List<T>(pub Vec<T>);
@@ -219,7 +219,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     }
 }
 
-/// Writes a double as Go does: without a fraction when it has none.
+/// Writes a double as Go does: without a fraction if it is whole.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn go_float<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     /// Integers below this are exact in a double.

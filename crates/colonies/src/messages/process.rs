@@ -12,35 +12,35 @@ use crate::Moment;
 use crate::ProcessId;
 
 wire! {
-    /// A job as it is submitted.
+    /// A job as a client submits it.
     pub struct FunctionSpec {
-        /// Name within a workflow; empty for a job of its own.
+        /// Name within a workflow; empty for a job on its own.
         pub nodename: String,
         /// Name of the function.
         pub funcname: String,
-        /// Positional arguments. Numbers come back as doubles, strings exactly.
+        /// Positional arguments. Numbers come back as doubles, strings unchanged.
         pub args: Vec<Value>,
-        /// Named arguments. Numbers come back as doubles, strings exactly.
+        /// Named arguments. Numbers come back as doubles, strings unchanged.
         pub kwargs: BTreeMap<String, Value>,
-        /// Higher runs first, -50000 to 50000; one step is worth a day of waiting.
+        /// Higher runs first, from -50000 to 50000. One step is worth a day of waiting.
         pub priority: i64,
-        /// Seconds until a process that nobody took fails; -1 for never.
+        /// Seconds until a process that no executor has taken fails; -1 for never.
         pub maxwaittime: i64,
-        /// Seconds of a lease; -1 for no end.
+        /// Length of a lease in seconds; -1 for no end.
         pub maxexectime: i64,
-        /// Leases that may expire before the process fails, beyond the first; -1 for any number.
+        /// How many leases after the first may expire before the process fails; -1 for any number.
         pub maxretries: i64,
         /// Who may run it.
         pub conditions: Conditions,
-        /// For searching.
+        /// A text to search by.
         pub label: String,
         /// File systems, uninterpreted.
         pub fs: Filesystem,
-        /// Environment, which the process carries as attributes.
+        /// Environment variables, which the process carries as attributes.
         pub env: BTreeMap<String, String>,
     }
 
-    /// Who may run a job. Colony and executor type are all that it needs; what is left empty asks for nothing.
+    /// Who may run a job. Colony and executor type are enough. An empty field sets no condition.
     pub struct Conditions {
         /// Name of the colony.
         pub colonyname: String,
@@ -48,23 +48,23 @@ wire! {
         pub executornames: Option<Vec<String>>,
         /// Type of executor.
         pub executortype: String,
-        /// Names of nodes of the same workflow that must end first.
+        /// Names of nodes in the same workflow that must end first.
         pub dependencies: Vec<String>,
-        /// Machines.
+        /// Number of machines.
         pub nodes: i64,
         /// Processors, such as `500m`.
         pub cpu: String,
-        /// Operating system processes.
+        /// Number of operating system processes.
         pub processes: i64,
-        /// Operating system processes on each machine.
+        /// Number of operating system processes on each machine.
         pub processespernode: i64,
         /// Memory, such as `10Mi`.
         pub mem: String,
-        /// Disk, such as `10Mi`.
+        /// Disk space, such as `10Mi`.
         pub storage: String,
         /// Accelerators.
         pub gpu: Gpu,
-        /// Seconds of batch time.
+        /// Batch time in seconds.
         pub walltime: i64,
     }
 
@@ -74,9 +74,9 @@ wire! {
         pub name: String,
         /// Memory, such as `10Mi`.
         pub mem: String,
-        /// How many.
+        /// Number of accelerators.
         pub count: i64,
-        /// How many on each machine.
+        /// Number of accelerators on each machine.
         pub nodecount: i64,
     }
 
@@ -122,9 +122,9 @@ wire! {
         pub assignedexecutorid: String,
         /// Whether an executor holds the lease.
         pub isassigned: bool,
-        /// Where it is in its life.
+        /// Its current state.
         pub state: ProcessState,
-        /// Submission in nanoseconds since 1970, shifted by the priority: the smallest runs first.
+        /// Time of submission in nanoseconds since 1970, shifted by the priority. The smallest runs first.
         pub prioritytime: i64,
         /// When it was submitted.
         pub submissiontime: WireTime,
@@ -132,15 +132,15 @@ wire! {
         pub starttime: WireTime,
         /// When it ended, or when its last lease ended.
         pub endtime: WireTime,
-        /// When it fails if nobody took it.
+        /// When it fails unless an executor takes it.
         pub waitdeadline: WireTime,
-        /// When the lease ends. The answer to an assignment leaves it unset.
+        /// When the lease ends. Not set in the answer to an assignment.
         pub execdeadline: WireTime,
-        /// Leases that expired.
+        /// Number of leases that expired.
         pub retries: i64,
-        /// Texts that belong to it.
+        /// Its named texts.
         pub attributes: Vec<Attribute>,
-        /// What was submitted.
+        /// The job that was submitted.
         pub spec: FunctionSpec,
         /// Whether it waits for other nodes of its workflow.
         pub waitforparents: bool,
@@ -150,7 +150,7 @@ wire! {
         pub children: Vec<String>,
         /// Id of its workflow, or empty.
         pub processgraphid: String,
-        /// Output of the parents.
+        /// Output of the parent nodes.
         #[serde(rename = "in")]
         pub input: Vec<Value>,
         /// What the executor returned.
@@ -165,38 +165,38 @@ impl Process {
         ProcessId::new(self.processid.clone())
     }
 
-    /// How long a lease lasts; nothing when it has no end.
+    /// How long a lease lasts; `None` if it has no end.
     pub fn lease(&self) -> Option<Duration> {
         u64::try_from(self.spec.maxexectime).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
     }
 
-    /// When the lease ends by the server's clock, computed because the answer to an assignment does not say it.
-    /// Nothing for a process that never started or whose lease has no end. An executor counts [`Process::lease`] from the
-    /// moment of the answer instead, so that clocks that differ do no harm.
+    /// When the lease ends by the server's clock. It is computed, because the answer to an assignment does not
+    /// contain it. `None` if the process never started or its lease has no end. An executor should count
+    /// [`Process::lease`] from the moment of the answer instead: then clocks that differ do no harm.
     pub fn lease_end(&self) -> Option<Moment> {
         Some(self.starttime.0?.plus(self.lease()?))
     }
 }
 
-/// Where a process is in its life.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "i64", try_from = "i64")]
 pub enum ProcessState {
-    /// Nobody took it yet, or its lease expired.
+    /// No executor has taken it yet, or its lease expired.
     #[default]
     Waiting,
     /// An executor holds the lease.
     Running,
     /// Closed as successful.
     Success,
-    /// Closed as failed, or out of time or retries.
+    /// Closed as failed, or it ran out of time or retries.
     Failed,
     /// Cancelled.
     Cancelled,
 }
 
 impl ProcessState {
-    /// Whether nothing can change any more.
+    /// Whether this state is the last one.
     pub const fn is_final(self) -> bool {
         match self {
             Self::Waiting | Self::Running => false,

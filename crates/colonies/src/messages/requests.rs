@@ -54,7 +54,7 @@ macro_rules! requests {
 }
 
 requests! {
-    /// Asks for the server's version. The one request whose signature nobody checks.
+    /// Asks for the server's version. This is the only request whose signature the server does not check.
     GetVersion = "versionmsg" -> Version {
         /// Sent empty.
         buildversion: String,
@@ -62,25 +62,25 @@ requests! {
         buildtime: String,
     }
 
-    /// Adds a colony. Signed by the server's owner.
+    /// Adds a colony. The server's owner signs it.
     AddColony = "addcolonymsg" -> Colony {
         /// The colony.
         colony: Colony,
     }
 
-    /// Adds a user. Signed by the colony's owner.
+    /// Adds a user. The colony's owner signs it.
     AddUser = "addusermsg" -> User {
         /// The user.
         user: User,
     }
 
-    /// Adds an executor, which then waits for approval. Signed by the colony's owner.
+    /// Adds an executor, which then waits for approval. The colony's owner signs it.
     AddExecutor = "addexecutormsg" -> Executor {
         /// The executor.
         executor: Executor,
     }
 
-    /// Lets an executor take work. Signed by the colony's owner.
+    /// Lets an executor take work. The colony's owner signs it.
     ApproveExecutor = "approveexecutormsg" -> Empty {
         /// Name of the colony.
         colonyname: String,
@@ -88,7 +88,7 @@ requests! {
         executorname: String,
     }
 
-    /// Removes an executor. Signed by the colony's owner.
+    /// Removes an executor. The colony's owner signs it.
     RemoveExecutor = "removeexecutormsg" -> Empty {
         /// Name of the colony.
         colonyname: String,
@@ -96,27 +96,27 @@ requests! {
         executorname: String,
     }
 
-    /// Tells which function an executor runs. Signed by that executor.
+    /// Registers a function that an executor runs. That executor signs it.
     AddFunction = "addfunctionmsg" -> Function {
         /// The function.
         fun: Function,
     }
 
-    /// Submits a job. Signed by a user or an approved executor.
+    /// Submits a job. A user or an approved executor signs it.
     SubmitFunctionSpec = "submitfuncspecmsg" -> Process {
         /// The job.
         spec: FunctionSpec,
     }
 
-    /// Waits for a process and takes the lease of it. Signed by an approved executor.
+    /// Waits for a process and takes its lease. An approved executor signs it.
     AssignProcess = "assignprocessmsg" -> Process {
         /// Name of the colony.
         colonyname: String,
-        /// Seconds that the server waits for one; not zero.
+        /// How many seconds the server waits for a process; not zero.
         timeout: i64,
     }
 
-    /// Ends a process well. Signed by the executor that holds the lease.
+    /// Closes a process as successful. The executor that holds the lease signs it.
     CloseSuccessful = "closesuccessfulmsg" -> Empty {
         /// Id of the process.
         processid: String,
@@ -124,7 +124,7 @@ requests! {
         out: Vec<Value>,
     }
 
-    /// Ends a process badly and for good. Signed by the executor that holds the lease.
+    /// Closes a process as failed, for good. The executor that holds the lease signs it.
     CloseFailed = "closefailedmsg" -> Empty {
         /// Id of the process.
         processid: String,
@@ -138,19 +138,19 @@ requests! {
         processid: String,
     }
 
-    /// Asks for processes in a state; empty texts match all.
+    /// Asks for processes in a state. An empty text matches all.
     GetProcesses = "getprocessesmsg" -> List<Process> {
         /// Name of the colony.
         colonyname: String,
-        /// Most to return, at most 100.
+        /// Most processes to return, at most 100.
         count: u32,
         /// Their state.
         state: ProcessState,
-        /// Type of executor in their conditions.
+        /// The type of executor that their conditions name.
         executortype: String,
         /// Their label.
         label: String,
-        /// Name of who submitted them.
+        /// Name of the user or executor that submitted them.
         initiator: String,
     }
 
@@ -160,7 +160,7 @@ requests! {
         processid: String,
     }
 
-    /// Adds a line to a process's log. Signed by the executor that holds the lease.
+    /// Adds a line to a process's log. The executor that holds the lease signs it.
     AddLog = "addlogmsg" -> Empty {
         /// Id of the process.
         processid: String,
@@ -188,19 +188,19 @@ requests! {
         executorname: String,
     }
 
-    /// Stops assigning; submitting goes on. Signed by the colony's owner.
+    /// Stops assignments; members can still submit. The colony's owner signs it.
     PauseAssignments = "pauseassignmentsmsg" -> Empty {
         /// Name of the colony.
         colonyname: String,
     }
 
-    /// Assigns again. Signed by the colony's owner.
+    /// Resumes assignments. The colony's owner signs it.
     ResumeAssignments = "resumeassignmentsmsg" -> Empty {
         /// Name of the colony.
         colonyname: String,
     }
 
-    /// Replaces a user's id. Signed with the old key.
+    /// Replaces a user's id. The old key signs it.
     ChangeUserId = "changeuseridmsg" -> Echo<ChangeUserId> {
         /// Name of the colony.
         colonyname: String,
@@ -208,7 +208,7 @@ requests! {
         userid: String,
     }
 
-    /// Replaces an executor's id. Signed with the old key.
+    /// Replaces an executor's id. The old key signs it.
     ChangeExecutorId = "changeexecutoridmsg" -> Echo<ChangeExecutorId> {
         /// Name of the colony.
         colonyname: String,
@@ -216,7 +216,7 @@ requests! {
         executorid: String,
     }
 
-    /// Replaces the id of a colony's owner. Signed with the old key.
+    /// Replaces the id of a colony's owner. The old key signs it.
     ChangeColonyId = "changecolonyidmsg" -> Echo<ChangeColonyId> {
         /// Name of the colony.
         colonyname: String,
@@ -225,7 +225,7 @@ requests! {
     }
 }
 
-/// An answer that repeats the request, type included.
+/// An answer that repeats the request, including its type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Echo<M>(pub M);
 

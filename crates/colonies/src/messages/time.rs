@@ -7,7 +7,7 @@ use crate::Moment;
 /// How Go writes a time that was never set.
 const ZERO: &str = "0001-01-01T00:00:00Z";
 
-/// A moment, or none. Finer than a millisecond is cut off.
+/// A moment, or none. Fractions of a millisecond are cut off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WireTime(pub Option<Moment>);
 

@@ -7,16 +7,16 @@ use serde::Serialize;
 use super::refusal::Refusal;
 use crate::messages::ReplyEnvelope;
 
-/// What goes back to the client.
+/// The server's answer to the client.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// A reply.
     Reply(ReplyEnvelope),
-    /// Success with an empty body, the real server's way to say nothing.
+    /// Success with an empty body. The real server has such answers.
     Nothing,
 }
 
-/// Writes an answer. Go writes an empty list that was never made as null.
+/// Encodes an answer. Go writes a list that was never made as null.
 pub(super) fn seal(payloadtype: &str, answer: &impl Serialize) -> Result<Answer, Refusal> {
     let json = serde_json::to_vec(answer).map_err(|error| Refusal::internal(error.to_string()))?;
     let json = if json == b"[]" { b"null".to_vec() } else { json };

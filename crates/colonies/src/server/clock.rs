@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::Moment;
 
-/// Tells the time. Clones tell the same.
+/// A source of the time. Its clones tell the same time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Moment + Send + Sync>);
 
@@ -17,7 +17,7 @@ impl Clock {
         Self::new(|| SystemTime::now().into())
     }
 
-    /// A clock that shows what `now` returns, which is asked at each request and at each tick.
+    /// A clock that returns what `now` returns. The server asks it at each request and each tick.
     pub fn new(now: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }

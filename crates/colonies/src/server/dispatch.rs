@@ -18,7 +18,7 @@ use crate::messages::{
 /// Answers a request.
 pub(super) async fn answer(shared: &Shared, body: &[u8]) -> Result<Answer, Refusal> {
     let refused = || Refusal::bad(quirks::body_error(body));
-    // Serde would take an array for the fields in their order.
+    // Serde would also accept an array of the fields in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(refused());
     }
@@ -52,7 +52,7 @@ fn answer_at_once(
     let state = || shared.state();
     let done = |()| Empty;
     match kind {
-        // Both are answered by the caller: one before the signature is looked at, one after a wait.
+        // The caller answers both: one before it looks at the signature, the other after a wait.
         MessageType::GetVersion | MessageType::AssignProcess => Err(Refusal::unknown_type(kind.as_str())),
         MessageType::AddColony => call::<AddColony>(envelope, |it| state().add_colony(by, it)),
         MessageType::AddUser => call::<AddUser>(envelope, |it| state().add_user(by, it)),
@@ -109,8 +109,8 @@ fn answer_at_once(
     }
 }
 
-/// Gives the signer a process, at once or when one comes within the time that it waits. A negative time waits not at
-/// all.
+/// Gives the signer a process, either at once or when one arrives within the wait. With a negative wait it does not
+/// wait at all.
 async fn assign(shared: &Shared, by: &IdentityId, request: AssignProcess) -> Result<Answer, Refusal> {
     let colony = &request.colonyname;
     let (kind, name) = shared.state().require_executor(by, colony, request.timeout)?;

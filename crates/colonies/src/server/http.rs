@@ -27,10 +27,10 @@ use crate::messages::ReplyEnvelope;
 /// Content type of every reply.
 const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 
-/// Pause after a failed accept, which a moment of too many open files causes.
+/// Pause after a failed accept, which happens when too many files are open for a moment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts and serves connections until the server is stopped, then lets those that are open finish within a grace.
+/// Accepts and serves connections until the server stops. Then it gives open connections a grace period to finish.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let router = Router::new()
         .route("/api", post(api))
@@ -57,7 +57,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         }
     }
     drop(listener);
-    // What is left after the grace is cut off when the set is dropped.
+    // Dropping the set cuts off the connections that are left after the grace period.
     let _ =
         tokio::time::timeout(shared.bounds.stop_wait_max, async { while connections.join_next().await.is_some() {} })
             .await;
@@ -67,13 +67,13 @@ async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
 ) -> (Option<OwnedSemaphorePermit>, std::io::Result<TcpStream>) {
-    // The semaphore is never closed, so there always is a permit in the end.
+    // The semaphore is never closed, so a permit always comes in the end.
     let place = Arc::clone(places).acquire_owned().await.ok();
     (place, listener.accept().await.map(|(stream, _)| stream))
 }
 
 async fn connection(stream: TcpStream, router: Router, shared: Arc<Shared>, _place: Option<OwnedSemaphorePermit>) {
-    // Without it a short reply waits for the client's delayed acknowledgement.
+    // Without this, a short reply waits for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(shared.bounds.headers_wait_max);

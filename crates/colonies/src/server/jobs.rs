@@ -16,13 +16,13 @@ use crate::messages::{
 /// Range of priorities.
 const PRIORITIES: std::ops::RangeInclusive<i64> = -50_000..=50_000;
 
-/// Leases and waits that are ended under one lock, so that nobody waits long for it.
+/// How many leases and waits end under one lock. A larger number would make calls wait for the lock.
 const EXPIRED_AT_ONCE: usize = 256;
 
 /// Most lines that one `getlogsmsg` may ask for.
 const LOG_COUNT_MAX: i64 = 500;
 
-/// For whom a process became available: a queue, and the executors it is meant for (none: any of the type).
+/// For whom a process became available: a queue, and the executors it names (none: any executor of the type).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Offer {
     pub(super) colony: String,
@@ -41,7 +41,7 @@ impl Offer {
     }
 }
 
-/// What an executor that asks for work gets.
+/// The outcome of an executor's request for work.
 #[derive(Debug)]
 pub(super) enum Assignment {
     Taken(Box<Snapshot>),
@@ -77,7 +77,7 @@ impl State {
         Ok((self.processes.insert(entry), offer))
     }
 
-    /// Checks who asks for work: the colony, and the type and the name of the executor.
+    /// Checks the request for work: its colony, and the type and name of the executor.
     pub(super) fn require_executor(
         &self,
         signer: &IdentityId,
@@ -93,8 +93,8 @@ impl State {
             .ok_or_else(|| Refusal::internal("Failed to assign process, executor not found"))
     }
 
-    /// Gives an executor the next process. Only the executor's existence is checked: one that was removed while it
-    /// waited still gets work, as on the real server.
+    /// Gives an executor the next process. It checks only that the executor exists: an executor that was removed
+    /// while it waited still gets work, as on the real server.
     pub(super) fn assign(
         &mut self,
         signer: &IdentityId,
@@ -154,7 +154,7 @@ impl State {
         Ok(())
     }
 
-    /// Closes a process as failed, for good: retries are not used.
+    /// Closes a process as failed, for good: it gets no retry.
     pub(super) fn close_failed(
         &mut self,
         signer: &IdentityId,
@@ -182,7 +182,7 @@ impl State {
         closed.unwrap_or(Ok(())).map_err(Refusal::bad)
     }
 
-    /// The process that the signer may close.
+    /// Finds the process, if the signer may close it.
     fn closable(&self, signer: &IdentityId, id: &str, verdict: &str) -> Result<u64, Refusal> {
         let failed = format!("Failed to close process as {verdict}");
         let (number, entry) = self.process(id).ok_or_else(|| Refusal::internal(format!("{failed}, process is nil")))?;
@@ -197,7 +197,7 @@ impl State {
         }
     }
 
-    /// Updates the figures of the function that a process ran.
+    /// Updates the figures of the function that the process ran.
     fn count_call(&mut self, signer: &IdentityId, spec: &FunctionSpec, wait: f64, run: f64) {
         let Some(executor) = self.executor_by_id(signer.as_str()) else { return };
         let key = super::members::scoped(&executor.colonyname, &executor.executorname);
@@ -215,7 +215,7 @@ impl State {
         }
     }
 
-    /// Cancels a process that is open.
+    /// Cancels an open process.
     pub(super) fn cancel(&mut self, signer: &IdentityId, id: &str, now: Moment) -> Result<(), Refusal> {
         let found = self.process(id);
         let (number, entry) = found.ok_or_else(|| Refusal::internal("Failed to cancel process, process is nil"))?;
@@ -241,8 +241,8 @@ impl State {
         Ok(entry.snapshot())
     }
 
-    /// Processes in a state. Of the filters, the real server uses the first that is given: the type of executor, then
-    /// the initiator, then the label.
+    /// Processes in a state. Like the real server, it uses only the first filter that is set: the type of executor,
+    /// then the initiator, then the label.
     pub(super) fn get_processes(&self, signer: &IdentityId, request: &GetProcesses) -> Result<Vec<Snapshot>, Refusal> {
         let colony = &request.colonyname;
         self.require_approved_member(signer, colony)?;
@@ -286,7 +286,7 @@ impl State {
         Ok(())
     }
 
-    /// Lines of a process's log after `since` nanoseconds, oldest first; with `latest` the last ones.
+    /// Lines of a process's log after `since` nanoseconds, oldest first; with `latest`, the last lines.
     pub(super) fn get_logs(
         &self,
         signer: &IdentityId,
@@ -307,8 +307,8 @@ impl State {
         Ok(lines.take(count).cloned().collect())
     }
 
-    /// Takes expired leases away and fails what waited or was retried too often, at most [`EXPIRED_AT_ONCE`] of each.
-    /// Tells what became available, and whether more may be due.
+    /// Takes expired leases away, and fails processes that waited too long or have used up their retries: at most
+    /// [`EXPIRED_AT_ONCE`] of each. Returns what became available, and whether more may be due.
     pub(super) fn expire(&mut self, now: Moment) -> (Vec<Offer>, bool) {
         let mut offers = Vec::new();
         let leases = self.processes.expired_leases(now, EXPIRED_AT_ONCE);
@@ -331,7 +331,7 @@ impl State {
     }
 
     fn time_out(&mut self, number: u64, reason: &str, now: Moment) {
-        // Refused only for processes that are finished, and those are in no index of open ends.
+        // This is refused only for finished processes, and the index of open ends holds none of these.
         let _ = self.fail(number, vec![reason.to_owned()], 0, now);
     }
 

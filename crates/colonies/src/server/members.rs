@@ -15,10 +15,10 @@ use crate::messages::{
     Executor, ExecutorState, Function, List, ProcessState, Statistics, User,
 };
 
-/// Digits of an id, where the server counts them.
+/// Number of digits in an id, for the requests in which the server counts them.
 const ID_DIGITS: usize = 64;
 
-/// How often unheard executors are looked for.
+/// How often the server looks for silent executors.
 const SWEEP_PERIOD: Duration = Duration::from_mins(1);
 
 impl State {
@@ -123,7 +123,7 @@ impl State {
         self.link(&executor.executorid, &key);
         let id = executor.executorid.clone();
         self.executors.insert(key, executor);
-        // An id that was there before stands for the executor that had it first.
+        // If the id existed before, it stands for the executor that had it first.
         self.executor_by_id(&id)
             .cloned()
             .ok_or_else(|| Refusal::internal("Failed to add executor, addedExecutor is nil"))
@@ -170,7 +170,7 @@ impl State {
         }
     }
 
-    /// Removes executors that were heard of once, but not lately. Tells how many.
+    /// Removes executors that were heard of once, but not lately. Returns how many.
     pub(super) fn remove_unheard(&mut self, now: Moment, stale_after: Duration) -> usize {
         if now.since(self.swept) < SWEEP_PERIOD {
             return 0;
@@ -202,7 +202,7 @@ impl State {
         Ok(executor.clone())
     }
 
-    /// Notes a function that an executor runs. The real server notes it again each time; so does this one.
+    /// Notes a function that an executor runs. It notes the function again with each call, as the real server does.
     pub(super) fn add_function(&mut self, signer: &IdentityId, request: AddFunction) -> Result<Function, Refusal> {
         let mut function = request.fun;
         if function == Function::default() {
@@ -230,7 +230,7 @@ impl State {
         Ok(function)
     }
 
-    /// The functions of one executor, or of all when the name is empty.
+    /// The functions of one executor, or of all if the name is empty.
     pub(super) fn get_functions(
         &self,
         signer: &IdentityId,
@@ -266,8 +266,8 @@ impl State {
         Ok(Echo(request))
     }
 
-    /// Replaces the signer's id as an executor. A lease that it holds stays with the old id, so that nobody can close
-    /// it any more: the real server does the same.
+    /// Replaces the signer's id as an executor. Its leases stay with the old id, so it can no longer close them.
+    /// The real server does the same.
     pub(super) fn change_executor_id(
         &mut self,
         signer: &IdentityId,
@@ -321,7 +321,7 @@ impl State {
         Ok(())
     }
 
-    /// What a colony holds; nothing for a stranger, whom the real server answers with an empty body.
+    /// What a colony holds; `None` for a stranger, whom the real server answers with an empty body.
     pub(super) fn statistics(&self, signer: &IdentityId, colony: &str) -> Result<Option<Statistics>, Refusal> {
         if !self.colonies.contains_key(colony) {
             return Err(Refusal::bad(format!("Colony with name <{colony}> not found")));

@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use crate::identity::IdentityId;
 use crate::messages::{Empty, ExecutorState, List, RequestEnvelope};
 
-/// The fields of all of these messages; each uses some.
+/// The fields of all these messages. Each message uses some of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Fields {

@@ -12,10 +12,10 @@ use super::refusal::Refusal;
 use crate::Moment;
 use crate::messages::{Attribute, FunctionSpec, Process, ProcessState, WireTime};
 
-/// Most lines of one process's log; the oldest go first.
+/// Most lines in the log of one process. The oldest go first.
 pub(super) const LOG_LINES_MAX: usize = 1000;
 
-/// Nanoseconds of waiting that one step of priority is worth: a day.
+/// How many nanoseconds of waiting one step of priority is worth: a day.
 const PRIORITY_STEP_NANOS: i64 = 86_400 * 1_000_000_000;
 
 /// `attributetype` of an environment variable.
@@ -38,23 +38,23 @@ pub(super) struct LogLine {
     pub(super) timestamp: i64,
 }
 
-/// A process. `head` is all of it but the spec, which is large and never changes.
+/// A process. `head` is everything except the spec, which is large and never changes.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) head: Process,
     pub(super) spec: Arc<FunctionSpec>,
-    /// Where the index of its state has it; set by the table alone.
+    /// Its place in the index of its state. Only the table sets it.
     pub(super) place: Place,
-    /// Bytes it is charged with.
+    /// How many bytes it counts for.
     pub(super) bytes: usize,
     pub(super) logs: VecDeque<LogLine>,
-    /// Whether any executor may ever get it.
+    /// Whether any executor can ever get it.
     assignable: bool,
 }
 
 impl Entry {
-    /// A process as it is submitted: numbers become doubles, resources are normalised, the environment becomes
-    /// attributes.
+    /// Makes a process from a submitted job: numbers become doubles, resources are normalised, and the environment
+    /// becomes attributes.
     pub(super) fn submitted(
         mut spec: FunctionSpec,
         initiator: (String, String),
@@ -65,7 +65,7 @@ impl Entry {
         let assignable = normalise(&mut spec)?;
         let processid = random_id();
         let attributes = spec.env.iter().map(|(key, value)| environment(&processid, &spec, key, value)).collect();
-        // The clock counts milliseconds; the number keeps those submitted within one in their order.
+        // The clock counts milliseconds. The number keeps processes of the same millisecond in their order.
         let nanos = now.millis().saturating_mul(1_000_000).saturating_add_unsigned(number % 1_000_000);
         let head = Process {
             initiatorid: initiator.0,
@@ -80,7 +80,7 @@ impl Entry {
         Ok(Self { head, spec: Arc::new(spec), place: Place::default(), bytes, logs: VecDeque::new(), assignable })
     }
 
-    /// A copy to answer with.
+    /// A copy for an answer.
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot { head: self.head.clone(), spec: Arc::clone(&self.spec) }
     }
@@ -89,36 +89,37 @@ impl Entry {
         &self.spec.conditions.colonyname
     }
 
-    /// Whether it belongs into a queue that executors take from.
+    /// Whether it belongs in a queue that executors take from.
     pub(super) fn is_offered(&self) -> bool {
         self.head.state == ProcessState::Waiting && self.assignable
     }
 
-    /// Executors that it is meant for; none for any of its type.
+    /// The executors that it names; none for any executor of its type.
     pub(super) fn names(&self) -> &[String] {
         self.spec.conditions.executornames.as_deref().unwrap_or_default()
     }
 
-    /// Second after which its lease is lost; nothing while it is not running or when the lease has no end.
-    /// A `maxexectime` of 0 never set a deadline, so the next check takes the lease, as on the real server.
+    /// The second after which its lease is lost; `None` if it is not running or its lease has no end. A
+    /// `maxexectime` of 0 never set a deadline, so the next check takes the lease, as on the real server.
     pub(super) fn lease_second(&self) -> Option<i64> {
         (self.head.state == ProcessState::Running && self.spec.maxexectime != -1)
             .then(|| self.head.execdeadline.0.map_or(i64::MIN, Moment::seconds))
     }
 
-    /// Second after which it fails if nobody took it; nothing while it is not waiting or when it may wait for ever.
+    /// The second after which it fails unless an executor takes it; `None` if it is not waiting or may wait for
+    /// ever.
     pub(super) fn wait_second(&self) -> Option<i64> {
         (self.head.state == ProcessState::Waiting && !matches!(self.spec.maxwaittime, -1 | 0))
             .then(|| self.head.waitdeadline.0.map_or(i64::MIN, Moment::seconds))
     }
 
-    /// Whether a lease that expires now was the last.
+    /// Whether the lease that expires now was the last one.
     pub(super) fn retries_are_spent(&self) -> bool {
         self.spec.maxretries > -1 && self.head.retries >= self.spec.maxretries
     }
 
-    /// Gives an executor the lease. Answers with what the real server answers: the process as it was before, so with
-    /// the deadline of the lease before, which is none the first time.
+    /// Gives an executor the lease. Returns the same answer as the real server: the process as it was before. So it
+    /// has the deadline of the lease before, which the first time is none.
     pub(super) fn assign(&mut self, executor: &str, now: Moment) -> Snapshot {
         let mut answer = self.snapshot();
         for head in [&mut answer.head, &mut self.head] {
@@ -134,7 +135,7 @@ impl Entry {
         answer
     }
 
-    /// Takes an expired lease away: the process waits again and counts one retry more.
+    /// Takes an expired lease away: the process waits again, with one more retry counted.
     pub(super) fn expire(&mut self, now: Moment) {
         self.head.state = ProcessState::Waiting;
         self.head.isassigned = false;
@@ -147,7 +148,7 @@ impl Entry {
         self.mark_attributes(ProcessState::Waiting);
     }
 
-    /// Takes the lease of a removed executor away; no retry is counted.
+    /// Takes the lease of a removed executor away. It counts no retry.
     pub(super) fn reset(&mut self) {
         self.head.state = ProcessState::Waiting;
         self.head.isassigned = false;
@@ -156,14 +157,14 @@ impl Entry {
         self.head.endtime = WireTime::default();
     }
 
-    /// Ends the process. It stays assigned to whoever had it.
+    /// Ends the process. It stays assigned to the executor that had it.
     pub(super) fn finish(&mut self, state: ProcessState, now: Moment) {
         self.head.state = state;
         self.head.endtime = now.into();
         self.mark_attributes(state);
     }
 
-    /// Adds a line to the log, and drops the oldest beyond the bound.
+    /// Adds a line to the log and drops the oldest beyond the bound.
     pub(super) fn log(&mut self, executor: &str, message: String, now: Moment) {
         if self.logs.len() == LOG_LINES_MAX {
             self.logs.pop_front();
@@ -184,7 +185,7 @@ impl Entry {
     }
 }
 
-/// A process at one moment, cheap to take under the lock; the spec is copied when it becomes an answer.
+/// A process at one moment. It is cheap to take under the lock: the spec is copied only when it becomes an answer.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     head: Process,
@@ -197,7 +198,7 @@ impl From<Snapshot> for Process {
     }
 }
 
-/// A new id of 64 hex digits. Not a secret: members of a colony see all its processes.
+/// A new id of 64 hex digits. It is not a secret: members of a colony see all its processes.
 pub(super) fn random_id() -> String {
     let mut bytes = [0_u8; 32];
     fastrand::fill(&mut bytes);
@@ -222,13 +223,14 @@ fn wait_deadline(spec: &FunctionSpec, now: Moment) -> WireTime {
     WireTime(seconds(spec.maxwaittime).map(|wait| now.plus(wait)))
 }
 
-/// A time span of a spec; nothing for -1 and 0, which set no end.
+/// A time span of a spec; `None` for -1 and 0, which set no end.
 fn seconds(number: i64) -> Option<Duration> {
     u64::try_from(number).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 
-/// Brings a spec to the form in which the real server gives it back, and tells whether its scheduler would ever
-/// offer it: disk is never on offer, and a lone `*` is kept as a name that nobody has, though it is shown as none.
+/// Brings a spec into the form in which the real server returns it. Tells whether that server's scheduler would
+/// ever offer the process: disk is never on offer, and a lone `*` is kept as a name that no executor has, though
+/// answers show it as none.
 fn normalise(spec: &mut FunctionSpec) -> Result<bool, Refusal> {
     spec.args.iter_mut().for_each(quirks::numbers_as_doubles);
     spec.kwargs.values_mut().for_each(quirks::numbers_as_doubles);

@@ -9,8 +9,8 @@ use crate::identity::SignatureError;
 /// Whole doubles below this have an exact `i64`.
 const EXACT_BELOW: f64 = 9_223_372_036_854_775_808.0;
 
-/// Makes every number a double, written without a fraction when it has none: Go keeps `args`, `kwargs` and `out` as
-/// `interface{}`, so that 9007199254740993 comes back as 9007199254740992. Strings stay exact.
+/// Makes every number a double, written without a fraction if it is whole. Go keeps `args`, `kwargs` and `out` as
+/// `interface{}`, so 9007199254740993 comes back as 9007199254740992. Strings stay exact.
 pub(super) fn numbers_as_doubles(value: &mut Value) {
     match value {
         Value::Null | Value::Bool(_) | Value::String(_) => {}
@@ -32,7 +32,8 @@ fn double_as_number(double: f64) -> Option<Number> {
     Number::from_f64(double)
 }
 
-/// Go's words for a request body that is not JSON. Names the first offending character, as far as one look tells.
+/// Go's words for a request body that is not JSON. Names the first offending character, as far as a single look
+/// shows it.
 pub(super) fn body_error(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let text = text.trim_start();
@@ -59,7 +60,7 @@ pub(super) fn body_error(body: &[u8]) -> String {
     }
 }
 
-/// Go's words for a signature that names nobody.
+/// Go's words for a signature that does not lead to a key.
 pub(super) fn signature_error(error: SignatureError, signature: &str) -> String {
     let recovery = |reason: &str| format!("Failed to recover public key: invalid signature: {reason}");
     match error {
@@ -77,12 +78,12 @@ pub(super) fn signature_error(error: SignatureError, signature: &str) -> String 
     }
 }
 
-/// Processor time in thousandths: `500m` is 500, and what has no `m` counts as nothing.
+/// Processor time in thousandths: `500m` is 500. A text without `m` counts as nothing.
 pub(super) fn cpu(text: &str) -> Result<i64, String> {
     text.strip_suffix('m').map_or(Ok(0), |digits| digits.parse().map_err(|_| "Error converting CPU to int".to_owned()))
 }
 
-/// Bytes of a text such as `10Mi`; an empty one is none.
+/// Number of bytes in a text such as `10Mi`; zero for an empty text.
 pub(super) fn memory(text: &str) -> Result<i64, String> {
     if text.is_empty() {
         return Ok(0);
@@ -106,7 +107,7 @@ pub(super) fn memory(text: &str) -> Result<i64, String> {
     }
 }
 
-/// Bytes as the server writes them, in whole `Mi`.
+/// A number of bytes as the server writes it, in whole `Mi`.
 pub(super) fn memory_text(bytes: i64) -> String {
     format!("{}Mi", bytes / (1024 * 1024))
 }

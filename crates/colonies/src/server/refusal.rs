@@ -5,7 +5,7 @@
 
 use crate::messages::MessageType;
 
-/// A refused request.
+/// The refusal of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: u16,
@@ -17,17 +17,17 @@ impl Refusal {
         Self { status, message: message.into() }
     }
 
-    /// 400: the request cannot be carried out as it stands.
+    /// 400: the server cannot carry out the request as it is.
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(400, message)
     }
 
-    /// 403: the signer may not do that.
+    /// 403: the signer may not do this.
     pub(super) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(403, message)
     }
 
-    /// 500: what the real server answers when it finds nothing of that name.
+    /// 500: the real server's answer when it finds nothing of that name.
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self::new(500, message)
     }
@@ -57,7 +57,8 @@ impl Refusal {
     }
 }
 
-/// What the real server says that it failed to do: with JSON that it cannot read, and with another type inside.
+/// What the real server says that it failed to do: first for JSON that it cannot read, then for a payload of
+/// another type.
 fn words(kind: MessageType) -> (&'static str, &'static str) {
     let (unread, mismatched) = match kind {
         MessageType::GetVersion => ("get server version", None),

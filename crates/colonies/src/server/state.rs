@@ -26,12 +26,12 @@ pub(super) struct State {
     pub(super) paused: HashSet<String>,
     pub(super) users: BTreeMap<Scoped, User>,
     pub(super) executors: BTreeMap<Scoped, Executor>,
-    /// Executors by id, in the order in which they came to it. The first one counts, as on the real server.
+    /// Executors by id, in the order in which they got it. The first one counts, as on the real server.
     pub(super) executors_by_id: HashMap<String, Vec<Scoped>>,
     /// Functions by executor.
     pub(super) functions: HashMap<Scoped, Vec<Function>>,
     pub(super) processes: Table,
-    /// When unheard executors were last looked for.
+    /// When the server last looked for silent executors.
     pub(super) swept: Moment,
 }
 
@@ -52,12 +52,12 @@ impl State {
         }
     }
 
-    /// Lets only the server's owner pass.
+    /// Refuses everyone but the server's owner.
     pub(super) fn require_server_owner(&self, signer: &IdentityId) -> Result<(), Refusal> {
         if *signer == self.server_id { Ok(()) } else { Err(Refusal::forbidden("Access denied, not server owner")) }
     }
 
-    /// Lets only the colony's owner pass.
+    /// Refuses everyone but the colony's owner.
     pub(super) fn require_colony_owner(&self, signer: &IdentityId, colony: &str) -> Result<(), Refusal> {
         if colony.is_empty() {
             return Err(Refusal::forbidden("Empty Colony name"));
@@ -69,12 +69,12 @@ impl State {
         }
     }
 
-    /// Lets the colony's users and executors pass, whatever the executors' state: even removed ones.
+    /// Accepts the colony's users and executors, whatever the executors' state: even removed ones.
     pub(super) fn require_member(&self, signer: &IdentityId, colony: &str) -> Result<(), Refusal> {
         self.require(signer, colony, |_| true)
     }
 
-    /// Lets the colony's users and approved executors pass.
+    /// Accepts the colony's users and approved executors.
     pub(super) fn require_approved_member(&self, signer: &IdentityId, colony: &str) -> Result<(), Refusal> {
         self.require(signer, colony, |executor| executor.state == ExecutorState::Approved)
     }
@@ -116,7 +116,7 @@ impl State {
         within(&self.executors, colony)
     }
 
-    /// Name of the executor or user that submits; the signer is known to be one of them.
+    /// Name of the executor or user that submits. The caller has checked that the signer is one of them.
     pub(super) fn initiator(&self, signer: &IdentityId, colony: &str) -> Result<String, Refusal> {
         let id = signer.as_str();
         let executor = self.executor_by_id(id).map(|executor| &executor.executorname);
@@ -124,7 +124,7 @@ impl State {
         name.cloned().ok_or_else(|| Refusal::internal("Could not derive InitiatorName"))
     }
 
-    /// Registers under which id an executor is found.
+    /// Registers the id under which an executor is found.
     pub(super) fn link(&mut self, id: &str, key: &Scoped) {
         let keys = self.executors_by_id.entry(id.to_owned()).or_default();
         if !keys.contains(key) {

@@ -24,11 +24,11 @@ pub(super) struct Table {
     entries: HashMap<u64, Entry>,
     numbers: HashMap<String, u64>,
     colonies: HashMap<String, ColonyIndex>,
-    /// Second of the end, and process, of every lease that ends.
+    /// The second in which each lease ends, and its process.
     leases: BTreeSet<(i64, u64)>,
-    /// Second of the end, and process, of every wait that ends.
+    /// The second in which each wait ends, and its process.
     waits: BTreeSet<(i64, u64)>,
-    /// Finished processes in the order of their ends.
+    /// Finished processes in the order in which they ended.
     finished: BTreeMap<u64, u64>,
     open_bytes: usize,
     finished_bytes: usize,
@@ -65,7 +65,7 @@ impl Table {
         self.next_number
     }
 
-    /// Whether another open process of `bytes` fits.
+    /// Checks that another open process of `bytes` fits.
     pub(super) fn admits(&self, bytes: usize, bounds: &Bounds) -> Result<(), Refusal> {
         if self.entries.len() - self.finished.len() >= bounds.open_processes_max {
             return Err(Refusal::bound("open processes", bounds.open_processes_max));
@@ -96,7 +96,7 @@ impl Table {
         self.entries.get(&number)
     }
 
-    /// Changes a process. Nothing happens when it is gone.
+    /// Changes a process. Does nothing if it is gone.
     pub(super) fn change<T>(&mut self, number: u64, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let mut entry = self.unindex(number)?;
         let result = change(&mut entry);
@@ -123,8 +123,8 @@ impl Table {
         }
     }
 
-    /// The process that an executor gets next: of those that name it and those for anybody, the one of the highest
-    /// priority, and of these the oldest.
+    /// The process that an executor gets next, of those that name it and those for any executor: the one with the
+    /// highest priority, and among equals the oldest.
     pub(super) fn next_for(&self, colony: &str, kind: &str, executor: &str) -> Option<u64> {
         let queue = self.colonies.get(colony)?.queues.get(kind)?;
         let named = queue.named.get(executor).and_then(Index::first_key_value);
@@ -137,8 +137,8 @@ impl Table {
         ended(&self.leases, now, count)
     }
 
-    /// At most `count` processes whose wait ended before the second of `now`. The real server looks at the first 1000
-    /// waiting ones only.
+    /// At most `count` processes whose wait ended before the second of `now`. The real server looks only at the
+    /// first 1000 waiting ones.
     pub(super) fn expired_waits(&self, now: Moment, count: usize) -> Vec<u64> {
         ended(&self.waits, now, count)
     }
@@ -158,8 +158,8 @@ impl Table {
         self.colonies.get(colony).map_or(0, |index| index.states[slot(state)].len())
     }
 
-    /// At most `count` processes of a colony in a state: waiting ones by priority, running ones by their start, the
-    /// others from the newest end.
+    /// At most `count` processes of a colony in a state: waiting ones by priority, running ones by their start,
+    /// finished ones with the latest first.
     pub(super) fn list(
         &self,
         colony: &str,
@@ -176,7 +176,7 @@ impl Table {
         if state.is_final() { pick(&mut places.values().rev()) } else { pick(&mut places.values()) }
     }
 
-    /// Forgets the finished processes that are over the bounds, the longest finished first.
+    /// Forgets the finished processes beyond the bounds, starting with those that finished first.
     pub(super) fn evict(&mut self, bounds: &Bounds) {
         while self.finished.len() > bounds.finished_processes_max || self.finished_bytes > bounds.finished_bytes_max {
             let Some((_, number)) = self.finished.first_key_value() else { break };
@@ -266,7 +266,7 @@ impl ColonyIndex {
 }
 
 fn ended(ends: &BTreeSet<(i64, u64)>, now: Moment, count: usize) -> Vec<u64> {
-    // Seconds are compared, as the real server does: an end within the current second is not over yet.
+    // Compares seconds, as the real server does: a time within the current second is not over yet.
     let over = ends.range((Bound::Unbounded, Bound::Excluded((now.seconds(), 0))));
     over.map(|(_, number)| *number).take(count).collect()
 }

@@ -40,17 +40,17 @@ pub(super) struct Waiters {
 
 #[derive(Debug, Default)]
 struct Rooms {
-    /// Wake-ups, each with how many wait for it.
+    /// Wake-ups, each with the number of calls that wait for it.
     by_key: HashMap<Key, (Arc<Notify>, usize)>,
     waiting: usize,
 }
 
-/// One waiting call; leaves when it is dropped.
+/// One waiting call. Dropping it leaves the waiters.
 #[derive(Debug)]
 pub(super) struct Waiter<'a> {
     waiters: &'a Waiters,
     keys: [Key; 3],
-    /// Wakes for a process that any executor of the type may have.
+    /// Wakes for a process that any executor of the type may take.
     pub(super) anybody: Arc<Notify>,
     /// Wakes for a process that names the executor.
     pub(super) named: Arc<Notify>,
@@ -85,7 +85,7 @@ impl Waiters {
         Ok(Waiter { waiters: self, keys, anybody, named, resumed })
     }
 
-    /// Wakes a call that may have the process; for a process that names executors, one call of each.
+    /// Wakes a call that may take the process. If the process names executors, wakes one call of each.
     pub(super) fn offer(&self, offer: &Offer) {
         let kind = || offer.kind.clone();
         let wanted = |name: &String| Wanted::Named { kind: kind(), name: name.clone() };
@@ -101,7 +101,7 @@ impl Waiters {
         offer.names.iter().map(wanted).for_each(wake);
     }
 
-    /// Wakes every call of a colony: a wake-up for a process that came during the pause may be spent.
+    /// Wakes every call of a colony: a process that came during the pause may have spent its wake-up.
     pub(super) fn resume(&self, colony: &str) {
         for (_, (notify, _)) in self.rooms().by_key.iter().filter(|(key, _)| key.colony == colony) {
             notify.notify_waiters();

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::world::{Bee, KIND, World};
 
-/// A wait that is long enough for anything that is under way.
+/// Long enough for anything that is under way.
 const LONG: Duration = Duration::from_secs(20);
 
 pub(crate) async fn nothing_waiting_is_404(world: World) {
@@ -43,13 +43,13 @@ pub(crate) async fn a_waiting_call_is_woken_by_a_submission(world: World) {
     let bee = world.bee("bee").await;
     let mut waiting = JoinSet::new();
     waiting.spawn(async move { bee.take().await });
-    // Whichever comes first, the call gets the process: well before its wait of 20 s ends.
+    // Whichever comes first, the call gets the process well before its wait of 20 s ends.
     let process = world.submitted().await;
     let taken = tokio::time::timeout(LONG / 2, waiting.join_next()).await.expect("the call is woken");
     assert_eq!(taken.unwrap().unwrap().processid, process.processid);
 }
 
-/// Executors that wait for work at the same time, each until it gets something or `wait` is over.
+/// Executors that wait for work at the same time, each until it gets some or `wait` is over.
 async fn waiting_bees(world: &World, count: usize, wait: Duration) -> JoinSet<Option<Process>> {
     let mut waiting = JoinSet::new();
     for number in 0..count {
@@ -108,7 +108,7 @@ async fn submit_each(world: &World, jobs: impl IntoIterator<Item = (&'static str
     }
 }
 
-/// What an executor gets until there is nothing more, by the names that the jobs were submitted with.
+/// Takes processes until there are none left, and returns the names of their jobs.
 async fn drain(world: &World, bee: &Bee) -> Vec<String> {
     let mut names = Vec::new();
     while let Some(process) = bee.take_at_once(world).await {

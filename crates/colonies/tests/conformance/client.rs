@@ -22,7 +22,7 @@ fn settings(servers: &[ServerUrl]) -> Settings {
     Settings { call_timeout: AMPLE, poll_margin: AMPLE, ..Settings::new(servers.to_vec()) }
 }
 
-/// Settings under which a silent server is given up soon, and one that answers is heard on a busy machine.
+/// Settings that give up a silent server soon but still hear one that answers on a busy machine.
 fn impatient(servers: &[ServerUrl]) -> Settings {
     let connect_timeout = Duration::from_secs(1);
     let call_timeout = Duration::from_secs(2);
@@ -156,7 +156,7 @@ async fn a_poll_outlives_the_deadline_of_other_calls() {
     let waiting = member_with(&impatient(&[silent.url()]));
     let (assignment, ()) = tokio::join!(polling.assign(Duration::from_secs(1)), async {
         assert_eq!(waiting.statistics().await.unwrap_err().code(), "timed_out");
-        // A call begun at the same time is over; only now the poll is answered.
+        // A call that began at the same time is over. Only now does the poll get its answer.
         tokio::task::spawn_blocking(move || barrier.wait()).await.unwrap();
     });
     assert_eq!(assignment.unwrap(), Assignment::Nothing);

@@ -15,7 +15,7 @@ use crate::world::{KIND, SERVER_KEY, Target, World, client, key, key_of, refused
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// A server with a colony `c`, a user and an executor in it.
+/// A server with a colony `c`, and a user and an executor in it.
 struct Small {
     server: EmbeddedServer,
     user: Member,
@@ -83,7 +83,7 @@ async fn open_processes_are_bounded_by_number_and_by_bytes() {
 async fn the_longest_finished_processes_are_forgotten_first() {
     for bounds in [
         Bounds { finished_processes_max: 2, ..Bounds::default() },
-        // Two jobs of about 1.4 kB each once in base64, not three.
+        // Room for two jobs of about 1.4 kB in base64, not for three.
         Bounds { finished_bytes_max: 4096, ..Bounds::default() },
     ] {
         let world = small(bounds).await;
@@ -113,7 +113,7 @@ async fn waiting_calls_are_bounded() {
         let bee = world.bee.clone();
         waiting.spawn(async move { bee.assign(LONG).await });
     }
-    // One of the two is refused at once; the other one waits on.
+    // The server refuses one of the two at once; the other one waits on.
     let first = waiting.join_next().await.unwrap().unwrap();
     assert!(is_at_a_bound(&refused(first)));
     let process = world.user.submit(job()).await.unwrap();
@@ -132,7 +132,7 @@ async fn connections_over_the_bound_wait_until_one_ends() {
     assert_eq!(&reply, b"HTTP/1.1 200");
     let mut second = TcpStream::connect(world.local_addr()).await.unwrap();
     second.write_all(request).await.unwrap();
-    // The second one can be answered only because the first one leaves.
+    // The second one can get its answer only because the first one leaves.
     drop(first);
     second.read_exact(&mut reply).await.unwrap();
     assert_eq!(&reply, b"HTTP/1.1 200");
@@ -155,7 +155,7 @@ async fn headers_and_bodies_that_do_not_arrive_are_not_waited_for() {
     let mut reply = String::new();
     half_sent(&world.server, HALF_A_BODY).await.read_to_string(&mut reply).await.unwrap();
     assert!(reply.starts_with("HTTP/1.1 408"), "{reply}");
-    // The connection ends; whether with an answer is the HTTP library's choice.
+    // The connection ends. The HTTP library chooses whether to send an answer first.
     let mut reply = Vec::new();
     let _ = half_sent(&world.server, "POST /api HT").await.read_to_end(&mut reply).await;
 }
@@ -166,7 +166,7 @@ async fn bodies_over_the_bound_wait_until_one_is_read() {
     let first = half_sent(&world.server, HALF_A_BODY).await;
     let (user, mut waiting) = (world.user.clone(), JoinSet::new());
     waiting.spawn(async move { user.submit(job()).await });
-    // The second one can be answered only because the first one breaks off.
+    // The second one can get its answer only because the first one breaks off.
     drop(first);
     waiting.join_next().await.unwrap().unwrap().unwrap();
 }
@@ -174,7 +174,7 @@ async fn bodies_over_the_bound_wait_until_one_is_read() {
 #[tokio::test]
 async fn a_call_for_work_waits_no_longer_than_the_bound() {
     let world = small(Bounds { work_wait_max: Duration::from_millis(50), ..Bounds::default() }).await;
-    // The client would take this for a lost answer after its own deadline, beyond 20 s.
+    // Beyond 20 s, after its own deadline, the client would take this for a lost answer.
     assert_eq!(world.bee.assign(LONG).await.unwrap(), Assignment::Nothing);
 }
 
@@ -314,7 +314,7 @@ async fn a_stopped_server_answers_waiting_calls_and_frees_its_address() {
     let mut waiting = JoinSet::new();
     let bee = world.bee.clone();
     waiting.spawn(async move { bee.assign(LONG).await });
-    // A call that waits is one that the statistics' executor was heard of by.
+    // Once the server has heard of the executor, the executor's call waits.
     while world.user.executors().await.unwrap()[0].lastheardfromtime.0.is_none() {
         tokio::task::yield_now().await;
     }

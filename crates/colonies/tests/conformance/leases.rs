@@ -6,7 +6,7 @@ use colonies::messages::{FunctionSpec, ProcessState};
 
 use crate::world::{World, assert_refused};
 
-/// Long enough for a lease or wait of one second to be over: deadlines are compared by whole seconds, once a second.
+/// Long enough for a lease or wait of one second to end: the server compares whole seconds, once a second.
 const OVER: Duration = Duration::from_secs(3);
 
 const NOT_ASSIGNED: &str = "Failed to close process as successful, process is not assigned";

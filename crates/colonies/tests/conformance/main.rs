@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 
 type Behaviour = fn(World) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Makes a test for the embedded server of each behaviour, and a list of all of them.
+/// Makes a test on the embedded server for each behaviour, and a list of all behaviours.
 macro_rules! behaviours {
     ($($module:ident { $($name:ident)* })*) => {
         $(mod $module {
@@ -157,7 +157,7 @@ mod on_the_embedded_server {
     with_all_behaviours!(behaviours);
 }
 
-/// Behaviours that run at the same time on a given server.
+/// How many behaviours run at the same time on a given server.
 const PARALLEL: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -92,7 +92,7 @@ pub(crate) async fn names_that_exist_are_refused(world: World) {
     let words = format!("A user with name <gateway> already exists in Colony with name <{colony}>");
     assert_refused!(again, AlreadyExists, words);
     let _ = world.pending_bee("bee", KIND).await;
-    // A server may be told to replace executors instead.
+    // A server may be set to replace executors instead.
     if let Err(error) = world.owner.add_executor("bee", KIND, key().id()).await {
         let words = format!("Executor with name <bee> in Colony <{colony}> already exists");
         assert!(matches!(&error, ClientError::AlreadyExists { message } if *message == words), "{error:?}");
@@ -145,7 +145,7 @@ pub(crate) async fn a_removed_executor_may_do_nothing_and_keeps_its_name(world: 
     assert_refused!(bee.calls.assign(Duration::from_secs(1)).await, NotMember, not_a_member(&world));
     assert_refused!(bee.calls.submit(world.job()).await, NotMember, not_a_member(&world));
     assert_eq!(world.user.executors().await.unwrap()[0].state, ExecutorState::Unregistered);
-    // A server may be told to let names be taken again.
+    // A server may be set to let names be taken again.
     match world.owner.add_executor("bee", KIND, bee.key.id()).await {
         Ok(executor) => assert_eq!(executor.state, ExecutorState::Pending),
         Err(error) => assert!(matches!(error, ClientError::AlreadyExists { .. }), "{error:?}"),

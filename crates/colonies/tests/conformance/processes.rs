@@ -127,7 +127,7 @@ pub(crate) async fn an_unknown_process_is_404(world: World) {
     assert_refused!(asked, UnknownProcess, "Failed to get process, process not found");
 }
 
-/// The labels of the processes found, in their order.
+/// The labels of the processes that the search finds, in their order.
 async fn found(world: &World, search: Search) -> Vec<String> {
     let processes = world.user.processes(&search).await.unwrap();
     processes.into_iter().map(|process| process.spec.nodename).collect()

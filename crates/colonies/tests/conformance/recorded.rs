@@ -44,7 +44,7 @@ async fn recorded_calls_are_answered_as_the_real_server_answered_them() {
         .map(|hex| PrivateKey::from_hex(hex).unwrap())
         .map(|key| (key.id().to_string(), key))
         .collect();
-    // The colony that comes with the world is another one.
+    // The colony that the world makes is a different one.
     let world = World::on(&Target::embedded().await).await;
     let mut ids = Ids::default();
     assert_eq!(transcript.steps.len(), 61);
@@ -61,13 +61,13 @@ async fn recorded_calls_are_answered_as_the_real_server_answered_them() {
     }
 }
 
-/// Ids that servers generate: the recorded ones, and what stands for them here.
+/// Ids that servers generate: the recorded ones, and their counterparts here.
 #[derive(Default)]
 struct Ids(HashMap<String, String>);
 
 impl Ids {
-    /// The body to post. It is the recorded one, byte for byte, unless it names a generated id: then that is replaced
-    /// and the payload signed again, by the key that had signed it.
+    /// The body to post. It is the recorded one, byte for byte, unless it names a generated id. Then the id is
+    /// replaced and the key that had signed the payload signs it again.
     fn translate(&self, body: &Value, keys: &HashMap<String, PrivateKey>) -> String {
         let Some(payload) = body["payload"].as_str() else {
             return body.as_str().map_or_else(|| body.to_string(), str::to_owned);
@@ -86,7 +86,7 @@ impl Ids {
         body.to_string()
     }
 
-    /// Compares two replies. Ids that are generated must be the same ones throughout; times must be set or unset alike.
+    /// Compares two replies. Generated ids must correspond throughout; times must be set or unset alike.
     fn compare(&mut self, step: &str, at: &str, recorded: &Value, ours: &Value) {
         match (recorded, ours) {
             (Value::Object(recorded_fields), Value::Object(fields)) => {
@@ -100,7 +100,7 @@ impl Ids {
                             let known = self.0.entry(value.to_owned()).or_insert_with(|| ours.to_owned());
                             assert_eq!(known, ours, "{step}: {at}");
                         }
-                        // Compared with the time of submission by a behaviour of its own.
+                        // Another test compares this with the time of submission.
                         "prioritytime" => assert!(fields[field].is_i64(), "{step}: {at}"),
                         field if field.ends_with("time") && value.is_string() => {
                             assert_eq!(value == ZERO, fields[field] == ZERO, "{step}: {at} is {}", fields[field]);

@@ -34,7 +34,7 @@ struct Step {
 }
 
 impl Step {
-    /// The request, unless the step posted something that is none.
+    /// The request; `None` if the step posted something else.
     fn request(&self) -> Option<RequestEnvelope> {
         serde_json::from_value(self.request_body.clone()).ok()
     }
@@ -109,7 +109,7 @@ fn every_recorded_signature_is_made_again_byte_for_byte_and_names_its_signer() {
     assert_eq!(replayed, transcript.steps.len() - 4, "all but: signed by nobody, two bad signatures, no JSON");
 }
 
-/// Whether everything in `part` is in `whole` too; null and the zero value are one.
+/// Whether `whole` contains everything in `part`. Null and the default value count as equal.
 fn contains(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
         (Value::Object(whole), Value::Object(part)) => {
@@ -119,7 +119,7 @@ fn contains(whole: &Value, part: &Value) -> bool {
             whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))
         }
         (Value::String(whole), Value::String(part)) => {
-            // Times lose what is finer than a millisecond.
+            // Times lose fractions of a millisecond.
             whole == part || (whole.ends_with('Z') && part.ends_with('Z') && whole[..19] == part[..19])
         }
         (whole, part) => whole == part,

@@ -111,7 +111,7 @@ pub(crate) async fn a_signature_that_names_nobody_is_403(world: World) {
     }
 }
 
-/// The other signature that the same key could have made: `s` becomes the order of the curve less `s`.
+/// The other signature that the same key could have made: `s` becomes the order of the curve minus `s`.
 fn higher_form(signature: &str) -> String {
     const ORDER: &str = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
     let bytes = hex::decode(signature).unwrap();

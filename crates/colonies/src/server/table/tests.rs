@@ -57,7 +57,7 @@ fn entry(table: &Table, step: &Step, now: Moment) -> Entry {
     Entry::submitted(spec, Default::default(), 10, now, table.next_number()).unwrap()
 }
 
-/// Picks one of the processes that are there.
+/// Picks one of the processes in the table.
 fn pick(table: &Table, pick: usize) -> Option<u64> {
     let mut numbers: Vec<u64> = table.entries.keys().copied().collect();
     numbers.sort_unstable();
@@ -108,7 +108,7 @@ fn carry_out(table: &mut Table, step: &Step, now: &mut Moment) {
     }
 }
 
-/// What the indexes say, compared with a look at every process.
+/// Compares the indexes with a look at every process.
 fn check(table: &Table, now: Moment) {
     let with = |matches: &dyn Fn(&Entry) -> bool| {
         table.entries.iter().filter(|(_, entry)| matches(entry)).map(|(number, _)| *number).collect::<Vec<_>>()
