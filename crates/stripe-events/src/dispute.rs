@@ -10,16 +10,18 @@ pub struct Dispute<'a>(pub Object<'a>);
 impl<'a> Dispute<'a> {
     /// Minor units, in the dispute's currency, that the bank took and did not give back; never negative.
     ///
-    /// Balance transactions tell it where there are any: withdrawals are negative, what was reinstated is positive, and
-    /// fees are beside `amount`. They are in the currency of the account, which may be another than the dispute's: then
-    /// the share that is still withdrawn counts, applied to the dispute's amount. Without them the status tells.
+    /// Balance transactions show this if there are any: withdrawals are negative, reinstatements are positive, and
+    /// `amount` leaves the fees out. They are in the account's currency. If the dispute has another currency, the
+    /// share that is still withdrawn is applied to the dispute's amount. Without balance transactions, the status
+    /// decides.
     pub fn taken(self) -> Option<i64> {
         let disputed = self.0.at("amount").integer()?;
         let bookings = self.bookings()?;
         if bookings.withdrawn == 0 {
             return Some(if self.status_holds_money() { disputed } else { 0 });
         }
-        // What was won comes back, though the booking may be told later, and at another rate.
+        // The bank returns the money of a dispute that was won, though the booking may arrive later and at another
+        // rate.
         if self.status() == Some("won") && (bookings.reinstated == 0 || bookings.foreign) {
             return Some(0);
         }
@@ -27,8 +29,8 @@ impl<'a> Dispute<'a> {
         if bookings.foreign { Decimal::from(disputed).scale(taken, bookings.withdrawn)?.round() } else { Some(taken) }
     }
 
-    /// How far the dispute got, for contents of one second: every withdrawal and reinstatement is one step, the end
-    /// another.
+    /// How far the dispute got, to order contents of the same second. Every withdrawal and reinstatement is a step,
+    /// and so is the end.
     pub fn progress(self) -> u64 {
         let bookings = self.0.at("balance_transactions").items().count() as u64;
         bookings.saturating_mul(2) + u64::from(self.is_over())
@@ -42,8 +44,8 @@ impl<'a> Dispute<'a> {
         self.0.at("status").word()
     }
 
-    /// Whether the bank holds the money of a dispute with this status: not while it only asks, not after it was won,
-    /// and not where the charge was refunded instead (a status of old versions).
+    /// Whether the bank holds the money of a dispute with this status. It does not while it only asks, nor after
+    /// the dispute was won, nor if the charge was refunded instead (a status of old versions).
     fn status_holds_money(self) -> bool {
         !matches!(
             self.status(),
@@ -58,12 +60,12 @@ impl<'a> Dispute<'a> {
         )
     }
 
-    /// `None` when an amount is missing or the sums are out of range.
+    /// `None` if an amount is missing or the sums are out of range.
     fn bookings(self) -> Option<Bookings> {
         let own = self.0.at("currency").word();
         let mut sums = Bookings { withdrawn: 0, reinstated: 0, foreign: false };
         for booking in self.0.at("balance_transactions").items() {
-            // A list of ids says nothing.
+            // A list of ids has no amounts.
             if booking.text().is_some() {
                 continue;
             }

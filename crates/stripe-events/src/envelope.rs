@@ -10,16 +10,16 @@ use serde::Deserialize;
 use crate::EventId;
 use crate::ID_BYTES_MAX;
 
-/// Which of Stripe's two forms an event has.
+/// Stripe's two forms of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayloadKind {
-    /// Carries its object.
+    /// The event carries its object.
     Snapshot,
-    /// Names its object only.
+    /// The event only names its object.
     Thin,
 }
 
-/// Head of an event.
+/// The head of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// `evt_…`
@@ -28,7 +28,7 @@ pub struct Envelope {
     pub kind: String,
     /// Snapshot or thin.
     pub payload: PayloadKind,
-    /// False in test mode; unknown when the event does not say.
+    /// False in test mode; `None` if the event does not say.
     pub livemode: Option<bool>,
     /// Connected account.
     pub account: Option<String>,
@@ -36,7 +36,7 @@ pub struct Envelope {
     pub snapshot_event: Option<EventId>,
 }
 
-/// Why signed bytes are not an event. They are stored all the same.
+/// Why signed bytes are not an event. The gateway stores them all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// Not a JSON object with the fields of an event.
@@ -67,7 +67,7 @@ struct Head<'a> {
     snapshot_event: Option<Cow<'a, str>>,
 }
 
-/// Whether the context of a thin event is an account, as it is where the event is of a connected one.
+/// Whether the context of a thin event is an account. It is one if the event belongs to a connected account.
 pub(super) fn is_account(context: &str) -> bool {
     context.starts_with("acct_")
 }
@@ -88,7 +88,7 @@ impl Envelope {
             return Err(EnvelopeError::Id);
         }
         let thin = payload == PayloadKind::Thin;
-        // A thin event says in its context what a snapshot says in `account`.
+        // A thin event has in its context what a snapshot has in `account`.
         let context = head.context.filter(|context| thin && is_account(context) && plain(context));
         Ok(Self {
             id: EventId::new(head.id),

@@ -19,19 +19,19 @@ pub struct Event {
     pub kind: String,
     /// What the type is about.
     pub family: Family,
-    /// Connected account.
+    /// Connected account that the event belongs to.
     pub account: Option<String>,
-    /// Value for the header `Stripe-Context` of requests about the event.
+    /// Value of the header `Stripe-Context` in requests about the event.
     pub context: Option<String>,
-    /// False for test mode; `None` when the event does not say.
+    /// False for test mode; `None` if the event does not say.
     pub livemode: Option<bool>,
     /// When Stripe made it.
     pub created: Timestamp,
-    /// API version it was rendered in.
+    /// The API version in which Stripe rendered it.
     pub api_version: Option<String>,
-    /// Where the object of a thin event is; `None` for a snapshot, which holds it.
+    /// Where to find the object of a thin event; `None` for a snapshot, which holds it.
     pub related: Option<Related>,
-    /// The snapshot event of the same change, which a thin event names while both styles are subscribed to.
+    /// The snapshot event of the same change. A thin event names it while both styles are subscribed to.
     pub snapshot_event: Option<EventId>,
     /// Whether it is a thin event.
     pub thin: bool,
@@ -51,8 +51,8 @@ pub struct Related {
 }
 
 impl Related {
-    /// The object that a thin event names. A generation failure names that of the event that could not be made, inside its
-    /// `data` and only where the event was fetched.
+    /// The object that a thin event names. A generation failure instead names the object of the missing event,
+    /// inside its `data`, and only if the event was fetched.
     pub fn of(event: Object<'_>) -> Option<Self> {
         let read = |place: Object<'_>| {
             let (id, kind, url) = (place.at("id").id()?, place.at("type").word()?, place.at("url").text()?);
@@ -64,7 +64,7 @@ impl Related {
     }
 }
 
-/// What an event is about, as far as the gateway maps it.
+/// The kind of object that an event is about, as far as the gateway maps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// `customer.subscription.*`
@@ -85,7 +85,7 @@ pub enum Family {
     Dispute,
     /// `payment_intent.succeeded|payment_failed`
     PaymentIntent,
-    /// Nothing that is mapped.
+    /// Anything that the gateway does not map.
     Other,
 }
 
@@ -117,8 +117,8 @@ impl Family {
         }
     }
 
-    /// The family of the objects whose `object` field says `name`. A thin event only tells that its object changed, so
-    /// what it is about follows from the object that it names and not from its type.
+    /// The family of the objects whose `object` field says `name`. A thin event says only that its object changed,
+    /// so its family follows from that object and not from the event's type.
     pub fn of_object(name: &str) -> Self {
         Self::MAPPED.into_iter().find(|family| family.object_name() == Some(name)).unwrap_or(Self::Other)
     }
@@ -152,7 +152,7 @@ impl Family {
         }
     }
 
-    /// What the identifiers of the family's objects begin with.
+    /// The prefixes that the identifiers of the family's objects have.
     pub const fn id_prefixes(self) -> &'static [&'static str] {
         match self {
             Self::Subscription => &["sub_"],
@@ -169,11 +169,11 @@ impl Family {
     }
 }
 
-/// Type of the thin event by which Stripe tells that it could not make another event. That event is in no list; the
-/// object that it was about has to be fetched (Stripe's documentation, "Handle webhook event generation failures").
+/// Type of the thin event with which Stripe reports that it could not make another event. That event is in no list,
+/// so its object has to be fetched (Stripe's documentation, "Handle webhook event generation failures").
 pub const GENERATION_FAILURE: &str = "v2.core.health.event_generation_failure.resolved";
 
-/// Why some bytes are no event.
+/// Why some bytes are not an event.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
     /// Not JSON, or nested too deeply, or numbers out of range.
@@ -182,13 +182,13 @@ pub enum ParseError {
     /// JSON, but not an event.
     #[error("the body is not an event: its `object` is neither `event` nor `v2.core.event`")]
     NotAnEvent,
-    /// Without a usable identifier.
+    /// There is no usable identifier.
     #[error("the event's `id` is missing, longer than 255 bytes or not plain text")]
     Id,
-    /// Without a usable type.
+    /// There is no usable type.
     #[error("the event's `type` is missing, longer than 255 bytes or not plain text")]
     Kind,
-    /// Without a usable moment.
+    /// There is no usable moment.
     #[error("the event's `created` is missing or out of range")]
     Created,
 }
@@ -249,20 +249,20 @@ impl Event {
         })
     }
 
-    /// What the changed fields of the object were before: `data.previous_attributes`, or `changes.before` of a thin
-    /// event. A field that was absent is `null`.
+    /// The changed fields of the object, with their values before the change: `data.previous_attributes`, or
+    /// `changes.before` of a thin event. A field that was absent is `null`.
     pub fn previous(&self) -> Object<'_> {
         let event = Object::new(&self.value);
         event.path(if self.thin { "changes.before" } else { "data.previous_attributes" })
     }
 
-    /// Whether Stripe tells with this event that it could not make another one, without saying here which object that
-    /// one was about.
+    /// Whether Stripe reports with this event that it could not make another one, but the event does not say which
+    /// object that one was about.
     pub fn is_unresolved_failure(&self) -> bool {
         self.thin && self.kind == GENERATION_FAILURE && self.related.is_none()
     }
 
-    /// The same event about the object that Stripe named when it was asked.
+    /// The same event, but about this object, which Stripe named on request.
     #[must_use]
     pub fn about(&self, related: Related) -> Self {
         Self { family: Family::of_object(&related.kind), related: Some(related), ..self.clone() }
@@ -279,7 +279,7 @@ impl Event {
     }
 }
 
-/// Whether JSON text can hold a NUL: only as an escape. A false alarm costs a copy and nothing else.
+/// Whether JSON text can hold a NUL, which it can only as an escape. A false alarm costs a copy and nothing else.
 pub fn holds_nul(body: &[u8]) -> bool {
     body.windows(6).any(|window| window == b"\\u0000")
 }

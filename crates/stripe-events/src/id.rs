@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Longest identifier of an event or object, in bytes (Stripe documentation, "Upgrades").
 pub const ID_BYTES_MAX: usize = 255;
 
-/// Identifier of a Stripe event, `evt_…`. At most [`ID_BYTES_MAX`] bytes by Stripe's promise, checked where it is read.
+/// Identifier of a Stripe event, `evt_…`. Stripe promises at most [`ID_BYTES_MAX`] bytes; the readers check it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(String);

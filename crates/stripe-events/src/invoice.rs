@@ -8,7 +8,8 @@ use super::payment::{InvoicePayment, PaymentIds};
 pub struct Invoice<'a>(pub Object<'a>);
 
 impl<'a> Invoice<'a> {
-    /// The subscription it bills: at `parent` since 2025-03-31, on the invoice before, else on a line of either shape.
+    /// The subscription that it bills: under `parent` since 2025-03-31, on the invoice before, else on a line of
+    /// either shape.
     pub fn subscription_id(self) -> Option<&'a str> {
         let direct = ["parent.subscription_details.subscription", "subscription"];
         direct.into_iter().find_map(|path| self.0.path(path).id()).or_else(|| {
@@ -21,13 +22,13 @@ impl<'a> Invoice<'a> {
         })
     }
 
-    /// The subscription's metadata as it was when the invoice was made.
+    /// The subscription's metadata at the time the invoice was made.
     pub fn subscription_metadata(self) -> Object<'a> {
         let place = self.0.path("parent.subscription_details.metadata");
         if place.is_some() { place } else { self.0.path("subscription_details.metadata") }
     }
 
-    /// Whether it is paid. `paid` is gone since 2025-03-31; very old invoices have nothing else.
+    /// Whether it is paid. `paid` is gone since 2025-03-31, but very old invoices have nothing else.
     pub fn is_paid(self) -> bool {
         match self.0.at("status").word() {
             Some(status) => status == "paid",
@@ -35,31 +36,34 @@ impl<'a> Invoice<'a> {
         }
     }
 
-    /// The payment that its own fields name, until 2025-03-31.
+    /// The payment that its own fields name. They exist until 2025-03-31.
     pub fn named_payment(self) -> Option<PaymentIds<'a>> {
         let ids = PaymentIds { intent: self.0.at("payment_intent").id(), charge: self.0.at("charge").id() };
         (!ids.is_empty()).then_some(ids)
     }
 
-    /// The paid ones of `payments` (since 2025-03-31, where they are expanded).
+    /// The payments in `payments` that are paid. The list exists since 2025-03-31, if it is expanded.
     pub fn payments(self) -> impl Iterator<Item = InvoicePayment<'a>> {
         self.0.at("payments").items().map(InvoicePayment).filter(|payment| payment.is_paid())
     }
 
-    /// Whether its payments are told only by a list that is not here: since 2025-03-31, unless they are expanded.
+    /// Whether only a list that is not here shows its payments: since 2025-03-31, unless the list is expanded.
     pub fn hides_payments(self) -> bool {
         let told = ["payments", "payment_intent", "charge", "paid_out_of_band"];
         let paid = self.0.at("amount_paid").integer().is_some_and(|paid| paid > 0);
         self.is_paid() && paid && !told.into_iter().any(|field| self.0.mentions(field))
     }
 
-    /// What was paid on it; `None` when its amounts are missing or out of range.
+    /// What was paid on it; `None` if its amounts are missing or out of range.
     ///
-    /// Of money that came around Stripe, old versions say `paid_out_of_band`, and leave it in `amount_remaining`; since
-    /// 2025-03-31 `amount_paid` has it, and the list of payments tells it apart where it is there (a whole one without payments
-    /// too), or `amount_paid_off_stripe` of an invoice that was asked for since 2026-05-27. Where neither is there, an invoice
-    /// that was paid without any attempt to pay it through Stripe says so with `attempt_count`: Stripe counts the first attempt,
-    /// a manual one too. So does a receipt, whose payment is told by others. What remains of a paid invoice otherwise was forgiven.
+    /// Part of the money may have come around Stripe:
+    /// - Old versions say so with `paid_out_of_band`, and leave that money in `amount_remaining`. If they deny it,
+    ///   the remainder of a paid invoice was forgiven.
+    /// - Since 2025-03-31, `amount_paid` includes it. `amount_paid_off_stripe`, in an invoice that was fetched
+    ///   since 2026-05-27, tells it apart; so does a complete list of payments, even an empty one.
+    /// - Without either, an `attempt_count` of zero means that no attempt was made to pay through Stripe: Stripe
+    ///   counts the first attempt, even a manual one. A receipt has zero attempts too, but other objects report its
+    ///   payment.
     pub fn paid(self) -> Option<Paid> {
         let paid = self.0.at("amount_paid").integer()?;
         let remaining = self.0.at("amount_remaining").integer().unwrap_or(0).max(0);
@@ -85,7 +89,7 @@ impl<'a> Invoice<'a> {
         Some(Paid { amount: paid, outside: outside.clamp(0, paid.max(0)) })
     }
 
-    /// Tax added on top of the lines, in minor units; inclusive tax is in the lines already.
+    /// Tax on top of the lines, in minor units. The lines already include inclusive tax.
     pub fn exclusive_tax(self) -> Option<i64> {
         if self.0.at("total_taxes").is_some() {
             let exclusive =
@@ -98,12 +102,12 @@ impl<'a> Invoice<'a> {
         Some(self.0.at("tax").integer().unwrap_or(0))
     }
 
-    /// All discounts, of the whole invoice and of single lines, in minor units.
+    /// All discounts, on the whole invoice and on single lines, in minor units.
     pub fn discount(self) -> Option<i64> {
         sum(self.0.at("total_discount_amounts").items())
     }
 
-    /// Credits that are taken off before tax and are no discounts, in minor units.
+    /// Credits that are taken off before tax but are not discounts, in minor units.
     pub fn pretax_credit(self) -> Option<i64> {
         let credits = self.0.at("total_pretax_credit_amounts").items();
         sum(credits.filter(|credit| credit.at("type").word() == Some("credit_balance_transaction")))
@@ -113,9 +117,9 @@ impl<'a> Invoice<'a> {
 /// What was paid on an invoice, in minor units of its currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paid {
-    /// All of it.
+    /// The whole sum.
     pub amount: i64,
-    /// Of it, what came around Stripe.
+    /// The part that came around Stripe.
     pub outside: i64,
 }
 
@@ -124,7 +128,7 @@ pub fn line_price_id(line: Object<'_>) -> Option<&str> {
     ["pricing.price_details.price", "price", "plan"].into_iter().find_map(|path| line.path(path).id())
 }
 
-/// The sum of the `amount`s; `None` when one is missing or the sum is out of range.
+/// The sum of the `amount`s; `None` if one is missing or the sum is out of range.
 pub fn sum<'a>(mut items: impl Iterator<Item = Object<'a>>) -> Option<i64> {
     items.try_fold(0_i64, |sum, item| sum.checked_add(item.at("amount").integer()?))
 }

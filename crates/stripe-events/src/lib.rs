@@ -31,7 +31,7 @@ mod timestamp;
 pub use id::{EventId, ID_BYTES_MAX};
 pub use timestamp::Timestamp;
 
-/// The README's example is one that compiles.
+/// Compiles the example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -13,8 +13,8 @@ pub struct NamedUser<'a> {
     pub field: &'a str,
 }
 
-/// Fields of metadata that name a user unless the operator says otherwise, the first of them first: our own, then those
-/// of the usual starters for Supabase, Firebase, Clerk and Auth0.
+/// Metadata fields that name a user unless the operator says otherwise. The first one wins: our own fields, then
+/// those of the usual starters for Supabase, Firebase, Clerk and Auth0.
 pub const USER_FIELDS: [&str; 13] = [
     "userId",
     "user_id",
@@ -31,17 +31,17 @@ pub const USER_FIELDS: [&str; 13] = [
     "auth0UserId",
 ];
 
-/// Most fields that may be configured.
+/// The largest number of fields in a configuration.
 pub const USER_FIELDS_MAX: usize = 32;
 
-/// Longest name of a field, in characters: Stripe's own bound.
+/// Longest name of a field, in characters. This is Stripe's own bound.
 const FIELD_CHARS_MAX: usize = 40;
 
-/// Names of the fields of metadata that hold a user, the first of them first.
+/// Names of the metadata fields that hold a user. The first one wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserFields(Vec<String>);
 
-/// Why a list of fields is none.
+/// Why a text is not a list of fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be 1 to {USER_FIELDS_MAX} different names of metadata fields between commas, each of at most {FIELD_CHARS_MAX} characters"
@@ -76,13 +76,13 @@ impl UserFields {
         named(metadata, self.0.iter().map(String::as_str))
     }
 
-    /// Whether metadata names a user by a value that [`user_id`] does not take.
+    /// Whether metadata names a user by a value that [`user_id`] refuses.
     pub fn name_nobody(&self, metadata: Object<'_>) -> bool {
         self.0.iter().any(|field| metadata.at(field).is_some() && user_id(metadata.at(field)).is_none())
     }
 }
 
-/// What scripts write when they have no user at all. Bound once, such an id would collect every customer after it.
+/// What scripts write when they have no user at all. Once bound, such an id would collect every customer after it.
 const NOBODY: [&str; 8] = ["undefined", "null", "none", "nan", "nil", "false", "[object object]", "anonymous"];
 
 /// Longest user identifier, in bytes.
@@ -97,8 +97,8 @@ fn named<'a>(metadata: Object<'a>, mut fields: impl Iterator<Item = &'a str>) ->
     fields.find_map(|field| user_id(metadata.at(field)).map(|id| NamedUser { id, field }))
 }
 
-/// The text here as the identifier of a user: trimmed, one printable word, and not what scripts write for nobody. A
-/// UUID comes in lower case, because its case means nothing and two spellings would be two users.
+/// The text here as the identifier of a user: trimmed, one printable word, and not a word that stands for no user.
+/// A UUID is returned in lower case: case means nothing in it, and two spellings would be two users.
 pub fn user_id(place: Object<'_>) -> Option<Cow<'_, str>> {
     let id = place.text()?.trim();
     let fits =
@@ -119,7 +119,7 @@ pub fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// The tier named by `metadata.tier`, else by `metadata.tier_name`, as it was written.
+/// The tier in `metadata.tier`, else in `metadata.tier_name`, as it was written.
 pub fn tier(metadata: Object<'_>) -> Option<&str> {
     ["tier", "tier_name"].into_iter().find_map(|field| metadata.at(field).word())
 }
@@ -159,7 +159,7 @@ mod tests {
     fn one_uuid_in_two_spellings_is_one_user() {
         let named = json!("6F1C2F1E-77C1-4A8E-9F7A-0D5C4F7F5F10");
         assert_eq!(user_id(Object::new(&named)).as_deref(), Some("6f1c2f1e-77c1-4a8e-9f7a-0d5c4f7f5f10"));
-        // Elsewhere case may mean something.
+        // Case may mean something in other identifiers.
         assert_eq!(user_id(Object::new(&json!("Auth0|AbC"))).as_deref(), Some("Auth0|AbC"));
         assert!(!is_uuid("6f1c2f1e-77c1-4a8e-9f7a-0d5c4f7f5f1g") && !is_uuid("6f1c2f1e77c1-4a8e-9f7a-0d5c4f7f5f100"));
     }

@@ -7,13 +7,13 @@ use std::fmt;
 /// Digits kept after the decimal point; Stripe writes at most twelve.
 const FRACTION_DIGITS: usize = 12;
 
-/// One, in units of the last digit kept.
+/// The number one, in units of the last digit kept.
 const ONE: i128 = 1_000_000_000_000;
 
-/// Most digits before the decimal point: as many as an `i64` has.
+/// Most digits before the decimal point. An `i64` has as many.
 const WHOLE_DIGITS_MAX: usize = 19;
 
-/// Largest amount that is taken for one, in minor units of any currency. Sums of a million of them fit an `i64`, so no
+/// Largest amount accepted, in minor units of any currency. The sum of a million such amounts fits an `i64`, so no
 /// single event can make a report overflow.
 pub const AMOUNT_MAX: i64 = 1_000_000_000_000;
 
@@ -25,7 +25,8 @@ impl Decimal {
     /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// Reads `-12.50`. `None` for an exponent, more digits than are kept, or anything else that is no plain decimal.
+    /// Reads a number such as `-12.50`. `None` for an exponent, for more digits than are kept, and for anything
+    /// else that is not a plain decimal.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -42,22 +43,22 @@ impl Decimal {
         Some(Self(if negative { -size } else { size }))
     }
 
-    /// The whole number that this is, if it is one.
+    /// The same value as an integer, if it is whole.
     pub fn to_integer(self) -> Option<i64> {
         if self.0 % ONE == 0 { i64::try_from(self.0 / ONE).ok() } else { None }
     }
 
-    /// This number times `factor / divisor`, or `None` when that is out of range or the divisor is zero.
+    /// This number times `factor / divisor`; `None` if that is out of range or the divisor is zero.
     pub fn scale(self, factor: i64, divisor: i64) -> Option<Self> {
         self.0.checked_mul(i128::from(factor))?.checked_div(i128::from(divisor)).map(Self)
     }
 
-    /// The sum, or `None` when it is out of range.
+    /// The sum; `None` if it is out of range.
     pub fn plus(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The nearest whole number, halves away from zero.
+    /// The nearest whole number. Halves round away from zero.
     pub fn round(self) -> Option<i64> {
         let half = if self.0 < 0 { -ONE / 2 } else { ONE / 2 };
         i64::try_from(self.0.checked_add(half)? / ONE).ok()
@@ -70,7 +71,7 @@ impl From<i64> for Decimal {
     }
 }
 
-/// An ISO 4217 code in lower case, or a longer code of a currency that is no country's.
+/// An ISO 4217 code in lower case, or a longer code of a currency that belongs to no country.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency(String);
 
@@ -86,9 +87,9 @@ impl Currency {
         &self.0
     }
 
-    /// Decimal places between the minor unit that Stripe counts in and the unit on a price tag. Stripe counts the
-    /// currencies of two lists otherwise than in hundredths (its page "Supported currencies"); ISK and UGX are
-    /// hundredths for Stripe although their coins are not.
+    /// Decimal places between the minor unit in which Stripe counts and the unit on a price tag. Stripe does not
+    /// count the currencies of two lists in hundredths (see its page "Supported currencies"). It does count ISK and
+    /// UGX in hundredths, although they have no such coins.
     pub fn decimals(&self) -> u32 {
         match self.0.as_str() {
             "bif" | "clp" | "djf" | "gnf" | "jpy" | "kmf" | "krw" | "mga" | "pyg" | "rwf" | "vnd" | "vuv" | "xaf"

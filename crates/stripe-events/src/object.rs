@@ -9,10 +9,10 @@ use super::money::Decimal;
 use crate::ID_BYTES_MAX;
 use crate::Timestamp;
 
-/// Longest text taken for a keyword (status, interval, currency, version), in bytes.
+/// Longest text accepted as a keyword (status, interval, currency, version), in bytes.
 pub const WORD_BYTES_MAX: usize = 64;
 
-/// Last second of the year 9999: later ones have no RFC 3339 form and no place in a database.
+/// Last second of the year 9999. Later seconds have no RFC 3339 form and no place in a database.
 const SECONDS_MAX: i64 = 253_402_300_799;
 
 /// A place in a JSON document, which may hold nothing.
@@ -25,7 +25,7 @@ impl<'a> Object<'a> {
         Self(Some(value))
     }
 
-    /// What is here; `None` also for `null`.
+    /// The value here; `None` also for `null`.
     pub fn value(self) -> Option<&'a Value> {
         self.0.filter(|value| !value.is_null())
     }
@@ -42,14 +42,14 @@ impl<'a> Object<'a> {
         path.split('.').fold(self, Self::at)
     }
 
-    /// Who pays for the object here: its `customer`, else its `customer_account`, the account that is a customer where a
-    /// seller uses Stripe's Accounts v2.
+    /// The payer of the object here: its `customer`, else its `customer_account`, the account that acts as the
+    /// customer if a seller uses Stripe's Accounts v2.
     #[must_use]
     pub fn customer(self) -> Self {
         if self.at("customer").is_some() { self.at("customer") } else { self.at("customer_account") }
     }
 
-    /// Whether the field `key` is written down, if only as `null`.
+    /// Whether the field `key` is present, even if only as `null`.
     pub fn mentions(self, key: &str) -> bool {
         self.0.is_some_and(|value| value.get(key).is_some())
     }
@@ -82,8 +82,8 @@ impl<'a> Object<'a> {
     /// The number here, exactly.
     pub fn decimal(self) -> Option<Decimal> {
         match self.0? {
-            // A float prints as the shortest text that reads back as itself: the text Stripe sent, but for digits
-            // that it could not have meant.
+            // A float prints as the shortest text that reads back as the same number. That is the text that Stripe
+            // sent, except for digits that it cannot have meant.
             Value::Number(number) => Decimal::parse(&number.to_string()),
             Value::String(text) => Decimal::parse(text),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
@@ -111,12 +111,12 @@ impl<'a> Object<'a> {
         array.into_iter().flatten().map(Self::new)
     }
 
-    /// Whether a list object is here and holds all there is.
+    /// Whether a complete list object is here.
     pub fn is_whole_list(self) -> bool {
         self.at("data").0.is_some_and(Value::is_array) && !self.is_partial_list()
     }
 
-    /// Whether a list object is here that says of itself that it lacks some of what there is.
+    /// Whether a list object is here that says that it is incomplete.
     pub fn is_partial_list(self) -> bool {
         let Some(listed) = self.at("data").0.and_then(Value::as_array) else { return false };
         let listed = i64::try_from(listed.len()).unwrap_or(i64::MAX);
@@ -130,8 +130,8 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A copy of `value` in which no string and no key holds a NUL, which some databases cannot store. The depth of
-/// recursion is bounded by that of the JSON parser, 128.
+/// A copy of `value` in which no string and no key holds a NUL, which some databases cannot store. The JSON parser
+/// bounds the depth of recursion to 128.
 pub fn without_nul(value: &Value) -> Value {
     let clean = |text: &str| text.replace('\0', "\u{fffd}");
     match value {

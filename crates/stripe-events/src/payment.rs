@@ -3,7 +3,8 @@
 
 use super::object::Object;
 
-/// The names of one payment. A payment intent has at most one charge that succeeds, so either names the payment.
+/// The names of one payment. A payment intent has at most one successful charge, so either of them names the
+/// payment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PaymentIds<'a> {
     /// `pi_…`
@@ -13,35 +14,35 @@ pub struct PaymentIds<'a> {
 }
 
 impl<'a> PaymentIds<'a> {
-    /// The payment that a charge is.
+    /// The names of a charge.
     pub fn of_charge(charge: Object<'a>) -> Self {
         Self { intent: charge.at("payment_intent").id(), charge: charge.at("id").id() }
     }
 
-    /// The payment that a payment intent is. Its charge is at `latest_charge` since 2022-11-15, in a list before.
+    /// The names of a payment intent. Its charge is at `latest_charge` since 2022-11-15, and in a list before.
     pub fn of_intent(intent: Object<'a>) -> Self {
         let listed = || intent.at("charges").items().find(|charge| charge.at("status").word() == Some("succeeded"));
         let charge = intent.at("latest_charge").id().or_else(|| listed().and_then(|charge| charge.at("id").id()));
         Self { intent: intent.at("id").id(), charge }
     }
 
-    /// The payment that an invoice payment names; none for one that was made around Stripe.
+    /// The names of the payment behind an invoice payment; empty for a payment that was made around Stripe.
     pub fn of_invoice_payment(invoice_payment: Object<'a>) -> Self {
         let payment = invoice_payment.at("payment");
         Self { intent: payment.at("payment_intent").id(), charge: payment.at("charge").id() }
     }
 
-    /// The payment that a refund or dispute is about.
+    /// The names of the payment that a refund or dispute is about.
     pub fn of_reversal(reversal: Object<'a>) -> Self {
         Self { intent: reversal.at("payment_intent").id(), charge: reversal.at("charge").id() }
     }
 
-    /// The one name that every event about the payment agrees on: the intent's where there is one.
+    /// The one name that every event about the payment agrees on: the intent's, if there is one.
     pub fn key(&self) -> Option<&'a str> {
         self.intent.or(self.charge)
     }
 
-    /// Whether no payment is named.
+    /// Whether there is no name.
     pub fn is_empty(&self) -> bool {
         self.key().is_none()
     }
@@ -50,23 +51,24 @@ impl<'a> PaymentIds<'a> {
 /// What a charge or payment intent says about the invoice it paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaidInvoice<'a> {
-    /// This one, in Stripe's own word.
+    /// This invoice, as Stripe itself says.
     Named(&'a str),
-    /// Perhaps this one: a reference that Stripe cuts to [`ORDER_REFERENCE_CHARS`], and that a seller can write too.
+    /// Perhaps this invoice: a reference that Stripe cuts to [`ORDER_REFERENCE_CHARS`], and that a seller can write
+    /// too.
     Hinted(&'a str),
-    /// None made it. A receipt that Stripe writes afterwards (`invoice_creation`) may still come.
+    /// No invoice made it. Stripe may still write a receipt for it afterwards (`invoice_creation`).
     Standalone,
-    /// Nothing: since 2025-03-31 the field is gone.
+    /// Unknown: the field is gone since 2025-03-31.
     Unknown,
 }
 
-/// Characters of an invoice's id that Stripe kept in `payment_details.order_reference` in the autumn of 2025 (the id
-/// has 27; since March 2026 it is there whole).
+/// How many characters of an invoice's id Stripe kept in `payment_details.order_reference` in the autumn of 2025.
+/// The id has 27; since March 2026 Stripe keeps all of them.
 pub const ORDER_REFERENCE_CHARS: usize = 25;
 
-/// The invoice that a charge or payment intent paid. Where the field `invoice` is gone, newer versions hint at it in
-/// `payment_details.order_reference`; and a payment without a customer pays no invoice, because an invoice always has
-/// one.
+/// The invoice that a charge or payment intent paid. Newer versions lack the field `invoice` but hint at the
+/// invoice in `payment_details.order_reference`. A payment without a customer pays no invoice, because an invoice
+/// always has one.
 pub fn paid_invoice(payment: Object<'_>) -> PaidInvoice<'_> {
     let reference = payment.path("payment_details.order_reference").id().filter(|id| id.starts_with("in_"));
     match (payment.at("invoice").id(), reference) {
@@ -78,51 +80,52 @@ pub fn paid_invoice(payment: Object<'_>) -> PaidInvoice<'_> {
     }
 }
 
-/// Whether `hint` names the invoice `id`: it is the id, or the id cut to [`ORDER_REFERENCE_CHARS`].
+/// Whether `hint` names the invoice `id`: it is the whole id, or the id cut to [`ORDER_REFERENCE_CHARS`].
 pub fn hint_names(hint: &str, id: &str) -> bool {
     hint == id || (hint.len() == ORDER_REFERENCE_CHARS && id.starts_with(hint))
 }
 
-/// The part of a payment that an invoice payment (`inpay_…`) gave to its invoice.
+/// The part of a payment that an invoice payment (`inpay_…`) assigns to its invoice.
 #[derive(Clone, Copy, Debug)]
 pub struct InvoicePayment<'a>(pub Object<'a>);
 
 impl<'a> InvoicePayment<'a> {
-    /// Whether money came: one that is open or was canceled gave nothing.
+    /// Whether money came. An open or canceled one brought nothing.
     pub fn is_paid(self) -> bool {
         self.0.at("status").word().is_none_or(|status| status == "paid")
     }
 
-    /// Minor units that it gave.
+    /// Minor units that it brought.
     pub fn amount(self) -> Option<i64> {
         self.0.at("amount_paid").integer()
     }
 
-    /// Whether the money came around Stripe: it names a record of a payment, or no payment at all.
+    /// Whether the money came around Stripe: it names a payment record, or no payment at all.
     pub fn is_outside(self) -> bool {
         self.0.at("payment").is_some() && PaymentIds::of_invoice_payment(self.0).is_empty()
     }
 
-    /// The record of a payment that was made around Stripe.
+    /// The payment record of a payment that was made around Stripe.
     pub fn record(self) -> Option<&'a str> {
         self.0.path("payment.payment_record").id()
     }
 }
 
-/// What was authorised, and what of it was captured, in minor units.
+/// How much of an authorised sum was captured, in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Captured {
-    /// What was captured: money that came in.
+    /// The captured amount: money that came in.
     pub amount: i64,
-    /// What was authorised and not captured: it never was money.
+    /// The part that was authorised but not captured. It never was money.
     pub rest: i64,
-    /// Whether Stripe says how much was captured. A charge of before 2020, and one whose authorisation was released
-    /// before 2025-03-31, does not.
+    /// Whether Stripe says how much was captured. A charge from before 2020 does not, nor does one whose
+    /// authorisation was released before 2025-03-31.
     pub told: bool,
 }
 
-/// What was captured of a charge by the event that tells of its capture. Nothing can be refunded before it, so that what
-/// counts as refunded then is the rest that was released; charges of before 2020 tell it in no other way.
+/// How much of a charge was captured, by the event that reports the capture. Nothing can be refunded before the
+/// capture, so an amount that counts as refunded then is the rest that was released. Charges from before 2020 show
+/// it in no other way.
 pub fn captured_just_now(charge: Object<'_>, shows_releases_as_refunds: bool) -> Option<Captured> {
     let said = captured(charge)?;
     if said.told || !shows_releases_as_refunds {
@@ -132,7 +135,7 @@ pub fn captured_just_now(charge: Object<'_>, shows_releases_as_refunds: bool) ->
     Some(Captured { amount: said.amount.saturating_sub(rest), rest, told: true })
 }
 
-/// What was captured of a charge.
+/// How much of a charge was captured.
 pub fn captured(charge: Object<'_>) -> Option<Captured> {
     let whole = charge.at("amount").integer();
     let flag = charge.at("captured").flag();
@@ -144,7 +147,7 @@ pub fn captured(charge: Object<'_>) -> Option<Captured> {
     Some(Captured { amount, rest: 0, told: false })
 }
 
-/// What was received through a payment intent.
+/// How much a payment intent received.
 pub fn received(intent: Object<'_>) -> Option<Captured> {
     let whole = intent.at("amount").integer();
     let received = intent.at("amount_received").integer();
@@ -156,22 +159,22 @@ fn rest(whole: Option<i64>, captured: i64) -> i64 {
     whole.map_or(0, |whole| whole.saturating_sub(captured).max(0))
 }
 
-/// Whether a refund with this status came to nothing.
+/// Whether a refund with this status failed.
 pub fn refund_failed(status: Option<&str>) -> bool {
     matches!(status, Some("failed" | "canceled"))
 }
 
-/// First API version in which releasing an authorisation, or the rest of one, makes no refund.
+/// First API version in which releasing an authorisation, or the rest of one, creates no refund.
 const RELEASES_MAKE_NO_REFUND: &str = "2025-03-31";
 
-/// Whether events of this API version show the release of an authorisation as a refund. One that is not told is taken
-/// for old.
+/// Whether events of this API version show the release of an authorisation as a refund. An unknown version counts
+/// as old.
 pub fn shows_releases_as_refunds(api_version: Option<&str>) -> bool {
     api_version.is_none_or(|version| version < RELEASES_MAKE_NO_REFUND)
 }
 
-/// Whether a refund moved nothing on the balance, by its own word: it succeeded without a balance transaction, or it
-/// was made because an authorisation ran out. Only where [`shows_releases_as_refunds`].
+/// Whether the refund itself shows that it moved nothing on the balance: it succeeded without a balance
+/// transaction, or it was made because an authorisation expired. Valid only if [`shows_releases_as_refunds`].
 pub fn refund_moved_nothing(refund: Object<'_>) -> bool {
     let succeeded = refund.at("status").word().is_none_or(|status| status == "succeeded");
     let unbooked = refund.mentions("balance_transaction") && !refund.at("balance_transaction").is_some();

@@ -16,16 +16,16 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::Timestamp;
 
-/// Longest `Stripe-Signature` header, in bytes. Stripe's have about 160, and 70 more for each further secret.
+/// Longest `Stripe-Signature` header, in bytes. Stripe's has about 160, and 70 more for each further secret.
 pub const SIGNATURE_HEADER_BYTES_MAX: usize = 4096;
 
-/// Most comma-separated items looked at in a `Stripe-Signature` header.
+/// Most comma-separated items to look at in a `Stripe-Signature` header.
 pub const SIGNATURE_ITEMS_MAX: usize = 32;
 
 /// How far a signature's time may lie from ours. Every Stripe library uses 300 s.
 pub const TOLERANCE_DEFAULT: Duration = Duration::from_mins(5);
 
-/// A delivery whose signature was good: proof that Stripe, or somebody who holds the secret, sent these bytes.
+/// A delivery with a good signature: it proves that Stripe, or a holder of the secret, sent these bytes.
 #[derive(Debug)]
 pub struct VerifiedDelivery {
     body: Bytes,
@@ -34,12 +34,12 @@ pub struct VerifiedDelivery {
 }
 
 impl VerifiedDelivery {
-    /// The raw body as it was signed.
+    /// The raw body that was signed.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// Which secret verified it.
+    /// The secret that verified it.
     pub fn secret(&self) -> SecretFingerprint {
         self.secret
     }
@@ -50,7 +50,7 @@ impl VerifiedDelivery {
     }
 }
 
-/// Tells secrets apart without telling them: the first 4 bytes of a SHA-256 over the secret with a domain prefix.
+/// Tells secrets apart without revealing them: the first 4 bytes of a SHA-256 over a domain prefix and the secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SecretFingerprint([u8; 4]);
 
@@ -69,13 +69,14 @@ impl fmt::Debug for SecretFingerprint {
 /// An endpoint's signing secret, ready for use.
 #[derive(Clone)]
 pub struct SigningSecret {
-    /// HMAC state after the key; cloned for each check.
+    /// HMAC state after the key. Each check clones it.
     keyed: Hmac<Sha256>,
     fingerprint: SecretFingerprint,
 }
 
 impl SigningSecret {
-    /// Takes a secret as configured. Surrounding white space is removed, which the second value tells.
+    /// Takes a secret from the configuration. Removes white space around it; the second value says whether there
+    /// was any.
     #[expect(clippy::missing_panics_doc, reason = "HMAC takes keys of any length")]
     pub fn parse(text: &str) -> Result<(Self, bool), SigningSecretError> {
         let trimmed = text.trim();
@@ -117,7 +118,7 @@ impl fmt::Debug for SigningSecret {
 /// Why a configured secret cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningSecretError {
-    /// Nothing but white space.
+    /// Empty, or nothing but white space.
     #[error("is blank: copy the signing secret (whsec_…) from the endpoint's page in Stripe's dashboard")]
     Blank,
     /// Probably two secrets without a comma, or a broken line.
@@ -125,7 +126,7 @@ pub enum SigningSecretError {
     InnerWhiteSpace,
 }
 
-/// Why a delivery was refused. The sender is never told which of these it was.
+/// Why a delivery was refused. The sender never learns which of these it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// No `Stripe-Signature` header.
@@ -146,7 +147,7 @@ pub enum SignatureError {
     /// No usable `v1` item.
     #[error("no v1 signature in the Stripe-Signature header")]
     NoV1,
-    /// No `v1` fits any secret: a forgery, a changed body or the wrong secret.
+    /// No `v1` matches any secret: a forgery, a changed body, or the wrong secret.
     #[error("no v1 signature fits any configured secret")]
     NoMatch,
     /// Signed by Stripe, but older than the tolerance.
@@ -178,7 +179,7 @@ impl SignatureError {
         ["missing", "repeated", "too_long", "not_text", "timestamp", "no_v1", "no_match", "stale", "future"];
 }
 
-/// A header that could be read, before anything was compared.
+/// The parts of a readable header, before anything is compared.
 #[derive(Debug, PartialEq, Eq)]
 struct ParsedHeader<'a> {
     timestamp_text: &'a str,
@@ -186,7 +187,7 @@ struct ParsedHeader<'a> {
     v1: Vec<[u8; 32]>,
 }
 
-/// Reads the header's values as they stood in the request. Cheap, so it can come before the body is read.
+/// Reads the header's values as the request has them. This is cheap, so it can come before the body is read.
 pub fn check_header<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<SignatureHeader<'a>, SignatureError> {
     let mut values = values.into_iter();
     let value = values.next().ok_or(SignatureError::Missing)?;
@@ -196,13 +197,13 @@ pub fn check_header<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Si
     parse_header(value).map(SignatureHeader)
 }
 
-/// A readable `Stripe-Signature` header; says nothing yet about who sent it.
+/// A readable `Stripe-Signature` header. It does not prove yet who sent it.
 #[derive(Debug)]
 pub struct SignatureHeader<'a>(ParsedHeader<'a>);
 
 impl SignatureHeader<'_> {
-    /// Checks the header against the body. Every `v1` is compared with every secret, in constant time and without early
-    /// exit; the time is looked at last, so that a forgery never counts as a delay.
+    /// Checks the header against the body. It compares every `v1` with every secret, in constant time and without
+    /// early exit. It looks at the time last, so that a forgery never counts as a delay.
     pub fn verify(
         &self,
         body: Bytes,

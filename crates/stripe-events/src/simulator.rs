@@ -51,18 +51,18 @@ pub const USERS_MAX: u32 = 1_000_000;
 /// New stories begin within this many seconds after the start.
 const ARRIVALS: i64 = 60 * DAY;
 
-/// No event is created later than this after the start. Start that long ago and no event is in the future.
+/// No event is created later than this after the start. With a start that long ago, no event is in the future.
 pub const SPAN: Duration = Duration::from_secs((ARRIVALS + STORY_MAX).unsigned_abs());
 
 /// What to simulate.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The same seed gives the same stories.
+    /// Seed of the stories. The same seed gives the same stories.
     pub seed: u64,
-    /// Customers whose stories run at the same time; one who is through is followed by a new one. At most
+    /// Number of customers whose stories run at the same time. When one is through, a new one follows. At most
     /// [`USERS_MAX`].
     pub users: NonZeroU32,
-    /// Version of all events; without one, each customer's events have a version of their own.
+    /// The API version of all events. Without it, each customer's events have a version of their own.
     pub api_version: Option<ApiVersion>,
     /// Earliest `created` of an event.
     pub start: Timestamp,
@@ -79,24 +79,25 @@ pub struct SimulatedEvent {
     pub id: EventId,
     /// The event's type.
     pub kind: &'static str,
-    /// The event's `created`; whole seconds.
+    /// The event's `created`, in whole seconds.
     pub created: Timestamp,
     /// The JSON that Stripe would post.
     pub body: Bytes,
-    /// What a thin event leaves out: the object that Stripe holds after it. `None` for a snapshot, which has it in its body.
+    /// What a thin event leaves out: the object as Stripe holds it after the event. `None` for a snapshot, which
+    /// has it in its body.
     pub held: Option<Held>,
     told: Told,
 }
 
 impl SimulatedEvent {
-    /// The application's user that the event is about, whether or not the event says so.
+    /// The application's user that the event is about, even if the event does not say so.
     pub fn user_id(&self) -> &str {
         &self.told.user_id
     }
 }
 
-/// Makes events without end. Events of one customer come in the order of their story. `created` never decreases until
-/// the time span is used up; then it begins again at the start, with new customers.
+/// Makes events without end. The events of a customer follow the order of their story. `created` never decreases
+/// until the time span is used up. Then it starts again from the beginning, with new customers.
 #[derive(Clone, Debug)]
 pub struct Simulator {
     options: Options,
@@ -106,17 +107,18 @@ pub struct Simulator {
     /// Stories begun so far.
     begun: u64,
     slots: Vec<Life>,
-    /// Whose turn it is: (time span, second of the next event, slot), earliest first.
+    /// The next turns as (time span, second of the next event, slot), earliest first.
     turns: BinaryHeap<Reverse<(u64, i64, usize)>>,
 }
 
 impl Simulator {
-    /// Prepares the first customers. Events are rendered when asked for.
+    /// Prepares the first customers. It renders events only on demand.
     pub fn new(options: Options) -> Self {
         Self::of(options, false)
     }
 
-    /// As [`Self::new`], with thin events. Their objects are in the newest version, which whoever fetches them asks for.
+    /// As [`Self::new`], with thin events. Their objects are in the newest version, which is the one to fetch them
+    /// with.
     pub fn thin(options: Options) -> Self {
         Self::of(Options { api_version: Some(ApiVersion::NEWEST), ..options }, true)
     }
@@ -134,7 +136,7 @@ impl Simulator {
         simulator
     }
 
-    /// Begins a story at a drawn time, or soon after another one ended.
+    /// Begins a story, at a drawn time or soon after another one ended.
     fn begin(&mut self, after: Option<i64>) -> (i64, Life) {
         let mut random = fastrand::Rng::with_seed(mixed(self.options.seed, self.begun));
         self.begun += 1;
@@ -147,7 +149,7 @@ impl Simulator {
         (arrives, Life::begin(world, self.ids.clone(), random, arrives))
     }
 
-    /// Puts the slot's next turn on the heap, with a new story if its last one is over.
+    /// Puts the slot's next turn on the heap, with a new story if the last one is over.
     fn schedule(&mut self, span: u64, now: i64, slot: usize) {
         if let Some(at) = self.slots[slot].next_at() {
             self.turns.push(Reverse((span, at, slot)));
@@ -245,7 +247,7 @@ fn thin_event(options: &Options, life: &mut Life, draft: Draft) -> SimulatedEven
     }
 }
 
-/// A seed for each story, spread by the finaliser of `SplitMix64`.
+/// A seed for each story, mixed with the finaliser of `SplitMix64`.
 fn mixed(seed: u64, number: u64) -> u64 {
     let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -9,56 +9,56 @@ use crate::Timestamp;
 pub struct Subscription<'a>(pub Object<'a>);
 
 impl<'a> Subscription<'a> {
-    /// Stripe's status as it came.
+    /// Stripe's status, unchanged.
     pub fn status(self) -> Option<&'a str> {
         self.0.at("status").word()
     }
 
-    /// What is subscribed to. Before there were items, the one plan stood on the subscription itself.
+    /// The items that are subscribed to. Before items existed, the one plan was on the subscription itself.
     pub fn items(self) -> Vec<Item<'a>> {
         let items: Vec<_> = self.0.at("items").items().map(Item).collect();
         if items.is_empty() && self.0.at("plan").is_some() { vec![Item(self.0)] } else { items }
     }
 
-    /// Start of the current period: the subscription's, else the earliest of its items' (since 2025-03-31).
+    /// Start of the current period: the subscription's own, else the earliest of its items (since 2025-03-31).
     pub fn current_period_start(self) -> Option<Timestamp> {
         let field = "current_period_start";
         self.0.at(field).time().or_else(|| self.0.at("items").items().filter_map(|item| item.at(field).time()).min())
     }
 
-    /// End of the current period: the subscription's, else the latest of its items' (since 2025-03-31).
+    /// End of the current period: the subscription's own, else the latest of its items (since 2025-03-31).
     pub fn current_period_end(self) -> Option<Timestamp> {
         let field = "current_period_end";
         self.0.at(field).time().or_else(|| self.0.at("items").items().filter_map(|item| item.at(field).time()).max())
     }
 
-    /// Set to end with the period. Since 2025-09-30 the portal sets `cancel_at` instead.
+    /// Whether it ends with the period. Since 2025-09-30 the portal sets `cancel_at` instead.
     pub fn cancel_at_period_end(self) -> bool {
         self.0.at("cancel_at_period_end").flag().unwrap_or(false)
     }
 
-    /// Moment it will end.
+    /// The moment at which it will end.
     pub fn cancel_at(self) -> Option<Timestamp> {
         self.0.at("cancel_at").time()
     }
 
-    /// Collection is paused, whatever the status.
+    /// Whether collection is paused, whatever the status.
     pub fn collection_paused(self) -> bool {
         self.0.at("pause_collection").is_some()
     }
 
-    /// When the pause of collection ends by itself.
+    /// When the pause of collection will end by itself.
     pub fn resumes_at(self) -> Option<Timestamp> {
         self.0.path("pause_collection.resumes_at").time()
     }
 
-    /// How many items it has, those that are not listed included.
+    /// How many items it has, including those that are not listed.
     pub fn item_count(self) -> i64 {
         let listed = i64::try_from(self.items().len()).unwrap_or(i64::MAX);
         self.0.path("items.total_count").integer().unwrap_or(0).max(listed)
     }
 
-    /// Currency as it was written: the subscription's, else that of an item.
+    /// Currency as it was written: the subscription's own, else that of an item.
     pub fn currency(self) -> Option<&'a str> {
         self.0.at("currency").word().or_else(|| self.items().into_iter().find_map(Item::currency))
     }
@@ -69,7 +69,7 @@ impl<'a> Subscription<'a> {
 pub struct Item<'a>(pub Object<'a>);
 
 impl<'a> Item<'a> {
-    /// The price, or the plan that it was called before.
+    /// The price, or the plan, as a price was called before.
     pub fn price(self) -> Object<'a> {
         if self.0.at("price").is_some() { self.0.at("price") } else { self.0.at("plan") }
     }
@@ -106,14 +106,14 @@ impl<'a> Item<'a> {
         self.0.path("price.recurring.interval").word().or_else(|| self.0.path("plan.interval").word())
     }
 
-    /// Intervals in one billing period.
+    /// How many intervals make one billing period.
     pub fn interval_count(self) -> Option<i64> {
         let count = self.0.path("price.recurring.interval_count").integer();
         count.or_else(|| self.0.path("plan.interval_count").integer())
     }
 
-    /// What the item costs in a month in minor units, before discounts and tax. `None` when that depends on use
-    /// (metered, tiered) or is not told.
+    /// What the item costs per month in minor units, before discounts and tax. `None` if that depends on use
+    /// (metered, tiered) or is unknown.
     pub fn monthly(self) -> Option<Decimal> {
         let usage = self.0.path("price.recurring.usage_type").word().or_else(|| self.0.path("plan.usage_type").word());
         let scheme = self.0.path("price.billing_scheme").word().or_else(|| self.0.path("plan.billing_scheme").word());
@@ -132,7 +132,7 @@ impl<'a> Item<'a> {
         amount.scale(factor, count.checked_mul(divisor)?)
     }
 
-    /// Quantity that is billed: `transform_quantity` sells in packages.
+    /// Number of units billed: `transform_quantity` sells in packages.
     fn units(self) -> Option<i64> {
         let quantity = self.quantity().unwrap_or(1);
         let transform = [self.0.path("price.transform_quantity"), self.0.path("plan.transform_usage")]

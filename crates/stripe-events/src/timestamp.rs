@@ -16,12 +16,12 @@ impl Timestamp {
         Self(millis)
     }
 
-    /// From seconds since the Unix epoch, the resolution Stripe uses. Saturates at the ends of the range.
+    /// From seconds since the Unix epoch, which is Stripe's resolution. Saturates at the ends of the range.
     pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1000))
     }
 
-    /// From RFC 3339 text with any number of fractional digits; finer than a millisecond is cut off.
+    /// From RFC 3339 text with any number of fractional digits. Fractions of a millisecond are cut off.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
@@ -42,7 +42,7 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// Seconds since the Unix epoch with their fraction, for gauges.
+    /// Seconds since the Unix epoch as a fraction, for gauges.
     #[expect(clippy::cast_precision_loss, reason = "milliseconds stay below 2^53 for 285 000 years")]
     pub fn as_seconds(self) -> f64 {
         self.0 as f64 / 1000.0
@@ -54,13 +54,13 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// This moment less a duration, saturating.
+    /// This moment minus a duration, saturating.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The time from `earlier` to this moment; zero when `earlier` is later.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

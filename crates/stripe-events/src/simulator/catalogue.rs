@@ -7,7 +7,7 @@ pub enum Tier {
     Bronze,
     /// The middle one.
     Silver,
-    /// The dearest.
+    /// The most expensive.
     Gold,
 }
 
@@ -49,7 +49,7 @@ impl Tier {
         }
     }
 
-    /// Price of a month, in minor units of the currency.
+    /// Price per month, in minor units of the currency.
     pub fn monthly(self, currency: Currency) -> i64 {
         let major = match self {
             Self::Bronze => 9,

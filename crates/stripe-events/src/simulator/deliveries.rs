@@ -12,7 +12,7 @@ use super::SimulatedEvent;
 use super::sign::{sign_all, sign_v0};
 use crate::Timestamp;
 
-/// Largest window of disorder, in deliveries; also the most that are held back at a time.
+/// Largest window of disorder, in deliveries. No more deliveries are held back at a time.
 pub const OUT_OF_ORDER_MAX: usize = 10_000;
 
 /// A duplicate follows its original by at most this many deliveries (before disorder).
@@ -24,20 +24,20 @@ const TOLERANCE: Duration = Duration::from_mins(5);
 /// How to deliver.
 #[derive(Clone, Debug)]
 pub struct DeliveryOptions {
-    /// The same seed gives the same plan.
+    /// Seed of the plan. The same seed gives the same plan.
     pub seed: u64,
     /// Share of events that are delivered a second time, from 0 to 1.
     pub duplicates: f64,
-    /// Deliveries are shuffled within windows of this many; 0 and 1 keep the order. At most [`OUT_OF_ORDER_MAX`].
+    /// Deliveries are shuffled within windows of this size; 0 and 1 keep the order. At most [`OUT_OF_ORDER_MAX`].
     pub out_of_order: usize,
-    /// Age of the signatures when they are sent. Beyond 300 s every delivery must be refused.
+    /// Age of the signatures at delivery. Beyond 300 s the gateway must refuse every delivery.
     pub age: Duration,
-    /// Share of events that are accompanied by a forgery, from 0 to 1.
+    /// Share of events that come with a forgery, from 0 to 1.
     pub bad_signatures: f64,
 }
 
 impl Default for DeliveryOptions {
-    /// Everything once, in order, signed when it is sent.
+    /// Everything once, in order, signed at delivery.
     fn default() -> Self {
         Self { seed: 0, duplicates: 0.0, out_of_order: 0, age: Duration::ZERO, bad_signatures: 0.0 }
     }
@@ -46,21 +46,21 @@ impl Default for DeliveryOptions {
 /// One POST to make.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// What is delivered.
+    /// The event to deliver.
     pub event: SimulatedEvent,
-    /// As what.
+    /// In which role.
     pub role: Role,
     age: Duration,
 }
 
-/// What a delivery is.
+/// The role of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The one genuine delivery of its event.
     Genuine,
     /// Another genuine delivery of the same event.
     Duplicate,
-    /// Not from Stripe.
+    /// A forgery: not from Stripe.
     Forged(Forgery),
 }
 
@@ -73,11 +73,11 @@ pub enum Forgery {
     AlteredBody,
     /// No signature header.
     NoHeader,
-    /// A true signature from too long ago: a replay.
+    /// A true signature from too long ago, as in a replay.
     Stale,
     /// A true signature under the scheme that proves nothing.
     UnknownScheme,
-    /// A header that is none.
+    /// Not a signature header at all.
     Garbage,
 }
 
@@ -113,8 +113,8 @@ impl Delivery {
         }
     }
 
-    /// The `Stripe-Signature` header to post it with at `now`: one signature for each secret, as Stripe makes while a
-    /// secret is rolled. Signed afresh for every attempt.
+    /// The `Stripe-Signature` header for a post at `now`. It has one signature for each secret, as Stripe sends
+    /// while a secret is rolled. Each attempt is signed afresh.
     pub fn signature(&self, secrets: &[&str], now: Timestamp) -> Option<String> {
         let (body, at) = (self.event.body.as_ref(), now.minus(self.age));
         let forgery = match self.role {
@@ -132,8 +132,8 @@ impl Delivery {
     }
 }
 
-/// Turns events into deliveries, without end as long as there are events. Holds back at most a window of disorder
-/// and the duplicates to come.
+/// Turns events into deliveries for as long as there are events. Holds back no more than a window of disorder and
+/// the duplicates to come.
 #[derive(Debug)]
 pub struct Deliveries<I> {
     events: I,
@@ -141,9 +141,9 @@ pub struct Deliveries<I> {
     random: fastrand::Rng,
     /// Number of deliveries planned.
     planned: usize,
-    /// Planned in this order, not shuffled yet.
+    /// Planned in this order, but not shuffled yet.
     next: VecDeque<Delivery>,
-    /// Duplicates and the number of the delivery that they follow, in no order.
+    /// Duplicates, each with the number of the delivery that it follows, in no order.
     later: Vec<(usize, Delivery)>,
     /// Shuffled.
     window: Vec<Delivery>,
@@ -176,7 +176,7 @@ impl<I: Iterator<Item = SimulatedEvent>> Deliveries<I> {
         delivery
     }
 
-    /// Plans the next event; its first delivery is returned, the others are kept.
+    /// Plans the next event. Returns its first delivery and keeps the others.
     fn plan_event(&mut self) -> Option<Delivery> {
         let event = self.events.next()?;
         let age = self.options.age;

@@ -14,17 +14,17 @@ use super::catalogue::{Currency, Tier};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubscriptionStatus {
-    /// The first payment is awaited.
+    /// It waits for the first payment.
     Incomplete,
     /// In its trial.
     Trialing,
     /// Paid.
     Active,
-    /// A renewal was not paid yet.
+    /// A renewal is not paid yet.
     PastDue,
-    /// A renewal was given up, the subscription was not.
+    /// Stripe gave up a renewal but not the subscription.
     Unpaid,
-    /// The trial ended without a means of payment.
+    /// The trial ended without a payment method.
     Paused,
     /// Ended for good.
     Canceled,
@@ -44,7 +44,7 @@ impl SubscriptionStatus {
         }
     }
 
-    /// Whether the user may use what they bought: late payers keep it, as Stripe's retries are still going on.
+    /// Whether the user may use what they bought. Late payers may, because Stripe still retries their payment.
     pub const fn entitles(self) -> bool {
         matches!(self, Self::Trialing | Self::Active | Self::PastDue)
     }
@@ -57,7 +57,7 @@ pub struct ExpectedSubscription {
     pub id: String,
     /// Stripe's status.
     pub status: SubscriptionStatus,
-    /// What is sold.
+    /// The tier that is sold.
     #[serde(serialize_with = "as_name")]
     pub tier: Tier,
     /// Start and end of the current period, in seconds since the Unix epoch.
@@ -73,25 +73,25 @@ pub struct ExpectedUser {
     pub user_id: String,
     /// `cus_…`
     pub customer_id: String,
-    /// Whether an event has told that the customer is this user.
+    /// Whether an event has said that the customer is this user.
     pub bound: bool,
-    /// Every subscription the user had, in the order they were made.
+    /// Every subscription that the user had, in the order in which they were made.
     pub subscriptions: Vec<ExpectedSubscription>,
-    /// ISO code, lower case.
+    /// ISO code in lower case.
     pub currency: &'static str,
-    /// Paid, in minor units: whatever a charge, a payment intent or an invoice has told of.
+    /// Paid, in minor units: all that a charge, a payment intent or an invoice has reported.
     pub paid: i64,
     /// Given back to the user, or taken by the bank in a dispute, in minor units.
     pub refunded: i64,
 }
 
 impl ExpectedUser {
-    /// The subscription made last, if any. No user has two at once.
+    /// The latest subscription, if any. No user has two at once.
     pub fn subscription(&self) -> Option<&ExpectedSubscription> {
         self.subscriptions.last()
     }
 
-    /// What the user may use now: `free` without a subscription that entitles.
+    /// The tier that the user may use now: `free` without a subscription that entitles them.
     pub fn tier(&self) -> &'static str {
         let entitling = self.subscriptions.iter().filter(|subscription| subscription.status.entitles());
         entitling.map(|subscription| subscription.tier).max().map_or("free", Tier::as_str)
@@ -118,15 +118,15 @@ pub struct Expected {
 #[derive(Clone, Debug)]
 struct Learned {
     user: ExpectedUser,
-    /// Place in the story of what is known of each of the user's subscriptions.
+    /// The place in the story up to which each of the user's subscriptions is known.
     known: Vec<u32>,
     /// Payments and refunds that were counted.
     counted: BTreeSet<(u32, bool)>,
-    /// Place in the story of what is known of each dispute, by number, and what the bank holds.
+    /// For each dispute, by number: the place in the story up to which it is known, and what the bank holds.
     disputes: BTreeMap<u32, (u32, i64)>,
 }
 
-/// What one event tells about its user.
+/// What one event says about its user.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     pub(super) user_id: String,
@@ -147,7 +147,7 @@ pub(super) enum Fact {
     Dispute(Disputed),
 }
 
-/// What the bank holds of a payment.
+/// The money that the bank holds of a payment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Disputed {
     /// Number of the payment within the story.
@@ -159,7 +159,7 @@ pub(super) struct Disputed {
 /// A payment, or its refund. No payment is refunded twice.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Money {
-    /// Number of the invoice that is paid, within the story.
+    /// Number of the paid invoice within the story.
     pub(super) invoice: u32,
     pub(super) refund: bool,
     /// Minor units.
@@ -167,7 +167,8 @@ pub(super) struct Money {
 }
 
 impl Expected {
-    /// Takes in one event. Taken in again it is counted again by [`Expected::events`] and changes nothing else.
+    /// Takes in one event. An event that comes again is counted again by [`Expected::events`] and changes nothing
+    /// else.
     pub fn learn(&mut self, event: &SimulatedEvent) {
         self.events += 1;
         *self.kinds.entry(event.kind).or_default() += 1;
@@ -262,7 +263,7 @@ impl Learned {
             }
             Some(_) => {}
             None => {
-                // Identifiers begin with the time they were made at.
+                // Identifiers begin with the time at which they were made.
                 let at = subscriptions.partition_point(|known| known.id < news.id);
                 subscriptions.insert(at, news.clone());
                 self.known.insert(at, place);

@@ -6,7 +6,7 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// Digits of a time stamp in an identifier: 62^6 seconds reach past the year 3700.
 const TIME_DIGITS: usize = 6;
 
-/// Digits shared by all identifiers of one simulated account.
+/// Digits that all identifiers of one simulated account share.
 const TAG_DIGITS: usize = 8;
 
 /// Makes the identifiers of one simulated account.
@@ -16,15 +16,15 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// The account is drawn from `random`.
+    /// Draws the account from `random`.
     pub(super) fn new(random: &mut fastrand::Rng) -> Self {
         let mut tag = String::with_capacity(TAG_DIGITS);
         push_random(&mut tag, TAG_DIGITS, random);
         Self { tag }
     }
 
-    /// `<prefix>_` and 24 digits: six of the second, eight of the account, ten drawn. Two of one second come in any
-    /// order, as Stripe's do.
+    /// `<prefix>_` and 24 digits: six for the second, eight for the account, ten drawn. Two of the same second come
+    /// in any order, as Stripe's do.
     pub(super) fn dated(&self, prefix: &str, seconds: i64, random: &mut fastrand::Rng) -> String {
         let mut id = String::with_capacity(prefix.len() + 25);
         id.push_str(prefix);

@@ -29,7 +29,7 @@ pub(super) const DAY: i64 = 24 * HOUR;
 const PERIOD: i64 = 30 * DAY;
 const TRIAL: i64 = 14 * DAY;
 
-/// Most billing periods in a story, over all of its subscriptions.
+/// Most billing periods in a story, over all its subscriptions.
 const PERIODS_MAX: u32 = 6;
 
 /// No story is longer than this, in seconds.
@@ -61,7 +61,7 @@ enum Scene {
     CancelNow,
 }
 
-/// One customer and where they are in their story.
+/// One customer and their place in their story.
 #[derive(Clone, Debug)]
 pub(super) struct Life {
     world: World,
@@ -70,13 +70,13 @@ pub(super) struct Life {
     person: Person,
     agenda: VecDeque<(i64, Scene)>,
     drafts: VecDeque<Draft>,
-    /// Number of events drafted, which is the place of the next one.
+    /// Number of events drafted. It is also the place of the next one.
     place: u32,
     tier: Tier,
     subscription: Option<Subscription>,
     invoice: Option<Invoice>,
     payment: Option<Payment>,
-    /// The payment that is disputed, the dispute's id, and the second that it was opened in.
+    /// The disputed payment, the dispute's id, and the second in which it was opened.
     disputed: Option<(Payment, String, i64)>,
     invoices: u32,
     periods_left: u32,
@@ -109,7 +109,8 @@ impl Life {
         }
     }
 
-    /// Makes it the story of this user and customer, whom all objects name that can, with what is bought.
+    /// Makes this the story of the given user and customer. All objects that can will name them, along with what is
+    /// bought.
     pub(super) fn belong_to(&mut self, user: &str, customer: &str, tier: Option<Tier>, currency: Currency) {
         let person = &mut self.person;
         user.clone_into(&mut person.user_id);
@@ -123,7 +124,7 @@ impl Life {
         self.world.version
     }
 
-    /// Second of the next event; nothing when the story is over.
+    /// Second of the next event; `None` if the story is over.
     pub(super) fn next_at(&self) -> Option<i64> {
         self.drafts.front().map(|draft| draft.at).or_else(|| self.agenda.front().map(|(at, _)| *at))
     }
@@ -190,7 +191,7 @@ impl Life {
         }
     }
 
-    /// What happens between `now`, when the period was paid, and its end.
+    /// Plans what happens from `now`, when the period was paid, until its end.
     fn plan_period(&mut self, now: i64, end: i64) {
         let rest = end - now;
         let mut plan = |scene, from: i64, to: i64, random: &mut fastrand::Rng| {

@@ -14,14 +14,14 @@ use serde_json::{Map, Value, json};
 use super::catalogue::{Currency, Tier};
 use super::version::ApiVersion;
 
-/// What all objects of one customer share.
+/// What all objects of a customer share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct World {
     pub(super) version: ApiVersion,
     pub(super) livemode: bool,
 }
 
-/// Fields joined into one object; later ones win.
+/// Joins fields into one object. Later ones win.
 fn merged(objects: impl IntoIterator<Item = Value>) -> Value {
     let mut all = Map::new();
     for object in objects {
@@ -32,13 +32,13 @@ fn merged(objects: impl IntoIterator<Item = Value>) -> Value {
     Value::Object(all)
 }
 
-/// A list object with all of its items on the first page.
+/// A list object with all its items on the first page.
 fn list(url: &str, items: &Value) -> Value {
     let count = items.as_array().map_or(0, Vec::len);
     json!({"object": "list", "data": items, "has_more": false, "total_count": count, "url": url})
 }
 
-/// A decimal: a number, or since dahlia a string.
+/// A decimal: a number, or a string since dahlia.
 fn decimal(world: World, number: f64) -> Value {
     if world.version.has_text_decimals() { json!(number.to_string()) } else { json!(number) }
 }

@@ -13,18 +13,18 @@ const LAST_NAMES: [&str; 16] = [
 ];
 const CARDS: [(&str, &str); 4] = [("visa", "4242"), ("mastercard", "4444"), ("amex", "0005"), ("visa", "1881")];
 
-/// Where a customer's events name the user they belong to. Real integrations differ, so all ways occur.
+/// Where a customer's events name the user they belong to. Real integrations differ, so every way occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Binding {
-    /// `client_reference_id` of the checkout session, nowhere else.
+    /// Only in `client_reference_id` of the checkout session.
     ClientReference,
-    /// `metadata.userId` of the checkout session, nowhere else.
+    /// Only in `metadata.userId` of the checkout session.
     SessionMetadata,
-    /// `metadata.user_id` of the checkout session, nowhere else.
+    /// Only in `metadata.user_id` of the checkout session.
     SnakeCaseMetadata,
-    /// `metadata.userId` of the subscription, nowhere else.
+    /// Only in `metadata.userId` of the subscription.
     SubscriptionMetadata,
-    /// Customer, session and subscription.
+    /// In customer, session and subscription.
     Everywhere,
 }
 
@@ -55,7 +55,7 @@ impl Binding {
     }
 }
 
-/// One customer: what does not change over their life.
+/// One customer: the facts that do not change over their life.
 #[derive(Clone, Debug)]
 pub(super) struct Person {
     pub(super) user_id: String,
@@ -67,7 +67,7 @@ pub(super) struct Person {
     pub(super) currency: Currency,
     pub(super) card: (&'static str, &'static str),
     pub(super) binding: Binding,
-    /// Metadata carries the tier; otherwise only the price tells it.
+    /// Whether metadata carries the tier. Otherwise only the price shows it.
     pub(super) names_tier: bool,
     pub(super) joined: i64,
 }

@@ -12,13 +12,14 @@ use super::objects::World;
 use super::{ApiVersion, Currency, Options, SPAN, SimulatedEvent, Tier, envelope, mixed};
 use crate::Timestamp;
 
-/// Stories that are looked through for an event.
+/// How many stories to search for an event.
 const STORIES_MAX: u64 = 5000;
 
-/// Moments of a story are no later than this after its end; amounts are far below all of them. In seconds.
+/// A story mentions no moment later than this after its end. All amounts are far smaller than any moment. In
+/// seconds.
 const FUTURE_MAX: i64 = 400 * DAY;
 
-/// Types that there are samples of, in the order of the alphabet.
+/// The types that [`sample`] can make, in alphabetical order.
 pub const SAMPLE_TYPES: [&str; 30] = [
     "charge.captured",
     "charge.dispute.closed",
@@ -55,15 +56,15 @@ pub const SAMPLE_TYPES: [&str; 30] = [
 /// What to make.
 #[derive(Clone, Debug)]
 pub struct SampleOptions {
-    /// Another seed gives another event.
+    /// Seed of the event. Another seed gives another event.
     pub seed: u64,
     /// When it happened.
     pub now: Timestamp,
     /// The application's user, whom subscription, session and customer name.
     pub user: String,
-    /// What is bought; drawn without it.
+    /// The tier that is bought; drawn if absent.
     pub tier: Option<Tier>,
-    /// Shape of the event.
+    /// The API version that shapes the event.
     pub api_version: ApiVersion,
     /// Value of `livemode` on everything.
     pub livemode: bool,
@@ -71,7 +72,7 @@ pub struct SampleOptions {
     pub account: Option<String>,
 }
 
-/// An event of the type; nothing for one that is not among [`SAMPLE_TYPES`], or that did not exist in this version yet.
+/// An event of this type; `None` if the type is not among [`SAMPLE_TYPES`] or did not exist yet in this version.
 pub fn sample(kind: &str, options: SampleOptions) -> Option<SimulatedEvent> {
     if !SAMPLE_TYPES.contains(&kind) {
         return None;
@@ -104,13 +105,14 @@ pub fn sample(kind: &str, options: SampleOptions) -> Option<SimulatedEvent> {
     None
 }
 
-/// Whether an object names the price of a tier that was not asked for: customers of stories change their tiers.
+/// Whether an object names the price of a tier other than the requested one. Customers of stories change their
+/// tiers.
 fn sells_another(object: &Value, tier: Tier) -> bool {
     let text = object.to_string();
     Tier::ALL.iter().any(|other| *other != tier && text.contains(other.price_id()))
 }
 
-/// A story's object, brought to another moment and to the user's own subscription.
+/// Moves a story's object to another moment and to the user's own subscription.
 struct Moved<'a> {
     from: i64,
     /// Seconds.
@@ -135,7 +137,7 @@ impl Moved<'_> {
     }
 }
 
-/// Whether it is the identifier of a subscription and not a text that begins alike.
+/// Whether the text is the identifier of a subscription, not just a text that begins like one.
 fn is_subscription(text: &str) -> bool {
     text.strip_prefix("sub_")
         .is_some_and(|rest| rest.len() == 24 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))

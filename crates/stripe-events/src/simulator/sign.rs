@@ -13,7 +13,7 @@ pub fn sign(secret: &str, timestamp: Timestamp, body: &[u8]) -> String {
     sign_all(std::slice::from_ref(&secret), timestamp, body)
 }
 
-/// As [`sign`], with one `v1` for each secret: what Stripe sends while a secret is rolled.
+/// As [`sign`], with one `v1` for each secret. Stripe sends this while a secret is rolled.
 pub fn sign_all(secrets: &[&str], timestamp: Timestamp, body: &[u8]) -> String {
     let mut header = format!("t={}", timestamp.seconds());
     for secret in secrets {
@@ -23,14 +23,14 @@ pub fn sign_all(secrets: &[&str], timestamp: Timestamp, body: &[u8]) -> String {
     header
 }
 
-/// As [`sign`], under the scheme `v0` alone, which proves nothing.
+/// As [`sign`], but only under the scheme `v0`, which proves nothing.
 pub(super) fn sign_v0(secret: &str, timestamp: Timestamp, body: &[u8]) -> String {
     let mut header = format!("t={},v0=", timestamp.seconds());
     push_mac(&mut header, secret, timestamp, body);
     header
 }
 
-/// The key is the whole secret with its prefix, as text; the signed bytes are `<seconds>.<body>`.
+/// The key is the whole secret as text, prefix included. The signed bytes are `<seconds>.<body>`.
 fn push_mac(header: &mut String, secret: &str, timestamp: Timestamp, body: &[u8]) {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(timestamp.seconds().to_string().as_bytes());
@@ -45,7 +45,7 @@ mod tests {
 
     const BODY: &[u8] = b"{\n  \"id\": \"evt_test_webhook\",\n  \"object\": \"event\"\n}";
 
-    /// The values were computed with other implementations.
+    /// Other implementations computed these values.
     #[test]
     fn known_answers_are_met() {
         let at = Timestamp::from_seconds(1_700_000_000);

@@ -217,7 +217,7 @@ fn money_counts_from_the_first_event_that_tells_of_it() {
     }
 }
 
-/// Reads the payloads as a consumer would, and compares with what the stories say.
+/// Reads the payloads as a consumer would, and compares the result with what the stories say.
 #[test]
 fn the_oracle_agrees_with_the_payloads() {
     for version in [ApiVersion::V2020, ApiVersion::Acacia, ApiVersion::Dahlia] {
@@ -234,7 +234,8 @@ fn the_oracle_agrees_with_the_payloads() {
                 "charge.succeeded" | "charge.captured" => {
                     *paid.entry(currency).or_default() += object["amount_captured"].as_i64().unwrap_or(0);
                 }
-                // What no charge tells: money around Stripe, and here all of a payment for two invoices.
+                // What no charge reports: money around Stripe and, in this count, all of a payment for two
+                // invoices.
                 "invoice.paid" if object["paid_out_of_band"] == true || object["billing_reason"] == "manual" => {
                     *paid.entry(currency).or_default() += object["amount_due"].as_i64().unwrap_or(0);
                 }
@@ -274,7 +275,7 @@ fn the_oracle_agrees_with_the_payloads() {
     }
 }
 
-/// Whether a value has all that was replaced.
+/// Whether a value contains everything that was replaced.
 fn holds(value: &Value, before: &Value) -> bool {
     match before {
         Value::Object(fields) => fields.iter().all(|(key, before)| holds(&value[key], before)),

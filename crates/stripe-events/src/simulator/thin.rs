@@ -6,7 +6,7 @@ use super::life::Draft;
 use super::{Life, Options};
 use crate::Timestamp;
 
-/// An object as Stripe holds it after an event, and the path that it is fetched from.
+/// An object as Stripe holds it after an event, and the path to fetch it from.
 #[derive(Clone, Debug)]
 pub struct Held {
     /// `/v1/…`
@@ -15,7 +15,7 @@ pub struct Held {
     pub content: Value,
 }
 
-/// The object of a draft as it is held; nothing for one without an identifier (`invoice.upcoming`).
+/// The object of a draft, as Stripe holds it; `None` if it has no identifier (`invoice.upcoming`).
 pub(super) fn held(draft: &Draft) -> Option<Held> {
     let word = |key: &str| draft.object.get(key).and_then(Value::as_str);
     Some(Held { path: path(word("object")?, word("id")?), content: draft.object.clone() })
@@ -29,7 +29,7 @@ fn path(kind: &str, id: &str) -> String {
     format!("/v1/{list}/{id}")
 }
 
-/// The body of the event, in Stripe's order of fields.
+/// The body of the event, with the fields in Stripe's order.
 pub(super) fn body(options: &Options, life: &mut Life, draft: &Draft, id: &str) -> Vec<u8> {
     let related =
         held(draft).map(|held| json!({"id": draft.object["id"], "type": draft.object["object"], "url": held.path}));

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::payment::ORDER_REFERENCE_CHARS;
 
-/// A Stripe API version at which the shape of events changed. Ordered by age, oldest first.
+/// A Stripe API version that changed the shape of events. Ordered by age, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ApiVersion {
     /// 2020-08-27: items carry a `plan` and no `price`; charges list their refunds.
@@ -22,11 +22,11 @@ pub enum ApiVersion {
     Clover,
     /// 2026-03-25.dahlia: decimals are strings.
     Dahlia,
-    /// 2026-09-30.endive: thin events tell of every object. The objects are those of dahlia.
+    /// 2026-09-30.endive: there are thin events for every object. The objects are those of dahlia.
     Endive,
 }
 
-/// Text that names no API version the simulator knows.
+/// A text that names no API version known to the simulator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown API version {0:?}; known are {known}", known = ApiVersion::ALL.map(ApiVersion::as_str).join(", "))]
 pub struct UnknownApiVersion(String);
@@ -36,7 +36,7 @@ impl ApiVersion {
     pub const ALL: [Self; 7] =
         [Self::V2020, Self::V2023, Self::Acacia, Self::Basil, Self::Clover, Self::Dahlia, Self::Endive];
 
-    /// Those whose objects differ: one of them is drawn for a customer.
+    /// The versions whose objects differ. The simulator draws one for each customer.
     pub const DRAWN: [Self; 6] = [Self::V2020, Self::V2023, Self::Acacia, Self::Basil, Self::Clover, Self::Dahlia];
 
     /// The newest version.
@@ -65,13 +65,13 @@ impl ApiVersion {
         self == Self::V2020
     }
 
-    /// `current_period_*` stand on the subscription's items, an invoice names its subscription under `parent` and
+    /// `current_period_*` are on the subscription's items. An invoice names its subscription under `parent` but
     /// does not name its payment, and payments do not name their invoice.
     pub(super) fn is_basil_or_later(self) -> bool {
         self >= Self::Basil
     }
 
-    /// What payments say of the invoice since clover: its id, of which clover kept the first characters.
+    /// What payments say about the invoice since clover: its id, of which clover kept only the first characters.
     pub(super) fn order_reference(self, invoice: &str) -> Option<&str> {
         match self {
             Self::V2020 | Self::V2023 | Self::Acacia | Self::Basil => None,

@@ -8,7 +8,7 @@ use crate::simulator::objects::invoice::{Invoice, InvoiceStatus, invoice_payment
 use crate::simulator::objects::payment::{Payment, Refund, charge, payment_intent, refund};
 use crate::simulator::objects::subscription::period_fields;
 
-/// Attempts to collect an invoice before it is given up.
+/// How often an invoice is tried before it is given up.
 const ATTEMPTS_MAX: u32 = 4;
 
 impl Life {
@@ -20,7 +20,7 @@ impl Life {
         self.start_paying(at, "customer.subscription.updated", SubscriptionStatus::Trialing);
     }
 
-    /// The trial ended without a means of payment. Stripe tells it twice.
+    /// The trial ended without a payment method. Stripe reports it twice.
     pub(super) fn pause(&mut self, at: i64) {
         self.set_status(SubscriptionStatus::Paused);
         self.draft_subscription(at, "customer.subscription.updated", Some(json!({"status": "trialing"})));
@@ -84,7 +84,7 @@ impl Life {
         }
     }
 
-    /// One more attempt at an invoice that was not paid.
+    /// Tries once more to collect an unpaid invoice.
     pub(super) fn dun(&mut self, at: i64) {
         if self.percent(50) {
             self.pay_invoice(at);
@@ -121,7 +121,7 @@ impl Life {
         draft.told.fact = fact;
     }
 
-    /// Makes a draft invoice for the current period and hangs it on the subscription.
+    /// Makes a draft invoice for the current period and attaches it to the subscription.
     pub(super) fn open_invoice(&mut self, at: i64, reason: &'static str, amount: i64) {
         let Some(owner) = &self.subscription else { return };
         let period = owner.period;
@@ -141,7 +141,7 @@ impl Life {
         self.draft_invoice(at, "invoice.finalized");
     }
 
-    /// The card is charged. The invoice itself is settled by [`Life::settle_invoice`].
+    /// Charges the card. [`Life::settle_invoice`] settles the invoice itself.
     pub(super) fn pay_invoice(&mut self, at: i64) {
         let Some(payment) = self.attempt(at, true) else { return };
         let Some(fact) = self.invoice.as_ref().map(drafts::payment) else { return };
@@ -152,7 +152,7 @@ impl Life {
         self.payment = Some(payment);
     }
 
-    /// The invoice is paid, for nothing if its amount is zero. Stripe tells it two or three times.
+    /// The invoice is paid, for nothing if its amount is zero. Stripe reports it two or three times.
     pub(super) fn settle_invoice(&mut self, at: i64) {
         let Some(invoice) = &mut self.invoice else { return };
         invoice.status = InvoiceStatus::Paid;
@@ -174,7 +174,7 @@ impl Life {
         invoice_payment(self.world, &self.person, state, id)
     }
 
-    /// The card is declined; the next attempt is put on the agenda.
+    /// The card is declined. Puts the next attempt on the agenda.
     fn fail_invoice(&mut self, at: i64) {
         let Some(payment) = self.attempt(at, false) else { return };
         let object = charge(self.world, &self.person, &payment, None);

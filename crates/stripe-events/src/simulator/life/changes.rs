@@ -58,7 +58,7 @@ impl Life {
         }
     }
 
-    /// The subscription as it is when the session has not been paid yet.
+    /// The subscription while the session is not paid yet.
     fn subscribe(&mut self, at: i64, has_trial: bool) {
         let id = self.ids.dated("sub", at, &mut self.random);
         let item_id = ids::drawn("si", 14, &mut self.random);
@@ -92,8 +92,8 @@ impl Life {
         self.settle_invoice(at);
     }
 
-    /// Some subscriptions are made incomplete and completed by their first payment within the same second, others
-    /// are made active.
+    /// Some subscriptions start as incomplete, and their first payment completes them within the same second.
+    /// Others start as active.
     fn pay_first_invoice(&mut self, at: i64) {
         self.open_invoice(at, "subscription_create", self.tier.monthly(self.person.currency));
         let incomplete = self.percent(50);
@@ -166,7 +166,7 @@ impl Life {
         self.draft_subscription(at, "customer.subscription.updated", Some(previous));
     }
 
-    /// Ends the subscription for good; some customers come back later with a new one.
+    /// Ends the subscription for good. Some customers return later with a new one.
     pub(super) fn cancel(&mut self, at: i64, reason: &'static str) {
         let Some(state) = &mut self.subscription else { return };
         state.status = SubscriptionStatus::Canceled;

@@ -16,12 +16,12 @@ pub(in super::super) struct Draft {
     pub(in super::super) kind: &'static str,
     pub(in super::super) object: Value,
     pub(in super::super) previous: Option<Value>,
-    /// Caused by a request of the application or of the customer, not by a timer of Stripe's.
+    /// Caused by a request of the application or of the customer, not by one of Stripe's timers.
     pub(in super::super) requested: bool,
     pub(in super::super) told: Told,
 }
 
-/// Types the gateway has never heard of, or has no use for.
+/// Types that the gateway has never heard of or has no use for.
 const UNKNOWN_KINDS: [&str; 5] = [
     "entitlements.active_entitlement_summary.updated",
     "billing_portal.session.created",
@@ -31,7 +31,7 @@ const UNKNOWN_KINDS: [&str; 5] = [
 ];
 
 impl Life {
-    /// Drafts an event. `binds` when its object names both the customer and the user.
+    /// Drafts an event. The caller sets `binds` if the object names both the customer and the user.
     pub(super) fn draft(&mut self, at: i64, kind: &'static str, object: Value) -> &mut Draft {
         let told = Told {
             user_id: self.person.user_id.clone(),
@@ -84,7 +84,7 @@ impl Life {
     }
 }
 
-/// The fact that the invoice is paid.
+/// The fact that the invoice was paid.
 pub(super) fn payment(state: &Invoice) -> Fact {
     Fact::Money(vec![Money { invoice: state.sequence, refund: false, amount: state.amount }])
 }

@@ -6,11 +6,11 @@ use crate::simulator::expected::{Disputed, Fact, Money};
 use crate::simulator::objects::invoice::{Invoice, InvoiceStatus, invoice, invoice_payment, outside_payment};
 use crate::simulator::objects::payment::{Payment, Refund, charge, dispute, payment_intent, release};
 
-/// Length of a period for which a bundle is bought, in seconds.
+/// Length of the period that a bundle pays for, in seconds.
 const BUNDLE: i64 = 24 * HOUR;
 
 impl Life {
-    /// A sum is authorised for a purchase, and an hour later captured in part, or let go.
+    /// A purchase authorises a sum. An hour later part of it is captured, or all of it is released.
     pub(super) fn hold(&mut self, at: i64) {
         let amount = self.tier.monthly(self.person.currency);
         self.invoices += 1;
@@ -32,7 +32,7 @@ impl Life {
         let fact = Fact::Money(vec![Money { invoice: state.number, refund: false, amount: state.captured }]);
         let released =
             Refund { id: self.ids.dated("re", at, &mut self.random), amount: amount - state.captured, created: at };
-        // Before basil what is let go is a refund, although no money moved.
+        // Before basil a release is a refund, although no money moved.
         if !self.world.version.is_basil_or_later() {
             state.refunded = released.amount;
         }
@@ -50,7 +50,7 @@ impl Life {
         }
     }
 
-    /// The bank takes back the last payment. Stripe tells it twice.
+    /// The bank takes back the last payment. Stripe reports it twice.
     pub(super) fn dispute(&mut self, at: i64) {
         let Some(payment) = self.payment.take() else { return };
         let id = self.ids.dated("du", at, &mut self.random);
@@ -62,7 +62,7 @@ impl Life {
         self.disputed = Some((payment, id, at));
     }
 
-    /// The dispute is lost, or won and the money comes back.
+    /// The dispute is lost, or it is won and the money comes back.
     pub(super) fn dispute_ends(&mut self, at: i64) {
         let Some((payment, id, opened)) = self.disputed.take() else { return };
         let won = self.percent(40);
@@ -75,7 +75,7 @@ impl Life {
         }
     }
 
-    /// The invoice is paid by bank transfer, and the seller marks it as paid.
+    /// The customer pays the invoice by bank transfer, and the seller marks it as paid.
     pub(super) fn pay_around_stripe(&mut self, at: i64) {
         let Some(state) = &mut self.invoice else { return };
         state.status = InvoiceStatus::Paid;
@@ -96,7 +96,7 @@ impl Life {
         }
     }
 
-    /// Two invoices, paid by one payment. Only since basil: before, an invoice has a payment of its own.
+    /// One payment for two invoices. This exists only since basil: before, each invoice has a payment of its own.
     pub(super) fn bundle(&mut self, at: i64) {
         let amount = self.tier.monthly(self.person.currency);
         let mut states: Vec<Invoice> = Vec::new();

@@ -13,9 +13,9 @@ pub(in super::super) struct Session {
     pub(in super::super) id: String,
     pub(in super::super) created: i64,
     pub(in super::super) tier: Tier,
-    /// Identifiers of the subscription and of its first invoice; none when the session expired.
+    /// Identifiers of the subscription and of its first invoice; `None` if the session expired.
     pub(in super::super) sold: Option<(String, String)>,
-    /// What was paid now, in minor units; zero with a trial.
+    /// The amount paid now, in minor units; zero with a trial.
     pub(in super::super) amount: i64,
 }
 

@@ -40,7 +40,7 @@ pub(in super::super) fn customer(world: World, person: &Person, settled: bool) -
     })
 }
 
-/// The card the customer pays with.
+/// The card that the customer pays with.
 pub(in super::super) fn payment_method(world: World, person: &Person, created: i64) -> Value {
     json!({
         "id": person.payment_method,

@@ -39,7 +39,7 @@ pub(in super::super) struct Invoice {
 }
 
 impl Invoice {
-    /// What was paid, as the version has it: before basil without what came around Stripe.
+    /// The amount paid, as the version has it. Before basil it leaves out money that came around Stripe.
     fn paid_amount(&self, world: World) -> i64 {
         let told = world.version.is_basil_or_later() || !self.out_of_band;
         if self.status == InvoiceStatus::Paid && told { self.amount } else { 0 }
@@ -107,7 +107,7 @@ pub(in super::super) fn invoice(world: World, person: &Person, owner: &Subscript
     merged([common, document, relations(world, person, owner, state)])
 }
 
-/// What the invoice belongs to and how it was paid, which basil moved.
+/// What the invoice belongs to and how it was paid. Basil moved these fields.
 fn relations(world: World, person: &Person, owner: &Subscription, state: &Invoice) -> Value {
     if world.version.is_basil_or_later() {
         json!({
@@ -134,7 +134,7 @@ fn relations(world: World, person: &Person, owner: &Subscription, state: &Invoic
     }
 }
 
-/// The notice of an invoice to come. It has no identifier, as in Stripe's own.
+/// The notice of an upcoming invoice. It has no identifier, as in Stripe's own.
 pub(in super::super) fn upcoming(world: World, person: &Person, owner: &Subscription, state: &Invoice) -> Value {
     let mut object = invoice(world, person, owner, state);
     if let Some(fields) = object.as_object_mut() {
@@ -161,7 +161,7 @@ pub(in super::super) fn invoice_payment(world: World, person: &Person, state: &I
     })
 }
 
-/// The link between an invoice and money that came around Stripe, which is kept as a record.
+/// The link between an invoice and money that came around Stripe, which Stripe keeps as a payment record.
 pub(in super::super) fn outside_payment(
     world: World,
     person: &Person,

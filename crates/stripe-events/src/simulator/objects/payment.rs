@@ -11,19 +11,19 @@ use super::{World, list, merged};
 pub(in super::super) struct Payment {
     pub(in super::super) charge: String,
     pub(in super::super) intent: String,
-    /// None for a purchase without one, and where one payment is for several.
+    /// `None` for a purchase without an invoice, and for one payment of several invoices.
     pub(in super::super) invoice: Option<String>,
     /// The invoice's number within the story.
     pub(in super::super) number: u32,
     pub(in super::super) amount: i64,
-    /// What was captured of the amount so far.
+    /// How much of the amount was captured so far.
     pub(in super::super) captured: i64,
     pub(in super::super) refunded: i64,
     pub(in super::super) created: i64,
     pub(in super::super) succeeded: bool,
 }
 
-/// A refund of a part or all of a payment.
+/// A refund of a payment or of part of it.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Refund {
     pub(in super::super) id: String,
@@ -31,7 +31,7 @@ pub(in super::super) struct Refund {
     pub(in super::super) created: i64,
 }
 
-/// The charge. `refund` is the one that it lists, where the version lists any.
+/// The charge. It lists `last_refund` if the version lists refunds at all.
 pub(in super::super) fn charge(world: World, person: &Person, state: &Payment, last_refund: Option<&Refund>) -> Value {
     let failure = (!state.succeeded).then_some("card_declined");
     let common = json!({
@@ -150,8 +150,8 @@ pub(in super::super) fn payment_intent(world: World, person: &Person, state: &Pa
     }
 }
 
-/// What old versions show as a refund when an authorisation is let go, or the rest of one. Of one that was never captured
-/// nothing is booked.
+/// The refund that old versions show when an authorisation, or the rest of one, is released. If nothing was ever
+/// captured, nothing is booked.
 pub(in super::super) fn release(person: &Person, payment: &Payment, state: &Refund) -> Value {
     let mut object = refund(person, payment, state);
     object["reason"] = Value::Null;
@@ -161,7 +161,7 @@ pub(in super::super) fn release(person: &Person, payment: &Payment, state: &Refu
     object
 }
 
-/// A dispute of the whole payment, opened at `created`: open, or ended in the seller's favour or not.
+/// A dispute of the whole payment, opened at `created`: still open, or decided for or against the seller.
 pub(in super::super) fn dispute(
     world: World,
     person: &Person,

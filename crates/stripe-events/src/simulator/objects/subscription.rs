@@ -23,7 +23,7 @@ pub(in super::super) struct Subscription {
     pub(in super::super) ended_at: Option<i64>,
     pub(in super::super) end_reason: Option<&'static str>,
     pub(in super::super) latest_invoice: Option<String>,
-    /// Sells on behalf of a connected account, for a share.
+    /// It sells on behalf of a connected account, for a share.
     pub(in super::super) has_fee: bool,
 }
 
@@ -88,7 +88,7 @@ pub(in super::super) fn subscription(world: World, person: &Person, state: &Subs
     merged([common, terms, cancellation_fields(world, state), versioned])
 }
 
-/// The fields that tell whether it will be cancelled.
+/// The fields that say whether it will be cancelled.
 fn cancellation_fields(world: World, state: &Subscription) -> Value {
     json!({
         "cancel_at": state.cancels_at,
@@ -101,7 +101,7 @@ fn cancellation_details(state: &Subscription) -> Value {
     json!({"comment": null, "feedback": null, "reason": state.end_reason})
 }
 
-/// What another tier replaces.
+/// The values that a change of the tier replaces.
 pub(in super::super) fn replaced_by_change(world: World, person: &Person, state: &Subscription) -> Value {
     let named = match metadata(person, state.tier).get("tier") {
         Some(tier) => json!({"metadata": {"tier": tier}}),
@@ -110,12 +110,12 @@ pub(in super::super) fn replaced_by_change(world: World, person: &Person, state:
     merged([item_fields(world, person, state), named])
 }
 
-/// What the customer's decision to cancel, or not to, replaces.
+/// The values that the customer's decision to cancel, or to stay, replaces.
 pub(in super::super) fn replaced_by_cancellation(world: World, state: &Subscription) -> Value {
     merged([cancellation_fields(world, state), json!({"cancellation_details": cancellation_details(state)})])
 }
 
-/// The fields that tell a period.
+/// The fields that describe a period.
 pub(in super::super) fn period_fields(world: World, person: &Person, state: &Subscription) -> Value {
     if world.version.is_basil_or_later() {
         json!({"items": {"data": [item(world, person, state)]}})
@@ -124,7 +124,7 @@ pub(in super::super) fn period_fields(world: World, person: &Person, state: &Sub
     }
 }
 
-/// The fields that tell what is sold.
+/// The fields that describe what is sold.
 fn item_fields(world: World, person: &Person, state: &Subscription) -> Value {
     let items = json!({"items": {"data": [item(world, person, state)]}});
     if world.version.is_basil_or_later() {
@@ -134,7 +134,7 @@ fn item_fields(world: World, person: &Person, state: &Subscription) -> Value {
     }
 }
 
-/// What the application wrote into the subscription's metadata.
+/// What the application writes into the subscription's metadata.
 pub(super) fn metadata(person: &Person, tier: Tier) -> Value {
     let mut fields = serde_json::Map::new();
     if person.binding.on_subscription() {
