@@ -9,7 +9,7 @@ use crate::gateway::{Options, PATIENCE};
 
 /// A `bee` process. Killed when dropped.
 pub struct Bees {
-    /// Where metrics and health are.
+    /// Address of metrics and health.
     pub admin: SocketAddr,
     child: Child,
     reader: Option<std::thread::JoinHandle<Vec<String>>>,
@@ -21,7 +21,7 @@ fn ready_line(line: &str) -> Option<SocketAddr> {
 }
 
 impl Bees {
-    /// Starts it and waits until it says that it is ready.
+    /// Starts the process and waits until it reports that it is ready.
     pub fn start(options: &Options) -> Self {
         let mut child = options.command().arg("bee").stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("piped");
@@ -44,7 +44,7 @@ impl Bees {
         panic!("the bees did not become ready:\n{}", reader.join().unwrap_or_default().join("\n"));
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills the process, as a crash would.
     pub fn kill(mut self) {
         self.end();
     }

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Stdio};
 use crate::node::until;
 use crate::postgres::{Account, free_port};
 
-/// Ends the pooler when the test lets go of it, or is gone.
+/// Ends the pooler when the test drops it or dies.
 const WATCH: &str = r#"
     "$@" </dev/null >/dev/null 2>&1 &
     pooler=$!
@@ -28,7 +28,7 @@ pub struct Bouncer {
 }
 
 impl Bouncer {
-    /// Starts one before the server on a loopback port; nothing where it is not installed.
+    /// Starts a pooler on a loopback port, in front of the server; `None` if the pooler is not installed.
     pub fn start(server: u16) -> Option<Self> {
         let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/local/bin/pgbouncer"];
         let program = program.iter().map(PathBuf::from).find(|path| path.is_file())?;
@@ -40,12 +40,12 @@ impl Bouncer {
         Some(bouncer)
     }
 
-    /// Where it listens.
+    /// The port it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Kills it and starts it again, before the server on this port.
+    /// Kills the pooler and starts it again, in front of the server on this port.
     pub fn restart(&mut self, server: u16) {
         self.end();
         self.run(server);

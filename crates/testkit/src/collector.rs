@@ -18,25 +18,25 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Takes everything.
+    /// Accepts everything.
     Take,
     /// Answers with this status.
     Status(u16),
-    /// Reads and never answers.
+    /// Reads the request but never answers.
     Hang,
 }
 
-/// A span as it was exported.
+/// A span as a process exported it.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// `service.name` of its process.
+    /// `service.name` of the process.
     pub service: String,
     pub name: String,
     pub trace: Vec<u8>,
     pub id: Vec<u8>,
-    /// Empty at the beginning of a trace.
+    /// Empty at the start of a trace.
     pub parent: Vec<u8>,
-    /// Ids of linked spans.
+    /// Ids of the linked spans.
     pub links: Vec<Vec<u8>>,
     pub attributes: BTreeMap<String, String>,
     pub start: u64,
@@ -46,7 +46,7 @@ pub struct Span {
 #[derive(Debug, Default)]
 struct Seen {
     connections: usize,
-    /// Heads and bodies as they came.
+    /// Heads and bodies as they arrived.
     requests: Vec<(String, Vec<u8>)>,
     spans: Vec<Span>,
 }
@@ -58,7 +58,7 @@ struct Shared {
     answer: Mutex<Answer>,
 }
 
-/// The collector. Its threads end with the process.
+/// The collector. Its threads end with the test's process.
 #[derive(Debug)]
 pub struct Collector {
     address: SocketAddr,
@@ -83,17 +83,17 @@ impl Collector {
         Self { address, shared }
     }
 
-    /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    /// The value for `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Answers otherwise from now on.
+    /// Changes how it answers from now on.
     pub fn set(&self, answer: Answer) {
         *self.shared.answer.lock().expect("no panics") = answer;
     }
 
-    /// Connections so far.
+    /// Number of connections so far.
     pub fn connections(&self) -> usize {
         self.shared.seen.lock().expect("no panics").connections
     }
@@ -103,7 +103,7 @@ impl Collector {
         self.shared.seen.lock().expect("no panics").requests.clone()
     }
 
-    /// Waits until the spans that came are as asked for, and gives all of them.
+    /// Waits until the spans that arrived meet the condition, and returns all of them.
     pub fn until(&self, what: &str, is_so: impl Fn(&[Span]) -> bool) -> Vec<Span> {
         let seen = self.shared.seen.lock().expect("no panics");
         let wait = self.shared.changed.wait_timeout_while(seen, PATIENCE, |seen| !is_so(&seen.spans));
@@ -112,7 +112,7 @@ impl Collector {
         seen.spans.clone()
     }
 
-    /// Waits until this many spans of a name are there, and gives all spans.
+    /// Waits until this many spans of this name have arrived, and returns all spans.
     pub fn until_spans(&self, name: &str, count: usize) -> Vec<Span> {
         self.until(name, |spans| spans.iter().filter(|span| span.name == name).count() >= count)
     }
@@ -133,7 +133,7 @@ impl Shared {
                 Answer::Take => 200,
                 Answer::Status(status) => status,
                 Answer::Hang => {
-                    // Until the other side gives up.
+                    // Waits until the other side gives up.
                     let _ = stream.read(&mut [0; 1]);
                     return;
                 }

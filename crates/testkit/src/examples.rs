@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// Objects whose fields are names of things, such as reasons: counted as one field.
+/// Objects whose field names are data, such as reasons. All their fields count as one.
 const MAPS: [&str; 8] = [
     ".refused",
     ".reasons",
@@ -26,7 +26,7 @@ pub fn page() -> String {
     std::fs::read_to_string(path).expect("docs/json.md is there")
 }
 
-/// The example below a heading of `docs/json.md`.
+/// The example under a heading of `docs/json.md`.
 pub fn example(heading: &str) -> Value {
     let page = page();
     let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no heading {heading}"));
@@ -36,13 +36,13 @@ pub fn example(heading: &str) -> Value {
         .unwrap_or_else(|fault| panic!("{heading}: {fault}"))
 }
 
-/// Fails where the example below a heading and what a program said have different fields.
+/// Fails if the example under a heading and a program's output have different fields.
 pub fn assert_as_documented(heading: &str, said: &Value) {
     let found = differences(&example(heading), said);
     assert!(found.is_empty(), "docs/json.md, {heading}:\n  {}\nit is:\n{said:#}", found.join("\n  "));
 }
 
-/// Kinds of values by their place.
+/// The kinds of values at each place.
 type Shape = BTreeMap<String, BTreeSet<&'static str>>;
 
 fn differences(example: &Value, said: &Value) -> Vec<String> {
@@ -60,12 +60,12 @@ fn differences(example: &Value, said: &Value) -> Vec<String> {
     found
 }
 
-/// Kinds that say what a value is.
+/// The kinds that say what a value is.
 fn known(kinds: &BTreeSet<&'static str>) -> BTreeSet<&'static str> {
     kinds.iter().copied().filter(|kind| !matches!(*kind, "null" | "empty")).collect()
 }
 
-/// Places of the one that the other lacks although it has what they belong to.
+/// Places in one shape that the other lacks, although it has the object around them.
 fn missing(one: &Shape, other: &Shape, what: &str) -> Vec<String> {
     let lacks = |place: &&String| {
         let (parent, _) = place.rsplit_once(['.', '[']).unwrap_or_default();

@@ -19,13 +19,13 @@ pub const SECRET: &str = "whsec_tests";
 /// Longest wait for anything. Reached only when a test fails.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A gateway under test. Killed when dropped.
+/// A gateway under test. It is killed when dropped.
 pub struct Gateway {
     /// The process.
     pub child: Child,
-    /// Where webhooks go.
+    /// Address for webhooks.
     pub webhooks: SocketAddr,
-    /// Where metrics and health are.
+    /// Address of metrics and health.
     pub admin: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<std::thread::JoinHandle<()>>,
@@ -36,25 +36,25 @@ pub struct Gateway {
 pub struct Options {
     /// Its data directory.
     pub data: PathBuf,
-    /// More environment.
+    /// Further environment variables.
     pub environment: BTreeMap<String, String>,
-    /// A program that runs the gateway in its place, with its arguments; nothing by default.
+    /// A program, with its arguments, that runs the gateway; empty by default.
     pub within: Vec<String>,
 }
 
 impl Options {
-    /// Defaults with a data directory.
+    /// Default options with this data directory.
     pub fn new(data: &Path) -> Self {
         Self { data: data.to_owned(), environment: BTreeMap::new(), within: Vec::new() }
     }
 
-    /// With a variable set.
+    /// Sets a variable.
     pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.environment.insert(name.to_owned(), format!("{value}"));
         self
     }
 
-    /// `colony-gateway` with these options and nothing else in its environment.
+    /// The command `colony-gateway` with these options and nothing else in its environment.
     pub fn command(&self) -> Command {
         let mut command = match self.within.split_first() {
             None => Command::new(crate::program()),
@@ -77,7 +77,7 @@ impl Options {
         command
     }
 
-    /// Starts `serve` and waits until it says that it is ready.
+    /// Starts `serve` and waits until it reports that it is ready.
     pub fn serve(&self) -> Gateway {
         match self.try_serve() {
             Ok(gateway) => gateway,
@@ -85,12 +85,12 @@ impl Options {
         }
     }
 
-    /// Starts `serve`; its log when it ends before it is ready.
+    /// Starts `serve`. The error is its log if it ends before it is ready.
     pub fn try_serve(&self) -> Result<Gateway, Vec<String>> {
         self.try_start(&["serve"])
     }
 
-    /// Starts a command that serves; its log when it ends before it is ready.
+    /// Starts a command that serves. The error is its log if it ends before it is ready.
     pub fn try_start(&self, arguments: &[&str]) -> Result<Gateway, Vec<String>> {
         let mut child = self.command().args(arguments).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("piped");
@@ -125,13 +125,13 @@ fn ready_line(line: &str) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 impl Gateway {
-    /// What it has logged so far.
+    /// The lines that it has logged so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("no panics while logging").clone()
     }
 
-    /// Everything that it logged before this call. The log is written behind the gateway's back, so a request that only the
-    /// log notices goes after it.
+    /// Everything that it logged before this call. The gateway writes its log in the background, so this sends a request
+    /// that only the log notices and waits for its line.
     pub fn whole_log(&self) -> Vec<String> {
         static ASKED: AtomicU32 = AtomicU32::new(0);
         let mark = format!("MARK{}", ASKED.fetch_add(1, Ordering::Relaxed));
@@ -149,7 +149,7 @@ impl Gateway {
         }
     }
 
-    /// Waits until it has logged this many requests; every line must be JSON.
+    /// Waits until it has logged this many requests. Every line must be JSON.
     pub fn request_lines(&self, number: usize) -> Vec<serde_json::Value> {
         let clock = Clock::system();
         let started = clock.instant();
@@ -171,12 +171,12 @@ impl Gateway {
         request(self.webhooks, &post("/webhooks/stripe", &[("stripe-signature", &signature(body))], body.as_bytes()))
     }
 
-    /// Gets a path of the admin listener.
+    /// Gets a path from the admin listener.
     pub fn admin_get(&self, path: &str) -> Reply {
         request(self.admin, &get(path))
     }
 
-    /// Gets a path of the public listener.
+    /// Gets a path from the public listener.
     pub fn get(&self, path: &str) -> Reply {
         request(self.webhooks, &get(path))
     }
@@ -186,7 +186,7 @@ impl Gateway {
         serde_json::from_str(&self.admin_get("/health").body).expect("health is JSON")
     }
 
-    /// Waits until the full health is as asked for.
+    /// Waits until the full health report meets the condition.
     pub fn until(&self, done: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
         let clock = Clock::system();
         let started = clock.instant();
@@ -200,24 +200,24 @@ impl Gateway {
         }
     }
 
-    /// Waits until nothing is on its way any more.
+    /// Waits until nothing is under way any more.
     pub fn until_idle(&self) -> serde_json::Value {
         self.until(|health| ["waiting", "leased", "submitted"].iter().all(|state| health["inbox"][state] == 0))
     }
 
-    /// Waits until this many webhook requests are in hand.
+    /// Waits until this many webhook requests are being handled.
     pub fn until_in_hand(&self, requests: u64) {
         self.until(|_| self.metric("colony_gateway_webhook_requests_in_hand") == requests);
     }
 
-    /// The value of a metric line, such as `colony_gateway_connections` or one with its labels.
+    /// The value of a metric line. The line is a name such as `colony_gateway_connections`, with its labels if it has any.
     pub fn metric(&self, line: &str) -> u64 {
         let text = self.admin_get("/metrics").body;
         let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no metric {line} in\n{text}")).parse().expect("a whole number")
     }
 
-    /// Its process.
+    /// The id of its process.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -228,13 +228,13 @@ impl Gateway {
         assert!(status.expect("kill runs").success());
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills it, as a crash would.
     pub fn kill(mut self) {
         self.child.kill().expect("killed");
         self.wait();
     }
 
-    /// Waits for the end.
+    /// Waits until it ends.
     pub fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait().expect("waited");
         if let Some(reader) = self.reader.take() {
@@ -259,7 +259,7 @@ impl Drop for Gateway {
 pub struct Reply {
     /// Status code.
     pub status: u16,
-    /// Headers, names in lower case.
+    /// Headers, with names in lower case.
     pub headers: BTreeMap<String, String>,
     /// Body.
     pub body: String,
@@ -271,7 +271,7 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
-    /// The `code` of a problem document.
+    /// The `code` of the problem document.
     pub fn problem(&self) -> String {
         assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
         let document = self.json();
@@ -280,7 +280,7 @@ impl Reply {
     }
 }
 
-/// A good signature of now.
+/// A valid signature of the current time.
 pub fn signature(body: &str) -> String {
     sign(SECRET, Clock::system().now(), body.as_bytes())
 }
@@ -302,7 +302,7 @@ pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     request
 }
 
-/// Connects with patience for an answer.
+/// Connects, with a long time-out for the answer.
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("connected");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
@@ -313,12 +313,12 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 /// Sends a request on a connection of its own and reads the answer.
 pub fn request(address: SocketAddr, bytes: &[u8]) -> Reply {
     let mut stream = connect(address);
-    // A server that refuses early may stop reading; its answer counts.
+    // A server that refuses early may stop reading. Its answer still counts.
     let _ = stream.write_all(bytes);
     read_reply(&mut stream).expect("an answer")
 }
 
-/// Reads one answer; `None` when the connection ends without one.
+/// Reads one answer; `None` if the connection ends without one.
 pub fn read_reply(stream: &mut TcpStream) -> Option<Reply> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -365,7 +365,7 @@ fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
     body
 }
 
-/// An event that nothing is mapped from.
+/// An event that maps to nothing.
 pub fn event(id: &str) -> String {
     format!(
         r#"{{"id":"{id}","object":"event","type":"product.created","livemode":false,"created":1700000000,

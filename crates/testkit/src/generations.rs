@@ -3,21 +3,21 @@
 //! Written from the column lists, constraints, triggers and policies of those tables; only what a payment, a reader of
 //! a payment, or a migration meets is here.
 
-/// A generation of tables.
+/// A generation of the predecessor's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
-    /// A catalogue of creators' tiers, subscriptions that point into it, counters kept by a trigger.
+    /// A catalogue of creators' tiers, subscriptions that point to it, and counters that a trigger keeps.
     First,
-    /// One row per Stripe subscription, flags in profiles, no table of subscriptions.
+    /// One row per Stripe subscription, flags in profiles, and no table of subscriptions.
     Second,
-    /// One row per Stripe subscription, and fans' subscriptions to creators, of which none is of the platform.
+    /// One row per Stripe subscription, and fans' subscriptions to creators, none of which concern the platform.
     Third,
-    /// Subscriptions that belong to a `user_id`, many a user, with statuses in Stripe's own words.
+    /// Subscriptions that belong to a `user_id`, several per user, with Stripe's own statuses.
     Fourth,
 }
 
 impl Generation {
-    /// All of them.
+    /// Every generation.
     pub const ALL: [Self; 4] = [Self::First, Self::Second, Self::Third, Self::Fourth];
 
     /// The script that makes the tables.
@@ -30,7 +30,7 @@ impl Generation {
         }
     }
 
-    /// Whether `public.subscriptions` says what users have of the platform.
+    /// Whether `public.subscriptions` says what users have subscribed to on the platform.
     pub fn has_platform_rows(self) -> bool {
         self != Self::Third
     }
@@ -40,7 +40,7 @@ impl Generation {
         matches!(self, Self::Second | Self::Third)
     }
 
-    /// The statement by which the predecessor makes its row of `subscriptions`, where it has such rows.
+    /// The statement with which the predecessor makes its row in `subscriptions`; `None` if it has no such rows.
     pub fn row(self, user: &str, id: &str, status: &str) -> Option<String> {
         match self {
             Self::First => Some(format!(

@@ -34,14 +34,14 @@ pub mod sql;
 pub mod stripe_api;
 pub mod stripe_endpoints;
 
-/// The folder of the profile that this test or benchmark was built with, such as `target/debug`.
+/// The folder of the profile that built this test or benchmark, such as `target/debug`.
 fn profile_dir() -> PathBuf {
     let executable = std::env::current_exe().expect("a process knows its program");
     let deps = executable.parent().expect("a program has a folder");
     deps.parent().expect("Cargo builds tests and benchmarks in `deps`").to_owned()
 }
 
-/// The gateway's program, which Cargo builds before the tests and benchmarks of its package.
+/// The gateway's program. Cargo builds it before the tests and benchmarks of its package.
 pub fn program() -> PathBuf {
     profile_dir().join(format!("colony-gateway{}", std::env::consts::EXE_SUFFIX))
 }

@@ -53,7 +53,7 @@ impl Record {
         for row in &plan.revenue {
             let names = self.revenue.get(&(row.kind, row.key.clone())).cloned();
             keep(&mut self.revenue, (row.kind, row.key.clone()), row, |row| &row.version);
-            // Names never change, and one version may lack what another has.
+            // Names never change, but one version may lack a name that another has.
             if let (Some(known), Some(kept)) = (names, self.revenue.get_mut(&(row.kind, row.key.clone()))) {
                 kept.payment_id = row.payment_id.clone().max(known.payment_id);
                 kept.charge_id = row.charge_id.clone().max(known.charge_id);
@@ -66,14 +66,14 @@ impl Record {
         }
     }
 
-    /// Minor units that count, over all kinds.
+    /// The sum that counts, in minor units, over all kinds.
     pub fn net(&self) -> i64 {
         let rows: Vec<_> = self.revenue.values().cloned().collect();
         let links: Vec<_> = self.links.values().cloned().collect();
         counting::count(&rows, &links).iter().map(|counted| counted.amount_minor).sum()
     }
 
-    /// The user of a subscription of which the customer `customer` pays.
+    /// The user of a subscription that the customer `customer` pays for.
     pub fn owner(&self, subscription: &str, customer: &str) -> Option<&str> {
         match owner(self.claims.values(), subscription, Some(customer), None) {
             Owner::User(user) => Some(user),
@@ -81,7 +81,7 @@ impl Record {
         }
     }
 
-    /// What a binding points to.
+    /// The value that a binding points to.
     pub fn bound(&self, kind: BindingKind, from: &str) -> Option<&str> {
         self.bindings.get(&(kind, from.to_owned())).map(|row| row.to_id.as_str())
     }

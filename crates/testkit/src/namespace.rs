@@ -5,14 +5,14 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A network namespace. Removed when dropped.
+/// A network namespace. It is removed when dropped.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
     lines: [Line; 2],
 }
 
-/// A line between this machine and the namespace.
+/// A network link between this machine and the namespace.
 #[derive(Debug)]
 struct Line {
     /// The end on this machine.
@@ -22,12 +22,12 @@ struct Line {
 }
 
 impl Namespace {
-    /// Makes one; nothing where this machine does not allow it.
+    /// Makes a namespace; `None` if this machine does not allow it.
     pub fn make() -> Option<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id() % 0x000f_ffff * 8 + MADE.fetch_add(1, Ordering::Relaxed) % 8;
         let line = |end: u32| {
-            // Each has four addresses of 10.128.0.0/9, of which the two in the middle are used.
+            // Each line has four addresses of 10.128.0.0/9 and uses the two in the middle.
             let first = (10 << 24) + (128 << 16) + ((number * 2 + end) % (1 << 20)) * 4;
             let device = format!("cg{number:x}{}", if end == 0 { 'a' } else { 'b' });
             Line { device, here: Ipv4Addr::from(first + 1), there: Ipv4Addr::from(first + 2) }
@@ -48,7 +48,7 @@ impl Namespace {
         is_made.then_some(namespace)
     }
 
-    /// What runs a program in it.
+    /// The command that runs a program in the namespace.
     pub fn runner(&self) -> Vec<String> {
         ["ip", "netns", "exec", &self.name].map(str::to_owned).to_vec()
     }

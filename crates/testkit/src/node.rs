@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::postgres::{Account, binary, free_port};
 
-/// Longest wait for a state of the servers.
+/// Longest wait for the servers to reach a state.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Ends the servers and removes their files when the test process is gone.
+/// Ends the servers and removes their files when the test process dies.
 const WATCH: &str = r#"
     dir=$1
     cat >/dev/null
@@ -53,17 +53,17 @@ impl House {
         Self { dir, account, _watch: watch, _lifeline: lifeline }
     }
 
-    /// A place for a server, without data.
+    /// A place for a server, still without data.
     pub(crate) fn node(&self, name: &str) -> Node {
         Node { data: self.dir.join(name), port: free_port() }
     }
 
-    /// A fresh data directory for a server.
+    /// Makes a fresh data directory for a server.
     pub(crate) fn fill(&self, node: &Node) {
         self.account.copy(&self.account.template(&self.dir), &node.data);
     }
 
-    /// Starts a server; what its log says when it does not come up.
+    /// Starts a server. The error is its log if it does not come up.
     pub(crate) fn serve(&self, node: &Node, settings: &[&str], environment: &[(String, String)]) -> Result<(), String> {
         let settings = settings.join(" -c ");
         let options =
@@ -72,7 +72,7 @@ impl House {
         self.control(node, &["-w", "-t", "60", "-l", &log, "-o", &options, "start"], environment)
     }
 
-    /// Ends a server at once, as a crash does.
+    /// Kills a server, as a crash would.
     pub(crate) fn crash(&self, node: &Node) {
         self.control(node, &["-w", "-m", "immediate", "stop"], &[]).expect("it ends");
     }
@@ -108,10 +108,10 @@ impl House {
     }
 }
 
-/// Ends every process of a server by SIGKILL.
+/// Kills every process of a server with SIGKILL.
 pub(crate) fn kill(node: &Node) {
     let Some(first) = postmaster(node) else { return };
-    // Stopped, it makes no more of them.
+    // Once stopped, the first process starts no further ones.
     signal("STOP", &[first]);
     let processes = [children(first), vec![first]].concat();
     signal("KILL", &processes);
@@ -128,27 +128,27 @@ pub(crate) fn postmaster(node: &Node) -> Option<u32> {
     Path::new(&format!("/proc/{process}")).exists().then_some(process)
 }
 
-/// Processes that a process has started and that have not ended.
+/// Processes that a process started and that still run.
 fn children(of: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = processes.filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok());
     processes.filter(|process| parent(*process) == Some(of)).collect()
 }
 
-/// The process that started one.
+/// The process that started this one.
 fn parent(of: u32) -> Option<u32> {
     let text = fs::read_to_string(format!("/proc/{of}/stat")).ok()?;
-    // After the name, which may have anything in it: the state, and then the parent.
+    // The name comes first and may contain anything. After it come the state and then the parent.
     text.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Sends a signal by name. One that has gone meanwhile is no matter.
+/// Sends a signal by name. It does not matter if a process has ended meanwhile.
 fn signal(name: &str, processes: &[u32]) {
     let listed = processes.iter().map(u32::to_string);
     let _ = Command::new("kill").arg(format!("-{name}")).args(listed).stderr(Stdio::null()).status();
 }
 
-/// Asks a server. One line a row.
+/// Sends a query to a server. Returns one line per row.
 pub(crate) fn ask(port: u16, database: &str, sql: &str) -> Vec<String> {
     let url = format!("postgres://postgres@127.0.0.1:{port}/{database}");
     let mut psql = Command::new(binary("psql"));

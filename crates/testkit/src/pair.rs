@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::node::{House, Node, ask, until};
 
-/// The database of both.
+/// The database on both servers.
 const DATABASE: &str = "inbox";
 
-/// Settings of both.
+/// Settings of both servers.
 const SETTINGS: [&str; 4] = ["fsync=on", "full_page_writes=on", "synchronous_commit=on", "shared_buffers=64MB"];
 
 /// A primary and its standby.
@@ -24,17 +24,17 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Starts both; commits of the primary wait for the standby from here on. Blocks, as all of this does.
+    /// Starts both. From then on, commits on the primary wait for the standby. Like everything here, it blocks.
     pub fn start() -> Self {
         Self::start_as(true, |_| Vec::new())
     }
 
-    /// As [`Self::start`], with more in the environment of the servers. The directory is theirs.
+    /// As [`Self::start`], with further environment variables for the servers. They own the directory.
     pub fn start_with(environment: impl FnOnce(&Path) -> Vec<(String, String)>) -> Self {
         Self::start_as(true, environment)
     }
 
-    /// Starts both; commits of the primary wait for nothing, and the standby follows as it can.
+    /// Starts both. Commits on the primary wait for nothing, and the standby follows as fast as it can.
     pub fn start_asynchronous() -> Self {
         Self::start_as(false, |_| Vec::new())
     }
@@ -47,7 +47,8 @@ impl Pair {
         let pair = Self { house, nodes, primary: 0, is_synchronous, environment };
         pair.serve(0);
         pair.ask_in(0, "postgres", &format!("CREATE DATABASE {DATABASE}"));
-        // Copied with all else, so that it holds for each of them as the primary; read once there is a standby.
+        // Every copy gets this setting, so it holds for whichever server is the primary. The server reads it once there is
+        // a standby.
         if is_synchronous {
             pair.ask(0, "ALTER SYSTEM SET synchronous_standby_names = 'standby'");
         }
@@ -57,13 +58,13 @@ impl Pair {
         pair
     }
 
-    /// The URL of both, of which the primary takes writes.
+    /// A URL with both servers, which leads to the primary for writes.
     pub fn url(&self) -> String {
         let [one, two] = &self.nodes;
         format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{DATABASE}", one.port, two.port)
     }
 
-    /// The ports of both.
+    /// The ports of both servers.
     pub fn ports(&self) -> [u16; 2] {
         [self.nodes[0].port, self.nodes[1].port]
     }
@@ -73,7 +74,7 @@ impl Pair {
         self.nodes[self.primary].port
     }
 
-    /// The name of the database of both.
+    /// The name of the database on both servers.
     pub fn database(&self) -> &'static str {
         DATABASE
     }
@@ -82,22 +83,22 @@ impl Pair {
         1 - self.primary
     }
 
-    /// Asks the primary. One line a row.
+    /// Sends a query to the primary. Returns one line per row.
     pub fn ask_primary(&self, sql: &str) -> Vec<String> {
         self.ask(self.primary, sql)
     }
 
-    /// Statements that wait for the standby.
+    /// How many statements wait for the standby.
     pub fn waiting(&self) -> usize {
         self.ask_primary("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'").len()
     }
 
-    /// Waits until some statement waits for the standby.
+    /// Waits until a statement waits for the standby.
     pub fn until_waiting(&self) {
         until("a commit waits for the standby", || self.waiting() > 0);
     }
 
-    /// Waits until the standby follows, and commits wait for it where they do.
+    /// Waits until the standby follows and, if commits wait for it, until they do.
     pub fn until_in_sync(&self) {
         let state = if self.is_synchronous { "sync" } else { "async" };
         let question =
@@ -105,14 +106,15 @@ impl Pair {
         until("the standby follows", || !self.ask_primary(&question).is_empty());
     }
 
-    /// Waits until the standby has all that was written so far.
+    /// Waits until the standby has everything that was written so far.
     pub fn until_caught_up(&self) {
         let written = self.ask_primary("SELECT pg_current_wal_lsn()").concat();
         let question = format!("SELECT 1 FROM pg_stat_replication WHERE flush_lsn >= '{written}'");
         until("the standby has caught up", || !self.ask_primary(&question).is_empty());
     }
 
-    /// Has the primary cancel what its clients run, or end their connections: about one in two.
+    /// Makes the primary cancel its clients' statements or end their connections: those that wait for the standby, and
+    /// about half of the others.
     pub fn disturb(&self, is_gentle: bool) {
         let function = if is_gentle { "pg_cancel_backend" } else { "pg_terminate_backend" };
         self.ask_primary(&format!(
@@ -121,7 +123,7 @@ impl Pair {
         ));
     }
 
-    /// Cuts the standby off: nothing that the primary writes reaches it any more.
+    /// Cuts the standby off: it gets nothing more of what the primary writes.
     pub fn cut_off(&self) {
         self.ask(self.standby(), "ALTER SYSTEM SET primary_conninfo = ''");
         self.ask(self.standby(), "SELECT pg_reload_conf()");
@@ -135,13 +137,13 @@ impl Pair {
         self.until_in_sync();
     }
 
-    /// Ends the primary at once, as a crash does, and starts it again.
+    /// Kills the primary, as a crash would, and starts it again.
     pub fn restart_primary(&self) {
         self.crash(self.primary);
         self.serve(self.primary);
     }
 
-    /// Ends the primary at once and makes the standby the primary; what was the primary becomes its standby, from nothing.
+    /// Kills the primary and promotes the standby. The former primary becomes its standby, built from scratch.
     pub fn fail_over(&mut self) {
         self.crash(self.primary);
         let standby = self.standby();

@@ -9,7 +9,7 @@ use colony_gateway::revenue::rows::{
 };
 use colony_gateway::revenue::verdict::{Plan, Suspicion, Verdict};
 
-/// 2026-01-02T03:04:05Z, the moment that times in tests count from.
+/// 2026-01-02T03:04:05Z, the moment from which the tests count time.
 pub const EPOCH_SECONDS: i64 = 1_767_323_045;
 
 /// `seconds` after the tests' epoch.
@@ -31,7 +31,7 @@ pub fn event(id: &str, kind: &str, seconds: i64) -> EventFacts {
     }
 }
 
-/// The place of an ordinary update made by `event` at `seconds`.
+/// The place of an ordinary update that `event` made at `seconds`.
 pub fn version(event: &str, seconds: i64) -> Version {
     Version {
         standing: Standing::Current,
@@ -43,7 +43,7 @@ pub fn version(event: &str, seconds: i64) -> Version {
     }
 }
 
-/// A plan that is built up row by row.
+/// A plan that a test builds up row by row.
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// The plan so far.
@@ -52,7 +52,7 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// An event of `seconds` with no rows yet.
+    /// An event at `seconds`, with no rows yet.
     pub fn new(id: &str, kind: &str, seconds: i64) -> Self {
         Self { plan: Plan::new(event(id, kind, seconds)), seconds }
     }
@@ -61,17 +61,17 @@ impl Planned {
         version(self.plan.event.id.as_str(), self.seconds)
     }
 
-    /// Says that a customer's metadata names a user.
+    /// Adds that a customer's metadata names a user.
     pub fn customer_user(self, customer: &str, user: &str) -> Self {
         self.claim(ClaimRank::Customer, customer, user)
     }
 
-    /// Says that a subscription's metadata names a user.
+    /// Adds that a subscription's metadata names a user.
     pub fn subscription_user(self, subscription: &str, user: &str) -> Self {
         self.claim(ClaimRank::Subscription, subscription, user)
     }
 
-    /// Claims a subscription or a customer for a user.
+    /// Adds a claim to a subscription or a customer for a user.
     pub fn claim(mut self, rank: ClaimRank, subject: &str, user: &str) -> Self {
         let version = self.version();
         self.plan.claims.push(ClaimRow {
@@ -84,7 +84,7 @@ impl Planned {
         self
     }
 
-    /// A rule holds the event.
+    /// Makes the event suspect: a rule holds it.
     pub fn suspect(mut self) -> Self {
         self.plan.suspicion = Some(Suspicion { rule: "large".to_owned(), reason: "a large one".to_owned() });
         self.plan.claims.clear();
@@ -92,7 +92,7 @@ impl Planned {
         self
     }
 
-    /// Binds one thing to another.
+    /// Adds a binding of one thing to another.
     pub fn binding(mut self, kind: BindingKind, from: &str, to: &str) -> Self {
         let version = self.version();
         self.plan.bindings.push(BindingRow {
@@ -105,7 +105,7 @@ impl Planned {
         self
     }
 
-    /// Tells of a subscription in `status`, after `change`.
+    /// Adds a subscription in `status`, after `change`.
     pub fn subscription(
         mut self,
         id: &str,
@@ -119,7 +119,7 @@ impl Planned {
         self
     }
 
-    /// Tells of a customer.
+    /// Adds a customer.
     pub fn customer(mut self, id: &str, deleted: bool) -> Self {
         let version = self.version();
         self.plan.customers.push(CustomerRow {
@@ -138,7 +138,7 @@ impl Planned {
         self
     }
 
-    /// Tells of money, after `change`.
+    /// Adds money, after `change`.
     pub fn money(mut self, kind: RevenueKind, key: &str, amount: i64, change: impl FnOnce(&mut RevenueRow)) -> Self {
         let version = self.version();
         let mut row = RevenueRow {
@@ -167,12 +167,12 @@ impl Planned {
         self
     }
 
-    /// Tells which invoice a payment paid.
+    /// Adds which invoice a payment paid.
     pub fn link(self, payment: &str, invoice: &str) -> Self {
         self.linked(payment, invoice, Evidence::Named)
     }
 
-    /// Hints at the invoice that a payment paid.
+    /// Adds a hint at the invoice that a payment paid.
     pub fn hint(self, payment: &str, invoice: &str) -> Self {
         self.linked(payment, invoice, Evidence::Hint)
     }
@@ -201,7 +201,7 @@ impl Planned {
     }
 }
 
-/// A subscription row as the projection would make it from an ordinary monthly subscription.
+/// The subscription row that the projection would make from an ordinary monthly subscription.
 pub fn subscription(id: &str, customer: &str, status: &str, version: Version) -> SubscriptionRow {
     let (standing, projected_status, entitles) = match status {
         "active" | "trialing" => (Standing::Current, Some(ProjectedStatus::Active), true),
@@ -261,7 +261,7 @@ pub fn subscription(id: &str, customer: &str, status: &str, version: Version) ->
     }
 }
 
-/// A preference as the projection makes it: entitling ones first, then better tiers, then the id.
+/// A preference as the projection makes it. Entitling subscriptions come first, then better tiers, then the id decides.
 pub fn preference(entitles: bool, tier: &str, id: &str) -> String {
     let rank = ["bronze", "silver", "gold"].iter().position(|name| *name == tier).unwrap_or(0);
     format!("{}.{rank}.{id}", u8::from(entitles))

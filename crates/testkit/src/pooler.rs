@@ -9,14 +9,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Request codes that stand in place of a protocol version.
+/// Request codes that a client sends in place of a protocol version.
 const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 
-/// Server processes that a client's transactions take turns on.
+/// Number of server processes that take turns on a client's transactions.
 const BACKENDS: usize = 3;
 
-/// A running stand-in. Ends when dropped.
+/// A running stand-in. It ends when dropped.
 #[derive(Debug)]
 pub struct Pooler {
     pub port: u16,
@@ -24,7 +24,7 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// Starts in front of the server on a loopback port.
+    /// Starts on a loopback port, in front of the server.
     pub async fn start(server_port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a loopback port is free");
         let port = listener.local_addr().expect("a bound listener has an address").port();
@@ -33,7 +33,7 @@ impl Pooler {
             let mut clients = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 clients.spawn(async move {
-                    // A client that hangs up ends its service; there is nobody to tell.
+                    // If the client hangs up, this ends with an error that concerns no one.
                     let _ = serve(client, server_port).await;
                 });
             }
@@ -53,7 +53,7 @@ async fn serve(mut client: TcpStream, server_port: u16) -> io::Result<()> {
     for number in 0..BACKENDS {
         let mut backend = TcpStream::connect(("127.0.0.1", server_port)).await?;
         backend.write_all(&startup).await?;
-        // The client sees the greeting of one of them.
+        // The client sees the greeting of only one of them.
         let mut greeting = Vec::new();
         until_ready(&mut backend, &mut greeting).await?;
         if number == 0 {
@@ -82,7 +82,7 @@ async fn serve(mut client: TcpStream, server_port: u16) -> io::Result<()> {
                     let mut answer = Vec::new();
                     let state = until_ready(backend, &mut answer).await?;
                     client.write_all(&answer).await?;
-                    // `I` is idle: the transaction is over, and with it the claim to this server process.
+                    // `I` means idle: the transaction is over, and so is the claim to this server process.
                     turn += usize::from(state == b'I');
                 }
             }
@@ -90,7 +90,7 @@ async fn serve(mut client: TcpStream, server_port: u16) -> io::Result<()> {
     }
 }
 
-/// The client's start-up message, after its requests for encryption were turned down.
+/// Reads the client's start-up message, after it has turned down the client's requests for encryption.
 async fn startup(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     loop {
         let length = client.read_u32().await?;
@@ -122,7 +122,7 @@ async fn write(stream: &mut TcpStream, message: &Message) -> io::Result<()> {
     stream.write_all(&bytes(message)).await
 }
 
-/// Collects the answer up to `ReadyForQuery`, and returns the state that it tells of.
+/// Collects the answer up to `ReadyForQuery`, and returns the state that it reports.
 async fn until_ready(backend: &mut TcpStream, answer: &mut Vec<u8>) -> io::Result<u8> {
     loop {
         let message = read(backend).await?;

@@ -21,27 +21,27 @@ use tokio_postgres::error::SqlState;
 
 use crate::sql::{Session, Sessions};
 
-/// Starts, each on another port, before the tests give up: another process can take a free port first.
+/// How many starts to try, each on another port. Another process can take a free port first.
 const START_ATTEMPTS: u32 = 5;
 
-/// What kind of cluster a test wants. Roles belong to a cluster, so the two cannot share a server.
+/// The kind of cluster that a test wants. Roles belong to a cluster, so two flavours cannot share a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
-    /// PostgreSQL as it comes: no roles but the superuser's.
+    /// PostgreSQL without extras: the only role is the superuser's.
     Plain,
     /// With the roles and the `auth` schema that Supabase provides.
     Supabase,
-    /// As `Plain`, with every commit fsynced. The others save the disk that work.
+    /// As `Plain`, but with an fsync for every commit. The other flavours spare the disk that work.
     Durable,
 }
 
-/// Settings of a server that may lose what it stored when the machine fails.
+/// Settings of a server that may lose data if the machine fails.
 const HASTY: &[&str] = &["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"];
 
-/// Settings of a server that may not: PostgreSQL's own.
+/// Settings of a server that may not lose data. They are PostgreSQL's own.
 const DURABLE: &[&str] = &["-c", "fsync=on", "-c", "full_page_writes=on", "-c", "synchronous_commit=on"];
 
-/// The stand-in for what Supabase puts into every project: roles, `auth.users`, `auth.uid()` and `auth.role()`.
+/// Stands in for what Supabase puts into every project: roles, `auth.users`, `auth.uid()` and `auth.role()`.
 const SUPABASE_ROLES: &str = "
     CREATE ROLE anon NOLOGIN NOINHERIT;
     CREATE ROLE authenticated NOLOGIN NOINHERIT;
@@ -109,7 +109,7 @@ impl Server {
     }
 }
 
-/// A database of a test's own.
+/// A database that belongs to one test.
 #[derive(Clone, Debug)]
 pub struct Database {
     server: &'static Server,
@@ -117,7 +117,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// An empty database; on [`Flavour::Supabase`] with the `auth` schema and the roles.
+    /// An empty database. On [`Flavour::Supabase`] it has the `auth` schema and the roles.
     pub async fn create(flavour: Flavour) -> Self {
         let server = tokio::task::spawn_blocking(move || Server::of(flavour)).await.expect("the server starts");
         let number = server.databases.fetch_add(1, Ordering::Relaxed);
@@ -135,8 +135,8 @@ impl Database {
         database
     }
 
-    /// An empty database whose files are in a directory of this machine that any account may write to. To be removed by
-    /// [`Self::remove`] before the directory is.
+    /// An empty database whose files are in a directory of this machine that any account may write to. Call
+    /// [`Self::remove`] before you remove the directory.
     pub async fn create_at(flavour: Flavour, name: &str, directory: &Path) -> Self {
         let server = tokio::task::spawn_blocking(move || Server::of(flavour)).await.expect("the server starts");
         let place = directory.join("space");
@@ -150,7 +150,7 @@ impl Database {
         Self { server, name: name.to_owned() }
     }
 
-    /// Removes a database and its directory's tablespace.
+    /// Removes the database and the tablespace in its directory.
     pub async fn remove(&self) {
         let mut admin = Session::open(&self.server.url("postgres")).await;
         for statement in ["DROP DATABASE IF EXISTS", "DROP TABLESPACE IF EXISTS"] {
@@ -160,12 +160,12 @@ impl Database {
         admin.close().await;
     }
 
-    /// Connection string, as the superuser.
+    /// Connection string of the superuser.
     pub fn url(&self) -> String {
         self.server.url(&self.name)
     }
 
-    /// Connection string, as a role without rights of its own, which is made where it is missing.
+    /// Connection string of a role without rights of its own. Makes the role if it is missing.
     pub async fn url_as(&self, role: &str) -> String {
         // Databases of one cluster share roles.
         let made = format!(
@@ -180,27 +180,27 @@ impl Database {
         self.server.port
     }
 
-    /// What the server has written to its log so far.
+    /// The log that the server has written so far.
     pub fn server_log(&self) -> String {
         fs::read_to_string(&self.server.log).expect("the server keeps its log")
     }
 
-    /// A connection, as the superuser.
+    /// A connection of the superuser.
     pub async fn session(&self) -> Session {
         Session::open(&self.url()).await
     }
 
-    /// Connections, as the superuser.
+    /// Connections of the superuser.
     pub fn sessions(&self) -> Sessions {
         Sessions::new(self.url())
     }
 
-    /// Sets the time zone that connections of this database start with.
+    /// Sets the time zone in which connections to this database start.
     pub async fn set_time_zone(&self, zone: &str) {
         self.run(&format!("ALTER DATABASE {} SET timezone = '{zone}'", self.name)).await;
     }
 
-    /// Runs a script through `psql`, as an operator would; `Err` is what `psql` said when it failed.
+    /// Runs a script through `psql`, as an operator would. The error is the output of `psql`.
     pub fn psql(&self, script: &str) -> Result<(), String> {
         let mut psql = Command::new(binary("psql"))
             .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &self.url()])
@@ -210,7 +210,7 @@ impl Database {
             .spawn()
             .expect("psql runs");
         let mut stdin = psql.stdin.take().expect("standard input is piped");
-        // It stops reading at the first error, which it then tells.
+        // `psql` stops reading at the first error, and then reports that error.
         let _ = stdin.write_all(script.as_bytes());
         drop(stdin);
         let output = psql.wait_with_output().expect("psql ends");
@@ -228,7 +228,7 @@ impl Database {
     }
 }
 
-/// Tests of one process share a cluster: the one that came first makes the roles, the others wait for them.
+/// Waits for the roles. Tests of one process share a cluster: the first one makes the roles.
 async fn wait_for_roles(admin: &mut Session) {
     for _ in 0..500 {
         let there: bool =
@@ -241,7 +241,7 @@ async fn wait_for_roles(admin: &mut Session) {
     panic!("the roles of the test cluster are missing");
 }
 
-/// Creates a database; two at once can collide on the template, so that fault is tried again.
+/// Creates a database. Two at once can collide on the template, so that error is tried again.
 async fn create_database(admin: &mut Session, name: &str) {
     for _ in 0..100 {
         match admin.execute(format!("CREATE DATABASE {name}")).await {
@@ -290,7 +290,7 @@ impl Account {
         }
     }
 
-    /// A fresh data directory to copy, made once for all test processes: copying takes a tenth of the time.
+    /// A fresh data directory to copy. It is made once for all test processes: a copy takes a tenth of the time.
     pub(crate) fn template(&self, dir: &Path) -> PathBuf {
         let version = Command::new(binary("initdb")).arg("--version").output().expect("initdb runs");
         let version: String =
@@ -303,7 +303,7 @@ impl Account {
             self.init(&made);
             let part = template.with_extension(std::process::id().to_string());
             run(Command::new("cp").arg("-R").arg(&made).arg(&part));
-            // Another process may have been faster; then its copy is as good.
+            // Another process may have been faster. Its copy is just as good.
             if fs::rename(&part, &template).is_err() {
                 let _ = fs::remove_dir_all(&part);
             }
@@ -316,7 +316,7 @@ impl Account {
         self.give(to);
     }
 
-    /// Gives a path and all below it to the account, and to no other.
+    /// Gives a path and everything below it to the account alone.
     pub(crate) fn give(&self, path: &Path) {
         run(Command::new("chmod").args(["-R", "u=rwX,go="]).arg(path));
         if let Self::Postgres { uid, gid } = self {
@@ -324,8 +324,8 @@ impl Account {
         }
     }
 
-    /// Makes the data directory. An ICU locale sorts text unlike bytes, as hosted databases do, so that a comparison
-    /// that forgets `COLLATE "C"` shows; builds without ICU fall back to the C locale.
+    /// Makes the data directory. Like hosted databases, it uses an ICU locale, which does not sort text by bytes, so a
+    /// comparison without `COLLATE "C"` shows up. Builds without ICU fall back to the C locale.
     fn init(&self, data: &Path) {
         let icu: &[&str] = &["--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8"];
         let plain: &[&str] = &["--locale=C"];
@@ -347,7 +347,7 @@ impl Account {
         panic!("initdb failed: {fault}");
     }
 
-    /// Starts the server under its watch; `None` when it did not come up on this port.
+    /// Starts the server under its watch; `None` if it did not come up on this port.
     fn serve(&self, dir: &Path, data: &Path, port: u16, flavour: Flavour) -> Option<(Child, ChildStdin)> {
         const WATCH: &str = r#"
             dir=$1; shift
@@ -418,7 +418,7 @@ fn number(program: &str, args: &[&str]) -> u32 {
         .expect("the tests run as root, so the server needs a user named postgres: install PostgreSQL's server package")
 }
 
-/// The program from `PATH`, else from the newest of Debian's version directories.
+/// The program in `PATH`, else in the newest of Debian's version directories.
 pub(crate) fn binary(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut found: Vec<PathBuf> =

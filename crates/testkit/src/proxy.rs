@@ -10,22 +10,22 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// What the proxy does with what passes.
+/// What the proxy does with traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Hands everything on.
+    /// Passes everything on.
     Pass,
-    /// Breaks a connection when the client sends: the server hears nothing.
+    /// Breaks a connection when the client sends: the server gets nothing.
     LoseRequests,
-    /// Breaks a connection when the server answers: the client hears nothing.
+    /// Breaks a connection when the server answers: the client gets nothing.
     LoseReplies,
-    /// Takes a request and answers nothing for as long as the client waits.
+    /// Takes a request and gives no answer for as long as the client waits.
     Hold,
-    /// Hands answers on byte by byte.
+    /// Passes answers on byte by byte.
     Drip,
     /// Breaks a connection in the middle of an answer.
     Truncate,
-    /// Hands on something else than what the server answered.
+    /// Passes on something other than the server's answer.
     Garble,
 }
 
@@ -36,14 +36,14 @@ const DRIP: Duration = Duration::from_millis(5);
 struct Shared {
     target: SocketAddr,
     mode: AtomicU8,
-    /// Breaks left before it passes again.
+    /// How many breaks are left before it passes again.
     left: AtomicI64,
-    /// Connections broken so far.
+    /// How many connections were broken so far.
     broken: AtomicI64,
 }
 
 impl Shared {
-    /// Whether to break a connection on which this was about to pass.
+    /// Whether to break a connection through which something is about to pass.
     fn breaks(&self, mode: Mode) -> bool {
         let breaks = self.mode.load(Ordering::SeqCst) == mode as u8 && self.left.fetch_sub(1, Ordering::SeqCst) > 0;
         self.broken.fetch_add(i64::from(breaks), Ordering::SeqCst);
@@ -60,12 +60,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before `target` that passes everything.
+    /// A proxy in front of `target` that passes everything.
     pub async fn start(target: SocketAddr) -> Self {
         Self::start_at(([127, 0, 0, 1], 0).into(), target).await
     }
 
-    /// As [`Self::start`], at an address of this machine; port 0 is one that is free.
+    /// As [`Self::start`], at an address of this machine. Port 0 takes a free one.
     pub async fn start_at(address: SocketAddr, target: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.expect("the address has a free port");
         let address = listener.local_addr().expect("a listener has an address");
@@ -80,33 +80,33 @@ impl Proxy {
         proxy
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens, as a URL without a path.
+    /// The address it listens on, as a URL without a path.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// From now on breaks the next `times` connections on which something passes; then passes again.
+    /// Breaks the next `times` connections that carry something, and then passes again.
     pub fn set(&self, mode: Mode, times: i64) {
         self.shared.left.store(times, Ordering::SeqCst);
         self.shared.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Connections broken or held so far.
+    /// How many connections were broken or held so far.
     pub fn broken(&self) -> i64 {
         self.shared.broken.load(Ordering::SeqCst)
     }
 
-    /// Refuses connections and cuts those that stand.
+    /// Refuses new connections and cuts the open ones.
     pub async fn refuse(&mut self) {
         self.tasks.shutdown().await;
     }
 
-    /// Listens again where it did.
+    /// Listens again at the same address.
     pub async fn listen_again(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("the port is still free");
         self.tasks.spawn(accept(listener, Arc::clone(&self.shared)));
@@ -127,7 +127,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Carries bytes both ways until one end closes or the connection is to break. A connection that breaks is reset.
+/// Carries bytes both ways until one end closes or the connection has to break. A connection that breaks is reset.
 async fn carry(client: TcpStream, shared: Arc<Shared>) {
     let Ok(server) = TcpStream::connect(shared.target).await else { return };
     if client.set_zero_linger().is_err() {
@@ -161,10 +161,10 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-/// Hands a piece of an answer on, as it is or as it is to arrive; false when the connection is over.
+/// Passes on a piece of an answer, unchanged or changed as the mode says; false if the connection is over.
 async fn hand_on(shared: &Shared, client: &mut OwnedWriteHalf, reply: &mut [u8]) -> bool {
     if shared.breaks(Mode::Truncate) {
-        // The half arrives before the reset does, or is lost with it: both happen.
+        // The half arrives before the reset or is lost with it. Both happen.
         let _ = client.write_all(&reply[..reply.len() / 2]).await;
         return false;
     }

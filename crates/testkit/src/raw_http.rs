@@ -19,11 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct RawHttp {
     stream: TcpStream,
-    /// Read but not used yet.
+    /// Bytes that were read but not used yet.
     buffer: Vec<u8>,
 }
 
-/// An answer as it came. Names of headers are in lower case.
+/// An answer as it arrived, with header names in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -32,7 +32,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Value of the first header of this name, given in lower case.
+    /// Value of the first header with this name, which must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
@@ -43,7 +43,7 @@ impl Answer {
     }
 }
 
-/// The head of a request, without the empty line's successor: `Host` and the given headers.
+/// The head of a request with `Host` and the given headers, up to and including the empty line.
 pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
     for (name, value) in headers {
@@ -53,7 +53,7 @@ pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
     head
 }
 
-/// A POST with its length told.
+/// A POST with a `Content-Length`.
 pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let length = body.len().to_string();
     let headers = [headers, &[("Content-Length", length.as_str())]].concat();
@@ -80,12 +80,13 @@ impl RawHttp {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Sends; false when the other side has closed the connection, which it may while a request is on its way.
+    /// Sends bytes; false if the other side has closed the connection, which it may do while a request is under way.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
         within("the other side to read", self.stream.write_all(bytes)).await.is_ok()
     }
 
-    /// Sends in pieces with a pause before each, until all is sent or the other side closes; tells how much it sent.
+    /// Sends in pieces, with a pause before each, until everything is sent or the other side closes. Returns how much it
+    /// sent.
     pub async fn send_slowly(&mut self, bytes: &[u8], piece: usize, pause: Duration) -> usize {
         let mut sent = 0;
         for part in bytes.chunks(piece) {
@@ -98,12 +99,12 @@ impl RawHttp {
         sent
     }
 
-    /// Says that nothing more will be sent.
+    /// Tells the other side that nothing more will follow.
     pub async fn finish(&mut self) {
         let _ = self.stream.shutdown().await;
     }
 
-    /// The next answer; nothing when the connection ends before one begins.
+    /// The next answer; `None` if the connection ends before one begins.
     pub async fn answer(&mut self) -> Option<Answer> {
         let end = loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
@@ -126,7 +127,7 @@ impl RawHttp {
         Some(answer)
     }
 
-    /// Whether the other side closes the connection without another byte.
+    /// Whether the other side closes the connection without sending another byte.
     pub async fn is_closed(&mut self) -> bool {
         !self.read().await && self.buffer.is_empty()
     }
@@ -171,7 +172,7 @@ impl RawHttp {
         self.buffer.drain(..length).collect()
     }
 
-    /// Reads something; false at the end of the connection, however it ended.
+    /// Reads some bytes; false at the end of the connection, however it ended.
     async fn read(&mut self) -> bool {
         let mut bytes = [0; 8192];
         let count = within("an answer", self.stream.read(&mut bytes)).await.unwrap_or(0);

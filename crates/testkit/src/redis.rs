@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-/// Starts, each on another port, before a test gives up: another process can take a free port first.
+/// How many starts to try, each on another port. Another process can take a free port first.
 const START_ATTEMPTS: u32 = 5;
 
 /// A running server.
@@ -27,7 +27,7 @@ impl Redis {
             .expect("redis-server starts: is it installed and on PATH?")
     }
 
-    /// Starts a server on this port; nothing when it does not answer there. For a server that comes back.
+    /// Starts a server on this port; `None` if it does not answer there. For a server that comes back.
     pub fn start_on(port: u16) -> Option<Self> {
         const WATCH: &str = r#""$@" >/dev/null 2>&1 </dev/null & server=$!; cat >/dev/null; kill "$server"; wait"#;
         let mut watch = Command::new("/bin/sh")
@@ -49,7 +49,7 @@ impl Redis {
             .then_some(redis)
     }
 
-    /// Where it is, for a client.
+    /// The URL for a client.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }

@@ -30,20 +30,20 @@ pub const SERVICE_KEY: &str = "service-role-key-of-the-test-project";
 /// The key of the role `anon`.
 pub const ANON_KEY: &str = "anon-key-of-the-test-project";
 
-/// Something that goes wrong with one call.
+/// A fault in one call.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// The call is not made; this is the answer.
+    /// The call is not made, and this is the answer.
     Before(u16, &'static str),
-    /// The call is made and commits; this is the answer all the same.
+    /// The call is made and commits, but this is the answer.
     After(u16, &'static str),
-    /// The call is made and commits; the answer never comes.
+    /// The call is made and commits, but no answer comes.
     Silence,
-    /// The call is not made; the answer is as long as this.
+    /// The call is not made, and the answer has this many bytes.
     Flood(usize),
 }
 
-/// A running stand-in. Ends when dropped.
+/// A running stand-in. It ends when dropped.
 #[derive(Debug)]
 pub struct Rest {
     port: u16,
@@ -59,7 +59,7 @@ struct Layer {
 }
 
 impl Rest {
-    /// Starts over a database of the flavour [`crate::postgres::Flavour::Supabase`].
+    /// Starts in front of a database of the flavour [`crate::postgres::Flavour::Supabase`].
     pub async fn start(database: &Database) -> Self {
         let sessions = Sessions::new(database.url().replacen("postgres@", "authenticator@", 1));
         let layer = Layer { sessions, faults: Arc::default(), calls: Arc::default() };
@@ -81,12 +81,12 @@ impl Rest {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Makes the next call go wrong; several faults wait in line.
+    /// Makes the next call fail. Several faults queue up.
     pub fn fail_next(&self, fault: Fault) {
         self.layer.faults.lock().expect("no test panics here").push_back(fault);
     }
 
-    /// Calls that came in.
+    /// How many calls arrived.
     pub fn calls(&self) -> usize {
         self.layer.calls.load(Ordering::SeqCst)
     }
@@ -119,7 +119,7 @@ fn reply(status: u16, body: String) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
 }
 
-/// The role of the key, as the API gateway and PostgREST find it.
+/// The role that belongs to the key, as the API gateway and PostgREST determine it.
 fn role(headers: &HeaderMap) -> Result<&'static str, Box<Response>> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let refuse =
@@ -162,7 +162,7 @@ async fn run(sessions: &Sessions, role: &str, function: &str, body: &[u8]) -> Re
     }
 }
 
-/// Runs the call as PostgREST does; `None` when no function has these arguments.
+/// Runs the call as PostgREST does; `None` if no function has these arguments.
 async fn transaction(
     sessions: &Sessions,
     role: &str,
@@ -171,7 +171,7 @@ async fn transaction(
 ) -> Result<Option<Value>, Error> {
     let mut transaction = sessions.begin().await?;
     let answer = answer(&mut transaction, role, function, arguments).await;
-    // What could not be looked at, or was refused, has changed nothing.
+    // A call that failed or was refused must change nothing.
     let ended = if answer.is_ok() { transaction.commit().await } else { transaction.rollback().await };
     let answer = answer?;
     ended.map(|()| answer)

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::node::{House, Node, ask, kill, postmaster};
 use crate::postgres::free_port;
 
-/// The database on it.
+/// The database on the server.
 const DATABASE: &str = "gateway";
 
-/// Settings of every start. Segments of the log are small, and checkpoints many, so that a short life has all that a long one has.
-/// What lasts no longer than the server is among its files, and not in the machine's memory.
+/// Settings of every start. Segments of the log are small and checkpoints frequent, so that a short life has everything
+/// that a long one has. Shared memory that lasts only as long as the server is kept in its files, not in the machine's
+/// memory.
 const SETTINGS: [&str; 6] = [
     "shared_buffers=32MB",
     "max_wal_size=4MB",
@@ -25,12 +26,12 @@ const SETTINGS: [&str; 6] = [
 pub struct Solo {
     house: House,
     node: Node,
-    /// Where it is looked at, beside where others ask it.
+    /// The port on which the test looks into the server, apart from the port for others.
     look: u16,
 }
 
 impl Solo {
-    /// A cluster with an empty database. Its server is down.
+    /// A cluster with an empty database. Its server is not running.
     pub fn new() -> Self {
         let house = House::new("gateway-solo-");
         let node = house.node("data");
@@ -44,17 +45,17 @@ impl Solo {
         solo
     }
 
-    /// Ends it in order.
+    /// Stops the server in order.
     pub fn stop(&self) {
         self.house.control(&self.node, &["-w", "-m", "fast", "stop"], &[]).expect("it ends");
     }
 
-    /// Its directory, which the server's account owns; data is in one of it.
+    /// Its directory, which the server's account owns. A subdirectory holds the data.
     pub fn dir(&self) -> &Path {
         &self.house.dir
     }
 
-    /// Its data.
+    /// The directory with its data.
     pub fn data(&self) -> PathBuf {
         self.node.data.canonicalize().expect("it has data")
     }
@@ -69,27 +70,27 @@ impl Solo {
         format!("postgres://postgres@127.0.0.1:{}/{DATABASE}", self.node.port)
     }
 
-    /// Starts it; what its log says when it does not come up.
+    /// Starts the server. The error is its log if it does not come up.
     pub fn start(&self, settings: &[&str], environment: &[(String, String)]) -> Result<(), String> {
         self.house.serve(&self.node, &[&SETTINGS, settings].concat(), environment)
     }
 
-    /// Whether it runs, or tries to.
+    /// Whether it runs or is starting.
     pub fn is_up(&self) -> bool {
         postmaster(&self.node).is_some()
     }
 
-    /// Ends every process of it by SIGKILL.
+    /// Kills all its processes with SIGKILL.
     pub fn kill(&self) {
         kill(&self.node);
     }
 
-    /// Asks its database. One line a row.
+    /// Sends a query to its database. Returns one line per row.
     pub fn ask(&self, sql: &str) -> Vec<String> {
         ask(self.node.port, DATABASE, sql)
     }
 
-    /// Starts it where nothing else finds it, asks these questions and ends it.
+    /// Starts it where nothing else finds it, asks these questions and stops it.
     pub fn look(&self, questions: &[&str]) -> Vec<Vec<String>> {
         let node = Node { data: self.node.data.clone(), port: self.look };
         self.house.serve(&node, &[&SETTINGS[..], &["fsync=off"]].concat(), &[]).expect("the server starts");
@@ -98,12 +99,12 @@ impl Solo {
         answers
     }
 
-    /// Gives a file or directory, with all in it, to the server's account, as the server wants it.
+    /// Gives a file or directory, with everything in it, to the server's account, as the server demands.
     pub fn give(&self, path: &Path) {
         self.house.account.give(path);
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.node.data.with_extension("log")).unwrap_or_default()
     }

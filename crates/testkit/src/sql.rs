@@ -10,10 +10,10 @@ use colony_gateway::postgres::{Address, Link, Parameter};
 use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Error, Row};
 
-/// A row, read as a whole.
+/// A whole row, read into a type.
 pub trait Read: Sized {
     /// # Errors
-    /// When a column is missing, is of another type, or is null where nothing can be null.
+    /// If a column is missing, has another type, or is null where null is not allowed.
     fn read(row: &Row) -> Result<Self, Error>;
 }
 
@@ -59,7 +59,7 @@ impl Session {
         self.rows(statement).await?.iter().map(|row| row.try_get(0)).collect()
     }
 
-    /// The first column of the first row, which has to be there.
+    /// The first column of the first row, which must exist.
     pub async fn value<T: FromSqlOwned>(&mut self, statement: impl AsRef<str>) -> Result<T, Error> {
         self.rows(statement).await?.first().expect("a row").try_get(0)
     }
@@ -69,7 +69,7 @@ impl Session {
         self.rows(statement).await?.iter().map(T::read).collect()
     }
 
-    /// The first row, which has to be there.
+    /// The first row, which must exist.
     pub async fn tuple<T: Read>(&mut self, statement: impl AsRef<str>) -> Result<T, Error> {
         T::read(self.rows(statement).await?.first().expect("a row"))
     }
@@ -79,7 +79,7 @@ impl Session {
         self.0.run_all(script.as_ref()).await
     }
 
-    /// Ends it.
+    /// Ends the connection.
     pub async fn close(self) {
         self.0.close().await;
     }
@@ -99,7 +99,7 @@ impl DerefMut for Session {
     }
 }
 
-/// Connections that are opened when they are needed and kept for the next statement. Clones share them.
+/// Connections that are opened on demand and kept for the next statement. Clones share them.
 #[derive(Clone)]
 pub struct Sessions {
     url: String,
@@ -113,12 +113,12 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// Connects to nothing yet.
+    /// Does not connect yet.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), idle: Arc::default() }
     }
 
-    /// A connection, for as long as the test wants it.
+    /// A connection for as long as the test wants it.
     pub async fn session(&self) -> Session {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -178,14 +178,14 @@ impl Sessions {
         done
     }
 
-    /// Begins a transaction, which ends with the connection unless it is ended before.
+    /// Begins a transaction. If nothing ends it before, it ends with the connection.
     pub async fn begin(&self) -> Result<Transaction, Error> {
         let mut session = self.session().await;
         session.execute("BEGIN").await?;
         Ok(Transaction { session, sessions: self.clone() })
     }
 
-    /// Takes leave of the server on connections that are not in use.
+    /// Closes the connections that are not in use, with a goodbye to the server.
     pub async fn close(&self) {
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for session in idle {
@@ -202,12 +202,12 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Ends it, with what was done in it.
+    /// Ends it and keeps its changes.
     pub async fn commit(self) -> Result<(), Error> {
         self.end("COMMIT").await
     }
 
-    /// Ends it, without.
+    /// Ends it and discards its changes.
     pub async fn rollback(self) -> Result<(), Error> {
         self.end("ROLLBACK").await
     }

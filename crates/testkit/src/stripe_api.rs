@@ -17,17 +17,17 @@ use tokio::task::JoinHandle;
 /// The key it accepts.
 pub const KEY: &str = "rk_test_stand_in";
 
-/// The one of live mode, with which more may be asked a second.
+/// The key of live mode, which allows more requests per second.
 pub const KEY_LIVE: &str = "rk_live_stand_in";
 
-/// An answer out of the ordinary, given once.
+/// An unusual answer, given once.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// This status with these headers and no object.
+    /// This status with these headers, without an object.
     Status(u16, &'static [(&'static str, &'static str)]),
-    /// A body that is no JSON.
+    /// A body that is not JSON.
     Garbage,
-    /// A body of so many bytes.
+    /// A body with this many bytes.
     Huge(usize),
     /// No answer for as long as the stand-in lives.
     Silence,
@@ -37,7 +37,7 @@ pub enum Fault {
     Cut,
 }
 
-/// What was asked.
+/// A request that arrived.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub path: String,
@@ -56,18 +56,18 @@ struct World {
     objects: BTreeMap<String, Value>,
     faults: VecDeque<Fault>,
     faults_at: BTreeMap<usize, Fault>,
-    /// Whether a path is answered; without it every one is.
+    /// Whether to answer about a path; `None` to answer about every path.
     answers: Option<fn(&str) -> bool>,
     /// Time until an answer.
     delay: Duration,
     asked: Vec<Asked>,
-    /// What its answers are dated by; without it the machine's.
+    /// The clock that dates its answers; `None` for the machine's.
     clock: Option<Clock>,
     most_at_once: usize,
     at_once: usize,
 }
 
-/// The stand-in. Stops when dropped.
+/// The stand-in. It stops when dropped.
 #[derive(Debug)]
 pub struct StripeStandIn {
     pub base_url: String,
@@ -82,7 +82,7 @@ impl Drop for StripeStandIn {
 }
 
 impl StripeStandIn {
-    /// Serves on a port of its own.
+    /// Starts it on a port of its own.
     #[expect(clippy::disallowed_methods, reason = "the task is aborted when the stand-in is dropped")]
     pub async fn start() -> Self {
         let world = Arc::new(Mutex::new(World::default()));
@@ -93,57 +93,57 @@ impl StripeStandIn {
         Self { base_url, world, server }
     }
 
-    /// Puts an object where it is read from.
+    /// Puts an object at the path where it will be read.
     pub fn put(&self, path: &str, object: Value) {
         self.world.lock().unwrap().objects.insert(path.to_owned(), object);
     }
 
-    /// Dates its answers by this clock.
+    /// Dates its answers with this clock.
     pub fn keep_time(&self, clock: &Clock) {
         self.world.lock().unwrap().clock = Some(clock.clone());
     }
 
-    /// Answers the next request, and no other, with a fault.
+    /// Answers only the next request with a fault.
     pub fn fail_next(&self, fault: Fault) {
         self.world.lock().unwrap().faults.push_back(fault);
     }
 
-    /// Forgets the faults that no request met.
+    /// Forgets the faults that no request has met.
     pub fn recover(&self) {
         self.world.lock().unwrap().faults.clear();
     }
 
-    /// Gives no answer but about these paths, until [`Self::answer_all`].
+    /// Answers only about these paths until [`Self::answer_all`].
     pub fn answer_only(&self, answers: fn(&str) -> bool) {
         self.world.lock().unwrap().answers = Some(answers);
     }
 
-    /// Answers about every path again. What waited goes on waiting.
+    /// Answers about every path again. Requests that wait go on waiting.
     pub fn answer_all(&self) {
         self.world.lock().unwrap().answers = None;
     }
 
-    /// Answers so much later from now on.
+    /// Delays its answers by this much from now on.
     pub fn slow_down(&self, delay: Duration) {
         self.world.lock().unwrap().delay = delay;
     }
 
-    /// Takes an object away.
+    /// Removes an object.
     pub fn remove(&self, path: &str) {
         self.world.lock().unwrap().objects.remove(path);
     }
 
-    /// Answers the request with this number, counted from 1 over all, with a fault.
+    /// Answers the request with this number, counted from 1 over all requests, with a fault.
     pub fn fail_at(&self, number: usize, fault: Fault) {
         self.world.lock().unwrap().faults_at.insert(number, fault);
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.world.lock().unwrap().asked.clone()
     }
 
-    /// Most requests that were under way at once.
+    /// The largest number of requests that were under way at once.
     pub fn most_at_once(&self) -> usize {
         self.world.lock().unwrap().most_at_once
     }
@@ -169,7 +169,7 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
-    // Lets requests that came at once be seen at once.
+    // Yields, so that requests that came together are seen together.
     tokio::task::yield_now().await;
     let mut response = match fault {
         Some(fault) => fail(fault).await,
@@ -251,7 +251,7 @@ fn parameter<'a>(asked: &'a Asked, name: &str) -> Option<&'a str> {
     asked.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
-/// A page of what belongs to one object: the array at the list's path, with the object's id behind it.
+/// A page of the items that belong to one object. Their array is stored at the list's path followed by the object's id.
 fn rest(world: &World, asked: &Asked, owner: &str) -> Value {
     let limit: usize = parameter(asked, "limit").map_or(10, |limit| limit.parse().unwrap());
     let path = format!("{}/{}", asked.path, parameter(asked, owner).unwrap_or_default());
@@ -262,7 +262,7 @@ fn rest(world: &World, asked: &Asked, owner: &str) -> Value {
     json!({"object": "list", "data": page, "has_more": start + page.len() < all.len(), "url": asked.path})
 }
 
-/// A page of thin events, newest first: moments are text, and a page names the address of the next one.
+/// A page of thin events, newest first. Moments are text, and a page contains the address of the next one.
 fn core_events(world: &World, asked: &Asked) -> Value {
     assert_eq!(asked.header("stripe-version"), Some("2026-09-30.endive"));
     let limit: usize = parameter(asked, "limit").map_or(10, |limit| limit.parse().unwrap());
@@ -275,7 +275,7 @@ fn core_events(world: &World, asked: &Asked) -> Value {
         .map(|(_, object)| object)
         .collect();
     let created = |object: &Value| object["created"].as_str().unwrap().to_owned();
-    // Texts of one form and zone order as their moments do, up to the second.
+    // Texts of the same form and zone sort like their moments, up to the second.
     let second = |text: &str| text[..19].to_owned();
     all.sort_by_key(|object| std::cmp::Reverse(created(object)));
     all.retain(|object| {
@@ -289,7 +289,7 @@ fn core_events(world: &World, asked: &Asked) -> Value {
     json!({"data": page, "next_page_url": next, "previous_page_url": null})
 }
 
-/// A page of a list, newest first, as the real one cuts it.
+/// A page of a list, newest first, cut as Stripe does.
 fn list(world: &World, asked: &Asked) -> Value {
     let limit: usize = parameter(asked, "limit").map_or(10, |limit| limit.parse().unwrap());
     assert!((1..=100).contains(&limit), "limit {limit}");
@@ -297,7 +297,7 @@ fn list(world: &World, asked: &Asked) -> Value {
     let types: Vec<&str> =
         asked.query.iter().filter(|(key, _)| key == "types[]").map(|(_, value)| value.as_str()).collect();
     assert!(types.len() <= 20, "more than 20 types");
-    // What belongs to a connected account is kept under a path of its own.
+    // Objects of a connected account have paths of their own.
     let owner = asked.header("stripe-account").map(|account| format!("/{account}")).unwrap_or_default();
     let prefix = format!("{owner}{}/", asked.path);
     let mut all: Vec<&Value> = world

@@ -20,13 +20,13 @@ struct Account {
     endpoints: BTreeMap<String, Value>,
     made: usize,
     asked: Vec<(String, String)>,
-    /// Answers by the key of idempotency, which a repetition gets again.
+    /// Answers by idempotency key. A repeated request gets the same answer.
     done: BTreeMap<String, Value>,
-    /// Changes that are answered 500, after what they asked for was done.
+    /// Number of changes to answer with 500 after they were made.
     failures: usize,
 }
 
-/// The stand-in. Stops when dropped.
+/// The stand-in. It stops when dropped.
 #[derive(Debug)]
 pub struct StripeEndpoints {
     pub base_url: String,
@@ -41,7 +41,7 @@ impl Drop for StripeEndpoints {
 }
 
 impl StripeEndpoints {
-    /// Serves on a port of its own.
+    /// Starts it on a port of its own.
     #[expect(clippy::disallowed_methods, reason = "the task is aborted when the stand-in is dropped")]
     pub async fn start() -> Self {
         let account = Arc::new(Mutex::new(Account::default()));
@@ -52,7 +52,7 @@ impl StripeEndpoints {
         Self { base_url, account, server }
     }
 
-    /// Puts an endpoint there that a person made in the dashboard.
+    /// Adds an endpoint that a person made in the dashboard.
     pub fn put(&self, id: &str, url: &str, events: &[&str]) {
         let endpoint = json!({
             "id": id, "object": "webhook_endpoint", "url": url, "status": "enabled", "enabled_events": events,
@@ -61,12 +61,12 @@ impl StripeEndpoints {
         self.account.lock().unwrap().endpoints.insert(id.to_owned(), endpoint);
     }
 
-    /// What an endpoint is like.
+    /// The endpoint with this id.
     pub fn get(&self, id: &str) -> Option<Value> {
         self.account.lock().unwrap().endpoints.get(id).cloned()
     }
 
-    /// Ids of the endpoints that send.
+    /// Ids of the enabled endpoints.
     pub fn enabled(&self) -> Vec<String> {
         let account = self.account.lock().unwrap();
         account.endpoints.iter().filter(|(_, one)| one["status"] == "enabled").map(|(id, _)| id.clone()).collect()
@@ -77,7 +77,7 @@ impl StripeEndpoints {
         self.account.lock().unwrap().asked.clone()
     }
 
-    /// Does what the next change asks for, and answers 500.
+    /// Makes the next change, but answers it with 500.
     pub fn fail_after_doing(&self) {
         self.account.lock().unwrap().failures += 1;
     }

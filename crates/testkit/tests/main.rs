@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use testkit::raw_http::{self, RawHttp, head};
 use testkit::redis::Redis;
 
-/// A body whose length is not known beforehand.
+/// A body whose length is not known in advance.
 struct Parts(Vec<&'static str>);
 
 impl hyper::body::Body for Parts {
@@ -30,7 +30,7 @@ impl hyper::body::Body for Parts {
     }
 }
 
-/// `POST /echo` gives the body back, up to 1000 bytes; `GET /chunks` answers in chunks, `GET /empty` with 204.
+/// `POST /echo` returns the body, up to 1000 bytes. `GET /chunks` answers in chunks, `GET /empty` with 204.
 async fn server() -> (SocketAddr, JoinSet<()>) {
     let echo = |body: Bytes| async move { (StatusCode::CREATED, [("X-Length", body.len().to_string())], body) };
     let app = Router::new()
