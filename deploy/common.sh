@@ -1,4 +1,4 @@
-# Shared by the scripts beside it. Not to be run.
+# The scripts in this directory share these functions. Do not run this file.
 # shellcheck shell=bash
 
 root=''
@@ -10,10 +10,10 @@ fail() {
   exit 1
 }
 
-# Whether systemd runs here and the files go where it reads them.
+# Whether systemd runs here and reads the files where they are put.
 has_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
-# Puts a file in its place in one step: replace SOURCE TARGET MODE. A running program keeps the file that it has.
+# Replaces a file in one step: replace SOURCE TARGET MODE. A running program keeps the old file.
 replace() {
   install -m "$3" "$1" "$2.new"
   mv -f "$2.new" "$2"

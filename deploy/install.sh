@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs colony-gateway under systemd: user, directories, program, units, documents. You can run it again at any time; it keeps
-# your settings and secrets, and what is enabled and running.
+# Installs colony-gateway under systemd: user, directories, program, units, documents. You can run it again at any time. It
+# keeps your settings and secrets, and does not change which services are enabled or running.
 #
 #   deploy/install.sh --binary target/release/colony-gateway
 #
@@ -33,13 +33,13 @@ units=$root/etc/systemd/system
 
 install_program() {
   if [ -z "$binary" ]; then
-    [ -x "$program" ] || fail "nothing is installed yet: say --binary FILE"
+    [ -x "$program" ] || fail "nothing is installed yet: give --binary FILE"
     return
   fi
   local version
   version=$("$binary" --version) || fail "$binary does not run on this machine"
   if [ -e "$program" ] && ! cmp -s "$binary" "$program"; then
-    fail "another version is installed; deploy/upgrade.sh replaces it and keeps the way back"
+    fail "another version is installed; deploy/upgrade.sh replaces it and lets you go back"
   fi
   install -d "${program%/*}"
   replace "$binary" "$program" 0755

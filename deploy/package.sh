@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Makes a .deb and, where rpmbuild is installed, an .rpm of a built program, with the same units as install.sh.
+# Packages a built program as a .deb and, if rpmbuild is installed, as an .rpm, with the same units as install.sh.
 #
 #   deploy/package.sh --binary target/dist/colony-gateway --out DIR [--arch amd64|arm64] [--deb-only]
 #
-# MAINTAINER is the name and address in the package. The version is what `colony-gateway --version` says, unless --version gives it (for the program of another machine). Needs dpkg-deb.
-# SOURCE_DATE_EPOCH, if it is set, is the time of all files, so that the same program makes the same package.
+# MAINTAINER is the name and address in the package. --version gives the version; without it, the program is asked (a program
+# for another machine cannot be). Needs dpkg-deb. If SOURCE_DATE_EPOCH is set, all files get this time, so that the same
+# program makes the same package.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=common.sh
@@ -22,9 +23,9 @@ while [ $# -gt 0 ]; do
     *) fail "unknown argument $1 (--help lists them)" ;;
   esac
 done
-[ -x "$binary" ] || fail "say --binary FILE, a program that is built"
-[ -n "$out" ] || fail "say --out DIR"
-case $arch in amd64) machine=x86_64 ;; arm64) machine=aarch64 ;; *) fail "no architecture $arch; amd64 and arm64 there are" ;; esac
+[ -x "$binary" ] || fail "give --binary FILE, a built program"
+[ -n "$out" ] || fail "give --out DIR"
+case $arch in amd64) machine=x86_64 ;; arm64) machine=aarch64 ;; *) fail "unknown architecture $arch (amd64 or arm64)" ;; esac
 [ -n "$version" ] || version=$("$binary" --version | cut -d' ' -f2)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -51,7 +52,7 @@ place "$here/systemd/gateway.env" etc/colony-gateway/gateway.env 0644
 (cd "$here/.." && find docs -name '*.md') | while read -r file; do
   install -D -m 0644 "$here/../$file" "$tree/usr/share/doc/colony-gateway/${file#docs/}"
 done
-# Where the program runs on this machine, it writes its manual pages and completions itself.
+# If the program runs on this machine, it writes its own manual pages and completions.
 if "$binary" --version >/dev/null 2>&1; then
   "$binary" man "$work/man" >/dev/null
   for file in "$work"/man/*.1; do
@@ -74,7 +75,7 @@ if [ -n "${SOURCE_DATE_EPOCH:-}" ]; then find "$tree" -exec touch --no-dereferen
 
 debian() {
   local control=$tree/DEBIAN size libc=''
-  # A release is static; what was built for this machine needs its C library.
+  # A release is static. A program that was built for this machine needs its C library.
   if ldd "$tree/usr/bin/colony-gateway" 2>/dev/null | grep -q libc.so; then libc='libc6, '; fi
   size=$(du -sk "$tree" | cut -f1)
   install -d "$control"
@@ -100,7 +101,7 @@ CONTROL
   say "made         $out/colony-gateway_${version}_$arch.deb"
 }
 
-# The scripts are Debian's, with the arguments that they get there.
+# The scripts are Debian's and get the same arguments as there.
 red_hat() {
   {
     cat <<SPEC

@@ -25,7 +25,7 @@ make_admin_token() {
   say "made         $credentials/gateway_admin_token"
 }
 
-# Writes the drop-in of a service for those of the given credentials that are there: hand_over UNIT NAME...
+# Writes a service's drop-in for the given credentials that exist: hand_over UNIT NAME...
 hand_over() {
   local unit=$1 name text=
   shift
@@ -49,10 +49,10 @@ hand_over_credentials() {
   local ledger=(database_url supabase_service_role_key) more=(stripe_secret_key redis_url otel_exporter_otlp_headers)
   hand_over colony-gateway.service "${ledger[@]}" "${more[@]}" colonies_user_prvkey \
     colonies_executor_prvkey attestation_prvkey attestation_pubkeys sealing_prvkey sealing_pubkeys
-  # A bee never has the key that attests. No service has the URL of the ledger's owner (gateway_ledger_owner_url) or the key of the
-  # colony's owner: they are for gatewayctl and upgrade.sh.
+  # A bee never gets the key that attests. No service gets the URL of the ledger's owner (gateway_ledger_owner_url) or the key
+  # of the colony's owner: these are for gatewayctl and upgrade.sh.
   hand_over colony-gateway-bee.service "${ledger[@]}" "${more[@]}" colonies_executor_prvkey sealing_prvkey
-  # Keys are part of a backup, which is encrypted; other secrets belong to a secret store.
+  # Keys go into the backup, which is encrypted. Other secrets belong in a secret store.
   hand_over colony-gateway-backup.service colonies_server_prvkey colonies_colony_prvkey colonies_user_prvkey \
     colonies_executor_prvkey attestation_prvkey attestation_pubkeys sealing_prvkey sealing_pubkeys
   chmod 0600 "$credentials"/*

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Exercises install.sh, secrets.sh, upgrade.sh and package.sh below a temporary root, without systemd and without privileges: twice the same,
-# upgrade, a bad upgrade that goes back by itself, rollback. A small program stands in for the gateway.
+# Tests install.sh, secrets.sh, upgrade.sh and package.sh in a temporary root, without systemd and without privileges:
+# installing twice, an upgrade, a bad upgrade that goes back by itself, and a rollback. A small program stands in for the
+# gateway.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)
-# One that is free, and below those that outgoing connections are given.
+# A free port, below the range of outgoing connections.
 port=$(python3 -c '
 import random, socket
 for port in random.sample(range(20000, 32000), 200):
@@ -63,7 +64,7 @@ first=$(installation)
 [ "$first" = "$(installation)" ] || fail "a second installation changes something"
 grep -q ' 600 .*gateway_admin_token' <<<"$first" || fail "the admin token is not private"
 
-# What an operator wrote stays; a secret that was added is handed to those who need it and to nobody else.
+# An operator's settings stay. A secret that was added goes only to the services that need it.
 echo 'BEE_COUNT=3' >"$root/etc/colony-gateway/gateway.env"
 printf 'postgres://' >"$root/etc/colony-gateway/credentials/database_url"
 printf 'seed' >"$root/etc/colony-gateway/credentials/attestation_prvkey"
@@ -75,8 +76,8 @@ grep -qx 'Environment=ATTESTATION_PRVKEY_FILE=%d/attestation_prvkey' "$units/col
 ! grep -qi 'attestation_prvkey' "$units/colony-gateway-bee.service.d/50-credentials.conf" || fail "bees were given the key that attests"
 if "$here/install.sh" --root "$root" --binary "$work/1.1.0" >/dev/null 2>&1; then fail "install.sh replaced another version"; fi
 
-# Not ready: nothing is touched.
-if "$here/upgrade.sh" --root "$root" --binary "$work/1.1.0" --wait 1 >/dev/null 2>&1; then fail "upgraded what is not ready"; fi
+# The gateway is not ready: nothing may change.
+if "$here/upgrade.sh" --root "$root" --binary "$work/1.1.0" --wait 1 >/dev/null 2>&1; then fail "upgraded a gateway that is not ready"; fi
 [ "$(version)" = "colony-gateway 1.0.0" ] || fail "the program was replaced"
 bash "$work/restart"
 until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.1; done
@@ -93,9 +94,9 @@ previous=$("$root/usr/local/bin/colony-gateway.previous" --version)
 [ "$previous" = "colony-gateway 1.1.0" ] || fail "after a bad upgrade the way back leads to $previous"
 [ ! -e "$root/usr/local/bin/colony-gateway.last" ] || fail "a bad upgrade left something behind"
 
-# The units, as systemd reads them where they are installed.
+# Checks the units as systemd reads them where they are installed.
 if command -v systemd-analyze >/dev/null 2>&1; then
-  # Targets and users of a system are not below the root.
+  # The system's targets and users are not below the root.
   mkdir -p "$root/usr/lib/systemd/system" "$root/bin" "$root/usr/bin"
   for target in basic sysinit shutdown network-online multi-user sockets timers umount slices; do
     printf '[Unit]\nDescription=%s\n' "$target" >"$root/usr/lib/systemd/system/$target.target"
@@ -110,12 +111,12 @@ if command -v systemd-analyze >/dev/null 2>&1; then
     claimed=$(sed -n 's/.*systemd-analyze security` gives \([0-9.]*\).*/\1/p' "$here/systemd/$unit.service")
     measured=$(systemd-analyze security --offline=true --no-pager "$here/systemd/$unit.service" 2>/dev/null |
       sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
-    # Versions of systemd weigh differently; a loosened unit is far off.
+    # Versions of systemd weigh settings differently, but a loosened unit is far off.
     awk -v claimed="$claimed" -v measured="$measured" 'BEGIN { exit !(measured != "" && measured <= claimed + 0.3) }' ||
       fail "$unit: the comment says $claimed, systemd-analyze security $measured"
   done
 fi
-# A command as the service would run it: systemd replaces variables in what it is given before the inner shell sees it.
+# Runs a command as the service would: systemd replaces variables before the inner shell sees them.
 mkdir "$work/bin" "$work/handed"
 printf 'postgres://' >"$work/handed/database_url"
 printf '#!/bin/bash\necho 0\n' >"$work/bin/id"
@@ -138,12 +139,12 @@ shown=$(PATH="$work/bin:$PATH" "$here/gatewayctl" inbox drop evt_1 --reason 'wor
 [ "$shown" = "$work/handed/database_url|inbox|drop|evt_1|--reason|worth \${5} \$ or more|" ] || fail "gatewayctl hands over: $shown"
 rm "$work/bin/id"
 
-# A package: the same units with the paths of a package, its scripts, and secrets handed over below a root.
+# A package has the same units with a package's paths, has its scripts, and hands over secrets below a root.
 if command -v dpkg-deb >/dev/null; then
   "$here/package.sh" --binary "$work/1.0.0" --out "$work/packages" >/dev/null
   dpkg-deb --extract "$work"/packages/colony-gateway_1.0.0_*.deb "$work/packaged"
-  [ "$("$work/packaged/usr/bin/colony-gateway" --version)" = "colony-gateway 1.0.0" ] || fail "the packaged program is another one"
-  ! grep -rl /usr/local "$work/packaged/usr/bin/gatewayctl" "$work/packaged/usr/lib" || fail "a package that points to /usr/local"
+  [ "$("$work/packaged/usr/bin/colony-gateway" --version)" = "colony-gateway 1.0.0" ] || fail "the package has another program"
+  ! grep -rl /usr/local "$work/packaged/usr/bin/gatewayctl" "$work/packaged/usr/lib" || fail "the package points to /usr/local"
   for unit in "$here"/systemd/*.service "$here"/systemd/*.socket "$here"/systemd/*.timer; do
     diff <(sed 's|/usr/local/|/usr/|' "$unit") "$work/packaged/usr/lib/systemd/system/${unit##*/}" || fail "the package has another ${unit##*/}"
   done
@@ -155,7 +156,7 @@ if command -v dpkg-deb >/dev/null; then
   grep -q stripe_secret_key "$work/packaged/etc/systemd/system/colony-gateway.service.d/50-credentials.conf" || fail "a secret was not handed over"
 fi
 
-# A roll-out on Kubernetes: what is asked of the cluster, in which order, and the way back.
+# A roll-out on Kubernetes: which requests it makes to the cluster, in which order, and the way back.
 cat >"$work/bin/kubectl" <<STUB
 #!/bin/bash
 case "\$*" in
@@ -174,10 +175,10 @@ rollout() {
   : >"$work/calls"
   PATH="$work/bin:$PATH" FAIL=${1:-} "$here/kubernetes/rollout.sh" "${OVERLAY:-staging}" example/gateway:2 >/dev/null 2>&1
 }
-rollout || fail "a roll-out that meets no fault failed"
+rollout || fail "a roll-out without faults failed"
 grep -q 'apply.*image: example/gateway:2$' "$work/calls" || fail "the image was not put in"
 ! grep -q undo "$work/calls" || fail "a good roll-out was undone"
-if rollout '*wait --for*'; then fail "failed migrations were passed over"; fi
+if rollout '*wait --for*'; then fail "went on after failed migrations"; fi
 ! grep -q 'rollout' "$work/calls" || fail "something was replaced although the migrations failed"
 for fault in '*rollout status statefulset*--timeout*' '*exec*check --ready*'; do
   if rollout "$fault"; then fail "a roll-out with a fault stayed: $fault"; fi
@@ -186,8 +187,8 @@ done
 if AFTER=2 rollout; then fail "a gateway that is down stayed"; fi
 grep -q 'rollout undo' "$work/calls" || fail "a gateway that is down was not undone"
 AFTER=1 rollout || fail "a degraded gateway was undone"
-if NO_PODS=yes rollout; then fail "a roll-out after which no gateway is there stayed"; fi
-BEFORE=2 AFTER=2 rollout || fail "what was down before was held against the new one"
+if NO_PODS=yes rollout; then fail "a roll-out that left no gateway stayed"; fi
+BEFORE=2 AFTER=2 rollout || fail "the new image was blamed for a gateway that was down before"
 if OVERLAY=shared-inbox rollout '*rollout status deployment/colony-gateway *'; then fail "a roll-out of gateways that share an inbox stayed"; fi
 grep -q 'rollout undo deployment/colony-gateway' "$work/calls" || fail "gateways that share an inbox were not undone"
 printf 'deploy/test.sh: passed\n'

@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --binary)
       action=upgrade binary=${2:?--binary needs a file} && shift 2
-      # A file, not a command that is looked for elsewhere.
+      # Takes it as a file, so that bash does not search PATH for it.
       case $binary in */*) ;; *) binary=./$binary ;; esac
       ;;
     --rollback) action=rollback && shift ;;
@@ -40,14 +40,14 @@ while [ $# -gt 0 ]; do
     *) fail "unknown argument $1 (--help lists them)" ;;
   esac
 done
-[ -n "$action" ] || fail "say --binary FILE or --rollback"
+[ -n "$action" ] || fail "give --binary FILE or --rollback"
 
 program=$root/usr/local/bin/colony-gateway
 previous=$program.previous
 last=$program.last
 address=${ADMIN_ADDRESS:-127.0.0.1:9090}
 
-# The status of a path on the admin listener, and its body: ask PATH. Needs no other program than bash.
+# The status and body of a path on the admin listener: ask PATH. Needs no program but bash.
 ask() {
   # shellcheck disable=SC2016 # the inner shell expands
   timeout 5 bash -c '
@@ -58,7 +58,7 @@ ask() {
 
 is_ready() { [ "$(ask /readyz | head -n 1)" = 200 ]; }
 
-# The version that runs, as /health tells it.
+# The running version, as /health reports it.
 running_version() { ask /health | sed -n 's/.*"version":"\([^"]*\)".*/\1/p'; }
 
 version_of() { "$1" --version | cut -d' ' -f2; }
@@ -69,10 +69,10 @@ restart() {
     bash -c "$RESTART_COMMAND"
     return
   fi
-  # Bees and gateways of two versions understand each other; the gateway comes first.
+  # Bees and gateways of two versions understand each other. The gateway comes first.
   for unit in colony-gateway.socket colony-gateway.service colony-gateway-bee.service; do
     if systemctl is-failed --quiet "$unit"; then
-      # It was to run, and the program of before could not: to systemd it does not run, so that `try-restart` passes it over.
+      # The unit was meant to run but its program could not. systemd counts it as stopped, so `try-restart` would skip it.
       systemctl reset-failed "$unit"
       systemctl restart "$unit"
     elif [ "$unit" != colony-gateway.socket ]; then
@@ -81,7 +81,7 @@ restart() {
   done
 }
 
-# Until the given version is ready.
+# Waits until the given version is ready.
 await() {
   local end=$((SECONDS + wait))
   until is_ready && [ "$(running_version)" = "$1" ]; do
@@ -90,21 +90,20 @@ await() {
   done
 }
 
-# Puts a program in the place of the one that is installed. A program is in place at every moment; its name changes hands by
-# one rename.
+# Puts a program in the place of the installed one. One rename does it, so a program is in place at every moment.
 put() {
   install -m 0755 "$1" "$program.next"
   mv -f "$program.next" "$program"
 }
 
 [ -x "$program" ] || fail "nothing is installed at $program: run install.sh first"
-# What a run that was killed left: the program of before, which was not yet shown to be worse than the new one.
+# A run that was killed left the earlier program here. It was not shown yet that the new one is better.
 if [ -x "$last" ]; then
   if is_ready; then mv -f "$last" "$previous"; else put "$last" && rm -f "$last"; fi
 fi
 if is_ready; then healthy=yes; else healthy=''; fi
 if [ -z "$force" ] && [ -z "$healthy" ]; then
-  fail "the gateway is not ready now (http://$address/readyz); find out why, or say --force"
+  fail "the gateway is not ready now (http://$address/readyz); find out why, or use --force"
 fi
 
 if [ "$action" = rollback ]; then
@@ -119,7 +118,7 @@ if [ "$action" = upgrade ]; then
     say "this program is installed already: $old"
     exit 0
   fi
-  # As the role that owns the schema, where that is another than the service's.
+  # Migrates as the role that owns the schema, if that is not the service's role.
   database=$root/etc/colony-gateway/credentials/gateway_ledger_owner_url
   [ -s "$database" ] || database=$root/etc/colony-gateway/credentials/database_url
   if [ -n "$migrate" ] && [ -s "$database" ]; then
@@ -134,7 +133,7 @@ put "$binary"
 say "from $old to $new"
 restart || true
 if await "$new"; then
-  # One that was not ready itself is kept only where there is no better one.
+  # A program that was not ready itself is kept only if there is no better one.
   if [ -n "$healthy" ] || [ ! -x "$previous" ]; then mv -f "$last" "$previous"; else rm -f "$last"; fi
   say "ready"
   exit 0
@@ -142,7 +141,7 @@ fi
 put "$last"
 rm -f "$last"
 restart || true
-# However little patience there was with the new one.
+# The old program gets at least a minute, even if the new one got less.
 if [ "$wait" -lt 60 ]; then back_wait=60; else back_wait=$wait; fi
 wait=$back_wait await "$old" || fail "$new did not become ready, and neither did $old: look at the log"
 fail "$new did not become ready in $wait s; $old is back and ready"

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Makes docker/.env and docker/secrets for docker/compose.yaml. What is there already stays, so that it can run again.
+# Makes docker/.env and docker/secrets for docker/compose.yaml. It keeps what exists already, so you can run it again.
 #
-# Uses the colony-gateway on PATH (or COLONY_GATEWAY=/path/to/it), otherwise the image GATEWAY_IMAGE. The signing secret of
-# the Stripe endpoint comes from STRIPE_WEBHOOK_SECRET, or goes into docker/secrets/stripe_webhook_secret afterwards.
+# It uses the colony-gateway on PATH (or COLONY_GATEWAY=/path/to/it), else the image GATEWAY_IMAGE. It takes the signing
+# secret of the Stripe endpoint from STRIPE_WEBHOOK_SECRET; without that, put it into docker/secrets/stripe_webhook_secret
+# afterwards.
 set -euo pipefail
 umask 077
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# Another place than docker/, for trying it out.
+# To try it out in a place other than docker/.
 target=${1:-$here}
 secrets=$target/secrets
 
@@ -17,7 +18,7 @@ fail() {
   exit 1
 }
 
-# Writes a secret that is not there yet: keep NAME TEXT.
+# Writes a secret unless it exists: keep NAME TEXT.
 keep() {
   if [ -e "$secrets/$1" ]; then return; fi
   printf '%s' "$2" >"$secrets/$1"
@@ -42,7 +43,7 @@ generate_keys() {
 
 base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 
-# A token for PostgREST with the role service_role, signed with the secret $1: what Supabase calls the service key.
+# A token for PostgREST with the role service_role, signed with the secret $1. Supabase calls it the service key.
 service_role_key() {
   local head body signature
   head=$(printf '{"alg":"HS256","typ":"JWT"}' | base64url)
@@ -64,17 +65,17 @@ for name in postgres_password gateway_db_password gateway_run_db_password coloni
   gateway_admin_token grafana_admin_password; do
   keep "$name" "$(random)"
 done
-# Gateway and bees have a role that owns nothing; migrations run as the owner.
+# Gateway and bees use a role that owns nothing. Only migrations run as the owner.
 keep database_url "postgres://gateway_run:$(cat "$secrets/gateway_run_db_password")@postgres:5432/gateway"
 keep owner_database_url "postgres://gateway:$(cat "$secrets/gateway_db_password")@postgres:5432/gateway"
-# An inbox that gateways share (compose.shared.yaml) is in the same database, in a schema of its own.
+# An inbox that gateways share (compose.shared.yaml) has a schema of its own in the same database.
 keep inbox_url "$(cat "$secrets/database_url")"
 keep postgrest_db_uri "postgres://authenticator:$(cat "$secrets/authenticator_db_password")@postgres:5432/gateway"
 keep supabase_service_role_key "$(service_role_key "$(cat "$secrets/jwt_secret")")"
-# Optional; empty until STRIPE_SECRET_KEY_FILE in .env names it.
+# Optional. It stays empty, and unused until STRIPE_SECRET_KEY_FILE in .env names it.
 keep stripe_secret_key "${STRIPE_SECRET_KEY:-}"
 if [ -n "${STRIPE_WEBHOOK_SECRET:-}" ]; then keep stripe_webhook_secret "$STRIPE_WEBHOOK_SECRET"; fi
-# Containers run as users of their own. The directory keeps everybody else on this machine out.
+# Containers run as users of their own, so the files must be readable. The directory keeps everyone else on this machine out.
 chmod 444 "$secrets"/*
 
 if [ ! -e "$target/.env" ]; then

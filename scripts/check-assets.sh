@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares the console's files of others with the packages that they are from: ./scripts/check-assets.sh
+# Compares the console's third-party files with the packages they come from: ./scripts/check-assets.sh
 #
 # Needs npm. Takes the packages and versions from src/console/assets/THIRD-PARTY.md.
 set -euo pipefail

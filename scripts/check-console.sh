@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Opens the console of a running gateway in a browser: ./scripts/check-console.sh [PROGRAM] [DIRECTORY FOR SCREENSHOTS]
 #
-# tests/console/browser.py visits every page, light and dark, wide and narrow, and acts on some. Needs Python 3 with venv and
-# Chromium; Playwright and axe are installed below target/. The gateway runs on free ports of the loopback with a directory of its
-# own, and is ended afterwards.
+# tests/console/browser.py visits every page, light and dark, wide and narrow, and tries some actions. Needs Python 3 with
+# venv, and Chromium; Playwright and axe are installed below target/. The gateway runs on free loopback ports with its own
+# directory, and is stopped afterwards.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,5 +1,5 @@
-"""Checks rendered Kubernetes objects: against the schemas of the oldest and the newest version that they are for, and that
-references hold: selectors find pods, claims and mounts exist, and no object carries the contents of a secret."""
+"""Checks rendered Kubernetes objects against the schemas of the oldest and the newest supported version. Also checks that
+selectors find pods, that claims and mounts exist, and that no object contains a secret."""
 
 import sys
 
@@ -20,7 +20,7 @@ def operator_faults(item):
         read = getattr(operator, item["kind"]).model_validate(item)
     except pydantic.ValidationError as error:
         return [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-    # Keys that the operator does not know are gone after reading.
+    # Reading drops the keys that the operator does not know.
     return unknown(item, read.model_dump(mode="json", by_alias=True, exclude_unset=True), "")
 
 
@@ -41,7 +41,7 @@ def faults(items):
     for item in items:
         name = f"{item['kind']}/{item['metadata']['name']} in {item['metadata'].get('namespace')}"
         if item["kind"] == "Secret":
-            yield f"{name}: secrets are referred to, never part of the repository"
+            yield f"{name}: objects may refer to a secret, but the repository must not contain one"
         if item["apiVersion"] == "monitoring.coreos.com/v1":
             yield from (f"{name}, Prometheus operator: {fault}" for fault in operator_faults(item))
         else:
@@ -59,7 +59,7 @@ def faults(items):
                     if mount["name"] not in volumes:
                         yield f"{name}: no volume {mount['name']}"
                 if not container["securityContext"].get("readOnlyRootFilesystem"):
-                    yield f"{name}: the root of {container['name']} can be written"
+                    yield f"{name}: the root of {container['name']} is writable"
                 if "limits" not in container.get("resources", {}):
                     yield f"{name}: {container['name']} has no limits"
     for namespace in namespaces:

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Holds openapi.yaml against a running gateway: ./scripts/check-openapi.sh [PROGRAM]
+# Checks a running gateway against openapi.yaml: ./scripts/check-openapi.sh [PROGRAM]
 #
-# schemathesis makes requests from the document, good and bad ones, and checks each answer against it: status, headers,
-# body. Needs Python 3 with venv; schemathesis itself is installed below target/. The gateway runs on a free port of the
-# loopback with a directory of its own, and is ended afterwards.
+# schemathesis makes good and bad requests from the document and checks the status, headers and body of each answer against
+# it. Needs Python 3 with venv; schemathesis itself is installed below target/. The gateway runs on a free loopback port with
+# its own directory, and is stopped afterwards.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -30,7 +30,7 @@ url=http://127.0.0.1:$port
 token=$(python3 -c 'import secrets; print(secrets.token_hex(16))')
 export STRIPE_WEBHOOK_SECRET=whsec_schema
 
-# Nothing of the caller's environment configures this gateway.
+# The caller's environment must not configure this gateway.
 env -i PATH="$PATH" STRIPE_WEBHOOK_SECRET="$STRIPE_WEBHOOK_SECRET" GATEWAY_ADMIN_TOKEN="$token" USE_COLONY_OS=false \
   GATEWAY_DATA_DIR="$data" GATEWAY_LISTEN="127.0.0.1:$port" GATEWAY_ADMIN_LISTEN="127.0.0.1:$port" \
   "$program" serve >"$data/log" 2>&1 &
@@ -43,7 +43,7 @@ done
 
 status=0
 repository=$PWD
-# What it remembers between runs stays below target/.
+# Files that schemathesis keeps between runs go below target/.
 cd "$venv"
 SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$repository/tests/schemathesis bin/schemathesis \
   --config-file "$repository/tests/schemathesis/schemathesis.toml" run "$repository/openapi.yaml" --url "$url" \

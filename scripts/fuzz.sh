@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Coverage-guided fuzzing of everything that reads what others wrote: ./scripts/fuzz.sh [SECONDS_PER_TARGET] [TARGET...]
+# Coverage-guided fuzzing of everything that reads foreign input: ./scripts/fuzz.sh [SECONDS_PER_TARGET] [TARGET...]
 #
 # Needs a nightly toolchain and cargo-fuzz (cargo install cargo-fuzz --locked). The targets are in fuzz/targets.rs; an
-# ordinary test (tests/fuzzing) runs them without either. What a fuzzer finds is kept in fuzz/artifacts, what it learned in
-# fuzz/corpus. 60 seconds a target if nothing is said.
+# ordinary test (tests/fuzzing) runs them without either. The fuzzer keeps its findings in fuzz/artifacts and its corpus in
+# fuzz/corpus. The default is 60 seconds per target.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,7 +22,7 @@ cargo +nightly fuzz build --sanitizer none
 for target in "${targets[@]}"; do
   mkdir -p "fuzz/corpus/$target"
   echo "== $target, $seconds s"
-  # Inputs are bounded like webhooks are, though smaller, so that the fuzzer tries many.
+  # Inputs are bounded like webhooks, but smaller, so that the fuzzer tries many.
   cargo +nightly fuzz run --sanitizer none "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
     -max_total_time="$seconds" -max_len=16384 -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1
 done

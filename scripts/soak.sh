@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # Breaks everything for a while and says whether anything was lost: ./scripts/soak.sh [MINUTES] [SEED]
 #
-# Runs the tests of tests/faults again and again, with other random choices each time: kills, power cuts, failing disks,
-# jumping clocks, broken networks, long outages; of the gateway, and of the PostgreSQL that holds its inbox. Ends by itself
-# after MINUTES (10 without) and the test that is running then, prints one table, and exits with 1 if anything was lost,
-# took effect twice or failed. With a SEED the first pass makes the choices of a pass before; every pass prints its own.
-# Only loopback is used.
+# Runs the tests of tests/faults again and again, each time with other random choices: kills, power cuts, failing disks,
+# jumping clocks, broken networks and long outages, of the gateway and of the PostgreSQL that holds its inbox. It stops once
+# MINUTES (default 10) are over and the current test has ended. Then it prints one table, and exits with 1 if an event was
+# lost or took effect twice, or a test failed. Every pass prints its seed; with SEED, the first pass repeats the choices of
+# that pass. It uses only loopback.
 #
-# SOAK_ROUNDS multiplies the rounds within each test (default 3), SOAK_FILTER names the tests to run (a part of their
-# names: three_gateways is all that can break around an inbox that gateways share), SOAK_PROFILE=release builds with
-# optimisation, which is slower to build and breaks at other moments.
+# SOAK_ROUNDS multiplies the rounds within each test (default 3). SOAK_FILTER selects tests by a part of their names;
+# three_gateways selects all faults around an inbox that gateways share. SOAK_PROFILE=release builds with optimisation: that
+# takes longer, and things break at other moments.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# A function, so that the whole script is read before it begins: it runs for long, and the file may change meanwhile.
+# A function, so that bash reads the whole script before it starts: it runs for long, and the file may change meanwhile.
 main() {
   minutes=${1:-10}
   seed=${2:-}
@@ -27,7 +27,7 @@ main() {
   profile=()
   [ "${SOAK_PROFILE:-debug}" = release ] && profile=(--release)
   echo "== building"
-  # Run as built, so that a change of the sources meanwhile changes nothing here.
+  # Runs the built tests directly, so that a change of the sources during the run has no effect.
   cargo test --locked "${profile[@]}" --test faults --no-run
   tests=$(cargo test --locked "${profile[@]}" --test faults --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
   [ -x "$tests" ] || {
@@ -44,7 +44,7 @@ main() {
   first=yes
   while [ -n "$first" ] || [ "$SECONDS" -lt "$end" ]; do
     [ -n "$seed" ] || seed=$((RANDOM * 32768 * 32768 + RANDOM * 32768 + RANDOM))
-    # Each test by itself, so that the time is kept to and one that fails does not take the others with it.
+    # Runs each test by itself, to keep to the time and so that a failing test does not take others with it.
     names=$("$tests" --list "${SOAK_FILTER:-}" | sed -n 's/: test$//p' | sort -R)
     [ -n "$names" ] || {
       echo "scripts/soak.sh: no test is named like ${SOAK_FILTER:-}" >&2
@@ -68,7 +68,7 @@ main() {
     seed=
   done
 
-  # The figures are flat JSON objects, one a line, of the struct in tests/faults/account.rs.
+  # The figures are flat JSON objects, one per line, written by the struct in tests/faults/account.rs.
   awk -v minutes=$((SECONDS / 60)) -v passes="$passes" -v failed="$failed" '
     function number(name) { return match($0, "\"" name "\":[0-9]+") ? substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 3) + 0 : 0 }
     match($0, /"scenario":"[^"]*"/) {

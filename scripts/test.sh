@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Everything that a change has to pass, in one command: ./scripts/test.sh
+# Runs everything that a change has to pass: ./scripts/test.sh
 #
-# Needs Rust. Finds the PostgreSQL and Redis servers that tests start for themselves on free ports, Python and age; as root
-# on a system with apt it installs what is missing, everywhere else it says what to install. It starts no service, uses none that
-# is running, and leaves nothing running behind.
+# Needs Rust. It finds Python, age, and the PostgreSQL and Redis servers that the tests start for themselves on free ports. As
+# root on a system with apt it installs missing programs; elsewhere it says what to install. It starts no service, uses no
+# running one, and leaves nothing running.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# How long each target is fuzzed. ./scripts/fuzz.sh does it for longer.
+# How long to fuzz each target. ./scripts/fuzz.sh does it for longer.
 FUZZ_SECONDS=15
 
 say() { printf '\n== %s\n' "$*"; }
@@ -96,7 +96,7 @@ find_what_is_needed() {
 find_what_is_needed
 say "with $(cargo --version), $(postgres --version), $(redis-server --version | cut -d' ' -f1-3), age $(age --version)"
 
-# What does not need the tests' programs.
+# Checks that do not need the tests' programs.
 lints() {
   say "lints"
   cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
@@ -121,8 +121,8 @@ lints() {
   say "the console in a browser"
   ./scripts/check-console.sh
 
-  # Building the fuzzers takes minutes, so they run where ./scripts/fuzz.sh has built them before; tests/fuzzing runs the same
-  # targets everywhere.
+  # Building the fuzzers takes minutes, so they run only if ./scripts/fuzz.sh has built them before. tests/fuzzing runs the
+  # same targets everywhere.
   if compgen -G 'fuzz/target/*/release/config' >/dev/null && cargo +nightly fuzz --version >/dev/null 2>&1; then
     say "fuzzing, $FUZZ_SECONDS s a target"
     local log
@@ -136,7 +136,7 @@ lints() {
   fi
 }
 
-# A build from nothing gains nothing from what is kept for the next one, and a panic tells its line without debug information.
+# A build from scratch gains nothing from an incremental cache, and a panic shows its line without debug information.
 if [ "${CI:-}" = true ]; then export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0; fi
 
 say "format"
@@ -152,7 +152,7 @@ else
   cargo test --locked --workspace --lib --bins --tests --no-run
 fi
 
-# Beside the tests, which mostly wait. A group of its own, so that it can be ended as a whole.
+# Runs next to the tests, which mostly wait. It has a process group of its own, so that it can be stopped as a whole.
 beside=$(mktemp)
 set -m
 lints >"$beside" 2>&1 &
@@ -165,9 +165,9 @@ finish() {
 }
 trap finish EXIT
 
-# No more at once than there are cores, since the lints take their share meanwhile.
+# No more at once than there are cores, because the lints take their share at the same time.
 threads=$(getconf _NPROCESSORS_ONLN)
-say "tests, and beside them lints, documentation and what operators get"
+say "tests, and next to them lints, documentation and what operators get"
 status=0
 if [ -n "$nextest" ]; then
   profile=default
@@ -177,11 +177,11 @@ else
   cargo test --locked --workspace --lib --bins --tests --no-fail-fast -- --test-threads "$threads" || status=$?
 fi
 
-# Last of all is said what failed.
+# Failures come last in the output.
 if wait "$lints"; then
   grep '^==' "$beside"
 else
   cat "$beside"
-  fail "something beside the tests failed: it is the last above" "the tests ended with $status"
+  fail "a check that ran next to the tests failed: its output is the last above" "the tests ended with $status"
 fi
 exit "$status"

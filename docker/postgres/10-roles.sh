@@ -1,11 +1,12 @@
 #!/bin/sh
-# Runs once, when the volume of PostgreSQL is empty: a database for the gateway and one role for each who connects.
+# Runs once, when the volume of PostgreSQL is empty: makes a database for the gateway, and a role for each service that
+# connects.
 #
-# A Colonies server uses the database `postgres` and no other. `anon`, `authenticated` and `service_role` are Supabase's
-# roles; the gateway's migrations grant to them what a REST layer may do.
+# A Colonies server uses only the database `postgres`. `anon`, `authenticated` and `service_role` are Supabase's roles; the
+# gateway's migrations grant them what a REST layer may do.
 set -eu
 
-# Made by docker/prepare.sh of hexadecimal digits, so that they need no quoting.
+# docker/prepare.sh makes them of hexadecimal digits, so they need no quoting.
 secret() { cat "${SECRETS_DIR:-/run/secrets}/$1"; }
 
 psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname postgres <<SQL
@@ -18,7 +19,7 @@ CREATE ROLE service_role NOLOGIN BYPASSRLS;
 CREATE ROLE authenticator LOGIN NOINHERIT PASSWORD '$(secret authenticator_db_password)';
 GRANT anon, authenticated, service_role TO authenticator;
 
--- Owns the schema, and is for migrations alone: 20-runtime-role.sh makes the one that gateway and bees have.
+-- Owns the schema; only migrations use it. 20-runtime-role.sh makes the role of gateway and bees.
 CREATE ROLE gateway LOGIN PASSWORD '$(secret gateway_db_password)';
 CREATE DATABASE gateway OWNER gateway;
 REVOKE CONNECT ON DATABASE gateway FROM PUBLIC;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A schema for an inbox in PostgreSQL (docker/compose.shared.yaml), which the role of the gateways owns. Runs once, behind
-# 20-runtime-role.sh; on a volume of before:
+# A schema for an inbox in PostgreSQL (docker/compose.shared.yaml). The gateways' role owns it. This runs once, after
+# 20-runtime-role.sh. On a volume that already exists:
 #
 #   docker compose -f docker/compose.yaml -f docker/compose.shared.yaml up -d postgres
 #   docker compose -f docker/compose.yaml exec postgres sh /docker-entrypoint-initdb.d/30-inbox-schema.sh

@@ -1,4 +1,4 @@
-// An app that sells a subscription and asks for a user's tier. Stripe's webhooks do not come here: they go to the gateway, which writes
+// An app that sells a subscription and looks up a user's tier. Stripe's webhooks do not come here: they go to the gateway, which writes
 // public.subscriptions. Settings: DATABASE_URL, STRIPE_SECRET_KEY, STRIPE_PRICE_GOLD, APP_URL, PORT.
 import { createServer } from 'node:http';
 import pg from 'pg';
@@ -13,7 +13,7 @@ export async function tierOf(user) {
   return rows[0]?.tier ?? 'free';
 }
 
-/** Stripe's page where the user pays. The metadata of the subscription is how the gateway knows whose payment it is. */
+/** Stripe's page where the user pays. The subscription's metadata tells the gateway whose payment it is. */
 async function checkout(user) {
   const answer = await fetch('https://api.stripe.com/v1/checkout/sessions', {
     method: 'POST',
@@ -33,7 +33,7 @@ async function checkout(user) {
 }
 
 createServer(async (request, response) => {
-  // Your own sign-in tells who it is; here a header does.
+  // Your own sign-in identifies the user; this example uses a header.
   const user = request.headers['x-user'];
   try {
     if (!user) {

@@ -1,7 +1,7 @@
--- Content that a tier has to be paid for, on Supabase. Run it after `colony-gateway migrate`, as the owner, once or again.
+-- Content for paying users on Supabase, by tier. Run it after `colony-gateway migrate`, as the owner. You can run it again.
 --
--- What the user who asks may read. `security definer`, so that a policy can ask it whatever else the user may read; it takes no
--- argument, so that nobody can ask it about another user. `premium`, an unknown paid tier, is as good as the lowest.
+-- The tiers that the current user may read. It is `security definer`, so a policy can call it even if the user may read nothing
+-- else. It takes no argument, so no one can ask about another user. `premium`, an unknown paid tier, counts as the lowest.
 CREATE OR REPLACE FUNCTION public.my_tiers() RETURNS text[]
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ''
 AS $$
@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS public.lessons (
 );
 ALTER TABLE public.lessons ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS lessons_by_tier ON public.lessons;
--- `(SELECT …)` has the tiers looked up once a query, not once a row.
+-- Because of `(SELECT …)` the tiers are looked up once per query, not once per row.
 CREATE POLICY lessons_by_tier ON public.lessons FOR SELECT TO authenticated
     USING (tier = ANY ((SELECT public.my_tiers())::text[]));
 GRANT SELECT ON public.lessons TO authenticated;
