@@ -273,8 +273,8 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
     start_on(config, ledger, clock, Inherited::default()).await
 }
 
-/// As [`start`], on inherited sockets where there are some. Webhooks are received as soon as the inbox is open. Only then
-/// is the ledger asked whether it is the right one.
+/// As [`start`], on inherited sockets if there are any. The gateway receives webhooks as soon as the inbox is open. Only
+/// then does it ask the ledger whether it is the right one.
 pub async fn start_on(
     config: &Config,
     ledger: Arc<dyn StateOfRecord>,

@@ -61,8 +61,8 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// with [`LedgerErrorKind::Schema`] and names them.
     fn check(&self) -> BoxFuture<'_, Result<(), LedgerError>>;
 
-    /// The role that the ledger is used as, and what that role may do; `None` where there are no roles, or the database
-    /// does not tell.
+    /// The role that uses the ledger, and what this role may do; `None` if there are no roles or the database does not
+    /// report them.
     fn caller(&self) -> BoxFuture<'_, Result<Option<migrations::Caller>, LedgerError>> {
         Box::pin(std::future::ready(Ok(None)))
     }

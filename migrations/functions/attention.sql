@@ -15,7 +15,8 @@ AS $$
         WHERE s.entitles AND (g.withheld OR g.user_id IS NULL OR EXISTS (
             SELECT FROM gateway.user_access a
             WHERE a.user_id = g.user_id AND NOT a.shown AND a.fault LIKE 'the user''s id does not fit%'))
-          -- Whoever dropped the event that makes it entitle has decided already, until another event of it is held.
+          -- If a person dropped the event that makes it entitle, they have decided already, until another event of it is
+          -- held.
           AND NOT (g.withheld
               AND EXISTS (SELECT FROM gateway.events e WHERE e.id = gateway.event_of(s.version) AND e.outcome = 'dropped')
               AND NOT EXISTS (SELECT FROM gateway.events e WHERE e.object_id = s.id AND e.outcome = 'quarantined'))

@@ -9,7 +9,7 @@
 --                       and what is newer stays. Nothing is counted twice, since rows have their keys. The outcome is
 --                       `applied` when a row changed, else `duplicate`.
 -- An event that a person drops is recorded as dropped if it is new or quarantined. If it was applied before, it is a duplicate.
--- Once dropped it is a duplicate from then on, whoever brings it.
+-- Once dropped it is a duplicate from then on, no matter who brings it.
 -- An event to be applied that comes with a rule is held by that rule: its facts are merged, and it is quarantined. One that was
 -- applied before was vouched for, whatever rules say now.
 --

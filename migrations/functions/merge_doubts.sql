@@ -1,6 +1,6 @@
--- Keeps what the batch says of the vouched state of doubted subscriptions: those of which a rule holds an event, now or before.
--- Returns them; `gateway.settle` makes their state once the events are recorded. This runs before the truth is merged: if no
--- event of a subscription was held before, what is stored stems from vouched events alone, and is copied.
+-- Keeps what the batch says of the vouched state of doubted subscriptions: those that have, or had, an event held by a
+-- rule. Returns them; `gateway.settle` makes their state once the events are recorded. This runs before the truth is
+-- merged: if no event of a subscription was held before, what is stored stems from vouched events alone, and is copied.
 CREATE OR REPLACE FUNCTION gateway.merge_doubts(batch jsonb, refused integer[]) RETURNS text[]
 LANGUAGE plpgsql
 AS $$

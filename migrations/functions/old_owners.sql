@@ -1,5 +1,5 @@
--- The users whom the other system's rows name for subscriptions and customers of which no event names a user, at most `most`.
--- Rows of tables that users can write do not count.
+-- The users whom the other system's rows name for subscriptions and customers that no event assigns to a user, at most
+-- `most`. Rows of tables that users can write do not count.
 CREATE OR REPLACE FUNCTION gateway.old_owners(most integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$

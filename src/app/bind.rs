@@ -32,7 +32,7 @@ pub struct Word {
     pub reason: Option<String>,
 }
 
-/// What became of the word.
+/// The result of the operator's word.
 #[derive(Clone, Debug)]
 pub struct Bound {
     /// The id under which it is recorded.

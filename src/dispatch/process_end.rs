@@ -167,7 +167,7 @@ pub(super) fn claimed(end: &ProcessEnd, entries: &[SubmittedEntry]) -> Vec<Strin
 /// What a process was worth, judged by its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Worth {
-    /// It claims effects for events of which the ledger knows nothing.
+    /// It claims effects for events that the ledger does not know.
     Lie,
     /// It ended none of the events that it claims to have ended.
     Nothing,

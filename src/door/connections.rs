@@ -93,7 +93,7 @@ pub(super) enum Admission {
 }
 
 impl Connections {
-    /// At most `max`, of which one sender has at most `share`.
+    /// Allows at most `max` connections, and at most `share` of them for one sender.
     pub(super) fn new(max: usize, share: usize) -> Self {
         let clock = Arc::new(AtomicU64::new(BUSY + 1));
         Self { open: HashMap::new(), peers: HashMap::new(), found: HashMap::new(), max, share, clock }

@@ -16,8 +16,8 @@ pub struct Peer {
     is_proxy: bool,
 }
 
-/// The key under which one sender's use is counted: an IPv4 address, or a network of IPv6, of which each customer of a
-/// provider has at least one.
+/// The key under which one sender's use is counted: an IPv4 address, or an IPv6 network of the size that a provider gives
+/// each customer at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PeerKey(IpAddr);
 

@@ -187,7 +187,7 @@ mod tests {
     use crate::config::Share;
     use crate::domain::network::Networks;
 
-    /// What a client receives that connected before draining began and sends after it.
+    /// What a client receives if it connected before draining began and sends afterwards.
     async fn heard(fresh_for: Duration) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

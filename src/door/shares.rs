@@ -20,7 +20,7 @@ pub(super) struct Shares {
     books: Mutex<Books>,
 }
 
-/// What is in hand.
+/// Requests and bytes: those in hand, or the most that are allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Use {
     requests: usize,

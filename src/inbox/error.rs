@@ -57,7 +57,7 @@ pub enum OpenError {
          give the move up with `colony-gateway inbox move --to --give-up`"
     )]
     Moving { path: PathBuf, place: String },
-    /// It is to receive the entries of another inbox, some of which are still there.
+    /// It has to receive the entries of another inbox, and some of them are still there.
     #[error(
         "inbox {path} is being filled from {place}, and not all of it is here: run `colony-gateway inbox move --from` again, or \
          give the move up with `colony-gateway inbox move --from --give-up`"

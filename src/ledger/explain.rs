@@ -117,7 +117,7 @@ pub fn remedy(reason: Reason) -> &'static str {
     advice.split_once(": ").map_or(advice, |(_, remedy)| remedy)
 }
 
-/// Why a subscription gives nothing, whoever its user may be.
+/// Why a subscription gives nothing, no matter who its user is.
 fn without_access(one: &PersonSubscription, now: Timestamp) -> String {
     if let Some(ended) = one.ended_at_ms {
         return format!("It ended at {}.", day(ended));

@@ -87,7 +87,7 @@ pub struct OldOwner {
 /// What a rehearsal found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rehearsed {
-    /// The last user; nothing when there were none.
+    /// The last user; `None` if there were none.
     pub last: Option<String>,
     /// How many users were rehearsed.
     pub users: u64,
@@ -107,7 +107,7 @@ pub enum Cause {
     MissedPurchase,
     /// Ended at Stripe, and the other system missed it.
     MissedEnd,
-    /// A subscription without access, of which the other system wrote no row.
+    /// A subscription without access, for which the other system wrote no row.
     NoRow,
     /// The row has an earlier period, or none.
     Renewal,

@@ -121,7 +121,7 @@ enum Candidate {
     Passed(Passed),
 }
 
-/// An event that passed, or of which only the facts are written.
+/// An event that passed, or one whose facts alone are written.
 struct Passed {
     event: Event,
     body: Bytes,

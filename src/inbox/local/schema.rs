@@ -135,8 +135,8 @@ CREATE INDEX IF NOT EXISTS steps_of_entry ON steps (entry);
 ";
 
 /// Statements about live entries that run often. Each names its index, so that SQLite refuses it rather than walking over
-/// all entries, of which there may be millions. SQLite takes a partial index only if its condition is in the statement word
-/// for word: `state = 0` alone is not enough.
+/// all entries, and there may be millions of them. SQLite takes a partial index only if its condition is in the statement
+/// word for word: `state = 0` alone is not enough.
 pub(in crate::inbox) mod live {
     /// Waiting entries that are due by `?1`, in order of their due time, at most `?2`.
     pub(in crate::inbox) const DUE: &str = "
@@ -158,7 +158,7 @@ pub(in crate::inbox) mod live {
     pub(in crate::inbox) const NEXT_DUE: &str = "
         SELECT MIN(due_at) FROM entries INDEXED BY entries_due WHERE state = 0 AND state < 3";
 
-    /// Since when the oldest entry is here, or is to be worked on again.
+    /// Since when the oldest entry is here, or waits to be processed again.
     pub(in crate::inbox) const OLDEST: &str = "
         SELECT COALESCE(replayed_at, released_at, received_at) FROM entries INDEXED BY entries_live
         WHERE state < 3 ORDER BY id LIMIT 1";

@@ -12,7 +12,7 @@ pub struct PersonReport {
     pub customers: Vec<PersonCustomer>,
     /// Those that give most first.
     pub subscriptions: Vec<PersonSubscription>,
-    /// What the public tables should show of each user; empty where there are no public tables.
+    /// What the public tables should show of each user; empty if there are no public tables.
     pub access: Vec<PersonAccess>,
     /// The strongest first.
     pub claims: Vec<PersonClaim>,

@@ -94,8 +94,8 @@ pub(super) const SUBSCRIPTIONS: Truth = Truth {
     own: &["tied = 0", "late_since = NULL", "grace_ends_at = NULL"],
 };
 
-/// The vouched state of subscriptions of which a rule held an event: the newest contents of events that no rule holds. Its
-/// rows are made from the kept contents alone.
+/// The vouched state of subscriptions that had an event held by a rule: the newest contents of events that no rule holds.
+/// Its rows are made from the kept contents alone.
 pub(super) const VOUCHED: Truth = Truth { table: "vouched_subscriptions", kept: "kept_vouched", ..SUBSCRIPTIONS };
 
 pub(super) const CUSTOMERS: Truth = Truth {
