@@ -44,10 +44,10 @@ struct Said {
 pub(super) struct Outlier;
 
 impl StripeClock {
-    /// The latest moment, by Stripe's clock, of which it is certain that the call did not begin before. The call was `sent`
-    /// then, `took` so long and was answered with `date`, at `answered` by this machine's clock. Of two calls, the later
-    /// one has the later moment. Even an outlier is remembered, so that many answers of tomorrow may outweigh a few of
-    /// today, such as after this machine's clock is set.
+    /// The latest moment, by Stripe's clock, before which the call certainly did not begin. The call was sent at `sent`,
+    /// took `took` and was answered with `date`, at `answered` by this machine's clock. Of two calls, the later one has the
+    /// later moment. Even an outlier is remembered: after a correction of this machine's clock, many new answers can then
+    /// outweigh the few old ones.
     pub(super) fn fence(
         &self,
         date: Timestamp,
