@@ -131,14 +131,10 @@ pub enum BackupError {
     },
     /// The identity file does not hold an identity.
     #[error("{path} holds no identity: give the file that `age-keygen -o` wrote, with a line AGE-SECRET-KEY-1…")]
-    Identity {
-        path: PathBuf,
-    },
+    Identity { path: PathBuf },
     /// The archive already exists.
     #[error("{path} exists: choose another name, or overwrite it with --force")]
-    Exists {
-        path: PathBuf,
-    },
+    Exists { path: PathBuf },
     /// A gateway runs in the directory to restore into.
     #[error("a gateway runs on {path}: stop it, then restore")]
     Running {
@@ -153,9 +149,7 @@ pub enum BackupError {
     },
     /// Existing files are in the way of a restore.
     #[error("{path} exists: give --force to replace it; the restore keeps the old file under another name")]
-    InTheWay {
-        path: PathBuf,
-    },
+    InTheWay { path: PathBuf },
     /// A file cannot be read or written.
     #[error("{path} {what}")]
     File {
@@ -195,9 +189,7 @@ pub enum BackupError {
     },
     /// It is encrypted for other identities.
     #[error("{path} is encrypted for another key: none of the identities given opens it")]
-    WrongIdentity {
-        path: PathBuf,
-    },
+    WrongIdentity { path: PathBuf },
     /// It is damaged or cut short.
     #[error("{path} is damaged or incomplete: {why}. Use another backup")]
     Damaged {

@@ -220,9 +220,7 @@ pub enum Rejection {
     Algorithm,
     /// A field does not have the required form.
     #[error("the field `{field}` of the attestation is malformed")]
-    Malformed {
-        field: &'static str,
-    },
+    Malformed { field: &'static str },
     /// The key is not trusted, or no longer.
     #[error("the attestation is by a key that is not trusted")]
     UnknownKey,

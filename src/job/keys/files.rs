@@ -239,14 +239,10 @@ pub enum KeyFileError {
     },
     /// It exists.
     #[error("the key file {} exists; a key is never overwritten, move it away if it is not needed", path.display())]
-    Exists {
-        path: PathBuf,
-    },
+    Exists { path: PathBuf },
     /// It is too long for a key.
     #[error("the file {} is longer than any key file ({KEY_FILE_BYTES_MAX} bytes)", path.display())]
-    TooLong {
-        path: PathBuf,
-    },
+    TooLong { path: PathBuf },
     /// It does not hold such a key.
     #[error("the key file {} cannot be used", path.display())]
     Key {

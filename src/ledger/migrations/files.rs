@@ -6,9 +6,7 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Tables: a numbered file that runs once.
-    Tables {
-        version: i64,
-    },
+    Tables { version: i64 },
     /// A view of the schema `gateway`, made anew when its text changed.
     View,
     /// A function of the schema `gateway`, or an entry in `public`, made anew when its text changed.

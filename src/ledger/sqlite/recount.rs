@@ -129,7 +129,8 @@ fn differing(connection: &Connection, plans: &[Plan]) -> rusqlite::Result<Vec<Co
 fn mend(connection: &mut Connection, mending: &Mending, now: Timestamp) -> Result<Mended, LedgerError> {
     let mended = mend_within(connection, mending, now).map_err(fault)?;
     mended.ok_or_else(|| {
-        let message = "the replays of this step left out a content that they had to write: nothing of the step was changed";
+        let message =
+            "the replays of this step left out a content that they had to write: nothing of the step was changed";
         LedgerError::new(super::NAME, LedgerErrorKind::Unknown, message)
     })
 }

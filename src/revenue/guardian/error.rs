@@ -41,10 +41,7 @@ pub enum RulesError {
     UnknownBuiltin(String),
     /// A setting that the built-in rule does not have.
     #[error("built-in rule `{rule}` has no setting `{setting}`")]
-    Setting {
-        rule: String,
-        setting: &'static str,
-    },
+    Setting { rule: String, setting: &'static str },
     /// A bound that makes no sense.
     #[error("built-in rule `{rule}`: {problem}")]
     Bound {
