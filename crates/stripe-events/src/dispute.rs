@@ -1,5 +1,7 @@
 //! A dispute of any API version: what the bank took.
 
+use serde_json::Value;
+
 use super::money::Decimal;
 use super::object::Object;
 
@@ -10,15 +12,16 @@ pub struct Dispute<'a>(pub Object<'a>);
 impl<'a> Dispute<'a> {
     /// Minor units, in the dispute's currency, that the bank took and did not give back; never negative.
     ///
-    /// Balance transactions show this if there are any: withdrawals are negative, reinstatements are positive, and
-    /// `amount` leaves the fees out. They are in the account's currency. If the dispute has another currency, the
-    /// share that is still withdrawn is applied to the dispute's amount. Without balance transactions, the status
-    /// decides.
+    /// Balance transactions show this: withdrawals are negative, reinstatements are positive, and `amount` leaves the fees
+    /// out. They are in the account's currency. If the dispute has another currency, the share that is still withdrawn is
+    /// applied to the dispute's amount. An empty list says that the bank withdrew nothing: it does not withdraw a payment
+    /// again that was refunded before, and some payment methods withhold only what is lost. The status decides only
+    /// without a list.
     pub fn taken(self) -> Option<i64> {
         let disputed = self.0.at("amount").integer()?;
         let bookings = self.bookings()?;
         if bookings.withdrawn == 0 {
-            return Some(if self.status_holds_money() { disputed } else { 0 });
+            return Some(if self.status_holds_money() && !self.lists_bookings() { disputed } else { 0 });
         }
         // The bank returns the money of a dispute that was won, though the booking may arrive later and at another
         // rate.
@@ -42,6 +45,13 @@ impl<'a> Dispute<'a> {
 
     fn status(self) -> Option<&'a str> {
         self.0.at("status").word()
+    }
+
+    /// Whether a list of balance transactions is here. A list of ids says nothing.
+    fn lists_bookings(self) -> bool {
+        let list = self.0.at("balance_transactions");
+        let is_list = list.value().is_some_and(Value::is_array) || list.is_whole_list();
+        is_list && list.items().all(|booking| booking.text().is_none())
     }
 
     /// Whether the bank holds the money of a dispute with this status. It does not while it only asks, nor after
@@ -91,7 +101,7 @@ struct Bookings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -114,8 +124,8 @@ mod tests {
             ("won", vec![(-1000, "usd"), (1000, "usd")], 0),
             ("won", vec![(-1356, "cad"), (1340, "cad")], 0),
             ("won", vec![(-1000, "usd")], 0),
-            ("needs_response", vec![], 1000),
-            ("lost", vec![], 1000),
+            ("needs_response", vec![], 0),
+            ("lost", vec![], 0),
             ("charge_refunded", vec![], 0),
             ("warning_needs_response", vec![], 0),
             ("warning_closed", vec![], 0),
@@ -132,6 +142,8 @@ mod tests {
             let value = json!({"amount": 5, "currency": "eur", "status": status});
             assert_eq!(Dispute(Object::new(&value)).taken(), Some(taken), "{status}");
         }
+        let ids = json!({"amount": 5, "currency": "eur", "status": "lost", "balance_transactions": ["txn_1"]});
+        assert_eq!(Dispute(Object::new(&ids)).taken(), Some(5));
     }
 
     #[test]
