@@ -159,6 +159,13 @@ fn rest(whole: Option<i64>, captured: i64) -> i64 {
     whole.map_or(0, |whole| whole.saturating_sub(captured).max(0))
 }
 
+/// Whether a refund gives back no payment: it says that there is neither a charge nor a payment intent. It returns money that
+/// the customer had sent by bank transfer and that waited in the cash balance. That never came in as a payment.
+pub fn refunds_no_payment(refund: Object<'_>) -> bool {
+    let says = refund.mentions("charge") || refund.mentions("payment_intent");
+    says && PaymentIds::of_reversal(refund).is_empty()
+}
+
 /// Whether a refund with this status failed.
 pub fn refund_failed(status: Option<&str>) -> bool {
     matches!(status, Some("failed" | "canceled"))
@@ -258,6 +265,19 @@ mod tests {
         }
         assert!(shows_releases_as_refunds(Some("2024-11-20.acacia")) && shows_releases_as_refunds(None));
         assert!(!shows_releases_as_refunds(Some("2025-03-31.basil")));
+    }
+
+    #[test]
+    fn only_a_refund_that_names_nothing_gives_back_no_payment() {
+        for (refund, nothing) in [
+            (json!({"charge": null, "payment_intent": null}), true),
+            (json!({"payment_intent": null}), true),
+            (json!({"charge": "ch_1", "payment_intent": null}), false),
+            (json!({"charge": null, "payment_intent": {"id": "pi_1"}}), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(refunds_no_payment(Object::new(&refund)), nothing, "{refund}");
+        }
     }
 
     #[test]

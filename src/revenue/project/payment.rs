@@ -6,7 +6,7 @@ use crate::stripe::dispute::Dispute;
 use crate::stripe::object::Object;
 use crate::stripe::payment::{
     Captured, InvoicePayment, PaidInvoice, PaymentIds, captured, captured_just_now, paid_invoice, received,
-    refund_failed, refund_moved_nothing,
+    refund_failed, refund_moved_nothing, refunds_no_payment,
 };
 
 impl<'a> Projection<'a> {
@@ -98,6 +98,10 @@ impl<'a> Projection<'a> {
     fn refund_of(&mut self, content: Content<'a>, owner: PaymentIds<'_>) {
         let object = content.object;
         let Some(id) = object.at("id").id() else { return };
+        // What never came in does not go out.
+        if owner.is_empty() && refunds_no_payment(object) {
+            return;
+        }
         let amount = object.at("amount").integer();
         let failed = refund_failed(object.at("status").word());
         let released = !failed && self.shows_releases_as_refunds(content);
