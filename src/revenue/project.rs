@@ -236,10 +236,14 @@ impl<'a> Projection<'a> {
         if incoming && row.amount_minor == 0 && row.uncaptured_minor == 0 {
             return;
         }
-        if self.plan.revenue.iter().any(|known| known.kind == row.kind && known.key == row.key) {
-            return;
+        self.push_row(row);
+    }
+
+    /// Adds a row of money. Of several about one thing the first counts.
+    fn push_row(&mut self, row: RevenueRow) {
+        if !self.plan.revenue.iter().any(|known| known.kind == row.kind && known.key == row.key) {
+            self.plan.revenue.push(row);
         }
-        self.plan.revenue.push(row);
     }
 
     /// Notes that a payment paid an invoice. Better evidence wins over newer evidence.

@@ -67,7 +67,12 @@ impl<'a> Projection<'a> {
         row.charge_id = payment.charge.map(str::to_owned);
         row.invoice_id = Some(id.to_owned());
         row.subscription_id = subscription.map(str::to_owned);
-        self.push_money(row);
+        if row.amount_minor == 0 && object.at("total").integer().is_some_and(|total| total > 0) {
+            // All of it came from the customer's balance. A session that tells the total says otherwise.
+            self.push_row(row);
+        } else {
+            self.push_money(row);
+        }
     }
 
     pub(super) fn invoice_payment(&mut self, content: Content<'a>) {
