@@ -59,7 +59,8 @@ impl<'a> Invoice<'a> {
     /// Part of the money may have come around Stripe:
     /// - Old versions say so with `paid_out_of_band`, and leave that money in `amount_remaining`. If they deny it,
     ///   the remainder of a paid invoice was forgiven.
-    /// - Since 2025-03-31, `amount_paid` includes it. `amount_paid_off_stripe`, in an invoice that was fetched
+    /// - Since 2025-03-31 (such invoices have a `parent`), `amount_paid` includes it, and the remainder of a paid invoice
+    ///   was forgiven. `amount_paid_off_stripe`, in an invoice that was fetched
     ///   since 2026-05-27, tells it apart; so does a complete list of payments, even an empty one.
     /// - Without either, an `attempt_count` of zero means that no attempt was made to pay through Stripe: Stripe
     ///   counts the first attempt, even a manual one. A receipt has zero attempts too, but other objects report its
@@ -68,7 +69,7 @@ impl<'a> Invoice<'a> {
         let paid = self.0.at("amount_paid").integer()?;
         let remaining = self.0.at("amount_remaining").integer().unwrap_or(0).max(0);
         let out_of_band = self.0.at("paid_out_of_band").flag();
-        if remaining > 0 {
+        if remaining > 0 && !self.0.mentions("parent") {
             let outside = if out_of_band == Some(false) { 0 } else { remaining };
             return Some(Paid { amount: paid.checked_add(outside)?, outside });
         }
@@ -96,7 +97,8 @@ impl<'a> Invoice<'a> {
                 self.0.at("total_taxes").items().filter(|tax| tax.at("tax_behavior").word() != Some("inclusive"));
             return sum(exclusive);
         }
-        if self.0.at("total_tax_amounts").is_some() {
+        // What is taxed by a percentage of the subscription, as before there were tax rates, is in no list.
+        if self.0.at("total_tax_amounts").items().next().is_some() {
             return sum(self.0.at("total_tax_amounts").items().filter(|tax| tax.at("inclusive").flag() != Some(true)));
         }
         Some(self.0.at("tax").integer().unwrap_or(0))
@@ -175,6 +177,7 @@ mod tests {
             (json!({"amount_paid": 0, "amount_remaining": 70, "paid_out_of_band": true}), 70, 70),
             (json!({"amount_paid": 0, "amount_remaining": 70}), 70, 70),
             (json!({"amount_paid": 60, "amount_remaining": 10, "paid_out_of_band": false}), 60, 0),
+            (json!({"amount_paid": 60, "amount_remaining": 10, "parent": null, "payments": null}), 60, 0),
             (json!({"amount_paid": 70, "amount_remaining": 0, "paid_out_of_band": true}), 70, 70),
             (json!({"amount_paid": 70, "payments": {"data": []}}), 70, 70),
             (

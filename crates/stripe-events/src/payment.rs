@@ -140,6 +140,8 @@ pub fn captured(charge: Object<'_>) -> Option<Captured> {
     let whole = charge.at("amount").integer();
     let flag = charge.at("captured").flag();
     let amount = match (charge.at("amount_captured").integer(), flag) {
+        // More may be captured later (multicapture), but this much is.
+        (Some(amount), _) if amount > 0 => return Some(Captured { amount, rest: rest(whole, amount), told: true }),
         (_, Some(false)) => return Some(Captured { amount: 0, rest: whole.unwrap_or(0), told: true }),
         (Some(amount), _) => return Some(Captured { amount, rest: rest(whole, amount), told: true }),
         (None, _) => whole?,
@@ -227,6 +229,7 @@ mod tests {
         for (charge, amount, rest, told) in [
             (json!({"amount": 500, "captured": false}), 0, 500, true),
             (json!({"amount": 500, "captured": false, "amount_captured": null}), 0, 500, true),
+            (json!({"amount": 500, "captured": false, "amount_captured": 300}), 300, 200, true),
             (json!({"amount": 500, "captured": true}), 500, 0, false),
             (json!({"amount": 500, "captured": true, "amount_captured": null}), 500, 0, false),
             (json!({"amount": 500, "captured": true, "amount_captured": 300}), 300, 200, true),
