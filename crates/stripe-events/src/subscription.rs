@@ -62,6 +62,16 @@ impl<'a> Subscription<'a> {
     pub fn currency(self) -> Option<&'a str> {
         self.0.at("currency").word().or_else(|| self.items().into_iter().find_map(Item::currency))
     }
+
+    /// Currency that the amounts of its items are told in. It is the subscription's own, unless it was sold in another
+    /// currency of a price of several: such an item shows the price in its first currency, and what it costs in the
+    /// subscription's only where `currency_options` are expanded.
+    pub fn priced_in(self) -> Option<&'a str> {
+        let own = self.currency()?;
+        let items = self.items();
+        let told = items.is_empty() || items.iter().any(|item| item.is_priced_in(own));
+        if told { Some(own) } else { items.into_iter().find_map(Item::currency) }
+    }
 }
 
 /// A look at one item of a subscription.
@@ -94,11 +104,24 @@ impl<'a> Item<'a> {
         self.0.path("price.currency").word().or_else(|| self.0.path("plan.currency").word())
     }
 
-    /// Price of one unit in minor units, with its fraction.
-    pub fn unit_amount(self) -> Option<Decimal> {
-        ["price.unit_amount_decimal", "price.unit_amount", "plan.amount_decimal", "plan.amount"]
-            .into_iter()
-            .find_map(|path| self.0.path(path).decimal())
+    /// Whether the item tells what it costs in `currency`. One that names no currency is in its subscription's.
+    pub fn is_priced_in(self, currency: &str) -> bool {
+        self.currency().is_none_or(|own| own.eq_ignore_ascii_case(currency)) || self.option(currency).is_some()
+    }
+
+    /// What the price is in `currency`, where it is sold in several.
+    fn option(self, currency: &str) -> Object<'a> {
+        self.0.path("price.currency_options").at(&currency.to_ascii_lowercase())
+    }
+
+    /// Price of one unit in minor units of `currency`, with its fraction.
+    pub fn unit_amount(self, currency: &str) -> Option<Decimal> {
+        let first = |object: Object<'a>, paths: &[&str]| paths.iter().find_map(|path| object.path(path).decimal());
+        if self.currency().is_none_or(|own| own.eq_ignore_ascii_case(currency)) {
+            let paths = ["price.unit_amount_decimal", "price.unit_amount", "plan.amount_decimal", "plan.amount"];
+            return first(self.0, &paths);
+        }
+        first(self.option(currency), &["unit_amount_decimal", "unit_amount"])
     }
 
     /// `day`, `week`, `month` or `year`.
@@ -112,9 +135,9 @@ impl<'a> Item<'a> {
         count.or_else(|| self.0.path("plan.interval_count").integer())
     }
 
-    /// What the item costs per month in minor units, before discounts and tax. `None` if that depends on use
+    /// What the item costs per month in minor units of `currency`, before discounts and tax. `None` if that depends on use
     /// (metered, tiered) or is unknown.
-    pub fn monthly(self) -> Option<Decimal> {
+    pub fn monthly(self, currency: &str) -> Option<Decimal> {
         let usage = self.0.path("price.recurring.usage_type").word().or_else(|| self.0.path("plan.usage_type").word());
         let scheme = self.0.path("price.billing_scheme").word().or_else(|| self.0.path("plan.billing_scheme").word());
         if usage == Some("metered") || scheme == Some("tiered") {
@@ -128,7 +151,7 @@ impl<'a> Item<'a> {
             "year" => (1, 12),
             _ => return None,
         };
-        let amount = self.unit_amount()?.scale(self.units()?, 1)?;
+        let amount = self.unit_amount(currency)?.scale(self.units()?, 1)?;
         amount.scale(factor, count.checked_mul(divisor)?)
     }
 
@@ -154,7 +177,7 @@ mod tests {
     use super::*;
 
     fn monthly(item: &Value) -> Option<i64> {
-        Item(Object::new(item)).monthly().and_then(Decimal::round)
+        Item(Object::new(item)).monthly("eur").and_then(Decimal::round)
     }
 
     fn price(amount: &Value, interval: &str, count: i64) -> Value {
@@ -190,6 +213,35 @@ mod tests {
     }
 
     #[test]
+    fn a_price_of_several_currencies_counts_in_that_in_which_it_is_told() {
+        let item = |more: Value| {
+            let mut item = price(&json!("2000"), "month", 1);
+            item["price"]["currency"] = json!("usd");
+            item["price"]["currency_options"] = more;
+            item
+        };
+        let told = item(json!({"eur": {"unit_amount": 1850, "unit_amount_decimal": "1850"}}));
+        let other = item(json!({"gbp": {"unit_amount": 1500}}));
+        let own = price(&json!("100"), "month", 1);
+        for (items, currency, amounts) in [
+            (json!([told]), "eur", vec![Some(1850)]),
+            (json!([other]), "usd", vec![Some(2000)]),
+            (json!([other, told, own]), "eur", vec![None, Some(1850), Some(100)]),
+            (json!([]), "eur", vec![]),
+        ] {
+            let value = json!({"currency": "eur", "items": {"data": items}});
+            let subscription = Subscription(Object::new(&value));
+            assert_eq!(subscription.priced_in(), Some(currency), "{value}");
+            let monthly: Vec<_> = subscription.items().into_iter().map(|item| item.monthly(currency)).collect();
+            assert_eq!(
+                monthly,
+                amounts.into_iter().map(|amount| amount.map(Decimal::from)).collect::<Vec<_>>(),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
     fn periods_of_items_are_joined_to_the_widest() {
         let value = json!({"items": {"data": [
             {"current_period_start": 20, "current_period_end": 30}, {"current_period_start": 10, "current_period_end": 40}
@@ -204,6 +256,6 @@ mod tests {
         let value = json!({"plan": {"id": "gold-monthly", "amount": 500, "interval": "month"}, "quantity": 2});
         let items = Subscription(Object::new(&value)).items();
         assert_eq!(items.iter().map(|item| item.price_id()).collect::<Vec<_>>(), [Some("gold-monthly")]);
-        assert_eq!(items[0].monthly().and_then(Decimal::to_integer), Some(1000));
+        assert_eq!(items[0].monthly("eur").and_then(Decimal::to_integer), Some(1000));
     }
 }

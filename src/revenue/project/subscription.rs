@@ -155,6 +155,7 @@ impl<'a> Projection<'a> {
         let time = |key: &str| object.at(key).time();
         let period_end = subscription.current_period_end();
         let end = period_end.and_then(|end| u64::try_from(end.millis()).ok()).unwrap_or(0);
+        let priced_in = subscription.priced_in().unwrap_or_default();
         let progress = if content.source == Source::Fetch { content.progress } else { end };
         let text = |text: Option<&str>| text.map(str::to_owned);
         Some(SubscriptionRow {
@@ -174,8 +175,8 @@ impl<'a> Projection<'a> {
             price_id: text(item.and_then(Item::price_id)),
             product_id: text(item.and_then(Item::product_id)),
             quantity: item.and_then(Item::quantity),
-            currency: subscription.currency().and_then(Currency::parse).map(|code| code.as_str().to_owned()),
-            unit_amount: item.and_then(Item::unit_amount).and_then(Decimal::to_integer),
+            currency: subscription.priced_in().and_then(Currency::parse).map(|code| code.as_str().to_owned()),
+            unit_amount: item.and_then(|item| item.unit_amount(priced_in)).and_then(Decimal::to_integer),
             interval: text(item.and_then(Item::interval)),
             interval_count: item.and_then(Item::interval_count),
             items: subscription.item_count(),
@@ -259,9 +260,11 @@ fn collapsed(raw: &Value) -> Option<Value> {
     })
 }
 
-/// The monthly price of all items together, in minor units, rounded once.
+/// The monthly price of all items together, in minor units, rounded once. Items without an amount in this currency count
+/// nothing.
 fn monthly(subscription: Subscription<'_>) -> i64 {
-    let items = subscription.items().into_iter().filter_map(Item::monthly);
+    let currency = subscription.priced_in().unwrap_or_default();
+    let items = subscription.items().into_iter().filter_map(|item| item.monthly(currency));
     let sum = items.fold(Decimal::ZERO, |sum, amount| sum.plus(amount).unwrap_or(sum));
     sum.round().filter(|sum| sum.unsigned_abs() <= AMOUNT_MAX.unsigned_abs()).unwrap_or(0)
 }

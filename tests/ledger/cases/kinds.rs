@@ -80,7 +80,7 @@ fn validator() -> Validator {
 fn fields(line: &SubscriptionLine) -> Value {
     json!({
         "status": line.status, "entitles": line.entitles, "tier": line.tier, "user": line.user_id, "items": line.items,
-        "mrr_minor": line.mrr_minor, "will_cancel": line.will_cancel, "account": line.account,
+        "mrr_minor": line.mrr_minor, "currency": line.currency, "will_cancel": line.will_cancel, "account": line.account,
     })
 }
 
