@@ -109,6 +109,10 @@ left_of_invoices AS MATERIALIZED (
     SELECT i.*, i.room - coalesce(t.told, 0) AS left_over
     FROM invoices i LEFT JOIN (SELECT invoice, sum(told) AS told FROM tells GROUP BY 1) t ON t.invoice = i.key
 ),
+-- Invoices of which it is told that a payment paid them that is not known: no other payment is theirs.
+awaiting AS MATERIALIZED (
+    SELECT DISTINCT n.invoice_id FROM named n LEFT JOIN payments p ON p.name = n.name WHERE p.name IS NULL
+),
 -- What no event links: the same account, mode, customer, currency and amount, and no gap longer than the window.
 sides AS (
     SELECT 1 AS is_payment, 0 AS claims, key, account, livemode, customer_id, currency, rest - promised AS amount, occurred_at
@@ -116,6 +120,7 @@ sides AS (
     UNION ALL
     SELECT 0, CASE WHEN i.claim > 0 THEN 1 ELSE 0 END, i.key, i.account, i.livemode, i.customer_id, i.currency, i.left_over, i.occurred_at
     FROM left_of_invoices i WHERE i.customer_id IS NOT NULL AND i.left_over > 0
+      AND (i.claim > 0 OR i.key NOT IN (SELECT invoice_id FROM awaiting))
 ),
 stepped AS (
     SELECT s.*, occurred_at - lag(occurred_at) OVER (

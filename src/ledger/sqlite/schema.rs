@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::NAME;
 use super::fault::fault;
@@ -16,8 +16,8 @@ use crate::revenue::rows::MATCH_WINDOW;
 
 /// Version of the tables, in `PRAGMA user_version`.
 ///
-/// It grows with every change of the tables or views. Older files are not converted: this store keeps only what Stripe can
-/// list again, or what a backup has.
+/// It grows with every change of the tables or views, except the view that counts, which is renewed in place. Older files are
+/// not converted: this store keeps only what Stripe can list again, or what a backup has.
 pub(super) const SCHEMA_VERSION: i32 = 4;
 
 /// The view that tells which money counts.
@@ -49,7 +49,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
             transaction.execute_batch(ERASURES).map_err(fault)?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
         }
-        SCHEMA_VERSION => {}
+        SCHEMA_VERSION => renew_counting(&transaction)?,
         other => return Err(unknown(other)),
     }
     transaction.execute_batch(super::audit::LEASES).map_err(fault)?;
@@ -57,6 +57,19 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), LedgerError> {
     super::witness::identify(&transaction)?;
     super::expiry::prepare(&transaction)?;
     transaction.commit().map_err(fault)
+}
+
+/// Replaces the rule of counting of an earlier build. The rule is a view and holds nothing, so either build can read a file of the
+/// same tables.
+fn renew_counting(transaction: &Transaction<'_>) -> Result<(), LedgerError> {
+    let held: String = transaction
+        .query_row("SELECT sql FROM sqlite_schema WHERE name = 'counted_revenue'", [], |row| row.get(0))
+        .map_err(fault)?;
+    let ours = counting();
+    if ours.contains(&held) {
+        return Ok(());
+    }
+    transaction.execute_batch(&format!("DROP VIEW counted_revenue; {ours}")).map_err(fault)
 }
 
 /// A process before may have written without syncing. That is visible, but perhaps not on disk. Moving it from the log into
@@ -358,11 +371,15 @@ FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id;
     )
 }
 
+/// The rule of counting, as a statement.
+fn counting() -> String {
+    COUNTED_REVENUE.replace("MATCH_WINDOW", &MATCH_WINDOW.as_millis().to_string())
+}
+
 /// Money that counts, by day, and recurring revenue.
 fn views() -> String {
-    let counted = COUNTED_REVENUE.replace("MATCH_WINDOW", &MATCH_WINDOW.as_millis().to_string());
     format!(
-        "{counted}
+        "{}
 CREATE VIEW daily_revenue AS
 SELECT account, livemode, date(occurred_at / 1000, 'unixepoch') AS day, currency,
     sum(CASE WHEN kind IN ('invoice', 'payment', 'part') THEN amount_minor ELSE 0 END) AS gross_minor,
@@ -377,6 +394,7 @@ SELECT a.livemode, a.account, a.tier, a.currency, sum(a.entitles) AS subscriptio
 FROM subscription_access a
 WHERE a.entitles OR a.mrr_minor <> 0
 GROUP BY 1, 2, 3, 4;
-"
+",
+        counting()
     )
 }

@@ -32,11 +32,12 @@ pub(super) fn count<'a>(book: &Book<'a>, rows: &'a [RevenueRow]) -> Vec<Counted<
     let mut invoices = invoices(book, rows);
     let mut payments = payments(book, &invoices);
     follow_links(book, &mut invoices, &mut payments);
-    let invoice_sides = invoices.values().map(|invoice| Side {
+    let awaiting = awaiting(book, &payments);
+    let invoice_sides = invoices.iter().map(|(id, invoice)| Side {
         row: invoice.row,
         is_payment: false,
         claims: invoice.claim > 0,
-        amount: invoice.room,
+        amount: if invoice.claim == 0 && awaiting.contains(id) { 0 } else { invoice.room },
     });
     let payment_sides = payments.values().map(|payment| Side {
         row: payment.row,
@@ -65,6 +66,13 @@ pub(super) fn count<'a>(book: &Book<'a>, rows: &'a [RevenueRow]) -> Vec<Counted<
     let part_rows =
         parts.map(|(_, row)| Counted { row, amount_minor: row.amount_minor, outside_minor: row.outside_minor });
     invoice_rows.chain(payment_rows).chain(part_rows).collect()
+}
+
+/// Invoices of which it is told that a payment paid them that is not known: no other payment is theirs.
+fn awaiting<'a>(book: &Book<'a>, payments: &BTreeMap<&'a str, Payment<'a>>) -> BTreeSet<&'a str> {
+    let named = book.links.iter().filter(|(_, evidence)| **evidence == Evidence::Named);
+    let unknown = named.filter(|(link, _)| !payments.contains_key(link.0) && !book.parts.contains_key(*link));
+    unknown.map(|((_, invoice), _)| *invoice).collect()
 }
 
 fn invoices<'a>(book: &Book<'a>, rows: &'a [RevenueRow]) -> BTreeMap<&'a str, Invoice<'a>> {

@@ -15,10 +15,10 @@
 //!    than was paid on the invoice; a link of
 //!    [`Evidence::Named`] tells what is left of both, the invoice and the payment; a link of [`Evidence::Hint`] does so
 //!    only where nothing better is known of the payment, and only for an invoice of the same customer and currency.
-//! 3. What is then left of payments and invoices, and belongs to no invoice that is not known yet, is matched: the same
-//!    account, mode, customer, currency and amount, and no gap longer than [`MATCH_WINDOW`] between the times. Of such a
+//! 3. What is then left of payments and invoices, and belongs to no invoice or payment that is not known yet, is matched: the
+//!    same account, mode, customer, currency and amount, and no gap longer than [`MATCH_WINDOW`] between the times. Of such a
 //!    group as many payments are told as it has invoices, the earliest first, and invoices that say of themselves that they
-//!    were paid around Stripe last.
+//!    were paid around Stripe last. One of those may be paid by another payment than it names.
 //! 4. A `part` row without a payment row counts as long as its invoice is not known.
 //! 5. A `refund` row counts (a failed one is zero), unless it is the release of what was authorised and never captured:
 //!    the first refund of a payment of just what was left uncaptured, or one that says that it moved nothing.
