@@ -57,15 +57,22 @@ impl<'a> Invoice<'a> {
     /// What was paid on it; `None` if its amounts are missing or out of range.
     ///
     /// Part of the money may have come around Stripe:
+    /// - Very old versions have no `amount_paid`. Their charge paid all that was due; without a charge, all of it came around
+    ///   Stripe.
     /// - Old versions say so with `paid_out_of_band`, and leave that money in `amount_remaining`. If they deny it,
     ///   the remainder of a paid invoice was forgiven.
     /// - Since 2025-03-31 (such invoices have a `parent`), `amount_paid` includes it, and the remainder of a paid invoice
-    ///   was forgiven. `amount_paid_off_stripe`, in an invoice that was fetched
-    ///   since 2026-05-27, tells it apart; so does a complete list of payments, even an empty one.
+    ///   was forgiven. `amount_paid_off_stripe`, in an invoice that was fetched since 2026-05-27, tells it apart; so does a
+    ///   complete list of payments, even an empty one.
     /// - Without either, an `attempt_count` of zero means that no attempt was made to pay through Stripe: Stripe
     ///   counts the first attempt, even a manual one. A receipt has zero attempts too, but other objects report its
     ///   payment.
     pub fn paid(self) -> Option<Paid> {
+        if !self.0.mentions("amount_paid") && self.0.at("paid").flag() == Some(true) {
+            let due = self.0.at("amount_due").integer()?;
+            let outside = if self.0.mentions("charge") && self.named_payment().is_none() { due } else { 0 };
+            return Some(Paid { amount: due, outside });
+        }
         let paid = self.0.at("amount_paid").integer()?;
         let remaining = self.0.at("amount_remaining").integer().unwrap_or(0).max(0);
         let out_of_band = self.0.at("paid_out_of_band").flag();
@@ -174,6 +181,8 @@ mod tests {
         let (card, record) = (json!({"payment_intent": "pi_1"}), json!({"payment_record": "pr_1"}));
         for (value, amount, outside) in [
             (json!({"amount_paid": 70, "amount_remaining": 0}), 70, 0),
+            (json!({"paid": true, "amount_due": 70, "charge": "ch_1"}), 70, 0),
+            (json!({"paid": true, "amount_due": 70, "charge": null}), 70, 70),
             (json!({"amount_paid": 0, "amount_remaining": 70, "paid_out_of_band": true}), 70, 70),
             (json!({"amount_paid": 0, "amount_remaining": 70}), 70, 70),
             (json!({"amount_paid": 60, "amount_remaining": 10, "paid_out_of_band": false}), 60, 0),
