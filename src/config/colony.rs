@@ -241,7 +241,7 @@ pub(super) fn read(r: &mut Reader, serves: bool) -> ColonyConfig {
         retries: r.or(RETRIES, "3", number(0, 100)),
         resubmissions_max: r.or(RESUBMISSIONS_MAX, "3", number(1, 1000)),
         fallback_after: r.or(FALLBACK_AFTER, "3m", duration),
-        linger: r.or(LINGER, "125ms", linger),
+        linger: r.or(LINGER, "120ms", linger),
         processes_max: r.or(PROCESSES_MAX, "8", number(1, 1024)),
         status_first: r.or(STATUS_FIRST, "500ms", duration),
         status_max: r.or(STATUS_MAX, "15s", duration),
