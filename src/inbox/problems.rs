@@ -85,8 +85,8 @@ pub fn advice(state: StateName, code: &str) -> &'static str {
              after an upgrade"
         }
         None if state == StateName::Quarantined => {
-            "a rule of the Guardian holds it: the gateway records its money and states, but gives no access for it; \
-             `inbox release` if it is genuine, `inbox drop` if not, `inbox replay` after you changed the rules"
+            "a rule of the Guardian holds it, so it gives no access; `inbox release` if it is genuine, `inbox drop` if \
+             not, `inbox replay` after you changed the rules"
         }
         None => "read the reason, remove the cause, then `inbox replay`; `inbox drop` if it should never be applied",
     }

@@ -16,7 +16,7 @@ use crate::inbox::{self, Counts};
 const ANSWER_MAX: Duration = Duration::from_secs(4);
 
 /// Components of the process that the report checks itself, and reports in separate lines.
-const TOLD_BELOW: [&str; 2] = [ACCESS, "problems"];
+const TOLD_BELOW: [(&str, &str); 2] = [(ACCESS, ACCESS), ("problems", "inbox")];
 
 pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     const NAME: &str = "gateway";
@@ -76,8 +76,8 @@ fn troubles(health: &Value) -> String {
     let components = health["components"].as_object().into_iter().flatten();
     let bad = components.filter(|(_, component)| component["status"] != "ok");
     let tell = |(name, component): (&String, &Value)| {
-        if TOLD_BELOW.contains(&&**name) {
-            return format!("{name} (see below)");
+        if let Some((_, row)) = TOLD_BELOW.iter().find(|(component, _)| component == name) {
+            return format!("{name} (see {row} below)");
         }
         format!("{name}: {}", component["detail"].as_str().unwrap_or_default())
     };
