@@ -15,7 +15,8 @@ use crate::job::keys::{Role, rotate};
 
 pub const NOTES: &str = "The archive contains the inbox, the embedded ledger, and the key files that the environment names (COLONIES_*_PRVKEY_FILE,
 ATTESTATION_*_FILE, SEALING_*_FILE). It does not contain a ledger in PostgreSQL or Supabase, which the database's own tools back up. Nor
-does it contain Stripe's secrets, database URLs and the configuration file: keep these in your secret store.
+does it contain Stripe's secrets, database URLs, the configuration file, the Guardian's rules and the file of operators: keep these in
+your secret store.
 
 The program `age` encrypts the archive and must be on PATH (apt install age, brew install age).
 
