@@ -15,7 +15,7 @@ impl Recipients {
     /// From texts as `age-keygen` prints them. `age` itself decides whether each is a key.
     ///
     /// # Errors
-    /// If there is none, or one has another form.
+    /// If there are no texts, or if one of them is not a recipient.
     pub fn parse<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Self, BackupError> {
         let read = |text: &str| {
             let is_one = text.starts_with("age1") && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());

@@ -263,7 +263,7 @@ pub async fn find(url: &Secret, executors: &[String], patience: Duration) -> Res
     };
     let left = tokio::time::timeout(bound, asked).await.map_err(|_| LinkError::TimedOut(bound))??;
     let found = executors.iter().zip(left).map(|(executor, left)| {
-        // A negative number means that there is none.
+        // Redis answers with a negative number if the bee has no heartbeat.
         let left = u64::try_from(left).ok().map(Duration::from_millis);
         Found { executor: executor.clone(), age: left.map(|left| HEARTBEAT_TTL.saturating_sub(left)) }
     });

@@ -42,7 +42,7 @@ pub(super) struct Row {
     pub(super) received: Moment,
     pub(super) kind: Dotted,
     pub(super) event: EventName,
-    /// Its outcome, or why there is none yet.
+    /// Its outcome, or what it still waits for.
     pub(super) result: String,
 }
 

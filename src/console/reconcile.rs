@@ -110,7 +110,7 @@ struct CauseRow {
 #[template(path = "shadow.html")]
 struct ShadowPage {
     frame: Frame,
-    /// The ledger's report, or why there is none.
+    /// The ledger's report, or the reason why the ledger did not give one.
     report: Result<ShadowReport, String>,
     causes: Vec<CauseRow>,
     total: Count,

@@ -161,8 +161,8 @@ fn rest(whole: Option<i64>, captured: i64) -> i64 {
     whole.map_or(0, |whole| whole.saturating_sub(captured).max(0))
 }
 
-/// Whether a refund gives back no payment: it says that there is neither a charge nor a payment intent. It returns money that
-/// the customer had sent by bank transfer and that waited in the cash balance. That never came in as a payment.
+/// Whether a refund gives back no payment, because it names neither a charge nor a payment intent. Such a refund returns money
+/// that the customer sent by bank transfer and that stayed in the cash balance. It never came in as a payment.
 pub fn refunds_no_payment(refund: Object<'_>) -> bool {
     let says = refund.mentions("charge") || refund.mentions("payment_intent");
     says && PaymentIds::of_reversal(refund).is_empty()

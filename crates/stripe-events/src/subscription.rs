@@ -63,9 +63,9 @@ impl<'a> Subscription<'a> {
         self.0.at("currency").word().or_else(|| self.items().into_iter().find_map(Item::currency))
     }
 
-    /// Currency that the amounts of its items are told in. It is the subscription's own, unless it was sold in another
-    /// currency of a price of several: such an item shows the price in its first currency, and what it costs in the
-    /// subscription's only where `currency_options` are expanded.
+    /// The currency in which its items show their amounts: the subscription's own, unless the seller's price has several
+    /// currencies and the subscription was sold in the second. Such an item shows the price in the first currency, and its
+    /// amount in the subscription's own only if `currency_options` is expanded.
     pub fn priced_in(self) -> Option<&'a str> {
         let own = self.currency()?;
         let items = self.items();

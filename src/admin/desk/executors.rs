@@ -53,7 +53,7 @@ pub struct ProcessLine {
 /// The last process asked about, and when.
 type LastProcess = Option<(Instant, ProcessId, Option<ProcessLine>)>;
 
-/// The server's answer, or why there is none.
+/// The server's answer, or the reason why it did not give one.
 type Answer = Result<Vec<ExecutorLine>, String>;
 
 /// Asks the server for the executors. Clones share the answer.

@@ -68,7 +68,7 @@ pub(super) fn count<'a>(book: &Book<'a>, rows: &'a [RevenueRow]) -> Vec<Counted<
     invoice_rows.chain(payment_rows).chain(part_rows).collect()
 }
 
-/// Invoices of which it is told that a payment paid them that is not known: no other payment is theirs.
+/// Invoices that name a payment which is not known: no other payment is theirs.
 fn awaiting<'a>(book: &Book<'a>, payments: &BTreeMap<&'a str, Payment<'a>>) -> BTreeSet<&'a str> {
     let named = book.links.iter().filter(|(_, evidence)| **evidence == Evidence::Named);
     let unknown = named.filter(|(link, _)| !payments.contains_key(link.0) && !book.parts.contains_key(*link));

@@ -68,7 +68,7 @@ impl<'a> Projection<'a> {
         row.invoice_id = Some(id.to_owned());
         row.subscription_id = subscription.map(str::to_owned);
         if row.amount_minor == 0 && object.at("total").integer().is_some_and(|total| total > 0) {
-            // All of it came from the customer's balance. A session that tells the total says otherwise.
+            // The customer's balance paid all of it. Without this row, the session's total would count.
             self.push_row(row);
         } else {
             self.push_money(row);

@@ -118,8 +118,8 @@ impl Entry {
         self.spec.maxretries > -1 && self.head.retries >= self.spec.maxretries
     }
 
-    /// Gives an executor the lease. Returns the same answer as the real server: the process as it was before. So it
-    /// has the deadline of the lease before, which the first time is none.
+    /// Gives an executor the lease. Returns the same answer as the real server: the process as it was before, so
+    /// with the deadline of the previous lease. The first lease returns no deadline.
     pub(super) fn assign(&mut self, executor: &str, now: Moment) -> Snapshot {
         let mut answer = self.snapshot();
         for head in [&mut answer.head, &mut self.head] {
