@@ -1,10 +1,32 @@
 -- What a person should look at besides events. It names at most `most` subscriptions that should give access and do not, and at
 -- most `most` users that the public tables do not take. It counts the findings, and lists policies that let users do too much and
 -- what is left to build.
+--
+-- A subscription is `untold` if it was paid for, or its checkout was completed, and ten minutes later no event has told what it
+-- is. Purchases of more than 400 days ago are left out: they may be of subscriptions that ended before the gateway came.
 CREATE OR REPLACE FUNCTION gateway.attention(most integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$
-    WITH unowned AS MATERIALIZED (
+    WITH unseen AS MATERIALIZED (
+        SELECT b.from_id AS id, b.to_id AS customer_id, b.evidence, b.version FROM gateway.customer_bindings b
+        WHERE b.kind = 'subscription_customer'
+          AND NOT EXISTS (SELECT FROM gateway.stripe_subscriptions s WHERE s.id = b.from_id)
+    ),
+    bought AS (
+        SELECT u.id, r.version FROM unseen u JOIN gateway.revenue_entries r ON r.subscription_id = u.id AND r.amount_minor > 0
+        UNION ALL
+        SELECT u.id, u.version FROM unseen u WHERE u.evidence = 'checkout.session'
+        UNION ALL
+        SELECT u.id, c.version FROM unseen u JOIN gateway.claims c ON c.subject = u.id AND c.evidence LIKE 'checkout.session%'
+    ),
+    untold AS MATERIALIZED (
+        SELECT u.id, u.customer_id, pg_catalog.min(e.account) AS account, pg_catalog.bool_or(e.livemode) AS livemode
+        FROM unseen u JOIN bought b ON b.id = u.id JOIN gateway.events e ON e.id = gateway.event_of(b.version)
+        GROUP BY u.id, u.customer_id
+        HAVING pg_catalog.min(e.recorded_at) <= pg_catalog.now() - interval '10 minutes'
+           AND pg_catalog.max(e.created) > pg_catalog.now() - interval '400 days'
+    ),
+    unowned AS MATERIALIZED (
         SELECT s.id, s.customer_id, s.account, s.livemode, s.status, s.tier, g.user_id, g.preference,
             CASE WHEN g.user_id IS NULL AND s.raw ? 'erased' THEN 'erased'
                 WHEN g.withheld THEN 'withheld'
@@ -20,6 +42,8 @@ AS $$
           AND NOT (g.withheld
               AND EXISTS (SELECT FROM gateway.events e WHERE e.id = gateway.event_of(s.version) AND e.outcome = 'dropped')
               AND NOT EXISTS (SELECT FROM gateway.events e WHERE e.object_id = s.id AND e.outcome = 'quarantined'))
+        UNION ALL
+        SELECT u.id, u.customer_id, u.account, u.livemode, 'unknown', NULL, NULL, '', 'untold' FROM untold u
     )
     SELECT pg_catalog.jsonb_build_object(
         'unowned', (SELECT coalesce(pg_catalog.jsonb_agg(

@@ -16,14 +16,17 @@ BEGIN
         customers := ARRAY[given];
     ELSE
         subs := ARRAY[given];
-        customers := ARRAY(SELECT s.customer_id FROM gateway.stripe_subscriptions s
-                           WHERE s.id = given AND s.customer_id IS NOT NULL);
+        customers := ARRAY(
+            SELECT s.customer_id FROM gateway.stripe_subscriptions s WHERE s.id = given AND s.customer_id IS NOT NULL
+            UNION SELECT b.to_id FROM gateway.customer_bindings b WHERE b.kind = 'subscription_customer' AND b.from_id = given);
     END IF;
     IF kind <> 'user' THEN
         users := ARRAY(
             SELECT DISTINCT c.user_id FROM gateway.claims c
             WHERE c.subject = ANY (customers || subs || ARRAY(
-                SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = ANY (customers) LIMIT most))
+                SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = ANY (customers)
+                UNION SELECT b.from_id FROM gateway.customer_bindings b
+                WHERE b.kind = 'subscription_customer' AND b.to_id = ANY (customers) LIMIT most))
             ORDER BY 1 LIMIT most);
     END IF;
     IF pg_catalog.cardinality(users) = 1 THEN
@@ -37,12 +40,16 @@ BEGIN
     END IF;
     subs := ARRAY(
         SELECT pg_catalog.unnest(subs)
-        UNION SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = ANY (customers) LIMIT most);
+        UNION SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = ANY (customers)
+        UNION SELECT b.from_id FROM gateway.customer_bindings b
+        WHERE b.kind = 'subscription_customer' AND b.to_id = ANY (customers) LIMIT most);
     -- The customers that pay for the user's subscriptions.
     customers := ARRAY(
         SELECT pg_catalog.unnest(customers)
         UNION SELECT s.customer_id FROM gateway.stripe_subscriptions s
-        WHERE s.id = ANY (subs) AND s.customer_id IS NOT NULL LIMIT most);
+        WHERE s.id = ANY (subs) AND s.customer_id IS NOT NULL
+        UNION SELECT b.to_id FROM gateway.customer_bindings b
+        WHERE b.kind = 'subscription_customer' AND b.from_id = ANY (subs) LIMIT most);
     keys := ARRAY(
         SELECT r.key FROM gateway.revenue_entries r WHERE r.customer_id = ANY (customers)
         ORDER BY r.occurred_at DESC, r.key LIMIT most);
@@ -56,6 +63,12 @@ BEGIN
     RETURN pg_catalog.jsonb_build_object(
         'users', users, 'customers', gateway.person_customers(customers),
         'subscriptions', gateway.person_subscriptions(subs),
+        'untold', (SELECT coalesce(pg_catalog.jsonb_agg(x.id ORDER BY x.id), '[]') FROM pg_catalog.unnest(subs) AS x (id)
+            WHERE NOT EXISTS (SELECT FROM gateway.stripe_subscriptions s WHERE s.id = x.id)
+              AND (EXISTS (SELECT FROM gateway.customer_bindings b WHERE b.kind = 'subscription_customer' AND b.from_id = x.id)
+                OR EXISTS (SELECT FROM gateway.claims c WHERE c.subject = x.id))),
+        'erased_at_ms', (SELECT gateway.millis(r.erased_at) FROM gateway.erasures r
+            WHERE r.kind = person.kind AND r.fingerprint = gateway.fingerprint(person.kind, given)),
         'access', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                 'user_id', a.user_id, 'subscription_id', a.subscription_id, 'status', a.status, 'tier', a.tier,
                 'entitles', a.entitles, 'shown', a.shown, 'attempts', a.attempts, 'fault', a.fault,

@@ -215,6 +215,15 @@ fn left_out(summary: &Summary, lines: &[SubscriptionLine]) -> String {
     let others = summary.counts.subscriptions.saturating_sub(shown);
     let giving = counted(shown, "subscription gives", "subscriptions give");
     let mut said = format!("{giving} access now, including trials, which bring no money yet");
+    let without_user = lines.iter().filter(|line| line.entitles && line.user_id.is_none()).count();
+    if without_user > 0 {
+        // Writing to a String does not fail.
+        let _ = write!(
+            said,
+            ". {} no user, so no user has that access: see `colony-gateway inbox problems`",
+            counted(without_user, "of them has", "of them have")
+        );
+    }
     if others == 0 {
         return said;
     }
@@ -222,7 +231,6 @@ fn left_out(summary: &Summary, lines: &[SubscriptionLine]) -> String {
     let (recurring, left): (Vec<_>, Vec<_>) = without_access.partition(|line| line.mrr_minor != 0);
     let complete = u64::try_from(lines.len()) == Ok(summary.counts.subscriptions);
     if !complete || u64::try_from(recurring.len() + left.len()) != Ok(others) {
-        // Writing to a String does not fail.
         let _ = write!(said, ". {} none", counted(others, "more gives", "more give"));
         return said;
     }

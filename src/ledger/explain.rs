@@ -35,9 +35,18 @@ pub struct Line {
 /// Explains the report as of `now`.
 pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
     let mut lines: Vec<Line> = report.subscriptions.iter().map(|one| of_subscription(one, report, now)).collect();
-    if report.subscriptions.is_empty() {
+    for id in &report.untold {
+        let why = "Other events name it, and no event has told what it is, so it gives nothing.".to_owned();
+        lines.push(Line { subject: id.clone(), gives: false, why, advice: remedy(Reason::Untold) });
+    }
+    if let Some(erased) = report.erased_at_ms {
+        let why = format!("The data of this person was erased at {}.", day(erased));
+        lines.push(Line { subject: String::new(), gives: false, why, advice: "" });
+    }
+    let known = report.subscriptions.len() + report.untold.len();
+    if known == 0 {
         let advice = "if the person has paid, look for the payment's events with `colony-gateway inbox list --ref \
-                      ID`, and check at Stripe whether the payment belongs to a subscription; `reconcile \
+                      ID` or `--user USER`, and check at Stripe whether the payment belongs to a subscription; `reconcile \
                       subscriptions` fetches subscriptions that never arrived";
         let why = "The ledger has no subscription for this id.".to_owned();
         lines.push(Line { subject: String::new(), gives: false, why, advice });
@@ -58,7 +67,7 @@ pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
         lines.push(Line { subject: String::new(), gives: false, why, advice: "" });
     }
     let giving = report.subscriptions.iter().filter(|one| one.gives && one.user_id.is_some()).count();
-    let words = match (giving, report.subscriptions.len()) {
+    let words = match (giving, known) {
         (0, 0) => "No access: there is no subscription for this id.".to_owned(),
         (0, 1) => "No access: the one subscription gives none.".to_owned(),
         (0, all) => format!("No access: none of {all} subscriptions gives any."),

@@ -18,10 +18,13 @@ pub enum Reason {
     Withheld,
     /// The person's data was erased on request, and Stripe still collects money.
     Erased,
+    /// It was paid for, or its checkout was completed, and no event told what it is.
+    Untold,
 }
 
 impl Reason {
-    pub const ALL: [Self; 5] = [Self::Unnamed, Self::Contested, Self::Unfit, Self::Withheld, Self::Erased];
+    pub const ALL: [Self; 6] =
+        [Self::Unnamed, Self::Contested, Self::Unfit, Self::Withheld, Self::Erased, Self::Untold];
 
     /// The name in reports, metrics and alerts.
     pub const fn as_str(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Reason {
             Self::Unfit => "unfit",
             Self::Withheld => "withheld",
             Self::Erased => "erased",
+            Self::Untold => "untold",
         }
     }
 
@@ -57,6 +61,11 @@ impl Reason {
             Self::Erased => {
                 "the person's data was erased, and Stripe still collects: cancel the subscription at Stripe; if the \
                  person has come back, run `colony-gateway erase --forget` and then `bind SUBSCRIPTION --user USER`"
+            }
+            Self::Untold => {
+                "no event tells what was bought: let the endpoint at Stripe send `customer.subscription.*` (`colony-gateway \
+                 stripe setup` does it), then fetch the subscription with `colony-gateway reconcile subscriptions`, or \
+                 resend one of its events at Stripe"
             }
         }
     }

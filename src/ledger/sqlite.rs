@@ -157,7 +157,8 @@ impl Reports for SqliteLedger {
     }
 
     fn attention(&self, most: u32) -> BoxFuture<'_, Result<Attention, LedgerError>> {
-        Box::pin(self.call(move |connection| attention::attention(connection, most.min(REPORT_LINES_MAX))))
+        let now = self.clock.now();
+        Box::pin(self.call(move |connection| attention::attention(connection, most.min(REPORT_LINES_MAX), now)))
     }
 
     fn findings<'a>(

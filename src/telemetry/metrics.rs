@@ -189,7 +189,9 @@ metrics! {
     problems: gauges("colony_gateway_problems", "code", &problem_codes());
     /// Subscriptions that entitle by what Stripe says and give no user access, by reason: nothing names a user, claims
     /// contradict each other, the user's id does not fit the public tables, or a rule withholds it.
-    unowned: gauges("colony_gateway_unowned_subscriptions", "reason", &["unnamed", "contested", "unfit", "withheld"]);
+    unowned: gauges("colony_gateway_unowned_subscriptions", "reason", &[
+        "unnamed", "contested", "unfit", "withheld", "erased", "untold",
+    ]);
     /// Users whom the public tables do not show as they are, by what they have: `entitled` pay and do not get it.
     not_shown: gauges("colony_gateway_users_not_shown", "access", &["entitled", "none"]);
     /// Subscriptions in any status without a user.

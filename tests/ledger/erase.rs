@@ -225,6 +225,8 @@ async fn who_still_pays_is_told_of_as_erased(store: &dyn Store) {
     let person = store.ledger().person(&Whom::Subscription("sub_eve".to_owned())).await.unwrap();
     let told = explain(&person, at(20));
     assert!(told.lines[0].advice.contains("cancel the subscription at Stripe"), "{told:?}");
+    let of_user = store.ledger().person(&Whom::User(BOB.to_owned())).await.unwrap();
+    assert!(explain(&of_user, at(20)).lines.iter().any(|line| line.why.contains("was erased at")), "{of_user:?}");
     let business = store.ledger().business(10).await.unwrap();
     assert_eq!(business.idle.iter().map(|line| line.reason).collect::<Vec<_>>(), [Reason::Erased]);
 }

@@ -28,6 +28,7 @@ mod standby;
 mod stores;
 mod supabase;
 mod takeover;
+mod untold;
 mod witness;
 
 use testkit::{generations, plans, pooler, postgres, rest};

@@ -81,6 +81,9 @@ pub(crate) trait Store: Send + Sync {
 
     /// Removes the rows of one of [`TABLES`], as an accident would.
     fn lose<'a>(&'a self, table: &'a str) -> BoxFuture<'a, ()>;
+
+    /// Makes all events an hour older, as the store sees it: an hour passes.
+    fn pass_an_hour(&self) -> BoxFuture<'_, ()>;
 }
 
 /// The SQLite ledger over a file of its own.
@@ -147,6 +150,13 @@ impl Store for Sqlite {
         Box::pin(async move {
             let connection = Connection::open(&self.file).unwrap();
             connection.execute(&format!("DELETE FROM {table}"), []).unwrap();
+        })
+    }
+
+    fn pass_an_hour(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let connection = Connection::open(&self.file).unwrap();
+            connection.execute("UPDATE events SET recorded_at = recorded_at - 3600000", []).unwrap();
         })
     }
 }
@@ -286,6 +296,13 @@ impl Store for Postgres {
         Box::pin(async move {
             let script = format!("DELETE FROM gateway.{table}");
             self.pool.execute(script).await.unwrap();
+        })
+    }
+
+    fn pass_an_hour(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let script = "UPDATE gateway.events SET recorded_at = recorded_at - interval '1 hour'";
+            self.pool.execute(script.to_owned()).await.unwrap();
         })
     }
 }

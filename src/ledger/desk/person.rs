@@ -12,6 +12,12 @@ pub struct PersonReport {
     pub customers: Vec<PersonCustomer>,
     /// Those that give most first.
     pub subscriptions: Vec<PersonSubscription>,
+    /// `sub_…` that events or people name, and of which no event has told anything.
+    #[serde(default)]
+    pub untold: Vec<String>,
+    /// When the data of the given user or customer was erased, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub erased_at_ms: Option<i64>,
     /// What the public tables should show of each user; empty if there are no public tables.
     pub access: Vec<PersonAccess>,
     /// The strongest first.

@@ -16,6 +16,7 @@ use crate::ledger::desk::{
     BUSINESS_DAYS_MAX, Business, EventReport, EventWanted, Noted, PERSON_ROWS_MAX, PersonReport, SUBSCRIPTIONS_MAX,
     SubscriptionPage, SubscriptionsWanted, Whom,
 };
+use crate::ledger::person::fingerprint;
 use crate::ledger::{LedgerError, LedgerErrorKind};
 
 /// Recurring revenue by day, and an index of one customer's money, also added to files of earlier releases that lack them.
@@ -46,7 +47,9 @@ fn with_subscriptions(statement: &str) -> String {
 /// What the ledger has about a person.
 pub(super) fn person(connection: &mut Connection, whom: &Whom) -> Result<PersonReport, LedgerError> {
     let snapshot = connection.transaction().map_err(fault)?;
-    let parameters = named_params! {":kind": whom.kind(), ":given": whom.id(), ":most": PERSON_ROWS_MAX};
+    let fingerprint = fingerprint(whom.kind(), whom.id());
+    let parameters = named_params! {
+    ":kind": whom.kind(), ":given": whom.id(), ":fingerprint": fingerprint, ":most": PERSON_ROWS_MAX};
     let text: rusqlite::Result<String> =
         snapshot.prepare_cached(&PERSON).and_then(|mut asked| asked.query_row(parameters, |row| row.get(0)));
     read(&text.map_err(fault)?)

@@ -2,11 +2,14 @@
 WITH given_customers AS (
     SELECT :given AS id WHERE :kind = 'customer'
     UNION SELECT customer_id FROM stripe_subscriptions WHERE :kind = 'subscription' AND id = :given AND customer_id IS NOT NULL
+    UNION SELECT to_id FROM customer_bindings WHERE :kind = 'subscription' AND kind = 'subscription_customer' AND from_id = :given
 ), users AS MATERIALIZED (
     SELECT :given AS id WHERE :kind = 'user'
     UNION SELECT c.user_id FROM claims c WHERE :kind <> 'user' AND c.subject IN (
         SELECT :given UNION SELECT id FROM given_customers
-        UNION SELECT s.id FROM stripe_subscriptions s WHERE s.customer_id IN (SELECT id FROM given_customers))
+        UNION SELECT s.id FROM stripe_subscriptions s WHERE s.customer_id IN (SELECT id FROM given_customers)
+        UNION SELECT from_id FROM customer_bindings
+        WHERE kind = 'subscription_customer' AND to_id IN (SELECT id FROM given_customers))
     ORDER BY 1 LIMIT :most
 ), only_user AS MATERIALIZED (
     SELECT min(id) AS id FROM users HAVING count(*) = 1
@@ -17,10 +20,12 @@ WITH given_customers AS (
     SELECT :given AS id WHERE :kind = 'subscription'
     UNION SELECT c.subject FROM claims c JOIN only_user u ON c.user_id = u.id WHERE c.rank NOT IN (10, 30, 40, 50, 60)
     UNION SELECT s.id FROM stripe_subscriptions s WHERE s.customer_id IN (SELECT id FROM own_customers)
+    UNION SELECT from_id FROM customer_bindings WHERE kind = 'subscription_customer' AND to_id IN (SELECT id FROM own_customers)
     LIMIT :most
 ), customers AS MATERIALIZED (
     SELECT id FROM own_customers
     UNION SELECT customer_id FROM stripe_subscriptions WHERE id IN (SELECT id FROM subs) AND customer_id IS NOT NULL
+    UNION SELECT to_id FROM customer_bindings WHERE kind = 'subscription_customer' AND from_id IN (SELECT id FROM subs)
     LIMIT :most
 ), own_money AS MATERIALIZED (
     SELECT key, payment_id FROM revenue_entries WHERE customer_id IN (SELECT id FROM customers)
@@ -43,6 +48,12 @@ SELECT json_object(
         FROM (SELECT id FROM customers ORDER BY id) i LEFT JOIN stripe_customers c ON c.id = i.id),
     'subscriptions', (SELECT json_group_array(json(line)) FROM (
         SUBSCRIPTION_LINES WHERE s.id IN (SELECT id FROM subs) ORDER BY g.preference DESC, s.id)),
+    'untold', (SELECT json_group_array(id) FROM (SELECT x.id FROM subs x
+        WHERE x.id NOT IN (SELECT id FROM stripe_subscriptions)
+            AND (EXISTS (SELECT 1 FROM customer_bindings WHERE kind = 'subscription_customer' AND from_id = x.id)
+                OR EXISTS (SELECT 1 FROM claims WHERE subject = x.id))
+        ORDER BY x.id)),
+    'erased_at_ms', (SELECT erased_at FROM erasures WHERE kind = :kind AND fingerprint = :fingerprint),
     'access', json('[]'),
     'claims', (SELECT json_group_array(json_object('subject', subject, 'rank', rank, 'user_id', user_id, 'evidence', evidence,
             'version', version))
