@@ -219,6 +219,7 @@ async fn work(inbox: Inbox, left: Arc<AtomicU64>) -> anyhow::Result<u64> {
         done += count;
         let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(count)));
         if is_part {
+            inbox.keep_arrivals(request);
             tokio::time::sleep(LINGER).await;
         }
     }

@@ -74,6 +74,11 @@ impl Leases {
         std::mem::take(&mut self.next)
     }
 
+    /// Whether the next lease waits for something to be due.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.next != Next::Now
+    }
+
     /// How long the next lease has to wait yet.
     pub(super) fn wait(&self, linger: Duration, now: Instant) -> Duration {
         let linger = if self.found_many { linger * 3 / 4 } else { linger };

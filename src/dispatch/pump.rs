@@ -142,6 +142,9 @@ impl Pump {
             };
             let since = self.clock.instant();
             front.note((leased.len(), entries_max), next_due, (self.clock.now(), since));
+            if front.is_waiting() {
+                self.inbox.keep_arrivals(request);
+            }
             if leased.is_empty() {
                 // A waiting pump must keep neither a place in the colony nor the right to probe: it gives both back here.
                 continue;

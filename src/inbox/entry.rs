@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::body::Packed;
 use crate::domain::ids::{EndpointName, EntryId};
 use crate::domain::outcome::ProblemCode;
@@ -58,7 +60,7 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    fn body(&self) -> &[u8] {
+    fn body(&self) -> &Bytes {
         match self {
             Self::Delivery(delivery) => delivery.body(),
             Self::Listed(event) => event.body(),
@@ -140,7 +142,7 @@ impl NewEntry {
     }
 
     /// The body as it came.
-    pub(super) fn body(&self) -> &[u8] {
+    pub(super) fn body(&self) -> &Bytes {
         self.origin.body()
     }
 

@@ -87,6 +87,14 @@ impl Leased {
 }
 
 impl Inbox {
+    /// Says that the caller waits and will lease with this request. A shared inbox then keeps what arrives here meanwhile for
+    /// it, as far as the request has room, instead of offering it to all gateways.
+    pub fn keep_arrivals(&self, request: LeaseRequest) {
+        if let Store::Postgres(postgres) = &self.store {
+            postgres.core.keep_arrivals(request);
+        }
+    }
+
     /// Leases the entries that are due, with their bodies; those due first come first. An entry that was held during
     /// several crashes is leased alone, so that it cannot take neighbours with it.
     pub async fn lease(&self, request: LeaseRequest) -> Result<Taken, InboxError> {

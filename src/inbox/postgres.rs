@@ -16,6 +16,8 @@ mod conclude;
 mod database;
 mod deeds;
 mod fault;
+mod insert;
+mod kept;
 mod lease;
 mod leave;
 mod links;
@@ -40,6 +42,7 @@ use tokio_postgres::types::Type;
 
 use self::append::Arrival;
 use self::fault::Fault;
+use self::kept::Kept;
 use self::lease::Mark;
 use self::links::{LinkOptions, Links};
 use self::numbers::Numbers;
@@ -77,6 +80,8 @@ pub struct PostgresInboxOptions {
     pub allows_unsafe: bool,
     /// Whose clock counts: the database's, or in tests their own.
     pub time: Time,
+    /// How long what arrives may be kept for the pumps of this gateway before it is offered to all.
+    pub keep: Duration,
     /// A file on this machine that takes deliveries while the database takes none.
     pub spill: Option<InboxOptions>,
 }
@@ -91,7 +96,7 @@ pub enum Time {
 }
 
 impl PostgresInboxOptions {
-    /// With eight connections, and five seconds for a statement.
+    /// With eight connections, five seconds for a statement, and one for what is kept.
     pub fn new(url: Secret) -> Self {
         Self {
             url,
@@ -101,6 +106,7 @@ impl PostgresInboxOptions {
             group_max: 512,
             allows_unsafe: false,
             time: Time::Database,
+            keep: kept::KEEP,
             spill: None,
         }
     }
@@ -113,6 +119,7 @@ pub(super) struct Core {
     /// For entries from another inbox, by the time of their receipt.
     carried: Numbers,
     mark: Mark,
+    kept: Kept,
     /// Tokens of leases whose answers were lost.
     lost_leases: Mutex<Vec<i64>>,
     swept: Cursor,
@@ -170,6 +177,7 @@ impl PostgresInbox {
             numbers: Numbers::default(),
             carried: Numbers::default(),
             mark: Mark::default(),
+            kept: Kept::new(options.keep),
             lost_leases: Mutex::default(),
             swept: Cursor::default(),
             clocks: Clocks::default(),
@@ -345,6 +353,10 @@ impl Core {
         probed
     }
 }
+
+/// The statements that take and end leases, for tests of their plans.
+#[cfg(test)]
+pub(super) const LEASE_AND_END: [&str; 2] = [lease::LEASE, conclude::END];
 
 /// The error for the URL of an inbox in PostgreSQL that cannot be used.
 fn unusable(error: &impl std::error::Error) -> OpenError {

@@ -42,6 +42,7 @@ mod deeds;
 mod erase;
 mod event_ids;
 mod format;
+mod kept;
 mod model;
 mod operate;
 mod plans;
@@ -69,6 +70,8 @@ on_every_store! {
 
 const START: Timestamp = Timestamp::from_seconds(1_700_000_000);
 const MINUTE: Duration = Duration::from_mins(1);
+/// How long a database's inbox keeps what arrives for its own gateway: longer than a test takes.
+const KEEP: Duration = Duration::from_mins(10);
 const DAY: Duration = Duration::from_hours(24);
 
 struct Fixture {
@@ -122,7 +125,7 @@ impl Fixture {
             Some(database) => {
                 let options = PostgresInboxOptions::new(Secret::new(database.url()));
                 Inbox::shared(
-                    &PostgresInboxOptions { time: Time::Clock, allows_unsafe: true, ..options },
+                    &PostgresInboxOptions { time: Time::Clock, keep: KEEP, allows_unsafe: true, ..options },
                     self.clock.clone(),
                 )
             }

@@ -4,23 +4,25 @@
 //! look would not do: a commit that was cancelled while it waited for a standby, or that a restart of the server cut off, is
 //! visible and not durable. What an answer that was lost or came with a warning did is found out by the same statement again.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tokio_postgres::types::Type;
 
-use super::super::entry::{Door, NewEntry, Receipt, Source};
+use super::super::entry::{NewEntry, Receipt, Source};
 use super::super::error::InboxError;
-use super::super::state::StateName;
+use super::super::lease::{Lease, Leased};
 use super::fault::{Fault, Unknown};
+use super::insert::{held, number, size};
+use super::kept::{Amount, Room};
 use super::pace::Pace;
 use super::schema::{durable, now};
-use super::{BIGINTS, Core, NotStored, TEXTS, text};
-use crate::domain::ids::EntryId;
+use super::{BIGINTS, Core, NotStored, TEXTS};
+use crate::domain::ids::{EntryId, EventId};
 
 /// Groups in progress at once. With one connection alone, a closed loop of clients would wait for each other in two halves.
 const GROUPS_MAX: usize = 4;
@@ -33,30 +35,6 @@ pub(super) struct Arrival {
     pub(super) entry: NewEntry,
     pub(super) reply: oneshot::Sender<Result<Receipt, NotStored>>,
 }
-
-const INSERT: &str = concat!(
-    "WITH given AS (
-        SELECT * FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-            AS g (id, endpoint, event_id, event_type, account, livemode, source, secret, traceparent, body, bytes, size, code, reason)
-    ), fresh AS (
-        INSERT INTO gateway_inbox.entries (id, endpoint, event_id, event_type, account, livemode, source, secret, received_at,
-                                           traceparent, body, bytes)
-        SELECT id, endpoint, event_id, event_type, account, livemode, source, secret, ",
-    now!(),
-    ", traceparent, body, bytes
-        FROM given ORDER BY event_id, endpoint
-        ON CONFLICT (event_id, endpoint) DO NOTHING RETURNING id, received_at
-    ), waiting AS (
-        INSERT INTO gateway_inbox.work (id, state, due_at, size)
-        SELECT g.id, 0, f.received_at, g.size FROM given g JOIN fresh f ON f.id = g.id WHERE g.code IS NULL
-    ), held AS (
-        INSERT INTO gateway_inbox.ended (id, state, ended_at, code, reason)
-        SELECT g.id, 5, f.received_at, g.code, g.reason FROM given g JOIN fresh f ON f.id = g.id WHERE g.code IS NOT NULL
-    )
-    SELECT id, ",
-    durable!(),
-    " FROM fresh"
-);
 
 const LOCK: &str = concat!(
     "SELECT e.id, e.event_id, e.endpoint, ",
@@ -95,7 +73,15 @@ pub(super) async fn run(core: Arc<Core>, mut arrivals: mpsc::Receiver<Arrival>, 
     let (mut is_open, mut on_their_way) = (true, 0_usize);
     while is_open || !groups.is_empty() {
         let mut group = Vec::new();
+        let overdue = core.kept.overdue_at();
         tokio::select! {
+            () = sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() && groups.len() < GROUPS_MAX => {
+                let core = Arc::clone(&core);
+                groups.spawn(async move {
+                    core.give_back_kept().await;
+                    0
+                });
+            }
             Some(done) = groups.join_next() => {
                 on_their_way = if groups.is_empty() { 0 } else { on_their_way.saturating_sub(done.unwrap_or(0)) };
             }
@@ -109,6 +95,7 @@ pub(super) async fn run(core: Arc<Core>, mut arrivals: mpsc::Receiver<Arrival>, 
             }
         }
     }
+    core.give_back_all().await;
 }
 
 /// Stores a group and answers it. Returns how many were in it.
@@ -154,8 +141,42 @@ impl Core {
         }
     }
 
-    /// Stores entries and returns a receipt for each, in order.
+    /// Stores entries and returns a receipt for each, in order. Keeps them for a pump of this gateway if one waits.
     async fn store(&self, entries: &[NewEntry]) -> Result<Vec<Receipt>, InboxError> {
+        let Some(room) = self.room(entries) else {
+            let stored = self.store_in(entries, None, &mut Vec::new()).await;
+            self.kept.look_again();
+            return Ok(stored?.0);
+        };
+        let mut kept = Vec::with_capacity(entries.len());
+        let stored = self.store_in(entries, Some(&room), &mut kept).await;
+        if stored.as_ref().is_ok_and(|(_, new)| *new == kept.len()) {
+            room.keep(kept);
+        } else {
+            // An answer was lost. What was stored has a lease that no pump will know of.
+            self.lose(room.token);
+            self.kept.look_again();
+        }
+        Ok(stored?.0)
+    }
+
+    /// Room to keep arrivals, if none is held back and a pump waits for so much.
+    fn room(&self, entries: &[NewEntry]) -> Option<Room<'_>> {
+        if entries.iter().any(|entry| held(entry).is_some()) {
+            return None;
+        }
+        let bytes = entries.iter().map(|entry| entry.body().len()).sum();
+        self.kept.room(Amount { entries: entries.len(), bytes })
+    }
+
+    /// Stores entries, in `room` as leased to this gateway. Returns the receipts, and how many entries are new; adds to `kept`
+    /// those of them of which the first answer tells.
+    async fn store_in(
+        &self,
+        entries: &[NewEntry],
+        room: Option<&Room<'_>>,
+        kept: &mut Vec<Leased>,
+    ) -> Result<(Vec<Receipt>, usize), InboxError> {
         // The same event twice in one statement would conflict with itself.
         let mut first: HashMap<Key<'_>, usize> = HashMap::with_capacity(entries.len());
         for (n, entry) in entries.iter().enumerate() {
@@ -170,10 +191,12 @@ impl Core {
         while !open.is_empty() {
             tries += 1;
             let chosen: Vec<&NewEntry> = open.iter().filter_map(|n| entries.get(*n)).collect();
-            match self.insert(&chosen, &numbers).await {
+            match self.insert(&chosen, &numbers, room).await {
                 Ok(Some(fresh)) => {
-                    for (entry, number) in chosen.iter().zip(&numbers).filter(|(_, number)| fresh.contains(number)) {
+                    for (entry, number) in chosen.iter().zip(&numbers) {
+                        let Some(received) = fresh.get(number) else { continue };
                         known.insert(key(entry), (*number, false));
+                        kept.extend(room.map(|room| self.leased(entry, (*number, room.token), *received)));
                     }
                 }
                 // The commit is not as durable as it should be. Locking the rows that are already there waits until they
@@ -212,56 +235,33 @@ impl Core {
             }
             (open, numbers) = left.into_iter().unzip();
         }
+        let new = known.values().filter(|(_, was_there)| !was_there).count();
         let again = self.work_again(entries, &known).await?;
         let receipt = |(n, entry): (usize, &NewEntry)| {
             let (number, was_there) = known.get(&key(entry)).copied().unwrap_or_default();
             let is_duplicate = (was_there && !again.contains(&number)) || first.get(&key(entry)) != Some(&n);
             Receipt::after_commit(EntryId(number), is_duplicate)
         };
-        Ok(entries.iter().enumerate().map(receipt).collect())
+        Ok((entries.iter().enumerate().map(receipt).collect(), new))
     }
 
-    /// Inserts entries and returns the numbers of the new ones. `None` if the server warned.
-    async fn insert(&self, entries: &[&NewEntry], numbers: &[i64]) -> Result<Option<Vec<i64>>, Fault> {
-        let column = |of: fn(&NewEntry) -> &str| entries.iter().map(|entry| of(entry)).collect::<Vec<&str>>();
-        let endpoints = column(|entry| entry.endpoint.as_str());
-        let (events, types) = (column(NewEntry::event_id), column(NewEntry::event_type));
-        let accounts: Vec<Option<&str>> = entries.iter().map(|entry| entry.account()).collect();
-        let modes: Vec<Option<bool>> = entries.iter().map(|entry| entry.livemode()).collect();
-        let sources: Vec<&str> = entries.iter().map(|entry| entry.source.as_str()).collect();
-        let secrets: Vec<String> = entries.iter().map(|entry| entry.origin.voucher()).collect();
-        let traces: Vec<Option<String>> =
-            entries.iter().map(|entry| entry.trace.map(|trace| trace.to_string())).collect();
-        let bodies: Vec<&[u8]> = entries.iter().map(|entry| entry.stored_body().0).collect();
-        let bytes: Vec<Option<i64>> = entries.iter().map(|entry| entry.stored_body().1.map(number)).collect();
-        let sizes: Vec<i64> = entries.iter().map(|entry| size(entry)).collect();
-        let codes: Vec<Option<&str>> = entries.iter().map(|entry| held(entry).map(|(code, _)| code)).collect();
-        let reasons: Vec<Option<Cow<'_, str>>> =
-            entries.iter().map(|entry| held(entry).map(|(_, reason)| text(reason))).collect();
-        let answer = self
-            .links
-            .run(
-                INSERT,
-                &[
-                    (&self.time(), Type::INT8),
-                    (&numbers, BIGINTS),
-                    (&endpoints, TEXTS),
-                    (&events, TEXTS),
-                    (&types, TEXTS),
-                    (&accounts, TEXTS),
-                    (&modes, Type::BOOL_ARRAY),
-                    (&sources, TEXTS),
-                    (&secrets, TEXTS),
-                    (&traces, TEXTS),
-                    (&bodies, Type::BYTEA_ARRAY),
-                    (&bytes, BIGINTS),
-                    (&sizes, BIGINTS),
-                    (&codes, TEXTS),
-                    (&reasons, TEXTS),
-                ],
-            )
-            .await?;
-        Ok((!answer.has_warned).then(|| answer.rows.iter().map(|row| row.get(0)).collect()))
+    /// A new entry as a lease of it would be answered.
+    fn leased(&self, entry: &NewEntry, (number, token): (i64, i64), received: i64) -> Leased {
+        Leased {
+            lease: Lease { entry: EntryId(number), token },
+            endpoint: entry.endpoint.clone(),
+            event_id: EventId::new(entry.event_id()),
+            event_type: entry.event_type().to_owned(),
+            attempts: 0,
+            crashes: 0,
+            awaited_stripe: false,
+            awaits_bee: false,
+            received: self.here(received),
+            released: None,
+            replayed: false,
+            trace: entry.trace,
+            body: entry.body().clone(),
+        }
     }
 
     /// Locks the rows of existing events, so that they are as durable as a commit can make them. `None` if the server
@@ -300,31 +300,11 @@ impl Core {
             (&sizes, BIGINTS),
         ];
         let answer = self.links.run_durably(AGAIN, &parameters).await?;
+        self.look_again();
         Ok(answer.rows.iter().map(|row| row.get(0)).collect())
     }
-}
-
-/// Why the door holds an entry.
-fn held(entry: &NewEntry) -> Option<(&str, &str)> {
-    match &entry.door {
-        Door::Open => None,
-        Door::Hold { code, reason } => Some((code, reason)),
-    }
-}
-
-/// Length of a body as it was signed.
-fn size(entry: &NewEntry) -> i64 {
-    let (stored, bytes) = entry.stored_body();
-    number(bytes.unwrap_or(stored.len()))
-}
-
-fn number(bytes: usize) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn not_durable() -> InboxError {
     Fault::not_durable().into()
 }
-
-/// The state of an entry that the door holds back.
-const _: () = assert!(StateName::Quarantined.number() == 5 && StateName::Waiting.number() == 0);

@@ -162,7 +162,7 @@ impl Core {
         let orders = entries.iter().filter_map(|entry| of_entry(entry).map(|number| (number, entry)));
         let orders = orders.flat_map(|(number, entry)| entry.orders.iter().map(move |order| (number, order)));
         self.take_in_orders(orders.collect()).await?;
-        self.mark.forget();
+        self.look_again();
         Ok(fresh)
     }
 

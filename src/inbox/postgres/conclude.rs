@@ -96,10 +96,11 @@ enum Holder<'a> {
 /// The condition on the holder. `$2` is the ids, `$3` the tokens, `$4` the process.
 macro_rules! held {
     () => {
-        "w.id = g.id AND (($4::text IS NULL AND w.state = 1 AND w.token = g.token) OR (w.state = 2 AND w.process_id = $4))"
+        "w.id = ANY (ARRAY(SELECT id FROM given)) AND w.id = g.id AND (($4::text IS NULL AND w.state = 1 AND w.token = g.token) OR (w.state = 2 AND w.process_id = $4))"
     };
 }
 
+/// The rows are found by [`super::schema`]'s rule for ids.
 macro_rules! end {
     ($commit:expr) => {
         concat!(
@@ -123,6 +124,9 @@ macro_rules! end {
         )
     };
 }
+
+#[cfg(test)]
+pub(super) const END: &str = end!(forgettable!());
 
 macro_rules! wait {
     ($commit:expr) => {
@@ -226,7 +230,7 @@ impl Core {
         }
         if !waits.is_empty() {
             done.extend(self.wait(holder, &waits, survives).await?);
-            self.mark.forget();
+            self.look_again();
         }
         self.note_steps(&told, &done).await;
         let concluded = |(id, _, _): &(i64, i64, &Conclusion)| {

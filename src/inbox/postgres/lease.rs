@@ -16,6 +16,7 @@ use super::super::conclude::Conclusion;
 use super::super::error::InboxError;
 use super::super::lease::{CRASHES_ALONE, CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};
 use super::super::steps::Step;
+use super::fault::Fault;
 use super::schema::{forgettable, now};
 use super::{BIGINTS, Core, Time, millis};
 use crate::domain::clock::Timestamp;
@@ -27,15 +28,23 @@ use crate::postgres::Parameter;
 /// How long leases look only above the mark below which nothing was due.
 const MARK_FOR: Duration = Duration::from_secs(2);
 
+/// The crashes of an entry, with that of the holder whose lease has ended.
+macro_rules! crashes {
+    () => {
+        "w.crashes + CASE WHEN w.state = 1 AND NOT (w.code IS NOT DISTINCT FROM 'awaits_answer' AND w.crashes >= 2)
+                     THEN 1 ELSE 0 END"
+    };
+}
+
 /// At most `$2` entries and `$3` bytes; `$4` token, `$5` duration, `$6` mark. The end of the statement unlocks rows that
-/// were not taken.
-const LEASE: &str = concat!(
+/// were not taken. The rows are found by [`super::schema`]'s rule for ids.
+pub(super) const LEASE: &str = concat!(
     "WITH t AS (SELECT ",
     now!(),
     " AS now), due AS MATERIALIZED (
-        SELECT w.id, w.size, w.due_at, w.state,
-            w.crashes + CASE WHEN w.state = 1 AND NOT (w.code IS NOT DISTINCT FROM 'awaits_answer' AND w.crashes >= 2)
-                        THEN 1 ELSE 0 END AS crashes
+        SELECT w.id, w.size, w.due_at, w.state, ",
+    crashes!(),
+    " AS crashes
         FROM gateway_inbox.work w
         WHERE w.state IN (0, 1) AND w.due_at <= (SELECT now FROM t) AND w.due_at >= $6
         ORDER BY w.due_at LIMIT $2 FOR UPDATE OF w SKIP LOCKED
@@ -44,14 +53,15 @@ const LEASE: &str = concat!(
             sum(size) OVER (PARTITION BY crashes >= 2 ORDER BY due_at, id) AS bytes
         FROM due WHERE crashes < 8
     ), chosen AS (
-        SELECT id, crashes FROM able
+        SELECT id FROM able
         WHERE CASE WHEN (SELECT crashes >= 2 FROM able WHERE place = 1) THEN place = 1
                    ELSE crashes < 2 AND (place = 1 OR bytes <= $3) END
-        UNION ALL SELECT id, crashes FROM due WHERE crashes >= 8
+        UNION ALL SELECT id FROM due WHERE crashes >= 8
     ), taken AS (
-        UPDATE gateway_inbox.work w SET state = 1, token = $4, due_at = t.now + $5, crashes = c.crashes,
-            code = nullif(w.code, 'awaits_answer')
-        FROM chosen c, t WHERE w.id = c.id
+        UPDATE gateway_inbox.work w SET state = 1, token = $4, due_at = (SELECT now FROM t) + $5, crashes = ",
+    crashes!(),
+    ", code = nullif(w.code, 'awaits_answer')
+        WHERE w.id = ANY (ARRAY(SELECT id FROM chosen))
         RETURNING w.id, w.attempts, w.crashes, w.code, w.released_at, w.replayed_at
     )
     SELECT k.id, e.endpoint, e.event_id, e.event_type, k.attempts, k.crashes, k.code, e.received_at, k.released_at,
@@ -71,12 +81,24 @@ const GIVE_BACK: &str = concat!(
     " FROM given"
 );
 
+/// Gives back kept entries that no pump has taken. `$2` ids, `$3` tokens.
+const GIVE_BACK_KEPT: &str = concat!(
+    "WITH given AS (
+        UPDATE gateway_inbox.work w SET state = 0, token = NULL, due_at = ",
+    now!(),
+    " FROM unnest($2, $3) AS g (id, token)
+        WHERE w.id = ANY (ARRAY(SELECT unnest($2))) AND w.id = g.id AND w.state = 1 AND w.token = g.token RETURNING 1)
+    SELECT ",
+    forgettable!(),
+    " FROM given"
+);
+
 /// When the next entry is due, or the next lease ends, and the database's time.
 const NEXT_DUE: &str =
     concat!("SELECT (SELECT min(due_at) FROM gateway_inbox.work WHERE state IN (0, 1) AND due_at >= $2), ", now!());
 
 /// The latest time after which an entry that another gateway received is found.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How many leases with lost answers are remembered. Entries of others come back when their time is over.
 const LOST_MAX: usize = 64;
@@ -85,7 +107,7 @@ const LOST_MAX: usize = 64;
 const NOTE: &str = concat!(
     "WITH noted AS (
         UPDATE gateway_inbox.work w SET code = $3 FROM unnest($1, $2) AS g (id, token)
-        WHERE w.id = g.id AND w.state = 1 AND w.token = g.token RETURNING 1)
+        WHERE w.id = ANY (ARRAY(SELECT unnest($1))) AND w.id = g.id AND w.state = 1 AND w.token = g.token RETURNING 1)
     SELECT ",
     forgettable!(),
     " FROM noted"
@@ -94,7 +116,77 @@ const NOTE: &str = concat!(
 const _: () = assert!(CRASHES_ALONE == 2 && CRASHES_MAX == 8);
 
 impl Core {
+    /// A pump leases again soon: what arrives until then may be kept for it.
+    pub(in crate::inbox) fn keep_arrivals(&self, request: LeaseRequest) {
+        self.kept.want(request);
+    }
+
+    /// Leases what is due. Entries of the database come first, but it is asked only as often as something may be due there.
     pub(in crate::inbox) async fn lease(&self, request: LeaseRequest) -> Result<Taken, InboxError> {
+        if let Some(next_look) = self.kept.next_look(self.clock.now()) {
+            let entries = self.kept.take(request);
+            if !entries.is_empty() {
+                return Ok(self.beside_kept(Taken { entries, next_due: Some(next_look) }));
+            }
+        }
+        let changes = self.kept.changes();
+        let mut taken = self.lease_due(request).await?;
+        let now = self.clock.now();
+        let left_nothing = taken.entries.len() < request.entries_max && taken.next_due.is_none_or(|due| due > now);
+        self.kept.looked(changes, left_nothing, taken.next_due);
+        if taken.entries.is_empty() {
+            taken.entries = self.kept.take(request);
+        }
+        Ok(self.beside_kept(taken))
+    }
+
+    /// While entries are kept, the next lease finds something.
+    fn beside_kept(&self, taken: Taken) -> Taken {
+        if self.kept.is_empty() { taken } else { Taken { next_due: Some(self.clock.now()), ..taken } }
+    }
+
+    /// Gives back what no pump has taken in time. If that fails, the leases end in theirs.
+    pub(super) async fn give_back_kept(&self) {
+        let (ids, tokens) = pairs(self.kept.take_overdue(false));
+        if ids.is_empty() {
+            return;
+        }
+        let parameters: [Parameter<'_>; 3] = [(&self.time(), Type::INT8), (&ids, BIGINTS), (&tokens, BIGINTS)];
+        let given = self.links.run(GIVE_BACK_KEPT, &parameters).await.map(drop);
+        self.gave_back(ids.len(), given);
+    }
+
+    /// Gives back all that is kept, at the end. On a new connection: others may belong to a runtime that no longer turns.
+    pub(super) async fn give_back_all(&self) {
+        let (ids, tokens) = pairs(self.kept.take_overdue(true));
+        if ids.is_empty() {
+            return;
+        }
+        let array = |numbers: &[i64]| {
+            let numbers: Vec<String> = numbers.iter().map(i64::to_string).collect();
+            format!("'{{{}}}'::bigint[]", numbers.join(","))
+        };
+        let time = self.time().map_or_else(|| "NULL".to_owned(), |time| time.to_string());
+        let statement = GIVE_BACK_KEPT.replace("$1", &time).replace("$2", &array(&ids)).replace("$3", &array(&tokens));
+        let given = self.links.run_all(&statement).await;
+        self.gave_back(ids.len(), given);
+    }
+
+    fn gave_back(&self, entries: usize, given: Result<(), Fault>) {
+        if let Err(fault) = given {
+            let error = &InboxError::from(fault) as &dyn std::error::Error;
+            tracing::warn!(error, entries, "inbox: entries that no pump took wait for the end of their leases");
+        }
+        self.look_again();
+    }
+
+    /// Makes the next lease ask the database, and look everywhere.
+    pub(super) fn look_again(&self) {
+        self.mark.forget();
+        self.kept.look_again();
+    }
+
+    async fn lease_due(&self, request: LeaseRequest) -> Result<Taken, InboxError> {
         let (count, bytes) = (count(request.entries_max), count(request.bytes_max));
         let token = draw_token();
         let mark = self.mark.low();
@@ -176,7 +268,7 @@ impl Core {
     }
 
     /// Remembers a token without a holder.
-    fn lose(&self, token: i64) {
+    pub(super) fn lose(&self, token: i64) {
         let mut lost = self.lost_leases.lock().unwrap_or_else(PoisonError::into_inner);
         if lost.len() < LOST_MAX {
             lost.push(token);
@@ -190,7 +282,7 @@ impl Core {
             return Ok(());
         }
         self.links.run(GIVE_BACK, &[(&self.time(), Type::INT8), (&lost, BIGINTS)]).await?;
-        self.mark.forget();
+        self.look_again();
         self.lost_leases.lock().unwrap_or_else(PoisonError::into_inner).retain(|token| !lost.contains(token));
         Ok(())
     }
@@ -226,8 +318,12 @@ impl Core {
     }
 }
 
+fn pairs(leases: Vec<Lease>) -> (Vec<i64>, Vec<i64>) {
+    leases.into_iter().map(|lease| (lease.entry.0, lease.token)).unzip()
+}
+
 /// A token that was never given out, only for comparison.
-fn draw_token() -> i64 {
+pub(super) fn draw_token() -> i64 {
     fastrand::i64(1..i64::MAX)
 }
 

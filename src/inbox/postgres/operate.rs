@@ -95,7 +95,7 @@ const DROP_ENDED: &str = ordered!(
 const DROP_WAITING: &str = ordered!(
     "moved AS (
         DELETE FROM gateway_inbox.work w USING given g
-        WHERE w.id = g.id AND w.state = g.state AND w.state = 0
+        WHERE w.id = ANY (ARRAY(SELECT id FROM given)) AND w.id = g.id AND w.state = g.state AND w.state = 0
         RETURNING w.id, w.attempts, w.crashes, w.released_at, w.replayed_at, g.was
     ), dropped AS (
         INSERT INTO gateway_inbox.ended (id, state, ended_at, code, reason, attempts, crashes, released_at, replayed_at, action,
@@ -217,7 +217,7 @@ impl Core {
                 break;
             }
         }
-        self.mark.forget();
+        self.look_again();
         Ok(done)
     }
 
@@ -305,7 +305,7 @@ impl Core {
     pub(in crate::inbox) async fn hasten(&self, entries: &[EntryId]) -> Result<usize, InboxError> {
         let ids: Vec<i64> = entries.iter().map(|entry| entry.0).collect();
         let rows = self.links.run(HASTEN, &[(&self.time(), Type::INT8), (&ids, BIGINTS)]).await?.rows;
-        self.mark.forget();
+        self.look_again();
         Ok(rows.first().map_or(0, |row| usize::try_from(row.get::<_, i64>(0)).unwrap_or(0)))
     }
 

@@ -4,6 +4,11 @@
 //! is indexed by event. Finished entries are in `ended`, which is narrow. An entry is in exactly one of the two. Numbers are
 //! made by gateways (see [`super::numbers`]); times are milliseconds since the Unix epoch by the database's clock.
 //!
+//! `work` is empty most of the time. After a quiet hour the server may believe for a while that it holds one row, although a burst has
+//! filled it since, and then it plans a join with it as if one row were compared with one row: a lease of a hundred of 20,000 entries took a
+//! second. So statements that change rows of `work` by their ids say `id = ANY (ARRAY(SELECT …))`, the length of which no plan can
+//! know, and the server looks each id up.
+//!
 //! Nothing here needs more than PostgreSQL-compatible engines share: no sequence, no extension, no partition, no trigger.
 
 /// Version of the tables below, kept as a mark.
@@ -103,18 +108,18 @@ macro_rules! now {
 }
 
 /// Makes the commit of a statement wait for the log, and for standbys if the server waits for some, whatever settings
-/// another client of a pooler left behind. The statement must select it.
+/// another client of a pooler left behind. The statement must select it; as a subquery, it is done once and not for each row.
 macro_rules! durable {
     () => {
-        "set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
-                    THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
+        "(SELECT set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
+                    THEN 'on' ELSE current_setting('synchronous_commit') END, true))"
     };
 }
 
 /// Makes the commit of a statement wait for nothing: its effect may be forgotten.
 macro_rules! forgettable {
     () => {
-        "set_config('synchronous_commit', 'off', true)"
+        "(SELECT set_config('synchronous_commit', 'off', true))"
     };
 }
 

@@ -120,7 +120,7 @@ impl Core {
             let Some((Some(last), moved)) =
                 rows.first().map(|row| (row.get::<_, Option<i64>>(0), row.get::<_, i64>(1)))
             else {
-                self.mark.forget();
+                self.look_again();
                 return Ok(entries);
             };
             after = last;

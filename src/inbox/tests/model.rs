@@ -31,15 +31,23 @@ struct World {
     model: BTreeMap<String, State>,
     entries: BTreeMap<String, EntryId>,
     held: Vec<Held>,
+    /// Events that a gateway keeps for itself, with the number of the lease.
+    kept: Vec<BTreeMap<String, u64>>,
+    /// Which gateways were told to keep what arrives.
+    wanted: Vec<bool>,
     leases: u64,
     processes: u64,
 }
+
+/// What a gateway keeps of what it receives.
+const KEPT: LeaseRequest = LeaseRequest { entries_max: 3, bytes_max: 1 << 20, duration: MINUTE };
 
 impl World {
     fn of(gateways: Vec<Fixture>, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
         let (model, entries) = (BTreeMap::new(), BTreeMap::new());
-        Self { gateways, random, model, entries, held: Vec::new(), leases: 0, processes: 0 }
+        let (kept, wanted) = (vec![BTreeMap::new(); gateways.len()], vec![false; gateways.len()]);
+        Self { gateways, random, model, entries, held: Vec::new(), kept, wanted, leases: 0, processes: 0 }
     }
 
     fn gateway(&mut self) -> usize {
@@ -69,11 +77,26 @@ impl World {
 
     async fn append(&mut self) {
         let (gateway, event) = (self.gateway(), format!("evt_{}", self.random.u32(0..25)));
+        let wants = self.is_shared() && self.random.u32(0..3) == 0;
+        if wants {
+            self.gateways[gateway].inbox().keep_arrivals(KEPT);
+            self.wanted[gateway] = true;
+        }
         let receipt = self.gateways[gateway].append(&event).await;
         assert_eq!(receipt.is_duplicate(), self.model.contains_key(&event), "{event}");
         assert_eq!(*self.entries.entry(event.clone()).or_insert(receipt.entry()), receipt.entry());
-        let due = self.now();
-        self.model.entry(event).or_insert(State::Waiting { due });
+        if receipt.is_duplicate() {
+            return;
+        }
+        let now = self.now();
+        if self.wanted[gateway] && self.kept[gateway].len() < KEPT.entries_max {
+            self.leases += 1;
+            self.kept[gateway].insert(event.clone(), self.leases);
+            let until = now.plus(MINUTE).plus(KEEP);
+            self.model.insert(event, State::Leased { lease: self.leases, until });
+        } else {
+            self.model.insert(event, State::Waiting { due: now });
+        }
     }
 
     async fn lease(&mut self) {
@@ -94,10 +117,15 @@ impl World {
             State::Leased { until, .. } => *until <= now,
             State::Submitted { .. } | State::Ended(_) => false,
         };
-        let able = self.model.values().filter(|state| could(state)).count();
+        let able = self.model.values().filter(|state| could(state)).count() + self.kept[gateway].len();
         assert!(leased.len() <= most && leased.is_empty() == (able == 0), "{} of {able}", leased.len());
         for Leased { lease, event_id, .. } in leased {
             let event = event_id.to_string();
+            // It may have been taken by another gateway since its time was over. Then it concludes nothing.
+            if let Some(number) = self.kept[gateway].remove(&event) {
+                self.held.push(Held { number, event, lease });
+                continue;
+            }
             assert!(could(&self.model[&event]), "{event} is {:?} at {now}", self.model[&event]);
             self.leases += 1;
             self.model.insert(event.clone(), State::Leased { lease: self.leases, until: now.plus(MINUTE) });
@@ -186,6 +214,12 @@ impl World {
     fn restart(&mut self) {
         let (gateway, now) = (self.gateway(), self.now());
         self.gateways[gateway].reopen();
+        self.wanted[gateway] = false;
+        for (event, number) in std::mem::take(&mut self.kept[gateway]) {
+            if matches!(&self.model[&event], State::Leased { lease, .. } if *lease == number) {
+                self.model.insert(event, State::Waiting { due: now });
+            }
+        }
         if self.is_shared() {
             return;
         }
