@@ -13,6 +13,7 @@
 //! | `doubts` | what a colony said and the ledger does not bear out |
 //! | `conclude` | from outcomes to the inbox |
 //! | `context` | the handles that the parts of a gateway share |
+//! | `strays` | entries with processes of a colony that is not used any more |
 //! | `rehearsal` | whether bees do jobs again, found out without an event |
 //! | `routing`, `switch` | which way, and why: the operator's switch, circuit breakers, age |
 //! | `pause` | errors that no rule knows, and the pause that follows two of them |
@@ -34,6 +35,7 @@ mod pump;
 mod rehearsal;
 mod routing;
 mod settler;
+mod strays;
 mod submitter;
 pub mod switch;
 mod trace;
@@ -44,4 +46,5 @@ pub use context::Context;
 pub use front::Linger;
 pub use pump::{Pump, PumpOptions};
 pub use routing::FallbackOptions;
+pub use strays::Strays;
 pub use submitter::Submitter;

@@ -8,7 +8,7 @@ use crate::admin::{Audit, Control, Desk, Operations, Operators};
 use crate::bees::roster::Roster;
 use crate::config::{Config, ConfigError};
 use crate::dispatch::pause::Pause;
-use crate::dispatch::{Context, Pump};
+use crate::dispatch::{Context, Pump, Strays};
 use crate::domain::breaker::Breaker;
 use crate::job::attestation::Verifier;
 use crate::ledger::Ledger;
@@ -71,9 +71,10 @@ pub(super) fn start(
     let pause = Pause::new(clock.clone());
     let mut started =
         Started { pause: pause.clone(), breakers: Vec::new(), bees: Roster::default(), keys: None, verifier: None };
-    let mut pump = Pump::new(inbox, pipeline.clone(), pump_options(config), Arc::clone(&metrics), board, clock.clone())
-        .with_pause(pause)
-        .with_tracer(tracer);
+    let mut pump =
+        Pump::new(inbox.clone(), pipeline.clone(), pump_options(config), Arc::clone(&metrics), board, clock.clone())
+            .with_pause(pause)
+            .with_tracer(tracer);
     let with_colony = config.shadow.is_none_or(|shadow| shadow.colony);
     if let Some(wired) =
         if with_colony { super::route::wire(config, context, pipeline, Arc::clone(ledger))? } else { None }
@@ -87,6 +88,8 @@ pub(super) fn start(
             started.verifier = Some(Arc::clone(pool.verifier()));
             super::bees::release(pool, config, &metrics, &clock, (&mut *supervisor, shutdown))?;
         }
+    } else {
+        supervisor.start_in_background("strays", Strays::new(inbox, metrics).run(shutdown.token().clone()));
     }
     for _ in 0..config.dispatch.workers {
         supervisor.start_in_background("pump", pump.clone().run(shutdown.token().clone()));

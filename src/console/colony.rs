@@ -216,6 +216,7 @@ fn explain_return(reason: &str) -> &'static str {
         "unanswered" => "the bee could not ask Stripe about them",
         "too_old" => "no bee came round to the process in time",
         "clocks_differ" => "the clocks of bee and gateway are too far apart",
+        "no_colony" => "the gateway started without the colony that had them",
         _ => "they wait again",
     }
 }

@@ -199,17 +199,13 @@ impl Ended {
     }
 }
 
-/// Takes entries back from a process that no bee finished in time.
-pub(super) fn take_back(entries: Vec<SubmittedEntry>) -> Vec<Ended> {
+/// Takes entries back from a process whose end is not waited for any longer.
+pub(super) fn take_back(entries: Vec<SubmittedEntry>, why: Returned, reason: &str) -> Vec<Ended> {
     let ended = |entry: SubmittedEntry| Ended {
         entry: entry.entry,
         received: entry.received,
-        what: What::Returned(Returned::TooOld),
-        conclusion: Conclusion::Retry {
-            after: Duration::ZERO,
-            counted: false,
-            reason: "the colony took too long".to_owned(),
-        },
+        what: What::Returned(why),
+        conclusion: Conclusion::Retry { after: Duration::ZERO, counted: false, reason: reason.to_owned() },
     };
     entries.into_iter().map(ended).collect()
 }

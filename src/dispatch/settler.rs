@@ -15,6 +15,7 @@ use super::routing::Routing;
 use super::trace::SettledSpans;
 use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
+use crate::domain::outcome::Returned;
 use crate::inbox::{Concluded, Inbox, InboxError, SubmittedEntry};
 use crate::job::completion::Completed;
 use crate::ledger::witness::Identity;
@@ -175,7 +176,8 @@ impl Settler {
     pub(super) async fn take_back(&self, process: &ProcessId) -> bool {
         let taken = async {
             let entries = self.inbox.entries_of(process.clone()).await?;
-            self.conclude(process, entries, process_end::take_back).await
+            let end = |entries| process_end::take_back(entries, Returned::TooOld, "the colony took too long");
+            self.conclude(process, entries, end).await
         };
         match taken.await {
             Ok(_) => {

@@ -98,6 +98,8 @@ named! {
         TooOld = "too_old",
         /// The bee's clock and the gateway's are too far apart.
         ClocksDiffer = "clocks_differ",
+        /// This gateway uses no colony any more.
+        NoColony = "no_colony",
     }
 }
 

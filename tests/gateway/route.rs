@@ -217,6 +217,24 @@ fn a_crash_with_entries_in_the_colony_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn entries_in_a_colony_that_is_not_configured_any_more_take_the_direct_route() {
+    let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
+    let mut gateway = through_colony(&colony.options(directory.path()).with("BEE_COUNT", 0));
+    for number in 0..20 {
+        assert_eq!(method(&gateway, &format!("evt_{number}")), "colony_os");
+    }
+    gateway.until(|health| health["inbox"]["submitted"].as_u64() >= Some(8));
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait().code(), Some(0));
+    let gateway = Options::new(directory.path()).serve();
+    gateway.until_idle();
+    assert_eq!(events(&directory), 20);
+    let health = gateway.health();
+    assert_eq!((&health["inbox"]["settled"], &health["inbox"]["dead"]), (&20.into(), &0.into()));
+    assert!(gateway.metric(r#"colony_gateway_entries_returned_total{reason="no_colony"}"#) >= 8);
+}
+
+#[test]
 fn a_colony_that_is_gone_changes_nothing_for_stripe() {
     let (colony, directory) = (Colony::start(), tempfile::tempdir().unwrap());
     let gateway = through_colony(&colony.options(directory.path()));

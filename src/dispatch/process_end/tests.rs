@@ -192,7 +192,7 @@ fn a_process_that_is_not_at_its_end_and_an_answer_about_the_call_end_nothing() {
 
 #[test]
 fn what_is_taken_back_is_due_at_once_and_not_counted() {
-    let ended = take_back(entries(&[2]));
+    let ended = take_back(entries(&[2]), Returned::TooOld, "the colony took too long");
     assert!(matches!(ended[0].conclusion, Conclusion::Retry { after: Duration::ZERO, counted: false, .. }));
 }
 
