@@ -49,7 +49,7 @@ pub struct Confirm {
     status: Backoff,
     settler: Settler,
     completions: Option<mpsc::Receiver<Completed>>,
-    /// When it last looked for processes of gateways that are gone.
+    /// When it last looked for processes that nothing here knows of.
     looked: Instant,
     /// Processes that it is asking the server about now.
     asking: HashSet<ProcessId>,
@@ -145,8 +145,8 @@ impl Confirm {
             Err(_) => self.settler.routing.refresh(),
         }
         self.probe();
-        // A shared inbox may have processes of gateways that are gone.
-        if self.settler.in_flight.len() == 0 && !self.is_time_to_take_over() {
+        // There may be processes that nothing here knows of.
+        if self.settler.in_flight.len() == 0 && !self.is_time_to_search() {
             return;
         }
         let Ok(processes) = inbox.submitted(PROCESSES_MAX).await else { return };
@@ -166,10 +166,11 @@ impl Confirm {
         }
     }
 
-    /// Whether to look for processes that another gateway submitted and no longer asks about.
-    fn is_time_to_take_over(&mut self) -> bool {
+    /// Whether to look for processes that another gateway submitted and no longer asks about, or that an earlier run left and the start
+    /// did not find.
+    fn is_time_to_search(&mut self) -> bool {
         let now = self.settler.clock.instant();
-        let is_time = self.settler.inbox.is_shared() && now.duration_since(self.looked) >= LOOKS.1;
+        let is_time = now.duration_since(self.looked) >= LOOKS.1;
         if is_time {
             self.looked = now;
         }
