@@ -56,12 +56,18 @@ macro_rules! ordered {
 const FIND_ORDERS: &str =
     concat!("SELECT entry, ", durable!(), " FROM gateway_inbox.orders WHERE id = ANY ($1) ORDER BY id FOR UPDATE");
 
-/// Makes ended entries wait again: replayed, released, or fetched again.
+/// Makes ended entries wait again: replayed, released, or fetched again. Retention and erasures lock an entry in the same two tables, in
+/// the same order, so that neither a body is removed from an entry that waits nor an entry taken up whose body is gone.
 const TAKE_UP: &str = ordered!(
-    "moved AS (
-        DELETE FROM gateway_inbox.ended d USING given g
-        WHERE d.id = g.id AND d.state = g.state AND d.code IS NOT DISTINCT FROM g.code
-        RETURNING d.id, d.released_at, d.replayed_at, g.was
+    "seen AS (
+        SELECT d.id, g.was FROM gateway_inbox.ended d JOIN given g ON g.id = d.id
+        WHERE d.state = g.state AND d.code IS NOT DISTINCT FROM g.code ORDER BY d.id FOR UPDATE OF d
+    ), whole AS (
+        SELECT e.id, s.was FROM gateway_inbox.entries e JOIN seen s ON s.id = e.id
+        WHERE e.body IS NOT NULL ORDER BY e.id FOR UPDATE OF e
+    ), moved AS (
+        DELETE FROM gateway_inbox.ended d USING whole s
+        WHERE d.id = s.id RETURNING d.id, d.released_at, d.replayed_at, s.was
     ), waiting AS (
         INSERT INTO gateway_inbox.work (id, state, due_at, size, reason, released_at, replayed_at, action, action_at, action_by,
                                         action_note)
@@ -73,14 +79,31 @@ const TAKE_UP: &str = ordered!(
     "false"
 );
 
-/// Whether the event itself is dropped, and not just one delivery: no worker has it by another endpoint.
+/// Whether the event itself is dropped, and not just one delivery: no worker has it by another endpoint. Of several deliveries that one
+/// statement drops, the last stands for the event.
 macro_rules! is_dropped_event {
     () => {
         "EXISTS (SELECT 1 FROM gateway_inbox.entries e WHERE e.id = m.id AND e.event_id NOT LIKE 'sha256:%' AND NOT EXISTS (
-            SELECT 1 FROM gateway_inbox.entries o LEFT JOIN gateway_inbox.ended x ON x.id = o.id
-            WHERE o.event_id = e.event_id AND o.id <> e.id AND x.code IS DISTINCT FROM 'dropped'))"
+            SELECT 1 FROM gateway_inbox.entries o LEFT JOIN gateway_inbox.ended x ON x.id = o.id LEFT JOIN moved y ON y.id = o.id
+            WHERE o.event_id = e.event_id AND o.id <> e.id
+              AND CASE WHEN y.id IS NULL THEN x.code IS DISTINCT FROM 'dropped' ELSE y.id > e.id END))"
     };
 }
+
+/// Has the ledger told of events of which every delivery is dropped, if no order says so: two orders at once, each for one delivery, do
+/// not see each other.
+const TELL_WHOLE: &str = concat!(
+    "WITH dropped AS (
+        SELECT e.event_id, max(o.id) AS last FROM gateway_inbox.entries g
+        JOIN gateway_inbox.entries e ON e.event_id = g.event_id LEFT JOIN gateway_inbox.ended d ON d.id = e.id
+        LEFT JOIN gateway_inbox.orders o ON o.entry = e.id AND o.action = 'drop'
+        WHERE g.id = ANY ($1) AND g.event_id NOT LIKE 'sha256:%' GROUP BY e.event_id
+        HAVING bool_and(d.code IS NOT DISTINCT FROM 'dropped') AND NOT coalesce(bool_or(o.untold), false)
+            AND count(DISTINCT e.id) > 1
+    ), told AS (UPDATE gateway_inbox.orders o SET untold = true FROM dropped d WHERE o.id = d.last RETURNING 1) SELECT ",
+    durable!(),
+    " FROM told"
+);
 
 const DROP_ENDED: &str = ordered!(
     "moved AS (
@@ -218,6 +241,14 @@ impl Core {
             }
         }
         self.look_again();
+        let ids: Vec<i64> = entries.iter().map(|entry| entry.0).collect();
+        if order.action == Action::Drop
+            && let Err(fault) = self.links.run_durably(TELL_WHOLE, &[(&ids, BIGINTS)]).await
+        {
+            // The order itself is carried out.
+            let error = &InboxError::from(fault) as &dyn std::error::Error;
+            tracing::warn!(error, "inbox: the ledger may hear of a drop only from the next comparison with Stripe");
+        }
         Ok(done)
     }
 

@@ -11,6 +11,7 @@ on_every_store! {
     what_the_door_held_back_is_released_but_not_replayed_and_what_holds_no_event_is_only_dropped,
     what_is_dropped_stays_with_who_and_why_and_is_replayed_only_when_it_is_named,
     the_ledger_is_told_of_a_drop_until_it_knows_and_of_no_delivery_whose_event_lives_elsewhere,
+    an_event_that_is_dropped_in_all_its_deliveries_at_once_is_told_to_the_ledger_once,
     a_large_change_is_made_in_bounded_steps_and_leaves_what_is_on_its_way,
     a_story_shows_ids_and_hides_people_unless_asked,
     problems_are_grouped_by_state_code_and_type_with_a_sample_and_advice,
@@ -293,6 +294,27 @@ async fn the_ledger_is_told_of_a_drop_until_it_knows_and_of_no_delivery_whose_ev
     while fixture.inbox().sweep(retention).await.unwrap().more {}
     fixture.inbox().sweep(retention).await.unwrap();
     assert_eq!(fixture.inbox().story(first, false).await.unwrap(), None);
+}
+
+/// One event by two endpoints, waiting in one state.
+async fn append_by_two_endpoints(fixture: &Fixture, id: &str) -> Vec<EntryId> {
+    let mut entries = vec![fixture.append(id).await.entry()];
+    let (body, name) = (body(id), EndpointName::new("other"));
+    let other = NewEntry::event(name, Envelope::read(&body).unwrap(), Door::Open, delivery(&body));
+    entries.push(fixture.inbox().append(other).await.unwrap().entry());
+    entries
+}
+
+async fn an_event_that_is_dropped_in_all_its_deliveries_at_once_is_told_to_the_ledger_once(fixture: Fixture) {
+    append_by_two_endpoints(&fixture, "evt_dead").await;
+    fixture.end(dead()).await;
+    assert_eq!(fixture.operate(&Selection::default(), Action::Drop).await.changed(), 2);
+    let waiting = append_by_two_endpoints(&fixture, "evt_waits").await;
+    let by_id = Selection { entries: waiting, ..Selection::default() };
+    assert_eq!(fixture.operate(&by_id, Action::Drop).await.changed(), 2);
+    let untold = fixture.inbox().untold_drops().await.unwrap();
+    let events: Vec<&str> = untold.iter().map(|drop| drop.event_id.as_str()).collect();
+    assert_eq!(events, ["evt_dead", "evt_waits"]);
 }
 
 async fn a_large_change_is_made_in_bounded_steps_and_leaves_what_is_on_its_way(fixture: Fixture) {

@@ -443,3 +443,67 @@ pub(super) async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
     };
     tokio::time::timeout(LONG, waiting).await.expect("it comes to be so");
 }
+
+/// Whether a statement waits for a row that another transaction has locked.
+async fn until_one_waits(database: &Database) {
+    let mut session = database.session().await;
+    let question =
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    while !session.value::<bool>(question).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    session.close().await;
+}
+
+#[tokio::test]
+async fn a_replay_beside_the_removal_of_a_body_takes_up_no_entry_without_one() {
+    let one = Fixture::postgres().await;
+    let database = one.database.clone().unwrap();
+    let entry = one.append("evt_1").await.entry();
+    one.settle(one.lease(1).await).await;
+    // What retention and erasures do, not yet committed.
+    let mut removal = database.session().await;
+    removal.execute("BEGIN").await.unwrap();
+    removal.execute("UPDATE gateway_inbox.ended SET has_body = false").await.unwrap();
+    removal.execute("UPDATE gateway_inbox.entries SET body = NULL, bytes = NULL").await.unwrap();
+    let (inbox, mut replay) = (one.inbox().clone(), tokio::task::JoinSet::new());
+    replay.spawn(async move {
+        let by_id = Selection { entries: vec![entry], ..Selection::default() };
+        let order = Order { action: Action::Replay, by: None, note: None };
+        inbox.operate(&by_id, &order, false, None).await.unwrap()
+    });
+    until_one_waits(&database).await;
+    removal.execute("COMMIT").await.unwrap();
+    let step = replay.join_next().await.unwrap().unwrap();
+    assert_eq!(step.entries[0].refused, Some(Refusal::BodyRemoved));
+    assert_eq!(one.counts().await, Counts { settled: 1, ..Counts::default() });
+    removal.close().await;
+}
+
+#[tokio::test]
+async fn an_event_whose_deliveries_two_gateways_drop_at_once_is_told_to_the_ledger() {
+    const EVENTS: usize = 40;
+    let one = Fixture::postgres().await;
+    let other = one.neighbour();
+    let mut entries = Vec::new();
+    for number in 0..EVENTS {
+        let body = body(&format!("evt_{number}"));
+        for (gateway, endpoint) in [(&one, "stripe"), (&other, "other")] {
+            let name = EndpointName::new(endpoint);
+            let entry = NewEntry::event(name, Envelope::read(&body).unwrap(), Door::Open, delivery(&body));
+            entries.push((gateway.inbox().clone(), one.inbox().append(entry).await.unwrap().entry()));
+        }
+    }
+    let mut drops = tokio::task::JoinSet::new();
+    for (inbox, entry) in entries {
+        drops.spawn(async move {
+            let by_id = Selection { entries: vec![entry], ..Selection::default() };
+            let order = Order { action: Action::Drop, by: None, note: None };
+            inbox.operate(&by_id, &order, false, None).await.unwrap().changed()
+        });
+    }
+    assert_eq!(drops.join_all().await.into_iter().sum::<usize>(), 2 * EVENTS);
+    let untold = one.inbox().untold_drops().await.unwrap();
+    let events: BTreeSet<&str> = untold.iter().map(|drop| drop.event_id.as_str()).collect();
+    assert_eq!((untold.len(), events.len()), (EVENTS, EVENTS));
+}
