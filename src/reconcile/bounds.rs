@@ -11,6 +11,9 @@ pub const HORIZON_WARNING: Duration = Duration::from_hours(25 * 24);
 /// How much is read again before the cursor, because an event can be listed later than its time suggests.
 pub const OVERLAP: Duration = Duration::from_hours(1);
 
+/// How far the cursor may be ahead of Stripe's own time: what is read again makes up for it.
+pub(super) const AHEAD_MAX: Duration = Duration::from_mins(30);
+
 /// Most pages of a window, unless it is a single second.
 pub const WINDOW_PAGES_MAX: usize = 10;
 

@@ -5,7 +5,9 @@
 //! inbox from its oldest event on, and only then the cursor moves to its end. How long a window is follows from how dense
 //! the events are. A run that is killed goes on with the window that it was in.
 
-use super::bounds::{HORIZON, OVERLAP, PAGE_TIME_MAX, SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
+use std::time::Duration;
+
+use super::bounds::{AHEAD_MAX, HORIZON, OVERLAP, PAGE_TIME_MAX, SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
 use super::report::EventsReport;
 use super::{ReconcileError, Reconciler, RunTerms};
 use crate::domain::clock::Timestamp;
@@ -31,7 +33,8 @@ enum Cursor {
 }
 
 enum Read {
-    Whole(Vec<FetchedEvent>, usize),
+    /// All of it, from so many pages, the first of which was asked for at that time by Stripe's clock.
+    Whole(Vec<FetchedEvent>, usize, Timestamp),
     /// Too much: try again with so many seconds.
     Shorten(i64),
 }
@@ -89,6 +92,8 @@ impl Reconciler {
         let mut parts = Vec::new();
         for list in self.lists() {
             let cursor = self.inbox.mark(list.cursor()).await?.map(Timestamp::from_millis);
+            // One that is ahead of time was set by a wrong clock, and nothing tells how far events were compared.
+            let cursor = cursor.filter(|cursor| *cursor <= now.plus(OVERLAP));
             let wanted = match (order.since_ms, cursor) {
                 (Some(since), _) => Timestamp::from_millis(since),
                 (None, Some(cursor)) => cursor.minus(OVERLAP),
@@ -120,7 +125,7 @@ impl Reconciler {
         report.to = Some(to.to_string());
         tell(report);
         for (list, from, cursor) in parts {
-            self.walk(&list, (from, to), cursor, order.dry_run, report, tell).await?;
+            self.walk(&list, (from, to, grace), cursor, order.dry_run, report, tell).await?;
         }
         report.cursor = self.cursor().await?.map(|cursor| cursor.to_string());
         Ok(())
@@ -130,7 +135,7 @@ impl Reconciler {
     async fn walk(
         &self,
         list: &List,
-        (from, to): (Timestamp, Timestamp),
+        (from, to, grace): (Timestamp, Timestamp, Duration),
         cursor: Cursor,
         dry_run: bool,
         report: &mut EventsReport,
@@ -141,8 +146,8 @@ impl Reconciler {
         let mut span = (end - first + 1).max(1);
         while first <= end {
             let window = TimeWindow { first, last: end.min(first.saturating_add(span - 1)) };
-            let (events, pages) = match self.read(list, window, report, tell).await? {
-                Read::Whole(events, pages) => (events, pages),
+            let (events, pages, began) = match self.read(list, window, report, tell).await? {
+                Read::Whole(events, pages, began) => (events, pages, began),
                 Read::Shorten(seconds) => {
                     span = seconds;
                     continue;
@@ -150,6 +155,8 @@ impl Reconciler {
             };
             self.take_in(events, dry_run, report).await?;
             let reached = Timestamp::from_seconds(window.last + 1).min(to);
+            // What Stripe makes in a time that has not come yet is not compared, whatever this machine's clock says.
+            let reached = if reached > began.plus(AHEAD_MAX) { began.minus(grace) } else { reached };
             if let Cursor::Moves(stands) = cursor
                 && stands.is_none_or(|stands| stands < reached)
             {
@@ -178,16 +185,17 @@ impl Reconciler {
     ) -> Result<Read, ReconcileError> {
         let seconds = window.last - window.first + 1;
         let mut events: Vec<FetchedEvent> = Vec::new();
-        let (mut pages, mut after) = (0, None);
+        let (mut pages, mut after, mut first) = (0, None, None);
         loop {
-            let (page, next) = self.page(list, window, after).await?;
+            let (page, next, began) = self.page(list, window, after).await?;
+            let first = *first.get_or_insert(began);
             pages += 1;
             report.pages += 1;
             tell(report);
             after = next;
             events.extend(page);
             if after.is_none() {
-                return Ok(Read::Whole(events, pages));
+                return Ok(Read::Whole(events, pages, first));
             }
             if seconds == 1 {
                 if pages >= SECOND_PAGES_MAX {
@@ -203,13 +211,13 @@ impl Reconciler {
         }
     }
 
-    /// A page of a window, and where the next one begins, if there is one.
+    /// A page of a window, where the next one begins, if there is one, and when the page was asked for by Stripe's clock.
     async fn page(
         &self,
         list: &List,
         window: TimeWindow,
         after: Option<String>,
-    ) -> Result<(Vec<FetchedEvent>, Option<String>), ReconcileError> {
+    ) -> Result<(Vec<FetchedEvent>, Option<String>, Timestamp), ReconcileError> {
         let first = Timestamp::from_seconds(window.first);
         match list.style {
             PayloadKind::Snapshot => {
@@ -221,7 +229,7 @@ impl Reconciler {
                 };
                 let page = self.stubbornly(|| self.api.events(&query, &list.scope, PAGE_TIME_MAX)).await?;
                 let next = page.last_id().filter(|_| page.has_more).map(str::to_owned);
-                Ok((page.events, next))
+                Ok((page.events, next, page.began))
             }
             PayloadKind::Thin => {
                 let query = CoreEventsQuery {
@@ -230,7 +238,7 @@ impl Reconciler {
                     page: after,
                 };
                 let page = self.stubbornly(|| self.api.core_events(&query, &list.scope, PAGE_TIME_MAX)).await?;
-                Ok((page.events, page.next))
+                Ok((page.events, page.next, page.began))
             }
         }
     }

@@ -12,7 +12,8 @@ use colony_gateway::ledger::{Ledger as _, Outcome};
 use colony_gateway::reconcile::{ReconcileOrder, ReconcileScope, Refetcher};
 use colony_gateway::reconcile::{SECOND_PAGES_MAX, WINDOW_PAGES_MAX};
 use colony_gateway::stripe::api::PAGE_MAX;
-use colony_gateway::stripe::endpoint::Mode;
+use colony_gateway::stripe::endpoint::{Endpoint, Mode};
+use colony_gateway::stripe::envelope::PayloadKind;
 use serde_json::json;
 
 use crate::stripe_api::{Fault, StripeStandIn};
@@ -335,4 +336,42 @@ async fn events_that_fell_off_the_list_are_said_to_be_lost_once_and_loudly() {
     assert_eq!(report.events.unwrap().lost_before, Some(expected));
     let report = site.run(ReconcileOrder { what: ReconcileScope::Events, since_ms: None, dry_run: false }).await;
     assert!(report.is_in_order(), "{report:?}");
+}
+
+/// A machine whose clock is hours ahead until it is set, such as after a start without a time server.
+#[tokio::test]
+async fn a_clock_that_was_ahead_leaves_no_time_uncompared() {
+    let (own, stripes, stripe) = (clock(), clock(), StripeStandIn::start().await);
+    let store = Store::new(Kind::Sqlite, &own).await;
+    let thin = Endpoint { payload: PayloadKind::Thin, ..endpoint("thin", Mode::Any, None) };
+    let endpoints = vec![endpoint("stripe", Mode::Any, None), thin];
+    let site = Site::with(&stripe, &store.ledger, &own, endpoints, Vec::new());
+    stripe.keep_time(&stripes);
+    own.advance(Duration::from_hours(3));
+    assert_eq!(site.events().await.error, None);
+    let cursor = site.reconciler.cursor().await.unwrap().unwrap();
+    assert!((NOW - 60..=NOW).contains(&cursor.seconds()), "{cursor} is not beyond Stripe's own time");
+    // Its webhook is lost.
+    list(&stripe, &event(1, -600));
+    stripes.advance(Duration::from_mins(30));
+    own.set(stripes.now());
+    let mut report = site.events().await;
+    // Dates of answers that differ this much are believed once most of them agree.
+    while report.error.is_some() {
+        report = site.events().await;
+    }
+    assert_eq!(report.inserted, 1, "{report:?}");
+    assert_eq!(site.cursor().await, Some(NOW + 1800));
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_ahead_of_time_counts_for_nothing() {
+    let (clock, stripe) = (clock(), StripeStandIn::start().await);
+    let store = Store::new(Kind::Sqlite, &clock).await;
+    let site = Site::new(&stripe, &store.ledger, &clock);
+    list(&stripe, &event(1, 5 * DAY));
+    site.inbox.set_mark("reconcile.events".to_owned(), (NOW + 7200) * 1000).await.unwrap();
+    let report = site.events().await;
+    assert_eq!((report.inserted, report.lost_before, report.error), (1, None, None));
+    assert_eq!(site.cursor().await, Some(NOW));
 }

@@ -29,6 +29,8 @@ pub struct CoreEventPage {
     pub events: Vec<FetchedEvent>,
     /// Token of the next page; `None` after the last.
     pub next: Option<String>,
+    /// When the request was sent, by Stripe's clock.
+    pub began: Timestamp,
 }
 
 impl CoreEventsQuery {
@@ -54,10 +56,11 @@ impl CoreEventPage {
             None => None,
             Some(url) => Some(page_of(url).ok_or(ApiError::Unexpected)?),
         };
+        let began = fetched.began;
         let Value::Object(mut fields) = fetched.object else { return Err(ApiError::Unexpected) };
         let Some(Value::Array(objects)) = fields.remove("data") else { return Err(ApiError::Unexpected) };
         let events = objects.into_iter().map(|object| FetchedEvent::read(object, scope));
-        Ok(Self { events: events.collect::<Result<_, _>>()?, next })
+        Ok(Self { events: events.collect::<Result<_, _>>()?, next, began })
     }
 }
 

@@ -30,6 +30,8 @@ pub struct EventPage {
     pub events: Vec<FetchedEvent>,
     /// Whether there is another page in the direction asked for.
     pub has_more: bool,
+    /// When the request was sent, by Stripe's clock.
+    pub began: Timestamp,
 }
 
 impl FetchedEvent {
@@ -108,7 +110,7 @@ impl EventPage {
     /// The events of a page. A listed object that is not an event fails the page: leaving it out would lose it.
     pub(super) fn read(page: Page, scope: &Scope) -> Result<Self, ApiError> {
         let events = page.objects.into_iter().map(|object| FetchedEvent::read(object, scope));
-        Ok(Self { events: events.collect::<Result<_, _>>()?, has_more: page.has_more })
+        Ok(Self { events: events.collect::<Result<_, _>>()?, has_more: page.has_more, began: page.began })
     }
 
     /// Identifier of the last event: where the next page starts.
