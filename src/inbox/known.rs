@@ -10,7 +10,7 @@ use crate::domain::ids::EntryId;
 pub enum Held {
     /// Unfinished, or kept for a person.
     Open,
-    /// Done.
+    /// Done. What the door holds back of it by another endpoint does not count.
     Settled,
     /// A person decided that it is never applied.
     Dropped,

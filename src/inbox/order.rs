@@ -10,7 +10,7 @@ use crate::domain::outcome::{DROPPED, ProblemCode};
 pub const NOTE_BYTES_MAX: usize = 500;
 
 /// Codes of events that the door holds back. The ledger has not seen such an event, and no rule will ever let it pass.
-const HELD_AT_DOOR: [ProblemCode; 4] =
+pub(super) const HELD_AT_DOOR: [ProblemCode; 4] =
     [ProblemCode::Malformed, ProblemCode::Misrouted, ProblemCode::ModeMismatch, ProblemCode::AccountMismatch];
 
 named! {

@@ -9,6 +9,7 @@ use super::event_ids::ENTRIES_OF_EVENT;
 use crate::domain::ids::EntryId;
 use crate::inbox::error::InboxError;
 use crate::inbox::known::Held;
+use crate::inbox::order::HELD_AT_DOOR;
 use crate::inbox::state::StateName;
 
 impl LocalInbox {
@@ -32,8 +33,13 @@ impl LocalInbox {
 
 fn holds(connection: &mut Connection, ids: &[String]) -> rusqlite::Result<BTreeMap<String, Held>> {
     let transaction = connection.transaction()?;
-    let question =
-        format!("SELECT max(state <> ?2), max(code IS NOT 'dropped') FROM entries WHERE id IN ({ENTRIES_OF_EVENT})");
+    // What the door holds back says nothing about an event that came to its end by another endpoint.
+    let at_door = HELD_AT_DOOR.map(|code| format!("'{}'", code.as_str())).join(", ");
+    let question = format!(
+        "SELECT max(state <> ?2 AND coalesce(code NOT IN ({at_door}), true))
+             OR max(state <> ?2) AND NOT max(state = ?2 AND code IS NOT 'dropped'), max(code IS NOT 'dropped')
+         FROM entries WHERE id IN ({ENTRIES_OF_EVENT})"
+    );
     let mut statement = transaction.prepare_cached(&question)?;
     let mut held = BTreeMap::new();
     for id in ids {

@@ -13,6 +13,7 @@ use super::super::counts::Counts;
 use super::super::error::InboxError;
 use super::super::known::Held;
 use super::super::newest::{EntryState, EntryView};
+use super::super::order::HELD_AT_DOOR;
 use super::super::problems::{GROUPS_MAX, ProblemCounts, ProblemGroup, Problems, advice};
 use super::super::reference::WINDOW_CANDIDATES;
 use super::super::report::{EntryReport, Intervention};
@@ -22,7 +23,7 @@ use super::super::state::StateName;
 use super::{BIGINTS, Core, TEXTS, number_of};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId, ProcessId};
-use crate::domain::outcome::Awaited;
+use crate::domain::outcome::{Awaited, ProblemCode};
 use crate::postgres::Parameter;
 
 /// Rows that a count reads; a larger count is an estimate.
@@ -41,8 +42,11 @@ const REPORTS: &str = "
 
 const BODIES: &str = "SELECT e.id, e.body, e.bytes FROM gateway_inbox.entries e WHERE e.id = ANY ($1)";
 
+/// `$2` codes of entries that the door holds back. They say nothing about an event that came to its end by another endpoint.
 const HOLDS: &str = "
-    SELECT e.event_id, bool_or(w.id IS NOT NULL OR d.state > 3), bool_or(d.code IS DISTINCT FROM 'dropped')
+    SELECT e.event_id, bool_or(w.id IS NOT NULL OR d.state > 3 AND NOT coalesce(d.code = ANY ($2), false))
+            OR NOT bool_or(coalesce(d.state = 3 AND d.code IS DISTINCT FROM 'dropped', false)) AND bool_or(coalesce(d.state > 3, false)),
+        bool_or(d.code IS DISTINCT FROM 'dropped')
     FROM gateway_inbox.entries e
     LEFT JOIN gateway_inbox.work w ON w.id = e.id LEFT JOIN gateway_inbox.ended d ON d.id = e.id
     WHERE e.event_id = ANY ($1) GROUP BY e.event_id";
@@ -216,7 +220,8 @@ impl Core {
     }
 
     pub(in crate::inbox) async fn holds(&self, ids: &[String]) -> Result<BTreeMap<String, Held>, InboxError> {
-        let rows = self.links.run(HOLDS, &[(&ids, TEXTS)]).await?.rows;
+        let at_door = HELD_AT_DOOR.map(ProblemCode::as_str);
+        let rows = self.links.run(HOLDS, &[(&ids, TEXTS), (&at_door.as_slice(), TEXTS)]).await?.rows;
         let held = |row: &Row| {
             let (is_open, is_applied): (Option<bool>, Option<bool>) = (row.get(1), row.get(2));
             let how = match (is_open, is_applied) {

@@ -12,6 +12,7 @@ on_every_store! {
     what_is_dropped_stays_with_who_and_why_and_is_replayed_only_when_it_is_named,
     the_ledger_is_told_of_a_drop_until_it_knows_and_of_no_delivery_whose_event_lives_elsewhere,
     an_event_that_is_dropped_in_all_its_deliveries_at_once_is_told_to_the_ledger_once,
+    an_event_that_is_settled_is_not_in_hand_because_the_door_held_another_delivery_of_it,
     a_large_change_is_made_in_bounded_steps_and_leaves_what_is_on_its_way,
     a_story_shows_ids_and_hides_people_unless_asked,
     problems_are_grouped_by_state_code_and_type_with_a_sample_and_advice,
@@ -315,6 +316,25 @@ async fn an_event_that_is_dropped_in_all_its_deliveries_at_once_is_told_to_the_l
     let untold = fixture.inbox().untold_drops().await.unwrap();
     let events: Vec<&str> = untold.iter().map(|drop| drop.event_id.as_str()).collect();
     assert_eq!(events, ["evt_dead", "evt_waits"]);
+}
+
+async fn an_event_that_is_settled_is_not_in_hand_because_the_door_held_another_delivery_of_it(fixture: Fixture) {
+    let held = || async { fixture.inbox().holds(texts(&["evt_1"])).await.unwrap()["evt_1"] };
+    let body = body("evt_1");
+    let hold = |code| Door::Hold { code, reason: "not for this endpoint".to_owned() };
+    let by = |name: &str, door| {
+        NewEntry::event(EndpointName::new(name), Envelope::read(&body).unwrap(), door, delivery(&body))
+    };
+    fixture.inbox().append(by("misrouted", hold("misrouted"))).await.unwrap();
+    assert_eq!(held().await, Held::Open, "only a person can say what becomes of it");
+    fixture.append("evt_1").await;
+    assert_eq!(held().await, Held::Open);
+    fixture.settle(fixture.lease(1).await).await;
+    assert_eq!(held().await, Held::Settled);
+    fixture.inbox().append(by("other", Door::Open)).await.unwrap();
+    assert_eq!(held().await, Held::Open);
+    fixture.end(dead()).await;
+    assert_eq!(held().await, Held::Open, "it waits for a person");
 }
 
 async fn a_large_change_is_made_in_bounded_steps_and_leaves_what_is_on_its_way(fixture: Fixture) {
