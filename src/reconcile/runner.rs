@@ -29,7 +29,7 @@ const SUBSCRIPTIONS_MARK: &str = "reconcile.subscriptions";
 /// Name of the mark with the rules of the last complete recount.
 const RULES_MARK: &str = "reconcile.rules";
 
-/// Name of the mark that tells gateways apart. It belongs to the data directory, so that a restart keeps its lease.
+/// Name of the mark with the number of a data directory, by which a restarted gateway keeps its lease.
 const GATEWAY_MARK: &str = "gateway";
 
 /// How much longer than two intervals a lease lasts.
@@ -385,17 +385,16 @@ impl Runner {
         }
     }
 
-    /// The number of this data directory, made if there is none.
+    /// The number of this data directory, made if there is none. Gateways that share an inbox share its marks, so that each has a
+    /// number for as long as it runs.
     async fn gateway_id(&self) -> String {
         let made = fastrand::Rng::new().i64(1..);
         let inbox = &self.reconciler.inbox;
-        let number = if let Ok(Some(number)) = inbox.mark(GATEWAY_MARK).await {
-            number
-        } else {
+        let known = if inbox.is_shared() { Some(made) } else { inbox.mark(GATEWAY_MARK).await.ok().flatten() };
+        if known.is_none() {
             // If it cannot be saved, the number lasts as long as the process.
             let _ = inbox.set_mark(GATEWAY_MARK, made).await;
-            made
-        };
-        format!("{number:016x}")
+        }
+        format!("{:016x}", known.unwrap_or(made))
     }
 }

@@ -13,6 +13,7 @@ use colony_gateway::telemetry::metrics::Metrics;
 use tokio::task::JoinSet;
 
 use crate::gateway::PATIENCE;
+use crate::postgres::{Database, Flavour};
 use crate::stripe_api::{Fault, StripeStandIn};
 use crate::world::{KINDS, Kind, Site, Store, clock, event, list};
 
@@ -80,6 +81,27 @@ async fn of_two_gateways_one_reconciles_and_the_other_takes_over() {
         one.work().await;
         two.work().await;
         assert_eq!(one.recorded().await, 1, "{kind:?}");
+    }
+}
+
+/// They share the marks of the inbox too, by which gateways with a data directory each are told apart.
+#[tokio::test]
+async fn of_gateways_that_share_an_inbox_one_reconciles() {
+    let (clock, stripe) = (clock(), StripeStandIn::start().await);
+    let store = Store::new(Kind::Sqlite, &clock).await;
+    let database = Database::create(Flavour::Plain).await;
+    let sharing = || Site::sharing(&database, &stripe, &store.ledger, &clock);
+    let (one, two) = (sharing(), sharing());
+    one.inbox.prepare().await.unwrap();
+    let interval = Some(Duration::from_millis(200));
+    let mut first = start(&one, interval);
+    until("the first ran", || first.handle.status().ended.is_some()).await;
+    let mut second = start(&two, interval);
+    until("the second knows whose turn it is", || second.handle.status().leads.is_some()).await;
+    assert_eq!((second.handle.status().leads, second.handle.status().runs), (Some(false), 0));
+    for running in [&mut first, &mut second] {
+        running.shutdown.drain();
+        while running.tasks.join_next().await.is_some() {}
     }
 }
 

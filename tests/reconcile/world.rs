@@ -9,7 +9,8 @@ use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::ids::EndpointName;
 use colony_gateway::domain::outcome::Settled;
 use colony_gateway::domain::secret::Secret;
-use colony_gateway::inbox::{Conclusion, Door, Inbox, InboxOptions, InboxThreads, LeaseRequest, NewEntry, Receipt};
+use colony_gateway::inbox::{Conclusion, Door, Inbox, InboxOptions, InboxThreads, LeaseRequest, NewEntry};
+use colony_gateway::inbox::{PostgresInboxOptions, Receipt, Time};
 use colony_gateway::ledger::Outcome;
 use colony_gateway::ledger::migrations::migrate;
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
@@ -106,9 +107,32 @@ impl Site {
         endpoints: Vec<Endpoint>,
         accounts: Vec<String>,
     ) -> Self {
-        stripe.keep_time(clock);
         let directory = tempfile::tempdir().unwrap();
-        let (inbox, threads) = Inbox::open(&InboxOptions::new(directory.path()), clock.clone()).unwrap();
+        let opened = Inbox::open(&InboxOptions::new(directory.path()), clock.clone()).unwrap();
+        Self::over(opened, directory, (stripe, ledger, clock), (endpoints, accounts))
+    }
+
+    /// One of several gateways on the inbox in this database.
+    pub(crate) fn sharing(
+        database: &Database,
+        stripe: &StripeStandIn,
+        ledger: &Arc<dyn StateOfRecord>,
+        clock: &Clock,
+    ) -> Self {
+        let options = PostgresInboxOptions::new(Secret::new(database.url()));
+        let options = PostgresInboxOptions { time: Time::Clock, allows_unsafe: true, ..options };
+        let opened = Inbox::shared(&options, clock.clone()).unwrap();
+        let endpoints = vec![endpoint("stripe", Mode::Any, None)];
+        Self::over(opened, tempfile::tempdir().unwrap(), (stripe, ledger, clock), (endpoints, Vec::new()))
+    }
+
+    fn over(
+        (inbox, threads): (Inbox, InboxThreads),
+        directory: TempDir,
+        (stripe, ledger, clock): (&StripeStandIn, &Arc<dyn StateOfRecord>, &Clock),
+        (endpoints, accounts): (Vec<Endpoint>, Vec<String>),
+    ) -> Self {
+        stripe.keep_time(clock);
         let backoff = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(2) };
         let settings = ApiSettings {
             base_url: stripe.base_url.clone(),
