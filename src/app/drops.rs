@@ -24,6 +24,9 @@ use crate::revenue::verdict::Verdict;
 /// Waits while the ledger does not answer.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), max: Duration::from_secs(30) };
 
+/// How often an inbox that gateways share is looked at for drops that another gateway or a command could not tell.
+const LOOK: Duration = Duration::from_mins(1);
+
 /// Why the ledger was not told of drops.
 #[derive(Debug, thiserror::Error)]
 enum TellError {
@@ -36,11 +39,11 @@ enum TellError {
 /// Starts telling the ledger of drops.
 pub(super) fn start(ledger: &Arc<dyn StateOfRecord>, inbox: &Inbox, supervisor: &mut Supervisor, shutdown: &Shutdown) {
     let ledger = Arc::clone(ledger) as Arc<dyn Ledger>;
-    supervisor.start("dropped events", run(inbox.clone(), ledger, shutdown.clone()));
+    supervisor.start("dropped events", run(inbox.clone(), ledger, LOOK, shutdown.clone()));
 }
 
-/// Tells the ledger of drops as they come, until draining begins.
-async fn run(inbox: Inbox, ledger: Arc<dyn Ledger>, shutdown: Shutdown) -> Result<(), Infallible> {
+/// Tells the ledger of drops as they come, until draining begins. Looks every `look` at an inbox in which others drop events too.
+async fn run(inbox: Inbox, ledger: Arc<dyn Ledger>, look: Duration, shutdown: Shutdown) -> Result<(), Infallible> {
     let mut random = fastrand::Rng::new();
     let mut failures = 0_u32;
     loop {
@@ -60,6 +63,7 @@ async fn run(inbox: Inbox, ledger: Arc<dyn Ledger>, shutdown: Shutdown) -> Resul
         let again = async {
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,
+                None if inbox.is_shared() => drop(tokio::time::timeout(look, inbox.dropped()).await),
                 None => inbox.dropped().await,
             }
         };
@@ -112,4 +116,54 @@ fn verdict(dropped: &UntoldDrop) -> Verdict {
     let by = by.as_deref().unwrap_or("an operator");
     let note = note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
     Verdict::Drop { event, reason: format!("dropped by {by} at {at}{note}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::postgres::{Database, Flavour};
+
+    use super::*;
+    use crate::domain::clock::Clock;
+    use crate::domain::ids::EndpointName;
+    use crate::domain::secret::Secret;
+    use crate::inbox::{Action, Door, NewEntry, Order, PostgresInboxOptions, Selection};
+    use crate::ledger::audit::Audit as _;
+    use crate::ledger::sqlite::SqliteLedger;
+    use crate::stripe::envelope::Envelope;
+    use crate::stripe::tests::delivery;
+
+    #[tokio::test]
+    async fn what_another_gateway_dropped_and_did_not_tell_is_told() {
+        let (database, clock) = (Database::create(Flavour::Plain).await, Clock::system());
+        let options = PostgresInboxOptions::new(Secret::new(database.url()));
+        let options = PostgresInboxOptions { allows_unsafe: true, ..options };
+        let open = || Inbox::shared(&options, clock.clone()).unwrap();
+        let ((gone, gone_threads), (inbox, threads)) = (open(), open());
+        gone.prepare().await.unwrap();
+        let ledger = Arc::new(SqliteLedger::in_memory(clock.clone()).unwrap());
+        let (shutdown, mut task) = (Shutdown::default(), tokio::task::JoinSet::new());
+        let telling = run(inbox, Arc::clone(&ledger) as Arc<dyn Ledger>, Duration::from_millis(1), shutdown.clone());
+        task.spawn(async move {
+            let _ = telling.await;
+        });
+        // The first may be there before the other gateway looks for the first time.
+        for number in 0..2 {
+            let body = format!(r#"{{"id":"evt_{number}","object":"event","type":"invoice.paid","livemode":true}}"#);
+            let envelope = Envelope::read(body.as_bytes()).unwrap();
+            let entry = NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(body.as_bytes()));
+            let entry = gone.append(entry).await.unwrap().entry();
+            let by_id = Selection { entries: vec![entry], ..Selection::default() };
+            let order = Order { action: Action::Drop, by: None, note: None };
+            assert_eq!(gone.operate(&by_id, &order, false, None).await.unwrap().changed(), 1);
+            while !gone.untold_drops().await.unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+        let events = ["evt_0".to_owned(), "evt_1".to_owned()];
+        assert_eq!(ledger.known_events(&events).await.unwrap().len(), 2);
+        shutdown.drain();
+        while task.join_next().await.is_some() {}
+        drop(gone);
+        tokio::task::spawn_blocking(move || (gone_threads.join(), threads.join())).await.unwrap();
+    }
 }
