@@ -1,7 +1,7 @@
 //! Erasing a person's data everywhere: the order of the parts, for an inbox in a file or in a database.
 //!
-//! Tombstones come first, so that no data comes back during the rest. The link to the user comes last, so that the next run of
-//! an interrupted erasure finds the person again.
+//! Tombstones come first, so that no data comes back during the rest. What came in before them, while the inbox was searched, is found
+//! once they stand. The link to the user comes last, so that the next run of an interrupted erasure finds the person again.
 
 use serde::Serialize;
 
@@ -12,6 +12,9 @@ use crate::ledger::{BoxFuture, LedgerError};
 
 /// Most unsettled entries that a report lists.
 const LISTED_MAX: usize = 50;
+
+/// How often the person is looked for again. Once tombstones stand, no event adds to whom the user's claims lead to.
+const LOOKS_MAX: usize = 8;
 
 /// The inbox, opened here or reached over the admin listener of a running gateway.
 pub trait InboxSide: Send + Sync {
@@ -83,20 +86,20 @@ fn lines(report: &ErasureReport) -> String {
 /// Erases, or reports what it would erase.
 ///
 /// # Errors
-/// [`EraseRefused::Unsettled`] and [`EraseRefused::Active`] before anything was changed; a fault of a store at any point.
-/// After a fault the same order can be given again.
+/// [`EraseRefused::Unsettled`] and [`EraseRefused::Active`] before anything was changed, except that the tombstones stand if the
+/// subscription came in meanwhile; a fault of a store at any point. After any of them the same order can be given again.
 pub async fn erase(
     inbox: &dyn InboxSide,
     ledger: &dyn StateOfRecord,
     order: &ErasureOrder,
 ) -> Result<ErasureReport, EraseRefused> {
-    let found = ledger.find_person(&order.subject).await?;
-    let person = &found.person;
+    let mut found = ledger.find_person(&order.subject).await?;
+    let person = &mut found.person;
     let mut report = ErasureReport {
         fingerprint: order.subject.fingerprint(),
         dry_run: order.dry_run,
         erased_before: found.erased_before,
-        ids: [person.users.len(), person.customers.len(), person.subscriptions.len(), person.objects.len()],
+        ids: person.counts(),
         entitling: found.entitling,
         ..ErasureReport::default()
     };
@@ -109,6 +112,18 @@ pub async fn erase(
             return Err(EraseRefused::Active(report.entitling));
         }
         ledger.mark_erased(person).await?;
+        for _ in 0..LOOKS_MAX {
+            let now = ledger.find_person(&order.subject).await?;
+            report.entitling = now.entitling;
+            if now.entitling > found.entitling && !order.include_active {
+                return Err(EraseRefused::Active(now.entitling));
+            }
+            if !person.take_in(now.person) {
+                break;
+            }
+            ledger.mark_erased(person).await?;
+        }
+        report.ids = person.counts();
         over_inbox(inbox, person, false, &mut report).await?;
     }
     let mut after = String::new();

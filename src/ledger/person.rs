@@ -116,6 +116,21 @@ impl Person {
         person
     }
 
+    /// Takes in what else leads to the person. Returns whether there was something new.
+    pub fn take_in(&mut self, other: Self) -> bool {
+        let before = self.len();
+        self.users.extend(other.users);
+        self.customers.extend(other.customers);
+        self.subscriptions.extend(other.subscriptions);
+        self.objects.extend(other.objects);
+        self.len() > before
+    }
+
+    /// How many users, customers, subscriptions and other objects.
+    pub fn counts(&self) -> [usize; 4] {
+        [self.users.len(), self.customers.len(), self.subscriptions.len(), self.objects.len()]
+    }
+
     pub fn len(&self) -> usize {
         self.users.len() + self.customers.len() + self.subscriptions.len() + self.objects.len()
     }

@@ -1,5 +1,7 @@
 //! Erasing a person's data, on every store: what goes, what stays, and what does not come back.
 
+use std::sync::Mutex;
+
 use colony_gateway::app::bind::{BindRefused, Word, bind};
 use colony_gateway::app::erase::{EraseRefused, ErasureOrder, ErasureReport, InboxSide, erase};
 use colony_gateway::config::{Config, Sources};
@@ -292,6 +294,52 @@ async fn whoever_still_pays_is_erased_only_when_told_twice() {
         let refused = erase(&NoInbox, store.ledger(), &order(user(ANN))).await.unwrap_err();
         assert!(matches!(refused, EraseRefused::Active(1)), "{refused}");
         assert_eq!(store.contents().await, before);
+        run(store, &ErasureOrder { include_active: true, ..order(user(ANN)) }).await;
+        assert_eq!(holding(&store.contents().await, ANN), Vec::<String>::new());
+    }
+}
+
+/// An inbox that holds nothing, and is searched for so long that events come in.
+struct Meanwhile<'a> {
+    store: &'a dyn Store,
+    batch: Mutex<Vec<Verdict>>,
+}
+
+impl InboxSide for Meanwhile<'_> {
+    fn step<'a>(&'a self, _: &'a Person, _: i64, _: bool) -> BoxFuture<'a, anyhow::Result<EraseStep>> {
+        let batch = std::mem::take(&mut *self.batch.lock().unwrap());
+        Box::pin(async move {
+            self.store.ledger().apply(&batch).await?;
+            Ok(EraseStep::default())
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_comes_in_while_the_inbox_is_searched_is_erased_too() {
+    for store in [&Sqlite::new() as &dyn Store, &Postgres::direct(Flavour::Plain).await] {
+        prepared(store).await;
+        let again = Meanwhile { store, batch: Mutex::new(life("ann2", ANN, ANNS_MAIL)) };
+        let report = erase(&again, store.ledger(), &order(user(ANN))).await.unwrap();
+        assert_eq!((report.ids, report.ledger_events), ([1, 2, 2, 6], 10));
+        let after = store.contents().await;
+        for text in [ANN, ANNS_MAIL] {
+            assert_eq!(holding(&after, text), Vec::<String>::new());
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_subscribes_while_the_inbox_is_searched_is_erased_only_when_told_twice() {
+    for store in [&Sqlite::new() as &dyn Store, &Postgres::direct(Flavour::Plain).await] {
+        prepared(store).await;
+        let active = Planned::new("evt_1", "customer.subscription.created", 9)
+            .customer_user("cus_1", ANN)
+            .subscription("sub_1", "cus_1", "active", |_| {})
+            .verdict();
+        let again = Meanwhile { store, batch: Mutex::new(vec![active]) };
+        let refused = erase(&again, store.ledger(), &order(user(ANN))).await.unwrap_err();
+        assert!(matches!(refused, EraseRefused::Active(1)), "{refused}");
         run(store, &ErasureOrder { include_active: true, ..order(user(ANN)) }).await;
         assert_eq!(holding(&store.contents().await, ANN), Vec::<String>::new());
     }
