@@ -26,6 +26,10 @@ pub(super) enum Unknown {
     Late,
 }
 
+/// Classes of codes that say something of the server and nothing of the statement's data: connections, roles, resources, locks,
+/// statements that are ended from outside, disks, and what the server calls its own fault.
+const OF_THE_SERVER: [&str; 7] = ["08", "28", "53", "55", "57", "58", "XX"];
+
 /// A text as an error's source.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -49,7 +53,7 @@ impl Fault {
             None => InboxError::Unreachable(cause),
             Some(code) if *code == SqlState::DISK_FULL => InboxError::Full(cause),
             Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => InboxError::ReadOnly(cause),
-            Some(code) if ["57P", "08", "28", "53"].into_iter().any(|class| code.code().starts_with(class)) => {
+            Some(code) if OF_THE_SERVER.into_iter().any(|class| code.code().starts_with(class)) => {
                 InboxError::Unreachable(cause)
             }
             Some(_) => InboxError::Storage(cause),

@@ -104,6 +104,26 @@ async fn while_the_database_is_away_deliveries_are_stored_beside_it_and_brought_
 }
 
 #[tokio::test]
+async fn a_database_that_ends_every_statement_is_away_and_no_delivery_is_at_fault() {
+    let beside = Beside::new().await;
+    let database = beside.database.database.clone().unwrap();
+    let setting =
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET statement_timeout = 200', current_database()); END $$";
+    database.run(setting).await;
+    let mut lock = database.session().await;
+    lock.execute("BEGIN").await.unwrap();
+    lock.execute("LOCK TABLE gateway_inbox.entries").await.unwrap();
+    let receipts = tokio::join!(beside.append("evt_1"), beside.append("evt_2"), beside.append("evt_3"));
+    assert!(![receipts.0, receipts.1, receipts.2].iter().any(Receipt::is_duplicate));
+    assert_eq!(beside.spilled().await, 3);
+    assert!(matches!(beside.inbox().empty_spill().await, Err(InboxError::Unreachable(_))), "it refuses none of them");
+    lock.execute("COMMIT").await.unwrap();
+    lock.close().await;
+    beside.inbox().probe().await.unwrap();
+    assert_eq!(beside.inbox().empty_spill().await.unwrap(), Emptied { carried: 3, refused: 0 });
+}
+
+#[tokio::test]
 async fn a_file_that_is_being_emptied_when_the_process_ends_loses_nothing_and_repeats_nothing() {
     let mut beside = Beside::new().await;
     beside.proxy.refuse().await;
