@@ -23,7 +23,7 @@ fn invoice(event: &str, created: Timestamp, invoice: &str, subscription: &str, c
             row.customer_id = Some(customer.to_owned());
             row.subscription_id = Some(subscription.to_owned());
         })
-        .with(|plan| plan.bindings[0].evidence = "invoice".to_owned())
+        .with(|plan| "invoice".clone_into(&mut plan.bindings[0].evidence))
         .verdict()
 }
 
@@ -33,8 +33,8 @@ fn session(event: &str, created: Timestamp, subscription: &str, customer: &str, 
         .binding(BindingKind::SubscriptionCustomer, subscription, customer)
         .claim(ClaimRank::Session, subscription, user)
         .with(|plan| {
-            plan.bindings[0].evidence = "checkout.session".to_owned();
-            plan.claims[0].evidence = "checkout.session.metadata.userId".to_owned();
+            "checkout.session".clone_into(&mut plan.bindings[0].evidence);
+            "checkout.session.metadata.userId".clone_into(&mut plan.claims[0].evidence);
         })
         .verdict()
 }
