@@ -29,6 +29,7 @@ mod retention;
 mod route;
 mod secrets;
 pub mod shadow;
+mod signatures;
 mod spill;
 pub mod stripe_setup;
 mod traces;

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod endpoint;
 pub mod endpoint_admin;
+pub mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use super::StartError;
+use super::{StartError, signatures};
 use crate::admin::{self, Control, Health, Receiving};
 use crate::config::{Channel, Config, ConsolePlace};
 use crate::console::{self, Series};
@@ -74,6 +74,7 @@ impl Listeners {
         let Routes { webhooks, health, control } = routes;
         let metrics = Some(Arc::clone(&health.instruments.metrics));
         let (bounds, endpoints) = (config.http.connections.clone(), config.endpoints.clone());
+        signatures::start(endpoints.clone(), &health.instruments, supervisor, shutdown);
         let is_shared = self.admin.is_none();
         let console = control.as_ref().filter(|_| is_console_on(config.http.console, is_shared));
         let console = console.map(|control| pages(config, &health, control, (&mut *supervisor, shutdown)));

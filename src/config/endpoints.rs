@@ -1,6 +1,7 @@
 //! Webhook endpoints: the one that the environment describes, and more in the file's `[[endpoint]]` tables.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::did_you_mean;
@@ -76,6 +77,7 @@ pub(super) fn read(reader: &mut Reader, tolerance: Duration, required: bool) -> 
             payload: PayloadKind::Snapshot,
             connect: None,
             tolerance,
+            tally: Arc::default(),
         });
     }
     match reader.take("endpoint") {
@@ -149,8 +151,9 @@ fn from_table(reader: &mut Reader, place: &str, mut table: toml::Table, toleranc
     if let Err(message) = &payload {
         reader.fault(format!("{place}.payload"), message);
     }
-    let (name, secrets) = (EndpointName::new(name), secrets.into());
-    Some(Endpoint { name, paths: vec![path], secrets, mode: mode.ok()?, payload: payload.ok()?, connect, tolerance })
+    let (name, paths, secrets) = (EndpointName::new(name), vec![path], secrets.into());
+    let (mode, payload, tally) = (mode.ok()?, payload.ok()?, Arc::default());
+    Some(Endpoint { name, paths, secrets, mode, payload, connect, tolerance, tally })
 }
 
 fn text(reader: &mut Reader, place: &str, table: &mut toml::Table, key: &str) -> Option<String> {

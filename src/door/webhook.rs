@@ -144,6 +144,7 @@ impl Intake {
         let (head, body) = request.into_parts();
         let refuse = |error| {
             instruments.metrics.signature_failures.of(SignatureError::reason(error)).increment(1);
+            endpoint.tally.refuse(error);
             Problem::InvalidSignature(error)
         };
         let values = head.headers.get_all(&STRIPE_SIGNATURE).iter().map(HeaderValue::as_bytes);
@@ -151,6 +152,7 @@ impl Intake {
         let body = body::read(body, &mut place, bounds).await?;
         let now = instruments.clock.now();
         let delivery = header.verify(body, &endpoint.secrets.get(), now, endpoint.tolerance).map_err(refuse)?;
+        endpoint.tally.accept();
         instruments.metrics.use_key("webhook", delivery.secret(), now);
         let (entry, event, held) = match Envelope::read(delivery.body()) {
             Ok(event) => {

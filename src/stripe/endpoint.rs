@@ -1,5 +1,6 @@
 //! A configured webhook endpoint: where Stripe posts to, which secrets sign it, and what may come.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::ids::EndpointName;
@@ -7,6 +8,7 @@ use crate::domain::renewable::Renewable;
 
 use super::envelope::{Envelope, PayloadKind};
 use super::signature::SigningSecret;
+use super::tally::Tally;
 
 /// Stripe's mode that an endpoint belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Endpoint {
     pub connect: Option<bool>,
     /// How far a signature's time may differ from ours.
     pub tolerance: Duration,
+    /// What its signatures decided since the start. Clones count together.
+    pub tally: Arc<Tally>,
 }
 
 /// Why an event does not belong to the endpoint at which it arrived. It is kept and acknowledged: Stripe would repeat a
@@ -97,7 +101,8 @@ mod tests {
 
     fn endpoint(mode: Mode, payload: PayloadKind, connect: Option<bool>) -> Endpoint {
         let (name, tolerance) = (EndpointName::new("stripe"), Duration::ZERO);
-        Endpoint { name, paths: Vec::new(), secrets: Vec::new().into(), mode, payload, connect, tolerance }
+        let (secrets, tally) = (Vec::new().into(), Arc::default());
+        Endpoint { name, paths: Vec::new(), secrets, mode, payload, connect, tolerance, tally }
     }
 
     fn event(payload: PayloadKind, livemode: Option<bool>, account: Option<&str>) -> Envelope {

@@ -1,9 +1,11 @@
 //! The report, of what runs and of what does not.
 
+use colony_gateway::domain::clock::Clock;
+use colony_gateway::stripe::simulator::sign;
 use serde_json::{Value, json};
 
 use crate::bees::Bees;
-use crate::gateway::{Options, event};
+use crate::gateway::{Gateway, Options, event, post, request};
 use crate::redis_server::Redis;
 use crate::run;
 use crate::stripe_api::{KEY, StripeStandIn};
@@ -190,4 +192,33 @@ fn the_stripe_key_and_the_endpoint_are_judged_as_stripe_has_them() {
     assert_eq!((status(&good, "stripe key"), status(&good, "clock")), ("ok", "ok"), "{good:#}");
     let (_, bad) = report(&options.with("STRIPE_SECRET_KEY", "rk_test_revoked"));
     assert_eq!((status(&bad, "stripe key"), status(&bad, "stripe endpoint")), ("down", "degraded"), "{bad:#}");
+}
+
+/// Posts an event under a secret, to the endpoint that the environment describes.
+fn deliver(gateway: &Gateway, secret: &str, id: &str) -> u16 {
+    let body = event(id);
+    let header = sign(secret, Clock::system().now(), body.as_bytes());
+    request(gateway.webhooks, &post("/webhooks/stripe", &[("stripe-signature", &header)], body.as_bytes())).status
+}
+
+#[test]
+fn a_wrong_webhook_secret_is_told_and_a_good_delivery_ends_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Options::new(directory.path()).serve();
+    let options = Options::new(directory.path()).with("GATEWAY_ADMIN_LISTEN", gateway.admin);
+    assert_eq!(deliver(&gateway, "whsec_of_another_endpoint", "evt_1"), 400);
+    let health = gateway.until(|health| health["components"]["signatures"]["status"] == "degraded");
+    assert_eq!(health["status"], "degraded", "{health}");
+    assert_eq!((gateway.get("/health").status, gateway.get("/readyz").status), (200, 200), "anyone can post that");
+    let (code, refused) = report(&options);
+    assert_eq!((code, status(&refused, "signatures")), (1, "degraded"), "{refused:#}");
+    let found = finding(&refused, "signatures");
+    assert!(found["detail"].as_str().unwrap().contains("1 fit no secret here"), "{found}");
+    assert!(found["action"].as_str().unwrap().contains("signing secret"), "{found}");
+    let gateway_row = finding(&refused, "gateway")["detail"].as_str().unwrap();
+    assert_eq!(gateway_row, "signatures (see signatures below)");
+
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    gateway.until(|health| health["components"]["signatures"]["status"] == "ok");
+    assert_eq!(report(&options).0, 0);
 }

@@ -91,8 +91,8 @@ pub(crate) fn endpoint(name: &str, mode: Mode, connect: Option<bool>) -> Endpoin
     let tolerance = Duration::from_mins(5);
     let secrets = vec![SigningSecret::parse(SECRET).unwrap().0];
     let name = EndpointName::new(name);
-    let secrets = secrets.into();
-    Endpoint { name, paths: Vec::new(), secrets, mode, payload: PayloadKind::Snapshot, connect, tolerance }
+    let (secrets, paths, payload) = (secrets.into(), Vec::new(), PayloadKind::Snapshot);
+    Endpoint { name, paths, secrets, mode, payload, connect, tolerance, tally: Arc::default() }
 }
 
 impl Site {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::inbox::{entries, judge};
 use super::{ACCESS, Diagnosis};
+use crate::app::signatures::COMPONENT as SIGNATURES;
 use crate::config::Config;
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
@@ -16,7 +17,7 @@ use crate::inbox::{self, Counts};
 const ANSWER_MAX: Duration = Duration::from_secs(4);
 
 /// Components of the process that the report checks itself, and reports in separate lines.
-const TOLD_BELOW: [(&str, &str); 2] = [(ACCESS, ACCESS), ("problems", "inbox")];
+const TOLD_BELOW: [(&str, &str); 3] = [(ACCESS, ACCESS), ("problems", "inbox"), (SIGNATURES, SIGNATURES)];
 
 pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
     const NAME: &str = "gateway";
@@ -63,12 +64,18 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
                       moment";
         Diagnosis::degraded("owner keys", detail, action)
     });
-    let access = &health["components"][ACCESS];
-    let access = (access.is_object() && access["status"] != "ok").then(|| {
-        let action = "`colony-gateway inbox problems` says what to do for each";
-        Diagnosis::degraded(ACCESS, text(&access["detail"]), action)
-    });
-    [gateway, inbox].into_iter().chain(owners).chain(access).collect()
+    let in_trouble = |name: &'static str, action: &str| {
+        let component = &health["components"][name];
+        let is_bad = component.is_object() && component["status"] != "ok";
+        is_bad.then(|| Diagnosis::degraded(name, text(&component["detail"]), action))
+    };
+    let access = in_trouble(ACCESS, "`colony-gateway inbox problems` says what to do for each");
+    let signatures = in_trouble(
+        SIGNATURES,
+        "look at the endpoint in Stripe's dashboard: if its deliveries fail with 400, give the gateway that endpoint's signing \
+         secret; if they do not, the posts are forged and do no harm; docs/runbook.md, \"Bad signatures\"",
+    );
+    [gateway, inbox].into_iter().chain(owners).chain(access).chain(signatures).collect()
 }
 
 /// The process's components that have trouble.
