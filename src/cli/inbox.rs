@@ -2,7 +2,7 @@
 //! over its admin listener, and on a stopped one by its file.
 
 mod change;
-mod desk;
+pub(in crate::cli) mod desk;
 mod export;
 mod filter;
 mod show;
@@ -72,7 +72,7 @@ pub enum EntriesCommand {
 }
 
 /// How to reach the inbox.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Connection {
     /// Admin address of a gateway elsewhere
     #[arg(

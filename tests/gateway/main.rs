@@ -13,6 +13,7 @@ mod hostile;
 mod inbox;
 mod json;
 mod operators;
+mod person;
 mod place;
 mod route;
 mod rules;

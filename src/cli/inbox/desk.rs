@@ -19,13 +19,13 @@ use crate::ledger::desk::{EVENT_OBJECTS_MAX, EventReport, EventWanted};
 /// Most subscriptions named among the problems; the others are counted.
 const SUBSCRIPTIONS_NAMED_MAX: u32 = 100;
 
-pub(super) struct Desk {
+pub(in crate::cli) struct Desk {
     reach: Reach,
     config: Config,
 }
 
 impl Desk {
-    pub(super) async fn open(connection: &Connection, config: &Config, clock: &Clock) -> anyhow::Result<Self> {
+    pub(in crate::cli) async fn open(connection: &Connection, config: &Config, clock: &Clock) -> anyhow::Result<Self> {
         let reach = match &connection.admin {
             Some(url) => Reach::Running(AdminClient::at(url, config)?),
             None => reach(config, clock).await?,
@@ -34,7 +34,7 @@ impl Desk {
     }
 
     /// Closes the file, if one was opened.
-    pub(super) async fn close(self) {
+    pub(in crate::cli) async fn close(self) {
         if let Reach::Stopped(inbox, threads) = self.reach {
             drop(inbox);
             // If the waiting thread breaks, there is nothing left to report.
@@ -42,7 +42,7 @@ impl Desk {
         }
     }
 
-    pub(super) async fn list(
+    pub(in crate::cli) async fn list(
         &self,
         selection: &Selection,
         after: Option<EntryId>,
