@@ -57,7 +57,8 @@ const EXIT_CODES: &str = "Exit codes:
   1  not done, or only in part: an error says why
   2  the command line or the configuration is refused
   3  done, and something is left to decide about: changes that `migrate --plan` names, differences that `reconcile` found,
-     a no go of `shadow report`. After `serve` and `bee`: stopped with work in hand, which resumes at the next start
+     a no go of `shadow report`, a refusal that `erase --dry-run` foresees. After `serve` and `bee`: stopped with work in hand,
+     which resumes at the next start
 
 `check` has 0, 1 and 2 for healthy, degraded and down, as monitoring tools know them.";
 

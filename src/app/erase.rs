@@ -40,6 +40,8 @@ pub struct ErasureReport {
     pub dry_run: bool,
     /// Whether the subject was erased before.
     pub erased_before: bool,
+    /// Why the erasure would refuse if it were not a dry run.
+    pub would_refuse: Vec<Refusal>,
     /// Identifiers that lead to the person: users, customers, subscriptions, and objects such as payments.
     pub ids: [usize; 4],
     /// Subscriptions that entitle the person now.
@@ -50,6 +52,25 @@ pub struct ErasureReport {
     pub unsettled_entries: Vec<Unsettled>,
     pub ledger_events: u64,
     pub ledger_rows: crate::ledger::erase::RowsErased,
+}
+
+/// What keeps an erasure from beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Entries of the person are not settled, and the order does not include them.
+    Unsettled,
+    /// Subscriptions entitle the person, and the order does not include them.
+    Active,
+}
+
+impl ErasureOrder {
+    /// Every reason to refuse, so that a dry run tells all of them at once.
+    fn refusals(&self, report: &ErasureReport) -> Vec<Refusal> {
+        let unsettled = (report.unsettled > 0 && !self.include_unsettled).then_some(Refusal::Unsettled);
+        let active = (report.entitling > 0 && !self.include_active).then_some(Refusal::Active);
+        unsettled.into_iter().chain(active).collect()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -104,12 +125,14 @@ pub async fn erase(
         ..ErasureReport::default()
     };
     over_inbox(inbox, person, true, &mut report).await?;
-    if !order.dry_run {
-        if report.unsettled > 0 && !order.include_unsettled {
-            return Err(EraseRefused::Unsettled(Box::new(report)));
-        }
-        if report.entitling > 0 && !order.include_active {
-            return Err(EraseRefused::Active(report.entitling));
+    let refusals = order.refusals(&report);
+    if order.dry_run {
+        report.would_refuse = refusals;
+    } else {
+        match refusals.first() {
+            Some(Refusal::Unsettled) => return Err(EraseRefused::Unsettled(Box::new(report))),
+            Some(Refusal::Active) => return Err(EraseRefused::Active(report.entitling)),
+            None => {}
         }
         ledger.mark_erased(person).await?;
         for _ in 0..LOOKS_MAX {

@@ -9,9 +9,10 @@ use super::admin::{AdminClient, Reach, reach_all};
 use super::{SOMETHING_LEFT, deeds};
 use crate::admin::wire::{CommandAction, CommandDeed, EraseStepOrder};
 use crate::app;
-use crate::app::erase::{EraseRefused, ErasureOrder, ErasureReport, InboxSide, erase};
+use crate::app::erase::{EraseRefused, ErasureOrder, ErasureReport, InboxSide, Refusal, erase};
 use crate::config::Sources;
 use crate::domain::clock::Clock;
+use crate::domain::counted::counted;
 use crate::inbox::{EraseStep, Inbox};
 use crate::ledger::BoxFuture;
 use crate::ledger::person::{Person, Subject};
@@ -37,7 +38,7 @@ processes, SQLite's logs until the gateway restarts, old row versions in Postgre
 elsewhere (run this again when their /health shows no deliveries there).
 
 Works whether the gateway runs (with GATEWAY_ADMIN_TOKEN) or not. You can run it again at any time. The exit code is 3 if the
-gateway has nothing of the person.";
+gateway has nothing of the person, and if --dry-run finds that the erasure would refuse.";
 
 /// Arguments of `erase`.
 #[derive(Clone, Debug, clap::Args)]
@@ -52,7 +53,7 @@ pub struct EraseArgs {
     #[arg(long, value_name = "cus_…", value_parser = Subject::customer)]
     pub customer: Option<Subject>,
 
-    /// Say what would be erased, and change nothing.
+    /// Say what would be erased, or why the erasure would refuse, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
 
@@ -136,7 +137,8 @@ pub async fn run(args: EraseArgs, sources: &Sources, clock: Clock) -> anyhow::Re
     } else {
         print(&report, order.subject.kind())?;
     }
-    Ok(if leads_nowhere(&report) { ExitCode::from(SOMETHING_LEFT) } else { ExitCode::SUCCESS })
+    let is_left = leads_nowhere(&report) || !report.would_refuse.is_empty();
+    Ok(if is_left { ExitCode::from(SOMETHING_LEFT) } else { ExitCode::SUCCESS })
 }
 
 fn audit(action: &'static str, subject: &Subject, reason: Option<&str>) {
@@ -184,6 +186,12 @@ fn print(report: &ErasureReport, kind: &str) -> std::io::Result<()> {
             writeln!(out, "  {} {} {} {}", one.entry, one.state, one.event_id, one.event_type)?;
         }
     }
+    if !report.would_refuse.is_empty() {
+        writeln!(out, "As ordered, the erasure would refuse and erase nothing:")?;
+        for refusal in &report.would_refuse {
+            writeln!(out, "  {}", advice(*refusal, report))?;
+        }
+    }
     if rows.not_shown > 0 {
         writeln!(out, "a public table could not be brought up to date: run this again")?;
     }
@@ -197,6 +205,20 @@ fn print(report: &ErasureReport, kind: &str) -> std::io::Result<()> {
         writeln!(out, "Delete the customer at Stripe too; backups and old row versions age out by themselves.")?;
     }
     Ok(())
+}
+
+/// Why an erasure would refuse, and what to do about it.
+fn advice(refusal: Refusal, report: &ErasureReport) -> String {
+    match refusal {
+        Refusal::Unsettled => format!(
+            "{}: bring them to their end (`inbox list`, `inbox replay`), or erase the rest with --include-unsettled",
+            counted(report.unsettled, "entry of the person is not settled", "entries of the person are not settled")
+        ),
+        Refusal::Active => format!(
+            "{}: cancel at Stripe and wait for the events, or go on with --include-active, while Stripe goes on charging",
+            counted(report.entitling, "subscription entitles the person", "subscriptions entitle the person")
+        ),
+    }
 }
 
 /// An inbox that is open here.

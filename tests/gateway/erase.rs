@@ -114,6 +114,9 @@ fn what_is_not_settled_is_listed_and_never_removed() {
     assert_eq!(gateway.post(&event("evt_held", "cus_ann", MAIL)).status, 200);
     let health = gateway.until_idle();
     assert_eq!((&health["inbox"]["settled"], &health["inbox"]["quarantined"]), (&1.into(), &1.into()), "{health}");
+    let (code, stdout, stderr) = run(&command, &["erase", "--customer", "cus_ann", "--dry-run"]);
+    assert_eq!(code, 3, "{stdout}{stderr}");
+    assert!(stdout.contains("would refuse") && stdout.contains("1 entry of the person is not settled"), "{stdout}");
     let (code, _, stderr) = run(&command, &["erase", "--customer", "cus_ann"]);
     assert_eq!(code, 1);
     assert!(stderr.contains("quarantined evt_held") && stderr.contains("--include-unsettled"), "{stderr}");
@@ -122,6 +125,8 @@ fn what_is_not_settled_is_listed_and_never_removed() {
         connection.query_row("SELECT count(*) FROM bodies", [], |row| row.get::<_, i64>(0)).unwrap()
     };
     assert_eq!(bodies(), 2, "a refusal changes nothing");
+    let (code, stdout, _) = run(&command, &["erase", "--customer", "cus_ann", "--include-unsettled", "--dry-run"]);
+    assert!(code == 0 && !stdout.contains("would refuse"), "{stdout}");
     let (code, stdout, stderr) = run(&command, &["erase", "--customer", "cus_ann", "--include-unsettled"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(
@@ -129,6 +134,28 @@ fn what_is_not_settled_is_listed_and_never_removed() {
         "{stdout}"
     );
     assert_eq!(bodies(), 1, "the one that waits stays");
+}
+
+#[test]
+fn a_dry_run_foresees_that_an_active_subscription_refuses_the_erasure() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path());
+    let gateway = options.serve();
+    let active = r#"{"id":"evt_1","object":"event","type":"customer.subscription.created","livemode":true,"created":1700000000,
+        "api_version":"2025-03-31.basil","data":{"object":{"id":"sub_1","object":"subscription","customer":"cus_ann",
+        "status":"active","livemode":true,"created":1700000000,"metadata":{"userId":"ann-1"},"items":{"object":"list","data":[]}}}}"#;
+    assert_eq!(gateway.post(active).status, 200);
+    gateway.until_idle();
+    stop(gateway);
+    let (code, stdout, stderr) = run(&options, &["erase", "--user", "ann-1", "--dry-run"]);
+    assert_eq!(code, 3, "{stdout}{stderr}");
+    assert!(stdout.contains("1 subscription entitles the person") && stdout.contains("--include-active"), "{stdout}");
+    let (code, stdout, _) = run(&options, &["erase", "--user", "ann-1", "--dry-run", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &report["would_refuse"]), (3, &serde_json::json!(["active"])));
+    assert_eq!(run(&options, &["erase", "--user", "ann-1"]).0, 1);
+    assert_eq!(run(&options, &["erase", "--user", "ann-1", "--include-active", "--dry-run"]).0, 0);
+    assert_eq!(run(&options, &["erase", "--user", "ann-1", "--include-active"]).0, 0);
 }
 
 #[test]
