@@ -1,5 +1,6 @@
 //! The composition root: configuration in, wired components out. The only module that knows them all.
 
+mod advice;
 mod attention;
 pub mod bees;
 pub mod bind;
@@ -40,6 +41,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use advice::advice;
 pub use drops::tell_drops;
 use ledger_standing::LedgerStanding;
 use listen::{Listeners, Routes};

@@ -21,7 +21,7 @@ const ESCAPES: &str =
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Read and check all settings, rules, keys and directories as `serve` does, without starting anything or connecting to
-    /// anything. Names every fault at once.
+    /// anything. Names every fault at once, and warns of settings that are in order and may still surprise in production.
     Check,
     /// Print every setting with its value and where it came from. Secrets are not shown.
     Show,
@@ -78,6 +78,13 @@ fn check(sources: &Sources, clock: &Clock) -> anyhow::Result<ExitCode> {
         } else if let Some(doubt) = database.url_doubt() {
             writeln!(out, "warning: {setting}: {doubt}. {ESCAPES}")?;
         }
+    }
+    let told = app::advice(&config);
+    for warning in &told.warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    for note in &told.notes {
+        writeln!(out, "note: {note}")?;
     }
     app::rehearse(&config, clock).into_iter().for_each(add);
     if !faults.is_empty() {

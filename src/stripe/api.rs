@@ -341,8 +341,8 @@ pub(super) fn base_url(text: &str) -> Result<Url, ApiConfigError> {
     Ok(url)
 }
 
-/// Mode of a key by its prefix.
-pub(super) fn mode_of(key: &str) -> Option<bool> {
+/// Whether a key is of live mode, by its prefix; `None` if that does not show.
+pub fn mode_of(key: &str) -> Option<bool> {
     let rest = key.strip_prefix("sk_").or_else(|| key.strip_prefix("rk_"))?;
     if rest.starts_with("live_") { Some(true) } else { rest.starts_with("test_").then_some(false) }
 }

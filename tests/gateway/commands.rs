@@ -120,7 +120,14 @@ fn what_a_package_installs_beside_the_program_comes_out_of_it() {
 fn config_check_tells_good_from_bad() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options::new(directory.path());
-    assert_eq!(run(&options, &["config", "check"]).0, 0);
+    let (code, stdout, _) = run(&options.clone().with("STRIPE_SECRET_KEY", "rk_live_1"), &["config", "check"]);
+    assert_eq!(code, 0, "what may surprise is no fault");
+    for told in
+        ["warning: endpoint stripe: it takes events of test mode too", "no price stands for a tier", "note: notify: "]
+    {
+        assert!(stdout.contains(told), "{told}: {stdout}");
+    }
+    assert!(stdout.ends_with("ok: 1 endpoint(s), ready to serve\n"), "{stdout}");
     assert_eq!(run(&options.clone().with("GATEWAY_TYPO", "1"), &["config", "check"]).0, 2);
     // As the driver reads it, and never shown.
     let refused = options.clone().with("DATABASE_URL", "postgres://u:hunter#2@db.example/x");
