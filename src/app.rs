@@ -47,6 +47,7 @@ use ledger_standing::LedgerStanding;
 use listen::{Listeners, Routes};
 pub use options::{inbox_options, open_inbox, open_receiving_inbox};
 pub use rehearse::rehearse;
+pub use reload::ReadSettings;
 use reload::Reload;
 pub use restore::finish_restore;
 use secrets::Renewables;
@@ -367,16 +368,10 @@ impl Gateway {
     }
 
     /// Reads settings again at each hangup, and secrets and rules whenever their files change.
-    pub fn reload_at(&mut self, hangups: Hangups, sources: Sources, manager: Notifier) {
-        let reload = Reload {
-            sources,
-            read: Config::for_serve,
-            switch: Some(self.switch.clone()),
-            renewables: self.renewables.clone(),
-            board: self.board.clone(),
-            manager,
-            clock: self.inbox.clock().clone(),
-        };
+    pub fn reload_at(&mut self, hangups: Hangups, (read, sources): (ReadSettings, Sources), manager: Notifier) {
+        let (board, renewables) = (self.board.clone(), self.renewables.clone());
+        let (switch, clock) = (Some(self.switch.clone()), self.inbox.clock().clone());
+        let reload = Reload { sources, read, switch, renewables, manager, board, clock };
         self.supervisor.start("reload", reload.run(self.config.clone(), hangups, self.shutdown.clone()));
     }
 

@@ -35,6 +35,7 @@ pub mod tail;
 pub mod traffic;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -234,9 +235,13 @@ async fn run(cli: Cli, environment: BTreeMap<String, String>, clock: Clock) -> E
         // The reader of the output has seen enough, such as `head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // The chain of causes, one per line, for people.
-            eprintln!("error: {error}");
-            error.chain().skip(1).for_each(|cause| eprintln!("  because: {cause}"));
+            // The chain of causes, one per line, for people. A terminal that is gone takes none of it, which is no panic.
+            let mut out = std::io::stderr().lock();
+            let _ = writeln!(out, "error: {error}");
+            for cause in error.chain().skip(1) {
+                let _ = writeln!(out, "  because: {cause}");
+            }
+            drop(out);
             let starting = error.downcast_ref::<StartError>();
             if error.is::<ConfigError>() || starting.is_some_and(StartError::is_misconfiguration) {
                 ExitCode::from(MISCONFIGURED)

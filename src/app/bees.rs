@@ -265,7 +265,8 @@ impl BeeHouse {
     pub fn reload_at(&mut self, hangups: Hangups, sources: Sources, manager: Notifier) {
         let (renewables, clock) = (self.renewables.clone(), self.clock.clone());
         let board = self.board.clone();
-        let reload = Reload { sources, read: Config::for_bees, switch: None, renewables, manager, board, clock };
+        let read = Box::new(Config::for_bees);
+        let reload = Reload { sources, read, switch: None, renewables, manager, board, clock };
         self.supervisor.start("reload", reload.run(self.config.clone(), hangups, self.shutdown.clone()));
     }
 

@@ -22,12 +22,13 @@ const COMPONENT: &str = "settings";
 /// How often files are checked.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How a process reads its settings.
+pub type ReadSettings = Box<dyn Fn(&Sources) -> Result<Config, ConfigError> + Send + Sync>;
+
 /// The parts that a hangup or a changed file may change.
-#[derive(Clone, Debug)]
 pub(super) struct Reload {
     pub(super) sources: Sources,
-    /// How this process reads settings.
-    pub(super) read: fn(&Sources) -> Result<Config, ConfigError>,
+    pub(super) read: ReadSettings,
     /// Only a hangup changes it: a new key must not undo an operator's decision.
     pub(super) switch: Option<RouteSwitch>,
     pub(super) renewables: Renewables,

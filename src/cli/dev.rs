@@ -4,6 +4,7 @@
 //! embedded Colonies server to bees, the ledger is the embedded one. Only the webhook secret is built in, which is why it
 //! listens on loopback alone; all other keys are made at the start and forgotten at the end.
 
+mod again;
 pub mod agreement;
 mod colony;
 mod console;
@@ -12,6 +13,7 @@ mod live;
 mod place;
 mod problems;
 mod session;
+mod stop;
 mod summary;
 mod welcome;
 
@@ -33,12 +35,13 @@ use self::colony::{DevColony, stay_here};
 use self::place::temporary_directory;
 use self::problems::Problems;
 use self::session::{Session, Traffic};
+use self::stop::{StopDev, Terminal};
 use super::traffic::{Driver, StandIn, TrafficOptions};
 use crate::app::{self, Gateway};
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
 use crate::domain::secret::Secret;
-use crate::lifecycle::{Signals, Stop};
+use crate::lifecycle::{Hangups, Notifier, Signals};
 use crate::telemetry::logging;
 use stripe_events::envelope::PayloadKind;
 use stripe_events::simulator::{Deliveries, DeliveryOptions, Expected, Options, SPAN, Simulator, Tier};
@@ -134,38 +137,6 @@ impl DevArgs {
     }
 }
 
-/// Ends `dev` by signal or when the events are through.
-#[derive(Debug)]
-struct StopDev {
-    signals: Signals,
-    /// Ends the traffic: the first signal leaves time for what is on its way.
-    deliveries: Option<CancellationToken>,
-    /// The signal that ended it.
-    signal: Option<&'static str>,
-    finished: CancellationToken,
-    told: bool,
-}
-
-impl Stop for StopDev {
-    async fn next(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                signal = self.signals.next() => match self.deliveries.take() {
-                    Some(deliveries) if !self.told => {
-                        deliveries.cancel();
-                        self.signal = Some(signal);
-                    }
-                    _ => return signal,
-                },
-                () = self.finished.cancelled(), if !self.told => {
-                    self.told = true;
-                    return self.signal.unwrap_or("all events delivered");
-                }
-            }
-        }
-    }
-}
-
 /// Runs until the events are through or a signal comes, and prints the summary. The exit code is 0 if the state of record
 /// is what the simulated events add up to.
 pub async fn run(args: DevArgs, mut sources: Sources, clock: Clock) -> anyhow::Result<ExitCode> {
@@ -178,14 +149,17 @@ pub async fn run(args: DevArgs, mut sources: Sources, clock: Clock) -> anyhow::R
         Some(DevColony::start(&mut sources, clock.clone()).await?)
     };
     let stripe = if args.thin { Some(StandIn::start(SocketAddr::from(([127, 0, 0, 1], 0))).await?) } else { None };
-    let mut config = dev_config(&args, sources, directory.context("no data directory")?, stripe.as_ref()).await?;
+    let mut config = dev_config(&args, &mut sources, directory.context("no data directory")?, stripe.as_ref()).await?;
     if let Some(url) = &args.inbox {
         inbox::put_into(&mut config, url, &clock).await?;
     }
     logging::install(config.log.format, &config.log.filter).context("log.filter")?;
     let signals = Signals::listen().context("cannot listen for signals")?;
+    let hangups = || Hangups::listen().context("cannot listen for SIGHUP");
+    let (terminal, hangups) = (Terminal::watch(hangups()?), hangups()?);
     let ledger = app::make_ledger(&config, &clock).await?;
-    let gateway = app::start(&config, Arc::clone(&ledger), clock.clone()).await?;
+    let mut gateway = app::start(&config, Arc::clone(&ledger), clock.clone()).await?;
+    gateway.reload_at(hangups, (again::reading(&config), sources), Notifier::default());
     tracing::info!(webhooks = %gateway.webhooks, admin = %gateway.admin, "ready");
     welcome::print(&args, &gateway, &config, colony.as_ref())?;
 
@@ -214,7 +188,7 @@ pub async fn run(args: DevArgs, mut sources: Sources, clock: Clock) -> anyhow::R
         session.spawn(problems.make(gateway.shutdown.token().clone()));
     }
     let deliveries = stats.is_some().then_some(deliveries);
-    let stop = StopDev { signals, deliveries, signal: None, finished, told: false };
+    let stop = StopDev { signals, terminal, deliveries, signal: None, finished, told: false };
     let ending = gateway.run(stop, config.shutdown_deadline).await;
     while let Some(ended) = session.join_next().await {
         ended.context("the simulator broke")??;
@@ -296,7 +270,7 @@ fn traffic(
 /// The configuration of `dev`: what the user set, with the built-in secret, loopback addresses and quiet logs.
 async fn dev_config(
     args: &DevArgs,
-    mut sources: Sources,
+    sources: &mut Sources,
     directory: PathBuf,
     stripe: Option<&StandIn>,
 ) -> anyhow::Result<Config> {
@@ -328,7 +302,7 @@ async fn dev_config(
         sources.environment.remove("STRIPE_SECRET_KEY_FILE");
     }
     sources.environment.remove("STRIPE_WEBHOOK_SECRET_FILE");
-    let mut config = Config::for_serve(&sources)?;
+    let mut config = Config::for_serve(sources)?;
     console::add_operator(&mut config)?;
     if args.thin {
         config.endpoints.iter_mut().for_each(|endpoint| endpoint.payload = PayloadKind::Thin);

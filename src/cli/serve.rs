@@ -33,7 +33,7 @@ pub async fn run(sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let ledger_name = ledger.name();
     let hangups = Hangups::listen().context("cannot listen for SIGHUP")?;
     let mut gateway = app::start_on(&config, ledger, clock, inherited).await?;
-    gateway.reload_at(hangups, sources.clone(), manager.clone());
+    gateway.reload_at(hangups, (Box::new(Config::for_serve), sources.clone()), manager.clone());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         webhooks = %gateway.webhooks,

@@ -26,3 +26,30 @@ fn dev_without_an_end_has_problems_to_solve_and_adds_up_when_it_is_stopped() {
     gateway.signal("INT");
     assert_eq!(gateway.wait().code(), Some(0));
 }
+
+#[test]
+fn dev_takes_new_rules_over_and_goes_on_after_a_hangup() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = directory.path().join("rules.toml");
+    std::fs::write(&rules, "").unwrap();
+    let options = Options::new(&directory.path().join("data")).with("GATEWAY_GUARDIAN_RULES", rules.display());
+    let arguments = ["dev", "--no-simulator", "--direct", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let mut gateway = options.try_start(&arguments).unwrap_or_else(|log| panic!("{}", log.join("\n")));
+    let logged = |gateway: &crate::gateway::Gateway, words: [&str; 2]| {
+        let has = |line: &String| words.iter().all(|word| line.contains(word));
+        gateway.until(|_| gateway.log().iter().any(has));
+    };
+    gateway.signal("HUP");
+    logged(&gateway, ["settings read again", "SIGHUP"]);
+    std::fs::write(&rules, "[builtin.injection_script]\naction = 'quarantine'\n").unwrap();
+    gateway.signal("HUP");
+    logged(&gateway, ["taken over", "revenue.guardian_rules"]);
+    std::fs::write(&rules, "[builtin.no_such_rule]\n").unwrap();
+    gateway.signal("HUP");
+    logged(&gateway, ["refused, the old one stays in use", "revenue.guardian_rules"]);
+    // The operator that `dev` made and its directory are no news.
+    let log = gateway.whole_log().join("\n");
+    assert!(!log.contains("restart the process") && !log.contains("GATEWAY_OPERATORS"), "{log}");
+    gateway.signal("INT");
+    assert_eq!(gateway.wait().code(), Some(0));
+}
