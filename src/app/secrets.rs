@@ -76,14 +76,17 @@ impl Renewables {
         }
     }
 
-    fn rules(&self, new: &Config) -> Taken {
-        let Some(path) = &new.revenue.guardian_rules else { return Ok(None) };
-        self.guardian.reload_file(path)?;
-        Ok(Some(Renewal::Done))
+    /// The rules are read each time: their file may have changed under the same name.
+    fn rules(&self, old: &Config, new: &Config) -> Taken {
+        match &new.revenue.guardian_rules {
+            Some(path) => Ok(self.guardian.reload_file(path)?.then_some(Renewal::Done)),
+            // The file that was named before stays in force.
+            None => Ok(old.revenue.guardian_rules.is_some().then_some(Renewal::NeedsRestart)),
+        }
     }
 
     /// An endpoint's secrets all change at once, so that during an overlap both are accepted.
-    fn webhook_secrets(&self, new: &Config) -> Option<Renewal> {
+    fn webhook_secrets(&self, old: &Config, new: &Config) -> Option<Renewal> {
         // Bees receive nothing, even if the environment that they share with a gateway names endpoints.
         if self.endpoints.is_empty() {
             return None;
@@ -91,15 +94,18 @@ impl Renewables {
         let names = |endpoints: &[Endpoint]| -> Vec<_> {
             endpoints.iter().map(|endpoint| (endpoint.name.clone(), endpoint.paths.clone())).collect()
         };
+        let prints =
+            |endpoint: &Endpoint| -> Vec<_> { endpoint.secrets.get().iter().map(SigningSecret::fingerprint).collect() };
         if names(&self.endpoints) != names(&new.endpoints) {
-            return Some(Renewal::NeedsRestart);
+            // Endpoints of which a restart was asked before are no news.
+            let all =
+                |config: &Config| (names(&config.endpoints), config.endpoints.iter().map(prints).collect::<Vec<_>>());
+            return (all(old) != all(new)).then_some(Renewal::NeedsRestart);
         }
         let mut changed = None;
         for (running, wanted) in self.endpoints.iter().zip(&new.endpoints) {
-            let wanted = wanted.secrets.get();
-            let prints = |secrets: &[SigningSecret]| secrets.iter().map(SigningSecret::fingerprint).collect::<Vec<_>>();
-            if prints(&running.secrets.get()) != prints(&wanted) {
-                running.secrets.set(wanted);
+            if prints(running) != prints(wanted) {
+                running.secrets.set(wanted.secrets.get());
                 changed = Some(Renewal::Done);
             }
         }
@@ -222,8 +228,8 @@ impl Renewables {
     pub(super) fn renew(&self, old: &Config, new: &Config) -> Renewed {
         // Trust comes before signatures: no job may be signed with a key that the bees beside do not know yet.
         let results = [
-            ("revenue.guardian_rules", self.rules(new)),
-            ("STRIPE_WEBHOOK_SECRET", Ok(self.webhook_secrets(new))),
+            ("revenue.guardian_rules", self.rules(old, new)),
+            ("STRIPE_WEBHOOK_SECRET", Ok(self.webhook_secrets(old, new))),
             (operators_setting(old, new), Ok(self.operators(old, new))),
             ("STRIPE_SECRET_KEY", self.stripe_key(old, new)),
             (ledger_setting(new), self.ledger(old, new)),

@@ -18,7 +18,9 @@ mod rules;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use sha2::{Digest as _, Sha256};
 
 pub use self::builtin::{BUILTIN_RULES, BuiltinRule};
 pub use self::counters::{Counters, Counts};
@@ -37,6 +39,8 @@ use crate::stripe::metadata::UserFields;
 #[derive(Debug)]
 pub struct Guardian {
     rules: RwLock<Arc<Rules>>,
+    /// Digest of the text that they were read from, if they were.
+    text: Mutex<Option<[u8; 32]>>,
     /// The mode that events must have where the rules do not say it.
     livemode: Option<bool>,
     counters: Counters,
@@ -96,6 +100,7 @@ impl Guardian {
     pub fn new(rules: Rules) -> Self {
         Self {
             rules: RwLock::new(Arc::new(rules)),
+            text: Mutex::new(None),
             livemode: None,
             counters: Counters::default(),
             hits: hits::Hits::default(),
@@ -186,25 +191,34 @@ impl Guardian {
     /// # Errors
     /// If the file cannot be read or has a mistake.
     pub fn read_file(&self, path: &Path) -> Result<Rules, RulesError> {
-        let text = text(path).map_err(|source| RulesError::Read { path: path.display().to_string(), source })?;
+        let text = text_of(path)?;
         self.read(&text).map_err(|error| error.of_file(path, &text))
     }
 
-    /// Puts the rules of a TOML text into force. If it has a mistake, the rules stay as they are.
-    pub fn reload(&self, toml: &str) -> Result<(), RulesError> {
-        self.take(self.read(toml)?);
-        Ok(())
-    }
-
-    /// Puts the rules of a TOML file into force. If the file cannot be read or has a mistake, the rules stay as they are.
-    pub fn reload_file(&self, path: &Path) -> Result<(), RulesError> {
-        self.take(self.read_file(path)?);
-        Ok(())
-    }
-
-    fn take(&self, rules: Rules) {
+    /// Puts the rules of a TOML text into force, and returns whether it is another text than before. If it has a mistake, the
+    /// rules stay as they are.
+    pub fn reload(&self, toml: &str) -> Result<bool, RulesError> {
+        let digest: [u8; 32] = Sha256::digest(toml).into();
+        // Held until the rules are in force, so that they and their digest belong together.
+        let mut known = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known == Some(digest) {
+            return Ok(false);
+        }
+        let rules = self.read(toml)?;
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        *known = Some(digest);
+        Ok(true)
     }
+
+    /// As [`Self::reload`], for a file. One that cannot be read leaves the rules as they are, too.
+    pub fn reload_file(&self, path: &Path) -> Result<bool, RulesError> {
+        let text = text_of(path)?;
+        self.reload(&text).map_err(|error| error.of_file(path, &text))
+    }
+}
+
+fn text_of(path: &Path) -> Result<String, RulesError> {
+    text(path).map_err(|source| RulesError::Read { path: path.display().to_string(), source })
 }
 
 /// The text of a file, or enough of it to show that it is too long.

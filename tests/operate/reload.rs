@@ -92,6 +92,26 @@ fn a_secret_that_is_refused_leaves_the_old_one_in_use_and_says_why() {
     gateway.until(|_| deliver(&gateway, NEW, "evt_2") == 200);
 }
 
+#[test]
+fn only_what_changed_is_told_as_taken_over() {
+    let world = World::new();
+    world.replace("rules", "");
+    let gateway = world.options().with("GATEWAY_GUARDIAN_RULES", world.file("rules").display()).serve();
+    world.replace("webhook", NEW);
+    until_logged(&gateway, "STRIPE_WEBHOOK_SECRET", "taken over");
+    gateway.signal("HUP");
+    until_logged(&gateway, "SIGHUP", "settings read again");
+    gateway.until(|_| gateway.metric("colony_gateway_reloads_total{result=\"ok\"}") == 2);
+    let told = |setting: &str| {
+        let log = gateway.whole_log();
+        log.iter().filter(|line| line.contains("taken over") && line.contains(setting)).count()
+    };
+    assert_eq!((told("STRIPE_WEBHOOK_SECRET"), told("revenue.guardian_rules")), (1, 0));
+    world.replace("rules", "[builtin.amount_max]\nmax = 1\n");
+    until_logged(&gateway, "revenue.guardian_rules", "taken over");
+    assert_eq!(told("STRIPE_WEBHOOK_SECRET"), 1);
+}
+
 fn route(gateway: &Gateway, token: &str) -> u16 {
     let request_text = format!(
         "GET /admin/route HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n"

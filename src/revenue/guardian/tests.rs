@@ -323,8 +323,14 @@ fn a_good_file_takes_the_place_of_the_rules() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("rules.toml");
     std::fs::write(&file, "[builtin.amount_max]\nmax = 1").unwrap();
-    guardian.reload_file(&file).unwrap();
+    assert!(guardian.reload_file(&file).unwrap());
     assert_eq!(actions(&look(&guardian, &invoice())), [("amount_max", Action::Flag)]);
+    assert!(!guardian.reload_file(&file).unwrap(), "the same text is nothing new");
+    std::fs::write(&file, "[builtin.no_such_rule]").unwrap();
+    assert!(guardian.reload_file(&file).is_err());
+    std::fs::write(&file, "").unwrap();
+    assert!(guardian.reload_file(&file).unwrap());
+    assert_eq!(look(&guardian, &invoice()).decisions, []);
 }
 
 #[test]
