@@ -153,7 +153,7 @@ impl Intake {
         let now = instruments.clock.now();
         let delivery = header.verify(body, &endpoint.secrets.get(), now, endpoint.tolerance).map_err(refuse)?;
         endpoint.tally.accept();
-        instruments.metrics.use_key("webhook", delivery.secret(), now);
+        delivery.secrets().for_each(|secret| instruments.metrics.use_key("webhook", secret, now));
         let (entry, event, held) = match Envelope::read(delivery.body()) {
             Ok(event) => {
                 let mismatch = endpoint.check(&event).err();

@@ -285,8 +285,9 @@ metrics! {
     disk_free: late_gauge("colony_gateway_inbox_disk_free_bytes");
     /// Seconds since the file of a secret was written, by its setting.
     secret_age: open_gauges("colony_gateway_secret_age_seconds", "secret");
-    /// Times that a key was used: a secret of an endpoint (`webhook:` and its fingerprint) verified a delivery, a key of a
-    /// gateway (`attestation:` and its id) vouched for a job. A key whose count stands still is not needed any more.
+    /// Times that a key was used: a secret of an endpoint (`webhook:` and its fingerprint) signed a delivery, alone or beside
+    /// others, a key of a gateway (`attestation:` and its id) vouched for a job. A key whose count stands still is not needed
+    /// any more.
     key_uses: open_counters("colony_gateway_key_uses_total", "key");
     /// When a key was last used, by the names of `colony_gateway_key_uses_total`, in seconds since the Unix epoch; 0 when it was
     /// not used since the start.

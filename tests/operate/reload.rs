@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use colony_gateway::domain::clock::Clock;
-use colony_gateway::stripe::simulator::sign;
+use colony_gateway::stripe::simulator::{sign, sign_all};
 
 use crate::gateway::{Gateway, Options, event, post, request};
 
@@ -65,6 +65,12 @@ fn a_webhook_secret_changes_with_an_overlap_and_its_uses_say_when_the_old_one_ca
     until_logged(&gateway, "STRIPE_WEBHOOK_SECRET", "taken over");
     assert_eq!((deliver(&gateway, OLD, "evt_3"), deliver(&gateway, NEW, "evt_4")), (200, 200));
     assert_eq!((gateway.metric(&kid(OLD)), gateway.metric(&kid(NEW))), (2, 1));
+
+    // Stripe signs with both while it rolls one.
+    let body = event("evt_both");
+    let header = sign_all(&[NEW, OLD], Clock::system().now(), body.as_bytes());
+    let both = request(gateway.webhooks, &post("/webhooks/stripe", &[("stripe-signature", &header)], body.as_bytes()));
+    assert_eq!((both.status, gateway.metric(&kid(OLD)), gateway.metric(&kid(NEW))), (200, 3, 2));
 
     world.replace("webhook", NEW);
     gateway.until(|_| deliver(&gateway, OLD, "evt_5") == 400);

@@ -30,6 +30,8 @@ pub const TOLERANCE_DEFAULT: Duration = Duration::from_mins(5);
 pub struct VerifiedDelivery {
     body: Bytes,
     secret: SecretFingerprint,
+    /// Further secrets that signed it; while one is rolled, Stripe signs with both.
+    others: Vec<SecretFingerprint>,
     signed_at: Timestamp,
 }
 
@@ -39,9 +41,14 @@ impl VerifiedDelivery {
         &self.body
     }
 
-    /// The secret that verified it.
+    /// The secret that verified it; the first of the configured ones if several did.
     pub fn secret(&self) -> SecretFingerprint {
         self.secret
+    }
+
+    /// Every configured secret that signed it, each once.
+    pub fn secrets(&self) -> impl Iterator<Item = SecretFingerprint> + '_ {
+        std::iter::once(self.secret).chain(self.others.iter().copied())
     }
 
     /// The time in the signature: when Stripe made this attempt.
@@ -212,12 +219,15 @@ impl SignatureHeader<'_> {
         tolerance: Duration,
     ) -> Result<VerifiedDelivery, SignatureError> {
         let header = &self.0;
-        let mut matching = None;
+        let (mut matching, mut others) = (None, Vec::new());
         for secret in secrets {
             let expected = secret.v1(header.timestamp_text, &body);
             let hit = header.v1.iter().fold(Choice::from(0), |hit, v1| hit | v1.ct_eq(&expected));
             if bool::from(hit) {
-                matching = Some(secret.fingerprint);
+                let first = *matching.get_or_insert(secret.fingerprint);
+                if first != secret.fingerprint && !others.contains(&secret.fingerprint) {
+                    others.push(secret.fingerprint);
+                }
             }
         }
         let secret = matching.ok_or(SignatureError::NoMatch)?;
@@ -229,7 +239,7 @@ impl SignatureHeader<'_> {
         if age < -tolerance {
             return Err(SignatureError::Future);
         }
-        Ok(VerifiedDelivery { body, secret, signed_at: header.timestamp })
+        Ok(VerifiedDelivery { body, secret, others, signed_at: header.timestamp })
     }
 }
 

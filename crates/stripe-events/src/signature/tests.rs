@@ -105,6 +105,22 @@ fn any_v1_may_fit_any_secret() {
 }
 
 #[test]
+fn every_secret_that_signed_is_named_once_in_the_order_of_the_configuration() {
+    let (old, ours) = (v1("whsec_old", "1700000000", BODY), v1(SECRET, "1700000000", BODY));
+    let header = format!("t=1700000000,v1={old},v1={ours}");
+    let signed = |secrets: &[&str]| -> Vec<SecretFingerprint> {
+        let delivery = verify_with(secrets, &[&header], BODY, NOW).unwrap();
+        assert_eq!(Some(delivery.secret()), delivery.secrets().next());
+        delivery.secrets().collect()
+    };
+    let prints = |secrets: &[&str]| secrets.iter().map(|text| secret(text).fingerprint()).collect::<Vec<_>>();
+    assert_eq!(signed(&[SECRET, "whsec_old"]), prints(&[SECRET, "whsec_old"]));
+    assert_eq!(signed(&["whsec_old", "whsec_third", SECRET]), prints(&["whsec_old", SECRET]));
+    assert_eq!(signed(&["whsec_old", SECRET, "whsec_old", SECRET]), prints(&["whsec_old", SECRET]));
+    assert_eq!(signed(&[SECRET]), prints(&[SECRET]));
+}
+
+#[test]
 fn v0_and_unknown_schemes_never_count() {
     let ours = v1(SECRET, "1700000000", BODY);
     assert_eq!(verify(&format!("t=1700000000,v0={ours}")).unwrap_err(), SignatureError::NoV1);
