@@ -20,7 +20,7 @@ use crate::job::keys::Role;
 pub enum KeysCommand {
     /// Make the keys of an installation. Prints a file of environment variables, or writes one private file a key.
     Generate(generate::GenerateArgs),
-    /// Show ids, public keys and ages. Secret parts are not shown.
+    /// Show ids, public keys and ages, and the signing secrets of endpoints by their fingerprints. Secret parts are not shown.
     Show(show::ShowArgs),
     /// Replace a key without a gap. If it is interrupted at any step, run it again.
     #[command(after_help = rotate::STEPS)]

@@ -49,9 +49,33 @@ fn until_logged(gateway: &Gateway, setting: &str, message: &str) {
     gateway.until(|_| gateway.log().iter().any(has));
 }
 
-fn kid(secret: &str) -> String {
+fn fingerprint(secret: &str) -> String {
     let (secret, _) = colony_gateway::stripe::signature::SigningSecret::parse(secret).unwrap();
-    format!("colony_gateway_key_uses_total{{key=\"webhook:{}\"}}", secret.fingerprint())
+    secret.fingerprint().to_string()
+}
+
+fn kid(secret: &str) -> String {
+    format!("colony_gateway_key_uses_total{{key=\"webhook:{}\"}}", fingerprint(secret))
+}
+
+#[test]
+fn keys_show_names_the_secrets_of_each_endpoint_by_fingerprint_and_never_as_they_are() {
+    let world = World::new();
+    let options = world.options();
+    world.replace("webhook", &format!("{NEW},{OLD}"));
+    world.replace(
+        "gateway.toml",
+        "[[endpoint]]\nname = \"connect\"\npath = \"/connect\"\nsecrets = [\"whsec_of_connect\"]\n",
+    );
+    let file = world.file("gateway.toml");
+    let (code, said, stderr) = crate::run(&options, &["--config", file.to_str().unwrap(), "keys", "show"]);
+    assert_eq!(code, 0, "{stderr}");
+    let webhook = world.file("webhook").display().to_string();
+    for (secret, endpoint) in [(NEW, "stripe"), (OLD, "stripe"), ("whsec_of_connect", "connect")] {
+        let line = format!("fingerprint {}  endpoint {endpoint}, ", fingerprint(secret));
+        assert!(said.contains(&line) && !said.contains(secret), "{said}");
+    }
+    assert!(said.contains(&webhook) && said.contains("from its table"), "{said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `keys show`.
+//! `keys show`: what tells keys and secrets apart, where they come from, and how old they are. Never a secret.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::file_of;
-use crate::config::Sources;
+use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
 use crate::job::attestation::PublicKey;
 use crate::job::keys::files::{self, KeyFileError};
 use crate::job::keys::{KeyPair, Role};
 use crate::job::sealing::RecipientKey;
+
+/// Setting of the endpoint's signing secrets.
+const WEBHOOK: &str = "STRIPE_WEBHOOK_SECRET";
 
 /// Arguments of `keys show`.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,8 +29,12 @@ pub(super) fn run(args: &ShowArgs, sources: &Sources, clock: &Clock) -> anyhow::
     let mut shown = 0_usize;
     let config = match &args.dir {
         Some(_) => None,
-        None => Some(crate::cli::tools(sources)?.colony),
+        None => Some(crate::cli::tools(sources)?),
     };
+    if let Some(config) = &config {
+        webhook_secrets(&mut out, config, clock)?;
+    }
+    let config = config.map(|config| config.colony);
     for role in Role::ALL {
         let file = match &args.dir {
             Some(directory) => Some(directory.join(role.file_name())),
@@ -71,6 +78,42 @@ pub(super) fn run(args: &ShowArgs, sources: &Sources, clock: &Clock) -> anyhow::
         )?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The signing secrets of each endpoint, by the fingerprints that entries, metrics and the console name.
+fn webhook_secrets(out: &mut impl std::io::Write, config: &Config, clock: &Clock) -> std::io::Result<()> {
+    let has_default = config.shown.iter().any(|shown| shown.variable == WEBHOOK && !shown.value.is_empty());
+    for (place, endpoint) in config.endpoints.iter().enumerate() {
+        let source = if has_default && place == 0 {
+            given(config, clock)
+        } else {
+            "from its table in the configuration file".to_owned()
+        };
+        for secret in endpoint.secrets.get().iter() {
+            writeln!(
+                out,
+                "{:<12} fingerprint {}  endpoint {}, {source}",
+                "webhook",
+                secret.fingerprint(),
+                endpoint.name
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the secrets of the endpoint come from that is described by settings and not by a table.
+fn given(config: &Config, clock: &Clock) -> String {
+    let Some(file) = config.files.iter().find(|file| file.setting == WEBHOOK) else {
+        let origin = config.shown.iter().find(|shown| shown.variable == WEBHOOK).map(|shown| shown.origin.as_str());
+        return match origin {
+            Some("file") => "from the configuration file".to_owned(),
+            _ => "from the environment".to_owned(),
+        };
+    };
+    let written = file.mark.and_then(|mark| mark.written);
+    let age = written.map(|written| format!(", {}", age(clock.now().since(written)))).unwrap_or_default();
+    format!("{}{age}", file.path.display())
 }
 
 fn of_file(role: Role, path: &Path, clock: &Clock) -> anyhow::Result<Option<(KeyPair, Vec<String>)>> {
