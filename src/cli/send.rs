@@ -41,7 +41,7 @@ customer.subscription.created, invoice.paid and customer.subscription.deleted on
 
 Exit codes:
   0  the endpoint took it (2xx)
-  1  the endpoint refused it, or did not answer
+  1  the endpoint refused it or did not answer, or the file holds no event
   2  the command line or the configuration is refused";
 
 #[derive(Clone, Debug, clap::Args)]
@@ -90,7 +90,14 @@ pub async fn run(args: SendArgs, sources: &Sources, clock: &Clock) -> anyhow::Re
         return Ok(ExitCode::from(MISCONFIGURED));
     }
     let body = match &args.file {
-        Some(file) => from_file(file, &args, clock)?,
+        Some(file) => {
+            let body = from_file(file, &args, clock)?;
+            event::require(&body).with_context(|| {
+                let place = if file.as_os_str() == "-" { "standard input".into() } else { file.to_string_lossy() };
+                format!("nothing was sent: there is no event in {place}")
+            })?;
+            body
+        }
         None => args.event.make(&args.changes, clock)?,
     };
     if args.print {

@@ -64,6 +64,15 @@ fn what_cannot_be_sent_says_why() {
     let url = format!("http://{closed}/webhooks/stripe");
     let (code, _, stderr) = run(&options, &["send", "invoice.paid", "--url", &url]);
     assert!(code == 1 && stderr.contains("cannot be reached") && stderr.contains("is the gateway running"), "{stderr}");
+    let file = directory.path().join("invoice.json");
+    std::fs::write(&file, r#"{"id": "in_1", "object": "invoice"}"#).unwrap();
+    for more in [&["--url", &url][..], &["--print"], &["--fresh", "--url", &url]] {
+        let (code, stdout, stderr) = run(&options, &[&["send", "--file", file.to_str().unwrap()], more].concat());
+        assert!(
+            code == 1 && stderr.contains("there is no event in ") && stderr.contains("one invoice"),
+            "{stdout}{stderr}"
+        );
+    }
     let (code, _, stderr) = run(&options.with("STRIPE_WEBHOOK_SECRET", ""), &["send", "invoice.paid", "--url", &url]);
     assert!(code == 1 && stderr.contains("no secret to sign with"), "{stderr}");
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::config::did_you_mean;
 use crate::domain::clock::Clock;
+use stripe_events::envelope::Envelope;
 use stripe_events::simulator::{ApiVersion, SAMPLE_TYPES, SampleOptions, Tier, sample};
 
 /// The user of events that name no user.
@@ -135,6 +136,21 @@ pub(super) fn set(event: &mut Value, changes: &[Change]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses a text that is no event. The gateway would store it and hold it for a person.
+pub(super) fn require(body: &[u8]) -> anyhow::Result<()> {
+    const WANTED: &str =
+        "an event has an `id`, a `type` and the `object` \"event\", as `stripe events retrieve` or --print writes it";
+    let value: Value = serde_json::from_slice(body).context("it is not JSON")?;
+    let Some(fields) = value.as_object() else { anyhow::bail!("it is JSON, but no object: {WANTED}") };
+    match fields.get("object").and_then(Value::as_str) {
+        Some("event" | "v2.core.event") => {}
+        Some("list") => anyhow::bail!("it is a list: save one of its events alone"),
+        Some(object) => anyhow::bail!("it is one {object}, not an event about it: {WANTED}"),
+        None => anyhow::bail!("it says no `object`: {WANTED}"),
+    }
+    Envelope::read(body).map(drop).with_context(|| format!("it cannot be read: {WANTED}"))
+}
+
 /// Gives the event a new id and the present as its time.
 pub(super) fn refresh(event: &mut Value, clock: &Clock) -> anyhow::Result<()> {
     let fields = event.as_object_mut().context("the file holds no event")?;
@@ -181,6 +197,23 @@ mod tests {
         for text in ["status", "=1", "a..b=1"] {
             assert!(text.parse::<Change>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_that_is_no_event_is_refused_with_what_it_is() {
+        for (text, why) in [
+            ("", "it is not JSON"),
+            ("[]", "no object"),
+            ("{}", "it says no `object`"),
+            (r#"{"object": "list", "data": []}"#, "save one of its events alone"),
+            (r#"{"object": "invoice", "id": "in_1"}"#, "it is one invoice"),
+            (r#"{"object": "event", "id": "evt_1"}"#, "it cannot be read"),
+        ] {
+            let error = require(text.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(why), "{text}: {error}");
+        }
+        require(br#"{"object": "event", "id": "evt_1", "type": "invoice.paid"}"#).unwrap();
+        require(br#"{"object": "v2.core.event", "id": "evt_1", "type": "v1.customer.created"}"#).unwrap();
     }
 
     #[test]
