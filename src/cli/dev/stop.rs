@@ -19,6 +19,7 @@ pub(super) struct StopDev {
     /// The signal that ended it.
     pub(super) signal: Option<&'static str>,
     pub(super) finished: CancellationToken,
+    /// Whether the end was told, so that another word of it would cut the rest short.
     pub(super) told: bool,
 }
 
@@ -38,7 +39,11 @@ impl Stop for StopDev {
                     deliveries.cancel();
                     self.signal = Some(signal);
                 }
-                _ => return signal,
+                _ => {
+                    // From here on only another signal is news: the session ends because the gateway drains.
+                    self.told = true;
+                    return signal;
+                }
             }
         }
     }
