@@ -38,6 +38,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_postgres::types::Type;
 
 use self::append::Arrival;
@@ -120,6 +121,8 @@ pub(super) struct Core {
     carried: Numbers,
     mark: Mark,
     kept: Kept,
+    /// When this gateway last had the server count rows.
+    counted: Mutex<Option<Instant>>,
     /// Tokens of leases whose answers were lost.
     lost_leases: Mutex<Vec<i64>>,
     swept: Cursor,
@@ -178,6 +181,7 @@ impl PostgresInbox {
             carried: Numbers::default(),
             mark: Mark::default(),
             kept: Kept::new(options.keep),
+            counted: Mutex::default(),
             lost_leases: Mutex::default(),
             swept: Cursor::default(),
             clocks: Clocks::default(),

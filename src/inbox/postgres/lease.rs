@@ -17,7 +17,7 @@ use super::super::error::InboxError;
 use super::super::lease::{CRASHES_ALONE, CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};
 use super::super::steps::Step;
 use super::fault::Fault;
-use super::schema::{forgettable, now};
+use super::schema::{began, forgettable, now};
 use super::{BIGINTS, Core, Time, millis};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId};
@@ -39,14 +39,14 @@ macro_rules! crashes {
 /// At most `$2` entries and `$3` bytes; `$4` token, `$5` duration, `$6` mark. The end of the statement unlocks rows that
 /// were not taken. The rows are found by [`super::schema`]'s rule for ids.
 pub(super) const LEASE: &str = concat!(
-    "WITH t AS (SELECT ",
-    now!(),
-    " AS now), due AS MATERIALIZED (
+    "WITH due AS MATERIALIZED (
         SELECT w.id, w.size, w.due_at, w.state, ",
     crashes!(),
     " AS crashes
         FROM gateway_inbox.work w
-        WHERE w.state IN (0, 1) AND w.due_at <= (SELECT now FROM t) AND w.due_at >= $6
+        WHERE w.state IN (0, 1) AND w.due_at <= ",
+    began!(),
+    " AND w.due_at >= $6
         ORDER BY w.due_at LIMIT $2 FOR UPDATE OF w SKIP LOCKED
     ), able AS (
         SELECT id, crashes, row_number() OVER (ORDER BY due_at, id) AS place,
@@ -58,7 +58,9 @@ pub(super) const LEASE: &str = concat!(
                    ELSE crashes < 2 AND (place = 1 OR bytes <= $3) END
         UNION ALL SELECT id FROM due WHERE crashes >= 8
     ), taken AS (
-        UPDATE gateway_inbox.work w SET state = 1, token = $4, due_at = (SELECT now FROM t) + $5, crashes = ",
+        UPDATE gateway_inbox.work w SET state = 1, token = $4, due_at = ",
+    began!(),
+    " + $5, crashes = ",
     crashes!(),
     ", code = nullif(w.code, 'awaits_answer')
         WHERE w.id = ANY (ARRAY(SELECT id FROM chosen))
@@ -96,6 +98,19 @@ const GIVE_BACK_KEPT: &str = concat!(
 /// When the next entry is due, or the next lease ends, and the database's time.
 const NEXT_DUE: &str =
     concat!("SELECT (SELECT min(due_at) FROM gateway_inbox.work WHERE state IN (0, 1) AND due_at >= $2), ", now!());
+
+/// Has the server count the rows of `work`. Without that it plans for the table as it was before a burst, or for one that it
+/// knows nothing of, and sorts all due entries for each lease. Nothing depends on it, so its errors do not matter.
+const COUNT: &str = "ANALYZE gateway_inbox.work";
+
+/// A lease of so many entries shows a burst.
+const BURST: usize = 64;
+
+/// Least time between two counts.
+const COUNT_AGAIN: Duration = Duration::from_mins(1);
+
+/// Longest wait for a count: the server's own vacuum may hold the table.
+const COUNT_WAIT: Duration = Duration::from_millis(500);
 
 /// The latest time after which an entry that another gateway received is found.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -136,8 +151,25 @@ impl Core {
         self.kept.looked(changes, left_nothing, taken.next_due);
         if taken.entries.is_empty() {
             taken.entries = self.kept.take(request);
+        } else if taken.entries.len() >= BURST {
+            self.count_rows().await;
         }
         Ok(self.beside_kept(taken))
+    }
+
+    /// See [`COUNT`].
+    async fn count_rows(&self) {
+        {
+            let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+            if counted.is_some_and(|at| at.elapsed() < COUNT_AGAIN) {
+                return;
+            }
+            *counted = Some(Instant::now());
+        }
+        if let Ok(Err(fault)) = tokio::time::timeout(COUNT_WAIT, self.links.run(COUNT, &[])).await {
+            let error = &InboxError::from(fault) as &dyn std::error::Error;
+            tracing::debug!(error, "the database does not count the rows of the inbox");
+        }
     }
 
     /// While entries are kept, the next lease finds something.

@@ -7,7 +7,7 @@
 //! `work` is empty most of the time. After a quiet hour the server may believe for a while that it holds one row, although a burst has
 //! filled it since, and then it plans a join with it as if one row were compared with one row: a lease of a hundred of 20,000 entries took a
 //! second. So statements that change rows of `work` by their ids say `id = ANY (ARRAY(SELECT …))`, the length of which no plan can
-//! know, and the server looks each id up.
+//! know, and the server looks each id up. And a lease that shows a burst has the server count the rows (`ANALYZE`).
 //!
 //! Nothing here needs more than PostgreSQL-compatible engines share: no sequence, no extension, no partition, no trigger.
 
@@ -107,6 +107,13 @@ macro_rules! now {
     };
 }
 
+/// As [`now`], but when the statement began. The server knows it when it plans, and so how much is due.
+macro_rules! began {
+    () => {
+        "coalesce($1::bigint, (extract(epoch FROM statement_timestamp()) * 1000)::bigint)"
+    };
+}
+
 /// Makes the commit of a statement wait for the log, and for standbys if the server waits for some, whatever settings
 /// another client of a pooler left behind. The statement must select it; as a subquery, it is done once and not for each row.
 macro_rules! durable {
@@ -123,4 +130,4 @@ macro_rules! forgettable {
     };
 }
 
-pub(super) use {durable, forgettable, now};
+pub(super) use {began, durable, forgettable, now};
