@@ -72,7 +72,21 @@ pub(super) fn no_tls(error: &TlsError) -> LedgerError {
 pub(super) fn unconnected(error: ConnectError) -> LedgerError {
     match error {
         ConnectError::Tls(error) => no_tls(&error),
-        ConnectError::Driver(error) => fault(error),
+        ConnectError::Driver(error) => not_let_in(error),
+    }
+}
+
+/// The error for a connection that the server does not let in. No batch was sent, so none is at fault, whatever the code: a
+/// trigger at the login may raise any, and a setting in the URL that the server refuses has that of wrong data.
+pub(super) fn not_let_in(error: Error) -> LedgerError {
+    let fault = fault(error);
+    match fault.kind {
+        Kind::Rejected | Kind::Unknown | Kind::TimedOut | Kind::Conflict => {
+            let message =
+                "the server lets no connection in: look at the settings in DATABASE_URL, and at what runs at a login";
+            LedgerError { kind: Kind::Unavailable, message: message.to_owned(), ..fault }
+        }
+        Kind::Unavailable | Kind::Overload | Kind::Auth | Kind::Schema | Kind::Storage => fault,
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::call::Call;
-use super::driver::{NAME, closed, fault, no_connection, no_row, no_tls, unconnected, unreadable};
+use super::driver::{NAME, closed, fault, no_connection, no_row, no_tls, not_let_in, unconnected, unreadable};
 use super::functions::{Answered, FunctionLedger, Transport};
 use super::{LedgerError, LedgerErrorKind, Renewal};
 use crate::domain::secret::Secret;
@@ -104,7 +104,7 @@ impl Transport for Direct {
     async fn call<T: Answered>(&self, call: &Call<'_>) -> Result<T, LedgerError> {
         let taken = tokio::time::timeout(self.deadline, async {
             let place = self.pool.place().await.map_err(closed)?;
-            let link = place.link().await.map_err(fault)?;
+            let link = place.link().await.map_err(not_let_in)?;
             Ok((place, link))
         });
         let (place, mut link) = taken.await.unwrap_or_else(|_| Err(no_connection()))?;

@@ -78,6 +78,7 @@ fn exact(code: &str) -> Option<(Kind, &'static str)> {
             Kind::Storage,
             "the database is read-only: DATABASE_URL names a replica, or the provider locked it because its disk is full",
         ),
+        "25P03" | "25P04" => (Kind::TimedOut, "the database ends transactions that take this long: look for locks"),
         "26000" | "42P05" => {
             (Kind::Unavailable, "the pooler mixes up prepared statements: use its transaction mode or connect directly")
         }
@@ -91,6 +92,11 @@ fn exact(code: &str) -> Option<(Kind, &'static str)> {
         ),
         "53100" => (Kind::Storage, "the database's disk is full: free or add space"),
         "53300" => (Kind::Overload, "the database has no connection left: lower the pool size or use its pooler"),
+        // Of a row that is too large for an index, and of every write once the server has run out of transaction numbers.
+        "54000" => (
+            Kind::Unknown,
+            "a row is too large, or the server takes no writes until a VACUUM has freed transaction numbers: its log says which",
+        ),
         "55P03" => (Kind::Overload, "another batch holds the lock"),
         "57014" => {
             (Kind::TimedOut, "the statement was cancelled: raise the role's statement_timeout or look for locks")
@@ -129,6 +135,7 @@ mod tests {
             ("23505", Kind::Rejected),
             ("23514", Kind::Rejected),
             ("25006", Kind::Storage),
+            ("25P04", Kind::TimedOut),
             ("26000", Kind::Unavailable),
             ("28P01", Kind::Auth),
             ("28000", Kind::Auth),
@@ -143,7 +150,8 @@ mod tests {
             ("53100", Kind::Storage),
             ("53200", Kind::Overload),
             ("53300", Kind::Overload),
-            ("54000", Kind::Rejected),
+            ("54000", Kind::Unknown),
+            ("54001", Kind::Rejected),
             ("55P03", Kind::Overload),
             ("55006", Kind::Overload),
             ("57014", Kind::TimedOut),
@@ -179,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_only_an_operator_can_mend_says_how() {
-        for code in ["28P01", "42501", "42883", "3D000", "53100", "25006", "57014", "XX000"] {
+        for code in ["28P01", "42501", "42883", "3D000", "53100", "25006", "54000", "57014", "XX000"] {
             assert!(!classify(code).1.is_empty(), "{code}");
         }
     }

@@ -94,6 +94,19 @@ async fn a_wrong_database_or_role_tells_the_operator_what_to_correct() {
     }
 }
 
+/// The server says of such a setting what it says of wrong data.
+#[tokio::test]
+async fn no_batch_is_at_fault_where_the_server_lets_no_connection_in() {
+    let store = Postgres::direct(Flavour::Plain).await;
+    let url = format!("{}?options=-c%20statement_timeout%3Dsoon", store.database.url());
+    let ledger = ledger(url, Duration::from_secs(5));
+    for error in [ledger.check().await.unwrap_err(), ledger.apply(&[customer("evt_1", "cus_1")]).await.unwrap_err()] {
+        assert_eq!(error.kind, LedgerErrorKind::Unavailable, "{error}");
+        assert!(error.message.contains("the settings in DATABASE_URL"), "{error}");
+        assert!(is_retried(&error));
+    }
+}
+
 #[tokio::test]
 async fn a_batch_that_waits_too_long_gives_up_and_is_applied_once_when_tried_again() {
     let store = Postgres::direct(Flavour::Plain).await;

@@ -26,9 +26,10 @@ pub(super) enum Unknown {
     Late,
 }
 
-/// Classes of codes that say something of the server and nothing of the statement's data: connections, roles, resources, locks,
-/// statements that are ended from outside, disks, and what the server calls its own fault.
-const OF_THE_SERVER: [&str; 7] = ["08", "28", "53", "55", "57", "58", "XX"];
+/// Classes of codes that say something of the server and nothing of the statement's data: connections, transactions and what they met,
+/// statements that a pooler mixed up, roles, resources, limits (among them that no transaction number is left; what is stored here is
+/// far from the others), locks, statements that are ended from outside, disks, and what the server calls its own fault.
+const OF_THE_SERVER: [&str; 11] = ["08", "25", "26", "28", "40", "53", "54", "55", "57", "58", "XX"];
 
 /// A text as an error's source.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,18 @@ impl Fault {
             Some(_) => InboxError::Storage(cause),
         };
         Self { unknown, code, constraint, error }
+    }
+
+    /// The server lets no connection in. No statement was sent, so no data is at fault, whatever the code: a trigger at the login
+    /// may raise any, and a database that is missing or a setting in the URL has those of other classes.
+    pub(super) fn unconnected(error: &tokio_postgres::Error) -> Self {
+        let fault = Self::of(error);
+        match fault.error {
+            InboxError::Storage(cause) => {
+                Self { unknown: Some(Unknown::Connection), error: InboxError::Unreachable(cause), ..fault }
+            }
+            error => Self { error, ..fault },
+        }
     }
 
     pub(super) fn late(after: Duration) -> Self {

@@ -130,7 +130,7 @@ impl Links {
         {
             return Err(fault);
         }
-        let mut link = place.connect().await.map_err(|error| self.note(Fault::of(&error)))?;
+        let mut link = place.connect().await.map_err(|error| self.note(Fault::unconnected(&error)))?;
         if !self.options.allows_unsafe {
             refuse_unsafe(&mut link).await.map_err(|fault| self.note(fault))?;
         }

@@ -124,6 +124,44 @@ async fn a_database_that_ends_every_statement_is_away_and_no_delivery_is_at_faul
 }
 
 #[tokio::test]
+async fn a_database_that_lets_no_connection_in_is_away_whatever_it_says_of_it() {
+    let database = Fixture::postgres().await.database.clone().unwrap();
+    let missing = database.url().replace("/test_", "/missing_");
+    let odd = format!("{}?options=-c%20statement_timeout%3Dsoon", database.url());
+    for url in [missing, odd] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = PostgresInboxOptions {
+            allows_unsafe: true,
+            spill: Some(InboxOptions::new(directory.path())),
+            ..PostgresInboxOptions::new(Secret::new(url))
+        };
+        let (inbox, threads) = Inbox::shared(&options, Clock::manual(START)).unwrap();
+        assert!(!inbox.append(entry("evt_1")).await.unwrap().is_duplicate());
+        assert!(inbox.takes_deliveries());
+        assert_eq!(inbox.spilled().await.unwrap(), Some(1));
+        drop(inbox);
+        threads.join();
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_says_nothing_of_a_delivery_refuses_none() {
+    let beside = Beside::new().await;
+    let database = beside.database.database.clone().unwrap();
+    for (code, spilled) in [("25P04", 1), ("40001", 2), ("54000", 3)] {
+        let function = format!(
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'x' USING ERRCODE = '{code}'; END $$;
+             CREATE OR REPLACE TRIGGER refuse BEFORE INSERT ON gateway_inbox.entries EXECUTE FUNCTION refuse()"
+        );
+        database.run(&function).await;
+        beside.inbox().probe().await.unwrap();
+        assert!(!beside.append(&format!("evt_{spilled}")).await.is_duplicate());
+        assert_eq!(beside.spilled().await, spilled, "{code}");
+        assert!(matches!(beside.inbox().empty_spill().await, Err(InboxError::Unreachable(_))), "{code}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_being_emptied_when_the_process_ends_loses_nothing_and_repeats_nothing() {
     let mut beside = Beside::new().await;
     beside.proxy.refuse().await;
