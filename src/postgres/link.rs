@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use tokio::time::Instant;
-use tokio_postgres::error::Severity;
+use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Connection, Error, Row, Socket};
 
@@ -137,6 +137,18 @@ impl Link {
     }
 }
 
+/// Parts of the server that warn at every write, long before it happens, that it will run out of transaction numbers. What they
+/// warn of says nothing about the commit.
+const SHORT_OF_NUMBERS: [&str; 2] = ["GetNewTransactionId", "GetNewMultiXactId"];
+
+/// Whether a notice may say that a statement is less durable than it should be. A function's warning names its context. The
+/// server's own warning at the end of a commit has none.
+fn is_doubt(notice: &DbError) -> bool {
+    notice.parsed_severity() == Some(Severity::Warning)
+        && notice.where_().is_none()
+        && !notice.routine().is_some_and(|routine| SHORT_OF_NUMBERS.contains(&routine))
+}
+
 /// Drives the connection until a call has its answer, and notes whether the server warned meanwhile.
 async fn drive<T>(
     connection: &mut Connection<Socket, Encrypted<Socket>>,
@@ -149,8 +161,7 @@ async fn drive<T>(
             biased;
             message = poll_fn(|cx| connection.poll_message(cx)) => match message {
                 Some(Ok(AsyncMessage::Notice(notice))) => {
-                    // A function's warning names its context. The server's own warning at the end of a commit has none.
-                    *has_warned |= notice.parsed_severity() == Some(Severity::Warning) && notice.where_().is_none();
+                    *has_warned |= is_doubt(&notice);
                     continue;
                 }
                 Some(Ok(_)) => continue,

@@ -91,6 +91,35 @@ async fn warnings_of_the_server_are_seen_and_those_of_functions_are_none() {
     }
 }
 
+/// Whether a statement counts as warned of, to which the server answers with this warning.
+async fn warned(by: &str) -> bool {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut server = JoinSet::new();
+    let warning = format!("SWARNING\0VWARNING\0C01000\0Mx\0R{by}\0\0");
+    let done = [message(b'1', b""), message(b'2', b""), message(b'N', warning.as_bytes()), message(b'n', b"")];
+    let done = [done.concat(), message(b'C', b"SELECT 0\0"), message(b'Z', b"I")].concat();
+    server.spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        // What is asked is known.
+        assert!(client.read(&mut [0; 4096]).await.unwrap() > 0);
+        client.write_all(&[message(b'R', &0_u32.to_be_bytes()), message(b'Z', b"I")].concat()).await.unwrap();
+        assert!(client.read(&mut [0; 4096]).await.unwrap() > 0);
+        client.write_all(&done).await.unwrap();
+        drop(client.read_to_end(&mut Vec::new()).await);
+    });
+    let mut link = Link::open(&address(&format!("postgres://u@127.0.0.1:{port}/x?sslmode=disable"))).await.unwrap();
+    link.run("SELECT", &[]).await.unwrap().has_warned
+}
+
+/// A server says so at every write, for the last forty million of them.
+#[tokio::test]
+async fn a_server_that_is_short_of_transaction_numbers_commits_as_durably_as_ever() {
+    for (by, is_doubt) in [("SyncRepWaitForLSN", true), ("GetNewTransactionId", false), ("GetNewMultiXactId", false)] {
+        assert_eq!(warned(by).await, is_doubt, "{by}");
+    }
+}
+
 async fn process(link: &mut Link) -> i32 {
     link.rows("SELECT pg_backend_pid()").await.unwrap()[0].get(0)
 }
