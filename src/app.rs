@@ -11,6 +11,7 @@ mod dispatch;
 mod drops;
 pub mod erase;
 pub mod evidence;
+mod former;
 mod housekeeping;
 mod index;
 mod ledger_standing;
@@ -155,16 +156,11 @@ impl StartError {
             | Self::Traces(_)
             | Self::Notify(_)
             | Self::Mode(_)
-            | Self::Inbox(
-                OpenError::Url { .. }
-                | OpenError::LeftBehind { .. }
-                | OpenError::Moved { .. }
-                | OpenError::Moving { .. },
-            )
             | Self::InboxDatabase(_) => true,
             // No server has been asked yet, so this is a URL that cannot be read.
             Self::Ledger(error) => error.kind == LedgerErrorKind::Auth,
             Self::Inbox(OpenError::Path { source, .. }) | Self::Directory { source, .. } => is_lasting(source),
+            Self::Inbox(error) if error.needs_other_settings() => true,
             Self::Listen { .. } | Self::NoLedger { .. } | Self::Inbox(_) | Self::Restore(_) => false,
         }
     }
@@ -297,7 +293,7 @@ pub async fn start_on(
     // Listening comes first: a port in use should fail before a large inbox is opened.
     let listeners = Listeners::open(config, inherited).await?;
     let (webhooks, admin) = listeners.addresses(config)?;
-    let (inbox, threads) = options::open_receiving_inbox(config, clock.clone()).map_err(StartError::Inbox)?;
+    let (inbox, threads) = options::open_and_note_inbox(config, &board, &clock).map_err(StartError::Inbox)?;
     let switch = RouteSwitch::new(Wish::from_use_colony(config.colony.enabled));
     let context = Context {
         inbox: inbox.clone(),

@@ -43,6 +43,7 @@ pub async fn run(config: &Config, clock: &Clock) -> CheckReport {
     }
     one_word_on_access(&mut components);
     components.extend(inbox::spill(config));
+    components.extend(inbox::former(config));
     components.push(keys::probe(config, clock));
     components.push(machine::disk(config));
     components.push(machine::files(config));

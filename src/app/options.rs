@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::former::{refuse_left_spill, tell_and_note};
 use crate::config::Config;
 use crate::dispatch::{Linger, PumpOptions};
 use crate::domain::backoff::Backoff;
@@ -10,6 +11,7 @@ use crate::domain::secret::Secret;
 use crate::inbox::{
     FILE_NAME, Inbox, InboxOptions, InboxThreads, OpenError, PostgresInboxOptions, counts_in, moved_from,
 };
+use crate::telemetry::health::Board;
 
 /// How to open the inbox, according to the configuration.
 pub fn inbox_options(config: &Config) -> InboxOptions {
@@ -26,8 +28,9 @@ pub fn inbox_options(config: &Config) -> InboxOptions {
 /// first used. Blocks for a moment on an earlier file.
 ///
 /// # Errors
-/// If it cannot be opened, or if a file still has entries that would be forgotten because of the database.
+/// If it cannot be opened, or if a file still has entries that would be forgotten with these settings.
 pub fn open_inbox(config: &Config, clock: Clock) -> Result<(Inbox, InboxThreads), OpenError> {
+    refuse_left_spill(config)?;
     let Some(url) = &config.inbox.url else { return Inbox::open(&inbox_options(config), clock) };
     refuse_left_behind(&config.inbox.data_dir)?;
     Inbox::shared(&database_options(config, url), clock)
@@ -42,9 +45,21 @@ pub fn open_receiving_inbox(config: &Config, clock: Clock) -> Result<(Inbox, Inb
     let (Some(url), Some(directory)) = (&config.inbox.url, &config.inbox.spill_dir) else {
         return open_inbox(config, clock);
     };
+    refuse_left_spill(config)?;
     refuse_left_behind(&config.inbox.data_dir)?;
     let spill = InboxOptions { directory: directory.clone(), ..inbox_options(config) };
     Inbox::shared(&PostgresInboxOptions { spill: Some(spill), ..database_options(config, url) }, clock)
+}
+
+/// As [`open_receiving_inbox`], at the start of a gateway: it also notes where the inbox is, and says what the settings leave.
+pub(super) fn open_and_note_inbox(
+    config: &Config,
+    board: &Board,
+    clock: &Clock,
+) -> Result<(Inbox, InboxThreads), OpenError> {
+    let opened = open_receiving_inbox(config, clock.clone())?;
+    tell_and_note(config, board, clock);
+    Ok(opened)
 }
 
 /// How to use a database, according to the configuration.

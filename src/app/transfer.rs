@@ -5,13 +5,13 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::finish_restore;
+use super::former::{self, name_of};
 use super::options::{database_options, inbox_options};
 use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::domain::counted::counted;
 use crate::domain::secret::Secret;
 use crate::inbox::{FILE_NAME, Inbox, InboxThreads, MoveError, Moved, MovedTo, counts_in, is_half_filled};
-use crate::postgres::Address;
 
 /// Which of the two is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,15 +53,9 @@ impl Place {
     }
 }
 
-/// Hosts and database of a URL.
-fn name_of(url: &Secret) -> anyhow::Result<String> {
-    let address = Address::read(url.expose())?;
-    let place = address.place().unwrap_or_else(|| "this machine".to_owned());
-    Ok(format!("{place}/{}", address.database()))
-}
-
 /// Deliveries in the file beside the database would be left behind.
 fn refuse_spilled(config: &Config) -> anyhow::Result<()> {
+    former::refuse_left_spill(config)?;
     let Some(directory) = config.inbox.spill_dir.as_ref().filter(|directory| directory.join(FILE_NAME).exists()) else {
         return Ok(());
     };
@@ -102,7 +96,11 @@ pub async fn transfer(
     let moved = from.inbox.move_into(&into.inbox, (&from.name, &into.name), told).await;
     from.close().await;
     into.close().await;
-    Ok((moved?, names.0, names.1))
+    let moved = moved?;
+    if direction == Direction::FromDatabase {
+        former::forget(config);
+    }
+    Ok((moved, names.0, names.1))
 }
 
 /// Gives up a move that has begun, on the side that was being left and in the file of the data directory if that was being
@@ -175,17 +173,4 @@ async fn give_up_arrival(config: &Config, clock: &Clock) -> anyhow::Result<Optio
     let to = MovedTo { place: file.name.clone(), is_done: false };
     file.close().await;
     Ok(was_filled?.then_some(to))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_database_is_named_without_its_password() {
-        let name = |url: &str| name_of(&Secret::new(url)).unwrap();
-        assert_eq!(name("postgres://u:hunter2@db.example.com/x?sslmode=verify-full"), "db.example.com:5432/x");
-        assert_eq!(name("postgres://u:hunter2@a:1,b:2/x"), "a:1,b:2/x");
-        assert_eq!(name("postgres://u@localhost"), "localhost:5432/u");
-    }
 }

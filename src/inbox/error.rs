@@ -45,6 +45,12 @@ pub enum OpenError {
          `colony-gateway inbox move --to` once, which carries them there, then start the gateway"
     )]
     LeftBehind { path: PathBuf, left: u64 },
+    /// A file beside the inbox's database still holds deliveries, and the settings do not name it any more.
+    #[error(
+        "{path} holds acknowledged deliveries that the inbox's database does not have ({left}), and inbox.spill_dir no longer names its \
+         directory: set it and GATEWAY_INBOX_URL as they were until `colony-gateway check` shows that nothing stands there"
+    )]
+    LeftBeside { path: PathBuf, left: u64 },
     /// All entries of the file went to another place.
     #[error(
         "inbox {path} was moved to {place}: set GATEWAY_INBOX_URL to that database, or stop its gateways and run \
@@ -78,6 +84,28 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+}
+
+impl OpenError {
+    /// Whether a person has to change a setting, or move entries, before the inbox can be opened.
+    pub const fn needs_other_settings(&self) -> bool {
+        match self {
+            Self::Url { .. }
+            | Self::LeftBehind { .. }
+            | Self::LeftBeside { .. }
+            | Self::Moved { .. }
+            | Self::Moving { .. } => true,
+            Self::Path { .. }
+            | Self::Locked { .. }
+            | Self::Damaged { .. }
+            | Self::Restoring { .. }
+            | Self::Foreign { .. }
+            | Self::Newer { .. }
+            | Self::HalfFilled { .. }
+            | Self::Thread { .. }
+            | Self::Sqlite { .. } => false,
+        }
+    }
 }
 
 /// The store's own error.

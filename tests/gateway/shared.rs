@@ -143,6 +143,44 @@ async fn a_gateway_with_a_disk_takes_webhooks_while_the_database_is_away_and_bri
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_are_removed_leave_no_delivery_behind_unseen() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = Database::create(Flavour::Durable).await;
+    let mut proxy = Proxy::start(([127, 0, 0, 1], database.port()).into()).await;
+    let behind = database.url().replace(&database.port().to_string(), &proxy.address().port().to_string());
+    let bare = options(&directory.path().join("data"), &database).with("GATEWAY_INBOX_URL", behind);
+    let beside = bare.clone().with("GATEWAY_INBOX_SPILL_DIR", directory.path().join("spill").display());
+    proxy.refuse().await;
+    let gateway = beside.serve();
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    gateway.kill();
+    proxy.listen_again().await;
+    let moved = bare.clone().with("GATEWAY_INBOX_SPILL_DIR", directory.path().join("other").display());
+    let alone = bare.clone().with("GATEWAY_INBOX_URL", "");
+    for settings in [&bare, &moved, &alone] {
+        let log = settings.try_serve().err().expect("it would leave a delivery behind").join("\n");
+        assert!(log.contains("inbox.spill_dir no longer names"), "{log}");
+    }
+    let (code, report, _) = run(&bare, &["check", "--json"]);
+    assert!(code == 2 && report.contains("1 delivery stands in"), "{report}");
+    let (code, _, stderr) = run(&bare, &["inbox", "move", "--from"]);
+    assert!(code != 0 && stderr.contains("inbox.spill_dir no longer names"), "{stderr}");
+    let gateway = beside.serve();
+    gateway.until(|health| health["components"]["spill"]["status"] == "ok" && health["inbox"]["settled"] == 1);
+    drop(gateway);
+    drop(bare.serve());
+    // Without the database, entries may wait there.
+    let gateway = alone.serve();
+    let health = gateway.health();
+    let told = &health["components"]["former inbox"];
+    assert!(told["status"] == "degraded" && health["status"] == "degraded", "{health}");
+    assert!(told["detail"].as_str().is_some_and(|detail| detail.contains("inbox move --from")), "{health}");
+    drop(gateway);
+    let (_, report, _) = run(&alone, &["check", "--json"]);
+    assert!(report.contains("former inbox"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erasure_with_the_gateway_stopped_finds_what_stands_beside_the_database() {
     let directory = tempfile::tempdir().unwrap();
     let database = Database::create(Flavour::Durable).await;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Diagnosis;
+use crate::app::former::{self, LeftSpill};
 use crate::config::Config;
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
@@ -89,6 +90,30 @@ pub(super) fn spill(config: &Config) -> Option<Diagnosis> {
         },
         Err(error) => Diagnosis::down(NAME, chain(&error), "do what the message says, then start the gateway again"),
     })
+}
+
+/// What the settings leave behind of an inbox that a gateway used here before; `None` if there is nothing.
+pub(super) fn former(config: &Config) -> Option<Diagnosis> {
+    let mend = "do what the message says, then start the gateway again";
+    match former::left_spill(config) {
+        Ok(Some(LeftSpill { directory, left })) => {
+            let detail = format!(
+                "{} in {}, which inbox.spill_dir no longer names: acknowledged, and not in the inbox's database. A start is refused",
+                counted(left, "delivery stands", "deliveries stand"),
+                directory.display()
+            );
+            let action = "set inbox.spill_dir and GATEWAY_INBOX_URL as they were until nothing stands there; keep this disk until then";
+            Some(Diagnosis::down(former::COMPONENT, detail, action))
+        }
+        Ok(None) => former::left_database(config).map(|left| {
+            Diagnosis::degraded(
+                former::COMPONENT,
+                left,
+                "do what the message says; nothing of it is lost until that database is",
+            )
+        }),
+        Err(error) => Some(Diagnosis::down(former::COMPONENT, chain(&error), mend)),
+    }
 }
 
 pub(super) fn judge(backlog: u64, oldest: Option<Duration>, dead: u64, quarantined: u64) -> Diagnosis {
