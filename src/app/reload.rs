@@ -48,6 +48,9 @@ impl Reload {
     pub(super) async fn run(self, config: Config, mut hangups: Hangups, shutdown: Shutdown) -> Result<(), Infallible> {
         let this = Arc::new(self);
         let mut current = Arc::new(config);
+        // While something is refused, later readings are still compared with the settings of before: otherwise the next one would
+        // find no difference, and the refusal would be forgotten.
+        let mut taken = Arc::clone(&current);
         let mut marks: Vec<Option<FileMark>> = current.files.iter().map(|file| file.mark).collect();
         loop {
             let why = tokio::select! {
@@ -60,12 +63,15 @@ impl Reload {
                 continue;
             }
             marks = seen;
-            let (reload, old) = (Arc::clone(&this), Arc::clone(&current));
+            let (reload, old) = (Arc::clone(&this), Arc::clone(&taken));
             // This reads files, which may be slow.
             match tokio::task::spawn_blocking(move || reload.reload(why, &old)).await {
-                Ok(Some(new)) => {
+                Ok(Some((new, good))) => {
                     marks = new.files.iter().map(|file| file.mark).collect();
                     current = Arc::new(new);
+                    if good {
+                        taken = Arc::clone(&current);
+                    }
                 }
                 Ok(None) => {}
                 Err(_) => tracing::error!("settings cannot be read, nothing changed"),
@@ -110,8 +116,8 @@ impl Reload {
         self.renewables.settings.note(reread, new.cloned());
     }
 
-    /// The new settings, if they are accepted.
-    fn reload(&self, why: Why, old: &Config) -> Option<Config> {
+    /// The new settings, if they can be used, and whether all of them were taken.
+    fn reload(&self, why: Why, old: &Config) -> Option<(Config, bool)> {
         let counts = &self.renewables.metrics.reloads;
         let cause = match why {
             Why::Hangup => "SIGHUP",
@@ -145,6 +151,6 @@ impl Reload {
         self.note(cause, renewed, took_route, Some(&new));
         counts.of(if good { "ok" } else { "refused" }).increment(1);
         self.manager.ready(if good { "settings read again" } else { "some settings refused, see the log" });
-        Some(new)
+        Some((new, good))
     }
 }

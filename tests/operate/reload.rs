@@ -171,3 +171,27 @@ fn the_admin_token_and_the_stripe_key_change_without_a_restart() {
     until_logged(&gateway, "STRIPE_SECRET_KEY", "of another mode");
     assert!(!gateway.whole_log().join("\n").contains("sk_live_by_mistake"));
 }
+
+#[test]
+fn a_secret_that_was_refused_is_told_until_it_is_mended_whatever_else_changes() {
+    let world = World::new();
+    let options = world.options();
+    world.replace("token", "the-first-admin-token");
+    world.replace("stripe", "sk_test_first");
+    let options = options.with("GATEWAY_ADMIN_TOKEN_FILE", world.file("token").display());
+    let options = options.with("STRIPE_SECRET_KEY_FILE", world.file("stripe").display());
+    let gateway = options.with("GATEWAY_STRIPE_API_URL", "http://127.0.0.1:9").serve();
+    let count = |result: &str| gateway.metric(&format!("colony_gateway_reloads_total{{result=\"{result}\"}}"));
+
+    world.replace("stripe", "sk_live_by_mistake");
+    gateway.until(|_| count("refused") == 1);
+    world.replace("token", "the-second-admin-token");
+    gateway.until(|_| count("refused") + count("ok") == 2);
+    assert_eq!(route(&gateway, "the-second-admin-token"), 200);
+    let told = &gateway.health()["components"]["settings"];
+    assert_eq!(told["status"], "degraded", "{told}");
+    assert!(told["detail"].as_str().is_some_and(|detail| detail.contains("STRIPE_SECRET_KEY")), "{told}");
+
+    world.replace("stripe", "sk_test_second");
+    gateway.until(|health| health["components"]["settings"]["status"] == "ok");
+}
