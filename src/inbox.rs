@@ -14,6 +14,7 @@ mod alerts;
 mod append;
 mod awaiting;
 mod body;
+mod breakage;
 mod carry;
 mod conclude;
 mod counts;
@@ -157,7 +158,7 @@ struct Bells {
 /// The inbox's threads, for the supervisor of the process.
 pub struct InboxThreads {
     threads: Vec<std::thread::JoinHandle<()>>,
-    fatal: watch::Receiver<Option<String>>,
+    fatal: watch::Sender<Option<String>>,
     /// Ends a long check of the file.
     check: Option<InterruptHandle>,
 }
@@ -172,7 +173,7 @@ impl InboxThreads {
     /// Resolves with the reason when the inbox can no longer keep its promise and the process must stop. Never resolves
     /// otherwise.
     pub fn fatal(&self) -> impl Future<Output = String> + Send + 'static {
-        let mut fatal = self.fatal.clone();
+        let mut fatal = self.fatal.subscribe();
         async move {
             loop {
                 if let Some(reason) = fatal.borrow_and_update().clone() {
@@ -222,9 +223,9 @@ impl Inbox {
                 (Some(Arc::new(Spill::new(local))), threads)
             }
             // Whatever happens to a database, this process can go on.
-            None => (None, InboxThreads { threads: Vec::new(), fatal: watch::channel(None).1, check: None }),
+            None => (None, InboxThreads { threads: Vec::new(), fatal: watch::Sender::new(None), check: None }),
         };
-        let (postgres, thread) = PostgresInbox::open(options, clock.clone())?;
+        let (postgres, thread) = PostgresInbox::open(options, clock.clone(), &threads.fatal)?;
         threads.threads.push(thread);
         Ok((Self { store: Store::Postgres(postgres), spill, bells: Bells::default(), clock }, threads))
     }

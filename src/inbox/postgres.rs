@@ -37,7 +37,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 
@@ -50,6 +50,7 @@ use self::numbers::Numbers;
 use self::retain::Cursor;
 use self::time::Clocks;
 use super::InboxOptions;
+use super::breakage::watched;
 use super::entry::{NewEntry, Receipt};
 use super::error::{InboxError, OpenError};
 use super::moving::MOVED_MARK;
@@ -166,6 +167,7 @@ impl PostgresInbox {
     pub(super) fn open(
         options: &PostgresInboxOptions,
         clock: Clock,
+        fatal: &watch::Sender<Option<String>>,
     ) -> Result<(Self, std::thread::JoinHandle<()>), OpenError> {
         let address = Address::read(options.url.expose()).map_err(|error| unusable(&error))?;
         let address = address.within(CONNECT_TIMEOUT, options.deadline);
@@ -194,7 +196,7 @@ impl PostgresInbox {
         let (writer, group_max) = (Arc::clone(&core), options.group_max);
         let cannot = |source| OpenError::Thread { source };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
-        let run = move || runtime.block_on(append::run(writer, queue, group_max));
+        let run = watched(fatal, move || runtime.block_on(append::run(writer, queue, group_max)));
         let thread = std::thread::Builder::new().name("inbox-writer".to_owned()).spawn(run).map_err(cannot)?;
         Ok((Self { core, arrivals }, thread))
     }

@@ -18,6 +18,7 @@ use super::writer::Writer;
 use super::{LocalInbox, checkpoint, lease};
 use crate::domain::clock::Clock;
 use crate::domain::private;
+use crate::inbox::breakage::watched;
 use crate::inbox::error::{InboxError, OpenError};
 use crate::inbox::stats::WriterStats;
 use crate::inbox::{InboxOptions, InboxThreads};
@@ -76,27 +77,29 @@ struct Parts<'a> {
 }
 
 fn start(options: &InboxOptions, clock: &Clock, parts: Parts<'_>) -> Result<(LocalInbox, InboxThreads), OpenError> {
+    let fatal = watch::Sender::new(None);
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-        std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|source| OpenError::Path {
-            path: parts.path.to_owned(),
-            message: "its thread cannot be started; raise the process limit",
-            source,
+        std::thread::Builder::new().name(name.to_owned()).spawn(watched(&fatal, body)).map_err(|source| {
+            OpenError::Path {
+                path: parts.path.to_owned(),
+                message: "its thread cannot be started; raise the process limit",
+                source,
+            }
         })
     };
     let (messages, queue) = mpsc::channel(options.queue_max);
-    let (fatal_sender, fatal) = watch::channel(None);
     let stats = Arc::new(WriterStats::default());
     let (checkpoints, requests) = std::sync::mpsc::sync_channel(1);
     let mut threads = Vec::with_capacity(3);
     let check = parts.checker.as_ref().map(Connection::get_interrupt_handle);
-    let fatal_checkpoint = fatal_sender.clone();
+    let fatal_checkpoint = fatal.clone();
     let (checkpointer, checkpoint_messages) = (parts.checkpointer, messages.downgrade());
     threads.push(spawn(
         "inbox-checkpoint",
         Box::new(move || checkpoint::run(&checkpointer, &requests, &checkpoint_messages, &fatal_checkpoint)),
     )?);
     if let Some(connection) = parts.checker {
-        let fatal_check = fatal_sender.clone();
+        let fatal_check = fatal.clone();
         threads.push(spawn("inbox-check", Box::new(move || check_large(&connection, &fatal_check)))?);
     }
     let writer = Writer {
@@ -105,7 +108,7 @@ fn start(options: &InboxOptions, clock: &Clock, parts: Parts<'_>) -> Result<(Loc
         group_max: options.group_max,
         checkpoints,
         stats: Arc::clone(&stats),
-        fatal: fatal_sender,
+        fatal: fatal.clone(),
         clock: clock.clone(),
         _claim: parts.claim,
     };
@@ -210,5 +213,35 @@ fn check_large(connection: &Connection, fatal: &watch::Sender<Option<String>>) {
     };
     if let Some(finding) = finding {
         fatal.send_replace(Some(format!("the inbox file is damaged: {finding}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::queue::Request;
+    use super::*;
+    use crate::domain::clock::Timestamp;
+
+    /// Asks for what the writer cannot do.
+    struct Break;
+
+    impl Request for Break {
+        type Done = ();
+
+        fn apply(&self, _: &mut InboxFile, _: Timestamp) -> rusqlite::Result<()> {
+            panic!("as told")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_breaks_ends_the_process_instead_of_refusing_everything_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = InboxOptions::new(directory.path());
+        let (inbox, threads) = open(&options, &Clock::system(), AfterAMove::Refuse).unwrap();
+        let fatal = threads.fatal();
+        assert!(matches!(inbox.ask(Break).await, Err(InboxError::Closed)));
+        assert!(fatal.await.contains("a thread of the inbox broke"));
+        drop(inbox);
+        threads.join();
     }
 }
