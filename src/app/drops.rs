@@ -115,7 +115,9 @@ fn verdict(dropped: &UntoldDrop) -> Verdict {
     };
     let by = by.as_deref().unwrap_or("an operator");
     let note = note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
-    Verdict::Drop { event, reason: format!("dropped by {by} at {at}{note}") }
+    // Which PostgreSQL refuses in text: one such note would keep the ledger from being told of any drop.
+    let reason = format!("dropped by {by} at {at}{note}").replace('\0', "");
+    Verdict::Drop { event, reason }
 }
 
 #[cfg(test)]
@@ -123,14 +125,31 @@ mod tests {
     use testkit::postgres::{Database, Flavour};
 
     use super::*;
-    use crate::domain::clock::Clock;
-    use crate::domain::ids::EndpointName;
+    use crate::domain::clock::{Clock, Timestamp};
+    use crate::domain::ids::{EndpointName, EventId};
     use crate::domain::secret::Secret;
     use crate::inbox::{Action, Door, NewEntry, Order, PostgresInboxOptions, Selection};
     use crate::ledger::audit::Audit as _;
     use crate::ledger::sqlite::SqliteLedger;
     use crate::stripe::envelope::Envelope;
     use crate::stripe::tests::delivery;
+
+    #[test]
+    fn a_note_that_no_database_takes_keeps_no_drop_from_being_told() {
+        let dropped = UntoldDrop {
+            order: 1,
+            event_id: EventId::new("evt_1"),
+            event_type: "invoice.paid".to_owned(),
+            account: None,
+            livemode: Some(true),
+            received: Timestamp::from_seconds(1),
+            at: Timestamp::from_seconds(2),
+            by: Some("a\0na".to_owned()),
+            note: Some("not\0 ours".to_owned()),
+        };
+        let Verdict::Drop { reason, .. } = verdict(&dropped) else { panic!("not dropped") };
+        assert!(reason.starts_with("dropped by ana at") && reason.ends_with(": not ours"), "{reason}");
+    }
 
     #[tokio::test]
     async fn what_another_gateway_dropped_and_did_not_tell_is_told() {
