@@ -19,10 +19,11 @@ BEGIN
             RETURNING t.id
         )
         SELECT coalesce(pg_catalog.array_agg(f.id), '{}') INTO marked FROM fresh f;
-        INSERT INTO gateway.kept_vouched
-        SELECT t.* FROM gateway.stripe_subscriptions t WHERE t.id = ANY (marked) ON CONFLICT DO NOTHING;
+        -- The contents that were kept come first: the row of a part has what the whole of before said in it.
         INSERT INTO gateway.kept_vouched
         SELECT k.* FROM gateway.kept_subscriptions k WHERE k.id = ANY (marked) ON CONFLICT DO NOTHING;
+        INSERT INTO gateway.kept_vouched
+        SELECT t.* FROM gateway.stripe_subscriptions t WHERE t.id = ANY (marked) ON CONFLICT DO NOTHING;
     ELSIF NOT EXISTS (SELECT FROM gateway.doubted_subscriptions) THEN
         RETURN '{}';
     END IF;

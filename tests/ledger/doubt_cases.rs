@@ -184,6 +184,37 @@ async fn a_drop_hides_no_later_hold(store: &dyn Store) {
     assert_eq!(withheld().await, None, "this was decided, too");
 }
 
+/// The first held event copies what a content that listed a part said, not what the row had from the whole of before.
+async fn what_a_part_lacked_is_what_the_newest_whole_says(store: &dyn Store) {
+    let told = |id: &str, at: i64, tier: &'static str, rank: i64, partial: bool| {
+        Planned::new(id, "customer.subscription.updated", at).subscription("sub_1", "cus_1", "active", |row| {
+            (row.tier, row.tier_rank, row.partial) = (Some(tier.to_owned()), rank, partial);
+            row.preference = format!("1.1.{rank:02}.07.001767323045.sub_1");
+        })
+    };
+    let events = [
+        told("evt_a", 1, "gold", 3, false).verdict(),
+        told("evt_b", 3, "silver", 2, false).verdict(),
+        told("evt_c", 5, "bronze", 1, true).verdict(),
+        told("evt_d", 9, "gold", 3, false).suspect().verdict(),
+    ];
+    for order in permutations(events.len()) {
+        store.clear().await;
+        for place in &order {
+            store.ledger().apply(std::slice::from_ref(&events[*place])).await.unwrap();
+        }
+        let lines = store.ledger().subscriptions(10).await.unwrap();
+        assert_eq!(lines[0].tier.as_deref(), Some("silver"), "on {} in the order {order:?}", store.ledger().name());
+    }
+}
+
+#[tokio::test]
+async fn what_a_part_lacked_is_what_the_newest_whole_says_on_every_store() {
+    for store in [&Sqlite::hasty() as &dyn Store, &Postgres::direct(Flavour::Plain).await] {
+        what_a_part_lacked_is_what_the_newest_whole_says(store).await;
+    }
+}
+
 #[tokio::test]
 async fn what_a_person_dropped_is_no_problem_any_more_on_every_store() {
     for store in [&Sqlite::hasty() as &dyn Store, &Postgres::direct(Flavour::Plain).await] {

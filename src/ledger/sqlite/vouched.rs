@@ -22,7 +22,8 @@ pub(super) fn merge_subscription(
         .query_row([&row.id], |row| row.get(0))?;
     if is_suspect && !doubted {
         transaction.prepare_cached("INSERT INTO doubted_subscriptions (id) VALUES (?1)")?.execute(params![row.id])?;
-        for table in ["stripe_subscriptions", "kept_subscriptions"] {
+        // The contents that were kept come first: the row of a part has what the whole of before said in it.
+        for table in ["kept_subscriptions", "stripe_subscriptions"] {
             transaction
                 .prepare_cached(&format!("INSERT OR IGNORE INTO kept_vouched SELECT * FROM {table} WHERE id = ?1"))?
                 .execute(params![row.id])?;
