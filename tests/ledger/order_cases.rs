@@ -13,6 +13,7 @@ use colony_gateway::revenue::verdict::Verdict;
 use serde_json::{Value, json};
 
 use crate::contract::{apply, permutations};
+use crate::plans::Planned;
 use crate::postgres::Flavour;
 use crate::stores::{Postgres, Sqlite, Store};
 
@@ -252,6 +253,27 @@ async fn a_pause_can_withhold_access_until_it_ends() {
                 })
                 .await;
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_lists_that_were_never_whole_only_the_newest_is_kept() {
+    let (sqlite, direct, rest) = stores().await;
+    let told = |number: i64| {
+        let planned = Planned::new(&format!("evt_{number}"), "customer.subscription.updated", number);
+        planned.subscription("sub_1", "cus_1", "active", |row| row.partial = true).verdict()
+    };
+    let events = [told(1), told(2), told(3)];
+    for store in [&sqlite as &dyn Store, &direct, &rest] {
+        for order in permutations(events.len()) {
+            store.clear().await;
+            for place in &order {
+                apply(store, &[vec![events[*place].clone()]]).await;
+            }
+            let kept = store.contents().await.0["kept_subscriptions"].clone();
+            let told = format!("on {} in the order {order:?}: {kept:?}", store.ledger().name());
+            assert!(kept.len() == 1 && kept[0].contains("evt_3"), "{told}");
         }
     }
 }

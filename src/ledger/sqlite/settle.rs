@@ -93,7 +93,7 @@ fn trim(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite::Res
     if truth.has_parts() {
         let _ = write!(
             sql,
-            " AND NOT (version = (SELECT max(version) FROM {kept} WHERE id = ?1 AND NOT partial)
+            " AND NOT (version IS (SELECT max(version) FROM {kept} WHERE id = ?1 AND NOT partial)
               AND EXISTS (SELECT 1 FROM {kept} WHERE id = ?1 AND partial
                           AND substr(version, 1, {SORT_KEY_CLASS}) = {newest}))"
         );
