@@ -58,6 +58,15 @@ impl Verdict {
         }
     }
 
+    /// The rule that holds the event, and what it found.
+    pub fn held_by(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Apply(plan) => plan.suspicion.as_ref().map(|held| (held.rule.as_str(), held.reason.as_str())),
+            Self::Quarantine { rule, reason, .. } => Some((rule, reason)),
+            Self::Ignore { .. } | Self::Drop { .. } | Self::Reject { .. } => None,
+        }
+    }
+
     /// The event, unless there is none.
     pub fn event(&self) -> Option<&EventFacts> {
         match self {

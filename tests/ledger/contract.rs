@@ -39,7 +39,7 @@ async fn contents_after(store: &dyn Store, batches: &[Vec<Verdict>]) -> Contents
 }
 
 /// Cuts the events into batches of random sizes.
-fn cut(events: Vec<Verdict>, random: &mut fastrand::Rng) -> Vec<Vec<Verdict>> {
+pub(crate) fn cut(events: Vec<Verdict>, random: &mut fastrand::Rng) -> Vec<Vec<Verdict>> {
     let mut batches = vec![Vec::new()];
     for event in events {
         if random.u8(0..3) == 0 {

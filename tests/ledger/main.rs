@@ -21,6 +21,7 @@ mod order_cases;
 mod owner_cases;
 mod readers;
 mod recount;
+mod renderings;
 mod roles;
 mod scale;
 mod sqlite;

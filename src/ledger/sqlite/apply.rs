@@ -45,12 +45,10 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
     {
         return Ok(answer);
     }
-    let mut merged = Merged::default();
     let outcome = match verdict {
         Verdict::Apply(plan) => {
-            let outcome;
-            (outcome, merged) = write(transaction, plan)?;
-            outcome
+            record_decisions(transaction, &plan.event, &plan.decisions)?;
+            return apply_plan(transaction, plan, now);
         }
         Verdict::Ignore { event, decisions, .. } => {
             record_decisions(transaction, event, decisions)?;
@@ -69,15 +67,13 @@ fn apply_one(transaction: &Transaction<'_>, verdict: &Verdict, now: Timestamp) -
     if let Some(event) = verdict.event() {
         events::record(transaction, event, &outcome, now)?;
     }
-    let Verdict::Apply(plan) = verdict else { return Ok(outcome) };
-    if settle_all(transaction, plan, merged)? && outcome == Outcome::Stale {
-        events::record(transaction, &plan.event, &Outcome::Applied, now)?;
-        return Ok(Outcome::Applied);
-    }
     Ok(outcome)
 }
 
 /// What becomes of an event that is recorded; `None` if it is judged again, because a person asks for it or drops it.
+///
+/// Another rendering of the event tells facts in any case. A rendering that no rule holds vouches for the event, whether it
+/// comes first or last; until one does, the newest says which rule holds it.
 fn known_one(
     transaction: &Transaction<'_>,
     verdict: &Verdict,
@@ -85,26 +81,49 @@ fn known_one(
     known: Known,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Outcome>> {
-    let otherwise = known.is_rendered_otherwise(event);
-    if otherwise && !matches!(known.state, State::Dropped) && !matches!(verdict, Verdict::Drop { .. }) {
-        events::take_newer_rendering(transaction, event)?;
-    }
+    let is_decided = matches!(known.state, State::Dropped) || matches!(verdict, Verdict::Drop { .. });
+    let otherwise = known.is_rendered_otherwise(event) && !is_decided;
+    let is_newest = otherwise && events::take_newer_rendering(transaction, event)?;
     match (&known.state, verdict) {
         (State::Quarantined { .. } | State::Dropped, verdict) if verdict.reopens() => return Ok(None),
         (State::Quarantined { .. }, Verdict::Drop { .. }) => return Ok(None),
         (State::Dropped, Verdict::Drop { .. }) => return Ok(Some(Outcome::Ignored)),
-        // An applied event was vouched for; a rule that would hold it now does not change that.
-        (State::Applied, Verdict::Apply(plan)) if (plan.replayed || otherwise) && plan.suspicion.is_none() => {
-            return write_again(transaction, plan, now).map(Some);
-        }
-        // Another rendering of a held event may tell more facts.
-        (State::Quarantined { .. }, Verdict::Apply(plan)) if otherwise && plan.suspicion.is_some() => {
-            let merged = merge(transaction, plan)?;
-            settle_all(transaction, plan, merged)?;
-        }
         _ => {}
     }
-    Ok(Some(known.outcome()))
+    if otherwise {
+        record_decisions_of_rendering(transaction, verdict)?;
+    }
+    match (known.state, verdict) {
+        (State::Quarantined { .. }, Verdict::Apply(plan)) if otherwise && plan.suspicion.is_none() => {
+            apply_plan(transaction, plan, now).map(Some)
+        }
+        (State::Quarantined { .. }, Verdict::Ignore { .. }) if otherwise => {
+            events::record(transaction, event, &Outcome::Ignored, now)?;
+            Ok(Some(Outcome::Ignored))
+        }
+        // An applied event was vouched for; a rule that would hold it now does not change that.
+        (State::Applied, Verdict::Apply(plan))
+            if (plan.released || plan.replayed || otherwise) && plan.suspicion.is_none() =>
+        {
+            write_again(transaction, plan, now).map(Some)
+        }
+        (state, verdict) => {
+            if let Verdict::Apply(plan) = verdict
+                && otherwise
+            {
+                let merged = merge(transaction, plan)?;
+                settle_all(transaction, plan, merged)?;
+            }
+            if let (State::Quarantined { .. }, Some((rule, reason))) = (&state, verdict.held_by())
+                && is_newest
+            {
+                let outcome = Outcome::Quarantined { rule: rule.to_owned(), reason: reason.to_owned() };
+                events::record(transaction, event, &outcome, now)?;
+                return Ok(Some(outcome));
+            }
+            Ok(Some(state.outcome()))
+        }
+    }
 }
 
 /// Settles what depends on several events of the plan's objects. Returns whether a row changed.
@@ -127,20 +146,26 @@ fn settle_all(transaction: &Transaction<'_>, plan: &Plan, merged: Merged) -> rus
     Ok(changed)
 }
 
-/// Writes the rows of a plan, including those of an event that a rule holds. Also returns what has to be settled.
-fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<(Outcome, Merged)> {
-    record_decisions(transaction, &plan.event, &plan.decisions)?;
+/// Writes the rows of a plan, including those of an event that a rule holds, and records the event.
+fn apply_plan(transaction: &Transaction<'_>, plan: &Plan, now: Timestamp) -> rusqlite::Result<Outcome> {
     let merged = merge(transaction, plan)?;
-    if let Some(Suspicion { rule, reason }) = plan.suspicion.clone() {
-        return Ok((Outcome::Quarantined { rule, reason }, merged));
-    }
     let rows = plan.claims.len()
         + plan.bindings.len()
         + plan.subscriptions.len()
         + plan.customers.len()
         + plan.revenue.len()
         + plan.links.len();
-    Ok((if merged.changed > 0 || rows == 0 { Outcome::Applied } else { Outcome::Stale }, merged))
+    let outcome = match plan.suspicion.clone() {
+        Some(Suspicion { rule, reason }) => Outcome::Quarantined { rule, reason },
+        None if merged.changed > 0 || rows == 0 => Outcome::Applied,
+        None => Outcome::Stale,
+    };
+    events::record(transaction, &plan.event, &outcome, now)?;
+    if settle_all(transaction, plan, merged)? && outcome == Outcome::Stale {
+        events::record(transaction, &plan.event, &Outcome::Applied, now)?;
+        return Ok(Outcome::Applied);
+    }
+    Ok(outcome)
 }
 
 /// Merges the rows of an event that was applied before; records only what is new about it.
@@ -150,7 +175,9 @@ fn write_again(transaction: &Transaction<'_>, plan: &Plan, now: Timestamp) -> ru
         settle_all(transaction, plan, merged)?;
         return Ok(Outcome::Duplicate);
     }
-    record_decisions(transaction, &plan.event, &plan.decisions)?;
+    if plan.released || plan.replayed {
+        record_decisions(transaction, &plan.event, &plan.decisions)?;
+    }
     events::record(transaction, &plan.event, &Outcome::Applied, now)?;
     settle_all(transaction, plan, merged)?;
     Ok(Outcome::Applied)
@@ -185,4 +212,14 @@ fn merge(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<Merged>
 
 fn record_decisions(transaction: &Transaction<'_>, event: &EventFacts, decisions: &[Decision]) -> rusqlite::Result<()> {
     decisions.iter().try_for_each(|decision| entries::record_decision(transaction, &event.id, decision))
+}
+
+/// Records what rules say about another rendering of a recorded event.
+fn record_decisions_of_rendering(transaction: &Transaction<'_>, verdict: &Verdict) -> rusqlite::Result<()> {
+    let (event, decisions) = match verdict {
+        Verdict::Apply(plan) => (&plan.event, &plan.decisions),
+        Verdict::Ignore { event, decisions, .. } | Verdict::Quarantine { event, decisions, .. } => (event, decisions),
+        Verdict::Drop { .. } | Verdict::Reject { .. } => return Ok(()),
+    };
+    decisions.iter().try_for_each(|decision| entries::record_decision_of_rendering(transaction, &event.id, decision))
 }

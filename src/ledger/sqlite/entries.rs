@@ -87,12 +87,33 @@ pub(super) fn record_finding(transaction: &Transaction<'_>, event: &EventId, row
 
 /// Records what a rule said. A later decision of the same rule replaces the earlier one.
 pub(super) fn record_decision(transaction: &Transaction<'_>, event: &EventId, row: &Decision) -> rusqlite::Result<()> {
+    insert_decision(transaction, event, row, "true")
+}
+
+/// Records what a rule said of another rendering of the event. Where several renderings meet one rule, the graver decision
+/// stands, whichever came first.
+pub(super) fn record_decision_of_rendering(
+    transaction: &Transaction<'_>,
+    event: &EventId,
+    row: &Decision,
+) -> rusqlite::Result<()> {
+    let is_graver = "(excluded.action, excluded.reason) > (guardian_decisions.action, guardian_decisions.reason)";
+    insert_decision(transaction, event, row, is_graver)
+}
+
+fn insert_decision(
+    transaction: &Transaction<'_>,
+    event: &EventId,
+    row: &Decision,
+    replaces: &str,
+) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached(
+        .prepare_cached(&format!(
             "INSERT INTO guardian_decisions (event_id, rule, severity, action, reason) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (event_id, rule) DO UPDATE SET severity = excluded.severity, action = excluded.action,
-                 reason = excluded.reason",
-        )?
+                 reason = excluded.reason
+             WHERE {replaces}"
+        ))?
         .execute(params![event.as_str(), row.rule, row.severity.as_str(), row.action.as_str(), row.reason])?;
     Ok(())
 }

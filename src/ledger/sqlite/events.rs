@@ -30,12 +30,14 @@ impl Known {
     pub(super) fn is_rendered_otherwise(&self, event: &EventFacts) -> bool {
         self.api_version != event.api_version
     }
+}
 
+impl State {
     /// The answer for the event when it comes again.
     pub(super) fn outcome(self) -> Outcome {
-        match self.state {
-            State::Quarantined { rule, reason } => Outcome::Quarantined { rule, reason },
-            State::Dropped | State::Applied => Outcome::Duplicate,
+        match self {
+            Self::Quarantined { rule, reason } => Outcome::Quarantined { rule, reason },
+            Self::Dropped | Self::Applied => Outcome::Duplicate,
         }
     }
 }
@@ -59,15 +61,15 @@ pub(super) fn known(transaction: &Transaction<'_>, id: &EventId) -> rusqlite::Re
         .optional()
 }
 
-/// Records the payload of the newest API version in which the event came.
-pub(super) fn take_newer_rendering(transaction: &Transaction<'_>, event: &EventFacts) -> rusqlite::Result<()> {
+/// Records the payload of the newest API version in which the event came. Returns whether this is the newest.
+pub(super) fn take_newer_rendering(transaction: &Transaction<'_>, event: &EventFacts) -> rusqlite::Result<bool> {
     transaction
         .prepare_cached(
             "UPDATE events SET api_version = ?2, payload = ?3, reduced = 0
              WHERE id = ?1 AND coalesce(api_version, '') < coalesce(?2, '')",
         )?
         .execute(params![event.id.as_str(), event.api_version, event.payload.as_str()])
-        .map(drop)
+        .map(|changed| changed > 0)
 }
 
 /// Records the event, or what became of it now that it was released.
