@@ -56,7 +56,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The note; `None` if there is none that can be read.
+/// The note; `None` if it is missing or cannot be read.
 fn noted(config: &Config) -> Option<Noted> {
     serde_json::from_slice(&std::fs::read(config.inbox.data_dir.join(NOTE)).ok()?).ok()
 }

@@ -1,7 +1,7 @@
 //! `person`: what a user has and why, or why not, from the state of record; and which events about the user the inbox still has.
 //!
 //! The ledger does not know an event that waits or is held. If the inbox cannot be asked, the command says so and gives the
-//! ledger's answer: the machine of whoever asks may reach only the database.
+//! ledger's answer: a support desk's machine may reach only the database.
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -385,7 +385,7 @@ impl Runner {
         }
     }
 
-    /// The number of this data directory, made if there is none. Gateways that share an inbox share its marks, so that each has a
+    /// The number of this data directory, which is made when it is missing. Gateways that share an inbox share its marks, so that each has a
     /// number for as long as it runs.
     async fn gateway_id(&self) -> String {
         let made = fastrand::Rng::new().i64(1..);

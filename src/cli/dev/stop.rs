@@ -61,7 +61,7 @@ impl Terminal {
         Self { hangups, is_open: std::io::stdout().is_terminal() }
     }
 
-    /// Resolves when a hangup comes because the terminal is gone: from then on it is none any more.
+    /// Resolves when a hangup comes because the terminal is gone.
     async fn closed(&mut self) {
         loop {
             self.hangups.next().await;
