@@ -103,7 +103,7 @@ const NEXT_DUE: &str =
 /// knows nothing of, and sorts all due entries for each lease. Nothing depends on it, so its errors do not matter.
 const COUNT: &str = "ANALYZE gateway_inbox.work";
 
-/// A lease of so many entries shows a burst.
+/// A lease of so many entries shows a burst, as does one of fewer that may hold no more. One alone shows nothing.
 const BURST: usize = 64;
 
 /// Least time between two counts.
@@ -151,7 +151,7 @@ impl Core {
         self.kept.looked(changes, left_nothing, taken.next_due);
         if taken.entries.is_empty() {
             taken.entries = self.kept.take(request);
-        } else if taken.entries.len() >= BURST {
+        } else if taken.entries.len() >= BURST.min(request.entries_max.max(2)) {
             self.count_rows().await;
         }
         Ok(self.beside_kept(taken))
