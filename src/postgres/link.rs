@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use tokio::time::Instant;
-use tokio_postgres::error::{DbError, Severity};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Connection, Error, Row, Socket};
 
@@ -28,6 +28,8 @@ pub struct Link {
     /// Whether a call was given up, or failed for a reason other than its statement. The next message may then be its
     /// answer.
     is_spoiled: bool,
+    /// Whether the server refused a write because it is a standby. A new connection may lead to the server that took its place.
+    pub(super) is_demoted: bool,
     /// When it was made.
     pub(super) made: Instant,
     /// When its last call ended.
@@ -67,7 +69,7 @@ impl Link {
     pub(super) async fn connect(address: &Address, tls: &Tls) -> Result<Self, Error> {
         let (client, connection) = address.config().connect(tls.clone()).await?;
         let now = Instant::now();
-        let mut link = Self { client, connection, is_spoiled: false, made: now, rested: now };
+        let mut link = Self { client, connection, is_spoiled: false, is_demoted: false, made: now, rested: now };
         link.hear().await?;
         Ok(link)
     }
@@ -118,10 +120,13 @@ impl Link {
         self.ended(done)
     }
 
-    /// An error that the server reports for a statement leaves the link usable.
+    /// An error that the server reports for a statement leaves the link usable, unless the server takes no writes any more.
     fn ended<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         let severity = |error: &Error| error.as_db_error().and_then(tokio_postgres::error::DbError::parsed_severity);
-        self.is_spoiled = result.as_ref().is_err_and(|error| severity(error) != Some(Severity::Error));
+        self.is_demoted =
+            result.as_ref().is_err_and(|error| error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION));
+        self.is_spoiled =
+            self.is_demoted || result.as_ref().is_err_and(|error| severity(error) != Some(Severity::Error));
         result
     }
 

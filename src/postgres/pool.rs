@@ -128,8 +128,17 @@ impl Place<'_> {
     /// Keeps a connection for another call, unless it is useless.
     pub fn keep(&self, mut link: Link) {
         link.rested = tokio::time::Instant::now();
-        if !link.is_closed() {
+        if link.is_closed() {
+            self.discard(link);
+        } else {
             self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+        }
+    }
+
+    /// Closes a connection. If its server was found to be a standby, idle ones go too: they lead to the same server.
+    pub fn discard(&self, link: Link) {
+        if link.is_demoted {
+            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
     }
 }

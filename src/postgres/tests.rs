@@ -4,6 +4,7 @@ use testkit::postgres::{Database, Flavour};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::*;
@@ -39,6 +40,20 @@ async fn class(query: &str, answer: Vec<u8>) -> (Class, String) {
         ConnectError::Driver(error) => (class_of(&error), chain(&error)),
         ConnectError::Tls(error) => panic!("{error}"),
     }
+}
+
+#[tokio::test]
+async fn connections_to_a_server_that_takes_no_writes_any_more_are_not_used_again() {
+    let database = Database::create(Flavour::Plain).await;
+    let pool = Pool::new(address(&database.url()), 2).unwrap();
+    let (one, other) = (pool.place().await.unwrap(), pool.place().await.unwrap());
+    let (mut link, spare) = (one.connect().await.unwrap(), other.connect().await.unwrap());
+    other.keep(spare);
+    link.run_all("SET default_transaction_read_only = on").await.unwrap();
+    let refused = link.run("CREATE TABLE x ()", &[]).await.unwrap_err();
+    assert_eq!(refused.code().map(SqlState::code), Some("25006"));
+    one.keep(link);
+    assert!(one.idle().await.is_none(), "a new connection may lead to the server that took its place");
 }
 
 #[tokio::test]

@@ -93,9 +93,14 @@ impl Links {
                             place.keep(link);
                             return Err(Fault::of(&error));
                         }
-                        // A pooler or a server that restarted leaves dead connections behind.
-                        _ if !is_fresh && !is_again => is_again = true,
-                        _ => return Err(self.note(Fault::of(&error))),
+                        _ => {
+                            place.discard(link);
+                            // A pooler or a server that restarted leaves dead connections behind.
+                            if is_fresh || is_again {
+                                return Err(self.note(Fault::of(&error)));
+                            }
+                            is_again = true;
+                        }
                     },
                 }
             }
