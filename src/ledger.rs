@@ -73,10 +73,11 @@ pub trait Ledger: Send + Sync + fmt::Debug {
         Ok(Renewal::NeedsRestart)
     }
 
-    /// Tries again for users whom the public tables could not take yet and whose turn has come. Each batch does this too;
-    /// this call is for times without batches. A store without public tables has nothing to do.
-    fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(std::future::ready(Ok(())))
+    /// Shows some of what time alone has changed, and tries again for some users whom the public tables could not take yet and
+    /// whose turn has come. Each batch does this too; this call is for times without batches. Returns whether more is due. A
+    /// store without public tables has nothing to do.
+    fn upkeep(&self) -> BoxFuture<'_, Result<bool, LedgerError>> {
+        Box::pin(std::future::ready(Ok(false)))
     }
 }
 

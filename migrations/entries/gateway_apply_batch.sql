@@ -4,7 +4,8 @@
 --          "revenue": [...], "links": [...], "findings": [...], "decisions": [...]}
 -- An event has its place `n` in the batch, and no two have the same `id`. Every other row names the `n` of its event. Payloads
 -- are listed under the `n` of their events. A row of a subscription or customer has no `raw` of its own if that is the object in
--- the payload. The answer is an array of {"n", "outcome", "rule", "reason"}.
+-- the payload. The answer is an array of {"n", "outcome", "rule", "reason"}. A batch without
+-- events catches up with what time has changed, and with users who could not be shown; the answer is not empty if more of it is due.
 --
 -- A batch is small and the tables are large, so rows are looked up one by one through indexes. The settings force this on the
 -- planner. Left alone, it takes a table that was never analysed, or the rows of a partial index, for a handful, and reads them

@@ -24,6 +24,9 @@ const PROBE_SHARED: Duration = Duration::from_millis(250);
 /// How often the ledger tries again what waits in it.
 const LEDGER_UPKEEP: Duration = Duration::from_mins(1);
 
+/// Most calls to the ledger in a row that catch up with what is due.
+const UPKEEP_CALLS_MAX: u32 = 1000;
+
 /// Rounds between two foldings of the histograms.
 const UPKEEP_ROUNDS: u32 = 5;
 
@@ -163,8 +166,16 @@ pub(super) async fn ledger_upkeep(ledger: Arc<dyn Ledger>, shutdown: Shutdown) -
             () = tokio::time::sleep(LEDGER_UPKEEP) => {}
             () = shutdown.draining() => return Ok(()),
         }
-        if let Err(error) = ledger.upkeep().await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "ledger: upkeep has to wait");
+        // Thousands of graces may end at one time.
+        for _ in 0..UPKEEP_CALLS_MAX {
+            match ledger.upkeep().await {
+                Ok(true) if !shutdown.is_draining() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "ledger: upkeep has to wait");
+                    break;
+                }
+            }
         }
     }
 }

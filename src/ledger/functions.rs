@@ -127,8 +127,8 @@ impl<T: Transport> Ledger for FunctionLedger<T> {
         self.transport.renew(secret)
     }
 
-    fn upkeep(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(async { self.transport.apply(&empty(self.shadow)).await.map(drop) })
+    fn upkeep(&self) -> BoxFuture<'_, Result<bool, LedgerError>> {
+        Box::pin(async { Ok(!self.transport.apply(&empty(self.shadow)).await?.is_empty()) })
     }
 }
 

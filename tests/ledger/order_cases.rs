@@ -226,9 +226,42 @@ async fn access_that_time_ends_is_taken_without_another_event() {
     store.pool.execute(passed).await.unwrap();
     store.ledger().upkeep().await.unwrap();
     assert_eq!(shown().await, ["free past_due"]);
-    store.ledger().upkeep().await.unwrap();
+    assert!(!store.ledger().upkeep().await.unwrap());
     let left = "SELECT count(*) FROM gateway.stripe_subscriptions WHERE recheck_at IS NOT NULL";
     assert_eq!(store.pool.value::<i64>(left).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn access_of_many_that_ends_at_one_time_is_taken_from_all() {
+    const USERS: usize = 150;
+    let store = Postgres::direct(Flavour::Plain).await;
+    let settings = Settings { grace: "gold=30".parse().unwrap(), ..settings() };
+    let validator =
+        Validator::new(settings, Arc::new(Guardian::default()), Clock::manual(Timestamp::from_seconds(now())));
+    let of_user = |number: usize| {
+        let event = told(&format!("evt_{number}"), "past_due", Some("active"), 10).to_string();
+        let own = [
+            ("sub_1", format!("sub_x{number}")),
+            ("cus_1", format!("cus_x{number}")),
+            ("user_1", format!("user_x{number}")),
+        ];
+        Bytes::from(
+            own.iter().fold(event, |event, (all, one)| event.replace(&format!("\"{all}\""), &format!("\"{one}\""))),
+        )
+    };
+    let verdicts = validator.validate(&(0..USERS).map(of_user).collect::<Vec<_>>()).await;
+    store.ledger().apply(&verdicts).await.unwrap();
+    let shown = async |tier: &str| {
+        let question = format!("SELECT count(*) FROM public.subscriptions WHERE tier = '{tier}'");
+        store.pool.value::<i64>(question).await.unwrap()
+    };
+    assert_eq!(shown("gold").await, i64::try_from(USERS).unwrap());
+    let passed = "UPDATE gateway.stripe_subscriptions SET late_since = late_since - interval '21 days', \
+                  grace_ends_at = grace_ends_at - interval '21 days', recheck_at = recheck_at - interval '21 days'";
+    store.pool.execute(passed).await.unwrap();
+    assert!(store.ledger().upkeep().await.unwrap(), "more is due than one call takes");
+    while store.ledger().upkeep().await.unwrap() {}
+    assert_eq!(shown("free").await, i64::try_from(USERS).unwrap());
 }
 
 #[tokio::test]
