@@ -186,7 +186,7 @@ impl Core {
         open.sort_unstable();
         // For each event its entry, and whether it was there before.
         let mut known: HashMap<Key<'_>, (i64, bool)> = HashMap::with_capacity(open.len());
-        let mut numbers = self.numbers.next(open.len(), self.clock.now());
+        let mut numbers = self.numbers.next(open.len(), self.time_for_numbers().await?);
         let mut tries = 0;
         while !open.is_empty() {
             tries += 1;
@@ -204,7 +204,7 @@ impl Core {
                 Ok(None) if tries < TRIES_MAX => continue,
                 Err(fault) if fault.is_taken_number() && tries < TRIES_MAX => {
                     self.numbers.move_on();
-                    numbers = self.numbers.next(open.len(), self.clock.now());
+                    numbers = self.numbers.next(open.len(), self.time_for_numbers().await?);
                     continue;
                 }
                 Err(fault) if fault.unknown() == Some(Unknown::Connection) && tries < 2 => continue,

@@ -1,8 +1,8 @@
 //! Numbers of entries, made by the gateways themselves.
 //!
-//! A number is the second in which it was made, and a place within it. A gateway begins each second at a random place and counts
-//! up, so that its own entries are in order and two gateways hardly ever meet; where they do, the database refuses and new
-//! numbers are drawn. All are below 2^53, so that programs that read JSON numbers as doubles get them right.
+//! A number is the second of the database's clock in which it was made, and a place within it. A gateway begins each second at a
+//! random place and counts up, so that its own entries are in order and two gateways hardly ever meet; where they do, the database
+//! refuses and new numbers are drawn. All are below 2^53, so that programs that read JSON numbers as doubles get them right.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: an inbox of before has the table made with the first step, and a role that may not make it searches without;
 //! two gateways that take the same step do no harm, and entries that are carried in behind what it covers have it go back there.
-//! Numbers are made by gateways, so that one with a late clock may put an entry
-//! behind others: the index waits a minute for it.
+//! Gateways make numbers before they store entries, so that one whose commit took long appears before others: the index waits a
+//! minute for it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -6,7 +6,7 @@
 //! new one.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use tokio_postgres::types::Type;
 use super::fault::Fault;
 use super::schema::{forgettable, now};
 use super::{Core, Time, millis};
+use crate::domain::clock::Timestamp;
 use crate::postgres::Parameter;
 
 /// How far the clock may go back, in milliseconds, before the times are moved. A shorter difference is just waited for.
@@ -48,6 +49,8 @@ pub(super) struct Clocks {
     ahead: AtomicI64,
     /// The latest answer, and when it came.
     last: Mutex<Option<(Instant, i64)>>,
+    /// The answer to the first question about the time alone, before the first lease.
+    first: OnceLock<(Instant, i64)>,
 }
 
 /// The earliest time that the database's clock should show.
@@ -63,6 +66,13 @@ impl Clocks {
     /// How far this machine's clock is ahead of the database's, in milliseconds.
     pub(super) fn ahead(&self) -> i64 {
         self.ahead.load(Ordering::Relaxed)
+    }
+
+    /// The database's time, as its last answer and the time since then tell it. This machine's clock may be wrong, and jump.
+    fn database(&self) -> Option<Timestamp> {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, told) = last.or_else(|| self.first.get().copied())?;
+        Some(Timestamp::from_millis(told.saturating_add(millis(since.elapsed()))))
     }
 
     fn least(&self, asked: Instant, time: Time) -> Least {
@@ -102,6 +112,22 @@ impl Core {
         // Only now: if moving them fails, the next answer shows the jump again.
         *self.clocks.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), database));
         Ok(back > BACK_MIN)
+    }
+
+    /// The time from which numbers of new entries are made: the database's, so that the entries of all gateways are in the order
+    /// in which they came, whatever a machine's clock shows. Asks for it once, before the first lease tells it.
+    pub(super) async fn time_for_numbers(&self) -> Result<Timestamp, Fault> {
+        if self.time == Time::Clock {
+            return Ok(self.clock.now());
+        }
+        if let Some(time) = self.clocks.database() {
+            return Ok(time);
+        }
+        let question = concat!("SELECT ", now!());
+        let rows = self.links.run(question, &[(&self.time(), Type::INT8)]).await?.rows;
+        let told = rows.first().map_or_else(|| self.clock.now().millis(), |row| row.get(0));
+        let (since, told) = *self.clocks.first.get_or_init(|| (Instant::now(), told));
+        Ok(Timestamp::from_millis(told.saturating_add(millis(since.elapsed()))))
     }
 
     /// Moves waits and leases back. Returns the number of entries that it changed.

@@ -43,6 +43,27 @@ async fn any_gateway_works_on_what_any_received_and_only_the_holder_concludes() 
 }
 
 #[tokio::test]
+async fn the_database_dates_the_numbers_of_entries_whatever_clocks_gateways_have() {
+    /// Numbers of this second begin here, and those of the next there.
+    const BOUNDS: &str = "
+        SELECT ARRAY[second << 22, (second + 1) << 22]
+        FROM (SELECT floor(extract(epoch FROM clock_timestamp()))::bigint - 1577836800 AS second) AS now";
+    let fixture = Fixture::postgres().await;
+    let database = fixture.database.as_ref().unwrap();
+    for minutes in [-90, 0, 90] {
+        let now = Clock::system().now().millis() + minutes * 60_000;
+        let clock = Clock::manual(Timestamp::from_millis(now));
+        let (inbox, threads) = Inbox::shared(&options(&database.url()), clock).unwrap();
+        let before: Vec<i64> = database.sessions().value(BOUNDS).await.unwrap();
+        let number = inbox.append(entry(&format!("evt_{minutes}"))).await.unwrap().entry().0;
+        let after: Vec<i64> = database.sessions().value(BOUNDS).await.unwrap();
+        assert!(number >= before[0] && number < after[1], "{minutes}: {number} {before:?} {after:?}");
+        drop(inbox);
+        threads.join();
+    }
+}
+
+#[tokio::test]
 async fn a_start_voids_no_lease_and_a_gateway_that_died_loses_its_own_in_time() {
     let mut one = Fixture::postgres().await;
     one.append("evt_1").await;
