@@ -15,6 +15,7 @@ mod carry_orders;
 mod conclude;
 mod database;
 mod deeds;
+mod due;
 mod fault;
 mod insert;
 mod kept;
@@ -42,9 +43,9 @@ use tokio::time::Instant;
 use tokio_postgres::types::Type;
 
 use self::append::Arrival;
+use self::due::Mark;
 use self::fault::Fault;
 use self::kept::Kept;
-use self::lease::Mark;
 use self::links::{LinkOptions, Links};
 use self::numbers::Numbers;
 use self::retain::Cursor;
@@ -362,7 +363,7 @@ impl Core {
 
 /// The statements that take and end leases, for tests of their plans.
 #[cfg(test)]
-pub(super) const LEASE_AND_END: [&str; 2] = [lease::LEASE, conclude::END];
+pub(super) const LEASES_AND_END: [&str; 3] = [due::LEASE_ALL, due::LEASE, conclude::END];
 
 /// The error for the URL of an inbox in PostgreSQL that cannot be used.
 fn unusable(error: &impl std::error::Error) -> OpenError {

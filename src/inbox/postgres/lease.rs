@@ -14,63 +14,16 @@ use tokio_postgres::types::Type;
 use super::super::body::Unpacker;
 use super::super::conclude::Conclusion;
 use super::super::error::InboxError;
-use super::super::lease::{CRASHES_ALONE, CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};
+use super::super::lease::{CRASHES_MAX, Lease, LeaseRequest, Leased, Taken};
 use super::super::steps::Step;
+use super::due::{LEASE, LEASE_ALL};
 use super::fault::Fault;
-use super::schema::{began, forgettable, now};
+use super::schema::{forgettable, now};
 use super::{BIGINTS, Core, Time, millis};
-use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EndpointName, EntryId, EventId};
 use crate::domain::outcome::{Awaited, ProblemCode};
 use crate::domain::trace::TraceContext;
 use crate::postgres::Parameter;
-
-/// How long leases look only above the mark below which nothing was due.
-const MARK_FOR: Duration = Duration::from_secs(2);
-
-/// The crashes of an entry, with that of the holder whose lease has ended.
-macro_rules! crashes {
-    () => {
-        "w.crashes + CASE WHEN w.state = 1 AND NOT (w.code IS NOT DISTINCT FROM 'awaits_answer' AND w.crashes >= 2)
-                     THEN 1 ELSE 0 END"
-    };
-}
-
-/// At most `$2` entries and `$3` bytes; `$4` token, `$5` duration, `$6` mark. The end of the statement unlocks rows that
-/// were not taken. The rows are found by [`super::schema`]'s rule for ids.
-pub(super) const LEASE: &str = concat!(
-    "WITH due AS MATERIALIZED (
-        SELECT w.id, w.size, w.due_at, w.state, ",
-    crashes!(),
-    " AS crashes
-        FROM gateway_inbox.work w
-        WHERE w.state IN (0, 1) AND w.due_at <= ",
-    began!(),
-    " AND w.due_at >= $6
-        ORDER BY w.due_at LIMIT $2 FOR UPDATE OF w SKIP LOCKED
-    ), able AS (
-        SELECT id, crashes, row_number() OVER (ORDER BY due_at, id) AS place,
-            sum(size) OVER (PARTITION BY crashes >= 2 ORDER BY due_at, id) AS bytes
-        FROM due WHERE crashes < 8
-    ), chosen AS (
-        SELECT id FROM able
-        WHERE CASE WHEN (SELECT crashes >= 2 FROM able WHERE place = 1) THEN place = 1
-                   ELSE crashes < 2 AND (place = 1 OR bytes <= $3) END
-        UNION ALL SELECT id FROM due WHERE crashes >= 8
-    ), taken AS (
-        UPDATE gateway_inbox.work w SET state = 1, token = $4, due_at = ",
-    began!(),
-    " + $5, crashes = ",
-    crashes!(),
-    ", code = nullif(w.code, 'awaits_answer')
-        WHERE w.id = ANY (ARRAY(SELECT id FROM chosen))
-        RETURNING w.id, w.attempts, w.crashes, w.code, w.released_at, w.replayed_at
-    )
-    SELECT k.id, e.endpoint, e.event_id, e.event_type, k.attempts, k.crashes, k.code, e.received_at, k.released_at,
-        k.replayed_at, e.traceparent, e.body, e.bytes, d.due_at, d.state = 1, ",
-    forgettable!(),
-    " FROM taken k JOIN gateway_inbox.entries e ON e.id = k.id JOIN due d ON d.id = k.id ORDER BY d.due_at, k.id"
-);
 
 /// Gives back what leases took whose answers were lost. `$2` tokens.
 const GIVE_BACK: &str = concat!(
@@ -95,10 +48,6 @@ const GIVE_BACK_KEPT: &str = concat!(
     " FROM given"
 );
 
-/// When the next entry is due, or the next lease ends, and the database's time.
-const NEXT_DUE: &str =
-    concat!("SELECT (SELECT min(due_at) FROM gateway_inbox.work WHERE state IN (0, 1) AND due_at >= $2), ", now!());
-
 /// Has the server count the rows of `work`. Without that it plans for the table as it was before a burst, or for one that it
 /// knows nothing of, and sorts all due entries for each lease. Nothing depends on it, so its errors do not matter.
 const COUNT: &str = "ANALYZE gateway_inbox.work";
@@ -115,6 +64,9 @@ const COUNT_WAIT: Duration = Duration::from_millis(500);
 /// The latest time after which an entry that another gateway received is found.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Beyond all due times, in milliseconds.
+const FAR: i64 = 1 << 60;
+
 /// How many leases with lost answers are remembered. Entries of others come back when their time is over.
 const LOST_MAX: usize = 64;
 
@@ -127,8 +79,6 @@ const NOTE: &str = concat!(
     forgettable!(),
     " FROM noted"
 );
-
-const _: () = assert!(CRASHES_ALONE == 2 && CRASHES_MAX == 8);
 
 impl Core {
     /// A pump leases again soon: what arrives until then may be kept for it.
@@ -219,30 +169,81 @@ impl Core {
     }
 
     async fn lease_due(&self, request: LeaseRequest) -> Result<Taken, InboxError> {
-        let (count, bytes) = (count(request.entries_max), count(request.bytes_max));
-        let token = draw_token();
-        let mark = self.mark.low();
-        let parameters: [Parameter<'_>; 6] = [
+        self.give_back_lost().await?;
+        let (token, mark, asked) = (draw_token(), self.mark.low(), Instant::now());
+        let within = match self.time {
+            Time::Database => millis(LOOK_AGAIN),
+            Time::Clock => FAR,
+        };
+        let parameters: [Parameter<'_>; 7] = [
             (&self.time(), Type::INT8),
-            (&count, Type::INT8),
-            (&bytes, Type::INT8),
+            (&count(request.entries_max), Type::INT8),
+            (&count(request.bytes_max), Type::INT8),
             (&token, Type::INT8),
             (&millis(request.duration), Type::INT8),
             (&mark, Type::INT8),
+            (&within, Type::INT8),
         ];
-        self.give_back_lost().await?;
-        let answer = self.links.run(LEASE, &parameters).await;
+        let at_once = |entries| Taken { entries, next_due: Some(self.clock.now()) };
+        let Some(mut rows) = self.take(LEASE_ALL, token, &parameters).await? else { return Ok(at_once(Vec::new())) };
+        let (mut next_due, mut is_part) = (None, rows.len() >= request.entries_max);
+        if let Some(look) = rows.first() {
+            let database = look.get(16);
+            next_due = look.get::<_, Option<i64>>(17);
+            let is_refused = look.get::<_, Option<i64>>(13).is_some() && look.get::<_, Option<i64>>(0).is_none();
+            match self.follow_clock(database, asked, request.duration).await {
+                Ok(has_moved) => is_part |= has_moved,
+                Err(fault) => {
+                    self.lose(token);
+                    return Err(fault.into());
+                }
+            }
+            if is_refused {
+                is_part = true;
+                match self.take(LEASE, token, &parameters[..6]).await? {
+                    Some(taken) => rows = taken,
+                    None => return Ok(at_once(Vec::new())),
+                }
+            } else if look.get::<_, Option<i64>>(0).is_some() {
+                let end = database + millis(request.duration);
+                next_due = Some(next_due.map_or(end, |due| due.min(end)));
+            }
+        }
+        rows.retain(|row| row.get::<_, Option<i64>>(0).is_some());
+        rows.sort_unstable_by_key(|row| (row.get::<_, i64>(13), row.get::<_, i64>(0)));
+        self.mark.looked(mark, rows.first().map(|row| row.get(13)));
+        let entries = self.read_all(rows, token).await?;
+        if is_part {
+            return Ok(at_once(entries));
+        }
+        let next_due = next_due.map(|due| self.here(due));
+        let look_again = self.clock.now().plus(LOOK_AGAIN);
+        let next_due = match self.time {
+            Time::Clock => next_due,
+            Time::Database => Some(next_due.map_or(look_again, |due| due.min(look_again))),
+        };
+        Ok(Taken { entries, next_due })
+    }
+
+    /// Runs a statement that leases. `None` if its first answer was lost: then what it took is given back.
+    async fn take(
+        &self,
+        statement: &str,
+        token: i64,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<Vec<Row>>, InboxError> {
+        let answer = self.links.run(statement, parameters).await;
         // Otherwise the entries would wait for the end of a lease that has no holder, and a crash would be counted.
         if !matches!(&answer, Ok(answer) if !answer.is_again) {
             self.lose(token);
         }
-        let rows = match answer {
-            // The first answer was lost, so the token also holds entries that are unknown here.
+        match answer {
+            // The token also holds entries that are unknown here.
             Ok(answer) if answer.is_again => {
                 self.give_back_lost().await?;
-                return Ok(Taken { entries: Vec::new(), next_due: Some(self.clock.now()) });
+                Ok(None)
             }
-            Ok(answer) => answer.rows,
+            Ok(answer) => Ok(Some(answer.rows)),
             Err(fault) => {
                 let is_without_tables = fault.is_missing_table();
                 let error = InboxError::from(fault);
@@ -251,10 +252,13 @@ impl Core {
                 if is_without_tables {
                     self.wrote(Some(&error));
                 }
-                return Err(error);
+                Err(error)
             }
-        };
-        self.mark.looked(mark, rows.first().map(|row| row.get(13)));
+        }
+    }
+
+    /// The entries of a lease. Gives up those that seem to kill their gateway.
+    async fn read_all(&self, rows: Vec<Row>, token: i64) -> Result<Vec<Leased>, InboxError> {
         let left: Vec<_> = rows.iter().filter(|row| row.get(14)).map(|row| (row.get(0), Step::LEASE_ENDED)).collect();
         self.note_all(&left).await;
         let mut unpacker = Unpacker::default();
@@ -269,34 +273,14 @@ impl Core {
                 entries.push(leased);
             }
         }
-        let next_due = match self.after(&crashing, request.duration).await {
-            Ok(next_due) => next_due,
+        if !crashing.is_empty()
+            && let Err(error) = self.conclude(&crashing).await
+        {
             // No worker will know of the entries it took.
-            Err(error) => {
-                self.lose(token);
-                return Err(error);
-            }
-        };
-        let look_again = self.clock.now().plus(LOOK_AGAIN);
-        let next_due = match self.time {
-            Time::Clock => next_due,
-            Time::Database => Some(next_due.map_or(look_again, |due| due.min(look_again))),
-        };
-        Ok(Taken { entries, next_due })
-    }
-
-    /// Gives up entries that seem to kill their gateway, and returns when the next entry is due, by this machine's clock.
-    async fn after(&self, crashing: &[(Lease, Conclusion)], lease: Duration) -> Result<Option<Timestamp>, InboxError> {
-        if !crashing.is_empty() {
-            self.conclude(crashing).await?;
+            self.lose(token);
+            return Err(error);
         }
-        let (mark, asked) = (self.mark.low(), Instant::now());
-        let rows = self.links.run(NEXT_DUE, &[(&self.time(), Type::INT8), (&mark, Type::INT8)]).await?.rows;
-        let Some(row) = rows.first() else { return Ok(None) };
-        if self.follow_clock(row.get(1), asked, lease).await? {
-            return Ok(Some(self.clock.now()));
-        }
-        Ok(row.get::<_, Option<i64>>(0).map(|due| self.here(due)))
+        Ok(entries)
     }
 
     /// Remembers a token without a holder.
@@ -361,37 +345,4 @@ pub(super) fn draw_token() -> i64 {
 
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Below this due time, the last look found nothing due.
-///
-/// An open snapshot (of a dump or a report) keeps the rows of entries settled since, and each lease would walk over all of
-/// them. An entry that becomes due below the mark in the meantime, such as one whose commit took long, is found by the next
-/// look without the mark.
-#[derive(Debug, Default)]
-pub(super) struct Mark(std::sync::Mutex<Option<(Instant, i64)>>);
-
-impl Mark {
-    fn low(&self) -> i64 {
-        let mark = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        mark.filter(|(since, _)| since.elapsed() < MARK_FOR).map_or(i64::MIN, |(_, mark)| mark)
-    }
-
-    fn looked(&self, from: i64, first: Option<i64>) {
-        let mut mark = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match (from == i64::MIN, first) {
-            (true, Some(first)) => *mark = Some((Instant::now(), first)),
-            (false, Some(first)) => {
-                if let Some((_, mark)) = mark.as_mut() {
-                    *mark = first;
-                }
-            }
-            (_, None) => *mark = None,
-        }
-    }
-
-    /// Makes the next lease look everywhere.
-    pub(super) fn forget(&self) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
-    }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use testkit::sql::Sessions;
 
 use super::super::local::schema::live;
-use super::super::postgres::LEASE_AND_END;
+use super::super::postgres::LEASES_AND_END;
 use super::*;
 use crate::postgres::Json;
 
@@ -74,9 +74,12 @@ async fn a_burst_after_a_quiet_time_is_leased_and_ended_by_looking_up_each_id() 
     sessions.execute("VACUUM ANALYZE gateway_inbox.work").await.unwrap();
     sessions.execute(fill(10_000)).await.unwrap();
 
-    let [lease, end] = LEASE_AND_END;
+    let [lease_all, lease, end] = LEASES_AND_END;
     let rows = handled(&sessions, lease, &["999999", "100", "1000", "7", "1000", "0"]).await;
     assert!(rows < 60_000.0, "a lease of 100 handled {rows} rows");
+    sessions.execute("UPDATE gateway_inbox.work SET state = 0, token = NULL, due_at = 1").await.unwrap();
+    let rows = handled(&sessions, lease_all, &["999999", "100", "1000", "7", "1000", "0", "1000"]).await;
+    assert!(rows < 60_000.0, "a lease of all that is due handled {rows} rows");
     let leased =
         "SELECT concat('''', array_agg(id ORDER BY id), '''::bigint[]') FROM gateway_inbox.work WHERE token = 7";
     let ids: String = sessions.value(leased).await.unwrap();
@@ -101,7 +104,8 @@ async fn a_lease_of_many_has_the_server_count_the_rows_of_a_new_inbox() {
     );
     sessions.execute("ALTER TABLE gateway_inbox.work SET (autovacuum_enabled = off)").await.unwrap();
     sessions.execute(fill).await.unwrap();
-    let lease = async || handled(&sessions, LEASE_AND_END[0], &["999999", "10", "1000", "7", "1000", "0"]).await;
+    let lease =
+        async || handled(&sessions, LEASES_AND_END[0], &["999999", "10", "1000", "7", "1000", "0", "1000"]).await;
     let before = lease().await;
     assert!(before > f64::from(BURST), "the server knows the table already: {before} rows");
     assert_eq!(fixture.lease(100).await.len(), 100);
