@@ -86,8 +86,10 @@ enum Rows {
     Start,
     /// Resident memory.
     Memory,
-    /// The inbox in PostgreSQL.
+    /// The inbox in PostgreSQL: appends, and webhooks acknowledged.
     Shared,
+    /// PostgreSQL's CPU of events in an inbox there, from their append to their end, and in a large one.
+    Lives,
 }
 
 /// What `cargo bench --bench figures -- …` takes.
@@ -195,6 +197,7 @@ fn main() -> anyhow::Result<()> {
             Rows::Start => start::rows(&bench),
             Rows::Memory => memory::rows(&bench),
             Rows::Shared => shared::rows(&bench),
+            Rows::Lives => shared::whole_lives(&bench),
         };
         for row in measured.with_context(|| format!("{rows:?}"))? {
             eprintln!("{}", row.line());

@@ -69,7 +69,8 @@ BEGIN
     -- A call without events is there to catch up. Its sender comes again at once if more is due.
     IF batch -> 'events' = '[]'::jsonb AND (
         EXISTS (SELECT FROM gateway.stripe_subscriptions s WHERE s.recheck_at <= pg_catalog.now())
-        OR EXISTS (SELECT FROM gateway.user_access a WHERE NOT a.shown AND a.retry_at <= pg_catalog.now())) THEN
+        OR NOT gateway.is_shadow()
+            AND EXISTS (SELECT FROM gateway.user_access a WHERE NOT a.shown AND a.retry_at <= pg_catalog.now())) THEN
         RETURN '[{"n": 0, "outcome": "more"}]'::jsonb;
     END IF;
     -- Not a query, which would have to be set up.

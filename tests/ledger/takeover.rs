@@ -150,6 +150,11 @@ async fn the_way_back_restores_what_was_replaced_and_a_second_takeover_finds_it(
         for number in 1..=4 {
             assert_eq!(site.access(number).await, (true, true), "{generation:?} {number} after the second takeover");
         }
+
+        // In shadow mode no call goes on for users whom the app's tables could not take.
+        live.set_shadow(true).await.unwrap();
+        site.database.run("UPDATE gateway.user_access SET shown = false, retry_at = now() - interval '1 second'").await;
+        assert!(!shadow.upkeep().await.unwrap(), "{generation:?}");
     }
 }
 
