@@ -183,7 +183,11 @@ pub enum OutputError {
     },
 }
 
+/// Makes a text of a bee fit to be stored and shown: one line of bounded length.
 fn cut(text: &mut String) {
+    if text.contains(char::is_control) {
+        *text = text.replace(char::is_control, " ");
+    }
     let mut end = text.len().min(RESULT_TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -259,6 +263,15 @@ mod tests {
         assert_eq!(read(&["It broke: badly", "twice"]), pair("failed_by_bee", "It broke: badly"));
         let long = "x y".repeat(1000);
         assert_eq!(read(&[&long, &long]).1.len(), RESULT_TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn texts_hold_nothing_that_a_database_does_not_take() {
+        let odd = |text: &str| Some(text.to_owned());
+        let event = EventResult { code: odd("a\0b"), reason: odd("x\r\ny"), ..event("evt_1", OutcomeName::Failed) };
+        let result = JobResult::new(vec![event]);
+        assert_eq!((result.events[0].code.as_deref(), result.events[0].reason.as_deref()), (Some("a b"), Some("x  y")));
+        assert_eq!(read_failure(&["batch: nul \0 here".to_owned()]).1, "nul   here");
     }
 
     #[test]

@@ -180,9 +180,12 @@ pub enum MalformedReply {
     /// The envelope holds something else.
     #[error(transparent)]
     Payload(#[from] OpenError),
-    /// A process without an id.
-    #[error("its process has no id")]
-    NoProcessId,
+    /// A process without an id, or with one that is too long or not plain text.
+    #[error("its process has no id, or one that is no id")]
+    ProcessId,
+    /// Another process than the one that was asked about.
+    #[error("it tells of another process than the one that was asked about")]
+    OtherProcess,
     /// The status does not fit the content.
     #[error("its status does not fit its content")]
     Status,

@@ -121,9 +121,15 @@ impl Member {
     /// Asks for a process.
     ///
     /// # Errors
-    /// [`ClientError::UnknownProcess`] if the server has forgotten it or never knew it.
+    /// [`ClientError::UnknownProcess`] if the server has forgotten it or never knew it; [`ClientError::Malformed`] if it
+    /// answers with another process.
     pub async fn process(&self, process: &ProcessId) -> Result<Process, ClientError> {
-        self.call(&GetProcess { processid: process.to_string() }).await.and_then(|process| self.with_id(process))
+        let answer = self.call(&GetProcess { processid: process.to_string() }).await?;
+        if answer.processid == process.as_str() {
+            Ok(answer)
+        } else {
+            Err(self.malformed(MalformedReply::OtherProcess))
+        }
     }
 
     /// Asks for processes: waiting ones in the order in which they will run, running ones by their start, ended
@@ -141,7 +147,7 @@ impl Member {
             label: search.label.clone(),
             initiator: search.initiator.clone(),
         };
-        self.call(&message).await.map(|list| list.0)
+        self.call(&message).await?.0.into_iter().map(|process| self.with_id(process)).collect()
     }
 
     /// Cancels a process.
@@ -219,13 +225,14 @@ impl Member {
         self.call(&message).await.map(|_| ())
     }
 
-    /// Refuses a process without an id: it could not be found again, and no Colonies server sends one.
+    /// Refuses a process whose id is none: it could not be found again, or would be kept with everything that the process
+    /// holds, whatever its length. No Colonies server sends one.
     fn with_id(&self, process: Process) -> Result<Process, ClientError> {
-        if process.processid.is_empty() {
-            let server = self.client.server();
-            return Err(ClientError::Malformed { server, status: 200, source: MalformedReply::NoProcessId });
-        }
-        Ok(process)
+        if process.id().is_plain() { Ok(process) } else { Err(self.malformed(MalformedReply::ProcessId)) }
+    }
+
+    fn malformed(&self, source: MalformedReply) -> ClientError {
+        ClientError::Malformed { server: self.client.server(), status: 200, source }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::endpoint::ServerUrl;
 use super::error::{ClientError, MalformedReply};
-use crate::messages::{ErrorReply, Message, MessageType, ReplyEnvelope};
+use crate::messages::{ErrorReply, Message, MessageType, OpenError, ReplyEnvelope};
 
 const OK: u16 = 200;
 const BAD_REQUEST: u16 = 400;
@@ -12,6 +12,9 @@ const REQUEST_TIMEOUT: u16 = 408;
 const SERVER_ERROR: u16 = 500;
 const UNAVAILABLE: u16 = 503;
 
+/// Longest words of a server that are kept, in bytes.
+const WORDS_BYTES_MAX: usize = 500;
+
 /// Reads the answer to a message.
 pub(super) fn read<M: Message>(server: &ServerUrl, status: u16, body: &[u8]) -> Result<M::Reply, ClientError> {
     if M::TYPE == MessageType::GetColonyStatistics && status == OK && body.is_empty() {
@@ -20,14 +23,28 @@ pub(super) fn read<M: Message>(server: &ServerUrl, status: u16, body: &[u8]) -> 
     }
     let envelope: ReplyEnvelope = match serde_json::from_slice(body) {
         Ok(envelope) => envelope,
-        Err(source) => return Err(foreign(server, status, MalformedReply::NotEnvelope(source))),
+        Err(source) => return Err(foreign(server, status, MalformedReply::NotEnvelope(short(source)))),
     };
     match envelope.open::<M>() {
         Ok(Ok(reply)) if status == OK => Ok(reply),
         Ok(Ok(_)) => Err(foreign(server, status, MalformedReply::Status)),
         Ok(Err(refusal)) => Err(refused(M::TYPE, server, refusal)),
-        Err(source) => Err(foreign(server, status, MalformedReply::Payload(source))),
+        Err(source) => Err(foreign(server, status, MalformedReply::Payload(quoted(source)))),
     }
+}
+
+/// An error that quotes the reply, cut like a server's words.
+fn quoted(error: OpenError) -> OpenError {
+    match error {
+        OpenError::Base64(source) => OpenError::Base64(source),
+        OpenError::Json(source) => OpenError::Json(short(source)),
+        OpenError::OtherType { expected, found } => OpenError::OtherType { expected, found: words(&found) },
+    }
+}
+
+fn short(error: serde_json::Error) -> serde_json::Error {
+    let text = error.to_string();
+    if text.len() <= WORDS_BYTES_MAX { error } else { serde::de::Error::custom(words(&text)) }
 }
 
 /// Reads the answer of the health page, which has no body.
@@ -48,6 +65,7 @@ fn foreign(server: &ServerUrl, status: u16, source: MalformedReply) -> ClientErr
 /// Turns a refusal into an error. The texts are those of Colonies 1.9.12.
 fn refused(asked: MessageType, server: &ServerUrl, refusal: ErrorReply) -> ClientError {
     let ErrorReply { message, status } = refusal;
+    let message = words(&message);
     match status {
         NOT_FOUND if asked == MessageType::AssignProcess => ClientError::NothingWaiting,
         REQUEST_TIMEOUT if asked == MessageType::AssignProcess => ClientError::Paused,
@@ -60,6 +78,18 @@ fn refused(asked: MessageType, server: &ServerUrl, refusal: ErrorReply) -> Clien
         SERVER_ERROR..600 => ClientError::ServerFault { server: server.to_string(), status, message },
         _ => ClientError::Unexpected { status, message },
     }
+}
+
+/// A server's words in a form that can be logged, shown and stored, whoever wrote them: one line, and not a long one. Of longer ones the
+/// beginning and the end are kept, by which the texts of a Colonies server are known.
+fn words(message: &str) -> String {
+    let line = |text: &str| text.replace(char::is_control, " ");
+    if message.len() <= WORDS_BYTES_MAX {
+        return line(message);
+    }
+    let begin = &message[..message.floor_char_boundary(WORDS_BYTES_MAX / 2)];
+    let end = &message[message.ceil_char_boundary(message.len() - WORDS_BYTES_MAX / 2)..];
+    format!("{} … {}", line(begin), line(end))
 }
 
 fn bad_request(asked: MessageType, message: String) -> ClientError {
@@ -139,6 +169,9 @@ fn is_unknown_colony(message: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
     use crate::messages::{AssignProcess, GetProcess, GetVersion};
 
@@ -233,6 +266,27 @@ mod tests {
             assert_eq!(error.code(), "unexpected");
             assert!(matches!(error.disposition(), super::super::Disposition::Retry { .. }));
             assert!(error.may_have_acted());
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_is_one_short_line_and_its_meaning_stays() {
+        let long = format!("a\u{0}\n{} process not found", "\u{e9}".repeat(1 << 20));
+        let error = refused(MessageType::GetProcess, &server(), ErrorReply { message: long, status: 404 });
+        assert_eq!(error.code(), "unknown_process");
+        let ClientError::UnknownProcess { message } = error else { panic!("another error") };
+        assert!(message.len() < 2 * WORDS_BYTES_MAX && !message.contains(char::is_control), "{message}");
+        let payload = STANDARD.encode(format!("\"{}\"", "x".repeat(1 << 20)));
+        let body = format!(r#"{{"payloadtype":"getprocessmsg","payload":"{payload}"}}"#);
+        let other = format!(r#"{{"payloadtype":"{}","payload":"e30="}}"#, "y".repeat(1 << 20));
+        for body in [body, other, format!("\"{}\"", "z".repeat(1 << 20))] {
+            let error = read::<GetProcess>(&server(), 200, body.as_bytes()).unwrap_err();
+            let ClientError::Malformed { source, .. } = error else { panic!("another error") };
+            let mut cause: Option<&dyn std::error::Error> = Some(&source);
+            while let Some(error) = cause {
+                assert!(error.to_string().len() < 2 * WORDS_BYTES_MAX, "{} bytes", error.to_string().len());
+                cause = error.source();
+            }
         }
     }
 

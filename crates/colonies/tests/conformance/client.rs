@@ -136,6 +136,29 @@ async fn a_process_without_an_id_is_no_process() {
 }
 
 #[tokio::test]
+async fn an_id_that_could_not_be_kept_or_shown_is_no_id() {
+    for id in ["x".repeat(1 << 20), "a\u{0}b".to_owned(), "a b".to_owned(), "a\nb".to_owned(), "\u{e9}".to_owned()] {
+        let server = Scripted::start([
+            Act::done::<SubmitFunctionSpec>(&process(&id)),
+            Act::done::<AssignProcess>(&process(&id)),
+            Act::done::<GetProcesses>(&List(vec![process("p1"), process(&id)])),
+        ]);
+        let member = member(&[server.url()]);
+        assert_eq!(member.submit(FunctionSpec::default()).await.map(drop).unwrap_err().code(), "malformed");
+        assert_eq!(member.assign(Duration::from_secs(1)).await.map(drop).unwrap_err().code(), "malformed");
+        assert_eq!(member.processes(&Search::default()).await.map(drop).unwrap_err().code(), "malformed");
+    }
+}
+
+#[tokio::test]
+async fn the_answer_about_another_process_is_no_answer() {
+    let server = Scripted::start([Act::done::<GetProcess>(&process("p2")), Act::done::<GetProcess>(&process("p1"))]);
+    let member = member(&[server.url()]);
+    assert_eq!(member.process(&id()).await.map(drop).unwrap_err().code(), "malformed");
+    assert_eq!(member.process(&id()).await.unwrap().id(), id());
+}
+
+#[tokio::test]
 async fn a_silent_server_is_given_up_at_the_deadline_and_may_have_acted() {
     let server = Scripted::start([Act::Silence, Act::Silence]);
     let member = member_with(&impatient(&[server.url()]));
