@@ -239,9 +239,11 @@ impl Routing {
         self.refresh();
     }
 
-    /// Whether an entry received at that time is too old for the colony.
+    /// Whether an entry received at that time is too old for the colony. One that came while the clock was far ahead is,
+    /// because its age is not known: it would stay young until the clock gets there.
     pub(super) fn is_too_old(&self, received: Timestamp) -> bool {
-        self.0.clock.now().since(received) > self.0.after
+        let now = self.0.clock.now();
+        now.since(received).max(received.since(now)) > self.0.after
     }
 
     /// Notes the oldest entry that this process does not work on.

@@ -60,6 +60,21 @@ async fn what_no_bee_takes_in_time_is_taken_back_and_applied_directly() {
 }
 
 #[tokio::test]
+async fn what_came_while_the_clock_was_ahead_does_not_wait_in_the_colony_for_as_long_as_that() {
+    let world = World::new().await;
+    let gateway = world.gateway().start();
+    gateway.until_route(Route::ColonyOs).await;
+    let true_time = world.clock.now();
+    world.pass(Duration::from_hours(24 * 30));
+    gateway.receive_new(&world, 1).await;
+    gateway.until("it is submitted", |counts| counts.submitted == 1).await;
+    world.clock.set(true_time);
+    gateway.until_settled().await;
+    gateway.stop().await;
+    world.assert_applied_once().await;
+}
+
+#[tokio::test]
 async fn a_bee_that_wakes_up_late_finds_its_events_applied() {
     let world = World::new().await;
     let gateway = world.gateway().start();
