@@ -21,6 +21,7 @@ use super::rehearsal::Stage;
 use super::settler::Settler;
 use super::submitter::Submitter;
 use crate::domain::backoff::Backoff;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::ProcessId;
 use crate::domain::renewable::Renewable;
 use crate::inbox::SubmittedProcess;
@@ -51,6 +52,8 @@ pub struct Confirm {
     completions: Option<mpsc::Receiver<Completed>>,
     /// When it last looked for processes that nothing here knows of.
     looked: Instant,
+    /// Since when the operator wants the direct route; `None` while the colony is meant to be used.
+    off_since: Option<(Timestamp, Instant)>,
     /// Processes that it is asking the server about now.
     asking: HashSet<ProcessId>,
     calls: JoinSet<CallEnd>,
@@ -84,7 +87,8 @@ impl Confirm {
             every: status.first,
         };
         let looked = settler.clock.instant();
-        Self { member, status, settler, completions, looked, asking, calls, stage, rehearsals, probes }
+        let off_since = None;
+        Self { member, status, settler, completions, looked, off_since, asking, calls, stage, rehearsals, probes }
     }
 
     /// Runs until draining begins, and then until the bees of this program are gone. Otherwise the next start would repeat
@@ -153,17 +157,31 @@ impl Confirm {
         if processes.len() < PROCESSES_MAX as usize {
             self.settler.in_flight.keep(&processes.iter().map(|process| &process.process).collect());
         }
+        let is_left = self.is_left();
         let now = self.settler.clock.now();
         for process in processes {
             if inbox.is_shared() {
                 self.settler.in_flight.resume(process.process.clone());
             }
-            if process.oldest.is_some_and(|oldest| self.settler.routing.is_too_old(oldest)) {
+            if process.oldest.map_or(is_left, |oldest| self.settler.routing.is_too_old(oldest)) {
                 self.take_back(process).await;
             } else if process.poll <= now && self.calls.len() < CALLS_MAX && !self.asking.contains(&process.process) {
                 self.ask(process.process);
             }
         }
+    }
+
+    /// Whether the colony has been switched off for so long that even entries are taken back which only a bee may be able to do: they
+    /// then end as without a colony.
+    fn is_left(&mut self) -> bool {
+        if self.settler.routing.is_wished() {
+            self.off_since = None;
+            return false;
+        }
+        let now = (self.settler.clock.now(), self.settler.clock.instant());
+        let (since, begun) = *self.off_since.get_or_insert(now);
+        // By both clocks, so that setting one back does not keep them for as long.
+        now.0.since(since).max(now.1.duration_since(begun)) > self.settler.routing.age_max()
     }
 
     /// Whether to look for processes that another gateway submitted and no longer asks about, or that an earlier run left and the start

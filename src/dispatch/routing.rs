@@ -246,6 +246,11 @@ impl Routing {
         now.since(received).max(received.since(now)) > self.0.after
     }
 
+    /// Age from which an entry is too old for the colony.
+    pub(super) fn age_max(&self) -> Duration {
+        self.0.after
+    }
+
     /// Notes the oldest entry that this process does not work on.
     pub(super) fn note_oldest(&self, received: Option<Timestamp>) {
         let is_overdue = received.is_some_and(|received| self.is_too_old(received));

@@ -181,3 +181,31 @@ async fn where_no_process_has_a_key_a_bee_says_so_and_a_gateway_without_a_colony
     assert!(reason.contains("no key may be asked"), "{reason}");
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_bee_in_a_process_does_not_stay_there_when_the_colony_is_switched_off() {
+    let mut world = World::new().await;
+    let (gateway, memory) = wait_without_a_colony(&mut world).await;
+    world.revive(memory).await;
+    patiently("a process has it", async {
+        while gateway.counts().await.submitted == 0 {
+            world.pass(Duration::from_millis(50));
+            breath().await;
+        }
+    })
+    .await;
+    world.pass(FALLBACK * 2);
+    breath().await;
+    assert_eq!(gateway.counts().await.submitted, 1, "it has nowhere else to go while the colony is meant to be used");
+    gateway.switch.set(Wish::Direct);
+    let begun = world.clock.now();
+    patiently("it is held, for a person", async {
+        while gateway.counts().await.quarantined == 0 {
+            world.pass(Duration::from_millis(500));
+            breath().await;
+        }
+    })
+    .await;
+    assert!(world.clock.now().since(begun) > FALLBACK, "a bee at work is given the usual time");
+    gateway.stop().await;
+}
