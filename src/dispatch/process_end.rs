@@ -124,9 +124,14 @@ pub(super) fn conclusions(
         | ProcessEnd::LeasesLost
         | ProcessEnd::Lost { .. } => (HashMap::new(), HashSet::new()),
     };
+    let is_told = |entry: &SubmittedEntry| {
+        results.contains_key(entry.event_id.as_str()) || unanswered.contains(entry.event_id.as_str())
+    };
+    let says_nothing = matches!(end, ProcessEnd::Ran(_)) && !entries.iter().any(is_told);
     let ended = |entry: SubmittedEntry| {
         let result = results.get(entry.event_id.as_str());
         let (what, conclusion) = match (end, result) {
+            _ if says_nothing => returned(Returned::NoResult, "the job's result says nothing about its events"),
             (ProcessEnd::Done(_), Some(result)) => by_result(result),
             (ProcessEnd::Ran(_), Some(result)) => by_record(result, record.get(entry.event_id.as_str())),
             (ProcessEnd::Done(_) | ProcessEnd::Ran(_), None) if unanswered.contains(entry.event_id.as_str()) => {
@@ -169,7 +174,7 @@ pub(super) fn claimed(end: &ProcessEnd, entries: &[SubmittedEntry]) -> Vec<Strin
 pub(super) enum Worth {
     /// It claims effects for events that the ledger does not know.
     Lie,
-    /// It ended none of the events that it claims to have ended.
+    /// It ended none of the events that it claims to have ended, or claims nothing about any.
     Nothing,
     /// Its claims are true.
     Good,
@@ -180,7 +185,7 @@ pub(super) fn worth(ends: &[Ended]) -> Worth {
     let count = |why: Returned| ends.iter().filter(|ended| ended.what == What::Returned(why)).count();
     if count(Returned::NotRecorded) > 0 {
         Worth::Lie
-    } else if !ends.is_empty() && count(Returned::Unproven) == ends.len() {
+    } else if !ends.is_empty() && count(Returned::Unproven) + count(Returned::NoResult) == ends.len() {
         Worth::Nothing
     } else {
         Worth::Good
@@ -192,7 +197,10 @@ impl Ended {
     /// chances.
     pub(super) fn goes_direct(&self) -> bool {
         match (self.what, &self.conclusion) {
-            (What::Returned(Returned::Refused | Returned::NotRecorded | Returned::Unproven), _)
+            (
+                What::Returned(Returned::Refused | Returned::NotRecorded | Returned::Unproven | Returned::NoResult),
+                _,
+            )
             | (What::Returned(Returned::LeasesLost), Conclusion::Retry { .. }) => true,
             (What::Returned(_) | What::Outcome(_), _) => false,
         }

@@ -151,6 +151,14 @@ impl Settler {
                 tracing::warn!(%process, "no bee finished a process within its lease");
                 Say::Nothing
             }
+            // Whatever closed it is no bee of ours, and takes jobs from those that are.
+            ProcessEnd::Lost { why: Returned::NoResult, detail } => {
+                tracing::error!(
+                    %process, executor = name, entries, detail,
+                    "a process was closed without a result: look at its executor; the events are applied directly"
+                );
+                Say::Bad(format!("executor {name} closed a job without a result"))
+            }
             ProcessEnd::Lost { why, detail } => {
                 let reason = why.as_str();
                 tracing::warn!(%process, reason, detail, "nothing is known of a process; its entries wait again");

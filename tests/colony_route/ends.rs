@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use colonies::messages::ProcessState;
 use colony_gateway::domain::outcome::OutcomeName;
+use colony_gateway::domain::route::Route;
 use colony_gateway::inbox::EntryState;
 use colony_gateway::job::Sender;
 use colony_gateway::job::completion::{EventResult, JobResult};
 use colony_gateway::ledger::witness::Witness;
 use serde_json::json;
 
-use crate::world::{LEASE, World, take, until_state};
+use crate::world::{FALLBACK, LEASE, World, take, until_state};
+
+fn returned(reason: &str) -> String {
+    format!("colony_gateway_entries_returned_total{{reason=\"{reason}\"}}")
+}
 
 /// A result with these outcomes.
 pub(crate) fn result(events: &[(&str, &str)]) -> JobResult {
@@ -88,17 +93,35 @@ async fn a_batch_whose_leases_are_lost_comes_again_one_by_one_so_that_neighbours
 
 #[tokio::test]
 async fn an_output_that_says_nothing_is_as_good_as_none() {
-    let world = World::new().await;
-    let gateway = world.gateway().start();
-    let liar = world.lazy_bee("liar").await;
-    for output in [json!("done"), json!({}), result(&[("evt_9", "applied")]).to_output().remove(0)] {
+    let nothing = JobResult::default().to_output().remove(0);
+    for output in [json!("done"), json!({}), nothing, result(&[("evt_9", "applied")]).to_output().remove(0)] {
+        let world = World::new().await;
+        let gateway = world.gateway().start();
+        let idler = world.lazy_bee("idler").await;
         gateway.receive_new(&world, 1).await;
-        let process = take(&liar).await;
-        liar.close_successful(&process.id(), vec![output]).await.unwrap();
+        let process = take(&idler).await;
+        idler.close_successful(&process.id(), vec![output]).await.unwrap();
+        let begun = world.clock.now();
+        gateway.until_metric_in_time(&world, &returned("no_result"), 1).await;
+        gateway.until_settled_in_time(&world).await;
+        assert!(world.clock.now().since(begun) < FALLBACK, "it is not given to the same executor again and again");
+        gateway.until_colony_is_left(&[idler.id().as_str()]).await;
+        gateway.stop().await;
+        world.assert_applied_once().await;
     }
-    let returned = |reason| format!("colony_gateway_entries_returned_total{{reason=\"{reason}\"}}");
-    gateway.until_metric_in_time(&world, &returned("no_result"), 2).await;
+}
+
+#[tokio::test]
+async fn what_a_result_leaves_out_comes_again_and_its_bee_is_good() {
+    let world = World::new().await;
+    world.receive_before(2).await;
+    let gateway = world.gateway().start();
+    let bee = world.lazy_bee("bee").await;
+    let process = take(&bee).await;
+    world.apply(1).await;
+    bee.close_successful(&process.id(), result(&[("evt_1", "applied")]).to_output()).await.unwrap();
     gateway.until_metric_in_time(&world, &returned("missing"), 1).await;
+    assert_eq!(gateway.in_force.get(), Route::ColonyOs);
     let bees = world.bees(None);
     gateway.until_settled_in_time(&world).await;
     bees.stop().await;

@@ -309,6 +309,12 @@ impl World {
         Plan { world: self, options, retries: 3, told: None, sealed: false, wish: Wish::Auto }
     }
 
+    /// Brings the event with this number to the ledger, as a bee does.
+    pub(crate) async fn apply(&self, number: usize) {
+        let event = bytes::Bytes::from(self.events.lock().unwrap()[number].clone());
+        self.ledger.apply(&validator(&self.clock).validate(&[event]).await).await.unwrap();
+    }
+
     /// Every event that was made had exactly one effect.
     pub(crate) fn assert_one_effect_each(&self) {
         let events = self.events.lock().unwrap().len();
