@@ -117,9 +117,13 @@ impl Verifier {
     /// If no key or too many are given; the old ones then stay trusted as they were.
     pub fn replace(&self, keys: Vec<PublicKey>, until: Timestamp) -> Result<(), VerifierError> {
         let mut trusted = by_kid(keys)?;
-        for (kid, before) in self.keys.get().iter() {
+        let known = self.keys.get();
+        let former = known.iter().map(|(kid, before)| (before.until.unwrap_or(until), kid, before));
+        let mut former: Vec<_> = former.collect();
+        // Those with the most time left come first: one whose time is over must not take the room of one with jobs on their way.
+        former.sort_unstable_by_key(|(ends, ..)| std::cmp::Reverse(*ends));
+        for (ends, kid, before) in former {
             if trusted.len() < TRUSTED_KEYS_MAX {
-                let ends = before.until.unwrap_or(until);
                 trusted.entry(kid.clone()).or_insert(Trusted { until: Some(ends), ..before.clone() });
             }
         }

@@ -235,6 +235,19 @@ fn keys_that_were_replaced_take_no_room_from_those_that_replace_them() {
 }
 
 #[test]
+fn former_keys_whose_time_is_over_take_no_room_from_one_whose_jobs_are_on_their_way() {
+    let (verifier, mut before, mut now) = (verifier(), signer(), NOW);
+    for _ in 0..2 * TRUSTED_KEYS_MAX {
+        let new = Signer::generate().unwrap();
+        let job = before.attest(CLAIM, now).unwrap();
+        let until = now.plus(Duration::from_mins(3));
+        verifier.replace(vec![new.public().clone()], until).unwrap();
+        verifier.verify(&job, CLAIM, &process(), until).unwrap();
+        (before, now) = (new, until.plus(Duration::from_mins(1)));
+    }
+}
+
+#[test]
 fn a_verifier_trusts_at_least_one_key_and_not_more_than_its_bound() {
     assert_eq!(Verifier::new(Trust::new(vec![])).unwrap_err(), VerifierError::NoKey);
     let keys = |count| (0..count).map(|_| Signer::generate().unwrap().public().clone()).collect();
