@@ -6,9 +6,12 @@
 //! ```json
 //! {"applied":1,"stale":0,"duplicate":0,"ignored":0,"quarantined":0,"failed":1,
 //!  "events":[{"event":"evt_1","outcome":"applied"},
-//!            {"event":"evt_2","outcome":"failed","code":"malformed_event","reason":"the event has no type"}],
+//!            {"event":"evt_2","outcome":"failed","code":"malformed_event"}],
 //!  "unanswered":["evt_3"]}
 //! ```
+//!
+//! Reasons stay with the bee and go to the ledger, and to the gateway in one program: they may quote the event, and a Colonies server
+//! keeps outputs for ever, beside jobs that are sealed so that it cannot read them. One that an older bee wrote is read.
 //!
 //! `unanswered` names events that were left alone because Stripe gave no answer about their objects; absent when there is none.
 //!
@@ -119,10 +122,12 @@ impl JobResult {
         Self { unanswered, ..self }
     }
 
-    /// The output of the process.
+    /// The output of the process, which has no reasons.
     pub fn to_output(&self) -> Vec<Value> {
+        let events = self.events.iter().map(|event| EventResult { reason: None, ..event.clone() }).collect();
+        let told = Self { counts: self.counts, events, unanswered: self.unanswered.clone() };
         // Only strings and small numbers, so writing them as JSON cannot fail.
-        vec![serde_json::to_value(self).unwrap_or_default()]
+        vec![serde_json::to_value(told).unwrap_or_default()]
     }
 
     /// Reads the output of a process, which any member may have closed.
@@ -206,14 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn a_result_is_read_back_as_it_was_written() {
+    fn a_result_is_read_back_as_it_was_written_without_what_could_quote_an_event() {
         let failed = EventResult {
             code: Some("malformed_event".to_owned()),
-            reason: Some("the event has no type".to_owned()),
+            reason: Some("no number: \"ann@example.com\"".to_owned()),
             ..event("evt_2", OutcomeName::Failed)
         };
-        let result = JobResult::new(vec![event("evt_1", OutcomeName::Applied), failed]);
-        let result = result.with_unanswered(vec!["evt_3".to_owned()]);
+        let mut result = JobResult::new(vec![event("evt_1", OutcomeName::Applied), failed]);
+        result = result.with_unanswered(vec!["evt_3".to_owned()]);
         let output = result.to_output();
         assert_eq!(
             output,
@@ -221,11 +226,12 @@ mod tests {
                 "applied": 1, "stale": 0, "duplicate": 0, "ignored": 0, "quarantined": 0, "failed": 1,
                 "events": [
                     {"event": "evt_1", "outcome": "applied"},
-                    {"event": "evt_2", "outcome": "failed", "code": "malformed_event", "reason": "the event has no type"},
+                    {"event": "evt_2", "outcome": "failed", "code": "malformed_event"},
                 ],
                 "unanswered": ["evt_3"],
             })]
         );
+        result.events[1].reason = None;
         assert_eq!(JobResult::from_output(&output).unwrap(), result);
     }
 
