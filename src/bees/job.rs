@@ -12,10 +12,11 @@ use serde_json::Value;
 use super::trace::{JobSpan, UNDECIDED};
 use super::work::{OutOfTime, Work};
 use crate::domain::clock::Clock;
-use crate::job::attestation::Verifier;
+use crate::domain::ledger_id::LedgerId;
+use crate::job::attestation::{Rejection, Verifier};
 use crate::job::completion::{EventResult, JobResult};
 use crate::job::keys::opening::Openers;
-use crate::job::{self, JobRejection, Reader};
+use crate::job::{self, JobRejection, Opened, Reader};
 use crate::ledger::report::Reports;
 use crate::ledger::witness::Identity;
 use crate::pipeline::{self, End, Judged};
@@ -79,8 +80,7 @@ impl Bench {
             Ok(ledger) => ledger,
             Err(error) => return Finished::OutOfTime(OutOfTime { last: Some(error) }),
         };
-        let reader = Reader { colony: &self.colony, ledger: &ledger, verifier: &self.verifier, openers: &self.openers };
-        let opened = match job::open(process, &reader, self.clock.now()) {
+        let opened = match self.open(process, ledger, deadline).await {
             Ok(opened) => opened,
             Err(rejection) => return Finished::Rejected(rejection),
         };
@@ -101,6 +101,24 @@ impl Bench {
                 span.out_of_time();
                 Finished::OutOfTime(out_of_time)
             }
+        }
+    }
+
+    /// Verifies a job and opens it. If it is for another ledger than the one that was known, this asks which one it is now: a
+    /// database may have been made anew under its name, and then all jobs to come are for the new one.
+    async fn open(&self, process: &Process, ledger: LedgerId, deadline: Instant) -> Result<Opened, JobRejection> {
+        let open = |ledger: &LedgerId| {
+            let (verifier, openers) = (&*self.verifier, &*self.openers);
+            job::open(process, &Reader { colony: &self.colony, ledger, verifier, openers }, self.clock.now())
+        };
+        let rejection = match open(&ledger) {
+            Err(rejection @ JobRejection::Attestation(Rejection::OtherLedger)) => rejection,
+            result => return result,
+        };
+        let left = deadline.saturating_duration_since(self.clock.instant());
+        match tokio::time::timeout(left, self.ledger.testify(&[])).await {
+            Ok(Ok(testimony)) if testimony.ledger != ledger => open(&testimony.ledger),
+            _ => Err(rejection),
         }
     }
 

@@ -77,6 +77,8 @@ pub(crate) fn event(id: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Counting {
     inner: SqliteLedger,
+    /// What it says that it is; `None` for the truth.
+    replaced_by: Mutex<Option<LedgerId>>,
     applied: Mutex<HashMap<String, u32>>,
     holds_next: AtomicBool,
     /// Calls that arrived to be held, and permits to go on.
@@ -85,6 +87,11 @@ pub(crate) struct Counting {
 }
 
 impl Counting {
+    /// Is another ledger from now on, as after a database was made anew under the same name.
+    pub(crate) fn replace(&self, by: LedgerId) {
+        *self.replaced_by.lock().unwrap() = Some(by);
+    }
+
     /// Holds the next call up until it is let go.
     pub(crate) fn hold_next(&self) {
         self.holds_next.store(true, Ordering::SeqCst);
@@ -103,7 +110,13 @@ impl Counting {
 
 impl Witness for Counting {
     fn witness<'a>(&'a self, events: &'a [String]) -> BoxFuture<'a, Result<Testimony, LedgerError>> {
-        self.inner.witness(events)
+        Box::pin(async move {
+            let mut testimony = self.inner.witness(events).await?;
+            if let Some(replaced) = self.replaced_by.lock().unwrap().clone() {
+                testimony.ledger = replaced;
+            }
+            Ok(testimony)
+        })
     }
 }
 
@@ -176,6 +189,7 @@ impl Hive {
         let ledger_id = ledger.witness(&[]).await.unwrap().ledger;
         let ledger = Counting {
             inner: ledger,
+            replaced_by: Mutex::default(),
             applied: Mutex::default(),
             holds_next: AtomicBool::new(false),
             held: Semaphore::new(0),

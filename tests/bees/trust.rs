@@ -128,6 +128,20 @@ async fn a_job_for_another_ledger_goes_back_and_its_bee_takes_no_more() {
 }
 
 #[tokio::test]
+async fn bees_notice_that_their_database_was_made_anew_and_do_the_jobs_for_the_new_one() {
+    let mut hive = Hive::new().await;
+    let bees = hive.bees(1).await;
+    let first = hive.submit(&["first"]).await;
+    assert_eq!(hive.result(&first).await.counts.applied, 1);
+    hive.ledger_id = LedgerId::draw().unwrap();
+    hive.ledger.replace(hive.ledger_id.clone());
+    let second = hive.submit(&["second"]).await;
+    assert_eq!(hive.result(&second).await.counts.applied, 1);
+    bees.stop().await;
+    hive.assert_applied_once(2).await;
+}
+
+#[tokio::test]
 async fn bees_whose_ledger_is_not_that_of_the_jobs_that_wait_know_it_before_they_take_one() {
     let mut hive = Hive::new().await;
     // Known to the colony from an earlier start.
