@@ -233,8 +233,11 @@ impl Routing {
         }
         match say {
             Say::Lie(_) => drop(self.0.bees.trip()),
-            Say::Good => self.0.bees_fault.lock().unwrap_or_else(PoisonError::into_inner).clear(),
-            Say::Bad(_) | Say::Nothing => {}
+            // While the breaker is open, the fault is why. Other bees that end their jobs well do not mend it.
+            Say::Good if self.0.bees.state() == BreakerState::Closed => {
+                self.0.bees_fault.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            }
+            Say::Good | Say::Bad(_) | Say::Nothing => {}
         }
         self.refresh();
     }
@@ -358,6 +361,15 @@ mod tests {
         assert!(routing.admit().is_none(), "one probe at a time");
         routing.called(probe.server, None);
         assert_eq!((in_force.get(), board.read()["colony"].status), (Route::ColonyOs, Level::Ok));
+    }
+
+    #[test]
+    fn a_good_end_beside_a_lie_does_not_hide_it() {
+        let (routing, in_force, _, board, _) = routing();
+        routing.said(&Say::Lie("executor 0af3 lied".to_owned()));
+        routing.said(&Say::Good);
+        let detail = board.read()["colony"].detail.clone();
+        assert!(in_force.get() == Route::Direct && detail.contains("0af3"), "{detail}");
     }
 
     #[test]
