@@ -189,6 +189,11 @@ impl ColonyRoute {
             || (leased.awaited_stripe && self.settler.routing.is_too_old(leased.received))
     }
 
+    /// Notes that these entries take the direct route, because that one is in force.
+    pub(super) fn went_direct(&self, leased: &[Leased]) {
+        self.settler.doubts.forget(leased.iter().map(|leased| leased.lease.entry()));
+    }
+
     /// Submits a batch and hands its entries to the process. Returns those that cannot go this way.
     pub(super) async fn carry(
         &self,

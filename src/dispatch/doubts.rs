@@ -46,6 +46,16 @@ impl Doubts {
         self.lock().remove(&entry)
     }
 
+    /// Forgets entries that took the direct route anyway, so that they do not keep the room of others for ever.
+    pub(super) fn forget(&self, gone: impl IntoIterator<Item = EntryId>) {
+        let mut entries = self.lock();
+        if !entries.is_empty() {
+            for entry in gone {
+                entries.remove(&entry);
+            }
+        }
+    }
+
     /// Suspects an executor that said something untrue, or refused jobs that others run.
     pub(super) fn suspect(&self, executor: &str) {
         self.metrics.suspect_bees.of(&name_of(executor)).set(1.0);
@@ -77,6 +87,16 @@ mod tests {
         assert!(doubts.clone().take(EntryId(0)));
         assert!(!doubts.take(EntryId(0)));
         assert!(!doubts.take(EntryId(i64::try_from(ENTRIES_MAX).unwrap())), "one too many");
+    }
+
+    #[test]
+    fn entries_that_went_direct_make_room_for_others() {
+        let doubts = Doubts::new(Metrics::new());
+        let entries = || (0..ENTRIES_MAX).map(|entry| EntryId(i64::try_from(entry).unwrap()));
+        entries().for_each(|entry| doubts.send_direct(entry));
+        doubts.forget(entries());
+        doubts.send_direct(EntryId(-1));
+        assert!(doubts.take(EntryId(-1)));
     }
 
     #[test]

@@ -187,7 +187,11 @@ impl Pump {
                 }
                 rest
             }
-            (Way::Colony { .. } | Way::Direct, _) => leased,
+            (Way::Direct, Some(colony)) => {
+                colony.went_direct(&leased);
+                leased
+            }
+            (Way::Colony { .. } | Way::Direct, None) => leased,
         }
     }
 
