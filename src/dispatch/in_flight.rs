@@ -33,8 +33,8 @@ struct Known {
 
 #[derive(Debug)]
 struct Process {
-    /// Released when the process is removed.
-    _slot: Option<Slot>,
+    /// Released when the process is removed. There are several if a server gives several jobs one id.
+    slots: Vec<Slot>,
     bees: Option<Permit>,
     asked: u32,
     missing: u32,
@@ -78,15 +78,20 @@ impl InFlight {
         let mut known = self.lock();
         let place = known.early.iter().position(|completed| completed.process == process);
         let early = place.and_then(|place| known.early.remove(place)).map(|completed| completed.result);
-        known.processes.insert(process, Process { _slot: Some(slot), bees: Some(bees), asked: 0, missing: 0 });
+        let mut slots = vec![slot];
+        // One without a say is this same job, which a look found in the inbox before.
+        if let Some(other) = known.processes.remove(&process).filter(|before| before.bees.is_some()) {
+            slots.extend(other.slots);
+        }
+        known.processes.insert(process, Process { slots, bees: Some(bees), asked: 0, missing: 0 });
         early
     }
 
     /// Notes a process of an earlier run of the gateway. It gets a place if one is free. The bound holds again once such
     /// processes have ended.
     pub(super) fn resume(&self, process: ProcessId) {
-        let slot = self.try_slot();
-        self.lock().processes.entry(process).or_insert(Process { _slot: slot, bees: None, asked: 0, missing: 0 });
+        let slots = self.try_slot().into_iter().collect();
+        self.lock().processes.entry(process).or_insert(Process { slots, bees: None, asked: 0, missing: 0 });
     }
 
     /// Returns the completion of a process in flight; keeps it for later if the process is unknown.
@@ -168,6 +173,21 @@ mod tests {
         flights.end(&process("a"), &Say::Bad(String::new()));
         assert_eq!(breaker.state(), BreakerState::Open);
         assert!(flights.try_slot().is_some());
+    }
+
+    #[test]
+    fn a_server_that_gives_two_jobs_one_id_gains_no_place() {
+        let (flights, breaker) = (InFlight::new(3), breaker());
+        flights.resume(process("a"));
+        for _ in 0..2 {
+            flights.enter(process("a"), flights.try_slot().unwrap(), breaker.admit().unwrap());
+        }
+        assert!(flights.try_slot().is_some(), "the one that a look took for it is free again");
+        let last = flights.try_slot().unwrap();
+        assert!(flights.try_slot().is_none(), "both jobs hold a place");
+        drop(last);
+        flights.end(&process("a"), &Say::Nothing);
+        assert_eq!(flights.slots.available_permits(), 3);
     }
 
     #[test]

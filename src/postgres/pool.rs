@@ -137,7 +137,9 @@ impl Place<'_> {
 
     /// Closes a connection. If its server was found to be a standby, idle ones go too: they lead to the same server.
     pub fn discard(&self, link: Link) {
-        if link.is_demoted {
+        let is_demoted = link.is_demoted;
+        drop(link);
+        if is_demoted {
             self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
     }
