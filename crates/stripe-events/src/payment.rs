@@ -149,6 +149,12 @@ pub fn captured(charge: Object<'_>) -> Option<Captured> {
     Some(Captured { amount, rest: 0, told: false })
 }
 
+/// Whether a charge or payment intent with this status succeeded. Until 2015-02-18 a charge that did was `paid`, and very
+/// old ones have no status.
+pub fn succeeded(status: Option<&str>) -> bool {
+    status.is_none_or(|status| matches!(status, "succeeded" | "paid"))
+}
+
 /// How much a payment intent received.
 pub fn received(intent: Object<'_>) -> Option<Captured> {
     let whole = intent.at("amount").integer();
@@ -268,6 +274,19 @@ mod tests {
         }
         assert!(shows_releases_as_refunds(Some("2024-11-20.acacia")) && shows_releases_as_refunds(None));
         assert!(!shows_releases_as_refunds(Some("2025-03-31.basil")));
+    }
+
+    #[test]
+    fn a_payment_succeeded_by_its_status_of_any_version() {
+        for (status, came) in [
+            (None, true),
+            (Some("succeeded"), true),
+            (Some("paid"), true),
+            (Some("pending"), false),
+            (Some("failed"), false),
+        ] {
+            assert_eq!(succeeded(status), came, "{status:?}");
+        }
     }
 
     #[test]

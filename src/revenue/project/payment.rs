@@ -6,7 +6,7 @@ use crate::stripe::dispute::Dispute;
 use crate::stripe::object::Object;
 use crate::stripe::payment::{
     Captured, InvoicePayment, PaidInvoice, PaymentIds, captured, captured_just_now, paid_invoice, received,
-    refund_failed, refund_moved_nothing, refunds_no_payment,
+    refund_failed, refund_moved_nothing, refunds_no_payment, succeeded,
 };
 
 impl<'a> Projection<'a> {
@@ -16,7 +16,7 @@ impl<'a> Projection<'a> {
         if ids.is_empty() {
             return;
         }
-        if object.at("status").word().is_none_or(|status| status == "succeeded") {
+        if succeeded(object.at("status").word()) {
             let captured = if self.event.classic_kind() == "charge.captured" {
                 captured_just_now(object, self.shows_releases_as_refunds(content))
             } else {
