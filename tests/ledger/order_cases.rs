@@ -207,6 +207,21 @@ async fn a_late_payer_keeps_access_for_days_counted_from_the_first_event_of_bein
 }
 
 #[tokio::test]
+async fn grace_by_the_way_of_collecting_knows_the_name_that_the_field_had_until_2019() {
+    let mut event = told("evt_1", "past_due", Some("active"), 20);
+    event["api_version"] = json!("2018-11-08");
+    let subscription = event["data"]["object"].as_object_mut().unwrap();
+    subscription.remove("collection_method");
+    subscription.insert("billing".to_owned(), json!("send_invoice"));
+    let settings = Settings { grace: "*=14, */send_invoice=45".parse().unwrap(), ..settings() };
+    let (sqlite, direct, rest) = stores().await;
+    for store in [&sqlite as &dyn Store, &direct, &rest] {
+        play(store, &settings, std::slice::from_ref(&event), |end| assert!(end.lines[0].entitles, "{:?}", end.lines))
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn access_that_time_ends_is_taken_without_another_event() {
     let store = Postgres::direct(Flavour::Plain).await;
     let settings = Settings { grace: "gold=30".parse().unwrap(), ..settings() };

@@ -52,6 +52,11 @@ impl<'a> Subscription<'a> {
         self.0.path("pause_collection.resumes_at").time()
     }
 
+    /// How money is collected: `charge_automatically` or `send_invoice`. Until 2019-10-17 the field was called `billing`.
+    pub fn collection_method(self) -> Option<&'a str> {
+        self.0.at("collection_method").word().or_else(|| self.0.at("billing").word())
+    }
+
     /// How many items it has, including those that are not listed.
     pub fn item_count(self) -> i64 {
         let listed = i64::try_from(self.items().len()).unwrap_or(i64::MAX);
@@ -249,6 +254,21 @@ mod tests {
         let subscription = Subscription(Object::new(&value));
         assert_eq!(subscription.current_period_start(), Some(Timestamp::from_seconds(10)));
         assert_eq!(subscription.current_period_end(), Some(Timestamp::from_seconds(40)));
+    }
+
+    #[test]
+    fn the_way_of_collecting_has_two_names() {
+        for (value, method) in [
+            (json!({"collection_method": "send_invoice"}), Some("send_invoice")),
+            (json!({"billing": "send_invoice"}), Some("send_invoice")),
+            (
+                json!({"collection_method": "charge_automatically", "billing": "send_invoice"}),
+                Some("charge_automatically"),
+            ),
+            (json!({}), None),
+        ] {
+            assert_eq!(Subscription(Object::new(&value)).collection_method(), method, "{value}");
+        }
     }
 
     #[test]

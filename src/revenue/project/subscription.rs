@@ -148,7 +148,7 @@ impl<'a> Projection<'a> {
         let monthly = if recurs { monthly(subscription) } else { 0 };
         let (tier, item) = tier_of(object, settings);
         let will_cancel = subscription.cancel_at_period_end() || subscription.cancel_at().is_some();
-        let (late, method) = (status == "past_due", object.at("collection_method").word());
+        let (late, method) = (status == "past_due", subscription.collection_method());
         let tier_rank = settings.tiers.rank(tier);
         let (created, livemode) = (object.at("created").time(), self.livemode(object));
         let place = (meaning.as_ref().map_or(0, |meaning| meaning.rank), tier_rank);
