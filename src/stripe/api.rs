@@ -102,6 +102,16 @@ pub struct Scope {
     pub context: Option<String>,
 }
 
+impl Scope {
+    /// The scope of an object: this one, or that of the lost event that it was the object of.
+    #[must_use]
+    pub fn of(&self, related: &Related) -> Self {
+        let account = related.lost_account().map(str::to_owned).or_else(|| self.account.clone());
+        let context = related.lost_context().map(str::to_owned).or_else(|| self.context.clone());
+        Self { account, context }
+    }
+}
+
 /// An object as Stripe's API returned it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fetched {
@@ -226,7 +236,8 @@ impl StripeApi {
             return Ok((related, None));
         }
         let left = within.saturating_sub(self.clock.instant().saturating_duration_since(begin));
-        let object = self.related(&related, scope, left).await?;
+        // The report is the platform's own, even if the lost event was that of a connected account.
+        let object = self.related(&related, &scope.of(&related), left).await?;
         Ok((related, Some(object)))
     }
 

@@ -179,7 +179,7 @@ async fn an_answer_is_read_up_to_its_bound() {
 async fn an_address_from_an_event_is_followed_to_stripe_only() {
     let (stand_in, api, _) = world().await;
     stand_in.put("/v1/customers/cus_1", json!({"id": "cus_1", "object": "customer"}));
-    let related = |url: &str| Related { id: "cus_1".into(), kind: "customer".into(), url: url.into() };
+    let related = |url: &str| Related { id: "cus_1".into(), kind: "customer".into(), url: url.into(), lost: None };
     let absolute = format!("{}/v1/customers/cus_1", stand_in.base_url);
     for url in ["/v1/customers/cus_1", absolute.as_str()] {
         assert!(api.related(&related(url), &Scope::default(), LONG).await.is_ok(), "{url}");

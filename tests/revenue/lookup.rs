@@ -16,13 +16,13 @@ use crate::merge::Record;
 use crate::story::{START, USER, settings};
 use crate::stripe_api::{Fault, StripeStandIn};
 
-struct World {
-    stand_in: StripeStandIn,
-    validator: Validator,
+pub(crate) struct World {
+    pub(crate) stand_in: StripeStandIn,
+    pub(crate) validator: Validator,
     clock: Clock,
 }
 
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     let stand_in = StripeStandIn::start().await;
     let clock = Clock::manual(Timestamp::from_seconds(START));
     stand_in.keep_time(&clock);
@@ -43,7 +43,7 @@ fn subscription(id: &str, status: &str) -> Value {
         "items": {"object": "list", "data": [{"price": {"id": "price_gold_monthly"}}]}})
 }
 
-fn applied(verdicts: Vec<Verdict>) -> Vec<Plan> {
+pub(crate) fn applied(verdicts: Vec<Verdict>) -> Vec<Plan> {
     let plans = verdicts.into_iter().map(|verdict| match verdict {
         Verdict::Apply(plan) => *plan,
         other => panic!("not applied: {other:?}"),

@@ -7,6 +7,7 @@
 mod api;
 mod findings;
 mod lookup;
+mod lost;
 mod money;
 mod robustness;
 mod states;

@@ -48,6 +48,17 @@ pub struct Related {
     pub kind: String,
     /// Path (or address) to fetch it from.
     pub url: String,
+    /// The event that it was the object of, if Stripe could not make that event.
+    pub lost: Option<Box<Lost>>,
+}
+
+/// What Stripe tells of an event that it could not make.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lost {
+    /// Its type.
+    pub kind: String,
+    /// Its context, which only events of connected accounts have.
+    pub context: Option<String>,
 }
 
 impl Related {
@@ -56,11 +67,26 @@ impl Related {
     pub fn of(event: Object<'_>) -> Option<Self> {
         let read = |place: Object<'_>| {
             let (id, kind, url) = (place.at("id").id()?, place.at("type").word()?, place.at("url").text()?);
-            Some(Self { id: id.to_owned(), kind: kind.to_owned(), url: url.to_owned() })
+            Some(Self { id: id.to_owned(), kind: kind.to_owned(), url: url.to_owned(), lost: None })
+        };
+        let missing = || {
+            let impact = event.path("data.impact");
+            let text = |key: &str| impact.at(key).id().map(str::to_owned);
+            let lost = text("event_type").map(|kind| Box::new(Lost { kind, context: text("context") }));
+            Some(Self { lost, ..read(impact.at("related_object"))? })
         };
         let failure = event.at("type").text() == Some(GENERATION_FAILURE);
-        let missing = || event.path("data.impact.related_object");
-        read(event.at("related_object")).or_else(|| if failure { read(missing()) } else { None })
+        read(event.at("related_object")).or_else(|| if failure { missing() } else { None })
+    }
+
+    /// The context of the event that Stripe could not make.
+    pub fn lost_context(&self) -> Option<&str> {
+        self.lost.as_ref().and_then(|lost| lost.context.as_deref())
+    }
+
+    /// The connected account of that event.
+    pub fn lost_account(&self) -> Option<&str> {
+        self.lost_context().filter(|context| is_account(context))
     }
 }
 
@@ -225,7 +251,8 @@ impl Event {
         let word = |key: &str| event.at(key).id().map(str::to_owned);
         let related = if thin { Related::of(event) } else { None };
         let snapshot_event = event.at("snapshot_event").id().filter(|_| thin).map(EventId::new);
-        let (context, api_version) = (word("context"), word("api_version"));
+        let of_lost = related.as_ref().and_then(Related::lost_context).map(str::to_owned);
+        let (context, api_version) = (of_lost.or_else(|| word("context")), word("api_version"));
         let named = || context.clone().filter(|context| thin && is_account(context));
         let account = word("account").or_else(named);
         let livemode = event.at("livemode").flag();
@@ -262,10 +289,12 @@ impl Event {
         self.thin && self.kind == GENERATION_FAILURE && self.related.is_none()
     }
 
-    /// The same event, but about this object, which Stripe named on request.
+    /// The same event, but about this object, which Stripe named on request, and of the account of the lost event.
     #[must_use]
     pub fn about(&self, related: Related) -> Self {
-        Self { family: Family::of_object(&related.kind), related: Some(related), ..self.clone() }
+        let account = related.lost_account().map(str::to_owned).or_else(|| self.account.clone());
+        let context = related.lost_context().map(str::to_owned).or_else(|| self.context.clone());
+        Self { family: Family::of_object(&related.kind), related: Some(related), account, context, ..self.clone() }
     }
 
     /// The event's object; empty for a thin event.
@@ -273,9 +302,12 @@ impl Event {
         Object::new(&self.value).path("data.object")
     }
 
-    /// Type without the prefix of thin events about classic objects.
+    /// Type without the prefix of thin events about classic objects. For the report of an event that Stripe could not
+    /// make, the type of that event.
     pub fn classic_kind(&self) -> &str {
-        self.kind.strip_prefix("v1.").unwrap_or(&self.kind)
+        let lost = self.related.as_ref().and_then(|related| related.lost.as_deref());
+        let kind = lost.map_or(&self.kind, |lost| &lost.kind);
+        kind.strip_prefix("v1.").unwrap_or(kind)
     }
 }
 
@@ -368,7 +400,15 @@ mod tests {
             "related_object": {"id": "in_1", "type": "invoice", "url": "/v1/invoices/in_1"}}}});
         let event = thin(GENERATION_FAILURE, &fetched);
         assert_eq!((event.family, event.is_unresolved_failure()), (Family::Invoice, false));
+        assert_eq!(event.classic_kind(), "invoice.paid", "it means what the lost event would have meant");
         assert_eq!(bare.about(event.related.unwrap()).family, Family::Invoice);
+        let theirs = json!({"data": {"impact": {"event_type": "invoice.paid", "context": "acct_7", "related_object":
+            {"id": "in_1", "type": "invoice", "url": "/v1/invoices/in_1"}}}});
+        let theirs = thin(GENERATION_FAILURE, &theirs);
+        let about = bare.about(theirs.related.clone().unwrap());
+        for event in [theirs, about] {
+            assert_eq!((event.account.as_deref(), event.context.as_deref()), (Some("acct_7"), Some("acct_7")));
+        }
     }
 
     #[test]
