@@ -5,7 +5,7 @@
 //! and of a large batch as many as the time allows. An answer is younger than every event of the batch, because all of them were there before
 //! it was asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,7 +17,8 @@ use crate::domain::clock::Clock;
 use crate::stripe::api::{self, ApiDisposition, ApiError, Fetched, Rest, Scope, StripeApi};
 use crate::stripe::event::{Event, Family, Related};
 use crate::stripe::invoice::Invoice;
-use crate::stripe::payment::{PaidInvoice, PaymentIds, paid_invoice};
+use crate::stripe::object::Object;
+use crate::stripe::payment::{PaidInvoice, PaymentIds, paid_invoice, succeeded};
 
 /// Longest time spent asking for one batch: half of the time in which an event should be done.
 pub const LOOKUP_TIME_MAX: Duration = Duration::from_millis(2500);
@@ -110,14 +111,17 @@ impl Answers {
         }
     }
 
-    /// The subscription that an event names.
-    pub(super) fn subscription(&self, event: &Event) -> Option<&Fetched> {
-        self.object(&subscription(event)?)
+    /// The subscription that an event names. `related` is the object of a thin event.
+    pub(super) fn subscription(&self, event: &Event, related: Option<&Fetched>) -> Option<&Fetched> {
+        self.object(&subscription(scope(event), event.family, content(event, related))?)
     }
 
-    /// How much the event's payment gave to which invoices; also empty if Stripe was not asked or did not say.
-    pub(super) fn given(&self, event: &Event) -> &[Fetched] {
-        match payment(event).and_then(|question| self.given.get(&question)) {
+    /// How much the event's payment gave to which invoices; also empty if Stripe was not asked or did not say. `related` is
+    /// the object of a thin event.
+    pub(super) fn given(&self, event: &Event, related: Option<&Fetched>) -> &[Fetched] {
+        match payment(scope(event), event.family, content(event, related))
+            .and_then(|question| self.given.get(&question))
+        {
             Some(Answer::Given(given)) => given,
             Some(Answer::Object(_) | Answer::Rest(_) | Answer::Failure(..)) | None => &[],
         }
@@ -166,10 +170,14 @@ fn related(event: &Event) -> Option<Question> {
     Some(Question::Related(scope(event), related.clone()))
 }
 
+/// The object of an event: its own, or that of a thin event.
+fn content<'a>(event: &'a Event, related: Option<&'a Fetched>) -> Object<'a> {
+    related.map_or(event.object(), |fetched| Object::new(&fetched.object))
+}
+
 /// A subscription that has ended no longer changes, so asking for it is pointless.
-fn subscription(event: &Event) -> Option<Question> {
-    let object = event.object();
-    let id = match event.family {
+fn subscription(scope: Scope, family: Family, object: Object<'_>) -> Option<Question> {
+    let id = match family {
         Family::Subscription => {
             let over = matches!(object.at("status").word(), Some("canceled" | "incomplete_expired"));
             if over { None } else { object.at("id").id() }
@@ -184,7 +192,7 @@ fn subscription(event: &Event) -> Option<Question> {
         | Family::PaymentIntent
         | Family::Other => None,
     };
-    id.map(|id| Question::Subscription(scope(event), id.to_owned()))
+    id.map(|id| Question::Subscription(scope, id.to_owned()))
 }
 
 /// Whether Stripe would be asked for the rest of a list of the event's object.
@@ -201,16 +209,32 @@ fn lists(event: &Event) -> Vec<Question> {
     lists.into_iter().map(|rest| Question::Rest(scope(event), rest)).collect()
 }
 
-/// When money came in, it matters which invoices the payment paid; this asks if the event does not say.
-fn payment(event: &Event) -> Option<Question> {
-    let object = event.object();
-    let ids = match event.family {
-        Family::Charge => PaymentIds::of_charge(object),
-        Family::PaymentIntent if event.classic_kind() == "payment_intent.succeeded" => PaymentIds::of_intent(object),
+/// When money came in, it matters which invoices the payment paid; this asks if the payment does not say.
+fn payment(scope: Scope, family: Family, payment: Object<'_>) -> Option<Question> {
+    let ids = match family {
+        Family::Charge => PaymentIds::of_charge(payment),
+        Family::PaymentIntent => PaymentIds::of_intent(payment),
         _ => return None,
     };
-    let open = matches!(paid_invoice(object), PaidInvoice::Unknown | PaidInvoice::Hinted(_));
-    ids.intent.filter(|_| open).map(|id| Question::GivenBy(scope(event), id.to_owned()))
+    let came = succeeded(payment.at("status").word());
+    let open = came && matches!(paid_invoice(payment), PaidInvoice::Unknown | PaidInvoice::Hinted(_));
+    ids.intent.filter(|_| open).map(|id| Question::GivenBy(scope, id.to_owned()))
+}
+
+/// What the answer to a question leaves open: the object of a thin event may be a payment, or name a subscription.
+fn following(question: &Question, answer: &Answer) -> Option<Question> {
+    let (scope, related, fetched) = match (question, answer) {
+        (Question::Related(scope, related), Answer::Object(fetched)) => (scope.clone(), related, fetched),
+        (Question::Failure(scope, _), Answer::Failure(related, Some(fetched))) => (scope.of(related), related, fetched),
+        _ => return None,
+    };
+    let (family, object) = (Family::of_object(&related.kind), Object::new(&fetched.object));
+    match family {
+        // It was fetched as a whole.
+        Family::Subscription => None,
+        Family::Charge | Family::PaymentIntent => payment(scope, family, object),
+        _ => subscription(scope, family, object),
+    }
 }
 
 impl Lookup {
@@ -228,9 +252,9 @@ impl Lookup {
         if questions.is_empty() {
             return Answers::default();
         }
-        let asked = questions.len();
-        self.asked.fetch_add(asked as u64, Ordering::Relaxed);
         let (answers, last_error) = self.ask(questions).await;
+        let asked = answers.given.len() + answers.refused.len() + answers.open.len();
+        self.asked.fetch_add(asked as u64, Ordering::Relaxed);
         self.answered.fetch_add(answers.given.len() as u64, Ordering::Relaxed);
         if answers.given.len() < asked {
             let cause = last_error.as_ref().map_or("no_time", ApiError::code);
@@ -249,8 +273,11 @@ impl Lookup {
     /// The questions that an event leaves open and that this key may ask.
     fn questions(&self, event: &Event) -> impl Iterator<Item = Question> + use<> {
         let foreign = matches!((event.livemode, self.api.livemode()), (Some(event), Some(key)) if event != key);
-        let questions =
-            if foreign { [None, None, None] } else { [related(event), subscription(event), payment(event)] };
+        let named = || {
+            let (family, object) = (event.family, event.object());
+            [related(event), subscription(scope(event), family, object), payment(scope(event), family, object)]
+        };
+        let questions = if foreign { [None, None, None] } else { named() };
         let lists = if foreign { Vec::new() } else { lists(event) };
         questions.into_iter().flatten().chain(lists)
     }
@@ -260,17 +287,24 @@ impl Lookup {
         let left = || LOOKUP_TIME_MAX.saturating_sub(self.clock.instant().saturating_duration_since(begin));
         let mut answers = Answers { open: questions.clone(), again_after: ASK_AGAIN_MIN, ..Answers::default() };
         let mut last_error = None;
-        let mut waiting = questions.into_iter();
+        let mut waiting: VecDeque<Question> = questions.into_iter().collect();
         let mut under_way = JoinSet::new();
         loop {
             while under_way.len() < LOOKUPS_IN_FLIGHT_MAX && !left().is_zero() {
-                let Some(question) = waiting.next() else { break };
+                let Some(question) = waiting.pop_front() else { break };
                 let (api, within) = (Arc::clone(&self.api), left());
                 under_way.spawn(async move { (answer(&api, &question, within).await, question) });
             }
             match under_way.join_next().await {
                 Some(Ok((Ok(answer), question))) => {
                     answers.open.remove(&question);
+                    if let Some(next) = following(&question, &answer)
+                        && !answers.refused.contains_key(&next)
+                        && !answers.given.contains_key(&next)
+                        && answers.open.insert(next.clone())
+                    {
+                        waiting.push_back(next);
+                    }
                     answers.given.insert(question, answer);
                 }
                 Some(Ok((Err(error), question))) => {

@@ -239,8 +239,8 @@ impl Validator {
         if passed.occasion.released_at.is_some() || passed.suspicion.is_some() {
             return;
         }
+        let subscription = answers.subscription(&passed.event, related).map(|fetched| (Family::Subscription, fetched));
         let related = related.map(|fetched| (passed.event.family, fetched));
-        let subscription = answers.subscription(&passed.event).map(|fetched| (Family::Subscription, fetched));
         for (family, fetched) in [related, subscription].into_iter().flatten() {
             let event = fetched::as_event(&passed.event, family, fetched);
             let Some(review) = self.inspect(&event, 0) else { continue };
@@ -298,8 +298,8 @@ impl Validator {
         let context = Context {
             settings: &self.settings,
             related,
-            subscription: answers.subscription(event),
-            given: answers.given(event),
+            subscription: answers.subscription(event, related),
+            given: answers.given(event, related),
             released_at,
             is_suspect: passed.suspicion.is_some(),
         };

@@ -192,7 +192,7 @@ impl StripeApi {
     /// A subscription, with its customer and its latest invoice expanded.
     pub async fn subscription(&self, id: &str, scope: &Scope, within: Duration) -> Result<Fetched, ApiError> {
         let mut url = self.address(&["v1", "subscriptions", id])?;
-        url.query_pairs_mut().append_pair("expand[]", "customer").append_pair("expand[]", "latest_invoice");
+        expand(&mut url);
         let begin = self.clock.instant();
         let fetched = self.get(url, scope, within).await?;
         let object = Object::new(&fetched.object);
@@ -201,13 +201,17 @@ impl StripeApi {
         if right { Ok(self.whole(fetched, scope, left).await) } else { Err(ApiError::Unexpected) }
     }
 
-    /// The object that a thin event is about. The event brings its address, which is followed only to Stripe.
+    /// The object that a thin event is about. The event brings its address, which is followed only to Stripe. A subscription
+    /// comes as [`Self::subscription`] has it.
     pub async fn related(&self, related: &Related, scope: &Scope, within: Duration) -> Result<Fetched, ApiError> {
-        let url = self.base.join(&related.url).map_err(|_| ApiError::OffHost)?;
+        let mut url = self.base.join(&related.url).map_err(|_| ApiError::OffHost)?;
         let home = url.origin() == self.base.origin() && url.username().is_empty() && url.password().is_none();
         let api = url.path().starts_with("/v1/") || url.path().starts_with("/v2/");
         if !home || !api {
             return Err(ApiError::OffHost);
+        }
+        if Family::of_object(&related.kind) == Family::Subscription {
+            expand(&mut url);
         }
         let begin = self.clock.instant();
         let fetched = self.get(url, scope, within).await?;
@@ -313,6 +317,11 @@ impl StripeApi {
         }
         self.base.join(&segments.join("/")).map_err(|_| ApiError::BadId)
     }
+}
+
+/// Asks for a subscription with its customer, whose metadata may name the user, and with its latest invoice.
+fn expand(url: &mut Url) {
+    url.query_pairs_mut().append_pair("expand[]", "customer").append_pair("expand[]", "latest_invoice");
 }
 
 /// Whether this is the object that a thin event names, with the fields that its rows need. Another type at the same

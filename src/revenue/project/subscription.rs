@@ -85,6 +85,15 @@ impl<'a> Projection<'a> {
     pub(super) fn subscription_event(&mut self, own: Content<'a>) {
         if !self.fetched_subscription(own.object.at("id").id()) {
             self.subscription(own);
+            self.expanded_customer(own);
+        }
+    }
+
+    /// The customer that was fetched along with a subscription: its metadata may name the user.
+    fn expanded_customer(&mut self, content: Content<'a>) {
+        let customer = content.object.customer();
+        if content.source == Source::Fetch && customer.at("object").text() == Some("customer") {
+            self.customer(Content { object: customer, ..content });
         }
     }
 
@@ -96,10 +105,7 @@ impl<'a> Projection<'a> {
             return false;
         }
         self.subscription(content);
-        let customer = content.object.customer();
-        if customer.at("object").text() == Some("customer") {
-            self.customer(Content { object: customer, ..content });
-        }
+        self.expanded_customer(content);
         true
     }
 
@@ -211,7 +217,8 @@ impl Projection<'_> {
     /// When a subscription that is late now became late, as far as this event tells. An update that changed the status
     /// tells it exactly. A fetch cannot; its latest invoice was due then, or its period began.
     fn late_hint(&self, subscription: Subscription<'_>) -> Option<Timestamp> {
-        let own = self.event.object();
+        // What a thin event is about was fetched, and is late now.
+        let own = if self.event.thin { subscription.0 } else { self.event.object() };
         if self.event.family == Family::Subscription
             && own.at("status").word() == Some("past_due")
             && self.event.previous().at("status").is_some()
