@@ -1,9 +1,9 @@
 //! What can go wrong with the inbox.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// Why the inbox could not be opened. Each error says what to do, and the process does not start.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +126,12 @@ pub enum InboxError {
     /// The file system refuses writes.
     #[error("inbox is read-only: check the mount and the file's owner, or which server its URL names")]
     ReadOnly(#[source] Cause),
+    /// The file was removed, or another one took its name.
+    #[error(
+        "the inbox's file is gone, and what is written to it now would be lost when the gateway stops: put it back, or restart the \
+         gateway, which goes on with the file that it finds then"
+    )]
+    Displaced(#[source] Cause),
     #[error("inbox is damaged")]
     Damaged(#[source] Cause),
     /// Any other failure of the store.
@@ -146,8 +152,10 @@ impl InboxError {
     /// Classifies an error of SQLite.
     pub(super) fn from_sqlite(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error_code();
+        let is_displaced = is_displaced(&error);
         let error: Cause = Arc::new(error);
         match code {
+            _ if is_displaced => Self::Displaced(error),
             Some(ErrorCode::DiskFull) => Self::Full(error),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error),
             Some(ErrorCode::ReadOnly) => Self::ReadOnly(error),
@@ -168,6 +176,7 @@ impl InboxError {
             Self::Overloaded => "overloaded",
             Self::Busy(_) => "busy",
             Self::ReadOnly(_) => "read_only",
+            Self::Displaced(_) => "displaced",
             Self::Damaged(_) => "damaged",
             Self::Storage(_) => "storage",
             Self::Unreachable(_) => "unreachable",
@@ -175,6 +184,20 @@ impl InboxError {
             Self::Closed => "closed",
         }
     }
+}
+
+/// The error of a write to a file that has no name any more. SQLite itself looks for that only where it keeps no write-ahead log.
+pub(super) fn displaced(path: &Path) -> rusqlite::Error {
+    let failure = ffi::Error { code: ErrorCode::ReadOnly, extended_code: ffi::SQLITE_READONLY_DBMOVED };
+    let reason = format!("{} was removed, or another file has its name", path.display());
+    rusqlite::Error::SqliteFailure(failure, Some(reason))
+}
+
+fn is_displaced(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::SqliteFailure(failure, _) if failure.extended_code == ffi::SQLITE_READONLY_DBMOVED
+    )
 }
 
 /// Why the process has to end after a failed fsync.

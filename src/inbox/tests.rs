@@ -442,6 +442,37 @@ async fn a_full_inbox_refuses_keeps_running_and_recovers() {
     assert_eq!(ids(&fixture.lease(10).await), ["evt_after"]);
 }
 
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_file_that_is_gone_and_work_on_what_it_holds_goes_on() {
+    let mut fixture = Fixture::new();
+    let (file, aside) = (fixture.file(), fixture.directory.path().join("aside"));
+    for (number, name) in [file.clone(), file.with_extension("db-wal")].into_iter().enumerate() {
+        fixture.append(&format!("evt_before_{number}")).await;
+        for replace in [
+            |_: &Path, _: &Path| {},
+            |aside: &Path, name: &Path| {
+                std::fs::copy(aside, name).unwrap();
+            },
+        ] {
+            std::fs::rename(&name, &aside).unwrap();
+            replace(&aside, &name);
+            let refused = fixture.inbox().append(entry("evt_lost")).await.unwrap_err();
+            assert!(matches!(refused, InboxError::Displaced(_)), "{refused:?}");
+            assert!(!fixture.inbox().stats().writable());
+            assert!(fixture.inbox().probe().await.is_err());
+            let leased = fixture.lease(10).await;
+            assert!(fixture.settle(leased).await.iter().all(|concluded| *concluded == Concluded::Done));
+            std::fs::rename(&aside, &name).unwrap();
+            fixture.inbox().probe().await.expect("it was put back");
+            assert!(fixture.inbox().stats().writable());
+        }
+    }
+    assert_eq!(fixture.counts().await.settled, 2);
+    fixture.append("evt_after").await;
+    fixture.reopen();
+    assert_eq!(ids(&fixture.lease(10).await), ["evt_after"]);
+}
+
 /// Small bodies are the worst case: by their end, their entries grow most for their size.
 #[tokio::test]
 async fn a_full_inbox_takes_all_of_its_small_entries_through_a_process_to_their_end() {

@@ -28,7 +28,8 @@ mod witness;
 
 pub use self::inspect::inspect;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
@@ -45,6 +46,7 @@ use super::shadow::{OldOwner, Rehearsed, Shadow, ShadowReport, Switched};
 use super::witness::{Testimony, Witness};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::clock::Clock;
+use crate::domain::held_files::HeldFiles;
 use crate::domain::private;
 use crate::revenue::verdict::Verdict;
 
@@ -60,6 +62,8 @@ type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Debug)]
 pub struct SqliteLedger {
     clock: Clock,
+    /// The file and its log; nothing for a ledger in memory.
+    held: Arc<HeldFiles>,
     /// `None` only while dropping.
     queue: Option<mpsc::Sender<Work>>,
     thread: Option<JoinHandle<()>>,
@@ -71,17 +75,24 @@ impl SqliteLedger {
         // If the file cannot be made, SQLite's own error says better why.
         let _ = private::file(path);
         let connection = Connection::open(path).map_err(fault)?;
-        Self::start(connection, clock)
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        Self::start(connection, clock, [path.to_owned(), log.into()])
     }
 
     /// A ledger in memory, which ends with this value.
     pub fn in_memory(clock: Clock) -> Result<Self, LedgerError> {
         let connection = Connection::open_in_memory().map_err(fault)?;
-        Self::start(connection, clock)
+        Self::start(connection, clock, [])
     }
 
-    fn start(mut connection: Connection, clock: Clock) -> Result<Self, LedgerError> {
+    fn start(
+        mut connection: Connection,
+        clock: Clock,
+        files: impl IntoIterator<Item = PathBuf>,
+    ) -> Result<Self, LedgerError> {
         schema::prepare(&mut connection)?;
+        let held = Arc::new(HeldFiles::opened(files));
         let (queue, mut work) = mpsc::channel::<Work>(QUEUE_CALLS_MAX);
         let thread = std::thread::Builder::new()
             .name("ledger-sqlite".to_owned())
@@ -93,18 +104,24 @@ impl SqliteLedger {
             .map_err(|error| {
                 LedgerError::new(NAME, LedgerErrorKind::Unavailable, "cannot start its thread").caused_by(error)
             })?;
-        Ok(Self { clock, queue: Some(queue), thread: Some(thread) })
+        Ok(Self { clock, held, queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Runs `work` on the thread that owns the connection.
+    /// Runs `work` on the thread that owns the connection, as long as the file has its name. What is written to a file without one is
+    /// lost at the end, and what is read there is no longer the record.
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let (answer, answered) = oneshot::channel();
+        let held = Arc::clone(&self.held);
         let work: Work = Box::new(move |connection| {
+            let done = match held.displaced() {
+                Some(path) => Err(displaced(path)),
+                None => work(connection),
+            };
             // The caller may have given up waiting; the work is done in any case.
-            let _ = answer.send(work(connection));
+            let _ = answer.send(done);
         });
         let ended = || LedgerError::new(NAME, LedgerErrorKind::Unavailable, "its thread has ended: restart");
         let queue = self.queue.as_ref().ok_or_else(ended)?;
@@ -114,6 +131,11 @@ impl SqliteLedger {
         })?;
         answered.await.map_err(|_| ended())?
     }
+}
+
+fn displaced(path: &Path) -> LedgerError {
+    let message = format!("{} was removed, or another file has its name: put it back, or restart", path.display());
+    LedgerError::new(NAME, LedgerErrorKind::Storage, message)
 }
 
 impl Drop for SqliteLedger {

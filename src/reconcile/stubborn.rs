@@ -53,6 +53,7 @@ impl ReconcileError {
                 InboxError::Overloaded | InboxError::Busy(_) => Some(Duration::ZERO),
                 InboxError::Full(_)
                 | InboxError::ReadOnly(_)
+                | InboxError::Displaced(_)
                 | InboxError::Damaged(_)
                 | InboxError::Storage(_)
                 | InboxError::Unreachable(_)

@@ -218,6 +218,28 @@ fn a_damaged_inbox_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn an_inbox_file_that_was_removed_or_replaced_takes_nothing_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path());
+    let gateway = options.serve();
+    assert_eq!(gateway.post(&event("evt_before")).status, 200);
+    gateway.until_idle();
+    for name in ["inbox.db", "inbox.db-wal", "inbox.db-shm"] {
+        std::fs::remove_file(directory.path().join(name)).unwrap();
+    }
+    let refused = gateway.post(&event("evt_1"));
+    assert_eq!((refused.status, refused.problem().as_str()), (503, "inbox_unavailable"));
+    assert_eq!(gateway.get("/readyz").status, 503);
+    assert_eq!(gateway.until(|health| health["inbox"]["writable"] == false)["status"], "down");
+    let log = gateway.log().join("\n");
+    assert!(log.contains("inbox.db was removed, or another file has its name"), "{log}");
+    gateway.kill();
+    let gateway = options.serve();
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    assert_eq!(gateway.until_idle()["inbox"]["settled"], 1);
+}
+
+#[test]
 fn two_gateways_cannot_share_a_data_directory() {
     let directory = tempfile::tempdir().unwrap();
     let _first = Options::new(directory.path()).serve();

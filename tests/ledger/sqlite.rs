@@ -46,6 +46,22 @@ async fn the_contract_holds() {
 }
 
 #[tokio::test]
+async fn nothing_is_applied_to_a_file_that_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let [file, aside] = ["ledger.db", "aside"].map(|name| dir.path().join(name));
+    let batch = [Planned::new("evt_1", "customer.created", 0).customer("cus_1", false).verdict()];
+    let ledger = SqliteLedger::open(&file, clock()).unwrap();
+    for name in [file.clone(), dir.path().join("ledger.db-wal")] {
+        std::fs::rename(&name, &aside).unwrap();
+        let refused = ledger.apply(&batch).await.unwrap_err();
+        assert_eq!(refused.kind, LedgerErrorKind::Storage, "{refused}");
+        assert!(matches!(refused.disposition(), Disposition::Retry { .. }) && ledger.check().await.is_err());
+        std::fs::rename(&aside, &name).unwrap();
+    }
+    assert_eq!(ledger.apply(&batch).await.unwrap(), [Outcome::Applied]);
+}
+
+#[tokio::test]
 async fn an_applied_batch_is_there_after_the_ledger_was_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ledger.db");

@@ -17,6 +17,7 @@ use super::schema::{APPLICATION_ID, BESIDES, CREATE, FORMAT, PAGE_BYTES, UPGRADE
 use super::writer::Writer;
 use super::{LocalInbox, checkpoint, lease};
 use crate::domain::clock::Clock;
+use crate::domain::held_files::HeldFiles;
 use crate::domain::private;
 use crate::inbox::breakage::watched;
 use crate::inbox::error::{InboxError, OpenError};
@@ -110,6 +111,7 @@ fn start(options: &InboxOptions, clock: &Clock, parts: Parts<'_>) -> Result<(Loc
         stats: Arc::clone(&stats),
         fatal: fatal.clone(),
         clock: clock.clone(),
+        held: HeldFiles::opened([parts.path.to_owned(), parts.path.with_extension("db-wal")]),
         _claim: parts.claim,
     };
     threads.push(spawn("inbox-writer", Box::new(move || writer.run()))?);

@@ -16,7 +16,8 @@ use super::file::InboxFile;
 use super::queue::{Message, Queued, Weight};
 use super::schema::PAGE_BYTES;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::inbox::error::{FSYNC_FAILED, InboxError, is_failed_fsync};
+use crate::domain::held_files::HeldFiles;
+use crate::inbox::error::{FSYNC_FAILED, InboxError, displaced, is_failed_fsync};
 use crate::inbox::stats::WriterStats;
 
 /// Pages are moved into the file whenever the log has grown by about this many bytes. Commits wait for the disk while it
@@ -40,6 +41,8 @@ pub(super) struct Writer {
     pub(super) stats: Arc<WriterStats>,
     pub(super) fatal: watch::Sender<Option<String>>,
     pub(super) clock: Clock,
+    /// The file and its log.
+    pub(super) held: HeldFiles,
     /// Held for as long as the file is open.
     pub(super) _claim: Claim,
 }
@@ -132,7 +135,12 @@ impl Writer {
 
     /// Applies, commits and answers. After a failure the requests are still in the group.
     fn try_group(&mut self, group: &mut Group, now: Timestamp) -> rusqlite::Result<()> {
-        self.file.sync(group.iter().any(|request| request.must_survive()))?;
+        let must_survive = group.iter().any(|request| request.must_survive());
+        // Work on what the file holds goes on without its name: a lease need not survive, and an outcome is in the ledger.
+        if must_survive && let Some(path) = self.held.displaced() {
+            return Err(displaced(path));
+        }
+        self.file.sync(must_survive)?;
         self.file.begin()?;
         if self.file.note_time(now) {
             self.file.clock_went_back(now)?;
@@ -222,6 +230,7 @@ mod tests {
             stats: Arc::default(),
             fatal: fatal.clone(),
             clock: Clock::manual(START),
+            held: HeldFiles::default(),
             _claim: claim(directory.path()).unwrap(),
         };
         let log_before = std::fs::read(&wal).unwrap();
