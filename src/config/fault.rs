@@ -42,3 +42,13 @@ pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>)
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map_or_else(|| ".".to_owned(), |(_, name)| format!(". Did you mean {name}?"))
 }
+
+/// Where a text is no TOML, and why. The library's own words repeat the line, which may hold a secret without its quotes.
+pub(super) fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place = before.map(|before| {
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        format!(" (line {}, column {column})", before.matches('\n').count() + 1)
+    });
+    format!("is not TOML{}: {}", place.unwrap_or_default(), error.message().replace('\n', ", "))
+}

@@ -56,7 +56,8 @@ pub(super) fn read(r: &mut Reader) -> Vec<OperatorConfig> {
     }
 }
 
-/// One operator per line, or separated by commas: name, role and token. No error message shows a token.
+/// One operator per line, or separated by commas: name, role and token. No error message shows a word of them: with the words in
+/// another order, a name is a token.
 fn parse(text: &str) -> Result<Vec<OperatorConfig>, String> {
     let lines = text.split(['\n', ',']).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut operators: Vec<OperatorConfig> = Vec::new();
@@ -73,16 +74,16 @@ fn parse(text: &str) -> Result<Vec<OperatorConfig>, String> {
         let role = match role {
             "viewer" => OperatorRole::Viewer,
             "operator" => OperatorRole::Operator,
-            _ => return Err(format!("the role of {name} must be viewer or operator")),
+            _ => return Err(format!("the role of operator {number} must be viewer or operator")),
         };
         if token.len() < ADMIN_TOKEN_BYTES_MIN {
             return Err(format!(
-                "the token of {name} must be at least {ADMIN_TOKEN_BYTES_MIN} characters, made at random"
+                "the token of operator {number} must be at least {ADMIN_TOKEN_BYTES_MIN} characters, made at random"
             ));
         }
         let token = Secret::new(token);
-        if let Some(other) = operators.iter().find(|known| known.name == name || known.token == token) {
-            return Err(format!("{name} has the name or the token of {}", other.name));
+        if let Some(other) = operators.iter().position(|known| known.name == name || known.token == token) {
+            return Err(format!("operator {number} has the name or the token of operator {}", other + 1));
         }
         operators.push(OperatorConfig { name: name.to_owned(), role, token });
         if operators.len() > OPERATORS_MAX {
@@ -113,6 +114,9 @@ mod tests {
             "ana operator 0123456789abcdef\nana viewer fedcba9876543210",
             "ana operator 0123456789abcdef\nben viewer 0123456789abcdef",
             "ana operator 0123456789abcdef more",
+            "0123456789abcdef ana operator",
+            "0123456789abcdef operator ana",
+            "0123456789abcdef operator fedcba9876543210\n0123456789abcdef operator fedcba9876543210",
         ] {
             let message = parse(text).unwrap_err();
             assert!(!message.contains("0123456789"), "{message}");

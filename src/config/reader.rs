@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::fault::{Fault, did_you_mean};
+use super::fault::{Fault, did_you_mean, not_toml};
 use super::setting::Setting;
 use super::watched::WatchedFile;
 use crate::domain::secret::Secret;
@@ -142,7 +142,7 @@ impl Reader {
         };
         match text.parse::<toml::Table>() {
             Ok(table) => flatten("", table, &mut self.file),
-            Err(error) => self.fault(path.display().to_string(), format!("is not TOML: {error}")),
+            Err(error) => self.fault(path.display().to_string(), not_toml(&text, &error)),
         }
     }
 

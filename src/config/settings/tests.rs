@@ -204,7 +204,23 @@ fn a_file_that_is_missing_or_no_toml_is_a_fault() {
     let sources = Sources { file: Some("/nonexistent/gateway.toml".into()), ..Sources::default() };
     let missing = Config::for_tools(&sources).map(|_| ()).unwrap_err().to_string();
     assert!(missing.contains("/nonexistent/gateway.toml: cannot be read"), "{missing}");
-    assert!(faults(&[SECRET], Some("= nonsense"))[0].contains("is not TOML"));
+    assert!(faults(&[SECRET], Some("= nonsense"))[0].contains("is not TOML (line 1, column 1): "));
+}
+
+#[test]
+fn a_line_that_is_no_toml_is_told_by_its_place_and_never_shown() {
+    for line in [
+        "webhook_secret = whsec_hidden",
+        "webhook_secret = \"whsec_hidden",
+        "webhook_secret = \"whsec_hidden\" # why\nwebhook_secret = \"whsec_hidden\"",
+        "webhook_secret = \"whsec_hidden\" and more",
+        "webhook_secret = 'whsec_hidden\0'",
+        "whsec_hidden",
+    ] {
+        let faults = faults(&[], Some(&format!("[stripe]\n{line}\n")));
+        assert!(faults[0].contains("is not TOML (line "), "{faults:?}");
+        assert!(!faults.iter().any(|fault| fault.contains("hidden")), "{faults:?}");
+    }
 }
 
 #[test]
