@@ -6,6 +6,7 @@
 
 mod background;
 mod hardening;
+mod open_files;
 mod readiness;
 mod restart;
 mod shutdown;
@@ -18,6 +19,7 @@ mod systemd;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub use hardening::forbid_core_dumps;
+pub use open_files::allow_most_open_files;
 pub use readiness::{Latch, Readiness};
 pub use restart::{BudgetSpent, RestartPolicy};
 pub use shutdown::Shutdown;

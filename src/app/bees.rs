@@ -13,7 +13,7 @@ use super::colony::{client, fault, key, name, openers, verifier};
 use super::reload::Reload;
 use super::secrets::Renewables;
 use super::traces::Traces;
-use super::{StartError, manager, pipeline};
+use super::{StartError, listen, manager, pipeline};
 use crate::admin::{self, Health};
 pub use crate::bees::approval::{Approval, Approver, Candidate};
 use crate::bees::heartbeat::{Heartbeat, Rhythm};
@@ -220,7 +220,7 @@ pub async fn start(config: &Config, ledger: Arc<dyn StateOfRecord>, clock: Clock
             let address = listener.local_addr().ok();
             let health = Health { readiness, instruments, receiving: None };
             let router = admin::admin_router(health, None, &config.http.admin_hosts, axum::Router::new());
-            let serve = door::serve(listener, router, config.http.connections.clone(), None, shutdown.token().clone());
+            let serve = door::serve(listener, router, listen::admin_bounds(config), None, shutdown.token().clone());
             supervisor.start("admin listener", serve);
             address
         }

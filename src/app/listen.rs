@@ -8,14 +8,18 @@ use tokio::net::TcpListener;
 
 use super::{StartError, signatures};
 use crate::admin::{self, Control, Health, Receiving};
-use crate::config::{Channel, Config, ConsolePlace};
+use crate::config::{Channel, Config, ConnectionBounds, ConsolePlace};
 use crate::console::{self, Series};
 use crate::dispatch::Context;
 use crate::door::{self, Webhooks};
-use crate::lifecycle::{Inherited, Readiness, Shutdown, Supervisor};
+use crate::lifecycle::{self, Inherited, Readiness, Shutdown, Supervisor};
 
 /// File that keeps the charts of the console.
 const SERIES_FILE: &str = "console-series";
+
+/// Of the files that the process may open, one in so many may be a connection that brings webhooks, or one of operators.
+const FOR_WEBHOOKS: u64 = 2;
+const FOR_ADMIN: u64 = 4;
 
 pub(super) struct Routes {
     webhooks: Webhooks,
@@ -73,7 +77,18 @@ impl Listeners {
     pub(super) fn start(self, config: &Config, routes: Routes, supervisor: &mut Supervisor, shutdown: &Shutdown) {
         let Routes { webhooks, health, control } = routes;
         let metrics = Some(Arc::clone(&health.instruments.metrics));
-        let (bounds, endpoints) = (config.http.connections.clone(), config.endpoints.clone());
+        let endpoints = config.endpoints.clone();
+        let files_max = lifecycle::allow_most_open_files();
+        let bounds = within(&config.http.connections, files_max, FOR_WEBHOOKS);
+        if bounds.connections_max < config.http.connections.connections_max {
+            let connections_max = bounds.connections_max;
+            tracing::warn!(
+                files_max,
+                connections_max,
+                "the system lets the gateway open fewer files than http.connections_max needs: raise the limit (`ulimit -n`, \
+                 LimitNOFILE=), or lower the setting"
+            );
+        }
         signatures::start(endpoints.clone(), &health.instruments, supervisor, shutdown);
         let is_shared = self.admin.is_none();
         let console = control.as_ref().filter(|_| is_console_on(config.http.console, is_shared));
@@ -82,7 +97,7 @@ impl Listeners {
         let others = match self.admin {
             Some(listener) => {
                 let router = admin::admin_router(health.clone(), control, &config.http.admin_hosts, console);
-                let serve = door::serve(listener, router, bounds.clone(), None, shutdown.token().clone());
+                let serve = door::serve(listener, router, admin_bounds(config), None, shutdown.token().clone());
                 supervisor.start("admin listener", serve);
                 admin::public_router(health)
             }
@@ -92,6 +107,18 @@ impl Listeners {
         let serve = door::serve(self.webhooks, site, bounds, metrics, shutdown.token().clone());
         supervisor.start("webhook listener", serve);
     }
+}
+
+/// The bounds of a listener that serves operators alone.
+pub(super) fn admin_bounds(config: &Config) -> ConnectionBounds {
+    within(&config.http.connections, lifecycle::allow_most_open_files(), FOR_ADMIN)
+}
+
+/// The bounds of a listener's connections where the process may open only so many files: it gets one part in `part` of them. Of what is
+/// left, the stores and the calls to others live.
+fn within(bounds: &ConnectionBounds, files_max: Option<u64>, part: u64) -> ConnectionBounds {
+    let room = files_max.and_then(|most| usize::try_from(most / part).ok()).unwrap_or(usize::MAX);
+    ConnectionBounds { connections_max: bounds.connections_max.min(room).max(1), ..bounds.clone() }
 }
 
 /// Webhooks arrive at a shared listener, usually from the whole internet.
@@ -130,4 +157,19 @@ async fn listener(
         None => TcpListener::bind(address).await,
     };
     opened.map_err(|source| StartError::Listen { address, setting, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    #[test]
+    fn connections_leave_files_for_the_rest() {
+        let config = Config::for_tools(&Sources::default()).unwrap();
+        let most = |files_max, part| within(&config.http.connections, files_max, part).connections_max;
+        assert_eq!((most(None, FOR_WEBHOOKS), most(Some(1 << 20), FOR_ADMIN)), (4096, 4096));
+        assert_eq!((most(Some(1024), FOR_WEBHOOKS), most(Some(1024), FOR_ADMIN)), (512, 256));
+        assert_eq!(most(Some(1), FOR_WEBHOOKS), 1, "a listener without any would answer nothing");
+    }
 }

@@ -117,6 +117,11 @@ impl Connections {
         if displaced { Admission::InPlaceOfAnother(self.state()) } else { Admission::Refused }
     }
 
+    /// Closes the oldest idle connection of all, because nothing else can be opened. Returns false if all are busy.
+    pub(super) fn make_room(&mut self) -> bool {
+        self.displace(None)
+    }
+
     fn state(&self) -> Arc<State> {
         Arc::new(State {
             idle_since: AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed)),

@@ -1,5 +1,5 @@
 //! Accepting connections under bounds: how many, how many of one sender, how large a head, how long a head may take, how long an
-//! answer may wait for its reader.
+//! answer may wait for its reader. Where the system gives fewer handles than the bound, idle connections make room as at the bound.
 
 use std::convert::Infallible;
 use std::io;
@@ -30,6 +30,9 @@ content-type: application/problem+json\r\ncontent-length: 109\r\n\r\n\
 /// Pause after a failed accept (out of file handles, say), to avoid a tight loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// One in so many failures has a line in the log, the first one among them: two a minute while nothing is accepted.
+const ACCEPT_LINE_EVERY: u32 = 600;
+
 /// When draining begins, connections younger than this get the rest of it for their request: some round trips. A client
 /// that connected a moment ago is about to send, and would otherwise be cut off without an answer.
 const FRESH_FOR: Duration = Duration::from_secs(1);
@@ -55,7 +58,7 @@ async fn serve_with(
 ) {
     let site = Arc::new(site);
     let bounds = Arc::new(bounds);
-    let mut tasks = JoinSet::new();
+    let (mut tasks, mut failed) = (JoinSet::new(), 0);
     let mut connections = Connections::new(bounds.connections_max, bounds.peer_share.of(bounds.connections_max));
     loop {
         let accepted = tokio::select! {
@@ -82,7 +85,16 @@ async fn serve_with(
                 connections.enter(handle.id(), peer, state);
                 observe(metrics.as_deref(), &connections);
             }
-            Err(error) => accept_failed(&error).await,
+            Err(error) if is_out_of_files(&error) && connections.make_room() => {
+                if let Some(metrics) = metrics.as_deref() {
+                    metrics.connections_displaced.increment(1);
+                }
+                // The handle is free once the task has ended, which is at once.
+                if let Ok(Some(ended)) = tokio::time::timeout(ACCEPT_PAUSE, tasks.join_next_with_id()).await {
+                    connections.ended(task(&ended));
+                }
+            }
+            Err(error) => accept_failed(&error, &mut failed).await,
         }
     }
     drop(listener);
@@ -163,12 +175,22 @@ fn refuse(stream: &TcpStream) {
     drop(stream.try_write(TOO_MANY));
 }
 
-async fn accept_failed(error: &io::Error) {
+async fn accept_failed(error: &io::Error, failed: &mut u32) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-        tracing::error!(error = error as &dyn std::error::Error, "cannot accept connections");
+        if failed.is_multiple_of(ACCEPT_LINE_EVERY) {
+            let error = error as &dyn std::error::Error;
+            tracing::error!(error, failed, "cannot accept connections");
+        }
+        *failed = failed.wrapping_add(1);
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
+}
+
+/// Whether this process, or the system, has as many files open as it may.
+fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    error.raw_os_error().is_some_and(|number| [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error).contains(&number))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]

@@ -117,6 +117,24 @@ fn the_oldest_silent_connection_makes_room_for_the_newest_and_probes_get_through
     assert_eq!(gateway.metric("colony_gateway_connections_refused_total"), 0);
 }
 
+/// Where the system gives fewer files than the bound on connections, silent ones must not keep the last of them.
+#[cfg(target_os = "linux")]
+#[test]
+fn silent_connections_make_room_where_no_file_can_be_opened() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = Options::new(directory.path()).with("GATEWAY_HEAD_TIMEOUT", "10m").serve();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", gateway.id())).unwrap().count() as u64;
+    let pid = Pid::from_raw(i32::try_from(gateway.id()).unwrap());
+    let few = Rlimit { current: Some(open + 4), maximum: Some(1024) };
+    prlimit(pid, Resource::Nofile, few).unwrap();
+    let silent: Vec<_> = (0..20).map(|_| connect(gateway.webhooks)).collect();
+    assert_eq!(gateway.post(&event("evt_1")).status, 200);
+    assert!(gateway.metric("colony_gateway_connections_displaced_total") >= 1);
+    drop(silent);
+}
+
 #[test]
 fn a_connection_is_turned_away_when_all_others_are_at_work() {
     let directory = tempfile::tempdir().unwrap();
