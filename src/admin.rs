@@ -6,6 +6,7 @@ mod access;
 mod asked;
 mod attempts;
 mod audit;
+mod body;
 mod codes;
 mod control;
 mod desk;
@@ -25,6 +26,7 @@ use axum::Router;
 
 pub use asked::asked;
 pub use audit::{Act, Audit, AuditKeeper};
+pub use body::read_body;
 pub use codes::LoginCodes;
 pub use control::{
     BreakerWish, Control, ENTRIES_NAMED_MAX, Operation, OperationRunner, OperationState, Operations, RuleInForce,

@@ -6,6 +6,7 @@ pub mod causes;
 pub mod clock;
 pub mod counted;
 pub mod disk;
+pub mod held_files;
 pub mod ids;
 pub mod ledger_id;
 pub mod limits;

@@ -13,7 +13,7 @@ mod trial;
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Extension, Json, Router};
@@ -27,6 +27,7 @@ pub use trial::{Trial, TrialEnd, TrialRules, TrialSubject};
 
 use super::Operators;
 use super::audit::{Act, Audit};
+use super::body::read_body;
 use super::who::Who;
 use crate::admin::desk::Desk;
 use crate::bees::roster::Roster;
@@ -103,7 +104,7 @@ async fn change(
     Extension(who): Extension<Who>,
     body: Body,
 ) -> Result<Json<RouteView>, Problem> {
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+    let body = read_body(body, BODY_BYTES_MAX).await?;
     let change: RouteChange = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
     let wish = match change.wish {
         WishText::Auto => Wish::Auto,

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 
 use super::Control;
 use super::audit::Act;
+use super::body::read_body;
 use super::who::Who;
 use super::wire::EraseStepOrder;
 use crate::domain::counted::counted;
@@ -33,7 +34,7 @@ async fn erase(
     Extension(who): Extension<Who>,
     body: Body,
 ) -> Result<Json<EraseStep>, Problem> {
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+    let body = read_body(body, BODY_BYTES_MAX).await?;
     let step: EraseStepOrder = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
     if step.person.is_empty() || step.person.len() > PERSON_IDS_MAX {
         return Err(Problem::InvalidRequest);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -10,6 +10,7 @@ use axum::{Extension, Json, Router};
 
 use super::Control;
 use super::audit::Act;
+use super::body::read_body;
 use super::who::Who;
 use crate::door::Problem;
 use crate::reconcile::{Handle, OrderRefused, ReconcileOrder, ReconcileStatus};
@@ -33,7 +34,7 @@ async fn order(
     body: Body,
 ) -> Result<(StatusCode, Json<ReconcileStatus>), Problem> {
     handle(&control)?;
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+    let body = read_body(body, BODY_BYTES_MAX).await?;
     let order: ReconcileOrder = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
     Ok((StatusCode::ACCEPTED, Json(control.compare(&who, order)?)))
 }

@@ -1,8 +1,9 @@
 //! Fields of a form and of a query, as browsers send them.
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 
 use super::failure::Failure;
+use crate::admin::read_body;
 use crate::domain::text::percent_decoded;
 use crate::door::Problem;
 
@@ -21,7 +22,7 @@ impl Form {
 
     /// As [`Self::read`], up to `bytes_max` bytes.
     pub(super) async fn read_up_to(body: Body, bytes_max: usize) -> Result<Self, Failure> {
-        let body = to_bytes(body, bytes_max).await.map_err(|_| Problem::InvalidRequest)?;
+        let body = read_body(body, bytes_max).await?;
         let text = std::str::from_utf8(&body).map_err(|_| Problem::InvalidRequest)?;
         Self::parse(text).ok_or_else(|| Problem::InvalidRequest.into())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Control;
 use crate::admin::audit::Act;
+use crate::admin::body::read_body;
 use crate::admin::desk::{Checked, KeyLine};
 use crate::admin::who::{Via, Who};
 use crate::admin::wire::{CommandDeed, DeedNoted};
@@ -105,7 +106,7 @@ async fn tell(
     Extension(who): Extension<Who>,
     body: Body,
 ) -> Result<Json<DeedNoted>, Problem> {
-    let body = to_bytes(body, DEED_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+    let body = read_body(body, DEED_BYTES_MAX).await?;
     let deed: CommandDeed = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
     let CommandDeed { action, what, result, note } = deed;
     let who = Who { via: Via::Command, ..who };

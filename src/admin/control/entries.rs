@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -12,6 +12,7 @@ use super::Control;
 use super::orders::{self, may_select, told};
 use crate::admin::asked;
 use crate::admin::audit::Act;
+use crate::admin::body::read_body;
 use crate::admin::who::Who;
 use crate::admin::wire::{EntriesOrder, ListQuery, ShownEntry};
 use crate::domain::counted::counted;
@@ -136,7 +137,7 @@ async fn refetch(control: State<Arc<Control>>, who: Extension<Who>, body: Body) 
 }
 
 async fn change(control: &Control, who: &Who, body: Body, action: Action) -> Result<Json<OrderStep>, Problem> {
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+    let body = read_body(body, BODY_BYTES_MAX).await?;
     let EntriesOrder { selection, all, by, note, dry_run, after } = serde_json::from_slice(&body).map_err(invalid)?;
     let order = Order { action, by: who.orders(by), note };
     orders::check(&selection, all, &order)?;

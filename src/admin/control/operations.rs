@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Control;
 use super::orders::{OrderAudit, STEP_PAUSE, without_people};
 use crate::admin::audit::Act;
+use crate::admin::body::read_body;
 use crate::admin::who::Who;
 use crate::admin::wire::OperationOrder;
 use crate::domain::clock::{Clock, Timestamp};
@@ -313,7 +314,7 @@ async fn order(
     body: Body,
 ) -> Result<(StatusCode, Json<Operation>), Problem> {
     let invalid = |error: &dyn std::fmt::Display| Problem::Invalid { detail: error.to_string() };
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+    let body = read_body(body, BODY_BYTES_MAX).await?;
     let OperationOrder { action, selection, all, by, note } =
         serde_json::from_slice(&body).map_err(|error| invalid(&error))?;
     let action: Action = action.parse().map_err(|error| invalid(&format!("action: {error}")))?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{BODY_BYTES_MAX, Control};
 use crate::admin::asked;
 use crate::admin::audit::Act;
+use crate::admin::body::read_body;
 use crate::admin::who::Who;
 use crate::admin::wire::{Resumed, Waiting};
 use crate::bees::roster::BeeReport;
@@ -93,7 +94,7 @@ async fn change_breaker(
     Extension(who): Extension<Who>,
     body: Body,
 ) -> Result<Json<BreakerView>, Problem> {
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::InvalidRequest)?;
+    let body = read_body(body, BODY_BYTES_MAX).await?;
     let change: BreakerChange = serde_json::from_slice(&body).map_err(|_| Problem::InvalidRequest)?;
     let (name, breaker) = control.turn_breaker(&who, &name, change.state)?;
     Ok(Json(view(name, breaker)))
