@@ -56,10 +56,8 @@ pub(super) async fn run(
             () = tokio::time::sleep(PROBE) => {}
             () = shutdown.draining() => return Ok(()),
         }
-        if !inbox.is_shared() && !inbox.stats().writable() {
-            // The writer logs when writes succeed again. Until then there is nothing new to report.
-            let _ = inbox.probe().await;
-        }
+        // The writer logs when writes fail and succeed again. Until then there is nothing new to report.
+        let _ = inbox.probe_file().await;
         let decided = guardian.counts();
         metrics.guardian.of("approved").absolute(decided.approved);
         metrics.guardian.of("flagged").absolute(decided.flagged);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::causes::chain;
 use crate::domain::clock::Timestamp;
 use crate::domain::counted::counted;
 use crate::inbox::{Emptied, Inbox};
@@ -33,7 +34,7 @@ impl SpillWatch {
     #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
     pub(super) async fn attend(&mut self, is_prepared: bool) {
         // The file logs when writes succeed again. Until then there is nothing new to report.
-        let _ = self.inbox.probe_spill().await;
+        let probed = self.inbox.probe_spill().await;
         let Ok(Some(standing)) = self.inbox.spilled().await else { return };
         self.refused = self.refused.min(standing);
         let now = self.instruments.clock.now();
@@ -48,7 +49,10 @@ impl SpillWatch {
             standing
         };
         self.instruments.metrics.inbox_spilled.set(standing as f64);
-        let (level, detail) = tell(standing, self.refused);
+        let (level, detail) = match probed {
+            Ok(()) => tell(standing, self.refused),
+            Err(error) => (Level::Degraded, format!("inbox.spill_dir takes no deliveries: {}", chain(&error))),
+        };
         self.instruments.board.set(COMPONENT, level, detail, self.instruments.clock.now());
     }
 

@@ -58,6 +58,7 @@ use self::queue::{Asked, Message, Pending, Request};
 use self::references::References;
 use super::error::InboxError;
 use super::stats::WriterStats;
+use crate::domain::held_files::HeldFiles;
 
 /// Handle on an inbox file. Clones share it; the file closes when the last one is gone.
 #[derive(Clone, Debug)]
@@ -67,12 +68,20 @@ pub(super) struct LocalInbox {
     /// `None` if the index could not be made.
     references: Option<Arc<References>>,
     stats: Arc<WriterStats>,
+    /// The file and its log.
+    held: Arc<HeldFiles>,
 }
 
 impl LocalInbox {
     /// What the writer has done since the start.
     pub(super) fn stats(&self) -> &WriterStats {
         &self.stats
+    }
+
+    /// Whether the writer takes deliveries, as far as can be told without writing: the last write succeeded, and the file is there.
+    /// Looks at the disk, so it may block for a moment.
+    pub(super) fn seems_writable(&self) -> bool {
+        self.stats.writable() && self.held.displaced().is_none()
     }
 
     /// Asks the writer, unless its queue is full.

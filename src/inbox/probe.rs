@@ -10,4 +10,15 @@ impl Inbox {
             Store::Postgres(postgres) => postgres.core.probe().await,
         }
     }
+
+    /// As [`Self::probe`], unless a file seems to take writes: so a quiet inbox learns too that its file is gone.
+    ///
+    /// # Errors
+    /// Why it takes none.
+    pub async fn probe_file(&self) -> Result<(), InboxError> {
+        match &self.store {
+            Store::Local(local) if !local.seems_writable() => local.probe().await,
+            Store::Local(_) | Store::Postgres(_) => Ok(()),
+        }
+    }
 }

@@ -165,13 +165,13 @@ impl Inbox {
         }
     }
 
-    /// Asks the file beside the database again, if it refused a delivery.
+    /// Asks the file beside the database again, if it refused a delivery or is gone.
     ///
     /// # Errors
     /// If it still takes none.
     pub async fn probe_spill(&self) -> Result<(), InboxError> {
         match &self.spill {
-            Some(spill) if !spill.local.stats().writable() => spill.local.probe().await,
+            Some(spill) if !spill.local.seems_writable() => spill.local.probe().await,
             _ => Ok(()),
         }
     }

@@ -468,6 +468,11 @@ async fn nothing_is_acknowledged_into_a_file_that_is_gone_and_work_on_what_it_ho
         }
     }
     assert_eq!(fixture.counts().await.settled, 2);
+    fixture.inbox().probe_file().await.expect("it is there");
+    std::fs::rename(&file, &aside).unwrap();
+    assert!(fixture.inbox().probe_file().await.is_err(), "known before a delivery comes");
+    assert!(!fixture.inbox().stats().writable());
+    std::fs::rename(&aside, &file).unwrap();
     fixture.append("evt_after").await;
     fixture.reopen();
     assert_eq!(ids(&fixture.lease(10).await), ["evt_after"]);

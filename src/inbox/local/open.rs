@@ -90,6 +90,7 @@ fn start(options: &InboxOptions, clock: &Clock, parts: Parts<'_>) -> Result<(Loc
     };
     let (messages, queue) = mpsc::channel(options.queue_max);
     let stats = Arc::new(WriterStats::default());
+    let held = Arc::new(HeldFiles::opened([parts.path.to_owned(), parts.path.with_extension("db-wal")]));
     let (checkpoints, requests) = std::sync::mpsc::sync_channel(1);
     let mut threads = Vec::with_capacity(3);
     let check = parts.checker.as_ref().map(Connection::get_interrupt_handle);
@@ -111,12 +112,12 @@ fn start(options: &InboxOptions, clock: &Clock, parts: Parts<'_>) -> Result<(Loc
         stats: Arc::clone(&stats),
         fatal: fatal.clone(),
         clock: clock.clone(),
-        held: HeldFiles::opened([parts.path.to_owned(), parts.path.with_extension("db-wal")]),
+        held: Arc::clone(&held),
         _claim: parts.claim,
     };
     threads.push(spawn("inbox-writer", Box::new(move || writer.run()))?);
     let inbox =
-        LocalInbox { messages, reader: Arc::new(Mutex::new(parts.reader)), references: parts.references, stats };
+        LocalInbox { messages, reader: Arc::new(Mutex::new(parts.reader)), references: parts.references, stats, held };
     Ok((inbox, InboxThreads { threads, fatal, check }))
 }
 

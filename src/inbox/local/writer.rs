@@ -42,7 +42,7 @@ pub(super) struct Writer {
     pub(super) fatal: watch::Sender<Option<String>>,
     pub(super) clock: Clock,
     /// The file and its log.
-    pub(super) held: HeldFiles,
+    pub(super) held: Arc<HeldFiles>,
     /// Held for as long as the file is open.
     pub(super) _claim: Claim,
 }
@@ -230,7 +230,7 @@ mod tests {
             stats: Arc::default(),
             fatal: fatal.clone(),
             clock: Clock::manual(START),
-            held: HeldFiles::default(),
+            held: Arc::default(),
             _claim: claim(directory.path()).unwrap(),
         };
         let log_before = std::fs::read(&wal).unwrap();

@@ -261,6 +261,13 @@ async fn a_file_that_refused_a_delivery_is_asked_again() {
     blocker.execute_batch("COMMIT").unwrap();
     beside.inbox().probe_spill().await.unwrap();
     assert!(beside.inbox().takes_deliveries());
+    // So is one that is gone, before a delivery comes.
+    let [file, aside] = ["inbox.db", "aside"].map(|name| beside.directory.path().join(name));
+    std::fs::rename(&file, &aside).unwrap();
+    assert!(matches!(beside.inbox().probe_spill().await, Err(InboxError::Displaced(_))));
+    assert!(!beside.inbox().takes_deliveries());
+    std::fs::rename(&aside, &file).unwrap();
+    beside.inbox().probe_spill().await.unwrap();
 }
 
 #[tokio::test]
