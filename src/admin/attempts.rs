@@ -1,4 +1,4 @@
-//! Guesses at a token are slow: those of one address, together, some a second.
+//! Guesses at a token are slow: those of one address, or of one network of IPv6, together, some a second.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

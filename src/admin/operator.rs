@@ -63,8 +63,8 @@ impl Operators {
     /// # Errors
     /// [`Problem::Unauthorized`], or [`Problem::TooManyAttempts`] after so many wrong ones that none is checked.
     pub async fn identify(&self, given: &[u8], peer: Option<Peer>) -> Result<Who, Problem> {
-        let address = peer.map(Peer::address);
-        if !self.attempts.admit(address, self.clock.instant()) {
+        let (address, network) = (peer.map(Peer::address), peer.map(Peer::network));
+        if !self.attempts.admit(network, self.clock.instant()) {
             return Err(Problem::TooManyAttempts);
         }
         let given = Sha256::digest(given);
@@ -77,7 +77,7 @@ impl Operators {
             }
         }
         if found.is_none() {
-            tokio::time::sleep(self.attempts.failed(address, self.clock.instant())).await;
+            tokio::time::sleep(self.attempts.failed(network, self.clock.instant())).await;
         }
         found.ok_or(Problem::Unauthorized)
     }
@@ -98,6 +98,7 @@ fn known(http: &HttpConfig) -> Vec<OperatorConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::network::Networks;
 
     fn bearer(token: &str) -> HeaderMap {
         HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())])
@@ -138,5 +139,17 @@ mod tests {
         let right = operators.authorize(&bearer("token-of-ana"), None).await;
         assert!(matches!(right, Err(Problem::TooManyAttempts)), "or a guess could be told from a wrong one");
         assert!(matches!(operators.authorize(&HeaderMap::new(), None).await, Err(Problem::Unauthorized)), "no guess");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_addresses_of_one_network_keep_no_other_out() {
+        let operators = operators(Clock::manual(crate::domain::clock::Timestamp::from_seconds(1)));
+        let peer = |address: std::net::Ipv6Addr| Some(Peer::connected(address.into(), &Networks::default()));
+        let guesser = u128::from_be_bytes([0x20, 1, 0xd, 0xb8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for number in 0..2000 {
+            let _ = operators.authorize(&bearer("guess"), peer((guesser + number).into())).await;
+        }
+        let right = operators.authorize(&bearer("token-of-ana"), peer((guesser + (1 << 64)).into())).await;
+        assert_eq!(&*right.unwrap().name, "ana");
     }
 }

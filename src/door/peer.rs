@@ -23,7 +23,7 @@ pub(super) struct PeerKey(IpAddr);
 
 impl Peer {
     /// The sender that connected from `address`.
-    pub(super) fn connected(address: IpAddr, proxies: &Networks) -> Self {
+    pub fn connected(address: IpAddr, proxies: &Networks) -> Self {
         let address = address.to_canonical();
         Self { address, is_proxy: proxies.contain(address) }
     }
@@ -51,14 +51,19 @@ impl Peer {
         self.address
     }
 
-    /// The key under which its use is counted; `None` for a sender that acts for many.
-    pub(super) fn key(self) -> Option<PeerKey> {
+    /// The address that stands for all that one customer of a provider has: an IPv4 address, or that of an IPv6 network.
+    pub fn network(self) -> IpAddr {
         /// Bits of an IPv6 address that name a network.
         const NETWORK_BITS: u32 = 64;
-        (!self.is_proxy).then_some(PeerKey(match self.address {
+        match self.address {
             IpAddr::V4(_) => self.address,
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> NETWORK_BITS << NETWORK_BITS)),
-        }))
+        }
+    }
+
+    /// The key under which its use is counted; `None` for a sender that acts for many.
+    pub(super) fn key(self) -> Option<PeerKey> {
+        (!self.is_proxy).then(|| PeerKey(self.network()))
     }
 }
 
