@@ -17,7 +17,7 @@ pub struct Advice {
 }
 
 pub fn advice(config: &Config) -> Advice {
-    let warnings = modes(config).into_iter().chain(tiers(config)).collect();
+    let warnings = modes(config).into_iter().chain(tiers(config)).chain(proxies(config)).collect();
     Advice { warnings, notes: notes(config) }
 }
 
@@ -72,6 +72,16 @@ fn tiers(config: &Config) -> Option<Fault> {
     })
 }
 
+fn proxies(config: &Config) -> Option<Fault> {
+    config.http.connections.proxies.are_all().then(|| {
+        fault(
+            "GATEWAY_TRUSTED_PROXIES",
+            "it trusts every address, so each sender says itself who it is, and neither GATEWAY_PEER_SHARE nor \
+             GATEWAY_WEBHOOK_PEERS binds it: name the proxies, or `private`",
+        )
+    })
+}
+
 /// Parts that do not work without a setting.
 fn notes(config: &Config) -> Vec<Fault> {
     let mut notes = Vec::new();
@@ -119,6 +129,18 @@ mod tests {
     fn warned(settings: &[(&str, &str)]) -> Vec<String> {
         let with_prices = [settings, &[("STRIPE_PRICE_GOLD", "price_1")]].concat();
         about(&with_prices).warnings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn proxies_that_are_everyone_are_told() {
+        for everyone in ["0.0.0.0/0", "10.0.0.5, ::/0"] {
+            let told = warned(&[("GATEWAY_TRUSTED_PROXIES", everyone)]);
+            assert!(
+                told.len() == 1 && told[0].starts_with("GATEWAY_TRUSTED_PROXIES: it trusts every address"),
+                "{told:?}"
+            );
+        }
+        assert_eq!(warned(&[("GATEWAY_TRUSTED_PROXIES", "private, 203.0.113.0/24")]), Vec::<String>::new());
     }
 
     #[test]

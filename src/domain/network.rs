@@ -63,6 +63,11 @@ impl Networks {
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
+
+    /// Whether one of them has every address of its kind.
+    pub fn are_all(&self) -> bool {
+        self.0.iter().any(|network| network.prefix == 0)
+    }
 }
 
 impl FromStr for Networks {
