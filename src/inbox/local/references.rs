@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
 use super::LocalInbox;
 use crate::domain::clock::Timestamp;
@@ -243,7 +243,12 @@ impl LocalInbox {
 
     pub(in crate::inbox) async fn index_step(&self, least: usize, now: Timestamp) -> Result<IndexStep, InboxError> {
         let reader = Arc::clone(&self.reader);
-        Ok(self.look_up(move |index| index.step(&reader, least, now)).await?.unwrap_or_default())
+        let step = move |index: &References| match index.step(&reader, least, now) {
+            // What it did was taken back. Until there is room, searches look at the entries behind it.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Ok(IndexStep::default()),
+            step => step,
+        };
+        Ok(self.look_up(step).await?.unwrap_or_default())
     }
 
     pub(in crate::inbox) async fn index_again(&self, entry: i64, found: BTreeSet<Reference>) -> Result<(), InboxError> {
@@ -333,4 +338,46 @@ fn read(inbox: &Connection, after: i64, now: Timestamp, next: &mut Vec<Next>) ->
         next.push(Next { entry, event_id: row.get(1)?, references });
     }
     Ok(seen < READ_AT_ONCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::Clock;
+    use crate::domain::ids::EndpointName;
+    use crate::inbox::{Door, Inbox, InboxOptions, NewEntry, Store};
+    use crate::stripe::envelope::Envelope;
+    use crate::stripe::tests::delivery;
+
+    #[tokio::test]
+    async fn a_disk_that_is_full_for_a_while_costs_no_index() {
+        /// More references than fit into the pages that an empty index has.
+        const ENTRIES: usize = 300;
+        let (directory, clock) = (tempfile::tempdir().unwrap(), Clock::manual(Timestamp::from_seconds(1_700_000_000)));
+        let (inbox, threads) = Inbox::open(&InboxOptions::new(directory.path()), clock.clone()).unwrap();
+        for number in 0..ENTRIES {
+            let body = format!(
+                r#"{{"id":"evt_{number}","object":"event","type":"invoice.paid","data":{{"object":{{"id":"in_{number}",
+                "object":"invoice","customer":"cus_{number}"}}}}}}"#
+            );
+            let envelope = Envelope::read(body.as_bytes()).unwrap();
+            let entry = NewEntry::event(EndpointName::new("stripe"), envelope, Door::Open, delivery(body.as_bytes()));
+            inbox.append(entry).await.unwrap();
+        }
+        clock.advance(2 * END_WAIT);
+        let Store::Local(local) = &inbox.store else { panic!("a file") };
+        let index = local.references.clone().unwrap();
+        let most = |pages: u64| {
+            let writer = lock(&index.writer);
+            writer.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        };
+        most(1);
+        assert_eq!(inbox.index_step(1).await.unwrap().entries, 0);
+        assert!(!index.is_broken.load(Ordering::Relaxed));
+        most(1 << 20);
+        assert_eq!(inbox.index_step(1).await.unwrap().entries, ENTRIES);
+        assert_eq!(local.covered().await.unwrap(), Some(i64::try_from(ENTRIES).unwrap()));
+        drop((index, inbox));
+        threads.join();
+    }
 }
