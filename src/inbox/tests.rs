@@ -697,6 +697,27 @@ fn one_process_owns_the_inbox() {
 }
 
 #[tokio::test]
+async fn a_removed_lock_is_made_again_and_one_that_another_gateway_has_ends_the_first() {
+    let mut fixture = Fixture::new();
+    let lock = fixture.directory.path().join("inbox.lock");
+    fixture.append("evt_1").await;
+    std::fs::remove_file(&lock).unwrap();
+    fixture.append("evt_2").await;
+    let second = || Inbox::open(&fixture.options, fixture.clock.clone());
+    assert!(matches!(second(), Err(OpenError::Locked { .. })));
+    std::fs::remove_file(&lock).unwrap();
+    let (inbox, threads) = second().unwrap();
+    assert!(matches!(fixture.inbox().append(entry("evt_3")).await, Err(InboxError::Closed)));
+    assert!(fixture.open.as_ref().unwrap().1.fatal().await.contains("another gateway"));
+    inbox.append(entry("evt_3")).await.unwrap();
+    fixture.close();
+    drop(inbox);
+    threads.join();
+    fixture.reopen();
+    assert_eq!(ids(&fixture.lease(10).await), ["evt_1", "evt_2", "evt_3"]);
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_refused_and_left_as_it_is() {
     for (offset, length) in [(0_u64, 100_usize), (16_384 * 3, 16_384 * 4)] {
         let mut fixture = Fixture::new();

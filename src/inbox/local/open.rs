@@ -113,7 +113,7 @@ fn start(options: &InboxOptions, clock: &Clock, parts: Parts<'_>) -> Result<(Loc
         fatal: fatal.clone(),
         clock: clock.clone(),
         held: Arc::clone(&held),
-        _claim: parts.claim,
+        claim: parts.claim,
     };
     threads.push(spawn("inbox-writer", Box::new(move || writer.run()))?);
     let inbox =

@@ -30,6 +30,10 @@ const LOG_BYTES: u64 = 32 * 1024 * 1024;
 /// Pages that a commit writes besides bodies: leaves of the tables and indexes, tally, counters.
 const COMMIT_PAGES: u64 = 8;
 
+/// Why the process has to end when its lock file was removed and another gateway made one. Both know the next free numbers, and each
+/// would give out those of the other.
+const TAKEN: &str = "another gateway runs on the data directory, because the lock file was removed";
+
 /// Requests of one commit.
 type Group = Vec<Box<dyn Queued>>;
 
@@ -44,7 +48,7 @@ pub(super) struct Writer {
     /// The file and its log.
     pub(super) held: Arc<HeldFiles>,
     /// Held for as long as the file is open.
-    pub(super) _claim: Claim,
+    pub(super) claim: Claim,
 }
 
 impl Writer {
@@ -60,6 +64,10 @@ impl Writer {
                 return;
             }
             if !group.is_empty() {
+                if self.claim.keep().is_err() {
+                    self.fatal.send_replace(Some(TAKEN.to_owned()));
+                    return;
+                }
                 let bytes = group_bytes(&group);
                 (log_bytes, step_bytes) = (log_bytes + bytes, step_bytes + bytes);
                 if let Err(fatal) = self.commit_group(&mut group) {
@@ -231,7 +239,7 @@ mod tests {
             fatal: fatal.clone(),
             clock: Clock::manual(START),
             held: Arc::default(),
-            _claim: claim(directory.path()).unwrap(),
+            claim: claim(directory.path()).unwrap(),
         };
         let log_before = std::fs::read(&wal).unwrap();
         let (asked, mut receipt) = Asked::new(entry);
