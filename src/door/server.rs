@@ -85,6 +85,8 @@ async fn serve_with(
                 connections.enter(handle.id(), peer, state);
                 observe(metrics.as_deref(), &connections);
             }
+            // Without a free handle, the system says so even if no connection waits.
+            Err(error) if is_out_of_files(&error) && !does_wait(&listener) => tokio::time::sleep(ACCEPT_PAUSE).await,
             Err(error) if is_out_of_files(&error) && connections.make_room() => {
                 if let Some(metrics) = metrics.as_deref() {
                     metrics.connections_displaced.increment(1);
@@ -185,6 +187,13 @@ async fn accept_failed(error: &io::Error, failed: &mut u32) {
         *failed = failed.wrapping_add(1);
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
+}
+
+/// Whether a connection waits to be accepted.
+fn does_wait(listener: &TcpListener) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut listeners = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut listeners, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// Whether this process, or the system, has as many files open as it may.

@@ -131,8 +131,9 @@ fn silent_connections_make_room_where_no_file_can_be_opened() {
     prlimit(pid, Resource::Nofile, few).unwrap();
     let silent: Vec<_> = (0..20).map(|_| connect(gateway.webhooks)).collect();
     assert_eq!(gateway.post(&event("evt_1")).status, 200);
-    assert!(gateway.metric("colony_gateway_connections_displaced_total") >= 1);
+    // The admin listener needs a file too.
     drop(silent);
+    assert!(gateway.metric("colony_gateway_connections_displaced_total") >= 1);
 }
 
 #[test]
