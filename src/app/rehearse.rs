@@ -15,7 +15,7 @@ use crate::domain::clock::Clock;
 
 /// Every reason for which `serve` would not start. Steps that depend on a failed one are left out.
 pub fn rehearse(config: &Config, clock: &Clock) -> Vec<Fault> {
-    steps(config, clock).into_iter().flat_map(faults).collect()
+    steps(config, clock).into_iter().flat_map(|error| faults(error, &config.ledger)).collect()
 }
 
 fn steps(config: &Config, clock: &Clock) -> Vec<StartError> {
@@ -39,12 +39,16 @@ fn steps(config: &Config, clock: &Clock) -> Vec<StartError> {
 }
 
 /// The faults to correct, each by the name of its setting.
-fn faults(error: StartError) -> Vec<Fault> {
+fn faults(error: StartError, ledger: &LedgerConfig) -> Vec<Fault> {
     let setting = match &error {
         StartError::Config(_) => "",
         StartError::Stripe(_) => "STRIPE_SECRET_KEY",
         StartError::Rules(_) => "GATEWAY_GUARDIAN_RULES",
-        StartError::Ledger(_) => "DATABASE_URL",
+        StartError::Ledger(_) => match ledger {
+            LedgerConfig::Postgres { .. } => "DATABASE_URL",
+            LedgerConfig::Supabase { .. } => "SUPABASE_URL",
+            LedgerConfig::Sqlite { .. } => "GATEWAY_LEDGER_SQLITE_PATH",
+        },
         StartError::Directory { .. } => "GATEWAY_DATA_DIR",
         _ => "settings",
     };

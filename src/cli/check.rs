@@ -75,7 +75,9 @@ fn table(report: &CheckReport, colour: bool) -> String {
     for finding in &report.components {
         let status = format!("{:<states$}", finding.status.as_str());
         let status = if colour { painted(&status, finding.status) } else { status };
-        let _ = writeln!(text, "{:<names$}  {status}  {}", finding.component, finding.detail);
+        // It may hold names and words of a server, which must not steer the terminal.
+        let detail = finding.detail.replace(|letter: char| letter.is_control() && letter != '\n', " ");
+        let _ = writeln!(text, "{:<names$}  {status}  {detail}", finding.component);
         if let Some(action) = &finding.action {
             let _ = writeln!(text, "{:<names$}  {:<states$}  -> {action}", "", "");
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::fault::{Fault, did_you_mean, not_toml};
-use super::setting::Setting;
+use super::setting::{Setting, without_login};
 use super::watched::WatchedFile;
 use crate::domain::secret::Secret;
 
@@ -226,7 +226,7 @@ impl Reader {
     }
 
     fn show(&mut self, setting: Setting, value: String, origin: String) {
-        self.shown.push(Shown { key: setting.key, variable: setting.variable, value, origin });
+        self.shown.push(Shown { key: setting.key, variable: setting.variable, value: without_login(value), origin });
     }
 
     /// A setting that may be absent.

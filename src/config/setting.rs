@@ -52,3 +52,30 @@ impl Setting {
         Self { form, ..self }
     }
 }
+
+/// A value as it is shown: without the user and password that an address may hold.
+pub(super) fn without_login(value: String) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((login, _)) => format!("{scheme}://(redacted){}", &rest[login.len()..]),
+        None => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_login() {
+        for (value, shown) in [
+            ("https://ana:secret@host:1/a@b", "https://(redacted)@host:1/a@b"),
+            ("https://ana@b:se@host", "https://(redacted)@host"),
+            ("https://host/@x", "https://host/@x"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+        ] {
+            assert_eq!(without_login(value.to_owned()), shown);
+        }
+    }
+}

@@ -39,9 +39,9 @@ pub struct Envelope {
 /// Why signed bytes are not an event. The gateway stores them all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
-    /// Not a JSON object with the fields of an event.
+    /// Not a JSON object with the fields of an event: which, and where, without a word of the body.
     #[error("not a Stripe event: {0}")]
-    Shape(#[source] serde_json::Error),
+    Shape(String),
     /// `object` is neither `event` nor `v2.core.event`.
     #[error("not a Stripe event: its `object` is something else")]
     Object,
@@ -72,10 +72,21 @@ pub(super) fn is_account(context: &str) -> bool {
     context.starts_with("acct_")
 }
 
+/// What the library says of a field that has another type repeats its value, which may be a person's name.
+fn shape(error: &serde_json::Error) -> EnvelopeError {
+    let said = error.to_string();
+    let names_a_field = ["missing field", "duplicate field"].iter().any(|words| said.starts_with(words));
+    EnvelopeError::Shape(if error.is_data() && !names_a_field {
+        format!("a field of its head has another type at line {} column {}", error.line(), error.column())
+    } else {
+        said
+    })
+}
+
 impl Envelope {
     /// Reads the head of an event from its raw bytes.
     pub fn read(body: &[u8]) -> Result<Self, EnvelopeError> {
-        let head: Head<'_> = serde_json::from_slice(body).map_err(EnvelopeError::Shape)?;
+        let head: Head<'_> = serde_json::from_slice(body).map_err(|error| shape(&error))?;
         let payload = match head.object.as_ref() {
             "event" => PayloadKind::Snapshot,
             "v2.core.event" => PayloadKind::Thin,
@@ -130,6 +141,10 @@ mod tests {
     fn what_is_not_an_event_says_so() {
         for body in ["", "{}", "[]", "null", "{\"id\":1}", "\u{0}", "{\"id\":\"evt_1\",\"object\":\"event\"}"] {
             assert!(matches!(Envelope::read(body.as_bytes()), Err(EnvelopeError::Shape(_))), "{body}");
+        }
+        for body in [r#"{"id":"evt_1","livemode":"Ada Ro"}"#, r#"["Ada Ro"]"#, "\"Ada Ro\"", r#"{"id":{"Ada Ro":1}}"#] {
+            let said = Envelope::read(body.as_bytes()).unwrap_err().to_string();
+            assert!(said.contains("line 1") && !said.contains("Ada"), "{said}");
         }
         let other = br#"{"id":"in_1","object":"invoice","type":"x"}"#;
         assert!(matches!(Envelope::read(other), Err(EnvelopeError::Object)));
