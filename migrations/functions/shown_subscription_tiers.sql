@@ -38,15 +38,16 @@ BEGIN
     pg_catalog.format(
         'WITH users AS MATERIALIZED (SELECT pg_catalog.jsonb_object_agg((%3$s)::text, x.user_id) AS of_ids '
         'FROM pg_catalog.unnest($1) AS x (user_id) WHERE gateway.fits(x.user_id, %4$L)), '
-        'active AS MATERIALIZED (SELECT r.ctid AS place, r.stripe_subscription_id::text AS id, '
+        'active AS MATERIALIZED (SELECT r.tableoid AS part, r.ctid AS place, r.stripe_subscription_id::text AS id, '
         '(SELECT u.of_ids FROM users u) ->> r.user_id::text AS user_id FROM public.subscription_tiers r '
         'WHERE r.status::text IN (''active'', ''trialing'') AND (SELECT u.of_ids FROM users u) ? r.user_id::text), '
         'owned AS MATERIALIZED (SELECT pg_catalog.jsonb_object_agg(o.id, o.user_id) AS by '
         'FROM gateway.owners(ARRAY(SELECT r.id FROM active r)) o) '
         'UPDATE public.subscription_tiers t SET status = %1$L %2$s FROM ('
-        'SELECT r.place FROM active r WHERE EXISTS (SELECT FROM gateway.stripe_subscriptions s '
+        'SELECT r.part, r.place FROM active r WHERE EXISTS (SELECT FROM gateway.stripe_subscriptions s '
         'WHERE s.id = (r.id COLLATE "C") OFFSET 0) '
-        'AND (SELECT o.by FROM owned o) ->> r.id IS DISTINCT FROM r.user_id OFFSET 0) a WHERE t.ctid = a.place',
+        'AND (SELECT o.by FROM owned o) ->> r.id IS DISTINCT FROM r.user_id OFFSET 0) a '
+        'WHERE t.ctid = a.place AND t.tableoid = a.part',
         words ->> 'canceled', stamp, gateway.as_public(columns ->> 'user_id'), columns ->> 'user_id')];
 END
 $$;

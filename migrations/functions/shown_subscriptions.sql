@@ -27,9 +27,9 @@ DECLARE
             'WHERE r.stripe_subscription_id = (x.subscription_id COLLATE pg_catalog."default"))' END;
     -- The same with the place of each user's row. Every condition on that row is within an outer join, which fixes what is
     -- looked up by what; an UPDATE's own join could be turned round, since the planner takes platform rows for a handful.
-    placed text := '(SELECT a.*, p.ctid AS place FROM (%s) a LEFT JOIN public.subscriptions p '
+    placed text := '(SELECT a.*, p.tableoid AS part, p.ctid AS place FROM (%s) a LEFT JOIN public.subscriptions p '
                    'ON p.subscriber_id = a.u AND p.creator_id = p.subscriber_id OFFSET 0) a '
-                   'WHERE t.ctid = a.place AND t.subscriber_id IS NOT DISTINCT FROM a.u '
+                   'WHERE t.ctid = a.place AND t.tableoid = a.part AND t.subscriber_id IS NOT DISTINCT FROM a.u '
                    'AND t.creator_id IS NOT DISTINCT FROM a.u';
     stamp text := CASE WHEN columns ? 'updated_at' THEN ', updated_at = pg_catalog.now()' END;
 BEGIN

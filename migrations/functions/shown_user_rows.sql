@@ -17,9 +17,9 @@ DECLARE
     given text[];
     -- What the users have, with the place of the row of their best subscription.
     source text := pg_catalog.format(
-        '(SELECT a.*, p.ctid AS place FROM (SELECT x.*, %s AS u FROM gateway.user_access x '
+        '(SELECT a.*, p.tableoid AS part, p.ctid AS place FROM (SELECT x.*, %s AS u FROM gateway.user_access x '
         'WHERE x.user_id = ANY ($1) AND gateway.fits(x.user_id, %L) OFFSET 0) a LEFT JOIN LATERAL ('
-        'SELECT p.ctid FROM public.subscriptions p '
+        'SELECT p.tableoid, p.ctid FROM public.subscriptions p '
         'WHERE p.stripe_subscription_id = (a.subscription_id COLLATE pg_catalog."default") AND p.user_id = a.u OFFSET 0) p '
         'ON true) a',
         gateway.as_public(id_type), id_type);
@@ -30,12 +30,14 @@ BEGIN
     RETURN ARRAY[
         gateway.shown_release(id_type, 'p.user_id = a.u', ', ' || ended),
         pg_catalog.format(
-            'UPDATE public.subscriptions t SET %s %s FROM (SELECT o.place FROM %s CROSS JOIN LATERAL ('
-            'SELECT o.ctid AS place FROM public.subscriptions o WHERE o.user_id = a.u AND o.ctid IS DISTINCT FROM a.place '
-            'AND o.status::text IN (''active'', ''trialing'') OFFSET 0) o) a WHERE t.ctid = a.place',
+            'UPDATE public.subscriptions t SET %s %s FROM (SELECT o.part, o.place FROM %s CROSS JOIN LATERAL ('
+            'SELECT o.tableoid AS part, o.ctid AS place FROM public.subscriptions o WHERE o.user_id = a.u '
+            'AND (o.tableoid, o.ctid) IS DISTINCT FROM (a.part, a.place) AND o.status::text IN (''active'', ''trialing'') OFFSET 0) o'
+            ') a WHERE t.ctid = a.place AND t.tableoid = a.part',
             ended, stamp, source),
         pg_catalog.format(
-            'UPDATE public.subscriptions t SET %s %s FROM %s WHERE t.ctid = a.place AND ROW(%s) IS DISTINCT FROM ROW(%s)',
+            'UPDATE public.subscriptions t SET %s %s FROM %s WHERE t.ctid = a.place AND t.tableoid = a.part '
+            'AND ROW(%s) IS DISTINCT FROM ROW(%s)',
             (SELECT pg_catalog.string_agg(pg_catalog.format('%I = %s', names[i], given[i]), ', ')
              FROM pg_catalog.generate_subscripts(names, 1) i),
             stamp, source,

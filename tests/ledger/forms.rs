@@ -121,3 +121,36 @@ async fn a_table_that_users_may_write_from_now_on_is_no_evidence_any_more() {
     // A row that is the platform's by now is none of a creator's.
     assert_eq!(story.status().await.as_deref(), Some("active"));
 }
+
+#[tokio::test]
+async fn rows_of_other_users_in_other_partitions_stay_as_they_are() {
+    let mut story = Story::of(Flavour::Plain).await;
+    let other = format!("SELECT status FROM public.subscriptions WHERE user_id = '{CREATOR}'");
+    // The first row of each partition has the same place in it.
+    let rows = |status: &str| {
+        format!(
+            "TRUNCATE public.subscriptions;
+             INSERT INTO public.subscriptions VALUES ('{USER}', 'sub_1', '{status}'), ('{CREATOR}', 'sub_2', '{status}')"
+        )
+    };
+    let table = "DROP TABLE public.subscriptions;
+        CREATE TABLE public.subscriptions (user_id text NOT NULL, stripe_subscription_id text, status text NOT NULL)
+            PARTITION BY RANGE (user_id);
+        CREATE TABLE public.firsts PARTITION OF public.subscriptions FOR VALUES FROM (MINVALUE) TO ('2');
+        CREATE TABLE public.seconds PARTITION OF public.subscriptions FOR VALUES FROM ('2') TO (MAXVALUE);";
+    story.then(&format!("{table}{}", rows("canceled")), "active").await;
+    assert_eq!((story.status().await.as_deref(), story.fault().await), (Some("active"), None));
+    assert_eq!(story.says(&other).await.as_deref(), Some("canceled"), "access that the other user did not buy");
+    story.then(&rows("active"), "canceled").await;
+    assert_eq!(story.status().await.as_deref(), Some("canceled"));
+    assert_eq!(story.says(&other).await.as_deref(), Some("active"), "access that the other user has paid for");
+    // An id in a row of another user, beside one of a third.
+    let taken = format!(
+        "TRUNCATE public.subscriptions;
+         INSERT INTO public.subscriptions VALUES ('1', 'sub_3', 'active'), ('{CREATOR}', 'sub_1', 'active')"
+    );
+    story.then(&taken, "active").await;
+    assert_eq!(story.says(&other).await.as_deref(), Some("canceled"));
+    let third = "SELECT stripe_subscription_id || ' ' || status FROM public.subscriptions WHERE user_id = '1'";
+    assert_eq!(story.says(third).await.as_deref(), Some("sub_3 active"));
+}
