@@ -7,6 +7,7 @@ AS $$
 DECLARE
     lacking text[];
     unfit text[];
+    place record;
 BEGIN
     IF form.stamp IS NULL THEN
         form := gateway.form_in_force(gateway.form_stamp());
@@ -20,7 +21,19 @@ BEGIN
         lacking := gateway.show_without(users, left_out);
     END IF;
     IF lacking IS NOT NULL THEN
-        PERFORM gateway.wait_for(lacking, 'the user has no row in public.user_profiles yet');
+        FOR place IN
+            SELECT f.name, pg_catalog.array_agg(f.user_id) AS users
+            FROM (SELECT DISTINCT ON (s.user_id) s.name, s.user_id FROM pg_catalog.unnest(lacking) l CROSS JOIN LATERAL (
+                      SELECT pg_catalog.split_part(l, ' ', 1), pg_catalog.substr(l, pg_catalog.strpos(l, ' ') + 1)
+                  ) AS s (name, user_id) ORDER BY s.user_id, s.name) f
+            GROUP BY 1
+        LOOP
+            PERFORM gateway.wait_for(place.users, CASE place.name
+                WHEN '' THEN 'the user has no row in public.user_profiles yet'
+                ELSE pg_catalog.concat('public.', place.name, ' keeps what it says: a trigger, rule or policy withholds the change')
+            END);
+        END LOOP;
+        lacking := ARRAY(SELECT pg_catalog.substr(l, pg_catalog.strpos(l, ' ') + 1) FROM pg_catalog.unnest(lacking) l);
     END IF;
     unfit := ARRAY(SELECT u FROM pg_catalog.unnest(users) u WHERE NOT gateway.fits(u, form.id_type));
     IF unfit <> '{}' THEN

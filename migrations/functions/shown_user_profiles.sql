@@ -23,7 +23,7 @@ BEGIN
         (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', n), ', ') FROM pg_catalog.unnest(names) n),
         pg_catalog.array_to_string(given, ', '))];
     lacking := pg_catalog.format(
-        'SELECT pg_catalog.array_agg(a.user_id) FROM %s a WHERE a.entitles '
+        'SELECT pg_catalog.array_agg('' '' || a.user_id) FROM %s a WHERE a.entitles '
         'AND NOT EXISTS (SELECT FROM public.user_profiles t WHERE t.id = a.u)', source);
 END
 $$;

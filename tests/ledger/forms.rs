@@ -154,3 +154,44 @@ async fn rows_of_other_users_in_other_partitions_stay_as_they_are() {
     let third = "SELECT stripe_subscription_id || ' ' || status FROM public.subscriptions WHERE user_id = '1'";
     assert_eq!(story.says(third).await.as_deref(), Some("sub_3 active"));
 }
+
+#[tokio::test]
+async fn a_user_whose_row_a_trigger_or_policy_keeps_as_it_was_is_not_taken_for_shown() {
+    let mut story = Story::of(Flavour::Plain).await;
+    let premium = "SELECT is_premium::text FROM public.user_profiles";
+    let keeps = format!(
+        "CREATE TABLE public.user_profiles (id text PRIMARY KEY, is_premium boolean);
+         INSERT INTO public.user_profiles VALUES ('{USER}', false);
+         CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN IF current_user <> ''service_role'' THEN NEW.is_premium := OLD.is_premium; END IF; RETURN NEW; END';
+         CREATE TRIGGER keep BEFORE UPDATE ON public.user_profiles FOR EACH ROW EXECUTE FUNCTION public.keep()"
+    );
+    story.then(&keeps, "active").await;
+    assert_eq!(story.says(premium).await.as_deref(), Some("false"));
+    assert!(story.fault().await.unwrap_or_default().starts_with("public.user_profiles keeps what it says"));
+    story.then("DROP TRIGGER keep ON public.user_profiles", "active").await;
+    assert_eq!((story.says(premium).await.as_deref(), story.fault().await), (Some("true"), None));
+
+    let skips = "CREATE FUNCTION public.skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER skip BEFORE INSERT OR UPDATE ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION public.skip()";
+    story.then(skips, "paused").await;
+    assert_eq!(story.status().await.as_deref(), Some("active"));
+    assert!(story.fault().await.unwrap_or_default().starts_with("public.subscriptions keeps what it says"));
+    let by_user = format!(
+        "DROP TABLE public.subscriptions;
+         CREATE TABLE public.subscriptions (user_id text NOT NULL, stripe_subscription_id text, status text NOT NULL);
+         INSERT INTO public.subscriptions VALUES ('{USER}', 'sub_1', 'active');
+         CREATE TRIGGER skip BEFORE INSERT OR UPDATE ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION public.skip()"
+    );
+    story.then(&by_user, "paused").await;
+    assert!(story.fault().await.unwrap_or_default().starts_with("public.subscriptions keeps what it says"));
+    let rows = "DROP TRIGGER skip ON public.subscriptions;
+        CREATE TABLE public.subscription_tiers (
+            stripe_subscription_id text PRIMARY KEY, user_id text, tier_name text, status text);
+        CREATE TRIGGER skip BEFORE INSERT ON public.subscription_tiers FOR EACH ROW EXECUTE FUNCTION public.skip()";
+    story.then(rows, "active").await;
+    assert_eq!(story.status().await.as_deref(), Some("active"));
+    assert!(story.fault().await.unwrap_or_default().starts_with("public.subscription_tiers keeps what it says"));
+    story.then("DROP TRIGGER skip ON public.subscription_tiers", "active").await;
+    assert_eq!(story.fault().await, None);
+}

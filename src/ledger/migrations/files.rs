@@ -123,6 +123,7 @@ pub const ALL: &[File] = files![
     function "user_column",
     function "wait_for",
     function "shown_release",
+    function "shown_refused",
     function "shown_subscriptions",
     function "shown_user_rows",
     function "shown_subscription_tiers",
