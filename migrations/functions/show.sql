@@ -3,7 +3,7 @@
 --
 -- The truth is never lost to a public table: whoever cannot be shown there (no profile yet, a foreign key or trigger
 -- that refuses, an id of another type, a table that is locked) waits in `gateway.user_access` with the reason, and
--- later batches try again.
+-- later batches try again. Extensions report their own faults with the code XX000, so that one says nothing of the database.
 CREATE OR REPLACE FUNCTION gateway.show(users text[], form gateway.shown_form DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -20,8 +20,8 @@ BEGIN
         WHEN lock_not_available THEN
             PERFORM gateway.wait_for(users, 'a public table was locked');
             RETURN;
-        WHEN OTHERS THEN
-            IF SQLSTATE ~ '^(40|53|57|58|XX)' THEN
+        WHEN OTHERS OR assert_failure THEN
+            IF SQLSTATE ~ '^(40|53|57|58|XX00[12])' THEN
                 RAISE;
             END IF;
     END;

@@ -23,8 +23,8 @@ BEGIN
             END IF;
             RETURN;
         EXCEPTION
-            WHEN OTHERS THEN
-                IF SQLSTATE ~ '^(40|53|57|58|XX)' THEN
+            WHEN OTHERS OR assert_failure THEN
+                IF SQLSTATE ~ '^(40|53|57|58|XX00[12])' THEN
                     RAISE;
                 END IF;
                 GET STACKED DIAGNOSTICS refused_by = CONSTRAINT_NAME, refused_in = TABLE_NAME;

@@ -195,3 +195,19 @@ async fn a_user_whose_row_a_trigger_or_policy_keeps_as_it_was_is_not_taken_for_s
     story.then("DROP TRIGGER skip ON public.subscription_tiers", "active").await;
     assert_eq!(story.fault().await, None);
 }
+
+#[tokio::test]
+async fn a_trigger_that_breaks_keeps_no_event_from_the_truth() {
+    for broken in ["RAISE EXCEPTION ''no such host'' USING ERRCODE = ''XX000''", "ASSERT false"] {
+        let mut story = Story::of(Flavour::Plain).await;
+        let trigger = format!(
+            "CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {broken}; END';
+             CREATE TRIGGER tell BEFORE INSERT ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION public.tell()"
+        );
+        story.then(&trigger, "active").await;
+        let fault = story.fault().await.unwrap();
+        assert!(fault.contains("a trigger or column of the public tables"), "{fault}");
+        let truth = "SELECT status FROM gateway.stripe_subscriptions";
+        assert_eq!(story.says(truth).await.as_deref(), Some("active"));
+    }
+}
