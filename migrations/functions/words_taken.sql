@@ -5,15 +5,24 @@ AS $$
 DECLARE
     place record;
     condition text;
+    taken text[];
+    word text;
 BEGIN
     SELECT a.attrelid, a.attnum, a.atttypid, t.typtype, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type INTO place
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     WHERE a.attrelid = pg_catalog.to_regclass(relation) AND a.attname = attribute AND NOT a.attisdropped;
-    IF place.typtype = 'e' THEN
-        words := ARRAY(
-            SELECT w FROM pg_catalog.unnest(words) WITH ORDINALITY AS u (w, n)
-            WHERE EXISTS (SELECT FROM pg_catalog.pg_enum e WHERE e.enumtypid = place.atttypid AND e.enumlabel = u.w)
-            ORDER BY n);
+    -- An enum takes its own words alone, and a domain has conditions of its own.
+    IF place.typtype IN ('e', 'd') THEN
+        taken := '{}';
+        FOREACH word IN ARRAY words LOOP
+            BEGIN
+                EXECUTE pg_catalog.format('SELECT %L::%s', word, place.type);
+                taken := taken || word;
+            EXCEPTION
+                WHEN check_violation OR data_exception THEN NULL;
+            END;
+        END LOOP;
+        words := taken;
     END IF;
     SELECT pg_catalog.string_agg('(' || pg_catalog.pg_get_expr(c.conbin, c.conrelid) || ')', ' AND ') INTO condition
     FROM pg_catalog.pg_constraint c

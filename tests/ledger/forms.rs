@@ -211,3 +211,15 @@ async fn a_trigger_that_breaks_keeps_no_event_from_the_truth() {
         assert_eq!(story.says(truth).await.as_deref(), Some("active"));
     }
 }
+
+#[tokio::test]
+async fn a_status_of_a_domain_gets_a_word_that_the_domain_takes() {
+    let mut story = Story::of(Flavour::Plain).await;
+    let table = "DROP TABLE public.subscriptions;
+        CREATE DOMAIN public.state AS text CHECK (VALUE IN ('active', 'cancelled'));
+        CREATE TABLE public.subscriptions (user_id text NOT NULL, stripe_subscription_id text, status public.state)";
+    story.then(table, "active").await;
+    assert_eq!((story.status().await.as_deref(), story.fault().await), (Some("active"), None));
+    story.then("SELECT 1", "canceled").await;
+    assert_eq!((story.status().await.as_deref(), story.fault().await), (Some("cancelled"), None));
+}
