@@ -47,6 +47,10 @@ BEGIN
             form.fault_code := SQLSTATE;
             form.fault := SQLERRM;
     END;
+    IF form.fault_code = '55P03' THEN
+        -- A lock passes, and no catalogue tells of it: the form is worked out again next time.
+        RETURN form;
+    END IF;
     INSERT INTO gateway.shown_form AS f (only_row, stamp, id_type, tells_fans, fault_code, fault)
     SELECT form.*
     ON CONFLICT (only_row) DO UPDATE SET

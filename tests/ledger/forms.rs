@@ -223,3 +223,21 @@ async fn a_status_of_a_domain_gets_a_word_that_the_domain_takes() {
     story.then("SELECT 1", "canceled").await;
     assert_eq!((story.status().await.as_deref(), story.fault().await), (Some("cancelled"), None));
 }
+
+#[tokio::test]
+async fn a_lock_that_the_form_met_is_forgotten_once_it_is_gone() {
+    let mut story = Story::of(Flavour::Plain).await;
+    let looks_up = "CREATE TABLE public.words AS SELECT unnest(ARRAY['active', 'canceled']) AS word;
+        CREATE FUNCTION public.is_word(said text) RETURNS boolean LANGUAGE sql AS
+            'SELECT EXISTS (SELECT FROM public.words WHERE word = said)';
+        ALTER TABLE public.subscriptions DROP CONSTRAINT subscriptions_status_check;
+        ALTER TABLE public.subscriptions ADD CHECK (public.is_word(status))";
+    story.store.database.run(looks_up).await;
+    let mut holder = story.store.database.session().await;
+    holder.execute("BEGIN; LOCK TABLE public.words").await.unwrap();
+    story.then("SELECT 1", "active").await;
+    assert_eq!(story.fault().await.as_deref(), Some("a public table was locked"));
+    holder.execute("ROLLBACK").await.unwrap();
+    story.then("SELECT 1", "active").await;
+    assert_eq!((story.status().await.as_deref(), story.fault().await), (Some("active"), None));
+}
