@@ -25,15 +25,15 @@ BEGIN
         CONTINUE WHEN gateway.projection(place.relation) IS NULL;
         keeps := EXISTS (
             SELECT FROM gateway.rows_before b WHERE b.relation = place.relation
-            AND (place.relation = 'user_profiles' AND (b.fields -> 'is_premium')::boolean
+            AND (place.relation = 'user_profiles' AND (b.fields ->> 'is_premium')::boolean
                 OR place.relation <> 'user_profiles' AND coalesce(b.fields ->> 'stripe_subscription_id', b.place) IS NOT NULL));
         kept := kept OR keeps;
         BEGIN
             counts := gateway.give_back_rows(
                 place.relation, place.key, CASE WHEN keeps THEN changed ELSE '{}'::text[] END, counts);
         EXCEPTION
-            WHEN OTHERS THEN
-                IF SQLSTATE ~ '^(40|53|55|57|58|XX)' THEN
+            WHEN OTHERS OR assert_failure THEN
+                IF SQLSTATE ~ '^(40|53|55|57|58|XX00[12])' THEN
                     RAISE;
                 END IF;
                 left_over := left_over || pg_catalog.format(

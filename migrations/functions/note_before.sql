@@ -13,7 +13,8 @@ BEGIN
         SELECT * FROM (VALUES
             ('subscriptions', 'id', ARRAY['user_id', 'status', 'tier', 'tier_id', 'stripe_subscription_id'],
                 't.stripe_subscription_id IS NOT NULL'),
-            ('subscription_tiers', 'stripe_subscription_id', ARRAY['user_id', 'status', 'tier_name'], 'true'),
+            ('subscription_tiers', 'stripe_subscription_id', ARRAY['user_id', 'status', 'tier_name'],
+                't.stripe_subscription_id IS NOT NULL'),
             ('user_profiles', 'id', ARRAY['is_premium', 'plan', 'subscription_tier'],
                 't.is_premium OR t.id::text IN (SELECT a.user_id FROM gateway.user_access a)')
         ) AS p (relation, key, fields, condition)

@@ -1,4 +1,5 @@
--- The rows of `public.subscriptions` that another system keeps for the platform, by Stripe's id.
+-- The rows of `public.subscriptions` that another system keeps for the platform, by Stripe's id. `infinity` stands for access without
+-- an end, and is told as the last year.
 CREATE OR REPLACE FUNCTION gateway.others_subscriptions() RETURNS TABLE (id text, says jsonb)
 LANGUAGE plpgsql STABLE SET search_path = ''
 AS $$
@@ -23,10 +24,12 @@ BEGIN
                             'WHERE c.id = t.tier_id)';
     END IF;
     IF columns ->> 'current_period_start' LIKE 'timestamp%' THEN
-        fields := fields || ', ''period_start'', extract(epoch FROM t.current_period_start)::bigint';
+        fields := fields || ', ''period_start'', extract(epoch FROM '
+            'least(greatest(t.current_period_start, ''0001-01-01''), ''9999-12-31''))::bigint';
     END IF;
     IF columns ->> 'current_period_end' LIKE 'timestamp%' THEN
-        fields := fields || ', ''period_end'', extract(epoch FROM t.current_period_end)::bigint';
+        fields := fields || ', ''period_end'', extract(epoch FROM '
+            'least(greatest(t.current_period_end, ''0001-01-01''), ''9999-12-31''))::bigint';
     END IF;
     RETURN QUERY EXECUTE
         'SELECT t.stripe_subscription_id::text, pg_catalog.jsonb_build_object(''status'', '

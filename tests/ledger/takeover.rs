@@ -196,3 +196,30 @@ async fn a_profile_that_the_predecessor_never_wrote_says_nothing_of_a_purchase_a
     live.set_shadow(true).await.unwrap();
     assert_eq!((site.access(1).await, site.access(5).await), ((true, false), (true, false)));
 }
+
+#[tokio::test]
+async fn rows_that_no_purchase_made_hold_up_neither_report_nor_takeover_nor_the_way_back() {
+    let site = Site::of(Generation::Second).await;
+    // Given by hand: access without an end, a row without a subscription, a profile that says nothing.
+    let by_hand = format!(
+        "ALTER TABLE subscription_tiers ALTER stripe_subscription_id DROP NOT NULL;
+         UPDATE subscription_tiers SET current_period_end = 'infinity', current_period_start = '-infinity'
+         WHERE stripe_subscription_id = 'sub_1';
+         INSERT INTO subscription_tiers (user_id, status, current_period_start, current_period_end)
+         VALUES ('{}', 'active', '-infinity', 'infinity');
+         UPDATE user_profiles SET is_premium = NULL WHERE id = '{}'",
+        user(6),
+        user(2)
+    );
+    site.database.run(&by_hand).await;
+    let before = site.says().await;
+    let (shadow, live) = (site.ledger(true), site.ledger(false));
+    shadow.apply(&[told("evt_1", 1, 1, "active", "gold"), told("evt_2", 1, 2, "active", "silver")]).await.unwrap();
+    let report = shadow.shadow_report(100).await.unwrap();
+    assert!(report.differences.iter().any(|found| found.field.as_deref() == Some("period_end")), "{report:?}");
+    shadow.old_owners().await.unwrap();
+    take_over(&shadow).await;
+    assert_eq!((site.access(1).await, site.access(2).await), ((true, true), (true, true)));
+    live.set_shadow(true).await.unwrap();
+    assert_eq!(site.says().await, before);
+}
