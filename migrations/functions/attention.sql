@@ -34,9 +34,10 @@ AS $$
                 WHEN g.claimed THEN 'contested'
                 ELSE 'unnamed' END AS reason
         FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants g ON g.id = s.id
-        WHERE s.entitles AND (g.withheld OR g.user_id IS NULL OR EXISTS (
+        -- Time counts: after a late payer's grace, or during a pause, a subscription gives nothing to anyone.
+        WHERE s.entitles AND (g.withheld OR g.entitles AND (g.user_id IS NULL OR EXISTS (
             SELECT FROM gateway.user_access a
-            WHERE a.user_id = g.user_id AND NOT a.shown AND a.fault LIKE 'the user''s id does not fit%'))
+            WHERE a.user_id = g.user_id AND NOT a.shown AND a.fault LIKE 'the user''s id does not fit%')))
           -- If a person dropped the event that makes it entitle, they have decided already, until another event of it is
           -- held.
           AND NOT (g.withheld

@@ -1,5 +1,6 @@
 -- Recurring revenue now and on each of the last days, the money of these days, what began and ended, what gives no user access,
--- and prices that no tier is mapped to. Modes, accounts and currencies are never added up.
+-- and prices that no tier is mapped to. Modes, accounts and currencies are never added up. A subscription whose first payment never
+-- succeeded has not begun.
 CREATE OR REPLACE FUNCTION gateway.business(days integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$
@@ -9,14 +10,18 @@ AS $$
         FROM gateway.stripe_subscriptions s CROSS JOIN LATERAL (VALUES
             ((coalesce(s.started_at, s.created) AT TIME ZONE 'UTC')::date, true),
             ((s.ended_at AT TIME ZONE 'UTC')::date, false)) AS m (day, began)
-        WHERE m.day > (SELECT t.day FROM today t) - days
+        WHERE m.day > (SELECT t.day FROM today t) - days AND s.status NOT IN ('incomplete', 'incomplete_expired')
     ),
     idle AS (
-        SELECT s.livemode, s.account, s.currency, s.mrr_minor,
+        SELECT s.livemode, s.account, s.currency,
+            CASE WHEN s.pause_resumes_at <= pg_catalog.now() THEN coalesce(s.resumed_mrr_minor, s.mrr_minor)
+                ELSE s.mrr_minor END AS mrr_minor,
             CASE WHEN g.user_id IS NULL AND s.raw ? 'erased' THEN 'erased'
-                WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
+                WHEN g.withheld THEN 'withheld' WHEN g.user_id IS NOT NULL THEN 'unfit' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
         FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants g ON g.id = s.id
-        WHERE s.entitles AND (g.withheld OR g.user_id IS NULL)
+        WHERE s.entitles AND (g.withheld OR g.entitles AND (g.user_id IS NULL OR EXISTS (
+            SELECT FROM gateway.user_access a
+            WHERE a.user_id = g.user_id AND NOT a.shown AND a.fault LIKE 'the user''s id does not fit%')))
     )
     SELECT pg_catalog.jsonb_build_object(
         'day', (SELECT t.day FROM today t),
@@ -38,7 +43,8 @@ AS $$
             FROM idle x GROUP BY 1, 2, 3, 4) i),
         'unmapped', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(u) ORDER BY u.subscriptions DESC, u.price), '[]') FROM (
             SELECT s.livemode, s.account, s.currency, s.price_id AS price, pg_catalog.count(*) AS subscriptions,
-                pg_catalog.sum(s.mrr_minor)::bigint AS mrr_minor
+                pg_catalog.sum(CASE WHEN s.pause_resumes_at <= pg_catalog.now() THEN coalesce(s.resumed_mrr_minor, s.mrr_minor)
+                    ELSE s.mrr_minor END)::bigint AS mrr_minor
             FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants g ON g.id = s.id
             WHERE g.entitles AND g.tier IS NULL GROUP BY 1, 2, 3, 4
             ORDER BY pg_catalog.count(*) DESC, 4 LIMIT 50) u),

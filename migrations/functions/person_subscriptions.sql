@@ -5,7 +5,9 @@ AS $$
     SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
         'id', s.id, 'account', s.account, 'livemode', s.livemode, 'customer_id', s.customer_id, 'status', s.status,
         'entitles', s.entitles, 'tier', s.tier, 'version', s.version, 'source', s.source, 'currency', s.currency,
-        'mrr_minor', s.mrr_minor, 'price_id', s.price_id, 'will_cancel', s.will_cancel, 'partial', s.partial,
+        'mrr_minor', CASE WHEN s.pause_resumes_at <= pg_catalog.now() THEN coalesce(s.resumed_mrr_minor, s.mrr_minor)
+            ELSE s.mrr_minor END,
+        'price_id', s.price_id, 'will_cancel', s.will_cancel, 'partial', s.partial,
         'pause_behavior', s.pause_behavior, 'started_at_ms', gateway.millis(coalesce(s.started_at, s.created)),
         'current_period_end_ms', gateway.millis(s.current_period_end), 'cancel_at_ms', gateway.millis(s.cancel_at),
         'canceled_at_ms', gateway.millis(s.canceled_at), 'ended_at_ms', gateway.millis(s.ended_at),

@@ -13,13 +13,17 @@ use crate::plans::{Planned, at};
 use crate::postgres::Flavour;
 use crate::stores::{Postgres, Sqlite, Store};
 
+/// Users whom the public tables can take.
+const ANN: &str = "00000000-0000-4000-8000-000000000a11";
+const FAY: &str = "00000000-0000-4000-8000-000000000fa1";
+
 /// Subscribers of every kind: one who has what he pays for, and those who do not, each for another reason.
 fn business() -> Vec<Verdict> {
     let bought = |event: &str, second: i64, sub: &str, customer: &str, status: &str| {
         Planned::new(event, "customer.subscription.created", second).subscription(sub, customer, status, |_| {})
     };
     vec![
-        bought("evt_1", 1, "sub_1", "cus_1", "active").subscription_user("sub_1", "ann").verdict(),
+        bought("evt_1", 1, "sub_1", "cus_1", "active").subscription_user("sub_1", ANN).verdict(),
         Planned::new("evt_2", "invoice.paid", 2)
             .money(RevenueKind::Invoice, "in_1", 999, |row| {
                 row.customer_id = Some("cus_1".to_owned());
@@ -43,10 +47,10 @@ fn business() -> Vec<Verdict> {
             .claim(ClaimRank::Customer, "cus_3", "eve")
             .verdict(),
         bought("evt_7", 7, "sub_4", "cus_4", "active").subscription_user("sub_4", "dan").suspect().verdict(),
-        bought("evt_8", 8, "sub_5", "cus_1", "canceled").subscription_user("sub_5", "ann").verdict(),
+        bought("evt_8", 8, "sub_5", "cus_1", "canceled").subscription_user("sub_5", ANN).verdict(),
         Planned::new("evt_9", "customer.subscription.created", 9)
             .subscription("sub_6", "cus_6", "active", |row| row.tier = None)
-            .subscription_user("sub_6", "fay")
+            .subscription_user("sub_6", FAY)
             .verdict(),
     ]
 }
@@ -67,14 +71,14 @@ async fn persons(ledger: &dyn StateOfRecord) -> Vec<PersonReport> {
     let user = |id: &str| Whom::User(id.to_owned());
     let mut reports = Vec::new();
     for whom in [
-        user("ann"),
+        user(ANN),
         Whom::Customer("cus_1".to_owned()),
         Whom::Subscription("sub_5".to_owned()),
         Whom::Subscription("sub_2".to_owned()),
         Whom::Customer("cus_3".to_owned()),
         // An event that a rule holds says nothing about the user.
         Whom::Subscription("sub_4".to_owned()),
-        user("fay"),
+        user(FAY),
         user("nobody"),
     ] {
         reports.push(person(ledger, whom).await);
@@ -150,7 +154,7 @@ async fn pages(ledger: &dyn StateOfRecord) -> Vec<Vec<String>> {
     }
     let counts: Vec<usize> = lists.iter().map(Vec::len).collect();
     assert_eq!(counts, [6, 4, 0, 0, 3, 1, 1], "{lists:?}");
-    assert!(!lists.concat().concat().contains("ann"), "no list names a user");
+    assert!(!lists.concat().concat().contains(ANN), "no list names a user");
     lists
 }
 
@@ -169,7 +173,7 @@ async fn every_store_tells_the_same_of_persons_and_of_the_business() {
     }
     assert_eq!(told[0], told[1]);
     assert_eq!(told[1], told[2]);
-    let ann = direct.ledger().person(&Whom::User("ann".to_owned())).await.unwrap();
+    let ann = direct.ledger().person(&Whom::User(ANN.to_owned())).await.unwrap();
     assert!(ann.has_tables && ann.access[0].entitles && ann.access[0].subscription_id.as_deref() == Some("sub_1"));
 }
 
@@ -177,10 +181,10 @@ async fn every_store_tells_the_same_of_persons_and_of_the_business() {
 async fn what_an_erased_person_had_is_told_of_nobody() {
     let store = Sqlite::new();
     store.ledger().apply(&business()).await.unwrap();
-    let whom = colony_gateway::ledger::person::Subject::user("ann").unwrap();
+    let whom = colony_gateway::ledger::person::Subject::user(ANN).unwrap();
     let found = store.ledger().find_person(&whom).await.unwrap();
     store.ledger().erase_rows(&found.person, false).await.unwrap();
-    let report = store.ledger().person(&Whom::User("ann".to_owned())).await.unwrap();
+    let report = store.ledger().person(&Whom::User(ANN.to_owned())).await.unwrap();
     assert_eq!(ids(&report), (Vec::new(), Vec::new()));
     assert!(!explain(&report, Timestamp::from_seconds(1_800_000_000)).has_access);
 }

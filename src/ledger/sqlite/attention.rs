@@ -33,7 +33,7 @@ const UNOWNED: &str = "
             WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason,
         g.preference AS preference
     FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
-    WHERE s.entitles AND (g.withheld OR g.user_id IS NULL)
+    WHERE s.entitles AND (g.withheld OR g.entitles AND g.user_id IS NULL)
         AND NOT (g.withheld
             AND EXISTS (SELECT 1 FROM events e WHERE e.outcome = 'dropped'
                 AND e.id = substr(s.version, 47, instr(substr(s.version, 47) || ' ', ' ') - 1))

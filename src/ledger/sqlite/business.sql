@@ -3,16 +3,18 @@ WITH bounds AS (
     SELECT date(:now / 1000, 'unixepoch') AS today, date(:now / 1000, 'unixepoch', '-' || :days || ' days') AS first
 ), moved AS (
     SELECT livemode, account, currency, date(coalesce(started_at, created) / 1000, 'unixepoch') AS day, 1 AS began
-    FROM stripe_subscriptions WHERE coalesce(started_at, created) IS NOT NULL
+    FROM stripe_subscriptions
+    WHERE coalesce(started_at, created) IS NOT NULL AND status NOT IN ('incomplete', 'incomplete_expired')
     UNION ALL
     SELECT livemode, account, currency, date(ended_at / 1000, 'unixepoch'), 0
-    FROM stripe_subscriptions WHERE ended_at IS NOT NULL
+    FROM stripe_subscriptions WHERE ended_at IS NOT NULL AND status NOT IN ('incomplete', 'incomplete_expired')
 ), idle AS (
-    SELECT s.livemode, s.account, s.currency, s.mrr_minor,
+    SELECT s.livemode, s.account, s.currency,
+        CASE WHEN s.pause_resumes_at <= unixepoch() * 1000 THEN coalesce(s.resumed_mrr_minor, s.mrr_minor) ELSE s.mrr_minor END AS mrr_minor,
         CASE WHEN g.user_id IS NULL AND json_extract(s.raw, '$.erased') THEN 'erased'
             WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
     FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
-    WHERE s.entitles AND (g.withheld OR g.user_id IS NULL)
+    WHERE s.entitles AND (g.withheld OR g.entitles AND g.user_id IS NULL)
 )
 SELECT json_object(
     'day', (SELECT today FROM bounds),
@@ -38,7 +40,8 @@ SELECT json_object(
     'unmapped', (SELECT json_group_array(json_object('livemode', json(iif(livemode, 'true', 'false')), 'account', account,
             'currency', currency, 'price', price, 'subscriptions', subscriptions, 'mrr_minor', mrr_minor))
         FROM (SELECT s.livemode, s.account, s.currency, s.price_id AS price, count(*) AS subscriptions,
-                sum(s.mrr_minor) AS mrr_minor
+                sum(CASE WHEN s.pause_resumes_at <= unixepoch() * 1000 THEN coalesce(s.resumed_mrr_minor, s.mrr_minor)
+                    ELSE s.mrr_minor END) AS mrr_minor
               FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id WHERE g.entitles AND g.tier IS NULL
               GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 4 LIMIT 50)),
     'orphans', (SELECT count(*) FROM subscription_grants WHERE user_id IS NULL))

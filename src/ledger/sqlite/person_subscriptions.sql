@@ -1,7 +1,8 @@
 -- Mirrors `gateway.person_subscriptions`, up to the condition that chooses the subscriptions.
 SELECT json_object('id', s.id, 'account', s.account, 'livemode', json(iif(s.livemode, 'true', 'false')),
     'customer_id', s.customer_id, 'status', s.status, 'entitles', json(iif(s.entitles, 'true', 'false')), 'tier', s.tier,
-    'version', s.version, 'source', s.source, 'currency', s.currency, 'mrr_minor', s.mrr_minor, 'price_id', s.price_id,
+    'version', s.version, 'source', s.source, 'currency', s.currency, 'mrr_minor',
+    CASE WHEN s.pause_resumes_at <= unixepoch() * 1000 THEN coalesce(s.resumed_mrr_minor, s.mrr_minor) ELSE s.mrr_minor END, 'price_id', s.price_id,
     'will_cancel', json(iif(s.will_cancel, 'true', 'false')), 'partial', json(iif(s.partial, 'true', 'false')),
     'pause_behavior', s.pause_behavior, 'started_at_ms', coalesce(s.started_at, s.created),
     'current_period_end_ms', s.current_period_end, 'cancel_at_ms', s.cancel_at, 'canceled_at_ms', s.canceled_at,
