@@ -11,7 +11,7 @@ DECLARE
 BEGIN
     IF own LIKE 'cus\_%' THEN
         payers_subscriptions := ARRAY(
-            SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = own ORDER BY s.id LIMIT most);
+            SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = own ORDER BY s.preference DESC, s.id LIMIT most);
     END IF;
     RETURN pg_catalog.jsonb_build_object(
         'event', (SELECT pg_catalog.jsonb_build_object(

@@ -1,11 +1,13 @@
--- What the ledger has about a user, or about the person to whom a customer or a subscription leads: at most the newest `most`
--- rows of each kind. If several users claim a customer, it leads on to none of them.
+-- What the ledger has about a user, or about the person to whom a customer or a subscription leads: at most `most` rows of each
+-- kind, those that give most or are newest. What leads on to others is cut nowhere, so that none of these is missed. If several
+-- users claim a customer, it leads on to none of them.
 CREATE OR REPLACE FUNCTION gateway.person(kind text, given text, most integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = '' SET jit = off
 AS $$
 DECLARE
     users text[] := '{}';
     customers text[] := '{}';
+    payers text[];
     subs text[] := '{}';
     keys text[];
     told text[];
@@ -26,33 +28,37 @@ BEGIN
             WHERE c.subject = ANY (customers || subs || ARRAY(
                 SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = ANY (customers)
                 UNION SELECT b.from_id FROM gateway.customer_bindings b
-                WHERE b.kind = 'subscription_customer' AND b.to_id = ANY (customers) LIMIT most))
+                WHERE b.kind = 'subscription_customer' AND b.to_id = ANY (customers)))
             ORDER BY 1 LIMIT most);
     END IF;
     IF pg_catalog.cardinality(users) = 1 THEN
         customers := ARRAY(
             SELECT pg_catalog.unnest(customers)
-            UNION SELECT c.subject FROM gateway.claims c WHERE c.user_id = users[1] AND c.rank IN (10, 30, 40, 50, 60) LIMIT most);
+            UNION SELECT c.subject FROM gateway.claims c WHERE c.user_id = users[1] AND c.rank IN (10, 30, 40, 50, 60));
         subs := ARRAY(
             SELECT pg_catalog.unnest(subs)
-            UNION SELECT c.subject FROM gateway.claims c WHERE c.user_id = users[1] AND c.rank NOT IN (10, 30, 40, 50, 60)
-            LIMIT most);
+            UNION SELECT c.subject FROM gateway.claims c WHERE c.user_id = users[1] AND c.rank NOT IN (10, 30, 40, 50, 60));
     END IF;
     subs := ARRAY(
-        SELECT pg_catalog.unnest(subs)
-        UNION SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = ANY (customers)
-        UNION SELECT b.from_id FROM gateway.customer_bindings b
-        WHERE b.kind = 'subscription_customer' AND b.to_id = ANY (customers) LIMIT most);
+        SELECT x.id FROM (
+            SELECT pg_catalog.unnest(subs) AS id
+            UNION SELECT s.id FROM gateway.stripe_subscriptions s WHERE s.customer_id = ANY (customers)
+            UNION SELECT b.from_id FROM gateway.customer_bindings b
+            WHERE b.kind = 'subscription_customer' AND b.to_id = ANY (customers)) x
+        LEFT JOIN gateway.stripe_subscriptions s ON s.id = x.id
+        ORDER BY x.id = given DESC, s.preference DESC NULLS LAST, x.id COLLATE "C" LIMIT most);
     -- The customers that pay for the user's subscriptions.
-    customers := ARRAY(
-        SELECT pg_catalog.unnest(customers)
-        UNION SELECT s.customer_id FROM gateway.stripe_subscriptions s
+    payers := ARRAY(
+        SELECT s.customer_id FROM gateway.stripe_subscriptions s
         WHERE s.id = ANY (subs) AND s.customer_id IS NOT NULL
         UNION SELECT b.to_id FROM gateway.customer_bindings b
-        WHERE b.kind = 'subscription_customer' AND b.from_id = ANY (subs) LIMIT most);
+        WHERE b.kind = 'subscription_customer' AND b.from_id = ANY (subs));
     keys := ARRAY(
-        SELECT r.key FROM gateway.revenue_entries r WHERE r.customer_id = ANY (customers)
+        SELECT r.key FROM gateway.revenue_entries r WHERE r.customer_id = ANY (customers || payers)
         ORDER BY r.occurred_at DESC, r.key LIMIT most);
+    customers := ARRAY(
+        SELECT x.id FROM (SELECT pg_catalog.unnest(customers || payers) AS id) x
+        GROUP BY x.id ORDER BY x.id = given DESC, x.id = ANY (payers) DESC, x.id COLLATE "C" LIMIT most);
     keys := ARRAY(
         SELECT pg_catalog.unnest(keys)
         UNION SELECT x.key FROM gateway.revenue_entries x

@@ -15,7 +15,7 @@ use crate::config::{Config, Sources};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::counted::counted;
 use crate::inbox::{PAGE_ENTRIES_MAX, Selection, StateName};
-use crate::ledger::desk::{PersonReport, Whom};
+use crate::ledger::desk::{PERSON_ROWS_MAX, PersonReport, Whom};
 use crate::ledger::explain::{Explanation, explain};
 use stripe_events::money::Currency;
 
@@ -25,6 +25,9 @@ const NOT_APPLIED: [StateName; 5] =
 
 /// Most pages of the inbox that are counted. Each has its own bound.
 const PAGES_MAX: usize = 20;
+
+/// Amounts of money that are printed, the latest.
+const MONEY_MAX: usize = 10;
 
 /// Arguments of `person`.
 #[derive(Clone, Debug, clap::Args)]
@@ -176,11 +179,17 @@ fn print(out: &mut impl std::io::Write, report: &PersonReport, told: &Explanatio
     for claim in &report.claims {
         writeln!(out, "claim      {} belongs to {} ({})", claim.subject, claim.user_id, claim.evidence)?;
     }
-    for line in report.money.iter().take(10) {
+    for line in report.money.iter().take(MONEY_MAX) {
         let at = Timestamp::from_millis(line.occurred_at_ms);
         let amount =
             Currency::parse(&line.currency).map_or_else(|| line.amount_minor.to_string(), |c| c.tag(line.amount_minor));
         writeln!(out, "money      {at}  {} {} {amount}", line.kind, line.key)?;
+    }
+    let rest = report.money.len().saturating_sub(MONEY_MAX);
+    if rest > 0 {
+        let least =
+            if u32::try_from(report.money.len()).is_ok_and(|all| all >= PERSON_ROWS_MAX) { "at least " } else { "" };
+        writeln!(out, "money      {least}{rest} more before that: --json lists up to {PERSON_ROWS_MAX}")?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::desk::{PersonReport, PersonSubscription};
+use super::desk::{PERSON_ROWS_MAX, PersonReport, PersonSubscription};
 use super::lines::Reason;
 use crate::domain::clock::Timestamp;
 use crate::domain::outcome::DROPPED;
@@ -66,14 +66,21 @@ pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
         let why = "Shadow mode is on: the public tables are not written.".to_owned();
         lines.push(Line { subject: String::new(), gives: false, why, advice: "" });
     }
-    let giving = report.subscriptions.iter().filter(|one| one.gives && one.user_id.is_some()).count();
-    let words = match (giving, known) {
+    let giving = report.subscriptions.iter().filter(|one| one.gives && one.user_id.is_some());
+    let (others, own): (Vec<_>, Vec<_>) = giving.partition(|one| is_of_another(one, report));
+    let giving = own.len();
+    let mut words = match (giving, known) {
+        (0, 1) if !others.is_empty() => "No access: the one subscription is another user's.".to_owned(),
+        (0, all) if !others.is_empty() => format!("No access: none of {all} subscriptions gives this user any."),
         (0, 0) => "No access: there is no subscription for this id.".to_owned(),
         (0, 1) => "No access: the one subscription gives none.".to_owned(),
         (0, all) => format!("No access: none of {all} subscriptions gives any."),
         (1, 1) => "Access, by one subscription.".to_owned(),
         (giving, all) => format!("Access, by {giving} of {all} subscriptions."),
     };
+    if u32::try_from(known).is_ok_and(|known| known >= PERSON_ROWS_MAX) {
+        words.push_str(" No more subscriptions are looked at, and those that give most come first.");
+    }
     Explanation { has_access: giving > 0, words, lines }
 }
 
@@ -82,10 +89,21 @@ fn of_subscription(one: &PersonSubscription, report: &PersonReport, now: Timesta
     let (gives, why, advice) =
         if one.withheld && report.events.iter().any(|known| known.id == event && known.outcome == DROPPED) {
             (false, "A rule held the event that would give access, and a person dropped it.".to_owned(), "")
+        } else if one.gives && is_of_another(one, report) {
+            let why = format!("It is {}, and gives what it gives to another user.", one.status);
+            (false, why, "if this user should have it, run `colony-gateway bind SUBSCRIPTION --user USER`")
         } else {
             judge(one, now)
         };
     Line { subject: one.id.clone(), gives, why, advice }
+}
+
+/// Whether a subscription that a shared payer leads to has another user than the one whom the report is about.
+fn is_of_another(one: &PersonSubscription, report: &PersonReport) -> bool {
+    match report.users.as_slice() {
+        [user] => one.user_id.as_ref().is_some_and(|owner| owner != user),
+        _ => false,
+    }
 }
 
 fn judge(one: &PersonSubscription, now: Timestamp) -> (bool, String, &'static str) {
@@ -204,6 +222,20 @@ mod tests {
         assert!(dropped.why.contains("a person dropped it") && dropped.advice.is_empty(), "{dropped:?}");
         let other = told(vec![event("evt_1", "quarantined"), event("evt_2", "dropped")]);
         assert!(other.why.contains("A rule holds") && other.advice.contains("inbox release"), "{other:?}");
+    }
+
+    #[test]
+    fn what_another_user_has_from_the_same_payer_is_no_access_of_this_one() {
+        let child = PersonSubscription { user_id: Some("child-1".to_owned()), ..subscription("active") };
+        let told = explained(child.clone());
+        assert!(!told.has_access && told.words.contains("another user's") && !told.lines[0].gives, "{told:?}");
+        assert!(told.lines[0].why.contains("to another user") && !format!("{told:?}").contains("child-1"), "{told:?}");
+        let of = |subscriptions| {
+            let report = PersonReport { users: vec!["zoe-1".to_owned()], subscriptions, ..PersonReport::default() };
+            explain(&report.masked(), Timestamp::from_seconds(1_800_000_000)).words
+        };
+        assert_eq!(of(vec![child.clone(), child.clone()]), "No access: none of 2 subscriptions gives this user any.");
+        assert_eq!(of(vec![subscription("active"), child]), "Access, by 1 of 2 subscriptions.");
     }
 
     #[test]

@@ -349,3 +349,64 @@ async fn an_event_whose_payload_is_gone_says_why() {
         assert_eq!(expired.event.map(|event| event.content), Some(Content::Expired));
     }
 }
+
+/// One who bought as a guest again and again, had many subscriptions before, and has the last of them.
+fn regular() -> Vec<Verdict> {
+    let guest = |number: i64| {
+        Planned::new(&format!("evt_guest_{number}"), "checkout.session.completed", number)
+            .customer_user(&format!("cus_a{number:03}"), "ann")
+            .verdict()
+    };
+    let before = |number: i64| {
+        Planned::new(&format!("evt_before_{number}"), "customer.subscription.deleted", number)
+            .subscription(&format!("sub_a{number:03}"), "cus_a000", "canceled", |_| {})
+            .verdict()
+    };
+    let last = Planned::new("evt_last", "customer.subscription.created", 900)
+        .customer_user("cus_z", "ann")
+        .subscription("sub_z", "cus_z", "active", |_| {})
+        .money(RevenueKind::Invoice, "in_z", 999, |row| row.customer_id = Some("cus_z".to_owned()))
+        .verdict();
+    (0..60).map(guest).chain((0..60).map(before)).chain([last]).collect()
+}
+
+#[tokio::test]
+async fn a_person_of_many_customers_and_subscriptions_has_what_the_last_of_them_gives() {
+    let sqlite = Sqlite::new();
+    let direct = Postgres::direct(Flavour::Plain).await;
+    let stores: [&dyn Store; 2] = [&sqlite, &direct];
+    let mut told = Vec::new();
+    for store in stores {
+        store.ledger().apply(&regular()).await.unwrap();
+        for whom in [Whom::User("ann".to_owned()), Whom::Customer("cus_a059".to_owned())] {
+            let report = person(store.ledger(), whom).await;
+            let explained = explain(&report, at(86_400));
+            assert!(explained.has_access, "{}", explained.words);
+            let (customers, subscriptions) = ids(&report);
+            assert_eq!((customers.len(), subscriptions.len(), subscriptions[0]), (50, 50, "sub_z"));
+            assert!(customers.contains(&"cus_z") && report.money[0].key == "in_z", "{report:?}");
+            told.push(report);
+        }
+    }
+    assert_eq!(told[..2], told[2..]);
+}
+
+#[tokio::test]
+async fn what_a_payer_bought_for_another_user_is_no_access_of_the_payer() {
+    let sqlite = Sqlite::new();
+    let direct = Postgres::direct(Flavour::Plain).await;
+    let stores: [&dyn Store; 2] = [&sqlite, &direct];
+    for store in stores {
+        let bought = Planned::new("evt_1", "customer.subscription.created", 1)
+            .customer_user("cus_1", "parent")
+            .subscription("sub_1", "cus_1", "active", |_| {})
+            .subscription_user("sub_1", "child");
+        store.ledger().apply(&[bought.verdict()]).await.unwrap();
+        let access = async |user: &str| {
+            let report = store.ledger().person(&Whom::User(user.to_owned())).await.unwrap();
+            let told = explain(&report, at(86_400));
+            (told.has_access, told.lines[0].gives)
+        };
+        assert_eq!((access("child").await, access("parent").await), ((true, true), (false, false)));
+    }
+}

@@ -6,7 +6,7 @@ WITH own AS MATERIALIZED (
 ), subs AS MATERIALIZED (
     SELECT id FROM objects
     UNION SELECT id FROM (SELECT s.id FROM own o JOIN stripe_subscriptions s ON s.customer_id = o.id
-        WHERE o.id GLOB 'cus_*' ORDER BY s.id LIMIT :most)
+        WHERE o.id GLOB 'cus_*' ORDER BY s.preference DESC, s.id LIMIT :most)
 ), kinds (kind) AS (
     VALUES ('invoice'), ('payment'), ('part'), ('refund'), ('refund_total'), ('dispute')
 ), amounts AS MATERIALIZED (

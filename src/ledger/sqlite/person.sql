@@ -16,19 +16,23 @@ WITH given_customers AS (
 ), own_customers AS (
     SELECT id FROM given_customers
     UNION SELECT c.subject FROM claims c JOIN only_user u ON c.user_id = u.id WHERE c.rank IN (10, 30, 40, 50, 60)
-), subs AS MATERIALIZED (
+), all_subs AS (
     SELECT :given AS id WHERE :kind = 'subscription'
     UNION SELECT c.subject FROM claims c JOIN only_user u ON c.user_id = u.id WHERE c.rank NOT IN (10, 30, 40, 50, 60)
     UNION SELECT s.id FROM stripe_subscriptions s WHERE s.customer_id IN (SELECT id FROM own_customers)
     UNION SELECT from_id FROM customer_bindings WHERE kind = 'subscription_customer' AND to_id IN (SELECT id FROM own_customers)
-    LIMIT :most
-), customers AS MATERIALIZED (
-    SELECT id FROM own_customers
-    UNION SELECT customer_id FROM stripe_subscriptions WHERE id IN (SELECT id FROM subs) AND customer_id IS NOT NULL
+), subs AS MATERIALIZED (
+    SELECT x.id FROM all_subs x LEFT JOIN stripe_subscriptions s ON s.id = x.id
+    ORDER BY x.id = :given DESC, s.preference DESC, x.id LIMIT :most
+), payers AS MATERIALIZED (
+    SELECT customer_id AS id FROM stripe_subscriptions WHERE id IN (SELECT id FROM subs) AND customer_id IS NOT NULL
     UNION SELECT to_id FROM customer_bindings WHERE kind = 'subscription_customer' AND from_id IN (SELECT id FROM subs)
-    LIMIT :most
+), all_customers AS MATERIALIZED (
+    SELECT id FROM own_customers UNION SELECT id FROM payers
+), customers AS MATERIALIZED (
+    SELECT id FROM all_customers ORDER BY id = :given DESC, id IN (SELECT id FROM payers) DESC, id LIMIT :most
 ), own_money AS MATERIALIZED (
-    SELECT key, payment_id FROM revenue_entries WHERE customer_id IN (SELECT id FROM customers)
+    SELECT key, payment_id FROM revenue_entries WHERE customer_id IN (SELECT id FROM all_customers)
     ORDER BY occurred_at DESC, key LIMIT :most
 ), keys AS MATERIALIZED (
     SELECT key FROM own_money
