@@ -225,8 +225,9 @@ impl View<'_> {
         ]
     }
 
+    /// Money of the days shown. Stripe's test clocks also bring money of later days.
     fn daily(&self) -> impl Iterator<Item = &crate::ledger::report::DayLine> {
-        let lines = self.business.daily.iter();
+        let lines = self.business.daily.iter().filter(|line| self.days.place(&line.day).is_some());
         lines.filter(|line| self.is_mine(line.livemode, line.account.as_deref(), Some(&line.currency)))
     }
 
@@ -237,12 +238,20 @@ impl View<'_> {
         mine.filter_map(|line| Some((self.days.place(&line.day)?, count(line.began), count(line.ended)))).collect()
     }
 
-    /// Recurring revenue by tier; for today, the present one.
+    /// Recurring revenue by tier; for today, the present one. On a day that has a note, a tier without a line had nothing.
     fn recurring_chart(&self) -> DayChart {
         let mut tiers: BTreeMap<String, Vec<Option<i64>>> = BTreeMap::new();
-        let empty = || vec![None; self.days.len()];
+        let mut empty = vec![None; self.days.len()];
+        let noted = self.business.history.iter().map(|line| &line.day).chain([&self.business.day]);
+        for at in noted.filter_map(|day| self.days.place(day)) {
+            if let Some(slot) = empty.get_mut(at) {
+                *slot = Some(0);
+            }
+        }
+        let empty = || empty.clone();
         let name = |tier: Option<&str>| tier.unwrap_or("no tier").to_owned();
-        let lines = self.business.history.iter();
+        // Of today there is more than the note.
+        let lines = self.business.history.iter().filter(|line| line.day != self.business.day);
         let mine = lines.filter(|day| {
             let line = &day.line;
             self.is_mine(line.livemode, line.account.as_deref(), line.currency.as_deref())
@@ -368,4 +377,93 @@ pub(super) async fn export(
     let rows: Vec<Vec<String>> = business.daily.iter().map(row).collect();
     let head = ["day", "mode", "account", "currency", "in_minor", "out_minor", "net_minor", "not_stripes_minor"];
     Ok(Csv { name: "revenue".to_owned(), text: table(&head, &rows), rest: None }.into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::desk::{HistoryLine, MovedLine};
+    use crate::ledger::report::DayLine;
+
+    fn recurs(tier: &str, mrr_minor: i64) -> RecurringLine {
+        let text = |text: &str| Some(text.to_owned());
+        RecurringLine {
+            livemode: false,
+            account: None,
+            tier: text(tier),
+            currency: text("cad"),
+            subscriptions: 1,
+            mrr_minor,
+        }
+    }
+
+    fn noted(day: &str, tier: &str, mrr_minor: i64) -> HistoryLine {
+        HistoryLine { day: day.to_owned(), line: recurs(tier, mrr_minor) }
+    }
+
+    /// The tiers of the chart with the values of its three days, the newest first.
+    fn chart(business: &Business) -> Vec<(String, String, Vec<String>)> {
+        let (book, days) = (Book::of(false, None, Some("cad")), Days::up_to(&business.day, 3));
+        let chart = View { business, book: &book, days: &days }.recurring_chart();
+        let values = |at: usize| chart.rows.iter().map(|row| row.values[at].clone()).collect();
+        chart.lines.iter().enumerate().map(|(at, line)| (line.name.clone(), line.last.clone(), values(at))).collect()
+    }
+
+    #[test]
+    fn a_tier_in_which_nothing_recurs_any_more_is_at_nothing_and_not_at_its_last_value() {
+        let business = Business {
+            day: "2026-03-03".to_owned(),
+            recurring: vec![recurs("silver", 700)],
+            history: vec![
+                noted("2026-03-01", "bronze", 300),
+                noted("2026-03-01", "gold", 2000),
+                noted("2026-03-03", "bronze", 300),
+                noted("2026-03-03", "silver", 500),
+            ],
+            ..Business::default()
+        };
+        let line = |name: &str, last: &str, values: [&str; 3]| {
+            (name.to_owned(), last.to_owned(), values.map(str::to_owned).to_vec())
+        };
+        let expected = [
+            line("bronze", "0.00 CAD", ["0.00 CAD", "–", "3.00 CAD"]),
+            line("gold", "0.00 CAD", ["0.00 CAD", "–", "20.00 CAD"]),
+            line("silver", "7.00 CAD", ["7.00 CAD", "–", "0.00 CAD"]),
+        ];
+        assert_eq!(chart(&business), expected, "the note of today is of earlier; a day without a note is a gap");
+    }
+
+    #[test]
+    fn tiles_and_charts_of_a_page_count_the_same_days() {
+        let day = |day: &str, gross_minor: i64| DayLine {
+            account: None,
+            livemode: false,
+            day: day.to_owned(),
+            currency: "cad".to_owned(),
+            gross_minor,
+            returned_minor: 0,
+            net_minor: gross_minor,
+            outside_minor: 0,
+        };
+        let moved = MovedLine {
+            day: "2027-03-01".to_owned(),
+            livemode: false,
+            account: None,
+            currency: Some("cad".to_owned()),
+            began: 1,
+            ended: 0,
+        };
+        let business = Business {
+            day: "2026-03-03".to_owned(),
+            daily: vec![day("2026-03-03", 500), day("2027-03-01", 9900)],
+            moved: vec![moved],
+            ..Business::default()
+        };
+        let (book, days) = (Book::of(false, None, Some("cad")), Days::up_to(&business.day, 30));
+        let view = View { business: &business, book: &book, days: &days };
+        let tiles: BTreeMap<_, _> = view.tiles(30).into_iter().map(|tile| (tile.name, tile.value)).collect();
+        assert_eq!((tiles["In, 30 days"].as_str(), tiles["Net, 30 days"].as_str()), ("5.00 CAD", "5.00 CAD"));
+        assert_eq!(tiles["Began and ended"], "0 and 0");
+        assert!(view.money_chart().sentence.starts_with("5.00 CAD net in this time"), "{:?}", view.money_chart());
+    }
 }
