@@ -66,6 +66,14 @@ struct Document<'a> {
     findings: &'a [FindingLine],
 }
 
+/// Said where the list is cut.
+const MORE: &str = "there is more: a larger --limit shows it, up to 10000, or --code and --subject ask for less";
+
+/// Whether `found` lines are more than are shown, or as many as the ledger names at most.
+fn is_cut(found: usize, most: usize) -> bool {
+    found > most || u32::try_from(found).is_ok_and(|found| found >= REPORT_LINES_MAX)
+}
+
 /// Asks the ledger and prints its answer.
 pub async fn run(args: FindingsArgs, sources: &Sources, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = crate::cli::tools(sources)?;
@@ -83,13 +91,17 @@ pub async fn run(args: FindingsArgs, sources: &Sources, clock: Clock) -> anyhow:
         asked && subject.is_none_or(|subject| subject == one.id || one.customer_id.as_deref() == Some(subject))
     };
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    let is_more = findings.len() > most;
+    let mut present: Vec<&Unowned> = attention.unowned.iter().filter(fits).collect();
+    let is_more = is_cut(findings.len(), most) || is_cut(present.len(), most);
     findings.truncate(most);
-    let present: Vec<&Unowned> = attention.unowned.iter().filter(fits).take(most).collect();
+    present.truncate(most);
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &Document { present, findings: &findings })?;
         writeln!(out)?;
+        if is_more {
+            eprintln!("note: {MORE}");
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if present.is_empty() && findings.is_empty() {
@@ -105,7 +117,20 @@ pub async fn run(args: FindingsArgs, sources: &Sources, clock: Clock) -> anyhow:
         writeln!(out, "{:<8}  {code:<22}  {subject}  {detail}  ({event_type} {event_id}, {at})", severity.as_str())?;
     }
     if is_more {
-        writeln!(out, "there is more: a larger --limit shows it")?;
+        writeln!(out, "{MORE}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_is_cut_is_told_as_that_also_at_the_ledgers_own_bound() {
+        let bound = usize::try_from(REPORT_LINES_MAX).unwrap();
+        assert_eq!([0, 100, 101].map(|found| is_cut(found, 100)), [false, false, true]);
+        assert_eq!([bound - 1, bound].map(|found| is_cut(found, bound)), [false, true]);
+        assert!(MORE.contains(&REPORT_LINES_MAX.to_string()));
+    }
 }

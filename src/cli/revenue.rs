@@ -215,12 +215,14 @@ fn left_out(summary: &Summary, lines: &[SubscriptionLine]) -> String {
     let others = summary.counts.subscriptions.saturating_sub(shown);
     let giving = counted(shown, "subscription gives", "subscriptions give");
     let mut said = format!("{giving} access now, including trials, which bring no money yet");
+    let complete = u64::try_from(lines.len()) == Ok(summary.counts.subscriptions);
     let without_user = lines.iter().filter(|line| line.entitles && line.user_id.is_none()).count();
     if without_user > 0 {
         // Writing to a String does not fail.
         let _ = write!(
             said,
-            ". {} no user, so no user has that access: see `colony-gateway inbox problems`",
+            ". {}{} no user, so no user has that access: see `colony-gateway inbox problems`",
+            if complete { "" } else { "At least " },
             counted(without_user, "of them has", "of them have")
         );
     }
@@ -229,7 +231,6 @@ fn left_out(summary: &Summary, lines: &[SubscriptionLine]) -> String {
     }
     let without_access = lines.iter().filter(|line| !line.entitles);
     let (recurring, left): (Vec<_>, Vec<_>) = without_access.partition(|line| line.mrr_minor != 0);
-    let complete = u64::try_from(lines.len()) == Ok(summary.counts.subscriptions);
     if !complete || u64::try_from(recurring.len() + left.len()) != Ok(others) {
         let _ = write!(said, ". {} none", counted(others, "more gives", "more give"));
         return said;
@@ -238,7 +239,7 @@ fn left_out(summary: &Summary, lines: &[SubscriptionLine]) -> String {
         let (number, statuses) = (recurring.len(), statuses(&recurring));
         let _ = write!(
             said,
-            ". {} none now (held by a rule, paused or late): {statuses}",
+            ". {} none now (held by a rule, late, or of a connected account): {statuses}",
             counted(number, "more recurs and gives", "more recur and give")
         );
     }
