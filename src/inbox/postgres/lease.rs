@@ -186,11 +186,13 @@ impl Core {
         ];
         let at_once = |entries| Taken { entries, next_due: Some(self.clock.now()) };
         let Some(mut rows) = self.take(LEASE_ALL, token, &parameters).await? else { return Ok(at_once(Vec::new())) };
-        let (mut next_due, mut is_part) = (None, rows.len() >= request.entries_max);
+        // The one row that tells only the time is no entry.
+        let found = rows.iter().filter(|row| row.get::<_, Option<i64>>(13).is_some()).count();
+        let (mut next_due, mut is_part) = (None, found > 0 && found >= request.entries_max);
         if let Some(look) = rows.first() {
             let database = look.get(16);
             next_due = look.get::<_, Option<i64>>(17);
-            let is_refused = look.get::<_, Option<i64>>(13).is_some() && look.get::<_, Option<i64>>(0).is_none();
+            let is_refused = found > 0 && look.get::<_, Option<i64>>(0).is_none();
             match self.follow_clock(database, asked, request.duration).await {
                 Ok(has_moved) => is_part |= has_moved,
                 Err(fault) => {
@@ -204,12 +206,13 @@ impl Core {
                     Some(taken) => rows = taken,
                     None => return Ok(at_once(Vec::new())),
                 }
-            } else if look.get::<_, Option<i64>>(0).is_some() {
+            } else if found > 0 {
                 let end = database + millis(request.duration);
                 next_due = Some(next_due.map_or(end, |due| due.min(end)));
             }
         }
-        rows.retain(|row| row.get::<_, Option<i64>>(0).is_some());
+        // Without an entry behind it, a row of `work` leads to nothing.
+        rows.retain(|row| row.get::<_, Option<&str>>(1).is_some());
         rows.sort_unstable_by_key(|row| (row.get::<_, i64>(13), row.get::<_, i64>(0)));
         self.mark.looked(mark, rows.first().map(|row| row.get(13)));
         let entries = self.read_all(rows, token).await?;

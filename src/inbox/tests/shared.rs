@@ -43,6 +43,16 @@ async fn any_gateway_works_on_what_any_received_and_only_the_holder_concludes() 
 }
 
 #[tokio::test]
+async fn a_lease_of_one_that_finds_nothing_is_not_asked_for_again_at_once() {
+    let fixture = Fixture::postgres().await;
+    let taken = fixture.take(1).await;
+    assert_eq!((taken.entries.len(), taken.next_due), (0, None));
+    fixture.append("evt_1").await;
+    assert_eq!(fixture.take(1).await.next_due, Some(START), "it was full, so more may be due");
+    assert_eq!(fixture.take(1).await.next_due, Some(START.plus(MINUTE)), "when the lease ends");
+}
+
+#[tokio::test]
 async fn the_database_dates_the_numbers_of_entries_whatever_clocks_gateways_have() {
     /// Numbers of this second begin here, and those of the next there.
     const BOUNDS: &str = "
