@@ -225,8 +225,8 @@ impl Member {
         self.call(&message).await.map(|_| ())
     }
 
-    /// Refuses a process whose id is none: it could not be found again, or would be kept with everything that the process
-    /// holds, whatever its length. No Colonies server sends one.
+    /// Refuses a process without a plain id. The caller could not find it again, and would store an id of any length with each thing
+    /// that belongs to the process. No Colonies server sends such an id.
     fn with_id(&self, process: Process) -> Result<Process, ClientError> {
         if process.id().is_plain() { Ok(process) } else { Err(self.malformed(MalformedReply::ProcessId)) }
     }

@@ -80,8 +80,8 @@ fn refused(asked: MessageType, server: &ServerUrl, refusal: ErrorReply) -> Clien
     }
 }
 
-/// A server's words in a form that can be logged, shown and stored, whoever wrote them: one line, and not a long one. Of longer ones the
-/// beginning and the end are kept, by which the texts of a Colonies server are known.
+/// Makes what a server says safe to log, show and store: one short line without control characters. A longer text keeps its beginning
+/// and its end, by which the client recognises the errors of a Colonies server.
 fn words(message: &str) -> String {
     let line = |text: &str| text.replace(char::is_control, " ");
     if message.len() <= WORDS_BYTES_MAX {
